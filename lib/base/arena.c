@@ -1,0 +1,226 @@
+/* Arenas: a chain of blocks, newest first; a mark is a block and a fill level. Under ASan the unused rest is poisoned, and
+ * every allocation is followed by a poisoned gap so that overruns show. */
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION((p), (n))
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))
+enum { GAP = 16 };
+#else
+#define POISON(p, n) ((void)0)
+#define UNPOISON(p, n) ((void)0)
+enum { GAP = 0 };
+#endif
+
+enum { ALIGN = 16, FIRST_BLOCK = 2048, BLOCK_MAX = 256 * 1024, EXIT_NO_MEMORY = 71 };
+
+struct block {
+	struct block *older;
+	size_t size, used;
+	_Alignas(ALIGN) unsigned char data[];
+};
+
+struct arena {
+	struct block *newest;
+	size_t max, total;	/* total: bytes handed out, gaps included */
+};
+
+static void no_memory(void)
+{
+	static const char text[] = "out of memory\n";
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(EXIT_NO_MEMORY);
+	_exit(EXIT_NO_MEMORY);
+}
+
+void *xmalloc(size_t n)
+{
+	void *p = malloc(n == 0 ? 1 : n);
+	if (p == NULL)
+		no_memory();
+	return p;
+}
+
+void *xzalloc(size_t n)
+{
+	void *p = calloc(1, n == 0 ? 1 : n);
+	if (p == NULL)
+		no_memory();
+	return p;
+}
+
+void *xrealloc(void *p, size_t n)
+{
+	p = realloc(p, n == 0 ? 1 : n);
+	if (p == NULL)
+		no_memory();
+	return p;
+}
+
+char *xstrndup(const char *s, size_t n)
+{
+	char *p = xmalloc(n + 1);
+	memcpy(p, s, n);
+	p[n] = '\0';
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	return xstrndup(s, strlen(s));
+}
+
+struct arena *arena_new(size_t max)
+{
+	struct arena *a = xzalloc(sizeof(*a));
+	a->max = max;
+	return a;
+}
+
+static struct block *block_new(struct block *older, size_t at_least)
+{
+	size_t size = older == NULL ? FIRST_BLOCK : older->size * 2;
+	if (size > BLOCK_MAX)
+		size = BLOCK_MAX;
+	if (size < at_least)
+		size = at_least;
+	struct block *b = xmalloc(sizeof(*b) + size);
+	b->older = older;
+	b->size = size;
+	b->used = 0;
+	POISON(b->data, size);
+	return b;
+}
+
+static void block_free(struct block *b)
+{
+	UNPOISON(b->data, b->size);
+	free(b);
+}
+
+void arena_free(struct arena **a)
+{
+	if (*a == NULL)
+		return;
+	for (struct block *b = (*a)->newest; b != NULL;) {
+		struct block *older = b->older;
+		block_free(b);
+		b = older;
+	}
+	free(*a);
+	*a = NULL;
+}
+
+void arena_reset(struct arena *a)
+{
+	while (a->newest != NULL && a->newest->older != NULL) {
+		struct block *b = a->newest;
+		a->newest = b->older;
+		block_free(b);
+	}
+	if (a->newest != NULL) {
+		a->newest->used = 0;
+		POISON(a->newest->data, a->newest->size);
+	}
+	a->total = 0;
+}
+
+size_t arena_used(const struct arena *a)
+{
+	return a->total;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+	size_t need;
+	if (__builtin_add_overflow(n, (size_t)(GAP + ALIGN - 1), &need)) {
+		if (a->max != 0)
+			return NULL;
+		no_memory();
+	}
+	need &= ~(size_t)(ALIGN - 1);
+	if (need == 0)
+		need = ALIGN;
+	if (a->max != 0 && (need > a->max || a->total > a->max - need))
+		return NULL;
+	struct block *b = a->newest;
+	if (b == NULL || b->size - b->used < need)
+		b = a->newest = block_new(b, need);
+	void *p = b->data + b->used;
+	b->used += need;
+	a->total += need;
+	UNPOISON(p, n);
+	memset(p, 0, n);
+	return p;
+}
+
+void *arena_array(struct arena *a, size_t count, size_t size)
+{
+	size_t n;
+	if (__builtin_mul_overflow(count, size, &n)) {
+		if (a->max != 0)
+			return NULL;
+		no_memory();
+	}
+	return arena_alloc(a, n);
+}
+
+char *arena_cstr(struct arena *a, struct str s)
+{
+	char *p = arena_alloc(a, s.n + 1);
+	if (p != NULL && s.n > 0)
+		memcpy(p, s.p, s.n);
+	return p;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+	return arena_cstr(a, str_c(s));
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+	char *p = arena_cstr(a, s);
+	return (struct str){ p, p == NULL ? 0 : s.n };
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap, again;
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	int n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	char *p = n < 0 ? NULL : arena_alloc(a, (size_t)n + 1);
+	if (p != NULL)
+		vsnprintf(p, (size_t)n + 1, fmt, again);
+	va_end(again);
+	return p;
+}
+
+struct arena_mark arena_mark(struct arena *a)
+{
+	return (struct arena_mark){ a->newest, a->newest == NULL ? 0 : a->newest->used, a->total };
+}
+
+void arena_release(struct arena *a, struct arena_mark m)
+{
+	while (a->newest != NULL && a->newest != m.block) {
+		struct block *b = a->newest;
+		a->newest = b->older;
+		block_free(b);
+	}
+	if (a->newest != NULL) {
+		POISON(a->newest->data + m.used, a->newest->size - m.used);
+		a->newest->used = m.used;
+	}
+	a->total = m.total;
+}

@@ -1,0 +1,159 @@
+/* Growing buffers with a maximum and a sticky failure: see buf.h. */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/enc.h"
+
+static char empty[1];	/* what p points to while nothing is allocated; never written */
+
+void buf_init(struct buf *b, size_t max)
+{
+	*b = (struct buf){ .p = empty, .max = max };
+}
+
+void buf_fini(struct buf *b)
+{
+	if (b->p != empty)
+		free(b->p);
+	buf_init(b, b->max);
+}
+
+void buf_wipe(struct buf *b)
+{
+	if (b->p != empty && b->p != NULL)
+		mem_wipe(b->p, b->cap);
+	buf_reset(b);
+}
+
+void buf_reset(struct buf *b)
+{
+	b->n = 0;
+	b->failed = false;
+	if (b->p != NULL && b->p != empty)
+		b->p[0] = '\0';
+}
+
+bool buf_failed(const struct buf *b)
+{
+	return b->failed;
+}
+
+int buf_check(const struct buf *b, const char *what, struct err *e)
+{
+	return b->failed ? err_set(e, ERR_LIMIT, 0, "%s is longer than %zu bytes", what, b->max) : 0;
+}
+
+static bool grow(struct buf *b, size_t n)
+{
+	if (b->failed)
+		return false;
+	if (n > b->max || b->n > b->max - n) {
+		b->failed = true;
+		return false;
+	}
+	size_t need = b->n + n + 1;
+	if (need <= b->cap)
+		return true;
+	size_t cap = b->cap < 64 ? 64 : b->cap;
+	while (cap < need)
+		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+	if (cap > b->max + 1)
+		cap = b->max + 1;
+	b->p = xrealloc(b->p == empty ? NULL : b->p, cap);
+	b->cap = cap;
+	return true;
+}
+
+char *buf_room(struct buf *b, size_t n)
+{
+	return grow(b, n) ? b->p + b->n : NULL;
+}
+
+void buf_added(struct buf *b, size_t n)
+{
+	if (n == 0)
+		return;
+	b->n += n;
+	b->p[b->n] = '\0';
+}
+
+void buf_mem(struct buf *b, const void *p, size_t n)
+{
+	char *to = n == 0 ? NULL : buf_room(b, n);
+	if (to == NULL)
+		return;
+	memcpy(to, p, n);
+	buf_added(b, n);
+}
+
+void buf_str(struct buf *b, struct str s)
+{
+	buf_mem(b, s.p, s.n);
+}
+
+void buf_c(struct buf *b, const char *s)
+{
+	buf_mem(b, s, strlen(s));
+}
+
+void buf_ch(struct buf *b, char c)
+{
+	buf_mem(b, &c, 1);
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap, again;
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	size_t left = b->cap > b->n ? b->cap - b->n : 0;
+	char *at = left > 0 ? b->p + b->n : NULL;
+	int n = vsnprintf(at, left, fmt, ap);
+	va_end(ap);
+	if (n < 0) {
+		b->failed = true;
+	} else if (n > 0 && grow(b, (size_t)n)) {
+		if ((size_t)n >= left)
+			vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
+		buf_added(b, (size_t)n);
+	}
+	if (b->failed && b->p != NULL && b->cap > b->n)
+		b->p[b->n] = '\0';
+	va_end(again);
+}
+
+void buf_u64(struct buf *b, unsigned long long v)
+{
+	char digits[20];
+	size_t i = sizeof(digits);
+	do {
+		digits[--i] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v != 0);
+	buf_mem(b, digits + i, sizeof(digits) - i);
+}
+
+void buf_cut(struct buf *b, size_t n)
+{
+	if (n < b->n) {
+		b->n = n;
+		b->p[n] = '\0';
+	}
+}
+
+void buf_shift(struct buf *b, size_t n)
+{
+	if (n == 0)
+		return;
+	if (n >= b->n) {
+		buf_cut(b, 0);
+		return;
+	}
+	memmove(b->p, b->p + n, b->n - n);
+	buf_cut(b, b->n - n);
+}

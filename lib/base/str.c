@@ -1,0 +1,227 @@
+/* Borrowed strings: comparison, searching, cutting, keyed hashing (SipHash-1-3). Pure but for the process' hash key. */
+#include "base/str.h"
+
+#include <sys/types.h>
+
+#include "base/clock.h"
+
+bool str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static bool case_eq_n(const char *a, const char *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ch_lower(a[i]) != ch_lower(b[i]))
+			return false;
+	return true;
+}
+
+bool str_case_eq(struct str a, struct str b)
+{
+	return a.n == b.n && case_eq_n(a.p, b.p, a.n);
+}
+
+int str_cmp(struct str a, struct str b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int r = n == 0 ? 0 : memcmp(a.p, b.p, n);
+	return r != 0 ? r : (a.n > b.n) - (a.n < b.n);
+}
+
+int str_case_cmp(struct str a, struct str b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	for (size_t i = 0; i < n; i++) {
+		unsigned char x = (unsigned char)ch_lower(a.p[i]), y = (unsigned char)ch_lower(b.p[i]);
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return (a.n > b.n) - (a.n < b.n);
+}
+
+bool str_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);
+}
+
+bool str_ends(struct str s, struct str suffix)
+{
+	return s.n >= suffix.n && str_eq(str_from(s, s.n - suffix.n), suffix);
+}
+
+bool str_case_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && case_eq_n(s.p, prefix.p, prefix.n);
+}
+
+bool str_case_ends(struct str s, struct str suffix)
+{
+	return s.n >= suffix.n && str_case_eq(str_from(s, s.n - suffix.n), suffix);
+}
+
+ptrdiff_t str_chr(struct str s, char c)
+{
+	const char *at = s.n == 0 ? NULL : memchr(s.p, c, s.n);
+	return at == NULL ? -1 : at - s.p;
+}
+
+ptrdiff_t str_rchr(struct str s, char c)
+{
+	const char *at = s.n == 0 ? NULL : memrchr(s.p, c, s.n);
+	return at == NULL ? -1 : at - s.p;
+}
+
+ptrdiff_t str_find(struct str s, struct str needle)
+{
+	if (needle.n == 0)
+		return 0;
+	const char *at = s.n < needle.n ? NULL : memmem(s.p, s.n, needle.p, needle.n);
+	return at == NULL ? -1 : at - s.p;
+}
+
+ptrdiff_t str_case_find(struct str s, struct str needle)
+{
+	if (needle.n == 0)
+		return 0;
+	for (size_t i = 0; i + needle.n <= s.n; i++)
+		if (ch_lower(s.p[i]) == ch_lower(needle.p[0]) && case_eq_n(s.p + i, needle.p, needle.n))
+			return (ptrdiff_t)i;
+	return -1;
+}
+
+struct str str_from(struct str s, size_t from)
+{
+	if (from > s.n)
+		from = s.n;
+	return (struct str){ s.p == NULL ? NULL : s.p + from, s.n - from };
+}
+
+struct str str_sub(struct str s, size_t from, size_t n)
+{
+	s = str_from(s, from);
+	if (s.n > n)
+		s.n = n;
+	return s;
+}
+
+struct str str_trim(struct str s)
+{
+	while (s.n > 0 && ch_space(s.p[0]))
+		s = str_from(s, 1);
+	while (s.n > 0 && ch_space(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+struct str str_split(struct str *s, char c)
+{
+	struct str all = *s;
+	ptrdiff_t at = str_chr(all, c);
+	if (at < 0) {
+		*s = (struct str){ 0 };
+		return all;
+	}
+	*s = str_from(all, (size_t)at + 1);
+	return str_n(all.p, (size_t)at);
+}
+
+bool str_token(struct str *s, const char *seps, struct str *out)
+{
+	size_t i = 0;
+	while (i < s->n && strchr(seps, s->p[i]) != NULL && s->p[i] != '\0')
+		i++;
+	size_t start = i;
+	while (i < s->n && (strchr(seps, s->p[i]) == NULL || s->p[i] == '\0'))
+		i++;
+	if (i == start) {
+		*s = str_from(*s, i);
+		return false;
+	}
+	*out = str_sub(*s, start, i - start);
+	*s = str_from(*s, i);
+	return true;
+}
+
+bool str_printable(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || (unsigned char)s.p[i] > 0x7e)
+			return false;
+	return true;
+}
+
+/* --- SipHash-1-3 (Aumasson, Bernstein 2012), keyed once per process --- */
+
+static uint64_t key[2];
+static bool keyed;
+
+void str_hash_reseed(void)
+{
+	random_bytes(key, sizeof(key));
+	keyed = true;
+}
+
+static inline uint64_t rotl(uint64_t x, int b)
+{
+	return x << b | x >> (64 - b);
+}
+
+struct sip {
+	uint64_t v0, v1, v2, v3;
+};
+
+static inline void sip_round(struct sip *s)
+{
+	s->v0 += s->v1;
+	s->v1 = rotl(s->v1, 13) ^ s->v0;
+	s->v0 = rotl(s->v0, 32);
+	s->v2 += s->v3;
+	s->v3 = rotl(s->v3, 16) ^ s->v2;
+	s->v0 += s->v3;
+	s->v3 = rotl(s->v3, 21) ^ s->v0;
+	s->v2 += s->v1;
+	s->v1 = rotl(s->v1, 17) ^ s->v2;
+	s->v2 = rotl(s->v2, 32);
+}
+
+static inline void sip_word(struct sip *s, uint64_t m)
+{
+	s->v3 ^= m;
+	sip_round(s);
+	s->v0 ^= m;
+}
+
+static uint64_t hash(struct str s, bool fold)
+{
+	if (!keyed)
+		str_hash_reseed();
+	struct sip h = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
+			 key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573 };
+	uint64_t m = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		char c = fold ? ch_lower(s.p[i]) : s.p[i];
+		m |= (uint64_t)(unsigned char)c << (8 * (i & 7));
+		if ((i & 7) == 7) {
+			sip_word(&h, m);
+			m = 0;
+		}
+	}
+	sip_word(&h, m | (uint64_t)s.n << 56);
+	h.v2 ^= 0xff;
+	sip_round(&h);
+	sip_round(&h);
+	sip_round(&h);
+	return h.v0 ^ h.v1 ^ h.v2 ^ h.v3;
+}
+
+uint64_t str_hash(struct str s)
+{
+	return hash(s, false);
+}
+
+uint64_t str_case_hash(struct str s)
+{
+	return hash(s, true);
+}

@@ -1,0 +1,193 @@
+/* The base library's rules, as tables where the rule is a table. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/err.h"
+#include "base/map.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "test/tap.h"
+
+static void numbers(void)
+{
+	static const struct {
+		const char *in;
+		uint64_t max;
+		int result;
+		uint64_t value;
+	} cases[] = {
+		{ "0", 10, 0, 0 },
+		{ "10", 10, 0, 10 },
+		{ "11", 10, -1, 0 },
+		{ "", 10, -1, 0 },
+		{ "-1", 10, -1, 0 },
+		{ "+1", 10, -1, 0 },
+		{ " 1", 10, -1, 0 },
+		{ "1 ", 10, -1, 0 },
+		{ "18446744073709551615", UINT64_MAX, 0, UINT64_MAX },
+		{ "18446744073709551616", UINT64_MAX, -1, 0 },
+		{ "99999999999999999999", UINT64_MAX, -1, 0 },
+		{ "000000000000000000001", 10, -1, 0 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		uint64_t v = 77;
+		int r = num_parse(str_c(cases[i].in), 0, cases[i].max, &v);
+		tap_ok(r == cases[i].result && v == (r == 0 ? cases[i].value : 77), "num_parse \"%s\"", cases[i].in);
+	}
+	tap_ok(crc32c(0, "123456789", 9) == 0xe3069283u, "CRC-32C check value");
+}
+
+static void base64(void)
+{
+	static const struct {
+		const char *in, *out;	/* out NULL: refused */
+	} cases[] = {
+		{ "", "" }, { "Zg==", "f" }, { "Zm8=", "fo" }, { "Zm9v", "foo" }, { "Zm9vYmFy", "foobar" },
+		{ "Zg=", NULL }, { "Zg", NULL }, { "Zh==", NULL }, { "Zm9=", NULL }, { "Zg==Zg==", NULL },
+		{ "Z===", NULL }, { "====", NULL }, { "Zm 9", NULL }, { "Zm9\n", NULL }, { "Zm9-", NULL },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf b;
+		buf_init(&b, 100);
+		int r = base64_decode(&b, str_c(cases[i].in));
+		tap_ok(cases[i].out == NULL ? r < 0 : r == 0 && str_eq(buf_view(&b), str_c(cases[i].out)),
+		       "base64 \"%s\"", cases[i].in);
+		if (cases[i].out != NULL) {
+			buf_reset(&b);
+			base64_encode(&b, str_c(cases[i].out));
+			tap_ok(str_eq(buf_view(&b), str_c(cases[i].in)), "base64 back to \"%s\"", cases[i].in);
+		}
+		buf_fini(&b);
+	}
+}
+
+static void utf8(void)
+{
+	static const struct {
+		const char *in;
+		bool valid;
+	} cases[] = {
+		{ "abc", true }, { "\xc3\xa9", true }, { "\xe2\x82\xac", true }, { "\xf0\x9f\x98\x80", true },
+		{ "\xc0\x80", false }, { "\xc1\xbf", false }, { "\xe0\x80\x80", false }, { "\xed\xa0\x80", false },
+		{ "\xf4\x90\x80\x80", false }, { "\xf5\x80\x80\x80", false }, { "\xc3", false }, { "\x80", false },
+		{ "\xe2\x82", false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		tap_ok(utf8_valid(str_c(cases[i].in)) == cases[i].valid, "utf8 case %zu", i);
+	struct buf b;
+	buf_init(&b, 100);
+	text_neutral(&b, STR("a\r\nb\x1b[1m\xff\xc3\xa9\xe2\x80\xae"), 60, false);
+	tap_is_str(b.p, "a??b?[1m?\xc3\xa9?", "peer text is neutral");
+	buf_reset(&b);
+	text_neutral(&b, STR("abcdef"), 3, true);
+	tap_is_str(b.p, "abc...", "peer text is cut");
+	buf_fini(&b);
+}
+
+static void buffers(void)
+{
+	struct buf b;
+	buf_init(&b, 5);
+	tap_is_str(b.p, "", "an empty buffer is a string");
+	buf_c(&b, "abc");
+	buf_printf(&b, "%d", 45);
+	tap_ok(!buf_failed(&b) && strcmp(b.p, "abc45") == 0, "the maximum itself fits");
+	buf_ch(&b, 'x');
+	buf_c(&b, "");
+	tap_ok(buf_failed(&b) && strcmp(b.p, "abc45") == 0, "one more fails and sticks");
+	buf_reset(&b);
+	buf_printf(&b, "%s", "123456");
+	tap_ok(buf_failed(&b) && b.n == 0 && b.p[0] == '\0', "printf over the maximum adds nothing");
+	buf_reset(&b);
+	buf_c(&b, "hello");
+	buf_shift(&b, 2);
+	tap_is_str(b.p, "llo", "shift");
+	buf_fini(&b);
+}
+
+static void arenas(void)
+{
+	struct arena *a = arena_new(10000);
+	struct arena_mark empty = arena_mark(a);
+	char *first = arena_strdup(a, "first");
+	struct arena_mark m = arena_mark(a);
+	for (int i = 0; i < 50; i++)
+		tap_ok(arena_alloc(a, 100) != NULL, "allocation %d", i);
+	tap_ok(arena_alloc(a, 20000) == NULL, "above the maximum: NULL");
+	tap_ok(arena_array(a, SIZE_MAX / 2, 3) == NULL, "overflowing product: NULL");
+	arena_release(a, m);
+	tap_is_str(first, "first", "release keeps what is older");
+	tap_ok(((char *)arena_alloc(a, 64))[63] == 0, "memory is zeroed after release");
+	arena_release(a, empty);
+	tap_ok(arena_used(a) == 0, "release to empty");
+	arena_free(&a);
+	tap_ok(a == NULL, "free sets NULL");
+}
+
+static void maps(void)
+{
+	struct map *m = map_new();
+	static int values[1000];
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 1000; i++) {
+			struct str k = { (const char *)&i, sizeof(i) };
+			map_set(m, k, &values[i]);
+		}
+		tap_ok(map_count(m) == 1000, "1000 entries");
+		for (int i = 0; i < 1000; i += 2)
+			map_del(m, (struct str){ (const char *)&i, sizeof(i) });
+		bool right = map_count(m) == 500;
+		for (int i = 0; i < 1000; i++)
+			right = right && map_get(m, (struct str){ (const char *)&i, sizeof(i) }) == (i % 2 ? &values[i] : NULL);
+		tap_ok(right, "deletion keeps the others");
+	}
+	map_free(&m);
+}
+
+static void strings(void)
+{
+	struct str s = STR("a,b,,c");
+	int n = 0;
+	while (s.p != NULL) {
+		str_split(&s, ',');
+		n++;
+	}
+	tap_ok(n == 4, "split gives empty parts too");
+	tap_ok(str_case_find(STR("Hello World"), STR("WORLD")) == 6, "case_find");
+	tap_ok(str_find(STR("abc"), STR("abcd")) < 0, "a longer needle is not found");
+	tap_ok(str_eq(str_trim(STR(" \t x y \r\n")), STR("x y")), "trim");
+	tap_ok(str_case_hash(STR("ABC")) == str_case_hash(STR("abc")) && str_hash(STR("ABC")) != str_hash(STR("abc")),
+	       "case hash folds");
+	struct str list = STR("  one two,three "), w;
+	n = 0;
+	while (str_token(&list, " ,", &w))
+		n++;
+	tap_ok(n == 3, "tokens");
+}
+
+static void errors(void)
+{
+	struct err e = { 0 };
+	tap_ok(err_set(&e, ERR_INPUT, 0, "bad\r\n%s", "x") == -1, "err_set returns -1");
+	tap_is_str(e.text, "bad??x", "error text is one printable line");
+	int r = err_wrap(&e, "MAIL");
+	tap_ok(r == -1 && strcmp(e.text, "MAIL: bad??x") == 0, "err_wrap");
+	tap_ok(err_row(ERR_TOOBIG)->smtp == 552 && err_row((enum err_code)9999)->smtp == 451, "rows");
+}
+
+int main(void)
+{
+	numbers();
+	base64();
+	utf8();
+	buffers();
+	arenas();
+	maps();
+	strings();
+	errors();
+	return tap_done();
+}

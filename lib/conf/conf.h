@@ -1,0 +1,96 @@
+/* postern.conf: "name = value", main.cf syntax (continuation lines start with white space, # at a line's start
+ * comments, $name and ${name} expand, a later line replaces an earlier one). Each parameter is one row of
+ * lib/conf/params.def: from it come the field of struct conf, the default, the range check, `postern check`,
+ * `postern config`, the manual's section and etc/postern.conf.sample. Values are an immutable snapshot.
+ *
+ *	struct conf *c;
+ *	if (conf_load(path, &c, &problems, e) < 0) …	every mistake is in problems, with file:line
+ *	c->message_size_limit …
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+/* Types of params.def and the C type of the field:
+ *   TEXT  const char * ($ expanded, trimmed; "" when empty)
+ *   BOOL  bool (yes/no)         NUM  uint64_t       SIZE uint64_t bytes (k m g suffixes)
+ *   SECS  uint64_t seconds (s m h d w suffixes)     LIST struct conf_list (split at commas and white space)
+ *   ENUM  const char * (one of the words in its "values" column)
+ */
+struct conf_list {
+	const char *const *v;
+	size_t n;
+};
+
+struct conf {
+#define PARAM_TEXT(name, def, flags, doc) const char *name;
+#define PARAM_BOOL(name, def, flags, doc) bool name;
+#define PARAM_NUM(name, def, min, max, flags, doc) uint64_t name;
+#define PARAM_SIZE(name, def, min, max, flags, doc) uint64_t name;
+#define PARAM_SECS(name, def, min, max, flags, doc) uint64_t name;
+#define PARAM_LIST(name, def, flags, doc) struct conf_list name;
+#define PARAM_ENUM(name, def, values, flags, doc) const char *name;
+#include "conf/params.def"
+#undef PARAM_TEXT
+#undef PARAM_BOOL
+#undef PARAM_NUM
+#undef PARAM_SIZE
+#undef PARAM_SECS
+#undef PARAM_LIST
+#undef PARAM_ENUM
+	const char *conf_file;		/* absolute path it was read from */
+	const char *conf_dir;		/* its directory */
+	struct conf_private *priv;
+};
+
+enum {
+	PARAM_F_NONE = 0,
+	PARAM_F_POSTFIX = 1,	/* Postfix's name and meaning */
+	PARAM_F_SECRET = 2,	/* masked when printed */
+	PARAM_F_RESTART = 4,	/* a reload cannot change it */
+};
+
+/* Read file. 0: *out is owned by the caller. -1: *e says how many problems; problems (may be NULL) holds one
+ * line each: "FILE:LINE: name: what is wrong (allowed: …)". Unknown parameters that main.cf has in Postfix are
+ * accepted with a warning line "FILE:LINE: warning: …"; unknown other names are errors unless some value
+ * refers to them as $name. */
+int conf_load(const char *file, struct conf **out, struct buf *problems, struct err *e) MUST_CHECK;
+void conf_free(struct conf **c);
+/* The path given with -c, else the compiled-in default (PREFIX's etc/postern/postern.conf). */
+const char *conf_default_file(void);
+/* Print parameters as "name = value"; only_changed: those that differ from the default. */
+void conf_print(const struct conf *c, bool only_changed, FILE *to);
+/* Value of a parameter or of a user-defined name, unexpanded text; false when not known. */
+bool conf_lookup(const struct conf *c, const char *name, struct str *out);
+
+/* Listener overrides. "listeners" rows look like:
+ *   smtp_listeners = 127.0.0.1:25 [::1]:25 465/submissions 587/submission
+ * parsed here into address, port, profile. Host missing = inet_interfaces. */
+struct conf_listener {
+	const char *host;	/* numeric address, or "" for all addresses */
+	uint16_t port;
+	const char *profile;	/* "smtp" (port 25), "submission" (STARTTLS, AUTH required), "submissions" (implicit TLS);
+				 * "imap"/"imaps", "pop3"/"pop3s" */
+};
+int conf_listeners(const struct conf *c, struct conf_list rows, const char *default_profile, struct arena *a,
+		   struct conf_listener **out, size_t *n_out, struct err *e) MUST_CHECK;
+
+/* Lists of networks ("mynetworks" syntax: 10.0.0.0/8, [2001:db8::]/32, !exclusions, first match wins). */
+struct cidr {
+	uint8_t addr[16];	/* IPv4 as ::ffff:a.b.c.d */
+	uint8_t bits;		/* 0..128 of the mapped form */
+	bool negate;
+};
+int cidr_parse(struct str s, struct cidr *out, struct err *e) MUST_CHECK;
+bool cidr_match(const struct cidr *list, size_t n, const uint8_t addr[16]);
+int addr_parse(struct str s, uint8_t addr[16]) MUST_CHECK;	/* numeric v4 or v6, no brackets; -1 if it is not one */
+
+#endif

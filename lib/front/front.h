@@ -1,0 +1,66 @@
+/* What smtpd, imapd and pop3d have in common: the root parent that accepts (and reads no client byte), the unprivileged template that
+ * forks one front per connection (front_mode = isolated) or the event-driven front that serves many (shared), inetd mode, socket activation,
+ * reload, drain. A daemon's main.c is a struct front_service and a call of front_main().
+ *
+ * Per connection the parent makes socket pairs to authd, the key worker and (smtp) queued, registers them (lib/ipc/reg.def) with the accepted
+ * peer's address, and hands descriptors and facts to the template. If a needed daemon is missing, the client gets service->busy_line and is closed.
+ */
+#ifndef FRONT_FRONT_H
+#define FRONT_FRONT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "io/conn.h"
+#include "io/loop.h"
+#include "io/tls.h"
+
+/* One accepted connection, as the front gets it. */
+struct front_conn {
+	uint64_t conn;			/* its name everywhere */
+	int fd;				/* the client's socket; owned by the session code */
+	int auth_fd, key_fd, queue_fd;	/* channels (SEQPACKET); -1 when the service has none; owned by the session code, but key_fd by the frame */
+	char client[64], server[64];	/* numeric */
+	uint16_t client_port, server_port;
+	char profile[32];
+	bool client_known;		/* false: inetd without privilege: no mynetworks, no AUTH */
+	bool implicit_tls;		/* profile submissions, imaps, pop3s */
+};
+
+/* What is the same for all connections of the process. */
+struct front_env {
+	struct loop *loop;
+	const struct conf *conf;
+	struct tls_ctx *tls;		/* NULL: none configured */
+	void *service_ctx;
+};
+
+struct front_service {
+	const char *name;		/* "smtp" "imap" "pop3" */
+	const char *program;		/* "smtpd" … */
+	const char *log_program;	/* ident part: "smtpd"; imapd and pop3d log as "dovecot" */
+	const char *alpn;
+	const char *busy_line;		/* "421 4.3.2 … try again later\r\n" */
+	bool uses_queue, uses_auth;
+	/* Which listeners, user and so on: picked from the configuration. */
+	struct conf_list (*listeners)(const struct conf *c);
+	const char *(*user)(const struct conf *c);
+	/* Once per template, before confinement: open tables, precompute. 0 or -1. */
+	int (*prepare)(struct front_env *env, struct err *e);
+	/* Start serving fc in env->loop; calls front_done() when the connection is over. Must not block. Handles the greeting, also after the
+	 * implicit TLS handshake, which it starts with conn_starttls_server() when fc->implicit_tls. */
+	void (*session)(struct front_env *env, const struct front_conn *fc);
+};
+
+/* Options: -c FILE, -f (foreground), -v, -i (inetd: connection on fd 0), -n (no sandbox, said aloud), -t (test configuration), --help, --version. Returns the exit status. */
+int front_main(int argc, char **argv, const struct front_service *s);
+/* The session is over (its descriptors are closed). Isolated: the process exits after the loop's round. */
+void front_done(struct front_env *env, const struct front_conn *fc);
+/* To be called before each step of a TLS handshake in shared mode (selects the connection's key channel); conn events do it through this hook. */
+void front_select_key(const struct front_conn *fc);
+/* After login: give up all that a relay does not need. */
+void front_narrow(struct front_env *env);
+
+#endif

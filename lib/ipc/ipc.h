@@ -1,0 +1,95 @@
+/* Messages between the suite's processes. Each channel is a .def file here: its messages, for each the typed fields with limits.
+ * Struct, encoder, decoder, documentation and fuzz target come from the rows. Transport: SOCK_SEQPACKET UNIX sockets, one message
+ * per packet, at most IPC_PACKET_MAX bytes; at most one descriptor rides along. Frame: magic, version, type, request id, field count; each field: tag,
+ * length, bytes. Unknown, missing (required) or doubled fields, over-long fields, a wrong descriptor count: the channel is closed. No struct
+ * is ever sent as memory.
+ *
+ *   lib/ipc/auth.def:
+ *	IPC_MSG(auth, START, 1, IPC_NO_FD, "front -> authd: begin a SASL exchange")
+ *		IPC_STR(auth, START, mech, 1, 64, IPC_REQUIRED)
+ *		IPC_STR(auth, START, initial, 2, 16384, IPC_OPTIONAL)
+ *	IPC_END(auth, START)
+ *
+ *   use:	#include "ipc/auth.h"		struct ipc_auth_START, IPC_auth_START (type number), ipc_auth (the table)
+ *	struct ipc_auth_START m = { .mech = STR("PLAIN") };
+ *	ipc_send(ch, IPC_auth_START, &m, id, -1, &e);
+ *
+ * A missing optional field decodes as zero / empty with p NULL (an empty present one has p not NULL).
+ */
+#ifndef IPC_IPC_H
+#define IPC_IPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "io/loop.h"
+
+enum { IPC_PACKET_MAX = 131072, IPC_STRS_MAX = 2048 };
+enum ipc_need { IPC_OPTIONAL, IPC_REQUIRED };
+enum ipc_fd { IPC_NO_FD, IPC_WITH_FD };
+
+struct ipc_strs {		/* a list of strings */
+	struct str *v;
+	size_t n;
+};
+
+enum ipc_type { IPC_T_STR, IPC_T_U64, IPC_T_STRS };
+struct ipc_field {
+	const char *name;
+	uint8_t type, tag, need;
+	uint32_t max;		/* STR: bytes; STRS: bytes of each; U64: unused */
+	uint32_t offset;	/* in the message struct */
+};
+struct ipc_msg {
+	const char *name, *doc;
+	uint16_t type;
+	uint8_t fd;
+	uint32_t size;		/* of the struct */
+	const struct ipc_field *fields;
+	size_t n_fields;
+};
+struct ipc_proto {
+	const char *name;
+	const struct ipc_msg *msgs;
+	size_t n_msgs;
+};
+
+/* Pure codec (fuzzed). decode: the struct and its strings live in a / borrow packet. */
+int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, unsigned char *packet, size_t max, size_t *n_out,
+	       struct err *e) MUST_CHECK;
+int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
+	       struct err *e) MUST_CHECK;
+
+struct ipc_chan;
+/* One message: fd is -1 or owned by the callee. msg and strings are valid during the call. */
+typedef void ipc_fn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd);
+/* The channel has closed (peer gone, malformed record, queue full): why says it. Called once; the callee frees the channel. */
+typedef void ipc_closed_fn(void *ctx, struct ipc_chan *ch, const struct err *why);
+
+/* Rows: which message types the peer may send now. The receiver states it in data; phases switch the set. Anything else closes the channel. */
+struct ipc_allow {
+	const uint16_t *types;
+	size_t n;
+};
+
+/* Takes fd. */
+struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn, ipc_closed_fn *closed, void *ctx);
+void ipc_chan_free(struct ipc_chan **ch);	/* closes; deferred while in its own callback */
+void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow);	/* borrows types; default: every message of the table */
+int ipc_chan_fd(const struct ipc_chan *ch);
+/* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets are queued, then the
+ * channel closes with ERR_LIMIT. -1 only for a message that cannot be encoded. */
+int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;
+uint32_t ipc_next_id(struct ipc_chan *ch);	/* 1, 2, … for requests; answers carry the request's id */
+
+/* Blocking forms over a bare descriptor (tools, the key provider, deliver): timeout_ms per call. recv: *fd_out -1 or owned. */
+int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;
+int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out,
+		struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,44 @@
+/* One event per line. Lines go by datagram to the log process ($run/log/sock), which adds time, host and the
+ * sender's pid (from the kernel's credentials) and writes syslog's traditional form to maillog_file or to
+ * syslog(3). Before log_open, and with -f -v, lines go to stderr. A full or dead log never blocks: lines are
+ * counted and "N lines lost" follows. Peer text is neutralised by the caller's use of log_* formats: every
+ * byte that is not printable ASCII or valid UTF-8 is replaced before the line leaves.
+ *
+ * Idents follow what log parsers expect (ref: field practice): "postfix/smtpd", "postfix/qmgr", "postfix/local",
+ * "postfix/cleanup", "postfix/smtp", "dovecot" (the text starts with "imap-login: …"), "amavis"; the part before
+ * the slash is syslog_name (default "postern").
+ */
+#ifndef LOG_LOG_H
+#define LOG_LOG_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+
+enum log_level {
+	LOG_LV_ERROR,	/* someone must act */
+	LOG_LV_WARNING,	/* refused or retried */
+	LOG_LV_INFO,	/* one line per session and per message */
+	LOG_LV_DEBUG,
+};
+
+/* syslog_name is the prefix of every "x/program" ident; program is this process's part ("smtpd", "qmgr"). sock
+ * is the log process's socket, or NULL for stderr only. Connects now, so that it works after chroot. */
+int log_open(const char *syslog_name, const char *program, const char *sock, struct err *e) MUST_CHECK;
+void log_program(const char *program);		/* change the ident's second part (after fork) */
+void log_verbose(bool on);			/* debug lines, and a copy of all lines on stderr */
+int log_fd(void);				/* for sandboxes and close-all loops; -1 when none */
+
+void log_line(enum log_level lv, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* With another ident, whole: log_as("dovecot", …), log_as("postfix/qmgr", …) is spelled "%s/qmgr" by the caller
+ * through log_ident("qmgr"). */
+void log_as(const char *ident, enum log_level lv, const char *fmt, ...) PRINTF_LIKE(3, 4);
+const char *log_ident(const char *program);	/* "<syslog_name>/<program>"; static storage, valid until the next call */
+
+#define log_error(...) log_line(LOG_LV_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LV_WARNING, __VA_ARGS__)
+#define log_info(...) log_line(LOG_LV_INFO, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_LV_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,81 @@
+/* Files, sockets and processes, done once and safely. */
+#ifndef OS_OS_H
+#define OS_OS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+/* --- files --- */
+/* Whole content, at most max bytes (ERR_TOOBIG). */
+int file_read(const char *path, size_t max, struct buf *out, struct err *e) MUST_CHECK;
+int file_read_at(int dirfd, const char *name, size_t max, struct buf *out, struct err *e) MUST_CHECK;	/* O_NOFOLLOW */
+/* The one way to write a file that matters: temporary name beside it, write, fsync, rename, fsync the directory. Keeps nothing half
+ * done. mode for a new file; uid/gid (uid_t)-1: unchanged. */
+int file_replace(const char *path, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
+int file_replace_at(int dirfd, const char *name, struct str content, mode_t mode, struct err *e) MUST_CHECK;
+int write_all(int fd, const void *p, size_t n, struct err *e) MUST_CHECK;	/* retries short writes and EINTR */
+int pread_all(int fd, void *p, size_t n, uint64_t off, struct err *e) MUST_CHECK;	/* ERR_INPUT when the file is shorter */
+int fsync_fd(int fd, const char *what, struct err *e) MUST_CHECK;
+int fsync_dir(const char *path, struct err *e) MUST_CHECK;
+/* mkdir -p with owner and mode of the last; parents 0755. Existing is fine. */
+int dir_make(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
+/* 0 when the file and all its parent directories belong to root (or owner_ok) and nobody else may write them. */
+int path_trusted(const char *path, uid_t owner_ok, struct err *e) MUST_CHECK;
+bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs: measured facts in os_sync.c) */
+void close_fd(int *fd);		/* accepts -1, sets -1 */
+#define CLEANUP_FD CLEANUP(close_fd)
+void close_all_but(const int *keep, size_t n);	/* close_range around the kept ones; 0-2 are kept only if listed */
+
+/* --- sockets --- */
+struct peer_cred { pid_t pid; uid_t uid; gid_t gid; };
+int sock_tcp_listen(const char *host, uint16_t port, int *fd_out, struct err *e) MUST_CHECK;	/* "" all addresses (v6 dual) */
+int sock_unix_listen(const char *path, int type, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK; /* returns fd; replaces a stale socket after checking that nobody answers */
+int sock_unix_connect(const char *path, int type, struct err *e) MUST_CHECK;	/* returns fd */
+int sock_pair(int type, int fds_out[2], struct err *e) MUST_CHECK;	/* CLOEXEC */
+int sock_peer_cred(int fd, struct peer_cred *out, struct err *e) MUST_CHECK;
+/* Numeric address (IPv4-mapped shown as IPv4) and port of a socket's peer / own side; -1 when it is not IP. text at least 46 bytes. */
+int sock_peer_addr(int fd, uint8_t addr_out[16], char *text_out, uint16_t *port_out) MUST_CHECK;
+int sock_own_addr(int fd, uint8_t addr_out[16], char *text_out, uint16_t *port_out) MUST_CHECK;
+/* systemd socket activation: descriptors by LISTEN_FDNAMES name; *n_out 0 when not activated. Unsets the variables. */
+struct listen_fd { int fd; char name[64]; };
+int listen_fds(struct listen_fd *out, size_t max, size_t *n_out, struct err *e) MUST_CHECK;
+
+/* --- processes --- */
+void proc_init(int argc, char **argv);		/* before anything: sane fds 0-2, umask, environment cleared to PATH and TZ, room for the title */
+void proc_title(const char *comm, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* comm (15 bytes) and the argv text that ps shows */
+int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_SOCKET either */
+int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of the process: a second start fails */
+int proc_daemonize(struct err *e) MUST_CHECK;	/* unless -f; the parent exits after readiness (os_ready) */
+void proc_ready(void);			/* tells systemd, the daemonize parent, and a --ready-fd */
+
+/* --- supervision: a root parent that only starts children and restarts them --- */
+struct super_child {
+	const char *name;		/* role name: ps and log */
+	void (*run)(void *ctx);		/* in the child: confine itself, loop; must not return */
+	void *ctx;
+	bool with_group;		/* when it dies, all with_group children are ended and started again together (their channels are gone) */
+	pid_t pid;
+	uint64_t started_ms;
+	unsigned fast_deaths;
+};
+/* Start all, restart those that die (at once, then after 100 ms … 5 s when they die fast). SIGTERM: end all (TERM, 10 s, KILL) and return.
+ * SIGHUP: hup(hup_ctx) then SIGHUP to all. before_start(ctx) runs in the parent before each (re)start of the group: makes the socket pairs
+ * that members share; after_start closes the parent's copies. */
+struct super {
+	struct super_child *children;
+	size_t n;
+	void (*before_start)(void *ctx);
+	void (*after_start)(void *ctx);
+	void (*hup)(void *ctx);
+	void *ctx;
+};
+int super_run(struct super *s, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,140 @@
+/* Mailboxes of one user: Maildir++ below a root directory, primary state beside the mail (DESIGN.md 5). Used by the imap and pop3 sessions and
+ * deliver, always under the user's own uid. Everything is relative to directory descriptors, O_NOFOLLOW.
+ *
+ * Per folder: postern.journal (checksummed append-only records: UIDVALIDITY, UID assignments with base names, flags, keywords, mod-sequences,
+ * expunges), synced before the OK that promises it, compacted by rename; postern.index (disposable, mapped: fixed-size records in UID order,
+ * counters in the header); postern.cache (disposable: envelope, body structure …). Foreign changes in new/ and cur/ are found by directory mtimes that
+ * are not our own.
+ *
+ * A struct mbox is one process' view of one folder, shared by all its connections. struct mbox_view is one connection's numbering:
+ * sequence numbers stay until mbox_view_sync() announces.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct store;
+struct mbox;
+struct mbox_view;
+
+enum {
+	STORE_FOLDER_NAME_MAX = 1000,	/* bytes of a full name in UTF-8 */
+	STORE_FOLDER_DEPTH_MAX = 30,
+	STORE_FOLDERS_MAX = 10000,
+	STORE_KEYWORDS_MAX = 1000,	/* distinct names per folder */
+	STORE_KEYWORD_NAME_MAX = 250,
+};
+
+/* Flag bits. MBOX_F_KEYWORDS: keyword k of the folder's table is bit k of the message's keyword set. */
+enum {
+	MBOX_ANSWERED = 1, MBOX_FLAGGED = 2, MBOX_DELETED = 4, MBOX_SEEN = 8, MBOX_DRAFT = 16,
+	MBOX_RECENT = 32,	/* per view, never stored */
+	MBOX_FORWARDED = 64,	/* letter P; shown as $Forwarded */
+};
+
+/* --- the user's tree --- */
+/* root: absolute maildir path; created with cur new tmp (0700) and the default folders (special uses) when missing and create is true. Returns owned. */
+int store_open(const char *root, bool create, struct store **out, struct err *e) MUST_CHECK;
+void store_close(struct store **s);
+void store_defaults(struct store *s, const char *const *folders, size_t n);	/* names to create with a new tree; call before first use */
+
+/* Names are UTF-8 with '/' between levels; "INBOX" any case. On disk: Maildir++ ".Work.Clients", modified UTF-7 (or UTF-8 where the tree already has
+ * it); a dot inside a level is stored as a named escape. Invalid names: ERR_INPUT. */
+struct store_folder {
+	struct str name;
+	bool exists;		/* false: only a parent of others, or only subscribed (\NonExistent) */
+	bool children;
+	bool subscribed;
+	struct str special_use;	/* "\\Sent" … or empty */
+	struct store_folder *next;
+};
+int store_list(struct store *s, struct arena *a, struct store_folder **list_out, struct err *e) MUST_CHECK;	/* sorted by name, INBOX first */
+int store_create(struct store *s, struct str name, struct str special_use, struct err *e) MUST_CHECK;	/* parents too; ERR_EXISTS */
+int store_delete(struct store *s, struct str name, struct err *e) MUST_CHECK;	/* ERR_NOENT; INBOX: ERR_DENIED; children stay */
+int store_rename(struct store *s, struct str from, struct str to, struct err *e) MUST_CHECK;	/* with children; INBOX: its mail moves */
+int store_subscribe(struct store *s, struct str name, bool on, struct err *e) MUST_CHECK;
+
+/* --- a folder --- */
+/* Opens (takes over Dovecot's uidlist when there is no journal yet). One struct mbox per folder and process: counted. */
+int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
+void mbox_close(struct mbox **m);
+/* Look for foreign changes and other processes' records: cheap when nothing changed (two fstatat and one fstat). New files in new/ get UIDs and move to cur/. */
+int mbox_refresh(struct mbox *m, struct err *e) MUST_CHECK;
+int mbox_watch_fd(struct mbox *m);	/* readable (inotify) when the folder may have changed: then mbox_watch_clear + mbox_refresh. -1: none */
+void mbox_watch_clear(struct mbox *m);
+
+struct mbox_status {
+	uint32_t uidvalidity, uidnext, messages, unseen, recent, deleted;
+	uint64_t size;		/* sum of RFC822.SIZE */
+	uint64_t highestmodseq;
+};
+int mbox_status(struct mbox *m, struct mbox_status *out, struct err *e) MUST_CHECK;
+/* The same without opening views: for STATUS and LIST-STATUS. */
+int store_status(struct store *s, struct str name, struct mbox_status *out, struct err *e) MUST_CHECK;
+const char *const *mbox_keywords(struct mbox *m, size_t *n_out);	/* names; valid until the next refresh or store */
+
+/* --- a connection's view --- */
+struct mbox_view *mbox_view_new(struct mbox *m);	/* returns owned; numbering as of now */
+void mbox_view_free(struct mbox_view **v);
+uint32_t mbox_view_count(const struct mbox_view *v);
+uint32_t mbox_view_uid(const struct mbox_view *v, uint32_t seq);	/* 1..count; 0 out of range */
+uint32_t mbox_view_seq(const struct mbox_view *v, uint32_t uid);	/* 0: not in this view */
+uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid);	/* first seq whose uid >= uid; count+1 if none */
+bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
+/* What changed since the last sync, in the order IMAP wants it: expunges (each by its then-current sequence number, highest first), then new count, then flag
+ * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. */
+enum mbox_change { MBOX_CH_EXPUNGE, MBOX_CH_EXISTS, MBOX_CH_FLAGS };
+int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid), void *ctx,
+		   struct err *e) MUST_CHECK;
+
+/* --- a message of a view --- */
+struct mbox_msg {
+	uint32_t uid, flags;		/* MBOX_* */
+	uint64_t keywords[(STORE_KEYWORDS_MAX + 63) / 64];
+	uint64_t modseq;
+	int64_t internaldate, savedate;
+	uint64_t size;			/* of the file */
+	uint64_t size_crlf;		/* RFC822.SIZE */
+};
+int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct err *e) MUST_CHECK;
+/* Open the file read-only (following foreign renames). ERR_NOENT when it is gone. Returns fd in *fd_out. */
+int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e) MUST_CHECK;
+const char *mbox_msg_basename(struct mbox_view *v, uint32_t seq);	/* valid until the next store call */
+/* Cached blob of a message (the session's own encodings: "env", "bs", …): 0 and *out (valid until arena's end), 1: not cached. */
+int mbox_cache_get(struct mbox_view *v, uint32_t seq, uint32_t kind, struct arena *a, struct str *out) MUST_CHECK;
+void mbox_cache_put(struct mbox_view *v, uint32_t seq, uint32_t kind, struct str blob);	/* best effort */
+enum { MBOX_CACHE_ENVELOPE = 1, MBOX_CACHE_BODYSTRUCTURE = 2, MBOX_CACHE_HEADERS = 3, MBOX_CACHE_PREVIEW = 4 };
+
+/* --- changes; durable on return --- */
+enum mbox_flag_op { MBOX_SET, MBOX_ADD, MBOX_REMOVE };
+/* flags and keyword names; seqs ascending. unchangedsince 0: unconditional; others: messages with a newer modseq are listed in *failed (array of n, count in
+ * *n_failed_out) and left alone. One journal append for all. */
+int mbox_store_flags(struct mbox_view *v, const uint32_t *seqs, size_t n, enum mbox_flag_op op, uint32_t flags, const struct str *keywords,
+		     size_t n_keywords, uint64_t unchangedsince, uint32_t *failed, size_t *n_failed_out, struct err *e) MUST_CHECK;
+int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err *e) MUST_CHECK;	/* those, whatever their flags */
+/* Copy (move): messages by seq into dst. uids_out: n new UIDs, in order. All or nothing. Hard links within a file system. */
+int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, uint32_t *uids_out, struct err *e) MUST_CHECK;
+
+/* Appending: message arrives in pieces, is made visible together (MULTIAPPEND), with UIDs. */
+struct mbox_append;
+int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e) MUST_CHECK;
+int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate /* 0: now */,
+			struct err *e) MUST_CHECK;	/* starts the next message */
+int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e) MUST_CHECK;	/* CRLF or LF; stored as LF */
+int mbox_append_commit(struct mbox_append **ap, uint32_t *uids_out, size_t *n_out, struct err *e) MUST_CHECK;	/* uids_out: room for all begun messages */
+void mbox_append_abort(struct mbox_append **ap);
+
+/* POP3: saved UIDLs (Dovecot's P field), exclusive lock. */
+const char *mbox_msg_pop3_uidl(struct mbox_view *v, uint32_t seq);	/* NULL: none saved */
+int mbox_lock_exclusive(struct mbox *m, struct err *e) MUST_CHECK;	/* ERR_LIMIT: in use by another POP3 session */
+void mbox_unlock(struct mbox *m);
+
+#endif
