@@ -14,6 +14,7 @@
 
 /* --- files --- */
 /* Whole content, at most max bytes (ERR_TOOBIG). */
+/* out is emptied first, also on failure. Regular files only. */
 int file_read(const char *path, size_t max, struct buf *out, struct err *e) MUST_CHECK;
 int file_read_at(int dirfd, const char *name, size_t max, struct buf *out, struct err *e) MUST_CHECK;	/* O_NOFOLLOW */
 /* The one way to write a file that matters: temporary name beside it, write, fsync, rename, fsync the directory. Keeps nothing half
@@ -24,11 +25,13 @@ int write_all(int fd, const void *p, size_t n, struct err *e) MUST_CHECK;	/* ret
 int pread_all(int fd, void *p, size_t n, uint64_t off, struct err *e) MUST_CHECK;	/* ERR_INPUT when the file is shorter */
 int fsync_fd(int fd, const char *what, struct err *e) MUST_CHECK;
 int fsync_dir(const char *path, struct err *e) MUST_CHECK;
-/* mkdir -p with owner and mode of the last; parents 0755. Existing is fine. */
+/* mkdir -p with owner and mode of the last; parents 0755. An existing last directory is fine (not a symbolic link); it gets owner and mode
+ * too when uid is given, and is left as it is with uid (uid_t)-1. */
 int dir_make(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
-/* 0 when the file and all its parent directories belong to root (or owner_ok) and nobody else may write them. */
+/* 0 when the file and all its parent directories belong to root (or owner_ok) and nobody else may write them (a sticky directory such as
+ * /tmp may hold a trusted name). Links are followed; what they lead to must be trusted as well. */
 int path_trusted(const char *path, uid_t owner_ok, struct err *e) MUST_CHECK;
-bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs: measured facts in os_sync.c) */
+bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs; also tmpfs): no directory sync is needed */
 void close_fd(int *fd);		/* accepts -1, sets -1 */
 #define CLEANUP_FD CLEANUP(close_fd)
 void close_all_but(const int *keep, size_t n);	/* close_range around the kept ones; 0-2 are kept only if listed */
@@ -37,7 +40,8 @@ void close_all_but(const int *keep, size_t n);	/* close_range around the kept on
 struct peer_cred { pid_t pid; uid_t uid; gid_t gid; };
 int sock_tcp_listen(const char *host, uint16_t port, int *fd_out, struct err *e) MUST_CHECK;	/* "" all addresses (v6 dual) */
 int sock_unix_listen(const char *path, int type, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK; /* returns fd; replaces a stale socket after checking that nobody answers */
-int sock_unix_connect(const char *path, int type, struct err *e) MUST_CHECK;	/* returns fd */
+int sock_unix_connect(const char *path, int type, struct err *e) MUST_CHECK;	/* returns fd, blocking; waits 1 s at most when the backlog is full.
+										 * ERR_CLOSED: nobody serves it */
 int sock_pair(int type, int fds_out[2], struct err *e) MUST_CHECK;	/* CLOEXEC */
 int sock_peer_cred(int fd, struct peer_cred *out, struct err *e) MUST_CHECK;
 /* Numeric address (IPv4-mapped shown as IPv4) and port of a socket's peer / own side; -1 when it is not IP. text at least 46 bytes. */
@@ -48,12 +52,16 @@ struct listen_fd { int fd; char name[64]; };
 int listen_fds(struct listen_fd *out, size_t max, size_t *n_out, struct err *e) MUST_CHECK;
 
 /* --- processes --- */
-void proc_init(int argc, char **argv);		/* before anything: sane fds 0-2, umask, environment cleared to PATH and TZ, room for the title */
+/* Before anything: fds 0-2 open, umask 022, signals as at boot (SIGPIPE and SIGXFSZ ignored, none blocked), environment cleared to PATH and TZ,
+ * room for the title. argv[i] point to copies afterwards. */
+void proc_init(int argc, char **argv);
+void proc_nofile_raise(void);			/* soft limit of descriptors up to the hard one, at most 65536 */
 void proc_title(const char *comm, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* comm (15 bytes) and the argv text that ps shows */
 int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_SOCKET either */
 int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of the process: a second start fails */
 int proc_daemonize(struct err *e) MUST_CHECK;	/* unless -f; the parent exits after readiness (os_ready) */
-void proc_ready(void);			/* tells systemd, the daemonize parent, and a --ready-fd */
+void proc_ready(void);			/* tells systemd (or postern-run), the daemonize parent, and the fd given to proc_ready_fd; once */
+void proc_ready_fd(int fd);		/* takes fd: a newline is written there when ready */
 
 /* --- supervision: a root parent that only starts children and restarts them --- */
 struct super_child {
@@ -61,13 +69,15 @@ struct super_child {
 	void (*run)(void *ctx);		/* in the child: confine itself, loop; must not return */
 	void *ctx;
 	bool with_group;		/* when it dies, all with_group children are ended and started again together (their channels are gone) */
-	pid_t pid;
-	uint64_t started_ms;
+	pid_t pid;			/* 0: not running */
+	uint64_t started_ms;		/* from here on: super_run's own; leave zero */
+	uint64_t start_at_ms;
 	unsigned fast_deaths;
 };
 /* Start all, restart those that die (at once, then after 100 ms … 5 s when they die fast). SIGTERM: end all (TERM, 10 s, KILL) and return.
  * SIGHUP: hup(hup_ctx) then SIGHUP to all. before_start(ctx) runs in the parent before each (re)start of the group: makes the socket pairs
- * that members share; after_start closes the parent's copies. */
+ * that members share; after_start closes the parent's copies. Children get SIGTERM when the supervisor dies. Calls proc_ready() after the first
+ * start: listeners must exist by then. */
 struct super {
 	struct super_child *children;
 	size_t n;

@@ -1,0 +1,394 @@
+/* Files that matter: reading whole ones, replacing them so that a power cut leaves the old or the new content, durable directories,
+ * and whether a path can be trusted. Nothing here knows what the files mean.
+ *
+ * Sync rules: a new file is written, synced, renamed into place, and its directory synced, through descriptors opened before the
+ * write. After a failed sync the file is given up, never synced again: the kernel has marked its pages clean (PostgreSQL's 2018 finding). */
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum { READ_STEP = 65536, PATH_LENGTH_MAX = 4095, TEMP_TRIES = 8 };
+
+void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static enum err_code code_of(int sys)
+{
+	switch (sys) {
+	case ENOENT:
+	case ENOTDIR:
+		return ERR_NOENT;
+	case EEXIST:
+		return ERR_EXISTS;
+	case EDQUOT:
+		return ERR_QUOTA;
+	case EACCES:
+	case EPERM:
+	case ELOOP:
+		return ERR_DENIED;
+	case EMFILE:
+	case ENFILE:
+	case ENOSPC:
+		return ERR_LIMIT;
+	default:
+		return ERR_TEMP;
+	}
+}
+
+int write_all(int fd, const void *p, size_t n, struct err *e)
+{
+	const char *at = p;
+	while (n) {
+		const ssize_t k = write(fd, at, n);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_set(e, code_of(errno), errno, "write");
+		if (k == 0)
+			return err_set(e, ERR_TEMP, 0, "write: no progress");
+		at += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+int pread_all(int fd, void *p, size_t n, uint64_t off, struct err *e)
+{
+	char *at = p;
+	if (off > (uint64_t)INT64_MAX - n)
+		return err_set(e, ERR_INPUT, 0, "read: offset out of range");
+	while (n) {
+		const ssize_t k = pread(fd, at, n, (off_t)off);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_set(e, ERR_TEMP, errno, "read");
+		if (k == 0)
+			return err_set(e, ERR_INPUT, 0, "read: the file ends too early");
+		at += k;
+		n -= (size_t)k;
+		off += (uint64_t)k;
+	}
+	return 0;
+}
+
+/* The rest of fd; at most max bytes. */
+static int read_rest(int fd, size_t max, struct buf *out, struct err *e)
+{
+	for (;;) {
+		const size_t left = max - out->n;
+		const size_t want = left < READ_STEP ? left + 1 : READ_STEP;	/* one more shows that it is longer */
+		char *room = buf_room(out, want);
+		char one;
+		if (!room) {	/* the buffer's own maximum: is there really more? */
+			const size_t fits = out->max - out->n;
+			room = fits ? buf_room(out, fits) : &one;
+			const ssize_t k = read(fd, room, fits ? fits : 1);
+			if (k < 0 && errno == EINTR)
+				continue;
+			if (k < 0)
+				return err_set(e, ERR_TEMP, errno, "read");
+			if (k == 0) {
+				out->failed = false;
+				return 0;
+			}
+			if (!fits)
+				return err_set(e, ERR_TOOBIG, 0, "longer than %zu bytes", out->max);
+			out->failed = false;
+			buf_added(out, (size_t)k);
+			continue;
+		}
+		const ssize_t k = read(fd, room, want);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_set(e, ERR_TEMP, errno, "read");
+		if (k == 0)
+			return 0;
+		if ((size_t)k > left)
+			return err_set(e, ERR_TOOBIG, 0, "longer than %zu bytes", max);
+		buf_added(out, (size_t)k);
+	}
+}
+
+static int read_fd(int fd, size_t max, struct buf *out, struct err *e)
+{
+	struct stat st;
+	buf_reset(out);
+	if (fstat(fd, &st) < 0)
+		return err_set(e, ERR_TEMP, errno, "stat");
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_DENIED, 0, "not a regular file");
+	if (st.st_size > 0 && (uint64_t)st.st_size > max)
+		return err_set(e, ERR_TOOBIG, 0, "%lld bytes, more than %zu", (long long)st.st_size, max);
+	return read_rest(fd, max, out, e);
+}
+
+static int read_opened(int fd, const char *name, size_t max, struct buf *out, struct err *e)
+{
+	if (fd < 0)
+		return err_set(e, code_of(errno), errno, "%s", name);
+	const int r = read_fd(fd, max, out, e);
+	close(fd);
+	if (r < 0) {
+		buf_reset(out);
+		return err_wrap(e, "%s", name);
+	}
+	return 0;
+}
+
+/* O_NONBLOCK: a FIFO in the file's place must not hang us; it has no effect on regular files. */
+int file_read(const char *path, size_t max, struct buf *out, struct err *e)
+{
+	return read_opened(open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), path, max, out, e);
+}
+
+int file_read_at(int dirfd, const char *name, size_t max, struct buf *out, struct err *e)
+{
+	return read_opened(openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW), name, max, out, e);
+}
+
+int fsync_fd(int fd, const char *what, struct err *e)
+{
+	while (fsync(fd) < 0)
+		if (errno != EINTR)
+			return err_set(e, code_of(errno), errno, "%s: sync", what);
+	return 0;
+}
+
+int fsync_dir(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, code_of(errno), errno, "%s", path);
+	const int r = fsync_fd(fd, path, e);
+	close_fd(&fd);
+	return r;
+}
+
+static int fill_temp(int fd, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	if (write_all(fd, content.p, content.n, e) < 0)
+		return -1;
+	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
+		return err_set(e, code_of(errno), errno, "chown");
+	if (fchmod(fd, mode) < 0)
+		return err_set(e, code_of(errno), errno, "chmod");
+	return fsync_fd(fd, "new file", e);
+}
+
+static int temp_open(int dirfd, const char *name, char *temp, size_t temp_size)
+{
+	for (int i = 0; i < TEMP_TRIES; i++) {
+		const int n = snprintf(temp, temp_size, ".%.180s.%016llx", name, (unsigned long long)random_u64());
+		if (n < 0 || (size_t)n >= temp_size) {
+			errno = ENAMETOOLONG;
+			return -1;
+		}
+		const int fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0 || errno != EEXIST)
+			return fd;
+	}
+	return -1;
+}
+
+static int replace_at(int dirfd, const char *name, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	char temp[NAME_MAX + 1];
+	int fd = temp_open(dirfd, name, temp, sizeof(temp));
+	if (fd < 0)
+		return err_set(e, code_of(errno), errno, "%s: temporary file", name);
+	int r = fill_temp(fd, content, mode, uid, gid, e);
+	if (close(fd) < 0 && r == 0)	/* NFS and quotas may tell only now */
+		r = err_set(e, code_of(errno), errno, "close");
+	if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
+		r = err_set(e, code_of(errno), errno, "rename");
+	if (r < 0) {
+		(void)unlinkat(dirfd, temp, 0);
+		return err_wrap(e, "%s", name);
+	}
+	return fsync_fd(dirfd, "directory", e) < 0 ? err_wrap(e, "%s", name) : 0;
+}
+
+/* Open the directory part of path; *base_out points at the last component. */
+static int open_parent(const char *path, const char **base_out, struct err *e)
+{
+	char dir[PATH_LENGTH_MAX + 1];
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	const size_t n = slash ? (size_t)(slash - path) : 0;
+	if (!*base || n > PATH_LENGTH_MAX)
+		return err_set(e, ERR_INPUT, 0, "%.100s: not a file name", path);
+	memcpy(dir, path, n);
+	dir[n] = 0;
+	const int fd = open(!slash ? "." : n ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, code_of(errno), errno, "%s: directory", path);
+	*base_out = base;
+	return fd;
+}
+
+int file_replace_at(int dirfd, const char *name, struct str content, mode_t mode, struct err *e)
+{
+	return replace_at(dirfd, name, content, mode, (uid_t)-1, (gid_t)-1, e);
+}
+
+int file_replace(const char *path, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	const char *base;
+	CLEANUP_FD int dirfd = open_parent(path, &base, e);
+	if (dirfd < 0)
+		return -1;
+	return replace_at(dirfd, base, content, mode, uid, gid, e);
+}
+
+/* --- directories --- */
+
+static int make_parents(char *path, struct err *e)
+{
+	for (char *p = path + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = 0;
+		const int made = mkdir(path, 0755);
+		if (made == 0 && chmod(path, 0755) < 0)
+			return err_set(e, code_of(errno), errno, "%s: chmod", path);
+		if (made < 0 && errno != EEXIST && access(path, F_OK) < 0)
+			return err_set(e, code_of(errno), errno, "%s", path);
+		*p = '/';
+	}
+	return 0;
+}
+
+/* Give the directory its owner and mode where they differ. */
+static int settle_dir(const char *path, bool made, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(e, code_of(errno), errno, "%s: not a directory of ours", path);
+	if (!made && uid == (uid_t)-1)
+		return 0;
+	const bool own = (uid != (uid_t)-1 && st.st_uid != uid) || (gid != (gid_t)-1 && st.st_gid != gid);
+	if (own && fchown(fd, uid, gid) < 0)
+		return err_set(e, code_of(errno), errno, "%s: chown", path);
+	if ((own || (st.st_mode & 07777) != mode) && fchmod(fd, mode) < 0)
+		return err_set(e, code_of(errno), errno, "%s: chmod", path);
+	return 0;
+}
+
+int dir_make(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	char copy[PATH_LENGTH_MAX + 1];
+	size_t n = strlen(path);
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	if (n == 0 || n > PATH_LENGTH_MAX)
+		return err_set(e, ERR_INPUT, 0, "directory name is empty or too long");
+	memcpy(copy, path, n);
+	copy[n] = 0;
+	if (make_parents(copy, e) < 0)
+		return -1;
+	const int made = mkdir(copy, mode & 0700);	/* narrow until the owner is set */
+	if (made < 0 && errno != EEXIST)
+		return err_set(e, code_of(errno), errno, "%s", copy);
+	return settle_dir(copy, made == 0, mode, uid, gid, e);
+}
+
+/* --- trust --- */
+
+static int component_trusted(const char *path, uid_t owner_ok, bool last, struct err *e)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		return err_set(e, code_of(errno), errno, "%s", path);
+	if (st.st_uid != 0 && st.st_uid != owner_ok)
+		return err_set(e, ERR_DENIED, 0, "%s belongs to uid %u", path, (unsigned)st.st_uid);
+	if (S_ISLNK(st.st_mode))	/* a link's mode means nothing; what it leads to is looked at by itself */
+		return 0;
+	/* In a sticky directory others may add names, but not change this one. */
+	const bool sticky = !last && S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX);
+	if ((st.st_mode & 022) && !sticky)
+		return err_set(e, ERR_DENIED, 0, "%s may be written by others (mode %04o)", path, (unsigned)st.st_mode & 07777);
+	return 0;
+}
+
+static int components_trusted(char *path, uid_t owner_ok, struct err *e)
+{
+	if (component_trusted("/", owner_ok, false, e) < 0)
+		return -1;
+	for (char *p = path + 1; *p; p++) {
+		if (*p != '/' || p[-1] == '/')
+			continue;
+		*p = 0;
+		const int r = component_trusted(path, owner_ok, false, e);
+		*p = '/';
+		if (r < 0)
+			return -1;
+	}
+	return component_trusted(path, owner_ok, true, e);
+}
+
+int path_trusted(const char *path, uid_t owner_ok, struct err *e)
+{
+	char named[PATH_LENGTH_MAX + 1], real[PATH_MAX];
+	const size_t n = strlen(path);
+	if (path[0] != '/' || n > PATH_LENGTH_MAX)
+		return err_set(e, ERR_INPUT, 0, "%.100s: not an absolute path", path);
+	if (!realpath(path, real))
+		return err_set(e, code_of(errno), errno, "%s", path);
+	memcpy(named, path, n + 1);
+	if (components_trusted(named, owner_ok, e) < 0)
+		return -1;
+	return strcmp(named, real) == 0 ? 0 : components_trusted(real, owner_ok, e);
+}
+
+/* On these an fsync of a file commits the journal (or log tree) that also holds the file's last link or rename in the same file system,
+ * so a sync of the directory adds nothing; memory file systems promise nothing anyway. All others: sync the directory. */
+bool dir_name_durable(int fd)
+{
+	static const unsigned long durable[] = {
+		0xEF53,		/* ext4 */
+		0x58465342,	/* xfs */
+		0x9123683E,	/* btrfs */
+		0x01021994,	/* tmpfs */
+	};
+	struct statfs st;
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(durable); i++)
+		if ((unsigned long)st.f_type == durable[i])
+			return true;
+	return false;
+}
+
+/* --- descriptors --- */
+
+void close_all_but(const int *keep, size_t n)
+{
+	unsigned from = 0;
+	for (;;) {
+		unsigned next = UINT_MAX;	/* the lowest kept one that is not below from */
+		for (size_t i = 0; i < n; i++)
+			if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
+				next = (unsigned)keep[i];
+		if (next > from)
+			(void)syscall(SYS_close_range, from, next == UINT_MAX ? UINT_MAX : next - 1, 0);
+		if (next == UINT_MAX)
+			return;
+		from = next + 1;
+	}
+}

@@ -1,0 +1,1 @@
+$(call library,files.c sock.c proc.c super.c)
