@@ -25,18 +25,20 @@ typedef void watch_fn(void *ctx, unsigned events);
 typedef void timer_fn(void *ctx);
 typedef void signal_fn(void *ctx, int signo);
 
-struct loop *loop_new(void);			/* returns owned; exits when the kernel refuses */
+struct loop *loop_new(void);			/* returns owned; ignores SIGPIPE; exits when the kernel refuses */
 void loop_free(struct loop **l);
 void loop_run(struct loop *l);			/* until loop_stop */
 void loop_stop(struct loop *l);
-/* In a forked child: forget parent's epoll, signalfd, watches and timers; returns a fresh loop. */
+uint64_t loop_now(const struct loop *l);	/* monotonic milliseconds when this round began */
+/* In a forked child, before other descriptors are closed: forget the parent's epoll, signalfd, watches and timers, unblock its
+ * signals; returns a fresh loop. Objects of the old loop may still be freed, and do nothing else. */
 struct loop *loop_after_fork(struct loop **old);
 
 struct watch *loop_watch(struct loop *l, int fd, unsigned events, watch_fn *fn, void *ctx);
 void watch_set(struct watch *w, unsigned events);	/* 0: silent but for HUP */
 void watch_del(struct watch **w);			/* does not close the fd; accepts NULL */
 
-/* One-shot. */
+/* One-shot. The timer stays the caller's after it fired: arm it again or delete it. */
 struct timer *loop_timer(struct loop *l, uint64_t after_ms, timer_fn *fn, void *ctx);
 void timer_again(struct timer *t, uint64_t after_ms);	/* re-arm, also from its own callback */
 void timer_del(struct timer **t);			/* accepts NULL */

@@ -1,0 +1,480 @@
+/* The event loop: epoll (level-triggered), a binary heap of timers, one signalfd. Owns the order of a dispatch round:
+ *
+ *	descriptors that are ready, signals among them
+ *	timers that are due
+ *	tasks (conn.c writes its output here, once per round)
+ *	memory of what died in the round
+ *
+ * The kernel is told about a watch only when its interest changes, so a request that is read and answered costs no
+ * epoll_ctl. Whoever needs more than this (threads, edge triggering, a second loop) does not belong in this suite.
+ */
+#include "io/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "io/loop_priv.h"
+
+enum {
+	EVENTS_PER_ROUND = 64,
+	TASK_PASSES = 8,	/* tasks that post tasks: then the descriptors have their turn */
+	EXIT_OS = 71,
+	SIGNALS = 65,
+};
+
+struct watch {
+	struct loop *l;
+	int fd;
+	unsigned events;
+	watch_fn *fn;	/* NULL: deleted, freed at the end of the round */
+	void *ctx;
+	struct list node;
+};
+
+struct timer {
+	struct loop *l;
+	uint64_t at;
+	size_t pos;	/* in the heap; NOT_ARMED */
+	timer_fn *fn;
+	void *ctx;
+};
+static const size_t NOT_ARMED = (size_t)-1;
+
+struct handler {
+	signal_fn *fn;
+	void *ctx;
+};
+
+struct later {
+	struct loop_task task;
+	timer_fn *fn;
+	void *ctx;
+};
+
+struct loop {
+	int epfd, sigfd;
+	bool running, stop;
+	unsigned finishing;
+	uint64_t now;
+	struct timer **heap;
+	size_t n_timers, cap_timers;
+	struct list tasks;
+	struct list watches, dead;
+	void **garbage;
+	size_t n_garbage, cap_garbage;
+	sigset_t sigs;
+	struct watch *sigwatch;
+	struct handler handlers[SIGNALS];
+	char *scratch;
+	struct loop *parent;	/* of a fork: never used, kept so that stale pointers stay harmless */
+};
+
+static void refuse(const char *what)
+{
+	dprintf(2, "%s: %s\n", what, strerror(errno));
+	_exit(EXIT_OS);
+}
+
+struct loop *loop_new(void)
+{
+	struct loop *l = xzalloc(sizeof(*l));
+
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epfd < 0)
+		refuse("epoll_create1");
+	l->sigfd = -1;
+	l->now = clock_mono_ms();
+	list_init(&l->tasks);
+	list_init(&l->watches);
+	list_init(&l->dead);
+	sigemptyset(&l->sigs);
+	/* A peer that went away is an error of write(), for pipes and under OpenSSL too. */
+	signal(SIGPIPE, SIG_IGN);
+	return l;
+}
+
+static void free_watches(struct list *head)
+{
+	list_each_safe(it, head)
+	{
+		struct watch *w = list_of(it, struct watch, node);
+
+		list_del(it);
+		free(w);
+	}
+}
+
+static void run_later(void *ctx);
+
+static void free_garbage(struct loop *l)
+{
+	for (size_t i = 0; i < l->n_garbage; i++)
+		free(l->garbage[i]);
+	l->n_garbage = 0;
+	free_watches(&l->dead);
+}
+
+void loop_free(struct loop **lp)
+{
+	struct loop *l = *lp;
+
+	if (!l)
+		return;
+	*lp = NULL;
+	assert(!l->running);
+	list_each_safe(it, &l->tasks)
+	{
+		struct loop_task *t = list_of(it, struct loop_task, node);
+
+		list_del(it);
+		if (t->fn == run_later)
+			free(t->ctx);
+	}
+	free_watches(&l->watches);
+	free_garbage(l);
+	free(l->garbage);
+	free(l->heap);
+	free(l->scratch);
+	if (l->sigfd >= 0)
+		close(l->sigfd);
+	close(l->epfd);
+	loop_free(&l->parent);
+	free(l);
+}
+
+uint64_t loop_now(const struct loop *l)
+{
+	return l->now;
+}
+
+/* --- descriptors --- */
+
+static uint32_t epoll_bits(unsigned events)
+{
+	return (events & LOOP_READ ? EPOLLIN : 0u) | (events & LOOP_WRITE ? EPOLLOUT : 0u);
+}
+
+static void tell_kernel(struct watch *w, int op)
+{
+	struct epoll_event ev = { .events = epoll_bits(w->events), .data.ptr = w };
+
+	if (epoll_ctl(w->l->epfd, op, w->fd, &ev) < 0)
+		refuse("epoll_ctl");
+}
+
+struct watch *loop_watch(struct loop *l, int fd, unsigned events, watch_fn *fn, void *ctx)
+{
+	struct watch *w = xmalloc(sizeof(*w));
+
+	*w = (struct watch){ .l = l, .fd = fd, .events = events, .fn = fn, .ctx = ctx };
+	list_append(&l->watches, &w->node);
+	tell_kernel(w, EPOLL_CTL_ADD);
+	return w;
+}
+
+void watch_set(struct watch *w, unsigned events)
+{
+	if (w->events == events)
+		return;
+	w->events = events;
+	if (w->l->epfd >= 0)
+		tell_kernel(w, EPOLL_CTL_MOD);
+}
+
+void watch_del(struct watch **wp)
+{
+	struct watch *w = *wp;
+
+	if (!w)
+		return;
+	*wp = NULL;
+	w->fn = NULL;
+	list_del(&w->node);
+	list_append(&w->l->dead, &w->node);
+	/* Fails without harm when the descriptor is closed already, or the loop was the parent's. */
+	if (w->l->epfd >= 0)
+		(void)epoll_ctl(w->l->epfd, EPOLL_CTL_DEL, w->fd, NULL);
+}
+
+static void dispatch(const struct epoll_event *ev)
+{
+	struct watch *w = ev->data.ptr;
+	unsigned events = (ev->events & EPOLLIN ? LOOP_READ : 0u) |
+			  (ev->events & EPOLLOUT ? LOOP_WRITE : 0u) |
+			  (ev->events & (EPOLLHUP | EPOLLERR) ? LOOP_HUP : 0u);
+
+	/* Deleted, or told to be silent, by an earlier callback of this round. */
+	events &= w->events | LOOP_HUP;
+	if (w->fn && events)
+		w->fn(w->ctx, events);
+}
+
+/* --- timers: a binary heap, the soonest at 0 --- */
+
+static void heap_put(struct loop *l, size_t i, struct timer *t)
+{
+	l->heap[i] = t;
+	t->pos = i;
+}
+
+static void heap_up(struct loop *l, size_t i, struct timer *t)
+{
+	while (i > 0 && l->heap[(i - 1) / 2]->at > t->at) {
+		heap_put(l, i, l->heap[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	heap_put(l, i, t);
+}
+
+static void heap_down(struct loop *l, size_t i, struct timer *t)
+{
+	for (size_t child; (child = 2 * i + 1) < l->n_timers; i = child) {
+		if (child + 1 < l->n_timers && l->heap[child + 1]->at < l->heap[child]->at)
+			child++;
+		if (l->heap[child]->at >= t->at)
+			break;
+		heap_put(l, i, l->heap[child]);
+	}
+	heap_put(l, i, t);
+}
+
+static void timer_disarm(struct timer *t)
+{
+	struct loop *l = t->l;
+	size_t i = t->pos;
+
+	if (i == NOT_ARMED)
+		return;
+	t->pos = NOT_ARMED;
+	struct timer *last = l->heap[--l->n_timers];
+	if (last == t)
+		return;
+	if (i > 0 && l->heap[(i - 1) / 2]->at > last->at)
+		heap_up(l, i, last);
+	else
+		heap_down(l, i, last);
+}
+
+struct timer *loop_timer(struct loop *l, uint64_t after_ms, timer_fn *fn, void *ctx)
+{
+	struct timer *t = xmalloc(sizeof(*t));
+
+	*t = (struct timer){ .l = l, .pos = NOT_ARMED, .fn = fn, .ctx = ctx };
+	timer_again(t, after_ms);
+	return t;
+}
+
+void timer_again(struct timer *t, uint64_t after_ms)
+{
+	struct loop *l = t->l;
+
+	timer_disarm(t);
+	/* A callback may have taken long: deadlines count from the true now. */
+	t->at = clock_mono_ms();
+	if (__builtin_add_overflow(t->at, after_ms, &t->at))
+		t->at = UINT64_MAX;
+	if (l->n_timers == l->cap_timers) {
+		l->cap_timers = l->cap_timers ? 2 * l->cap_timers : 8;
+		l->heap = xrealloc(l->heap, l->cap_timers * sizeof(struct timer *));
+	}
+	heap_up(l, l->n_timers++, t);
+}
+
+void timer_del(struct timer **tp)
+{
+	struct timer *t = *tp;
+
+	if (!t)
+		return;
+	*tp = NULL;
+	timer_disarm(t);
+	free(t);
+}
+
+static void run_timers(struct loop *l)
+{
+	/* Timers that are armed anew with 0 ms wait for the next round, so this ends. */
+	for (size_t left = l->n_timers; left > 0 && l->n_timers > 0; left--) {
+		struct timer *t = l->heap[0];
+
+		if (t->at > l->now)
+			break;
+		timer_disarm(t);
+		t->fn(t->ctx);
+	}
+}
+
+/* --- signals --- */
+
+static void on_signal(void *ctx, unsigned events)
+{
+	struct loop *l = ctx;
+	struct signalfd_siginfo si;
+
+	while (l->sigfd >= 0 && read(l->sigfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo < SIGNALS && l->handlers[si.ssi_signo].fn)
+			l->handlers[si.ssi_signo].fn(l->handlers[si.ssi_signo].ctx,
+						     (int)si.ssi_signo);
+	}
+}
+
+void loop_signal(struct loop *l, int signo, signal_fn *fn, void *ctx)
+{
+	assert(signo > 0 && signo < SIGNALS);
+	l->handlers[signo] = (struct handler){ fn, ctx };
+	sigaddset(&l->sigs, signo);
+	if (sigprocmask(SIG_BLOCK, &l->sigs, NULL) < 0)
+		refuse("sigprocmask");
+	int fd = signalfd(l->sigfd, &l->sigs, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		refuse("signalfd");
+	l->sigfd = fd;
+	if (!l->sigwatch)
+		l->sigwatch = loop_watch(l, fd, LOOP_READ, on_signal, l);
+}
+
+/* --- the end of a round --- */
+
+void loop_task_init(struct loop_task *t, timer_fn *fn, void *ctx)
+{
+	*t = (struct loop_task){ .fn = fn, .ctx = ctx };
+	list_init(&t->node);
+}
+
+void loop_task_post(struct loop *l, struct loop_task *t)
+{
+	if (list_empty(&t->node))
+		list_append(&l->tasks, &t->node);
+}
+
+void loop_task_cancel(struct loop_task *t)
+{
+	list_del(&t->node);
+}
+
+static void run_later(void *ctx)
+{
+	struct later *t = ctx;
+	timer_fn *fn = t->fn;
+	void *fn_ctx = t->ctx;
+
+	free(t);
+	fn(fn_ctx);
+}
+
+void loop_later(struct loop *l, timer_fn *fn, void *ctx)
+{
+	struct later *t = xmalloc(sizeof(*t));
+
+	t->fn = fn;
+	t->ctx = ctx;
+	loop_task_init(&t->task, run_later, t);
+	loop_task_post(l, &t->task);
+}
+
+static void run_tasks(struct loop *l)
+{
+	for (int pass = 0; pass < TASK_PASSES && !list_empty(&l->tasks); pass++) {
+		struct list now;
+
+		/* What they post belongs to the next pass; what they cancel leaves this list. */
+		list_insert(&l->tasks, &now);
+		list_del(&l->tasks);
+		while (!list_empty(&now)) {
+			struct loop_task *t = list_of(now.next, struct loop_task, node);
+
+			list_del(&t->node);
+			t->fn(t->ctx);
+		}
+	}
+}
+
+void loop_free_later(struct loop *l, void *p)
+{
+	if (!p)
+		return;
+	if (l->n_garbage == l->cap_garbage) {
+		l->cap_garbage = l->cap_garbage ? 2 * l->cap_garbage : 8;
+		l->garbage = xrealloc(l->garbage, l->cap_garbage * sizeof(void *));
+	}
+	l->garbage[l->n_garbage++] = p;
+}
+
+char *loop_scratch(struct loop *l)
+{
+	if (!l->scratch)
+		l->scratch = xmalloc(LOOP_SCRATCH);
+	return l->scratch;
+}
+
+unsigned *loop_finishing(struct loop *l)
+{
+	return &l->finishing;
+}
+
+/* --- running --- */
+
+static int wait_ms(struct loop *l)
+{
+	if (!list_empty(&l->tasks) || l->stop)
+		return 0;
+	if (l->n_timers == 0)
+		return -1;
+	l->now = clock_mono_ms();
+	if (l->heap[0]->at <= l->now)
+		return 0;
+	uint64_t left = l->heap[0]->at - l->now;
+	return left > 3600000 ? 3600000 : (int)left;
+}
+
+void loop_run(struct loop *l)
+{
+	struct epoll_event ev[EVENTS_PER_ROUND];
+
+	assert(!l->running);
+	l->running = true;
+	l->stop = false;
+	for (run_tasks(l); free_garbage(l), !l->stop; run_tasks(l)) {
+		int n = epoll_wait(l->epfd, ev, EVENTS_PER_ROUND, wait_ms(l));
+
+		if (n < 0 && errno != EINTR)
+			refuse("epoll_wait");
+		l->now = clock_mono_ms();
+		for (int i = 0; i < n; i++)
+			dispatch(&ev[i]);
+		run_timers(l);
+	}
+	l->running = false;
+}
+
+void loop_stop(struct loop *l)
+{
+	l->stop = true;
+}
+
+struct loop *loop_after_fork(struct loop **lp)
+{
+	struct loop *old = *lp, *l = loop_new();
+
+	*lp = NULL;
+	/* The epoll instance is shared with the parent: it must not be told anything, only let go. What still points
+	 * into the old loop (a watch deleted later) finds -1 there. */
+	close(old->epfd);
+	old->epfd = -1;
+	if (old->sigfd >= 0)
+		close(old->sigfd);
+	old->sigfd = -1;
+	old->running = false;
+	sigprocmask(SIG_UNBLOCK, &old->sigs, NULL);
+	l->parent = old;
+	return l;
+}
