@@ -1,0 +1,22 @@
+/* Every channel of the suite, for tests, fuzzing and documentation: IPC_EACH(name) rows. */
+#ifndef IPC_ALL_H
+#define IPC_ALL_H
+
+#include "ipc/auth.h"
+#include "ipc/control.h"
+#include "ipc/deliver.h"
+#include "ipc/filter.h"
+#include "ipc/key.h"
+#include "ipc/queue.h"
+#include "ipc/reg.h"
+#include "ipc/remote.h"
+#include "ipc/resolve.h"
+#include "ipc/sess.h"
+#include "ipc/spawn.h"
+
+static const struct ipc_proto *const ipc_all[] = {
+	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_filter, &ipc_key, &ipc_queue,
+	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn,
+};
+
+#endif

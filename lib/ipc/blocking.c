@@ -1,0 +1,77 @@
+/* The blocking forms, for programs without a loop: tools, the key provider, deliver. */
+#include "ipc/ipc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/enc.h"
+#include "ipc/packet.h"
+
+enum { SEND_WAIT_MS = 10000 };
+static unsigned char scratch[IPC_PACKET_MAX];
+
+static int wait_for(int sock, short events, int timeout_ms, struct err *e)
+{
+	const uint64_t end = clock_mono_ms() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
+
+	for (;;) {
+		struct pollfd pfd = { .fd = sock, .events = events };
+		const uint64_t now = clock_mono_ms();
+		const int left = timeout_ms < 0 ? -1 : now >= end ? 0 : (int)(end - now);
+		const int r = poll(&pfd, 1, left);
+
+		if (r > 0)
+			return 0;
+		if (r == 0)
+			return err_set(e, ERR_TEMP, 0, "no answer in %d ms", timeout_ms);
+		if (errno != EINTR)
+			return err_set(e, ERR_TEMP, errno, "poll");
+	}
+}
+
+int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e)
+{
+	size_t n;
+	int r;
+
+	if (ipc_encode(p, type, msg, id, scratch, sizeof(scratch), &n, e) < 0)
+		return -1;
+	while ((r = packet_send(sock, scratch, n, fd, true, e)) == 1)
+		if (wait_for(sock, POLLOUT, SEND_WAIT_MS, e) < 0)
+			break;
+	mem_wipe(scratch, n);
+	return r == 0 ? 0 : err_wrap(e, "%s", p->name);
+}
+
+static int decode_into(const struct ipc_proto *p, size_t n, int fd, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
+		       struct err *e)
+{
+	const struct str packet = arena_str(a, str_n(scratch, n));
+
+	mem_wipe(scratch, n);
+	if (!packet.p)
+		return err_set(e, ERR_LIMIT, 0, "%s: no room for a packet", p->name);
+	return ipc_decode(p, packet, fd >= 0, a, type_out, id_out, msg_out, e);
+}
+
+int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out,
+		struct err *e)
+{
+	size_t n;
+	int fd, r;
+
+	while ((r = packet_recv(sock, scratch, &n, &fd, e)) == 1)
+		if (wait_for(sock, POLLIN, timeout_ms, e) < 0)
+			return err_wrap(e, "%s", p->name);
+	if (r < 0)
+		return err_wrap(e, "%s", p->name);
+	if (decode_into(p, n, fd, a, type_out, id_out, msg_out, e) < 0) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	*fd_out = fd;
+	return 0;
+}
