@@ -1,7 +1,7 @@
 /* One event per line. Lines go by datagram to the log process ($run/log/sock), which adds time, host and the
  * sender's pid (from the kernel's credentials) and writes syslog's traditional form to maillog_file or to
  * syslog(3). Before log_open, and with -f -v, lines go to stderr. A full or dead log never blocks: lines are
- * counted and "N lines lost" follows. Peer text is neutralised by the caller's use of log_* formats: every
+ * counted and "N lines lost" follows; a sender above 200 lines a second is cut by the log process ("N lines suppressed"). Peer text is neutralised by the caller's use of log_* formats: every
  * byte that is not printable ASCII or valid UTF-8 is replaced before the line leaves.
  *
  * Idents follow what log parsers expect (ref: field practice): "postfix/smtpd", "postfix/qmgr", "postfix/local",
@@ -30,9 +30,10 @@ void log_program(const char *program);		/* change the ident's second part (after
 void log_verbose(bool on);			/* debug lines, and a copy of all lines on stderr */
 int log_fd(void);				/* for sandboxes and close-all loops; -1 when none */
 
+/* The level's word comes before the text ("warning: …", "error: …", as log parsers expect), unless fmt starts with it. errno is kept. */
 void log_line(enum log_level lv, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* With another ident, whole: log_as("dovecot", …), log_as("postfix/qmgr", …) is spelled "%s/qmgr" by the caller
- * through log_ident("qmgr"). */
+/* With another ident, whole: "dovecot", "amavis" (no slash: no level's word is added), or log_ident("qmgr"). Processes of other users
+ * than root and the suite's own may only write dovecot lines that start with imap( or pop3(: the log process marks all else. */
 void log_as(const char *ident, enum log_level lv, const char *fmt, ...) PRINTF_LIKE(3, 4);
 const char *log_ident(const char *program);	/* "<syslog_name>/<program>"; static storage, valid until the next call */
 

@@ -1,0 +1,183 @@
+/* The sending side of the log: formats, neutralises, sends one datagram per line, never blocks. Time, host and process id are
+ * added by the log process from what it knows itself.
+ *
+ * Datagram: level digit, blank, ident, blank, text. */
+#include "log/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/enc.h"
+#include "log/log_priv.h"
+
+static struct {
+	char name[64], program[64];
+	struct sockaddr_un to;		/* sun_path empty: stderr only */
+	int fd;
+	unsigned long lost;
+	bool verbose, reconnected;
+} state = { .name = "postern", .program = "postern", .fd = -1 };
+
+static const char *const level_words[] = { "error: ", "warning: ", "", "debug: " };
+
+static int connect_log(struct err *e)
+{
+	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return err_set(e, ERR_TEMP, errno, "log socket");
+	if (connect(fd, (const struct sockaddr *)&state.to, sizeof(state.to)) < 0) {
+		err_set(e, ERR_TEMP, errno, "%s", state.to.sun_path);
+		close(fd);
+		return -1;
+	}
+	state.fd = fd;
+	return 0;
+}
+
+int log_open(const char *syslog_name, const char *program, const char *sock, struct err *e)
+{
+	if (snprintf(state.name, sizeof(state.name), "%s", syslog_name) >= (int)sizeof(state.name))
+		return err_set(e, ERR_CONF, 0, "syslog_name is longer than %zu", sizeof(state.name) - 1);
+	log_program(program);
+	if (state.fd >= 0)
+		close(state.fd);
+	state.fd = -1;
+	state.to = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (!sock)
+		return 0;
+	if (snprintf(state.to.sun_path, sizeof(state.to.sun_path), "%s", sock) >= (int)sizeof(state.to.sun_path))
+		return err_set(e, ERR_CONF, 0, "%s: longer than a socket's name may be", sock);
+	return connect_log(e);
+}
+
+void log_program(const char *program)
+{
+	(void)snprintf(state.program, sizeof(state.program), "%s", program);
+}
+
+void log_verbose(bool on)
+{
+	state.verbose = on;
+}
+
+int log_fd(void)
+{
+	return state.fd;
+}
+
+const char *log_ident(const char *program)
+{
+	static char ident[sizeof(state.name) + sizeof(state.program) + 1];
+
+	(void)snprintf(ident, sizeof(ident), "%s/%s", state.name, program);
+	return ident;
+}
+
+/* 0: sent; -1 with errno. After the log process came back with a new socket, one new connection is tried (it needs the
+ * file system, so a process in an empty root stays silent: the log's parent keeps its socket over restarts for that). */
+static int send_line(const char *p, size_t n)
+{
+	struct err e;
+
+	if (send(state.fd, p, n, MSG_NOSIGNAL) >= 0)
+		return 0;
+	if ((errno != ECONNREFUSED && errno != ENOTCONN) || state.reconnected)
+		return -1;
+	const int old = state.fd;
+
+	state.reconnected = true;
+	if (connect_log(&e) < 0) {
+		errno = ECONNREFUSED;
+		return -1;
+	}
+	/* Keep the number: sandboxes and close-all loops know it. */
+	if (dup3(state.fd, old, O_CLOEXEC) == old) {
+		close(state.fd);
+		state.fd = old;
+	}
+	return send(state.fd, p, n, MSG_NOSIGNAL) >= 0 ? 0 : -1;
+}
+
+static void put_lost(void)
+{
+	char line[128];
+
+	if (state.lost == 0)
+		return;
+	const int n = snprintf(line, sizeof(line), "%d %s/%s warning: %lu lines lost", LOG_LV_WARNING, state.name, state.program, state.lost);
+
+	if (n > 0 && send_line(line, (size_t)n) == 0)
+		state.lost = 0;
+}
+
+static void put_stderr(const char *ident, const char *text, size_t n)
+{
+	fprintf(stderr, "%s[%d]: %.*s\n", ident, (int)getpid(), (int)n, text);
+}
+
+static void put_line(const char *ident, enum log_level lv, const char *text)
+{
+	/* A line's own memory: log_as() may run in a process that is short of everything else. */
+	static struct buf b;
+
+	if (!b.max)
+		buf_init(&b, LOG_DATAGRAM_MAX + 16);
+	buf_reset(&b);
+	buf_printf(&b, "%d %s ", (int)lv, ident);
+	const size_t head = b.n;
+
+	text_neutral(&b, str_c(text), LOG_TEXT_MAX, false);
+	if (state.fd < 0 || state.verbose)
+		put_stderr(ident, b.p + head, b.n - head);
+	if (state.fd < 0)
+		return;
+	put_lost();
+	if (send_line(b.p, b.n) < 0)
+		state.lost++;
+	else
+		state.reconnected = false;
+}
+
+static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt, va_list ap)
+{
+	char text[LOG_TEXT_MAX + 256];
+	const int saved = errno;
+	size_t n = 0;
+
+	if (lv == LOG_LV_DEBUG && !state.verbose)
+		return;
+	if (strncmp(fmt, word, strlen(word)) != 0)
+		n = (size_t)snprintf(text, sizeof(text), "%s", word);
+	(void)vsnprintf(text + n, sizeof(text) - n, fmt, ap);
+	put_line(ident, lv, text);
+	errno = saved;
+}
+
+void log_line(enum log_level lv, const char *fmt, ...)
+{
+	char ident[sizeof(state.name) + sizeof(state.program) + 1];
+	va_list ap;
+
+	(void)snprintf(ident, sizeof(ident), "%s/%s", state.name, state.program);
+	va_start(ap, fmt);
+	vline(ident, lv, level_words[lv], fmt, ap);
+	va_end(ap);
+}
+
+void log_as(const char *ident, enum log_level lv, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vline(ident, lv, strchr(ident, '/') ? level_words[lv] : "", fmt, ap);
+	va_end(ap);
+}
