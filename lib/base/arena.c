@@ -224,3 +224,10 @@ void arena_release(struct arena *a, struct arena_mark m)
 	}
 	a->total = m.total;
 }
+
+void xfree_p(void *pointer_to_pointer)
+{
+	void *p;
+	memcpy(&p, pointer_to_pointer, sizeof(p));
+	free(p);
+}

@@ -47,5 +47,6 @@ void *xzalloc(size_t n);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
+void xfree_p(void *pointer_to_pointer);	/* for CLEANUP(xfree_p): frees what the annotated pointer holds */
 
 #endif

@@ -1,0 +1,208 @@
+/* Content codecs, tolerant because mail is: quoted-printable (RFC 2045 6.7), base64 with junk, charsets through iconv,
+ * encoded words (RFC 2047). Pure but for iconv's tables. */
+#include <errno.h>
+#include <iconv.h>
+
+#include "base/enc.h"
+#include "mail/head.h"
+
+void mail_qp_decode(struct str in, bool header_q, struct buf *out)
+{
+	for (size_t i = 0; i < in.n; i++) {
+		char c = in.p[i];
+		if (header_q && c == '_') {
+			buf_ch(out, ' ');
+			continue;
+		}
+		if (c != '=') {
+			buf_ch(out, c);
+			continue;
+		}
+		int hi = i + 2 < in.n ? ch_xdigit(in.p[i + 1]) : -1, lo = hi >= 0 ? ch_xdigit(in.p[i + 2]) : -1;
+		if (lo >= 0) {
+			buf_ch(out, (char)(hi << 4 | lo));
+			i += 2;
+			continue;
+		}
+		/* Soft line break, blanks before the line end allowed (RFC 2045 6.7 rule 3). */
+		size_t k = i + 1;
+		while (k < in.n && ch_blank(in.p[k]))
+			k++;
+		if (k < in.n && in.p[k] == '\r')
+			k++;
+		if (k >= in.n && !header_q)
+			return;
+		if (k < in.n && in.p[k] == '\n') {
+			i = k;
+			continue;
+		}
+		buf_ch(out, c);
+	}
+}
+
+void mail_b64_decode(struct str in, struct buf *out)
+{
+	unsigned v = 0, bits = 0;
+	for (size_t i = 0; i < in.n; i++) {
+		char c = in.p[i];
+		int d = ch_upper(c) ? c - 'A' : ch_lower_p(c) ? c - 'a' + 26 : ch_digit(c) ? c - '0' + 52 :
+			c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+		if (c == '=') {
+			/* Padding ends a run; what follows is a new one (concatenated encodings). */
+			bits = 0;
+			v = 0;
+			continue;
+		}
+		if (d < 0)
+			continue;
+		v = (v << 6 | (unsigned)d) & 0xffffff;
+		bits += 6;
+		if (bits >= 8) {
+			bits -= 8;
+			buf_ch(out, (char)(v >> bits & 0xff));
+			if (out->failed)
+				return;
+		}
+	}
+}
+
+static bool ascii_like(struct str cs)
+{
+	return cs.n == 0 || str_case_eq(cs, STR("us-ascii")) || str_case_eq(cs, STR("ascii"));
+}
+
+static void put_utf8_lenient(struct str in, struct buf *out)
+{
+	while (in.n > 0)
+		utf8_put(out, utf8_next(&in));
+}
+
+int mail_charset_utf8(struct str charset, struct str in, struct buf *out)
+{
+	charset = str_trim(charset);
+	if (ascii_like(charset) || str_case_eq(charset, STR("utf-8")) || str_case_eq(charset, STR("utf8"))) {
+		put_utf8_lenient(in, out);
+		return 0;
+	}
+	char name[64];
+	bool plain = charset.n < sizeof(name);
+	for (size_t i = 0; plain && i < charset.n; i++) {
+		char c = charset.p[i];
+		plain = ch_alnum(c) || strchr("-_.:()+", c) != NULL;
+		name[i] = c;
+	}
+	iconv_t cd = (iconv_t)-1;
+	if (plain) {
+		name[charset.n] = '\0';
+		cd = iconv_open("UTF-8", name);
+	}
+	if (cd == (iconv_t)-1) {
+		for (size_t i = 0; i < in.n; i++)
+			utf8_put(out, (unsigned char)in.p[i] < 0x80 ? (unsigned char)in.p[i] : 0xfffd);
+		return -1;
+	}
+	char *from = NULL;
+	memcpy(&from, &in.p, sizeof(from));	/* iconv does not write to it, but its type says so */
+	size_t left = in.n;
+	while (left > 0) {
+		char piece[1024], *to = piece;
+		size_t room = sizeof(piece);
+		size_t r = iconv(cd, &from, &left, &to, &room);
+		int why = errno;
+		buf_mem(out, piece, sizeof(piece) - room);
+		if (out->failed)
+			break;
+		if (r == (size_t)-1 && why != E2BIG) {
+			utf8_put(out, 0xfffd);
+			from += left > 0;
+			left -= left > 0;
+			iconv(cd, NULL, NULL, NULL, NULL);
+		}
+	}
+	iconv_close(cd);
+	return 0;
+}
+
+/* One encoded word "=?charset?X?text?=" at the start of s: its length, or 0. */
+static size_t word_at(struct str s, struct str *charset, char *kind, struct str *text)
+{
+	if (!str_starts(s, STR("=?")))
+		return 0;
+	struct str rest = str_from(s, 2);
+	ptrdiff_t q1 = str_chr(rest, '?');
+	if (q1 <= 0 || q1 > 60 || (size_t)q1 + 3 > rest.n || rest.p[q1 + 2] != '?')
+		return 0;
+	struct str t = str_from(rest, (size_t)q1 + 3);
+	ptrdiff_t end = str_find(str_sub(t, 0, 65536), STR("?="));
+	if (end < 0)
+		return 0;
+	*charset = str_sub(rest, 0, (size_t)q1);
+	ptrdiff_t lang = str_chr(*charset, '*');	/* RFC 2231 section 5 */
+	if (lang >= 0)
+		charset->n = (size_t)lang;
+	*kind = ch_lower(rest.p[q1 + 1]);
+	*text = str_sub(t, 0, (size_t)end);
+	if ((*kind != 'q' && *kind != 'b') || str_chr(*text, '\n') >= 0)
+		return 0;
+	return 2 + (size_t)q1 + 3 + (size_t)end + 2;
+}
+
+enum { WORDS_OUT_MAX = 65536 };
+
+/* The decoded bytes of a run of words, in their charset. An unknown charset leaves replacement characters: all that can be shown. */
+static void put_words(struct str charset, struct buf *raw, struct buf *text)
+{
+	int known UNUSED = mail_charset_utf8(charset, buf_view(raw), text);
+	buf_reset(raw);
+}
+
+/* Adjacent words of one charset are joined before conversion: some senders split characters. */
+void mail_words_decode(struct str in, struct buf *out)
+{
+	struct buf raw, text;
+	struct str charset = { 0 };
+	bool after_word = false;
+	buf_init(&raw, WORDS_OUT_MAX);
+	buf_init(&text, WORDS_OUT_MAX);
+	for (size_t i = 0; i < in.n && !text.failed;) {
+		struct str cs, body;
+		char kind;
+		size_t skip = i;
+		while (after_word && skip < in.n && ch_space(in.p[skip]))
+			skip++;
+		size_t n = word_at(str_from(in, skip), &cs, &kind, &body);
+		if (n > 0) {
+			if (raw.n > 0 && !str_case_eq(cs, charset))
+				put_words(charset, &raw, &text);
+			charset = cs;
+			if (kind == 'q')
+				mail_qp_decode(body, true, &raw);
+			else
+				mail_b64_decode(body, &raw);
+			i = skip + n;
+			after_word = true;
+			continue;
+		}
+		put_words(charset, &raw, &text);
+		/* A run of ordinary text up to the next possible word. */
+		size_t k = i + 1;
+		while (k < in.n && !(in.p[k] == '=' && k + 1 < in.n && in.p[k + 1] == '?'))
+			k++;
+		for (struct str run = str_sub(in, i, k - i); run.n > 0;) {
+			if (run.p[0] == '\r' || run.p[0] == '\n') {
+				run = str_from(run, 1);
+				continue;
+			}
+			utf8_put(&text, utf8_next(&run));
+		}
+		i = k;
+		after_word = false;
+	}
+	put_words(charset, &raw, &text);
+	for (struct str t = buf_view(&text); t.n > 0;) {
+		uint32_t cp = utf8_next(&t);
+		utf8_put(out, cp < 0x20 || (cp >= 0x7f && cp < 0xa0) ? ' ' : cp);
+	}
+	buf_fini(&raw);
+	buf_fini(&text);
+}

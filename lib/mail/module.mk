@@ -1,0 +1,5 @@
+$(call library,edit.c head.c date.c codec.c params.c mime.c)
+$(call unittest,test_mail,test_mail.c,mail test base)
+$(call unittest,test_mime,test_mime.c,mail test base)
+$(call fuzzer,fuzz_mime,fuzz_mime.c,mail base)
+$(call fuzzer,fuzz_head,fuzz_head.c,mail base)
