@@ -1,6 +1,15 @@
-/* The one maildir writer: deliver, APPEND, import. Two phases: the copy is written and synced in tmp, then renamed into new or cur. */
+/* The one maildir writer: deliver, APPEND, import. Two phases: the copy is written and synced in tmp, then renamed into new or cur.
+ * What is durable when, and why one sync suffices, is said at the top of maildir.c.
+ *
+ *	maildir_open(root, true, &dirfd, &e); maildir_recover(dirfd, &e);
+ *	maildir_copy_begin(dirfd, "1ABC", &c, &e); maildir_copy_write(c, STR("…"), &e); maildir_copy_sync(c, &e);
+ *	maildir_copy_commit(&c, NULL, &e);
+ */
 #ifndef STORE_MAILDIR_H
 #define STORE_MAILDIR_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -8,33 +17,50 @@
 
 struct maildir_copy;
 
+enum {
+	MAILDIR_NAME_MAX = 255,		/* bytes of a file name */
+	MAILDIR_ID_MAX = 64,		/* bytes of an id kept in the name */
+	MAILDIR_TMP_AGE_S = 36 * 3600,	/* unfinished files in tmp are left alone for so long (security.md D18) */
+};
+
 /* Make root (0700) with cur, new, tmp, synced (security.md D9), when missing. Refuses symlinks, foreign owners, group- or world-writable. Returns a directory
- * descriptor. */
+ * descriptor. ERR_NOENT: not there and !create. ERR_TEMP: there, but not to be trusted. */
 int maildir_open(const char *root, bool create, int *dirfd_out, struct err *e) MUST_CHECK;
 int maildir_open_at(int rootfd, const char *folder /* ".Work" or "" */, bool create, int *dirfd_out, struct err *e) MUST_CHECK;
 
-/* A fresh file in tmp. dirfd is borrowed until commit. id: queue id kept in the name ("" none). */
+/* After a power cut an acknowledged copy may still stand complete in tmp: move such files into new and sweep old unfinished ones. Call it when a
+ * user's maildir is opened (session start, deliver's start), before new is read. Cheap when tmp is empty. Files that a live process writes are not touched. */
+int maildir_recover(int dirfd, struct err *e) MUST_CHECK;
+/* sync_directories = yes: sync the directory after each rename as well, whatever the file system. Process-wide. */
+void maildir_sync_directories(bool always);
+
+/* A fresh file in tmp. dirfd is borrowed until commit. id: kept in the name ("" none; letters, digits, '-', at most MAILDIR_ID_MAX). */
 int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, struct err *e) MUST_CHECK;
 int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e) MUST_CHECK;	/* LF text */
-/* Bytes off.. to the end of a regular file: copy_file_range / reflink where it works. Needs its CRLF size added: lines counted by the caller, or
- * UINT64_MAX to count here. */
+/* Bytes off.. to the end of a regular file (at most len of them: maildir_copy_range; ERR_INPUT when there are fewer). lines: ignored when UINT64_MAX, else the
+ * caller's count of LF in that range, which saves looking at the bytes. */
 int maildir_copy_file(struct maildir_copy *c, int fd, uint64_t off, uint64_t lines, struct err *e) MUST_CHECK;
-/* fsync; the final name (with ,S= ,W=) is known. After this a power cut leaves the copy complete in tmp, or as sync_directories demands. */
+int maildir_copy_range(struct maildir_copy *c, int fd, uint64_t off, uint64_t len, uint64_t lines, struct err *e) MUST_CHECK;
+/* fsync; the final name (with ,S= ,W=) is known. After this a power cut leaves the copy complete in tmp under a name that maildir_recover knows. */
 int maildir_copy_sync(struct maildir_copy *c, struct err *e) MUST_CHECK;
-/* Rename into new/ (info NULL) or cur/ (info = ":2,S"), durable on return. Frees c. */
+/* Rename into new/ (info NULL) or cur/ (info = ":2,S"), durable on return in the sense above. Frees c, also on failure (then nothing is left behind). */
 int maildir_copy_commit(struct maildir_copy **c, const char *info, struct err *e) MUST_CHECK;
 void maildir_copy_abort(struct maildir_copy **c);
 const char *maildir_copy_name(const struct maildir_copy *c);	/* base name, valid after sync */
+uint64_t maildir_copy_size(const struct maildir_copy *c);	/* bytes so far */
 
 /* Pieces of a file name. */
 struct maildir_name {
 	struct str base;		/* before ":2," */
 	struct str info;		/* after it (flags and the rest) */
+	struct str id;			/* id given to maildir_copy_begin; empty: none */
 	uint64_t size, size_crlf;	/* ,S= ,W=; UINT64_MAX: absent */
 	int64_t secs; uint32_t usecs;	/* for ordering */
 };
 void maildir_name_parse(struct str name, struct maildir_name *out);
-/* Is there a copy with this queue id (attempt > 1, security.md D17)? 1 yes, 0 no. */
+/* Is there a copy with this id (attempt > 1, security.md D17)? */
 int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e) MUST_CHECK;
+/* Sum of the sizes of the messages in this folder (by ,S=, else by stat) and their number, for quotas. */
+int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, struct err *e) MUST_CHECK;
 
 #endif
