@@ -10,6 +10,9 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* RFC 5321 4.5.3.1. Local parts of senders are longer in the wild; SMTP_LOCAL_WIRE_MAX is what is parsed, RCPT holds to SMTP_LOCAL_MAX. */
+enum { SMTP_LOCAL_MAX = 64, SMTP_LOCAL_WIRE_MAX = 255, SMTP_DOMAIN_MAX = 255 };
+
 struct smtp_addr {
 	struct str local;	/* unquoted local part; empty with empty domain: the null address */
 	struct str domain;	/* lower-cased; "[1.2.3.4]" literal kept with brackets; empty: none given */

@@ -1,0 +1,8 @@
+$(call library,addr.c xtext.c reply.c cmd.c data.c)
+$(call unittest,test_addr,test_addr.c,smtp base test)
+$(call unittest,test_smtp_reply,test_reply.c,smtp base test)
+$(call unittest,test_smtp_cmd,test_cmd.c,smtp base test)
+$(call unittest,test_smtp_data,test_data.c,smtp base test)
+$(call fuzzer,fuzz_addr,fuzz_addr.c,smtp base)
+$(call fuzzer,fuzz_cmd,fuzz_cmd.c,smtp base)
+$(call fuzzer,fuzz_data,fuzz_data.c,smtp base)
