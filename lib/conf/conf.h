@@ -31,6 +31,7 @@ struct conf_list {
 };
 
 struct conf {
+#define PARAM_SECTION(title)
 #define PARAM_TEXT(name, def, flags, doc) const char *name;
 #define PARAM_BOOL(name, def, flags, doc) bool name;
 #define PARAM_NUM(name, def, min, max, flags, doc) uint64_t name;
@@ -39,6 +40,7 @@ struct conf {
 #define PARAM_LIST(name, def, flags, doc) struct conf_list name;
 #define PARAM_ENUM(name, def, values, flags, doc) const char *name;
 #include "conf/params.def"
+#undef PARAM_SECTION
 #undef PARAM_TEXT
 #undef PARAM_BOOL
 #undef PARAM_NUM
