@@ -6,6 +6,7 @@
 #include "ipc/control.h"
 #include "ipc/deliver.h"
 #include "ipc/filter.h"
+#include "ipc/helper.h"
 #include "ipc/key.h"
 #include "ipc/queue.h"
 #include "ipc/reg.h"
@@ -15,7 +16,7 @@
 #include "ipc/spawn.h"
 
 static const struct ipc_proto *const ipc_all[] = {
-	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_filter, &ipc_key, &ipc_queue,
+	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_filter, &ipc_helper, &ipc_key, &ipc_queue,
 	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn,
 };
 
