@@ -1,0 +1,67 @@
+"""Fixtures of the whole-system tests. They run as root in a private mount, network and process namespace (t/run-system), so
+real ports and an /etc of their own are free to use."""
+import itertools
+import os
+import pathlib
+import shutil
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+import mailtools  # noqa: E402
+import suite as suite_module  # noqa: E402
+
+BUILD = os.environ.get("POSTERN_BUILD", "dev")
+numbers = itertools.count(1)
+SCRATCH = os.environ.get("POSTERN_SCRATCH")
+
+
+def pytest_collection_modifyitems(config, items):
+    if SCRATCH is None:
+        raise pytest.UsageError("run the whole-system tests through t/run-system (make check, or t/run-system t/imapd)")
+
+
+@pytest.fixture(scope="session")
+def suite():
+    """The running suite, with users alice, bob and odd; shared by all tests: clean up what you change."""
+    s = suite_module.Suite(pathlib.Path(SCRATCH) / "main", build=BUILD, real_ports=True)
+    s.make()
+    s.passwords = {"alice@example.com": "alice-secret", "bob@example.com": "bob-secret",
+                   "odd@example.com": "it's a \\ \"tr\u00efck\" word"}
+    for name, password in s.passwords.items():
+        s.user_add(name, password)
+    s.start()
+    yield s
+    s.stop()
+
+
+@pytest.fixture
+def fresh_suite(tmp_path_factory):
+    """make(name, **settings): further suites of a test's own (other settings, kills); stopped at the end."""
+    made = []
+
+    def make(name, start=True, users=("alice@example.com", "bob@example.com"), **kw):
+        n = next(numbers)
+        s = suite_module.Suite(pathlib.Path(SCRATCH) / ("%s-%d" % (name, n)), build=BUILD,
+                               hosts=("127.0.1.%d" % n,), real_ports=True, **kw)
+        s.host = s.hosts[0]
+        s.make()
+        s.passwords = {}
+        for u in users:
+            s.passwords[u] = u.split("@")[0] + "-secret"
+            s.user_add(u, s.passwords[u])
+        if start:
+            s.start()
+        made.append(s)
+        return s
+    yield make
+    for s in made:
+        s.stop()
+        shutil.rmtree(s.base, ignore_errors=True)
+
+
+@pytest.fixture
+def mail(suite):
+    """Helpers to send and read mail: see t/lib/mailtools.py."""
+    return mailtools.Mail(suite)

@@ -1,0 +1,29 @@
+# Targets of the whole: tests, demo, benchmarks.
+
+check:
+	$(Q)t/deps check
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) unit
+	$(Q)POSTERN_BUILD=$(BUILD) t/run-system $(T)
+
+demo:
+	$(Q)t/deps demo
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all
+	$(Q)t/demo start
+
+demo-stop:
+	$(Q)t/demo stop
+
+demo-user:
+	$(Q)NAME='$(subst ','\'',$(NAME))' PASS='$(subst ','\'',$(PASS))' t/demo user
+
+bench:
+	$(Q)t/deps bench
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all
+	$(Q)t/bench/run $(T)
+
+fuzz: $(addprefix $(B)/f/,$(FUZZERS))
+	$(Q)for f in $(FUZZERS); do echo "== $$f"; mkdir -p build/corpus-$$f; $(B)/f/$$f -max_total_time=$(or $(FUZZ_SECONDS),20) -rss_limit_mb=2048 \
+		-artifact_prefix=build/crash- build/corpus-$$f t/corpus/$$f 2>&1 | tail -n 3 || exit 1; done
+
+.PHONY: check demo demo-stop demo-user bench fuzz
