@@ -21,7 +21,7 @@ struct tls_ctx;
 
 enum conn_event {
 	CONN_EV_DATA,		/* new input is buffered */
-	CONN_EV_DRAINED,	/* all output has left (or fell below the mark after being above it) */
+	CONN_EV_DRAINED,	/* all output has left (or fell to half of the mark after being above it) */
 	CONN_EV_SECURED,	/* the TLS handshake is done */
 	CONN_EV_TIMEOUT,	/* the deadline set by conn_deadline/conn_idle passed */
 	CONN_EV_CLOSED,		/* orderly end of input; buffered input is still readable */
@@ -39,19 +39,25 @@ struct conn_limits {
 struct conn *conn_new(struct loop *l, int fd, const struct conn_limits *lim, conn_fn *fn, void *ctx);
 /* Close at once (buffered output is lost). Freed after the dispatch round. Accepts NULL. */
 void conn_free(struct conn **c);
-/* Send what is buffered, then TLS close-notify and close; the callback is not called any more; at most linger_ms. */
+/* Send what is buffered, then TLS close-notify, then end our direction and wait for the peer to end its own (so that what
+ * was sent is not lost to a reset); the callback is not called any more; at most linger_ms. 0: one attempt, then close. */
 void conn_finish(struct conn **c, uint64_t linger_ms);
+/* fn(ctx) once when no connection of the loop is left in conn_finish: only then may the process exit. One at a time. */
+void conn_when_finished(struct loop *l, timer_fn *fn, void *ctx);
 const char *conn_error(const struct conn *c);
 int conn_fd(const struct conn *c);
 
 /* --- input --- */
-struct str conn_input(const struct conn *c);	/* borrows until the next conn_ call */
+struct str conn_input(const struct conn *c);	/* borrows until the next conn_ call or the end of the callback */
 void conn_consume(struct conn *c, size_t n);
-/* The one line reader. Strict: lines end in CRLF; a bare CR, bare LF or NUL is an error. 0: *line (without CRLF) borrows
- * until the next conn_ call and is consumed; 1: need more; -1: ERR_INPUT (bare CR/LF/NUL: text says which; the offending
- * line is consumed to its LF) or ERR_LIMIT (longer than max; the line is skipped to its end). */
+/* The one line reader. Strict: lines end in CRLF; a bare CR, bare LF or NUL is an error. max counts the CRLF. 0: *line (without
+ * CRLF) borrows until the next conn_ call or the end of the callback, and is consumed; 1: need more, or output is above its
+ * mark: CONN_EV_DATA will come; -1: ERR_INPUT ("bare CR", "bare LF", "NUL in a line"; the offending line is consumed to its LF)
+ * or ERR_LIMIT (longer than max; the line is skipped to its end, which must come within CONN_SKIP_MAX bytes). */
+enum { CONN_SKIP_MAX = 1 << 20 };
 int conn_line(struct conn *c, size_t max, struct str *line, struct err *e) MUST_CHECK;
-/* The same over bytes in memory: *used_out bytes of in were taken. Pure; conn_line and the fuzzer call it. */
+/* The same over bytes in memory: *used_out bytes of in were taken (after ERR_LIMIT all of them when the line's end is not in
+ * sight: the caller drops what follows up to the next LF). Pure; conn_line and the fuzzer call it. */
 int line_parse(struct str in, size_t max, struct str *line, size_t *used_out, struct err *e) MUST_CHECK;
 void conn_pause(struct conn *c, bool on);	/* stop (resume) reading; resuming re-delivers buffered input as CONN_EV_DATA */
 
@@ -59,9 +65,12 @@ void conn_pause(struct conn *c, bool on);	/* stop (resume) reading; resuming re-
 void conn_write(struct conn *c, struct str s);		/* buffered; written once at the end of the dispatch round */
 void conn_printf(struct conn *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 size_t conn_out_pending(const struct conn *c);
+size_t conn_out_room(const struct conn *c);		/* bytes until the high-water mark; 0 above it */
 /* Send bytes off..off+n of fd (regular file) after what is buffered: sendfile for plain connections, copies for TLS.
- * Borrows fd until CONN_EV_DRAINED. */
+ * Borrows fd until conn_out_pending() is 0 (at a CONN_EV_DRAINED); the second form takes fd and closes it when sent. A file that turns out shorter
+ * breaks the connection. Bytes of files count for conn_out_pending and the high-water mark, not for out_max. */
 void conn_send_file(struct conn *c, int fd, uint64_t off, uint64_t n);
+void conn_send_file_own(struct conn *c, int fd, uint64_t off, uint64_t n);
 void conn_flush(struct conn *c);			/* try now */
 
 /* --- time --- */
@@ -84,7 +93,8 @@ int conn_deflate(struct conn *c, struct err *e) MUST_CHECK;	/* RFC 4978, raw def
 struct buf;
 int conn_detach(struct conn **c, struct buf *leftover);
 
-/* Relay bytes between two connections until both ended (front <-> session after login). Both are taken. done(ctx) once. */
+/* Relay bytes between two connections until both ended (front <-> session after login), or nothing passed for idle_ms, or one ended
+ * and nothing passed for 10 s. Both are taken. done(ctx) once; what is left may still be sent then: conn_when_finished(). */
 void conn_relay(struct conn **a, struct conn **b, uint64_t idle_ms, timer_fn *done, void *ctx);
 
 #endif

@@ -63,7 +63,9 @@ struct later {
 struct loop {
 	int epfd, sigfd;
 	bool running, stop;
-	unsigned finishing;
+	int finishing;		/* connections that still send their last */
+	timer_fn *finished;
+	void *finished_ctx;
 	uint64_t now;
 	struct timer **heap;
 	size_t n_timers, cap_timers;
@@ -416,9 +418,28 @@ char *loop_scratch(struct loop *l)
 	return l->scratch;
 }
 
-unsigned *loop_finishing(struct loop *l)
+static void tell_finished(struct loop *l)
 {
-	return &l->finishing;
+	timer_fn *fn = l->finished;
+
+	l->finished = NULL;
+	if (fn)
+		loop_later(l, fn, l->finished_ctx);
+}
+
+void loop_finishing(struct loop *l, int delta)
+{
+	l->finishing += delta;
+	if (l->finishing == 0)
+		tell_finished(l);
+}
+
+void loop_when_finished(struct loop *l, timer_fn *fn, void *ctx)
+{
+	l->finished = fn;
+	l->finished_ctx = ctx;
+	if (l->finishing == 0)
+		tell_finished(l);
 }
 
 /* --- running --- */
