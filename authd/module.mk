@@ -1,3 +1,8 @@
 $(call unittest,test_throttle,test_throttle.c throttle.c,test base)
 $(call unittest,test_cache,test_cache.c cache.c,test base)
 $(call unittest,test_scram,test_scram.c scram.c,test base,-lcrypto)
+$(call unittest,test_muxproto,test_muxproto.c muxproto.c,test base)
+$(call unittest,test_users,test_users.c users.c passfile.c scram.c,test map base,-lcrypto -lcrypt)
+$(call fuzzer,fuzz_muxproto,fuzz_muxproto.c muxproto.c,base)
+$(call fuzzer,fuzz_scram,fuzz_scram.c scram.c,base,-lcrypto)
+$(call fuzzer,fuzz_users,fuzz_users.c users.c passfile.c scram.c throttle.c,map base,-lcrypto -lcrypt)
