@@ -13,7 +13,7 @@
 #include "base/err.h"
 
 enum confine_role {
-	CONFINE_PARENT,		/* root parent of fronts: keeps SETUID SETGID SYS_CHROOT KILL, may accept, connect AF_UNIX, fork, exec itself */
+	CONFINE_PARENT,		/* root parent of fronts: keeps SETUID SETGID SYS_CHROOT KILL, may accept, connect AF_UNIX, fork; no exec */
 	CONFINE_TEMPLATE,	/* forks fronts; empty root */
 	CONFINE_FRONT,		/* one connection: read, write, poll, recvmsg/sendmsg on what it has, memory, clock, exit */
 	CONFINE_SESSION_IMAP,	/* the user: its mail tree (Landlock rw), threads, inotify, no network */
@@ -53,10 +53,13 @@ struct confine {
 };
 
 int confine_enter(const struct confine *c, struct err *e) MUST_CHECK;
+/* For a child of a confined process (front of a template): the same names and identity, only the calls of role. Cheap. */
+int confine_narrow(enum confine_role role, struct err *e) MUST_CHECK;
 /* A front after login narrows itself further (no new sockets' messages: read, write, poll, exit). */
 int confine_narrow_relay(struct err *e) MUST_CHECK;
-/* Look a user up (getpwnam) and cache it, before chroot. */
+/* Look a user up (in /etc/passwd and /etc/group themselves, so that no name service module is loaded) and keep it, before chroot. */
 int confine_user(const char *name, uid_t *uid_out, gid_t *gid_out, struct err *e) MUST_CHECK;
+const char *confine_role_name(enum confine_role role);
 /* Landlock ABI of this kernel; 0 none. */
 int confine_landlock_abi(void);
 

@@ -1,1 +1,1 @@
-$(call library,files.c sock.c proc.c super.c)
+$(call library,files.c sock.c proc.c super.c confine.c seccomp.c landlock.c)

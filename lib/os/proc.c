@@ -28,9 +28,10 @@ static struct {
 	size_t title_size;
 	struct proc_activation act;
 	int daemon_fd, ready_fd;
+	int null_fd;		/* opened before confinement */
 	int pid_fd;
 	bool ready;
-} proc = { .daemon_fd = -1, .ready_fd = -1, .pid_fd = -1 };
+} proc = { .daemon_fd = -1, .ready_fd = -1, .null_fd = -1, .pid_fd = -1 };
 
 struct proc_activation *proc_activation(void)
 {
@@ -181,11 +182,9 @@ void proc_ready(void)
 	if (proc.daemon_fd < 0)
 		return;
 	/* From here on nobody reads what we might print. */
-	int null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
-		(void)dup2(null, fd);
-	if (null > 2)
-		close_fd(&null);
+	for (int fd = 0; proc.null_fd >= 0 && fd < 3; fd++)
+		(void)dup2(proc.null_fd, fd);
+	close_fd(&proc.null_fd);
 	tell_ready(&proc.daemon_fd);
 }
 
@@ -221,6 +220,7 @@ int proc_daemonize(struct err *e)
 	}
 	close_fd(&p[0]);
 	proc.daemon_fd = p[1];
+	proc.null_fd = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	(void)setsid();
 	if (chdir("/") < 0)
 		return err_set(e, ERR_TEMP, errno, "/");
