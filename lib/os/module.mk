@@ -1,1 +1,2 @@
 $(call library,files.c sock.c proc.c super.c confine.c seccomp.c landlock.c)
+$(call unittest,test_confine,test_confine.c,os log base test)
