@@ -1,0 +1,147 @@
+/* PCRE2 behind a small interface: see pcre.h. The only file that includes pcre2.h. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "map/pcre.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/num.h"
+
+struct pcre {
+	pcre2_code *code;
+	pcre2_match_data *data;
+	pcre2_match_context *limits;
+	bool jit;
+};
+
+static int flag_bits(const char *flags, uint32_t *out, struct err *e)
+{
+	static const struct {
+		char letter;
+		uint32_t bit;
+	} known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x', PCRE2_EXTENDED }, { 'U', PCRE2_UNGREEDY } };
+	uint32_t bits = 0;
+	for (; *flags != '\0'; flags++) {
+		size_t i = 0;
+		while (i < ARRAY_LEN(known) && known[i].letter != *flags)
+			i++;
+		if (i == ARRAY_LEN(known))
+			return err_set(e, ERR_CONF, 0, "unknown pattern flag '%c' (known: i m s x U)", *flags);
+		bits ^= known[i].bit;	/* pcre_table(5): a flag toggles */
+	}
+	*out = bits;
+	return 0;
+}
+
+int pcre_compile(struct str pattern, const char *flags, bool jit, struct pcre **out, struct err *e)
+{
+	uint32_t bits;
+	int code;
+	PCRE2_SIZE at;
+	if (flag_bits(flags, &bits, e) < 0)
+		return -1;
+	struct pcre *p = xzalloc(sizeof(*p));
+	p->code = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n, bits | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+	if (p->code == NULL) {
+		PCRE2_UCHAR text[160];
+		pcre2_get_error_message(code, text, sizeof(text));
+		free(p);
+		return err_set(e, ERR_CONF, 0, "pattern: %s at offset %zu", (const char *)text, at);
+	}
+	p->data = pcre2_match_data_create(PCRE_GROUPS_MAX, NULL);
+	p->limits = pcre2_match_context_create(NULL);
+	if (p->data == NULL || p->limits == NULL) {
+		pcre_free(&p);
+		return err_set(e, ERR_TEMP, 0, "no memory for a pattern");
+	}
+	pcre2_set_match_limit(p->limits, PCRE_MATCH_LIMIT);
+	pcre2_set_heap_limit(p->limits, PCRE_HEAP_LIMIT_KIB);
+	pcre2_set_depth_limit(p->limits, PCRE_DEPTH_LIMIT);
+	p->jit = jit && pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
+	*out = p;
+	return 0;
+}
+
+int pcre_parse(struct str in, bool jit, struct pcre **out, struct str *rest, struct err *e)
+{
+	if (in.n < 2 || ch_alnum(in.p[0]) || ch_space(in.p[0]) || in.p[0] == '\\')
+		return err_set(e, ERR_CONF, 0, "a pattern begins with a delimiter, as in /…/");
+	char delimiter = in.p[0];
+	size_t end = 1;
+	while (end < in.n && in.p[end] != delimiter)
+		end += in.p[end] == '\\' && end + 1 < in.n ? 2 : 1;
+	if (end >= in.n)
+		return err_set(e, ERR_CONF, 0, "a pattern lacks its closing %c", delimiter);
+	char flags[8] = "";
+	size_t n = 0, at = end + 1;
+	while (at < in.n && ch_alpha(in.p[at]) && n + 1 < sizeof(flags))
+		flags[n++] = in.p[at++];
+	if (pcre_compile(str_sub(in, 1, end - 1), flags, jit, out, e) < 0)
+		return -1;
+	*rest = str_from(in, at);
+	return 0;
+}
+
+void pcre_free(struct pcre **p)
+{
+	if (*p == NULL)
+		return;
+	pcre2_match_context_free((*p)->limits);
+	pcre2_match_data_free((*p)->data);
+	pcre2_code_free((*p)->code);
+	free(*p);
+	*p = NULL;
+}
+
+int pcre_match(const struct pcre *p, struct str subject, struct str *groups, size_t n, struct err *e)
+{
+	const char *from = subject.p == NULL ? "" : subject.p;
+	int r = pcre2_match(p->code, (PCRE2_SPTR)from, subject.n, 0, p->jit ? 0 : PCRE2_NO_JIT, p->data, p->limits);
+	if (r == PCRE2_ERROR_NOMATCH)
+		return 0;
+	if (r < 0) {
+		bool limit = r == PCRE2_ERROR_MATCHLIMIT || r == PCRE2_ERROR_HEAPLIMIT || r == PCRE2_ERROR_DEPTHLIMIT;
+		return err_set(e, limit ? ERR_LIMIT : ERR_BUG, 0, limit ? "a pattern needs more than its limits" : "a pattern failed (%d)", r);
+	}
+	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->data);
+	size_t set = r == 0 ? PCRE_GROUPS_MAX : (size_t)r;
+	for (size_t i = 0; i < n && groups != NULL; i++) {
+		bool there = i < set && at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
+		groups[i] = there ? str_n(from + at[2 * i], at[2 * i + 1] - at[2 * i]) : STR("");
+	}
+	return 1;
+}
+
+int pcre_expand(struct str t, const struct str *groups, size_t n, struct buf *out, struct err *e)
+{
+	while (t.n > 0) {
+		ptrdiff_t dollar = str_chr(t, '$');
+		if (dollar < 0 || (size_t)dollar + 1 >= t.n) {
+			buf_str(out, t);
+			break;
+		}
+		buf_str(out, str_sub(t, 0, (size_t)dollar));
+		t = str_from(t, (size_t)dollar + 1);
+		if (t.p[0] == '$') {
+			buf_ch(out, '$');
+			t = str_from(t, 1);
+			continue;
+		}
+		char close = t.p[0] == '{' ? '}' : t.p[0] == '(' ? ')' : '\0';
+		if (close != '\0')
+			t = str_from(t, 1);
+		uint64_t k;
+		if (num_take(&t, PCRE_GROUPS_MAX - 1, &k) < 0 || k == 0 || k >= n)
+			return err_set(e, ERR_CONF, 0, "the result names a group that the pattern has not");
+		if (close != '\0' && (t.n == 0 || t.p[0] != close))
+			return err_set(e, ERR_CONF, 0, "the result lacks a closing %c", close);
+		if (close != '\0')
+			t = str_from(t, 1);
+		buf_str(out, groups[k]);
+	}
+	return buf_check(out, "the expanded result", e);
+}
