@@ -65,6 +65,8 @@ enum {
  * accepted with a warning line "FILE:LINE: warning: …"; unknown other names are errors unless some value
  * refers to them as $name. */
 int conf_load(const char *file, struct conf **out, struct buf *problems, struct err *e) MUST_CHECK;
+/* The same from memory; file is the name in problems. */
+int conf_parse(struct str text, const char *file, struct conf **out, struct buf *problems, struct err *e) MUST_CHECK;
 void conf_free(struct conf **c);
 /* The path given with -c, else the compiled-in default (PREFIX's etc/postern/postern.conf). */
 const char *conf_default_file(void);
@@ -72,6 +74,20 @@ const char *conf_default_file(void);
 void conf_print(const struct conf *c, bool only_changed, FILE *to);
 /* Value of a parameter or of a user-defined name, unexpanded text; false when not known. */
 bool conf_lookup(const struct conf *c, const char *name, struct str *out);
+
+/* --- for tools --- */
+struct conf_param_info {
+	const char *name, *def, *doc;
+	unsigned flags;
+};
+bool conf_param_info(const char *name, struct conf_param_info *out);	/* false: no such parameter */
+bool conf_param_next(size_t *it, const char **name);			/* walk: *it starts at 0 */
+bool conf_param_changed(const struct conf *c, const char *name);	/* the file sets it, to something else than the default */
+unsigned conf_param_line(const struct conf *c, const char *name);	/* where the file sets it; 0: nowhere */
+/* Expanded value, masked when secret; copied into a. ERR_NOENT: no such name. */
+int conf_param_value(const struct conf *c, const char *name, struct arena *a, struct str *out, struct err *e) MUST_CHECK;
+void conf_print_sample(FILE *to);	/* etc/postern.conf.sample */
+void conf_print_mdoc(FILE *to);		/* the generated part of postern.conf(5) */
 
 /* Listener overrides. "listeners" rows look like:
  *   smtp_listeners = 127.0.0.1:25 [::1]:25 465/submissions 587/submission

@@ -1,0 +1,135 @@
+/* Expansion of $name in values. Bounded in depth and length, so that neither a circle nor a tower of references can hold the
+ * start up. */
+#include "conf/conf_priv.h"
+
+struct work {
+	const struct conf *c;
+	struct buf out;
+	unsigned steps;		/* expansions done: bounds the work of a->b,b b->c,c … whose text stays short */
+};
+enum { STEPS_MAX = 10000 };
+
+struct reference {
+	struct str name;
+	char test;		/* '?' when set and not empty, ':' when empty, 0 plain */
+	struct str text;	/* what stands for it with a test */
+};
+
+static bool name_char(char ch)
+{
+	return ch_alnum(ch) || ch == '_';
+}
+
+/* The reference after a '$' in *s, which advances past it. 0, or -1 when the bracket is not closed or the name is missing. */
+static int reference_parse(struct str *s, struct reference *r)
+{
+	struct str in = *s, inner;
+	size_t n = 0;
+	char close = 0;
+
+	*r = (struct reference){ 0 };
+	if (in.n && (in.p[0] == '{' || in.p[0] == '('))
+		close = in.p[0] == '{' ? '}' : ')';
+	if (!close) {
+		while (n < in.n && name_char(in.p[n]))
+			n++;
+		r->name = str_sub(in, 0, n);
+		*s = str_from(in, n);
+		return n ? 0 : -1;
+	}
+	for (unsigned depth = 0; n < in.n; n++) {
+		depth += in.p[n] == in.p[0];
+		depth -= in.p[n] == close;
+		if (depth == 0)
+			break;
+	}
+	if (n >= in.n)
+		return -1;
+	inner = str_sub(in, 1, n - 1);
+	*s = str_from(in, n + 1);
+	for (n = 0; n < inner.n && (name_char(inner.p[n]) || inner.p[n] == '-' || inner.p[n] == '.');)
+		n++;
+	r->name = str_sub(inner, 0, n);
+	if (n < inner.n) {
+		r->test = inner.p[n];
+		r->text = str_from(inner, n + 1);
+	}
+	return r->name.n && (!r->test || r->test == '?' || r->test == ':') ? 0 : -1;
+}
+
+static const struct setting *setting_find(const struct conf *c, struct str name)
+{
+	const struct param *p = param_find(name);
+
+	return p ? conf_setting(c, p) : map_get(c->priv->own, name);
+}
+
+static int expand(struct work *w, struct str text, unsigned depth, struct err *e);
+
+static int expand_reference(struct work *w, const struct reference *r, unsigned depth, struct err *e)
+{
+	const struct setting *s = setting_find(w->c, r->name);
+	const struct str value = s ? s->text : (struct str){ 0 };
+
+	if (!s && !r->test && !param_is_postfix(r->name))
+		return err_set(e, ERR_CONF, 0, "$%.*s is not defined", STR_ARG(r->name));
+	if (!r->test)
+		return expand(w, value, depth + 1, e);
+	if ((str_trim(value).n != 0) == (r->test == '?'))
+		return expand(w, r->text, depth + 1, e);
+	return 0;
+}
+
+static int expand(struct work *w, struct str text, unsigned depth, struct err *e)
+{
+	if (depth > CONF_DEPTH_MAX || ++w->steps > STEPS_MAX)
+		return err_set(e, ERR_CONF, 0, "$ references go in a circle, or more than %d deep", CONF_DEPTH_MAX);
+	while (text.n) {
+		const ptrdiff_t at = str_chr(text, '$');
+		struct reference r;
+
+		buf_str(&w->out, str_sub(text, 0, at < 0 ? text.n : (size_t)at));
+		if (at < 0)
+			break;
+		text = str_from(text, (size_t)at + 1);
+		if (text.n && text.p[0] == '$') {
+			buf_ch(&w->out, '$');
+			text = str_from(text, 1);
+			continue;
+		}
+		if (reference_parse(&text, &r) < 0)
+			return err_set(e, ERR_CONF, 0, "bad $ reference (allowed: $name, ${name}, ${name?text}, ${name:text}, $$)");
+		if (expand_reference(w, &r, depth, e) < 0)
+			return -1;
+	}
+	return buf_check(&w->out, "value", e);
+}
+
+int conf_expand(const struct conf *c, struct str text, struct str *out, struct err *e)
+{
+	struct work w = { .c = c };
+
+	buf_init(&w.out, CONF_VALUE_MAX);
+	const int r = expand(&w, text, 0, e);
+
+	if (r == 0)
+		*out = arena_str(c->priv->arena, str_trim(buf_view(&w.out)));
+	buf_fini(&w.out);
+	return r;
+}
+
+void conf_references(struct str text, void (*fn)(void *ctx, struct str name), void *ctx)
+{
+	for (ptrdiff_t at; (at = str_chr(text, '$')) >= 0;) {
+		struct reference r;
+
+		text = str_from(text, (size_t)at + 1);
+		if (text.n && text.p[0] == '$')
+			text = str_from(text, 1);
+		else if (reference_parse(&text, &r) == 0) {
+			fn(ctx, r.name);
+			if (r.test)
+				conf_references(r.text, fn, ctx);
+		}
+	}
+}

@@ -1,0 +1,139 @@
+/* Listener rows: [host:]port[/profile]. */
+#include "conf/conf.h"
+
+#include "base/num.h"
+
+static const struct {
+	const char *service;
+	uint16_t port;
+	const char *profile;
+} services[] = {
+	{ "smtp", 25, "smtp" },		{ "submission", 587, "submission" }, { "submissions", 465, "submissions" },
+	{ "smtps", 465, "submissions" }, { "imap", 143, "imap" },	     { "imaps", 993, "imaps" },
+	{ "pop3", 110, "pop3" },	{ "pop3s", 995, "pop3s" },
+};
+
+static int bad_row(struct str row, const char *why, struct err *e)
+{
+	return err_set(e, ERR_CONF, 0, "\"%.*s\": %s (allowed: [address:]port[/profile], IPv6 in brackets)", STR_ARG(str_sub(row, 0, 60)), why);
+}
+
+static int parse_port(struct str s, struct conf_listener *l)
+{
+	uint64_t port;
+
+	for (size_t i = 0; i < ARRAY_LEN(services); i++)
+		if (str_case_eq(s, str_c(services[i].service))) {
+			l->port = services[i].port;
+			return 0;
+		}
+	if (num_parse(s, 1, 65535, &port) < 0)
+		return -1;
+	l->port = (uint16_t)port;
+	return 0;
+}
+
+static int parse_profile(struct str s, const char *fallback, struct conf_listener *l)
+{
+	if (s.n == 0) {
+		l->profile = fallback;
+		for (size_t i = 0; i < ARRAY_LEN(services); i++)
+			if (services[i].port == l->port)
+				l->profile = services[i].profile;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(services); i++)
+		if (str_case_eq(s, str_c(services[i].profile))) {
+			l->profile = services[i].profile;
+			return 0;
+		}
+	return -1;
+}
+
+/* Returns the host part ("" when missing) and leaves the port in *rest. */
+static int split_host(struct str *rest, struct str *host)
+{
+	const ptrdiff_t colon = str_rchr(*rest, ':');
+	uint8_t addr[16];
+
+	*host = STR("");
+	if (colon < 0)
+		return 0;
+	*host = str_sub(*rest, 0, (size_t)colon);
+	*rest = str_from(*rest, (size_t)colon + 1);
+	if (host->n > 2 && host->p[0] == '[' && host->p[host->n - 1] == ']')
+		*host = str_sub(*host, 1, host->n - 2);
+	else if (str_chr(*host, ':') >= 0)
+		return -1;
+	if (str_eq(*host, STR("*"))) {
+		*host = STR("");
+		return 0;
+	}
+	return addr_parse(*host, addr);
+}
+
+struct sink {
+	struct conf_listener *v;
+	size_t n, max;
+};
+
+static int add(struct sink *s, struct conf_listener l, const char *host, struct err *e)
+{
+	if (s->n == s->max)
+		return err_set(e, ERR_CONF, 0, "more than %zu listeners", s->max);
+	l.host = host;
+	s->v[s->n++] = l;
+	return 0;
+}
+
+/* A row without host listens on inet_interfaces. */
+static int add_interfaces(const struct conf *c, struct conf_listener l, struct arena *a, struct sink *s, struct err *e)
+{
+	for (size_t i = 0; i < c->inet_interfaces.n; i++) {
+		struct str name = str_c(c->inet_interfaces.v[i]);
+		uint8_t addr[16];
+		int r;
+
+		if (name.n > 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
+			name = str_sub(name, 1, name.n - 2);
+		if (str_case_eq(name, STR("all")))
+			r = add(s, l, "", e);
+		else if (str_case_eq(name, STR("loopback-only")) || str_case_eq(name, STR("localhost")))
+			r = add(s, l, "127.0.0.1", e) < 0 ? -1 : add(s, l, "::1", e);
+		else if (addr_parse(name, addr) == 0)
+			r = add(s, l, arena_cstr(a, name), e);
+		else
+			return err_set(e, ERR_CONF, 0, "inet_interfaces: \"%.*s\" (allowed: all, loopback-only, localhost, numeric addresses)",
+				       STR_ARG(str_sub(name, 0, 60)));
+		if (r < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int conf_listeners(const struct conf *c, struct conf_list rows, const char *default_profile, struct arena *a,
+		   struct conf_listener **out, size_t *n_out, struct err *e)
+{
+	enum { LISTENERS_MAX = 64 };
+	struct sink s = { ARENA_ARRAY(a, struct conf_listener, LISTENERS_MAX), 0, LISTENERS_MAX };
+
+	for (size_t i = 0; i < rows.n; i++) {
+		const struct str row = str_c(rows.v[i]);
+		const ptrdiff_t slash = str_rchr(row, '/');
+		struct str rest = slash < 0 ? row : str_sub(row, 0, (size_t)slash), host;
+		struct conf_listener l = { 0 };
+		const bool any = str_starts(row, STR("*:"));
+
+		if (split_host(&rest, &host) < 0)
+			return bad_row(row, "bad address", e);
+		if (parse_port(rest, &l) < 0)
+			return bad_row(row, "bad port", e);
+		if (parse_profile(slash < 0 ? STR("") : str_from(row, (size_t)slash + 1), default_profile, &l) < 0)
+			return bad_row(row, "unknown profile", e);
+		if ((host.n == 0 && !any ? add_interfaces(c, l, a, &s, e) : add(&s, l, arena_cstr(a, host), e)) < 0)
+			return -1;
+	}
+	*out = s.v;
+	*n_out = s.n;
+	return 0;
+}

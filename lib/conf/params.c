@@ -1,0 +1,102 @@
+/* The table of all parameters, from params.def; and what is known of other names. */
+#include "conf/conf_priv.h"
+
+#define TEXT_(x) #x
+#define ROW(type, name, def, min, max, values, flags, doc) \
+	{ PARAM_T_##type, #name, def, (min), (max), values, (flags), doc, offsetof(struct conf, name) },
+const struct param conf_params[] = {
+#define PARAM_SECTION(title) { PARAM_T_SECTION, title, "", 0, 0, "", 0, "", 0 },
+#define PARAM_TEXT(name, def, flags, doc) ROW(TEXT, name, def, 0, 0, "", flags, doc)
+#define PARAM_BOOL(name, def, flags, doc) ROW(BOOL, name, (def) ? "yes" : "no", 0, 1, "", flags, doc)
+#define PARAM_NUM(name, def, min, max, flags, doc) ROW(NUM, name, TEXT_(def), min, max, "", flags, doc)
+#define PARAM_SIZE(name, def, min, max, flags, doc) ROW(SIZE, name, TEXT_(def), min, max, "", flags, doc)
+#define PARAM_SECS(name, def, min, max, flags, doc) ROW(SECS, name, TEXT_(def), min, max, "", flags, doc)
+#define PARAM_LIST(name, def, flags, doc) ROW(LIST, name, def, 0, 0, "", flags, doc)
+#define PARAM_ENUM(name, def, values, flags, doc) ROW(ENUM, name, def, 0, 0, values, flags, doc)
+#include "conf/params.def"
+};
+const size_t conf_n_params = ARRAY_LEN(conf_params);
+
+static const char *const postfix_names[] = {
+#define NAME(name) name,
+#include "conf/postfix_names.def"
+#undef NAME
+};
+
+/* Postfix's per-transport parameters: any transport's name before these. */
+static const char *const transport_suffixes[] = {
+	"_delivery_slot_cost", "_delivery_slot_discount", "_delivery_slot_loan", "_destination_concurrency_failed_cohort_limit",
+	"_destination_concurrency_limit", "_destination_concurrency_negative_feedback", "_destination_concurrency_positive_feedback",
+	"_destination_rate_delay", "_destination_recipient_limit", "_extra_recipient_limit", "_initial_destination_concurrency",
+	"_minimum_delivery_slots", "_recipient_limit", "_recipient_refill_delay", "_recipient_refill_limit", "_time_limit",
+	"_transport_rate_delay",
+};
+
+const struct param *param_find(struct str name)
+{
+	for (size_t i = 0; i < conf_n_params; i++)
+		if (conf_params[i].type != PARAM_T_SECTION && str_eq(str_c(conf_params[i].name), name))
+			return &conf_params[i];
+	return NULL;
+}
+
+bool param_is_postfix(struct str name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(postfix_names); i++)
+		if (str_eq(str_c(postfix_names[i]), name))
+			return true;
+	for (size_t i = 0; i < ARRAY_LEN(transport_suffixes); i++)
+		if (str_ends(name, str_c(transport_suffixes[i])))
+			return true;
+	return false;
+}
+
+enum { SUGGEST_MAX = 64, SUGGEST_DISTANCE = 3 };
+
+/* Edits that make a of b; both at most SUGGEST_MAX bytes. */
+static unsigned distance(struct str a, struct str b)
+{
+	unsigned row[SUGGEST_MAX + 1];
+
+	for (unsigned j = 0; j <= b.n; j++)
+		row[j] = j;
+	for (unsigned i = 1; i <= a.n; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= b.n; j++) {
+			const unsigned up = row[j];
+			unsigned best = diagonal + (a.p[i - 1] != b.p[j - 1]);
+
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diagonal = up;
+			row[j] = best;
+		}
+	}
+	return row[b.n];
+}
+
+const char *param_suggest(struct str name)
+{
+	const char *best = NULL;
+	unsigned best_d = SUGGEST_DISTANCE + 1;
+
+	if (name.n < 4 || name.n > SUGGEST_MAX)
+		return NULL;
+	for (size_t i = 0; i < conf_n_params; i++) {
+		const struct str known = str_c(conf_params[i].name);
+
+		if (conf_params[i].type == PARAM_T_SECTION || known.n > SUGGEST_MAX)
+			continue;
+		const unsigned d = distance(name, known);
+
+		if (d < best_d) {
+			best_d = d;
+			best = conf_params[i].name;
+		}
+	}
+	return best;
+}

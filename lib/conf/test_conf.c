@@ -1,0 +1,377 @@
+/* Syntax, expansion, types, ranges, unknown names, derived values, listeners and networks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "test/tap.h"
+
+/* A Postfix main.cf as a first-time administrator has it; every line must be taken as it is. */
+static const char main_cf[] =
+	"myhostname = mail.example.com\n"
+	"mydomain = example.com\n"
+	"myorigin = $mydomain\n"
+	"mydestination = $myhostname localhost.$mydomain localhost $mydomain\n"
+	"mynetworks_style = subnet\n"
+	"relay_domains = $mydestination\n"
+	"notify_classes = resource, software\n"
+	"relayhost =\n"
+	"proxy_interfaces = 1.2.3.4\n"
+	"inet_interfaces = all\n"
+	"message_size_limit = 20971520\n"
+	"masquerade_domains = $mydomain\n"
+	"mail_name = MyOwnPostOffice\n"
+	"home_mailbox = email/\n"
+	"smtpd_sasl_auth_enable = yes\n"
+	"broken_sasl_auth_clients = yes\n"
+	"smtpd_recipient_restrictions =\n"
+	"  permit_mynetworks\n"
+	"  permit_sasl_authenticated\n"
+	"  reject_unauth_destination\n"
+	"  reject_invalid_hostname\n"
+	"  reject_unknown_sender_domain\n";
+
+static struct conf *load(const char *text, struct buf *problems)
+{
+	struct conf *c = NULL;
+	struct err e = { 0 };
+
+	buf_init(problems, 65536);
+	if (conf_parse(str_c(text), "x.conf", &c, problems, &e) < 0)
+		tap_diag("%s", e.text);
+	return c;
+}
+
+static bool list_is(struct conf_list l, const char *want)
+{
+	struct buf b;
+
+	buf_init(&b, 4096);
+	for (size_t i = 0; i < l.n; i++)
+		buf_printf(&b, "%s%s", i ? " " : "", l.v[i]);
+	const bool same = str_eq(buf_view(&b), str_c(want));
+
+	if (!same)
+		tap_diag("got \"%s\"", b.p);
+	buf_fini(&b);
+	return same;
+}
+
+static void postfix_file(void)
+{
+	struct buf problems;
+	struct conf *c = load(main_cf, &problems);
+
+	tap_is_mem(buf_view(&problems), STR(""), "a Postfix main.cf is taken without a word");
+	if (!c)
+		return;
+	tap_is_str(c->myorigin, "example.com", "$name expands");
+	tap_ok(list_is(c->mydestination, "mail.example.com localhost.example.com localhost example.com"), "lists split at blanks");
+	tap_ok(list_is(c->relay_domains, "mail.example.com localhost.example.com localhost example.com"), "references nest");
+	tap_ok(list_is(c->smtpd_recipient_restrictions, "permit_mynetworks permit_sasl_authenticated reject_unauth_destination reject_invalid_hostname "
+							"reject_unknown_sender_domain"),
+	       "a value may stand on the lines that follow");
+	tap_is_int((long long)c->message_size_limit, 20971520, "numbers");
+	tap_ok(c->broken_sasl_auth_clients, "yes is true");
+	tap_is_str(c->relayhost, "", "a value may be empty");
+	tap_is_str(c->home_mailbox, "email/", "text");
+	tap_is_str(c->smtpd_banner, "mail.example.com ESMTP MyOwnPostOffice", "defaults expand too");
+	tap_ok(c->mynetworks.n >= 2, "mynetworks_style derives networks, loopback first");
+	conf_free(&c);
+	buf_fini(&problems);
+}
+
+static void defaults(void)
+{
+	struct buf problems;
+	struct conf *c = load("", &problems);
+
+	tap_ok(c && problems.n == 0, "an empty file is a configuration");
+	if (!c)
+		return;
+	tap_is_int((long long)c->mynetworks.n, 0, "no network may relay by default");
+	tap_ok(c->smtpd_tls_auth_only, "AUTH needs TLS by default");
+	tap_ok(strchr(c->myhostname, '.') != NULL, "myhostname has a domain (%s)", c->myhostname);
+	tap_ok(c->mydomain[0] && strstr(c->myhostname, c->mydomain), "mydomain follows myhostname (%s)", c->mydomain);
+	tap_is_str(c->virtual_mail_directory, "/var/lib/postern/mail", "derived directories");
+	tap_is_int((long long)c->maximal_queue_lifetime, 432000, "the table's times are seconds");
+	conf_free(&c);
+	buf_fini(&problems);
+	c = load("myhostname = mx.a.example\n", &problems);
+	tap_is_str(c ? c->mydomain : "", "a.example", "mydomain is myhostname without its first label");
+	conf_free(&c);
+	buf_fini(&problems);
+}
+
+/* Each text gives exactly these problem lines. */
+static const struct {
+	const char *name, *text, *want;
+} problem_cases[] = {
+	{ "unknown name", "frobnicate = 1\n", "x.conf:1: frobnicate: no such parameter, and no value refers to it\n" },
+	{ "mistyped name", "\nmyhostnam = a.b\n", "x.conf:2: myhostnam: no such parameter, and no value refers to it; meant is perhaps myhostname\n" },
+	{ "a name that a value refers to", "where = /x\nstate_directory = $where\n", "" },
+	{ "a name that a name refers to", "a1 = /x\nb1 = $a1\nstate_directory = $b1\n", "" },
+	{ "Postfix's name", "mailbox_size_limit = 0\n", "x.conf:1: warning: mailbox_size_limit: not used by Postern\n" },
+	{ "Postfix's transport name", "smtp-amavis_destination_recipient_limit = 1\n",
+	  "x.conf:1: warning: smtp-amavis_destination_recipient_limit: not used by Postern\n" },
+	{ "set twice", "myorigin = a\nmyorigin = b\n", "x.conf:2: warning: myorigin: replaces the value of line 1\n" },
+	{ "no equals sign", "myorigin\n", "x.conf:1: \"myorigin\": no \"=\" (allowed: name = value)\n" },
+	{ "bad name", "my origin = x\n", "x.conf:1: \"my origin\" is not a parameter's name (allowed: letters, digits, _ - .)\n" },
+	{ "continuation of nothing", "  x = y\n", "x.conf:1: continues nothing (a line that starts with a blank belongs to the one before it)\n" },
+	{ "bool", "smtpd_sasl_auth_enable = maybe\n", "x.conf:1: smtpd_sasl_auth_enable: \"maybe\" (allowed: yes, no)\n" },
+	{ "number too small", "hopcount_limit = 0\n", "x.conf:1: hopcount_limit: \"0\" (allowed: 1 to 1000)\n" },
+	{ "number overflow", "hopcount_limit = 99999999999999999999999\n",
+	  "x.conf:1: hopcount_limit: \"99999999999999999999999\" (allowed: 1 to 1000)\n" },
+	{ "size overflow", "message_size_limit = 999999999999G\n",
+	  "x.conf:1: message_size_limit: \"999999999999G\" (allowed: 1024 to 1099511627776 bytes; suffixes k m g)\n" },
+	{ "trailing junk", "smtpd_timeout = 300x\n", "x.conf:1: smtpd_timeout: \"300x\" (allowed: 5 to 3600 seconds; suffixes s m h d w)\n" },
+	{ "negative", "smtpd_timeout = -1\n", "x.conf:1: smtpd_timeout: \"-1\" (allowed: 5 to 3600 seconds; suffixes s m h d w)\n" },
+	{ "enum", "front_mode = wild\n", "x.conf:1: front_mode: \"wild\" (allowed: isolated, shared)\n" },
+	{ "empty enum", "mynetworks_style =\n", "" },
+	{ "undefined reference", "myorigin = $nowhere\n", "x.conf:1: myorigin: $nowhere is not defined\n" },
+	{ "circle", "myorigin = $mail_name\nmail_name = $myorigin\n",
+	  "x.conf:1: myorigin: $ references go in a circle, or more than 20 deep\n"
+	  "x.conf:2: mail_name: $ references go in a circle, or more than 20 deep\n"
+	  "x.conf: smtpd_banner: $ references go in a circle, or more than 20 deep\n" },
+	{ "open bracket", "myorigin = ${mydomain\n", "x.conf:1: myorigin: bad $ reference (allowed: $name, ${name}, ${name?text}, ${name:text}, $$)\n" },
+	{ "bad network", "mynetworks = 10.0.0.1/8\n", "x.conf:1: mynetworks: \"10.0.0.1/8\": bits are set after the prefix\n" },
+	{ "listener", "smtp_listeners = 25/smtp 99999\n",
+	  "x.conf:1: smtp_listeners: \"99999\": bad port (allowed: [address:]port[/profile], IPv6 in brackets)\n" },
+	{ "relative directory", "run_directory = run\n", "x.conf:1: run_directory: \"run\" (allowed: an absolute path)\n" },
+	{ "open relay", "smtpd_relay_restrictions = permit\n",
+	  "x.conf:1: smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions has reject_unauth_destination: an open relay\n" },
+	{ "key without certificate", "tls_key_file = /k\n", "x.conf: tls_cert_file, tls_key_file: one is set without the other\n" },
+	{ "invalid UTF-8", "myorigin = \xff\n", "x.conf:1: is not valid UTF-8\n" },
+	{ "every mistake, not the first", "a2 = 1\nhopcount_limit = x\nmyorigin\n",
+	  "x.conf:3: \"myorigin\": no \"=\" (allowed: name = value)\nx.conf:2: hopcount_limit: \"x\" (allowed: 1 to 1000)\n"
+	  "x.conf:1: a2: no such parameter, and no value refers to it\n" },
+};
+
+static void problems_told(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(problem_cases); i++) {
+		struct buf problems;
+		struct conf *c = load(problem_cases[i].text, &problems);
+
+		tap_is_mem(buf_view(&problems), str_c(problem_cases[i].want), "told: %s", problem_cases[i].name);
+		conf_free(&c);
+		buf_fini(&problems);
+	}
+}
+
+static void nul_byte(void)
+{
+	struct buf problems;
+	struct conf *c = NULL;
+
+	buf_init(&problems, 4096);
+	tap_ok(conf_parse(STR("a = b\0c\n"), "x.conf", &c, &problems, NULL) < 0, "a NUL byte is refused");
+	tap_is_str(problems.p, "x.conf:1: holds a NUL byte\n", "with its line");
+	buf_fini(&problems);
+}
+
+/* A value of more than its maximum, made of continuation lines; and a tower of doubled references. */
+static void too_long(void)
+{
+	struct buf text, problems;
+	struct conf *c = NULL;
+
+	buf_init(&text, 1 << 20);
+	buf_init(&problems, 65536);
+	buf_c(&text, "myorigin = a\n");
+	for (int i = 0; i < 9000; i++)
+		buf_c(&text, "  0123456789\n");
+	tap_ok(conf_parse(buf_view(&text), "x.conf", &c, &problems, NULL) < 0, "a value of 100 kB is refused (%s)", problems.p);
+	buf_reset(&text);
+	buf_reset(&problems);
+	buf_c(&text, "a0 = x\n");
+	for (int i = 1; i < 18; i++)
+		buf_printf(&text, "a%d = $a%d$a%d\n", i, i - 1, i - 1);
+	buf_c(&text, "myorigin = $a17\n");
+	tap_ok(conf_parse(buf_view(&text), "x.conf", &c, &problems, NULL) < 0, "references that double 17 times are refused (%s)", problems.p);
+	buf_fini(&text);
+	buf_fini(&problems);
+}
+
+static void expansion(void)
+{
+	static const struct { const char *text, *want; } cases[] = {
+		{ "$mydomain", "d.example" },
+		{ "${mydomain}x", "d.examplex" },
+		{ "$(mydomain)", "d.example" },
+		{ "${mydomain?yes}", "yes" },
+		{ "${mydomain:no}", "" },
+		{ "${relayhost?yes}", "" },
+		{ "${relayhost:no $mydomain}", "no d.example" },
+		{ "a$$b", "a$b" },
+		{ "${nothing?x}", "" },
+		{ "$mydomain.$mydomain", "d.example.d.example" },
+		{ "  blanks  around  ", "blanks  around" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf text, problems;
+
+		buf_init(&text, 1024);
+		buf_printf(&text, "mydomain = d.example\nmyorigin = %s\n", cases[i].text);
+		struct conf *c = load(text.p, &problems);
+
+		tap_is_str(c ? c->myorigin : problems.p, cases[i].want, "expands: %s", cases[i].text);
+		conf_free(&c);
+		buf_fini(&text);
+		buf_fini(&problems);
+	}
+}
+
+static void units(void)
+{
+	struct buf problems;
+	struct conf *c = load("message_size_limit = 30m\nsmtpd_timeout = 2m\nmaximal_queue_lifetime = 5\ndelay_warning_time = 4\n"
+			      "minimal_backoff_time = 300\nmaximal_backoff_time = 1h\n",
+			      &problems);
+
+	tap_ok(c != NULL, "units are taken %s", problems.p);
+	if (!c)
+		return;
+	tap_is_int((long long)c->message_size_limit, 30 << 20, "30m");
+	tap_is_int((long long)c->smtpd_timeout, 120, "2m");
+	tap_is_int((long long)c->maximal_queue_lifetime, 5 * 86400, "bare numbers are days where Postfix has days");
+	tap_is_int((long long)c->delay_warning_time, 4 * 3600, "and hours where Postfix has hours");
+	tap_is_int((long long)c->maximal_backoff_time, 3600, "1h");
+	conf_free(&c);
+	buf_fini(&problems);
+}
+
+static void syntax(void)
+{
+	struct buf problems;
+	struct conf *c = load("# comment\r\nmyhostname=a.b.example\r\n\n# between\nmydestination = one,\n# inside\n\n\ttwo\n   three # not a comment\n", &problems);
+
+	tap_ok(c != NULL, "comments and empty lines inside a value %s", problems.p);
+	if (!c)
+		return;
+	tap_is_str(c->myhostname, "a.b.example", "blanks around = are optional, CR at the end is dropped");
+	tap_ok(list_is(c->mydestination, "one two three # not a comment"), "a mark inside a line is text");
+	conf_free(&c);
+	buf_fini(&problems);
+}
+
+static void listeners(void)
+{
+	static const struct { const char *rows, *want; } cases[] = {
+		{ "127.0.0.1:25 [::1]:2525/submission", "127.0.0.1 25 smtp, ::1 2525 submission" },
+		{ "465 587", " 465 submissions,  587 submission" },
+		{ "submissions", " 465 submissions" },
+		{ "*:25/smtp", " 25 smtp" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf text, problems, got;
+		struct conf_listener *l = NULL;
+		struct arena *a = arena_new(0);
+		size_t n = 0;
+
+		buf_init(&text, 1024);
+		buf_init(&got, 1024);
+		buf_printf(&text, "smtp_listeners = %s\n", cases[i].rows);
+		struct conf *c = load(text.p, &problems);
+
+		if (c && conf_listeners(c, c->smtp_listeners, "smtp", a, &l, &n, NULL) < 0)
+			n = 0;
+		for (size_t k = 0; k < n; k++)
+			buf_printf(&got, "%s%s %u %s", k ? ", " : "", l[k].host, l[k].port, l[k].profile);
+		tap_is_mem(buf_view(&got), str_c(cases[i].want), "listeners: %s", cases[i].rows);
+		conf_free(&c);
+		arena_free(&a);
+		buf_fini(&text);
+		buf_fini(&got);
+		buf_fini(&problems);
+	}
+}
+
+static void networks(void)
+{
+	static const struct { const char *list, *addr; bool want; } cases[] = {
+		{ "10.0.0.0/8", "10.9.8.7", true },
+		{ "10.0.0.0/8", "11.0.0.1", false },
+		{ "10.0.0.0/8", "::ffff:10.1.1.1", true },
+		{ "!10.1.0.0/16 10.0.0.0/8", "10.1.2.3", false },
+		{ "10.0.0.0/8 !10.1.0.0/16", "10.1.2.3", true },
+		{ "[2001:db8::]/32", "2001:db8:1::1", true },
+		{ "2001:db8::/32", "2001:db9::1", false },
+		{ "[2001:db8::/32]", "2001:db8::1", true },
+		{ "192.0.2.1", "192.0.2.1", true },
+		{ "192.0.2.1", "192.0.2.2", false },
+		{ "0.0.0.0/0", "203.0.113.9", true },
+		{ "0.0.0.0/0", "2001:db8::1", false },
+		{ "10.0.0.0/25", "10.0.0.128", false },
+	};
+	static const char *const bad[] = { "", "!", "10.0.0.0/33", "10.0.0.0/", "10.0.0.256", "[::1", "1.2.3.4/0", "x", "[::]/129", "10.0.0.0/8/8" };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct str rest = str_c(cases[i].list), word;
+		struct cidr list[4];
+		uint8_t addr[16];
+		size_t n = 0;
+		bool ok = addr_parse(str_c(cases[i].addr), addr) == 0;
+
+		while (str_token(&rest, " ", &word))
+			ok &= cidr_parse(word, &list[n++], NULL) == 0;
+		tap_ok(ok && cidr_match(list, n, addr) == cases[i].want, "%s is %sin %s", cases[i].addr, cases[i].want ? "" : "not ", cases[i].list);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct cidr c;
+
+		tap_ok(cidr_parse(str_c(bad[i]), &c, NULL) < 0, "no network: \"%s\"", bad[i]);
+	}
+}
+
+static void cut_anywhere(void)
+{
+	bool alive = true;
+
+	for (size_t n = 0; n <= sizeof(main_cf) - 1; n++) {
+		struct conf *c = NULL;
+
+		if (conf_parse(str_n(main_cf, n), "x.conf", &c, NULL, NULL) == 0)
+			alive &= c != NULL;
+		conf_free(&c);
+	}
+	tap_ok(alive, "a file cut anywhere is taken or refused");
+}
+
+static void files(void)
+{
+	char name[] = "/tmp/test_conf.XXXXXX";
+	const int fd = mkstemp(name);
+	struct conf *c = NULL;
+	struct err e = { 0 };
+
+	tap_ok(fd >= 0 && write(fd, "myhostname = f.example\n", 23) == 23, "a file");
+	tap_is_int(conf_load(name, &c, NULL, &e), 0, "loads %s", e.text);
+	tap_ok(c && c->conf_file && strcmp(c->conf_dir, "/tmp") == 0, "and knows its place");
+	conf_free(&c);
+	if (geteuid() == 0 && fchmod(fd, 0666) == 0)
+		tap_ok(conf_load(name, &c, NULL, &e) < 0, "others may not write it (%s)", e.text);
+	close(fd);
+	unlink(name);
+	tap_ok(conf_load(name, &c, NULL, &e) < 0 && e.code == ERR_CONF, "a missing file is an error (%s)", e.text);
+}
+
+int main(void)
+{
+	postfix_file();
+	defaults();
+	problems_told();
+	nul_byte();
+	too_long();
+	expansion();
+	units();
+	syntax();
+	listeners();
+	networks();
+	cut_anywhere();
+	files();
+	return tap_done();
+}

@@ -1,0 +1,155 @@
+/* From text to the typed field, with the range check; and the words that name what is allowed. */
+#include "conf/conf_priv.h"
+
+#include "base/num.h"
+
+struct suffix {
+	char letter;
+	uint64_t factor;
+};
+static const struct suffix size_suffixes[] = { { 'k', 1024 }, { 'm', 1024 * 1024 }, { 'g', 1024 * 1024 * 1024 }, { 0, 1 } };
+static const struct suffix time_suffixes[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 'w', 604800 }, { 0, 1 } };
+
+/* Postfix's parameters whose bare numbers are not seconds. */
+static const struct {
+	const char *name;
+	uint64_t factor;
+} bare_units[] = { { "maximal_queue_lifetime", 86400 }, { "bounce_queue_lifetime", 86400 }, { "delay_warning_time", 3600 } };
+
+static uint64_t bare_factor(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(bare_units); i++)
+		if (str_eq(str_c(bare_units[i].name), str_c(name)))
+			return bare_units[i].factor;
+	return 1;
+}
+
+static int number(struct str text, const struct suffix *suffixes, uint64_t bare, uint64_t *out)
+{
+	uint64_t v, factor = bare;
+
+	if (suffixes && text.n > 1 && !ch_digit(text.p[text.n - 1])) {
+		const char letter = ch_lower(text.p[text.n - 1]);
+
+		while (suffixes->letter && suffixes->letter != letter)
+			suffixes++;
+		if (!suffixes->letter)
+			return -1;
+		factor = suffixes->factor;
+		text = str_sub(text, 0, text.n - 1);
+	}
+	if (num_parse(text, 0, UINT64_MAX, &v) < 0 || num_mul(v, factor, &v))
+		return -1;
+	*out = v;
+	return 0;
+}
+
+void param_allowed(const struct param *p, struct buf *out)
+{
+	const char *what = p->type == PARAM_T_SIZE ? " bytes; suffixes k m g" : p->type == PARAM_T_SECS ? " seconds; suffixes s m h d w" : "";
+
+	switch (p->type) {
+	case PARAM_T_BOOL:
+		buf_c(out, "yes, no");
+		break;
+	case PARAM_T_NUM:
+	case PARAM_T_SIZE:
+	case PARAM_T_SECS:
+		buf_printf(out, "%llu to %llu%s", (unsigned long long)p->min, (unsigned long long)p->max, what);
+		break;
+	case PARAM_T_ENUM:
+		for (struct str rest = str_c(p->values), word; str_token(&rest, " ", &word);) {
+			buf_c(out, out->n ? ", " : "");
+			buf_str(out, word);
+		}
+		if (p->values[0] == ' ')
+			buf_c(out, ", or empty");
+		break;
+	default:
+		buf_c(out, "text");
+	}
+}
+
+static int refuse(const struct param *p, struct str text, struct err *e)
+{
+	struct buf b;
+
+	buf_init(&b, 512);
+	param_allowed(p, &b);
+	err_set(e, ERR_CONF, 0, "\"%.*s\" (allowed: %s)", STR_ARG(str_sub(text, 0, 60)), b.p);
+	buf_fini(&b);
+	return -1;
+}
+
+static int store_list(struct conf *c, struct str text, struct conf_list *out, struct err *e)
+{
+	struct arena *a = c->priv->arena;
+	struct str rest = text, word;
+	size_t n = 0;
+
+	while (str_token(&rest, ", \t\r\n", &word))
+		n++;
+	const char **v = ARENA_ARRAY(a, const char *, n ? n : 1);
+
+	rest = text;
+	for (size_t i = 0; i < n && str_token(&rest, ", \t\r\n", &word); i++)
+		v[i] = arena_cstr(a, word);
+	*out = (struct conf_list){ v, n };
+	return 0;
+}
+
+static int store_number(void *field, const struct param *p, struct str text, struct err *e)
+{
+	const struct suffix *suffixes = p->type == PARAM_T_SIZE ? size_suffixes : p->type == PARAM_T_SECS ? time_suffixes : NULL;
+	/* The table's defaults are in seconds; only the file's bare numbers have Postfix's unit. */
+	const uint64_t bare = p->type == PARAM_T_SECS && !str_eq(text, str_c(p->def)) ? bare_factor(p->name) : 1;
+	uint64_t v;
+
+	if (number(text, suffixes, bare, &v) < 0 || v < p->min || v > p->max)
+		return refuse(p, text, e);
+	*(uint64_t *)field = v;
+	return 0;
+}
+
+static int store_enum(struct conf *c, void *field, const struct param *p, struct str text, struct err *e)
+{
+	struct str rest = str_c(p->values), word;
+	bool known = text.n == 0 && p->values[0] == ' ';
+
+	while (!known && str_token(&rest, " ", &word))
+		known = str_case_eq(word, text);
+	if (!known)
+		return refuse(p, text, e);
+	char *copy = arena_cstr(c->priv->arena, text);
+
+	for (char *s = copy; *s; s++)
+		*s = ch_lower(*s);
+	*(const char **)field = copy;
+	return 0;
+}
+
+int conf_store(struct conf *c, const struct param *p, struct str text, struct err *e)
+{
+	void *field = (char *)c + p->offset;
+
+	switch (p->type) {
+	case PARAM_T_TEXT:
+		*(const char **)field = arena_cstr(c->priv->arena, text);
+		return 0;
+	case PARAM_T_BOOL:
+		if (!str_case_eq(text, STR("yes")) && !str_case_eq(text, STR("no")))
+			return refuse(p, text, e);
+		*(bool *)field = str_case_eq(text, STR("yes"));
+		return 0;
+	case PARAM_T_NUM:
+	case PARAM_T_SIZE:
+	case PARAM_T_SECS:
+		return store_number(field, p, text, e);
+	case PARAM_T_LIST:
+		return store_list(c, text, field, e);
+	case PARAM_T_ENUM:
+		return store_enum(c, field, p, text, e);
+	default:
+		return err_set(e, ERR_BUG, 0, "%s is no parameter", p->name);
+	}
+}
