@@ -1,0 +1,8 @@
+$(call library,scan.c lex.c seqset.c utf7.c out.c match.c fetch.c search.c fold.c)
+$(call unittest,test_imap,test_imap.c,imap base test)
+$(call unittest,test_scan,test_scan.c,imap base test)
+$(call fuzzer,fuzz_imap_args,fuzz_imap_args.c,imap base)
+$(call fuzzer,fuzz_seqset,fuzz_seqset.c,imap base)
+$(call fuzzer,fuzz_utf7,fuzz_utf7.c,imap base)
+$(call fuzzer,fuzz_fetch,fuzz_fetch.c,imap base)
+$(call fuzzer,fuzz_search,fuzz_search.c,imap base)
