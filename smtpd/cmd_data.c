@@ -1,0 +1,163 @@
+/* DATA: from the client's bytes to queued's descriptor in one pass, through the one reader of lib/smtp (strict line ends, dots). What the client sent is
+ * never kept here. RFC 5321 4.1.1.4, 4.5.2; RFC 1870 6.2. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "os/os.h"
+#include "smtpd/peers.h"
+
+static int sink(void *ctx, const void *p, size_t n)
+{
+	struct session *s = ctx;
+	struct err e = { 0 };
+
+	if (write_all(s->data_fd, p, n, &e) == 0)
+		return 0;
+	log_error("%s: %s: cannot write the message: %s", s->host, s->t.qid, e.text);
+	return -1;
+}
+
+static void data_refused(struct session *s, const struct ipc_queue_REPLY *r)
+{
+	char enhanced[16];
+
+	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	session_log_reject(s, "DATA", (int)r->code, enhanced, r->text, (struct str){ 0 });
+	session_reply_str(s, (int)r->code, enhanced, r->text);
+}
+
+void cmd_data(struct session *s, struct str args)
+{
+	if (s->state != ST_RCPT) {
+		session_reply(s, 554, "5.5.1", "Error: no valid recipients");
+		return;
+	}
+	peers_data(s, data_refused);
+}
+
+static void on_rate(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (!data_too_slow(s)) {
+		timer_again(s->timer, RATE_WINDOW_MS);
+		return;
+	}
+	log_info("timeout after %s from %s", session_stage(s), s->host);
+	session_abort(s, "4.4.2", "Error: timeout exceeded");
+}
+
+bool data_too_slow(struct session *s)
+{
+	const bool slow = s->data_bytes - s->data_mark < RATE_WINDOW_BYTES;
+
+	s->data_mark = s->data_bytes;
+	return s->mode == MODE_DATA && slow;
+}
+
+void data_open(struct session *s, int fd, uint64_t size_max)
+{
+	struct smtp_data_limits limits = { .size_max = s->conf->message_size_limit, .header_max = s->conf->header_size_limit };
+
+	if (size_max > 0 && size_max < limits.size_max)
+		limits.size_max = size_max;
+	if (s->data == NULL) {
+		s->data = xmalloc(sizeof *s->data);
+		s->room = xmalloc(DATA_ROOM);
+	}
+	s->data_fd = fd;
+	s->data_bytes = s->data_mark = 0;
+	smtp_data_init(s->data, &limits, sink, s, s->room, DATA_ROOM);
+	session_reply_str(s, 354, NULL, STR("End data with <CR><LF>.<CR><LF>"));
+	s->mode = MODE_DATA;
+	conn_deadline(s->c, s->conf->smtpd_data_time_max * 1000);
+	conn_idle(s->c, s->conf->smtpd_timeout * 1000);
+	timer_del(&s->timer);
+	s->timer = loop_timer(s->env->loop, RATE_WINDOW_MS, on_rate, s);
+}
+
+/* Leave data mode: the descriptor is closed, so that queued can prove that nobody writes any more. */
+static void leave(struct session *s)
+{
+	close_fd(&s->data_fd);
+	timer_del(&s->timer);
+	conn_idle(s->c, 0);
+	s->mode = MODE_COMMAND;
+}
+
+void data_abandon(struct session *s)
+{
+	close_fd(&s->data_fd);
+}
+
+static void answered(struct session *s, const struct ipc_queue_REPLY *r)
+{
+	char enhanced[16];
+
+	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	if (r->code < 300)
+		s->errors = s->junk = 0;
+	else
+		session_log_reject(s, "END-OF-MESSAGE", (int)r->code, enhanced, r->text, (struct str){ 0 });
+	trans_reset(s, false);
+	session_reply_str(s, (int)r->code, enhanced, r->text);
+}
+
+/* What is said about a message that never reaches queued. close: what comes behind such a message may be somebody's smuggled commands. */
+static const struct {
+	int code;
+	const char *enhanced, *text;
+	bool close;
+} faults[] = {
+	[SMTP_DATA_BARE_CR] = { 550, "5.5.2", "Error: bare <CR> received", true },
+	[SMTP_DATA_BARE_LF] = { 550, "5.5.2", "Error: bare <LF> received", true },
+	[SMTP_DATA_NUL] = { 550, "5.5.2", "Error: <NUL> received", true },
+	[SMTP_DATA_LONG_LINE] = { 552, "5.6.0", "Error: line longer than 1048576 bytes", false },
+	[SMTP_DATA_LONG_HEADER] = { 552, "5.3.4", "Error: message header too big", false },
+	[SMTP_DATA_TOO_BIG] = { 552, "5.3.4", "Error: message file too big", false },
+	[SMTP_DATA_SINK] = { 452, "4.3.1", "Insufficient system storage", false },
+};
+
+static void refuse(struct session *s, int code, const char *enhanced, const char *text)
+{
+	session_log_reject(s, "END-OF-MESSAGE", code, enhanced, str_c(text), (struct str){ 0 });
+	trans_reset(s, true);
+	session_reply(s, code, enhanced, "%s", text);
+}
+
+static void ended(struct session *s)
+{
+	const struct smtp_data *d = s->data;
+
+	leave(s);
+	if (d->fault != SMTP_DATA_FINE) {
+		s->finish_after = faults[d->fault].close;
+		refuse(s, faults[d->fault].code, faults[d->fault].enhanced, faults[d->fault].text);
+	} else if (d->received > s->conf->hopcount_limit) {
+		refuse(s, 554, "5.4.6", "Error: too many hops");
+	} else {
+		const struct ipc_queue_DATA_END m = {
+			.size = d->size,
+			.lines = d->lines,
+			.received = d->received,
+			.message_id = d->message_id[0] ? str_c(d->message_id) : (struct str){ 0 },
+			.has_date = d->has_date,
+			.has_from = d->has_from,
+		};
+		peers_data_end(s, &m, answered);
+	}
+}
+
+void data_input(struct session *s)
+{
+	size_t used;
+	const int r = smtp_data_feed(s->data, conn_input(s->c), &used);
+
+	s->data_bytes += used;
+	conn_consume(s->c, used);
+	if (r == 0)
+		ended(s);
+}

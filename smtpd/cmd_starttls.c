@@ -1,0 +1,51 @@
+/* STARTTLS (RFC 3207) and implicit TLS (RFC 8314). Nothing from before the handshake survives it: the connection drops what is buffered, the
+ * dispatcher refuses a command that does not end its segment, and tls_done() forgets what the client said. */
+#include "log/log.h"
+#include "smtpd/session.h"
+
+void tls_start(struct session *s)
+{
+	bool dropped = false;
+
+	front_select_key(&s->fc);
+	s->mode = MODE_TLS;
+	conn_deadline(s->c, TLS_MS);
+	conn_starttls_server(s->c, s->env->tls, &dropped);
+	if (dropped)
+		log_info("improper command pipelining after STARTTLS from %s", s->host);
+}
+
+void cmd_starttls(struct session *s, struct str args)
+{
+	if (args.n > 0) {
+		session_reply(s, 501, "5.5.4", "Syntax: STARTTLS (no parameters allowed)");
+	} else if (s->state & (ST_MAIL | ST_RCPT)) {
+		session_reply(s, 503, "5.5.1", "Error: MAIL transaction in progress");
+	} else if (session_secure(s)) {
+		session_reply(s, 503, "5.5.1", "Error: TLS already active");
+	} else if (s->user[0] != '\0') {
+		session_reply(s, 503, "5.5.1", "Error: already authenticated");
+	} else if (s->env->tls == NULL || s->profile->local) {
+		session_reply(s, 502, "5.5.1", "Error: command not implemented");
+	} else {
+		session_reply_str(s, 220, "2.0.0", STR("Ready to start TLS"));
+		conn_write(s->c, buf_view(&s->out));
+		buf_reset(&s->out);
+		tls_start(s);
+	}
+}
+
+void tls_done(struct session *s)
+{
+	log_info("Anonymous TLS connection established from %s: %s with cipher %s (%d/%d bits)", s->host, conn_tls_version(s->c), conn_tls_cipher(s->c),
+		 conn_tls_bits(s->c), conn_tls_bits(s->c));
+	trans_reset(s, true);
+	buf_reset(&s->helo);
+	s->esmtp = false;
+	s->user[0] = '\0';
+	session_set_state(s, ST_START);
+	s->mode = MODE_COMMAND;
+	if (s->fc.implicit_tls)
+		session_greet(s);
+	session_run(s);
+}

@@ -1,0 +1,202 @@
+/* The only file that talks to the other daemons. Channels are opened on first use: most connections never need authd. One request is outstanding at a
+ * time; an answer that was not asked for closes the channel. */
+#include "smtpd/peers.h"
+
+#include <unistd.h>
+
+#include "ipc/auth.h"
+#include "log/log.h"
+#include "os/os.h"
+
+static const uint16_t queue_may_send[] = { IPC_queue_REPLY, IPC_queue_OPEN };
+static const uint16_t auth_may_send[] = { IPC_auth_CHALLENGE, IPC_auth_OK, IPC_auth_FAIL };
+
+static void queue_lost(struct session *s)
+{
+	ipc_chan_free(&s->queue);
+	s->t.open = false;
+	if (s->mode == MODE_QUEUE)
+		session_abort(s, "4.3.0", "Error: queue service not available");
+}
+
+static void on_queue_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct session *s = ctx;
+
+	log_warning("%s: queued: %s", s->host, why->text);
+	queue_lost(s);
+}
+
+static bool reply_sane(const struct ipc_queue_REPLY *r)
+{
+	return r->code >= 200 && r->code <= 599 && r->code / 100 != 3;
+}
+
+static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct session *s = ctx;
+	void (*const then)(struct session *, const struct ipc_queue_REPLY *) = s->on_queue;
+
+	if (s->mode != MODE_QUEUE || id != s->wait_id || then == NULL || (type == IPC_queue_OPEN) != (fd >= 0) ||
+	    (type == IPC_queue_OPEN && s->cmd != CMD_DATA) || (type == IPC_queue_REPLY && !reply_sane(msg))) {
+		if (fd >= 0)
+			close(fd);
+		log_warning("%s: queued sent an answer that was not asked for", s->host);
+		queue_lost(s);
+		return;
+	}
+	s->wait_id = 0;
+	s->on_queue = NULL;
+	if (type == IPC_queue_OPEN)
+		data_open(s, fd, ((const struct ipc_queue_OPEN *)msg)->size_max);
+	else
+		then(s, msg);
+	session_run(s);
+}
+
+static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t ms, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	struct err e = { 0 };
+
+	if (s->queue == NULL && s->fc.queue_fd >= 0) {
+		s->queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
+		ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
+		s->fc.queue_fd = -1;
+	}
+	if (s->queue == NULL) {
+		session_reply(s, 421, "4.3.0", "%s Error: queue service not available", s->conf->myhostname);
+		return;
+	}
+	s->wait_id = ipc_next_id(s->queue);
+	s->on_queue = then;
+	if (ipc_send(s->queue, type, m, s->wait_id, -1, &e) < 0) {
+		log_error("%s: %s", s->host, e.text);
+		s->wait_id = 0;
+		s->on_queue = NULL;
+		session_reply(s, 451, "4.3.0", "Error: internal error");
+		return;
+	}
+	session_wait(s, MODE_QUEUE, ms);
+}
+
+void peers_mail(struct session *s, const struct ipc_queue_MAIL *m, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	queue_ask(s, IPC_queue_MAIL, m, QUEUE_MS, then);
+}
+
+void peers_rcpt(struct session *s, struct str recipient, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_RCPT m = { .recipient = recipient };
+
+	queue_ask(s, IPC_queue_RCPT, &m, QUEUE_MS, then);
+}
+
+void peers_data(struct session *s, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_DATA m = { 0 };
+
+	queue_ask(s, IPC_queue_DATA, &m, QUEUE_MS, then);
+}
+
+void peers_data_end(struct session *s, const struct ipc_queue_DATA_END *m, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	queue_ask(s, IPC_queue_DATA_END, m, QUEUE_END_MS, then);
+}
+
+void peers_reset(struct session *s)
+{
+	const struct ipc_queue_RESET m = { 0 };
+	struct err e = { 0 };
+
+	if (s->queue != NULL && ipc_send(s->queue, IPC_queue_RESET, &m, 0, -1, &e) < 0)
+		log_error("%s: %s", s->host, e.text);
+}
+
+/* --- authd --- */
+
+static void on_auth_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct session *s = ctx;
+
+	ipc_chan_free(&s->auth);
+	if (s->mode != MODE_AUTH) {
+		if (s->mode == MODE_SASL_LINE)
+			log_info("%s: authd: %s", s->host, why->text);
+		return;
+	}
+	const struct ipc_auth_FAIL f = { .code = ERR_TEMP, .text = STR("Temporary authentication failure") };
+	auth_failed(s, &f);
+}
+
+static void on_auth(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct session *s = ctx;
+
+	if (fd >= 0)
+		close(fd);
+	if (s->mode != MODE_AUTH) {
+		log_warning("%s: authd sent an answer that was not asked for", s->host);
+		ipc_chan_free(&s->auth);
+		return;
+	}
+	if (type == IPC_auth_CHALLENGE)
+		auth_challenge(s, ((const struct ipc_auth_CHALLENGE *)msg)->data);
+	else if (type == IPC_auth_OK)
+		auth_done(s, ((const struct ipc_auth_OK *)msg)->user);
+	else
+		auth_failed(s, msg);
+}
+
+static int auth_send(struct session *s, uint16_t type, const void *m)
+{
+	struct err e = { 0 };
+
+	if (s->auth == NULL)
+		return -1;
+	if (ipc_send(s->auth, type, m, 1, -1, &e) < 0) {
+		log_error("%s: %s", s->host, e.text);
+		return -1;
+	}
+	return 0;
+}
+
+int peers_auth_start(struct session *s, struct str mech, struct str initial)
+{
+	const struct ipc_auth_START m = { .mech = mech, .initial = initial };
+
+	if (s->auth == NULL && s->fc.auth_fd >= 0 && !s->auth_gone) {
+		s->auth = ipc_chan_new(s->env->loop, s->fc.auth_fd, &ipc_auth, on_auth, on_auth_closed, s);
+		ipc_chan_allow(s->auth, (struct ipc_allow){ auth_may_send, ARRAY_LEN(auth_may_send) });
+		s->auth_gone = true;	/* the descriptor is the channel's now; there is no second one */
+	}
+	if (auth_send(s, IPC_auth_START, &m) < 0)
+		return -1;
+	session_wait(s, MODE_AUTH, AUTH_MS);
+	return 0;
+}
+
+int peers_auth_step(struct session *s, struct str data)
+{
+	const struct ipc_auth_STEP m = { .data = data };
+
+	if (auth_send(s, IPC_auth_STEP, &m) < 0)
+		return -1;
+	session_wait(s, MODE_AUTH, AUTH_MS);
+	return 0;
+}
+
+void peers_auth_cancel(struct session *s)
+{
+	const struct ipc_auth_CANCEL m = { 0 };
+
+	(void)auth_send(s, IPC_auth_CANCEL, &m);
+}
+
+void peers_close(struct session *s)
+{
+	ipc_chan_free(&s->queue);
+	ipc_chan_free(&s->auth);
+	close_fd(&s->fc.queue_fd);
+	if (!s->auth_gone)
+		close_fd(&s->fc.auth_fd);
+}

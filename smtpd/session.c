@@ -1,0 +1,602 @@
+/* The life of a connection: greeting, line loop, dispatch, replies, limits, good-bye. Owns struct session; leaves what commands mean to cmd_*.c and
+ * what other daemons say to peers.c. RFC 5321 sections 3.1, 4.2, 4.3, 4.5.3; RFC 2920.
+ *
+ * One read may hold many commands (pipelining): their replies are collected in s->out and given to the connection when the next thing to happen
+ * is the client's turn, so that a group costs one read and one write.
+ */
+#include "smtpd/session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/enc.h"
+#include "log/log.h"
+#include "smtp/cmd.h"
+#include "smtp/reply.h"
+#include "smtpd/peers.h"
+
+const struct command commands[CMD_MAX_] = {
+#define CMD(verb, states, flags, handler, help, source) [CMD_##verb] = { #verb, states, flags, handler, help },
+#include "commands.def"
+#undef CMD
+	[CMD_UNKNOWN] = { "UNKNOWN", ST_ANY, 0, NULL, "" },
+};
+
+static const char *const command_words[CMD_MAX_] = {	/* as the disconnect line shows them */
+	[CMD_EHLO] = "ehlo", [CMD_HELO] = "helo", [CMD_MAIL] = "mail", [CMD_RCPT] = "rcpt", [CMD_DATA] = "data", [CMD_RSET] = "rset", [CMD_NOOP] = "noop",
+	[CMD_QUIT] = "quit", [CMD_STARTTLS] = "starttls", [CMD_AUTH] = "auth", [CMD_VRFY] = "vrfy", [CMD_EXPN] = "expn", [CMD_HELP] = "help",
+	[CMD_UNKNOWN] = "unknown",
+};
+
+static void on_event(void *ctx, struct conn *c, enum conn_event ev);
+static void on_timer(void *ctx);
+
+/* --- small facts --- */
+
+void session_set_state(struct session *s, enum session_state st)
+{
+	if (s->state != st)
+		log_debug("%s: state %d -> %d", s->host, (int)s->state, (int)st);
+	s->state = st;
+}
+
+bool session_secure(const struct session *s)
+{
+	return conn_secure(s->c);
+}
+
+bool session_may_offer_auth(const struct session *s)
+{
+	return s->profile->offer_auth && s->conf->smtpd_sasl_auth_enable && s->fc.auth_fd >= 0 && s->fc.client_known;
+}
+
+const char *session_stage(const struct session *s)
+{
+	static char text[48];
+
+	if (s->mode == MODE_DATA) {
+		(void)snprintf(text, sizeof text, "DATA (%llu bytes)", (unsigned long long)s->data_bytes);
+		return text;
+	}
+	if (s->commands_total == 0)
+		return "CONNECT";
+	return commands[s->last_cmd].verb;
+}
+
+static struct str neutral(struct buf *b, struct str s)
+{
+	buf_init(b, 4096);
+	text_neutral(b, s, LOG_TEXT_MAX, false);
+	return buf_view(b);
+}
+
+void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to)
+{
+	struct buf b[4];
+	const struct str what = neutral(&b[0], text), from = neutral(&b[1], s->t.sender), rcpt = neutral(&b[2], to),
+			 helo = neutral(&b[3], buf_view(&s->helo));
+	const bool have_from = s->t.sender.p != NULL;
+	const char *id = s->t.rcpt_ok > 0 && s->t.qid[0] != '\0' ? s->t.qid : "NOQUEUE";
+
+	log_info("%s: reject: %s from %s: %d %s %.*s;%s%.*s%s%s%.*s%s proto=%s helo=<%.*s>", id, stage, s->host, code, enhanced, STR_ARG(what),
+		 have_from ? " from=<" : "", STR_ARG(from), have_from ? ">" : "", to.p ? " to=<" : "", STR_ARG(rcpt), to.p ? ">" : "",
+		 s->esmtp ? "ESMTP" : "SMTP", STR_ARG(helo));
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		buf_fini(&b[i]);
+}
+
+static void log_disconnect(struct session *s)
+{
+	struct buf b;
+
+	buf_init(&b, 2048);
+	buf_printf(&b, "disconnect from %s", s->host);
+	for (size_t i = 0; i < CMD_MAX_; i++) {
+		if (s->count[i].total == 0)
+			continue;
+		buf_printf(&b, " %s=%u", command_words[i], s->count[i].ok);
+		if (s->count[i].ok != s->count[i].total)
+			buf_printf(&b, "/%u", s->count[i].total);
+	}
+	buf_printf(&b, " commands=%u", s->commands_ok);
+	if (s->commands_ok != s->commands_total)
+		buf_printf(&b, "/%u", s->commands_total);
+	log_info("%s", b.p);
+	buf_fini(&b);
+}
+
+/* --- the transaction --- */
+
+void trans_reset(struct session *s, bool tell_queued)
+{
+	if (tell_queued && s->t.open)
+		peers_reset(s);
+	s->t = (struct trans){ 0 };
+	arena_reset(s->unit);
+	if (s->state & (ST_MAIL | ST_RCPT))
+		session_set_state(s, ST_IDLE);
+}
+
+/* --- replies --- */
+
+static void flush(struct session *s)
+{
+	if (s->out.n == 0)
+		return;
+	conn_write(s->c, buf_view(&s->out));
+	buf_reset(&s->out);
+}
+
+static void end_after_flush(struct session *s)
+{
+	s->finish_after = true;
+}
+
+static void sleep_for(struct session *s, uint64_t ms)
+{
+	s->mode_after = s->mode;
+	s->mode = MODE_SLEEP;
+	timer_del(&s->timer);
+	s->timer = loop_timer(s->env->loop, ms, on_timer, s);
+	conn_deadline(s->c, 0);
+}
+
+/* An error answer counts; too many end the session. */
+static bool too_many_errors(struct session *s)
+{
+	if (++s->errors < s->conf->smtpd_hard_error_limit)
+		return false;
+	log_info("too many errors after %s from %s", session_stage(s), s->host);
+	return true;
+}
+
+static void reply(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)
+{
+	if (s->out.n > REPLY_MAX / 2)
+		flush(s);
+	if (s->mode == MODE_QUEUE || s->mode == MODE_AUTH)
+		s->mode = MODE_COMMAND;
+	smtp_reply_put(&s->out, code, enhanced, text);
+	if (code >= 300 && code < 400)
+		return;
+	if (code < 400) {
+		s->count[s->cmd].ok++;
+		s->commands_ok++;
+	} else if (code == 421) {
+		end_after_flush(s);
+	} else if (too_many_errors(s)) {
+		struct buf b;
+		buf_init(&b, 512);
+		buf_printf(&b, "%s Error: too many errors", s->conf->myhostname);
+		smtp_reply_put(&s->out, 421, "4.7.0", buf_view(&b));
+		buf_fini(&b);
+		end_after_flush(s);
+	} else if (s->errors > s->conf->smtpd_soft_error_limit && delay_ms < SLEEP_MS) {
+		delay_ms = SLEEP_MS;
+	}
+	if (delay_ms > 0)
+		sleep_for(s, delay_ms);
+}
+
+void session_reply_str(struct session *s, int code, const char *enhanced, struct str text)
+{
+	reply(s, 0, code, enhanced, text);
+}
+
+void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)
+{
+	reply(s, delay_ms, code, enhanced, text);
+}
+
+void session_reply(struct session *s, int code, const char *enhanced, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	const int n = vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	reply(s, 0, code, enhanced, str_n(text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1));
+}
+
+/* --- the end --- */
+
+static void release(struct session *s)
+{
+	if (s->dead)
+		return;
+	s->dead = true;
+	s->mode = MODE_CLOSED;
+	data_abandon(s);
+	log_disconnect(s);
+	peers_close(s);
+	timer_del(&s->timer);
+	arena_free(&s->unit);
+	buf_fini(&s->helo);
+	buf_wipe(&s->out);
+	buf_fini(&s->out);
+	free(s->room);
+	free(s->data);
+	front_done(s->env, &s->fc);
+	loop_free_later(s->env->loop, s);
+}
+
+void session_finish(struct session *s)
+{
+	if (s->dead)
+		return;
+	flush(s);
+	conn_finish(&s->c, LINGER_MS);
+	release(s);
+}
+
+void session_drop(struct session *s)
+{
+	if (s->dead)
+		return;
+	conn_free(&s->c);
+	release(s);
+}
+
+void session_abort(struct session *s, const char *enhanced, const char *text)
+{
+	char line[512];
+
+	if (s->dead)
+		return;
+	(void)snprintf(line, sizeof line, "%s %s", s->conf->myhostname, text);
+	smtp_reply_put(&s->out, 421, enhanced, str_c(line));
+	session_finish(s);
+}
+
+void session_wait(struct session *s, enum session_mode mode, uint64_t ms)
+{
+	s->mode = mode;
+	conn_deadline(s->c, ms);
+}
+
+/* --- lines --- */
+
+static enum command_id find_command(struct str verb)
+{
+	for (enum command_id i = 0; i < CMD_UNKNOWN; i++)
+		if (str_case_eq(verb, str_c(commands[i].verb)))
+			return i;
+	return CMD_UNKNOWN;
+}
+
+/* Bytes behind a command that must end its group: the client does not wait for the answer, so what follows may be meant for another state (or
+ * was put there by somebody else). */
+static bool out_of_sync(struct session *s)
+{
+	const struct str more = conn_input(s->c);
+	struct buf b;
+
+	if (more.n == 0)
+		return false;
+	neutral(&b, str_sub(more, 0, 100));
+	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, b.p);
+	buf_fini(&b);
+	session_reply(s, 554, "5.5.0", "Error: SMTP protocol synchronization");
+	end_after_flush(s);
+	return true;
+}
+
+static void wrong_state(struct session *s, enum command_id id)
+{
+	if (id == CMD_MAIL)
+		session_reply(s, 503, "5.5.1", "Error: nested MAIL command");
+	else if (id == CMD_RCPT)
+		session_reply(s, 503, "5.5.1", "Error: need MAIL command");
+	else
+		session_reply(s, 503, "5.5.1", "Error: need %s command", s->state == ST_START ? "MAIL" : "RCPT");
+}
+
+/* RFC 4954 6, RFC 3207 4: what the listener demands before mail. */
+static bool demands_met(struct session *s)
+{
+	const bool tls_possible = s->env->tls != NULL || s->conf->smtpd_tls_auth_only;
+
+	if (s->profile->need_tls && tls_possible && !session_secure(s)) {
+		session_reply(s, 530, "5.7.0", "Must issue a STARTTLS command first");
+		return false;
+	}
+	if (s->profile->need_auth && s->user[0] == '\0') {
+		session_reply(s, 530, "5.7.0", "Authentication required");
+		return false;
+	}
+	return true;
+}
+
+static void dispatch(struct session *s, enum command_id id, struct str args)
+{
+	const struct command *const cmd = &commands[id];
+
+	s->count[id].total++;
+	s->commands_total++;
+	s->cmd = s->last_cmd = id;
+	if ((cmd->flags & F_JUNK) && ++s->junk > s->conf->smtpd_junk_command_limit && too_many_errors(s)) {
+		session_reply(s, 421, "4.7.0", "%s Error: too many errors", s->conf->myhostname);
+		return;
+	}
+	if ((cmd->flags & F_LAST) && out_of_sync(s))
+		return;
+	if ((cmd->flags & F_NOARG) && args.n > 0)
+		session_reply(s, 501, "5.5.4", "Syntax: %s", cmd->help);
+	else if (!(cmd->states & s->state))
+		wrong_state(s, id);
+	else if (!(cmd->flags & F_MAIL) || demands_met(s))
+		cmd->run(s, args);
+}
+
+static void unknown_command(struct session *s, struct str line)
+{
+	struct buf b;
+
+	s->count[CMD_UNKNOWN].total++;
+	s->commands_total++;
+	s->cmd = s->last_cmd = CMD_UNKNOWN;
+	if (!smtp_cmd_foreign(line)) {
+		session_reply(s, 500, "5.5.2", "Error: command not recognized");
+		return;
+	}
+	neutral(&b, line);
+	log_warning("non-SMTP command from %s: %s", s->host, b.p);
+	buf_fini(&b);
+	smtp_reply_put(&s->out, 221, "2.7.0", STR("Error: I can break rules, too. Goodbye."));
+	end_after_flush(s);
+}
+
+static void command_line(struct session *s, struct str line)
+{
+	struct str verb, args;
+	struct err e = { 0 };
+
+	if (smtp_cmd_parse(line, &verb, &args, &e) < 0) {
+		if (smtp_cmd_foreign(line)) {
+			unknown_command(s, line);
+			return;
+		}
+		s->cmd = s->last_cmd = CMD_UNKNOWN;
+		s->count[CMD_UNKNOWN].total++;
+		s->commands_total++;
+		session_reply(s, line.n == 0 ? 500 : 501, "5.5.2", "Error: %s", line.n == 0 ? "bad syntax" : e.text);
+		return;
+	}
+	const enum command_id id = find_command(verb);
+	if (id == CMD_UNKNOWN) {
+		unknown_command(s, line);
+	} else if (id != CMD_AUTH && line.n + 2 > s->conf->line_length_limit) {
+		s->cmd = s->last_cmd = id;
+		s->count[id].total++;
+		s->commands_total++;
+		session_reply(s, 500, "5.5.6", "Error: command line too long");
+	} else {
+		dispatch(s, id, args);
+	}
+}
+
+/* A line that is none: too long, or with a bare CR, a bare LF or a NUL. The connection ends after a bare LF, and after the second of the others: no
+ * client does this, and what follows may be anything. */
+static void bad_line(struct session *s, const struct err *e)
+{
+	const bool sasl = s->mode == MODE_SASL_LINE;
+
+	if (sasl) {
+		peers_auth_cancel(s);
+		s->mode = MODE_COMMAND;
+	} else {
+		s->cmd = s->last_cmd = CMD_UNKNOWN;
+		s->count[CMD_UNKNOWN].total++;
+		s->commands_total++;
+	}
+	if (e->code == ERR_LIMIT) {
+		session_reply(s, 500, "5.5.6", "Error: line too long");
+		return;
+	}
+	const bool bare_lf = str_eq(str_c(e->text), STR("bare LF"));
+	session_reply(s, bare_lf ? 500 : 501, "5.5.2", "Error: %s received", e->text);
+	if (bare_lf || ++s->bad_lines >= BAD_LINES_MAX)
+		end_after_flush(s);
+}
+
+static bool client_turn(const struct session *s)
+{
+	return s->mode == MODE_COMMAND || s->mode == MODE_SASL_LINE || s->mode == MODE_DATA;
+}
+
+/* Take what is buffered while it is the client's turn. */
+static void take_input(struct session *s)
+{
+	struct str line;
+	struct err e = { 0 };
+
+	while (!s->dead && !s->finish_after && client_turn(s)) {
+		if (s->mode == MODE_DATA) {
+			if (conn_input(s->c).n == 0)
+				return;
+			data_input(s);
+			continue;
+		}
+		const int r = conn_line(s->c, LINE_MAX_AUTH, &line, &e);
+		if (r == 1)
+			return;
+		if (r < 0)
+			bad_line(s, &e);
+		else if (s->mode == MODE_SASL_LINE)
+			auth_line(s, line);
+		else
+			command_line(s, line);
+	}
+}
+
+void session_run(struct session *s)
+{
+	if (s->running || s->dead)
+		return;
+	s->running = true;
+	take_input(s);
+	s->running = false;
+	if (s->dead || s->mode == MODE_SLEEP)
+		return;
+	if (s->finish_after) {
+		session_finish(s);
+		return;
+	}
+	if (s->mode == MODE_TLS) {
+		flush(s);
+		return;
+	}
+	/* Another daemon has the word: hold the replies of a group back while more of it is there. */
+	if (!client_turn(s)) {
+		if (conn_input(s->c).n == 0)
+			flush(s);
+		return;
+	}
+	flush(s);
+	if (s->eof) {
+		log_info("lost connection after %s from %s", session_stage(s), s->host);
+		session_drop(s);
+		return;
+	}
+	if (s->mode != MODE_DATA)
+		conn_deadline(s->c, s->conf->smtpd_timeout * 1000);
+}
+
+/* --- events --- */
+
+static void on_timer(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (s->mode == MODE_SLEEP) {
+		s->mode = s->mode_after;
+		session_run(s);
+	} else if (s->mode == MODE_DATA && data_too_slow(s)) {
+		log_info("timeout after %s from %s", session_stage(s), s->host);
+		session_abort(s, "4.4.2", "Error: timeout exceeded");
+	}
+}
+
+static void timed_out(struct session *s)
+{
+	switch (s->mode) {
+	case MODE_QUEUE:
+		log_warning("%s: no answer from queued after %s", s->host, session_stage(s));
+		session_abort(s, "4.3.0", "Error: queue service does not answer");
+		return;
+	case MODE_AUTH:
+		log_warning("%s: SASL %s authentication failed: Connection lost to authentication server", s->host, s->mech);
+		session_abort(s, "4.7.0", "Error: authentication service does not answer");
+		return;
+	case MODE_TLS:
+		log_info("SSL_accept error from %s: timeout", s->host);
+		session_drop(s);
+		return;
+	default:
+		log_info("timeout after %s from %s", session_stage(s), s->host);
+		session_abort(s, "4.4.2", "Error: timeout exceeded");
+	}
+}
+
+static void lost(struct session *s)
+{
+	if (s->mode == MODE_TLS) {
+		log_info("SSL_accept error from %s: %s", s->host, *conn_error(s->c) ? conn_error(s->c) : "lost connection");
+		log_info("lost connection after STARTTLS from %s", s->host);
+	} else {
+		log_info("lost connection after %s from %s", session_stage(s), s->host);
+	}
+	session_drop(s);
+}
+
+static void on_event(void *ctx, struct conn *c, enum conn_event ev)
+{
+	struct session *s = ctx;
+
+	if (s->dead)
+		return;
+	switch (ev) {
+	case CONN_EV_DATA:
+		session_run(s);
+		break;
+	case CONN_EV_DRAINED:
+		break;
+	case CONN_EV_SECURED:
+		tls_done(s);
+		break;
+	case CONN_EV_TIMEOUT:
+		timed_out(s);
+		break;
+	case CONN_EV_CLOSED:
+		s->eof = true;
+		if (s->mode == MODE_TLS)
+			lost(s);
+		else if (s->mode == MODE_DATA && conn_input(c).n == 0)
+			lost(s);
+		else
+			session_run(s);
+		break;
+	case CONN_EV_ERROR:
+		lost(s);
+		break;
+	}
+}
+
+/* --- the beginning --- */
+
+static void name_host(struct session *s)
+{
+	const char *ip = s->profile->local ? "127.0.0.1" : s->fc.client;
+	const bool loopback = str_eq(str_c(ip), STR("127.0.0.1")) || str_eq(str_c(ip), STR("::1"));
+
+	(void)snprintf(s->host, sizeof s->host, "%s[%s]", loopback ? "localhost" : "unknown", ip);
+}
+
+void session_greet(struct session *s)
+{
+	smtp_reply_put(&s->out, 220, NULL, str_c(s->conf->smtpd_banner));
+}
+
+void session_start(struct front_env *env, const struct front_conn *fc)
+{
+	static const struct conn_limits limits = { .in_max = INPUT_MAX, .out_high = OUTPUT_HIGH, .out_max = OUTPUT_MAX };
+	struct session *s = xzalloc(sizeof *s);
+	char c;
+
+	s->env = env;
+	s->conf = env->conf;
+	s->fc = *fc;
+	s->profile = profile_find(fc->profile);
+	s->state = ST_START;
+	s->cmd = s->last_cmd = CMD_UNKNOWN;
+	s->data_fd = -1;
+	s->unit = arena_new(0);
+	buf_init(&s->helo, 4096);
+	buf_init(&s->out, REPLY_MAX * 2);
+	name_host(s);
+	log_info("connect from %s", s->host);
+	/* Talking before the greeting (RFC 5321 3.1): no mail client does; worms and HTTP do. */
+	const bool early = !fc->implicit_tls && !s->profile->local && recv(fc->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	s->c = conn_new(env->loop, fc->fd, &limits, on_event, s);
+	if (fc->implicit_tls) {
+		if (env->tls == NULL) {
+			log_error("%s: profile %s without tls_cert_file", s->host, fc->profile);
+			session_drop(s);
+			return;
+		}
+		tls_start(s);
+		return;
+	}
+	if (early) {
+		log_info("improper command pipelining after CONNECT from %s", s->host);
+		smtp_reply_put(&s->out, 554, "5.5.0", STR("Error: SMTP protocol synchronization"));
+		session_finish(s);
+		return;
+	}
+	session_greet(s);
+	session_run(s);
+}

@@ -1,0 +1,195 @@
+/* One connection from accept to close: its state, its line loop, its replies, its limits, its log lines. Command handlers get the session and
+ * their arguments, check only their own business, and either reply (session_reply) or ask another daemon (peers.h) and reply from
+ * the callback. While a reply is outstanding no further line is read, so that answers keep their order.
+ */
+#ifndef SMTPD_SESSION_H
+#define SMTPD_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/str.h"
+#include "conf/conf.h"
+#include "front/front.h"
+#include "io/conn.h"
+#include "io/loop.h"
+#include "ipc/ipc.h"
+#include "smtp/data.h"
+
+enum session_state {		/* what the client has said; bits, for commands.def */
+	ST_START = 1,		/* no EHLO or HELO yet */
+	ST_IDLE = 2,		/* greeted, no transaction */
+	ST_MAIL = 4,		/* a sender is accepted */
+	ST_RCPT = 8,		/* and a recipient */
+	ST_ANY = 15,
+};
+
+enum session_mode {		/* what the next event may be */
+	MODE_COMMAND,		/* a command line */
+	MODE_SASL_LINE,		/* a response line of AUTH */
+	MODE_DATA,		/* message data */
+	MODE_QUEUE,		/* an answer of queued */
+	MODE_AUTH,		/* an answer of authd */
+	MODE_TLS,		/* the end of the handshake */
+	MODE_SLEEP,		/* a penalty's end */
+	MODE_CLOSED,		/* nothing any more */
+};
+
+enum command_flag { F_LAST = 1, F_JUNK = 2, F_MAIL = 4, F_NOARG = 8 };
+
+enum {
+	LINE_MAX_AUTH = 12290,		/* RFC 4954 4: 12288 bytes, and CRLF */
+	INPUT_MAX = 65536,		/* buffered input of one connection */
+	OUTPUT_HIGH = 65536, OUTPUT_MAX = 262144,
+	REPLY_MAX = 32768,		/* replies held back while a pipelined group is worked on */
+	DATA_ROOM = 65536,		/* message bytes per write */
+	SLEEP_MS = 1000,		/* per answer above the soft error limit */
+	LINGER_MS = 2000,
+	TLS_MS = 15000,			/* handshake */
+	QUEUE_MS = 120000,		/* queued's answer to MAIL, RCPT, DATA */
+	QUEUE_END_MS = 600000,		/* to the end of data: filters and deliveries are in it */
+	AUTH_MS = 60000,		/* authd's answer */
+	RATE_WINDOW_MS = 120000,	/* during DATA at least RATE_WINDOW_BYTES must come in each window */
+	RATE_WINDOW_BYTES = 2048,
+	RCPT_OVERSHOOT = 1000,		/* recipients above the limit that are refused without being counted as errors */
+	BAD_LINES_MAX = 2,		/* lines with NUL or bare CR before the connection is closed */
+	LOG_TEXT_MAX = 200,
+};
+
+struct session;
+struct ipc_queue_REPLY;
+struct ipc_auth_FAIL;
+
+struct command {
+	const char *verb;
+	unsigned states, flags;
+	void (*run)(struct session *s, struct str args);
+	const char *help;
+};
+enum command_id {
+#define CMD(verb, states, flags, handler, help, source) CMD_##verb,
+#include "commands.def"
+#undef CMD
+	CMD_UNKNOWN,
+	CMD_MAX_
+};
+extern const struct command commands[CMD_MAX_];
+
+/* What a kind of listener demands. Rows in profile.c. */
+struct profile {
+	const char *name;
+	bool need_tls, need_auth;	/* before MAIL */
+	bool offer_auth;
+	bool local;			/* UNIX socket: the peer's uid is known to queued */
+};
+const struct profile *profile_find(const char *name);	/* unknown names: the strictest */
+
+/* One mail transaction; on the session's unit arena, dropped whole by trans_reset(). */
+struct trans {
+	bool open;		/* queued has answered MAIL with 250 */
+	struct str sender;
+	uint64_t rcpt_ok, rcpt_bad, rcpt_over;
+	char qid[33];
+};
+
+struct session {
+	struct front_env *env;
+	const struct conf *conf;
+	struct front_conn fc;
+	const struct profile *profile;
+	struct conn *c;
+	enum session_state state;
+	enum session_mode mode, mode_after;	/* mode_after: what MODE_SLEEP returns to */
+	bool esmtp, eof, dead, finish_after;	/* finish_after: close when the current reply is out */
+	bool running;
+	struct buf helo;
+	struct buf out;				/* replies not yet given to c */
+	char host[160];				/* "name[address]" for the log */
+	struct timer *timer;			/* penalties, data rate */
+
+	enum command_id cmd, last_cmd;		/* being worked on; the last one, for the log */
+	struct { uint32_t ok, total; } count[CMD_MAX_];
+	uint32_t commands_ok, commands_total;
+	uint32_t errors, junk, bad_lines;
+
+	/* the other daemons: peers.c */
+	struct ipc_chan *queue, *auth;
+	bool auth_gone;
+	uint32_t wait_id;
+	void (*on_queue)(struct session *s, const struct ipc_queue_REPLY *r);
+
+	struct arena *unit;
+	struct trans t;
+	char rcpt[1025];			/* the recipient that queued is asked about */
+
+	/* AUTH: cmd_auth.c */
+	char user[256];				/* authenticated; else empty */
+	char mech[65];
+	bool sasl_started;
+	uint64_t auth_ok;
+
+	/* DATA: cmd_data.c */
+	struct smtp_data *data;
+	char *room;
+	int data_fd;
+	uint64_t data_mark;			/* bytes at the start of the rate window */
+	uint64_t data_bytes;
+};
+
+/* Entry point of the front frame. */
+void session_start(struct front_env *env, const struct front_conn *fc);
+
+/* The answer to the current command, made by lib/smtp. A code below 400 counts it as good, 300..399 leaves it open; an error counts against the
+ * limits and may delay the answer or end the session. */
+void session_reply(struct session *s, int code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);
+void session_reply_str(struct session *s, int code, const char *enhanced, struct str text);
+/* The same after a delay of authd's or ours. */
+void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text);
+/* The 220 line. */
+void session_greet(struct session *s);
+/* Read on; called when an answer of another daemon has been turned into a reply. */
+void session_run(struct session *s);
+/* After the replies that wait: close. */
+void session_finish(struct session *s);
+/* Close now, saying nothing (peer gone or broken). */
+void session_drop(struct session *s);
+/* 421 and close. */
+void session_abort(struct session *s, const char *enhanced, const char *text);
+void session_set_state(struct session *s, enum session_state st);
+void session_wait(struct session *s, enum session_mode mode, uint64_t ms);	/* for another daemon */
+/* Forget the transaction; queued is told when it knows of one. */
+void trans_reset(struct session *s, bool tell_queued);
+bool session_secure(const struct session *s);
+bool session_may_offer_auth(const struct session *s);
+/* Where a verb stands now: "MAIL", "DATA (123 bytes)", "CONNECT". */
+const char *session_stage(const struct session *s);
+/* "NOQUEUE: reject: RCPT from host[ip]: 554 5.7.1 text; from=<a> to=<b> proto=ESMTP helo=<h>" */
+void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to);
+
+/* Handlers: one prototype per row. */
+#define CMD(verb, states, flags, handler, help, source) void handler(struct session *s, struct str args);
+#include "commands.def"
+#undef CMD
+/* Extensions: false: not usable now. out gets the EHLO argument. */
+typedef bool ext_fn(const struct session *s, struct buf *out);
+#define EXT(keyword, offer, source) bool offer(const struct session *s, struct buf *out);
+#include "extensions.def"
+#undef EXT
+
+/* cmd_data.c: message data has come; the client has gone in the middle; the rate window has passed. */
+void data_input(struct session *s);
+void data_abandon(struct session *s);
+bool data_too_slow(struct session *s);
+/* cmd_auth.c: a response line; authd's answers. */
+void auth_line(struct session *s, struct str line);
+void auth_challenge(struct session *s, struct str data);
+void auth_done(struct session *s, struct str user);
+void auth_failed(struct session *s, const struct ipc_auth_FAIL *f);
+/* cmd_starttls.c */
+void tls_start(struct session *s);
+void tls_done(struct session *s);
+
+#endif
