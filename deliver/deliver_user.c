@@ -1,0 +1,393 @@
+/* deliver, once it is the user: confines itself to the user's mail tree, then serves copies one after another in two phases (lib/ipc/deliver.def): COPY is
+ * written and synced in tmp and answered READY; COMMIT makes it visible and is answered DONE; ABORT, a closed channel or our death leave
+ * nothing that a reader sees. The message is never changed: Return-Path, X-Original-To and Delivered-To are put before it and header edits applied on the way.
+ * It ends when nothing comes for a while, or after a number of messages or seconds, so that .forward and account data are looked at again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/num.h"
+#include "deliver/deliver_priv.h"
+#include "deliver/forward.h"
+#include "ipc/deliver.h"
+#include "mail/edit.h"
+#include "mail/head.h"
+#include "os/confine.h"
+#include "os/os.h"
+#include "store/maildir.h"
+
+enum {
+	IDLE_MS = 3000,			/* queued closes idle agents after about a second */
+	VERDICT_MS = 180000,		/* from READY to COMMIT or ABORT */
+	LIFE_MS = 10000,		/* then the agent ends after the message in hand */
+	MESSAGES_MAX = 1000,
+	HEAD_FIRST = 16384,		/* bytes of message that are read first */
+	HEAD_MAX = 1 << 20,		/* a longer header section is copied as it is */
+	EDITS_MAX = 300,
+	FOLDER_NAME_MAX = 200,
+	PROC_MAGIC = 0x9fa0,
+};
+
+struct agent {
+	const struct account *acct;
+	struct arena *arena;		/* of one message */
+	int root;			/* INBOX */
+	char *forward_text;		/* as read at the start, or NULL */
+	size_t forward_n;
+	struct err broken;		/* the mail tree or .forward cannot be used: every copy fails with this */
+	uint64_t started_ms;
+	unsigned served;
+	bool last;			/* this message is the last one */
+};
+
+struct copy {
+	const struct ipc_deliver_COPY *m;
+	int fd;
+	uint64_t size;
+	struct str head;		/* as in the message, without the empty line */
+	uint64_t body;			/* offset behind the header section (the empty line) */
+	struct maildir_copy *out;
+	int folder;			/* descriptor; -1: INBOX */
+	bool local, forwarded, there;	/* a copy is written; recipients were replaced; it was there already */
+};
+
+/* --- answers --- */
+
+static int say(uint16_t type, const void *msg, uint32_t id)
+{
+	struct err e = { 0 };
+
+	return ipc_send_fd(DELIVER_CHANNEL, &ipc_deliver, type, msg, id, -1, &e);
+}
+
+static int say_failed(struct agent *ag, uint32_t id, const struct err *why)
+{
+	const bool permanent = why->code == ERR_DENIED || why->code == ERR_EXISTS;
+	struct ipc_deliver_FAILED m = {
+		.permanent = permanent,
+		.enhanced = why->code == ERR_EXISTS ? STR("5.4.6") : permanent ? STR("5.7.1") : why->code == ERR_QUOTA ? STR("4.2.2") : STR("4.3.0"),
+		.text = str_c(why->text),
+		.last = ag->last,
+	};
+
+	return say(IPC_deliver_FAILED, &m, id);
+}
+
+static int say_done(struct agent *ag, uint32_t id, const char *text)
+{
+	struct ipc_deliver_DONE m = { .text = str_c(text), .last = ag->last };
+
+	return say(IPC_deliver_DONE, &m, id);
+}
+
+/* --- the message --- */
+
+/* Only a regular file that nobody can write through this descriptor, and no file of the kernel's (security.md 170). */
+static int check_source(struct copy *c, struct err *e)
+{
+	struct stat st;
+	struct statfs fs;
+	const int flags = fcntl(c->fd, F_GETFL);
+
+	if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || fstat(c->fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatfs(c->fd, &fs) < 0 ||
+	    (unsigned long)fs.f_type == PROC_MAGIC)
+		return err_set(e, ERR_TEMP, 0, "the message is no read-only file");
+	c->size = c->m->size;
+	return (uint64_t)st.st_size < c->size ? err_set(e, ERR_TEMP, 0, "the message is shorter than said") : 0;
+}
+
+/* Read the header section: c->head and c->body. A section without end within HEAD_MAX: none, all is body. */
+static int read_head(struct agent *ag, struct copy *c, struct err *e)
+{
+	for (uint64_t want = HEAD_FIRST;; want *= 8) {
+		const size_t n = (size_t)(c->size < want ? c->size : want);
+		char *p = arena_alloc(ag->arena, n + 1);
+		size_t head_n, body;
+		if (n > 0 && pread_all(c->fd, p, n, 0, e) < 0)
+			return -1;
+		if (mail_head_find(str_n(p, n), n == c->size, &head_n, &body) == 0) {
+			c->head = str_n(p, head_n);
+			c->body = head_n;	/* the empty line is copied with the body */
+			return 0;
+		}
+		if (want >= HEAD_MAX || n == c->size) {
+			c->head = STR("");
+			c->body = 0;
+			return 0;
+		}
+	}
+}
+
+/* RFC-less but universal: a message that was delivered to this address before is looping. */
+static int check_loop(const struct copy *c, struct err *e)
+{
+	struct str rest = c->head;
+	struct mail_field f;
+
+	while (mail_field_next(&rest, &f) == 0)
+		if (str_case_eq(f.name, STR("Delivered-To")) && str_case_eq(str_trim(f.value), c->m->recipient))
+			return err_set(e, ERR_EXISTS, 0, "mail forwarding loop for %.*s", STR_ARG(c->m->recipient));
+	return 0;
+}
+
+static int build_head(const struct copy *c, struct buf *out, struct err *e)
+{
+	struct str edits[EDITS_MAX + 1];
+	size_t n = 0;
+
+	buf_c(out, "Return-Path: <");
+	text_neutral(out, c->m->sender, 1024, false);
+	buf_c(out, ">\n");
+	if (c->m->original.n > 0 && !str_eq(c->m->original, c->m->recipient)) {
+		buf_c(out, "X-Original-To: ");
+		text_neutral(out, c->m->original, 1024, false);
+		buf_c(out, "\n");
+	}
+	buf_c(out, "Delivered-To: ");
+	text_neutral(out, c->m->recipient, 1024, false);
+	buf_c(out, "\n");
+	if (c->m->edits.n > EDITS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "%zu header edits", c->m->edits.n);
+	edits[n++] = STR("-Return-Path#0");
+	for (size_t i = 0; i < c->m->edits.n; i++)
+		edits[n++] = c->m->edits.v[i];
+	return mail_edit_apply(c->head, edits, n, out, e) < 0 ? -1 : buf_check(out, "header", e);
+}
+
+/* --- where to --- */
+
+static bool folder_name(struct str ext, char out[FOLDER_NAME_MAX + 2])
+{
+	if (ext.n == 0 || ext.n > FOLDER_NAME_MAX || ext.p[0] == '.' || ext.p[ext.n - 1] == '.')
+		return false;
+	out[0] = '.';
+	for (size_t i = 0; i < ext.n; i++) {
+		const char c = ext.p[i];
+		if (!ch_alnum(c) && c != '-' && c != '_' && !(c == '.' && ext.p[i - 1] != '.'))
+			return false;
+		out[i + 1] = c;
+	}
+	out[ext.n + 1] = '\0';
+	return true;
+}
+
+/* user+ext: the folder of that name when there is one, also with a capital; a forced folder is made. Else INBOX. */
+static int choose_folder(struct agent *ag, struct copy *c, struct err *e)
+{
+	char name[FOLDER_NAME_MAX + 2];
+	struct err ignored = { 0 };
+
+	if (c->m->folder.n > 0)
+		return folder_name(c->m->folder, name) ? maildir_open_at(ag->root, name, true, &c->folder, e) : err_set(e, ERR_TEMP, 0, "folder name");
+	if (!folder_name(c->m->extension, name))
+		return 0;
+	if (maildir_open_at(ag->root, name, false, &c->folder, &ignored) < 0) {
+		name[1] = ch_up(name[1]);
+		if (maildir_open_at(ag->root, name, false, &c->folder, &ignored) < 0)
+			c->folder = -1;
+	}
+	return 0;
+}
+
+/* In the file name: queue id and recipient, so that a repeated attempt is recognised (security.md D17). */
+static void copy_id(const struct copy *c, char out[MAILDIR_ID_MAX + 1])
+{
+	snprintf(out, MAILDIR_ID_MAX + 1, "%.*s-%08x", (int)(c->m->qid.n > 32 ? 32 : c->m->qid.n), c->m->qid.p,
+		 crc32c(0, c->m->recipient.p, c->m->recipient.n));
+}
+
+static int write_copy(struct agent *ag, struct copy *c, struct err *e)
+{
+	char id[MAILDIR_ID_MAX + 1];
+	struct buf head;
+	int r = -1;
+
+	if (check_loop(c, e) < 0 || choose_folder(ag, c, e) < 0)
+		return -1;
+	const int dir = c->folder >= 0 ? c->folder : ag->root;
+	copy_id(c, id);
+	if (c->m->attempt > 1 && (maildir_recover(dir, e) < 0 || maildir_find_id(dir, id, &c->there, e) < 0))
+		return -1;
+	if (c->there)
+		return 0;
+	if (quota_check(ag->root, ag->acct->quota_bytes, c->size, e) < 0)
+		return -1;
+	buf_init(&head, HEAD_MAX * 2);
+	if (build_head(c, &head, e) == 0 && maildir_copy_begin(dir, id, &c->out, e) == 0 && maildir_copy_write(c->out, buf_view(&head), e) == 0 &&
+	    maildir_copy_range(c->out, c->fd, c->body, c->size - c->body, UINT64_MAX, e) == 0)
+		r = maildir_copy_sync(c->out, e);
+	buf_fini(&head);
+	return r;
+}
+
+/* --- one message, two phases --- */
+
+static int forward(struct agent *ag, struct copy *c, uint32_t id, struct err *e)
+{
+	struct forward f;
+
+	c->local = true;
+	if (ag->forward_text == NULL)
+		return 0;
+	if (forward_parse(str_n(ag->forward_text, ag->forward_n), str_c(ag->acct->name), &f, e) < 0) {
+		e->code = ERR_TEMP;	/* the user can mend it: the mail waits */
+		return -1;
+	}
+	c->local = f.keep;
+	if (f.n == 0)
+		return 0;
+	/* A forwarded message carries our Delivered-To: one that comes back is noticed before it goes out again. */
+	if (check_loop(c, e) < 0)
+		return -1;
+	struct ipc_deliver_FORWARD m = { .recipients = { f.v, f.n }, .keep = f.keep };
+	c->forwarded = true;
+	return say(IPC_deliver_FORWARD, &m, id) < 0 ? err_set(e, ERR_CLOSED, 0, "queued has gone") : 0;
+}
+
+/* COMMIT or ABORT of this message. 1: commit, 0: abort, -1: queued is gone or talks nonsense. */
+static int await_verdict(struct agent *ag, uint32_t id)
+{
+	struct err e = { 0 };
+	uint16_t type;
+	uint32_t got;
+	void *msg;
+	int fd = -1;
+
+	if (ipc_recv_fd(DELIVER_CHANNEL, &ipc_deliver, VERDICT_MS, ag->arena, &type, &got, &msg, &fd, &e) < 0)
+		return -1;
+	close_fd(&fd);
+	if (got != id || (type != IPC_deliver_COMMIT && type != IPC_deliver_ABORT))
+		return -1;
+	return type == IPC_deliver_COMMIT;
+}
+
+static int finish(struct agent *ag, struct copy *c, uint32_t id)
+{
+	struct err e = { 0 };
+	const int verdict = await_verdict(ag, id);
+	uint64_t written = c->out ? maildir_copy_size(c->out) : 0;
+
+	if (verdict < 0)
+		return -1;
+	if (verdict == 0) {
+		maildir_copy_abort(&c->out);
+		return say_done(ag, id, "removed");
+	}
+	if (c->out && maildir_copy_commit(&c->out, NULL, &e) < 0)
+		return say_failed(ag, id, &e);
+	if (written > 0 && ag->acct->quota_bytes > 0)
+		quota_add(ag->root, written);
+	return say_done(ag, id, !c->local ? "forwarded" : c->there ? "delivered to maildir before" : "delivered to maildir");
+}
+
+static int serve_one(struct agent *ag, const struct ipc_deliver_COPY *m, uint32_t id, int fd)
+{
+	struct copy c = { .m = m, .fd = fd, .folder = -1 };
+	struct ipc_deliver_READY ready = { 0 };
+	struct err e = ag->broken;
+	int r;
+
+	if (e.code != ERR_NONE || check_source(&c, &e) < 0 || read_head(ag, &c, &e) < 0 || forward(ag, &c, id, &e) < 0 ||
+	    (c.local && write_copy(ag, &c, &e) < 0)) {
+		maildir_copy_abort(&c.out);
+		r = e.code == ERR_CLOSED ? -1 : say_failed(ag, id, &e);
+	} else {
+		r = c.local && say(IPC_deliver_READY, &ready, id) < 0 ? -1 : finish(ag, &c, id);
+	}
+	maildir_copy_abort(&c.out);
+	close_fd(&c.folder);
+	return r;
+}
+
+/* --- start --- */
+
+/* The text of .forward, when it is the user's own plain file that nobody else could have written (security.md 175). Missing: none. */
+static int read_forward(struct agent *ag, struct err *e)
+{
+	struct stat st;
+	CLEANUP_FD int home = open(ag->acct->home, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_FD int fd = home < 0 ? -1 : openat(home, ".forward", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : err_set(e, ERR_TEMP, errno, ".forward");
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != ag->acct->uid || (st.st_mode & 022) || st.st_nlink != 1)
+		return err_set(e, ERR_TEMP, 0, ".forward is not a plain file of the user's alone");
+	if (fstat(home, &st) < 0 || (st.st_uid != ag->acct->uid && st.st_uid != 0) || (st.st_mode & 022))
+		return err_set(e, ERR_TEMP, 0, ".forward: the home directory may be written by others");
+	ag->forward_text = xzalloc(FORWARD_FILE_MAX + 1);
+	const ssize_t k = read(fd, ag->forward_text, FORWARD_FILE_MAX + 1);
+	if (k < 0 || k > FORWARD_FILE_MAX)
+		return err_set(e, ERR_TEMP, k < 0 ? errno : 0, ".forward cannot be read, or is too long");
+	ag->forward_n = (size_t)k;
+	if (k == 0) {
+		free(ag->forward_text);
+		ag->forward_text = NULL;
+	}
+	return 0;
+}
+
+/* Nothing but the mail tree; without one, nothing at all. */
+static int confine(const struct agent *ag, struct err *e)
+{
+	const struct confine_path paths[] = { { .path = ag->acct->maildir, .write = true } };
+	const struct confine c = { .role = CONFINE_DELIVER, .paths = paths, .n_paths = ag->broken.code == ERR_NONE };
+
+	return confine_enter(&c, e);
+}
+
+static bool tired(const struct agent *ag)
+{
+	return ag->served >= MESSAGES_MAX || clock_mono_ms() - ag->started_ms > LIFE_MS;
+}
+
+static int serve(struct agent *ag)
+{
+	struct err e = { 0 };
+	uint16_t type;
+	uint32_t id;
+	void *msg;
+	int fd;
+
+	while (!ag->last) {
+		arena_reset(ag->arena);
+		fd = -1;
+		if (ipc_recv_fd(DELIVER_CHANNEL, &ipc_deliver, IDLE_MS, ag->arena, &type, &id, &msg, &fd, &e) < 0)
+			return 0;	/* closed, or idle */
+		ag->served++;
+		ag->last = tired(ag);
+		const int r = type == IPC_deliver_COPY && fd >= 0 ? serve_one(ag, msg, id, fd) : -1;
+		close_fd(&fd);
+		if (r < 0)
+			return EX_TEMPFAIL;
+	}
+	return 0;
+}
+
+int deliver_serve(const struct account *acct)
+{
+	static struct agent ag;
+	struct err e = { 0 };
+
+	ag.acct = acct;
+	ag.arena = arena_new(0);
+	ag.root = -1;
+	ag.started_ms = clock_mono_ms();
+	if (read_forward(&ag, &ag.broken) == 0)
+		(void)!maildir_open(acct->maildir, true, &ag.root, &ag.broken);
+	if (confine(&ag, &e) < 0)
+		return EX_TEMPFAIL;
+	if (ag.broken.code == ERR_NONE)
+		(void)!maildir_recover(ag.root, &ag.broken);
+	if (ag.broken.code == ERR_NOENT)
+		ag.broken.code = ERR_TEMP;
+	return serve(&ag);
+}

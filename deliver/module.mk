@@ -1,0 +1,2 @@
+DELIVER_STATIC := $(if $(filter asan fuzz cov,$(BUILD)),,-static-pie)
+$(call program,deliver,deliver.c deliver_user.c forward.c quota.c,store mail map ipc io os log base,$(DELIVER_STATIC))

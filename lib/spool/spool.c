@@ -1,0 +1,388 @@
+/* The files of the queue: what spool.h promises, by descriptors of its three directories that are opened once (security.md D3). What a record
+ * means is journal.c's; when to sync and who waits for it is the caller's.
+ *
+ * Durability: the journal is appended and the file renamed into queue/ before the one fsync, which so makes content, journal and new name durable
+ * in one journal commit on ext4, xfs and btrfs; where dir_name_durable() does not know the file system the directory is synced too. A cut
+ * between leaves a file without commit mark, or one in incoming/: neither was acknowledged.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "os/os.h"
+#include "spool/spool.h"
+
+enum { NAME_MAX_ = 64, INODES_MIN = 1000 };
+
+struct spool {
+	int root, incoming, queue, corrupt;
+	bool sync_dirs;		/* the file system does not make names durable with the file */
+};
+
+static const char *const parts[] = { "incoming", "queue", "corrupt" };
+
+int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e)
+{
+	char path[1100];
+
+	if (dir_make(dir, 0700, uid, gid, e) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (snprintf(path, sizeof(path), "%s/%s", dir, parts[i]) >= (int)sizeof(path))
+			return err_set(e, ERR_CONF, 0, "queue directory name too long");
+		if (dir_make(path, 0700, uid, gid, e) < 0 || fsync_dir(path, e) < 0)
+			return -1;
+	}
+	return fsync_dir(dir, e);
+}
+
+static int open_dir(int at, const char *name, int *fd_out, struct err *e)
+{
+	*fd_out = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return *fd_out < 0 ? err_set(e, ERR_TEMP, errno, "spool directory %s", name) : 0;
+}
+
+int spool_open(const char *dir, struct spool **out, struct err *e)
+{
+	struct spool *sp = xzalloc(sizeof(*sp));
+
+	sp->root = sp->incoming = sp->queue = sp->corrupt = -1;
+	if (open_dir(AT_FDCWD, dir, &sp->root, e) < 0 || open_dir(sp->root, parts[0], &sp->incoming, e) < 0 ||
+	    open_dir(sp->root, parts[1], &sp->queue, e) < 0 || open_dir(sp->root, parts[2], &sp->corrupt, e) < 0) {
+		spool_close(&sp);
+		return -1;
+	}
+	sp->sync_dirs = !dir_name_durable(sp->queue);
+	*out = sp;
+	return 0;
+}
+
+void spool_close(struct spool **spp)
+{
+	struct spool *sp = *spp;
+
+	if (sp == NULL)
+		return;
+	close_fd(&sp->root);
+	close_fd(&sp->incoming);
+	close_fd(&sp->queue);
+	close_fd(&sp->corrupt);
+	free(sp);
+	*spp = NULL;
+}
+
+static int disk_error(int sys, const char *what, struct err *e)
+{
+	return err_set(e, sys == ENOSPC || sys == EDQUOT ? ERR_LIMIT : ERR_TEMP, sys, "spool: %s", what);
+}
+
+int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e)
+{
+	struct statvfs v;
+	uint64_t want;
+
+	if (fstatvfs(sp->queue, &v) < 0)
+		return disk_error(errno, "statvfs", e);
+	if (num_add(need, reserve, &want) || (uint64_t)v.f_bavail * v.f_frsize < want)
+		return err_set(e, ERR_LIMIT, 0, "Insufficient system storage");
+	if (v.f_files > 0 && v.f_favail < INODES_MIN)
+		return err_set(e, ERR_LIMIT, 0, "Insufficient system storage");
+	return 0;
+}
+
+static void name_of(char out[NAME_MAX_], struct str qid, uint64_t size)
+{
+	snprintf(out, NAME_MAX_, "%.*s.%llu", STR_ARG(qid), (unsigned long long)size);
+}
+
+static void name_incoming(char out[NAME_MAX_], struct str qid)
+{
+	snprintf(out, NAME_MAX_, "%.*s", STR_ARG(qid));
+}
+
+int spool_receive(struct spool *sp, struct str qid, int *write_fd_out, int *read_fd_out, struct err *e)
+{
+	char name[NAME_MAX_];
+	int rfd;
+
+	name_incoming(name, qid);
+	const int wfd = openat(sp->incoming, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (wfd < 0)
+		return disk_error(errno, "create", e);
+	rfd = openat(sp->incoming, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (rfd < 0) {
+		const int sys = errno;
+		close(wfd);
+		(void)unlinkat(sp->incoming, name, 0);
+		return disk_error(sys, "reopen", e);
+	}
+	*write_fd_out = wfd;
+	*read_fd_out = rfd;
+	return 0;
+}
+
+int spool_sealed(int read_fd, uint64_t *size_out, struct err *e)
+{
+	struct stat st;
+
+	if (fcntl(read_fd, F_SETLEASE, F_RDLCK) < 0)
+		return err_set(e, ERR_TEMP, errno, "spool: the message may still be written");
+	(void)fcntl(read_fd, F_SETLEASE, F_UNLCK);
+	if (fstat(read_fd, &st) < 0)
+		return err_set(e, ERR_TEMP, errno, "spool: stat");
+	*size_out = (uint64_t)st.st_size;
+	return 0;
+}
+
+void spool_discard(struct spool *sp, struct str qid)
+{
+	char name[NAME_MAX_];
+
+	name_incoming(name, qid);
+	(void)unlinkat(sp->incoming, name, 0);
+}
+
+/* Append m's journal to fd (at the end of its content) and move the file from incoming/ into queue/. */
+static int enqueue(struct spool *sp, const struct spool_msg *m, int fd, const char *from, struct err *e)
+{
+	char to[NAME_MAX_];
+	struct buf b;
+	struct err we = { 0 };
+	int r;
+
+	buf_init(&b, SPOOL_JOURNAL_MAX);
+	spool_journal_message(m, &b);
+	if (buf_failed(&b)) {
+		buf_fini(&b);
+		return err_set(e, ERR_LIMIT, 0, "queue record too long");
+	}
+	r = write_all(fd, b.p, b.n, &we);
+	buf_fini(&b);
+	if (r < 0)
+		return disk_error(we.sys, "write", e);
+	name_of(to, m->qid, m->size);
+	if (renameat(sp->incoming, from, sp->queue, to) < 0)
+		return disk_error(errno, "rename", e);
+	if (sp->sync_dirs && (fsync_fd(fd, "queue file", e) < 0 || fsync_fd(sp->queue, "queue directory", e) < 0)) {
+		(void)unlinkat(sp->queue, to, 0);
+		return -1;
+	}
+	return 0;
+}
+
+int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e)
+{
+	char name[NAME_MAX_];
+	struct stat st;
+
+	name_incoming(name, m->qid);
+	CLEANUP_FD int fd = openat(sp->incoming, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return disk_error(errno, "open", e);
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != m->size)
+		return err_set(e, ERR_BUG, 0, "spool: content is not of the size said");
+	if (enqueue(sp, m, fd, name, e) < 0)
+		return -1;
+	*fd_out = fd;
+	fd = -1;
+	return 0;
+}
+
+int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e)
+{
+	char name[NAME_MAX_];
+	struct err we = { 0 };
+
+	name_incoming(name, m->qid);
+	CLEANUP_FD int fd = openat(sp->incoming, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return disk_error(errno, "create", e);
+	if (write_all(fd, content.p, content.n, &we) < 0) {
+		(void)unlinkat(sp->incoming, name, 0);
+		return disk_error(we.sys, "write", e);
+	}
+	if (enqueue(sp, m, fd, name, e) < 0) {
+		(void)unlinkat(sp->incoming, name, 0);
+		return -1;
+	}
+	*fd_out = fd;
+	fd = -1;
+	return 0;
+}
+
+void spool_remove(struct spool *sp, struct str qid, uint64_t size)
+{
+	char name[NAME_MAX_];
+
+	name_of(name, qid, size);
+	(void)unlinkat(sp->queue, name, 0);
+}
+
+int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e)
+{
+	char name[NAME_MAX_];
+	struct err we = { 0 };
+
+	name_of(name, qid, size);
+	CLEANUP_FD int fd = openat(sp->queue, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return disk_error(errno, "open", e);
+	const off_t end = lseek(fd, 0, SEEK_END);
+	if (write_all(fd, records.p, records.n, &we) < 0) {
+		/* Half a record would hide all later ones: take our own bytes back. */
+		if (end >= 0 && ftruncate(fd, end) < 0)
+			return disk_error(errno, "append and truncate", e);
+		return disk_error(we.sys, "append", e);
+	}
+	if (sync && fdatasync(fd) < 0)
+		return disk_error(errno, "sync", e);
+	return 0;
+}
+
+int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, struct err *e)
+{
+	char name[NAME_MAX_];
+
+	name_of(name, qid, size);
+	const int fd = openat(sp->queue, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "queue file %s", name);
+	*fd_out = fd;
+	return 0;
+}
+
+/* --- recovery --- */
+
+/* Copy what is behind the good records into corrupt/, then cut it off, so that appends are readable again (D7, D8). */
+static int cut_tail(struct spool *sp, const char *name, uint64_t good_end, struct str tail, struct err *e)
+{
+	char aside[NAME_MAX_ + 32];
+
+	snprintf(aside, sizeof(aside), "%s.tail.%llu", name, (unsigned long long)good_end);
+	CLEANUP_FD int to = openat(sp->corrupt, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0 || write_all(to, tail.p, tail.n, e) < 0 || fsync_fd(to, aside, e) < 0)
+		return to < 0 ? disk_error(errno, "corrupt/", e) : -1;
+	CLEANUP_FD int fd = openat(sp->queue, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)good_end) < 0)
+		return disk_error(errno, "cut", e);
+	return fsync_fd(fd, name, e);
+}
+
+static int read_journal(int fd, uint64_t size, struct arena *a, struct str *out, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return disk_error(errno, "stat", e);
+	if ((uint64_t)st.st_size < size)
+		return err_set(e, ERR_NOENT, 0, "content is incomplete");
+	const uint64_t n = (uint64_t)st.st_size - size;
+	if (n > SPOOL_JOURNAL_MAX)
+		return err_set(e, ERR_INPUT, 0, "journal of %llu bytes", (unsigned long long)n);
+	char *p = arena_alloc(a, (size_t)n + 1);
+	if (p == NULL)
+		return err_set(e, ERR_LIMIT, 0, "no room for a queue record");
+	*out = str_n(p, (size_t)n);
+	return n == 0 ? 0 : pread_all(fd, p, (size_t)n, size, e);
+}
+
+static bool old_enough(int fd)
+{
+	struct stat st;
+	const int64_t limit = clock_wall() - SPOOL_SWEEP_AGE_S;
+
+	return fstat(fd, &st) == 0 && st.st_mtime < limit && st.st_ctime < limit;
+}
+
+int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, struct err *e)
+{
+	char name[NAME_MAX_], aside[NAME_MAX_ + 32];
+	struct str journal = { 0 };
+	size_t good = 0;
+	CLEANUP_FD int fd = -1;
+
+	name_of(name, qid, size);
+	if (spool_read_fd(sp, qid, size, &fd, e) < 0)
+		return -1;
+	const struct str own = arena_str(a, qid);
+	int r = read_journal(fd, size, a, &journal, e);
+	if (r == 0)
+		r = spool_journal_decode(own, size, journal, a, out, &good, e);
+	if (r == 0 && good < journal.n)
+		return cut_tail(sp, name, size + good, str_from(journal, good), e);
+	if (r < 0 && e->code == ERR_NOENT && old_enough(fd)) {
+		(void)unlinkat(sp->queue, name, 0);
+		return err_set(e, ERR_NOENT, 0, "%s: never completed, removed", name);
+	}
+	if (r < 0 && e->code == ERR_INPUT) {
+		snprintf(aside, sizeof(aside), "%s.%lld", name, (long long)clock_wall());
+		(void)renameat(sp->queue, name, sp->corrupt, aside);
+		return err_wrap(e, "%s moved to corrupt/%s", name, aside);
+	}
+	return r;
+}
+
+static bool name_parse(const char *name, struct str *qid, uint64_t *size)
+{
+	const struct str s = str_c(name);
+	const ptrdiff_t dot = str_chr(s, '.');
+
+	if (dot < 0)
+		return false;
+	*qid = str_sub(s, 0, (size_t)dot);
+	return spool_qid_valid(*qid) && num_parse(str_from(s, (size_t)dot + 1), 0, INT64_MAX, size) == 0;
+}
+
+static DIR *dir_stream(int dirfd, struct err *e)
+{
+	const int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (d == NULL) {
+		(void)disk_error(errno, "readdir", e);
+		if (fd >= 0)
+			close(fd);
+	}
+	return d;
+}
+
+/* What is in incoming/ was never acknowledged; young files may belong to a process that still ends. */
+static int sweep_incoming(struct spool *sp, struct err *e)
+{
+	DIR *d = dir_stream(sp->incoming, e);
+
+	if (d == NULL)
+		return -1;
+	for (struct dirent *de; (de = readdir(d)) != NULL;) {
+		if (de->d_name[0] == '.')
+			continue;
+		CLEANUP_FD int fd = openat(sp->incoming, de->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0 && old_enough(fd))
+			(void)unlinkat(sp->incoming, de->d_name, 0);
+	}
+	closedir(d);
+	return 0;
+}
+
+int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e)
+{
+	DIR *d;
+	struct str qid;
+	uint64_t size;
+	int r = 0;
+
+	if (sweep_incoming(sp, e) < 0 || (d = dir_stream(sp->queue, e)) == NULL)
+		return -1;
+	for (struct dirent *de; r == 0 && (de = readdir(d)) != NULL;)
+		if (name_parse(de->d_name, &qid, &size))
+			r = fn(ctx, qid, size);
+	closedir(d);
+	return 0;
+}

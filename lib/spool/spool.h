@@ -1,0 +1,124 @@
+/* The queue on disk. One file per message: the content (LF text) at its start, never changed; behind it an append-only journal of checksummed
+ * records: the envelope, its recipients, a commit mark, then what happened to each recipient. The file's name in queue/ says where the
+ * content ends: QID.SIZE (decimal). So a message costs one create, one rename and one fsync, and a status is one append.
+ *
+ *	incoming/QID		being received; nothing in it was ever acknowledged
+ *	queue/QID.SIZE		committed: journal holds a commit mark
+ *	corrupt/…		what could not be read, moved aside, never deleted by us
+ *
+ * Everything is relative to the spool's descriptors; queued alone writes here. Others get read-only descriptors and the size.
+ *
+ *	spool_receive(sp, qid, &wfd, &rfd, &e); … the front writes wfd …; spool_sealed(rfd, &e);
+ *	spool_commit(sp, &msg, &fd, &e); fsync(fd) (by a pool thread), then it is durable.
+ */
+#ifndef SPOOL_SPOOL_H
+#define SPOOL_SPOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+enum {
+	SPOOL_QID_MAX = 15,
+	SPOOL_RCPT_MAX = 100000,	/* recipients of one message, those added later included */
+	SPOOL_EDITS_MAX = 256,
+	SPOOL_TEXT_MAX = 16384,		/* bytes of any one string in a record */
+	SPOOL_RECORD_MAX = 1 << 20,	/* bytes of one record */
+	SPOOL_JOURNAL_MAX = 256 << 20,	/* bytes of one journal */
+	SPOOL_SWEEP_AGE_S = 36 * 3600,	/* unfinished files are left alone for so long */
+};
+
+enum spool_state {
+	SPOOL_PENDING,		/* to be delivered */
+	SPOOL_SENT,		/* done */
+	SPOOL_BOUNCED,		/* failed for good; a bounce is due until SPOOL_TOLD */
+	SPOOL_TOLD,		/* failed for good and the sender was told (or must not be) */
+	SPOOL_REPLACED,		/* replaced by other recipients (.forward) */
+	SPOOL_STATE_MAX_
+};
+
+struct spool_rcpt {
+	struct str kind;		/* "mailbox" "remote" "file" "command" "include" */
+	struct str address;		/* final address */
+	struct str original;		/* as the client gave it */
+	struct str user, extension;	/* mailbox: account and plus part */
+	struct str folder;		/* forced folder, or empty */
+	enum spool_state state;
+	uint64_t tries;
+	int64_t when;			/* of the last try, wall seconds; 0: none */
+	struct str enhanced, text, relay;	/* of the last try */
+};
+
+enum { SPOOL_F_SMTPUTF8 = 1, SPOOL_F_BOUNCE = 2 /* made by us */, SPOOL_F_OURS = 4 /* sender authenticated or local: may get bounces */ };
+
+struct spool_msg {
+	struct str qid;
+	uint64_t size;			/* content bytes */
+	uint64_t arrived_us;		/* wall clock */
+	uint64_t flags;			/* SPOOL_F_ */
+	struct str sender;		/* "" null */
+	struct str client, helo, user;	/* for listing and filters */
+	struct str message_id;
+	struct str body;		/* "" 7BIT 8BITMIME */
+	struct str *edits;
+	size_t n_edits;
+	struct spool_rcpt *rcpts;
+	size_t n_rcpts, cap_rcpts;
+	/* changing */
+	uint64_t tries;
+	int64_t next_try;		/* wall seconds; 0: now */
+	int64_t warned;			/* when the sender was told of the delay; 0: not yet */
+	bool held;
+};
+
+/* --- journal, pure --- */
+/* Envelope, recipients, states and the commit mark of a whole message, appended to *out. */
+void spool_journal_message(const struct spool_msg *m, struct buf *out);
+void spool_journal_status(struct str qid, size_t rcpt, const struct spool_rcpt *r, struct buf *out);
+void spool_journal_recipient(struct str qid, const struct spool_rcpt *r, struct buf *out);	/* one more */
+void spool_journal_try(const struct spool_msg *m, struct buf *out);	/* tries, next_try, warned, held */
+/* Replay. Strings borrow bytes; the struct and arrays live in a. *good_out: bytes of good records; what is behind them is a torn or foreign tail.
+ * ERR_NOENT: no commit mark (never acknowledged, or cut). ERR_INPUT: damaged. */
+int spool_journal_decode(struct str qid, uint64_t size, struct str bytes, struct arena *a, struct spool_msg **out, size_t *good_out, struct err *e) MUST_CHECK;
+/* One more recipient on m, in arena a. NULL: SPOOL_RCPT_MAX reached. Zeroed. */
+struct spool_rcpt *spool_msg_add(struct arena *a, struct spool_msg *m);
+/* 10 to 15 of [A-Z0-9]. */
+bool spool_qid_valid(struct str qid);
+/* A fresh id: microseconds since 1970 in base 32, larger than the last one of this process. Starts with a digit. */
+void spool_qid_new(char out[SPOOL_QID_MAX + 1]);
+
+/* --- files --- */
+struct spool;
+int spool_open(const char *dir, struct spool **out, struct err *e) MUST_CHECK;	/* directories must exist: spool_make() */
+void spool_close(struct spool **sp);
+/* As root, before the spool's owner is confined to it: make dir (0700) and its parts for uid, gid. */
+int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
+/* Room for need bytes above reserve, and 1000 inodes? ERR_LIMIT when not. */
+int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e) MUST_CHECK;
+
+int spool_receive(struct spool *sp, struct str qid, int *write_fd_out, int *read_fd_out, struct err *e) MUST_CHECK;
+/* The proof that nobody can write any more: a read lease is granted only when no descriptor is open for writing. *size_out: bytes of the file. */
+int spool_sealed(int read_fd, uint64_t *size_out, struct err *e) MUST_CHECK;
+void spool_discard(struct spool *sp, struct str qid);	/* of incoming */
+/* Append the journal and rename into queue. *fd_out (caller closes after fsync): when that fsync has returned, name and content are durable. */
+int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e) MUST_CHECK;
+/* Undo a commit, or the end of a message. */
+void spool_remove(struct spool *sp, struct str qid, uint64_t size);
+/* A whole message from memory (bounces): content written, journal appended, in queue. As spool_commit. */
+int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e) MUST_CHECK;
+/* Append records. sync: fdatasync before return. */
+int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e) MUST_CHECK;
+int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, struct err *e) MUST_CHECK;
+/* Load and repair: a torn tail is copied to corrupt/ and cut off; an unreadable journal: the file is moved to corrupt/ (ERR_INPUT). Strings live in a. */
+int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, struct err *e) MUST_CHECK;
+/* Every file of queue/; fn returns non-zero to stop. Sweeps old files of incoming/. */
+typedef int spool_fn(void *ctx, struct str qid, uint64_t size);
+int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e) MUST_CHECK;
+
+#endif

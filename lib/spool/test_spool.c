@@ -1,0 +1,242 @@
+/* The queue on disk: a message written and replayed is the same; a journal cut or damaged at any byte never gives a wrong message, loses at most
+ * the records behind the damage, and never ends the process; files are recovered, swept and moved aside as spool.h says. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "os/os.h"
+#include "spool/spool.h"
+#include "test/tap.h"
+
+static const struct str QID = { "1ABCDEFGHJK", 11 };
+
+static struct spool_msg *sample(struct arena *a)
+{
+	struct spool_msg *m = ARENA_NEW(a, struct spool_msg);
+
+	m->qid = QID;
+	m->size = 12;
+	m->arrived_us = 1700000000123456;
+	m->flags = SPOOL_F_OURS;
+	m->sender = STR("joe@example.com");
+	m->client = STR("127.0.0.1");
+	m->edits = ARENA_ARRAY(a, struct str, 2);
+	m->edits[m->n_edits++] = STR("+X-Test: 1");
+	m->edits[m->n_edits++] = STR("-Bcc#0");
+	struct spool_rcpt *r = spool_msg_add(a, m);
+	*r = (struct spool_rcpt){ .kind = STR("remote"), .address = STR("ann@example.net"), .original = STR("ann@example.net") };
+	r = spool_msg_add(a, m);
+	*r = (struct spool_rcpt){ .kind = STR("mailbox"), .address = STR("bob@example.com"), .user = STR("bob"), .extension = STR("x") };
+	return m;
+}
+
+static bool same(const struct spool_msg *x, const struct spool_msg *y)
+{
+	if (!str_eq(x->qid, y->qid) || !str_eq(x->sender, y->sender) || !str_eq(x->client, y->client) || x->size != y->size || x->flags != y->flags ||
+	    x->n_edits != y->n_edits || x->n_rcpts != y->n_rcpts || x->arrived_us != y->arrived_us)
+		return false;
+	for (size_t i = 0; i < x->n_edits; i++)
+		if (!str_eq(x->edits[i], y->edits[i]))
+			return false;
+	for (size_t i = 0; i < x->n_rcpts; i++)
+		if (!str_eq(x->rcpts[i].kind, y->rcpts[i].kind) || !str_eq(x->rcpts[i].address, y->rcpts[i].address) ||
+		    !str_eq(x->rcpts[i].user, y->rcpts[i].user) || !str_eq(x->rcpts[i].extension, y->rcpts[i].extension))
+			return false;
+	return true;
+}
+
+/* Envelope and commit, then two later records; tells where the commit ends. */
+static void build(struct arena *a, struct buf *b, size_t *commit_end)
+{
+	struct spool_msg *m = sample(a);
+
+	spool_journal_message(m, b);
+	*commit_end = b->n;
+	m->rcpts[0].state = SPOOL_SENT;
+	m->rcpts[0].tries = 1;
+	m->rcpts[0].text = STR("250 ok");
+	spool_journal_status(QID, 0, &m->rcpts[0], b);
+	m->tries = 3;
+	m->next_try = 1700001000;
+	m->held = true;
+	spool_journal_try(m, b);
+}
+
+static void test_round_trip(void)
+{
+	struct arena *a = arena_new(0);
+	struct spool_msg *m = NULL;
+	struct err e = { 0 };
+	struct buf b;
+	size_t end, good = 0;
+
+	buf_init(&b, 1 << 20);
+	build(a, &b, &end);
+	tap_is_int(spool_journal_decode(QID, 12, buf_view(&b), a, &m, &good, &e), 0, "replays: %s", e.text);
+	tap_ok(good == b.n && same(m, sample(a)), "the same message");
+	tap_ok(m->rcpts[0].state == SPOOL_SENT && m->rcpts[1].state == SPOOL_PENDING && m->tries == 3 && m->held && m->next_try == 1700001000, "with what happened later");
+	tap_is_int(spool_journal_decode(STR("1ABCDEFGHJL"), 12, buf_view(&b), a, &m, &good, &e), -1, "another message's journal is none");
+	tap_is_int(spool_journal_decode(QID, 13, buf_view(&b), a, &m, &good, &e), -1, "nor one behind other content");
+	buf_fini(&b);
+	arena_free(&a);
+}
+
+static void test_cut_everywhere(void)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct buf b;
+	size_t end, wrong = 0;
+
+	buf_init(&b, 1 << 20);
+	build(a, &b, &end);
+	for (size_t n = 0; n <= b.n; n++) {
+		struct arena_mark mark = arena_mark(a);
+		struct spool_msg *m = NULL;
+		size_t good = 0;
+		const int r = spool_journal_decode(QID, 12, str_sub(buf_view(&b), 0, n), a, &m, &good, &e);
+		wrong += r != (n < end ? -1 : 0) || good > n || (r == 0 && !same(m, sample(a)));
+		arena_release(a, mark);
+	}
+	tap_is_int((long long)wrong, 0, "cut at every byte: a message only with its commit mark, and then whole");
+	buf_fini(&b);
+	arena_free(&a);
+}
+
+static void test_flip_everywhere(void)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct buf b;
+	size_t end, wrong = 0, refused = 0;
+
+	buf_init(&b, 1 << 20);
+	build(a, &b, &end);
+	for (size_t at = 0; at < b.n; at++)
+		for (int bit = 0; bit < 8; bit++) {
+			struct arena_mark mark = arena_mark(a);
+			struct spool_msg *m = NULL;
+			size_t good = 0;
+			b.p[at] = (char)(b.p[at] ^ (1 << bit));
+			const int r = spool_journal_decode(QID, 12, buf_view(&b), a, &m, &good, &e);
+			b.p[at] = (char)(b.p[at] ^ (1 << bit));
+			refused += r < 0;
+			wrong += (at < end) != (r < 0) || good > at || (r == 0 && !same(m, sample(a)));
+			arena_release(a, mark);
+		}
+	tap_is_int((long long)wrong, 0, "a flipped bit is noticed at every place; %zu refusals", refused);
+	buf_fini(&b);
+	arena_free(&a);
+}
+
+struct scan_ctx {
+	size_t n;
+	uint64_t size;
+};
+
+static int scanned(void *ctx, struct str qid, uint64_t size)
+{
+	struct scan_ctx *s = ctx;
+
+	s->n++;
+	s->size = size;
+	return 0;
+}
+
+static void test_files(void)
+{
+	char dir[] = "/tmp/test_spool.XXXXXX", path[200];
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct spool *sp = NULL;
+	struct spool_msg *m = sample(a), *got = NULL;
+	struct scan_ctx s = { 0 };
+	struct buf b;
+	int wfd = -1, rfd = -1, fd = -1;
+	uint64_t size = 0;
+
+	if (mkdtemp(dir) == NULL || chmod(dir, 0700) < 0)
+		return;
+	tap_is_int(spool_make(dir, getuid(), getgid(), &e), 0, "made: %s", e.text);
+	tap_is_int(spool_open(dir, &sp, &e), 0, "opens: %s", e.text);
+	tap_is_int(spool_room(sp, 1000, 0, &e), 0, "has room");
+	tap_is_int(spool_room(sp, UINT64_MAX, 1, &e), -1, "not for everything");
+	tap_is_int(spool_receive(sp, QID, &wfd, &rfd, &e), 0, "receive: %s", e.text);
+	tap_is_int(write_all(wfd, "Hello\nworld\n", 12, &e), 0, "written");
+	tap_is_int(spool_sealed(rfd, &size, &e), -1, "a message with a writer is not sealed");
+	close(wfd);
+	tap_is_int(spool_sealed(rfd, &size, &e), 0, "without one it is: %s", e.text);
+	tap_is_int((long long)size, 12, "twelve bytes");
+	tap_is_int(spool_commit(sp, m, &fd, &e), 0, "commit: %s", e.text);
+	close(fd);
+	tap_is_int(spool_scan(sp, scanned, &s, &e), 0, "scan");
+	tap_ok(s.n == 1 && s.size == 12, "one file of 12 bytes");
+	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), 0, "loads: %s", e.text);
+	tap_ok(same(got, m), "the same");
+	m->rcpts[1].state = SPOOL_SENT;
+	buf_init(&b, 10000);
+	spool_journal_status(QID, 1, &m->rcpts[1], &b);
+	tap_is_int(spool_append(sp, QID, 12, buf_view(&b), true, &e), 0, "append");
+	tap_is_int(spool_append(sp, QID, 12, STR("torn tail"), false, &e), 0, "a torn tail");
+	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), 0, "loads: %s", e.text);
+	tap_is_int(got->rcpts[1].state, SPOOL_SENT, "with the good record");
+	tap_is_int(spool_append(sp, QID, 12, buf_view(&b), true, &e), 0, "append behind the cut");
+	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), 0, "and that is read again");
+	snprintf(path, sizeof(path), "%s/corrupt/%.*s.12.tail.%llu", dir, STR_ARG(QID), 0ULL);
+	char body[12];
+	tap_is_int(pread_all(rfd, body, 12, 0, &e), 0, "the read-only descriptor still reads the content");
+	tap_ok(memcmp(body, "Hello\nworld\n", 12) == 0, "unchanged");
+	/* damage the envelope */
+	snprintf(path, sizeof(path), "%s/queue/%.*s.12", dir, STR_ARG(QID));
+	fd = open(path, O_WRONLY);
+	tap_ok(pwrite(fd, "x", 1, 12 + 30) == 1, "damage");
+	close(fd);
+	err_clear(&e);
+	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), -1, "a damaged one: %s", e.text);
+	tap_is_int(e.code, ERR_INPUT, "is not taken for an unfinished one");
+	s = (struct scan_ctx){ 0 };
+	tap_is_int(spool_scan(sp, scanned, &s, &e), 0, "scan");
+	tap_is_int((long long)s.n, 0, "it was moved aside");
+	tap_is_int(spool_write(sp, m, STR("Hello\nworld\n"), &fd, &e), 0, "a whole message at once: %s", e.text);
+	close(fd);
+	spool_remove(sp, QID, 12);
+	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), -1, "removed");
+	buf_fini(&b);
+	close(rfd);
+	spool_close(&sp);
+	arena_free(&a);
+	const pid_t pid = fork();
+	if (pid == 0) {
+		execlp("rm", "rm", "-rf", dir, (char *)NULL);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static void test_qid(void)
+{
+	char id[SPOOL_QID_MAX + 1], last[SPOOL_QID_MAX + 1] = "";
+	size_t wrong = 0;
+
+	for (int i = 0; i < 10000; i++) {
+		spool_qid_new(id);
+		wrong += !spool_qid_valid(str_c(id)) || strcmp(id, last) == 0 || !ch_digit(id[0]);
+		memcpy(last, id, sizeof(last));
+	}
+	tap_is_int((long long)wrong, 0, "10,000 ids are valid and different");
+	tap_ok(!spool_qid_valid(STR("../../etc/x")) && !spool_qid_valid(STR("1abcdefghjk")) && !spool_qid_valid(STR("")), "others are not ids");
+}
+
+int main(void)
+{
+	test_round_trip();
+	test_cut_everywhere();
+	test_flip_everywhere();
+	test_qid();
+	test_files();
+	return tap_done();
+}
