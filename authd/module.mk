@@ -6,3 +6,5 @@ $(call unittest,test_users,test_users.c users.c passfile.c scram.c,test map base
 $(call fuzzer,fuzz_muxproto,fuzz_muxproto.c muxproto.c,base)
 $(call fuzzer,fuzz_scram,fuzz_scram.c scram.c,base,-lcrypto)
 $(call fuzzer,fuzz_users,fuzz_users.c users.c passfile.c scram.c throttle.c,map base,-lcrypto -lcrypt)
+$(call program,authd-sasl,sasl_main.c helper.c scram.c,ipc os conf log base,-lsasl2 -lcrypto)
+$(call program,authd-check,check_main.c helper.c scram.c passfile.c,map ipc os conf log base,-lpam -lcrypt -lcrypto)

@@ -1,0 +1,408 @@
+/* authd-check: is this password right? The zygote keeps PAM, its modules and the hash of nobody's password warm; each attempt runs in
+ * a fresh fork that gets one name from the monitor and one password over a socket that neither monitor nor zygote can read, and
+ * answers with one verdict. Whatever kills it is "could not be checked". SCRAM-SHA-256 (RFC 5802) runs here whole: nonce, proof. */
+#include <security/pam_appl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "authd/helper.h"
+#include "authd/passfile.h"
+#include "authd/scram.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "ipc/helper.h"
+#include "log/log.h"
+#include "map/cdbfile.h"
+#include "os/os.h"
+
+enum { V_WRONG, V_RIGHT, V_TEMP };
+enum { WAIT_MS = 130000, NAME_MAX_ = 512, MEMORY_MAX = 256 << 20 };
+
+static char passwd_file[1024];
+static struct buf dummy_hash;
+static uint8_t start_secret[32];	/* salts of unknown names while there is no password file */
+
+struct verdict {
+	int v;
+	char reason[100];
+	bool has_tag;
+	uint8_t tag[32];
+};
+
+static struct verdict say(int v, const char *reason)
+{
+	struct verdict r = { .v = v };
+
+	snprintf(r.reason, sizeof r.reason, "%s", reason);
+	return r;
+}
+
+/* --- the suite's own users --- */
+
+/* The record of user, its value in out. 0; 1: none; -1. */
+static int record_get(struct str user, struct buf *out, struct pass_record *r, struct err *e)
+{
+	struct cdbfile *c;
+
+	if (cdbfile_open(passwd_file, &c, e) < 0)
+		return e->code == ERR_NOENT ? 1 : -1;
+	int rc = cdbfile_get(c, user, PASS_RECORD_MAX, out, e);
+	cdbfile_close(&c);
+	if (rc != 0)
+		return rc;
+	return pass_record_parse(buf_view(out), r, e);
+}
+
+/* As long as a real check. */
+static struct verdict check_nobody(struct str password)
+{
+	struct err e = { 0 };
+
+	(void)pass_verify(buf_view(&dummy_hash), password, &e);
+	return say(V_WRONG, "unknown user");
+}
+
+static struct verdict check_file(struct str user, struct str password)
+{
+	struct pass_record r;
+	struct verdict v;
+	struct err e = { 0 };
+	struct buf value;
+
+	buf_init(&value, PASS_RECORD_MAX);
+	int rc = record_get(user, &value, &r, &e);
+	if (rc == 0)
+		rc = pass_verify(r.hash, password, &e) + 10;
+	if (rc == 1) {
+		v = check_nobody(password);
+		snprintf(v.reason, sizeof v.reason, "no password set");
+	} else if (rc < 0 || rc == 9) {
+		log_error("password of %.*s: %s", STR_ARG(user), e.text);
+		v = say(V_TEMP, "password file");
+	} else {
+		v = rc == 11 ? say(V_RIGHT, "password") : say(V_WRONG, "password");
+	}
+	buf_wipe(&value);
+	buf_fini(&value);
+	return v;
+}
+
+/* --- PAM --- */
+
+struct talk {
+	const char *user, *password;
+	unsigned asked;
+};
+
+static void no_delay(int status, unsigned usec, void *ctx)
+{
+	/* The front waits, not this worker. */
+}
+
+static void replies_free(struct pam_response *r, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (r[i].resp)
+			mem_wipe(r[i].resp, strlen(r[i].resp));
+		free(r[i].resp);
+	}
+	free(r);
+}
+
+/* The password for one prompt with echo off, the name for prompts with echo. A second secret (a one-time code) cannot be had. */
+static int converse(int n, const struct pam_message **msg, struct pam_response **out, void *ctx)
+{
+	struct talk *t = ctx;
+
+	if (n <= 0 || n > PAM_MAX_NUM_MSG)
+		return PAM_CONV_ERR;
+	struct pam_response *r = xzalloc((size_t)n * sizeof *r);
+	for (int i = 0; i < n; i++) {
+		switch (msg[i]->msg_style) {
+		case PAM_PROMPT_ECHO_OFF:
+			if (t->asked++) {
+				replies_free(r, n);
+				return PAM_CONV_ERR;
+			}
+			r[i].resp = xstrdup(t->password);
+			break;
+		case PAM_PROMPT_ECHO_ON:
+			r[i].resp = xstrdup(t->user);
+			break;
+		case PAM_ERROR_MSG:
+		case PAM_TEXT_INFO:
+			break;
+		default:
+			replies_free(r, n);
+			return PAM_CONV_ERR;
+		}
+	}
+	*out = r;
+	return PAM_SUCCESS;
+}
+
+static struct verdict pam_verdict(pam_handle_t *p, int r, const char *step)
+{
+	struct verdict v;
+
+	switch (r) {
+	case PAM_AUTH_ERR:
+	case PAM_USER_UNKNOWN:
+	case PAM_MAXTRIES:
+	case PAM_PERM_DENIED:
+	case PAM_CRED_INSUFFICIENT:
+	case PAM_ACCT_EXPIRED:
+	case PAM_NEW_AUTHTOK_REQD:
+	case PAM_AUTHTOK_EXPIRED:
+		v.v = V_WRONG;
+		break;
+	default:	/* a broken set-up is not the user's fault */
+		v.v = V_TEMP;
+	}
+	v = say(v.v, "");
+	snprintf(v.reason, sizeof v.reason, "PAM %s error (%s)", step, pam_strerror(p, r));
+	return v;
+}
+
+static struct verdict check_pam(const char *user, const char *service, const char *client, const char *password)
+{
+	struct talk t = { user, password, 0 };
+	const struct pam_conv conv = { converse, &t };
+	pam_handle_t *p = NULL;
+	const void *name = NULL;
+
+	int r = pam_start(service, user, &conv, &p);
+	if (r != PAM_SUCCESS)
+		return say(V_TEMP, "PAM start error");
+	typedef void delay_fn(int, unsigned, void *);
+	delay_fn *quiet = no_delay;
+	const void *item;
+	memcpy(&item, &quiet, sizeof item);
+	(void)pam_set_item(p, PAM_FAIL_DELAY, item);
+	if (client[0])
+		(void)pam_set_item(p, PAM_RHOST, client);
+	r = pam_authenticate(p, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
+	if (r != PAM_SUCCESS)
+		return pam_verdict(p, r, "auth");
+	r = pam_acct_mgmt(p, PAM_SILENT);
+	if (r != PAM_SUCCESS)
+		return pam_verdict(p, r, "acct");
+	if (pam_get_item(p, PAM_USER, &name) != PAM_SUCCESS || !name || strcmp((const char *)name, user) != 0)
+		return say(V_TEMP, "PAM changed the user name");
+	return say(V_RIGHT, "pam");	/* the process ends: no pam_end */
+}
+
+/* --- one attempt --- */
+
+static void answer(int channel, uint32_t id, const struct verdict *v, struct str data)
+{
+	struct err e = { 0 };
+	const struct ipc_helper_RESULT r = { .verdict = (uint64_t)v->v, .reason = str_c(v->reason), .data = data,
+					     .tag = v->has_tag ? str_n(v->tag, sizeof v->tag) : (struct str){ 0 } };
+
+	(void)!ipc_send_fd(channel, &ipc_helper, IPC_helper_RESULT, &r, id, -1, &e);
+	_exit(0);
+}
+
+static void attempt_password(const struct helper *h, int channel, uint32_t id, const struct ipc_helper_CHECK *m, int fd, struct arena *a)
+{
+	char password[PASSWORD_MAX + 1];
+	struct verdict v;
+	struct err e = { 0 };
+	size_t n = 0;
+
+	if (helper_password_recv(fd, password, PASSWORD_MAX, &n, &e) < 0) {
+		v = say(V_TEMP, e.text);
+		answer(channel, id, &v, (struct str){ 0 });
+	}
+	password[n] = 0;
+	const struct str p = str_n(password, n);
+	if (n == 0 || memchr(password, 0, n))
+		v = say(V_WRONG, "empty password");
+	else if (str_eq(m->how, STR("file")))
+		v = check_file(m->user, p);
+	else if (str_eq(m->how, STR("pam")))
+		v = check_pam(arena_cstr(a, m->user), arena_cstr(a, m->service), arena_cstr(a, m->client), password);
+	else
+		v = check_nobody(p);
+	v.has_tag = helper_tag(h, m->given, p, v.tag, &e) == 0;
+	mem_wipe(password, sizeof password);
+	answer(channel, id, &v, (struct str){ 0 });
+}
+
+/* --- SCRAM --- */
+
+static struct str secret_get(struct buf *out)
+{
+	struct cdbfile *c;
+	struct buf hex;
+	struct err e = { 0 };
+
+	buf_init(&hex, 256);
+	if (cdbfile_open(passwd_file, &c, &e) == 0) {
+		if (cdbfile_get(c, STR(PASS_SECRET_KEY), 128, &hex, &e) != 0 || hex_decode(out, buf_view(&hex)) < 0)
+			buf_reset(out);
+		cdbfile_close(&c);
+	}
+	buf_wipe(&hex);
+	buf_fini(&hex);
+	if (out->n == 0)
+		buf_mem(out, start_secret, sizeof start_secret);
+	return buf_view(out);
+}
+
+/* The account's verifier, or one that fits nobody. *reason_out says which, for the log. */
+static int verifier_get(struct str user, struct str given, struct scram_verifier *v, const char **reason_out, struct err *e)
+{
+	struct pass_record r = { 0 };
+	struct buf value, secret;
+	int rc = 1;
+
+	buf_init(&value, PASS_RECORD_MAX);
+	buf_init(&secret, 256);
+	if (user.n)
+		rc = record_get(user, &value, &r, e);
+	if (rc == 0 && r.has_scram) {
+		*v = r.scram;
+		*reason_out = "password";
+	} else if (rc >= 0) {
+		scram_verifier_fake(secret_get(&secret), given, v);
+		*reason_out = user.n ? "no SCRAM verifier" : "unknown user";
+	}
+	buf_wipe(&value);
+	buf_fini(&value);
+	buf_wipe(&secret);
+	buf_fini(&secret);
+	return rc < 0 ? -1 : 0;
+}
+
+static void *scram_wait(int channel, uint16_t want, struct arena *a)
+{
+	struct err e = { 0 };
+	uint16_t type;
+	uint32_t id;
+	void *msg;
+	int fd;
+
+	if (ipc_recv_fd(channel, &ipc_helper, WAIT_MS, a, &type, &id, &msg, &fd, &e) < 0 || type != want)
+		_exit(0);
+	return msg;
+}
+
+static void scram_send(int channel, uint16_t type, const void *msg, uint32_t id)
+{
+	struct err e = { 0 };
+
+	if (ipc_send_fd(channel, &ipc_helper, type, msg, id, -1, &e) < 0)
+		_exit(0);
+}
+
+static void scram_failed(int channel, uint32_t id, const struct err *e, const char *reason)
+{
+	struct verdict v = say(e->code == ERR_TEMP ? V_TEMP : V_WRONG, e->code == ERR_AUTH ? reason : e->text);
+
+	answer(channel, id, &v, (struct str){ 0 });
+}
+
+static void attempt_scram(int channel, uint32_t id, struct str initial, struct arena *a)
+{
+	struct scram s;
+	struct scram_verifier v;
+	struct err e = { 0 };
+	struct buf nonce, out;
+	uint8_t random[18];
+	const char *reason = "";
+
+	scram_init(&s);
+	buf_init(&nonce, 64);
+	buf_init(&out, SCRAM_MESSAGE_MAX);
+	random_bytes(random, sizeof random);
+	base64_encode(&nonce, str_n(random, sizeof random));
+	if (scram_server_first(&s, initial, &e) < 0)
+		scram_failed(channel, id, &e, "");
+	scram_send(channel, IPC_helper_CREDS, &(struct ipc_helper_CREDS){ .given = str_c(s.user), .tag = STR("") }, id);
+	const struct ipc_helper_ACCOUNT_IS *who = scram_wait(channel, IPC_helper_ACCOUNT_IS, a);
+	if (verifier_get(who->user, str_c(s.user), &v, &reason, &e) < 0) {
+		log_error("password of %.*s: %s", STR_ARG(who->user), e.text);
+		e.code = ERR_TEMP;
+		scram_failed(channel, id, &e, "");
+	}
+	if (scram_server_challenge(&s, &v, buf_view(&nonce), &out, &e) < 0)
+		scram_failed(channel, id, &e, "");
+	scram_send(channel, IPC_helper_CHALLENGE, &(struct ipc_helper_CHALLENGE){ .data = buf_view(&out) }, id);
+	const struct ipc_helper_STEP *step = scram_wait(channel, IPC_helper_STEP, a);
+	buf_reset(&out);
+	if (scram_server_final(&s, step->data, &out, &e) < 0)
+		scram_failed(channel, id, &e, reason);
+	struct verdict ok = say(V_RIGHT, "scram");
+	answer(channel, id, &ok, buf_view(&out));
+}
+
+static void worker(const struct helper *h, int channel)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	uint16_t type;
+	uint32_t id;
+	void *msg;
+	int fd;
+
+	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
+	(void)setrlimit(RLIMIT_DATA, &memory);
+	if (ipc_recv_fd(channel, &ipc_helper, WAIT_MS, a, &type, &id, &msg, &fd, &e) < 0)
+		_exit(0);
+	if (type == IPC_helper_CHECK)
+		attempt_password(h, channel, id, msg, fd, a);
+	else if (type == IPC_helper_SCRAM)
+		attempt_scram(channel, id, ((struct ipc_helper_SCRAM *)msg)->initial, a);
+	_exit(0);
+}
+
+/* Open PAM once for each service and keep it open: its modules stay loaded, and workers find them in memory. */
+static void pam_warm(const struct conf *c)
+{
+	static const char *const names[] = { "smtp", "imap", "pop" };
+	static const struct pam_conv conv = { converse, NULL };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		pam_handle_t *p = NULL;
+		const char *name = c->auth_pam_service[0] ? c->auth_pam_service : names[i];
+
+		if (pam_start(name, "nobody", &conv, &p) != PAM_SUCCESS)
+			log_warning("PAM service %s cannot be opened", name);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct helper h;
+	struct err e = { 0 };
+
+	helper_init(&h, argc, argv, "check");
+	snprintf(passwd_file, sizeof passwd_file, "%s/passwd.cdb", h.conf->state_directory);
+	buf_init(&dummy_hash, PASS_RECORD_MAX);
+	random_bytes(start_secret, sizeof start_secret);
+	if (pass_dummy(&dummy_hash, &e) < 0)
+		log_error("%s", e.text);
+	static const char *const system[] = { "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/run/systemd/userdb", "/dev/null",
+					      "/dev/urandom", "/proc/sys", "/var/lib/misc" };
+	struct confine_path paths[ARRAY_LEN(system) + 1];
+	size_t n = 0;
+	for (size_t i = 0; i < ARRAY_LEN(system); i++) {
+		struct stat st;
+
+		if (stat(system[i], &st) == 0)
+			paths[n++] = (struct confine_path){ .path = system[i] };
+	}
+	paths[n++] = (struct confine_path){ .path = h.conf->state_directory };
+	helper_confine(&h, CONFINE_AUTH_CHECK, h.conf->user_pam, paths, n);
+	if (h.conf->auth_system_accounts)
+		pam_warm(h.conf);
+	helper_setup(&h);
+	zygote_run(&h, worker);
+}

@@ -1,0 +1,227 @@
+/* authd-sasl: libsasl2 in a process of its own. The zygote loads the library and the PLAIN and LOGIN plugins, then gives up everything; each
+ * exchange runs in a fresh fork that knows one client's steps. Every option of the library is answered here, so no file outside decides;
+ * no auxprop, no saslauthd. Whether a password is right is not found out here: the callback hands it to the check worker, through the
+ * descriptor that the monitor gives, and asks the monitor. (RFC 4616 PLAIN, RFC 4422 framing; LOGIN is a draft that clients use.) */
+#include <errno.h>
+#include <sasl/sasl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "authd/helper.h"
+#include "authd/passfile.h"
+#include "base/arena.h"
+#include "base/enc.h"
+#include "ipc/helper.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum { WAIT_CLIENT_MS = 600000, GIVEN_MAX = 512, STEP_MAX = 16384 };
+
+static struct exchange {
+	const struct helper *h;
+	int channel;
+	char given[GIVEN_MAX + 1];
+	bool asked, right;
+} exchange;
+
+static const struct { const char *option, *value; } options[] = {
+	{ "mech_list", "PLAIN LOGIN" },
+	{ "pwcheck_method", "none" },		/* behind our callback there is nothing to ask */
+	{ "auxprop_plugin", "none" },
+	{ "canon_user_plugin", "INTERNAL" },
+	{ "auto_transition", "no" },
+	{ "log_level", "1" },
+};
+
+static int on_getopt(void *ctx, const char *plugin, const char *option, const char **result, unsigned *len)
+{
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		if (strcmp(option, options[i].option) == 0) {
+			*result = options[i].value;
+			if (len)
+				*len = (unsigned)strlen(options[i].value);
+			return SASL_OK;
+		}
+	}
+	return SASL_FAIL;
+}
+
+/* Of all plugins on the machine only these are loaded. */
+static int on_verifyfile(void *ctx, const char *file, sasl_verify_type_t type)
+{
+	static const char *const names[] = { "libplain.so", "liblogin.so" };
+	const char *base = strrchr(file, '/');
+
+	if (type != SASL_VRFY_PLUGIN)
+		return SASL_CONTINUE;
+	base = base ? base + 1 : file;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strncmp(base, names[i], strlen(names[i])) == 0)
+			return SASL_OK;
+	return SASL_CONTINUE;
+}
+
+static int on_log(void *ctx, int level, const char *message)
+{
+	if (level <= SASL_LOG_ERR && !strstr(message, "unknown password verifier"))
+		log_debug("libsasl2: %s", message);
+	return SASL_OK;
+}
+
+static void send_or_exit(uint16_t type, const void *msg)
+{
+	struct err e = { 0 };
+
+	if (ipc_send_fd(exchange.channel, &ipc_helper, type, msg, 1, -1, &e) < 0)
+		_exit(0);
+}
+
+/* The next message for us; the process ends when the monitor does not want us any more. */
+static void *wait_for(struct arena *a, uint16_t *type, int *fd)
+{
+	struct err e = { 0 };
+	uint32_t id;
+	void *msg;
+
+	if (ipc_recv_fd(exchange.channel, &ipc_helper, WAIT_CLIENT_MS, a, type, &id, &msg, fd, &e) < 0)
+		_exit(0);
+	return msg;
+}
+
+static bool ask_monitor(struct str given, struct str password)
+{
+	uint8_t tag[32];
+	struct err e = { 0 };
+	bool right = false;
+	uint16_t type;
+	int fd = -1;
+
+	if (helper_tag(exchange.h, given, password, tag, &e) < 0)
+		return false;
+	send_or_exit(IPC_helper_CREDS, &(struct ipc_helper_CREDS){ .given = given, .tag = str_n(tag, sizeof tag) });
+	for (;;) {
+		struct arena *a = arena_new(0);
+		const void *msg = wait_for(a, &type, &fd);
+
+		if (type == IPC_helper_PASSWORD_TO) {
+			if (helper_password_send(fd, password, &e) < 0)
+				log_debug("%s", e.text);
+			close_fd(&fd);
+			arena_free(&a);
+			continue;
+		}
+		if (type != IPC_helper_VERDICT)
+			_exit(0);
+		right = ((const struct ipc_helper_VERDICT *)msg)->ok == 1;
+		arena_free(&a);
+		return right;
+	}
+}
+
+static int on_checkpass(sasl_conn_t *conn, void *ctx, const char *user, const char *pass, unsigned pass_n, struct propctx *props)
+{
+	const struct str given = str_c(user);
+
+	/* An empty password is never asked for: some back ends take it for an anonymous login. */
+	if (exchange.asked || given.n == 0 || given.n > GIVEN_MAX || pass_n == 0 || pass_n > PASSWORD_MAX || memchr(pass, 0, pass_n))
+		return SASL_BADAUTH;
+	memcpy(exchange.given, given.p, given.n + 1);
+	exchange.asked = true;
+	exchange.right = ask_monitor(given, str_n(pass, pass_n));
+	return exchange.right ? SASL_OK : SASL_BADAUTH;
+}
+
+typedef int any_fn(void);
+static const sasl_callback_t callbacks[] = {
+	{ SASL_CB_GETOPT, (any_fn *)(uintptr_t)on_getopt, NULL },
+	{ SASL_CB_VERIFYFILE, (any_fn *)(uintptr_t)on_verifyfile, NULL },
+	{ SASL_CB_LOG, (any_fn *)(uintptr_t)on_log, NULL },
+	{ SASL_CB_SERVER_USERDB_CHECKPASS, (any_fn *)(uintptr_t)on_checkpass, NULL },
+	{ SASL_CB_LIST_END, NULL, NULL },
+};
+
+static enum err_code code_of(int r)
+{
+	switch (r) {
+	case SASL_OK: return ERR_NONE;
+	case SASL_BADPROT:
+	case SASL_BADPARAM: return ERR_INPUT;
+	case SASL_NOMEM:
+	case SASL_FAIL: return exchange.asked ? ERR_AUTH : ERR_TEMP;
+	default: return ERR_AUTH;
+	}
+}
+
+static void finish(sasl_conn_t *conn, int r)
+{
+	const void *name = NULL;
+	struct ipc_helper_DONE done = { .code = code_of(r), .given = str_c(exchange.given) };
+
+	if (r == SASL_OK) {
+		/* The library's last word must be the name that was checked. */
+		if (!exchange.right || sasl_getprop(conn, SASL_USERNAME, &name) != SASL_OK || !name ||
+		    strcmp((const char *)name, exchange.given) != 0)
+			done.code = ERR_AUTH;
+	} else {
+		done.text = str_c(sasl_errstring(r, NULL, NULL));
+	}
+	send_or_exit(IPC_helper_DONE, &done);
+	_exit(0);
+}
+
+static void worker(const struct helper *h, int channel)
+{
+	struct arena *a = arena_new(0);
+	sasl_conn_t *conn = NULL;
+	const char *out = NULL;
+	unsigned out_n = 0;
+	uint16_t type;
+	int fd = -1;
+
+	exchange.h = h;
+	exchange.channel = channel;
+	const struct ipc_helper_BEGIN *b = wait_for(a, &type, &fd);
+	if (type != IPC_helper_BEGIN)
+		_exit(0);
+	int r = sasl_server_new(arena_cstr(a, b->service), "localhost", NULL, NULL, NULL, NULL, 0, &conn);
+	if (r != SASL_OK)
+		finish(conn, SASL_FAIL);
+	r = sasl_server_start(conn, arena_cstr(a, b->mech), b->initial.p, (unsigned)b->initial.n, &out, &out_n);
+	while (r == SASL_CONTINUE) {
+		if (out_n > STEP_MAX)
+			finish(conn, SASL_FAIL);
+		send_or_exit(IPC_helper_CHALLENGE, &(struct ipc_helper_CHALLENGE){ .data = str_n(out ? out : "", out_n) });
+		arena_reset(a);
+		const struct ipc_helper_STEP *s = wait_for(a, &type, &fd);
+		if (type != IPC_helper_STEP)
+			_exit(0);
+		r = sasl_server_step(conn, s->data.p, (unsigned)s->data.n, &out, &out_n);
+	}
+	finish(conn, r);
+}
+
+int main(int argc, char **argv)
+{
+	struct helper h;
+
+	helper_init(&h, argc, argv, "sasl");
+	int r = sasl_server_init(callbacks, "postern");
+	if (r != SASL_OK) {
+		log_error("libsasl2 cannot be used: %s", sasl_errstring(r, NULL, NULL));
+		return 78;
+	}
+	const char **mechs = sasl_global_listmech();
+	bool plain = false;
+	for (; mechs && *mechs; mechs++)
+		plain = plain || strcmp(*mechs, "PLAIN") == 0;
+	if (!plain)
+		log_error("libsasl2 has no PLAIN mechanism: install its modules package");
+	uint8_t warm[32];
+	struct err e = { 0 };
+	if (helper_tag(&h, STR("a"), STR("b"), warm, &e) < 0)	/* load libcrypto's tables before the walls */
+		log_error("%s", e.text);
+	helper_confine(&h, CONFINE_AUTH_SASL, h.conf->user_sasl, NULL, 0);
+	helper_setup(&h);
+	zygote_run(&h, worker);
+}
