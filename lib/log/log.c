@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 #include "base/buf.h"
 #include "base/enc.h"
 #include "log/log_priv.h"
+
+enum { FULL_WAIT_MS = 10 };
 
 static struct {
 	char name[64], program[64];
@@ -89,6 +92,14 @@ static int send_line(const char *p, size_t n)
 
 	if (send(state.fd, p, n, MSG_NOSIGNAL) >= 0)
 		return 0;
+	/* The kernel queues few datagrams: give the log process a moment, but not while it is stuck. */
+	if (errno == EAGAIN && state.lost == 0) {
+		struct pollfd room = { .fd = state.fd, .events = POLLOUT };
+
+		if (poll(&room, 1, FULL_WAIT_MS) > 0 && send(state.fd, p, n, MSG_NOSIGNAL) >= 0)
+			return 0;
+		errno = EAGAIN;
+	}
 	if ((errno != ECONNREFUSED && errno != ENOTCONN) || state.reconnected)
 		return -1;
 	const int old = state.fd;
@@ -134,7 +145,7 @@ static void put_line(const char *ident, enum log_level lv, const char *text)
 	buf_printf(&b, "%d %s ", (int)lv, ident);
 	const size_t head = b.n;
 
-	text_neutral(&b, str_c(text), LOG_TEXT_MAX, false);
+	text_neutral(&b, str_trim(str_c(text)), LOG_TEXT_MAX, false);
 	if (state.fd < 0 || state.verbose)
 		put_stderr(ident, b.p + head, b.n - head);
 	if (state.fd < 0)
