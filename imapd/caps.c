@@ -1,0 +1,34 @@
+/* The capability list. Owns: which row holds when. */
+#include "caps.h"
+
+static const struct {
+	const char *name;
+	unsigned when;
+} rows[] = {
+#define EXT(name, when, source) { name, when },
+#include "extensions.def"
+#undef EXT
+};
+
+void caps_put(struct buf *out, unsigned now, const struct conf_list *mechs)
+{
+	const char *sep = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!(rows[i].when & now))
+			continue;
+		buf_printf(out, "%s%s", sep, rows[i].name);
+		sep = " ";
+	}
+	for (size_t i = 0; mechs && i < mechs->n; i++)
+		buf_printf(out, " AUTH=%s", mechs->v[i]);
+}
+
+bool caps_has(unsigned now, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (str_case_eq(str_c(name), str_c(rows[i].name)))
+			return rows[i].when & now;
+	}
+	return false;
+}

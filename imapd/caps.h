@@ -1,0 +1,16 @@
+/* CAPABILITY, from extensions.def: shared by the front (before login) and the session (after it). */
+#ifndef IMAPD_CAPS_H
+#define IMAPD_CAPS_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "conf/conf.h"
+
+enum { CAP_PRE = 1, CAP_POST = 2, CAP_CANTLS = 4, CAP_NOLOGIN = 8 };
+
+/* "IMAP4rev1 LITERAL+ …" for the conditions that hold now. mechs (NULL: none): AUTH= words are added. */
+void caps_put(struct buf *out, unsigned now, const struct conf_list *mechs);
+bool caps_has(unsigned now, const char *name);
+
+#endif
