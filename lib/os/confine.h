@@ -18,10 +18,11 @@ enum confine_role {
 	CONFINE_FRONT,		/* one connection: read, write, poll, recvmsg/sendmsg on what it has, memory, clock, exit */
 	CONFINE_SESSION_IMAP,	/* the user: its mail tree (Landlock rw), threads, inotify, no network */
 	CONFINE_SESSION_POP3,
-	CONFINE_AUTH_MONITOR,	/* root; SETUID SETGID CHROOT KILL DAC_READ_SEARCH; fork, exec of session programs */
+	CONFINE_AUTH_MONITOR,	/* root; SETUID SETGID CHROOT KILL CHOWN DAC_READ_SEARCH; fork, exec of session programs */
 	CONFINE_AUTH_SASL,	/* empty root, fork */
 	CONFINE_AUTH_CHECK,	/* read-only system tree, no network, no exec */
 	CONFINE_AUTH_KEY,	/* empty root */
+	CONFINE_AUTH_MUX,	/* empty root, accepts on its listener */
 	CONFINE_AUTH_GATHER,	/* read-only, NSS: may connect AF_UNIX (nscd, sssd) */
 	CONFINE_QUEUE,		/* the spool (chroot) */
 	CONFINE_RESOLVE,	/* maps read-only */
