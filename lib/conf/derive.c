@@ -66,6 +66,8 @@ void conf_derive_names(struct conf *c, struct trouble *t)
 	}
 	if (unset(c, "libexec_directory"))
 		derive(c, "libexec_directory", STR(POSTERN_LIBEXECDIR));
+	if (unset(c, "share_directory"))
+		derive(c, "share_directory", STR(POSTERN_PREFIX "/share/postern"));
 	if (unset(c, "virtual_mail_directory"))
 		derive(c, "virtual_mail_directory", STR("$state_directory/mail"));
 	if (unset(c, "saslauthd_socket"))

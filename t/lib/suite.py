@@ -153,7 +153,7 @@ class Suite:
             "mydestination": "$myhostname localhost.$mydomain localhost",
             "virtual_mailbox_domains": self.domain,
             "run_directory": self.run_dir, "state_directory": self.state, "queue_directory": self.spool,
-            "libexec_directory": self.bin, "maillog_file": self.log,
+            "libexec_directory": self.bin, "share_directory": self.base / "share", "maillog_file": self.log,
             "tls_cert_file": self.base / "etc" / "cert.pem", "tls_key_file": self.base / "etc" / "key.pem",
             "alias_maps": "cdb:%s" % (self.base / "etc" / "aliases"),
             "virtual_alias_maps": "cdb:%s" % (self.base / "etc" / "virtual"),

@@ -1,0 +1,337 @@
+/* libclamav: loading, limits, scanning, the canary (clamav.h). Debian's build has no LLVM: bytecode runs in the interpreter, so no executable memory
+ * is needed. */
+#include "clamav.h"
+
+#include <clamav.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/num.h"
+#include "scan.h"
+
+enum {
+	SCAN_FILES_MAX = 10000,		/* members of archives, in all */
+	SCAN_DEPTH_MAX = 17,		/* nesting of archives */
+};
+
+struct clamav {
+	struct cl_engine *engine;
+	unsigned signatures;
+	bool shipped;
+};
+
+static unsigned errors;		/* error lines of the library since the scan began */
+static char error_text[160];
+
+static void on_message(enum cl_msg severity, const char *full, const char *text, void *ctx)
+{
+	(void)full;
+	(void)ctx;
+	if (severity < CL_MSG_ERROR)
+		return;
+	errors++;
+	snprintf(error_text, sizeof(error_text), "%s", text == NULL ? "" : text);
+	char *nl = strchr(error_text, '\n');
+	if (nl != NULL)
+		*nl = '\0';
+}
+
+static bool is_signature_file(const char *name)
+{
+	static const char *const suffixes[] = { ".cvd", ".cld", ".cud", ".ndb", ".hdb", ".hsb", ".ldb", ".mdb", ".msb", ".cdb", ".db", ".yar", ".yara" };
+	struct str s = str_c(name);
+	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
+		if (str_ends(s, str_c(suffixes[i])))
+			return true;
+	return false;
+}
+
+uint64_t clamav_fingerprint(const char *dir)
+{
+	DIR *d = opendir(dir);
+	uint64_t sum = 0;
+	if (d == NULL)
+		return 0;
+	for (struct dirent *f; (f = readdir(d)) != NULL;) {
+		struct stat st;
+		if (!is_signature_file(f->d_name) || fstatat(dirfd(d), f->d_name, &st, 0) < 0)
+			continue;
+		uint64_t facts[4] = { (uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec };
+		sum += (uint64_t)crc32c(0, facts, sizeof(facts)) << 16 | (uint64_t)(st.st_size & 0xffff);
+		sum |= 1;
+	}
+	closedir(d);
+	return sum;
+}
+
+static int set_limits(struct clamav *c, const struct conf *conf, const char *tmp_dir, struct err *e)
+{
+	uint64_t message = conf->message_size_limit;
+	const struct {
+		enum cl_engine_field field;
+		long long value;
+	} nums[] = {
+		{ CL_ENGINE_MAX_SCANSIZE, (long long)(message * 8) },
+		{ CL_ENGINE_MAX_FILESIZE, (long long)(message * 4) },
+		{ CL_ENGINE_MAX_RECURSION, SCAN_DEPTH_MAX },
+		{ CL_ENGINE_MAX_FILES, SCAN_FILES_MAX },
+		{ CL_ENGINE_MAX_SCANTIME, (long long)(conf->filter_timeout * 1000) },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(nums); i++) {
+		cl_error_t r = cl_engine_set_num(c->engine, nums[i].field, nums[i].value);
+		if (r != CL_SUCCESS)
+			return err_set(e, ERR_CONF, 0, "libclamav limit %zu: %s", i, cl_strerror(r));
+	}
+	cl_error_t r = cl_engine_set_str(c->engine, CL_ENGINE_TMPDIR, tmp_dir);
+	return r == CL_SUCCESS ? 0 : err_set(e, ERR_CONF, 0, "libclamav temporary directory: %s", cl_strerror(r));
+}
+
+int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tmp_dir, struct clamav **out, struct err *e)
+{
+	cl_error_t r = cl_init(CL_INIT_DEFAULT);
+	if (r != CL_SUCCESS)
+		return err_set(e, ERR_TEMP, 0, "libclamav: %s", cl_strerror(r));
+	cl_set_clcb_msg(on_message);
+	struct clamav *c = xzalloc(sizeof(*c));
+	c->engine = cl_engine_new();
+	const char *dir = conf->virus_database_directory;
+	if (clamav_fingerprint(dir) == 0) {
+		dir = shipped_dir;
+		c->shipped = true;
+	}
+	if (c->engine == NULL || set_limits(c, conf, tmp_dir, e) < 0)
+		goto fail;
+	errors = 0;
+	r = cl_load(dir, c->engine, &c->signatures, CL_DB_STDOPT);
+	if (r == CL_SUCCESS)
+		r = cl_engine_compile(c->engine);
+	if (r != CL_SUCCESS) {
+		err_set(e, ERR_CONF, 0, "signatures in %s: %s", dir, cl_strerror(r));
+		goto fail;
+	}
+	if (c->signatures == 0) {
+		err_set(e, ERR_CONF, 0, "%s holds no signatures", dir);
+		goto fail;
+	}
+	if (clamav_canary(c, e) < 0)
+		goto fail;
+	*out = c;
+	return 0;
+fail:
+	clamav_free(&c);
+	return -1;
+}
+
+void clamav_free(struct clamav **c)
+{
+	if (*c == NULL)
+		return;
+	if ((*c)->engine != NULL)
+		cl_engine_free((*c)->engine);
+	free(*c);
+	*c = NULL;
+}
+
+uint64_t clamav_signatures(const struct clamav *c)
+{
+	return c->signatures;
+}
+
+bool clamav_shipped(const struct clamav *c)
+{
+	return c->shipped;
+}
+
+const char *clamav_version(void)
+{
+	return cl_retver();
+}
+
+static struct cl_scan_options options(void)
+{
+	return (struct cl_scan_options){
+		.general = CL_SCAN_GENERAL_HEURISTICS,
+		.parse = CL_SCAN_PARSE_ARCHIVE | CL_SCAN_PARSE_ELF | CL_SCAN_PARSE_PDF | CL_SCAN_PARSE_SWF | CL_SCAN_PARSE_HWP3 |
+			 CL_SCAN_PARSE_XMLDOCS | CL_SCAN_PARSE_MAIL | CL_SCAN_PARSE_OLE2 | CL_SCAN_PARSE_HTML | CL_SCAN_PARSE_PE |
+			 CL_SCAN_PARSE_ONENOTE,
+		.heuristic = CL_SCAN_HEURISTIC_EXCEEDS_MAX,
+	};
+}
+
+/* What the library's answer means for us. */
+static int judge(cl_error_t r, const char *virus, const char **name_out, struct err *e)
+{
+	if (r == CL_VIRUS) {
+		*name_out = virus == NULL ? "unnamed" : virus;
+		return 1;
+	}
+	if (r != CL_CLEAN)
+		return err_set(e, ERR_TEMP, 0, "libclamav: %s", cl_strerror(r));
+	if (errors > 0)
+		return err_set(e, ERR_TEMP, 0, "libclamav reported: %s", error_text);
+	return 0;
+}
+
+int clamav_scan_fd(struct clamav *c, int fd, const char **name_out, struct err *e)
+{
+	struct cl_scan_options o = options();
+	const char *virus = NULL;
+	unsigned long scanned = 0;
+	errors = 0;
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return err_set(e, ERR_TEMP, errno, "seek");
+	cl_error_t r = cl_scandesc_callback(fd, NULL, &virus, &scanned, c->engine, &o, NULL);
+	return judge(r, virus, name_out, e);
+}
+
+int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e)
+{
+	if (data.n == 0)
+		return 0;
+	struct cl_scan_options o = options();
+	const char *virus = NULL;
+	unsigned long scanned = 0;
+	errors = 0;
+	cl_fmap_t *map = cl_fmap_open_memory(data.p, data.n);
+	if (map == NULL)
+		return err_set(e, ERR_TEMP, 0, "libclamav: no map");
+	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, NULL);
+	int judged = judge(r, virus, name_out, e);
+	cl_fmap_close(map);
+	return judged;
+}
+
+/* --- the canary --- */
+
+static uint32_t crc32_zip(const unsigned char *p, size_t n)
+{
+	uint32_t crc = 0xffffffffu;
+	for (size_t i = 0; i < n; i++) {
+		crc ^= p[i];
+		for (int k = 0; k < 8; k++)
+			crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
+	}
+	return ~crc;
+}
+
+static void le(struct buf *b, uint32_t v, int bytes)
+{
+	for (int i = 0; i < bytes; i++)
+		buf_ch(b, (char)(v >> (8 * i)));
+}
+
+/* A zip with one stored member. The test file's text is kept shifted by one, so that scanners of this program do not find it. */
+static void canary_zip(struct buf *zip)
+{
+	static const char shifted[] = "Y6P\"Q&ABQ\\5]Q[Y65)Q_*8DD*8~%FJDBS.TUBOEBSE.BOUJWJSVT.UFTU.GJMF\"%I,I+";
+	char text[sizeof(shifted)];
+	size_t n = sizeof(shifted) - 1;
+	for (size_t i = 0; i < n; i++)
+		text[i] = (char)(shifted[i] - 1);
+	uint32_t crc = crc32_zip((const unsigned char *)text, n);
+	for (int central = 0; central < 2; central++) {
+		uint32_t at = (uint32_t)zip->n;
+		buf_mem(zip, central ? "PK\1\2" : "PK\3\4", 4);
+		if (central)
+			le(zip, 10, 2);
+		le(zip, 10, 2);		/* version needed */
+		le(zip, 0, 2);
+		le(zip, 0, 2);		/* stored */
+		le(zip, 0, 4);		/* time */
+		le(zip, crc, 4);
+		le(zip, (uint32_t)n, 4);
+		le(zip, (uint32_t)n, 4);
+		le(zip, 1, 2);		/* name length */
+		le(zip, 0, 2);
+		if (central) {
+			le(zip, 0, 2);
+			le(zip, 0, 2);
+			le(zip, 0, 2);
+			le(zip, 0, 4);
+			le(zip, 0, 4);	/* the member's offset */
+		}
+		buf_c(zip, "c");
+		if (!central) {
+			buf_mem(zip, text, n);
+			continue;
+		}
+		uint32_t size = (uint32_t)zip->n - at;
+		buf_mem(zip, "PK\5\6", 4);
+		le(zip, 0, 4);
+		le(zip, 1, 2);
+		le(zip, 1, 2);
+		le(zip, size, 4);
+		le(zip, at, 4);
+		le(zip, 0, 2);
+	}
+}
+
+int clamav_canary(struct clamav *c, struct err *e)
+{
+	struct buf zip;
+	buf_init(&zip, 4096);
+	canary_zip(&zip);
+	const char *name = NULL;
+	int r = clamav_scan_mem(c, buf_view(&zip), &name, e);
+	buf_fini(&zip);
+	if (r < 0)
+		return err_wrap(e, "canary");
+	return r == 1 ? 0 : err_set(e, ERR_TEMP, 0, "the canary was not found: signatures or unpacking do not work");
+}
+
+/* --- the stage --- */
+
+/* A part whose decoded form differs from its bytes in the message is scanned by itself: libclamav recognises mail by its first lines only. */
+static bool needs_decoding(const struct mime_part *p)
+{
+	return p->children == NULL && (str_eq(p->encoding, STR("base64")) || str_eq(p->encoding, STR("quoted-printable")) || p->parent != NULL);
+}
+
+struct walk {
+	struct scan *s;
+	const char *name;
+	struct err *e;
+};
+
+static int scan_part(void *ctx, const struct mime_part *p)
+{
+	struct walk *w = ctx;
+	if (!needs_decoding(p))
+		return 0;
+	struct buf body;
+	buf_init(&body, p->body.n + 1);
+	mime_body_decode(p, &body);
+	int r = clamav_scan_mem(w->s->rules->clamav, buf_view(&body), &w->name, w->e);
+	buf_fini(&body);
+	return r;
+}
+
+int stage_virus(struct scan *s, struct err *e)
+{
+	if (s->rules->clamav == NULL)
+		return 0;
+	struct walk w = { .s = s, .e = e };
+	int r = clamav_scan_fd(s->rules->clamav, s->fd, &w.name, e);
+	if (r == 0)
+		r = scan_each_part(s->root, scan_part, &w);
+	if (r <= 0)
+		return r;
+	/* Over a limit: the library says so as a "virus" of this prefix. It is not proof of one, but nothing says the message is clean. */
+	bool limit = str_case_find(str_c(w.name), STR("Limits.Exceeded")) >= 0;
+	bool quarantine = !limit && strcmp(s->rules->conf->virus_action, "quarantine") == 0;
+	const char *name = arena_strdup(s->a, w.name);
+	s->verdict = (struct verdict){ .action = quarantine ? VERDICT_QUARANTINE : VERDICT_REJECT, .code = limit ? 554 : 550, .enhanced = "5.7.1",
+		.text = limit ? arena_printf(s->a, "The message is too deeply packed to be checked (%s)", name)
+			      : arena_printf(s->a, "The message is infected: %s", name),
+		.category = limit ? "UNCHECKED" : "INFECTED", .detail = name };
+	scan_explain(s, "virus", "%s", name);
+	return 1;
+}

@@ -1,0 +1,32 @@
+/* libclamav behind a small interface; clamav.c is the only file that includes clamav.h. Fails closed: whatever the library reports as an internal error
+ * makes the message "not scanned" (ref: it answers "clean" when its temporary directory is full or nesting is too deep).
+ */
+#ifndef FILTERD_CLAMAV_H
+#define FILTERD_CLAMAV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "conf/conf.h"
+
+struct clamav;
+
+/* Load virus_database_directory; while that holds no signatures, shipped_dir. tmp_dir: where parts are unpacked. Catches a canary before it returns.
+ * Returns owned. */
+int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tmp_dir, struct clamav **out, struct err *e) MUST_CHECK;
+void clamav_free(struct clamav **c);
+uint64_t clamav_signatures(const struct clamav *c);
+bool clamav_shipped(const struct clamav *c);		/* only the shipped test signatures serve */
+const char *clamav_version(void);
+/* Scan a descriptor, or bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */
+int clamav_scan_fd(struct clamav *c, int fd, const char **name_out, struct err *e) MUST_CHECK;
+int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;
+/* The canary: a zip with the standard test file, made at run time, must be found. */
+int clamav_canary(struct clamav *c, struct err *e) MUST_CHECK;
+/* Changes when the files of a signature directory change. */
+uint64_t clamav_fingerprint(const char *dir);
+
+#endif

@@ -1,0 +1,27 @@
+/* See confinement.h. */
+#include "confinement.h"
+
+#include <unistd.h>
+
+int filter_confine(enum confine_role role, const char *user, const struct conf *conf, const struct filter_dirs *dirs, bool unconfined,
+		   struct err *e)
+{
+	const struct confine_path paths[] = {
+		{ "/usr", false, false },
+		{ "/lib", false, false },
+		{ "/lib64", false, false },
+		{ "/etc", false, false },
+		{ dirs->share, false, false },
+		{ conf->virus_database_directory, false, false },
+		{ dirs->tmp, true, false },
+		{ conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : dirs->share, false, false },
+	};
+	struct confine_path there[ARRAY_LEN(paths)];
+	size_t n = 0;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		if (access(paths[i].path, F_OK) == 0)
+			there[n++] = paths[i];
+	const struct confine c = { .role = role, .user = user, .paths = there, .n_paths = n, .unconfined = unconfined };
+	return confine_enter(&c, e);
+}
+

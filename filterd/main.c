@@ -1,0 +1,234 @@
+/* filterd: checks messages before they are accepted. The root part binds the socket, mounts the private temporary space and becomes user_filter;
+ * from then on monitor.c serves, template.c loads, worker.c scans. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "conf/conf.h"
+#include "confinement.h"
+#include "log/log.h"
+#include "monitor.h"
+#include "os/os.h"
+
+struct options {
+	const char *conf;
+	bool foreground, verbose, unconfined, test;
+};
+
+struct start {
+	struct conf *conf;
+	struct filter_dirs dirs;
+	bool unconfined;
+	int listener;
+};
+
+static void usage(FILE *to)
+{
+	fputs("usage: filterd [-fnvt] [-c FILE]\n"
+	      "  -c FILE  configuration (default: as compiled in)\n"
+	      "  -f       stay in the foreground\n"
+	      "  -t       check the configuration, signatures and lists, then exit\n"
+	      "  -v       log debug lines, and everything to standard error too\n"
+	      "  -n       no sandbox (development only)\n"
+	      "  --help   this text        --version\n",
+	      to);
+}
+
+/* 0 go on, else exit with *status. */
+static int options_read(int argc, char **argv, struct options *o, int *status)
+{
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
+	for (int c; (c = getopt_long(argc, argv, "c:fnvthV", longs, NULL)) != -1;) {
+		switch (c) {
+		case 'c':
+			o->conf = optarg;
+			break;
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'n':
+			o->unconfined = true;
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'h':
+			usage(stdout);
+			*status = 0;
+			return 1;
+		case 'V':
+			puts("filterd (Postern) " POSTERN_VERSION);
+			*status = 0;
+			return 1;
+		default:
+			usage(stderr);
+			*status = 2;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* A file system of our own for unpacking, seen by nobody else. Where the kernel does not allow it a plain directory serves, and the log says so. */
+static void tmp_mount(const struct filter_dirs *d, const struct conf *conf, uid_t uid, gid_t gid)
+{
+	char opts[160];
+	unsigned long long size = conf->message_size_limit * 4 * (conf->filter_workers + 1);
+	snprintf(opts, sizeof(opts), "mode=0700,uid=%u,gid=%u,size=%llu,nr_inodes=%u", (unsigned)uid, (unsigned)gid, size,
+		 20000 * (unsigned)conf->filter_workers);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("postern", d->tmp, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, opts) < 0)
+		log_warning("no private temporary space (%s): %s is a plain directory", strerror(errno), d->tmp);
+}
+
+static int places(struct start *s, struct err *e)
+{
+	const struct conf *c = s->conf;
+	snprintf(s->dirs.share, sizeof(s->dirs.share), "%s", c->share_directory);
+	snprintf(s->dirs.tmp, sizeof(s->dirs.tmp), "%s/filter-tmp", c->state_directory);
+	if (access(s->dirs.share, R_OK | X_OK) < 0)
+		return err_set(e, ERR_CONF, errno, "share_directory %s", s->dirs.share);
+	return 0;
+}
+
+static int listen_scan(struct start *s, uid_t queue_uid, gid_t queue_gid, struct err *e)
+{
+	struct listen_fd fds[4];
+	size_t n = 0;
+	if (listen_fds(fds, ARRAY_LEN(fds), &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(fds[i].name, "scan") == 0) {
+			s->listener = fds[i].fd;
+			return 0;
+		}
+	}
+	char path[1100];
+	snprintf(path, sizeof(path), "%s/filter", s->conf->run_directory);
+	if (dir_make(path, 0755, 0, 0, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/filter/scan", s->conf->run_directory);
+	s->listener = sock_unix_listen(path, SOCK_SEQPACKET, 0600, queue_uid, queue_gid, e);
+	return s->listener < 0 ? -1 : 0;
+}
+
+static int start_template(void *ctx)
+{
+	struct start *s = ctx;
+	int pair[2];
+	struct err e = { 0 };
+	if (sock_pair(SOCK_SEQPACKET, pair, &e) < 0) {
+		log_error("template: %s", e.text);
+		return -1;
+	}
+	pid_t pid = fork();
+	if (pid < 0) {
+		log_error("template: fork: %s", strerror(errno));
+		close(pair[0]);
+		close(pair[1]);
+		return -1;
+	}
+	if (pid > 0) {
+		close(pair[1]);
+		return pair[0];
+	}
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	const int keep[] = { 0, 1, 2, pair[1], log_fd() };
+	close_all_but(keep, ARRAY_LEN(keep));
+	template_run(s->conf, &s->dirs, pair[1], s->unconfined);
+}
+
+static void ready(void *ctx)
+{
+	(void)ctx;
+	proc_ready();
+}
+
+static int conf_read(const struct options *o, struct conf **out)
+{
+	struct buf problems;
+	struct err e = { 0 };
+	buf_init(&problems, 1 << 20);
+	int r = conf_load(o->conf != NULL ? o->conf : conf_default_file(), out, &problems, &e);
+	if (problems.n > 0 && (r < 0 || o->test))
+		fputs(problems.p, stderr);
+	if (r < 0)
+		fprintf(stderr, "filterd: %s\n", e.text);
+	buf_fini(&problems);
+	return r;
+}
+
+static int test_rules(struct start *s)
+{
+	struct filter_rules rules;
+	struct err e = { 0 };
+	if (places(s, &e) < 0 || filter_rules_load(s->conf, s->dirs.share, "/tmp", &rules, &e) < 0) {
+		fprintf(stderr, "filterd: %s\n", e.text);
+		return 1;
+	}
+	filter_rules_free(&rules);
+	puts("filterd: configuration, lists and signatures are good");
+	return 0;
+}
+
+static int start(const struct options *o, struct start *s, struct err *e)
+{
+	const struct conf *c = s->conf;
+	char log_sock[1100];
+	uid_t uid, queue_uid;
+	gid_t gid, queue_gid;
+	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
+	log_verbose(o->verbose);
+	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_uid, queue_gid, e) < 0 ||
+	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0)
+		return -1;
+	if (!o->foreground && proc_daemonize(e) < 0)
+		return -1;
+	tmp_mount(&s->dirs, c, uid, gid);
+	if (filter_confine(CONFINE_FILTER, c->user_filter, c, &s->dirs, s->unconfined, e) < 0)
+		return -1;
+	proc_title("filterd", "filterd: monitor");
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN);	/* templates report through their sockets */
+	const struct monitor_hooks hooks = { start_template, ready, s };
+	return monitor_run(c, s->listener, queue_uid, &hooks, e);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { 0 };
+	struct start s = { .listener = -1 };
+	int status;
+	proc_init(argc, argv);
+	if (options_read(argc, argv, &o, &status) != 0)
+		return status;
+	if (conf_read(&o, &s.conf) < 0)
+		return 1;
+	s.unconfined = o.unconfined;
+	if (o.test)
+		return test_rules(&s);
+	struct err e = { 0 };
+	if (start(&o, &s, &e) < 0) {
+		log_error("filterd: %s", e.text);
+		fprintf(stderr, "filterd: %s\n", e.text);
+		return 1;
+	}
+	log_info("filterd: ends");
+	return 0;
+}

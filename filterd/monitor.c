@@ -1,0 +1,437 @@
+/* filterd's event loop (monitor.h). It never looks into a message: descriptors go through. A message costs at most MONITOR_ATTEMPTS workers, then it is a
+ * temporary refusal, never a pass. */
+#include "monitor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "clamav.h"
+#include "ipc/filter.h"
+#include "io/loop.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum { WATCH_SIGNATURES_MS = 30000, RESTART_MS = 1000, GRACE_MS = 2000 };
+
+struct client {
+	struct list node;
+	struct monitor *m;
+	struct ipc_chan *chan;	/* NULL: gone, its jobs end unanswered */
+	unsigned jobs;
+};
+
+struct job {
+	struct list node;	/* on waiting, or on its own while a worker has it */
+	struct client *client;
+	struct arena *a;
+	struct ipc_filter_SCAN scan;
+	uint32_t id;
+	int fd;
+	unsigned attempts;
+	uint64_t since_ms;
+};
+
+struct worker {
+	struct list node;
+	struct monitor *m;
+	struct template *from;
+	struct ipc_chan *chan;
+	struct job *job;	/* NULL: idle */
+	struct timer *deadline;
+};
+
+struct template {
+	struct monitor *m;
+	struct ipc_chan *chan;
+	bool ready;
+};
+
+struct monitor {
+	struct loop *loop;
+	const struct conf *conf;
+	const struct monitor_hooks *hooks;
+	int listener;
+	uid_t queue_uid;
+	struct list clients, waiting, workers;
+	size_t n_clients, n_waiting, n_workers;
+	struct template *now, *next;	/* next: loading */
+	uint64_t fingerprint;
+	unsigned long long seq;
+	bool announced;
+	struct timer *watch, *restart;
+};
+
+static void dispatch(struct monitor *m);
+static void template_start(struct monitor *m);
+
+/* --- jobs --- */
+
+static void job_free(struct job *j)
+{
+	if (--j->client->jobs == 0 && j->client->chan == NULL)
+		free(j->client);
+	close_fd(&j->fd);
+	arena_free(&j->a);
+}
+
+static void job_log(struct monitor *m, const struct job *j, const struct ipc_filter_VERDICT *v)
+{
+	bool passed = str_eq(v->action, STR("accept"));
+	struct buf to;
+	buf_init(&to, 2000);
+	for (size_t i = 0; i < j->scan.recipients.n; i++)
+		buf_printf(&to, "%s<%.*s>", i == 0 ? "" : ",", STR_ARG(j->scan.recipients.v[i]));
+	log_as("amavis", LOG_LV_INFO, "(%ld-%llu) %s %.*s, [%.*s] <%.*s> -> %s, Queue-ID: %.*s, Hits: -, size: %llu, %llu ms", (long)getpid(),
+	       ++m->seq, passed ? "Passed" : "Blocked", STR_ARG(v->log), STR_ARG(j->scan.client), STR_ARG(j->scan.sender), to.p,
+	       STR_ARG(j->scan.qid), (unsigned long long)j->scan.size, (unsigned long long)(clock_mono_ms() - j->since_ms));
+	buf_fini(&to);
+}
+
+static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
+{
+	struct err e = { 0 };
+	job_log(m, j, v);
+	if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_VERDICT, v, j->id, -1, &e) < 0)
+		log_error("verdict: %s", e.text);
+	job_free(j);
+}
+
+static void job_unchecked(struct monitor *m, struct job *j, const char *why)
+{
+	struct ipc_filter_VERDICT v = { .action = STR("tempfail"), .code = 451, .enhanced = STR("4.3.0"),
+		.text = STR("The message could not be checked now, try again later"),
+		.log = str_c(arena_printf(j->a, "UNCHECKED (%s)", why)) };
+	job_answer(m, j, &v);
+}
+
+static void copy_strs(struct arena *a, struct ipc_strs *s)
+{
+	struct str *v = ARENA_ARRAY(a, struct str, s->n);
+	for (size_t i = 0; i < s->n; i++)
+		v[i] = arena_str(a, s->v[i]);
+	s->v = v;
+}
+
+static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN *scan, int fd)
+{
+	struct arena *a = arena_new(0);
+	struct job *j = ARENA_NEW(a, struct job);
+	*j = (struct job){ .client = c, .a = a, .scan = *scan, .id = id, .fd = fd, .since_ms = clock_mono_ms() };
+	struct str *fields[] = { &j->scan.qid, &j->scan.sender, &j->scan.client, &j->scan.helo, &j->scan.user };
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		if (fields[i]->p != NULL)
+			*fields[i] = arena_str(a, *fields[i]);
+	copy_strs(a, &j->scan.recipients);
+	c->jobs++;
+	if (c->m->n_waiting >= MONITOR_WAITING_MAX) {
+		job_unchecked(c->m, j, "too many messages are waiting");
+		return;
+	}
+	list_append(&c->m->waiting, &j->node);
+	c->m->n_waiting++;
+	dispatch(c->m);
+}
+
+/* --- workers --- */
+
+static void worker_drop(struct worker *w)
+{
+	list_del(&w->node);
+	w->m->n_workers--;
+	timer_del(&w->deadline);
+	ipc_chan_free(&w->chan);
+	loop_free_later(w->m->loop, w);
+}
+
+/* The worker is lost with its message: another one gets it, once. */
+static void worker_failed(struct worker *w, const char *why)
+{
+	struct monitor *m = w->m;
+	struct job *j = w->job;
+	w->job = NULL;
+	worker_drop(w);
+	if (j != NULL && ++j->attempts < MONITOR_ATTEMPTS) {
+		log_warning("%.*s: a worker was lost (%s), trying another", STR_ARG(j->scan.qid), why);
+		list_push(&m->waiting, &j->node);
+		m->n_waiting++;
+	} else if (j != NULL) {
+		job_unchecked(m, j, why);
+	}
+	dispatch(m);
+}
+
+static void on_deadline(void *ctx)
+{
+	worker_failed(ctx, "time limit");
+}
+
+static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct worker *w = ctx;
+	(void)ch;
+	(void)type;
+	close_fd(&fd);
+	struct job *j = w->job;
+	if (j == NULL || id != j->id) {
+		worker_failed(w, "an answer nobody asked for");
+		return;
+	}
+	w->job = NULL;
+	timer_del(&w->deadline);
+	if (w->from != w->m->now)
+		worker_drop(w);	/* old signatures: this was its last */
+	job_answer(w->m, j, msg);
+	dispatch(w->m);
+}
+
+static void on_worker_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	(void)ch;
+	worker_failed(ctx, why->text);
+}
+
+static int worker_new(struct monitor *m)
+{
+	static const uint16_t may[] = { IPC_filter_VERDICT };
+	int pair[2];
+	struct err e = { 0 };
+	struct ipc_filter_FORK msg = { 0 };
+	if (sock_pair(SOCK_SEQPACKET, pair, &e) < 0)
+		goto fail;
+	int r = ipc_send(m->now->chan, IPC_filter_FORK, &msg, 0, pair[1], &e);
+	close(pair[1]);
+	if (r < 0) {
+		close(pair[0]);
+		goto fail;
+	}
+	struct worker *w = xzalloc(sizeof(*w));
+	w->m = m;
+	w->from = m->now;
+	w->chan = ipc_chan_new(m->loop, pair[0], &ipc_filter, on_worker, on_worker_closed, w);
+	ipc_chan_allow(w->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
+	list_append(&m->workers, &w->node);
+	m->n_workers++;
+	return 0;
+fail:
+	log_error("worker: %s", e.text);
+	return -1;
+}
+
+static struct worker *idle_worker(struct monitor *m)
+{
+	list_each(it, &m->workers) {
+		struct worker *w = list_of(it, struct worker, node);
+		if (w->job == NULL && w->from == m->now)
+			return w;
+	}
+	if (m->n_workers >= m->conf->filter_workers || worker_new(m) < 0)
+		return NULL;
+	return list_of(m->workers.prev, struct worker, node);
+}
+
+static void dispatch(struct monitor *m)
+{
+	while (!list_empty(&m->waiting) && m->now != NULL) {
+		struct worker *w = idle_worker(m);
+		if (w == NULL)
+			return;
+		struct job *j = list_of(m->waiting.next, struct job, node);
+		list_del(&j->node);
+		m->n_waiting--;
+		struct err e = { 0 };
+		if (ipc_send(w->chan, IPC_filter_SCAN, &j->scan, j->id, j->fd, &e) < 0) {
+			job_unchecked(m, j, e.text);
+			continue;
+		}
+		w->job = j;
+		w->deadline = loop_timer(m->loop, m->conf->filter_timeout * 1000 + GRACE_MS, on_deadline, w);
+	}
+}
+
+/* --- templates --- */
+
+static void on_restart(void *ctx)
+{
+	struct monitor *m = ctx;
+	timer_del(&m->restart);
+	if (m->next == NULL)
+		template_start(m);
+}
+
+static void template_gone(struct template *t, const char *why)
+{
+	struct monitor *m = t->m;
+	bool serving = t == m->now;
+	log_error("template: %s", why);
+	if (serving)
+		m->now = NULL;
+	else
+		m->next = NULL;
+	ipc_chan_free(&t->chan);
+	loop_free_later(m->loop, t);
+	if (m->next == NULL && m->restart == NULL && (m->now == NULL))
+		m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
+}
+
+/* Idle workers of an old generation end now, busy ones after their message. */
+static void retire(struct monitor *m, struct template *old)
+{
+	list_each_safe(it, &m->workers) {
+		struct worker *w = list_of(it, struct worker, node);
+		if (w->from != m->now && w->job == NULL)
+			worker_drop(w);
+	}
+	if (old != NULL) {
+		ipc_chan_free(&old->chan);
+		loop_free_later(m->loop, old);
+	}
+}
+
+static void on_template(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct template *t = ctx;
+	struct monitor *m = t->m;
+	(void)ch;
+	(void)id;
+	close_fd(&fd);
+	if (type == IPC_filter_BROKEN) {
+		const struct ipc_filter_BROKEN *b = msg;
+		char why[320];
+		snprintf(why, sizeof(why), "%.*s", STR_ARG(b->text));
+		template_gone(t, why);
+		return;
+	}
+	const struct ipc_filter_READY *r = msg;
+	if (t->ready) {
+		template_gone(t, "said READY twice");
+		return;
+	}
+	t->ready = true;
+	struct template *old = m->now;
+	m->now = t;
+	m->next = NULL;
+	log_info("signatures loaded: %.*s", STR_ARG(r->text));
+	if (r->shipped)
+		log_warning("%s holds no signatures: only the shipped test signatures serve; run freshclam", m->conf->virus_database_directory);
+	retire(m, old);
+	if (!m->announced && m->hooks->ready != NULL)
+		m->hooks->ready(m->hooks->ctx);
+	m->announced = true;
+	dispatch(m);
+}
+
+static void on_template_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	(void)ch;
+	template_gone(ctx, why->text);
+}
+
+static void template_start(struct monitor *m)
+{
+	static const uint16_t may[] = { IPC_filter_READY, IPC_filter_BROKEN };
+	m->fingerprint = clamav_fingerprint(m->conf->virus_database_directory);
+	int fd = m->hooks->start_template(m->hooks->ctx);
+	if (fd < 0) {
+		if (m->restart == NULL)
+			m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
+		return;
+	}
+	struct template *t = xzalloc(sizeof(*t));
+	t->m = m;
+	t->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_template, on_template_closed, t);
+	ipc_chan_allow(t->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
+	m->next = t;
+}
+
+static void on_watch(void *ctx)
+{
+	struct monitor *m = ctx;
+	if (m->next == NULL && clamav_fingerprint(m->conf->virus_database_directory) != m->fingerprint) {
+		log_info("the signatures have changed: loading a new generation");
+		template_start(m);
+	}
+	timer_again(m->watch, WATCH_SIGNATURES_MS);
+}
+
+/* --- clients --- */
+
+static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	(void)ch;
+	(void)type;
+	on_scan(ctx, id, msg, fd);
+}
+
+static void on_client_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct client *c = ctx;
+	if (why->code != ERR_CLOSED)
+		log_warning("client: %s", why->text);
+	list_del(&c->node);
+	c->m->n_clients--;
+	ipc_chan_free(&ch);
+	c->chan = NULL;
+	if (c->jobs == 0)
+		loop_free_later(c->m->loop, c);
+}
+
+static void on_accept(void *ctx, unsigned events)
+{
+	static const uint16_t may[] = { IPC_filter_SCAN };
+	struct monitor *m = ctx;
+	(void)events;
+	int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			log_error("accept: %s", strerror(errno));
+		return;
+	}
+	struct peer_cred cred;
+	struct err e = { 0 };
+	if (sock_peer_cred(fd, &cred, &e) < 0 || (cred.uid != 0 && cred.uid != m->queue_uid) || m->n_clients >= MONITOR_CLIENTS_MAX) {
+		log_warning("a client was refused (uid %u)", (unsigned)cred.uid);
+		close(fd);
+		return;
+	}
+	struct client *c = xzalloc(sizeof(*c));
+	c->m = m;
+	c->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_client, on_client_closed, c);
+	ipc_chan_allow(c->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
+	list_append(&m->clients, &c->node);
+	m->n_clients++;
+}
+
+static void on_signal(void *ctx, int signo)
+{
+	struct monitor *m = ctx;
+	if (signo == SIGTERM || signo == SIGINT) {
+		loop_stop(m->loop);
+	} else if (signo == SIGHUP && m->next == NULL) {
+		log_info("reload: loading a new generation");
+		template_start(m);
+	}
+}
+
+int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const struct monitor_hooks *hooks, struct err *e)
+{
+	(void)e;
+	struct monitor m = { .loop = loop_new(), .conf = conf, .hooks = hooks, .listener = listener, .queue_uid = queue_uid };
+	list_init(&m.clients);
+	list_init(&m.waiting);
+	list_init(&m.workers);
+	const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+		loop_signal(m.loop, signals[i], on_signal, &m);
+	struct watch *w = loop_watch(m.loop, listener, LOOP_READ, on_accept, &m);
+	m.watch = loop_timer(m.loop, WATCH_SIGNATURES_MS, on_watch, &m);
+	template_start(&m);
+	loop_run(m.loop);
+	watch_del(&w);
+	return 0;
+}

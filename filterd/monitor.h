@@ -1,0 +1,24 @@
+/* The monitor: takes SCAN requests from queued, gives each to an idle worker, and answers for workers that die or overrun. */
+#ifndef FILTERD_MONITOR_H
+#define FILTERD_MONITOR_H
+
+#include <sys/types.h>
+
+#include "worker.h"
+
+enum {
+	MONITOR_WAITING_MAX = 512,	/* messages that wait for a worker; above it: tempfail */
+	MONITOR_CLIENTS_MAX = 16,
+	MONITOR_ATTEMPTS = 2,		/* workers that one message may cost */
+};
+
+/* listener: bound SEQPACKET socket. start_template forks a template (the child never returns) and returns its socket, or -1. ready is called once the first
+ * template is. Returns after SIGTERM. */
+struct monitor_hooks {
+	int (*start_template)(void *ctx);
+	void (*ready)(void *ctx);
+	void *ctx;
+};
+int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const struct monitor_hooks *hooks, struct err *e) MUST_CHECK;
+
+#endif

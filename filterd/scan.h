@@ -1,0 +1,65 @@
+/* What a worker does with one message: the stages, in order, until one decides. No I/O but reading the message; the virus stage uses libclamav
+ * (clamav.h). Loaded once per template, then shared by its workers through fork.
+ */
+#ifndef FILTERD_SCAN_H
+#define FILTERD_SCAN_H
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "conf/conf.h"
+#include "mail/mime.h"
+
+struct clamav;
+struct banned;
+
+/* Everything that is loaded. */
+struct filter_rules {
+	const struct conf *conf;
+	struct clamav *clamav;		/* NULL: filter_virus_check = no */
+	struct banned *banned;
+};
+int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e) MUST_CHECK;
+void filter_rules_free(struct filter_rules *r);
+
+enum verdict_action { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_TEMPFAIL, VERDICT_QUARANTINE };
+extern const char *const verdict_action_names[];
+
+struct verdict {
+	enum verdict_action action;
+	int code;
+	const char *enhanced;
+	const char *text;	/* for the client; in the scan's arena */
+	const char *category;	/* amavis' words: CLEAN SPAM INFECTED BANNED UNCHECKED */
+	const char *detail;	/* name of the virus, the file and rule … */
+	struct str edits[4];	/* header edits, lib/mail/edit.h */
+	size_t n_edits;
+};
+
+/* One message under check; lives in a. */
+struct scan {
+	struct arena *a;
+	const struct filter_rules *rules;
+	int fd;			/* read-only */
+	struct str message;
+	const struct mime_part *root;
+	struct verdict verdict;
+	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */
+	void *explain_ctx;
+};
+
+/* Check the message in fd (regular file, immutable). Never fails: trouble is a TEMPFAIL verdict. message: its bytes. */
+void scan_run(struct scan *s);
+
+/* A stage: 0 go on, 1 the verdict is set, -1 trouble (tempfail). Listed in stages.def. */
+typedef int stage_fn(struct scan *s, struct err *e);
+#define STAGE(name, fn, doc) stage_fn fn;
+#include "stages.def"
+#undef STAGE
+
+void scan_explain(struct scan *s, const char *stage, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Walk all parts, parents before children. fn returns non-zero to stop; that value is returned. */
+int scan_each_part(const struct mime_part *p, int (*fn)(void *ctx, const struct mime_part *p), void *ctx);
+
+#endif

@@ -1,0 +1,86 @@
+/* The template: loads signatures and patterns under the monitor's confinement, proves them with the canary, then forks workers that share its memory.
+ * A new generation of signatures is a new template; this one ends when the monitor closes its socket. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "clamav.h"
+#include "confinement.h"
+#include "ipc/filter.h"
+#include "log/log.h"
+#include "os/os.h"
+#include "worker.h"
+
+static void say_broken(int sock, const struct err *why)
+{
+	struct ipc_filter_BROKEN m = { .text = str_c(why->text) };
+	struct err e = { 0 };
+	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_BROKEN, &m, 0, -1, &e) < 0)
+		log_error("template: %s", e.text);
+	log_error("template: %s", why->text);
+	_exit(1);
+}
+
+static void say_ready(int sock, const struct filter_rules *rules)
+{
+	bool shipped = rules->clamav != NULL && clamav_shipped(rules->clamav);
+	uint64_t n = rules->clamav == NULL ? 0 : clamav_signatures(rules->clamav);
+	char text[300];
+	snprintf(text, sizeof(text), "libclamav %s, %llu signatures%s", clamav_version(), (unsigned long long)n,
+		 rules->clamav == NULL ? " (filter_virus_check = no)" : shipped ? " (only the shipped test signatures)" : "");
+	struct ipc_filter_READY m = { .signatures = n, .shipped = shipped, .text = str_c(text) };
+	struct err e = { 0 };
+	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_READY, &m, 0, -1, &e) < 0)
+		_exit(1);
+}
+
+static void fork_worker(const struct filter_rules *rules, const struct filter_dirs *dirs, bool unconfined, int control, int sock)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		log_error("template: fork: %s", strerror(errno));
+	if (pid != 0)
+		return;
+	close(control);
+	signal(SIGCHLD, SIG_DFL);
+	struct rlimit mem = { (rlim_t)WORKER_MEMORY_MAX_MB << 20, (rlim_t)WORKER_MEMORY_MAX_MB << 20 };
+	if (setrlimit(RLIMIT_DATA, &mem) < 0)
+		log_warning("worker: setrlimit: %s", strerror(errno));
+	proc_title("filterd", "filterd: worker");
+	str_hash_reseed();
+	struct err e = { 0 };
+	if (filter_confine(CONFINE_SCAN, NULL, rules->conf, dirs, unconfined, &e) < 0) {
+		log_error("worker: %s", e.text);
+		_exit(1);
+	}
+	worker_run(rules, sock);
+}
+
+void template_run(const struct conf *conf, const struct filter_dirs *dirs, int sock, bool unconfined)
+{
+	proc_title("filterd", "filterd: template");
+	signal(SIGCHLD, SIG_IGN);	/* workers report through their sockets */
+	signal(SIGHUP, SIG_IGN);
+	struct filter_rules rules;
+	struct err e = { 0 };
+	if (filter_rules_load(conf, dirs->share, dirs->tmp, &rules, &e) < 0)
+		say_broken(sock, &e);
+	say_ready(sock, &rules);
+	struct arena *a = arena_new(0);
+	for (;;) {
+		uint16_t type;
+		uint32_t id;
+		void *msg;
+		int fd = -1;
+		arena_reset(a);
+		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_filter_FORK || fd < 0)
+			_exit(0);
+		fork_worker(&rules, dirs, unconfined, sock, fd);
+		close_fd(&fd);
+	}
+}

@@ -1,0 +1,100 @@
+/* The worker: one message at a time, from a descriptor to a verdict. It has no network and writes only below its temporary directory. A deadline is
+ * the kernel's: SIGALRM ends the process, and the monitor counts it as a failed attempt. */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/enc.h"
+#include "clamav.h"
+#include "ipc/filter.h"
+#include "log/log.h"
+#include "os/os.h"
+
+static void deadline(uint64_t seconds)
+{
+	struct itimerval t = { .it_value.tv_sec = (time_t)seconds };
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static struct str neutral(struct arena *a, const char *text, size_t max)
+{
+	struct buf b;
+	buf_init(&b, max + 8);
+	text_neutral(&b, str_c(text == NULL ? "" : text), max, true);
+	struct str s = arena_str(a, buf_view(&b));
+	buf_fini(&b);
+	return s;
+}
+
+static void answer(int sock, uint32_t id, struct scan *s)
+{
+	const struct verdict *v = &s->verdict;
+	const char *facts = v->detail == NULL ? v->category : arena_printf(s->a, "%s (%s)", v->category, v->detail);
+	struct ipc_filter_VERDICT m = {
+		.action = str_c(verdict_action_names[v->action]),
+		.code = (uint64_t)v->code,
+		.enhanced = str_c(v->enhanced),
+		.text = neutral(s->a, v->text, 390),
+		.edits = { (struct str *)(void *)&s->verdict.edits, v->n_edits },
+		.log = neutral(s->a, facts, 390),
+	};
+	struct err e = { 0 };
+	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_VERDICT, &m, id, -1, &e) < 0) {
+		log_warning("worker: %s", e.text);
+		_exit(1);
+	}
+}
+
+static void serve(const struct filter_rules *rules, int sock, uint32_t id, int fd, struct arena *a)
+{
+	struct stat st;
+	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR("") };
+	void *map = NULL;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (map == MAP_FAILED)
+			map = NULL;
+		else
+			s.message = str_n(map, (size_t)st.st_size);
+	}
+	if (map == NULL && (st.st_size != 0 || !S_ISREG(st.st_mode))) {
+		s.verdict = (struct verdict){ .action = VERDICT_TEMPFAIL, .code = 451, .enhanced = "4.3.0",
+			.text = "The message could not be read", .category = "UNCHECKED", .detail = "no regular file, or it cannot be mapped" };
+	} else {
+		deadline(rules->conf->filter_timeout);
+		scan_run(&s);
+		deadline(0);
+	}
+	answer(sock, id, &s);
+	if (map != NULL)
+		munmap(map, (size_t)st.st_size);
+}
+
+void worker_run(const struct filter_rules *rules, int sock)
+{
+	struct arena *a = arena_new(0);
+	for (unsigned served = 0; served < WORKER_MESSAGES_MAX; served++) {
+		uint16_t type;
+		uint32_t id;
+		void *msg;
+		int fd = -1;
+		struct err e = { 0 };
+		arena_reset(a);
+		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0)
+			_exit(e.code == ERR_CLOSED ? 0 : 1);
+		if (type != IPC_filter_SCAN || fd < 0)
+			_exit(1);
+		serve(rules, sock, id, fd, a);
+		close_fd(&fd);
+	}
+	struct err e = { 0 };
+	if (rules->clamav != NULL && clamav_canary(rules->clamav, &e) < 0)
+		log_error("worker: %s", e.text);
+	_exit(0);
+}
