@@ -1,27 +1,21 @@
-/* Start of a helper, and the zygotes' loop. A zygote never sees a name or a password: they travel over descriptors that it hands to the
- * worker it forks. It blocks in poll(2) and knows nothing but process ids and deadlines. */
+/* Start of a helper: options, configuration, walls, first message; and how a password travels. */
 #include "authd/helper.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "authd/scram.h"
 #include "base/arena.h"
-#include "base/clock.h"
-#include "base/enc.h"
 #include "ipc/helper.h"
 #include "log/log.h"
 #include "os/os.h"
 
-enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78, WORKERS_MAX = 4096, REAP_MS = 100, SETUP_MS = 10000 };
+enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78, SETUP_MS = 10000 };
 
 void helper_init(struct helper *h, int argc, char **argv, const char *title)
 {
@@ -93,13 +87,6 @@ void helper_setup(struct helper *h)
 		exit(0);
 }
 
-int helper_tag(const struct helper *h, struct str given, struct str password, uint8_t tag_out[32], struct err *e)
-{
-	const struct str fields[] = { given, password };
-
-	return tag_make(h->tag_key, fields, 2, tag_out, e);
-}
-
 int helper_password_send(int fd, struct str password, struct err *e)
 {
 	char mark = 'P';
@@ -127,73 +114,4 @@ int helper_password_recv(int fd, char *out, size_t max, size_t *n_out, struct er
 		return err_set(e, ERR_LIMIT, 0, "the password is too long");
 	*n_out = (size_t)n - 1;
 	return 0;
-}
-
-/* --- zygotes --- */
-
-struct worker {
-	pid_t pid;
-	uint64_t deadline;
-};
-
-static struct {
-	struct worker v[WORKERS_MAX];
-	size_t n;
-} workers;
-
-static void reap(uint64_t now)
-{
-	pid_t pid;
-
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-		for (size_t i = 0; i < workers.n; i++)
-			if (workers.v[i].pid == pid)
-				workers.v[i--] = workers.v[--workers.n];
-	for (size_t i = 0; i < workers.n; i++)
-		if (now >= workers.v[i].deadline)
-			(void)kill(workers.v[i].pid, SIGKILL);
-}
-
-static void worker_start(const struct helper *h, zygote_worker_fn *fn, int channel, uint64_t life_ms)
-{
-	if (workers.n == WORKERS_MAX) {
-		log_warning("more than %d workers at once", WORKERS_MAX);
-		return;
-	}
-	const pid_t pid = fork();
-	if (pid < 0) {
-		log_warning("fork: errno %d", errno);
-		return;
-	}
-	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(HELPER_CHANNEL);
-		str_hash_reseed();
-		fn(h, channel);
-		_exit(0);
-	}
-	workers.v[workers.n++] = (struct worker){ pid, clock_mono_ms() + life_ms };
-}
-
-void zygote_run(const struct helper *h, zygote_worker_fn *fn)
-{
-	for (;;) {
-		struct pollfd p = { .fd = HELPER_CHANNEL, .events = POLLIN };
-		struct err e = { 0 };
-		uint16_t type;
-		uint32_t id;
-		void *msg;
-		int fd = -1;
-
-		const int r = poll(&p, 1, workers.n ? REAP_MS : -1);
-		reap(clock_mono_ms());
-		if (r <= 0)
-			continue;
-		struct arena *a = arena_new(0);
-		if (ipc_recv_fd(HELPER_CHANNEL, &ipc_helper, 1000, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_helper_FORK)
-			exit(0);	/* the monitor has gone, or speaks nonsense: either way our time is over */
-		worker_start(h, fn, fd, ((const struct ipc_helper_FORK *)msg)->life_ms);
-		close_fd(&fd);
-		arena_free(&a);
-	}
 }

@@ -21,6 +21,11 @@ static int sha256(const void *p, size_t n, uint8_t out[SCRAM_HASH])
 	return EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : -1;
 }
 
+int digest_sha256(struct str data, uint8_t out[SCRAM_HASH])
+{
+	return sha256(data.p, data.n, out);
+}
+
 int scram_derive(struct str password, const uint8_t *salt, size_t salt_n, uint32_t iterations, struct scram_verifier *out, struct err *e)
 {
 	struct scram_verifier v = { .iterations = iterations, .salt_n = salt_n };

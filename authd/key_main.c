@@ -1,0 +1,258 @@
+/* authd-key: the only process that holds private keys. A front's parent registers each connection here (reg.def, its peer must be
+ * root); the front then asks for at most two signatures, and gets them only over the exact TLS server structures (lib/io/tls.h). Keys
+ * come from the monitor, which reads the files as root; the previous pair is kept for fronts that still show the old certificate. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "authd/helper.h"
+#include "authd/scram.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/list.h"
+#include "io/loop.h"
+#include "io/tls.h"
+#include "ipc/helper.h"
+#include "ipc/key.h"
+#include "ipc/reg.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum { SIGNATURES_PER_CONN = 2, SIGNATURES_PER_SECOND = 200, CONNS_MAX = 20000, REGISTRARS_MAX = 16, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+
+struct conn {
+	struct list node;
+	struct ipc_chan *ch;
+	unsigned used;
+};
+
+struct registrar {
+	struct list node;
+	struct ipc_chan *ch;
+	bool said_hello;
+};
+
+static struct {
+	struct loop *loop;
+	struct ipc_chan *monitor;
+	struct pair {
+		struct tls_key *key;
+		uint8_t cert[SCRAM_HASH];	/* SHA-256 of the certificate */
+	} keys[KEYS_KEPT];			/* newest first */
+	struct list conns, registrars;
+	unsigned n_conns, n_registrars;
+	uint64_t second;
+	unsigned in_second;
+} key;
+
+static const uint16_t conn_allowed[] = { IPC_key_SIGN };
+static const uint16_t reg_first[] = { IPC_reg_HELLO }, reg_then[] = { IPC_reg_CONN };
+static const uint16_t monitor_allowed[] = { IPC_helper_KEYS };
+
+/* --- signatures --- */
+
+static void refuse(struct conn *c, uint32_t id, const char *why)
+{
+	struct err e = { 0 };
+
+	log_warning("signature refused: %s", why);
+	if (ipc_send(c->ch, IPC_key_REFUSED, &(struct ipc_key_REFUSED){ .text = str_c(why) }, id, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+static bool rate_allows(void)
+{
+	const uint64_t now = clock_mono_ms() / 1000;
+
+	if (now != key.second) {
+		key.second = now;
+		key.in_second = 0;
+	}
+	return key.in_second++ < SIGNATURES_PER_SECOND;
+}
+
+/* The key of the certificate that the front shows; without one, the newest. */
+static struct tls_key *key_for(struct str cert)
+{
+	for (int i = 0; i < KEYS_KEPT; i++)
+		if (key.keys[i].key && (cert.n == 0 || str_eq(cert, str_n(key.keys[i].cert, sizeof key.keys[i].cert))))
+			return key.keys[i].key;
+	return NULL;
+}
+
+static void on_conn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct conn *c = ctx;
+	const struct ipc_key_SIGN *m = msg;
+	unsigned char sig[SIGNATURE_MAX];
+	char scheme[41];
+	struct err e = { 0 };
+	size_t n = 0;
+	struct tls_key *k = key_for(m->cert_sha256);
+
+	if (c->used++ >= SIGNATURES_PER_CONN) {
+		refuse(c, id, "more than two in one connection");
+		return;
+	}
+	if (!k || !rate_allows()) {
+		refuse(c, id, k ? "more than 200 a second" : "no such key");
+		return;
+	}
+	snprintf(scheme, sizeof scheme, "%.*s", STR_ARG(m->scheme));
+	if (tls_key_sign(k, scheme, m->tbs, sig, &n, &e) < 0) {
+		refuse(c, id, e.text);
+		return;
+	}
+	if (ipc_send(ch, IPC_key_SIGNED, &(struct ipc_key_SIGNED){ .signature = str_n(sig, n) }, id, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+static void on_conn_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct conn *c = ctx;
+
+	if (why->code == ERR_INPUT)
+		log_warning("key channel closed: %s", why->text);
+	ipc_chan_free(&c->ch);
+	list_del(&c->node);
+	key.n_conns--;
+	loop_free_later(key.loop, c);
+}
+
+/* --- registration --- */
+
+static void on_reg(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct registrar *r = ctx;
+
+	if (type == IPC_reg_HELLO) {
+		r->said_hello = true;
+		ipc_chan_allow(ch, (struct ipc_allow){ reg_then, ARRAY_LEN(reg_then) });
+		return;
+	}
+	if (key.n_conns >= CONNS_MAX) {
+		close(fd);
+		return;
+	}
+	struct conn *c = xzalloc(sizeof *c);
+	list_append(&key.conns, &c->node);
+	key.n_conns++;
+	c->ch = ipc_chan_new(key.loop, fd, &ipc_key, on_conn, on_conn_closed, c);
+	ipc_chan_allow(c->ch, (struct ipc_allow){ conn_allowed, ARRAY_LEN(conn_allowed) });
+}
+
+static void on_reg_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct registrar *r = ctx;
+
+	if (why->code != ERR_CLOSED)
+		log_warning("registration closed: %s", why->text);
+	ipc_chan_free(&r->ch);
+	list_del(&r->node);
+	key.n_registrars--;
+	loop_free_later(key.loop, r);
+}
+
+static void on_listener(void *ctx, unsigned events)
+{
+	struct peer_cred cred;
+	struct err e = { 0 };
+	const int fd = accept4(HELPER_LISTENER, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (sock_peer_cred(fd, &cred, &e) < 0 || cred.uid != 0 || key.n_registrars >= REGISTRARS_MAX) {
+		log_warning("key registration refused (%s)", e.text[0] ? e.text : "not root, or too many");
+		close(fd);
+		return;
+	}
+	struct registrar *r = xzalloc(sizeof *r);
+	list_append(&key.registrars, &r->node);
+	key.n_registrars++;
+	r->ch = ipc_chan_new(key.loop, fd, &ipc_reg, on_reg, on_reg_closed, r);
+	ipc_chan_allow(r->ch, (struct ipc_allow){ reg_first, ARRAY_LEN(reg_first) });
+}
+
+/* --- keys --- */
+
+/* SHA-256 of the first certificate of a PEM chain. */
+static int cert_digest(struct str chain, uint8_t out[SCRAM_HASH], struct err *e)
+{
+	static const struct str begin = { "-----BEGIN CERTIFICATE-----", 27 }, end = { "-----END CERTIFICATE-----", 25 };
+	const ptrdiff_t from = str_find(chain, begin), to = str_find(chain, end);
+	struct str text, line;
+	struct buf flat, der;
+	int rc = -1;
+
+	if (from < 0 || to < from)
+		return err_set(e, ERR_CONF, 0, "no certificate in the chain");
+	text = str_sub(chain, (size_t)from + begin.n, (size_t)(to - from) - begin.n);
+	buf_init(&flat, KEYS_MAX);
+	buf_init(&der, KEYS_MAX);
+	while (str_token(&text, "\r\n \t", &line))
+		buf_str(&flat, line);
+	if (base64_decode(&der, buf_view(&flat)) == 0 && der.n && !buf_failed(&der))
+		rc = digest_sha256(buf_view(&der), out);
+	buf_fini(&flat);
+	buf_fini(&der);
+	return rc < 0 ? err_set(e, ERR_CONF, 0, "the certificate is not PEM") : 0;
+}
+
+static int keys_take(const struct ipc_helper_KEYS *m, struct err *e)
+{
+	struct pair p = { 0 };
+
+	if (cert_digest(m->chain, p.cert, e) < 0 || tls_key_load(m->key, &p.key, e) < 0)
+		return -1;
+	if (tls_key_matches(p.key, m->chain, e) < 0) {
+		tls_key_free(&p.key);
+		return -1;
+	}
+	tls_key_free(&key.keys[KEYS_KEPT - 1].key);
+	for (int i = KEYS_KEPT - 1; i > 0; i--)
+		key.keys[i] = key.keys[i - 1];
+	key.keys[0] = p;
+	return 0;
+}
+
+static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct ipc_helper_KEYS_RESULT r = { .ok = 1 };
+	struct err e = { 0 };
+
+	if (keys_take(msg, &e) < 0)
+		r = (struct ipc_helper_KEYS_RESULT){ .ok = 0, .text = str_c(e.text) };
+	if (ipc_send(ch, IPC_helper_KEYS_RESULT, &r, id, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+static void on_monitor_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	struct helper h;
+
+	helper_init(&h, argc, argv, "key worker");
+	list_init(&key.conns);
+	list_init(&key.registrars);
+	/* A load that fails makes libcrypto read its configuration and set itself up before the walls. */
+	struct err e = { 0 };
+	struct tls_key *none = NULL;
+	if (tls_key_load(STR("-"), &none, &e) == 0)
+		tls_key_free(&none);
+	helper_confine(&h, CONFINE_AUTH_KEY, h.conf->user_key, NULL, 0);
+	(void)mlockall(MCL_CURRENT | MCL_FUTURE);	/* best effort: a key should not reach the swap */
+	helper_setup(&h);
+	key.loop = loop_new();
+	key.monitor = ipc_chan_new(key.loop, HELPER_CHANNEL, &ipc_helper, on_monitor, on_monitor_closed, NULL);
+	ipc_chan_allow(key.monitor, (struct ipc_allow){ monitor_allowed, ARRAY_LEN(monitor_allowed) });
+	(void)loop_watch(key.loop, HELPER_LISTENER, LOOP_READ, on_listener, NULL);
+	loop_run(key.loop);
+	return 0;
+}
