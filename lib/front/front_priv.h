@@ -1,0 +1,73 @@
+/* Inside lib/front: front.c (start), parent.c (accepting), limit.c (counting), reg.c (telling the daemons), template.c (serving), inetd.c. */
+#ifndef FRONT_FRONT_PRIV_H
+#define FRONT_FRONT_PRIV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "conf/conf.h"
+#include "front/front.h"
+#include "io/loop.h"
+#include "ipc/ipc.h"
+
+/* What the command line said, and what follows from it: the same for all files here, set once by front.c. */
+struct front_run {
+	const struct front_service *service;
+	struct conf *conf;		/* replaced whole on reload */
+	const char *conf_file;
+	bool foreground, verbose, no_sandbox, inetd, test;
+	const char *user;		/* whom fronts run as */
+	char empty_dir[4096];		/* their root */
+};
+
+/* Daemons that are told of every connection. Bits of a set. */
+enum front_peer { PEER_AUTH = 1, PEER_KEY = 2, PEER_QUEUE = 4, PEER_COUNT = 3 };
+unsigned front_peers_needed(const struct front_run *run);
+
+/* --- listeners: listen.c --- */
+enum { LISTENERS_MAX = 64 };
+struct front_listener {
+	int fd;
+	char profile[32];
+	bool local;			/* UNIX socket */
+};
+int front_listeners_open(const struct front_run *run, struct front_listener *out, size_t *n_out, struct err *e) MUST_CHECK;
+bool front_profile_tls(const char *profile);	/* TLS from the first byte */
+
+/* --- facts of one accepted connection --- */
+int front_conn_facts(int fd, bool local, const char *profile, struct front_conn *out, uint64_t *uid_out, uint8_t addr_out[16]) MUST_CHECK;
+
+/* --- limits: limit.c --- */
+struct limits;
+struct limits *limits_new(void);
+/* Count a connection of addr (IPv6: its /64); false, and not counted, when it is one too many. */
+bool limits_take(struct limits *l, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max);
+void limits_give(struct limits *l, uint64_t conn);	/* unknown names are ignored */
+size_t limits_total(const struct limits *l);
+
+/* --- registration: reg.c --- */
+struct reg;
+struct reg *reg_new(struct loop *l, const struct front_run *run);	/* connects, and again whenever a daemon has gone */
+void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
+/* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing. */
+int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e) MUST_CHECK;
+int reg_settle(struct reg *r, struct err *e) MUST_CHECK;	/* inetd: the daemons have been told, or not */
+void reg_free(struct reg **r);
+
+/* --- serving: template.c --- */
+/* In a child of the parent: never returns. chan: the handover channel. */
+void template_main(const struct front_run *run, int chan) __attribute__((noreturn));
+/* Build what all fronts of a process share; to be called before confinement. */
+int template_prepare(const struct front_run *run, struct front_env *env, struct err *e) MUST_CHECK;
+/* Serve one connection until it is over, then exit. */
+void front_serve_one(struct front_env *env, struct front_conn *fc) __attribute__((noreturn));
+void front_busy(const struct front_run *run, int fd, const char *profile);	/* say the busy line; the caller closes */
+
+int parent_main(struct front_run *run);
+int inetd_main(struct front_run *run);
+int front_conf_load(const char *file, struct conf **out);	/* problems go to the log */
+
+#endif

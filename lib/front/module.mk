@@ -1,0 +1,1 @@
+$(call library,front.c parent.c template.c inetd.c listen.c limit.c reg.c handover.c)

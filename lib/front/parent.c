@@ -1,0 +1,413 @@
+/* The root parent: accepts, counts, tells the daemons, hands over. It reads no byte of a client. It keeps one template that takes new
+ * connections, makes the next one ready before it retires the old, and lets retired ones finish what they serve. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "front/front_priv.h"
+#include "front/handover.h"
+#include "log/log.h"
+#include "os/confine.h"
+#include "os/os.h"
+
+enum {
+	ACCEPT_ROUND = 16,		/* connections taken from one listener before others have their turn */
+	IN_FLIGHT_MAX = 32,		/* handed over, not yet started */
+	FULL_PAUSE_MS = 100,		/* after descriptors ran out */
+	RETRY_FIRST_MS = 100, RETRY_MAX_MS = 5000,	/* between templates that do not get ready */
+	LOG_EVERY_MS = 1000,		/* refusals of the same kind are logged this often */
+	EXIT_CONF = 78,
+};
+
+/* A process that serves: getting ready, in use, or retired. */
+struct worker {
+	struct list node;
+	struct ipc_chan *chan;
+	pid_t pid;
+	bool ready, retired;
+	uint64_t served, in_flight;
+};
+
+static struct parent {
+	struct front_run *run;
+	struct loop *loop;
+	struct front_listener listeners[LISTENERS_MAX];
+	struct watch *watches[LISTENERS_MAX];
+	size_t n_listeners;
+	struct limits *limits;
+	struct reg *reg;
+	struct list workers;
+	struct worker *now;		/* takes new connections; NULL: none is ready */
+	struct worker *next;		/* getting ready; NULL: none */
+	struct timer *retry, *pause;
+	uint64_t retry_ms;
+	bool paused, stopping;
+	int spare_fd;			/* given up to be able to refuse when descriptors have run out */
+	uint64_t refused_said_ms, refused;
+} p;
+
+static void start_worker(void *ctx);
+
+/* --- listening or not --- */
+
+static bool may_accept(void)
+{
+	return p.now && !p.paused && p.now->in_flight < IN_FLIGHT_MAX;
+}
+
+static void update_watches(void)
+{
+	for (size_t i = 0; i < p.n_listeners; i++)
+		watch_set(p.watches[i], may_accept() ? LOOP_READ : 0);
+}
+
+static void on_pause_over(void *ctx)
+{
+	p.paused = false;
+	if (p.spare_fd < 0)
+		p.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	update_watches();
+}
+
+static void pause_accepting(void)
+{
+	p.paused = true;
+	timer_again(p.pause, FULL_PAUSE_MS);
+	update_watches();
+}
+
+/* --- refusing --- */
+
+static void refuse(int fd, const char *profile, const char *client, const char *why)
+{
+	const uint64_t now = clock_mono_ms();
+	front_busy(p.run, fd, profile);
+	close(fd);
+	p.refused++;
+	if (p.refused_said_ms && now - p.refused_said_ms < LOG_EVERY_MS)
+		return;
+	if (p.refused > 1)
+		log_warning("connection from %s refused: %s (%llu refused since the last such line)", client, why, (unsigned long long)p.refused);
+	else
+		log_warning("connection from %s refused: %s", client, why);
+	p.refused_said_ms = now;
+	p.refused = 0;
+}
+
+/* No descriptor is left: with the spare one's place one connection is taken and told so. */
+static void refuse_full(const struct front_listener *l)
+{
+	close_fd(&p.spare_fd);
+	const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		refuse(fd, l->profile, "?", "no descriptors left");
+	p.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	pause_accepting();
+}
+
+/* --- handing over --- */
+
+static int send_channel(const char *daemon, int fd, struct err *e)
+{
+	const struct ipc_handover_CHANNEL m = { .daemon = str_c(daemon) };
+	return fd < 0 ? 0 : ipc_send(p.now->chan, IPC_handover_CHANNEL, &m, 0, fd, e);
+}
+
+static int hand_over(const struct front_conn *fc, struct err *e)
+{
+	const struct ipc_handover_CLIENT m = {
+		.conn = fc->conn,
+		.profile = str_c(fc->profile),
+		.client = str_c(fc->client),
+		.client_port = fc->client_port,
+		.server = str_c(fc->server),
+		.server_port = fc->server_port,
+		.channels = (uint64_t)((fc->auth_fd >= 0) + (fc->key_fd >= 0) + (fc->queue_fd >= 0)),
+	};
+	if (ipc_send(p.now->chan, IPC_handover_CLIENT, &m, 0, fc->fd, e) < 0 || send_channel("auth", fc->auth_fd, e) < 0 ||
+	    send_channel("key", fc->key_fd, e) < 0 || send_channel("queue", fc->queue_fd, e) < 0)
+		return -1;
+	p.now->in_flight++;
+	p.now->served++;
+	return 0;
+}
+
+static void take(const struct front_listener *l, int fd)
+{
+	struct front_conn fc;
+	struct err e = { 0 };
+	uint64_t uid;
+	uint8_t addr[16];
+	const struct conf *conf = p.run->conf;
+	if (front_conn_facts(fd, l->local, l->profile, &fc, &uid, addr) < 0) {
+		close(fd);	/* gone already */
+		return;
+	}
+	fc.conn = random_u64();
+	if (!limits_take(p.limits, fc.conn, addr, conf->client_connection_count_limit, conf->process_limit)) {
+		refuse(fd, l->profile, fc.client, "too many connections");
+		return;
+	}
+	if (reg_announce(p.reg, &fc, uid, &e) < 0 || hand_over(&fc, &e) < 0) {
+		limits_give(p.limits, fc.conn);
+		refuse(fd, l->profile, fc.client, e.text);
+		fc.fd = -1;
+	}
+	close_fd(&fc.fd);
+	close_fd(&fc.auth_fd);
+	close_fd(&fc.key_fd);
+	close_fd(&fc.queue_fd);
+	if (p.now && p.now->served >= conf->front_template_max && !p.next)
+		start_worker(NULL);
+}
+
+static void on_listener(void *ctx, unsigned events)
+{
+	const struct front_listener *l = ctx;
+	for (int i = 0; i < ACCEPT_ROUND && may_accept(); i++) {
+		const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			take(l, fd);
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			refuse_full(l);
+		else if (errno != EINTR && errno != ECONNABORTED)
+			break;
+	}
+	if (!may_accept())
+		update_watches();
+}
+
+/* --- workers --- */
+
+static void retire(struct worker *w)
+{
+	const struct ipc_handover_DRAIN m = { 0 };
+	struct err e = { 0 };
+	if (!w || w->retired)
+		return;
+	w->retired = true;
+	if (w == p.now)
+		p.now = NULL;
+	if (w == p.next)
+		p.next = NULL;
+	if (ipc_send(w->chan, IPC_handover_DRAIN, &m, 0, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+static void on_ready(struct worker *w)
+{
+	w->ready = true;
+	p.retry_ms = 0;
+	if (w != p.next)
+		return;
+	p.next = NULL;
+	retire(p.now);
+	p.now = w;
+	update_watches();
+	proc_ready();
+}
+
+static bool is_crash(uint64_t status)
+{
+	const int st = (int)(unsigned)status;
+	if (!WIFSIGNALED(st))
+		return false;
+	const int sig = WTERMSIG(st);
+	return sig == SIGSEGV || sig == SIGABRT || sig == SIGSYS || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
+}
+
+static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
+{
+	limits_give(p.limits, m->conn);
+	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
+	if (is_crash(m->status) && w == p.now && !p.next) {
+		log_warning("a front crashed: replacing its template");
+		start_worker(NULL);
+	}
+}
+
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct worker *w = ctx;
+	switch (type) {
+	case IPC_handover_READY:
+		on_ready(w);
+		break;
+	case IPC_handover_STARTED:
+		if (w->in_flight > 0)
+			w->in_flight--;
+		update_watches();
+		break;
+	default:
+		on_ended(w, msg);
+	}
+}
+
+static void start_later(void)
+{
+	p.retry_ms = p.retry_ms == 0 ? RETRY_FIRST_MS : p.retry_ms * 2 < RETRY_MAX_MS ? p.retry_ms * 2 : RETRY_MAX_MS;
+	timer_again(p.retry, p.retry_ms);
+}
+
+static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct worker *w = ctx;
+	if (!w->retired)
+		log_error("%s has gone (pid %d)", w->ready ? "template" : "template did not get ready", (int)w->pid);
+	const bool needed = w == p.now || w == p.next;
+	p.now = w == p.now ? NULL : p.now;
+	p.next = w == p.next ? NULL : p.next;
+	list_del(&w->node);
+	ipc_chan_free(&w->chan);
+	loop_free_later(p.loop, w);
+	update_watches();
+	if (needed && !p.next && w->ready)
+		start_worker(NULL);
+	else if (needed && !p.next)
+		start_later();
+}
+
+/* In the child: only the handover channel, the log and the standard descriptors stay. */
+static void worker_child(int chan)
+{
+	struct loop *l = loop_after_fork(&p.loop);
+	loop_free(&l);
+	const int keep[] = { 0, 1, 2, log_fd(), chan };
+	close_all_but(keep, ARRAY_LEN(keep));
+	str_hash_reseed();
+	template_main(p.run, chan);
+}
+
+static void start_worker(void *ctx)
+{
+	static const uint16_t from_worker[] = { IPC_handover_READY, IPC_handover_STARTED, IPC_handover_ENDED };
+	struct err e = { 0 };
+	int pair[2];
+	if (p.next || p.stopping)
+		return;
+	if (sock_pair(SOCK_SEQPACKET, pair, &e) < 0) {
+		log_error("%s", e.text);
+		start_later();
+		return;
+	}
+	const pid_t pid = fork();
+	if (pid == 0)
+		worker_child(pair[1]);
+	close_fd(&pair[1]);
+	if (pid < 0) {
+		log_error("fork: errno %d", errno);
+		close_fd(&pair[0]);
+		start_later();
+		return;
+	}
+	struct worker *w = xzalloc(sizeof(*w));
+	w->pid = pid;
+	w->chan = ipc_chan_new(p.loop, pair[0], &ipc_handover, on_message, on_closed, w);
+	ipc_chan_allow(w->chan, (struct ipc_allow){ from_worker, ARRAY_LEN(from_worker) });
+	list_append(&p.workers, &w->node);
+	p.next = w;
+}
+
+/* --- signals --- */
+
+static void on_child(void *ctx, int signo)
+{
+	int status;
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		continue;	/* the channel's end says the rest */
+}
+
+static void on_hup(void *ctx, int signo)
+{
+	struct conf *fresh;
+	if (front_conf_load(p.run->conf_file, &fresh) < 0) {
+		log_error("the configuration stays as it was");
+		return;
+	}
+	/* The next template is forked with it; the old ones have copies of their own. */
+	conf_free(&p.run->conf);
+	p.run->conf = fresh;
+	reg_refresh(p.reg);
+	log_info("reloaded %s", p.run->conf_file);
+	retire(p.next);		/* it has the old values */
+	start_worker(NULL);
+}
+
+static void on_term(void *ctx, int signo)
+{
+	p.stopping = true;
+	(void)sd_notify_send("STOPPING=1");
+	loop_stop(p.loop);
+}
+
+/* --- start --- */
+
+static int make_dirs(const struct front_run *run, struct err *e)
+{
+	if (dir_make(run->conf->run_directory, 0755, 0, 0, e) < 0)
+		return -1;
+	return dir_make(run->empty_dir, 0555, 0, 0, e);
+}
+
+static int write_pid(const struct front_run *run, struct err *e)
+{
+	char path[4096];
+	(void)snprintf(path, sizeof(path), "%s/%s.pid", run->conf->run_directory, run->service->program);
+	return pidfile_write(path, e);
+}
+
+static int set_up(struct front_run *run, struct err *e)
+{
+	uid_t uid;
+	gid_t gid;
+	if (make_dirs(run, e) < 0 || confine_user(run->user, &uid, &gid, e) < 0)
+		return -1;
+	if (!run->foreground && proc_daemonize(e) < 0)
+		return -1;
+	if (write_pid(run, e) < 0)	/* first of all: a second start must not take sockets away */
+		return -1;
+	if (front_listeners_open(run, p.listeners, &p.n_listeners, e) < 0)
+		return -1;
+	const struct confine_path tree = { .path = "/" };
+	const struct confine c = { .role = CONFINE_PARENT, .paths = &tree, .n_paths = 1, .unconfined = run->no_sandbox };
+	p.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return confine_enter(&c, e);
+}
+
+int parent_main(struct front_run *run)
+{
+	struct err e = { 0 };
+	p.run = run;
+	proc_title(run->service->program, "%s: parent", run->service->program);
+	proc_nofile_raise();
+	if (set_up(run, &e) < 0) {
+		log_error("%s", e.text);
+		return EXIT_CONF;
+	}
+	list_init(&p.workers);
+	p.loop = loop_new();
+	p.limits = limits_new();
+	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
+	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);
+	p.reg = reg_new(p.loop, run);
+	for (size_t i = 0; i < p.n_listeners; i++)
+		p.watches[i] = loop_watch(p.loop, p.listeners[i].fd, 0, on_listener, &p.listeners[i]);
+	loop_signal(p.loop, SIGCHLD, on_child, NULL);
+	loop_signal(p.loop, SIGHUP, on_hup, NULL);
+	loop_signal(p.loop, SIGTERM, on_term, NULL);
+	loop_signal(p.loop, SIGINT, on_term, NULL);
+	log_info("started, version %s, %zu listeners%s", POSTERN_VERSION, p.n_listeners, run->no_sandbox ? ", WITHOUT SANDBOX (-n)" : "");
+	start_worker(NULL);
+	loop_run(p.loop);
+	log_info("stopped accepting; what is being served goes on");
+	return 0;
+}

@@ -1,0 +1,355 @@
+/* The unprivileged side: a warm process with everything built (TLS context, tables), confined before its first connection. Isolated mode: it
+ * forks one front per connection and never reads a client's byte itself. Shared mode: it serves them all on its loop. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "front/front_priv.h"
+#include "front/handover.h"
+#include "log/log.h"
+#include "os/confine.h"
+#include "os/os.h"
+
+enum { CHAIN_MAX = 1 << 20, EXIT_PREPARE = 78, EXIT_OS = 71 };
+
+/* A child that has not yet ended (isolated). */
+struct child {
+	pid_t pid;
+	uint64_t conn;
+};
+
+static struct template {
+	const struct front_run *run;
+	struct front_env env;
+	struct ipc_chan *chan;
+	bool shared, draining;
+	bool confined;
+	size_t n_fronts;
+	struct map *children;		/* pid -> struct child */
+	struct front_conn next;		/* being handed over */
+	uint64_t channels_left;
+	bool have_next;
+	bool isolated_front;		/* in a front process: one connection, then exit */
+} t = { .next = { .fd = -1, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 } };
+
+static void close_conn(struct front_conn *fc)
+{
+	close_fd(&fc->fd);
+	close_fd(&fc->auth_fd);
+	close_fd(&fc->key_fd);
+	close_fd(&fc->queue_fd);
+}
+
+void front_busy(const struct front_run *run, int fd, const char *profile)
+{
+	const char *line = run->service->busy_line;
+	if (front_profile_tls(profile))		/* a line in the clear means nothing there */
+		return;
+	(void)send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)shutdown(fd, SHUT_WR);
+}
+
+/* --- what all fronts share --- */
+
+static int load_tls(const struct front_run *run, struct front_env *env, struct err *e)
+{
+	const char *file = run->conf->tls_cert_file;
+	struct buf chain;
+	if (!*file)
+		return 0;
+	buf_init(&chain, CHAIN_MAX);
+	int r = file_read(file, CHAIN_MAX, &chain, e);
+	if (r == 0)
+		r = tls_server_new(buf_view(&chain), run->service->alpn, &env->tls, e);
+	buf_fini(&chain);
+	return r < 0 ? err_wrap(e, "tls_cert_file") : 0;
+}
+
+int template_prepare(const struct front_run *run, struct front_env *env, struct err *e)
+{
+	*env = (struct front_env){ .conf = run->conf };
+	t.run = run;
+	if (load_tls(run, env, e) < 0)
+		return -1;
+	return run->service->prepare ? run->service->prepare(env, e) : 0;
+}
+
+static int enter(const struct front_run *run, enum confine_role role, struct err *e)
+{
+	const struct confine c = { .role = role, .user = run->user, .root = run->empty_dir, .unconfined = run->no_sandbox };
+	return confine_enter(&c, e);
+}
+
+/* --- one front --- */
+
+static void stop_loop(void *ctx)
+{
+	loop_stop(ctx);
+}
+
+static void front_run_one(struct front_env *env, struct front_conn *fc)
+{
+	t.isolated_front = true;
+	env->loop = loop_new();
+	tls_key_channel(fc->key_fd);
+	t.run->service->session(env, fc);
+	loop_run(env->loop);
+	_exit(0);	/* no exit handlers: they would only touch memory that is shared with the template */
+}
+
+void front_serve_one(struct front_env *env, struct front_conn *fc)
+{
+	front_run_one(env, fc);
+	_exit(EXIT_OS);
+}
+
+static void become_front(struct front_conn *fc)
+{
+	struct err e = { 0 };
+	struct loop *l = loop_after_fork(&t.env.loop);
+	ipc_chan_free(&t.chan);
+	loop_free(&l);
+	str_hash_reseed();
+	proc_title(t.run->service->program, "%s: front %s %s", t.run->service->program, fc->client, fc->profile);
+	if (!t.run->no_sandbox && confine_narrow(CONFINE_FRONT, &e) < 0) {
+		log_error("%s", e.text);
+		_exit(EXIT_OS);
+	}
+	front_serve_one(&t.env, fc);
+}
+
+void front_narrow(struct front_env *env)
+{
+	struct err e = { 0 };
+	if (!t.isolated_front || t.run->no_sandbox)
+		return;
+	if (confine_narrow_relay(&e) < 0) {
+		log_error("%s", e.text);
+		_exit(EXIT_OS);
+	}
+}
+
+void front_select_key(const struct front_conn *fc)
+{
+	tls_key_channel(fc->key_fd);
+}
+
+/* --- telling the parent --- */
+
+static void tell_started(uint64_t conn)
+{
+	const struct ipc_handover_STARTED m = { .conn = conn };
+	struct err e = { 0 };
+	if (t.chan && ipc_send(t.chan, IPC_handover_STARTED, &m, 0, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+static void end_if_drained(void)
+{
+	if (t.draining && t.n_fronts == 0)
+		conn_when_finished(t.env.loop, stop_loop, t.env.loop);
+}
+
+static void tell_ended(uint64_t conn, int status)
+{
+	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status };
+	struct err e = { 0 };
+	if (t.chan && ipc_send(t.chan, IPC_handover_ENDED, &m, 0, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+/* --- shared mode: connections are objects, not processes --- */
+
+struct served {
+	struct front_conn fc;	/* the service may keep a pointer to it until front_done */
+};
+
+static void serve_shared(const struct front_conn *fc)
+{
+	struct served *s = xzalloc(sizeof(*s));
+	s->fc = *fc;
+	(void)map_set(t.children, str_n(&s->fc.conn, sizeof(s->fc.conn)), s);
+	t.n_fronts++;
+	tell_started(fc->conn);
+	tls_key_channel(s->fc.key_fd);
+	t.run->service->session(&t.env, &s->fc);
+}
+
+void front_done(struct front_env *env, const struct front_conn *fc)
+{
+	if (t.isolated_front) {
+		conn_when_finished(env->loop, stop_loop, env->loop);
+		return;
+	}
+	struct served *s = map_del(t.children, str_n(&fc->conn, sizeof(fc->conn)));
+	if (!s)
+		return;
+	close_fd(&s->fc.key_fd);
+	tls_key_channel(-1);
+	tell_ended(s->fc.conn, 0);
+	loop_free_later(env->loop, s);
+	t.n_fronts--;
+	end_if_drained();
+}
+
+/* --- isolated mode --- */
+
+static void serve_forked(struct front_conn *fc)
+{
+	const pid_t pid = fork();
+	if (pid == 0)
+		become_front(fc);
+	if (pid < 0) {
+		log_error("fork: errno %d: connection from %s refused", errno, fc->client);
+		front_busy(t.run, fc->fd, fc->profile);
+		close_conn(fc);
+		tell_started(fc->conn);
+		tell_ended(fc->conn, EXIT_OS << 8);
+		return;
+	}
+	struct child *c = xzalloc(sizeof(*c));
+	*c = (struct child){ .pid = pid, .conn = fc->conn };
+	(void)map_set(t.children, str_n(&c->pid, sizeof(c->pid)), c);
+	t.n_fronts++;
+	close_conn(fc);
+	tell_started(c->conn);
+}
+
+static void on_child(void *ctx, int signo)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct child *c = map_del(t.children, str_n(&pid, sizeof(pid)));
+		if (!c)
+			continue;
+		if (WIFSIGNALED(status))
+			log_error("front %d died of signal %d", (int)pid, WTERMSIG(status));
+		t.n_fronts--;
+		tell_ended(c->conn, status);
+		free(c);
+	}
+	end_if_drained();
+}
+
+/* --- taking over --- */
+
+static void serve_next(void)
+{
+	struct front_conn fc = t.next;
+	t.have_next = false;
+	t.next = (struct front_conn){ .fd = -1, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
+	if (t.shared)
+		serve_shared(&fc);
+	else
+		serve_forked(&fc);
+}
+
+static void copy_text(char *to, size_t size, struct str s)
+{
+	(void)snprintf(to, size, "%.*s", STR_ARG(s));
+}
+
+static void on_client(const struct ipc_handover_CLIENT *m, int fd)
+{
+	if (t.have_next)	/* cannot be: the parent sends all channels first */
+		close_conn(&t.next);
+	t.next = (struct front_conn){ .conn = m->conn, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
+	t.next.client_port = (uint16_t)m->client_port;
+	t.next.server_port = (uint16_t)m->server_port;
+	t.next.client_known = true;
+	copy_text(t.next.profile, sizeof(t.next.profile), m->profile);
+	copy_text(t.next.client, sizeof(t.next.client), m->client);
+	copy_text(t.next.server, sizeof(t.next.server), m->server);
+	t.next.implicit_tls = front_profile_tls(t.next.profile);
+	t.have_next = true;
+	t.channels_left = m->channels;
+	if (t.channels_left == 0)
+		serve_next();
+}
+
+static void on_channel(const struct ipc_handover_CHANNEL *m, int fd)
+{
+	int *to = str_eq(m->daemon, STR("auth")) ? &t.next.auth_fd : str_eq(m->daemon, STR("key")) ? &t.next.key_fd : &t.next.queue_fd;
+	close_fd(to);
+	*to = fd;
+	if (!t.have_next) {
+		close_fd(to);
+		return;
+	}
+	if (--t.channels_left == 0)
+		serve_next();
+}
+
+static void start_drain(void)
+{
+	t.draining = true;
+	proc_title(t.run->service->program, "%s: draining", t.run->service->program);
+	end_if_drained();
+}
+
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	switch (type) {
+	case IPC_handover_CLIENT:
+		on_client(msg, fd);
+		break;
+	case IPC_handover_CHANNEL:
+		on_channel(msg, fd);
+		break;
+	default:
+		start_drain();
+	}
+}
+
+/* The parent has ended: what runs may finish. */
+static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	ipc_chan_free(&t.chan);
+	start_drain();
+}
+
+static void on_term(void *ctx, int signo)
+{
+	loop_stop(t.env.loop);
+}
+
+static int start(const struct front_run *run, int chan, struct err *e)
+{
+	static const uint16_t from_parent[] = { IPC_handover_CLIENT, IPC_handover_CHANNEL, IPC_handover_DRAIN };
+	t.shared = strcmp(run->conf->front_mode, "shared") == 0;
+	t.children = map_new();
+	if (template_prepare(run, &t.env, e) < 0)
+		return -1;
+	t.env.loop = loop_new();
+	loop_signal(t.env.loop, SIGTERM, on_term, NULL);
+	if (!t.shared)
+		loop_signal(t.env.loop, SIGCHLD, on_child, NULL);
+	t.chan = ipc_chan_new(t.env.loop, chan, &ipc_handover, on_message, on_closed, NULL);
+	ipc_chan_allow(t.chan, (struct ipc_allow){ from_parent, ARRAY_LEN(from_parent) });
+	if (enter(run, t.shared ? CONFINE_FRONT : CONFINE_TEMPLATE, e) < 0)
+		return -1;
+	const struct ipc_handover_READY ready = { 0 };
+	return ipc_send(t.chan, IPC_handover_READY, &ready, 0, -1, e);
+}
+
+void template_main(const struct front_run *run, int chan)
+{
+	struct err e = { 0 };
+	const char *program = run->service->program;
+	const bool shared = strcmp(run->conf->front_mode, "shared") == 0;
+	proc_title(program, shared ? "%s: shared front" : "%s: template", program);
+	if (start(run, chan, &e) < 0) {
+		log_error("%s: %s", program, e.text);
+		_exit(EXIT_PREPARE);
+	}
+	loop_run(t.env.loop);
+	_exit(0);
+}
