@@ -53,42 +53,6 @@ static void emit(struct smtp_data *d, struct str s)
 	}
 }
 
-/* Content of a line, without its end; may come in pieces. */
-static void content(struct smtp_data *d, struct str s)
-{
-	if (s.n == 0 || d->fault != SMTP_DATA_FINE)
-		return;
-	if (memchr(s.p, '\r', s.n) != NULL) {
-		fault(d, SMTP_DATA_BARE_CR);
-		return;
-	}
-	if (memchr(s.p, '\0', s.n) != NULL) {
-		fault(d, SMTP_DATA_NUL);
-		return;
-	}
-	d->size += s.n;
-	d->wire += s.n;
-	d->line_n += s.n;
-	if (d->line_n > SMTP_DATA_LINE_MAX) {
-		fault(d, SMTP_DATA_LONG_LINE);
-		return;
-	}
-	if (d->limits.size_max > 0 && d->wire > d->limits.size_max) {
-		fault(d, SMTP_DATA_TOO_BIG);
-		return;
-	}
-	if (d->in_header) {
-		if (d->wire > d->limits.header_max) {
-			fault(d, SMTP_DATA_LONG_HEADER);
-			return;
-		}
-		const size_t n = s.n < sizeof d->field - d->field_n ? s.n : sizeof d->field - d->field_n;
-		memcpy(d->field + d->field_n, s.p, n);
-		d->field_n += n;
-	}
-	emit(d, s);
-}
-
 /* The identifier, when it is one that may go into logs and other headers as it is. */
 static void take_message_id(struct smtp_data *d, struct str value)
 {
@@ -138,13 +102,76 @@ static void header_line(struct smtp_data *d)
 	}
 }
 
+/* The held start of a header line is complete or long enough to be judged. A line that is no field begins the body: the empty line that should be
+ * before it is put there, so that fields added to the header later do not swallow the body's first lines. */
+static void decide(struct smtp_data *d)
+{
+	const struct str held = str_n(d->field, d->field_n);
+
+	header_line(d);
+	d->decided = true;
+	if (!d->in_header && held.n > 0) {
+		d->size++;
+		d->wire += 2;
+		d->lines++;
+		emit(d, STR("\n"));
+	}
+	emit(d, held);
+}
+
+/* Keep a header line's start back until it is judged. Returns what is to be emitted behind it. */
+static struct str hold(struct smtp_data *d, struct str s)
+{
+	const size_t n = s.n < sizeof d->field - d->field_n ? s.n : sizeof d->field - d->field_n;
+
+	memcpy(d->field + d->field_n, s.p, n);
+	d->field_n += n;
+	if (n < s.n)
+		decide(d);
+	return str_from(s, n);
+}
+
+/* Content of a line, without its end; may come in pieces. */
+static void content(struct smtp_data *d, struct str s)
+{
+	if (s.n == 0 || d->fault != SMTP_DATA_FINE)
+		return;
+	if (memchr(s.p, '\r', s.n) != NULL) {
+		fault(d, SMTP_DATA_BARE_CR);
+		return;
+	}
+	if (memchr(s.p, '\0', s.n) != NULL) {
+		fault(d, SMTP_DATA_NUL);
+		return;
+	}
+	d->size += s.n;
+	d->wire += s.n;
+	d->line_n += s.n;
+	if (d->line_n > SMTP_DATA_LINE_MAX) {
+		fault(d, SMTP_DATA_LONG_LINE);
+		return;
+	}
+	if (d->limits.size_max > 0 && d->wire > d->limits.size_max) {
+		fault(d, SMTP_DATA_TOO_BIG);
+		return;
+	}
+	if (d->in_header && d->wire > d->limits.header_max) {
+		fault(d, SMTP_DATA_LONG_HEADER);
+		return;
+	}
+	if (d->in_header && !d->decided)
+		s = hold(d, s);
+	emit(d, s);
+}
+
 static void line_end(struct smtp_data *d)
 {
 	d->state = ST_BOL;
 	if (d->fault != SMTP_DATA_FINE)
 		return;
-	if (d->in_header)
-		header_line(d);
+	if (d->in_header && !d->decided)
+		decide(d);
+	d->decided = false;
 	d->field_n = 0;
 	d->line_n = 0;
 	d->lines++;

@@ -5,6 +5,8 @@
  *   - a bare CR, a bare LF or a NUL anywhere is a fault: the rest is read and dropped up to the real end, and the message is refused. So no message
  *     with ambiguous line ends enters (SMTP smuggling is impossible by construction) and none is altered silently;
  *   - one leading dot of a line is removed; CR LF becomes LF;
+ *   - the first line that is no header field begins the body; where the empty line before it is missing, it is put in (the one thing that is
+ *     added);
  *   - a line longer than SMTP_DATA_LINE_MAX is a fault; nothing is cut.
  *
  *	smtp_data_init(&d, &limits, sink, ctx, room, sizeof room);
@@ -54,7 +56,7 @@ struct smtp_data {
 	char message_id[SMTP_MESSAGE_ID_MAX + 1];	/* "<…>" or empty; printable ASCII */
 	/* inside */
 	int state;
-	bool in_header, header_id;
+	bool in_header, header_id, decided;	/* decided: the current header line has been judged */
 	uint64_t line_n;
 	struct smtp_data_limits limits;
 	smtp_data_sink *sink;

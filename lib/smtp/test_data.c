@@ -14,15 +14,18 @@ static const struct data_case {
 	size_t left;	/* bytes behind the end */
 } cases[] = {
 	{ "an empty message", S(".\r\n"), S(""), 0, true, 0 },
-	{ "a line", S("a\r\n.\r\n"), S("a\n"), 0, true, 0 },
-	{ "what follows the end is left", S("a\r\n.\r\nQUIT\r\n"), S("a\n"), 0, true, 6 },
-	{ "a stuffed dot as first line", S("..\r\n.\r\n"), S(".\n"), 0, true, 0 },
-	{ "three dots", S("...\r\n.\r\n"), S("..\n"), 0, true, 0 },
-	{ "a dot before text", S(".a\r\n.\r\n"), S("a\n"), 0, true, 0 },
-	{ "a dot inside", S("a.\r\n.\r\n"), S("a.\n"), 0, true, 0 },
+	{ "a line", S("a\r\n.\r\n"), S("\na\n"), 0, true, 0 },
+	{ "what follows the end is left", S("a\r\n.\r\nQUIT\r\n"), S("\na\n"), 0, true, 6 },
+	{ "a stuffed dot as first line", S("..\r\n.\r\n"), S("\n.\n"), 0, true, 0 },
+	{ "three dots", S("...\r\n.\r\n"), S("\n..\n"), 0, true, 0 },
+	{ "a dot before text", S(".a\r\n.\r\n"), S("\na\n"), 0, true, 0 },
+	{ "a dot inside", S("a.\r\n.\r\n"), S("\na.\n"), 0, true, 0 },
 	{ "empty lines", S("\r\n\r\n.\r\n"), S("\n\n"), 0, true, 0 },
 	{ "no end", S("a\r\n."), S(""), 0, false, 0 },
-	{ "8-bit", S("\xff\xfe\r\n.\r\n"), S("\xff\xfe\n"), 0, true, 0 },
+	{ "8-bit", S("\xff\xfe\r\n.\r\n"), S("\n\xff\xfe\n"), 0, true, 0 },
+	{ "a header", S("A: b\r\n c\r\n\r\nd\r\n.\r\n"), S("A: b\n c\n\nd\n"), 0, true, 0 },
+	{ "a header without empty line", S("A: b\r\nc d\r\n.\r\n"), S("A: b\n\nc d\n"), 0, true, 0 },
+	{ "a first line that looks folded", S(" A: b\r\n.\r\n"), S("\n A: b\n"), 0, true, 0 },
 	/* smuggling: nothing but CR LF . CR LF ends the data, and each of these refuses the message */
 	{ "LF . LF", S("a\n.\nMAIL\r\n.\r\n"), S(""), SMTP_DATA_BARE_LF, true, 0 },
 	{ "CR . CR", S("a\r.\rMAIL\r\n.\r\n"), S(""), SMTP_DATA_BARE_CR, true, 0 },
@@ -87,7 +90,7 @@ static bool good(const struct run *r, const struct data_case *c)
 {
 	if (r->r != (c->end ? 0 : 1) || (int)r->d.fault != c->fault || r->used != c->in.n - c->left)
 		return false;
-	return !c->end || c->fault != 0 || (str_eq(buf_view(&r->out), c->want) && r->d.size == c->want.n);
+	return !c->end || c->fault != 0 || (str_eq(buf_view(&r->out), c->want) && r->d.size == c->want.n && r->d.wire == r->d.size + r->d.lines);
 }
 
 static void test_case(struct run *r, const struct data_case *c)
@@ -159,11 +162,11 @@ static void test_limits(struct run *r)
 
 	start(r);
 	r->d.limits = lim;
-	feed(r, STR("12345678\r\n.\r\n"));
+	feed(r, STR("\r\n123456\r\n.\r\n"));
 	tap_is_int(r->d.fault, SMTP_DATA_FINE, "exactly the size limit");
 	start(r);
 	r->d.limits = lim;
-	feed(r, STR("123456789\r\n.\r\n"));
+	feed(r, STR("\r\n1234567\r\n.\r\n"));
 	tap_is_int(r->d.fault, SMTP_DATA_TOO_BIG, "one byte above the size limit");
 	start(r);
 	r->d.limits.header_max = 20;
