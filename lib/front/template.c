@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "front/front_priv.h"
 #include "front/handover.h"
+#include "ipc/key_client.h"
 #include "log/log.h"
 #include "os/confine.h"
 #include "os/os.h"
@@ -64,6 +65,7 @@ static int load_tls(const struct front_run *run, struct front_env *env, struct e
 	struct buf chain;
 	if (!*file)
 		return 0;
+	tls_sign_through(key_client_sign);
 	buf_init(&chain, CHAIN_MAX);
 	int r = file_read(file, CHAIN_MAX, &chain, e);
 	if (r == 0)

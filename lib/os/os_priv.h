@@ -7,7 +7,6 @@
 struct proc_activation {
 	size_t n_fds;		/* LISTEN_FDS, when LISTEN_PID is this process; else 0 */
 	const char *names;	/* LISTEN_FDNAMES or "" */
-	const char *notify;	/* NOTIFY_SOCKET or NULL */
 };
 struct proc_activation *proc_activation(void);
 

@@ -28,10 +28,11 @@ static struct {
 	size_t title_size;
 	struct proc_activation act;
 	int daemon_fd, ready_fd;
+	int notify_fd;		/* connected in time: later the process may have no names */
 	int null_fd;		/* opened before confinement */
 	int pid_fd;
 	bool ready;
-} proc = { .daemon_fd = -1, .ready_fd = -1, .null_fd = -1, .pid_fd = -1 };
+} proc = { .daemon_fd = -1, .ready_fd = -1, .notify_fd = -1, .null_fd = -1, .pid_fd = -1 };
 
 struct proc_activation *proc_activation(void)
 {
@@ -77,6 +78,22 @@ static void claim_title(int argc, char **argv)
 	}
 }
 
+/* Connect to whoever wants to hear of our readiness (sd_notify(3)). */
+static void notify_connect(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	const size_t n = path ? strlen(path) : 0;
+	if (n < 2 || (path[0] != '/' && path[0] != '@') || n >= sizeof(sa.sun_path))
+		return;
+	memcpy(sa.sun_path, path, n);
+	if (path[0] == '@')
+		sa.sun_path[0] = 0;
+	proc.notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+	if (proc.notify_fd >= 0 && connect(proc.notify_fd, (const struct sockaddr *)&sa, len) < 0)
+		close_fd(&proc.notify_fd);
+}
+
 static bool env_number(const char *name, uint64_t max, uint64_t *out)
 {
 	const char *v = getenv(name);
@@ -91,7 +108,7 @@ static void keep_environment(void)
 	if (env_number("LISTEN_PID", INT32_MAX, &pid) && (pid_t)pid == getpid() && env_number("LISTEN_FDS", PASSED_FDS_MAX, &n))
 		proc.act.n_fds = (size_t)n;
 	proc.act.names = names ? xstrdup(names) : "";
-	proc.act.notify = notify ? xstrdup(notify) : NULL;
+	notify_connect(notify);
 	size_t k = 0;
 	kept[k++] = xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	if (tz && strlen(tz) < 64 && str_printable(str_c(tz)) && tz[0] != '/' && tz[0] != ':' && !strstr(tz, "..")) {
@@ -140,22 +157,9 @@ void proc_nofile_raise(void)
 
 int sd_notify_send(const char *state)
 {
-	const char *path = proc.act.notify;
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	if (!path)
+	if (proc.notify_fd < 0)
 		return 0;
-	const size_t n = strlen(path);
-	if ((path[0] != '/' && path[0] != '@') || n >= sizeof(sa.sun_path))
-		return -1;
-	memcpy(sa.sun_path, path, n);
-	if (path[0] == '@')
-		sa.sun_path[0] = 0;
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	const ssize_t k = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-	close_fd(&fd);
-	return k < 0 ? -1 : 0;
+	return send(proc.notify_fd, state, strlen(state), MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
 void proc_ready_fd(int fd)
@@ -224,6 +228,20 @@ int proc_daemonize(struct err *e)
 	(void)setsid();
 	if (chdir("/") < 0)
 		return err_set(e, ERR_TEMP, errno, "/");
+	return 0;
+}
+
+int pidfile_holder(const char *path, pid_t *pid_out, struct err *e)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(e, ERR_NOENT, errno, "%s", path);
+	if (fcntl(fd, F_GETLK, &lock) < 0)
+		return err_set(e, ERR_TEMP, errno, "%s: lock", path);
+	if (lock.l_type == F_UNLCK || lock.l_pid <= 0)
+		return err_set(e, ERR_NOENT, 0, "%s is not locked: it does not run", path);
+	*pid_out = lock.l_pid;
 	return 0;
 }
 
