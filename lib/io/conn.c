@@ -373,10 +373,10 @@ static void run_setup(struct conn *c)
 	deliver(c, CONN_EV_SECURED);
 }
 
-static struct filter *secure_layer(const struct conn *c)
+static const struct filter *secure_layer(const struct conn *c)
 {
-	for (struct filter *f = c->top; f; f = f->below) {
-		if (f->ops->version && !(f == c->top && c->setup))
+	for (const struct filter *f = c->top; f; f = f->below) {
+		if (f->ops->tls && !(f == c->top && c->setup))
 			return f;
 	}
 	return NULL;
@@ -389,23 +389,37 @@ bool conn_secure(const struct conn *c)
 
 const char *conn_tls_version(const struct conn *c)
 {
-	struct filter *f = secure_layer(c);
+	const struct filter *f = secure_layer(c);
 
-	return f ? f->ops->version(f) : "";
+	return f ? f->ops->tls->version(f) : "";
 }
 
 const char *conn_tls_cipher(const struct conn *c)
 {
-	struct filter *f = secure_layer(c);
+	const struct filter *f = secure_layer(c);
 
-	return f ? f->ops->cipher(f) : "";
+	return f ? f->ops->tls->cipher(f) : "";
 }
 
 int conn_tls_bits(const struct conn *c)
 {
-	struct filter *f = secure_layer(c);
+	const struct filter *f = secure_layer(c);
 
-	return f ? f->ops->bits(f) : 0;
+	return f ? f->ops->tls->bits(f) : 0;
+}
+
+const char *conn_tls_trust(const struct conn *c)
+{
+	const struct filter *f = secure_layer(c);
+
+	return f ? f->ops->tls->trust(f) : "";
+}
+
+int conn_tls_binding(const struct conn *c, unsigned char out[32])
+{
+	const struct filter *f = secure_layer(c);
+
+	return f ? f->ops->tls->binding(f, out) : -1;
 }
 
 /* --- events --- */

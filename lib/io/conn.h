@@ -78,14 +78,18 @@ void conn_idle(struct conn *c, uint64_t ms);		/* no input for ms -> CONN_EV_TIME
 void conn_deadline(struct conn *c, uint64_t ms);	/* absolute, from now; 0: none */
 
 /* --- filters --- */
-/* Start TLS. Server: what is buffered as input is dropped (RFC 3207 4.2: nothing from before may run after), true is
- * returned in *dropped_out when there was something. Output buffered before is sent in the clear first. */
+/* Start TLS; CONN_EV_SECURED or CONN_EV_ERROR follows, within 15 s. Server: what is buffered as input is dropped (RFC 3207
+ * 4.2: nothing from before may run after), true is returned in *dropped_out when there was something; the client form drops it too.
+ * Output buffered before is sent in the clear first. An end without close-notify is CONN_EV_ERROR: what came last may be cut. */
 void conn_starttls_server(struct conn *c, struct tls_ctx *t, bool *dropped_out);
 void conn_starttls_client(struct conn *c, struct tls_ctx *t, const char *sni);
 bool conn_secure(const struct conn *c);
 const char *conn_tls_version(const struct conn *c);	/* "TLSv1.3", or "" */
 const char *conn_tls_cipher(const struct conn *c);
 int conn_tls_bits(const struct conn *c);
+const char *conn_tls_trust(const struct conn *c);	/* client: "Verified" (chain and name), "Trusted" (chain), "Untrusted"; server: "Anonymous" */
+/* RFC 9266 tls-exporter (TLS 1.3, and 1.2 with extended master secret). 0, or -1: not to be had. */
+int conn_tls_binding(const struct conn *c, unsigned char out[32]) MUST_CHECK;
 int conn_deflate(struct conn *c, struct err *e) MUST_CHECK;	/* RFC 4978, raw deflate both ways */
 
 /* Give the descriptor up: returns it (caller owns), c is freed. Only for plain connections without pending output;

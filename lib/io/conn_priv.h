@@ -13,6 +13,13 @@
 enum { FILTER_EOF = 0, FILTER_AGAIN = -1, FILTER_ERROR = -2 };
 
 struct filter;
+struct filter_tls {
+	const char *(*version)(const struct filter *f);
+	const char *(*cipher)(const struct filter *f);
+	int (*bits)(const struct filter *f);
+	const char *(*trust)(const struct filter *f);
+	int (*binding)(const struct filter *f, unsigned char out[32]);
+};
 struct filter_ops {
 	/* Bytes (more than 0), FILTER_EOF (orderly), FILTER_AGAIN, or FILTER_ERROR with *e filled. */
 	ssize_t (*read)(struct filter *f, void *p, size_t n, struct err *e);
@@ -25,9 +32,7 @@ struct filter_ops {
 	int (*finish)(struct filter *f, struct err *e);	/* say goodbye in its protocol */
 	bool (*pending)(const struct filter *f);	/* holds input: ask again */
 	void (*free)(struct filter *f);
-	const char *(*version)(const struct filter *f);	/* TLS only: its presence says that the layer is secure */
-	const char *(*cipher)(const struct filter *f);
-	int (*bits)(const struct filter *f);
+	const struct filter_tls *tls;			/* its presence says that the layer is secure */
 };
 
 struct filter {

@@ -1,5 +1,6 @@
-$(call library,loop.c line.c conn.c conn_out.c relay.c)
+$(call library,loop.c line.c conn.c conn_out.c relay.c tls.c tls_text.c keyprov.c keysign.c)
 $(call unittest,test_loop,test_loop.c,io base test)
 $(call unittest,test_line,test_line.c,io base test)
 $(call fuzzer,fuzz_line,fuzz_line.c,io base)
 $(call unittest,test_conn,test_conn.c,io base test)
+$(call unittest,test_tls,test_tls.c,io base test)

@@ -1,12 +1,19 @@
-/* TLS contexts; the only file that includes OpenSSL is tls.c (and keyprov.c, the provider). A server context holds the
- * certificate chain; signatures are asked of the key worker over a channel descriptor (lib/ipc/key.def), so that no
- * private key is ever in this process. The provider is loaded after "default" (ref/security.md F4).
+/* TLS contexts. Only the tls_*.c files and keyprov.c include OpenSSL, and a program that uses nothing of this header links
+ * none of it. A server context holds the certificate chain; signatures are asked of the key worker through a function
+ * that the program sets (lib/ipc/key_client.h has it), so that no private key is ever in this process.
+ *
+ *	tls_sign_through(key_client_sign);			once
+ *	tls_server_new(chain, "imap", &ctx, &e);		once; shared by forks
+ *	tls_key_channel(fd);					per connection, before conn_starttls_server
  */
 #ifndef IO_TLS_H
 #define IO_TLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
+#include "base/arena.h"
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -16,10 +23,16 @@ struct tls_ctx;
 /* chain: PEM text of the certificate chain. alpn: the one accepted name ("imap", "pop3"; "" none): a client that offers
  * only others gets no_application_protocol. TLS 1.2 and 1.3, ECDHE only, no renegotiation, no compression, no tickets. Returns owned. */
 int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out, struct err *e) MUST_CHECK;
-/* The descriptor of this connection's channel to the key worker, per process (isolated) or switched before each
- * handshake step (shared): the provider signs through the one set last. -1: signing fails. */
+/* The descriptor of a connection's channel to the key worker. conn_starttls_server remembers the one set last for its
+ * connection; tls_self_test uses it as well. -1: signing fails. */
 void tls_key_channel(int fd);
-/* verify: check chain and name. ca_file NULL: the system's. */
+/* Ask for a signature and wait for it (the caller's deadline): scheme and tbs as for tls_key_sign; cert_sha256 names the key by its
+ * certificate. */
+typedef int tls_sign_fn(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
+			size_t *sig_n_out, struct err *e);
+void tls_sign_through(tls_sign_fn *fn);
+/* verify: a handshake fails unless chain and name are right; else conn_tls_trust says what they were worth. ca_file NULL: the
+ * system's; read now. */
 int tls_client_new(bool verify, const char *ca_file, struct tls_ctx **out, struct err *e) MUST_CHECK;
 void tls_ctx_free(struct tls_ctx **t);
 
@@ -31,10 +44,33 @@ void tls_key_free(struct tls_key **k);
 int tls_key_matches(const struct tls_key *k, struct str chain_pem, struct err *e) MUST_CHECK;
 /* Sign to-be-signed bytes with the named TLS signature scheme ("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", "rsa_pkcs1_sha256",
  * "ed25519" …, RFC 8446 4.2.3). Refuses (ERR_DENIED) whatever is not exactly the TLS 1.3 server CertificateVerify form or the TLS 1.2
- * server key exchange form (ref/security.md H3). sig at least 1024 bytes; *sig_n_out its length. */
+ * server key exchange form (ref/security.md H3). sig at least TLS_SIG_MAX bytes; *sig_n_out its length. */
+enum { TLS_SIG_MAX = 1024 };
 int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e) MUST_CHECK;
+/* The check alone; pure (fuzzed). 13 or 12: the TLS version whose form tbs has; -1: neither. */
+int tls_tbs_version(struct str tbs);
+/* SHA-256 of the first certificate of the chain (what SIGN names the key by). */
+int tls_cert_sha256(struct str chain_pem, unsigned char out[32], struct err *e) MUST_CHECK;
 
-/* One handshake in memory with this process' own context; the start-up self test. */
+/* --- for `postern check` --- */
+struct tls_cert_info {
+	const char *subject, *issuer;	/* one line each */
+	struct str *names;		/* DNS subject alternative names */
+	size_t n_names;
+	int64_t not_before, not_after;	/* seconds since 1970 */
+	int64_t days_left;		/* negative: expired */
+	const char *key_type;		/* "RSA", "EC", "ED25519" */
+	int key_bits;
+	size_t chain_length;
+	bool self_signed;
+};
+/* About the first certificate of the chain; strings live in a. ERR_CONF when it cannot be read. */
+int tls_cert_info(struct str chain_pem, struct arena *a, struct tls_cert_info *out, struct err *e) MUST_CHECK;
+/* Does the certificate cover this host name (RFC 6125, wildcards included)? */
+bool tls_cert_covers(const struct tls_cert_info *info, struct str host);
+
+/* Handshakes in memory (TLS 1.3 and 1.2) with this process' own context and the channel set by tls_key_channel: two signatures. The
+ * start-up self test. */
 int tls_self_test(struct tls_ctx *server, struct err *e) MUST_CHECK;
 
 #endif

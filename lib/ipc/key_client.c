@@ -1,0 +1,49 @@
+/* One signature: one request on the connection's channel and its answer, waited for. Nothing else uses the channel, so
+ * an answer with another number, or of another type, is an error. */
+#include "ipc/key_client.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "ipc/key.h"
+
+static int take_answer(uint16_t type, const void *msg, unsigned char *sig, size_t sig_max, size_t *sig_n_out, struct err *e)
+{
+	if (type == IPC_key_REFUSED) {
+		const struct ipc_key_REFUSED *m = msg;
+
+		return err_set(e, ERR_DENIED, 0, "key worker: %.*s", STR_ARG(m->text));
+	}
+	if (type != IPC_key_SIGNED)
+		return err_set(e, ERR_BUG, 0, "key worker: unexpected answer %u", type);
+	const struct str got = ((const struct ipc_key_SIGNED *)msg)->signature;
+	if (got.n == 0 || got.n > sig_max)
+		return err_set(e, ERR_BUG, 0, "key worker: a signature of %zu bytes", got.n);
+	memcpy(sig, got.p, got.n);
+	*sig_n_out = got.n;
+	return 0;
+}
+
+int key_client_sign(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
+		    size_t *sig_n_out, struct err *e)
+{
+	static uint32_t last_id;
+	const struct ipc_key_SIGN ask = { .scheme = str_c(scheme), .tbs = tbs, .cert_sha256 = cert_sha256 };
+	const uint32_t id = ++last_id;
+	uint16_t type;
+	uint32_t got_id;
+	void *msg;
+	int fd = -1, r = -1;
+
+	if (ipc_send_fd(channel, &ipc_key, IPC_key_SIGN, &ask, id, -1, e) < 0)
+		return -1;
+	struct arena *a = arena_new(0);
+	if (ipc_recv_fd(channel, &ipc_key, KEY_CLIENT_MS, a, &type, &got_id, &msg, &fd, e) == 0)
+		r = got_id == id ? take_answer(type, msg, sig, sig_max, sig_n_out, e) :
+				   err_set(e, ERR_BUG, 0, "key worker: an answer to another question");
+	if (fd >= 0)
+		close(fd);
+	arena_free(&a);
+	return r;
+}
