@@ -62,7 +62,6 @@ def test_missing_date_and_message_id_are_added_for_own_users_only(mail, suite):
     s.sendmail("x@elsewhere.example", ["bob@example.com"], "From: x@elsewhere.example\r\nSubject: %s\r\n\r\nx\r\n" % subject)
     s.quit()
     text = mail.wait_for(subject).read_text()
-    assert "\nDate: " not in text.split("\n\n")[0].split("Received:")[0] or True
     assert "\nMessage-ID: <" not in text
 
 
@@ -85,11 +84,8 @@ def test_the_body_arrives_byte_for_byte(mail):
     p.quit()
 
 
-def test_a_new_user_has_the_usual_folders(suite, mail):
-    m = mail.imap("odd@example.com", select=None) if False else None
-    import imaplib as il
-    m = il.IMAP4_SSL("localhost", suite.port("IMAPS"), ssl_context=suite.tls_context())
-    m.login("alice@example.com", "alice-secret")
+def test_a_new_user_has_the_usual_folders(mail):
+    m = mail.imap("alice@example.com", select=None)
     _ok, rows = m.list()
     text = b"\n".join(rows).decode()
     for folder, use in (("Drafts", "\\Drafts"), ("Sent", "\\Sent"), ("Junk", "\\Junk"), ("Trash", "\\Trash"), ("Archive", "\\Archive")):
