@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "map/cdbfile.h"
@@ -28,6 +29,7 @@ struct account {
 int accounts_open(const char *path, bool trusted, struct cdbfile **out, struct err *e) MUST_CHECK;
 /* 0; ERR_NOENT; ERR_TEMP. Validates: uid not 0, at least min_uid, absolute paths without ".." . Name is folded to lower case. */
 int accounts_get(struct cdbfile *c, struct str name, uid_t min_uid, struct account *out, struct err *e) MUST_CHECK;
+int accounts_put_marker(struct cdbwrite *w, struct err *e) MUST_CHECK;	/* a writer's first record */
 bool account_name_valid(struct str name);	/* 1..255 bytes of letters, digits, . _ - + @ and UTF-8 letters; no leading - or . ; at most one @ */
 void account_format(const struct account *a, struct buf *value_out);
 int account_parse(struct str name, struct str value, struct account *out, struct err *e) MUST_CHECK;
