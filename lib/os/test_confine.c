@@ -276,6 +276,12 @@ static bool act_use_tree(void)
 	return d && readdir(d) != NULL;
 }
 
+static bool act_list_tree(void)
+{
+	DIR *d = opendir(chdir(dir_work) == 0 ? "." : "/");
+	return d && readdir(d) != NULL;
+}
+
 static bool act_narrow_relay(void)
 {
 	struct err e = { 0 };
@@ -308,10 +314,13 @@ static void test_allowed(void)
 {
 	static const enum confine_role trees[] = { CONFINE_SESSION_IMAP, CONFINE_SESSION_POP3, CONFINE_QUEUE, CONFINE_DELIVER, CONFINE_SCAN,
 						   CONFINE_FILTER, CONFINE_LOG };
+	static const enum confine_role readers[] = { CONFINE_PARENT, CONFINE_AUTH_CHECK, CONFINE_AUTH_GATHER, CONFINE_RESOLVE, CONFINE_DNS };
 	for (int role = 0; role < CONFINE_MAX_; role++)
 		(void)tap_is_int(run_confined(role, act_live), ST_WORKED, "%s lives", confine_role_name(role));
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
 		(void)tap_is_int(run_confined(trees[i], act_use_tree), ST_WORKED, "%s uses its tree", confine_role_name(trees[i]));
+	for (size_t i = 0; i < ARRAY_LEN(readers); i++)
+		(void)tap_is_int(run_confined(readers[i], act_list_tree), ST_WORKED, "%s lists its tree", confine_role_name(readers[i]));
 	(void)tap_is_int(run_confined(CONFINE_TEMPLATE, act_fork_front), ST_WORKED, "a template forks fronts that cannot fork");
 	(void)tap_is_int(run_confined(CONFINE_FRONT, act_narrow_relay), ST_WORKED, "a front narrows itself to relaying");
 }
