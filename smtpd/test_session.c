@@ -392,6 +392,11 @@ static void on_limit(void *ctx)
 	finish(w, false);
 }
 
+static void on_finished(void *ctx)
+{
+	loop_stop(((struct straw *)ctx)->loop);
+}
+
 static void run(const struct conf *conf, const struct transcript *t, int way, size_t cut)
 {
 	struct straw w = { .t = t, .way = way, .cut = cut, .msg_fd = -1 };
@@ -430,6 +435,9 @@ static void run(const struct conf *conf, const struct transcript *t, int way, si
 		loop_run(w.loop);
 		(void)tap_ok(w.done, "%s: the session ends with its client", t->name);
 	}
+	timer_again(w.limit, 3000);
+	conn_when_finished(w.loop, on_finished, &w);
+	loop_run(w.loop);
 	ipc_chan_free(&w.queue);
 	ipc_chan_free(&w.auth);
 	timer_del(&w.limit);
