@@ -1,0 +1,461 @@
+"""The frame of smtpd, imapd and pop3d, proven with a service that echoes (lib/front/test_front.c): isolated, shared, inetd, socket activation,
+reload, drain, limits, missing daemons, crashes. authd, the key worker and queued are played by this file."""
+import array
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "t" / "lib"))
+import suite as lib  # noqa: E402
+
+ECHO = ROOT / "build" / os.environ.get("POSTERN_BUILD", "dev") / "front-echo.test"
+PORTS = iter(range(22000, 23000))
+
+
+class Daemon:
+    """Something that takes registrations and keeps the channels."""
+
+    def __init__(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.packets, self.fds, self.conns = path, [], [], []
+        self.start()
+
+    def start(self):
+        if self.path.exists():
+            self.path.unlink()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.bind(str(self.path))
+        os.chmod(self.path, 0o600)
+        self.sock.listen(16)
+        threading.Thread(target=self.accept, args=(self.sock,), daemon=True).start()
+
+    def accept(self, sock):
+        while True:
+            try:
+                c, _ = sock.accept()
+            except OSError:
+                return
+            self.conns.append(c)
+            threading.Thread(target=self.read, args=(c,), daemon=True).start()
+
+    def read(self, c):
+        while True:
+            try:
+                data, anc, _, _ = c.recvmsg(131072, socket.CMSG_SPACE(4))
+            except OSError:
+                return
+            if not data:
+                return
+            self.packets.append(data)
+            for level, kind, raw in anc:
+                fds = array.array("i")
+                fds.frombytes(raw[:4])
+                self.fds.append(socket.socket(fileno=fds[0]))
+
+    def stop(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        for c in self.conns:
+            c.shutdown(socket.SHUT_RDWR)
+            c.close()
+        self.conns = []
+
+
+class Front:
+    def __init__(self, base, **settings):
+        self.base, self.port = base, next(PORTS)
+        self.run = base / "run"
+        self.conf = base / "postern.conf"
+        self.settings = {"run_directory": self.run, "smtp_listeners": "127.0.0.1:%d/smtp" % self.port, "myhostname": "mail.example.com",
+                         **settings}
+        self.write_conf()
+        self.auth = Daemon(self.run / "auth" / "register")
+        self.queue = Daemon(self.run / "queue" / "register")
+        self.proc = None
+        self.err = open(base / "stderr", "ab")
+
+    def write_conf(self):
+        self.conf.write_text("".join("%s = %s\n" % kv for kv in self.settings.items()))
+
+    def start(self, argv=None, wait=True):
+        self.proc = subprocess.Popen([str(a) for a in argv or [ECHO, "-fv", "-c", self.conf]], stdin=subprocess.DEVNULL,
+                                     stdout=self.err, stderr=self.err)
+        if wait:
+            self.until(lambda: self.ask("ping") == "echo ping")
+        return self
+
+    def until(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if what():
+                    return
+            except OSError as why:
+                if time.monotonic() > end:
+                    raise AssertionError("%s\n%s" % (why, self.text()))
+            if time.monotonic() > end:
+                raise AssertionError("does not come true\n" + self.text())
+            time.sleep(0.02)
+
+    def text(self):
+        return (self.base / "stderr").read_text()
+
+    def connect(self, source=None, port=None):
+        return Client(("127.0.0.1", port or self.port), source)
+
+    def ask(self, line):
+        with self.connect() as c:
+            return c.ask(line)
+
+    def children(self):
+        return [(pid, comm, cmd) for pid, ppid, comm, cmd in processes() if pid != self.proc.pid and self.below(pid)]
+
+    def below(self, pid):
+        parents = {p: pp for p, pp, _, _ in processes()}
+        while pid in parents:
+            pid = parents[pid]
+            if pid == self.proc.pid:
+                return True
+        return False
+
+    def fds(self, pid=None):
+        return len(os.listdir("/proc/%d/fd" % (pid or self.proc.pid)))
+
+    def stop(self):
+        if self.proc and self.proc.poll() is None:
+            self.proc.terminate()
+            self.proc.wait(10)
+        self.auth.stop()
+        self.queue.stop()
+        self.err.close()
+
+
+class Client:
+    def __init__(self, to, source=None):
+        self.s = socket.create_connection(to, timeout=5, source_address=(source, 0) if source else None)
+        self.f = self.s.makefile("rwb")
+        self.greeting = self.line()
+
+    def line(self):
+        return self.f.readline().decode().rstrip("\r\n")
+
+    def ask(self, text):
+        self.f.write(text.encode() + b"\r\n")
+        self.f.flush()
+        return self.line()
+
+    def close(self):
+        self.f.close()
+        self.s.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def processes():
+    out = []
+    for p in pathlib.Path("/proc").iterdir():
+        if p.name.isdigit():
+            try:
+                st = (p / "stat").read_text()
+                cmd = (p / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            except OSError:
+                continue
+            state, ppid = st.rsplit(")", 1)[1].split()[:2]
+            out.append((int(p.name), int(ppid), st[st.index("(") + 1:st.rindex(")")], "<zombie>" if state == "Z" else cmd))
+    return out
+
+
+@pytest.fixture
+def front(tmp_path_factory):
+    lib.ensure_users()
+    made = []
+
+    def make(**settings):
+        base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / ("front-%d" % os.getpid()) / ("%d" % time.monotonic_ns())
+        base.mkdir(parents=True)
+        f = Front(base, **settings)
+        made.append(f)
+        return f
+    yield make
+    for f in made:
+        f.stop()
+
+
+def status(pid, key):
+    for line in pathlib.Path("/proc/%d/status" % pid).read_text().splitlines():
+        if line.startswith(key + ":"):
+            return line.split()[1:]
+    return None
+
+
+def test_isolated_forks_a_confined_front_per_connection(front):
+    f = front().start()
+    with f.connect() as a, f.connect() as b:
+        assert a.greeting == b.greeting == "hello"
+        pid_a, pid_b = int(a.ask("peers").split()[3]), int(b.ask("peers").split()[3])
+        assert pid_a != pid_b
+        assert a.ask("peers").startswith("127.0.0.1 smtp pid %d auth 1 key 0 queue 1" % pid_a)
+        uid = str(lib.pwd.getpwnam("_postern_smtp").pw_uid)
+        assert status(pid_a, "Uid") == [uid] * 4
+        assert int(status(pid_a, "CapEff")[0], 16) == 0 and int(status(pid_a, "CapBnd")[0], 16) == 0
+        assert status(pid_a, "NoNewPrivs") == ["1"] and status(pid_a, "Seccomp") == ["2"]
+        assert os.readlink("/proc/%d/root" % pid_a) == str(f.run / "empty")
+        assert int(status(f.proc.pid, "CapEff")[0], 16) == (1 << 5 | 1 << 6 | 1 << 7 | 1 << 18)
+        titles = {cmd for _, comm, cmd in f.children() if comm == "smtpd"}
+        assert {"smtpd: template", "smtpd: front 127.0.0.1 smtp"} <= titles
+        assert a.ask("quit") == "bye"
+    f.until(lambda: len(f.children()) == 1)
+
+
+def test_channels_lead_to_the_daemons(front):
+    f = front().start()
+    with f.connect() as c:
+        c.ask("peers")
+        f.until(lambda: len(f.auth.fds) == len(f.queue.fds) >= 2)
+        # conn: the first field of CONN, the same in both registrations
+        assert f.auth.packets[-1] == f.queue.packets[-1]
+        assert b"127.0.0.1" in f.auth.packets[-1] and b"smtp" in f.auth.packets[-1]
+        held = f.auth.fds[-1]
+    held.settimeout(5)
+    assert held.recv(10) == b""     # the front has ended, and nobody else holds the other end
+
+
+def test_shared_serves_all_in_one_process(front):
+    f = front(front_mode="shared").start()
+    with f.connect() as a, f.connect() as b:
+        pid = a.ask("peers").split()[3]
+        assert b.ask("peers").split()[3] == pid
+        assert [cmd for _, _, cmd in f.children()] == ["smtpd: shared front"]
+        assert os.readlink("/proc/%s/root" % pid) == str(f.run / "empty")
+        before = f.fds(int(pid))
+        for _ in range(20):
+            assert f.ask("x") == "echo x"
+        f.until(lambda: f.fds(int(pid)) == before)
+    f.until(lambda: f.fds(int(pid)) == before - 2 * 3)
+
+
+@pytest.mark.parametrize("mode", ["isolated", "shared"])
+def test_no_descriptor_and_no_process_is_left(front, mode):
+    f = front(front_mode=mode).start()
+    f.until(lambda: len(f.children()) == 1)
+    f.ask("x")
+    f.until(lambda: len(f.children()) == 1)
+    parent, template = f.fds(), f.children()[0][0]
+    in_template = f.fds(template)
+    for _ in range(200):
+        f.ask("x")
+    f.until(lambda: len(f.children()) == 1)
+    assert f.fds() == parent and f.fds(template) == in_template
+    assert not [1 for _, _, _, cmd in processes() if cmd == "<zombie>"]
+
+
+@pytest.mark.parametrize("mode", ["isolated", "shared"])
+def test_template_is_replaced_after_its_number_and_connections_stay(front, mode):
+    f = front(front_mode=mode, front_template_max=10).start()
+    with f.connect() as old:
+        first = {pid for pid, _, cmd in f.children() if "template" in cmd or "shared" in cmd}
+        for _ in range(35):
+            assert f.ask("x") == "echo x"
+        assert old.ask("still") == "echo still"
+        now = {pid for pid, _, cmd in f.children() if "template" in cmd or "shared" in cmd}
+        assert now and not now & first
+    f.until(lambda: len(f.children()) == 1)
+
+
+def test_crashed_front_replaces_template(front):
+    f = front().start()
+    template = [pid for pid, _, cmd in f.children() if "template" in cmd]
+    with f.connect() as other, f.connect() as c:
+        assert c.ask("crash") == ""
+        f.until(lambda: "a front crashed" in f.text())
+        f.until(lambda: [pid for pid, _, cmd in f.children() if "template" in cmd] not in ([], template))
+        assert other.ask("here") == "echo here"
+    assert f.ask("x") == "echo x"
+
+
+def test_killed_template_comes_back(front):
+    f = front().start()
+    with f.connect() as c:
+        os.kill([pid for pid, _, cmd in f.children() if "template" in cmd][0], signal.SIGKILL)
+        t0 = time.monotonic()
+        f.until(lambda: f.ask("x") == "echo x")
+        assert time.monotonic() - t0 < 1
+        assert c.ask("still") == "echo still"
+
+
+def test_per_address_limit_answers_at_once(front):
+    f = front(client_connection_count_limit=3).start()
+    f.until(lambda: len(f.children()) == 1)
+    held = [f.connect() for _ in range(3)]
+    assert all(c.greeting == "hello" for c in held)
+    t0 = time.monotonic()
+    with f.connect() as c:
+        assert c.greeting == "421 4.3.2 busy" and c.line() == ""
+    assert time.monotonic() - t0 < 0.05     # 5 ms on a quiet machine
+    with f.connect(source="127.0.0.2") as c:
+        assert c.greeting == "hello"
+    held.pop().close()
+    f.until(lambda: f.connect().greeting == "hello")
+    for c in held:
+        c.close()
+
+
+def test_total_limit(front):
+    f = front(process_limit=2).start()
+    f.until(lambda: len(f.children()) == 1)
+    with f.connect() as a, f.connect(source="127.0.0.2") as b, f.connect(source="127.0.0.3") as c:
+        assert (a.greeting, b.greeting, c.greeting) == ("hello", "hello", "421 4.3.2 busy")
+
+
+def test_missing_daemon_is_busy_and_its_return_is_noticed(front):
+    f = front().start()
+    f.queue.stop()
+    f.until(lambda: f.connect().greeting == "421 4.3.2 busy")
+    f.queue.start()
+    f.until(lambda: f.ask("x") == "echo x", 3)
+
+
+def test_descriptors_run_out(front):
+    f = front(client_connection_count_limit=1000)
+    f.start(["/bin/sh", "-c", "ulimit -n 40; exec %s -fv -c %s" % (ECHO, f.conf)])
+    held = []
+    for _ in range(60):
+        held.append(socket.create_connection(("127.0.0.1", f.port), timeout=5))
+    answers = [c.makefile("rb").readline() for c in held]
+    assert set(answers) <= {b"hello\r\n", b"421 4.3.2 busy\r\n"}
+    for c in held:
+        c.close()
+    f.until(lambda: f.ask("x") == "echo x")
+
+
+@pytest.mark.parametrize("mode", ["isolated", "shared"])
+def test_reload_keeps_connections_and_takes_new_values(front, mode):
+    f = front(front_mode=mode).start()
+    with f.connect() as c:
+        f.settings["client_connection_count_limit"] = 1
+        f.write_conf()
+        f.proc.send_signal(signal.SIGHUP)
+        f.until(lambda: "reloaded" in f.text())
+        f.until(lambda: f.connect().greeting == "421 4.3.2 busy")
+        assert c.ask("still") == "echo still"
+        f.settings["client_connection_count_limit"] = "many"
+        f.write_conf()
+        f.proc.send_signal(signal.SIGHUP)
+        f.until(lambda: "stays as it was" in f.text())
+        assert c.ask("still") == "echo still"
+
+
+def test_reload_under_load_drops_nothing(front):
+    f = front().start()
+    end = time.monotonic() + 3
+    n = 0
+    while time.monotonic() < end:
+        if n % 20 == 0:
+            f.proc.send_signal(signal.SIGHUP)
+        assert f.ask("x%d" % n) == "echo x%d" % n
+        n += 1
+    fds = f.fds()
+    f.until(lambda: len(f.children()) == 1)
+    assert f.fds() <= fds
+
+
+@pytest.mark.parametrize("mode", ["isolated", "shared"])
+def test_sigterm_stops_accepting_and_sessions_survive(front, mode):
+    f = front(front_mode=mode).start()
+    c = f.connect()
+    assert c.ask("a") == "echo a"
+    pid = int(c.ask("peers").split()[3])
+    f.proc.terminate()
+    assert f.proc.wait(5) == 0
+    assert c.ask("b") == "echo b"
+    with pytest.raises(OSError):
+        f.connect()
+    f.start()       # a new parent beside the old session
+    assert c.ask("c") == "echo c"
+    c.close()
+    f.until(lambda: not os.path.exists("/proc/%d" % pid) or "<zombie>" in [x[3] for x in processes() if x[0] == pid])
+
+
+def test_second_start_is_refused(front):
+    f = front().start()
+    p = subprocess.run([str(ECHO), "-fv", "-c", str(f.conf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode != 0 and b"runs already" in p.stdout
+    assert f.ask("x") == "echo x"
+
+
+def test_background_start_returns_when_ready(front):
+    f = front()
+    p = subprocess.run([str(ECHO), "-c", str(f.conf)], timeout=10)
+    assert p.returncode == 0
+    assert f.ask("x") == "echo x"
+    os.kill(int((f.run / "smtpd.pid").read_text()), signal.SIGTERM)
+
+
+def test_bad_configuration_is_refused(front):
+    f = front(process_limit="none")
+    p = subprocess.run([str(ECHO), "-t", "-c", str(f.conf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 78 and b"process_limit" in p.stdout
+    f.settings["process_limit"] = 10
+    f.write_conf()
+    assert subprocess.run([str(ECHO), "-t", "-c", str(f.conf)]).returncode == 0
+
+
+def test_socket_activation_by_name(front):
+    f = front()
+    other = next(PORTS)
+    f.start([ROOT / "t/launch/listen_fds", "submission=127.0.0.1:%d" % f.port, "smtp=127.0.0.1:%d" % other, "--", ECHO, "-fv", "-c", f.conf])
+    with f.connect() as a, f.connect(port=other) as b:
+        assert " submission " in a.ask("peers") and " smtp " in b.ask("peers")
+
+
+def test_local_socket_tells_the_peers_uid(front):
+    f = front().start()
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(str(f.run / "smtpd" / "submit"))
+    with s.makefile("rwb") as io:
+        assert io.readline() == b"hello\r\n"
+        io.write(b"peers\r\n")
+        io.flush()
+        assert io.readline().startswith(b"local local ")
+    s.close()
+    assert b"local" in f.queue.packets[-1]
+
+
+def test_inetd_as_root_registers_and_drops(front):
+    f = front()
+    f.start([ROOT / "t/launch/inetd", "127.0.0.1:%d" % f.port, ECHO, "-i", "-c", f.conf])
+    with f.connect() as c:
+        words = c.ask("peers").split()
+        assert words[:2] == ["127.0.0.1", "smtp"] and words[5] == "1" and words[9] == "1"
+        assert status(int(words[3]), "Uid")[0] == str(lib.pwd.getpwnam("_postern_smtp").pw_uid)
+        assert status(int(words[3]), "Seccomp") == ["2"]
+        assert b"127.0.0.1" in f.auth.packets[-1]
+    f.until(lambda: not f.children())
+
+
+def test_inetd_without_the_daemons_is_busy(front):
+    f = front()
+    f.queue.stop()
+    f.start([ROOT / "t/launch/inetd", "127.0.0.1:%d" % f.port, ECHO, "-i", "-c", f.conf], wait=False)
+    f.until(lambda: f.connect().greeting == "421 4.3.2 busy")
+    f.queue.start()
+
+
+def test_a_front_can_narrow_itself_and_goes_on(front):
+    f = front().start()
+    with f.connect() as c:
+        assert c.ask("narrow") == "narrowed"
+        assert c.ask("x") == "echo x"
+        assert c.ask("quit") == "bye"
