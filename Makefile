@@ -44,14 +44,16 @@ LIB_ORDER := $(shell cat lib/ORDER)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
 LIB_LINK := $(strip $(call reverse,$(LIB_ORDER)))
 
-# The four words of a module.mk. D is the folder it stands in.
+# The words of a module.mk. D is the folder it stands in.
 #   $(call library,a.c b.c)                              -> lib<folder name>.a
 #   $(call program,NAME,main.c …,libs[,system libs])     -> build/BUILD/NAME
 #   $(call unittest,NAME,test_x.c …,libs[,system libs])  -> build/BUILD/t/NAME, TAP, run by "make unit"
+#   $(call tool,NAME,x.c …,libs[,system libs])           -> build/BUILD/x/NAME, for tests and benches only
 #   $(call fuzzer,NAME,fuzz_x.c …,libs[,system libs])    -> build/BUILD/f/NAME; without clang it replays corpora
 PROGRAMS :=
 UNITTESTS :=
 FUZZERS :=
+TOOLS :=
 SOURCES :=
 objs = $(patsubst %.c,$(B)/o/%.o,$(addprefix $(D)/,$(1)))
 liblink = $(foreach l,$(filter $(1),$(LIB_LINK)),$(B)/lib$(l).a)
@@ -72,6 +74,9 @@ $(eval UNITTESTS += $(1))$(eval $(call link_rule,$(B)/t/$(1),$(call objs,$(2)),$
 endef
 define fuzzer
 $(eval FUZZERS += $(1))$(eval $(call link_rule,$(B)/f/$(1),$(call objs,$(2)) $(if $(filter fuzz,$(BUILD)),,$(B)/o/lib/test/fuzz_main.o),$(3),$(4) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer)))
+endef
+define tool
+$(eval TOOLS += $(1))$(eval $(call link_rule,$(B)/x/$(1),$(call objs,$(2)),$(3),$(4)))
 endef
 define link_rule
 SOURCES += $(2)

@@ -1,0 +1,1 @@
+$(call tool,load,bench/load.c,io base)
