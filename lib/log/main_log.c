@@ -443,9 +443,9 @@ static int run(void)
 	close_fd(&g.out);
 	add_users();
 	(void)snprintf(pidfile, sizeof(pidfile), "%s/log.pid", g.conf->run_directory);
-	if (pidfile_write(pidfile, &e) < 0)
-		goto fail;
 	if (!g.foreground && proc_daemonize(&e) < 0)
+		goto fail;
+	if (pidfile_write(pidfile, &e) < 0)	/* after the fork: the lock belongs to one process */
 		goto fail;
 	proc_title("log", "log: parent");
 	proc_ready();

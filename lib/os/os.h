@@ -58,7 +58,7 @@ void proc_init(int argc, char **argv);
 void proc_nofile_raise(void);			/* soft limit of descriptors up to the hard one, at most 65536 */
 void proc_title(const char *comm, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* comm (15 bytes) and the argv text that ps shows */
 int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_SOCKET either */
-int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of the process: a second start fails */
+int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of this process (so after proc_daemonize): a second start fails */
 int pidfile_holder(const char *path, pid_t *pid_out, struct err *e) MUST_CHECK;	/* who holds that lock; ERR_NOENT: nobody */
 int proc_daemonize(struct err *e) MUST_CHECK;	/* unless -f; the parent exits after readiness (os_ready) */
 void proc_ready(void);			/* tells systemd (or postern-run), the daemonize parent, and the fd given to proc_ready_fd; once */
