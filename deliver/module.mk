@@ -1,2 +1,3 @@
 DELIVER_STATIC := $(if $(filter asan fuzz cov,$(BUILD)),,-static-pie)
 $(call program,deliver,deliver.c deliver_user.c forward.c quota.c,store mail map ipc io os log base,$(DELIVER_STATIC))
+$(call program,sendmail,sendmail.c sendmail_msg.c sendmail_smtp.c,smtp mail conf os log base)
