@@ -129,20 +129,7 @@ class Postern(Peer):
         self.suite.make()
 
     def start(self):
-        self.suite.popen_hook = None
-        old = os.getpid()
-        del old
-        import subprocess as sp
-        real = sp.Popen
-        group = self.group
-
-        def popen(*a, **k):
-            return real(*a, preexec_fn=group.enter, **k)
-        lib.subprocess.Popen, keep = popen, lib.subprocess.Popen
-        try:
-            self.suite.start()
-        finally:
-            lib.subprocess.Popen = keep
+        self.suite.start(preexec=self.group.enter)
 
     def stop(self):
         self.suite.stop()

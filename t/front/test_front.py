@@ -61,11 +61,12 @@ class Daemon:
                 self.fds.append(socket.socket(fileno=fds[0]))
 
     def stop(self):
-        self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        for c in self.conns:
-            c.shutdown(socket.SHUT_RDWR)
-            c.close()
+        for c in [self.sock] + self.conns:
+            try:
+                c.shutdown(socket.SHUT_RDWR)
+                c.close()
+            except OSError:
+                pass    # gone already
         self.conns = []
 
 

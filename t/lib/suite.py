@@ -207,13 +207,14 @@ class Suite:
         """Run one of the suite's tools with this configuration."""
         return run([self.bin / name, "-c", self.conf, *args], check=check, **kw)
 
-    def start(self, wait=30):
-        """Start the supervisor and wait until every port answers."""
+    def start(self, wait=30, preexec=None):
+        """Start the supervisor and wait until every port answers. preexec: called in the child before it is executed."""
         if self.pid() is not None:
             raise RuntimeError("it runs already")
         out = open(self.base / "log" / "stderr", "ab")
         self.supervisor = subprocess.Popen([str(self.bin / "postern-run"), "-f", "-c", str(self.conf)],
-                                           stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+                                           stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                                           preexec_fn=preexec)
         out.close()
         end = time.monotonic() + wait
         for port in self.ports.values():
