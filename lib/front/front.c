@@ -129,6 +129,7 @@ int front_main(int argc, char **argv, const struct front_service *s)
 	const int done = options(argc, argv, &run);
 	if (done >= 0)
 		return done;
+	const int client_fd = run.inetd && !run.test ? inetd_take_client() : -1;
 	run.conf_file = run.conf_file ? run.conf_file : conf_default_file();
 	if (front_conf_load(run.conf_file, &run.conf) < 0)
 		return EXIT_CONF;
@@ -144,7 +145,7 @@ int front_main(int argc, char **argv, const struct front_service *s)
 		return test_conf(&run);
 	open_log(&run);
 	if (run.inetd)
-		return inetd_main(&run);
+		return inetd_main(&run, client_fd);
 	if (geteuid() != 0) {
 		log_error("%s must be started as root", s->program);
 		return EXIT_CONF;

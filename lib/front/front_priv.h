@@ -67,7 +67,8 @@ void front_serve_one(struct front_env *env, struct front_conn *fc) __attribute__
 void front_busy(const struct front_run *run, int fd, const char *profile);	/* say the busy line; the caller closes */
 
 int parent_main(struct front_run *run);
-int inetd_main(struct front_run *run);
+int inetd_take_client(void);			/* first of all, so that no message reaches the client; returns its socket or -1 */
+int inetd_main(struct front_run *run, int client_fd);
 int front_conf_load(const char *file, struct conf **out);	/* problems go to the log */
 
 #endif

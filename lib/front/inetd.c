@@ -15,7 +15,7 @@
 enum { EXIT_CONF = 78, EXIT_BUSY = 75 };
 
 /* Nothing may be written to the client but by the session: 0, 1 and 2 lead nowhere from now on. */
-static int take_client_socket(void)
+int inetd_take_client(void)
 {
 	const int fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	const int null = open("/dev/null", O_RDWR | O_NOCTTY);
@@ -69,13 +69,12 @@ static int drop(const struct front_run *run, struct err *e)
 	return confine_enter(&c, e);
 }
 
-int inetd_main(struct front_run *run)
+int inetd_main(struct front_run *run, int fd)
 {
 	static struct front_env env;
 	static struct front_conn fc;
 	struct err e = { 0 };
 	uint64_t uid;
-	const int fd = take_client_socket();
 	if (fd < 0 || find_facts(run, fd, &fc, &uid) < 0) {
 		log_error("inetd mode: descriptor 0 is not a connected socket");
 		return EXIT_CONF;

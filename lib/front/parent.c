@@ -2,10 +2,12 @@
  * connections, makes the next one ready before it retires the old, and lets retired ones finish what they serve. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@ enum {
 	FULL_PAUSE_MS = 100,		/* after descriptors ran out */
 	RETRY_FIRST_MS = 100, RETRY_MAX_MS = 5000,	/* between templates that do not get ready */
 	LOG_EVERY_MS = 1000,		/* refusals of the same kind are logged this often */
+	FD_RESERVE = 16,		/* descriptors that a connection in the making, and what waits in channels, may need */
 	EXIT_CONF = 78,
 };
 
@@ -52,6 +55,7 @@ static struct parent {
 	uint64_t retry_ms;
 	bool paused, stopping;
 	int spare_fd;			/* given up to be able to refuse when descriptors have run out */
+	int fd_high;			/* a descriptor from here on says that they are about to run out */
 	uint64_t refused_said_ms, refused;
 } p;
 
@@ -175,12 +179,15 @@ static void on_listener(void *ctx, unsigned events)
 	const struct front_listener *l = ctx;
 	for (int i = 0; i < ACCEPT_ROUND && may_accept(); i++) {
 		const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0)
+		if (fd >= p.fd_high) {
+			refuse(fd, l->profile, "?", "descriptors run out");
+		} else if (fd >= 0) {
 			take(l, fd);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			refuse_full(l);
-		else if (errno != EINTR && errno != ECONNABORTED)
+		} else if (errno != EINTR && errno != ECONNABORTED) {
 			break;
+		}
 	}
 	if (!may_accept())
 		update_watches();
@@ -379,6 +386,8 @@ static int set_up(struct front_run *run, struct err *e)
 		return -1;
 	const struct confine_path tree = { .path = "/" };
 	const struct confine c = { .role = CONFINE_PARENT, .paths = &tree, .n_paths = 1, .unconfined = run->no_sandbox };
+	struct rlimit files;
+	p.fd_high = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < INT_MAX ? (int)files.rlim_cur - FD_RESERVE : INT_MAX;
 	p.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	return confine_enter(&c, e);
 }
