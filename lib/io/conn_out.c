@@ -160,12 +160,14 @@ void conn_write(struct conn *c, struct str s)
 {
 	if (s.n >= DIRECT_MIN)
 		s = str_from(s, write_direct(c, s));
-	char *p = out_room(c, s.n);
-	if (!p)
-		return;
-	if (s.n)
+	if (s.n) {
+		char *p = out_room(c, s.n);
+
+		if (!p)
+			return;
 		memcpy(p, s.p, s.n);
-	c->out.n += s.n;
+		c->out.n += s.n;
+	}
 	added(c);
 }
 

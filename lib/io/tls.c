@@ -67,6 +67,12 @@ static struct tls *of(const struct filter *f)
 
 /* --- contexts --- */
 
+/* OpenSSL's controls take void *, and only read. */
+static void *unconst(const char *s)
+{
+	return (void *)(uintptr_t)s;
+}
+
 static void start_openssl(void)
 {
 	/* No openssl.cnf: the policy is ours, and after chroot there is none. No exit handler: forks end with _exit. */
@@ -118,7 +124,7 @@ static SSL_CTX *common(const SSL_METHOD *method, int level)
 	SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(ssl, 1);
 	SSL_CTX_set_msg_callback(ssl, on_message);
-	if (SSL_CTX_set_ciphersuites(ssl, suites13) && SSL_CTX_set1_groups_list(ssl, groups))
+	if (SSL_CTX_set_ciphersuites(ssl, suites13) && SSL_CTX_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, unconst(groups)))
 		return ssl;
 	SSL_CTX_free(ssl);
 	return NULL;
@@ -167,7 +173,7 @@ int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out,
 	t->alpn[0] = (unsigned char)n;
 	memcpy(t->alpn + 1, alpn, n);
 	t->ssl = common(TLS_server_method(), LEVEL_SERVER);
-	if (!t->ssl || !SSL_CTX_set_cipher_list(t->ssl, server_ciphers) || !SSL_CTX_set1_sigalgs_list(t->ssl, sigalgs)) {
+	if (!t->ssl || !SSL_CTX_set_cipher_list(t->ssl, server_ciphers) || !SSL_CTX_ctrl(t->ssl, SSL_CTRL_SET_SIGALGS_LIST, 0, unconst(sigalgs))) {
 		tls_ctx_free(&t);
 		return tls_err(e, ERR_BUG, "TLS context");
 	}
@@ -420,7 +426,8 @@ void conn_starttls_client(struct conn *c, struct tls_ctx *ctx, const char *sni)
 	SSL_set_connect_state(t->ssl);
 	/* OpenSSL checks the name during the handshake; an address is no name for SNI (RFC 6066 3). */
 	bool address = sni && (strchr(sni, ':') || strspn(sni, "0123456789.") == strlen(sni));
-	if (sni && *sni && (!SSL_set1_host(t->ssl, sni) || (!address && !SSL_set_tlsext_host_name(t->ssl, sni))))
+	if (sni && *sni &&
+	    (!SSL_set1_host(t->ssl, sni) || (!address && !SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, unconst(sni)))))
 		conn_fail(c, "TLS: unusable server name");
 	else if (ctx->verify && !(sni && *sni))
 		conn_fail(c, "TLS: no server name to verify");
