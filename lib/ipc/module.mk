@@ -2,4 +2,5 @@ IPC_CHANNELS := auth control deliver filter helper key link queue reg remote res
 $(call library,codec.c packet.c chan.c blocking.c key_client.c $(addsuffix .c,$(IPC_CHANNELS)))
 $(call unittest,test_codec,test_codec.c,ipc base test)
 $(call unittest,test_chan,test_chan.c,ipc io os log base test)
+$(call unittest,test_key_client,test_key_client.c,ipc io os log base test)
 $(call fuzzer,fuzz_ipc,fuzz_ipc.c,ipc base)
