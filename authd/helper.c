@@ -2,10 +2,8 @@
 #include "authd/helper.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -49,7 +47,6 @@ void helper_init(struct helper *h, int argc, char **argv, const char *title)
 	if (log_open(h->conf->syslog_name, "authd", sock, &e) < 0)
 		fprintf(stderr, "authd %s: %s\n", title, e.text);	/* lines go to stderr */
 	proc_title("authd", "authd: %s", title);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);	/* nothing of a helper is worth more than its monitor */
 }
 
 void helper_confine(const struct helper *h, enum confine_role role, const char *user, const struct confine_path *paths, size_t n_paths)

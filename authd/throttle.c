@@ -419,6 +419,11 @@ bool throttle_dirty(const struct throttle *t)
 	return t->dirty;
 }
 
+void throttle_clean(struct throttle *t)
+{
+	t->dirty = false;
+}
+
 uint64_t throttle_evicted(const struct throttle *t)
 {
 	return t->evicted;

@@ -72,6 +72,7 @@ void throttle_success(struct throttle *t, uint32_t now, const struct throttle_cl
 uint32_t throttle_count(struct throttle *t, uint32_t now, const struct throttle_client *c);
 
 bool throttle_dirty(const struct throttle *t);	/* changed since the last save or load */
+void throttle_clean(struct throttle *t);	/* a copy of the process saves it */
 uint64_t throttle_evicted(const struct throttle *t);	/* live entries that had to make room, since the start */
 size_t throttle_bytes(const struct throttle *t);
 /* Versioned text. load replaces all content, or leaves it alone and returns -1 with ERR_INPUT. */

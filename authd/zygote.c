@@ -61,25 +61,36 @@ static void worker_start(const struct helper *h, zygote_worker_fn *fn, int chann
 	workers.v[workers.n++] = (struct worker){ pid, clock_mono_ms() + life_ms };
 }
 
+static void forked(const struct helper *h, zygote_worker_fn *fn, bool *open)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	uint16_t type;
+	uint32_t id;
+	void *msg;
+	int fd = -1;
+
+	/* The end of the channel (a reload, or the monitor died), or nonsense: no more workers. */
+	if (ipc_recv_fd(HELPER_CHANNEL, &ipc_helper, 1000, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_helper_FORK)
+		*open = false;
+	else
+		worker_start(h, fn, fd, ((const struct ipc_helper_FORK *)msg)->life_ms);
+	close_fd(&fd);
+	arena_free(&a);
+}
+
 void zygote_run(const struct helper *h, zygote_worker_fn *fn)
 {
-	for (;;) {
-		struct pollfd p = { .fd = HELPER_CHANNEL, .events = POLLIN };
-		struct err e = { 0 };
-		uint16_t type;
-		uint32_t id;
-		void *msg;
-		int fd = -1;
+	bool open = true;
 
+	/* Attempts in progress end by themselves, so a reload interrupts none. */
+	while (open || workers.n) {
+		struct pollfd p = { .fd = open ? HELPER_CHANNEL : -1, .events = POLLIN };
 		const int r = poll(&p, 1, workers.n ? REAP_MS : -1);
+
 		reap(clock_mono_ms());
-		if (r <= 0)
-			continue;
-		struct arena *a = arena_new(0);
-		if (ipc_recv_fd(HELPER_CHANNEL, &ipc_helper, 1000, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_helper_FORK)
-			exit(0);	/* the monitor has gone, or speaks nonsense: either way our time is over */
-		worker_start(h, fn, fd, ((const struct ipc_helper_FORK *)msg)->life_ms);
-		close_fd(&fd);
-		arena_free(&a);
+		if (r > 0)
+			forked(h, fn, &open);
 	}
+	exit(0);
 }

@@ -1,0 +1,416 @@
+/* accounts.cdb: who has mail here. authd-gather says what it found; this file believes none of it before it is checked: names, uid ranges
+ * (system accounts at least auth_min_uid, the suite's own users inside their reserved range), no uid and no name twice, plain absolute paths. A
+ * whole list is installed by rename, or none: after an error the old table stays. Homes of the suite's own users are made here, so
+ * that the first message finds one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "authd/monitor.h"
+#include "authd/users.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum { GATHER_MS = 60000, WATCHED = 2, WAITERS_MAX = 64 };
+
+struct waiter {
+	accounts_done_fn *fn;
+	void *ctx;
+};
+
+struct accounts_state {
+	struct cdbfile *cdb;		/* NULL: there is none yet */
+	size_t count;
+	/* the gathering under way */
+	struct ipc_chan *ch;
+	pid_t pid;
+	struct timer *timer;
+	struct arena *arena;
+	struct account *list;
+	size_t n, cap, refused;
+	struct map *names, *uids;
+	bool again;			/* something changed meanwhile */
+	struct waiter waiters[WAITERS_MAX];
+	size_t n_waiters, n_early;	/* early: those that the running gathering serves */
+	struct stat seen[WATCHED];
+};
+
+static void gather_start(struct monitor *m);
+
+static void file_path(const struct monitor *m, const char *name, char out[1100])
+{
+	snprintf(out, 1100, "%s/%s", m->conf->state_directory, name);
+}
+
+/* --- lookups --- */
+
+static void reopen(struct monitor *m)
+{
+	struct accounts_state *s = m->accounts;
+	struct cdbfile *c = NULL;
+	char path[1100];
+	struct err e = { 0 };
+
+	file_path(m, "accounts.cdb", path);
+	if (accounts_open(path, true, &c, &e) < 0) {
+		if (e.code != ERR_NOENT || s->cdb)
+			log_error("%s: %s", path, e.text);
+		return;
+	}
+	cdbfile_close(&s->cdb);
+	s->cdb = c;
+}
+
+static bool in_list(struct conf_list l, struct str word)
+{
+	for (size_t i = 0; i < l.n; i++)
+		if (str_case_eq(str_c(l.v[i]), word))
+			return true;
+	return false;
+}
+
+static int get(struct monitor *m, struct str name, struct account *out, struct err *e)
+{
+	if (accounts_get(m->accounts->cdb, name, (uid_t)m->conf->auth_min_uid, out, e) == 0)
+		return 0;
+	return e->code == ERR_NOENT ? 1 : -1;
+}
+
+int accounts_find(struct monitor *m, struct str given, struct account *out, struct err *e)
+{
+	if (!m->accounts->cdb)
+		return err_set(e, ERR_TEMP, 0, "no accounts have been gathered yet");
+	if (!account_name_valid(given))
+		return 1;
+	int rc = get(m, given, out, e);
+	const ptrdiff_t at = str_rchr(given, '@');
+	/* joe@our.host is the system account joe, as clients of saslauthd know it. */
+	if (rc == 1 && at > 0 && in_list(m->conf->mydestination, str_from(given, (size_t)at + 1)))
+		rc = get(m, str_sub(given, 0, (size_t)at), out, e);
+	return rc;
+}
+
+size_t accounts_count(const struct monitor *m)
+{
+	return m->accounts->count;
+}
+
+/* --- checking what gather said --- */
+
+static const char *maildir_make(const struct conf *c, struct account *a)
+{
+	const struct str name = str_c(a->name);
+	const ptrdiff_t at = str_rchr(name, '@');
+	struct str t = str_c(c->mail_location);
+	struct buf b;
+
+	buf_init(&b, ACCOUNT_PATH_MAX - 1);
+	if (str_starts(t, STR("maildir:")))
+		t = str_from(t, 8);
+	if (t.n == 0) {
+		buf_printf(&b, "%s/%s", a->home, c->home_mailbox[0] ? c->home_mailbox : "Maildir");
+	} else if (str_starts(t, STR("~/"))) {
+		buf_c(&b, a->home);
+		t = str_from(t, 1);
+	}
+	for (size_t i = 0; i < t.n; i++) {
+		if (t.p[i] != '%' || i + 1 == t.n) {
+			buf_ch(&b, t.p[i]);
+			continue;
+		}
+		switch (t.p[++i]) {
+		case 'u': buf_c(&b, a->name); break;
+		case 'n': buf_str(&b, at < 0 ? name : str_sub(name, 0, (size_t)at)); break;
+		case 'd': buf_str(&b, at < 0 ? STR("") : str_from(name, (size_t)at + 1)); break;
+		case 'h': buf_c(&b, a->home); break;
+		default: buf_ch(&b, t.p[i]);
+		}
+	}
+	while (b.n > 1 && b.p[b.n - 1] == '/')
+		buf_cut(&b, b.n - 1);
+	const bool failed = buf_failed(&b) || b.n == 0;
+	if (!failed)
+		memcpy(a->maildir, b.p, b.n + 1);
+	buf_fini(&b);
+	return failed ? "maildir path too long" : NULL;
+}
+
+/* NULL, or why this account is not taken. */
+static const char *account_check(struct monitor *m, const struct ipc_helper_ACCOUNT *r, struct account *a)
+{
+	const struct conf *c = m->conf;
+	const uint64_t from = c->virtual_uid_base, to = from + c->virtual_uid_count;
+	static char seen;
+
+	if (!account_name_valid(r->name))
+		return "bad name";
+	for (size_t i = 0; i < r->name.n; i++)
+		a->name[i] = ch_lower(r->name.p[i]);
+	a->name[r->name.n] = 0;
+	if (r->uid == 0 || r->uid < c->auth_min_uid || r->uid >= UINT32_MAX || r->gid == 0 || r->gid >= UINT32_MAX)
+		return "uid or gid out of range";
+	if ((r->virtual == 1) != (r->uid >= from && r->uid < to))
+		return "uid on the wrong side of the reserved range";
+	a->uid = (uid_t)r->uid;
+	a->gid = (gid_t)r->gid;
+	a->flags = (r->virtual ? ACCOUNT_F_VIRTUAL : 0u) | (r->disabled ? ACCOUNT_F_DISABLED : 0u);
+	a->quota_bytes = r->quota;
+	const int n = r->virtual ? snprintf(a->home, sizeof a->home, "%s/%s", c->virtual_mail_directory, a->name) :
+				   snprintf(a->home, sizeof a->home, "%.*s", STR_ARG(r->home));
+	if (n < 0 || (size_t)n >= sizeof a->home)
+		return "home too long";
+	const char *why = maildir_make(c, a);
+	if (why)
+		return why;
+	if (map_set(m->accounts->names, str_c(a->name), &seen))
+		return "name twice";
+	if (map_set(m->accounts->uids, str_n(&a->uid, sizeof a->uid), &seen))
+		return "uid twice: every mail user needs one of their own";
+	return NULL;
+}
+
+static void account_add(struct monitor *m, const struct ipc_helper_ACCOUNT *r)
+{
+	struct accounts_state *s = m->accounts;
+	struct account a = { 0 }, again;
+	struct buf value;
+	struct err e = { 0 };
+	const char *why = account_check(m, r, &a);
+
+	buf_init(&value, 8192);
+	if (!why) {
+		/* What a reader would refuse is not written. */
+		account_format(&a, &value);
+		if (account_parse(str_c(a.name), buf_view(&value), &again, &e) < 0)
+			why = e.text;
+	}
+	buf_fini(&value);
+	if (why) {
+		if (s->refused++ < 20)
+			log_warning("account %.*s is left out: %s", STR_ARG(r->name), why);
+		return;
+	}
+	if (s->n == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 64;
+		s->list = xrealloc(s->list, s->cap * sizeof *s->list);
+	}
+	s->list[s->n++] = a;
+}
+
+/* --- installing --- */
+
+static int install(struct monitor *m, struct err *e)
+{
+	struct accounts_state *s = m->accounts;
+	struct cdbwrite *w;
+	char path[1100];
+	int rc;
+
+	file_path(m, "accounts.cdb", path);
+	if (cdbwrite_begin(path, &w, e) < 0)
+		return -1;
+	rc = accounts_put_marker(w, e);
+	for (size_t i = 0; i < s->n && rc >= 0; i++) {
+		struct buf value;
+
+		buf_init(&value, 8192);
+		account_format(&s->list[i], &value);
+		rc = cdbwrite_add(w, str_c(s->list[i].name), buf_view(&value), e);
+		buf_fini(&value);
+	}
+	if (rc < 0) {
+		cdbwrite_abort(&w);
+		return -1;
+	}
+	return cdbwrite_commit(&w, 0644, 0, 0, e);
+}
+
+static void homes_make(struct monitor *m)
+{
+	struct accounts_state *s = m->accounts;
+	struct stat st;
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct account *a = &s->list[i];
+		struct err e = { 0 };
+
+		if ((a->flags & ACCOUNT_F_VIRTUAL) && lstat(a->home, &st) < 0 && errno == ENOENT &&
+		    dir_make(a->home, 0700, a->uid, a->gid, &e) < 0)
+			log_error("home of %s: %s", a->name, e.text);
+	}
+}
+
+/* --- a gathering --- */
+
+static void gather_end(struct monitor *m, bool ok)
+{
+	struct accounts_state *s = m->accounts;
+	struct waiter w[WAITERS_MAX];
+	const size_t n = s->n_early;
+
+	memcpy(w, s->waiters, sizeof w);
+	s->n_waiters -= n;
+	memmove(s->waiters, s->waiters + n, s->n_waiters * sizeof *w);
+	s->n_early = 0;
+	ipc_chan_free(&s->ch);
+	timer_del(&s->timer);
+	map_free(&s->names);
+	map_free(&s->uids);
+	free(s->list);
+	s->list = NULL;
+	s->n = s->cap = s->refused = 0;
+	for (size_t i = 0; i < n; i++)
+		w[i].fn(w[i].ctx, ok);
+	if (s->again)
+		gather_start(m);
+}
+
+static void on_gathered(struct monitor *m, const struct ipc_helper_GATHERED *r)
+{
+	struct accounts_state *s = m->accounts;
+	struct err e = { 0 };
+	bool ok = false;
+
+	if (r->error.n) {
+		log_error("%.*s; the accounts stay as they were", STR_ARG(r->error));
+	} else if (r->count != s->n + s->refused) {
+		log_error("gather: %llu accounts announced, %zu came; the accounts stay as they were", (unsigned long long)r->count,
+			  s->n + s->refused);
+	} else if (install(m, &e) < 0) {
+		log_error("accounts.cdb: %s", e.text);
+	} else {
+		reopen(m);
+		homes_make(m);
+		s->count = s->n;
+		log_info("accounts: %zu installed, %zu left out", s->n, s->refused);
+		sessions_check_accounts(m);
+		ok = true;
+	}
+	gather_end(m, ok);
+}
+
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct monitor *m = ctx;
+
+	if (type == IPC_helper_ACCOUNT && m->accounts->n < USERS_MAX)
+		account_add(m, msg);
+	else if (type == IPC_helper_GATHERED)
+		on_gathered(m, msg);
+}
+
+static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct monitor *m = ctx;
+
+	log_error("gather: %s; the accounts stay as they were", why->text);
+	gather_end(m, false);
+}
+
+static void on_timeout(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	log_error("gather took more than %d s; the accounts stay as they were", GATHER_MS / 1000);
+	(void)kill(m->accounts->pid, SIGKILL);	/* our child, not yet reaped or its channel would have ended */
+	gather_end(m, false);
+}
+
+static void watch_note(struct monitor *m, struct stat out[WATCHED])
+{
+	char users[1100];
+	const char *const names[WATCHED] = { "/etc/passwd", users };
+
+	file_path(m, "users", users);
+	memset(out, 0, WATCHED * sizeof *out);
+	for (int i = 0; i < WATCHED; i++)
+		if (stat(names[i], &out[i]) < 0)
+			memset(&out[i], 0, sizeof out[i]);
+}
+
+static int gather_begin(struct monitor *m, struct err *e)
+{
+	static const uint16_t allowed[] = { IPC_helper_READY, IPC_helper_ACCOUNT, IPC_helper_GATHERED };
+	struct accounts_state *s = m->accounts;
+	char path[1100];
+	int fd;
+
+	file_path(m, "users", path);
+	/* Opened here: the file is root's alone, the reader is not root. */
+	CLEANUP_FD int users = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (users < 0 && errno == ENOENT)
+		users = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (users < 0)
+		return err_set(e, ERR_TEMP, errno, "%s", path);
+	if (helpers_spawn(m, HELPER_GATHER, &s->pid, &fd, e) < 0)
+		return -1;
+	s->ch = ipc_chan_new(m->loop, fd, &ipc_helper, on_message, on_closed, m);
+	ipc_chan_allow(s->ch, (struct ipc_allow){ allowed, ARRAY_LEN(allowed) });
+	const struct ipc_helper_GATHER g = { .min_uid = m->conf->auth_min_uid, .system = m->conf->auth_system_accounts };
+	return ipc_send(s->ch, IPC_helper_GATHER, &g, 1, users, e);
+}
+
+static void gather_start(struct monitor *m)
+{
+	struct accounts_state *s = m->accounts;
+	struct err e = { 0 };
+
+	s->again = false;
+	s->n_early = s->n_waiters;
+	s->names = map_new();
+	s->uids = map_new();
+	watch_note(m, s->seen);
+	if (gather_begin(m, &e) < 0) {
+		log_error("gather: %s", e.text);
+		gather_end(m, false);
+		return;
+	}
+	s->timer = loop_timer(m->loop, GATHER_MS, on_timeout, m);
+}
+
+void accounts_refresh(struct monitor *m, accounts_done_fn *done, void *ctx)
+{
+	struct accounts_state *s = m->accounts;
+
+	if (done && s->n_waiters == WAITERS_MAX) {
+		done(ctx, false);
+		return;
+	}
+	if (done)
+		s->waiters[s->n_waiters++] = (struct waiter){ done, ctx };
+	if (s->names)
+		s->again = true;
+	else
+		gather_start(m);
+}
+
+void accounts_tick(struct monitor *m)
+{
+	struct stat now[WATCHED];
+
+	if (m->accounts->names)
+		return;
+	watch_note(m, now);
+	for (int i = 0; i < WATCHED; i++) {
+		const struct stat *a = &now[i], *b = &m->accounts->seen[i];
+
+		if (a->st_ino != b->st_ino || a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
+		    a->st_mtim.tv_nsec != b->st_mtim.tv_nsec) {
+			gather_start(m);
+			return;
+		}
+	}
+}
+
+void accounts_init(struct monitor *m)
+{
+	m->accounts = xzalloc(sizeof *m->accounts);
+	reopen(m);
+	gather_start(m);
+}

@@ -1,0 +1,255 @@
+/* The helper programs: start, first message, restart, keys. A helper that dies is started again, later and later when it dies fast; what was
+ * under way in it fails for now and never succeeds by accident. Requests sent to a helper that is still starting wait in its socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "authd/monitor.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum { CHILD_CHANNEL = 3, CHILD_LISTENER = 4, FAST_MS = 5000, BACKOFF_MS = 100, BACKOFF_MAX_MS = 5000, KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000 };
+
+static const struct row {
+	const char *program;
+	int listener;		/* which it serves, or -1 */
+	bool permanent;		/* started with the monitor and kept alive */
+	uint16_t sends[2];	/* what it may send on this channel after READY */
+} rows[HELPERS] = {
+	[HELPER_SASL] = { "authd-sasl", -1, true, { 0 } },
+	[HELPER_CHECK] = { "authd-check", -1, true, { 0 } },
+	[HELPER_KEY] = { "authd-key", LISTEN_KEY, true, { IPC_helper_KEYS_RESULT } },
+	[HELPER_MUX] = { "authd-mux", LISTEN_MUX, true, { IPC_helper_CREDS } },
+	[HELPER_GATHER] = { "authd-gather", -1, false, { 0 } },
+};
+
+struct proc {
+	struct monitor *m;
+	enum helper_kind kind;
+	pid_t pid;
+	struct ipc_chan *ch;
+	struct timer *again;
+	uint64_t started;
+	unsigned fast_deaths;
+	uint16_t allowed[3];
+};
+
+struct helpers {
+	struct proc v[HELPERS];
+	bool keys_ok;
+};
+
+static void start(struct proc *p);
+
+/* In the child: descriptors 3 (channel) and 4 (listener), nothing else but stderr; then the program. */
+static void child_exec(const struct monitor *m, const struct row *row, int channel, int listener)
+{
+	char path[1100], *argv[8];
+	int n = 0, keep[] = { 0, 1, 2, CHILD_CHANNEL, CHILD_LISTENER };
+	static char *env[] = { (char *)(uintptr_t)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	sigset_t none;
+
+	/* dup2 would close the one that is already in the other's place: move both out of the way first. */
+	channel = fcntl(channel, F_DUPFD, 10);
+	listener = listener < 0 ? -1 : fcntl(listener, F_DUPFD, 10);
+	if (dup2(channel, CHILD_CHANNEL) < 0 || (listener >= 0 && dup2(listener, CHILD_LISTENER) < 0))
+		_exit(71);
+	close_all_but(keep, listener >= 0 ? 5 : 4);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	snprintf(path, sizeof path, "%s/%s", m->conf->libexec_directory, row->program);
+	argv[n++] = path;
+	argv[n++] = (char *)(uintptr_t)"-c";
+	argv[n++] = (char *)(uintptr_t)m->conf_file;
+	if (m->unconfined)
+		argv[n++] = (char *)(uintptr_t)"-n";
+	if (m->verbose)
+		argv[n++] = (char *)(uintptr_t)"-v";
+	argv[n] = NULL;
+	execve(path, argv, env);
+	log_error("%s: cannot be started (errno %d)", path, errno);
+	_exit(71);
+}
+
+int helpers_spawn(struct monitor *m, enum helper_kind kind, pid_t *pid_out, int *fd_out, struct err *e)
+{
+	const struct row *row = &rows[kind];
+	int sp[2];
+
+	if (sock_pair(SOCK_SEQPACKET, sp, e) < 0)
+		return -1;
+	const pid_t pid = fork();
+	if (pid < 0) {
+		close(sp[0]);
+		close(sp[1]);
+		return err_set(e, ERR_TEMP, errno, "fork of %s", row->program);
+	}
+	if (pid == 0)
+		child_exec(m, row, sp[1], row->listener < 0 ? -1 : m->listen[row->listener]);
+	close(sp[1]);
+	const struct ipc_helper_SETUP setup = { .tag_key = str_n(m->tag_key, sizeof m->tag_key) };
+	if (ipc_send_fd(sp[0], &ipc_helper, IPC_helper_SETUP, &setup, 1, -1, e) < 0) {
+		close(sp[0]);
+		return -1;
+	}
+	*pid_out = pid;
+	*fd_out = sp[0];
+	return 0;
+}
+
+static void on_again(void *ctx)
+{
+	struct proc *p = ctx;
+
+	timer_del(&p->again);
+	start(p);
+}
+
+static void again(struct proc *p)
+{
+	uint64_t wait = 0;
+
+	p->fast_deaths = clock_mono_ms() - p->started < FAST_MS ? p->fast_deaths + 1 : 0;
+	for (unsigned i = 1; i < p->fast_deaths && wait < BACKOFF_MAX_MS; i++)
+		wait = wait ? wait * 2 : BACKOFF_MS;
+	timer_del(&p->again);
+	p->again = loop_timer(p->m->loop, wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS, on_again, p);
+}
+
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct proc *p = ctx;
+
+	switch (type) {
+	case IPC_helper_READY:
+		log_debug("%s is ready", rows[p->kind].program);
+		if (p->kind == HELPER_KEY)
+			helpers_keys_load(p->m);
+		break;
+	case IPC_helper_KEYS_RESULT: {
+		const struct ipc_helper_KEYS_RESULT *r = msg;
+
+		if (r->ok) {
+			p->m->helpers->keys_ok = true;
+			log_info("TLS key and certificate loaded from %s", p->m->conf->tls_cert_file);
+		} else {
+			log_error("%s, %s: %.*s%s", p->m->conf->tls_key_file, p->m->conf->tls_cert_file, STR_ARG(r->text),
+				  p->m->helpers->keys_ok ? "; the old key stays in use" : "");
+		}
+		break;
+	}
+	default:
+		mux_message(p->m, ch, type, id, msg);
+	}
+}
+
+static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct proc *p = ctx;
+
+	ipc_chan_free(&p->ch);
+	log_error("%s has gone (%s), restarting", rows[p->kind].program, why->text);
+	if (p->kind == HELPER_MUX)
+		mux_closed(p->m);
+	if (p->kind == HELPER_KEY)
+		p->m->helpers->keys_ok = false;
+	again(p);
+}
+
+static void start(struct proc *p)
+{
+	const struct row *row = &rows[p->kind];
+	struct err e = { 0 };
+	int fd;
+
+	p->started = clock_mono_ms();
+	if (helpers_spawn(p->m, p->kind, &p->pid, &fd, &e) < 0) {
+		log_error("%s", e.text);
+		again(p);
+		return;
+	}
+	p->ch = ipc_chan_new(p->m->loop, fd, &ipc_helper, on_message, on_closed, p);
+	p->allowed[0] = IPC_helper_READY;
+	memcpy(p->allowed + 1, row->sends, sizeof row->sends);
+	ipc_chan_allow(p->ch, (struct ipc_allow){ p->allowed, 1 + (row->sends[0] ? 1u : 0u) + (row->sends[1] ? 1u : 0u) });
+}
+
+void helpers_init(struct monitor *m)
+{
+	m->helpers = xzalloc(sizeof *m->helpers);
+	random_bytes(m->tag_key, sizeof m->tag_key);
+	for (int k = 0; k < HELPERS; k++) {
+		m->helpers->v[k] = (struct proc){ .m = m, .kind = (enum helper_kind)k };
+		if (rows[k].permanent)
+			start(&m->helpers->v[k]);
+	}
+}
+
+void helpers_reload(struct monitor *m)
+{
+	static const enum helper_kind zygotes[] = { HELPER_SASL, HELPER_CHECK };
+
+	for (size_t i = 0; i < ARRAY_LEN(zygotes); i++) {
+		struct proc *p = &m->helpers->v[zygotes[i]];
+
+		if (!p->ch)
+			continue;	/* it is being restarted anyway */
+		ipc_chan_free(&p->ch);
+		start(p);
+	}
+	helpers_keys_load(m);
+}
+
+bool helpers_reaped(struct monitor *m, pid_t pid, int status)
+{
+	for (int k = 0; k < HELPERS; k++)
+		if (m->helpers->v[k].pid == pid) {
+			m->helpers->v[k].pid = 0;	/* its channel's end starts the next one */
+			return true;
+		}
+	return false;
+}
+
+void helpers_keys_load(struct monitor *m)
+{
+	struct proc *p = &m->helpers->v[HELPER_KEY];
+	struct buf key, chain;
+	struct err e = { 0 };
+
+	if (!m->conf->tls_cert_file[0] || !p->ch)
+		return;
+	buf_init(&key, KEY_FILE_MAX);
+	buf_init(&chain, CHAIN_FILE_MAX);
+	if (file_read(m->conf->tls_key_file, KEY_FILE_MAX, &key, &e) < 0 || file_read(m->conf->tls_cert_file, CHAIN_FILE_MAX, &chain, &e) < 0 ||
+	    ipc_send(p->ch, IPC_helper_KEYS, &(struct ipc_helper_KEYS){ .key = buf_view(&key), .chain = buf_view(&chain) }, 1, -1, &e) < 0)
+		log_error("TLS key: %s%s", e.text, m->helpers->keys_ok ? "; the old key stays in use" : "");
+	buf_wipe(&key);
+	buf_fini(&key);
+	buf_fini(&chain);
+}
+
+int helpers_worker(struct monitor *m, enum helper_kind zygote, uint64_t life_ms, int *fd_out, struct err *e)
+{
+	struct proc *p = &m->helpers->v[zygote];
+	int sp[2];
+
+	if (!p->ch)
+		return err_set(e, ERR_TEMP, 0, "%s is being restarted", rows[zygote].program);
+	if (sock_pair(SOCK_SEQPACKET, sp, e) < 0)
+		return -1;
+	const int rc = ipc_send(p->ch, IPC_helper_FORK, &(struct ipc_helper_FORK){ .life_ms = life_ms }, 1, sp[1], e);
+	close(sp[1]);
+	if (rc < 0) {
+		close(sp[0]);
+		return -1;
+	}
+	*fd_out = sp[0];
+	return 0;
+}

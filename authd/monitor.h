@@ -1,0 +1,166 @@
+/* The monitor's parts and what they share. Private to authd/. The monitor is root, reads no network byte, loads neither PAM nor
+ * libsasl2 nor a name service; it believes check workers about passwords, parents about connections, and nobody else about anything.
+ *
+ *	main.c		options, listeners, supervision		monitor.c	start, reload, timers, the end
+ *	conns.c		registered connections, phases		attempt.c	one login attempt: limits, cache, check, verdict
+ *	helpers.c	the helper programs			sessions.c	one session process per user and service
+ *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
+ *	mux.c		CREDS of authd-mux			control.c	administrators' words
+ */
+#ifndef AUTHD_MONITOR_H
+#define AUTHD_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "authd/cache.h"
+#include "authd/throttle.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "conf/conf.h"
+#include "io/loop.h"
+#include "ipc/helper.h"
+#include "map/accounts.h"
+
+enum listener { LISTEN_REGISTER, LISTEN_CONTROL, LISTEN_KEY, LISTEN_MUX, LISTENERS };
+enum helper_kind { HELPER_SASL, HELPER_CHECK, HELPER_KEY, HELPER_MUX, HELPER_GATHER, HELPERS };
+
+enum {
+	CONNS_MAX = 20000,
+	REGISTRARS_MAX = 16,
+	ATTEMPTS_PER_CONN = 30,
+	CHECKS_WAITING_MAX = 1000,
+	SASL_WORKERS_MAX = 2000,
+	SCRAM_WORKERS_MAX = 256,
+	SESSIONS_MAX = 20000,
+	FAIL_DELAY_MS = 2000,		/* of a refusal that is not counted */
+};
+
+struct networks {
+	struct cidr *v;
+	size_t n;
+};
+
+struct monitor {
+	struct loop *loop;
+	struct conf *conf;
+	const char *conf_file;
+	bool unconfined, verbose;
+	int listen[LISTENERS];
+	uint8_t tag_key[32];
+	struct throttle *throttle;
+	struct cache *cache;
+	struct networks exempt, webmail;
+	struct helpers *helpers;
+	struct accounts_state *accounts;
+	struct conns *conns;
+	struct checks *checks;
+	struct sessions *sessions;
+	struct queue_peer *queue;
+	struct control *control;
+	struct timer *tick, *snapshot_timer;
+	pid_t snapshot_pid;
+	struct { uint64_t ok, failed, refused, cached; } count;
+};
+
+/* What is known of who wants to log in. Strings borrow from the owner of the attempt. */
+struct facts {
+	uint64_t conn;			/* 0: the saslauthd protocol */
+	const char *service;		/* smtp imap pop3, or the saslauthd request's */
+	const char *client, *server;	/* numeric, or "" */
+	unsigned client_port;
+	struct throttle_client from;
+};
+
+/* --- helpers.c --- */
+void helpers_init(struct monitor *m);
+void helpers_reload(struct monitor *m);			/* new keys; new zygotes, the old finish what they do */
+bool helpers_reaped(struct monitor *m, pid_t pid, int status);
+void helpers_keys_load(struct monitor *m);
+/* A channel to a fresh worker of a zygote; it lives at most life_ms. */
+int helpers_worker(struct monitor *m, enum helper_kind zygote, uint64_t life_ms, int *fd_out, struct err *e) MUST_CHECK;
+/* Start a one-shot helper; its channel is the caller's. */
+int helpers_spawn(struct monitor *m, enum helper_kind kind, pid_t *pid_out, int *fd_out, struct err *e) MUST_CHECK;
+
+/* --- accounts.c --- */
+void accounts_init(struct monitor *m);
+/* Gather again and install; done(ctx, ok) when that has happened (NULL: nobody waits). */
+typedef void accounts_done_fn(void *ctx, bool ok);
+void accounts_refresh(struct monitor *m, accounts_done_fn *done, void *ctx);
+void accounts_tick(struct monitor *m);			/* has passwd or the users file changed? */
+/* 0 found; 1 no such account; -1 ERR_TEMP: the table cannot be read. given: as the client typed it. */
+int accounts_find(struct monitor *m, struct str given, struct account *out, struct err *e) MUST_CHECK;
+size_t accounts_count(const struct monitor *m);
+
+/* --- attempt.c --- */
+struct attempt;
+struct attempt_result {
+	enum err_code code;		/* ERR_NONE: logged in; AUTH, TEMP, DENIED, INPUT, LIMIT */
+	uint64_t delay_ms;
+	const char *text;
+	struct account account;		/* when logged in */
+	struct str data;		/* SCRAM: the last message for the client */
+};
+struct attempt_ops {
+	void (*done)(void *ctx, const struct attempt_result *r);	/* once; the attempt is gone when it returns */
+	void (*password_to)(void *ctx, int fd);				/* hand this descriptor to whoever holds the password; borrowed */
+	void (*challenge)(void *ctx, struct str data);			/* SCRAM */
+};
+void attempts_init(struct monitor *m);
+/* facts and their strings must live as long as the attempt. tag: 32 bytes. done is never called before these return. */
+struct attempt *attempt_password(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str tag,
+				 const struct attempt_ops *ops, void *ctx);
+/* given is what the tag was made over; name is the account that is meant. */
+struct attempt *attempt_password_as(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str name,
+				    struct str tag, const struct attempt_ops *ops, void *ctx);
+struct attempt *attempt_scram(struct monitor *m, const struct facts *f, struct str initial, const struct attempt_ops *ops, void *ctx);
+void attempt_step(struct attempt *a, struct str data);
+void attempt_cancel(struct attempt **a);		/* done is not called; accepts NULL */
+void attempt_log_refused(const struct facts *f, const char *mech, const char *reason, struct str given);
+
+/* --- conns.c --- */
+void conns_init(struct monitor *m);
+size_t conns_count(const struct monitor *m);
+
+/* --- mux.c --- */
+void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg);
+void mux_closed(struct monitor *m);
+
+/* --- sessions.c --- */
+struct attach;
+struct attach_ask {
+	uint64_t conn;
+	const char *service, *client, *server;
+	const struct account *account;
+	int fd;				/* taken */
+	struct str tag, input;		/* copied */
+	uint64_t relayed;
+};
+typedef void attach_done_fn(void *ctx, enum err_code code, const char *text);
+void sessions_init(struct monitor *m);
+struct attach *session_attach(struct monitor *m, const struct attach_ask *ask, attach_done_fn *done, void *ctx);
+void attach_cancel(struct attach **a);
+bool sessions_reaped(struct monitor *m, pid_t pid, int status);
+size_t sessions_end_user(struct monitor *m, struct str user, const char *reason);	/* how many */
+void sessions_check_accounts(struct monitor *m);	/* end those whose account went, changed or was disabled */
+struct session_row { const char *user, *service; pid_t pid; unsigned conns; };
+void sessions_each(struct monitor *m, void (*fn)(void *ctx, const struct session_row *r), void *ctx);
+size_t sessions_count(const struct monitor *m);
+
+/* --- peers.c --- */
+void queue_peer_init(struct monitor *m);
+struct queue_tell;
+typedef void queue_told_fn(void *ctx, bool ok);
+struct queue_tell *queue_tell_user(struct monitor *m, uint64_t conn, const char *user, queue_told_fn *fn, void *ctx);
+void queue_tell_cancel(struct queue_tell **t);
+
+/* --- control.c --- */
+void control_init(struct monitor *m);
+
+/* --- monitor.c --- */
+int monitor_run(struct monitor *m) MUST_CHECK;
+
+#endif
