@@ -24,6 +24,7 @@
 enum {
 	ACCEPT_ROUND = 16,		/* connections taken from one listener before others have their turn */
 	IN_FLIGHT_MAX = 32,		/* handed over, not yet started */
+	IN_FLIGHT_FDS = 8,		/* descriptors of one of these on their way; the kernel limits their sum by RLIMIT_NOFILE */
 	FULL_PAUSE_MS = 100,		/* after descriptors ran out */
 	RETRY_FIRST_MS = 100, RETRY_MAX_MS = 5000,	/* between templates that do not get ready */
 	LOG_EVERY_MS = 1000,		/* refusals of the same kind are logged this often */
@@ -55,6 +56,7 @@ static struct parent {
 	uint64_t retry_ms;
 	bool paused, stopping;
 	int spare_fd;			/* given up to be able to refuse when descriptors have run out */
+	uint64_t in_flight_max;
 	int fd_high;			/* a descriptor from here on says that they are about to run out */
 	uint64_t refused_said_ms, refused;
 } p;
@@ -65,7 +67,7 @@ static void start_worker(void *ctx);
 
 static bool may_accept(void)
 {
-	return p.now && !p.paused && p.now->in_flight < IN_FLIGHT_MAX;
+	return p.now && !p.paused && p.now->in_flight < p.in_flight_max;
 }
 
 static void update_watches(void)
@@ -372,6 +374,22 @@ static int write_pid(const struct front_run *run, struct err *e)
 	return pidfile_write(path, e);
 }
 
+/* What follows from the number of files that we may open. */
+static int limits_by_files(struct err *e)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set(e, ERR_BUG, errno, "RLIMIT_NOFILE");
+	const int max = files.rlim_cur < INT_MAX ? (int)files.rlim_cur : INT_MAX;
+	if (max < 2 * FD_RESERVE)
+		return err_set(e, ERR_CONF, 0, "only %d files may be open", max);
+	p.fd_high = max - FD_RESERVE;
+	p.in_flight_max = (uint64_t)(max - FD_RESERVE) / IN_FLIGHT_FDS;
+	if (p.in_flight_max > IN_FLIGHT_MAX)
+		p.in_flight_max = IN_FLIGHT_MAX;
+	return 0;
+}
+
 static int set_up(struct front_run *run, struct err *e)
 {
 	uid_t uid;
@@ -386,8 +404,8 @@ static int set_up(struct front_run *run, struct err *e)
 		return -1;
 	const struct confine_path tree = { .path = "/" };
 	const struct confine c = { .role = CONFINE_PARENT, .paths = &tree, .n_paths = 1, .unconfined = run->no_sandbox };
-	struct rlimit files;
-	p.fd_high = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < INT_MAX ? (int)files.rlim_cur - FD_RESERVE : INT_MAX;
+	if (limits_by_files(e) < 0)
+		return -1;
 	p.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	return confine_enter(&c, e);
 }

@@ -334,7 +334,10 @@ def test_descriptors_run_out(front):
     held = []
     for _ in range(60):
         held.append(socket.create_connection(("127.0.0.1", f.port), timeout=5))
-    answers = [c.makefile("rb").readline() for c in held]
+    try:
+        answers = [c.makefile("rb").readline() for c in held]
+    except OSError:
+        raise AssertionError(f.text() + repr([(p, f.fds(p[0])) for p in f.children()]) + str(f.fds()))
     assert set(answers) <= {b"hello\r\n", b"421 4.3.2 busy\r\n"}
     for c in held:
         c.close()
