@@ -296,10 +296,7 @@ static int set_up(struct remote *r, const struct remote_env *env, struct err *e)
 {
 	char root[4096];
 
-	r->dns = dns_new(env->conf, e);
-	if (r->dns == NULL)
-		return -1;
-	if (!str_eq(str_c(env->conf->smtp_tls_security_level), STR("none")) && tls_client_new(false, NULL, &r->tls, e) < 0)
+	if (remote_init(r, env->conf, e) < 0)
 		return -1;
 	(void)snprintf(root, sizeof root, "%s/empty", env->conf->run_directory);
 	const struct confine c = {
@@ -311,11 +308,33 @@ static int set_up(struct remote *r, const struct remote_env *env, struct err *e)
 	return confine_enter(&c, e);
 }
 
-void remote_run(void *ctx)
+int remote_init(struct remote *r, const struct conf *conf, struct err *e)
+{
+	r->conf = conf;
+	list_init(&r->jobs);
+	list_init(&r->idle);
+	r->dns = dns_new(conf, e);
+	if (r->dns == NULL)
+		return -1;
+	if (str_eq(str_c(conf->smtp_tls_security_level), STR("none")))
+		return 0;
+	return tls_client_new(false, NULL, &r->tls, e);
+}
+
+void remote_serve(struct remote *r, struct loop *l, int queue_fd)
 {
 	static const uint16_t may_send[] = { IPC_remote_SEND };
+
+	r->loop = l;
+	dns_attach(r->dns, l);
+	r->queue = ipc_chan_new(l, queue_fd, &ipc_remote, on_message, on_closed, r);
+	ipc_chan_allow(r->queue, (struct ipc_allow){ may_send, ARRAY_LEN(may_send) });
+}
+
+void remote_run(void *ctx)
+{
 	const struct remote_env *env = ctx;
-	struct remote r = { .conf = env->conf };
+	struct remote r = { 0 };
 	struct err e = { 0 };
 
 	log_program("smtp");
@@ -324,14 +343,10 @@ void remote_run(void *ctx)
 		log_error("remote: %s", e.text);
 		_exit(1);
 	}
-	r.loop = loop_new();
-	list_init(&r.jobs);
-	list_init(&r.idle);
-	dns_attach(r.dns, r.loop);
-	loop_signal(r.loop, SIGTERM, on_term, &r);
-	loop_signal(r.loop, SIGHUP, on_hup, &r);
-	r.queue = ipc_chan_new(r.loop, env->queue_fd, &ipc_remote, on_message, on_closed, &r);
-	ipc_chan_allow(r.queue, (struct ipc_allow){ may_send, ARRAY_LEN(may_send) });
-	loop_run(r.loop);
+	struct loop *l = loop_new();
+	loop_signal(l, SIGTERM, on_term, &r);
+	loop_signal(l, SIGHUP, on_hup, &r);
+	remote_serve(&r, l, env->queue_fd);
+	loop_run(l);
 	_exit(0);
 }

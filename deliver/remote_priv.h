@@ -103,6 +103,10 @@ struct remote {
 	size_t n_jobs;
 };
 
+/* Before confinement: resolver, TLS. Then: serve queued's channel (taken) on this loop. */
+int remote_init(struct remote *r, const struct conf *conf, struct err *e) MUST_CHECK;
+void remote_serve(struct remote *r, struct loop *l, int queue_fd);
+
 /* All recipients that are still open end like this (text is copied). */
 void job_close_open(struct job *j, enum rcpt_status st, const char *enhanced, const char *text);
 void rcpt_close(struct job *j, struct rcpt *r, enum rcpt_status st, const char *enhanced, const char *text);

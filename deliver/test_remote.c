@@ -1,0 +1,439 @@
+/* The outgoing client against servers of straw, in one loop on loopback: good ones, rude ones, hostile ones (CVE-2020-8794, CVE-2021-38371 and the
+ * like). One name server of straw answers for example.org and its neighbours.
+ *
+ * Steps of a server: "S:" send, "C:" the next line must begin so, "D" message data up to the lone dot, "X" close, "N" what follows is the next
+ * connection. Results: one "status enhanced text-prefix" per recipient.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/num.h"
+#include "deliver/remote_priv.h"
+#include "ipc/remote.h"
+#include "log/log.h"
+#include "os/os.h"
+#include "test/tap.h"
+
+enum { CASE_MS = 5000, STEPS_MAX = 60, RCPTS_MAX = 3 };
+
+#define EHLO1 "S:220 mx ESMTP\r\n", "C:EHLO mail.example.com", "S:250-mx\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250 8BITMIME\r\n"
+#define ENV1 "C:MAIL FROM:<a@b> SIZE=", "S:250 2.1.0 Ok\r\n", "C:RCPT TO:<x@example.org>", "S:250 2.1.5 Ok\r\n", "C:DATA", "S:354 go\r\n", "D"
+#define OK1 "S:250 2.0.0 Ok: queued as 123\r\n"
+
+static const struct server_case {
+	const char *name, *nexthop;	/* "%d" is the server's port */
+	const char *rcpts[RCPTS_MAX];
+	const char *steps[STEPS_MAX];
+	const char *want[RCPTS_MAX];
+	const char *data;		/* what the server got, wire form; NULL: not looked at */
+	const char *message, *edit;
+	int sends;			/* the same message this many times; 0: once */
+} cases[] = {
+	{ "a message", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, "C:QUIT" }, { "sent 2.0.0 250 2.0.0 Ok: queued as 123" },
+	  "A: b\r\n\r\n..\r\n..x\r\ny\r\n.\r\n", "A: b\n\n.\n.x\ny\n", NULL, 0 },
+	{ "stray CR and a line without end never leave", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "A: b\r\n\r\nq .\r\n.\r\n",
+	  "A: b\n\nq\r.\n", NULL, 0 },
+	{ "header edits", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "Received: z\r\nA: b\r\n\r\nq\r\n.\r\n", "A: b\n\nq\n", "+Received: z", 0 },
+	{ "header edits where there is no header", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "Received: z\r\n\r\nq\r\n.\r\n", "\nq\n", "+Received: z", 0 },
+	{ "HELO where EHLO is refused", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 mx\r\n", "C:EHLO", "S:500 what\r\n", "C:HELO", "S:250 mx\r\n", "C:MAIL FROM:<a@b>", "S:250 Ok\r\n",
+		"C:RCPT", "S:250 Ok\r\n", "C:DATA", "S:354 go\r\n", "D", "S:250 Ok\r\n" }, { "sent 2.0.0 250 Ok" }, NULL, NULL, NULL, 0 },
+	{ "several recipients", "[127.0.0.1]:%d", { "x@example.org", "y@example.org", "z@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT TO:<x@example.org>", "C:RCPT TO:<y@example.org>",
+		"C:RCPT TO:<z@example.org>", "S:250 Ok\r\n550 5.1.1 no such user\r\n450 4.2.1 later\r\n", "C:DATA", "S:354 go\r\n", "D", OK1 },
+	  { "sent ", "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)", "deferred 4.2.1 host 127.0.0.1" }, NULL, NULL, NULL, 0 },
+	{ "all recipients refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\r\n550 no\r\n", "C:RSET", "S:250 Ok\r\n" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
+	{ "the sender refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:550 5.7.1 no\r\n503 5.5.1 need MAIL\r\n", "C:RSET" }, { "bounced 5.7.1 host" }, NULL, NULL, NULL, 0 },
+	{ "refused at the end of data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "S:554 5.7.1 spam\r\n", "C:RSET" }, { "bounced 5.7.1 host 127.0.0.1[127.0.0.1] said: 554 5.7.1 spam (in reply to end of DATA command)" }, NULL, NULL, NULL, 0 },
+	{ "lost after the data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "X" }, { "deferred 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending end of data" }, NULL, NULL, NULL, 0 },
+	{ "lost in the greeting", "[127.0.0.1]:%d", { "x@example.org" }, { "X" }, { "deferred 4.4.2 lost connection with" }, NULL, NULL, NULL, 0 },
+	{ "too large for the server", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 SIZE 5\r\n", "C:QUIT" }, { "bounced 5.3.4 message size" }, NULL, NULL, NULL, 0 },
+	{ "a greeting of 554", "[127.0.0.1]:%d", { "x@example.org" }, { "S:554 no mail here\r\n", "C:QUIT" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] refused to talk to me: 554 no mail here" }, NULL, NULL, NULL, 0 },
+	{ "a reply without text", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250\r\n550-\r\n550\r\n", "C:RSET" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
+	{ "controls in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\r\n550-5.1.1 a\033[2J\xff\r\n550 5.1.1 b\r\n", "C:RSET" },
+	  { "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 a?[2J? 5.1.1 b (in" }, NULL, NULL, NULL, 0 },
+	{ "a bare line feed in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke the SMTP protocol" }, NULL, NULL, NULL, 0 },
+	{ "no SMTP at all", "[127.0.0.1]:%d", { "x@example.org" }, { "S:HTTP/1.1 400 Bad Request\r\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
+	{ "a reply of endless lines", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "L" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
+	{ "a line without end", "[127.0.0.1]:%d", { "x@example.org" }, { "B" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
+	{ "text behind the answer to STARTTLS", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 STARTTLS\r\n", "C:STARTTLS", "S:220 go\r\n250 fake\r\n" },
+	  { "deferred 4.7.0 host 127.0.0.1[127.0.0.1] sent text behind its answer to STARTTLS" }, NULL, NULL, NULL, 0 },
+	{ "a handshake that fails: once more in the clear", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 STARTTLS\r\n", "C:STARTTLS", "S:220 go\r\n", "X", "N",
+		"S:220 x\r\n", "C:EHLO", "S:250-x\r\n250-SIZE\r\n250 STARTTLS\r\n", ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 0 },
+	{ "data refused in the middle", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT", "S:250 Ok\r\n", "C:DATA", "S:451 4.3.0 no room\r\n", "C:RSET" }, { "deferred 4.3.0 host" }, NULL, NULL, NULL, 0 },
+	{ "by MX", "example.org:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
+	{ "without MX, by address", "plain.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
+	{ "no such domain", "nowhere.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.4 Host or domain name not found. Name service error for name=nowhere.example type=MX" }, NULL, NULL, NULL, 0 },
+	{ "null MX", "null.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.1.10 Domain null.example does not accept mail" }, NULL, NULL, NULL, 0 },
+	{ "we are the MX", "ours.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.6 mail for ours.example loops back to myself" }, NULL, NULL, NULL, 0 },
+	{ "the second MX, when nobody listens on the first", "two.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
+	{ "nobody listens", "[127.0.0.1]:1", { "x@example.org" }, { NULL }, { "deferred 4.4.1 connect to 127.0.0.1[127.0.0.1]:1: Connection refused" }, NULL, NULL, NULL, 0 },
+	{ "a bad next hop", "[127.0.0.1", { "x@example.org" }, { NULL }, { "bounced 5.3.5" }, NULL, NULL, NULL, 0 },
+	{ "a command in an address", "[127.0.0.1]:%d", { "x@example.org>\r\nDATA" }, { EHLO1 }, { "bounced 5.1.3" }, NULL, NULL, NULL, 0 },
+	{ "two messages on one connection", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2 },
+	{ "a kept connection that has gone stale", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, "C:MAIL", "X", "N", EHLO1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2 },
+};
+
+struct straw {
+	struct loop *loop;
+	const struct server_case *t;
+	struct remote r;
+	struct ipc_chan *queue;
+	struct conn *server;
+	struct timer *limit;
+	int listener, dns_fd, body;
+	uint16_t port;
+	size_t step;
+	struct buf data;
+	int sends;
+	bool failed, done;
+};
+
+static void advance(struct straw *w);
+static void send_job(struct straw *w);
+
+static void finish(struct straw *w, bool good)
+{
+	w->failed = w->failed || !good;
+	w->done = true;
+	loop_stop(w->loop);
+}
+
+/* --- the name server: one question, answers for a handful of names --- */
+
+static void put_name(struct buf *b, const char *name)
+{
+	struct str s = str_c(name);
+
+	while (s.n > 0) {
+		const struct str label = str_split(&s, '.');
+		buf_ch(b, (char)label.n);
+		buf_str(b, label);
+	}
+	buf_ch(b, 0);
+}
+
+static void put16(struct buf *b, unsigned v)
+{
+	buf_ch(b, (char)(v >> 8));
+	buf_ch(b, (char)v);
+}
+
+static void put_rr(struct buf *b, unsigned type, struct str rdata)
+{
+	put16(b, 0xc00c);
+	put16(b, type);
+	put16(b, 1);
+	put16(b, 0);
+	put16(b, 60);
+	put16(b, (unsigned)rdata.n);
+	buf_str(b, rdata);
+}
+
+static unsigned put_mx(struct buf *b, unsigned pref, const char *host)
+{
+	struct buf r;
+
+	buf_init(&r, 300);
+	put16(&r, pref);
+	put_name(&r, host);
+	put_rr(b, 15, buf_view(&r));
+	buf_fini(&r);
+	return 1;
+}
+
+static unsigned answer_mx(struct buf *b, struct str name)
+{
+	if (str_eq(name, STR("example.org")))
+		return put_mx(b, 10, "mx.example.org") + put_mx(b, 20, "unused.example.org");
+	if (str_eq(name, STR("null.example")))
+		return put_mx(b, 0, "");
+	if (str_eq(name, STR("ours.example")))
+		return put_mx(b, 10, "mail.example.com") + put_mx(b, 20, "mx.example.org");
+	if (str_eq(name, STR("two.example")))
+		return put_mx(b, 20, "mx.example.org") + put_mx(b, 10, "dead.example");
+	return 0;
+}
+
+static void on_dns(void *ctx, unsigned events)
+{
+	struct straw *w = ctx;
+	unsigned char q[512];
+	struct sockaddr_in from;
+	socklen_t len = sizeof from;
+	const ssize_t n = recvfrom(w->dns_fd, q, sizeof q, 0, (struct sockaddr *)&from, &len);
+	struct buf name, rr, out;
+	size_t at = 12;
+
+	if (n < 17)
+		return;
+	buf_init(&name, 300);
+	buf_init(&rr, 1000);
+	buf_init(&out, 1500);
+	for (; at < (size_t)n && q[at] != 0; at += q[at] + 1u) {
+		if (name.n > 0)
+			buf_ch(&name, '.');
+		buf_mem(&name, q + at + 1, q[at]);
+	}
+	const unsigned type = get_be16(q + at + 1);
+	const struct str qname = buf_view(&name);
+	unsigned answers = 0;
+	if (type == 15)
+		answers = answer_mx(&rr, qname);
+	else if (type == 1 && !str_eq(qname, STR("nowhere.example"))) {
+		put_rr(&rr, 1, str_eq(qname, STR("dead.example")) ? str_n("\177\0\0\2", 4) : str_n("\177\0\0\1", 4));
+		answers = 1;
+	}
+	buf_mem(&out, q, 2);
+	put16(&out, str_eq(qname, STR("nowhere.example")) ? 0x8183 : 0x8180);
+	put16(&out, 1);
+	put16(&out, answers);
+	put16(&out, 0);
+	put16(&out, 0);
+	buf_mem(&out, q + 12, at + 5 - 12);
+	buf_str(&out, buf_view(&rr));
+	(void)sendto(w->dns_fd, out.p, out.n, 0, (struct sockaddr *)&from, len);
+	buf_fini(&name);
+	buf_fini(&rr);
+	buf_fini(&out);
+}
+
+/* --- the server --- */
+
+static void on_server(void *ctx, struct conn *c, enum conn_event ev)
+{
+	struct straw *w = ctx;
+
+	if (ev == CONN_EV_CLOSED || ev == CONN_EV_ERROR)
+		conn_free(&w->server);
+	advance(w);
+}
+
+static void on_accept(void *ctx, unsigned events)
+{
+	static const struct conn_limits limits = { .in_max = 1 << 20, .out_high = 8 << 20, .out_max = 16 << 20 };
+	struct straw *w = ctx;
+	const int fd = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	conn_free(&w->server);
+	w->server = conn_new(w->loop, fd, &limits, on_server, w);
+	if (w->step < STEPS_MAX && w->t->steps[w->step] != NULL && w->t->steps[w->step][0] == 'N')
+		w->step++;
+	advance(w);
+}
+
+/* Line by line, so that commands that come together are taken one step at a time. */
+static bool take_line(struct straw *w, struct buf *line)
+{
+	const struct str in = conn_input(w->server);
+	const ptrdiff_t lf = str_chr(in, '\n');
+
+	if (lf < 0)
+		return false;
+	buf_reset(line);
+	buf_str(line, str_sub(in, 0, (size_t)lf + 1));
+	conn_consume(w->server, (size_t)lf + 1);
+	if (lf < 1 || line->p[lf - 1] != '\r') {
+		tap_diag("bare line feed from the client");
+		w->failed = true;
+	}
+	return true;
+}
+
+static void flood(struct straw *w, char kind)
+{
+	struct buf b;
+
+	buf_init(&b, 8 << 20);
+	for (int i = 0; i < (kind == 'L' ? 5000 : 2000000); i++)
+		buf_c(&b, kind == 'L' ? "250-x\r\n" : "x");
+	conn_write(w->server, buf_view(&b));
+	buf_fini(&b);
+}
+
+static void advance(struct straw *w)
+{
+	struct buf line;
+
+	buf_init(&line, 1 << 20);
+	while (w->server != NULL && w->step < STEPS_MAX && w->t->steps[w->step] != NULL) {
+		const char *s = w->t->steps[w->step];
+		if (s[0] == 'S') {
+			conn_write(w->server, str_c(s + 2));
+		} else if (s[0] == 'C') {
+			if (!take_line(w, &line))
+				break;
+			if (!str_starts(buf_view(&line), str_c(s + 2))) {
+				tap_diag("step %zu: wanted %s, got %.*s", w->step, s, STR_ARG(buf_view(&line)));
+				finish(w, false);
+				break;
+			}
+		} else if (s[0] == 'D') {
+			bool end = false;
+			while (!end && take_line(w, &line)) {
+				buf_str(&w->data, buf_view(&line));
+				end = str_eq(buf_view(&line), STR(".\r\n"));
+			}
+			if (!end)
+				break;
+		} else if (s[0] == 'X') {
+			w->step++;
+			conn_finish(&w->server, 0);
+			break;
+		} else if (s[0] == 'N') {
+			break;
+		} else {
+			flood(w, s[0]);
+		}
+		w->step++;
+	}
+	buf_fini(&line);
+}
+
+/* --- queued --- */
+
+static void on_result(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct straw *w = ctx;
+	const struct ipc_remote_RESULT *m = msg;
+	char got[800];
+
+	for (size_t i = 0; i < m->status.n && i < RCPTS_MAX; i++) {
+		(void)snprintf(got, sizeof got, "%.*s %.*s %.*s", STR_ARG(m->status.v[i]), STR_ARG(m->enhanced.v[i]), STR_ARG(m->texts.v[i]));
+		if (w->t->want[i] == NULL || !str_starts(str_c(got), str_c(w->t->want[i])) || !str_printable(str_c(got))) {
+			tap_diag("recipient %zu: wanted %s, got %s", i, w->t->want[i] ? w->t->want[i] : "nothing", got);
+			w->failed = true;
+		}
+	}
+	if (++w->sends < w->t->sends)
+		send_job(w);
+	else
+		finish(w, true);
+}
+
+static void on_gone(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	tap_diag("channel: %s", why->text);
+	finish(ctx, false);
+}
+
+static void send_job(struct straw *w)
+{
+	struct str rcpts[RCPTS_MAX], edit = str_c(w->t->edit);
+	char nexthop[100];
+	struct err e = { 0 };
+	size_t n = 0;
+	const char *text = w->t->message ? w->t->message : "A: b\n\nhello\n";
+
+	while (n < RCPTS_MAX && w->t->rcpts[n] != NULL) {
+		rcpts[n] = str_c(w->t->rcpts[n]);
+		n++;
+	}
+	const ptrdiff_t mark = str_find(str_c(w->t->nexthop), STR("%d"));
+	if (mark >= 0)
+		(void)snprintf(nexthop, sizeof nexthop, "%.*s%u", (int)mark, w->t->nexthop, w->port);
+	else
+		(void)snprintf(nexthop, sizeof nexthop, "%s", w->t->nexthop);
+	close_fd(&w->body);
+	w->body = memfd_create("body", MFD_CLOEXEC);
+	if (w->body < 0 || write_all(w->body, text, strlen(text), &e) < 0)
+		abort();
+	const struct ipc_remote_SEND m = {
+		.qid = STR("TESTQ1"), .nexthop = str_c(nexthop), .sender = STR("a@b"), .recipients = { rcpts, n },
+		.edits = { &edit, w->t->edit != NULL }, .size = 100,
+	};
+	if (ipc_send(w->queue, IPC_remote_SEND, &m, ipc_next_id(w->queue), w->body, &e) < 0)
+		abort();
+}
+
+static void on_limit(void *ctx)
+{
+	tap_diag("step %zu: nothing more came", ((struct straw *)ctx)->step);
+	finish(ctx, false);
+}
+
+static int listen_on(int type, uint16_t *port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof sin;
+	const int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sin, sizeof sin) < 0 || (type == SOCK_STREAM && listen(fd, 16) < 0) ||
+	    getsockname(fd, (struct sockaddr *)&sin, &len) < 0)
+		abort();
+	*port = ntohs(sin.sin_port);
+	return fd;
+}
+
+static struct conf *make_conf(uint16_t dns_port)
+{
+	char path[] = "/tmp/test_remote.XXXXXX", text[200];
+	struct conf *c = NULL;
+	struct err e = { 0 };
+	const int fd = mkstemp(path);
+
+	(void)snprintf(text, sizeof text, "myhostname = mail.example.com\ndns_servers = 127.0.0.1:%u\n", dns_port);
+	if (fd < 0 || write_all(fd, text, strlen(text), &e) < 0 || conf_load(path, &c, NULL, &e) < 0)
+		tap_diag("%s", e.text);
+	close(fd);
+	(void)unlink(path);
+	return c;
+}
+
+static void run(const struct server_case *t)
+{
+	struct straw w = { .t = t, .body = -1 };
+	struct err e = { 0 };
+	uint16_t dns_port;
+	int pair[2];
+
+	w.loop = loop_new();
+	w.listener = listen_on(SOCK_STREAM, &w.port);
+	w.dns_fd = listen_on(SOCK_DGRAM, &dns_port);
+	struct conf *conf = make_conf(dns_port);
+	buf_init(&w.data, 1 << 20);
+	if (conf == NULL || sock_pair(SOCK_SEQPACKET, pair, &e) < 0 || remote_init(&w.r, conf, &e) < 0) {
+		tap_ok(false, "%s: %s", t->name, e.text);
+		return;
+	}
+	struct watch *wl = loop_watch(w.loop, w.listener, LOOP_READ, on_accept, &w), *wd = loop_watch(w.loop, w.dns_fd, LOOP_READ, on_dns, &w);
+	remote_serve(&w.r, w.loop, pair[1]);
+	w.queue = ipc_chan_new(w.loop, pair[0], &ipc_remote, on_result, on_gone, &w);
+	w.limit = loop_timer(w.loop, CASE_MS, on_limit, &w);
+	send_job(&w);
+	loop_run(w.loop);
+	bool good = !w.failed;
+	if (good && t->data != NULL)
+		good = tap_is_mem(buf_view(&w.data), str_c(t->data), "%s: what the server got", t->name);
+	tap_ok(good, "%s", t->name);
+	watch_del(&wl);
+	watch_del(&wd);
+	timer_del(&w.limit);
+	conn_free(&w.server);
+	ipc_chan_free(&w.queue);
+	close_fd(&w.listener);
+	close_fd(&w.dns_fd);
+	close_fd(&w.body);
+	buf_fini(&w.data);
+	/* What the worker holds is the process's until it ends: it has no way back by design. */
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = { 0 };
+
+	if (argc > 1)
+		log_verbose(true);
+	else if (log_open("postern", "smtp", NULL, &e) < 0)
+		return 1;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (argc < 2 || str_find(str_c(cases[i].name), str_c(argv[1])) >= 0)
+			run(&cases[i]);
+	return tap_done();
+}
