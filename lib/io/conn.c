@@ -342,9 +342,8 @@ void conn_install(struct conn *c)
 	c->setup = c->top->ops->setup != NULL;
 	if (c->setup && c->top->setup_ms)
 		c->setup_at = clock_mono_ms() + c->top->setup_ms;
-	c->more = true;
+	c->more = !c->setup && c->top->ops->pending && c->top->ops->pending(c->top);
 	arm(c);
-	conn_post(c);
 }
 
 void conn_push(struct conn *c, struct filter *f)
@@ -369,6 +368,8 @@ static void run_setup(struct conn *c)
 		return;
 	}
 	c->setup = false;
+	/* Input that came with the end of the handshake; the descriptor will not announce it. */
+	c->more = c->top->ops->pending && c->top->ops->pending(c->top);
 	conn_post(c);
 	deliver(c, CONN_EV_SECURED);
 }
@@ -627,6 +628,8 @@ void conn_finish(struct conn **cp, uint64_t linger_ms)
 	c->fn = NULL;
 	c->in.n = 0;
 	c->idle_ms = c->idle_at = 0;
+	free_filters(c->next);		/* a layer that nobody will use */
+	c->next = NULL;
 	c->finishing = c->shut = true;
 	loop_finishing(c->l, 1);
 	conn_deadline(c, linger_ms);

@@ -304,7 +304,8 @@ int conn_push_out(struct conn *c)
 		if (c->top->ops->flush && took(c, c->top->ops->flush(c->top, &e), &e))
 			return 1;
 		conn_install(c);
-		return c->out.n || c->setup;
+		if (c->setup)
+			return 1;
 	}
 	if (push_mem(c, c->out.p, &c->out.off, &c->out.n, NULL, false))
 		return 1;
