@@ -79,6 +79,9 @@ struct mbox_status {
 int mbox_status(struct mbox *m, struct mbox_status *out, struct err *e) MUST_CHECK;
 /* The same without opening views: for STATUS and LIST-STATUS. */
 int store_status(struct store *s, struct str name, struct mbox_status *out, struct err *e) MUST_CHECK;
+/* Flags reach file names later: do it now for at most max messages; *more_out: some are left. For idle moments; closing does some, too. */
+int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e) MUST_CHECK;
+void mbox_id(const struct mbox *m, uint8_t out[16]);	/* the folder's own id (OBJECTID's MAILBOXID); survives renames */
 const char *const *mbox_keywords(struct mbox *m, size_t *n_out);	/* names; valid until the next refresh or store */
 
 /* --- a connection's view --- */
@@ -90,7 +93,8 @@ uint32_t mbox_view_seq(const struct mbox_view *v, uint32_t uid);	/* 0: not in th
 uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid);	/* first seq whose uid >= uid; count+1 if none */
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
 /* What changed since the last sync, in the order IMAP wants it: expunges (each by its then-current sequence number, highest first), then new count, then flag
- * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. */
+ * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. Flag changes that this view itself made
+ * (mbox_store_flags) are not reported to it: the caller knows them; expunges are, always. */
 enum mbox_change { MBOX_CH_EXPUNGE, MBOX_CH_EXISTS, MBOX_CH_FLAGS };
 int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid), void *ctx,
 		   struct err *e) MUST_CHECK;
@@ -107,6 +111,8 @@ struct mbox_msg {
 int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct err *e) MUST_CHECK;
 /* Open the file read-only (following foreign renames). ERR_NOENT when it is gone. Returns fd in *fd_out. */
 int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e) MUST_CHECK;
+/* What reading the whole file showed, where mbox_msg_get said otherwise (names lie). size: bytes; size_crlf: with each line end as CRLF. */
+int mbox_msg_size_fix(struct mbox_view *v, uint32_t seq, uint64_t size, uint64_t size_crlf, struct err *e) MUST_CHECK;
 const char *mbox_msg_basename(struct mbox_view *v, uint32_t seq);	/* valid until the next store call */
 /* Cached blob of a message (the session's own encodings: "env", "bs", …): 0 and *out (valid until arena's end), 1: not cached. */
 int mbox_cache_get(struct mbox_view *v, uint32_t seq, uint32_t kind, struct arena *a, struct str *out) MUST_CHECK;
@@ -134,6 +140,7 @@ void mbox_append_abort(struct mbox_append **ap);
 
 /* POP3: saved UIDLs (Dovecot's P field), exclusive lock. */
 const char *mbox_msg_pop3_uidl(struct mbox_view *v, uint32_t seq);	/* NULL: none saved */
+uint32_t mbox_msg_pop3_order(struct mbox_view *v, uint32_t seq);	/* Dovecot's O field: lower first; 0: none, after those with one */
 int mbox_lock_exclusive(struct mbox *m, struct err *e) MUST_CHECK;	/* ERR_LIMIT: in use by another POP3 session */
 void mbox_unlock(struct mbox *m);
 

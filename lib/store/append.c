@@ -1,0 +1,211 @@
+/* APPEND: messages arrive in pieces, are written and synced in tmp (maildir.c), and become visible together: moved into cur with their flags in the name, then
+ * one journal batch gives them their UIDs. A crash between the two leaves files that the next look finds as new mail: nothing was promised yet. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "store/store_priv.h"
+
+enum { APPEND_MESSAGES_MAX = 10000 };
+
+struct item {
+	struct maildir_copy *copy;
+	unsigned flags;
+	uint16_t *kw;		/* numbers are looked up when the folder is locked: names here */
+	char **names;
+	size_t n_names;
+	int64_t internaldate;
+	bool cr;		/* the last byte seen was a CR, not written yet */
+};
+
+struct mbox_append {
+	struct mbox *m;
+	struct item *v;
+	size_t n, cap;
+};
+
+int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e)
+{
+	if (m->gone)
+		return err_set(e, ERR_NOENT, 0, "the folder has been deleted");
+	struct mbox_append *const ap = xzalloc(sizeof(*ap));
+	ap->m = m;
+	m->refs++;
+	*out = ap;
+	return 0;
+}
+
+/* The message before is complete. */
+static int item_end(struct item *it, struct err *e)
+{
+	if (it->cr && maildir_copy_write(it->copy, STR("\r"), e) < 0)
+		return -1;
+	it->cr = false;
+	return 0;
+}
+
+int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate, struct err *e)
+{
+	struct item it = { .flags = flags & 0x7f & ~(unsigned)MBOX_RECENT, .internaldate = internaldate > 0 ? internaldate : clock_wall() };
+
+	if (ap->n > 0 && item_end(&ap->v[ap->n - 1], e) < 0)
+		return -1;
+	if (ap->n == APPEND_MESSAGES_MAX)
+		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once", APPEND_MESSAGES_MAX);
+	if (n_keywords > STORE_KEYWORDS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "too many keywords");
+	if (maildir_copy_begin(ap->m->dirfd, "", &it.copy, e) < 0)
+		return -1;
+	it.names = xzalloc((n_keywords + 1) * sizeof(*it.names));
+	for (size_t i = 0; i < n_keywords; i++)
+		it.names[it.n_names++] = xstrndup(keywords[i].p, keywords[i].n);
+	if (ap->n == ap->cap) {
+		ap->cap = ap->cap * 2 + 4;
+		ap->v = xrealloc(ap->v, ap->cap * sizeof(*ap->v));
+	}
+	ap->v[ap->n++] = it;
+	return 0;
+}
+
+/* CR before LF is left out, also when they come apart; any other CR stays. */
+int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e)
+{
+	struct item *const it = ap->n > 0 ? &ap->v[ap->n - 1] : NULL;
+
+	if (it == NULL)
+		return err_set(e, ERR_BUG, 0, "append: data before a message");
+	if (data.n == 0)
+		return 0;
+	if (it->cr && data.p[0] != '\n' && maildir_copy_write(it->copy, STR("\r"), e) < 0)
+		return -1;
+	it->cr = false;
+	while (data.n > 0) {
+		const char *p = data.p;
+		const char *const end = data.p + data.n;
+		while (p < end && (p = memchr(p, '\r', (size_t)(end - p))) != NULL && p + 1 < end && p[1] != '\n')
+			p++;
+		const size_t n = p && p < end ? (size_t)(p - data.p) : data.n;
+		if (n > 0 && maildir_copy_write(it->copy, str_sub(data, 0, n), e) < 0)
+			return -1;
+		if (n < data.n) {	/* a CR that ends the piece, or stands before an LF */
+			it->cr = n + 1 == data.n;
+			data = str_from(data, n + 1);
+		} else {
+			data = (struct str){ 0 };
+		}
+	}
+	return 0;
+}
+
+static void item_fini(struct item *it)
+{
+	maildir_copy_abort(&it->copy);
+	for (size_t i = 0; i < it->n_names; i++)
+		free(it->names[i]);
+	free(it->names);
+}
+
+void mbox_append_abort(struct mbox_append **app)
+{
+	struct mbox_append *const ap = *app;
+
+	*app = NULL;
+	if (ap == NULL)
+		return;
+	for (size_t i = 0; i < ap->n; i++)
+		item_fini(&ap->v[i]);
+	free(ap->v);
+	mbox_close(&ap->m);
+	free(ap);
+}
+
+/* Keywords of an item, as numbers. */
+static int item_keywords(struct mbox *m, const struct item *it, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e)
+{
+	struct str names[STORE_KEYWORDS_MAX];
+
+	for (size_t i = 0; i < it->n_names; i++)
+		names[i] = str_c(it->names[i]);
+	return mbox_keyword_ids(m, names, it->n_names, ids, n_out, ops, e);
+}
+
+/* One message into cur. named: its file there. */
+static int item_place(struct mbox *m, struct item *it, uint32_t uid, struct buf *ops, char named[FILE_NAME_MAX + 1], struct err *e)
+{
+	char base[FILE_NAME_MAX + 1], info[16];
+	uint16_t ids[STORE_KEYWORDS_MAX];
+	struct maildir_name n;
+	size_t n_ids, len;
+
+	if (item_keywords(m, it, ids, &n_ids, ops, e) < 0)
+		return -1;
+	len = strlen(maildir_copy_name(it->copy));
+	memcpy(base, maildir_copy_name(it->copy), len + 1);
+	if (disk_name(named, str_n(base, len), disk_of_flags(it->flags), (struct str){ 0 }) < 0 || strlen(named + len) >= sizeof(info))
+		return err_set(e, ERR_BUG, 0, "file name");
+	memcpy(info, named + len, strlen(named + len) + 1);
+	if (maildir_copy_commit(&it->copy, info, e) < 0)
+		return -1;
+	const struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = (time_t)it->internaldate } };
+	(void)utimensat(m->curfd, named, ts, AT_SYMLINK_NOFOLLOW);	/* for other programs; the journal has it */
+	maildir_name_parse(str_n(base, len), &n);
+	const struct assign a = { .uid = uid, .flags = it->flags, .disk = disk_of_flags(it->flags), .base = str_n(base, len), .kw = ids, .n_kw = n_ids,
+		.internaldate = it->internaldate, .savedate = clock_wall(), .size = n.size, .size_crlf = n.size_crlf };
+	op_assign(ops, &a);
+	return 0;
+}
+
+static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
+{
+	struct mbox *const m = ap->m;
+	char (*named)[FILE_NAME_MAX + 1] = xzalloc((ap->n + 1) * sizeof(*named));
+	struct buf ops;
+	size_t done = 0;
+	int r = mbox_reserve(m, ap->n, e);
+
+	buf_init(&ops, BATCH_MAX);
+	const bool clean = r == 0 && sync_own_begin(m);
+	for (; r == 0 && done < ap->n; done++) {
+		uids[done] = m->st.uidnext + (uint32_t)done;
+		r = item_place(m, &ap->v[done], uids[done], &ops, named[done], e);
+		if (r < 0)
+			break;
+	}
+	if (done > 0)
+		sync_own_end(m, clean, r < 0 ? 0 : done);
+	if (r == 0)
+		r = mbox_commit(m, &ops, true, e);
+	if (r < 0) {	/* all or nothing */
+		for (size_t i = 0; i < done; i++)
+			(void)unlinkat(m->curfd, named[i], 0);
+		m->cur_seen = (struct timespec){ 0 };
+	}
+	if (done > 0)
+		sync_record(m);
+	mbox_pending_clear(m);
+	buf_fini(&ops);
+	free(named);
+	return r;
+}
+
+int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_out, struct err *e)
+{
+	struct mbox_append *const ap = *app;
+	int r = 0;
+
+	if (ap->n > 0)
+		r = item_end(&ap->v[ap->n - 1], e);
+	for (size_t i = 0; r == 0 && i < ap->n; i++)
+		r = maildir_copy_sync(ap->v[i].copy, e);
+	if (r == 0 && ap->n > 0 && (r = mbox_lock(ap->m, e)) == 0) {
+		r = place_all(ap, uids_out, e);
+		mbox_unlock_folder(ap->m);
+	}
+	if (r == 0)
+		*n_out = ap->n;
+	mbox_append_abort(app);
+	return r;
+}

@@ -1,0 +1,160 @@
+/* COPY and MOVE. Within a file system a copy is a hard link: the bytes are synced already, only the name is new. Keywords go by name, since their numbers
+ * differ from folder to folder. All or nothing: what was linked before a failure is unlinked. MOVE is a durable copy, then an expunge: a crash in between
+ * leaves two, never none. The two folders are never locked at once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "os/os.h"
+#include "store/store_priv.h"
+
+struct copied {
+	char name[FILE_NAME_MAX + 1];
+};
+
+/* By bytes, for what cannot be linked. */
+static int copy_bytes(struct mbox *dst, int fd, char base[FILE_NAME_MAX + 1], uint8_t disk, char name[FILE_NAME_MAX + 1], struct err *e)
+{
+	struct maildir_copy *c;
+	size_t len;
+
+	if (maildir_copy_begin(dst->dirfd, "", &c, e) < 0)
+		return -1;
+	if (maildir_copy_file(c, fd, 0, UINT64_MAX, e) < 0 || maildir_copy_sync(c, e) < 0) {
+		maildir_copy_abort(&c);
+		return -1;
+	}
+	len = strlen(maildir_copy_name(c));
+	memcpy(base, maildir_copy_name(c), len + 1);
+	if (disk_name(name, str_n(base, len), disk, (struct str){ 0 }) < 0) {
+		maildir_copy_abort(&c);
+		return err_set(e, ERR_BUG, 0, "file name");
+	}
+	return maildir_copy_commit(&c, name + len, e);
+}
+
+static bool link_refused(int sys)
+{
+	return sys == EXDEV || sys == EMLINK || sys == EPERM || sys == EOPNOTSUPP || sys == EACCES;
+}
+
+/* Where the file stands in src; "" when it is not where it should be. */
+static void name_in(struct mbox *src, const struct rec *r, char name[FILE_NAME_MAX + 1])
+{
+	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
+
+	for (size_t i = 0; i < ARRAY_LEN(disks); i++)
+		if (disk_name(name, state_name(&src->st, r), disks[i], state_info(&src->st, r)) == 0 &&
+		    faccessat(src->curfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			return;
+	name[0] = '\0';
+}
+
+/* One message's file into dst's cur as base, named by disk. */
+static int copy_file(struct mbox_view *v, uint32_t seq, struct mbox *dst, const struct rec *r, char base[FILE_NAME_MAX + 1], uint8_t disk,
+		     char name[FILE_NAME_MAX + 1], struct err *e)
+{
+	struct mbox *const src = v->m;
+	char from[FILE_NAME_MAX + 1];
+
+	name_in(src, r, from);
+	if (from[0]) {
+		const struct str old = state_name(&src->st, r);
+		if (sync_fresh_base(old, r->size, r->size_crlf, base) < 0 || disk_name(name, str_c(base), disk, (struct str){ 0 }) < 0)
+			return err_set(e, ERR_BUG, 0, "file name");
+		if (linkat(src->curfd, from, dst->curfd, name, 0) == 0)
+			return 0;
+		if (errno == ENOSPC || errno == EDQUOT)
+			return err_set(e, ERR_QUOTA, errno, "link");
+		if (!link_refused(errno) && errno != ENOENT)
+			return err_set(e, ERR_TEMP, errno, "link");
+	}
+	CLEANUP_FD int fd = -1;
+	if (mbox_msg_open(v, seq, &fd, e) < 0)
+		return -1;
+	return copy_bytes(dst, fd, base, disk, name, e);
+}
+
+/* Keywords of a message, numbered as in dst. */
+static int map_keywords(struct mbox *src, const struct rec *r, struct mbox *dst, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e)
+{
+	const struct kwset *const k = state_kwset_get(&src->st, r);
+	struct str names[STORE_KEYWORDS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < k->n; i++)
+		if (k->ids[i] < src->st.n_keywords)
+			names[n++] = str_c(src->st.keywords[k->ids[i]]);
+	return mbox_keyword_ids(dst, names, n, ids, n_out, ops, e);
+}
+
+static int copy_one(struct mbox_view *v, uint32_t seq, struct mbox *dst, uint32_t uid, struct buf *ops, struct copied *made, struct err *e)
+{
+	struct mbox *const src = v->m;
+	const uint32_t pos = view_pos(v, seq);
+	char base[FILE_NAME_MAX + 1];
+	uint16_t ids[STORE_KEYWORDS_MAX];
+	size_t n_ids;
+
+	if (pos == UINT32_MAX || (state_rec(&src->st, pos)->state & REC_GONE))
+		return err_set(e, ERR_NOENT, 0, "message %u has gone", seq);
+	/* A copy: the record may move while names are looked up. */
+	const struct rec r = *state_rec(&src->st, pos);
+	const uint8_t disk = disk_of_flags(r.flags);
+	if (map_keywords(src, &r, dst, ids, &n_ids, ops, e) < 0 || copy_file(v, seq, dst, &r, base, disk, made->name, e) < 0)
+		return -1;
+	const struct assign a = { .uid = uid, .flags = r.flags, .disk = disk, .base = str_c(base), .kw = ids, .n_kw = n_ids,
+		.internaldate = r.internaldate, .savedate = clock_wall(), .size = r.size, .size_crlf = r.size_crlf };
+	op_assign(ops, &a);
+	return 0;
+}
+
+/* Under dst's lock. */
+static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, uint32_t *uids, struct err *e)
+{
+	struct copied *const made = xzalloc((n + 1) * sizeof(*made));
+	struct buf ops;
+	size_t done = 0;
+	int r = mbox_reserve(dst, n, e);
+
+	buf_init(&ops, BATCH_MAX);
+	const bool clean = r == 0 && sync_own_begin(dst);
+	for (; r == 0 && done < n; done++) {
+		uids[done] = dst->st.uidnext + (uint32_t)done;
+		if ((r = copy_one(v, seqs[done], dst, uids[done], &ops, &made[done], e)) < 0)
+			break;
+	}
+	if (done > 0)
+		sync_own_end(dst, clean && r == 0, done);
+	/* The names must be there before the journal says so (D21). */
+	if (r == 0 && fsync(dst->curfd) < 0)
+		r = err_set(e, ERR_TEMP, errno, "sync of the folder");
+	if (r == 0)
+		r = mbox_commit(dst, &ops, true, e);
+	if (r < 0) {
+		for (size_t i = 0; i < done; i++)
+			(void)unlinkat(dst->curfd, made[i].name, 0);
+		dst->cur_seen = (struct timespec){ 0 };
+	}
+	if (done > 0)
+		sync_record(dst);
+	mbox_pending_clear(dst);
+	buf_fini(&ops);
+	free(made);
+	return r;
+}
+
+int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, uint32_t *uids_out, struct err *e)
+{
+	int r;
+
+	if (n == 0)
+		return 0;
+	if (mbox_lock(dst, e) < 0)
+		return -1;
+	r = copy_all(v, seqs, n, dst, uids_out, e);
+	mbox_unlock_folder(dst);
+	return r == 0 && move ? mbox_expunge(v, seqs, n, e) : r;
+}

@@ -1,0 +1,179 @@
+/* Changes of flags and keywords, expunges, and the lazy way of flags into file names. A change is one journal batch, synced before it returns; the file's name
+ * follows in the background (mbox_flush): when the folder is closed, when the session idles, or by the admin's tool. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store/store_priv.h"
+
+/* UIDs as ranges of consecutive positions, so that "1:*" is a few bytes. */
+struct ranges {
+	struct range *v;
+	size_t n, cap;
+	uint32_t last_pos;
+};
+
+static void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid)
+{
+	if (r->n > 0 && r->last_pos + 1 == pos) {
+		r->v[r->n - 1].last = uid;
+	} else {
+		if (r->n == r->cap) {
+			r->cap = r->cap * 2 + 16;
+			r->v = xrealloc(r->v, r->cap * sizeof(*r->v));
+		}
+		r->v[r->n++] = (struct range){ uid, uid };
+	}
+	r->last_pos = pos;
+}
+
+static bool kwset_would_change(const struct state *st, const struct rec *r, enum mbox_flag_op op, const uint16_t *ids, size_t n)
+{
+	const struct kwset *const k = state_kwset_get(st, r);
+	size_t have = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < k->n; j++)
+			have += k->ids[j] == ids[i];
+	return op == MBOX_ADD ? have < n : op == MBOX_REMOVE ? have > 0 : have != n || k->n != n;
+}
+
+/* A change that changes nothing takes no journal space and no mod-sequence. */
+static bool would_change(const struct state *st, const struct rec *r, enum mbox_flag_op op, unsigned flags, const uint16_t *ids, size_t n)
+{
+	const unsigned now = r->flags;
+	const unsigned then = op == MBOX_SET ? flags : op == MBOX_ADD ? now | flags : now & ~flags;
+
+	return then != now || kwset_would_change(st, r, op, ids, n);
+}
+
+int mbox_store_flags(struct mbox_view *v, const uint32_t *seqs, size_t n, enum mbox_flag_op op, uint32_t flags, const struct str *keywords,
+		     size_t n_keywords, uint64_t unchangedsince, uint32_t *failed, size_t *n_failed_out, struct err *e)
+{
+	struct mbox *const m = v->m;
+	uint16_t ids[STORE_KEYWORDS_MAX];
+	struct ranges rs = { 0 };
+	size_t n_ids = 0, n_failed = 0;
+	struct buf ops;
+	int r;
+
+	if (n_failed_out)
+		*n_failed_out = 0;
+	flags &= ~(uint32_t)MBOX_RECENT & 0x7f;
+	if (n_keywords > STORE_KEYWORDS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "too many keywords");
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	buf_init(&ops, BATCH_MAX);
+	r = mbox_keyword_ids(m, keywords, n_keywords, ids, &n_ids, &ops, e);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const uint32_t pos = view_pos(v, seqs[i]);
+		const struct rec *const rec = pos == UINT32_MAX ? NULL : state_rec(&m->st, pos);
+		if (rec == NULL || (rec->state & REC_GONE))
+			continue;
+		if (unchangedsince != 0 && rec->modseq > unchangedsince) {
+			if (failed)
+				failed[n_failed] = seqs[i];
+			n_failed++;
+		} else if (would_change(&m->st, rec, op, flags, ids, n_ids)) {
+			ranges_add(&rs, pos, rec->uid);
+		}
+	}
+	if (r == 0 && rs.n > 0) {
+		op_flags(&ops, op, flags, ids, n_ids, rs.v, rs.n);
+		m->actor = v;
+		r = mbox_commit(m, &ops, true, e);
+		m->actor = NULL;
+	}
+	mbox_pending_clear(m);
+	mbox_unlock_folder(m);
+	buf_fini(&ops);
+	free(rs.v);
+	if (r == 0 && n_failed_out)
+		*n_failed_out = n_failed;
+	return r;
+}
+
+/* A range must name no message but those asked for: gone ones between do no harm. */
+int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err *e)
+{
+	struct mbox *const m = v->m;
+	struct ranges rs = { 0 };
+	struct buf ops;
+	int r = 0;
+
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	buf_init(&ops, BATCH_MAX);
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t pos = view_pos(v, seqs[i]);
+		if (pos != UINT32_MAX && !(state_rec(&m->st, pos)->state & REC_GONE))
+			ranges_add(&rs, pos, state_rec(&m->st, pos)->uid);
+	}
+	if (rs.n > 0) {
+		op_ranges(&ops, OP_EXPUNGE, rs.v, rs.n);
+		r = mbox_commit(m, &ops, true, e);
+	}
+	if (r == 0 && rs.n > 0) {
+		m->actor = v;	/* the one who expunges does not read on */
+		mbox_reap(m);
+		m->actor = NULL;
+	}
+	mbox_unlock_folder(m);
+	buf_fini(&ops);
+	free(rs.v);
+	return r;
+}
+
+/* --- names --- */
+
+/* Give one file the name that its flags ask for. Number of directory events it caused. */
+static unsigned flush_one(struct mbox *m, const struct rec *r, struct buf *ops)
+{
+	char from[FILE_NAME_MAX + 1], to[FILE_NAME_MAX + 1];
+	const uint8_t disk = disk_of_flags(r->flags);
+	const struct str base = state_name(&m->st, r), info = state_info(&m->st, r);
+
+	if (disk_name(from, base, r->disk, info) < 0 || disk_name(to, base, disk, info) < 0)
+		return 0;
+	if (strcmp(from, to) != 0 && rename_new(m->curfd, from, m->curfd, to) < 0 && errno != ENOENT)
+		return 0;	/* stays as it is: the journal knows better */
+	op_named(ops, r->uid, disk, (struct str){ 0 }, info);
+	return strcmp(from, to) != 0 ? 2 : 0;
+}
+
+int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
+{
+	struct buf ops;
+	size_t done = 0, events = 0;
+	int r = 0;
+
+	*more_out = false;
+	if (m->st.unflushed == 0)
+		return 0;
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	buf_init(&ops, BATCH_MAX);
+	const bool clean = sync_own_begin(m);
+	for (uint32_t pos = 0; pos < state_count(&m->st) && done < m->st.unflushed; pos++) {
+		const struct rec *const rec = state_rec(&m->st, pos);
+		if ((rec->state & REC_GONE) || !state_unflushed(rec))
+			continue;
+		if (done == max) {
+			*more_out = true;
+			break;
+		}
+		events += flush_one(m, rec, &ops);
+		done++;
+	}
+	if (events > 0)
+		sync_own_end(m, clean, events);
+	if (ops.n > 0)
+		r = mbox_commit(m, &ops, false, e);
+	if (events > 0)
+		sync_record(m);
+	mbox_unlock_folder(m);
+	buf_fini(&ops);
+	return r;
+}

@@ -1,0 +1,797 @@
+/* The tree of folders: open, list, create, delete, rename, subscribe. Folders are directories ".A.B" below the root; a parent need not exist. Changes of
+ * the tree are made under the root's lock, each step durable before the next.
+ *
+ * A deleted folder's directory first gets a name that nobody lists ("..postern.gone.<random>"), then is emptied: a crash leaves rubbish that the next deletion
+ * sweeps, never half a folder. Its UIDVALIDITY stays below the root's counter, so that a new folder of the name has another. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/num.h"
+#include "log/log.h"
+#include "os/os.h"
+#include "store/store_priv.h"
+
+#define GONE_PREFIX "..postern.gone."
+enum { PURGE_DEPTH_MAX = 4 };
+
+/* --- open --- */
+
+static int look_at_dir(void *ctx, const char *dir, struct err *e)
+{
+	bool *const seen = ctx;	/* [0] UTF-8 names, [1] modified UTF-7 runs, [2] any folder */
+	const struct str s = str_c(dir);
+	bool high = false;
+
+	if (s.n == 0)
+		return 0;
+	seen[2] = true;
+	for (size_t i = 0; i < s.n; i++)
+		high |= (unsigned char)s.p[i] >= 0x80;
+	if (high && utf8_valid(s))
+		seen[0] = true;
+	const ptrdiff_t amp = str_chr(s, '&');
+	if (amp >= 0 && !str_starts(str_from(s, (size_t)amp), STR("&-")))
+		seen[1] = true;
+	return 0;
+}
+
+int store_open(const char *root, bool create, struct store **out, struct err *e)
+{
+	struct store *const s = xzalloc(sizeof(*s));
+	bool seen[3] = { false };
+	size_t n = strlen(root);
+
+	s->rootfd = s->lockfd = s->guard_ino = -1;
+	list_init(&s->mboxes);
+	while (n > 1 && root[n - 1] == '/')
+		n--;
+	s->root = xstrndup(root, n);
+	s->create = create;
+	if (root[0] != '/' || maildir_open(s->root, create, &s->rootfd, e) < 0 || root_each_dir(s, look_at_dir, seen, e) < 0) {
+		if (root[0] != '/')
+			(void)err_set(e, ERR_CONF, 0, "mail path %s is not absolute", root);
+		store_close(&(struct store *){ s });
+		return -1;
+	}
+	s->utf8_tree = seen[0] && !seen[1];
+	*out = s;
+	return 0;
+}
+
+void store_close(struct store **sp)
+{
+	struct store *const s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	list_each_safe(it, &s->mboxes) {	/* left open by the caller: views are theirs */
+		struct mbox *m = list_of(it, struct mbox, node);
+		if (m->refs == 1)
+			mbox_close(&m);
+	}
+	close_fd(&s->rootfd);
+	close_fd(&s->lockfd);
+	close_fd(&s->guard_ino);
+	for (size_t i = 0; i < s->n_defaults; i++)
+		free(s->defaults[i]);
+	free(s->defaults);
+	free(s->root);
+	free(s);
+}
+
+void store_defaults(struct store *s, const char *const *folders, size_t n)
+{
+	for (size_t i = 0; i < s->n_defaults; i++)
+		free(s->defaults[i]);
+	free(s->defaults);
+	s->defaults = xzalloc((n + 1) * sizeof(*s->defaults));
+	for (size_t i = 0; i < n; i++)
+		s->defaults[i] = xstrdup(folders[i]);
+	s->n_defaults = n;
+}
+
+static bool root_has(struct store *s, const char *name)
+{
+	struct stat st;
+
+	return fstatat(s->rootfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A new user's folders: once, and only where no other server has made its own. */
+static int make_defaults(struct store *s, struct err *e)
+{
+	static const char *const others[] = { "subscriptions", "courierimapsubscribed", "postern.subscriptions", "dovecot-uidlist", "courierimapuiddb" };
+	bool seen[3] = { false };
+	int r = root_each_dir(s, look_at_dir, seen, e);
+
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		seen[2] |= root_has(s, others[i]);
+	if (r < 0 || seen[2])
+		return r;
+	s->ready = true;	/* the calls below come back here */
+	r = store_subscribe(s, STR("INBOX"), true, e);
+	for (size_t i = 0; r == 0 && i < s->n_defaults; i++) {
+		const struct str name = str_c(s->defaults[i]);
+		const char *const use = special_of_name(name);
+		r = store_create(s, name, str_c(use ? use : ""), e);
+		if (r < 0 && e->code == ERR_EXISTS)
+			r = 0;
+		if (r == 0)
+			r = store_subscribe(s, name, true, e);
+	}
+	s->ready = r == 0;
+	return r;
+}
+
+int store_ready(struct store *s, struct err *e)
+{
+	int r;
+
+	if (s->ready || !s->create)
+		return 0;
+	if (root_has(s, "postern.root")) {	/* somebody was here before */
+		s->ready = true;
+		return 0;
+	}
+	if (root_lock(s, e) < 0)
+		return -1;
+	r = root_has(s, "postern.root") ? 0 : make_defaults(s, e);
+	s->ready = r == 0;
+	root_unlock(s);
+	return r;
+}
+
+/* --- directories of names --- */
+
+struct find {
+	struct store *s;
+	struct str name;
+	struct buf decoded, *out;
+	bool found;
+};
+
+static int find_one(void *ctx, const char *dir, struct err *e)
+{
+	struct find *const f = ctx;
+
+	if (!f->found && *dir && name_from_dir(str_c(dir), f->s->utf8_tree, &f->decoded) == 0 && str_eq(buf_view(&f->decoded), f->name)) {
+		f->found = true;
+		buf_reset(f->out);
+		buf_c(f->out, dir);
+	}
+	return 0;
+}
+
+/* The directory of a folder: as we name it, unless the tree has one that only reads the same (names of other servers). */
+int store_dir_of(struct store *s, struct str name, struct buf *dir, struct err *e)
+{
+	struct buf normal;
+	int r;
+
+	if (name_to_dir(name, s->utf8_tree, dir, e) < 0)
+		return -1;
+	if (dir->n == 0 || root_has(s, dir->p))
+		return 0;
+	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
+	r = name_normal(name, &normal, e);
+	struct find f = { .s = s, .name = buf_view(&normal), .out = dir };
+	buf_init(&f.decoded, 4 * STORE_FOLDER_NAME_MAX);
+	bool odd = false;	/* only bytes that may be spelled in two ways are worth a listing */
+	for (size_t i = 0; i < f.name.n; i++)
+		odd |= f.name.p[i] == '&' || (unsigned char)f.name.p[i] >= 0x80;
+	if (r == 0 && odd)
+		r = root_each_dir(s, find_one, &f, e);
+	buf_fini(&f.decoded);
+	buf_fini(&normal);
+	return r;
+}
+
+static bool dir_exists(struct store *s, const char *dir)
+{
+	struct stat st;
+
+	return fstatat(s->rootfd, *dir ? dir : ".", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* --- list --- */
+
+struct lister {
+	struct store *s;
+	struct arena *a;
+	struct map *by_name;	/* name -> struct store_folder */
+	struct buf name;
+	size_t n;
+};
+
+static struct store_folder *folder_get(struct lister *l, struct str name)
+{
+	struct store_folder *f = map_get(l->by_name, name);
+
+	if (f == NULL) {
+		f = ARENA_NEW(l->a, struct store_folder);
+		f->name = arena_str(l->a, name);
+		(void)map_set(l->by_name, name, f);
+		l->n++;
+	}
+	return f;
+}
+
+/* A folder and the parents above it. */
+static struct store_folder *folder_add(struct lister *l, struct str name)
+{
+	struct store_folder *const f = folder_get(l, name);
+
+	for (ptrdiff_t slash; (slash = str_rchr(name, '/')) > 0;) {
+		name = str_sub(name, 0, (size_t)slash);
+		folder_get(l, name)->children = true;
+	}
+	return f;
+}
+
+static int list_dir(void *ctx, const char *dir, struct err *e)
+{
+	struct lister *const l = ctx;
+	char path[FILE_NAME_MAX + 8];
+	struct stat st;
+
+	if (name_from_dir(str_c(dir), l->s->utf8_tree, &l->name) < 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s%scur", dir, *dir ? "/" : "");
+	if (fstatat(l->s->rootfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	folder_add(l, buf_view(&l->name))->exists = true;
+	return 0;
+}
+
+static int list_special(struct lister *l, struct err *e)
+{
+	struct special *sp;
+	struct store_folder *f;
+	bool exists;
+
+	if (root_special_read(l->s, l->a, &sp, &exists, e) < 0)
+		return -1;
+	for (const struct special *i = sp; i; i = i->next)
+		if ((f = map_get(l->by_name, i->name)) != NULL && f->exists)
+			f->special_use = i->use;
+	if (exists)
+		return 0;
+	/* No word of ours: usual names have their usual use, the first spelling that exists. */
+	static const char *const usual[] = { "Drafts", "Draft", "Sent", "Sent Messages", "Sent Items", "Junk", "Spam", "Junk E-mail", "Trash",
+		"Deleted Messages", "Deleted Items", "Archive", "Archives" };
+	const char *done[ARRAY_LEN(usual)];
+	size_t n = 0;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(usual); i++) {
+		char below[64];
+		const char *const name = usual[i % ARRAY_LEN(usual)];
+		snprintf(below, sizeof(below), "%s%s", i < ARRAY_LEN(usual) ? "" : "INBOX/", name);
+		const char *const use = special_of_name(str_c(name));
+		bool taken = false;
+		for (size_t k = 0; k < n; k++)
+			taken |= strcmp(done[k], use) == 0;
+		if (!taken && (f = map_get(l->by_name, str_c(below))) != NULL && f->exists) {
+			f->special_use = str_c(use);
+			if (n < ARRAY_LEN(done))
+				done[n++] = use;
+		}
+	}
+	return 0;
+}
+
+static int folder_cmp(const void *pa, const void *pb)
+{
+	const struct store_folder *const a = *(struct store_folder *const *)pa, *const b = *(struct store_folder *const *)pb;
+	const bool ia = str_eq(a->name, STR("INBOX")), ib = str_eq(b->name, STR("INBOX"));
+
+	return ia != ib ? (ia ? -1 : 1) : str_cmp(a->name, b->name);
+}
+
+static struct store_folder *sorted(struct lister *l)
+{
+	struct store_folder **const v = ARENA_ARRAY(l->a, struct store_folder *, l->n + 1);
+	struct store_folder *head = NULL;
+	size_t it = 0, n = 0;
+	struct str key;
+	void *value;
+
+	while (map_next(l->by_name, &it, &key, &value))
+		v[n++] = value;
+	qsort(v, n, sizeof(*v), folder_cmp);
+	while (n-- > 0) {
+		v[n]->next = head;
+		head = v[n];
+	}
+	return head;
+}
+
+int store_list(struct store *s, struct arena *a, struct store_folder **list_out, struct err *e)
+{
+	struct lister l = { .s = s, .a = a };
+	struct sub_list subs;
+	int r;
+
+	if (store_ready(s, e) < 0)
+		return -1;
+	l.by_name = map_new();
+	buf_init(&l.name, 4 * STORE_FOLDER_NAME_MAX);
+	r = root_each_dir(s, list_dir, &l, e);
+	if (r == 0)
+		r = root_subs_read(s, a, &subs, e);
+	for (size_t i = 0; r == 0 && i < subs.n; i++)
+		folder_add(&l, subs.v[i])->subscribed = true;
+	if (r == 0)
+		r = list_special(&l, e);
+	if (r == 0)
+		*list_out = sorted(&l);
+	map_free(&l.by_name);
+	buf_fini(&l.name);
+	return r;
+}
+
+/* --- create --- */
+
+static int count_one(void *ctx, const char *dir, struct err *e)
+{
+	++*(size_t *)ctx;
+	return 0;
+}
+
+/* A folder's directory with its first journal. */
+static int make_folder(struct store *s, struct str name, const char *dir, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	struct mbox *m;
+
+	if (maildir_open_at(s->rootfd, dir, true, &fd, e) < 0)
+		return -1;
+	CLEANUP_FD int mark = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (mark < 0)
+		return err_set(e, errno == ENOSPC || errno == EDQUOT ? ERR_QUOTA : ERR_TEMP, errno, "maildirfolder");
+	if (mbox_open(s, name, &m, e) < 0)
+		return -1;
+	mbox_close(&m);
+	return 0;
+}
+
+static int special_set(struct store *s, struct str name, struct str use, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct special *l, mine = { .use = use, .name = name };
+	bool exists;
+	int r = root_special_read(s, a, &l, &exists, e);
+
+	for (struct special *i = l; i; i = i->next)
+		if (str_eq(i->use, use) || str_eq(i->name, name))
+			i->use = (struct str){ 0 };
+	/* Before the first word of ours the usual names had their uses: keep them. */
+	struct store_folder *f = NULL;
+	if (r == 0 && !exists)
+		r = store_list(s, a, &f, e);
+	for (; r == 0 && f; f = f->next) {
+		if (f->special_use.n == 0 || str_eq(f->special_use, use) || str_eq(f->name, name))
+			continue;
+		struct special *const sp = ARENA_NEW(a, struct special);
+		*sp = (struct special){ .use = f->special_use, .name = f->name, .next = l };
+		l = sp;
+	}
+	struct special **at = &l;
+	while (*at)
+		if ((*at)->use.n == 0)
+			*at = (*at)->next;
+		else
+			at = &(*at)->next;
+	mine.next = l;
+	if (r == 0)
+		r = root_special_write(s, &mine, e);
+	arena_free(&a);
+	return r;
+}
+
+static bool use_known(struct str use)
+{
+	static const char *const uses[] = { "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive", "\\All", "\\Flagged", "\\Important" };
+
+	for (size_t i = 0; i < ARRAY_LEN(uses); i++)
+		if (str_case_eq(use, str_c(uses[i])))
+			return true;
+	return false;
+}
+
+static int create_locked(struct store *s, struct str name, struct err *e)
+{
+	struct buf dir;
+	size_t n = 0;
+	int r;
+
+	buf_init(&dir, FILE_NAME_MAX + 8);
+	r = store_dir_of(s, name, &dir, e);
+	buf_ch(&dir, '\0');
+	if (r == 0 && dir_exists(s, dir.p))
+		r = err_set(e, ERR_EXISTS, 0, "the folder exists");
+	if (r == 0)
+		r = root_each_dir(s, count_one, &n, e);
+	if (r == 0 && n >= STORE_FOLDERS_MAX)
+		r = err_set(e, ERR_LIMIT, 0, "more than %d folders", STORE_FOLDERS_MAX);
+	/* The parents, from the top; those that exist are fine. */
+	for (size_t i = 1; r == 0 && i < name.n; i++) {
+		struct err one = { 0 };
+		if (name.p[i] != '/' || create_locked(s, str_sub(name, 0, i), &one) == 0 || one.code == ERR_EXISTS)
+			continue;
+		*e = one;
+		r = -1;
+	}
+	if (r == 0)
+		r = make_folder(s, name, dir.p, e);
+	buf_fini(&dir);
+	return r;
+}
+
+int store_create(struct store *s, struct str name, struct str special_use, struct err *e)
+{
+	struct buf normal;
+	int r;
+
+	if (special_use.n > 0 && !use_known(special_use))
+		return err_set(e, ERR_INPUT, 0, "special use is not known");
+	if (store_ready(s, e) < 0)
+		return -1;
+	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
+	r = name_normal(name, &normal, e);
+	if (r == 0 && (r = root_lock(s, e)) == 0) {
+		r = create_locked(s, buf_view(&normal), e);
+		if (r == 0 && special_use.n > 0)
+			r = special_set(s, buf_view(&normal), special_use, e);
+		root_unlock(s);
+	}
+	buf_fini(&normal);
+	return r;
+}
+
+/* --- delete --- */
+
+/* Everything in a directory of a deleted folder. Links are removed, not followed. */
+static void purge(int parent, const char *name, int depth)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (d == NULL) {
+		close_fd(&fd);
+		return;
+	}
+	for (struct dirent *de; (de = readdir(d)) != NULL;) {
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		if (unlinkat(fd, de->d_name, 0) < 0 && (errno == EISDIR || errno == EPERM) && depth < PURGE_DEPTH_MAX)
+			purge(fd, de->d_name, depth + 1);
+	}
+	closedir(d);
+	(void)unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+static void purge_leftovers(struct store *s)
+{
+	int fd = openat(s->rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (d == NULL) {
+		close_fd(&fd);
+		return;
+	}
+	for (struct dirent *de; (de = readdir(d)) != NULL;)
+		if (str_starts(str_c(de->d_name), STR(GONE_PREFIX)))
+			purge(s->rootfd, de->d_name, 0);
+	closedir(d);
+}
+
+/* Its UIDVALIDITY must never come again under this name (D26). */
+static int retire_uidvalidity(struct store *s, const char *dir, struct err *e)
+{
+	uint32_t uv, bound;
+	uint8_t id[16];
+
+	CLEANUP_FD int fd = openat(s->rootfd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "folder");
+	return ident_read(fd, &uv, id, &bound) == 0 ? root_uidvalidity_seen(s, uv, e) : 0;
+}
+
+static void open_ones_gone(struct store *s, const char *dir)
+{
+	list_each(it, &s->mboxes) {
+		struct mbox *const m = list_of(it, struct mbox, node);
+		if (strcmp(m->dir, dir) == 0)
+			m->gone = true;
+	}
+}
+
+static int special_rename(struct store *s, struct str from, struct str to, struct err *e);
+
+static int delete_locked(struct store *s, struct str name, const char *dir, struct err *e)
+{
+	char gone[64];
+
+	if (retire_uidvalidity(s, dir, e) < 0)
+		return -1;
+	snprintf(gone, sizeof(gone), GONE_PREFIX "%016llx", (unsigned long long)random_u64());
+	if (renameat(s->rootfd, dir, s->rootfd, gone) < 0)
+		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "folder");
+	if (fsync_fd(s->rootfd, "mail tree", e) < 0)
+		return -1;
+	open_ones_gone(s, dir);
+	purge_leftovers(s);
+	return special_rename(s, name, (struct str){ 0 }, e);
+}
+
+int store_delete(struct store *s, struct str name, struct err *e)
+{
+	struct buf dir, normal;
+	int r;
+
+	if (store_ready(s, e) < 0)
+		return -1;
+	buf_init(&dir, FILE_NAME_MAX + 8);
+	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
+	r = name_normal(name, &normal, e);
+	if (r == 0)
+		r = store_dir_of(s, name, &dir, e);
+	buf_ch(&dir, '\0');
+	if (r == 0 && dir.p[0] == '\0')
+		r = err_set(e, ERR_DENIED, 0, "INBOX cannot be deleted");
+	if (r == 0 && !dir_exists(s, dir.p))
+		r = err_set(e, ERR_NOENT, 0, "no such folder");
+	if (r == 0 && (r = root_lock(s, e)) == 0) {
+		r = delete_locked(s, buf_view(&normal), dir.p, e);
+		root_unlock(s);
+	}
+	buf_fini(&normal);
+	buf_fini(&dir);
+	return r;
+}
+
+/* --- rename --- */
+
+/* Special uses follow a folder; to p NULL: forget it. */
+static int special_rename(struct store *s, struct str from, struct str to, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct special *l, **at;
+	bool exists, changed = false;
+	int r = root_special_read(s, a, &l, &exists, e);
+
+	for (at = &l; r == 0 && *at;) {
+		if (!str_eq((*at)->name, from)) {
+			at = &(*at)->next;
+			continue;
+		}
+		changed = true;
+		if (to.p) {
+			(*at)->name = to;
+			at = &(*at)->next;
+		} else {
+			*at = (*at)->next;
+		}
+	}
+	if (r == 0 && changed)
+		r = root_special_write(s, l, e);
+	arena_free(&a);
+	return r;
+}
+
+struct pair {
+	char *from, *to;
+};
+struct renames {
+	struct store *s;
+	struct str from, to;	/* directory names */
+	struct pair *v;
+	size_t n, cap;
+};
+
+/* The folder itself and those below it. */
+static int collect(void *ctx, const char *dir, struct err *e)
+{
+	struct renames *const rn = ctx;
+	const struct str d = str_c(dir);
+
+	if (!str_starts(d, rn->from) || (d.n > rn->from.n && d.p[rn->from.n] != '.'))
+		return 0;
+	if (rn->to.n + d.n - rn->from.n > FILE_NAME_MAX)
+		return err_set(e, ERR_INPUT, 0, "a folder's name would be too long");
+	if (rn->n == rn->cap) {
+		rn->cap = rn->cap * 2 + 16;
+		rn->v = xrealloc(rn->v, rn->cap * sizeof(*rn->v));
+	}
+	char *const to = xzalloc(rn->to.n + d.n - rn->from.n + 1);
+	memcpy(to, rn->to.p, rn->to.n);
+	memcpy(to + rn->to.n, d.p + rn->from.n, d.n - rn->from.n);
+	rn->v[rn->n++] = (struct pair){ xstrdup(dir), to };
+	return 0;
+}
+
+static void open_ones_renamed(struct store *s, const char *from, const char *to)
+{
+	list_each(it, &s->mboxes) {
+		struct mbox *const m = list_of(it, struct mbox, node);
+		if (strcmp(m->dir, from) == 0 && !m->gone) {
+			free(m->dir);
+			m->dir = xstrdup(to);
+		}
+	}
+}
+
+static int move_all(struct renames *rn, struct err *e)
+{
+	size_t done = 0;
+	int sys = 0;
+
+	for (size_t i = 0; i < rn->n; i++)
+		if (dir_exists(rn->s, rn->v[i].to))
+			return err_set(e, ERR_EXISTS, 0, "a folder of the new name exists");
+	for (; done < rn->n; done++) {
+		if (renameat2(rn->s->rootfd, rn->v[done].from, rn->s->rootfd, rn->v[done].to, RENAME_NOREPLACE) == 0)
+			continue;
+		if (errno == EINVAL && renameat(rn->s->rootfd, rn->v[done].from, rn->s->rootfd, rn->v[done].to) == 0)
+			continue;
+		sys = errno;
+		break;
+	}
+	if (sys) {
+		while (done-- > 0)
+			(void)renameat(rn->s->rootfd, rn->v[done].to, rn->s->rootfd, rn->v[done].from);
+		return err_set(e, sys == EEXIST ? ERR_EXISTS : ERR_TEMP, sys, "rename of a folder");
+	}
+	for (size_t i = 0; i < rn->n; i++)
+		open_ones_renamed(rn->s, rn->v[i].from, rn->v[i].to);
+	return fsync_fd(rn->s->rootfd, "mail tree", e);
+}
+
+static int rename_tree(struct store *s, struct str from_dir, struct str to_dir, struct err *e)
+{
+	struct renames rn = { .s = s, .from = from_dir, .to = to_dir };
+	int r = root_each_dir(s, collect, &rn, e);
+
+	if (r == 0 && rn.n == 0)
+		r = err_set(e, ERR_NOENT, 0, "no such folder");
+	if (r == 0)
+		r = move_all(&rn, e);
+	for (size_t i = 0; i < rn.n; i++) {
+		free(rn.v[i].from);
+		free(rn.v[i].to);
+	}
+	free(rn.v);
+	return r;
+}
+
+/* RFC 3501 6.3.5: INBOX stays, its messages move to the new folder. */
+static int rename_inbox(struct store *s, struct str to, struct err *e)
+{
+	struct mbox *src = NULL, *dst = NULL;
+	struct mbox_view *v = NULL;
+	uint32_t *seqs = NULL;
+	int r = create_locked(s, to, e);
+
+	if (r == 0)
+		r = mbox_open(s, STR("INBOX"), &src, e);
+	if (r == 0)
+		r = mbox_open(s, to, &dst, e);
+	if (r == 0) {
+		v = mbox_view_new(src);
+		const uint32_t n = mbox_view_count(v);
+		seqs = xzalloc(((size_t)n + 1) * 2 * sizeof(*seqs));
+		for (uint32_t i = 0; i < n; i++)
+			seqs[i] = i + 1;
+		r = mbox_copy(v, seqs, n, dst, true, seqs + n + 1, e);
+	}
+	free(seqs);
+	mbox_view_free(&v);
+	mbox_close(&dst);
+	mbox_close(&src);
+	return r;
+}
+
+static int rename_locked(struct store *s, struct str from, struct str to, struct err *e)
+{
+	struct buf from_dir, to_dir;
+	int r;
+
+	buf_init(&from_dir, FILE_NAME_MAX + 8);
+	buf_init(&to_dir, FILE_NAME_MAX + 8);
+	r = store_dir_of(s, from, &from_dir, e);
+	if (r == 0)
+		r = store_dir_of(s, to, &to_dir, e);
+	if (r == 0 && (to_dir.n == 0 || root_has(s, to_dir.p)))
+		r = err_set(e, ERR_EXISTS, 0, "the folder exists");
+	if (r == 0 && from_dir.n == 0)
+		r = rename_inbox(s, to, e);
+	else if (r == 0)
+		r = rename_tree(s, buf_view(&from_dir), buf_view(&to_dir), e);
+	/* Parents of the new name come into being (RFC 3501 6.3.5). */
+	for (size_t i = 1; r == 0 && from_dir.n > 0 && i < to.n; i++) {
+		struct err one = { 0 };
+		if (to.p[i] == '/' && create_locked(s, str_sub(to, 0, i), &one) < 0 && one.code != ERR_EXISTS)
+			log_warning("mail tree %s: parent of a renamed folder: %s", s->root, one.text);
+	}
+	if (r == 0 && from_dir.n > 0)
+		r = special_rename(s, from, to, e);
+	buf_fini(&to_dir);
+	buf_fini(&from_dir);
+	return r;
+}
+
+int store_rename(struct store *s, struct str from, struct str to, struct err *e)
+{
+	struct buf a, b;
+	int r;
+
+	if (store_ready(s, e) < 0)
+		return -1;
+	buf_init(&a, STORE_FOLDER_NAME_MAX + 1);
+	buf_init(&b, STORE_FOLDER_NAME_MAX + 1);
+	r = name_normal(from, &a, e);
+	if (r == 0)
+		r = name_normal(to, &b, e);
+	if (r == 0 && (r = root_lock(s, e)) == 0) {
+		r = rename_locked(s, buf_view(&a), buf_view(&b), e);
+		root_unlock(s);
+	}
+	buf_fini(&b);
+	buf_fini(&a);
+	return r;
+}
+
+/* --- subscribe --- */
+
+static int subscribe_locked(struct store *s, struct str name, bool on, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct sub_list l;
+	size_t n = 0;
+	bool had = false;
+	int r = root_subs_read(s, a, &l, e);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++) {
+		const bool same = str_eq(l.v[i], name);
+		if (!same || (on && !had))
+			l.v[n++] = l.v[i];
+		had |= same;
+	}
+	l.n = n;
+	if (r == 0 && had != on) {
+		struct str *const v = ARENA_ARRAY(a, struct str, n + 1);
+		if (n > 0)
+			memcpy(v, l.v, n * sizeof(*v));
+		l.v = v;
+		if (on)
+			l.v[l.n++] = name;
+		r = l.n > STORE_FOLDERS_MAX ? err_set(e, ERR_LIMIT, 0, "more than %d subscriptions", STORE_FOLDERS_MAX) : root_subs_write(s, &l, e);
+	} else if (r == 0 && !root_has(s, "postern.subscriptions")) {
+		r = root_subs_write(s, &l, e);
+	}
+	arena_free(&a);
+	return r;
+}
+
+int store_subscribe(struct store *s, struct str name, bool on, struct err *e)
+{
+	struct buf normal;
+	int r;
+
+	if (store_ready(s, e) < 0)
+		return -1;
+	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
+	r = name_normal(name, &normal, e);
+	if (r == 0 && (r = root_lock(s, e)) == 0) {
+		r = subscribe_locked(s, buf_view(&normal), on, e);
+		root_unlock(s);
+	}
+	buf_fini(&normal);
+	return r;
+}

@@ -1,0 +1,431 @@
+/* The journal: a folder's primary state, a file that only grows. All numbers little-endian.
+ *
+ *   header, twice (at 0 and at 128), 128 bytes each:
+ *     0 "PSTNJRN1"   8 version:32 = 1   12 header bytes:32 = 256   16 generation:64 (random; a rewritten journal has another)
+ *     24 generation of the journal that it replaced:64   32 offset behind what was taken over from that:64   40 mailbox id[16]
+ *     56 uidvalidity:32   60 uidnext:32   64 modseq:64   72 … zero   124 crc32c of the first 124 bytes
+ *   batches from 256 on, each at a multiple of 8:
+ *     0 "BTCH"   4 bytes of operations:32   8 modseq:64   16 uidnext after it:32   20 reserved:32   24 number of the header's version:32
+ *     28 crc32c:32 of generation:64, own offset:64, the 28 bytes before, the operations   32 operations (ops.c), zeros to a multiple of 8
+ *
+ * A batch is one change, whole or not at all: its checksum covers everything, and generation and offset, so that no stale block of another
+ * file or place passes. Writers and readers hold the folder's lock; a batch is synced before the lock is released, so nobody acts on
+ * what a power cut may take back. Reading stops at bytes that are no batch: a write cut short, when nothing valid follows; rot, when something does: then
+ * only what is unreadable is lost, and the caller writes the journal anew and keeps the old one aside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "os/os.h"
+#include "store/store_priv.h"
+
+enum {
+	HEAD_BYTES = 128, BATCHES_AT = 256, BATCH_HEAD = 32,
+	VERSION = 1,
+	WINDOW = 1 << 20,	/* bytes read at once */
+	REWRITE_BATCH = 1 << 20,	/* bytes of operations in one batch of a rewritten journal */
+};
+static const char magic[8] = "PSTNJRN1";
+static const char batch_magic[4] = "BTCH";
+
+#define JOURNAL_NEW "postern.journal.new"
+#define JOURNAL_BAD "postern.journal.bad"
+
+/* --- header --- */
+
+static void head_put(unsigned char out[HEAD_BYTES], const struct journal_head *h)
+{
+	memset(out, 0, HEAD_BYTES);
+	memcpy(out, magic, sizeof(magic));
+	put_le32(out + 8, VERSION);
+	put_le32(out + 12, BATCHES_AT);
+	put_le64(out + 16, h->generation);
+	put_le64(out + 24, h->prev_generation);
+	put_le64(out + 32, h->base_end);
+	memcpy(out + 40, h->id, sizeof(h->id));
+	put_le32(out + 56, h->uidvalidity);
+	put_le32(out + 60, h->uidnext);
+	put_le64(out + 64, h->modseq);
+	put_le32(out + 124, crc32c(0, out, 124));
+}
+
+static int head_get(const unsigned char *p, struct journal_head *out)
+{
+	if (memcmp(p, magic, sizeof(magic)) != 0 || get_le32(p + 8) != VERSION || get_le32(p + 124) != crc32c(0, p, 124) || get_le32(p + 56) == 0)
+		return -1;
+	*out = (struct journal_head){ .generation = get_le64(p + 16), .prev_generation = get_le64(p + 24), .base_end = get_le64(p + 32),
+		.uidvalidity = get_le32(p + 56), .uidnext = get_le32(p + 60), .modseq = get_le64(p + 64) };
+	memcpy(out->id, p + 40, sizeof(out->id));
+	return 0;
+}
+
+int journal_open(struct journal *j, int dirfd, struct journal_head *head, struct err *e)
+{
+	unsigned char raw[2 * HEAD_BYTES] = { 0 };
+	struct stat st;
+
+	*j = (struct journal){ .fd = -1 };
+	CLEANUP_FD int fd = openat(dirfd, JOURNAL_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, JOURNAL_NAME);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(e, ERR_INPUT, 0, JOURNAL_NAME " is no regular file");
+	for (size_t n = 0; n < sizeof(raw);) {
+		const ssize_t k = pread(fd, raw + n, sizeof(raw) - n, (off_t)n);
+		if (k < 0 && errno != EINTR)
+			return err_set(e, ERR_TEMP, errno, JOURNAL_NAME);
+		if (k == 0)
+			break;
+		n += k > 0 ? (size_t)k : 0;
+	}
+	const bool first = head_get(raw, head) == 0;
+	if (!first && head_get(raw + HEAD_BYTES, head) < 0)
+		return err_set(e, ERR_INPUT, 0, JOURNAL_NAME ": the header is damaged");
+	j->holes = !first || memcmp(raw, raw + HEAD_BYTES, HEAD_BYTES) != 0;
+	j->generation = head->generation;
+	j->prev_generation = head->prev_generation;
+	j->base_end = head->base_end;
+	j->pos = BATCHES_AT;
+	j->ino = st.st_ino;
+	j->fd = fd;
+	fd = -1;
+	return 0;
+}
+
+void journal_close(struct journal *j)
+{
+	close_fd(&j->fd);
+}
+
+/* --- batches --- */
+
+static uint32_t batch_crc(uint64_t generation, uint64_t off, const unsigned char *head, const void *ops, size_t n)
+{
+	unsigned char seed[16];
+
+	put_le64(seed, generation);
+	put_le64(seed + 8, off);
+	return crc32c(crc32c(crc32c(0, seed, sizeof(seed)), head, 28), ops, n);
+}
+
+static size_t padded(size_t n)
+{
+	return (n + 7) & ~(size_t)7;
+}
+
+/* Bytes that a batch starting like this would have; 0: it does not start like one. */
+static size_t batch_bytes(const unsigned char *p)
+{
+	const uint32_t n = get_le32(p + 4);
+
+	return memcmp(p, batch_magic, sizeof(batch_magic)) == 0 && n <= BATCH_MAX ? BATCH_HEAD + padded(n) : 0;
+}
+
+int batch_parse(struct str in, uint64_t generation, uint64_t off, size_t *used_out, struct str *ops_out, uint64_t *modseq_out, uint32_t *uidnext_out,
+		uint32_t *reserved_out)
+{
+	const unsigned char *const p = (const unsigned char *)in.p;
+	size_t n;
+
+	if (in.n < BATCH_HEAD || (n = batch_bytes(p)) == 0 || n > in.n)
+		return 0;
+	const uint32_t len = get_le32(p + 4);
+	if (get_le32(p + 28) != batch_crc(generation, off, p, p + BATCH_HEAD, len))
+		return 0;
+	for (size_t i = BATCH_HEAD + len; i < n; i++)
+		if (p[i] != 0)
+			return 0;
+	*used_out = n;
+	*ops_out = str_n(p + BATCH_HEAD, len);
+	*modseq_out = get_le64(p + 8);
+	*uidnext_out = get_le32(p + 16);
+	*reserved_out = get_le32(p + 20);
+	return 1;
+}
+
+/* A piece of the file in memory. */
+struct window {
+	char *p;
+	size_t n, cap;
+	uint64_t off;		/* of p[0] */
+};
+
+/* Make at least want bytes from off on available, or what the file has. */
+static int window_at(struct window *w, int fd, uint64_t off, size_t want, uint64_t end, struct err *e)
+{
+	if (off + want > end)
+		want = (size_t)(end - off);
+	if (off >= w->off && off - w->off + want <= w->n)
+		return 0;
+	if (want < WINDOW)
+		want = end - off < WINDOW ? (size_t)(end - off) : WINDOW;
+	if (want > w->cap) {
+		free(w->p);
+		w->p = xmalloc(want);
+		w->cap = want;
+	}
+	w->off = off;
+	w->n = 0;
+	if (pread_all(fd, w->p, want, off, e) < 0)
+		return -1;
+	w->n = want;
+	return 0;
+}
+
+static struct str window_view(const struct window *w, uint64_t off)
+{
+	return str_n(w->p + (off - w->off), w->n - (size_t)(off - w->off));
+}
+
+struct scan {
+	struct journal *j;
+	struct window w;
+	uint64_t end;
+};
+
+/* A batch at off? 1 (the window holds it whole), 0, or -1. */
+static int scan_at(struct scan *s, uint64_t off, size_t *used, struct str *ops, uint64_t *modseq, uint32_t *uidnext, uint32_t *reserved, struct err *e)
+{
+	size_t n;
+
+	if (s->end - off < BATCH_HEAD)
+		return 0;
+	if (window_at(&s->w, s->j->fd, off, BATCH_HEAD, s->end, e) < 0)
+		return -1;
+	n = batch_bytes((const unsigned char *)window_view(&s->w, off).p);
+	if (n == 0 || n > s->end - off)
+		return 0;
+	if (window_at(&s->w, s->j->fd, off, n, s->end, e) < 0)
+		return -1;
+	return batch_parse(window_view(&s->w, off), s->j->generation, off, used, ops, modseq, uidnext, reserved);
+}
+
+/* The next place behind off where a batch verifies. 1, 0 none, -1. */
+static int scan_on(struct scan *s, uint64_t *off, struct err *e)
+{
+	uint64_t modseq;
+	uint32_t uidnext, reserved;
+	struct str ops;
+	size_t used;
+	int r;
+
+	for (uint64_t at = *off + 8; s->end - at >= BATCH_HEAD && at < s->end; at += 8) {
+		if ((r = scan_at(s, at, &used, &ops, &modseq, &uidnext, &reserved, e)) != 0) {
+			*off = at;
+			return r;
+		}
+	}
+	return 0;
+}
+
+int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e)
+{
+	struct scan s = { .j = j };
+	uint64_t modseq;
+	uint32_t uidnext, reserved;
+	struct str ops;
+	struct stat st;
+	size_t used;
+	int r = 0;
+
+	*tail_out = 0;
+	if (fstat(j->fd, &st) < 0)
+		return err_set(e, ERR_TEMP, errno, JOURNAL_NAME);
+	s.end = (uint64_t)st.st_size;
+	while (j->pos < s.end) {
+		struct err bad = { 0 };
+		r = scan_at(&s, j->pos, &used, &ops, &modseq, &uidnext, &reserved, e);
+		if (r < 0)
+			break;
+		if (r == 1) {
+			/* What verifies but makes no sense is treated as unreadable. */
+			if (fn(ctx, ops, modseq, uidnext, reserved, &bad) < 0)
+				j->holes = true;
+			j->pos += used;
+			continue;
+		}
+		uint64_t next = j->pos;
+		if ((r = scan_on(&s, &next, e)) < 0)
+			break;
+		if (r == 0) {
+			*tail_out = s.end - j->pos;
+			break;
+		}
+		j->holes = true;
+		j->pos = next;
+	}
+	free(s.w.p);
+	if (j->pos > s.end && r >= 0)	/* shorter than it was: cut by somebody */
+		j->holes = true;
+	return r < 0 ? -1 : 0;
+}
+
+static void batch_head(unsigned char head[BATCH_HEAD], uint64_t generation, uint64_t off, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved)
+{
+	memcpy(head, batch_magic, sizeof(batch_magic));
+	put_le32(head + 4, (uint32_t)ops.n);
+	put_le64(head + 8, modseq);
+	put_le32(head + 16, uidnext);
+	put_le32(head + 20, reserved);
+	put_le32(head + 24, VERSION);
+	put_le32(head + 28, batch_crc(generation, off, head, ops.p, ops.n));
+}
+
+static int pwrite_all(int fd, const void *data, size_t n, uint64_t off, struct err *e)
+{
+	const char *p = data;
+
+	while (n > 0) {
+		const ssize_t k = pwrite(fd, p, n, (off_t)off);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0) {
+			const int sys = k < 0 ? errno : ENOSPC;
+			return err_set(e, sys == ENOSPC || sys == EDQUOT || sys == EFBIG ? ERR_QUOTA : ERR_TEMP, sys, JOURNAL_NAME);
+		}
+		p += k;
+		n -= (size_t)k;
+		off += (uint64_t)k;
+	}
+	return 0;
+}
+
+int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, bool sync, struct err *e)
+{
+	const size_t n = BATCH_HEAD + padded(ops.n);
+	char *whole;
+	int r;
+
+	if (ops.n > BATCH_MAX)
+		return err_set(e, ERR_LIMIT, 0, "a change of %zu bytes", ops.n);
+	whole = xzalloc(n);
+	batch_head((unsigned char *)whole, j->generation, j->pos, ops, modseq, uidnext, reserved);
+	memcpy(whole + BATCH_HEAD, ops.p, ops.n);
+	r = pwrite_all(j->fd, whole, n, j->pos, e);
+	free(whole);
+	if (r < 0) {
+		/* Only what this call wrote, and nobody else read, is taken back. */
+		if (ftruncate(j->fd, (off_t)j->pos) < 0)
+			j->broken = true;
+		return -1;
+	}
+	if (sync && fdatasync(j->fd) < 0) {
+		const int sys = errno;
+		j->broken = true;	/* D5: this file is not trusted with a promise again */
+		(void)ftruncate(j->fd, (off_t)j->pos);
+		return err_set(e, ERR_TEMP, sys, JOURNAL_NAME ": sync");
+	}
+	j->pos += n;
+	return 0;
+}
+
+/* --- rewriting --- */
+
+struct rewrite {
+	int fd;
+	uint64_t generation, pos, modseq;
+	uint32_t uidnext, reserved;
+	struct buf ops;
+};
+
+static int rewrite_flush(struct rewrite *w, struct err *e)
+{
+	static const char zeros[8];
+	unsigned char head[BATCH_HEAD];
+	const struct str ops = buf_view(&w->ops);
+	const size_t n = padded(ops.n);
+
+	if (buf_check(&w->ops, "journal", e) < 0)
+		return -1;
+	if (ops.n == 0)
+		return 0;
+	batch_head(head, w->generation, w->pos, ops, w->modseq, w->uidnext, w->reserved);
+	if (pwrite_all(w->fd, head, sizeof(head), w->pos, e) < 0 || pwrite_all(w->fd, ops.p, ops.n, w->pos + BATCH_HEAD, e) < 0 ||
+	    pwrite_all(w->fd, zeros, n - ops.n, w->pos + BATCH_HEAD + ops.n, e) < 0)
+		return -1;
+	w->pos += BATCH_HEAD + n;
+	buf_reset(&w->ops);
+	return 0;
+}
+
+static void put_record(struct buf *b, const struct state *st, const struct rec *r)
+{
+	const struct kwset *const k = state_kwset_get(st, r);
+	const struct assign a = { .uid = r->uid, .flags = r->flags, .disk = r->disk, .base = state_name(st, r), .info = state_info(st, r), .kw = k->ids, .n_kw = k->n,
+		.modseq = r->modseq, .internaldate = r->internaldate, .savedate = r->savedate, .size = r->size, .size_crlf = r->size_crlf };
+	const struct range one = { r->uid, r->uid };
+
+	if (a.base.n == 0)	/* its name was lost with the index: the folder is listed then, and it gets a new UID */
+		return;
+	op_assign(b, &a);
+	if (r->state & REC_GONE)
+		op_ranges(b, OP_EXPUNGE, &one, 1);
+}
+
+static int rewrite_state(struct rewrite *w, const struct state *st, struct err *e)
+{
+	op_reserve(&w->ops, st->reserved);
+	for (size_t i = 0; i < st->n_keywords; i++)
+		op_keyword(&w->ops, (unsigned)i, str_c(st->keywords[i]));
+	for (uint32_t pos = 0; pos < state_count(st); pos++) {
+		const struct rec *const r = state_rec(st, pos);
+		if ((r->state & REC_GONE) && !(r->state & REC_ZOMBIE))
+			continue;
+		put_record(&w->ops, st, r);
+		if (w->ops.n > REWRITE_BATCH && rewrite_flush(w, e) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < st->n_pop3; i++)
+		op_pop3(&w->ops, st->pop3[i].uid, st->pop3[i].order, str_c(st->pop3[i].uidl));
+	return rewrite_flush(w, e);
+}
+
+static int rewrite_file(struct rewrite *w, const struct state *st, uint64_t prev, struct err *e)
+{
+	unsigned char head[BATCHES_AT];
+	struct journal_head h = { .generation = w->generation, .prev_generation = prev, .modseq = st->modseq, .uidvalidity = st->uidvalidity, .uidnext = st->uidnext };
+
+	memcpy(h.id, st->id, sizeof(h.id));
+	if (rewrite_state(w, st, e) < 0)
+		return -1;
+	h.base_end = w->pos;
+	head_put(head, &h);
+	head_put(head + HEAD_BYTES, &h);
+	if (pwrite_all(w->fd, head, sizeof(head), 0, e) < 0)
+		return -1;
+	return fsync_fd(w->fd, JOURNAL_NEW, e);
+}
+
+int journal_replace(struct journal *j, int dirfd, const struct state *st, bool keep_bad, struct err *e)
+{
+	struct rewrite w = { .generation = random_u64(), .pos = BATCHES_AT, .modseq = st->modseq, .uidnext = st->uidnext, .reserved = st->reserved };
+	struct stat sb;
+	int r;
+
+	(void)unlinkat(dirfd, JOURNAL_NEW, 0);
+	w.fd = openat(dirfd, JOURNAL_NEW, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (w.fd < 0)
+		return err_set(e, errno == ENOSPC || errno == EDQUOT ? ERR_QUOTA : ERR_TEMP, errno, JOURNAL_NEW);
+	buf_init(&w.ops, BATCH_MAX);
+	r = rewrite_file(&w, st, j->generation, e);
+	buf_fini(&w.ops);
+	if (r == 0 && keep_bad) {	/* the damaged bytes are kept: the last such file (D8) */
+		(void)unlinkat(dirfd, JOURNAL_BAD, 0);
+		(void)linkat(dirfd, JOURNAL_NAME, dirfd, JOURNAL_BAD, 0);
+	}
+	if (r == 0 && renameat(dirfd, JOURNAL_NEW, dirfd, JOURNAL_NAME) < 0)
+		r = err_set(e, ERR_TEMP, errno, "rename of " JOURNAL_NEW);
+	if (r == 0)
+		r = fsync_fd(dirfd, "directory of " JOURNAL_NAME, e);
+	if (r < 0 || fstat(w.fd, &sb) < 0) {
+		(void)unlinkat(dirfd, JOURNAL_NEW, 0);
+		close_fd(&w.fd);
+		return r < 0 ? -1 : err_set(e, ERR_TEMP, errno, JOURNAL_NAME);
+	}
+	close_fd(&j->fd);
+	*j = (struct journal){ .fd = w.fd, .generation = w.generation, .prev_generation = j->generation, .base_end = w.pos, .pos = w.pos, .ino = sb.st_ino };
+	return 0;
+}

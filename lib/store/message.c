@@ -1,0 +1,231 @@
+/* One message of a view: its facts and its file. The file is found by the name that the state knows; a foreign rename of its flags is followed by
+ * trying the name its flags would give, then by listing the folder, which is rare: the directory's time then differs, too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "store/store_priv.h"
+
+enum { COUNT_CHUNK = 1 << 16 };
+
+static struct rec *rec_of(const struct mbox_view *v, uint32_t seq, uint32_t *pos_out)
+{
+	const uint32_t pos = view_pos(v, seq);
+
+	if (pos_out)
+		*pos_out = pos;
+	return pos == UINT32_MAX ? NULL : state_rec(&v->m->st, pos);
+}
+
+static int open_regular(int dirfd, const char *name, struct stat *st)
+{
+	/* A FIFO must not hang us, a link must not lead out. */
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd >= 0 && (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))) {
+		close_fd(&fd);
+		errno = ENOENT;
+	}
+	return fd;
+}
+
+static int open_named(struct mbox *m, const struct rec *r, uint8_t disk, struct stat *st)
+{
+	char name[FILE_NAME_MAX + 1];
+
+	if (disk_name(name, state_name(&m->st, r), disk, state_info(&m->st, r)) < 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return open_regular(m->curfd, name, st);
+}
+
+/* -1 with errno, or a descriptor. */
+static int open_known(struct mbox *m, const struct rec *r, struct stat *st)
+{
+	const uint8_t wanted = disk_of_flags(r->flags);
+	int fd = open_named(m, r, r->disk, st);
+
+	if (fd < 0 && errno == ENOENT && r->disk != wanted)
+		fd = open_named(m, r, wanted, st);
+	return fd;
+}
+
+static int open_uid(struct mbox *m, uint32_t uid, bool gone_too, struct stat *st, int *fd_out, struct err *e)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		const uint32_t pos = state_lower(&m->st, uid);
+		const struct rec *const r = pos < state_count(&m->st) ? state_rec(&m->st, pos) : NULL;
+		if (r == NULL || r->uid != uid || ((r->state & REC_GONE) && (!gone_too || !(r->state & REC_ZOMBIE))))
+			break;
+		*fd_out = open_known(m, r, st);
+		if (*fd_out >= 0)
+			return 0;
+		if (errno != ENOENT)
+			return err_set(e, errno == EMFILE || errno == ENFILE ? ERR_LIMIT : ERR_TEMP, errno, "message %u", uid);
+		if (r->state & REC_GONE)
+			break;
+		/* Renamed by another program, or removed: the folder's listing tells. */
+		if (tries == 0 && sync_folder(m, true, e) < 0)
+			return -1;
+	}
+	return err_set(e, ERR_NOENT, 0, "message %u has gone", uid);
+}
+
+static int count_crlf(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e)
+{
+	char *const chunk = xmalloc(COUNT_CHUNK);
+	uint64_t size = 0, extra = 0;
+	char last = 0;
+	ssize_t n;
+
+	while ((n = pread(fd, chunk, COUNT_CHUNK, (off_t)size)) > 0 || (n < 0 && errno == EINTR)) {
+		if (n < 0)
+			continue;
+		const char *p = chunk, *const end = chunk + n;
+		while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+			extra += (p > chunk ? p[-1] : last) != '\r';
+			p++;
+		}
+		last = chunk[n - 1];
+		size += (uint64_t)n;
+	}
+	const int sys = errno;
+	free(chunk);
+	if (n < 0)
+		return err_set(e, ERR_TEMP, sys, "read of a message");
+	*size_out = size;
+	*crlf_out = size + extra;
+	return 0;
+}
+
+/* Write down the sizes (they can be counted again: no sync). */
+static int sizes_set(struct mbox *m, uint32_t uid, uint64_t size, uint64_t size_crlf, struct err *e)
+{
+	struct buf ops;
+	int r;
+
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	buf_init(&ops, 64);
+	op_sizes(&ops, uid, size, size_crlf);
+	r = mbox_commit(m, &ops, false, e);
+	buf_fini(&ops);
+	mbox_unlock_folder(m);
+	return r;
+}
+
+int message_sizes(struct mbox *m, uint32_t uid, struct err *e)
+{
+	uint64_t size, crlf;
+	struct stat st;
+	int fd;
+
+	if (open_uid(m, uid, false, &st, &fd, e) < 0)
+		return -1;
+	const int r = count_crlf(fd, &size, &crlf, e);
+	close(fd);
+	return r < 0 ? -1 : sizes_set(m, uid, size, crlf, e);
+}
+
+int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct err *e)
+{
+	struct mbox *const m = v->m;
+	uint32_t pos;
+	const struct rec *r = rec_of(v, seq, &pos);
+
+	if (r == NULL)
+		return err_set(e, ERR_NOENT, 0, "no message %u", seq);
+	if (r->size_crlf == UINT64_MAX && !(r->state & REC_GONE)) {
+		if (message_sizes(m, r->uid, e) < 0 && e->code != ERR_NOENT)
+			return -1;
+		err_clear(e);
+		r = state_rec(&m->st, pos);
+	}
+	const struct kwset *const k = state_kwset_get(&m->st, r);
+	memset(out->keywords, 0, sizeof(out->keywords));
+	out->uid = r->uid;
+	out->flags = r->flags;
+	for (size_t i = 0; i < v->n_recent; i++)
+		if (r->uid >= v->recent[i].first && r->uid <= v->recent[i].last)
+			out->flags |= MBOX_RECENT;
+	for (size_t i = 0; i < k->n; i++)
+		if (k->ids[i] < STORE_KEYWORDS_MAX)
+			out->keywords[k->ids[i] / 64] |= UINT64_C(1) << (k->ids[i] % 64);
+	out->modseq = r->modseq;
+	out->internaldate = r->internaldate;
+	out->savedate = r->savedate;
+	out->size = r->size;
+	out->size_crlf = r->size_crlf == UINT64_MAX ? r->size : r->size_crlf;
+	return 0;
+}
+
+int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e)
+{
+	struct mbox *const m = v->m;
+	const struct rec *const r = rec_of(v, seq, NULL);
+	struct err quiet = { 0 };
+	struct stat st;
+
+	if (r == NULL)
+		return err_set(e, ERR_NOENT, 0, "no message %u", seq);
+	const uint32_t uid = r->uid;
+	const uint64_t size = r->size;
+	if (open_uid(m, uid, true, &st, fd_out, e) < 0)
+		return -1;
+	/* The name lied, or somebody edited the file: what is there counts. */
+	uint64_t real, crlf;
+	if ((uint64_t)st.st_size != size && count_crlf(*fd_out, &real, &crlf, &quiet) == 0)
+		(void)!sizes_set(m, uid, real, crlf, &quiet);
+	return 0;
+}
+
+int mbox_msg_size_fix(struct mbox_view *v, uint32_t seq, uint64_t size, uint64_t size_crlf, struct err *e)
+{
+	const struct rec *const r = rec_of(v, seq, NULL);
+
+	if (r == NULL || (r->state & REC_GONE) || (r->size == size && r->size_crlf == size_crlf))
+		return 0;
+	return sizes_set(v->m, r->uid, size, size_crlf, e);
+}
+
+const char *mbox_msg_basename(struct mbox_view *v, uint32_t seq)
+{
+	static char name[FILE_NAME_MAX + 1];
+	const struct rec *const r = rec_of(v, seq, NULL);
+	const struct str s = r ? state_name(&v->m->st, r) : (struct str){ 0 };
+
+	memcpy(name, s.n ? s.p : "", s.n);
+	name[s.n] = '\0';
+	return name;
+}
+
+const char *mbox_msg_pop3_uidl(struct mbox_view *v, uint32_t seq)
+{
+	const struct rec *const r = rec_of(v, seq, NULL);
+	const struct pop3_info *const p = r && (r->state & REC_POP3) ? state_pop3(&v->m->st, r->uid) : NULL;
+
+	return p ? p->uidl : NULL;
+}
+
+uint32_t mbox_msg_pop3_order(struct mbox_view *v, uint32_t seq)
+{
+	const struct rec *const r = rec_of(v, seq, NULL);
+	const struct pop3_info *const p = r && (r->state & REC_POP3) ? state_pop3(&v->m->st, r->uid) : NULL;
+
+	return p ? p->order : 0;
+}
+
+/* Files unlinked: 0 or 1. */
+unsigned message_unlink(struct mbox *m, const struct rec *r)
+{
+	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
+	char name[FILE_NAME_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_LEN(disks); i++)
+		if (disk_name(name, state_name(&m->st, r), disks[i], state_info(&m->st, r)) == 0 && unlinkat(m->curfd, name, 0) == 0)
+			return 1;
+	return 0;
+}

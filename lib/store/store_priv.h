@@ -1,0 +1,368 @@
+/* What the files of lib/store share. Who owns what:
+ *   names.c     folder names <-> directory names          folders.c  the tree: list, create, delete, rename
+ *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses
+ *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
+ *   state.c     the folder in memory: records, names, keyword sets; applies operations
+ *   index.c     the state as a file, mapped                guard.c    mapped files that shrink under us
+ *   sync.c      new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
+ *   mbox.c      a folder opened by this process            view.c     a connection's numbering
+ *   message.c   one message's file                         flags.c    flags, expunge, names of files
+ *   append.c copy.c cache.c                                what they say
+ */
+#ifndef STORE_STORE_PRIV_H
+#define STORE_STORE_PRIV_H
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "store/guard.h"
+#include "store/maildir.h"
+#include "store/store.h"
+
+enum {
+	UID_MAX = 0xfffffffe,
+	FILE_NAME_MAX = 255,
+	LOCK_WAIT_MS = 10000,		/* security.md D27 */
+	BATCH_MAX = 64 << 20,		/* bytes of one journal batch */
+	UID_RESERVE = 1000,		/* UIDs that one synced reservation covers */
+	KWSETS_MAX = 1 << 24,		/* distinct keyword combinations in a folder */
+	UIDL_MAX = 70,			/* RFC 1939 */
+	NEW_BATCH_MAX = 10000,		/* files of new/ that are taken up at once */
+};
+
+#define JOURNAL_NAME "postern.journal"
+#define INDEX_NAME "postern.index"
+#define CACHE_NAME "postern.cache"
+#define CACHEMAP_NAME "postern.cachemap"
+#define SYNC_NAME "postern.sync"
+#define LOCK_NAME "postern.lock"
+#define POPLOCK_NAME "postern.poplock"
+#define IDENT_NAME "postern.uidvalidity"	/* in a folder: the second copy of what the journal's header says; in the root also the counter */
+
+/* --- a record: one message, 64 bytes, little-endian on disk (index.c) --- */
+enum {	/* rec.disk: what the file's name says; the flag letters in the order of the alphabet */
+	DISK_D = 1, DISK_F = 2, DISK_P = 4, DISK_R = 8, DISK_S = 16, DISK_T = 32,
+	DISK_LETTERS = 63,
+	DISK_NOINFO = 64,	/* in cur without ":2," */
+};
+enum {	/* rec.state */
+	REC_GONE = 1,		/* expunged; keeps its place until the state is written anew */
+	REC_ZOMBIE = 2,		/* expunged, its file perhaps still there */
+	REC_ODD = 4,		/* the name's info part is not just disk's letters: kept behind the base name */
+	REC_POP3 = 8,		/* has a saved UIDL or order */
+};
+struct rec {
+	uint32_t uid;
+	uint16_t flags;		/* MBOX_* without RECENT */
+	uint8_t disk, state;
+	uint64_t modseq;
+	int64_t internaldate, savedate;
+	uint64_t size, size_crlf;	/* size_crlf UINT64_MAX: not known yet */
+	uint32_t name_lo;	/* 48-bit offset of base name (and odd info) in the names */
+	uint16_t name_hi;
+	uint8_t name_len, info_len;
+	uint32_t kwset;
+	uint32_t name_crc;
+};
+static inline uint64_t rec_name_off(const struct rec *r) { return (uint64_t)r->name_hi << 32 | r->name_lo; }
+static inline void rec_name_off_set(struct rec *r, uint64_t off) { r->name_lo = (uint32_t)off; r->name_hi = (uint16_t)(off >> 32); }
+_Static_assert(sizeof(struct rec) == 64, "records are 64 bytes");
+
+struct kwset {
+	uint16_t n;
+	uint16_t *ids;		/* ascending */
+};
+
+struct pop3_info {
+	uint32_t uid, order;	/* order 0: none */
+	char *uidl;		/* NULL: none */
+};
+
+struct range {
+	uint32_t first, last;
+};
+
+/* What an applied operation did to the message at pos; views are told. */
+enum applied { APPLIED_NEW, APPLIED_FLAGS, APPLIED_GONE };
+typedef void applied_fn(void *ctx, enum applied what, uint32_t pos);
+
+struct state {
+	struct rec *map;	/* n_map records of the index, mapped privately */
+	struct rec *tail;	/* those after them */
+	uint32_t n_map, n_tail, cap_tail;
+	void *mapping;		/* all of the index file */
+	size_t mapping_n;
+	const char *map_names;
+	uint64_t map_names_n;
+	char *names;		/* offsets from map_names_n on */
+	size_t names_n, names_cap;
+	char *keywords[STORE_KEYWORDS_MAX + 1];	/* NULL-terminated */
+	size_t n_keywords;
+	struct kwset *kwsets;	/* [0] is the empty one */
+	size_t n_kwsets;
+	struct map *kwset_by_ids;	/* ids -> index */
+	struct pop3_info *pop3;	/* by uid */
+	size_t n_pop3, cap_pop3;
+	uint8_t id[16];		/* of the mailbox, for ever */
+	uint32_t uidvalidity, uidnext, reserved;	/* UIDs below reserved may have been shown */
+	uint64_t modseq;	/* highest */
+	/* counters over records that are not gone */
+	uint32_t messages, unseen, deleted, unknown_sizes, zombies, unflushed;
+	uint64_t size_crlf;
+	bool damaged;		/* the journal had a hole */
+	applied_fn *applied;
+	void *applied_ctx;
+};
+
+void state_init(struct state *st);
+void state_fini(struct state *st);
+static inline uint32_t state_count(const struct state *st) { return st->n_map + st->n_tail; }
+static inline struct rec *state_rec(const struct state *st, uint32_t pos)
+{
+	return pos < st->n_map ? &st->map[pos] : &st->tail[pos - st->n_map];
+}
+uint32_t state_lower(const struct state *st, uint32_t uid);	/* first position with a UID of at least that */
+struct rec *state_find(const struct state *st, uint32_t uid);	/* NULL: none, or gone */
+/* Base name and odd info; empty when the names are damaged. */
+struct str state_name(const struct state *st, const struct rec *r);
+struct str state_info(const struct state *st, const struct rec *r);
+int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e) MUST_CHECK;
+const struct kwset *state_kwset_get(const struct state *st, const struct rec *r);
+int state_keyword(const struct state *st, struct str name);	/* its number, or -1 */
+const struct pop3_info *state_pop3(const struct state *st, uint32_t uid);
+/* Apply the operations of one batch. -1: they make no sense (nothing after the senseless one is applied). */
+int state_apply(struct state *st, struct str ops, uint64_t modseq, struct err *e) MUST_CHECK;
+bool state_unflushed(const struct rec *r);	/* its file's name does not carry its flags */
+
+/* --- letters of a file name --- */
+uint8_t disk_of_flags(unsigned flags);
+unsigned flags_of_disk(uint8_t disk);
+/* Letters of an info part; odd when it holds more than them, sorted. */
+uint8_t disk_of_info(struct str info, bool *odd_out);
+/* The file's name: base, ":2,", letters; the odd letters of info are kept. out at least FILE_NAME_MAX + 1; 0, or -1 too long. */
+int disk_name(char *out, struct str base, uint8_t disk, struct str info) MUST_CHECK;
+
+/* --- operations (ops.c says their bytes) --- */
+struct assign {
+	uint32_t uid;
+	unsigned flags;
+	uint8_t disk;
+	struct str base, info;	/* info: only when odd */
+	const uint16_t *kw;
+	size_t n_kw;
+	uint64_t modseq;	/* 0: the batch's */
+	int64_t internaldate, savedate;
+	uint64_t size, size_crlf;
+};
+enum { OP_ASSIGN = 1, OP_FLAGS, OP_EXPUNGE, OP_KEYWORD, OP_NAMED, OP_SIZES, OP_RESERVE, OP_POP3, OP_DONE };
+void op_assign(struct buf *b, const struct assign *a);
+void op_flags(struct buf *b, enum mbox_flag_op mode, unsigned flags, const uint16_t *kw, size_t n_kw, const struct range *r, size_t n);
+void op_ranges(struct buf *b, int op, const struct range *r, size_t n);	/* OP_EXPUNGE, OP_DONE */
+void op_keyword(struct buf *b, unsigned id, struct str name);
+void op_named(struct buf *b, uint32_t uid, uint8_t disk, struct str base /* p NULL: unchanged */, struct str info);
+void op_sizes(struct buf *b, uint32_t uid, uint64_t size, uint64_t size_crlf);
+void op_reserve(struct buf *b, uint32_t limit);
+void op_pop3(struct buf *b, uint32_t uid, uint32_t order, struct str uidl);
+/* Decoded operation: fields point into the batch. */
+struct op {
+	int kind;
+	struct assign assign;	/* kw unused: see ids */
+	enum mbox_flag_op mode;
+	unsigned flags, number;		/* number: keyword's, or POP3 order */
+	uint32_t uid;
+	uint64_t size, size_crlf;
+	struct str text;		/* keyword, UIDL */
+	const unsigned char *ids;	/* n_ids little-endian 16-bit numbers */
+	size_t n_ids;
+	const unsigned char *ranges;	/* n_ranges pairs of little-endian 32-bit numbers */
+	size_t n_ranges;
+};
+/* Next operation of *in, which advances. 0, or -1. */
+int op_next(struct str *in, struct op *out, struct err *e) MUST_CHECK;
+
+/* --- the journal --- */
+struct journal {
+	int fd;			/* -1: none */
+	uint64_t generation, prev_generation, base_end;
+	uint64_t pos;		/* applied up to here */
+	ino_t ino;
+	bool broken;		/* a sync failed: replace it before the next append */
+	bool holes;		/* bytes before pos that do not verify */
+};
+struct journal_head {
+	uint64_t generation, prev_generation, base_end, modseq;
+	uint8_t id[16];
+	uint32_t uidvalidity, uidnext;
+};
+/* Opens and reads the header (either copy). ERR_NOENT: no file. ERR_INPUT: neither copy of the header verifies (fd stays -1). */
+int journal_open(struct journal *j, int dirfd, struct journal_head *head, struct err *e) MUST_CHECK;
+void journal_close(struct journal *j);
+typedef int batch_fn(void *ctx, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e);
+/* Hand every whole batch from j->pos on to fn; j->pos advances. *tail_out: bytes at the end that are no batch (a write cut short, or rot); a hole in the
+ * middle is skipped and sets j->holes. */
+int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e) MUST_CHECK;
+/* Append one batch at j->pos; sync: durable on return. The file is as before on failure. */
+int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, bool sync, struct err *e) MUST_CHECK;
+/* Write a new journal that holds the state, and put it in the old one's place. keep_bad: the old file stays as postern.journal.bad. */
+int journal_replace(struct journal *j, int dirfd, const struct state *st, bool keep_bad, struct err *e) MUST_CHECK;
+/* One batch at in[0..]: 1 a whole one (*used_out, *ops_out …), 0 none. Pure. */
+int batch_parse(struct str in, uint64_t generation, uint64_t off, size_t *used_out, struct str *ops_out, uint64_t *modseq_out, uint32_t *uidnext_out,
+		uint32_t *reserved_out);
+
+/* --- the index --- */
+/* 0: st holds the index, as of *pos_out in the journal of that generation. 1: none, or it is of no use. *generation 0: any, and set. */
+int index_load(int dirfd, uint64_t *generation, uint64_t journal_size, struct state *st, uint64_t *pos_out) MUST_CHECK;
+int index_save(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct err *e) MUST_CHECK;
+
+/* --- names (names.c) --- */
+/* Folder name (UTF-8, '/' between levels) -> directory name (".A.B", "" for INBOX). ERR_INPUT. */
+int name_to_dir(struct str name, bool utf8_tree, struct buf *out, struct err *e) MUST_CHECK;
+/* The other way; -1: not a name that we could have made. */
+int name_from_dir(struct str dir, bool utf8_tree, struct buf *out) MUST_CHECK;
+/* Canonical form: INBOX upper case, no leading, trailing or double '/'. */
+int name_normal(struct str name, struct buf *out, struct err *e) MUST_CHECK;
+int mutf7_encode(struct str utf8, struct buf *out) MUST_CHECK;
+int mutf7_decode(struct str in, struct buf *out) MUST_CHECK;
+
+/* --- the tree --- */
+struct store {
+	int rootfd, lockfd;
+	int lock_depth;
+	char *root;
+	bool create, ready;	/* ready: default folders were seen to */
+	bool utf8_tree;
+	char **defaults;
+	size_t n_defaults;
+	struct list mboxes;
+	int guard_ino;		/* inotify on cur/ directories around our own changes; -1 none */
+};
+int store_ready(struct store *s, struct err *e) MUST_CHECK;
+int store_dir_of(struct store *s, struct str name, struct buf *dir_out, struct err *e) MUST_CHECK;
+/* Kernel locks, 10 s at most. */
+int lock_take(int fd, const char *what, struct err *e) MUST_CHECK;
+int lock_try(int fd) MUST_CHECK;	/* 0 taken, 1 held by another, -1 errno */
+void lock_release(int fd);
+int root_lock(struct store *s, struct err *e) MUST_CHECK;
+void root_unlock(struct store *s);
+/* A UIDVALIDITY that no folder of this tree had; durable. */
+int root_uidvalidity(struct store *s, uint32_t *out, struct err *e) MUST_CHECK;
+int root_uidvalidity_seen(struct store *s, uint32_t used, struct err *e) MUST_CHECK;	/* none at or below it will be handed out */
+struct sub_list {
+	struct str *v;
+	size_t n;
+};
+int root_subs_read(struct store *s, struct arena *a, struct sub_list *out, struct err *e) MUST_CHECK;
+int root_subs_write(struct store *s, const struct sub_list *l, struct err *e) MUST_CHECK;
+struct special {
+	struct str use, name;
+	struct special *next;
+};
+int root_special_read(struct store *s, struct arena *a, struct special **out, bool *exists_out, struct err *e) MUST_CHECK;
+int root_special_write(struct store *s, const struct special *l, struct err *e) MUST_CHECK;
+const char *special_of_name(struct str name);	/* "\\Sent" of "Sent"; NULL */
+int root_each_dir(struct store *s, int (*fn)(void *ctx, const char *dir, struct err *e), void *ctx, struct err *e) MUST_CHECK;
+
+/* --- a folder --- */
+struct change {
+	uint32_t pos;
+	uint32_t what;		/* enum applied */
+	const struct mbox_view *by;	/* made through this view; NULL: another's */
+};
+struct mbox {
+	struct list node;
+	struct store *s;
+	unsigned refs;
+	char *dir;		/* directory name; "" INBOX */
+	int dirfd, curfd, newfd, lockfd, popfd;
+	int lock_depth;
+	bool gone;		/* deleted under us */
+	struct journal j;
+	struct state st;
+	uint64_t index_pos;	/* journal offset that the index on disk reflects */
+	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
+	uint32_t recent_uid;	/* the first UID that no view has had as recent */
+	struct list views;
+	struct change *changes;
+	size_t n_changes, cap_changes;
+	const struct mbox_view *actor;
+	int ino_fd, wd_journal, wd_cur, wd_new;
+	int guard_wd;
+	int cache_fd, cachemap_fd;
+	bool cache_off;
+	char *pending_kw[STORE_KEYWORDS_MAX];	/* named by operations that are not committed yet */
+	size_t n_pending_kw;
+};
+struct mbox_view {
+	struct list node;
+	struct mbox *m;
+	uint32_t limit;		/* positions below it are numbered, */
+	uint32_t *removed;	/* but for these (ascending) */
+	size_t n_removed, cap_removed;
+	uint32_t *pending;	/* expunged, not announced */
+	size_t n_pending, cap_pending;
+	uint32_t *flagged;	/* changed, not announced */
+	size_t n_flagged, cap_flagged;
+	size_t cursor;		/* into m->changes */
+	struct range *recent;
+	size_t n_recent;
+};
+int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
+void mbox_unlock_folder(struct mbox *m);
+/* Append ops as one batch (under the lock), then apply it. sync: durable. */
+int mbox_commit(struct mbox *m, struct buf *ops, bool sync, struct err *e) MUST_CHECK;
+/* Make sure that n more UIDs are covered by a synced reservation. */
+int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
+int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;
+int mbox_replace_journal(struct mbox *m, bool keep_bad, struct err *e) MUST_CHECK;
+/* Number of each keyword, new ones defined by operations appended to ops. ids: room for n. ERR_LIMIT: too many. */
+int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e) MUST_CHECK;
+void mbox_pending_clear(struct mbox *m);
+uint32_t view_pos(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
+uint32_t view_seq(const struct mbox_view *v, uint32_t pos);	/* 0: not numbered */
+void mbox_reap(struct mbox *m);		/* unlink files of messages that no view reads any more */
+
+/* --- a message's file --- */
+int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
+unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */
+
+/* --- new/ and cur/ --- */
+int sync_folder(struct mbox *m, bool force, struct err *e) MUST_CHECK;
+int sync_first(struct mbox *m, struct err *e) MUST_CHECK;	/* no journal yet: take over and number */
+/* Around our own changes in cur, under the lock: begin says whether cur is as accounted for; end gives the directory a time of our own, so that the
+ * change is not taken for a foreign one; record tells other processes, after the journal holds what was changed. events: inotify events that our changes
+ * caused. */
+bool sync_own_begin(struct mbox *m);
+void sync_own_end(struct mbox *m, bool clean, size_t events);
+void sync_record(struct mbox *m);
+void sync_record_read(struct mbox *m);
+void sync_forget(struct mbox *m);	/* list cur at the next refresh */
+int sync_fresh_base(struct str old, uint64_t size, uint64_t size_crlf, char out[FILE_NAME_MAX + 1]);
+int rename_new(int olddir, const char *from, int newdir, const char *to);	/* never replaces; errno */
+int ident_write(struct mbox *m, struct err *e) MUST_CHECK;
+/* uidvalidity, id and UID bound of the second copy; 1: there is none. */
+int ident_read(int dirfd, uint32_t *uidvalidity, uint8_t id[16], uint32_t *bound) MUST_CHECK;
+
+/* --- takeover --- */
+struct old_msg {
+	struct str base;
+	uint32_t uid, order;
+	struct str uidl;
+	uint64_t size, size_crlf;	/* UINT64_MAX: not said */
+};
+struct old_list {
+	uint32_t uidvalidity, uidnext;
+	uint8_t id[16];
+	bool has_id;
+	struct old_msg *v;	/* ascending UIDs */
+	size_t n;
+};
+/* Pure parsers (fuzzed). 0, or -1 when there is nothing to use. */
+int uidlist_parse(struct arena *a, struct str text, struct old_list *out, struct err *e) MUST_CHECK;
+int takeover_read(struct mbox *m, struct arena *a, struct old_list *out, struct err *e) MUST_CHECK;	/* 1: nothing to take over */
+/* Names of the keyword letters a..z of this folder ("" unused). */
+void takeover_keywords(int dirfd, struct arena *a, struct str letters_out[26]);
+void keywords_parse(struct arena *a, struct str text, struct str letters_out[26]);
+
+#endif

@@ -1,0 +1,337 @@
+/* A connection's numbering of a folder. Positions in the state never move; a view numbers those below its limit, but for the ones whose removal it has
+ * announced (sorted, so sequence number and position convert in O(log removed)). What happens meanwhile stands in the folder's list of changes, which each
+ * view reads at its own pace and which is dropped when all have read it. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store/store_priv.h"
+
+/* --- sorted sets of positions --- */
+
+static void set_put(uint32_t **v, size_t *n, size_t *cap, uint32_t x)
+{
+	if (*n == *cap) {
+		*cap = *cap * 2 + 16;
+		*v = xrealloc(*v, *cap * sizeof(**v));
+	}
+	(*v)[(*n)++] = x;
+}
+
+static int pos_cmp(const void *a, const void *b)
+{
+	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void set_sort(uint32_t *v, size_t *n)
+{
+	size_t k = 0;
+	bool sorted = true;
+
+	for (size_t i = 1; sorted && i < *n; i++)
+		sorted = v[i - 1] < v[i];
+	if (sorted)
+		return;
+	qsort(v, *n, sizeof(*v), pos_cmp);
+	for (size_t i = 0; i < *n; i++)
+		if (k == 0 || v[i] != v[k - 1])
+			v[k++] = v[i];
+	*n = k;
+}
+
+/* How many members are below x. */
+static size_t set_lower(const uint32_t *v, size_t n, uint32_t x)
+{
+	size_t lo = 0;
+
+	while (lo < n) {
+		const size_t mid = lo + (n - lo) / 2;
+		if (v[mid] < x)
+			lo = mid + 1;
+		else
+			n = mid;
+	}
+	return lo;
+}
+
+static bool set_has(const uint32_t *v, size_t n, uint32_t x)
+{
+	const size_t at = set_lower(v, n, x);
+
+	return at < n && v[at] == x;
+}
+
+/* --- numbers --- */
+
+uint32_t mbox_view_count(const struct mbox_view *v)
+{
+	return v->limit - (uint32_t)v->n_removed;
+}
+
+uint32_t view_pos(const struct mbox_view *v, uint32_t seq)
+{
+	size_t lo = 0, hi = v->n_removed;
+
+	if (seq == 0 || seq > mbox_view_count(v))
+		return UINT32_MAX;
+	/* removed[i] - i live positions lie before the i-th removed one. */
+	while (lo < hi) {
+		const size_t mid = lo + (hi - lo) / 2;
+		if (v->removed[mid] - (uint32_t)mid <= seq - 1)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return seq - 1 + (uint32_t)lo;
+}
+
+uint32_t view_seq(const struct mbox_view *v, uint32_t pos)
+{
+	const size_t below = set_lower(v->removed, v->n_removed, pos);
+
+	if (pos >= v->limit || (below < v->n_removed && v->removed[below] == pos))
+		return 0;
+	return pos + 1 - (uint32_t)below;
+}
+
+uint32_t mbox_view_uid(const struct mbox_view *v, uint32_t seq)
+{
+	const uint32_t pos = view_pos(v, seq);
+
+	return pos == UINT32_MAX ? 0 : state_rec(&v->m->st, pos)->uid;
+}
+
+uint32_t mbox_view_seq(const struct mbox_view *v, uint32_t uid)
+{
+	const uint32_t pos = state_lower(&v->m->st, uid);
+
+	return pos < v->limit && state_rec(&v->m->st, pos)->uid == uid ? view_seq(v, pos) : 0;
+}
+
+uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid)
+{
+	uint32_t pos = state_lower(&v->m->st, uid);
+
+	if (pos >= v->limit)
+		return mbox_view_count(v) + 1;
+	return pos + 1 - (uint32_t)set_lower(v->removed, v->n_removed, pos);
+}
+
+bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq)
+{
+	const uint32_t pos = view_pos(v, seq);
+
+	return pos != UINT32_MAX && (state_rec(&v->m->st, pos)->state & REC_GONE);
+}
+
+/* --- life --- */
+
+static void take_recent(struct mbox_view *v)
+{
+	struct mbox *const m = v->m;
+
+	if (m->recent_uid >= m->st.uidnext)
+		return;
+	v->recent = xrealloc(v->recent, (v->n_recent + 1) * sizeof(*v->recent));
+	v->recent[v->n_recent++] = (struct range){ m->recent_uid, m->st.uidnext - 1 };
+	m->recent_uid = m->st.uidnext;
+	if (v->n_recent > 1 && v->recent[v->n_recent - 2].last + 1 == v->recent[v->n_recent - 1].first) {
+		v->recent[v->n_recent - 2].last = v->recent[v->n_recent - 1].last;
+		v->n_recent--;
+	}
+}
+
+struct mbox_view *mbox_view_new(struct mbox *m)
+{
+	struct mbox_view *const v = xzalloc(sizeof(*v));
+
+	v->m = m;
+	v->limit = state_count(&m->st);
+	v->cursor = m->n_changes;
+	/* Positions hold gone messages only while their files wait to be unlinked, or since this process opened the folder. */
+	if (m->st.messages != v->limit)
+		for (uint32_t pos = 0; pos < v->limit; pos++)
+			if (state_rec(&m->st, pos)->state & REC_GONE)
+				set_put(&v->removed, &v->n_removed, &v->cap_removed, pos);
+	list_append(&m->views, &v->node);
+	m->refs++;
+	take_recent(v);
+	return v;
+}
+
+/* Changes that all views have read are dropped. */
+static void trim_changes(struct mbox *m)
+{
+	size_t least = m->n_changes;
+
+	list_each(it, &m->views) {
+		const struct mbox_view *const v = list_of(it, struct mbox_view, node);
+		if (v->cursor < least)
+			least = v->cursor;
+	}
+	if (least < m->n_changes && least < 4096)
+		return;
+	m->n_changes -= least;
+	memmove(m->changes, m->changes + least, m->n_changes * sizeof(*m->changes));
+	list_each(it, &m->views)
+		list_of(it, struct mbox_view, node)->cursor -= least;
+}
+
+void mbox_view_free(struct mbox_view **vp)
+{
+	struct mbox_view *const v = *vp;
+	struct mbox *m;
+
+	*vp = NULL;
+	if (v == NULL)
+		return;
+	m = v->m;
+	list_del(&v->node);
+	free(v->removed);
+	free(v->pending);
+	free(v->flagged);
+	free(v->recent);
+	for (size_t i = 0; i < m->n_changes; i++)
+		if (m->changes[i].by == v)
+			m->changes[i].by = NULL;
+	free(v);
+	trim_changes(m);
+	mbox_reap(m);
+	mbox_close(&m);
+}
+
+/* --- sync --- */
+
+static void read_changes(struct mbox_view *v)
+{
+	struct mbox *const m = v->m;
+
+	for (; v->cursor < m->n_changes; v->cursor++) {
+		const struct change *const c = &m->changes[v->cursor];
+		if (c->what == APPLIED_GONE)
+			set_put(&v->pending, &v->n_pending, &v->cap_pending, c->pos);
+		else if (c->what == APPLIED_FLAGS && c->by != v)
+			set_put(&v->flagged, &v->n_flagged, &v->cap_flagged, c->pos);
+	}
+	set_sort(v->pending, &v->n_pending);
+	set_sort(v->flagged, &v->n_flagged);
+	trim_changes(m);
+}
+
+/* Pending positions below the limit become removed; the others were never numbered, and are removed silently later. */
+static void merge_removed(struct mbox_view *v, uint32_t below)
+{
+	const size_t n = set_lower(v->pending, v->n_pending, below);
+
+	for (size_t i = 0; i < n; i++)
+		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
+	memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof(*v->pending));
+	v->n_pending -= n;
+	set_sort(v->removed, &v->n_removed);
+}
+
+static void tell_expunges(struct mbox_view *v, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
+{
+	const size_t n = set_lower(v->pending, v->n_pending, v->limit);
+
+	/* Highest first: the numbers of the others hold until their turn. */
+	for (size_t i = n; i-- > 0;) {
+		const uint32_t pos = v->pending[i], seq = view_seq(v, pos);
+		if (seq != 0 && fn)
+			fn(ctx, MBOX_CH_EXPUNGE, seq, state_rec(&v->m->st, pos)->uid);
+	}
+	merge_removed(v, v->limit);
+}
+
+static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
+{
+	const uint32_t old = v->limit, now = state_count(&v->m->st), before = mbox_view_count(v);
+
+	if (now == old)
+		return;
+	v->limit = now;
+	/* Come and gone since the last time: never numbered. */
+	const size_t from = set_lower(v->pending, v->n_pending, old);
+	for (size_t i = from; i < v->n_pending; i++)
+		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
+	v->n_pending = from;
+	set_sort(v->removed, &v->n_removed);
+	take_recent(v);
+	if (mbox_view_count(v) != before && fn)
+		fn(ctx, MBOX_CH_EXISTS, mbox_view_count(v), 0);
+}
+
+static void tell_flags(struct mbox_view *v, uint32_t old_limit, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
+{
+	for (size_t i = 0; i < v->n_flagged; i++) {
+		const uint32_t pos = v->flagged[i];
+		const struct rec *const r = pos < old_limit ? state_rec(&v->m->st, pos) : NULL;
+		const uint32_t seq = r && !(r->state & REC_GONE) ? view_seq(v, pos) : 0;
+		if (seq != 0 && fn)
+			fn(ctx, MBOX_CH_FLAGS, seq, r->uid);
+	}
+	v->n_flagged = 0;
+}
+
+int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid), void *ctx, struct err *e)
+{
+	const uint32_t old_limit = v->limit;
+
+	if (v->m->gone)
+		return err_set(e, ERR_NOENT, 0, "the folder has been deleted");
+	read_changes(v);
+	if (allow_expunge)
+		tell_expunges(v, fn, ctx);
+	tell_new(v, fn, ctx);
+	tell_flags(v, old_limit, fn, ctx);
+	if (allow_expunge)
+		mbox_reap(v->m);
+	return 0;
+}
+
+/* --- files of expunged messages --- */
+
+/* Does a view still number the message? Those that were opened by it may be read until it is told. */
+static bool wanted(struct mbox *m, uint32_t pos)
+{
+	list_each(it, &m->views) {
+		const struct mbox_view *const v = list_of(it, struct mbox_view, node);
+		if (pos < v->limit && v != m->actor && !set_has(v->removed, v->n_removed, pos))
+			return true;
+	}
+	return false;
+}
+
+void mbox_reap(struct mbox *m)
+{
+	struct buf ops;
+	struct err e = { 0 };
+	uint32_t left = m->st.zombies, n = 0;
+
+	if (left == 0 || m->gone || mbox_lock(m, &e) < 0)
+		return;
+	buf_init(&ops, BATCH_MAX);
+	const bool clean = sync_own_begin(m);
+	/* Zombies are young as a rule: look from the end. */
+	for (uint32_t pos = state_count(&m->st); left > 0 && pos-- > 0;) {
+		const struct rec *const r = state_rec(&m->st, pos);
+		const struct range one = { r->uid, r->uid };
+		if (!(r->state & REC_ZOMBIE))
+			continue;
+		left--;
+		if (wanted(m, pos))
+			continue;
+		n += message_unlink(m, r);
+		op_ranges(&ops, OP_DONE, &one, 1);
+	}
+	if (n > 0)
+		sync_own_end(m, clean, n);
+	/* Only when the unlinks are durable are the messages forgotten (D20): else a power cut would bring their files back as new ones. */
+	if (ops.n > 0 && fsync(m->curfd) == 0)
+		(void)!mbox_commit(m, &ops, false, &e);
+	if (n > 0)
+		sync_record(m);
+	buf_fini(&ops);
+	mbox_unlock_folder(m);
+}
