@@ -1,5 +1,5 @@
-/* Buffered connections over a stack of filters. Owns input, deadlines, the order of events and the life of a
- * connection; conn_out.c has the output, relay.c two connections tied together, tls.c and deflate.c the filters.
+/* Buffered connections over a stack of filters. Owns deadlines, the order of events and the life of a connection;
+ * conn_in.c and conn_out.c have the two buffers, relay.c ties two connections together, tls.c and deflate.c are filters.
  *
  * Input is read into the loop's shared buffer and given to the callback there; only what the callback leaves behind is
  * kept in memory of the connection. Output is kept until the end of the dispatch round, when a task writes it at once.
@@ -20,8 +20,7 @@
 #include "io/conn_priv.h"
 
 enum {
-	KEEP_MIN = 512,			/* smallest buffer for what a callback left */
-	DISCARD_MAX = 1 << 20,		/* input thrown away while closing */
+	DISCARD_MAX = 1 << 20, /* input thrown away while closing */
 };
 
 static void on_task(void *ctx);
@@ -61,7 +60,8 @@ static ssize_t fd_write(struct filter *f, const void *p, size_t n, bool more, st
 	ssize_t r;
 
 	do
-		r = c->sock ? send(c->fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0)) : write(c->fd, p, n);
+		r = c->sock ? send(c->fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0))
+			    : write(c->fd, p, n);
 	while (r < 0 && errno == EINTR);
 	return fd_result(r, "write", e);
 }
@@ -80,7 +80,7 @@ struct conn *conn_new(struct loop *l, int fd, const struct conn_limits *lim, con
 	if (fl >= 0 && !(fl & O_NONBLOCK))
 		(void)fcntl(fd, F_SETFL, fl | O_NONBLOCK);
 	c->sock = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
-	if (c->sock)		/* refused by sockets that are not TCP, which need it not */
+	if (c->sock) /* refused by sockets that are not TCP, which need it not */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->l = l;
 	c->fd = fd;
@@ -174,162 +174,10 @@ int conn_fd(const struct conn *c)
 	return c->fd;
 }
 
-static void deliver(struct conn *c, enum conn_event ev)
+void conn_deliver(struct conn *c, enum conn_event ev)
 {
 	if (c->fn && !c->dead)
 		c->fn(c->ctx, c, ev);
-}
-
-/* --- input --- */
-
-/* Keep what a callback left, in memory that is not much larger. */
-static void settle(struct conn *c)
-{
-	if (c->in.n == 0) {
-		free(c->in.own);
-		c->in.own = NULL;
-		c->in.cap = 0;
-		c->in.p = NULL;
-	} else if (!c->in.own) {
-		c->in.cap = c->in.n < KEEP_MIN ? KEEP_MIN : c->in.n;
-		c->in.own = xmalloc(c->in.cap);
-		memcpy(c->in.own, c->in.p, c->in.n);
-		c->in.p = c->in.own;
-	} else if (c->in.p != c->in.own) {
-		memmove(c->in.own, c->in.p, c->in.n);
-		c->in.p = c->in.own;
-	}
-}
-
-/* Own memory with room for at least as much as is there, within the limit. */
-static void grow(struct conn *c)
-{
-	if (c->in.cap > c->in.n && (c->in.cap - c->in.n >= c->in.n || c->in.cap >= c->lim.in_max))
-		return;
-	c->in.cap = 2 * c->in.n < KEEP_MIN ? KEEP_MIN : 2 * c->in.n;
-	if (c->in.cap > c->lim.in_max)
-		c->in.cap = c->lim.in_max;
-	c->in.own = xrealloc(c->in.own, c->in.cap);
-	c->in.p = c->in.own;
-}
-
-/* Read as far as input is there: the descriptor once, filters until they hold no more. Returns the bytes got. */
-static size_t fill(struct conn *c, struct err *e)
-{
-	size_t got = 0;
-	ssize_t r;
-
-	settle(c);
-	const bool shared = c->in.n == 0;
-	do {
-		if (!shared)
-			grow(c);
-		char *base = shared ? loop_scratch(c->l) : c->in.own;
-		size_t cap = shared ? LOOP_SCRATCH : c->in.cap;
-		if (cap > c->lim.in_max)
-			cap = c->lim.in_max;
-		if ((c->more = c->in.n >= cap))
-			break;
-		c->in.p = base;
-		r = c->top->ops->read(c->top, base + c->in.n, cap - c->in.n, e);
-		if (r > 0) {
-			c->in.n += (size_t)r;
-			got += (size_t)r;
-		} else if (r == FILTER_EOF) {
-			c->eof = true;
-		} else if (r == FILTER_ERROR) {
-			conn_fail(c, e->text);
-		}
-	} while (r > 0 && c->top->ops->pending && c->top->ops->pending(c->top));
-	return got;
-}
-
-static bool wants_input(const struct conn *c)
-{
-	return !c->failed && !c->eof && !c->paused && !c->setup && !c->next && !c->finishing &&
-	       c->in.n < c->lim.in_max && !conn_above_mark(c);
-}
-
-static void read_input(struct conn *c)
-{
-	struct err e = { 0 };
-
-	if (fill(c, &e) > 0) {
-		if (c->idle_ms)
-			c->idle_at = loop_now(c->l) + c->idle_ms;
-		c->redeliver = false;
-		deliver(c, CONN_EV_DATA);
-	}
-	if (c->eof)
-		deliver(c, CONN_EV_CLOSED);
-	if (!c->dead)
-		settle(c);
-}
-
-struct str conn_input(const struct conn *c)
-{
-	return str_n(c->in.p, c->in.n);
-}
-
-void conn_consume(struct conn *c, size_t n)
-{
-	if (n > c->in.n)
-		n = c->in.n;
-	/* Reading may have stopped for want of room. */
-	if (c->in.n >= c->lim.in_max || n == c->in.n)
-		conn_post(c);
-	c->in.p += n;
-	c->in.n -= n;
-}
-
-void conn_drop_input(struct conn *c)
-{
-	conn_consume(c, c->in.n);
-	c->skipping = false;
-	c->redeliver = false;
-}
-
-/* Drop the rest of a too long line. 0: it is gone; 1: more of it is to come. */
-static int skip_line(struct conn *c)
-{
-	const char *lf = c->in.n ? memchr(c->in.p, '\n', c->in.n) : NULL;
-	size_t n = lf ? (size_t)(lf - c->in.p) + 1 : c->in.n;
-
-	c->skipped += n;
-	conn_consume(c, n);
-	if (c->skipped > CONN_SKIP_MAX)
-		conn_fail(c, "a line without end");
-	c->skipping = !lf;
-	return !lf;
-}
-
-int conn_line(struct conn *c, size_t max, struct str *line, struct err *e)
-{
-	size_t used = 0;
-
-	if (conn_above_mark(c)) {
-		c->starved = true;
-		return 1;
-	}
-	if (c->failed || (c->skipping && skip_line(c)))
-		return 1;
-	int r = line_parse(conn_input(c), max < c->lim.in_max ? max : c->lim.in_max, line, &used, e);
-	if (r == 1)
-		return 1;
-	if (r < 0 && e && e->code == ERR_LIMIT && c->in.p[used - 1] != '\n') {
-		c->skipping = true;
-		c->skipped = used;
-	}
-	conn_consume(c, used);
-	return r;
-}
-
-void conn_pause(struct conn *c, bool on)
-{
-	if (c->paused && !on)
-		c->redeliver = true;
-	c->paused = on;
-	conn_post(c);
 }
 
 /* --- filters --- */
@@ -371,7 +219,7 @@ static void run_setup(struct conn *c)
 	/* Input that came with the end of the handshake; the descriptor will not announce it. */
 	c->more = c->top->ops->pending && c->top->ops->pending(c->top);
 	conn_post(c);
-	deliver(c, CONN_EV_SECURED);
+	conn_deliver(c, CONN_EV_SECURED);
 }
 
 static const struct filter *secure_layer(const struct conn *c)
@@ -435,13 +283,13 @@ static void update(struct conn *c)
 		events = 0;
 	else if (c->setup || c->top->want)
 		events |= c->top->want ? c->top->want : LOOP_READ;
-	if (wants_input(c) || c->linger)
+	if (conn_wants_input(c) || c->linger)
 		events |= LOOP_READ;
 	if (!c->w && events)
 		c->w = loop_watch(c->l, c->fd, events, on_event, c);
 	else if (c->w)
 		watch_set(c->w, events);
-	if (c->more && wants_input(c))
+	if (c->more && conn_wants_input(c))
 		conn_post(c);
 }
 
@@ -493,12 +341,12 @@ static void on_task(void *ctx)
 		update(c);
 		if (!c->told) {
 			c->told = true;
-			deliver(c, CONN_EV_ERROR);
+			conn_deliver(c, CONN_EV_ERROR);
 		}
 		return;
 	}
 	if (drained(c, left))
-		deliver(c, CONN_EV_DRAINED);
+		conn_deliver(c, CONN_EV_DRAINED);
 	if (c->dead)
 		return;
 	if (c->starved && !conn_above_mark(c))
@@ -506,15 +354,15 @@ static void on_task(void *ctx)
 	if (c->redeliver && !c->paused && !c->setup && !c->next) {
 		c->redeliver = c->starved = false;
 		if (c->in.n)
-			deliver(c, CONN_EV_DATA);
+			conn_deliver(c, CONN_EV_DATA);
 	}
 	if (!c->dead && c->setup)
 		run_setup(c);
-	else if (!c->dead && c->more && wants_input(c))
-		read_input(c);
+	else if (!c->dead && c->more && conn_wants_input(c))
+		conn_read(c);
 	if (c->dead)
 		return;
-	settle(c);
+	conn_settle(c);
 	update(c);
 }
 
@@ -530,8 +378,8 @@ static void on_event(void *ctx, unsigned events)
 		/* What waits for room to write does so in the task. */
 		if (c->blocked || c->top->want)
 			conn_post(c);
-		if (wants_input(c))
-			read_input(c);
+		if (conn_wants_input(c))
+			conn_read(c);
 		else if (events & LOOP_HUP)
 			watch_del(&c->w);
 	}
@@ -579,7 +427,7 @@ static void on_timer(void *ctx)
 		return;
 	}
 	if ((late || idle) && !c->failed)
-		deliver(c, CONN_EV_TIMEOUT);
+		conn_deliver(c, CONN_EV_TIMEOUT);
 	if (!c->dead)
 		arm(c);
 }
@@ -628,7 +476,7 @@ void conn_finish(struct conn **cp, uint64_t linger_ms)
 	c->fn = NULL;
 	c->in.n = 0;
 	c->idle_ms = c->idle_at = 0;
-	free_filters(c->next);		/* a layer that nobody will use */
+	free_filters(c->next); /* a layer that nobody will use */
 	c->next = NULL;
 	c->finishing = c->shut = true;
 	loop_finishing(c->l, 1);

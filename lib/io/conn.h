@@ -50,6 +50,7 @@ int conn_fd(const struct conn *c);
 /* --- input --- */
 struct str conn_input(const struct conn *c);	/* borrows until the next conn_ call or the end of the callback */
 void conn_consume(struct conn *c, size_t n);
+void conn_wipe_input(struct conn *c);		/* overwrite what is consumed by the end of this callback: for passwords */
 /* The one line reader. Strict: lines end in CRLF; a bare CR, bare LF or NUL is an error. max counts the CRLF. 0: *line (without
  * CRLF) borrows until the next conn_ call or the end of the callback, and is consumed; 1: need more, or output is above its
  * mark: CONN_EV_DATA will come; -1: ERR_INPUT ("bare CR", "bare LF", "NUL in a line"; the offending line is consumed to its LF)

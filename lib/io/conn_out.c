@@ -14,10 +14,10 @@
 #include "io/conn_priv.h"
 
 enum {
-	GROW_MIN = 1024,		/* smallest buffer */
-	DIRECT_MIN = 16384,		/* output of this size is not copied when it can leave at once */
-	FILE_CHUNK = 16384,		/* one TLS record */
-	SENDFILE_MAX = 1 << 20,		/* per round, so that one file does not hold the loop */
+	GROW_MIN = 1024,	/* smallest buffer */
+	DIRECT_MIN = 16384,	/* output of this size is not copied when it can leave at once */
+	FILE_CHUNK = 16384,	/* one TLS record */
+	SENDFILE_MAX = 1 << 20, /* per round, so that one file does not hold the loop */
 };
 
 size_t conn_out_pending(const struct conn *c)
@@ -72,7 +72,8 @@ static struct seg *seg_add(struct conn *c, struct seg value)
 void conn_seal_output(struct conn *c)
 {
 	if (c->out.n)
-		seg_add(c, (struct seg){ .p = c->out.p, .off = c->out.off, .n = c->out.n, .fd = -1 });
+		seg_add(c,
+			(struct seg){ .p = c->out.p, .off = c->out.off, .n = c->out.n, .fd = -1 });
 	else
 		free(c->out.p);
 	c->out.p = NULL;
@@ -250,11 +251,13 @@ static ssize_t file_some(struct conn *c, struct seg *s, struct err *e)
 	} else {
 		r = pread(s->fd, chunk, n < FILE_CHUNK ? n : FILE_CHUNK, (off_t)s->file_off);
 		if (r > 0)
-			return c->top->ops->write(c->top, chunk, (size_t)r, s->file_n > (size_t)r, e);
+			return c->top->ops->write(c->top, chunk, (size_t)r, s->file_n > (size_t)r,
+						  e);
 	}
 	if (r > 0)
 		return r;
-	err_set(e, ERR_TEMP, r < 0 ? errno : 0, r < 0 ? "sending a file" : "a file became shorter while it was sent");
+	err_set(e, ERR_TEMP, r < 0 ? errno : 0,
+		r < 0 ? "sending a file" : "a file became shorter while it was sent");
 	return FILTER_ERROR;
 }
 
@@ -271,7 +274,8 @@ static int push_file(struct conn *c, struct seg *s)
 		s->file_n -= (uint64_t)r;
 		c->segs_file -= (uint64_t)r;
 		if ((sent += (size_t)r) >= SENDFILE_MAX && s->file_n) {
-			c->blocked = true;	/* the others' turn; the kernel will say that there is room */
+			c->blocked =
+				true; /* the others' turn; the kernel will say that there is room */
 			return 1;
 		}
 	}
@@ -300,7 +304,7 @@ int conn_push_out(struct conn *c)
 	c->blocked = false;
 	if (push_segs(c))
 		return 1;
-	if (c->next) {		/* a new layer begins where the output of before it ends */
+	if (c->next) { /* a new layer begins where the output of before it ends */
 		if (c->top->ops->flush && took(c, c->top->ops->flush(c->top, &e), &e))
 			return 1;
 		conn_install(c);

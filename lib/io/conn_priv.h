@@ -27,24 +27,26 @@ struct filter_ops {
 	 * bytes follow at once. */
 	ssize_t (*write)(struct filter *f, const void *p, size_t n, bool more, struct err *e);
 	/* The rest may be NULL. 0, FILTER_AGAIN, FILTER_ERROR: */
-	int (*setup)(struct filter *f, struct err *e);	/* before the first read or write: a handshake */
+	int (*setup)(struct filter *f,
+		     struct err *e); /* before the first read or write: a handshake */
 	int (*flush)(struct filter *f, struct err *e);	/* send on what it keeps */
-	int (*finish)(struct filter *f, struct err *e);	/* say goodbye in its protocol */
+	int (*finish)(struct filter *f, struct err *e); /* say goodbye in its protocol */
 	bool (*pending)(const struct filter *f);	/* holds input: ask again */
 	void (*free)(struct filter *f);
-	const struct filter_tls *tls;			/* its presence says that the layer is secure */
+	const struct filter_tls *tls; /* its presence says that the layer is secure */
 };
 
 struct filter {
 	const struct filter_ops *ops;
 	struct filter *below;
-	unsigned want;		/* LOOP_* that it waits for after FILTER_AGAIN, when that is not the obvious one */
-	unsigned setup_ms;	/* most time for setup; 0: no limit of its own */
+	unsigned
+		want; /* LOOP_* that it waits for after FILTER_AGAIN, when that is not the obvious one */
+	unsigned setup_ms; /* most time for setup; 0: no limit of its own */
 };
 
-struct seg {			/* output that goes before conn.out */
+struct seg { /* output that goes before conn.out */
 	struct seg *next;
-	char *p;		/* memory (owned), or NULL: file */
+	char *p; /* memory (owned), or NULL: file */
 	size_t off, n;
 	int fd;
 	bool close_fd;
@@ -56,7 +58,7 @@ struct conn {
 	struct watch *w;
 	struct filter *top;
 	struct filter fd_filter;
-	struct filter *next;	/* to be pushed when segs have left */
+	struct filter *next; /* to be pushed when segs have left */
 	int fd;
 	bool sock;
 	struct conn_limits lim;
@@ -65,7 +67,7 @@ struct conn {
 	struct loop_task task;
 
 	struct {
-		const char *p;	/* what is buffered: in own or in the loop's scratch */
+		const char *p; /* what is buffered: in own or in the loop's scratch */
 		size_t n;
 		char *own;
 		size_t cap;
@@ -75,25 +77,27 @@ struct conn {
 		size_t off, n, cap;
 	} out;
 	struct seg *segs, **segs_end;
-	size_t segs_mem;	/* bytes of each kind in segs */
+	size_t segs_mem; /* bytes of each kind in segs */
 	uint64_t segs_file;
-	size_t skipped;		/* bytes of a too long line that were dropped */
+	size_t skipped; /* bytes of a too long line that were dropped */
 
 	struct timer *timer;
 	uint64_t timer_at, idle_ms, idle_at, deadline_at, setup_at;
 
 	bool dead;
-	bool failed, told;		/* broken; the callback was told */
-	bool eof;			/* the peer's orderly end was read */
-	bool setup;			/* the top filter shakes hands */
-	bool paused;			/* by the caller */
-	bool starved;			/* conn_line held a line back: output is above its mark */
-	bool redeliver;			/* CONN_EV_DATA is due for what is buffered */
-	bool more;			/* a filter may hold input that the descriptor will not announce */
-	bool skipping;			/* the rest of a too long line */
-	bool blocked;			/* the last write did not take all */
-	bool wrote, over_mark;		/* CONN_EV_DRAINED is due when all is out, or half of the mark is reached */
-	bool shut, shut_done;		/* end our direction when all is out */
+	bool failed, told; /* broken; the callback was told */
+	bool eof;	   /* the peer's orderly end was read */
+	bool setup;	   /* the top filter shakes hands */
+	bool paused;	   /* by the caller */
+	bool starved;	   /* conn_line held a line back: output is above its mark */
+	bool redeliver;	   /* CONN_EV_DATA is due for what is buffered */
+	bool more;	   /* a filter may hold input that the descriptor will not announce */
+	bool skipping;	   /* the rest of a too long line */
+	bool wipe;    /* conn_wipe_input: overwrite consumed input at the end of the callback */
+	bool blocked; /* the last write did not take all */
+	bool wrote,
+		over_mark; /* CONN_EV_DRAINED is due when all is out, or half of the mark is reached */
+	bool shut, shut_done; /* end our direction when all is out */
 	bool finishing, linger;
 	size_t discarded;
 	char *error;
@@ -104,7 +108,15 @@ void conn_post(struct conn *c);
 void conn_fail(struct conn *c, const char *text);
 /* Make f the top layer as soon as all output buffered before has left; f is taken. Input is not read meanwhile. */
 void conn_push(struct conn *c, struct filter *f);
-void conn_install(struct conn *c);		/* conn.next becomes the top */
+void conn_install(struct conn *c); /* conn.next becomes the top */
+void conn_deliver(struct conn *c, enum conn_event ev);
+
+/* conn_in.c */
+bool conn_wants_input(const struct conn *c);
+void conn_read(struct conn *c); /* read once and tell the callback */
+void conn_settle(
+	struct conn
+		*c); /* after callbacks: keep what they left, in memory that is not much larger */
 void conn_drop_input(struct conn *c);
 
 /* conn_out.c */
@@ -113,7 +125,9 @@ bool conn_above_mark(const struct conn *c);
 int conn_push_out(struct conn *c);
 /* As conn_push_out, then end our direction in each layer. */
 int conn_push_end(struct conn *c);
-void conn_seal_output(struct conn *c);	/* what is buffered becomes a segment: it goes before all that comes later */
+void conn_seal_output(
+	struct conn
+		*c); /* what is buffered becomes a segment: it goes before all that comes later */
 void conn_drop_output(struct conn *c);
 
 #endif

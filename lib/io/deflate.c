@@ -16,9 +16,9 @@
 
 enum {
 	LEVEL = 3,
-	WINDOW_OUT = -13,	/* raw, 8 KB */
+	WINDOW_OUT = -13, /* raw, 8 KB */
 	MEM_OUT = 6,
-	WINDOW_IN = -15,	/* raw, 32 KB: the client's choice */
+	WINDOW_IN = -15, /* raw, 32 KB: the client's choice */
 	IN_SIZE = 16384,
 	OUT_SIZE = 16384,
 };
@@ -27,9 +27,9 @@ struct deflate {
 	struct filter f;
 	z_stream in, out;
 	unsigned char *in_buf, *out_buf;
-	size_t out_at, out_n;	/* compressed, not yet sent */
-	bool unflushed;		/* the compressor holds bytes that the peer waits for */
-	bool again;		/* the expander may hold more than fitted */
+	size_t out_at, out_n; /* compressed, not yet sent */
+	bool unflushed;	      /* the compressor holds bytes that the peer waits for */
+	bool again;	      /* the expander may hold more than fitted */
 };
 
 static struct deflate *of(const struct filter *f)
@@ -90,7 +90,8 @@ static bool deflate_pending(const struct filter *f)
 {
 	const struct deflate *d = of(f);
 
-	return d->in.avail_in || d->again || (f->below->ops->pending && f->below->ops->pending(f->below));
+	return d->in.avail_in || d->again ||
+	       (f->below->ops->pending && f->below->ops->pending(f->below));
 }
 
 /* --- output --- */
@@ -98,7 +99,8 @@ static bool deflate_pending(const struct filter *f)
 static int send_out(struct deflate *d, struct err *e)
 {
 	while (d->out_n) {
-		ssize_t r = d->f.below->ops->write(d->f.below, d->out_buf + d->out_at, d->out_n, false, e);
+		ssize_t r = d->f.below->ops->write(d->f.below, d->out_buf + d->out_at, d->out_n,
+						   false, e);
 
 		d->f.want = d->f.below->want;
 		if (r < 0)
@@ -140,7 +142,8 @@ static ssize_t deflate_write(struct filter *f, const void *p, size_t n, bool mor
 		return broken(e, &d->out, "compressing");
 	d->unflushed = true;
 	/* Nothing taken: the buffer is full of what came before. */
-	return offered > d->out.avail_in ? (ssize_t)(offered - d->out.avail_in) : deflate_write(f, p, n, more, e);
+	return offered > d->out.avail_in ? (ssize_t)(offered - d->out.avail_in)
+					 : deflate_write(f, p, n, more, e);
 }
 
 static int deflate_flush(struct filter *f, struct err *e)
@@ -181,7 +184,11 @@ static void deflate_free(struct filter *f)
 }
 
 static const struct filter_ops deflate_ops = {
-	.read = deflate_read, .write = deflate_write, .flush = deflate_flush, .pending = deflate_pending, .free = deflate_free,
+	.read = deflate_read,
+	.write = deflate_write,
+	.flush = deflate_flush,
+	.pending = deflate_pending,
+	.free = deflate_free,
 };
 
 int conn_deflate(struct conn *c, struct err *e)
@@ -194,7 +201,8 @@ int conn_deflate(struct conn *c, struct err *e)
 	struct deflate *d = xzalloc(sizeof(*d));
 	d->f.ops = &deflate_ops;
 	if (inflateInit2(&d->in, WINDOW_IN) != Z_OK ||
-	    deflateInit2(&d->out, LEVEL, Z_DEFLATED, WINDOW_OUT, MEM_OUT, Z_DEFAULT_STRATEGY) != Z_OK) {
+	    deflateInit2(&d->out, LEVEL, Z_DEFLATED, WINDOW_OUT, MEM_OUT, Z_DEFAULT_STRATEGY) !=
+		    Z_OK) {
 		deflate_free(&d->f);
 		return err_set(e, ERR_TEMP, 0, "no memory for compression");
 	}

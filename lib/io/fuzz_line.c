@@ -34,11 +34,13 @@ static void feed(struct buf *have, struct str more, struct buf *out, bool *skip)
 		assert(used > 0 && used <= in.n);
 		if (r == 0) {
 			assert(line.n + 2 == used && used <= MAX);
-			assert(!memchr(line.p, '\r', line.n) && !memchr(line.p, '\n', line.n) && !memchr(line.p, 0, line.n));
+			assert(!memchr(line.p, '\r', line.n) && !memchr(line.p, '\n', line.n) &&
+			       !memchr(line.p, 0, line.n));
 			buf_str(out, line);
 			buf_c(out, "\r\n");
 		} else {
-			assert(e.code == ERR_LIMIT || (e.code == ERR_INPUT && in.p[used - 1] == '\n'));
+			assert(e.code == ERR_LIMIT ||
+			       (e.code == ERR_INPUT && in.p[used - 1] == '\n'));
 			buf_printf(out, "<%s>\r\n", e.text);
 			*skip = in.p[used - 1] != '\n';
 		}

@@ -48,7 +48,7 @@ static const struct scheme {
 
 struct key {
 	enum kind kind;
-	bool remote;			/* made by keyprov_key: signs. Others are public keys to compare with */
+	bool remote; /* made by keyprov_key: signs. Others are public keys to compare with */
 	EVP_PKEY *public;
 	unsigned char cert_sha256[CERT_SHA];
 };
@@ -125,7 +125,8 @@ static int key_import(void *vkey, int selection, const OSSL_PARAM params[])
 {
 	struct key *k = vkey;
 	const OSSL_PARAM *cert = OSSL_PARAM_locate_const(params, PARAM_CERT);
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kind_name[k->kind], "provider=default");
+	EVP_PKEY_CTX *ctx =
+		EVP_PKEY_CTX_new_from_name(NULL, kind_name[k->kind], "provider=default");
 	/* fromdata wants a writable array, and writes nothing. */
 	OSSL_PARAM *writable = OSSL_PARAM_dup(params);
 	EVP_PKEY *public = NULL;
@@ -208,20 +209,20 @@ static const char *ed25519_operation(int operation)
 }
 
 typedef void (*func)(void);
-#define KEYMGMT(kind)                                                            \
-	{                                                                        \
-		{ OSSL_FUNC_KEYMGMT_NEW, (func)kind##_new },                     \
-		{ OSSL_FUNC_KEYMGMT_FREE, (func)key_free },                      \
-		{ OSSL_FUNC_KEYMGMT_HAS, (func)key_has },                        \
-		{ OSSL_FUNC_KEYMGMT_MATCH, (func)key_match },                    \
-		{ OSSL_FUNC_KEYMGMT_IMPORT, (func)key_import },                  \
-		{ OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (func)key_types },             \
-		{ OSSL_FUNC_KEYMGMT_EXPORT, (func)key_export },                  \
-		{ OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (func)key_types },             \
-		{ OSSL_FUNC_KEYMGMT_GET_PARAMS, (func)key_get_params },          \
-		{ OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (func)key_gettable },       \
-		{ OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (func)kind##_operation }, \
-		{ 0, NULL },                                                     \
+#define KEYMGMT(kind)                                                                              \
+	{                                                                                          \
+		{ OSSL_FUNC_KEYMGMT_NEW, (func)kind##_new },                                       \
+			{ OSSL_FUNC_KEYMGMT_FREE, (func)key_free },                                \
+			{ OSSL_FUNC_KEYMGMT_HAS, (func)key_has },                                  \
+			{ OSSL_FUNC_KEYMGMT_MATCH, (func)key_match },                              \
+			{ OSSL_FUNC_KEYMGMT_IMPORT, (func)key_import },                            \
+			{ OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (func)key_types },                       \
+			{ OSSL_FUNC_KEYMGMT_EXPORT, (func)key_export },                            \
+			{ OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (func)key_types },                       \
+			{ OSSL_FUNC_KEYMGMT_GET_PARAMS, (func)key_get_params },                    \
+			{ OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (func)key_gettable },                 \
+			{ OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (func)kind##_operation },        \
+			{ 0, NULL },                                                               \
 	}
 static const OSSL_DISPATCH rsa_keymgmt[] = KEYMGMT(rsa);
 static const OSSL_DISPATCH ec_keymgmt[] = KEYMGMT(ec);
@@ -252,9 +253,16 @@ static bool is_name(const OSSL_PARAM *p, const char *name)
 static void set_digest(struct signer *s, const char *name)
 {
 	/* All that TLS uses with our schemes; another is refused when it comes to signing. */
-	static const struct { const char *from, *to; } names[] = {
-		{ "SHA256", "SHA2-256" }, { "SHA2-256", "SHA2-256" }, { "SHA384", "SHA2-384" }, { "SHA2-384", "SHA2-384" },
-		{ "SHA512", "SHA2-512" }, { "SHA2-512", "SHA2-512" }, { "", "" },
+	static const struct {
+		const char *from, *to;
+	} names[] = {
+		{ "SHA256", "SHA2-256" },
+		{ "SHA2-256", "SHA2-256" },
+		{ "SHA384", "SHA2-384" },
+		{ "SHA2-384", "SHA2-384" },
+		{ "SHA512", "SHA2-512" },
+		{ "SHA2-512", "SHA2-512" },
+		{ "", "" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -275,13 +283,16 @@ static int signer_set_params(void *vs, const OSSL_PARAM params[])
 	for (const OSSL_PARAM *p = params; p && p->key; p++) {
 		if (strcmp(p->key, OSSL_SIGNATURE_PARAM_PAD_MODE) == 0) {
 			s->pss = is_name(p, OSSL_PKEY_RSA_PAD_MODE_PSS) ||
-				 (p->data_type == OSSL_PARAM_INTEGER && OSSL_PARAM_get_int(p, &n) && n == RSA_PKCS1_PSS_PADDING);
+				 (p->data_type == OSSL_PARAM_INTEGER && OSSL_PARAM_get_int(p, &n) &&
+				  n == RSA_PKCS1_PSS_PADDING);
 			if (!s->pss && !is_name(p, OSSL_PKEY_RSA_PAD_MODE_PKCSV15) &&
-			    !(p->data_type == OSSL_PARAM_INTEGER && OSSL_PARAM_get_int(p, &n) && n == RSA_PKCS1_PADDING))
+			    !(p->data_type == OSSL_PARAM_INTEGER && OSSL_PARAM_get_int(p, &n) &&
+			      n == RSA_PKCS1_PADDING))
 				s->bad = true;
 		} else if (strcmp(p->key, OSSL_SIGNATURE_PARAM_PSS_SALTLEN) == 0) {
 			if (!is_name(p, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) && !is_name(p, "-1") &&
-			    !(p->data_type == OSSL_PARAM_INTEGER && OSSL_PARAM_get_int(p, &n) && n == RSA_PSS_SALTLEN_DIGEST))
+			    !(p->data_type == OSSL_PARAM_INTEGER && OSSL_PARAM_get_int(p, &n) &&
+			      n == RSA_PSS_SALTLEN_DIGEST))
 				s->bad = true;
 		} else if (strcmp(p->key, OSSL_SIGNATURE_PARAM_DIGEST) == 0) {
 			if (p->data_type == OSSL_PARAM_UTF8_STRING && p->data)
@@ -319,13 +330,15 @@ static int signer_init(void *vs, const char *digest, void *vkey, const OSSL_PARA
 static const struct scheme *scheme_of(const struct signer *s)
 {
 	for (size_t i = 0; !s->bad && i < ARRAY_LEN(schemes); i++) {
-		if (schemes[i].kind == s->key->kind && schemes[i].pss == s->pss && strcmp(schemes[i].digest, s->digest) == 0)
+		if (schemes[i].kind == s->key->kind && schemes[i].pss == s->pss &&
+		    strcmp(schemes[i].digest, s->digest) == 0)
 			return &schemes[i];
 	}
 	return NULL;
 }
 
-static int signer_sign(void *vs, unsigned char *sig, size_t *sig_n, size_t sig_max, const unsigned char *tbs, size_t tbs_n)
+static int signer_sign(void *vs, unsigned char *sig, size_t *sig_n, size_t sig_max,
+		       const unsigned char *tbs, size_t tbs_n)
 {
 	struct signer *s = vs;
 	const struct scheme *scheme = scheme_of(s);
@@ -339,7 +352,8 @@ static int signer_sign(void *vs, unsigned char *sig, size_t *sig_n, size_t sig_m
 		err_set(&last_error, ERR_BUG, 0, "no such signature scheme");
 	else if (!sign_fn || keyprov_channel < 0)
 		err_set(&last_error, ERR_BUG, 0, "no channel to the key worker");
-	else if (sign_fn(keyprov_channel, scheme->name, str_n(tbs, tbs_n), str_n(s->key->cert_sha256, CERT_SHA), sig, sig_max, sig_n,
+	else if (sign_fn(keyprov_channel, scheme->name, str_n(tbs, tbs_n),
+			 str_n(s->key->cert_sha256, CERT_SHA), sig, sig_max, sig_n,
 			 &last_error) == 0)
 		return 1;
 	return 0;
@@ -361,7 +375,8 @@ static const OSSL_DISPATCH signature[] = {
 static const OSSL_ALGORITHM *query(void *provctx, int operation, int *no_cache)
 {
 	static const OSSL_ALGORITHM keys[] = {
-		{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPS, rsa_keymgmt, "RSA keys elsewhere" },
+		{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPS, rsa_keymgmt,
+		  "RSA keys elsewhere" },
 		{ "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPS, ec_keymgmt, "EC keys elsewhere" },
 		{ "ED25519:1.3.101.112", PROPS, ed25519_keymgmt, "Ed25519 keys elsewhere" },
 		{ NULL, NULL, NULL, NULL },
@@ -374,16 +389,19 @@ static const OSSL_ALGORITHM *query(void *provctx, int operation, int *no_cache)
 	};
 
 	*no_cache = 0;
-	return operation == OSSL_OP_KEYMGMT ? keys : operation == OSSL_OP_SIGNATURE ? signatures : NULL;
+	return operation == OSSL_OP_KEYMGMT	? keys
+	       : operation == OSSL_OP_SIGNATURE ? signatures
+						: NULL;
 }
 
-static int init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out, void **provctx)
+static int init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
+		void **provctx)
 {
 	static const OSSL_DISPATCH provider[] = {
 		{ OSSL_FUNC_PROVIDER_QUERY_OPERATION, (func)query },
 		{ 0, NULL },
 	};
-	static char context;	/* must not be NULL */
+	static char context; /* must not be NULL */
 
 	*out = provider;
 	*provctx = &context;
@@ -417,7 +435,8 @@ int keyprov_key(X509 *cert, EVP_PKEY **out, struct err *e)
 	EVP_PKEY *public = X509_get0_pubkey(cert);
 	int kind = kind_of(public);
 	unsigned char sha[CERT_SHA];
-	OSSL_PARAM extra[] = { OSSL_PARAM_construct_octet_string(PARAM_CERT, sha, sizeof(sha)), OSSL_PARAM_construct_end() };
+	OSSL_PARAM extra[] = { OSSL_PARAM_construct_octet_string(PARAM_CERT, sha, sizeof(sha)),
+			       OSSL_PARAM_construct_end() };
 	OSSL_PARAM *params = NULL, *all = NULL;
 	EVP_PKEY_CTX *ctx = NULL;
 
@@ -425,9 +444,12 @@ int keyprov_key(X509 *cert, EVP_PKEY **out, struct err *e)
 		return err_set(e, ERR_CONF, 0, "the certificate's key is not RSA, EC or Ed25519");
 	if (load(e) < 0)
 		return -1;
-	int ok = X509_digest(cert, EVP_sha256(), sha, NULL) == 1 && EVP_PKEY_todata(public, EVP_PKEY_PUBLIC_KEY, &params) == 1 &&
-		 (all = OSSL_PARAM_merge(params, extra)) && (ctx = EVP_PKEY_CTX_new_from_name(NULL, kind_name[kind], PROPS)) &&
-		 EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, out, EVP_PKEY_KEYPAIR, all) == 1;
+	int ok = X509_digest(cert, EVP_sha256(), sha, NULL) == 1 &&
+		 EVP_PKEY_todata(public, EVP_PKEY_PUBLIC_KEY, &params) == 1 &&
+		 (all = OSSL_PARAM_merge(params, extra)) &&
+		 (ctx = EVP_PKEY_CTX_new_from_name(NULL, kind_name[kind], PROPS)) &&
+		 EVP_PKEY_fromdata_init(ctx) == 1 &&
+		 EVP_PKEY_fromdata(ctx, out, EVP_PKEY_KEYPAIR, all) == 1;
 
 	EVP_PKEY_CTX_free(ctx);
 	OPENSSL_free(all);

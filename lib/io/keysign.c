@@ -17,7 +17,7 @@
 
 enum {
 	RSA_BITS_MIN = 2048,
-	RSA_BITS_MAX = 8192,	/* its signature fits TLS_SIG_MAX */
+	RSA_BITS_MAX = 8192, /* its signature fits TLS_SIG_MAX */
 	RANDOM = 32,
 };
 
@@ -30,7 +30,7 @@ struct tls_key {
 /* RFC 8446 4.4.3: 64 spaces, the server's context string, a zero, the transcript hash of SHA-256 or SHA-384. */
 static bool is_certificate_verify(struct str tbs)
 {
-	static const char context[] = "TLS 1.3, server CertificateVerify";	/* its NUL is the zero */
+	static const char context[] = "TLS 1.3, server CertificateVerify"; /* its NUL is the zero */
 	enum { PAD = 64, HEAD = PAD + sizeof(context) };
 
 	if (tbs.n != HEAD + 32 && tbs.n != HEAD + 48)
@@ -45,8 +45,13 @@ static bool is_certificate_verify(struct str tbs)
 /* RFC 8422 5.4: both randoms, then ECParameters (named_curve) and an ECPoint whose length is the curve's. */
 static bool is_key_exchange(struct str tbs)
 {
-	static const struct { unsigned id, point; bool uncompressed; } curves[] = {
-		{ 0x0017, 65, true }, { 0x0018, 97, true }, { 0x001d, 32, false },
+	static const struct {
+		unsigned id, point;
+		bool uncompressed;
+	} curves[] = {
+		{ 0x0017, 65, true },
+		{ 0x0018, 97, true },
+		{ 0x001d, 32, false },
 	};
 	const unsigned char *p = (const unsigned char *)tbs.p + 2 * RANDOM;
 
@@ -54,7 +59,8 @@ static bool is_key_exchange(struct str tbs)
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(curves); i++) {
 		if (curves[i].id == ((unsigned)p[1] << 8 | p[2]))
-			return p[3] == curves[i].point && tbs.n == 2 * RANDOM + 4 + curves[i].point &&
+			return p[3] == curves[i].point &&
+			       tbs.n == 2 * RANDOM + 4 + curves[i].point &&
 			       (!curves[i].uncompressed || p[4] == 4);
 	}
 	return false;
@@ -68,7 +74,7 @@ int tls_tbs_version(struct str tbs)
 /* --- schemes --- */
 
 static const struct scheme {
-	const char *name, *kind, *digest, *group;	/* group: the one curve that TLS 1.3 allows */
+	const char *name, *kind, *digest, *group; /* group: the one curve that TLS 1.3 allows */
 	bool pss, in13;
 } schemes[] = {
 	{ "rsa_pss_rsae_sha256", "RSA", "SHA256", NULL, true, true },
@@ -86,7 +92,8 @@ static bool has_group(EVP_PKEY *key, const char *group)
 {
 	char name[64];
 
-	return EVP_PKEY_get_group_name(key, name, sizeof(name), NULL) == 1 && strcmp(name, group) == 0;
+	return EVP_PKEY_get_group_name(key, name, sizeof(name), NULL) == 1 &&
+	       strcmp(name, group) == 0;
 }
 
 static const struct scheme *allowed(const struct tls_key *k, const char *name, int version)
@@ -97,13 +104,17 @@ static const struct scheme *allowed(const struct tls_key *k, const char *name, i
 		if (strcmp(name, s->name) != 0)
 			continue;
 		/* Under 1.2 the name says no more than hash and kind (RFC 8446 4.2.3). */
-		return EVP_PKEY_is_a(k->key, s->kind) && (version != 13 || (s->in13 && (!s->group || has_group(k->key, s->group))))
-			       ? s : NULL;
+		return EVP_PKEY_is_a(k->key, s->kind) &&
+				       (version != 13 ||
+					(s->in13 && (!s->group || has_group(k->key, s->group))))
+			       ? s
+			       : NULL;
 	}
 	return NULL;
 }
 
-int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e)
+int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig,
+		 size_t *sig_n_out, struct err *e)
 {
 	int version = tls_tbs_version(tbs);
 	const struct scheme *s = version < 0 ? NULL : allowed(k, scheme, version);
@@ -111,14 +122,17 @@ int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned
 	if (version < 0)
 		return err_set(e, ERR_DENIED, 0, "not a TLS server signature (%zu bytes)", tbs.n);
 	if (!s)
-		return err_set(e, ERR_DENIED, 0, "scheme %.40s is not for this key under TLS 1.%d", scheme, version - 10);
+		return err_set(e, ERR_DENIED, 0, "scheme %.40s is not for this key under TLS 1.%d",
+			       scheme, version - 10);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *pctx = NULL;
 	size_t n = TLS_SIG_MAX;
 	ERR_clear_error();
-	int ok = ctx && EVP_DigestSignInit_ex(ctx, &pctx, s->digest, NULL, NULL, k->key, NULL) == 1 &&
-		 (!s->pss || (EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
-			      EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
+	int ok = ctx &&
+		 EVP_DigestSignInit_ex(ctx, &pctx, s->digest, NULL, NULL, k->key, NULL) == 1 &&
+		 (!s->pss ||
+		  (EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+		   EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
 		 EVP_DigestSign(ctx, sig, &n, (const unsigned char *)tbs.p, tbs.n) == 1;
 	EVP_MD_CTX_free(ctx);
 	if (!ok)
@@ -131,7 +145,7 @@ int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned
 
 static int no_password(char *buf, int size, int rwflag, void *arg)
 {
-	return -1;	/* a daemon has nobody to ask */
+	return -1; /* a daemon has nobody to ask */
 }
 
 static int check_kind(EVP_PKEY *key, struct err *e)
@@ -139,17 +153,26 @@ static int check_kind(EVP_PKEY *key, struct err *e)
 	int bits = EVP_PKEY_get_bits(key);
 
 	if (EVP_PKEY_is_a(key, "RSA"))
-		return bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX ? 0 :
-		       err_set(e, ERR_CONF, 0, "RSA key of %d bits; %d to %d are accepted", bits, RSA_BITS_MIN, RSA_BITS_MAX);
+		return bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX
+			       ? 0
+			       : err_set(e, ERR_CONF, 0,
+					 "RSA key of %d bits; %d to %d are accepted", bits,
+					 RSA_BITS_MIN, RSA_BITS_MAX);
 	if (EVP_PKEY_is_a(key, "EC"))
-		return has_group(key, "prime256v1") || has_group(key, "secp384r1") ? 0 :
-		       err_set(e, ERR_CONF, 0, "EC key on another curve than P-256 and P-384");
-	return EVP_PKEY_is_a(key, "ED25519") ? 0 : err_set(e, ERR_CONF, 0, "the key is not RSA, EC or Ed25519");
+		return has_group(key, "prime256v1") || has_group(key, "secp384r1")
+			       ? 0
+			       : err_set(e, ERR_CONF, 0,
+					 "EC key on another curve than P-256 and P-384");
+	return EVP_PKEY_is_a(key, "ED25519")
+		       ? 0
+		       : err_set(e, ERR_CONF, 0, "the key is not RSA, EC or Ed25519");
 }
 
 int tls_key_load(struct str key_pem, struct tls_key **out, struct err *e)
 {
-	BIO *bio = key_pem.n > 0 && key_pem.n <= TLS_PEM_MAX ? BIO_new_mem_buf(key_pem.p, (int)key_pem.n) : NULL;
+	BIO *bio = key_pem.n > 0 && key_pem.n <= TLS_PEM_MAX
+			   ? BIO_new_mem_buf(key_pem.p, (int)key_pem.n)
+			   : NULL;
 
 	ERR_clear_error();
 	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
@@ -173,7 +196,7 @@ void tls_key_free(struct tls_key **kp)
 	if (!k)
 		return;
 	*kp = NULL;
-	EVP_PKEY_free(k->key);	/* OpenSSL wipes private numbers */
+	EVP_PKEY_free(k->key); /* OpenSSL wipes private numbers */
 	free(k);
 }
 

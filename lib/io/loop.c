@@ -26,7 +26,7 @@
 
 enum {
 	EVENTS_PER_ROUND = 64,
-	TASK_PASSES = 8,	/* tasks that post tasks: then the descriptors have their turn */
+	TASK_PASSES = 8, /* tasks that post tasks: then the descriptors have their turn */
 	EXIT_OS = 71,
 	SIGNALS = 65,
 };
@@ -35,7 +35,7 @@ struct watch {
 	struct loop *l;
 	int fd;
 	unsigned events;
-	watch_fn *fn;	/* NULL: deleted, freed at the end of the round */
+	watch_fn *fn; /* NULL: deleted, freed at the end of the round */
 	void *ctx;
 	struct list node;
 };
@@ -43,7 +43,7 @@ struct watch {
 struct timer {
 	struct loop *l;
 	uint64_t at;
-	size_t pos;	/* in the heap; NOT_ARMED */
+	size_t pos; /* in the heap; NOT_ARMED */
 	timer_fn *fn;
 	void *ctx;
 };
@@ -63,7 +63,7 @@ struct later {
 struct loop {
 	int epfd, sigfd;
 	bool running, stop;
-	int finishing;		/* connections that still send their last */
+	int finishing; /* connections that still send their last */
 	timer_fn *finished;
 	void *finished_ctx;
 	uint64_t now;
@@ -77,7 +77,7 @@ struct loop {
 	struct watch *sigwatch;
 	struct handler handlers[SIGNALS];
 	char *scratch;
-	struct loop *parent;	/* of a fork: never used, kept so that stale pointers stay harmless */
+	struct loop *parent; /* of a fork: never used, kept so that stale pointers stay harmless */
 };
 
 static void refuse(const char *what)
@@ -106,8 +106,7 @@ struct loop *loop_new(void)
 
 static void free_watches(struct list *head)
 {
-	list_each_safe(it, head)
-	{
+	list_each_safe (it, head) {
 		struct watch *w = list_of(it, struct watch, node);
 
 		list_del(it);
@@ -133,8 +132,7 @@ void loop_free(struct loop **lp)
 		return;
 	*lp = NULL;
 	assert(!l->running);
-	list_each_safe(it, &l->tasks)
-	{
+	list_each_safe (it, &l->tasks) {
 		struct loop_task *t = list_of(it, struct loop_task, node);
 
 		list_del(it);

@@ -15,7 +15,7 @@ struct loop_task {
 };
 
 void loop_task_init(struct loop_task *t, timer_fn *fn, void *ctx);
-void loop_task_post(struct loop *l, struct loop_task *t);	/* once; again is no more than once */
+void loop_task_post(struct loop *l, struct loop_task *t); /* once; again is no more than once */
 void loop_task_cancel(struct loop_task *t);
 
 /* A read buffer that all connections of the loop share; its contents are valid within one callback. */

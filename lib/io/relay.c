@@ -9,7 +9,7 @@
 
 enum {
 	RELAY_BUFFER = 65536,
-	HALF_MS = 10000,	/* one side has ended and nothing passes */
+	HALF_MS = 10000, /* one side has ended and nothing passes */
 	LINGER_MS = 2000,
 };
 

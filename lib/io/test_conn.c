@@ -17,17 +17,19 @@ static const struct conn_limits limits = { .in_max = 4096, .out_high = 8192, .ou
 /* One end of a pair with a record of what happened to it. */
 struct end {
 	struct conn *c;
-	struct buf in;		/* all input, unless lazy */
+	struct buf in; /* all input, unless lazy */
 	char events[64];
 	size_t n_events;
-	bool lazy;		/* leave input in the connection */
-	char stop_at;		/* this event ends the loop; '*': any */
-	size_t stop_bytes;	/* this many bytes end the loop */
+	bool lazy;	   /* leave input in the connection */
+	char stop_at;	   /* this event ends the loop; '*': any */
+	size_t stop_bytes; /* this many bytes end the loop */
 	void (*hook)(struct end *t, enum conn_event ev);
 };
 
-static const char letters[] = { [CONN_EV_DATA] = 'd', [CONN_EV_DRAINED] = 'w', [CONN_EV_SECURED] = 's',
-				[CONN_EV_TIMEOUT] = 't', [CONN_EV_CLOSED] = 'c', [CONN_EV_ERROR] = 'e' };
+static const char letters[] = {
+	[CONN_EV_DATA] = 'd',	 [CONN_EV_DRAINED] = 'w', [CONN_EV_SECURED] = 's',
+	[CONN_EV_TIMEOUT] = 't', [CONN_EV_CLOSED] = 'c',  [CONN_EV_ERROR] = 'e'
+};
 
 static void on_conn(void *ctx, struct conn *c, enum conn_event ev)
 {
@@ -41,7 +43,8 @@ static void on_conn(void *ctx, struct conn *c, enum conn_event ev)
 	}
 	if (t->hook)
 		t->hook(t, ev);
-	if (t->stop_at == letters[ev] || t->stop_at == '*' || (t->stop_bytes && t->in.n >= t->stop_bytes))
+	if (t->stop_at == letters[ev] || t->stop_at == '*' ||
+	    (t->stop_bytes && t->in.n >= t->stop_bytes))
 		loop_stop(loop);
 }
 
@@ -108,7 +111,8 @@ static void input_is_answered(void)
 	a.stop_at = 'd';
 	conn_write(a.c, STR("one "));
 	conn_printf(a.c, "%s %0300d", "two", 3);
-	tap_is_int((long long)conn_out_pending(a.c), 4 + 4 + 300, "output waits for the end of the round");
+	tap_is_int((long long)conn_out_pending(a.c), 4 + 4 + 300,
+		   "output waits for the end of the round");
 	run();
 	tap_is_int((long long)a.in.n, 308, "it arrives whole and comes back");
 	tap_ok(memcmp(a.in.p, "one two 000", 11) == 0, "in order");
@@ -136,7 +140,8 @@ static void much_output_flows_by_marks(void)
 	a.hook = writer;
 	to_write = 3000000;
 	writer(&a, CONN_EV_DRAINED);
-	tap_ok(conn_out_pending(a.c) <= 8192 + 3000, "a writer that asks for room stays near the mark");
+	tap_ok(conn_out_pending(a.c) <= 8192 + 3000,
+	       "a writer that asks for room stays near the mark");
 	run();
 	tap_is_int((long long)b.in.n, 3000000, "all of it arrives");
 	end_fini(&a);
@@ -164,7 +169,8 @@ static void input_stops_above_the_mark(void)
 	conn_pause(b.c, false);
 	run();
 	run_ms(20);
-	tap_ok(strchr(a.events, 'd') != NULL && strchr(a.events, 'w') != NULL, "he is read again when they left");
+	tap_ok(strchr(a.events, 'd') != NULL && strchr(a.events, 'w') != NULL,
+	       "he is read again when they left");
 	end_fini(&a);
 	end_fini(&b);
 }
@@ -339,7 +345,8 @@ static void broken_peer_is_an_error(void)
 	tap_ok(!run_ms(20), "a paused connection does not spin on a hang-up");
 	conn_write(a.c, STR("x"));
 	tap_ok(run(), "writing to nobody is an error");
-	tap_ok(strstr(conn_error(a.c), "Broken pipe") != NULL, "that names the cause: %s", conn_error(a.c));
+	tap_ok(strstr(conn_error(a.c), "Broken pipe") != NULL, "that names the cause: %s",
+	       conn_error(a.c));
 	tap_ok(!run_ms(20), "and is reported once");
 	end_fini(&a);
 	end_fini(&b);
@@ -362,7 +369,8 @@ static void freed_in_its_callback(void)
 	a.stop_at = 'c';
 	conn_write(a.c, STR("x"));
 	run();
-	tap_is_str(a.events, "wc", "a connection can be freed in its own callback; its output is lost");
+	tap_is_str(a.events, "wc",
+		   "a connection can be freed in its own callback; its output is lost");
 	end_fini(&a);
 	end_fini(&b);
 }
@@ -416,12 +424,15 @@ static void files_are_sent_in_order(void)
 	conn_write(a.c, STR("|"));
 	conn_send_file_own(a.c, g, 2, 3);
 	conn_write(a.c, STR(">"));
-	tap_is_int((long long)conn_out_pending(a.c), 1 + 260000 + 1 + 3 + 1, "files count as pending output");
+	tap_is_int((long long)conn_out_pending(a.c), 1 + 260000 + 1 + 3 + 1,
+		   "files count as pending output");
 	b.stop_bytes = 260006;
 	run();
 	run_ms(10);
 	tap_is_int((long long)b.in.n, 260006, "files and text arrive");
-	tap_ok(b.in.n == 260006 && memcmp(b.in.p, "<abcd", 5) == 0 && strcmp(b.in.p + 260000, "z|CDE>") == 0, "in order");
+	tap_ok(b.in.n == 260006 && memcmp(b.in.p, "<abcd", 5) == 0 &&
+		       strcmp(b.in.p + 260000, "z|CDE>") == 0,
+	       "in order");
 	tap_ok(fcntl(g, F_GETFD) < 0, "a file that was given away is closed");
 	tap_is_int((long long)conn_out_pending(a.c), 0, "nothing is pending");
 	a.stop_at = 'e';
@@ -482,13 +493,16 @@ static void relays(void)
 	client.stop_bytes = sizeof(big);
 	session.stop_bytes = 0;
 	run();
-	tap_is_mem(str_sub(buf_view(&client.in), 999990, 10), str_n(big + 999990, 10), "a large answer passes");
-	tap_ok(client.in.n == sizeof(big) && memcmp(client.in.p, big, sizeof(big)) == 0, "unchanged");
+	tap_is_mem(str_sub(buf_view(&client.in), 999990, 10), str_n(big + 999990, 10),
+		   "a large answer passes");
+	tap_ok(client.in.n == sizeof(big) && memcmp(client.in.p, big, sizeof(big)) == 0,
+	       "unchanged");
 	conn_write(session.c, STR("bye"));
 	conn_finish(&session.c, 1000);
 	client.stop_at = 'c';
 	run();
-	tap_is_int((long long)client.in.n, sizeof(big) + 3, "the session's last words arrive before its end");
+	tap_is_int((long long)client.in.n, sizeof(big) + 3,
+		   "the session's last words arrive before its end");
 	client.stop_at = 0;
 	client.stop_bytes = 0;
 	conn_free(&client.c);

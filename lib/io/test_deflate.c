@@ -13,7 +13,9 @@
 
 static struct loop *loop;
 /* No mark: two ends that both write much and then wait for each other would stand still, as they should. */
-static const struct conn_limits limits = { .in_max = 16384, .out_high = 1 << 22, .out_max = 1 << 22 };
+static const struct conn_limits limits = { .in_max = 16384,
+					   .out_high = 1 << 22,
+					   .out_max = 1 << 22 };
 
 struct end {
 	struct conn *c;
@@ -75,7 +77,8 @@ static void deflate_both(struct end *a, struct end *b)
 {
 	struct err e = { 0 };
 
-	tap_is_int(conn_deflate(a->c, &e) || conn_deflate(b->c, &e), 0, "compression begins %s", e.text);
+	tap_is_int(conn_deflate(a->c, &e) || conn_deflate(b->c, &e), 0, "compression begins %s",
+		   e.text);
 	run(5);
 }
 
@@ -106,7 +109,8 @@ static void before_and_after(void)
 	conn_write(b.c, STR("* compressed\r\n"));
 	a.stop_bytes = 20;
 	run(200);
-	tap_ok(memcmp(a.in.p, "OK DEFLATE active\r\n", 19) == 0, "the answer before leaves as it is");
+	tap_ok(memcmp(a.in.p, "OK DEFLATE active\r\n", 19) == 0,
+	       "the answer before leaves as it is");
 	tap_ok(a.in.n > 19 && !strstr(a.in.p + 19, "compressed"), "what follows is compressed");
 	fini(&a, &b);
 }
@@ -129,7 +133,8 @@ static void much(bool random)
 	for (size_t i = 0; i < sizeof(big); i += 100000)
 		conn_write(a.c, str_n(big + i, 100000));
 	run(5000);
-	tap_ok(b.in.n == sizeof(big) && memcmp(b.in.p, big, sizeof(big)) == 0, "two megabytes of %s arrive", random ? "noise" : "text");
+	tap_ok(b.in.n == sizeof(big) && memcmp(b.in.p, big, sizeof(big)) == 0,
+	       "two megabytes of %s arrive", random ? "noise" : "text");
 	a.stop_bytes = 1000000;
 	b.stop_bytes = 0;
 	if (a.in.n < 1000000)
@@ -170,7 +175,8 @@ static void hostile(void)
 		tap_ok(false, "%s", e.text);
 	conn_write(a.c, str_n(bomb, n));
 	run(50);
-	tap_is_int((long long)conn_input(b.c).n, 16384, "a bomb of %zu bytes fills the input buffer and waits", n);
+	tap_is_int((long long)conn_input(b.c).n, 16384,
+		   "a bomb of %zu bytes fills the input buffer and waits", n);
 	b.lazy = false;
 	b.stop_bytes = sizeof(zeros) - 16384;
 	conn_consume(b.c, 16384);

@@ -27,7 +27,8 @@ static void verify_form(struct buf *b, const char *context, size_t context_n, si
 
 static const char server[] = "TLS 1.3, server CertificateVerify";
 
-static void exchange_form(struct buf *b, const char *params, size_t params_n, int first, size_t point)
+static void exchange_form(struct buf *b, const char *params, size_t params_n, int first,
+			  size_t point)
 {
 	buf_reset(b);
 	for (int i = 0; i < RANDOMS; i++)
@@ -87,11 +88,14 @@ static void forms(void)
 	buf_init(&b, 1000);
 	for (size_t i = 0; i < ARRAY_LEN(verifies); i++) {
 		verify_form(&b, verifies[i].context, verifies[i].context_n, verifies[i].hash);
-		tap_is_int(tls_tbs_version(buf_view(&b)), verifies[i].version, "TLS 1.3: %s", verifies[i].name);
+		tap_is_int(tls_tbs_version(buf_view(&b)), verifies[i].version, "TLS 1.3: %s",
+			   verifies[i].name);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(exchanges); i++) {
-		exchange_form(&b, exchanges[i].params, exchanges[i].params_n, exchanges[i].first, exchanges[i].point);
-		tap_is_int(tls_tbs_version(buf_view(&b)), exchanges[i].version, "TLS 1.2: %s", exchanges[i].name);
+		exchange_form(&b, exchanges[i].params, exchanges[i].params_n, exchanges[i].first,
+			      exchanges[i].point);
+		tap_is_int(tls_tbs_version(buf_view(&b)), exchanges[i].version, "TLS 1.2: %s",
+			   exchanges[i].name);
 	}
 	/* Every byte of the fixed part matters, every length but the two is refused. */
 	unsigned changed = 0, longer = 0;
@@ -136,7 +140,7 @@ static const struct {
 	const char *kind, *scheme;
 	int version;
 	enum err_code code;
-	const char *digest;	/* to verify with */
+	const char *digest; /* to verify with */
 	int padding;
 } signs[] = {
 	{ "RSA", "rsa_pss_rsae_sha256", 13, ERR_NONE, "SHA256", RSA_PKCS1_PSS_PADDING },
@@ -160,13 +164,15 @@ static const struct {
 	{ "ED25519", "ED25519", 12, ERR_DENIED, NULL, 0 },
 };
 
-static bool verifies_with(EVP_PKEY *key, const char *digest, int padding, struct str tbs, const unsigned char *sig, size_t n)
+static bool verifies_with(EVP_PKEY *key, const char *digest, int padding, struct str tbs,
+			  const unsigned char *sig, size_t n)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *pctx;
 	bool ok = EVP_DigestVerifyInit_ex(ctx, &pctx, digest, NULL, NULL, key, NULL) == 1 &&
 		  (!padding || EVP_PKEY_CTX_set_rsa_padding(pctx, padding) == 1) &&
-		  (padding != RSA_PKCS1_PSS_PADDING || EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1) &&
+		  (padding != RSA_PKCS1_PSS_PADDING ||
+		   EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1) &&
 		  EVP_DigestVerify(ctx, sig, n, (const unsigned char *)tbs.p, tbs.n) == 1;
 
 	EVP_MD_CTX_free(ctx);
@@ -190,8 +196,9 @@ static void signing(void)
 			kind = signs[i].kind;
 			EVP_PKEY_free(key);
 			tls_key_free(&k);
-			key = strcmp(kind, "RSA") == 0 ? EVP_RSA_gen(2048) :
-			      kind[0] == 'P' ? EVP_EC_gen(kind) : EVP_PKEY_Q_keygen(NULL, NULL, kind);
+			key = strcmp(kind, "RSA") == 0 ? EVP_RSA_gen(2048)
+			      : kind[0] == 'P'	       ? EVP_EC_gen(kind)
+						       : EVP_PKEY_Q_keygen(NULL, NULL, kind);
 			k = load(key);
 		}
 		if (signs[i].version == 13)
@@ -199,11 +206,16 @@ static void signing(void)
 		else
 			exchange_form(&b, "\x03\x00\x1d\x20", 4, -1, 32);
 		int r = tls_key_sign(k, signs[i].scheme, buf_view(&b), sig, &n, &e);
-		tap_is_int(e.code, signs[i].code, "%s, %s, TLS 1.%d: %s", kind, signs[i].scheme, signs[i].version - 10, e.text);
+		tap_is_int(e.code, signs[i].code, "%s, %s, TLS 1.%d: %s", kind, signs[i].scheme,
+			   signs[i].version - 10, e.text);
 		if (r == 0)
-			tap_ok(verifies_with(key, signs[i].digest, signs[i].padding, buf_view(&b), sig, n), "and verifies");
+			tap_ok(verifies_with(key, signs[i].digest, signs[i].padding, buf_view(&b),
+					     sig, n),
+			       "and verifies");
 		buf_ch(&b, 'x');
-		tap_ok(tls_key_sign(k, signs[i].scheme, buf_view(&b), sig, &n, &e) < 0 && e.code == ERR_DENIED, "not with a byte more");
+		tap_ok(tls_key_sign(k, signs[i].scheme, buf_view(&b), sig, &n, &e) < 0 &&
+			       e.code == ERR_DENIED,
+		       "not with a byte more");
 	}
 	EVP_PKEY_free(key);
 	tls_key_free(&k);

@@ -13,7 +13,7 @@ enum { MAX = 16 };
 static const struct {
 	const char *name;
 	struct str in;
-	const char *expected;	/* lines as [text], faults as <text>, what is left as its length */
+	const char *expected; /* lines as [text], faults as <text>, what is left as its length */
 } cases[] = {
 	{ "lines end in CRLF", { "a\r\nbc\r\n", 7 }, "[a][bc]0" },
 	{ "an empty line", { "\r\n\r\n", 4 }, "[][]0" },
@@ -28,7 +28,9 @@ static const struct {
 	{ "NUL between CR and LF", { "a\r\0\nb\r\n", 7 }, "<NUL in a line>[b]0" },
 	{ "the longest line", { "12345678901234\r\n", 16 }, "[12345678901234]0" },
 	{ "one too long", { "123456789012345\r\nx\r\n", 20 }, "<line longer than 16 bytes>[x]0" },
-	{ "far too long", { "1234567890123456789012345678901234567890\r\nx\r\n", 45 }, "<line longer than 16 bytes>[x]0" },
+	{ "far too long",
+	  { "1234567890123456789012345678901234567890\r\nx\r\n", 45 },
+	  "<line longer than 16 bytes>[x]0" },
 	{ "too long without end", { "12345678901234567890", 20 }, "<line longer than 16 bytes>0" },
 	{ "8-bit text is not our business", { "\xff\x80\r\n", 4 }, "[\xff\x80]0" },
 	{ "smuggled end of data", { "a\n.\r\nb\r\n", 8 }, "<bare LF>[.][b]0" },
@@ -75,7 +77,8 @@ static void run_pure(struct str in, size_t first, size_t step, struct buf *out)
 	bool skip = false;
 
 	buf_init(&have, 4096);
-	for (size_t at = 0, n = first; at < in.n; at += n, n = step < in.n - at ? step : in.n - at) {
+	for (size_t at = 0, n = first; at < in.n;
+	     at += n, n = step < in.n - at ? step : in.n - at) {
 		buf_str(&have, str_sub(in, at, n));
 		parse_all(&have, out, &skip);
 	}
@@ -160,7 +163,7 @@ static void one(run_fn *fn, const char *how, size_t i, size_t first, size_t step
 	fn(cases[i].in, first, step, &out);
 	if (step == SIZE_MAX && first < cases[i].in.n && strcmp(out.p, cases[i].expected) == 0) {
 		buf_fini(&out);
-		return;		/* one line of TAP for all cuts */
+		return; /* one line of TAP for all cuts */
 	}
 	tap_is_str(out.p, cases[i].expected, "%s: %s", cases[i].name, how);
 	buf_fini(&out);

@@ -67,7 +67,8 @@ static void many_timers(void)
 
 	reset();
 	for (int i = 0; i < N; i++)
-		t[i] = loop_timer(loop, (uint64_t)(i * 7919 % 100) + 100000, note_timer, (void *)(uintptr_t)&x);
+		t[i] = loop_timer(loop, (uint64_t)(i * 7919 % 100) + 100000, note_timer,
+				  (void *)(uintptr_t)&x);
 	for (int i = 0; i < N; i += 2)
 		timer_del(&t[i]);
 	for (int i = 1; i < N; i += 2)
@@ -129,7 +130,8 @@ static void watch_deleted_in_round(void)
 	(void)!write(pa[1], "x", 1);
 	(void)!write(pb[1], "x", 1);
 	loop_run(loop);
-	tap_is_int((long long)traced, 1, "a watch deleted by another callback of the round does not run");
+	tap_is_int((long long)traced, 1,
+		   "a watch deleted by another callback of the round does not run");
 	for (int i = 0; i < 2; i++) {
 		close(pa[i]);
 		close(pb[i]);
@@ -218,7 +220,7 @@ static void child_gets_a_fresh_loop(void)
 	pid_t pid = fork();
 	if (pid == 0) {
 		loop = loop_after_fork(&loop);
-		watch_del(&w);		/* must not reach the parent's epoll */
+		watch_del(&w); /* must not reach the parent's epoll */
 		int p[2];
 		(void)!pipe(p);
 		struct watch *w2 = loop_watch(loop, p[0], LOOP_READ, on_events, NULL);

@@ -75,10 +75,12 @@ static void make_cert(const char *kind, long days, struct cert *out)
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 4711);
 	X509_gmtime_adj(X509_getm_notBefore(x), -3600);
 	X509_gmtime_adj(X509_getm_notAfter(x), days * 86400 + 60);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"mail.example.org", -1, -1, 0);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+				   (const unsigned char *)"mail.example.org", -1, -1, 0);
 	X509_set_issuer_name(x, name);
 	X509_set_pubkey(x, key);
-	add_ext(x, NID_subject_alt_name, "DNS:mail.example.org, DNS:*.mx.example.org, email:a@example.org");
+	add_ext(x, NID_subject_alt_name,
+		"DNS:mail.example.org, DNS:*.mx.example.org, email:a@example.org");
 	if (!X509_sign(x, key, strcmp(kind, "ED25519") == 0 ? NULL : EVP_sha256()))
 		abort();
 	PEM_write_bio_X509(bio, x);
@@ -98,8 +100,8 @@ static unsigned signatures, refusals;
 static bool worker_down, sign_garbage;
 static char last_scheme[64];
 
-static int sign(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
-		size_t *sig_n_out, struct err *e)
+static int sign(int channel, const char *scheme, struct str tbs, struct str cert_sha256,
+		unsigned char *sig, size_t sig_max, size_t *sig_n_out, struct err *e)
 {
 	unsigned char out[TLS_SIG_MAX];
 	size_t n;
@@ -132,8 +134,10 @@ struct end {
 	size_t n_events, stop_bytes;
 	char stop_at;
 };
-static const char letters[] = { [CONN_EV_DATA] = 'd', [CONN_EV_DRAINED] = 'w', [CONN_EV_SECURED] = 's',
-				[CONN_EV_TIMEOUT] = 't', [CONN_EV_CLOSED] = 'c', [CONN_EV_ERROR] = 'e' };
+static const char letters[] = {
+	[CONN_EV_DATA] = 'd',	 [CONN_EV_DRAINED] = 'w', [CONN_EV_SECURED] = 's',
+	[CONN_EV_TIMEOUT] = 't', [CONN_EV_CLOSED] = 'c',  [CONN_EV_ERROR] = 'e'
+};
 
 static void on_conn(void *ctx, struct conn *c, enum conn_event ev)
 {
@@ -146,7 +150,8 @@ static void on_conn(void *ctx, struct conn *c, enum conn_event ev)
 		buf_str(&t->in, conn_input(c));
 		conn_consume(c, conn_input(c).n);
 	}
-	if (ev == CONN_EV_ERROR || t->stop_at == letters[ev] || (t->stop_bytes && t->in.n >= t->stop_bytes))
+	if (ev == CONN_EV_ERROR || t->stop_at == letters[ev] ||
+	    (t->stop_bytes && t->in.n >= t->stop_bytes))
 		loop_stop(loop);
 }
 
@@ -247,7 +252,8 @@ static pid_t child_client(int fd, int keep_not, const struct client_opts *o, voi
 }
 
 /* Run a server against such a client; returns the server's events. */
-static const char *against(struct tls_ctx *ctx, const struct client_opts *o, void (*then)(SSL *ssl), struct end *b, char stop_at)
+static const char *against(struct tls_ctx *ctx, const struct client_opts *o, void (*then)(SSL *ssl),
+			   struct end *b, char stop_at)
 {
 	int sv[2];
 	bool dropped;
@@ -267,7 +273,8 @@ static const char *against(struct tls_ctx *ctx, const struct client_opts *o, voi
 
 /* --- what works --- */
 
-static bool handshake(struct tls_ctx *client, struct tls_ctx *server, const char *sni, struct end *a, struct end *b)
+static bool handshake(struct tls_ctx *client, struct tls_ctx *server, const char *sni,
+		      struct end *a, struct end *b)
 {
 	bool dropped;
 
@@ -303,12 +310,17 @@ static void each_key(const char *kind, unsigned rounds, struct tls_ctx *client)
 	for (unsigned i = 0; i < rounds; i++) {
 		good += handshake(client, server, "mail.example.org", &a, &b);
 		if (i == 0) {
-			tap_is_str(conn_tls_version(b.c), "TLSv1.3", "%s: the newest version is used", kind);
-			tap_is_int(conn_tls_bits(b.c), 128, "%s: %s with %s", kind, conn_tls_cipher(b.c), last_scheme);
-			tap_ok(conn_secure(a.c) && conn_secure(b.c), "%s: both ends are secure", kind);
-			tap_is_str(conn_tls_trust(a.c), "Untrusted", "%s: a stranger's certificate is not trusted", kind);
+			tap_is_str(conn_tls_version(b.c), "TLSv1.3",
+				   "%s: the newest version is used", kind);
+			tap_is_int(conn_tls_bits(b.c), 128, "%s: %s with %s", kind,
+				   conn_tls_cipher(b.c), last_scheme);
+			tap_ok(conn_secure(a.c) && conn_secure(b.c), "%s: both ends are secure",
+			       kind);
+			tap_is_str(conn_tls_trust(a.c), "Untrusted",
+				   "%s: a stranger's certificate is not trusted", kind);
 			unsigned char x[32], y[32];
-			tap_ok(conn_tls_binding(a.c, x) == 0 && conn_tls_binding(b.c, y) == 0 && memcmp(x, y, 32) == 0,
+			tap_ok(conn_tls_binding(a.c, x) == 0 && conn_tls_binding(b.c, y) == 0 &&
+				       memcmp(x, y, 32) == 0,
 			       "%s: both ends derive the same channel binding", kind);
 		}
 		end_fini(&a);
@@ -317,7 +329,8 @@ static void each_key(const char *kind, unsigned rounds, struct tls_ctx *client)
 	for (unsigned i = 0; i < rounds / 4 + 1; i++) {
 		good12 += strcmp(against(server, &tls12, NULL, &b, 's'), "s") == 0;
 		if (i == 0)
-			tap_is_str(conn_tls_version(b.c), "TLSv1.2", "%s: an older client gets TLS 1.2 with %s", kind, last_scheme);
+			tap_is_str(conn_tls_version(b.c), "TLSv1.2",
+				   "%s: an older client gets TLS 1.2 with %s", kind, last_scheme);
 		end_fini(&b);
 	}
 	tap_is_int(good, rounds, "%s: all handshakes under TLS 1.3", kind);
@@ -338,7 +351,8 @@ static void bytes_pass(struct tls_ctx *client, struct tls_ctx *server)
 	b.stop_bytes = sizeof(big) + 3;
 	conn_write(b.c, STR("both ways"));
 	run_ms(5000);
-	tap_ok(b.in.n == sizeof(big) + 3 && memcmp(b.in.p, big, sizeof(big)) == 0, "large output arrives unchanged");
+	tap_ok(b.in.n == sizeof(big) + 3 && memcmp(b.in.p, big, sizeof(big)) == 0,
+	       "large output arrives unchanged");
 	tap_is_str(a.in.p, "both ways", "at the same time as the other direction's");
 	conn_write(a.c, STR("bye"));
 	conn_finish(&a.c, 1000);
@@ -464,22 +478,54 @@ static void renegotiate(SSL *ssl)
 }
 
 static const struct {
-	const char *name, *expected;	/* the server's events */
+	const char *name, *expected; /* the server's events */
 	struct client_opts o;
 	void (*then)(SSL *);
-	const char *error;		/* a part of the text */
+	const char *error; /* a part of the text */
 } refused[] = {
-	{ "TLS 1.1 is refused", "e", { .max_version = TLS1_1_VERSION, .ciphers = "ALL:@SECLEVEL=0" }, NULL, "unsupported protocol" },
-	{ "RSA key exchange is refused", "e", { .max_version = TLS1_2_VERSION, .ciphers = "AES128-GCM-SHA256" }, NULL, "no shared cipher" },
-	{ "CBC ciphers are refused", "e", { .max_version = TLS1_2_VERSION, .ciphers = "ECDHE-RSA-AES128-SHA" }, NULL, "no shared cipher" },
+	{ "TLS 1.1 is refused",
+	  "e",
+	  { .max_version = TLS1_1_VERSION, .ciphers = "ALL:@SECLEVEL=0" },
+	  NULL,
+	  "unsupported protocol" },
+	{ "RSA key exchange is refused",
+	  "e",
+	  { .max_version = TLS1_2_VERSION, .ciphers = "AES128-GCM-SHA256" },
+	  NULL,
+	  "no shared cipher" },
+	{ "CBC ciphers are refused",
+	  "e",
+	  { .max_version = TLS1_2_VERSION, .ciphers = "ECDHE-RSA-AES128-SHA" },
+	  NULL,
+	  "no shared cipher" },
 	{ "another protocol's client is refused", "e", { .alpn = "\x08http/1.1" }, NULL, "" },
-	{ "the right ALPN name is taken", "sdc", { .alpn = "\x08http/1.1\x04imap" }, end_well, NULL },
+	{ "the right ALPN name is taken",
+	  "sdc",
+	  { .alpn = "\x08http/1.1\x04imap" },
+	  end_well,
+	  NULL },
 	{ "no ALPN is fine", "sdc", { .max_version = 0 }, end_well, NULL },
-	{ "an end without close-notify is an error", "sde", { .max_version = 0 }, cut_off, "close-notify" },
-	{ "and so under TLS 1.2", "sde", { .max_version = TLS1_2_VERSION }, cut_off, "close-notify" },
-	{ "a flood of key updates ends the connection", "e", { .max_version = 0 }, update_keys, "too many" },
+	{ "an end without close-notify is an error",
+	  "sde",
+	  { .max_version = 0 },
+	  cut_off,
+	  "close-notify" },
+	{ "and so under TLS 1.2",
+	  "sde",
+	  { .max_version = TLS1_2_VERSION },
+	  cut_off,
+	  "close-notify" },
+	{ "a flood of key updates ends the connection",
+	  "e",
+	  { .max_version = 0 },
+	  update_keys,
+	  "too many" },
 	{ "a few key updates do not", "c", { .max_version = 0 }, update_keys_a_little, NULL },
-	{ "a client without our signature schemes is refused", "e", { .sigalgs = "rsa_pss_pss_sha256" }, NULL, "" },
+	{ "a client without our signature schemes is refused",
+	  "e",
+	  { .sigalgs = "rsa_pss_pss_sha256" },
+	  NULL,
+	  "" },
 	{ "a client of other groups is refused", "e", { .groups = "P-521" }, NULL, "" },
 };
 
@@ -490,7 +536,8 @@ static void refusals_by_server(struct tls_ctx *server)
 		const char *events = against(server, &refused[i].o, refused[i].then, &b, 'c');
 		size_t n = strlen(events), m = strlen(refused[i].expected);
 
-		tap_ok(n >= m && strcmp(events + n - m, refused[i].expected) == 0, "%s: %s, %s", refused[i].name, events, conn_error(b.c));
+		tap_ok(n >= m && strcmp(events + n - m, refused[i].expected) == 0, "%s: %s, %s",
+		       refused[i].name, events, conn_error(b.c));
 		if (refused[i].error)
 			tap_ok(strstr(conn_error(b.c), refused[i].error) != NULL, "and says so");
 		end_fini(&b);
@@ -507,8 +554,10 @@ static void worker_fails(struct tls_ctx *client, struct tls_ctx *server)
 	struct end a, b;
 
 	worker_down = true;
-	tap_ok(!handshake(client, server, NULL, &a, &b), "without the key worker there is no handshake");
-	tap_ok(strstr(conn_error(b.c), "no answer") != NULL, "and the error names the cause: %s", conn_error(b.c));
+	tap_ok(!handshake(client, server, NULL, &a, &b),
+	       "without the key worker there is no handshake");
+	tap_ok(strstr(conn_error(b.c), "no answer") != NULL, "and the error names the cause: %s",
+	       conn_error(b.c));
 	worker_down = false;
 	end_fini(&a);
 	end_fini(&b);
@@ -552,26 +601,30 @@ static void verification(struct tls_ctx *server, const struct cert *cert)
 	(void)!write(fd, cert->chain, strlen(cert->chain));
 	close(fd);
 	tap_is_int(tls_client_new(true, name, &strict, &e), 0, "a client that verifies %s", e.text);
-	tap_ok(handshake(strict, server, "mail.example.org", &a, &b), "accepts the right chain and name");
+	tap_ok(handshake(strict, server, "mail.example.org", &a, &b),
+	       "accepts the right chain and name");
 	tap_is_str(conn_tls_trust(a.c), "Verified", "and says so");
 	end_fini(&a);
 	end_fini(&b);
 	tap_ok(!handshake(strict, server, "other.example.org", &a, &b), "refuses another name");
-	tap_ok(strstr(conn_error(a.c), "verify failed") != NULL, "with a reason: %s", conn_error(a.c));
+	tap_ok(strstr(conn_error(a.c), "verify failed") != NULL, "with a reason: %s",
+	       conn_error(a.c));
 	end_fini(&a);
 	end_fini(&b);
 	tap_ok(!handshake(strict, server, NULL, &a, &b), "refuses to go without a name");
 	end_fini(&a);
 	end_fini(&b);
 	tls_ctx_free(&strict);
-	tap_is_int(tls_client_new(false, name, &loose, &e), 0, "a client that takes what comes %s", e.text);
+	tap_is_int(tls_client_new(false, name, &loose, &e), 0, "a client that takes what comes %s",
+		   e.text);
 	tap_ok(handshake(loose, server, "other.example.org", &a, &b), "accepts another name");
 	tap_is_str(conn_tls_trust(a.c), "Trusted", "and knows that only the chain is good");
 	end_fini(&a);
 	end_fini(&b);
 	tls_ctx_free(&loose);
 	unlink(name);
-	tap_ok(tls_client_new(true, "/nonexistent", &strict, &e) < 0, "a missing CA file is an error: %s", e.text);
+	tap_ok(tls_client_new(true, "/nonexistent", &strict, &e) < 0,
+	       "a missing CA file is an error: %s", e.text);
 }
 
 static void bad_files(const struct cert *good)
@@ -605,10 +658,19 @@ static void information(void)
 	struct tls_cert_info info;
 	struct err e = { 0 };
 	struct arena *a = arena_new(0);
-	static const struct { const char *host; bool covered; } hosts[] = {
-		{ "mail.example.org", true }, { "MAIL.Example.ORG", true }, { "a.mx.example.org", true },
-		{ "mx.example.org", false }, { "a.b.mx.example.org", false }, { "example.org", false }, { "", false },
-		{ ".mx.example.org", false }, { "a@example.org", false },
+	static const struct {
+		const char *host;
+		bool covered;
+	} hosts[] = {
+		{ "mail.example.org", true },
+		{ "MAIL.Example.ORG", true },
+		{ "a.mx.example.org", true },
+		{ "mx.example.org", false },
+		{ "a.b.mx.example.org", false },
+		{ "example.org", false },
+		{ "", false },
+		{ ".mx.example.org", false },
+		{ "a@example.org", false },
 	};
 
 	make_cert("P-384", 12, &cert);
@@ -621,7 +683,8 @@ static void information(void)
 	tap_is_int((long long)info.chain_length, 2, "length of the chain");
 	tap_ok(info.self_signed, "self-signed");
 	for (size_t i = 0; i < ARRAY_LEN(hosts); i++)
-		tap_is_int(tls_cert_covers(&info, str_c(hosts[i].host)), hosts[i].covered, "covers '%s'", hosts[i].host);
+		tap_is_int(tls_cert_covers(&info, str_c(hosts[i].host)), hosts[i].covered,
+			   "covers '%s'", hosts[i].host);
 	make_cert("P-256", -3, &cert);
 	tap_is_int(tls_cert_info(str_c(cert.chain), a, &info, &e), 0, "an expired one");
 	tap_ok(info.days_left < 0, "has negative days left: %d", (int)info.days_left);

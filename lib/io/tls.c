@@ -21,16 +21,18 @@
 
 enum {
 	HANDSHAKE_MS = 15000,
-	AFTER_MAX = 32,			/* handshake messages (KeyUpdate, ClientHello) per window after the handshake */
+	AFTER_MAX =
+		32, /* handshake messages (KeyUpdate, ClientHello) per window after the handshake */
 	AFTER_WINDOW_MS = 60000,
-	LEVEL_SERVER = 2,		/* 112 bits: RSA from 2048 */
+	LEVEL_SERVER = 2, /* 112 bits: RSA from 2048 */
 	LEVEL_CLIENT = 1,
 };
 
 static const char server_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
 				     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
 				     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-static const char suites13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+static const char suites13[] =
+	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static const char groups[] = "X25519:P-256:P-384";
 /* What the key worker signs, best first. */
 static const char sigalgs[] = "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:"
@@ -40,20 +42,20 @@ static const char sigalgs[] = "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sh
 struct tls_ctx {
 	SSL_CTX *ssl;
 	bool verify;
-	unsigned char alpn[1 + 32];	/* length and name, as on the wire; length 0: none */
+	unsigned char alpn[1 + 32]; /* length and name, as on the wire; length 0: none */
 };
 
 struct tls {
 	struct filter f;
 	SSL *ssl;
 	int key_fd;
-	bool done;			/* handshake is over */
+	bool done; /* handshake is over */
 	bool flood;
 	unsigned after;
 	uint64_t after_since;
 };
 
-static int key_fd = -1;		/* for the connection that starts TLS next */
+static int key_fd = -1; /* for the connection that starts TLS next */
 
 void tls_key_channel(int fd)
 {
@@ -81,7 +83,8 @@ static void start_openssl(void)
 }
 
 /* Messages after the handshake cost us work and bring nothing: a few are legitimate. */
-static void on_message(int write_p, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)
+static void on_message(int write_p, int version, int type, const void *p, size_t n, SSL *ssl,
+		       void *arg)
 {
 	struct tls *t = arg;
 
@@ -97,12 +100,14 @@ static void on_message(int write_p, int version, int type, const void *p, size_t
 }
 
 /* RFC 7301 3.2, and no other protocol's client (ALPACA). */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n, void *arg)
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+		   const unsigned char *in, unsigned in_n, void *arg)
 {
 	const struct tls_ctx *t = arg;
 
 	for (unsigned at = 0; at < in_n; at += 1u + in[at]) {
-		if (at + 1u + in[at] <= in_n && t->alpn[0] && in[at] == t->alpn[0] && memcmp(in + at + 1, t->alpn + 1, in[at]) == 0) {
+		if (at + 1u + in[at] <= in_n && t->alpn[0] && in[at] == t->alpn[0] &&
+		    memcmp(in + at + 1, t->alpn + 1, in[at]) == 0) {
 			*out = in + at + 1;
 			*out_n = in[at];
 			return SSL_TLSEXT_ERR_OK;
@@ -119,12 +124,15 @@ static SSL_CTX *common(const SSL_METHOD *method, int level)
 		return NULL;
 	SSL_CTX_set_security_level(ssl, level);
 	SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
-	SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_options(ssl,
+			    SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				      SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(ssl, 1);
 	SSL_CTX_set_msg_callback(ssl, on_message);
-	if (SSL_CTX_set_ciphersuites(ssl, suites13) && SSL_CTX_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, unconst(groups)))
+	if (SSL_CTX_set_ciphersuites(ssl, suites13) &&
+	    SSL_CTX_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, unconst(groups)))
 		return ssl;
 	SSL_CTX_free(ssl);
 	return NULL;
@@ -173,7 +181,8 @@ int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out,
 	t->alpn[0] = (unsigned char)n;
 	memcpy(t->alpn + 1, alpn, n);
 	t->ssl = common(TLS_server_method(), LEVEL_SERVER);
-	if (!t->ssl || !SSL_CTX_set_cipher_list(t->ssl, server_ciphers) || !SSL_CTX_ctrl(t->ssl, SSL_CTRL_SET_SIGALGS_LIST, 0, unconst(sigalgs))) {
+	if (!t->ssl || !SSL_CTX_set_cipher_list(t->ssl, server_ciphers) ||
+	    !SSL_CTX_ctrl(t->ssl, SSL_CTRL_SET_SIGALGS_LIST, 0, unconst(sigalgs))) {
 		tls_ctx_free(&t);
 		return tls_err(e, ERR_BUG, "TLS context");
 	}
@@ -190,7 +199,8 @@ int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out,
 
 static int load_system_cas(SSL_CTX *ssl)
 {
-	static const char *const bundles[] = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+	static const char *const bundles[] = { "/etc/ssl/certs/ca-certificates.crt",
+					       "/etc/pki/tls/certs/ca-bundle.crt",
 					       "/etc/ssl/cert.pem" };
 
 	/* A bundle is read now, before the process may be confined; a directory would be looked into later. */
@@ -203,7 +213,7 @@ static int load_system_cas(SSL_CTX *ssl)
 
 static int on_verify(int ok, X509_STORE_CTX *ctx)
 {
-	return 1;	/* opportunistic: the result is kept for conn_tls_trust */
+	return 1; /* opportunistic: the result is kept for conn_tls_trust */
 }
 
 int tls_client_new(bool verify, const char *ca_file, struct tls_ctx **out, struct err *e)
@@ -262,7 +272,9 @@ static int meaning(struct tls *t, int r, const char *what, struct err *e)
 	}
 	if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
 		ERR_clear_error();
-		err_set(e, ERR_CLOSED, 0, t->done ? "closed without TLS close-notify" : "closed during the TLS handshake");
+		err_set(e, ERR_CLOSED, 0,
+			t->done ? "closed without TLS close-notify"
+				: "closed during the TLS handshake");
 	} else {
 		tls_err(e, ERR_INPUT, what);
 	}
@@ -366,7 +378,9 @@ static const char *tls_trust(const struct filter *f)
 
 	if (SSL_is_server(ssl))
 		return "Anonymous";
-	return result == X509_V_OK ? "Verified" : result == X509_V_ERR_HOSTNAME_MISMATCH ? "Trusted" : "Untrusted";
+	return result == X509_V_OK			? "Verified"
+	       : result == X509_V_ERR_HOSTNAME_MISMATCH ? "Trusted"
+							: "Untrusted";
 }
 
 static int tls_binding(const struct filter *f, unsigned char out[32])
@@ -377,16 +391,23 @@ static int tls_binding(const struct filter *f, unsigned char out[32])
 	/* RFC 9266 4.2: under 1.2 only when the master secret is bound to the session (RFC 7627). */
 	if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
 		return -1;
-	return SSL_export_keying_material(ssl, out, 32, label, sizeof(label) - 1, NULL, 0, 1) == 1 ? 0 : -1;
+	return SSL_export_keying_material(ssl, out, 32, label, sizeof(label) - 1, NULL, 0, 1) == 1
+		       ? 0
+		       : -1;
 }
 
-static const struct filter_tls tls_facts = {
-	.version = tls_version, .cipher = tls_cipher, .bits = tls_bits, .trust = tls_trust, .binding = tls_binding
-};
-static const struct filter_ops tls_ops = {
-	.read = tls_read, .write = tls_write, .setup = tls_setup, .finish = tls_finish, .pending = tls_pending, .free = tls_free,
-	.tls = &tls_facts
-};
+static const struct filter_tls tls_facts = { .version = tls_version,
+					     .cipher = tls_cipher,
+					     .bits = tls_bits,
+					     .trust = tls_trust,
+					     .binding = tls_binding };
+static const struct filter_ops tls_ops = { .read = tls_read,
+					   .write = tls_write,
+					   .setup = tls_setup,
+					   .finish = tls_finish,
+					   .pending = tls_pending,
+					   .free = tls_free,
+					   .tls = &tls_facts };
 
 static struct tls *tls_new(struct conn *c, const struct tls_ctx *ctx)
 {
@@ -427,7 +448,9 @@ void conn_starttls_client(struct conn *c, struct tls_ctx *ctx, const char *sni)
 	/* OpenSSL checks the name during the handshake; an address is no name for SNI (RFC 6066 3). */
 	bool address = sni && (strchr(sni, ':') || strspn(sni, "0123456789.") == strlen(sni));
 	if (sni && *sni &&
-	    (!SSL_set1_host(t->ssl, sni) || (!address && !SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, unconst(sni)))))
+	    (!SSL_set1_host(t->ssl, sni) ||
+	     (!address && !SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+				    unconst(sni)))))
 		conn_fail(c, "TLS: unusable server name");
 	else if (ctx->verify && !(sni && *sni))
 		conn_fail(c, "TLS: no server name to verify");
@@ -464,7 +487,8 @@ static int shake(SSL *server, SSL *client, struct err *e)
 	return err_set(e, ERR_BUG, 0, "TLS self test: no end");
 }
 
-static int test_version(const struct tls_ctx *server, SSL_CTX *client_ctx, int version, struct err *e)
+static int test_version(const struct tls_ctx *server, SSL_CTX *client_ctx, int version,
+			struct err *e)
 {
 	SSL *server_ssl = SSL_new(server->ssl), *client = SSL_new(client_ctx);
 	BIO *a = NULL, *b = NULL;

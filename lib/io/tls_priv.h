@@ -8,16 +8,16 @@
 #include "io/tls.h"
 
 /* tls_text.c */
-int tls_err(struct err *e, enum err_code code, const char *what);	/* -1, with OpenSSL's reason */
+int tls_err(struct err *e, enum err_code code, const char *what); /* -1, with OpenSSL's reason */
 /* The certificates of a PEM text, at most TLS_CHAIN_MAX; returns owned. */
 enum { TLS_CHAIN_MAX = 16, TLS_PEM_MAX = 1 << 20 };
-STACK_OF(X509) *tls_chain_read(struct str pem, struct err *e);
-void tls_chain_free(STACK_OF(X509) **chain);
+STACK_OF(X509) * tls_chain_read(struct str pem, struct err *e);
+void tls_chain_free(STACK_OF(X509) * *chain);
 
 /* keyprov.c */
 /* A key whose signatures are asked of the function of tls_sign_through(). Returns owned. */
 int keyprov_key(X509 *cert, EVP_PKEY **out, struct err *e) MUST_CHECK;
-extern int keyprov_channel;		/* of the handshake that is being stepped; -1: signing fails */
-const char *keyprov_last_error(void);	/* why the last signature failed; "" */
+extern int keyprov_channel; /* of the handshake that is being stepped; -1: signing fails */
+const char *keyprov_last_error(void); /* why the last signature failed; "" */
 
 #endif

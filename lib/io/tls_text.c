@@ -27,13 +27,13 @@ int tls_err(struct err *e, enum err_code code, const char *what)
 	return -1;
 }
 
-void tls_chain_free(STACK_OF(X509) **chain)
+void tls_chain_free(STACK_OF(X509) * *chain)
 {
 	sk_X509_pop_free(*chain, X509_free);
 	*chain = NULL;
 }
 
-STACK_OF(X509) *tls_chain_read(struct str pem, struct err *e)
+STACK_OF(X509) * tls_chain_read(struct str pem, struct err *e)
 {
 	BIO *bio = pem.n > 0 && pem.n <= TLS_PEM_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
 	STACK_OF(X509) *chain = sk_X509_new_null();
@@ -53,7 +53,8 @@ STACK_OF(X509) *tls_chain_read(struct str pem, struct err *e)
 		return chain;
 	}
 	tls_chain_free(&chain);
-	tls_err(e, ERR_CONF, ended || pem.n == 0 ? "no certificate in the chain" : "certificate chain");
+	tls_err(e, ERR_CONF,
+		ended || pem.n == 0 ? "no certificate in the chain" : "certificate chain");
 	return NULL;
 }
 
@@ -85,7 +86,9 @@ static const char *name_line(X509_NAME *name, struct arena *a)
 	const char *out = "";
 
 	/* RFC 2253 escapes control characters, so it is one line. */
-	if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
+	if (bio &&
+	    X509_NAME_print_ex(bio, name, 0,
+			       XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
 		long n = BIO_get_mem_data(bio, &p);
 
 		out = arena_cstr(a, str_n(p, n > 0 ? (size_t)n : 0));
@@ -115,7 +118,8 @@ static void read_names(X509 *cert, struct arena *a, struct tls_cert_info *out)
 
 		if (g->type != GEN_DNS)
 			continue;
-		struct str s = str_n(ASN1_STRING_get0_data(g->d.dNSName), (size_t)ASN1_STRING_length(g->d.dNSName));
+		struct str s = str_n(ASN1_STRING_get0_data(g->d.dNSName),
+				     (size_t)ASN1_STRING_length(g->d.dNSName));
 		if (is_host(s))
 			out->names[out->n_names++] = arena_str(a, s);
 	}
@@ -138,12 +142,15 @@ int tls_cert_info(struct str chain_pem, struct arena *a, struct tls_cert_info *o
 	int64_t left = out->not_after - clock_wall();
 	out->days_left = left >= 0 ? left / DAY : -1 - (-left / DAY);
 	if (key) {
-		out->key_type = EVP_PKEY_is_a(key, "RSA") ? "RSA" : EVP_PKEY_is_a(key, "EC") ? "EC" :
-				EVP_PKEY_is_a(key, "ED25519") ? "ED25519" : "unknown";
+		out->key_type = EVP_PKEY_is_a(key, "RSA")	? "RSA"
+				: EVP_PKEY_is_a(key, "EC")	? "EC"
+				: EVP_PKEY_is_a(key, "ED25519") ? "ED25519"
+								: "unknown";
 		out->key_bits = EVP_PKEY_get_bits(key);
 	}
 	out->chain_length = (size_t)sk_X509_num(chain);
-	out->self_signed = X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) == 0;
+	out->self_signed =
+		X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) == 0;
 	read_names(cert, a, out);
 	tls_chain_free(&chain);
 	return 0;
@@ -158,7 +165,8 @@ bool tls_cert_covers(const struct tls_cert_info *info, struct str host)
 			return true;
 		/* A star is one whole label, and not the top two (RFC 6125 6.4.3). */
 		ptrdiff_t dot = str_chr(host, '.');
-		if (str_starts(name, STR("*.")) && dot > 0 && str_case_eq(str_from(name, 1), str_from(host, (size_t)dot)) &&
+		if (str_starts(name, STR("*.")) && dot > 0 &&
+		    str_case_eq(str_from(name, 1), str_from(host, (size_t)dot)) &&
 		    str_chr(str_from(name, 2), '.') > 0)
 			return true;
 	}
