@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "authd/monitor.h"
+#include "authd/place.h"
 #include "authd/users.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -103,44 +104,6 @@ size_t accounts_count(const struct monitor *m)
 
 /* --- checking what gather said --- */
 
-static const char *maildir_make(const struct conf *c, struct account *a)
-{
-	const struct str name = str_c(a->name);
-	const ptrdiff_t at = str_rchr(name, '@');
-	struct str t = str_c(c->mail_location);
-	struct buf b;
-
-	buf_init(&b, ACCOUNT_PATH_MAX - 1);
-	if (str_starts(t, STR("maildir:")))
-		t = str_from(t, 8);
-	if (t.n == 0) {
-		buf_printf(&b, "%s/%s", a->home, c->home_mailbox[0] ? c->home_mailbox : "Maildir");
-	} else if (str_starts(t, STR("~/"))) {
-		buf_c(&b, a->home);
-		t = str_from(t, 1);
-	}
-	for (size_t i = 0; i < t.n; i++) {
-		if (t.p[i] != '%' || i + 1 == t.n) {
-			buf_ch(&b, t.p[i]);
-			continue;
-		}
-		switch (t.p[++i]) {
-		case 'u': buf_c(&b, a->name); break;
-		case 'n': buf_str(&b, at < 0 ? name : str_sub(name, 0, (size_t)at)); break;
-		case 'd': buf_str(&b, at < 0 ? STR("") : str_from(name, (size_t)at + 1)); break;
-		case 'h': buf_c(&b, a->home); break;
-		default: buf_ch(&b, t.p[i]);
-		}
-	}
-	while (b.n > 1 && b.p[b.n - 1] == '/')
-		buf_cut(&b, b.n - 1);
-	const bool failed = buf_failed(&b) || b.n == 0;
-	if (!failed)
-		memcpy(a->maildir, b.p, b.n + 1);
-	buf_fini(&b);
-	return failed ? "maildir path too long" : NULL;
-}
-
 /* NULL, or why this account is not taken. */
 static const char *account_check(struct monitor *m, const struct ipc_helper_ACCOUNT *r, struct account *a)
 {
@@ -161,13 +124,11 @@ static const char *account_check(struct monitor *m, const struct ipc_helper_ACCO
 	a->gid = (gid_t)r->gid;
 	a->flags = (r->virtual ? ACCOUNT_F_VIRTUAL : 0u) | (r->disabled ? ACCOUNT_F_DISABLED : 0u);
 	a->quota_bytes = r->quota;
-	const int n = r->virtual ? snprintf(a->home, sizeof a->home, "%s/%s", c->virtual_mail_directory, a->name) :
-				   snprintf(a->home, sizeof a->home, "%.*s", STR_ARG(r->home));
-	if (n < 0 || (size_t)n >= sizeof a->home)
+	if (!r->virtual && r->home.n >= sizeof a->home)
 		return "home too long";
-	const char *why = maildir_make(c, a);
-	if (why)
-		return why;
+	snprintf(a->home, sizeof a->home, "%.*s", STR_ARG(r->home));
+	if (place_account(c, a) < 0)
+		return "home or maildir path too long";
 	if (map_set(m->accounts->names, str_c(a->name), &seen))
 		return "name twice";
 	if (map_set(m->accounts->uids, str_n(&a->uid, sizeof a->uid), &seen))

@@ -1,4 +1,4 @@
-AUTHD_MONITOR := monitor.c conns.c attempt.c helpers.c accounts.c sessions.c peers.c mux.c control.c throttle.c cache.c
+AUTHD_MONITOR := monitor.c conns.c attempt.c helpers.c accounts.c place.c sessions.c peers.c mux.c control.c throttle.c cache.c
 $(call program,authd,main.c $(AUTHD_MONITOR),map ipc io os conf log base)
 $(call unittest,test_throttle,test_throttle.c throttle.c,test base)
 $(call unittest,test_cache,test_cache.c cache.c,test base)
@@ -13,3 +13,4 @@ $(call program,authd-check,check_main.c helper.c zygote.c tag.c scram.c passfile
 $(call program,authd-gather,gather_main.c helper.c users.c,map ipc os conf log base)
 $(call program,authd-mux,mux_main.c helper.c tag.c scram.c muxproto.c,io ipc os conf log base,-lcrypto)
 $(call program,authd-key,key_main.c helper.c scram.c,io ipc os conf log base,-lcrypto)
+$(call program,postern-user,user_main.c user_store.c users.c passfile.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)

@@ -1,0 +1,567 @@
+/* postern-user: the suite's own users and their passwords. Works on the files under a lock, then tells authd, which installs
+ * the accounts and ends the sessions of users whose password or rights changed. Without a running authd the files are all there is to do. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "authd/passfile.h"
+#include "authd/user_store.h"
+#include "base/enc.h"
+#include "base/num.h"
+#include "ipc/control.h"
+#include "map/cdbfile.h"
+#include "os/confine.h"
+#include "os/os.h"
+
+enum { EXIT_USAGE = 64, ANSWER_MS = 60000, DEPTH_MAX = 64, LINE_MAX_ = 4096 };
+
+struct options {
+	const char *file, *scheme;
+	bool from_stdin, prompt, keep_mail, json, quiet;
+};
+
+struct run {
+	struct options o;
+	struct conf *conf;
+	struct user_store s;
+	char name[ACCOUNT_NAME_MAX + 1];	/* of the command, folded */
+	const char *arg;			/* what comes behind it */
+	bool end_sessions;
+};
+
+/* --- names and passwords --- */
+
+static int name_take(struct run *r, struct str given, struct err *e)
+{
+	if (!account_name_valid(given))
+		return err_set(e, ERR_INPUT, 0, "%.*s: not a name (letters, digits, . _ - + and one @)", STR_ARG(given));
+	for (size_t i = 0; i < given.n; i++)
+		r->name[i] = ch_lower(given.p[i]);
+	r->name[given.n] = 0;
+	return 0;
+}
+
+static int password_stdin(struct buf *out, struct err *e)
+{
+	char chunk[512];
+	ssize_t n;
+
+	while ((n = read(0, chunk, sizeof chunk)) > 0)
+		buf_mem(out, chunk, (size_t)n);
+	mem_wipe(chunk, sizeof chunk);
+	if (n < 0 || buf_failed(out))
+		return err_set(e, ERR_INPUT, n < 0 ? errno : 0, "password from standard input%s", n < 0 ? "" : ": too long");
+	if (out->n && out->p[out->n - 1] == '\n')
+		buf_cut(out, out->n - 1);
+	return 0;
+}
+
+static int prompt_once(int tty, const char *text, struct buf *out, struct err *e)
+{
+	char c;
+	ssize_t n;
+
+	if (write(tty, text, strlen(text)) < 0)
+		return err_set(e, ERR_TEMP, errno, "terminal");
+	while ((n = read(tty, &c, 1)) == 1 && c != '\n')
+		buf_ch(out, c);
+	(void)!write(tty, "\n", 1);
+	return n < 1 || buf_failed(out) ? err_set(e, ERR_INPUT, 0, "no password") : 0;
+}
+
+static int password_prompt(struct buf *out, struct err *e)
+{
+	struct termios old, quiet;
+	struct buf again;
+	CLEANUP_FD int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+
+	if (tty < 0 || tcgetattr(tty, &old) < 0)
+		return err_set(e, ERR_INPUT, errno, "no terminal to ask on: use --password-stdin");
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	(void)tcsetattr(tty, TCSAFLUSH, &quiet);
+	buf_init(&again, PASSWORD_MAX + 2);
+	int rc = prompt_once(tty, "New password: ", out, e);
+	if (rc == 0)
+		rc = prompt_once(tty, "Again: ", &again, e);
+	if (rc == 0 && !str_eq(buf_view(out), buf_view(&again)))
+		rc = err_set(e, ERR_INPUT, 0, "the two differ");
+	(void)tcsetattr(tty, TCSAFLUSH, &old);
+	buf_wipe(&again);
+	buf_fini(&again);
+	return rc;
+}
+
+/* Make the record of password and put it into the table. */
+static int password_put(struct run *r, struct str name, struct str password, struct err *e)
+{
+	struct buf value;
+	bool scram = false;
+	int rc;
+
+	buf_init(&value, PASS_RECORD_MAX);
+	rc = pass_record_make(password, r->o.scheme, &value, &scram, e);
+	if (rc == 0) {
+		user_store_password(&r->s, name, buf_view(&value));
+		if (!scram)
+			fprintf(stderr, "postern-user: %.*s: this password cannot be used with SCRAM (control or private characters)\n",
+				STR_ARG(name));
+	}
+	buf_wipe(&value);
+	buf_fini(&value);
+	return rc;
+}
+
+static int password_set(struct run *r, struct err *e)
+{
+	struct buf password;
+	int rc;
+
+	buf_init(&password, PASSWORD_MAX + 2);
+	if (!r->o.from_stdin && !r->o.prompt && !isatty(0))
+		rc = err_set(e, ERR_INPUT, 0, "say where the password comes from: --password-stdin or -p");
+	else
+		rc = r->o.from_stdin ? password_stdin(&password, e) : password_prompt(&password, e);
+	if (rc == 0)
+		rc = password_put(r, str_c(r->name), buf_view(&password), e);
+	buf_wipe(&password);
+	buf_fini(&password);
+	return rc;
+}
+
+static struct user_row *own_user(struct run *r, struct err *e)
+{
+	struct user_row *u = users_find(&r->s.users, str_c(r->name));
+
+	if (u && !u->system)
+		return u;
+	if (!strchr(r->name, '@') && getpwnam(r->name))
+		err_set(e, ERR_NOENT, 0, "%s is an account of the system: use passwd(1), usermod(8)", r->name);
+	else
+		err_set(e, ERR_NOENT, 0, "%s: no such user", r->name);
+	return NULL;
+}
+
+/* --- commands: check, change the tables; the frame saves and tells authd --- */
+
+static int user_make(struct run *r, struct str name, struct err *e)
+{
+	struct account a;
+	struct stat st;
+	uint32_t uid;
+
+	if (users_find(&r->s.users, name))
+		return err_set(e, ERR_EXISTS, 0, "%.*s exists", STR_ARG(name));
+	if (str_chr(name, '@') < 0 && getpwnam(arena_cstr(r->s.arena, name)))
+		return err_set(e, ERR_EXISTS, 0, "%.*s is an account of the system", STR_ARG(name));
+	if (user_store_uid(&r->s, &uid, e) < 0)
+		return -1;
+	const struct user_row row = { .name = arena_str(r->s.arena, name), .uid = uid };
+	if (user_store_account(&r->s, &row, &a, e) < 0)
+		return -1;
+	if (lstat(a.home, &st) == 0 && st.st_uid != uid)
+		return err_set(e, ERR_EXISTS, 0, "%s is there already and belongs to uid %u: move it away, or give it to uid %u first", a.home,
+			       (unsigned)st.st_uid, uid);
+	*users_append(&r->s.users, r->s.arena) = row;
+	r->s.users_changed = true;
+	return dir_make(a.home, 0700, a.uid, a.gid, e);
+}
+
+static int cmd_add(struct run *r, struct err *e)
+{
+	return user_make(r, str_c(r->name), e) < 0 ? -1 : password_set(r, e);
+}
+
+static int cmd_passwd(struct run *r, struct err *e)
+{
+	r->end_sessions = true;
+	return own_user(r, e) ? password_set(r, e) : -1;
+}
+
+/* NAME:PASSWORD lines. */
+static int cmd_import(struct run *r, struct err *e)
+{
+	char *line = NULL;
+	size_t cap = 0, added = 0;
+	ssize_t n;
+	int rc = 0;
+
+	while (rc == 0 && (n = getline(&line, &cap, stdin)) > 0) {
+		struct str rest = str_n(line, (size_t)n), name;
+
+		if (rest.p[rest.n - 1] == '\n')
+			rest.n--;
+		if (rest.n == 0 || rest.p[0] == '#')
+			continue;
+		name = str_split(&rest, ':');
+		rc = rest.p ? name_take(r, name, e) : err_set(e, ERR_INPUT, 0, "a line without \":\"");
+		if (rc < 0)
+			break;
+		rc = user_make(r, str_c(r->name), e);
+		if (rc == 0)
+			rc = password_put(r, arena_str(r->s.arena, str_c(r->name)), rest, e);
+		added++;
+	}
+	if (line)
+		mem_wipe(line, cap);
+	free(line);
+	if (rc == 0 && !r->o.quiet)
+		printf("%zu users added\n", added);
+	return rc;
+}
+
+static int able_set(struct run *r, bool disabled, struct err *e)
+{
+	struct user_row *u = users_find(&r->s.users, str_c(r->name));
+
+	if (!u && !strchr(r->name, '@') && getpwnam(r->name)) {
+		u = users_append(&r->s.users, r->s.arena);
+		*u = (struct user_row){ .name = arena_str(r->s.arena, str_c(r->name)), .system = true };
+	}
+	if (!u)
+		return err_set(e, ERR_NOENT, 0, "%s: no such user", r->name);
+	u->disabled = disabled;
+	r->s.users_changed = true;
+	r->end_sessions = disabled;
+	return 0;
+}
+
+static int cmd_disable(struct run *r, struct err *e)
+{
+	return able_set(r, true, e);
+}
+
+static int cmd_enable(struct run *r, struct err *e)
+{
+	return able_set(r, false, e);
+}
+
+static int size_take(const char *text, uint64_t *out, struct err *e)
+{
+	struct str s = str_c(text);
+	unsigned shift = 0;
+
+	if (s.n) {
+		const char last = ch_lower(s.p[s.n - 1]);
+
+		shift = last == 'k' ? 10 : last == 'm' ? 20 : last == 'g' ? 30 : last == 't' ? 40 : 0;
+		s.n -= shift ? 1 : 0;
+	}
+	if (num_parse(s, 0, (UINT64_MAX / 2) >> shift, out) < 0)
+		return err_set(e, ERR_INPUT, 0, "%s: not a size (bytes, or with k, m, g, t; 0: none)", text);
+	*out <<= shift;
+	return 0;
+}
+
+static int cmd_quota(struct run *r, struct err *e)
+{
+	struct user_row *u = own_user(r, e);
+	uint64_t bytes;
+
+	if (!u || size_take(r->arg, &bytes, e) < 0)
+		return -1;
+	u->quota_bytes = bytes;
+	r->s.users_changed = true;
+	return 0;
+}
+
+/* --- removal --- */
+
+/* Remove what is in the open directory; nothing is followed. Runs as the user, so a name moved meanwhile harms nobody else. */
+static int tree_remove(int dir, unsigned depth)
+{
+	DIR *d = fdopendir(dir);
+	int rc = 0;
+
+	if (!d)
+		return -1;
+	for (const struct dirent *de; (de = readdir(d));) {
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		if (unlinkat(dirfd(d), de->d_name, 0) == 0)
+			continue;
+		const int sub = openat(dirfd(d), de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0 || depth == DEPTH_MAX || tree_remove(sub, depth + 1) < 0 || unlinkat(dirfd(d), de->d_name, AT_REMOVEDIR) < 0)
+			rc = -1;
+	}
+	closedir(d);
+	return rc;
+}
+
+static int mail_remove(const struct account *a, struct err *e)
+{
+	int status = 0;
+	const pid_t pid = fork();
+
+	if (pid < 0)
+		return err_set(e, ERR_TEMP, errno, "fork");
+	if (pid == 0) {
+		const struct confine c = { .role = CONFINE_DELIVER, .uid = a->uid, .gid = a->gid, .unconfined = true };
+		struct err why = { 0 };
+		int dir = -1;
+
+		if (confine_enter(&c, &why) == 0)
+			dir = open(a->home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		_exit(dir >= 0 && tree_remove(dir, 0) == 0 ? 0 : 1);
+	}
+	if (waitpid(pid, &status, 0) != pid || status != 0 || rmdir(a->home) < 0)
+		return err_set(e, ERR_TEMP, 0, "%s could not be removed completely", a->home);
+	return 0;
+}
+
+static int cmd_del(struct run *r, struct err *e)
+{
+	struct user_row *u = own_user(r, e);
+
+	if (!u)
+		return -1;
+	user_store_password(&r->s, str_c(r->name), (struct str){ 0 });
+	users_remove(&r->s.users, u);
+	r->s.users_changed = true;
+	r->end_sessions = true;
+	return 0;
+}
+
+/* --- printing --- */
+
+static void print_user(const struct run *r, const char *name, const char *kind, bool disabled, unsigned uid, uint64_t quota, bool first)
+{
+	if (r->o.json)
+		printf("%s\n  {\"name\": \"%s\", \"kind\": \"%s\", \"state\": \"%s\", \"uid\": %u, \"quota\": %llu}", first ? "" : ",", name, kind,
+		       disabled ? "disabled" : "active", uid, (unsigned long long)quota);
+	else
+		printf("%-40s %-7s %-8s %10u %14llu\n", name, kind, disabled ? "disabled" : "active", uid, (unsigned long long)quota);
+}
+
+struct listing {
+	struct run *r;
+	bool first;
+};
+
+static int list_system(void *ctx, struct str key, struct str value)
+{
+	struct listing *l = ctx;
+	struct account a;
+	struct err e = { 0 };
+
+	if (account_parse(key, value, &a, &e) < 0 || (a.flags & ACCOUNT_F_VIRTUAL))
+		return 0;	/* the marker, and our own, which the users file has */
+	print_user(l->r, a.name, "system", a.flags & ACCOUNT_F_DISABLED, a.uid, a.quota_bytes, l->first);
+	l->first = false;
+	return 0;
+}
+
+static int cmd_list(struct run *r, struct err *e)
+{
+	struct listing l = { r, true };
+	struct cdbfile *c;
+	struct err none = { 0 };
+
+	if (r->o.json)
+		putchar('[');
+	for (size_t i = 0; i < r->s.users.n; i++) {
+		const struct user_row *u = &r->s.users.v[i];
+
+		if (u->system)
+			continue;
+		print_user(r, arena_cstr(r->s.arena, u->name), "virtual", u->disabled, u->uid, u->quota_bytes, l.first);
+		l.first = false;
+	}
+	if (accounts_open(arena_printf(r->s.arena, "%s/accounts.cdb", r->conf->state_directory), false, &c, &none) == 0) {
+		(void)!cdbfile_each(c, list_system, &l, &none);
+		cdbfile_close(&c);
+	}
+	if (r->o.json)
+		puts(l.first ? "]" : "\n]");
+	return 0;
+}
+
+static int account_any(struct run *r, struct account *a, struct err *e)
+{
+	const struct user_row *u = users_find(&r->s.users, str_c(r->name));
+	struct cdbfile *c;
+	int rc;
+
+	if (u && !u->system)
+		return user_store_account(&r->s, u, a, e);
+	if (accounts_open(arena_printf(r->s.arena, "%s/accounts.cdb", r->conf->state_directory), false, &c, e) < 0)
+		return -1;
+	rc = accounts_get(c, str_c(r->name), (uid_t)r->conf->auth_min_uid, a, e);
+	cdbfile_close(&c);
+	return rc;
+}
+
+static int cmd_show(struct run *r, struct err *e)
+{
+	struct account a;
+
+	if (account_any(r, &a, e) < 0)
+		return -1;
+	const char *const kind = a.flags & ACCOUNT_F_VIRTUAL ? "virtual" : "system", *const state = a.flags & ACCOUNT_F_DISABLED ? "disabled" : "active";
+	if (r->o.json)
+		printf("{\"name\": \"%s\", \"kind\": \"%s\", \"state\": \"%s\", \"uid\": %u, \"gid\": %u, \"home\": \"%s\", \"maildir\": \"%s\", "
+		       "\"quota\": %llu}\n", a.name, kind, state, (unsigned)a.uid, (unsigned)a.gid, a.home, a.maildir, a.quota_bytes);
+	else
+		printf("name: %s\nkind: %s\nstate: %s\nuid: %u\ngid: %u\nhome: %s\nmaildir: %s\nquota: %llu\n", a.name, kind, state,
+		       (unsigned)a.uid, (unsigned)a.gid, a.home, a.maildir, a.quota_bytes);
+	return 0;
+}
+
+/* --- telling authd --- */
+
+/* 0: done, or authd does not run; -1: it could not install the accounts. */
+static int tell_authd(struct run *r, struct err *e)
+{
+	struct arena *a = r->s.arena;
+	struct str names[1] = { str_c(r->name) };
+	const struct ipc_control_REQUEST q = { .word = STR("users-changed"), .args = { names, r->end_sessions ? 1 : 0 } };
+	uint16_t type = 0;
+	uint32_t id;
+	void *msg;
+	int fd;
+	CLEANUP_FD int s = sock_unix_connect(arena_printf(a, "%s/auth/control", r->conf->run_directory), SOCK_SEQPACKET, e);
+
+	if (s < 0)
+		return 0;
+	if (ipc_send_fd(s, &ipc_control, IPC_control_REQUEST, &q, 1, -1, e) < 0)
+		return -1;
+	while (type != IPC_control_END)
+		if (ipc_recv_fd(s, &ipc_control, ANSWER_MS, a, &type, &id, &msg, &fd, e) < 0)
+			return err_wrap(e, "authd");
+	const struct ipc_control_END *end = msg;
+	return end->code ? err_set(e, ERR_TEMP, 0, "authd: %.*s", STR_ARG(end->text)) : 0;
+}
+
+/* --- the frame --- */
+
+static const struct command {
+	const char *word;
+	int (*fn)(struct run *r, struct err *e);
+	bool name, arg, write, removing;
+	const char *usage;
+} commands[] = {
+	{ "add", cmd_add, true, false, true, false, "add NAME [-p | --password-stdin] [--scheme yescrypt|sha512|plain]" },
+	{ "passwd", cmd_passwd, true, false, true, false, "passwd NAME [-p | --password-stdin] [--scheme …]" },
+	{ "del", cmd_del, true, false, true, true, "del NAME [--keep-mail]" },
+	{ "disable", cmd_disable, true, false, true, false, "disable NAME" },
+	{ "enable", cmd_enable, true, false, true, false, "enable NAME" },
+	{ "quota", cmd_quota, true, true, true, false, "quota NAME SIZE" },
+	{ "list", cmd_list, false, false, false, false, "list [--json]" },
+	{ "show", cmd_show, true, false, false, false, "show NAME [--json]" },
+	{ "import", cmd_import, false, false, true, false, "import [--scheme …] < FILE     lines NAME:PASSWORD" },
+};
+
+static int usage(FILE *to)
+{
+	fprintf(to, "usage: postern-user [-c FILE] [-q] COMMAND\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		fprintf(to, "  %s\n", commands[i].usage);
+	return to == stdout ? 0 : EXIT_USAGE;
+}
+
+static int run_command(struct run *r, const struct command *c, struct err *e)
+{
+	struct account removed;
+	const bool remove_mail = c->removing && !r->o.keep_mail;
+
+	if (user_store_open(&r->s, r->conf, c->write, e) < 0)
+		return -1;
+	if (c->removing) {
+		const struct user_row *u = own_user(r, e);
+
+		if (!u || user_store_account(&r->s, u, &removed, e) < 0)
+			return -1;
+	}
+	if (c->fn(r, e) < 0)
+		return -1;
+	if (!c->write)
+		return 0;
+	if (user_store_save(&r->s, c->removing, e) < 0)
+		return -1;
+	close_fd(&r->s.lock);
+	if (tell_authd(r, e) < 0)
+		return -1;
+	return remove_mail ? mail_remove(&removed, e) : 0;
+}
+
+static const struct option longs[] = {
+	{ "password-stdin", no_argument, NULL, 'P' }, { "prompt", no_argument, NULL, 'p' }, { "scheme", required_argument, NULL, 's' },
+	{ "keep-mail", no_argument, NULL, 'k' },      { "json", no_argument, NULL, 'j' },   { "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },	      { "quiet", no_argument, NULL, 'q' },  { 0 },
+};
+
+static void options_get(int argc, char **argv, struct options *o)
+{
+	int opt;
+
+	*o = (struct options){ .file = conf_default_file(), .scheme = "yescrypt" };
+	while ((opt = getopt_long(argc, argv, "c:pq", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'c': o->file = optarg; break;
+		case 'P': o->from_stdin = true; break;
+		case 'p': o->prompt = true; break;
+		case 's': o->scheme = optarg; break;
+		case 'k': o->keep_mail = true; break;
+		case 'j': o->json = true; break;
+		case 'q': o->quiet = true; break;
+		case 'h': exit(usage(stdout));
+		case 'V':
+			printf("Postern %s\n", POSTERN_VERSION);
+			exit(0);
+		default: exit(usage(stderr));
+		}
+	}
+}
+
+static const struct command *command_get(int argc, char **argv, struct run *r, struct err *e)
+{
+	const struct command *c = NULL;
+
+	for (size_t i = 0; optind < argc && i < ARRAY_LEN(commands); i++)
+		if (strcmp(argv[optind], commands[i].word) == 0)
+			c = &commands[i];
+	if (!c || argc - optind != 1 + c->name + c->arg)
+		exit(usage(stderr));
+	if (c->name && name_take(r, str_c(argv[optind + 1]), e) < 0)
+		return NULL;
+	if (c->arg)
+		r->arg = argv[optind + 2];
+	return c;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run r;
+	struct buf problems;
+	struct err e = { 0 };
+	const struct command *c;
+
+	proc_init(argc, argv);
+	options_get(argc, argv, &r.o);
+	c = command_get(argc, argv, &r, &e);
+	buf_init(&problems, 1 << 20);
+	int rc = c ? 0 : -1;
+	if (rc == 0 && conf_load(r.o.file, &r.conf, &problems, &e) < 0) {
+		fprintf(stderr, "%.*s", (int)problems.n, problems.p ? problems.p : "");
+		rc = -1;
+	}
+	if (rc == 0 && c->write && geteuid() != 0)
+		rc = err_set(&e, ERR_DENIED, 0, "only root may change users");
+	if (rc == 0) {
+		rc = run_command(&r, c, &e);
+		user_store_close(&r.s);
+	}
+	buf_fini(&problems);
+	if (rc < 0)
+		fprintf(stderr, "postern-user: %s\n", e.text);
+	return rc < 0 ? 1 : 0;
+}
