@@ -66,6 +66,7 @@ static bool grow(struct buf *b, size_t n)
 		cap = b->max + 1;
 	b->p = xrealloc(b->p == empty ? NULL : b->p, cap);
 	b->cap = cap;
+	b->p[b->n] = '\0';	/* also when nothing is added after buf_room */
 	return true;
 }
 
@@ -76,10 +77,9 @@ char *buf_room(struct buf *b, size_t n)
 
 void buf_added(struct buf *b, size_t n)
 {
-	if (n == 0)
-		return;
 	b->n += n;
-	b->p[b->n] = '\0';
+	if (b->cap > 0)
+		b->p[b->n] = '\0';
 }
 
 void buf_mem(struct buf *b, const void *p, size_t n)
