@@ -85,42 +85,34 @@ int pread_all(int fd, void *p, size_t n, uint64_t off, struct err *e)
 	return 0;
 }
 
-/* The rest of fd; at most max bytes. */
+static ssize_t read_some(int fd, void *p, size_t n)
+{
+	ssize_t k;
+	do
+		k = read(fd, p, n);
+	while (k < 0 && errno == EINTR);
+	return k;
+}
+
+/* The rest of fd; at most max bytes, and at most what the buffer may hold. */
 static int read_rest(int fd, size_t max, struct buf *out, struct err *e)
 {
+	max = max < out->max ? max : out->max;
 	for (;;) {
 		const size_t left = max - out->n;
-		const size_t want = left < READ_STEP ? left + 1 : READ_STEP;	/* one more shows that it is longer */
-		char *room = buf_room(out, want);
-		char one;
-		if (!room) {	/* the buffer's own maximum: is there really more? */
-			const size_t fits = out->max - out->n;
-			room = fits ? buf_room(out, fits) : &one;
-			const ssize_t k = read(fd, room, fits ? fits : 1);
-			if (k < 0 && errno == EINTR)
-				continue;
-			if (k < 0)
-				return err_set(e, ERR_TEMP, errno, "read");
-			if (k == 0) {
-				out->failed = false;
-				return 0;
-			}
-			if (!fits)
-				return err_set(e, ERR_TOOBIG, 0, "longer than %zu bytes", out->max);
-			out->failed = false;
-			buf_added(out, (size_t)k);
-			continue;
-		}
-		const ssize_t k = read(fd, room, want);
-		if (k < 0 && errno == EINTR)
-			continue;
+		const size_t want = left < READ_STEP ? left : READ_STEP;
+		char one, *room = want ? buf_room(out, want) : &one;
+		if (!room)
+			return err_set(e, ERR_BUG, 0, "a buffer is smaller than its maximum");
+		const ssize_t k = read_some(fd, room, want ? want : 1);
 		if (k < 0)
 			return err_set(e, ERR_TEMP, errno, "read");
+		if (k > 0 && !want)
+			return err_set(e, ERR_TOOBIG, 0, "longer than %zu bytes", max);
+		if (want)
+			buf_added(out, (size_t)k);
 		if (k == 0)
 			return 0;
-		if ((size_t)k > left)
-			return err_set(e, ERR_TOOBIG, 0, "longer than %zu bytes", max);
-		buf_added(out, (size_t)k);
 	}
 }
 
