@@ -400,6 +400,12 @@ bool lookup_refresh(struct lookup *l)
 	return !(was_broken && l->broken);
 }
 
+void lookup_reload(struct lookup *l)
+{
+	if (l->type->has_file)
+		load(l);
+}
+
 const struct err *lookup_trouble(const struct lookup *l)
 {
 	return l->broken ? &l->trouble : NULL;

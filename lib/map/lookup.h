@@ -29,6 +29,7 @@ void lookup_close(struct lookup **l);
 int lookup_get(struct lookup *l, struct str key, struct buf *out, unsigned *line_out, struct err *e) MUST_CHECK;
 /* Read again what was replaced or rewritten since (st_ino, st_mtime, st_size), or could not be read. True when something changed. */
 bool lookup_refresh(struct lookup *l);
+void lookup_reload(struct lookup *l);	/* the same, changed or not */
 /* Why the table cannot be used; NULL when it can. */
 const struct err *lookup_trouble(const struct lookup *l);
 const char *lookup_spec(const struct lookup *l);	/* as given */

@@ -1,0 +1,582 @@
+/* resolve: tables, address classes (local, virtual alias, virtual mailbox, relay, default: in this order), accounts, and the
+ * answer as a whole. What aliases do is in expand.c. */
+#include "deliver/resolve_priv.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "log/log.h"
+#include "map/source.h"
+#include "os/os.h"
+
+enum { TABLES_MAX = 64, OWN_MAX = 256 };
+
+static const char *const class_words[] = { "local", "virtual", "virtual", "relay", "default" };
+
+/* --- start --- */
+
+/* The same table under two parameters is opened once. */
+static int open_table(struct resolver *r, const char *spec, struct lookup **out, struct err *e)
+{
+	for (size_t i = 0; i < r->n_opened; i++)
+		if (strcmp(lookup_spec(r->opened[i]), spec) == 0) {
+			*out = r->opened[i];
+			return 0;
+		}
+	if (r->n_opened == TABLES_MAX)
+		return err_set(e, ERR_CONF, 0, "more than %d tables", TABLES_MAX);
+	if (lookup_open(spec, out, e) < 0)
+		return -1;
+	r->opened[r->n_opened++] = *out;
+	return 0;
+}
+
+static bool is_table(const char *word)
+{
+	return strchr(word, ':') && word[0] != '[' && word[0] != '/';
+}
+
+/* Entries of list that are tables; with only_tables others are mistakes. */
+static int open_tables(struct resolver *r, const char *parameter, struct conf_list list, bool only_tables, struct tables *out, struct err *e)
+{
+	out->parameter = parameter;
+	out->v = ARENA_ARRAY(r->arena, struct lookup *, list.n ? list.n : 1);
+	for (size_t i = 0; i < list.n; i++) {
+		if (!only_tables && !is_table(list.v[i]))
+			continue;
+		if (open_table(r, list.v[i], &out->v[out->n], e) < 0)
+			return err_wrap(e, "%s", parameter);
+		out->n++;
+	}
+	return 0;
+}
+
+static int open_domains(struct resolver *r, const char *parameter, struct conf_list list, struct domains *out, struct err *e)
+{
+	out->parameter = parameter;
+	out->names = list;
+	return open_tables(r, parameter, list, false, &out->tables, e);
+}
+
+static void own_add(struct resolver *r, const uint8_t addr[16])
+{
+	if (r->n_own < OWN_MAX)
+		memcpy(r->own[r->n_own++], addr, 16);
+}
+
+static void own_interfaces(struct resolver *r)
+{
+	struct ifaddrs *all = NULL;
+
+	if (getifaddrs(&all) < 0)
+		return;
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		char text[INET6_ADDRSTRLEN];
+		uint8_t addr[16];
+		const struct sockaddr *sa = i->ifa_addr;
+		const void *raw = !sa ? NULL : sa->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr :
+			sa->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr : NULL;
+
+		if (raw && inet_ntop(sa->sa_family, raw, text, sizeof(text)) && addr_parse(str_c(text), addr) == 0)
+			own_add(r, addr);
+	}
+	freeifaddrs(all);
+}
+
+static void own_addresses(struct resolver *r)
+{
+	const struct conf_list lists[] = { r->conf->inet_interfaces, r->conf->proxy_interfaces };
+
+	r->own = arena_array(r->arena, OWN_MAX, 16);
+	for (size_t k = 0; k < ARRAY_LEN(lists); k++)
+		for (size_t i = 0; i < lists[k].n; i++) {
+			struct str s = str_c(lists[k].v[i]);
+			uint8_t addr[16];
+
+			if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
+				s = str_sub(s, 1, s.n - 2);
+			if (addr_parse(s, addr) == 0)
+				own_add(r, addr);
+			else if (str_case_eq(s, STR("all")))
+				own_interfaces(r);
+		}
+}
+
+static void accounts_refresh(struct resolver *r)
+{
+	if (r->accounts && !cdbfile_changed(r->accounts, r->accounts_path))
+		return;
+	cdbfile_close(&r->accounts);
+	err_clear(&r->accounts_trouble);
+	if (accounts_open(r->accounts_path, false, &r->accounts, &r->accounts_trouble) < 0)
+		r->accounts_trouble.code = ERR_TEMP;
+}
+
+int resolver_new(const struct conf *conf, struct resolver **out, struct err *e)
+{
+	struct resolver *r = xzalloc(sizeof(*r));
+
+	r->conf = conf;
+	r->arena = arena_new(0);
+	r->opened = ARENA_ARRAY(r->arena, struct lookup *, TABLES_MAX);
+	if (open_tables(r, "alias_maps", conf->alias_maps, true, &r->aliases, e) < 0 ||
+	    open_tables(r, "virtual_alias_maps", conf->virtual_alias_maps, true, &r->virtual, e) < 0 ||
+	    open_domains(r, "mydestination", conf->mydestination, &r->mydestination, e) < 0 ||
+	    open_domains(r, "virtual_alias_domains", conf->virtual_alias_domains, &r->virtual_alias_domains, e) < 0 ||
+	    open_domains(r, "virtual_mailbox_domains", conf->virtual_mailbox_domains, &r->virtual_mailbox_domains, e) < 0 ||
+	    open_domains(r, "relay_domains", conf->relay_domains, &r->relay_domains, e) < 0) {
+		resolver_free(&r);
+		return -1;
+	}
+	own_addresses(r);
+	if (asprintf(&r->accounts_path, "%s/accounts.cdb", conf->state_directory) < 0)
+		abort();
+	accounts_refresh(r);
+	*out = r;
+	return 0;
+}
+
+void resolver_free(struct resolver **rp)
+{
+	struct resolver *r = *rp;
+
+	*rp = NULL;
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->n_opened; i++)
+		lookup_close(&r->opened[i]);
+	cdbfile_close(&r->accounts);
+	free(r->accounts_path);
+	arena_free(&r->arena);
+	free(r);
+}
+
+void resolver_refresh(struct resolver *r)
+{
+	for (size_t i = 0; i < r->n_opened; i++)
+		if (lookup_refresh(r->opened[i]) && lookup_trouble(r->opened[i]))
+			log_error("%s: %s", lookup_spec(r->opened[i]), lookup_trouble(r->opened[i])->text);
+	accounts_refresh(r);
+}
+
+void resolver_reload(struct resolver *r)
+{
+	for (size_t i = 0; i < r->n_opened; i++) {
+		lookup_reload(r->opened[i]);
+		if (lookup_trouble(r->opened[i]))
+			log_error("%s: %s", lookup_spec(r->opened[i]), lookup_trouble(r->opened[i])->text);
+	}
+	cdbfile_close(&r->accounts);
+	accounts_refresh(r);
+	if (!r->accounts)
+		log_warning("accounts: %s", r->accounts_trouble.text);
+}
+
+void resolver_troubles(struct resolver *r, void (*fn)(void *ctx, const char *parameter, const char *spec, const struct err *why), void *ctx)
+{
+	const struct tables *const all[] = { &r->aliases, &r->virtual, &r->mydestination.tables, &r->virtual_alias_domains.tables,
+					     &r->virtual_mailbox_domains.tables, &r->relay_domains.tables };
+
+	for (size_t k = 0; k < ARRAY_LEN(all); k++)
+		for (size_t i = 0; i < all[k]->n; i++)
+			if (lookup_trouble(all[k]->v[i]))
+				fn(ctx, all[k]->parameter, lookup_spec(all[k]->v[i]), lookup_trouble(all[k]->v[i]));
+	if (!r->accounts)
+		fn(ctx, "state_directory", r->accounts_path, &r->accounts_trouble);
+}
+
+/* --- pieces of an answer --- */
+
+void step(struct answer *an, const char *fmt, ...)
+{
+	char text[STEP_BYTES_MAX];
+	va_list ap;
+
+	if (!an->explain || an->n_steps >= STEPS_MAX)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	struct step *s = ARENA_NEW(an->a, struct step);
+
+	s->text = arena_str(an->a, str_c(text));
+	*an->steps_end = s;
+	an->steps_end = &s->next;
+	an->n_steps++;
+}
+
+int fail(struct answer *an, int code, const char *enhanced, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	an->code = code;
+	an->enhanced = enhanced;
+	an->text = arena_str(an->a, str_c(text));
+	step(an, "%d %s %s", code, enhanced, text);
+	return -1;
+}
+
+int trouble(struct answer *an, const struct err *e)
+{
+	log_error("%s", e->text);
+	step(an, "trouble: %s", e->text);
+	/* Paths are nothing for a client. */
+	return fail(an, 451, "4.3.0", "Temporary lookup failure");
+}
+
+struct str address_text(struct arena *a, struct str local, struct str domain)
+{
+	const struct smtp_addr addr = { .local = local, .domain = domain };
+	struct buf b;
+
+	buf_init(&b, 4096);
+	smtp_addr_format(&addr, &b);
+	const struct str s = arena_str(a, buf_view(&b));
+
+	buf_fini(&b);
+	return s;
+}
+
+int final_add(struct answer *an, const char *kind, struct str address, struct str user, struct str extension)
+{
+	if (an->n_finals >= an->r->conf->virtual_alias_expansion_limit)
+		return fail(an, 451, "4.6.0", "Alias expansion error: more than %llu recipients", (unsigned long long)an->r->conf->virtual_alias_expansion_limit);
+	for (const struct final *f = an->finals; f; f = f->next)
+		if (strcmp(f->kind, kind) == 0 && str_case_eq(f->user, user) && str_eq(f->extension, extension) &&
+		    (user.n || str_case_eq(f->address, address)))
+			return 0;
+	struct final *f = ARENA_NEW(an->a, struct final);
+
+	*f = (struct final){ .kind = kind, .address = arena_str(an->a, address), .user = arena_str(an->a, user), .extension = arena_str(an->a, extension) };
+	*an->finals_end = f;
+	an->finals_end = &f->next;
+	an->n_finals++;
+	step(an, "%s %.*s%s%.*s%s%.*s", kind, STR_ARG(f->address), user.n ? ", account " : "", STR_ARG(f->user), extension.n ? ", extension " : "",
+	     STR_ARG(f->extension));
+	return 0;
+}
+
+struct str extension_split(const struct conf *c, struct str local, struct str *base_out)
+{
+	/* owner-list and list-request are names of their own (Postfix does the same). */
+	const ptrdiff_t at = c->recipient_delimiter[0] ? str_chr(local, c->recipient_delimiter[0]) : -1;
+
+	*base_out = local;
+	if (at <= 0)
+		return STR("");
+	*base_out = str_sub(local, 0, (size_t)at);
+	return str_from(local, (size_t)at + 1);
+}
+
+/* --- tables --- */
+
+/* Where in the source of a compiled table does key stand? 0: not found. Only for explanations. */
+static unsigned source_line(const struct lookup *l, struct str key)
+{
+	struct buf text, space;
+	struct source s;
+	struct str line, k, v;
+	unsigned found = 0;
+	int r;
+
+	buf_init(&text, SOURCE_FILE_MAX);
+	buf_init(&space, SOURCE_KEY_MAX);
+	if (file_read(lookup_source(l), SOURCE_FILE_MAX, &text, NULL) < 0) {
+		buf_fini(&text);
+		return 0;
+	}
+	source_init(&s, buf_view(&text));
+	while (!found && (r = source_next(&s, &line, NULL)) != 0)
+		if (r > 0 && ((source_alias(line, &space, &k, &v, NULL) == 0 && str_case_eq(k, key)) ||
+			      (source_pair(line, true, &k, &v, NULL) == 0 && str_case_eq(k, key))))
+			found = s.line;
+	source_fini(&s);
+	buf_fini(&text);
+	buf_fini(&space);
+	return found;
+}
+
+static bool source_newer(const struct lookup *l)
+{
+	struct stat source, compiled;
+
+	return lookup_source(l) && lookup_file(l) && strcmp(lookup_source(l), lookup_file(l)) != 0 && stat(lookup_source(l), &source) == 0 &&
+	       stat(lookup_file(l), &compiled) == 0 && source.st_mtim.tv_sec > compiled.st_mtim.tv_sec;
+}
+
+static void step_lookup(struct answer *an, const struct tables *t, const struct lookup *l, unsigned line, struct str key, struct str value)
+{
+	char number[16] = "";
+
+	if (!an->explain)
+		return;
+	if (!line && lookup_source(l))
+		line = source_line(l, key);
+	if (line)
+		(void)snprintf(number, sizeof(number), ":%u", line);
+	step(an, "%s: %s%s: \"%.*s\" is %.*s%s", t->parameter, lookup_spec(l), number, STR_ARG(key), STR_ARG(value),
+	     source_newer(l) ? " (warning: the source is newer than the compiled map)" : "");
+}
+
+int tables_get(struct answer *an, const struct tables *t, struct str key, bool whole, struct str *value_out)
+{
+	struct buf b;
+	int r = 1;
+
+	buf_init(&b, LOOKUP_VALUE_MAX);
+	for (size_t i = 0; r == 1 && i < t->n; i++) {
+		struct err e = { 0 };
+		unsigned line = 0;
+
+		if (!whole && lookup_is_pattern(t->v[i]))
+			continue;
+		r = lookup_get(t->v[i], key, &b, &line, &e);
+		if (r < 0)
+			trouble(an, &e);
+		if (r == 0) {
+			*value_out = arena_str(an->a, buf_view(&b));
+			step_lookup(an, t, t->v[i], line, key, *value_out);
+		}
+	}
+	buf_fini(&b);
+	return r;
+}
+
+/* --- classes --- */
+
+/* 1 yes, 0 no, -1. */
+static int domains_have(struct answer *an, const struct domains *d, struct str domain)
+{
+	struct str value;
+
+	for (size_t i = 0; i < d->names.n; i++) {
+		const struct str name = str_c(d->names.v[i]);
+
+		if (str_case_eq(name, domain) || (name.n > 1 && name.p[0] == '.' && domain.n > name.n && str_case_ends(domain, name)))
+			return 1;
+	}
+	const int r = tables_get(an, &d->tables, domain, true, &value);
+
+	return r < 0 ? -1 : r == 0;
+}
+
+static bool is_own_literal(const struct resolver *r, struct str domain)
+{
+	uint8_t addr[16];
+
+	if (domain.n == 0 || domain.p[0] != '[' || !smtp_literal_parse(domain, addr))
+		return false;
+	for (size_t i = 0; i < r->n_own; i++)
+		if (memcmp(r->own[i], addr, 16) == 0)
+			return true;
+	return false;
+}
+
+int classify(struct answer *an, struct str domain, enum addr_class *out)
+{
+	const struct resolver *r = an->r;
+	const struct {
+		const struct domains *d;
+		enum addr_class class;
+	} rows[] = { { &r->mydestination, CLASS_LOCAL }, { &r->virtual_alias_domains, CLASS_VIRTUAL_ALIAS },
+		     { &r->virtual_mailbox_domains, CLASS_VIRTUAL_MAILBOX }, { &r->relay_domains, CLASS_RELAY } };
+
+	if (is_own_literal(r, domain)) {
+		step(an, "%.*s is an address of this machine: class local", STR_ARG(domain));
+		*out = CLASS_LOCAL;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int has = domains_have(an, rows[i].d, domain);
+
+		/* A domain of accounts is one, even when the default of virtual_alias_domains finds it in a table with a catch-all. */
+		if (has > 0 && rows[i].class == CLASS_VIRTUAL_ALIAS) {
+			const int mailbox = domains_have(an, &r->virtual_mailbox_domains, domain);
+
+			has = mailbox < 0 ? -1 : !mailbox;
+		}
+		if (has < 0)
+			return -1;
+		if (has) {
+			step(an, "%.*s is in %s: class %s", STR_ARG(domain), rows[i].d->parameter, class_words[rows[i].class]);
+			*out = rows[i].class;
+			return 0;
+		}
+	}
+	step(an, "%.*s is none of our domains: class default", STR_ARG(domain));
+	*out = CLASS_DEFAULT;
+	return 0;
+}
+
+/* --- accounts --- */
+
+static int account_get(struct answer *an, struct str name, struct str domain, struct account *out)
+{
+	const struct conf *c = an->r->conf;
+	struct err e = { 0 };
+
+	if (!an->r->accounts)
+		return trouble(an, &an->r->accounts_trouble);
+	const struct str full = domain.n ? address_text(an->a, name, domain) : name;
+	const int r = accounts_get(an->r->accounts, full, (uid_t)c->auth_min_uid, out, &e);
+
+	if (r < 0 && e.code != ERR_NOENT)
+		return trouble(an, &e);
+	if (r == 0)
+		step(an, "account %s: uid %u, maildir %s", out->name, (unsigned)out->uid, out->maildir);
+	return r == 0 ? 0 : 1;
+}
+
+int account_find(struct answer *an, struct str name, struct str domain, struct account *out, struct str *extension_out)
+{
+	struct str base;
+	int r = account_get(an, name, domain, out);
+
+	*extension_out = STR("");
+	if (r != 1)
+		return r;
+	const struct str ext = extension_split(an->r->conf, name, &base);
+
+	if (base.n == name.n)
+		return 1;
+	r = account_get(an, base, domain, out);
+	if (r == 0)
+		*extension_out = ext;
+	return r;
+}
+
+/* --- the whole answer --- */
+
+static struct ipc_strs list_of_finals(const struct answer *an, struct str (*get)(const struct final *f))
+{
+	struct ipc_strs l = { ARENA_ARRAY(an->a, struct str, an->n_finals ? an->n_finals : 1), 0 };
+
+	for (const struct final *f = an->finals; f; f = f->next)
+		l.v[l.n++] = get(f);
+	return l;
+}
+
+static struct str get_kind(const struct final *f) { return str_c(f->kind); }
+static struct str get_address(const struct final *f) { return f->address; }
+static struct str get_user(const struct final *f) { return f->user; }
+static struct str get_extension(const struct final *f) { return f->extension; }
+
+static void put_result(const struct answer *an, const char *class, struct ipc_resolve_RESULT *out)
+{
+	*out = (struct ipc_resolve_RESULT){ .class = str_c(class), .owner = an->owner };
+	if (an->code) {
+		out->code = (uint64_t)an->code;
+		out->enhanced = str_c(an->enhanced);
+		out->text = an->text;
+	} else {
+		out->kinds = list_of_finals(an, get_kind);
+		out->addresses = list_of_finals(an, get_address);
+		out->users = list_of_finals(an, get_user);
+		out->extensions = list_of_finals(an, get_extension);
+	}
+	if (!an->explain)
+		return;
+	out->steps.v = ARENA_ARRAY(an->a, struct str, an->n_steps ? an->n_steps : 1);
+	for (const struct step *s = an->steps; s; s = s->next)
+		out->steps.v[out->steps.n++] = s->text;
+}
+
+static bool is_postmaster(struct str local)
+{
+	return str_case_eq(local, STR("postmaster")) || str_case_eq(local, STR("mailer-daemon"));
+}
+
+/* RFC 5321 4.5.1: postmaster is always there. Without an alias or account of its own it is who postmaster, then root, is at home. */
+static int postmaster_fallback(struct answer *an)
+{
+	static const char *const names[] = { "postmaster", "root" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		step(an, "postmaster must always be there: trying local %s", names[i]);
+		const int r = expand_local(an, str_c(names[i]), str_c(an->r->conf->myhostname), 0);
+
+		if (r < 0)
+			return -1;
+		if (r == 0 && an->n_finals)
+			return 0;
+	}
+	log_error("postmaster has neither alias nor account, nor has root: its mail waits");
+	return fail(an, 451, "4.3.5", "postmaster has no mailbox yet");
+}
+
+static const char *const unknown_texts[] = {
+	[CLASS_LOCAL] = "User unknown in local recipient table",
+	[CLASS_VIRTUAL_ALIAS] = "User unknown in virtual alias table",
+	[CLASS_VIRTUAL_MAILBOX] = "User unknown in virtual mailbox table",
+	[CLASS_RELAY] = "User unknown in relay recipient table",
+	[CLASS_DEFAULT] = "User unknown",
+};
+
+/* RFC 5321: @, % and ! in a local part ask us to route on; that is never an authorised destination. */
+static const char *answer_routed(struct answer *an, const struct smtp_addr *addr, enum addr_class class)
+{
+	step(an, "the local part holds @, %% or !: routed");
+	if (class == CLASS_DEFAULT || class == CLASS_RELAY) {
+		if (final_add(an, "remote", address_text(an->a, addr->local, addr->domain), STR(""), STR("")) < 0)
+			return "error";
+	} else {
+		fail(an, 550, "5.1.1", "%s", unknown_texts[class]);
+	}
+	return "routed";
+}
+
+static const char *answer_parsed(struct answer *an, const struct smtp_addr *addr)
+{
+	enum addr_class class;
+
+	if (classify(an, addr->domain, &class) < 0)
+		return "error";
+	if (smtp_addr_routed(addr))
+		return answer_routed(an, addr, class);
+	int r = expand_address(an, addr, 0);
+
+	if (r < 0)
+		return "error";
+	if (an->n_finals == 0 && is_postmaster(addr->local) && class != CLASS_DEFAULT && class != CLASS_RELAY)
+		r = postmaster_fallback(an);
+	if (r < 0)
+		return "error";
+	if (an->n_finals)
+		return class_words[class];
+	if (an->dead.n && !str_case_eq(an->dead, address_text(an->a, addr->local, addr->domain)))
+		step(an, "its alias leads to %.*s, which does not exist", STR_ARG(an->dead));
+	fail(an, 550, "5.1.1", "%s", unknown_texts[class]);
+	return "unknown";
+}
+
+void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out)
+{
+	struct answer an = { .r = r, .a = a, .explain = explain, .state = map_new() };
+	struct smtp_addr addr;
+	struct err e = { 0 };
+	const char *class;
+
+	an.finals_end = &an.finals;
+	an.steps_end = &an.steps;
+	if (address.n > ADDRESS_BYTES_MAX || smtp_addr_parse(a, address, &addr, &e) < 0 || addr.local.n == 0) {
+		fail(&an, 501, "5.1.3", "Bad recipient address syntax");
+		class = "error";
+	} else {
+		if (addr.domain.n == 0) {
+			addr.domain = str_c(r->conf->myorigin);
+			step(&an, "no domain: %s is taken (myorigin)", r->conf->myorigin);
+		}
+		class = answer_parsed(&an, &addr);
+	}
+	put_result(&an, class, out);
+	map_free(&an.state);
+}

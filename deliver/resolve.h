@@ -1,0 +1,41 @@
+/* resolve: what is this envelope recipient, and where does it end? Reads compiled maps and accounts.cdb, nothing else, as
+ * user_map. One question at a time over lib/ipc/resolve.def; `postern why` asks the same code in its own process. Trouble with a map is
+ * an answer of its own (451), never "unknown".
+ *
+ *	resolver_new(conf, &r, &e);
+ *	resolver_answer(r, arena, STR("joe@example.com"), true, &result);
+ */
+#ifndef DELIVER_RESOLVE_H
+#define DELIVER_RESOLVE_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "conf/conf.h"
+#include "ipc/resolve.h"
+
+struct resolver;
+
+/* Opens every table that the configuration names. ERR_CONF: a table's name is malformed. Borrows conf. Returns owned. */
+int resolver_new(const struct conf *conf, struct resolver **out, struct err *e) MUST_CHECK;
+void resolver_free(struct resolver **r);
+/* Open again what was replaced since. Cheap: some stat(2). */
+void resolver_refresh(struct resolver *r);
+/* Open every table and accounts.cdb again, changed or not: after a change of identity, so that what it may not read shows at once. */
+void resolver_reload(struct resolver *r);
+/* address: local@domain or local alone. The answer's strings live in a. explain: fill steps. Never fails: trouble is class "error". */
+void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out);
+/* Tables that cannot be used now: fn for each, with the parameter that names it. */
+void resolver_troubles(struct resolver *r, void (*fn)(void *ctx, const char *parameter, const char *spec, const struct err *why), void *ctx);
+
+struct resolve_env {
+	const struct conf *conf;
+	int fd;			/* its channel; taken */
+	bool unconfined;
+};
+/* The child of queued's supervisor: confines itself, serves until the channel ends. Does not return. */
+void resolve_run(struct resolve_env *env);
+
+#endif

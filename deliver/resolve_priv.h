@@ -1,0 +1,98 @@
+/* What resolve.c (tables, classes, accounts) and expand.c (virtual and local aliases) share. */
+#ifndef DELIVER_RESOLVE_PRIV_H
+#define DELIVER_RESOLVE_PRIV_H
+
+#include "base/map.h"
+#include "deliver/resolve.h"
+#include "map/accounts.h"
+#include "map/lookup.h"
+#include "smtp/addr.h"
+
+enum {
+	ALIAS_DEPTH_MAX = 100,		/* nesting of aliases(5), as Postfix */
+	ADDRESS_BYTES_MAX = 1000,
+	STEPS_MAX = 1000,
+	STEP_BYTES_MAX = 1000,
+};
+
+enum addr_class { CLASS_LOCAL, CLASS_VIRTUAL_ALIAS, CLASS_VIRTUAL_MAILBOX, CLASS_RELAY, CLASS_DEFAULT };
+
+/* Tables of one parameter, in its order. */
+struct tables {
+	const char *parameter;
+	struct lookup **v;
+	size_t n;
+};
+
+/* A list of domains: names, ".parent" forms, and tables that hold domains as keys. */
+struct domains {
+	const char *parameter;
+	struct conf_list names;
+	struct tables tables;
+};
+
+struct resolver {
+	const struct conf *conf;
+	struct arena *arena;
+	struct lookup **opened;		/* every table once */
+	size_t n_opened;
+	struct tables aliases, virtual;
+	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
+	uint8_t (*own)[16];		/* our addresses: user@[address] is local */
+	size_t n_own;
+	char *accounts_path;
+	struct cdbfile *accounts;	/* NULL: accounts_trouble says why */
+	struct err accounts_trouble;
+};
+
+struct final {
+	struct final *next;
+	const char *kind;		/* mailbox remote file command include */
+	struct str address, user, extension;
+};
+
+struct step {
+	struct step *next;
+	struct str text;
+};
+
+/* One question while it is being answered. */
+struct answer {
+	struct resolver *r;
+	struct arena *a;
+	bool explain;
+	struct final *finals, **finals_end;
+	size_t n_finals, n_expanded;
+	struct step *steps, **steps_end;
+	size_t n_steps;
+	struct map *state;		/* of addresses and alias names: &state_busy, &state_done */
+	struct str owner;
+	int code;			/* of the failure; 0: none */
+	const char *enhanced;
+	struct str text;
+	struct str dead;		/* a recipient of an expansion that does not exist */
+};
+
+/* --- resolve.c --- */
+void step(struct answer *an, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int fail(struct answer *an, int code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);	/* the answer is this failure; returns -1 */
+int trouble(struct answer *an, const struct err *e);	/* 451; returns -1 */
+int classify(struct answer *an, struct str domain, enum addr_class *out) MUST_CHECK;
+/* 0: found, 1: not, -1: trouble (failed). Tries name whole, then without its extension, which *extension_out gets. */
+int account_find(struct answer *an, struct str name, struct str domain, struct account *out, struct str *extension_out) MUST_CHECK;
+/* Key over all tables. 0: *value_out lives in the answer's arena; 1: none; -1: trouble (failed). Steps tell table, line, key. */
+int tables_get(struct answer *an, const struct tables *t, struct str key, bool whole, struct str *value_out) MUST_CHECK;
+/* The extension of a local part: *base_out what is before the delimiter. Empty when there is none. */
+struct str extension_split(const struct conf *c, struct str local, struct str *base_out);
+struct str address_text(struct arena *a, struct str local, struct str domain);	/* local@domain, quoted where needed */
+int final_add(struct answer *an, const char *kind, struct str address, struct str user, struct str extension) MUST_CHECK;
+
+/* --- expand.c --- */
+/* Virtual aliases, then the class. depth counts nesting of both kinds of aliases. */
+int expand_address(struct answer *an, const struct smtp_addr *addr, unsigned depth) MUST_CHECK;
+/* aliases(5), then the account. 0; 1: no such name; -1. */
+int expand_local(struct answer *an, struct str local, struct str domain, unsigned depth) MUST_CHECK;
+/* Is it an account, or a name in aliases(5), of its class? 1 yes, 0 no, -1. */
+int recipient_known(struct answer *an, const struct smtp_addr *addr, enum addr_class class) MUST_CHECK;
+
+#endif
