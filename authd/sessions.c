@@ -106,8 +106,9 @@ static void child_exec(const struct monitor *m, const struct account *a, const c
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	child_drop(a);
-	if (chdir(a->maildir) < 0 && chdir(a->home) < 0 && chdir("/") < 0)
-		_exit(71);
+	/* The session takes the directory it stands in for the mail tree: the right one, new for a new user, or none. */
+	if ((mkdir(a->maildir, 0700) < 0 && errno != EEXIST) || chdir(a->maildir) < 0)
+		_exit(75);
 	snprintf(path, sizeof path, "%s/%s", m->conf->libexec_directory, program);
 	int n = 4;
 	if (m->unconfined)
