@@ -108,24 +108,41 @@ static int take_options(struct options *o, int argc, char **argv)
 	return 0;
 }
 
-/* The suite's other tools are where this one is. */
-static int run_tool(const struct options *o, const char *word, const char *action)
+/* The suite's other tools are where this one is. Does not return when it works. args ends in NULL. */
+static int run_tool(const char *name, const char *const *args)
 {
-	char path[4096];
-	const ssize_t n = readlink("/proc/self/exe", path, sizeof path - 16);
+	char path[4096], *copy[64];
+	const ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
+	size_t i = 0;
 
 	if (n > 0) {
 		const ptrdiff_t slash = str_rchr(str_n(path, (size_t)n), '/');
-		(void)snprintf(path + slash, 16, "/postern");
-		char *const args[] = { xstrdup("postern"), xstrdup(word), xstrdup(action ? action : "-c"), action ? xstrdup("-c") : xstrdup(o->conf_file),
-				       xstrdup(o->conf_file), NULL };
-		if (action == NULL)
-			execv(path, (char *const[]){ args[0], args[1], args[2], args[3], NULL });
-		else
-			execv(path, args);
+		(void)snprintf(path + slash + 1, 63, "%s", name);
+		while (args[i] != NULL && i < ARRAY_LEN(copy) - 1) {
+			copy[i] = xstrdup(args[i]);
+			i++;
+		}
+		copy[i] = NULL;
+		execv(path, copy);
 	}
-	(void)fprintf(stderr, "sendmail: postern: %s\n", strerror(errno));
+	(void)fprintf(stderr, "sendmail: %s: %s\n", name, strerror(errno));
 	return EX_OSFILE;
+}
+
+static int queue_tool(const struct options *o, const char *word)
+{
+	return run_tool("postern", (const char *const[]){ "postern", "-c", o->conf_file, "queue", word, NULL });
+}
+
+/* newaliases: every map of alias_database. */
+static int compile_aliases(const struct conf *conf, const struct options *o)
+{
+	const char *args[60] = { "postalias", "-c", o->conf_file };
+	size_t n = 3;
+
+	for (size_t i = 0; i < conf->alias_database.n && n < ARRAY_LEN(args) - 1; i++)
+		args[n++] = conf->alias_database.v[i];
+	return n == 3 ? 0 : run_tool("postalias", args);
 }
 
 static void save_dead_letter(const struct post *p, const struct passwd *pw)
@@ -222,17 +239,16 @@ int main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if ((r = take_options(&o, argc, argv)) != 0)
 		return r;
-	if (o.mode == MODE_LIST)
-		return run_tool(&o, "queue", "list");
-	if (o.mode == MODE_FLUSH)
-		return run_tool(&o, "queue", "flush");
-	if (o.mode == MODE_ALIASES)
-		return run_tool(&o, "newaliases", NULL);
+	if (o.mode == MODE_LIST || o.mode == MODE_FLUSH)
+		return queue_tool(&o, o.mode == MODE_LIST ? "list" : "flush");
 	if (conf_load(o.conf_file, &conf, NULL, &e) < 0) {
 		(void)fprintf(stderr, "sendmail: %s\n", e.text);
 		return EX_CONFIG;
 	}
-	r = o.mode == MODE_SMTP ? post_relay_stdio(conf) : post(conf, &o, argc, argv);
+	if (o.mode == MODE_ALIASES)
+		r = compile_aliases(conf, &o);
+	else
+		r = o.mode == MODE_SMTP ? post_relay_stdio(conf) : post(conf, &o, argc, argv);
 	conf_free(&conf);
 	return r;
 }

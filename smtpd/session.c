@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
 #include "base/enc.h"
 #include "log/log.h"
 #include "smtp/cmd.h"
@@ -550,10 +549,11 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 
 static void name_host(struct session *s)
 {
-	const char *ip = s->profile->local ? "127.0.0.1" : s->fc.client;
-	const bool loopback = str_eq(str_c(ip), STR("127.0.0.1")) || str_eq(str_c(ip), STR("::1"));
-
-	(void)snprintf(s->host, sizeof s->host, "%s[%s]", loopback ? "localhost" : "unknown", ip);
+	/* Names are not looked up: "unknown" is what log parsers expect for an unverified one. */
+	if (s->profile->local)
+		(void)snprintf(s->host, sizeof s->host, "localhost[127.0.0.1]");
+	else
+		(void)snprintf(s->host, sizeof s->host, "unknown[%s]", s->fc.client);
 }
 
 void session_greet(struct session *s)
