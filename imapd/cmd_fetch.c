@@ -1,0 +1,211 @@
+/* FETCH and UID FETCH (RFC 3501 section 6.4.5): the walk over the messages of the set, a slice at a time. A message's text goes out in pieces as
+ * the connection takes it; what was announced as a literal's length is what is sent, whatever happens to the file. */
+#include "fetch.h"
+
+enum {
+	CHUNK = 32768,		/* of a message in one step */
+	BATCH = 64,		/* messages in one step */
+};
+
+static void message_close(struct fetch *f)
+{
+	msgfile_close(&f->file);
+	f->seq = 0;
+}
+
+static void cleanup(struct client *c)
+{
+	message_close(c->run.data);
+}
+
+/* Send the next piece of a literal; a file that has become shorter (mapped, cut) is filled up. */
+static void send_piece(struct client *c, struct fetch *f)
+{
+	struct buf *out = resp(c);
+	const size_t before = out->n;
+	const uint64_t want = f->left < CHUNK ? f->left : CHUNK;
+
+	crlf_read(&f->cursor, out, want);
+	for (uint64_t n = out->n - before; n < want; n++)
+		buf_ch(out, ' ');
+	f->left -= want;
+}
+
+static bool next_seq(struct fetch *f, uint32_t *seq)
+{
+	while (f->range < f->set.n) {
+		const struct imap_range *r = &f->set.v[f->range];
+
+		if (f->at <= r->hi - r->lo) {
+			*seq = r->lo + f->at++;
+			return true;
+		}
+		f->range++;
+		f->at = 0;
+	}
+	return false;
+}
+
+static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct err *e)
+{
+	struct buf *out;
+
+	if (mbox_msg_get(c->view, seq, &f->msg, e) < 0)
+		return -1;
+	f->seq = seq;
+	f->section = f->what.sections;
+	f->first = true;
+	/* Opened first, so that a message that is gone leaves no half response. */
+	if ((f->needs_text || f->section) && msgfile_open(&f->file, c->view, seq, !f->needs_text, e) < 0)
+		return -1;
+	out = resp(c);
+	buf_c(out, "* ");
+	buf_u64(out, seq);
+	buf_c(out, " FETCH (");
+	return 0;
+}
+
+static void message_items(struct client *c, struct fetch *f)
+{
+	struct err e = { 0 };
+
+	/* Each item writes all of itself or nothing: what is there stays. */
+	if (fetch_items(c, f, &e) == 0)
+		return;
+	f->lost = true;
+	f->section = NULL;
+}
+
+static void message_end(struct client *c, struct fetch *f)
+{
+	struct buf *out = resp(c);
+
+	if (f->first) {		/* nothing could be said: the grammar wants at least one item */
+		buf_c(out, "UID ");
+		buf_u64(out, f->msg.uid);
+	}
+	buf_c(out, ")\r\n");
+	message_close(f);
+}
+
+static void message_start(struct client *c, struct fetch *f, uint32_t seq)
+{
+	struct err e = { 0 };
+
+	if (message_begin(c, f, seq, &e) < 0) {
+		f->lost = true;
+		message_close(f);
+		return;
+	}
+	message_items(c, f);
+	if (!f->section)
+		message_end(c, f);
+}
+
+static void next_section(struct client *c, struct fetch *f)
+{
+	const struct arena_mark mark = arena_mark(c->arena);
+	struct err e = { 0 };
+
+	if (fetch_section(c, f, f->section, &e) < 0)
+		f->lost = true;
+	f->section = f->section->next;
+	/* A selection of fields is small and lives in the arena until it is sent: now. */
+	while (f->left && f->left <= CHUNK)
+		send_piece(c, f);
+	if (f->left == 0)
+		arena_release(c->arena, mark);
+}
+
+static enum cmd_result fetch_step(struct client *c, struct err *e)
+{
+	struct fetch *f = c->run.data;
+	uint32_t seq;
+
+	(void)e;
+	if (f->seq) {
+		if (f->left)
+			send_piece(c, f);
+		else if (f->section)
+			next_section(c, f);
+		if (f->left == 0 && !f->section)
+			message_end(c, f);
+		return CMD_MORE;
+	}
+	for (unsigned n = 0; n < BATCH && !f->seq; n++) {
+		if (!next_seq(f, &seq)) {
+			c->run.own_flags = f->seen_now;
+			if (f->lost && !c->run.uid)
+				return command_answer(c, "NO", "EXPUNGEISSUED", "Some of the messages no longer exist.");
+			return CMD_OK;
+		}
+		message_start(c, f, seq);
+	}
+	return CMD_MORE;
+}
+
+/* --- \Seen --- */
+
+/* Bodies that are read become \Seen: one change for all of them, before the first is sent. */
+static int mark_seen(struct client *c, struct fetch *f, struct err *e)
+{
+	uint32_t *seqs = ARENA_ARRAY(c->arena, uint32_t, (size_t)imap_seqset_count(&f->set) + 1);
+	struct mbox_msg m;
+	size_t n = 0, n_failed = 0;
+
+	if (!seqs)
+		return err_set(e, ERR_LIMIT, 0, "too many messages");
+	for (size_t i = 0; i < f->set.n; i++) {
+		for (uint32_t seq = f->set.v[i].lo; seq <= f->set.v[i].hi; seq++) {
+			if (mbox_view_is_expunged(c->view, seq) || mbox_msg_get(c->view, seq, &m, NULL) < 0 || (m.flags & MBOX_SEEN))
+				continue;
+			seqs[n++] = seq;
+			if (imap_seqset_add(c->arena, &f->seen_now, seq) < 0)
+				return err_set(e, ERR_LIMIT, 0, "too many messages");
+		}
+	}
+	if (n == 0)
+		return 0;
+	if (mbox_store_flags(c->view, seqs, n, MBOX_ADD, MBOX_SEEN, NULL, 0, 0, NULL, &n_failed, e) < 0)
+		return -1;
+	folder_changed(c->user, c->folder->mbox);
+	return 0;
+}
+
+static bool sets_seen(const struct fetch *f)
+{
+	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
+		if (!s->peek)
+			return true;
+	}
+	return false;
+}
+
+static bool needs_text(const struct fetch *f)
+{
+	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
+		if (s->depth || s->kind == IMAP_SECTION_ALL || s->kind == IMAP_SECTION_TEXT)
+			return true;
+	}
+	return false;
+}
+
+enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+	struct err ignored = { 0 };
+
+	if (imap_get_sp(l, e) < 0 || imap_get_seqset(l, &f->set, e) < 0 || imap_get_sp(l, e) < 0 || imap_get_fetch(l, &f->what, e) < 0 ||
+	    imap_get_end(l, e) < 0 || set_resolve(c, &f->set, c->run.uid, e) < 0)
+		return CMD_BAD;
+	if (c->run.uid)
+		f->what.items |= FETCH_BIT(UID);
+	f->needs_text = needs_text(f);
+	/* A full disk must not keep anybody from reading. */
+	if (!c->readonly && sets_seen(f) && mark_seen(c, f, &ignored) < 0)
+		f->seen_now = (struct imap_seqset){ 0 };
+	c->run.data = f;
+	c->run.cleanup = cleanup;
+	c->run.step = fetch_step;
+	return CMD_MORE;
+}

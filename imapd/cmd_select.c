@@ -1,0 +1,107 @@
+/* SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 sections 6.3.1, 6.3.2, 6.4.2; RFC 3691). */
+#include "session.h"
+
+static void put_flag_names(struct client *c, struct buf *out)
+{
+	size_t n;
+	const char *const *names = mbox_keywords(c->folder->mbox, &n);
+
+	buf_c(out, "\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded");
+	for (size_t i = 0; i < n; i++) {
+		buf_ch(out, ' ');
+		buf_c(out, names[i]);
+	}
+}
+
+static uint32_t first_unseen(struct client *c, const struct mbox_status *st)
+{
+	const uint32_t count = mbox_view_count(c->view);
+	struct mbox_msg m;
+
+	if (st->unseen == 0)
+		return 0;
+	for (uint32_t seq = 1; seq <= count; seq++) {
+		if (mbox_msg_get(c->view, seq, &m, NULL) == 0 && !(m.flags & MBOX_SEEN))
+			return seq;
+	}
+	return 0;
+}
+
+static int describe(struct client *c, struct err *e)
+{
+	struct mbox_status st;
+	struct buf *out;
+
+	if (mbox_status(c->folder->mbox, &st, e) < 0)
+		return -1;
+	out = resp(c);
+	buf_c(out, "* FLAGS (");
+	put_flag_names(c, out);
+	buf_c(out, ")\r\n* OK [PERMANENTFLAGS (");
+	if (!c->readonly) {
+		put_flag_names(c, out);
+		buf_c(out, " \\*");
+	}
+	buf_c(out, c->readonly ? ")] Read-only mailbox.\r\n" : ")] Flags permitted.\r\n");
+	resp_untagged(c, "%u EXISTS", mbox_view_count(c->view));
+	resp_untagged(c, "%u RECENT", st.recent);
+	c->recent = st.recent;
+	const uint32_t unseen = first_unseen(c, &st);
+
+	if (unseen)
+		resp_untagged(c, "OK [UNSEEN %u] First unseen.", unseen);
+	resp_untagged(c, "OK [UIDVALIDITY %u] UIDs valid.", st.uidvalidity);
+	resp_untagged(c, "OK [UIDNEXT %u] Predicted next UID.", st.uidnext);
+	return 0;
+}
+
+static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool readonly, struct err *e)
+{
+	struct str wire, name;
+	enum cmd_result r;
+
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_end(l, e) < 0)
+		return CMD_BAD;
+	/* Whatever comes of it, nothing stays selected (RFC 3501 6.3.1). */
+	folder_unselect(c);
+	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
+		return r;
+	if (folder_select(c, name, readonly, e) < 0)
+		return store_no(c, e, false);
+	if (describe(c, e) < 0) {
+		folder_unselect(c);
+		return store_no(c, e, false);
+	}
+	return command_answer(c, "OK", readonly ? "READ-ONLY" : "READ-WRITE", readonly ? "Examine completed." : "Select completed.");
+}
+
+enum cmd_result cmd_SELECT(struct client *c, struct imap_lex *l, struct err *e)
+{
+	return select_folder(c, l, false, e);
+}
+
+enum cmd_result cmd_EXAMINE(struct client *c, struct imap_lex *l, struct err *e)
+{
+	return select_folder(c, l, true, e);
+}
+
+enum cmd_result cmd_CLOSE(struct client *c, struct imap_lex *l, struct err *e)
+{
+	if (imap_get_end(l, e) < 0)
+		return CMD_BAD;
+	/* Expunges without a word. */
+	if (!c->readonly && expunge_deleted(c, NULL, e) < 0) {
+		folder_unselect(c);
+		return store_no(c, e, false);
+	}
+	folder_unselect(c);
+	return CMD_OK;
+}
+
+enum cmd_result cmd_UNSELECT(struct client *c, struct imap_lex *l, struct err *e)
+{
+	if (imap_get_end(l, e) < 0)
+		return CMD_BAD;
+	folder_unselect(c);
+	return CMD_OK;
+}

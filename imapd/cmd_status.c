@@ -1,0 +1,93 @@
+/* STATUS (RFC 3501 section 6.3.10); the items are status.def. */
+#include "imap/out.h"
+#include "session.h"
+
+enum {
+#define STATUS_ITEM(id, name, field, source) ITEM_##id,
+#include "status.def"
+#undef STATUS_ITEM
+	ITEM_MAX_
+};
+
+static const char *const names[ITEM_MAX_] = {
+#define STATUS_ITEM(id, name, field, source) [ITEM_##id] = name,
+#include "status.def"
+#undef STATUS_ITEM
+};
+
+static uint64_t value(const struct mbox_status *st, unsigned item)
+{
+	switch (item) {
+#define STATUS_ITEM(id, name, field, source) \
+	case ITEM_##id: \
+		return st->field;
+#include "status.def"
+#undef STATUS_ITEM
+	default:
+		return 0;
+	}
+}
+
+int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e)
+{
+	uint32_t items = 0;
+	struct str word;
+
+	if (imap_get_char(l, '(', e) < 0)
+		return -1;
+	while (!imap_try(l, ')')) {
+		unsigned i = 0;
+
+		while (imap_try(l, ' '))
+			;
+		if (imap_try(l, ')'))
+			break;
+		if (imap_get_atom(l, &word, e) < 0)
+			return -1;
+		while (i < ITEM_MAX_ && !str_case_eq(word, str_c(names[i])))
+			i++;
+		if (i == ITEM_MAX_)
+			return err_set(e, ERR_INPUT, 0, "unknown STATUS item");
+		items |= 1u << i;
+	}
+	if (items == 0)
+		return err_set(e, ERR_INPUT, 0, "no STATUS items");
+	*items_out = items;
+	return 0;
+}
+
+int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
+{
+	struct mbox_status st;
+	const char *sep = "";
+	struct buf *out;
+
+	if (store_status(c->user->store, name, &st, e) < 0)
+		return -1;
+	out = resp(c);
+	buf_c(out, "* STATUS ");
+	imap_put_mailbox(out, name);
+	buf_c(out, " (");
+	for (unsigned i = 0; i < ITEM_MAX_; i++) {
+		if (!(items & 1u << i))
+			continue;
+		buf_printf(out, "%s%s %llu", sep, names[i], (unsigned long long)value(&st, i));
+		sep = " ";
+	}
+	buf_c(out, ")\r\n");
+	return 0;
+}
+
+enum cmd_result cmd_STATUS(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct str wire, name;
+	uint32_t items;
+	enum cmd_result r;
+
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_sp(l, e) < 0 || status_items_get(l, &items, e) < 0 ||
+	    imap_get_end(l, e) < 0)
+		return CMD_BAD;
+	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
+		return r;
+	return status_put(c, name, items, e) < 0 ? store_no(c, e, false) : CMD_OK;
+}

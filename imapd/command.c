@@ -1,0 +1,242 @@
+/* Dispatch: the table, the checks that come before every handler (state, UID form), slices of long commands, and the tagged answer with the
+ * untagged updates before it (RFC 3501 sections 2.2.2, 3, 5.5, 7). */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "imap/out.h"
+#include "session.h"
+
+static const struct command rows[] = {
+#define CMD(verb, states, flags, source) { #verb, states, flags, cmd_##verb },
+#include "commands.def"
+#undef CMD
+};
+
+const struct command *command_find(struct str verb)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (str_case_eq(verb, str_c(rows[i].verb)))
+			return &rows[i];
+	}
+	return NULL;
+}
+
+enum cmd_result command_answer(struct client *c, const char *status, const char *code, const char *text)
+{
+	c->run.status = status;
+	c->run.code = code;
+	c->run.text = text;
+	return CMD_DONE;
+}
+
+void command_drop(struct client *c)
+{
+	if (c->run.cleanup)
+		c->run.cleanup(c);
+	append_abort(c);
+	c->run = (struct run){ 0 };
+	arena_reset(c->arena);
+	buf_fini(&c->text);
+	imap_scan_init(&c->scan, (size_t)c->user->conf->imap_line_max);
+}
+
+/* Updates that this command's answer may carry. */
+static void updates(struct client *c)
+{
+	const struct command *cmd = c->run.cmd;
+	struct err e = { 0 };
+	const bool allow_expunge = !(cmd->flags & CF_NOEXPUNGE) || c->run.uid;
+
+	if (!c->folder || (cmd->flags & CF_NOSYNC))
+		return;
+	if (folder_sync(c, cmd->flags & CF_REFRESH, allow_expunge, &e) < 0)
+		resp_untagged(c, "NO %s", e.text);
+}
+
+static void answer(struct client *c, enum cmd_result r, struct err *e)
+{
+	char line[ERR_TEXT_MAX + 80];
+
+	switch (r) {
+	case CMD_OK:
+		snprintf(line, sizeof(line), "%s%s completed.", c->run.uid ? "UID " : "", c->run.cmd->verb);
+		resp_tagged(c, "OK", "", line);
+		return;
+	case CMD_DONE:
+		resp_tagged(c, c->run.status, c->run.code, c->run.text);
+		return;
+	case CMD_NO:
+		resp_tagged(c, "NO", e->code == ERR_INPUT ? "CANNOT" : err_row(e->code)->imap, e->text);
+		return;
+	case CMD_BAD:
+		snprintf(line, sizeof(line), "Error in IMAP command: %s", e->text);
+		resp_tagged(c, "BAD", "", line);
+		return;
+	case CMD_MORE:
+	case CMD_WAIT:
+	case CMD_CLOSED:
+		return;
+	}
+}
+
+void command_finish(struct client *c, enum cmd_result r, struct err *e)
+{
+	if (r == CMD_CLOSED)
+		return;
+	if (r == CMD_BAD) {
+		c->bad++;
+	} else {
+		c->bad = 0;
+		if (c->run.cmd)
+			updates(c);
+	}
+	answer(c, r, e);
+	resp_flush(c);
+	command_drop(c);
+	if (c->bad >= CLIENT_BAD_MAX)
+		client_end(c, "Too many invalid IMAP commands", "Too many invalid IMAP commands.");
+	else if (c->why)
+		client_end(c, c->why, NULL);
+}
+
+/* --- slices --- */
+
+static void on_slice(void *ctx)
+{
+	struct client *c = ctx;
+
+	command_step(c);
+	client_continue(c);
+}
+
+/* Later, after others had their turn. */
+static void slice_later(struct client *c)
+{
+	if (c->timer)
+		timer_again(c->timer, 0);
+	else
+		c->timer = loop_timer(c->user->loop, 0, on_slice, c);
+}
+
+static enum cmd_result slice(struct client *c, struct err *e)
+{
+	const uint64_t until = clock_mono_us() + SLICE_US;
+	enum cmd_result r = CMD_MORE;
+
+	while (r == CMD_MORE && !resp_full(c) && clock_mono_us() < until)
+		r = c->run.step(c, e);
+	return r;
+}
+
+void command_step(struct client *c)
+{
+	struct err e = { 0 };
+
+	if (c->over || !c->run.step)
+		return;
+	const enum cmd_result r = slice(c, &e);
+
+	if (r == CMD_CLOSED)
+		return;
+	if (r != CMD_MORE) {
+		timer_del(&c->timer);
+		command_finish(c, r, &e);
+		return;
+	}
+	resp_flush(c);
+	/* A full connection calls again when it has drained. */
+	if (!resp_full(c))
+		slice_later(c);
+}
+
+/* --- start --- */
+
+static enum cmd_result run(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct str verb;
+
+	if (imap_get_verb(l, &verb, e) < 0)
+		return CMD_BAD;
+	c->run.uid = str_case_eq(verb, STR("UID"));
+	if (c->run.uid && imap_get_verb(l, &verb, e) < 0)
+		return CMD_BAD;
+	const struct command *cmd = command_find(verb);
+
+	if (!cmd || (c->run.uid && !(cmd->flags & CF_UID)))
+		return err_set(e, ERR_INPUT, 0, "Unknown command"), CMD_BAD;
+	if (!(cmd->states & (c->folder ? ST_SELECTED : ST_AUTH)))
+		return err_set(e, ERR_INPUT, 0, "No mailbox selected"), CMD_BAD;
+	c->run.cmd = cmd;
+	return cmd->fn(c, l, e);
+}
+
+/* The command goes on with the client's next line (IDLE): its text is gone, its tag stays in the arena. */
+static void wait_for_line(struct client *c)
+{
+	resp_flush(c);
+	buf_fini(&c->text);
+	imap_scan_init(&c->scan, IDLE_LINE_MAX);
+}
+
+static void trim_line_end(struct imap_lex *l)
+{
+	while (l->end > l->p && (l->end[-1] == '\n' || l->end[-1] == '\r'))
+		l->end--;
+}
+
+enum cmd_result command_start(struct client *c)
+{
+	struct imap_lex l = { .p = c->text.p, .end = c->text.p + c->text.n, .arena = c->arena };
+	struct err e = { 0 };
+	struct str tag;
+
+	if (c->append) {
+		trim_line_end(&l);
+		command_finish(c, append_finish(c, &l, &e), &e);
+		return c->over ? CMD_CLOSED : CMD_OK;
+	}
+	trim_line_end(&l);
+	if (imap_at_end(&l)) {		/* iOS sends empty lines */
+		command_drop(c);
+		return CMD_OK;
+	}
+	enum cmd_result r = CMD_BAD;
+
+	if (imap_get_tag(&l, &tag, &e) == 0) {
+		c->run.tag = arena_str(c->arena, tag);
+		r = run(c, &l, &e);
+	}
+	if (r == CMD_MORE)
+		command_step(c);
+	else if (r == CMD_WAIT)
+		wait_for_line(c);
+	else
+		command_finish(c, r, &e);
+	return c->over ? CMD_CLOSED : CMD_OK;
+}
+
+bool command_scan_error(struct client *c)
+{
+	static const char *const texts[] = {
+		[IMAP_SCAN_LONG] = "Command line too long",
+		[IMAP_SCAN_BYTES] = "Bare CR, bare LF or NUL in command",
+		[IMAP_SCAN_TOOBIG] = "Literal too large",
+		[IMAP_SCAN_FATAL] = "Literal too large",
+	};
+	const enum imap_scan_error error = c->scan.error;
+	struct imap_lex l = { .p = c->text.p, .end = c->text.p + c->text.n, .arena = c->arena };
+	struct str tag;
+
+	/* No part of a wrong command is run, but its tag is answered. */
+	if (c->text.p && imap_get_tag(&l, &tag, NULL) == 0)
+		c->run.tag = tag;
+	resp_tagged(c, "BAD", error >= IMAP_SCAN_TOOBIG ? "TOOBIG" : "", texts[error]);
+	resp_flush(c);
+	command_drop(c);
+	if (error == IMAP_SCAN_FATAL || ++c->bad >= CLIENT_BAD_MAX) {
+		client_end(c, "Too many invalid IMAP commands", "Too many invalid IMAP commands.");
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,32 @@
+/* A FETCH in progress: shared by cmd_fetch.c (the walk over messages) and fetch_items.c (what each item says). */
+#ifndef IMAPD_FETCH_H
+#define IMAPD_FETCH_H
+
+#include "imap/fetch.h"
+#include "msgfile.h"
+#include "session.h"
+
+struct fetch {
+	struct imap_fetch what;
+	struct imap_seqset set;		/* resolved: sequence numbers */
+	size_t range;			/* of set; next message is set.v[range].lo + at */
+	uint32_t at;
+	struct imap_seqset seen_now;	/* messages that this FETCH has marked \Seen: their flags are told */
+	bool needs_head, needs_text;	/* some item reads the header, the whole message */
+	bool lost;			/* a message was gone */
+	/* the message in progress */
+	uint32_t seq;			/* 0: none */
+	struct mbox_msg msg;
+	struct msgfile file;
+	const struct imap_section *section;	/* the next one to begin */
+	struct crlf cursor;		/* of the one being sent */
+	uint64_t left;			/* wire bytes of it */
+	bool first;			/* nothing was written after "(" yet */
+};
+
+/* Items other than sections, in the order of fetch.def. -1: the message cannot be read. */
+int fetch_items(struct client *c, struct fetch *f, struct err *e) MUST_CHECK;
+/* Begin a section: its label and either all of it, or the announcement of f->left bytes that follow from f->cursor. */
+int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,320 @@
+/* What FETCH items hold (RFC 3501 section 7.4.2): flags and dates from the index, ENVELOPE and BODYSTRUCTURE from the cache or the message, sections
+ * as pieces of the message's file. */
+#include "base/num.h"
+#include "fetch.h"
+#include "imap/out.h"
+#include "structure.h"
+
+static int need_file(struct client *c, struct fetch *f, bool head_only, struct err *e)
+{
+	if (msgfile_is_open(&f->file) && (head_only || !f->file.head_only))
+		return 0;
+	msgfile_close(&f->file);
+	return msgfile_open(&f->file, c->view, f->seq, head_only && !f->needs_text, e);
+}
+
+static struct buf *item(struct client *c, struct fetch *f, const char *name)
+{
+	struct buf *out = resp(c);
+
+	if (!f->first)
+		buf_ch(out, ' ');
+	f->first = false;
+	buf_c(out, name);
+	return out;
+}
+
+/* --- the items of fetch.def --- */
+
+static int item_UID(struct client *c, struct fetch *f, struct err *e)
+{
+	struct buf *out = item(c, f, "UID ");
+
+	(void)e;
+	buf_u64(out, f->msg.uid);
+	return 0;
+}
+
+static int item_FLAGS(struct client *c, struct fetch *f, struct err *e)
+{
+	(void)e;
+	resp_flags(c, item(c, f, "FLAGS "), &f->msg);
+	return 0;
+}
+
+static int item_INTERNALDATE(struct client *c, struct fetch *f, struct err *e)
+{
+	(void)e;
+	imap_put_internaldate(item(c, f, "INTERNALDATE "), f->msg.internaldate);
+	return 0;
+}
+
+static int item_RFC822_SIZE(struct client *c, struct fetch *f, struct err *e)
+{
+	uint64_t n = f->msg.size_crlf;
+
+	if (n == UINT64_MAX) {		/* the store does not know: count */
+		if (need_file(c, f, false, e) < 0)
+			return -1;
+		n = crlf_size(f->file.text);
+	}
+	buf_u64(item(c, f, "RFC822.SIZE "), n);
+	return 0;
+}
+
+static int item_ENVELOPE(struct client *c, struct fetch *f, struct err *e)
+{
+	const struct arena_mark mark = arena_mark(c->arena);
+	struct str blob;
+	struct buf b;
+
+	if (mbox_cache_get(c->view, f->seq, MBOX_CACHE_ENVELOPE, c->arena, &blob) == 0) {
+		buf_str(item(c, f, "ENVELOPE "), blob);
+		arena_release(c->arena, mark);
+		return 0;
+	}
+	arena_release(c->arena, mark);
+	if (need_file(c, f, true, e) < 0)
+		return -1;
+	buf_init(&b, 32 << 20);
+	envelope_put(&b, c->arena, msgfile_head(&f->file));
+	const int r = buf_check(&b, "envelope", e);
+
+	if (r == 0) {
+		mbox_cache_put(c->view, f->seq, MBOX_CACHE_ENVELOPE, buf_view(&b));
+		buf_str(item(c, f, "ENVELOPE "), buf_view(&b));
+	}
+	buf_fini(&b);
+	return r;
+}
+
+/* The cached blob holds both forms: length of BODY (4 bytes, little-endian), BODY, BODYSTRUCTURE. */
+static bool blob_split(struct str blob, bool extended, struct str *out)
+{
+	if (blob.n < 4 || get_le32(blob.p) > blob.n - 4)
+		return false;
+	const size_t n = get_le32(blob.p);
+
+	*out = extended ? str_from(blob, 4 + n) : str_sub(blob, 4, n);
+	return true;
+}
+
+static int structure(struct client *c, struct fetch *f, bool extended, struct err *e)
+{
+	const char *name = extended ? "BODYSTRUCTURE " : "BODY ";
+	const struct arena_mark mark = arena_mark(c->arena);
+	struct str blob, text;
+	struct buf b;
+
+	if (mbox_cache_get(c->view, f->seq, MBOX_CACHE_BODYSTRUCTURE, c->arena, &blob) == 0 && blob_split(blob, extended, &text)) {
+		buf_str(item(c, f, name), text);
+		arena_release(c->arena, mark);
+		return 0;
+	}
+	arena_release(c->arena, mark);
+	if (need_file(c, f, false, e) < 0)
+		return -1;
+	buf_init(&b, 64 << 20);
+	buf_mem(&b, "\0\0\0\0", 4);
+	body_put(&b, c->arena, msgfile_mime(&f->file), false);
+	if (b.n >= 4)
+		put_le32(b.p, (uint32_t)(b.n - 4));
+	body_put(&b, c->arena, msgfile_mime(&f->file), true);
+	const int r = buf_check(&b, "body structure", e);
+
+	if (r == 0) {
+		mbox_cache_put(c->view, f->seq, MBOX_CACHE_BODYSTRUCTURE, buf_view(&b));
+		if (blob_split(buf_view(&b), extended, &text))
+			buf_str(item(c, f, name), text);
+	}
+	buf_fini(&b);
+	return r;
+}
+
+static int item_BODY(struct client *c, struct fetch *f, struct err *e)
+{
+	return structure(c, f, false, e);
+}
+
+static int item_BODYSTRUCTURE(struct client *c, struct fetch *f, struct err *e)
+{
+	return structure(c, f, true, e);
+}
+
+int fetch_items(struct client *c, struct fetch *f, struct err *e)
+{
+	static int (*const fns[])(struct client *, struct fetch *, struct err *) = {
+#define FETCH_ITEM(id, name, source) [IMAP_FETCH_##id] = item_##id,
+#define FETCH_WHOLE(name, answer, kind, peek)
+#define FETCH_BRACKET(name, answer, peek)
+#define FETCH_MACRO(name, items)
+#include "imap/fetch.def"
+#undef FETCH_ITEM
+#undef FETCH_WHOLE
+#undef FETCH_BRACKET
+#undef FETCH_MACRO
+	};
+	uint32_t items = f->what.items;
+
+	/* The command has changed the flags: the client is told in the same response. */
+	if (imap_seqset_has(&f->seen_now, f->seq))
+		items |= FETCH_BIT(FLAGS);
+	for (unsigned i = 0; i < IMAP_FETCH_MAX_; i++) {
+		if (items & 1u << i && fns[i](c, f, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* --- sections --- */
+
+/* Part 1.2.3 (RFC 3501 6.4.5): NULL when there is none. */
+static struct mime_part *part_find(struct mime_part *root, const struct imap_section *s)
+{
+	struct mime_part *container = root, *part = root;
+
+	for (size_t i = 0; i < s->depth; i++) {
+		if (!container)
+			return NULL;
+		if (mime_type_is(container, "multipart", "*")) {
+			part = container->children;
+			for (uint32_t k = 1; part && k < s->path[i]; k++)
+				part = part->next;
+		} else {
+			part = s->path[i] == 1 ? container : NULL;
+		}
+		if (!part)
+			return NULL;
+		if (mime_type_is(part, "message", "rfc822"))
+			container = part->children;
+		else
+			container = part != container && mime_type_is(part, "multipart", "*") ? part : NULL;
+	}
+	return part;
+}
+
+/* A header section with the empty line that ends it. */
+static struct str head_whole(const struct mime_part *p)
+{
+	const char *end = p->head.p ? p->head.p + p->head.n : NULL;
+
+	if (end && p->body.p && p->body.p >= end && p->body.p - end <= 2)
+		return str_n(p->head.p, (size_t)(p->body.p - p->head.p));
+	return p->head;
+}
+
+static bool wanted(const struct imap_section *s, struct str name)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < s->n_fields && !found; i++)
+		found = str_case_eq(s->fields[i], name);
+	return found == (s->kind == IMAP_SECTION_FIELDS);
+}
+
+static struct str some_fields(struct client *c, const struct imap_section *s, struct str head)
+{
+	struct mail_field field;
+	struct buf b;
+
+	buf_init(&b, head.n + 16);
+	while (head.n && mail_field_next(&head, &field) == 0) {
+		if (field.name.n && wanted(s, str_trim(field.name)))
+			buf_str(&b, field.whole);
+	}
+	buf_c(&b, "\r\n");
+	const struct str out = arena_str(c->arena, buf_view(&b));
+
+	buf_fini(&b);
+	return out;
+}
+
+/* The piece of the message that a section names. False: there is no such part. */
+static bool piece(struct client *c, struct fetch *f, const struct imap_section *s, struct str *out)
+{
+	struct str head, body;
+
+	if (s->depth == 0) {
+		head = msgfile_head(&f->file);
+		body = str_from(f->file.text, head.n);
+		if (s->kind == IMAP_SECTION_ALL) {
+			*out = f->file.text;
+			return true;
+		}
+	} else {
+		struct mime_part *p = part_find(msgfile_mime(&f->file), s);
+
+		if (!p)
+			return false;
+		if (s->kind == IMAP_SECTION_ALL) {
+			*out = p->body;
+			return true;
+		}
+		if (s->kind != IMAP_SECTION_MIME) {
+			if (!mime_type_is(p, "message", "rfc822") || !p->children)
+				return false;
+			p = p->children;
+		}
+		head = head_whole(p);
+		body = p->body;
+	}
+	if (s->kind == IMAP_SECTION_TEXT)
+		*out = body;
+	else if (s->kind == IMAP_SECTION_FIELDS || s->kind == IMAP_SECTION_FIELDS_NOT)
+		*out = some_fields(c, s, head);
+	else
+		*out = head;
+	return true;
+}
+
+static void put_label(struct client *c, struct fetch *f, const struct imap_section *s)
+{
+	struct buf *out = item(c, f, s->answer);
+
+	if (s->bracket) {
+		buf_ch(out, '[');
+		buf_str(out, s->label);
+		buf_ch(out, ']');
+	}
+	if (s->partial)
+		buf_printf(out, "<%llu>", (unsigned long long)s->from);
+	buf_ch(out, ' ');
+}
+
+static bool head_enough(const struct imap_section *s)
+{
+	return s->depth == 0 && s->kind != IMAP_SECTION_ALL && s->kind != IMAP_SECTION_TEXT;
+}
+
+int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e)
+{
+	struct str text;
+
+	if (need_file(c, f, head_enough(s), e) < 0)
+		return -1;
+	const bool exists = piece(c, f, s, &text);
+
+	put_label(c, f, s);
+	f->left = 0;
+	if (!exists) {
+		buf_c(resp(c), "NIL");
+		return 0;
+	}
+	f->left = crlf_size(text);
+	crlf_start(&f->cursor, text);
+	if (s->partial) {
+		const uint64_t from = s->from < f->left ? s->from : f->left;
+
+		f->left -= from;
+		if (f->left > s->count)
+			f->left = s->count;
+		if (f->left)
+			crlf_skip(&f->cursor, from);
+	}
+	/* An empty literal makes iOS wait: nothing is an empty quoted string. */
+	if (f->left)
+		buf_printf(resp(c), "{%llu}\r\n", (unsigned long long)f->left);
+	else
+		buf_c(resp(c), "\"\"");
+	return 0;
+}

@@ -1,0 +1,225 @@
+/* Mailboxes that connections have selected. Owns: one watch per folder for all of them, what is told to whom and when (RFC 3501 sections 5.2, 7.3.1,
+ * 7.4.1: no EXPUNGE while numbers are in use), and the step from the client's sets to messages. */
+#include <stdlib.h>
+
+#include "log/log.h"
+#include "session.h"
+
+/* --- shared folders --- */
+
+static void on_watch(void *ctx, unsigned events)
+{
+	struct folder *f = ctx;
+	struct user *u = NULL;
+	struct err e = { 0 };
+
+	(void)events;
+	mbox_watch_clear(f->mbox);
+	u = f->user;
+	if (mbox_refresh(f->mbox, &e) < 0)
+		log_warning("imap(%s): %.*s: %s", u->name, STR_ARG(f->name), e.text);
+	folder_changed(u, f->mbox);
+}
+
+static struct folder *folder_get(struct user *u, struct str name, struct err *e)
+{
+	struct mbox *m;
+	struct folder *f;
+
+	if (mbox_open(u->store, name, &m, e) < 0)
+		return NULL;
+	list_each(it, &u->folders) {
+		f = list_of(it, struct folder, node);
+		if (f->mbox == m) {
+			f->refs++;
+			mbox_close(&m);		/* counted: the folder holds it */
+			return f;
+		}
+	}
+	f = xzalloc(sizeof(*f));
+	f->user = u;
+	f->mbox = m;
+	f->name = str_n(xstrndup(name.p, name.n), name.n);
+	f->refs = 1;
+	const int fd = mbox_watch_fd(m);
+
+	if (fd >= 0)
+		f->watch = loop_watch(u->loop, fd, LOOP_READ, on_watch, f);
+	list_append(&u->folders, &f->node);
+	return f;
+}
+
+static void folder_put(struct folder *f)
+{
+	if (--f->refs)
+		return;
+	list_del(&f->node);
+	watch_del(&f->watch);
+	mbox_close(&f->mbox);
+	free((void *)(uintptr_t)f->name.p);
+	loop_free_later(f->user->loop, f);
+}
+
+int folder_select(struct client *c, struct str name, bool readonly, struct err *e)
+{
+	struct folder *f = folder_get(c->user, name, e);
+
+	if (!f)
+		return -1;
+	if (mbox_refresh(f->mbox, e) < 0) {
+		folder_put(f);
+		return -1;
+	}
+	c->folder = f;
+	c->view = mbox_view_new(f->mbox);
+	c->readonly = readonly;
+	/* What the refresh found is news to the others. */
+	folder_changed(c->user, f->mbox);
+	return 0;
+}
+
+void folder_unselect(struct client *c)
+{
+	if (!c->folder)
+		return;
+	mbox_view_free(&c->view);
+	folder_put(c->folder);
+	c->folder = NULL;
+	c->readonly = false;
+}
+
+/* --- telling changes --- */
+
+struct telling {
+	struct client *c;
+	bool exists;
+};
+
+static void tell_flags(struct client *c, uint32_t seq, uint32_t uid)
+{
+	struct mbox_msg m;
+	struct buf *out;
+
+	if (imap_seqset_has(&c->run.own_flags, seq) || mbox_msg_get(c->view, seq, &m, NULL) < 0)
+		return;
+	out = resp(c);
+	buf_c(out, "* ");
+	buf_u64(out, seq);
+	buf_c(out, " FETCH (");
+	if (c->run.uid) {	/* RFC 3501 6.4.8: answers to UID commands have the UID */
+		buf_c(out, "UID ");
+		buf_u64(out, uid);
+		buf_ch(out, ' ');
+	}
+	buf_c(out, "FLAGS ");
+	resp_flags(c, out, &m);
+	buf_c(out, ")\r\n");
+}
+
+static void tell(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
+{
+	struct telling *t = ctx;
+
+	switch (what) {
+	case MBOX_CH_EXPUNGE:
+		resp_untagged(t->c, "%u EXPUNGE", seq);
+		/* Numbers have moved: what the command has told by number is no longer known. */
+		t->c->run.own_flags.n = 0;
+		break;
+	case MBOX_CH_EXISTS:
+		t->exists = true;
+		resp_untagged(t->c, "%u EXISTS", seq ? seq : mbox_view_count(t->c->view));
+		break;
+	case MBOX_CH_FLAGS:
+		tell_flags(t->c, seq, uid);
+		break;
+	}
+}
+
+int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e)
+{
+	struct telling t = { .c = c };
+	struct mbox_status st;
+
+	if (refresh && mbox_refresh(c->folder->mbox, e) < 0)
+		return -1;
+	if (mbox_view_sync(c->view, allow_expunge, tell, &t, e) < 0)
+		return -1;
+	if (t.exists && mbox_status(c->folder->mbox, &st, NULL) == 0 && st.recent != c->recent) {
+		c->recent = st.recent;
+		resp_untagged(c, "%u RECENT", st.recent);
+	}
+	return 0;
+}
+
+void folder_changed(struct user *u, const struct mbox *mbox)
+{
+	list_each_safe(it, &u->clients) {
+		struct client *c = list_of(it, struct client, node);
+		struct err e = { 0 };
+
+		if (!c->idling || !c->folder || (mbox && c->folder->mbox != mbox))
+			continue;
+		if (folder_sync(c, false, true, &e) < 0)
+			client_end(c, e.text, "Mailbox is no longer usable.");
+		else
+			resp_flush(c);
+	}
+}
+
+/* --- sets --- */
+
+/* Each range of UIDs becomes the range of messages that have them. */
+static void uids_to_seqs(struct client *c, struct imap_seqset *set)
+{
+	const uint32_t count = mbox_view_count(c->view);
+	size_t n = 0;
+
+	imap_seqset_resolve(set, count ? mbox_view_uid(c->view, count) : 0);
+	for (size_t i = 0; i < set->n; i++) {
+		struct imap_range r = { mbox_view_seq_from(c->view, set->v[i].lo), 0 };
+
+		r.hi = set->v[i].hi == UINT32_MAX ? count : mbox_view_seq_from(c->view, set->v[i].hi + 1) - 1;
+		if (r.lo <= r.hi && r.lo <= count)
+			set->v[n++] = r;
+	}
+	set->n = n;
+}
+
+int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err *e)
+{
+	const uint32_t count = mbox_view_count(c->view);
+
+	if (set->saved)
+		return err_set(e, ERR_INPUT, 0, "no saved search result");
+	if (uid) {
+		uids_to_seqs(c, set);
+		return 0;
+	}
+	imap_seqset_resolve(set, count);
+	if (imap_seqset_max(set) > count)
+		return err_set(e, ERR_INPUT, 0, "message number out of range");
+	return 0;
+}
+
+int set_array(struct client *c, const struct imap_seqset *set, uint32_t **out, size_t *n_out, bool *gone_out, struct err *e)
+{
+	uint32_t *v = ARENA_ARRAY(c->arena, uint32_t, (size_t)imap_seqset_count(set) + 1);
+	size_t n = 0;
+	bool gone = false;
+
+	if (!v)
+		return err_set(e, ERR_LIMIT, 0, "too many messages");
+	for (size_t i = 0; i < set->n; i++) {
+		for (uint32_t seq = set->v[i].lo; seq <= set->v[i].hi; seq++) {
+			if (mbox_view_is_expunged(c->view, seq))
+				gone = true;
+			else
+				v[n++] = seq;
+		}
+	}
+	*out = v;
+	*n_out = n;
+	*gone_out = gone;
+	return 0;
+}

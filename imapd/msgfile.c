@@ -1,0 +1,206 @@
+/* Message files: reading, mapping, parsing once, and the step from LF to CRLF. */
+#include "msgfile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mail/edit.h"
+#include "os/os.h"
+#include "store/guard.h"
+
+enum {
+	READ_MAX = 131072,		/* files up to this size are read, larger ones mapped */
+	HEAD_FIRST = 16384,		/* first try for a header */
+};
+
+static int read_file(struct msgfile *m, int fd, size_t n, struct err *e)
+{
+	m->own = xmalloc(n + 1);
+	if (n && pread_all(fd, m->own, n, 0, e) < 0) {
+		free(m->own);
+		m->own = NULL;
+		return -1;
+	}
+	m->text = str_n(m->own, n);
+	return 0;
+}
+
+static int map_file(struct msgfile *m, int fd, size_t n, struct err *e)
+{
+	void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	if (p == MAP_FAILED)
+		return err_set(e, ERR_TEMP, errno, "mmap of a message");
+	if (!guard_add(p, n)) {
+		munmap(p, n);
+		return err_set(e, ERR_TEMP, 0, "too many messages open");
+	}
+	m->mapped = true;
+	m->text = str_n(p, n);
+	return 0;
+}
+
+/* The first bytes, when they hold the whole header. 1: they do not. */
+static int read_head(struct msgfile *m, int fd, struct err *e)
+{
+	size_t head, body;
+
+	if (read_file(m, fd, HEAD_FIRST, e) < 0)
+		return -1;
+	if (mail_head_find(m->text, false, &head, &body) == 0) {
+		m->head_only = true;
+		return 0;
+	}
+	free(m->own);
+	m->own = NULL;
+	m->text = (struct str){ 0 };
+	return 1;
+}
+
+int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	struct stat st;
+
+	*m = (struct msgfile){ 0 };
+	if (mbox_msg_open(v, seq, &fd, e) < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		return err_set(e, ERR_TEMP, errno, "message");
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_TEMP, 0, "message is no regular file");
+	const size_t n = (size_t)st.st_size;
+
+	if (head_only && n > HEAD_FIRST) {
+		const int r = read_head(m, fd, e);
+
+		if (r <= 0)
+			return r;
+	}
+	return n <= READ_MAX ? read_file(m, fd, n, e) : map_file(m, fd, n, e);
+}
+
+void msgfile_close(struct msgfile *m)
+{
+	if (m->mapped) {
+		guard_del((void *)(uintptr_t)m->text.p);
+		munmap((void *)(uintptr_t)m->text.p, m->text.n);
+	}
+	free(m->own);
+	arena_free(&m->arena);
+	*m = (struct msgfile){ 0 };
+}
+
+struct mime_part *msgfile_mime(struct msgfile *m)
+{
+	if (!m->root) {
+		m->arena = arena_new(0);
+		m->root = mime_parse(m->arena, m->text);
+	}
+	return m->root;
+}
+
+struct str msgfile_head(const struct msgfile *m)
+{
+	size_t head = m->text.n, body = m->text.n;
+
+	if (mail_head_find(m->text, true, &head, &body) != 0)
+		return m->text;
+	return str_sub(m->text, 0, body);
+}
+
+/* --- wire form --- */
+
+uint64_t crlf_size(struct str s)
+{
+	const char *p = s.p, *const end = s.p + s.n;
+	uint64_t n = s.n;
+
+	if (s.n == 0)
+		return 0;
+	while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
+		if (p == s.p || p[-1] != '\r')
+			n++;
+		p++;
+	}
+	return n;
+}
+
+void crlf_start(struct crlf *c, struct str s)
+{
+	*c = (struct crlf){ .p = s.p, .end = s.n ? s.p + s.n : s.p };
+}
+
+/* Bytes before the next LF that needs a CR, at most n. */
+static size_t run_length(const struct crlf *c, uint64_t n, bool *bare)
+{
+	const size_t left = (size_t)(c->end - c->p), max = left < n ? left : (size_t)n;
+	const char *from = c->p, *lf;
+
+	*bare = false;
+	while ((size_t)(from - c->p) < max && (lf = memchr(from, '\n', max - (size_t)(from - c->p)))) {
+		if (lf == c->p ? c->after_cr : lf[-1] == '\r') {
+			from = lf + 1;
+			continue;
+		}
+		*bare = true;
+		return (size_t)(lf - c->p);
+	}
+	return max;
+}
+
+static void put_run(struct buf *out, const char *p, size_t n)
+{
+	const size_t at = out->n;
+
+	buf_mem(out, p, n);
+	for (char *z = out->p + at; n && (z = memchr(z, 0, (size_t)(out->p + out->n - z)));)
+		*z++ = (char)0x80;
+}
+
+/* out NULL: only move on. */
+static void advance(struct crlf *c, struct buf *out, uint64_t n)
+{
+	while (n && (c->owe_lf || c->p < c->end)) {
+		bool bare;
+
+		if (c->owe_lf) {
+			if (out)
+				buf_ch(out, '\n');
+			c->owe_lf = false;
+			n--;
+			continue;
+		}
+		const size_t run = run_length(c, n, &bare);
+
+		if (run) {
+			if (out)
+				put_run(out, c->p, run);
+			c->after_cr = c->p[run - 1] == '\r';
+			c->p += run;
+			n -= run;
+		}
+		if (bare && n) {
+			if (out)
+				buf_ch(out, '\r');
+			c->p++;
+			c->after_cr = false;
+			c->owe_lf = true;
+			n--;
+		}
+	}
+}
+
+void crlf_skip(struct crlf *c, uint64_t n)
+{
+	advance(c, NULL, n);
+}
+
+void crlf_read(struct crlf *c, struct buf *out, uint64_t n)
+{
+	advance(c, out, n);
+}

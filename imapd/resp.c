@@ -1,0 +1,138 @@
+/* Responses. The only module that puts bytes on a connection: they are gathered in one buffer of the process and handed over when a step ends or
+ * the buffer is large, so that a thousand FETCH responses are one write. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "imap/out.h"
+#include "session.h"
+
+enum { FLUSH_AT = 32768 };
+
+struct buf *resp(struct client *c)
+{
+	struct user *u = c->user;
+
+	if (u->out.n && (u->out_client != c || u->out.n >= FLUSH_AT))
+		resp_flush(u->out_client);
+	u->out_client = c;
+	return &u->out;
+}
+
+void resp_flush(struct client *c)
+{
+	struct buf *out = &c->user->out;
+
+	if (c->user->out_client != c)
+		return;
+	if (out->n && c->conn) {
+		c->out_bytes += out->n;
+		conn_write(c->conn, buf_view(out));
+	}
+	if (out->cap > 4 * FLUSH_AT)
+		buf_fini(out);
+	else
+		buf_reset(out);
+}
+
+bool resp_full(struct client *c)
+{
+	const size_t here = c->user->out_client == c ? c->user->out.n : 0;
+
+	return !c->conn || here + conn_out_pending(c->conn) >= CLIENT_OUT_HIGH;
+}
+
+void resp_untagged(struct client *c, const char *fmt, ...)
+{
+	struct buf *out = resp(c);
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	const int n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	buf_c(out, "* ");
+	buf_mem(out, line, n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+	buf_c(out, "\r\n");
+}
+
+void resp_tagged(struct client *c, const char *status, const char *code, const char *text)
+{
+	struct buf *out = resp(c);
+
+	if (c->run.tag.n)
+		buf_str(out, c->run.tag);
+	else
+		buf_ch(out, '*');
+	buf_ch(out, ' ');
+	buf_c(out, status);
+	buf_ch(out, ' ');
+	if (code && *code) {
+		buf_ch(out, '[');
+		buf_c(out, code);
+		buf_c(out, "] ");
+	}
+	imap_put_text(out, str_c(text));
+	buf_c(out, "\r\n");
+}
+
+/* --- flags --- */
+
+static const struct {
+	uint32_t bit;
+	const char *name;
+} system_flags[] = {
+	{ MBOX_ANSWERED, "\\Answered" }, { MBOX_FLAGGED, "\\Flagged" }, { MBOX_DELETED, "\\Deleted" },
+	{ MBOX_SEEN, "\\Seen" },	 { MBOX_DRAFT, "\\Draft" },	{ MBOX_RECENT, "\\Recent" },
+	{ MBOX_FORWARDED, "$Forwarded" },
+};
+
+void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m)
+{
+	const char *sep = "";
+	size_t n;
+	const char *const *names;
+
+	buf_ch(out, '(');
+	for (size_t i = 0; i < ARRAY_LEN(system_flags); i++) {
+		if (!(m->flags & system_flags[i].bit))
+			continue;
+		buf_c(out, sep);
+		buf_c(out, system_flags[i].name);
+		sep = " ";
+	}
+	names = mbox_keywords(c->folder->mbox, &n);
+	for (size_t w = 0; w < ARRAY_LEN(m->keywords) && w * 64 < n; w++) {
+		for (uint64_t bits = m->keywords[w]; bits; bits &= bits - 1) {
+			const size_t k = w * 64 + (size_t)__builtin_ctzll(bits);
+
+			if (k >= n)
+				break;
+			buf_c(out, sep);
+			buf_c(out, names[k]);
+			sep = " ";
+		}
+	}
+	buf_ch(out, ')');
+}
+
+uint32_t flags_of(struct imap_flags *f)
+{
+	static const uint32_t bits[IMAP_FLAG_MAX_] = {
+		[IMAP_FLAG_ANSWERED] = MBOX_ANSWERED, [IMAP_FLAG_FLAGGED] = MBOX_FLAGGED, [IMAP_FLAG_DELETED] = MBOX_DELETED,
+		[IMAP_FLAG_SEEN] = MBOX_SEEN,	      [IMAP_FLAG_DRAFT] = MBOX_DRAFT,
+	};
+	uint32_t out = 0;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < IMAP_FLAG_MAX_; i++)
+		out |= f->system & 1u << i ? bits[i] : 0;
+	for (size_t i = 0; i < f->n; i++) {
+		if (str_case_eq(f->keywords[i], STR("$Forwarded")))
+			out |= MBOX_FORWARDED;
+		else
+			f->keywords[n++] = f->keywords[i];
+	}
+	f->n = n;
+	return out;
+}

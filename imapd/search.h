@@ -1,0 +1,31 @@
+/* Does a message match? The evaluation of SEARCH keys (RFC 3501 section 6.4.4), apart from any command: cheap keys first, the message's file only
+ * when they leave it open. SORT, THREAD and filters use the same. */
+#ifndef IMAPD_SEARCH_H
+#define IMAPD_SEARCH_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "imap/search.h"
+#include "msgfile.h"
+#include "store/store.h"
+
+struct matcher {
+	struct mbox *mbox;
+	struct mbox_view *view;
+	struct imap_search_key *keys;
+	/* the message being looked at */
+	uint32_t seq;
+	struct mbox_msg msg;
+	struct msgfile file;
+	bool unreadable;		/* its file cannot be read: keys that need it do not match */
+	struct buf scratch, folded;	/* reused from message to message */
+};
+
+/* Prepare keys: strings are folded, cheap keys put first, sets resolved by resolve(). Strings live in a. -1 ERR_INPUT: a string is not valid in
+ * UTF-8, or a sequence number out of range. */
+int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
+		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e) MUST_CHECK;
+void matcher_fini(struct matcher *m);
+bool matcher_test(struct matcher *m, uint32_t seq);
+
+#endif

@@ -1,0 +1,189 @@
+/* The session program: all connections of one user, in one process, under that user's uid. struct user is the process; struct client one
+ * connection; struct folder one open mailbox, shared by the connections that have it selected; struct run the command in progress, which
+ * lives on the client's arena and is dropped whole.
+ *
+ * A command's handler parses its arguments and either finishes or leaves a step function that is called again and again, a slice at a time,
+ * so that no command keeps the user's other connections waiting and no answer grows beyond the connection's high-water mark.
+ */
+#ifndef IMAPD_SESSION_H
+#define IMAPD_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "conf/conf.h"
+#include "imap/lex.h"
+#include "imap/scan.h"
+#include "imap/seqset.h"
+#include "io/conn.h"
+#include "io/loop.h"
+#include "ipc/sess.h"
+#include "store/store.h"
+
+enum {
+	CLIENT_IN_MAX = 65536,		/* input buffered */
+	CLIENT_OUT_HIGH = 131072,	/* output above which a command waits */
+	CLIENT_OUT_MAX = 128 << 20,	/* output above which the client is taken for dead: it does not read */
+	CLIENT_LITERALS_MAX = 1 << 20,	/* literals of one command, messages not counted */
+	CLIENT_BAD_MAX = 20,		/* wrong commands in a row before BYE */
+	CLIENT_ROUND_MAX = 100,		/* commands of one connection before others get their turn */
+	SLICE_US = 5000,		/* longest work on one command before others get their turn */
+	IDLE_LINE_MAX = 8192,
+	LINGER_MS = 5000,		/* the process outlives its last connection */
+};
+
+struct client;
+enum cmd_result {
+	CMD_OK,		/* "OK VERB completed." */
+	CMD_DONE,	/* answer in run.status, run.code, run.text */
+	CMD_MORE,	/* run.step has more to do */
+	CMD_NO,		/* *e: NO with its code */
+	CMD_BAD,	/* *e: BAD */
+	CMD_WAIT,	/* not finished and no steps: something else ends it (IDLE) */
+	CMD_CLOSED,	/* the connection is gone: touch nothing */
+};
+enum { ST_AUTH = 1, ST_SELECTED = 2 };
+enum { CF_UID = 1, CF_NOEXPUNGE = 2, CF_REFRESH = 4, CF_NOSYNC = 8, CF_STREAM = 16 };
+
+struct command {
+	const char *verb;
+	unsigned states, flags;
+	enum cmd_result (*fn)(struct client *c, struct imap_lex *l, struct err *e);
+};
+#define CMD(verb, states, flags, source) enum cmd_result cmd_##verb(struct client *c, struct imap_lex *l, struct err *e);
+#include "commands.def"
+#undef CMD
+
+struct folder {
+	struct list node;		/* of user.folders */
+	struct user *user;
+	struct mbox *mbox;
+	struct str name;		/* UTF-8, owned */
+	struct watch *watch;
+	unsigned refs;
+};
+
+/* The command in progress. */
+struct run {
+	const struct command *cmd;	/* NULL: none */
+	struct str tag;
+	bool uid;
+	enum cmd_result (*step)(struct client *c, struct err *e);
+	void (*cleanup)(struct client *c);	/* descriptors and the like: what the arena does not hold */
+	void *data;			/* the command's own */
+	const char *status, *code, *text;	/* of CMD_DONE */
+	struct imap_seqset own_flags;	/* messages whose new flags the command has told the client itself, by sequence number */
+};
+
+struct append;
+struct client {
+	struct list node;		/* of user.clients */
+	struct user *user;
+	struct conn *conn;
+	uint64_t id;
+	char rip[65], lip[65];
+	uint64_t in_bytes, out_bytes;
+	struct arena *arena;		/* of the command */
+	struct imap_scan scan;
+	struct buf before;		/* input that came with ATTACH */
+	struct buf text;		/* of the command, as far as it is here */
+	struct run run;
+	struct append *append;		/* a message is coming in */
+	struct folder *folder;		/* selected; NULL: none */
+	struct mbox_view *view;
+	bool readonly;
+	uint32_t recent;		/* as last told */
+	bool idling, over, eof;
+	struct timer *timer;		/* the next slice, or the next round of reading */
+	struct timer *keepalive;	/* of IDLE */
+	unsigned bad;
+	const char *why;		/* the connection ends; for the log */
+};
+
+struct user {
+	struct loop *loop;
+	const struct conf *conf;
+	const char *name;
+	struct store *store;
+	struct ipc_chan *chan;		/* to authd */
+	struct list clients, folders;
+	unsigned n_clients;
+	struct timer *linger;
+	struct buf out;			/* responses on their way to a connection; empty between steps */
+	struct client *out_client;	/* to which one */
+};
+
+/* --- client.c: a connection --- */
+int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struct err *e) MUST_CHECK;
+void client_end(struct client *c, const char *why, const char *bye);	/* bye NULL: say nothing. c is gone after the round */
+void client_continue(struct client *c);	/* a command has ended: read on */
+struct str client_input(struct client *c);	/* borrows until client_consume or the end of the callback */
+void client_consume(struct client *c, size_t n);
+
+/* --- session_main.c --- */
+void user_idle(struct user *u);		/* a connection has ended */
+
+/* --- command.c: dispatch and slices --- */
+enum cmd_result command_start(struct client *c);	/* c->text is complete */
+void command_step(struct client *c);			/* go on with the command in progress, if any */
+void command_finish(struct client *c, enum cmd_result r, struct err *e);
+void command_drop(struct client *c);			/* forget it: arena, text, cleanup */
+enum cmd_result command_answer(struct client *c, const char *status, const char *code, const char *text);	/* CMD_DONE */
+const struct command *command_find(struct str verb);
+bool command_scan_error(struct client *c);		/* answers; false: the connection has ended */
+
+/* --- resp.c: responses --- */
+struct buf *resp(struct client *c);			/* where responses are written */
+void resp_flush(struct client *c);			/* hand them to the connection */
+bool resp_full(struct client *c);			/* the client should read first */
+void resp_untagged(struct client *c, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* "* " text CRLF */
+void resp_tagged(struct client *c, const char *status, const char *code, const char *text);
+void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m);	/* "(\Seen …)" */
+/* Bits and keyword names of a parsed flag list; $Forwarded is a bit of the store. */
+uint32_t flags_of(struct imap_flags *f);
+
+/* --- folder.c: selected mailboxes and what changes in them --- */
+int folder_select(struct client *c, struct str name, bool readonly, struct err *e) MUST_CHECK;
+void folder_unselect(struct client *c);
+/* Tell the client what has changed (RFC 3501 7.3, 7.4). -1: the folder is unusable. */
+int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e) MUST_CHECK;
+/* Something was changed through mbox: connections that idle on it hear of it now. mbox NULL: any. */
+void folder_changed(struct user *u, const struct mbox *mbox);
+
+/* Messages of a set, as sequence numbers. For UIDs those that exist. -1 with ERR_INPUT: a sequence number out of range. */
+int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err *e) MUST_CHECK;
+/* The set's members as an array in the command's arena; expunged ones are left out, *gone_out says whether there were any. */
+int set_array(struct client *c, const struct imap_seqset *set, uint32_t **out, size_t *n_out, bool *gone_out, struct err *e) MUST_CHECK;
+
+/* --- names.c: mailbox names of clients --- */
+/* Modified UTF-7 to UTF-8, in the arena; checks what the store would misunderstand. CMD_OK, or CMD_NO with [CANNOT]. */
+enum cmd_result name_take(struct client *c, struct str wire, struct str *out, struct err *e);
+enum cmd_result no_cannot(struct client *c, const char *text);
+/* The answer to a failed store call about a folder: NO with the code of *e; ERR_INPUT becomes CANNOT; missing folders TRYCREATE if wanted. */
+enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate);
+
+/* --- cmd_append.c --- */
+enum append_literal { APPEND_INLINE, APPEND_STREAM, APPEND_REFUSED };
+enum append_literal append_literal(struct client *c);	/* the literal announced in a CF_STREAM command */
+bool append_streaming(const struct client *c);		/* the next input is message data */
+bool append_data(struct client *c);			/* takes input; false: more is needed */
+void append_abort(struct client *c);
+enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *e);	/* the command is complete */
+
+/* --- cmd_expunge.c --- */
+/* Messages with \Deleted, of within when it is not NULL. */
+int expunge_deleted(struct client *c, const struct imap_seqset *within, struct err *e) MUST_CHECK;
+
+/* --- cmd_mailbox.c --- */
+/* "* STATUS name (…)" for LIST … RETURN (STATUS …) */
+int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e) MUST_CHECK;
+int status_put(struct client *c, struct str name, uint32_t items, struct err *e) MUST_CHECK;
+
+/* --- ext_idle.c --- */
+void idle_stop(struct client *c);	/* no more keep-alives */
+void idle_line(struct client *c, struct str line);	/* what the client sent while idling */
+
+#endif

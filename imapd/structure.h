@@ -1,0 +1,13 @@
+/* ENVELOPE and BODYSTRUCTURE as text (RFC 3501 section 7.4.2), from a header and from a tree of parts. Pure; fuzzed. */
+#ifndef IMAPD_STRUCTURE_H
+#define IMAPD_STRUCTURE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/mime.h"
+
+void envelope_put(struct buf *out, struct arena *scratch, struct str head);
+/* extended: BODYSTRUCTURE; else BODY. */
+void body_put(struct buf *out, struct arena *scratch, const struct mime_part *p, bool extended);
+
+#endif
