@@ -135,7 +135,8 @@ int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, 
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
 	if (n > 0)
 		memcpy(sorted, ids, n * sizeof(*ids));
-	qsort(sorted, n, sizeof(*sorted), kwset_cmp);
+	if (n > 1)
+		qsort(sorted, n, sizeof(*sorted), kwset_cmp);
 	for (size_t i = 0; i < n; i++)
 		if (k == 0 || sorted[i] != sorted[k - 1])
 			sorted[k++] = sorted[i];

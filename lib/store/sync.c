@@ -471,7 +471,7 @@ static size_t letter_keywords(struct mbox *m, struct str info, const struct str 
 	return n > 0 && mbox_keyword_ids(m, names, n, ids, &n_ids, ops, &quiet) == 0 ? n_ids : 0;
 }
 
-static int by_uid(const void *a, const void *b)
+static int by_base(const void *a, const void *b)
 {
 	const struct old_msg *const x = a, *const y = b;
 
@@ -492,7 +492,8 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 			f->l.v[n++] = *en;
 	}
 	f->l.n = n;
-	qsort(f->l.v, n, sizeof(*f->l.v), entry_cmp);
+	if (n > 1)
+		qsort(f->l.v, n, sizeof(*f->l.v), entry_cmp);
 	if (old == NULL && n > 0 && mbox_reserve(m, n, e) < 0)
 		return -1;
 	uid = m->st.uidnext;
@@ -689,10 +690,12 @@ static void full_match_old(struct full *f, const struct old_list *old)
 {
 	struct old_msg *const v = old->v;
 
-	qsort(v, old->n, sizeof(*v), by_uid);
+	if (old->n == 0)
+		return;
+	qsort(v, old->n, sizeof(*v), by_base);
 	for (size_t i = 0; i < f->l.n; i++) {
 		const struct old_msg key = { .base = f->l.v[i].n.base };
-		const struct old_msg *const got = old->n ? bsearch(&key, v, old->n, sizeof(*v), by_uid) : NULL;
+		const struct old_msg *const got = bsearch(&key, v, old->n, sizeof(*v), by_base);
 		if (got == NULL)
 			continue;
 		f->l.v[i].uid = got->uid;

@@ -173,7 +173,8 @@ static void trim_changes(struct mbox *m)
 	if (least < m->n_changes && least < 4096)
 		return;
 	m->n_changes -= least;
-	memmove(m->changes, m->changes + least, m->n_changes * sizeof(*m->changes));
+	if (m->n_changes > 0)
+		memmove(m->changes, m->changes + least, m->n_changes * sizeof(*m->changes));
 	list_each(it, &m->views)
 		list_of(it, struct mbox_view, node)->cursor -= least;
 }
@@ -226,7 +227,8 @@ static void merge_removed(struct mbox_view *v, uint32_t below)
 
 	for (size_t i = 0; i < n; i++)
 		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
-	memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof(*v->pending));
+	if (n < v->n_pending)
+		memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof(*v->pending));
 	v->n_pending -= n;
 	set_sort(v->removed, &v->n_removed);
 }
