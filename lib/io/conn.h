@@ -80,7 +80,7 @@ void conn_deadline(struct conn *c, uint64_t ms);	/* absolute, from now; 0: none 
 
 /* --- filters --- */
 /* Start TLS; CONN_EV_SECURED or CONN_EV_ERROR follows, within 15 s. Server: what is buffered as input is dropped (RFC 3207
- * 4.2: nothing from before may run after), true is returned in *dropped_out when there was something; the client form drops it too.
+ * 4.2: nothing from before may run after), true is returned in *dropped_out (may be NULL) when there was something; the client form drops it too.
  * Output buffered before is sent in the clear first. An end without close-notify is CONN_EV_ERROR: what came last may be cut. */
 void conn_starttls_server(struct conn *c, struct tls_ctx *t, bool *dropped_out);
 void conn_starttls_client(struct conn *c, struct tls_ctx *t, const char *sni);

@@ -428,7 +428,8 @@ static struct tls *tls_new(struct conn *c, const struct tls_ctx *ctx)
 
 void conn_starttls_server(struct conn *c, struct tls_ctx *ctx, bool *dropped_out)
 {
-	*dropped_out = conn_input(c).n > 0;
+	if (dropped_out != NULL)
+		*dropped_out = conn_input(c).n > 0;
 	conn_drop_input(c);
 	struct tls *t = tls_new(c, ctx);
 	if (!t)
