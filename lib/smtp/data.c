@@ -26,9 +26,10 @@ void smtp_data_init(struct smtp_data *d, const struct smtp_data_limits *limits, 
 	d->field_n = 0;
 }
 
+/* The first fault counts, but one of line ends goes before one of size: it closes the connection. */
 static void fault(struct smtp_data *d, enum smtp_data_fault f)
 {
-	if (d->fault == SMTP_DATA_FINE)
+	if (d->fault == SMTP_DATA_FINE || (f <= SMTP_DATA_NUL && d->fault > SMTP_DATA_NUL))
 		d->fault = f;
 	d->in_header = false;
 	d->room_n = 0;
@@ -134,16 +135,13 @@ static struct str hold(struct smtp_data *d, struct str s)
 /* Content of a line, without its end; may come in pieces. */
 static void content(struct smtp_data *d, struct str s)
 {
-	if (s.n == 0 || d->fault != SMTP_DATA_FINE)
+	if (s.n == 0)
 		return;
-	if (memchr(s.p, '\r', s.n) != NULL) {
-		fault(d, SMTP_DATA_BARE_CR);
+	const char *cr = memchr(s.p, '\r', s.n), *nul = memchr(s.p, '\0', s.n);
+	if (cr != NULL || nul != NULL)
+		fault(d, nul == NULL || (cr != NULL && cr < nul) ? SMTP_DATA_BARE_CR : SMTP_DATA_NUL);
+	if (d->fault != SMTP_DATA_FINE)
 		return;
-	}
-	if (memchr(s.p, '\0', s.n) != NULL) {
-		fault(d, SMTP_DATA_NUL);
-		return;
-	}
 	d->size += s.n;
 	d->wire += s.n;
 	d->line_n += s.n;

@@ -36,6 +36,11 @@ static int read_all(struct run *r, struct str in, size_t step, size_t *used_out)
 	return ret;
 }
 
+static int kind(enum smtp_data_fault f)
+{
+	return f <= SMTP_DATA_NUL ? (int)f : SMTP_DATA_TOO_BIG;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct run a, b;
@@ -46,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct str in = str_n(data + 1, size - 1);
 	const int ra = read_all(&a, in, SIZE_MAX / 2, &used_a);
 	const int rb = read_all(&b, in, 1u + data[0] % 61, &used_b);
-	if (ra != rb || used_a != used_b || a.d.fault != b.d.fault || a.d.received != b.d.received)
+	/* Which limit was hit first may depend on the cuts; everything else may not. */
+	if (ra != rb || used_a != used_b || kind(a.d.fault) != kind(b.d.fault) || (a.d.fault == SMTP_DATA_FINE && a.d.received != b.d.received))
 		abort();
 	if (ra == 0 && a.d.fault == SMTP_DATA_FINE) {
 		if (!str_eq(buf_view(&a.out), buf_view(&b.out)) || str_chr(buf_view(&a.out), '\r') >= 0 || str_chr(buf_view(&a.out), '\0') >= 0)
