@@ -3,3 +3,12 @@ $(call program,deliver,deliver.c deliver_user.c forward.c quota.c,store mail map
 $(call program,sendmail,sendmail.c sendmail_msg.c sendmail_smtp.c,smtp mail conf os log base)
 $(call unittest,test_remote,test_remote.c remote.c remote_dns.c remote_smtp.c,smtp mail conf ipc io os log base test,-lcares)
 $(call unittest,test_resolve,test_resolve.c resolve.c expand.c aliases.c,smtp map conf os log base test)
+POSTMAP := postmap.c postmap_build.c aliases.c
+$(call program,postmap,$(POSTMAP),map conf os log base)
+$(call program,postalias,$(POSTMAP),map conf os log base)
+$(call program,newaliases,$(POSTMAP),map conf os log base)
+QUEUED_SRC := queued_main.c queued.c queued_conn.c queued_trans.c queued_commit.c queued_head.c queued_agent.c queued_sched.c queued_active.c \
+	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c restrict.c retry.c dsn.c spawn.c \
+	resolve.c resolve_run.c expand.c aliases.c remote.c remote_dns.c remote_smtp.c
+$(call program,queued,$(QUEUED_SRC),spool smtp map mail conf ipc io os log base,-lcares)
+$(call program,postern-queue,postqueue.c,spool conf ipc io os log base)
