@@ -685,8 +685,12 @@ static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
 		if (complete(fd, &n)) {
 			snprintf(from, sizeof(from), "tmp/%s", name);
 			snprintf(to, sizeof(to), "new/%.*s", (int)(whole.n - 2), name);
-			if (move_file(r->dirfd, from, to, e) < 0)
-				return -1;
+			if (move_file(r->dirfd, from, to, e) < 0) {
+				if (errno != ENOENT)
+					return -1;
+				err_clear(e);	/* its writer came first after all */
+				return 0;
+			}
 			r->moved = true;
 			return 0;
 		}
