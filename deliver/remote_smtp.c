@@ -612,16 +612,17 @@ static int send_head(struct smtp *s, struct buf *wire, struct err *e)
 
 	if (j->n_edits == 0)
 		return 0;
-	if (fstat(j->fd, &st) < 0)
-		return err_set(e, ERR_TEMP, errno, "fstat");
-	const size_t n = st.st_size < REMOTE_HEAD_MAX ? (size_t)st.st_size : REMOTE_HEAD_MAX;
+	/* The message is the first size bytes: behind them the queue keeps its journal. */
+	if (fstat(j->fd, &st) < 0 || (uint64_t)st.st_size < j->size)
+		return err_set(e, ERR_TEMP, errno, "the message is shorter than said");
+	const size_t n = j->size < REMOTE_HEAD_MAX ? (size_t)j->size : REMOTE_HEAD_MAX;
 	buf_init(&raw, REMOTE_HEAD_MAX + 1);
 	buf_init(&edited, REMOTE_HEAD_MAX * 2);
 	char *p = buf_room(&raw, n);
 	if (p == NULL || pread_all(j->fd, p, n, 0, e) < 0)
 		goto out;
 	buf_added(&raw, n);
-	if (mail_head_find(buf_view(&raw), n == (size_t)st.st_size, &head_n, &body) != 0) {
+	if (mail_head_find(buf_view(&raw), n == j->size, &head_n, &body) != 0) {
 		err_set(e, ERR_INPUT, 0, "message header too long");
 		goto out;
 	}
@@ -665,9 +666,10 @@ static void pump(struct smtp *s)
 	}
 	s->head_done = true;
 	while (!end && conn_out_room(s->c) > 0) {
-		const ssize_t n = pread(s->j->fd, chunk, sizeof chunk, (off_t)s->off);
-		if (n < 0) {
-			err_set(&e, ERR_TEMP, errno, "read");
+		const uint64_t left = s->j->size > s->off ? s->j->size - s->off : 0;
+		const ssize_t n = pread(s->j->fd, chunk, left < sizeof chunk ? (size_t)left : sizeof chunk, (off_t)s->off);
+		if (n < 0 || (n == 0 && left > 0)) {
+			err_set(&e, ERR_TEMP, n < 0 ? errno : 0, "read");
 			buf_fini(&wire);
 			body_failed(s, &e);
 			return;

@@ -1,0 +1,245 @@
+/* queued, inside: one process, one loop, as _postern_queue, confined to the spool. Files in reading order:
+ *	queued_main.c	start, listeners, supervision (root)
+ *	queued.c	the loop: wiring of everything below
+ *	queued_conn.c	registered connections, their facts, which message when
+ *	queued_trans.c	MAIL, RCPT, DATA: the envelope
+ *	queued_commit.c	scan, local copies, queue record, answer
+ *	queued_head.c	the header: what is added, what is removed (pure)
+ *	queued_agent.c	delivery agents and the copies they write
+ *	queued_sched.c	the schedule: which message when
+ *	queued_active.c	one message being tried
+ *	queued_post.c	messages of our own making
+ *	queued_bounce.c	notifications
+ *	queued_ask.c	questions to resolve and filterd
+ *	queued_sync.c	fsync beside the loop
+ *	queued_control.c	administrator's requests
+ */
+#ifndef DELIVER_QUEUED_H
+#define DELIVER_QUEUED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "conf/conf.h"
+#include "deliver/restrict.h"
+#include "deliver/retry.h"
+#include "io/loop.h"
+#include "ipc/deliver.h"
+#include "ipc/filter.h"
+#include "ipc/queue.h"
+#include "ipc/resolve.h"
+#include "spool/spool.h"
+
+enum {
+	QUEUED_CONNS_MAX = 20000,	/* registered connections */
+	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
+	QUEUED_ACTIVE_MAX = 200,	/* messages being tried at once */
+	QUEUED_REMOTE_RCPTS_MAX = 50,	/* recipients of one remote attempt */
+	QUEUED_AGENTS_MAX = 128,	/* delivery agents at once */
+	QUEUED_AGENTS_PER_USER_MAX = 8,
+	QUEUED_AGENT_IDLE_MS = 1200,
+	QUEUED_COPIES_WAITING_MAX = 20000,
+	QUEUED_ASK_MS = 30000,		/* resolve */
+	QUEUED_SYNC_THREADS = 8,
+	QUEUED_INDEX_MAX = 1000000,	/* messages in the queue */
+};
+
+struct queued;
+struct conn_entry;
+struct trans;
+struct agents;
+struct asks;
+struct filter;
+struct syncer;
+struct sched;
+
+/* What the root part hands over. */
+struct queued_env {
+	const struct conf *conf;
+	int resolve_fd, spawn_fd, remote_fd, link_fd;	/* channels of the group; taken */
+	int register_fd, auth_fd, control_fd;		/* listeners; taken */
+	bool unconfined;
+};
+
+struct queued {
+	struct loop *loop;
+	const struct conf *conf;
+	struct arena *arena;		/* of the process */
+	struct spool *spool;
+	struct restrict_set *restrictions;
+	struct cidr *mynetworks;
+	size_t n_mynetworks;
+	struct map *conns;		/* 8 bytes of conn -> struct conn_entry */
+	struct asks *resolve;
+	struct agents *agents;
+	struct filter *filter;
+	struct syncer *sync;
+	struct sched *sched;
+	struct ipc_chan *remote;
+	size_t n_trans;			/* transactions that are open */
+	bool draining;			/* SIGTERM: no new ones */
+};
+
+/* --- queued_sync.c --- */
+typedef void sync_fn(void *ctx, int error);	/* error: errno of fsync, 0 */
+struct syncer *sync_new(struct loop *l, unsigned threads);
+/* fsync fd in a thread, close it, then fn in the loop. Takes fd. */
+void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx);
+
+/* --- queued_ask.c --- */
+struct ask;
+typedef void resolved_fn(void *ctx, const struct ipc_resolve_RESULT *r);	/* NULL: no answer; valid during the call */
+void asks_start(struct queued *q, int fd);
+struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx);	/* may answer later only */
+void resolve_reload(struct queued *q);
+typedef void scanned_fn(void *ctx, const struct ipc_filter_VERDICT *v);	/* NULL: no verdict */
+void filter_start(struct queued *q, int link_fd);
+struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */
+void ask_forget(struct ask **a);	/* no call any more; accepts NULL */
+
+/* --- queued_agent.c --- */
+struct copy;
+enum copy_event {
+	COPY_READY,	/* durable in tmp; copy_commit or copy_abort must follow */
+	COPY_DONE,	/* visible; the handle is gone */
+	COPY_FAILED,	/* not delivered; the handle is gone */
+	COPY_FORWARD,	/* the user's .forward: recipients, keep. With keep READY follows; both end with copy_commit or copy_abort */
+};
+struct copy_result {
+	bool permanent;			/* FAILED */
+	struct str enhanced, text;
+	struct ipc_strs recipients;	/* FORWARD */
+	bool keep;
+};
+typedef void copy_fn(void *ctx, enum copy_event ev, const struct copy_result *r);	/* strings valid during the call */
+struct copy_request {		/* all borrowed until the handle is gone */
+	struct str user, qid, sender, recipient, original, extension, folder;
+	struct ipc_strs edits;
+	uint64_t size;
+	uint64_t attempt;	/* 1 the first */
+	int fd;
+};
+void agents_start(struct queued *q, int fd);
+struct copy *copy_start(struct queued *q, const struct copy_request *r, copy_fn *fn, void *ctx);
+void copy_commit(struct copy *c);
+void copy_abort(struct copy **c);	/* no call any more; what was written is removed. Accepts NULL */
+size_t agents_count(const struct queued *q);
+
+/* --- queued_head.c (pure) --- */
+struct head_facts {
+	bool submission;	/* authenticated or local: Date, Message-ID are added, Bcc removed */
+	bool esmtp;
+	struct str client, helo, tls, user, recipient;	/* recipient: only when there is exactly one */
+	struct str qid;
+	const char *hostname, *mail_name;
+	int64_t now;
+};
+struct head_result {
+	struct str *edits;
+	size_t n_edits;
+	unsigned received;	/* Received fields */
+	struct str message_id;	/* with brackets; added one included */
+};
+int head_edits(struct arena *a, struct str head, const struct head_facts *f, struct head_result *out, struct err *e) MUST_CHECK;
+
+/* --- queued_conn.c --- */
+struct conn_entry {
+	struct queued *q;
+	uint64_t id;
+	struct ipc_chan *chan;
+	char profile[32], client[64], user[256], rights[65];
+	uint8_t addr[16];
+	bool addr_known, mynetworks, local, has_user;
+	uint64_t uid;			/* local: peer's */
+	struct trans *trans;
+};
+enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA };
+void conns_start(struct queued *q, int register_fd, int auth_fd);
+void conn_phase(struct conn_entry *c, enum conn_phase p);
+void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid);
+bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
+
+/* --- queued_trans.c, queued_commit.c --- */
+void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m);
+void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m);
+void trans_data(struct trans *t, uint32_t id);
+void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m);
+void trans_drop(struct trans **t);	/* client gone or RESET: undo all, unless it is being made visible (then it goes on alone) */
+
+/* --- queued_sched.c --- */
+void sched_start(struct queued *q, int remote_fd);
+/* A durable record: schedule it now. logged: its "queue active" line was written. Takes nothing. */
+void sched_add(struct queued *q, const struct spool_msg *m, bool logged);
+size_t sched_count(const struct queued *q);
+
+/* A message in the queue, in memory. */
+struct active;
+struct qmsg {
+	char qid[SPOOL_QID_MAX + 1];
+	uint64_t size;
+	int64_t arrived, next_try;
+	uint64_t tries;
+	bool held, logged, recovered;	/* recovered: found at start, may have been tried before the crash */
+	bool doomed;			/* to be deleted as soon as it is not active */
+	size_t heap_at;
+	struct active *active;
+};
+struct qmsg *sched_find(struct queued *q, struct str qid);
+bool sched_each(struct queued *q, size_t *it, struct qmsg **out);
+void sched_when(struct queued *q, struct qmsg *m, int64_t next_try);	/* move in the schedule */
+void sched_forget(struct queued *q, struct qmsg **m);
+void sched_active_done(struct queued *q, struct qmsg *m);	/* one place is free */
+
+/* --- queued_active.c --- */
+void active_start(struct queued *q, struct qmsg *m);
+void active_remote_start(struct queued *q, int fd);
+void remote_flush(struct queued *q);	/* forget what is known of dead destinations */
+
+/* --- queued_post.c --- */
+/* A message of our own making (notification, forwarded copy): recipients are resolved, the message is written and synced, then scheduled. fn: qid of the new
+ * message, or empty: not now (permanent false) or never (none of the recipients exists). */
+typedef void posted_fn(void *ctx, struct str qid, bool permanent);
+struct post_request {		/* strings are copied, content is taken */
+	struct str sender, qid /* or empty */, message_id;
+	const struct str *to;
+	size_t n_to;
+	const struct str *edits;
+	size_t n_edits;
+	uint64_t flags;
+	struct buf content;
+};
+void post(struct queued *q, struct post_request *r, posted_fn *fn, void *ctx);
+
+/* --- queued_bounce.c --- */
+typedef void bounced_fn(void *ctx, bool ok);
+/* Tell m's sender about the recipients i with pick[i]. Durable when fn says ok. Nothing is borrowed after return. */
+void bounce_send(struct queued *q, bool delayed, const struct spool_msg *m, const bool *pick, int content_fd, bounced_fn *fn, void *ctx);
+
+/* --- queued_control.c --- */
+void control_start(struct queued *q, int fd);
+
+/* --- log lines that log parsers know (ref: field practice) --- */
+struct log_delivery {
+	struct str qid, address, original, relay, text;
+	const char *program, *status;
+	struct str enhanced;
+	double before, queued, setup, transfer;	/* seconds */
+};
+void qlog_delivery(const struct log_delivery *d);
+void qlog_from(struct str qid, struct str sender, uint64_t size, size_t rcpts);
+void qlog_removed(struct str qid);
+
+/* In the child: confine, recover, serve. Does not return. ctx: struct queued_env. */
+void queued_run(void *ctx);
+/* In the child: opens $run/filter/scan on request. ctx: struct connector_env. */
+struct connector_env {
+	const struct conf *conf;
+	int link_fd;
+	bool unconfined;
+};
+void connector_run(void *ctx);
+
+#endif

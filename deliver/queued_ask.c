@@ -1,0 +1,286 @@
+/* Questions to other processes: resolve (what is this recipient?) and filterd (is this message good?). A question is answered once, or never
+ * after ask_forget(); a channel that closes answers all its questions with "no answer", which callers turn into a temporary failure. filterd's
+ * socket lies outside of the spool: the connector opens it, on demand, and again after filterd was restarted.
+ */
+#include <stdlib.h>
+
+#include "deliver/queued.h"
+#include "ipc/link.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum ask_kind { ASK_RESOLVE, ASK_FILTER };
+
+struct ask {
+	struct list node;		/* of the channel's waiting or pending questions */
+	struct queued *q;
+	enum ask_kind kind;
+	uint32_t id;
+	struct timer *deadline;
+	resolved_fn *resolved;
+	scanned_fn *scanned;
+	void *ctx;
+	/* filter, while it waits for a connection */
+	struct ipc_filter_SCAN scan;
+	int fd;
+};
+
+struct asks {
+	struct ipc_chan *chan;
+	struct list pending;
+};
+
+struct filter {
+	struct ipc_chan *chan, *link;
+	bool linking;
+	struct list waiting, pending;
+	uint64_t last_complaint_ms;
+};
+
+static void ask_free(struct ask *a)
+{
+	list_del(&a->node);
+	timer_del(&a->deadline);
+	free(a);
+}
+
+void ask_forget(struct ask **ap)
+{
+	if (*ap)
+		ask_free(*ap);
+	*ap = NULL;
+}
+
+static void answer_none(struct ask *a)
+{
+	resolved_fn *resolved = a->resolved;
+	scanned_fn *scanned = a->scanned;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	if (resolved)
+		resolved(ctx, NULL);
+	if (scanned)
+		scanned(ctx, NULL);
+}
+
+static void fail_all(struct list *l)
+{
+	while (!list_empty(l))
+		answer_none(list_of(l->next, struct ask, node));
+}
+
+static void on_deadline(void *ctx)
+{
+	struct ask *a = ctx;
+
+	log_warning("%s does not answer", a->kind == ASK_RESOLVE ? "resolve" : "filterd");
+	answer_none(a);
+}
+
+static struct ask *ask_new(struct queued *q, enum ask_kind kind, uint64_t ms, void *ctx)
+{
+	struct ask *a = xzalloc(sizeof(*a));
+
+	a->q = q;
+	a->kind = kind;
+	a->ctx = ctx;
+	list_init(&a->node);
+	a->deadline = loop_timer(q->loop, ms, on_deadline, a);
+	return a;
+}
+
+static struct ask *find(struct list *l, uint32_t id)
+{
+	list_each(n, l) {
+		struct ask *a = list_of(n, struct ask, node);
+		if (a->id == id)
+			return a;
+	}
+	return NULL;
+}
+
+/* --- resolve --- */
+
+static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	const struct ipc_resolve_RESULT *r = msg;
+	struct ask *a = find(&q->resolve->pending, id);
+
+	close_fd(&fd);
+	if (a == NULL)
+		return;		/* forgotten meanwhile */
+	resolved_fn *fn = a->resolved;
+	void *fn_ctx = a->ctx;
+	ask_free(a);
+	/* Parallel lists of unequal length are no answer. */
+	const size_t n = r->kinds.n;
+	const bool sane = r->addresses.n == n && r->users.n == n && r->extensions.n == n;
+	if (!sane)
+		log_error("resolve: lists of unequal length");
+	fn(fn_ctx, sane ? r : NULL);
+}
+
+static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("resolve: %s", why->text);
+	ipc_chan_free(&q->resolve->chan);	/* it ends, and the supervisor starts the group again */
+	fail_all(&q->resolve->pending);
+}
+
+void asks_start(struct queued *q, int fd)
+{
+	static const uint16_t types[] = { IPC_resolve_RESULT };
+
+	q->resolve = xzalloc(sizeof(*q->resolve));
+	list_init(&q->resolve->pending);
+	q->resolve->chan = ipc_chan_new(q->loop, fd, &ipc_resolve, on_resolved, on_resolve_closed, q);
+	ipc_chan_allow(q->resolve->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}
+
+static void fail_later(void *ctx)
+{
+	answer_none(ctx);
+}
+
+struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+	struct ipc_resolve_ADDRESS m = { .address = address };
+	struct err e = { 0 };
+
+	a->resolved = fn;
+	list_append(&q->resolve->pending, &a->node);
+	if (q->resolve->chan) {
+		a->id = ipc_next_id(q->resolve->chan);
+		if (ipc_send(q->resolve->chan, IPC_resolve_ADDRESS, &m, a->id, -1, &e) == 0)
+			return a;
+		log_warning("resolve: %s", e.text);
+	}
+	timer_del(&a->deadline);
+	a->deadline = loop_timer(q->loop, 0, fail_later, a);
+	return a;
+}
+
+void resolve_reload(struct queued *q)
+{
+	struct ipc_resolve_RELOAD m = { 0 };
+	struct err e = { 0 };
+
+	if (q->resolve->chan && ipc_send(q->resolve->chan, IPC_resolve_RELOAD, &m, 0, -1, &e) < 0)
+		log_warning("resolve: %s", e.text);
+}
+
+/* --- filterd --- */
+
+static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	struct ask *a = find(&q->filter->pending, id);
+
+	close_fd(&fd);
+	if (a == NULL)
+		return;
+	scanned_fn *fn = a->scanned;
+	void *fn_ctx = a->ctx;
+	ask_free(a);
+	fn(fn_ctx, msg);
+}
+
+static void on_filter_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("filterd: %s", why->text);
+	ipc_chan_free(&q->filter->chan);
+	fail_all(&q->filter->pending);
+}
+
+static void scan_send(struct queued *q, struct ask *a)
+{
+	struct filter *f = q->filter;
+	struct err e = { 0 };
+
+	list_del(&a->node);
+	list_append(&f->pending, &a->node);
+	a->id = ipc_next_id(f->chan);
+	if (ipc_send(f->chan, IPC_filter_SCAN, &a->scan, a->id, a->fd, &e) < 0) {
+		log_warning("filterd: %s", e.text);
+		timer_del(&a->deadline);
+		a->deadline = loop_timer(q->loop, 0, fail_later, a);
+	}
+}
+
+static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	static const uint16_t types[] = { IPC_filter_VERDICT };
+	struct queued *q = ctx;
+	struct filter *f = q->filter;
+
+	f->linking = false;
+	if (type == IPC_link_FAILED) {
+		const struct ipc_link_FAILED *m = msg;
+		log_warning("filterd cannot be reached: %.*s", STR_ARG(m->text));
+		fail_all(&f->waiting);
+		return;
+	}
+	f->chan = ipc_chan_new(q->loop, fd, &ipc_filter, on_verdict, on_filter_closed, q);
+	ipc_chan_allow(f->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
+	while (f->chan && !list_empty(&f->waiting))
+		scan_send(q, list_of(f->waiting.next, struct ask, node));
+}
+
+static void on_link_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("connector: %s", why->text);
+	ipc_chan_free(&q->filter->link);
+	q->filter->linking = false;
+	fail_all(&q->filter->waiting);
+}
+
+void filter_start(struct queued *q, int link_fd)
+{
+	static const uint16_t types[] = { IPC_link_OPENED, IPC_link_FAILED };
+
+	q->filter = xzalloc(sizeof(*q->filter));
+	list_init(&q->filter->waiting);
+	list_init(&q->filter->pending);
+	q->filter->link = ipc_chan_new(q->loop, link_fd, &ipc_link, on_link, on_link_closed, q);
+	ipc_chan_allow(q->filter->link, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}
+
+static bool link_ask(struct filter *f)
+{
+	struct ipc_link_OPEN m = { 0 };
+	struct err e = { 0 };
+
+	if (f->linking)
+		return true;
+	if (f->link == NULL || ipc_send(f->link, IPC_link_OPEN, &m, ipc_next_id(f->link), -1, &e) < 0)
+		return false;
+	f->linking = true;
+	return true;
+}
+
+struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx)
+{
+	struct filter *f = q->filter;
+	struct ask *a = ask_new(q, ASK_FILTER, q->conf->filter_timeout * 1000 + 10000, ctx);
+
+	a->scanned = fn;
+	a->scan = *m;
+	a->fd = fd;
+	list_append(&f->waiting, &a->node);
+	if (f->chan) {
+		scan_send(q, a);
+	} else if (!link_ask(f)) {
+		timer_del(&a->deadline);
+		a->deadline = loop_timer(q->loop, 0, fail_later, a);
+	}
+	return a;
+}

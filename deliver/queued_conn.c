@@ -1,0 +1,235 @@
+/* Who speaks: parents register connections, authd says who a connection's user is; both are believed because the kernel says that they are root. A front speaks about its
+ * own connection only, and which of its messages is legal when is the table below.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "deliver/queued.h"
+#include "ipc/reg.h"
+#include "log/log.h"
+#include "os/os.h"
+
+/* --- fronts --- */
+
+static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET };
+static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RESET };
+static const uint16_t in_wait[] = { IPC_queue_RESET };
+static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
+
+static const struct ipc_allow phases[] = {
+	[PHASE_IDLE] = { in_idle, ARRAY_LEN(in_idle) },
+	[PHASE_OPEN] = { in_open, ARRAY_LEN(in_open) },
+	[PHASE_WAIT] = { in_wait, ARRAY_LEN(in_wait) },
+	[PHASE_DATA] = { in_data, ARRAY_LEN(in_data) },
+};
+
+void conn_phase(struct conn_entry *c, enum conn_phase p)
+{
+	if (c->chan)
+		ipc_chan_allow(c->chan, phases[p]);
+}
+
+void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid)
+{
+	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid };
+	struct err e = { 0 };
+
+	if (c->chan && ipc_send(c->chan, IPC_queue_REPLY, &m, id, -1, &e) < 0)
+		log_error("reply: %s", e.text);
+}
+
+bool conn_trusted(const struct conn_entry *c)
+{
+	return c->has_user || c->local;
+}
+
+static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct conn_entry *c = ctx;
+
+	close_fd(&fd);
+	switch (type) {
+	case IPC_queue_MAIL:
+		trans_mail(c, id, msg);
+		break;
+	case IPC_queue_RCPT:
+		trans_rcpt(c->trans, id, msg);
+		break;
+	case IPC_queue_DATA:
+		trans_data(c->trans, id);
+		break;
+	case IPC_queue_DATA_END:
+		trans_data_end(c->trans, id, msg);
+		break;
+	case IPC_queue_RESET:
+		trans_drop(&c->trans);
+		conn_phase(c, PHASE_IDLE);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_front_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct conn_entry *c = ctx;
+
+	ipc_chan_free(&c->chan);
+	trans_drop(&c->trans);
+	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
+	free(c);
+}
+
+/* --- parents --- */
+
+static bool put_text(char *out, size_t max, struct str s)
+{
+	if (s.n >= max)
+		return false;
+	if (s.n > 0)
+		memcpy(out, s.p, s.n);
+	out[s.n] = '\0';
+	return true;
+}
+
+static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
+{
+	struct conn_entry *c;
+
+	if (!str_eq(m->service, STR("smtp")) || map_count(q->conns) >= QUEUED_CONNS_MAX || map_get(q->conns, str_n(&m->conn, sizeof(m->conn)))) {
+		log_warning("connection from %.*s not taken", STR_ARG(m->client));
+		close_fd(&fd);
+		return;
+	}
+	c = xzalloc(sizeof(*c));
+	c->q = q;
+	c->id = m->conn;
+	if (!put_text(c->profile, sizeof(c->profile), m->profile) || !put_text(c->client, sizeof(c->client), m->client)) {
+		free(c);
+		close_fd(&fd);
+		return;
+	}
+	c->addr_known = addr_parse(m->client, c->addr) == 0;
+	c->mynetworks = c->addr_known && cidr_match(q->mynetworks, q->n_mynetworks, c->addr);
+	if (str_eq(m->profile, STR("local")) && m->uid > 0) {
+		c->local = true;
+		c->uid = m->uid - 1;
+	}
+	(void)map_set(q->conns, str_n(&c->id, sizeof(c->id)), c);
+	c->chan = ipc_chan_new(q->loop, fd, &ipc_queue, on_front, on_front_closed, c);
+	conn_phase(c, PHASE_IDLE);
+}
+
+struct parent {
+	struct queued *q;
+	struct ipc_chan *chan;
+	bool greeted;
+};
+
+static const uint16_t reg_first[] = { IPC_reg_HELLO };
+static const uint16_t reg_then[] = { IPC_reg_CONN };
+
+static void on_parent(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct parent *p = ctx;
+
+	if (type == IPC_reg_CONN) {
+		on_conn(p->q, msg, fd);
+		return;
+	}
+	const struct ipc_reg_HELLO *h = msg;
+	close_fd(&fd);
+	if (h->version != 1) {
+		log_error("a parent speaks version %llu", (unsigned long long)h->version);
+		ipc_chan_free(&p->chan);
+		free(p);
+		return;
+	}
+	ipc_chan_allow(p->chan, (struct ipc_allow){ reg_then, ARRAY_LEN(reg_then) });
+}
+
+/* Its connections live on: their channels are the fronts'. */
+static void on_parent_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct parent *p = ctx;
+
+	ipc_chan_free(&p->chan);
+	free(p);
+}
+
+/* --- authd --- */
+
+static void on_auth(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct parent *p = ctx;
+	const struct ipc_queue_USER *m = msg;
+	struct ipc_queue_USER_OK ok = { 0 };
+	struct conn_entry *c = map_get(p->q->conns, str_n(&m->conn, sizeof(m->conn)));
+	struct err e = { 0 };
+
+	close_fd(&fd);
+	if (c == NULL) {
+		log_warning("authd names a connection that is not registered");	/* it has ended meanwhile */
+	} else if (put_text(c->user, sizeof(c->user), m->user) && put_text(c->rights, sizeof(c->rights), m->rights)) {
+		struct str words = m->rights, w;
+		c->has_user = false;
+		while (str_token(&words, " ,", &w))
+			c->has_user |= str_eq(w, STR("submit"));
+	}
+	if (ipc_send(ch, IPC_queue_USER_OK, &ok, id, -1, &e) < 0)
+		log_error("authd: %s", e.text);
+}
+
+/* --- listeners --- */
+
+struct listener {
+	struct queued *q;
+	int fd;
+	bool auth;
+};
+
+static void accept_one(struct listener *l, int fd)
+{
+	static const uint16_t auth_types[] = { IPC_queue_USER };
+	struct peer_cred who;
+	struct err e = { 0 };
+
+	if (sock_peer_cred(fd, &who, &e) < 0 || (who.uid != 0 && who.uid != geteuid())) {
+		log_warning("uid %u may not connect here", (unsigned)who.uid);
+		close(fd);
+		return;
+	}
+	struct parent *p = xzalloc(sizeof(*p));
+	p->q = l->q;
+	p->chan = ipc_chan_new(l->q->loop, fd, l->auth ? &ipc_queue : &ipc_reg, l->auth ? on_auth : on_parent, on_parent_closed, p);
+	ipc_chan_allow(p->chan, l->auth ? (struct ipc_allow){ auth_types, ARRAY_LEN(auth_types) } : (struct ipc_allow){ reg_first, ARRAY_LEN(reg_first) });
+}
+
+static void on_listener(void *ctx, unsigned events)
+{
+	struct listener *l = ctx;
+	const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0)
+		accept_one(l, fd);
+}
+
+static void listen_on(struct queued *q, int fd, bool auth)
+{
+	struct listener *l = xzalloc(sizeof(*l));
+
+	l->q = q;
+	l->fd = fd;
+	l->auth = auth;
+	loop_watch(q->loop, fd, LOOP_READ, on_listener, l);
+}
+
+void conns_start(struct queued *q, int register_fd, int auth_fd)
+{
+	q->conns = map_new();
+	listen_on(q, register_fd, false);
+	listen_on(q, auth_fd, true);
+}

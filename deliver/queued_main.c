@@ -1,0 +1,271 @@
+/* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the group: queue, resolve, spawn, remote, connector. They
+ * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
+ */
+#include <getopt.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "deliver/queued.h"
+#include "deliver/remote.h"
+#include "deliver/resolve.h"
+#include "deliver/spawn.h"
+#include "log/log.h"
+#include "os/confine.h"
+#include "os/os.h"
+
+struct options {
+	const char *file;
+	bool foreground, verbose, unconfined, test;
+};
+
+/* All that the children get. Their descriptors are filled in before each start. */
+struct parts {
+	struct queued_env queue;
+	struct resolve_env resolve;
+	struct spawn_env spawn;
+	struct remote_env remote;
+	struct connector_env link;
+	char agent[1100], accounts[1100];
+	struct conf *conf;
+};
+
+static void run_resolve(void *ctx)
+{
+	struct resolve_env *env = ctx;
+	const int keep[] = { 0, 1, 2, env->fd, log_fd() };
+
+	close_all_but(keep, ARRAY_LEN(keep));
+	proc_title("resolve", "queued: resolve");
+	resolve_run(env);
+	_exit(EX_SOFTWARE);
+}
+
+static void run_remote(void *ctx)
+{
+	struct remote_env *env = ctx;
+	const int keep[] = { 0, 1, 2, env->queue_fd, log_fd() };
+
+	close_all_but(keep, ARRAY_LEN(keep));
+	proc_title("remote", "queued: remote");
+	remote_run(env);
+}
+
+/* --- the group's socket pairs --- */
+
+static void pair(int *queue_end, int *other_end)
+{
+	int fds[2];
+	struct err e = { 0 };
+
+	if (sock_pair(SOCK_SEQPACKET, fds, &e) < 0) {
+		log_error("%s", e.text);
+		exit(EX_OSERR);
+	}
+	*queue_end = fds[0];
+	*other_end = fds[1];
+}
+
+static void before_start(void *ctx)
+{
+	struct parts *p = ctx;
+
+	pair(&p->queue.resolve_fd, &p->resolve.fd);
+	pair(&p->queue.spawn_fd, &p->spawn.queue_fd);
+	pair(&p->queue.remote_fd, &p->remote.queue_fd);
+	pair(&p->queue.link_fd, &p->link.link_fd);
+}
+
+static void after_start(void *ctx)
+{
+	struct parts *p = ctx;
+	int *const fds[] = {
+		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.remote_fd, &p->queue.link_fd,
+		&p->resolve.fd, &p->spawn.queue_fd, &p->remote.queue_fd, &p->link.link_fd,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close_fd(fds[i]);
+}
+
+/* --- start --- */
+
+static int listen_one(const char *run, const char *name, int *fd_out, struct err *e)
+{
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%s/queue/%s", run, name);
+	*fd_out = sock_unix_listen(path, SOCK_SEQPACKET, 0600, 0, 0, e);
+	return *fd_out < 0 ? -1 : 0;
+}
+
+static int make_places(struct parts *p, struct err *e)
+{
+	const struct conf *c = p->conf;
+	char path[1100];
+	uid_t uid;
+	gid_t gid;
+
+	snprintf(path, sizeof(path), "%s/queue", c->run_directory);
+	if (confine_user(c->user_queue, &uid, &gid, e) < 0 || dir_make(c->run_directory, 0755, 0, 0, e) < 0 || dir_make(path, 0700, 0, 0, e) < 0 ||
+	    spool_make(c->queue_directory, uid, gid, e) < 0)
+		return -1;
+	return listen_one(c->run_directory, "register", &p->queue.register_fd, e) < 0 || listen_one(c->run_directory, "auth", &p->queue.auth_fd, e) < 0 ||
+			       listen_one(c->run_directory, "control", &p->queue.control_fd, e) < 0
+		       ? -1
+		       : 0;
+}
+
+/* The agent must be root's, setuid, and executable by spawn's group alone: else no local mail is delivered, which is better said at the start. */
+static int check_agent(const struct parts *p, bool unconfined, struct err *e)
+{
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+
+	if (stat(p->agent, &st) < 0)
+		return err_set(e, ERR_CONF, 0, "%s is missing", p->agent);
+	if (confine_user(p->conf->user_mda, &uid, &gid, e) < 0)
+		return -1;
+	if (st.st_uid != 0 || !(st.st_mode & S_ISUID) || (st.st_mode & 027) != 0 || st.st_gid != gid || !(st.st_mode & 010))
+		return err_set(e, ERR_CONF, 0, "%s must be owned by root:%s with mode 4710", p->agent, p->conf->user_mda);
+	return unconfined ? 0 : path_trusted(p->agent, 0, e);
+}
+
+static int check_conf(const struct conf *c, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct restrict_set *set;
+	const int r = restrict_compile(c, a, &set, e);
+
+	arena_free(&a);
+	return r;
+}
+
+static int load(const char *file, struct conf **out)
+{
+	struct buf problems;
+	struct err e = { 0 };
+
+	buf_init(&problems, 1 << 20);
+	int r = conf_load(file, out, &problems, &e);
+	if (problems.n > 0)
+		fprintf(stderr, "%s%s", problems.p, problems.p[problems.n - 1] == '\n' ? "" : "\n");
+	buf_fini(&problems);
+	if (r == 0)
+		r = check_conf(*out, &e);
+	if (r < 0)
+		fprintf(stderr, "queued: %s\n", e.text);
+	return r;
+}
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: queued [-c FILE] [-f] [-n] [-t] [-v] [--help] [--version]\n"
+		    "  -c FILE   configuration (default: %s)\n"
+		    "  -f        stay in the foreground\n"
+		    "  -n        no sandbox: for development only\n"
+		    "  -t        test the configuration and exit\n"
+		    "  -v        debug lines, and all lines on stderr\n", conf_default_file());
+}
+
+static void options_get(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
+
+	*o = (struct options){ .file = conf_default_file() };
+	for (int opt; (opt = getopt_long(argc, argv, "c:fntv", longs, NULL)) != -1;)
+		switch (opt) {
+		case 'c': o->file = optarg; break;
+		case 'f': o->foreground = true; break;
+		case 'n': o->unconfined = true; break;
+		case 't': o->test = true; break;
+		case 'v': o->verbose = true; break;
+		case 'h': usage(stdout); exit(0);
+		case 'V': printf("Postern %s\n", POSTERN_VERSION); exit(0);
+		default: usage(stderr); exit(EX_USAGE);
+		}
+	if (optind != argc) {
+		usage(stderr);
+		exit(EX_USAGE);
+	}
+}
+
+static void fill(struct parts *p, const struct options *o)
+{
+	const struct conf *c = p->conf;
+
+	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
+	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
+	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = c;
+	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = o->unconfined;
+	p->spawn.agent = p->agent;
+	p->spawn.accounts = p->accounts;
+}
+
+static int start(struct parts *p, const struct options *o, struct err *e)
+{
+	char path[1100];
+
+	if (dir_make(p->conf->run_directory, 0755, 0, 0, e) < 0)
+		return -1;
+	if (!o->foreground && proc_daemonize(e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/queued.pid", p->conf->run_directory);
+	if (pidfile_write(path, e) < 0)
+		return -1;
+	log_verbose(o->verbose);
+	snprintf(path, sizeof(path), "%s/log/sock", p->conf->run_directory);
+	if (log_open(p->conf->syslog_name, "master", path, e) < 0) {
+		log_warning("%s; lines go to stderr", e->text);
+		err_clear(e);
+		if (log_open(p->conf->syslog_name, "master", NULL, e) < 0)
+			return -1;
+	}
+	return check_agent(p, o->unconfined, e) < 0 || make_places(p, e) < 0 ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct parts p;
+	struct options o;
+	struct err e = { 0 };
+
+	proc_init(argc, argv);
+	options_get(argc, argv, &o);
+	if (load(o.file, &p.conf) < 0)
+		return EX_CONFIG;
+	if (o.test)
+		return 0;
+	if (geteuid() != 0) {
+		fprintf(stderr, "queued must be started as root: its parts become other users\n");
+		return EX_NOPERM;
+	}
+	proc_title("queued", "queued: supervisor");
+	fill(&p, &o);
+	if (start(&p, &o, &e) < 0) {
+		fprintf(stderr, "queued: %s\n", e.text);
+		log_error("%s", e.text);
+		return EX_OSERR;
+	}
+	if (o.unconfined)
+		log_warning("started without sandbox (-n)");
+	struct super_child children[] = {
+		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
+		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
+		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
+		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
+		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },
+	};
+	struct super s = { .children = children, .n = ARRAY_LEN(children), .before_start = before_start, .after_start = after_start, .ctx = &p };
+	if (super_run(&s, &e) < 0) {
+		log_error("%s", e.text);
+		return EX_OSERR;
+	}
+	return 0;
+}

@@ -1,0 +1,372 @@
+/* MAIL, RCPT, DATA: what is decided about an envelope. Facts about the client come from the acceptor and authd (conn_entry), about recipients from resolve;
+ * the front only reports what the client said. Answers in the words that other servers use (log parsers and fail2ban know them).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/enc.h"
+#include "deliver/queued_trans.h"
+#include "log/log.h"
+#include "mail/edit.h"
+#include "os/os.h"
+
+enum { HEAD_FIRST = 16384 };
+
+/* --- life --- */
+
+void trans_free(struct trans *t)
+{
+	struct arena *a = t->arena;
+
+	t->q->n_trans--;
+	ask_forget(&t->ask);
+	timer_del(&t->deadline);
+	for (size_t i = 0; i < t->n_finals; i++)
+		copy_abort(&t->finals[i].copy);
+	close_fd(&t->fd);
+	if (t->incoming)
+		spool_discard(t->q->spool, trans_qid(t));
+	if (t->conn && t->conn->trans == t) {
+		t->conn->trans = NULL;
+		conn_phase(t->conn, PHASE_IDLE);
+	}
+	arena_free(&a);
+}
+
+static struct trans *trans_new(struct conn_entry *c)
+{
+	struct arena *a = arena_new(64 << 20);
+	struct trans *t = ARENA_NEW(a, struct trans);
+
+	t->arena = a;
+	t->q = c->q;
+	t->conn = c;
+	t->fd = -1;
+	t->start_us = clock_mono_us();
+	spool_qid_new(t->qid);
+	c->trans = t;
+	c->q->n_trans++;
+	return t;
+}
+
+void trans_drop(struct trans **tp)
+{
+	struct trans *t = *tp;
+
+	if (t == NULL)
+		return;
+	*tp = NULL;
+	if (t->step >= STEP_RECORD) {
+		t->conn->trans = NULL;
+		t->conn = NULL;
+		commit_drop(t);
+		return;
+	}
+	trans_free(t);
+}
+
+void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text, bool with_qid)
+{
+	if (t->conn)
+		conn_reply(t->conn, t->reply_id, code, enhanced, text, with_qid ? trans_qid(t) : (struct str){ 0 });
+}
+
+void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+{
+	trans_reply(t, code, enhanced, text, false);
+	trans_free(t);
+}
+
+/* --- MAIL --- */
+
+static const char *sender_domain(const struct queued *q, const struct conn_entry *c, struct str sender)
+{
+	/* Only our own clients' addresses are completed (myorigin). */
+	const bool own = conn_trusted(c) || c->mynetworks;
+
+	return own && sender.n > 0 && str_rchr(sender, '@') < 0 ? q->conf->myorigin : NULL;
+}
+
+static bool needs_login(const struct conn_entry *c)
+{
+	return str_starts(str_c(c->profile), STR("submission")) && !conn_trusted(c);
+}
+
+static uint64_t room_needed(const struct conf *c)
+{
+	return c->message_size_limit + c->message_size_limit / 2;
+}
+
+void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m)
+{
+	struct queued *q = c->q;
+	struct err e = { 0 };
+
+	trans_drop(&c->trans);
+	if (q->draining) {
+		conn_reply(c, id, 451, "4.3.2", STR("Error: the system is going down, try again later"), (struct str){ 0 });
+	} else if (needs_login(c)) {
+		conn_reply(c, id, 530, "5.7.0", STR("Authentication required"), (struct str){ 0 });
+	} else if (m->size > q->conf->message_size_limit) {
+		conn_reply(c, id, 552, "5.3.4", STR("Message size exceeds fixed limit"), (struct str){ 0 });
+	} else if (spool_room(q->spool, room_needed(q->conf), q->conf->queue_minfree, &e) < 0) {
+		log_warning("not enough free space in the queue file system");
+		conn_reply(c, id, 452, "4.3.1", STR("Insufficient system storage"), (struct str){ 0 });
+	} else {
+		struct trans *t = trans_new(c);
+		const char *domain = sender_domain(q, c, m->sender);
+		t->sender = domain ? str_c(arena_printf(t->arena, "%.*s@%s", STR_ARG(m->sender), domain)) : arena_str(t->arena, m->sender);
+		t->helo = arena_str(t->arena, m->helo);
+		t->tls = arena_str(t->arena, m->tls);
+		t->auth_method = arena_str(t->arena, m->auth_method);
+		t->body = arena_str(t->arena, m->body);
+		t->esmtp = m->esmtp != 0;
+		t->smtputf8 = m->smtputf8 != 0;
+		conn_phase(c, PHASE_OPEN);
+		conn_reply(c, id, 250, "2.1.0", STR("Ok"), trans_qid(t));
+	}
+}
+
+/* --- RCPT --- */
+
+int trans_final(struct trans *t, const struct final *f)
+{
+	for (size_t i = 0; i < t->n_finals; i++)
+		if (str_eq(t->finals[i].kind, f->kind) && str_case_eq(t->finals[i].address, f->address) && str_eq(t->finals[i].user, f->user))
+			return 0;
+	if (t->n_finals == QUEUED_FINALS_MAX)
+		return -1;
+	if (t->n_finals == t->cap_finals) {
+		const size_t cap = t->cap_finals ? t->cap_finals * 2 : 4;
+		struct final *v = ARENA_ARRAY(t->arena, struct final, cap);
+		if (v == NULL)
+			return -1;
+		if (t->n_finals > 0)
+			memcpy(v, t->finals, t->n_finals * sizeof(*v));
+		t->finals = v;
+		t->cap_finals = cap;
+	}
+	struct final *to = &t->finals[t->n_finals++];
+	*to = *f;
+	to->t = t;
+	to->kind = arena_str(t->arena, f->kind);
+	to->address = arena_str(t->arena, f->address);
+	to->user = arena_str(t->arena, f->user);
+	to->extension = arena_str(t->arena, f->extension);
+	to->original = arena_str(t->arena, f->original);
+	return 0;
+}
+
+static bool deliverable(struct str kind)
+{
+	return str_eq(kind, STR("mailbox")) || str_eq(kind, STR("remote"));
+}
+
+/* client= once a transaction has its first recipient, as other servers log it. */
+static void announce(struct trans *t)
+{
+	const struct conn_entry *c = t->conn;
+	char user[400] = "";
+
+	if (t->announced)
+		return;
+	t->announced = true;
+	if (c->local) {
+		log_as(log_ident("pickup"), LOG_LV_INFO, "%s: uid=%llu from=<%.*s>", t->qid, (unsigned long long)c->uid, STR_ARG(t->sender));
+		return;
+	}
+	if (c->has_user)
+		snprintf(user, sizeof(user), ", sasl_method=%.*s, sasl_username=%s", STR_ARG(t->auth_method), c->user);
+	log_as(log_ident("smtpd"), LOG_LV_INFO, "%s: client=unknown[%s]%s", t->qid, c->client, user);
+}
+
+static void refuse_rcpt(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+{
+	conn_phase(t->conn, PHASE_OPEN);
+	trans_reply(t, code, enhanced, text, false);
+}
+
+/* The answer to RCPT as resolve gave it, in the usual frame. */
+static void refuse_as_said(struct trans *t, const struct ipc_resolve_RESULT *r, uint64_t code, const char *enhanced, const char *text)
+{
+	char own[13];
+	struct str say = r->text.n > 0 ? r->text : str_c(text);
+
+	if (r->enhanced.n > 0)
+		snprintf(own, sizeof(own), "%.*s", STR_ARG(r->enhanced));
+	else
+		snprintf(own, sizeof(own), "%s", enhanced);
+	if (r->code >= 400 && r->code <= 599)
+		code = r->code;
+	if (say.n == 0 || say.p[0] != '<')
+		say = str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: %.*s", STR_ARG(t->asked), STR_ARG(say)));
+	refuse_rcpt(t, code, own, say);
+}
+
+static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->kinds.n; i++) {
+		const struct final f = {
+			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
+		};
+		any |= deliverable(f.kind);
+		if (trans_final(t, &f) < 0)
+			return -1;
+	}
+	return any ? 0 : 1;
+}
+
+static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
+{
+	struct trans *t = ctx;
+	const struct conn_entry *c = t->conn;
+	struct restrict_answer no;
+
+	t->ask = NULL;
+	if (r == NULL) {
+		refuse_rcpt(t, 451, "4.3.0", str_c(arena_printf(t->arena, "<%.*s>: Temporary lookup failure", STR_ARG(t->asked))));
+		return;
+	}
+	const struct restrict_facts f = {
+		.mynetworks = c->mynetworks || c->local, .user = c->has_user, .client = str_c(c->client), .helo = t->helo, .sender = t->sender,
+		.recipient = t->asked, .class = r->class,
+	};
+	const size_t before = t->n_finals;
+	int added;
+	if (restrict_refuses(t->q->restrictions, &f, t->arena, &no)) {
+		refuse_rcpt(t, (uint64_t)no.code, no.enhanced, no.text);
+	} else if (str_eq(r->class, STR("error"))) {
+		refuse_as_said(t, r, 451, "4.3.0", "Temporary lookup failure");
+	} else if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
+		refuse_as_said(t, r, 550, "5.1.1", "User unknown in local recipient table");
+	} else if ((added = add_finals(t, r)) != 0) {
+		t->n_finals = before;
+		if (added < 0)
+			refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients"));
+		else
+			refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena,
+				    "<%.*s>: Recipient address rejected: delivery to commands and files is not allowed by configuration", STR_ARG(t->asked))));
+	} else {
+		if (t->n_accepted++ == 0)
+			t->first_rcpt = t->asked;
+		if (r->owner.n > 0 && t->n_accepted == 1 && t->sender.n > 0)
+			t->sender = arena_str(t->arena, r->owner);
+		announce(t);
+		conn_phase(t->conn, PHASE_OPEN);
+		trans_reply(t, 250, "2.1.5", STR("Ok"), false);
+	}
+}
+
+void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
+{
+	t->reply_id = id;
+	if (t->n_accepted >= t->q->conf->smtpd_recipient_limit || t->n_finals >= QUEUED_FINALS_MAX) {
+		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
+		return;
+	}
+	t->asked = arena_str(t->arena, m->recipient);
+	if (t->asked.p == NULL) {
+		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
+		return;
+	}
+	conn_phase(t->conn, PHASE_WAIT);
+	t->ask = resolve_ask(t->q, t->asked, on_resolved, t);
+}
+
+/* --- DATA --- */
+
+void trans_data(struct trans *t, uint32_t id)
+{
+	struct ipc_queue_OPEN m = { .size_max = t->q->conf->message_size_limit };
+	struct err e = { 0 };
+	int wfd = -1;
+
+	t->reply_id = id;
+	if (t->n_accepted == 0) {
+		trans_reply(t, 554, "5.5.1", STR("Error: no valid recipients"), false);
+		return;
+	}
+	if (spool_receive(t->q->spool, trans_qid(t), &wfd, &t->fd, &e) < 0) {
+		log_error("%s: %s", t->qid, e.text);
+		trans_reply(t, e.code == ERR_LIMIT ? 452 : 451, e.code == ERR_LIMIT ? "4.3.1" : "4.3.0",
+			    e.code == ERR_LIMIT ? STR("Insufficient system storage") : STR("Error: queue file write error"), false);
+		return;
+	}
+	t->incoming = true;
+	t->step = STEP_DATA;
+	conn_phase(t->conn, PHASE_DATA);
+	if (ipc_send(t->conn->chan, IPC_queue_OPEN, &m, id, wfd, &e) < 0)
+		log_error("%s: %s", t->qid, e.text);
+	close_fd(&wfd);
+}
+
+/* The header section, read once. A section that does not end within the limit is refused by the front; here it just ends there. */
+static int read_head(struct trans *t, struct str *out, struct err *e)
+{
+	const uint64_t max = t->q->conf->header_size_limit + 1024;
+
+	for (uint64_t want = HEAD_FIRST;; want *= 8) {
+		const uint64_t lim = want < max ? want : max;
+		const size_t n = (size_t)(t->size < lim ? t->size : lim);
+		char *p = arena_alloc(t->arena, n + 1);
+		size_t head_n = 0, body;
+		if (p == NULL)
+			return err_set(e, ERR_LIMIT, 0, "header too long");
+		if (n > 0 && pread_all(t->fd, p, n, 0, e) < 0)
+			return -1;
+		if (mail_head_find(str_n(p, n), n == t->size || lim == max, &head_n, &body) == 0) {
+			*out = str_n(p, head_n);
+			return 0;
+		}
+		if (lim == max || n == t->size) {
+			*out = str_n(p, 0);
+			return 0;
+		}
+	}
+}
+
+static int look_at_head(struct trans *t, struct err *e)
+{
+	const struct conn_entry *c = t->conn;
+	struct head_facts f = {
+		.submission = conn_trusted(c), .esmtp = t->esmtp, .client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
+		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),
+		.hostname = t->q->conf->myhostname, .mail_name = t->q->conf->mail_name, .now = clock_wall(),
+	};
+	struct str head;
+
+	if (read_head(t, &head, e) < 0 || head_edits(t->arena, head, &f, &t->head, e) < 0)
+		return -1;
+	t->edits = t->head.edits;
+	t->n_edits = t->head.n_edits;
+	return 0;
+}
+
+void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m)
+{
+	struct err e = { 0 };
+
+	t->reply_id = id;
+	t->data_us = clock_mono_us();
+	conn_phase(t->conn, PHASE_WAIT);
+	if (spool_sealed(t->fd, &t->size, &e) < 0 || t->size != m->size || look_at_head(t, &e) < 0) {
+		log_error("%s: %s", t->qid, e.code ? e.text : "the front wrote another size than it says");
+		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
+	} else if (t->size > t->q->conf->message_size_limit) {
+		trans_answer(t, 552, "5.3.4", STR("Error: message file too big"));
+	} else if (t->head.received > t->q->conf->hopcount_limit) {
+		trans_answer(t, 554, "5.4.6", STR("Error: too many hops"));
+	} else {
+		struct buf id_text;
+		buf_init(&id_text, 1024);
+		text_neutral(&id_text, t->head.message_id, 998, false);
+		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%s", t->qid, id_text.p);
+		buf_fini(&id_text);
+		commit_message(t);
+	}
+}

@@ -1,0 +1,80 @@
+/* One mail transaction: from MAIL to the answer to the message. One struct, one arena, one end. */
+#ifndef DELIVER_QUEUED_TRANS_H
+#define DELIVER_QUEUED_TRANS_H
+
+#include "deliver/queued.h"
+
+enum final_state {
+	FINAL_NEW,
+	FINAL_COPYING,	/* an agent writes it */
+	FINAL_READY,	/* durable in tmp */
+	FINAL_SENT,
+	FINAL_QUEUED,	/* goes (went) into the queue record */
+	FINAL_FAILED,	/* for good */
+};
+
+/* A recipient after expansion. */
+struct final {
+	struct trans *t;
+	struct str kind, address, user, extension, original, folder;
+	enum final_state state;
+	struct copy *copy;
+	struct str enhanced, text;
+	bool recorded;	/* in the queue record */
+	uint64_t done_us;
+};
+
+enum trans_step {
+	STEP_ENVELOPE,	/* MAIL, RCPT */
+	STEP_DATA,	/* the front writes */
+	STEP_SCAN,	/* filterd reads */
+	STEP_COPIES,	/* agents write */
+	STEP_RECORD,	/* the queue record is being synced */
+	STEP_VISIBLE,	/* copies are renamed: no way back */
+	STEP_LATE,	/* a second record, for renames that failed, is being synced */
+};
+
+struct trans {
+	struct queued *q;
+	struct conn_entry *conn;	/* NULL: the client has gone */
+	struct arena *arena;
+	char qid[SPOOL_QID_MAX + 1];
+	enum trans_step step;
+	uint32_t reply_id;
+	uint64_t start_us, data_us;
+	/* envelope */
+	struct str sender, helo, tls, auth_method, body;
+	bool esmtp, smtputf8, announced;
+	size_t n_accepted;		/* RCPT commands accepted */
+	struct str first_rcpt;
+	struct final *finals;
+	size_t n_finals, cap_finals;
+	struct ask *ask;		/* resolve, or filterd */
+	struct str asked;		/* address being resolved */
+	/* message */
+	int fd;				/* read only; -1 */
+	bool incoming;			/* spool holds it in incoming/ */
+	uint64_t size;
+	struct head_result head;
+	struct str *edits;
+	size_t n_edits;
+	/* commit */
+	struct timer *deadline;
+	size_t n_copying, n_committing;
+	bool ours;			/* the sender is one of us: told of failures */
+	struct spool_msg *msg;		/* the queue record; NULL: none */
+	bool dropped;			/* the client went away while the record was being synced */
+};
+
+static inline struct str trans_qid(const struct trans *t) { return str_c(t->qid); }
+void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text, bool with_qid);
+/* Answer and end. */
+void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
+void trans_free(struct trans *t);
+int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
+
+/* queued_commit.c: the message is complete and sealed. */
+void commit_message(struct trans *t);
+void commit_drop(struct trans *t);	/* the client has gone */
+
+#endif
