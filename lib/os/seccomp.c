@@ -31,7 +31,7 @@ enum {
 	CHECK_ERRNO = EREMOTEIO,	/* what our filter answers to acct(2): nothing else gives that */
 };
 
-enum verdict { V_REFUSE, V_ALLOW, V_KILL, V_NOSYS, V_CHECK, V_RULE };
+enum verdict { V_REFUSE, V_ALLOW, V_KILL, V_NOSYS, V_CHECK, V_NO_FAMILY, V_RULE };
 
 static const struct {
 	int nr;
@@ -167,6 +167,9 @@ static void emit_verdict(struct program *p, int verdict)
 	case V_NOSYS:
 		emit_return(p, SECCOMP_RET_ERRNO | ENOSYS);
 		break;
+	case V_NO_FAMILY:
+		emit_return(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+		break;
 	case V_CHECK:
 		emit_return(p, SECCOMP_RET_ERRNO | CHECK_ERRNO);
 		break;
@@ -203,6 +206,8 @@ static void verdicts_fill(int verdicts[CALL_NEWEST + 1], uint32_t groups, uint32
 	verdicts[__NR_clone3] = V_NOSYS;
 	verdicts[__NR_openat2] = V_NOSYS;
 	verdicts[__NR_acct] = V_CHECK;
+	/* As from a kernel without that family: libraries then go on (PAM's audit messages; any other errno fails the login, measured). */
+	verdicts[__NR_socket] = V_NO_FAMILY;
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
 		const int rule = rule_for(calls[i].nr, groups);
 		if (calls[i].groups & groups)
