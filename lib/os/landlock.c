@@ -48,6 +48,22 @@ static uint64_t known_access(int abi)
 	return A_ALL_V1 | (abi >= ABI_REFER ? A_REFER : 0) | (abi >= ABI_TRUNCATE ? A_TRUNCATE : 0) | (abi >= ABI_IOCTL ? A_IOCTL_DEV : 0);
 }
 
+static int add_rule(int set, const char *path, int fd, uint64_t access, struct err *e)
+{
+	const struct path_attr attr = { .access = access, .fd = fd };
+	if (syscall(__NR_landlock_add_rule, set, RULE_PATH_BENEATH, &attr, 0) < 0)
+		return err_set(e, ERR_BUG, errno, "confinement to %s", path);
+	return 0;
+}
+
+/* Renaming between directories is refused by every rule set that does not allow it, asked or not: a set that restricts execution alone must
+ * allow it everywhere, or whoever inherits it could not rename from tmp to new. */
+static int allow_refer(int set, struct err *e)
+{
+	CLEANUP_FD int fd = open("/", O_PATH | O_CLOEXEC);
+	return fd < 0 ? err_set(e, ERR_CONF, errno, "/") : add_rule(set, "/", fd, A_REFER, e);
+}
+
 static int add_path(int set, const struct confine_path *path, uint64_t handled, struct err *e)
 {
 	struct stat st;
@@ -57,12 +73,14 @@ static int add_path(int set, const struct confine_path *path, uint64_t handled, 
 	uint64_t access = (uint64_t)A_READ | (path->write ? (uint64_t)A_WRITE : 0) | (path->exec ? (uint64_t)A_EXECUTE : 0);
 	if (!S_ISDIR(st.st_mode))
 		access &= A_FILE;
-	const struct path_attr attr = { .access = access & handled, .fd = fd };
-	if (!attr.access)
-		return 0;
-	if (syscall(__NR_landlock_add_rule, set, RULE_PATH_BENEATH, &attr, 0) < 0)
-		return err_set(e, ERR_BUG, errno, "confinement to %s", path->path);
-	return 0;
+	return access & handled ? add_rule(set, path->path, fd, access & handled, e) : 0;
+}
+
+static uint64_t handled_access(enum landlock_scope scope, int abi)
+{
+	if (scope == LANDLOCK_EXEC_ONLY)
+		return (uint64_t)A_EXECUTE | (abi >= ABI_REFER ? A_REFER : 0);
+	return known_access(abi);
 }
 
 int landlock_prepare(enum landlock_scope scope, uint32_t groups, const struct confine_path *paths, size_t n, int *fd_out, struct err *e)
@@ -73,7 +91,7 @@ int landlock_prepare(enum landlock_scope scope, uint32_t groups, const struct co
 	const int abi = confine_landlock_abi();
 	if (abi < 1)
 		return err_set(e, ERR_CONF, 0, "this kernel has no Landlock (or it is off); -n starts without a sandbox");
-	struct ruleset_attr attr = { .fs = scope == LANDLOCK_EXEC_ONLY ? A_EXECUTE : known_access(abi) };
+	struct ruleset_attr attr = { .fs = handled_access(scope, abi) };
 	if (abi >= ABI_NET && scope == LANDLOCK_ALL)
 		attr.net = NET_BIND_TCP | (groups & NET_OUT ? 0 : NET_CONNECT_TCP);
 	if (abi >= ABI_SCOPE && scope == LANDLOCK_ALL)
@@ -82,11 +100,12 @@ int landlock_prepare(enum landlock_scope scope, uint32_t groups, const struct co
 	int set = (int)syscall(__NR_landlock_create_ruleset, &attr, size, 0);
 	if (set < 0)
 		return err_set(e, ERR_BUG, errno, "Landlock rule set");
-	for (size_t i = 0; i < n; i++) {
-		if (add_path(set, &paths[i], attr.fs, e) < 0) {
-			close_fd(&set);
-			return -1;
-		}
+	int r = scope == LANDLOCK_EXEC_ONLY && abi >= ABI_REFER ? allow_refer(set, e) : 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = add_path(set, &paths[i], attr.fs, e);
+	if (r < 0) {
+		close_fd(&set);
+		return -1;
 	}
 	*fd_out = set;
 	return 0;

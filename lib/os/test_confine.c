@@ -302,6 +302,18 @@ static bool act_fork_front(void)
 	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
+/* What deliver does after spawn: becomes narrower, in the domain that it inherited. */
+static bool act_deliver_below_spawn(void)
+{
+	struct confine_path path;
+	struct err e = { 0 };
+	struct confine c = setting(CONFINE_DELIVER, &path);
+	c.uid = c.gid = 0;	/* it is the user already */
+	if (confine_enter(&c, &e) < 0)
+		(void)fprintf(stderr, "# %s\n", e.text);
+	return e.code == ERR_NONE && act_use_tree() && !act_create_tmp();
+}
+
 static void test_forbidden(void)
 {
 	for (int role = 0; role < CONFINE_MAX_; role++)
@@ -321,6 +333,8 @@ static void test_allowed(void)
 		(void)tap_is_int(run_confined(trees[i], act_use_tree), ST_WORKED, "%s uses its tree", confine_role_name(trees[i]));
 	for (size_t i = 0; i < ARRAY_LEN(readers); i++)
 		(void)tap_is_int(run_confined(readers[i], act_list_tree), ST_WORKED, "%s lists its tree", confine_role_name(readers[i]));
+	(void)tap_is_int(run_confined(CONFINE_SPAWN, act_use_tree), ST_WORKED, "spawn's domain lets deliver rename between directories");
+	(void)tap_is_int(run_confined(CONFINE_SPAWN, act_deliver_below_spawn), ST_WORKED, "deliver confines itself below spawn");
 	(void)tap_is_int(run_confined(CONFINE_TEMPLATE, act_fork_front), ST_WORKED, "a template forks fronts that cannot fork");
 	(void)tap_is_int(run_confined(CONFINE_FRONT, act_narrow_relay), ST_WORKED, "a front narrows itself to relaying");
 }
