@@ -23,10 +23,10 @@ enum { DRAIN_TICK_MS = 100, DRAIN_MAX_MS = 8000 };
 /* Two or three significant places, as other servers write delays. */
 static void put_seconds(struct buf *b, double s)
 {
-	if (s <= 0)
+	if (s < 0.0005)
 		buf_c(b, "0");
 	else if (s < 1)
-		buf_printf(b, "%.2g", s < 0.01 ? 0.01 : s);
+		buf_printf(b, s < 0.01 ? "%.1g" : "%.2g", s);
 	else if (s < 10)
 		buf_printf(b, "%.1f", s);
 	else

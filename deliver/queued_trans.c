@@ -365,7 +365,7 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 		struct buf id_text;
 		buf_init(&id_text, 1024);
 		text_neutral(&id_text, t->head.message_id, 998, false);
-		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%s", t->qid, id_text.p);
+		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%s", t->qid, id_text.n > 0 ? id_text.p : "<>");
 		buf_fini(&id_text);
 		commit_message(t);
 	}
