@@ -1,0 +1,378 @@
+/* The commands after login, one function each; commands.def has the rows. Messages go out with CRLF line ends and dots doubled (RFC 1939 3), in chunks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/num.h"
+#include "log/log.h"
+#include "os/os.h"
+#include "session.h"
+
+#define LOGIN(verb, least, most, source)
+#define MAIL(verb, least, most, source) static void mail_##verb(struct client *c, struct str *args, unsigned n);
+#include "commands.def"
+#undef LOGIN
+#undef MAIL
+
+enum { ARGS_MAX = 2 };
+
+static const struct {
+	const char *verb;
+	unsigned least, most;
+	void (*fn)(struct client *c, struct str *args, unsigned n);
+} rows[] = {
+#define LOGIN(verb, least, most, source)
+#define MAIL(verb, least, most, source) { #verb, least, most, mail_##verb },
+#include "commands.def"
+#undef LOGIN
+#undef MAIL
+};
+
+static void bad(struct client *c, const char *text)
+{
+	client_err(c, "", text);
+	if (++c->bad >= CLIENT_BAD_MAX) {
+		client_err(c, "", "Too many invalid commands.");
+		client_end(c, "Too many invalid commands");
+	}
+}
+
+void client_command(struct client *c, struct str line)
+{
+	const struct str verb = str_split(&line, ' ');
+	struct str args[ARGS_MAX + 1];
+	unsigned n = 0;
+
+	while (line.p != NULL && n <= ARGS_MAX) {
+		args[n] = str_split(&line, ' ');
+		n += args[n].n > 0;	/* blanks at the end do no harm */
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!str_case_eq(verb, str_c(rows[i].verb)))
+			continue;
+		if (n < rows[i].least || n > rows[i].most)
+			bad(c, "Wrong number of arguments.");
+		else
+			rows[i].fn(c, args, n);
+		return;
+	}
+	bad(c, "Unknown command.");
+}
+
+/* The message that an argument names: 1.. -> 0.. ; UINT32_MAX after -ERR. */
+static uint32_t message(struct client *c, struct str arg)
+{
+	uint64_t n;
+
+	if (num_parse(arg, 1, UINT32_MAX, &n) < 0) {
+		bad(c, "Invalid message number.");
+		return UINT32_MAX;
+	}
+	if (n > c->n || c->deleted[n - 1]) {
+		bad(c, n > c->n ? "There is no such message." : "The message is deleted.");
+		return UINT32_MAX;
+	}
+	c->bad = 0;
+	return (uint32_t)n - 1;
+}
+
+static bool always(const struct client *c)
+{
+	return true;
+}
+
+/* What is shown before login only. */
+static bool can_starttls(const struct client *c)
+{
+	return false;
+}
+
+static bool can_login(const struct client *c)
+{
+	return false;
+}
+
+static void mail_CAPA(struct client *c, struct str *args, unsigned n)
+{
+	enum { B = 1, A = 2 };
+	static const struct {
+		const char *text;
+		unsigned where;
+		bool (*now)(const struct client *c);
+	} caps[] = {
+#define CAP(text, where, condition, source) { text, where, condition },
+#include "capabilities.def"
+#undef CAP
+	};
+
+	client_ok(c, "Capability list follows");
+	for (size_t i = 0; i < ARRAY_LEN(caps); i++)
+		if ((caps[i].where & A) && caps[i].now(c))
+			conn_printf(c->conn, "%s\r\n", caps[i].text);
+	conn_printf(c->conn, ".\r\n");
+}
+
+static void mail_STAT(struct client *c, struct str *args, unsigned n)
+{
+	c->bad = 0;
+	client_ok(c, "%u %llu", c->left, (unsigned long long)c->octets);
+}
+
+static void mail_LIST(struct client *c, struct str *args, unsigned n)
+{
+	struct buf b;
+
+	if (n == 1) {
+		const uint32_t i = message(c, args[0]);
+		if (i != UINT32_MAX)
+			client_ok(c, "%u %llu", i + 1, (unsigned long long)c->sizes[i]);
+		return;
+	}
+	c->bad = 0;
+	client_ok(c, "%u messages (%llu octets)", c->left, (unsigned long long)c->octets);
+	buf_init(&b, ((size_t)c->n + 1) * 40);
+	for (uint32_t i = 0; i < c->n; i++)
+		if (!c->deleted[i])
+			buf_printf(&b, "%u %llu\r\n", i + 1, (unsigned long long)c->sizes[i]);
+	buf_c(&b, ".\r\n");
+	conn_write(c->conn, buf_view(&b));
+	buf_fini(&b);
+}
+
+static void mail_UIDL(struct client *c, struct str *args, unsigned n)
+{
+	const uint32_t only = n == 1 ? message(c, args[0]) : 0;
+	struct err e = { 0 };
+	struct buf b;
+	int r = 0;
+
+	if (only == UINT32_MAX)
+		return;
+	c->bad = 0;
+	buf_init(&b, ((size_t)c->n + 2) * 96);
+	if (n == 1) {
+		buf_printf(&b, "+OK %u ", only + 1);
+		r = drop_uidl(c, only, &b, &e);
+		buf_c(&b, "\r\n");
+	} else {
+		buf_c(&b, "+OK\r\n");
+		for (uint32_t i = 0; r == 0 && i < c->n; i++) {
+			if (c->deleted[i])
+				continue;
+			buf_printf(&b, "%u ", i + 1);
+			r = drop_uidl(c, i, &b, &e);
+			buf_c(&b, "\r\n");
+		}
+		buf_c(&b, ".\r\n");
+	}
+	if (r < 0 || buf_failed(&b))
+		client_err(c, "SYS/TEMP", "The ids cannot be told.");
+	else
+		conn_write(c->conn, buf_view(&b));
+	buf_fini(&b);
+}
+
+static void mail_DELE(struct client *c, struct str *args, unsigned n)
+{
+	const uint32_t i = message(c, args[0]);
+
+	if (i == UINT32_MAX)
+		return;
+	c->deleted[i] = 1;
+	c->left--;
+	c->octets -= c->sizes[i];
+	client_ok(c, "Marked to be deleted.");
+}
+
+static void mail_NOOP(struct client *c, struct str *args, unsigned n)
+{
+	client_ok(c, "%s", "");
+}
+
+static void mail_RSET(struct client *c, struct str *args, unsigned n)
+{
+	for (uint32_t i = 0; i < c->n; i++) {
+		if (!c->deleted[i])
+			continue;
+		c->deleted[i] = 0;
+		c->left++;
+		c->octets += c->sizes[i];
+	}
+	c->bad = 0;
+	client_ok(c, "%s", "");
+}
+
+static void mail_QUIT(struct client *c, struct str *args, unsigned n)
+{
+	struct err e = { 0 };
+
+	if (drop_update(c, &e) < 0) {
+		log_error("pop3(%s): deletion: %s", c->user->name, e.text);
+		/* RFC 1939 6: some were not removed; here none was. */
+		client_err(c, "SYS/TEMP", "Deleted messages were not removed.");
+		client_end(c, "Logged out, deletion failed");
+		return;
+	}
+	client_ok(c, c->n > c->left ? "Logging out, messages deleted." : "Logging out.");
+	client_end(c, "Logged out");
+}
+
+/* --- a message --- */
+
+static bool start(struct client *c, uint32_t i, uint64_t lines, struct err *e)
+{
+	int fd;
+
+	if (mbox_msg_open(c->v, c->seqs[i], &fd, e) < 0)
+		return false;
+	c->out = (struct sending){ .fd = fd, .index = i, .lines_left = lines, .line_start = true, .empty_line = true };
+	return true;
+}
+
+static void refuse(struct client *c, const struct err *e)
+{
+	if (e->code != ERR_NOENT)
+		log_error("pop3(%s): %s", c->user->name, e->text);
+	client_err(c, e->code == ERR_NOENT ? "" : "SYS/TEMP", e->code == ERR_NOENT ? "The message was removed by another session." : "The message cannot be read.");
+}
+
+static void mail_RETR(struct client *c, struct str *args, unsigned n)
+{
+	const uint32_t i = message(c, args[0]);
+	struct err e = { 0 };
+
+	if (i == UINT32_MAX)
+		return;
+	if (!start(c, i, UINT64_MAX, &e)) {
+		refuse(c, &e);
+		return;
+	}
+	c->n_retr++;
+	client_ok(c, "%llu octets", (unsigned long long)c->sizes[i]);
+}
+
+static void mail_TOP(struct client *c, struct str *args, unsigned n)
+{
+	uint64_t lines;
+	struct err e = { 0 };
+
+	/* More lines than any message has: all of them. */
+	if (num_parse(args[1], 0, UINT64_MAX - 1, &lines) < 0) {
+		bad(c, "Invalid number of lines.");
+		return;
+	}
+	const uint32_t i = message(c, args[0]);
+	if (i == UINT32_MAX)
+		return;
+	if (!start(c, i, lines, &e)) {
+		refuse(c, &e);
+		return;
+	}
+	c->n_top++;
+	client_ok(c, "%s", "");
+}
+
+/* A line's end has been passed: is the header over, are there lines left? False: nothing more is wanted. */
+static bool line_done(struct sending *s)
+{
+	if (s->in_body) {
+		if (s->lines_left != UINT64_MAX)
+			s->lines_left--;
+	} else if (s->empty_line) {
+		s->in_body = true;
+	}
+	s->line_start = s->empty_line = true;
+	return !s->in_body || s->lines_left > 0;
+}
+
+/* n bytes of the file, as they go over the wire. Returns how many bytes of them count; fewer than n: the end is reached. */
+static size_t stuff(struct sending *s, const char *p, size_t n, struct buf *out)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		const char *const nl = memchr(p + i, '\n', n - i);
+		const size_t end = nl ? (size_t)(nl - p) : n;
+		if (s->line_start && p[i] == '.')
+			buf_ch(out, '.');
+		if (end > i) {
+			buf_mem(out, p + i, end - i);
+			/* A CR alone before the LF is the line end of a message that came with CRLF. */
+			if (end - i > 1 || p[i] != '\r')
+				s->empty_line = false;
+			s->line_start = false;
+			s->last_cr = p[end - 1] == '\r';
+		}
+		s->size += end - i;
+		s->size_crlf += end - i;
+		i = end;
+		if (!nl)
+			break;
+		if (!s->last_cr) {
+			buf_ch(out, '\r');
+			s->size_crlf++;
+		}
+		buf_ch(out, '\n');
+		s->last_cr = false;
+		s->size++;
+		s->size_crlf++;
+		i++;
+		if (!line_done(s))
+			return i;
+	}
+	return n;
+}
+
+void send_end(struct client *c)
+{
+	close_fd(&c->out.fd);
+}
+
+static void finish(struct client *c, bool whole)
+{
+	struct sending *const s = &c->out;
+	struct err e = { 0 };
+
+	if (!s->line_start)	/* the last line has no end */
+		conn_write(c->conn, STR("\r\n"));
+	conn_write(c->conn, STR(".\r\n"));
+	if (whole && mbox_msg_size_fix(c->v, c->seqs[s->index], s->size, s->size_crlf, &e) < 0)
+		log_debug("pop3(%s): %s", c->user->name, e.text);
+	send_end(c);
+}
+
+bool send_more(struct client *c)
+{
+	struct sending *const s = &c->out;
+	static char chunk[MESSAGE_CHUNK];
+	struct buf b;
+
+	while (conn_out_room(c->conn) > 0) {
+		const ssize_t n = s->in_body && s->lines_left == 0 ? 0 : pread(s->fd, chunk, sizeof(chunk), (off_t)s->off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {	/* never a message cut short that looks whole */
+			log_error("pop3(%s): read of a message: errno %d", c->user->name, errno);
+			client_end(c, "Message cannot be read");
+			return false;
+		}
+		if (n == 0) {
+			finish(c, s->lines_left == UINT64_MAX);
+			return true;
+		}
+		buf_init(&b, 3 * sizeof(chunk));
+		const size_t used = stuff(s, chunk, (size_t)n, &b);
+		s->off += used;
+		conn_write(c->conn, buf_view(&b));
+		*(s->lines_left == UINT64_MAX ? &c->retr_bytes : &c->top_bytes) += b.n;
+		buf_fini(&b);
+		if (used < (size_t)n || (s->in_body && s->lines_left == 0)) {
+			finish(c, false);
+			return true;
+		}
+	}
+	return false;
+}

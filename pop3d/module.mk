@@ -1,0 +1,2 @@
+$(call program,pop3d,main.c login.c login_cmd.c login_auth.c,front ipc conf io os log base)
+$(call program,pop3-session,session_main.c session.c maildrop.c cmd.c,store ipc io os conf log base)
