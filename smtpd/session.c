@@ -272,9 +272,10 @@ static enum command_id find_command(struct str verb)
 static bool out_of_sync(struct session *s)
 {
 	const struct str more = conn_input(s->c);
+	const bool script = s->profile->local && s->cmd != CMD_DATA;	/* "sendmail -bs < file" */
 	struct buf b;
 
-	if (more.n == 0)
+	if (more.n == 0 || script)
 		return false;
 	neutral(&b, str_sub(more, 0, 100));
 	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, b.p);
@@ -398,7 +399,8 @@ static void bad_line(struct session *s, const struct err *e)
 	}
 	const bool bare_lf = str_eq(str_c(e->text), STR("bare LF"));
 	session_reply(s, bare_lf ? 500 : 501, "5.5.2", "Error: %s received", e->text);
-	if (bare_lf || ++s->bad_lines >= BAD_LINES_MAX)
+	/* A client that begins with such a line speaks another protocol (a TLS hello, a binary one). */
+	if (bare_lf || ++s->bad_lines >= BAD_LINES_MAX || s->commands_total == 1)
 		end_after_flush(s);
 }
 
@@ -505,7 +507,7 @@ static void lost(struct session *s)
 {
 	if (s->mode == MODE_TLS) {
 		log_info("SSL_accept error from %s: %s", s->host, *conn_error(s->c) ? conn_error(s->c) : "lost connection");
-		log_info("lost connection after STARTTLS from %s", s->host);
+		log_info("lost connection after %s from %s", session_stage(s), s->host);
 	} else {
 		log_info("lost connection after %s from %s", session_stage(s), s->host);
 	}
