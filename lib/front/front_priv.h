@@ -43,9 +43,10 @@ int front_conn_facts(int fd, bool local, const char *profile, struct front_conn 
 /* --- limits: limit.c --- */
 struct limits;
 struct limits *limits_new(void);
-/* Count a connection of addr (IPv6: its /64); false, and not counted, when it is one too many. */
-bool limits_take(struct limits *l, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max);
+/* Count a connection of addr (IPv6: its /64), served by owner; false, and not counted, when it is one too many. */
+bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max);
 void limits_give(struct limits *l, uint64_t conn);	/* unknown names are ignored */
+void limits_give_all(struct limits *l, const void *owner);	/* nobody can tell any more when they end */
 size_t limits_total(const struct limits *l);
 
 /* --- registration: reg.c --- */
@@ -54,12 +55,14 @@ struct reg *reg_new(struct loop *l, const struct front_run *run);	/* connects, a
 void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
 /* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing. */
 int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e) MUST_CHECK;
+/* A channel to the key worker for a self test; -1 when it is not there. */
+int reg_key_channel(struct reg *r);
 int reg_settle(struct reg *r, struct err *e) MUST_CHECK;	/* inetd: the daemons have been told, or not */
 void reg_free(struct reg **r);
 
 /* --- serving: template.c --- */
-/* In a child of the parent: never returns. chan: the handover channel. */
-void template_main(const struct front_run *run, int chan) __attribute__((noreturn));
+/* In a child of the parent: never returns. chan: the handover channel; key_fd: for the self test of TLS, or -1. */
+void template_main(const struct front_run *run, int chan, int key_fd) __attribute__((noreturn));
 /* Build what all fronts of a process share; to be called before confinement. */
 int template_prepare(const struct front_run *run, struct front_env *env, struct err *e) MUST_CHECK;
 /* Serve one connection until it is over, then exit. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "front/front_priv.h"
 
@@ -11,8 +12,16 @@ struct address {
 	uint64_t n;
 };
 
+struct counted {
+	uint64_t conn;
+	struct address *address;
+	const void *owner;
+	struct list node;
+};
+
 struct limits {
-	struct map *conns;	/* conn -> struct address */
+	struct map *conns;	/* conn -> struct counted */
+	struct list all;
 	struct map *addresses;
 };
 
@@ -21,6 +30,7 @@ struct limits *limits_new(void)
 	struct limits *l = xzalloc(sizeof(*l));
 	l->conns = map_new();
 	l->addresses = map_new();
+	list_init(&l->all);
 	return l;
 }
 
@@ -37,7 +47,7 @@ static void make_key(const uint8_t addr[16], uint8_t key_out[16])
 		memset(key_out + 8, 0, 8);
 }
 
-bool limits_take(struct limits *l, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max)
+bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max)
 {
 	uint8_t key[16];
 	if (map_count(l->conns) >= total_max)
@@ -52,15 +62,33 @@ bool limits_take(struct limits *l, uint64_t conn, const uint8_t addr[16], uint64
 		(void)map_set(l->addresses, str_n(key, sizeof(key)), a);
 	}
 	a->n++;
-	(void)map_set(l->conns, str_n(&conn, sizeof(conn)), a);
+	struct counted *c = xzalloc(sizeof(*c));
+	*c = (struct counted){ .conn = conn, .address = a, .owner = owner };
+	list_append(&l->all, &c->node);
+	(void)map_set(l->conns, str_n(&conn, sizeof(conn)), c);
 	return true;
 }
 
 void limits_give(struct limits *l, uint64_t conn)
 {
-	struct address *a = map_del(l->conns, str_n(&conn, sizeof(conn)));
-	if (!a || --a->n > 0)
+	struct counted *c = map_del(l->conns, str_n(&conn, sizeof(conn)));
+	if (!c)
+		return;
+	struct address *a = c->address;
+	list_del(&c->node);
+	free(c);
+	if (--a->n > 0)
 		return;
 	(void)map_del(l->addresses, str_n(a->key, sizeof(a->key)));
 	free(a);
+}
+
+void limits_give_all(struct limits *l, const void *owner)
+{
+	list_each_safe(it, &l->all)
+	{
+		const struct counted *c = list_of(it, struct counted, node);
+		if (c->owner == owner)
+			limits_give(l, c->conn);
+	}
 }

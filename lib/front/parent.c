@@ -159,7 +159,7 @@ static void take(const struct front_listener *l, int fd)
 		return;
 	}
 	fc.conn = random_u64();
-	if (!limits_take(p.limits, fc.conn, addr, conf->client_connection_count_limit, conf->process_limit)) {
+	if (!limits_take(p.limits, p.now, fc.conn, addr, conf->client_connection_count_limit, conf->process_limit)) {
 		refuse(fd, l->profile, fc.client, "too many connections");
 		return;
 	}
@@ -172,7 +172,7 @@ static void take(const struct front_listener *l, int fd)
 	close_fd(&fc.auth_fd);
 	close_fd(&fc.key_fd);
 	close_fd(&fc.queue_fd);
-	if (p.now && p.now->served >= conf->front_template_max && !p.next)
+	if (p.now && p.now->served >= conf->front_template_max && !p.next && p.retry_ms == 0)
 		start_worker(NULL);
 }
 
@@ -275,6 +275,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	const bool needed = w == p.now || w == p.next;
 	p.now = w == p.now ? NULL : p.now;
 	p.next = w == p.next ? NULL : p.next;
+	limits_give_all(p.limits, w);
 	list_del(&w->node);
 	ipc_chan_free(&w->chan);
 	loop_free_later(p.loop, w);
@@ -286,14 +287,14 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 }
 
 /* In the child: only the handover channel, the log and the standard descriptors stay. */
-static void worker_child(int chan)
+static void worker_child(int chan, int key_fd)
 {
 	struct loop *l = loop_after_fork(&p.loop);
 	loop_free(&l);
-	const int keep[] = { 0, 1, 2, log_fd(), chan };
+	const int keep[] = { 0, 1, 2, log_fd(), chan, key_fd };
 	close_all_but(keep, ARRAY_LEN(keep));
 	str_hash_reseed();
-	template_main(p.run, chan);
+	template_main(p.run, chan, key_fd);
 }
 
 static void start_worker(void *ctx)
@@ -308,10 +309,12 @@ static void start_worker(void *ctx)
 		start_later();
 		return;
 	}
+	int key_fd = front_peers_needed(p.run) & PEER_KEY ? reg_key_channel(p.reg) : -1;
 	const pid_t pid = fork();
 	if (pid == 0)
-		worker_child(pair[1]);
+		worker_child(pair[1], key_fd);
 	close_fd(&pair[1]);
+	close_fd(&key_fd);
 	if (pid < 0) {
 		log_error("fork: errno %d", errno);
 		close_fd(&pair[0]);
@@ -432,7 +435,8 @@ int parent_main(struct front_run *run)
 	loop_signal(p.loop, SIGHUP, on_hup, NULL);
 	loop_signal(p.loop, SIGTERM, on_term, NULL);
 	loop_signal(p.loop, SIGINT, on_term, NULL);
-	log_info("started, version %s, %zu listeners%s", POSTERN_VERSION, p.n_listeners, run->no_sandbox ? ", WITHOUT SANDBOX (-n)" : "");
+	log_info("started, version %s, %zu listeners, Landlock %d%s", POSTERN_VERSION, p.n_listeners, confine_landlock_abi(),
+		 run->no_sandbox ? ", WITHOUT SANDBOX (-n)" : "");
 	start_worker(NULL);
 	loop_run(p.loop);
 	log_info("stopped accepting; what is being served goes on");

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "front/front_priv.h"
 #include "ipc/reg.h"
 #include "log/log.h"
@@ -151,6 +152,17 @@ int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err 
 		if ((needed & rows[i].bit) && announce_to(&r->links[i], fc, uid, e) < 0)
 			return -1;
 	return 0;
+}
+
+int reg_key_channel(struct reg *r)
+{
+	struct front_conn fc = { .conn = random_u64(), .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .client = "local", .server = "local",
+				 .profile = "local", .client_known = true };
+	struct err e = { 0 };
+	for (size_t i = 0; i < PEER_COUNT; i++)
+		if (rows[i].bit == PEER_KEY && r->links[i].chan && announce_to(&r->links[i], &fc, 0, &e) < 0)
+			log_error("%s: %s", rows[i].name, e.text);
+	return fc.key_fd;
 }
 
 /* For a process that announces one connection and goes on without this loop: what waits is sent now, or it fails. */

@@ -323,13 +323,25 @@ static void on_term(void *ctx, int signo)
 	loop_stop(t.env.loop);
 }
 
-static int start(const struct front_run *run, int chan, struct err *e)
+/* Certificate, provider and key worker work together, or this template is not used. Without a key worker connections are refused anyway. */
+static int test_tls(int key_fd, struct err *e)
+{
+	if (!t.env.tls || key_fd < 0)
+		return 0;
+	tls_key_channel(key_fd);
+	const int r = tls_self_test(t.env.tls, e);
+	tls_key_channel(-1);
+	return r < 0 ? err_wrap(e, "TLS self test") : 0;
+}
+
+static int start(const struct front_run *run, int chan, int key_fd, struct err *e)
 {
 	static const uint16_t from_parent[] = { IPC_handover_CLIENT, IPC_handover_CHANNEL, IPC_handover_DRAIN };
 	t.shared = strcmp(run->conf->front_mode, "shared") == 0;
 	t.children = map_new();
-	if (template_prepare(run, &t.env, e) < 0)
+	if (template_prepare(run, &t.env, e) < 0 || test_tls(key_fd, e) < 0)
 		return -1;
+	close_fd(&key_fd);
 	t.env.loop = loop_new();
 	loop_signal(t.env.loop, SIGTERM, on_term, NULL);
 	if (!t.shared)
@@ -342,13 +354,13 @@ static int start(const struct front_run *run, int chan, struct err *e)
 	return ipc_send(t.chan, IPC_handover_READY, &ready, 0, -1, e);
 }
 
-void template_main(const struct front_run *run, int chan)
+void template_main(const struct front_run *run, int chan, int key_fd)
 {
 	struct err e = { 0 };
 	const char *program = run->service->program;
 	const bool shared = strcmp(run->conf->front_mode, "shared") == 0;
 	proc_title(program, shared ? "%s: shared front" : "%s: template", program);
-	if (start(run, chan, &e) < 0) {
+	if (start(run, chan, key_fd, &e) < 0) {
 		log_error("%s: %s", program, e.text);
 		_exit(EXIT_PREPARE);
 	}

@@ -296,6 +296,15 @@ def test_killed_template_comes_back(front):
         assert c.ask("still") == "echo still"
 
 
+def test_connections_of_a_lost_template_are_not_counted_for_ever(front):
+    f = front(client_connection_count_limit=2).start()
+    f.until(lambda: len(f.children()) == 1)
+    with f.connect() as a, f.connect() as b:
+        assert a.greeting == b.greeting == "hello"
+        os.kill([pid for pid, _, cmd in f.children() if "template" in cmd][0], signal.SIGKILL)
+        f.until(lambda: f.connect().greeting == "hello")
+
+
 def test_per_address_limit_answers_at_once(front):
     f = front(client_connection_count_limit=3).start()
     f.until(lambda: len(f.children()) == 1)
