@@ -109,7 +109,7 @@ int source_pair(struct str line, bool colon_ok, struct str *key, struct str *val
 	const bool apart = v.n && v.p[0] == ':' && (v.n == 1 || ch_blank(v.p[1])), attached = k.n > 1 && k.p[k.n - 1] == ':';
 
 	if ((apart || attached) && !colon_ok)
-		return err_set(e, ERR_CONF, 0, "\"%.*s\": a colon after the key, as in an aliases file; this key would never match (without colon: ok; or --colon-ok)",
+		return err_set(e, ERR_CONF, 0, "\"%.*s\": a colon after the key, as in an aliases file; this key would never match (take the colon away, or compile with --colon-ok)",
 			       STR_ARG(str_sub(k, 0, 60)));
 	if (attached)
 		k.n--;

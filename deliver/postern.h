@@ -1,0 +1,34 @@
+/* The umbrella command `postern`: its built-in words, one function each; other words are programs. */
+#ifndef DELIVER_POSTERN_H
+#define DELIVER_POSTERN_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/attr.h"
+#include "base/str.h"
+#include "conf/conf.h"
+
+enum { POSTERN_OK = 0, POSTERN_FAILED = 1, POSTERN_USAGE = 64, POSTERN_TEMP = 75, POSTERN_CONFIG = 78 };
+
+struct postern {
+	const char *conf_file;
+	const char *libexec;	/* where programs are */
+};
+
+/* Each gets its own argv (argv[0] is the word) and returns the exit status. */
+int postern_check(const struct postern *p, int argc, char **argv);
+int postern_config(const struct postern *p, int argc, char **argv);
+int postern_why(const struct postern *p, int argc, char **argv);
+
+/* Load, problems to stderr. NULL when there are errors. */
+struct conf *postern_conf(const struct postern *p);
+
+/* JSON: a string with its quotes, escaped; and "name": before a value, with a comma unless first. */
+void json_string(FILE *to, struct str s);
+void json_name(FILE *to, const char *name, bool first);
+void json_field(FILE *to, const char *name, struct str value, bool first);
+void json_number(FILE *to, const char *name, long long value, bool first);
+void json_bool(FILE *to, const char *name, bool value, bool first);
+
+#endif
