@@ -315,7 +315,7 @@ int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t 
 	if (sync && fdatasync(j->fd) < 0) {
 		const int sys = errno;
 		j->broken = true;	/* D5: this file is not trusted with a promise again */
-		(void)ftruncate(j->fd, (off_t)j->pos);
+		(void)!ftruncate(j->fd, (off_t)j->pos);
 		return err_set(e, ERR_TEMP, sys, JOURNAL_NAME ": sync");
 	}
 	j->pos += n;
@@ -414,7 +414,7 @@ int journal_replace(struct journal *j, int dirfd, const struct state *st, bool k
 	buf_fini(&w.ops);
 	if (r == 0 && keep_bad) {	/* the damaged bytes are kept: the last such file (D8) */
 		(void)unlinkat(dirfd, JOURNAL_BAD, 0);
-		(void)linkat(dirfd, JOURNAL_NAME, dirfd, JOURNAL_BAD, 0);
+		(void)!linkat(dirfd, JOURNAL_NAME, dirfd, JOURNAL_BAD, 0);
 	}
 	if (r == 0 && renameat(dirfd, JOURNAL_NEW, dirfd, JOURNAL_NAME) < 0)
 		r = err_set(e, ERR_TEMP, errno, "rename of " JOURNAL_NEW);
