@@ -144,6 +144,7 @@ void auth_challenge(struct session *s, struct str data)
 	buf_wipe(&text);
 	buf_fini(&text);
 	s->mode = MODE_SASL_LINE;
+	s->answered = true;
 	session_run(s);
 }
 

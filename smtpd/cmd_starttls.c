@@ -45,6 +45,7 @@ void tls_done(struct session *s)
 	s->user[0] = '\0';
 	session_set_state(s, ST_START);
 	s->mode = MODE_COMMAND;
+	s->answered = true;
 	if (s->fc.implicit_tls)
 		session_greet(s);
 	session_run(s);

@@ -159,6 +159,7 @@ static void reply(struct session *s, uint64_t delay_ms, int code, const char *en
 	if (s->mode == MODE_QUEUE || s->mode == MODE_AUTH)
 		s->mode = MODE_COMMAND;
 	smtp_reply_put(&s->out, code, enhanced, text);
+	s->answered = true;
 	if (code >= 300 && code < 400)
 		return;
 	if (code < 400) {
@@ -463,8 +464,9 @@ void session_run(struct session *s)
 		session_drop(s);
 		return;
 	}
-	if (s->mode != MODE_DATA)
+	if (s->mode != MODE_DATA && s->answered)
 		conn_deadline(s->c, s->conf->smtpd_timeout * 1000);
+	s->answered = false;
 }
 
 /* --- events --- */
@@ -561,6 +563,7 @@ static void name_host(struct session *s)
 void session_greet(struct session *s)
 {
 	smtp_reply_put(&s->out, 220, NULL, str_c(s->conf->smtpd_banner));
+	s->answered = true;
 }
 
 void session_start(struct front_env *env, const struct front_conn *fc)

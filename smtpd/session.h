@@ -105,6 +105,7 @@ struct session {
 	enum session_mode mode, mode_after;	/* mode_after: what MODE_SLEEP returns to */
 	bool esmtp, eof, dead, finish_after;	/* finish_after: close when the current reply is out */
 	bool running;
+	bool answered;				/* since the deadline was set: only an answer starts a new one, not a byte */
 	struct buf helo;
 	struct buf out;				/* replies not yet given to c */
 	char host[160];				/* "name[address]" for the log */

@@ -21,7 +21,10 @@ def kill(suite, comm):
     pids = [p for p, _user, name, _cmd in suite.processes() if name == comm]
     assert pids
     for p in pids:
-        os.kill(p, signal.SIGKILL)
+        try:
+            os.kill(p, signal.SIGKILL)
+        except ProcessLookupError:      # a worker that went with its parent
+            pass
 
 
 def test_silence_ends_the_session(impatient):
@@ -32,7 +35,7 @@ def test_silence_ends_the_session(impatient):
         code, text = w.smtp()
         assert code == 421 and text[0].startswith("4.4.2") and 3 < time.monotonic() - start < 10
         assert w.closed()
-    log_has(suite, r"smtpd\[\d+\]: timeout after EHLO from unknown\[127\.0\.1\.\d+\]")
+    log_has(suite, r"smtpd\[\d+\]: timeout after EHLO from unknown\[127\.0\.0\.1\]")
 
 
 def test_a_command_in_drops_has_one_deadline(impatient):
