@@ -76,8 +76,11 @@ static bool read_some(struct client *c)
 		return false;
 	const enum imap_scan_result r = imap_scan(&c->scan, in, &used);
 
+	/* Of a wrong command only the tag is wanted. */
 	if (c->scan.error == IMAP_SCAN_OK)
 		buf_mem(&c->text, in.p, used);
+	else if (c->text.n <= IMAP_TAG_MAX)
+		buf_mem(&c->text, in.p, used <= IMAP_TAG_MAX ? used : IMAP_TAG_MAX);
 	client_consume(c, used);
 	if (r == IMAP_SCAN_MORE || (r == IMAP_SCAN_LITERAL && literal(c)))
 		return r != IMAP_SCAN_MORE;

@@ -69,7 +69,7 @@ static int add_pattern(struct client *c, struct list_run *r, struct str ref, str
 
 	if (r->n_patterns == PATTERNS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many patterns");
-	buf_init(&b, 2 * IMAP_MAILBOX_MAX);
+	buf_init(&b, 4 << 20);
 	buf_str(&b, ref);
 	buf_str(&b, pattern);
 	const bool failed = buf_failed(&b);

@@ -172,8 +172,11 @@ static bool read_command(struct login *s)
 		return false;
 	const enum imap_scan_result r = imap_scan(&s->scan, in, &used);
 
+	/* Of a wrong command only the tag is wanted. */
 	if (s->scan.error == IMAP_SCAN_OK)
 		buf_mem(&s->cmd, in.p, used);
+	else if (s->cmd.n <= IMAP_TAG_MAX)
+		buf_mem(&s->cmd, in.p, used <= IMAP_TAG_MAX ? used : IMAP_TAG_MAX);
 	conn_consume(s->conn, used);
 	if (s->scan.line_bytes > LOGIN_IN_MAX) {
 		login_tagged(s, "BAD", "", "Command line too long");

@@ -128,6 +128,7 @@ static bool open_file(struct matcher *m, bool head_only)
 	if (msgfile_is_open(&m->file) && (head_only || !m->file.head_only))
 		return true;
 	msgfile_close(&m->file);
+	m->opened = true;
 	m->unreadable = msgfile_open(&m->file, m->view, m->seq, head_only, NULL) < 0;
 	return !m->unreadable;
 }
@@ -354,7 +355,7 @@ bool matcher_test(struct matcher *m, uint32_t seq)
 	bool found;
 
 	m->seq = seq;
-	m->unreadable = false;
+	m->unreadable = m->opened = false;
 	if (mbox_view_is_expunged(m->view, seq) || mbox_msg_get(m->view, seq, &m->msg, NULL) < 0)
 		return false;
 	found = key_matches(m, m->keys);

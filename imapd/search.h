@@ -17,6 +17,7 @@ struct matcher {
 	uint32_t seq;
 	struct mbox_msg msg;
 	struct msgfile file;
+	bool opened;			/* its file was read */
 	bool unreadable;		/* its file cannot be read: keys that need it do not match */
 	struct buf scratch, folded;	/* reused from message to message */
 };
