@@ -67,7 +67,7 @@ static void child_exec(const struct monitor *m, const struct row *row, int chann
 	snprintf(path, sizeof path, "%s/%s", m->conf->libexec_directory, row->program);
 	argv[n++] = path;
 	argv[n++] = (char *)(uintptr_t)"-c";
-	argv[n++] = (char *)(uintptr_t)m->conf_file;
+	argv[n++] = (char *)(uintptr_t)m->active_conf;
 	if (m->unconfined)
 		argv[n++] = (char *)(uintptr_t)"-n";
 	if (m->verbose)

@@ -157,7 +157,7 @@ static int start(const struct options *o, struct err *e)
 	snprintf(path, sizeof path, "%s/log/sock", monitor.conf->run_directory);
 	if (log_open(monitor.conf->syslog_name, "authd", path, e) < 0)
 		log_warning("%s; lines go to stderr", e->text);
-	return listen_all(&monitor, e);
+	return listen_all(&monitor, e) < 0 || monitor_conf_keep(&monitor, e) < 0 ? -1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { TICK_MS = 3000, SNAPSHOT_MS = 10000 };
+enum { TICK_MS = 3000, SNAPSHOT_MS = 10000, CONF_FILE_MAX = 4 << 20 };
 
 /* --- parameters in the form that is used --- */
 
@@ -134,6 +134,19 @@ static void on_term(void *ctx, int signo)
 	loop_stop(m->loop);
 }
 
+int monitor_conf_keep(struct monitor *m, struct err *e)
+{
+	struct buf b;
+
+	snprintf(m->active_conf, sizeof m->active_conf, "%s/authd.conf", m->conf->run_directory);
+	buf_init(&b, CONF_FILE_MAX);
+	int rc = file_read(m->conf_file, CONF_FILE_MAX, &b, e);
+	if (rc == 0)
+		rc = file_replace(m->active_conf, buf_view(&b), 0644, (uid_t)-1, (gid_t)-1, e);
+	buf_fini(&b);
+	return rc;
+}
+
 static void on_hup(void *ctx, int signo)
 {
 	struct monitor *m = ctx;
@@ -148,6 +161,8 @@ static void on_hup(void *ctx, int signo)
 		/* Connections hold no pointers into the old one; it is freed. */
 		conf_free(&m->conf);
 		m->conf = fresh;
+		if (monitor_conf_keep(m, &e) < 0)
+			log_error("copy of the configuration: %s", e.text);
 		limits_apply(m);
 		log_info("configuration loaded again");
 	}

@@ -48,6 +48,7 @@ struct monitor {
 	struct loop *loop;
 	struct conf *conf;
 	const char *conf_file;
+	char active_conf[1100];		/* a copy of what was loaded last: what helpers and sessions read */
 	bool unconfined, verbose;
 	int listen[LISTENERS];
 	uint8_t tag_key[32];
@@ -161,6 +162,9 @@ void queue_tell_cancel(struct queue_tell **t);
 void control_init(struct monitor *m);
 
 /* --- monitor.c --- */
+/* Copy the configuration that was just loaded to run_directory/authd.conf: an administrator may be half way through an edit of the file
+ * itself when the next session starts. */
+int monitor_conf_keep(struct monitor *m, struct err *e) MUST_CHECK;
 int monitor_run(struct monitor *m) MUST_CHECK;
 
 #endif

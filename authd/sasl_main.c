@@ -132,11 +132,27 @@ static int on_checkpass(sasl_conn_t *conn, void *ctx, const char *user, const ch
 	return exchange.right ? SASL_OK : SASL_BADAUTH;
 }
 
+/* The library would cut blanks and line ends off a name: such a name is refused instead, before anything looks it up. */
+static int on_canon(sasl_conn_t *conn, void *ctx, const char *in, unsigned n, unsigned flags, const char *realm, char *out, unsigned max,
+		    unsigned *n_out)
+{
+	if (n == 0 || n >= max || n > GIVEN_MAX)
+		return SASL_BADAUTH;
+	for (unsigned i = 0; i < n; i++)
+		if (ch_ctl(in[i]) || ch_space(in[i]))
+			return SASL_BADAUTH;
+	memcpy(out, in, n);
+	out[n] = 0;
+	*n_out = n;
+	return SASL_OK;
+}
+
 typedef int any_fn(void);
 static const sasl_callback_t callbacks[] = {
 	{ SASL_CB_GETOPT, (any_fn *)(uintptr_t)on_getopt, NULL },
 	{ SASL_CB_VERIFYFILE, (any_fn *)(uintptr_t)on_verifyfile, NULL },
 	{ SASL_CB_LOG, (any_fn *)(uintptr_t)on_log, NULL },
+	{ SASL_CB_CANON_USER, (any_fn *)(uintptr_t)on_canon, NULL },
 	{ SASL_CB_SERVER_USERDB_CHECKPASS, (any_fn *)(uintptr_t)on_checkpass, NULL },
 	{ SASL_CB_LIST_END, NULL, NULL },
 };

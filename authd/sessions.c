@@ -89,7 +89,7 @@ static void child_drop(const struct account *a)
 static void child_exec(const struct monitor *m, const struct account *a, const char *program, int channel)
 {
 	static char *env[] = { (char *)(uintptr_t)"PATH=/usr/bin:/bin", NULL };
-	char path[1100], *argv[] = { path, (char *)(uintptr_t)a->name, (char *)(uintptr_t)"-c", (char *)(uintptr_t)m->conf_file, NULL, NULL, NULL };
+	char path[1100], *argv[] = { path, (char *)(uintptr_t)a->name, (char *)(uintptr_t)"-c", (char *)(uintptr_t)m->active_conf, NULL, NULL, NULL };
 	const int keep[] = { 0, 1, 2, CHANNEL };
 	sigset_t none;
 	int null;
@@ -128,13 +128,17 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	session_closed(ctx, why->text);
 }
 
-static int home_make(const struct account *a, struct err *e)
+/* What the user cannot make: the home of the suite's own user, and a maildir outside of any home. Never inside a directory of the user's:
+ * there root follows no name. */
+static int places_make(const struct account *a, struct err *e)
 {
+	const struct str maildir = str_c(a->maildir), home = str_c(a->home);
+	const bool inside = str_starts(maildir, home) && a->maildir[home.n] == '/';
 	struct stat st;
 
-	if (!(a->flags & ACCOUNT_F_VIRTUAL) || lstat(a->home, &st) == 0)
-		return 0;
-	return dir_make(a->home, 0700, a->uid, a->gid, e);
+	if ((a->flags & ACCOUNT_F_VIRTUAL) && lstat(a->home, &st) < 0 && dir_make(a->home, 0700, a->uid, a->gid, e) < 0)
+		return -1;
+	return inside || lstat(a->maildir, &st) == 0 ? 0 : dir_make(a->maildir, 0700, a->uid, a->gid, e);
 }
 
 static struct session *session_start(struct monitor *m, const char *service, const char *program, const struct account *a, struct err *e)
@@ -146,7 +150,7 @@ static struct session *session_start(struct monitor *m, const char *service, con
 		err_set(e, ERR_LIMIT, 0, "more than %d sessions", SESSIONS_MAX);
 		return NULL;
 	}
-	if (home_make(a, e) < 0 || sock_pair(SOCK_SEQPACKET, sp, e) < 0)
+	if (places_make(a, e) < 0 || sock_pair(SOCK_SEQPACKET, sp, e) < 0)
 		return NULL;
 	const pid_t pid = fork();
 	if (pid == 0)

@@ -1,0 +1,236 @@
+"""After the login: the queue is told, sessions are started as the user and shared, replaced when stuck, ended when rights change; a
+restart of authd leaves them alone."""
+import os
+import pathlib
+import pwd
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import ipc
+from test_login import login, plain
+
+TEMP, DENIED, LIMIT = 9, 4, 2
+
+
+def session(authd, user="alice@example.com", password="secret", service="imap", tag="a1", client="127.0.0.1"):
+    _, _, c = login(authd, user, password, service=service, client=client)
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    r = c.ask("SESSION", id=5, fd=theirs.fileno(), tag=tag, input=b"x")
+    theirs.close()
+    return r, ours
+
+
+def facts(sock):
+    return sock.makefile().readline().split(" ", 4)
+
+
+def test_session_is_the_user_and_nothing_more(authd):
+    r, s = session(authd)
+    assert r[0] == "SESSION_OK"
+    user, pid, uid, gid, rest = facts(s)
+    home = authd.state / "mail" / "alice@example.com"
+    assert user == "alice@example.com" and int(uid) == int(gid) == home.stat().st_uid
+    assert rest.startswith("[] %s/Maildir a1 " % home), rest
+    assert "'PATH'" in rest and "HOME" not in rest
+    time.sleep(0.2)
+    fds = sorted(os.listdir("/proc/%s/fd" % pid), key=int)
+    targets = [os.readlink("/proc/%s/fd/%s" % (pid, fd)) for fd in fds if int(fd) > 2]
+    assert [t.split(":")[0] for t in targets] == ["socket"], targets
+
+
+def test_one_process_for_a_user_and_service(authd):
+    pids = {facts(session(authd)[1])[1] for _ in range(3)}
+    assert len(pids) == 1
+    assert facts(session(authd, service="pop3")[1])[1] not in pids
+    assert facts(session(authd, "bob@example.com", "bob secret")[1])[1] not in pids
+
+
+def test_system_account_gets_its_own_home(authd):
+    user, _, uid, _, rest = facts(session(authd, "joe", "joe's \"secret\"")[1])
+    pw = pwd.getpwnam("joe")
+    assert (user, int(uid)) == ("joe", pw.pw_uid) and pw.pw_dir in rest
+
+
+def test_what_is_no_stream_socket_is_refused(authd):
+    _, _, c = login(authd, "alice@example.com", "secret")
+    r, w = os.pipe()
+    assert c.ask("SESSION", id=1, fd=r)[0] == "SESSION_FAIL"
+
+
+def test_session_that_refuses(authd):
+    authd.user("passwd", "bob@example.com", "--password-stdin", input=b"bob secret\n")   # ends the running one
+    time.sleep(0.5)
+    authd.mode.write_text("refuse\n")
+    try:
+        r, _ = session(authd, "bob@example.com", "bob secret")
+        assert r[0] == "SESSION_FAIL" and r[2]["text"] == b"mailbox is locked" and r[2]["code"] == LIMIT
+    finally:
+        authd.mode.write_text("serve\n")
+
+
+def test_stuck_session_is_replaced(authd):
+    authd.add("dora@example.com", "d")
+    authd.mode.write_text("stuck\n")
+    threading.Timer(1.0, lambda: authd.mode.write_text("serve\n")).start()
+    start = time.monotonic()
+    r, s = session(authd, "dora@example.com", "d")
+    assert r[0] == "SESSION_OK" and facts(s)[0] == "dora@example.com"
+    assert 1.5 < time.monotonic() - start < 6
+
+
+def test_password_change_ends_sessions(authd):
+    authd.add("erin@example.com", "e")
+    pid = facts(session(authd, "erin@example.com", "e")[1])[1]
+    authd.user("passwd", "erin@example.com", "--password-stdin", input=b"e2\n")
+    ended = authd.state / "mail" / "erin@example.com" / "Maildir" / "ended"
+    end = time.monotonic() + 5
+    while os.path.exists("/proc/" + pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not os.path.exists("/proc/" + pid) and "password" in ended.read_text()
+
+
+@pytest.mark.parametrize("word", ["disable", "del"])
+def test_disabled_or_removed_user(authd, word):
+    authd.add("frank@example.com", "f")
+    _, s = session(authd, "frank@example.com", "f")
+    pid = facts(s)[1]
+    _, _, waiting = login(authd, "frank@example.com", "f")
+    authd.user(word, "frank@example.com")
+    a, b = socket.socketpair()
+    assert waiting.ask("SESSION", id=1, fd=a.fileno())[0] == "SESSION_FAIL", "between login and session"
+    assert login(authd, "frank@example.com", "f")[0] == "FAIL"
+    end = time.monotonic() + 5
+    while os.path.exists("/proc/" + pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not os.path.exists("/proc/" + pid)
+    home = authd.state / "mail" / "frank@example.com"
+    if word == "disable":
+        authd.user("enable", "frank@example.com")
+        assert login(authd, "frank@example.com", "f")[0] == "OK"
+        uid = home.stat().st_uid
+        authd.user("del", "frank@example.com")
+        assert not home.exists()
+        authd.add("frank@example.com", "f")
+        assert home.stat().st_uid > uid, "a uid is never given twice"
+        authd.user("del", "frank@example.com", "--keep-mail")
+        assert home.exists()
+        os.rename(home, str(home) + ".kept")
+
+
+def test_sessions_survive_a_restart_of_the_monitor(authd):
+    pid = facts(session(authd)[1])[1]
+    orphan = authd.state / "mail" / "alice@example.com" / "Maildir" / "orphan"
+    authd.mark()
+    os.kill(authd.monitor_pid(), signal.SIGKILL)
+    authd.wait_log("authd-check is ready")
+    assert orphan.exists(), "the session (%s) saw its channel end, and nothing else" % pid
+    assert session(authd)[0][0] == "SESSION_OK"
+    assert session(authd, "bob@example.com", "bob secret")[0][0] == "SESSION_OK"
+
+
+@pytest.mark.parametrize("helper", ["authd-sasl", "authd-check", "authd-mux", "authd-key"])
+def test_helpers_are_restarted(authd, helper):
+    title = {"authd-sasl": b"authd: sasl", "authd-check": b"authd: check", "authd-mux": b"authd: mux", "authd-key": b"authd: key"}[helper]
+    monitor = authd.monitor_pid()
+    for p in pathlib.Path("/proc").iterdir():
+        if not p.name.isdigit():
+            continue
+        try:
+            mine = int((p / "stat").read_text().rsplit(")", 1)[1].split()[1]) == monitor
+            if mine and (p / "cmdline").read_bytes().startswith(title):
+                authd.mark()
+                os.kill(int(p.name), signal.SIGKILL)
+                authd.wait_log(helper + " is ready")
+                break
+        except OSError:
+            continue
+    else:
+        pytest.fail("no " + helper)
+    assert login(authd, "bob@example.com", "bob secret")[0] == "OK"
+
+
+# --- SMTP: queued is told before the client ---
+
+class Queue:
+    def __init__(self, authd, answer=True):
+        d = authd.run_dir / "queue"
+        d.mkdir(exist_ok=True)
+        self.l = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = d / "auth"
+        if path.exists():
+            path.unlink()
+        self.l.bind(str(path))
+        self.l.listen(5)
+        self.answer, self.told = answer, []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        s, _ = self.l.accept()
+        ch = ipc.Channel(s, "queue", timeout=None)
+        while True:
+            try:
+                name, id, f, _ = ch.recv()
+            except (ipc.Closed, OSError):
+                return
+            self.told.append((name, f))
+            if self.answer:
+                ch.send("USER_OK", id)
+
+
+def test_smtp_login_needs_queued(authd):
+    p = authd.parent("smtp")
+    name, f, _ = login(authd, "alice@example.com", "secret", service="smtp", parent=p)
+    assert name == "FAIL" and f["code"] == TEMP, "without queued there is no login"
+    q = Queue(authd)
+    name, _, c = login(authd, "alice@example.com", "secret", service="smtp", parent=p)
+    assert name == "OK"
+    assert q.told == [("USER", {"conn": c.conn, "user": b"alice@example.com", "rights": b"submit"})]
+    login(authd, "alice@example.com", "wrong", service="smtp", parent=p)
+    assert len(q.told) == 1, "nothing is said about a failed login"
+
+
+# --- keys ---
+
+def test_key_worker_signs_tls_structures_only(authd):
+    p = ipc.Parent(authd.run_dir / "key" / "register", "imap")
+    good = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + os.urandom(32)
+    k = p.conn("key")
+    for _ in range(2):
+        r = k.ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)
+        assert r[0] == "SIGNED" and r[2]["signature"]
+    assert k.ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)[0] == "REFUSED", "two in a connection"
+    for tbs in (b"", b"x", good[:-1], good + b"x", good.replace(b"server", b"client"), os.urandom(200)):
+        assert p.conn("key").ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=tbs)[0] == "REFUSED"
+    assert p.conn("key").ask("SIGN", id=1, scheme="rsa_pkcs1_sha256", tbs=good)[0] == "REFUSED"
+    assert p.conn("key").ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good, cert_sha256=os.urandom(32))[0] == "REFUSED"
+
+
+def test_key_reload(authd):
+    p = ipc.Parent(authd.run_dir / "key" / "register", "imap")
+    good = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + os.urandom(32)
+    key, old = authd.base / "key.pem", (authd.base / "key.pem").read_bytes()
+    for bad in (b"", b"rubbish", old.replace(b"\n", b"\nA", 2)):
+        key.write_bytes(bad)
+        authd.mark()
+        authd.proc.send_signal(signal.SIGHUP)
+        authd.wait_log("the old key stays in use")
+        assert p.conn("key").ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)[0] == "SIGNED"
+    key.write_bytes(old)
+    authd.mark()
+    authd.proc.send_signal(signal.SIGHUP)
+    authd.wait_log("TLS key and certificate loaded")
+
+
+def test_bad_configuration_never_replaces_a_good_one(authd):
+    good = authd.conf.read_text()
+    authd.conf.write_text(good + "auth_min_uid = soon\n")
+    authd.mark()
+    authd.proc.send_signal(signal.SIGHUP)
+    authd.wait_log("the old configuration stays")
+    authd.conf.write_text(good)
+    assert login(authd, "alice@example.com", "secret")[0] == "OK"

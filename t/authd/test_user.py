@@ -1,0 +1,154 @@
+"""postern-user: users, passwords, uids, what is refused, and that authd follows."""
+import json
+import os
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+
+from test_login import login
+
+
+@pytest.fixture
+def authd(make_authd):
+    a = make_authd()
+    return a
+
+
+@pytest.mark.parametrize("scheme", ["yescrypt", "sha512", "plain"])
+@pytest.mark.parametrize("password", ["simple", "it's", "\\ \" ' ` $HOME %s", " lead and trail ", "p\u00e4ssw\u00f6rt \u00df \u20ac",
+                                      "\u65e5\u672c\u8a9e", "x" * 1024, "{PLAIN}x", "-", "a:b"])
+def test_passwords_of_all_kinds(module_authd, scheme, password):
+    name = "pw-%s@example.com" % os.urandom(4).hex()
+    module_authd.add(name, password, scheme)
+    assert login(module_authd, name, password)[0] == "OK"
+    assert login(module_authd, name, password + "x")[0] == "FAIL"
+    module_authd.user("del", name)
+
+
+@pytest.fixture(scope="module")
+def module_authd(tmp_path_factory):
+    import pathlib
+    from conftest import Authd
+    a = Authd(pathlib.Path(os.environ["POSTERN_SCRATCH"]) / ("authd-%s" % os.urandom(3).hex()))
+    a.make()
+    a.add("first@example.com", "x")
+    a.start()
+    yield a
+    a.stop()
+
+
+@pytest.mark.parametrize("args,input", [(["add", "", "--password-stdin"], b"x"), (["add", "../x", "--password-stdin"], b"x"), (["add", "-x"], b"x"),
+                                        (["add", "a@b@c", "--password-stdin"], b"x"), (["add", "e@example.com", "--password-stdin"], b""),
+                                        (["add", "e@example.com", "--password-stdin"], b"x" * 1025), (["add", "e@example.com", "--password-stdin"], b"a\0b"),
+                                        (["add", "e@example.com", "--password-stdin", "--scheme", "md5"], b"x"), (["add", "root", "--password-stdin"], b"x"),
+                                        (["passwd", "nobody@example.com", "--password-stdin"], b"x"), (["del", "nobody@example.com"], b""),
+                                        (["quota", "e@example.com", "1x"], b""), (["add", "a b@example.com", "--password-stdin"], b"x"), ([], b""),
+                                        (["frob"], b""), (["add", "x" * 256, "--password-stdin"], b"x"), (["add", "a%n\n@example.com", "--password-stdin"], b"x")])
+def test_refusals_leave_nothing(authd, args, input):
+    p = authd.user(*args, input=input, check=False)
+    assert p.returncode != 0 and p.stderr
+    assert not (authd.state / "users").exists() and not (authd.state / "passwd.cdb").exists()
+
+
+def test_files_and_listing(authd):
+    authd.add("alice@example.com", "x")
+    authd.add("Bob@Example.com", "y")
+    assert authd.user("add", "bob@example.com", "--password-stdin", input=b"z", check=False).returncode != 0, "doubled"
+    authd.user("quota", "alice@example.com", "2g")
+    rows = {r["name"]: r for r in json.loads(authd.user("list", "--json").stdout)}
+    assert rows["alice@example.com"]["quota"] == 2 << 30 and rows["bob@example.com"]["uid"] == rows["alice@example.com"]["uid"] + 1
+    assert [l.split()[0] for l in authd.user("list").stdout.decode().splitlines()] == ["alice@example.com", "bob@example.com"]
+    shown = dict(l.split(": ", 1) for l in authd.user("show", "bob@example.com").stdout.decode().splitlines())
+    assert shown["maildir"] == str(authd.state / "mail" / "bob@example.com" / "Maildir")
+    users, passwd = (authd.state / "users").stat(), (authd.state / "passwd.cdb").stat()
+    assert stat.S_IMODE(users.st_mode) == 0o600 and stat.S_IMODE(passwd.st_mode) == 0o640 and passwd.st_uid == 0
+    home = (authd.state / "mail" / "bob@example.com").stat()
+    assert stat.S_IMODE(home.st_mode) == 0o700 and home.st_uid == rows["bob@example.com"]["uid"]
+
+
+def test_uid_is_never_given_twice(authd):
+    authd.add("a@example.com", "x")
+    uid = json.loads(authd.user("show", "a@example.com", "--json").stdout)["uid"]
+    (authd.state / "mail" / "a@example.com" / "deep").mkdir()
+    os.symlink("/etc/passwd", authd.state / "mail" / "a@example.com" / "deep" / "link")
+    authd.user("del", "a@example.com")
+    assert not (authd.state / "mail" / "a@example.com").exists() and os.path.exists("/etc/passwd")
+    authd.add("a@example.com", "x")
+    assert json.loads(authd.user("show", "a@example.com", "--json").stdout)["uid"] == uid + 1
+    authd.user("del", "a@example.com", "--keep-mail")
+    assert authd.user("add", "a@example.com", "--password-stdin", input=b"x", check=False).returncode != 0, "the home is someone else's"
+
+
+def test_deleting_follows_nothing(authd):
+    """What a user left in the home cannot make the tool remove anything elsewhere."""
+    authd.add("m@example.com", "x")
+    victim = authd.base / "victim"
+    victim.mkdir()
+    (victim / "f").write_text("x")
+    os.chmod(victim, 0o755)
+    home = authd.state / "mail" / "m@example.com"
+    os.symlink(victim, home / "dir")
+    os.link(victim / "f", home / "hard")
+    authd.user("del", "m@example.com")
+    assert (victim / "f").read_text() == "x" and not home.exists()
+
+
+def test_import_and_many_writers(authd):
+    lines = "".join("u%d@example.com:pass %d:with colon\n" % (i, i) for i in range(300))
+    assert b"300 users" in authd.user("import", "--scheme", "plain", input=lines.encode()).stdout
+    ts = [threading.Thread(target=authd.add, args=("w%d@example.com" % i, "x")) for i in range(10)]
+    for t in ts:
+        t.start()
+    for t in ts:
+        t.join()
+    rows = json.loads(authd.user("list", "--json").stdout)
+    assert len(rows) == 310 and len({r["uid"] for r in rows}) == 310
+    authd.start()
+    assert login(authd, "u299@example.com", "pass 299:with colon")[0] == "OK"
+    assert login(authd, "w9@example.com", "x")[0] == "OK"
+
+
+def test_broken_users_file_keeps_the_accounts(authd):
+    authd.add("a@example.com", "x")
+    authd.start()
+    good = (authd.state / "users").read_text()
+    for bad in ("rubbish\n", good + "evil:0:active:0\n", good + "evil:1000:active:0\n", good[:-5], good + "b:200000:active:0\n", "x" * 100000):
+        authd.mark()
+        (authd.state / "users").write_text(bad)
+        authd.wait_log("the accounts stay as they were")
+        assert login(authd, "a@example.com", "x")[0] == "OK"
+    authd.mark()
+    (authd.state / "users").write_text(good)
+    authd.wait_log("accounts: ")
+
+
+def test_system_accounts_follow_passwd(authd):
+    authd.start()
+    authd.mark()
+    subprocess.run(["useradd", "-m", "-d", str(authd.base / "new1"), "-s", "/bin/false", "new1"], check=True)
+    subprocess.run(["chpasswd"], input=b"new1:pw\n", check=True)
+    authd.wait_log("accounts: ")
+    end = time.monotonic() + 5
+    while login(authd, "new1", "pw")[0] != "OK":
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    authd.user("disable", "new1")
+    assert login(authd, "new1", "pw")[0] == "FAIL"
+    authd.user("enable", "new1")
+    assert login(authd, "new1", "pw")[0] == "OK"
+    subprocess.run(["usermod", "-L", "new1"], check=True)
+    assert login(authd, "new1", "pw")[0] == "FAIL", "a lock works at once, cache or not"
+    subprocess.run(["usermod", "-U", "new1"], check=True)
+    subprocess.run(["usermod", "-e", "1", "new1"], check=True)
+    assert login(authd, "new1", "pw")[0] == "FAIL", "expired"
+
+
+def test_unprivileged_user_changes_nothing(authd):
+    authd.add("a@example.com", "x")
+    p = subprocess.run([authd.bin / "postern-user", "-c", authd.conf, "add", "b@example.com", "--password-stdin"], input=b"x",
+                       stderr=subprocess.PIPE, preexec_fn=lambda: (os.setgid(65534), os.setuid(65534)))
+    assert p.returncode != 0
+    assert b"b@example.com" not in (authd.state / "users").read_bytes()
