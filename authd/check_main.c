@@ -226,6 +226,8 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 		v = say(V_WRONG, "empty password");
 	else if (str_eq(m->how, STR("file")))
 		v = check_file(m->user, p);
+	else if (str_eq(m->how, STR("pam")) && n > CRYPT_INPUT_MAX)
+		v = check_nobody(p);	/* no system hash can be of it, and PAM modules call it an error */
 	else if (str_eq(m->how, STR("pam")))
 		v = check_pam(arena_cstr(a, m->user), arena_cstr(a, m->service), arena_cstr(a, m->client), password);
 	else

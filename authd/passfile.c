@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/enc.h"
 
+#define LONG_MARK "{SHA256}"
+
 static const struct { const char *name, *prefix; } schemes[] = {
 	{ "yescrypt", "$y$" },
 	{ "sha512", "$6$" },
@@ -49,6 +51,32 @@ static int crypt_once(struct str password, const char *setting, struct buf *out,
 	return rc;
 }
 
+/* What crypt(3) gets for a password that is too long for it. */
+static int shorten(struct str password, struct buf *out, struct err *e)
+{
+	uint8_t digest[SCRAM_HASH];
+
+	if (digest_sha256(password, digest) < 0)
+		return err_set(e, ERR_TEMP, 0, "libcrypto failed");
+	base64_encode(out, str_n(digest, sizeof digest));
+	mem_wipe(digest, sizeof digest);
+	return 0;
+}
+
+static int crypt_long(struct str password, const char *setting, struct buf *out, struct err *e)
+{
+	struct buf text;
+	int rc;
+
+	buf_init(&text, 64);
+	rc = shorten(password, &text, e);
+	if (rc == 0)
+		rc = crypt_once(buf_view(&text), setting, out, e);
+	buf_wipe(&text);
+	buf_fini(&text);
+	return rc;
+}
+
 static int hash_make(struct str password, const char *scheme, struct buf *out, struct err *e)
 {
 	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
@@ -65,7 +93,10 @@ static int hash_make(struct str password, const char *scheme, struct buf *out, s
 			continue;
 		if (!crypt_gensalt_rn(schemes[i].prefix, 0, NULL, 0, setting, (int)sizeof setting))
 			return err_set(e, ERR_TEMP, errno, "no salt for %s", scheme);
-		return crypt_once(password, setting, out, e);
+		if (password.n <= CRYPT_INPUT_MAX)
+			return crypt_once(password, setting, out, e);
+		buf_c(out, LONG_MARK);
+		return crypt_long(password, setting, out, e);
 	}
 	return err_set(e, ERR_INPUT, 0, "scheme %s is not one of yescrypt, sha512, plain", scheme);
 }
@@ -119,11 +150,16 @@ int pass_verify(struct str hash, struct str password, struct err *e)
 	}
 	if (memchr(password.p, 0, password.n))
 		return 0;
+	const bool marked = str_starts(hash, STR(LONG_MARK));
+	const bool too_long = password.n > CRYPT_INPUT_MAX;
+	if (marked)
+		hash = str_from(hash, sizeof LONG_MARK - 1);
 	buf_init(&got, PASS_RECORD_MAX);
 	setting = xstrndup(hash.p, hash.n);
-	rc = crypt_once(password, setting, &got, e);
+	/* A password too long for this hash is wrong, at the same cost. */
+	rc = marked || too_long ? crypt_long(password, setting, &got, e) : crypt_once(password, setting, &got, e);
 	if (rc == 0)
-		rc = got.n == hash.n && mem_equal_ct(got.p, hash.p, hash.n);
+		rc = marked == too_long && got.n == hash.n && mem_equal_ct(got.p, hash.p, hash.n);
 	free(setting);
 	buf_wipe(&got);
 	buf_fini(&got);

@@ -1,6 +1,7 @@
 /* passwd.cdb (state_directory, 0640 root:user_pam): what the suite's own users prove themselves with. Key: account name; value:
  * three lines, "1", the crypt(3) hash (or "{PLAIN}secret", for benches only, when explicitly asked for), the SCRAM verifier (scram.h) or
- * "-". Key "=secret": 32 random bytes in hexadecimal, from which unknown names get their SCRAM salt. Hash and
+ * "-". A password longer than crypt(3) takes (511 bytes) is hashed twice: "{SHA256}" before the hash says that crypt's input is the base64 of
+ * the password's SHA-256. Key "=secret": 32 random bytes in hexadecimal, from which unknown names get their SCRAM salt. Hash and
  * verifier are always written together.
  */
 #ifndef AUTHD_PASSFILE_H
@@ -14,7 +15,7 @@
 #include "base/str.h"
 #include "authd/scram.h"
 
-enum { PASSWORD_MAX = 1024, PASS_RECORD_MAX = 4096 };
+enum { PASSWORD_MAX = 1024, CRYPT_INPUT_MAX = 511, PASS_RECORD_MAX = 4096 };
 #define PASS_SECRET_KEY "=secret"
 
 struct pass_record {

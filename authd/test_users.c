@@ -84,6 +84,17 @@ static void test_passwords(void)
 	memset(too_long, 'x', sizeof too_long);
 	buf_init(&b, PASS_RECORD_MAX);
 	tap_ok(pass_record_make(str_n(too_long, PASSWORD_MAX + 1), "plain", &b, &scram, &e) < 0, "1,025 bytes are refused");
+	buf_reset(&b);
+	struct pass_record r = { 0 };
+	tap_is_int(pass_record_make(str_n(too_long, PASSWORD_MAX), "yescrypt", &b, &scram, &e), 0, "1,024 bytes are taken");
+	tap_is_int(pass_record_parse(buf_view(&b), &r, &e), 0, "and parse");
+	tap_is_int(pass_verify(r.hash, str_n(too_long, PASSWORD_MAX), &e), 1, "and are right");
+	tap_is_int(pass_verify(r.hash, str_n(too_long, PASSWORD_MAX - 1), &e), 0, "one less is wrong");
+	tap_is_int(pass_verify(r.hash, str_n(too_long, 511), &e), 0, "crypt's own limit is wrong");
+	buf_reset(&b);
+	tap_is_int(pass_record_make(STR("x"), "sha512", &b, &scram, &e), 0, "a short one");
+	tap_is_int(pass_record_parse(buf_view(&b), &r, &e), 0, "parses");
+	tap_is_int(pass_verify(r.hash, str_n(too_long, PASSWORD_MAX), &e), 0, "and no long one is right");
 	tap_ok(pass_record_make(STR(""), "plain", &b, &scram, &e) < 0, "an empty password is refused");
 	tap_ok(pass_record_make(STR("a\0b"), "yescrypt", &b, &scram, &e) < 0, "a NUL is refused");
 	tap_ok(pass_record_make(STR("x"), "md5", &b, &scram, &e) < 0, "an unknown scheme is refused");
