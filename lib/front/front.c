@@ -136,7 +136,7 @@ int front_main(int argc, char **argv, const struct front_service *s)
 	run.conf_file = run.conf->conf_file;	/* absolute: a daemon has left the directory it was started in */
 	char *absolute = strdup(run.conf_file);
 	run.conf_file = absolute ? absolute : run.conf_file;
-	run.user = s->user(run.conf);
+	(void)snprintf(run.user, sizeof(run.user), "%s", s->user(run.conf));	/* the snapshot is freed on reload */
 	if (snprintf(run.empty_dir, sizeof(run.empty_dir), "%s/empty", run.conf->run_directory) >= (int)sizeof(run.empty_dir)) {
 		log_error("run_directory is too long");
 		return EXIT_CONF;

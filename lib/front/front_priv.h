@@ -19,7 +19,7 @@ struct front_run {
 	struct conf *conf;		/* replaced whole on reload */
 	const char *conf_file;
 	bool foreground, verbose, no_sandbox, inetd, test;
-	const char *user;		/* whom fronts run as */
+	char user[64];			/* whom fronts run as */
 	char empty_dir[4096];		/* their root */
 };
 
