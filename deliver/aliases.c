@@ -58,7 +58,8 @@ static int item_text(struct str *rest, struct buf *b, struct err *e)
 		else if (rest->p[i] == '\\' && i + 1 < rest->n)
 			n = 2;
 		if (n == 0)
-			return err_set(e, ERR_INPUT, 0, "%s is not closed", rest->p[i] == '"' ? "a quote" : "a comment");
+			return err_set(e, ERR_INPUT, 0, "%s is not closed",
+				       rest->p[i] == '"' ? "a quote" : "a comment");
 		if (rest->p[i] != '(' || raw)
 			buf_str(b, str_sub(*rest, i, n));
 		i += n;

@@ -25,7 +25,8 @@ static void tell(void *ctx, const char *text)
 	const bool error = sep && strncmp(sep, ": error: ", 9) == 0;
 	const char *place = sep ? arena_cstr(s->c->a, str_n(text, (size_t)(sep - text))) : "";
 
-	found(s->c, error ? SEV_ERROR : SEV_WARNING, place, "", "%s", sep ? sep + (error ? 9 : 11) : text);
+	found(s->c, error ? SEV_ERROR : SEV_WARNING, place, "", "%s",
+	      sep ? sep + (error ? 9 : 11) : text);
 }
 
 static void check_source(struct check *c, const char *param, const char *source, bool alias)
@@ -48,11 +49,14 @@ static void check_compiled(struct check *c, const char *param, const char *spec,
 	const bool has_source = stat(source, &st_source) == 0, has_file = stat(file, &st_file) == 0;
 
 	if (!has_file)
-		found_param(c, SEV_ERROR, param, "%s: %s is missing: %s%s %s", spec, file, has_source ? "run " : "write the source, then ", tool, source);
+		found_param(c, SEV_ERROR, param, "%s: %s is missing: %s%s %s", spec, file,
+			    has_source ? "run " : "write the source, then ", tool, source);
 	else if (has_source && st_source.st_mtim.tv_sec > st_file.st_mtim.tv_sec)
-		found_param(c, SEV_WARNING, param, "%s: the source is newer than %s: run %s %s", spec, file, tool, source);
+		found_param(c, SEV_WARNING, param, "%s: the source is newer than %s: run %s %s",
+			    spec, file, tool, source);
 	if (has_file && (st_file.st_mode & 022))
-		found(c, SEV_ERROR, file, param, "mode %04o: group or others may write it", (unsigned)st_file.st_mode & 07777);
+		found(c, SEV_ERROR, file, param, "mode %04o: group or others may write it",
+		      (unsigned)st_file.st_mode & 07777);
 	if (has_source)
 		check_source(c, param, source, alias);
 }
@@ -60,7 +64,8 @@ static void check_compiled(struct check *c, const char *param, const char *spec,
 static void check_list(struct check *c, const char *param, struct conf_list list, bool alias)
 {
 	for (size_t i = 0; i < list.n; i++)
-		if (str_starts(str_c(list.v[i]), STR("cdb:")) || str_starts(str_c(list.v[i]), STR("hash:")))
+		if (str_starts(str_c(list.v[i]), STR("cdb:")) ||
+		    str_starts(str_c(list.v[i]), STR("hash:")))
 			check_compiled(c, param, list.v[i], alias);
 }
 
@@ -88,7 +93,8 @@ static bool value_names(const struct conf *conf, const char *path)
 
 static void check_unnamed(struct check *c)
 {
-	static const char *const usual[] = { "virtual", "aliases", "transport", "canonical", "access", "relocated" };
+	static const char *const usual[] = { "virtual",	  "aliases", "transport",
+					     "canonical", "access",  "relocated" };
 	DIR *d = opendir(c->conf->conf_dir);
 
 	for (struct dirent *ent; d && (ent = readdir(d));) {
@@ -100,13 +106,18 @@ static void check_unnamed(struct check *c)
 			known = known || strcmp(ent->d_name, usual[i]) == 0;
 		if (!known)
 			continue;
-		const char *path = arena_printf(c->a, "%s/%.*s", c->conf->conf_dir, (int)(compiled ? name.n - 4 : name.n), name.p);
+		const char *path = arena_printf(c->a, "%s/%.*s", c->conf->conf_dir,
+						(int)(compiled ? name.n - 4 : name.n), name.p);
 
 		if (!value_names(c->conf, path))
-			found(c, SEV_WARNING, arena_printf(c->a, "%s/%s", c->conf->conf_dir, ent->d_name), "", "no parameter names this map: it is never read%s",
-			      str_starts(name, STR("virtual")) ? arena_printf(c->a, " (virtual_alias_maps = cdb:%s)", path) :
-			      str_starts(name, STR("aliases")) ? arena_printf(c->a, " (alias_maps = cdb:%s)", path) :
-								 "");
+			found(c, SEV_WARNING,
+			      arena_printf(c->a, "%s/%s", c->conf->conf_dir, ent->d_name), "",
+			      "no parameter names this map: it is never read%s",
+			      str_starts(name, STR("virtual"))
+				      ? arena_printf(c->a, " (virtual_alias_maps = cdb:%s)", path)
+			      : str_starts(name, STR("aliases"))
+				      ? arena_printf(c->a, " (alias_maps = cdb:%s)", path)
+				      : "");
 	}
 	if (d)
 		closedir(d);
@@ -136,30 +147,40 @@ static int try_key(void *ctx, struct str key, struct str value, unsigned line)
 	/* Keys that are no address: markers, domains, catch-alls. */
 	const ptrdiff_t at = str_rchr(key, '@');
 
-	if (key.n == 0 || key.p[0] == '@' || (!w->alias && at < 0 && str_chr(key, '.') >= 0 && str_chr(value, '@') < 0)) {
+	if (key.n == 0 || key.p[0] == '@' ||
+	    (!w->alias && at < 0 && str_chr(key, '.') >= 0 && str_chr(value, '@') < 0)) {
 		arena_free(&a);
 		return 0;
 	}
 	if (w->alias)
-		address = str_c(arena_printf(a, "%.*s@%s", STR_ARG(key), w->c->conf->mydestination.n ? w->c->conf->mydestination.v[0] : w->c->conf->myhostname));
+		address = str_c(arena_printf(a, "%.*s@%s", STR_ARG(key),
+					     w->c->conf->mydestination.n
+						     ? w->c->conf->mydestination.v[0]
+						     : w->c->conf->myhostname));
 	resolver_answer(w->r, a, address, true, &res);
-	if (str_eq(res.class, STR("unknown")) || (str_eq(res.class, STR("error")) && res.code != 501)) {
+	if (str_eq(res.class, STR("unknown")) ||
+	    (str_eq(res.class, STR("error")) && res.code != 501)) {
 		struct str why = res.text;
 
 		for (size_t i = 0; i < res.steps.n; i++)
-			if (str_ends(res.steps.v[i], STR(": unknown")) || str_starts(res.steps.v[i], STR("trouble: ")))
+			if (str_ends(res.steps.v[i], STR(": unknown")) ||
+			    str_starts(res.steps.v[i], STR("trouble: ")))
 				why = res.steps.v[i];
 		w->dead++;
-		found_param(w->c, SEV_WARNING, w->param, "%s: \"%.*s\" leads nowhere: %.*s", w->spec, STR_ARG(str_sub(key, 0, 100)), STR_ARG(str_sub(why, 0, 300)));
+		found_param(w->c, SEV_WARNING, w->param, "%s: \"%.*s\" leads nowhere: %.*s",
+			    w->spec, STR_ARG(str_sub(key, 0, 100)), STR_ARG(str_sub(why, 0, 300)));
 	}
 	arena_free(&a);
 	return 0;
 }
 
-static void walk_tables(struct check *c, struct resolver *r, const char *param, struct conf_list list, bool alias)
+static void walk_tables(struct check *c, struct resolver *r, const char *param,
+			struct conf_list list, bool alias)
 {
 	for (size_t i = 0; i < list.n; i++) {
-		struct walk w = { .c = c, .r = r, .param = param, .spec = list.v[i], .alias = alias };
+		struct walk w = {
+			.c = c, .r = r, .param = param, .spec = list.v[i], .alias = alias
+		};
 		struct lookup *l;
 
 		if (lookup_open(list.v[i], &l, NULL) < 0)
@@ -167,7 +188,9 @@ static void walk_tables(struct check *c, struct resolver *r, const char *param, 
 		if (!lookup_trouble(l) && !lookup_is_pattern(l))
 			(void)!lookup_each(l, try_key, &w, NULL);
 		if (w.dead > DEAD_MAX)
-			found_param(c, SEV_WARNING, param, "%s: more than %d such keys; the rest is not shown", list.v[i], DEAD_MAX);
+			found_param(c, SEV_WARNING, param,
+				    "%s: more than %d such keys; the rest is not shown", list.v[i],
+				    DEAD_MAX);
 		lookup_close(&l);
 	}
 }
@@ -180,7 +203,10 @@ static void check_postmaster(struct check *c, struct resolver *r, const char *do
 
 	resolver_answer(r, a, str_c(address), true, &res);
 	if (res.kinds.n == 0)
-		found(c, SEV_ERROR, "", "alias_maps", "%s reaches nobody (%.*s); every mail domain must have a postmaster (RFC 5321 4.5.1)", address, STR_ARG(res.text));
+		found(c, SEV_ERROR, "", "alias_maps",
+		      "%s reaches nobody (%.*s); every mail domain must have a postmaster (RFC "
+		      "5321 4.5.1)",
+		      address, STR_ARG(res.text));
 	arena_free(&a);
 }
 
@@ -190,7 +216,8 @@ static void note_trouble(void *ctx, const char *parameter, const char *spec, con
 	struct str text;
 
 	/* Missing compiled maps were told with what to do. */
-	if (strncmp(spec, "cdb:", 4) != 0 && strncmp(spec, "hash:", 5) != 0 && conf_lookup(c->conf, parameter, &text))
+	if (strncmp(spec, "cdb:", 4) != 0 && strncmp(spec, "hash:", 5) != 0 &&
+	    conf_lookup(c->conf, parameter, &text))
 		found_param(c, SEV_ERROR, parameter, "%s: %s", spec, why->text);
 }
 
@@ -207,7 +234,9 @@ static void check_recipients(struct check *c)
 	resolver_troubles(r, note_trouble, c);
 	/* While a map is in trouble every answer would be. */
 	if (c->counts[SEV_ERROR] == before) {
-		check_postmaster(c, r, c->conf->mydestination.n ? c->conf->mydestination.v[0] : c->conf->myhostname);
+		check_postmaster(c, r,
+				 c->conf->mydestination.n ? c->conf->mydestination.v[0]
+							  : c->conf->myhostname);
 		for (size_t i = 0; i < c->conf->virtual_mailbox_domains.n; i++)
 			if (!strchr(c->conf->virtual_mailbox_domains.v[i], ':'))
 				check_postmaster(c, r, c->conf->virtual_mailbox_domains.v[i]);

@@ -7,7 +7,7 @@
 #include "deliver/aliases.h"
 #include "log/log.h"
 
-static char state_busy, state_done;	/* only their addresses matter */
+static char state_busy, state_done; /* only their addresses matter */
 
 /* Key of the state map: kind, text folded. */
 static struct str state_key(struct answer *an, char kind, struct str text)
@@ -30,14 +30,19 @@ static int begin(struct answer *an, struct str key, unsigned depth, bool local)
 		return 1;
 	/* Postfix defers the one (a table can be mended) and returns the other. */
 	if (state == &state_busy)
-		return local ? fail(an, 554, "5.4.6", "Alias loop at %.*s", STR_ARG(str_from(key, 1))) :
-			       fail(an, 451, "4.6.0", "Alias expansion error: loop at %.*s", STR_ARG(str_from(key, 1)));
+		return local ? fail(an, 554, "5.4.6", "Alias loop at %.*s",
+				    STR_ARG(str_from(key, 1)))
+			     : fail(an, 451, "4.6.0", "Alias expansion error: loop at %.*s",
+				    STR_ARG(str_from(key, 1)));
 	if (local && depth > ALIAS_DEPTH_MAX)
-		return fail(an, 554, "5.4.6", "Aliases are nested more than %d deep", ALIAS_DEPTH_MAX);
+		return fail(an, 554, "5.4.6", "Aliases are nested more than %d deep",
+			    ALIAS_DEPTH_MAX);
 	if (depth > c->virtual_alias_recursion_limit)
-		return fail(an, 451, "4.6.0", "Alias expansion error: nested more than %llu deep", (unsigned long long)c->virtual_alias_recursion_limit);
+		return fail(an, 451, "4.6.0", "Alias expansion error: nested more than %llu deep",
+			    (unsigned long long)c->virtual_alias_recursion_limit);
 	if (++an->n_expanded > c->virtual_alias_expansion_limit * 2)
-		return fail(an, 451, "4.6.0", "Alias expansion error: more than %llu addresses", (unsigned long long)c->virtual_alias_expansion_limit * 2);
+		return fail(an, 451, "4.6.0", "Alias expansion error: more than %llu addresses",
+			    (unsigned long long)c->virtual_alias_expansion_limit * 2);
 	map_set(an->state, key, &state_busy);
 	return 0;
 }
@@ -71,7 +76,7 @@ static int is_home(struct answer *an, struct str domain, bool *out)
 
 struct found {
 	struct str value;
-	struct str extension;	/* that the key did not hold: goes to each result */
+	struct str extension; /* that the key did not hold: goes to each result */
 	bool catch_all;
 };
 
@@ -111,14 +116,16 @@ static int virtual_find(struct answer *an, const struct smtp_addr *addr, struct 
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		const int r = keys[i].use ? tables_get(an, t, keys[i].key, keys[i].whole, &value) : 1;
+		const int r =
+			keys[i].use ? tables_get(an, t, keys[i].key, keys[i].whole, &value) : 1;
 
 		if (r == 0)
 			*out = (struct found){ value, keys[i].extension, false };
 		if (r != 1)
 			return r;
 	}
-	const struct str key = arena_str(an->a, str_c(arena_printf(an->a, "@%.*s", STR_ARG(addr->domain))));
+	const struct str key =
+		arena_str(an->a, str_c(arena_printf(an->a, "@%.*s", STR_ARG(addr->domain))));
 	const int r = tables_get(an, t, key, false, &value);
 
 	if (r != 0)
@@ -126,14 +133,16 @@ static int virtual_find(struct answer *an, const struct smtp_addr *addr, struct 
 	const int yields = catch_all_yields(an, addr);
 
 	if (yields > 0)
-		step(an, "the catch-all yields: %.*s exists (catchall_strict = no)", STR_ARG(keys[0].key));
+		step(an, "the catch-all yields: %.*s exists (catchall_strict = no)",
+		     STR_ARG(keys[0].key));
 	if (yields == 0)
 		*out = (struct found){ value, STR(""), true };
 	return yields;
 }
 
 /* One result of a virtual alias as an address: "@other" swaps the domain, a bare name gets myorigin. */
-static int virtual_result(struct answer *an, const struct smtp_addr *from, const struct found *f, struct str item, struct smtp_addr *out)
+static int virtual_result(struct answer *an, const struct smtp_addr *from, const struct found *f,
+			  struct str item, struct smtp_addr *out)
 {
 	struct err e = { 0 };
 
@@ -142,14 +151,19 @@ static int virtual_result(struct answer *an, const struct smtp_addr *from, const
 		out->domain = str_from(item, 1);
 		return 0;
 	}
-	if (item.n == 0 || item.n > ADDRESS_BYTES_MAX || strchr("|/:\\", item.p[0]) || smtp_addr_parse(an->a, item, out, &e) < 0 || out->local.n == 0) {
-		log_error("virtual_alias_maps: \"%.*s\" is no address", STR_ARG(str_sub(item, 0, 80)));
-		return fail(an, 451, "4.6.0", "Alias expansion error: \"%.*s\" is no address", STR_ARG(str_sub(item, 0, 80)));
+	if (item.n == 0 || item.n > ADDRESS_BYTES_MAX || strchr("|/:\\", item.p[0]) ||
+	    smtp_addr_parse(an->a, item, out, &e) < 0 || out->local.n == 0) {
+		log_error("virtual_alias_maps: \"%.*s\" is no address",
+			  STR_ARG(str_sub(item, 0, 80)));
+		return fail(an, 451, "4.6.0", "Alias expansion error: \"%.*s\" is no address",
+			    STR_ARG(str_sub(item, 0, 80)));
 	}
 	if (out->domain.n == 0)
 		out->domain = str_c(an->r->conf->myorigin);
 	if (f->extension.n)
-		out->local = str_c(arena_printf(an->a, "%.*s%s%.*s", STR_ARG(out->local), an->r->conf->recipient_delimiter, STR_ARG(f->extension)));
+		out->local = str_c(arena_printf(an->a, "%.*s%s%.*s", STR_ARG(out->local),
+						an->r->conf->recipient_delimiter,
+						STR_ARG(f->extension)));
 	return 0;
 }
 
@@ -160,7 +174,8 @@ static bool same_address(const struct smtp_addr *a, const struct smtp_addr *b)
 	return str_case_eq(a->local, b->local) && str_case_eq(a->domain, b->domain);
 }
 
-static int expand_results(struct answer *an, const struct smtp_addr *addr, const struct found *f, unsigned depth)
+static int expand_results(struct answer *an, const struct smtp_addr *addr, const struct found *f,
+			  unsigned depth)
 {
 	struct alias_reader rd;
 	struct alias_item item;
@@ -176,11 +191,13 @@ static int expand_results(struct answer *an, const struct smtp_addr *addr, const
 		if (virtual_result(an, addr, f, item.text, &next) < 0)
 			return -1;
 		/* An address that yields itself is final. */
-		if ((same_address(&next, addr) ? expand_class(an, addr, depth) : expand_address(an, &next, depth + 1)) < 0)
+		if ((same_address(&next, addr) ? expand_class(an, addr, depth)
+					       : expand_address(an, &next, depth + 1)) < 0)
 			return -1;
 	}
 	if (r < 0 || n == 0) {
-		log_error("virtual_alias_maps: \"%.*s\": %s", STR_ARG(str_sub(f->value, 0, 80)), r < 0 ? e.text : "no address");
+		log_error("virtual_alias_maps: \"%.*s\": %s", STR_ARG(str_sub(f->value, 0, 80)),
+			  r < 0 ? e.text : "no address");
 		return fail(an, 451, "4.6.0", "Alias expansion error");
 	}
 	return 0;
@@ -188,7 +205,8 @@ static int expand_results(struct answer *an, const struct smtp_addr *addr, const
 
 int expand_address(struct answer *an, const struct smtp_addr *addr, unsigned depth)
 {
-	const struct str text = address_text(an->a, addr->local, addr->domain), key = state_key(an, 'v', text);
+	const struct str text = address_text(an->a, addr->local, addr->domain),
+			 key = state_key(an, 'v', text);
 	struct found f = { 0 };
 	int r = begin(an, key, depth, false);
 
@@ -242,7 +260,8 @@ static int expand_class(struct answer *an, const struct smtp_addr *addr, unsigne
 /* --- aliases(5) --- */
 
 /* The alias of local: "name+ext", then "name". *name_out is what was found, *ext_out what the key did not hold. 0; 1; -1. */
-static int alias_find(struct answer *an, struct str local, struct str *name_out, struct str *ext_out, struct str *value_out)
+static int alias_find(struct answer *an, struct str local, struct str *name_out,
+		      struct str *ext_out, struct str *value_out)
 {
 	struct str base;
 	int r = tables_get(an, &an->r->aliases, local, true, value_out);
@@ -282,7 +301,9 @@ static int to_account(struct answer *an, struct str local, struct str domain)
 	struct str ext;
 	const int r = account_find(an, local, STR(""), &acc, &ext);
 
-	return r == 0 ? final_add(an, "mailbox", address_text(an->a, local, domain), str_c(acc.name), ext) : r;
+	return r == 0 ? final_add(an, "mailbox", address_text(an->a, local, domain),
+				  str_c(acc.name), ext)
+		      : r;
 }
 
 /* owner-NAME becomes the envelope sender of what NAME expands to; of nested lists the outermost. */
@@ -290,7 +311,8 @@ static int note_owner(struct answer *an, struct str name)
 {
 	struct str value;
 
-	if (an->owner.n || str_case_starts(name, STR("owner-")) || str_case_ends(name, STR("-request")))
+	if (an->owner.n || str_case_starts(name, STR("owner-")) ||
+	    str_case_ends(name, STR("-request")))
 		return 0;
 	const struct str owner = str_c(arena_printf(an->a, "owner-%.*s", STR_ARG(name)));
 	const int r = tables_get(an, &an->r->aliases, owner, true, &value);
@@ -301,14 +323,17 @@ static int note_owner(struct answer *an, struct str name)
 }
 
 /* An address in an alias: ours by name, or elsewhere. */
-static int alias_address(struct answer *an, struct str name, struct str domain, const struct alias_item *item, unsigned depth)
+static int alias_address(struct answer *an, struct str name, struct str domain,
+			 const struct alias_item *item, unsigned depth)
 {
 	struct smtp_addr next;
 	enum addr_class class = CLASS_LOCAL;
 	struct err e = { 0 };
 
-	if (item->text.n > ADDRESS_BYTES_MAX || smtp_addr_parse(an->a, item->text, &next, &e) < 0 || next.local.n == 0) {
-		log_error("alias \"%.*s\": \"%.*s\" is no address: %s", STR_ARG(name), STR_ARG(str_sub(item->text, 0, 80)), e.text);
+	if (item->text.n > ADDRESS_BYTES_MAX || smtp_addr_parse(an->a, item->text, &next, &e) < 0 ||
+	    next.local.n == 0) {
+		log_error("alias \"%.*s\": \"%.*s\" is no address: %s", STR_ARG(name),
+			  STR_ARG(str_sub(item->text, 0, 80)), e.text);
 		note_dead(an, item->text);
 		return 0;
 	}
@@ -320,7 +345,9 @@ static int alias_address(struct answer *an, struct str name, struct str domain, 
 
 	(void)extension_split(an->r->conf, next.local, &base);
 	/* A name that expands to itself is the user of that name; so is \name. */
-	int r = item->plain || str_case_eq(next.local, name) || str_case_eq(base, name) ? to_account(an, next.local, domain) : expand_local(an, next.local, domain, depth + 1);
+	int r = item->plain || str_case_eq(next.local, name) || str_case_eq(base, name)
+			? to_account(an, next.local, domain)
+			: expand_local(an, next.local, domain, depth + 1);
 
 	if (r == 1 && next.domain.n == 0 && !str_case_eq(str_c(an->r->conf->myorigin), domain)) {
 		/* Neither alias nor account: with myorigin it may be an address of another class. */
@@ -331,13 +358,15 @@ static int alias_address(struct answer *an, struct str name, struct str domain, 
 			return expand_address(an, &next, depth + 1);
 	}
 	if (r == 1) {
-		log_warning("alias \"%.*s\": \"%.*s\" does not exist", STR_ARG(name), STR_ARG(item->text));
+		log_warning("alias \"%.*s\": \"%.*s\" does not exist", STR_ARG(name),
+			    STR_ARG(item->text));
 		note_dead(an, item->text);
 	}
 	return r < 0 ? -1 : 0;
 }
 
-static int alias_expand(struct answer *an, struct str name, struct str domain, struct str value, unsigned depth)
+static int alias_expand(struct answer *an, struct str name, struct str domain, struct str value,
+			unsigned depth)
 {
 	struct alias_reader rd;
 	struct alias_item item;
@@ -348,8 +377,10 @@ static int alias_expand(struct answer *an, struct str name, struct str domain, s
 		return -1;
 	alias_reader_init(&rd, value);
 	while ((r = alias_next(&rd, an->a, &item, &e)) > 0) {
-		const int k = item.kind == ALIAS_ADDRESS ? alias_address(an, name, domain, &item, depth) :
-							   final_add(an, alias_kind_words[item.kind], item.text, STR(""), STR(""));
+		const int k = item.kind == ALIAS_ADDRESS
+				      ? alias_address(an, name, domain, &item, depth)
+				      : final_add(an, alias_kind_words[item.kind], item.text,
+						  STR(""), STR(""));
 
 		if (k < 0)
 			return -1;

@@ -18,7 +18,8 @@ static const struct word {
 	const char *name, *what;
 	int (*run)(const struct postern *p, int argc, char **argv);
 } words[] = {
-	{ "check", "report every mistake of configuration, maps, certificates and permissions", postern_check },
+	{ "check", "report every mistake of configuration, maps, certificates and permissions",
+	  postern_check },
 	{ "config", "print parameters", postern_config },
 	{ "why", "explain where an address's mail goes, and why", postern_why },
 	{ "help", "list the words, or describe one", word_help },
@@ -72,7 +73,8 @@ static void list_programs(const struct postern *p)
 	DIR *d = opendir(p->libexec);
 
 	for (struct dirent *ent; d && (ent = readdir(d));)
-		if (strncmp(ent->d_name, "postern-", 8) == 0 && !strchr(ent->d_name, '.') && n < PROGRAMS_MAX)
+		if (strncmp(ent->d_name, "postern-", 8) == 0 && !strchr(ent->d_name, '.') &&
+		    n < PROGRAMS_MAX)
 			names[n++] = xstrdup(ent->d_name + 8);
 	if (d)
 		closedir(d);
@@ -129,10 +131,12 @@ static int run_program(const struct postern *p, int argc, char **argv)
 	int n = 0;
 
 	if (!word_sane(argv[0])) {
-		fprintf(stderr, "postern: \"%s\" is not a word; \"postern help\" lists them\n", argv[0]);
+		fprintf(stderr, "postern: \"%s\" is not a word; \"postern help\" lists them\n",
+			argv[0]);
 		return POSTERN_USAGE;
 	}
-	(void)snprintf(path, sizeof(path), "%s/%s%s", p->libexec, is_other(argv[0]) ? "" : "postern-", argv[0]);
+	(void)snprintf(path, sizeof(path), "%s/%s%s", p->libexec,
+		       is_other(argv[0]) ? "" : "postern-", argv[0]);
 	v[n++] = path;
 	if (p->conf_file) {
 		v[n++] = xstrdup("-c");

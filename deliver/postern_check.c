@@ -7,20 +7,26 @@
 
 static const char *const severity_words[] = { "note", "warning", "error" };
 
-static void add(struct check *c, enum severity s, const char *place, const char *what, const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
-static void add(struct check *c, enum severity s, const char *place, const char *what, const char *fmt, va_list ap)
+static void add(struct check *c, enum severity s, const char *place, const char *what,
+		const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
+static void add(struct check *c, enum severity s, const char *place, const char *what,
+		const char *fmt, va_list ap)
 {
 	struct finding *f = ARENA_NEW(c->a, struct finding);
 	char text[2048];
 
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	*f = (struct finding){ .severity = s, .place = arena_strdup(c->a, place), .what = arena_strdup(c->a, what), .text = arena_strdup(c->a, text) };
+	*f = (struct finding){ .severity = s,
+			       .place = arena_strdup(c->a, place),
+			       .what = arena_strdup(c->a, what),
+			       .text = arena_strdup(c->a, text) };
 	*c->end = f;
 	c->end = &f->next;
 	c->counts[s]++;
 }
 
-void found(struct check *c, enum severity s, const char *place, const char *what, const char *fmt, ...)
+void found(struct check *c, enum severity s, const char *place, const char *what, const char *fmt,
+	   ...)
 {
 	va_list ap;
 
@@ -56,7 +62,8 @@ static void take_problem(struct check *c, struct str line, const char *file)
 	if (rest.n && rest.p[0] == ':' && rest.n > 1 && ch_digit(rest.p[1])) {
 		const ptrdiff_t end = str_find(rest, STR(": "));
 
-		place = arena_printf(c->a, "%s%.*s", file, end < 0 ? (int)rest.n : (int)end, rest.p);
+		place = arena_printf(c->a, "%s%.*s", file, end < 0 ? (int)rest.n : (int)end,
+				     rest.p);
 		rest = end < 0 ? STR("") : str_from(rest, (size_t)end);
 	}
 	rest = str_starts(rest, STR(": ")) ? str_from(rest, 2) : rest;
@@ -89,11 +96,14 @@ static void print_text(const struct check *c, bool quiet)
 	for (const struct finding *f = c->findings; f; f = f->next) {
 		if (quiet && f->severity == SEV_NOTE)
 			continue;
-		printf("%s%s%s: %s%s%s\n", f->place, f->place[0] ? ": " : "", severity_words[f->severity], f->what, f->what[0] ? ": " : "", f->text);
+		printf("%s%s%s: %s%s%s\n", f->place, f->place[0] ? ": " : "",
+		       severity_words[f->severity], f->what, f->what[0] ? ": " : "", f->text);
 	}
 	if (c->counts[SEV_ERROR] || c->counts[SEV_WARNING] || !quiet)
-		printf("%u error%s, %u warning%s, %u note%s\n", c->counts[SEV_ERROR], c->counts[SEV_ERROR] == 1 ? "" : "s", c->counts[SEV_WARNING],
-		       c->counts[SEV_WARNING] == 1 ? "" : "s", c->counts[SEV_NOTE], c->counts[SEV_NOTE] == 1 ? "" : "s");
+		printf("%u error%s, %u warning%s, %u note%s\n", c->counts[SEV_ERROR],
+		       c->counts[SEV_ERROR] == 1 ? "" : "s", c->counts[SEV_WARNING],
+		       c->counts[SEV_WARNING] == 1 ? "" : "s", c->counts[SEV_NOTE],
+		       c->counts[SEV_NOTE] == 1 ? "" : "s");
 }
 
 static void print_json(const struct check *c)
@@ -123,7 +133,9 @@ static int usage(FILE *to, int status)
 
 int postern_check(const struct postern *p, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
+					       { "help", no_argument, NULL, 'h' },
+					       { NULL, 0, NULL, 0 } };
 	struct check c = { .p = p, .a = arena_new(0) };
 	bool json = false, quiet = false;
 

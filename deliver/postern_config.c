@@ -25,21 +25,37 @@ static int usage(FILE *to, int status)
 static int options(int argc, char **argv)
 {
 	enum { JSON = 256, SAMPLE, MANUAL, HELP };
-	static const struct option longs[] = { { "json", no_argument, NULL, JSON },	{ "sample", no_argument, NULL, SAMPLE },
-					       { "manual", no_argument, NULL, MANUAL }, { "help", no_argument, NULL, HELP },
+	static const struct option longs[] = { { "json", no_argument, NULL, JSON },
+					       { "sample", no_argument, NULL, SAMPLE },
+					       { "manual", no_argument, NULL, MANUAL },
+					       { "help", no_argument, NULL, HELP },
 					       { NULL, 0, NULL, 0 } };
 
 	optind = 0;
 	for (int ch; (ch = getopt_long(argc, argv, "dhn", longs, NULL)) != -1;) {
 		switch (ch) {
-		case 'd': o.defaults = true; break;
-		case 'h': o.values_only = true; break;
-		case 'n': o.changed = true; break;
-		case JSON: o.json = true; break;
-		case SAMPLE: o.sample = true; break;
-		case MANUAL: o.manual = true; break;
-		case HELP: return usage(stdout, POSTERN_OK);
-		default: return usage(stderr, POSTERN_USAGE);
+		case 'd':
+			o.defaults = true;
+			break;
+		case 'h':
+			o.values_only = true;
+			break;
+		case 'n':
+			o.changed = true;
+			break;
+		case JSON:
+			o.json = true;
+			break;
+		case SAMPLE:
+			o.sample = true;
+			break;
+		case MANUAL:
+			o.manual = true;
+			break;
+		case HELP:
+			return usage(stdout, POSTERN_OK);
+		default:
+			return usage(stderr, POSTERN_USAGE);
 		}
 	}
 	return -1;
@@ -92,7 +108,8 @@ static int print_one(const struct conf *c, const char *name, bool first)
 	else if (r == 0 && o.values_only)
 		printf("%.*s\n", (int)value.n, value.n ? value.p : "");
 	else if (r == 0)
-		printf("%s =%s%.*s\n", name, value.n ? " " : "", (int)value.n, value.n ? value.p : "");
+		printf("%s =%s%.*s\n", name, value.n ? " " : "", (int)value.n,
+		       value.n ? value.p : "");
 	arena_free(&a);
 	return r;
 }

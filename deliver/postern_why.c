@@ -9,7 +9,8 @@
 static int usage(FILE *to, int status)
 {
 	fputs("usage: postern why [--json] ADDRESS ...\n"
-	      "Explain where mail for ADDRESS goes: class, every map and line that decided, and where it ends.\n"
+	      "Explain where mail for ADDRESS goes: class, every map and line that decided, and "
+	      "where it ends.\n"
 	      "Exit status: 0 deliverable, 1 refused, 75 a map cannot be read.\n",
 	      to);
 	return status;
@@ -29,7 +30,8 @@ static void print_text(const char *address, const struct ipc_resolve_RESULT *r)
 		printf("  %2zu. %.*s\n", i + 1, STR_ARG(r->steps.v[i]));
 	printf("  class %.*s", STR_ARG(r->class));
 	if (r->code)
-		printf(": %llu %.*s %.*s", (unsigned long long)r->code, STR_ARG(r->enhanced), STR_ARG(r->text));
+		printf(": %llu %.*s %.*s", (unsigned long long)r->code, STR_ARG(r->enhanced),
+		       STR_ARG(r->text));
 	putchar('\n');
 	if (r->owner.n)
 		printf("  errors go to %.*s\n", STR_ARG(r->owner));
@@ -77,7 +79,9 @@ static void print_json(const char *address, const struct ipc_resolve_RESULT *r, 
 
 int postern_why(const struct postern *p, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
+					       { "help", no_argument, NULL, 'h' },
+					       { NULL, 0, NULL, 0 } };
 	struct resolver *r = NULL;
 	struct err e = { 0 };
 	bool json = false;

@@ -15,7 +15,7 @@
 enum { OK = 0, FAILED = 1, EXIT_USAGE = 64, STDIN_LINE_MAX = 65536 };
 
 static struct {
-	const char *name;		/* postmap postalias newaliases */
+	const char *name; /* postmap postalias newaliases */
 	bool alias, newaliases;
 	const char *conf_file;
 	const char *query;
@@ -50,8 +50,10 @@ static int usage(FILE *to, int status)
 			"  -w        of equal keys the first wins, without a warning\n"
 			"%s"
 			"  -c FILE   accepted; the configuration is not needed\n"
-			"types: cdb (default), hash (the same); to query also texthash, pcre, static, inline\n",
-			g.name, g.alias ? "" : "] [--colon-ok", g.name, g.name, g.alias ? "aliases(5)" : "\"key value\" lines",
+			"types: cdb (default), hash (the same); to query also texthash, pcre, "
+			"static, inline\n",
+			g.name, g.alias ? "" : "] [--colon-ok", g.name, g.name,
+			g.alias ? "aliases(5)" : "\"key value\" lines",
 			g.alias ? "" : "  --colon-ok  drop a colon after a key (\"key: value\")\n");
 	return status;
 }
@@ -65,9 +67,11 @@ static char *full_spec(const char *arg)
 	char *spec = NULL, *dir = NULL;
 	int n;
 
-	if (file[0] != '/' && (!typed || strncmp(arg, "static:", 7) != 0) && (!typed || strncmp(arg, "inline:", 7) != 0))
+	if (file[0] != '/' && (!typed || strncmp(arg, "static:", 7) != 0) &&
+	    (!typed || strncmp(arg, "inline:", 7) != 0))
 		dir = realpath(".", NULL);
-	n = asprintf(&spec, "%.*s%s%s%s", typed ? (int)(colon - arg + 1) : 4, typed ? arg : "cdb:", dir ? dir : "", dir ? "/" : "", file);
+	n = asprintf(&spec, "%.*s%s%s%s", typed ? (int)(colon - arg + 1) : 4,
+		     typed ? arg : "cdb:", dir ? dir : "", dir ? "/" : "", file);
 	free(dir);
 	if (n < 0)
 		abort();
@@ -102,17 +106,21 @@ static int compile(const char *arg)
 		return FAILED;
 	}
 	if (strncmp(spec, "hash:", 5) == 0)
-		fprintf(stderr, "%s: notice: hash: is cdb: here; the map is %s.cdb\n", g.name, file);
+		fprintf(stderr, "%s: notice: hash: is cdb: here; the map is %s.cdb\n", g.name,
+			file);
 	g.build.entries = g.build.skipped = g.build.warnings = g.build.errors = 0;
 	r = map_build(&g.build, file, &e);
 	if (e.code != ERR_NONE)
 		fprintf(stderr, "%s: error: %s\n", g.name, e.text);
 	if (g.build.skipped)
-		fprintf(stderr, "%s: %s: %u line%s skipped\n", g.name, file, g.build.skipped, g.build.skipped == 1 ? "" : "s");
+		fprintf(stderr, "%s: %s: %u line%s skipped\n", g.name, file, g.build.skipped,
+			g.build.skipped == 1 ? "" : "s");
 	if (r < 0)
-		fprintf(stderr, "%s: %s: not compiled%s\n", g.name, file, has_map(file) ? "; the old map stays" : "");
+		fprintf(stderr, "%s: %s: not compiled%s\n", g.name, file,
+			has_map(file) ? "; the old map stays" : "");
 	else if (g.verbose)
-		printf("%s.cdb: %u entries%s\n", file, g.build.entries, g.build.check_only ? " (checked only)" : "");
+		printf("%s.cdb: %u entries%s\n", file, g.build.entries,
+		       g.build.check_only ? " (checked only)" : "");
 	free(spec);
 	return r < 0 ? FAILED : OK;
 }
@@ -179,7 +187,8 @@ static int query(char **maps, int n)
 
 		if (!l)
 			return FAILED;
-		const int r = strcmp(g.query, "-") == 0 ? query_stdin(l) : query_one(l, str_c(g.query), false);
+		const int r = strcmp(g.query, "-") == 0 ? query_stdin(l)
+							: query_one(l, str_c(g.query), false);
 
 		lookup_close(&l);
 		if (r != 1)
@@ -231,12 +240,14 @@ static int newaliases(void)
 	}
 	buf_fini(&problems);
 	if (c->alias_database.n == 0)
-		fprintf(stderr, "%s: nothing to do: alias_database and alias_maps are empty\n", g.name);
+		fprintf(stderr, "%s: nothing to do: alias_database and alias_maps are empty\n",
+			g.name);
 	for (size_t i = 0; i < c->alias_database.n; i++) {
 		const char *map = c->alias_database.v[i];
 
-		if (strncmp(map, "texthash:", 9) == 0 || strncmp(map, "inline:", 7) == 0 || strncmp(map, "pcre:", 5) == 0)
-			continue;	/* read as they are */
+		if (strncmp(map, "texthash:", 9) == 0 || strncmp(map, "inline:", 7) == 0 ||
+		    strncmp(map, "pcre:", 5) == 0)
+			continue; /* read as they are */
 		if (compile(map) != OK)
 			status = FAILED;
 	}
@@ -256,28 +267,62 @@ static int refuse(char option, const char *why)
 static int options(int argc, char **argv)
 {
 	enum { COLON_OK = 256 };
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },	{ "version", no_argument, NULL, 'V' },
-					       { "colon-ok", no_argument, NULL, COLON_OK }, { "strict", no_argument, NULL, 'e' },
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
+					       { "version", no_argument, NULL, 'V' },
+					       { "colon-ok", no_argument, NULL, COLON_OK },
+					       { "strict", no_argument, NULL, 'e' },
 					       { NULL, 0, NULL, 0 } };
 
 	for (int o; (o = getopt_long(argc, argv, "c:d:efhinNopq:rstvw", longs, NULL)) != -1;) {
 		switch (o) {
-		case 'c': g.conf_file = optarg; break;
-		case 'd': return refuse('d', "a cdb map cannot be changed in place: edit the source and compile it again");
-		case 'i': return refuse('i', "a cdb map cannot be changed in place: add to the source and compile it again");
-		case 'e': g.build.strict = true; break;
-		case 'f': g.build.keep_case = true; break;
-		case 'q': g.query = optarg; break;
-		case 'r': g.build.dup_replace = true; break;
-		case 's': g.dump = true; break;
-		case 't': g.build.check_only = true; break;
-		case 'v': g.verbose = true; break;
-		case 'w': g.build.dup_silent = true; break;
-		case COLON_OK: g.build.colon_ok = true; break;
-		case 'n': case 'N': case 'o': case 'p': break;	/* Postfix's; what they choose is so here, or does not exist */
-		case 'h': return usage(stdout, 0);
-		case 'V': printf("%s (Postern) %s\n", g.name, POSTERN_VERSION); return 0;
-		default: return usage(stderr, EXIT_USAGE);
+		case 'c':
+			g.conf_file = optarg;
+			break;
+		case 'd':
+			return refuse('d', "a cdb map cannot be changed in place: edit the source "
+					   "and compile it again");
+		case 'i':
+			return refuse('i', "a cdb map cannot be changed in place: add to the "
+					   "source and compile it again");
+		case 'e':
+			g.build.strict = true;
+			break;
+		case 'f':
+			g.build.keep_case = true;
+			break;
+		case 'q':
+			g.query = optarg;
+			break;
+		case 'r':
+			g.build.dup_replace = true;
+			break;
+		case 's':
+			g.dump = true;
+			break;
+		case 't':
+			g.build.check_only = true;
+			break;
+		case 'v':
+			g.verbose = true;
+			break;
+		case 'w':
+			g.build.dup_silent = true;
+			break;
+		case COLON_OK:
+			g.build.colon_ok = true;
+			break;
+		case 'n':
+		case 'N':
+		case 'o':
+		case 'p':
+			break; /* Postfix's; what they choose is so here, or does not exist */
+		case 'h':
+			return usage(stdout, 0);
+		case 'V':
+			printf("%s (Postern) %s\n", g.name, POSTERN_VERSION);
+			return 0;
+		default:
+			return usage(stderr, EXIT_USAGE);
 		}
 	}
 	if (g.newaliases ? optind < argc : optind == argc)

@@ -32,13 +32,16 @@ struct making {
 	struct buf key_space;
 };
 
-static void tell(struct making *m, unsigned line, bool error, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void tell(struct making *m, unsigned line, bool error, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 static void tell(struct making *m, unsigned line, bool error, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
-	int n = line ? snprintf(text, sizeof(text), "%s:%u: %s", m->source, line, error ? "error: " : "warning: ") :
-		       snprintf(text, sizeof(text), "%s: %s", m->source, error ? "error: " : "warning: ");
+	int n = line ? snprintf(text, sizeof(text), "%s:%u: %s", m->source, line,
+				error ? "error: " : "warning: ")
+		     : snprintf(text, sizeof(text), "%s: %s", m->source,
+				error ? "error: " : "warning: ");
 
 	if (n < 0 || n >= (int)sizeof(text))
 		n = 0;
@@ -65,7 +68,9 @@ static void add(struct making *m, struct str key, struct str value, unsigned lin
 {
 	struct pair *p = ARENA_NEW(m->arena, struct pair), *old;
 
-	*p = (struct pair){ .key = fold(m, key), .value = arena_str(m->arena, value), .line = line };
+	*p = (struct pair){ .key = fold(m, key),
+			    .value = arena_str(m->arena, value),
+			    .line = line };
 	old = map_get(m->keys, p->key);
 	if (!old) {
 		map_set(m->keys, p->key, p);
@@ -75,7 +80,9 @@ static void add(struct making *m, struct str key, struct str value, unsigned lin
 		return;
 	}
 	if (!m->b->dup_silent && !m->b->dup_replace)
-		tell(m, line, m->b->strict, "duplicate key \"%.*s\" (first in line %u): the first stays", STR_ARG(str_sub(p->key, 0, 80)), old->line);
+		tell(m, line, m->b->strict,
+		     "duplicate key \"%.*s\" (first in line %u): the first stays",
+		     STR_ARG(str_sub(p->key, 0, 80)), old->line);
 	if (m->b->dup_replace)
 		old->value = p->value;
 }
@@ -108,7 +115,9 @@ static void take_alias(struct making *m, struct str line, unsigned number)
 		return;
 	}
 	if (str_chr(key, '@') >= 0)
-		tell(m, number, m->b->strict, "\"%.*s\": an alias has no domain: this key never matches (virtual_alias_maps takes addresses)",
+		tell(m, number, m->b->strict,
+		     "\"%.*s\": an alias has no domain: this key never matches (virtual_alias_maps "
+		     "takes addresses)",
 		     STR_ARG(str_sub(key, 0, 80)));
 	check_alias_value(m, value, number);
 	add(m, key, value, number);
@@ -164,7 +173,8 @@ static int write_map(const struct making *m, const struct stat *st, struct err *
 	if (r < 0)
 		cdbwrite_abort(&w);
 	else
-		r = cdbwrite_commit(&w, st->st_mode & 0644, (uid_t)-1, geteuid() == st->st_uid ? st->st_gid : (gid_t)-1, e);
+		r = cdbwrite_commit(&w, st->st_mode & 0644, (uid_t)-1,
+				    geteuid() == st->st_uid ? st->st_gid : (gid_t)-1, e);
 	free(path);
 	return r;
 }
@@ -207,7 +217,9 @@ static int build(struct making *m, struct err *e)
 		take_all(m, buf_view(&text));
 	buf_fini(&text);
 	if (r == 0 && m->b->alias && !map_get(m->keys, STR("postmaster")))
-		tell(m, 0, m->b->strict, "no alias for postmaster, which every mail server must have (its mail goes to root)");
+		tell(m, 0, m->b->strict,
+		     "no alias for postmaster, which every mail server must have (its mail goes to "
+		     "root)");
 	if (r == 0 && m->b->errors)
 		r = -1;
 	if (r == 0 && !m->b->check_only)

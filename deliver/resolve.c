@@ -42,7 +42,8 @@ static bool is_table(const char *word)
 }
 
 /* Entries of list that are tables; with only_tables others are mistakes. */
-static int open_tables(struct resolver *r, const char *parameter, struct conf_list list, bool only_tables, struct tables *out, struct err *e)
+static int open_tables(struct resolver *r, const char *parameter, struct conf_list list,
+		       bool only_tables, struct tables *out, struct err *e)
 {
 	out->parameter = parameter;
 	out->v = ARENA_ARRAY(r->arena, struct lookup *, list.n ? list.n : 1);
@@ -56,7 +57,8 @@ static int open_tables(struct resolver *r, const char *parameter, struct conf_li
 	return 0;
 }
 
-static int open_domains(struct resolver *r, const char *parameter, struct conf_list list, struct domains *out, struct err *e)
+static int open_domains(struct resolver *r, const char *parameter, struct conf_list list,
+			struct domains *out, struct err *e)
 {
 	out->parameter = parameter;
 	out->names = list;
@@ -69,6 +71,18 @@ static void own_add(struct resolver *r, const uint8_t addr[16])
 		memcpy(r->own[r->n_own++], addr, 16);
 }
 
+/* The raw bytes of an interface's address; NULL when it is neither IPv4 nor IPv6. */
+static const void *raw_address(const struct sockaddr *sa)
+{
+	const void *any = sa;
+	const struct sockaddr_in *v4 = any;
+	const struct sockaddr_in6 *v6 = any;
+
+	if (sa && sa->sa_family == AF_INET)
+		return &v4->sin_addr;
+	return sa && sa->sa_family == AF_INET6 ? &v6->sin6_addr : NULL;
+}
+
 static void own_interfaces(struct resolver *r)
 {
 	struct ifaddrs *all = NULL;
@@ -76,13 +90,12 @@ static void own_interfaces(struct resolver *r)
 	if (getifaddrs(&all) < 0)
 		return;
 	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		const void *raw = raw_address(i->ifa_addr);
 		char text[INET6_ADDRSTRLEN];
 		uint8_t addr[16];
-		const struct sockaddr *sa = i->ifa_addr;
-		const void *raw = !sa ? NULL : sa->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr :
-			sa->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr : NULL;
 
-		if (raw && inet_ntop(sa->sa_family, raw, text, sizeof(text)) && addr_parse(str_c(text), addr) == 0)
+		if (raw && inet_ntop(i->ifa_addr->sa_family, raw, text, sizeof(text)) &&
+		    addr_parse(str_c(text), addr) == 0)
 			own_add(r, addr);
 	}
 	freeifaddrs(all);
@@ -125,10 +138,13 @@ int resolver_new(const struct conf *conf, struct resolver **out, struct err *e)
 	r->arena = arena_new(0);
 	r->opened = ARENA_ARRAY(r->arena, struct lookup *, TABLES_MAX);
 	if (open_tables(r, "alias_maps", conf->alias_maps, true, &r->aliases, e) < 0 ||
-	    open_tables(r, "virtual_alias_maps", conf->virtual_alias_maps, true, &r->virtual, e) < 0 ||
+	    open_tables(r, "virtual_alias_maps", conf->virtual_alias_maps, true, &r->virtual, e) <
+		    0 ||
 	    open_domains(r, "mydestination", conf->mydestination, &r->mydestination, e) < 0 ||
-	    open_domains(r, "virtual_alias_domains", conf->virtual_alias_domains, &r->virtual_alias_domains, e) < 0 ||
-	    open_domains(r, "virtual_mailbox_domains", conf->virtual_mailbox_domains, &r->virtual_mailbox_domains, e) < 0 ||
+	    open_domains(r, "virtual_alias_domains", conf->virtual_alias_domains,
+			 &r->virtual_alias_domains, e) < 0 ||
+	    open_domains(r, "virtual_mailbox_domains", conf->virtual_mailbox_domains,
+			 &r->virtual_mailbox_domains, e) < 0 ||
 	    open_domains(r, "relay_domains", conf->relay_domains, &r->relay_domains, e) < 0) {
 		resolver_free(&r);
 		return -1;
@@ -160,7 +176,8 @@ void resolver_refresh(struct resolver *r)
 {
 	for (size_t i = 0; i < r->n_opened; i++)
 		if (lookup_refresh(r->opened[i]) && lookup_trouble(r->opened[i]))
-			log_error("%s: %s", lookup_spec(r->opened[i]), lookup_trouble(r->opened[i])->text);
+			log_error("%s: %s", lookup_spec(r->opened[i]),
+				  lookup_trouble(r->opened[i])->text);
 	accounts_refresh(r);
 }
 
@@ -169,7 +186,8 @@ void resolver_reload(struct resolver *r)
 	for (size_t i = 0; i < r->n_opened; i++) {
 		lookup_reload(r->opened[i]);
 		if (lookup_trouble(r->opened[i]))
-			log_error("%s: %s", lookup_spec(r->opened[i]), lookup_trouble(r->opened[i])->text);
+			log_error("%s: %s", lookup_spec(r->opened[i]),
+				  lookup_trouble(r->opened[i])->text);
 	}
 	cdbfile_close(&r->accounts);
 	accounts_refresh(r);
@@ -177,15 +195,23 @@ void resolver_reload(struct resolver *r)
 		log_warning("accounts: %s", r->accounts_trouble.text);
 }
 
-void resolver_troubles(struct resolver *r, void (*fn)(void *ctx, const char *parameter, const char *spec, const struct err *why), void *ctx)
+void resolver_troubles(struct resolver *r,
+		       void (*fn)(void *ctx, const char *parameter, const char *spec,
+				  const struct err *why),
+		       void *ctx)
 {
-	const struct tables *const all[] = { &r->aliases, &r->virtual, &r->mydestination.tables, &r->virtual_alias_domains.tables,
-					     &r->virtual_mailbox_domains.tables, &r->relay_domains.tables };
+	const struct tables *const all[] = { &r->aliases,
+					     &r->virtual,
+					     &r->mydestination.tables,
+					     &r->virtual_alias_domains.tables,
+					     &r->virtual_mailbox_domains.tables,
+					     &r->relay_domains.tables };
 
 	for (size_t k = 0; k < ARRAY_LEN(all); k++)
 		for (size_t i = 0; i < all[k]->n; i++)
 			if (lookup_trouble(all[k]->v[i]))
-				fn(ctx, all[k]->parameter, lookup_spec(all[k]->v[i]), lookup_trouble(all[k]->v[i]));
+				fn(ctx, all[k]->parameter, lookup_spec(all[k]->v[i]),
+				   lookup_trouble(all[k]->v[i]));
 	if (!r->accounts)
 		fn(ctx, "state_directory", r->accounts_path, &r->accounts_trouble);
 }
@@ -246,29 +272,35 @@ struct str address_text(struct arena *a, struct str local, struct str domain)
 	return s;
 }
 
-int final_add(struct answer *an, const char *kind, struct str address, struct str user, struct str extension)
+int final_add(struct answer *an, const char *kind, struct str address, struct str user,
+	      struct str extension)
 {
 	if (an->n_finals >= an->r->conf->virtual_alias_expansion_limit)
-		return fail(an, 451, "4.6.0", "Alias expansion error: more than %llu recipients", (unsigned long long)an->r->conf->virtual_alias_expansion_limit);
+		return fail(an, 451, "4.6.0", "Alias expansion error: more than %llu recipients",
+			    (unsigned long long)an->r->conf->virtual_alias_expansion_limit);
 	for (const struct final *f = an->finals; f; f = f->next)
-		if (strcmp(f->kind, kind) == 0 && str_case_eq(f->user, user) && str_eq(f->extension, extension) &&
-		    (user.n || str_case_eq(f->address, address)))
+		if (strcmp(f->kind, kind) == 0 && str_case_eq(f->user, user) &&
+		    str_eq(f->extension, extension) && (user.n || str_case_eq(f->address, address)))
 			return 0;
 	struct final *f = ARENA_NEW(an->a, struct final);
 
-	*f = (struct final){ .kind = kind, .address = arena_str(an->a, address), .user = arena_str(an->a, user), .extension = arena_str(an->a, extension) };
+	*f = (struct final){ .kind = kind,
+			     .address = arena_str(an->a, address),
+			     .user = arena_str(an->a, user),
+			     .extension = arena_str(an->a, extension) };
 	*an->finals_end = f;
 	an->finals_end = &f->next;
 	an->n_finals++;
-	step(an, "%s %.*s%s%.*s%s%.*s", kind, STR_ARG(f->address), user.n ? ", account " : "", STR_ARG(f->user), extension.n ? ", extension " : "",
-	     STR_ARG(f->extension));
+	step(an, "%s %.*s%s%.*s%s%.*s", kind, STR_ARG(f->address), user.n ? ", account " : "",
+	     STR_ARG(f->user), extension.n ? ", extension " : "", STR_ARG(f->extension));
 	return 0;
 }
 
 struct str extension_split(const struct conf *c, struct str local, struct str *base_out)
 {
 	/* owner-list and list-request are names of their own (Postfix does the same). */
-	const ptrdiff_t at = c->recipient_delimiter[0] ? str_chr(local, c->recipient_delimiter[0]) : -1;
+	const ptrdiff_t at =
+		c->recipient_delimiter[0] ? str_chr(local, c->recipient_delimiter[0]) : -1;
 
 	*base_out = local;
 	if (at <= 0)
@@ -296,8 +328,9 @@ static unsigned source_line(const struct lookup *l, struct str key)
 	}
 	source_init(&s, buf_view(&text));
 	while (!found && (r = source_next(&s, &line, NULL)) != 0)
-		if (r > 0 && ((source_alias(line, &space, &k, &v, NULL) == 0 && str_case_eq(k, key)) ||
-			      (source_pair(line, true, &k, &v, NULL) == 0 && str_case_eq(k, key))))
+		if (r > 0 &&
+		    ((source_alias(line, &space, &k, &v, NULL) == 0 && str_case_eq(k, key)) ||
+		     (source_pair(line, true, &k, &v, NULL) == 0 && str_case_eq(k, key))))
 			found = s.line;
 	source_fini(&s);
 	buf_fini(&text);
@@ -309,11 +342,14 @@ static bool source_newer(const struct lookup *l)
 {
 	struct stat source, compiled;
 
-	return lookup_source(l) && lookup_file(l) && strcmp(lookup_source(l), lookup_file(l)) != 0 && stat(lookup_source(l), &source) == 0 &&
-	       stat(lookup_file(l), &compiled) == 0 && source.st_mtim.tv_sec > compiled.st_mtim.tv_sec;
+	return lookup_source(l) && lookup_file(l) &&
+	       strcmp(lookup_source(l), lookup_file(l)) != 0 &&
+	       stat(lookup_source(l), &source) == 0 && stat(lookup_file(l), &compiled) == 0 &&
+	       source.st_mtim.tv_sec > compiled.st_mtim.tv_sec;
 }
 
-static void step_lookup(struct answer *an, const struct tables *t, const struct lookup *l, unsigned line, struct str key, struct str value)
+static void step_lookup(struct answer *an, const struct tables *t, const struct lookup *l,
+			unsigned line, struct str key, struct str value)
 {
 	char number[16] = "";
 
@@ -323,11 +359,13 @@ static void step_lookup(struct answer *an, const struct tables *t, const struct 
 		line = source_line(l, key);
 	if (line)
 		(void)snprintf(number, sizeof(number), ":%u", line);
-	step(an, "%s: %s%s: \"%.*s\" is %.*s%s", t->parameter, lookup_spec(l), number, STR_ARG(key), STR_ARG(value),
+	step(an, "%s: %s%s: \"%.*s\" is %.*s%s", t->parameter, lookup_spec(l), number, STR_ARG(key),
+	     STR_ARG(value),
 	     source_newer(l) ? " (warning: the source is newer than the compiled map)" : "");
 }
 
-int tables_get(struct answer *an, const struct tables *t, struct str key, bool whole, struct str *value_out)
+int tables_get(struct answer *an, const struct tables *t, struct str key, bool whole,
+	       struct str *value_out)
 {
 	struct buf b;
 	int r = 1;
@@ -361,7 +399,8 @@ static int domains_have(struct answer *an, const struct domains *d, struct str d
 	for (size_t i = 0; i < d->names.n; i++) {
 		const struct str name = str_c(d->names.v[i]);
 
-		if (str_case_eq(name, domain) || (name.n > 1 && name.p[0] == '.' && domain.n > name.n && str_case_ends(domain, name)))
+		if (str_case_eq(name, domain) || (name.n > 1 && name.p[0] == '.' &&
+						  domain.n > name.n && str_case_ends(domain, name)))
 			return 1;
 	}
 	const int r = tables_get(an, &d->tables, domain, true, &value);
@@ -387,8 +426,10 @@ int classify(struct answer *an, struct str domain, enum addr_class *out)
 	const struct {
 		const struct domains *d;
 		enum addr_class class;
-	} rows[] = { { &r->mydestination, CLASS_LOCAL }, { &r->virtual_alias_domains, CLASS_VIRTUAL_ALIAS },
-		     { &r->virtual_mailbox_domains, CLASS_VIRTUAL_MAILBOX }, { &r->relay_domains, CLASS_RELAY } };
+	} rows[] = { { &r->mydestination, CLASS_LOCAL },
+		     { &r->virtual_alias_domains, CLASS_VIRTUAL_ALIAS },
+		     { &r->virtual_mailbox_domains, CLASS_VIRTUAL_MAILBOX },
+		     { &r->relay_domains, CLASS_RELAY } };
 
 	if (is_own_literal(r, domain)) {
 		step(an, "%.*s is an address of this machine: class local", STR_ARG(domain));
@@ -407,7 +448,8 @@ int classify(struct answer *an, struct str domain, enum addr_class *out)
 		if (has < 0)
 			return -1;
 		if (has) {
-			step(an, "%.*s is in %s: class %s", STR_ARG(domain), rows[i].d->parameter, class_words[rows[i].class]);
+			step(an, "%.*s is in %s: class %s", STR_ARG(domain), rows[i].d->parameter,
+			     class_words[rows[i].class]);
 			*out = rows[i].class;
 			return 0;
 		}
@@ -432,11 +474,13 @@ static int account_get(struct answer *an, struct str name, struct str domain, st
 	if (r < 0 && e.code != ERR_NOENT)
 		return trouble(an, &e);
 	if (r == 0)
-		step(an, "account %s: uid %u, maildir %s", out->name, (unsigned)out->uid, out->maildir);
+		step(an, "account %s: uid %u, maildir %s", out->name, (unsigned)out->uid,
+		     out->maildir);
 	return r == 0 ? 0 : 1;
 }
 
-int account_find(struct answer *an, struct str name, struct str domain, struct account *out, struct str *extension_out)
+int account_find(struct answer *an, struct str name, struct str domain, struct account *out,
+		 struct str *extension_out)
 {
 	struct str base;
 	int r = account_get(an, name, domain, out);
@@ -456,7 +500,8 @@ int account_find(struct answer *an, struct str name, struct str domain, struct a
 
 /* --- the whole answer --- */
 
-static struct ipc_strs list_of_finals(const struct answer *an, struct str (*get)(const struct final *f))
+static struct ipc_strs list_of_finals(const struct answer *an,
+				      struct str (*get)(const struct final *f))
 {
 	struct ipc_strs l = { ARENA_ARRAY(an->a, struct str, an->n_finals ? an->n_finals : 1), 0 };
 
@@ -465,10 +510,22 @@ static struct ipc_strs list_of_finals(const struct answer *an, struct str (*get)
 	return l;
 }
 
-static struct str get_kind(const struct final *f) { return str_c(f->kind); }
-static struct str get_address(const struct final *f) { return f->address; }
-static struct str get_user(const struct final *f) { return f->user; }
-static struct str get_extension(const struct final *f) { return f->extension; }
+static struct str get_kind(const struct final *f)
+{
+	return str_c(f->kind);
+}
+static struct str get_address(const struct final *f)
+{
+	return f->address;
+}
+static struct str get_user(const struct final *f)
+{
+	return f->user;
+}
+static struct str get_extension(const struct final *f)
+{
+	return f->extension;
+}
 
 static void put_result(const struct answer *an, const char *class, struct ipc_resolve_RESULT *out)
 {
@@ -522,11 +579,13 @@ static const char *const unknown_texts[] = {
 };
 
 /* RFC 5321: @, % and ! in a local part ask us to route on; that is never an authorised destination. */
-static const char *answer_routed(struct answer *an, const struct smtp_addr *addr, enum addr_class class)
+static const char *answer_routed(struct answer *an, const struct smtp_addr *addr,
+				 enum addr_class class)
 {
 	step(an, "the local part holds @, %% or !: routed");
 	if (class == CLASS_DEFAULT || class == CLASS_RELAY) {
-		if (final_add(an, "remote", address_text(an->a, addr->local, addr->domain), STR(""), STR("")) < 0)
+		if (final_add(an, "remote", address_text(an->a, addr->local, addr->domain), STR(""),
+			      STR("")) < 0)
 			return "error";
 	} else {
 		fail(an, 550, "5.1.1", "%s", unknown_texts[class]);
@@ -546,7 +605,8 @@ static const char *answer_parsed(struct answer *an, const struct smtp_addr *addr
 
 	if (r < 0)
 		return "error";
-	if (an->n_finals == 0 && is_postmaster(addr->local) && class != CLASS_DEFAULT && class != CLASS_RELAY)
+	if (an->n_finals == 0 && is_postmaster(addr->local) && class != CLASS_DEFAULT &&
+	    class != CLASS_RELAY)
 		r = postmaster_fallback(an);
 	if (r < 0)
 		return "error";
@@ -558,7 +618,8 @@ static const char *answer_parsed(struct answer *an, const struct smtp_addr *addr
 	return "unknown";
 }
 
-void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out)
+void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain,
+		     struct ipc_resolve_RESULT *out)
 {
 	struct answer an = { .r = r, .a = a, .explain = explain, .state = map_new() };
 	struct smtp_addr addr;
@@ -567,7 +628,8 @@ void resolver_answer(struct resolver *r, struct arena *a, struct str address, bo
 
 	an.finals_end = &an.finals;
 	an.steps_end = &an.steps;
-	if (address.n > ADDRESS_BYTES_MAX || smtp_addr_parse(a, address, &addr, &e) < 0 || addr.local.n == 0) {
+	if (address.n > ADDRESS_BYTES_MAX || smtp_addr_parse(a, address, &addr, &e) < 0 ||
+	    addr.local.n == 0) {
 		fail(&an, 501, "5.1.3", "Bad recipient address syntax");
 		class = "error";
 	} else {

@@ -73,14 +73,22 @@ static int enter(const struct resolve_env *env, struct err *e)
 	add_tables(&p, c->virtual_alias_domains);
 	add_tables(&p, c->virtual_mailbox_domains);
 	add_tables(&p, c->relay_domains);
-	return confine_enter(&(struct confine){ .role = CONFINE_RESOLVE, .user = c->user_map, .paths = p.v, .n_paths = p.n, .unconfined = env->unconfined }, e);
+	return confine_enter(&(struct confine){ .role = CONFINE_RESOLVE,
+						.user = c->user_map,
+						.paths = p.v,
+						.n_paths = p.n,
+						.unconfined = env->unconfined },
+			     e);
 }
 
 /* --- serving --- */
 
 static void put_too_large(struct ipc_resolve_RESULT *out)
 {
-	*out = (struct ipc_resolve_RESULT){ .class = STR("error"), .code = 451, .enhanced = STR("4.6.0"), .text = STR("Alias expansion error: too large") };
+	*out = (struct ipc_resolve_RESULT){ .class = STR("error"),
+					    .code = 451,
+					    .enhanced = STR("4.6.0"),
+					    .text = STR("Alias expansion error: too large") };
 }
 
 static void answer(struct server *s, const struct ipc_resolve_ADDRESS *m, uint32_t id)
@@ -100,7 +108,8 @@ static void answer(struct server *s, const struct ipc_resolve_ADDRESS *m, uint32
 	arena_free(&a);
 }
 
-static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
+		       int fd)
 {
 	struct server *s = ctx;
 
@@ -143,7 +152,8 @@ void resolve_run(struct resolve_env *env)
 	s.loop = loop_new();
 	loop_signal(s.loop, SIGTERM, on_term, &s);
 	loop_signal(s.loop, SIGHUP, on_hup, &s);
-	if (resolver_new(env->conf, &s.resolver, &e) < 0 || (geteuid() == 0 && enter(env, &e) < 0)) {
+	if (resolver_new(env->conf, &s.resolver, &e) < 0 ||
+	    (geteuid() == 0 && enter(env, &e) < 0)) {
 		log_error("%s", e.text);
 		_exit(EXIT_CONFIG);
 	}

@@ -31,7 +31,8 @@ static void put_file(const char *name, const char *text)
 
 static void put_accounts(void)
 {
-	static const char *const names[] = { "joe", "susan", "boss", "administrator", "john", "plus+name", "self", "chief", "alice@vmail.example", "john@vmail.example" };
+	static const char *const names[] = { "joe", "susan", "boss", "administrator", "john", "plus+name", "self", "chief",
+					     "alice@vmail.example", "john@vmail.example" };
 	struct cdbwrite *w;
 	struct err e = { 0 };
 

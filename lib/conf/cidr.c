@@ -61,7 +61,10 @@ int cidr_parse(struct str s, struct cidr *out, struct err *e)
 	else if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
 		addr = str_sub(s, 1, (size_t)(slash < 0 ? (ptrdiff_t)s.n : slash) - 1);
 	if (addr_parse(addr, c.addr) < 0)
-		return err_set(e, ERR_CONF, 0, "\"%.*s\" is not a network (allowed: 10.0.0.0/8, [2001:db8::]/32, !exclusion)", STR_ARG(str_sub(whole, 0, 60)));
+		return err_set(e, ERR_CONF, 0,
+			       "\"%.*s\" is not a network (allowed: 10.0.0.0/8, [2001:db8::]/32, "
+			       "!exclusion)",
+			       STR_ARG(str_sub(whole, 0, 60)));
 	if (slash >= 0) {
 		struct str digits = str_from(s, (size_t)slash + 1);
 		const unsigned width = is_v4(c.addr) && str_chr(addr, ':') < 0 ? 32 : 128;
@@ -69,11 +72,14 @@ int cidr_parse(struct str s, struct cidr *out, struct err *e)
 		if (!brackets && digits.n && digits.p[digits.n - 1] == ']')
 			digits.n--;
 		if (num_parse(digits, 0, width, &bits) < 0)
-			return err_set(e, ERR_CONF, 0, "\"%.*s\": bad prefix length (allowed: 0 to %u)", STR_ARG(str_sub(whole, 0, 60)), width);
+			return err_set(e, ERR_CONF, 0,
+				       "\"%.*s\": bad prefix length (allowed: 0 to %u)",
+				       STR_ARG(str_sub(whole, 0, 60)), width);
 		c.bits = (uint8_t)(128 - width + bits);
 	}
 	if (host_bits(c.addr, c.bits))
-		return err_set(e, ERR_CONF, 0, "\"%.*s\": bits are set after the prefix", STR_ARG(str_sub(whole, 0, 60)));
+		return err_set(e, ERR_CONF, 0, "\"%.*s\": bits are set after the prefix",
+			       STR_ARG(str_sub(whole, 0, 60)));
 	*out = c;
 	return 0;
 }
@@ -82,7 +88,8 @@ static bool prefix_same(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	const unsigned bytes = bits / 8, rest = bits % 8;
 
-	return memcmp(a, b, bytes) == 0 && (rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0);
+	return memcmp(a, b, bytes) == 0 &&
+	       (rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0);
 }
 
 bool cidr_match(const struct cidr *list, size_t n, const uint8_t addr[16])

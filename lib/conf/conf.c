@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void trouble_line(struct trouble *t, unsigned line, const char *kind, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
-static void trouble_line(struct trouble *t, unsigned line, const char *kind, const char *fmt, va_list ap)
+static void trouble_line(struct trouble *t, unsigned line, const char *kind, const char *fmt,
+			 va_list ap) __attribute__((format(printf, 4, 0)));
+static void trouble_line(struct trouble *t, unsigned line, const char *kind, const char *fmt,
+			 va_list ap)
 {
 	struct err text;
 	char raw[1024];
@@ -18,7 +20,7 @@ static void trouble_line(struct trouble *t, unsigned line, const char *kind, con
 	if (!t->out)
 		return;
 	(void)vsnprintf(raw, sizeof(raw), fmt, ap);
-	err_set(&text, ERR_CONF, 0, "%s", raw);		/* one printable line */
+	err_set(&text, ERR_CONF, 0, "%s", raw); /* one printable line */
 	if (line)
 		buf_printf(t->out, "%s:%u: %s%s\n", t->file, line, kind, text.text);
 	else
@@ -55,9 +57,11 @@ static int check_owner(const char *file, const struct stat *st, struct err *e)
 	if (geteuid() != 0)
 		return 0;
 	if (st->st_uid != 0)
-		return err_set(e, ERR_CONF, 0, "%s: belongs to uid %u, must belong to root", file, (unsigned)st->st_uid);
+		return err_set(e, ERR_CONF, 0, "%s: belongs to uid %u, must belong to root", file,
+			       (unsigned)st->st_uid);
 	if (st->st_mode & (S_IWGRP | S_IWOTH))
-		return err_set(e, ERR_CONF, 0, "%s: mode %04o: group or others may write it", file, (unsigned)st->st_mode & 07777);
+		return err_set(e, ERR_CONF, 0, "%s: mode %04o: group or others may write it", file,
+			       (unsigned)st->st_mode & 07777);
 	return 0;
 }
 
@@ -74,7 +78,8 @@ static int read_fd(int fd, const char *file, struct buf *out, struct err *e)
 		ssize_t n;
 
 		if (!p)
-			return err_set(e, ERR_CONF, 0, "%s: larger than %d bytes", file, CONF_FILE_MAX);
+			return err_set(e, ERR_CONF, 0, "%s: larger than %d bytes", file,
+				       CONF_FILE_MAX);
 		n = read(fd, p, 65536);
 		if (n < 0 && errno != EINTR)
 			return err_set(e, ERR_CONF, errno, "%s", file);
@@ -170,9 +175,13 @@ static void check_own_name(const struct setting *s, struct trouble *t)
 	if (param_is_postfix(str_c(s->name)))
 		trouble_warning(t, s->line, "%s: not used by Postern", s->name);
 	else if (near)
-		trouble_error(t, s->line, "%s: no such parameter, and no value refers to it; meant is perhaps %s", s->name, near);
+		trouble_error(
+			t, s->line,
+			"%s: no such parameter, and no value refers to it; meant is perhaps %s",
+			s->name, near);
 	else
-		trouble_error(t, s->line, "%s: no such parameter, and no value refers to it", s->name);
+		trouble_error(t, s->line, "%s: no such parameter, and no value refers to it",
+			      s->name);
 }
 
 static void check_own_names(const struct conf *c, struct trouble *t)
@@ -195,39 +204,50 @@ static void check_own_names(const struct conf *c, struct trouble *t)
 
 /* --- what holds between parameters --- */
 
-static void check_listeners(const struct conf *c, const char *name, struct conf_list rows, const char *profile, struct trouble *t)
+static void check_listeners(const struct conf *c, const char *name, struct conf_list rows,
+			    const char *profile, struct trouble *t)
 {
 	struct conf_listener *l;
 	struct err e = { 0 };
 	size_t n;
 
 	if (conf_listeners(c, rows, profile, c->priv->arena, &l, &n, &e) < 0)
-		trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: %s", name, e.text);
+		trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: %s", name,
+			      e.text);
 }
 
 /* Lists of networks; files and maps are left to those who open them. */
-static void check_networks(const struct conf *c, const char *name, struct conf_list list, struct trouble *t)
+static void check_networks(const struct conf *c, const char *name, struct conf_list list,
+			   struct trouble *t)
 {
 	for (size_t i = 0; i < list.n; i++) {
 		const struct str word = str_c(list.v[i]);
 		struct err e = { 0 };
 		struct cidr net;
 
-		if (word.p[0] == '/' || str_starts(word, STR("cidr:")) || str_starts(word, STR("hash:")))
-			trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: \"%s\": files are not read here (allowed: networks)", name, word.p);
+		if (word.p[0] == '/' || str_starts(word, STR("cidr:")) ||
+		    str_starts(word, STR("hash:")))
+			trouble_error(t, conf_setting(c, param_find(str_c(name)))->line,
+				      "%s: \"%s\": files are not read here (allowed: networks)",
+				      name, word.p);
 		else if (cidr_parse(word, &net, &e) < 0)
-			trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: %s", name, e.text);
+			trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: %s",
+				      name, e.text);
 	}
 }
 
 static void check_directories(const struct conf *c, struct trouble *t)
 {
-	static const char *const names[] = { "run_directory", "state_directory", "queue_directory", "libexec_directory", "virtual_mail_directory" };
-	const char *const values[] = { c->run_directory, c->state_directory, c->queue_directory, c->libexec_directory, c->virtual_mail_directory };
+	static const char *const names[] = { "run_directory", "state_directory", "queue_directory",
+					     "libexec_directory", "virtual_mail_directory" };
+	const char *const values[] = { c->run_directory, c->state_directory, c->queue_directory,
+				       c->libexec_directory, c->virtual_mail_directory };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (values[i][0] != '/' || strstr(values[i], "/../"))
-			trouble_error(t, conf_setting(c, param_find(str_c(names[i])))->line, "%s: \"%s\" (allowed: an absolute path)", names[i], values[i]);
+			trouble_error(t, conf_setting(c, param_find(str_c(names[i])))->line,
+				      "%s: \"%s\" (allowed: an absolute path)", names[i],
+				      values[i]);
 }
 
 static bool list_has(struct conf_list list, const char *const *words, size_t n)
@@ -242,11 +262,17 @@ static bool list_has(struct conf_list list, const char *const *words, size_t n)
 /* As Postfix refuses to run: without one of these, anybody may relay. */
 static void check_relay(const struct conf *c, struct trouble *t)
 {
-	static const char *const safe[] = { "reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit", "check_relay_domains" };
+	static const char *const safe[] = {
+		"reject_unauth_destination", "defer_unauth_destination", "reject", "defer",
+		"defer_if_permit",	     "check_relay_domains"
+	};
 
-	if (!list_has(c->smtpd_relay_restrictions, safe, ARRAY_LEN(safe)) && !list_has(c->smtpd_recipient_restrictions, safe, ARRAY_LEN(safe)))
-		trouble_error(t, conf_setting(c, param_find(STR("smtpd_relay_restrictions")))->line,
-			      "smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions has reject_unauth_destination: an open relay");
+	if (!list_has(c->smtpd_relay_restrictions, safe, ARRAY_LEN(safe)) &&
+	    !list_has(c->smtpd_recipient_restrictions, safe, ARRAY_LEN(safe)))
+		trouble_error(
+			t, conf_setting(c, param_find(STR("smtpd_relay_restrictions")))->line,
+			"smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions "
+			"has reject_unauth_destination: an open relay");
 }
 
 static void check_together(const struct conf *c, struct trouble *t)
@@ -262,7 +288,8 @@ static void check_together(const struct conf *c, struct trouble *t)
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
 	if (strlen(c->recipient_delimiter) > 1)
-		trouble_error(t, conf_setting(c, param_find(STR("recipient_delimiter")))->line, "recipient_delimiter: \"%s\" (allowed: one character, or empty)",
+		trouble_error(t, conf_setting(c, param_find(STR("recipient_delimiter")))->line,
+			      "recipient_delimiter: \"%s\" (allowed: one character, or empty)",
 			      c->recipient_delimiter);
 }
 
@@ -277,7 +304,9 @@ static void set_place(struct conf *c, const char *file)
 	free(real);
 	const ptrdiff_t slash = str_rchr(str_c(c->conf_file), '/');
 
-	c->conf_dir = slash > 0 ? arena_cstr(a, str_sub(str_c(c->conf_file), 0, (size_t)slash)) : slash == 0 ? "/" : ".";
+	c->conf_dir = slash > 0	   ? arena_cstr(a, str_sub(str_c(c->conf_file), 0, (size_t)slash))
+		      : slash == 0 ? "/"
+				   : ".";
 }
 
 static struct conf *conf_new(void)
@@ -291,7 +320,8 @@ static struct conf *conf_new(void)
 	return c;
 }
 
-static int conf_load_text(struct conf *c, struct str text, const char *file, struct buf *problems, struct err *e)
+static int conf_load_text(struct conf *c, struct str text, const char *file, struct buf *problems,
+			  struct err *e)
 {
 	struct trouble t = { .file = file, .out = problems };
 
@@ -304,7 +334,8 @@ static int conf_load_text(struct conf *c, struct str text, const char *file, str
 	check_own_names(c, &t);
 	check_together(c, &t);
 	if (t.errors)
-		return err_set(e, ERR_CONF, 0, "%s: %u problem%s", file, t.errors, t.errors == 1 ? "" : "s");
+		return err_set(e, ERR_CONF, 0, "%s: %u problem%s", file, t.errors,
+			       t.errors == 1 ? "" : "s");
 	return 0;
 }
 
@@ -331,7 +362,8 @@ int conf_load(const char *file, struct conf **out, struct buf *problems, struct 
 	return 0;
 }
 
-int conf_parse(struct str text, const char *file, struct conf **out, struct buf *problems, struct err *e)
+int conf_parse(struct str text, const char *file, struct conf **out, struct buf *problems,
+	       struct err *e)
 {
 	struct conf *c = conf_new();
 

@@ -38,13 +38,17 @@ static void derive_host(struct conf *c, struct trouble *t)
 	struct buf b;
 
 	if (gethostname(name, sizeof(name) - 1) < 0 || !host_name_sane(str_c(name))) {
-		trouble_warning(t, 0, "myhostname: the system has no usable host name; \"localhost\" is taken");
+		trouble_warning(
+			t, 0,
+			"myhostname: the system has no usable host name; \"localhost\" is taken");
 		(void)memcpy(name, "localhost", sizeof("localhost"));
 	}
 	buf_init(&b, 1024);
 	buf_c(&b, name);
 	if (!strchr(name, '.')) {
-		if (!unset(c, "mydomain") && conf_expand(c, conf_setting(c, param_find(STR("mydomain")))->text, &text, NULL) == 0)
+		if (!unset(c, "mydomain") &&
+		    conf_expand(c, conf_setting(c, param_find(STR("mydomain")))->text, &text,
+				NULL) == 0)
 			domain = text;
 		buf_ch(&b, '.');
 		buf_str(&b, domain);
@@ -59,10 +63,14 @@ void conf_derive_names(struct conf *c, struct trouble *t)
 
 	if (unset(c, "myhostname"))
 		derive_host(c, t);
-	if (unset(c, "mydomain") && conf_expand(c, conf_setting(c, param_find(STR("myhostname")))->text, &host, NULL) == 0) {
+	if (unset(c, "mydomain") &&
+	    conf_expand(c, conf_setting(c, param_find(STR("myhostname")))->text, &host, NULL) ==
+		    0) {
 		const ptrdiff_t dot = str_chr(host, '.');
 
-		derive(c, "mydomain", dot < 0 || (size_t)dot + 1 == host.n ? STR("localdomain") : str_from(host, (size_t)dot + 1));
+		derive(c, "mydomain",
+		       dot < 0 || (size_t)dot + 1 == host.n ? STR("localdomain")
+							    : str_from(host, (size_t)dot + 1));
 	}
 	if (unset(c, "libexec_directory"))
 		derive(c, "libexec_directory", STR(POSTERN_LIBEXECDIR));
@@ -99,7 +107,7 @@ static void put_network(struct buf *out, int family, const uint8_t *addr, unsign
 
 	memcpy(net, addr, n);
 	for (unsigned i = bits; i < n * 8; i++)
-		net[i / 8] &= (uint8_t)~(0x80u >> (i % 8));
+		net[i / 8] &= (uint8_t) ~(0x80u >> (i % 8));
 	if (inet_ntop(family, net, text, sizeof(text)))
 		buf_printf(out, family == AF_INET ? "%s/%u " : "[%s]/%u ", text, bits);
 }
@@ -111,19 +119,25 @@ static void put_interface(struct buf *out, const struct ifaddrs *i, struct str s
 	const bool subnet = str_eq(style, STR("subnet")), class = str_eq(style, STR("class"));
 
 	if (i->ifa_addr->sa_family == AF_INET) {
-		const struct sockaddr_in *sa = (const void *)i->ifa_addr, *mask = (const void *)i->ifa_netmask;
+		const struct sockaddr_in *sa = (const void *)i->ifa_addr,
+					 *mask = (const void *)i->ifa_netmask;
 		const uint8_t *a = (const void *)&sa->sin_addr;
 
 		if (a[0] == 127)
 			return;
-		put_network(out, AF_INET, a, class ? class_bits(a) : subnet ? mask_bits((const void *)&mask->sin_addr, 4) : 32);
+		put_network(out, AF_INET, a,
+			    class    ? class_bits(a)
+			    : subnet ? mask_bits((const void *)&mask->sin_addr, 4)
+				     : 32);
 	} else if (i->ifa_addr->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *sa = (const void *)i->ifa_addr, *mask = (const void *)i->ifa_netmask;
+		const struct sockaddr_in6 *sa = (const void *)i->ifa_addr,
+					  *mask = (const void *)i->ifa_netmask;
 		const uint8_t *a = (const void *)&sa->sin6_addr;
 
 		if (IN6_IS_ADDR_LOOPBACK(&sa->sin6_addr) || IN6_IS_ADDR_V4MAPPED(&sa->sin6_addr))
 			return;
-		put_network(out, AF_INET6, a, subnet ? mask_bits((const void *)&mask->sin6_addr, 16) : 128);
+		put_network(out, AF_INET6, a,
+			    subnet ? mask_bits((const void *)&mask->sin6_addr, 16) : 128);
 	}
 }
 
@@ -138,7 +152,9 @@ void conf_derive_networks(struct conf *c, struct trouble *t)
 	buf_init(&b, CONF_VALUE_MAX);
 	buf_c(&b, "127.0.0.0/8 [::1]/128 ");
 	if (getifaddrs(&all) < 0)
-		trouble_warning(t, 0, "mynetworks_style: the interfaces cannot be listed; mynetworks is loopback only");
+		trouble_warning(t, 0,
+				"mynetworks_style: the interfaces cannot be listed; mynetworks is "
+				"loopback only");
 	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
 		put_interface(&b, i, style);
 	if (all)

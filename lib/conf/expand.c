@@ -5,14 +5,15 @@
 struct work {
 	const struct conf *c;
 	struct buf out;
-	unsigned steps;		/* expansions done: bounds the work of a->b,b b->c,c … whose text stays short */
+	unsigned
+		steps; /* expansions done: bounds the work of a->b,b b->c,c … whose text stays short */
 };
 enum { STEPS_MAX = 10000 };
 
 struct reference {
 	struct str name;
-	char test;		/* '?' when set and not empty, ':' when empty, 0 plain */
-	struct str text;	/* what stands for it with a test */
+	char test;	 /* '?' when set and not empty, ':' when empty, 0 plain */
+	struct str text; /* what stands for it with a test */
 };
 
 static bool name_char(char ch)
@@ -47,7 +48,8 @@ static int reference_parse(struct str *s, struct reference *r)
 		return -1;
 	inner = str_sub(in, 1, n - 1);
 	*s = str_from(in, n + 1);
-	for (n = 0; n < inner.n && (name_char(inner.p[n]) || inner.p[n] == '-' || inner.p[n] == '.');)
+	for (n = 0;
+	     n < inner.n && (name_char(inner.p[n]) || inner.p[n] == '-' || inner.p[n] == '.');)
 		n++;
 	r->name = str_sub(inner, 0, n);
 	if (n < inner.n) {
@@ -66,7 +68,8 @@ static const struct setting *setting_find(const struct conf *c, struct str name)
 
 static int expand(struct work *w, struct str text, unsigned depth, struct err *e);
 
-static int expand_reference(struct work *w, const struct reference *r, unsigned depth, struct err *e)
+static int expand_reference(struct work *w, const struct reference *r, unsigned depth,
+			    struct err *e)
 {
 	const struct setting *s = setting_find(w->c, r->name);
 	const struct str value = s ? s->text : (struct str){ 0 };
@@ -83,7 +86,8 @@ static int expand_reference(struct work *w, const struct reference *r, unsigned 
 static int expand(struct work *w, struct str text, unsigned depth, struct err *e)
 {
 	if (depth > CONF_DEPTH_MAX || ++w->steps > STEPS_MAX)
-		return err_set(e, ERR_CONF, 0, "$ references go in a circle, or more than %d deep", CONF_DEPTH_MAX);
+		return err_set(e, ERR_CONF, 0, "$ references go in a circle, or more than %d deep",
+			       CONF_DEPTH_MAX);
 	while (text.n) {
 		const ptrdiff_t at = str_chr(text, '$');
 		struct reference r;
@@ -98,7 +102,9 @@ static int expand(struct work *w, struct str text, unsigned depth, struct err *e
 			continue;
 		}
 		if (reference_parse(&text, &r) < 0)
-			return err_set(e, ERR_CONF, 0, "bad $ reference (allowed: $name, ${name}, ${name?text}, ${name:text}, $$)");
+			return err_set(e, ERR_CONF, 0,
+				       "bad $ reference (allowed: $name, ${name}, ${name?text}, "
+				       "${name:text}, $$)");
 		if (expand_reference(w, &r, depth, e) < 0)
 			return -1;
 	}

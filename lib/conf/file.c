@@ -31,7 +31,8 @@ static void keep(struct conf *c, struct logical *l, struct trouble *t)
 		return;
 	l->open = false;
 	if (buf_failed(&l->value)) {
-		trouble_error(t, l->line, "%.*s: value is longer than %d bytes", STR_ARG(l->name), CONF_VALUE_MAX);
+		trouble_error(t, l->line, "%.*s: value is longer than %d bytes", STR_ARG(l->name),
+			      CONF_VALUE_MAX);
 		return;
 	}
 	const struct param *p = param_find(l->name);
@@ -42,26 +43,32 @@ static void keep(struct conf *c, struct logical *l, struct trouble *t)
 		s->name = arena_cstr(priv->arena, l->name);
 		map_set(priv->own, l->name, s);
 	} else if (s->line) {
-		trouble_warning(t, l->line, "%.*s: replaces the value of line %u", STR_ARG(l->name), s->line);
+		trouble_warning(t, l->line, "%.*s: replaces the value of line %u", STR_ARG(l->name),
+				s->line);
 	}
 	s->text = arena_str(priv->arena, value);
 	s->line = l->line;
 }
 
-static void begin(struct conf *c, struct logical *l, struct str text, unsigned line, struct trouble *t)
+static void begin(struct conf *c, struct logical *l, struct str text, unsigned line,
+		  struct trouble *t)
 {
 	const ptrdiff_t eq = str_chr(text, '=');
 
 	keep(c, l, t);
 	buf_reset(&l->value);
 	if (eq < 0) {
-		trouble_error(t, line, "\"%.*s\": no \"=\" (allowed: name = value)", STR_ARG(str_sub(text, 0, 60)));
+		trouble_error(t, line, "\"%.*s\": no \"=\" (allowed: name = value)",
+			      STR_ARG(str_sub(text, 0, 60)));
 		return;
 	}
 	l->name = str_trim(str_sub(text, 0, (size_t)eq));
 	l->line = line;
 	if (!name_valid(l->name)) {
-		trouble_error(t, line, "\"%.*s\" is not a parameter's name (allowed: letters, digits, _ - .)", STR_ARG(str_sub(l->name, 0, 60)));
+		trouble_error(
+			t, line,
+			"\"%.*s\" is not a parameter's name (allowed: letters, digits, _ - .)",
+			STR_ARG(str_sub(l->name, 0, 60)));
 		return;
 	}
 	l->open = true;
@@ -102,7 +109,9 @@ void conf_scan(struct conf *c, struct str text, struct trouble *t)
 			buf_ch(&l.value, ' ');
 			buf_str(&l.value, body);
 		} else {
-			trouble_error(t, number, "continues nothing (a line that starts with a blank belongs to the one before it)");
+			trouble_error(t, number,
+				      "continues nothing (a line that starts with a blank belongs "
+				      "to the one before it)");
 		}
 	}
 	keep(c, &l, t);

@@ -8,14 +8,21 @@ static const struct {
 	uint16_t port;
 	const char *profile;
 } services[] = {
-	{ "smtp", 25, "smtp" },		{ "submission", 587, "submission" }, { "submissions", 465, "submissions" },
-	{ "smtps", 465, "submissions" }, { "imap", 143, "imap" },	     { "imaps", 993, "imaps" },
-	{ "pop3", 110, "pop3" },	{ "pop3s", 995, "pop3s" },
+	{ "smtp", 25, "smtp" },
+	{ "submission", 587, "submission" },
+	{ "submissions", 465, "submissions" },
+	{ "smtps", 465, "submissions" },
+	{ "imap", 143, "imap" },
+	{ "imaps", 993, "imaps" },
+	{ "pop3", 110, "pop3" },
+	{ "pop3s", 995, "pop3s" },
 };
 
 static int bad_row(struct str row, const char *why, struct err *e)
 {
-	return err_set(e, ERR_CONF, 0, "\"%.*s\": %s (allowed: [address:]port[/profile], IPv6 in brackets)", STR_ARG(str_sub(row, 0, 60)), why);
+	return err_set(e, ERR_CONF, 0,
+		       "\"%.*s\": %s (allowed: [address:]port[/profile], IPv6 in brackets)",
+		       STR_ARG(str_sub(row, 0, 60)), why);
 }
 
 static int parse_port(struct str s, struct conf_listener *l)
@@ -87,7 +94,8 @@ static int add(struct sink *s, struct conf_listener l, const char *host, struct 
 }
 
 /* A row without host listens on inet_interfaces. */
-static int add_interfaces(const struct conf *c, struct conf_listener l, struct arena *a, struct sink *s, struct err *e)
+static int add_interfaces(const struct conf *c, struct conf_listener l, struct arena *a,
+			  struct sink *s, struct err *e)
 {
 	for (size_t i = 0; i < c->inet_interfaces.n; i++) {
 		struct str name = str_c(c->inet_interfaces.v[i]);
@@ -98,12 +106,15 @@ static int add_interfaces(const struct conf *c, struct conf_listener l, struct a
 			name = str_sub(name, 1, name.n - 2);
 		if (str_case_eq(name, STR("all")))
 			r = add(s, l, "", e);
-		else if (str_case_eq(name, STR("loopback-only")) || str_case_eq(name, STR("localhost")))
+		else if (str_case_eq(name, STR("loopback-only")) ||
+			 str_case_eq(name, STR("localhost")))
 			r = add(s, l, "127.0.0.1", e) < 0 ? -1 : add(s, l, "::1", e);
 		else if (addr_parse(name, addr) == 0)
 			r = add(s, l, arena_cstr(a, name), e);
 		else
-			return err_set(e, ERR_CONF, 0, "inet_interfaces: \"%.*s\" (allowed: all, loopback-only, localhost, numeric addresses)",
+			return err_set(e, ERR_CONF, 0,
+				       "inet_interfaces: \"%.*s\" (allowed: all, loopback-only, "
+				       "localhost, numeric addresses)",
 				       STR_ARG(str_sub(name, 0, 60)));
 		if (r < 0)
 			return -1;
@@ -111,8 +122,8 @@ static int add_interfaces(const struct conf *c, struct conf_listener l, struct a
 	return 0;
 }
 
-int conf_listeners(const struct conf *c, struct conf_list rows, const char *default_profile, struct arena *a,
-		   struct conf_listener **out, size_t *n_out, struct err *e)
+int conf_listeners(const struct conf *c, struct conf_list rows, const char *default_profile,
+		   struct arena *a, struct conf_listener **out, size_t *n_out, struct err *e)
 {
 	enum { LISTENERS_MAX = 64 };
 	struct sink s = { ARENA_ARRAY(a, struct conf_listener, LISTENERS_MAX), 0, LISTENERS_MAX };
@@ -128,9 +139,11 @@ int conf_listeners(const struct conf *c, struct conf_list rows, const char *defa
 			return bad_row(row, "bad address", e);
 		if (parse_port(rest, &l) < 0)
 			return bad_row(row, "bad port", e);
-		if (parse_profile(slash < 0 ? STR("") : str_from(row, (size_t)slash + 1), default_profile, &l) < 0)
+		if (parse_profile(slash < 0 ? STR("") : str_from(row, (size_t)slash + 1),
+				  default_profile, &l) < 0)
 			return bad_row(row, "unknown profile", e);
-		if ((host.n == 0 && !any ? add_interfaces(c, l, a, &s, e) : add(&s, l, arena_cstr(a, host), e)) < 0)
+		if ((host.n == 0 && !any ? add_interfaces(c, l, a, &s, e)
+					 : add(&s, l, arena_cstr(a, host), e)) < 0)
 			return -1;
 	}
 	*out = s.v;

@@ -2,15 +2,21 @@
 #include "conf/conf_priv.h"
 
 #define TEXT_(x) #x
-#define ROW(type, name, def, min, max, values, flags, doc) \
-	{ PARAM_T_##type, #name, def, (min), (max), values, (flags), doc, offsetof(struct conf, name) },
+#define ROW(type, name, def, min, max, values, flags, doc)                                         \
+	{ PARAM_T_##type, #name, def,                                                              \
+	  (min),	  (max), values,                                                           \
+	  (flags),	  doc,	 offsetof(struct conf, name) },
 const struct param conf_params[] = {
 #define PARAM_SECTION(title) { PARAM_T_SECTION, title, "", 0, 0, "", 0, "", 0 },
 #define PARAM_TEXT(name, def, flags, doc) ROW(TEXT, name, def, 0, 0, "", flags, doc)
-#define PARAM_BOOL(name, def, flags, doc) ROW(BOOL, name, (def) ? "yes" : "no", 0, 1, "", flags, doc)
-#define PARAM_NUM(name, def, min, max, flags, doc) ROW(NUM, name, TEXT_(def), min, max, "", flags, doc)
-#define PARAM_SIZE(name, def, min, max, flags, doc) ROW(SIZE, name, TEXT_(def), min, max, "", flags, doc)
-#define PARAM_SECS(name, def, min, max, flags, doc) ROW(SECS, name, TEXT_(def), min, max, "", flags, doc)
+#define PARAM_BOOL(name, def, flags, doc)                                                          \
+	ROW(BOOL, name, (def) ? "yes" : "no", 0, 1, "", flags, doc)
+#define PARAM_NUM(name, def, min, max, flags, doc)                                                 \
+	ROW(NUM, name, TEXT_(def), min, max, "", flags, doc)
+#define PARAM_SIZE(name, def, min, max, flags, doc)                                                \
+	ROW(SIZE, name, TEXT_(def), min, max, "", flags, doc)
+#define PARAM_SECS(name, def, min, max, flags, doc)                                                \
+	ROW(SECS, name, TEXT_(def), min, max, "", flags, doc)
 #define PARAM_LIST(name, def, flags, doc) ROW(LIST, name, def, 0, 0, "", flags, doc)
 #define PARAM_ENUM(name, def, values, flags, doc) ROW(ENUM, name, def, 0, 0, values, flags, doc)
 #include "conf/params.def"
@@ -25,17 +31,30 @@ static const char *const postfix_names[] = {
 
 /* Postfix's per-transport parameters: any transport's name before these. */
 static const char *const transport_suffixes[] = {
-	"_delivery_slot_cost", "_delivery_slot_discount", "_delivery_slot_loan", "_destination_concurrency_failed_cohort_limit",
-	"_destination_concurrency_limit", "_destination_concurrency_negative_feedback", "_destination_concurrency_positive_feedback",
-	"_destination_rate_delay", "_destination_recipient_limit", "_extra_recipient_limit", "_initial_destination_concurrency",
-	"_minimum_delivery_slots", "_recipient_limit", "_recipient_refill_delay", "_recipient_refill_limit", "_time_limit",
+	"_delivery_slot_cost",
+	"_delivery_slot_discount",
+	"_delivery_slot_loan",
+	"_destination_concurrency_failed_cohort_limit",
+	"_destination_concurrency_limit",
+	"_destination_concurrency_negative_feedback",
+	"_destination_concurrency_positive_feedback",
+	"_destination_rate_delay",
+	"_destination_recipient_limit",
+	"_extra_recipient_limit",
+	"_initial_destination_concurrency",
+	"_minimum_delivery_slots",
+	"_recipient_limit",
+	"_recipient_refill_delay",
+	"_recipient_refill_limit",
+	"_time_limit",
 	"_transport_rate_delay",
 };
 
 const struct param *param_find(struct str name)
 {
 	for (size_t i = 0; i < conf_n_params; i++)
-		if (conf_params[i].type != PARAM_T_SECTION && str_eq(str_c(conf_params[i].name), name))
+		if (conf_params[i].type != PARAM_T_SECTION &&
+		    str_eq(str_c(conf_params[i].name), name))
 			return &conf_params[i];
 	return NULL;
 }

@@ -10,12 +10,14 @@ void conf_print(const struct conf *c, bool only_changed, FILE *to)
 		const struct param *p = &conf_params[i];
 		const struct setting *s = &c->priv->params[i];
 
-		if (p->type == PARAM_T_SECTION || (only_changed && (!s->line || str_eq(s->text, str_c(p->def)))))
+		if (p->type == PARAM_T_SECTION ||
+		    (only_changed && (!s->line || str_eq(s->text, str_c(p->def)))))
 			continue;
 		if ((p->flags & PARAM_F_SECRET) && s->text.n)
 			fprintf(to, "%s = %s\n", p->name, mask);
 		else
-			fprintf(to, "%s =%s%.*s\n", p->name, s->text.n ? " " : "", (int)s->text.n, s->text.n ? s->text.p : "");
+			fprintf(to, "%s =%s%.*s\n", p->name, s->text.n ? " " : "", (int)s->text.n,
+				s->text.n ? s->text.p : "");
 	}
 }
 
@@ -57,7 +59,8 @@ unsigned conf_param_line(const struct conf *c, const char *name)
 	return s ? s->line : 0;
 }
 
-int conf_param_value(const struct conf *c, const char *name, struct arena *a, struct str *out, struct err *e)
+int conf_param_value(const struct conf *c, const char *name, struct arena *a, struct str *out,
+		     struct err *e)
 {
 	const struct param *p = param_find(str_c(name));
 	struct str text, value;
@@ -99,9 +102,12 @@ void conf_print_sample(FILE *to)
 	struct buf allowed;
 
 	buf_init(&allowed, 512);
-	fputs("# postern.conf: every parameter with its default. Take the mark away where another value is wanted.\n"
-	      "# A line that starts with a blank continues the one before it. $name stands for the value of name.\n"
-	      "# \"postern check\" reports every mistake. Parameters that Postfix has keep Postfix's meaning.\n",
+	fputs("# postern.conf: every parameter with its default. Take the mark away where another "
+	      "value is wanted.\n"
+	      "# A line that starts with a blank continues the one before it. $name stands for the "
+	      "value of name.\n"
+	      "# \"postern check\" reports every mistake. Parameters that Postfix has keep "
+	      "Postfix's meaning.\n",
 	      to);
 	for (size_t i = 0; i < conf_n_params; i++) {
 		const struct param *p = &conf_params[i];
@@ -121,16 +127,21 @@ void conf_print_sample(FILE *to)
 	buf_fini(&allowed);
 }
 
-/* mdoc: backslashes, and points and quotes at a line's start, mean something. */
+/* mdoc: backslashes mean something everywhere, points and quotes at a line's start, and a sentence starts a line. */
 static void mdoc_text(const char *s, FILE *to)
 {
-	if (*s == '.' || *s == '\'')
-		fputs("\\&", to);
-	for (; *s; s++) {
+	for (bool line_start = true; *s; s++) {
+		if (line_start && (*s == '.' || *s == '\''))
+			fputs("\\&", to);
+		line_start = s[0] == '.' && s[1] == ' ' && ch_upper(s[2]);
 		if (*s == '\\')
 			fputs("\\e", to);
 		else
 			fputc(*s, to);
+		if (line_start) {
+			fputc('\n', to);
+			s++;
+		}
 	}
 }
 
@@ -185,7 +196,8 @@ void conf_print_mdoc(FILE *to)
 			mdoc_param(p, &allowed, to);
 			continue;
 		}
-		fprintf(to, "%s.Ss Parameters: %s\n.Bl -tag -width Ds\n", open ? ".El\n" : "", p->name);
+		fprintf(to, "%s.Ss Parameters: %s\n.Bl -tag -width Ds\n", open ? ".El\n" : "",
+			p->name);
 		open = true;
 	}
 	fputs(".El\n", to);

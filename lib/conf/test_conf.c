@@ -249,7 +249,8 @@ static void units(void)
 static void syntax(void)
 {
 	struct buf problems;
-	struct conf *c = load("# comment\r\nmyhostname=a.b.example\r\n\n# between\nmydestination = one,\n# inside\n\n\ttwo\n   three # not a comment\n", &problems);
+	struct conf *c = load("# comment\r\nmyhostname=a.b.example\r\n\n# between\nmydestination = one,\n"
+			      "# inside\n\n\ttwo\n   three # not a comment\n", &problems);
 
 	tap_ok(c != NULL, "comments and empty lines inside a value %s", problems.p);
 	if (!c)

@@ -7,14 +7,19 @@ struct suffix {
 	char letter;
 	uint64_t factor;
 };
-static const struct suffix size_suffixes[] = { { 'k', 1024 }, { 'm', 1024 * 1024 }, { 'g', 1024 * 1024 * 1024 }, { 0, 1 } };
-static const struct suffix time_suffixes[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 'w', 604800 }, { 0, 1 } };
+static const struct suffix size_suffixes[] = {
+	{ 'k', 1024 }, { 'm', 1024 * 1024 }, { 'g', 1024 * 1024 * 1024 }, { 0, 1 }
+};
+static const struct suffix time_suffixes[] = { { 's', 1 },     { 'm', 60 },	{ 'h', 3600 },
+					       { 'd', 86400 }, { 'w', 604800 }, { 0, 1 } };
 
 /* Postfix's parameters whose bare numbers are not seconds. */
 static const struct {
 	const char *name;
 	uint64_t factor;
-} bare_units[] = { { "maximal_queue_lifetime", 86400 }, { "bounce_queue_lifetime", 86400 }, { "delay_warning_time", 3600 } };
+} bare_units[] = { { "maximal_queue_lifetime", 86400 },
+		   { "bounce_queue_lifetime", 86400 },
+		   { "delay_warning_time", 3600 } };
 
 static uint64_t bare_factor(const char *name)
 {
@@ -46,7 +51,9 @@ static int number(struct str text, const struct suffix *suffixes, uint64_t bare,
 
 void param_allowed(const struct param *p, struct buf *out)
 {
-	const char *what = p->type == PARAM_T_SIZE ? " bytes; suffixes k m g" : p->type == PARAM_T_SECS ? " seconds; suffixes s m h d w" : "";
+	const char *what = p->type == PARAM_T_SIZE   ? " bytes; suffixes k m g"
+			   : p->type == PARAM_T_SECS ? " seconds; suffixes s m h d w"
+						     : "";
 
 	switch (p->type) {
 	case PARAM_T_BOOL:
@@ -55,7 +62,8 @@ void param_allowed(const struct param *p, struct buf *out)
 	case PARAM_T_NUM:
 	case PARAM_T_SIZE:
 	case PARAM_T_SECS:
-		buf_printf(out, "%llu to %llu%s", (unsigned long long)p->min, (unsigned long long)p->max, what);
+		buf_printf(out, "%llu to %llu%s", (unsigned long long)p->min,
+			   (unsigned long long)p->max, what);
 		break;
 	case PARAM_T_ENUM:
 		for (struct str rest = str_c(p->values), word; str_token(&rest, " ", &word);) {
@@ -100,9 +108,12 @@ static int store_list(struct conf *c, struct str text, struct conf_list *out, st
 
 static int store_number(void *field, const struct param *p, struct str text, struct err *e)
 {
-	const struct suffix *suffixes = p->type == PARAM_T_SIZE ? size_suffixes : p->type == PARAM_T_SECS ? time_suffixes : NULL;
+	const struct suffix *suffixes = p->type == PARAM_T_SIZE	  ? size_suffixes
+					: p->type == PARAM_T_SECS ? time_suffixes
+								  : NULL;
 	/* The table's defaults are in seconds; only the file's bare numbers have Postfix's unit. */
-	const uint64_t bare = p->type == PARAM_T_SECS && !str_eq(text, str_c(p->def)) ? bare_factor(p->name) : 1;
+	const uint64_t bare =
+		p->type == PARAM_T_SECS && !str_eq(text, str_c(p->def)) ? bare_factor(p->name) : 1;
 	uint64_t v;
 
 	if (number(text, suffixes, bare, &v) < 0 || v < p->min || v > p->max)
@@ -111,7 +122,8 @@ static int store_number(void *field, const struct param *p, struct str text, str
 	return 0;
 }
 
-static int store_enum(struct conf *c, void *field, const struct param *p, struct str text, struct err *e)
+static int store_enum(struct conf *c, void *field, const struct param *p, struct str text,
+		      struct err *e)
 {
 	struct str rest = str_c(p->values), word;
 	bool known = text.n == 0 && p->values[0] == ' ';

@@ -31,7 +31,8 @@ static int wait_for(int sock, short events, int timeout_ms, struct err *e)
 	}
 }
 
-int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e)
+int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id,
+		int fd, struct err *e)
 {
 	size_t n;
 	int r;
@@ -45,8 +46,8 @@ int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *
 	return r == 0 ? 0 : err_wrap(e, "%s", p->name);
 }
 
-static int decode_into(const struct ipc_proto *p, size_t n, int fd, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
-		       struct err *e)
+static int decode_into(const struct ipc_proto *p, size_t n, int fd, struct arena *a,
+		       uint16_t *type_out, uint32_t *id_out, void **msg_out, struct err *e)
 {
 	const struct str packet = arena_str(a, str_n(scratch, n));
 
@@ -56,8 +57,8 @@ static int decode_into(const struct ipc_proto *p, size_t n, int fd, struct arena
 	return ipc_decode(p, packet, fd >= 0, a, type_out, id_out, msg_out, e);
 }
 
-int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out,
-		struct err *e)
+int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a,
+		uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out, struct err *e)
 {
 	size_t n;
 	int fd, r;

@@ -15,7 +15,7 @@
 enum {
 	QUEUE_PACKETS_MAX = 256,
 	QUEUE_BYTES_MAX = 16 << 20,
-	ROUND_PACKETS_MAX = 32,		/* read from one channel before others get their turn */
+	ROUND_PACKETS_MAX = 32, /* read from one channel before others get their turn */
 };
 
 struct queued {
@@ -29,17 +29,18 @@ struct ipc_chan {
 	struct loop *loop;
 	const struct ipc_proto *proto;
 	struct watch *watch;
-	struct timer *fail_timer;	/* a send failed: tell the owner from the loop, not from inside ipc_send */
+	struct timer *
+		fail_timer; /* a send failed: tell the owner from the loop, not from inside ipc_send */
 	ipc_fn *fn;
 	ipc_closed_fn *closed;
 	void *ctx;
 	struct ipc_allow allow;
 	bool allow_set, freed;
-	int fd;				/* -1 when closed */
+	int fd; /* -1 when closed */
 	uint32_t last_id;
 	struct list queue;
 	size_t queue_packets, queue_bytes;
-	struct err why;			/* of the failed send */
+	struct err why; /* of the failed send */
 };
 
 /* One of each per process: the loop is never re-entered, and blocking.c has its own. */
@@ -63,7 +64,7 @@ static void chan_shut(struct ipc_chan *ch)
 	if (ch->fd >= 0)
 		close(ch->fd);
 	ch->fd = -1;
-	list_each_safe(it, &ch->queue)
+	list_each_safe (it, &ch->queue)
 		queue_drop(ch, list_of(it, struct queued, node));
 }
 
@@ -99,7 +100,8 @@ static bool chan_packet(struct ipc_chan *ch, size_t n, int fd)
 	int r = ipc_decode(ch->proto, str_n(in_packet, n), fd >= 0, a, &type, &id, &msg, &e);
 
 	if (r == 0 && !may_send(ch, type))
-		r = err_set(&e, ERR_INPUT, 0, "%s: message %u is not allowed now", ch->proto->name, type);
+		r = err_set(&e, ERR_INPUT, 0, "%s: message %u is not allowed now", ch->proto->name,
+			    type);
 	if (r == 0) {
 		ch->fn(ch->ctx, ch, type, id, msg, fd);
 	} else {
@@ -181,7 +183,8 @@ static void on_watch(void *ctx, unsigned events)
 		chan_read(ch, ROUND_PACKETS_MAX);
 }
 
-struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn, ipc_closed_fn *closed, void *ctx)
+struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn,
+			      ipc_closed_fn *closed, void *ctx)
 {
 	struct ipc_chan *ch = xzalloc(sizeof(*ch));
 
@@ -231,14 +234,16 @@ static void enqueue(struct ipc_chan *ch, size_t n, int fd)
 	struct err e = { 0 };
 
 	if (ch->queue_packets >= QUEUE_PACKETS_MAX || ch->queue_bytes + n > QUEUE_BYTES_MAX) {
-		err_set(&e, ERR_LIMIT, 0, "%s: the peer does not read: %zu packets wait", ch->proto->name, ch->queue_packets);
+		err_set(&e, ERR_LIMIT, 0, "%s: the peer does not read: %zu packets wait",
+			ch->proto->name, ch->queue_packets);
 		fail_later(ch, &e);
 		return;
 	}
 	const int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	if (fd >= 0 && copy < 0) {
-		err_set(&e, ERR_LIMIT, errno, "%s: no descriptor for a waiting packet", ch->proto->name);
+		err_set(&e, ERR_LIMIT, errno, "%s: no descriptor for a waiting packet",
+			ch->proto->name);
 		fail_later(ch, &e);
 		return;
 	}
@@ -253,7 +258,8 @@ static void enqueue(struct ipc_chan *ch, size_t n, int fd)
 	watch_set(ch->watch, LOOP_READ | LOOP_WRITE);
 }
 
-int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e)
+int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd,
+	     struct err *e)
 {
 	struct err why = { 0 };
 	size_t n;

@@ -63,11 +63,13 @@ static void put_field_head(struct out *o, const struct ipc_field *f, size_t len)
 
 static int too_long(const struct ipc_msg *m, const struct ipc_field *f, size_t n, struct err *e)
 {
-	return err_set(e, ERR_LIMIT, 0, "%s.%s: %zu bytes, at most %u", m->name, f->name, n, f->max);
+	return err_set(e, ERR_LIMIT, 0, "%s.%s: %zu bytes, at most %u", m->name, f->name, n,
+		       f->max);
 }
 
 /* 1: written, 0: left out (optional and absent), -1. */
-static int put_str(struct out *o, const struct ipc_msg *m, const struct ipc_field *f, const void *at, struct err *e)
+static int put_str(struct out *o, const struct ipc_msg *m, const struct ipc_field *f,
+		   const void *at, struct err *e)
 {
 	const struct str *s = at;
 
@@ -93,7 +95,8 @@ static int put_u64(struct out *o, const struct ipc_field *f, const void *at)
 	return 1;
 }
 
-static int put_strs(struct out *o, const struct ipc_msg *m, const struct ipc_field *f, const void *at, struct err *e)
+static int put_strs(struct out *o, const struct ipc_msg *m, const struct ipc_field *f,
+		    const void *at, struct err *e)
 {
 	const struct ipc_strs *l = at;
 	size_t len = 4;
@@ -101,7 +104,8 @@ static int put_strs(struct out *o, const struct ipc_msg *m, const struct ipc_fie
 	if (l->n == 0 && f->need == IPC_OPTIONAL)
 		return 0;
 	if (l->n > IPC_STRS_MAX)
-		return err_set(e, ERR_LIMIT, 0, "%s.%s: %zu strings, at most %d", m->name, f->name, l->n, IPC_STRS_MAX);
+		return err_set(e, ERR_LIMIT, 0, "%s.%s: %zu strings, at most %d", m->name, f->name,
+			       l->n, IPC_STRS_MAX);
 	for (size_t i = 0; i < l->n; i++) {
 		if (l->v[i].n > f->max)
 			return too_long(m, f, l->v[i].n, e);
@@ -116,7 +120,8 @@ static int put_strs(struct out *o, const struct ipc_msg *m, const struct ipc_fie
 	return 1;
 }
 
-static int put_field(struct out *o, const struct ipc_msg *m, const struct ipc_field *f, const void *msg, struct err *e)
+static int put_field(struct out *o, const struct ipc_msg *m, const struct ipc_field *f,
+		     const void *msg, struct err *e)
 {
 	const void *at = (const char *)msg + f->offset;
 
@@ -138,8 +143,8 @@ static const struct ipc_msg *find_msg(const struct ipc_proto *p, uint16_t type)
 	return NULL;
 }
 
-int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, unsigned char *packet, size_t max, size_t *n_out,
-	       struct err *e)
+int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id,
+	       unsigned char *packet, size_t max, size_t *n_out, struct err *e)
 {
 	const struct ipc_msg *m = find_msg(p, type);
 	struct out o = { .p = packet, .max = max };
@@ -149,7 +154,7 @@ int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32
 		return err_set(e, ERR_BUG, 0, "%s: no message of type %u", p->name, type);
 	put(&o, magic, sizeof(magic));
 	put_u8(&o, VERSION);
-	put_u8(&o, 0);		/* field count, set below */
+	put_u8(&o, 0); /* field count, set below */
 	put_u16(&o, type);
 	put_u32(&o, id);
 	for (size_t i = 0; i < m->n_fields; i++) {
@@ -160,7 +165,8 @@ int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32
 		fields = (uint8_t)(fields + r);
 	}
 	if (o.full)
-		return err_set(e, ERR_LIMIT, 0, "%s.%s: more than %zu bytes", p->name, m->name, max);
+		return err_set(e, ERR_LIMIT, 0, "%s.%s: more than %zu bytes", p->name, m->name,
+			       max);
 	packet[5] = fields;
 	*n_out = o.n;
 	return 0;
@@ -196,12 +202,14 @@ static bool take_u32(struct in *in, uint32_t *out)
 static int get_str(struct str body, const struct ipc_field *f, struct str *out, struct err *e)
 {
 	if (body.n > f->max)
-		return err_set(e, ERR_INPUT, 0, "%s: %zu bytes, at most %u", f->name, body.n, f->max);
+		return err_set(e, ERR_INPUT, 0, "%s: %zu bytes, at most %u", f->name, body.n,
+			       f->max);
 	*out = body;
 	return 0;
 }
 
-static int get_strs(struct str body, const struct ipc_field *f, struct arena *a, struct ipc_strs *out, struct err *e)
+static int get_strs(struct str body, const struct ipc_field *f, struct arena *a,
+		    struct ipc_strs *out, struct err *e)
 {
 	struct in in = { (const unsigned char *)body.p, body.n };
 	uint32_t count;
@@ -227,14 +235,16 @@ static int get_strs(struct str body, const struct ipc_field *f, struct arena *a,
 	return 0;
 }
 
-static int get_field(struct str body, const struct ipc_field *f, struct arena *a, void *at, struct err *e)
+static int get_field(struct str body, const struct ipc_field *f, struct arena *a, void *at,
+		     struct err *e)
 {
 	switch (f->type) {
 	case IPC_T_STR:
 		return get_str(body, f, at, e);
 	case IPC_T_U64:
 		if (body.n != 8)
-			return err_set(e, ERR_INPUT, 0, "%s: %zu bytes for a number", f->name, body.n);
+			return err_set(e, ERR_INPUT, 0, "%s: %zu bytes for a number", f->name,
+				       body.n);
 		*(uint64_t *)at = get_le64(body.p);
 		return 0;
 	default:
@@ -242,7 +252,8 @@ static int get_field(struct str body, const struct ipc_field *f, struct arena *a
 	}
 }
 
-static int get_fields(struct in *in, unsigned count, const struct ipc_msg *m, struct arena *a, void *msg, struct err *e)
+static int get_fields(struct in *in, unsigned count, const struct ipc_msg *m, struct arena *a,
+		      void *msg, struct err *e)
 {
 	uint32_t seen = 0;
 
@@ -261,7 +272,8 @@ static int get_fields(struct in *in, unsigned count, const struct ipc_msg *m, st
 		if (seen & (1u << i))
 			return err_set(e, ERR_INPUT, 0, "%s: given twice", m->fields[i].name);
 		seen |= 1u << i;
-		if (get_field(str_n(body, len), &m->fields[i], a, (char *)msg + m->fields[i].offset, e) < 0)
+		if (get_field(str_n(body, len), &m->fields[i], a, (char *)msg + m->fields[i].offset,
+			      e) < 0)
 			return -1;
 	}
 	if (in->n != 0)
@@ -272,8 +284,8 @@ static int get_fields(struct in *in, unsigned count, const struct ipc_msg *m, st
 	return 0;
 }
 
-int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
-	       struct err *e)
+int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct arena *a,
+	       uint16_t *type_out, uint32_t *id_out, void **msg_out, struct err *e)
 {
 	struct in in = { (const unsigned char *)packet.p, packet.n };
 	const unsigned char *h;
@@ -290,7 +302,8 @@ int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct
 	if (!m)
 		return err_set(e, ERR_INPUT, 0, "%s: unknown message %u", p->name, type);
 	if (has_fd != (m->fd == IPC_WITH_FD))
-		return err_set(e, ERR_INPUT, 0, "%s.%s: %s descriptor", p->name, m->name, has_fd ? "unexpected" : "missing");
+		return err_set(e, ERR_INPUT, 0, "%s.%s: %s descriptor", p->name, m->name,
+			       has_fd ? "unexpected" : "missing");
 	void *msg = arena_alloc(a, m->size);
 
 	if (!msg)

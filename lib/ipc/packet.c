@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FDS_TAKEN_MAX = 4 };	/* received, then closed, when a peer sends more than the one it may */
+enum { FDS_TAKEN_MAX = 4 }; /* received, then closed, when a peer sends more than the one it may */
 
 union fd_space {
 	char bytes[CMSG_SPACE(sizeof(int) * FDS_TAKEN_MAX)];
@@ -14,7 +14,10 @@ union fd_space {
 
 int packet_send(int sock, const void *p, size_t n, int fd, bool wait, struct err *e)
 {
-	union { const void *c; void *v; } data = { .c = p };	/* iovec has no const */
+	union {
+		const void *c;
+		void *v;
+	} data = { .c = p }; /* iovec has no const */
 	struct iovec iov = { data.v, n };
 	union fd_space space = { .bytes = { 0 } };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -51,7 +54,8 @@ static unsigned take_fds(struct msghdr *mh, int *first)
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t off = CMSG_LEN(0); off + sizeof(int) <= c->cmsg_len; off += sizeof(int)) {
+		for (size_t off = CMSG_LEN(0); off + sizeof(int) <= c->cmsg_len;
+		     off += sizeof(int)) {
 			int fd;
 
 			memcpy(&fd, (const char *)c + off, sizeof(int));
@@ -68,7 +72,10 @@ int packet_recv(int sock, unsigned char *p, size_t *n_out, int *fd_out, struct e
 {
 	struct iovec iov = { p, IPC_PACKET_MAX };
 	union fd_space space;
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof(space.bytes) };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = space.bytes,
+			     .msg_controllen = sizeof(space.bytes) };
 	ssize_t n;
 	int fd;
 
@@ -85,7 +92,9 @@ int packet_recv(int sock, unsigned char *p, size_t *n_out, int *fd_out, struct e
 	if (fds > 1 || (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		if (fd >= 0)
 			close(fd);
-		return err_set(e, ERR_INPUT, 0, mh.msg_flags & MSG_TRUNC ? "packet too long" : "too many descriptors");
+		return err_set(e, ERR_INPUT, 0,
+			       mh.msg_flags & MSG_TRUNC ? "packet too long"
+							: "too many descriptors");
 	}
 	if (n == 0) {
 		if (fd >= 0)

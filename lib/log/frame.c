@@ -12,15 +12,15 @@
 #include "log/log_priv.h"
 
 enum {
-	SENDERS = 1024,			/* slots by process id; a newcomer takes a slot over */
-	LINES_MAX = 200,		/* a second, of one process */
-	LINES_BULK_MAX = 50000,	/* of queued and its like */
-	LINES_UID_MAX = 5000,		/* of all processes of one uid that is not bulk */
+	SENDERS = 1024,		/* slots by process id; a newcomer takes a slot over */
+	LINES_MAX = 200,	/* a second, of one process */
+	LINES_BULK_MAX = 50000, /* of queued and its like */
+	LINES_UID_MAX = 5000,	/* of all processes of one uid that is not bulk */
 	UIDS = 256,
 };
 
 struct counter {
-	uint64_t key;		/* pid or uid, + 1; 0: free */
+	uint64_t key; /* pid or uid, + 1; 0: free */
 	uint64_t second;
 	unsigned lines, cut;
 	char ident[LOG_IDENT_MAX + 1];
@@ -68,7 +68,8 @@ static const struct frame_user *user_find(const struct frame *f, uid_t uid)
 /* The C locale's names whatever the environment says. */
 static const char *stamp(struct frame *f, int64_t now)
 {
-	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	const time_t t = (time_t)now;
 	struct tm tm = { 0 };
 
@@ -76,13 +77,17 @@ static const char *stamp(struct frame *f, int64_t now)
 		return f->stamp;
 	localtime_r(&t, &tm);
 	f->stamp_at = now;
-	(void)snprintf(f->stamp, sizeof(f->stamp), "%s %2d %02d:%02d:%02d", months[(unsigned)tm.tm_mon % 12], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	(void)snprintf(f->stamp, sizeof(f->stamp), "%s %2d %02d:%02d:%02d",
+		       months[(unsigned)tm.tm_mon % 12], tm.tm_mday, tm.tm_hour, tm.tm_min,
+		       tm.tm_sec);
 	return f->stamp;
 }
 
-static void put(struct frame *f, struct str ident, pid_t pid, struct str text, int64_t now, struct buf *out)
+static void put(struct frame *f, struct str ident, pid_t pid, struct str text, int64_t now,
+		struct buf *out)
 {
-	buf_printf(out, "%s %s %.*s[%d]: ", stamp(f, now), f->host, (int)ident.n, ident.p, (int)pid);
+	buf_printf(out, "%s %s %.*s[%d]: ", stamp(f, now), f->host, (int)ident.n, ident.p,
+		   (int)pid);
 	text_neutral(out, text, LOG_TEXT_MAX, false);
 	buf_ch(out, '\n');
 }
@@ -99,7 +104,8 @@ static void put_cut(struct frame *f, struct counter *c, pid_t pid, int64_t now, 
 }
 
 /* Count one line; true when it is within max. What was cut in an earlier second is told first. */
-static bool count(struct frame *f, struct counter *c, uint64_t key, unsigned max, struct str ident, int64_t now, uint64_t second, struct buf *out)
+static bool count(struct frame *f, struct counter *c, uint64_t key, unsigned max, struct str ident,
+		  int64_t now, uint64_t second, struct buf *out)
 {
 	if (c->key != key || c->second != second) {
 		if (c->key)
@@ -148,10 +154,12 @@ static bool parse(struct str d, int *level, struct str *ident, struct str *text)
  * or a local user could have others banned or delivered mail invented. */
 static bool may_say(struct str ident, struct str text)
 {
-	return str_eq(ident, STR("dovecot")) && (str_starts(text, STR("imap(")) || str_starts(text, STR("pop3(")));
+	return str_eq(ident, STR("dovecot")) &&
+	       (str_starts(text, STR("imap(")) || str_starts(text, STR("pop3(")));
 }
 
-void frame_line(struct frame *f, struct str datagram, struct frame_sender from, int64_t now, uint64_t second, struct buf *out, int *level_out)
+void frame_line(struct frame *f, struct str datagram, struct frame_sender from, int64_t now,
+		uint64_t second, struct buf *out, int *level_out)
 {
 	const struct frame_user *user = user_find(f, from.uid);
 	const bool bulk = user && user->bulk;
@@ -164,9 +172,11 @@ void frame_line(struct frame *f, struct str datagram, struct frame_sender from, 
 		(void)snprintf(local, sizeof(local), "user-%u", (unsigned)from.uid);
 		ident = str_c(local);
 	}
-	if (!bulk && !count(f, &f->uids[from.uid % UIDS], (uint64_t)from.uid + 1, LINES_UID_MAX, ident, now, second, out))
+	if (!bulk && !count(f, &f->uids[from.uid % UIDS], (uint64_t)from.uid + 1, LINES_UID_MAX,
+			    ident, now, second, out))
 		return;
-	if (count(f, &f->senders[(unsigned)from.pid % SENDERS], (uint64_t)from.pid + 1, bulk ? LINES_BULK_MAX : LINES_MAX, ident, now, second, out))
+	if (count(f, &f->senders[(unsigned)from.pid % SENDERS], (uint64_t)from.pid + 1,
+		  bulk ? LINES_BULK_MAX : LINES_MAX, ident, now, second, out))
 		put(f, ident, from.pid, text, now, out);
 }
 

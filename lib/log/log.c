@@ -22,7 +22,7 @@ enum { FULL_WAIT_MS = 10 };
 
 static struct {
 	char name[64], program[64];
-	struct sockaddr_un to;		/* sun_path empty: stderr only */
+	struct sockaddr_un to; /* sun_path empty: stderr only */
 	int fd;
 	unsigned long lost;
 	bool verbose, reconnected;
@@ -48,7 +48,8 @@ static int connect_log(struct err *e)
 int log_open(const char *syslog_name, const char *program, const char *sock, struct err *e)
 {
 	if (snprintf(state.name, sizeof(state.name), "%s", syslog_name) >= (int)sizeof(state.name))
-		return err_set(e, ERR_CONF, 0, "syslog_name is longer than %zu", sizeof(state.name) - 1);
+		return err_set(e, ERR_CONF, 0, "syslog_name is longer than %zu",
+			       sizeof(state.name) - 1);
 	log_program(program);
 	if (state.fd >= 0)
 		close(state.fd);
@@ -56,7 +57,8 @@ int log_open(const char *syslog_name, const char *program, const char *sock, str
 	state.to = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (!sock)
 		return 0;
-	if (snprintf(state.to.sun_path, sizeof(state.to.sun_path), "%s", sock) >= (int)sizeof(state.to.sun_path))
+	if (snprintf(state.to.sun_path, sizeof(state.to.sun_path), "%s", sock) >=
+	    (int)sizeof(state.to.sun_path))
 		return err_set(e, ERR_CONF, 0, "%s: longer than a socket's name may be", sock);
 	return connect_log(e);
 }
@@ -123,7 +125,8 @@ static void put_lost(void)
 
 	if (state.lost == 0)
 		return;
-	const int n = snprintf(line, sizeof(line), "%d %s/%s warning: %lu lines lost", LOG_LV_WARNING, state.name, state.program, state.lost);
+	const int n = snprintf(line, sizeof(line), "%d %s/%s warning: %lu lines lost",
+			       LOG_LV_WARNING, state.name, state.program, state.lost);
 
 	if (n > 0 && send_line(line, (size_t)n) == 0)
 		state.lost = 0;
@@ -157,8 +160,10 @@ static void put_line(const char *ident, enum log_level lv, const char *text)
 		state.reconnected = false;
 }
 
-static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
-static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt, va_list ap)
+static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt,
+		  va_list ap) __attribute__((format(printf, 4, 0)));
+static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt,
+		  va_list ap)
 {
 	char text[LOG_TEXT_MAX + 256];
 	const int saved = errno;

@@ -26,11 +26,11 @@
 
 enum {
 	EXIT_CONFIG = 78,
-	QUEUE_LENGTH = 4096,		/* datagrams the kernel keeps for us */
+	QUEUE_LENGTH = 4096, /* datagrams the kernel keeps for us */
 	RECEIVE_BYTES = 8 << 20,
-	ROUND_DATAGRAMS = 512,		/* between two writes */
+	ROUND_DATAGRAMS = 512, /* between two writes */
 	OUT_BYTES = 4 << 20,
-	SYSLOG_MAIL = 2 << 3,		/* facility */
+	SYSLOG_MAIL = 2 << 3, /* facility */
 	SYSLOG_RETRY_S = 5,
 };
 
@@ -38,7 +38,7 @@ static struct {
 	struct conf *conf;
 	const char *conf_file;
 	bool foreground, verbose, test, unconfined;
-	int sock, out;			/* out: the file, or a socket to syslog; -1 none */
+	int sock, out; /* out: the file, or a socket to syslog; -1 none */
 	bool syslog;
 	struct frame_user users[16];
 	size_t n_users;
@@ -52,8 +52,8 @@ struct worker {
 	struct frame *frame;
 	struct buf out;
 	unsigned long lost;
-	uint64_t syslog_down_s;		/* since when; 0: it works */
-	bool torn;			/* the last write ended inside a line */
+	uint64_t syslog_down_s; /* since when; 0: it works */
+	bool torn;		/* the last write ended inside a line */
 };
 
 static const int syslog_severity[] = { 3, 4, 6, 7 };
@@ -67,10 +67,13 @@ static void to_syslog(struct worker *w, struct str line, int level)
 
 	if (host < 0)
 		return;
-	const int n = snprintf(text, sizeof(text), "<%d>%.16s%.*s", SYSLOG_MAIL | syslog_severity[level & 3], line.p, (int)(line.n - 17 - (size_t)host),
-			       line.p + 17 + host);
+	const int n = snprintf(text, sizeof(text), "<%d>%.16s%.*s",
+			       SYSLOG_MAIL | syslog_severity[level & 3], line.p,
+			       (int)(line.n - 17 - (size_t)host), line.p + 17 + host);
 
-	if (n > 0 && g.out >= 0 && send(g.out, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1, MSG_NOSIGNAL) >= 0) {
+	if (n > 0 && g.out >= 0 &&
+	    send(g.out, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1,
+		 MSG_NOSIGNAL) >= 0) {
 		w->syslog_down_s = 0;
 		return;
 	}
@@ -131,16 +134,22 @@ static void put_lost(struct worker *w)
 	frame_own(w->frame, log_ident("log"), text, clock_wall(), &w->out);
 	flush(w, LOG_LV_WARNING);
 	if (w->lost)
-		w->lost = lost;		/* still no room: that line does not count */
+		w->lost = lost; /* still no room: that line does not count */
 }
 
 /* 0: one datagram was handled, -1: none is there. */
 static int receive(struct worker *w, int *level)
 {
 	static char packet[LOG_DATAGRAM_MAX + 64];
-	union { char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int) * 4)]; struct cmsghdr align; } space;
+	union {
+		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int) * 4)];
+		struct cmsghdr align;
+	} space;
 	struct iovec iov = { packet, sizeof(packet) };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof(space.bytes) };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = space.bytes,
+			     .msg_controllen = sizeof(space.bytes) };
 	struct ucred cred = { .pid = 0 };
 	const ssize_t n = recvmsg(g.sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
@@ -152,7 +161,9 @@ static int receive(struct worker *w, int *level)
 		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(cred)))
 			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
 		/* Nobody has a reason to send one. */
-		for (size_t off = CMSG_LEN(0); c->cmsg_type == SCM_RIGHTS && off + sizeof(int) <= c->cmsg_len; off += sizeof(int)) {
+		for (size_t off = CMSG_LEN(0);
+		     c->cmsg_type == SCM_RIGHTS && off + sizeof(int) <= c->cmsg_len;
+		     off += sizeof(int)) {
 			int fd;
 
 			memcpy(&fd, (const char *)c + off, sizeof(int));
@@ -160,7 +171,9 @@ static int receive(struct worker *w, int *level)
 		}
 	}
 	if (cred.pid > 0)
-		frame_line(w->frame, str_n(packet, (size_t)n), (struct frame_sender){ cred.pid, cred.uid }, clock_wall(), clock_mono_ms() / 1000, &w->out, level);
+		frame_line(w->frame, str_n(packet, (size_t)n),
+			   (struct frame_sender){ cred.pid, cred.uid }, clock_wall(),
+			   clock_mono_ms() / 1000, &w->out, level);
 	return 0;
 }
 
@@ -203,7 +216,10 @@ static void on_signal(void *ctx, int signo)
 static void worker_confine(void)
 {
 	char root[PATH_MAX];
-	struct confine c = { .role = CONFINE_LOG, .user = g.conf->user_log, .root = root, .unconfined = g.unconfined };
+	struct confine c = { .role = CONFINE_LOG,
+			     .user = g.conf->user_log,
+			     .root = root,
+			     .unconfined = g.unconfined };
 	struct err e = { 0 };
 
 	(void)snprintf(root, sizeof(root), "%s/empty", g.conf->run_directory);
@@ -230,7 +246,8 @@ static void worker_run(void *ctx)
 	worker_confine();
 	loop_watch(w.loop, g.sock, LOOP_READ, on_readable, &w);
 	tick_timer = loop_timer(w.loop, 1000, on_tick, &w);
-	(void)snprintf(text, sizeof(text), "writing to %s", g.syslog ? "syslog" : g.conf->maillog_file);
+	(void)snprintf(text, sizeof(text), "writing to %s",
+		       g.syslog ? "syslog" : g.conf->maillog_file);
 	frame_own(w.frame, log_ident("log"), text, clock_wall(), &w.out);
 	loop_run(w.loop);
 	drain(&w, QUEUE_LENGTH);
@@ -245,7 +262,8 @@ static int open_file(const char *path, struct err *e)
 
 	if (strcmp(path, "/dev/stdout") == 0)
 		return fcntl(1, F_DUPFD_CLOEXEC, 3);
-	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
+	const int fd =
+		open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
 
 	if (fd < 0)
 		return err_set(e, ERR_CONF, errno, "%s", path);
@@ -344,7 +362,8 @@ static void with_long_queue(bool on)
 
 	if (fd < 0)
 		return;
-	if (on && read(fd, before, sizeof(before) - 1) > 0 && num_parse(str_trim(str_c(before)), 0, UINT32_MAX, &v) == 0 && v < QUEUE_LENGTH)
+	if (on && read(fd, before, sizeof(before) - 1) > 0 &&
+	    num_parse(str_trim(str_c(before)), 0, UINT32_MAX, &v) == 0 && v < QUEUE_LENGTH)
 		(void)snprintf(text, sizeof(text), "%d", QUEUE_LENGTH);
 	else if (on)
 		before[0] = 0;
@@ -397,19 +416,35 @@ static int usage(FILE *to, int status)
 /* -1: go on; else the exit status. */
 static int options(int argc, char **argv)
 {
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
+					       { "version", no_argument, NULL, 'V' },
+					       { NULL, 0, NULL, 0 } };
 
 	g.conf_file = conf_default_file();
 	for (int o; (o = getopt_long(argc, argv, "c:fvnt", longs, NULL)) != -1;) {
 		switch (o) {
-		case 'c': g.conf_file = optarg; break;
-		case 'f': g.foreground = true; break;
-		case 'v': g.verbose = true; break;
-		case 'n': g.unconfined = true; break;
-		case 't': g.test = true; break;
-		case 'h': return usage(stdout, 0);
-		case 'V': puts("log (Postern) " POSTERN_VERSION); return 0;
-		default: return usage(stderr, 64);
+		case 'c':
+			g.conf_file = optarg;
+			break;
+		case 'f':
+			g.foreground = true;
+			break;
+		case 'v':
+			g.verbose = true;
+			break;
+		case 'n':
+			g.unconfined = true;
+			break;
+		case 't':
+			g.test = true;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		case 'V':
+			puts("log (Postern) " POSTERN_VERSION);
+			return 0;
+		default:
+			return usage(stderr, 64);
 		}
 	}
 	return optind == argc ? -1 : usage(stderr, 64);
@@ -432,20 +467,23 @@ static int load(void)
 static int run(void)
 {
 	struct super_child child = { .name = "worker", .run = worker_run, .with_group = true };
-	struct super s = { .children = &child, .n = 1, .before_start = before_start, .after_start = after_start };
+	struct super s = {
+		.children = &child, .n = 1, .before_start = before_start, .after_start = after_start
+	};
 	struct err e = { 0 };
 	char pidfile[PATH_MAX];
 
 	if (gethostname(g.host, sizeof(g.host) - 1) < 0)
 		g.host[0] = 0;
-	if (log_open(g.conf->syslog_name, "log", NULL, &e) < 0 || open_socket(&e) < 0 || open_output(&e) < 0)
+	if (log_open(g.conf->syslog_name, "log", NULL, &e) < 0 || open_socket(&e) < 0 ||
+	    open_output(&e) < 0)
 		goto fail;
 	close_fd(&g.out);
 	add_users();
 	(void)snprintf(pidfile, sizeof(pidfile), "%s/log.pid", g.conf->run_directory);
 	if (!g.foreground && proc_daemonize(&e) < 0)
 		goto fail;
-	if (pidfile_write(pidfile, &e) < 0)	/* after the fork: the lock belongs to one process */
+	if (pidfile_write(pidfile, &e) < 0) /* after the fork: the lock belongs to one process */
 		goto fail;
 	proc_title("log", "log: parent");
 	proc_ready();

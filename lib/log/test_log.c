@@ -42,8 +42,8 @@ static void forms(void)
 		int level = -1;
 
 		buf_init(&out, 65536);
-		frame_line(f, str_n(cases[i].datagram, cases[i].n ? cases[i].n : strlen(cases[i].datagram)), (struct frame_sender){ 7, cases[i].uid }, NOON, 1, &out,
-			   &level);
+		frame_line(f, str_n(cases[i].datagram, cases[i].n ? cases[i].n : strlen(cases[i].datagram)),
+			   (struct frame_sender){ 7, cases[i].uid }, NOON, 1, &out, &level);
 		tap_is_mem(buf_view(&out), str_c(cases[i].want), "%s", cases[i].name);
 		buf_fini(&out);
 		frame_free(&f);

@@ -36,7 +36,9 @@ int accounts_open(const char *path, bool trusted, struct cdbfile **out, struct e
 
 int accounts_put_marker(struct cdbwrite *w, struct err *e)
 {
-	return cdbwrite_add(w, str_n(marker_key, sizeof(marker_key) - 1), str_c(version), e) < 0 ? -1 : 0;
+	return cdbwrite_add(w, str_n(marker_key, sizeof(marker_key) - 1), str_c(version), e) < 0
+		       ? -1
+		       : 0;
 }
 
 bool account_name_valid(struct str name)
@@ -44,7 +46,8 @@ bool account_name_valid(struct str name)
 	unsigned ats = 0;
 	struct str rest = name;
 
-	if (name.n == 0 || name.n > ACCOUNT_NAME_MAX || name.p[0] == '-' || name.p[0] == '.' || !utf8_valid(name))
+	if (name.n == 0 || name.n > ACCOUNT_NAME_MAX || name.p[0] == '-' || name.p[0] == '.' ||
+	    !utf8_valid(name))
 		return false;
 	while (rest.n) {
 		const uint32_t cp = utf8_next(&rest);
@@ -99,13 +102,17 @@ int account_parse(struct str name, struct str value, struct account *out, struct
 		return bad(e, name, "bad name");
 	if (n != FIELDS || rest.p || !str_eq(f[0], str_c(version)))
 		return bad(e, name, "not a record of this version");
-	if (num_parse(f[1], 1, UINT32_MAX - 1, &uid) < 0 || num_parse(f[2], 1, UINT32_MAX - 1, &gid) < 0)
+	if (num_parse(f[1], 1, UINT32_MAX - 1, &uid) < 0 ||
+	    num_parse(f[2], 1, UINT32_MAX - 1, &gid) < 0)
 		return bad(e, name, "bad uid or gid");
-	if (num_parse(f[3], 0, ACCOUNT_F_VIRTUAL | ACCOUNT_F_DISABLED, &flags) < 0 || num_parse(f[4], 0, UINT64_MAX, &quota) < 0)
+	if (num_parse(f[3], 0, ACCOUNT_F_VIRTUAL | ACCOUNT_F_DISABLED, &flags) < 0 ||
+	    num_parse(f[4], 0, UINT64_MAX, &quota) < 0)
 		return bad(e, name, "bad flags or quota");
 	if (!path_plain(f[5]) || !path_plain(f[6]))
 		return bad(e, name, "bad home or maildir");
-	*out = (struct account){ .uid = (uid_t)uid, .gid = (gid_t)gid, .flags = (unsigned)flags, .quota_bytes = quota };
+	*out = (struct account){
+		.uid = (uid_t)uid, .gid = (gid_t)gid, .flags = (unsigned)flags, .quota_bytes = quota
+	};
 	copy(out->name, name);
 	copy(out->home, f[5]);
 	copy(out->maildir, f[6]);
@@ -114,10 +121,12 @@ int account_parse(struct str name, struct str value, struct account *out, struct
 
 void account_format(const struct account *a, struct buf *value_out)
 {
-	buf_printf(value_out, "%s\t%u\t%u\t%u\t%llu\t%s\t%s", version, (unsigned)a->uid, (unsigned)a->gid, a->flags, a->quota_bytes, a->home, a->maildir);
+	buf_printf(value_out, "%s\t%u\t%u\t%u\t%llu\t%s\t%s", version, (unsigned)a->uid,
+		   (unsigned)a->gid, a->flags, a->quota_bytes, a->home, a->maildir);
 }
 
-int accounts_get(struct cdbfile *c, struct str name, uid_t min_uid, struct account *out, struct err *e)
+int accounts_get(struct cdbfile *c, struct str name, uid_t min_uid, struct account *out,
+		 struct err *e)
 {
 	char folded[ACCOUNT_NAME_MAX];
 	struct buf value;

@@ -14,10 +14,10 @@
 
 enum {
 	HEADS_BYTES = 2048,
-	PROBES_MAX = 65536,		/* slots looked at for one key; a sane table needs a handful */
-	SLOTS_READ = 16,		/* at once */
+	PROBES_MAX = 65536, /* slots looked at for one key; a sane table needs a handful */
+	SLOTS_READ = 16,    /* at once */
 	COMPARE_BYTES = 1024,
-	RECORD_MAX = 16 << 20,		/* in cdbfile_each */
+	RECORD_MAX = 16 << 20, /* in cdbfile_each */
 };
 
 struct cdbfile {
@@ -126,8 +126,9 @@ bool cdbfile_changed(const struct cdbfile *c, const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) < 0 || st.st_ino != c->st.st_ino || st.st_dev != c->st.st_dev || st.st_size != c->st.st_size ||
-	       st.st_mtim.tv_sec != c->st.st_mtim.tv_sec || st.st_mtim.tv_nsec != c->st.st_mtim.tv_nsec;
+	return stat(path, &st) < 0 || st.st_ino != c->st.st_ino || st.st_dev != c->st.st_dev ||
+	       st.st_size != c->st.st_size || st.st_mtim.tv_sec != c->st.st_mtim.tv_sec ||
+	       st.st_mtim.tv_nsec != c->st.st_mtim.tv_nsec;
 }
 
 /* --- looking up --- */
@@ -142,7 +143,8 @@ static uint32_t hash(struct str key)
 }
 
 /* 0: the record at pos has this key, and its value lies at *value_off; 1: another key. */
-static int record_match(const struct cdbfile *c, uint32_t pos, struct str key, uint64_t *value_off, uint32_t *value_n, struct err *e)
+static int record_match(const struct cdbfile *c, uint32_t pos, struct str key, uint64_t *value_off,
+			uint32_t *value_n, struct err *e)
 {
 	char part[COMPARE_BYTES];
 	uint32_t klen, vlen;
@@ -165,7 +167,8 @@ static int record_match(const struct cdbfile *c, uint32_t pos, struct str key, u
 }
 
 /* 0: found; 1: no such key; -1. */
-static int find(const struct cdbfile *c, struct str key, uint64_t *value_off, uint32_t *value_n, struct err *e)
+static int find(const struct cdbfile *c, struct str key, uint64_t *value_off, uint32_t *value_n,
+		struct err *e)
 {
 	const uint32_t h = hash(key);
 	uint32_t table, slots;
@@ -184,7 +187,8 @@ static int find(const struct cdbfile *c, struct str key, uint64_t *value_off, ui
 		if (get(c, part, (size_t)n * 8, (uint64_t)table + (uint64_t)slot * 8, e) < 0)
 			return -1;
 		for (uint32_t i = 0; i < n; i++) {
-			const uint32_t slot_hash = get_le32(part + (size_t)i * 8), pos = get_le32(part + (size_t)i * 8 + 4);
+			const uint32_t slot_hash = get_le32(part + (size_t)i * 8),
+				       pos = get_le32(part + (size_t)i * 8 + 4);
 
 			if (pos == 0)
 				return 1;
@@ -232,7 +236,8 @@ int cdbfile_get(struct cdbfile *c, struct str key, size_t max, struct buf *out, 
 	return 0;
 }
 
-int cdbfile_each(struct cdbfile *c, int (*fn)(void *ctx, struct str key, struct str value), void *ctx, struct err *e)
+int cdbfile_each(struct cdbfile *c, int (*fn)(void *ctx, struct str key, struct str value),
+		 void *ctx, struct err *e)
 {
 	struct buf b;
 	int r = 0;
@@ -257,7 +262,8 @@ int cdbfile_each(struct cdbfile *c, int (*fn)(void *ctx, struct str key, struct 
 		char *p = buf_room(&b, (size_t)n + 1);
 
 		if (!p)
-			r = err_set(e, ERR_TEMP, 0, "record of %llu bytes: no room", (unsigned long long)n);
+			r = err_set(e, ERR_TEMP, 0, "record of %llu bytes: no room",
+				    (unsigned long long)n);
 		else
 			r = get(c, p, (size_t)n, pos + 8, e);
 		if (r == 0 && fn(ctx, str_n(p, klen), str_n(p + klen, vlen)) != 0)

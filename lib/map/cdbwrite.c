@@ -41,16 +41,19 @@ static int open_locked(struct cdbwrite *w, struct err *e)
 {
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		struct stat ours, named;
-		const int fd = open(w->tmp, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+		const int fd =
+			open(w->tmp, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
 
 		if (fd < 0)
 			return err_set(e, ERR_TEMP, errno, "%s", w->tmp);
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			err_set(e, ERR_TEMP, errno == EWOULDBLOCK ? 0 : errno, "%s: another process is writing it", w->tmp);
+			err_set(e, ERR_TEMP, errno == EWOULDBLOCK ? 0 : errno,
+				"%s: another process is writing it", w->tmp);
 			close(fd);
 			return -1;
 		}
-		if (fstat(fd, &ours) == 0 && S_ISREG(ours.st_mode) && stat(w->tmp, &named) == 0 && ours.st_ino == named.st_ino && ours.st_dev == named.st_dev) {
+		if (fstat(fd, &ours) == 0 && S_ISREG(ours.st_mode) && stat(w->tmp, &named) == 0 &&
+		    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev) {
 			w->fd = fd;
 			return 0;
 		}
@@ -69,7 +72,8 @@ int cdbwrite_begin(const char *path, struct cdbwrite **out, struct err *e)
 		abort();
 	if (open_locked(w, e) < 0)
 		goto fail;
-	if (ftruncate(w->fd, 0) < 0 || lseek(w->fd, 0, SEEK_SET) < 0 || cdb_make_start(&w->make, w->fd) < 0) {
+	if (ftruncate(w->fd, 0) < 0 || lseek(w->fd, 0, SEEK_SET) < 0 ||
+	    cdb_make_start(&w->make, w->fd) < 0) {
 		err_set(e, ERR_TEMP, errno, "%s", w->tmp);
 		goto fail;
 	}
@@ -85,7 +89,8 @@ int cdbwrite_add(struct cdbwrite *w, struct str key, struct str value, struct er
 {
 	if (key.n > UINT32_MAX / 2 || value.n > UINT32_MAX / 2)
 		return err_set(e, ERR_LIMIT, 0, "record too large for a cdb");
-	const int r = cdb_make_put(&w->make, key.p ? key.p : "", (unsigned)key.n, value.p ? value.p : "", (unsigned)value.n, CDB_PUT_INSERT);
+	const int r = cdb_make_put(&w->make, key.p ? key.p : "", (unsigned)key.n,
+				   value.p ? value.p : "", (unsigned)value.n, CDB_PUT_INSERT);
 
 	if (r < 0)
 		return err_set(e, ERR_TEMP, errno, "%s", w->tmp);
@@ -111,7 +116,9 @@ static int finish(struct cdbwrite *w, mode_t mode, uid_t uid, gid_t gid, struct 
 static int sync_directory(const char *path, struct err *e)
 {
 	const ptrdiff_t slash = str_rchr(str_c(path), '/');
-	char *dir = slash < 0 ? xstrdup(".") : slash == 0 ? xstrdup("/") : xstrndup(path, (size_t)slash);
+	char *dir = slash < 0	 ? xstrdup(".")
+		    : slash == 0 ? xstrdup("/")
+				 : xstrndup(path, (size_t)slash);
 	const int r = fsync_dir(dir, e);
 
 	free(dir);

@@ -16,7 +16,7 @@
 enum { PATTERNS_MAX = 10000, KEY_MAX = SOURCE_KEY_MAX, SPEC_MAX = 4096 };
 
 struct entry {
-	struct entry *next;	/* in file order */
+	struct entry *next; /* in file order */
 	struct str key, value;
 	unsigned line;
 };
@@ -31,7 +31,7 @@ struct pattern {
 struct lookup {
 	const struct type *type;
 	char *spec, *file, *source;
-	const char *rest;		/* of the spec, after the colon */
+	const char *rest; /* of the spec, after the colon */
 	struct cdbfile *cdb;
 	/* texthash, inline */
 	struct arena *arena;
@@ -39,7 +39,7 @@ struct lookup {
 	struct entry *entries, **entries_end;
 	/* pcre */
 	struct pattern *patterns, **patterns_end;
-	struct stat st;			/* of the text that was read */
+	struct stat st; /* of the text that was read */
 	bool broken;
 	struct err trouble;
 };
@@ -48,7 +48,8 @@ struct type {
 	const char *name;
 	bool is_pattern, has_file, compiled;
 	int (*load)(struct lookup *l, struct err *e);
-	int (*get)(struct lookup *l, struct str key, struct buf *out, unsigned *line, struct err *e);
+	int (*get)(struct lookup *l, struct str key, struct buf *out, unsigned *line,
+		   struct err *e);
 };
 
 /* --- cdb --- */
@@ -101,7 +102,9 @@ static void memory_add(struct lookup *l, struct str key, struct str value, unsig
 {
 	struct entry *en = ARENA_NEW(l->arena, struct entry);
 
-	*en = (struct entry){ .key = fold(l->arena, key), .value = arena_str(l->arena, value), .line = line };
+	*en = (struct entry){ .key = fold(l->arena, key),
+			      .value = arena_str(l->arena, value),
+			      .line = line };
 	if (map_get(l->keys, en->key))
 		return;
 	map_set(l->keys, en->key, en);
@@ -109,7 +112,8 @@ static void memory_add(struct lookup *l, struct str key, struct str value, unsig
 	l->entries_end = &en->next;
 }
 
-static int memory_get(struct lookup *l, struct str key, struct buf *out, unsigned *line, struct err *e)
+static int memory_get(struct lookup *l, struct str key, struct buf *out, unsigned *line,
+		      struct err *e)
 {
 	const struct entry *en = map_get(l->keys, key);
 
@@ -121,7 +125,9 @@ static int memory_get(struct lookup *l, struct str key, struct buf *out, unsigne
 }
 
 /* Each logical line of the file through put; the first mistake ends it. */
-static int text_load(struct lookup *l, int (*put)(struct lookup *l, struct str line, unsigned number, struct err *e), struct err *e)
+static int text_load(struct lookup *l,
+		     int (*put)(struct lookup *l, struct str line, unsigned number, struct err *e),
+		     struct err *e)
 {
 	struct source s;
 	struct buf text;
@@ -129,7 +135,8 @@ static int text_load(struct lookup *l, int (*put)(struct lookup *l, struct str l
 
 	buf_init(&text, SOURCE_FILE_MAX);
 	memory_new(l);
-	int r = stat(l->file, &l->st) < 0 ? err_set(e, ERR_TEMP, errno, "%s", l->file) : file_read(l->file, SOURCE_FILE_MAX, &text, e);
+	int r = stat(l->file, &l->st) < 0 ? err_set(e, ERR_TEMP, errno, "%s", l->file)
+					  : file_read(l->file, SOURCE_FILE_MAX, &text, e);
 
 	if (r == 0) {
 		source_init(&s, buf_view(&text));
@@ -166,7 +173,8 @@ static int inline_load(struct lookup *l, struct err *e)
 
 	memory_new(l);
 	if (s.n < 2 || s.p[0] != '{' || s.p[s.n - 1] != '}')
-		return err_set(e, ERR_CONF, 0, "%s: no braces (allowed: inline:{key=value, key=value})", l->spec);
+		return err_set(e, ERR_CONF, 0,
+			       "%s: no braces (allowed: inline:{key=value, key=value})", l->spec);
 	s = str_trim(str_sub(s, 1, s.n - 2));
 	const bool nested = s.n && s.p[0] == '{';
 
@@ -177,7 +185,8 @@ static int inline_load(struct lookup *l, struct err *e)
 		if (nested && (str_trim(pair).n == 0 || str_eq(str_trim(pair), STR(","))))
 			continue;
 		if (eq < 0 || key.n == 0)
-			return err_set(e, ERR_CONF, 0, "%s: \"%.*s\" is not key=value", l->spec, STR_ARG(str_sub(pair, 0, 60)));
+			return err_set(e, ERR_CONF, 0, "%s: \"%.*s\" is not key=value", l->spec,
+				       STR_ARG(str_sub(pair, 0, 60)));
 		memory_add(l, key, str_trim(str_from(pair, (size_t)eq + 1)), ++line);
 	}
 	return 0;
@@ -190,7 +199,8 @@ static int static_load(struct lookup *l, struct err *e)
 	return 0;
 }
 
-static int static_get(struct lookup *l, struct str key, struct buf *out, unsigned *line, struct err *e)
+static int static_get(struct lookup *l, struct str key, struct buf *out, unsigned *line,
+		      struct err *e)
 {
 	buf_c(out, l->rest);
 	return 0;
@@ -215,7 +225,7 @@ static int pattern_parse(struct str line, struct pcre **out, struct str *rest, s
 		char *known = memchr(flags, line.p[i], n);
 
 		if (known)
-			*known = flags[--n];	/* a letter toggles */
+			*known = flags[--n]; /* a letter toggles */
 		else if (n < sizeof(flags) - 1)
 			flags[n++] = line.p[i];
 	}
@@ -232,7 +242,8 @@ static int pcre_put(struct lookup *l, struct str line, unsigned number, struct e
 
 	if (number > PATTERNS_MAX)
 		return err_set(e, ERR_CONF, 0, "more than %d lines", PATTERNS_MAX);
-	if (str_eq(str_sub(line, 0, 3), STR("if ")) || str_eq(line, STR("endif")) || line.p[0] == '!')
+	if (str_eq(str_sub(line, 0, 3), STR("if ")) || str_eq(line, STR("endif")) ||
+	    line.p[0] == '!')
 		return err_set(e, ERR_CONF, 0, "\"if\", \"endif\" and \"!\" are not supported");
 	if (pattern_parse(line, &re, &rest, e) < 0)
 		return -1;
@@ -251,7 +262,8 @@ static int pcre_load(struct lookup *l, struct err *e)
 	return text_load(l, pcre_put, e);
 }
 
-static int pcre_get(struct lookup *l, struct str key, struct buf *out, unsigned *line, struct err *e)
+static int pcre_get(struct lookup *l, struct str key, struct buf *out, unsigned *line,
+		    struct err *e)
 {
 	for (const struct pattern *p = l->patterns; p; p = p->next) {
 		struct str groups[PCRE_GROUPS_MAX] = { { 0 } };
@@ -301,10 +313,14 @@ static void load(struct lookup *l)
 int lookup_open(const char *spec, struct lookup **out, struct err *e)
 {
 	const ptrdiff_t colon = str_chr(str_c(spec), ':');
-	const struct type *type = colon < 0 ? NULL : type_find(str_sub(str_c(spec), 0, (size_t)colon));
+	const struct type *type =
+		colon < 0 ? NULL : type_find(str_sub(str_c(spec), 0, (size_t)colon));
 
 	if (!type)
-		return err_set(e, ERR_CONF, 0, "\"%.80s\": no such table type (allowed: cdb: hash: texthash: pcre: static: inline:)", spec);
+		return err_set(e, ERR_CONF, 0,
+			       "\"%.80s\": no such table type (allowed: cdb: hash: texthash: pcre: "
+			       "static: inline:)",
+			       spec);
 	const char *rest = spec + colon + 1;
 
 	if (type->has_file && (rest[0] != '/' || strlen(rest) > SPEC_MAX))
@@ -384,8 +400,9 @@ static bool text_changed(const struct lookup *l)
 {
 	struct stat st;
 
-	return stat(l->file, &st) < 0 || st.st_ino != l->st.st_ino || st.st_dev != l->st.st_dev || st.st_size != l->st.st_size ||
-	       st.st_mtim.tv_sec != l->st.st_mtim.tv_sec || st.st_mtim.tv_nsec != l->st.st_mtim.tv_nsec;
+	return stat(l->file, &st) < 0 || st.st_ino != l->st.st_ino || st.st_dev != l->st.st_dev ||
+	       st.st_size != l->st.st_size || st.st_mtim.tv_sec != l->st.st_mtim.tv_sec ||
+	       st.st_mtim.tv_nsec != l->st.st_mtim.tv_nsec;
 }
 
 bool lookup_refresh(struct lookup *l)
@@ -443,7 +460,9 @@ static int each_cdb(void *ctx, struct str key, struct str value)
 	return each->fn(each->ctx, key, value, 0);
 }
 
-int lookup_each(struct lookup *l, int (*fn)(void *ctx, struct str key, struct str value, unsigned line), void *ctx, struct err *e)
+int lookup_each(struct lookup *l,
+		int (*fn)(void *ctx, struct str key, struct str value, unsigned line), void *ctx,
+		struct err *e)
 {
 	struct each each = { fn, ctx };
 

@@ -73,7 +73,9 @@ int source_next(struct source *s, struct str *line, struct err *e)
 			return -1;
 	} while (ignorable(first));
 	if (ch_blank(first.p[0]))
-		return err_set(e, ERR_CONF, 0, "continues nothing (a line that starts with a blank belongs to the one before it)");
+		return err_set(e, ERR_CONF, 0,
+			       "continues nothing (a line that starts with a blank belongs to the "
+			       "one before it)");
 	buf_reset(&s->text);
 	buf_str(&s->text, str_trim(first));
 	if (continuations(s, e) < 0)
@@ -106,11 +108,15 @@ int source_pair(struct str line, bool colon_ok, struct str *key, struct str *val
 {
 	struct str k = str_sub(line, 0, key_length(line)), v = str_trim(str_from(line, k.n));
 	/* "joe : x" as well as "joe: x". */
-	const bool apart = v.n && v.p[0] == ':' && (v.n == 1 || ch_blank(v.p[1])), attached = k.n > 1 && k.p[k.n - 1] == ':';
+	const bool apart = v.n && v.p[0] == ':' && (v.n == 1 || ch_blank(v.p[1])),
+		   attached = k.n > 1 && k.p[k.n - 1] == ':';
 
 	if ((apart || attached) && !colon_ok)
-		return err_set(e, ERR_CONF, 0, "\"%.*s\": a colon after the key, as in an aliases file; this key would never match (take the colon away, or compile with --colon-ok)",
-			       STR_ARG(str_sub(k, 0, 60)));
+		return err_set(
+			e, ERR_CONF, 0,
+			"\"%.*s\": a colon after the key, as in an aliases file; this key would "
+			"never match (take the colon away, or compile with --colon-ok)",
+			STR_ARG(str_sub(k, 0, 60)));
 	if (attached)
 		k.n--;
 	else if (apart)
@@ -118,7 +124,8 @@ int source_pair(struct str line, bool colon_ok, struct str *key, struct str *val
 	if (k.n > SOURCE_KEY_MAX)
 		return err_set(e, ERR_CONF, 0, "key longer than %d bytes", SOURCE_KEY_MAX);
 	if (v.n == 0)
-		return err_set(e, ERR_CONF, 0, "\"%.*s\": no value after the key", STR_ARG(str_sub(k, 0, 60)));
+		return err_set(e, ERR_CONF, 0, "\"%.*s\": no value after the key",
+			       STR_ARG(str_sub(k, 0, 60)));
 	*key = k;
 	*value = v;
 	return 0;
@@ -140,7 +147,8 @@ static int unquote(struct str *rest, struct buf *space, struct err *e)
 	return 0;
 }
 
-int source_alias(struct str line, struct buf *key_space, struct str *key, struct str *value, struct err *e)
+int source_alias(struct str line, struct buf *key_space, struct str *key, struct str *value,
+		 struct err *e)
 {
 	struct str rest = line, k;
 
@@ -150,7 +158,9 @@ int source_alias(struct str line, struct buf *key_space, struct str *key, struct
 			return -1;
 		rest = str_trim(rest);
 		if (rest.n == 0 || rest.p[0] != ':')
-			return err_set(e, ERR_CONF, 0, "\"%s\": no colon after the name (need name: value)", key_space->p);
+			return err_set(e, ERR_CONF, 0,
+				       "\"%s\": no colon after the name (need name: value)",
+				       key_space->p);
 		k = buf_view(key_space);
 	} else {
 		const ptrdiff_t colon = str_chr(rest, ':');
@@ -159,7 +169,9 @@ int source_alias(struct str line, struct buf *key_space, struct str *key, struct
 		k = str_trim(str_sub(rest, 0, colon < 0 ? 0 : (size_t)colon));
 		if (colon < 0 || str_chr(k, ' ') >= 0 || str_chr(k, '\t') >= 0) {
 			k = str_sub(rest, 0, key_length(rest));
-			return err_set(e, ERR_CONF, 0, "\"%.*s\": no colon after the name (need name: value)", STR_ARG(str_sub(k, 0, 60)));
+			return err_set(e, ERR_CONF, 0,
+				       "\"%.*s\": no colon after the name (need name: value)",
+				       STR_ARG(str_sub(k, 0, 60)));
 		}
 		rest = str_from(rest, (size_t)colon);
 	}
@@ -170,7 +182,8 @@ int source_alias(struct str line, struct buf *key_space, struct str *key, struct
 	if (k.n == 0)
 		return err_set(e, ERR_CONF, 0, "no name before the colon");
 	if (v.n == 0)
-		return err_set(e, ERR_CONF, 0, "\"%.*s\": no value after the colon", STR_ARG(str_sub(k, 0, 60)));
+		return err_set(e, ERR_CONF, 0, "\"%.*s\": no value after the colon",
+			       STR_ARG(str_sub(k, 0, 60)));
 	*key = k;
 	*value = v;
 	return 0;

@@ -178,7 +178,8 @@ static void accounts(void)
 		{ "relative home", "1\t1000\t1000\t0\t0\th\t/h/m" }, { "climbing maildir", "1\t1000\t1000\t0\t0\t/h\t/h/../m" },
 		{ "home is the root", "1\t1000\t1000\t0\t0\t/\t/m" }, { "control in a path", "1\t1000\t1000\t0\t0\t/h\n\t/m" }, { "empty", "" },
 	};
-	struct account a = { .name = "joe", .uid = 1000, .gid = 1001, .flags = ACCOUNT_F_VIRTUAL, .quota_bytes = 5, .home = "/home/joe", .maildir = "/home/joe/Maildir/" };
+	struct account a = { .name = "joe", .uid = 1000, .gid = 1001, .flags = ACCOUNT_F_VIRTUAL, .quota_bytes = 5,
+			     .home = "/home/joe", .maildir = "/home/joe/Maildir/" };
 	struct account got = { 0 };
 	struct cdbfile *c = NULL;
 	struct cdbwrite *w;
@@ -297,7 +298,8 @@ static void pairs_cut(void)
 		const struct str line = str_c(pairs_parsed[i].line);
 		struct err e = { 0 };
 		struct str key, value;
-		const int r = pairs_parsed[i].alias ? source_alias(line, &space, &key, &value, &e) : source_pair(line, pairs_parsed[i].colon_ok, &key, &value, &e);
+		const int r = pairs_parsed[i].alias ? source_alias(line, &space, &key, &value, &e) :
+						      source_pair(line, pairs_parsed[i].colon_ok, &key, &value, &e);
 
 		buf_reset(&got);
 		if (r == 0)

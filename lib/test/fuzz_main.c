@@ -49,7 +49,8 @@ static int run_file(const char *path)
 
 	run(data, n, n);
 	for (size_t i = 0; damage && i < DAMAGE_MAX && i < n; i++) {
-		const size_t at = n <= DAMAGE_MAX ? i : (size_t)((unsigned long long)n * i / DAMAGE_MAX);
+		const size_t at =
+			n <= DAMAGE_MAX ? i : (size_t)((unsigned long long)n * i / DAMAGE_MAX);
 
 		run(data, at, n);
 		run(data, n, at);

@@ -61,10 +61,12 @@ bool tap_is_int(long long got, long long want, const char *fmt, ...)
 	return got == want;
 }
 
-static bool is_mem(struct str got, struct str want, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+static bool is_mem(struct str got, struct str want, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
 static bool is_mem(struct str got, struct str want, const char *fmt, va_list ap)
 {
-	const bool same = !got.p == !want.p && got.n == want.n && (got.n == 0 || memcmp(got.p, want.p, got.n) == 0);
+	const bool same = !got.p == !want.p && got.n == want.n &&
+			  (got.n == 0 || memcmp(got.p, want.p, got.n) == 0);
 
 	report(same, fmt, ap);
 	if (!same) {
