@@ -1,8 +1,9 @@
 /* One event per line. Lines go by datagram to the log process ($run/log/sock), which adds time, host and the
  * sender's pid (from the kernel's credentials) and writes syslog's traditional form to maillog_file or to
- * syslog(3). Before log_open, and with -f -v, lines go to stderr. A full log holds a process up for at most 10 ms, a dead one
- * never: lines are counted and "N lines lost" follows; a sender above 200 lines a second is cut by the log process ("N lines
- * suppressed"). Peer text is neutralised by the caller's use of log_* formats: every byte that is not printable ASCII or valid UTF-8 is replaced before the line leaves.
+ * syslog(3). Before log_open, and with -f -v, lines go to stderr. A full log holds a process up for at most
+ * 10 ms, a dead one never: lines are counted and "N lines lost" follows; a sender above 200 lines a second is
+ * cut by the log process ("N lines suppressed"). Peer text is neutralised by the caller's use of log_*
+ * formats: every byte that is not printable ASCII or valid UTF-8 is replaced before the line leaves.
  *
  * Idents follow what log parsers expect (ref: field practice): "postfix/smtpd", "postfix/qmgr", "postfix/local",
  * "postfix/cleanup", "postfix/smtp", "dovecot" (the text starts with "imap-login: …"), "amavis"; the part before
