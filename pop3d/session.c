@@ -157,6 +157,17 @@ static void run_again(void *ctx)
 	run(c);
 }
 
+static bool take_input(struct client *c)
+{
+	const struct str in = conn_input(c->conn);
+	const size_t room = c->in.n < CLIENT_IN_MAX ? CLIENT_IN_MAX - c->in.n : 0;
+	const size_t n = in.n < room ? in.n : room;
+
+	buf_mem(&c->in, in.p, n);
+	conn_consume(c->conn, n);
+	return n > 0;
+}
+
 /* Work as long as there is input, and room for answers. */
 static void run(struct client *c)
 {
@@ -172,25 +183,11 @@ static void run(struct client *c)
 			c->next = loop_timer(c->user->loop, 0, run_again, c);
 			return;
 		}
-		if (!one_line(c))
+		if (!one_line(c) && !c->over && !take_input(c))
 			break;
 	}
-	if (c->over)
-		return;
-	/* Input beyond one buffer waits in the connection, and with the peer. */
-	conn_pause(c->conn, c->in.n >= CLIENT_IN_MAX);
-	if (c->eof && c->v)
+	if (!c->over && c->eof && c->v)
 		client_end(c, "Connection closed");
-}
-
-static void take_input(struct client *c)
-{
-	const struct str in = conn_input(c->conn);
-	const size_t room = c->in.n < CLIENT_IN_MAX ? CLIENT_IN_MAX - c->in.n : 0;
-	const size_t n = in.n < room ? in.n : room;
-
-	buf_mem(&c->in, in.p, n);
-	conn_consume(c->conn, n);
 }
 
 static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
@@ -201,7 +198,7 @@ static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 		return;
 	switch (ev) {
 	case CONN_EV_DATA:
-		take_input(c);
+		(void)take_input(c);
 		run(c);
 		break;
 	case CONN_EV_DRAINED:
@@ -213,7 +210,7 @@ static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 		client_end(c, "Inactivity");
 		break;
 	case CONN_EV_CLOSED:
-		take_input(c);
+		(void)take_input(c);
 		c->eof = true;
 		if (c->v)
 			run(c);
