@@ -505,12 +505,10 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 		if (str_find(str_c(en->name), STR(":2,")) < 0)
 			disk |= DISK_NOINFO;
 		const size_t n_kw = letter_keywords(m, en->n.info, f->letters, ids, &f->ops);
-		if (en->uid > uid)
-			uid = en->uid;
-		put_assign(m, &f->ops, en, en->n.base, en->uid ? en->uid : uid, disk, odd ? en->n.info : (struct str){ 0 }, ids, n_kw);
-		uid = (en->uid ? en->uid : uid) + 1;
-		if (uid > UID_MAX)
+		/* Known UIDs come first, and all lie below the next one. */
+		if (en->uid == 0 && uid > UID_MAX)
 			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
+		put_assign(m, &f->ops, en, en->n.base, en->uid ? en->uid : uid++, disk, odd ? en->n.info : (struct str){ 0 }, ids, n_kw);
 	}
 	return 0;
 }
