@@ -35,7 +35,7 @@ static bool literal(struct client *c)
 	const struct imap_scan *s = &c->scan;
 	enum append_literal how = APPEND_INLINE;
 
-	if (c->append || c->text.n > 0)
+	if (!c->idling && (c->append || c->text.n > 0))
 		how = append_literal(c);
 	if (how == APPEND_STREAM)
 		return true;

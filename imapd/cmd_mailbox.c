@@ -44,6 +44,9 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	if ((r = name_take(c, from_wire, &from, e)) != CMD_OK || (r = name_take(c, to_wire, &to, e)) != CMD_OK)
 		return r;
+	/* Only INBOX, which stays, may go below itself (RFC 3501 6.3.5). */
+	if (!str_eq(from, STR("INBOX")) && to.n > from.n && str_starts(to, from) && to.p[from.n] == '/')
+		return no_cannot(c, "A mailbox cannot be moved into itself.");
 	if (store_rename(c->user->store, from, to, e) < 0)
 		return store_no(c, e, false);
 	folder_changed(c->user, NULL);

@@ -50,8 +50,14 @@ static void updates(struct client *c)
 
 	if (!c->folder || (cmd->flags & CF_NOSYNC))
 		return;
-	if (folder_sync(c, cmd->flags & CF_REFRESH, allow_expunge, &e) < 0)
+	if (folder_sync(c, cmd->flags & CF_REFRESH, allow_expunge, &e) == 0)
+		return;
+	if (e.code == ERR_NOENT) {
+		resp_untagged(c, "BYE Mailbox was deleted.");
+		c->why = "Mailbox was deleted";
+	} else {
 		resp_untagged(c, "NO %s", e.text);
+	}
 }
 
 static void answer(struct client *c, enum cmd_result r, struct err *e)

@@ -7,18 +7,32 @@
 
 /* --- shared folders --- */
 
+/* Deleted under the connections that have it selected: they cannot go on (RFC 2180 section 3). */
+static void folder_gone(struct user *u, const struct mbox *mbox)
+{
+	list_each_safe(it, &u->clients) {
+		struct client *c = list_of(it, struct client, node);
+
+		if (c->folder && c->folder->mbox == mbox)
+			client_end(c, "Mailbox was deleted", "Mailbox was deleted.");
+	}
+}
+
 static void on_watch(void *ctx, unsigned events)
 {
 	struct folder *f = ctx;
-	struct user *u = NULL;
+	struct user *u = f->user;
 	struct err e = { 0 };
 
 	(void)events;
 	mbox_watch_clear(f->mbox);
-	u = f->user;
-	if (mbox_refresh(f->mbox, &e) < 0)
+	if (mbox_refresh(f->mbox, &e) == 0) {
+		folder_changed(u, f->mbox);
+	} else if (e.code == ERR_NOENT) {
+		folder_gone(u, f->mbox);
+	} else {
 		log_warning("imap(%s): %.*s: %s", u->name, STR_ARG(f->name), e.text);
-	folder_changed(u, f->mbox);
+	}
 }
 
 static struct folder *folder_get(struct user *u, struct str name, struct err *e)

@@ -1,7 +1,7 @@
 """FETCH (RFC 3501 6.4.5) and what clients expect of it (ref: client quirks)."""
 import re
 
-from messages import MULTI, SIMPLE, crlf, numbered
+from imapmessages import MULTI, SIMPLE, crlf, numbered
 
 
 def select(imap, folder, *messages):

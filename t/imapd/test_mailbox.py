@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from messages import SIMPLE
+from imapmessages import SIMPLE
 
 
 def names(c, cmd, word=b"LIST"):

@@ -1,7 +1,7 @@
 """SEARCH (RFC 3501 6.4.4): keys, decoded text, charsets, limits."""
 import pytest
 
-from messages import MULTI, SIMPLE, crlf, numbered
+from imapmessages import MULTI, SIMPLE, crlf, numbered
 
 UTF8_HEAD = crlf("From: =?iso-8859-1?q?J=F6rg?= <j@example.com>\nSubject: =?utf-8?b?0J/RgNC40LLQtdGC?= =?utf-8?q?_=CE=A3=CE=AF=CF=83=CF=85=CF=86=CE=BF=CF=82?=\n"
                  "Date: Wed, 1 Mar 2000 23:59:00 -0500\n\nplain\n")
