@@ -14,3 +14,8 @@ $(call program,queued,$(QUEUED_SRC),spool smtp map mail conf ipc io os log base,
 $(call program,postern-queue,postqueue.c,spool conf ipc io os log base)
 $(call program,postern,postern.c json.c postern_config.c postern_why.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
 	resolve.c expand.c aliases.c restrict.c,smtp map conf io os log base)
+$(call unittest,test_queue_rules,test_queue_rules.c restrict.c retry.c dsn.c forward.c queued_head.c,smtp mail conf ipc io os log base test)
+$(call fuzzer,fuzz_forward,fuzz_forward.c forward.c,base)
+$(call fuzzer,fuzz_received,fuzz_received.c queued_head.c,mail base)
+$(call fuzzer,fuzz_aliases,fuzz_aliases.c aliases.c,base)
+$(call fuzzer,fuzz_resolve,fuzz_resolve.c resolve.c expand.c aliases.c,smtp map conf os log base)

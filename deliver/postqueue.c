@@ -256,14 +256,30 @@ static int nothing_asked(const char *word, int n)
 	return EX_USAGE;
 }
 
+static int do_word(const struct conf *c, const char *word, char **args, int n, bool json)
+{
+	static const char *const words[] = { "flush", "hold", "release", "delete", "status" };
+	struct printer p = { 0 };
+
+	if (strcmp(word, "list") == 0)
+		return list(c, json);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strcmp(word, words[i]) == 0) {
+			const int r = nothing_asked(word, n);
+			return r ? r : ask(c, word, args, n, &p, on_pairs);
+		}
+	if (strcmp(word, "show") == 0)
+		return n == 1 ? show(c, args, 1) : nothing_asked(word, 0);
+	usage(stderr);
+	return EX_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 },
 	};
-	static const char *const words[] = { "flush", "hold", "release", "delete", "status" };
 	const char *file = conf_default_file(), *word;
-	struct printer p = { 0 };
 	struct conf *c = NULL;
 	struct err e = { 0 };
 	bool json = false;
@@ -282,15 +298,7 @@ int main(int argc, char **argv)
 		return EX_CONFIG;
 	}
 	word = optind < argc ? argv[optind++] : "list";
-	if (strcmp(word, "list") == 0)
-		return list(c, json);
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (strcmp(word, words[i]) == 0) {
-			const int r = nothing_asked(word, argc - optind);
-			return r ? r : ask(c, word, argv + optind, argc - optind, &p, on_pairs);
-		}
-	if (strcmp(word, "show") == 0)
-		return argc - optind == 1 ? show(c, argv + optind, 1) : nothing_asked(word, 0);
-	usage(stderr);
-	return EX_USAGE;
+	const int r = do_word(c, word, argv + optind, argc - optind, json);
+	conf_free(&c);
+	return r;
 }

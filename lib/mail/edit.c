@@ -110,7 +110,7 @@ int mail_edit_apply(struct str head, const struct str *edits, size_t n, struct b
 		return buf_check(out, "the header", e);
 	}
 	struct edit *eds = xmalloc(n * sizeof(*eds));
-	CLEANUP(xfree_p) void *owned = eds;
+	CLEANUP(xfree_p) UNUSED void *owned = eds;
 	for (size_t i = 0; i < n; i++)
 		if (edit_parse(edits[i], &eds[i], e) < 0)
 			return -1;

@@ -1,0 +1,268 @@
+/* The pure rules of the queue: restriction lists, back-off, dead destinations, .forward files, header edits, notifications. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deliver/dsn.h"
+#include "deliver/forward.h"
+#include "deliver/queued.h"
+#include "mail/edit.h"
+#include "mail/mime.h"
+#include "os/os.h"
+#include "test/tap.h"
+
+/* --- restrictions --- */
+
+/* NULL when lib/conf refuses it. */
+static struct conf *conf_of(const char *text)
+{
+	char path[] = "/tmp/test_queue_rules.XXXXXX";
+	const int fd = mkstemp(path);
+	struct conf *c = NULL;
+	struct err e = { 0 };
+
+	if (fd < 0 || write_all(fd, text, strlen(text), &e) < 0 || conf_load(path, &c, NULL, &e) < 0)
+		c = NULL;
+	close(fd);
+	unlink(path);
+	return c;
+}
+
+static void test_lists(void)
+{
+	static const struct {
+		const char *name, *conf, *error;	/* error: part of the text; NULL: fine */
+	} t[] = {
+		{ "the defaults are safe", "", NULL },
+		{ "no relay protection at all", "smtpd_relay_restrictions = permit_mynetworks\n", "open relay" },
+		{ "permit before it is none", "smtpd_relay_restrictions = permit, reject_unauth_destination\n", "open relay" },
+		{ "in the recipient list it counts", "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination\n", NULL },
+		{ "defer_unauth_destination counts", "smtpd_relay_restrictions = defer_unauth_destination\n", NULL },
+		{ "an unknown word", "smtpd_helo_restrictions = reject_everything\n", "unknown restriction reject_everything" },
+		{ "what needs DNS", "smtpd_sender_restrictions = reject_unknown_sender_domain\n", "needs the dns role, not built yet" },
+		{ "what needs maps", "smtpd_recipient_restrictions = check_recipient_access\n", "needs the access maps" },
+		{ "the older name", "smtpd_helo_restrictions = reject_invalid_hostname\n", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		struct conf *c = conf_of(t[i].conf);
+		struct arena *a = arena_new(0);
+		struct restrict_set *set = NULL;
+		struct err e = { .code = ERR_CONF, .text = "open relay, says lib/conf" };
+		const int r = c ? restrict_compile(c, a, &set, &e) : -1;
+		tap_ok(t[i].error ? r < 0 && e.code == ERR_CONF && strstr(e.text, t[i].error) : r == 0, "%s (%s)", t[i].name, e.text);
+		arena_free(&a);
+		conf_free(&c);
+	}
+}
+
+static void test_verdicts(void)
+{
+	static const char conf[] = "smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname\n"
+				   "smtpd_sender_restrictions = permit_mynetworks, reject_non_fqdn_sender\n"
+				   "smtpd_recipient_restrictions = permit_sasl_authenticated, reject_non_fqdn_recipient\n";
+	static const struct {
+		const char *name;
+		bool mynetworks, user;
+		const char *helo, *sender, *rcpt, *class;
+		int code;
+		const char *text;
+	} t[] = {
+		{ "a stranger to us", false, false, "a.example", "x@y.example", "joe@here.example", "local", 0, "" },
+		{ "a stranger elsewhere", false, false, "a.example", "x@y.example", "joe@there.example", "default", 554, "<joe@there.example>: Relay access denied" },
+		{ "a stranger through us", false, false, "a.example", "x@y.example", "a%b@here.example", "routed", 554, "<a%b@here.example>: Relay access denied" },
+		{ "a neighbour elsewhere", true, false, "a.example", "x@y.example", "joe@there.example", "default", 0, "" },
+		{ "a user elsewhere", false, true, "a.example", "x@y.example", "joe@there.example", "default", 0, "" },
+		{ "to whom we relay for", false, false, "a.example", "x@y.example", "joe@mx.example", "relay", 0, "" },
+		{ "unknown here passes the lists", false, false, "a.example", "x@y.example", "no@here.example", "unknown", 0, "" },
+		{ "HELO with a space", false, false, "a b", "x@y.example", "joe@here.example", "local", 501, "<a b>: Helo command rejected: Invalid name" },
+		{ "HELO without a dot", false, false, "desktop", "x@y.example", "joe@here.example", "local", 504,
+		  "<desktop>: Helo command rejected: need fully-qualified hostname" },
+		{ "HELO with an address", false, false, "[127.0.0.1]", "x@y.example", "joe@here.example", "local", 0, "" },
+		{ "no HELO", false, false, "", "x@y.example", "joe@here.example", "local", 0, "" },
+		{ "a short sender", false, false, "a.example", "x@y", "joe@here.example", "local", 504, "<x@y>: Sender address rejected: need fully-qualified address" },
+		{ "a short sender from nearby", true, false, "a.example", "x", "joe@here.example", "local", 0, "" },
+		{ "the null sender", false, false, "a.example", "", "joe@here.example", "local", 0, "" },
+		{ "a short recipient", false, false, "a.example", "x@y.example", "joe", "local", 504, "<joe>: Recipient address rejected: need fully-qualified address" },
+		{ "postmaster alone", false, false, "a.example", "x@y.example", "postmaster", "local", 0, "" },
+	};
+	struct conf *c = conf_of(conf);
+	struct arena *a = arena_new(0);
+	struct restrict_set *set = NULL;
+	struct err e = { 0 };
+
+	tap_is_int(restrict_compile(c, a, &set, &e), 0, "compiles: %s", e.text);
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		const struct restrict_facts f = {
+			.mynetworks = t[i].mynetworks, .user = t[i].user, .client = STR("192.0.2.1"), .helo = str_c(t[i].helo), .sender = str_c(t[i].sender),
+			.recipient = str_c(t[i].rcpt), .class = str_c(t[i].class),
+		};
+		struct restrict_answer no = { 0 };
+		const bool refused = restrict_refuses(set, &f, a, &no);
+		tap_ok(refused == (t[i].code != 0) && no.code == t[i].code && str_eq(no.text, str_c(t[i].text)), "%s: %d %.*s", t[i].name, no.code, STR_ARG(no.text));
+	}
+	arena_free(&a);
+	conf_free(&c);
+}
+
+/* --- retry --- */
+
+static void test_retry(void)
+{
+	size_t wrong = 0;
+
+	for (uint64_t age = 0; age < 500000; age += 777)
+		for (uint32_t r = 0; r < 4000000000u; r += 399999999u) {
+			const uint64_t d = retry_delay(age, 300, 4000, r);
+			const uint64_t base = age < 300 ? 300 : age > 4000 ? 4000 : age;
+			wrong += d < base - base / 10 || d > base + base / 10;
+		}
+	tap_is_int((long long)wrong, 0, "a message waits as long as it is old, within its limits, plus or minus a tenth");
+	tap_ok(!retry_expired(432001, 2, 432000), "old but hardly tried is kept (a clock may have jumped)");
+	tap_ok(retry_expired(432001, 3, 432000), "old and tried is given up");
+	tap_ok(!retry_expired(431999, 100, 432000), "young is kept");
+	tap_ok(retry_expired(0, 1, 0) && !retry_expired(0, 0, 0), "lifetime 0 is one try");
+	struct retry_dest d = { 0 };
+	retry_dest_result(&d, false, 1000, 300, 4000);
+	tap_ok(!retry_dest_dead(&d, 1000), "one failure is no death");
+	retry_dest_result(&d, false, 1000, 300, 4000);
+	tap_ok(retry_dest_dead(&d, 1299) && !retry_dest_dead(&d, 1300), "two are, for the shortest time");
+	for (int i = 0; i < 40; i++)
+		retry_dest_result(&d, false, 2000, 300, 4000);
+	tap_ok(retry_dest_dead(&d, 5999) && !retry_dest_dead(&d, 6000), "many: at most the longest time");
+	retry_dest_result(&d, true, 2000, 300, 4000);
+	tap_ok(!retry_dest_dead(&d, 2000) && d.failures == 0, "an answer revives");
+}
+
+/* --- .forward --- */
+
+static void test_forward(void)
+{
+	static const struct {
+		const char *name, *text, *want;	/* "a|b+" (+ keep), "!" refused */
+	} t[] = {
+		{ "empty", "", "+" },
+		{ "only a comment", "# nothing\n\n", "+" },
+		{ "one address", "ann@example.com\n", "ann@example.com" },
+		{ "two, and the mailbox", "ann@example.com, \\joe\nbob@example.com", "ann@example.com|bob@example.com+" },
+		{ "the own name keeps", "joe, ann@example.com", "ann@example.com+" },
+		{ "in angle brackets", "<ann@example.com>", "ann@example.com" },
+		{ "a quoted local part", "\"a,b\"@example.com", "\"a,b\"@example.com" },
+		{ "a command", "ann@example.com\n|/bin/sh", "!" },
+		{ "a quoted command", "\"|/usr/bin/vacation joe\"", "!" },
+		{ "a file", "/home/joe/mbox", "!" },
+		{ "a file in the home", "~/mbox", "!" },
+		{ "an include", ":include:/etc/shadow", "!" },
+		{ "an include, quoted", "\":INCLUDE:/etc/shadow\"", "!" },
+		{ "a first line of some other file", "root:$6$abc:19000:0:99999:7::: x", "!" },
+		{ "a control byte", "ann\001@example.com", "!" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		struct forward f = { 0 };
+		struct err e = { 0 };
+		char got[500] = "!";
+		if (forward_parse(str_c(t[i].text), STR("joe"), &f, &e) == 0) {
+			size_t n = 0;
+			got[0] = '\0';
+			for (size_t k = 0; k < f.n; k++)
+				n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%.*s", k ? "|" : "", STR_ARG(f.v[k]));
+			snprintf(got + n, sizeof(got) - n, "%s", f.keep ? "+" : "");
+		}
+		tap_is_str(got, t[i].want, "%s", t[i].name);
+	}
+}
+
+/* --- header edits --- */
+
+static bool has_edit(const struct head_result *r, const char *start)
+{
+	for (size_t i = 0; i < r->n_edits; i++)
+		if (str_starts(r->edits[i], str_c(start)))
+			return true;
+	return false;
+}
+
+static void test_head(void)
+{
+	struct arena *a = arena_new(0);
+	struct head_facts f = {
+		.esmtp = true, .client = STR("192.0.2.1"), .helo = STR("evil) with (x"), .tls = STR("TLSv1.3 with cipher X (256/256 bits)"), .qid = STR("1ABC"),
+		.recipient = STR("joe@example.com"), .hostname = "mail.example.com", .mail_name = "Postern", .now = 1700000000,
+	};
+	struct head_result r;
+	struct err e = { 0 };
+	const struct str head = STR("Received: a\nReceived: b\nReturn-Path: <x>\nBcc: secret\nAuthentication-Results: other.example; spf=pass\n"
+				    "authentication-results:\n mail.example.com; dkim=pass\nSubject: s\n");
+
+	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a stranger's header");
+	tap_is_int(r.received, 2, "two hops");
+	tap_ok(has_edit(&r, "-Return-Path#0"), "Return-Path goes");
+	tap_ok(has_edit(&r, "-Authentication-Results#2") && !has_edit(&r, "-Authentication-Results#1"), "a verdict in our name goes, another's stays");
+	tap_ok(!has_edit(&r, "-Bcc") && !has_edit(&r, ">Date"), "the rest of a stranger's header stays as it is");
+	tap_ok(has_edit(&r, "+Received: from evil??with??x (unknown [192.0.2.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))\n\tby mail.example.com (Postern) "
+			    "with ESMTPS id 1ABC\n\tfor <joe@example.com>; "), "the client's words cannot leave their place");
+	f.submission = true;
+	f.user = STR("joe");
+	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a user's header");
+	tap_ok(has_edit(&r, "-Bcc#0") && has_edit(&r, ">Date: Tue, 14 Nov 2023 22:13:20 +0000") && has_edit(&r, ">Message-Id: <20231114221320.1ABC@mail.example.com>"),
+	       "Date and Message-Id are added, Bcc goes");
+	tap_is_int(head_edits(a, STR("Date: x\nMessage-ID:\n <a@b>\nFrom: y\n"), &f, &r, &e), 0, "a complete one");
+	tap_ok(!has_edit(&r, ">Date") && !has_edit(&r, ">Message-Id") && str_eq(r.message_id, STR("<a@b>")), "nothing is added twice");
+	tap_is_int(head_edits(a, STR(""), &f, &r, &e), 0, "no header at all");
+	for (size_t i = 0; i < r.n_edits; i++)
+		tap_is_int(mail_edit_check(r.edits[i], &e), 0, "edit %zu is well formed", i);
+	arena_free(&a);
+}
+
+/* --- notifications --- */
+
+static void test_dsn(void)
+{
+	static const struct dsn_rcpt rcpts[] = {
+		{ .address = { "bad@example.net", 15 }, .original = { "alias@example.com", 17 }, .enhanced = { "5.1.1", 5 }, .text = { "host mx said: 550\r\nX: y", 23 },
+		  .relay = { "mx.example.net[192.0.2.9]:25", 28 } },
+		{ .address = { "full@example.com", 16 }, .text = { "mailbox is full", 15 }, .relay = { "local", 5 } },
+	};
+	struct dsn d = {
+		.kind = DSN_FAILED, .hostname = "mail.example.com", .mail_name = "Postern", .qid = STR("1OLD"), .bounce_qid = STR("1NEW"), .sender = STR("joe@example.com"),
+		.arrived = 1700000000, .now = 1700000100, .retry_until = 1700432000, .rcpts = rcpts, .n_rcpts = 2, .original = STR("Subject: s\n\nbody\n"),
+		.original_whole = true,
+	};
+	struct arena *a = arena_new(0);
+	struct buf b;
+	struct err e = { 0 };
+
+	buf_init(&b, 1 << 20);
+	tap_is_int(dsn_format(&d, &b, &e), 0, "formats: %s", e.text);
+	struct mime_part *m = mime_parse(a, buf_view(&b)), *p = m->children;
+	tap_ok(mime_type_is(m, "multipart", "report"), "multipart/report");
+	tap_ok(p && mime_type_is(p, "text", "plain") && p->next && mime_type_is(p->next, "message", "delivery-status") && p->next->next &&
+		       mime_type_is(p->next->next, "message", "rfc822") && p->next->next->next == NULL, "of three parts (RFC 3462)");
+	const struct str s = p && p->next ? p->next->body : STR("");
+	tap_ok(str_find(s, STR("Reporting-MTA: dns; mail.example.com\n")) == 0, "Reporting-MTA first");
+	tap_ok(str_find(s, STR("\nFinal-Recipient: rfc822; bad@example.net\nOriginal-Recipient: rfc822;alias@example.com\nAction: failed\nStatus: 5.1.1\n"
+			       "Remote-MTA: dns; mx.example.net\nDiagnostic-Code: smtp; host mx said: 550??X: y\n")) > 0, "a remote failure, its text neutralised");
+	tap_ok(str_find(s, STR("\nFinal-Recipient: rfc822; full@example.com\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: X-Postern; mailbox is full\n")) > 0,
+	       "a local failure");
+	tap_ok(str_ends(buf_view(&b), STR("\n--1OLD.1NEW/mail.example.com--\n")), "closed");
+	buf_reset(&b);
+	d.kind = DSN_DELAYED;
+	tap_is_int(dsn_format(&d, &b, &e), 0, "a warning");
+	tap_ok(str_find(buf_view(&b), STR("Action: delayed\n")) > 0 && str_find(buf_view(&b), STR("Will-Retry-Until: ")) > 0 &&
+		       str_find(buf_view(&b), STR("text/rfc822-headers")) > 0 && str_find(buf_view(&b), STR("body")) < 0, "delayed, with the header only");
+	buf_fini(&b);
+	arena_free(&a);
+}
+
+int main(void)
+{
+	test_lists();
+	test_verdicts();
+	test_retry();
+	test_forward();
+	test_head();
+	test_dsn();
+	return tap_done();
+}
