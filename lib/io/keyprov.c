@@ -73,6 +73,11 @@ const char *keyprov_last_error(void)
 	return last_error.text;
 }
 
+void keyprov_forget_error(void)
+{
+	err_clear(&last_error);
+}
+
 /* --- key management --- */
 
 static struct key *key_new(enum kind kind)

@@ -12,6 +12,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +79,8 @@ struct loop {
 	struct watch *sigwatch;
 	struct handler handlers[SIGNALS];
 	char *scratch;
+	unsigned trim_ms;    /* loop_trim_when_idle */
+	bool trimmed;	     /* since the last event */
 	struct loop *parent; /* of a fork: never used, kept so that stale pointers stay harmless */
 };
 
@@ -442,17 +446,34 @@ void loop_when_finished(struct loop *l, timer_fn *fn, void *ctx)
 
 /* --- running --- */
 
+void loop_trim_when_idle(struct loop *l, unsigned after_ms)
+{
+	l->trim_ms = after_ms > INT_MAX ? INT_MAX : after_ms;
+	l->trimmed = false;
+}
+
+/* What a burst of work has left behind: pages of the heap between what is still used, and the read buffer. */
+static void trim(struct loop *l)
+{
+	l->trimmed = true;
+	free(l->scratch);
+	l->scratch = NULL;
+	malloc_trim(0);
+}
+
 static int wait_ms(struct loop *l)
 {
+	uint64_t left = UINT64_MAX;
+
 	if (!list_empty(&l->tasks) || l->stop)
 		return 0;
-	if (l->n_timers == 0)
-		return -1;
-	l->now = clock_mono_ms();
-	if (l->heap[0]->at <= l->now)
-		return 0;
-	uint64_t left = l->heap[0]->at - l->now;
-	return left > 3600000 ? 3600000 : (int)left;
+	if (l->n_timers) {
+		l->now = clock_mono_ms();
+		left = l->heap[0]->at > l->now ? l->heap[0]->at - l->now : 0;
+	}
+	if (l->trim_ms && !l->trimmed && left > l->trim_ms)
+		left = l->trim_ms;
+	return left == UINT64_MAX ? -1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
 void loop_run(struct loop *l)
@@ -463,7 +484,9 @@ void loop_run(struct loop *l)
 	l->running = true;
 	l->stop = false;
 	for (run_tasks(l); free_garbage(l), !l->stop; run_tasks(l)) {
-		int n = epoll_wait(l->epfd, ev, EVENTS_PER_ROUND, wait_ms(l));
+		const int ms = wait_ms(l);
+		const uint64_t waited = l->trim_ms ? clock_mono_ms() : 0;
+		int n = epoll_wait(l->epfd, ev, EVENTS_PER_ROUND, ms);
 
 		if (n < 0 && errno != EINTR)
 			refuse("epoll_wait");
@@ -471,6 +494,10 @@ void loop_run(struct loop *l)
 		for (int i = 0; i < n; i++)
 			dispatch(&ev[i]);
 		run_timers(l);
+		if (n > 0)
+			l->trimmed = false;
+		else if (l->trim_ms && !l->trimmed && l->now - waited >= l->trim_ms)
+			trim(l);
 	}
 	l->running = false;
 }

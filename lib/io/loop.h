@@ -29,6 +29,9 @@ struct loop *loop_new(void);			/* returns owned; ignores SIGPIPE; exits when the
 void loop_free(struct loop **l);
 void loop_run(struct loop *l);			/* until loop_stop */
 void loop_stop(struct loop *l);
+/* Give unused memory back to the kernel once nothing has happened for after_ms (each time again): for processes that are many
+ * and mostly idle. 0: never (the default). */
+void loop_trim_when_idle(struct loop *l, unsigned after_ms);
 uint64_t loop_now(const struct loop *l);	/* monotonic milliseconds when this round began */
 /* In a forked child, before other descriptors are closed: forget the parent's epoll, signalfd, watches and timers, unblock its
  * signals; returns a fresh loop. Objects of the old loop may still be freed, and do nothing else. */

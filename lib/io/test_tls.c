@@ -306,6 +306,9 @@ static void each_key(const char *kind, unsigned rounds, struct tls_ctx *client)
 		return;
 	struct err e = { 0 };
 	tap_is_int(tls_self_test(server, &e), 0, "%s: self test %s", kind, e.text);
+	unsigned before = signatures;
+	tap_is_int(tls_warm_up(server, &e), 0, "%s: warming up %s", kind, e.text);
+	tap_is_int(signatures, before, "%s: asks for no signature", kind);
 	unsigned good = 0, good12 = 0;
 	for (unsigned i = 0; i < rounds; i++) {
 		good += handshake(client, server, "mail.example.org", &a, &b);

@@ -169,6 +169,20 @@ out:
 	return r;
 }
 
+static SSL_CTX *server_common(void)
+{
+	SSL_CTX *ssl = common(TLS_server_method(), LEVEL_SERVER);
+
+	if (!ssl || !SSL_CTX_set_cipher_list(ssl, server_ciphers) ||
+	    !SSL_CTX_ctrl(ssl, SSL_CTRL_SET_SIGALGS_LIST, 0, unconst(sigalgs))) {
+		SSL_CTX_free(ssl);
+		return NULL;
+	}
+	SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_num_tickets(ssl, 0);
+	return ssl;
+}
+
 int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out, struct err *e)
 {
 	struct tls_ctx *t = xzalloc(sizeof(*t));
@@ -180,14 +194,11 @@ int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out,
 	}
 	t->alpn[0] = (unsigned char)n;
 	memcpy(t->alpn + 1, alpn, n);
-	t->ssl = common(TLS_server_method(), LEVEL_SERVER);
-	if (!t->ssl || !SSL_CTX_set_cipher_list(t->ssl, server_ciphers) ||
-	    !SSL_CTX_ctrl(t->ssl, SSL_CTRL_SET_SIGALGS_LIST, 0, unconst(sigalgs))) {
+	t->ssl = server_common();
+	if (!t->ssl) {
 		tls_ctx_free(&t);
 		return tls_err(e, ERR_BUG, "TLS context");
 	}
-	SSL_CTX_set_options(t->ssl, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	SSL_CTX_set_num_tickets(t->ssl, 0);
 	SSL_CTX_set_alpn_select_cb(t->ssl, on_alpn, t);
 	if (use_chain(t->ssl, chain_pem, e) < 0) {
 		tls_ctx_free(&t);
@@ -458,7 +469,7 @@ void conn_starttls_client(struct conn *c, struct tls_ctx *ctx, const char *sni)
 	conn_push(c, &t->f);
 }
 
-/* --- the start-up self test --- */
+/* --- handshakes in memory: the start-up self test, and warming up --- */
 
 static int step(SSL *ssl, const char *who, struct err *e)
 {
@@ -475,58 +486,109 @@ static int step(SSL *ssl, const char *who, struct err *e)
 
 static int shake(SSL *server, SSL *client, struct err *e)
 {
+	char word[8];
+
 	for (int i = 0; i < 20; i++) {
-		int c = step(client, "TLS self test, client", e);
+		int c = step(client, "TLS handshake in memory, client", e);
 		if (c < 0)
 			return -1;
-		int s = step(server, "TLS self test, server", e);
+		int s = step(server, "TLS handshake in memory, server", e);
 		if (s < 0)
 			return -1;
 		if (c == 0 && s == 0)
-			return 0;
+			return SSL_write(client, "hello", 5) == 5 &&
+					       SSL_read(server, word, 5) == 5 &&
+					       SSL_write(server, word, 5) == 5
+				       ? 0
+				       : tls_err(e, ERR_BUG, "TLS in memory");
 	}
-	return err_set(e, ERR_BUG, 0, "TLS self test: no end");
+	return err_set(e, ERR_BUG, 0, "TLS handshake in memory: no end");
 }
 
-static int test_version(const struct tls_ctx *server, SSL_CTX *client_ctx, int version,
-			struct err *e)
+static int shake_version(SSL_CTX *server_ctx, const unsigned char *alpn, SSL_CTX *client_ctx,
+			 int version, struct err *e)
 {
-	SSL *server_ssl = SSL_new(server->ssl), *client = SSL_new(client_ctx);
+	SSL *server = SSL_new(server_ctx), *client = SSL_new(client_ctx);
 	BIO *a = NULL, *b = NULL;
 	int r = -1;
 
-	if (!server_ssl || !client || !BIO_new_bio_pair(&a, 0, &b, 0)) {
-		tls_err(e, ERR_TEMP, "TLS self test");
+	if (!server || !client || !BIO_new_bio_pair(&a, 0, &b, 0)) {
+		tls_err(e, ERR_TEMP, "TLS handshake in memory");
 		goto out;
 	}
-	SSL_set_bio(server_ssl, a, a);
+	SSL_set_bio(server, a, a);
 	SSL_set_bio(client, b, b);
-	SSL_set_accept_state(server_ssl);
+	SSL_set_accept_state(server);
 	SSL_set_connect_state(client);
 	SSL_set_max_proto_version(client, version);
-	if (server->alpn[0])
-		SSL_set_alpn_protos(client, server->alpn, 1u + server->alpn[0]);
-	r = shake(server_ssl, client, e);
+	if (alpn[0])
+		SSL_set_alpn_protos(client, alpn, 1u + alpn[0]);
+	r = shake(server, client, e);
 	if (r == 0 && SSL_version(client) != version)
-		r = err_set(e, ERR_BUG, 0, "TLS self test: wrong version");
+		r = err_set(e, ERR_BUG, 0, "TLS handshake in memory: wrong version");
 out:
-	SSL_free(server_ssl);
+	SSL_free(server);
 	SSL_free(client);
 	return r;
 }
 
-int tls_self_test(struct tls_ctx *server, struct err *e)
+static SSL_CTX *any_client(void)
 {
 	SSL_CTX *client = common(TLS_client_method(), LEVEL_CLIENT);
 
+	if (client)
+		SSL_CTX_set_verify(client, SSL_VERIFY_NONE, NULL);
+	return client;
+}
+
+int tls_self_test(struct tls_ctx *server, struct err *e)
+{
+	SSL_CTX *client = any_client();
+
 	if (!client)
 		return tls_err(e, ERR_TEMP, "TLS self test");
-	SSL_CTX_set_verify(client, SSL_VERIFY_NONE, NULL);
 	keyprov_channel = key_fd;
-	int r = test_version(server, client, TLS1_3_VERSION, e);
+	int r = shake_version(server->ssl, server->alpn, client, TLS1_3_VERSION, e);
 	if (r == 0)
-		r = test_version(server, client, TLS1_2_VERSION, e);
+		r = shake_version(server->ssl, server->alpn, client, TLS1_2_VERSION, e);
 	keyprov_channel = -1;
 	SSL_CTX_free(client);
+	return r;
+}
+
+/* A certificate for a key that nobody will see again. */
+static int use_stand_in(SSL_CTX *ssl)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *x = X509_new();
+	int ok = key && x && X509_gmtime_adj(X509_getm_notBefore(x), 0) &&
+		 X509_gmtime_adj(X509_getm_notAfter(x), 60) && X509_set_pubkey(x, key) &&
+		 X509_sign(x, key, EVP_sha256()) > 0 && SSL_CTX_use_certificate(ssl, x) &&
+		 SSL_CTX_use_PrivateKey(ssl, key);
+
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+int tls_warm_up(struct tls_ctx *server, struct err *e)
+{
+	static const unsigned char none[1];
+	SSL_CTX *client = any_client(), *stand_in = server_common();
+	int r = -1;
+
+	if (!client || !stand_in || !use_stand_in(stand_in)) {
+		tls_err(e, ERR_TEMP, "TLS warm-up");
+	} else {
+		/* This one fails where the key worker would be asked. */
+		keyprov_channel = -1;
+		(void)shake_version(server->ssl, server->alpn, client, TLS1_3_VERSION, NULL);
+		r = shake_version(stand_in, none, client, TLS1_3_VERSION, e);
+		if (r == 0)
+			r = shake_version(stand_in, none, client, TLS1_2_VERSION, e);
+	}
+	SSL_CTX_free(client);
+	SSL_CTX_free(stand_in);
+	keyprov_forget_error();
 	return r;
 }

@@ -20,6 +20,9 @@
 
 struct tls_ctx;
 
+/* Before all else, in a process that only starts TLS in forked children (a template): OpenSSL's memory is laid out so that children
+ * share nearly all of it. No threads. */
+void tls_share_memory(void);
 /* chain: PEM text of the certificate chain. alpn: the one accepted name ("imap", "pop3"; "" none): a client that offers
  * only others gets no_application_protocol. TLS 1.2 and 1.3, ECDHE only, no renegotiation, no compression, no tickets. Returns owned. */
 int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out, struct err *e) MUST_CHECK;
@@ -72,5 +75,8 @@ bool tls_cert_covers(const struct tls_cert_info *info, struct str host);
 /* Handshakes in memory (TLS 1.3 and 1.2) with this process' own context and the channel set by tls_key_channel: two signatures. The
  * start-up self test. */
 int tls_self_test(struct tls_ctx *server, struct err *e) MUST_CHECK;
+/* For a template, before it forks: handshakes in memory with a stand-in key, and one with this context up to its signature, which is
+ * not asked for. What OpenSSL finds and builds on first use is then shared by all children. */
+int tls_warm_up(struct tls_ctx *server, struct err *e) MUST_CHECK;
 
 #endif

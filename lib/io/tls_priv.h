@@ -18,6 +18,7 @@ void tls_chain_free(STACK_OF(X509) * *chain);
 /* A key whose signatures are asked of the function of tls_sign_through(). Returns owned. */
 int keyprov_key(X509 *cert, EVP_PKEY **out, struct err *e) MUST_CHECK;
 extern int keyprov_channel; /* of the handshake that is being stepped; -1: signing fails */
+void keyprov_forget_error(void);
 const char *keyprov_last_error(void); /* why the last signature failed; "" */
 
 #endif

@@ -1,0 +1,130 @@
+/* OpenSSL's memory in a process that forks one child per connection. What the template allocates is grouped by size:
+ * the many small objects whose locks and reference counts every handshake writes to (a lock is 56 bytes) then lie in few
+ * pages, and few pages are copied for each child. A child allocates from malloc, beside what it inherited; what it
+ * inherited it neither frees nor reuses, for that would only copy pages.
+ *
+ * Before the fork: classes of 16 bytes up to CLASS_MAX, carved from a reserved range, with free lists. Not used under
+ * the address sanitizer, which shall see each object.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <openssl/crypto.h>
+
+#include "io/tls_priv.h"
+
+enum {
+	ALIGN = 16,
+	CLASS_MAX = 1024,
+	CLASSES = CLASS_MAX / ALIGN + 1,
+	PAGE = 4096,
+	PAGES = 4096, /* 16 MB of addresses; memory comes with use */
+};
+
+static struct {
+	char *base;		    /* NULL: not in use */
+	size_t pages;		    /* taken of the range */
+	unsigned char class[PAGES]; /* of each page's objects */
+	void *free[CLASSES];
+	char *next[CLASSES], *end[CLASSES];
+	bool child;
+} mem;
+
+static bool is_ours(const void *p)
+{
+	return mem.base && (const char *)p >= mem.base &&
+	       (const char *)p < mem.base + (size_t)PAGES * PAGE;
+}
+
+static void *carve(size_t c)
+{
+	const size_t size = c * ALIGN;
+
+	if (mem.next[c] == NULL || (size_t)(mem.end[c] - mem.next[c]) < size) {
+		if (mem.pages == PAGES)
+			return NULL;
+		mem.class[mem.pages] = (unsigned char)c;
+		mem.next[c] = mem.base + mem.pages++ * PAGE;
+		mem.end[c] = mem.next[c] + PAGE;
+	}
+	void *p = mem.next[c];
+	mem.next[c] += size;
+	return p;
+}
+
+static void *take(size_t n, const char *file, int line)
+{
+	const size_t c = (n + ALIGN - 1) / ALIGN;
+	void *p = NULL;
+
+	if (n == 0)
+		return NULL;
+	if (mem.child || n > CLASS_MAX)
+		return malloc(n);
+	if (mem.free[c]) {
+		p = mem.free[c];
+		memcpy(&mem.free[c], p, sizeof(p));
+		return p;
+	}
+	p = carve(c);
+	return p ? p : malloc(n);
+}
+
+static size_t size_of(const void *p)
+{
+	return (size_t)mem.class[(size_t)((const char *)p - mem.base) / PAGE] * ALIGN;
+}
+
+static void give(void *p, const char *file, int line)
+{
+	if (!is_ours(p)) {
+		free(p);
+	} else if (!mem.child) {
+		const size_t c = size_of(p) / ALIGN;
+
+		memcpy(p, &mem.free[c], sizeof(p));
+		mem.free[c] = p;
+	}
+}
+
+static void *resize(void *p, size_t n, const char *file, int line)
+{
+	if (!p)
+		return take(n, file, line);
+	if (n == 0) {
+		give(p, file, line);
+		return NULL;
+	}
+	if (!is_ours(p))
+		return realloc(p, n);
+	if (n <= size_of(p))
+		return p;
+	void *new = take(n, file, line);
+	if (new) {
+		memcpy(new, p, size_of(p));
+		give(p, file, line);
+	}
+	return new;
+}
+
+static void in_child(void)
+{
+	mem.child = true;
+}
+
+void tls_share_memory(void)
+{
+#ifndef __SANITIZE_ADDRESS__
+	if (mem.base)
+		return;
+	char *base = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* Refused once OpenSSL has allocated: then all stays with malloc. */
+	if (base == MAP_FAILED || !CRYPTO_set_mem_functions(take, resize, give) ||
+	    pthread_atfork(NULL, NULL, in_child) != 0)
+		return;
+	mem.base = base;
+#endif
+}
