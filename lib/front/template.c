@@ -18,7 +18,7 @@
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { CHAIN_MAX = 1 << 20, EXIT_PREPARE = 78, EXIT_OS = 71 };
+enum { CHAIN_MAX = 1 << 20, IDLE_TRIM_MS = 1000, EXIT_PREPARE = 78, EXIT_OS = 71 };
 
 /* A child that has not yet ended (isolated). */
 struct child {
@@ -65,11 +65,14 @@ static int load_tls(const struct front_run *run, struct front_env *env, struct e
 	struct buf chain;
 	if (!*file)
 		return 0;
+	tls_share_memory();
 	tls_sign_through(key_client_sign);
 	buf_init(&chain, CHAIN_MAX);
 	int r = file_read(file, CHAIN_MAX, &chain, e);
 	if (r == 0)
 		r = tls_server_new(buf_view(&chain), run->service->alpn, &env->tls, e);
+	if (r == 0)
+		r = tls_warm_up(env->tls, e);
 	buf_fini(&chain);
 	return r < 0 ? err_wrap(e, "tls_cert_file") : 0;
 }
@@ -100,6 +103,7 @@ static void front_run_one(struct front_env *env, struct front_conn *fc)
 {
 	t.isolated_front = true;
 	env->loop = loop_new();
+	loop_trim_when_idle(env->loop, IDLE_TRIM_MS);
 	tls_key_channel(fc->key_fd);
 	t.run->service->session(env, fc);
 	loop_run(env->loop);
