@@ -188,14 +188,17 @@ static int set_sender(struct post *p, const struct options *o, const struct pass
 	char uid[32];
 	struct str s = o->sender ? str_trim(str_c(o->sender)) : (struct str){ 0 };
 
+	(void)snprintf(uid, sizeof uid, "uid%u", (unsigned)getuid());
+	p->author = post_complete(p, str_c(pw ? pw->pw_name : uid));
+	p->full_name = o->full_name ? str_c(o->full_name) : pw ? gecos_name(p->a, pw) : STR("");
 	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>')
 		s = str_sub(s, 1, s.n - 2);
-	if (o->sender == NULL) {
-		(void)snprintf(uid, sizeof uid, "uid%u", (unsigned)getuid());
-		s = arena_str(p->a, str_c(pw ? pw->pw_name : uid));
-	}
-	p->full_name = o->full_name ? str_c(o->full_name) : pw ? gecos_name(p->a, pw) : STR("");
-	p->sender = s.n > 0 ? post_complete(p, s) : STR("");
+	if (o->sender == NULL)
+		p->sender = p->author;
+	else
+		p->sender = s.n > 0 ? post_complete(p, s) : STR("");
+	if (p->sender.n > 0)
+		p->author = p->sender;
 	if (p->sender.p == NULL) {
 		(void)fprintf(stderr, "sendmail: bad sender address\n");
 		return EX_USAGE;

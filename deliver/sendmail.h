@@ -18,6 +18,7 @@ struct post {
 	const struct conf *conf;
 	struct arena *a;
 	struct str sender;		/* complete address, or "" */
+	struct str author;		/* the poster's own address, for a From field that is missing */
 	struct str full_name;		/* for a From field that is missing */
 	bool from_header;		/* -t: recipients from To, Cc, Bcc */
 	bool dot_is_text;		/* -i: a lone dot does not end the message */

@@ -138,7 +138,7 @@ static void put_from(struct post *p, struct buf *out)
 		buf_c(out, "\" ");
 	}
 	buf_ch(out, '<');
-	buf_str(out, p->sender.n > 0 ? p->sender : STR("MAILER-DAEMON"));
+	buf_str(out, p->author.n > 0 ? p->author : STR("MAILER-DAEMON"));
 	buf_c(out, ">\n");
 }
 
