@@ -211,6 +211,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 	resp_flush(c);
 	c->over = true;
 	timer_del(&c->timer);
+	idle_stop(c);
 	command_drop(c);
 	folder_unselect(c);
 	log_as("dovecot", LOG_LV_INFO, "imap(%s)<%d><%016llx>: Disconnected: %s in=%llu out=%llu", u->name, (int)getpid(),
