@@ -354,8 +354,10 @@ static void worker(const struct helper *h, int channel)
 	void *msg;
 	int fd;
 
+#ifndef __SANITIZE_ADDRESS__	/* its shadow is larger */
 	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
 	(void)setrlimit(RLIMIT_DATA, &memory);
+#endif
 	if (ipc_recv_fd(channel, &ipc_helper, WAIT_MS, a, &type, &id, &msg, &fd, &e) < 0)
 		_exit(0);
 	if (type == IPC_helper_CHECK)

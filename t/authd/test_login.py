@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import os
 import socket
-import statistics
 import time
 
 import pytest
@@ -178,15 +177,13 @@ def test_password_change_works_at_once(authd):
 
 
 def test_unknown_name_costs_as_much_as_a_wrong_password(authd):
-    p, times = authd.parent(), {}
-    for user in ("bob@example.com", "ghost@example.com"):
-        t = []
-        for i in range(15):
+    p, best = authd.parent(), {"bob@example.com": 9.0, "ghost@example.com": 9.0}
+    for i in range(20):
+        for user in best:
             start = time.perf_counter()
             assert login(authd, user, "wrong%d" % i, parent=p)[0] == "FAIL"
-            t.append(time.perf_counter() - start)
-        times[user] = statistics.median(t)
-    assert abs(times["bob@example.com"] - times["ghost@example.com"]) < 0.015, times
+            best[user] = min(best[user], time.perf_counter() - start)
+    assert abs(best["bob@example.com"] - best["ghost@example.com"]) < 0.010, best
 
 
 def test_unknown_address_may_not_log_in(authd):
