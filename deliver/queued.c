@@ -130,7 +130,7 @@ void connector_run(void *ctx)
 	const struct confine how = { .role = CONFINE_QUEUE, .user = env->conf->user_queue, .unconfined = env->unconfined };
 	const int keep[] = { 0, 1, 2, env->link_fd, log_fd() };
 
-	proc_title("queued-link", "queued: connector");
+	proc_title("queued", "queued: connector");
 	close_all_but(keep, ARRAY_LEN(keep));
 	snprintf(c.path, sizeof(c.path), "%s/filter/scan", env->conf->run_directory);
 	confine_or_die(&how, "connector");

@@ -41,7 +41,7 @@ static void run_resolve(void *ctx)
 	const int keep[] = { 0, 1, 2, env->fd, log_fd() };
 
 	close_all_but(keep, ARRAY_LEN(keep));
-	proc_title("resolve", "queued: resolve");
+	proc_title("resolve", "resolve");
 	resolve_run(env);
 	_exit(EX_SOFTWARE);
 }
@@ -52,7 +52,7 @@ static void run_remote(void *ctx)
 	const int keep[] = { 0, 1, 2, env->queue_fd, log_fd() };
 
 	close_all_but(keep, ARRAY_LEN(keep));
-	proc_title("remote", "queued: remote");
+	proc_title("remote", "remote");
 	remote_run(env);
 }
 
@@ -246,7 +246,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "queued must be started as root: its parts become other users\n");
 		return EX_NOPERM;
 	}
-	proc_title("queued", "queued: supervisor");
+	proc_title("queued", "queued: parent");
 	fill(&p, &o);
 	if (start(&p, &o, &e) < 0) {
 		fprintf(stderr, "queued: %s\n", e.text);

@@ -338,7 +338,7 @@ void remote_run(void *ctx)
 	struct err e = { 0 };
 
 	log_program("smtp");
-	proc_title("remote", "outgoing SMTP");
+	proc_title("remote", "remote");
 	if (set_up(&r, env, &e) < 0) {
 		log_error("remote: %s", e.text);
 		_exit(1);

