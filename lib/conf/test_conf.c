@@ -259,6 +259,10 @@ static void syntax(void)
 	tap_ok(list_is(c->mydestination, "one two three # not a comment"), "a mark inside a line is text");
 	conf_free(&c);
 	buf_fini(&problems);
+	c = load("alias_maps = hash:/a inline:{ x=y, z = t },cdb:/b\n", &problems);
+	tap_ok(c && c->alias_maps.n == 3 && strcmp(c->alias_maps.v[1], "inline:{ x=y, z = t }") == 0, "braces keep a word together");
+	conf_free(&c);
+	buf_fini(&problems);
 }
 
 static void listeners(void)

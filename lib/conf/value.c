@@ -89,18 +89,40 @@ static int refuse(const struct param *p, struct str text, struct err *e)
 	return -1;
 }
 
+/* The next word of a list; what stands in braces is not split: inline:{a=b, c=d}. */
+static bool list_token(struct str *rest, struct str *word)
+{
+	static const char seps[] = ", \t\r\n";
+	unsigned depth = 0;
+	size_t from = 0, n = 0;
+
+	while (from < rest->n && memchr(seps, rest->p[from], sizeof(seps) - 1))
+		from++;
+	const struct str s = str_from(*rest, from);
+
+	for (; n < s.n && (depth || !memchr(seps, s.p[n], sizeof(seps) - 1)); n++) {
+		if (s.p[n] == '{')
+			depth++;
+		else if (s.p[n] == '}' && depth)
+			depth--;
+	}
+	*word = str_sub(s, 0, n);
+	*rest = str_from(s, n);
+	return n > 0;
+}
+
 static int store_list(struct conf *c, struct str text, struct conf_list *out, struct err *e)
 {
 	struct arena *a = c->priv->arena;
 	struct str rest = text, word;
 	size_t n = 0;
 
-	while (str_token(&rest, ", \t\r\n", &word))
+	while (list_token(&rest, &word))
 		n++;
 	const char **v = ARENA_ARRAY(a, const char *, n ? n : 1);
 
 	rest = text;
-	for (size_t i = 0; i < n && str_token(&rest, ", \t\r\n", &word); i++)
+	for (size_t i = 0; i < n && list_token(&rest, &word); i++)
 		v[i] = arena_cstr(a, word);
 	*out = (struct conf_list){ v, n };
 	return 0;
