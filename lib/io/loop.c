@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -31,6 +32,8 @@ enum {
 	TASK_PASSES = 8, /* tasks that post tasks: then the descriptors have their turn */
 	EXIT_OS = 71,
 	SIGNALS = 65,
+	PAGE = 4096,
+	STACK_TRIM = 128 * 1024,
 };
 
 struct watch {
@@ -452,13 +455,19 @@ void loop_trim_when_idle(struct loop *l, unsigned after_ms)
 	l->trimmed = false;
 }
 
-/* What a burst of work has left behind: pages of the heap between what is still used, and the read buffer. */
+/* What a burst of work has left behind: the read buffer, pages of the heap between what is still used, and the stack
+ * below this frame, which a handshake has been deep in (its pages read as zero when they are used again). */
 static void trim(struct loop *l)
 {
+	char here;
+	char *below = (char *)((uintptr_t)&here & ~(uintptr_t)(PAGE - 1)) - PAGE;
+
 	l->trimmed = true;
 	free(l->scratch);
 	l->scratch = NULL;
 	malloc_trim(0);
+	/* The lowest part may not be mapped: the rest is given back all the same. */
+	(void)madvise(below - STACK_TRIM, STACK_TRIM, MADV_DONTNEED);
 }
 
 static int wait_ms(struct loop *l)

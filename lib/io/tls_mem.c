@@ -1,10 +1,11 @@
-/* OpenSSL's memory in a process that forks one child per connection. What the template allocates is grouped by size:
- * the many small objects whose locks and reference counts every handshake writes to (a lock is 56 bytes) then lie in few
- * pages, and few pages are copied for each child. A child allocates from malloc, beside what it inherited; what it
- * inherited it neither frees nor reuses, for that would only copy pages.
+/* OpenSSL's memory in a process that forks one child per connection. What the template allocates is grouped: the many
+ * small objects whose locks and reference counts every handshake writes to (a lock is 56 bytes) lie together by size, the
+ * few larger ones beside each other, so that few pages are copied for each child. A child allocates from malloc, beside
+ * what it inherited; what it inherited it neither frees nor reuses, for that would only copy pages.
  *
- * Before the fork: classes of 16 bytes up to CLASS_MAX, carved from a reserved range, with free lists. Not used under
- * the address sanitizer, which shall see each object.
+ * Before the fork: classes of 16 bytes, with free lists, carved from the pages of a reserved range. A page holds objects
+ * of one class, or (MIXED) objects that carry their class before them. Not used under the address sanitizer, which shall
+ * see each object.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ enum {
 	CLASSES = CLASS_MAX / ALIGN + 1,
 	PAGE = 4096,
 	PAGES = 4096, /* 16 MB of addresses; memory comes with use */
+	SAME_MAX = 8, /* classes up to it have pages of their own */
+	MIXED = 0,
 };
 
 static struct {
@@ -28,7 +31,7 @@ static struct {
 	size_t pages;		    /* taken of the range */
 	unsigned char class[PAGES]; /* of each page's objects */
 	void *free[CLASSES];
-	char *next[CLASSES], *end[CLASSES];
+	char *next[SAME_MAX + 1], *end[SAME_MAX + 1]; /* [MIXED] and the classes of their own */
 	bool child;
 } mem;
 
@@ -38,20 +41,35 @@ static bool is_ours(const void *p)
 	       (const char *)p < mem.base + (size_t)PAGES * PAGE;
 }
 
-static void *carve(size_t c)
+static size_t page_of(const void *p)
 {
-	const size_t size = c * ALIGN;
+	return (size_t)((const char *)p - mem.base) / PAGE;
+}
 
-	if (mem.next[c] == NULL || (size_t)(mem.end[c] - mem.next[c]) < size) {
+/* Bytes from the page that is being filled with this kind, or from a new one. */
+static char *carve(size_t kind, size_t size)
+{
+	if ((size_t)(mem.end[kind] - mem.next[kind]) < size) {
 		if (mem.pages == PAGES)
 			return NULL;
-		mem.class[mem.pages] = (unsigned char)c;
-		mem.next[c] = mem.base + mem.pages++ * PAGE;
-		mem.end[c] = mem.next[c] + PAGE;
+		mem.class[mem.pages] = (unsigned char)kind;
+		mem.next[kind] = mem.base + mem.pages++ * PAGE;
+		mem.end[kind] = mem.next[kind] + PAGE;
 	}
-	void *p = mem.next[c];
-	mem.next[c] += size;
+	char *p = mem.next[kind];
+	mem.next[kind] += size;
 	return p;
+}
+
+static void *new_object(size_t c)
+{
+	if (c <= SAME_MAX)
+		return carve(c, c * ALIGN);
+	char *p = carve(MIXED, (c + 1) * ALIGN);
+	if (!p)
+		return NULL;
+	*p = (char)c;
+	return p + ALIGN;
 }
 
 static void *take(size_t n, const char *file, int line)
@@ -68,13 +86,15 @@ static void *take(size_t n, const char *file, int line)
 		memcpy(&mem.free[c], p, sizeof(p));
 		return p;
 	}
-	p = carve(c);
+	p = new_object(c);
 	return p ? p : malloc(n);
 }
 
 static size_t size_of(const void *p)
 {
-	return (size_t)mem.class[(size_t)((const char *)p - mem.base) / PAGE] * ALIGN;
+	const unsigned char c = mem.class[page_of(p)];
+
+	return (c == MIXED ? ((const unsigned char *)p)[-ALIGN] : c) * (size_t)ALIGN;
 }
 
 static void give(void *p, const char *file, int line)
