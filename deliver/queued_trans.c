@@ -238,10 +238,11 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 	};
 	const size_t before = t->n_finals;
 	int added;
-	if (restrict_refuses(t->q->restrictions, &f, t->arena, &no)) {
-		refuse_rcpt(t, (uint64_t)no.code, no.enhanced, no.text);
-	} else if (str_eq(r->class, STR("error"))) {
+	/* Before the restrictions: what could not be looked up must not be taken for foreign and refused for good. */
+	if (str_eq(r->class, STR("error"))) {
 		refuse_as_said(t, r, 451, "4.3.0", "Temporary lookup failure");
+	} else if (restrict_refuses(t->q->restrictions, &f, t->arena, &no)) {
+		refuse_rcpt(t, (uint64_t)no.code, no.enhanced, no.text);
 	} else if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
 		refuse_as_said(t, r, 550, "5.1.1", "User unknown in local recipient table");
 	} else if ((added = add_finals(t, r)) != 0) {
