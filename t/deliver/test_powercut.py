@@ -17,7 +17,7 @@ import time
 import pytest
 
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
-ROUNDS = int(os.environ.get("POSTERN_CUTS", "2"))
+ROUNDS = int(os.environ.get("POSTERN_CUTS", "1"))
 
 
 class Disk:
