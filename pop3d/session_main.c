@@ -130,6 +130,7 @@ static int serve(struct user *u)
 
 	list_init(&u->clients);
 	u->loop = loop_new();
+	loop_trim_when_idle(u->loop, 1000);
 	loop_signal(u->loop, SIGTERM, on_term, u);
 	u->chan = ipc_chan_new(u->loop, CHANNEL, &ipc_sess, on_message, on_closed, u);
 	ipc_chan_allow(u->chan, (struct ipc_allow){ allowed, ARRAY_LEN(allowed) });
