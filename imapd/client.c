@@ -209,6 +209,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 	if (bye)
 		resp_untagged(c, "BYE %s", bye);
 	resp_flush(c);
+	conn_flush(c->conn);	/* before what may take time */
 	c->over = true;
 	timer_del(&c->timer);
 	idle_stop(c);
@@ -219,7 +220,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 	struct ipc_sess_DETACHED m = { .conn = c->id, .in_bytes = c->in_bytes, .out_bytes = c->out_bytes };
 
 	if (u->chan && ipc_send(u->chan, IPC_sess_DETACHED, &m, 0, -1, &e) < 0)
-		log_warning("imap(%s): %s", u->name, e.text);
+		log_as("dovecot", LOG_LV_WARNING, "imap(%s): %s", u->name, e.text);
 	conn_finish(&c->conn, 2000);
 	list_del(&c->node);
 	u->n_clients--;

@@ -31,6 +31,7 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	/* A folder that this connection has selected is left first, as clients expect. */
 	if (c->folder && str_eq(c->folder->name, name))
 		folder_unselect(c);
+	folder_forget_unused(c->user);
 	return store_delete(c->user->store, name, e) < 0 ? store_no(c, e, false) : CMD_OK;
 }
 
@@ -47,6 +48,7 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 	/* Only INBOX, which stays, may go below itself (RFC 3501 6.3.5). */
 	if (!str_eq(from, STR("INBOX")) && to.n > from.n && str_starts(to, from) && to.p[from.n] == '/')
 		return no_cannot(c, "A mailbox cannot be moved into itself.");
+	folder_forget_unused(c->user);
 	if (store_rename(c->user->store, from, to, e) < 0)
 		return store_no(c, e, false);
 	folder_changed(c->user, NULL);

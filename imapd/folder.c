@@ -7,6 +7,16 @@
 
 /* --- shared folders --- */
 
+static void folder_free(struct folder *f)
+{
+	list_del(&f->node);
+	timer_del(&f->timer);
+	watch_del(&f->watch);
+	mbox_close(&f->mbox);
+	free((void *)(uintptr_t)f->name.p);
+	loop_free_later(f->user->loop, f);
+}
+
 /* Deleted under the connections that have it selected: they cannot go on (RFC 2180 section 3). */
 static void folder_gone(struct user *u, const struct mbox *mbox)
 {
@@ -30,8 +40,10 @@ static void on_watch(void *ctx, unsigned events)
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {
 		folder_gone(u, f->mbox);
+		if (f->refs == 0)
+			folder_free(f);
 	} else {
-		log_warning("imap(%s): %.*s: %s", u->name, STR_ARG(f->name), e.text);
+		log_as("dovecot", LOG_LV_WARNING, "imap(%s): %.*s: %s", u->name, STR_ARG(f->name), e.text);
 	}
 }
 
@@ -46,6 +58,7 @@ static struct folder *folder_get(struct user *u, struct str name, struct err *e)
 		f = list_of(it, struct folder, node);
 		if (f->mbox == m) {
 			f->refs++;
+			timer_del(&f->timer);
 			mbox_close(&m);		/* counted: the folder holds it */
 			return f;
 		}
@@ -63,15 +76,26 @@ static struct folder *folder_get(struct user *u, struct str name, struct err *e)
 	return f;
 }
 
+static void on_unused(void *ctx)
+{
+	folder_free(ctx);
+}
+
+/* A folder stays open for a while: webmail logs in anew for each page, and closing a watch costs the kernel 10 ms. */
 static void folder_put(struct folder *f)
 {
-	if (--f->refs)
-		return;
-	list_del(&f->node);
-	watch_del(&f->watch);
-	mbox_close(&f->mbox);
-	free((void *)(uintptr_t)f->name.p);
-	loop_free_later(f->user->loop, f);
+	if (--f->refs == 0)
+		f->timer = loop_timer(f->user->loop, FOLDER_KEEP_MS, on_unused, f);
+}
+
+void folder_forget_unused(struct user *u)
+{
+	list_each_safe(it, &u->folders) {
+		struct folder *f = list_of(it, struct folder, node);
+
+		if (f->refs == 0)
+			folder_free(f);
+	}
 }
 
 int folder_select(struct client *c, struct str name, bool readonly, struct err *e)

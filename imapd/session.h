@@ -33,6 +33,7 @@ enum {
 	SLICE_US = 5000,		/* longest work on one command before others get their turn */
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
+	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
 };
 
 struct client;
@@ -63,7 +64,8 @@ struct folder {
 	struct mbox *mbox;
 	struct str name;		/* UTF-8, owned */
 	struct watch *watch;
-	unsigned refs;
+	unsigned refs;			/* connections that have it selected */
+	struct timer *timer;		/* closes it when refs has been 0 for a while */
 };
 
 /* The command in progress. */
@@ -152,6 +154,9 @@ void folder_unselect(struct client *c);
 int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e) MUST_CHECK;
 /* Something was changed through mbox: connections that idle on it hear of it now. mbox NULL: any. */
 void folder_changed(struct user *u, const struct mbox *mbox);
+
+/* Close what nobody has selected (before folders are deleted or renamed). */
+void folder_forget_unused(struct user *u);
 
 /* Messages of a set, as sequence numbers. For UIDs those that exist. -1 with ERR_INPUT: a sequence number out of range. */
 int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err *e) MUST_CHECK;

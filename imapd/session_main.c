@@ -54,7 +54,7 @@ static void refuse(struct user *u, const struct ipc_sess_ATTACH *m, uint32_t id,
 	struct err e = { 0 };
 
 	if (ipc_send(u->chan, IPC_sess_REFUSED, &r, id, -1, &e) < 0)
-		log_warning("imap(%s): %s", u->name, e.text);
+		log_as("dovecot", LOG_LV_WARNING, "imap(%s): %s", u->name, e.text);
 }
 
 static void on_attach(struct user *u, const struct ipc_sess_ATTACH *m, uint32_t id, int fd)
@@ -71,7 +71,7 @@ static void on_attach(struct user *u, const struct ipc_sess_ATTACH *m, uint32_t 
 	}
 	timer_del(&u->linger);
 	if (ipc_send(u->chan, IPC_sess_ATTACHED, &ok, id, -1, &e) < 0)
-		log_warning("imap(%s): %s", u->name, e.text);
+		log_as("dovecot", LOG_LV_WARNING, "imap(%s): %s", u->name, e.text);
 }
 
 static void stop(void *ctx)
@@ -232,6 +232,7 @@ int main(int argc, char **argv)
 		return 71;
 	}
 	u.loop = loop_new();
+	loop_trim_when_idle(u.loop, 1000);
 	loop_signal(u.loop, SIGTERM, on_term, &u);
 	u.chan = ipc_chan_new(u.loop, CHANNEL, &ipc_sess, on_message, on_closed, &u);
 	user_idle(&u);
