@@ -165,3 +165,27 @@ class Mail:
 def imap_quote(password):
     """imaplib quotes by itself, but only for ASCII-safe text."""
     return password
+
+
+def scram_sha256(user, password, nonce=None):
+    """A SCRAM-SHA-256 client (RFC 5802, 7677): send(None) gives the first message, send(challenge) the next ones."""
+    import base64
+    import hashlib
+    import hmac
+    import os
+    nonce = nonce or base64.b64encode(os.urandom(18)).decode()
+    bare = "n=%s,r=%s" % (user.replace("=", "=3D").replace(",", "=2C"), nonce)
+    server_first = (yield ("n,," + bare).encode()).decode()
+    fields = dict(f.split("=", 1) for f in server_first.split(","))
+    assert fields["r"].startswith(nonce) and len(fields["r"]) > len(nonce)
+    assert int(fields["i"]) >= 4096
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+    without_proof = "c=biws,r=" + fields["r"]
+    text = ",".join([bare, server_first, without_proof]).encode()
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), text, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature))
+    final = (yield (without_proof + ",p=" + base64.b64encode(proof).decode()).encode()).decode()
+    want = base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), text, "sha256")).decode()
+    assert final == "v=" + want, "the server does not know the password"
+    yield b""

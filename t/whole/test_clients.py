@@ -1,8 +1,10 @@
 """Debian's own clients against the running suite: curl, swaks, mutt, fetchmail, mbsync, Python's libraries."""
+import imaplib
 import os
 import shutil
 import subprocess
 
+import mailtools
 import pytest
 
 
@@ -64,23 +66,41 @@ def test_the_odd_password_works_everywhere(suite):
     common = ["curl", "-sS", "--cacert", str(suite.ca), "--user", "%s:%s" % (user, password)]
     run(common + ["--url", "imaps://localhost:%d/" % suite.port("IMAPS")])
     run(common + ["--url", "pop3s://localhost:%d/" % suite.port("POP3S")])
-    for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256"):
+    for mechanism in ("PLAIN", "LOGIN"):
         run(common + ["--url", "imaps://localhost:%d/" % suite.port("IMAPS"), "--login-options", "AUTH=" + mechanism])
         run(common + ["--url", "pop3s://localhost:%d/" % suite.port("POP3S"), "--login-options", "AUTH=" + mechanism])
+
+
+@pytest.mark.parametrize("user", ["odd@example.com", "alice@example.com"])
+def test_scram_proves_both_sides(suite, user):
+    password = suite.passwords[user]
+    m = imaplib.IMAP4_SSL("localhost", suite.port("IMAPS"), ssl_context=suite.tls_context())
+    client = mailtools.scram_sha256(user, password)
+    first = []
+    ok, _data = m.authenticate("SCRAM-SHA-256", lambda c: client.send(c) if first else first.append(1) or client.send(None))
+    assert ok == "OK"
+    m.logout()
+    client = mailtools.scram_sha256(user, password + "x")
+    first.clear()
+    m = imaplib.IMAP4_SSL("localhost", suite.port("IMAPS"), ssl_context=suite.tls_context())
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        m.authenticate("SCRAM-SHA-256", lambda c: client.send(c) if first else first.append(1) or client.send(None))
+    m.shutdown()
 
 
 def test_mutt_reads_imap(suite, mail, tmp_path):
     need("mutt")
     mid = mail.send(subject="for mutt")
     mail.wait_for(mid)
-    rc = tmp_path / "muttrc"
-    rc.write_text("set folder=imaps://localhost:%d/\nset spoolfile=+INBOX\nset imap_user=bob@example.com\n"
-                  "set imap_pass=bob-secret\nset ssl_ca_certificates_file=%s\nset certificate_file=%s\n"
-                  "set header_cache=\nset record=\nset timeout=1\n" % (suite.port("IMAPS"), suite.ca, suite.ca))
-    # -p exits 1 without postponed mail; -Z exits 1 when no new mail is there: 0 says that mutt logged in and saw some.
-    p = subprocess.run(["mutt", "-n", "-F", str(rc), "-Z", "-e", "push <exit>"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=60, env={**os.environ, "TERM": "dumb", "HOME": str(tmp_path)}, stdin=subprocess.DEVNULL)
-    assert p.returncode == 0, p.stdout.decode("utf-8", "replace")
+    rc, out = tmp_path / "muttrc", tmp_path / "out"
+    rc.write_text("set imap_user=bob@example.com\nset imap_pass=bob-secret\nset ssl_ca_certificates_file=%s\nset certificate_file=%s\n"
+                  "set header_cache=\nset record=\nset confirmcreate=no\nset confirmappend=no\nset quit=yes\nset wait_key=no\nset sort=mailbox-order\n"
+                  "push \"<tag-pattern>~A<enter><tag-prefix><copy-message>%s<enter><quit>\"\n" % (suite.ca, suite.ca, out))
+    # mutt wants a terminal: script(1) gives one.
+    p = subprocess.run(["script", "-qec", "mutt -n -F %s -f imaps://localhost:%d/INBOX" % (rc, suite.port("IMAPS")), "/dev/null"],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, stdin=subprocess.DEVNULL,
+                       env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)})
+    assert p.returncode == 0 and out.exists() and mid in out.read_text(), p.stdout.decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize("protocol", ["IMAP", "POP3"])

@@ -43,12 +43,12 @@ def joe(suite, tmp_path_factory):
     sh("useradd", "--create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin", "--user-group", "joe")
     os.chmod(home, 0o700)
     sh("chpasswd", input=b"joe:joe's pass\n")
-    sh("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", "ann")
+    sh("useradd", "--create-home", "--home-dir", "/mnt/home-ann", "--shell", "/usr/sbin/nologin", "ann")
     sh("chpasswd", input=b"ann:ann-secret\n")
     suite.reload()
     yield home
     sh("userdel", "-r", "joe")
-    sh("userdel", "ann")
+    sh("userdel", "-r", "ann")
     suite.reload()
 
 
@@ -75,6 +75,19 @@ def test_mail_to_a_system_account_is_stored_as_its_uid(suite, mail, joe):
     head = found[0].read_text().split("\n\n")[0]
     assert head.startswith("Return-Path: <stranger@elsewhere.example>\n")
     assert "Delivered-To: joe@localhost" in head
+
+
+def test_an_account_without_a_home_is_told_so(suite, joe):
+    sh("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", "homeless")
+    sh("chpasswd", input=b"homeless:secret\n")
+    suite.reload()
+
+    def tried():
+        with pytest.raises(AssertionError, match="UNAVAILABLE"):
+            login(suite, "homeless", "secret")
+    eventually(tried)
+    sh("userdel", "homeless")
+    suite.reload()
 
 
 def test_root_and_low_uids_cannot_log_in(suite, joe):
