@@ -96,7 +96,12 @@ static void put_param(struct buf *out, const struct mail_param *p)
 		imap_put_string(out, p->value.p ? p->value : STR(""));
 		return;
 	}
-	buf_init(&b, p->value.n * 3 + 64);
+	buf_init(&b, p->name.n + p->value.n * 3 + 64);
+	buf_str(&b, p->name);
+	buf_ch(&b, '*');
+	imap_put_string(out, buf_view(&b));
+	buf_ch(out, ' ');
+	buf_reset(&b);
 	buf_c(&b, "UTF-8''");
 	for (size_t i = 0; i < p->value.n; i++) {
 		const unsigned char c = (unsigned char)p->value.p[i];
@@ -109,9 +114,6 @@ static void put_param(struct buf *out, const struct mail_param *p)
 			buf_ch(&b, hex[c & 15]);
 		}
 	}
-	buf_ch(out, '"');
-	imap_put_text(out, p->name);
-	buf_c(out, "*\" ");
 	imap_put_string(out, buf_view(&b));
 	buf_fini(&b);
 }
