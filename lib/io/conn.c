@@ -378,6 +378,7 @@ static void on_event(void *ctx, unsigned events)
 		/* What waits for room to write does so in the task. */
 		if (c->blocked || c->top->want)
 			conn_post(c);
+		c->top->want = 0; /* the next read or write says it anew */
 		if (conn_wants_input(c))
 			conn_read(c);
 		else if (events & LOOP_HUP)

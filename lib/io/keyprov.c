@@ -419,8 +419,9 @@ static int load(struct err *e)
 
 	if (loaded)
 		return 0;
-	if (!OSSL_PROVIDER_load(NULL, "default") || !OSSL_PROVIDER_add_builtin(NULL, NAME, init) ||
-	    !OSSL_PROVIDER_load(NULL, NAME))
+	/* tls_start_openssl() has loaded "default". */
+	if (!OSSL_PROVIDER_available(NULL, "default") ||
+	    !OSSL_PROVIDER_add_builtin(NULL, NAME, init) || !OSSL_PROVIDER_load(NULL, NAME))
 		return tls_err(e, ERR_BUG, "key provider");
 	loaded = true;
 	return 0;

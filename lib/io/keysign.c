@@ -170,11 +170,11 @@ static int check_kind(EVP_PKEY *key, struct err *e)
 
 int tls_key_load(struct str key_pem, struct tls_key **out, struct err *e)
 {
+	tls_start_openssl();
 	BIO *bio = key_pem.n > 0 && key_pem.n <= TLS_PEM_MAX
 			   ? BIO_new_mem_buf(key_pem.p, (int)key_pem.n)
 			   : NULL;
 
-	ERR_clear_error();
 	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
 	BIO_free(bio);
 	if (!key)

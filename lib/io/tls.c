@@ -75,13 +75,6 @@ static void *unconst(const char *s)
 	return (void *)(uintptr_t)s;
 }
 
-static void start_openssl(void)
-{
-	/* No openssl.cnf: the policy is ours, and after chroot there is none. No exit handler: forks end with _exit. */
-	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
-	ERR_clear_error();
-}
-
 /* Messages after the handshake cost us work and bring nothing: a few are legitimate. */
 static void on_message(int write_p, int version, int type, const void *p, size_t n, SSL *ssl,
 		       void *arg)
@@ -118,7 +111,8 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
 
 static SSL_CTX *common(const SSL_METHOD *method, int level)
 {
-	start_openssl();
+	tls_start_openssl();
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
 	SSL_CTX *ssl = SSL_CTX_new(method);
 	if (!ssl)
 		return NULL;

@@ -8,6 +8,7 @@
 #include "io/tls.h"
 
 /* tls_text.c */
+void tls_start_openssl(void); /* before any other use */
 int tls_err(struct err *e, enum err_code code, const char *what); /* -1, with OpenSSL's reason */
 /* The certificates of a PEM text, at most TLS_CHAIN_MAX; returns owned. */
 enum { TLS_CHAIN_MAX = 16, TLS_PEM_MAX = 1 << 20 };

@@ -5,12 +5,25 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/provider.h>
 #include <openssl/x509v3.h>
 
 #include "base/clock.h"
 #include "io/tls_priv.h"
 
 enum { DAY = 86400 };
+
+void tls_start_openssl(void)
+{
+	static OSSL_PROVIDER *base;
+
+	/* No openssl.cnf: the policy is ours, and after chroot there is none. No exit handler: forks end with _exit. */
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+	/* By name and first, see keyprov.c. */
+	if (!base)
+		base = OSSL_PROVIDER_load(NULL, "default");
+	ERR_clear_error();
+}
 
 int tls_err(struct err *e, enum err_code code, const char *what)
 {
@@ -35,11 +48,11 @@ void tls_chain_free(STACK_OF(X509) * *chain)
 
 STACK_OF(X509) * tls_chain_read(struct str pem, struct err *e)
 {
+	tls_start_openssl();
 	BIO *bio = pem.n > 0 && pem.n <= TLS_PEM_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
 	STACK_OF(X509) *chain = sk_X509_new_null();
 	X509 *cert;
 
-	ERR_clear_error();
 	while (bio && chain && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
 		if (sk_X509_num(chain) >= TLS_CHAIN_MAX || !sk_X509_push(chain, cert)) {
 			X509_free(cert);
