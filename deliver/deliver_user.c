@@ -127,16 +127,25 @@ static int read_head(struct agent *ag, struct copy *c, struct err *e)
 	}
 }
 
-/* RFC-less but universal: a message that was delivered to this address before is looping. */
-static int check_loop(const struct copy *c, struct err *e)
+static bool was_here(const struct copy *c, struct str fields)
 {
-	struct str rest = c->head;
 	struct mail_field f;
 
-	while (mail_field_next(&rest, &f) == 0)
+	while (mail_field_next(&fields, &f) == 0)
 		if (str_case_eq(f.name, STR("Delivered-To")) && str_case_eq(str_trim(f.value), c->m->recipient))
-			return err_set(e, ERR_EXISTS, 0, "mail forwarding loop for %.*s", STR_ARG(c->m->recipient));
-	return 0;
+			return true;
+	return false;
+}
+
+/* A message that was delivered to this address before is looping. Forwarded copies carry the field as an edit. */
+static int check_loop(const struct copy *c, struct err *e)
+{
+	bool loop = was_here(c, c->head);
+
+	for (size_t i = 0; i < c->m->edits.n; i++)
+		if (c->m->edits.v[i].n > 0 && c->m->edits.v[i].p[0] == '+')
+			loop |= was_here(c, str_from(c->m->edits.v[i], 1));
+	return loop ? err_set(e, ERR_EXISTS, 0, "mail forwarding loop for %.*s", STR_ARG(c->m->recipient)) : 0;
 }
 
 static int build_head(const struct copy *c, struct buf *out, struct err *e)
@@ -363,7 +372,7 @@ static int serve(struct agent *ag)
 		if (ipc_recv_fd(DELIVER_CHANNEL, &ipc_deliver, IDLE_MS, ag->arena, &type, &id, &msg, &fd, &e) < 0)
 			return 0;	/* closed, or idle */
 		ag->served++;
-		ag->last = tired(ag);
+		ag->last = tired(ag) || ag->broken.code != ERR_NONE;	/* trouble is looked at afresh */
 		const int r = type == IPC_deliver_COPY && fd >= 0 ? serve_one(ag, msg, id, fd) : -1;
 		close_fd(&fd);
 		if (r < 0)
