@@ -367,13 +367,13 @@ static void on_client(struct conn *c, struct str address)
 	snprintf(c->client, sizeof c->client, "%.*s", STR_ARG(address));
 }
 
-static void on_attached(void *ctx, enum err_code code, const char *text)
+static void on_attached(void *ctx, enum err_code code, const char *text, pid_t pid)
 {
 	struct conn *c = ctx;
 
 	c->attach = NULL;
 	if (code == ERR_NONE) {
-		const struct ipc_auth_SESSION_OK ok = { 0 };
+		const struct ipc_auth_SESSION_OK ok = { .pid = (uint64_t)pid };
 
 		to_front(c, IPC_auth_SESSION_OK, &ok);
 		phase_set(c, PH_OVER);

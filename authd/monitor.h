@@ -140,7 +140,7 @@ struct attach_ask {
 	struct str tag, input;		/* copied */
 	uint64_t relayed;
 };
-typedef void attach_done_fn(void *ctx, enum err_code code, const char *text);
+typedef void attach_done_fn(void *ctx, enum err_code code, const char *text, pid_t pid);
 void sessions_init(struct monitor *m);
 struct attach *session_attach(struct monitor *m, const struct attach_ask *ask, attach_done_fn *done, void *ctx);
 void attach_cancel(struct attach **a);

@@ -307,7 +307,7 @@ void attach_cancel(struct attach **a)
 
 static void attach_end(struct attach *a, enum err_code code, const char *text)
 {
-	a->done(a->ctx, code, text);
+	a->done(a->ctx, code, text, a->s ? a->s->pid : 0);
 	attach_free(a);
 }
 

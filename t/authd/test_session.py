@@ -34,6 +34,7 @@ def test_session_is_the_user_and_nothing_more(authd):
     assert r[0] == "SESSION_OK"
     user, pid, uid, gid, rest = facts(s)
     home = authd.state / "mail" / "alice@example.com"
+    assert int(pid) == r[2]["pid"]
     assert user == "alice@example.com" and int(uid) == int(gid) == home.stat().st_uid
     assert rest.startswith("[] %s/Maildir a1 " % home), rest
     assert "'PATH'" in rest and "HOME" not in rest
