@@ -1,4 +1,4 @@
-/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 sections 6.3.3 to 6.3.7). */
+/* CREATE (with RFC 6154's USE), DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 sections 6.3.3 to 6.3.7). */
 #include "session.h"
 
 /* SP mailbox, to the end. */
@@ -11,14 +11,57 @@ static enum cmd_result one_name(struct client *c, struct imap_lex *l, struct str
 	return name_take(c, wire, name, e);
 }
 
+/* [SP "(" "USE" SP "(" [use *(SP use)] ")" ")"] (RFC 6154 section 3). A folder has at most one use here. */
+static int get_use(struct imap_lex *l, struct str *use, size_t *n, struct err *e)
+{
+	struct str word;
+
+	*use = STR("");
+	*n = 0;
+	if (!imap_at(l, ' '))
+		return 0;
+	if (imap_get_sp(l, e) < 0 || imap_get_char(l, '(', e) < 0 || !imap_try_word(l, "USE") || imap_get_sp(l, e) < 0 ||
+	    imap_get_char(l, '(', e) < 0)
+		return err_set(e, ERR_INPUT, 0, "invalid CREATE parameters");
+	while (!imap_try(l, ')')) {
+		const char *start = l->p;
+
+		if (imap_get_char(l, '\\', e) < 0 || imap_get_atom(l, &word, e) < 0)
+			return -1;
+		*use = str_n(start, (size_t)(l->p - start));
+		++*n;
+		if (!imap_at(l, ')') && imap_get_sp(l, e) < 0)
+			return -1;
+	}
+	return imap_get_char(l, ')', e);
+}
+
+static bool use_known(struct str *use)
+{
+	static const char *const known[] = { "\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash" };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (str_case_eq(*use, str_c(known[i]))) {
+			*use = str_c(known[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
 enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 {
-	struct str name;
-	const enum cmd_result r = one_name(c, l, &name, e);
+	struct str wire, name, use;
+	enum cmd_result r;
+	size_t n;
 
-	if (r != CMD_OK)
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || get_use(l, &use, &n, e) < 0 || imap_get_end(l, e) < 0)
+		return CMD_BAD;
+	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
-	return store_create(c->user->store, name, STR(""), e) < 0 ? store_no(c, e, false) : CMD_OK;
+	if (n > 1 || (n && !use_known(&use)))
+		return command_answer(c, "NO", "USEATTR", "Not a special use of this server, or more than one.");
+	return store_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : CMD_OK;
 }
 
 enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)

@@ -178,3 +178,38 @@ def test_xlist_works_unannounced(imap):
     assert b"XLIST" not in c.ok("CAPABILITY")[0]
     got = names(c, 'XLIST "" *', b"XLIST")
     assert "\\Inbox" in got["INBOX"] and "\\Spam" in got["Junk"]
+
+
+def test_create_special_use(imap, folder):
+    # RFC 6154 section 3
+    c = imap()
+    c.ok("CREATE %s/old (USE (\\Archive))" % folder)
+    assert "\\Archive" in names(c, 'LIST "" %s/*' % folder)[folder + "/old"]
+    c.ok("DELETE %s/old" % folder)
+    c.no("CREATE %s/all (USE (\\All))" % folder, "USEATTR")
+    c.no("CREATE %s/two (USE (\\Sent \\Trash))" % folder, "USEATTR")
+    c.bad("CREATE %s/x (USE \\Sent)" % folder)
+    c.ok("CREATE %s/none (USE ())" % folder)
+    c.ok("DELETE %s/none" % folder)
+
+
+def test_status_size(imap, folder):
+    # RFC 8438
+    c = imap()
+    c.append(folder, SIMPLE)
+    assert c.ok("STATUS %s (SIZE)" % folder) == [b"* STATUS %s (SIZE %d)" % (folder.encode(), len(SIMPLE))]
+
+
+def test_list_status_and_children(imap, folder):
+    # RFC 5819, 5258
+    c = imap()
+    c.append(folder, SIMPLE)
+    got = c.ok('LIST "" (%s) RETURN (SUBSCRIBED CHILDREN STATUS (MESSAGES UNSEEN))' % folder)
+    assert got == [b'* LIST (\\HasNoChildren) "/" %s' % folder.encode(), b"* STATUS %s (MESSAGES 1 UNSEEN 1)" % folder.encode()]
+    c.ok("SUBSCRIBE %s/gone" % folder)
+    got = names(c, 'LIST (SUBSCRIBED) "" %s/*' % folder)
+    assert set(got[folder + "/gone"]) >= {"\\NonExistent", "\\Subscribed"}
+    assert names(c, 'LIST "" %s/*' % folder) == {}
+    c.ok("UNSUBSCRIBE %s/gone" % folder)
+    c.bad('LIST (RECURSIVEMATCH) "" *')
+    c.ok('LIST (REMOTE) "" *')
