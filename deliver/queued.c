@@ -16,7 +16,11 @@
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { DRAIN_TICK_MS = 100, DRAIN_MAX_MS = 8000 };
+enum {
+	DRAIN_TICK_MS = 50,
+	DRAIN_MAX_MS = 8000,	/* SIGTERM: then what is under way is dropped */
+	LEAVE_MAX_MS = 30000,	/* new configuration: then as SIGTERM */
+};
 
 /* --- log lines --- */
 
@@ -156,38 +160,58 @@ static int read_mynetworks(struct queued *q, struct err *e)
 	return 0;
 }
 
-static void on_hup(void *ctx, int signo)
-{
-	resolve_reload(ctx);
-}
+/* --- the end --- */
 
 struct drain {
 	struct queued *q;
 	struct timer *timer;
-	uint64_t end_ms;
+	uint64_t leave_ms, end_ms;	/* when to stop waiting for a quiet moment; when to end in any case */
 };
 
-/* Open transactions may end; what is in the queue is on disk. */
+/* End at a moment when nothing is under way. What is in the queue is on disk. */
 static void drain(void *ctx)
 {
 	struct drain *d = ctx;
+	const uint64_t now = clock_mono_ms();
 
-	if (d->q->n_trans == 0 || clock_mono_ms() >= d->end_ms)
+	if ((d->q->n_trans == 0 && sched_active(d->q) == 0) || now >= d->end_ms)
 		_exit(0);
+	d->q->draining |= now >= d->leave_ms;	/* no quiet moment comes by itself: no new transactions */
 	timer_again(d->timer, DRAIN_TICK_MS);
+}
+
+static void leave(struct queued *q, uint64_t patience_ms)
+{
+	static struct drain d;
+	const uint64_t leave_at = clock_mono_ms() + patience_ms;
+
+	if (d.q && leave_at >= d.leave_ms)
+		return;
+	q->leaving = true;
+	d.leave_ms = leave_at;
+	d.end_ms = leave_at + DRAIN_MAX_MS;
+	if (d.q == NULL) {
+		d.q = q;
+		d.timer = loop_timer(q->loop, 0, drain, &d);
+	}
 }
 
 static void on_term(void *ctx, int signo)
 {
-	static struct drain d;
+	leave(ctx, 0);
+}
+
+/* The parent has read the configuration again. When it has changed, this process ends at a quiet moment and the group starts with the new one; connected
+ * clients keep their sessions until they ask for something. */
+static void on_hup(void *ctx, int signo)
+{
 	struct queued *q = ctx;
 
-	if (q->draining)
-		return;
-	q->draining = true;
-	d.q = q;
-	d.end_ms = clock_mono_ms() + DRAIN_MAX_MS;
-	d.timer = loop_timer(q->loop, 0, drain, &d);
+	resolve_reload(q);
+	if (*(const volatile uint64_t *)q->generation != q->own_generation) {
+		log_info("starting again with the new configuration");
+		leave(q, LEAVE_MAX_MS);
+	}
 }
 
 static void confine(const struct queued_env *env)
@@ -204,6 +228,8 @@ static void confine(const struct queued_env *env)
 static int start(struct queued *q, const struct queued_env *env, struct err *e)
 {
 	q->conf = env->conf;
+	q->generation = env->generation;
+	q->own_generation = *env->generation;
 	q->arena = arena_new(0);
 	if (restrict_compile(q->conf, q->arena, &q->restrictions, e) < 0 || read_mynetworks(q, e) < 0 || spool_open(".", &q->spool, e) < 0)
 		return -1;

@@ -61,6 +61,7 @@ struct queued_env {
 	const struct conf *conf;
 	int resolve_fd, spawn_fd, remote_fd, link_fd;	/* channels of the group; taken */
 	int register_fd, auth_fd, control_fd;		/* listeners; taken */
+	const uint64_t *generation;	/* shared with the parent: counts changed configurations */
 	bool unconfined;
 };
 
@@ -81,6 +82,9 @@ struct queued {
 	struct ipc_chan *remote;
 	size_t n_trans;			/* transactions that are open */
 	bool draining;			/* SIGTERM: no new ones */
+	bool leaving;			/* no new tries of queued messages: the process ends when nothing is under way */
+	const uint64_t *generation;
+	uint64_t own_generation;
 };
 
 /* --- queued_sync.c --- */
@@ -174,6 +178,7 @@ void sched_start(struct queued *q, int remote_fd);
 /* A durable record: schedule it now. logged: its "queue active" line was written. Takes nothing. */
 void sched_add(struct queued *q, const struct spool_msg *m, bool logged);
 size_t sched_count(const struct queued *q);
+size_t sched_active(const struct queued *q);	/* being tried */
 
 /* A message in the queue, in memory. */
 struct active;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -33,7 +34,12 @@ struct parts {
 	struct connector_env link;
 	char agent[1100], accounts[1100];
 	struct conf *conf;
+	const struct options *options;
+	uint64_t *generation;		/* a page shared with the children */
 };
+
+static int load(const char *file, struct conf **out);
+static void fill(struct parts *p, const struct options *o);
 
 static void run_resolve(void *ctx)
 {
@@ -91,6 +97,55 @@ static void after_start(void *ctx)
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close_fd(fds[i]);
+}
+
+/* --- reload --- */
+
+static void print_conf(const struct conf *c, struct buf *out)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+
+	buf_init(out, 4 << 20);
+	if (f == NULL)
+		return;
+	conf_print(c, false, f);
+	fclose(f);
+	buf_mem(out, text, n);
+	free(text);
+}
+
+static bool differ(const struct conf *a, const struct conf *b)
+{
+	struct buf x, y;
+
+	print_conf(a, &x);
+	print_conf(b, &y);
+	const bool r = !str_eq(buf_view(&x), buf_view(&y));
+	buf_fini(&x);
+	buf_fini(&y);
+	return r;
+}
+
+/* SIGHUP: a good new configuration takes the place of the old one; a bad one changes nothing. */
+static void hup(void *ctx)
+{
+	struct parts *p = ctx;
+	struct conf *fresh = NULL;
+
+	if (load(p->conf->conf_file, &fresh) < 0) {
+		log_error("the new configuration has mistakes (\"queued -t\" tells them): the old one stays");
+		return;
+	}
+	if (!differ(p->conf, fresh)) {
+		conf_free(&fresh);
+		return;
+	}
+	conf_free(&p->conf);
+	p->conf = fresh;
+	fill(p, p->options);
+	++*p->generation;
 }
 
 /* --- start --- */
@@ -247,6 +302,13 @@ int main(int argc, char **argv)
 		return EX_NOPERM;
 	}
 	proc_title("queued", "queued: parent");
+	p.options = &o;
+	p.generation = mmap(NULL, sizeof(*p.generation), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (p.generation == MAP_FAILED) {
+		perror("queued: mmap");
+		return EX_OSERR;
+	}
+	p.queue.generation = p.generation;
 	fill(&p, &o);
 	if (start(&p, &o, &e) < 0) {
 		fprintf(stderr, "queued: %s\n", e.text);
@@ -262,7 +324,7 @@ int main(int argc, char **argv)
 		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
 		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },
 	};
-	struct super s = { .children = children, .n = ARRAY_LEN(children), .before_start = before_start, .after_start = after_start, .ctx = &p };
+	struct super s = { .children = children, .n = ARRAY_LEN(children), .before_start = before_start, .after_start = after_start, .hup = hup, .ctx = &p };
 	if (super_run(&s, &e) < 0) {
 		log_error("%s", e.text);
 		return EX_OSERR;

@@ -79,6 +79,8 @@ static void run_due(void *ctx)
 	struct sched *s = q->sched;
 	const int64_t now = clock_wall();
 
+	if (q->leaving)
+		return;
 	while (s->n > 0 && s->n_active < QUEUED_ACTIVE_MAX && s->heap[0]->next_try <= now) {
 		struct qmsg *m = s->heap[0];
 		heap_del(s, m);
@@ -105,6 +107,11 @@ void sched_active_done(struct queued *q, struct qmsg *m)
 struct qmsg *sched_find(struct queued *q, struct str qid)
 {
 	return map_get(q->sched->by_qid, qid);
+}
+
+size_t sched_active(const struct queued *q)
+{
+	return q->sched->n_active;
 }
 
 size_t sched_count(const struct queued *q)

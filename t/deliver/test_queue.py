@@ -456,3 +456,40 @@ def send_all_again(suite):
         return send(suite, [ALICE, BOB, "ann@elsewhere.example"], text="Subject: k\r\nMessage-ID: <kill@test>\r\n\r\nx\r\n")
     except (smtplib.SMTPException, OSError) as e:
         return e
+
+
+# --- reload ---
+
+def reload(suite, **settings):
+    suite.settings.update(settings)
+    suite.configure()
+    suite.reload()
+
+
+def test_a_new_configuration_is_used_and_a_bad_one_is_not(make, sink):
+    suite = make()
+    first = daemon(suite)
+    with smtplib.SMTP(suite.host, suite.port("SMTP")) as s:
+        s.ehlo()
+        assert s.mail(ALICE)[0] == 250 and s.rcpt("ann@elsewhere.example")[0] == 250
+        reload(suite, mynetworks="192.0.2.0/24")
+        time.sleep(1)
+        assert s.data("Subject: x\r\n\r\nx\r\n")[0] == 250, "what is under way is finished"
+    assert wait(lambda: [p for p in suite.processes() if p[3] == "queued: queue" and p[0] != first])
+    assert wait(lambda: sink.got)
+
+    def refused():
+        try:
+            send(suite, "ann@elsewhere.example")
+        except smtplib.SMTPRecipientsRefused as e:
+            return list(e.recipients.values())[0][0] == 554
+        except (smtplib.SMTPException, OSError):
+            return False
+    assert wait(refused)
+    second = daemon(suite)
+    reload(suite, message_size_limit="nonsense")
+    time.sleep(1)
+    assert daemon(suite) == second and refused()
+    reload(suite, message_size_limit="20971520")
+    time.sleep(1)
+    assert daemon(suite) == second, "nothing has changed: nothing is started again"
