@@ -230,11 +230,12 @@ static int ask_limits(struct attempt *a)
 	}
 }
 
-/* The cache's key: the tag with the service in it. */
+/* The cache's key: the tag with the service in it, and the account, which need not follow from the name in the tag (saslauthd's realms). */
 static void cache_tag(const struct attempt *a, uint8_t out[CACHE_TAG])
 {
 	memcpy(out, a->tag, CACHE_TAG);
 	put_le64(out + CACHE_TAG - 8, get_le64(a->tag + CACHE_TAG - 8) ^ str_hash(str_c(a->f->service)));
+	put_le64(out + CACHE_TAG - 16, get_le64(a->tag + CACHE_TAG - 16) ^ str_hash(str_c(a->name)));
 }
 
 static bool cached(struct attempt *a)
