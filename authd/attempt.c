@@ -38,6 +38,10 @@ struct attempt {
 	struct timer *timer;
 	struct attempt_result result;
 	struct buf data;
+	/* nobody waits any more; the verdict is counted all the same */
+	bool abandoned;
+	struct facts own;
+	char own_service[65], own_client[65], own_server[65];
 };
 
 struct checks {
@@ -97,11 +101,47 @@ static void attempt_free(struct attempt *a)
 	loop_free_later(a->m->loop, a);
 }
 
+static void nobody_done(void *ctx, const struct attempt_result *r)
+{
+}
+
+static void nobody_password_to(void *ctx, int fd)
+{
+}
+
+static void nobody_challenge(void *ctx, struct str data)
+{
+}
+
+/* A password is being checked: who goes away before the answer neither makes room for further checks nor escapes the limits. */
+static void abandon(struct attempt *a)
+{
+	static const struct attempt_ops nobody = { nobody_done, nobody_password_to, nobody_challenge };
+
+	a->own = *a->f;
+	snprintf(a->own_service, sizeof a->own_service, "%s", a->f->service);
+	snprintf(a->own_client, sizeof a->own_client, "%s", a->f->client);
+	snprintf(a->own_server, sizeof a->own_server, "%s", a->f->server);
+	a->own.service = a->own_service;
+	a->own.client = a->own_client;
+	a->own.server = a->own_server;
+	a->f = &a->own;
+	a->ops = &nobody;
+	a->ctx = NULL;
+	a->abandoned = true;
+}
+
 void attempt_cancel(struct attempt **ap)
 {
-	if (*ap)
-		attempt_free(*ap);
+	struct attempt *a = *ap;
+
 	*ap = NULL;
+	if (!a)
+		return;
+	if (a->running && !a->scram && !a->finished)
+		abandon(a);
+	else
+		attempt_free(a);
 }
 
 /* --- the log: one line per attempt, what the client controls comes last --- */
@@ -149,6 +189,8 @@ static void finish(struct attempt *a, enum err_code code, const char *text, uint
 	a->result.text = text;
 	a->result.delay_ms = delay_ms > passed ? delay_ms - passed : 0;
 	a->result.data = buf_view(&a->data);
+	if (a->abandoned && code == ERR_NONE)
+		reason = "client-gone";
 	log_attempt(a->f, a->mech, code == ERR_NONE, reason, throttle_count(a->m->throttle, (uint32_t)clock_wall(), &a->f->from), str_c(a->given));
 	timer_del(&a->timer);
 	a->timer = loop_timer(a->m->loop, 0, on_done, a);

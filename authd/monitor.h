@@ -119,7 +119,7 @@ struct attempt *attempt_password_as(struct monitor *m, const struct facts *f, co
 				    struct str tag, const struct attempt_ops *ops, void *ctx);
 struct attempt *attempt_scram(struct monitor *m, const struct facts *f, struct str initial, const struct attempt_ops *ops, void *ctx);
 void attempt_step(struct attempt *a, struct str data);
-void attempt_cancel(struct attempt **a);		/* done is not called; accepts NULL */
+void attempt_cancel(struct attempt **a);		/* done is not called, but a check under way is still counted; accepts NULL */
 void attempt_log_refused(const struct facts *f, const char *mech, const char *reason, struct str given);
 
 /* --- conns.c --- */
