@@ -1,0 +1,48 @@
+"""The limits on failed logins, attacked by clients that do not play by the protocol."""
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+
+def zygote(authd, title):
+    """The helper of this authd with that title."""
+    for p in pathlib.Path("/proc").iterdir():
+        if not p.name.isdigit():
+            continue
+        try:
+            parent = int((p / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            name = (p / "cmdline").read_bytes().split(b"\0")[0].decode()
+        except OSError:
+            continue
+        if parent == authd.monitor_pid() and name == title:
+            return int(p.name)
+    raise AssertionError("no %s" % title)
+
+
+@pytest.mark.parametrize("how", ["closes", "cancels"])
+def test_who_goes_before_the_answer_is_counted(make_authd, how):
+    a = make_authd(auth_fail_address_max="3")
+    a.add("alice@example.com", "secret")
+    a.start()
+    check, parent = zygote(a, "authd: check"), a.parent()
+    for i in range(3):
+        ch = parent.conn("auth", client="192.0.2.7")
+        os.kill(check, signal.SIGSTOP)
+        try:
+            ch.send("START", id=1, mech="PLAIN", initial=b"\0alice@example.com\0wrong %d" % i)
+            time.sleep(0.4)	# the password is on its way to the check worker now
+            if how == "cancels":
+                ch.send("CANCEL", id=2)
+                time.sleep(0.1)
+            ch.close()
+            time.sleep(0.1)
+        finally:
+            os.kill(check, signal.SIGCONT)
+    end = time.monotonic() + 10
+    while a.log().count("reason=password") < 3 and time.monotonic() < end:
+        time.sleep(0.05)
+    name, _, f, _ = parent.conn("auth", client="192.0.2.7").ask("START", id=1, mech="PLAIN", initial=b"\0alice@example.com\0secret")
+    assert name == "FAIL" and f["text"].startswith(b"too many failed logins"), (name, f, a.log()[-3000:])
