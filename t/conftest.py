@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "lib")] + [str(d) for d in sorted(HERE.iterdir()) if any(d.glob("*.py"))]
 import mailtools  # noqa: E402
 import suite as suite_module  # noqa: E402
 
@@ -25,7 +26,9 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def suite():
     """The running suite, with users alice, bob and odd; shared by all tests: clean up what you change."""
-    s = suite_module.Suite(pathlib.Path(SCRATCH) / "main", build=BUILD, real_ports=True)
+    # Every test comes from loopback: the limits on failed logins have tests, and suites, of their own (t/authd).
+    s = suite_module.Suite(pathlib.Path(SCRATCH) / "main", build=BUILD, real_ports=True,
+                           settings={"auth_throttle_exempt": "127.0.0.0/8 [::1]"})
     s.make()
     s.passwords = {"alice@example.com": "alice-secret", "bob@example.com": "bob-secret",
                    "odd@example.com": "it's a \\ \"tr\u00efck\" word"}

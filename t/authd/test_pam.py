@@ -54,7 +54,7 @@ MODES = {"fine": 0, "hangs": 1, "aborts": 2, "exits": 3, "renames": 4, "asks-twi
 
 @pytest.fixture(scope="module")
 def authd(tmp_path_factory):
-    from conftest import Authd
+    from authdbox import Authd
     if not shutil.which("cc"):
         pytest.skip("no compiler")
     d = pathlib.Path("/etc/postern-pam-test")

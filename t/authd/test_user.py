@@ -31,7 +31,7 @@ def test_passwords_of_all_kinds(module_authd, scheme, password):
 @pytest.fixture(scope="module")
 def module_authd(tmp_path_factory):
     import pathlib
-    from conftest import Authd
+    from authdbox import Authd
     a = Authd(pathlib.Path(os.environ["POSTERN_SCRATCH"]) / ("authd-%s" % os.urandom(3).hex()))
     a.make()
     a.add("first@example.com", "x")

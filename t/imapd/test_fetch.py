@@ -222,3 +222,18 @@ def test_many_messages_stream(imap, folder):
     assert len(got) == n
     for i, g in enumerate(got):
         assert msgs[i] in g
+
+
+def test_sizes_in_file_names_may_lie(imap, folder, suite):
+    import os
+    c = imap()
+    c.append(folder, SIMPLE)
+    root = suite.maildir("alice@example.com") / ("." + folder)
+    tmp = root / "tmp" / "1700000000.M1P1.lie,S=5,W=7"
+    tmp.write_bytes(SIMPLE.replace(b"\r\n", b"\n"))
+    st = (root / "cur").stat()
+    os.chown(tmp, st.st_uid, st.st_gid)
+    os.rename(tmp, root / "new" / tmp.name)
+    c.ok("SELECT " + folder)
+    assert c.fetch1("2 BODY.PEEK[]", "BODY[]") == SIMPLE
+    assert c.ok("FETCH 2 RFC822.SIZE") == [b"* 2 FETCH (RFC822.SIZE %d)" % len(SIMPLE)]

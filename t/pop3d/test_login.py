@@ -5,6 +5,8 @@ import hmac
 import os
 import time
 
+from popraw import Pop
+
 
 def plain(user, password, authzid=""):
     return base64.b64encode(("%s\0%s\0%s" % (authzid, user, password)).encode()).decode()
@@ -220,7 +222,6 @@ def test_failed_logins_are_logged_for_fail2ban(drop, suite):
 
 def test_plaintext_login_needs_tls_where_clients_are_not_local(fresh_suite):
     s = fresh_suite("pop3tls", users=("alice@example.com",), settings={"plaintext_login_networks": "192.0.2.1"})
-    from conftest import Pop
     p = Pop(s.host, s.port("POP3"))
     p.reply()
     assert not any(c.startswith((b"USER", b"SASL")) for c in p.listing("CAPA"))

@@ -94,8 +94,8 @@ def test_mutt_reads_imap(suite, mail, tmp_path):
     mail.wait_for(mid)
     rc, out = tmp_path / "muttrc", tmp_path / "out"
     rc.write_text("set imap_user=bob@example.com\nset imap_pass=bob-secret\nset ssl_ca_certificates_file=%s\nset certificate_file=%s\n"
-                  "set header_cache=\nset record=\nset confirmcreate=no\nset confirmappend=no\nset quit=yes\nset wait_key=no\nset sort=mailbox-order\n"
-                  "push \"<tag-pattern>~A<enter><tag-prefix><copy-message>%s<enter><quit>\"\n" % (suite.ca, suite.ca, out))
+                  "set folder=%s\nset header_cache=\nset record=\nset confirmcreate=no\nset confirmappend=no\nset quit=yes\nset wait_key=no\nset sort=mailbox-order\n"
+                  "push \"<tag-pattern>~A<enter><tag-prefix><copy-message>%s<enter><quit>\"\n" % (suite.ca, suite.ca, tmp_path, out))
     # mutt wants a terminal: script(1) gives one.
     p = subprocess.run(["script", "-qec", "mutt -n -F %s -f imaps://localhost:%d/INBOX" % (rc, suite.port("IMAPS")), "/dev/null"],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, stdin=subprocess.DEVNULL,

@@ -37,47 +37,47 @@ def eventually(check, seconds=15):
 
 
 @pytest.fixture(scope="module")
-def joe(suite, tmp_path_factory):
+def jill(suite, tmp_path_factory):
     """A Unix account with a home of its own, as the article sets users up: no shell, password in shadow."""
-    home = pathlib.Path("/mnt/home-joe")
-    sh("useradd", "--create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin", "--user-group", "joe")
+    home = pathlib.Path("/mnt/home-jill")
+    sh("useradd", "--create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin", "--user-group", "jill")
     os.chmod(home, 0o700)
-    sh("chpasswd", input=b"joe:joe's pass\n")
-    sh("useradd", "--create-home", "--home-dir", "/mnt/home-ann", "--shell", "/usr/sbin/nologin", "ann")
-    sh("chpasswd", input=b"ann:ann-secret\n")
+    sh("chpasswd", input=b"jill:jill's pass\n")
+    sh("useradd", "--create-home", "--home-dir", "/mnt/home-anna", "--shell", "/usr/sbin/nologin", "anna")
+    sh("chpasswd", input=b"anna:anna-secret\n")
     suite.reload()
     yield home
-    sh("userdel", "-r", "joe")
-    sh("userdel", "-r", "ann")
+    sh("userdel", "-r", "jill")
+    sh("userdel", "-r", "anna")
     suite.reload()
 
 
-def test_a_system_account_logs_in_through_pam(suite, joe):
-    m = eventually(lambda: login(suite, "joe", "joe's pass"))
+def test_a_system_account_logs_in_through_pam(suite, jill):
+    m = eventually(lambda: login(suite, "jill", "jill's pass"))
     m.select("INBOX")
     m.logout()
     with pytest.raises(AssertionError, match="AUTHENTICATIONFAILED"):
-        login(suite, "joe", "wrong")
+        login(suite, "jill", "wrong")
 
 
-def test_mail_to_a_system_account_is_stored_as_its_uid(suite, mail, joe):
-    eventually(lambda: login(suite, "joe", "joe's pass").logout())
-    mid = mail.send(to="joe@localhost")
+def test_mail_to_a_system_account_is_stored_as_its_uid(suite, mail, jill):
+    eventually(lambda: login(suite, "jill", "jill's pass").logout())
+    mid = mail.send(to="jill@localhost")
     end = time.monotonic() + 10
     found = []
     while not found and time.monotonic() < end:
-        found = [f for d in ("new", "cur") if (joe / "Maildir" / d).is_dir() for f in (joe / "Maildir" / d).iterdir()
+        found = [f for d in ("new", "cur") if (jill / "Maildir" / d).is_dir() for f in (jill / "Maildir" / d).iterdir()
                  if mid in f.read_text()]
         time.sleep(0.05)
     assert found, suite.trouble()
-    assert found[0].stat().st_uid == joe.stat().st_uid
+    assert found[0].stat().st_uid == jill.stat().st_uid
     assert ",S=%d" % found[0].stat().st_size in found[0].name and ",W=" in found[0].name
     head = found[0].read_text().split("\n\n")[0]
     assert head.startswith("Return-Path: <stranger@elsewhere.example>\n")
-    assert "Delivered-To: joe@localhost" in head
+    assert "Delivered-To: jill@localhost" in head
 
 
-def test_an_account_without_a_home_is_told_so(suite, joe):
+def test_an_account_without_a_home_is_told_so(suite, jill):
     sh("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", "homeless")
     sh("chpasswd", input=b"homeless:secret\n")
     suite.reload()
@@ -90,31 +90,31 @@ def test_an_account_without_a_home_is_told_so(suite, joe):
     suite.reload()
 
 
-def test_root_and_low_uids_cannot_log_in(suite, joe):
+def test_root_and_low_uids_cannot_log_in(suite, jill):
     for user in ("root", "daemon", "_postern_queue"):
         with pytest.raises(AssertionError, match="AUTHENTICATIONFAILED"):
             login(suite, user, "whatever")
 
 
-def test_a_changed_password_counts_at_once(suite, joe):
-    eventually(lambda: login(suite, "ann", "ann-secret").logout())
-    sh("chpasswd", input=b"ann:other-secret\n")
+def test_a_changed_password_counts_at_once(suite, jill):
+    eventually(lambda: login(suite, "anna", "anna-secret").logout())
+    sh("chpasswd", input=b"anna:other-secret\n")
     with pytest.raises(AssertionError, match="AUTHENTICATIONFAILED"):
-        login(suite, "ann", "ann-secret")
-    eventually(lambda: login(suite, "ann", "other-secret").logout())
+        login(suite, "anna", "anna-secret")
+    eventually(lambda: login(suite, "anna", "other-secret").logout())
 
 
-def test_testsaslauthd_succeeds_and_fails_rightly(suite, joe):
-    eventually(lambda: login(suite, "joe", "joe's pass").logout())
+def test_testsaslauthd_succeeds_and_fails_rightly(suite, jill):
+    eventually(lambda: login(suite, "jill", "jill's pass").logout())
     mux = str(suite.run_dir / "saslauthd" / "mux")
 
     def ask(*more):
         p = subprocess.run(["testsaslauthd", "-f", mux, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
         return p.returncode, p.stdout.decode().strip()
     for service in ("smtp", "imap", "pop"):
-        code, text = ask("-u", "joe", "-p", "joe's pass", "-s", service)
+        code, text = ask("-u", "jill", "-p", "jill's pass", "-s", service)
         assert code == 0 and text.startswith("0: OK"), text
-        code, text = ask("-u", "joe", "-p", "wrong", "-s", service)
+        code, text = ask("-u", "jill", "-p", "wrong", "-s", service)
         assert code != 0 and text.startswith("0: NO"), text
     code, text = ask("-u", "alice", "-r", "example.com", "-p", "alice-secret", "-s", "imap")
     assert code == 0 and text.startswith("0: OK"), text
@@ -122,12 +122,12 @@ def test_testsaslauthd_succeeds_and_fails_rightly(suite, joe):
 
 
 @pytest.mark.parametrize("fields", [4, 5])
-def test_the_mux_takes_four_and_five_fields(suite, joe, fields):
+def test_the_mux_takes_four_and_five_fields(suite, jill, fields):
     import socket
     import struct
-    eventually(lambda: login(suite, "joe", "joe's pass").logout())
+    eventually(lambda: login(suite, "jill", "jill's pass").logout())
     data = b"".join(struct.pack(">H", len(f)) + f for f in
-                    [b"joe", b"joe's pass", b"imap", b"", b"192.0.2.1;4711"][:fields])
+                    [b"jill", b"jill's pass", b"imap", b"", b"192.0.2.1;4711"][:fields])
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(15)
         s.connect(str(suite.run_dir / "saslauthd" / "mux"))
