@@ -120,6 +120,17 @@ void client_continue(struct client *c)
 		read_input(c);
 }
 
+/* No input for long. A client that is still taking what it asked for is not idle. */
+static void on_timeout(struct client *c)
+{
+	if (c->run.step && c->out_bytes != c->out_at_timeout) {
+		c->out_at_timeout = c->out_bytes;
+		conn_idle(c->conn, c->user->conf->imap_timeout * 1000);
+		return;
+	}
+	client_end(c, "Disconnected for inactivity", "Disconnected for inactivity.");
+}
+
 static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 {
 	struct client *c = ctx;
@@ -133,7 +144,7 @@ static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 		client_continue(c);
 		break;
 	case CONN_EV_TIMEOUT:
-		client_end(c, "Disconnected for inactivity", "Disconnected for inactivity.");
+		on_timeout(c);
 		break;
 	case CONN_EV_CLOSED:
 		c->eof = true;

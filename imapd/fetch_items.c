@@ -286,6 +286,15 @@ static bool head_enough(const struct imap_section *s)
 	return s->depth == 0 && s->kind != IMAP_SECTION_ALL && s->kind != IMAP_SECTION_TEXT;
 }
 
+/* Sizes in file names may lie: what was counted is true from now on (a failure to note it harms nobody). */
+static void correct_size(struct client *c, struct fetch *f, uint64_t n)
+{
+	if (n == f->msg.size_crlf || f->file.head_only)
+		return;
+	(void)!mbox_msg_size_fix(c->view, f->seq, f->file.text.n, n, NULL);
+	f->msg.size_crlf = n;
+}
+
 int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e)
 {
 	struct str text;
@@ -301,6 +310,8 @@ int fetch_section(struct client *c, struct fetch *f, const struct imap_section *
 		return 0;
 	}
 	f->left = crlf_size(text);
+	if (s->depth == 0 && s->kind == IMAP_SECTION_ALL)
+		correct_size(c, f, f->left);
 	crlf_start(&f->cursor, text);
 	if (s->partial) {
 		const uint64_t from = s->from < f->left ? s->from : f->left;

@@ -178,6 +178,7 @@ static bool read_command(struct login *s)
 	else if (s->cmd.n <= IMAP_TAG_MAX)
 		buf_mem(&s->cmd, in.p, used <= IMAP_TAG_MAX ? used : IMAP_TAG_MAX);
 	conn_consume(s->conn, used);
+	conn_wipe_input(s->conn);	/* it may be a password */
 	if (s->scan.line_bytes > LOGIN_IN_MAX) {
 		login_tagged(s, "BAD", "", "Command line too long");
 		login_end(s, "Disconnected: Command line too long", "Command line too long.");
@@ -204,6 +205,8 @@ static void read_input(struct login *s)
 		return;
 	const int r = conn_line(s->conn, LOGIN_SASL_LINE_MAX, &line, &e);
 
+	if (r != 1)
+		conn_wipe_input(s->conn);
 	if (r == 0) {
 		auth_response(s, line);
 		return;

@@ -88,6 +88,7 @@ struct client {
 	uint64_t id;
 	char rip[65], lip[65];
 	uint64_t in_bytes, out_bytes;
+	uint64_t out_at_timeout;	/* out_bytes when the last time-out was let pass */
 	struct arena *arena;		/* of the command */
 	struct imap_scan scan;
 	struct buf before;		/* input that came with ATTACH */
