@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sysexits.h>
@@ -223,6 +224,7 @@ static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 	if (check_loop(c, e) < 0 || choose_folder(ag, c, e) < 0)
 		return -1;
 	const int dir = c->folder >= 0 ? c->folder : ag->root;
+	maildir_sync_directories(c->m->sync_dirs != 0);
 	copy_id(c, id);
 	if (c->m->attempt > 1 && (maildir_recover(dir, e) < 0 || maildir_find_id(dir, id, &c->there, e) < 0))
 		return -1;
@@ -279,10 +281,19 @@ static int await_verdict(struct agent *ag, uint32_t id)
 	return type == IPC_deliver_COMMIT;
 }
 
+/* COPY said commit: only an ABORT that is already there, or a channel that is gone, keeps the copy from being made visible. */
+static int own_verdict(void)
+{
+	char b;
+	const ssize_t k = recv(DELIVER_CHANNEL, &b, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return k < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 static int finish(struct agent *ag, struct copy *c, uint32_t id)
 {
 	struct err e = { 0 };
-	const int verdict = await_verdict(ag, id);
+	const int verdict = c->m->commit && !c->forwarded && own_verdict() ? 1 : await_verdict(ag, id);
 	uint64_t written = c->out ? maildir_copy_size(c->out) : 0;
 
 	if (verdict < 0)
@@ -310,7 +321,8 @@ static int serve_one(struct agent *ag, const struct ipc_deliver_COPY *m, uint32_
 		maildir_copy_abort(&c.out);
 		r = e.code == ERR_CLOSED ? -1 : say_failed(ag, id, &e);
 	} else {
-		r = c.local && say(IPC_deliver_READY, &ready, id) < 0 ? -1 : finish(ag, &c, id);
+		const bool announce = c.local && (c.forwarded || !m->commit);
+		r = announce && say(IPC_deliver_READY, &ready, id) < 0 ? -1 : finish(ag, &c, id);
 	}
 	maildir_copy_abort(&c.out);
 	close_fd(&c.folder);

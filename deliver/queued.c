@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -233,6 +234,8 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	q->arena = arena_new(0);
 	if (restrict_compile(q->conf, q->arena, &q->restrictions, e) < 0 || read_mynetworks(q, e) < 0 || spool_open(".", &q->spool, e) < 0)
 		return -1;
+	if (strcmp(q->conf->sync_directories, "yes") == 0)
+		spool_sync_directories(q->spool);
 	q->loop = loop_new();
 	loop_signal(q->loop, SIGTERM, on_term, q);
 	loop_signal(q->loop, SIGHUP, on_hup, q);

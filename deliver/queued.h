@@ -124,6 +124,7 @@ struct copy_request {		/* all borrowed until the handle is gone */
 	struct ipc_strs edits;
 	uint64_t size;
 	uint64_t attempt;	/* 1 the first */
+	bool commit;		/* the only thing to be done: no READY, DONE at once (but FORWARD as always) */
 	int fd;
 };
 void agents_start(struct queued *q, int fd);

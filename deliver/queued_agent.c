@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -186,6 +187,7 @@ static void settle(struct user *u, struct copy *c, bool untouched, int status)
 	c->agent = NULL;
 	if (untouched && c->state == CP_SENT && !c->again) {
 		c->again = true;
+		c->r.attempt = c->r.attempt < 2 ? 2 : c->r.attempt;	/* it may be there already */
 		c->state = CP_WAITING;
 		list_push(&u->line, &c->node);
 		u->n_line++;
@@ -255,6 +257,8 @@ static void agent_give(struct agent *a, struct copy *c)
 	struct ipc_deliver_COPY m = {
 		.qid = c->r.qid, .sender = c->r.sender, .recipient = c->r.recipient, .original = c->r.original, .extension = c->r.extension,
 		.edits = c->r.edits, .attempt = c->r.attempt, .folder = c->r.folder, .size = c->r.size,
+		.commit = c->r.commit,
+		.sync_dirs = strcmp(c->q->conf->sync_directories, "yes") == 0,
 	};
 
 	list_del(&c->node);

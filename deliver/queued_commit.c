@@ -3,6 +3,7 @@
  *	copies		agents write every local copy into tmp and sync it: nothing is visible yet
  *	record		what is remote, or failed for now, becomes one queue record, synced beside the loop, not yet scheduled
  *	visible		the copies are renamed; from here there is no way back, and a client that goes away changes nothing
+ *			A message for one mailbox alone skips these two: its agent renames the copy as soon as it is synced, unless the client has gone.
  *	late		renames that failed get into the record after all
  *	250		"Ok: queued as QID"
  * Until "visible" any failure, and a client that has gone, undoes everything. A crash leaves at worst one duplicate: the agents drop what was not
@@ -168,9 +169,10 @@ static void copy_told(struct final *f, enum copy_event ev, const struct copy_res
 		f->copy = NULL;
 		f->state = r->permanent ? FINAL_FAILED : FINAL_QUEUED;
 		break;
-	case COPY_DONE:		/* without COMMIT: an agent that invents */
+	case COPY_DONE:		/* without COMMIT, when it was not told to: an agent that invents */
+		keep_result(f, r);
 		f->copy = NULL;
-		f->state = FINAL_QUEUED;
+		f->state = f->alone ? FINAL_SENT : FINAL_QUEUED;
 		break;
 	}
 	if (counted && --t->n_copying == 0)
@@ -225,9 +227,10 @@ static void start_copy(struct trans *t, struct final *f)
 {
 	const struct copy_request r = {
 		.user = f->user, .qid = trans_qid(t), .sender = t->sender, .recipient = f->address, .original = f->original, .extension = f->extension,
-		.folder = f->folder, .edits = { t->edits, t->n_edits }, .size = t->size, .attempt = 1, .fd = t->fd,
+		.folder = f->folder, .edits = { t->edits, t->n_edits }, .size = t->size, .attempt = 1, .commit = t->n_finals == 1, .fd = t->fd,
 	};
 
+	f->alone = r.commit;
 	f->state = FINAL_COPYING;
 	t->n_copying++;
 	f->copy = copy_start(t->q, &r, on_copy, f);
@@ -268,7 +271,7 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 	r->enhanced = f->enhanced;
 	r->text = f->text;
 	r->when = f->text.n > 0 ? clock_wall() : 0;
-	r->tries = f->text.n > 0;
+	r->tries = f->text.n > 0 || f->alone;	/* alone: the copy may be visible although we do not know it; a second try looks */
 	r->relay = f->text.n > 0 ? STR("local") : STR("");
 	f->recorded = true;
 }

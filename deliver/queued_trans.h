@@ -20,6 +20,7 @@ struct final {
 	enum final_state state;
 	struct copy *copy;
 	struct str enhanced, text;
+	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
 	bool recorded;	/* in the queue record */
 	uint64_t done_us;
 };

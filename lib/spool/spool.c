@@ -64,6 +64,11 @@ int spool_open(const char *dir, struct spool **out, struct err *e)
 	return 0;
 }
 
+void spool_sync_directories(struct spool *sp)
+{
+	sp->sync_dirs = true;
+}
+
 void spool_close(struct spool **spp)
 {
 	struct spool *sp = *spp;

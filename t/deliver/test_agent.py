@@ -108,8 +108,24 @@ def test_a_channel_that_closes_leaves_nothing(place):
     assert new(place) == [] and list((place.maildir(USER) / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("size", [1000, 200000])
-def test_killed_at_every_system_call(place, size):
+def test_commit_at_once_unless_the_abort_is_there(place):
+    clear(place)
+    for i in range(10):
+        a = Agent(place)
+        assert a.copy(message(place, 1000), commit=1, qid="1ATONCE%04d" % i)[2]["text"] == b"delivered to maildir"
+        assert len(new(place)) == 1
+        fd = os.open(message(place, 1000), os.O_RDONLY)
+        a.chan.send("COPY", id=2, fd=fd, qid="1ABORT%05d" % i, sender="s@example.org", recipient=USER, size=1000, commit=1)
+        a.chan.send("ABORT", id=2)
+        os.close(fd)
+        text = a.chan.recv()[2]["text"]
+        assert len(new(place)) == (1 if text == b"removed" else 2), text
+        a.end()
+        clear(place)
+
+
+@pytest.mark.parametrize("size,more", [(1000, {}), (1000, {"commit": 1}), (200000, {"commit": 1})])
+def test_killed_at_every_system_call(place, size, more):
     """Killed before the k-th call; then queued asks a second agent, as it does: exactly one copy, never a part of one."""
     path = message(place, size)
     tracer = ["strace", "-f", "-qq", "-o", "/dev/null", "-u", "_postern_mda", "-e"]
@@ -117,13 +133,13 @@ def test_killed_at_every_system_call(place, size):
     while lived < 2 and k < 1000:
         clear(place)
         a = Agent(place, wrap=[*tracer, "inject=all:signal=KILL:when=%d" % k], drop=False)
-        first = a.deliver(path)
+        first = a.deliver(path, **more)
         a.end()
         for f in new(place):
             assert b",S=%d," % f.stat().st_size in f.name.encode()
         if first is None:
             b = Agent(place)
-            second = b.deliver(path, attempt=2)
+            second = b.deliver(path, attempt=2, **more)
             b.end()
             assert second and second[0] == "DONE", (k, second)
             points += 1
