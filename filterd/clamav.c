@@ -90,7 +90,12 @@ static int set_limits(struct clamav *c, const struct conf *conf, const char *tmp
 		if (r != CL_SUCCESS)
 			return err_set(e, ERR_CONF, 0, "libclamav limit %zu: %s", i, cl_strerror(r));
 	}
-	cl_error_t r = cl_engine_set_str(c->engine, CL_ENGINE_TMPDIR, tmp_dir);
+	return clamav_use_tmp(c, tmp_dir, e);
+}
+
+int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e)
+{
+	cl_error_t r = cl_engine_set_str(c->engine, CL_ENGINE_TMPDIR, dir);
 	return r == CL_SUCCESS ? 0 : err_set(e, ERR_CONF, 0, "libclamav temporary directory: %s", cl_strerror(r));
 }
 

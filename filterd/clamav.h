@@ -18,6 +18,8 @@ struct clamav;
  * Returns owned. */
 int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tmp_dir, struct clamav **out, struct err *e) MUST_CHECK;
 void clamav_free(struct clamav **c);
+/* After fork: unpack below dir, which is this process' alone. (The library draws its names from a generator that forked processes share.) */
+int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e) MUST_CHECK;
 uint64_t clamav_signatures(const struct clamav *c);
 bool clamav_shipped(const struct clamav *c);		/* only the shipped test signatures serve */
 const char *clamav_version(void);

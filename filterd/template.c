@@ -1,20 +1,27 @@
 /* The template: loads signatures and patterns under the monitor's confinement, proves them with the canary, then forks workers that share its memory.
  * A new generation of signatures is a new template; this one ends when the monitor closes its socket. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/num.h"
 #include "clamav.h"
 #include "confinement.h"
 #include "ipc/filter.h"
 #include "log/log.h"
 #include "os/os.h"
 #include "worker.h"
+
+enum { TMP_DEPTH_MAX = 64 };
 
 static void say_broken(int sock, const struct err *why)
 {
@@ -39,8 +46,52 @@ static void say_ready(int sock, const struct filter_rules *rules)
 		_exit(1);
 }
 
+/* --- a directory of its own for each worker --- */
+
+static void remove_tree(int at, const char *name, unsigned depth)
+{
+	if (unlinkat(at, name, 0) == 0 || depth > TMP_DEPTH_MAX)
+		return;
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (d == NULL) {
+		close_fd(&fd);
+		return;
+	}
+	for (struct dirent *f; (f = readdir(d)) != NULL;)
+		if (strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0)
+			remove_tree(fd, f->d_name, depth + 1);
+	closedir(d);
+	if (unlinkat(at, name, AT_REMOVEDIR) < 0)
+		log_warning("template: cannot remove %s: %s", name, strerror(errno));
+}
+
+/* What workers that were killed have left. */
+static void remove_leftovers(const char *tmp)
+{
+	DIR *d = opendir(tmp);
+	if (d == NULL)
+		return;
+	for (struct dirent *f; (f = readdir(d)) != NULL;) {
+		uint64_t pid;
+		if (num_parse(str_c(f->d_name), 1, INT32_MAX, &pid) == 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+			remove_tree(dirfd(d), f->d_name, 0);
+	}
+	closedir(d);
+}
+
+static int own_tmp(const struct filter_rules *rules, const char *tmp, struct err *e)
+{
+	char path[1100];
+	snprintf(path, sizeof(path), "%s/%ld", tmp, (long)getpid());
+	if (mkdir(path, 0700) < 0)
+		return err_set(e, ERR_TEMP, errno, "%s", path);
+	return rules->clamav == NULL ? 0 : clamav_use_tmp(rules->clamav, path, e);
+}
+
 static void fork_worker(const struct filter_rules *rules, const struct filter_dirs *dirs, bool unconfined, int control, int sock)
 {
+	remove_leftovers(dirs->tmp);
 	pid_t pid = fork();
 	if (pid < 0)
 		log_error("template: fork: %s", strerror(errno));
@@ -54,7 +105,7 @@ static void fork_worker(const struct filter_rules *rules, const struct filter_di
 	proc_title("filterd", "filterd: worker");
 	str_hash_reseed();
 	struct err e = { 0 };
-	if (filter_confine(CONFINE_SCAN, NULL, rules->conf, dirs, unconfined, &e) < 0) {
+	if (own_tmp(rules, dirs->tmp, &e) < 0 || filter_confine(CONFINE_SCAN, NULL, rules->conf, dirs, unconfined, &e) < 0) {
 		log_error("worker: %s", e.text);
 		_exit(1);
 	}

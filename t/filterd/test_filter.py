@@ -1,0 +1,145 @@
+"""filterd over the whole suite: what happens when workers are new, killed, out of space; the actions; the tool; new signatures."""
+import concurrent.futures
+import json
+import os
+import pathlib
+import signal
+import smtplib
+import subprocess
+import time
+
+import pytest
+
+import mailtools
+
+EICAR = (r"X5O!P%@AP[4\PZX54(P^)7CC)7}" + "$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*")
+BOB = "bob@example.com"
+
+
+def send(suite, body="hello", to=BOB):
+    """(code, text) of the answer to DATA."""
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        try:
+            s.sendmail("x@elsewhere.example", [to], "Subject: t\r\n\r\n%s\r\n" % body)
+            return 250, ""
+        except smtplib.SMTPDataError as e:
+            return e.smtp_code, e.smtp_error.decode()
+
+
+def log(suite):
+    return suite.log.read_text()
+
+
+def test_the_first_messages_at_once_are_all_checked(fresh_suite):
+    """Forked workers draw the same temporary names: each needs a directory of its own."""
+    suite = fresh_suite("filter")
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: send(suite), range(40)))
+    assert answers == [(250, "")] * 40, suite.trouble()
+    assert "UNCHECKED" not in log(suite)
+
+
+def test_a_killed_worker_costs_a_retry_not_the_mail(fresh_suite):
+    suite = fresh_suite("filter")
+    for _round in range(5):
+        assert send(suite)[0] == 250
+        for pid, _user, _comm, cmd in suite.processes():
+            if cmd == "filterd: worker":
+                os.kill(pid, signal.SIGKILL)
+    assert send(suite)[0] == 250
+    tmp = suite.state / "filter-tmp"
+    assert send(suite, EICAR)[0] == 550
+    assert tmp.is_dir()
+
+
+def test_no_space_to_unpack_is_a_temporary_refusal(fresh_suite):
+    """libclamav answers "clean" when it cannot unpack: that must never pass."""
+    import base64
+    import io
+    import zipfile
+    suite = fresh_suite("filter")
+    assert send(suite)[0] == 250
+    monitor = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0]
+    inside = pathlib.Path("/proc/%d/root" % monitor) / str(suite.state / "filter-tmp").lstrip("/")
+    with open(inside / "ballast", "wb") as f:
+        try:
+            while True:
+                f.write(b"x" * 65536)
+        except OSError:
+            pass
+    z = io.BytesIO()
+    with zipfile.ZipFile(z, "w", zipfile.ZIP_DEFLATED) as a:
+        a.writestr("a.txt", EICAR)
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        with pytest.raises(smtplib.SMTPDataError) as why:
+            s.sendmail("x@elsewhere.example", [BOB], "Subject: t\r\nMIME-Version: 1.0\r\nContent-Type: application/zip; name=a.zip\r\n"
+                       "Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(z.getvalue()).decode().replace("\n", "\r\n"))
+    assert why.value.smtp_code in (451, 550)
+    os.unlink(inside / "ballast")
+    assert send(suite)[0] == 250
+
+
+def test_quarantine_delivers_to_the_keeper_and_not_to_the_recipient(fresh_suite):
+    suite = fresh_suite("filter", settings={"virus_action": "quarantine", "quarantine_recipient": "alice@example.com"})
+    code, _text = send(suite, EICAR)
+    assert code == 250
+    end = time.monotonic() + 10
+    mail = mailtools.Mail(suite)
+    while not mail.files("alice@example.com") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(mail.files("alice@example.com")) == 1 and mail.files(BOB) == []
+
+
+def test_new_signatures_take_over_without_a_restart(fresh_suite, tmp_path):
+    db = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "clamdb"
+    db.mkdir(exist_ok=True)
+    suite = fresh_suite("filter", settings={"virus_database_directory": db})
+    word = "new-worm-%s" % os.urandom(4).hex()
+    assert send(suite, word)[0] == 250
+    (db / "new.ndb").write_text("Test.New:0:*:%s\n" % word.encode().hex() +
+                                "Test.Eicar-Test-Signature:0:*:%s\n" % EICAR.encode().hex())
+    filterd = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0]
+    os.kill(filterd, signal.SIGHUP)
+    end = time.monotonic() + 15
+    while send(suite, word)[0] == 250 and time.monotonic() < end:
+        time.sleep(0.2)
+    code, text = send(suite, word)
+    assert code == 550 and "Test.New" in text
+    assert [p[0] for p in suite.processes() if p[3] == "filterd: monitor"] == [filterd]
+
+
+def test_broken_signatures_keep_the_old_ones(fresh_suite):
+    db = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "clamdb-broken"
+    db.mkdir(exist_ok=True)
+    suite = fresh_suite("filter", settings={"virus_database_directory": db})
+    assert send(suite, EICAR)[0] == 550
+    (db / "bad.ndb").write_text("this is no signature\n")
+    filterd = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0]
+    os.kill(filterd, signal.SIGHUP)
+    time.sleep(1.5)
+    assert send(suite, EICAR)[0] == 550
+    assert send(suite)[0] == 250
+
+
+def test_the_tool_explains(suite, tmp_path):
+    letter = tmp_path / "letter"
+    letter.write_text("Subject: x\nContent-Type: application/octet-stream; name=setup.exe\n\nx\n")
+    p = suite.tool("postern-filter", "test", "--json", letter)
+    answer = json.loads(p.stdout.decode())
+    assert answer["action"] == "reject" and answer["category"] == "BANNED" and "setup.exe" in answer["findings"][0]["text"]
+    p = suite.tool("postern-filter", "test", tmp_path / "none", check=False)
+    assert p.returncode == 1 and b"No such file" in p.stdout
+
+
+@pytest.mark.parametrize("raw", [b"\r\n", b"X: y\r\n", b"Subject: n\r\n\r\n" + b"(" * 5000 + b"\r\n"])
+def test_odd_messages_pass(mail, raw):
+    s = mail.smtp()
+    s.sendmail("x@elsewhere.example", [BOB], raw)
+    s.quit()
+
+
+def test_only_queued_may_ask(suite):
+    p = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", "/usr/bin/python3", "-c",
+                        "import socket,sys\ns=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.connect(sys.argv[1])",
+                        str(suite.run_dir / "filter" / "scan")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode != 0 and b"Permission" in p.stdout
