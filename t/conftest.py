@@ -13,6 +13,9 @@ sys.path[:0] = [str(HERE / "lib")] + [str(d) for d in sorted(HERE.iterdir()) if 
 import mailtools  # noqa: E402
 import suite as suite_module  # noqa: E402
 
+# Most protocol tests speak over plain loopback connections; that this is refused by default has a test (test_refusals).
+suite_module.Suite.extra_settings = {"plaintext_login_networks": "127.0.0.0/8 [::1]"}
+
 BUILD = os.environ.get("POSTERN_BUILD", "dev")
 numbers = itertools.count(1)
 SCRATCH = os.environ.get("POSTERN_SCRATCH")

@@ -66,6 +66,8 @@ def suitable(path):
 
 
 class Suite:
+    extra_settings = {}     # the tests' own: beside the defaults, below a suite's settings
+
     def __init__(self, base, build="release", domain="example.com", hosts=("127.0.0.1", "[::1]"), port_base=10000,
                  real_ports=False, settings=None):
         self.base = pathlib.Path(base).absolute()
@@ -173,7 +175,7 @@ class Suite:
         if not (etc / "virtual").exists():
             (etc / "virtual").write_text("# Envelope rewriting. Compile with: postmap %s\n"
                                          "postmaster@%s alice@%s\n" % (etc / "virtual", self.domain, self.domain))
-        all_settings = {**self.default_settings(), **self.settings}
+        all_settings = {**self.default_settings(), **self.extra_settings, **self.settings}
         text = "# Postern's configuration; postern.conf(5) describes every parameter.\n"
         text += "".join("%s = %s\n" % kv for kv in all_settings.items())
         self.conf.write_text(text)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 ROLES = ["queued: queue", "resolve", "spawn", "filterd: monitor", "filterd: worker", "authd: monitor", "smtpd: template", "smtpd: parent",
-         "deliver", "log: worker", "queued: parent"]
+         "deliver", "log: worker", "queued: parent", "authd: supervisor", "log: parent", "filterd: template", "remote", "authd: key"]
 
 
 def stream(suite, stop, accepted, n):

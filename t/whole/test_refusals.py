@@ -5,6 +5,7 @@ import io
 import smtplib
 import zipfile
 
+import mailtools
 import pytest
 
 EICAR = (r"X5O!P%@AP[4\PZX54(P^)7CC)7}" + "$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*").encode()
@@ -142,3 +143,15 @@ def test_auth_is_neither_offered_nor_taken_before_tls(mail):
             assert "STARTTLS" in text
             secret = base64.b64encode(b"\0alice@example.com\0alice-secret").decode()
             assert w.smtp("AUTH PLAIN " + secret)[0] in (503, 504, 530, 538)
+
+
+def test_no_password_is_taken_without_tls_by_default(fresh_suite):
+    suite = fresh_suite("tls", settings={"plaintext_login_networks": ""})
+    with mailtools.Wire(suite.host, suite.port("IMAP")) as w:
+        assert b"LOGINDISABLED" in w.line()
+        assert b"[PRIVACYREQUIRED]" in w.imap("a", "LOGIN bob@example.com bob-secret")[-1]
+    with mailtools.Wire(suite.host, suite.port("POP3")) as w:
+        w.line()
+        w.send("USER bob@example.com\r\nPASS bob-secret\r\n")
+        assert w.line().startswith(b"-ERR") and w.line().startswith(b"-ERR")
+    assert "bob-secret" not in suite.log.read_text()
