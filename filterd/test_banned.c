@@ -55,6 +55,7 @@ int main(void)
 		tap_ok(stage_banned(&s, &e) == cases[i].rejected, "case %zu", i);
 		arena_free(&a);
 	}
+	banned_free(&rules.banned);
 	tap_ok(banned_load("/nonexistent", &rules.banned, &e) < 0, "a missing list is an error");
 	return tap_done();
 }

@@ -217,7 +217,8 @@ static void load_key(const struct cert *cert)
  * blocking SSL client in a child process where our own client cannot be made to misbehave. */
 struct client_opts {
 	int max_version;
-	const char *ciphers, *groups, *alpn, *sigalgs;
+	const char *ciphers, *alpn;
+	char *groups, *sigalgs;	/* the library's macros cast const away */
 };
 
 static pid_t child_client(int fd, int keep_not, const struct client_opts *o, void (*then)(SSL *ssl))

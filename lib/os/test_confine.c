@@ -319,7 +319,8 @@ static void test_forbidden(void)
 	for (int role = 0; role < CONFINE_MAX_; role++)
 		for (size_t i = 0; i < ARRAY_LEN(acts); i++)
 			if (!(acts[i].may & (1U << role)))
-				(void)tap_is_int(run_confined(role, acts[i].run), ST_REFUSED, "%s cannot: %s", confine_role_name(role), acts[i].name);
+				(void)tap_is_int(run_confined((enum confine_role)role, acts[i].run), ST_REFUSED, "%s cannot: %s",
+						 confine_role_name((enum confine_role)role), acts[i].name);
 }
 
 static void test_allowed(void)
@@ -328,7 +329,7 @@ static void test_allowed(void)
 						   CONFINE_FILTER, CONFINE_LOG };
 	static const enum confine_role readers[] = { CONFINE_PARENT, CONFINE_AUTH_CHECK, CONFINE_AUTH_GATHER, CONFINE_RESOLVE, CONFINE_DNS };
 	for (int role = 0; role < CONFINE_MAX_; role++)
-		(void)tap_is_int(run_confined(role, act_live), ST_WORKED, "%s lives", confine_role_name(role));
+		(void)tap_is_int(run_confined((enum confine_role)role, act_live), ST_WORKED, "%s lives", confine_role_name((enum confine_role)role));
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
 		(void)tap_is_int(run_confined(trees[i], act_use_tree), ST_WORKED, "%s uses its tree", confine_role_name(trees[i]));
 	for (size_t i = 0; i < ARRAY_LEN(readers); i++)
