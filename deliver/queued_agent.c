@@ -1,7 +1,7 @@
 /* Delivery agents. One agent serves one user and one copy at a time; it is started through spawn with one end of a socket pair, kept a moment for the
  * user's next message, and ended by closing its channel. Copies for a user whose agents are busy start further ones (their syncs run together), up to a
  * limit; beyond the limits copies wait in line. An agent that dies before it answered is replaced once; whatever else goes wrong with it is a
- * temporary failure of its copy.
+ * temporary failure of its copy. So is silence: an agent is the user's process, who may stop it, and no copy waits for that longer than local_time_limit.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,7 @@ struct copy {
 	void *ctx;
 	uint32_t id;
 	bool again;		/* second agent already */
+	struct timer *deadline;	/* set while it waits for somebody else than the caller */
 };
 
 struct agent {
@@ -134,6 +135,7 @@ static void copy_free(struct copy *c)
 	struct queued *q = c->q;
 	struct user *u = c->user;
 
+	timer_del(&c->deadline);
 	if (c->state == CP_WAITING) {
 		list_del(&c->node);
 		u->n_line--;
@@ -159,6 +161,15 @@ static void copy_fail(struct copy *c, const char *text)
 	const struct copy_result r = { .enhanced = STR("4.3.0"), .text = str_c(text) };
 
 	copy_end(c, COPY_FAILED, &r);
+}
+
+static void on_deadline(void *ctx);
+
+static void deadline(struct copy *c, bool on)
+{
+	timer_del(&c->deadline);
+	if (on)
+		c->deadline = loop_timer(c->q->loop, c->q->conf->local_time_limit * 1000, on_deadline, c);
 }
 
 /* --- agents --- */
@@ -267,6 +278,7 @@ static void agent_give(struct agent *a, struct copy *c)
 	a->copy = c;
 	c->agent = a;
 	c->state = CP_SENT;
+	deadline(c, true);
 	c->id = ipc_next_id(a->chan);
 	agent_send(a, IPC_deliver_COPY, &m, c->r.fd);
 }
@@ -278,6 +290,7 @@ static void on_ready(struct agent *a)
 	if (c == NULL || (c->state != CP_SENT && c->state != CP_FORWARDED))
 		return;
 	c->state = CP_READY;
+	deadline(c, false);
 	c->fn(c->ctx, COPY_READY, NULL);
 }
 
@@ -289,7 +302,32 @@ static void on_forward(struct agent *a, const struct ipc_deliver_FORWARD *m)
 	if (c == NULL || c->state != CP_SENT)
 		return;
 	c->state = r.keep ? CP_FORWARDED : CP_READY;
+	deadline(c, r.keep);
 	c->fn(c->ctx, COPY_FORWARD, &r);
+}
+
+/* Nobody has answered in time. What the agent did nevertheless is recognised by the next attempt. */
+static void on_deadline(void *ctx)
+{
+	struct ipc_deliver_ABORT m = { 0 };
+	struct copy *c = ctx;
+	struct queued *q = c->q;
+	struct user *u = c->user;
+	struct agent *a = c->agent;
+
+	u->pins++;
+	if (a) {
+		log_warning("user %s: a delivery agent does not answer", u->name);
+		if (c->state != CP_DECIDED)
+			agent_send(a, IPC_deliver_ABORT, &m, -1);
+		a->copy = NULL;
+		a->draining = true;
+		a->drain_id = c->id;
+		c->agent = NULL;
+	}
+	copy_fail(c, a ? "delivery agent does not answer" : "no delivery agent is free");
+	pump(q, u);
+	user_unpin(q, u);
 }
 
 /* DONE and FAILED end a message, whoever waits for it. */
@@ -549,6 +587,7 @@ struct copy *copy_start(struct queued *q, const struct copy_request *r, copy_fn 
 	list_append(&c->user->line, &c->node);
 	c->user->n_line++;
 	q->agents->n_line++;
+	deadline(c, true);
 	if (q->agents->n == 0)
 		timer_again(q->agents->reaper, QUEUED_AGENT_IDLE_MS / 2);
 	user_waits(q, c->user, true);
@@ -561,6 +600,7 @@ void copy_commit(struct copy *c)
 	struct ipc_deliver_COMMIT m = { 0 };
 
 	c->state = CP_DECIDED;
+	deadline(c, true);
 	agent_send(c->agent, IPC_deliver_COMMIT, &m, -1);
 }
 
