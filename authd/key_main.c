@@ -21,7 +21,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SIGNATURES_PER_CONN = 2, SIGNATURES_PER_SECOND = 200, CONNS_MAX = 20000, REGISTRARS_MAX = 16, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
 
 struct conn {
 	struct list node;
@@ -45,7 +45,7 @@ static struct {
 	struct list conns, registrars;
 	unsigned n_conns, n_registrars;
 	uint64_t second;
-	unsigned in_second;
+	uint64_t in_second, per_second;
 } key;
 
 static const uint16_t conn_allowed[] = { IPC_key_SIGN };
@@ -71,7 +71,7 @@ static bool rate_allows(void)
 		key.second = now;
 		key.in_second = 0;
 	}
-	return key.in_second++ < SIGNATURES_PER_SECOND;
+	return key.in_second++ < key.per_second;
 }
 
 /* The key of the certificate that the front shows; without one, the newest. */
@@ -98,7 +98,7 @@ static void on_conn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 		return;
 	}
 	if (!k || !rate_allows()) {
-		refuse(c, id, k ? "more than 200 a second" : "no such key");
+		refuse(c, id, k ? "more than tls_signatures_per_second" : "no such key");
 		return;
 	}
 	snprintf(scheme, sizeof scheme, "%.*s", STR_ARG(m->scheme));
@@ -246,6 +246,7 @@ int main(int argc, char **argv)
 	struct tls_key *none = NULL;
 	if (tls_key_load(STR("-"), &none, &e) == 0)
 		tls_key_free(&none);
+	key.per_second = h.conf->tls_signatures_per_second;
 	helper_confine(&h, CONFINE_AUTH_KEY, h.conf->user_key, NULL, 0);
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);	/* best effort: a key should not reach the swap */
 	helper_setup(&h);

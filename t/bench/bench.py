@@ -38,7 +38,7 @@ class Group:
     """A control group that accounts the CPU of everything started in it."""
 
     def __init__(self, name):
-        self.dir = pathlib.Path("/sys/fs/cgroup/cpuacct/postern-bench-%s-%d" % (name, os.getpid()))
+        self.dir = pathlib.Path("/sys/fs/cgroup/cpuacct/postern-bench-%s-%08x" % (name, random.randrange(1 << 32)))
         try:
             self.dir.mkdir()
         except OSError:
