@@ -99,9 +99,11 @@ static void fork_worker(const struct filter_rules *rules, const struct filter_di
 		return;
 	close(control);
 	signal(SIGCHLD, SIG_DFL);
+#ifndef __SANITIZE_ADDRESS__	/* its shadow is larger */
 	struct rlimit mem = { (rlim_t)WORKER_MEMORY_MAX_MB << 20, (rlim_t)WORKER_MEMORY_MAX_MB << 20 };
 	if (setrlimit(RLIMIT_DATA, &mem) < 0)
 		log_warning("worker: setrlimit: %s", strerror(errno));
+#endif
 	proc_title("filterd", "filterd: worker");
 	str_hash_reseed();
 	struct err e = { 0 };

@@ -119,9 +119,26 @@ static void keep_environment(void)
 	environ = kept;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* Sanitizer builds: daemons have no stderr, so what the sanitizers say goes to a file of the whole-system tests, if there is one. */
+void __sanitizer_set_report_fd(void *fd);
+
+static void sanitizer_report(void)
+{
+	const int fd = open("/mnt/sanitizer.log", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		__sanitizer_set_report_fd((void *)(uintptr_t)fd);
+}
+#else
+static void sanitizer_report(void)
+{
+}
+#endif
+
 void proc_init(int argc, char **argv)
 {
 	sane_fds();
+	sanitizer_report();
 	sane_signals();
 	(void)umask(022);
 	claim_title(argc, argv);
