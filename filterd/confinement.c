@@ -24,4 +24,3 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 	const struct confine c = { .role = role, .user = user, .paths = there, .n_paths = n, .unconfined = unconfined };
 	return confine_enter(&c, e);
 }
-

@@ -99,7 +99,8 @@ static int usage(FILE *to, int status)
 
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' },
+					      { "version", no_argument, NULL, 'V' }, { 0 } };
 	const char *conf_file = conf_default_file();
 	bool json = false;
 	for (int c; (c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
@@ -107,6 +108,8 @@ int main(int argc, char **argv)
 			conf_file = optarg;
 		else if (c == 'j')
 			json = true;
+		else if (c == 'V')
+			return puts("postern-filter (Postern) " POSTERN_VERSION) == EOF;
 		else
 			return usage(c == 'h' ? stdout : stderr, c == 'h' ? 0 : 2);
 	}

@@ -1,3 +1,3 @@
 $(call library,front.c parent.c template.c inetd.c listen.c limit.c reg.c handover.c)
-# For t/front; not installed (its name says so).
-$(call program,front-echo.test,test_front.c,front ipc io os conf log base)
+# For t/front; not installed.
+$(call tool,front-echo,test_front.c,front ipc io os conf log base)

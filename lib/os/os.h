@@ -39,7 +39,8 @@ void close_all_but(const int *keep, size_t n);	/* close_range around the kept on
 /* --- sockets --- */
 struct peer_cred { pid_t pid; uid_t uid; gid_t gid; };
 int sock_tcp_listen(const char *host, uint16_t port, int *fd_out, struct err *e) MUST_CHECK;	/* "" all addresses (v6 dual) */
-int sock_unix_listen(const char *path, int type, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK; /* returns fd; replaces a stale socket after checking that nobody answers */
+/* Returns the descriptor; replaces a stale socket after checking that nobody answers. */
+int sock_unix_listen(const char *path, int type, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 int sock_unix_connect(const char *path, int type, struct err *e) MUST_CHECK;	/* returns fd, blocking; waits 1 s at most when the backlog is full.
 										 * ERR_CLOSED: nobody serves it */
 int sock_pair(int type, int fds_out[2], struct err *e) MUST_CHECK;	/* CLOEXEC */

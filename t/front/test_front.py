@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "t" / "lib"))
 import suite as lib  # noqa: E402
 
-ECHO = ROOT / "build" / os.environ.get("POSTERN_BUILD", "dev") / "front-echo.test"
+ECHO = ROOT / "build" / os.environ.get("POSTERN_BUILD", "dev") / "x" / "front-echo"
 PORTS = iter(range(22000, 23000))
 
 
