@@ -106,17 +106,18 @@ static void block_free(struct block *b)
 	free(b);
 }
 
-void arena_free(struct arena **a)
+void arena_free(struct arena **ap)
 {
-	if (*a == NULL)
+	struct arena *a = *ap;
+	if (a == NULL)
 		return;
-	for (struct block *b = (*a)->newest; b != NULL;) {
+	*ap = NULL;	/* first: the pointer may lie in the arena itself */
+	for (struct block *b = a->newest; b != NULL;) {
 		struct block *older = b->older;
 		block_free(b);
 		b = older;
 	}
-	free(*a);
-	*a = NULL;
+	free(a);
 }
 
 void arena_reset(struct arena *a)
