@@ -38,10 +38,10 @@ enum {
 	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
 	QUEUED_ACTIVE_MAX = 200,	/* messages being tried at once */
 	QUEUED_REMOTE_RCPTS_MAX = 50,	/* recipients of one remote attempt */
+	QUEUED_REMOTE_JOBS_MAX = 100,	/* remote attempts at once */
 	QUEUED_AGENTS_MAX = 128,	/* delivery agents at once */
 	QUEUED_AGENTS_PER_USER_MAX = 8,
 	QUEUED_AGENT_IDLE_MS = 1200,
-	QUEUED_COPIES_WAITING_MAX = 20000,
 	QUEUED_ASK_MS = 30000,		/* resolve */
 	QUEUED_SYNC_THREADS = 8,
 	QUEUED_INDEX_MAX = 1000000,	/* messages in the queue */

@@ -42,6 +42,8 @@ struct dest {
 	char why[200];			/* last trouble */
 	size_t running, jobs;		/* jobs: waiting and running */
 	struct list waiting;
+	struct list node;		/* of remotes.blocked */
+	bool blocked;
 };
 
 /* Some recipients of one message for one next hop. */
@@ -58,6 +60,8 @@ enum { DESTS_MAX = 10000 };	/* destinations whose failures are remembered */
 
 struct remotes {
 	struct map *dests, *jobs;	/* next hop; id of a running job */
+	struct list blocked;		/* destinations that wait for QUEUED_REMOTE_JOBS_MAX */
+	size_t running;
 };
 
 static struct remotes remotes;	/* tables of the one loop */
@@ -234,6 +238,7 @@ static struct dest *dest_get(struct str nexthop)
 		d = xzalloc(sizeof(*d));
 		d->nexthop = xstrndup(nexthop.p, nexthop.n);
 		list_init(&d->waiting);
+		list_init(&d->node);
 		(void)map_set(remotes.dests, nexthop, d);
 	}
 	return d;
@@ -242,7 +247,7 @@ static struct dest *dest_get(struct str nexthop)
 /* A destination without work or history is forgotten. */
 static void dest_maybe_free(struct dest *d)
 {
-	if (d->jobs > 0 || (d->state.failures > 0 && map_count(remotes.dests) < DESTS_MAX))
+	if (d->blocked || d->jobs > 0 || (d->state.failures > 0 && map_count(remotes.dests) < DESTS_MAX))
 		return;
 	(void)map_del(remotes.dests, str_c(d->nexthop));
 	free(d->nexthop);
@@ -290,6 +295,7 @@ static int job_send(struct queued *q, struct job *j)
 	}
 	(void)map_set(remotes.jobs, str_n(&j->id, sizeof(j->id)), j);
 	j->dest->running++;
+	remotes.running++;
 	return 0;
 }
 
@@ -303,6 +309,11 @@ static void dest_pump(struct queued *q, struct dest *d)
 			snprintf(text, sizeof(text), "delivery temporarily suspended: %s", d->why);
 		} else if (d->running >= q->conf->smtp_destination_concurrency_limit) {
 			return;
+		} else if (remotes.running >= QUEUED_REMOTE_JOBS_MAX) {
+			if (!d->blocked)
+				list_append(&remotes.blocked, &d->node);
+			d->blocked = true;
+			return;
 		} else {
 			list_del(&j->node);
 			if (job_send(q, j) == 0)
@@ -315,6 +326,17 @@ static void dest_pump(struct queued *q, struct dest *d)
 		job_defer(j, text);
 	}
 	dest_maybe_free(d);
+}
+
+/* A place is free. */
+static void unblock(struct queued *q)
+{
+	if (list_empty(&remotes.blocked))
+		return;
+	struct dest *d = list_of(remotes.blocked.next, struct dest, node);
+	list_del(&d->node);
+	d->blocked = false;
+	dest_pump(q, d);
 }
 
 static bool result_sane(const struct job *j, const struct ipc_remote_RESULT *m)
@@ -334,10 +356,12 @@ static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		return;
 	struct dest *d = j->dest;
 	d->running--;
+	remotes.running--;
 	if (!result_sane(j, m)) {
 		log_error("remote: result for another number of recipients");
 		job_defer(j, "remote delivery answered nonsense");
 		dest_pump(q, d);
+		unblock(q);
 		return;
 	}
 	struct active *a = j->a;
@@ -352,6 +376,7 @@ static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		snprintf(d->why, sizeof(d->why), "%.*s", STR_ARG(m->texts.v[0]));
 	job_free(j);
 	dest_pump(q, d);
+	unblock(q);
 	one_done(a);
 }
 
@@ -368,6 +393,7 @@ static void on_remote_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 		struct job *j = v;
 		(void)map_del(remotes.jobs, key);
 		j->dest->running--;
+		remotes.running--;
 		job_defer(j, "remote delivery process ended");
 		it = 0;
 	}
@@ -379,6 +405,7 @@ void active_remote_start(struct queued *q, int fd)
 
 	remotes.dests = map_new();
 	remotes.jobs = map_new();
+	list_init(&remotes.blocked);
 	q->remote = ipc_chan_new(q->loop, fd, &ipc_remote, on_remote, on_remote_closed, q);
 	ipc_chan_allow(q->remote, (struct ipc_allow){ types, ARRAY_LEN(types) });
 }

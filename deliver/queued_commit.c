@@ -58,6 +58,7 @@ static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 
 	t->ask = NULL;
 	t->n_finals = 0;
+	map_free(&t->seen);
 	for (size_t i = 0; r && i < r->kinds.n; i++) {
 		const struct final f = {
 			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
@@ -162,6 +163,7 @@ static void copy_told(struct final *f, enum copy_event ev, const struct copy_res
 		break;
 	case COPY_FORWARD:	/* never inside of the transaction: the queue does it */
 		copy_abort(&f->copy);
+		f->alone = false;	/* certainly not visible */
 		f->state = FINAL_QUEUED;
 		break;
 	case COPY_FAILED:

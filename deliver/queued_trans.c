@@ -13,7 +13,7 @@
 #include "mail/edit.h"
 #include "os/os.h"
 
-enum { HEAD_FIRST = 16384 };
+enum { HEAD_FIRST = 16384, FINALS_FEW = 32, TRANS_BYTES_MAX = 256 << 20 };
 
 /* --- life --- */
 
@@ -26,6 +26,7 @@ void trans_free(struct trans *t)
 	timer_del(&t->deadline);
 	for (size_t i = 0; i < t->n_finals; i++)
 		copy_abort(&t->finals[i].copy);
+	map_free(&t->seen);
 	close_fd(&t->fd);
 	if (t->incoming)
 		spool_discard(t->q->spool, trans_qid(t));
@@ -38,7 +39,7 @@ void trans_free(struct trans *t)
 
 static struct trans *trans_new(struct conn_entry *c)
 {
-	struct arena *a = arena_new(64 << 20);
+	struct arena *a = arena_new(TRANS_BYTES_MAX);
 	struct trans *t = ARENA_NEW(a, struct trans);
 
 	t->arena = a;
@@ -132,11 +133,43 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 
 /* --- RCPT --- */
 
+/* What makes two finals the same: kind, address without case, account. */
+static struct str final_key(struct trans *t, const struct final *f)
+{
+	char *k = arena_printf(t->arena, "%.*s %.*s %.*s", STR_ARG(f->kind), STR_ARG(f->user), STR_ARG(f->address));
+
+	for (char *p = k; p && *p; p++)
+		*p = ch_lower(*p);
+	return str_c(k);
+}
+
+/* Few are compared one by one; many through a map, so that a big alias costs no quadratic time. */
+static bool final_known(struct trans *t, const struct final *f)
+{
+	if (t->n_finals < FINALS_FEW) {
+		for (size_t i = 0; i < t->n_finals; i++)
+			if (str_eq(t->finals[i].kind, f->kind) && str_case_eq(t->finals[i].address, f->address) && str_eq(t->finals[i].user, f->user))
+				return true;
+		return false;
+	}
+	if (t->seen == NULL) {
+		t->seen = map_new();
+		for (size_t i = 0; i < t->n_finals; i++)
+			(void)map_set(t->seen, final_key(t, &t->finals[i]), t);
+	}
+	const struct arena_mark mark = arena_mark(t->arena);
+	const struct str key = final_key(t, f);
+	const bool known = map_get(t->seen, key) != NULL;
+	if (!known)
+		(void)map_set(t->seen, key, t);
+	arena_release(t->arena, mark);
+	return known;
+}
+
 int trans_final(struct trans *t, const struct final *f)
 {
-	for (size_t i = 0; i < t->n_finals; i++)
-		if (str_eq(t->finals[i].kind, f->kind) && str_case_eq(t->finals[i].address, f->address) && str_eq(t->finals[i].user, f->user))
-			return 0;
+	if (final_known(t, f))
+		return 0;
 	if (t->n_finals == QUEUED_FINALS_MAX)
 		return -1;
 	if (t->n_finals == t->cap_finals) {
@@ -149,7 +182,7 @@ int trans_final(struct trans *t, const struct final *f)
 		t->finals = v;
 		t->cap_finals = cap;
 	}
-	struct final *to = &t->finals[t->n_finals++];
+	struct final *to = &t->finals[t->n_finals];
 	*to = *f;
 	to->t = t;
 	to->kind = arena_str(t->arena, f->kind);
@@ -157,6 +190,9 @@ int trans_final(struct trans *t, const struct final *f)
 	to->user = arena_str(t->arena, f->user);
 	to->extension = arena_str(t->arena, f->extension);
 	to->original = arena_str(t->arena, f->original);
+	if (to->original.p == NULL)
+		return -1;	/* the arena's limit */
+	t->n_finals++;
 	return 0;
 }
 
@@ -247,6 +283,7 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 		refuse_as_said(t, r, 550, "5.1.1", "User unknown in local recipient table");
 	} else if ((added = add_finals(t, r)) != 0) {
 		t->n_finals = before;
+		map_free(&t->seen);	/* made anew when it is needed */
 		if (added < 0)
 			refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients"));
 		else

@@ -50,6 +50,7 @@ struct trans {
 	struct str first_rcpt;
 	struct final *finals;
 	size_t n_finals, cap_finals;
+	struct map *seen;		/* keys of finals, once there are many */
 	struct ask *ask;		/* resolve, or filterd */
 	struct str asked;		/* address being resolved */
 	/* message */

@@ -134,7 +134,12 @@ static void ignore(void *ctx, int signo)
 static void confine(const struct spawn_env *env)
 {
 	struct err e = { 0 };
-	const struct confine_path paths[] = { { .path = env->agent, .exec = true } };
+	const struct confine_path paths[] = {
+		{ .path = env->agent, .exec = true },
+#ifdef __SANITIZE_ADDRESS__
+		{ .path = "/lib64/ld-linux-x86-64.so.2", .exec = true },	/* elsewhere the agent is static */
+#endif
+	};
 	const struct confine c = {
 		.role = CONFINE_SPAWN, .user = env->conf->user_mda, .paths = paths, .n_paths = ARRAY_LEN(paths), .unconfined = env->unconfined,
 	};
