@@ -125,6 +125,7 @@ static void arenas(void)
 	arena_release(a, empty);
 	tap_ok(arena_used(a) == 0, "release to empty");
 	arena_free(&a);
+	tap_ok(a == NULL, "free sets NULL");
 	struct own {
 		struct arena *a;
 	} *own;
@@ -132,7 +133,6 @@ static void arenas(void)
 	own = ARENA_NEW(a, struct own);
 	own->a = a;
 	arena_free(&own->a);	/* the sanitizer says whether the memory is touched after its end */
-	tap_ok(a == NULL, "free sets NULL");
 }
 
 static void maps(void)
