@@ -3,6 +3,9 @@
 #include "os/os.h"
 
 #include <errno.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <dlfcn.h>
+#endif
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -120,14 +123,32 @@ static void keep_environment(void)
 }
 
 #ifdef __SANITIZE_ADDRESS__
-/* Sanitizer builds: daemons have no stderr, so what the sanitizers say goes to a file of the whole-system tests, if there is one. */
+/* Sanitizer builds: daemons have no stderr, so what the sanitizers say goes to a file of the whole-system tests, if there is one. They are told at
+ * each report: they forget it when forked, and UBSan (gcc 12's has a library, and so a file, of its own) before its first. */
+static void *report_fd;
+static void (*ubsan_set_report_fd)(void *fd);
 void __sanitizer_set_report_fd(void *fd);
+void __asan_on_error(void);
+void __ubsan_on_report(void);
+
+void __asan_on_error(void)
+{
+	if (report_fd)
+		__sanitizer_set_report_fd(report_fd);
+}
+
+void __ubsan_on_report(void)
+{
+	if (report_fd && ubsan_set_report_fd)
+		ubsan_set_report_fd(report_fd);
+}
 
 static void sanitizer_report(void)
 {
+	void *lib = dlopen("libubsan.so.1", RTLD_LAZY | RTLD_NOLOAD), *set = lib ? dlsym(lib, "__sanitizer_set_report_fd") : NULL;
 	const int fd = open("/mnt/sanitizer.log", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0)
-		__sanitizer_set_report_fd((void *)(uintptr_t)fd);
+	memcpy(&ubsan_set_report_fd, &set, sizeof(set));
+	report_fd = fd >= 0 ? (void *)(uintptr_t)fd : NULL;
 }
 #else
 static void sanitizer_report(void)
