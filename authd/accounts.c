@@ -1,5 +1,6 @@
 /* accounts.cdb: who has mail here. authd-gather says what it found; this file believes none of it before it is checked: names, uid ranges
- * (system accounts at least auth_min_uid, the suite's own users inside their reserved range), no uid and no name twice, plain absolute paths. A
+ * (system accounts at least auth_min_uid, the suite's own users inside their reserved range), no uid and no name twice, plain absolute paths, nothing
+ * that /etc/passwd contradicts. A
  * whole list is installed by rename, or none: after an error the old table stays. Homes of the suite's own users are made here, so
  * that the first message finds one. */
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "authd/etcpasswd.h"
 #include "authd/monitor.h"
 #include "authd/place.h"
 #include "authd/users.h"
@@ -36,6 +38,7 @@ struct accounts_state {
 	struct account *list;
 	size_t n, cap, refused;
 	struct map *names, *uids;
+	struct etcpasswd *passwd;
 	bool again;			/* something changed meanwhile */
 	struct waiter waiters[WAITERS_MAX];
 	size_t n_waiters, n_early;	/* early: those that the running gathering serves */
@@ -122,6 +125,11 @@ static const char *account_check(struct monitor *m, const struct ipc_helper_ACCO
 		return "uid on the wrong side of the reserved range";
 	a->uid = (uid_t)r->uid;
 	a->gid = (gid_t)r->gid;
+	if (r->virtual && r->gid != r->uid)
+		return "a group that is not the user's own";
+	const char *why = r->virtual ? NULL : etcpasswd_denies(m->accounts->passwd, str_c(a->name), a->uid, a->gid, r->home, c->auth_min_uid);
+	if (why)
+		return why;
 	a->flags = (r->virtual ? ACCOUNT_F_VIRTUAL : 0u) | (r->disabled ? ACCOUNT_F_DISABLED : 0u);
 	a->quota_bytes = r->quota;
 	if (!r->virtual && r->home.n >= sizeof a->home)
@@ -223,6 +231,7 @@ static void gather_end(struct monitor *m, bool ok)
 	timer_del(&s->timer);
 	map_free(&s->names);
 	map_free(&s->uids);
+	etcpasswd_free(&s->passwd);
 	free(s->list);
 	s->list = NULL;
 	s->n = s->cap = s->refused = 0;
@@ -260,7 +269,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 {
 	struct monitor *m = ctx;
 
-	if (type == IPC_helper_ACCOUNT && m->accounts->n < USERS_MAX)
+	if (type == IPC_helper_ACCOUNT && m->accounts->n + m->accounts->refused < USERS_MAX)
 		account_add(m, msg);
 	else if (type == IPC_helper_GATHERED)
 		on_gathered(m, msg);
@@ -279,8 +288,17 @@ static void on_timeout(void *ctx)
 	struct monitor *m = ctx;
 
 	log_error("gather took more than %d s; the accounts stay as they were", GATHER_MS / 1000);
-	(void)kill(m->accounts->pid, SIGKILL);	/* our child, not yet reaped or its channel would have ended */
+	if (m->accounts->pid)	/* else it is reaped, and a child of its own has the channel: the number may be another's by now */
+		(void)kill(m->accounts->pid, SIGKILL);
 	gather_end(m, false);
+}
+
+bool accounts_reaped(struct monitor *m, pid_t pid)
+{
+	if (m->accounts->pid != pid)
+		return false;
+	m->accounts->pid = 0;
+	return true;
 }
 
 static void watch_note(struct monitor *m, struct stat out[WATCHED])
@@ -327,7 +345,7 @@ static void gather_start(struct monitor *m)
 	s->names = map_new();
 	s->uids = map_new();
 	watch_note(m, s->seen);
-	if (gather_begin(m, &e) < 0) {
+	if (etcpasswd_read("/etc/passwd", &s->passwd, &e) < 0 || gather_begin(m, &e) < 0) {
 		log_error("gather: %s", e.text);
 		gather_end(m, false);
 		return;

@@ -122,7 +122,7 @@ static void on_child(void *ctx, int signo)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == m->snapshot_pid)
 			m->snapshot_pid = 0;
-		else if (!helpers_reaped(m, pid, status))
+		else if (!helpers_reaped(m, pid, status) && !accounts_reaped(m, pid))
 			(void)sessions_reaped(m, pid, status);
 	}
 }

@@ -38,7 +38,7 @@ def as_bytes(v):
     return v.encode() if isinstance(v, str) else bytes(v)
 
 
-def encode(tab, name, id=0, **values):
+def encode(tab, name, /, id=0, **values):
     number, _, fields = tab[name]
     body, count = b"", 0
     for field, (kind, tag, required) in fields.items():
@@ -99,7 +99,7 @@ class Channel:
         s.connect(str(path))
         return cls(s, channel, timeout)
 
-    def send(self, name, id=0, fd=None, **values):
+    def send(self, name, /, id=0, fd=None, **values):
         self.send_raw(encode(self.tab, name, id, **values), [] if fd is None else [fd])
 
     def send_raw(self, packet, fds=()):
@@ -120,7 +120,7 @@ class Channel:
             raise Closed()
         return (*decode(self.tab, packet), fds[0] if len(fds) else None)
 
-    def ask(self, name, id=0, fd=None, **values):
+    def ask(self, name, /, id=0, fd=None, **values):
         self.send(name, id, fd, **values)
         return self.recv()
 
