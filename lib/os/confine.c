@@ -351,8 +351,22 @@ static int enter(const struct confine *c, struct err *e)
 	return 0;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+/* The leak checker stops the process with ptrace at its end: it would hang in a confined one, and may not
+ * look at one that has changed its identity. */
+static bool confined;
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+	return confined;
+}
+#endif
+
 int confine_enter(const struct confine *c, struct err *e)
 {
+#if defined(__SANITIZE_ADDRESS__)
+	confined = true;
+#endif
 	if ((unsigned)c->role >= CONFINE_MAX_)
 		return err_set(e, ERR_BUG, 0, "no such role");
 	return enter(c, e) < 0 ? err_wrap(e, "confinement of %s", confine_roles[c->role].name) : 0;
@@ -363,6 +377,15 @@ int confine_narrow(enum confine_role role, struct err *e)
 	const struct confine_row *row = &confine_roles[role];
 	if (calls_enter(row, e) < 0)
 		return err_wrap(e, "confinement of %s", row->name);
+	return 0;
+}
+
+int confine_no_fork(struct err *e)
+{
+	const struct rlimit none = { 0, 0 };
+
+	if (setrlimit(RLIMIT_NPROC, &none) < 0)
+		return err_set(e, ERR_TEMP, errno, "RLIMIT_NPROC");
 	return 0;
 }
 

@@ -56,6 +56,8 @@ struct confine {
 int confine_enter(const struct confine *c, struct err *e) MUST_CHECK;
 /* For a child of a confined process (front of a template): the same names and identity, only the calls of role. Cheap. */
 int confine_narrow(enum confine_role role, struct err *e) MUST_CHECK;
+/* No further process or thread from this one (RLIMIT_NPROC 0; not for root). */
+int confine_no_fork(struct err *e) MUST_CHECK;
 /* A front after login narrows itself further (no new sockets' messages: read, write, poll, exit). */
 int confine_narrow_relay(struct err *e) MUST_CHECK;
 /* Look a user up (in /etc/passwd and /etc/group themselves, so that no name service module is loaded) and keep it, before chroot. */
