@@ -1,8 +1,11 @@
 # Postern: one make, no recursion, no configure. Local choices go to config.mk (untracked), e.g. PREFIX = /opt/postern.
-# Targets: all check unit fuzz bench demo demo-stop demo-user install uninstall lint stats docs dist clean. BUILD=dev|release|asan|fuzz|cov; V=1 shows commands.
+# Targets: all check unit tools fuzz bench demo demo-stop demo-user users install uninstall lint stats docs dist clean. BUILD=dev|release|asan|fuzz|cov; V=1 shows commands.
 
 -include config.mk
 
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+BUILD ?= release
+endif
 BUILD ?= dev
 PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
@@ -87,6 +90,14 @@ endef
 
 all:
 
+# Places are compiled in: when they change, what names them is compiled again.
+PLACES := $(PREFIX) $(SYSCONFDIR) $(LIBEXECDIR)
+ifneq ($(PLACES),$(shell cat $(B)/places 2>/dev/null))
+$(shell mkdir -p $(B) && echo '$(PLACES)' > $(B)/places)
+endif
+PLACED := $(patsubst %.c,$(B)/o/%.o,$(shell grep -lE 'POSTERN_(SYSCONFDIR|LIBEXECDIR|PREFIX)' *d/*.c deliver/*.c lib/*/*.c))
+$(PLACED): $(B)/places
+
 MODULES := $(wildcard $(addsuffix /module.mk,$(addprefix lib/,$(LIB_ORDER)) smtpd imapd pop3d filterd authd deliver etc t))
 define include_module
 D := $(patsubst %/,%,$(dir $(1)))
@@ -100,6 +111,8 @@ $(B)/o/%.o: %.c
 
 all: $(addprefix $(B)/,$(PROGRAMS))
 	@mkdir -p build && ln -sfn $(BUILD) build/current
+
+tools: $(addprefix $(B)/x/,$(TOOLS))
 
 unit: $(addprefix $(B)/t/,$(UNITTESTS)) $(addprefix $(B)/f/,$(FUZZERS))
 	$(Q)BUILD_DIR=$(B) t/run-unit $(UNITTESTS) -- $(FUZZERS)
@@ -117,6 +130,6 @@ print-%:
 	@echo '$($*)'
 
 -include $(patsubst %.o,%.d,$(SOURCES))
-.PHONY: all unit stats clean
+.PHONY: all tools unit stats clean
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -2,7 +2,7 @@
 
 check:
 	$(Q)t/deps check
-	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all tools
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) unit
 	$(Q)POSTERN_BUILD=$(BUILD) t/run-system $(T)
 
@@ -19,7 +19,7 @@ demo-user:
 
 bench:
 	$(Q)t/deps bench
-	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all tools
 	$(Q)t/bench/run $(T)
 
 fuzz: $(addprefix $(B)/f/,$(FUZZERS))
