@@ -190,6 +190,14 @@ static int ask(const struct conf *c, const char *word, char **args, int n_args, 
 			fn(p, msg);
 		} else if (type == IPC_control_END) {
 			const struct ipc_control_END *end = msg;
+			if (end->code == 0 && str_eq(end->text, STR("more"))) {	/* a long answer comes in pages */
+				const struct ipc_control_REQUEST more = { .word = STR("more") };
+				arena_release(a, mark);
+				if (ipc_send_fd(sock, &ipc_control, IPC_control_REQUEST, &more, 1, -1, &e) == 0)
+					continue;
+				fprintf(stderr, "postern-queue: %s\n", e.text);
+				break;
+			}
 			if (end->text.n > 0)
 				fprintf(end->code ? stderr : stdout, "%.*s\n", STR_ARG(end->text));
 			r = end->code ? EX_DATAERR : 0;

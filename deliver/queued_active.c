@@ -79,14 +79,14 @@ static void log_result(const struct arcpt *x, const char *status)
 {
 	const struct active *a = x->a;
 	const struct spool_rcpt *r = &a->msg->rcpts[x->at];
-	const uint64_t now = clock_mono_us();
+	const uint64_t now = clock_mono_us(), start = x->start_us ? x->start_us : now;	/* 0: deferred without a try */
 	const bool remote = str_eq(r->kind, STR("remote"));
 	const double age = seconds(a->msg->arrived_us, clock_wall_us());
 	const double active_s = seconds(a->start_us, now);
 	const struct log_delivery d = {
 		.qid = a->msg->qid, .address = r->address, .original = r->original, .relay = r->relay, .text = r->text, .program = remote ? "smtp" : "local",
-		.status = status, .enhanced = r->enhanced, .before = age > active_s ? age - active_s : 0, .queued = seconds(a->start_us, x->start_us),
-		.transfer = seconds(x->start_us, now),
+		.status = status, .enhanced = r->enhanced, .before = age > active_s ? age - active_s : 0, .queued = seconds(a->start_us, start),
+		.transfer = seconds(start, now),
 	};
 
 	qlog_delivery(&d);

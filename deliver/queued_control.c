@@ -10,15 +10,16 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { ROW_MAX = 16, LIST_MAX = 100000, BATCH_RCPTS = 400 };
+enum { ROW_MAX = 16, LIST_MAX = 1000000, PAGE_ROWS = 200 };
 
 struct client {
 	struct queued *q;
 	struct ipc_chan *chan;
 	uint32_t id;
-	char **qids;		/* list: what is still to be written */
-	size_t n, next;
-	struct timer *more;
+	char **qids;		/* list, show: what is written page by page */
+	size_t n, next, rcpt;	/* next message, and its next recipient */
+	size_t rows;		/* of this page */
+	bool all;
 };
 
 struct row {
@@ -65,64 +66,89 @@ static const char *state_word(const struct qmsg *m)
 	return m->active ? "active" : m->held ? "hold" : "deferred";
 }
 
-/* One row for the message, one for each recipient that is not done. */
-static void list_message(struct client *c, struct qmsg *m, bool all)
+static void message_row(struct client *c, struct arena *a, const struct qmsg *m, const struct spool_msg *msg, bool all)
+{
+	struct row r = { .a = a };
+
+	add(&r, "queue_id", str_c(m->qid));
+	add(&r, "queue_name", str_c(state_word(m)));
+	add_u64(&r, "arrival_time", (uint64_t)m->arrived);
+	add_u64(&r, "message_size", m->size);
+	add(&r, "sender", msg->sender);
+	add_u64(&r, "tries", m->tries);
+	add_u64(&r, "next_try", (uint64_t)m->next_try);
+	if (all) {
+		add(&r, "client", msg->client);
+		add(&r, "user", msg->user);
+		add(&r, "message_id", msg->message_id);
+	}
+	send_row(c, &r);
+}
+
+static void rcpt_row(struct client *c, struct arena *a, const struct spool_rcpt *x, bool all)
+{
+	static const char *const states[SPOOL_STATE_MAX_] = { "pending", "sent", "bounced", "told", "replaced" };
+	struct row r = { .a = a };
+
+	add(&r, "recipient", x->address);
+	add(&r, "state", str_c(states[x->state]));
+	add(&r, "delay_reason", x->text);
+	if (all) {
+		add(&r, "kind", x->kind);
+		add(&r, "original", x->original);
+		add_u64(&r, "tries", x->tries);
+	}
+	send_row(c, &r);
+}
+
+/* Rows of one message from recipient *at on (0: with its own row), until the page is full. True: all were written. */
+static bool list_message(struct client *c, struct qmsg *m, size_t *at, bool all)
 {
 	struct arena *a = arena_new(0);
 	struct spool_msg *msg = NULL;
 	struct err e = { 0 };
 
-	if (spool_load(c->q->spool, str_c(m->qid), m->size, a, &msg, &e) == 0) {
-		struct row r = { .a = a };
-		add(&r, "queue_id", str_c(m->qid));
-		add(&r, "queue_name", str_c(state_word(m)));
-		add_u64(&r, "arrival_time", (uint64_t)m->arrived);
-		add_u64(&r, "message_size", m->size);
-		add(&r, "sender", msg->sender);
-		add_u64(&r, "tries", m->tries);
-		add_u64(&r, "next_try", (uint64_t)m->next_try);
-		if (all) {
-			add(&r, "client", msg->client);
-			add(&r, "user", msg->user);
-			add(&r, "message_id", msg->message_id);
-		}
-		send_row(c, &r);
-		for (size_t i = 0; i < msg->n_rcpts; i++) {
-			const struct spool_rcpt *x = &msg->rcpts[i];
-			static const char *const states[SPOOL_STATE_MAX_] = { "pending", "sent", "bounced", "told", "replaced" };
-			if (!all && x->state != SPOOL_PENDING && x->state != SPOOL_BOUNCED)
-				continue;
-			struct row rr = { .a = a };
-			add(&rr, "recipient", x->address);
-			add(&rr, "state", str_c(states[x->state]));
-			add(&rr, "delay_reason", x->text);
-			if (all) {
-				add(&rr, "kind", x->kind);
-				add(&rr, "original", x->original);
-				add_u64(&rr, "tries", x->tries);
-			}
-			send_row(c, &rr);
-		}
+	if (spool_load(c->q->spool, str_c(m->qid), m->size, a, &msg, &e) < 0) {
+		arena_free(&a);
+		return true;
 	}
+	if (*at == 0) {
+		message_row(c, a, m, msg, all);
+		c->rows++;
+	}
+	for (; *at < msg->n_rcpts && c->rows < PAGE_ROWS; ++*at) {
+		const struct spool_rcpt *x = &msg->rcpts[*at];
+		if (!all && x->state != SPOOL_PENDING && x->state != SPOOL_BOUNCED)
+			continue;
+		rcpt_row(c, a, x, all);
+		c->rows++;
+	}
+	const bool done = *at == msg->n_rcpts;
 	arena_free(&a);
+	return done;
 }
 
-/* A long queue is written in pieces, so that nobody waits for it. */
-static void list_more(void *ctx)
+/* The next page: what fits the channel's queue even if the tool reads nothing meanwhile. The tool asks for more. */
+static void do_more(struct client *c, struct ipc_strs args)
 {
-	struct client *c = ctx;
-
-	for (int i = 0; i < 20 && c->chan && c->next < c->n; i++, c->next++) {
+	c->rows = 0;
+	while (c->next < c->n && c->rows < PAGE_ROWS) {
 		struct qmsg *m = sched_find(c->q, str_c(c->qids[c->next]));
-		if (m)
-			list_message(c, m, false);
+		if (m == NULL || list_message(c, m, &c->rcpt, c->all)) {
+			c->next++;
+			c->rcpt = 0;
+		}
 	}
-	if (c->next < c->n) {
-		timer_again(c->more, 5);
-		return;
-	}
-	timer_del(&c->more);
-	end(c, ERR_NONE, "");
+	end(c, ERR_NONE, c->next < c->n ? "more" : "");
+}
+
+static void snapshot(struct client *c, size_t max)
+{
+	for (size_t i = 0; i < c->n; i++)
+		free(c->qids[i]);
+	free(c->qids);
+	c->qids = xzalloc((max + 1) * sizeof(*c->qids));
+	c->n = c->next = c->rcpt = 0;
 }
 
 static void do_list(struct client *c, struct ipc_strs args)
@@ -130,12 +156,11 @@ static void do_list(struct client *c, struct ipc_strs args)
 	struct qmsg *m;
 	size_t it = 0;
 
-	if (c->qids)
-		return;
-	c->qids = xzalloc((sched_count(c->q) + 1) * sizeof(*c->qids));
+	snapshot(c, sched_count(c->q));
 	while (c->n < LIST_MAX && sched_each(c->q, &it, &m))
 		c->qids[c->n++] = xstrdup(m->qid);
-	c->more = loop_timer(c->q->loop, 0, list_more, c);
+	c->all = false;
+	do_more(c, args);
 }
 
 /* --- one or all --- */
@@ -242,8 +267,10 @@ static void do_show(struct client *c, struct ipc_strs args)
 		end(c, ERR_NOENT, "no such message");
 		return;
 	}
-	list_message(c, m, true);
-	end(c, ERR_NONE, "");
+	snapshot(c, 1);
+	c->qids[c->n++] = xstrdup(m->qid);
+	c->all = true;
+	do_more(c, args);
 }
 
 static void do_status(struct client *c, struct ipc_strs args)
@@ -265,6 +292,7 @@ static const struct {
 	void (*fn)(struct client *c, struct ipc_strs args);
 } requests[] = {
 	{ "list", do_list },
+	{ "more", do_more },
 	{ "flush", do_flush },
 	{ "hold", do_hold },
 	{ "release", do_release },
@@ -292,7 +320,6 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct client *c = ctx;
 
-	timer_del(&c->more);
 	for (size_t i = 0; i < c->n; i++)
 		free(c->qids[i]);
 	free(c->qids);

@@ -203,6 +203,17 @@ def test_hold_release_delete(make, sink):
     assert suite.tool("postern-queue", "delete", "1NOSUCHNOSU", check=False).returncode != 0
 
 
+def test_a_long_answer_comes_in_pages(make, sink):
+    suite = make(relayhost="[127.0.0.3]:9")
+    everybody = ["r%d@h%d.example" % (i, i % 40) for i in range(700)]
+    send(suite, everybody)
+    assert wait(lambda: queue(suite) and all(r.get("delay_reason") for r in queue(suite)[0]["recipients"]))
+    (q,) = queue(suite)
+    assert sorted(r["address"] for r in q["recipients"]) == sorted(everybody)
+    shown = suite.tool("postern-queue", "show", q["queue_id"]).stdout
+    assert shown.count(b"\nkind: remote\n") == 700 and shown.endswith(b"\n\nhello\n")
+
+
 # --- forwarding, local trouble ---
 
 def put_forward(suite, user, text):
