@@ -250,9 +250,12 @@ static void name_from_plain(struct login *s, struct str initial)
 {
 	struct buf b;
 
-	/* authzid NUL authcid NUL password: the name is for our log line. */
+	/* authzid NUL authcid NUL password: the name is for our log line. Without a third part the second may be the password. */
 	(void)str_split(&initial, '\0');
-	const struct str user = initial.p ? str_split(&initial, '\0') : (struct str){ 0 };
+	struct str user = initial.p ? str_split(&initial, '\0') : (struct str){ 0 };
+
+	if (initial.n == 0)
+		user = (struct str){ 0 };
 
 	buf_init(&b, 1024);
 	text_neutral(&b, user, 200, true);

@@ -225,11 +225,12 @@ void auth_open(struct login *s)
 
 /* --- what the client does --- */
 
-/* authzid NUL authcid NUL password: the name is for our log line. */
+/* authzid NUL authcid NUL password: the name is for our log line. Without a third part the second may be the password. */
 static void name_from_plain(struct login *s, struct str initial)
 {
 	(void)str_split(&initial, '\0');
-	auth_name(s, initial.p ? str_split(&initial, '\0') : (struct str){ 0 });
+	const struct str user = initial.p ? str_split(&initial, '\0') : (struct str){ 0 };
+	auth_name(s, initial.n > 0 ? user : (struct str){ 0 });
 }
 
 void auth_start(struct login *s, const char *mech, struct str initial)

@@ -274,13 +274,13 @@ static bool out_of_sync(struct session *s)
 {
 	const struct str more = conn_input(s->c);
 	const bool script = s->profile->local && s->cmd != CMD_DATA;	/* "sendmail -bs < file" */
-	struct buf b;
+	struct str rest = more, verb = { 0 };
 
 	if (more.n == 0 || script)
 		return false;
-	neutral(&b, str_sub(more, 0, 100));
-	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, b.p);
-	buf_fini(&b);
+	/* The verb alone: what follows may be a password. */
+	(void)str_token(&rest, " \t\r\n", &verb);
+	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, commands[find_command(verb)].verb);
 	session_reply(s, 554, "5.5.0", "Error: SMTP protocol synchronization");
 	end_after_flush(s);
 	return true;
