@@ -214,10 +214,13 @@ static void finish_wrong(struct attempt *a, const char *reason, uint64_t tag)
 	uint64_t delay;
 
 	a->m->count.failed++;
-	if (a->wanted && strcmp(reason, "no SCRAM verifier") == 0)	/* nobody guessed anything: the client chose the wrong method */
+	const uint32_t now = (uint32_t)clock_wall();
+	/* The client chose the wrong method, nobody guessed anything. Only where the user is known: elsewhere an answer that is not counted would tell the
+	 * names that exist from those that do not. */
+	if (a->wanted && strcmp(reason, "no SCRAM verifier") == 0 && throttle_knows(a->m->throttle, now, &a->f->from, str_c(a->name)))
 		delay = FAIL_DELAY_MS;
 	else
-		delay = throttle_fail(a->m->throttle, (uint32_t)clock_wall(), &a->f->from, str_c(a->name), a->exists, tag);
+		delay = throttle_fail(a->m->throttle, now, &a->f->from, str_c(a->name), a->exists, tag);
 	finish(a, ERR_AUTH, text_wrong, delay, a->exists && !a->wanted ? "disabled" : reason);
 }
 

@@ -264,6 +264,11 @@ static bool known(const struct throttle *t, const struct throttle_client *c, str
 	return x && age(now, x->since) < KNOWN_S;
 }
 
+bool throttle_knows(const struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user)
+{
+	return !c->exempt && known(t, c, user, now);
+}
+
 static bool place_refused(const struct throttle *t, const struct throttle_client *c, uint32_t now)
 {
 	return c->has_addr && (refused(t, addr_kind(c), key_addr(t, c), now) ||

@@ -68,6 +68,8 @@ enum throttle_answer throttle_ask(struct throttle *t, uint32_t now, const struct
  * milliseconds after which the client may hear of it. */
 uint32_t throttle_fail(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool exists, uint64_t tag);
 void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
+/* Did user log in from this network during the last 30 days? */
+bool throttle_knows(const struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
 /* Failures counted for this address in the running window, for the log. */
 uint32_t throttle_count(struct throttle *t, uint32_t now, const struct throttle_client *c);
 

@@ -1,7 +1,9 @@
 """The limits on failed logins, attacked by clients that do not play by the protocol."""
+import base64
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 import pytest
@@ -46,3 +48,26 @@ def test_who_goes_before_the_answer_is_counted(make_authd, how):
         time.sleep(0.05)
     name, _, f, _ = parent.conn("auth", client="192.0.2.7").ask("START", id=1, mech="PLAIN", initial=b"\0alice@example.com\0secret")
     assert name == "FAIL" and f["text"].startswith(b"too many failed logins"), (name, f, a.log()[-3000:])
+
+
+def scram(parent, client, user):
+    """One SCRAM exchange with a proof that is junk: what FAIL says."""
+    ch = parent.conn("auth", client=client)
+    name, _, f, _ = ch.ask("START", id=1, mech="SCRAM-SHA-256", initial="n,,n=%s,r=fyko" % user)
+    if name == "CHALLENGE":
+        nonce = f["data"].split(b",")[0][2:].decode()
+        name, _, f, _ = ch.ask("STEP", id=2, data="c=biws,r=%s,p=%s" % (nonce, base64.b64encode(bytes(32)).decode()))
+    ch.close()
+    assert name == "FAIL", (name, f)
+    return f
+
+
+def test_scram_does_not_tell_system_accounts_from_nobody(make_authd):
+    """A system account has no SCRAM verifier; its failures must look, and count, like those of a name that does not exist."""
+    a = make_authd()
+    subprocess.run(["useradd", "-m", "-d", str(a.base / "joe"), "-s", "/bin/false", "joe"], check=False, stderr=subprocess.DEVNULL)
+    a.start()
+    parent = a.parent()
+    seen = [[(f["code"], f["text"], (f["delay_ms"] + 500) // 1000) for f in (scram(parent, client, user) for _ in range(12))]
+            for user, client in (("joe", "192.0.2.1"), ("nobody-of-that-name", "198.51.100.1"))]
+    assert seen[0] == seen[1]
