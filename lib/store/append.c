@@ -169,6 +169,7 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = r == 0 && sync_own_begin(m);
 	for (; r == 0 && done < ap->n; done++) {
+		sync_own_step(m, done);
 		uids[done] = m->st.uidnext + (uint32_t)done;
 		r = item_place(m, &ap->v[done], uids[done], &ops, named[done], e);
 		if (r < 0)

@@ -122,6 +122,7 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = r == 0 && sync_own_begin(dst);
 	for (; r == 0 && done < n; done++) {
+		sync_own_step(dst, done);
 		uids[done] = dst->st.uidnext + (uint32_t)done;
 		if ((r = copy_one(v, seqs[done], dst, uids[done], &ops, &made[done], e)) < 0)
 			break;

@@ -165,7 +165,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 			break;
 		}
 		events += flush_one(m, rec, &ops);
-		done++;
+		sync_own_step(m, ++done);
 	}
 	if (events > 0)
 		sync_own_end(m, clean, events);

@@ -77,11 +77,11 @@ static bool chunks_ok(const unsigned char *p, size_t n_records)
 	return true;
 }
 
-static bool head_ok(const unsigned char *p, size_t n, uint64_t generation, uint64_t journal_size)
+static bool head_ok(const unsigned char *p, size_t n, uint64_t generation)
 {
 	if (memcmp(p, magic, sizeof(magic)) != 0 || get_le32(p + 8) != VERSION || get_le32(p + 12) != sizeof(struct rec) || get_le32(p + 252) != crc32c(0, p, 252))
 		return false;
-	if ((generation != 0 && get_le64(p + 16) != generation) || get_le64(p + 24) > journal_size)
+	if (generation != 0 && get_le64(p + 16) != generation)
 		return false;
 	const uint64_t records = get_le32(p + 60), chunks = (records * sizeof(struct rec) + CHUNK - 1) / CHUNK;
 	return part_ok(HEAD, records * sizeof(struct rec), n) && part_ok(get_le64(p + 144), chunks * 4, n) &&
@@ -183,8 +183,10 @@ static int load_from(struct state *st, unsigned char *p, size_t n, uint64_t gene
 {
 	st->mapping = p;
 	st->mapping_n = n;
-	if (!head_ok(p, n, generation, journal_size))
+	if (!head_ok(p, n, generation))
 		return 1;
+	if (get_le64(p + 24) > journal_size)
+		return 2;
 	struct reader r = { p + get_le64(p + 120), get_le64(p + 128) };
 	if (load_keywords(st, &r, get_le32(p + 104)) < 0 || load_kwsets(st, &r, get_le32(p + 108)) < 0 || load_pop3(st, &r, get_le32(p + 112)) < 0)
 		return 1;
@@ -201,14 +203,15 @@ int index_load(int dirfd, uint64_t *generation, uint64_t journal_size, struct st
 	if (!host_fits || fd < 0 || fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode) || sb.st_uid != geteuid() || sb.st_size < HEAD || sb.st_size > INT64_C(1) << 36 ||
 	    (p = map_file(fd, (size_t)sb.st_size)) == NULL)
 		return 1;
-	if (load_from(st, p, (size_t)sb.st_size, *generation, journal_size) == 0) {
+	const int r = load_from(st, p, (size_t)sb.st_size, *generation, journal_size);
+	if (r == 0) {
 		*generation = get_le64(p + 16);
 		*pos_out = get_le64(p + 24);
 		return 0;
 	}
 	state_fini(st);
 	state_init(st);
-	return 1;
+	return r;
 }
 
 /* --- saving --- */

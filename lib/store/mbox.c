@@ -90,8 +90,14 @@ static void skip_reserved(struct state *st)
 /* Bytes that are no batch are behind us or at the end: set them aside, with the whole file (D8). */
 static int mend(struct mbox *m, uint64_t tail, struct err *e)
 {
+	uint32_t uv, bound;
+	uint8_t id[16];
+
 	log_warning("mailbox %s%s: journal damaged%s: rewriting it, the old file is kept as postern.journal.bad", m->s->root, m->dir,
 		    tail && !m->j.holes ? " at its end" : "");
+	/* The reservation may have been among what is lost. */
+	if (ident_read(m->dirfd, &uv, id, &bound) == 0 && uv == m->st.uidvalidity && bound > m->st.reserved)
+		m->st.reserved = bound;
 	skip_reserved(&m->st);
 	if (mbox_replace_journal(m, true, e) < 0)
 		return -1;
@@ -154,6 +160,7 @@ static int load(struct mbox *m, struct err *e)
 	struct stat st;
 	uint64_t pos;
 	int r;
+	bool shorter;
 
 	if (journal_open(&m->j, m->dirfd, &head, &one) < 0) {
 		if (one.code != ERR_NOENT && one.code != ERR_INPUT) {
@@ -165,13 +172,22 @@ static int load(struct mbox *m, struct err *e)
 	}
 	if (fstat(m->j.fd, &st) < 0)
 		return err_set(e, ERR_TEMP, errno, JOURNAL_NAME);
-	if (index_load(m->dirfd, &m->j.generation, (uint64_t)st.st_size, &m->st, &pos) == 0) {
+	r = index_load(m->dirfd, &m->j.generation, (uint64_t)st.st_size, &m->st, &pos);
+	shorter = r == 2;
+	if (r == 0) {
 		m->j.pos = m->index_pos = pos;
 	} else {
 		identity(m, &head);
 		m->index_pos = 0;
 	}
-	return scan_journal(m, e);
+	if (scan_journal(m, e) < 0)
+		return -1;
+	/* A journal cut at the end of a batch looks whole; but others remember how long it was. */
+	sync_record_read(m);
+	if (!shorter && (m->told_generation != m->j.generation || m->told_pos <= m->j.pos))
+		return 0;
+	m->j.holes = true;
+	return mend(m, 0, e);
 }
 
 /* --- another process replaced the journal --- */
@@ -553,7 +569,6 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 		if (r == 0) {
 			m->st.applied = on_applied;
 			m->st.applied_ctx = m;
-			sync_record_read(m);
 		}
 		mbox_unlock_folder(m);
 	}

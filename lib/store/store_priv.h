@@ -212,7 +212,8 @@ int batch_parse(struct str in, uint64_t generation, uint64_t off, size_t *used_o
 		uint32_t *reserved_out);
 
 /* --- the index --- */
-/* 0: st holds the index, as of *pos_out in the journal of that generation. 1: none, or it is of no use. *generation 0: any, and set. */
+/* 0: st holds the index, as of *pos_out in the journal of that generation. 1: none, or it is of no use; 2: it knows
+ * a longer journal. *generation 0: any, and set. */
 int index_load(int dirfd, uint64_t *generation, uint64_t journal_size, struct state *st, uint64_t *pos_out) MUST_CHECK;
 int index_save(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct err *e) MUST_CHECK;
 
@@ -282,6 +283,7 @@ struct mbox {
 	struct state st;
 	uint64_t index_pos;	/* journal offset that the index on disk reflects */
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
+	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */
 	struct list views;
 	struct change *changes;
@@ -289,6 +291,7 @@ struct mbox {
 	const struct mbox_view *actor;
 	int ino_fd, wd_journal, wd_cur, wd_new;
 	int guard_wd;
+	size_t guard_events;	/* on our cur since sync_own_begin */
 	int cache_fd, cachemap_fd;
 	bool cache_off;
 	char *pending_kw[STORE_KEYWORDS_MAX];	/* named by operations that are not committed yet */
@@ -334,6 +337,7 @@ int sync_first(struct mbox *m, struct err *e) MUST_CHECK;	/* no journal yet: tak
  * change is not taken for a foreign one; record tells other processes, after the journal holds what was changed. events: inotify events that our changes
  * caused. */
 bool sync_own_begin(struct mbox *m);
+void sync_own_step(struct mbox *m, size_t done);	/* after each change of a long run */
 void sync_own_end(struct mbox *m, bool clean, size_t events);
 void sync_record(struct mbox *m);
 void sync_record_read(struct mbox *m);

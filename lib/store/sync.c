@@ -7,7 +7,8 @@
  *         events than our own mean a foreign change, and then no mark is set.
  *
  * The accounted-for time is kept in postern.sync for the next process (64 bytes, checksummed, disposable):
- *   0 "PSTNSYN1"   8 cur time, seconds:64   16 nanoseconds:32   20 first UID that was never recent:32   24 mailbox id[16]   40 … zero   60 crc32c
+ *   0 "PSTNSYN1"   8 cur time, seconds:64   16 nanoseconds:32   20 first UID that was never recent:32   24 mailbox id[16]
+ *   40 journal generation:64   48 journal length:64 (a shorter one has lost something)   56 zero:32   60 crc32c
  *
  * Order in a delivery: rename new -> cur, journal (synced), postern.sync. A crash in between leaves files in cur that are not accounted for: the next
  * look lists cur and finds them. */
@@ -28,6 +29,7 @@ enum {
 	RECORD = 64,
 	RACY_NS = 40000000,	/* a directory time younger than this may hide a further change in the same clock tick */
 	DAY_S = 86400,
+	GUARD_STEP = 1000,	/* own changes between two looks at the events they caused */
 };
 static const char record_magic[8] = "PSTNSYN1";
 
@@ -50,6 +52,8 @@ void sync_record(struct mbox *m)
 	put_le32(p + 16, (uint32_t)m->cur_seen.tv_nsec);
 	put_le32(p + 20, m->recent_uid);
 	memcpy(p + 24, m->st.id, sizeof(m->st.id));
+	put_le64(p + 40, m->j.generation);
+	put_le64(p + 48, m->j.pos);
 	put_le32(p + 60, crc32c(0, p, 60));
 	if (pwrite(fd, p, sizeof(p), 0) != (ssize_t)sizeof(p))
 		(void)unlinkat(m->dirfd, SYNC_NAME, 0);
@@ -70,6 +74,8 @@ void sync_record_read(struct mbox *m)
 	    memcmp(p + 24, m->st.id, sizeof(m->st.id)) != 0)
 		return;
 	m->cur_seen = (struct timespec){ (time_t)get_le64(p + 8), (long)get_le32(p + 16) };
+	m->told_generation = get_le64(p + 40);
+	m->told_pos = get_le64(p + 48);
 	if (get_le32(p + 20) > m->recent_uid)
 		m->recent_uid = get_le32(p + 20);
 }
@@ -130,6 +136,14 @@ static void guard_start(struct mbox *m)
 	if (m->guard_wd < 0 && n > 0 && n < (int)sizeof(path))
 		m->guard_wd = inotify_add_watch(m->s->guard_ino, path, IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
 	(void)guard_drain(m);
+	m->guard_events = 0;
+}
+
+/* The kernel's queue holds some thousands: long runs of changes call this on their way. */
+void sync_own_step(struct mbox *m, size_t done)
+{
+	if (done % GUARD_STEP == 0 && m->guard_wd >= 0)
+		m->guard_events += guard_drain(m);
 }
 
 bool sync_own_begin(struct mbox *m)
@@ -154,7 +168,7 @@ void sync_own_end(struct mbox *m, bool clean, size_t events)
 {
 	struct timespec t;
 
-	if (!clean || mark(m, &t) < 0 || (m->guard_wd >= 0 && guard_drain(m) > events))
+	if (!clean || mark(m, &t) < 0 || (m->guard_wd >= 0 && m->guard_events + guard_drain(m) > events))
 		m->cur_seen = (struct timespec){ 0 };
 	else
 		m->cur_seen = t;
@@ -355,6 +369,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 			bool known = false;
 			r = move_one(m, &l.v[i], base, &disk, &known, e);
 			moved += r > 0;
+			sync_own_step(m, moved);
 			relist |= known;
 			if (r > 0 && number && !known)
 				put_assign(m, &ops, &l.v[i], str_c(base), uid++, disk, (struct str){ 0 }, NULL, 0);

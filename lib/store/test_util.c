@@ -13,7 +13,7 @@
 enum { SCRATCH_MAX = 10000 };
 static char *scratches[SCRATCH_MAX];
 static size_t n_scratches;
-static pid_t owner;
+static pid_t owner;	/* forked children leave the directories alone */
 
 static void remove_tree(int parent, const char *name)
 {
@@ -28,6 +28,11 @@ static void remove_tree(int parent, const char *name)
 	(void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+void scratch_drop(const char *name)
+{
+	remove_tree(AT_FDCWD, name);
+}
+
 void scratch_remove(void)
 {
 	if (getpid() != owner)
@@ -40,7 +45,8 @@ void scratch_remove(void)
 
 const char *scratch_new(void)
 {
-	char template[64] = "/tmp/test-store-XXXXXX";
+	/* Memory where there is some: the tests make thousands of folders, and power cuts are not simulated here. */
+	char template[64] = "/dev/shm/test-store-XXXXXX";
 
 	if (!owner) {
 		owner = getpid();
@@ -48,8 +54,11 @@ const char *scratch_new(void)
 	}
 	if (n_scratches == SCRATCH_MAX)
 		scratch_remove();
-	if (mkdtemp(template) == NULL)
-		exit(99);
+	if (mkdtemp(template) == NULL) {
+		memcpy(template, "/tmp/test-store-XXXXXX", sizeof("/tmp/test-store-XXXXXX"));
+		if (mkdtemp(template) == NULL)
+			exit(99);
+	}
 	return scratches[n_scratches++] = xstrdup(template);
 }
 

@@ -325,6 +325,7 @@ void mbox_reap(struct mbox *m)
 		if (wanted(m, pos))
 			continue;
 		n += message_unlink(m, r);
+		sync_own_step(m, n);
 		op_ranges(&ops, OP_DONE, &one, 1);
 	}
 	if (n > 0)

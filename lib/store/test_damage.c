@@ -1,0 +1,275 @@
+/* A journal or index that was cut or changed at any byte: the folder opens, every message is there once, none has the UID that another one had, and
+ * UIDVALIDITY stays (security.md D24, 166, 167). */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/store_priv.h"
+#include "store/test_store.h"
+#include "test/tap.h"
+
+enum { MESSAGES = 4, FILE_MAX = 1 << 16 };
+
+struct image {
+	char p[FILE_MAX];
+	size_t n;
+};
+
+static void load_image(const char *root, const char *name, struct image *im)
+{
+	const int fd = open(scratch_path(root, name), O_RDONLY);
+	const ssize_t n = read(fd, im->p, sizeof(im->p));
+
+	im->n = n > 0 ? (size_t)n : 0;
+	close(fd);
+}
+
+static void save_image(const char *root, const char *name, const char *p, size_t n)
+{
+	const int fd = open(scratch_path(root, name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	if (write(fd, p, n) != (ssize_t)n)
+		exit(94);
+	close(fd);
+}
+
+struct before {
+	uint32_t uidvalidity, uids[MESSAGES], uidnext;
+};
+
+/* Messages "m0" … ; after each loss the UID of mN is the old one, or above all that were ever shown. */
+static bool holds(const char *root, const struct before *b, bool index_too, char why[200])
+{
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	struct mbox_status st;
+	struct err e = { 0 };
+	unsigned seen = 0;
+	bool good = mbox_status(m, &st, &e) == 0;
+
+	snprintf(why, 200, "status %s", e.text);
+	if (good && st.uidvalidity != b->uidvalidity) {
+		snprintf(why, 200, "UIDVALIDITY %u was %u", st.uidvalidity, b->uidvalidity);
+		good = false;
+	}
+	if (good && (mbox_view_count(v) != MESSAGES - 1 || st.uidnext < b->uidnext)) {
+		snprintf(why, 200, "%u messages, next UID %u was %u", mbox_view_count(v), st.uidnext, b->uidnext);
+		good = false;
+	}
+	for (uint32_t seq = 1; good && seq <= mbox_view_count(v); seq++) {
+		const char *const text = read_message(v, seq);
+		const unsigned k = text && text[0] == 'm' ? (unsigned)(text[1] - '0') : 99;
+		const uint32_t uid = mbox_view_uid(v, seq);
+		good = k < MESSAGES && !(seen & 1U << k) && (uid == b->uids[k] || uid >= b->uidnext);
+		if (!good)
+			snprintf(why, 200, "message %u is \"%.10s\", UID %u, had %u", seq, text ? text : "(none)", uid, k < MESSAGES ? b->uids[k] : 0);
+		seen |= k < 32 ? 1U << k : 0;
+	}
+	(void)index_too;
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	return good;
+}
+
+static const char *const files[] = { JOURNAL_NAME, INDEX_NAME, IDENT_NAME, SYNC_NAME, "postern.root" };
+
+struct images {
+	struct image of[ARRAY_LEN(files)];
+	struct before b;
+};
+
+/* A folder with a little of everything. */
+static void make(const char *root, struct images *im)
+{
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	struct mbox_status st;
+	struct err e = { 0 };
+	char text[16];
+	const uint32_t two = 2, four = 4;
+	const struct str kw = STR("word");
+
+	for (int i = 0; i < MESSAGES; i++) {
+		snprintf(text, sizeof(text), "m%d\n", i);
+		im->b.uids[i] = append_one(m, 0, i == 1 ? "first" : NULL, text);
+	}
+	refresh_sync(m, v);
+	(void)!mbox_store_flags(v, &two, 1, MBOX_ADD, MBOX_SEEN, &kw, 1, 0, NULL, NULL, &e);
+	(void)!mbox_expunge(v, &four, 1, &e);
+	(void)!mbox_status(m, &st, &e);
+	im->b.uidvalidity = st.uidvalidity;
+	im->b.uidnext = st.uidnext;
+	mbox_view_free(&v);
+	(void)!index_save(m->dirfd, &m->st, m->j.generation, m->j.pos - 200, &e);	/* as of some batches ago would be a lie: replaced below */
+	(void)!index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, &e);
+	mbox_close(&m);
+	store_close(&s);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		load_image(root, files[i], &im->of[i]);
+}
+
+static void restore(const char *root, const struct images *im, bool index)
+{
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		save_image(root, files[i], im->of[i].p, im->of[i].n);
+	if (!index)
+		(void)unlink(scratch_path(root, INDEX_NAME));
+	(void)unlink(scratch_path(root, "postern.journal.bad"));
+}
+
+enum way { CUT, FLIP, ZERO_REST };
+
+/* Damage one file at every byte. */
+static void every_byte(const char *root, const struct images *im, size_t which, bool index, enum way how)
+{
+	static const char *const words[] = { "cut", "one bit turned", "zeros from there on" };
+	struct image d;
+	char why[200] = "";
+	size_t bad = 0, first = 0;
+
+	for (size_t at = 0; at < im->of[which].n; at++) {
+		d = im->of[which];
+		if (how == CUT)
+			d.n = at;
+		else if (how == FLIP)
+			d.p[at] = (char)(d.p[at] ^ (1 << at % 8));
+		else
+			memset(d.p + at, 0, d.n - at);
+		restore(root, im, index);
+		save_image(root, files[which], d.p, d.n);
+		char one[200];
+		if (!holds(root, &im->b, index, one)) {
+			if (bad++ == 0) {
+				first = at;
+				memcpy(why, one, sizeof(why));
+			}
+		}
+	}
+	tap_ok(bad == 0, "%s%s: %s at each of %zu bytes (%zu bad, first at %zu: %s)", files[which], index ? "" : " without an index", words[how],
+	       im->of[which].n, bad, first, why);
+}
+
+static void test_every_byte(void)
+{
+	static struct images im;
+	const char *const root = scratch_new();
+
+	/* The warnings about each damage would be thousands of lines. */
+	const int keep = dup(2), null = open("/dev/null", O_WRONLY);
+	dup2(null, 2);
+	make(root, &im);
+	for (int index = 0; index < 2; index++) {
+		every_byte(root, &im, 0, index, CUT);
+		every_byte(root, &im, 0, index, FLIP);
+	}
+	every_byte(root, &im, 0, false, ZERO_REST);
+	every_byte(root, &im, 1, true, CUT);
+	every_byte(root, &im, 1, true, FLIP);
+	every_byte(root, &im, 2, true, CUT);
+	every_byte(root, &im, 2, false, FLIP);
+	every_byte(root, &im, 3, true, FLIP);
+	dup2(keep, 2);
+	close(keep);
+	close(null);
+}
+
+/* Flags survive what they can: the batch that set them is whole. */
+static void test_prefix_is_kept(void)
+{
+	const char *const root = scratch_new();
+	static struct images im;
+	struct image d;
+
+	make(root, &im);
+	restore(root, &im, false);
+	d = im.of[0];
+	save_image(root, JOURNAL_NAME, d.p, d.n - 8);	/* the last batches go: expunge */
+	const int keep = dup(2), null = open("/dev/null", O_WRONLY);
+	dup2(null, 2);
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	dup2(keep, 2);
+	tap_is_str(describe(v), "1:0 2:8,first,word 3:0", "flags and keywords before the damage hold");
+	tap_is_int(access(scratch_path(root, "postern.journal.bad"), F_OK), 0, "the damaged file is kept aside");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	/* The whole journal gone: the index still knows the UIDs. */
+	m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	(void)!index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, &e);
+	mbox_close(&m);
+	unlink(scratch_path(root, JOURNAL_NAME));
+	dup2(null, 2);
+	m = must_mbox(s, "INBOX");
+	dup2(keep, 2);
+	close(keep);
+	close(null);
+	v = mbox_view_new(m);
+	tap_is_str(describe(v), "1:0 2:8,first,word 3:0", "without a journal the index serves");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+/* Other things in the files' places. */
+static void test_strange_files(void)
+{
+	static const struct { const char *name; int what; } rows[] = {
+		{ "index is a link", 0 }, { "index is a FIFO", 1 }, { "index is a directory", 2 }, { "index is sparse and huge", 3 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		static struct images im;
+		const char *const root = scratch_new();
+		char why[200];
+		make(root, &im);
+		restore(root, &im, false);
+		const char *const at = scratch_path(root, INDEX_NAME);
+		if (rows[i].what == 0)
+			symlink("/etc/passwd", at);
+		else if (rows[i].what == 1)
+			mkfifo(at, 0600);
+		else if (rows[i].what == 2)
+			mkdir(at, 0700);
+		else if (close(open(at, O_CREAT | O_WRONLY, 0600)) == 0)
+			(void)!truncate(at, INT64_C(5) << 30);
+		tap_ok(holds(root, &im.b, true, why), "%s: %s", rows[i].name, why);
+	}
+}
+
+/* The mapped index is cut short while it is in use. */
+static void test_sigbus(void)
+{
+	const char *const root = scratch_new();
+	const int fd = open(scratch_path(root, "f"), O_RDWR | O_CREAT, 0600);
+	const size_t n = 3 << 20;
+
+	if (ftruncate(fd, (off_t)n) < 0)
+		exit(93);
+	char *const p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	tap_ok(guard_add(p, n), "guarded");
+	tap_ok(!guard_hit(p), "not hit");
+	if (ftruncate(fd, 4096) < 0)
+		exit(93);
+	tap_is_int(((volatile char *)p)[n - 1], 0, "reads behind the end give zeros");
+	tap_ok(guard_hit(p), "and are noticed");
+	guard_del(p);
+	munmap(p, n);
+	close(fd);
+}
+
+int main(void)
+{
+	test_sigbus();
+	test_strange_files();
+	test_prefix_is_kept();
+	test_every_byte();
+	return tap_done();
+}
