@@ -46,11 +46,33 @@ bool conn_trusted(const struct conn_entry *c)
 	return c->has_user || c->local;
 }
 
+static void conn_end(struct conn_entry *c)
+{
+	ipc_chan_free(&c->chan);
+	trans_drop(&c->trans);
+	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
+	free(c);
+}
+
+/* It says that it is done with the message, but keeps a descriptor to write to it. Again and again, that would fill the disk with files without names. */
+static bool keeps_writing(struct conn_entry *c, uint16_t type, uint32_t id)
+{
+	if ((type != IPC_queue_RESET && type != IPC_queue_DATA_END) || !trans_written(c->trans))
+		return false;
+	log_warning("%s: the front keeps the message open: channel closed", trans_id(c->trans));
+	if (type == IPC_queue_DATA_END)
+		conn_reply(c, id, 451, "4.3.0", STR("Error: queue file write error"), (struct str){ 0 });
+	conn_end(c);
+	return true;
+}
+
 static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct conn_entry *c = ctx;
 
 	close_fd(&fd);
+	if (keeps_writing(c, type, id))
+		return;
 	switch (type) {
 	case IPC_queue_MAIL:
 		trans_mail(c, id, msg);
@@ -75,12 +97,7 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 
 static void on_front_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
-	struct conn_entry *c = ctx;
-
-	ipc_chan_free(&c->chan);
-	trans_drop(&c->trans);
-	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
-	free(c);
+	conn_end(ctx);
 }
 
 /* --- parents --- */

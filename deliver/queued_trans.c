@@ -81,6 +81,19 @@ void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct s
 	trans_free(t);
 }
 
+bool trans_written(const struct trans *t)
+{
+	struct err e = { 0 };
+	uint64_t size;
+
+	return t != NULL && t->step == STEP_DATA && t->fd >= 0 && spool_sealed(t->fd, &size, &e) < 0;
+}
+
+const char *trans_id(const struct trans *t)
+{
+	return t->qid;
+}
+
 /* --- MAIL --- */
 
 static const char *sender_domain(const struct queued *q, const struct conn_entry *c, struct str sender)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { CHAIN_MAX = 1 << 20, IDLE_TRIM_MS = 1000, EXIT_PREPARE = 78, EXIT_OS = 71 };
+enum { CHAIN_MAX = 1 << 20, FILE_SLACK = 1 << 20, IDLE_TRIM_MS = 1000, EXIT_PREPARE = 78, EXIT_OS = 71 };
 
 /* A child that has not yet ended (isolated). */
 struct child {
@@ -77,10 +78,20 @@ static int load_tls(const struct front_run *run, struct front_env *env, struct e
 	return r < 0 ? err_wrap(e, "tls_cert_file") : 0;
 }
 
+/* The only file that a front writes is a message: what it is given of the spool must not fill the disk when it has been taken over. */
+static void limit_file_size(const struct conf *conf)
+{
+	const rlim_t max = conf->message_size_limit + FILE_SLACK;
+	const struct rlimit r = { max, max };
+	if (setrlimit(RLIMIT_FSIZE, &r) < 0)
+		log_warning("RLIMIT_FSIZE: errno %d", errno);
+}
+
 int template_prepare(const struct front_run *run, struct front_env *env, struct err *e)
 {
 	*env = (struct front_env){ .conf = run->conf };
 	t.run = run;
+	limit_file_size(run->conf);
 	if (load_tls(run, env, e) < 0)
 		return -1;
 	return run->service->prepare ? run->service->prepare(env, e) : 0;

@@ -392,6 +392,9 @@ def test_a_front_that_keeps_the_descriptor_gets_451(front):
     assert answer(c, "DATA_END", size=17, lines=3, received=0)[0] == 451
     os.pwrite(keep, b"evil", 12)
     os.close(keep)
+    with pytest.raises(ipc.Closed):
+        c.recv()
+    c = front()
     fd = open_message(c)
     with pytest.raises(OSError):
         os.read(fd, 1)

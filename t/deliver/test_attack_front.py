@@ -1,0 +1,46 @@
+"""A front of smtpd that was taken over, against the spool: it may have one message to write, no more."""
+import os
+import pathlib
+import re
+
+import pytest
+
+import ipc
+from test_queue import BOB, answer, front, make, sink  # noqa: F401
+
+
+def begin(c):
+    assert answer(c, "MAIL", sender="x@elsewhere.example")[0] == 250
+    assert answer(c, "RCPT", recipient=BOB)[0] == 250
+    name, _, _, fd = c.ask("DATA", 1)
+    assert name == "OPEN"
+    return fd
+
+
+@pytest.mark.parametrize("then", ["RESET", "DATA_END"])
+def test_keeping_message_files_ends_the_channel(front, then):  # noqa: F811
+    other, c = front(), front()
+    fd = begin(c)
+    if then == "RESET":
+        c.send("RESET", 2)
+    else:
+        assert answer(c, "DATA_END", 2, size=0, lines=0, received=0)[0] == 451
+    with pytest.raises(ipc.Closed):
+        c.recv()
+    os.close(fd)
+    fd = begin(other)
+    os.close(fd)
+    other.send("RESET", 2)
+    fd = begin(other)	# who closes it may have the next
+    os.close(fd)
+
+
+def test_fronts_cannot_write_more_than_a_message(suite):
+    limit = int(suite.tool("postern", "config", "message_size_limit").stdout.split()[-1])
+    seen = 0
+    for pid, user, _, cmd in suite.processes():
+        if user in ("_postern_smtp", "_postern_imap", "_postern_pop3"):
+            text = pathlib.Path("/proc/%d/limits" % pid).read_text()
+            assert int(re.search(r"Max file size +(\S+) +(\S+)", text).group(2)) <= limit + (1 << 20), cmd
+            seen += 1
+    assert seen >= 3
