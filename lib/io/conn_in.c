@@ -121,7 +121,8 @@ void conn_consume(struct conn *c, size_t n)
 	/* Reading may have stopped for want of room. */
 	if (c->in.n >= c->lim.in_max || n == c->in.n)
 		conn_post(c);
-	c->in.p += n;
+	if (n > 0)	/* without input there may be no buffer */
+		c->in.p += n;
 	c->in.n -= n;
 }
 

@@ -216,7 +216,7 @@ class Suite:
         """Start the supervisor and wait until every port answers. preexec: called in the child before it is executed."""
         if self.pid() is not None:
             raise RuntimeError("it runs already")
-        if self.build.name == "asan" and "POSTERN_SCRATCH" in os.environ:
+        if self.build.name.startswith("asan") and "POSTERN_SCRATCH" in os.environ:
             SANITIZER_LOG.touch()
             os.chmod(SANITIZER_LOG, 0o666)
             os.environ["ASAN_OPTIONS"] = "detect_leaks=0"
