@@ -138,6 +138,9 @@ static int recover(struct mbox *m, struct err *e)
 		m->st.uidvalidity = uv;
 		memcpy(m->st.id, id, sizeof(id));
 		m->st.uidnext = bound;
+		m->st.modseq = clock_wall_us();
+		if (sync_again(m, e) < 0)
+			return -1;
 	}
 	log_warning("mailbox %s%s: the journal is lost: UIDs of %u messages are kept, others get new ones", m->s->root, m->dir, m->st.messages);
 	if (have_ident && m->st.reserved < bound)
@@ -181,6 +184,11 @@ static int load(struct mbox *m, struct err *e)
 		m->index_pos = 0;
 	}
 	if (scan_journal(m, e) < 0)
+		return -1;
+	/* A crash right after the folder's first journal leaves it without the second copy. */
+	uint32_t uv, bound;
+	uint8_t id[16];
+	if (m->index_pos == 0 && ident_read(m->dirfd, &uv, id, &bound) != 0 && ident_write(m, e) < 0)
 		return -1;
 	/* A journal cut at the end of a batch looks whole; but others remember how long it was. */
 	sync_record_read(m);

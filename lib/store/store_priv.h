@@ -332,6 +332,7 @@ unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked:
 
 /* --- new/ and cur/ --- */
 int sync_folder(struct mbox *m, bool force, struct err *e) MUST_CHECK;
+int sync_again(struct mbox *m, struct err *e) MUST_CHECK;
 int sync_first(struct mbox *m, struct err *e) MUST_CHECK;	/* no journal yet: take over and number */
 /* Around our own changes in cur, under the lock: begin says whether cur is as accounted for; end gives the directory a time of our own, so that the
  * change is not taken for a foreign one; record tells other processes, after the journal holds what was changed. events: inotify events that our changes

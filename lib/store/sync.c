@@ -746,6 +746,21 @@ static int first_state(struct mbox *m, struct old_list *old, struct err *e)
 	return r;
 }
 
+/* The journal is lost, the identity is known (m->st): what another server left behind still tells the UIDs of the mail it knew. 1: it does not. */
+int sync_again(struct mbox *m, struct err *e)
+{
+	struct old_list old = { 0 };
+	struct arena *a = arena_new(0);
+	int r = takeover_read(m, a, &old, e);
+
+	if (r == 0 && old.uidvalidity != m->st.uidvalidity)
+		r = 1;
+	if (r == 0)
+		r = first_state(m, &old, e);
+	arena_free(&a);
+	return r;
+}
+
 int sync_first(struct mbox *m, struct err *e)
 {
 	struct old_list old = { 0 };
@@ -777,11 +792,11 @@ int sync_first(struct mbox *m, struct err *e)
 		r = first_state(m, &old, e);
 	if (r == 0) {
 		m->st.reserved = m->st.uidnext > UID_MAX - UID_RESERVE ? UID_MAX : m->st.uidnext + UID_RESERVE;
-		/* The second copy first: were the journal lost right after, UIDVALIDITY would not change. */
-		r = ident_write(m, e);
+		/* The journal first: a second copy alone would be taken for a folder that lost its journal. */
+		r = journal_replace(&m->j, m->dirfd, &m->st, false, e);
 	}
 	if (r == 0)
-		r = journal_replace(&m->j, m->dirfd, &m->st, false, e);
+		r = ident_write(m, e);
 	arena_free(&a);
 	return r;
 }
