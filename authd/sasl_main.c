@@ -194,7 +194,13 @@ static void worker(const struct helper *h, int channel)
 	unsigned out_n = 0;
 	uint16_t type;
 	int fd = -1;
+	struct err e = { 0 };
 
+	/* The zygote may fork and end its workers; a worker, which has the client's bytes, may not: the others have the same uid. */
+	if (!h->unconfined && confine_narrow(CONFINE_AUTH_MUX, &e) < 0) {
+		log_error("%s", e.text);
+		_exit(0);
+	}
 	exchange.h = h;
 	exchange.channel = channel;
 	const struct ipc_helper_BEGIN *b = wait_for(a, &type, &fd);

@@ -51,7 +51,7 @@ static const struct confine_row {
 	[CONFINE_AUTH_MONITOR] = { "auth monitor",
 		BASE | RELAY | MEM_EXEC | ACCEPT | UNIX_CONNECT | FILES_RW | FS_OWN | INOTIFY | FORK | THREADS | EXEC | KILL | SETID | CONFINE, R_ROOT, LANDLOCK_NONE,
 		CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) | CAP_BIT(CAP_SYS_CHROOT) | CAP_BIT(CAP_KILL) | CAP_BIT(CAP_DAC_READ_SEARCH) },
-	[CONFINE_AUTH_SASL] = { "auth sasl", BASE | FORK | KILL, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
+	[CONFINE_AUTH_SASL] = { "auth sasl", BASE | FORK | KILL | CONFINE, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_AUTH_MUX] = { "auth mux", BASE | ACCEPT, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	/* PAM loads its modules late and tries a helper program and the audit socket; it goes on without them. */
 	[CONFINE_AUTH_CHECK] = { "auth check", BASE | MEM_EXEC | FS_READ | FORK | KILL, R_ALLOW_EXEC, LANDLOCK_ALL, 0 },

@@ -19,7 +19,7 @@ enum confine_role {
 	CONFINE_SESSION_IMAP,	/* the user: its mail tree (Landlock rw), threads, inotify, no network */
 	CONFINE_SESSION_POP3,
 	CONFINE_AUTH_MONITOR,	/* root; SETUID SETGID CHROOT KILL CHOWN DAC_READ_SEARCH; fork, exec of session programs */
-	CONFINE_AUTH_SASL,	/* empty root, fork */
+	CONFINE_AUTH_SASL,	/* empty root, fork; its workers narrow themselves to CONFINE_AUTH_MUX */
 	CONFINE_AUTH_CHECK,	/* read-only system tree, no network, no exec */
 	CONFINE_AUTH_KEY,	/* empty root */
 	CONFINE_AUTH_MUX,	/* empty root, accepts on its listener */
