@@ -135,6 +135,8 @@ static const char *account_check(struct monitor *m, const struct ipc_helper_ACCO
 	if (!r->virtual && r->home.n >= sizeof a->home)
 		return "home too long";
 	snprintf(a->home, sizeof a->home, "%.*s", STR_ARG(r->home));
+	for (size_t n = strlen(a->home); n > 1 && a->home[n - 1] == '/'; n--)	/* "/home/joe/" is the same place */
+		a->home[n - 1] = 0;
 	if (place_account(c, a) < 0)
 		return "home or maildir path too long";
 	if (map_set(m->accounts->names, str_c(a->name), &seen))

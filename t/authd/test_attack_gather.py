@@ -42,3 +42,11 @@ def test_only_what_passwd_allows_is_installed(make_authd):
     a.wait_log("accounts: 1 installed, 6 left out")
     cdb = (a.state / "accounts.cdb").read_bytes()
     assert str(a.base / "ann").encode() in cdb and b"eve" not in cdb and b"ben" not in cdb
+
+
+def test_a_home_with_a_final_slash_is_a_home(make_authd):
+    a = make_authd()
+    subprocess.run(["useradd", "-m", "-d", str(a.base / "cay") + "/", "-U", "cay"], check=False, stderr=subprocess.DEVNULL)
+    a.start()
+    a.wait_log("installed")
+    assert (str(a.base / "cay") + "/Maildir").encode() in (a.state / "accounts.cdb").read_bytes(), a.log()
