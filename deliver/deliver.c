@@ -27,14 +27,14 @@
 
 extern char **environ;
 
-enum { FILES_MAX = 64, VALUE_MAX = 4096, CDB_HEAD = 2048 };
+enum { FILES_MAX = 64, LIFE_S = 900, VALUE_MAX = 4096, CDB_HEAD = 2048 };
 
 /* --- the world we were born into --- */
 
 static void reset_signals(void)
 {
 	const struct sigaction dfl = { .sa_handler = SIG_DFL }, ign = { .sa_handler = SIG_IGN };
-	const struct itimerval off = { 0 };
+	const struct itimerval off = { 0 }, life = { .it_value.tv_sec = LIFE_S };
 	sigset_t none;
 
 	for (int s = 1; s < NSIG; s++)
@@ -43,7 +43,7 @@ static void reset_signals(void)
 	(void)sigaction(SIGXFSZ, &ign, NULL);	/* a file size limit is EFBIG: temporary */
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)setitimer(ITIMER_REAL, &off, NULL);
+	(void)setitimer(ITIMER_REAL, &life, NULL);	/* SIGALRM ends one that hangs in a file system of the user's own */
 	(void)setitimer(ITIMER_VIRTUAL, &off, NULL);
 	(void)setitimer(ITIMER_PROF, &off, NULL);
 }
