@@ -84,8 +84,10 @@ def test_the_body_arrives_byte_for_byte(mail):
     p.quit()
 
 
-def test_a_new_user_has_the_usual_folders(mail):
-    m = mail.imap("alice@example.com", select=None)
+def test_a_new_user_has_the_usual_folders(suite, mail):
+    suite.user_add("newcomer@example.com", "new-secret")
+    suite.passwords["newcomer@example.com"] = "new-secret"
+    m = mail.imap("newcomer@example.com", select=None)
     _ok, rows = m.list()
     text = b"\n".join(rows).decode()
     for folder, use in (("Drafts", "\\Drafts"), ("Sent", "\\Sent"), ("Junk", "\\Junk"), ("Trash", "\\Trash"), ("Archive", "\\Archive")):
