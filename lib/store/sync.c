@@ -534,10 +534,11 @@ static void full_twin(struct full *f, struct entry *en)
 	char base[FILE_NAME_MAX + 1], name[FILE_NAME_MAX + 1];
 	struct stat st;
 	bool odd;
+	const uint8_t disk = disk_of_info(en->n.info, &odd);
 
 	if (fstatat(f->m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    sync_fresh_base(en->n.base, (uint64_t)st.st_size, en->n.size_crlf, base) < 0 ||
-	    disk_name(name, str_c(base), disk_of_info(en->n.info, &odd), odd ? en->n.info : (struct str){ 0 }) < 0 ||
+	    disk_name(name, str_c(base), disk, odd ? en->n.info : (struct str){ 0 }) < 0 ||
 	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0) {
 		en->name = NULL;
 		return;

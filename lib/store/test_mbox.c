@@ -1,5 +1,6 @@
 /* A folder's life: delivery, append, flags, expunge, copy, views, other processes and other programs. */
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -240,11 +241,14 @@ static void test_foreign(void)
 	tap_is_str(describe(v), "1:0 3:0 4:0 5:8", "in arrival order");
 	struct mbox_msg msg;
 	tap_ok(mbox_msg_get(v, 4, &msg, &e) == 0 && msg.size_crlf == 6, "CRLF size is counted: %llu", (unsigned long long)msg.size_crlf);
-	rename(scratch_path(root, "cur/1.M1P3.host"), scratch_path(root, "cur/1.M1P3.host:2,F"));
+	rename(scratch_path(root, "cur/1.M1P3.host"), scratch_path(root, "cur/1.M1P3.host:2,Fz"));
 	tap_is_str(read_message(v, 3), "x\ny", "a foreign rename is followed when the file is opened");
 	/* A twin of a base name. */
-	put_file(root, "cur/1.M1P3.host:2,RS", "twin\n");
+	put_file(root, "cur/1.M1P3.host:2,RSz", "twin\n");
 	tap_is_str(changes(v, true), "n5 f3", "a twin is a message of its own");
+	glob_t found = { 0 };
+	tap_ok(glob(scratch_path(root, "cur/*:2,*z"), 0, NULL, &found) == 0 && found.gl_pathc == 2, "both keep odd letters, whichever was named anew");
+	globfree(&found);
 	tap_is_str(changes(v, true), "", "settled");
 	tap_is_int((long long)mbox_view_count(v), 5, "five");
 	tap_is_str(read_message(v, 5) ? "read" : "lost", "read", "it is readable");
