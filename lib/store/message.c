@@ -74,7 +74,7 @@ static int open_uid(struct mbox *m, uint32_t uid, bool gone_too, struct stat *st
 	return err_set(e, ERR_NOENT, 0, "message %u has gone", uid);
 }
 
-static int count_crlf(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e)
+int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e)
 {
 	char *const chunk = xmalloc(COUNT_CHUNK);
 	uint64_t size = 0, extra = 0;
@@ -125,8 +125,11 @@ int message_sizes(struct mbox *m, uint32_t uid, struct err *e)
 
 	if (open_uid(m, uid, false, &st, &fd, e) < 0)
 		return -1;
-	const int r = count_crlf(fd, &size, &crlf, e);
+	const int r = message_count(fd, &size, &crlf, e);
 	close(fd);
+	const struct rec *const rec = r < 0 ? NULL : state_find(&m->st, uid);
+	if (rec && rec->size == size && rec->size_crlf == crlf)
+		return 0;
 	return r < 0 ? -1 : sizes_set(m, uid, size, crlf, e);
 }
 
@@ -177,7 +180,7 @@ int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e)
 		return -1;
 	/* The name lied, or somebody edited the file: what is there counts. */
 	uint64_t real, crlf;
-	if ((uint64_t)st.st_size != size && count_crlf(*fd_out, &real, &crlf, &quiet) == 0)
+	if ((uint64_t)st.st_size != size && message_count(*fd_out, &real, &crlf, &quiet) == 0)
 		(void)!sizes_set(m, uid, real, crlf, &quiet);
 	return 0;
 }

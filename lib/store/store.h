@@ -144,4 +144,13 @@ uint32_t mbox_msg_pop3_order(struct mbox_view *v, uint32_t seq);	/* Dovecot's O 
 int mbox_lock_exclusive(struct mbox *m, struct err *e) MUST_CHECK;	/* ERR_LIMIT: in use by another POP3 session */
 void mbox_unlock(struct mbox *m);
 
+/* --- for the admin's tool --- */
+/* Look at a folder without changing anything (its lock apart): journal, index, files against records, sizes against content. say: one line for each thing
+ * that is wrong. *problems_out: how many. */
+int mbox_verify(struct store *s, struct str name, void (*say)(void *ctx, const char *line), void *ctx, size_t *problems_out, struct err *e) MUST_CHECK;
+/* List cur and new whatever their times say, count all sizes by reading, write the journal anew. */
+int mbox_repair(struct mbox *m, struct err *e) MUST_CHECK;
+/* Throw away and make anew what is disposable: index, cache, sync record. */
+int mbox_rebuild(struct mbox *m, struct err *e) MUST_CHECK;
+
 #endif

@@ -8,6 +8,7 @@
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
+ *   verify.c    for the admin's tool: look, repair, rebuild
  */
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
@@ -328,6 +329,7 @@ void mbox_reap(struct mbox *m);		/* unlink files of messages that no view reads 
 
 /* --- a message's file --- */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
+int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e) MUST_CHECK;
 unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */
 
 /* --- new/ and cur/ --- */

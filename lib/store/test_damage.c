@@ -265,8 +265,43 @@ static void test_sigbus(void)
 	close(fd);
 }
 
+static void count_lines(void *ctx, const char *line)
+{
+	tap_diag("%s", line);
+}
+
+static void test_verify(void)
+{
+	const char *const root = scratch_new();
+	static struct images im;
+	struct err e = { 0 };
+	size_t n = 99;
+
+	make(root, &im);
+	struct store *s = must_open(root);
+	tap_ok(mbox_verify(s, STR("INBOX"), count_lines, NULL, &n, &e) == 0 && n == 0, "nothing is wrong with a sound folder: %zu %s", n, e.text);
+	put_file(root, "cur/1.x\033[2J.y:2,", "foreign\n");
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	char path[400];
+	snprintf(path, sizeof(path), "%s/cur/%s:2,", root, mbox_msg_basename(v, 1));
+	put_file("", path, "longer than it was\n");
+	put_file(root, "cur/2.x:2,", "another\n");
+	tap_ok(mbox_verify(s, STR("INBOX"), count_lines, NULL, &n, &e) == 0 && n == 2, "a changed and a foreign file: %zu", n);
+	tap_is_int(mbox_repair(m, &e), 0, "repair");
+	tap_ok(mbox_verify(s, STR("INBOX"), count_lines, NULL, &n, &e) == 0 && n == 0, "then nothing: %zu", n);
+	tap_is_int(mbox_rebuild(m, &e), 0, "rebuild");
+	tap_ok(mbox_verify(s, STR("INBOX"), count_lines, NULL, &n, &e) == 0 && n == 0, "nothing: %zu", n);
+	refresh_sync(m, v);
+	tap_is_str(describe(v), "1:0 2:8,first,word 3:0 5:0 6:0", "all are there");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
+	test_verify();
 	test_sigbus();
 	test_strange_files();
 	test_prefix_is_kept();

@@ -1,0 +1,227 @@
+/* postern-mailbox: look at a user's folders, repair them, bring file names up to date before another server takes over, make disposable files anew. Started as
+ * root it becomes the user before it opens anything of theirs (uid, gid and mail tree from accounts.cdb); otherwise it works for the caller only. Safe
+ * while sessions and deliveries run: every change is made under the folder's lock. */
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "conf/conf.h"
+#include "map/accounts.h"
+#include "os/os.h"
+#include "store/store.h"
+
+enum { EXIT_USAGE = 64, EXIT_NOUSER = 67, EXIT_TEMP = 75, EXIT_CONF = 78, FLUSH_STEP = 1000 };
+
+struct run {
+	struct store *s;
+	const char *only;	/* folder; NULL: all */
+	bool quiet;
+	size_t problems;
+};
+
+typedef int word_fn(struct run *r, struct str name, struct err *e);
+
+/* --- the words --- */
+
+static void say(void *ctx, const char *line)
+{
+	const struct str *const name = ctx;
+
+	printf("%.*s: %s\n", STR_ARG(*name), line);
+}
+
+static int word_check(struct run *r, struct str name, struct err *e)
+{
+	size_t n;
+
+	if (mbox_verify(r->s, name, say, &name, &n, e) < 0)
+		return -1;
+	r->problems += n;
+	if (n == 0 && !r->quiet)
+		printf("%.*s: ok\n", STR_ARG(name));
+	return 0;
+}
+
+static int word_repair(struct run *r, struct str name, struct err *e)
+{
+	struct mbox_status st;
+	struct mbox *m;
+	int rc;
+
+	if (mbox_open(r->s, name, &m, e) < 0)
+		return -1;
+	rc = mbox_repair(m, e);
+	if (rc == 0 && !r->quiet && mbox_status(m, &st, e) == 0)
+		printf("%.*s: repaired, %u messages\n", STR_ARG(name), st.messages);
+	mbox_close(&m);
+	return rc;
+}
+
+static int word_rebuild(struct run *r, struct str name, struct err *e)
+{
+	struct mbox *m;
+	int rc;
+
+	if (mbox_open(r->s, name, &m, e) < 0)
+		return -1;
+	rc = mbox_rebuild(m, e);
+	if (rc == 0 && !r->quiet)
+		printf("%.*s: rebuilt\n", STR_ARG(name));
+	mbox_close(&m);
+	return rc;
+}
+
+static int word_flush(struct run *r, struct str name, struct err *e)
+{
+	bool more = true;
+	struct mbox *m;
+	int rc = 0;
+
+	if (mbox_open(r->s, name, &m, e) < 0)
+		return -1;
+	while (rc == 0 && more)
+		rc = mbox_flush(m, FLUSH_STEP, &more, e);
+	mbox_close(&m);
+	return rc;
+}
+
+static int word_stat(struct run *r, struct str name, struct err *e)
+{
+	struct mbox_status st;
+
+	if (store_status(r->s, name, &st, e) < 0)
+		return -1;
+	printf("%-30.*s %8u messages %8u unseen %14llu bytes  uidvalidity %u  uidnext %u  modseq %llu\n", STR_ARG(name), st.messages, st.unseen,
+	       (unsigned long long)st.size, st.uidvalidity, st.uidnext, (unsigned long long)st.highestmodseq);
+	return 0;
+}
+
+static const struct {
+	const char *word, *what;
+	word_fn *fn;
+} words[] = {
+	{ "check", "look for damage; changes nothing", word_check },
+	{ "repair", "list all files, count all sizes, write journal and index anew", word_repair },
+	{ "stat", "what each folder holds", word_stat },
+	{ "flush", "write all flags into file names, for another server", word_flush },
+	{ "rebuild", "make the disposable files (index, cache) anew", word_rebuild },
+};
+
+static int usage(FILE *to, int status)
+{
+	(void)fprintf(to, "usage: postern-mailbox [-q] [-c FILE] [-f FOLDER] WORD USER\n");
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		(void)fprintf(to, "  %-8s %s\n", words[i].word, words[i].what);
+	return status;
+}
+
+/* --- whose --- */
+
+static int account_find(const struct conf *conf, const char *name, struct account *out, struct err *e)
+{
+	struct cdbfile *cdb;
+	char path[4096];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/accounts.cdb", conf->state_directory);
+	if (accounts_open(path, geteuid() == 0, &cdb, e) < 0)
+		return -1;
+	r = accounts_get(cdb, str_c(name), (uid_t)conf->auth_min_uid, out, e);
+	cdbfile_close(&cdb);
+	return r;
+}
+
+/* For ever: checked by trying to come back. */
+static int become(const struct account *a, struct err *e)
+{
+	if (geteuid() != 0)
+		return geteuid() == a->uid ? 0 : err_set(e, ERR_DENIED, 0, "only root may look at the mail of others");
+	if (setgroups(0, NULL) < 0 || setresgid(a->gid, a->gid, a->gid) < 0 || setresuid(a->uid, a->uid, a->uid) < 0)
+		return err_set(e, ERR_TEMP, errno, "cannot become %s", a->name);
+	if (setuid(0) == 0 || seteuid(0) == 0 || geteuid() != a->uid)
+		return err_set(e, ERR_BUG, 0, "root could be had again");
+	return 0;
+}
+
+/* --- all folders, or one --- */
+
+static int each_folder(struct run *r, word_fn *fn, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct store_folder *f;
+	int rc = 0;
+
+	if (r->only) {
+		rc = fn(r, str_c(r->only), e);
+	} else if ((rc = store_list(r->s, a, &f, e)) == 0) {
+		for (; f; f = f->next) {
+			struct err one = { 0 };
+			if (!f->exists || fn(r, f->name, &one) == 0)
+				continue;
+			(void)fprintf(stderr, "%.*s: %s\n", STR_ARG(f->name), one.text);
+			*e = one;
+			rc = -1;	/* the others all the same */
+		}
+	}
+	arena_free(&a);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+	const char *conf_file = conf_default_file();
+	struct run r = { 0 };
+	struct account account;
+	struct conf *conf;
+	struct err e = { 0 };
+	word_fn *fn = NULL;
+
+	for (int o; (o = getopt_long(argc, argv, "c:f:q", longs, NULL)) != -1;) {
+		switch (o) {
+		case 'c':
+			conf_file = optarg;
+			break;
+		case 'f':
+			r.only = optarg;
+			break;
+		case 'q':
+			r.quiet = true;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		case 'V':
+			(void)printf("postern-mailbox (Postern) %s\n", POSTERN_VERSION);
+			return 0;
+		default:
+			return usage(stderr, EXIT_USAGE);
+		}
+	}
+	for (size_t i = 0; optind + 2 == argc && i < ARRAY_LEN(words); i++)
+		if (strcmp(argv[optind], words[i].word) == 0)
+			fn = words[i].fn;
+	if (fn == NULL)
+		return usage(stderr, EXIT_USAGE);
+	const char *const name = argv[optind + 1];
+	if (conf_load(conf_file, &conf, NULL, &e) < 0) {
+		(void)fprintf(stderr, "postern-mailbox: %s\n", e.text);
+		return EXIT_CONF;
+	}
+	if (account_find(conf, name, &account, &e) < 0 || become(&account, &e) < 0) {
+		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
+		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
+	}
+	if (chdir("/") < 0 || store_open(account.maildir, false, &r.s, &e) < 0) {
+		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
+		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
+	}
+	const int rc = each_folder(&r, fn, &e);
+	if (rc < 0 && r.only)
+		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", r.only, e.text);
+	store_close(&r.s);
+	return rc < 0 ? EXIT_TEMP : r.problems > 0 ? 1 : 0;
+}
