@@ -20,7 +20,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "lib"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import suite as lib  # noqa: E402
 import mailtools  # noqa: E402
 
