@@ -11,6 +11,7 @@ static void folder_free(struct folder *f)
 {
 	list_del(&f->node);
 	timer_del(&f->timer);
+	timer_del(&f->flush);
 	watch_del(&f->watch);
 	mbox_close(&f->mbox);
 	free((void *)(uintptr_t)f->name.p);
@@ -28,6 +29,20 @@ static void folder_gone(struct user *u, const struct mbox *mbox)
 	}
 }
 
+/* Flags reach the names of files while nothing else is to do. */
+static void on_flush(void *ctx)
+{
+	struct folder *f = ctx;
+	struct err e = { 0 };
+	bool more = false;
+
+	timer_del(&f->flush);
+	if (mbox_flush(f->mbox, FOLDER_FLUSH_MAX, &more, &e) < 0)
+		log_debug("imap(%s): %.*s: %s", f->user->name, STR_ARG(f->name), e.text);
+	else if (more)
+		f->flush = loop_timer(f->user->loop, FOLDER_FLUSH_AGAIN_MS, on_flush, f);
+}
+
 static void on_watch(void *ctx, unsigned events)
 {
 	struct folder *f = ctx;
@@ -36,6 +51,9 @@ static void on_watch(void *ctx, unsigned events)
 
 	(void)events;
 	mbox_watch_clear(f->mbox);
+	/* Every change of flags writes to the journal, so it comes by here. */
+	if (!f->flush)
+		f->flush = loop_timer(u->loop, FOLDER_FLUSH_MS, on_flush, f);
 	if (mbox_refresh(f->mbox, &e) == 0) {
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {

@@ -34,6 +34,9 @@ enum {
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
 	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
+	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
+	FOLDER_FLUSH_AGAIN_MS = 100,	/* the next piece of that work */
+	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
 };
 
 struct client;
@@ -66,6 +69,7 @@ struct folder {
 	struct watch *watch;
 	unsigned refs;			/* connections that have it selected */
 	struct timer *timer;		/* closes it when refs has been 0 for a while */
+	struct timer *flush;		/* file names lag behind the flags */
 };
 
 /* The command in progress. */

@@ -46,7 +46,7 @@ static const struct confine_row {
 	[CONFINE_TEMPLATE] = { "template", BASE | RELAY | FD_WRITE | FORK | CONFINE, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_FRONT] = { "front", BASE | RELAY | FD_WRITE | CONFINE, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_SESSION_IMAP] = { "imap session", BASE | FILES_RW | THREADS | INOTIFY, 0, LANDLOCK_ALL, 0 },
-	[CONFINE_SESSION_POP3] = { "pop3 session", BASE | FILES_RW | THREADS, 0, LANDLOCK_ALL, 0 },
+	[CONFINE_SESSION_POP3] = { "pop3 session", BASE | FILES_RW | THREADS | INOTIFY, 0, LANDLOCK_ALL, 0 },
 	/* Starts sessions: holds what they need; makes the homes of the suite's own users (CHOWN). Landlock would be theirs as well and cannot know their mail trees. */
 	[CONFINE_AUTH_MONITOR] = { "auth monitor",
 		BASE | RELAY | MEM_EXEC | ACCEPT | UNIX_CONNECT | FILES_RW | FS_OWN | INOTIFY | FORK | THREADS | EXEC | KILL | SETID | CONFINE, R_ROOT, LANDLOCK_NONE,

@@ -789,6 +789,10 @@ int sync_first(struct mbox *m, struct err *e)
 			r = take_new(m, false, &moved, &more, e);
 		while (r == 0 && more && moved > 0);
 	}
+	/* So that the listing for the first state is not repeated at once. */
+	struct timespec marked = { 0 }, after = { 0 };
+	if (r == 0 && mark(m, &marked) < 0)
+		marked.tv_sec = 0;
 	if (r == 0)
 		r = first_state(m, &old, e);
 	if (r == 0) {
@@ -798,6 +802,13 @@ int sync_first(struct mbox *m, struct err *e)
 	}
 	if (r == 0)
 		r = ident_write(m, e);
+	if (r == 0) {
+		const bool same = marked.tv_sec != 0 && dir_time(m->curfd, &after) == 0 && same_time(&marked, &after);
+		m->cur_seen = same ? marked : (struct timespec){ 0 };
+		/* Mail that another server knew is not recent. */
+		m->recent_uid = old.n > 0 ? old.uidnext : 1;
+		sync_record(m);
+	}
 	arena_free(&a);
 	return r;
 }
