@@ -1,8 +1,10 @@
 /* A folder's life: delivery, append, flags, expunge, copy, views, other processes and other programs. */
 #include <fcntl.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -310,6 +312,154 @@ static void test_processes(void)
 	store_close(&s);
 }
 
+/* What a client would believe after each event, against what the folder holds. */
+struct client {
+	struct mbox_view *v;
+	uint32_t uids[4000];
+	uint32_t n;
+	bool wrong;
+};
+
+static void on_event(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
+{
+	struct client *const c = ctx;
+
+	if (what == MBOX_CH_EXPUNGE) {
+		c->wrong |= seq == 0 || seq > c->n || c->uids[seq - 1] != uid;
+		if (!c->wrong)
+			memmove(c->uids + seq - 1, c->uids + seq, (c->n-- - seq) * sizeof(*c->uids));
+	} else if (what == MBOX_CH_EXISTS) {
+		c->wrong |= seq <= c->n;
+		while (c->n < seq) {
+			c->uids[c->n] = mbox_view_uid(c->v, c->n + 1);
+			c->n++;
+		}
+	} else {
+		c->wrong |= seq == 0 || seq > c->n || c->uids[seq - 1] != uid;
+	}
+}
+
+static bool believes_right(struct client *c)
+{
+	if (c->wrong || c->n != mbox_view_count(c->v))
+		return false;
+	for (uint32_t i = 0; i < c->n; i++) {
+		const uint32_t uid = mbox_view_uid(c->v, i + 1);
+		if (uid != c->uids[i] || mbox_view_seq(c->v, uid) != i + 1 || mbox_view_seq_from(c->v, uid) != i + 1)
+			return false;
+	}
+	return true;
+}
+
+static unsigned random_below(unsigned n)
+{
+	static uint32_t x = 12345;	/* the same every time */
+
+	x = x * 1664525 + 1013904223;
+	return (x >> 8) % n;
+}
+
+static void test_model(void)
+{
+	const char *const root = scratch_new();
+	enum { CLIENTS = 4, STEPS = 4000 };
+	static struct client c[CLIENTS];
+	/* Two of them look through another struct mbox, as another process would. */
+	struct store *s[2] = { must_open(root), must_open(root) };
+	struct mbox *m[2] = { must_mbox(s[0], "INBOX"), must_mbox(s[1], "INBOX") };
+	struct err e = { 0 };
+	int wrong_at = -1;
+
+	for (int i = 0; i < CLIENTS; i++)
+		c[i].v = mbox_view_new(m[i % 2]);
+	for (int step = 0; step < STEPS && wrong_at < 0; step++) {
+		struct client *const k = &c[random_below(CLIENTS)];
+		uint32_t seqs[8];
+		size_t n = 0;
+		for (uint32_t seq = 1; seq <= k->n && n < 8; seq += 1 + random_below(k->n / 4 + 1))
+			seqs[n++] = seq;
+		switch (random_below(7)) {
+		case 0:
+		case 1:
+			if (k->n < 3000)
+				append_one(k->v->m, 0, NULL, "x\n");
+			break;
+		case 2:
+			(void)!mbox_expunge(k->v, seqs, n, &e);
+			break;
+		case 3:
+			(void)!mbox_store_flags(k->v, seqs, n, random_below(2) ? MBOX_ADD : MBOX_REMOVE, 1U << random_below(5), NULL, 0, 0, NULL, NULL, &e);
+			break;
+		case 4:
+			put_new(root, "", "y\n");
+			break;
+		default:
+			break;
+		}
+		struct client *const l = &c[random_below(CLIENTS)];
+		if (mbox_refresh(l->v->m, &e) < 0 || mbox_view_sync(l->v, random_below(2), on_event, l, &e) < 0 || !believes_right(l))
+			wrong_at = step;
+		if (step % 500 == 499 && random_below(2)) {	/* a new session */
+			mbox_view_free(&l->v);
+			l->v = mbox_view_new(m[(l - c) % 2]);
+			for (l->n = 0; l->n < mbox_view_count(l->v); l->n++)
+				l->uids[l->n] = mbox_view_uid(l->v, l->n + 1);
+		}
+	}
+	tap_is_int(wrong_at, -1, "four clients of two processes believe what is true, %d steps", STEPS);
+	for (int i = 0; i < CLIENTS; i++) {
+		(void)!mbox_refresh(m[i % 2], &e);
+		(void)!mbox_view_sync(c[i].v, true, on_event, &c[i], &e);
+	}
+	bool same = true;
+	for (int i = 1; i < CLIENTS; i++)
+		same &= c[i].n == c[0].n && memcmp(c[i].uids, c[0].uids, c[0].n * sizeof(c[0].uids[0])) == 0;
+	char *const first = xstrdup(describe(c[0].v));
+	tap_ok(same && strcmp(first, describe(c[1].v)) == 0, "and the same, in the end");
+	tap_is_int((long long)count_files(root, "cur"), c[0].n, "as many files");
+	free(first);
+	for (int i = 0; i < CLIENTS; i++)
+		mbox_view_free(&c[i].v);
+	for (int i = 0; i < 2; i++) {
+		mbox_close(&m[i]);
+		store_close(&s[i]);
+	}
+}
+
+/* No room for the journal: refused, nothing half done; with room again all goes on. */
+static void test_no_room(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v;
+	struct rlimit old, tight;
+
+	append_one(m, 0, NULL, MSG);
+	append_one(m, 0, NULL, MSG);
+	v = mbox_view_new(m);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	tight = old;
+	tight.rlim_cur = m->j.pos + 20;
+	setrlimit(RLIMIT_FSIZE, &tight);
+	tap_is_int(append_one(m, 0, NULL, MSG), 0, "append is refused");
+	tap_is_int(store_flags(v, 1, MBOX_ADD, MBOX_SEEN, NULL), -1, "flags are");
+	put_new(root, "", MSG);
+	tap_is_str(changes(v, true), "", "new mail waits, and the folder can be read");
+	tap_is_str(read_message(v, 1), MSG, "read");
+	setrlimit(RLIMIT_FSIZE, &old);
+	tap_is_str(changes(v, true), "n3", "with room again it comes");
+	tap_is_int(append_one(m, 0, NULL, MSG), 4, "append works");
+	tap_is_int(store_flags(v, 1, MBOX_ADD, MBOX_SEEN, NULL), 0, "flags do");
+	tap_is_str(changes(v, true), "n4", "announced");
+	tap_is_str(describe(v), "1:8 2:0 3:0 4:0", "nothing twice, nothing lost");
+	tap_is_int((long long)count_files(root, "cur"), 4, "no file too many");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 static void test_watch(void)
 {
 	const char *const root = scratch_new();
@@ -344,6 +494,8 @@ int main(void)
 	test_copy();
 	test_foreign();
 	test_processes();
+	test_model();
+	test_no_room();
 	test_watch();
 	return tap_done();
 }
