@@ -295,7 +295,8 @@ static int push_segs(struct conn *c)
 	return 0;
 }
 
-int conn_push_out(struct conn *c)
+/* more: what ends the stream follows at once. */
+static int push_all(struct conn *c, bool more)
 {
 	struct err e = { 0 };
 
@@ -311,7 +312,7 @@ int conn_push_out(struct conn *c)
 		if (c->setup)
 			return 1;
 	}
-	if (push_mem(c, c->out.p, &c->out.off, &c->out.n, NULL, false))
+	if (push_mem(c, c->out.p, &c->out.off, &c->out.n, NULL, more))
 		return 1;
 	if (c->out.p) {
 		free(c->out.p);
@@ -321,6 +322,11 @@ int conn_push_out(struct conn *c)
 	return c->top->ops->flush ? took(c, c->top->ops->flush(c->top, &e), &e) : 0;
 }
 
+int conn_push_out(struct conn *c)
+{
+	return push_all(c, false);
+}
+
 int conn_push_end(struct conn *c)
 {
 	struct err e = { 0 };
@@ -328,7 +334,7 @@ int conn_push_end(struct conn *c)
 	/* Nobody waits for the rest of a handshake. */
 	if (c->setup && c->finishing)
 		c->shut_done = true;
-	else if (conn_push_out(c))
+	else if (push_all(c, c->sock && c->top == &c->fd_filter && !c->next))	/* the end goes in the packet of the last answer */
 		return 1;
 	if (c->shut_done)
 		return 0;
