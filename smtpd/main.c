@@ -22,6 +22,7 @@ int main(int argc, char **argv)
 		.busy_line = "421 4.3.2 Service not available, try again later\r\n",
 		.uses_queue = true,
 		.uses_auth = true,
+		.seldom_profile = "smtp",
 		.listeners = listeners,
 		.user = user,
 		.session = session_start,

@@ -44,6 +44,7 @@ struct front_service {
 	const char *alpn;
 	const char *busy_line;		/* "421 4.3.2 … try again later\r\n" */
 	bool uses_queue, uses_auth;
+	const char *seldom_profile;	/* its connections seldom log in or use TLS: authd and the key worker hear of them at first use; NULL: none */
 	/* Which listeners, user and so on: picked from the configuration. */
 	struct conf_list (*listeners)(const struct conf *c);
 	const char *(*user)(const struct conf *c);

@@ -55,14 +55,17 @@ struct reg *reg_new(struct loop *l, const struct front_run *run);	/* connects, a
 void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
 /* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing. */
 int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e) MUST_CHECK;
+/* The caller ends, its connections go on: what the daemons were to hear at first use they hear now. */
+void reg_tell_all(struct reg *r);
 /* A channel to the key worker for a self test; -1 when it is not there. */
 int reg_key_channel(struct reg *r);
 int reg_settle(struct reg *r, struct err *e) MUST_CHECK;	/* inetd: the daemons have been told, or not */
 void reg_free(struct reg **r);
 
 /* --- serving: template.c --- */
-/* In a child of the parent: never returns. chan: the handover channel; key_fd: for the self test of TLS, or -1. */
-void template_main(const struct front_run *run, int chan, int key_fd) __attribute__((noreturn));
+/* In a child of the parent: never returns. chan: the handover channel; key_fd: for the self test of TLS, or -1. The parent is told that
+ * connections have started when there are started_max of them at the latest. */
+void template_main(const struct front_run *run, int chan, int key_fd, uint64_t started_max) __attribute__((noreturn));
 /* Build what all fronts of a process share; to be called before confinement. */
 int template_prepare(const struct front_run *run, struct front_env *env, struct err *e) MUST_CHECK;
 /* Serve one connection until it is over, then exit. */

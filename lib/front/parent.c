@@ -24,6 +24,7 @@
 enum {
 	ACCEPT_ROUND = 16,		/* connections taken from one listener before others have their turn */
 	IN_FLIGHT_MAX = 32,		/* handed over, not yet started */
+	STARTED_BATCHES = 4,		/* in how many messages a template tells that these have started */
 	IN_FLIGHT_FDS = 8,		/* descriptors of one of these on their way; the kernel limits their sum by RLIMIT_NOFILE */
 	FULL_PAUSE_MS = 100,		/* after descriptors ran out */
 	RETRY_FIRST_MS = 100, RETRY_MAX_MS = 5000,	/* between templates that do not get ready */
@@ -234,8 +235,15 @@ static bool is_crash(uint64_t status)
 	return sig == SIGSEGV || sig == SIGABRT || sig == SIGSYS || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
 }
 
+static void on_started(struct worker *w, uint64_t n)
+{
+	w->in_flight -= n < w->in_flight ? n : w->in_flight;
+	update_watches();
+}
+
 static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
 {
+	on_started(w, m->started);
 	limits_give(p.limits, m->conn);
 	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
 	if (is_crash(m->status) && w == p.now && !p.next) {
@@ -252,9 +260,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		on_ready(w);
 		break;
 	case IPC_handover_STARTED:
-		if (w->in_flight > 0)
-			w->in_flight--;
-		update_watches();
+		on_started(w, ((const struct ipc_handover_STARTED *)msg)->n);
 		break;
 	default:
 		on_ended(w, msg);
@@ -294,7 +300,7 @@ static void worker_child(int chan, int key_fd)
 	const int keep[] = { 0, 1, 2, log_fd(), chan, key_fd };
 	close_all_but(keep, ARRAY_LEN(keep));
 	str_hash_reseed();
-	template_main(p.run, chan, key_fd);
+	template_main(p.run, chan, key_fd, p.in_flight_max / STARTED_BATCHES);
 }
 
 static void start_worker(void *ctx)
@@ -439,6 +445,7 @@ int parent_main(struct front_run *run)
 		 run->no_sandbox ? ", WITHOUT SANDBOX (-n)" : "");
 	start_worker(NULL);
 	loop_run(p.loop);
+	reg_tell_all(p.reg);
 	log_info("stopped accepting; what is being served goes on");
 	return 0;
 }

@@ -1,5 +1,9 @@
 /* Telling authd, the key worker and queued that a connection exists, with one end of its channel. One registration channel to each; when
- * one breaks it is made again, sooner at first, and meanwhile connections are refused politely. */
+ * one breaks it is made again, sooner at first, and meanwhile connections are refused politely.
+ *
+ * Most connections to port 25 never log in, and many use no TLS: of these authd and the key worker hear when the front first writes to its
+ * channel. Until then the daemon's end waits here; what the front wrote waits in it and is read by the daemon only. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +12,13 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/list.h"
 #include "front/front_priv.h"
 #include "ipc/reg.h"
 #include "log/log.h"
 #include "os/os.h"
 
-enum { REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000 };
+enum { REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2 };
 
 static const struct {
 	enum front_peer bit;
@@ -35,9 +40,21 @@ struct link {
 	bool said;		/* that it is missing */
 };
 
+/* A daemon's end of a channel that the front has not used yet. */
+struct unused {
+	struct list node;
+	struct link *link;
+	struct watch *watch;
+	int fd;
+	struct front_conn fc;	/* the facts */
+	uint64_t uid;
+};
+
 struct reg {
 	struct loop *loop;
 	const struct front_run *run;
+	struct list unused;
+	int unused_fd_max;	/* a descriptor above this does not wait: they are needed for new connections */
 	struct link links[PEER_COUNT];
 };
 
@@ -111,15 +128,17 @@ struct reg *reg_new(struct loop *l, const struct front_run *run)
 	struct reg *r = xzalloc(sizeof(*r));
 	r->loop = l;
 	r->run = run;
+	list_init(&r->unused);
+	r->unused_fd_max = (int)(sysconf(_SC_OPEN_MAX) < INT_MAX ? sysconf(_SC_OPEN_MAX) / UNUSED_SHARE : INT_MAX / UNUSED_SHARE);
 	for (size_t i = 0; i < PEER_COUNT; i++)
 		r->links[i] = (struct link){ .reg = r, .row = i, .retry_ms = RETRY_FIRST_MS };
 	reg_refresh(r);
 	return r;
 }
 
-static int announce_to(struct link *k, struct front_conn *fc, uint64_t uid, struct err *e)
+static struct ipc_reg_CONN facts(const struct link *k, const struct front_conn *fc, uint64_t uid)
 {
-	const struct ipc_reg_CONN m = {
+	return (struct ipc_reg_CONN){
 		.conn = fc->conn,
 		.service = str_c(k->reg->run->service->name),
 		.profile = str_c(fc->profile),
@@ -129,14 +148,79 @@ static int announce_to(struct link *k, struct front_conn *fc, uint64_t uid, stru
 		.server_port = fc->server_port,
 		.uid = uid,
 	};
+}
+
+static int tell(struct link *k, const struct front_conn *fc, uint64_t uid, int fd, struct err *e)
+{
+	const struct ipc_reg_CONN m = facts(k, fc, uid);
+	return ipc_send(k->chan, IPC_reg_CONN, &m, 0, fd, e);
+}
+
+/* --- channels that wait for their first use --- */
+
+static void unused_free(struct unused *u)
+{
+	list_del(&u->node);
+	watch_del(&u->watch);
+	close_fd(&u->fd);
+	free(u);
+}
+
+/* The front has gone, or asks something: then the daemon is told, and finds the question in the channel. */
+static void on_first_use(void *ctx, unsigned events)
+{
+	struct unused *u = ctx;
+	struct err e = { 0 };
+	if (!(events & LOOP_HUP) && !u->link->chan)
+		log_warning("%s is missing: a channel of %s is closed", rows[u->link->row].name, u->fc.client);
+	else if (!(events & LOOP_HUP) && tell(u->link, &u->fc, u->uid, u->fd, &e) < 0)
+		log_error("%s", e.text);
+	unused_free(u);
+}
+
+static bool may_wait(const struct link *k, const struct front_conn *fc, int fd)
+{
+	const struct front_run *run = k->reg->run;
+	return rows[k->row].bit != PEER_QUEUE && !run->inetd && run->service->seldom_profile && strcmp(fc->profile, run->service->seldom_profile) == 0 &&
+	       fd <= k->reg->unused_fd_max;
+}
+
+static void wait_for_use(struct link *k, const struct front_conn *fc, uint64_t uid, int fd)
+{
+	struct unused *u = xmalloc(sizeof(*u));
+	*u = (struct unused){ .link = k, .fd = fd, .fc = *fc, .uid = uid };
+	list_append(&k->reg->unused, &u->node);
+	u->watch = loop_watch(k->reg->loop, fd, LOOP_READ, on_first_use, u);
+}
+
+void reg_tell_all(struct reg *r)
+{
+	list_each_safe(it, &r->unused)
+	{
+		struct unused *u = list_of(it, struct unused, node);
+		const struct ipc_reg_CONN m = facts(u->link, &u->fc, u->uid);
+		struct err e = { 0 };
+		const int sock = u->link->chan ? ipc_chan_fd(u->link->chan) : -1;
+		if (sock >= 0 && ipc_send_fd(sock, &ipc_reg, IPC_reg_CONN, &m, 0, u->fd, &e) < 0)
+			log_error("%s: %s", rows[u->link->row].name, e.text);
+		unused_free(u);
+	}
+}
+
+static int announce_to(struct link *k, struct front_conn *fc, uint64_t uid, struct err *e)
+{
 	int pair[2];
 	if (sock_pair(SOCK_SEQPACKET, pair, e) < 0)
 		return -1;
-	const int r = ipc_send(k->chan, IPC_reg_CONN, &m, 0, pair[0], e);
-	close_fd(&pair[0]);
-	if (r < 0) {
-		close_fd(&pair[1]);
-		return -1;
+	if (may_wait(k, fc, pair[0])) {
+		wait_for_use(k, fc, uid, pair[0]);
+	} else {
+		const int r = tell(k, fc, uid, pair[0], e);
+		close_fd(&pair[0]);
+		if (r < 0) {
+			close_fd(&pair[1]);
+			return -1;
+		}
 	}
 	*(int *)(void *)((char *)fc + rows[k->row].fd_offset) = pair[1];
 	return 0;
@@ -180,6 +264,8 @@ void reg_free(struct reg **r)
 		ipc_chan_free(&(*r)->links[i].chan);
 		timer_del(&(*r)->links[i].retry);
 	}
+	list_each_safe(it, &(*r)->unused)
+		unused_free(list_of(it, struct unused, node));
 	loop_free_later((*r)->loop, *r);
 	*r = NULL;
 }

@@ -34,6 +34,7 @@ static struct template {
 	bool shared, draining;
 	bool confined;
 	size_t n_fronts;
+	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
 	struct map *children;		/* pid -> struct child */
 	struct front_conn next;		/* being handed over */
 	uint64_t channels_left;
@@ -113,7 +114,8 @@ static void stop_loop(void *ctx)
 static void front_run_one(struct front_env *env, struct front_conn *fc)
 {
 	t.isolated_front = true;
-	env->loop = loop_new();
+	if (!env->loop)		/* inetd */
+		env->loop = loop_new();
 	loop_trim_when_idle(env->loop, IDLE_TRIM_MS);
 	tls_key_channel(fc->key_fd);
 	t.run->service->session(env, fc);
@@ -130,9 +132,8 @@ void front_serve_one(struct front_env *env, struct front_conn *fc)
 static void become_front(struct front_conn *fc)
 {
 	struct err e = { 0 };
-	struct loop *l = loop_after_fork(&t.env.loop);
+	t.env.loop = loop_after_fork(&t.env.loop);
 	ipc_chan_free(&t.chan);
-	loop_free(&l);
 	str_hash_reseed();
 	proc_title(t.run->service->program, "%s: front %s %s", t.run->service->program, fc->client, fc->profile);
 	/* The template's filter already holds. What a front has beyond its own role is fork: a limit of no further process takes that away for a
@@ -162,10 +163,14 @@ void front_select_key(const struct front_conn *fc)
 
 /* --- telling the parent --- */
 
-static void tell_started(uint64_t conn)
+/* The parent only has to know that we keep up: it is told of several together, or of short connections when they end. */
+static void tell_started(void)
 {
-	const struct ipc_handover_STARTED m = { .conn = conn };
+	const struct ipc_handover_STARTED m = { .n = ++t.started };
 	struct err e = { 0 };
+	if (t.started < t.started_max)
+		return;
+	t.started = 0;
 	if (t.chan && ipc_send(t.chan, IPC_handover_STARTED, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
 }
@@ -178,8 +183,9 @@ static void end_if_drained(void)
 
 static void tell_ended(uint64_t conn, int status)
 {
-	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status };
+	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status, .started = t.started };
 	struct err e = { 0 };
+	t.started = 0;
 	if (t.chan && ipc_send(t.chan, IPC_handover_ENDED, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
 }
@@ -196,7 +202,7 @@ static void serve_shared(const struct front_conn *fc)
 	s->fc = *fc;
 	(void)map_set(t.children, str_n(&s->fc.conn, sizeof(s->fc.conn)), s);
 	t.n_fronts++;
-	tell_started(fc->conn);
+	tell_started();
 	tls_key_channel(s->fc.key_fd);
 	t.run->service->session(&t.env, &s->fc);
 }
@@ -229,7 +235,7 @@ static void serve_forked(struct front_conn *fc)
 		log_error("fork: errno %d: connection from %s refused", errno, fc->client);
 		front_busy(t.run, fc->fd, fc->profile);
 		close_conn(fc);
-		tell_started(fc->conn);
+		tell_started();
 		tell_ended(fc->conn, EXIT_OS << 8);
 		return;
 	}
@@ -238,7 +244,7 @@ static void serve_forked(struct front_conn *fc)
 	(void)map_set(t.children, str_n(&c->pid, sizeof(c->pid)), c);
 	t.n_fronts++;
 	close_conn(fc);
-	tell_started(c->conn);
+	tell_started();
 }
 
 static void on_child(void *ctx, int signo)
@@ -371,11 +377,12 @@ static int start(const struct front_run *run, int chan, int key_fd, struct err *
 	return ipc_send(t.chan, IPC_handover_READY, &ready, 0, -1, e);
 }
 
-void template_main(const struct front_run *run, int chan, int key_fd)
+void template_main(const struct front_run *run, int chan, int key_fd, uint64_t started_max)
 {
 	struct err e = { 0 };
 	const char *program = run->service->program;
 	const bool shared = strcmp(run->conf->front_mode, "shared") == 0;
+	t.started_max = started_max;
 	proc_title(program, shared ? "%s: shared front" : "%s: template", program);
 	if (start(run, chan, key_fd, &e) < 0) {
 		log_error("%s: %s", program, e.text);
