@@ -226,7 +226,7 @@ def test_channels_lead_to_the_daemons(front):
         c.ask("peers")
         f.until(lambda: len(f.auth.fds) == len(f.queue.fds) >= 2)
         # conn: the first field of CONN, the same in both registrations
-        assert f.auth.packets[-1] == f.queue.packets[-1]
+        f.until(lambda: f.auth.packets[-1] == f.queue.packets[-1])
         assert b"127.0.0.1" in f.auth.packets[-1] and b"smtp" in f.auth.packets[-1]
         held = f.auth.fds[-1]
     held.settimeout(5)
@@ -443,7 +443,7 @@ def test_local_socket_tells_the_peers_uid(front):
         io.flush()
         assert io.readline().startswith(b"local local ")
     s.close()
-    assert b"local" in f.queue.packets[-1]
+    f.until(lambda: b"local" in f.queue.packets[-1])
 
 
 def test_inetd_as_root_registers_and_drops(front):
@@ -454,7 +454,7 @@ def test_inetd_as_root_registers_and_drops(front):
         assert words[:2] == ["127.0.0.1", "smtp"] and words[5] == "1" and words[9] == "1"
         assert status(int(words[3]), "Uid")[0] == str(lib.pwd.getpwnam("_postern_smtp").pw_uid)
         assert status(int(words[3]), "Seccomp") == ["2"]
-        assert b"127.0.0.1" in f.auth.packets[-1]
+        f.until(lambda: b"127.0.0.1" in f.auth.packets[-1])
     f.until(lambda: not f.children())
 
 
