@@ -71,7 +71,7 @@ static uint32_t message(struct client *c, struct str arg)
 		bad(c, "Invalid message number.");
 		return UINT32_MAX;
 	}
-	if (n > c->n || c->deleted[n - 1]) {
+	if (n > c->n || (c->marks[n - 1] & DROP_DELETED)) {
 		bad(c, n > c->n ? "There is no such message." : "The message is deleted.");
 		return UINT32_MAX;
 	}
@@ -135,7 +135,7 @@ static void mail_LIST(struct client *c, struct str *args, unsigned n)
 	client_ok(c, "%u messages (%llu octets)", c->left, (unsigned long long)c->octets);
 	buf_init(&b, ((size_t)c->n + 1) * 40);
 	for (uint32_t i = 0; i < c->n; i++)
-		if (!c->deleted[i])
+		if (!(c->marks[i] & DROP_DELETED))
 			buf_printf(&b, "%u %llu\r\n", i + 1, (unsigned long long)c->sizes[i]);
 	buf_c(&b, ".\r\n");
 	conn_write(c->conn, buf_view(&b));
@@ -160,7 +160,7 @@ static void mail_UIDL(struct client *c, struct str *args, unsigned n)
 	} else {
 		buf_c(&b, "+OK\r\n");
 		for (uint32_t i = 0; r == 0 && i < c->n; i++) {
-			if (c->deleted[i])
+			if (c->marks[i] & DROP_DELETED)
 				continue;
 			buf_printf(&b, "%u ", i + 1);
 			r = drop_uidl(c, i, &b, &e);
@@ -181,7 +181,7 @@ static void mail_DELE(struct client *c, struct str *args, unsigned n)
 
 	if (i == UINT32_MAX)
 		return;
-	c->deleted[i] = 1;
+	c->marks[i] |= DROP_DELETED;
 	c->left--;
 	c->octets -= c->sizes[i];
 	client_ok(c, "Marked to be deleted.");
@@ -195,9 +195,9 @@ static void mail_NOOP(struct client *c, struct str *args, unsigned n)
 static void mail_RSET(struct client *c, struct str *args, unsigned n)
 {
 	for (uint32_t i = 0; i < c->n; i++) {
-		if (!c->deleted[i])
+		if (!(c->marks[i] & DROP_DELETED))
 			continue;
-		c->deleted[i] = 0;
+		c->marks[i] &= (unsigned char)~DROP_DELETED;
 		c->left++;
 		c->octets += c->sizes[i];
 	}
@@ -339,6 +339,8 @@ static void finish(struct client *c, bool whole)
 	if (!s->line_start)	/* the last line has no end */
 		conn_write(c->conn, STR("\r\n"));
 	conn_write(c->conn, STR(".\r\n"));
+	if (whole)
+		c->marks[s->index] |= DROP_READ;
 	if (whole && mbox_msg_size_fix(c->v, c->seqs[s->index], s->size, s->size_crlf, &e) < 0)
 		log_debug("pop3(%s): %s", c->user->name, e.text);
 	send_end(c);

@@ -63,7 +63,7 @@ int drop_open(struct client *c, struct err *e)
 	c->octets = 0;
 	c->seqs = xzalloc(((size_t)c->n + 1) * sizeof(*c->seqs));
 	c->sizes = xzalloc(((size_t)c->n + 1) * sizeof(*c->sizes));
-	c->deleted = xzalloc((size_t)c->n + 1);
+	c->marks = xzalloc((size_t)c->n + 1);
 	number(c);
 	if (measure(c, e) < 0) {
 		drop_close(c);
@@ -80,22 +80,33 @@ void drop_close(struct client *c)
 	mbox_close(&c->m);
 }
 
+/* Sequence numbers, ascending whatever the POP3 order is, of the messages whose marks are these. */
+static size_t marked(const struct client *c, unsigned mask, unsigned marks, uint32_t *seqs)
+{
+	unsigned char *const by_seq = xzalloc((size_t)c->n + 2);
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < c->n; i++)
+		by_seq[c->seqs[i]] = (c->marks[i] & mask) == marks;
+	for (uint32_t seq = 1; seq <= c->n; seq++)
+		if (by_seq[seq])
+			seqs[n++] = seq;
+	free(by_seq);
+	return n;
+}
+
 int drop_update(struct client *c, struct err *e)
 {
 	uint32_t *const seqs = xzalloc(((size_t)c->n + 1) * sizeof(*seqs));
-	size_t n = 0;
+	struct err seen = { 0 };
+	size_t n = c->user->conf->pop3_mark_seen ? marked(c, DROP_DELETED | DROP_READ, DROP_READ, seqs) : 0;
 	int r;
 
-	/* Ascending sequence numbers, whatever the POP3 order is. */
-	unsigned char *const gone = xzalloc((size_t)c->n + 2);
-	for (uint32_t i = 0; i < c->n; i++)
-		if (c->deleted[i])
-			gone[c->seqs[i]] = 1;
-	for (uint32_t seq = 1; seq <= c->n; seq++)
-		if (gone[seq])
-			seqs[n++] = seq;
+	/* No promise of POP3's: a failure is not the client's business. */
+	if (n > 0 && mbox_store_flags(c->v, seqs, n, MBOX_ADD, MBOX_SEEN, NULL, 0, 0, NULL, NULL, &seen) < 0)
+		log_warning("pop3(%s): marking as read: %s", c->user->name, seen.text);
+	n = marked(c, DROP_DELETED, DROP_DELETED, seqs);
 	r = n > 0 ? mbox_expunge(c->v, seqs, n, e) : 0;
-	free(gone);
 	free(seqs);
 	return r;
 }

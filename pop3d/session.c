@@ -72,7 +72,7 @@ void client_end(struct client *c, const char *why)
 	buf_fini(&c->in);
 	free(c->seqs);
 	free(c->sizes);
-	free(c->deleted);
+	free(c->marks);
 	list_del(&c->node);
 	u->n_clients--;
 	tell(u, IPC_sess_DETACHED, &(struct ipc_sess_DETACHED){ .conn = c->id, .out_bytes = c->top_bytes + c->retr_bytes });

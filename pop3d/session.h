@@ -13,6 +13,7 @@
 #include "ipc/sess.h"
 #include "store/store.h"
 
+enum { DROP_DELETED = 1, DROP_READ = 2 };	/* marks of a message */
 enum {
 	CLIENT_LINE_MAX = 2048,		/* a command; RFC 2449 4 asks for 255 */
 	CLIENT_IN_MAX = 65536,		/* input buffered */
@@ -63,7 +64,7 @@ struct client {
 	uint64_t octets;		/* of those left */
 	uint32_t *seqs;			/* index -> sequence number of the view */
 	uint64_t *sizes;		/* with CRLF */
-	unsigned char *deleted;
+	unsigned char *marks;		/* DROP_DELETED, DROP_READ */
 	struct sending out;
 	/* for the log */
 	uint32_t n_top, n_retr;

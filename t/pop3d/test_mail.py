@@ -304,3 +304,23 @@ def test_the_log_says_what_was_done(drop, suite):
     assert len(login) == 1 and ", TLS, session=<" in login[0] and " dovecot" in login[0], mine
     out = [l for l in mine if "pop3(%s)<" % d.name in l and "Disconnected: Logged out top=0/0, retr=1/" in l]
     assert len(out) == 1 and "del=1/1" in out[0], mine
+
+
+def test_messages_fetched_whole_are_read_after_quit(drop):
+    d = drop(ONE, ONE, ONE)
+    p = d.login()
+    p.message("RETR 1")
+    p.message("TOP 2 0")
+    p.message("RETR 3")
+    p.ok("DELE 3")
+    p.close()
+    p = d.login()
+    assert all(not f.endswith("S") for f in d.files())
+    p.message("RETR 1")
+    p.message("TOP 2 0")
+    p.message("RETR 3")
+    p.ok("DELE 3")
+    p.ok("QUIT")
+    assert p.closed()
+    d.suite.tool("postern-mailbox", "flush", d.name)
+    assert sorted(f.split(":2,")[1] for f in d.files()) == ["", "S"]
