@@ -1,5 +1,6 @@
 /* Any bytes as one of a folder's files: the folder opens, what is seen can be used, and is the same after it was closed and opened again. The first
- * byte chooses the file; checksums are made right, else no mutation would ever be looked into. */
+ * byte chooses the file; checksums are made right, else no mutation would ever be looked into. An index with right checksums is believed, so of a
+ * forged one only this is asked: that nothing breaks but its owner's view. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,14 +19,11 @@ static const char *const files[] = {
 };
 
 static struct buf journal, ident;
+static bool forged;	/* the index */
 static uint64_t generation;
 static unsigned char id[16];
 
-static void check(bool good)
-{
-	if (!good)
-		abort();
-}
+#define check(good) do { if (!(good)) { (void)fprintf(stderr, "line %d: " #good "\n", __LINE__); abort(); } } while (0)
 
 /* --- the folder as it was --- */
 
@@ -170,10 +168,17 @@ static void describe(struct mbox *m, struct mbox_view *v, struct buf *out)
 	struct err e = { 0 };
 	struct mbox_status st;
 
-	check(mbox_status(m, &st, &e) == 0 && st.uidvalidity > 0);
+	check(mbox_status(m, &st, &e) == 0 && (st.uidvalidity > 0 || forged));
 	buf_printf(out, "%u: ", st.uidvalidity);
 	for (uint32_t seq = 1; seq <= mbox_view_count(v); seq++) {
 		struct mbox_msg msg;
+		if (forged) {
+			(void)!mbox_msg_get(v, seq, &msg, &e);
+			(void)!mbox_msg_basename(v, seq);
+			(void)!mbox_msg_pop3_uidl(v, seq);
+			(void)!mbox_msg_pop3_order(v, seq);
+			continue;
+		}
 		check(mbox_msg_get(v, seq, &msg, &e) == 0);
 		check(msg.uid > 0 && msg.uid < st.uidnext && msg.uid == mbox_view_uid(v, seq) && mbox_view_seq(v, msg.uid) == seq);
 		check(seq == 1 || msg.uid > mbox_view_uid(v, seq - 1));
@@ -236,10 +241,10 @@ static bool round_trip(const char *root, bool change, struct buf *out)
 		return false;
 	}
 	struct mbox_view *v = mbox_view_new(m);
-	check(mbox_refresh(m, &e) == 0 && mbox_view_sync(v, true, nothing, NULL, &e) == 0);
+	check((mbox_refresh(m, &e) == 0 && mbox_view_sync(v, true, nothing, NULL, &e) == 0) || forged);
 	if (change) {
 		use(s, m, v);
-		check(mbox_view_sync(v, true, nothing, NULL, &e) == 0);
+		check(mbox_view_sync(v, true, nothing, NULL, &e) == 0 || forged);
 	}
 	describe(m, v, out);
 	mbox_view_free(&v);
@@ -258,6 +263,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!journal.p)
 		start();
 	const size_t which = data[0] % ARRAY_LEN(files);
+	forged = which == 1;
 	const char *root = fuzz_tree();
 	messages();
 	buf_init(&in, INPUT_MAX);
@@ -276,7 +282,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put(root, files[which], buf_view(&in));
 	if (round_trip(root, true, &first)) {
 		check(round_trip(root, false, &second));
-		check(str_eq(buf_view(&first), buf_view(&second)));
+		check(str_eq(buf_view(&first), buf_view(&second)) || forged);
 	}
 	buf_fini(&in);
 	buf_fini(&first);
