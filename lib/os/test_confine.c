@@ -282,6 +282,13 @@ static bool act_list_tree(void)
 	return d && readdir(d) != NULL;
 }
 
+static bool act_no_fork(void)
+{
+	struct err e = { 0 };
+	const struct rlimit more = { 10, 10 };
+	return confine_no_fork(&e) == 0 && fork() < 0 && setrlimit(RLIMIT_NPROC, &more) < 0 && fork() < 0;
+}
+
 static bool act_narrow_relay(void)
 {
 	struct err e = { 0 };
@@ -337,6 +344,7 @@ static void test_allowed(void)
 	(void)tap_is_int(run_confined(CONFINE_SPAWN, act_use_tree), ST_WORKED, "spawn's domain lets deliver rename between directories");
 	(void)tap_is_int(run_confined(CONFINE_SPAWN, act_deliver_below_spawn), ST_WORKED, "deliver confines itself below spawn");
 	(void)tap_is_int(run_confined(CONFINE_TEMPLATE, act_fork_front), ST_WORKED, "a template forks fronts that cannot fork");
+	(void)tap_is_int(run_confined(CONFINE_TEMPLATE, act_no_fork), ST_WORKED, "a front has no way back from the limit that takes fork away");
 	(void)tap_is_int(run_confined(CONFINE_FRONT, act_narrow_relay), ST_WORKED, "a front narrows itself to relaying");
 }
 
