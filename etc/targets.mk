@@ -3,8 +3,8 @@
 LINT_C := -std=gnu17 -D_GNU_SOURCE -I. -Ilib -Wall -Wextra -Werror -Wno-unused-parameter -DPOSTERN_VERSION='""' -DPOSTERN_SYSCONFDIR='""' \
 	-DPOSTERN_LIBEXECDIR='""' -DPOSTERN_PREFIX='""'
 
-lint: check-layers check-headers check-banned check-tables check-format check-manuals
-check-layers check-format:
+lint: check-layers check-headers check-banned check-tables check-format check-manuals check-readmes
+check-layers check-format check-readmes:
 	$(Q)etc/lint/$@
 check-headers:
 	$(Q)CC=$(CC) etc/lint/$@ $(LINT_C)
@@ -36,4 +36,4 @@ dist:
 	$(Q)echo build/postern-$(VERSION).tar.gz
 
 .PHONY: install uninstall users dist
-.PHONY: lint check-layers check-headers check-banned check-tables check-format check-manuals docs
+.PHONY: lint check-layers check-headers check-banned check-tables check-format check-manuals check-readmes docs
