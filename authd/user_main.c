@@ -16,6 +16,7 @@
 #include "authd/passfile.h"
 #include "authd/user_store.h"
 #include "base/enc.h"
+#include "base/json.h"
 #include "base/num.h"
 #include "ipc/control.h"
 #include "map/cdbfile.h"
@@ -333,13 +334,25 @@ static int cmd_del(struct run *r, struct err *e)
 
 /* --- printing --- */
 
+static void json_user(const char *name, const char *kind, const char *state, unsigned uid, uint64_t quota, bool first)
+{
+	fputs(first ? "\n  {" : ",\n  {", stdout);
+	json_field(stdout, "name", str_c(name), true);
+	json_field(stdout, "kind", str_c(kind), false);
+	json_field(stdout, "state", str_c(state), false);
+	json_number(stdout, "uid", uid, false);
+	json_number(stdout, "quota", (long long)quota, false);
+	putchar('}');
+}
+
 static void print_user(const struct run *r, const char *name, const char *kind, bool disabled, unsigned uid, uint64_t quota, bool first)
 {
+	const char *const state = disabled ? "disabled" : "active";
+
 	if (r->o.json)
-		printf("%s\n  {\"name\": \"%s\", \"kind\": \"%s\", \"state\": \"%s\", \"uid\": %u, \"quota\": %llu}", first ? "" : ",", name, kind,
-		       disabled ? "disabled" : "active", uid, (unsigned long long)quota);
+		json_user(name, kind, state, uid, quota, first);
 	else
-		printf("%-40s %-7s %-8s %10u %14llu\n", name, kind, disabled ? "disabled" : "active", uid, (unsigned long long)quota);
+		printf("%-40s %-7s %-8s %10u %14llu\n", name, kind, state, uid, (unsigned long long)quota);
 }
 
 struct listing {
@@ -407,12 +420,21 @@ static int cmd_show(struct run *r, struct err *e)
 	if (account_any(r, &a, e) < 0)
 		return -1;
 	const char *const kind = a.flags & ACCOUNT_F_VIRTUAL ? "virtual" : "system", *const state = a.flags & ACCOUNT_F_DISABLED ? "disabled" : "active";
-	if (r->o.json)
-		printf("{\"name\": \"%s\", \"kind\": \"%s\", \"state\": \"%s\", \"uid\": %u, \"gid\": %u, \"home\": \"%s\", \"maildir\": \"%s\", "
-		       "\"quota\": %llu}\n", a.name, kind, state, (unsigned)a.uid, (unsigned)a.gid, a.home, a.maildir, a.quota_bytes);
-	else
+	if (r->o.json) {
+		putchar('{');
+		json_field(stdout, "name", str_c(a.name), true);
+		json_field(stdout, "kind", str_c(kind), false);
+		json_field(stdout, "state", str_c(state), false);
+		json_number(stdout, "uid", a.uid, false);
+		json_number(stdout, "gid", a.gid, false);
+		json_field(stdout, "home", str_c(a.home), false);
+		json_field(stdout, "maildir", str_c(a.maildir), false);
+		json_number(stdout, "quota", (long long)a.quota_bytes, false);
+		puts("}");
+	} else {
 		printf("name: %s\nkind: %s\nstate: %s\nuid: %u\ngid: %u\nhome: %s\nmaildir: %s\nquota: %llu\n", a.name, kind, state,
 		       (unsigned)a.uid, (unsigned)a.gid, a.home, a.maildir, a.quota_bytes);
+	}
 	return 0;
 }
 

@@ -12,7 +12,7 @@ QUEUED_SRC := queued_main.c queued.c queued_conn.c queued_trans.c queued_commit.
 	resolve.c resolve_run.c expand.c aliases.c remote.c remote_dns.c remote_smtp.c
 $(call program,queued,$(QUEUED_SRC),spool smtp map mail conf ipc io os log base,-lcares)
 $(call program,postern-queue,postqueue.c,spool conf ipc io os log base)
-$(call program,postern,postern.c json.c postern_config.c postern_why.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
+$(call program,postern,postern.c postern_config.c postern_why.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
 	resolve.c expand.c aliases.c restrict.c,smtp map conf io os log base)
 $(call unittest,test_queue_rules,test_queue_rules.c restrict.c retry.c dsn.c forward.c queued_head.c,smtp mail conf ipc io os log base test)
 $(call fuzzer,fuzz_forward,fuzz_forward.c forward.c,base)

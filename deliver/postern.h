@@ -24,11 +24,4 @@ int postern_why(const struct postern *p, int argc, char **argv);
 /* Load, problems to stderr. NULL when there are errors. */
 struct conf *postern_conf(const struct postern *p);
 
-/* JSON: a string with its quotes, escaped; and "name": before a value, with a comma unless first. */
-void json_string(FILE *to, struct str s);
-void json_name(FILE *to, const char *name, bool first);
-void json_field(FILE *to, const char *name, struct str value, bool first);
-void json_number(FILE *to, const char *name, long long value, bool first);
-void json_bool(FILE *to, const char *name, bool value, bool first);
-
 #endif

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "deliver/check.h"
 
 static const char *const severity_words[] = { "note", "warning", "error" };

@@ -4,6 +4,8 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "base/json.h"
+
 static struct {
 	bool changed, defaults, json, values_only, sample, manual;
 } o;

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "deliver/resolve.h"
 
 static int usage(FILE *to, int status)

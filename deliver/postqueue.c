@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/enc.h"
+#include "base/json.h"
 #include "base/num.h"
 #include "conf/conf.h"
 #include "ipc/control.h"
@@ -79,22 +80,6 @@ static void print_rcpt(struct printer *p, const struct ipc_control_LINE *l)
 
 /* --- JSON --- */
 
-static void put_json(struct str s)
-{
-	putchar('"');
-	while (s.n > 0) {
-		const char c = s.p[0];
-		if (c == '"' || c == '\\')
-			printf("\\%c", c);
-		else if ((unsigned char)c < 0x20 || c == 0x7f)
-			printf("\\u%04x", (unsigned)(unsigned char)c);
-		else
-			putchar(c);
-		s = str_from(s, 1);
-	}
-	putchar('"');
-}
-
 static void json_close(struct printer *p)
 {
 	if (p->open)
@@ -105,25 +90,23 @@ static void json_close(struct printer *p)
 static void json_message(struct printer *p, const struct ipc_control_LINE *l)
 {
 	json_close(p);
-	printf("{\"queue_name\": ");
-	put_json(get(l, "queue_name"));
-	printf(", \"queue_id\": ");
-	put_json(get(l, "queue_id"));
-	printf(", \"arrival_time\": %llu, \"message_size\": %llu, \"forced_expire\": false, \"sender\": ", (unsigned long long)get_u64(l, "arrival_time"),
-	       (unsigned long long)get_u64(l, "message_size"));
-	put_json(get(l, "sender"));
+	putchar('{');
+	json_field(stdout, "queue_name", get(l, "queue_name"), true);
+	json_field(stdout, "queue_id", get(l, "queue_id"), false);
+	json_number(stdout, "arrival_time", (long long)get_u64(l, "arrival_time"), false);
+	json_number(stdout, "message_size", (long long)get_u64(l, "message_size"), false);
+	json_bool(stdout, "forced_expire", false, false);
+	json_field(stdout, "sender", get(l, "sender"), false);
 	printf(", \"recipients\": [");
 	p->open = p->first_rcpt = true;
 }
 
 static void json_rcpt(struct printer *p, const struct ipc_control_LINE *l)
 {
-	printf("%s{\"address\": ", p->first_rcpt ? "" : ", ");
-	put_json(get(l, "recipient"));
-	if (get(l, "delay_reason").n > 0) {
-		printf(", \"delay_reason\": ");
-		put_json(get(l, "delay_reason"));
-	}
+	fputs(p->first_rcpt ? "{" : ", {", stdout);
+	json_field(stdout, "address", get(l, "recipient"), true);
+	if (get(l, "delay_reason").n > 0)
+		json_field(stdout, "delay_reason", get(l, "delay_reason"), false);
 	printf("}");
 	p->first_rcpt = false;
 }

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/enc.h"
+#include "base/json.h"
 #include "clamav.h"
 #include "os/os.h"
 #include "scan.h"
@@ -33,27 +34,20 @@ static void on_finding(void *ctx, const char *stage, const char *text)
 	buf_fini(&b);
 }
 
-static void json_text(const char *s)
-{
-	putchar('"');
-	for (; *s != '\0'; s++) {
-		if (*s == '"' || *s == '\\')
-			putchar('\\');
-		putchar(*s);
-	}
-	putchar('"');
-}
-
 static void print_json(const char *file, const struct scan *s, const struct findings *f)
 {
-	printf("{\"file\":");
-	json_text(file);
-	printf(",\"action\":\"%s\",\"code\":%d,\"text\":", verdict_action_names[s->verdict.action], s->verdict.code);
-	json_text(s->verdict.text);
-	printf(",\"category\":\"%s\",\"findings\":[", s->verdict.category);
+	putchar('{');
+	json_field(stdout, "file", str_c(file), true);
+	json_field(stdout, "action", str_c(verdict_action_names[s->verdict.action]), false);
+	json_number(stdout, "code", s->verdict.code, false);
+	json_field(stdout, "text", str_c(s->verdict.text), false);
+	json_field(stdout, "category", str_c(s->verdict.category), false);
+	json_name(stdout, "findings", false);
+	putchar('[');
 	for (size_t i = 0; i < f->n; i++) {
-		printf("%s{\"stage\":\"%s\",\"text\":", i == 0 ? "" : ",", f->v[i].stage);
-		json_text(f->v[i].text);
+		fputs(i == 0 ? "{" : ", {", stdout);
+		json_field(stdout, "stage", str_c(f->v[i].stage), true);
+		json_field(stdout, "text", str_c(f->v[i].text), false);
 		putchar('}');
 	}
 	puts("]}");

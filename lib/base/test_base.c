@@ -1,4 +1,5 @@
 /* The base library's rules, as tables where the rule is a table. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/map.h"
 #include "base/num.h"
 #include "base/str.h"
@@ -186,8 +188,30 @@ static void errors(void)
 	tap_ok(err_row(ERR_TOOBIG)->smtp == 552 && err_row((enum err_code)9999)->smtp == 451, "rows");
 }
 
+static void json(void)
+{
+	static const struct { const char *name; struct str in; const char *want; } rows[] = {
+		{ "plain", STR("x y"), "\"x y\"" }, { "empty", STR(""), "\"\"" }, { "quote, backslash", STR("a\"b\\c"), "\"a\\\"b\\\\c\"" },
+		{ "controls", STR("\r\n\t\x1b"), "\"\\u000d\\u000a\\u0009\\u001b\"" }, { "a NUL", STR("a\0b"), "\"a\\u0000b\"" },
+		{ "UTF-8", STR("\xc3\xa9"), "\"\xc3\xa9\"" }, { "no UTF-8", STR("\xc3("), "\"\xef\xbf\xbd(\"" }, { "cut UTF-8", STR("\xe2\x82"), NULL },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *text = NULL;
+		size_t n = 0;
+		FILE *f = open_memstream(&text, &n);
+		json_string(f, rows[i].in);
+		fclose(f);
+		if (rows[i].want)
+			tap_is_str(text, rows[i].want, "json: %s", rows[i].name);
+		else
+			tap_ok(utf8_valid(str_c(text)), "json: %s", rows[i].name);
+		free(text);
+	}
+}
+
 int main(void)
 {
+	json();
 	numbers();
 	base64();
 	utf8();

@@ -1,6 +1,7 @@
 /* JSON (RFC 8259) as the tools print it. */
+#include "base/json.h"
+
 #include "base/enc.h"
-#include "deliver/postern.h"
 
 /* Bytes that are no UTF-8 become U+FFFD. */
 void json_string(FILE *to, struct str s)
