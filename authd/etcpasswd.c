@@ -1,3 +1,4 @@
+/* What etcpasswd.h says: /etc/passwd as the monitor itself reads it, to hold against what gather says. */
 #include "authd/etcpasswd.h"
 
 #include <errno.h>

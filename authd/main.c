@@ -22,22 +22,6 @@ static void run_monitor(void *ctx)
 	_exit(monitor_run(ctx));
 }
 
-/* "authd: 12 problems" is no help: each is printed. */
-static int load(const char *file, struct conf **out)
-{
-	struct buf problems;
-	struct err e = { 0 };
-
-	buf_init(&problems, 1 << 20);
-	const int rc = conf_load(file, out, &problems, &e);
-	if (rc < 0 || problems.n)
-		fprintf(stderr, "%.*s", (int)problems.n, problems.p ? problems.p : "");
-	if (rc < 0)
-		fprintf(stderr, "authd: %s\n", e.text);
-	buf_fini(&problems);
-	return rc;
-}
-
 static gid_t group_of(const char *name)
 {
 	FILE *f = fopen("/etc/group", "re");
@@ -167,7 +151,7 @@ int main(int argc, char **argv)
 
 	proc_init(argc, argv);
 	options_get(argc, argv, &o);
-	if (load(o.file, &monitor.conf) < 0)
+	if (conf_load_told("authd", o.file, true, &monitor.conf) < 0)
 		return EXIT_CONFIG;
 	if (o.test)
 		return 0;

@@ -170,16 +170,8 @@ static int word_help(const struct postern *p, int argc, char **argv)
 struct conf *postern_conf(const struct postern *p)
 {
 	struct conf *c = NULL;
-	struct buf problems;
-	struct err e = { 0 };
 
-	buf_init(&problems, 1 << 17);
-	if (conf_load(p->conf_file ? p->conf_file : conf_default_file(), &c, &problems, &e) < 0) {
-		fputs(problems.p, stderr);
-		fprintf(stderr, "postern: %s\n", e.text);
-	}
-	buf_fini(&problems);
-	return c;
+	return conf_load_told("postern", p->conf_file, false, &c) < 0 ? NULL : c;
 }
 
 /* The folder this program stands in, unless it was installed apart from the others. */

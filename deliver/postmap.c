@@ -227,18 +227,10 @@ static int dump(char **maps, int n)
 static int newaliases(void)
 {
 	struct conf *c = NULL;
-	struct buf problems;
-	struct err e = { 0 };
 	int status = OK;
 
-	buf_init(&problems, 1 << 17);
-	if (conf_load(g.conf_file ? g.conf_file : conf_default_file(), &c, &problems, &e) < 0) {
-		fputs(problems.p, stderr);
-		fprintf(stderr, "%s: %s\n", g.name, e.text);
-		buf_fini(&problems);
+	if (conf_load_told(g.name, g.conf_file, false, &c) < 0)
 		return FAILED;
-	}
-	buf_fini(&problems);
 	if (c->alias_database.n == 0)
 		fprintf(stderr, "%s: nothing to do: alias_database and alias_maps are empty\n",
 			g.name);

@@ -204,16 +204,11 @@ static int check_conf(const struct conf *c, struct err *e)
 
 static int load(const char *file, struct conf **out)
 {
-	struct buf problems;
 	struct err e = { 0 };
 
-	buf_init(&problems, 1 << 20);
-	int r = conf_load(file, out, &problems, &e);
-	if (problems.n > 0)
-		fprintf(stderr, "%s%s", problems.p, problems.p[problems.n - 1] == '\n' ? "" : "\n");
-	buf_fini(&problems);
-	if (r == 0)
-		r = check_conf(*out, &e);
+	if (conf_load_told("queued", file, true, out) < 0)
+		return -1;
+	const int r = check_conf(*out, &e);
 	if (r < 0)
 		fprintf(stderr, "queued: %s\n", e.text);
 	return r;

@@ -159,20 +159,6 @@ static void ready(void *ctx)
 	proc_ready();
 }
 
-static int conf_read(const struct options *o, struct conf **out)
-{
-	struct buf problems;
-	struct err e = { 0 };
-	buf_init(&problems, 1 << 20);
-	int r = conf_load(o->conf != NULL ? o->conf : conf_default_file(), out, &problems, &e);
-	if (problems.n > 0 && (r < 0 || o->test))
-		fputs(problems.p, stderr);
-	if (r < 0)
-		fprintf(stderr, "filterd: %s\n", e.text);
-	buf_fini(&problems);
-	return r;
-}
-
 static int test_rules(struct start *s)
 {
 	struct filter_rules rules;
@@ -218,7 +204,7 @@ int main(int argc, char **argv)
 	proc_init(argc, argv);
 	if (options_read(argc, argv, &o, &status) != 0)
 		return status;
-	if (conf_read(&o, &s.conf) < 0)
+	if (conf_load_told("filterd", o.conf, o.test, &s.conf) < 0)
 		return 1;
 	s.unconfined = o.unconfined;
 	if (o.test)

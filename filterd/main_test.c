@@ -110,14 +110,9 @@ int main(int argc, char **argv)
 	if (optind + 1 >= argc || strcmp(argv[optind], "test") != 0)
 		return usage(stderr, 2);
 	struct conf *conf;
-	struct buf problems;
 	struct err e = { 0 };
-	buf_init(&problems, 1 << 20);
-	if (conf_load(conf_file, &conf, &problems, &e) < 0) {
-		fprintf(stderr, "%spostern-filter: %s\n", problems.p, e.text);
+	if (conf_load_told("postern-filter", conf_file, false, &conf) < 0)
 		return 1;
-	}
-	buf_fini(&problems);
 	struct filter_rules rules;
 	if (filter_rules_load(conf, conf->share_directory, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "postern-filter: %s\n", e.text);

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { PROBLEMS_TOLD_MAX = 1 << 20 };
 
 static void trouble_line(struct trouble *t, unsigned line, const char *kind, const char *fmt,
 			 va_list ap) __attribute__((format(printf, 4, 0)));
@@ -403,4 +406,19 @@ bool conf_lookup(const struct conf *c, const char *name, struct str *out)
 		return false;
 	*out = s->text;
 	return true;
+}
+
+int conf_load_told(const char *program, const char *file, bool warnings, struct conf **out)
+{
+	struct buf problems;
+	struct err e = { 0 };
+
+	buf_init(&problems, PROBLEMS_TOLD_MAX);
+	const int r = conf_load(file ? file : conf_default_file(), out, &problems, &e);
+	if (problems.n > 0 && (r < 0 || warnings))
+		(void)fprintf(stderr, "%s%s", problems.p, problems.p[problems.n - 1] == '\n' ? "" : "\n");
+	if (r < 0)
+		(void)fprintf(stderr, "%s: %s\n", program, e.text);
+	buf_fini(&problems);
+	return r;
 }

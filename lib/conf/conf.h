@@ -65,6 +65,8 @@ enum {
  * accepted with a warning line "FILE:LINE: warning: …"; unknown other names are errors unless some value
  * refers to them as $name. */
 int conf_load(const char *file, struct conf **out, struct buf *problems, struct err *e) MUST_CHECK;
+/* The same for the start of a program: its mistakes go to standard error, and warnings too if they are wanted. file NULL: the default. */
+int conf_load_told(const char *program, const char *file, bool warnings, struct conf **out) MUST_CHECK;
 /* The same from memory; file is the name in problems. */
 int conf_parse(struct str text, const char *file, struct conf **out, struct buf *problems, struct err *e) MUST_CHECK;
 void conf_free(struct conf **c);

@@ -450,20 +450,6 @@ static int options(int argc, char **argv)
 	return optind == argc ? -1 : usage(stderr, 64);
 }
 
-static int load(void)
-{
-	struct buf problems;
-	struct err e = { 0 };
-
-	buf_init(&problems, 1 << 17);
-	const int r = conf_load(g.conf_file, &g.conf, &problems, &e);
-
-	if (problems.n)
-		(void)!write(2, problems.p, problems.n);
-	buf_fini(&problems);
-	return r;
-}
-
 static int run(void)
 {
 	struct super_child child = { .name = "worker", .run = worker_run, .with_group = true };
@@ -502,7 +488,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (load() < 0)
+	if (conf_load_told("log", g.conf_file, true, &g.conf) < 0)
 		return EXIT_CONFIG;
 	if (g.test)
 		return 0;

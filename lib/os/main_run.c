@@ -319,18 +319,6 @@ static int send_to_running(const char *pidfile, int signo)
 
 /* --- start --- */
 
-static int load(void)
-{
-	struct buf problems;
-	struct err e = { 0 };
-	buf_init(&problems, 1 << 20);
-	const int r = conf_load(run.conf_file, &run.conf, &problems, &e);
-	if (r < 0)
-		(void)fprintf(stderr, "%spostern-run: %s\n", problems.p, e.text);
-	buf_fini(&problems);
-	return r;
-}
-
 static int find_programs(struct err *e)
 {
 	const ssize_t n = readlink("/proc/self/exe", run.dir, sizeof(run.dir) - 1);
@@ -410,7 +398,7 @@ int main(int argc, char **argv)
 			return usage(o == 'h' ? stdout : stderr, o == 'h' ? 0 : EXIT_USAGE);
 		}
 	}
-	if (load() < 0)
+	if (conf_load_told("postern-run", run.conf_file, false, &run.conf) < 0)
 		return EXIT_CONF;
 	run.conf_file = run.conf->conf_file;
 	(void)snprintf(pidfile, sizeof(pidfile), "%s/postern.pid", run.conf->run_directory);
