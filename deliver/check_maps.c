@@ -1,6 +1,7 @@
 /* Maps: named and never compiled, compiled and never named, older than their source, mistakes in the source; aliases that lead nowhere;
  * postmaster. */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -215,6 +216,13 @@ static void note_trouble(void *ctx, const char *parameter, const char *spec, con
 	struct check *c = ctx;
 	struct str text;
 
+	if (strcmp(parameter, "state_directory") == 0 && why->sys == ENOENT) {
+		found_param(c, SEV_NOTE, parameter,
+			    "%s is not there yet, so recipients were not checked: authd makes it "
+			    "when it first starts",
+			    spec);
+		return;
+	}
 	/* Missing compiled maps were told with what to do. */
 	if (strncmp(spec, "cdb:", 4) != 0 && strncmp(spec, "hash:", 5) != 0 &&
 	    conf_lookup(c->conf, parameter, &text))
@@ -225,7 +233,7 @@ static void check_recipients(struct check *c)
 {
 	struct resolver *r = NULL;
 	struct err e = { 0 };
-	const unsigned before = c->counts[SEV_ERROR];
+	const unsigned before = c->counts[SEV_ERROR] + c->counts[SEV_NOTE];
 
 	if (resolver_new(c->conf, &r, &e) < 0) {
 		found(c, SEV_ERROR, c->conf->conf_file, "", "%s", e.text);
@@ -233,7 +241,7 @@ static void check_recipients(struct check *c)
 	}
 	resolver_troubles(r, note_trouble, c);
 	/* While a map is in trouble every answer would be. */
-	if (c->counts[SEV_ERROR] == before) {
+	if (c->counts[SEV_ERROR] + c->counts[SEV_NOTE] == before) {
 		check_postmaster(c, r,
 				 c->conf->mydestination.n ? c->conf->mydestination.v[0]
 							  : c->conf->myhostname);

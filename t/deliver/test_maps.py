@@ -256,6 +256,13 @@ def test_check_finds_the_articles_mistakes(suite, scratch):
     assert "mynetworks_style every host" in texts
 
 
+def test_check_before_the_first_start_is_no_error(suite, scratch):
+    conf = put(scratch / "postern.conf", "state_directory = %s\n" % scratch)
+    findings = json.loads(tool(suite, "postern", "-c", conf, "check", "--json")[1])
+    about = [f for f in findings if "accounts.cdb" in f["text"]]
+    assert len(about) == 1 and about[0]["severity"] == "note" and "authd makes it" in about[0]["text"]
+
+
 def test_config_prints_what_is_in_force(suite):
     out = tool(suite, "postern", "-c", suite.conf, "config", "myorigin", "message_size_limit")[1]
     assert out == "myorigin = example.com\nmessage_size_limit = 20971520\n"
