@@ -215,6 +215,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "filterd: %s\n", e.text);
 		return 1;
 	}
-	log_info("filterd: ends");
+	log_info("ends");
 	return 0;
 }

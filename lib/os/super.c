@@ -136,6 +136,8 @@ static void child_died(struct state *st, struct super_child *c, int status)
 		c->fast_deaths = 0;	/* we ended it */
 	else if (WIFSIGNALED(status))
 		log_error("%s died of signal %d, restarting", c->name, WTERMSIG(status));
+	else if (WEXITSTATUS(status) == 0)
+		log_info("%s has ended, starting it again", c->name);	/* to take a new configuration, say */
 	else
 		log_error("%s exited with status %d, restarting", c->name, WEXITSTATUS(status));
 	const uint64_t at = now + backoff_ms(c->fast_deaths);
