@@ -22,8 +22,10 @@ bench:
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all tools
 	$(Q)t/bench/run $(T)
 
+# A crash ends it; the input is build/crash-….
 fuzz: $(addprefix $(B)/f/,$(FUZZERS))
 	$(Q)for f in $(FUZZERS); do echo "== $$f"; mkdir -p build/corpus-$$f; $(B)/f/$$f -max_total_time=$(or $(FUZZ_SECONDS),20) -rss_limit_mb=2048 \
-		-artifact_prefix=build/crash- build/corpus-$$f t/corpus/$$f 2>&1 | tail -n 3 || exit 1; done
+		-artifact_prefix=build/crash- build/corpus-$$f t/corpus/$$f >build/fuzz.log 2>&1 || { tail -n 40 build/fuzz.log; exit 1; }; \
+		tail -n 1 build/fuzz.log; done
 
 .PHONY: check demo demo-stop demo-user bench fuzz
