@@ -66,7 +66,7 @@ def fresh_suite(tmp_path_factory):
     def make(name, start=True, users=("alice@example.com", "bob@example.com"), **kw):
         n = next(numbers)
         s = suite_module.Suite(pathlib.Path(SCRATCH) / ("%s-%d" % (name, n)), build=BUILD,
-                               hosts=("127.0.1.%d" % n,), real_ports=True, **kw)
+                               hosts=("127.0.%d.%d" % (1 + n // 250, 1 + n % 250),), real_ports=True, **kw)
         s.host = s.hosts[0]
         s.make()
         s.passwords = {}

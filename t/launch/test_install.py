@@ -10,6 +10,8 @@ import tempfile
 
 import pytest
 
+import suite as suite_module
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = os.environ.get("POSTERN_BUILD", "dev")
 # The places of the build under test: other ones would compile it anew.
@@ -27,6 +29,7 @@ def below(dest):
 
 @pytest.fixture
 def dest(tmp_path):
+    suite_module.ensure_users()
     make("install", tmp_path)
     return tmp_path
 
