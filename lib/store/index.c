@@ -2,15 +2,16 @@
  * belong to the journal is ignored, and the state is built from the journal. Replaced by rename, never changed in place. Little-endian.
  *
  *   header, 256 bytes:
- *     0 "PSTNIDX1"   8 version:32 = 1   12 record bytes:32 = 64   16 journal generation:64   24 journal offset:64   32 mailbox id[16]
+ *     0 "PSTNIDX1"   8 version:32 = 2   12 record bytes:32 = 64   16 journal generation:64   24 journal offset:64   32 mailbox id[16]
  *     48 uidvalidity:32   52 uidnext:32   56 reserved:32   60 records:32   64 modseq:64
  *     72 messages:32   76 unseen:32   80 deleted:32   84 messages of unknown CRLF size:32   88 zombies:32   92 unflushed:32   96 sum of CRLF sizes:64
  *     104 keywords:32   108 keyword sets:32   112 POP3 entries:32   116 crc32c of the chunk table:32
  *     120 meta offset:64   128 meta bytes:64   136 crc32c of meta:32   144 chunk table offset:64   152 names offset:64   160 names bytes:64
- *     168 … zero   252 crc32c of the first 252 bytes
+ *     168 ranges in the log of expunges:32   176 its floor:64   184 … zero   252 crc32c of the first 252 bytes
  *   records (struct rec) from 256 on, UIDs ascending; those of expunged messages only while their file may still be there (zombies)
  *   chunk table: crc32c:32 of each 4096 bytes of records
- *   meta: keywords (len:8 text), keyword sets but the empty one (n:16 ids:16…), POP3 entries (uid:32 order:32 len:8 text)
+ *   meta: keywords (len:8 text), keyword sets but the empty one (n:16 ids:16…), POP3 entries (uid:32 order:32 len:8 text), log of expunges
+ *     (modseq:64 first:32 last:32)
  *   names: base name and odd info of each record; each verified by its record's name_crc when it is used
  *
  * Opening costs the header, the chunk table (one part in 64 of the records at memory speed) and what the journal holds behind the offset. The mapping is
@@ -26,7 +27,7 @@
 #include "store/store_priv.h"
 
 enum {
-	HEAD = 256, CHUNK = 4096, VERSION = 1,
+	HEAD = 256, CHUNK = 4096, VERSION = 2,
 	COPY_BELOW = 1 << 20,	/* smaller files are read: cheaper than mapping, and nobody can cut them short */
 	WRITE_BUFFER = 1 << 18,
 };
@@ -159,6 +160,17 @@ static int load_pop3(struct state *st, struct reader *r, uint32_t n)
 	return 0;
 }
 
+static int load_gone(struct state *st, struct reader *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const unsigned char *const p = take(r, 16);
+		if (p == NULL)
+			return -1;
+		state_gone_add(st, get_le64(p), (struct range){ get_le32(p + 8), get_le32(p + 12) });
+	}
+	return 0;
+}
+
 static void load_head(struct state *st, unsigned char *p)
 {
 	memcpy(st->id, p + 32, sizeof(st->id));
@@ -167,6 +179,7 @@ static void load_head(struct state *st, unsigned char *p)
 	st->reserved = get_le32(p + 56);
 	st->n_map = get_le32(p + 60);
 	st->modseq = get_le64(p + 64);
+	st->gone_floor = get_le64(p + 176);
 	st->messages = get_le32(p + 72);
 	st->unseen = get_le32(p + 76);
 	st->deleted = get_le32(p + 80);
@@ -188,7 +201,8 @@ static int load_from(struct state *st, unsigned char *p, size_t n, uint64_t gene
 	if (get_le64(p + 24) > journal_size)
 		return 2;
 	struct reader r = { p + get_le64(p + 120), get_le64(p + 128) };
-	if (load_keywords(st, &r, get_le32(p + 104)) < 0 || load_kwsets(st, &r, get_le32(p + 108)) < 0 || load_pop3(st, &r, get_le32(p + 112)) < 0)
+	if (load_keywords(st, &r, get_le32(p + 104)) < 0 || load_kwsets(st, &r, get_le32(p + 108)) < 0 || load_pop3(st, &r, get_le32(p + 112)) < 0 ||
+	    load_gone(st, &r, get_le32(p + 168)) < 0)
 		return 1;
 	load_head(st, p);
 	return guard_hit(p) ? 1 : 0;
@@ -309,6 +323,13 @@ static void put_meta(struct buf *b, const struct state *st, const struct renumbe
 		buf_mem(b, c, sizeof(c));
 		buf_mem(b, st->pop3[i].uidl, n);
 	}
+	for (size_t i = 0; i < st->n_gone; i++) {
+		char c[16];
+		put_le64(c, st->gone[i].modseq);
+		put_le32(c + 8, st->gone[i].uids.first);
+		put_le32(c + 12, st->gone[i].uids.last);
+		buf_mem(b, c, sizeof(c));
+	}
 }
 
 /* Names that do not verify any more are written as they are: their record's checksum tells the next reader, too. */
@@ -349,6 +370,8 @@ static void fill_head(unsigned char h[HEAD], const struct state *st, uint64_t ge
 	put_le32(h + 104, (uint32_t)st->n_keywords);
 	put_le32(h + 108, (uint32_t)kwsets);
 	put_le32(h + 112, (uint32_t)st->n_pop3);
+	put_le32(h + 168, (uint32_t)st->n_gone);
+	put_le64(h + 176, st->gone_floor);
 }
 
 static int write_file(struct writer *w, const struct state *st, uint64_t generation, uint64_t pos, struct err *e)

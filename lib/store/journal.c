@@ -365,11 +365,29 @@ static void put_record(struct buf *b, const struct state *st, const struct rec *
 		op_ranges(b, OP_EXPUNGE, &one, 1);
 }
 
+/* Ranges of one mod-sequence go together. */
+static void put_gone(struct buf *b, const struct state *st)
+{
+	struct range *const r = xmalloc((st->n_gone + 1) * sizeof(*r));
+
+	op_vanished(b, st->gone_floor, NULL, 0);
+	for (size_t i = 0; i < st->n_gone;) {
+		size_t n = 0;
+		const uint64_t modseq = st->gone[i].modseq;
+
+		while (i < st->n_gone && st->gone[i].modseq == modseq)
+			r[n++] = st->gone[i++].uids;
+		op_vanished(b, modseq, r, n);
+	}
+	free(r);
+}
+
 static int rewrite_state(struct rewrite *w, const struct state *st, struct err *e)
 {
 	op_reserve(&w->ops, st->reserved);
 	for (size_t i = 0; i < st->n_keywords; i++)
 		op_keyword(&w->ops, (unsigned)i, str_c(st->keywords[i]));
+	put_gone(&w->ops, st);
 	for (uint32_t pos = 0; pos < state_count(st); pos++) {
 		const struct rec *const r = state_rec(st, pos);
 		if ((r->state & REC_GONE) && !(r->state & REC_ZOMBIE))

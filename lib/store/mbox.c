@@ -85,6 +85,7 @@ static void skip_reserved(struct state *st)
 	if (st->uidnext < st->reserved)
 		st->uidnext = st->reserved;
 	st->damaged = true;
+	st->gone_floor = st->modseq;	/* expunges may be among what is lost */
 }
 
 /* Bytes that are no batch are behind us or at the end: set them aside, with the whole file (D8). */
@@ -118,7 +119,7 @@ static void identity(struct mbox *m, const struct journal_head *h)
 {
 	m->st.uidvalidity = h->uidvalidity;
 	m->st.uidnext = h->uidnext ? h->uidnext : 1;
-	m->st.modseq = h->modseq;
+	m->st.modseq = m->st.gone_floor = h->modseq;	/* what went before this journal is in none, unless VANISHED says so */
 	memcpy(m->st.id, h->id, sizeof(m->st.id));
 }
 
@@ -149,6 +150,7 @@ static int recover(struct mbox *m, struct err *e)
 	/* Mod-sequences that clients have seen are below the clock's. */
 	if (m->st.modseq < clock_wall_us())
 		m->st.modseq = clock_wall_us();
+	m->st.gone_floor = m->st.modseq;
 	if (ident_write(m, e) < 0 || mbox_replace_journal(m, true, e) < 0)
 		return -1;
 	sync_forget(m);
@@ -267,6 +269,8 @@ static int merge(struct mbox *m, const struct state *fresh, struct err *e)
 	if (r == 0)
 		r = state_apply(&m->st, buf_view(&d.ops), fresh->modseq, e);
 	buf_fini(&d.ops);
+	/* Messages that came and went meanwhile were never here. */
+	m->st.gone_floor = fresh->modseq;
 	m->st.uidnext = fresh->uidnext > m->st.uidnext ? fresh->uidnext : m->st.uidnext;
 	m->st.reserved = fresh->reserved > m->st.reserved ? fresh->reserved : m->st.reserved;
 	return r;
@@ -287,7 +291,7 @@ static int reload(struct mbox *m, struct journal *j, const struct journal_head *
 	} else {
 		fresh.uidvalidity = head->uidvalidity;
 		fresh.uidnext = head->uidnext;
-		fresh.modseq = head->modseq;
+		fresh.modseq = fresh.gone_floor = head->modseq;
 		memcpy(fresh.id, head->id, sizeof(fresh.id));
 	}
 	r = journal_scan(j, on_batch, &fresh, &tail, e);
@@ -791,6 +795,25 @@ const char *const *mbox_keywords(struct mbox *m, size_t *n_out)
 void mbox_id(const struct mbox *m, uint8_t out[16])
 {
 	memcpy(out, m->st.id, 16);
+}
+
+int mbox_vanished(struct mbox *m, uint64_t since, struct arena *a, struct mbox_range **out, size_t *n_out)
+{
+	struct mbox_range *v;
+	size_t n = 0;
+
+	*out = NULL;
+	*n_out = 0;
+	if (since < m->st.gone_floor)
+		return 1;
+	if (!(v = ARENA_ARRAY(a, struct mbox_range, m->st.n_gone + 1)))
+		return 1;
+	for (size_t i = 0; i < m->st.n_gone; i++)
+		if (m->st.gone[i].modseq > since)
+			v[n++] = (struct mbox_range){ m->st.gone[i].uids.first, m->st.gone[i].uids.last };
+	*out = v;
+	*n_out = n;
+	return 0;
 }
 
 /* --- POP3's lock --- */

@@ -9,6 +9,7 @@
  *   RESERVE 7  0:24 limit:32                                       UIDs below limit may be given out
  *   POP3    8  len:8 0:16 uid:32 order:32 uidl
  *   DONE    9  0:24 n_ranges:32 (first:32 last:32)…               the files of these expunged messages are unlinked, durably
+ *   VANISHED 10 0:24 n_ranges:32 modseq:64 (first:32 last:32)…    of a rewritten journal: expunged before it; without ranges: since when all are known
  *
  * modseq 0 is the batch's. Here only bytes become fields; what they mean to the state is state.c's. */
 #include "base/num.h"
@@ -133,6 +134,14 @@ void op_pop3(struct buf *b, uint32_t uid, uint32_t order, struct str uidl)
 	buf_str(b, uidl);
 }
 
+void op_vanished(struct buf *b, uint64_t modseq, const struct range *r, size_t n)
+{
+	put32(b, OP_VANISHED);
+	put32(b, (uint32_t)n);
+	put64(b, modseq);
+	put_ranges(b, r, n);
+}
+
 /* --- decoding --- */
 
 static unsigned get16(const unsigned char *p)
@@ -209,6 +218,18 @@ static int next_ranges(struct str *in, struct op *o, struct err *e)
 	return o->ranges == NULL ? bad(e, "EXPUNGE") : 0;
 }
 
+static int next_vanished(struct str *in, struct op *o, struct err *e)
+{
+	const unsigned char *const h = take(in, 16);
+
+	if (h == NULL)
+		return bad(e, "VANISHED");
+	o->n_ranges = get_le32(h + 4);
+	o->modseq = get_le64(h + 8);
+	o->ranges = take(in, (uint64_t)o->n_ranges * 8);
+	return o->ranges == NULL ? bad(e, "VANISHED") : 0;
+}
+
 static int next_keyword(struct str *in, struct op *o, struct err *e)
 {
 	const unsigned char *const h = take(in, 4);
@@ -273,6 +294,7 @@ int op_next(struct str *in, struct op *o, struct err *e)
 	static int (*const next[])(struct str *in, struct op *o, struct err *e) = {
 		[OP_ASSIGN] = next_assign, [OP_FLAGS] = next_flags, [OP_EXPUNGE] = next_ranges, [OP_KEYWORD] = next_keyword, [OP_NAMED] = next_named,
 		[OP_SIZES] = next_sizes, [OP_RESERVE] = next_reserve, [OP_POP3] = next_pop3, [OP_DONE] = next_ranges,
+		[OP_VANISHED] = next_vanished,
 	};
 	const size_t kind = in->n > 0 ? (unsigned char)in->p[0] : 0;
 

@@ -35,6 +35,7 @@ void state_fini(struct state *st)
 	for (size_t i = 0; i < st->n_pop3; i++)
 		free(st->pop3[i].uidl);
 	free(st->pop3);
+	free(st->gone);
 	*st = (struct state){ 0 };
 }
 
@@ -474,19 +475,63 @@ static int apply_flags(struct state *st, const struct op *o, uint64_t modseq, st
 	return 0;
 }
 
+/* The oldest half goes when there is no room: the floor rises to the youngest mod-sequence that was forgotten. */
+static void gone_trim(struct state *st)
+{
+	const size_t drop = st->n_gone / 2;
+
+	for (size_t i = 0; i < drop; i++)
+		if (st->gone[i].modseq > st->gone_floor)
+			st->gone_floor = st->gone[i].modseq;
+	st->n_gone -= drop;
+	memmove(st->gone, st->gone + drop, st->n_gone * sizeof(*st->gone));
+}
+
+void state_gone_add(struct state *st, uint64_t modseq, struct range uids)
+{
+	if (st->n_gone == GONE_MAX)
+		gone_trim(st);
+	if (st->n_gone == st->cap_gone) {
+		st->cap_gone = st->cap_gone * 2 + 16;
+		st->gone = xrealloc(st->gone, st->cap_gone * sizeof(*st->gone));
+	}
+	st->gone[st->n_gone++] = (struct gone){ modseq, uids };
+}
+
+static void apply_vanished(struct state *st, const struct op *o)
+{
+	if (o->n_ranges == 0)
+		st->gone_floor = o->modseq;
+	for (size_t i = 0; i < o->n_ranges; i++) {
+		const struct range r = { get_le32(o->ranges + 8 * i), get_le32(o->ranges + 8 * i + 4) };
+		if (r.first > 0 && r.first <= r.last)
+			state_gone_add(st, o->modseq, r);
+	}
+}
+
 static void apply_expunge(struct state *st, const struct op *o, uint64_t modseq)
 {
 	struct range_walk w = { .o = o };
+	struct range run = { 0 };
 	struct rec *r;
-	uint32_t pos;
+	uint32_t pos, last = 0;
 
 	while ((r = range_next(st, &w, &pos, false)) != NULL) {
 		count(st, r, -1);
 		r->state |= REC_GONE | REC_ZOMBIE;
 		r->modseq = modseq;
 		count(st, r, 1);
+		/* Neighbours make one range: no UID between them has a message. */
+		if (run.first && pos != last + 1) {
+			state_gone_add(st, modseq, run);
+			run.first = 0;
+		}
+		run = (struct range){ run.first ? run.first : r->uid, r->uid };
+		last = pos;
 		tell(st, APPLIED_GONE, pos);
 	}
+	if (run.first)
+		state_gone_add(st, modseq, run);
 }
 
 static void apply_done(struct state *st, const struct op *o)
@@ -581,6 +626,9 @@ static int apply_one(struct state *st, const struct op *o, uint64_t modseq, stru
 		return 0;
 	case OP_POP3:
 		apply_pop3(st, o);
+		return 0;
+	case OP_VANISHED:
+		apply_vanished(st, o);
 		return 0;
 	}
 	return err_set(e, ERR_BUG, 0, "journal: operation %d", o->kind);

@@ -82,6 +82,12 @@ int store_status(struct store *s, struct str name, struct mbox_status *out, stru
 /* Flags reach file names later: do it now for at most max messages; *more_out: some are left. For idle moments; closing does some, too. */
 int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e) MUST_CHECK;
 void mbox_id(const struct mbox *m, uint8_t out[16]);	/* the folder's own id (OBJECTID's MAILBOXID); survives renames */
+/* UIDs that were expunged after that mod-sequence, in no order (RFC 7162). 0; 1: the log, which is bounded, does not reach back so far: then whatever has
+ * no message now may have been expunged. */
+struct mbox_range {
+	uint32_t first, last;
+};
+int mbox_vanished(struct mbox *m, uint64_t since, struct arena *a, struct mbox_range **out, size_t *n_out) MUST_CHECK;
 const char *const *mbox_keywords(struct mbox *m, size_t *n_out);	/* names; valid until the next refresh or store */
 
 /* --- a connection's view --- */

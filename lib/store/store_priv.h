@@ -31,6 +31,7 @@ enum {
 	KWSETS_MAX = 1 << 24,		/* distinct keyword combinations in a folder */
 	UIDL_MAX = 70,			/* RFC 1939 */
 	NEW_BATCH_MAX = 10000,		/* files of new/ that are taken up at once */
+	GONE_MAX = 1 << 15,		/* ranges in the log of expunges; then its older half is forgotten */
 };
 
 #define JOURNAL_NAME "postern.journal"
@@ -85,6 +86,12 @@ struct range {
 	uint32_t first, last;
 };
 
+/* The log of expunges (RFC 7162): these UIDs went with that mod-sequence. */
+struct gone {
+	uint64_t modseq;
+	struct range uids;
+};
+
 /* What an applied operation did to the message at pos; views are told. */
 enum applied { APPLIED_NEW, APPLIED_FLAGS, APPLIED_GONE };
 typedef void applied_fn(void *ctx, enum applied what, uint32_t pos);
@@ -109,6 +116,9 @@ struct state {
 	uint8_t id[16];		/* of the mailbox, for ever */
 	uint32_t uidvalidity, uidnext, reserved;	/* UIDs below reserved may have been shown */
 	uint64_t modseq;	/* highest */
+	struct gone *gone;
+	size_t n_gone, cap_gone;
+	uint64_t gone_floor;	/* expunges above this mod-sequence are all in gone */
 	/* counters over records that are not gone */
 	uint32_t messages, unseen, deleted, unknown_sizes, zombies, unflushed;
 	uint64_t size_crlf;
@@ -133,6 +143,7 @@ int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, 
 const struct kwset *state_kwset_get(const struct state *st, const struct rec *r);
 int state_keyword(const struct state *st, struct str name);	/* its number, or -1 */
 const struct pop3_info *state_pop3(const struct state *st, uint32_t uid);
+void state_gone_add(struct state *st, uint64_t modseq, struct range uids);
 /* Apply the operations of one batch. -1: they make no sense (nothing after the senseless one is applied). */
 int state_apply(struct state *st, struct str ops, uint64_t modseq, struct err *e) MUST_CHECK;
 bool state_unflushed(const struct rec *r);	/* its file's name does not carry its flags */
@@ -157,7 +168,7 @@ struct assign {
 	int64_t internaldate, savedate;
 	uint64_t size, size_crlf;
 };
-enum { OP_ASSIGN = 1, OP_FLAGS, OP_EXPUNGE, OP_KEYWORD, OP_NAMED, OP_SIZES, OP_RESERVE, OP_POP3, OP_DONE };
+enum { OP_ASSIGN = 1, OP_FLAGS, OP_EXPUNGE, OP_KEYWORD, OP_NAMED, OP_SIZES, OP_RESERVE, OP_POP3, OP_DONE, OP_VANISHED };
 void op_assign(struct buf *b, const struct assign *a);
 void op_flags(struct buf *b, enum mbox_flag_op mode, unsigned flags, const uint16_t *kw, size_t n_kw, const struct range *r, size_t n);
 void op_ranges(struct buf *b, int op, const struct range *r, size_t n);	/* OP_EXPUNGE, OP_DONE */
@@ -166,6 +177,7 @@ void op_named(struct buf *b, uint32_t uid, uint8_t disk, struct str base /* p NU
 void op_sizes(struct buf *b, uint32_t uid, uint64_t size, uint64_t size_crlf);
 void op_reserve(struct buf *b, uint32_t limit);
 void op_pop3(struct buf *b, uint32_t uid, uint32_t order, struct str uidl);
+void op_vanished(struct buf *b, uint64_t modseq, const struct range *r, size_t n);	/* n 0: the log reaches back to modseq */
 /* Decoded operation: fields point into the batch. */
 struct op {
 	int kind;
@@ -173,7 +185,7 @@ struct op {
 	enum mbox_flag_op mode;
 	unsigned flags, number;		/* number: keyword's, or POP3 order */
 	uint32_t uid;
-	uint64_t size, size_crlf;
+	uint64_t size, size_crlf, modseq;	/* modseq: of VANISHED */
 	struct str text;		/* keyword, UIDL */
 	const unsigned char *ids;	/* n_ids little-endian 16-bit numbers */
 	size_t n_ids;

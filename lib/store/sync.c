@@ -780,7 +780,7 @@ int sync_first(struct mbox *m, struct err *e)
 		m->st.uidvalidity = old.uidvalidity;
 		m->st.uidnext = old.uidnext;
 		/* Above whatever another server's clients have seen (imap.md 4.4), and above our own earlier values. */
-		m->st.modseq = clock_wall_us();
+		m->st.modseq = m->st.gone_floor = clock_wall_us();
 		if (old.has_id)
 			memcpy(m->st.id, old.id, sizeof(m->st.id));
 		else

@@ -486,6 +486,88 @@ static void test_watch(void)
 	store_close(&s);
 }
 
+/* "5 2-3": what went after that mod-sequence, "-": the log does not reach back. */
+static const char *vanished(struct mbox *m, uint64_t since)
+{
+	static char text[1024];
+	struct arena *a = arena_new(0);
+	struct mbox_range *r;
+	size_t n;
+
+	snprintf(text, sizeof(text), "%s", mbox_vanished(m, since, a, &r, &n) != 0 ? "-" : "");
+	for (size_t i = 0; i < n && i < 50; i++) {
+		const size_t at = strlen(text);
+		snprintf(text + at, sizeof(text) - at, "%s%u", at ? " " : "", r[i].first);
+		if (r[i].last != r[i].first)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "-%u", r[i].last);
+	}
+	arena_free(&a);
+	return text;
+}
+
+static uint64_t modseq_now(struct mbox *m)
+{
+	struct mbox_status st;
+	struct err e = { 0 };
+
+	return mbox_status(m, &st, &e) == 0 ? st.highestmodseq : 0;
+}
+
+static struct mbox *expunge_some(struct mbox *m, struct store **s, const char *root, uint32_t from, uint32_t to)
+{
+	struct mbox_view *v = mbox_view_new(m);
+	struct err e = { 0 };
+	uint32_t seqs[16];
+	size_t n = 0;
+
+	for (uint32_t uid = from; uid <= to; uid++)
+		seqs[n++] = mbox_view_seq(v, uid);
+	tap_is_int(mbox_expunge(v, seqs, n, &e), 0, "expunge %u to %u", from, to);
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(s);
+	*s = must_open(root);
+	return must_mbox(*s, "INBOX");
+}
+
+/* The log outlives the process, an index, a rewritten journal; and it is bounded. */
+static void test_vanished(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+
+	const uint64_t begin = modseq_now(m);
+	for (int i = 0; i < 8; i++)
+		append_one(m, 0, NULL, MSG);
+	const uint64_t before = modseq_now(m);
+	tap_is_str(vanished(m, before), "", "nothing went yet");
+	tap_is_str(vanished(m, begin - 1), "-", "the folder is younger than that");
+	m = expunge_some(m, &s, root, 2, 4);
+	tap_is_str(vanished(m, before), "2-4", "from the journal");
+	const uint64_t between = modseq_now(m);
+	m = expunge_some(m, &s, root, 7, 7);
+	tap_is_str(vanished(m, between), "7", "after the second mod-sequence");
+	tap_is_str(vanished(m, begin), "2-4 7", "all");
+	tap_ok(index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, &e) == 0, "index");
+	m = expunge_some(m, &s, root, 8, 8);
+	tap_is_str(vanished(m, before), "2-4 7 8", "from index and journal");
+	tap_ok(mbox_lock(m, &e) == 0 && mbox_replace_journal(m, false, &e) == 0, "the journal is written anew");
+	mbox_unlock_folder(m);
+	m = expunge_some(m, &s, root, 1, 1);
+	tap_is_str(vanished(m, before), "2-4 7 8 1", "from a rewritten journal");
+	tap_is_str(vanished(m, between), "7 8 1", "with its mod-sequences");
+	tap_is_str(vanished(m, begin - 1), "-", "and its beginning");
+	for (uint32_t i = 0; i < GONE_MAX; i++)
+		state_gone_add(&m->st, modseq_now(m) + 1 + i, (struct range){ 100 + i, 100 + i });
+	tap_ok(m->st.n_gone <= GONE_MAX, "the log is bounded");
+	tap_is_str(vanished(m, between), "-", "what was forgotten is not claimed to be known");
+	tap_is_str(vanished(m, modseq_now(m) + GONE_MAX - 1), "32867", "the youngest is");
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	test_fresh();
@@ -497,5 +579,6 @@ int main(void)
 	test_model();
 	test_no_room();
 	test_watch();
+	test_vanished();
 	return tap_done();
 }
