@@ -65,7 +65,7 @@ static enum cmd_result transfer(struct client *c, struct copy_args *a, struct mb
 	buf_c(out, "* OK [");
 	buf_c(out, code);
 	buf_c(out, "] Moved\r\n");
-	return command_answer(c, "OK", "", "Move completed.");
+	return command_answer(c, "OK", highestmodseq_code(c), "Move completed.");
 }
 
 static enum cmd_result copy_or_move(struct client *c, struct imap_lex *l, bool move, struct err *e)

@@ -26,7 +26,7 @@ int expunge_deleted(struct client *c, const struct imap_seqset *within, struct e
 	if (mbox_expunge(c->view, seqs, n, e) < 0)
 		return -1;
 	folder_changed(c->user, c->folder->mbox);
-	return 0;
+	return 1;
 }
 
 enum cmd_result cmd_EXPUNGE(struct client *c, struct imap_lex *l, struct err *e)
@@ -39,7 +39,9 @@ enum cmd_result cmd_EXPUNGE(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	if (c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
-	if (expunge_deleted(c, c->run.uid ? &set : NULL, e) < 0)
+	const int n = expunge_deleted(c, c->run.uid ? &set : NULL, e);
+
+	if (n < 0)
 		return store_no(c, e, false);
-	return CMD_OK;
+	return n ? command_answer(c, "OK", highestmodseq_code(c), "Expunge completed.") : CMD_OK;
 }

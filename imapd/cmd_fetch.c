@@ -88,10 +88,19 @@ static void message_end(struct client *c, struct fetch *f)
 	message_close(f);
 }
 
+static bool unchanged(struct client *c, const struct fetch *f, uint32_t seq)
+{
+	struct mbox_msg m;
+
+	return f->what.changed && mbox_msg_get(c->view, seq, &m, NULL) == 0 && m.modseq <= f->what.changedsince;
+}
+
 static void message_start(struct client *c, struct fetch *f, uint32_t seq)
 {
 	struct err e = { 0 };
 
+	if (unchanged(c, f, seq))
+		return;
 	if (message_begin(c, f, seq, &e) < 0) {
 		f->lost = true;
 		message_close(f);
@@ -190,16 +199,54 @@ static bool needs_text(const struct fetch *f)
 	return false;
 }
 
+/* UIDs of the set, as the client named them: what of them has vanished is told too. */
+static int known_uids(struct client *c, const struct fetch *f, struct imap_seqset *known, struct err *e)
+{
+	const uint32_t count = mbox_view_count(c->view);
+
+	*known = (struct imap_seqset){ .n = f->set.n, .cap = f->set.n };
+	if (!(known->v = ARENA_ARRAY(c->arena, struct imap_range, f->set.n + 1)))
+		return err_set(e, ERR_LIMIT, 0, "sequence set too long");
+	if (f->set.n)
+		memcpy(known->v, f->set.v, f->set.n * sizeof(*known->v));
+	imap_seqset_resolve(known, count ? mbox_view_uid(c->view, count) : 0);
+	return 0;
+}
+
+static int get_args(struct client *c, struct imap_lex *l, struct fetch *f, struct imap_seqset *known, struct err *e)
+{
+	if (imap_get_sp(l, e) < 0 || imap_get_seqset(l, &f->set, e) < 0 || imap_get_sp(l, e) < 0 || imap_get_fetch(l, &f->what, e) < 0 ||
+	    imap_get_fetch_modifiers(l, &f->what, e) < 0 || imap_get_end(l, e) < 0)
+		return -1;
+	if (f->what.vanished && !(c->run.uid && (c->enabled & EN_QRESYNC)))
+		return err_set(e, ERR_INPUT, 0, "VANISHED needs UID FETCH and QRESYNC enabled");
+	if (f->what.vanished && known_uids(c, f, known, e) < 0)
+		return -1;
+	return set_resolve(c, &f->set, c->run.uid, e);
+}
+
+/* What the client's use of mod-sequences asks for (RFC 7162 3.1, 3.2.4). */
+static void implied_items(struct client *c, struct fetch *f)
+{
+	if (f->what.changed || (f->what.items & FETCH_BIT(MODSEQ)))
+		condstore_enable(c);
+	if (f->what.changed || ((f->what.items & FETCH_BIT(FLAGS)) && (c->enabled & EN_QRESYNC)))
+		f->what.items |= FETCH_BIT(MODSEQ);
+	if (c->run.uid || (c->enabled & EN_QRESYNC))
+		f->what.items |= FETCH_BIT(UID);
+}
+
 enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+	struct imap_seqset known;
 	struct err ignored = { 0 };
 
-	if (imap_get_sp(l, e) < 0 || imap_get_seqset(l, &f->set, e) < 0 || imap_get_sp(l, e) < 0 || imap_get_fetch(l, &f->what, e) < 0 ||
-	    imap_get_end(l, e) < 0 || set_resolve(c, &f->set, c->run.uid, e) < 0)
+	if (get_args(c, l, f, &known, e) < 0)
 		return CMD_BAD;
-	if (c->run.uid)
-		f->what.items |= FETCH_BIT(UID);
+	implied_items(c, f);
+	if (f->what.vanished && vanished_earlier(c, f->what.changedsince, &known, e) < 0)
+		return CMD_NO;
 	f->needs_text = needs_text(f);
 	/* A full disk must not keep anybody from reading. */
 	if (!c->readonly && sets_seen(f) && mark_seen(c, f, &ignored) < 0)

@@ -9,6 +9,7 @@ struct search {
 	size_t range;			/* of found, when answering */
 	uint32_t at;
 	bool answering;
+	uint64_t modseq;		/* highest among what was found */
 };
 
 static void cleanup(struct client *c)
@@ -30,6 +31,8 @@ static enum cmd_result answer_step(struct client *c, struct search *s)
 
 	for (unsigned n = 0; n < 1000; n++) {
 		if (s->range == s->found.n) {
+			if (s->matcher.uses_modseq && s->found.n)
+				buf_printf(out, " (MODSEQ %llu)", (unsigned long long)s->modseq);
 			buf_c(out, "\r\n");
 			return CMD_OK;
 		}
@@ -59,6 +62,8 @@ static enum cmd_result search_step(struct client *c, struct err *e)
 
 		if (found && imap_seqset_add(c->arena, &s->found, c->run.uid ? mbox_view_uid(c->view, seq) : seq) < 0)
 			return err_set(e, ERR_LIMIT, 0, "too many results"), CMD_NO;
+		if (found && s->matcher.msg.modseq > s->modseq)
+			s->modseq = s->matcher.msg.modseq;
 		if (s->matcher.opened)
 			break;
 	}
@@ -88,6 +93,8 @@ enum cmd_result cmd_SEARCH(struct client *c, struct imap_lex *l, struct err *e)
 	c->run.cleanup = cleanup;
 	if (matcher_init(&s->matcher, c->arena, c->folder->mbox, c->view, keys, resolve, c, e) < 0)
 		return CMD_BAD;
+	if (s->matcher.uses_modseq)
+		condstore_enable(c);
 	s->next = 1;
 	c->run.step = search_step;
 	return CMD_MORE;

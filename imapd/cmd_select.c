@@ -27,7 +27,7 @@ static uint32_t first_unseen(struct client *c, const struct mbox_status *st)
 	return 0;
 }
 
-static int describe(struct client *c, struct err *e)
+static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 {
 	struct mbox_status st;
 	struct buf *out;
@@ -52,26 +52,37 @@ static int describe(struct client *c, struct err *e)
 		resp_untagged(c, "OK [UNSEEN %u] First unseen.", unseen);
 	resp_untagged(c, "OK [UIDVALIDITY %u] UIDs valid.", st.uidvalidity);
 	resp_untagged(c, "OK [UIDNEXT %u] Predicted next UID.", st.uidnext);
+	resp_untagged(c, "OK [HIGHESTMODSEQ %llu] Highest", (unsigned long long)st.highestmodseq);
+	*uidvalidity = st.uidvalidity;
 	return 0;
 }
 
 static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool readonly, struct err *e)
 {
+	struct select_params p = { 0 };
 	struct str wire, name;
+	uint32_t uidvalidity = 0;
 	enum cmd_result r;
 
-	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_end(l, e) < 0)
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || select_params_get(c, l, &p, e) < 0 || imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	/* Whatever comes of it, nothing stays selected (RFC 3501 6.3.1). */
+	if (c->folder && (c->enabled & EN_QRESYNC))
+		resp_untagged(c, "OK [CLOSED] Previous mailbox is closed.");
 	folder_unselect(c);
+	if (p.condstore || p.qresync)
+		c->enabled |= EN_CONDSTORE;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
 	if (folder_select(c, name, readonly, e) < 0)
 		return store_no(c, e, false);
-	if (describe(c, e) < 0) {
+	if (describe(c, &uidvalidity, e) < 0) {
 		folder_unselect(c);
 		return store_no(c, e, false);
 	}
+	/* A mailbox with another UIDVALIDITY is a new one to the client (RFC 7162 3.2.5.1). */
+	if (p.qresync && p.uidvalidity == uidvalidity)
+		return qresync_start(c, &p, e);
 	return command_answer(c, "OK", readonly ? "READ-ONLY" : "READ-WRITE", readonly ? "Examine completed." : "Select completed.");
 }
 

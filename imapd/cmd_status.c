@@ -89,5 +89,7 @@ enum cmd_result cmd_STATUS(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
+	if (items & 1u << ITEM_HIGHESTMODSEQ)
+		condstore_enable(c);
 	return status_put(c, name, items, e) < 0 ? store_no(c, e, false) : CMD_OK;
 }

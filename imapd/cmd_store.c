@@ -4,7 +4,8 @@
 struct store_args {
 	struct imap_seqset set;
 	enum mbox_flag_op op;
-	bool silent;
+	bool silent, conditional;
+	uint64_t unchangedsince;
 	struct imap_flags flags;
 };
 
@@ -17,9 +18,21 @@ static int get_item(struct imap_lex *l, struct store_args *a, struct err *e)
 	return 0;
 }
 
+/* ["(" "UNCHANGEDSINCE" SP mod-sequence ")" SP] (RFC 7162 3.1.3) */
+static int get_modifier(struct imap_lex *l, struct store_args *a, struct err *e)
+{
+	if (!imap_try(l, '('))
+		return 0;
+	if (!imap_try_word(l, "UNCHANGEDSINCE") || imap_get_sp(l, e) < 0 || imap_get_number(l, 0, INT64_MAX, &a->unchangedsince, e) < 0 ||
+	    imap_get_char(l, ')', e) < 0)
+		return err_set(e, ERR_INPUT, 0, "unknown STORE modifier");
+	a->conditional = true;
+	return imap_get_sp(l, e);
+}
+
 static int get_args(struct client *c, struct imap_lex *l, struct store_args *a, struct err *e)
 {
-	if (imap_get_sp(l, e) < 0 || imap_get_seqset(l, &a->set, e) < 0 || imap_get_sp(l, e) < 0 || get_item(l, a, e) < 0 ||
+	if (imap_get_sp(l, e) < 0 || imap_get_seqset(l, &a->set, e) < 0 || imap_get_sp(l, e) < 0 || get_modifier(l, a, e) < 0 || get_item(l, a, e) < 0 ||
 	    imap_get_sp(l, e) < 0 || imap_get_flags(l, true, &a->flags, e) < 0 || imap_get_end(l, e) < 0)
 		return -1;
 	return set_resolve(c, &a->set, c->run.uid, e);
@@ -28,7 +41,20 @@ static int get_args(struct client *c, struct imap_lex *l, struct store_args *a, 
 struct telling {
 	const uint32_t *seqs;
 	size_t n, at;
+	bool silent;
+	const char *status, *code, *text;	/* of the tagged answer; NULL: OK */
 };
+
+/* .SILENT leaves out the flags, not the mod-sequence (RFC 7162 3.1.3, example 4). */
+static void tell_modseq(struct client *c, uint32_t seq, const struct mbox_msg *m)
+{
+	struct buf *out = resp(c);
+
+	buf_printf(out, "* %u FETCH (", seq);
+	if (c->run.uid || (c->enabled & EN_QRESYNC))
+		buf_printf(out, "UID %u ", m->uid);
+	buf_printf(out, "MODSEQ (%llu))\r\n", (unsigned long long)m->modseq);
+}
 
 /* The new flags, a few hundred messages at a time. */
 static enum cmd_result tell_step(struct client *c, struct err *e)
@@ -38,55 +64,116 @@ static enum cmd_result tell_step(struct client *c, struct err *e)
 
 	(void)e;
 	for (; t->at < end; t->at++) {
-		const uint32_t seq = t->seqs[t->at];
 		struct mbox_msg m;
-		struct buf *out;
 
-		if (mbox_msg_get(c->view, seq, &m, NULL) < 0)
+		if (mbox_msg_get(c->view, t->seqs[t->at], &m, NULL) < 0)
 			continue;
-		out = resp(c);
-		buf_c(out, "* ");
-		buf_u64(out, seq);
-		buf_c(out, " FETCH (FLAGS ");
-		resp_flags(c, out, &m);
-		if (c->run.uid) {
-			buf_c(out, " UID ");
-			buf_u64(out, m.uid);
-		}
-		buf_c(out, ")\r\n");
+		if (t->silent)
+			tell_modseq(c, t->seqs[t->at], &m);
+		else
+			resp_flags_response(c, t->seqs[t->at], &m);
 	}
-	return t->at < t->n ? CMD_MORE : CMD_OK;
+	if (t->at < t->n)
+		return CMD_MORE;
+	return t->status ? command_answer(c, t->status, t->code, t->text) : CMD_OK;
+}
+
+/* "MODIFIED 7,9": the messages that were left alone, as the command names them. */
+static const char *modified_code(struct client *c, uint32_t *failed, size_t n)
+{
+	const char *code;
+	struct buf b;
+
+	for (size_t i = 0; c->run.uid && i < n; i++)
+		failed[i] = mbox_view_uid(c->view, failed[i]);
+	buf_init(&b, n * 12 + 64);
+	buf_c(&b, "MODIFIED ");
+	imap_numbers_format(failed, n, &b);
+	code = arena_strdup(c->arena, b.p);
+	buf_fini(&b);
+	return code;
+}
+
+/* Take those that failed out of seqs (both ascend). */
+static size_t without(uint32_t *seqs, size_t n, const uint32_t *failed, size_t n_failed)
+{
+	size_t k = 0, f = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (f < n_failed && failed[f] == seqs[i])
+			f++;
+		else
+			seqs[k++] = seqs[i];
+	}
+	return k;
+}
+
+struct change {
+	uint32_t *seqs, *failed;
+	size_t n, n_failed;
+	bool gone;
+};
+
+static int apply(struct client *c, struct store_args *a, struct change *ch, struct err *e)
+{
+	const uint32_t bits = flags_of(&a->flags);
+
+	if (ch->n == 0)
+		return 0;
+	if (!(ch->failed = ARENA_ARRAY(c->arena, uint32_t, ch->n)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages");
+	if (a->conditional && a->unchangedsince == 0) {		/* every message has been changed since (RFC 7162 3.1.3) */
+		memcpy(ch->failed, ch->seqs, ch->n * sizeof(*ch->failed));
+		ch->n_failed = ch->n;
+	} else if (mbox_store_flags(c->view, ch->seqs, ch->n, a->op, bits, a->flags.keywords, a->flags.n, a->unchangedsince, ch->failed, &ch->n_failed,
+				    e) < 0) {
+		return -1;
+	}
+	ch->n = without(ch->seqs, ch->n, ch->failed, ch->n_failed);
+	if (ch->n)
+		folder_changed(c->user, c->folder->mbox);
+	return 0;
+}
+
+static enum cmd_result tell_start(struct client *c, const struct store_args *a, struct change *ch)
+{
+	struct telling *t = ARENA_NEW(c->arena, struct telling);
+
+	*t = (struct telling){ .seqs = ch->seqs, .n = ch->n, .silent = a->silent };
+	if (ch->n_failed) {
+		t->status = "OK";
+		t->code = modified_code(c, ch->failed, ch->n_failed);
+		t->text = "Conditional STORE failed.";
+	}
+	/* Messages that another connection expunged cannot be changed any more (RFC 2180 section 4.2). */
+	if (ch->gone && !c->run.uid) {
+		t->status = "NO";
+		t->code = ch->n_failed ? t->code : "EXPUNGEISSUED";
+		t->text = "Some of the messages no longer exist.";
+	}
+	if (a->silent && !(c->enabled & EN_CONDSTORE))
+		t->n = 0;
+	c->run.data = t;
+	c->run.step = tell_step;
+	return CMD_MORE;
 }
 
 enum cmd_result cmd_STORE(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct store_args a = { 0 };
-	struct telling *t;
-	uint32_t *seqs;
-	size_t n, n_failed = 0;
-	bool gone;
+	struct change ch = { 0 };
 
 	if (get_args(c, l, &a, e) < 0)
 		return CMD_BAD;
 	if (c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
-	if (set_array(c, &a.set, &seqs, &n, &gone, e) < 0)
+	if (a.conditional)
+		condstore_enable(c);
+	if (set_array(c, &a.set, &ch.seqs, &ch.n, &ch.gone, e) < 0)
 		return CMD_NO;
-	const uint32_t bits = flags_of(&a.flags);
-
-	if (n && mbox_store_flags(c->view, seqs, n, a.op, bits, a.flags.keywords, a.flags.n, 0, NULL, &n_failed, e) < 0)
+	if (apply(c, &a, &ch, e) < 0)
 		return store_no(c, e, false);
-	if (n)
-		folder_changed(c->user, c->folder->mbox);
-	/* Messages that another connection expunged cannot be changed any more (RFC 2180 section 4.2). */
-	if (gone && !c->run.uid)
-		return command_answer(c, "NO", "EXPUNGEISSUED", "Some of the messages no longer exist.");
-	c->run.own_flags = a.set;
-	if (a.silent || n == 0)
-		return CMD_OK;
-	t = ARENA_NEW(c->arena, struct telling);
-	*t = (struct telling){ .seqs = seqs, .n = n };
-	c->run.data = t;
-	c->run.step = tell_step;
-	return CMD_MORE;
+	if (ch.n_failed == 0)
+		c->run.own_flags = a.set;
+	return tell_start(c, &a, &ch);
 }

@@ -131,6 +131,13 @@ static int structure(struct client *c, struct fetch *f, bool extended, struct er
 	return r;
 }
 
+static int item_MODSEQ(struct client *c, struct fetch *f, struct err *e)
+{
+	(void)e;
+	buf_printf(item(c, f, "MODSEQ ("), "%llu)", (unsigned long long)f->msg.modseq);
+	return 0;
+}
+
 static int item_BODY(struct client *c, struct fetch *f, struct err *e)
 {
 	return structure(c, f, false, e);
@@ -158,7 +165,7 @@ int fetch_items(struct client *c, struct fetch *f, struct err *e)
 
 	/* The command has changed the flags: the client is told in the same response. */
 	if (imap_seqset_has(&f->seen_now, f->seq))
-		items |= FETCH_BIT(FLAGS);
+		items |= FETCH_BIT(FLAGS) | (c->enabled & EN_CONDSTORE ? FETCH_BIT(MODSEQ) : 0);
 	for (unsigned i = 0; i < IMAP_FETCH_MAX_; i++) {
 		if (items & 1u << i && fns[i](c, f, e) < 0)
 			return -1;

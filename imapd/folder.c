@@ -149,45 +149,65 @@ void folder_unselect(struct client *c)
 struct telling {
 	struct client *c;
 	bool exists;
+	uint32_t *gone;		/* UIDs, highest first, for VANISHED (RFC 7162 3.2.10) */
+	size_t n_gone, cap_gone;
 };
 
-static void tell_flags(struct client *c, uint32_t seq, uint32_t uid)
+static void tell_gone(struct telling *t)
 {
-	struct mbox_msg m;
 	struct buf *out;
 
-	if (imap_seqset_has(&c->run.own_flags, seq) || mbox_msg_get(c->view, seq, &m, NULL) < 0)
+	if (t->n_gone == 0)
 		return;
-	out = resp(c);
-	buf_c(out, "* ");
-	buf_u64(out, seq);
-	buf_c(out, " FETCH (");
-	if (c->run.uid) {	/* RFC 3501 6.4.8: answers to UID commands have the UID */
-		buf_c(out, "UID ");
-		buf_u64(out, uid);
-		buf_ch(out, ' ');
+	for (size_t i = 0, k = t->n_gone - 1; i < k; i++, k--) {
+		const uint32_t swap = t->gone[i];
+
+		t->gone[i] = t->gone[k];
+		t->gone[k] = swap;
 	}
-	buf_c(out, "FLAGS ");
-	resp_flags(c, out, &m);
-	buf_c(out, ")\r\n");
+	out = resp(t->c);
+	buf_c(out, "* VANISHED ");
+	imap_numbers_format(t->gone, t->n_gone, out);
+	buf_c(out, "\r\n");
+	t->n_gone = 0;
+}
+
+static void tell_expunge(struct telling *t, uint32_t seq, uint32_t uid)
+{
+	struct client *c = t->c;
+
+	/* Numbers have moved: what the command has told by number is no longer known. */
+	c->run.own_flags.n = 0;
+	if (!(c->enabled & EN_QRESYNC)) {
+		resp_untagged(c, "%u EXPUNGE", seq);
+		return;
+	}
+	if (t->n_gone == t->cap_gone) {
+		t->cap_gone = t->cap_gone * 2 + 64;
+		t->gone = xrealloc(t->gone, t->cap_gone * sizeof(*t->gone));
+	}
+	t->gone[t->n_gone++] = uid;
 }
 
 static void tell(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
 {
 	struct telling *t = ctx;
+	struct client *c = t->c;
+	struct mbox_msg m;
 
+	if (what != MBOX_CH_EXPUNGE)
+		tell_gone(t);
 	switch (what) {
 	case MBOX_CH_EXPUNGE:
-		resp_untagged(t->c, "%u EXPUNGE", seq);
-		/* Numbers have moved: what the command has told by number is no longer known. */
-		t->c->run.own_flags.n = 0;
+		tell_expunge(t, seq, uid);
 		break;
 	case MBOX_CH_EXISTS:
 		t->exists = true;
-		resp_untagged(t->c, "%u EXISTS", seq ? seq : mbox_view_count(t->c->view));
+		resp_untagged(c, "%u EXISTS", seq ? seq : mbox_view_count(c->view));
 		break;
 	case MBOX_CH_FLAGS:
-		tell_flags(t->c, seq, uid);
+		if (!imap_seqset_has(&c->run.own_flags, seq) && mbox_msg_get(c->view, seq, &m, NULL) == 0)
+			resp_flags_response(c, seq, &m);
 		break;
 	}
 }
@@ -199,7 +219,11 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 
 	if (refresh && mbox_refresh(c->folder->mbox, e) < 0)
 		return -1;
-	if (mbox_view_sync(c->view, allow_expunge, tell, &t, e) < 0)
+	const int r = mbox_view_sync(c->view, allow_expunge, tell, &t, e);
+
+	tell_gone(&t);
+	free(t.gone);
+	if (r < 0)
 		return -1;
 	if (t.exists && mbox_status(c->folder->mbox, &st, NULL) == 0 && st.recent != c->recent) {
 		c->recent = st.recent;

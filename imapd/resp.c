@@ -116,6 +116,25 @@ void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m)
 	buf_ch(out, ')');
 }
 
+void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *m)
+{
+	struct buf *out = resp(c);
+
+	buf_c(out, "* ");
+	buf_u64(out, seq);
+	buf_c(out, " FETCH (");
+	if (c->run.uid || (c->enabled & EN_QRESYNC)) {	/* RFC 3501 6.4.8, RFC 7162 3.2.4 */
+		buf_c(out, "UID ");
+		buf_u64(out, m->uid);
+		buf_ch(out, ' ');
+	}
+	buf_c(out, "FLAGS ");
+	resp_flags(c, out, m);
+	if (c->enabled & EN_CONDSTORE)
+		buf_printf(out, " MODSEQ (%llu)", (unsigned long long)m->modseq);
+	buf_c(out, ")\r\n");
+}
+
 uint32_t flags_of(struct imap_flags *f)
 {
 	static const uint32_t bits[IMAP_FLAG_MAX_] = {

@@ -63,6 +63,7 @@ struct preparing {
 	int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e);
 	void *ctx;
 	struct err *e;
+	bool *modseq;
 };
 
 static int fold_text(const struct preparing *p, struct str *s)
@@ -81,6 +82,9 @@ static int fold_text(const struct preparing *p, struct str *s)
 static int prepare(const struct preparing *p, struct imap_search_key *k)
 {
 	switch (k->op) {
+	case IMAP_SEARCH_MODSEQ:
+		*p->modseq = true;
+		return 0;
 	case IMAP_SEARCH_AND:
 	case IMAP_SEARCH_OR:
 		for (struct imap_search_key *s = k->sub; s; s = s->next) {
@@ -104,7 +108,7 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
 		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e)
 {
-	const struct preparing p = { .a = a, .resolve = resolve, .ctx = ctx, .e = e };
+	const struct preparing p = { .a = a, .resolve = resolve, .ctx = ctx, .e = e, .modseq = &m->uses_modseq };
 
 	*m = (struct matcher){ .mbox = mbox, .view = v, .keys = keys };
 	buf_init(&m->scratch, TEXT_MAX);
@@ -338,6 +342,8 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 		return sent_matches(m, k);
 	case IMAP_SEARCH_HEADER:
 		return open_file(m, true) && head_contains(m, msgfile_head(&m->file), k->field, k->text);
+	case IMAP_SEARCH_MODSEQ:
+		return m->msg.modseq >= k->number;
 	case IMAP_SEARCH_BODY:
 	case IMAP_SEARCH_TEXT:
 		return text_matches(m, k);

@@ -18,6 +18,7 @@ struct matcher {
 	struct mbox_msg msg;
 	struct msgfile file;
 	bool opened;			/* its file was read */
+	bool uses_modseq;		/* a MODSEQ key is among them: the answer says the highest (RFC 7162 3.1.5) */
 	bool unreadable;		/* its file cannot be read: keys that need it do not match */
 	struct buf scratch, folded;	/* reused from message to message */
 };

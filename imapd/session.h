@@ -49,6 +49,8 @@ enum cmd_result {
 	CMD_WAIT,	/* not finished and no steps: something else ends it (IDLE) */
 	CMD_CLOSED,	/* the connection is gone: touch nothing */
 };
+/* What changes the responses of a connection: by ENABLE, or by using it (RFC 7162 3.1). */
+enum { EN_CONDSTORE = 1, EN_QRESYNC = 2 };
 enum { ST_AUTH = 1, ST_SELECTED = 2 };
 enum { CF_UID = 1, CF_NOEXPUNGE = 2, CF_REFRESH = 4, CF_NOSYNC = 8, CF_STREAM = 16 };
 
@@ -103,6 +105,7 @@ struct client {
 	struct mbox_view *view;
 	bool readonly;
 	uint32_t recent;		/* as last told */
+	unsigned enabled;		/* EN_* */
 	bool idling, over, eof;
 	struct timer *timer;		/* the next slice, or the next round of reading */
 	struct timer *keepalive;	/* of IDLE */
@@ -149,6 +152,8 @@ bool resp_full(struct client *c);			/* the client should read first */
 void resp_untagged(struct client *c, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* "* " text CRLF */
 void resp_tagged(struct client *c, const char *status, const char *code, const char *text);
 void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m);	/* "(\Seen …)" */
+/* "* 5 FETCH (…)" with flags, and UID and MODSEQ where the client wants them. */
+void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *m);
 /* Bits and keyword names of a parsed flag list; $Forwarded is a bit of the store. */
 uint32_t flags_of(struct imap_flags *f);
 
@@ -168,6 +173,21 @@ int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err 
 /* The set's members as an array in the command's arena; expunged ones are left out, *gone_out says whether there were any. */
 int set_array(struct client *c, const struct imap_seqset *set, uint32_t **out, size_t *n_out, bool *gone_out, struct err *e) MUST_CHECK;
 
+/* --- ext_qresync.c: mod-sequences and what vanished (RFC 7162) --- */
+void condstore_enable(struct client *c);
+/* "* VANISHED (EARLIER) …" of the UIDs that have gone after since; known (resolved UIDs) NULL: all. -1 ERR_LIMIT. */
+int vanished_earlier(struct client *c, uint64_t since, const struct imap_seqset *known, struct err *e) MUST_CHECK;
+struct select_params {
+	bool condstore, qresync;
+	uint64_t uidvalidity, modseq;
+	struct imap_seqset known;	/* UIDs; has_known false: all */
+	bool has_known;
+};
+/* [SP "(" param *(SP param) ")"] (RFC 7162 3.1.8, 3.2.5). -1 ERR_INPUT. */
+int select_params_get(struct client *c, struct imap_lex *l, struct select_params *p, struct err *e) MUST_CHECK;
+/* The answer to QRESYNC, in steps, after the folder was described. */
+enum cmd_result qresync_start(struct client *c, struct select_params *p, struct err *e);
+
 /* --- names.c: mailbox names of clients --- */
 /* Modified UTF-7 to UTF-8, in the arena; checks what the store would misunderstand. CMD_OK, or CMD_NO with [CANNOT]. */
 enum cmd_result name_take(struct client *c, struct str wire, struct str *out, struct err *e);
@@ -184,8 +204,10 @@ void append_abort(struct client *c);
 enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *e);	/* the command is complete */
 
 /* --- cmd_expunge.c --- */
-/* Messages with \Deleted, of within when it is not NULL. */
+/* Messages with \Deleted, of within when it is not NULL. 1: some went, 0: none. */
 int expunge_deleted(struct client *c, const struct imap_seqset *within, struct err *e) MUST_CHECK;
+/* "HIGHESTMODSEQ n" for a client that follows mod-sequences, else "" (RFC 7162 3.2.7). */
+const char *highestmodseq_code(struct client *c);
 
 /* --- cmd_mailbox.c --- */
 /* "* STATUS name (…)" for LIST … RETURN (STATUS …) */

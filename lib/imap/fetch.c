@@ -268,3 +268,35 @@ int imap_get_fetch(struct imap_lex *l, struct imap_fetch *out, struct err *e)
 	*out = f;
 	return 0;
 }
+
+static int get_modifier(struct imap_lex *l, struct imap_fetch *out, struct err *e)
+{
+	if (imap_try_word(l, "VANISHED")) {
+		out->vanished = true;
+		return 0;
+	}
+	if (!imap_try_word(l, "CHANGEDSINCE"))
+		return err_set(e, ERR_INPUT, 0, "unknown FETCH modifier");
+	out->changed = true;
+	/* 0 is sent by iOS after a server has gained mod-sequences. */
+	if (imap_get_sp(l, e) < 0 || imap_get_number(l, 0, INT64_MAX, &out->changedsince, e) < 0)
+		return -1;
+	return 0;
+}
+
+int imap_get_fetch_modifiers(struct imap_lex *l, struct imap_fetch *out, struct err *e)
+{
+	if (!imap_at(l, ' '))
+		return 0;
+	if (imap_get_sp(l, e) < 0 || imap_get_char(l, '(', e) < 0)
+		return -1;
+	do {
+		while (imap_try(l, ' '))
+			;
+		if (get_modifier(l, out, e) < 0)
+			return -1;
+	} while (imap_at(l, ' '));
+	if (out->vanished && !out->changed)
+		return err_set(e, ERR_INPUT, 0, "VANISHED needs CHANGEDSINCE");
+	return imap_get_char(l, ')', e);
+}

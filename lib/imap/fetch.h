@@ -54,9 +54,13 @@ struct imap_fetch {
 	uint32_t items;			/* FETCH_BIT() */
 	struct imap_section *sections;	/* in the order of the command */
 	size_t n_sections;
+	bool changed, vanished;		/* modifiers */
+	uint64_t changedsince;
 };
 
 int imap_get_fetch(struct imap_lex *l, struct imap_fetch *out, struct err *e) MUST_CHECK;
+/* [SP "(" modifier *(SP modifier) ")"]: CHANGEDSINCE and VANISHED (RFC 7162). */
+int imap_get_fetch_modifiers(struct imap_lex *l, struct imap_fetch *out, struct err *e) MUST_CHECK;
 /* "1.2.HEADER.FIELDS (From To)" and so on, up to the "]" (not taken). */
 int imap_get_section(struct imap_lex *l, struct imap_section *out, struct err *e) MUST_CHECK;
 

@@ -1,7 +1,7 @@
 /* The parser of SEARCH keys (RFC 3501 section 9: search-key). Depth and number of keys are bounded. */
 #include "imap/search.h"
 
-enum arg { A_NONE, A_TEXT, A_FIELD_TEXT, A_ATOM, A_DATE, A_NUMBER, A_SET, A_KEY, A_TWO_KEYS };
+enum arg { A_NONE, A_TEXT, A_FIELD_TEXT, A_ATOM, A_DATE, A_NUMBER, A_SET, A_KEY, A_TWO_KEYS, A_MODSEQ };
 
 struct row {
 	const char *name;
@@ -81,6 +81,25 @@ static int get_text(struct parse *p, struct str *out)
 	return imap_get_astring(p->l, out, p->e);
 }
 
+/* [SP entry-name SP ("priv" / "shared" / "all")] SP mod-sequence-valzer (RFC 7162 3.1.5). Flags have no mod-sequences of their own: the message's. */
+static int get_modseq(struct parse *p, struct imap_search_key *k)
+{
+	struct str name, type;
+
+	if (imap_get_sp(p->l, p->e) < 0)
+		return -1;
+	if (imap_at(p->l, '"')) {
+		if (imap_get_string(p->l, &name, p->e) < 0 || imap_get_sp(p->l, p->e) < 0 || imap_get_atom(p->l, &type, p->e) < 0)
+			return -1;
+		if (!str_case_starts(name, STR("/flags/")) ||
+		    (!str_case_eq(type, STR("priv")) && !str_case_eq(type, STR("shared")) && !str_case_eq(type, STR("all"))))
+			return err_set(p->e, ERR_INPUT, 0, "unknown metadata item");
+		if (imap_get_sp(p->l, p->e) < 0)
+			return -1;
+	}
+	return imap_get_number(p->l, 0, INT64_MAX, &k->number, p->e);
+}
+
 static int get_args(struct parse *p, enum arg arg, struct imap_search_key *k)
 {
 	struct imap_lex *l = p->l;
@@ -100,6 +119,8 @@ static int get_args(struct parse *p, enum arg arg, struct imap_search_key *k)
 		if (get_sub(p, &k->sub) < 0)
 			return -1;
 		return get_sub(p, &k->sub->next);
+	case A_MODSEQ:
+		return get_modseq(p, k);
 	case A_ATOM:
 	case A_DATE:
 	case A_NUMBER:

@@ -36,6 +36,7 @@ enum imap_search_op {
 	IMAP_SEARCH_HEADER,	/* field, text */
 	IMAP_SEARCH_BODY,
 	IMAP_SEARCH_TEXT,
+	IMAP_SEARCH_MODSEQ,	/* number: at least that mod-sequence */
 };
 
 struct imap_search_key {
