@@ -107,6 +107,11 @@ size_t accounts_count(const struct monitor *m)
 
 /* --- checking what gather said --- */
 
+static uint64_t quota_effective(uint64_t own, uint64_t by_default)
+{
+	return own == 0 ? by_default : own >= USERS_NO_QUOTA ? 0 : own;
+}
+
 /* NULL, or why this account is not taken. */
 static const char *account_check(struct monitor *m, const struct ipc_helper_ACCOUNT *r, struct account *a)
 {
@@ -131,7 +136,8 @@ static const char *account_check(struct monitor *m, const struct ipc_helper_ACCO
 	if (why)
 		return why;
 	a->flags = (r->virtual ? ACCOUNT_F_VIRTUAL : 0u) | (r->disabled ? ACCOUNT_F_DISABLED : 0u);
-	a->quota_bytes = r->quota;
+	a->quota_bytes = quota_effective(r->quota, c->quota_storage);
+	a->quota_count = quota_effective(r->quota_count, c->quota_messages);
 	if (!r->virtual && r->home.n >= sizeof a->home)
 		return "home too long";
 	snprintf(a->home, sizeof a->home, "%.*s", STR_ARG(r->home));

@@ -31,7 +31,7 @@ static int gather_virtual(const struct users *u, struct err *e)
 	for (size_t i = 0; i < u->n; i++) {
 		const struct user_row *r = &u->v[i];
 		const struct ipc_helper_ACCOUNT a = { .name = r->name, .uid = r->uid, .gid = r->uid, .virtual = 1, .disabled = r->disabled,
-						      .quota = r->quota_bytes };
+						      .quota = r->quota_bytes, .quota_count = r->quota_count };
 
 		if (!r->system && send_account(&a, e) < 0)
 			return -1;
@@ -59,7 +59,8 @@ static int gather_system(const struct users *u, uint64_t min_uid, const struct c
 		if (r && !r->system)
 			continue;	/* the suite's own user of that name comes first */
 		const struct ipc_helper_ACCOUNT a = { .name = name, .uid = pw->pw_uid, .gid = pw->pw_gid, .home = home,
-						      .disabled = r ? r->disabled : 0, .quota = r ? r->quota_bytes : 0 };
+						      .disabled = r ? r->disabled : 0, .quota = r ? r->quota_bytes : 0,
+						      .quota_count = r ? r->quota_count : 0 };
 		rc = send_account(&a, e);
 	}
 	endpwent();

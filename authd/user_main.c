@@ -22,6 +22,7 @@
 #include "map/cdbfile.h"
 #include "os/confine.h"
 #include "os/os.h"
+#include "store/quota.h"
 
 enum { EXIT_USAGE = 64, ANSWER_MS = 60000, DEPTH_MAX = 64, LINE_MAX_ = 4096 };
 
@@ -220,7 +221,8 @@ static int cmd_import(struct run *r, struct err *e)
 	return rc;
 }
 
-static int able_set(struct run *r, bool disabled, struct err *e)
+/* The user's row; made for an account of the system that has none yet. */
+static struct user_row *row_for(struct run *r, struct err *e)
 {
 	struct user_row *u = users_find(&r->s.users, str_c(r->name));
 
@@ -229,7 +231,16 @@ static int able_set(struct run *r, bool disabled, struct err *e)
 		*u = (struct user_row){ .name = arena_str(r->s.arena, str_c(r->name)), .system = true };
 	}
 	if (!u)
-		return err_set(e, ERR_NOENT, 0, "%s: no such user", r->name);
+		err_set(e, ERR_NOENT, 0, "%s: no such user", r->name);
+	return u;
+}
+
+static int able_set(struct run *r, bool disabled, struct err *e)
+{
+	struct user_row *const u = row_for(r, e);
+
+	if (!u)
+		return -1;
 	u->disabled = disabled;
 	r->s.users_changed = true;
 	r->end_sessions = disabled;
@@ -258,20 +269,45 @@ static int size_take(const char *text, uint64_t *out, struct err *e)
 		s.n -= shift ? 1 : 0;
 	}
 	if (num_parse(s, 0, (UINT64_MAX / 2) >> shift, out) < 0)
-		return err_set(e, ERR_INPUT, 0, "%s: not a size (bytes, or with k, m, g, t; 0: none)", text);
+		return err_set(e, ERR_INPUT, 0, "%s: not a size (bytes, or with k, m, g, t)", text);
 	*out <<= shift;
+	return 0;
+}
+
+/* "2g", "2g,100000": bytes and messages; "none": no limit whatever the default; "default" or 0. */
+static int quota_take(const char *text, unsigned long long *bytes_out, unsigned long long *count_out, struct err *e)
+{
+	const char *const comma = strchr(text, ',');
+	char size[64];
+	uint64_t bytes = 0, count = 0;
+
+	if (strcmp(text, "none") == 0) {
+		*bytes_out = *count_out = USERS_NO_QUOTA;
+		return 0;
+	}
+	snprintf(size, sizeof size, "%.*s", comma ? (int)(comma - text) : (int)strlen(text), text);
+	if (strcmp(text, "default") != 0 && size_take(size, &bytes, e) < 0)
+		return -1;
+	if (comma && num_parse(str_c(comma + 1), 0, USERS_NO_QUOTA, &count) < 0)
+		return err_set(e, ERR_INPUT, 0, "%s: not a number of messages", comma + 1);
+	*bytes_out = bytes;
+	*count_out = count;
 	return 0;
 }
 
 static int cmd_quota(struct run *r, struct err *e)
 {
-	struct user_row *u = own_user(r, e);
-	uint64_t bytes;
+	unsigned long long bytes, count;
 
-	if (!u || size_take(r->arg, &bytes, e) < 0)
+	if (quota_take(r->arg, &bytes, &count, e) < 0)
+		return -1;
+	struct user_row *u = row_for(r, e);
+	if (!u)
 		return -1;
 	u->quota_bytes = bytes;
+	u->quota_count = count;
 	r->s.users_changed = true;
+	r->end_sessions = true;		/* they keep the limits that they began with */
 	return 0;
 }
 
@@ -334,25 +370,27 @@ static int cmd_del(struct run *r, struct err *e)
 
 /* --- printing --- */
 
-static void json_user(const char *name, const char *kind, const char *state, unsigned uid, uint64_t quota, bool first)
+static void json_user(const char *name, const char *kind, const char *state, unsigned uid, const struct quota *quota, bool first)
 {
 	fputs(first ? "\n  {" : ",\n  {", stdout);
 	json_field(stdout, "name", str_c(name), true);
 	json_field(stdout, "kind", str_c(kind), false);
 	json_field(stdout, "state", str_c(state), false);
 	json_number(stdout, "uid", uid, false);
-	json_number(stdout, "quota", (long long)quota, false);
+	json_number(stdout, "quota", (long long)quota->bytes, false);
+	json_number(stdout, "quota_messages", (long long)quota->count, false);
 	putchar('}');
 }
 
-static void print_user(const struct run *r, const char *name, const char *kind, bool disabled, unsigned uid, uint64_t quota, bool first)
+static void print_user(const struct run *r, const char *name, const char *kind, bool disabled, unsigned uid, const struct quota *quota, bool first)
 {
 	const char *const state = disabled ? "disabled" : "active";
 
 	if (r->o.json)
 		json_user(name, kind, state, uid, quota, first);
 	else
-		printf("%-40s %-7s %-8s %10u %14llu\n", name, kind, state, uid, (unsigned long long)quota);
+		printf("%-40s %-7s %-8s %10u %14llu %10llu\n", name, kind, state, uid, (unsigned long long)quota->bytes,
+		       (unsigned long long)quota->count);
 }
 
 struct listing {
@@ -368,7 +406,7 @@ static int list_system(void *ctx, struct str key, struct str value)
 
 	if (account_parse(key, value, &a, &e) < 0 || (a.flags & ACCOUNT_F_VIRTUAL))
 		return 0;	/* the marker, and our own, which the users file has */
-	print_user(l->r, a.name, "system", a.flags & ACCOUNT_F_DISABLED, a.uid, a.quota_bytes, l->first);
+	print_user(l->r, a.name, "system", a.flags & ACCOUNT_F_DISABLED, a.uid, &(struct quota){ a.quota_bytes, a.quota_count }, l->first);
 	l->first = false;
 	return 0;
 }
@@ -386,7 +424,8 @@ static int cmd_list(struct run *r, struct err *e)
 
 		if (u->system)
 			continue;
-		print_user(r, arena_cstr(r->s.arena, u->name), "virtual", u->disabled, u->uid, u->quota_bytes, l.first);
+		print_user(r, arena_cstr(r->s.arena, u->name), "virtual", u->disabled, u->uid, &(struct quota){ u->quota_bytes, u->quota_count },
+			   l.first);
 		l.first = false;
 	}
 	if (accounts_open(arena_printf(r->s.arena, "%s/accounts.cdb", r->conf->state_directory), false, &c, &none) == 0) {
@@ -430,10 +469,11 @@ static int cmd_show(struct run *r, struct err *e)
 		json_field(stdout, "home", str_c(a.home), false);
 		json_field(stdout, "maildir", str_c(a.maildir), false);
 		json_number(stdout, "quota", (long long)a.quota_bytes, false);
+		json_number(stdout, "quota_messages", (long long)a.quota_count, false);
 		puts("}");
 	} else {
-		printf("name: %s\nkind: %s\nstate: %s\nuid: %u\ngid: %u\nhome: %s\nmaildir: %s\nquota: %llu\n", a.name, kind, state,
-		       (unsigned)a.uid, (unsigned)a.gid, a.home, a.maildir, a.quota_bytes);
+		printf("name: %s\nkind: %s\nstate: %s\nuid: %u\ngid: %u\nhome: %s\nmaildir: %s\nquota: %llu\nquota_messages: %llu\n", a.name, kind, state,
+		       (unsigned)a.uid, (unsigned)a.gid, a.home, a.maildir, a.quota_bytes, a.quota_count);
 	}
 	return 0;
 }
@@ -476,7 +516,7 @@ static const struct command {
 	{ "del", cmd_del, true, false, true, true, "del NAME [--keep-mail]" },
 	{ "disable", cmd_disable, true, false, true, false, "disable NAME" },
 	{ "enable", cmd_enable, true, false, true, false, "enable NAME" },
-	{ "quota", cmd_quota, true, true, true, false, "quota NAME SIZE" },
+	{ "quota", cmd_quota, true, true, true, false, "quota NAME SIZE[,MESSAGES]|none|default" },
 	{ "list", cmd_list, false, false, false, false, "list [--json]" },
 	{ "show", cmd_show, true, false, false, false, "show NAME [--json]" },
 	{ "import", cmd_import, false, false, true, false, "import [--scheme …] < FILE     lines NAME:PASSWORD" },

@@ -193,7 +193,7 @@ int user_store_uid(struct user_store *s, uint32_t *uid_out, struct err *e)
 
 int user_store_account(const struct user_store *s, const struct user_row *r, struct account *out, struct err *e)
 {
-	struct account a = { .uid = r->uid, .gid = r->uid, .quota_bytes = r->quota_bytes,
+	struct account a = { .uid = r->uid, .gid = r->uid, .quota_bytes = r->quota_bytes, .quota_count = r->quota_count,
 			     .flags = ACCOUNT_F_VIRTUAL | (r->disabled ? ACCOUNT_F_DISABLED : 0u) };
 
 	snprintf(a.name, sizeof a.name, "%.*s", STR_ARG(r->name));

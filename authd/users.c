@@ -24,7 +24,7 @@ static int row_parse(struct str line, uint32_t base, uint64_t end, struct user_r
 	r.disabled = str_eq(state, STR("disabled"));
 	if (!r.disabled && !str_eq(state, STR("active")))
 		return err_set(e, ERR_INPUT, 0, "neither active nor disabled");
-	if (num_parse(rest, 0, UINT64_MAX / 2, &r.quota_bytes) < 0)
+	if (account_quota_parse(rest, &r.quota_bytes, &r.quota_count) < 0)
 		return err_set(e, ERR_INPUT, 0, "bad quota");
 	*out = r;
 	return 0;
@@ -100,7 +100,9 @@ void users_format(const struct users *u, struct buf *out)
 			buf_c(out, ":-");
 		else
 			buf_printf(out, ":%u", r->uid);
-		buf_printf(out, ":%s:%llu\n", r->disabled ? "disabled" : "active", (unsigned long long)r->quota_bytes);
+		buf_printf(out, ":%s:", r->disabled ? "disabled" : "active");
+		account_quota_format(out, r->quota_bytes, r->quota_count);
+		buf_ch(out, '\n');
 	}
 }
 

@@ -1,7 +1,7 @@
 /* The users file (state_directory/users, root only): the suite's own users, and what is noted about system accounts. Text:
  *
  *	postern-users 1 next 200002
- *	alice@example.com:200000:active:0		name : uid : active or disabled : quota in bytes, 0 none
+ *	alice@example.com:200000:active:0		name : uid : active or disabled : quota in bytes[,messages]; 0 the default
  *	joe:-:disabled:0				"-": a system account; its uid is passwd(5)'s
  *
  * "next" is the high-water mark: a uid is given once, also when its user is deleted. Parsing is pure (fuzzed).
@@ -18,6 +18,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#define USERS_NO_QUOTA (UINT64_MAX / 2)
+
 enum { USERS_FILE_MAX = 64 << 20, USERS_MAX = 1000000 };
 
 struct user_row {
@@ -25,7 +27,7 @@ struct user_row {
 	bool system;
 	bool disabled;
 	uint32_t uid;		/* 0 for system accounts */
-	uint64_t quota_bytes;
+	unsigned long long quota_bytes, quota_count;	/* 0: the default; USERS_NO_QUOTA: none */
 };
 
 struct users {

@@ -72,10 +72,11 @@ static int say(uint16_t type, const void *msg, uint32_t id)
 
 static int say_failed(struct agent *ag, uint32_t id, const struct err *why)
 {
-	const bool permanent = why->code == ERR_DENIED || why->code == ERR_EXISTS;
+	const bool full = why->code == ERR_TOOBIG;	/* of a full mailbox, quota_full_action = reject */
+	const bool permanent = why->code == ERR_DENIED || why->code == ERR_EXISTS || full;
 	struct ipc_deliver_FAILED m = {
 		.permanent = permanent,
-		.enhanced = why->code == ERR_EXISTS ? STR("5.4.6") : permanent ? STR("5.7.1") : why->code == ERR_QUOTA ? STR("4.2.2") : STR("4.3.0"),
+		.enhanced = why->code == ERR_EXISTS ? STR("5.4.6") : full ? STR("5.2.2") : permanent ? STR("5.7.1") : why->code == ERR_QUOTA ? STR("4.2.2") : STR("4.3.0"),
 		.text = str_c(why->text),
 		.last = ag->last,
 	};
@@ -215,6 +216,17 @@ static void copy_id(const struct copy *c, char out[MAILDIR_ID_MAX + 1])
 		 crc32c(0, c->m->recipient.p, c->m->recipient.n));
 }
 
+static int check_room(struct agent *ag, uint64_t size, bool reject, struct err *e)
+{
+	const struct quota limits = account_quota(ag->acct);
+
+	if (quota_check(ag->root, &limits, &(struct quota){ size, 1 }, e) == 0)
+		return 0;
+	if (e->code == ERR_QUOTA && reject)
+		e->code = ERR_TOOBIG;
+	return -1;
+}
+
 static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 {
 	char id[MAILDIR_ID_MAX + 1];
@@ -230,7 +242,7 @@ static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 		return -1;
 	if (c->there)
 		return 0;
-	if (quota_check(ag->root, ag->acct->quota_bytes, c->size, e) < 0)
+	if (check_room(ag, c->size, c->m->quota_reject != 0, e) < 0)
 		return -1;
 	buf_init(&head, HEAD_MAX * 2);
 	if (build_head(c, &head, e) == 0 && maildir_copy_begin(dir, id, &c->out, e) == 0 && maildir_copy_write(c->out, buf_view(&head), e) == 0 &&
@@ -304,9 +316,22 @@ static int finish(struct agent *ag, struct copy *c, uint32_t id)
 	}
 	if (c->out && maildir_copy_commit(&c->out, NULL, &e) < 0)
 		return say_failed(ag, id, &e);
-	if (written > 0 && ag->acct->quota_bytes > 0)
-		quota_add(ag->root, written);
+	if (written > 0) {
+		const struct quota limits = account_quota(ag->acct);
+		quota_add(ag->root, &limits, (int64_t)written, 1);
+		quota_warn(ag->root, ag->acct, c->m->quota_warnings, c->m->hostname);
+	}
 	return say_done(ag, id, !c->local ? "forwarded" : c->there ? "delivered to maildir before" : "delivered to maildir");
+}
+
+static int serve_room(struct agent *ag, const struct ipc_deliver_ROOM *m, uint32_t id)
+{
+	struct ipc_deliver_READY ready = { 0 };
+	struct err e = ag->broken;
+
+	if (e.code != ERR_NONE || check_room(ag, m->size, m->quota_reject != 0, &e) < 0)
+		return say_failed(ag, id, &e);
+	return say(IPC_deliver_READY, &ready, id);
 }
 
 static int serve_one(struct agent *ag, const struct ipc_deliver_COPY *m, uint32_t id, int fd)
@@ -385,7 +410,11 @@ static int serve(struct agent *ag)
 			return 0;	/* closed, or idle */
 		ag->served++;
 		ag->last = tired(ag) || ag->broken.code != ERR_NONE;	/* trouble is looked at afresh */
-		const int r = type == IPC_deliver_COPY && fd >= 0 ? serve_one(ag, msg, id, fd) : -1;
+		int r = -1;
+		if (type == IPC_deliver_COPY && fd >= 0)
+			r = serve_one(ag, msg, id, fd);
+		else if (type == IPC_deliver_ROOM && fd < 0)
+			r = serve_room(ag, msg, id);
 		close_fd(&fd);
 		if (r < 0)
 			return EX_TEMPFAIL;

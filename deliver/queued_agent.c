@@ -263,6 +263,22 @@ static void agent_send(struct agent *a, uint16_t type, const void *m, int fd)
 	}
 }
 
+/* "80 95", as much of it as fits. */
+static struct str quota_percentages(const struct conf *conf, char *out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->quota_warnings.n; i++) {
+		const size_t len = strlen(conf->quota_warnings.v[i]);
+		if (len + 1 > max - n)
+			break;
+		memcpy(out + n, conf->quota_warnings.v[i], len);
+		n += len;
+		out[n++] = ' ';
+	}
+	return str_n(out, n > 0 ? n - 1 : 0);
+}
+
 static void agent_give(struct agent *a, struct copy *c)
 {
 	struct ipc_deliver_COPY m = {
@@ -270,7 +286,12 @@ static void agent_give(struct agent *a, struct copy *c)
 		.edits = c->r.edits, .attempt = c->r.attempt, .folder = c->r.folder, .size = c->r.size,
 		.commit = c->r.commit,
 		.sync_dirs = strcmp(c->q->conf->sync_directories, "yes") == 0,
+		.quota_reject = strcmp(c->q->conf->quota_full_action, "reject") == 0,
+		.hostname = str_sub(str_c(c->q->conf->myhostname), 0, 255),
 	};
+	char percentages[200];
+
+	m.quota_warnings = quota_percentages(c->q->conf, percentages, sizeof(percentages));
 
 	list_del(&c->node);
 	a->user->n_line--;

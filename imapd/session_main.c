@@ -146,18 +146,11 @@ void user_idle(struct user *u)
 
 static int find_account(const struct user *u, struct account *a, struct err *e)
 {
-	struct cdbfile *c = NULL;
-	char path[1200];
-	int r;
-
-	snprintf(path, sizeof(path), "%s/accounts.cdb", u->conf->state_directory);
-	if (accounts_open(path, false, &c, e) < 0)
+	if (account_load(u->conf->state_directory, str_c(u->name), 1, a, e) < 0)
 		return -1;
-	r = accounts_get(c, str_c(u->name), 1, a, e);
-	cdbfile_close(&c);
-	if (r == 0 && a->uid != getuid())
+	if (a->uid != getuid())
 		return err_set(e, ERR_DENIED, 0, "running as uid %u, but the account has %u", (unsigned)getuid(), (unsigned)a->uid);
-	return r;
+	return 0;
 }
 
 /* glibc loads one module per charset; afterwards that is not possible any more. */
@@ -200,6 +193,7 @@ static int start(struct user *u, const struct options *o, struct err *e)
 		return -1;
 	if (find_account(u, &a, e) < 0 || store_open(a.maildir, true, &u->store, e) < 0)
 		return -1;
+	store_quota_limits(u->store, &(struct quota){ a.quota_bytes, a.quota_count });
 	store_defaults(u->store, conf->default_folders.v, conf->default_folders.n);
 	load_charsets();
 	return confine(o, &a, e);

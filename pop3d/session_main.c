@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "ipc/ipc.h"
 #include "log/log.h"
+#include "map/accounts.h"
 #include "os/confine.h"
 #include "os/os.h"
 #include "session.h"
@@ -52,11 +53,13 @@ static void log_start(const struct conf *conf, bool verbose)
 static int tree_open(struct user *u, struct err *e)
 {
 	char root[4096];
+	struct account a;
 
 	if (getcwd(root, sizeof(root)) == NULL)
 		return err_set(e, ERR_TEMP, errno, "mail tree");
-	if (store_open(root, true, &u->store, e) < 0)
+	if (account_load(u->conf->state_directory, str_c(u->name), 1, &a, e) < 0 || store_open(root, true, &u->store, e) < 0)
 		return -1;
+	store_quota_limits(u->store, &(struct quota){ a.quota_bytes, a.quota_count });
 	store_defaults(u->store, u->conf->default_folders.v, u->conf->default_folders.n);
 	return 0;
 }

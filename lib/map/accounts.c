@@ -1,6 +1,9 @@
-/* Records of accounts.cdb. Value: "1", uid, gid, flags, quota, home, maildir, separated by tabs. A reader refuses what it does not
+/* Records of accounts.cdb. Value: "1", uid, gid, flags, quota (bytes, or bytes and messages), home, maildir, separated by tabs. A reader refuses what it does not
  * know: another version, a missing or a further field, a path that is not plain. */
 #include "map/accounts.h"
+
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/enc.h"
@@ -90,10 +93,30 @@ static int bad(struct err *e, struct str name, const char *what)
 	return err_set(e, ERR_TEMP, 0, "account \"%.*s\": %s", STR_ARG(str_sub(name, 0, 80)), what);
 }
 
+int account_quota_parse(struct str s, unsigned long long *bytes_out, unsigned long long *count_out)
+{
+	const struct str bytes = str_split(&s, ',');
+	uint64_t b, c = 0;
+
+	if (num_parse(bytes, 0, UINT64_MAX / 2, &b) < 0 || (s.p && num_parse(s, 0, UINT64_MAX / 2, &c) < 0))
+		return -1;
+	*bytes_out = b;
+	*count_out = c;
+	return 0;
+}
+
+void account_quota_format(struct buf *out, unsigned long long bytes, unsigned long long count)
+{
+	buf_printf(out, "%llu", bytes);
+	if (count > 0)
+		buf_printf(out, ",%llu", count);
+}
+
 int account_parse(struct str name, struct str value, struct account *out, struct err *e)
 {
 	struct str f[FIELDS], rest = value;
-	uint64_t uid, gid, flags, quota;
+	uint64_t uid, gid, flags;
+	unsigned long long bytes, count;
 	size_t n = 0;
 
 	while (rest.p && n < FIELDS)
@@ -106,12 +129,13 @@ int account_parse(struct str name, struct str value, struct account *out, struct
 	    num_parse(f[2], 1, UINT32_MAX - 1, &gid) < 0)
 		return bad(e, name, "bad uid or gid");
 	if (num_parse(f[3], 0, ACCOUNT_F_VIRTUAL | ACCOUNT_F_DISABLED, &flags) < 0 ||
-	    num_parse(f[4], 0, UINT64_MAX, &quota) < 0)
+	    account_quota_parse(f[4], &bytes, &count) < 0)
 		return bad(e, name, "bad flags or quota");
 	if (!path_plain(f[5]) || !path_plain(f[6]))
 		return bad(e, name, "bad home or maildir");
 	*out = (struct account){
-		.uid = (uid_t)uid, .gid = (gid_t)gid, .flags = (unsigned)flags, .quota_bytes = quota
+		.uid = (uid_t)uid, .gid = (gid_t)gid, .flags = (unsigned)flags, .quota_bytes = bytes,
+		.quota_count = count
 	};
 	copy(out->name, name);
 	copy(out->home, f[5]);
@@ -121,8 +145,9 @@ int account_parse(struct str name, struct str value, struct account *out, struct
 
 void account_format(const struct account *a, struct buf *value_out)
 {
-	buf_printf(value_out, "%s\t%u\t%u\t%u\t%llu\t%s\t%s", version, (unsigned)a->uid,
-		   (unsigned)a->gid, a->flags, a->quota_bytes, a->home, a->maildir);
+	buf_printf(value_out, "%s\t%u\t%u\t%u\t", version, (unsigned)a->uid, (unsigned)a->gid, a->flags);
+	account_quota_format(value_out, a->quota_bytes, a->quota_count);
+	buf_printf(value_out, "\t%s\t%s", a->home, a->maildir);
 }
 
 int accounts_get(struct cdbfile *c, struct str name, uid_t min_uid, struct account *out,
@@ -146,5 +171,19 @@ int accounts_get(struct cdbfile *c, struct str name, uid_t min_uid, struct accou
 	if (r == 0 && out->uid < min_uid)
 		r = bad(e, name, "uid is below the lowest allowed");
 	buf_fini(&value);
+	return r;
+}
+
+int account_load(const char *state_directory, struct str name, uid_t min_uid, struct account *out, struct err *e)
+{
+	struct cdbfile *cdb;
+	char path[1200];
+
+	if (snprintf(path, sizeof(path), "%s/accounts.cdb", state_directory) >= (int)sizeof(path))
+		return err_set(e, ERR_CONF, 0, "state_directory is too long");
+	if (accounts_open(path, geteuid() == 0, &cdb, e) < 0)
+		return -1;
+	const int r = accounts_get(cdb, name, min_uid, out, e);
+	cdbfile_close(&cdb);
 	return r;
 }

@@ -195,15 +195,22 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_out, struct err *e)
 {
 	struct mbox_append *const ap = *app;
+	uint64_t bytes = 0;
 	int r = 0;
 
 	if (ap->n > 0)
 		r = item_end(&ap->v[ap->n - 1], e);
+	for (size_t i = 0; i < ap->n; i++)
+		bytes += maildir_copy_size(ap->v[i].copy);
+	if (r == 0)
+		r = store_quota_check(ap->m->s, bytes, ap->n, e);
 	for (size_t i = 0; r == 0 && i < ap->n; i++)
 		r = maildir_copy_sync(ap->v[i].copy, e);
 	if (r == 0 && ap->n > 0 && (r = mbox_lock(ap->m, e)) == 0) {
 		r = place_all(ap, uids_out, e);
 		mbox_unlock_folder(ap->m);
+		if (r == 0)
+			store_quota_add(ap->m->s, (int64_t)bytes, (int64_t)ap->n);
 	}
 	if (r == 0)
 		*n_out = ap->n;

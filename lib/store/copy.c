@@ -147,15 +147,31 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	return r;
 }
 
+static uint64_t sum_sizes(const struct mbox_view *v, const uint32_t *seqs, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t pos = view_pos(v, seqs[i]);
+		if (pos != UINT32_MAX)
+			sum += state_rec(&v->m->st, pos)->size;
+	}
+	return sum;
+}
+
 int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, uint32_t *uids_out, struct err *e)
 {
 	int r;
 
 	if (n == 0)
 		return 0;
-	if (mbox_lock(dst, e) < 0)
+	const uint64_t bytes = sum_sizes(v, seqs, n);
+	/* A move needs no room. */
+	if ((!move && store_quota_check(dst->s, bytes, n, e) < 0) || mbox_lock(dst, e) < 0)
 		return -1;
 	r = copy_all(v, seqs, n, dst, uids_out, e);
 	mbox_unlock_folder(dst);
+	if (r == 0)
+		store_quota_add(dst->s, (int64_t)bytes, (int64_t)n);
 	return r == 0 && move ? mbox_expunge(v, seqs, n, e) : r;
 }

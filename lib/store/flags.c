@@ -101,6 +101,7 @@ int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err
 	struct mbox *const m = v->m;
 	struct ranges rs = { 0 };
 	struct buf ops;
+	int64_t bytes = 0, count = 0;
 	int r = 0;
 
 	if (mbox_lock(m, e) < 0)
@@ -108,13 +109,18 @@ int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err
 	buf_init(&ops, BATCH_MAX);
 	for (size_t i = 0; i < n; i++) {
 		const uint32_t pos = view_pos(v, seqs[i]);
-		if (pos != UINT32_MAX && !(state_rec(&m->st, pos)->state & REC_GONE))
-			ranges_add(&rs, pos, state_rec(&m->st, pos)->uid);
+		if (pos == UINT32_MAX || (state_rec(&m->st, pos)->state & REC_GONE))
+			continue;
+		ranges_add(&rs, pos, state_rec(&m->st, pos)->uid);
+		bytes += (int64_t)state_rec(&m->st, pos)->size;
+		count++;
 	}
 	if (rs.n > 0) {
 		op_ranges(&ops, OP_EXPUNGE, rs.v, rs.n);
 		r = mbox_commit(m, &ops, true, e);
 	}
+	if (r == 0)
+		store_quota_add(m->s, -bytes, -count);
 	if (r == 0 && rs.n > 0) {
 		m->actor = v;	/* the one who expunges does not read on */
 		mbox_reap(m);

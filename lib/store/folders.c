@@ -527,6 +527,7 @@ static int delete_locked(struct store *s, struct str name, const char *dir, stru
 		return -1;
 	open_ones_gone(s, dir);
 	purge_leftovers(s);
+	store_quota_forget(s);
 	return special_rename(s, name, (struct str){ 0 }, e);
 }
 

@@ -121,20 +121,6 @@ static int usage(FILE *to, int status)
 
 /* --- whose --- */
 
-static int account_find(const struct conf *conf, const char *name, struct account *out, struct err *e)
-{
-	struct cdbfile *cdb;
-	char path[4096];
-	int r;
-
-	(void)snprintf(path, sizeof(path), "%s/accounts.cdb", conf->state_directory);
-	if (accounts_open(path, geteuid() == 0, &cdb, e) < 0)
-		return -1;
-	r = accounts_get(cdb, str_c(name), (uid_t)conf->auth_min_uid, out, e);
-	cdbfile_close(&cdb);
-	return r;
-}
-
 /* For ever: checked by trying to come back. */
 static int become(const struct account *a, struct err *e)
 {
@@ -211,7 +197,7 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "postern-mailbox: %s\n", e.text);
 		return EXIT_CONF;
 	}
-	if (account_find(conf, name, &account, &e) < 0 || become(&account, &e) < 0) {
+	if (account_load(conf->state_directory, str_c(name), (uid_t)conf->auth_min_uid, &account, &e) < 0 || become(&account, &e) < 0) {
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
@@ -219,6 +205,7 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
+	store_quota_limits(r.s, &(struct quota){ account.quota_bytes, account.quota_count });
 	const int rc = each_folder(&r, fn, &e);
 	if (rc < 0 && r.only)
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", r.only, e.text);

@@ -28,6 +28,39 @@ enum {
 	LOCK_STEP_MAX_US = 10000,
 };
 
+/* --- quota --- */
+
+void store_quota_limits(struct store *s, const struct quota *limits)
+{
+	s->limits = *limits;
+}
+
+const struct quota *store_quota(const struct store *s)
+{
+	return &s->limits;
+}
+
+int store_quota_use(struct store *s, struct quota *use_out, struct err *e)
+{
+	return quota_use(s->rootfd, &s->limits, use_out, e);
+}
+
+int store_quota_check(struct store *s, uint64_t bytes, uint64_t count, struct err *e)
+{
+	return quota_check(s->rootfd, &s->limits, &(struct quota){ bytes, count }, e);
+}
+
+void store_quota_add(struct store *s, int64_t bytes, int64_t count)
+{
+	quota_add(s->rootfd, &s->limits, bytes, count);
+}
+
+void store_quota_forget(struct store *s)
+{
+	if (quota_is_set(&s->limits))
+		quota_forget(s->rootfd);
+}
+
 /* --- locks --- */
 
 int lock_try(int fd)

@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "store/quota.h"
 
 struct store;
 struct mbox;
@@ -45,6 +46,12 @@ enum {
 int store_open(const char *root, bool create, struct store **out, struct err *e) MUST_CHECK;
 void store_close(struct store **s);
 void store_defaults(struct store *s, const char *const *folders, size_t n);	/* names to create with a new tree; call before first use */
+
+/* The user's limits (quota.h): APPEND and COPY that would exceed them fail with ERR_QUOTA, nothing is listed to know it. Call before first use. */
+void store_quota_limits(struct store *s, const struct quota *limits);
+const struct quota *store_quota(const struct store *s);	/* never NULL; quota_is_set() says whether there is one */
+int store_quota_use(struct store *s, struct quota *use_out, struct err *e) MUST_CHECK;
+int store_quota_check(struct store *s, uint64_t bytes, uint64_t count, struct err *e) MUST_CHECK;	/* before a literal is read */
 
 /* Names are UTF-8 with '/' between levels; "INBOX" any case. On disk: Maildir++ ".Work.Clients", modified UTF-7 (or UTF-8 where the tree already has
  * it); a dot inside a level is stored as a named escape. Invalid names: ERR_INPUT. */

@@ -8,6 +8,7 @@
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
+ *   quota.c     maildirsize
  *   verify.c    for the admin's tool: look, repair, rebuild
  */
 #ifndef STORE_STORE_PRIV_H
@@ -250,10 +251,14 @@ struct store {
 	char **defaults;
 	size_t n_defaults;
 	struct list mboxes;
+	struct quota limits;
 	int guard_ino;		/* inotify on cur/ directories around our own changes; -1 none */
 };
 int store_ready(struct store *s, struct err *e) MUST_CHECK;
 int store_dir_of(struct store *s, struct str name, struct buf *dir_out, struct err *e) MUST_CHECK;
+/* The mail was changed by us, by that much; by others. */
+void store_quota_add(struct store *s, int64_t bytes, int64_t count);
+void store_quota_forget(struct store *s);
 /* Kernel locks, 10 s at most. */
 int lock_take(int fd, const char *what, struct err *e) MUST_CHECK;
 int lock_try(int fd) MUST_CHECK;	/* 0 taken, 1 held by another, -1 errno */

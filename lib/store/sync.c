@@ -350,7 +350,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 	struct buf ops;
 	uint32_t uid;
 	size_t moved = 0;
-	bool relist = false;
+	bool relist = false, foreign = false;
 	int r;
 
 	*moved_out = 0;
@@ -369,6 +369,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 			bool known = false;
 			r = move_one(m, &l.v[i], base, &disk, &known, e);
 			moved += r > 0;
+			foreign |= r > 0 && !known && l.v[i].n.id.n == 0;	/* deliver's own names have an id, and it has told the quota */
 			sync_own_step(m, moved);
 			relist |= known;
 			if (r > 0 && number && !known)
@@ -395,6 +396,8 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		const int64_t age = (int64_t)(now.tv_sec - before.tv_sec) * 1000000000 + (now.tv_nsec - before.tv_nsec);
 		m->new_seen = age > RACY_NS || age < 0 ? before : (struct timespec){ 0 };
 	}
+	if (foreign)
+		store_quota_forget(m->s);
 	*moved_out = moved;
 	*more_out = l.more;
 	listing_fini(&l);
@@ -649,8 +652,11 @@ static int sync_cur(struct mbox *m, struct err *e)
 		r = full_number(&f, NULL, e);
 	if (r == 0 && buf_check(&f.ops, "changes in the folder", e) < 0)
 		r = -1;
+	const uint32_t messages = m->st.messages, uidnext = m->st.uidnext;
 	if (r == 0 && f.ops.n > 0)
 		r = mbox_commit(m, &f.ops, true, e);
+	if (m->st.messages != messages || m->st.uidnext != uidnext)
+		store_quota_forget(m->s);
 	if (r == 0) {
 		/* Changed while it was listed, by us or by others: look again next time. */
 		const bool same = marked.tv_sec != 0 && f.clean && dir_time(m->curfd, &after) == 0 && same_time(&marked, &after);

@@ -1,0 +1,131 @@
+"""A user's quota from the command line to the wire: postern user quota, delivery over the limit, the letter, IMAP's OVERQUOTA, no folder listed."""
+import imaplib
+import os
+import smtplib
+import subprocess
+
+import pytest
+
+import mailtools
+from test_agent import Agent, message, new
+
+ALICE, BOB = "alice@example.com", "bob@example.com"
+
+
+@pytest.fixture
+def place(fresh_suite):
+    return fresh_suite("quota", settings={"filter_enable": "no", "quota_messages": "50"})
+
+
+def size_file(suite, user=ALICE):
+    return (suite.maildir(user) / "maildirsize").read_text().splitlines()
+
+
+def used(suite, user=ALICE):
+    rows = [tuple(map(int, line.split())) for line in size_file(suite, user)[1:]]
+    return sum(r[0] for r in rows), sum(r[1] for r in rows)
+
+
+def set_quota(suite, user, value):
+    suite.tool("postern-user", "quota", user, value)
+
+
+def clean(suite, user=ALICE):
+    for d in ("new", "cur"):
+        d = suite.maildir(user) / d
+        for f in d.iterdir() if d.exists() else ():
+            f.unlink()
+    for name in ("maildirsize", "postern.quota"):
+        (suite.maildir(user) / name).unlink(missing_ok=True)
+
+
+def test_a_full_mailbox_refuses_for_now_or_for_good(place):
+    clean(place)
+    set_quota(place, ALICE, "40k")
+    a = Agent(place)
+    assert a.deliver(message(place, 32000), qid="1QUOTA1")[0] == "DONE"
+    assert size_file(place)[0] == "40960S,50C"
+    answer = a.deliver(message(place, 16000), qid="1QUOTA2")
+    assert answer[0] == "FAILED" and answer[2]["permanent"] == 0 and answer[2]["enhanced"] == b"4.2.2"
+    answer = a.deliver(message(place, 16000), qid="1QUOTA3", quota_reject=1)
+    assert answer[0] == "FAILED" and answer[2]["permanent"] == 1 and answer[2]["enhanced"] == b"5.2.2"
+    # asked beforehand, without a message
+    for size, expect in ((1000, "READY"), (16000, "FAILED")):
+        a.chan.send("ROOM", id=7, size=size)
+        assert a.chan.recv()[0] == expect
+    a.end()
+    assert len(new(place)) == 1
+
+
+def test_the_user_is_told_once_at_each_level(place):
+    clean(place)
+    set_quota(place, ALICE, "100k")
+    a = Agent(place)
+    told = []
+    for i in range(9):
+        before = {f.name for f in new(place)}
+        assert a.deliver(message(place, 10240), qid="1LEVEL%d" % i, quota_warnings="80 95", hostname="mx.example.com")[0] == "DONE"
+        letters = [f for f in new(place) if f.name not in before and b"Auto-Submitted" in f.read_bytes()]
+        told += [(i, f.read_bytes()) for f in letters]
+    a.end()
+    assert [i for i, _ in told] == [7]
+    letter = told[0][1]
+    assert b"Subject: Your mailbox is 80% full\n" in letter and b"Return-Path: <>\n" in letter and b"To: alice@example.com\n" in letter
+    assert b" of 102400\n" in letter
+    assert used(place)[1] == 10         # the letter counts, too
+
+
+def test_delivery_lists_no_folder(place):
+    clean(place)
+    set_quota(place, ALICE, "10m")
+    a = Agent(place)
+    assert a.deliver(message(place, 1000), qid="1FIRST")[0] == "DONE"
+    a.end()
+    trace = place.base / "trace"
+    a = Agent(place, wrap=("strace", "-f", "-o", str(trace), "-e", "trace=getdents64,openat"), drop=False)
+    assert a.deliver(message(place, 1000), qid="1SECOND")[0] == "DONE"
+    a.end()
+    text = trace.read_text()
+    # tmp is looked at for what a power cut left; cur and new are not
+    assert 'maildirsize' in text and '"cur", O_RDONLY|O_DIRECTORY' not in text.split("maildirsize", 1)[1]
+
+
+def test_imap_says_overquota_and_expunge_makes_room(place):
+    clean(place)
+    set_quota(place, ALICE, "20k,50")
+    context = place.tls_context()
+    context.check_hostname = False
+    c = imaplib.IMAP4_SSL(place.host, place.port("IMAPS"), ssl_context=context)
+    c.login(ALICE, place.passwords[ALICE])
+    body = b"Subject: x\r\n\r\n" + b"0123456789012345678901234567890\r\n" * 300
+    assert c.append("INBOX", None, None, body)[0] == "OK"
+    assert c.append("INBOX", None, None, body)[0] == "OK"
+    typ, data = c.append("INBOX", None, None, body)
+    assert typ == "NO" and b"[OVERQUOTA]" in data[0]
+    c.select("INBOX")
+    typ, data = c.copy("1", "Trash")
+    assert typ == "NO" and b"[OVERQUOTA]" in data[0]
+    c.store("1", "+FLAGS", "\\Deleted")
+    assert c.expunge()[0] == "OK"
+    assert used(place)[1] == 1
+    assert c.append("INBOX", None, None, body)[0] == "OK"
+    c.logout()
+
+
+def test_a_sender_is_told_where_that_is_wanted(fresh_suite):
+    place = fresh_suite("quota-reject", settings={"filter_enable": "no", "quota_full_action": "reject"})
+    set_quota(place, ALICE, "3k")
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        mailtools.Mail(place).send(ALICE, body=("x" * 70 + "\r\n") * 100)
+    assert refused.value.smtp_code == 552 and b"5.2.2" in refused.value.smtp_error
+    set_quota(place, BOB, "none")
+    mailtools.Mail(place).send(BOB, body=("x" * 70 + "\r\n") * 100)
+    assert not (place.maildir(BOB) / "maildirsize").exists() and new(place) == []
+
+
+def test_the_default_holds_for_who_has_no_own(place):
+    set_quota(place, BOB, "default")
+    rows = place.tool("postern-user", "list", "--json").stdout.decode()
+    assert '"quota_messages":0' in rows.replace(" ", "")
+    assert subprocess.run(["grep", "-a", "-c", "\t0,50\t", str(place.state / "accounts.cdb")], capture_output=True).stdout.strip() != b"0"
+    assert os.path.exists(place.maildir(BOB).parent)
