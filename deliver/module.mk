@@ -9,8 +9,9 @@ $(call program,postalias,$(POSTMAP),map conf os log base)
 $(call program,newaliases,$(POSTMAP),map conf os log base)
 QUEUED_SRC := queued_main.c queued.c queued_conn.c queued_trans.c queued_commit.c queued_head.c queued_agent.c queued_sched.c queued_active.c \
 	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c restrict.c retry.c dsn.c spawn.c \
-	resolve.c resolve_run.c expand.c aliases.c remote.c remote_dns.c remote_smtp.c
-$(call program,queued,$(QUEUED_SRC),spool smtp map mail conf ipc io os log base,-lcares)
+	resolve.c resolve_run.c expand.c aliases.c remote.c remote_dns.c remote_smtp.c dns.c dns_cache.c dns_ares.c
+$(call program,queued,$(QUEUED_SRC),spool smtp map mail conf dns ipc io os log base,-lcares)
+$(call unittest,test_dns_cache,test_dns_cache.c dns_cache.c,ipc base test)
 $(call program,postern-queue,postqueue.c,spool conf ipc io os log base)
 $(call program,postern,postern.c postern_config.c postern_why.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
 	resolve.c expand.c aliases.c restrict.c,smtp map conf io os log base)

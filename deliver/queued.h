@@ -26,6 +26,7 @@
 #include "conf/conf.h"
 #include "deliver/restrict.h"
 #include "deliver/retry.h"
+#include "dns/client.h"
 #include "io/loop.h"
 #include "ipc/deliver.h"
 #include "ipc/filter.h"
@@ -59,7 +60,7 @@ struct sched;
 /* What the root part hands over. */
 struct queued_env {
 	const struct conf *conf;
-	int resolve_fd, spawn_fd, remote_fd, link_fd;	/* channels of the group; taken */
+	int resolve_fd, spawn_fd, remote_fd, link_fd, dns_fd;	/* channels of the group; taken */
 	int register_fd, auth_fd, control_fd;		/* listeners; taken */
 	const uint64_t *generation;	/* shared with the parent: counts changed configurations */
 	bool unconfined;
@@ -80,6 +81,7 @@ struct queued {
 	struct syncer *sync;
 	struct sched *sched;
 	struct ipc_chan *remote;
+	struct dns_client *dns;
 	size_t n_trans;			/* transactions that are open */
 	bool draining;			/* SIGTERM: no new ones */
 	bool leaving;			/* no new tries of queued messages: the process ends when nothing is under way */

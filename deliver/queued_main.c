@@ -1,4 +1,4 @@
-/* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the group: queue, resolve, spawn, remote, connector. They
+/* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the group: queue, resolve, spawn, dns, remote, connector. They
  * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
  */
 #include <getopt.h>
@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "deliver/dns.h"
 #include "deliver/queued.h"
 #include "deliver/remote.h"
 #include "deliver/resolve.h"
@@ -31,6 +32,7 @@ struct parts {
 	struct resolve_env resolve;
 	struct spawn_env spawn;
 	struct remote_env remote;
+	struct dns_env dns;
 	struct connector_env link;
 	char agent[1100], accounts[1100];
 	struct conf *conf;
@@ -55,7 +57,7 @@ static void run_resolve(void *ctx)
 static void run_remote(void *ctx)
 {
 	struct remote_env *env = ctx;
-	const int keep[] = { 0, 1, 2, env->queue_fd, log_fd() };
+	const int keep[] = { 0, 1, 2, env->queue_fd, env->dns_fd, log_fd() };
 
 	close_all_but(keep, ARRAY_LEN(keep));
 	proc_title("remote", "remote");
@@ -85,14 +87,16 @@ static void before_start(void *ctx)
 	pair(&p->queue.spawn_fd, &p->spawn.queue_fd);
 	pair(&p->queue.remote_fd, &p->remote.queue_fd);
 	pair(&p->queue.link_fd, &p->link.link_fd);
+	pair(&p->queue.dns_fd, &p->dns.fds[0]);
+	pair(&p->remote.dns_fd, &p->dns.fds[1]);
 }
 
 static void after_start(void *ctx)
 {
 	struct parts *p = ctx;
 	int *const fds[] = {
-		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.remote_fd, &p->queue.link_fd,
-		&p->resolve.fd, &p->spawn.queue_fd, &p->remote.queue_fd, &p->link.link_fd,
+		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
+		&p->resolve.fd, &p->spawn.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1],
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -150,13 +154,28 @@ static void hup(void *ctx)
 
 /* --- start --- */
 
-static int listen_one(const char *run, const char *name, int *fd_out, struct err *e)
+static int listen_one(const char *run, const char *name, mode_t mode, int *fd_out, struct err *e)
 {
 	char path[1100];
 
-	snprintf(path, sizeof(path), "%s/queue/%s", run, name);
-	*fd_out = sock_unix_listen(path, SOCK_SEQPACKET, 0600, 0, 0, e);
+	snprintf(path, sizeof(path), "%s/%s", run, name);
+	*fd_out = sock_unix_listen(path, SOCK_SEQPACKET, mode, 0, 0, e);
 	return *fd_out < 0 ? -1 : 0;
+}
+
+/* Everybody may reach dns' socket; the process looks who it is. */
+static int listen_all(struct parts *p, struct err *e)
+{
+	const char *run = p->conf->run_directory;
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%s/dns", run);
+	if (dir_make(path, 0755, 0, 0, e) < 0)
+		return -1;
+	return listen_one(run, "queue/register", 0600, &p->queue.register_fd, e) < 0 || listen_one(run, "queue/auth", 0600, &p->queue.auth_fd, e) < 0 ||
+			       listen_one(run, "queue/control", 0600, &p->queue.control_fd, e) < 0 || listen_one(run, "dns/sock", 0666, &p->dns.listen_fd, e) < 0
+		       ? -1
+		       : 0;
 }
 
 static int make_places(struct parts *p, struct err *e)
@@ -170,10 +189,7 @@ static int make_places(struct parts *p, struct err *e)
 	if (confine_user(c->user_queue, &uid, &gid, e) < 0 || dir_make(c->run_directory, 0755, 0, 0, e) < 0 || dir_make(path, 0700, 0, 0, e) < 0 ||
 	    spool_make(c->queue_directory, uid, gid, e) < 0)
 		return -1;
-	return listen_one(c->run_directory, "register", &p->queue.register_fd, e) < 0 || listen_one(c->run_directory, "auth", &p->queue.auth_fd, e) < 0 ||
-			       listen_one(c->run_directory, "control", &p->queue.control_fd, e) < 0
-		       ? -1
-		       : 0;
+	return listen_all(p, e);
 }
 
 /* The agent must be root's, setuid, and executable by spawn's group alone: else no local mail is delivered, which is better said at the start. */
@@ -252,8 +268,8 @@ static void fill(struct parts *p, const struct options *o)
 
 	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
 	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
-	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = c;
-	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = o->unconfined;
+	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = c;
+	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = o->unconfined;
 	p->spawn.agent = p->agent;
 	p->spawn.accounts = p->accounts;
 }
@@ -315,6 +331,7 @@ int main(int argc, char **argv)
 	struct super_child children[] = {
 		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
 		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
+		{ .name = "dns", .run = dns_run, .ctx = &p.dns, .with_group = true },
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
 		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
 		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },

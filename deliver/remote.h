@@ -12,6 +12,7 @@
 struct remote_env {
 	const struct conf *conf;
 	int queue_fd;		/* SEQPACKET channel to queued; taken */
+	int dns_fd;		/* the same to dns (lib/dns/client.h) */
 	bool unconfined;	/* --no-sandbox */
 };
 

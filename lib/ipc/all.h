@@ -5,6 +5,7 @@
 #include "ipc/auth.h"
 #include "ipc/control.h"
 #include "ipc/deliver.h"
+#include "ipc/dns.h"
 #include "ipc/filter.h"
 #include "ipc/helper.h"
 #include "ipc/key.h"
@@ -17,7 +18,7 @@
 #include "ipc/spawn.h"
 
 static const struct ipc_proto *const ipc_all[] = {
-	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_filter, &ipc_helper, &ipc_key, &ipc_link, &ipc_queue,
+	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_dns, &ipc_filter, &ipc_helper, &ipc_key, &ipc_link, &ipc_queue,
 	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn,
 };
 
