@@ -12,6 +12,7 @@
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
  *	queued_sync.c	fsync beside the loop
+ *	queued_etrn.c	a client asks for a domain's mail
  *	queued_control.c	administrator's requests
  */
 #ifndef DELIVER_QUEUED_H
@@ -138,7 +139,7 @@ size_t agents_count(const struct queued *q);
 /* --- queued_head.c (pure) --- */
 struct head_facts {
 	bool submission;	/* authenticated or local: Date, Message-ID are added, Bcc removed */
-	bool esmtp;
+	bool esmtp, lmtp, utf8;	/* the protocol of Received's "with" */
 	struct str client, helo, tls, user, recipient;	/* recipient: only when there is exactly one */
 	struct str qid;
 	const char *hostname, *mail_name;
@@ -227,6 +228,9 @@ void post(struct queued *q, struct post_request *r, posted_fn *fn, void *ctx);
 typedef void bounced_fn(void *ctx, bool ok);
 /* Tell m's sender about the recipients i with pick[i]. Durable when fn says ok. Nothing is borrowed after return. */
 void bounce_send(struct queued *q, bool delayed, const struct spool_msg *m, const bool *pick, int content_fd, bounced_fn *fn, void *ctx);
+
+/* --- queued_etrn.c --- */
+void etrn_ask(struct conn_entry *c, uint32_t id, struct str name);	/* answers at once */
 
 /* --- queued_control.c --- */
 void control_start(struct queued *q, int fd);

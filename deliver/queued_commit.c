@@ -267,7 +267,8 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 
 	if (r == NULL)
 		return;		/* QUEUED_FINALS_MAX is far below SPOOL_RCPT_MAX */
-	*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .user = f->user, .extension = f->extension, .folder = f->folder };
+	*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .user = f->user, .extension = f->extension, .folder = f->folder,
+				   .notify = f->notify, .orcpt = f->orcpt };
 	if (f->state == FINAL_FAILED)
 		r->state = SPOOL_BOUNCED;
 	r->enhanced = f->enhanced;
@@ -298,6 +299,8 @@ static struct spool_msg *record_build(struct trans *t)
 	m->helo = t->helo;
 	m->message_id = t->head.message_id;
 	m->body = t->body;
+	m->envid = t->envid;
+	m->ret = t->ret;
 	m->edits = t->edits;
 	m->n_edits = t->n_edits;
 	for (size_t i = 0; i < t->n_finals; i++)
@@ -411,7 +414,7 @@ static int record_late(struct trans *t, struct err *e)
 	for (size_t i = 0; i < t->n_finals; i++)
 		if (goes_on_record(t, &t->finals[i]) && !t->finals[i].recorded) {
 			record_final(t, t->msg, &t->finals[i]);
-			spool_journal_recipient(trans_qid(t), &t->msg->rcpts[t->msg->n_rcpts - 1], &b);
+			spool_journal_recipient(trans_qid(t), t->msg->n_rcpts - 1, &t->msg->rcpts[t->msg->n_rcpts - 1], &b);
 		}
 	r = buf_check(&b, "queue record", e);
 	if (r == 0)

@@ -9,6 +9,7 @@
 #include "ipc/control.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/dsn.h"
 
 enum { ROW_MAX = 16, LIST_MAX = 1000000, PAGE_ROWS = 200 };
 
@@ -66,6 +67,28 @@ static const char *state_word(const struct qmsg *m)
 	return m->active ? "active" : m->held ? "hold" : "deferred";
 }
 
+/* What the client asked to be told (RFC 3461); only when it did. */
+static void add_dsn(struct row *r, const struct spool_msg *m)
+{
+	if (m->envid.n > 0)
+		add(r, "envid", m->envid);
+	if (m->ret != SMTP_RET_NONE)
+		add(r, "ret", m->ret == SMTP_RET_FULL ? STR("FULL") : STR("HDRS"));
+}
+
+static void add_notify(struct row *r, const struct spool_rcpt *x)
+{
+	struct buf b;
+
+	buf_init(&b, 100);
+	smtp_notify_format(x->notify, &b);
+	if (b.n > 0)
+		add(r, "notify", arena_str(r->a, buf_view(&b)));
+	if (x->orcpt.n > 0)
+		add(r, "orcpt", x->orcpt);
+	buf_fini(&b);
+}
+
 static void message_row(struct client *c, struct arena *a, const struct qmsg *m, const struct spool_msg *msg, bool all)
 {
 	struct row r = { .a = a };
@@ -81,6 +104,7 @@ static void message_row(struct client *c, struct arena *a, const struct qmsg *m,
 		add(&r, "client", msg->client);
 		add(&r, "user", msg->user);
 		add(&r, "message_id", msg->message_id);
+		add_dsn(&r, msg);
 	}
 	send_row(c, &r);
 }
@@ -96,6 +120,7 @@ static void rcpt_row(struct client *c, struct arena *a, const struct spool_rcpt 
 	if (all) {
 		add(&r, "kind", x->kind);
 		add(&r, "original", x->original);
+		add_notify(&r, x);
 		add_u64(&r, "tries", x->tries);
 	}
 	send_row(c, &r);

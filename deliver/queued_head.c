@@ -87,6 +87,18 @@ static void put_clean(struct buf *b, struct str s, size_t max)
 	buf_fini(&n);
 }
 
+/* RFC 3848 and RFC 6531 4.3: the "with" of Received. */
+static void put_protocol(const struct head_facts *f, struct buf *b)
+{
+	buf_c(b, f->lmtp ? "LMTP" : f->utf8 ? "UTF8SMTP" : f->esmtp ? "ESMTP" : "SMTP");
+	if (!f->esmtp)
+		return;
+	if (f->tls.n > 0)
+		buf_ch(b, 'S');
+	if (f->user.n > 0)
+		buf_ch(b, 'A');
+}
+
 static void put_received(const struct head_facts *f, struct buf *b)
 {
 	buf_c(b, "+Received: from ");
@@ -114,8 +126,9 @@ static void put_received(const struct head_facts *f, struct buf *b)
 		buf_fini(&n);
 		buf_c(b, ")");
 	}
-	buf_printf(b, "\n\tby %s (%s) with %s%s%s id %.*s", f->hostname, f->mail_name, f->esmtp ? "ESMTP" : "SMTP", f->esmtp && f->tls.n > 0 ? "S" : "",
-		   f->esmtp && f->user.n > 0 ? "A" : "", STR_ARG(f->qid));
+	buf_printf(b, "\n\tby %s (%s) with ", f->hostname, f->mail_name);
+	put_protocol(f, b);
+	buf_printf(b, " id %.*s", STR_ARG(f->qid));
 	if (f->recipient.n > 0) {
 		buf_c(b, "\n\tfor <");
 		put_clean(b, f->recipient, 512);

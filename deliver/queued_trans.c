@@ -12,6 +12,7 @@
 #include "log/log.h"
 #include "mail/edit.h"
 #include "os/os.h"
+#include "smtp/dsn.h"
 
 enum { HEAD_FIRST = 16384, FINALS_FEW = 32, TRANS_BYTES_MAX = 256 << 20 };
 
@@ -139,6 +140,8 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		t->body = arena_str(t->arena, m->body);
 		t->esmtp = m->esmtp != 0;
 		t->smtputf8 = m->smtputf8 != 0;
+		t->ret = m->ret <= SMTP_RET_HDRS ? m->ret : SMTP_RET_NONE;
+		t->envid = arena_str(t->arena, m->envid);
 		conn_phase(c, PHASE_OPEN);
 		conn_reply(c, id, 250, "2.1.0", STR("Ok"), trans_qid(t));
 	}
@@ -203,6 +206,7 @@ int trans_final(struct trans *t, const struct final *f)
 	to->user = arena_str(t->arena, f->user);
 	to->extension = arena_str(t->arena, f->extension);
 	to->original = arena_str(t->arena, f->original);
+	to->orcpt = arena_str(t->arena, f->orcpt);
 	if (to->original.p == NULL)
 		return -1;	/* the arena's limit */
 	t->n_finals++;
@@ -262,6 +266,7 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 	for (size_t i = 0; i < r->kinds.n; i++) {
 		const struct final f = {
 			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
+			.notify = t->asked_notify, .orcpt = t->asked_orcpt,
 		};
 		any |= deliverable(f.kind);
 		if (trans_final(t, &f) < 0)
@@ -325,6 +330,8 @@ void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
 		return;
 	}
+	t->asked_notify = smtp_notify_valid(m->notify) ? m->notify : 0;
+	t->asked_orcpt = arena_str(t->arena, m->orcpt);
 	conn_phase(t->conn, PHASE_WAIT);
 	t->ask = resolve_ask(t->q, t->asked, on_resolved, t);
 }
@@ -385,7 +392,7 @@ static int look_at_head(struct trans *t, struct err *e)
 {
 	const struct conn_entry *c = t->conn;
 	struct head_facts f = {
-		.submission = conn_trusted(c), .esmtp = t->esmtp, .client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
+		.submission = conn_trusted(c), .esmtp = t->esmtp, .utf8 = t->smtputf8, .client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
 		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),
 		.hostname = t->q->conf->myhostname, .mail_name = t->q->conf->mail_name, .now = clock_wall(),
 	};

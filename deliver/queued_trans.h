@@ -20,6 +20,8 @@ struct final {
 	enum final_state state;
 	struct copy *copy;
 	struct str enhanced, text;
+	uint64_t notify;	/* as its RCPT said */
+	struct str orcpt;
 	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
 	bool recorded;	/* in the queue record */
 	uint64_t done_us;
@@ -45,6 +47,8 @@ struct trans {
 	uint64_t start_us, data_us;
 	/* envelope */
 	struct str sender, helo, tls, auth_method, body;
+	struct str envid;
+	uint64_t ret;
 	bool esmtp, smtputf8, announced;
 	size_t n_accepted;		/* RCPT commands accepted */
 	struct str first_rcpt;
@@ -53,6 +57,8 @@ struct trans {
 	struct map *seen;		/* keys of finals, once there are many */
 	struct ask *ask;		/* resolve, or filterd */
 	struct str asked;		/* address being resolved */
+	uint64_t asked_notify;		/* and what its RCPT said */
+	struct str asked_orcpt;
 	/* message */
 	int fd;				/* read only; -1 */
 	bool incoming;			/* spool holds it in incoming/ */

@@ -37,7 +37,7 @@ static bool refused(struct session *s)
 		session_reply(s, 503, "5.5.1", "Error: authentication not enabled");
 	else if (s->state == ST_START)
 		session_reply(s, 503, "5.5.1", "Error: send HELO/EHLO first");
-	else if (s->state & (ST_MAIL | ST_RCPT))
+	else if (s->state & ST_TRANS)
 		session_reply(s, 503, "5.5.1", "Error: MAIL transaction in progress");
 	else if (s->user[0] != '\0')
 		session_reply(s, 503, "5.5.1", "Error: already authenticated");

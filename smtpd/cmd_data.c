@@ -20,7 +20,7 @@ static int sink(void *ctx, const void *p, size_t n)
 	return -1;
 }
 
-static void data_refused(struct session *s, const struct ipc_queue_REPLY *r)
+void data_refused(struct session *s, const struct ipc_queue_REPLY *r)
 {
 	char enhanced[16];
 
@@ -31,7 +31,7 @@ static void data_refused(struct session *s, const struct ipc_queue_REPLY *r)
 
 void cmd_data(struct session *s, struct str args)
 {
-	if (s->state != ST_RCPT) {
+	if (s->state == ST_MAIL) {
 		session_reply(s, 554, "5.5.1", "Error: no valid recipients");
 		return;
 	}
@@ -55,7 +55,21 @@ bool data_too_slow(struct session *s)
 	const bool slow = s->data_bytes - s->data_mark < RATE_WINDOW_BYTES;
 
 	s->data_mark = s->data_bytes;
-	return s->mode == MODE_DATA && slow;
+	return (s->mode == MODE_DATA || s->mode == MODE_BDAT) && slow;
+}
+
+void data_clock(struct session *s)
+{
+	const uint64_t now = clock_mono_ms(), max = s->conf->smtpd_data_time_max * 1000;
+
+	/* One limit for all chunks of a message; a chunk that is dropped has its own. */
+	if (s->data_fd < 0 || s->state != ST_BDAT)
+		s->data_until_ms = now + max;
+	conn_deadline(s->c, s->data_until_ms > now ? s->data_until_ms - now : 1);
+	conn_idle(s->c, s->conf->smtpd_timeout * 1000);
+	s->data_mark = s->data_bytes;
+	timer_del(&s->timer);
+	s->timer = loop_timer(s->env->loop, RATE_WINDOW_MS, on_rate, s);
 }
 
 void data_open(struct session *s, int fd, uint64_t size_max)
@@ -71,21 +85,21 @@ void data_open(struct session *s, int fd, uint64_t size_max)
 	s->data_fd = fd;
 	s->data_bytes = s->data_mark = 0;
 	smtp_data_init(s->data, &limits, sink, s, s->room, DATA_ROOM);
+	if (s->cmd == CMD_BDAT) {
+		bdat_chunk(s);
+		return;
+	}
 	session_reply_str(s, 354, NULL, STR("End data with <CR><LF>.<CR><LF>"));
 	s->mode = MODE_DATA;
-	conn_deadline(s->c, s->conf->smtpd_data_time_max * 1000);
-	conn_idle(s->c, s->conf->smtpd_timeout * 1000);
-	timer_del(&s->timer);
-	s->timer = loop_timer(s->env->loop, RATE_WINDOW_MS, on_rate, s);
+	data_clock(s);
 }
 
-/* Leave data mode: the descriptor is closed, so that queued can prove that nobody writes any more. */
-static void leave(struct session *s)
+void data_pause(struct session *s)
 {
-	close_fd(&s->data_fd);
 	timer_del(&s->timer);
 	conn_idle(s->c, 0);
 	s->mode = MODE_COMMAND;
+	s->answered = true;
 }
 
 void data_abandon(struct session *s)
@@ -128,11 +142,12 @@ static void refuse(struct session *s, int code, const char *enhanced, const char
 	session_reply(s, code, enhanced, "%s", text);
 }
 
-static void ended(struct session *s)
+void data_ended(struct session *s)
 {
 	const struct smtp_data *d = s->data;
 
-	leave(s);
+	data_pause(s);
+	close_fd(&s->data_fd);	/* so that queued can prove that nobody writes any more */
 	if (d->fault != SMTP_DATA_FINE) {
 		s->finish_after = faults[d->fault].close;
 		refuse(s, faults[d->fault].code, faults[d->fault].enhanced, faults[d->fault].text);
@@ -159,5 +174,5 @@ void data_input(struct session *s)
 	s->data_bytes += used;
 	conn_consume(s->c, used);
 	if (r == 0)
-		ended(s);
+		data_ended(s);
 }

@@ -1,6 +1,7 @@
 /* EHLO and HELO, and what is announced (extensions.def). RFC 5321 4.1.1.1; RFC 1870; RFC 4954 3. */
 #include <stdio.h>
 
+#include "log/log.h"
 #include "smtp/addr.h"
 #include "smtp/reply.h"
 #include "smtpd/session.h"
@@ -8,8 +9,8 @@
 static const struct {
 	const char *keyword;
 	ext_fn *offer;
-} extensions[] = {
-#define EXT(keyword, offer, source) { keyword, offer },
+} extensions[EXT_MAX_] = {
+#define EXT(id, keyword, offer, source) [EXT_##id] = { keyword, offer },
 #include "extensions.def"
 #undef EXT
 };
@@ -61,6 +62,54 @@ bool ext_auth_broken(const struct session *s, struct buf *out)
 	return offered;
 }
 
+bool ext_vrfy(const struct session *s, struct buf *out)
+{
+	return !s->conf->disable_vrfy_command;
+}
+
+/* RFC 9422 4: of the limits that a client could use, the one that it would otherwise learn from refusals. */
+bool ext_limits(const struct session *s, struct buf *out)
+{
+	buf_printf(out, " RCPTMAX=%llu", (unsigned long long)s->conf->smtpd_recipient_limit);
+	return true;
+}
+
+static bool offers(const struct session *s, enum ext_id id, struct buf *argument)
+{
+	return !(s->discard & 1u << id) && extensions[id].offer(s, argument);
+}
+
+bool session_offers(const struct session *s, enum ext_id id)
+{
+	struct buf unused;
+
+	buf_init(&unused, 1024);
+	const bool offered = offers(s, id, &unused);
+	buf_fini(&unused);
+	return offered;
+}
+
+void hello_discard(struct session *s)
+{
+	struct buf said;
+	bool silent = false;
+
+	buf_init(&said, 1024);
+	for (size_t i = 0; i < s->conf->smtpd_discard_ehlo_keywords.n; i++) {
+		const struct str word = str_c(s->conf->smtpd_discard_ehlo_keywords.v[i]);
+		silent |= str_case_eq(word, STR("silent-discard"));
+		for (size_t id = 0; id < EXT_MAX_; id++) {
+			if (!str_case_eq(word, str_c(extensions[id].keyword)))
+				continue;
+			s->discard |= 1u << id | (id == EXT_AUTH ? 1u << EXT_AUTH_OLD : 0);
+			buf_printf(&said, " %s", extensions[id].keyword);
+		}
+	}
+	if (said.n > 0 && !silent)
+		log_info("discarding EHLO keywords:%s", said.p);
+	buf_fini(&said);
+}
+
 /* The name, as it goes into logs and Received: printable, at most 255 bytes (smtp_helo_valid). */
 static bool take_name(struct session *s, struct str args, const char *verb)
 {
@@ -103,7 +152,7 @@ void cmd_ehlo(struct session *s, struct str args)
 		const size_t before = text.n;
 		buf_ch(&text, '\n');
 		buf_c(&text, extensions[i].keyword);
-		if (!extensions[i].offer(s, &text))
+		if (!offers(s, (enum ext_id)i, &text))
 			buf_cut(&text, before);
 	}
 	session_reply_str(s, 250, NULL, buf_view(&text));

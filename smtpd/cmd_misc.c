@@ -15,7 +15,9 @@ void cmd_quit(struct session *s, struct str args)
 /* No oracle: the same answer for every address (RFC 5321 3.5.3). */
 void cmd_vrfy(struct session *s, struct str args)
 {
-	if (args.n == 0)
+	if (!session_offers(s, EXT_VRFY))
+		session_reply(s, 502, "5.5.1", "VRFY command is disabled");
+	else if (args.n == 0)
 		session_reply(s, 501, "5.5.4", "Syntax: VRFY address");
 	else
 		session_reply_str(s, 252, "2.0.0", STR("Send some mail, I will try my best"));

@@ -19,13 +19,13 @@ void cmd_starttls(struct session *s, struct str args)
 {
 	if (args.n > 0) {
 		session_reply(s, 501, "5.5.4", "Syntax: STARTTLS (no parameters allowed)");
-	} else if (s->state & (ST_MAIL | ST_RCPT)) {
+	} else if (s->state & ST_TRANS) {
 		session_reply(s, 503, "5.5.1", "Error: MAIL transaction in progress");
 	} else if (session_secure(s)) {
 		session_reply(s, 503, "5.5.1", "Error: TLS already active");
 	} else if (s->user[0] != '\0') {
 		session_reply(s, 503, "5.5.1", "Error: already authenticated");
-	} else if (s->env->tls == NULL || s->profile->local) {
+	} else if (s->env->tls == NULL || s->profile->local || s->discard & 1u << EXT_STARTTLS) {
 		session_reply(s, 502, "5.5.1", "Error: command not implemented");
 	} else {
 		session_reply_str(s, 220, "2.0.0", STR("Ready to start TLS"));

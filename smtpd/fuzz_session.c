@@ -91,6 +91,9 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		w.writing = true;
 		w.msg_fd = memfd_create("message", MFD_CLOEXEC);
 		check(ipc_send(w.queue, IPC_queue_OPEN, &m, id, w.msg_fd, &e) == 0 || e.code != ERR_BUG);
+	} else if (type == IPC_queue_ETRN) {
+		check(!w.mail && !w.writing);
+		answer(id, 250, "2.0.0", "Queuing started");
 	} else if (type == IPC_queue_DATA_END) {
 		check(w.writing);
 		take(msg);

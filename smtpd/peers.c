@@ -38,7 +38,7 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	void (*const then)(struct session *, const struct ipc_queue_REPLY *) = s->on_queue;
 
 	if (s->mode != MODE_QUEUE || id != s->wait_id || then == NULL || (type == IPC_queue_OPEN) != (fd >= 0) ||
-	    (type == IPC_queue_OPEN && s->cmd != CMD_DATA) || (type == IPC_queue_REPLY && !reply_sane(msg))) {
+	    (type == IPC_queue_OPEN && s->cmd != CMD_DATA && s->cmd != CMD_BDAT) || (type == IPC_queue_REPLY && !reply_sane(msg))) {
 		if (fd >= 0)
 			close(fd);
 		log_warning("%s: queued sent an answer that was not asked for", s->host);
@@ -84,11 +84,9 @@ void peers_mail(struct session *s, const struct ipc_queue_MAIL *m, void (*then)(
 	queue_ask(s, IPC_queue_MAIL, m, QUEUE_MS, then);
 }
 
-void peers_rcpt(struct session *s, struct str recipient, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+void peers_rcpt(struct session *s, const struct ipc_queue_RCPT *m, void (*then)(struct session *, const struct ipc_queue_REPLY *))
 {
-	const struct ipc_queue_RCPT m = { .recipient = recipient };
-
-	queue_ask(s, IPC_queue_RCPT, &m, QUEUE_MS, then);
+	queue_ask(s, IPC_queue_RCPT, m, QUEUE_MS, then);
 }
 
 void peers_data(struct session *s, void (*then)(struct session *, const struct ipc_queue_REPLY *))
@@ -101,6 +99,13 @@ void peers_data(struct session *s, void (*then)(struct session *, const struct i
 void peers_data_end(struct session *s, const struct ipc_queue_DATA_END *m, void (*then)(struct session *, const struct ipc_queue_REPLY *))
 {
 	queue_ask(s, IPC_queue_DATA_END, m, QUEUE_END_MS, then);
+}
+
+void peers_etrn(struct session *s, struct str domain, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_ETRN m = { .domain = domain };
+
+	queue_ask(s, IPC_queue_ETRN, &m, QUEUE_MS, then);
 }
 
 void peers_reset(struct session *s)

@@ -7,10 +7,11 @@
 #include "smtpd/session.h"
 
 void peers_mail(struct session *s, const struct ipc_queue_MAIL *m, void (*then)(struct session *, const struct ipc_queue_REPLY *));
-void peers_rcpt(struct session *s, struct str recipient, void (*then)(struct session *, const struct ipc_queue_REPLY *));
+void peers_rcpt(struct session *s, const struct ipc_queue_RCPT *m, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 /* then: refused. data_open() on success. */
 void peers_data(struct session *s, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_data_end(struct session *s, const struct ipc_queue_DATA_END *m, void (*then)(struct session *, const struct ipc_queue_REPLY *));
+void peers_etrn(struct session *s, struct str domain, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_reset(struct session *s);
 /* -1: authd cannot be reached. Answers: auth_challenge(), auth_done(), auth_failed(). */
 int peers_auth_start(struct session *s, struct str mech, struct str initial) MUST_CHECK;

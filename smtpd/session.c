@@ -13,6 +13,7 @@
 
 #include "base/enc.h"
 #include "log/log.h"
+#include "os/os.h"
 #include "smtp/cmd.h"
 #include "smtp/reply.h"
 #include "smtpd/peers.h"
@@ -22,12 +23,6 @@ const struct command commands[CMD_MAX_] = {
 #include "commands.def"
 #undef CMD
 	[CMD_UNKNOWN] = { "UNKNOWN", ST_ANY, 0, NULL, "" },
-};
-
-static const char *const command_words[CMD_MAX_] = {	/* as the disconnect line shows them */
-	[CMD_EHLO] = "ehlo", [CMD_HELO] = "helo", [CMD_MAIL] = "mail", [CMD_RCPT] = "rcpt", [CMD_DATA] = "data", [CMD_RSET] = "rset", [CMD_NOOP] = "noop",
-	[CMD_QUIT] = "quit", [CMD_STARTTLS] = "starttls", [CMD_AUTH] = "auth", [CMD_VRFY] = "vrfy", [CMD_EXPN] = "expn", [CMD_HELP] = "help",
-	[CMD_UNKNOWN] = "unknown",
 };
 
 static void on_event(void *ctx, struct conn *c, enum conn_event ev);
@@ -49,15 +44,15 @@ bool session_secure(const struct session *s)
 
 bool session_may_offer_auth(const struct session *s)
 {
-	return s->profile->offer_auth && s->conf->smtpd_sasl_auth_enable && s->fc.auth_fd >= 0 && s->fc.client_known;
+	return s->profile->offer_auth && !(s->discard & 1u << EXT_AUTH) && s->conf->smtpd_sasl_auth_enable && s->fc.auth_fd >= 0 && s->fc.client_known;
 }
 
 const char *session_stage(const struct session *s)
 {
 	static char text[48];
 
-	if (s->mode == MODE_DATA) {
-		(void)snprintf(text, sizeof text, "DATA (%llu bytes)", (unsigned long long)s->data_bytes);
+	if (s->mode == MODE_DATA || s->mode == MODE_BDAT) {
+		(void)snprintf(text, sizeof text, "%s (%llu bytes)", commands[s->last_cmd].verb, (unsigned long long)s->data_bytes);
 		return text;
 	}
 	if (s->commands_total == 0)
@@ -96,7 +91,10 @@ static void log_disconnect(struct session *s)
 	for (size_t i = 0; i < CMD_MAX_; i++) {
 		if (s->count[i].total == 0)
 			continue;
-		buf_printf(&b, " %s=%u", command_words[i], s->count[i].ok);
+		buf_ch(&b, ' ');
+		for (const char *v = commands[i].verb; *v; v++)
+			buf_ch(&b, ch_lower(*v));
+		buf_printf(&b, "=%u", s->count[i].ok);
 		if (s->count[i].ok != s->count[i].total)
 			buf_printf(&b, "/%u", s->count[i].total);
 	}
@@ -111,11 +109,12 @@ static void log_disconnect(struct session *s)
 
 void trans_reset(struct session *s, bool tell_queued)
 {
+	close_fd(&s->data_fd);	/* before queued hears of it: nobody may write any more */
 	if (tell_queued && s->t.open)
 		peers_reset(s);
 	s->t = (struct trans){ 0 };
 	arena_reset(s->unit);
-	if (s->state & (ST_MAIL | ST_RCPT))
+	if (s->state & ST_TRANS)
 		session_set_state(s, ST_IDLE);
 }
 
@@ -174,8 +173,8 @@ static void reply(struct session *s, uint64_t delay_ms, int code, const char *en
 		smtp_reply_put(&s->out, 421, "4.7.0", buf_view(&b));
 		buf_fini(&b);
 		end_after_flush(s);
-	} else if (s->errors > s->conf->smtpd_soft_error_limit && delay_ms < SLEEP_MS) {
-		delay_ms = SLEEP_MS;
+	} else if (s->errors > s->conf->smtpd_soft_error_limit && delay_ms < s->conf->smtpd_error_sleep_time * 1000) {
+		delay_ms = s->conf->smtpd_error_sleep_time * 1000;
 	}
 	if (delay_ms > 0)
 		sleep_for(s, delay_ms);
@@ -296,25 +295,20 @@ static void wrong_state(struct session *s, enum command_id id)
 		session_reply(s, 503, "5.5.1", "Error: need %s command", s->state == ST_START ? "MAIL" : "RCPT");
 }
 
-/* RFC 4954 6, RFC 3207 4: what the listener demands before mail. */
-static bool demands_met(struct session *s)
+const struct refusal *session_demands(const struct session *s)
 {
+	static const struct refusal no_tls = { 530, "5.7.0", "Must issue a STARTTLS command first" }, no_auth = { 530, "5.7.0", "Authentication required" };
 	const bool tls_possible = s->env->tls != NULL || s->conf->smtpd_tls_auth_only;
 
-	if (s->profile->need_tls && tls_possible && !session_secure(s)) {
-		session_reply(s, 530, "5.7.0", "Must issue a STARTTLS command first");
-		return false;
-	}
-	if (s->profile->need_auth && s->user[0] == '\0') {
-		session_reply(s, 530, "5.7.0", "Authentication required");
-		return false;
-	}
-	return true;
+	if (s->profile->need_tls && tls_possible && !session_secure(s))
+		return &no_tls;
+	return s->profile->need_auth && s->user[0] == '\0' ? &no_auth : NULL;
 }
 
 static void dispatch(struct session *s, enum command_id id, struct str args)
 {
 	const struct command *const cmd = &commands[id];
+	const struct refusal *no;
 
 	s->count[id].total++;
 	s->commands_total++;
@@ -329,7 +323,9 @@ static void dispatch(struct session *s, enum command_id id, struct str args)
 		session_reply(s, 501, "5.5.4", "Syntax: %s", cmd->help);
 	else if (!(cmd->states & s->state))
 		wrong_state(s, id);
-	else if (!(cmd->flags & F_MAIL) || demands_met(s))
+	else if ((cmd->flags & F_MAIL) && (no = session_demands(s)) != NULL)
+		session_reply(s, no->code, no->enhanced, "%s", no->text);
+	else
 		cmd->run(s, args);
 }
 
@@ -407,7 +403,7 @@ static void bad_line(struct session *s, const struct err *e)
 
 static bool client_turn(const struct session *s)
 {
-	return s->mode == MODE_COMMAND || s->mode == MODE_SASL_LINE || s->mode == MODE_DATA;
+	return s->mode == MODE_COMMAND || s->mode == MODE_SASL_LINE || s->mode == MODE_DATA || s->mode == MODE_BDAT;
 }
 
 /* Take what is buffered while it is the client's turn. */
@@ -417,10 +413,13 @@ static void take_input(struct session *s)
 	struct err e = { 0 };
 
 	while (!s->dead && !s->finish_after && client_turn(s)) {
-		if (s->mode == MODE_DATA) {
+		if (s->mode == MODE_DATA || s->mode == MODE_BDAT) {
 			if (conn_input(s->c).n == 0)
 				return;
-			data_input(s);
+			if (s->mode == MODE_DATA)
+				data_input(s);
+			else
+				bdat_input(s);
 			continue;
 		}
 		const int r = conn_line(s->c, LINE_MAX_AUTH, &line, &e);
@@ -464,7 +463,7 @@ void session_run(struct session *s)
 		session_drop(s);
 		return;
 	}
-	if (s->mode != MODE_DATA && s->answered)
+	if (s->mode != MODE_DATA && s->mode != MODE_BDAT && s->answered)
 		conn_deadline(s->c, s->conf->smtpd_timeout * 1000);
 	s->answered = false;
 }
@@ -477,10 +476,9 @@ static void on_timer(void *ctx)
 
 	if (s->mode == MODE_SLEEP) {
 		s->mode = s->mode_after;
+		if (s->mode == MODE_BDAT)	/* a chunk that is dropped */
+			data_clock(s);
 		session_run(s);
-	} else if (s->mode == MODE_DATA && data_too_slow(s)) {
-		log_info("timeout after %s from %s", session_stage(s), s->host);
-		session_abort(s, "4.4.2", "Error: timeout exceeded");
 	}
 }
 
@@ -538,7 +536,7 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 		s->eof = true;
 		if (s->mode == MODE_TLS)
 			lost(s);
-		else if (s->mode == MODE_DATA && conn_input(c).n == 0)
+		else if ((s->mode == MODE_DATA || s->mode == MODE_BDAT) && conn_input(c).n == 0)
 			lost(s);
 		else
 			session_run(s);
@@ -583,6 +581,7 @@ void session_start(struct front_env *env, const struct front_conn *fc)
 	buf_init(&s->helo, 4096);
 	buf_init(&s->out, REPLY_MAX * 2);
 	name_host(s);
+	hello_discard(s);
 	log_info("connect from %s", s->host);
 	/* Talking before the greeting (RFC 5321 3.1): no mail client does; worms and HTTP do. */
 	const bool early = !fc->implicit_tls && !s->profile->local && recv(fc->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;

@@ -24,13 +24,16 @@ enum session_state {		/* what the client has said; bits, for commands.def */
 	ST_IDLE = 2,		/* greeted, no transaction */
 	ST_MAIL = 4,		/* a sender is accepted */
 	ST_RCPT = 8,		/* and a recipient */
-	ST_ANY = 15,
+	ST_BDAT = 16,		/* and some chunks of the message */
+	ST_TRANS = ST_MAIL | ST_RCPT | ST_BDAT,
+	ST_ANY = 31,
 };
 
 enum session_mode {		/* what the next event may be */
 	MODE_COMMAND,		/* a command line */
 	MODE_SASL_LINE,		/* a response line of AUTH */
 	MODE_DATA,		/* message data */
+	MODE_BDAT,		/* a chunk of it, or one that is dropped */
 	MODE_QUEUE,		/* an answer of queued */
 	MODE_AUTH,		/* an answer of authd */
 	MODE_TLS,		/* the end of the handshake */
@@ -46,7 +49,6 @@ enum {
 	OUTPUT_HIGH = 65536, OUTPUT_MAX = 262144,
 	REPLY_MAX = 32768,		/* replies held back while a pipelined group is worked on */
 	DATA_ROOM = 65536,		/* message bytes per write */
-	SLEEP_MS = 1000,		/* per answer above the soft error limit */
 	LINGER_MS = 2000,
 	TLS_MS = 15000,			/* handshake */
 	QUEUE_MS = 120000,		/* queued's answer to MAIL, RCPT, DATA */
@@ -78,6 +80,14 @@ enum command_id {
 };
 extern const struct command commands[CMD_MAX_];
 
+enum ext_id {
+	EXT_NONE = -1,
+#define EXT(id, keyword, offer, source) EXT_##id,
+#include "extensions.def"
+#undef EXT
+	EXT_MAX_
+};
+
 /* What a kind of listener demands. Rows in profile.c. */
 struct profile {
 	const char *name;
@@ -91,6 +101,7 @@ const struct profile *profile_find(const char *name);	/* unknown names: the stri
 struct trans {
 	bool open;		/* queued has answered MAIL with 250 */
 	struct str sender;
+	bool utf8;		/* SMTPUTF8 was said */
 	uint64_t rcpt_ok, rcpt_bad, rcpt_over;
 	char qid[33];
 };
@@ -103,6 +114,7 @@ struct session {
 	struct conn *c;
 	enum session_state state;
 	enum session_mode mode, mode_after;	/* mode_after: what MODE_SLEEP returns to */
+	uint32_t discard;			/* bits of enum ext_id: not to be offered (smtpd_discard_ehlo_keywords) */
 	bool esmtp, eof, dead, finish_after;	/* finish_after: close when the current reply is out */
 	bool running;
 	bool answered;				/* since the deadline was set: only an answer starts a new one, not a byte */
@@ -138,6 +150,11 @@ struct session {
 	int data_fd;
 	uint64_t data_mark;			/* bytes at the start of the rate window */
 	uint64_t data_bytes;
+	uint64_t data_until_ms;			/* when the whole message must be in */
+	struct {
+		uint64_t left, size;		/* of the chunk */
+		bool last, skip;
+	} bdat;
 };
 
 /* Entry point of the front frame. */
@@ -165,6 +182,13 @@ void session_wait(struct session *s, enum session_mode mode, uint64_t ms);	/* fo
 void trans_reset(struct session *s, bool tell_queued);
 bool session_secure(const struct session *s);
 bool session_may_offer_auth(const struct session *s);
+bool session_offers(const struct session *s, enum ext_id id);
+/* RFC 4954 6, RFC 3207 4: what the listener demands before mail and has not got; NULL: nothing. */
+struct refusal {
+	int code;
+	const char *enhanced, *text;
+};
+const struct refusal *session_demands(const struct session *s);
 /* Where a verb stands now: "MAIL", "DATA (123 bytes)", "CONNECT". */
 const char *session_stage(const struct session *s);
 /* "NOQUEUE: reject: RCPT from host[ip]: 554 5.7.1 text; from=<a> to=<b> proto=ESMTP helo=<h>" */
@@ -176,12 +200,22 @@ void session_log_reject(struct session *s, const char *stage, int code, const ch
 #undef CMD
 /* Extensions: false: not usable now. out gets the EHLO argument. */
 typedef bool ext_fn(const struct session *s, struct buf *out);
-#define EXT(keyword, offer, source) bool offer(const struct session *s, struct buf *out);
+#define EXT(id, keyword, offer, source) bool offer(const struct session *s, struct buf *out);
 #include "extensions.def"
 #undef EXT
 
+/* cmd_hello.c: the words of smtpd_discard_ehlo_keywords, for this client. */
+void hello_discard(struct session *s);
 /* cmd_data.c: message data has come; the client has gone in the middle; the rate window has passed. */
 void data_input(struct session *s);
+/* The limits of time for the rest of a message, or of a chunk; an end of reading for now, and for good: judge it and give it to queued. */
+void data_clock(struct session *s);
+void data_pause(struct session *s);
+void data_ended(struct session *s);
+void data_refused(struct session *s, const struct ipc_queue_REPLY *r);
+/* cmd_bdat.c: a chunk begins, with queued's descriptor at hand; bytes have come. */
+void bdat_chunk(struct session *s);
+void bdat_input(struct session *s);
 void data_abandon(struct session *s);
 bool data_too_slow(struct session *s);
 /* cmd_auth.c: a response line; authd's answers. */

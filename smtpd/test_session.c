@@ -20,7 +20,7 @@
 #include "smtpd/session.h"
 #include "test/tap.h"
 
-enum { CASE_MS = 8000, STEPS_MAX = 40 };
+enum { CASE_MS = 8000, STEPS_MAX = 60 };
 enum { BYTEWISE_NO = 1, KEEP_OPEN = 2 };
 
 struct transcript {
@@ -30,8 +30,10 @@ struct transcript {
 	const char *steps[STEPS_MAX];
 };
 
-#define HELLO "S:220 ", "C:EHLO me\r\n", "S:250-mail.example.com", "S:250-PIPELINING", "S:250-SIZE 100000", "S:250-AUTH PLAIN LOGIN", \
-	"S:250-AUTH=PLAIN LOGIN", "S:250-ENHANCEDSTATUSCODES", "S:250 8BITMIME"
+#define HELLO "S:220 ", "C:EHLO me\r\n", "S:250-mail.example.com", "S:250-PIPELINING", "S:250-SIZE 100000", "S:250-VRFY", "S:250-ETRN", \
+	"S:250-AUTH PLAIN LOGIN", "S:250-AUTH=PLAIN LOGIN", "S:250-ENHANCEDSTATUSCODES", "S:250-8BITMIME", "S:250-DSN", "S:250-SMTPUTF8", "S:250-CHUNKING", \
+	"S:250 LIMITS RCPTMAX=100"
+#define HELLO1 "C:EHLO me\r\n", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
 #define LHELLO "S:220 ", "C:HELO me\r\n", "S:250 "
 #define MAIL1 "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0", "C:RCPT TO:<joe@example.com>\r\n", "S:250 2.1.5"
 #define DATA1 "C:DATA\r\n", "S:354 "
@@ -44,18 +46,18 @@ static const struct transcript transcripts[] = {
 		"S:250 2.1.0", "S:250 2.1.5", "S:550 5.1.1 <unknown@example.com>", "S:354 ", "C:\r\nx\r\n.\r\nQUIT\r\n", "S:250 2.0.0", "S:221 ", "E:", "M:\nx\n" } },
 	{ "all recipients refused", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b>\r\nRCPT TO:<unknown@example.com>\r\nDATA\r\n", "S:250 ", "S:550 5.1.1", "S:554 5.5.1", BYE } },
 	{ "the null sender, two recipients", "smtp", 0, { HELLO, "C:MAIL FROM:<>\r\nRCPT TO:<joe@example.com>\r\nRCPT TO:<postmaster>\r\n", "S:250 ", "S:250 ", "S:250 ", BYE } },
-	{ "commands out of order", "smtp", 0, { "S:220 ", "C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1", "C:EHLO me\r\n", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-",
-		"S:250 ", "C:RCPT TO:<joe@example.com>\r\n", "S:503 5.5.1", "C:DATA\r\n", "S:503 5.5.1", MAIL1, "C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1", BYE } },
-	{ "a refused MAIL leaves nothing behind", "smtp", 0, { HELLO, "C:MAIL FROM:<j\xc3\xb6@b>\r\n", "S:501 5.1.7", "C:RCPT TO:<joe@example.com>\r\n", "S:503 ", "C:DATA\r\n", "S:503 ", BYE } },
+	{ "commands out of order", "smtp", 0, { "S:220 ", "C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1", HELLO1, "C:RCPT TO:<joe@example.com>\r\n", "S:503 5.5.1", "C:DATA\r\n", "S:503 5.5.1", MAIL1, "C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1", BYE } },
+	{ "a refused MAIL leaves nothing behind", "smtp", 0, { HELLO, "C:MAIL FROM:<j\xc3\xb6@b>\r\n", "S:553 5.6.7",
+		"C:RCPT TO:<joe@example.com>\r\n", "S:503 ", "C:DATA\r\n", "S:503 ", BYE } },
 	{ "RSET and EHLO drop the transaction", "smtp", 0, { HELLO, MAIL1, "C:RSET\r\n", "S:250 2.0.0", "C:DATA\r\n", "S:503 ", MAIL1, "C:HELO x\r\n", "S:250 ", "C:DATA\r\n", "S:503 ", BYE } },
 	{ "two messages", "smtp", 0, { HELLO, MAIL1, DATA1, "C:\r\n1\r\n.\r\n", "S:250 ", "M:\n1\n", MAIL1, DATA1, "C:\r\n2\r\n.\r\n", "S:250 ", "M:\n2\n", "Q:2", BYE } },
 	{ "an empty message", "smtp", 0, { HELLO, MAIL1, DATA1, "C:.\r\n", "S:250 ", "M:", BYE } },
 	{ "SIZE", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> SIZE=100001\r\n", "S:552 5.3.4", "C:MAIL FROM:<a@b> SIZE=-1\r\n", "S:501 ", "C:MAIL FROM:<a@b> SIZE=99999999999999999999\r\n", "S:552 5.3.4",
 		"C:MAIL FROM:<a@b> SIZE=1 SIZE=1\r\n", "S:501 ", "C:MAIL FROM:<a@b> SIZE=\r\n", "S:501 ",
 		"C:MAIL FROM:<a@b> SIZE\r\n", "S:501 ", "C:MAIL FROM:<a@b> SIZE=0\r\n", "S:250 ", BYE } },
-	{ "parameters", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> BODY=BINARYMIME\r\n", "S:501 ", "C:MAIL FROM:<a@b> RET=HDRS\r\n", "S:555 5.5.4", "C:MAIL FROM:<a@b> AUTH=+ZZ\r\n", "S:501 ",
-		"C:MAIL FROM:<a@b> SMTPUTF8\r\n", "S:555 ", "C:MAIL FROM:<a@b> AUTH=<> BODY=8BITMIME\r\n", "S:250 ",
-		"C:RCPT TO:<joe@example.com> NOTIFY=NEVER\r\n", "S:555 ", BYE } },
+	{ "parameters", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> BODY=BINARYMIME\r\n", "S:501 ", "C:MAIL FROM:<a@b> REQUIRETLS\r\n", "S:555 5.5.4", "C:MAIL FROM:<a@b> AUTH=+ZZ\r\n", "S:501 ",
+		"C:MAIL FROM:<a@b> SMTPUTF8=1\r\n", "S:501 ", "C:MAIL FROM:<a@b> AUTH=<> BODY=8BITMIME\r\n", "S:250 ",
+		"C:RCPT TO:<joe@example.com> SIZE=1\r\n", "S:555 ", BYE } },
 	{ "addresses", "smtp", 0, { HELLO, "C:MAIL FROM:a@b\r\n", "S:250 ", "C:RCPT TO:<\"\"@d>\r\n", "S:501 5.1.3", "C:RCPT TO:<>\r\n", "S:501 5.1.3", "C:RCPT TO:joe@example.com\r\n", "S:250 ",
 		"C:RCPT TO:<@x,@y:joe@example.com>\r\n", "S:250 ",
 		"C:RCPT TO:<a@other.example>\r\n", "S:554 5.7.1 <a@other.example>: Relay access denied", "C:RCPT TO <x@y>\r\n", "S:501 ", BYE } },
@@ -63,7 +65,7 @@ static const struct transcript transcripts[] = {
 	{ "a bare LF ends nothing and closes", "smtp", 0, { HELLO, "C:NOOP\n", "S:500 5.5.2 Error: bare LF", "E:" } },
 	{ "a bare CR in a command, twice", "smtp", 0, { HELLO, "C:NO\rOP\r\n", "S:501 5.5.2", "C:NO\rOP\r\n", "S:501 5.5.2", "E:" } },
 	{ "EHLO names", "smtp", 0, { "S:220 ", "C:EHLO\r\n", "S:501 ", "C:EHLO [IPv6:::::]\r\n", "S:501 5.5.2", "C:EHLO a\xff\r\n", "S:501 ", "C:HELO [127.0.0.1]\r\n", "S:250 mail.example.com", BYE } },
-	{ "small commands", "smtp", 0, { HELLO, "C:noop x\r\n", "S:250 2.0.0", "C:VRFY joe\r\n", "S:252 2.0.0", "C:EXPN joe\r\n", "S:502 ", "C:XCLIENT ADDR=1.2.3.4\r\n", "S:500 5.5.2", "C:ETRN x\r\n", "S:500 ",
+	{ "small commands", "smtp", 0, { HELLO, "C:noop x\r\n", "S:250 2.0.0", "C:VRFY joe\r\n", "S:252 2.0.0", "C:EXPN joe\r\n", "S:502 ", "C:XCLIENT ADDR=1.2.3.4\r\n", "S:500 5.5.2", "C:ETRN\r\n", "S:501 ",
 		"C:QUIT now\r\n", "S:501 ", "C:\r\n", "S:500 ", "C: NOOP\r\n", "S:501 ", BYE } },
 	{ "HTTP", "smtp", 0, { "S:220 ", "C:GET / HTTP/1.1\r\n", "S:221 2.7.0 Error: I can break rules", "E:" } },
 	{ "a header field", "smtp", 0, { "S:220 ", "C:Host: mail.example.com\r\n", "S:221 2.7.0", "E:" } },
@@ -94,8 +96,48 @@ static const struct transcript transcripts[] = {
 	{ "AUTH inside a transaction", "smtp", 0, { HELLO, MAIL1, "C:AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", "S:503 5.5.1", BYE } },
 	{ "AUTH before EHLO", "smtp", 0, { "S:220 ", "C:AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", "S:503 5.5.1", BYE } },
 	{ "STARTTLS where there is none", "smtp", 0, { HELLO, "C:STARTTLS x\r\n", "S:501 ", "C:STARTTLS\r\n", "S:502 5.5.1", BYE } },
-	{ "no AUTH for local users", "local", 0, { "S:220 ", "C:EHLO me\r\n", "S:250-", "S:250-PIPELINING", "S:250-SIZE", "S:250-ENH", "S:250 8BITMIME", "C:AUTH PLAIN\r\n", "S:503 ", MAIL1, BYE } },
+	{ "no AUTH for local users", "local", 0, { "S:220 ", "C:EHLO me\r\n", "S:250-", "S:250-PIPELINING", "S:250-SIZE", "S:250-VRFY", "S:250-ETRN", "S:250-ENH", "S:250-8BITMIME", "S:250-DSN",
+		"S:250-SMTPUTF8", "S:250-CHUNKING", "S:250 LIMITS", "C:AUTH PLAIN\r\n", "S:503 ", MAIL1, BYE } },
 	{ "unknown profiles are the strictest", "whatever", 0, { HELLO, "C:MAIL FROM:<a@b>\r\n", "S:530 5.7.0", BYE } },
+	/* DSN */
+	{ "RFC 3461: what is asked reaches queued", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> RET=HDRS ENVID=QQ+2B1\r\n", "S:250 2.1.0 ret=2 envid=QQ+1",
+		"C:RCPT TO:<joe@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Joe+40example.com\r\n", "S:250 2.1.5 notify=5 orcpt=rfc822;Joe@example.com",
+		"C:RCPT TO:<ann@example.com> NOTIFY=NEVER\r\n", "S:250 2.1.5 notify=8 orcpt=", "C:RCPT TO:<bob@example.com>\r\n", "S:250 2.1.5 Ok", BYE } },
+	{ "RFC 3461: bad values", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> RET=ALL\r\n", "S:501 5.5.4", "C:MAIL FROM:<a@b> ENVID=a+0D+0Ab\r\n", "S:501 5.5.4", "C:MAIL FROM:<a@b> ENVID=a+00\r\n", "S:501 5.5.4",
+		"C:MAIL FROM:<a@b> RET=FULL RET=FULL\r\n", "S:501 ", "C:MAIL FROM:<a@b>\r\n", "S:250 ", "C:RCPT TO:<joe@example.com> NOTIFY=NEVER,SUCCESS\r\n", "S:501 5.5.4",
+		"C:RCPT TO:<joe@example.com> ORCPT=joe\r\n", "S:501 5.5.4", "C:RSET\r\n", "S:250 ", BYE } },
+	/* SMTPUTF8 */
+	{ "RFC 6531: addresses", "smtp", 0, { HELLO,
+		"C:MAIL FROM:<j\xc3\xb6@b\xc3\xbc.example> SMTPUTF8\r\n", "S:250 2.1.0", "C:RCPT TO:<j\xc3\xb6@example.com>\r\n", "S:250 2.1.5",
+		"C:RCPT TO:<j\xff@example.com>\r\n", "S:501 5.1.3", "C:RSET\r\n", "S:250 ", "C:MAIL FROM:<a@b>\r\n", "S:250 ",
+		"C:RCPT TO:<j\xc3\xb6@example.com>\r\n", "S:553 5.6.7",
+		"C:VRFY j\xc3\xb6 SMTPUTF8\r\n", "S:252 ", BYE } },
+	/* ETRN */
+	{ "RFC 1985: ETRN", "smtp", 0, { "S:220 ", "C:ETRN relayed.example\r\n", "S:503 5.5.1", HELLO1, "C:ETRN relayed.example\r\n", "S:250 2.0.0 Queuing started", "C:ETRN @relayed.example\r\n", "S:250 ",
+		"C:ETRN other.example\r\n", "S:459 4.7.1 <other.example>: service unavailable", BYE } },
+	{ "ETRN syntax", "smtp", 0, { HELLO, "C:ETRN #queue\r\n", "S:501 ", "C:ETRN a..b\r\n", "S:501 ", MAIL1, "C:ETRN relayed.example\r\n", "S:503 ", BYE } },
+	/* BDAT */
+	{ "RFC 3030: a message in one chunk", "smtp", 0, { HELLO, MAIL1, "C:BDAT 11 LAST\r\n\r\n.x\r\n..\r\n!", "S:250 2.0.0 Ok: queued as", "M:\n.x\n..\n!\n", "Q:1", BYE } },
+	{ "RFC 3030: chunks cut in a line end, pipelined", "smtp", 0, { HELLO, MAIL1, "C:BDAT 4\r\n\r\na\rBDAT 2\r\n\nbBDAT 2 LAST\r\n\r\nQUIT\r\n", "S:250 2.0.0 Ok: 4 bytes", "S:250 2.0.0 Ok: 2 bytes", "S:250 2.0.0 Ok: queued",
+		"S:221 ", "E:", "M:\na\nb\n" } },
+	{ "RFC 3030: an empty last chunk", "smtp", 0, { HELLO, MAIL1, "C:BDAT 3\r\n\r\na", "S:250 ", "C:BDAT 0 LAST\r\n", "S:250 2.0.0 Ok: queued", "M:\na\n", MAIL1, "C:BDAT 0 LAST\r\n", "S:250 2.0.0 Ok: queued", "M:", BYE } },
+	{ "a chunk that looks like commands is none", "smtp", 0, { HELLO, MAIL1, "C:BDAT 37 LAST\r\n\r\n.\r\nMAIL FROM:<x@y>\r\nRCPT TO:<z@w>\r\n", "S:250 ", "Q:1", BYE } },
+	{ "BDAT out of order takes its chunk", "smtp", 0, { "S:220 ", "C:BDAT 6\r\nQUIT\r\n", "S:503 5.5.1", HELLO1, "C:BDAT 6 LAST\r\nQUIT\r\n", "S:503 ", "C:MAIL FROM:<a@b>\r\nRCPT TO:<unknown@example.com>\r\nBDAT 6 LAST\r\nQUIT\r\n",
+		"S:250 ", "S:550 ", "S:554 5.5.1 Error: no valid recipients", BYE } },
+	{ "between chunks only chunks, RSET and the like", "smtp", 0, { HELLO, MAIL1, "C:BDAT 3\r\n\r\na", "S:250 ", "C:DATA\r\n", "S:503 ", "C:RCPT TO:<joe@example.com>\r\n", "S:503 ", "C:MAIL FROM:<a@b>\r\n", "S:503 ", "C:NOOP\r\n", "S:250 ",
+		"C:BDAT 1 LAST\r\nb", "S:250 ", "M:\nab\n", BYE } },
+	{ "RSET between chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 3\r\n\r\na", "S:250 ", "C:RSET\r\n", "S:250 ", "C:BDAT 1 LAST\r\nb", "S:503 ", MAIL1, DATA1, "C:\r\nx\r\n.\r\n", "S:250 ", "M:\nx\n", "Q:1", BYE } },
+	{ "EHLO between chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 3\r\n\r\na", "S:250 ", HELLO1, "C:BDAT 1 LAST\r\nb", "S:503 ", "Q:0", BYE } },
+	{ "DATA after a failed chunk needs MAIL", "smtp", 0, { HELLO, MAIL1, "C:BDAT 100004\r\n", "C:B100000", "C:y", "S:552 5.3.4", "C:DATA\r\n", "S:503 ", "C:BDAT 1 LAST\r\nb", "S:503 ", "Q:0", BYE } },
+	{ "chunks that are too much together", "smtp", BYTEWISE_NO, { HELLO, MAIL1, "C:BDAT 99999\r\n", "C:B99996", "S:250 ", "C:BDAT 4 LAST\r\nabcd", "S:552 5.3.4", "C:NOOP\r\n", "S:250 ", "Q:0", BYE } },
+	{ "BDAT without a count that can be read", "smtp", 0, { HELLO, MAIL1, "C:BDAT x\r\n", "S:501 5.5.4 Syntax: BDAT count [LAST]", "E:", "Q:0" } },
+	{ "a negative BDAT", "smtp", 0, { HELLO, MAIL1, "C:BDAT -1 LAST\r\n", "S:501 ", "E:" } },
+	{ "a BDAT of twenty digits", "smtp", 0, { HELLO, MAIL1, "C:BDAT 99999999999999999999 LAST\r\n", "S:501 ", "E:" } },
+	{ "BDAT with another word", "smtp", 0, { HELLO, MAIL1, "C:BDAT 1 FIRST\r\n", "S:501 ", "E:" } },
+	{ "a bare LF in a chunk", "smtp", 0, { HELLO, MAIL1, "C:BDAT 6\r\n\r\na\nb", "C:\r\nBDAT 0 LAST\r\n", "S:550 5.5.2 Error: bare <LF>", "E:", "Q:0" } },
+	{ "a CR at the very end of the last chunk", "smtp", 0, { HELLO, MAIL1, "C:BDAT 4 LAST\r\n\r\na\r", "S:550 5.5.2 Error: bare <CR>", "E:", "Q:0" } },
+	{ "200 Received fields in chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 663\r\n", "C:R51", "S:250 ", "C:BDAT 3 LAST\r\n\r\nx", "S:554 5.4.6", "Q:0", BYE } },
+	{ "endless empty chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\n", "S:250 2.0.0 Ok: 0", "S:421 4.7.0", "E:" } },
 	/* limits */
 	{ "a recipient too many", "smtp", BYTEWISE_NO, { HELLO, "C:MAIL FROM:<a@b>\r\n", "S:250 ", "C:R100", "S:452 4.5.3 Error: too many recipients", DATA1, "C:\r\nx\r\n.\r\n", "S:250 ", BYE } },
 	{ "too many errors", "smtp", 0, { HELLO, "C:X\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\n", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:421 4.7.0 mail.example.com Error: too many errors", "E:" } },
@@ -157,6 +199,25 @@ static void take_message(struct straw *w, const struct ipc_queue_DATA_END *m)
 	close_fd(&w->msg_fd);
 }
 
+static const char *rcpt_said(const struct ipc_queue_RCPT *m, char *text, size_t size)
+{
+	if (m->notify == 0 && m->orcpt.n == 0)
+		return "Ok";
+	(void)snprintf(text, size, "notify=%d orcpt=%.*s", (int)m->notify, STR_ARG(m->orcpt));
+	return text;
+}
+
+static void etrn_said(struct straw *w, uint32_t id, struct str domain)
+{
+	char text[100];
+
+	(void)snprintf(text, sizeof text, "<%.*s>: service unavailable", STR_ARG(domain));
+	if (str_ends(domain, STR("relayed.example")))
+		queue_say(w, id, 250, "2.0.0", "Queuing started");
+	else
+		queue_say(w, id, 459, "4.7.1", text);
+}
+
 static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct straw *w = ctx;
@@ -167,7 +228,11 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 			ipc_chan_free(&w->queue);
 			return;
 		}
-		queue_say(w, id, 250, "2.1.0", "Ok");
+		const struct ipc_queue_MAIL *m = msg;
+		char text[200] = "Ok";
+		if (m->ret || m->envid.n)
+			(void)snprintf(text, sizeof text, "ret=%d envid=%.*s", (int)m->ret, STR_ARG(m->envid));
+		queue_say(w, id, 250, "2.1.0", text);
 	} else if (type == IPC_queue_RCPT) {
 		const struct str to = ((struct ipc_queue_RCPT *)msg)->recipient;
 		char text[200];
@@ -178,13 +243,15 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		else if (!ours)
 			queue_say(w, id, 554, "5.7.1", text);
 		else
-			queue_say(w, id, 250, "2.1.5", "Ok");
+			queue_say(w, id, 250, "2.1.5", rcpt_said(msg, text, sizeof text));
 	} else if (type == IPC_queue_DATA) {
 		const struct ipc_queue_OPEN m = { .size_max = 100000 };
 		close_fd(&w->msg_fd);
 		w->msg_fd = memfd_create("message", MFD_CLOEXEC);
 		if (ipc_send(w->queue, IPC_queue_OPEN, &m, id, w->msg_fd, &e) < 0)
 			abort();
+	} else if (type == IPC_queue_ETRN) {
+		etrn_said(w, id, ((struct ipc_queue_ETRN *)msg)->domain);
 	} else if (type == IPC_queue_DATA_END) {
 		take_message(w, msg);
 		queue_say(w, id, 250, "2.0.0", "Ok: queued as TESTQ1");

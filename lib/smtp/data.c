@@ -211,6 +211,10 @@ static size_t step(struct smtp_data *d, struct str in)
 {
 	switch ((enum state)d->state) {
 	case ST_BOL:
+		if (d->chunked) {
+			d->state = ST_MID;
+			return 0;
+		}
 		d->state = in.p[0] == '.' ? ST_DOT : ST_MID;
 		return in.p[0] == '.';
 	case ST_DOT:
@@ -249,6 +253,25 @@ int smtp_data_feed(struct smtp_data *d, struct str in, size_t *used_out)
 		return 1;
 	flush(d);
 	return 0;
+}
+
+void smtp_data_chunk(struct smtp_data *d, struct str in)
+{
+	size_t used = 0;
+
+	d->chunked = true;
+	while (used < in.n)
+		used += step(d, str_from(in, used));
+}
+
+void smtp_data_chunk_end(struct smtp_data *d)
+{
+	if (d->state == ST_CR)
+		fault(d, SMTP_DATA_BARE_CR);
+	if (d->line_n > 0)
+		line_end(d);
+	d->state = ST_END;
+	flush(d);
 }
 
 void smtp_dot_encode(struct smtp_dot *s, struct str in, struct buf *out)

@@ -56,6 +56,7 @@ struct smtp_data {
 	char message_id[SMTP_MESSAGE_ID_MAX + 1];	/* "<…>" or empty; printable ASCII */
 	/* inside */
 	int state;
+	bool chunked;			/* no dots, no end: RFC 3030 */
 	bool in_header, header_id, decided;	/* decided: the current header line has been judged */
 	uint64_t line_n;
 	struct smtp_data_limits limits;
@@ -72,6 +73,11 @@ void smtp_data_init(struct smtp_data *d, const struct smtp_data_limits *limits, 
 /* 1: all of in was taken, more is needed. 0: the end was found and everything is in the sink; *used_out bytes were taken, what follows is the next
  * command. */
 int smtp_data_feed(struct smtp_data *d, struct str in, size_t *used_out) MUST_CHECK;
+
+/* The same for a message that comes in chunks of known length (BDAT, RFC 3030): dots mean nothing, and the end is said by the caller. After init,
+ * smtp_data_chunk() for all of it, then smtp_data_chunk_end(), which completes a last line without end. Cuts between chunks may be anywhere. */
+void smtp_data_chunk(struct smtp_data *d, struct str in);
+void smtp_data_chunk_end(struct smtp_data *d);
 
 /* The client's side: LF form to wire. at_bol starts true and is kept between calls. CR LF and LF become CR LF, any other CR a blank; a leading dot is
  * doubled. No bare CR or LF can come out. A CR at the end of in is held in *cr. */

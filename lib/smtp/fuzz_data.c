@@ -1,5 +1,5 @@
 /* The DATA reader: the first byte chooses how the rest is cut. The result must not depend on the cuts, what is accepted holds no CR and no NUL,
- * and encoded again it reads back as the same bytes. */
+ * and encoded again it reads back as the same bytes. The same for a message in chunks. */
 #include <stdlib.h>
 
 #include "smtp/data.h"
@@ -36,9 +36,38 @@ static int read_all(struct run *r, struct str in, size_t step, size_t *used_out)
 	return ret;
 }
 
+static void read_chunks(struct run *r, struct str in, size_t step)
+{
+	const struct smtp_data_limits lim = { .size_max = 100000, .header_max = 4096 };
+
+	buf_init(&r->out, 1 << 24);
+	smtp_data_init(&r->d, &lim, sink, r, r->room, sizeof r->room);
+	for (; in.n > 0; in = str_from(in, step))
+		smtp_data_chunk(&r->d, str_sub(in, 0, step));
+	smtp_data_chunk_end(&r->d);
+}
+
 static int kind(enum smtp_data_fault f)
 {
 	return f <= SMTP_DATA_NUL ? (int)f : SMTP_DATA_TOO_BIG;
+}
+
+static void chunked(struct str in, size_t step)
+{
+	static struct run a, b;
+
+	read_chunks(&a, in, SIZE_MAX / 2);
+	read_chunks(&b, in, step);
+	if (kind(a.d.fault) != kind(b.d.fault))
+		abort();
+	if (a.d.fault == SMTP_DATA_FINE) {
+		const struct str text = buf_view(&a.out);
+		if (!str_eq(text, buf_view(&b.out)) || str_chr(text, '\r') >= 0 || str_chr(text, '\0') >= 0 || a.d.size != text.n ||
+		    (text.n > 0 && text.p[text.n - 1] != '\n'))
+			abort();
+	}
+	buf_fini(&a.out);
+	buf_fini(&b.out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -49,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2)
 		return 0;
 	const struct str in = str_n(data + 1, size - 1);
+	chunked(in, 1u + data[0] % 61);
 	const int ra = read_all(&a, in, SIZE_MAX / 2, &used_a);
 	const int rb = read_all(&b, in, 1u + data[0] % 61, &used_b);
 	/* Which limit was hit first may depend on the cuts; everything else may not. */

@@ -39,7 +39,8 @@ static void replay(struct str bytes)
 		spool_journal_message(m, &b);
 		assert(!buf_failed(&b));
 		assert(spool_journal_decode(QID, 4096, buf_view(&b), a, &again, &good, &e) == 0);
-		assert(good == b.n && again->n_rcpts == m->n_rcpts && str_eq(again->sender, m->sender) && again->tries == m->tries);
+		assert(good == b.n && again->n_rcpts == m->n_rcpts && str_eq(again->sender, m->sender) && again->tries == m->tries && again->ret == m->ret &&
+		       again->rcpts[0].notify == m->rcpts[0].notify && str_eq(again->envid, m->envid));
 		buf_fini(&b);
 	}
 	arena_free(&a);

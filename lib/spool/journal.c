@@ -21,6 +21,8 @@ enum rec_type {
 	REC_COMMIT,		/* all of the above was written */
 	REC_STATUS,		/* what happened to recipient k */
 	REC_TRY,		/* schedule */
+	REC_DSN,		/* RET, ENVID; only when given */
+	REC_NOTIFY,		/* NOTIFY, ORCPT of recipient k; only when given */
 };
 
 /* --- writing --- */
@@ -67,7 +69,18 @@ static void end_record(struct buf *b, size_t start, enum rec_type type, struct s
 	put_le32(head + 12, crc32c(crc32c(seed(qid), head, 12), b->p + start, b->n - start));
 }
 
-void spool_journal_recipient(struct str qid, const struct spool_rcpt *r, struct buf *out)
+static void put_notify(struct str qid, size_t k, const struct spool_rcpt *r, struct buf *out)
+{
+	if (r->notify == 0 && r->orcpt.n == 0)
+		return;
+	const size_t at = begin_record(out);
+	put_u64(out, k);
+	put_u64(out, r->notify);
+	put_str(out, r->orcpt);
+	end_record(out, at, REC_NOTIFY, qid);
+}
+
+void spool_journal_recipient(struct str qid, size_t k, const struct spool_rcpt *r, struct buf *out)
 {
 	const size_t at = begin_record(out);
 
@@ -78,6 +91,7 @@ void spool_journal_recipient(struct str qid, const struct spool_rcpt *r, struct 
 	put_str(out, r->extension);
 	put_str(out, r->folder);
 	end_record(out, at, REC_RCPT, qid);
+	put_notify(qid, k, r, out);
 }
 
 void spool_journal_status(struct str qid, size_t rcpt, const struct spool_rcpt *r, struct buf *out)
@@ -126,11 +140,22 @@ static void put_envelope(const struct spool_msg *m, struct buf *out)
 	end_record(out, at, REC_ENVELOPE, m->qid);
 }
 
+static void put_dsn(const struct spool_msg *m, struct buf *out)
+{
+	if (m->ret == 0 && m->envid.n == 0)
+		return;
+	const size_t at = begin_record(out);
+	put_u64(out, m->ret);
+	put_str(out, m->envid);
+	end_record(out, at, REC_DSN, m->qid);
+}
+
 void spool_journal_message(const struct spool_msg *m, struct buf *out)
 {
 	put_envelope(m, out);
+	put_dsn(m, out);
 	for (size_t i = 0; i < m->n_rcpts; i++)
-		spool_journal_recipient(m->qid, &m->rcpts[i], out);
+		spool_journal_recipient(m->qid, i, &m->rcpts[i], out);
 	for (size_t i = 0; i < m->n_rcpts; i++)
 		if (m->rcpts[i].state != SPOOL_PENDING || m->rcpts[i].tries > 0)
 			spool_journal_status(m->qid, i, &m->rcpts[i], out);
@@ -254,6 +279,25 @@ static bool read_status(struct cursor *c, struct spool_msg *m)
 	return true;
 }
 
+static bool read_dsn(struct cursor *c, struct spool_msg *m)
+{
+	m->ret = get_u64(c);
+	m->envid = get_str(c);
+	return !c->bad && c->in.n == 0;
+}
+
+static bool read_notify(struct cursor *c, struct spool_msg *m)
+{
+	const uint64_t k = get_u64(c), notify = get_u64(c);
+	const struct str orcpt = get_str(c);
+
+	if (c->bad || c->in.n != 0 || k >= m->n_rcpts)
+		return false;
+	m->rcpts[k].notify = notify;
+	m->rcpts[k].orcpt = orcpt;
+	return true;
+}
+
 static bool read_try(struct cursor *c, struct spool_msg *m)
 {
 	m->tries = get_u64(c);
@@ -294,6 +338,10 @@ static bool apply(uint32_t type, struct str payload, struct arena *a, struct spo
 		return read_status(&c, m);
 	case REC_TRY:
 		return read_try(&c, m);
+	case REC_DSN:
+		return read_dsn(&c, m);
+	case REC_NOTIFY:
+		return read_notify(&c, m);
 	case REC_COMMIT:
 		if (get_u64(&c) != m->n_rcpts || c.bad || c.in.n != 0 || m->n_rcpts == 0)
 			return false;

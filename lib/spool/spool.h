@@ -49,6 +49,8 @@ struct spool_rcpt {
 	struct str original;		/* as the client gave it */
 	struct str user, extension;	/* mailbox: account and plus part */
 	struct str folder;		/* forced folder, or empty */
+	uint64_t notify;		/* NOTIFY=, bits of enum smtp_notify (smtp/dsn.h); 0: not given */
+	struct str orcpt;		/* ORCPT=, decoded: "rfc822;joe@example.com"; empty: not given */
 	enum spool_state state;
 	uint64_t tries;
 	int64_t when;			/* of the last try, wall seconds; 0: none */
@@ -66,6 +68,8 @@ struct spool_msg {
 	struct str client, helo, user;	/* for listing and filters */
 	struct str message_id;
 	struct str body;		/* "" 7BIT 8BITMIME */
+	struct str envid;		/* ENVID=, decoded; empty: not given */
+	uint64_t ret;			/* RET=, enum smtp_ret */
 	struct str *edits;
 	size_t n_edits;
 	struct spool_rcpt *rcpts;
@@ -81,7 +85,8 @@ struct spool_msg {
 /* Envelope, recipients, states and the commit mark of a whole message, appended to *out. */
 void spool_journal_message(const struct spool_msg *m, struct buf *out);
 void spool_journal_status(struct str qid, size_t rcpt, const struct spool_rcpt *r, struct buf *out);
-void spool_journal_recipient(struct str qid, const struct spool_rcpt *r, struct buf *out);	/* one more */
+/* One more recipient, number k. */
+void spool_journal_recipient(struct str qid, size_t k, const struct spool_rcpt *r, struct buf *out);
 void spool_journal_try(const struct spool_msg *m, struct buf *out);	/* tries, next_try, warned, held */
 /* Replay. Strings borrow bytes; the struct and arrays live in a. *good_out: bytes of good records; what is behind them is a torn or foreign tail.
  * ERR_NOENT: no commit mark (never acknowledged, or cut). ERR_INPUT: damaged. */

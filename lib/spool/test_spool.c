@@ -24,11 +24,14 @@ static struct spool_msg *sample(struct arena *a)
 	m->flags = SPOOL_F_OURS;
 	m->sender = STR("joe@example.com");
 	m->client = STR("127.0.0.1");
+	m->envid = STR("QQ 1");
+	m->ret = 2;
 	m->edits = ARENA_ARRAY(a, struct str, 2);
 	m->edits[m->n_edits++] = STR("+X-Test: 1");
 	m->edits[m->n_edits++] = STR("-Bcc#0");
 	struct spool_rcpt *r = spool_msg_add(a, m);
-	*r = (struct spool_rcpt){ .kind = STR("remote"), .address = STR("ann@example.net"), .original = STR("ann@example.net") };
+	*r = (struct spool_rcpt){ .kind = STR("remote"), .address = STR("ann@example.net"), .original = STR("ann@example.net"),
+				  .notify = 5, .orcpt = STR("rfc822;Ann@example.net") };
 	r = spool_msg_add(a, m);
 	*r = (struct spool_rcpt){ .kind = STR("mailbox"), .address = STR("bob@example.com"), .user = STR("bob"), .extension = STR("x") };
 	return m;
@@ -37,14 +40,15 @@ static struct spool_msg *sample(struct arena *a)
 static bool same(const struct spool_msg *x, const struct spool_msg *y)
 {
 	if (!str_eq(x->qid, y->qid) || !str_eq(x->sender, y->sender) || !str_eq(x->client, y->client) || x->size != y->size || x->flags != y->flags ||
-	    x->n_edits != y->n_edits || x->n_rcpts != y->n_rcpts || x->arrived_us != y->arrived_us)
+	    x->n_edits != y->n_edits || x->n_rcpts != y->n_rcpts || x->arrived_us != y->arrived_us || x->ret != y->ret || !str_eq(x->envid, y->envid))
 		return false;
 	for (size_t i = 0; i < x->n_edits; i++)
 		if (!str_eq(x->edits[i], y->edits[i]))
 			return false;
 	for (size_t i = 0; i < x->n_rcpts; i++)
 		if (!str_eq(x->rcpts[i].kind, y->rcpts[i].kind) || !str_eq(x->rcpts[i].address, y->rcpts[i].address) ||
-		    !str_eq(x->rcpts[i].user, y->rcpts[i].user) || !str_eq(x->rcpts[i].extension, y->rcpts[i].extension))
+		    !str_eq(x->rcpts[i].user, y->rcpts[i].user) || !str_eq(x->rcpts[i].extension, y->rcpts[i].extension) ||
+		    x->rcpts[i].notify != y->rcpts[i].notify || !str_eq(x->rcpts[i].orcpt, y->rcpts[i].orcpt))
 			return false;
 	return true;
 }

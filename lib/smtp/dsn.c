@@ -1,0 +1,98 @@
+/* RFC 3461 section 4: NOTIFY, RET, ENVID, ORCPT. RFC 6533 3: the address type utf-8, whose xtext is ASCII too. */
+#include "smtp/dsn.h"
+
+#include "base/enc.h"
+#include "smtp/addr.h"
+
+static const struct {
+	const char *word;
+	uint64_t bit;
+} notify_words[] = {
+	{ "NEVER", SMTP_NOTIFY_NEVER },
+	{ "SUCCESS", SMTP_NOTIFY_SUCCESS },
+	{ "FAILURE", SMTP_NOTIFY_FAILURE },
+	{ "DELAY", SMTP_NOTIFY_DELAY },
+};
+
+bool smtp_notify_valid(uint64_t bits)
+{
+	return bits == SMTP_NOTIFY_NEVER || bits < SMTP_NOTIFY_NEVER;
+}
+
+int smtp_notify_parse(struct str value, uint64_t *bits_out)
+{
+	uint64_t bits = 0;
+
+	do {
+		const struct str word = str_split(&value, ',');
+		uint64_t bit = 0;
+		for (size_t i = 0; i < ARRAY_LEN(notify_words); i++)
+			if (str_case_eq(word, str_c(notify_words[i].word)))
+				bit = notify_words[i].bit;
+		if (bit == 0 || bits & bit)
+			return -1;
+		bits |= bit;
+	} while (value.p != NULL);
+	if (!smtp_notify_valid(bits))
+		return -1;
+	*bits_out = bits;
+	return 0;
+}
+
+void smtp_notify_format(uint64_t bits, struct buf *out)
+{
+	const char *between = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(notify_words); i++)
+		if (bits & notify_words[i].bit) {
+			buf_c(out, between);
+			buf_c(out, notify_words[i].word);
+			between = ",";
+		}
+}
+
+int smtp_ret_parse(struct str value, uint64_t *ret_out)
+{
+	if (str_case_eq(value, STR("FULL")))
+		*ret_out = SMTP_RET_FULL;
+	else if (str_case_eq(value, STR("HDRS")))
+		*ret_out = SMTP_RET_HDRS;
+	else
+		return -1;
+	return 0;
+}
+
+int smtp_envid_parse(struct str value, struct buf *out)
+{
+	const size_t before = out->n;
+
+	if (value.n == 0 || smtp_xtext_decode(value, out) < 0)
+		return -1;
+	const struct str v = str_from(buf_view(out), before);
+	return v.n > 0 && v.n <= SMTP_ENVID_MAX && str_printable(v) ? 0 : -1;
+}
+
+/* RFC 3461 4.2: addr-type is an atom. */
+static bool is_type(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!ch_alnum(s.p[i]) && s.p[i] != '-')
+			return false;
+	return s.n > 0 && s.n <= 64;
+}
+
+int smtp_orcpt_parse(struct str value, struct buf *out)
+{
+	const size_t before = out->n;
+	struct str rest = value;
+	const struct str type = str_split(&rest, ';');
+
+	if (rest.p == NULL || rest.n == 0 || !is_type(type))
+		return -1;
+	buf_str(out, type);
+	buf_ch(out, ';');
+	if (smtp_xtext_decode(rest, out) < 0)
+		return -1;
+	const struct str v = str_from(buf_view(out), before);
+	return v.n <= SMTP_ORCPT_MAX && utf8_valid(v) ? 0 : -1;
+}

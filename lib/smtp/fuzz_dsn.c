@@ -1,0 +1,35 @@
+/* DSN parameters: whatever is accepted holds no control, and NOTIFY is the same when it is written again. */
+#include "base/enc.h"
+#include "smtp/dsn.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void clean(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (ch_ctl(s.p[i]))
+			__builtin_trap();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct str in = str_n(data, size);
+	uint64_t bits, again = 0;
+	struct buf b;
+
+	buf_init(&b, 1 << 16);
+	if (smtp_envid_parse(in, &b) == 0)
+		clean(buf_view(&b));
+	buf_reset(&b);
+	if (smtp_orcpt_parse(in, &b) == 0)
+		clean(buf_view(&b));
+	buf_reset(&b);
+	if (smtp_notify_parse(in, &bits) == 0) {
+		smtp_notify_format(bits, &b);
+		if (smtp_notify_parse(buf_view(&b), &again) < 0 || again != bits)
+			__builtin_trap();
+	}
+	(void)!smtp_ret_parse(in, &bits);
+	buf_fini(&b);
+	return 0;
+}
