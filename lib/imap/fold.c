@@ -1,63 +1,86 @@
-/* Simple case folding by ranges. */
+/* i;unicode-casemap (RFC 5051) by a table of UTF-8 pieces. */
 #include "imap/fold.h"
 
 #include "base/attr.h"
 #include "base/enc.h"
 
-/* step 1: every code point of first..last moves by delta; step 2: every second one, beginning with first, moves by delta. */
-static const struct range {
-	uint32_t first, last;
-	int32_t delta;
-	uint32_t step;
-} ranges[] = {
-	{ 0x41, 0x5a, 32, 1 },		{ 0xc0, 0xd6, 32, 1 },	    { 0xd8, 0xde, 32, 1 },	{ 0x100, 0x12e, 1, 2 },
-	{ 0x130, 0x130, -199, 1 },	{ 0x132, 0x136, 1, 2 },	    { 0x139, 0x147, 1, 2 },	{ 0x14a, 0x176, 1, 2 },
-	{ 0x178, 0x178, -121, 1 },	{ 0x179, 0x17d, 1, 2 },	    { 0x17f, 0x17f, -268, 1 },	{ 0x1cd, 0x1db, 1, 2 },
-	{ 0x1de, 0x1ee, 1, 2 },		{ 0x1f8, 0x21e, 1, 2 },	    { 0x222, 0x232, 1, 2 },	{ 0x386, 0x386, 38, 1 },
-	{ 0x388, 0x38a, 37, 1 },	{ 0x38c, 0x38c, 64, 1 },    { 0x38e, 0x38f, 63, 1 },	{ 0x391, 0x3a1, 32, 1 },
-	{ 0x3a3, 0x3ab, 32, 1 },	{ 0x3c2, 0x3c2, 1, 1 },	    { 0x400, 0x40f, 80, 1 },	{ 0x410, 0x42f, 32, 1 },
-	{ 0x460, 0x480, 1, 2 },		{ 0x48a, 0x4be, 1, 2 },	    { 0x4c1, 0x4cd, 1, 2 },	{ 0x4d0, 0x52e, 1, 2 },
-	{ 0x531, 0x556, 48, 1 },	{ 0x1e00, 0x1e94, 1, 2 },   { 0x1e9e, 0x1e9e, -7615, 1 }, { 0x1ea0, 0x1efe, 1, 2 },
-	{ 0x212a, 0x212a, -8383, 1 },	{ 0x212b, 0x212b, -8262, 1 }, { 0xff21, 0xff3a, 32, 1 },
+struct row {
+	uint32_t cp;
+	char utf8[12];
+};
+struct long_row {
+	uint32_t cp;
+	char utf8[60];
 };
 
-uint32_t imap_fold_char(uint32_t cp)
+#define CASEMAP(cp, utf8) { cp, utf8 },
+#define CASEMAP_LONG(cp, utf8)
+static const struct row rows[] = {
+#include "imap/casemap.tab"
+};
+#undef CASEMAP
+#undef CASEMAP_LONG
+#define CASEMAP(cp, utf8)
+#define CASEMAP_LONG(cp, utf8) { cp, utf8 },
+static const struct long_row long_rows[] = {
+#include "imap/casemap.tab"
+};
+#undef CASEMAP
+#undef CASEMAP_LONG
+
+static const char *row_find(uint32_t cp)
 {
-	size_t lo = 0, hi = ARRAY_LEN(ranges);
+	size_t lo = 0, hi = ARRAY_LEN(rows);
 
 	while (lo < hi) {
 		const size_t mid = lo + (hi - lo) / 2;
-		const struct range *r = &ranges[mid];
 
-		if (cp < r->first)
-			hi = mid;
-		else if (cp > r->last)
+		if (rows[mid].cp < cp)
 			lo = mid + 1;
 		else
-			return (cp - r->first) % r->step ? cp : (uint32_t)((int64_t)cp + r->delta);
+			hi = mid;
 	}
-	return cp;
+	return lo < ARRAY_LEN(rows) && rows[lo].cp == cp ? rows[lo].utf8 : NULL;
 }
 
-void imap_fold(struct str in, struct buf *out)
+static const char *long_find(uint32_t cp)
 {
-	while (in.n) {
-		/* Runs of ASCII are most of all mail. */
-		size_t run = 0;
+	for (size_t i = 0; i < ARRAY_LEN(long_rows); i++) {
+		if (long_rows[i].cp == cp)
+			return long_rows[i].utf8;
+	}
+	return NULL;
+}
 
-		while (run < in.n && (unsigned char)in.p[run] < 0x80)
-			run++;
-		if (run) {
-			char *room = buf_room(out, run);
+static void fold_char(uint32_t cp, struct buf *out)
+{
+	/* Han, Hangul and what lies between have no case and are not in the table. */
+	const bool plain = cp >= 0x3400 && cp <= 0xa63f;
+	const char *to = plain ? NULL : row_find(cp);
 
-			if (!room)
-				return;
-			for (size_t i = 0; i < run; i++)
-				room[i] = ch_lower(in.p[i]);
-			buf_added(out, run);
-			in = str_from(in, run);
-			continue;
-		}
-		utf8_put(out, imap_fold_char(utf8_next(&in)));
+	if (!to && !plain && cp >= long_rows[0].cp)
+		to = long_find(cp);
+	if (to)
+		buf_c(out, to);
+	else
+		utf8_put(out, cp);
+}
+
+void imap_fold(struct str utf8, struct buf *out)
+{
+	while (utf8.n) {
+		size_t n = 0;
+
+		while (n < utf8.n && (unsigned char)utf8.p[n] < 0x80)
+			n++;
+		char *room = n ? buf_room(out, n) : NULL;
+
+		for (size_t i = 0; room && i < n; i++)
+			room[i] = ch_up(utf8.p[i]);
+		if (room)
+			buf_added(out, n);
+		utf8 = str_from(utf8, n);
+		if (utf8.n)
+			fold_char(utf8_next(&utf8), out);
 	}
 }

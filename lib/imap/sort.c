@@ -1,0 +1,244 @@
+/* SORT: criteria, base subjects, a merge sort that can be interrupted. */
+#include "imap/sort.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	bool text;
+} keys[] = {
+#define SORT_KEY(id, name, text, source) { name, text },
+#include "imap/sort.def"
+#undef SORT_KEY
+};
+
+bool imap_sort_is_text(enum imap_sort_by by)
+{
+	return keys[by].text;
+}
+
+/* --- criteria --- */
+
+static int get_criterion(struct imap_lex *l, struct imap_sort_criterion *out, struct err *e)
+{
+	struct str word;
+
+	out->reverse = imap_try_word(l, "REVERSE");
+	if ((out->reverse && imap_get_sp(l, e) < 0) || imap_get_atom(l, &word, e) < 0)
+		return -1;
+	for (unsigned i = 0; i < IMAP_SORT_MAX_; i++) {
+		if (str_case_eq(word, str_c(keys[i].name))) {
+			out->by = (enum imap_sort_by)i;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_INPUT, 0, "unknown sort criterion");
+}
+
+int imap_get_sort(struct imap_lex *l, struct imap_sort_criterion out[IMAP_SORT_KEYS_MAX], size_t *n_out, struct err *e)
+{
+	size_t n = 0;
+
+	if (imap_get_char(l, '(', e) < 0)
+		return -1;
+	do {
+		while (imap_try(l, ' '))
+			;
+		if (n == IMAP_SORT_KEYS_MAX)
+			return err_set(e, ERR_LIMIT, 0, "too many sort criteria");
+		if (get_criterion(l, &out[n++], e) < 0)
+			return -1;
+	} while (imap_at(l, ' '));
+	*n_out = n;
+	return imap_get_char(l, ')', e);
+}
+
+/* --- base subject (RFC 5256 sections 2.1 and 5) --- */
+
+static struct str blanks_skip(struct str s)
+{
+	while (s.n && ch_blank(s.p[0]))
+		s = str_from(s, 1);
+	return s;
+}
+
+/* subj-blob: "[" *BLOBCHAR "]" *WSP. False: there is none at the start. */
+static bool blob_skip(struct str *s)
+{
+	if (!s->n || s->p[0] != '[')
+		return false;
+	for (size_t i = 1; i < s->n && s->p[i] != '['; i++) {
+		if (s->p[i] == ']') {
+			*s = blanks_skip(str_from(*s, i + 1));
+			return true;
+		}
+	}
+	return false;
+}
+
+/* subj-refwd: ("re" / ("fw" ["d"])) *WSP [subj-blob] ":" */
+static bool refwd_skip(struct str *s)
+{
+	struct str t;
+
+	if (str_case_starts(*s, STR("fwd")))
+		t = str_from(*s, 3);
+	else if (str_case_starts(*s, STR("re")) || str_case_starts(*s, STR("fw")))
+		t = str_from(*s, 2);
+	else
+		return false;
+	t = blanks_skip(t);
+	(void)blob_skip(&t);
+	if (!t.n || t.p[0] != ':')
+		return false;
+	*s = str_from(t, 1);
+	return true;
+}
+
+/* subj-leader: (*subj-blob subj-refwd) / WSP */
+static bool leader_skip(struct str *s, bool *reply)
+{
+	struct str t = *s;
+
+	if (s->n && ch_blank(s->p[0])) {
+		*s = blanks_skip(*s);
+		return true;
+	}
+	while (blob_skip(&t))
+		;
+	if (!refwd_skip(&t))
+		return false;
+	*s = t;
+	*reply = true;
+	return true;
+}
+
+/* A blob goes when something is left without it. */
+static bool lone_blob_skip(struct str *s)
+{
+	struct str t = *s;
+
+	if (!blob_skip(&t) || t.n == 0)
+		return false;
+	*s = t;
+	return true;
+}
+
+static struct str trailers_cut(struct str s, bool *reply)
+{
+	for (;;) {
+		if (s.n && ch_blank(s.p[s.n - 1])) {
+			s.n--;
+		} else if (str_case_ends(s, STR("(fwd)"))) {
+			s.n -= 5;
+			*reply = true;
+		} else {
+			return s;
+		}
+	}
+}
+
+/* Blanks and line ends are one blank each run. */
+static void flatten(struct str s, struct buf *out)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (!ch_space(s.p[i]))
+			buf_ch(out, s.p[i]);
+		else if (out->n == 0 || out->p[out->n - 1] != ' ')
+			buf_ch(out, ' ');
+	}
+}
+
+bool imap_base_subject(struct str subject, struct buf *out)
+{
+	bool reply = false;
+	struct buf flat;
+	struct str s;
+
+	buf_init(&flat, IMAP_SUBJECT_MAX + 1);
+	flatten(str_sub(subject, 0, IMAP_SUBJECT_MAX), &flat);
+	s = buf_view(&flat);
+	for (;;) {
+		s = trailers_cut(s, &reply);
+		while (leader_skip(&s, &reply) || lone_blob_skip(&s))
+			;
+		/* subj-fwd: "[fwd:" … "]", then once more. */
+		if (!str_case_starts(s, STR("[fwd:")) || !str_ends(s, STR("]")))
+			break;
+		s = str_sub(s, 5, s.n - 6);
+		reply = true;
+	}
+	buf_str(out, s);
+	buf_fini(&flat);
+	return reply;
+}
+
+/* --- sorting --- */
+
+static int value_cmp(enum imap_sort_by by, const union imap_sort_value *a, const union imap_sort_value *b)
+{
+	if (keys[by].text)
+		return str_cmp(a->text, b->text);
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+static int row_cmp(const struct imap_sort *s, uint32_t a, uint32_t b)
+{
+	for (size_t i = 0; i < s->n_by; i++) {
+		const int r = value_cmp(s->by[i].by, &s->values[a * s->n_by + i], &s->values[b * s->n_by + i]);
+
+		if (r)
+			return s->by[i].reverse ? -r : r;
+	}
+	return a < b ? -1 : 1;
+}
+
+int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e)
+{
+	s->order = ARENA_ARRAY(a, uint32_t, s->n + 1);
+	s->other = ARENA_ARRAY(a, uint32_t, s->n + 1);
+	if (!s->order || !s->other)
+		return err_set(e, ERR_LIMIT, 0, "too many messages to sort");
+	for (size_t i = 0; i < s->n; i++)
+		s->order[i] = (uint32_t)i;
+	s->width = 1;
+	s->at = 0;
+	s->merging = false;
+	return 0;
+}
+
+/* The next two runs, or the next width, or the end (false). */
+static bool merge_next(struct imap_sort *s)
+{
+	if (s->at >= s->n) {
+		uint32_t *swap = s->order;
+
+		s->order = s->other;
+		s->other = swap;
+		s->width *= 2;
+		s->at = 0;
+	}
+	if (s->width >= s->n)
+		return false;
+	s->left = s->at;
+	s->mid = s->right = s->n - s->at > s->width ? s->at + s->width : s->n;
+	s->end = s->n - s->mid > s->width ? s->mid + s->width : s->n;
+	s->merging = true;
+	return true;
+}
+
+bool imap_sort_step(struct imap_sort *s, size_t comparisons)
+{
+	while (comparisons > 0) {
+		if (!s->merging && !merge_next(s))
+			return true;
+		for (; comparisons > 0 && s->at < s->end; comparisons--) {
+			const bool left = s->left < s->mid && (s->right == s->end || row_cmp(s, s->order[s->left], s->order[s->right]) < 0);
+
+			s->other[s->at++] = s->order[left ? s->left++ : s->right++];
+		}
+		if (s->at == s->end)
+			s->merging = false;
+	}
+	return false;
+}

@@ -1,0 +1,55 @@
+/* SORT (RFC 5256, RFC 5957, RFC 6203): its criteria from a command's text, the base subject, and sorting in pieces. Pure: what a message's values are is
+ * the program's matter.
+ *
+ *	struct imap_sort s = { .by = by, .n_by = n_by, .values = values, .numbers = numbers, .n = n };
+ *	imap_sort_begin(&s, arena);
+ *	while (!imap_sort_step(&s, 10000)) … others' turn …;	then s.order[0..n) are indices in sorted order
+ */
+#ifndef IMAP_SORT_H
+#define IMAP_SORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "imap/lex.h"
+
+enum imap_sort_by {
+#define SORT_KEY(id, name, text, source) IMAP_SORT_##id,
+#include "imap/sort.def"
+#undef SORT_KEY
+	IMAP_SORT_MAX_
+};
+enum { IMAP_SORT_KEYS_MAX = 20, IMAP_SUBJECT_MAX = 4000 };
+
+struct imap_sort_criterion {
+	enum imap_sort_by by;
+	bool reverse;
+};
+/* "(" [REVERSE SP] key *(SP …) ")". At most IMAP_SORT_KEYS_MAX: further ones never decide anything and are an error. */
+int imap_get_sort(struct imap_lex *l, struct imap_sort_criterion out[IMAP_SORT_KEYS_MAX], size_t *n_out, struct err *e) MUST_CHECK;
+bool imap_sort_is_text(enum imap_sort_by by);
+
+/* RFC 5256 section 2.1: the subject (UTF-8, unfolded, encoded words decoded; at most IMAP_SUBJECT_MAX bytes are looked at) without "Re:", "[list]",
+ * "(fwd)" … Appended to out. True: the message is a reply or a forward by its subject. */
+bool imap_base_subject(struct str subject, struct buf *out);
+
+union imap_sort_value {
+	int64_t number;
+	struct str text;	/* in the collation's form (fold.h) */
+};
+struct imap_sort {
+	const struct imap_sort_criterion *by;
+	size_t n_by;
+	const union imap_sort_value *values;	/* n rows of n_by */
+	size_t n;
+	uint32_t *order;		/* rows; equal ones stay in the order of their index */
+	/* inside */
+	uint32_t *other;
+	size_t width, at, left, right, mid, end;
+	bool merging;
+};
+int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e) MUST_CHECK;
+bool imap_sort_step(struct imap_sort *s, size_t comparisons);	/* true: sorted */
+
+#endif

@@ -1,0 +1,216 @@
+/* SORT and THREAD: criteria, base subjects, orders, trees. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "imap/lex.h"
+#include "imap/sort.h"
+#include "imap/thread.h"
+#include "test/tap.h"
+
+static struct arena *arena;
+
+static void criteria(void)
+{
+	static const struct {
+		const char *text, *want;	/* NULL: refused */
+	} cases[] = {
+		{ "(DATE)", "2" }, { "(reverse Date from)", "-2 3" }, { "(SUBJECT REVERSE ARRIVAL  DISPLAYTO)", "5 -0 8" }, { "()", NULL }, { "DATE", NULL },
+		{ "(FOO)", NULL }, { "(ARRIVAL CC SIZE TO DISPLAYFROM RELEVANCY)", "0 1 4 6 7 9" }, { "(REVERSE)", NULL }, { "(DATE", NULL }, { "(REVERSE REVERSE DATE)", NULL },
+		{ "(DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE DATE)", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct imap_lex l = { .p = cases[i].text, .end = cases[i].text + strlen(cases[i].text), .arena = arena };
+		struct imap_sort_criterion by[IMAP_SORT_KEYS_MAX];
+		char got[200] = "";
+		size_t n;
+		const int r = imap_get_sort(&l, by, &n, NULL);
+
+		for (size_t k = 0; r == 0 && k < n; k++)
+			snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s%d", k ? " " : "", by[k].reverse ? "-" : "", (int)by[k].by);
+		tap_ok(cases[i].want ? r == 0 && strcmp(got, cases[i].want) == 0 : r < 0, "criteria %s: %s", cases[i].text, got);
+	}
+}
+
+static void base_subjects(void)
+{
+	static const struct {
+		const char *subject, *base;
+		bool reply;
+	} cases[] = {
+		{ "hello", "hello", false }, { "Re: hello", "hello", true }, { "RE: re: Fwd: FW: hello", "hello", true }, { "  Re:hello  ", "hello", true },
+		{ "Re[2]: hello", "hello", true }, { "Re [2] : hello", "hello", true }, { "[list] hello", "hello", false },
+		{ "[list] Re: [other] hello", "hello", true }, { "[list]", "[list]", false }, { "[a][b]", "[b]", false }, { "hello (fwd) (FWD) ", "hello", true },
+		{ "[fwd: hello]", "hello", true }, { "[Fwd: Re: [x] hello (fwd)]", "hello", true }, { "[fwd: hello", "[fwd: hello", false },
+		{ "Re:", "", true }, { "", "", false }, { "a\r\n\tb   c", "a b c", false }, { "Reply: x", "Reply: x", false }, { "re hello", "re hello", false },
+		{ "[fwd:]", "", true }, { "fwd [x]: y", "y", true }, { "[[a] b", "[[a] b", false }, { "Re: [fwd: Re: deep]", "deep", true },
+	};
+	struct buf b;
+
+	buf_init(&b, 10000);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		buf_reset(&b);
+		const bool reply = imap_base_subject(str_c(cases[i].subject), &b);
+
+		tap_ok(str_eq(buf_view(&b), str_c(cases[i].base)) && reply == cases[i].reply, "base subject %zu: %.*s", i, STR_ARG(buf_view(&b)));
+	}
+	/* Time grows with the square of 4000 at most. */
+	struct buf big;
+
+	buf_init(&big, 1 << 21);
+	for (int i = 0; i < 1 << 19; i++)
+		buf_c(&big, "[a]");
+	buf_reset(&b);
+	(void)imap_base_subject(buf_view(&big), &b);
+	tap_ok(b.n <= IMAP_SUBJECT_MAX, "a long subject is cut");
+	buf_fini(&big);
+	buf_fini(&b);
+}
+
+static void sorting(void)
+{
+	static const struct imap_sort_criterion by[] = { { IMAP_SORT_SUBJECT, false }, { IMAP_SORT_DATE, true } };
+	static const struct {
+		const char *text;
+		int64_t date;
+	} rows[] = { { "b", 1 }, { "a", 1 }, { "b", 3 }, { "", 9 }, { "b", 1 }, { "ab", -5 }, { "a", 7 } };
+	static const char want[] = "3 6 1 5 2 0 4";
+
+	for (size_t n = 0; n <= ARRAY_LEN(rows); n++) {
+		for (size_t piece = 1; piece < 20; piece += 6) {
+			union imap_sort_value v[2 * ARRAY_LEN(rows)];
+			char got[100] = "";
+
+			for (size_t i = 0; i < n; i++) {
+				v[2 * i].text = str_c(rows[i].text);
+				v[2 * i + 1].number = rows[i].date;
+			}
+			struct imap_sort s = { .by = by, .n_by = 2, .values = v, .n = n };
+
+			if (imap_sort_begin(&s, arena, NULL) < 0)
+				break;
+			while (!imap_sort_step(&s, piece))
+				;
+			for (size_t i = 0; i < n; i++)
+				snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%u", i ? " " : "", s.order[i]);
+			if (n == ARRAY_LEN(rows))
+				tap_is_str(got, want, "sorted, %zu comparisons at a time", piece);
+			else
+				tap_ok(strlen(got) == (n ? 2 * n - 1 : 0), "%zu rows", n);
+		}
+	}
+}
+
+/* "number date id refs… subject" */
+struct mail {
+	int64_t date;
+	const char *id, *refs, *subject;
+};
+
+static char *threads(enum imap_thread_alg alg, const struct mail *m, size_t n, size_t piece)
+{
+	struct imap_thread *t = imap_thread_new(arena, alg, 0);
+	static struct buf out;
+
+	buf_fini(&out);
+	buf_init(&out, 1 << 24);
+	for (size_t i = 0; i < n; i++) {
+		struct str refs[50], rest = str_c(m[i].refs);
+		struct imap_thread_msg msg = { .number = (uint32_t)i + 1, .date = m[i].date, .id = str_c(m[i].id), .refs = refs };
+		struct buf base;
+
+		while (msg.n_refs < 50 && str_token(&rest, " ", &refs[msg.n_refs]))
+			msg.n_refs++;
+		buf_init(&base, 1000);
+		msg.reply = imap_base_subject(str_c(m[i].subject), &base);
+		msg.subject = arena_str(arena, buf_view(&base));
+		buf_fini(&base);
+		if (imap_thread_add(t, &msg, NULL) < 0)
+			break;
+	}
+	while (!imap_thread_step(t, piece))
+		;
+	while (!imap_thread_put(t, &out, piece))
+		;
+	imap_thread_free(&t);
+	return out.p;
+}
+
+static void thread(const char *name, enum imap_thread_alg alg, const struct mail *m, size_t n, const char *want)
+{
+	tap_is_str(threads(alg, m, n, 1), want, "%s", name);
+	tap_is_str(threads(alg, m, n, 1000), want, "%s, at once", name);
+}
+
+static void threading(void)
+{
+	static const struct mail chain[] = { { 1, "a", "", "x" }, { 2, "b", "a", "Re: x" }, { 3, "c", "a b", "Re: x" }, { 4, "d", "a", "Re: x" } };
+	thread("a chain and a branch", IMAP_THREAD_REFERENCES, chain, 4, " (1 (2 3)(4))");
+	thread("the same by REFS", IMAP_THREAD_REFS, chain, 4, " (1 (2 3)(4))");
+	thread("the same by subject", IMAP_THREAD_ORDEREDSUBJECT, chain, 4, " (1 (2)(3)(4))");
+
+	static const struct mail dummy[] = { { 5, "b", "a", "x" }, { 3, "c", "a", "y" }, { 1, "z", "", "z" } };
+	thread("one that is not here", IMAP_THREAD_REFERENCES, dummy, 3, " (3)((2)(1))");
+	static const struct mail lone[] = { { 5, "b", "a q", "x" }, { 6, "c", "n1 n2 b", "y" } };
+	thread("one child takes its place", IMAP_THREAD_REFERENCES, lone, 2, " (1 2)");
+
+	static const struct mail loop[] = { { 1, "a", "b", "x" }, { 2, "b", "a", "y" }, { 3, "c", "c", "z" }, { 4, "d", "e f d", "w" } };
+	thread("loops are cut", IMAP_THREAD_REFERENCES, loop, 4, " (2 1)(3)(4)");
+
+	static const struct mail same[] = { { 1, "a", "", "x" }, { 2, "a", "", "y" }, { 3, "b", "a", "z" } };
+	thread("one id twice", IMAP_THREAD_REFERENCES, same, 3, " (1 3)(2)");
+
+	/* step 5 */
+	static const struct mail subjects[] = { { 1, "a", "", "hello" }, { 2, "b", "", "Re: hello" }, { 3, "c", "", "other" }, { 4, "d", "", "hello" } };
+	thread("a reply goes below, equals side by side", IMAP_THREAD_REFERENCES, subjects, 4, " ((1 2)(4))(3)");
+	thread("REFS does not look at subjects", IMAP_THREAD_REFS, subjects, 4, " (1)(2)(3)(4)");
+	thread("by subject", IMAP_THREAD_ORDEREDSUBJECT, subjects, 4, " (1 (2)(4))(3)");
+	static const struct mail replies[] = { { 1, "a", "", "Re: hello" }, { 2, "b", "", "Re: hello" }, { 3, "c", "", "" }, { 4, "d", "", "" } };
+	thread("two replies are equals; no subject, no thread", IMAP_THREAD_REFERENCES, replies, 4, " ((1)(2))(3)(4)");
+	static const struct mail both[] = { { 1, "a", "p", "x" }, { 2, "b", "p", "x" }, { 3, "c", "q", "x" }, { 4, "d", "q", "x" }, { 5, "e", "", "Re: x" } };
+	thread("what is not here holds all", IMAP_THREAD_REFERENCES, both, 5, " ((1)(2)(3)(4)(5))");
+
+	/* order */
+	static const struct mail order[] = { { 9, "a", "", "x" }, { 1, "b", "", "y" }, { 9, "c", "b", "y" }, { 5, "d", "b", "y" }, { 10, "e", "b", "y" } };
+	thread("by date, then by number", IMAP_THREAD_REFERENCES, order, 5, " (2 (4)(3)(5))(1)");
+	thread("REFS: the youngest message decides", IMAP_THREAD_REFS, order, 5, " (1)(2 (4)(3)(5))");
+	thread("nothing", IMAP_THREAD_REFERENCES, order, 0, "");
+	tap_is_str(imap_thread_names[IMAP_THREAD_ORDEREDSUBJECT], "ORDEREDSUBJECT", "names");
+}
+
+/* A long chain and a broad tree in good time, and without recursion. */
+static void large(void)
+{
+	enum { N = 20000 };
+	struct mail *m = calloc(N, sizeof(*m));
+	static char ids[N][12];
+
+	for (size_t i = 0; i < N; i++) {
+		snprintf(ids[i], sizeof(ids[i]), "i%zu", i);
+		m[i] = (struct mail){ (int64_t)i, ids[i], i ? ids[i - 1] : "", "x" };
+	}
+	const char *got = threads(IMAP_THREAD_REFERENCES, m, N, 1000);
+
+	tap_ok(strncmp(got, " (1 2 3 4 ", 10) == 0 && strchr(got + 2, '(') == NULL, "a chain of 20000");
+	for (size_t i = 0; i < N; i++)
+		m[i] = (struct mail){ (int64_t)(N - i), ids[N - 1 - i], i + 1 < N ? ids[N - 2 - i] : "", "x" };
+	got = threads(IMAP_THREAD_REFS, m, N, 1000);
+	tap_ok(strncmp(got, " (20000 19999 ", 14) == 0, "the same backwards");
+	for (size_t i = 1; i < N; i++)
+		m[i] = (struct mail){ 5, ids[i], ids[0], "x" };
+	got = threads(IMAP_THREAD_REFERENCES, m, N, 1000);
+	tap_ok(strncmp(got, " ((2)(3)(4)", 11) == 0, "20000 answers to one");
+	free(m);
+}
+
+int main(void)
+{
+	arena = arena_new(0);
+	criteria();
+	base_subjects();
+	sorting();
+	threading();
+	large();
+	arena_free(&arena);
+	return tap_done();
+}

@@ -1,0 +1,620 @@
+/* Threads. A node is a message, or stands for one that is referred to but is not here (number 0). Nodes are numbers in one array, 0 is none; children are
+ * lists. After the last message the tree goes through phases, each in pieces: prune, (merge by subject), sort what lies below, sort the roots.
+ *
+ * RFC 5256 section 3, REFERENCES, in its steps: 1 link (imap_thread_add), 2 and 3 roots and pruning, 4 sort the roots, 5 gather by subject, 6 sort all. */
+#include "imap/thread.h"
+
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "base/str.h"
+#include "imap/sort.h"
+
+const char *const imap_thread_names[IMAP_THREAD_MAX_] = {
+#define THREAD_ALG(id, name, source) [IMAP_THREAD_##id] = name,
+#include "imap/thread.def"
+#undef THREAD_ALG
+};
+
+struct node {
+	uint32_t number;		/* 0: not here */
+	uint32_t parent, child, next;
+	uint32_t prev;			/* while messages are added */
+	uint32_t top;			/* REFS: an ancestor, perhaps the root */
+	int64_t date;			/* of a node that stands for others: of its first child; REFS: the latest in the tree */
+	struct str subject;
+	bool reply;
+	bool rooted;			/* among the roots */
+};
+
+enum phase { PH_ADDING, PH_PRUNE, PH_FIRST_DATES, PH_FIRST_SORT, PH_TABLE, PH_MERGE, PH_BELOW, PH_DATES, PH_SORT, PH_LINK, PH_DONE };
+
+struct imap_thread {
+	struct arena *a;
+	enum imap_thread_alg alg;
+	struct node *v;
+	size_t n, cap;
+	struct map *by_id, *by_subject;
+	enum phase phase;
+	uint32_t at;			/* of the phase */
+	uint32_t *roots;
+	size_t n_roots, root_at;
+	struct imap_sort sort;
+	union imap_sort_value *values;
+	bool inside;			/* imap_thread_put: at is a node to write */
+};
+
+static void *as_value(uint32_t i)
+{
+	return (void *)(uintptr_t)i;
+}
+
+static uint32_t as_node(const void *value)
+{
+	return (uint32_t)(uintptr_t)value;
+}
+
+struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, size_t messages_max)
+{
+	struct imap_thread *t = ARENA_NEW(a, struct imap_thread);
+
+	t->a = a;
+	t->alg = alg;
+	t->cap = messages_max + 64;
+	t->v = xzalloc(t->cap * sizeof(*t->v));
+	t->n = 1;
+	t->by_id = map_new();
+	t->by_subject = map_new();
+	return t;
+}
+
+void imap_thread_free(struct imap_thread **tp)
+{
+	struct imap_thread *t = *tp;
+
+	*tp = NULL;
+	if (!t)
+		return;
+	free(t->v);
+	free(t->roots);
+	free(t->values);
+	map_free(&t->by_id);
+	map_free(&t->by_subject);
+}
+
+/* --- adding --- */
+
+static uint32_t node_new(struct imap_thread *t)
+{
+	if (t->n == t->cap) {
+		t->cap *= 2;
+		t->v = xrealloc(t->v, t->cap * sizeof(*t->v));
+	}
+	t->v[t->n] = (struct node){ 0 };
+	return (uint32_t)t->n++;
+}
+
+static uint32_t node_of_id(struct imap_thread *t, struct str id)
+{
+	uint32_t i = as_node(map_get(t->by_id, id));
+
+	if (!i) {
+		i = node_new(t);
+		(void)map_set(t->by_id, id, as_value(i));
+	}
+	return i;
+}
+
+static bool is_above(const struct imap_thread *t, uint32_t who, uint32_t of)
+{
+	unsigned n = 0;
+
+	for (; of; of = t->v[of].parent) {
+		if (of == who || n++ == IMAP_THREAD_UP_MAX)
+			return true;
+	}
+	return false;
+}
+
+static void adopt(struct imap_thread *t, uint32_t parent, uint32_t child)
+{
+	t->v[child].parent = parent;
+	t->v[child].next = t->v[parent].child;
+	t->v[child].prev = 0;
+	if (t->v[child].next)
+		t->v[t->v[child].next].prev = child;
+	t->v[parent].child = child;
+}
+
+static void orphan(struct imap_thread *t, uint32_t child)
+{
+	const struct node *c = &t->v[child];
+
+	if (c->prev)
+		t->v[c->prev].next = c->next;
+	else
+		t->v[c->parent].child = c->next;
+	if (c->next)
+		t->v[c->next].prev = c->prev;
+	t->v[child].parent = t->v[child].next = t->v[child].prev = 0;
+}
+
+/* A node without children cannot be above anything. */
+static bool may_link(const struct imap_thread *t, uint32_t parent, uint32_t child)
+{
+	return parent != child && (!t->v[child].child || !is_above(t, child, parent));
+}
+
+static uint32_t link_references(struct imap_thread *t, const struct imap_thread_msg *m)
+{
+	const size_t from = m->n_refs > IMAP_THREAD_REFS_MAX ? m->n_refs - IMAP_THREAD_REFS_MAX : 0;
+	uint32_t last = 0;
+
+	for (size_t i = from; i < m->n_refs; i++) {
+		const uint32_t ref = node_of_id(t, m->refs[i]);
+
+		/* What is known already is not changed by what others say of it. */
+		if (last && !t->v[ref].parent && may_link(t, last, ref))
+			adopt(t, last, ref);
+		last = ref;
+	}
+	return last;
+}
+
+int imap_thread_add(struct imap_thread *t, const struct imap_thread_msg *m, struct err *e)
+{
+	uint32_t i = t->alg != IMAP_THREAD_ORDEREDSUBJECT && m->id.n ? node_of_id(t, m->id) : node_new(t);
+
+	if (t->n > UINT32_MAX / 2)
+		return err_set(e, ERR_LIMIT, 0, "too many references");
+	if (t->v[i].number)		/* a second message with that id: as if it had none */
+		i = node_new(t);
+	t->v[i].number = m->number;
+	t->v[i].date = m->date;
+	t->v[i].subject = m->subject;
+	t->v[i].reply = m->reply;
+	if (t->alg == IMAP_THREAD_ORDEREDSUBJECT)
+		return 0;
+	const uint32_t parent = link_references(t, m);
+
+	/* Only the message itself knows its parent for sure: what others guessed is undone. */
+	if (t->v[i].parent)
+		orphan(t, i);
+	if (parent && may_link(t, parent, i))
+		adopt(t, parent, i);
+	return 0;
+}
+
+/* --- pruning: nodes that are not here --- */
+
+static void root_add(struct imap_thread *t, uint32_t i)
+{
+	t->roots[t->n_roots++] = i;
+	t->v[i].rooted = true;
+}
+
+/* Replace *link, a node that is not here, by its children. */
+static void promote(struct imap_thread *t, uint32_t *link)
+{
+	const uint32_t gone = *link, first = t->v[gone].child;
+	uint32_t last = first;
+
+	if (!first) {
+		*link = t->v[gone].next;
+		return;
+	}
+	for (uint32_t c = first; c; c = t->v[c].next) {
+		t->v[c].parent = t->v[gone].parent;
+		last = c;
+	}
+	t->v[last].next = t->v[gone].next;
+	*link = first;
+}
+
+/* The children of one node: those that are not here give way to theirs. Children that come up are looked at in turn. */
+static void prune_children(struct imap_thread *t, uint32_t i)
+{
+	uint32_t *link = &t->v[i].child;
+
+	while (*link) {
+		if (t->v[*link].number)
+			link = &t->v[*link].next;
+		else
+			promote(t, link);
+	}
+}
+
+/* A root that is not here stays when it holds several together. */
+static void prune_root(struct imap_thread *t, uint32_t i)
+{
+	prune_children(t, i);
+	if (t->v[i].number) {
+		root_add(t, i);
+	} else if (t->v[i].child && !t->v[t->v[i].child].next) {
+		t->v[t->v[i].child].parent = 0;
+		root_add(t, t->v[i].child);
+	} else if (t->v[i].child) {
+		root_add(t, i);
+	}
+}
+
+static bool prune_some(struct imap_thread *t, size_t work)
+{
+	for (; work > 0 && t->at < t->n; work--, t->at++) {
+		if (t->v[t->at].parent == 0 && !t->v[t->at].rooted)
+			prune_root(t, t->at);
+		else if (t->v[t->at].number)
+			prune_children(t, t->at);
+	}
+	return t->at >= t->n;
+}
+
+/* --- gathering by subject (step 5) --- */
+
+static struct str subject_of(const struct imap_thread *t, uint32_t i)
+{
+	const uint32_t who = t->v[i].number ? i : t->v[i].child;
+
+	return t->v[who].subject;
+}
+
+static bool reply_of(const struct imap_thread *t, uint32_t i)
+{
+	return t->v[i].number && t->v[i].reply;
+}
+
+static bool table_some(struct imap_thread *t, size_t work)
+{
+	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
+		const uint32_t i = t->roots[t->root_at];
+		const struct str subject = subject_of(t, i);
+
+		if (!subject.n)
+			continue;
+		const uint32_t have = as_node(map_get(t->by_subject, subject));
+
+		if (!have || (!t->v[i].number && t->v[have].number) || (reply_of(t, have) && t->v[i].number && !t->v[i].reply))
+			(void)map_set(t->by_subject, subject, as_value(i));
+	}
+	return t->root_at == t->n_roots;
+}
+
+static void adopt_children(struct imap_thread *t, uint32_t parent, uint32_t from)
+{
+	for (uint32_t c = t->v[from].child, next; c; c = next) {
+		next = t->v[c].next;
+		adopt(t, parent, c);
+	}
+	t->v[from].child = 0;
+}
+
+/* A node for both. The table's root becomes it, so that it keeps its place among the roots. */
+static uint32_t join(struct imap_thread *t, uint32_t have, uint32_t i)
+{
+	const uint32_t was = node_new(t);
+
+	t->v[was] = t->v[have];
+	for (uint32_t c = t->v[was].child; c; c = t->v[c].next)
+		t->v[c].parent = was;
+	t->v[have] = (struct node){ 0 };
+	adopt(t, have, was);
+	adopt(t, have, i);
+	return have;
+}
+
+/* True: i is no root any more. */
+static bool merge_root(struct imap_thread *t, uint32_t i)
+{
+	const struct str subject = subject_of(t, i);
+	const uint32_t have = subject.n ? as_node(map_get(t->by_subject, subject)) : 0;
+
+	if (!have || have == i)
+		return false;
+	if (!t->v[have].number && !t->v[i].number)
+		adopt_children(t, have, i);
+	else if (!t->v[have].number || (reply_of(t, i) && !t->v[have].reply))
+		adopt(t, have, i);
+	else
+		(void)join(t, have, i);
+	return true;
+}
+
+static bool merge_some(struct imap_thread *t, size_t work)
+{
+	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
+		if (merge_root(t, t->roots[t->root_at]))
+			t->roots[t->root_at] = 0;
+	}
+	return t->root_at == t->n_roots;
+}
+
+/* --- order --- */
+
+static uint32_t number_of(const struct imap_thread *t, uint32_t i)
+{
+	return t->v[i].number ? t->v[i].number : t->v[t->v[i].child].number;
+}
+
+static bool before(const struct imap_thread *t, uint32_t a, uint32_t b)
+{
+	if (t->v[a].date != t->v[b].date)
+		return t->v[a].date < t->v[b].date;
+	return number_of(t, a) < number_of(t, b);
+}
+
+static uint32_t list_merge(struct imap_thread *t, uint32_t a, uint32_t b)
+{
+	uint32_t head = 0, *link = &head;
+
+	while (a && b) {
+		uint32_t *const least = before(t, b, a) ? &b : &a;
+
+		*link = *least;
+		link = &t->v[*least].next;
+		*least = *link;
+	}
+	*link = a ? a : b;
+	return head;
+}
+
+/* Bottom-up merge sort of a list: runs[k] holds 2^k nodes. */
+static uint32_t list_sort(struct imap_thread *t, uint32_t list)
+{
+	uint32_t runs[32] = { 0 }, sorted = 0;
+
+	while (list) {
+		uint32_t one = list;
+		size_t k = 0;
+
+		list = t->v[list].next;
+		t->v[one].next = 0;
+		for (; runs[k]; k++) {
+			one = list_merge(t, runs[k], one);
+			runs[k] = 0;
+		}
+		runs[k] = one;
+	}
+	for (size_t k = 0; k < 32; k++)
+		sorted = list_merge(t, runs[k], sorted);
+	return sorted;
+}
+
+/* Children of nodes that are here; those of the others, all roots, wait for their dates, which are their first child's. */
+static bool below_some(struct imap_thread *t, size_t work)
+{
+	for (; work > 0 && t->at < t->n; work--, t->at++) {
+		if (t->v[t->at].number && t->v[t->at].child)
+			t->v[t->at].child = list_sort(t, t->v[t->at].child);
+	}
+	return t->at >= t->n;
+}
+
+/* REFS: the youngest message decides where its thread stands. */
+static void latest_to_root(struct imap_thread *t, uint32_t i)
+{
+	const int64_t date = t->v[i].date;
+	uint32_t root = i;
+
+	while (t->v[root].parent)
+		root = t->v[root].top ? t->v[root].top : t->v[root].parent;
+	while (i != root) {		/* the way is short the next time */
+		const uint32_t up = t->v[i].top ? t->v[i].top : t->v[i].parent;
+
+		t->v[i].top = root;
+		i = up;
+	}
+	if (date > t->v[root].date)
+		t->v[root].date = date;
+}
+
+/* Dates of what stands for others; for REFS also those of the youngest below each root. */
+static bool dates_some(struct imap_thread *t, size_t work)
+{
+	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
+		const uint32_t i = t->roots[t->root_at];
+
+		if (!i || t->v[i].number)
+			continue;
+		t->v[i].child = list_sort(t, t->v[i].child);
+		t->v[i].date = t->v[t->v[i].child].date;
+	}
+	if (t->root_at < t->n_roots)
+		return false;
+	for (; t->alg == IMAP_THREAD_REFS && work > 0 && t->at < t->n; work--, t->at++) {
+		if (t->v[t->at].number && t->v[t->at].parent)
+			latest_to_root(t, t->at);
+	}
+	return t->alg != IMAP_THREAD_REFS || t->at >= t->n;
+}
+
+/* Roots by date and number; for ORDEREDSUBJECT first by subject, to find what belongs together. */
+static void sort_begin(struct imap_thread *t, bool by_subject)
+{
+	static const struct imap_sort_criterion subject_date[] = { { IMAP_SORT_SUBJECT, false }, { IMAP_SORT_DATE, false }, { IMAP_SORT_ARRIVAL, false } };
+	const size_t n_by = by_subject ? 3 : 2;
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_roots; i++) {
+		if (t->roots[i])
+			t->roots[n++] = t->roots[i];
+	}
+	t->n_roots = n;
+	free(t->values);
+	t->values = xzalloc((n + 1) * n_by * sizeof(*t->values));
+	for (size_t i = 0; i < n; i++) {
+		union imap_sort_value *v = &t->values[i * n_by];
+
+		if (by_subject)
+			(v++)->text = t->v[t->roots[i]].subject;
+		v[0].number = t->v[t->roots[i]].date;
+		v[1].number = number_of(t, t->roots[i]);
+	}
+	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .n = n };
+	(void)!imap_sort_begin(&t->sort, t->a, NULL);
+}
+
+static void roots_take_order(struct imap_thread *t)
+{
+	uint32_t *sorted = xzalloc((t->n_roots + 1) * sizeof(*sorted));
+
+	for (size_t i = 0; i < t->n_roots; i++)
+		sorted[i] = t->roots[t->sort.order[i]];
+	free(t->roots);
+	t->roots = sorted;
+}
+
+/* ORDEREDSUBJECT: neighbours with one subject become the children of the first. */
+static void link_subjects(struct imap_thread *t)
+{
+	uint32_t first = 0, last = 0;
+
+	for (size_t i = 0; i < t->n_roots; i++) {
+		const uint32_t n = t->roots[i];
+
+		if (!first || !str_eq(t->v[first].subject, t->v[n].subject)) {
+			first = n;
+			last = 0;
+			continue;
+		}
+		t->v[n].parent = first;
+		if (last)
+			t->v[last].next = n;
+		else
+			t->v[first].child = n;
+		last = n;
+		t->roots[i] = 0;
+	}
+}
+
+/* --- phases --- */
+
+static void phase_enter(struct imap_thread *t, enum phase p)
+{
+	t->phase = p;
+	t->at = 1;
+	t->root_at = 0;
+	if (p == PH_FIRST_SORT || p == PH_SORT || p == PH_LINK)
+		sort_begin(t, p == PH_LINK);
+}
+
+static enum phase phase_after_prune(const struct imap_thread *t)
+{
+	return t->alg == IMAP_THREAD_ORDEREDSUBJECT ? PH_LINK : t->alg == IMAP_THREAD_REFERENCES ? PH_FIRST_DATES : PH_BELOW;
+}
+
+static bool sort_some(struct imap_thread *t, size_t work, bool link)
+{
+	if (!imap_sort_step(&t->sort, work))
+		return false;
+	roots_take_order(t);
+	if (link)
+		link_subjects(t);
+	return true;
+}
+
+static bool phase_some(struct imap_thread *t, size_t work, enum phase *next)
+{
+	switch (t->phase) {
+	case PH_ADDING:
+		t->roots = xzalloc((t->n + 1) * sizeof(*t->roots));
+		*next = PH_PRUNE;
+		return true;
+	case PH_PRUNE:
+		*next = phase_after_prune(t);
+		return prune_some(t, work);
+	case PH_FIRST_DATES:
+		*next = PH_FIRST_SORT;
+		return dates_some(t, work);
+	case PH_FIRST_SORT:
+		*next = PH_TABLE;
+		return sort_some(t, work, false);
+	case PH_TABLE:
+		*next = PH_MERGE;
+		return table_some(t, work);
+	case PH_MERGE:
+		*next = PH_BELOW;
+		return merge_some(t, work);
+	case PH_BELOW:
+		*next = PH_DATES;
+		return below_some(t, work);
+	case PH_DATES:
+		*next = PH_SORT;
+		return dates_some(t, work);
+	case PH_LINK:
+		*next = PH_SORT;
+		return sort_some(t, work, true);
+	case PH_SORT:
+		*next = PH_DONE;
+		return sort_some(t, work, false);
+	case PH_DONE:
+		break;
+	}
+	*next = PH_DONE;
+	return true;
+}
+
+bool imap_thread_step(struct imap_thread *t, size_t work)
+{
+	enum phase next;
+
+	if (t->phase == PH_DONE)
+		return true;
+	if (!phase_some(t, work, &next))
+		return false;
+	phase_enter(t, next);
+	if (next == PH_DONE)
+		t->at = 0;
+	return next == PH_DONE;
+}
+
+/* --- the response --- */
+
+static bool has_one(const struct imap_thread *t, uint32_t i)
+{
+	return t->v[i].child && !t->v[t->v[i].child].next;
+}
+
+/* One node and the way to the next. Returns 0 when the tree is written. A lone child goes on in its parent's list, several have lists of their own. */
+static uint32_t put_node(const struct imap_thread *t, uint32_t i, struct buf *out)
+{
+	if (t->v[i].number)
+		buf_u64(out, t->v[i].number);
+	if (t->v[i].child) {
+		if (t->v[i].number)
+			buf_ch(out, ' ');
+		if (!has_one(t, i))
+			buf_ch(out, '(');
+		return t->v[i].child;
+	}
+	for (uint32_t p = t->v[i].parent; p; i = p, p = t->v[i].parent) {
+		if (has_one(t, p))
+			continue;
+		buf_ch(out, ')');
+		if (t->v[i].next) {
+			buf_ch(out, '(');
+			return t->v[i].next;
+		}
+	}
+	return 0;
+}
+
+bool imap_thread_put(struct imap_thread *t, struct buf *out, size_t nodes)
+{
+	for (; nodes > 0; nodes--) {
+		if (!t->at) {
+			while (t->root_at < t->n_roots && !t->roots[t->root_at])
+				t->root_at++;
+			if (t->root_at == t->n_roots)
+				return true;
+			if (!t->inside)
+				buf_ch(out, ' ');
+			t->inside = true;
+			buf_ch(out, '(');
+			t->at = t->roots[t->root_at++];
+		}
+		t->at = put_node(t, t->at, out);
+		if (!t->at)
+			buf_ch(out, ')');
+	}
+	return false;
+}
