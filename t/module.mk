@@ -1,1 +1,2 @@
 $(call tool,load,bench/load.c,io base)
+$(call tool,mkmail,bench/mkmail.c,base,-lm)

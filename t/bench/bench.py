@@ -5,6 +5,7 @@
   idle     memory (PSS) per idle TLS IMAP connection, INBOX selected
   latency  250 after DATA to "* n EXISTS" on an idling connection
   deliver  the local agent: exec to delivered, on a file system where sync costs nothing
+  mailbox  one large folder, each IMAP and POP3 operation (mailbox.py); only when asked for: it takes long
 
 Runs inside t/in-namespace. CPU is that of all the server's processes, from a cpuacct control group. Each figure is the median of ROUNDS rounds; peers take
 turns, so that noise meets both."""
@@ -13,7 +14,6 @@ import pathlib
 import random
 import re
 import smtplib
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,43 +23,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import suite as lib  # noqa: E402
 import mailtools  # noqa: E402
+from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, Postern, Postfix, header, row  # noqa: E402
 
-SCRATCH = pathlib.Path(os.environ["POSTERN_SCRATCH"])
 LOAD = lib.ROOT / "build" / "release" / "x" / "load"
-USERS, DOMAIN = 50, "bench.example"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "1000"))
 LOGINS = int(os.environ.get("BENCH_LOGINS", "300"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "200"))
-PASSWORD = "benchpass"
-
-
-class Group:
-    """A control group that accounts the CPU of everything started in it."""
-
-    def __init__(self, name):
-        self.dir = pathlib.Path("/sys/fs/cgroup/cpuacct/postern-bench-%s-%08x" % (name, random.randrange(1 << 32)))
-        try:
-            self.dir.mkdir()
-        except OSError:
-            self.dir = None
-
-    def enter(self):
-        if self.dir is not None:
-            (self.dir / "cgroup.procs").write_text(str(os.getpid()))
-
-    def cpu(self):
-        return int((self.dir / "cpuacct.usage").read_text()) / 1e9 if self.dir is not None else float("nan")
-
-    def pids(self):
-        return [int(p) for p in (self.dir / "cgroup.procs").read_text().split()] if self.dir is not None else []
-
-    def remove(self):
-        if self.dir is not None:
-            try:
-                self.dir.rmdir()
-            except OSError:
-                pass
 
 
 def system_users():
@@ -91,126 +61,6 @@ def count_mail():
     return total
 
 
-class Peer:
-    """A server under test. host and ports; start in its control group; stop."""
-    name = "?"
-
-    def __init__(self):
-        self.group = Group(self.name.split()[0])
-
-    def popen(self, argv, **kw):
-        return subprocess.Popen([str(a) for a in argv], preexec_fn=self.group.enter, stdin=subprocess.DEVNULL,
-                                stdout=open(SCRATCH / (self.name.split()[0] + ".out"), "ab"), stderr=subprocess.STDOUT, **kw)
-
-    def pss(self):
-        total = 0
-        for pid in self.group.pids():
-            try:
-                text = pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text()
-                total += int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
-            except (OSError, AttributeError):
-                pass
-        return total
-
-
-class Postern(Peer):
-    name = "postern"
-    host = "127.0.0.2"
-    imaps, imap, smtp = 993, 143, 25
-
-    def __init__(self, **settings):
-        super().__init__()
-        s = {"mydestination": "%s localhost" % DOMAIN, "virtual_mailbox_domains": "", "filter_enable": "no", "auth_cache_time": "0",
-             "client_connection_count_limit": "10000", "process_limit": "10000", "mail_connections_per_user": "10000",
-             "auth_check_workers_max": "64"}
-        s.update(settings)
-        self.suite = lib.Suite(SCRATCH / ("postern-%d" % random.randrange(1 << 30)), build="release", domain=DOMAIN, hosts=(self.host,),
-                               real_ports=True, settings=s)
-        self.suite.make()
-
-    def start(self):
-        self.suite.start(preexec=self.group.enter)
-
-    def stop(self):
-        self.suite.stop()
-        self.group.remove()
-
-
-class Postfix(Peer):
-    name = "postfix"
-    host = "127.0.0.1"
-    smtp = 25
-
-    def start(self):
-        conf = pathlib.Path("/etc/postfix")
-        spool = SCRATCH / "postfix-spool"
-        if not spool.exists():
-            lib.run(["cp", "-a", "/var/spool/postfix", spool])
-        lib.run(["mount", "--bind", spool, "/var/spool/postfix"])
-        (conf / "main.cf").write_text(
-            "compatibility_level = 3.6\nmyhostname = mail.%s\nmydestination = %s localhost\nhome_mailbox = Maildir/\n"
-            "inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nalias_maps =\nalias_database =\nbiff = no\nmailbox_size_limit = 0\n"
-            "smtpd_client_connection_count_limit = 1000\nmaillog_file = /var/spool/postfix/maillog\nmaillog_file_prefixes = /var\n"
-            "smtputf8_enable = no\n" % (DOMAIN, DOMAIN))
-        self.process = self.popen(["postfix", "start-fg"])
-        wait_port(self.host, self.smtp)
-
-    def stop(self):
-        lib.run(["postfix", "stop"], check=False)
-        self.process.wait(20)
-        lib.run(["umount", "/var/spool/postfix"], check=False)
-        self.group.remove()
-
-
-class Dovecot(Peer):
-    name = "dovecot"
-    host = "127.0.0.1"
-    imaps, imap = 993, 143
-
-    def __init__(self, cert_from, pam=False):
-        super().__init__()
-        self.pam, self.cert_from = pam, cert_from
-
-    def start(self):
-        base = SCRATCH / "dovecot"
-        (base / "run").mkdir(parents=True, exist_ok=True)
-        import pwd
-        with open(base / "passwd", "w") as f:
-            for n in range(USERS):
-                pw = pwd.getpwnam("user%d" % n)
-                f.write("user%d:{PLAIN}%s:%d:%d::%s::\n" % (n, PASSWORD, pw.pw_uid, pw.pw_gid, pw.pw_dir))
-        passdb = "passdb {\n driver = pam\n args = imap\n}\nuserdb {\n driver = passwd\n}\n" if self.pam else \
-            "passdb {\n driver = passwd-file\n args = %s\n}\nuserdb {\n driver = passwd-file\n args = %s\n}\n" % (base / "passwd", base / "passwd")
-        etc = self.cert_from.base / "etc"
-        (base / "dovecot.conf").write_text(
-            "base_dir = %s\nstate_dir = %s\nprotocols = imap\nlisten = %s\nssl = required\nssl_cert = <%s\nssl_key = <%s\n"
-            "mail_location = maildir:~/Maildir\nlog_path = %s\ndisable_plaintext_auth = no\nauth_cache_size = 0\nmail_max_userip_connections = 10000\n"
-            "default_process_limit = 4000\ndefault_client_limit = 20000\nfirst_valid_uid = 100\n"
-            "service imap-login {\n inet_listener imap {\n port = 143\n }\n inet_listener imaps {\n port = 993\n ssl = yes\n }\n}\n"
-            "service anvil {\n client_limit = 10000\n}\nservice auth {\n client_limit = 10000\n}\n%s"
-            % (base / "run", base / "run", self.host, etc / "cert.pem", etc / "key.pem", base / "log", passdb))
-        self.process = self.popen(["dovecot", "-F", "-c", base / "dovecot.conf"])
-        wait_port(self.host, self.imap)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
-        time.sleep(0.5)
-        self.group.remove()
-
-
-def wait_port(host, port, seconds=20):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, port), timeout=2).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
 def load(*args):
     p = subprocess.run([str(LOAD), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
     text = p.stdout.decode()
@@ -218,16 +68,6 @@ def load(*args):
     if m is None or int(m.group(3)) > 0:
         raise RuntimeError("load %s: %s %s" % (args, text, p.stderr.decode()))
     return int(m.group(1)), float(m.group(2))
-
-
-def row(*cells):
-    print("| " + " | ".join("%.2f" % c if isinstance(c, float) else str(c) for c in cells) + " |", flush=True)
-
-
-def header(title, *cells):
-    print("\n## %s\n" % title)
-    row(*cells)
-    print("|" + "---|" * len(cells), flush=True)
 
 
 def medians(peers, work):
@@ -372,6 +212,11 @@ def bench_deliver():
     row(len(times), statistics.median(times), times[len(times) * 9 // 10], times[-1])
 
 
+def bench_mailbox():
+    import mailbox
+    mailbox.main()
+
+
 def main():
     words = sys.argv[1:] or ["smtp", "login", "idle", "latency", "deliver"]
     print("# Postern beside Debian's Postfix and Dovecot\n")
@@ -379,7 +224,8 @@ def main():
     lib.ensure_users()
     system_users()
     for w in words:
-        {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver}[w]()
+        {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver,
+         "mailbox": bench_mailbox}[w]()
 
 
 main()

@@ -1,0 +1,479 @@
+"""One large folder, operation by operation, beside Debian's Dovecot: the same messages (mkmail.c), the same client, the same run, in turns.
+
+  BENCH_SIZES   messages in the folder (default 10000); 100000,300000 are the sizes that the goals are stated for
+  BENCH_ROWS    groups of rows: select fetch search sort store append download pop3 idle (default all)
+  BENCH_REPEAT  how often what can be repeated is repeated (default 5; the median counts)
+
+Both servers have hard links to the same files, owned by the same uid, so the page cache is the same for both. What a row needs "without index" is
+taken after the server's files in the folder were removed. CPU is the servers' (control group), not the client's. A row shows Dovecot's time, ours, the ratio,
+and the ratio that is to be reached."""
+import os
+import re
+import socket
+import ssl
+import statistics
+import threading
+import time
+
+from peers import DOMAIN, PASSWORD, SCRATCH, Dovecot, Group, Postern, header, lib, row
+
+SIZES = [int(n) for n in os.environ.get("BENCH_SIZES", "10000").split(",")]
+ROWS = os.environ.get("BENCH_ROWS", "select fetch search sort store append download pop3 idle").split()
+REPEAT = int(os.environ.get("BENCH_REPEAT", "5"))
+MKMAIL = lib.ROOT / "build" / "release" / "x" / "mkmail"
+USER = "user0@" + DOMAIN
+ENVELOPE = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"
+HEADERS = "(UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC SUBJECT MESSAGE-ID REFERENCES CONTENT-TYPE)])"
+
+
+class Missing(Exception):
+    """The server does not have it."""
+
+
+class Client:
+    """Sends a command, reads to its tagged answer as fast as Python can, keeps the first and last bytes."""
+
+    def __init__(self, peer, tls=False, login=True):
+        self.sock = socket.create_connection((peer.host, peer.imaps if tls else peer.imap), timeout=600)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self.sock = context.wrap_socket(self.sock)
+        self.room = bytearray(1 << 20)
+        self.n = 0
+        self.read_until(b"* OK")
+        if login:
+            self.login()
+
+    def login(self):
+        self.cmd("LOGIN %s %s" % (USER, PASSWORD))
+
+    def read_until(self, start):
+        """Whole lines until one that begins so."""
+        tail = b""
+        total, first, view = 0, b"", memoryview(self.room)
+        while True:
+            got = self.sock.recv_into(self.room)
+            if got == 0:
+                raise EOFError(bytes(tail[-200:]))
+            total += got
+            if len(first) < 4096:
+                first += bytes(view[:min(got, 4096)])
+            tail = (tail + bytes(view[max(0, got - 4096):got]))[-4096:]
+            if tail.endswith(b"\r\n"):
+                last = tail[:-2].rsplit(b"\n", 1)[-1]
+                if last.startswith(start):
+                    return total, first, last
+
+    def cmd(self, text, must=True):
+        """(bytes, beginning of the answer); the tagged line must be OK."""
+        self.n += 1
+        tag = b"a%d" % self.n
+        self.sock.sendall(tag + b" " + (text if isinstance(text, bytes) else text.encode()) + b"\r\n")
+        total, first, last = self.read_until(tag + b" ")
+        if must and not last.startswith(tag + b" OK"):
+            raise Missing(last[:120].decode("latin-1"))
+        return total, first
+
+    def all(self, text):
+        """The whole answer, for small ones."""
+        self.n += 1
+        tag = b"a%d" % self.n
+        self.sock.sendall(tag + b" " + text.encode() + b"\r\n")
+        data = b""
+        while not re.search(rb"(^|\n)%s [A-Z]+[^\n]*\r\n$" % tag, data[-2000:]):
+            piece = self.sock.recv(1 << 16)
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    def close(self):
+        try:
+            self.sock.sendall(b"z LOGOUT\r\n")
+            while self.sock.recv(65536):
+                pass
+        except OSError:
+            pass
+        self.sock.close()
+
+
+def timed(fn):
+    t0 = time.perf_counter()
+    out = fn()
+    return time.perf_counter() - t0, out
+
+
+class Box:
+    """A server with its copy of the folder."""
+
+    def __init__(self, peer, maildir, files):
+        self.peer, self.maildir, self.files = peer, maildir, files
+
+    def start(self):
+        self.peer.start()
+        c = Client(self.peer)      # processes that start with the first connection have started
+        c.close()
+
+    def restart(self, wipe=False):
+        self.stop()
+        if wipe:
+            self.wipe()
+        self.peer.group = Group(self.peer.name.split()[0])
+        self.start()
+
+    def stop(self):
+        self.peer.stop()
+
+    def wipe(self):
+        for f in self.maildir.glob(self.files):
+            if f.is_file():
+                f.unlink()
+
+    def selected(self, name="INBOX", tls=False):
+        c = Client(self.peer, tls=tls)
+        c.cmd("SELECT " + name)
+        return c
+
+
+class Table:
+    def __init__(self, boxes, count):
+        self.boxes, self.count = boxes, count
+        header("%d messages" % count, "operation", "dovecot ms", "ours ms", "ratio", "to reach", "CPU ms dovecot", "CPU ms ours", "more")
+
+    def put(self, name, reach, work, repeat=1, more=""):
+        """work(box) -> seconds or (seconds, note); the servers in turn."""
+        got, cpu, notes = ([], []), ([], []), ["", ""]
+        try:
+            for _round in range(repeat):
+                for k, box in enumerate(self.boxes):
+                    before, group = box.peer.group.cpu(), box.peer.group
+                    t = work(box)
+                    if isinstance(t, tuple):
+                        t, notes[k] = t
+                    got[k].append(t * 1000)
+                    cpu[k].append((box.peer.group.cpu() - (before if box.peer.group is group else 0)) * 1000)
+        except Missing as e:
+            row(name, "", "", "", reach, "", "", "not there: %s" % e)
+            return
+        theirs, ours = statistics.median(got[0]), statistics.median(got[1])
+        note = more or (" / ".join(str(n) for n in notes) if any(notes) else "")
+        row(name, theirs, ours, "%.1f%s" % (theirs / ours, "" if theirs / ours >= reach else " <"), reach, statistics.median(cpu[0]), statistics.median(cpu[1]), note)
+
+
+def make_boxes(count):
+    base = SCRATCH / ("mail-%d" % count)
+    (SCRATCH / "homes").mkdir(exist_ok=True)
+    ours = Postern(virtual_mailbox_domains=DOMAIN, mydestination="localhost", message_size_limit="50000000",
+                   plaintext_login_networks="127.0.0.0/8")
+    ours.suite.user_add(USER, PASSWORD, "--scheme", "plain")
+    home = ours.suite.state / "mail" / USER
+    owner = home.stat() if home.exists() else None
+    ours.start()
+    Client(ours).close()
+    owner = home.stat()
+    ours.stop()
+    ours.group = Group("postern")
+    lib.run([MKMAIL, base, count])
+    lib.run(["chown", "-R", "%d:%d" % (owner.st_uid, owner.st_gid), base])
+    dove = SCRATCH / "homes" / ("dovecot-%d" % count)
+    for d in (home, dove):
+        d.mkdir(exist_ok=True)
+        lib.run(["rm", "-rf", d / "Maildir"])
+        lib.run(["cp", "-al", base, d / "Maildir"])
+        lib.run(["chown", "%d:%d" % (owner.st_uid, owner.st_gid), d])
+        os.chmod(d, 0o700)
+    theirs = Dovecot(ours.suite, users=["%s:{PLAIN}%s:%d:%d::%s::\n" % (USER, PASSWORD, owner.st_uid, owner.st_gid, dove)])
+    return Box(theirs, dove / "Maildir", "dovecot*"), Box(ours, home / "Maildir", "postern.*")
+
+
+# --- groups of rows ---
+
+def rows_select(t):
+    def first(box):
+        box.restart(wipe=True)
+        c = Client(box.peer)
+        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
+        c.close()
+        return s
+    t.put("SELECT, no index yet", 4, first, 3)
+
+    def fresh(box):
+        box.restart()
+        c = Client(box.peer)
+        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
+        c.close()
+        return s
+    t.put("SELECT, index there, the user's first connection", 20, fresh, 3)
+
+    def again(box):
+        c = Client(box.peer)
+        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
+        c.close()
+        return s
+    t.put("SELECT on a new connection, index there", 20, again, max(REPEAT, 5))
+
+    def page(box):
+        def work():
+            c = Client(box.peer)
+            c.cmd("SELECT INBOX")
+            c.cmd("FETCH %d:* %s" % (max(1, t.count - 49), HEADERS))
+            return c
+        s, c = timed(work)
+        c.close()
+        return s
+    t.put("connect + LOGIN + SELECT + 50 newest headers", 40, page, max(REPEAT, 5))
+
+    def page_fresh(box):
+        box.restart()
+        return page(box)
+    t.put("the same, the user's first connection", 40, page_fresh, 3)
+
+
+def rows_fetch(t):
+    def fetch(what, tls=False):
+        def work(box):
+            c = box.selected(tls=tls)
+            s, got = timed(lambda: c.cmd("FETCH 1:* " + what))
+            c.close()
+            return s, "%.1f MB" % (got[0] / 1e6)
+        return work
+    t.put("FETCH 1:* (FLAGS)", 6, fetch("(FLAGS)"), REPEAT)
+    t.put("FETCH 1:* ENVELOPE …, first", 5, fetch(ENVELOPE))
+    t.put("FETCH 1:* ENVELOPE …, later", 12, fetch(ENVELOPE), 3)
+    t.put("FETCH 1:* (BODYSTRUCTURE), first", 5, fetch("(BODYSTRUCTURE)"))
+    t.put("FETCH 1:* header fields, later", 1, fetch("(UID FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT)])"), 2)
+
+
+def hits(answer):
+    return len(re.findall(rb" \d+", answer.split(b"\r\n", 1)[0]))
+
+
+def search(text):
+    def work(box):
+        c = box.selected()
+        s, got = timed(lambda: c.cmd("SEARCH " + text))
+        c.close()
+        return s, "%d hits" % hits(got[1])
+    return work
+
+
+def rows_search(t):
+    for box in t.boxes:
+        box.restart(wipe=True)
+        box.selected().close()
+    t.put("SEARCH SUBJECT, no index", 5, search("SUBJECT quartalsabschluss"))
+    t.put("SEARCH SUBJECT, indexed", 30, search("SUBJECT quartalsabschluss"), 3)
+    t.put("SEARCH BODY, no index (building it included)", 2, search("BODY zwetschgenkuchen"))
+    t.put("SEARCH BODY, indexed", 200, search("BODY zwetschgenkuchen"), 3)
+    t.put("SEARCH TEXT, indexed", 200, search("TEXT zwetschgenkuchen"), 2)
+    t.put("SEARCH TEXT, a word of five letters", 50, search("TEXT tosen"))
+    t.put("SEARCH FROM, a common name, indexed", 10, search("FROM partner12.example"), 2)
+    t.put("SEARCH UNSEEN", 1, search("UNSEEN"), 3)
+    ours = t.boxes[1]
+    size = sum(f.stat().st_size for f in ours.maildir.glob("postern.search*"))
+    mail = sum(int(re.search(r",S=(\d+)", f).group(1)) for f in os.listdir(ours.maildir / "cur"))
+    row("size of the search index", "", "%.1f MB" % (size / 1e6), "%.1f %% of the mail" % (100 * size / mail), "15 %", "", "", "")
+
+    def neighbour(box):
+        """How long NOOPs of another connection of the user take while all bodies are searched without index."""
+        box.restart(wipe=True)
+        a, b = box.selected(), box.selected()
+        worst, over = [0.0], threading.Event()
+
+        def noops():
+            while not over.is_set():
+                s, _ = timed(lambda: b.cmd("NOOP"))
+                worst[0] = max(worst[0], s)
+        thread = threading.Thread(target=noops)
+        thread.start()
+        a.cmd("SEARCH BODY nowhere-to-be-found")
+        over.set()
+        thread.join()
+        a.close()
+        b.close()
+        return worst[0]
+    t.put("longest NOOP beside a SEARCH BODY that builds the index", 0, neighbour)
+
+
+def rows_sort(t):
+    def simple(text):
+        def work(box):
+            c = box.selected()
+            s, got = timed(lambda: c.cmd(text))
+            c.close()
+            return s, "%.1f MB" % (got[0] / 1e6)
+        return work
+    for name, reach, text in (("SORT (REVERSE DATE)", 6, "SORT (REVERSE DATE) UTF-8 ALL"), ("SORT (SUBJECT)", 6, "SORT (SUBJECT) UTF-8 ALL"),
+                              ("THREAD REFERENCES", 10, "THREAD REFERENCES UTF-8 ALL")):
+        t.put(name + ", first", 1, simple(text))
+        t.put(name + ", later", reach, simple(text), 3)
+
+
+def rows_store(t):
+    n = t.count
+
+    def store(what, undo):
+        def work(box):
+            c = box.selected()
+            s, _ = timed(lambda: c.cmd("STORE " + what))
+            c.cmd("STORE " + undo)
+            c.close()
+            return s
+        return work
+    t.put("STORE \\Flagged on 1,000", 40, store("1:1000 +FLAGS (\\Flagged)", "1:1000 -FLAGS.SILENT (\\Flagged)"), 3)
+    t.put("STORE \\Flagged on all", 25, store("1:* +FLAGS (\\Flagged)", "1:* -FLAGS.SILENT (\\Flagged)"))
+
+    def expunge(box):
+        c = box.selected()
+        total = hits(c.all("SEARCH UNDELETED"))
+        step = max(1, total // 1000)
+        seqs = ",".join(str(1 + k * step) for k in range(min(1000, total)))
+
+        def both():
+            c.cmd("STORE %s +FLAGS.SILENT (\\Deleted)" % seqs)
+            c.cmd("EXPUNGE")
+        s, _ = timed(both)
+        c.close()
+        return s
+    t.put("1,000 scattered deletes + EXPUNGE", 25, expunge, 2)
+
+    def copy(verb, target):
+        def work(box):
+            c = box.selected()
+            c.cmd("CREATE " + target, must=False)
+            s, _ = timed(lambda: c.cmd("%s 1:1000 %s" % (verb, target)))
+            c.close()
+            return s
+        return work
+    t.put("COPY 1,000", 1.5, copy("COPY", "Copied"), 3)
+    t.put("MOVE 1,000", 20, copy("MOVE", "Moved"))
+
+
+def rows_append(t):
+    text = b"From: a@b.example\r\nSubject: append\r\n\r\n" + b"line of text that fills a message of four kilobytes\r\n" * 76
+
+    def appends(folder, at_once=1, total=1000):
+        def work(box):
+            c = Client(box.peer)
+            c.cmd("CREATE " + folder, must=False)
+            one = b"(\\Seen) {%d+}\r\n%s" % (len(text), text)
+
+            def run():
+                for _k in range(total // at_once):
+                    c.cmd(b"APPEND %s " % folder.encode() + b" ".join([one] * at_once))
+            s, _ = timed(run)
+            c.close()
+            return s
+        return work
+
+    def fill(box):
+        c = box.selected()
+        c.cmd("CREATE Ten", must=False)
+        c.cmd("COPY 1:10000 Ten", must=False)
+        c.close()
+    t.put("APPEND 1,000 x 4 KB, one by one, empty folder", 4, appends("Empty"))
+    for box in t.boxes:
+        fill(box)
+    t.put("APPEND 1,000 x 4 KB into a folder of 10,000", 12, appends("Ten"))
+    t.put("APPEND 1,000 x 4 KB, MULTIAPPEND by 100", 3, appends("Multi", 100))
+
+
+def rows_download(t):
+    def work_of(tls):
+        def work(box):
+            c = box.selected(tls=tls)
+            s, got = timed(lambda: c.cmd("FETCH 1:%d (BODY.PEEK[])" % min(10000, t.count - 4000)))
+            c.close()
+            return s, "%.0f MB/s" % (got[0] / s / 1e6)
+        return work
+    t.put("download of 10,000 messages, plain", 1.5, work_of(False), 3)
+    t.put("download of 10,000 messages, TLS", 1.3, work_of(True), 3)
+
+
+def rows_pop3(t):
+    def work(box):
+        def all_of_it():
+            s = socket.create_connection((box.peer.host, 110), timeout=600)
+            f = s.makefile("rb", 1 << 20)
+
+            def say(line, multi=False):
+                s.sendall(line + b"\r\n")
+                got = f.readline()
+                if not got.startswith(b"+OK"):
+                    raise Missing(got.decode("latin-1"))
+                while multi and f.readline() != b".\r\n":
+                    pass
+            f.readline()
+            say(b"USER " + USER.encode())
+            say(b"PASS " + PASSWORD.encode())
+            say(b"STAT")
+            say(b"UIDL", True)
+            return s, f, say
+        s, (sock, f, say) = timed(all_of_it)
+        say(b"QUIT")
+        sock.close()
+        return s
+
+    def first(box):
+        box.restart(wipe=True)
+        return work(box)
+    t.put("POP3 login + STAT + UIDL, no index", 4, first)
+    t.put("POP3 login + STAT + UIDL, later", 20, work, 3)
+
+
+def rows_idle(t):
+    def arrival(box):
+        c = box.selected()
+        times = []
+        c.sock.sendall(b"i IDLE\r\n")
+        c.read_until(b"+ ")
+        owner = (box.maildir / "cur").stat()
+        for k in range(10):
+            time.sleep(0.3 + k % 3 / 10)
+            name = "%d.M%06dP9.bench%d" % (time.time(), k, os.getpid())
+            tmp = box.maildir / "tmp" / name
+            tmp.write_bytes(b"From: a@b.example\nSubject: new\n\nx\n")
+            os.chown(tmp, owner.st_uid, owner.st_gid)
+            t0 = time.perf_counter()
+            os.rename(tmp, box.maildir / "new" / name)
+            data = b""
+            while b"EXISTS" not in data:
+                data = c.sock.recv(65536)
+            times.append(time.perf_counter() - t0)
+        c.sock.sendall(b"DONE\r\n")
+        c.close()
+        return statistics.median(times)
+    t.put("a file in new/ to EXISTS on an idling client", 100, arrival)
+
+    def memory(box):
+        c = box.selected(tls=True)      # what a first connection costs is not counted
+        time.sleep(1)
+        before = box.peer.pss()
+        more = [box.selected(tls=True) for _n in range(10)]
+        for m in more:
+            m.sock.sendall(b"i IDLE\r\n")
+            m.read_until(b"+ ")
+        time.sleep(2)
+        each = (box.peer.pss() - before) / 10
+        for m in more:
+            m.sock.sendall(b"DONE\r\n")
+        for m in more + [c]:
+            m.close()
+        return each / 1000
+    t.put("PSS KB per idle TLS connection, a user with 10 (isolated fronts)", 5, memory)
+
+
+def main():
+    for count in SIZES:
+        boxes = make_boxes(count)
+        for box in boxes:
+            box.start()
+        try:
+            t = Table(boxes, count)
+            for name in ROWS:
+                globals()["rows_" + name](t)
+        finally:
+            for box in boxes:
+                box.stop()

@@ -1,0 +1,177 @@
+"""What the benches share: the servers under test, each in a control group that accounts its CPU, and how results are printed."""
+import os
+import pathlib
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib")]
+import suite as lib  # noqa: E402
+
+SCRATCH = pathlib.Path(os.environ["POSTERN_SCRATCH"])
+USERS, DOMAIN, PASSWORD = 50, "bench.example", "benchpass"
+
+
+class Group:
+    """A control group that accounts the CPU of everything started in it."""
+
+    def __init__(self, name):
+        self.dir = pathlib.Path("/sys/fs/cgroup/cpuacct/postern-bench-%s-%08x" % (name, random.randrange(1 << 32)))
+        try:
+            self.dir.mkdir()
+        except OSError:
+            self.dir = None
+
+    def enter(self):
+        if self.dir is not None:
+            (self.dir / "cgroup.procs").write_text(str(os.getpid()))
+
+    def cpu(self):
+        return int((self.dir / "cpuacct.usage").read_text()) / 1e9 if self.dir is not None else float("nan")
+
+    def pids(self):
+        return [int(p) for p in (self.dir / "cgroup.procs").read_text().split()] if self.dir is not None else []
+
+    def remove(self):
+        if self.dir is not None:
+            try:
+                self.dir.rmdir()
+            except OSError:
+                pass
+
+
+class Peer:
+    """A server under test. host and ports; start in its control group; stop."""
+    name = "?"
+
+    def __init__(self):
+        self.group = Group(self.name.split()[0])
+
+    def popen(self, argv, **kw):
+        return subprocess.Popen([str(a) for a in argv], preexec_fn=self.group.enter, stdin=subprocess.DEVNULL,
+                                stdout=open(SCRATCH / (self.name.split()[0] + ".out"), "ab"), stderr=subprocess.STDOUT, **kw)
+
+    def pss(self):
+        total = 0
+        for pid in self.group.pids():
+            try:
+                text = pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text()
+                total += int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
+            except (OSError, AttributeError):
+                pass
+        return total
+
+
+class Postern(Peer):
+    name = "postern"
+    host = "127.0.0.2"
+    imaps, imap, smtp = 993, 143, 25
+
+    def __init__(self, **settings):
+        super().__init__()
+        s = {"mydestination": "%s localhost" % DOMAIN, "virtual_mailbox_domains": "", "filter_enable": "no", "auth_cache_time": "0",
+             "client_connection_count_limit": "10000", "process_limit": "10000", "mail_connections_per_user": "10000",
+             "auth_check_workers_max": "64"}
+        s.update(settings)
+        self.suite = lib.Suite(SCRATCH / ("postern-%d" % random.randrange(1 << 30)), build="release", domain=DOMAIN, hosts=(self.host,),
+                               real_ports=True, settings=s)
+        self.suite.make()
+
+    def start(self):
+        self.suite.start(preexec=self.group.enter)
+
+    def stop(self):
+        self.suite.stop()
+        self.group.remove()
+
+
+class Postfix(Peer):
+    name = "postfix"
+    host = "127.0.0.1"
+    smtp = 25
+
+    def start(self):
+        conf = pathlib.Path("/etc/postfix")
+        spool = SCRATCH / "postfix-spool"
+        if not spool.exists():
+            lib.run(["cp", "-a", "/var/spool/postfix", spool])
+        lib.run(["mount", "--bind", spool, "/var/spool/postfix"])
+        (conf / "main.cf").write_text(
+            "compatibility_level = 3.6\nmyhostname = mail.%s\nmydestination = %s localhost\nhome_mailbox = Maildir/\n"
+            "inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nalias_maps =\nalias_database =\nbiff = no\nmailbox_size_limit = 0\n"
+            "smtpd_client_connection_count_limit = 1000\nmaillog_file = /var/spool/postfix/maillog\nmaillog_file_prefixes = /var\n"
+            "smtputf8_enable = no\n" % (DOMAIN, DOMAIN))
+        self.process = self.popen(["postfix", "start-fg"])
+        wait_port(self.host, self.smtp)
+
+    def stop(self):
+        lib.run(["postfix", "stop"], check=False)
+        self.process.wait(20)
+        lib.run(["umount", "/var/spool/postfix"], check=False)
+        self.group.remove()
+
+
+class Dovecot(Peer):
+    name = "dovecot"
+    host = "127.0.0.1"
+    imaps, imap = 993, 143
+
+    def __init__(self, cert_from, pam=False, users=None):
+        """users: lines of a passwd-file; else user0 to user49 of the system."""
+        super().__init__()
+        self.pam, self.cert_from, self.users = pam, cert_from, users
+
+    def start(self):
+        base = SCRATCH / "dovecot"
+        (base / "run").mkdir(parents=True, exist_ok=True)
+        import pwd
+        with open(base / "passwd", "w") as f:
+            for n in range(USERS) if self.users is None else []:
+                pw = pwd.getpwnam("user%d" % n)
+                f.write("user%d:{PLAIN}%s:%d:%d::%s::\n" % (n, PASSWORD, pw.pw_uid, pw.pw_gid, pw.pw_dir))
+            f.writelines(self.users or [])
+        passdb = "passdb {\n driver = pam\n args = imap\n}\nuserdb {\n driver = passwd\n}\n" if self.pam else \
+            "passdb {\n driver = passwd-file\n args = %s\n}\nuserdb {\n driver = passwd-file\n args = %s\n}\n" % (base / "passwd", base / "passwd")
+        etc = self.cert_from.base / "etc"
+        (base / "dovecot.conf").write_text(
+            "base_dir = %s\nstate_dir = %s\nprotocols = imap pop3\nlisten = %s\nssl = yes\nssl_cert = <%s\nssl_key = <%s\n"
+            "mail_location = maildir:~/Maildir\nmaildir_copy_with_hardlinks = yes\nprotocol !indexer-worker {\n mail_vsize_bg_after_count = 0\n}\nlog_path = %s\ndisable_plaintext_auth = no\nauth_cache_size = 0\nmail_max_userip_connections = 10000\n"
+            "default_process_limit = 4000\ndefault_client_limit = 20000\nfirst_valid_uid = 100\n"
+            "service imap-login {\n inet_listener imap {\n port = 143\n }\n inet_listener imaps {\n port = 993\n ssl = yes\n }\n}\n"
+            "service pop3-login {\n inet_listener pop3 {\n port = 110\n }\n inet_listener pop3s {\n port = 0\n }\n}\n"
+            "service anvil {\n client_limit = 10000\n}\nservice auth {\n client_limit = 10000\n}\n%s"
+            % (base / "run", base / "run", self.host, etc / "cert.pem", etc / "key.pem", base / "log", passdb))
+        self.process = self.popen(["dovecot", "-F", "-c", base / "dovecot.conf"])
+        wait_port(self.host, self.imap)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        time.sleep(0.5)
+        self.group.remove()
+
+
+def wait_port(host, port, seconds=20):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=2).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def row(*cells):
+    print("| " + " | ".join("%.2f" % c if isinstance(c, float) else str(c) for c in cells) + " |", flush=True)
+
+
+def header(title, *cells):
+    print("\n## %s\n" % title)
+    row(*cells)
+    print("|" + "---|" * len(cells), flush=True)
