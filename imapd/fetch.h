@@ -2,9 +2,10 @@
 #ifndef IMAPD_FETCH_H
 #define IMAPD_FETCH_H
 
+#include "imap/crlf.h"
 #include "imap/fetch.h"
-#include "msgfile.h"
 #include "session.h"
+#include "store/msgfile.h"
 
 struct fetch {
 	struct imap_fetch what;

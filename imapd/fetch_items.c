@@ -3,7 +3,7 @@
 #include "base/num.h"
 #include "fetch.h"
 #include "imap/out.h"
-#include "structure.h"
+#include "imap/structure.h"
 
 static int need_file(struct client *c, struct fetch *f, bool head_only, struct err *e)
 {

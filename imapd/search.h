@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "imap/search.h"
-#include "msgfile.h"
+#include "store/msgfile.h"
 #include "store/store.h"
 
 struct matcher {

@@ -1,9 +1,9 @@
 /* ENVELOPE and BODYSTRUCTURE (RFC 3501 section 7.4.2). Owns their form; the parsing is lib/mail. Values stay as the message has them (encoded words
  * are the client's matter); parameters that lib/mail has decoded are written as RFC 2231 extended ones when they are not ASCII. */
-#include "structure.h"
+#include "imap/structure.h"
 
+#include "imap/crlf.h"
 #include "imap/out.h"
-#include "msgfile.h"
 
 /* --- envelope --- */
 

@@ -1,6 +1,6 @@
 /* ENVELOPE and BODYSTRUCTURE as text (RFC 3501 section 7.4.2), from a header and from a tree of parts. Pure; fuzzed. */
-#ifndef IMAPD_STRUCTURE_H
-#define IMAPD_STRUCTURE_H
+#ifndef IMAP_STRUCTURE_H
+#define IMAP_STRUCTURE_H
 
 #include "base/arena.h"
 #include "base/buf.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/num.h"
-#include "structure.h"
+#include "imap/structure.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,9 +1,9 @@
-/* The parts of the session that need no mailbox: the step from LF to CRLF, cut at every place, and the texts of ENVELOPE and BODYSTRUCTURE. */
+/* The step from LF to CRLF, cut at every place, and the texts of ENVELOPE and BODYSTRUCTURE. */
 #include <string.h>
 
+#include "imap/crlf.h"
 #include "imap/out.h"
-#include "msgfile.h"
-#include "structure.h"
+#include "imap/structure.h"
 #include "test/tap.h"
 
 static void wire_form(void)
