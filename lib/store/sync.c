@@ -365,7 +365,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		const bool clean = r == 0 && sync_own_begin(m);
 		uid = m->st.uidnext;
 		for (size_t i = 0; r >= 0 && i < l.n; i++) {
-			uint8_t disk;
+			uint8_t disk = 0;
 			bool known = false;
 			r = move_one(m, &l.v[i], base, &disk, &known, e);
 			moved += r > 0;
