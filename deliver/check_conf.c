@@ -172,8 +172,13 @@ static void check_restrictions(struct check *c)
 	struct restrict_set *set;
 	struct err e = { 0 };
 
-	if (restrict_compile(c->conf, c->a, &set, &e) < 0)
-		found(c, SEV_ERROR, c->conf->conf_file, "", "%s", e.text);
+	const struct conf *own;
+	const char *name;
+	size_t it = 0;
+
+	while (conf_variant_next(c->conf, &it, &name, &own))
+		if (restrict_compile(own, c->a, &set, &e) < 0)
+			found(c, SEV_ERROR, c->conf->conf_file, *name ? name : "", "%s", e.text);
 }
 
 void check_values(struct check *c)

@@ -150,17 +150,6 @@ void connector_run(void *ctx)
 
 /* --- queued --- */
 
-static int read_mynetworks(struct queued *q, struct err *e)
-{
-	const struct conf_list l = q->conf->mynetworks;
-
-	q->mynetworks = ARENA_ARRAY(q->arena, struct cidr, l.n + 1);
-	for (size_t i = 0; i < l.n; i++)
-		if (cidr_parse(str_c(l.v[i]), &q->mynetworks[q->n_mynetworks++], e) < 0)
-			return err_wrap(e, "mynetworks");
-	return 0;
-}
-
 /* --- the end --- */
 
 struct drain {
@@ -232,7 +221,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	q->generation = env->generation;
 	q->own_generation = *env->generation;
 	q->arena = arena_new(0);
-	if (restrict_compile(q->conf, q->arena, &q->restrictions, e) < 0 || read_mynetworks(q, e) < 0 || spool_open(".", &q->spool, e) < 0)
+	if (rules_start(q, e) < 0 || spool_open(".", &q->spool, e) < 0)
 		return -1;
 	if (strcmp(q->conf->sync_directories, "yes") == 0)
 		spool_sync_directories(q->spool);

@@ -2,6 +2,7 @@
  *	queued_main.c	start, listeners, supervision (root)
  *	queued.c	the loop: wiring of everything below
  *	queued_conn.c	registered connections, their facts, which message when
+ *	queued_rules.c	what holds for the connections of a listener
  *	queued_trans.c	MAIL, RCPT, DATA: the envelope
  *	queued_commit.c	scan, local copies, queue record, answer
  *	queued_head.c	the header: what is added, what is removed (pure)
@@ -36,6 +37,7 @@
 #include "spool/spool.h"
 
 enum {
+	QUEUED_LMTP_RCPTS_MAX = 500,	/* of one LMTP transaction: their answers are one message */
 	QUEUED_CONNS_MAX = 20000,	/* registered connections */
 	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
 	QUEUED_ACTIVE_MAX = 200,	/* messages being tried at once */
@@ -72,9 +74,8 @@ struct queued {
 	const struct conf *conf;
 	struct arena *arena;		/* of the process */
 	struct spool *spool;
-	struct restrict_set *restrictions;
-	struct cidr *mynetworks;
-	size_t n_mynetworks;
+	struct rules *rules;		/* of listeners; the first is the file's own */
+	size_t n_rules;
 	struct map *conns;		/* 8 bytes of conn -> struct conn_entry */
 	struct asks *resolve;
 	struct agents *agents;
@@ -153,14 +154,31 @@ struct head_result {
 };
 int head_edits(struct arena *a, struct str head, const struct head_facts *f, struct head_result *out, struct err *e) MUST_CHECK;
 
+/* --- queued_rules.c --- */
+struct networks {
+	struct cidr *v;
+	size_t n;
+};
+bool networks_have(const struct networks *n, const uint8_t addr[16]);
+struct rules {
+	const char *name;	/* of the "listener.NAME" line; "" */
+	const struct conf *conf;
+	struct restrict_set *restrictions;
+	struct networks mynetworks;
+};
+int rules_start(struct queued *q, struct err *e) MUST_CHECK;
+const struct rules *rules_of(const struct queued *q, struct str listener);	/* NULL: no such listener in our configuration */
+
 /* --- queued_conn.c --- */
 struct conn_entry {
 	struct queued *q;
 	uint64_t id;
 	struct ipc_chan *chan;
+	const struct rules *rules;
+	const struct conf *conf;	/* with the overrides of its listener: what is asked for a connection is asked here */
 	char profile[32], client[64], user[256], rights[65];
 	uint8_t addr[16];
-	bool addr_known, mynetworks, local, has_user;
+	bool addr_known, mynetworks, local, lmtp, has_user;
 	uint64_t uid;			/* local: peer's */
 	struct trans *trans;
 };

@@ -76,7 +76,7 @@ static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 
 static void redirect(struct trans *t, struct str target)
 {
-	t->asked = arena_str(t->arena, target.n > 0 ? target : str_c(t->q->conf->quarantine_recipient));
+	t->asked = arena_str(t->arena, target.n > 0 ? target : str_c(t->conf->quarantine_recipient));
 	t->ask = resolve_ask(t->q, t->asked, on_target, t);
 }
 
@@ -126,8 +126,9 @@ static void scan(struct trans *t)
 
 void commit_message(struct trans *t)
 {
-	t->ours = conn_trusted(t->conn) || t->conn->mynetworks;
-	if (t->q->conf->filter_enable)
+	/* Who hands mail over by LMTP hears of each failure at once, and tells the sender itself. */
+	t->ours = !t->conn->lmtp && (conn_trusted(t->conn) || t->conn->mynetworks);
+	if (t->conf->filter_enable)
 		scan(t);
 	else
 		start_copies(t);
@@ -245,7 +246,7 @@ static void start_copies(struct trans *t)
 	t->step = STEP_COPIES;
 	for (size_t i = 0; i < t->n_finals; i++)
 		local += str_eq(t->finals[i].kind, STR("mailbox"));
-	const bool in_session = local > 0 && local <= t->q->conf->local_in_session_max;
+	const bool in_session = local > 0 && local <= t->conf->local_in_session_max;
 	for (size_t i = 0; i < t->n_finals; i++) {
 		struct final *f = &t->finals[i];
 		if (in_session && str_eq(f->kind, STR("mailbox")))
@@ -256,7 +257,7 @@ static void start_copies(struct trans *t)
 	if (t->n_copying == 0)
 		copies_settled(t);
 	else
-		t->deadline = loop_timer(t->q->loop, t->q->conf->local_in_session_time * 1000, on_deadline, t);
+		t->deadline = loop_timer(t->q->loop, t->conf->local_in_session_time * 1000, on_deadline, t);
 }
 
 /* --- the record --- */

@@ -117,9 +117,11 @@ static bool put_text(char *out, size_t max, struct str s)
 
 static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 {
+	const struct rules *rules = rules_of(q, m->listener);
 	struct conn_entry *c;
 
-	if (!str_eq(m->service, STR("smtp")) || map_count(q->conns) >= QUEUED_CONNS_MAX || map_get(q->conns, str_n(&m->conn, sizeof(m->conn)))) {
+	/* A parent with a newer configuration than ours: refused until we have it too. */
+	if (rules == NULL || !str_eq(m->service, STR("smtp")) || map_count(q->conns) >= QUEUED_CONNS_MAX || map_get(q->conns, str_n(&m->conn, sizeof(m->conn)))) {
 		log_warning("connection from %.*s not taken", STR_ARG(m->client));
 		close_fd(&fd);
 		return;
@@ -127,13 +129,16 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 	c = xzalloc(sizeof(*c));
 	c->q = q;
 	c->id = m->conn;
+	c->rules = rules;
+	c->conf = rules->conf;
 	if (!put_text(c->profile, sizeof(c->profile), m->profile) || !put_text(c->client, sizeof(c->client), m->client)) {
 		free(c);
 		close_fd(&fd);
 		return;
 	}
 	c->addr_known = addr_parse(m->client, c->addr) == 0;
-	c->mynetworks = c->addr_known && cidr_match(q->mynetworks, q->n_mynetworks, c->addr);
+	c->mynetworks = c->addr_known && networks_have(&c->rules->mynetworks, c->addr);
+	c->lmtp = str_eq(m->profile, STR("lmtp"));
 	if (str_eq(m->profile, STR("local")) && m->uid > 0) {
 		c->local = true;
 		c->uid = m->uid - 1;

@@ -212,7 +212,16 @@ static int check_conf(const struct conf *c, struct err *e)
 {
 	struct arena *a = arena_new(0);
 	struct restrict_set *set;
-	const int r = restrict_compile(c, a, &set, e);
+	const struct conf *own;
+	const char *name;
+	size_t it = 0;
+	int r = 0;
+
+	while (r == 0 && conf_variant_next(c, &it, &name, &own)) {
+		r = restrict_compile(own, a, &set, e);
+		if (r < 0 && *name)
+			(void)err_wrap(e, "listener.%s", name);
+	}
 
 	arena_free(&a);
 	return r;

@@ -46,6 +46,7 @@ static struct trans *trans_new(struct conn_entry *c)
 	t->arena = a;
 	t->q = c->q;
 	t->conn = c;
+	t->conf = c->conf;
 	t->fd = -1;
 	t->start_us = clock_mono_us();
 	spool_qid_new(t->qid);
@@ -76,9 +77,44 @@ void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct st
 		conn_reply(t->conn, t->reply_id, code, enhanced, text, with_qid ? trans_qid(t) : (struct str){ 0 });
 }
 
+/* RFC 2033 4.2: what became of recipient k. One that is queued is accepted. */
+static void lmtp_status(const struct trans *t, size_t k, struct str *code, struct str *enhanced, struct str *text)
+{
+	for (size_t i = 0; i < t->n_finals; i++) {
+		const struct final *f = &t->finals[i];
+		if (f->rcpt != k || f->state != FINAL_FAILED)
+			continue;
+		*code = str_eq(f->enhanced, STR("5.2.2")) ? STR("552") : STR("550");
+		*enhanced = f->enhanced.n > 0 && f->enhanced.p[0] == '5' ? f->enhanced : STR("5.0.0");
+		*text = str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text)));
+		return;
+	}
+}
+
+static void lmtp_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+{
+	const size_t n = t->n_accepted;
+	struct str *v = ARENA_ARRAY(t->arena, struct str, 3 * n);
+	const struct ipc_queue_REPLIES m = { .codes = { v, n }, .enhanced = { v + n, n }, .texts = { v + 2 * n, n } };
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		v[i] = str_c(arena_printf(t->arena, "%llu", (unsigned long long)code));
+		v[n + i] = str_c(enhanced);
+		v[2 * n + i] = text;
+		lmtp_status(t, i, &v[i], &v[n + i], &v[2 * n + i]);
+		v[2 * n + i] = str_sub(v[2 * n + i], 0, 160);
+	}
+	if (ipc_send(t->conn->chan, IPC_queue_REPLIES, &m, t->reply_id, -1, &e) < 0)
+		log_error("%s: %s", t->qid, e.text);
+}
+
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text)
 {
-	trans_reply(t, code, enhanced, text, false);
+	if (t->conn && t->conn->lmtp)
+		lmtp_reply(t, code, enhanced, text);
+	else
+		trans_reply(t, code, enhanced, text, false);
 	trans_free(t);
 }
 
@@ -125,9 +161,9 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		conn_reply(c, id, 451, "4.3.2", STR("Error: the system is going down, try again later"), (struct str){ 0 });
 	} else if (needs_login(c)) {
 		conn_reply(c, id, 530, "5.7.0", STR("Authentication required"), (struct str){ 0 });
-	} else if (m->size > q->conf->message_size_limit) {
+	} else if (m->size > c->conf->message_size_limit) {
 		conn_reply(c, id, 552, "5.3.4", STR("Message size exceeds fixed limit"), (struct str){ 0 });
-	} else if (spool_room(q->spool, room_needed(q->conf), q->conf->queue_minfree, &e) < 0) {
+	} else if (spool_room(q->spool, room_needed(c->conf), q->conf->queue_minfree, &e) < 0) {
 		log_warning("not enough free space in the queue file system");
 		conn_reply(c, id, 452, "4.3.1", STR("Insufficient system storage"), (struct str){ 0 });
 	} else {
@@ -162,6 +198,9 @@ static struct str final_key(struct trans *t, const struct final *f)
 /* Few are compared one by one; many through a map, so that a big alias costs no quadratic time. */
 static bool final_known(struct trans *t, const struct final *f)
 {
+	/* Each RCPT of LMTP has an answer of its own, and so a copy of its own. */
+	if (t->conn && t->conn->lmtp)
+		return false;
 	if (t->n_finals < FINALS_FEW) {
 		for (size_t i = 0; i < t->n_finals; i++)
 			if (str_eq(t->finals[i].kind, f->kind) && str_case_eq(t->finals[i].address, f->address) && str_eq(t->finals[i].user, f->user))
@@ -266,7 +305,7 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 	for (size_t i = 0; i < r->kinds.n; i++) {
 		const struct final f = {
 			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
-			.notify = t->asked_notify, .orcpt = t->asked_orcpt,
+			.rcpt = t->n_accepted, .notify = t->asked_notify, .orcpt = t->asked_orcpt,
 		};
 		any |= deliverable(f.kind);
 		if (trans_final(t, &f) < 0)
@@ -295,7 +334,9 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 	/* Before the restrictions: what could not be looked up must not be taken for foreign and refused for good. */
 	if (str_eq(r->class, STR("error"))) {
 		refuse_as_said(t, r, 451, "4.3.0", "Temporary lookup failure");
-	} else if (restrict_refuses(t->q->restrictions, &f, t->arena, &no)) {
+	} else if (c->lmtp && !str_eq(r->class, STR("local")) && !str_eq(r->class, STR("virtual")) && !str_eq(r->class, STR("unknown"))) {
+		refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena, "<%.*s>: Relay access denied", STR_ARG(t->asked))));
+	} else if (restrict_refuses(t->conn->rules->restrictions, &f, t->arena, &no)) {
 		refuse_rcpt(t, (uint64_t)no.code, no.enhanced, no.text);
 	} else if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
 		refuse_as_said(t, r, 550, "5.1.1", "User unknown in local recipient table");
@@ -321,7 +362,7 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 {
 	t->reply_id = id;
-	if (t->n_accepted >= t->q->conf->smtpd_recipient_limit || t->n_finals >= QUEUED_FINALS_MAX) {
+	if (t->n_accepted >= t->conf->smtpd_recipient_limit || (t->conn->lmtp && t->n_accepted >= QUEUED_LMTP_RCPTS_MAX) || t->n_finals >= QUEUED_FINALS_MAX) {
 		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
 		return;
 	}
@@ -340,7 +381,7 @@ void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 
 void trans_data(struct trans *t, uint32_t id)
 {
-	struct ipc_queue_OPEN m = { .size_max = t->q->conf->message_size_limit };
+	struct ipc_queue_OPEN m = { .size_max = t->conf->message_size_limit };
 	struct err e = { 0 };
 	int wfd = -1;
 
@@ -366,7 +407,7 @@ void trans_data(struct trans *t, uint32_t id)
 /* The header section, read once. A section that does not end within the limit is refused by the front; here it just ends there. */
 static int read_head(struct trans *t, struct str *out, struct err *e)
 {
-	const uint64_t max = t->q->conf->header_size_limit + 1024;
+	const uint64_t max = t->conf->header_size_limit + 1024;
 
 	for (uint64_t want = HEAD_FIRST;; want *= 8) {
 		const uint64_t lim = want < max ? want : max;
@@ -392,9 +433,10 @@ static int look_at_head(struct trans *t, struct err *e)
 {
 	const struct conn_entry *c = t->conn;
 	struct head_facts f = {
-		.submission = conn_trusted(c), .esmtp = t->esmtp, .utf8 = t->smtputf8, .client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
+		.submission = conn_trusted(c), .esmtp = t->esmtp, .utf8 = t->smtputf8, .lmtp = c->lmtp,
+		.client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
 		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),
-		.hostname = t->q->conf->myhostname, .mail_name = t->q->conf->mail_name, .now = clock_wall(),
+		.hostname = t->conf->myhostname, .mail_name = t->conf->mail_name, .now = clock_wall(),
 	};
 	struct str head;
 
@@ -415,9 +457,9 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 	if (spool_sealed(t->fd, &t->size, &e) < 0 || t->size != m->size || look_at_head(t, &e) < 0) {
 		log_error("%s: %s", t->qid, e.code ? e.text : "the front wrote another size than it says");
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
-	} else if (t->size > t->q->conf->message_size_limit) {
+	} else if (t->size > t->conf->message_size_limit) {
 		trans_answer(t, 552, "5.3.4", STR("Error: message file too big"));
-	} else if (t->head.received > t->q->conf->hopcount_limit) {
+	} else if (t->head.received > t->conf->hopcount_limit) {
 		trans_answer(t, 554, "5.4.6", STR("Error: too many hops"));
 	} else {
 		struct buf id_text;

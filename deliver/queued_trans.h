@@ -20,7 +20,8 @@ struct final {
 	enum final_state state;
 	struct copy *copy;
 	struct str enhanced, text;
-	uint64_t notify;	/* as its RCPT said */
+	size_t rcpt;		/* number of the RCPT that it comes from */
+	uint64_t notify;	/* as that said */
 	struct str orcpt;
 	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
 	bool recorded;	/* in the queue record */
@@ -40,6 +41,7 @@ enum trans_step {
 struct trans {
 	struct queued *q;
 	struct conn_entry *conn;	/* NULL: the client has gone */
+	const struct conf *conf;	/* its listener's */
 	struct arena *arena;
 	char qid[SPOOL_QID_MAX + 1];
 	enum trans_step step;

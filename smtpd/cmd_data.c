@@ -1,10 +1,12 @@
 /* DATA: from the client's bytes to queued's descriptor in one pass, through the one reader of lib/smtp (strict line ends, dots). What the client sent is
  * never kept here. RFC 5321 4.1.1.4, 4.5.2; RFC 1870 6.2. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
 #include "smtpd/peers.h"
@@ -107,6 +109,38 @@ void data_abandon(struct session *s)
 	close_fd(&s->data_fd);
 }
 
+/* RFC 2033 4.2: after the message LMTP has an answer for each accepted recipient; this is one that is the same for all. */
+static void reply_all(struct session *s, uint64_t rcpts, int code, const char *enhanced, struct str text)
+{
+	for (uint64_t i = 1; s->profile->lmtp && i < rcpts; i++)
+		session_reply_part(s, code, enhanced, text);
+	session_reply_str(s, code, enhanced, text);
+}
+
+void data_each(struct session *s, const struct ipc_queue_REPLIES *m)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < m->codes.n; i++) {
+		uint64_t code = 451;
+		char enhanced[16];
+		(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(m->enhanced.v[i]));
+		if (num_parse(m->codes.v[i], 200, 599, &code) < 0)
+			code = 451;
+		any |= code < 300;
+		if (code >= 300)
+			session_log_reject(s, "END-OF-MESSAGE", (int)code, enhanced, m->texts.v[i], (struct str){ 0 });
+		if (i + 1 < m->codes.n) {
+			session_reply_part(s, (int)code, enhanced, m->texts.v[i]);
+			continue;
+		}
+		if (any)
+			s->errors = s->junk = 0;
+		trans_reset(s, false);
+		session_reply_str(s, (int)code, enhanced, m->texts.v[i]);
+	}
+}
+
 static void answered(struct session *s, const struct ipc_queue_REPLY *r)
 {
 	char enhanced[16];
@@ -116,8 +150,9 @@ static void answered(struct session *s, const struct ipc_queue_REPLY *r)
 		s->errors = s->junk = 0;
 	else
 		session_log_reject(s, "END-OF-MESSAGE", (int)r->code, enhanced, r->text, (struct str){ 0 });
+	const uint64_t rcpts = s->t.rcpt_ok;
 	trans_reset(s, false);
-	session_reply_str(s, (int)r->code, enhanced, r->text);
+	reply_all(s, rcpts, (int)r->code, enhanced, r->text);
 }
 
 /* What is said about a message that never reaches queued. close: what comes behind such a message may be somebody's smuggled commands. */
@@ -138,8 +173,9 @@ static const struct {
 static void refuse(struct session *s, int code, const char *enhanced, const char *text)
 {
 	session_log_reject(s, "END-OF-MESSAGE", code, enhanced, str_c(text), (struct str){ 0 });
+	const uint64_t rcpts = s->cmd == CMD_BDAT && !s->bdat.last ? 1 : s->t.rcpt_ok;
 	trans_reset(s, true);
-	session_reply(s, code, enhanced, "%s", text);
+	reply_all(s, rcpts, code, enhanced, str_c(text));
 }
 
 void data_ended(struct session *s)

@@ -143,7 +143,7 @@ void cmd_ehlo(struct session *s, struct str args)
 {
 	struct buf text;
 
-	if (!take_name(s, args, "EHLO"))
+	if (!take_name(s, args, commands[s->cmd].verb))
 		return;
 	s->esmtp = true;
 	buf_init(&text, 4096);

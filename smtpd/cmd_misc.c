@@ -35,6 +35,8 @@ void cmd_help(struct session *s, struct str args)
 	buf_init(&text, 2048);
 	buf_c(&text, "Commands:");
 	for (size_t i = 0; i < CMD_UNKNOWN; i++) {
+		if (commands[i].flags & (s->profile->lmtp ? F_SMTP : F_LMTP))
+			continue;
 		buf_ch(&text, '\n');
 		buf_c(&text, commands[i].help);
 	}

@@ -8,7 +8,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-static const uint16_t queue_may_send[] = { IPC_queue_REPLY, IPC_queue_OPEN };
+static const uint16_t queue_may_send[] = { IPC_queue_REPLY, IPC_queue_OPEN, IPC_queue_REPLIES };
 static const uint16_t auth_may_send[] = { IPC_auth_CHALLENGE, IPC_auth_OK, IPC_auth_FAIL };
 
 static void queue_lost(struct session *s)
@@ -27,6 +27,13 @@ static void on_queue_closed(void *ctx, struct ipc_chan *ch, const struct err *wh
 	queue_lost(s);
 }
 
+/* An answer for each recipient, to the end of an LMTP message. */
+static bool replies_sane(const struct session *s, const struct ipc_queue_REPLIES *m)
+{
+	return s->profile->lmtp && s->asked == IPC_queue_DATA_END && m->codes.n > 0 && m->codes.n == s->t.rcpt_ok && m->enhanced.n == m->codes.n &&
+	       m->texts.n == m->codes.n;
+}
+
 static bool reply_sane(const struct ipc_queue_REPLY *r)
 {
 	return r->code >= 200 && r->code <= 599 && r->code / 100 != 3;
@@ -38,7 +45,8 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	void (*const then)(struct session *, const struct ipc_queue_REPLY *) = s->on_queue;
 
 	if (s->mode != MODE_QUEUE || id != s->wait_id || then == NULL || (type == IPC_queue_OPEN) != (fd >= 0) ||
-	    (type == IPC_queue_OPEN && s->cmd != CMD_DATA && s->cmd != CMD_BDAT) || (type == IPC_queue_REPLY && !reply_sane(msg))) {
+	    (type == IPC_queue_OPEN && s->cmd != CMD_DATA && s->cmd != CMD_BDAT) || (type == IPC_queue_REPLY && !reply_sane(msg)) ||
+	    (type == IPC_queue_REPLIES && !replies_sane(s, msg))) {
 		if (fd >= 0)
 			close(fd);
 		log_warning("%s: queued sent an answer that was not asked for", s->host);
@@ -49,6 +57,8 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	s->on_queue = NULL;
 	if (type == IPC_queue_OPEN)
 		data_open(s, fd, ((const struct ipc_queue_OPEN *)msg)->size_max);
+	else if (type == IPC_queue_REPLIES)
+		data_each(s, msg);
 	else
 		then(s, msg);
 	session_run(s);
@@ -69,6 +79,7 @@ static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t 
 	}
 	s->wait_id = ipc_next_id(s->queue);
 	s->on_queue = then;
+	s->asked = type;
 	if (ipc_send(s->queue, type, m, s->wait_id, -1, &e) < 0) {
 		log_error("%s: %s", s->host, e.text);
 		s->wait_id = 0;

@@ -6,6 +6,7 @@ static const struct profile profiles[] = {
 	{ .name = "submission", .need_tls = true, .need_auth = true, .offer_auth = true },
 	{ .name = "submissions", .need_tls = true, .need_auth = true, .offer_auth = true },
 	{ .name = "smtp", .offer_auth = true },
+	{ .name = "lmtp", .lmtp = true },
 	{ .name = "local", .local = true },
 };
 

@@ -77,7 +77,7 @@ void session_log_reject(struct session *s, const char *stage, int code, const ch
 
 	log_info("%s: reject: %s from %s: %d %s %.*s;%s%.*s%s%s%.*s%s proto=%s helo=<%.*s>", id, stage, s->host, code, enhanced, STR_ARG(what),
 		 have_from ? " from=<" : "", STR_ARG(from), have_from ? ">" : "", to.p ? " to=<" : "", STR_ARG(rcpt), to.p ? ">" : "",
-		 s->esmtp ? "ESMTP" : "SMTP", STR_ARG(helo));
+		 s->profile->lmtp ? "LMTP" : s->esmtp ? "ESMTP" : "SMTP", STR_ARG(helo));
 	for (size_t i = 0; i < ARRAY_LEN(b); i++)
 		buf_fini(&b[i]);
 }
@@ -185,6 +185,13 @@ void session_reply_str(struct session *s, int code, const char *enhanced, struct
 	reply(s, 0, code, enhanced, text);
 }
 
+void session_reply_part(struct session *s, int code, const char *enhanced, struct str text)
+{
+	if (s->out.n > REPLY_MAX / 2)
+		flush(s);
+	smtp_reply_put(&s->out, code, enhanced, text);
+}
+
 void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)
 {
 	reply(s, delay_ms, code, enhanced, text);
@@ -259,10 +266,12 @@ void session_wait(struct session *s, enum session_mode mode, uint64_t ms)
 
 /* --- lines --- */
 
-static enum command_id find_command(struct str verb)
+static enum command_id find_command(const struct session *s, struct str verb)
 {
+	const unsigned foreign = s->profile->lmtp ? F_SMTP : F_LMTP;
+
 	for (enum command_id i = 0; i < CMD_UNKNOWN; i++)
-		if (str_case_eq(verb, str_c(commands[i].verb)))
+		if (!(commands[i].flags & foreign) && str_case_eq(verb, str_c(commands[i].verb)))
 			return i;
 	return CMD_UNKNOWN;
 }
@@ -279,7 +288,7 @@ static bool out_of_sync(struct session *s)
 		return false;
 	/* The verb alone: what follows may be a password. */
 	(void)str_token(&rest, " \t\r\n", &verb);
-	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, commands[find_command(verb)].verb);
+	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, commands[find_command(s, verb)].verb);
 	session_reply(s, 554, "5.5.0", "Error: SMTP protocol synchronization");
 	end_after_flush(s);
 	return true;
@@ -363,7 +372,7 @@ static void command_line(struct session *s, struct str line)
 		session_reply(s, line.n == 0 ? 500 : 501, "5.5.2", "Error: %s", line.n == 0 ? "bad syntax" : e.text);
 		return;
 	}
-	const enum command_id id = find_command(verb);
+	const enum command_id id = find_command(s, verb);
 	if (id == CMD_UNKNOWN) {
 		unknown_command(s, line);
 	} else if (id != CMD_AUTH && line.n + 2 > s->conf->line_length_limit) {
@@ -560,7 +569,15 @@ static void name_host(struct session *s)
 
 void session_greet(struct session *s)
 {
-	smtp_reply_put(&s->out, 220, NULL, str_c(s->conf->smtpd_banner));
+	if (s->profile->lmtp) {	/* RFC 2033: no client must take it for ESMTP */
+		struct buf b;
+		buf_init(&b, 1024);
+		buf_printf(&b, "%s LMTP %s", s->conf->myhostname, s->conf->mail_name);
+		smtp_reply_put(&s->out, 220, NULL, buf_view(&b));
+		buf_fini(&b);
+	} else {
+		smtp_reply_put(&s->out, 220, NULL, str_c(s->conf->smtpd_banner));
+	}
 	s->answered = true;
 }
 
@@ -571,7 +588,7 @@ void session_start(struct front_env *env, const struct front_conn *fc)
 	char c;
 
 	s->env = env;
-	s->conf = env->conf;
+	s->conf = conf_for(env->conf, str_c(fc->listener), fc->stress);
 	s->fc = *fc;
 	s->profile = profile_find(fc->profile);
 	s->state = ST_START;

@@ -41,7 +41,7 @@ enum session_mode {		/* what the next event may be */
 	MODE_CLOSED,		/* nothing any more */
 };
 
-enum command_flag { F_LAST = 1, F_JUNK = 2, F_MAIL = 4, F_NOARG = 8 };
+enum command_flag { F_LAST = 1, F_JUNK = 2, F_MAIL = 4, F_NOARG = 8, F_SMTP = 16, F_LMTP = 32 };
 
 enum {
 	LINE_MAX_AUTH = 12290,		/* RFC 4954 4: 12288 bytes, and CRLF */
@@ -63,6 +63,7 @@ enum {
 
 struct session;
 struct ipc_queue_REPLY;
+struct ipc_queue_REPLIES;
 struct ipc_auth_FAIL;
 
 struct command {
@@ -93,6 +94,7 @@ struct profile {
 	const char *name;
 	bool need_tls, need_auth;	/* before MAIL */
 	bool offer_auth;
+	bool lmtp;			/* RFC 2033: LHLO, and an answer for each recipient */
 	bool local;			/* UNIX socket: the peer's uid is known to queued */
 };
 const struct profile *profile_find(const char *name);	/* unknown names: the strictest */
@@ -132,6 +134,7 @@ struct session {
 	struct ipc_chan *queue, *auth;
 	bool auth_gone;
 	uint32_t wait_id;
+	uint16_t asked;				/* the type of the question to queued */
 	void (*on_queue)(struct session *s, const struct ipc_queue_REPLY *r);
 
 	struct arena *unit;
@@ -164,6 +167,8 @@ void session_start(struct front_env *env, const struct front_conn *fc);
  * limits and may delay the answer or end the session. */
 void session_reply(struct session *s, int code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);
 void session_reply_str(struct session *s, int code, const char *enhanced, struct str text);
+/* One of several answers to a command, but the last (LMTP); it counts for nothing. */
+void session_reply_part(struct session *s, int code, const char *enhanced, struct str text);
 /* The same after a delay of authd's or ours. */
 void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text);
 /* The 220 line. */
@@ -195,7 +200,7 @@ const char *session_stage(const struct session *s);
 void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to);
 
 /* Handlers: one prototype per row. */
-#define CMD(verb, states, flags, handler, help, source) void handler(struct session *s, struct str args);
+#define CMD(verb, states, flags, handler, help, source) void handler(struct session *s, struct str args);	/* some stand in two rows */
 #include "commands.def"
 #undef CMD
 /* Extensions: false: not usable now. out gets the EHLO argument. */
@@ -212,6 +217,7 @@ void data_input(struct session *s);
 void data_clock(struct session *s);
 void data_pause(struct session *s);
 void data_ended(struct session *s);
+void data_each(struct session *s, const struct ipc_queue_REPLIES *m);	/* LMTP: queued's answers */
 void data_refused(struct session *s, const struct ipc_queue_REPLY *r);
 /* cmd_bdat.c: a chunk begins, with queued's descriptor at hand; bytes have come. */
 void bdat_chunk(struct session *s);

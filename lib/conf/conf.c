@@ -123,7 +123,7 @@ static void store(struct conf *c, const struct param *p, struct trouble *t)
 		(void)!conf_store(c, p, STR(""), NULL);
 }
 
-static void store_all(struct conf *c, struct trouble *t)
+void conf_store_all(struct conf *c, struct trouble *t)
 {
 	for (size_t i = 0; i < conf_n_params; i++)
 		if (conf_params[i].type != PARAM_T_SECTION)
@@ -200,7 +200,7 @@ static void check_own_names(const struct conf *c, struct trouble *t)
 		v[k++] = s;
 	qsort(v, k, sizeof(v[0]), by_line);
 	for (size_t i = 0; i < k; i++)
-		if (!map_get(seen, str_c(v[i]->name)))
+		if (!map_get(seen, str_c(v[i]->name)) && !conf_is_listener(str_c(v[i]->name)))
 			check_own_name(v[i], t);
 	map_free(&seen);
 }
@@ -278,16 +278,21 @@ static void check_relay(const struct conf *c, struct trouble *t)
 			"has reject_unauth_destination: an open relay");
 }
 
+void conf_check_connection(const struct conf *c, struct trouble *t)
+{
+	check_networks(c, "mynetworks", c->mynetworks, t);
+	check_relay(c, t);
+}
+
 static void check_together(const struct conf *c, struct trouble *t)
 {
 	check_listeners(c, "smtp_listeners", c->smtp_listeners, "smtp", t);
 	check_listeners(c, "imap_listeners", c->imap_listeners, "imap", t);
 	check_listeners(c, "pop3_listeners", c->pop3_listeners, "pop3", t);
-	check_networks(c, "mynetworks", c->mynetworks, t);
+	conf_check_connection(c, t);
 	check_networks(c, "auth_throttle_exempt", c->auth_throttle_exempt, t);
 	check_networks(c, "webmail_hosts", c->webmail_hosts, t);
 	check_directories(c, t);
-	check_relay(c, t);
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
 	if (strlen(c->recipient_delimiter) > 1)
@@ -331,11 +336,13 @@ static int conf_load_text(struct conf *c, struct str text, const char *file, str
 	conf_scan(c, text, &t);
 	fill_defaults(c);
 	conf_derive_names(c, &t);
-	store_all(c, &t);
+	conf_store_all(c, &t);
 	conf_derive_networks(c, &t);
 	store(c, param_find(STR("mynetworks")), &t);
 	check_own_names(c, &t);
 	check_together(c, &t);
+	conf_variants(c, &t);
+	conf_check_rows(c, &t);
 	if (t.errors)
 		return err_set(e, ERR_CONF, 0, "%s: %u problem%s", file, t.errors,
 			       t.errors == 1 ? "" : "s");

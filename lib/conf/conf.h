@@ -97,11 +97,22 @@ void conf_print_mdoc(FILE *to);		/* the generated part of postern.conf(5) */
 struct conf_listener {
 	const char *host;	/* numeric address, or "" for all addresses */
 	uint16_t port;
-	const char *profile;	/* "smtp" (port 25), "submission" (STARTTLS, AUTH required), "submissions" (implicit TLS);
+	const char *profile;	/* "smtp" (port 25), "submission" (STARTTLS, AUTH required), "submissions" (implicit TLS), "lmtp";
 				 * "imap"/"imaps", "pop3"/"pop3s" */
+	const char *name;	/* of its "listener.NAME" line; "" for those of the lists */
 };
+/* All listeners of a service ("smtp", "imap", "pop3"): those of rows, and those of lines of their own,
+ *	listener.alternate = 725/smtp
+ *	listener.scanner = 10.0.0.5:2525/smtp -o smtpd_tls_auth_only=no -o { mynetworks = 10.0.0.0/24 }
+ * whose overrides conf_for() gives. */
 int conf_listeners(const struct conf *c, struct conf_list rows, const char *default_profile, struct arena *a,
 		   struct conf_listener **out, size_t *n_out, struct err *e) MUST_CHECK;
+
+/* The values for a connection to the listener of that name: the overrides of its line, and what is another value under stress. c itself when there
+ * are none. Lives as long as c. */
+const struct conf *conf_for(const struct conf *c, struct str listener, bool stress);
+/* Walk them: the file's own (name "") and each listener's; *it starts at 0. */
+bool conf_variant_next(const struct conf *c, size_t *it, const char **name_out, const struct conf **out);
 
 /* Lists of networks ("mynetworks" syntax: 10.0.0.0/8, [2001:db8::]/32, !exclusions, first match wins). */
 struct cidr {

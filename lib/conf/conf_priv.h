@@ -44,6 +44,8 @@ struct setting {
 struct conf_private {
 	struct arena *arena;
 	struct setting *params;	/* parallel to conf_params */
+	struct conf_variant *variants;	/* of listeners: variant.c; the first is the file's own */
+	size_t n_variants;
 	struct map *own;	/* name -> struct setting, for names that are no parameter */
 };
 
@@ -65,6 +67,15 @@ void conf_references(struct str text, void (*fn)(void *ctx, struct str name), vo
 /* value.c: store expanded text in the field of p. */
 int conf_store(struct conf *c, const struct param *p, struct str text, struct err *e) MUST_CHECK;
 void param_allowed(const struct param *p, struct buf *out);	/* "yes, no", "1 .. 1000", … */
+/* conf.c: every field from its setting; what holds between the parameters that a listener may override. */
+void conf_store_all(struct conf *c, struct trouble *t);
+void conf_check_connection(const struct conf *c, struct trouble *t);
+/* variant.c */
+void conf_variants(struct conf *c, struct trouble *t);
+bool conf_is_listener(struct str name);		/* "listener.…": no parameter, but known */
+bool conf_variant_row(const struct conf *c, size_t i, const char **name_out, struct str *row_out, unsigned *line_out);
+/* listen.c: the rows of "listener.NAME" lines are listeners. */
+void conf_check_rows(const struct conf *c, struct trouble *t);
 /* derive.c: defaults that depend on the machine. */
 void conf_derive_names(struct conf *c, struct trouble *t);
 void conf_derive_networks(struct conf *c, struct trouble *t);

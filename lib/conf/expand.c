@@ -14,11 +14,51 @@ struct reference {
 	struct str name;
 	char test;	 /* '?' when set and not empty, ':' when empty, 0 plain */
 	struct str text; /* what stands for it with a test */
+	struct str other; /* ${name?{text}:{other}}: what stands for it without */
 };
 
 static bool name_char(char ch)
 {
 	return ch_alnum(ch) || ch == '_';
+}
+
+/* "{text}" at the start of *s, which advances; the braces are dropped. */
+static bool braces(struct str *s, struct str *out)
+{
+	unsigned depth = 0;
+
+	*s = str_trim(*s);
+	for (size_t n = 0; n < s->n; n++) {
+		depth += s->p[n] == '{';
+		depth -= s->p[n] == '}';
+		if (depth == 0 && n == 0)
+			return false;
+		if (depth == 0) {
+			*out = str_sub(*s, 1, n - 1);
+			*s = str_from(*s, n + 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The forms with braces: ${name?{text}}, ${name?{text}:{other}}, ${name:{text}}. */
+static void unbrace(struct reference *r)
+{
+	struct str rest = r->text, text = { 0 }, other = { 0 };
+
+	if (!braces(&rest, &text))
+		return;
+	rest = str_trim(rest);
+	if (rest.n > 0 && rest.p[0] == ':' && r->test == '?') {
+		rest = str_from(rest, 1);
+		if (!braces(&rest, &other))
+			return;
+	}
+	if (str_trim(rest).n > 0)
+		return;
+	r->text = text;
+	r->other = other;
 }
 
 /* The reference after a '$' in *s, which advances past it. 0, or -1 when the bracket is not closed or the name is missing. */
@@ -55,6 +95,7 @@ static int reference_parse(struct str *s, struct reference *r)
 	if (n < inner.n) {
 		r->test = inner.p[n];
 		r->text = str_from(inner, n + 1);
+		unbrace(r);
 	}
 	return r->name.n && (!r->test || r->test == '?' || r->test == ':') ? 0 : -1;
 }
@@ -80,7 +121,7 @@ static int expand_reference(struct work *w, const struct reference *r, unsigned 
 		return expand(w, value, depth + 1, e);
 	if ((str_trim(value).n != 0) == (r->test == '?'))
 		return expand(w, r->text, depth + 1, e);
-	return 0;
+	return expand(w, r->other, depth + 1, e);
 }
 
 static int expand(struct work *w, struct str text, unsigned depth, struct err *e)
@@ -104,7 +145,7 @@ static int expand(struct work *w, struct str text, unsigned depth, struct err *e
 		if (reference_parse(&text, &r) < 0)
 			return err_set(e, ERR_CONF, 0,
 				       "bad $ reference (allowed: $name, ${name}, ${name?text}, "
-				       "${name:text}, $$)");
+				       "${name:text}, ${name?{text}:{other}}, $$)");
 		if (expand_reference(w, &r, depth, e) < 0)
 			return -1;
 	}
@@ -136,6 +177,8 @@ void conf_references(struct str text, void (*fn)(void *ctx, struct str name), vo
 			fn(ctx, r.name);
 			if (r.test)
 				conf_references(r.text, fn, ctx);
+			if (r.other.n)
+				conf_references(r.other, fn, ctx);
 		}
 	}
 }

@@ -1,5 +1,5 @@
 /* Listener rows: [host:]port[/profile]. */
-#include "conf/conf.h"
+#include "conf/conf_priv.h"
 
 #include "base/num.h"
 
@@ -12,6 +12,7 @@ static const struct {
 	{ "submission", 587, "submission" },
 	{ "submissions", 465, "submissions" },
 	{ "smtps", 465, "submissions" },
+	{ "lmtp", 24, "lmtp" },
 	{ "imap", 143, "imap" },
 	{ "imaps", 993, "imaps" },
 	{ "pop3", 110, "pop3" },
@@ -82,6 +83,7 @@ static int split_host(struct str *rest, struct str *host)
 struct sink {
 	struct conf_listener *v;
 	size_t n, max;
+	const char *name;
 };
 
 static int add(struct sink *s, struct conf_listener l, const char *host, struct err *e)
@@ -89,6 +91,7 @@ static int add(struct sink *s, struct conf_listener l, const char *host, struct 
 	if (s->n == s->max)
 		return err_set(e, ERR_CONF, 0, "more than %zu listeners", s->max);
 	l.host = host;
+	l.name = s->name;
 	s->v[s->n++] = l;
 	return 0;
 }
@@ -122,31 +125,77 @@ static int add_interfaces(const struct conf *c, struct conf_listener l, struct a
 	return 0;
 }
 
+static int add_row(const struct conf *c, struct str row, const char *default_profile, struct arena *a, struct sink *s, struct err *e)
+{
+	const ptrdiff_t slash = str_rchr(row, '/');
+	struct str rest = slash < 0 ? row : str_sub(row, 0, (size_t)slash), host;
+	struct conf_listener l = { 0 };
+	const bool any = str_starts(row, STR("*:"));
+
+	if (split_host(&rest, &host) < 0)
+		return bad_row(row, "bad address", e);
+	if (parse_port(rest, &l) < 0)
+		return bad_row(row, "bad port", e);
+	if (parse_profile(slash < 0 ? STR("") : str_from(row, (size_t)slash + 1), default_profile, &l) < 0)
+		return bad_row(row, "unknown profile", e);
+	if (l.profile == NULL)
+		return bad_row(row, "this port needs a profile", e);
+	return host.n == 0 && !any ? add_interfaces(c, l, a, s, e) : add(s, l, arena_cstr(a, host), e);
+}
+
+/* "smtp", "imap" or "pop3". */
+static const char *service_of(const char *profile)
+{
+	return str_starts(str_c(profile), STR("imap")) ? "imap" : str_starts(str_c(profile), STR("pop3")) ? "pop3" : "smtp";
+}
+
+enum { LISTENERS_MAX = 64 };
+
+/* The lines "listener.NAME" of one service. */
+static int add_lines(const struct conf *c, const char *service, struct arena *a, struct sink *s, struct err *e)
+{
+	const char *name;
+	struct str row;
+	unsigned line;
+
+	for (size_t i = 1; conf_variant_row(c, i, &name, &row, &line); i++) {
+		const size_t before = s->n;
+		s->name = name;
+		if (row.n == 0)
+			continue;
+		if (add_row(c, row, NULL, a, s, e) < 0)
+			return -1;
+		if (strcmp(service_of(s->v[before].profile), service) != 0)
+			s->n = before;
+	}
+	return 0;
+}
+
 int conf_listeners(const struct conf *c, struct conf_list rows, const char *default_profile,
 		   struct arena *a, struct conf_listener **out, size_t *n_out, struct err *e)
 {
-	enum { LISTENERS_MAX = 64 };
-	struct sink s = { ARENA_ARRAY(a, struct conf_listener, LISTENERS_MAX), 0, LISTENERS_MAX };
+	struct sink s = { ARENA_ARRAY(a, struct conf_listener, LISTENERS_MAX), 0, LISTENERS_MAX, "" };
 
-	for (size_t i = 0; i < rows.n; i++) {
-		const struct str row = str_c(rows.v[i]);
-		const ptrdiff_t slash = str_rchr(row, '/');
-		struct str rest = slash < 0 ? row : str_sub(row, 0, (size_t)slash), host;
-		struct conf_listener l = { 0 };
-		const bool any = str_starts(row, STR("*:"));
-
-		if (split_host(&rest, &host) < 0)
-			return bad_row(row, "bad address", e);
-		if (parse_port(rest, &l) < 0)
-			return bad_row(row, "bad port", e);
-		if (parse_profile(slash < 0 ? STR("") : str_from(row, (size_t)slash + 1),
-				  default_profile, &l) < 0)
-			return bad_row(row, "unknown profile", e);
-		if ((host.n == 0 && !any ? add_interfaces(c, l, a, &s, e)
-					 : add(&s, l, arena_cstr(a, host), e)) < 0)
+	for (size_t i = 0; i < rows.n; i++)
+		if (add_row(c, str_c(rows.v[i]), default_profile, a, &s, e) < 0)
 			return -1;
-	}
+	if (add_lines(c, default_profile, a, &s, e) < 0)
+		return -1;
 	*out = s.v;
 	*n_out = s.n;
 	return 0;
+}
+
+void conf_check_rows(const struct conf *c, struct trouble *t)
+{
+	const char *name;
+	struct str row;
+	unsigned line;
+
+	for (size_t i = 1; conf_variant_row(c, i, &name, &row, &line); i++) {
+		struct sink s = { ARENA_ARRAY(c->priv->arena, struct conf_listener, LISTENERS_MAX), 0, LISTENERS_MAX, name };
+		struct err e = { 0 };
+		if (row.n > 0 && add_row(c, row, NULL, c->priv->arena, &s, &e) < 0)
+			trouble_error(t, line, "listener.%s: %s", name, e.text);
+	}
 }

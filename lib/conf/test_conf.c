@@ -134,10 +134,25 @@ static const struct {
 	  "x.conf:1: myorigin: $ references go in a circle, or more than 20 deep\n"
 	  "x.conf:2: mail_name: $ references go in a circle, or more than 20 deep\n"
 	  "x.conf: smtpd_banner: $ references go in a circle, or more than 20 deep\n" },
-	{ "open bracket", "myorigin = ${mydomain\n", "x.conf:1: myorigin: bad $ reference (allowed: $name, ${name}, ${name?text}, ${name:text}, $$)\n" },
+	{ "open bracket", "myorigin = ${mydomain\n", "x.conf:1: myorigin: bad $ reference (allowed: $name, ${name}, ${name?text}, ${name:text}, ${name?{text}:{other}}, $$)\n" },
 	{ "bad network", "mynetworks = 10.0.0.1/8\n", "x.conf:1: mynetworks: \"10.0.0.1/8\": bits are set after the prefix\n" },
 	{ "listener", "smtp_listeners = 25/smtp 99999\n",
 	  "x.conf:1: smtp_listeners: \"99999\": bad port (allowed: [address:]port[/profile], IPv6 in brackets)\n" },
+	{ "listener line: bad port", "listener.x = 99999/smtp\n",
+	  "x.conf:1: listener.x: \"99999/smtp\": bad port (allowed: [address:]port[/profile], IPv6 in brackets)\n" },
+	{ "listener line: which profile?", "listener.x = 725\n",
+	  "x.conf:1: listener.x: \"725\": this port needs a profile (allowed: [address:]port[/profile], IPv6 in brackets)\n" },
+	{ "listener line: nothing", "listener.x =\n", "x.conf:1: listener.x: no port (allowed: [address:]port[/profile] [-o name=value])\n" },
+	{ "listener line: no such parameter", "listener.x = 725/smtp -o smtpd_bannr=x\n", "x.conf:1: listener.x: -o smtpd_bannr: no such parameter\n" },
+	{ "listener line: not of a listener", "listener.x = 725/smtp -o queue_directory=/x\n", "x.conf:1: listener.x: -o queue_directory: cannot be set for one listener\n" },
+	{ "listener line: a bad value", "\nlistener.x = 725/smtp -o smtpd_timeout=x\n", "x.conf:2: smtpd_timeout: \"x\" (allowed: 5 to 3600 seconds; suffixes s m h d w)\n" },
+	{ "listener line: an open relay", "listener.x = 725/smtp -o smtpd_relay_restrictions=permit\n",
+	  "x.conf:1: smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions has reject_unauth_destination: an open relay\n" },
+	{ "listener line: no -o", "listener.x = 725/smtp smtpd_banner=x\n",
+	  "x.conf:1: listener.x: \"smtpd_banner=x\" (allowed: -o name=value, -o { name = value })\n" },
+	{ "listener line: an open brace", "listener.x = 725/smtp -o { smtpd_banner = x\n",
+	  "x.conf:1: listener.x: \"-o\" (allowed: -o name=value, -o { name = value })\n" },
+	{ "listener line: its name", "listener.a.b = 725/smtp\n", "x.conf:1: listener.a.b: the name of a listener has letters, digits, - and _, at most 31\n" },
 	{ "relative directory", "run_directory = run\n", "x.conf:1: run_directory: \"run\" (allowed: an absolute path)\n" },
 	{ "open relay", "smtpd_relay_restrictions = permit\n",
 	  "x.conf:1: smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions has reject_unauth_destination: an open relay\n" },
@@ -298,6 +313,35 @@ static void listeners(void)
 	}
 }
 
+/* "listener.NAME" lines: where they listen, what holds there. */
+static void listener_lines(void)
+{
+	static const char text[] = "smtp_listeners = 25/smtp\nmynetworks = 10.0.0.0/8\nsmtpd_timeout = ${stress?{7}:{200}}s\n"
+				   "listener.alternate = 725/smtp\n"
+				   "listener.scan_1 = 10.0.0.1:2525/smtp -o smtpd_tls_auth_only=no -o { smtpd_banner = $myhostname for scanners }\n -o mynetworks=192.0.2.0/24\n"
+				   "listener.p = 127.0.0.1:710/pop3\nmyhostname = m.example\n";
+	struct buf problems;
+	struct conf *c = load(text, &problems);
+	struct arena *a = arena_new(0);
+	struct conf_listener *l = NULL;
+	size_t n = 0;
+
+	if (!tap_ok(c != NULL, "listener lines: %s", problems.p ? problems.p : ""))
+		return;
+	tap_ok(conf_listeners(c, c->smtp_listeners, "smtp", a, &l, &n, NULL) == 0 && n == 3 && l[1].port == 725 && strcmp(l[1].name, "alternate") == 0 &&
+	       strcmp(l[2].host, "10.0.0.1") == 0 && strcmp(l[2].name, "scan_1") == 0 && l[0].name[0] == 0, "they listen beside the list");
+	tap_ok(conf_listeners(c, c->pop3_listeners, "pop3", a, &l, &n, NULL) == 0 && n == 3 && l[2].port == 710, "a port of another service");
+	const struct conf *o = conf_for(c, STR("scan_1"), false);
+	tap_ok(!o->smtpd_tls_auth_only && c->smtpd_tls_auth_only && strcmp(o->smtpd_banner, "m.example for scanners") == 0 && strcmp(o->mynetworks.v[0], "192.0.2.0/24") == 0 &&
+	       o->smtpd_timeout == 200, "its overrides hold, and nothing else is changed");
+	tap_ok(conf_for(c, STR("alternate"), false) == c && conf_for(c, STR("nobody"), false) == c && conf_for(c, STR(""), false) == c, "no overrides: the file's own");
+	o = conf_for(c, STR("scan_1"), true);
+	tap_ok(o->smtpd_timeout == 7 && o->smtpd_hard_error_limit == 1 && !o->smtpd_tls_auth_only, "under stress");
+	conf_free(&c);
+	arena_free(&a);
+	buf_fini(&problems);
+}
+
 static void networks(void)
 {
 	static const struct { const char *list, *addr; bool want; } cases[] = {
@@ -378,6 +422,7 @@ int main(void)
 	units();
 	syntax();
 	listeners();
+	listener_lines();
 	networks();
 	cut_anywhere();
 	files();

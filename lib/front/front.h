@@ -24,7 +24,8 @@ struct front_conn {
 	int auth_fd, key_fd, queue_fd;	/* channels (SEQPACKET); -1 when the service has none; owned by the session code, but key_fd by the frame */
 	char client[64], server[64];	/* numeric */
 	uint16_t client_port, server_port;
-	char profile[32];
+	char profile[32], listener[32];	/* listener: the name of its line, whose overrides hold (conf_for); "" for the lists' */
+	bool stress;			/* taken while there were many */
 	bool client_known;		/* false: inetd without privilege: no mynetworks, no AUTH */
 	bool implicit_tls;		/* profile submissions, imaps, pop3s */
 };

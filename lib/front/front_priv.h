@@ -31,7 +31,7 @@ unsigned front_peers_needed(const struct front_run *run);
 enum { LISTENERS_MAX = 64 };
 struct front_listener {
 	int fd;
-	char profile[32];
+	char profile[32], name[32];	/* name: of its "listener.NAME" line; else empty */
 	bool local;			/* UNIX socket */
 };
 int front_listeners_open(const struct front_run *run, struct front_listener *out, size_t *n_out, struct err *e) MUST_CHECK;

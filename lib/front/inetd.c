@@ -28,7 +28,7 @@ int inetd_take_client(void)
 	return fd;
 }
 
-static const char *profile_of(const struct front_run *run, uint16_t port)
+static const struct conf_listener *row_of(const struct front_run *run, uint16_t port)
 {
 	static struct conf_listener *rows;
 	static size_t n;
@@ -38,8 +38,8 @@ static const char *profile_of(const struct front_run *run, uint16_t port)
 		log_warning("%s", e.text);
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].port == port)
-			return rows[i].profile;
-	return run->service->name;
+			return &rows[i];
+	return NULL;
 }
 
 static int find_facts(const struct front_run *run, int fd, struct front_conn *fc, uint64_t *uid_out)
@@ -54,7 +54,10 @@ static int find_facts(const struct front_run *run, int fd, struct front_conn *fc
 	const bool local = ss.ss_family == AF_UNIX;
 	if (!local && sock_own_addr(fd, addr, text, &port) < 0)
 		return -1;
-	return front_conn_facts(fd, local, local ? "local" : profile_of(run, port), fc, uid_out, addr);
+	const struct conf_listener *row = local ? NULL : row_of(run, port);
+	const int r = front_conn_facts(fd, local, local ? "local" : row ? row->profile : run->service->name, fc, uid_out, addr);
+	(void)snprintf(fc->listener, sizeof(fc->listener), "%s", row ? row->name : "");
+	return r;
 }
 
 static int drop(const struct front_run *run, struct err *e)

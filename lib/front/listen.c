@@ -17,29 +17,30 @@ bool front_profile_tls(const char *profile)
 	return strcmp(profile, "smtp") != 0 && n > 0 && profile[n - 1] == 's';	/* submissions imaps pop3s */
 }
 
-static void set_profile(struct front_listener *l, const char *profile)
+static void set_profile(struct front_listener *l, const char *profile, const char *name)
 {
 	(void)snprintf(l->profile, sizeof(l->profile), "%s", profile);
+	(void)snprintf(l->name, sizeof(l->name), "%s", name);
 }
 
-/* The configured profile of a passed socket's port; else the service's own name. */
-static const char *profile_of_port(const struct conf_listener *rows, size_t n, int fd, const char *otherwise)
+/* The configured row of a passed socket's port, or NULL. */
+static const struct conf_listener *row_of_port(const struct conf_listener *rows, size_t n, int fd)
 {
 	uint8_t addr[16];
 	char text[INET6_ADDRSTRLEN];
 	uint16_t port;
 	if (sock_own_addr(fd, addr, text, &port) < 0)
-		return otherwise;
+		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].port == port)
-			return rows[i].profile;
-	return otherwise;
+			return &rows[i];
+	return NULL;
 }
 
 static bool known_profile(const char *name, const char *service)
 {
 	static const char *const names[][2] = {
-		{ "smtp", "smtp" }, { "submission", "smtp" }, { "submissions", "smtp" }, { "imap", "imap" }, { "imaps", "imap" }, { "pop3", "pop3" }, { "pop3s", "pop3" },
+		{ "smtp", "smtp" }, { "submission", "smtp" }, { "submissions", "smtp" }, { "lmtp", "smtp" }, { "imap", "imap" }, { "imaps", "imap" }, { "pop3", "pop3" }, { "pop3s", "pop3" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (strcmp(names[i][0], name) == 0)
@@ -62,9 +63,9 @@ static int take_passed(const struct front_run *run, const struct conf_listener *
 		if (getsockopt(l->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
 			return err_set(e, ERR_CONF, 0, "passed descriptor %d (%s) is not a socket", l->fd, fds[i].name);
 		l->local = domain == AF_UNIX;
-		set_profile(l, l->local						     ? "local" :
-			       known_profile(fds[i].name, run->service->name) ? fds[i].name :
-										profile_of_port(rows, n_rows, l->fd, run->service->name));
+		const struct conf_listener *row = l->local ? NULL : row_of_port(rows, n_rows, l->fd);
+		const char *profile = l->local ? "local" : known_profile(fds[i].name, run->service->name) ? fds[i].name : row ? row->profile : run->service->name;
+		set_profile(l, profile, row ? row->name : "");
 	}
 	*n_out = n;
 	return 0;
@@ -77,7 +78,7 @@ static void bind_own(const struct conf_listener *rows, size_t n_rows, struct fro
 		struct front_listener *l = &out[*n_out];
 		struct err e = { 0 };
 		*l = (struct front_listener){ .fd = -1 };
-		set_profile(l, rows[i].profile);
+		set_profile(l, rows[i].profile, rows[i].name);
 		if (sock_tcp_listen(rows[i].host, rows[i].port, &l->fd, &e) < 0)
 			log_error("cannot listen on %s", e.text);
 		else

@@ -30,6 +30,7 @@ enum {
 	RETRY_FIRST_MS = 100, RETRY_MAX_MS = 5000,	/* between templates that do not get ready */
 	LOG_EVERY_MS = 1000,		/* refusals of the same kind are logged this often */
 	FD_RESERVE = 16,		/* descriptors that a connection in the making, and what waits in channels, may need */
+	STRESS_FROM = 8, STRESS_OF = 10,	/* of process_limit: from here on it is stress */
 	EXIT_CONF = 78,
 };
 
@@ -134,6 +135,8 @@ static int hand_over(const struct front_conn *fc, struct err *e)
 	const struct ipc_handover_CLIENT m = {
 		.conn = fc->conn,
 		.profile = str_c(fc->profile),
+		.listener = str_c(fc->listener),
+		.stress = fc->stress,
 		.client = str_c(fc->client),
 		.client_port = fc->client_port,
 		.server = str_c(fc->server),
@@ -160,6 +163,8 @@ static void take(const struct front_listener *l, int fd)
 		return;
 	}
 	fc.conn = random_u64();
+	(void)snprintf(fc.listener, sizeof(fc.listener), "%s", l->name);
+	fc.stress = limits_total(p.limits) >= conf->process_limit / STRESS_OF * STRESS_FROM;
 	if (!limits_take(p.limits, p.now, fc.conn, addr, conf->client_connection_count_limit, conf->process_limit)) {
 		refuse(fd, l->profile, fc.client, "too many connections");
 		return;

@@ -82,7 +82,13 @@ static int load_tls(const struct front_run *run, struct front_env *env, struct e
 /* The only file that a front writes is a message: what it is given of the spool must not fill the disk when it has been taken over. */
 static void limit_file_size(const struct conf *conf)
 {
-	const rlim_t max = conf->message_size_limit + FILE_SLACK;
+	rlim_t max = conf->message_size_limit;
+	const struct conf *c;
+	const char *name;
+	size_t it = 0;
+	while (conf_variant_next(conf, &it, &name, &c))
+		max = c->message_size_limit > max ? c->message_size_limit : max;
+	max += FILE_SLACK;
 	const struct rlimit r = { max, max };
 	if (setrlimit(RLIMIT_FSIZE, &r) < 0)
 		log_warning("RLIMIT_FSIZE: errno %d", errno);
@@ -291,6 +297,8 @@ static void on_client(const struct ipc_handover_CLIENT *m, int fd)
 	t.next.server_port = (uint16_t)m->server_port;
 	t.next.client_known = true;
 	copy_text(t.next.profile, sizeof(t.next.profile), m->profile);
+	copy_text(t.next.listener, sizeof(t.next.listener), m->listener);
+	t.next.stress = m->stress != 0;
 	copy_text(t.next.client, sizeof(t.next.client), m->client);
 	copy_text(t.next.server, sizeof(t.next.server), m->server);
 	t.next.implicit_tls = front_profile_tls(t.next.profile);
