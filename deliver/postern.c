@@ -43,6 +43,7 @@ static const struct {
 	{ "queue", "the mail queue" },
 	{ "filter", "explain what the filter says of a message" },
 	{ "mailbox", "check and repair mailboxes" },
+	{ "import", "bring in mail from files, old homes and other servers" },
 	{ "run", "start the daemons and keep them running" },
 };
 

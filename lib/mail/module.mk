@@ -1,5 +1,7 @@
-$(call library,edit.c head.c date.c codec.c params.c mime.c)
+$(call library,edit.c head.c date.c codec.c params.c mime.c mbox.c)
 $(call unittest,test_mail,test_mail.c,mail test base)
 $(call unittest,test_mime,test_mime.c,mail test base)
+$(call unittest,test_mail_mbox,test_mbox.c,mail base test)
+$(call fuzzer,fuzz_mbox,fuzz_mbox.c,mail base)
 $(call fuzzer,fuzz_mime,fuzz_mime.c,mail base)
 $(call fuzzer,fuzz_head,fuzz_head.c,mail base)

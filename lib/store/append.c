@@ -18,6 +18,8 @@ struct item {
 	char **names;
 	size_t n_names;
 	int64_t internaldate;
+	uint32_t want_uid, order;	/* 0: none */
+	char *uidl;
 	bool cr;		/* the last byte seen was a CR, not written yet */
 };
 
@@ -49,7 +51,16 @@ static int item_end(struct item *it, struct err *e)
 
 int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate, struct err *e)
 {
-	struct item it = { .flags = flags & 0x7f & ~(unsigned)MBOX_RECENT, .internaldate = internaldate > 0 ? internaldate : clock_wall() };
+	static const struct mbox_origin none = { .id = "" };
+
+	return mbox_append_import(ap, &none, flags, keywords, n_keywords, internaldate, e);
+}
+
+int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, uint32_t flags, const struct str *keywords, size_t n_keywords,
+		       int64_t internaldate, struct err *e)
+{
+	struct item it = { .flags = flags & 0x7f & ~(unsigned)MBOX_RECENT, .internaldate = internaldate > 0 ? internaldate : clock_wall(),
+		.want_uid = from->uid, .order = from->pop3_order };
 
 	if (ap->n > 0 && item_end(&ap->v[ap->n - 1], e) < 0)
 		return -1;
@@ -57,8 +68,10 @@ int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str
 		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once", APPEND_MESSAGES_MAX);
 	if (n_keywords > STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
-	if (maildir_copy_begin(ap->m->dirfd, "", &it.copy, e) < 0)
+	if (maildir_copy_begin(ap->m->dirfd, from->id, &it.copy, e) < 0)
 		return -1;
+	if (from->pop3_uidl.n > 0 && from->pop3_uidl.n <= UIDL_MAX)
+		it.uidl = xstrndup(from->pop3_uidl.p, from->pop3_uidl.n);
 	it.names = xzalloc((n_keywords + 1) * sizeof(*it.names));
 	for (size_t i = 0; i < n_keywords; i++)
 		it.names[it.n_names++] = xstrndup(keywords[i].p, keywords[i].n);
@@ -106,6 +119,7 @@ static void item_fini(struct item *it)
 	for (size_t i = 0; i < it->n_names; i++)
 		free(it->names[i]);
 	free(it->names);
+	free(it->uidl);
 }
 
 void mbox_append_abort(struct mbox_append **app)
@@ -155,7 +169,22 @@ static int item_place(struct mbox *m, struct item *it, uint32_t uid, struct buf 
 	const struct assign a = { .uid = uid, .flags = it->flags, .disk = disk_of_flags(it->flags), .base = str_n(base, len), .kw = ids, .n_kw = n_ids,
 		.internaldate = it->internaldate, .savedate = clock_wall(), .size = n.size, .size_crlf = n.size_crlf };
 	op_assign(ops, &a);
+	if (it->uidl || it->order)
+		op_pop3(ops, uid, it->order, it->uidl ? str_c(it->uidl) : (struct str){ 0 });
 	return 0;
+}
+
+/* Ascending UIDs from the next one on; a wanted one where it still can be had. Returns how many UIDs that spans. */
+static size_t give_uids(struct mbox_append *ap, uint32_t *uids)
+{
+	uint32_t next = ap->m->st.uidnext;
+
+	for (size_t i = 0; i < ap->n; i++) {
+		if (ap->v[i].want_uid > next && ap->v[i].want_uid < UID_MAX - ap->n)
+			next = ap->v[i].want_uid;
+		uids[i] = next++;
+	}
+	return next - ap->m->st.uidnext;
 }
 
 static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
@@ -164,13 +193,12 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	char (*named)[FILE_NAME_MAX + 1] = xzalloc((ap->n + 1) * sizeof(*named));
 	struct buf ops;
 	size_t done = 0;
-	int r = mbox_reserve(m, ap->n, e);
+	int r = mbox_reserve(m, give_uids(ap, uids), e);
 
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = r == 0 && sync_own_begin(m);
 	for (; r == 0 && done < ap->n; done++) {
 		sync_own_step(m, done);
-		uids[done] = m->st.uidnext + (uint32_t)done;
 		r = item_place(m, &ap->v[done], uids[done], &ops, named[done], e);
 		if (r < 0)
 			break;

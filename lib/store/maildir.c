@@ -709,3 +709,54 @@ int maildir_recover(int dirfd, struct err *e)
 		return -1;
 	return rc;
 }
+
+/* --- after a kill --- */
+
+enum { SETTLE_TRIES = 250, SETTLE_TRY_MS = 20 };
+
+struct settle_ctx {
+	int dirfd;
+	size_t id_len;
+	bool busy;
+};
+
+static int settle_one(void *ctx, int tmpfd, const char *name, struct err *e)
+{
+	struct settle_ctx *const s = ctx;
+	struct maildir_name n;
+	struct stat st;
+
+	maildir_name_parse(str_c(name), &n);
+	if (n.id.n != s->id_len)
+		return 0;
+	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0) {
+		s->busy = true;
+		return 0;
+	}
+	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+	(void)unlinkat(tmpfd, name, 0);		/* what was complete has been moved before */
+	(void)e;
+	return 0;
+}
+
+int maildir_settle(int dirfd, size_t id_len, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = SETTLE_TRY_MS * 1000000L };
+	struct settle_ctx s = { .dirfd = dirfd, .id_len = id_len };
+
+	for (int i = 0; i < SETTLE_TRIES; i++) {
+		s.busy = false;
+		if (maildir_recover(dirfd, e) < 0)
+			return -1;
+		/* What became free between the two looks is removed, too: nobody was promised it, and the caller brings it again. */
+		if (each_file(dirfd, "tmp", settle_one, &s, e) < 0)
+			return -1;
+		if (!s.busy)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+	return err_set(e, ERR_TEMP, 0, "another process still writes into tmp");
+}

@@ -34,6 +34,10 @@ int maildir_recover(int dirfd, struct err *e) MUST_CHECK;
 /* sync_directories = yes: sync the directory after each rename as well, whatever the file system. Process-wide. */
 void maildir_sync_directories(bool always);
 
+/* After a writer was killed that the caller knows to be gone, and that gave its files ids of that length: what is complete is moved into new (as above),
+ * the rest of them is removed. Waits while the kernel still takes the dead process apart. */
+int maildir_settle(int dirfd, size_t id_len, struct err *e) MUST_CHECK;
+
 /* A fresh file in tmp. dirfd is borrowed until commit. id: kept in the name ("" none; letters, digits, '-', at most MAILDIR_ID_MAX). */
 int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, struct err *e) MUST_CHECK;
 int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e) MUST_CHECK;	/* LF text */

@@ -569,7 +569,10 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	list_init(&m->node);
 	list_init(&m->views);
 	state_init(&m->st);
-	r = maildir_open_at(s->rootfd, dir, false, &m->dirfd, e);
+	/* A kill may have left a folder without all of its directories. */
+	struct stat there;
+	const bool mend_it = s->create && fstatat(s->rootfd, *dir ? dir : ".", &there, AT_SYMLINK_NOFOLLOW) == 0;
+	r = maildir_open_at(s->rootfd, dir, mend_it, &m->dirfd, e);
 	if (r == 0 && (open_sub(m, "cur", &m->curfd, e) < 0 || open_sub(m, "new", &m->newfd, e) < 0))
 		r = -1;
 	if (r == 0 && maildir_recover(m->dirfd, &quiet) < 0)
@@ -814,6 +817,41 @@ int mbox_vanished(struct mbox *m, uint64_t since, struct arena *a, struct mbox_r
 	*out = v;
 	*n_out = n;
 	return 0;
+}
+
+static int adopt(struct mbox *m, uint32_t uidvalidity, struct err *e)
+{
+	const uint32_t before = m->st.uidvalidity;
+
+	if (m->st.uidnext != 1 || state_count(&m->st) > 0)
+		return before == uidvalidity ? 0 : 1;
+	if (root_uidvalidity_seen(m->s, uidvalidity, e) < 0)
+		return -1;
+	m->st.uidvalidity = uidvalidity;
+	/* As at a folder's first journal: it comes before the second copy. */
+	if (mbox_replace_journal(m, false, e) < 0 || ident_write(m, e) < 0) {
+		m->st.uidvalidity = before;
+		return -1;
+	}
+	return 0;
+}
+
+int mbox_adopt_uidvalidity(struct mbox *m, uint32_t uidvalidity, struct err *e)
+{
+	int r;
+
+	if (uidvalidity == 0)
+		return 1;
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	r = adopt(m, uidvalidity, e);
+	mbox_unlock_folder(m);
+	return r;
+}
+
+int mbox_settle(struct mbox *m, size_t id_len, struct err *e)
+{
+	return maildir_settle(m->dirfd, id_len, e) < 0 ? -1 : mbox_refresh(m, e);
 }
 
 /* --- POP3's lock --- */

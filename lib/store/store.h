@@ -147,6 +147,19 @@ struct mbox_append;
 int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e) MUST_CHECK;
 int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate /* 0: now */,
 			struct err *e) MUST_CHECK;	/* starts the next message */
+/* The same with what is known of a message that lived elsewhere. id: kept in its file's name (maildir.h); uid: taken where it is not below the next one. */
+struct mbox_origin {
+	const char *id;		/* "" none */
+	uint32_t uid;		/* 0 none */
+	uint32_t pop3_order;	/* 0 none */
+	struct str pop3_uidl;	/* empty: none */
+};
+int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, uint32_t flags, const struct str *keywords, size_t n_keywords,
+		       int64_t internaldate, struct err *e) MUST_CHECK;
+/* Take over the UIDVALIDITY that a folder had elsewhere: 0; 1: this one has already given UIDs out, nothing is changed. */
+int mbox_adopt_uidvalidity(struct mbox *m, uint32_t uidvalidity, struct err *e) MUST_CHECK;
+/* Before an import: finish what a killed one left in tmp (maildir_settle), and number it. */
+int mbox_settle(struct mbox *m, size_t id_len, struct err *e) MUST_CHECK;
 int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e) MUST_CHECK;	/* CRLF or LF; stored as LF */
 int mbox_append_commit(struct mbox_append **ap, uint32_t *uids_out, size_t *n_out, struct err *e) MUST_CHECK;	/* uids_out: room for all begun messages */
 void mbox_append_abort(struct mbox_append **ap);

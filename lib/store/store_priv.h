@@ -22,6 +22,7 @@
 #include "store/guard.h"
 #include "store/maildir.h"
 #include "store/store.h"
+#include "store/takeover.h"
 
 enum {
 	UID_MAX = 0xfffffffe,
@@ -368,25 +369,9 @@ int ident_write(struct mbox *m, struct err *e) MUST_CHECK;
 /* uidvalidity, id and UID bound of the second copy; 1: there is none. */
 int ident_read(int dirfd, uint32_t *uidvalidity, uint8_t id[16], uint32_t *bound) MUST_CHECK;
 
-/* --- takeover --- */
-struct old_msg {
-	struct str base;
-	uint32_t uid, order;
-	struct str uidl;
-	uint64_t size, size_crlf;	/* UINT64_MAX: not said */
-};
-struct old_list {
-	uint32_t uidvalidity, uidnext;
-	uint8_t id[16];
-	bool has_id;
-	struct old_msg *v;	/* ascending UIDs */
-	size_t n;
-};
-/* Pure parsers (fuzzed). 0, or -1 when there is nothing to use. */
-int uidlist_parse(struct arena *a, struct str text, struct old_list *out, struct err *e) MUST_CHECK;
+/* --- takeover (takeover.h has the parsers) --- */
 int takeover_read(struct mbox *m, struct arena *a, struct old_list *out, struct err *e) MUST_CHECK;	/* 1: nothing to take over */
 /* Names of the keyword letters a..z of this folder ("" unused). */
 void takeover_keywords(int dirfd, struct arena *a, struct str letters_out[26]);
-void keywords_parse(struct arena *a, struct str text, struct str letters_out[26]);
 
 #endif

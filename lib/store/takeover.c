@@ -204,6 +204,27 @@ int uidlist_parse(struct arena *a, struct str text, struct old_list *out, struct
 	return 0;
 }
 
+/* --- names --- */
+
+uint32_t takeover_flags(struct str info)
+{
+	bool odd;
+
+	return flags_of_disk(disk_of_info(info, &odd));
+}
+
+int takeover_folder(struct str dir, struct buf *out)
+{
+	const size_t before = out->n;
+
+	for (int utf8 = 0; utf8 < 2; utf8++) {
+		if (name_from_dir(dir, utf8, out) == 0)
+			return 0;
+		buf_cut(out, before);
+	}
+	return -1;
+}
+
 /* --- keywords --- */
 
 void keywords_parse(struct arena *a, struct str text, struct str letters_out[26])

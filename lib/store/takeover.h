@@ -1,0 +1,36 @@
+/* What other programs keep in a maildir, as values: for the folder that is taken over where it is, and for the import of a copy. Pure parsers (fuzzed). */
+#ifndef STORE_TAKEOVER_H
+#define STORE_TAKEOVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct old_msg {
+	struct str base;
+	uint32_t uid, order;
+	struct str uidl;
+	uint64_t size, size_crlf;	/* UINT64_MAX: not said */
+};
+struct old_list {
+	uint32_t uidvalidity, uidnext;
+	uint8_t id[16];
+	bool has_id;
+	struct old_msg *v;	/* ascending UIDs */
+	size_t n;
+};
+/* dovecot-uidlist (versions 1 and 3), courierimapuiddb. 0, or -1 when there is nothing to use. */
+int uidlist_parse(struct arena *a, struct str text, struct old_list *out, struct err *e) MUST_CHECK;
+/* dovecot-keywords: the names of the letters a..z ("" unused). */
+void keywords_parse(struct arena *a, struct str text, struct str letters_out[26]);
+/* MBOX_* of the letters behind ":2,". */
+uint32_t takeover_flags(struct str info);
+/* ".Work.Clients" -> "Work/Clients", whether it is modified UTF-7 or UTF-8. -1: no name of a folder. */
+int takeover_folder(struct str dir, struct buf *out) MUST_CHECK;
+
+#endif

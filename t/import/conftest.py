@@ -1,0 +1,70 @@
+"""A suite and fresh users to import for."""
+import imaplib
+import itertools
+import json
+import os
+import pathlib
+
+import pytest
+
+import suite as suite_module
+
+SCRATCH = os.environ.get("POSTERN_SCRATCH")
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def suite():
+    s = suite_module.Suite(pathlib.Path(SCRATCH) / "import", build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.5.1",), real_ports=True,
+                           settings={"auth_throttle_exempt": "127.0.0.0/8", "filter_enable": "no"})
+    s.host = s.hosts[0]
+    s.make()
+    s.passwords = {}
+    s.start()
+    yield s
+    s.stop()
+
+
+class User:
+    def __init__(self, suite, name):
+        self.suite, self.name, self.password = suite, name, "secret-%s" % name.split("@")[0]
+        suite.user_add(name, self.password)
+        suite.passwords[name] = self.password
+
+    def run(self, word, *args, code=0, wrap=(), **kw):
+        """postern import …; returns the report: {folder: row}."""
+        p = self.suite.tool("postern-import", "--json", word, "--user", self.name, *map(str, args), check=False, **kw)
+        assert p.returncode == code, (p.returncode, p.stdout, p.stderr)
+        rows = [json.loads(line) for line in p.stdout.decode().splitlines() if line.startswith("{")]
+        return {r["folder"]: r for r in rows}
+
+    def imap(self, folder="INBOX"):
+        context = self.suite.tls_context()
+        context.check_hostname = False
+        c = imaplib.IMAP4_SSL(self.suite.host, self.suite.port("IMAPS"), ssl_context=context)
+        c.login(self.name, self.password)
+        if folder:
+            typ, data = c.select(folder)
+            assert typ == "OK", data
+        return c
+
+    def messages(self, folder="INBOX"):
+        """[(uid, flags, body)]"""
+        c = self.imap(folder)
+        typ, data = c.uid("FETCH", "1:*", "(UID FLAGS BODY.PEEK[])")
+        c.logout()
+        out = []
+        for d in data or ():
+            if isinstance(d, tuple):
+                head = d[0].decode()
+                out.append([int(head.split("UID ")[1].split()[0]), set(imaplib.ParseFlags(d[0])) - {b"\\Recent"}, d[1]])
+        return out
+
+    @property
+    def root(self):
+        return self.suite.maildir(self.name)
+
+
+@pytest.fixture
+def user(suite):
+    return User(suite, "u%d@example.com" % next(numbers))
