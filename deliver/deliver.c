@@ -1,10 +1,12 @@
 /* deliver: the setuid agent (4710 root:_postern_mda) that becomes the recipient before it opens anything of theirs. This file is all that runs as root:
  *
- *	deliver ACCOUNTS_CDB USER MIN_UID	descriptor 0: channel to queued (lib/ipc/deliver.def)
+ *	deliver ACCOUNTS_CDB USER MIN_UID [POLICY]		descriptor 0: channel to queued (lib/ipc/deliver.def)
+ *	deliver ACCOUNTS_CDB ALIAS MIN_UID POLICY MAP…		for the commands, files and include lists of an alias
  *
- * Nothing the caller left behind is used: descriptors, environment, signals, timers, limits, umask, directory (security.md H5, 169-171). uid, gid and paths
- * come from the root-owned accounts.cdb alone. No heap, no NSS, no PAM, no TLS before the drop; what follows it is deliver_user.c. Exit
- * statuses are those of sysexits.h; whatever is not said otherwise is EX_TEMPFAIL.
+ * Nothing the caller left behind is used: descriptors, environment, signals, timers, limits, umask, directory (security.md H5, 169-171). uid, gid and paths come
+ * from the root-owned accounts.cdb alone; for an alias, from the first compiled map that has it: its owner, and where that is root the unprivileged
+ * default_privs. What may be run is read from that map here, not believed from a caller. No heap, no NSS, no PAM, no TLS before the drop; what follows it is
+ * deliver_user.c. Exit statuses are those of sysexits.h; whatever is not said otherwise is EX_TEMPFAIL.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +29,7 @@
 
 extern char **environ;
 
-enum { FILES_MAX = 64, LIFE_S = 900, VALUE_MAX = 4096, CDB_HEAD = 2048 };
+enum { FILES_MAX = 64, LIFE_S = 900, VALUE_MAX = 4096, ALIAS_VALUE_MAX = 1 << 18, CDB_HEAD = 2048 };
 
 /* --- the world we were born into --- */
 
@@ -125,7 +127,7 @@ static uint32_t cdb_hash(struct str key)
 }
 
 /* 1: is the record at pos that of key; 0: no; -1: the file is damaged. On 1, *value_n bytes of value. */
-static int cdb_record(int fd, uint64_t size, uint32_t pos, struct str key, char value[VALUE_MAX], size_t *value_n)
+static int cdb_record(int fd, uint64_t size, uint32_t pos, struct str key, char *value, size_t room, size_t *value_n)
 {
 	unsigned char head[8];
 	char name[ACCOUNT_NAME_MAX + 64];
@@ -141,13 +143,13 @@ static int cdb_record(int fd, uint64_t size, uint32_t pos, struct str key, char 
 		return -1;
 	if (memcmp(name, key.p, kn) != 0)
 		return 0;
-	if (vn > VALUE_MAX || (vn > 0 && read_at(fd, value, vn, (uint64_t)pos + 8 + kn) < 0))
+	if (vn > room || (vn > 0 && read_at(fd, value, vn, (uint64_t)pos + 8 + kn) < 0))
 		return -1;
 	*value_n = vn;
 	return 1;
 }
 
-static int cdb_get(int fd, uint64_t size, struct str key, char value[VALUE_MAX], size_t *value_n)
+static int cdb_get(int fd, uint64_t size, struct str key, char *value, size_t room, size_t *value_n)
 {
 	const uint32_t h = cdb_hash(key);
 	unsigned char b[8];
@@ -167,7 +169,7 @@ static int cdb_get(int fd, uint64_t size, struct str key, char value[VALUE_MAX],
 			return 0;
 		if (get_le32(b) != h)
 			continue;
-		const int r = cdb_record(fd, size, get_le32(b + 4), key, value, value_n);
+		const int r = cdb_record(fd, size, get_le32(b + 4), key, value, room, value_n);
 		if (r != 0)
 			return r;
 	}
@@ -192,6 +194,82 @@ static int open_accounts(const char *path, uint64_t *size_out)
 	return fd;
 }
 
+/* --- whose right an alias gives --- */
+
+struct alias_map {
+	uid_t owner;
+	uint64_t size;
+	int fd;
+};
+
+/* A map that its owner and root alone can write. */
+static int open_map(const char *path, struct alias_map *out)
+{
+	struct err e = { 0 };
+	struct stat st;
+
+	out->fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (out->fd < 0)
+		return -1;
+	if (fstat(out->fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 022) == 0 && st.st_size >= CDB_HEAD && st.st_size <= UINT32_MAX &&
+	    path_trusted(path, st.st_uid, &e) == 0) {
+		out->owner = st.st_uid;
+		out->size = (uint64_t)st.st_size;
+		return 0;
+	}
+	(void)close(out->fd);
+	return -1;
+}
+
+/* "uid:gid" of default_privs. */
+static int default_privs(const char *policy, uid_t *uid_out, gid_t *gid_out)
+{
+	const char *at = strstr(policy, "privs=");
+	struct str s = str_c(at ? at + 6 : "");
+	uint64_t uid, gid;
+
+	if (num_take(&s, UINT32_MAX - 1, &uid) < 0 || s.n == 0 || s.p[0] != ':')
+		return -1;
+	s = str_from(s, 1);
+	if (num_take(&s, UINT32_MAX - 1, &gid) < 0 || uid == 0 || gid == 0)
+		return -1;
+	*uid_out = (uid_t)uid;
+	*gid_out = (gid_t)gid;
+	return 0;
+}
+
+/* 0, or an exit status. */
+static int find_alias(char *const *maps, struct str name, const char *policy, uid_t min_uid, struct account *out, struct str *value_out)
+{
+	static char value[ALIAS_VALUE_MAX], folded[ACCOUNT_NAME_MAX + 1];
+	uid_t uid;
+	gid_t gid;
+	int r = 0;
+	size_t n = 0;
+	struct alias_map m = { .fd = -1 };
+
+	if (name.n == 0 || name.n > ACCOUNT_NAME_MAX)
+		return EX_NOUSER;
+	for (size_t i = 0; i < name.n; i++)
+		folded[i] = ch_lower(name.p[i]);
+	for (size_t i = 0; r == 0 && maps[i]; i++) {
+		if (open_map(maps[i], &m) < 0)
+			return EX_TEMPFAIL;	/* the alias may be in there */
+		r = cdb_get(m.fd, m.size, str_n(folded, name.n), value, sizeof(value), &n);
+		(void)close(m.fd);
+	}
+	if (r <= 0)
+		return r == 0 ? EX_NOUSER : EX_TEMPFAIL;
+	if (default_privs(policy, &uid, &gid) < 0)
+		return EX_TEMPFAIL;
+	if (m.owner != 0 && m.owner < min_uid)
+		return EX_NOPERM;
+	*out = (struct account){ .uid = m.owner ? m.owner : uid, .gid = gid, .home = "/" };
+	memcpy(out->name, folded, name.n);
+	*value_out = str_n(value, n);
+	return 0;
+}
+
 /* 0, or an exit status. */
 static int find_account(const char *path, struct str name, uid_t min_uid, struct account *out)
 {
@@ -209,9 +287,9 @@ static int find_account(const char *path, struct str name, uid_t min_uid, struct
 	const int fd = open_accounts(path, &size);
 	if (fd < 0)
 		return EX_TEMPFAIL;
-	int r = cdb_get(fd, size, marker, value, &n);
+	int r = cdb_get(fd, size, marker, value, sizeof(value), &n);
 	if (r == 1)
-		r = cdb_get(fd, size, str_n(folded, name.n), value, &n);
+		r = cdb_get(fd, size, str_n(folded, name.n), value, sizeof(value), &n);
 	else
 		r = -1;		/* not a file that the monitor installed */
 	(void)close(fd);
@@ -248,16 +326,20 @@ static int become(uid_t uid, gid_t gid)
 int main(int argc, char **argv)
 {
 	static struct account acct;
+	struct str alias = { 0 };
 	uint64_t min_uid;
 	int r;
 
-	if (argc != 4 || argv[0] == NULL)
+	if (argc < 4 || argv[0] == NULL)
 		return EX_USAGE;
+	const char *policy = argc > 4 ? argv[4] : "";
 	if (geteuid() != 0 || reset_world() < 0 || num_parse(str_c(argv[3]), 1, UINT32_MAX - 1, &min_uid) < 0)
 		return EX_TEMPFAIL;
-	if ((r = find_account(argv[1], str_c(argv[2]), (uid_t)min_uid, &acct)) != 0)
+	r = argc > 5 ? find_alias(argv + 5, str_c(argv[2]), policy, (uid_t)min_uid, &acct, &alias)
+		     : find_account(argv[1], str_c(argv[2]), (uid_t)min_uid, &acct);
+	if (r != 0)
 		return r;
 	if (become(acct.uid, acct.gid) < 0)
 		return EX_TEMPFAIL;
-	return deliver_serve(&acct);
+	return deliver_serve(&acct, policy, alias);
 }

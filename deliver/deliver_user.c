@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/vfs.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -18,7 +20,6 @@
 #include "base/enc.h"
 #include "base/num.h"
 #include "deliver/deliver_priv.h"
-#include "deliver/forward.h"
 #include "ipc/deliver.h"
 #include "mail/edit.h"
 #include "mail/head.h"
@@ -35,6 +36,7 @@ enum {
 	HEAD_MAX = 1 << 20,		/* a longer header section is copied as it is */
 	EDITS_MAX = 300,
 	FOLDER_NAME_MAX = 200,
+	LIFE_GRACE_S = 60,
 	PROC_MAGIC = 0x9fa0,
 };
 
@@ -42,9 +44,8 @@ struct agent {
 	const struct account *acct;
 	struct arena *arena;		/* of one message */
 	int root;			/* INBOX */
-	char *forward_text;		/* as read at the start, or NULL */
-	size_t forward_n;
-	struct err broken;		/* the mail tree or .forward cannot be used: every copy fails with this */
+	struct sources sources;		/* forward files, alias */
+	struct err broken;		/* the mail tree cannot be used: every copy fails with this */
 	uint64_t started_ms;
 	unsigned served;
 	bool last;			/* this message is the last one */
@@ -57,6 +58,8 @@ struct copy {
 	struct str head;		/* as in the message, without the empty line */
 	uint64_t body;			/* offset behind the header section (the empty line) */
 	struct maildir_copy *out;
+	struct plan plan;
+	struct outcome done;		/* of the last command or file */
 	int folder;			/* descriptor; -1: INBOX */
 	bool local, forwarded, there;	/* a copy is written; recipients were replaced; it was there already */
 };
@@ -254,26 +257,72 @@ static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 
 /* --- one message, two phases --- */
 
-static int forward(struct agent *ag, struct copy *c, uint32_t id, struct err *e)
+/* The message as commands and files get it: with an mbox separator. */
+static int program_content(struct agent *ag, const struct copy *c, struct buf *head, struct content *out, struct err *e)
 {
-	struct forward f;
+	const time_t now = time(NULL);
+	char stamp[40];
+	struct tm tm;
 
-	c->local = true;
-	if (ag->forward_text == NULL)
-		return 0;
-	if (forward_parse(str_n(ag->forward_text, ag->forward_n), str_c(ag->acct->name), &f, e) < 0) {
-		e->code = ERR_TEMP;	/* the user can mend it: the mail waits */
+	(void)ag;
+	if (localtime_r(&now, &tm) == NULL || strftime(stamp, sizeof(stamp), "%a %b %e %H:%M:%S %Y", &tm) == 0)
+		return err_set(e, ERR_BUG, 0, "time");
+	buf_c(head, "From ");
+	text_neutral(head, c->m->sender.n > 0 ? c->m->sender : STR("MAILER-DAEMON"), 320, false);
+	buf_printf(head, "  %s\n", stamp);
+	if (build_head(c, head, e) < 0)
 		return -1;
-	}
-	c->local = f.keep;
-	if (f.n == 0)
+	*out = (struct content){ .head = buf_view(head), .fd = c->fd, .body = c->body, .end = c->size };
+	return 0;
+}
+
+/* Commands and files come first: what fails there leaves nothing else done. 0; 1: failed as c->done says; -1. */
+static int run_programs(struct agent *ag, struct copy *c, struct err *e)
+{
+	struct content content;
+	struct buf head;
+	int r;
+
+	if (c->plan.n_programs == 0)
+		return 0;
+	buf_init(&head, HEAD_MAX * 2);
+	r = check_loop(c, e) < 0 ? -1 : program_content(ag, c, &head, &content, e);
+	for (size_t i = 0; r == 0 && i < c->plan.n_programs; i++)
+		r = program_deliver(&ag->sources, c->m, &c->plan.programs[i], &content, &c->done) < 0;
+	buf_fini(&head);
+	return r;
+}
+
+/* Something that this agent, or this moment, must not do: queued asks again otherwise. */
+static bool not_here(const struct agent *ag, const struct copy *c)
+{
+	return (c->plan.n_programs > 0 && !c->m->programs) || (c->plan.commands && !ag->sources.policy.run);
+}
+
+static int say_forward(const struct copy *c, uint32_t id, bool runner, struct err *e)
+{
+	struct ipc_deliver_FORWARD m = { .recipients = { c->plan.addresses, runner ? 0 : c->plan.n_addresses }, .keep = !runner && c->plan.keep, .runner = runner };
+
+	return say(IPC_deliver_FORWARD, &m, id) < 0 ? err_set(e, ERR_CLOSED, 0, "queued has gone") : 0;
+}
+
+static int forward(struct copy *c, uint32_t id, struct err *e)
+{
+	c->local = c->plan.keep;
+	if (c->plan.n_addresses == 0)
 		return 0;
 	/* A forwarded message carries our Delivered-To: one that comes back is noticed before it goes out again. */
 	if (check_loop(c, e) < 0)
 		return -1;
-	struct ipc_deliver_FORWARD m = { .recipients = { f.v, f.n }, .keep = f.keep };
 	c->forwarded = true;
-	return say(IPC_deliver_FORWARD, &m, id) < 0 ? err_set(e, ERR_CLOSED, 0, "queued has gone") : 0;
+	return say_forward(c, id, false, e);
+}
+
+static int say_outcome(struct agent *ag, uint32_t id, const struct outcome *o)
+{
+	struct ipc_deliver_FAILED m = { .permanent = o->permanent, .enhanced = str_c(o->enhanced), .text = str_c(o->text), .last = ag->last };
+
+	return say(IPC_deliver_FAILED, &m, id);
 }
 
 /* COMMIT or ABORT of this message. 1: commit, 0: abort, -1: queued is gone or talks nonsense. */
@@ -305,7 +354,8 @@ static int own_verdict(void)
 static int finish(struct agent *ag, struct copy *c, uint32_t id)
 {
 	struct err e = { 0 };
-	const int verdict = c->m->commit && !c->forwarded && own_verdict() ? 1 : await_verdict(ag, id);
+	const bool all_done = !c->local && !c->forwarded;	/* commands and files cannot be taken back */
+	const int verdict = all_done || (c->m->commit && !c->forwarded && own_verdict()) ? 1 : await_verdict(ag, id);
 	uint64_t written = c->out ? maildir_copy_size(c->out) : 0;
 
 	if (verdict < 0)
@@ -321,6 +371,8 @@ static int finish(struct agent *ag, struct copy *c, uint32_t id)
 		quota_add(ag->root, &limits, (int64_t)written, 1);
 		quota_warn(ag->root, ag->acct, c->m->quota_warnings, c->m->hostname);
 	}
+	if (!c->local && !c->forwarded && c->plan.n_programs > 0)
+		return say_done(ag, id, c->done.text);
 	return say_done(ag, id, !c->local ? "forwarded" : c->there ? "delivered to maildir before" : "delivered to maildir");
 }
 
@@ -334,15 +386,29 @@ static int serve_room(struct agent *ag, const struct ipc_deliver_ROOM *m, uint32
 	return say(IPC_deliver_READY, &ready, id);
 }
 
+/* Nothing is done here; queued's ABORT is awaited. */
+static int decline(struct agent *ag, const struct copy *c, uint32_t id)
+{
+	struct err e = { 0 };
+
+	if (say_forward(c, id, c->m->programs != 0, &e) < 0 || await_verdict(ag, id) < 0)
+		return -1;
+	return say_done(ag, id, "removed");
+}
+
 static int serve_one(struct agent *ag, const struct ipc_deliver_COPY *m, uint32_t id, int fd)
 {
 	struct copy c = { .m = m, .fd = fd, .folder = -1 };
 	struct ipc_deliver_READY ready = { 0 };
 	struct err e = ag->broken;
-	int r;
+	int r = 0;
 
-	if (e.code != ERR_NONE || check_source(&c, &e) < 0 || read_head(ag, &c, &e) < 0 || forward(ag, &c, id, &e) < 0 ||
-	    (c.local && write_copy(ag, &c, &e) < 0)) {
+	const bool planned = e.code == ERR_NONE && check_source(&c, &e) == 0 && read_head(ag, &c, &e) == 0 && plan_make(&ag->sources, m, ag->arena, &c.plan, &e) == 0;
+	if (planned && not_here(ag, &c))
+		return decline(ag, &c, id);
+	if (planned && (r = run_programs(ag, &c, &e)) > 0)
+		return say_outcome(ag, id, &c.done);
+	if (!planned || r < 0 || forward(&c, id, &e) < 0 || (c.local && write_copy(ag, &c, &e) < 0)) {
 		maildir_copy_abort(&c.out);
 		r = e.code == ERR_CLOSED ? -1 : say_failed(ag, id, &e);
 	} else {
@@ -356,37 +422,19 @@ static int serve_one(struct agent *ag, const struct ipc_deliver_COPY *m, uint32_
 
 /* --- start --- */
 
-/* The text of .forward, when it is the user's own plain file that nobody else could have written (security.md 175). Missing: none. */
-static int read_forward(struct agent *ag, struct err *e)
-{
-	struct stat st;
-	CLEANUP_FD int home = open(ag->acct->home, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP_FD int fd = home < 0 ? -1 : openat(home, ".forward", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : err_set(e, ERR_TEMP, errno, ".forward");
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != ag->acct->uid || (st.st_mode & 022) || st.st_nlink != 1)
-		return err_set(e, ERR_TEMP, 0, ".forward is not a plain file of the user's alone");
-	if (fstat(home, &st) < 0 || (st.st_uid != ag->acct->uid && st.st_uid != 0) || (st.st_mode & 022))
-		return err_set(e, ERR_TEMP, 0, ".forward: the home directory may be written by others");
-	ag->forward_text = xzalloc(FORWARD_FILE_MAX + 1);
-	const ssize_t k = read(fd, ag->forward_text, FORWARD_FILE_MAX + 1);
-	if (k < 0 || k > FORWARD_FILE_MAX)
-		return err_set(e, ERR_TEMP, k < 0 ? errno : 0, ".forward cannot be read, or is too long");
-	ag->forward_n = (size_t)k;
-	if (k == 0) {
-		free(ag->forward_text);
-		ag->forward_text = NULL;
-	}
-	return 0;
-}
-
-/* Nothing but the mail tree; without one, nothing at all. */
+/* Nothing but the mail tree and the directories of the files that are written to; without a mail tree, nothing at all. An agent that executes commands is as free as
+ * they are: all that it could do, they could. */
 static int confine(const struct agent *ag, struct err *e)
 {
-	const struct confine_path paths[] = { { .path = ag->acct->maildir, .write = true } };
-	const struct confine c = { .role = CONFINE_DELIVER, .paths = paths, .n_paths = ag->broken.code == ERR_NONE };
+	struct confine_path paths[DIRECTORIES_MAX + 1];
+	struct confine c = { .role = CONFINE_DELIVER, .paths = paths };
 
+	if (ag->sources.policy.run)
+		return 0;
+	if (ag->root >= 0)
+		paths[c.n_paths++] = (struct confine_path){ .path = ag->acct->maildir, .write = true };
+	for (size_t i = 0; i < ag->sources.n_directories; i++)
+		paths[c.n_paths++] = (struct confine_path){ .path = arena_cstr(ag->sources.arena, ag->sources.directories[i]), .write = true };
 	return confine_enter(&c, e);
 }
 
@@ -422,7 +470,16 @@ static int serve(struct agent *ag)
 	return 0;
 }
 
-int deliver_serve(const struct account *acct)
+/* A command may take longer than the life that everything else has. */
+static void extend_life(const struct policy *p)
+{
+	const struct itimerval life = { .it_value.tv_sec = (time_t)p->limit_s + LIFE_GRACE_S };
+
+	if (p->run)
+		(void)setitimer(ITIMER_REAL, &life, NULL);
+}
+
+int deliver_serve(const struct account *acct, const char *policy, struct str alias)
 {
 	static struct agent ag;
 	struct err e = { 0 };
@@ -431,11 +488,15 @@ int deliver_serve(const struct account *acct)
 	ag.arena = arena_new(0);
 	ag.root = -1;
 	ag.started_ms = clock_mono_ms();
-	if (read_forward(&ag, &ag.broken) == 0)
+	ag.sources = (struct sources){ .arena = arena_new(0), .acct = acct, .alias = alias };
+	policy_parse(str_c(policy), &ag.sources.policy);
+	extend_life(&ag.sources.policy);
+	sources_read(&ag.sources);
+	if (alias.n == 0)
 		(void)!maildir_open(acct->maildir, true, &ag.root, &ag.broken);
 	if (confine(&ag, &e) < 0)
 		return EX_TEMPFAIL;
-	if (ag.broken.code == ERR_NONE)
+	if (ag.root >= 0)
 		(void)!maildir_recover(ag.root, &ag.broken);
 	if (ag.broken.code == ERR_NOENT)
 		ag.broken.code = ERR_TEMP;

@@ -74,12 +74,6 @@ static int is_home(struct answer *an, struct str domain, bool *out)
 	return r;
 }
 
-struct found {
-	struct str value;
-	struct str extension; /* that the key did not hold: goes to each result */
-	bool catch_all;
-};
-
 /* A catch-all yields to who exists (catchall_strict = no). 1: it must, 0: it may capture, -1. */
 static int catch_all_yields(struct answer *an, const struct smtp_addr *addr)
 {
@@ -92,10 +86,9 @@ static int catch_all_yields(struct answer *an, const struct smtp_addr *addr)
 	return recipient_known(an, addr, class);
 }
 
-/* The keys of virtual(5) in their order. 0: found; 1: none; -1. */
-static int virtual_find(struct answer *an, const struct smtp_addr *addr, struct found *out)
+int address_find(struct answer *an, const struct tables *t, const struct smtp_addr *addr,
+		 int (*yields)(struct answer *an, const struct smtp_addr *addr), struct found *out)
 {
-	const struct tables *t = &an->r->virtual;
 	struct str base, value;
 	bool home = false;
 
@@ -130,19 +123,26 @@ static int virtual_find(struct answer *an, const struct smtp_addr *addr, struct 
 
 	if (r != 0)
 		return r;
-	const int yields = catch_all_yields(an, addr);
+	const int stop = yields ? yields(an, addr) : 0;
 
-	if (yields > 0)
+	if (stop > 0)
 		step(an, "the catch-all yields: %.*s exists (catchall_strict = no)",
 		     STR_ARG(keys[0].key));
-	if (yields == 0)
+	if (stop == 0)
 		*out = (struct found){ value, STR(""), true };
-	return yields;
+	return stop;
 }
 
-/* One result of a virtual alias as an address: "@other" swaps the domain, a bare name gets myorigin. */
-static int virtual_result(struct answer *an, const struct smtp_addr *from, const struct found *f,
-			  struct str item, struct smtp_addr *out)
+int address_listed(struct answer *an, const struct tables *t, const struct smtp_addr *addr)
+{
+	struct found f;
+	const int r = address_find(an, t, addr, NULL, &f);
+
+	return r < 0 ? -1 : r == 0;
+}
+
+int address_result(struct answer *an, const struct smtp_addr *from, const struct found *f,
+		   bool propagate, struct str item, struct smtp_addr *out)
 {
 	struct err e = { 0 };
 
@@ -152,19 +152,30 @@ static int virtual_result(struct answer *an, const struct smtp_addr *from, const
 		return 0;
 	}
 	if (item.n == 0 || item.n > ADDRESS_BYTES_MAX || strchr("|/:\\", item.p[0]) ||
-	    smtp_addr_parse(an->a, item, out, &e) < 0 || out->local.n == 0) {
-		log_error("virtual_alias_maps: \"%.*s\" is no address",
-			  STR_ARG(str_sub(item, 0, 80)));
-		return fail(an, 451, "4.6.0", "Alias expansion error: \"%.*s\" is no address",
-			    STR_ARG(str_sub(item, 0, 80)));
-	}
+	    smtp_addr_parse(an->a, item, out, &e) < 0 || out->local.n == 0)
+		return -1;
 	if (out->domain.n == 0)
 		out->domain = str_c(an->r->conf->myorigin);
-	if (f->extension.n)
-		out->local = str_c(arena_printf(an->a, "%.*s%s%.*s", STR_ARG(out->local),
-						an->r->conf->recipient_delimiter,
-						STR_ARG(f->extension)));
+	/* The delimiter stands before the extension in the address that was asked. */
+	if (f->extension.n && propagate)
+		out->local =
+			str_c(arena_printf(an->a, "%.*s%c%.*s", STR_ARG(out->local),
+					   f->extension.p[-1], STR_ARG(f->extension)));
 	return 0;
+}
+
+/* One result of a virtual alias as an address. */
+static int virtual_result(struct answer *an, const struct smtp_addr *from, const struct found *f,
+			  struct str item, struct smtp_addr *out)
+{
+	const bool propagate =
+		conf_lists(an->r->conf->propagate_unmatched_extensions, "virtual");
+
+	if (address_result(an, from, f, propagate, item, out) == 0)
+		return 0;
+	log_error("virtual_alias_maps: \"%.*s\" is no address", STR_ARG(str_sub(item, 0, 80)));
+	return fail(an, 451, "4.6.0", "Alias expansion error: \"%.*s\" is no address",
+		    STR_ARG(str_sub(item, 0, 80)));
 }
 
 static int expand_class(struct answer *an, const struct smtp_addr *addr, unsigned depth);
@@ -212,7 +223,7 @@ int expand_address(struct answer *an, const struct smtp_addr *addr, unsigned dep
 
 	if (r != 0)
 		return r < 0 ? -1 : 0;
-	r = virtual_find(an, addr, &f);
+	r = address_find(an, &an->r->virtual, addr, catch_all_yields, &f);
 	if (r >= 0)
 		r = r == 0 ? expand_results(an, addr, &f, depth) : expand_class(an, addr, depth);
 	map_set(an->state, key, &state_done);
@@ -221,16 +232,52 @@ int expand_address(struct answer *an, const struct smtp_addr *addr, unsigned dep
 
 /* --- classes --- */
 
+/* The account of a name that virtual_mailbox_maps gives for addr: a value that names none leaves the address's own. */
+static int listed_account(struct answer *an, const struct smtp_addr *addr, struct account *acc,
+			  struct str *ext)
+{
+	struct found f;
+	int r = an->r->mailboxes.n ? address_find(an, &an->r->mailboxes, addr, NULL, &f) : 0;
+
+	if (r != 0)
+		return r;
+	r = account_find(an, addr->local, addr->domain, acc, ext);
+	if (r != 1 || an->r->mailboxes.n == 0)
+		return r;
+	if (account_name_valid(f.value)) {
+		r = account_find(an, f.value, STR(""), acc, ext);
+		*ext = f.extension;
+	}
+	if (r == 1) {
+		log_error("virtual_mailbox_maps: %.*s has no account",
+			  STR_ARG(address_text(an->a, addr->local, addr->domain)));
+		return fail(an, 451, "4.3.5", "Mailbox has no account yet");
+	}
+	return r;
+}
+
 static int expand_mailbox(struct answer *an, const struct smtp_addr *addr)
 {
 	const struct str text = address_text(an->a, addr->local, addr->domain);
 	struct account acc;
 	struct str ext;
-	const int r = account_find(an, addr->local, addr->domain, &acc, &ext);
+	const int r = listed_account(an, addr, &acc, &ext);
 
 	if (r == 1)
 		note_dead(an, text);
 	return r == 0 ? final_add(an, "mailbox", text, str_c(acc.name), ext) : r < 0 ? -1 : 0;
+}
+
+static int expand_relay(struct answer *an, const struct smtp_addr *addr)
+{
+	const struct str text = address_text(an->a, addr->local, addr->domain);
+	const int r = an->r->relay_recipients.n
+			      ? address_listed(an, &an->r->relay_recipients, addr)
+			      : 1;
+
+	if (r == 0)
+		note_dead(an, text);
+	return r > 0 ? final_add(an, "remote", text, STR(""), STR("")) : r;
 }
 
 static int expand_class(struct answer *an, const struct smtp_addr *addr, unsigned depth)
@@ -252,6 +299,8 @@ static int expand_class(struct answer *an, const struct smtp_addr *addr, unsigne
 	case CLASS_VIRTUAL_ALIAS:
 		note_dead(an, text);
 		return 0;
+	case CLASS_RELAY:
+		return expand_relay(an, addr);
 	default:
 		return final_add(an, "remote", text, STR(""), STR(""));
 	}
@@ -290,36 +339,131 @@ int recipient_known(struct answer *an, const struct smtp_addr *addr, enum addr_c
 		if (r == 1)
 			r = account_find(an, addr->local, STR(""), &acc, &ext);
 	} else if (class == CLASS_VIRTUAL_MAILBOX) {
-		r = account_find(an, addr->local, addr->domain, &acc, &ext);
+		r = listed_account(an, addr, &acc, &ext);
 	}
 	return r < 0 ? -1 : r == 0;
 }
 
-static int to_account(struct answer *an, struct str local, struct str domain)
+static struct str replace_all(struct arena *a, struct str in, const char *name, struct str value)
 {
+	const struct str what = str_c(name);
+	struct buf b;
+
+	buf_init(&b, ADDRESS_BYTES_MAX);
+	while (in.n) {
+		const ptrdiff_t at = str_find(in, what);
+
+		buf_str(&b, str_sub(in, 0, at < 0 ? in.n : (size_t)at));
+		if (at < 0)
+			break;
+		buf_str(&b, value);
+		in = str_from(in, (size_t)at + what.n);
+	}
+	const struct str s = buf_failed(&b) ? STR("") : arena_str(a, buf_view(&b));
+
+	buf_fini(&b);
+	return s;
+}
+
+/* luser_relay, with the unknown address in it. */
+static int to_luser(struct answer *an, struct str local, struct str domain, unsigned depth)
+{
+	const struct conf *c = an->r->conf;
+	struct str base, to = str_c(c->luser_relay);
+	const struct str ext = extension_split(c, local, &base);
+	const struct smtp_addr from = { .local = local, .domain = domain };
+	struct smtp_addr next;
+	const struct {
+		const char *name;
+		struct str value;
+	} names[] = { { "$local", local },
+		      { "$user", base },
+		      { "$domain", domain },
+		      { "$extension", ext },
+		      { "$recipient", address_text(an->a, local, domain) } };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		to = replace_all(an->a, to, names[i].name, names[i].value);
+	if (address_result(an, &from, &(struct found){ 0 }, false, to, &next) < 0) {
+		log_error("luser_relay: \"%.*s\" is no address", STR_ARG(to));
+		return fail(an, 451, "4.3.5", "luser_relay is no address");
+	}
+	step(an, "luser_relay: %.*s", STR_ARG(to));
+	return expand_address(an, &next, depth + 1);
+}
+
+/* Neither alias nor account. 1: refuse it; else it was taken by one who takes such, or will be returned. */
+static int to_unknown(struct answer *an, struct str local, struct str domain, unsigned depth)
+{
+	const struct conf *c = an->r->conf;
+	const struct smtp_addr addr = { .local = local, .domain = domain };
+	const struct str text = address_text(an->a, local, domain);
+	const int listed = c->local_recipient_maps.n == 0
+				   ? 1
+				   : address_listed(an, &an->r->local_recipients, &addr);
+
+	if (listed <= 0)
+		return listed < 0 ? -1 : 1;
+	if (c->fallback_transport[0])
+		return final_add(an, "remote", text, str_c(c->fallback_transport), STR(""));
+	if (c->luser_relay[0])
+		return to_luser(an, local, domain, depth);
+	if (c->local_recipient_maps.n)
+		log_warning("local_recipient_maps: %.*s is neither alias nor account",
+			    STR_ARG(text));
+	step(an, "it is accepted by local_recipient_maps, and nobody: it will be returned");
+	return final_add(an, "error", text,
+			 str_c(arena_printf(an->a, "unknown user: \"%.*s\"", STR_ARG(local))),
+			 STR("5.1.1"));
+}
+
+static int to_account(struct answer *an, struct str local, struct str domain, unsigned depth)
+{
+	const struct conf *c = an->r->conf;
+	const struct str text = address_text(an->a, local, domain);
 	struct account acc;
 	struct str ext;
 	const int r = account_find(an, local, STR(""), &acc, &ext);
 
-	return r == 0 ? final_add(an, "mailbox", address_text(an->a, local, domain),
-				  str_c(acc.name), ext)
-		      : r;
+	if (r == 0 && c->mailbox_transport[0])
+		return final_add(an, "remote", text, str_c(c->mailbox_transport), STR(""));
+	return r == 0	? final_add(an, "mailbox", text, str_c(acc.name), ext)
+	       : r == 1 ? to_unknown(an, local, domain, depth)
+			: r;
 }
 
-/* owner-NAME becomes the envelope sender of what NAME expands to; of nested lists the outermost. */
+/* The address that errors of list NAME go to. */
+static int owner_address(struct answer *an, struct str owner, struct str value, struct str *out)
+{
+	struct alias_reader rd;
+	struct alias_item item, more;
+	struct err e = { 0 };
+	struct smtp_addr addr;
+
+	*out = address_text(an->a, owner, str_c(an->r->conf->myorigin));
+	if (!an->r->conf->expand_owner_alias)
+		return 0;
+	/* With several owners there is no one sender: owner-NAME stays, and leads to all of them. */
+	alias_reader_init(&rd, value);
+	if (alias_next(&rd, an->a, &item, &e) > 0 && item.kind == ALIAS_ADDRESS &&
+	    alias_next(&rd, an->a, &more, &e) == 0 &&
+	    address_result(an, &(struct smtp_addr){ 0 }, &(struct found){ 0 }, false, item.text,
+			   &addr) == 0)
+		*out = address_text(an->a, addr.local, addr.domain);
+	return 0;
+}
+
+/* owner-NAME becomes the envelope sender of what NAME expands to; of nested lists the innermost. */
 static int note_owner(struct answer *an, struct str name)
 {
 	struct str value;
 
-	if (an->owner.n || str_case_starts(name, STR("owner-")) ||
-	    str_case_ends(name, STR("-request")))
+	if (str_case_starts(name, STR("owner-")) || str_case_ends(name, STR("-request")))
 		return 0;
 	const struct str owner = str_c(arena_printf(an->a, "owner-%.*s", STR_ARG(name)));
 	const int r = tables_get(an, &an->r->aliases, owner, true, &value);
 
-	if (r == 0)
-		an->owner = address_text(an->a, owner, str_c(an->r->conf->myorigin));
-	return r < 0 ? -1 : 0;
+	return r == 0 ? owner_address(an, owner, value, &an->owner) : r < 0 ? -1 : 0;
 }
 
 /* An address in an alias: ours by name, or elsewhere. */
@@ -346,7 +490,7 @@ static int alias_address(struct answer *an, struct str name, struct str domain,
 	(void)extension_split(an->r->conf, next.local, &base);
 	/* A name that expands to itself is the user of that name; so is \name. */
 	int r = item->plain || str_case_eq(next.local, name) || str_case_eq(base, name)
-			? to_account(an, next.local, domain)
+			? to_account(an, next.local, domain, depth)
 			: expand_local(an, next.local, domain, depth + 1);
 
 	if (r == 1 && next.domain.n == 0 && !str_case_eq(str_c(an->r->conf->myorigin), domain)) {
@@ -373,14 +517,16 @@ static int alias_expand(struct answer *an, struct str name, struct str domain, s
 	struct err e = { 0 };
 	int r;
 
+	const struct str outer = an->owner;
+
 	if (note_owner(an, name) < 0)
 		return -1;
 	alias_reader_init(&rd, value);
 	while ((r = alias_next(&rd, an->a, &item, &e)) > 0) {
 		const int k = item.kind == ALIAS_ADDRESS
 				      ? alias_address(an, name, domain, &item, depth)
-				      : final_add(an, alias_kind_words[item.kind], item.text,
-						  STR(""), STR(""));
+				      : final_add(an, alias_kind_words[item.kind], item.text, name,
+						  STR(""));
 
 		if (k < 0)
 			return -1;
@@ -389,6 +535,7 @@ static int alias_expand(struct answer *an, struct str name, struct str domain, s
 		log_error("alias \"%.*s\": %s", STR_ARG(name), e.text);
 		return fail(an, 451, "4.3.5", "Alias of %.*s is malformed", STR_ARG(name));
 	}
+	an->owner = outer;
 	return 0;
 }
 
@@ -398,7 +545,7 @@ int expand_local(struct answer *an, struct str local, struct str domain, unsigne
 	int r = alias_find(an, local, &name, &ext, &value);
 
 	if (r == 1)
-		return to_account(an, local, domain);
+		return to_account(an, local, domain, depth);
 	if (r < 0)
 		return -1;
 	const struct str key = state_key(an, 'a', name);

@@ -1,4 +1,4 @@
-/* The text of a .forward file. */
+/* The text of a .forward file, or of a list that :include: names. */
 #ifndef DELIVER_FORWARD_H
 #define DELIVER_FORWARD_H
 
@@ -8,17 +8,17 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "deliver/aliases.h"
 
-enum { FORWARD_FILE_MAX = 65536, FORWARD_RCPT_MAX = 100 };
+enum { FORWARD_FILE_MAX = 65536, LIST_FILE_MAX = 1 << 20, FORWARD_ITEMS_MAX = 2000, FORWARD_ADDRESS_MAX = 320 };
 
 struct forward {
-	struct str v[FORWARD_RCPT_MAX];	/* addresses */
+	struct alias_item *v;
 	size_t n;
-	bool keep;			/* a local copy as well: "\user", or the user's own name */
 };
 
-/* Addresses separated by commas or line ends, in quotes or angle brackets, '#' comments at a line's start; "\user" and the user's own name mean the mailbox.
- * Commands, files and :include: are ERR_DENIED (security.md 175). An empty file: n = 0 and keep. Strings borrow text. */
-int forward_parse(struct str text, struct str user, struct forward *out, struct err *e) MUST_CHECK;
+/* Items of aliases(5), separated by commas or line ends; '#' comments at a line's start. An address holds no blank and no control byte outside of quotes. An
+ * empty file: n = 0. Everything lives in a. */
+int forward_parse(struct str text, struct arena *a, struct forward *out, struct err *e) MUST_CHECK;
 
 #endif

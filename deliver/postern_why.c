@@ -34,14 +34,14 @@ static void print_text(const char *address, const struct ipc_resolve_RESULT *r)
 		printf(": %llu %.*s %.*s", (unsigned long long)r->code, STR_ARG(r->enhanced),
 		       STR_ARG(r->text));
 	putchar('\n');
-	if (r->owner.n)
-		printf("  errors go to %.*s\n", STR_ARG(r->owner));
 	for (size_t i = 0; i < r->kinds.n; i++) {
 		printf("  -> %.*s %.*s", STR_ARG(r->kinds.v[i]), STR_ARG(r->addresses.v[i]));
 		if (r->users.v[i].n)
 			printf(", account %.*s", STR_ARG(r->users.v[i]));
 		if (r->extensions.v[i].n)
 			printf(", extension %.*s", STR_ARG(r->extensions.v[i]));
+		if (i < r->owners.n && r->owners.v[i].n)
+			printf(", errors go to %.*s", STR_ARG(r->owners.v[i]));
 		putchar('\n');
 	}
 }
@@ -56,8 +56,6 @@ static void print_json(const char *address, const struct ipc_resolve_RESULT *r, 
 		json_field(stdout, "enhanced", r->enhanced, false);
 		json_field(stdout, "text", r->text, false);
 	}
-	if (r->owner.n)
-		json_field(stdout, "owner", r->owner, false);
 	json_name(stdout, "steps", false);
 	putchar('[');
 	for (size_t i = 0; i < r->steps.n; i++) {
@@ -73,6 +71,8 @@ static void print_json(const char *address, const struct ipc_resolve_RESULT *r, 
 		json_field(stdout, "address", r->addresses.v[i], false);
 		json_field(stdout, "account", r->users.v[i], false);
 		json_field(stdout, "extension", r->extensions.v[i], false);
+		if (i < r->owners.n && r->owners.v[i].n)
+			json_field(stdout, "owner", r->owners.v[i], false);
 		putchar('}');
 	}
 	fputs("]}", stdout);

@@ -232,7 +232,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	asks_start(q, env->resolve_fd);
 	q->dns = dns_client_new(q->loop, env->dns_fd, NULL, NULL);
 	filter_start(q, env->link_fd);
-	agents_start(q, env->spawn_fd);
+	agents_start(q, env->spawn_fd, env->programs_fd);
 	sched_start(q, env->remote_fd);
 	control_start(q, env->control_fd);
 	conns_start(q, env->register_fd, env->auth_fd);
@@ -245,7 +245,7 @@ void queued_run(void *ctx)
 	const struct queued_env *env = ctx;
 	struct err e = { 0 };
 	const int keep[] = {
-		0, 1, 2, log_fd(), env->resolve_fd, env->spawn_fd, env->remote_fd, env->link_fd, env->dns_fd, env->register_fd, env->auth_fd, env->control_fd,
+		0, 1, 2, log_fd(), env->resolve_fd, env->spawn_fd, env->programs_fd, env->remote_fd, env->link_fd, env->dns_fd, env->register_fd, env->auth_fd, env->control_fd,
 	};
 
 	proc_title("queued", "queued: queue");

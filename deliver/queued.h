@@ -63,7 +63,7 @@ struct sched;
 /* What the root part hands over. */
 struct queued_env {
 	const struct conf *conf;
-	int resolve_fd, spawn_fd, remote_fd, link_fd, dns_fd;	/* channels of the group; taken */
+	int resolve_fd, spawn_fd, programs_fd, remote_fd, link_fd, dns_fd;	/* channels of the group; taken */
 	int register_fd, auth_fd, control_fd;		/* listeners; taken */
 	const uint64_t *generation;	/* shared with the parent: counts changed configurations */
 	bool unconfined;
@@ -103,10 +103,15 @@ typedef void resolved_fn(void *ctx, const struct ipc_resolve_RESULT *r);	/* NULL
 void asks_start(struct queued *q, int fd);
 struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx);	/* may answer later only */
 void resolve_reload(struct queued *q);
+/* The owner that becomes final i's envelope sender, or empty. */
+struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i);
 typedef void scanned_fn(void *ctx, const struct ipc_filter_VERDICT *v);	/* NULL: no verdict */
 void filter_start(struct queued *q, int link_fd);
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */
 void ask_forget(struct ask **a);	/* no call any more; accepts NULL */
+
+/* May mail go to a "command" or "file" named in where ("alias" "forward" "include")? */
+bool program_allowed(const struct conf *c, struct str kind, const char *where);
 
 /* --- queued_agent.c --- */
 struct copy;
@@ -121,17 +126,21 @@ struct copy_result {
 	struct str enhanced, text;
 	struct ipc_strs recipients;	/* FORWARD */
 	bool keep;
+	bool runner;			/* FORWARD: nothing was done; ask again with r->runner */
 };
 typedef void copy_fn(void *ctx, enum copy_event ev, const struct copy_result *r);	/* strings valid during the call */
 struct copy_request {		/* all borrowed until the handle is gone */
 	struct str user, qid, sender, recipient, original, extension, folder;
+	struct str kind, item;	/* "command" "file" "include": of alias user; else a mailbox */
 	struct ipc_strs edits;
 	uint64_t size;
 	uint64_t attempt;	/* 1 the first */
 	bool commit;		/* the only thing to be done: no READY, DONE at once (but FORWARD as always) */
+	bool programs;		/* commands and files may be delivered to: not in a transaction */
+	bool runner;		/* an agent that can execute commands is needed */
 	int fd;
 };
-void agents_start(struct queued *q, int fd);
+void agents_start(struct queued *q, int spawn_fd, int programs_fd);
 struct copy *copy_start(struct queued *q, const struct copy_request *r, copy_fn *fn, void *ctx);
 void copy_commit(struct copy *c);
 void copy_abort(struct copy **c);	/* no call any more; what was written is removed. Accepts NULL */

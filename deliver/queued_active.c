@@ -68,6 +68,12 @@ static struct remotes remotes;	/* tables of the one loop */
 
 static void settle(struct active *a);
 
+/* Who gets to hear of recipient r's failure. */
+static struct str sender_of(const struct spool_msg *m, const struct spool_rcpt *r)
+{
+	return r->sender.n > 0 ? r->sender : m->sender;
+}
+
 /* --- results --- */
 
 static double seconds(uint64_t from_us, uint64_t to_us)
@@ -84,7 +90,7 @@ static void log_result(const struct arcpt *x, const char *status)
 	const double age = seconds(a->msg->arrived_us, clock_wall_us());
 	const double active_s = seconds(a->start_us, now);
 	const struct log_delivery d = {
-		.qid = a->msg->qid, .address = r->address, .original = r->original, .relay = r->relay, .text = r->text, .program = remote ? "smtp" : "local",
+		.qid = a->msg->qid, .address = spool_rcpt_shown(r), .original = r->original, .relay = r->relay, .text = r->text, .program = remote ? "smtp" : "local",
 		.status = status, .enhanced = r->enhanced, .before = age > active_s ? age - active_s : 0, .queued = seconds(a->start_us, start),
 		.transfer = seconds(start, now),
 	};
@@ -155,18 +161,24 @@ static int read_content(const struct active *a, struct buf *out, struct err *e)
 	return 0;
 }
 
+static bool is_mailbox(const struct spool_rcpt *r)
+{
+	return str_eq(r->kind, STR("mailbox"));
+}
+
 /* The user's .forward: a new message to those addresses, marked with our Delivered-To so that a loop is noticed. */
 static void forward(struct arcpt *x, const struct copy_result *r)
 {
 	struct active *a = x->a;
 	const struct spool_msg *m = a->msg;
-	struct post_request p = { .sender = m->sender, .message_id = m->message_id, .flags = m->flags, .to = r->recipients.v, .n_to = r->recipients.n };
+	struct post_request p = { .sender = sender_of(m, &m->rcpts[x->at]), .message_id = m->message_id, .flags = m->flags, .to = r->recipients.v, .n_to = r->recipients.n };
 	struct str *edits = ARENA_ARRAY(a->arena, struct str, m->n_edits + 1);
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < m->n_edits; i++)
 		edits[i] = m->edits[i];
-	edits[m->n_edits] = str_c(arena_printf(a->arena, "+Delivered-To: %.*s", STR_ARG(m->rcpts[x->at].address)));
+	edits[m->n_edits] = str_c(arena_printf(a->arena, "+Delivered-To: %.*s",
+					       STR_ARG(is_mailbox(&m->rcpts[x->at]) ? m->rcpts[x->at].address : m->rcpts[x->at].original)));
 	p.edits = edits;
 	p.n_edits = m->n_edits + 1;
 	x->forwarding = true;
@@ -179,6 +191,8 @@ static void forward(struct arcpt *x, const struct copy_result *r)
 	}
 	post(a->q, &p, on_forward_posted, x);
 }
+
+static void ask_agent(struct arcpt *x, bool runner);
 
 static void on_copy(void *ctx, enum copy_event ev, const struct copy_result *r)
 {
@@ -196,7 +210,12 @@ static void on_copy(void *ctx, enum copy_event ev, const struct copy_result *r)
 		}
 		return;
 	case COPY_FORWARD:
-		forward(x, r);
+		if (r->runner) {
+			copy_abort(&x->copy);
+			ask_agent(x, true);
+		} else {
+			forward(x, r);
+		}
 		return;
 	case COPY_DONE:
 		x->copy = NULL;
@@ -213,19 +232,28 @@ static void on_copy(void *ctx, enum copy_event ev, const struct copy_result *r)
 	one_done(a);
 }
 
-static void start_local(struct arcpt *x)
+/* To an agent: a mailbox, or a command, file or include list of an alias. runner: one that can execute commands. */
+static void ask_agent(struct arcpt *x, bool runner)
 {
 	struct active *a = x->a;
 	const struct spool_rcpt *r = &a->msg->rcpts[x->at];
+	const bool mailbox = is_mailbox(r);
 	const struct copy_request c = {
-		.user = r->user, .qid = a->msg->qid, .sender = a->msg->sender, .recipient = r->address, .original = r->original, .extension = r->extension,
+		.user = r->user, .qid = a->msg->qid, .sender = sender_of(a->msg, r), .recipient = mailbox ? r->address : r->original,
+		.original = r->original, .extension = r->extension,
+		.kind = mailbox ? STR("") : r->kind, .item = mailbox ? STR("") : r->address, .programs = true, .runner = runner,
 		.folder = r->folder, .edits = { a->msg->edits, a->msg->n_edits }, .size = a->msg->size,
 		.attempt = r->tries + 1 + (a->m->recovered ? 1 : 0), .fd = a->fd,
 	};
 
-	a->outstanding++;
-	x->start_us = clock_mono_us();
 	x->copy = copy_start(a->q, &c, on_copy, x);
+}
+
+static void start_local(struct arcpt *x)
+{
+	x->a->outstanding++;
+	x->start_us = clock_mono_us();
+	ask_agent(x, str_eq(x->a->msg->rcpts[x->at].kind, STR("command")));
 }
 
 /* --- remote --- */
@@ -283,7 +311,7 @@ static int job_send(struct queued *q, struct job *j)
 		a->rcpts[j->at[i]].start_us = clock_mono_us();
 	}
 	struct ipc_remote_SEND s = {
-		.qid = m->qid, .nexthop = str_c(j->dest->nexthop), .sender = m->sender, .recipients = { rcpts, j->n }, .edits = { m->edits, m->n_edits },
+		.qid = m->qid, .nexthop = str_c(j->dest->nexthop), .sender = sender_of(m, &m->rcpts[j->at[0]]), .recipients = { rcpts, j->n }, .edits = { m->edits, m->n_edits },
 		.size = m->size, .body = m->body, .smtputf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0,
 	};
 	if (q->remote == NULL)
@@ -434,12 +462,13 @@ static struct str nexthop_of(const struct queued *q, struct str address)
 /* Put recipient at into the job for its next hop; *jobs holds this message's open ones. */
 static void start_remote(struct active *a, size_t at, struct list *jobs)
 {
-	struct dest *d = dest_get(nexthop_of(a->q, a->msg->rcpts[at].address));
+	const struct spool_rcpt *r = &a->msg->rcpts[at];
+	struct dest *d = dest_get(r->user.n > 0 ? r->user : nexthop_of(a->q, r->address));
 	struct job *j = NULL;
 
 	list_each(n, jobs) {
 		struct job *k = list_of(n, struct job, node);
-		if (k->dest == d && k->n < QUEUED_REMOTE_RCPTS_MAX)
+		if (k->dest == d && k->n < QUEUED_REMOTE_RCPTS_MAX && str_eq(sender_of(a->msg, &a->msg->rcpts[k->at[0]]), sender_of(a->msg, &a->msg->rcpts[at])))
 			j = k;
 	}
 	if (j == NULL) {
@@ -533,6 +562,20 @@ static void remove_or_wait(struct active *a)
 	active_free(a, true);
 }
 
+/* Of those that pick() found, only those whose failure the same one is told; the rest in the next round. */
+static void pick_one_sender(struct active *a, struct str *sender_out)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < a->msg->n_rcpts; i++) {
+		const struct str s = sender_of(a->msg, &a->msg->rcpts[i]);
+		if (a->pick[i] && !any)
+			*sender_out = s;
+		any |= a->pick[i];
+		a->pick[i] = a->pick[i] && str_eq(s, *sender_out);
+	}
+}
+
 static void on_warned(void *ctx, bool ok)
 {
 	struct active *a = ctx;
@@ -553,16 +596,29 @@ static void maybe_warn(struct active *a)
 		remove_or_wait(a);
 }
 
+static void on_bounced(void *ctx, bool ok);
+
+static void bounce_some(struct active *a)
+{
+	struct spool_msg m = *a->msg;
+
+	pick_one_sender(a, &m.sender);
+	bounce_send(a->q, false, &m, a->pick, a->fd, on_bounced, a);
+}
+
 static void on_bounced(void *ctx, bool ok)
 {
 	struct active *a = ctx;
 
 	for (size_t i = 0; i < a->msg->n_rcpts; i++)
-		if (ok && a->msg->rcpts[i].state == SPOOL_BOUNCED) {
+		if (ok && a->pick[i] && a->msg->rcpts[i].state == SPOOL_BOUNCED) {
 			a->msg->rcpts[i].state = SPOOL_TOLD;
 			spool_journal_status(a->msg->qid, i, &a->msg->rcpts[i], &a->journal);
 		}
-	maybe_warn(a);
+	if (ok && pick(a, SPOOL_BOUNCED) > 0)
+		bounce_some(a);
+	else
+		maybe_warn(a);
 }
 
 /* What was tried for too long has failed. */
@@ -598,13 +654,25 @@ static void settle(struct active *a)
 	}
 	write_journal(a);
 	pick(a, SPOOL_BOUNCED);
-	bounce_send(a->q, false, a->msg, a->pick, a->fd, on_bounced, a);
+	bounce_some(a);
 }
 
+static bool refused_kind(const struct conf *c, const struct spool_rcpt *r)
+{
+	const bool program = str_eq(r->kind, STR("command")) || str_eq(r->kind, STR("file"));
+
+	return str_eq(r->kind, STR("error")) || (program && !program_allowed(c, r->kind, "alias"));
+}
+
+/* A recipient that nobody will ever take: returned. */
 static void refuse_kind(struct arcpt *x)
 {
+	const struct spool_rcpt *r = &x->a->msg->rcpts[x->at];
+	const bool told = str_eq(r->kind, STR("error"));
+
 	x->start_us = clock_mono_us();
-	result(x, SPOOL_BOUNCED, STR("5.7.1"), STR("delivery to commands and files is not allowed by configuration"), STR("none"));
+	result(x, SPOOL_BOUNCED, told && r->extension.n > 0 ? r->extension : STR("5.7.1"),
+	       told ? r->user : STR("delivery to commands and files is not allowed by configuration"), STR("none"));
 }
 
 static void start_all(struct active *a)
@@ -618,12 +686,12 @@ static void start_all(struct active *a)
 		a->rcpts[i] = (struct arcpt){ .a = a, .at = i };
 		if (r->state != SPOOL_PENDING)
 			continue;
-		if (str_eq(r->kind, STR("mailbox")))
-			start_local(&a->rcpts[i]);
-		else if (str_eq(r->kind, STR("remote")))
+		if (str_eq(r->kind, STR("remote")))
 			start_remote(a, i, &jobs);
-		else
+		else if (refused_kind(a->q->conf, r))
 			refuse_kind(&a->rcpts[i]);
+		else
+			start_local(&a->rcpts[i]);
 	}
 	jobs_go(a, &jobs);
 	one_done(a);

@@ -16,6 +16,8 @@
 #include "log/log.h"
 #include "os/os.h"
 
+enum { RUNNER_GRACE_S = 30 };	/* for the agent to end a command that runs too long */
+
 struct user;
 
 enum copy_state {
@@ -59,7 +61,8 @@ struct agent {
 
 struct user {
 	struct list node;	/* of all users that wait */
-	char *name;
+	char *key;		/* who starts its agents, and what the name is: 'm' mailbox or 'a' alias, upper case with programs; then the name */
+	const char *name;	/* in key */
 	struct list agents, line;
 	size_t n_agents, n_line, n_idle;
 	unsigned pins;		/* functions that still use it */
@@ -67,11 +70,12 @@ struct user {
 };
 
 struct agents {
-	struct ipc_chan *spawn;
+	struct ipc_chan *spawn, *programs;
 	struct map *users;
 	struct map *starts;	/* start id -> agent */
 	struct list waiting;	/* users whose line is to be looked at */
 	size_t n, n_line, n_idle;
+	uint32_t last_start;
 	bool look_due;
 	struct timer *reaper;
 };
@@ -86,17 +90,21 @@ size_t agents_count(const struct queued *q)
 
 /* --- users --- */
 
-static struct user *user_get(struct queued *q, struct str name)
+static struct user *user_get(struct queued *q, const struct copy_request *r)
 {
-	struct user *u = map_get(q->agents->users, name);
+	const char kind = r->kind.n > 0 ? (r->runner ? 'A' : 'a') : r->runner ? 'M' : 'm';
+	char key[300];
+	const int n = snprintf(key, sizeof(key), "%c%.*s", kind, STR_ARG(str_sub(r->user, 0, 255)));
+	struct user *u = map_get(q->agents->users, str_n(key, (size_t)n));
 
 	if (u == NULL) {
 		u = xzalloc(sizeof(*u));
-		u->name = xstrndup(name.p, name.n);
+		u->key = xstrdup(key);
+		u->name = u->key + 1;
 		list_init(&u->node);
 		list_init(&u->agents);
 		list_init(&u->line);
-		(void)map_set(q->agents->users, name, u);
+		(void)map_set(q->agents->users, str_c(u->key), u);
 	}
 	return u;
 }
@@ -106,8 +114,8 @@ static void user_maybe_free(struct queued *q, struct user *u)
 	if (u->pins > 0 || !list_empty(&u->agents) || !list_empty(&u->line))
 		return;
 	list_del(&u->node);
-	(void)map_del(q->agents->users, str_c(u->name));
-	free(u->name);
+	(void)map_del(q->agents->users, str_c(u->key));
+	free(u->key);
 	free(u);
 }
 
@@ -169,7 +177,8 @@ static void deadline(struct copy *c, bool on)
 {
 	timer_del(&c->deadline);
 	if (on)
-		c->deadline = loop_timer(c->q->loop, c->q->conf->local_time_limit * 1000, on_deadline, c);
+		c->deadline = loop_timer(c->q->loop, (c->r.runner ? c->q->conf->command_time_limit + RUNNER_GRACE_S : c->q->conf->local_time_limit) * 1000,
+					 on_deadline, c);
 }
 
 /* --- agents --- */
@@ -284,7 +293,7 @@ static void agent_give(struct agent *a, struct copy *c)
 	struct ipc_deliver_COPY m = {
 		.qid = c->r.qid, .sender = c->r.sender, .recipient = c->r.recipient, .original = c->r.original, .extension = c->r.extension,
 		.edits = c->r.edits, .attempt = c->r.attempt, .folder = c->r.folder, .size = c->r.size,
-		.commit = c->r.commit,
+		.commit = c->r.commit, .kind = c->r.kind, .item = c->r.item, .programs = c->r.programs,
 		.sync_dirs = strcmp(c->q->conf->sync_directories, "yes") == 0,
 		.quota_reject = strcmp(c->q->conf->quota_full_action, "reject") == 0,
 		.hostname = str_sub(str_c(c->q->conf->myhostname), 0, 255),
@@ -318,9 +327,9 @@ static void on_ready(struct agent *a)
 static void on_forward(struct agent *a, const struct ipc_deliver_FORWARD *m)
 {
 	struct copy *c = a->copy;
-	const struct copy_result r = { .recipients = m->recipients, .keep = m->keep != 0 };
+	const struct copy_result r = { .recipients = m->recipients, .keep = m->keep != 0, .runner = m->runner != 0 };
 
-	if (c == NULL || c->state != CP_SENT)
+	if (c == NULL || c->state != CP_SENT || (r.runner && c->r.runner))
 		return;
 	c->state = r.keep ? CP_FORWARDED : CP_READY;
 	deadline(c, r.keep);
@@ -415,11 +424,12 @@ static bool agent_start(struct queued *q, struct user *u)
 {
 	static const uint16_t types[] = { IPC_deliver_READY, IPC_deliver_DONE, IPC_deliver_FAILED, IPC_deliver_FORWARD };
 	struct agents *as = q->agents;
-	struct ipc_spawn_START m = { .user = str_c(u->name) };
+	struct ipc_chan *spawn = ch_lower_p(u->key[0]) ? as->spawn : as->programs;
+	struct ipc_spawn_START m = { .user = str_c(u->name), .alias = u->key[0] == 'a' || u->key[0] == 'A' };
 	struct err e = { 0 };
 	int fds[2];
 
-	if (as->spawn == NULL)
+	if (spawn == NULL)
 		return false;
 	if (sock_pair(SOCK_SEQPACKET, fds, &e) < 0) {
 		log_error("agent: %s", e.text);
@@ -428,8 +438,8 @@ static bool agent_start(struct queued *q, struct user *u)
 	struct agent *a = xzalloc(sizeof(*a));
 	a->q = q;
 	a->user = u;
-	a->start_id = ipc_next_id(as->spawn);
-	const int r = ipc_send(as->spawn, IPC_spawn_START, &m, a->start_id, fds[1], &e);
+	a->start_id = ++as->last_start;
+	const int r = ipc_send(spawn, IPC_spawn_START, &m, a->start_id, fds[1], &e);
 	close(fds[1]);
 	if (r < 0) {
 		log_error("spawn: %s", e.text);
@@ -555,7 +565,7 @@ static void on_spawn_closed(void *ctx, struct ipc_chan *ch, const struct err *wh
 	struct queued *q = ctx;
 
 	log_warning("spawn: %s", why->text);
-	ipc_chan_free(&q->agents->spawn);	/* the group starts again */
+	ipc_chan_free(ch == q->agents->spawn ? &q->agents->spawn : &q->agents->programs);	/* the group starts again */
 }
 
 static void reap_idle(void *ctx)
@@ -579,17 +589,25 @@ static void reap_idle(void *ctx)
 	timer_again(q->agents->reaper, q->agents->n > 0 ? QUEUED_AGENT_IDLE_MS / 2 : 60000);
 }
 
-void agents_start(struct queued *q, int fd)
+static struct ipc_chan *spawn_channel(struct queued *q, int fd)
 {
 	static const uint16_t types[] = { IPC_spawn_EXITED };
+	struct ipc_chan *ch = ipc_chan_new(q->loop, fd, &ipc_spawn, on_spawn, on_spawn_closed, q);
+
+	ipc_chan_allow(ch, (struct ipc_allow){ types, ARRAY_LEN(types) });
+	return ch;
+}
+
+void agents_start(struct queued *q, int spawn_fd, int programs_fd)
+{
 	struct agents *as = xzalloc(sizeof(*as));
 
 	q->agents = as;
 	as->users = map_new();
 	as->starts = map_new();
 	list_init(&as->waiting);
-	as->spawn = ipc_chan_new(q->loop, fd, &ipc_spawn, on_spawn, on_spawn_closed, q);
-	ipc_chan_allow(as->spawn, (struct ipc_allow){ types, ARRAY_LEN(types) });
+	as->spawn = spawn_channel(q, spawn_fd);
+	as->programs = spawn_channel(q, programs_fd);
 	as->reaper = loop_timer(q->loop, 60000, reap_idle, q);
 }
 
@@ -604,7 +622,7 @@ struct copy *copy_start(struct queued *q, const struct copy_request *r, copy_fn 
 	c->fn = fn;
 	c->ctx = ctx;
 	c->state = CP_WAITING;
-	c->user = user_get(q, r->user);
+	c->user = user_get(q, r);
 	list_append(&c->user->line, &c->node);
 	c->user->n_line++;
 	q->agents->n_line++;

@@ -3,6 +3,7 @@
  * socket lies outside of the spool: the connector opens it, on demand, and again after filterd was restarted.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "deliver/queued.h"
 #include "ipc/link.h"
@@ -101,6 +102,21 @@ static struct ask *find(struct list *l, uint32_t id)
 }
 
 /* --- resolve --- */
+
+struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i)
+{
+	return i < r->owners.n ? r->owners.v[i] : STR("");
+}
+
+bool program_allowed(const struct conf *c, struct str kind, const char *where)
+{
+	const struct conf_list l = str_eq(kind, STR("command")) ? c->allow_mail_to_commands : c->allow_mail_to_files;
+
+	for (size_t i = 0; i < l.n; i++)
+		if (strcmp(l.v[i], where) == 0)
+			return true;
+	return false;
+}
 
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {

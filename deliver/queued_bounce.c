@@ -48,7 +48,7 @@ static size_t collect(const struct spool_msg *m, const bool *pick, struct arena 
 	for (size_t i = 0; i < m->n_rcpts; i++)
 		if (pick[i]) {
 			const struct spool_rcpt *r = &m->rcpts[i];
-			v[n++] = (struct dsn_rcpt){ .address = r->address, .original = r->original, .enhanced = r->enhanced, .text = r->text, .relay = r->relay };
+			v[n++] = (struct dsn_rcpt){ .address = spool_rcpt_shown(r), .original = r->original, .enhanced = r->enhanced, .text = r->text, .relay = r->relay };
 		}
 	*out = v;
 	return n;

@@ -229,7 +229,8 @@ static void on_deadline(void *ctx)
 static void start_copy(struct trans *t, struct final *f)
 {
 	const struct copy_request r = {
-		.user = f->user, .qid = trans_qid(t), .sender = t->sender, .recipient = f->address, .original = f->original, .extension = f->extension,
+		.user = f->user, .qid = trans_qid(t),
+		.sender = f->sender.n > 0 ? f->sender : t->sender, .recipient = f->address, .original = f->original, .extension = f->extension,
 		.folder = f->folder, .edits = { t->edits, t->n_edits }, .size = t->size, .attempt = 1, .commit = t->n_finals == 1, .fd = t->fd,
 	};
 
@@ -269,7 +270,7 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 	if (r == NULL)
 		return;		/* QUEUED_FINALS_MAX is far below SPOOL_RCPT_MAX */
 	*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .user = f->user, .extension = f->extension, .folder = f->folder,
-				   .notify = f->notify, .orcpt = f->orcpt };
+				   .notify = f->notify, .orcpt = f->orcpt, .sender = f->sender };
 	if (f->state == FINAL_FAILED)
 		r->state = SPOOL_BOUNCED;
 	r->enhanced = f->enhanced;

@@ -114,7 +114,7 @@ static void rcpt_row(struct client *c, struct arena *a, const struct spool_rcpt 
 	static const char *const states[SPOOL_STATE_MAX_] = { "pending", "sent", "bounced", "told", "replaced" };
 	struct row r = { .a = a };
 
-	add(&r, "recipient", x->address);
+	add(&r, "recipient", spool_rcpt_shown(x));
 	add(&r, "state", str_c(states[x->state]));
 	add(&r, "delay_reason", x->text);
 	if (all) {

@@ -30,11 +30,13 @@ struct options {
 struct parts {
 	struct queued_env queue;
 	struct resolve_env resolve;
-	struct spawn_env spawn;
+	struct spawn_env spawn, programs;
 	struct remote_env remote;
 	struct dns_env dns;
 	struct connector_env link;
 	char agent[1100], accounts[1100];
+	char policy[SPAWN_POLICY_MAX], policy_run[SPAWN_POLICY_MAX + 8];
+	char *maps[SPAWN_MAPS_MAX + 1];	/* of aliases */
 	struct conf *conf;
 	const struct options *options;
 	uint64_t *generation;		/* a page shared with the children */
@@ -85,6 +87,7 @@ static void before_start(void *ctx)
 
 	pair(&p->queue.resolve_fd, &p->resolve.fd);
 	pair(&p->queue.spawn_fd, &p->spawn.queue_fd);
+	pair(&p->queue.programs_fd, &p->programs.queue_fd);
 	pair(&p->queue.remote_fd, &p->remote.queue_fd);
 	pair(&p->queue.link_fd, &p->link.link_fd);
 	pair(&p->queue.dns_fd, &p->dns.fds[0]);
@@ -95,8 +98,8 @@ static void after_start(void *ctx)
 {
 	struct parts *p = ctx;
 	int *const fds[] = {
-		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
-		&p->resolve.fd, &p->spawn.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1],
+		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.programs_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
+		&p->resolve.fd, &p->spawn.queue_fd, &p->programs.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1],
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -271,6 +274,53 @@ static void options_get(int argc, char **argv, struct options *o)
 	}
 }
 
+/* Compiled alias maps: the agent looks there itself for what it is asked to run. */
+static void fill_maps(struct parts *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; p->maps[i]; i++)
+		free(p->maps[i]);
+	for (size_t i = 0; i < p->conf->alias_maps.n && n < SPAWN_MAPS_MAX; i++) {
+		const char *spec = p->conf->alias_maps.v[i];
+		if (strncmp(spec, "cdb:/", 5) == 0 || strncmp(spec, "hash:/", 6) == 0)
+			if (asprintf(&p->maps[n++], "%s.cdb", strchr(spec, '/')) < 0)
+				abort();
+	}
+	p->maps[n] = NULL;
+}
+
+static void put_words(struct buf *b, const char *name, struct conf_list l)
+{
+	for (size_t i = 0; i < l.n; i++)
+		buf_printf(b, "%s=%s\n", name, l.v[i]);
+}
+
+static void fill_policy(struct parts *p)
+{
+	const struct conf *c = p->conf;
+	struct err e = { 0 };
+	struct buf b;
+	uid_t uid = 0;
+	gid_t gid = 0;
+
+	fill_maps(p);
+	if (confine_user(c->default_privs, &uid, &gid, &e) < 0)
+		log_error("default_privs: %s: no command or file of an alias is delivered to", e.text);
+	buf_init(&b, sizeof(p->policy));
+	buf_printf(&b, "privs=%u:%u\nlimit=%llu\ndelimiter=%s\n", (unsigned)uid, (unsigned)gid, (unsigned long long)c->command_time_limit, c->recipient_delimiter);
+	put_words(&b, "commands", c->allow_mail_to_commands);
+	put_words(&b, "files", c->allow_mail_to_files);
+	put_words(&b, "forward", c->forward_path);
+	if (c->mailbox_command[0])
+		buf_printf(&b, "mailbox_command=%s\n", c->mailbox_command);
+	if (buf_check(&b, "policy for deliver", &e) < 0)
+		log_error("%s", e.text);
+	snprintf(p->policy, sizeof(p->policy), "%.*s", (int)b.n, b.p);
+	snprintf(p->policy_run, sizeof(p->policy_run), "%srun=1\n", p->policy);
+	buf_fini(&b);
+}
+
 static void fill(struct parts *p, const struct options *o)
 {
 	const struct conf *c = p->conf;
@@ -281,6 +331,13 @@ static void fill(struct parts *p, const struct options *o)
 	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = o->unconfined;
 	p->spawn.agent = p->agent;
 	p->spawn.accounts = p->accounts;
+	fill_policy(p);
+	p->spawn.policy = p->policy;
+	p->spawn.maps = (const char *const *)p->maps;
+	p->programs = p->spawn;
+	p->programs.programs = true;
+	p->programs.policy = p->policy_run;
+	p->programs.idle = c->allow_mail_to_commands.n == 0 && c->mailbox_command[0] == '\0';
 }
 
 static int start(struct parts *p, const struct options *o, struct err *e)
@@ -341,6 +398,7 @@ int main(int argc, char **argv)
 		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
 		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
 		{ .name = "dns", .run = dns_run, .ctx = &p.dns, .with_group = true },
+		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
 		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
 		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },

@@ -77,6 +77,7 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 		x->user = arena_str(p->arena, r->users.v[i]);
 		x->extension = arena_str(p->arena, r->extensions.v[i]);
 		x->original = asked;
+		x->sender = p->m->sender.n > 0 ? arena_str(p->arena, resolved_owner(r, i)) : STR("");
 	}
 	resolve_next(p);
 }

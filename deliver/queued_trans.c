@@ -246,15 +246,19 @@ int trans_final(struct trans *t, const struct final *f)
 	to->extension = arena_str(t->arena, f->extension);
 	to->original = arena_str(t->arena, f->original);
 	to->orcpt = arena_str(t->arena, f->orcpt);
+	to->sender = arena_str(t->arena, f->sender);
 	if (to->original.p == NULL)
 		return -1;	/* the arena's limit */
 	t->n_finals++;
 	return 0;
 }
 
-static bool deliverable(struct str kind)
+/* Is there anybody who would take it? What allow_mail_to_commands and allow_mail_to_files do not allow is refused at once. */
+static bool deliverable(const struct conf *c, struct str kind)
 {
-	return str_eq(kind, STR("mailbox")) || str_eq(kind, STR("remote"));
+	if (str_eq(kind, STR("command")) || str_eq(kind, STR("file")))
+		return program_allowed(c, kind, "alias");
+	return true;
 }
 
 /* client= once a transaction has its first recipient, as other servers log it. */
@@ -306,8 +310,9 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 		const struct final f = {
 			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
 			.rcpt = t->n_accepted, .notify = t->asked_notify, .orcpt = t->asked_orcpt,
+			.sender = t->sender.n > 0 ? resolved_owner(r, i) : STR(""),
 		};
-		any |= deliverable(f.kind);
+		any |= deliverable(t->q->conf, f.kind);
 		if (trans_final(t, &f) < 0)
 			return -1;
 	}
@@ -351,8 +356,6 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 	} else {
 		if (t->n_accepted++ == 0)
 			t->first_rcpt = t->asked;
-		if (r->owner.n > 0 && t->n_accepted == 1 && t->sender.n > 0)
-			t->sender = arena_str(t->arena, r->owner);
 		announce(t);
 		conn_phase(t->conn, PHASE_OPEN);
 		trans_reply(t, 250, "2.1.5", STR("Ok"), false);

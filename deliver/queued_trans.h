@@ -17,6 +17,7 @@ enum final_state {
 struct final {
 	struct trans *t;
 	struct str kind, address, user, extension, original, folder;
+	struct str sender;	/* owner-NAME of a list; empty: the message's */
 	enum final_state state;
 	struct copy *copy;
 	struct str enhanced, text;

@@ -18,11 +18,70 @@ enum { TABLES_MAX = 64, OWN_MAX = 256 };
 
 static const char *const class_words[] = { "local", "virtual", "virtual", "relay", "default" };
 
+/* Parameters that name tables: where the list stands, and where the opened tables go. Lists of domains hold plain names too. */
+static const struct table_row {
+	const char *parameter;
+	size_t list, tables;
+	bool domains;
+} table_rows[] = {
+#define TABLES(parameter, member)                                                                  \
+	{ #parameter, offsetof(struct conf, parameter), offsetof(struct resolver, member), false }
+#define DOMAINS(parameter)                                                                         \
+	{ #parameter, offsetof(struct conf, parameter), offsetof(struct resolver, parameter), true }
+	TABLES(alias_maps, aliases),
+	TABLES(virtual_alias_maps, virtual),
+	TABLES(virtual_mailbox_maps, mailboxes),
+	TABLES(local_recipient_maps, local_recipients),
+	TABLES(relay_recipient_maps, relay_recipients),
+	TABLES(relocated_maps, relocated),
+	TABLES(canonical_maps, canonical),
+	TABLES(sender_canonical_maps, sender_canonical),
+	TABLES(recipient_canonical_maps, recipient_canonical),
+	TABLES(sender_bcc_maps, sender_bcc),
+	TABLES(recipient_bcc_maps, recipient_bcc),
+	DOMAINS(mydestination),
+	DOMAINS(virtual_alias_domains),
+	DOMAINS(virtual_mailbox_domains),
+	DOMAINS(relay_domains),
+#undef TABLES
+#undef DOMAINS
+};
+
+static struct conf_list row_list(const struct table_row *row, const struct conf *c)
+{
+	struct conf_list l;
+
+	memcpy(&l, (const char *)c + row->list, sizeof(l));
+	return l;
+}
+
+static void *row_tables(const struct table_row *row, struct resolver *r)
+{
+	return (char *)r + row->tables;
+}
+
+void resolver_lists(const struct conf *c,
+		    void (*fn)(void *ctx, const char *parameter, struct conf_list list), void *ctx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table_rows); i++)
+		fn(ctx, table_rows[i].parameter, row_list(&table_rows[i], c));
+}
+
+bool conf_lists(struct conf_list l, const char *word)
+{
+	for (size_t i = 0; i < l.n; i++)
+		if (str_case_eq(str_c(l.v[i]), str_c(word)))
+			return true;
+	return false;
+}
+
 /* --- start --- */
 
 /* The same table under two parameters is opened once. */
 static int open_table(struct resolver *r, const char *spec, struct lookup **out, struct err *e)
 {
+	if (strncmp(spec, "proxy:", 6) == 0)
+		spec += 6;
 	for (size_t i = 0; i < r->n_opened; i++)
 		if (strcmp(lookup_spec(r->opened[i]), spec) == 0) {
 			*out = r->opened[i];
@@ -41,6 +100,13 @@ static bool is_table(const char *word)
 	return strchr(word, ':') && word[0] != '[' && word[0] != '/';
 }
 
+/* What Postfix calls the system's accounts. */
+static bool names_accounts(const char *word)
+{
+	return strcmp(word, "unix:passwd.byname") == 0 ||
+	       strcmp(word, "proxy:unix:passwd.byname") == 0;
+}
+
 /* Entries of list that are tables; with only_tables others are mistakes. */
 static int open_tables(struct resolver *r, const char *parameter, struct conf_list list,
 		       bool only_tables, struct tables *out, struct err *e)
@@ -48,7 +114,7 @@ static int open_tables(struct resolver *r, const char *parameter, struct conf_li
 	out->parameter = parameter;
 	out->v = ARENA_ARRAY(r->arena, struct lookup *, list.n ? list.n : 1);
 	for (size_t i = 0; i < list.n; i++) {
-		if (!only_tables && !is_table(list.v[i]))
+		if ((!only_tables && !is_table(list.v[i])) || names_accounts(list.v[i]))
 			continue;
 		if (open_table(r, list.v[i], &out->v[out->n], e) < 0)
 			return err_wrap(e, "%s", parameter);
@@ -137,17 +203,18 @@ int resolver_new(const struct conf *conf, struct resolver **out, struct err *e)
 	r->conf = conf;
 	r->arena = arena_new(0);
 	r->opened = ARENA_ARRAY(r->arena, struct lookup *, TABLES_MAX);
-	if (open_tables(r, "alias_maps", conf->alias_maps, true, &r->aliases, e) < 0 ||
-	    open_tables(r, "virtual_alias_maps", conf->virtual_alias_maps, true, &r->virtual, e) <
-		    0 ||
-	    open_domains(r, "mydestination", conf->mydestination, &r->mydestination, e) < 0 ||
-	    open_domains(r, "virtual_alias_domains", conf->virtual_alias_domains,
-			 &r->virtual_alias_domains, e) < 0 ||
-	    open_domains(r, "virtual_mailbox_domains", conf->virtual_mailbox_domains,
-			 &r->virtual_mailbox_domains, e) < 0 ||
-	    open_domains(r, "relay_domains", conf->relay_domains, &r->relay_domains, e) < 0) {
-		resolver_free(&r);
-		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(table_rows); i++) {
+		const struct table_row *row = &table_rows[i];
+		void *to = row_tables(row, r);
+		const int k =
+			row->domains
+				? open_domains(r, row->parameter, row_list(row, conf), to, e)
+				: open_tables(r, row->parameter, row_list(row, conf), true, to, e);
+
+		if (k < 0) {
+			resolver_free(&r);
+			return -1;
+		}
 	}
 	own_addresses(r);
 	if (asprintf(&r->accounts_path, "%s/accounts.cdb", conf->state_directory) < 0)
@@ -200,18 +267,16 @@ void resolver_troubles(struct resolver *r,
 				  const struct err *why),
 		       void *ctx)
 {
-	const struct tables *const all[] = { &r->aliases,
-					     &r->virtual,
-					     &r->mydestination.tables,
-					     &r->virtual_alias_domains.tables,
-					     &r->virtual_mailbox_domains.tables,
-					     &r->relay_domains.tables };
+	for (size_t k = 0; k < ARRAY_LEN(table_rows); k++) {
+		const void *at = row_tables(&table_rows[k], r);
+		const struct domains *d = at;
+		const struct tables *t = table_rows[k].domains ? &d->tables : at;
 
-	for (size_t k = 0; k < ARRAY_LEN(all); k++)
-		for (size_t i = 0; i < all[k]->n; i++)
-			if (lookup_trouble(all[k]->v[i]))
-				fn(ctx, all[k]->parameter, lookup_spec(all[k]->v[i]),
-				   lookup_trouble(all[k]->v[i]));
+		for (size_t i = 0; i < t->n; i++)
+			if (lookup_trouble(t->v[i]))
+				fn(ctx, t->parameter, lookup_spec(t->v[i]),
+				   lookup_trouble(t->v[i]));
+	}
 	if (!r->accounts)
 		fn(ctx, "state_directory", r->accounts_path, &r->accounts_trouble);
 }
@@ -280,14 +345,16 @@ int final_add(struct answer *an, const char *kind, struct str address, struct st
 			    (unsigned long long)an->r->conf->virtual_alias_expansion_limit);
 	for (const struct final *f = an->finals; f; f = f->next)
 		if (strcmp(f->kind, kind) == 0 && str_case_eq(f->user, user) &&
-		    str_eq(f->extension, extension) && (user.n || str_case_eq(f->address, address)))
+		    str_eq(f->extension, extension) &&
+		    (strcmp(kind, "mailbox") == 0 || str_case_eq(f->address, address)))
 			return 0;
 	struct final *f = ARENA_NEW(an->a, struct final);
 
 	*f = (struct final){ .kind = kind,
 			     .address = arena_str(an->a, address),
 			     .user = arena_str(an->a, user),
-			     .extension = arena_str(an->a, extension) };
+			     .extension = arena_str(an->a, extension),
+			     .owner = an->owner };
 	*an->finals_end = f;
 	an->finals_end = &f->next;
 	an->n_finals++;
@@ -296,17 +363,27 @@ int final_add(struct answer *an, const char *kind, struct str address, struct st
 	return 0;
 }
 
+static bool is_postmaster(struct str local)
+{
+	return str_case_eq(local, STR("postmaster")) || str_case_eq(local, STR("mailer-daemon"));
+}
+
 struct str extension_split(const struct conf *c, struct str local, struct str *base_out)
 {
-	/* owner-list and list-request are names of their own (Postfix does the same). */
-	const ptrdiff_t at =
-		c->recipient_delimiter[0] ? str_chr(local, c->recipient_delimiter[0]) : -1;
+	size_t at = 0;
 
 	*base_out = local;
-	if (at <= 0)
+	if (is_postmaster(local) || str_case_eq(local, STR("double-bounce")))
 		return STR("");
-	*base_out = str_sub(local, 0, (size_t)at);
-	return str_from(local, (size_t)at + 1);
+	while (at < local.n && !strchr(c->recipient_delimiter, local.p[at]))
+		at++;
+	/* With '-' among the delimiters owner-list and list-request stay names of their own. */
+	if (at == 0 || at >= local.n ||
+	    (local.p[at] == '-' &&
+	     (str_case_starts(local, STR("owner-")) || str_case_ends(local, STR("-request")))))
+		return STR("");
+	*base_out = str_sub(local, 0, at);
+	return str_from(local, at + 1);
 }
 
 /* --- tables --- */
@@ -527,9 +604,14 @@ static struct str get_extension(const struct final *f)
 	return f->extension;
 }
 
+static struct str get_owner(const struct final *f)
+{
+	return f->owner;
+}
+
 static void put_result(const struct answer *an, const char *class, struct ipc_resolve_RESULT *out)
 {
-	*out = (struct ipc_resolve_RESULT){ .class = str_c(class), .owner = an->owner };
+	*out = (struct ipc_resolve_RESULT){ .class = str_c(class) };
 	if (an->code) {
 		out->code = (uint64_t)an->code;
 		out->enhanced = str_c(an->enhanced);
@@ -539,17 +621,13 @@ static void put_result(const struct answer *an, const char *class, struct ipc_re
 		out->addresses = list_of_finals(an, get_address);
 		out->users = list_of_finals(an, get_user);
 		out->extensions = list_of_finals(an, get_extension);
+		out->owners = list_of_finals(an, get_owner);
 	}
 	if (!an->explain)
 		return;
 	out->steps.v = ARENA_ARRAY(an->a, struct str, an->n_steps ? an->n_steps : 1);
 	for (const struct step *s = an->steps; s; s = s->next)
 		out->steps.v[out->steps.n++] = s->text;
-}
-
-static bool is_postmaster(struct str local)
-{
-	return str_case_eq(local, STR("postmaster")) || str_case_eq(local, STR("mailer-daemon"));
 }
 
 /* RFC 5321 4.5.1: postmaster is always there. Without an alias or account of its own it is who postmaster, then root, is at home. */
@@ -578,29 +656,70 @@ static const char *const unknown_texts[] = {
 	[CLASS_DEFAULT] = "User unknown",
 };
 
-/* RFC 5321: @, % and ! in a local part ask us to route on; that is never an authorised destination. */
+/* The old ways to write an address: user%domain and site!user. False: the local part holds neither, or its rewriting is off. */
+static bool unroute(const struct conf *c, struct arena *a, struct smtp_addr *addr)
+{
+	const ptrdiff_t percent = str_rchr(addr->local, '%'), bang = str_chr(addr->local, '!');
+	struct smtp_addr out = *addr;
+
+	if (addr->quoted)
+		return false;
+	if (c->swap_bangpath && bang > 0 && (size_t)bang + 1 < addr->local.n) {
+		out.domain = str_sub(addr->local, 0, (size_t)bang);
+		out.local = str_from(addr->local, (size_t)bang + 1);
+	} else if (c->allow_percent_hack && percent > 0 && (size_t)percent + 1 < addr->local.n) {
+		out.domain = str_from(addr->local, (size_t)percent + 1);
+		out.local = str_sub(addr->local, 0, (size_t)percent);
+	} else {
+		return false;
+	}
+	if (!smtp_domain_valid(out.domain))
+		return false;
+	out.domain = arena_str(a, out.domain);
+	*addr = out;
+	return true;
+}
+
+/* RFC 5321: @, % and ! in a local part ask us to route on; that is never an authorised destination, so only those who may relay get this far. */
 static const char *answer_routed(struct answer *an, const struct smtp_addr *addr,
 				 enum addr_class class)
 {
+	struct smtp_addr to = *addr;
+
 	step(an, "the local part holds @, %% or !: routed");
-	if (class == CLASS_DEFAULT || class == CLASS_RELAY) {
-		if (final_add(an, "remote", address_text(an->a, addr->local, addr->domain), STR(""),
-			      STR("")) < 0)
-			return "error";
-	} else {
+	if (class != CLASS_DEFAULT && class != CLASS_RELAY &&
+	    !unroute(an->r->conf, an->a, &to)) {
 		fail(an, 550, "5.1.1", "%s", unknown_texts[class]);
+		return "routed";
 	}
+	if (final_add(an, "remote", address_text(an->a, to.local, to.domain), STR(""), STR("")) < 0)
+		return "error";
 	return "routed";
 }
 
-static const char *answer_parsed(struct answer *an, const struct smtp_addr *addr)
+/* relocated_maps. 0: not there; -1: answered. */
+static int check_relocated(struct answer *an, const struct smtp_addr *addr)
+{
+	struct found f;
+	const int r = an->r->relocated.n ? address_find(an, &an->r->relocated, addr, NULL, &f) : 1;
+
+	if (r == 0)
+		fail(an, 550, "5.1.6", "User has moved to %.*s", STR_ARG(str_sub(f.value, 0, 300)));
+	return r == 1 ? 0 : -1;
+}
+
+static const char *answer_parsed(struct answer *an, struct smtp_addr *addr)
 {
 	enum addr_class class;
 
-	if (classify(an, addr->domain, &class) < 0)
+	if (rewrite_canonical(an, RW_ENVELOPE_RECIPIENT, addr) < 0 ||
+	    classify(an, addr->domain, &class) < 0)
 		return "error";
+	rewrite_masquerade(an->r->conf, RW_ENVELOPE_RECIPIENT, addr);
 	if (smtp_addr_routed(addr))
 		return answer_routed(an, addr, class);
+	if (check_relocated(an, addr) < 0)
+		return an->code < 500 ? "error" : "unknown";
 	int r = expand_address(an, addr, 0);
 
 	if (r < 0)
@@ -618,27 +737,36 @@ static const char *answer_parsed(struct answer *an, const struct smtp_addr *addr
 	return "unknown";
 }
 
+/* local@domain, or local alone, which gets myorigin (after the old forms were looked at). */
+static int parse_address(struct answer *an, struct str address, struct smtp_addr *out)
+{
+	struct err e = { 0 };
+
+	if (address.n > ADDRESS_BYTES_MAX || smtp_addr_parse(an->a, address, out, &e) < 0 ||
+	    out->local.n == 0)
+		return -1;
+	if (out->domain.n == 0 && unroute(an->r->conf, an->a, out))
+		step(an, "no domain: %.*s is meant", STR_ARG(address_text(an->a, out->local, out->domain)));
+	if (out->domain.n == 0) {
+		out->domain = str_c(an->r->conf->myorigin);
+		step(an, "no domain: %s is taken (myorigin)", an->r->conf->myorigin);
+	}
+	return 0;
+}
+
 void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain,
 		     struct ipc_resolve_RESULT *out)
 {
 	struct answer an = { .r = r, .a = a, .explain = explain, .state = map_new() };
 	struct smtp_addr addr;
-	struct err e = { 0 };
-	const char *class;
+	const char *class = "error";
 
 	an.finals_end = &an.finals;
 	an.steps_end = &an.steps;
-	if (address.n > ADDRESS_BYTES_MAX || smtp_addr_parse(a, address, &addr, &e) < 0 ||
-	    addr.local.n == 0) {
+	if (parse_address(&an, address, &addr) < 0)
 		fail(&an, 501, "5.1.3", "Bad recipient address syntax");
-		class = "error";
-	} else {
-		if (addr.domain.n == 0) {
-			addr.domain = str_c(r->conf->myorigin);
-			step(&an, "no domain: %s is taken (myorigin)", r->conf->myorigin);
-		}
+	else
 		class = answer_parsed(&an, &addr);
-	}
 	put_result(&an, class, out);
 	map_free(&an.state);
 }

@@ -27,6 +27,10 @@ void resolver_refresh(struct resolver *r);
 void resolver_reload(struct resolver *r);
 /* address: local@domain or local alone. The answer's strings live in a. explain: fill steps. Never fails: trouble is class "error". */
 void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out);
+/* Rewriting of one message's addresses, and its blind copies: lib/ipc/resolve.def. Strings live in a. A map in trouble: m->code. */
+void resolver_rewrite(struct resolver *r, struct arena *a, const struct ipc_resolve_REWRITE *m, struct ipc_resolve_REWRITTEN *out);
+/* Every parameter that names tables for resolve. */
+void resolver_lists(const struct conf *c, void (*fn)(void *ctx, const char *parameter, struct conf_list list), void *ctx);
 /* Tables that cannot be used now: fn for each, with the parameter that names it. */
 void resolver_troubles(struct resolver *r, void (*fn)(void *ctx, const char *parameter, const char *spec, const struct err *why), void *ctx);
 

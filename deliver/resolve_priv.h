@@ -36,7 +36,8 @@ struct resolver {
 	struct arena *arena;
 	struct lookup **opened;		/* every table once */
 	size_t n_opened;
-	struct tables aliases, virtual;
+	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated;
+	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
 	uint8_t (*own)[16];		/* our addresses: user@[address] is local */
 	size_t n_own;
@@ -47,8 +48,8 @@ struct resolver {
 
 struct final {
 	struct final *next;
-	const char *kind;		/* mailbox remote file command include */
-	struct str address, user, extension;
+	const char *kind;		/* mailbox remote file command include error */
+	struct str address, user, extension, owner;
 };
 
 struct step {
@@ -66,7 +67,7 @@ struct answer {
 	struct step *steps, **steps_end;
 	size_t n_steps;
 	struct map *state;		/* of addresses and alias names: &state_busy, &state_done */
-	struct str owner;
+	struct str owner;		/* owner-NAME of the list that is being expanded: goes to each final */
 	int code;			/* of the failure; 0: none */
 	const char *enhanced;
 	struct str text;
@@ -86,6 +87,28 @@ int tables_get(struct answer *an, const struct tables *t, struct str key, bool w
 struct str extension_split(const struct conf *c, struct str local, struct str *base_out);
 struct str address_text(struct arena *a, struct str local, struct str domain);	/* local@domain, quoted where needed */
 int final_add(struct answer *an, const char *kind, struct str address, struct str user, struct str extension) MUST_CHECK;
+
+/* A value found in a map with the address's keys in the order of virtual(5) and canonical(5). */
+struct found {
+	struct str value;
+	struct str extension;	/* that the key did not hold: goes to each result */
+	bool catch_all;		/* the key was @domain */
+};
+/* 0: found; 1: none; -1: trouble (failed). yields: asked before @domain is tried, 1 says that it must not be; may be NULL. */
+int address_find(struct answer *an, const struct tables *t, const struct smtp_addr *addr, int (*yields)(struct answer *an, const struct smtp_addr *addr),
+		 struct found *out) MUST_CHECK;
+/* Is the address in the maps, in any of the key's forms? 1 yes, 0 no, -1. */
+int address_listed(struct answer *an, const struct tables *t, const struct smtp_addr *addr) MUST_CHECK;
+/* One address of a result: "@other" swaps the domain, a bare name gets myorigin, the extension is added (with propagate). -1: no address (not told). */
+int address_result(struct answer *an, const struct smtp_addr *from, const struct found *f, bool propagate, struct str item, struct smtp_addr *out) MUST_CHECK;
+bool conf_lists(struct conf_list l, const char *word);	/* one of its words, case folded */
+
+/* --- rewrite.c --- */
+enum rewrite_class { RW_ENVELOPE_SENDER, RW_ENVELOPE_RECIPIENT, RW_HEADER_SENDER, RW_HEADER_RECIPIENT };
+/* canonical_maps and its kin, as far as they are for the class. *addr is replaced. */
+int rewrite_canonical(struct answer *an, enum rewrite_class class, struct smtp_addr *addr) MUST_CHECK;
+/* masquerade_domains. Pure. */
+void rewrite_masquerade(const struct conf *c, enum rewrite_class class, struct smtp_addr *addr);
 
 /* --- expand.c --- */
 /* Virtual aliases, then the class. depth counts nesting of both kinds of aliases. */

@@ -49,8 +49,10 @@ done:
 	free(dir);
 }
 
-static void add_tables(struct paths *p, struct conf_list list)
+static void add_tables(void *ctx, const char *parameter, struct conf_list list)
 {
+	struct paths *p = ctx;
+
 	for (size_t i = 0; i < list.n; i++) {
 		const char *file = strstr(list.v[i], ":/");
 
@@ -67,12 +69,7 @@ static int enter(const struct resolve_env *env, struct err *e)
 
 	(void)snprintf(accounts, sizeof(accounts), "%s/accounts.cdb", c->state_directory);
 	add_directory(&p, accounts);
-	add_tables(&p, c->alias_maps);
-	add_tables(&p, c->virtual_alias_maps);
-	add_tables(&p, c->mydestination);
-	add_tables(&p, c->virtual_alias_domains);
-	add_tables(&p, c->virtual_mailbox_domains);
-	add_tables(&p, c->relay_domains);
+	resolver_lists(c, add_tables, &p);
 	return confine_enter(&(struct confine){ .role = CONFINE_RESOLVE,
 						.user = c->user_map,
 						.paths = p.v,
@@ -108,6 +105,23 @@ static void answer(struct server *s, const struct ipc_resolve_ADDRESS *m, uint32
 	arena_free(&a);
 }
 
+static void rewrite(struct server *s, const struct ipc_resolve_REWRITE *m, uint32_t id)
+{
+	struct arena *a = arena_new(0);
+	struct ipc_resolve_REWRITTEN r;
+	struct err e = { 0 };
+
+	resolver_refresh(s->resolver);
+	resolver_rewrite(s->resolver, a, m, &r);
+	if (ipc_send(s->chan, IPC_resolve_REWRITTEN, &r, id, -1, &e) < 0) {
+		log_error("rewritten addresses: %s", e.text);
+		r = (struct ipc_resolve_REWRITTEN){ .code = 451 };
+		if (ipc_send(s->chan, IPC_resolve_REWRITTEN, &r, id, -1, &e) < 0)
+			loop_stop(s->loop);
+	}
+	arena_free(&a);
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
 		       int fd)
 {
@@ -115,6 +129,8 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 
 	if (type == IPC_resolve_ADDRESS)
 		answer(s, msg, id);
+	else if (type == IPC_resolve_REWRITE)
+		rewrite(s, msg, id);
 	else
 		resolver_refresh(s->resolver);
 }
@@ -142,7 +158,8 @@ static void on_hup(void *ctx, int signo)
 
 void resolve_run(struct resolve_env *env)
 {
-	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_RELOAD };
+	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE,
+					  IPC_resolve_RELOAD };
 	struct server s = { 0 };
 	struct err e = { 0 };
 

@@ -49,20 +49,31 @@ static struct agent *free_slot(struct spawn *s)
 	return NULL;
 }
 
-/* Descriptor 0 is the agent's channel; all others of ours are close-on-exec. Signals as at birth, no environment. */
-static int start(const struct spawn *s, char *user, int fd, pid_t *pid_out)
+enum { ARGS_MAX = SPAWN_MAPS_MAX + 5 };
+
+/* deliver ACCOUNTS USER MIN_UID POLICY [MAP …]: maps only when user is an alias. */
+static void arguments(const struct spawn *s, char *user, bool alias, char *argv[ARGS_MAX + 1])
 {
-	char name[] = "deliver";
-	char accounts[1100], min_uid[sizeof(s->min_uid)];
-	char *const argv[] = { name, accounts, user, min_uid, NULL };
+	const char *const fixed[] = { "deliver", s->env->accounts, user, s->min_uid, s->env->policy };
+	size_t n = 0;
+
+	for (; n < ARRAY_LEN(fixed); n++)
+		argv[n] = xstrdup(fixed[n]);
+	for (size_t i = 0; alias && s->env->maps[i] && n < ARGS_MAX; i++)
+		argv[n++] = xstrdup(s->env->maps[i]);
+	argv[n] = NULL;
+}
+
+/* Descriptor 0 is the agent's channel; all others of ours are close-on-exec. Signals as at birth, no environment. */
+static int start(const struct spawn *s, char *user, bool alias, int fd, pid_t *pid_out)
+{
+	char *argv[ARGS_MAX + 1];
 	char *const envp[] = { NULL };
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	sigset_t none, all;
 
-	if (snprintf(accounts, sizeof(accounts), "%s", s->env->accounts) >= (int)sizeof(accounts))
-		return ENAMETOOLONG;
-	memcpy(min_uid, s->min_uid, sizeof(min_uid));
+	arguments(s, user, alias, argv);
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawn_file_actions_init(&files);
@@ -71,9 +82,11 @@ static int start(const struct spawn *s, char *user, int fd, pid_t *pid_out)
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
-	const int r = posix_spawn(pid_out, s->env->agent, &files, &attr, argv, envp);
+	const int r = s->env->idle ? EPERM : posix_spawn(pid_out, s->env->agent, &files, &attr, argv, envp);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&files);
+	for (size_t i = 0; argv[i]; i++)
+		free(argv[i]);
 	return r;
 }
 
@@ -88,7 +101,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	if (a != NULL && m->user.n < sizeof(user)) {
 		memcpy(user, m->user.p, m->user.n);
 		user[m->user.n] = '\0';
-		r = start(s, user, fd, &a->pid);
+		r = start(s, user, m->alias != 0, fd, &a->pid);
 	}
 	if (r == 0) {
 		a->id = id;
@@ -140,8 +153,10 @@ static void confine(const struct spawn_env *env)
 		{ .path = "/lib64/ld-linux-x86-64.so.2", .exec = true },	/* elsewhere the agent is static */
 #endif
 	};
+	const bool any = env->programs && !env->idle;
 	const struct confine c = {
-		.role = CONFINE_SPAWN, .user = env->conf->user_mda, .paths = paths, .n_paths = ARRAY_LEN(paths), .unconfined = env->unconfined,
+		.role = any ? CONFINE_PROGRAMS : CONFINE_SPAWN, .user = env->conf->user_mda, .paths = paths,
+		.n_paths = any || env->idle ? 0 : ARRAY_LEN(paths), .unconfined = env->unconfined,
 	};
 
 	if (confine_enter(&c, &e) < 0) {
@@ -157,7 +172,7 @@ void spawn_run(void *ctx)
 
 	s.env = ctx;
 	snprintf(s.min_uid, sizeof(s.min_uid), "%llu", (unsigned long long)s.env->conf->auth_min_uid);
-	proc_title("spawn", "spawn");
+	proc_title("spawn", s.env->programs ? "spawn: programs" : "spawn");
 	const int keep[] = { 0, 1, 2, s.env->queue_fd, log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));
 	confine(s.env);

@@ -1,11 +1,10 @@
-/* The pure rules of the queue: restriction lists, back-off, dead destinations, .forward files, header edits, notifications. */
+/* The pure rules of the queue: restriction lists, back-off, dead destinations, header edits, notifications. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "deliver/dsn.h"
-#include "deliver/forward.h"
 #include "deliver/queued.h"
 #include "mail/edit.h"
 #include "mail/mime.h"
@@ -135,45 +134,6 @@ static void test_retry(void)
 	tap_ok(!retry_dest_dead(&d, 2000) && d.failures == 0, "an answer revives");
 }
 
-/* --- .forward --- */
-
-static void test_forward(void)
-{
-	static const struct {
-		const char *name, *text, *want;	/* "a|b+" (+ keep), "!" refused */
-	} t[] = {
-		{ "empty", "", "+" },
-		{ "only a comment", "# nothing\n\n", "+" },
-		{ "one address", "ann@example.com\n", "ann@example.com" },
-		{ "two, and the mailbox", "ann@example.com, \\joe\nbob@example.com", "ann@example.com|bob@example.com+" },
-		{ "the own name keeps", "joe, ann@example.com", "ann@example.com+" },
-		{ "in angle brackets", "<ann@example.com>", "ann@example.com" },
-		{ "a quoted local part", "\"a,b\"@example.com", "\"a,b\"@example.com" },
-		{ "a command", "ann@example.com\n|/bin/sh", "!" },
-		{ "a quoted command", "\"|/usr/bin/vacation joe\"", "!" },
-		{ "a file", "/home/joe/mbox", "!" },
-		{ "a file in the home", "~/mbox", "!" },
-		{ "an include", ":include:/etc/shadow", "!" },
-		{ "an include, quoted", "\":INCLUDE:/etc/shadow\"", "!" },
-		{ "a first line of some other file", "root:$6$abc:19000:0:99999:7::: x", "!" },
-		{ "a control byte", "ann\001@example.com", "!" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-		struct forward f = { 0 };
-		struct err e = { 0 };
-		char got[500] = "!";
-		if (forward_parse(str_c(t[i].text), STR("joe"), &f, &e) == 0) {
-			size_t n = 0;
-			got[0] = '\0';
-			for (size_t k = 0; k < f.n; k++)
-				n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%.*s", k ? "|" : "", STR_ARG(f.v[k]));
-			snprintf(got + n, sizeof(got) - n, "%s", f.keep ? "+" : "");
-		}
-		tap_is_str(got, t[i].want, "%s", t[i].name);
-	}
-}
-
 /* --- header edits --- */
 
 static bool has_edit(const struct head_result *r, const char *start)
@@ -261,7 +221,6 @@ int main(void)
 	test_lists();
 	test_verdicts();
 	test_retry();
-	test_forward();
 	test_head();
 	test_dsn();
 	return tap_done();

@@ -75,7 +75,7 @@ static struct resolver *make(const char *extra, struct conf **conf)
 	return r;
 }
 
-/* "class: kind address=user+extension …" or "class: code enhanced"; an owner after a semicolon. */
+/* "class: kind address=user+extension by owner …" or "class: code enhanced". */
 static void describe(const struct ipc_resolve_RESULT *r, struct buf *out)
 {
 	buf_printf(out, "%.*s:", STR_ARG(r->class));
@@ -87,9 +87,9 @@ static void describe(const struct ipc_resolve_RESULT *r, struct buf *out)
 			buf_printf(out, "=%.*s", STR_ARG(r->users.v[i]));
 		if (r->extensions.v[i].n)
 			buf_printf(out, "+%.*s", STR_ARG(r->extensions.v[i]));
+		if (i < r->owners.n && r->owners.v[i].n)
+			buf_printf(out, " by %.*s", STR_ARG(r->owners.v[i]));
 	}
-	if (r->owner.n)
-		buf_printf(out, "; %.*s", STR_ARG(r->owner));
 }
 
 struct want {
@@ -151,8 +151,13 @@ static const struct want usual[] = {
 	{ "x@xsub.example", "default: remote x@xsub.example" },
 	/* routing characters */
 	{ "\"a@remote.example\"@example.com", "routed: 550 5.1.1" },
-	{ "a%remote.example@example.com", "routed: 550 5.1.1" },
-	{ "remote.example!a@example.com", "routed: 550 5.1.1" },
+	{ "a%remote.example@example.com", "routed: remote a@remote.example" },
+	{ "remote.example!a@example.com", "routed: remote a@remote.example" },
+	{ "a%b%remote.example@example.com", "routed: remote a%b@remote.example" },
+	{ "%remote.example@example.com", "routed: 550 5.1.1" },
+	{ "a%bad_domain-@example.com", "routed: 550 5.1.1" },
+	{ "remote.example!a", "default: remote a@remote.example" },
+	{ "a%remote.example", "default: remote a@remote.example" },
 	{ "a%b@remote.example", "routed: remote a%b@remote.example" },
 	{ "a%b@backup.example", "routed: remote a%b@backup.example" },
 	/* syntax */
@@ -170,17 +175,18 @@ static const struct want usual[] = {
 	{ "postmaster", "local: mailbox administrator@example.com=administrator" },
 	{ "postmaster@example.com", "local: mailbox administrator@example.com=administrator" },
 	{ "suzan.smith@example.com", "local: mailbox susan@example.com=susan" },
-	{ "list@mail.example.com", "local: mailbox joe@mail.example.com=joe, mailbox susan@mail.example.com=susan, remote far@remote.example; owner-list@example.com" },
+	{ "list@mail.example.com", "local: mailbox joe@mail.example.com=joe by owner-list@example.com, mailbox susan@mail.example.com=susan by owner-list@example.com, remote far@remote.example "
+	  "by owner-list@example.com" },
 	{ "nested@mail.example.com",
-	  "local: mailbox joe@mail.example.com=joe, mailbox susan@mail.example.com=susan, remote far@remote.example, mailbox boss@mail.example.com=boss; "
-	  "owner-list@example.com" },
+	  "local: mailbox joe@mail.example.com=joe by owner-list@example.com, mailbox susan@mail.example.com=susan by owner-list@example.com, remote far@remote.example "
+	  "by owner-list@example.com, mailbox boss@mail.example.com=boss" },
 	{ "self@example.com", "local: mailbox self@example.com=self, mailbox joe@example.com=joe" },
 	{ "back@example.com", "local: mailbox joe@example.com=joe" },
 	{ "quoted@example.com", "local: remote \"joe smith\"@remote.example" },
 	{ "loop1@example.com", "error: 554 5.4.6" },
-	{ "file@example.com", "local: file /var/mail/x" },
-	{ "cmd@example.com", "local: command /usr/bin/prog -a, -b" },
-	{ "inc@example.com", "local: include /etc/list" },
+	{ "file@example.com", "local: file /var/mail/x=file" },
+	{ "cmd@example.com", "local: command /usr/bin/prog -a, -b=cmd" },
+	{ "inc@example.com", "local: include /etc/list=inc" },
 	{ "dead@example.com", "unknown: 550 5.1.1" },
 	{ "half@example.com", "local: mailbox joe@example.com=joe" },
 	{ "named@mail.example.com", "local: mailbox joe@mail.example.com=joe" },
@@ -319,6 +325,191 @@ static void postmaster_and_trouble(void)
 	conf_free(&c);
 }
 
+/* --- parameters, one suite of maps each --- */
+
+static const struct want delimiters[] = {
+	{ "susan+news@example.com", "local: mailbox susan+news@example.com=susan+news" },
+	{ "susan-news@example.com", "local: mailbox susan-news@example.com=susan+news" },
+	{ "susan-a+b@example.com", "local: mailbox susan-a+b@example.com=susan+a+b" },
+	{ "sales-q3@example.com", "local: mailbox susan-q3@example.com=susan+q3" },
+	{ "owner-list@example.com", "local: mailbox boss@example.com=boss" },
+	{ "list-request@example.com", "local: mailbox boss@example.com=boss" },
+	{ "owner-joe@example.com", "unknown: 550 5.1.1" },
+	{ "mailer-daemon@example.com", "local: mailbox boss@mail.example.com=boss" },
+};
+static const struct want no_propagation[] = { { "sales+q3@example.com", "local: mailbox susan@example.com=susan" } };
+static const struct want accept_any[] = {
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "nobody@example.com", "local: error nobody@example.com=unknown user: \"nobody\"+5.1.1" },
+};
+static const struct want luser[] = {
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "nobody+x@example.com", "local: mailbox boss+nobody+x@example.com=boss+nobody+x" },
+};
+static const struct want luser_away[] = { { "nobody@example.com", "local: remote nobody@old.example" } };
+static const struct want luser_loop[] = { { "nobody@example.com", "error: 451 4.6.0" } };
+static const struct want fallback[] = {
+	{ "nobody@example.com", "local: remote nobody@example.com=lmtp:unix:/run/other" },
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+};
+static const struct want transport[] = {
+	{ "susan+x@example.com", "local: remote susan+x@example.com=lmtp:unix:/run/store" },
+	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "nobody@example.com", "unknown: 550 5.1.1" },
+};
+static const struct want listed[] = {
+	{ "extra@example.com", "local: error extra@example.com=unknown user: \"extra\"+5.1.1" },
+	{ "more@example.com", "local: error more@example.com=unknown user: \"more\"+5.1.1" },
+	{ "nobody@example.com", "unknown: 550 5.1.1" },
+};
+static const struct want relay_listed[] = {
+	{ "known@backup.example", "relay: remote known@backup.example" },
+	{ "known+x@backup.example", "relay: remote known+x@backup.example" },
+	{ "other@backup.example", "unknown: 550 5.1.1" },
+	{ "any@a.sub.example", "relay: remote any@a.sub.example" },
+};
+static const struct want moved[] = {
+	{ "joe@example.com", "unknown: 550 5.1.6" },
+	{ "joe+x@example.com", "unknown: 550 5.1.6" },
+	{ "anybody@gone.example", "unknown: 550 5.1.6" },
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+};
+static const struct want virtual_listed[] = {
+	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "ally+x@vmail.example", "virtual: mailbox ally+x@vmail.example=john@vmail.example+x" },
+	{ "sys@vmail.example", "virtual: mailbox sys@vmail.example=joe" },
+	{ "ghost@vmail.example", "error: 451 4.3.5" },
+	{ "john@vmail.example", "unknown: 550 5.1.1" },
+};
+static const struct want canonical[] = {
+	{ "old.name@example.com", "local: mailbox susan@example.com=susan" },
+	{ "old.name+x@example.com", "local: mailbox susan+x@example.com=susan+x" },
+	{ "anyone@past.example", "default: remote anyone@new.example" },
+	{ "first@example.com", "local: mailbox boss@example.com=boss" },
+	{ "joe@host.example.com", "default: remote joe@host.example.com" },
+};
+static const struct want owners[] = {
+	{ "list@example.com", "local: mailbox joe@example.com=joe by boss@example.com" },
+	{ "many@example.com", "local: mailbox joe@example.com=joe by owner-many@example.com" },
+	{ "outer@example.com", "local: mailbox joe@example.com=joe by boss@example.com, mailbox susan@example.com=susan by john@remote.example" },
+};
+static const struct want no_hacks[] = {
+	{ "a%remote.example@example.com", "routed: 550 5.1.1" },
+	{ "remote.example!a@example.com", "routed: 550 5.1.1" },
+};
+static const struct {
+	const char *conf;
+	const struct want *cases;
+	size_t n;
+} parameter_cases[] = {
+#define CASES(v) v, ARRAY_LEN(v)
+	{ "recipient_delimiter = +-\nalias_maps = inline:{owner-list=boss, list-request=boss, postmaster=boss}\nvirtual_alias_maps = inline:{sales@example.com=susan}\n",
+	  CASES(delimiters) },
+	{ "propagate_unmatched_extensions = canonical\nvirtual_alias_maps = inline:{sales@example.com=susan}\n", CASES(no_propagation) },
+	{ "local_recipient_maps =\n", CASES(accept_any) },
+	{ "local_recipient_maps =\nluser_relay = boss+$local\n", CASES(luser) },
+	{ "local_recipient_maps =\nluser_relay = @old.example\n", CASES(luser_away) },
+	{ "local_recipient_maps =\nluser_relay = $user@$domain\n", CASES(luser_loop) },
+	{ "local_recipient_maps =\nfallback_transport = lmtp:unix:/run/other\nluser_relay = boss\n", CASES(fallback) },
+	{ "mailbox_transport = lmtp:unix:/run/store\n", CASES(transport) },
+	{ "local_recipient_maps = proxy:unix:passwd.byname inline:{extra=x, more@example.com=x}\n", CASES(listed) },
+	{ "relay_recipient_maps = inline:{known@backup.example=x, @a.sub.example=x}\n", CASES(relay_listed) },
+	{ "relocated_maps = inline:{joe@example.com=joe@elsewhere.example, @gone.example=nowhere}\nvirtual_alias_domains = gone.example\n", CASES(moved) },
+	{ "virtual_mailbox_maps = inline:{alice@vmail.example=x, ally@vmail.example=john@vmail.example, sys@vmail.example=joe, ghost@vmail.example=/no/where/}\n",
+	  CASES(virtual_listed) },
+	{ "recipient_canonical_maps = inline:{old.name=susan, first=second@example.com}\ncanonical_maps = inline:{@past.example=@new.example, second=boss}\n"
+	  "masquerade_domains = example.com\n", CASES(canonical) },
+	{ "expand_owner_alias = yes\nalias_maps = inline:{{list=joe} {owner-list=boss} {many=joe} {owner-many=boss, susan} {outer=list, susan} {owner-outer=john@remote.example}}\n",
+	  CASES(owners) },
+	{ "swap_bangpath = no\nallow_percent_hack = no\n", CASES(no_hacks) },
+#undef CASES
+};
+
+static void parameters(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(parameter_cases); i++) {
+		struct conf *c = NULL;
+		struct resolver *r = make(parameter_cases[i].conf, &c);
+
+		char title[60];
+
+		snprintf(title, sizeof(title), "%s", parameter_cases[i].conf);
+		title[strcspn(title, "\n")] = '\0';
+		check(r, title, parameter_cases[i].cases, parameter_cases[i].n);
+		resolver_free(&r);
+		conf_free(&c);
+	}
+}
+
+/* Rewriting of a message's own addresses. "S" envelope sender, "s" header sender, "r" header recipient. */
+static const struct {
+	const char *conf, *what, *in, *want;
+} rewriting[] = {
+	{ "", "S", "joe@example.com", "joe@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\n", "S", "joe@example.com", "Joe.Doe@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\n", "s", "joe+x@example.com", "Joe.Doe+x@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\ncanonical_classes = header_sender\n", "S", "joe@example.com", "joe@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=x@y.example}\ncanonical_classes = header_sender\n", "r", "joe@example.com", "joe@example.com" },
+	{ "sender_canonical_maps = inline:{joe=first}\ncanonical_maps = inline:{first=last}\n", "S", "joe@example.com", "last@example.com" },
+	{ "sender_canonical_maps = inline:{joe=first}\n", "r", "joe@example.com", "joe@example.com" },
+	{ "recipient_canonical_maps = inline:{joe=first}\n", "r", "joe@example.com", "first@example.com" },
+	{ "canonical_maps = inline:{joe=|sh}\n", "S", "joe@example.com", "451" },
+	{ "masquerade_domains = example.com\n", "S", "joe@a.b.example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "s", "joe@example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "r", "joe@a.example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "r", "joe@xexample.com", "joe@xexample.com" },
+	{ "masquerade_domains = !keep.example.com example.com\n", "S", "joe@a.keep.example.com", "joe@a.keep.example.com" },
+	{ "masquerade_domains = !keep.example.com example.com\n", "S", "joe@keep.example.com", "joe@keep.example.com" },
+	{ "masquerade_domains = example.com !keep.example.com\n", "S", "joe@keep.example.com", "joe@example.com" },
+	{ "masquerade_domains = a.example.com example.com\n", "S", "joe@b.a.example.com", "joe@a.example.com" },
+	{ "masquerade_domains = a.example.com example.com\n", "S", "joe@a.example.com", "joe@a.example.com" },
+	{ "masquerade_domains = example.com\nmasquerade_exceptions = root\n", "S", "ROOT@a.example.com", "ROOT@a.example.com" },
+	{ "masquerade_domains = example.com\nmasquerade_classes = header_sender\n", "S", "joe@a.example.com", "joe@a.example.com" },
+	{ "canonical_maps = inline:{joe@a.example.com=jd@b.example.com}\nmasquerade_domains = example.com\n", "S", "joe@a.example.com", "jd@example.com" },
+};
+
+static void rewrites(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rewriting); i++) {
+		const bool envelope = rewriting[i].what[0] == 'S';
+		struct str in = str_c(rewriting[i].in), class = rewriting[i].what[0] == 's' ? STR("sender") : STR("recipient");
+		const struct ipc_resolve_REWRITE m = { .sender = envelope ? in : STR(""), .envelope = envelope, .addresses = { &in, !envelope }, .classes = { &class, !envelope } };
+		struct ipc_resolve_REWRITTEN out;
+		struct arena *a = arena_new(0);
+		struct conf *c = NULL;
+		struct resolver *r = make(rewriting[i].conf, &c);
+
+		resolver_rewrite(r, a, &m, &out);
+		const struct str got = out.code ? STR("451") : envelope ? out.sender : out.addresses.v[0];
+		tap_is_mem(got, str_c(rewriting[i].want), "%s of %s, row %zu", rewriting[i].what, rewriting[i].in, i);
+		arena_free(&a);
+		resolver_free(&r);
+		conf_free(&c);
+	}
+}
+
+static void blind_copies(void)
+{
+	struct str rcpts[] = { STR("joe+x@example.com"), STR("x@secret.example"), STR("other@example.com") };
+	const struct ipc_resolve_REWRITE m = { .sender = STR("susan@example.com"), .recipients = { rcpts, 3 } };
+	struct ipc_resolve_REWRITTEN out;
+	struct arena *a = arena_new(0);
+	struct conf *c = NULL;
+	struct buf got;
+	struct resolver *r = make("always_bcc = archive\nsender_bcc_maps = inline:{susan@example.com=boss}\n"
+				  "recipient_bcc_maps = inline:{joe=a@x.example, @secret.example=boss}\n", &c);
+
+	buf_init(&got, 1000);
+	resolver_rewrite(r, a, &m, &out);
+	for (size_t i = 0; i < out.bcc.n; i++)
+		buf_printf(&got, "%.*s;", STR_ARG(out.bcc.v[i]));
+	tap_is_str(got.p, "archive;boss;a@x.example;", "blind copies, each once");
+	buf_fini(&got);
+	arena_free(&a);
+	resolver_free(&r);
+	conf_free(&c);
+}
+
 /* a0 -> a1,a1; a1 -> a2,a2 …: 2^40 ways, and 2,000 different names. */
 static void explosions(void)
 {
@@ -404,6 +595,9 @@ int main(void)
 	catch_alls();
 	postmaster_and_trouble();
 	explosions();
+	parameters();
+	rewrites();
+	blind_copies();
 	(void)unlink(path("accounts.cdb"));
 	(void)unlink(path("aliases"));
 	(void)unlink(path("virtual"));

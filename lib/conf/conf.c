@@ -111,7 +111,7 @@ static void store(struct conf *c, const struct param *p, struct trouble *t)
 	const struct setting *s = conf_setting(c, p);
 	struct err e = { 0 };
 	struct str text = { 0 };
-	int r = conf_expand(c, s->text, &text, &e);
+	int r = conf_value(c, p, s->text, &text, &e);
 
 	if (r == 0)
 		r = conf_store(c, p, text, &e);
@@ -119,7 +119,7 @@ static void store(struct conf *c, const struct param *p, struct trouble *t)
 		return;
 	trouble_error(t, s->line, "%s: %s", p->name, e.text);
 	/* The field must hold something sane: later checks read it. */
-	if (conf_expand(c, str_c(p->def), &text, NULL) < 0 || conf_store(c, p, text, NULL) < 0)
+	if (conf_value(c, p, str_c(p->def), &text, NULL) < 0 || conf_store(c, p, text, NULL) < 0)
 		(void)!conf_store(c, p, STR(""), NULL);
 }
 
@@ -295,10 +295,12 @@ static void check_together(const struct conf *c, struct trouble *t)
 	check_directories(c, t);
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
-	if (strlen(c->recipient_delimiter) > 1)
-		trouble_error(t, conf_setting(c, param_find(STR("recipient_delimiter")))->line,
-			      "recipient_delimiter: \"%s\" (allowed: one character, or empty)",
-			      c->recipient_delimiter);
+	for (const char *p = c->recipient_delimiter; *p; p++)
+		if (ch_alnum(*p) || !strchr("+-_=.#!%^~/*&", *p))
+			trouble_error(
+				t, conf_setting(c, param_find(STR("recipient_delimiter")))->line,
+				"recipient_delimiter: '%c' (allowed: characters of +-_=.#!%%^~/*&)",
+				*p);
 }
 
 /* --- the interface --- */

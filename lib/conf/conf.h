@@ -58,6 +58,7 @@ enum {
 	PARAM_F_POSTFIX = 1,	/* Postfix's name and meaning */
 	PARAM_F_SECRET = 2,	/* masked when printed */
 	PARAM_F_RESTART = 4,	/* a reload cannot change it */
+	PARAM_F_LATE = 8,	/* its $names are those of a delivery: not expanded here */
 };
 
 /* Read file. 0: *out is owned by the caller. -1: *e says how many problems; problems (may be NULL) holds one

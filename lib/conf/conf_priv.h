@@ -62,6 +62,8 @@ void trouble_warning(struct trouble *t, unsigned line, const char *fmt, ...) PRI
 void conf_scan(struct conf *c, struct str text, struct trouble *t);
 /* expand.c: replace $name, ${name}, $(name), ${name?text}, ${name:text}, $$. The result lives in the conf's arena. */
 int conf_expand(const struct conf *c, struct str text, struct str *out, struct err *e) MUST_CHECK;
+/* The same for a value of p (NULL: no parameter): names that only a delivery knows stay. */
+int conf_value(const struct conf *c, const struct param *p, struct str text, struct str *out, struct err *e) MUST_CHECK;
 /* Calls fn for each name that text refers to. */
 void conf_references(struct str text, void (*fn)(void *ctx, struct str name), void *ctx);
 /* value.c: store expanded text in the field of p. */

@@ -165,6 +165,16 @@ int conf_expand(const struct conf *c, struct str text, struct str *out, struct e
 	return r;
 }
 
+int conf_value(const struct conf *c, const struct param *p, struct str text, struct str *out,
+	       struct err *e)
+{
+	if (p && (p->flags & PARAM_F_LATE)) {
+		*out = str_trim(text);
+		return 0;
+	}
+	return conf_expand(c, text, out, e);
+}
+
 void conf_references(struct str text, void (*fn)(void *ctx, struct str name), void *ctx)
 {
 	for (ptrdiff_t at; (at = str_chr(text, '$')) >= 0;) {

@@ -71,7 +71,7 @@ int conf_param_value(const struct conf *c, const char *name, struct arena *a, st
 		*out = text.n ? str_c(mask) : STR("");
 		return 0;
 	}
-	if (conf_expand(c, text, &value, e) < 0)
+	if (conf_value(c, p, text, &value, e) < 0)
 		return -1;
 	*out = arena_str(a, value);
 	return 0;

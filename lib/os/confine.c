@@ -62,6 +62,11 @@ static const struct confine_row {
 	[CONFINE_RESOLVE] = { "resolve", BASE | FS_READ, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_SPAWN] = { "spawn", BASE | MEM_EXEC | FILES_RW | FORK | EXEC | KILL | SETID | CONFINE, R_NO_NNP, LANDLOCK_EXEC_ONLY,
 		CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) | CAP_BIT(CAP_SYS_CHROOT) },
+	/* What it starts (as others) is not ours and may need anything that an ordinary program does; the agent sets no_new_privs before each. */
+	[CONFINE_PROGRAMS] = { "spawn of programs",
+		BASE | RELAY | LOCK_MEMORY | MEM_EXEC | ACCEPT | UNIX_CONNECT | NET_OUT | FILES_RW | FS_OWN | FD_WRITE | INOTIFY | FORK | THREADS | EXEC | KILL | SETID |
+			CONFINE,
+		R_NO_NNP, LANDLOCK_NONE, CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) | CAP_BIT(CAP_SYS_CHROOT) },
 	[CONFINE_DELIVER] = { "deliver", BASE | FILES_RW, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_REMOTE] = { "remote", BASE | NET_OUT | FORK | KILL, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_FILTER] = { "filter monitor", BASE | ACCEPT | MEM_EXEC | FILES_RW | FORK | THREADS | KILL | CONFINE, 0, LANDLOCK_ALL, 0 },

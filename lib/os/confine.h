@@ -26,6 +26,7 @@ enum confine_role {
 	CONFINE_AUTH_GATHER,	/* read-only, NSS: may connect AF_UNIX (nscd, sssd) */
 	CONFINE_QUEUE,		/* the spool (chroot) */
 	CONFINE_RESOLVE,	/* maps read-only */
+	CONFINE_PROGRAMS,	/* as spawn, for commands of aliases and .forward files: any program may be executed */
 	CONFINE_SPAWN,		/* fork, exec of one file, no no_new_privs */
 	CONFINE_DELIVER,	/* the user, one mail tree; set by deliver after its drop */
 	CONFINE_REMOTE,		/* network out; no files */

@@ -136,10 +136,10 @@ static bool act_dump(void) { return prctl(PR_GET_DUMPABLE) != 0; }
 
 #define ROLE(r) (1U << CONFINE_##r)
 enum {
-	READS = ROLE(PARENT) | ROLE(AUTH_MONITOR) | ROLE(AUTH_CHECK) | ROLE(AUTH_GATHER) | ROLE(SPAWN),	/* given the whole tree below */
+	READS = ROLE(PARENT) | ROLE(AUTH_MONITOR) | ROLE(AUTH_CHECK) | ROLE(AUTH_GATHER) | ROLE(SPAWN) | ROLE(PROGRAMS),	/* given the whole tree below */
 	ROOTS = ROLE(PARENT) | ROLE(AUTH_MONITOR),
-	FORKS = ROOTS | ROLE(TEMPLATE) | ROLE(AUTH_SASL) | ROLE(AUTH_CHECK) | ROLE(AUTH_GATHER) | ROLE(SPAWN) | ROLE(REMOTE) | ROLE(FILTER),
-	EXEC_MEMORY = ROLE(AUTH_MONITOR) | ROLE(AUTH_CHECK) | ROLE(AUTH_GATHER) | ROLE(SPAWN) | ROLE(FILTER),
+	FORKS = ROOTS | ROLE(TEMPLATE) | ROLE(AUTH_SASL) | ROLE(AUTH_CHECK) | ROLE(AUTH_GATHER) | ROLE(SPAWN) | ROLE(PROGRAMS) | ROLE(REMOTE) | ROLE(FILTER),
+	EXEC_MEMORY = ROLE(AUTH_MONITOR) | ROLE(AUTH_CHECK) | ROLE(AUTH_GATHER) | ROLE(SPAWN) | ROLE(PROGRAMS) | ROLE(FILTER),
 };
 
 static const struct act {
@@ -150,17 +150,17 @@ static const struct act {
 	{ "open /etc/shadow", act_open_shadow, ROOTS },
 	{ "open /etc/passwd", act_open_passwd, READS },
 	{ "open another's /proc", act_open_proc, READS },
-	{ "create in /tmp", act_create_tmp, ROLE(AUTH_MONITOR) | ROLE(SPAWN) },
+	{ "create in /tmp", act_create_tmp, ROLE(AUTH_MONITOR) | ROLE(SPAWN) | ROLE(PROGRAMS) },
 	{ "create in the root directory", act_create_root, ROLE(AUTH_MONITOR) | ROLE(QUEUE) },	/* queue: its root is the spool */
 	{ "reopen a read-only descriptor", act_reopen_fd, ROLE(AUTH_MONITOR) },
 	{ "make a device", act_mknod, 0 },
-	{ "link out of its tree", act_link_out, ROLE(AUTH_MONITOR) | ROLE(SPAWN) },
-	{ "make an internet socket", act_inet, ROLE(REMOTE) | ROLE(DNS) },
-	{ "make a UNIX socket", act_unix, ROOTS | ROLE(AUTH_GATHER) | ROLE(QUEUE) | ROLE(LOG) },
+	{ "link out of its tree", act_link_out, ROLE(AUTH_MONITOR) | ROLE(SPAWN) | ROLE(PROGRAMS) },
+	{ "make an internet socket", act_inet, ROLE(REMOTE) | ROLE(DNS) | ROLE(PROGRAMS) },
+	{ "make a UNIX socket", act_unix, ROOTS | ROLE(AUTH_GATHER) | ROLE(QUEUE) | ROLE(LOG) | ROLE(PROGRAMS) },
 	{ "make a netlink socket", act_netlink, 0 },
 	{ "make a packet socket", act_packet, 0 },
 	{ "bind", act_bind, 0 },
-	{ "exec", act_exec, ROLE(AUTH_MONITOR) },
+	{ "exec", act_exec, ROLE(AUTH_MONITOR) | ROLE(PROGRAMS) },
 	{ "fork", act_fork, FORKS },
 	{ "ptrace", act_ptrace, 0 },
 	{ "read another's memory", act_vm_read, 0 },
@@ -210,6 +210,7 @@ static struct confine setting(enum confine_role role, struct confine_path path[1
 		c.root = dir_empty;
 		break;
 	case CONFINE_SPAWN:
+	case CONFINE_PROGRAMS:
 		break;
 	case CONFINE_QUEUE:
 		c.root = dir_work;

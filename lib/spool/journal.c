@@ -90,6 +90,7 @@ void spool_journal_recipient(struct str qid, size_t k, const struct spool_rcpt *
 	put_str(out, r->user);
 	put_str(out, r->extension);
 	put_str(out, r->folder);
+	put_str(out, r->sender);
 	end_record(out, at, REC_RCPT, qid);
 	put_notify(qid, k, r, out);
 }
@@ -200,6 +201,13 @@ static struct str get_str(struct cursor *c)
 	return s;
 }
 
+struct str spool_rcpt_shown(const struct spool_rcpt *r)
+{
+	const bool part = str_eq(r->kind, STR("command")) || str_eq(r->kind, STR("file")) || str_eq(r->kind, STR("include"));
+
+	return part && r->original.n > 0 ? r->original : r->address;
+}
+
 struct spool_rcpt *spool_msg_add(struct arena *a, struct spool_msg *m)
 {
 	if (m->n_rcpts >= SPOOL_RCPT_MAX)
@@ -254,6 +262,7 @@ static bool read_rcpt(struct cursor *c, struct arena *a, struct spool_msg *m)
 	r->user = get_str(c);
 	r->extension = get_str(c);
 	r->folder = get_str(c);
+	r->sender = c->in.n > 0 ? get_str(c) : STR("");	/* added after version 1 */
 	return !c->bad && c->in.n == 0;
 }
 

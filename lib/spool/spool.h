@@ -51,6 +51,7 @@ struct spool_rcpt {
 	struct str folder;		/* forced folder, or empty */
 	uint64_t notify;		/* NOTIFY=, bits of enum smtp_notify (smtp/dsn.h); 0: not given */
 	struct str orcpt;		/* ORCPT=, decoded: "rfc822;joe@example.com"; empty: not given */
+	struct str sender;		/* envelope sender for this one (owner of a list), or empty: the message's */
 	enum spool_state state;
 	uint64_t tries;
 	int64_t when;			/* of the last try, wall seconds; 0: none */
@@ -80,6 +81,9 @@ struct spool_msg {
 	int64_t warned;			/* when the sender was told of the delay; 0: not yet */
 	bool held;
 };
+
+/* The address that people know: a command, file or include list is delivered to as part of an alias. */
+struct str spool_rcpt_shown(const struct spool_rcpt *r);
 
 /* --- journal, pure --- */
 /* Envelope, recipients, states and the commit mark of a whole message, appended to *out. */
