@@ -220,7 +220,6 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	q->conf = env->conf;
 	q->generation = env->generation;
 	q->own_generation = *env->generation;
-	q->arena = arena_new(0);
 	if (rules_start(q, e) < 0 || spool_open(".", &q->spool, e) < 0)
 		return -1;
 	if (strcmp(q->conf->sync_directories, "yes") == 0)
@@ -251,6 +250,8 @@ void queued_run(void *ctx)
 	proc_title("queued", "queued: queue");
 	log_program("qmgr");
 	close_all_but(keep, ARRAY_LEN(keep));
+	q.arena = arena_new(0);
+	own_load(env->conf, q.arena, &q.own);
 	confine(env);
 	if (start(&q, env, &e) < 0) {
 		log_error("%s", e.text);

@@ -4,6 +4,7 @@
  *	queued_conn.c	registered connections, their facts, which message when
  *	queued_rules.c	what holds for the connections of a listener
  *	queued_trans.c	MAIL, RCPT, DATA: the envelope
+ *	queued_rewrite.c	addresses of a complete message, blind copies
  *	queued_commit.c	scan, local copies, queue record, answer
  *	queued_head.c	the header: what is added, what is removed (pure)
  *	queued_agent.c	delivery agents and the copies they write
@@ -26,6 +27,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "conf/conf.h"
+#include "deliver/own.h"
 #include "deliver/restrict.h"
 #include "deliver/retry.h"
 #include "dns/client.h"
@@ -73,6 +75,7 @@ struct queued {
 	struct loop *loop;
 	const struct conf *conf;
 	struct arena *arena;		/* of the process */
+	struct own_addresses own;
 	struct spool *spool;
 	struct rules *rules;		/* of listeners; the first is the file's own */
 	size_t n_rules;
@@ -105,6 +108,8 @@ struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, v
 void resolve_reload(struct queued *q);
 /* The owner that becomes final i's envelope sender, or empty. */
 struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i);
+typedef void rewritten_fn(void *ctx, const struct ipc_resolve_REWRITTEN *r);	/* NULL: no answer */
+struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx);
 typedef void scanned_fn(void *ctx, const struct ipc_filter_VERDICT *v);	/* NULL: no verdict */
 void filter_start(struct queued *q, int link_fd);
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */

@@ -19,6 +19,7 @@ struct ask {
 	uint32_t id;
 	struct timer *deadline;
 	resolved_fn *resolved;
+	rewritten_fn *rewritten;
 	scanned_fn *scanned;
 	void *ctx;
 	/* filter, while it waits for a connection */
@@ -55,12 +56,15 @@ void ask_forget(struct ask **ap)
 static void answer_none(struct ask *a)
 {
 	resolved_fn *resolved = a->resolved;
+	rewritten_fn *rewritten = a->rewritten;
 	scanned_fn *scanned = a->scanned;
 	void *ctx = a->ctx;
 
 	ask_free(a);
 	if (resolved)
 		resolved(ctx, NULL);
+	if (rewritten)
+		rewritten(ctx, NULL);
 	if (scanned)
 		scanned(ctx, NULL);
 }
@@ -118,24 +122,33 @@ bool program_allowed(const struct conf *c, struct str kind, const char *where)
 	return false;
 }
 
+/* Parallel lists of unequal length are no answer. */
+static bool result_sane(const struct ipc_resolve_RESULT *r)
+{
+	const size_t n = r->kinds.n;
+	const bool sane = r->addresses.n == n && r->users.n == n && r->extensions.n == n;
+
+	if (!sane)
+		log_error("resolve: lists of unequal length");
+	return sane;
+}
+
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
-	const struct ipc_resolve_RESULT *r = msg;
 	struct ask *a = find(&q->resolve->pending, id);
 
 	close_fd(&fd);
 	if (a == NULL)
 		return;		/* forgotten meanwhile */
-	resolved_fn *fn = a->resolved;
+	resolved_fn *resolved = a->resolved;
+	rewritten_fn *rewritten = a->rewritten;
 	void *fn_ctx = a->ctx;
 	ask_free(a);
-	/* Parallel lists of unequal length are no answer. */
-	const size_t n = r->kinds.n;
-	const bool sane = r->addresses.n == n && r->users.n == n && r->extensions.n == n;
-	if (!sane)
-		log_error("resolve: lists of unequal length");
-	fn(fn_ctx, sane ? r : NULL);
+	if (resolved)
+		resolved(fn_ctx, type == IPC_resolve_RESULT && result_sane(msg) ? msg : NULL);
+	else if (rewritten)
+		rewritten(fn_ctx, type == IPC_resolve_REWRITTEN ? msg : NULL);
 }
 
 static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -149,7 +162,7 @@ static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 void asks_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_resolve_RESULT };
+	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN };
 
 	q->resolve = xzalloc(sizeof(*q->resolve));
 	list_init(&q->resolve->pending);
@@ -162,23 +175,39 @@ static void fail_later(void *ctx)
 	answer_none(ctx);
 }
 
-struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx)
+/* Send a's question; one that cannot be sent is answered with nothing, later. */
+static struct ask *ask_send(struct ask *a, uint16_t type, const void *m)
 {
-	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
-	struct ipc_resolve_ADDRESS m = { .address = address };
+	struct queued *q = a->q;
 	struct err e = { 0 };
 
-	a->resolved = fn;
 	list_append(&q->resolve->pending, &a->node);
 	if (q->resolve->chan) {
 		a->id = ipc_next_id(q->resolve->chan);
-		if (ipc_send(q->resolve->chan, IPC_resolve_ADDRESS, &m, a->id, -1, &e) == 0)
+		if (ipc_send(q->resolve->chan, type, m, a->id, -1, &e) == 0)
 			return a;
 		log_warning("resolve: %s", e.text);
 	}
 	timer_del(&a->deadline);
 	a->deadline = loop_timer(q->loop, 0, fail_later, a);
 	return a;
+}
+
+struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+	const struct ipc_resolve_ADDRESS m = { .address = address };
+
+	a->resolved = fn;
+	return ask_send(a, IPC_resolve_ADDRESS, &m);
+}
+
+struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+
+	a->rewritten = fn;
+	return ask_send(a, IPC_resolve_REWRITE, m);
 }
 
 void resolve_reload(struct queued *q)

@@ -432,7 +432,7 @@ static int read_head(struct trans *t, struct str *out, struct err *e)
 	}
 }
 
-static int look_at_head(struct trans *t, struct err *e)
+static int look_at_head(struct trans *t, struct str *head, struct err *e)
 {
 	const struct conn_entry *c = t->conn;
 	struct head_facts f = {
@@ -441,9 +441,7 @@ static int look_at_head(struct trans *t, struct err *e)
 		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),
 		.hostname = t->conf->myhostname, .mail_name = t->conf->mail_name, .now = clock_wall(),
 	};
-	struct str head;
-
-	if (read_head(t, &head, e) < 0 || head_edits(t->arena, head, &f, &t->head, e) < 0)
+	if (read_head(t, head, e) < 0 || head_edits(t->arena, *head, &f, &t->head, e) < 0)
 		return -1;
 	t->edits = t->head.edits;
 	t->n_edits = t->head.n_edits;
@@ -452,12 +450,13 @@ static int look_at_head(struct trans *t, struct err *e)
 
 void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m)
 {
+	struct str head = { 0 };
 	struct err e = { 0 };
 
 	t->reply_id = id;
 	t->data_us = clock_mono_us();
 	conn_phase(t->conn, PHASE_WAIT);
-	if (spool_sealed(t->fd, &t->size, &e) < 0 || t->size != m->size || look_at_head(t, &e) < 0) {
+	if (spool_sealed(t->fd, &t->size, &e) < 0 || t->size != m->size || look_at_head(t, &head, &e) < 0) {
 		log_error("%s: %s", t->qid, e.code ? e.text : "the front wrote another size than it says");
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
 	} else if (t->size > t->conf->message_size_limit) {
@@ -470,6 +469,6 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 		text_neutral(&id_text, t->head.message_id, 998, false);
 		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%s", t->qid, id_text.n > 0 ? id_text.p : "<>");
 		buf_fini(&id_text);
-		commit_message(t);
+		rewrite_message(t, head);
 	}
 }

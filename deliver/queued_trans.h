@@ -84,6 +84,9 @@ void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct s
 void trans_free(struct trans *t);
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
 
+/* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */
+void rewrite_message(struct trans *t, struct str head);
+
 /* queued_commit.c: the message is complete and sealed. */
 void commit_message(struct trans *t);
 void commit_drop(struct trans *t);	/* the client has gone */

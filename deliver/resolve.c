@@ -2,9 +2,6 @@
  * answer as a whole. What aliases do is in expand.c. */
 #include "deliver/resolve_priv.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +11,7 @@
 #include "map/source.h"
 #include "os/os.h"
 
-enum { TABLES_MAX = 64, OWN_MAX = 256 };
+enum { TABLES_MAX = 64 };
 
 static const char *const class_words[] = { "local", "virtual", "virtual", "relay", "default" };
 
@@ -131,61 +128,6 @@ static int open_domains(struct resolver *r, const char *parameter, struct conf_l
 	return open_tables(r, parameter, list, false, &out->tables, e);
 }
 
-static void own_add(struct resolver *r, const uint8_t addr[16])
-{
-	if (r->n_own < OWN_MAX)
-		memcpy(r->own[r->n_own++], addr, 16);
-}
-
-/* The raw bytes of an interface's address; NULL when it is neither IPv4 nor IPv6. */
-static const void *raw_address(const struct sockaddr *sa)
-{
-	const void *any = sa;
-	const struct sockaddr_in *v4 = any;
-	const struct sockaddr_in6 *v6 = any;
-
-	if (sa && sa->sa_family == AF_INET)
-		return &v4->sin_addr;
-	return sa && sa->sa_family == AF_INET6 ? &v6->sin6_addr : NULL;
-}
-
-static void own_interfaces(struct resolver *r)
-{
-	struct ifaddrs *all = NULL;
-
-	if (getifaddrs(&all) < 0)
-		return;
-	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
-		const void *raw = raw_address(i->ifa_addr);
-		char text[INET6_ADDRSTRLEN];
-		uint8_t addr[16];
-
-		if (raw && inet_ntop(i->ifa_addr->sa_family, raw, text, sizeof(text)) &&
-		    addr_parse(str_c(text), addr) == 0)
-			own_add(r, addr);
-	}
-	freeifaddrs(all);
-}
-
-static void own_addresses(struct resolver *r)
-{
-	const struct conf_list lists[] = { r->conf->inet_interfaces, r->conf->proxy_interfaces };
-
-	r->own = arena_array(r->arena, OWN_MAX, 16);
-	for (size_t k = 0; k < ARRAY_LEN(lists); k++)
-		for (size_t i = 0; i < lists[k].n; i++) {
-			struct str s = str_c(lists[k].v[i]);
-			uint8_t addr[16];
-
-			if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
-				s = str_sub(s, 1, s.n - 2);
-			if (addr_parse(s, addr) == 0)
-				own_add(r, addr);
-			else if (str_case_eq(s, STR("all")))
-				own_interfaces(r);
-		}
-}
-
 static void accounts_refresh(struct resolver *r)
 {
 	if (r->accounts && !cdbfile_changed(r->accounts, r->accounts_path))
@@ -216,7 +158,7 @@ int resolver_new(const struct conf *conf, struct resolver **out, struct err *e)
 			return -1;
 		}
 	}
-	own_addresses(r);
+	own_load(conf, r->arena, &r->own);
 	if (asprintf(&r->accounts_path, "%s/accounts.cdb", conf->state_directory) < 0)
 		abort();
 	accounts_refresh(r);
@@ -491,10 +433,7 @@ static bool is_own_literal(const struct resolver *r, struct str domain)
 
 	if (domain.n == 0 || domain.p[0] != '[' || !smtp_literal_parse(domain, addr))
 		return false;
-	for (size_t i = 0; i < r->n_own; i++)
-		if (memcmp(r->own[i], addr, 16) == 0)
-			return true;
-	return false;
+	return own_has(&r->own, addr);
 }
 
 int classify(struct answer *an, struct str domain, enum addr_class *out)

@@ -3,6 +3,7 @@
 #define DELIVER_RESOLVE_PRIV_H
 
 #include "base/map.h"
+#include "deliver/own.h"
 #include "deliver/resolve.h"
 #include "map/accounts.h"
 #include "map/lookup.h"
@@ -39,8 +40,7 @@ struct resolver {
 	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated;
 	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
-	uint8_t (*own)[16];		/* our addresses: user@[address] is local */
-	size_t n_own;
+	struct own_addresses own;	/* user@[address] is local */
 	char *accounts_path;
 	struct cdbfile *accounts;	/* NULL: accounts_trouble says why */
 	struct err accounts_trouble;
