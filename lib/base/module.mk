@@ -1,2 +1,2 @@
-$(call library,err.c str.c arena.c buf.c num.c clock.c map.c enc.c json.c)
+$(call library,err.c str.c arena.c buf.c num.c clock.c map.c enc.c json.c sha256.c)
 $(call unittest,test_base,test_base.c,test base)

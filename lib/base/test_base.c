@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/num.h"
+#include "base/sha256.h"
 #include "base/str.h"
 #include "test/tap.h"
 
@@ -209,8 +210,50 @@ static void json(void)
 	}
 }
 
+/* Vectors of FIPS 180-4's examples, and every length around a block in pieces of every size. */
+static void sha(void)
+{
+	static const struct {
+		const char *in, *hex;
+	} cases[] = {
+		{ "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+		{ "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+		{ "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" },
+	};
+	unsigned char one[32], two[32];
+	char text[200];
+	struct sha256 s;
+	struct buf hex;
+
+	buf_init(&hex, 100);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		sha256_init(&s);
+		sha256_add(&s, str_c(cases[i].in));
+		sha256_end(&s, one);
+		buf_reset(&hex);
+		hex_encode(&hex, str_n(one, sizeof(one)));
+		tap_is_str(hex.p, cases[i].hex, "SHA-256 of \"%s\"", cases[i].in);
+	}
+	buf_fini(&hex);
+	bool same = true;
+
+	memset(text, 'x', sizeof(text));
+	for (size_t n = 0; n < sizeof(text); n++) {
+		sha256_init(&s);
+		sha256_add(&s, str_n(text, n));
+		sha256_end(&s, one);
+		sha256_init(&s);
+		for (size_t at = 0, k = n % 13 + 1; at < n; at += k)
+			sha256_add(&s, str_sub(str_n(text, n), at, k));
+		sha256_end(&s, two);
+		same &= memcmp(one, two, sizeof(one)) == 0;
+	}
+	tap_ok(same, "SHA-256 in pieces");
+}
+
 int main(void)
 {
+	sha();
 	json();
 	numbers();
 	base64();
