@@ -99,8 +99,10 @@ const char *const *mbox_keywords(struct mbox *m, size_t *n_out);	/* names; valid
 
 /* --- a connection's view --- */
 struct mbox_view *mbox_view_new(struct mbox *m);	/* returns owned; numbering as of now */
+struct mbox_view *mbox_view_peek(struct mbox *m);	/* the same, but new messages stay recent for the next one */
 void mbox_view_free(struct mbox_view **v);
 uint32_t mbox_view_count(const struct mbox_view *v);
+uint32_t mbox_view_recent(const struct mbox_view *v);	/* messages that this view is the first to see */
 uint32_t mbox_view_uid(const struct mbox_view *v, uint32_t seq);	/* 1..count; 0 out of range */
 uint32_t mbox_view_seq(const struct mbox_view *v, uint32_t uid);	/* 0: not in this view */
 uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid);	/* first seq whose uid >= uid; count+1 if none */
@@ -130,7 +132,7 @@ const char *mbox_msg_basename(struct mbox_view *v, uint32_t seq);	/* valid until
 /* Cached blob of a message (the session's own encodings: "env", "bs", …): 0 and *out (valid until arena's end), 1: not cached. */
 int mbox_cache_get(struct mbox_view *v, uint32_t seq, uint32_t kind, struct arena *a, struct str *out) MUST_CHECK;
 void mbox_cache_put(struct mbox_view *v, uint32_t seq, uint32_t kind, struct str blob);	/* best effort */
-enum { MBOX_CACHE_ENVELOPE = 1, MBOX_CACHE_BODYSTRUCTURE = 2, MBOX_CACHE_HEADERS = 3, MBOX_CACHE_PREVIEW = 4 };
+enum { MBOX_CACHE_ENVELOPE = 1, MBOX_CACHE_BODYSTRUCTURE = 2, MBOX_CACHE_HEADERS = 3, MBOX_CACHE_PREVIEW = 4, MBOX_CACHE_EMAILID = 6 };
 
 /* --- changes; durable on return --- */
 enum mbox_flag_op { MBOX_SET, MBOX_ADD, MBOX_REMOVE };

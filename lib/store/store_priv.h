@@ -329,6 +329,7 @@ struct mbox_view {
 	size_t cursor;		/* into m->changes */
 	struct range *recent;
 	size_t n_recent;
+	bool takes_recent;
 };
 int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
 void mbox_unlock_folder(struct mbox *m);

@@ -69,6 +69,21 @@ uint32_t mbox_view_count(const struct mbox_view *v)
 	return v->limit - (uint32_t)v->n_removed;
 }
 
+uint32_t mbox_view_recent(const struct mbox_view *v)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < v->n_recent; i++) {
+		for (uint32_t pos = state_lower(&v->m->st, v->recent[i].first); pos < v->limit; pos++) {
+			const struct rec *const r = state_rec(&v->m->st, pos);
+			if (r->uid > v->recent[i].last)
+				break;
+			n += !(r->state & REC_GONE);
+		}
+	}
+	return n;
+}
+
 uint32_t view_pos(const struct mbox_view *v, uint32_t seq)
 {
 	size_t lo = 0, hi = v->n_removed;
@@ -142,7 +157,7 @@ static void take_recent(struct mbox_view *v)
 	}
 }
 
-struct mbox_view *mbox_view_new(struct mbox *m)
+struct mbox_view *mbox_view_peek(struct mbox *m)
 {
 	struct mbox_view *const v = xzalloc(sizeof(*v));
 
@@ -156,6 +171,14 @@ struct mbox_view *mbox_view_new(struct mbox *m)
 				set_put(&v->removed, &v->n_removed, &v->cap_removed, pos);
 	list_append(&m->views, &v->node);
 	m->refs++;
+	return v;
+}
+
+struct mbox_view *mbox_view_new(struct mbox *m)
+{
+	struct mbox_view *const v = mbox_view_peek(m);
+
+	v->takes_recent = true;
 	take_recent(v);
 	return v;
 }
@@ -259,7 +282,8 @@ static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, u
 		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
 	v->n_pending = from;
 	set_sort(v->removed, &v->n_removed);
-	take_recent(v);
+	if (v->takes_recent)
+		take_recent(v);
 	if (mbox_view_count(v) != before && fn)
 		fn(ctx, MBOX_CH_EXISTS, mbox_view_count(v), 0);
 }
