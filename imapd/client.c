@@ -192,6 +192,7 @@ int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struc
 	imap_scan_init(&c->scan, (size_t)u->conf->imap_line_max);
 	c->conn = conn_new(u->loop, fd, &limits, on_conn, c);
 	conn_idle(c->conn, u->conf->imap_timeout * 1000);
+	list_init(&c->contexts);
 	list_append(&u->clients, &c->node);
 	u->n_clients++;
 	greet(c, m->tag);
@@ -207,6 +208,7 @@ static void free_client(struct client *c)
 	buf_fini(&c->before);
 	arena_free(&c->arena);
 	buf_fini(&c->text);
+	free(c->saved.v);
 	loop_free_later(c->user->loop, c);
 }
 

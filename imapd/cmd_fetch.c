@@ -177,6 +177,8 @@ static int mark_seen(struct client *c, struct fetch *f, struct err *e)
 		return 0;
 	if (mbox_store_flags(c->view, seqs, n, MBOX_ADD, MBOX_SEEN, NULL, 0, 0, NULL, &n_failed, e) < 0)
 		return -1;
+	for (size_t i = 0; c->n_contexts && i < n; i++)
+		contexts_changed(c, mbox_view_uid(c->view, seqs[i]));
 	folder_changed(c->user, c->folder->mbox);
 	return 0;
 }
@@ -202,15 +204,33 @@ static bool needs_text(const struct fetch *f)
 /* UIDs of the set, as the client named them: what of them has vanished is told too. */
 static int known_uids(struct client *c, const struct fetch *f, struct imap_seqset *known, struct err *e)
 {
-	const uint32_t count = mbox_view_count(c->view);
-
 	*known = (struct imap_seqset){ .n = f->set.n, .cap = f->set.n };
 	if (!(known->v = ARENA_ARRAY(c->arena, struct imap_range, f->set.n + 1)))
 		return err_set(e, ERR_LIMIT, 0, "sequence set too long");
 	if (f->set.n)
 		memcpy(known->v, f->set.v, f->set.n * sizeof(*known->v));
-	imap_seqset_resolve(known, count ? mbox_view_uid(c->view, count) : 0);
-	return 0;
+	known->saved = f->set.saved;
+	return set_uids(c, c->view, known, e);
+}
+
+/* Of the set's messages only those at the positions asked for. */
+static void take_part(struct fetch *f)
+{
+	size_t from, to, at = 0, n = 0;
+
+	imap_partial_resolve(&f->what.partial, (size_t)imap_seqset_count(&f->set), &from, &to);
+	for (size_t i = 0; i < f->set.n; i++) {
+		struct imap_range r = f->set.v[i];
+		const size_t end = at + (r.hi - r.lo) + 1;
+
+		if (end > from && at < to) {
+			r.hi = end > to ? r.lo + (uint32_t)(to - at) - 1 : r.hi;
+			r.lo = at < from ? r.lo + (uint32_t)(from - at) : r.lo;
+			f->set.v[n++] = r;
+		}
+		at = end;
+	}
+	f->set.n = n;
 }
 
 static int get_args(struct client *c, struct imap_lex *l, struct fetch *f, struct imap_seqset *known, struct err *e)
@@ -222,7 +242,13 @@ static int get_args(struct client *c, struct imap_lex *l, struct fetch *f, struc
 		return err_set(e, ERR_INPUT, 0, "VANISHED needs UID FETCH and QRESYNC enabled");
 	if (f->what.vanished && known_uids(c, f, known, e) < 0)
 		return -1;
-	return set_resolve(c, &f->set, c->run.uid, e);
+	if (f->what.part && !c->run.uid)
+		return err_set(e, ERR_INPUT, 0, "PARTIAL needs UID FETCH");
+	if (set_resolve(c, &f->set, c->run.uid, e) < 0)
+		return -1;
+	if (f->what.part)
+		take_part(f);
+	return 0;
 }
 
 /* What the client's use of mod-sequences asks for (RFC 7162 3.1, 3.2.4). */

@@ -215,7 +215,7 @@ static void put_folder(struct client *c, const struct list_run *r, const struct 
 		attribute(out, &sep, "\\Subscribed");
 	put_special(out, r, f, &sep);
 	buf_c(out, ") \"/\" ");
-	imap_put_mailbox(out, f->name);
+	client_put_mailbox(c, out, f->name);
 	if (child_only)
 		buf_printf(out, " (\"CHILDINFO\" (\"%s\"))", r->select & SEL_SUBSCRIBED ? "SUBSCRIBED" : "SPECIAL-USE");
 	buf_c(out, "\r\n");
@@ -315,7 +315,7 @@ static void lsub_parents(struct client *c, const struct list_run *r, const struc
 		*last = parent;
 		out = resp(c);
 		buf_c(out, "* LSUB (\\Noselect) \"/\" ");
-		imap_put_mailbox(out, parent);
+		client_put_mailbox(c, out, parent);
 		buf_c(out, "\r\n");
 		return;
 	}
@@ -340,7 +340,7 @@ enum cmd_result cmd_LSUB(struct client *c, struct imap_lex *l, struct err *e)
 			struct buf *out = resp(c);
 
 			buf_c(out, "* LSUB () \"/\" ");
-			imap_put_mailbox(out, f->name);
+			client_put_mailbox(c, out, f->name);
 			buf_c(out, "\r\n");
 		} else {
 			lsub_parents(c, run, f, &last);

@@ -1,4 +1,5 @@
 /* CREATE (with RFC 6154's USE), DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 sections 6.3.3 to 6.3.7). */
+#include "base/enc.h"
 #include "session.h"
 
 /* SP mailbox, to the end. */
@@ -49,6 +50,34 @@ static bool use_known(struct str *use)
 	return false;
 }
 
+void mailboxid_put(struct buf *out, const char *before, const struct mbox *m, const char *after)
+{
+	uint8_t id[16];
+
+	mbox_id(m, id);
+	buf_c(out, before);
+	buf_ch(out, 'F');
+	hex_encode(out, str_n(id, sizeof(id)));
+	buf_c(out, after);
+}
+
+/* OK with [MAILBOXID (…)] (RFC 8474 4.1). */
+static enum cmd_result created(struct client *c, struct str name, struct err *e)
+{
+	struct mbox *m;
+	struct buf b;
+
+	if (mbox_open(c->user->store, name, &m, e) < 0)
+		return store_no(c, e, false);
+	buf_init(&b, 100);
+	mailboxid_put(&b, "MAILBOXID (", m, ")");
+	mbox_close(&m);
+	const char *code = arena_cstr(c->arena, buf_view(&b));
+
+	buf_fini(&b);
+	return command_answer(c, "OK", code, "Create completed.");
+}
+
 enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct str wire, name, use;
@@ -61,7 +90,7 @@ enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 		return r;
 	if (n > 1 || (n && !use_known(&use)))
 		return command_answer(c, "NO", "USEATTR", "Not a special use of this server, or more than one.");
-	return store_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : CMD_OK;
+	return store_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : created(c, name, e);
 }
 
 enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)

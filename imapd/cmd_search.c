@@ -1,77 +1,44 @@
-/* SEARCH and UID SEARCH (RFC 3501 section 6.4.4): the walk over the folder in slices and the answer; what matches is search.c's matter. */
-#include "search.h"
-#include "session.h"
+/* SEARCH and UID SEARCH (RFC 3501 section 6.4.4; RETURN of RFC 4731, 5182, 5267, 9394): the walk over the folder in slices; what matches is search.c's
+ * matter, how it is answered results.c's. */
+#include "searching.h"
 
-struct search {
-	struct matcher matcher;
-	uint32_t next;			/* message to look at */
-	struct imap_seqset found;	/* sequence numbers or UIDs, as asked */
-	size_t range;			/* of found, when answering */
-	uint32_t at;
-	bool answering;
-	uint64_t modseq;		/* highest among what was found */
-};
+enum { MODSEQ_OR_SCORE = IMAP_RETURN_RELEVANCY };
 
 static void cleanup(struct client *c)
 {
-	struct search *s = c->run.data;
+	struct searching *s = c->run.data;
 
+	/* RFC 5182 2.1: a search that fails leaves nothing saved. */
+	if (s->failed && (s->ret.what & IMAP_RETURN_SAVE))
+		saved_put(c, NULL, 0);
 	matcher_fini(&s->matcher);
 }
 
 static int resolve(void *ctx, struct imap_seqset *set, bool uid, struct err *e)
 {
-	return set_resolve(ctx, set, uid, e);
+	struct client *c = ctx;
+
+	return uid ? set_uids(c, c->view, set, e) : set_resolve(c, set, false, e);
 }
 
-/* "* SEARCH 2 84 882": one line, however long, in pieces. */
-static enum cmd_result answer_step(struct client *c, struct search *s)
+static enum cmd_result walk_step(struct client *c, struct err *e)
 {
-	struct buf *out = resp(c);
-
-	for (unsigned n = 0; n < 1000; n++) {
-		if (s->range == s->found.n) {
-			if (s->matcher.uses_modseq && s->found.n)
-				buf_printf(out, " (MODSEQ %llu)", (unsigned long long)s->modseq);
-			buf_c(out, "\r\n");
-			return CMD_OK;
-		}
-		const struct imap_range *r = &s->found.v[s->range];
-
-		buf_ch(out, ' ');
-		buf_u64(out, r->lo + s->at);
-		if (r->lo + s->at++ == r->hi) {
-			s->range++;
-			s->at = 0;
-		}
-	}
-	return CMD_MORE;
-}
-
-static enum cmd_result search_step(struct client *c, struct err *e)
-{
-	struct search *s = c->run.data;
+	struct searching *s = c->run.data;
 	const uint32_t count = mbox_view_count(c->view);
 
-	if (s->answering)
-		return answer_step(c, s);
 	/* Messages whose text is read one at a time, others by the dozen: the clock between steps is cheap, but not free. */
 	for (unsigned n = 0; n < 32 && s->next <= count; n++) {
 		const uint32_t seq = s->next++;
-		const bool found = matcher_test(&s->matcher, seq);
 
-		if (found && imap_seqset_add(c->arena, &s->found, c->run.uid ? mbox_view_uid(c->view, seq) : seq) < 0)
-			return err_set(e, ERR_LIMIT, 0, "too many results"), CMD_NO;
-		if (found && s->matcher.msg.modseq > s->modseq)
-			s->modseq = s->matcher.msg.modseq;
+		if (matcher_test(&s->matcher, seq))
+			results_add(&s->results, seq, s->matcher.score, s->matcher.msg.modseq);
 		if (s->matcher.opened)
 			break;
 	}
-	if (s->next > count) {
-		s->answering = true;
-		buf_c(resp(c), "* SEARCH");
-	}
-	return CMD_MORE;
+	c->run.done = s->next - 1;
+	if (s->next <= count)
+		return CMD_MORE;
+	return s->then(c, s, e);
 }
 
 static bool charset_known(struct str charset)
@@ -79,23 +46,114 @@ static bool charset_known(struct str charset)
 	return !charset.p || str_case_eq(charset, STR("UTF-8")) || str_case_eq(charset, STR("US-ASCII"));
 }
 
-enum cmd_result cmd_SEARCH(struct client *c, struct imap_lex *l, struct err *e)
+static int get_charset(struct imap_lex *l, bool due, struct str *charset, struct err *e)
 {
-	struct search *s = ARENA_NEW(c->arena, struct search);
+	if (!due)
+		return imap_get_search_charset(l, charset, e);
+	if (imap_get_astring(l, charset, e) < 0)
+		return -1;
+	return imap_get_sp(l, e);
+}
+
+enum cmd_result searching_start(struct client *c, struct searching *s, struct imap_lex *l, bool charset_due, struct err *e)
+{
 	struct imap_search_key *keys;
 	struct str charset;
 
-	if (imap_get_sp(l, e) < 0 || imap_get_search_charset(l, &charset, e) < 0 || imap_get_search(l, &keys, e) < 0 || imap_get_end(l, e) < 0)
+	s->text = str_n(l->p, (size_t)(l->end - l->p));
+	if (get_charset(l, charset_due, &charset, e) < 0 || imap_get_search(l, &keys, e) < 0 || imap_get_end(l, e) < 0)
 		return CMD_BAD;
-	if (!charset_known(charset))
+	if (!charset_known(charset)) {
+		if (s->ret.what & IMAP_RETURN_SAVE)
+			saved_put(c, NULL, 0);
 		return command_answer(c, "NO", "BADCHARSET (US-ASCII UTF-8)", "Unknown charset.");
+	}
+	s->failed = true;
 	c->run.data = s;
 	c->run.cleanup = cleanup;
-	if (matcher_init(&s->matcher, c->arena, c->folder->mbox, c->view, keys, resolve, c, e) < 0)
+	if (matcher_init(&s->matcher, c->arena, c->folder->mbox, c->view, keys, resolve, c, e) < 0) {
+		s->failed = false;	/* BAD: what was saved stays */
 		return CMD_BAD;
+	}
+	if (results_init(&s->results, c->arena, mbox_view_count(c->view), s->ret.what & MODSEQ_OR_SCORE, s->matcher.uses_modseq, e) < 0)
+		return CMD_NO;
 	if (s->matcher.uses_modseq)
 		condstore_enable(c);
 	s->next = 1;
-	c->run.step = search_step;
+	c->run.goal = mbox_view_count(c->view);
+	c->run.step = walk_step;
 	return CMD_MORE;
+}
+
+/* RFC 5182 2.1, table: MIN and MAX alone save just those; PARTIAL (RFC 9394) its part. */
+static int save(struct client *c, const struct searching *s, struct err *e)
+{
+	const struct results *r = &s->results;
+	const unsigned what = s->ret.what;
+	size_t from = 0, to = r->n, n = 0;
+	uint32_t *uids;
+
+	if (!(uids = ARENA_ARRAY(c->arena, uint32_t, r->n + 2)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages");
+	if (what & IMAP_RETURN_PARTIAL)
+		imap_partial_resolve(&s->ret.partial, r->n, &from, &to);
+	else if (!(what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT)) && (what & (IMAP_RETURN_MIN | IMAP_RETURN_MAX)))
+		to = 0;
+	if (to == 0 && r->n && (what & IMAP_RETURN_MIN))
+		uids[n++] = mbox_view_uid(c->view, r->v[0]);
+	if (to == 0 && r->n && (what & IMAP_RETURN_MAX))
+		uids[n++] = mbox_view_uid(c->view, r->v[r->n - 1]);
+	for (; from < to; from++)
+		uids[n++] = mbox_view_uid(c->view, r->v[from]);
+	saved_put(c, uids, n);
+	return 0;
+}
+
+int searching_finish(struct client *c, struct searching *s, const char *verb, struct err *e)
+{
+	struct results *r = &s->results;
+
+	if ((s->ret.what & IMAP_RETURN_SAVE) && save(c, s, e) < 0)
+		return -1;
+	for (size_t i = 0; c->run.uid && i < r->n; i++)
+		r->v[i] = mbox_view_uid(c->view, r->v[i]);
+	s->failed = false;
+	s->answer = (struct answer){ .r = r, .ret = s->ret, .verb = verb, .uid = c->run.uid };
+	return 0;
+}
+
+enum cmd_result searching_answer(struct client *c, struct searching *s, struct err *e)
+{
+	(void)e;
+	/* Only SAVE: nothing but the tagged answer (RFC 5182 2.1). */
+	if (s->ret.given && !(s->ret.what & ~(unsigned)IMAP_RETURN_SAVE))
+		return CMD_OK;
+	return answer_step(c, &s->answer) ? CMD_OK : CMD_MORE;
+}
+
+static enum cmd_result answer(struct client *c, struct err *e)
+{
+	return searching_answer(c, c->run.data, e);
+}
+
+static enum cmd_result found(struct client *c, struct searching *s, struct err *e)
+{
+	if (searching_finish(c, s, "SEARCH", e) < 0)
+		return CMD_NO;
+	if ((s->ret.what & IMAP_RETURN_UPDATE) && !s->matcher.uses_numbers)
+		(void)context_begin(c, s->text, s->results.v, s->results.n);
+	else if (s->ret.what & IMAP_RETURN_UPDATE)
+		no_update(c);
+	c->run.step = answer;
+	return CMD_MORE;
+}
+
+enum cmd_result cmd_SEARCH(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct searching *s = ARENA_NEW(c->arena, struct searching);
+
+	s->then = found;
+	if (imap_get_sp(l, e) < 0 || imap_get_search_return(l, &s->ret, e) < 0)
+		return CMD_BAD;
+	return searching_start(c, s, l, false, e);
 }

@@ -44,14 +44,15 @@ static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 	}
 	buf_c(out, c->readonly ? ")] Read-only mailbox.\r\n" : ")] Flags permitted.\r\n");
 	resp_untagged(c, "%u EXISTS", mbox_view_count(c->view));
-	resp_untagged(c, "%u RECENT", st.recent);
-	c->recent = st.recent;
+	c->recent = mbox_view_recent(c->view);
+	resp_untagged(c, "%u RECENT", c->recent);
 	const uint32_t unseen = first_unseen(c, &st);
 
 	if (unseen)
 		resp_untagged(c, "OK [UNSEEN %u] First unseen.", unseen);
 	resp_untagged(c, "OK [UIDVALIDITY %u] UIDs valid.", st.uidvalidity);
 	resp_untagged(c, "OK [UIDNEXT %u] Predicted next UID.", st.uidnext);
+	mailboxid_put(resp(c), "* OK [MAILBOXID (", c->folder->mbox, ")] Ok\r\n");
 	resp_untagged(c, "OK [HIGHESTMODSEQ %llu] Highest", (unsigned long long)st.highestmodseq);
 	*uidvalidity = st.uidvalidity;
 	return 0;

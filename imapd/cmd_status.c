@@ -6,10 +6,13 @@ enum {
 #define STATUS_ITEM(id, name, field, source) ITEM_##id,
 #include "status.def"
 #undef STATUS_ITEM
-	ITEM_MAX_
+	ITEM_MAX_,
+	ITEM_MAILBOXID = ITEM_MAX_,	/* the one that is no number (RFC 8474 4.3) */
+	ITEM_ALL_
 };
 
-static const char *const names[ITEM_MAX_] = {
+static const char *const names[ITEM_ALL_] = {
+	[ITEM_MAILBOXID] = "MAILBOXID",
 #define STATUS_ITEM(id, name, field, source) [ITEM_##id] = name,
 #include "status.def"
 #undef STATUS_ITEM
@@ -44,9 +47,9 @@ int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e)
 			break;
 		if (imap_get_atom(l, &word, e) < 0)
 			return -1;
-		while (i < ITEM_MAX_ && !str_case_eq(word, str_c(names[i])))
+		while (i < ITEM_ALL_ && !str_case_eq(word, str_c(names[i])))
 			i++;
-		if (i == ITEM_MAX_)
+		if (i == ITEM_ALL_)
 			return err_set(e, ERR_INPUT, 0, "unknown STATUS item");
 		items |= 1u << i;
 	}
@@ -61,12 +64,17 @@ int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
 	struct mbox_status st;
 	const char *sep = "";
 	struct buf *out;
+	struct mbox *m;
 
-	if (store_status(c->user->store, name, &st, e) < 0)
+	if (mbox_open(c->user->store, name, &m, e) < 0)
 		return -1;
+	if (mbox_status(m, &st, e) < 0) {
+		mbox_close(&m);
+		return -1;
+	}
 	out = resp(c);
 	buf_c(out, "* STATUS ");
-	imap_put_mailbox(out, name);
+	client_put_mailbox(c, out, name);
 	buf_c(out, " (");
 	for (unsigned i = 0; i < ITEM_MAX_; i++) {
 		if (!(items & 1u << i))
@@ -74,7 +82,10 @@ int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
 		buf_printf(out, "%s%s %llu", sep, names[i], (unsigned long long)value(&st, i));
 		sep = " ";
 	}
+	if (items & 1u << ITEM_MAILBOXID)
+		mailboxid_put(out, *sep ? " MAILBOXID (" : "MAILBOXID (", m, ")");
 	buf_c(out, ")\r\n");
+	mbox_close(&m);
 	return 0;
 }
 

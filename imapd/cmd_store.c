@@ -130,6 +130,8 @@ static int apply(struct client *c, struct store_args *a, struct change *ch, stru
 		return -1;
 	}
 	ch->n = without(ch->seqs, ch->n, ch->failed, ch->n_failed);
+	for (size_t i = 0; c->n_contexts && i < ch->n; i++)
+		contexts_changed(c, mbox_view_uid(c->view, ch->seqs[i]));
 	if (ch->n)
 		folder_changed(c->user, c->folder->mbox);
 	return 0;

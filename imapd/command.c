@@ -135,6 +135,24 @@ static enum cmd_result slice(struct client *c, struct err *e)
 	return r;
 }
 
+/* A sign of life in commands that take long (RFC 9585), where they know how far they are. */
+static void progress(struct client *c)
+{
+	const uint64_t now = clock_mono_ms();
+	struct buf *out;
+
+	if (c->run.told_ms == 0)
+		c->run.told_ms = now;
+	if (c->run.goal == 0 || now - c->run.told_ms < (uint64_t)c->user->conf->imap_progress_interval * 1000)
+		return;
+	c->run.told_ms = now;
+	out = resp(c);
+	buf_c(out, "* OK [INPROGRESS (");
+	imap_put_string(out, c->run.tag);
+	buf_printf(out, " %llu %llu)] Still working\r\n", (unsigned long long)(c->run.done < c->run.goal ? c->run.done : c->run.goal),
+		   (unsigned long long)c->run.goal);
+}
+
 void command_step(struct client *c)
 {
 	struct err e = { 0 };
@@ -150,6 +168,7 @@ void command_step(struct client *c)
 		command_finish(c, r, &e);
 		return;
 	}
+	progress(c);
 	resp_flush(c);
 	/* A full connection calls again when it has drained. */
 	if (!resp_full(c))

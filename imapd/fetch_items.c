@@ -1,6 +1,7 @@
 /* What FETCH items hold (RFC 3501 section 7.4.2): flags and dates from the index, ENVELOPE and BODYSTRUCTURE from the cache or the message, sections
  * as pieces of the message's file. */
 #include "base/num.h"
+#include "emailid.h"
 #include "fetch.h"
 #include "imap/out.h"
 #include "imap/structure.h"
@@ -135,6 +136,31 @@ static int item_MODSEQ(struct client *c, struct fetch *f, struct err *e)
 {
 	(void)e;
 	buf_printf(item(c, f, "MODSEQ ("), "%llu)", (unsigned long long)f->msg.modseq);
+	return 0;
+}
+
+static int item_EMAILID(struct client *c, struct fetch *f, struct err *e)
+{
+	char id[EMAILID_SIZE];
+
+	if (emailid_get(c->view, f->seq, f->msg.internaldate, id, e) < 0)
+		return -1;
+	buf_printf(item(c, f, "EMAILID ("), "%s)", id);
+	return 0;
+}
+
+/* No conversation has a name here (RFC 8474 5.2). */
+static int item_THREADID(struct client *c, struct fetch *f, struct err *e)
+{
+	(void)e;
+	buf_c(item(c, f, "THREADID "), "NIL");
+	return 0;
+}
+
+static int item_SAVEDATE(struct client *c, struct fetch *f, struct err *e)
+{
+	(void)e;
+	imap_put_internaldate(item(c, f, "SAVEDATE "), f->msg.savedate);
 	return 0;
 }
 

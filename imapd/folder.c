@@ -138,6 +138,8 @@ void folder_unselect(struct client *c)
 {
 	if (!c->folder)
 		return;
+	contexts_end(c);
+	saved_put(c, NULL, 0);
 	mbox_view_free(&c->view);
 	folder_put(c->folder);
 	c->folder = NULL;
@@ -176,6 +178,7 @@ static void tell_expunge(struct telling *t, uint32_t seq, uint32_t uid)
 {
 	struct client *c = t->c;
 
+	contexts_expunged(c, seq, uid);
 	/* Numbers have moved: what the command has told by number is no longer known. */
 	c->run.own_flags.n = 0;
 	if (!(c->enabled & EN_QRESYNC)) {
@@ -206,6 +209,7 @@ static void tell(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
 		resp_untagged(c, "%u EXISTS", seq ? seq : mbox_view_count(c->view));
 		break;
 	case MBOX_CH_FLAGS:
+		contexts_changed(c, uid);
 		if (!imap_seqset_has(&c->run.own_flags, seq) && mbox_msg_get(c->view, seq, &m, NULL) == 0)
 			resp_flags_response(c, seq, &m);
 		break;
@@ -215,7 +219,6 @@ static void tell(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
 int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e)
 {
 	struct telling t = { .c = c };
-	struct mbox_status st;
 
 	if (refresh && mbox_refresh(c->folder->mbox, e) < 0)
 		return -1;
@@ -225,10 +228,12 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 	free(t.gone);
 	if (r < 0)
 		return -1;
-	if (t.exists && mbox_status(c->folder->mbox, &st, NULL) == 0 && st.recent != c->recent) {
-		c->recent = st.recent;
-		resp_untagged(c, "%u RECENT", st.recent);
-	}
+	contexts_update(c);
+	const uint32_t recent = t.exists ? mbox_view_recent(c->view) : c->recent;
+
+	if (recent != c->recent)
+		resp_untagged(c, "%u RECENT", recent);
+	c->recent = recent;
 	return 0;
 }
 
@@ -249,13 +254,55 @@ void folder_changed(struct user *u, const struct mbox *mbox)
 
 /* --- sets --- */
 
+static int by_value(const void *a, const void *b)
+{
+	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void saved_put(struct client *c, const uint32_t *uids, size_t n)
+{
+	uint32_t *sorted = xmalloc((n + 1) * sizeof(*sorted));
+
+	if (n)
+		memcpy(sorted, uids, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), by_value);
+	free(c->saved.v);
+	c->saved = (struct imap_seqset){ .v = xmalloc((n + 1) * sizeof(struct imap_range)) };
+	for (size_t i = 0; i < n; i++) {
+		struct imap_range *const last = c->saved.n ? &c->saved.v[c->saved.n - 1] : NULL;
+
+		if (last && sorted[i] - last->hi <= 1)
+			last->hi = sorted[i];
+		else
+			c->saved.v[c->saved.n++] = (struct imap_range){ sorted[i], sorted[i] };
+	}
+	free(sorted);
+}
+
+int set_uids(struct client *c, const struct mbox_view *v, struct imap_seqset *set, struct err *e)
+{
+	const uint32_t count = mbox_view_count(v);
+
+	if (!set->saved) {
+		imap_seqset_resolve(set, count ? mbox_view_uid(v, count) : 0);
+		return 0;
+	}
+	*set = (struct imap_seqset){ .n = c->saved.n, .cap = c->saved.n };
+	if (!(set->v = ARENA_ARRAY(c->arena, struct imap_range, c->saved.n + 1)))
+		return err_set(e, ERR_LIMIT, 0, "saved result too large");
+	if (set->n)
+		memcpy(set->v, c->saved.v, set->n * sizeof(*set->v));
+	return 0;
+}
+
 /* Each range of UIDs becomes the range of messages that have them. */
 static void uids_to_seqs(struct client *c, struct imap_seqset *set)
 {
 	const uint32_t count = mbox_view_count(c->view);
 	size_t n = 0;
 
-	imap_seqset_resolve(set, count ? mbox_view_uid(c->view, count) : 0);
 	for (size_t i = 0; i < set->n; i++) {
 		struct imap_range r = { mbox_view_seq_from(c->view, set->v[i].lo), 0 };
 
@@ -270,9 +317,9 @@ int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err 
 {
 	const uint32_t count = mbox_view_count(c->view);
 
-	if (set->saved)
-		return err_set(e, ERR_INPUT, 0, "no saved search result");
-	if (uid) {
+	if (uid || set->saved) {
+		if (set_uids(c, c->view, set, e) < 0)
+			return -1;
 		uids_to_seqs(c, set);
 		return 0;
 	}

@@ -1,5 +1,6 @@
 /* Mailbox names: from the wire to the store and the answers when a name or a folder is not usable. */
 #include "base/enc.h"
+#include "imap/out.h"
 #include "imap/utf7.h"
 #include "session.h"
 
@@ -51,4 +52,10 @@ enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate)
 	if (e->code == ERR_INPUT)
 		return no_cannot(c, text ? text : "Invalid mailbox name.");
 	return command_answer(c, "NO", err_row(e->code)->imap, text ? text : "Failed.");
+}
+
+void client_put_mailbox(struct client *c, struct buf *out, struct str utf8)
+{
+	(void)c;
+	imap_put_mailbox(out, utf8);
 }

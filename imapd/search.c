@@ -4,7 +4,9 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/enc.h"
+#include "emailid.h"
 #include "imap/fold.h"
 
 enum {
@@ -32,6 +34,7 @@ static unsigned cost_of(const struct imap_search_key *k)
 		return COST_HEAD;
 	case IMAP_SEARCH_BODY:
 	case IMAP_SEARCH_TEXT:
+	case IMAP_SEARCH_EMAILID:
 		return COST_TEXT;
 	default:
 		return COST_INDEX;
@@ -63,7 +66,7 @@ struct preparing {
 	int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e);
 	void *ctx;
 	struct err *e;
-	bool *modseq;
+	struct matcher *m;
 };
 
 static int fold_text(const struct preparing *p, struct str *s)
@@ -83,11 +86,12 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 {
 	switch (k->op) {
 	case IMAP_SEARCH_MODSEQ:
-		*p->modseq = true;
+		p->m->uses_modseq = true;
 		return 0;
 	case IMAP_SEARCH_AND:
 	case IMAP_SEARCH_OR:
 		for (struct imap_search_key *s = k->sub; s; s = s->next) {
+			s->fuzzy |= k->fuzzy;
 			if (prepare(p, s) < 0)
 				return -1;
 		}
@@ -95,6 +99,9 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 		return 0;
 	case IMAP_SEARCH_SET:
 	case IMAP_SEARCH_UID:
+		if (k->set.saved)	/* a saved result is UIDs */
+			k->op = IMAP_SEARCH_UID;
+		p->m->uses_numbers |= k->op == IMAP_SEARCH_SET;
 		return p->resolve(p->ctx, &k->set, k->op == IMAP_SEARCH_UID, p->e);
 	case IMAP_SEARCH_HEADER:
 	case IMAP_SEARCH_BODY:
@@ -108,9 +115,9 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
 		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e)
 {
-	const struct preparing p = { .a = a, .resolve = resolve, .ctx = ctx, .e = e, .modseq = &m->uses_modseq };
+	const struct preparing p = { .a = a, .resolve = resolve, .ctx = ctx, .e = e, .m = m };
 
-	*m = (struct matcher){ .mbox = mbox, .view = v, .keys = keys };
+	*m = (struct matcher){ .mbox = mbox, .view = v, .keys = keys, .now = clock_wall() };
 	buf_init(&m->scratch, TEXT_MAX);
 	buf_init(&m->folded, 2 * (size_t)TEXT_MAX);
 	return prepare(&p, keys);
@@ -139,16 +146,42 @@ static bool open_file(struct matcher *m, bool head_only)
 
 /* --- text --- */
 
-/* Is the folded needle in text (UTF-8, not folded)? */
-static bool contains(struct matcher *m, struct str text, struct str needle)
+enum { SCORE_FULL = 100, SCORE_LOOSE = 50 };
+
+static bool has(struct str text, struct str needle)
+{
+	return text.n >= needle.n && (needle.n == 0 || memmem(text.p, text.n, needle.p, needle.n));
+}
+
+/* All words of the needle, in any order (RFC 6203: how loosely is the server's choice). */
+static bool has_words(struct str text, struct str needle)
+{
+	struct str word;
+	bool any = false;
+
+	while (str_token(&needle, " \t\r\n", &word)) {
+		if (!has(text, word))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* Is the folded needle of k in text (UTF-8, not folded)? */
+static bool contains(struct matcher *m, struct str text, const struct imap_search_key *k)
 {
 	buf_reset(&m->folded);
 	imap_fold(text, &m->folded);
-	return m->folded.n >= needle.n && (needle.n == 0 || memmem(m->folded.p, m->folded.n, needle.p, needle.n));
+	if (has(buf_view(&m->folded), k->text))
+		return true;
+	if (!k->fuzzy || !has_words(buf_view(&m->folded), k->text))
+		return false;
+	m->score = SCORE_LOOSE;
+	return true;
 }
 
 /* A field's value without line ends and with encoded words decoded. */
-static bool field_contains(struct matcher *m, struct str value, struct str needle)
+static bool field_contains(struct matcher *m, struct str value, const struct imap_search_key *k)
 {
 	struct arena *a = arena_new(FIELD_MAX * 2);
 	const struct str flat = mail_unfold(a, value.n > FIELD_MAX ? str_sub(value, 0, FIELD_MAX) : value);
@@ -156,23 +189,23 @@ static bool field_contains(struct matcher *m, struct str value, struct str needl
 
 	buf_reset(&m->scratch);
 	mail_words_decode(flat, &m->scratch);
-	found = contains(m, buf_view(&m->scratch), needle);
+	found = contains(m, buf_view(&m->scratch), k);
 	arena_free(&a);
 	return found;
 }
 
-static bool head_contains(struct matcher *m, struct str head, struct str field, struct str needle)
+static bool head_contains(struct matcher *m, struct str head, struct str field, const struct imap_search_key *k)
 {
 	struct mail_field f;
 
 	while (head.n && mail_field_next(&head, &f) == 0) {
 		if (!field.n) {
 			/* TEXT: names and values of all fields. */
-			if (f.name.n && (contains(m, f.name, needle) || field_contains(m, f.value, needle)))
+			if (f.name.n && (contains(m, f.name, k) || field_contains(m, f.value, k)))
 				return true;
 		} else if (str_case_eq(str_trim(f.name), field)) {
 			/* An empty string asks whether the field exists. */
-			if (needle.n == 0 || field_contains(m, f.value, needle))
+			if (k->text.n == 0 || field_contains(m, f.value, k))
 				return true;
 		}
 	}
@@ -193,7 +226,7 @@ static bool plain_utf8(struct str charset)
 	return charset.n == 0 || str_case_eq(charset, STR("us-ascii")) || str_case_eq(charset, STR("utf-8"));
 }
 
-static bool text_part_contains(struct matcher *m, const struct mime_part *p, struct str needle)
+static bool text_part_contains(struct matcher *m, const struct mime_part *p, const struct imap_search_key *k)
 {
 	const bool encoded = str_case_eq(p->encoding, STR("base64")) || str_case_eq(p->encoding, STR("quoted-printable"));
 	const struct str charset = param(p, "charset");
@@ -207,24 +240,24 @@ static bool text_part_contains(struct matcher *m, const struct mime_part *p, str
 		text = buf_view(&m->scratch);
 	}
 	if (plain_utf8(charset))
-		return contains(m, text, needle);
+		return contains(m, text, k);
 	buf_init(&utf8, TEXT_MAX);
 	(void)!mail_charset_utf8(charset, text, &utf8);
-	found = contains(m, buf_view(&utf8), needle);
+	found = contains(m, buf_view(&utf8), k);
 	buf_fini(&utf8);
 	return found;
 }
 
 /* The part and what is below it. heads: also headers of the part (TEXT) or of embedded parts and messages. */
-static bool part_contains(struct matcher *m, const struct mime_part *p, bool heads, struct str needle)
+static bool part_contains(struct matcher *m, const struct mime_part *p, bool heads, const struct imap_search_key *k)
 {
-	if (heads && head_contains(m, p->head, STR(""), needle))
+	if (heads && head_contains(m, p->head, STR(""), k))
 		return true;
 	for (const struct mime_part *q = p->children; q; q = q->next) {
-		if (part_contains(m, q, true, needle))
+		if (part_contains(m, q, true, k))
 			return true;
 	}
-	return !p->children && (mime_type_is(p, "text", "*") || mime_type_is(p, "message", "*")) && text_part_contains(m, p, needle);
+	return !p->children && (mime_type_is(p, "text", "*") || mime_type_is(p, "message", "*")) && text_part_contains(m, p, k);
 }
 
 static bool text_matches(struct matcher *m, const struct imap_search_key *k)
@@ -233,7 +266,7 @@ static bool text_matches(struct matcher *m, const struct imap_search_key *k)
 		return true;
 	if (!open_file(m, false))
 		return false;
-	return part_contains(m, msgfile_mime(&m->file), k->op == IMAP_SEARCH_TEXT, k->text);
+	return part_contains(m, msgfile_mime(&m->file), k->op == IMAP_SEARCH_TEXT, k);
 }
 
 /* --- dates --- */
@@ -248,9 +281,11 @@ static bool day_matches(enum imap_search_op op, int64_t day, int64_t wanted)
 	switch (op) {
 	case IMAP_SEARCH_BEFORE:
 	case IMAP_SEARCH_SENTBEFORE:
+	case IMAP_SEARCH_SAVEDBEFORE:
 		return day < wanted;
 	case IMAP_SEARCH_ON:
 	case IMAP_SEARCH_SENTON:
+	case IMAP_SEARCH_SAVEDON:
 		return day == wanted;
 	default:
 		return day >= wanted;
@@ -295,6 +330,13 @@ static bool keyword_matches(const struct matcher *m, struct str name)
 	return false;
 }
 
+static bool emailid_matches(struct matcher *m, struct str id)
+{
+	char own[EMAILID_SIZE];
+
+	return emailid_get(m->view, m->seq, m->msg.internaldate, own, NULL) == 0 && str_eq(id, str_c(own));
+}
+
 /* --- evaluation --- */
 
 static bool key_matches(struct matcher *m, const struct imap_search_key *k);
@@ -305,6 +347,7 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 	case IMAP_SEARCH_ALL:
 		return true;
 	case IMAP_SEARCH_AND:
+	case IMAP_SEARCH_FUZZY:
 	case IMAP_SEARCH_NOT:
 		for (const struct imap_search_key *s = k->sub; s; s = s->next) {
 			if (!key_matches(m, s))
@@ -318,8 +361,9 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 		}
 		return false;
 	case IMAP_SEARCH_SET:
-	case IMAP_SEARCH_UID:	/* both are resolved to sequence numbers */
 		return imap_seqset_has(&k->set, m->seq);
+	case IMAP_SEARCH_UID:
+		return imap_seqset_has(&k->set, m->msg.uid);
 	case IMAP_SEARCH_FLAG:
 		return flag_matches(m, k->flag);
 	case IMAP_SEARCH_RECENT:
@@ -341,9 +385,21 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 	case IMAP_SEARCH_SENTSINCE:
 		return sent_matches(m, k);
 	case IMAP_SEARCH_HEADER:
-		return open_file(m, true) && head_contains(m, msgfile_head(&m->file), k->field, k->text);
+		return open_file(m, true) && head_contains(m, msgfile_head(&m->file), k->field, k);
 	case IMAP_SEARCH_MODSEQ:
 		return m->msg.modseq >= k->number;
+	case IMAP_SEARCH_OLDER:
+		return m->msg.internaldate <= m->now - (int64_t)k->number;
+	case IMAP_SEARCH_YOUNGER:
+		return m->msg.internaldate >= m->now - (int64_t)k->number;
+	case IMAP_SEARCH_SAVEDBEFORE:
+	case IMAP_SEARCH_SAVEDON:
+	case IMAP_SEARCH_SAVEDSINCE:
+		return day_matches(k->op, day_of(m->msg.savedate), k->days);
+	case IMAP_SEARCH_EMAILID:
+		return emailid_matches(m, k->text);
+	case IMAP_SEARCH_THREADID:	/* no message has one */
+		return false;
 	case IMAP_SEARCH_BODY:
 	case IMAP_SEARCH_TEXT:
 		return text_matches(m, k);
@@ -362,6 +418,7 @@ bool matcher_test(struct matcher *m, uint32_t seq)
 
 	m->seq = seq;
 	m->unreadable = m->opened = false;
+	m->score = SCORE_FULL;
 	if (mbox_view_is_expunged(m->view, seq) || mbox_msg_get(m->view, seq, &m->msg, NULL) < 0)
 		return false;
 	found = key_matches(m, m->keys);

@@ -13,17 +13,21 @@ struct matcher {
 	struct mbox *mbox;
 	struct mbox_view *view;
 	struct imap_search_key *keys;
+	int64_t now;
 	/* the message being looked at */
 	uint32_t seq;
 	struct mbox_msg msg;
 	struct msgfile file;
 	bool opened;			/* its file was read */
+	bool uses_numbers;		/* sequence numbers are among the keys: their meaning changes */
+	unsigned score;			/* of a match, 1 to 100 (RFC 6203): less when a fuzzy key matched loosely */
 	bool uses_modseq;		/* a MODSEQ key is among them: the answer says the highest (RFC 7162 3.1.5) */
 	bool unreadable;		/* its file cannot be read: keys that need it do not match */
 	struct buf scratch, folded;	/* reused from message to message */
 };
 
-/* Prepare keys: strings are folded, cheap keys put first, sets resolved by resolve(). Strings live in a. -1 ERR_INPUT: a string is not valid in
+/* Prepare keys: strings are folded, cheap keys put first, sets resolved by resolve()
+ * (sequence numbers, or UIDs when uid). Strings live in a. -1 ERR_INPUT: a string is not valid in
  * UTF-8, or a sequence number out of range. */
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
 		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e) MUST_CHECK;

@@ -30,6 +30,7 @@ enum {
 	CLIENT_LITERALS_MAX = 1 << 20,	/* literals of one command, messages not counted */
 	CLIENT_BAD_MAX = 20,		/* wrong commands in a row before BYE */
 	CLIENT_ROUND_MAX = 100,		/* commands of one connection before others get their turn */
+	CONTEXTS_MAX = 16,		/* searches of one connection that are kept up to date */
 	SLICE_US = 5000,		/* longest work on one command before others get their turn */
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
@@ -83,6 +84,8 @@ struct run {
 	void (*cleanup)(struct client *c);	/* descriptors and the like: what the arena does not hold */
 	void *data;			/* the command's own */
 	const char *status, *code, *text;	/* of CMD_DONE */
+	uint64_t done, goal;		/* of a long command, for INPROGRESS (RFC 9585); goal 0: not known */
+	uint64_t told_ms;		/* when INPROGRESS was told last, or the first slice ended */
 	struct imap_seqset own_flags;	/* messages whose new flags the command has told the client itself, by sequence number */
 };
 
@@ -106,6 +109,9 @@ struct client {
 	bool readonly;
 	uint32_t recent;		/* as last told */
 	unsigned enabled;		/* EN_* */
+	struct imap_seqset saved;	/* UIDs; owned */
+	struct list contexts;		/* searches that are kept up to date (RFC 5267) */
+	size_t n_contexts;
 	bool idling, over, eof;
 	struct timer *timer;		/* the next slice, or the next round of reading */
 	struct timer *keepalive;	/* of IDLE */
@@ -170,6 +176,10 @@ void folder_forget_unused(struct user *u);
 
 /* Messages of a set, as sequence numbers. For UIDs those that exist. -1 with ERR_INPUT: a sequence number out of range. */
 int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err *e) MUST_CHECK;
+/* A set of UIDs of a view, "*" and "$" put in place; those without a message stay. */
+int set_uids(struct client *c, const struct mbox_view *v, struct imap_seqset *set, struct err *e) MUST_CHECK;
+/* The result that "$" stands for (RFC 5182): UIDs in any order; copied. n 0: empty. */
+void saved_put(struct client *c, const uint32_t *uids, size_t n);
 /* The set's members as an array in the command's arena; expunged ones are left out, *gone_out says whether there were any. */
 int set_array(struct client *c, const struct imap_seqset *set, uint32_t **out, size_t *n_out, bool *gone_out, struct err *e) MUST_CHECK;
 
@@ -188,10 +198,31 @@ int select_params_get(struct client *c, struct imap_lex *l, struct select_params
 /* The answer to QRESYNC, in steps, after the folder was described. */
 enum cmd_result qresync_start(struct client *c, struct select_params *p, struct err *e);
 
+/* --- ext_context.c: searches that are kept up to date (RFC 5267) --- */
+/* text: the search program, copied. found: numbers as answered. False: not kept, and the client is told NOUPDATE. */
+bool context_begin(struct client *c, struct str text, const uint32_t *found, size_t n);
+void contexts_expunged(struct client *c, uint32_t seq, uint32_t uid);	/* before the client is told */
+void contexts_changed(struct client *c, uint32_t uid);			/* flags, or a new message: looked at by contexts_update */
+void contexts_update(struct client *c);
+void contexts_end(struct client *c);
+void no_update(struct client *c);	/* "NO [NOUPDATE tag]": this search is not kept up to date */
+
+/* --- mboxes.c: what mailbox filters stand for --- */
+struct imap_mboxes;
+struct mbox_names {
+	struct str *v;		/* UTF-8, in the arena */
+	size_t n, cap;
+	bool selected;		/* the selected mailbox is meant */
+};
+/* Adds what the filter means now. CMD_OK, or NO (a name is invalid). */
+enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, struct mbox_names *out, struct err *e);
+
 /* --- names.c: mailbox names of clients --- */
 /* Modified UTF-7 to UTF-8, in the arena; checks what the store would misunderstand. CMD_OK, or CMD_NO with [CANNOT]. */
 enum cmd_result name_take(struct client *c, struct str wire, struct str *out, struct err *e);
 enum cmd_result no_cannot(struct client *c, const char *text);
+/* A name in a response, as this client wants names. */
+void client_put_mailbox(struct client *c, struct buf *out, struct str utf8);
 /* The answer to a failed store call about a folder: NO with the code of *e; ERR_INPUT becomes CANNOT; missing folders TRYCREATE if wanted. */
 enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate);
 
@@ -210,6 +241,8 @@ int expunge_deleted(struct client *c, const struct imap_seqset *within, struct e
 const char *highestmodseq_code(struct client *c);
 
 /* --- cmd_mailbox.c --- */
+/* before, "F" and the folder's id in hexadecimal (RFC 8474), after */
+void mailboxid_put(struct buf *out, const char *before, const struct mbox *m, const char *after);
 /* "* STATUS name (…)" for LIST … RETURN (STATUS …) */
 int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e) MUST_CHECK;
 int status_put(struct client *c, struct str name, uint32_t items, struct err *e) MUST_CHECK;

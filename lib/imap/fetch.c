@@ -275,6 +275,10 @@ static int get_modifier(struct imap_lex *l, struct imap_fetch *out, struct err *
 		out->vanished = true;
 		return 0;
 	}
+	if (imap_try_word(l, "PARTIAL")) {
+		out->part = true;
+		return imap_get_sp(l, e) < 0 ? -1 : imap_get_partial(l, &out->partial, e);
+	}
 	if (!imap_try_word(l, "CHANGEDSINCE"))
 		return err_set(e, ERR_INPUT, 0, "unknown FETCH modifier");
 	out->changed = true;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "imap/lex.h"
+#include "imap/search.h"
 
 enum imap_fetch_item {
 #define FETCH_ITEM(id, name, source) IMAP_FETCH_##id,
@@ -56,6 +57,8 @@ struct imap_fetch {
 	size_t n_sections;
 	bool changed, vanished;		/* modifiers */
 	uint64_t changedsince;
+	bool part;			/* PARTIAL (RFC 9394 3.2) */
+	struct imap_partial partial;
 };
 
 int imap_get_fetch(struct imap_lex *l, struct imap_fetch *out, struct err *e) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* The parser of SEARCH keys (RFC 3501 section 9: search-key). Depth and number of keys are bounded. */
 #include "imap/search.h"
 
-enum arg { A_NONE, A_TEXT, A_FIELD_TEXT, A_ATOM, A_DATE, A_NUMBER, A_SET, A_KEY, A_TWO_KEYS, A_MODSEQ };
+enum arg { A_NONE, A_TEXT, A_FIELD_TEXT, A_ATOM, A_DATE, A_NUMBER, A_SET, A_KEY, A_TWO_KEYS, A_MODSEQ, A_AGE };
 
 struct row {
 	const char *name;
@@ -124,6 +124,7 @@ static int get_args(struct parse *p, enum arg arg, struct imap_search_key *k)
 	case A_ATOM:
 	case A_DATE:
 	case A_NUMBER:
+	case A_AGE:
 	case A_SET:
 		break;
 	}
@@ -135,6 +136,8 @@ static int get_args(struct parse *p, enum arg arg, struct imap_search_key *k)
 		return imap_get_date(l, &k->days, p->e);
 	if (arg == A_NUMBER)
 		return imap_get_number(l, 0, INT64_MAX, &k->number, p->e);
+	if (arg == A_AGE)
+		return imap_get_number(l, 1, UINT32_MAX, &k->number, p->e);
 	return imap_get_seqset(l, &k->set, p->e);
 }
 
@@ -152,8 +155,9 @@ static int get_named(struct parse *p, struct imap_search_key **out)
 
 		if (!str_case_eq(name, str_c(r->name)))
 			continue;
-		if (!(k = key_new(p, r->op == IMAP_SEARCH_NOT ? IMAP_SEARCH_AND : r->op)))
+		if (!(k = key_new(p, r->op == IMAP_SEARCH_NOT || r->op == IMAP_SEARCH_FUZZY ? IMAP_SEARCH_AND : r->op)))
 			return -1;
+		k->fuzzy = r->op == IMAP_SEARCH_FUZZY;
 		k->negate = r->negate;
 		k->flag = (enum imap_flag)r->flag;
 		k->field = str_c(r->field);
@@ -203,4 +207,87 @@ int imap_get_search_charset(struct imap_lex *l, struct str *out, struct err *e)
 	if (imap_get_sp(l, e) < 0 || imap_get_astring(l, out, e) < 0 || imap_get_sp(l, e) < 0)
 		return -1;
 	return 0;
+}
+
+/* --- what to return --- */
+
+static int get_position(struct imap_lex *l, bool from_end, int64_t *out, struct err *e)
+{
+	uint64_t n;
+
+	if (from_end && imap_get_char(l, '-', e) < 0)
+		return -1;
+	if (imap_get_number(l, 1, UINT32_MAX, &n, e) < 0)
+		return -1;
+	*out = from_end ? -(int64_t)n : (int64_t)n;
+	return 0;
+}
+
+int imap_get_partial(struct imap_lex *l, struct imap_partial *out, struct err *e)
+{
+	const bool from_end = imap_at(l, '-');
+
+	if (get_position(l, from_end, &out->lo, e) < 0 || imap_get_char(l, ':', e) < 0 || get_position(l, from_end, &out->hi, e) < 0)
+		return err_set(e, ERR_INPUT, 0, "invalid partial range");
+	if (out->lo > out->hi)
+		*out = (struct imap_partial){ out->hi, out->lo };
+	return 0;
+}
+
+void imap_partial_resolve(const struct imap_partial *p, size_t n, size_t *from_out, size_t *to_out)
+{
+	int64_t lo = p->lo < 0 ? (int64_t)n + p->lo : p->lo - 1, hi = p->hi < 0 ? (int64_t)n + p->hi + 1 : p->hi;
+
+	lo = lo < 0 ? 0 : lo;
+	hi = hi > (int64_t)n ? (int64_t)n : hi;
+	*from_out = hi > lo ? (size_t)lo : 0;
+	*to_out = hi > lo ? (size_t)hi : 0;
+}
+
+static int get_return(struct imap_lex *l, struct imap_search_return *out, struct err *e)
+{
+	static const struct {
+		const char *name;
+		unsigned bit;
+	} table[] = {
+		{ "MIN", IMAP_RETURN_MIN }, { "MAX", IMAP_RETURN_MAX }, { "ALL", IMAP_RETURN_ALL }, { "COUNT", IMAP_RETURN_COUNT }, { "SAVE", IMAP_RETURN_SAVE },
+		{ "PARTIAL", IMAP_RETURN_PARTIAL }, { "UPDATE", IMAP_RETURN_UPDATE }, { "CONTEXT", IMAP_RETURN_CONTEXT },
+		{ "RELEVANCY", IMAP_RETURN_RELEVANCY },
+	};
+	struct str word;
+
+	if (imap_get_atom(l, &word, e) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if (!str_case_eq(word, str_c(table[i].name)))
+			continue;
+		if (table[i].bit == IMAP_RETURN_PARTIAL && ((out->what & IMAP_RETURN_PARTIAL) || imap_get_sp(l, e) < 0 || imap_get_partial(l, &out->partial, e) < 0))
+			return err_set(e, ERR_INPUT, 0, "invalid PARTIAL");
+		out->what |= table[i].bit;
+		return 0;
+	}
+	return err_set(e, ERR_INPUT, 0, "unknown RETURN option");
+}
+
+int imap_get_search_return(struct imap_lex *l, struct imap_search_return *out, struct err *e)
+{
+	enum { SHOWS = IMAP_RETURN_MIN | IMAP_RETURN_MAX | IMAP_RETURN_ALL | IMAP_RETURN_COUNT | IMAP_RETURN_PARTIAL };
+
+	*out = (struct imap_search_return){ 0 };
+	if (!imap_try_word(l, "RETURN"))
+		return 0;
+	out->given = true;
+	if (imap_get_sp(l, e) < 0 || imap_get_char(l, '(', e) < 0)
+		return -1;
+	while (!imap_try(l, ')')) {
+		while (imap_try(l, ' '))
+			;
+		if (!imap_at(l, ')') && get_return(l, out, e) < 0)
+			return -1;
+	}
+	if ((out->what & IMAP_RETURN_ALL) && (out->what & IMAP_RETURN_PARTIAL))	/* RFC 5267 4.4 */
+		return err_set(e, ERR_INPUT, 0, "ALL and PARTIAL exclude each other");
+	if (!(out->what & (SHOWS | IMAP_RETURN_SAVE)))
+		out->what |= IMAP_RETURN_ALL;
+	return imap_get_sp(l, e);
 }

@@ -37,11 +37,20 @@ enum imap_search_op {
 	IMAP_SEARCH_BODY,
 	IMAP_SEARCH_TEXT,
 	IMAP_SEARCH_MODSEQ,	/* number: at least that mod-sequence */
+	IMAP_SEARCH_OLDER,	/* number: seconds */
+	IMAP_SEARCH_YOUNGER,
+	IMAP_SEARCH_SAVEDBEFORE,
+	IMAP_SEARCH_SAVEDON,
+	IMAP_SEARCH_SAVEDSINCE,
+	IMAP_SEARCH_EMAILID,
+	IMAP_SEARCH_THREADID,
+	IMAP_SEARCH_FUZZY,	/* only while parsing: becomes AND, all below it fuzzy */
 };
 
 struct imap_search_key {
 	enum imap_search_op op;
 	bool negate;
+	bool fuzzy;			/* RFC 6203: the words of text in any order */
 	enum imap_flag flag;
 	struct str field, text;		/* text: also a keyword's name */
 	int64_t days;			/* since 1970-01-01 */
@@ -49,6 +58,29 @@ struct imap_search_key {
 	struct imap_seqset set;		/* not resolved */
 	struct imap_search_key *sub, *next;
 };
+
+/* What a search is to return (RFC 4466 2.6.1). */
+enum {
+	IMAP_RETURN_MIN = 1, IMAP_RETURN_MAX = 2, IMAP_RETURN_ALL = 4, IMAP_RETURN_COUNT = 8,	/* RFC 4731 */
+	IMAP_RETURN_SAVE = 16,									/* RFC 5182 */
+	IMAP_RETURN_PARTIAL = 32,								/* RFC 5267, RFC 9394 */
+	IMAP_RETURN_UPDATE = 64, IMAP_RETURN_CONTEXT = 128,					/* RFC 5267 */
+	IMAP_RETURN_RELEVANCY = 256,								/* RFC 6203 */
+};
+struct imap_partial {
+	int64_t lo, hi;		/* positions from 1, or from the end with -1 the last one; the lower position first */
+};
+struct imap_search_return {
+	bool given;		/* "RETURN (…)" was there: the answer is an ESEARCH response */
+	unsigned what;		/* IMAP_RETURN_*; "RETURN ()" means ALL */
+	struct imap_partial partial;
+};
+/* "RETURN" SP "(" … ")" SP, when it is there. */
+int imap_get_search_return(struct imap_lex *l, struct imap_search_return *out, struct err *e) MUST_CHECK;
+/* "1:500", "-1:-100" (RFC 9394 3.1) */
+int imap_get_partial(struct imap_lex *l, struct imap_partial *out, struct err *e) MUST_CHECK;
+/* The positions from..to, 0-based and to excluded, that a range means of n results. */
+void imap_partial_resolve(const struct imap_partial *p, size_t n, size_t *from_out, size_t *to_out);
 
 /* search-key *(SP search-key) to the end of the text: *out is an AND. */
 int imap_get_search(struct imap_lex *l, struct imap_search_key **out, struct err *e) MUST_CHECK;
