@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/json.h"
 #include "conf/conf.h"
 #include "map/accounts.h"
 #include "os/os.h"
@@ -19,30 +20,88 @@ enum { EXIT_USAGE = 64, EXIT_NOUSER = 67, EXIT_TEMP = 75, EXIT_CONF = 78, FLUSH_
 struct run {
 	struct store *s;
 	const char *only;	/* folder; NULL: all */
-	bool quiet;
+	bool quiet, json, dovecot, tty;
 	size_t problems;
+	unsigned done, folders;
 };
 
 typedef int word_fn(struct run *r, struct str name, struct err *e);
 
+/* --- what is said --- */
+
+/* On a terminal: which folder is being worked on. */
+static void progress(struct run *r, struct str name)
+{
+	if (r->tty)
+		(void)fprintf(stderr, "\r[%u/%u] %.*s\033[K", r->done, r->folders, (int)(name.n < 60 ? name.n : 60), name.p);
+}
+
+static void clear(const struct run *r)
+{
+	if (r->tty)
+		(void)fputs("\r\033[K", stderr);
+}
+
+/* {"folder":"INBOX","state":"ok"; the caller adds members and ends it with json_end. */
+static void json_begin(struct str name, const char *state)
+{
+	putchar('{');
+	json_field(stdout, "folder", name, true);
+	json_field(stdout, "state", str_c(state), false);
+}
+
+static void json_end(void)
+{
+	(void)puts("}");
+}
+
+/* Text "FOLDER: what", or a line of JSON. */
+static void told(struct run *r, struct str name, const char *state, long long messages)
+{
+	clear(r);
+	if (r->json) {
+		json_begin(name, state);
+		if (messages >= 0)
+			json_number(stdout, "messages", messages, false);
+		json_end();
+	} else if (!r->quiet && messages >= 0) {
+		printf("%.*s: %s, %lld messages\n", STR_ARG(name), state, messages);
+	} else if (!r->quiet) {
+		printf("%.*s: %s\n", STR_ARG(name), state);
+	}
+}
+
 /* --- the words --- */
+
+struct saying {
+	struct run *r;
+	struct str name;
+};
 
 static void say(void *ctx, const char *line)
 {
-	const struct str *const name = ctx;
+	const struct saying *const s = ctx;
 
-	printf("%.*s: %s\n", STR_ARG(*name), line);
+	clear(s->r);
+	if (!s->r->json) {
+		printf("%.*s: %s\n", STR_ARG(s->name), line);
+		return;
+	}
+	json_begin(s->name, "problem");
+	json_field(stdout, "text", str_c(line), false);
+	json_end();
 }
 
 static int word_check(struct run *r, struct str name, struct err *e)
 {
+	struct saying s = { r, name };
 	size_t n;
 
-	if (mbox_verify(r->s, name, say, &name, &n, e) < 0)
+	if (mbox_verify(r->s, name, say, &s, &n, e) < 0)
 		return -1;
 	r->problems += n;
-	if (n == 0 && !r->quiet)
-		printf("%.*s: ok\n", STR_ARG(name));
+	if (n == 0)
+		told(r, name, "ok", -1);
 	return 0;
 }
 
@@ -55,8 +114,8 @@ static int word_repair(struct run *r, struct str name, struct err *e)
 	if (mbox_open(r->s, name, &m, e) < 0)
 		return -1;
 	rc = mbox_repair(m, e);
-	if (rc == 0 && !r->quiet && mbox_status(m, &st, e) == 0)
-		printf("%.*s: repaired, %u messages\n", STR_ARG(name), st.messages);
+	if (rc == 0 && (rc = mbox_status(m, &st, e)) == 0)
+		told(r, name, "repaired", st.messages);
 	mbox_close(&m);
 	return rc;
 }
@@ -69,8 +128,8 @@ static int word_rebuild(struct run *r, struct str name, struct err *e)
 	if (mbox_open(r->s, name, &m, e) < 0)
 		return -1;
 	rc = mbox_rebuild(m, e);
-	if (rc == 0 && !r->quiet)
-		printf("%.*s: rebuilt\n", STR_ARG(name));
+	if (rc == 0)
+		told(r, name, "rebuilt", -1);
 	mbox_close(&m);
 	return rc;
 }
@@ -79,12 +138,21 @@ static int word_flush(struct run *r, struct str name, struct err *e)
 {
 	bool more = true;
 	struct mbox *m;
+	unsigned lost = 0;
 	int rc = 0;
 
 	if (mbox_open(r->s, name, &m, e) < 0)
 		return -1;
 	while (rc == 0 && more)
 		rc = mbox_flush(m, FLUSH_STEP, &more, e);
+	if (rc == 0 && r->dovecot)
+		rc = mbox_handback(m, &lost, e);
+	if (lost > 0) {
+		clear(r);
+		(void)fprintf(stderr, "%.*s: %u messages have keywords for which Dovecot has no letter left\n", STR_ARG(name), lost);
+	}
+	if (rc == 0 && r->json)
+		told(r, name, r->dovecot ? "handed back" : "flushed", -1);
 	mbox_close(&m);
 	return rc;
 }
@@ -95,8 +163,21 @@ static int word_stat(struct run *r, struct str name, struct err *e)
 
 	if (store_status(r->s, name, &st, e) < 0)
 		return -1;
-	printf("%-30.*s %8u messages %8u unseen %14llu bytes  uidvalidity %u  uidnext %u  modseq %llu\n", STR_ARG(name), st.messages, st.unseen,
-	       (unsigned long long)st.size, st.uidvalidity, st.uidnext, (unsigned long long)st.highestmodseq);
+	clear(r);
+	if (!r->json) {
+		printf("%-30.*s %8u messages %8u unseen %14llu bytes  uidvalidity %u  uidnext %u  modseq %llu\n", STR_ARG(name), st.messages, st.unseen,
+		       (unsigned long long)st.size, st.uidvalidity, st.uidnext, (unsigned long long)st.highestmodseq);
+		return 0;
+	}
+	json_begin(name, "ok");
+	json_number(stdout, "messages", st.messages, false);
+	json_number(stdout, "unseen", st.unseen, false);
+	json_number(stdout, "deleted", st.deleted, false);
+	json_number(stdout, "bytes", (long long)st.size, false);
+	json_number(stdout, "uidvalidity", st.uidvalidity, false);
+	json_number(stdout, "uidnext", st.uidnext, false);
+	json_number(stdout, "highestmodseq", (long long)st.highestmodseq, false);
+	json_end();
 	return 0;
 }
 
@@ -107,13 +188,13 @@ static const struct {
 	{ "check", "look for damage; changes nothing", word_check },
 	{ "repair", "list all files, count all sizes, write journal and index anew", word_repair },
 	{ "stat", "what each folder holds", word_stat },
-	{ "flush", "write all flags into file names, for another server", word_flush },
+	{ "flush", "write all flags into file names, and Dovecot's files, for another server", word_flush },
 	{ "rebuild", "make the disposable files (index, cache) anew", word_rebuild },
 };
 
 static int usage(FILE *to, int status)
 {
-	(void)fprintf(to, "usage: postern-mailbox [-q] [-c FILE] [-f FOLDER] WORD USER\n");
+	(void)fprintf(to, "usage: postern-mailbox [-q] [-c FILE] [-f FOLDER] [--json] [--dovecot] WORD USER\n");
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		(void)fprintf(to, "  %-8s %s\n", words[i].word, words[i].what);
 	return status;
@@ -135,31 +216,56 @@ static int become(const struct account *a, struct err *e)
 
 /* --- all folders, or one --- */
 
+static int one_folder(struct run *r, word_fn *fn, struct str name, struct err *e)
+{
+	struct err one = { 0 };
+
+	progress(r, name);
+	r->done++;
+	if (fn(r, name, &one) == 0)
+		return 0;
+	clear(r);
+	(void)fprintf(stderr, "%.*s: %s\n", STR_ARG(name), one.text);
+	*e = one;
+	return -1;
+}
+
 static int each_folder(struct run *r, word_fn *fn, struct err *e)
 {
 	struct arena *a = arena_new(0);
-	struct store_folder *f;
+	struct store_folder *list = NULL;
 	int rc = 0;
 
 	if (r->only) {
-		rc = fn(r, str_c(r->only), e);
-	} else if ((rc = store_list(r->s, a, &f, e)) == 0) {
-		for (; f; f = f->next) {
-			struct err one = { 0 };
-			if (!f->exists || fn(r, f->name, &one) == 0)
-				continue;
-			(void)fprintf(stderr, "%.*s: %s\n", STR_ARG(f->name), one.text);
-			*e = one;
-			rc = -1;	/* the others all the same */
-		}
+		rc = one_folder(r, fn, str_c(r->only), e);
+	} else if ((rc = store_list(r->s, a, &list, e)) < 0) {
+		(void)fprintf(stderr, "postern-mailbox: %s\n", e->text);
 	}
+	for (const struct store_folder *f = list; f; f = f->next)
+		r->folders += f->exists;
+	for (const struct store_folder *f = list; f; f = f->next)
+		if (f->exists && one_folder(r, fn, f->name, e) < 0)
+			rc = -1;	/* the others all the same */
+	if (rc == 0 && fn == word_flush && r->dovecot && (rc = store_handback(r->s, e)) < 0)
+		(void)fprintf(stderr, "subscriptions: %s\n", e->text);
+	clear(r);
 	arena_free(&a);
 	return rc;
 }
 
+/* Did Dovecot keep this mail before us? */
+static bool was_dovecots(const char *maildir)
+{
+	char path[ACCOUNT_PATH_MAX + 32];
+
+	(void)snprintf(path, sizeof(path), "%s/dovecot-uidlist", maildir);
+	return access(path, F_OK) == 0;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+		{ "json", no_argument, NULL, 'j' }, { "dovecot", no_argument, NULL, 'd' }, { NULL, 0, NULL, 0 } };
 	const char *conf_file = conf_default_file();
 	struct run r = { 0 };
 	struct account account;
@@ -177,6 +283,12 @@ int main(int argc, char **argv)
 			break;
 		case 'q':
 			r.quiet = true;
+			break;
+		case 'j':
+			r.json = true;
+			break;
+		case 'd':
+			r.dovecot = true;
 			break;
 		case 'h':
 			return usage(stdout, 0);
@@ -206,9 +318,9 @@ int main(int argc, char **argv)
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
 	store_quota_limits(r.s, &(struct quota){ account.quota_bytes, account.quota_count });
+	r.tty = !r.quiet && isatty(STDERR_FILENO);
+	r.dovecot |= was_dovecots(account.maildir);
 	const int rc = each_folder(&r, fn, &e);
-	if (rc < 0 && r.only)
-		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", r.only, e.text);
 	store_close(&r.s);
 	return rc < 0 ? EXIT_TEMP : r.problems > 0 ? 1 : 0;
 }

@@ -178,6 +178,10 @@ void mbox_unlock(struct mbox *m);
 int mbox_verify(struct store *s, struct str name, void (*say)(void *ctx, const char *line), void *ctx, size_t *problems_out, struct err *e) MUST_CHECK;
 /* List cur and new whatever their times say, count all sizes by reading, write the journal anew. */
 int mbox_repair(struct mbox *m, struct err *e) MUST_CHECK;
+/* Write what Dovecot needs to go on with this folder: keyword letters in file names, dovecot-keywords, dovecot-uidlist. *lost_out: messages with keywords that
+ * have no letter there (26 at most). Nobody else may write into the folder afterwards but Dovecot. store_handback: the subscriptions. */
+int mbox_handback(struct mbox *m, unsigned *lost_out, struct err *e) MUST_CHECK;
+int store_handback(struct store *s, struct err *e) MUST_CHECK;
 /* Throw away and make anew what is disposable: index, cache, sync record. */
 int mbox_rebuild(struct mbox *m, struct err *e) MUST_CHECK;
 

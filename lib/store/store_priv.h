@@ -8,6 +8,7 @@
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
+ *   handback.c  Dovecot's files, written
  *   quota.c     maildirsize
  *   verify.c    for the admin's tool: look, repair, rebuild
  */

@@ -453,6 +453,43 @@ struct full {
 	bool clean;		/* nothing was renamed in cur meanwhile */
 };
 
+/* Keywords of the letters a..z of a file that another server named. */
+static size_t letter_keywords(struct mbox *m, struct str info, const struct str letters[26], uint16_t *ids, struct buf *ops)
+{
+	struct str names[26];
+	struct err quiet = { 0 };
+	size_t n = 0, n_ids = 0;
+
+	for (size_t i = 0; i < info.n && info.p[i] != ','; i++)
+		if (info.p[i] >= 'a' && info.p[i] <= 'z' && letters[info.p[i] - 'a'].n > 0 && n < 26)
+			names[n++] = letters[info.p[i] - 'a'];
+	return n > 0 && mbox_keyword_ids(m, names, n, ids, &n_ids, ops, &quiet) == 0 ? n_ids : 0;
+}
+
+/* Letters a..z of info that are not in but. */
+static struct str letters_besides(struct str info, struct str but, char out[27])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < info.n && info.p[i] != ',' && n < 26; i++) {
+		bool there = !ch_lower_p(info.p[i]);
+		for (size_t k = 0; k < but.n && but.p[k] != ','; k++)
+			there |= but.p[k] == info.p[i];
+		if (!there)
+			out[n++] = info.p[i];
+	}
+	return str_n(out, n);
+}
+
+static void full_letters(struct full *f, enum mbox_flag_op op, struct str letters, const struct range *one)
+{
+	uint16_t ids[26];
+	const size_t n = letter_keywords(f->m, letters, f->letters, ids, &f->ops);
+
+	if (n > 0)
+		op_flags(&f->ops, op, 0, ids, n, one, 1);
+}
+
 /* Somebody renamed a known file: what changed in its letters changed in the flags (three-way: ours may not be in the name yet). */
 static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 {
@@ -474,19 +511,9 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 		op_flags(&f->ops, MBOX_ADD, added, NULL, 0, &one, 1);
 	if (removed)
 		op_flags(&f->ops, MBOX_REMOVE, removed, NULL, 0, &one, 1);
-}
-
-/* Keywords of the letters a..z of a file that another server named. */
-static size_t letter_keywords(struct mbox *m, struct str info, const struct str letters[26], uint16_t *ids, struct buf *ops)
-{
-	struct str names[26];
-	struct err quiet = { 0 };
-	size_t n = 0, n_ids = 0;
-
-	for (size_t i = 0; i < info.n && info.p[i] != ','; i++)
-		if (info.p[i] >= 'a' && info.p[i] <= 'z' && letters[info.p[i] - 'a'].n > 0 && n < 26)
-			names[n++] = letters[info.p[i] - 'a'];
-	return n > 0 && mbox_keyword_ids(m, names, n, ids, &n_ids, ops, &quiet) == 0 ? n_ids : 0;
+	char letters[27];
+	full_letters(f, MBOX_ADD, letters_besides(en->n.info, info, letters), &one);
+	full_letters(f, MBOX_REMOVE, letters_besides(info, en->n.info, letters), &one);
 }
 
 static int by_base(const void *a, const void *b)
@@ -512,9 +539,11 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 	f->l.n = n;
 	if (n > 1)
 		qsort(f->l.v, n, sizeof(*f->l.v), entry_cmp);
-	if (old == NULL && n > 0 && mbox_reserve(m, n, e) < 0)
-		return -1;
 	uid = m->st.uidnext;
+	for (size_t i = 0; i < n; i++)	/* UIDs that Dovecot gave after us come before fresh ones */
+		uid = f->l.v[i].uid >= uid ? f->l.v[i].uid + 1 : uid;
+	if (old == NULL && n > 0 && mbox_reserve(m, n + (uid - m->st.uidnext), e) < 0)
+		return -1;
 	for (size_t i = 0; i < n; i++) {
 		const struct entry *const en = &f->l.v[i];
 		uint16_t ids[26];
@@ -635,9 +664,33 @@ static void full_fini(struct full *f)
 	buf_fini(&f->ops);
 }
 
+static void full_match_old(struct full *f, const struct old_list *old);
+
+/* New files that Dovecot numbered after the folder was given back to it: those UIDs, where they are above all of ours. */
+static int full_given(struct full *f, struct arena *a, struct err *e)
+{
+	struct old_list old = { 0 };
+	size_t n = 0;
+
+	if (f->l.n == 0)
+		return 0;
+	const int r = takeover_read(f->m, a, &old, e);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	if (old.uidvalidity != f->m->st.uidvalidity)
+		return 0;
+	for (size_t i = 0; i < old.n; i++)
+		if (old.v[i].uid >= f->m->st.uidnext)
+			old.v[n++] = old.v[i];
+	old.n = n;
+	full_match_old(f, &old);
+	return 0;
+}
+
 static int sync_cur(struct mbox *m, struct err *e)
 {
 	struct full f = { .clean = true };
+	struct arena *a = arena_new(0);
 	struct timespec marked = { 0 }, after = { 0 };
 	int r;
 
@@ -648,6 +701,8 @@ static int sync_cur(struct mbox *m, struct err *e)
 		full_walk(&f);
 		r = full_missing(&f, e);
 	}
+	if (r == 0)
+		r = full_given(&f, a, e);
 	if (r == 0)
 		r = full_number(&f, NULL, e);
 	if (r == 0 && buf_check(&f.ops, "changes in the folder", e) < 0)
@@ -664,6 +719,7 @@ static int sync_cur(struct mbox *m, struct err *e)
 		sync_record(m);
 	}
 	full_fini(&f);
+	arena_free(&a);
 	return r;
 }
 

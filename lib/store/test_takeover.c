@@ -229,8 +229,63 @@ static void test_many(void)
 	store_close(&s);
 }
 
+static char *file_text(const char *root, const char *name)
+{
+	static char text[2000];
+	FILE *const f = fopen(scratch_path(root, name), "re");
+	const size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+	text[n] = '\0';
+	if (f)
+		(void)fclose(f);
+	return text;
+}
+
+/* Handed back to Dovecot, changed there, and looked at again. */
+static void test_there_and_back(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	char from[600], to[600], list[2000];
+	unsigned lost = 7;
+
+	append_one(m, MBOX_SEEN, "Fresh", "one\n");
+	append_one(m, 0, NULL, "two\n");
+	struct mbox_view *v = mbox_view_new(m);
+	tap_is_int(mbox_store_flags(v, (uint32_t[]){ 1 }, 1, MBOX_ADD, MBOX_FLAGGED, &STR("Other"), 1, 0, NULL, NULL, &e), 0, "another keyword");
+	tap_is_int(mbox_handback(m, &lost, &e), 0, "handed back: %s", e.text);
+	tap_is_int(lost, 0, "nothing is lost");
+	tap_is_str(file_text(root, "dovecot-keywords"), "0 Fresh\n1 Other\n", "keywords");
+	tap_is_int(access(scratch_path(root, "dovecot-uidlist.lock"), F_OK), -1, "no lock is left");
+	snprintf(from, sizeof(from), "%s", scratch_path(root, arena_printf(arena_new(0), "cur/%s:2,FSab", mbox_msg_basename(v, 1))));
+	tap_is_int(access(from, F_OK), 0, "letters in the name");
+	/* There: a keyword goes, a new one and a flag come; a message arrives, and gets a UID well above. */
+	snprintf(to, sizeof(to), "%s", scratch_path(root, arena_printf(arena_new(0), "cur/%s:2,FRSbc", mbox_msg_basename(v, 1))));
+	tap_is_int(rename(from, to), 0, "renamed");
+	put_file(root, "dovecot-keywords", "0 Fresh\n1 Other\n2 There\n");
+	put_file(root, "cur/1000000000.M1P1.there:2,c", "three\n");
+	snprintf(list, sizeof(list), "%s9 :1000000000.M1P1.there\n", file_text(root, "dovecot-uidlist"));
+	put_file(root, "dovecot-uidlist", list);
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	s = must_open(root);
+	m = must_mbox(s, "INBOX");
+	v = mbox_view_new(m);
+	tap_is_str(describe(v), "1:b,Other,There 2:0 9:0,There", "keywords, flags and UIDs of Dovecot");
+	append_one(m, 0, NULL, "four\n");
+	refresh_sync(m, v);
+	tap_is_str(describe(v), "1:b,Other,There 2:0 9:0,There 10:0", "and on from there");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
+	test_there_and_back();
 	test_dovecot();
 	test_courier();
 	test_parser();

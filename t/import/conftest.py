@@ -60,6 +60,13 @@ class User:
                 out.append([int(head.split("UID ")[1].split()[0]), set(imaplib.ParseFlags(d[0])) - {b"\\Recent"}, d[1]])
         return out
 
+    def make_root(self):
+        """The maildir's place, as another server had it: not ours yet."""
+        shown = dict(line.split(": ", 1) for line in self.suite.tool("postern-user", "show", self.name).stdout.decode().splitlines() if ": " in line)
+        for d in (self.root.parent, self.root):
+            d.mkdir(mode=0o700, exist_ok=True, parents=True)
+            os.chown(d, int(shown["uid"]), int(shown["gid"]))
+
     @property
     def root(self):
         return self.suite.maildir(self.name)
