@@ -52,6 +52,7 @@ struct conn {
 	enum phase phase;
 	char service[17], profile[33], client[65], server[65];
 	struct facts facts;
+	uint8_t peer[16];		/* registered; facts.from may become the client it acts for */
 	bool client_known;
 	unsigned attempts;
 	uint32_t request;		/* id of the front's last request: answers carry it */
@@ -353,12 +354,22 @@ static void on_step(struct conn *c, struct str data)
 	}
 }
 
-/* A webmail on webmail_hosts says for whom it acts. */
+/* May the host that the connection was accepted from say for whom it acts? */
+static bool may_act_for_others(const struct conn *c)
+{
+	const struct monitor *m = c->m;
+
+	if (str_eq(str_c(c->service), STR("smtp")))
+		return cidr_match(m->proxies.v, m->proxies.n, c->peer) || cidr_match(m->xclients.v, m->xclients.n, c->peer);
+	return cidr_match(m->webmail.v, m->webmail.n, c->peer);
+}
+
+/* A webmail on webmail_hosts says for whom it acts; a proxy in front of smtpd, or a host that may use XCLIENT. */
 static void on_client(struct conn *c, struct str address)
 {
 	uint8_t a[16];
 
-	if (!cidr_match(c->m->webmail.v, c->m->webmail.n, c->facts.from.addr) || !c->facts.from.has_addr || addr_parse(address, a) < 0) {
+	if (!c->facts.from.has_addr || !may_act_for_others(c) || addr_parse(address, a) < 0) {
 		log_info("session=%016llx rip=%s: the address it acts for is not believed", (unsigned long long)c->facts.conn, c->client);
 		return;
 	}
@@ -480,6 +491,7 @@ static void conn_new(struct registrar *r, const struct ipc_reg_CONN *m, int fd)
 	c->facts = (struct facts){ .conn = m->conn, .service = c->service, .client = c->client, .server = c->server,
 				   .client_port = (unsigned)m->client_port };
 	c->facts.from.has_addr = addr_parse(m->client, c->facts.from.addr) == 0;
+	memcpy(c->peer, c->facts.from.addr, sizeof c->peer);
 	c->facts.from.exempt = c->facts.from.has_addr && cidr_match(r->m->exempt.v, r->m->exempt.n, c->facts.from.addr);
 	list_append(&all->all, &c->node);
 	all->n++;

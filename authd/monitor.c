@@ -49,6 +49,10 @@ static void limits_apply(struct monitor *m)
 		log_error("auth_throttle_exempt: %s", e.text);
 	if (networks_make(m->conf->webmail_hosts, &m->webmail, &e) < 0)
 		log_error("webmail_hosts: %s", e.text);
+	if (networks_make(m->conf->smtpd_upstream_proxy_hosts, &m->proxies, &e) < 0)
+		log_error("smtpd_upstream_proxy_hosts: %s", e.text);
+	if (networks_make(m->conf->smtpd_authorized_xclient_hosts, &m->xclients, &e) < 0)
+		log_error("smtpd_authorized_xclient_hosts: %s", e.text);
 }
 
 /* --- the limits survive a restart --- */

@@ -54,7 +54,7 @@ struct monitor {
 	uint8_t tag_key[32];
 	struct throttle *throttle;
 	struct cache *cache;
-	struct networks exempt, webmail;
+	struct networks exempt, webmail, proxies, xclients;
 	struct helpers *helpers;
 	struct accounts_state *accounts;
 	struct conns *conns;

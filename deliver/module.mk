@@ -7,8 +7,9 @@ POSTMAP := postmap.c postmap_build.c aliases.c
 $(call program,postmap,$(POSTMAP),map conf os log base)
 $(call program,postalias,$(POSTMAP),map conf os log base)
 $(call program,newaliases,$(POSTMAP),map conf os log base)
-QUEUED_SRC := queued_main.c queued.c queued_conn.c queued_rules.c queued_trans.c queued_rewrite.c header_addresses.c queued_commit.c queued_head.c queued_agent.c queued_sched.c queued_active.c \
-	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_etrn.c queued_control.c restrict.c retry.c dsn.c spawn.c \
+QUEUED_FRONT := queued_client.c queued_rules.c queued_etrn.c
+QUEUED_SRC := queued_main.c queued.c queued_conn.c $(QUEUED_FRONT) queued_trans.c queued_rewrite.c header_addresses.c queued_commit.c queued_head.c queued_agent.c queued_sched.c queued_active.c \
+	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c restrict.c retry.c dsn.c spawn.c \
 	resolve.c resolve_run.c expand.c rewrite.c own.c aliases.c remote.c remote_dns.c remote_smtp.c dns.c dns_cache.c dns_ares.c
 $(call program,queued,$(QUEUED_SRC),spool smtp map mail conf dns ipc io os log base,-lcares)
 $(call unittest,test_dns_cache,test_dns_cache.c dns_cache.c,ipc base test)

@@ -2,6 +2,7 @@
  *	queued_main.c	start, listeners, supervision (root)
  *	queued.c	the loop: wiring of everything below
  *	queued_conn.c	registered connections, their facts, which message when
+ *	queued_client.c	who the client is, when its peer speaks for another
  *	queued_rules.c	what holds for the connections of a listener
  *	queued_trans.c	MAIL, RCPT, DATA: the envelope
  *	queued_rewrite.c	addresses of a complete message, blind copies
@@ -183,6 +184,21 @@ struct rules {
 int rules_start(struct queued *q, struct err *e) MUST_CHECK;
 const struct rules *rules_of(const struct queued *q, struct str listener);	/* NULL: no such listener in our configuration */
 
+/* --- queued_client.c --- */
+struct conn_entry;
+struct forwarded {
+	char name[256], addr[64], helo[256], ident[256];
+};
+/* The peer's address as the parent registered it; false: too long. */
+bool client_register(struct conn_entry *c, struct str address) MUST_CHECK;
+bool client_set(struct conn_entry *c, struct str address) MUST_CHECK;
+/* What fronts report. false: not allowed, the channel is to be closed. */
+bool client_proxied(struct conn_entry *c, const struct ipc_queue_PROXIED *m) MUST_CHECK;
+bool client_xclient(struct conn_entry *c, uint32_t id, const struct ipc_queue_XCLIENT *m) MUST_CHECK;
+bool client_xforward(struct conn_entry *c, uint32_t id, const struct ipc_queue_XFORWARD *m) MUST_CHECK;
+void client_forget_forwarded(struct conn_entry *c);
+void client_log_text(const struct conn_entry *c, struct buf *out);	/* "client=name[address], orig_client=…" */
+
 /* --- queued_conn.c --- */
 struct conn_entry {
 	struct queued *q;
@@ -191,7 +207,11 @@ struct conn_entry {
 	const struct rules *rules;
 	const struct conf *conf;	/* with the overrides of its listener: what is asked for a connection is asked here */
 	char profile[32], client[64], user[256], rights[65];
+	char name[256];			/* as XCLIENT gave it; empty: none */
 	uint8_t addr[16];
+	uint8_t peer[16];		/* registered; addr is that of the client it speaks for */
+	bool peer_known, proxied_due;	/* proxied_due: it is a proxy and has not said for whom it speaks */
+	struct forwarded *forwarded;	/* XFORWARD; NULL: nothing */
 	bool addr_known, mynetworks, local, lmtp, has_user;
 	uint64_t uid;			/* local: peer's */
 	struct trans *trans;

@@ -112,8 +112,10 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 static void scan(struct trans *t)
 {
 	struct str *rcpts = ARENA_ARRAY(t->arena, struct str, t->n_finals);
+	const struct forwarded *fw = t->conn->forwarded;
 	struct ipc_filter_SCAN m = {
-		.qid = trans_qid(t), .sender = t->sender, .client = str_c(t->conn->client), .helo = t->helo, .size = t->size,
+		.qid = trans_qid(t), .sender = t->sender, .client = str_c(fw && fw->addr[0] ? fw->addr : t->conn->client),
+		.helo = fw && fw->helo[0] ? str_c(fw->helo) : t->helo, .size = t->size,
 		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 },
 	};
 

@@ -14,7 +14,7 @@
 
 /* --- fronts --- */
 
-static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN };
+static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN, IPC_queue_PROXIED, IPC_queue_XCLIENT, IPC_queue_XFORWARD };
 static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RESET };
 static const uint16_t in_wait[] = { IPC_queue_RESET };
 static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
@@ -51,6 +51,7 @@ static void conn_end(struct conn_entry *c)
 	ipc_chan_free(&c->chan);
 	trans_drop(&c->trans);
 	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
+	client_forget_forwarded(c);
 	free(c);
 }
 
@@ -69,6 +70,7 @@ static bool keeps_writing(struct conn_entry *c, uint16_t type, uint32_t id)
 static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct conn_entry *c = ctx;
+	bool allowed = true;
 
 	close_fd(&fd);
 	if (keeps_writing(c, type, id))
@@ -89,6 +91,15 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	case IPC_queue_ETRN:
 		etrn_ask(c, id, ((const struct ipc_queue_ETRN *)msg)->domain);
 		break;
+	case IPC_queue_PROXIED:
+		allowed = client_proxied(c, msg);
+		break;
+	case IPC_queue_XCLIENT:
+		allowed = client_xclient(c, id, msg);
+		break;
+	case IPC_queue_XFORWARD:
+		allowed = client_xforward(c, id, msg);
+		break;
 	case IPC_queue_RESET:
 		trans_drop(&c->trans);
 		conn_phase(c, PHASE_IDLE);
@@ -96,6 +107,8 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	default:
 		break;
 	}
+	if (!allowed)
+		conn_end(c);
 }
 
 static void on_front_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -131,13 +144,11 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 	c->id = m->conn;
 	c->rules = rules;
 	c->conf = rules->conf;
-	if (!put_text(c->profile, sizeof(c->profile), m->profile) || !put_text(c->client, sizeof(c->client), m->client)) {
+	if (!put_text(c->profile, sizeof(c->profile), m->profile) || !client_register(c, m->client)) {
 		free(c);
 		close_fd(&fd);
 		return;
 	}
-	c->addr_known = addr_parse(m->client, c->addr) == 0;
-	c->mynetworks = c->addr_known && networks_have(&c->rules->mynetworks, c->addr);
 	c->lmtp = str_eq(m->profile, STR("lmtp"));
 	if (str_eq(m->profile, STR("local")) && m->uid > 0) {
 		c->local = true;

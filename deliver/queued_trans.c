@@ -32,6 +32,7 @@ void trans_free(struct trans *t)
 	if (t->incoming)
 		spool_discard(t->q->spool, trans_qid(t));
 	if (t->conn && t->conn->trans == t) {
+		client_forget_forwarded(t->conn);
 		t->conn->trans = NULL;
 		conn_phase(t->conn, PHASE_IDLE);
 	}
@@ -276,7 +277,11 @@ static void announce(struct trans *t)
 	}
 	if (c->has_user)
 		snprintf(user, sizeof(user), ", sasl_method=%.*s, sasl_username=%s", STR_ARG(t->auth_method), c->user);
-	log_as(log_ident("smtpd"), LOG_LV_INFO, "%s: client=unknown[%s]%s", t->qid, c->client, user);
+	struct buf client;
+	buf_init(&client, 2048);
+	client_log_text(c, &client);
+	log_as(log_ident("smtpd"), LOG_LV_INFO, "%s: %s%s", t->qid, client.p, user);
+	buf_fini(&client);
 }
 
 static void refuse_rcpt(struct trans *t, uint64_t code, const char *enhanced, struct str text)

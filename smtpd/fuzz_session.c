@@ -1,5 +1,5 @@
 /* Any bytes as a client of smtpd, against a queued and an authd of straw in the same loop: no message is taken twice or without its end, and the
- * session ends with its client. The first byte chooses the listener's profile, and whether the connection is from the suite's own host. */
+ * session ends with its client. The first byte chooses the listener's profile, and what the client may. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { FUZZ_MAX = 60000, SIZE_LIMIT = 4096 };
 
 static const struct conf *conf;
+static bool trusted, proxied;	/* the client may send XCLIENT; is a proxy */
 static struct straw {
 	struct loop *loop;
 	struct front_env env;
@@ -91,6 +92,14 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		w.writing = true;
 		w.msg_fd = memfd_create("message", MFD_CLOEXEC);
 		check(ipc_send(w.queue, IPC_queue_OPEN, &m, id, w.msg_fd, &e) == 0 || e.code != ERR_BUG);
+	} else if (type == IPC_queue_XCLIENT) {
+		check(!w.mail && !w.writing && trusted);
+		answer(id, 220, "2.0.0", "Ok");
+	} else if (type == IPC_queue_XFORWARD) {
+		check(!w.mail && !w.writing && trusted);
+		answer(id, 250, "2.0.0", "Ok");
+	} else if (type == IPC_queue_PROXIED) {
+		check(!w.mail && proxied);
 	} else if (type == IPC_queue_ETRN) {
 		check(!w.mail && !w.writing);
 		answer(id, 250, "2.0.0", "Queuing started");
@@ -161,7 +170,9 @@ static void start(void)
 
 	/* No delays: they would only be waited for. */
 	check(conf_parse(STR("myhostname = mail.example.com\nmessage_size_limit = 4096\nsmtpd_tls_auth_only = no\nbroken_sasl_auth_clients = yes\n"
-			     "auth_mechanisms = PLAIN LOGIN\nsmtpd_hard_error_limit = 20\nsmtpd_soft_error_limit = 100\nsmtpd_recipient_limit = 100\n"),
+			     "auth_mechanisms = PLAIN LOGIN\nsmtpd_hard_error_limit = 20\nsmtpd_soft_error_limit = 100\nsmtpd_recipient_limit = 100\n"
+			     "smtpd_authorized_xclient_hosts = 192.0.2.9\nsmtpd_authorized_xforward_hosts = 192.0.2.9\nsmtpd_upstream_proxy_protocol = haproxy\n"
+			     "smtpd_upstream_proxy_hosts = 192.0.2.8\n"),
 			 "fuzz.conf", &c, NULL, &e) == 0);
 	conf = c;
 }
@@ -184,6 +195,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.queue = ipc_chan_new(w.loop, q[0], &ipc_queue, on_queue, on_gone, NULL);
 	w.auth = ipc_chan_new(w.loop, a[0], &ipc_auth, on_auth, on_gone, NULL);
 	fc.client_known = data[0] & 4;
+	trusted = data[0] & 8;
+	proxied = !trusted && data[0] & 16;
+	(void)snprintf(fc.client, sizeof fc.client, "192.0.2.%d", trusted ? 9 : proxied ? 8 : 1);
 	fc.fd = fuzz_client(w.loop, str_n(data + 1, size - 1), client_gone, NULL);
 	fc.queue_fd = q[1];
 	fc.auth_fd = a[1];

@@ -7,6 +7,7 @@
 #include "ipc/auth.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/xclient.h"
 
 static const uint16_t queue_may_send[] = { IPC_queue_REPLY, IPC_queue_OPEN, IPC_queue_REPLIES };
 static const uint16_t auth_may_send[] = { IPC_auth_CHALLENGE, IPC_auth_OK, IPC_auth_FAIL };
@@ -64,16 +65,21 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	session_run(s);
 }
 
-static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t ms, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+static bool queue_open(struct session *s)
 {
-	struct err e = { 0 };
-
 	if (s->queue == NULL && s->fc.queue_fd >= 0) {
 		s->queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
 		ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
 		s->fc.queue_fd = -1;
 	}
-	if (s->queue == NULL) {
+	return s->queue != NULL;
+}
+
+static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t ms, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	struct err e = { 0 };
+
+	if (!queue_open(s)) {
 		session_reply(s, 421, "4.3.0", "%s Error: queue service not available", s->conf->myhostname);
 		return;
 	}
@@ -117,6 +123,29 @@ void peers_etrn(struct session *s, struct str domain, void (*then)(struct sessio
 	const struct ipc_queue_ETRN m = { .domain = domain };
 
 	queue_ask(s, IPC_queue_ETRN, &m, QUEUE_MS, then);
+}
+
+void peers_proxied(struct session *s, uint16_t client_port, uint16_t server_port)
+{
+	const struct ipc_queue_PROXIED m = { .client = str_c(s->fc.client), .client_port = client_port, .server_port = server_port };
+	struct err e = { 0 };
+
+	if (queue_open(s) && ipc_send(s->queue, IPC_queue_PROXIED, &m, 0, -1, &e) < 0)
+		log_error("%s: %s", s->host, e.text);
+}
+
+void peers_xclient(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_XCLIENT m = { .name = x->v[XATTR_NAME], .addr = x->v[XATTR_ADDR], .login = x->v[XATTR_LOGIN] };
+
+	queue_ask(s, IPC_queue_XCLIENT, &m, QUEUE_MS, then);
+}
+
+void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_XFORWARD m = { .name = x->v[XATTR_NAME], .addr = x->v[XATTR_ADDR], .helo = x->v[XATTR_HELO], .ident = x->v[XATTR_IDENT] };
+
+	queue_ask(s, IPC_queue_XFORWARD, &m, QUEUE_MS, then);
 }
 
 void peers_reset(struct session *s)
@@ -185,6 +214,10 @@ int peers_auth_start(struct session *s, struct str mech, struct str initial)
 		ipc_chan_allow(s->auth, (struct ipc_allow){ auth_may_send, ARRAY_LEN(auth_may_send) });
 		s->auth_gone = true;	/* the descriptor is the channel's now; there is no second one */
 	}
+	const struct ipc_auth_CLIENT who = { .address = str_c(s->fc.client) };
+	if (s->other_client && auth_send(s, IPC_auth_CLIENT, &who) < 0)
+		return -1;
+	s->other_client = false;
 	if (auth_send(s, IPC_auth_START, &m) < 0)
 		return -1;
 	session_wait(s, MODE_AUTH, AUTH_MS);

@@ -12,6 +12,10 @@ void peers_rcpt(struct session *s, const struct ipc_queue_RCPT *m, void (*then)(
 void peers_data(struct session *s, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_data_end(struct session *s, const struct ipc_queue_DATA_END *m, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_etrn(struct session *s, struct str domain, void (*then)(struct session *, const struct ipc_queue_REPLY *));
+void peers_proxied(struct session *s, uint16_t client_port, uint16_t server_port);	/* fc.client is another now; no answer */
+struct smtp_xattrs;
+void peers_xclient(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *));
+void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_reset(struct session *s);
 /* -1: authd cannot be reached. Answers: auth_challenge(), auth_done(), auth_failed(). */
 int peers_auth_start(struct session *s, struct str mech, struct str initial) MUST_CHECK;

@@ -114,8 +114,10 @@ void trans_reset(struct session *s, bool tell_queued)
 		peers_reset(s);
 	s->t = (struct trans){ 0 };
 	arena_reset(s->unit);
-	if (s->state & ST_TRANS)
+	if (s->state & ST_TRANS) {
+		xforward_forget(s);
 		session_set_state(s, ST_IDLE);
+	}
 }
 
 /* --- replies --- */
@@ -214,12 +216,16 @@ static void release(struct session *s)
 {
 	if (s->dead)
 		return;
+	const bool begun = s->mode != MODE_UPSTREAM;
 	s->dead = true;
 	s->mode = MODE_CLOSED;
 	data_abandon(s);
-	log_disconnect(s);
+	if (begun)
+		log_disconnect(s);
 	peers_close(s);
 	timer_del(&s->timer);
+	watch_del(&s->upstream);
+	xforward_forget(s);
 	arena_free(&s->unit);
 	buf_fini(&s->helo);
 	buf_wipe(&s->out);
@@ -243,6 +249,8 @@ void session_drop(struct session *s)
 {
 	if (s->dead)
 		return;
+	if (s->c == NULL)	/* it has not begun */
+		close_fd(&s->fc.fd);
 	conn_free(&s->c);
 	release(s);
 }
@@ -581,31 +589,35 @@ void session_greet(struct session *s)
 	s->answered = true;
 }
 
-void session_start(struct front_env *env, const struct front_conn *fc)
+void session_client(struct session *s, struct str name, struct str address)
+{
+	const struct str shown = name.n > 0 ? str_sub(name, 0, 90) : STR("unknown");
+
+	(void)snprintf(s->fc.client, sizeof s->fc.client, "%.*s", STR_ARG(address));
+	(void)snprintf(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(shown), s->fc.client);
+	s->other_client = true;
+}
+
+static bool peer_in(const struct session *s, struct conf_list networks)
+{
+	uint8_t addr[16];
+
+	return networks.n > 0 && addr_parse(str_c(s->fc.client), addr) == 0 && conf_networks_have(networks, addr);
+}
+
+void session_begin(struct session *s)
 {
 	static const struct conn_limits limits = { .in_max = INPUT_MAX, .out_high = OUTPUT_HIGH, .out_max = OUTPUT_MAX };
-	struct session *s = xzalloc(sizeof *s);
 	char c;
 
-	s->env = env;
-	s->conf = conf_for(env->conf, str_c(fc->listener), fc->stress);
-	s->fc = *fc;
-	s->profile = profile_find(fc->profile);
-	s->state = ST_START;
-	s->cmd = s->last_cmd = CMD_UNKNOWN;
-	s->data_fd = -1;
-	s->unit = arena_new(0);
-	buf_init(&s->helo, 4096);
-	buf_init(&s->out, REPLY_MAX * 2);
-	name_host(s);
-	hello_discard(s);
+	s->mode = MODE_COMMAND;
 	log_info("connect from %s", s->host);
 	/* Talking before the greeting (RFC 5321 3.1): no mail client does; worms and HTTP do. */
-	const bool early = !fc->implicit_tls && !s->profile->local && recv(fc->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
-	s->c = conn_new(env->loop, fc->fd, &limits, on_event, s);
-	if (fc->implicit_tls) {
-		if (env->tls == NULL) {
-			log_error("%s: profile %s without tls_cert_file", s->host, fc->profile);
+	const bool early = !s->fc.implicit_tls && !s->profile->local && recv(s->fc.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	s->c = conn_new(s->env->loop, s->fc.fd, &limits, on_event, s);
+	if (s->fc.implicit_tls) {
+		if (s->env->tls == NULL) {
+			log_error("%s: profile %s without tls_cert_file", s->host, s->fc.profile);
 			session_drop(s);
 			return;
 		}
@@ -620,4 +632,28 @@ void session_start(struct front_env *env, const struct front_conn *fc)
 	}
 	session_greet(s);
 	session_run(s);
+}
+
+void session_start(struct front_env *env, const struct front_conn *fc)
+{
+	struct session *s = xzalloc(sizeof *s);
+
+	s->env = env;
+	s->conf = conf_for(env->conf, str_c(fc->listener), fc->stress);
+	s->fc = *fc;
+	s->profile = profile_find(fc->profile);
+	s->state = ST_START;
+	s->cmd = s->last_cmd = CMD_UNKNOWN;
+	s->data_fd = -1;
+	s->unit = arena_new(0);
+	buf_init(&s->helo, 4096);
+	buf_init(&s->out, REPLY_MAX * 2);
+	name_host(s);
+	hello_discard(s);
+	s->may_xclient = peer_in(s, s->conf->smtpd_authorized_xclient_hosts);
+	s->may_xforward = peer_in(s, s->conf->smtpd_authorized_xforward_hosts);
+	if (upstream_expected(s))
+		upstream_start(s);
+	else
+		session_begin(s);
 }

@@ -31,6 +31,7 @@ enum session_state {		/* what the client has said; bits, for commands.def */
 
 enum session_mode {		/* what the next event may be */
 	MODE_COMMAND,		/* a command line */
+	MODE_UPSTREAM,		/* a proxy's header: there is no conn yet */
 	MODE_SASL_LINE,		/* a response line of AUTH */
 	MODE_DATA,		/* message data */
 	MODE_BDAT,		/* a chunk of it, or one that is dropped */
@@ -108,6 +109,8 @@ struct trans {
 	char qid[33];
 };
 
+struct smtp_xattrs;
+
 struct session {
 	struct front_env *env;
 	const struct conf *conf;
@@ -116,6 +119,13 @@ struct session {
 	struct conn *c;
 	enum session_state state;
 	enum session_mode mode, mode_after;	/* mode_after: what MODE_SLEEP returns to */
+	bool may_xclient, may_xforward;		/* by the address that was accepted */
+	struct smtp_xattrs *xclient;		/* being asked of queued; unit arena */
+	struct smtp_xattrs *forward;		/* XFORWARD for the next message; in forward_arena */
+	struct arena *forward_arena;
+	struct watch *upstream;			/* MODE_UPSTREAM */
+	uint64_t upstream_until_ms;
+	bool other_client;			/* authd is to be told of fc.client before a login */
 	uint32_t discard;			/* bits of enum ext_id: not to be offered (smtpd_discard_ehlo_keywords) */
 	bool esmtp, eof, dead, finish_after;	/* finish_after: close when the current reply is out */
 	bool running;
@@ -209,6 +219,15 @@ typedef bool ext_fn(const struct session *s, struct buf *out);
 #include "extensions.def"
 #undef EXT
 
+/* Another client than the one that was accepted (PROXY, XCLIENT): name may be empty, address is numeric or "unknown". */
+void session_client(struct session *s, struct str name, struct str address);
+/* The first act of the SMTP session: TLS or the greeting. */
+void session_begin(struct session *s);
+/* upstream.c: does a PROXY header come first? Wait for it, then session_begin. */
+bool upstream_expected(const struct session *s);
+void upstream_start(struct session *s);
+/* cmd_xclient.c */
+void xforward_forget(struct session *s);
 /* cmd_hello.c: the words of smtpd_discard_ehlo_keywords, for this client. */
 void hello_discard(struct session *s);
 /* cmd_data.c: message data has come; the client has gone in the middle; the rate window has passed. */

@@ -20,8 +20,8 @@
 #include "smtpd/session.h"
 #include "test/tap.h"
 
-enum { CASE_MS = 8000, STEPS_MAX = 60 };
-enum { BYTEWISE_NO = 1, KEEP_OPEN = 2 };
+enum { CASE_MS = 8000, STEPS_MAX = 80 };
+enum { BYTEWISE_NO = 1, KEEP_OPEN = 2, TRUSTED = 4 /* may XCLIENT, XFORWARD */, PROXIED = 8 /* a proxy */ };
 
 struct transcript {
 	const char *name;
@@ -34,6 +34,10 @@ struct transcript {
 	"S:250-AUTH PLAIN LOGIN", "S:250-AUTH=PLAIN LOGIN", "S:250-ENHANCEDSTATUSCODES", "S:250-8BITMIME", "S:250-DSN", "S:250-SMTPUTF8", "S:250-CHUNKING", \
 	"S:250 LIMITS RCPTMAX=100"
 #define HELLO1 "C:EHLO me\r\n", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
+#define HELLO2 "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
+#define THELLO2 "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-XCLIENT NAME ADDR", "S:250-XFORWARD", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
+#define THELLO "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT", \
+	"S:250-XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
 #define LHELLO "S:220 ", "C:HELO me\r\n", "S:250 "
 #define MAIL1 "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0", "C:RCPT TO:<joe@example.com>\r\n", "S:250 2.1.5"
 #define DATA1 "C:DATA\r\n", "S:354 "
@@ -65,7 +69,7 @@ static const struct transcript transcripts[] = {
 	{ "a bare LF ends nothing and closes", "smtp", 0, { HELLO, "C:NOOP\n", "S:500 5.5.2 Error: bare LF", "E:" } },
 	{ "a bare CR in a command, twice", "smtp", 0, { HELLO, "C:NO\rOP\r\n", "S:501 5.5.2", "C:NO\rOP\r\n", "S:501 5.5.2", "E:" } },
 	{ "EHLO names", "smtp", 0, { "S:220 ", "C:EHLO\r\n", "S:501 ", "C:EHLO [IPv6:::::]\r\n", "S:501 5.5.2", "C:EHLO a\xff\r\n", "S:501 ", "C:HELO [127.0.0.1]\r\n", "S:250 mail.example.com", BYE } },
-	{ "small commands", "smtp", 0, { HELLO, "C:noop x\r\n", "S:250 2.0.0", "C:VRFY joe\r\n", "S:252 2.0.0", "C:EXPN joe\r\n", "S:502 ", "C:XCLIENT ADDR=1.2.3.4\r\n", "S:500 5.5.2", "C:ETRN\r\n", "S:501 ",
+	{ "small commands", "smtp", 0, { HELLO, "C:noop x\r\n", "S:250 2.0.0", "C:VRFY joe\r\n", "S:252 2.0.0", "C:EXPN joe\r\n", "S:502 ", "C:XCLIENT ADDR=1.2.3.4\r\n", "S:550 5.7.0", "C:ETRN\r\n", "S:501 ",
 		"C:QUIT now\r\n", "S:501 ", "C:\r\n", "S:500 ", "C: NOOP\r\n", "S:501 ", BYE } },
 	{ "HTTP", "smtp", 0, { "S:220 ", "C:GET / HTTP/1.1\r\n", "S:221 2.7.0 Error: I can break rules", "E:" } },
 	{ "a header field", "smtp", 0, { "S:220 ", "C:Host: mail.example.com\r\n", "S:221 2.7.0", "E:" } },
@@ -138,6 +142,22 @@ static const struct transcript transcripts[] = {
 	{ "a CR at the very end of the last chunk", "smtp", 0, { HELLO, MAIL1, "C:BDAT 4 LAST\r\n\r\na\r", "S:550 5.5.2 Error: bare <CR>", "E:", "Q:0" } },
 	{ "200 Received fields in chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 663\r\n", "C:R51", "S:250 ", "C:BDAT 3 LAST\r\n\r\nx", "S:554 5.4.6", "Q:0", BYE } },
 	{ "endless empty chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\n", "S:250 2.0.0 Ok: 0", "S:421 4.7.0", "E:" } },
+	/* XCLIENT, XFORWARD, PROXY: queued of straw says in the answer to MAIL what it was told */
+	{ "XCLIENT makes another client", "submission", TRUSTED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT NAME=[UNAVAILABLE] ADDR=203.0.113.7 LOGIN=joe HELO=their.host PROTO=ESMTP\r\n", "S:220 mail.example.com",
+		"C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1 Error: send HELO", "C:EHLO me\r\n", THELLO2, "C:MAIL FROM:<a@b>\r\n",
+		"S:250 2.1.0 203.0.113.7 joe", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:503 ",
+		"C:RSET\r\n", "S:250 ", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:220 ", "C:EHLO me\r\n", THELLO, "C:MAIL FROM:<a@b>\r\n", "S:530 ", BYE } },
+	{ "XCLIENT syntax", "smtp", TRUSTED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT\r\n", "S:501 5.5.4", "C:XCLIENT ADDR=x\r\n", "S:501 ", "C:XCLIENT ADDR=1.2.3.4 EVIL=1\r\n", "S:501 ", BYE } },
+	{ "text behind XCLIENT", "smtp", TRUSTED | BYTEWISE_NO, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT ADDR=1.2.3.4\r\nMAIL FROM:<a@b>\r\n", "S:554 5.5.0", "E:" } },
+	{ "XFORWARD adds up, and ends with the message", "smtp", TRUSTED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XFORWARD NAME=far.example ADDR=203.0.113.7\r\n", "S:250 2.0.0",
+		"C:XFORWARD IDENT=1ABC SOURCE=REMOTE\r\n", "S:250 2.0.0", "C:XFORWARD LOGIN=joe\r\n", "S:501 ", "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 far.example 203.0.113.7 1ABC",
+		"C:XFORWARD IDENT=2\r\n", "S:503 ", "C:RSET\r\n", "S:250 ", "C:XFORWARD IDENT=3\r\n", "S:250 ", "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0   3", BYE } },
+	{ "XFORWARD of a stranger", "smtp", 0, { HELLO, "C:XFORWARD NAME=a.example\r\n", "S:550 5.7.0 Error: insufficient authorization", BYE } },
+	{ "a PROXY header before the greeting", "smtp", PROXIED, { "C:PROXY TCP4 203.0.113.7 192.0.2.2 4000 25\r\n", "S:220 ", "C:EHLO me\r\n", HELLO2, "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 203.0.113.7 ", BYE } },
+	{ "a proxy that speaks for itself", "smtp", PROXIED, { "C:PROXY UNKNOWN\r\n", "S:220 ", "C:EHLO me\r\n", HELLO2, "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 Ok", BYE } },
+	{ "no PROXY header from a proxy", "smtp", PROXIED, { "C:EHLO me\r\n", "E:", "Q:0" } },
+	{ "a PROXY header of a stranger", "smtp", 0, { "S:220 ", "C:PROXY TCP4 203.0.113.7 192.0.2.2 4000 25\r\n", "S:500 ", BYE } },
+	{ "text behind the PROXY header", "smtp", PROXIED | BYTEWISE_NO, { "C:PROXY TCP4 203.0.113.7 192.0.2.2 4000 25\r\nEHLO me\r\n", "S:554 5.5.0", "E:" } },
 	/* limits */
 	{ "a recipient too many", "smtp", BYTEWISE_NO, { HELLO, "C:MAIL FROM:<a@b>\r\n", "S:250 ", "C:R100", "S:452 4.5.3 Error: too many recipients", DATA1, "C:\r\nx\r\n.\r\n", "S:250 ", BYE } },
 	{ "too many errors", "smtp", 0, { HELLO, "C:X\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\n", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:421 4.7.0 mail.example.com Error: too many errors", "E:" } },
@@ -157,6 +177,7 @@ struct straw {
 	struct timer *pace, *limit;
 	struct buf pending, seen;
 	int msg_fd, login;
+	char told[300];		/* by PROXIED, XCLIENT, XFORWARD */
 	unsigned messages;
 	bool closed, failed, finished, done;
 	struct buf message;
@@ -207,6 +228,23 @@ static const char *rcpt_said(const struct ipc_queue_RCPT *m, char *text, size_t 
 	return text;
 }
 
+static void take_client(struct straw *w, uint16_t type, uint32_t id, const void *msg)
+{
+	const struct ipc_queue_PROXIED *p = msg;
+	const struct ipc_queue_XCLIENT *x = msg;
+	const struct ipc_queue_XFORWARD *f = msg;
+
+	if (type == IPC_queue_PROXIED) {
+		(void)snprintf(w->told, sizeof w->told, "%.*s ", STR_ARG(p->client));
+	} else if (type == IPC_queue_XCLIENT) {
+		(void)snprintf(w->told, sizeof w->told, "%.*s %.*s", STR_ARG(x->addr), STR_ARG(x->login));
+		queue_say(w, id, 220, "2.0.0", "Ok");
+	} else {
+		(void)snprintf(w->told, sizeof w->told, "%.*s %.*s %.*s", STR_ARG(f->name), STR_ARG(f->addr), STR_ARG(f->ident));
+		queue_say(w, id, 250, "2.0.0", "Ok");
+	}
+}
+
 static void etrn_said(struct straw *w, uint32_t id, struct str domain)
 {
 	char text[100];
@@ -232,7 +270,7 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		char text[200] = "Ok";
 		if (m->ret || m->envid.n)
 			(void)snprintf(text, sizeof text, "ret=%d envid=%.*s", (int)m->ret, STR_ARG(m->envid));
-		queue_say(w, id, 250, "2.1.0", text);
+		queue_say(w, id, 250, "2.1.0", w->told[0] ? w->told : text);
 	} else if (type == IPC_queue_RCPT) {
 		const struct str to = ((struct ipc_queue_RCPT *)msg)->recipient;
 		char text[200];
@@ -250,6 +288,8 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		w->msg_fd = memfd_create("message", MFD_CLOEXEC);
 		if (ipc_send(w->queue, IPC_queue_OPEN, &m, id, w->msg_fd, &e) < 0)
 			abort();
+	} else if (type == IPC_queue_PROXIED || type == IPC_queue_XCLIENT || type == IPC_queue_XFORWARD) {
+		take_client(w, type, id, msg);
 	} else if (type == IPC_queue_ETRN) {
 		etrn_said(w, id, ((struct ipc_queue_ETRN *)msg)->domain);
 	} else if (type == IPC_queue_DATA_END) {
@@ -490,10 +530,15 @@ static void run(const struct conf *conf, const struct transcript *t, int way, si
 	if (way != 0)
 		w.pace = loop_timer(w.loop, 0, on_pace, &w);
 	(void)snprintf(fc.profile, sizeof fc.profile, "%s", t->profile);
+	if (t->flags & TRUSTED)
+		(void)snprintf(fc.client, sizeof fc.client, "192.0.2.9");
+	if (t->flags & PROXIED)
+		(void)snprintf(fc.client, sizeof fc.client, "192.0.2.8");
 	fc.fd = a[1];
 	fc.queue_fd = b[1];
 	fc.auth_fd = c[1];
 	session_start(&w.env, &fc);
+	advance(&w);	/* a client that speaks first */
 	loop_run(w.loop);
 	tap_ok(!w.failed && w.step > 0, "%s (%s)", t->name, way == 0 ? "whole" : way == 1 ? "byte by byte" : "cut");
 	conn_free(&w.client);
@@ -536,7 +581,8 @@ static struct conf *make_conf(void)
 {
 	static const char text[] = "myhostname = mail.example.com\nmessage_size_limit = 100000\nsmtpd_tls_auth_only = no\nbroken_sasl_auth_clients = yes\n"
 				   "auth_mechanisms = PLAIN LOGIN\nsmtpd_hard_error_limit = 7\nsmtpd_soft_error_limit = 100\n"
-				   "smtpd_junk_command_limit = 5\nsmtpd_recipient_limit = 100\n";
+				   "smtpd_junk_command_limit = 5\nsmtpd_recipient_limit = 100\nsmtpd_authorized_xclient_hosts = 192.0.2.9\n"
+				   "smtpd_authorized_xforward_hosts = 192.0.2.9\nsmtpd_upstream_proxy_protocol = haproxy\nsmtpd_upstream_proxy_hosts = 192.0.2.8\n";
 	char path[] = "/tmp/test_session.XXXXXX";
 	struct conf *c = NULL;
 	struct err e = { 0 };

@@ -99,3 +99,15 @@ bool cidr_match(const struct cidr *list, size_t n, const uint8_t addr[16])
 			return !list[i].negate;
 	return false;
 }
+
+bool conf_networks_have(struct conf_list networks, const uint8_t addr[16])
+{
+	for (size_t i = 0; i < networks.n; i++) {
+		struct cidr c;
+
+		if (cidr_parse(str_c(networks.v[i]), &c, NULL) == 0 &&
+		    prefix_same(c.addr, addr, c.bits))
+			return !c.negate;
+	}
+	return false;
+}

@@ -281,6 +281,10 @@ static void check_relay(const struct conf *c, struct trouble *t)
 void conf_check_connection(const struct conf *c, struct trouble *t)
 {
 	check_networks(c, "mynetworks", c->mynetworks, t);
+	check_networks(c, "smtpd_authorized_xforward_hosts", c->smtpd_authorized_xforward_hosts, t);
+	if (c->smtpd_upstream_proxy_protocol[0] && c->smtpd_upstream_proxy_hosts.n == 0)
+		trouble_error(t, conf_setting(c, param_find(STR("smtpd_upstream_proxy_protocol")))->line,
+			      "smtpd_upstream_proxy_protocol: smtpd_upstream_proxy_hosts is empty: whose header is to be believed?");
 	check_relay(c, t);
 }
 
@@ -292,6 +296,8 @@ static void check_together(const struct conf *c, struct trouble *t)
 	conf_check_connection(c, t);
 	check_networks(c, "auth_throttle_exempt", c->auth_throttle_exempt, t);
 	check_networks(c, "webmail_hosts", c->webmail_hosts, t);
+	check_networks(c, "smtpd_authorized_xclient_hosts", c->smtpd_authorized_xclient_hosts, t);
+	check_networks(c, "smtpd_upstream_proxy_hosts", c->smtpd_upstream_proxy_hosts, t);
 	check_directories(c, t);
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");

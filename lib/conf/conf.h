@@ -123,6 +123,7 @@ struct cidr {
 };
 int cidr_parse(struct str s, struct cidr *out, struct err *e) MUST_CHECK;
 bool cidr_match(const struct cidr *list, size_t n, const uint8_t addr[16]);
+bool conf_networks_have(struct conf_list networks, const uint8_t addr[16]);	/* the same from a checked list; false when addr is in none */
 int addr_parse(struct str s, uint8_t addr[16]) MUST_CHECK;	/* numeric v4 or v6, no brackets; -1 if it is not one */
 
 #endif

@@ -165,7 +165,10 @@ static void take(const struct front_listener *l, int fd)
 	fc.conn = random_u64();
 	(void)snprintf(fc.listener, sizeof(fc.listener), "%s", l->name);
 	fc.stress = limits_total(p.limits) >= conf->process_limit / STRESS_OF * STRESS_FROM;
-	if (!limits_take(p.limits, p.now, fc.conn, addr, conf->client_connection_count_limit, conf->process_limit)) {
+	const struct conf *own = conf_for(conf, str_c(fc.listener), false);
+	/* A proxy speaks for many; they are counted where they are known. */
+	const bool proxy = own->smtpd_upstream_proxy_protocol[0] && conf_networks_have(own->smtpd_upstream_proxy_hosts, addr);
+	if (!limits_take(p.limits, p.now, fc.conn, addr, proxy ? UINT64_MAX : conf->client_connection_count_limit, conf->process_limit)) {
 		refuse(fd, l->profile, fc.client, "too many connections");
 		return;
 	}

@@ -1,13 +1,10 @@
 """Listeners of lines of their own ("listener.NAME = …"), with values of their own; LMTP (RFC 2033)."""
-import os
-import pathlib
 import smtplib
 import subprocess
 
 import pytest
 
 import mailtools
-import suite as suite_module
 from test_esmtp import bdat, copies, message
 from test_smtp import hello, log_has, new_id
 
@@ -25,17 +22,10 @@ LINES = {
 
 
 @pytest.fixture(scope="module")
-def lines():
-    s = suite_module.Suite(pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "lines", build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.1.77",), real_ports=True, settings=LINES)
-    s.host = s.hosts[0]
-    s.make()
-    for u in (ALICE, BOB):
-        s.user_add(u, u.split("@")[0] + "-secret")
-    s.user_add("full@example.com", "x-secret")
+def lines(module_suite):
+    s = module_suite("lines", users=(ALICE, BOB, "full@example.com"), settings=LINES)
     s.tool("postern-user", "quota", "full@example.com", "100")
-    s.start()
-    yield s
-    s.stop()
+    return s
 
 
 def wire(port, context=None):
