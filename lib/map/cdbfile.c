@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -18,12 +19,16 @@ enum {
 	SLOTS_READ = 16,    /* at once */
 	COMPARE_BYTES = 1024,
 	RECORD_MAX = 16 << 20, /* in cdbfile_each */
+	COPY_BYTES_MAX = 4 << 20, /* a file up to this size is copied to memory … */
+	COPY_AFTER_READS = 64,    /* … once it was read so often: one that is asked once is not worth it */
 };
 
 struct cdbfile {
 	int fd;
 	uint64_t size, data_end;
 	struct stat st;
+	unsigned reads;
+	unsigned char *copy; /* of the whole file; NULL: none */
 };
 
 static int corrupt(struct err *e, const char *what)
@@ -31,11 +36,31 @@ static int corrupt(struct err *e, const char *what)
 	return err_set(e, ERR_TEMP, 0, "corrupt map: %s", what);
 }
 
+/* Best effort: without a copy the file is read. */
+static void take_copy(struct cdbfile *c)
+{
+	struct err e = { 0 };
+
+	if (c->copy || c->size > COPY_BYTES_MAX || ++c->reads < COPY_AFTER_READS)
+		return;
+	c->copy = xmalloc((size_t)c->size);
+	if (pread_all(c->fd, c->copy, (size_t)c->size, 0, &e) < 0) {
+		free(c->copy);
+		c->copy = NULL;
+		c->reads = 0;
+	}
+}
+
 /* n bytes at off, which must lie in the file as it was when opened; a file that shrank since is an error as well. */
-static int get(const struct cdbfile *c, void *p, size_t n, uint64_t off, struct err *e)
+static int get(struct cdbfile *c, void *p, size_t n, uint64_t off, struct err *e)
 {
 	if (off > c->size || n > c->size - off)
 		return corrupt(e, "position outside the file");
+	take_copy(c);
+	if (c->copy) {
+		memcpy(p, c->copy + off, n);
+		return 0;
+	}
 	if (pread_all(c->fd, p, n, off, e) < 0) {
 		if (e)
 			e->code = ERR_TEMP;
@@ -44,7 +69,7 @@ static int get(const struct cdbfile *c, void *p, size_t n, uint64_t off, struct 
 	return 0;
 }
 
-static int get_pair(const struct cdbfile *c, uint64_t off, uint32_t *a, uint32_t *b, struct err *e)
+static int get_pair(struct cdbfile *c, uint64_t off, uint32_t *a, uint32_t *b, struct err *e)
 {
 	unsigned char p[8];
 
@@ -118,6 +143,7 @@ void cdbfile_close(struct cdbfile **c)
 	if (!*c)
 		return;
 	close((*c)->fd);
+	free((*c)->copy);
 	free(*c);
 	*c = NULL;
 }
@@ -143,7 +169,7 @@ static uint32_t hash(struct str key)
 }
 
 /* 0: the record at pos has this key, and its value lies at *value_off; 1: another key. */
-static int record_match(const struct cdbfile *c, uint32_t pos, struct str key, uint64_t *value_off,
+static int record_match(struct cdbfile *c, uint32_t pos, struct str key, uint64_t *value_off,
 			uint32_t *value_n, struct err *e)
 {
 	char part[COMPARE_BYTES];
@@ -167,7 +193,7 @@ static int record_match(const struct cdbfile *c, uint32_t pos, struct str key, u
 }
 
 /* 0: found; 1: no such key; -1. */
-static int find(const struct cdbfile *c, struct str key, uint64_t *value_off, uint32_t *value_n,
+static int find(struct cdbfile *c, struct str key, uint64_t *value_off, uint32_t *value_n,
 		struct err *e)
 {
 	const uint32_t h = hash(key);

@@ -1,4 +1,5 @@
-/* Constant databases (cdb), read positionally: no mmap, so that a truncated file is an error and never a SIGBUS; every offset is
+/* Constant databases (cdb), read positionally, and a small one that is asked often from a copy: no mmap, so that a truncated file is an error and
+ * never a SIGBUS; every offset is
  * checked against the size read at open. Writing goes through libcdb (tinycdb), then sync, rename, sync of the directory. Keys and values
  * carry no NUL (Postfix's and tinycdb's files are readable, and ours by them); the reader also tries key+NUL as Postfix does.
  */
