@@ -15,7 +15,9 @@
 enum {
 	QUEUE_PACKETS_MAX = 256,
 	QUEUE_BYTES_MAX = 16 << 20,
-	ROUND_PACKETS_MAX = 32, /* read from one channel before others get their turn */
+	/* Read from one channel before others get their turn. Nearly always there is one, an answer or a question: to look for a second one costs a
+	 * system call each time, and the loop comes back for it. */
+	ROUND_PACKETS = 1,
 };
 
 struct queued {
@@ -180,7 +182,7 @@ static void on_watch(void *ctx, unsigned events)
 	if ((events & LOOP_WRITE) && ch->fd >= 0)
 		chan_flush(ch);
 	if ((events & (LOOP_READ | LOOP_HUP)) && ch->fd >= 0)
-		chan_read(ch, ROUND_PACKETS_MAX);
+		chan_read(ch, ROUND_PACKETS);
 }
 
 struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn,
