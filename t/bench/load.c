@@ -76,6 +76,15 @@ static void put(struct session *s, const char *text)
 	conn_write(s->c, str_c(text));
 }
 
+/* With the size, as other servers and mail clients send it. */
+static const char *mail_from(void)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "MAIL FROM:<sender@bench.example> SIZE=%llu\r\n", (unsigned long long)g.bytes);
+	return text;
+}
+
 /* SMTP steps: 0 greeting, 1 EHLO, 2 MAIL, 3 RCPT, 4 DATA, 5 the message, 6 QUIT. */
 static void smtp_line(struct session *s, struct str line)
 {
@@ -95,7 +104,7 @@ static void smtp_line(struct session *s, struct str line)
 		put(s, "EHLO bench.example\r\n");
 		break;
 	case 1:
-		put(s, "MAIL FROM:<sender@bench.example>\r\n");
+		put(s, mail_from());
 		break;
 	case 2:
 		next_user(s);
@@ -113,7 +122,7 @@ static void smtp_line(struct session *s, struct str line)
 		if (s->left > 0 && g.started < g.total) {
 			g.started++;
 			s->step = 2;
-			put(s, "MAIL FROM:<sender@bench.example>\r\n");
+			put(s, mail_from());
 		} else {
 			put(s, "QUIT\r\n");
 		}
