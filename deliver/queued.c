@@ -215,6 +215,21 @@ static void confine(const struct queued_env *env)
 	confine_or_die(&how, "queued");
 }
 
+/* Without the right to mount (a container, a tight unit) all mail is received on disk, as with 0. */
+static void mount_memory(const struct conf *c)
+{
+	char dir[1100];
+	struct err e = { 0 };
+	uid_t uid;
+	gid_t gid;
+
+	if (c->queue_memory_size == 0 || geteuid() != 0)
+		return;
+	(void)snprintf(dir, sizeof(dir), "%s/memory", c->queue_directory);
+	if (confine_user(c->user_queue, &uid, &gid, &e) < 0 || memfs_private(dir, c->queue_memory_size, uid, gid, &e) < 0)
+		log_info("mail is received on disk only (queue_memory_size): %s", e.text);
+}
+
 static int start(struct queued *q, const struct queued_env *env, struct err *e)
 {
 	q->conf = env->conf;
@@ -252,6 +267,7 @@ void queued_run(void *ctx)
 	close_all_but(keep, ARRAY_LEN(keep));
 	q.arena = arena_new(0);
 	own_load(env->conf, q.arena, &q.own);
+	mount_memory(env->conf);
 	confine(env);
 	if (start(&q, env, &e) < 0) {
 		log_error("%s", e.text);

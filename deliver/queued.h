@@ -227,7 +227,7 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m);
 void trans_data(struct trans *t, uint32_t id);
 void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m);
-bool trans_written(const struct trans *t);	/* somebody can still write to its message; NULL: no */
+bool trans_written(struct trans *t);	/* somebody can still write to its message; else it is sealed. NULL: no */
 const char *trans_id(const struct trans *t);
 void trans_drop(struct trans **t);	/* client gone or RESET: undo all, unless it is being made visible (then it goes on alone) */
 

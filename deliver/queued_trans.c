@@ -119,12 +119,14 @@ void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct s
 	trans_free(t);
 }
 
-bool trans_written(const struct trans *t)
+bool trans_written(struct trans *t)
 {
 	struct err e = { 0 };
-	uint64_t size;
 
-	return t != NULL && t->step == STEP_DATA && t->fd >= 0 && spool_sealed(t->fd, &size, &e) < 0;
+	if (t == NULL || t->step != STEP_DATA || t->fd < 0)
+		return false;
+	t->sealed = spool_sealed(t->fd, &t->size, &e) == 0;
+	return !t->sealed;
 }
 
 const char *trans_id(const struct trans *t)
@@ -175,6 +177,7 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		t->tls = arena_str(t->arena, m->tls);
 		t->auth_method = arena_str(t->arena, m->auth_method);
 		t->body = arena_str(t->arena, m->body);
+		t->declared = m->size;
 		t->esmtp = m->esmtp != 0;
 		t->smtputf8 = m->smtputf8 != 0;
 		t->ret = m->ret <= SMTP_RET_HDRS ? m->ret : SMTP_RET_NONE;
@@ -398,7 +401,7 @@ void trans_data(struct trans *t, uint32_t id)
 		trans_reply(t, 554, "5.5.1", STR("Error: no valid recipients"), false);
 		return;
 	}
-	if (spool_receive(t->q->spool, trans_qid(t), &wfd, &t->fd, &e) < 0) {
+	if (spool_receive(t->q->spool, trans_qid(t), t->declared, &wfd, &t->fd, &e) < 0) {
 		log_error("%s: %s", t->qid, e.text);
 		trans_reply(t, e.code == ERR_LIMIT ? 452 : 451, e.code == ERR_LIMIT ? "4.3.1" : "4.3.0",
 			    e.code == ERR_LIMIT ? STR("Insufficient system storage") : STR("Error: queue file write error"), false);
@@ -461,7 +464,7 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 	t->reply_id = id;
 	t->data_us = clock_mono_us();
 	conn_phase(t->conn, PHASE_WAIT);
-	if (spool_sealed(t->fd, &t->size, &e) < 0 || t->size != m->size || look_at_head(t, &head, &e) < 0) {
+	if (!t->sealed || t->size != m->size || look_at_head(t, &head, &e) < 0) {
 		log_error("%s: %s", t->qid, e.code ? e.text : "the front wrote another size than it says");
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
 	} else if (t->size > t->conf->message_size_limit) {

@@ -65,7 +65,9 @@ struct trans {
 	/* message */
 	int fd;				/* read only; -1 */
 	bool incoming;			/* spool holds it in incoming/ */
-	uint64_t size;
+	uint64_t declared;		/* SIZE=; 0: not given */
+	uint64_t size;			/* once sealed */
+	bool sealed;			/* nobody can write it any more */
 	struct head_result head;
 	struct str *edits;
 	size_t n_edits;

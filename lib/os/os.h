@@ -31,6 +31,9 @@ int dir_make(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
 /* 0 when the file and all its parent directories belong to root (or owner_ok) and nobody else may write them (a sticky directory such as
  * /tmp may hold a trusted name). Links are followed; what they lead to must be trusted as well. */
 int path_trusted(const char *path, uid_t owner_ok, struct err *e) MUST_CHECK;
+/* Mount a file system in memory (tmpfs of so many bytes, 0700, for uid and gid) on dir, in a mount namespace of this process' own: as root, before
+ * confinement. */
+int memfs_private(const char *dir, uint64_t bytes, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs; also tmpfs): no directory sync is needed */
 void close_fd(int *fd);		/* accepts -1, sets -1 */
 #define CLEANUP_FD CLEANUP(close_fd)

@@ -1,4 +1,4 @@
-/* The files of the queue: what spool.h promises, by descriptors of its three directories that are opened once (security.md D3). What a record
+/* The files of the queue: what spool.h promises, by descriptors of its directories that are opened once (security.md D3). What a record
  * means is journal.c's; when to sync and who waits for it is the caller's.
  *
  * Durability: the journal is appended and the file renamed into queue/ before the one fsync, which so makes content, journal and new name durable
@@ -10,8 +10,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/magic.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,10 +26,11 @@ enum { NAME_MAX_ = 64, INODES_MIN = 1000 };
 
 struct spool {
 	int root, incoming, queue, corrupt;
+	int memory;		/* -1: no file system in memory is mounted there */
 	bool sync_dirs;		/* the file system does not make names durable with the file */
 };
 
-static const char *const parts[] = { "incoming", "queue", "corrupt" };
+static const char *const parts[] = { "incoming", "queue", "corrupt", "memory" };
 
 int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e)
 {
@@ -49,17 +53,34 @@ static int open_dir(int at, const char *name, int *fd_out, struct err *e)
 	return *fd_out < 0 ? err_set(e, ERR_TEMP, errno, "spool directory %s", name) : 0;
 }
 
+/* A spool that never had one is older than it, and fine. */
+static int open_memory(struct spool *sp, struct err *e)
+{
+	struct statfs fs;
+
+	sp->memory = openat(sp->root, parts[3], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sp->memory < 0)
+		return errno == ENOENT ? 0 : err_set(e, ERR_TEMP, errno, "spool directory %s", parts[3]);
+	if (fstatfs(sp->memory, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		close_fd(&sp->memory);
+	return 0;
+}
+
 int spool_open(const char *dir, struct spool **out, struct err *e)
 {
 	struct spool *sp = xzalloc(sizeof(*sp));
 
-	sp->root = sp->incoming = sp->queue = sp->corrupt = -1;
+	sp->root = sp->incoming = sp->queue = sp->corrupt = sp->memory = -1;
 	if (open_dir(AT_FDCWD, dir, &sp->root, e) < 0 || open_dir(sp->root, parts[0], &sp->incoming, e) < 0 ||
 	    open_dir(sp->root, parts[1], &sp->queue, e) < 0 || open_dir(sp->root, parts[2], &sp->corrupt, e) < 0) {
 		spool_close(&sp);
 		return -1;
 	}
 	sp->sync_dirs = !dir_name_durable(sp->queue);
+	if (open_memory(sp, e) < 0) {
+		spool_close(&sp);
+		return -1;
+	}
 	*out = sp;
 	return 0;
 }
@@ -79,6 +100,7 @@ void spool_close(struct spool **spp)
 	close_fd(&sp->incoming);
 	close_fd(&sp->queue);
 	close_fd(&sp->corrupt);
+	close_fd(&sp->memory);
 	free(sp);
 	*spp = NULL;
 }
@@ -112,20 +134,30 @@ static void name_incoming(char out[NAME_MAX_], struct str qid)
 	snprintf(out, NAME_MAX_, "%.*s", STR_ARG(qid));
 }
 
-int spool_receive(struct spool *sp, struct str qid, int *write_fd_out, int *read_fd_out, struct err *e)
+/* Small, and not more than half of it is in use: what clients understate must not fail for those that wait. */
+static bool memory_has_room(const struct spool *sp, uint64_t declared)
 {
+	struct statvfs v;
+
+	return sp->memory >= 0 && declared > 0 && declared <= SPOOL_MEMORY_MESSAGE_MAX && fstatvfs(sp->memory, &v) == 0 && v.f_bfree > v.f_blocks / 2 &&
+	       v.f_ffree > v.f_files / 2;
+}
+
+int spool_receive(struct spool *sp, struct str qid, uint64_t declared, int *write_fd_out, int *read_fd_out, struct err *e)
+{
+	const int dir = memory_has_room(sp, declared) ? sp->memory : sp->incoming;
 	char name[NAME_MAX_];
 	int rfd;
 
 	name_incoming(name, qid);
-	const int wfd = openat(sp->incoming, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	const int wfd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (wfd < 0)
 		return disk_error(errno, "create", e);
-	rfd = openat(sp->incoming, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	rfd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (rfd < 0) {
 		const int sys = errno;
 		close(wfd);
-		(void)unlinkat(sp->incoming, name, 0);
+		(void)unlinkat(dir, name, 0);
 		return disk_error(sys, "reopen", e);
 	}
 	*write_fd_out = wfd;
@@ -151,7 +183,8 @@ void spool_discard(struct spool *sp, struct str qid)
 	char name[NAME_MAX_];
 
 	name_incoming(name, qid);
-	(void)unlinkat(sp->incoming, name, 0);
+	if (sp->memory < 0 || unlinkat(sp->memory, name, 0) < 0)
+		(void)unlinkat(sp->incoming, name, 0);
 }
 
 /* Append m's journal to fd (at the end of its content) and move the file from incoming/ into queue/. */
@@ -182,12 +215,37 @@ static int enqueue(struct spool *sp, const struct spool_msg *m, int fd, const ch
 	return 0;
 }
 
+/* A message that was received in memory, to be queued: write it to the disk. 1: it is none. */
+static int leave_memory(struct spool *sp, const char *name, uint64_t size, struct err *e)
+{
+	CLEANUP_FD int from = sp->memory < 0 ? -1 : openat(sp->memory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (from < 0)
+		return 1;
+	CLEANUP_FD int to = openat(sp->incoming, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0)
+		return disk_error(errno, "create", e);
+	for (uint64_t left = size; left > 0;) {
+		const ssize_t n = sendfile(to, from, NULL, (size_t)left);
+		if (n > 0) {
+			left -= (uint64_t)n;
+			continue;
+		}
+		const int sys = n < 0 ? errno : EIO;
+		(void)unlinkat(sp->incoming, name, 0);
+		return disk_error(sys, "copy from memory", e);
+	}
+	(void)unlinkat(sp->memory, name, 0);
+	return 0;
+}
+
 int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e)
 {
 	char name[NAME_MAX_];
 	struct stat st;
 
 	name_incoming(name, m->qid);
+	if (leave_memory(sp, name, m->size, e) < 0)
+		return -1;
 	CLEANUP_FD int fd = openat(sp->incoming, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return disk_error(errno, "open", e);

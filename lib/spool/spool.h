@@ -3,6 +3,8 @@
  * content ends: QID.SIZE (decimal). So a message costs one create, one rename and one fsync, and a status is one append.
  *
  *	incoming/QID		being received; nothing in it was ever acknowledged
+ *	memory/QID		the same, small and of known size, where a file system in memory is mounted: mail that is delivered in its
+ *				session then never touches the disk twice. What must be queued after all is copied
  *	queue/QID.SIZE		committed: journal holds a commit mark
  *	corrupt/…		what could not be read, moved aside, never deleted by us
  *
@@ -31,6 +33,7 @@ enum {
 	SPOOL_TEXT_MAX = 16384,		/* bytes of any one string in a record */
 	SPOOL_RECORD_MAX = 1 << 20,	/* bytes of one record */
 	SPOOL_JOURNAL_MAX = 256 << 20,	/* bytes of one journal */
+	SPOOL_MEMORY_MESSAGE_MAX = 256 << 10,	/* declared bytes of a message that may be received in memory */
 	SPOOL_SWEEP_AGE_S = 36 * 3600,	/* unfinished files are left alone for so long */
 };
 
@@ -112,11 +115,12 @@ int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 /* Room for need bytes above reserve, and 1000 inodes? ERR_LIMIT when not. */
 int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e) MUST_CHECK;
 
-int spool_receive(struct spool *sp, struct str qid, int *write_fd_out, int *read_fd_out, struct err *e) MUST_CHECK;
+/* declared: SIZE=, what the client says that it will send; 0: it does not say. */
+int spool_receive(struct spool *sp, struct str qid, uint64_t declared, int *write_fd_out, int *read_fd_out, struct err *e) MUST_CHECK;
 /* The proof that nobody can write any more: a read lease is granted only when no descriptor is open for writing. *size_out: bytes of the file. */
 int spool_sealed(int read_fd, uint64_t *size_out, struct err *e) MUST_CHECK;
-void spool_discard(struct spool *sp, struct str qid);	/* of incoming */
-/* Append the journal and rename into queue. *fd_out (caller closes after fsync): when that fsync has returned, name and content are durable. */
+void spool_discard(struct spool *sp, struct str qid);	/* of incoming or memory */
+/* Append the journal and rename into queue (from memory: copy it there). *fd_out (caller closes after fsync): when that fsync has returned, name and content are durable. */
 int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e) MUST_CHECK;
 /* Undo a commit, or the end of a message. */
 void spool_remove(struct spool *sp, struct str qid, uint64_t size);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -151,6 +152,17 @@ static int scanned(void *ctx, struct str qid, uint64_t size)
 	return 0;
 }
 
+static void remove_tree(const char *dir)
+{
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		execlp("rm", "rm", "-rf", dir, (char *)NULL);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+}
+
 static void test_files(void)
 {
 	char dir[] = "/tmp/test_spool.XXXXXX", path[200];
@@ -169,7 +181,7 @@ static void test_files(void)
 	tap_is_int(spool_open(dir, &sp, &e), 0, "opens: %s", e.text);
 	tap_is_int(spool_room(sp, 1000, 0, &e), 0, "has room");
 	tap_is_int(spool_room(sp, UINT64_MAX, 1, &e), -1, "not for everything");
-	tap_is_int(spool_receive(sp, QID, &wfd, &rfd, &e), 0, "receive: %s", e.text);
+	tap_is_int(spool_receive(sp, QID, 0, &wfd, &rfd, &e), 0, "receive: %s", e.text);
 	tap_is_int(write_all(wfd, "Hello\nworld\n", 12, &e), 0, "written");
 	tap_is_int(spool_sealed(rfd, &size, &e), -1, "a message with a writer is not sealed");
 	close(wfd);
@@ -213,12 +225,59 @@ static void test_files(void)
 	close(rfd);
 	spool_close(&sp);
 	arena_free(&a);
-	const pid_t pid = fork();
-	if (pid == 0) {
-		execlp("rm", "rm", "-rf", dir, (char *)NULL);
-		_exit(127);
+	remove_tree(dir);
+}
+
+static bool holds(const char *dir, const char *part)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s/%.*s", dir, part, STR_ARG(QID));
+	return access(path, F_OK) == 0;
+}
+
+/* Needs root: a file system in memory, in a namespace that ends with this program. */
+static void test_memory(void)
+{
+	char dir[] = "/tmp/test_spool.XXXXXX", path[200], body[12] = "";
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct spool *sp = NULL;
+	struct spool_msg *m = sample(a);
+	int wfd = -1, rfd = -1, fd = -1;
+	uint64_t size = 0;
+
+	if (mkdtemp(dir) == NULL || spool_make(dir, getuid(), getgid(), &e) < 0)
+		return;
+	snprintf(path, sizeof(path), "%s/memory", dir);
+	if (geteuid() != 0 || memfs_private(path, 16 << 20, getuid(), getgid(), &e) < 0) {
+		tap_skip(9, "no right to mount");
+		return;
 	}
-	waitpid(pid, NULL, 0);
+	tap_is_int(spool_open(dir, &sp, &e), 0, "opens: %s", e.text);
+	tap_ok(spool_receive(sp, QID, 0, &wfd, &rfd, &e) == 0 && holds(dir, "incoming"), "mail of unknown size is received on disk");
+	close(wfd), close(rfd), spool_discard(sp, QID);
+	tap_ok(spool_receive(sp, QID, SPOOL_MEMORY_MESSAGE_MAX + 1, &wfd, &rfd, &e) == 0 && holds(dir, "incoming"), "so is large mail");
+	close(wfd), close(rfd), spool_discard(sp, QID);
+	tap_ok(spool_receive(sp, QID, 12, &wfd, &rfd, &e) == 0 && holds(dir, "memory") && !holds(dir, "incoming"), "small mail is received in memory");
+	tap_ok(write_all(wfd, "Hello\nworld\n", 12, &e) == 0 && spool_sealed(rfd, &size, &e) < 0, "a message with a writer is not sealed there either");
+	close(wfd);
+	tap_ok(spool_sealed(rfd, &size, &e) == 0 && size == 12, "without one it is");
+	tap_is_int(spool_commit(sp, m, &fd, &e), 0, "what must be queued is copied to the disk: %s", e.text);
+	tap_ok(!holds(dir, "memory") && !holds(dir, "incoming"), "and lies nowhere else");
+	tap_ok(spool_read_fd(sp, QID, 12, &wfd, &e) == 0 && pread_all(wfd, body, 12, 0, &e) == 0 && memcmp(body, "Hello\nworld\n", 12) == 0, "with its content");
+	close(wfd), close(rfd), close(fd);
+	/* More than half full: what else comes goes to the disk. */
+	snprintf(path, sizeof(path), "%s/memory/big", dir);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	tap_ok(fd >= 0 && posix_fallocate(fd, 0, 9 << 20) == 0 && spool_receive(sp, QID, 12, &wfd, &rfd, &e) == 0 && holds(dir, "incoming"),
+	       "when it is half full mail is received on disk");
+	close(wfd), close(rfd), close(fd);
+	spool_close(&sp);
+	arena_free(&a);
+	snprintf(path, sizeof(path), "%s/memory", dir);
+	(void)umount2(path, MNT_DETACH);
+	remove_tree(dir);
 }
 
 static void test_qid(void)
@@ -242,5 +301,6 @@ int main(void)
 	test_flip_everywhere();
 	test_qid();
 	test_files();
+	test_memory();
 	return tap_done();
 }
