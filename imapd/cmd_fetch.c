@@ -1,6 +1,7 @@
 /* FETCH and UID FETCH (RFC 3501 section 6.4.5): the walk over the messages of the set, a slice at a time. A message's text goes out in pieces as
  * the connection takes it; what was announced as a literal's length is what is sent, whatever happens to the file. */
 #include "fetch.h"
+#include "store/summary.h"
 
 enum {
 	CHUNK = 32768,		/* of a message in one step */
@@ -16,6 +17,8 @@ static void message_close(struct fetch *f)
 static void cleanup(struct client *c)
 {
 	message_close(c->run.data);
+	if (c->folder)
+		mbox_cache_flush(c->folder->mbox);
 }
 
 /* Send the next piece of a literal; a file that has become shorter (mapped, cut) is filled up. */
@@ -46,6 +49,13 @@ static bool next_seq(struct fetch *f, uint32_t *seq)
 	return false;
 }
 
+static bool is_kept(struct client *c, uint32_t seq)
+{
+	struct mbox_summary s;
+
+	return mbox_summary_get(c->view, seq, &s, NULL) == 0;
+}
+
 static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct err *e)
 {
 	struct buf *out;
@@ -56,7 +66,7 @@ static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct
 	f->section = f->what.sections;
 	f->first = true;
 	/* Opened first, so that a message that is gone leaves no half response. */
-	if ((f->needs_text || f->section) && msgfile_open(&f->file, c->view, seq, !f->needs_text, e) < 0)
+	if ((f->needs_text || f->needs_head || (f->section && !is_kept(c, seq))) && msgfile_open(&f->file, c->view, seq, !f->needs_text, e) < 0)
 		return -1;
 	out = resp(c);
 	buf_c(out, "* ");
@@ -262,6 +272,15 @@ static void implied_items(struct client *c, struct fetch *f)
 		f->what.items |= FETCH_BIT(UID);
 }
 
+static bool needs_head(const struct fetch *f)
+{
+	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
+		if (!fetch_from_summary(s))
+			return true;
+	}
+	return false;
+}
+
 enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
@@ -274,6 +293,7 @@ enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 	if (f->what.vanished && vanished_earlier(c, f->what.changedsince, &known, e) < 0)
 		return CMD_NO;
 	f->needs_text = needs_text(f);
+	f->needs_head = needs_head(f);
 	/* A full disk must not keep anybody from reading. */
 	if (!c->readonly && sets_seen(f) && mark_seen(c, f, &ignored) < 0)
 		f->seen_now = (struct imap_seqset){ 0 };

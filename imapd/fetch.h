@@ -13,7 +13,7 @@ struct fetch {
 	size_t range;			/* of set; next message is set.v[range].lo + at */
 	uint32_t at;
 	struct imap_seqset seen_now;	/* messages that this FETCH has marked \Seen: their flags are told */
-	bool needs_head, needs_text;	/* some item reads the header, the whole message */
+	bool needs_head, needs_text;	/* some section reads the file's header, the whole message */
 	bool lost;			/* a message was gone */
 	/* the message in progress */
 	uint32_t seq;			/* 0: none */
@@ -27,6 +27,7 @@ struct fetch {
 
 /* Items other than sections, in the order of fetch.def. -1: the message cannot be read. */
 int fetch_items(struct client *c, struct fetch *f, struct err *e) MUST_CHECK;
+bool fetch_from_summary(const struct imap_section *s);	/* needs no file, as a rule */
 /* Begin a section: its label and either all of it, or the announcement of f->left bytes that follow from f->cursor. */
 int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e) MUST_CHECK;
 

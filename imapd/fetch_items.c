@@ -5,6 +5,7 @@
 #include "fetch.h"
 #include "imap/out.h"
 #include "imap/structure.h"
+#include "store/summary.h"
 
 static int need_file(struct client *c, struct fetch *f, bool head_only, struct err *e)
 {
@@ -65,26 +66,26 @@ static int item_RFC822_SIZE(struct client *c, struct fetch *f, struct err *e)
 
 static int item_ENVELOPE(struct client *c, struct fetch *f, struct err *e)
 {
-	const struct arena_mark mark = arena_mark(c->arena);
-	struct str blob;
+	struct mbox_summary sum;
+	struct err quiet = { 0 };
 	struct buf b;
 
-	if (mbox_cache_get(c->view, f->seq, MBOX_CACHE_ENVELOPE, c->arena, &blob) == 0) {
-		buf_str(item(c, f, "ENVELOPE "), blob);
-		arena_release(c->arena, mark);
+	if (mbox_summary_peek(c->view, f->seq, &sum) == 0) {
+		buf_str(item(c, f, "ENVELOPE "), sum.envelope);
 		return 0;
 	}
-	arena_release(c->arena, mark);
 	if (need_file(c, f, true, e) < 0)
 		return -1;
-	buf_init(&b, 32 << 20);
+	if (mbox_summary_from(c->view, f->seq, msgfile_head(&f->file), &sum, &quiet) == 0) {
+		buf_str(item(c, f, "ENVELOPE "), sum.envelope);
+		return 0;
+	}
+	buf_init(&b, 32 << 20);		/* too large to be kept */
 	envelope_put(&b, c->arena, msgfile_head(&f->file));
 	const int r = buf_check(&b, "envelope", e);
 
-	if (r == 0) {
-		mbox_cache_put(c->view, f->seq, MBOX_CACHE_ENVELOPE, buf_view(&b));
+	if (r == 0)
 		buf_str(item(c, f, "ENVELOPE "), buf_view(&b));
-	}
 	buf_fini(&b);
 	return r;
 }
@@ -300,6 +301,28 @@ static bool piece(struct client *c, struct fetch *f, const struct imap_section *
 	return true;
 }
 
+bool fetch_from_summary(const struct imap_section *s)
+{
+	if (s->depth || s->kind != IMAP_SECTION_FIELDS)
+		return false;
+	for (size_t i = 0; i < s->n_fields; i++) {
+		if (!summary_keeps(s->fields[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Fields that most clients ask for need no file. */
+static bool kept_fields(struct client *c, struct fetch *f, const struct imap_section *s, struct str *out)
+{
+	struct mbox_summary sum;
+
+	if (msgfile_is_open(&f->file) || !fetch_from_summary(s) || mbox_summary_get(c->view, f->seq, &sum, NULL) < 0 || !sum.fields.p)
+		return false;
+	*out = some_fields(c, s, sum.fields);
+	return true;
+}
+
 static void put_label(struct client *c, struct fetch *f, const struct imap_section *s)
 {
 	struct buf *out = item(c, f, s->answer);
@@ -331,10 +354,13 @@ static void correct_size(struct client *c, struct fetch *f, uint64_t n)
 int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e)
 {
 	struct str text;
+	bool exists = true;
 
-	if (need_file(c, f, head_enough(s), e) < 0)
-		return -1;
-	const bool exists = piece(c, f, s, &text);
+	if (!kept_fields(c, f, s, &text)) {
+		if (need_file(c, f, head_enough(s), e) < 0)
+			return -1;
+		exists = piece(c, f, s, &text);
+	}
 
 	put_label(c, f, s);
 	f->left = 0;

@@ -75,35 +75,13 @@ char *buf_room(struct buf *b, size_t n)
 	return grow(b, n) ? b->p + b->n : NULL;
 }
 
-void buf_added(struct buf *b, size_t n)
-{
-	b->n += n;
-	if (b->cap > 0)
-		b->p[b->n] = '\0';
-}
-
-void buf_mem(struct buf *b, const void *p, size_t n)
+void buf_mem_slow(struct buf *b, const void *p, size_t n)
 {
 	char *to = n == 0 ? NULL : buf_room(b, n);
 	if (to == NULL)
 		return;
 	memcpy(to, p, n);
 	buf_added(b, n);
-}
-
-void buf_str(struct buf *b, struct str s)
-{
-	buf_mem(b, s.p, s.n);
-}
-
-void buf_c(struct buf *b, const char *s)
-{
-	buf_mem(b, s, strlen(s));
-}
-
-void buf_ch(struct buf *b, char c)
-{
-	buf_mem(b, &c, 1);
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

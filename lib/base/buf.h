@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -31,15 +32,32 @@ void buf_reset(struct buf *b);			/* n = 0, failure forgotten, memory kept */
 bool buf_failed(const struct buf *b);
 int buf_check(const struct buf *b, const char *what, struct err *e) MUST_CHECK;	/* 0, or ERR_LIMIT "what too long" */
 
-void buf_mem(struct buf *b, const void *p, size_t n);
-void buf_str(struct buf *b, struct str s);
-void buf_c(struct buf *b, const char *s);
-void buf_ch(struct buf *b, char c);
+void buf_mem_slow(struct buf *b, const void *p, size_t n);	/* buf_mem's, when there is no room yet */
+static inline void buf_mem(struct buf *b, const void *p, size_t n)
+{
+	if (n == 0)
+		return;
+	if (b->failed || b->cap <= b->n || b->cap - b->n <= n) {
+		buf_mem_slow(b, p, n);
+		return;
+	}
+	memcpy(b->p + b->n, p, n);
+	b->n += n;
+	b->p[b->n] = '\0';
+}
+static inline void buf_str(struct buf *b, struct str s) { buf_mem(b, s.p, s.n); }
+static inline void buf_c(struct buf *b, const char *s) { buf_mem(b, s, strlen(s)); }
+static inline void buf_ch(struct buf *b, char c) { buf_mem(b, &c, 1); }
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_u64(struct buf *b, unsigned long long v);	/* decimal, fast */
 /* n bytes to be written by the caller at the returned place (NULL when over the max), then buf_added(b, k<=n). */
 char *buf_room(struct buf *b, size_t n);
-void buf_added(struct buf *b, size_t n);
+static inline void buf_added(struct buf *b, size_t n)
+{
+	b->n += n;
+	if (b->cap > 0)
+		b->p[b->n] = '\0';
+}
 void buf_cut(struct buf *b, size_t n);		/* shorten to n bytes */
 void buf_shift(struct buf *b, size_t n);	/* drop the first n bytes */
 static inline struct str buf_view(const struct buf *b) { return (struct str){ b->p, b->n }; }	/* borrows until the next change */

@@ -91,21 +91,6 @@ ptrdiff_t str_case_find(struct str s, struct str needle)
 	return -1;
 }
 
-struct str str_from(struct str s, size_t from)
-{
-	if (from > s.n)
-		from = s.n;
-	return (struct str){ s.p == NULL ? NULL : s.p + from, s.n - from };
-}
-
-struct str str_sub(struct str s, size_t from, size_t n)
-{
-	s = str_from(s, from);
-	if (s.n > n)
-		s.n = n;
-	return s;
-}
-
 struct str str_trim(struct str s)
 {
 	while (s.n > 0 && ch_space(s.p[0]))

@@ -43,8 +43,19 @@ ptrdiff_t str_find(struct str s, struct str needle);
 ptrdiff_t str_case_find(struct str s, struct str needle);
 
 /* Bytes from..end (clamped to the length). */
-struct str str_from(struct str s, size_t from);
-struct str str_sub(struct str s, size_t from, size_t n);
+static inline struct str str_from(struct str s, size_t from)
+{
+	if (from > s.n)
+		from = s.n;
+	return (struct str){ s.p == NULL ? NULL : s.p + from, s.n - from };
+}
+static inline struct str str_sub(struct str s, size_t from, size_t n)
+{
+	s = str_from(s, from);
+	if (s.n > n)
+		s.n = n;
+	return s;
+}
 /* Without leading and trailing blanks, tabs, CR and LF. */
 struct str str_trim(struct str s);
 /* Cut *s at the first byte c: returns what is before it, leaves what is after it in *s. Without c: returns

@@ -21,12 +21,12 @@ static void put_address(struct buf *out, const struct mail_addr *a)
 }
 
 /* False: no such field, or no address in it; then nothing was written. */
-static bool put_addresses(struct buf *out, struct arena *scratch, struct str head, const char *name)
+static bool put_addresses(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name)
 {
-	struct mail_field f;
+	const struct mail_field *const f = mail_fields_find(fields, name);
 	struct mail_addr *list = NULL;
 
-	if (!mail_field_find(head, name, &f) || mail_addr_parse(scratch, f.value, &list, NULL) < 0 || !list)
+	if (!f || mail_addr_parse(scratch, f->value, &list, NULL) < 0 || !list)
 		return false;
 	buf_ch(out, '(');
 	for (; list; list = list->next)
@@ -35,42 +35,55 @@ static bool put_addresses(struct buf *out, struct arena *scratch, struct str hea
 	return true;
 }
 
-static void put_addresses_or(struct buf *out, struct arena *scratch, struct str head, const char *name, const char *other)
+static void put_addresses_or(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name, struct str other)
 {
 	buf_ch(out, ' ');
-	if (!put_addresses(out, scratch, head, name) && (!other || !put_addresses(out, scratch, head, other)))
+	if (!put_addresses(out, scratch, fields, name))
+		buf_str(out, other);
+}
+
+static void put_text(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name)
+{
+	const struct mail_field *const f = mail_fields_find(fields, name);
+
+	if (f)
+		imap_put_nstring(out, mail_unfold(scratch, f->value));
+	else
 		buf_c(out, "NIL");
 }
 
-static void put_text(struct buf *out, struct arena *scratch, struct str head, const char *name)
+void envelope_put_fields(struct buf *out, struct arena *scratch, const struct mail_fields *fields)
 {
-	struct mail_field f;
+	const struct arena_mark mark = arena_mark(scratch);
+	const struct str nil = STR("NIL");
 
-	if (mail_field_find(head, name, &f))
-		imap_put_nstring(out, mail_unfold(scratch, f.value));
-	else
-		buf_c(out, "NIL");
+	buf_ch(out, '(');
+	put_text(out, scratch, fields, "Date");
+	buf_ch(out, ' ');
+	put_text(out, scratch, fields, "Subject");
+	/* Sender and Reply-To are From's, when they are missing. */
+	const size_t at = out->n + 1;
+	put_addresses_or(out, scratch, fields, "From", nil);
+	const struct str from = arena_str(scratch, at <= out->n ? str_n(out->p + at, out->n - at) : nil);
+	put_addresses_or(out, scratch, fields, "Sender", from);
+	put_addresses_or(out, scratch, fields, "Reply-To", from);
+	put_addresses_or(out, scratch, fields, "To", nil);
+	put_addresses_or(out, scratch, fields, "Cc", nil);
+	put_addresses_or(out, scratch, fields, "Bcc", nil);
+	buf_ch(out, ' ');
+	put_text(out, scratch, fields, "In-Reply-To");
+	buf_ch(out, ' ');
+	put_text(out, scratch, fields, "Message-ID");
+	buf_ch(out, ')');
+	arena_release(scratch, mark);
 }
 
 void envelope_put(struct buf *out, struct arena *scratch, struct str head)
 {
 	const struct arena_mark mark = arena_mark(scratch);
+	const struct mail_fields fields = mail_fields_of(scratch, head);
 
-	buf_ch(out, '(');
-	put_text(out, scratch, head, "Date");
-	buf_ch(out, ' ');
-	put_text(out, scratch, head, "Subject");
-	put_addresses_or(out, scratch, head, "From", NULL);
-	put_addresses_or(out, scratch, head, "Sender", "From");
-	put_addresses_or(out, scratch, head, "Reply-To", "From");
-	put_addresses_or(out, scratch, head, "To", NULL);
-	put_addresses_or(out, scratch, head, "Cc", NULL);
-	put_addresses_or(out, scratch, head, "Bcc", NULL);
-	buf_ch(out, ' ');
-	put_text(out, scratch, head, "In-Reply-To");
-	buf_ch(out, ' ');
-	put_text(out, scratch, head, "Message-ID");
-	buf_ch(out, ')');
+	envelope_put_fields(out, scratch, &fields);
 	arena_release(scratch, mark);
 }
 

@@ -7,6 +7,7 @@
 #include "mail/mime.h"
 
 void envelope_put(struct buf *out, struct arena *scratch, struct str head);
+void envelope_put_fields(struct buf *out, struct arena *scratch, const struct mail_fields *fields);
 /* extended: BODYSTRUCTURE; else BODY. */
 void body_put(struct buf *out, struct arena *scratch, const struct mime_part *p, bool extended);
 

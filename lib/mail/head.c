@@ -56,6 +56,39 @@ bool mail_field_find(struct str head, const char *name, struct mail_field *out)
 	return false;
 }
 
+struct mail_fields mail_fields_of(struct arena *a, struct str head)
+{
+	struct mail_fields out = { 0 };
+	struct mail_field f;
+	size_t cap = 0;
+
+	while (mail_field_next(&head, &f) == 0) {
+		if (f.name.n == 0)
+			continue;
+		if (out.n == cap) {
+			struct mail_field *const v = ARENA_ARRAY(a, struct mail_field, cap * 2 + 32);
+			if (v == NULL)
+				break;
+			if (out.n)
+				memcpy(v, out.v, out.n * sizeof(*v));
+			out.v = v;
+			cap = cap * 2 + 32;
+		}
+		out.v[out.n++] = f;
+	}
+	return out;
+}
+
+const struct mail_field *mail_fields_find(const struct mail_fields *fields, const char *name)
+{
+	const struct str wanted = str_c(name);
+
+	for (size_t i = 0; i < fields->n; i++)
+		if (fields->v[i].name.n == wanted.n && str_case_eq(fields->v[i].name, wanted))
+			return &fields->v[i];
+	return NULL;
+}
+
 struct str mail_unfold(struct arena *a, struct str value)
 {
 	value = str_trim(value);

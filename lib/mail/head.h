@@ -18,6 +18,13 @@ struct mail_field {
 int mail_field_next(struct str *in, struct mail_field *out) MUST_CHECK;
 /* First field of that name (case folded) at or after *in. false: none. */
 bool mail_field_find(struct str head, const char *name, struct mail_field *out);
+/* All fields, for who looks for many: found by name in one walk each, and the walk is short. */
+struct mail_fields {
+	struct mail_field *v;
+	size_t n;
+};
+struct mail_fields mail_fields_of(struct arena *a, struct str head);
+const struct mail_field *mail_fields_find(const struct mail_fields *f, const char *name);	/* the first; NULL: none */
 struct str mail_unfold(struct arena *a, struct str value);	/* line ends removed, trimmed */
 
 /* Addresses (RFC 5322 3.4), tolerant: groups, comments, quoted strings, route; depth and count limited. */

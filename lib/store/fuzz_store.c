@@ -8,6 +8,7 @@
 
 #include "base/num.h"
 #include "store/store_priv.h"
+#include "store/summary.h"
 #include "test/fuzz_session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -199,6 +200,7 @@ static void use(struct store *s, struct mbox *m, struct mbox_view *v)
 	struct arena *a = arena_new(0);
 	struct store_folder *list;
 	struct err e = { 0 };
+	struct mbox_summary sum;
 	struct str blob;
 	size_t failed;
 
@@ -208,10 +210,13 @@ static void use(struct store *s, struct mbox *m, struct mbox_view *v)
 			close(fd);
 		else
 			err_clear(&e);
-		for (uint32_t kind = 1; kind <= 4; kind++)
+		for (uint32_t kind = 1; kind <= 8; kind++)
 			(void)!mbox_cache_get(v, seq, kind, a, &blob);
 		mbox_cache_put(v, seq, 1, STR("blob"));
+		if (mbox_summary_get(v, seq, &sum, &e) < 0)
+			err_clear(&e);
 	}
+	mbox_cache_flush(m);
 	const uint32_t first = 1, last = mbox_view_count(v);
 	if (last > 0) {
 		(void)!mbox_store_flags(v, &first, 1, MBOX_ADD, MBOX_FLAGGED, keywords, 2, 0, NULL, &failed, &e);

@@ -542,9 +542,10 @@ static void mbox_free(struct mbox *m)
 	state_fini(&m->st);
 	if (m->guard_wd >= 0 && m->s->guard_ino >= 0)
 		(void)inotify_rm_watch(m->s->guard_ino, m->guard_wd);
-	int *const fds[] = { &m->dirfd, &m->curfd, &m->newfd, &m->lockfd, &m->popfd, &m->ino_fd, &m->cache_fd, &m->cachemap_fd };
+	int *const fds[] = { &m->dirfd, &m->curfd, &m->newfd, &m->lockfd, &m->popfd, &m->ino_fd };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close_fd(fds[i]);
+	cache_close(&m->cache);
 	mbox_pending_clear(m);
 	free(m->changes);
 	free(m->dir);
@@ -564,8 +565,9 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	int r;
 
 	*m = (struct mbox){ .s = s, .refs = 1, .dir = xstrdup(dir), .dirfd = -1, .curfd = -1, .newfd = -1, .lockfd = -1, .popfd = -1, .ino_fd = -1,
-		.wd_journal = -1, .wd_cur = -1, .wd_new = -1, .guard_wd = -1, .cache_fd = -1, .cachemap_fd = -1, .recent_uid = 1 };
+		.wd_journal = -1, .wd_cur = -1, .wd_new = -1, .guard_wd = -1, .recent_uid = 1 };
 	m->j.fd = -1;
+	cache_init(&m->cache);
 	list_init(&m->node);
 	list_init(&m->views);
 	state_init(&m->st);
@@ -651,6 +653,7 @@ static void last_close(struct mbox *m)
 
 	if (m->gone || m->j.fd < 0 || m->st.uidvalidity == 0)
 		return;
+	mbox_cache_flush(m);
 	mbox_reap(m);
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);

@@ -167,20 +167,26 @@ int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct
 
 int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e)
 {
+	struct stat st;
+
+	return message_open(v, seq, fd_out, &st, e);
+}
+
+int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st, struct err *e)
+{
 	struct mbox *const m = v->m;
 	const struct rec *const r = rec_of(v, seq, NULL);
 	struct err quiet = { 0 };
-	struct stat st;
 
 	if (r == NULL)
 		return err_set(e, ERR_NOENT, 0, "no message %u", seq);
 	const uint32_t uid = r->uid;
 	const uint64_t size = r->size;
-	if (open_uid(m, uid, true, &st, fd_out, e) < 0)
+	if (open_uid(m, uid, true, st, fd_out, e) < 0)
 		return -1;
 	/* The name lied, or somebody edited the file: what is there counts. */
 	uint64_t real, crlf;
-	if ((uint64_t)st.st_size != size && message_count(*fd_out, &real, &crlf, &quiet) == 0)
+	if ((uint64_t)st->st_size != size && message_count(*fd_out, &real, &crlf, &quiet) == 0)
 		(void)!sizes_set(m, uid, real, crlf, &quiet);
 	return 0;
 }

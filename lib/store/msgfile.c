@@ -5,12 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mail/edit.h"
 #include "os/os.h"
-#include "store/guard.h"
+#include "store/store_priv.h"
 
 enum {
 	READ_MAX = 131072,		/* files up to this size are read, larger ones mapped */
@@ -67,12 +66,8 @@ int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head
 	struct stat st;
 
 	*m = (struct msgfile){ 0 };
-	if (mbox_msg_open(v, seq, &fd, e) < 0)
+	if (message_open(v, seq, &fd, &st, e) < 0)
 		return -1;
-	if (fstat(fd, &st) < 0)
-		return err_set(e, ERR_TEMP, errno, "message");
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, ERR_TEMP, 0, "message is no regular file");
 	const size_t n = (size_t)st.st_size;
 
 	if (head_only && n > HEAD_FIRST) {

@@ -244,7 +244,10 @@ int disk_name(char *out, struct str base, uint8_t disk, struct str info)
 		out[base.n] = '\0';
 		return 0;
 	}
-	for (int c = 1; c < 256 && n < sizeof(flags) - 1; c++)
+	for (size_t i = 0; odd.n == 0 && i < ARRAY_LEN(letters); i++)
+		if (letters[i].disk & disk)
+			flags[n++] = letters[i].letter;
+	for (int c = 1; odd.n > 0 && c < 256 && n < sizeof(flags) - 1; c++)
 		if ((disk_of_letter((char)c) & disk) || (!disk_of_letter((char)c) && str_chr(odd, (char)c) >= 0))
 			flags[n++] = (char)c;
 	m = base.n + 3 + n + rest.n;

@@ -129,10 +129,11 @@ int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e)
 /* What reading the whole file showed, where mbox_msg_get said otherwise (names lie). size: bytes; size_crlf: with each line end as CRLF. */
 int mbox_msg_size_fix(struct mbox_view *v, uint32_t seq, uint64_t size, uint64_t size_crlf, struct err *e) MUST_CHECK;
 const char *mbox_msg_basename(struct mbox_view *v, uint32_t seq);	/* valid until the next store call */
-/* Cached blob of a message (the session's own encodings: "env", "bs", …): 0 and *out (valid until arena's end), 1: not cached. */
+/* Cached blob of a message (the caller's own encodings): 0 and *out (valid until arena's end), 1: not cached. */
 int mbox_cache_get(struct mbox_view *v, uint32_t seq, uint32_t kind, struct arena *a, struct str *out) MUST_CHECK;
 void mbox_cache_put(struct mbox_view *v, uint32_t seq, uint32_t kind, struct str blob);	/* best effort */
-enum { MBOX_CACHE_ENVELOPE = 1, MBOX_CACHE_BODYSTRUCTURE = 2, MBOX_CACHE_HEADERS = 3, MBOX_CACHE_PREVIEW = 4, MBOX_CACHE_EMAILID = 6 };
+void mbox_cache_flush(struct mbox *m);	/* what was put is in the file: at the end of a command that has put much, and when all is quiet; closing does it, too */
+enum { MBOX_CACHE_BODYSTRUCTURE = 2, MBOX_CACHE_PREVIEW = 4, MBOX_CACHE_EMAILID = 6, MBOX_CACHE_SUMMARY = 7 };
 
 /* --- changes; durable on return --- */
 enum mbox_flag_op { MBOX_SET, MBOX_ADD, MBOX_REMOVE };

@@ -9,6 +9,7 @@
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
  *   handback.c  Dovecot's files, written
+ *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
  *   quota.c     maildirsize
  *   verify.c    for the admin's tool: look, repair, rebuild
  */
@@ -285,6 +286,37 @@ int root_special_write(struct store *s, const struct special *l, struct err *e) 
 const char *special_of_name(struct str name);	/* "\\Sent" of "Sent"; NULL */
 int root_each_dir(struct store *s, int (*fn)(void *ctx, const char *dir, struct err *e), void *ctx, struct err *e) MUST_CHECK;
 
+/* --- files that grow, mapped (grow.c) --- */
+struct grow {
+	int fd;			/* -1: none */
+	unsigned char *p;
+	size_t n;
+};
+void grow_open(struct grow *g, int fd);	/* takes fd */
+void grow_close(struct grow *g);
+const unsigned char *grow_at(struct grow *g, uint64_t off, size_t n);	/* valid until the next call; NULL: the file does not reach so far */
+bool grow_hit(const struct grow *g);	/* it was cut short: what was read may be zeros */
+
+/* --- the cache of computed things (cache.c) --- */
+struct cache_pending {
+	uint32_t uid, kind, n;
+	size_t at;		/* in out */
+};
+struct cache {
+	struct grow data, map;
+	bool off;		/* cannot be made: done without */
+	struct buf out;		/* blobs that are not written yet */
+	struct cache_pending *pending;
+	size_t n_pending, cap_pending;
+	uint64_t *verified;	/* bit per UID: its summary's checksum was right */
+	size_t n_verified;
+};
+void cache_init(struct cache *c);
+void cache_close(struct cache *c);
+int cache_peek(struct mbox *m, uint32_t uid, uint32_t kind, struct str *out) MUST_CHECK;	/* 1: not there; *out valid until the next call about the cache */
+void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob);
+void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* the header is in hand: compute what is not cached (summary.c) */
+
 /* --- a folder --- */
 struct change {
 	uint32_t pos;
@@ -312,8 +344,7 @@ struct mbox {
 	int ino_fd, wd_journal, wd_cur, wd_new;
 	int guard_wd;
 	size_t guard_events;	/* on our cur since sync_own_begin */
-	int cache_fd, cachemap_fd;
-	bool cache_off;
+	struct cache cache;
 	char *pending_kw[STORE_KEYWORDS_MAX];	/* named by operations that are not committed yet */
 	size_t n_pending_kw;
 };
@@ -348,6 +379,7 @@ uint32_t view_seq(const struct mbox_view *v, uint32_t pos);	/* 0: not numbered *
 void mbox_reap(struct mbox *m);		/* unlink files of messages that no view reads any more */
 
 /* --- a message's file --- */
+int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st_out, struct err *e) MUST_CHECK;	/* a regular file */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
 int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e) MUST_CHECK;
 unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */

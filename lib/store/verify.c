@@ -240,8 +240,7 @@ int mbox_rebuild(struct mbox *m, struct err *e)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		(void)unlinkat(m->dirfd, names[i], 0);
-	close_fd(&m->cache_fd);
-	close_fd(&m->cachemap_fd);
+	cache_close(&m->cache);
 	r = index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, e);
 	if (r == 0)
 		m->index_pos = m->j.pos;
