@@ -381,7 +381,8 @@ static int serve_room(struct agent *ag, const struct ipc_deliver_ROOM *m, uint32
 	struct ipc_deliver_READY ready = { 0 };
 	struct err e = ag->broken;
 
-	if (e.code != ERR_NONE || check_room(ag, m->size, m->quota_reject != 0, &e) < 0)
+	/* Whose mail goes elsewhere may have a full mailbox. */
+	if (e.code != ERR_NONE || (ag->sources.forwards == NULL && check_room(ag, m->size, m->quota_reject != 0, &e) < 0))
 		return say_failed(ag, id, &e);
 	return say(IPC_deliver_READY, &ready, id);
 }

@@ -144,6 +144,7 @@ struct copy_request {		/* all borrowed until the handle is gone */
 	bool commit;		/* the only thing to be done: no READY, DONE at once (but FORWARD as always) */
 	bool programs;		/* commands and files may be delivered to: not in a transaction */
 	bool runner;		/* an agent that can execute commands is needed */
+	bool room;		/* only a question: would size more bytes fit? DONE or FAILED */
 	int fd;
 };
 void agents_start(struct queued *q, int spawn_fd, int programs_fd);

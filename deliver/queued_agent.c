@@ -310,13 +310,25 @@ static void agent_give(struct agent *a, struct copy *c)
 	c->state = CP_SENT;
 	deadline(c, true);
 	c->id = ipc_next_id(a->chan);
+	if (c->r.room) {
+		const struct ipc_deliver_ROOM room = { .size = c->r.size, .quota_reject = m.quota_reject };
+		agent_send(a, IPC_deliver_ROOM, &room, -1);
+		return;
+	}
 	agent_send(a, IPC_deliver_COPY, &m, c->r.fd);
 }
+
+static void on_end(struct agent *a, enum copy_event ev, const struct copy_result *r, bool last);
 
 static void on_ready(struct agent *a)
 {
 	struct copy *c = a->copy;
 
+	if (c && c->r.room) {
+		const struct copy_result fits = { .text = STR("") };
+		on_end(a, COPY_DONE, &fits, false);
+		return;
+	}
 	if (c == NULL || (c->state != CP_SENT && c->state != CP_FORWARDED))
 		return;
 	c->state = CP_READY;

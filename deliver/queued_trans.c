@@ -27,6 +27,7 @@ void trans_free(struct trans *t)
 	timer_del(&t->deadline);
 	for (size_t i = 0; i < t->n_finals; i++)
 		copy_abort(&t->finals[i].copy);
+	copy_abort(&t->room);
 	map_free(&t->seen);
 	close_fd(&t->fd);
 	if (t->incoming)
@@ -179,6 +180,7 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		t->body = arena_str(t->arena, m->body);
 		t->declared = m->size;
 		t->esmtp = m->esmtp != 0;
+		t->size_said = m->size;
 		t->smtputf8 = m->smtputf8 != 0;
 		t->ret = m->ret <= SMTP_RET_HDRS ? m->ret : SMTP_RET_NONE;
 		t->envid = arena_str(t->arena, m->envid);
@@ -327,6 +329,43 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 	return any ? 0 : 1;
 }
 
+static void accept_rcpt(struct trans *t)
+{
+	if (t->n_accepted++ == 0)
+		t->first_rcpt = t->asked;
+	announce(t);
+	conn_phase(t->conn, PHASE_OPEN);
+	trans_reply(t, 250, "2.1.5", STR("Ok"), false);
+}
+
+/* Only "full" is an answer: whatever else is wrong shows at delivery. */
+static void on_room(void *ctx, enum copy_event ev, const struct copy_result *r)
+{
+	struct trans *t = ctx;
+	const bool full = ev == COPY_FAILED && r->enhanced.n == 5 && str_ends(r->enhanced, STR(".2.2"));
+
+	t->room = NULL;
+	if (!full) {
+		accept_rcpt(t);
+		return;
+	}
+	t->n_finals = t->before;
+	map_free(&t->seen);
+	refuse_rcpt(t, r->permanent ? 552 : 452, r->permanent ? "5.2.2" : "4.2.2",
+		    str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: Mailbox is full", STR_ARG(t->asked))));
+}
+
+/* A mailbox with a quota: better refused here than returned later. */
+static void ask_room(struct trans *t, const struct final *f)
+{
+	const struct copy_request r = { .user = f->user, .qid = trans_qid(t), .size = t->size_said ? t->size_said : 1, .room = true, .fd = -1 };
+
+	if (!str_eq(f->kind, STR("mailbox")))
+		accept_rcpt(t);
+	else
+		t->room = copy_start(t->q, &r, on_room, t);
+}
+
 static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 {
 	struct trans *t = ctx;
@@ -361,12 +400,11 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 		else
 			refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena,
 				    "<%.*s>: Recipient address rejected: delivery to commands and files is not allowed by configuration", STR_ARG(t->asked))));
+	} else if (r->limited && t->n_finals == before + 1) {
+		t->before = before;
+		ask_room(t, &t->finals[before]);
 	} else {
-		if (t->n_accepted++ == 0)
-			t->first_rcpt = t->asked;
-		announce(t);
-		conn_phase(t->conn, PHASE_OPEN);
-		trans_reply(t, 250, "2.1.5", STR("Ok"), false);
+		accept_rcpt(t);
 	}
 }
 

@@ -59,6 +59,9 @@ struct trans {
 	size_t n_finals, cap_finals;
 	struct map *seen;		/* keys of finals, once there are many */
 	struct ask *ask;		/* resolve, or filterd */
+	struct copy *room;		/* an agent is asked whether a mailbox is full */
+	size_t before;			/* finals before the recipient that is asked about */
+	uint64_t size_said;		/* SIZE= */
 	struct str asked;		/* address being resolved */
 	uint64_t asked_notify;		/* and what its RCPT said */
 	struct str asked_orcpt;

@@ -492,6 +492,7 @@ static int account_get(struct answer *an, struct str name, struct str domain, st
 	if (r == 0)
 		step(an, "account %s: uid %u, maildir %s", out->name, (unsigned)out->uid,
 		     out->maildir);
+	an->limited |= r == 0 && (out->quota_bytes || out->quota_count);
 	return r == 0 ? 0 : 1;
 }
 
@@ -551,6 +552,7 @@ static struct str get_owner(const struct final *f)
 static void put_result(const struct answer *an, const char *class, struct ipc_resolve_RESULT *out)
 {
 	*out = (struct ipc_resolve_RESULT){ .class = str_c(class) };
+	out->limited = an->limited;
 	if (an->code) {
 		out->code = (uint64_t)an->code;
 		out->enhanced = str_c(an->enhanced);

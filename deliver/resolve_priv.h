@@ -69,6 +69,7 @@ struct answer {
 	struct map *state;		/* of addresses and alias names: &state_busy, &state_done */
 	struct str owner;		/* owner-NAME of the list that is being expanded: goes to each final */
 	int code;			/* of the failure; 0: none */
+	bool limited;			/* an account with a quota is among the finals */
 	const char *enhanced;
 	struct str text;
 	struct str dead;		/* a recipient of an expansion that does not exist */

@@ -3,6 +3,7 @@ import imaplib
 import os
 import smtplib
 import subprocess
+import time
 
 import pytest
 
@@ -115,9 +116,12 @@ def test_imap_says_overquota_and_expunge_makes_room(place):
 def test_a_sender_is_told_where_that_is_wanted(fresh_suite):
     place = fresh_suite("quota-reject", settings={"filter_enable": "no", "quota_full_action": "reject"})
     set_quota(place, ALICE, "3k")
-    with pytest.raises(smtplib.SMTPDataError) as refused:
-        mailtools.Mail(place).send(ALICE, body=("x" * 70 + "\r\n") * 100)
-    assert refused.value.smtp_code == 552 and b"5.2.2" in refused.value.smtp_error
+    with smtplib.SMTP(place.host, place.port("SMTP"), timeout=30) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")                               # without SIZE only the message shows it
+        assert s.rcpt(ALICE)[0] == 250
+        code, text = s.data("Subject: t\r\n\r\n" + ("x" * 70 + "\r\n") * 100)
+        assert code == 552 and b"5.2.2" in text
     set_quota(place, BOB, "none")
     mailtools.Mail(place).send(BOB, body=("x" * 70 + "\r\n") * 100)
     assert not (place.maildir(BOB) / "maildirsize").exists() and new(place) == []
@@ -129,3 +133,27 @@ def test_the_default_holds_for_who_has_no_own(place):
     assert '"quota_messages":0' in rows.replace(" ", "")
     assert subprocess.run(["grep", "-a", "-c", "\t0,50\t", str(place.state / "accounts.cdb")], capture_output=True).stdout.strip() != b"0"
     assert os.path.exists(place.maildir(BOB).parent)
+
+
+@pytest.mark.parametrize("action, answer", [("tempfail", (452, b"4.2.2")), ("reject", (552, b"5.2.2"))])
+def test_a_full_mailbox_is_refused_at_rcpt(fresh_suite, action, answer):
+    place = fresh_suite("quota-rcpt", settings={"filter_enable": "no", "quota_full_action": action})
+    set_quota(place, ALICE, "10k")
+    with smtplib.SMTP(place.host, place.port("SMTP"), timeout=30) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example", ["size=9000"])
+        assert s.rcpt(ALICE)[0] == 250                              # there is room for what was announced
+        s.rset()
+        s.mail("x@elsewhere.example", ["size=30000"])
+        code, text = s.rcpt(ALICE)
+        assert (code, text) == (answer[0], answer[1] + b" <alice@example.com>: Recipient address rejected: Mailbox is full")
+        assert s.rcpt(BOB)[0] == 250                                # the transaction goes on without her
+        s.rset()
+        home = place.maildir(ALICE).parent
+        (home / ".forward").write_text("bob@example.com\n")
+        os.chown(home / ".forward", home.stat().st_uid, home.stat().st_gid)
+        s.mail("x@elsewhere.example", ["size=30000"])
+        end = time.monotonic() + 15                                 # an agent reads the file when it starts: not the one of a moment ago
+        while any(p[2] == "deliver" for p in place.processes()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert s.rcpt(ALICE)[0] == 250                              # what is forwarded needs no room
