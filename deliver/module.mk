@@ -13,14 +13,20 @@ QUEUED_SRC := queued_main.c queued.c queued_conn.c $(QUEUED_FRONT) queued_trans.
 	resolve.c resolve_run.c expand.c rewrite.c own.c aliases.c remote.c remote_dns.c remote_smtp.c dns.c dns_cache.c dns_ares.c
 $(call program,queued,$(QUEUED_SRC),spool smtp map mail conf dns ipc io os log base,-lcares)
 $(call unittest,test_dns_cache,test_dns_cache.c dns_cache.c,ipc base test)
-$(call program,postern-queue,postqueue.c,spool conf ipc io os log base)
-$(call program,postern,postern.c postern_config.c postern_why.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
+QUEUETOOL := postqueue.c queuetool_ask.c queuetool_list.c queuetool_show.c
+$(call program,postern-queue,$(QUEUETOOL),spool mail conf ipc io os log base)
+$(call program,postqueue,$(QUEUETOOL),spool mail conf ipc io os log base)
+$(call program,postsuper,$(QUEUETOOL),spool mail conf ipc io os log base)
+$(call program,postcat,$(QUEUETOOL),spool mail conf ipc io os log base)
+$(call program,postern,postern.c postern_config.c postern_why.c postern_trace.c logline.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
 	resolve.c expand.c rewrite.c own.c aliases.c restrict.c,smtp map conf io os log base)
 $(call unittest,test_queue_rules,test_queue_rules.c restrict.c retry.c dsn.c queued_head.c,smtp mail conf ipc io os log base test)
 $(call unittest,test_programs,test_programs.c deliver_plan.c deliver_program.c forward.c aliases.c,store mail map ipc io os log base test)
 $(call fuzzer,fuzz_forward,fuzz_forward.c forward.c aliases.c,base)
 $(call unittest,test_header_addresses,test_header_addresses.c header_addresses.c,smtp mail base test)
 $(call fuzzer,fuzz_header_addresses,fuzz_header_addresses.c header_addresses.c,smtp mail base)
+$(call unittest,test_logline,test_logline.c logline.c,base test)
+$(call fuzzer,fuzz_logline,fuzz_logline.c logline.c,base)
 $(call fuzzer,fuzz_received,fuzz_received.c queued_head.c,mail base)
 $(call fuzzer,fuzz_aliases,fuzz_aliases.c aliases.c,base)
 $(call fuzzer,fuzz_resolve,fuzz_resolve.c resolve.c expand.c rewrite.c own.c aliases.c,smtp map conf os log base)

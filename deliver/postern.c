@@ -22,6 +22,7 @@ static const struct word {
 	  postern_check },
 	{ "config", "print parameters", postern_config },
 	{ "why", "explain where an address's mail goes, and why", postern_why },
+	{ "trace", "all events of a message from the log", postern_trace },
 	{ "help", "list the words, or describe one", word_help },
 	{ "version", "print the version", word_version },
 };
@@ -34,6 +35,9 @@ static const struct {
 	{ "postalias", "compile or query an aliases file" },
 	{ "newaliases", "compile the maps of alias_database" },
 	{ "sendmail", "submit a message" },
+	{ "postqueue", "look at the queue, with Postfix's options" },
+	{ "postsuper", "act on the queue, with Postfix's options" },
+	{ "postcat", "print a message of the queue, with Postfix's options" },
 };
 
 static const struct {

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/enc.h"
 #include "conf/conf.h"
 #include "deliver/postmap.h"
 #include "map/lookup.h"
@@ -36,12 +37,13 @@ static int usage(FILE *to, int status)
 		      to);
 	else
 		fprintf(to,
-			"usage: %s [-efrvw%s] [type:]file ...\n"
+			"usage: %s [-efFrvw%s] [type:]file ...\n"
 			"       %s [-f] -q key|- [type:]file ...\n"
 			"       %s -s [type:]file ...\n"
 			"Compile %s into file.cdb, or query a map.\n"
 			"  -e        strict: every warning is an error\n"
 			"  -f        do not fold keys to lower case\n"
+			"  -F        values are lists of files: their content is stored in base64, and decoded when it is printed\n"
 			"  -q KEY    print KEY's value; - reads keys from standard input\n"
 			"  -r        of equal keys the last wins, without a warning\n"
 			"  -s        print every key and value\n"
@@ -143,6 +145,24 @@ static struct lookup *open_map(const char *arg)
 	return l;
 }
 
+/* -F: the value is base64. */
+static int decode(struct buf *value)
+{
+	struct buf plain;
+	int r;
+
+	if (!g.build.files)
+		return 0;
+	buf_init(&plain, LOOKUP_VALUE_MAX);
+	r = base64_decode(&plain, buf_view(value));
+	if (r == 0) {
+		buf_reset(value);
+		buf_str(value, buf_view(&plain));
+	}
+	buf_fini(&plain);
+	return r;
+}
+
 /* 0: printed; 1: no such key; -1. */
 static int query_one(struct lookup *l, struct str key, bool with_key)
 {
@@ -150,8 +170,10 @@ static int query_one(struct lookup *l, struct str key, bool with_key)
 	struct err e = { 0 };
 
 	buf_init(&value, LOOKUP_VALUE_MAX);
-	const int r = lookup_get(l, key, &value, NULL, &e);
+	int r = lookup_get(l, key, &value, NULL, &e);
 
+	if (r == 0 && decode(&value) < 0)
+		r = err_set(&e, ERR_CONF, 0, "%.*s: the value is no base64", (int)key.n, key.p);
 	if (r < 0)
 		fprintf(stderr, "%s: error: %s\n", g.name, e.text);
 	if (r == 0 && with_key)
@@ -199,7 +221,14 @@ static int query(char **maps, int n)
 
 static int dump_pair(void *ctx, struct str key, struct str value, unsigned line)
 {
+	struct buf text;
+
+	buf_init(&text, LOOKUP_VALUE_MAX);
+	buf_str(&text, value);
+	if (decode(&text) == 0)
+		value = buf_view(&text);
 	printf("%.*s%s\t%.*s\n", (int)key.n, key.p, g.alias ? ":" : "", (int)value.n, value.p);
+	buf_fini(&text);
 	return 0;
 }
 
@@ -265,7 +294,7 @@ static int options(int argc, char **argv)
 					       { "strict", no_argument, NULL, 'e' },
 					       { NULL, 0, NULL, 0 } };
 
-	for (int o; (o = getopt_long(argc, argv, "c:d:efhinNopq:rstvw", longs, NULL)) != -1;) {
+	for (int o; (o = getopt_long(argc, argv, "c:d:efFhinNopq:rstvw", longs, NULL)) != -1;) {
 		switch (o) {
 		case 'c':
 			g.conf_file = optarg;
@@ -278,6 +307,9 @@ static int options(int argc, char **argv)
 					   "source and compile it again");
 		case 'e':
 			g.build.strict = true;
+			break;
+		case 'F':
+			g.build.files = true;
 			break;
 		case 'f':
 			g.build.keep_case = true;

@@ -15,6 +15,7 @@ struct build {
 	bool strict;		/* every warning is an error */
 	bool dup_replace;	/* the last of equal keys wins */
 	bool dup_silent;
+	bool files;		/* postmap -F: a value is a list of files, whose content is stored in base64 */
 	bool check_only;	/* write nothing */
 	/* One line of text for a mistake, or a warning: "FILE:LINE: …". */
 	void (*tell)(void *ctx, const char *text);

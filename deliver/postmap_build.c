@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/enc.h"
 #include "base/map.h"
 #include "deliver/aliases.h"
 #include "map/cdbfile.h"
@@ -123,12 +124,37 @@ static void take_alias(struct making *m, struct str line, unsigned number)
 	add(m, key, value, number);
 }
 
+/* The content of all files that value names, one after the other, in base64. */
+static int files_value(struct making *m, struct str *value, struct err *e)
+{
+	struct buf all, coded, one;
+	struct str rest = *value, name;
+	int r = 0;
+
+	buf_init(&all, SOURCE_LINE_MAX);
+	buf_init(&coded, SOURCE_LINE_MAX * 2);
+	while (r == 0 && str_token(&rest, ", \t", &name)) {
+		buf_init(&one, SOURCE_LINE_MAX);
+		r = file_read(arena_cstr(m->arena, name), SOURCE_LINE_MAX, &one, e);
+		buf_str(&all, buf_view(&one));
+		buf_fini(&one);
+	}
+	base64_encode(&coded, buf_view(&all));
+	if (r == 0)
+		r = buf_check(&all, "content", e);
+	*value = arena_str(m->arena, buf_view(&coded));
+	buf_fini(&all);
+	buf_fini(&coded);
+	return r;
+}
+
 static void take_pair(struct making *m, struct str line, unsigned number)
 {
 	struct err e = { 0 };
 	struct str key, value;
 
-	if (source_pair(line, m->b->colon_ok, &key, &value, &e) < 0) {
+	if (source_pair(line, m->b->colon_ok, &key, &value, &e) < 0 ||
+	    (m->b->files && files_value(m, &value, &e) < 0)) {
 		tell(m, number, true, "%s", e.text);
 		return;
 	}

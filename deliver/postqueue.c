@@ -1,278 +1,287 @@
-/* postern-queue: the administrator's view of the queue; under the name mailq it lists. It asks queued over $run/queue/control and formats what comes back: as other
- * servers' tools do (scripts parse that), or one JSON object a line. "show" prints the message itself from the spool, which root may read.
+/* postern-queue: the administrator's view of the queue. Its name decides what it understands: postern-queue takes words; postqueue, postsuper, postcat and mailq take
+ * the options that Postfix's tools of these names have. All of it asks queued, or prints a message from the spool.
  */
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sysexits.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/arena.h"
-#include "base/enc.h"
-#include "base/json.h"
-#include "base/num.h"
-#include "conf/conf.h"
-#include "ipc/control.h"
+#include "deliver/queuetool.h"
 #include "os/os.h"
-#include "spool/spool.h"
 
-enum { ANSWER_MS = 60000 };
+enum { IDS_PER_REQUEST = 1000, ID_LINE_MAX = 128 };
 
-struct printer {
-	bool json, open;	/* open: a message's recipients follow */
-	bool first_rcpt;
-	uint64_t bytes, messages;
-	char qid[SPOOL_QID_MAX + 1];
-	uint64_t size;
-	char reason[700];
-};
 
-static struct str get(const struct ipc_control_LINE *l, const char *key)
+/* --- requests about messages --- */
+
+/* In portions that fit a request. */
+static int ask_ids(const struct conf *c, const char *word, const struct str *ids, size_t n, FILE *to)
 {
-	for (size_t i = 0; i < l->keys.n && i < l->values.n; i++)
-		if (str_eq(l->keys.v[i], str_c(key)))
-			return l->values.v[i];
-	return (struct str){ 0 };
-}
+	int status = 0;
 
-static uint64_t get_u64(const struct ipc_control_LINE *l, const char *key)
-{
-	uint64_t v = 0;
-
-	return num_parse(get(l, key), 0, UINT64_MAX, &v) < 0 ? 0 : v;
-}
-
-/* --- the classic form --- */
-
-static void print_message(struct printer *p, const struct ipc_control_LINE *l)
-{
-	const struct str sender = get(l, "sender"), state = get(l, "queue_name");
-	const time_t when = (time_t)get_u64(l, "arrival_time");
-	char stamp[40] = "", id[32];
-	struct tm tm;
-
-	if (p->messages == 0)
-		printf("-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n");
-	else
-		printf("\n");
-	if (localtime_r(&when, &tm))
-		strftime(stamp, sizeof(stamp), "%a %b %d %H:%M:%S", &tm);
-	snprintf(id, sizeof(id), "%.*s%s", STR_ARG(get(l, "queue_id")), str_eq(state, STR("active")) ? "*" : str_eq(state, STR("hold")) ? "!" : "");
-	printf("%-11s %7llu %s  %.*s\n", id, (unsigned long long)get_u64(l, "message_size"), stamp, STR_ARG(sender.n ? sender : STR("MAILER-DAEMON")));
-	p->reason[0] = '\0';
-}
-
-static void print_rcpt(struct printer *p, const struct ipc_control_LINE *l)
-{
-	const struct str reason = get(l, "delay_reason");
-
-	if (reason.n > 0 && !str_eq(reason, str_c(p->reason))) {
-		const size_t n = reason.n > 600 ? 600 : reason.n;
-		printf("%*s(%.*s)\n", n + 2 < 76 ? (int)(76 - n) : 0, "", (int)n, reason.p);
-		snprintf(p->reason, sizeof(p->reason), "%.*s", (int)n, reason.p);
+	for (size_t i = 0; i < n && status != EX_UNAVAILABLE; i += IDS_PER_REQUEST) {
+		const int r = queue_ask(c, word, ids + i, n - i < IDS_PER_REQUEST ? n - i : IDS_PER_REQUEST, NULL, NULL, to);
+		status = r ? r : status;
 	}
-	printf("%41s%.*s\n", "", STR_ARG(get(l, "recipient")));
+	return status;
 }
 
-/* --- JSON --- */
+/* --- words --- */
 
-static void json_close(struct printer *p)
+static void usage(FILE *to)
 {
-	if (p->open)
-		printf("]}\n");
-	p->open = false;
+	fprintf(to, "usage: postern-queue [-c FILE] list [--json] [FILTER…]\n"
+		    "       postern-queue [-c FILE] flush [ID… | FILTER…] | flush-domain DOMAIN…\n"
+		    "       postern-queue [-c FILE] hold | release | requeue | delete ID… | FILTER…\n"
+		    "       postern-queue [-c FILE] show ID | status\n"
+		    "  ID may be ALL, and - reads ids from standard input. Without a word: list.\n"
+		    "  FILTER: --sender TEXT, --recipient TEXT, --reason TEXT: what contains it; several must all hold.\n");
 }
 
-static void json_message(struct printer *p, const struct ipc_control_LINE *l)
+/* Ids from stdin, one a line. */
+static size_t read_ids(struct arena *a, struct str **out)
 {
-	json_close(p);
-	putchar('{');
-	json_field(stdout, "queue_name", get(l, "queue_name"), true);
-	json_field(stdout, "queue_id", get(l, "queue_id"), false);
-	json_number(stdout, "arrival_time", (long long)get_u64(l, "arrival_time"), false);
-	json_number(stdout, "message_size", (long long)get_u64(l, "message_size"), false);
-	json_bool(stdout, "forced_expire", false, false);
-	json_field(stdout, "sender", get(l, "sender"), false);
-	printf(", \"recipients\": [");
-	p->open = p->first_rcpt = true;
-}
+	char line[ID_LINE_MAX];
+	size_t n = 0, cap = 64;
+	struct str *v = ARENA_ARRAY(a, struct str, cap);
 
-static void json_rcpt(struct printer *p, const struct ipc_control_LINE *l)
-{
-	fputs(p->first_rcpt ? "{" : ", {", stdout);
-	json_field(stdout, "address", get(l, "recipient"), true);
-	if (get(l, "delay_reason").n > 0)
-		json_field(stdout, "delay_reason", get(l, "delay_reason"), false);
-	printf("}");
-	p->first_rcpt = false;
-}
-
-/* --- one request --- */
-
-static void on_list(struct printer *p, const struct ipc_control_LINE *l)
-{
-	if (get(l, "queue_id").n > 0) {
-		if (p->json)
-			json_message(p, l);
-		else
-			print_message(p, l);
-		p->messages++;
-		p->bytes += get_u64(l, "message_size");
-	} else if (p->json) {
-		json_rcpt(p, l);
-	} else {
-		print_rcpt(p, l);
+	while (fgets(line, sizeof(line), stdin)) {
+		struct str s = str_trim(str_c(line)), word;
+		if (!str_token(&s, " \t*!#", &word))
+			continue;
+		if (n == cap) {
+			struct str *more = ARENA_ARRAY(a, struct str, cap * 2);
+			memcpy(more, v, cap * sizeof(*v));
+			v = more;
+			cap *= 2;
+		}
+		v[n++] = arena_str(a, word);
 	}
+	*out = v;
+	return n;
 }
 
-static void on_pairs(struct printer *p, const struct ipc_control_LINE *l)
+static bool filters(const struct queue_filter *f)
 {
-	if (get(l, "queue_id").n > 0) {
-		snprintf(p->qid, sizeof(p->qid), "%.*s", STR_ARG(get(l, "queue_id")));
-		p->size = get_u64(l, "message_size");
-	}
-	for (size_t i = 0; i < l->keys.n && i < l->values.n; i++)
-		printf("%.*s: %.*s\n", STR_ARG(l->keys.v[i]), STR_ARG(l->values.v[i]));
-	printf("\n");
+	return f->sender || f->recipient || f->reason;
 }
 
-static int ask(const struct conf *c, const char *word, char **args, int n_args, struct printer *p, void (*fn)(struct printer *, const struct ipc_control_LINE *))
+/* The messages that a word is about: ids, "-", or what the filter finds. -1: none was named. */
+static int collect(const struct conf *c, char **args, int n, const struct queue_filter *f, struct arena *a, struct str **ids, size_t *n_ids)
+{
+	*n_ids = 0;
+	if (n == 0 && filters(f))
+		return queue_select(c, f, a, ids, n_ids);
+	if (n == 1 && strcmp(args[0], "-") == 0) {
+		*n_ids = read_ids(a, ids);
+		return 0;
+	}
+	*ids = ARENA_ARRAY(a, struct str, (size_t)n + 1);
+	for (int i = 0; i < n; i++)
+		(*ids)[(*n_ids)++] = str_c(args[i]);
+	return n > 0 ? 0 : -1;
+}
+
+static int act(const struct conf *c, const char *word, char **args, int n, const struct queue_filter *f)
 {
 	struct arena *a = arena_new(0);
-	struct ipc_control_REQUEST m = { .word = str_c(word) };
-	struct err e = { 0 };
-	char path[1100];
-	int r = EX_UNAVAILABLE;
+	struct str *ids = NULL;
+	size_t n_ids = 0;
+	int r = collect(c, args, n, f, a, &ids, &n_ids);
 
-	m.args.v = ARENA_ARRAY(a, struct str, (size_t)n_args + 1);
-	for (int i = 0; i < n_args; i++)
-		m.args.v[m.args.n++] = str_c(args[i]);
-	snprintf(path, sizeof(path), "%s/queue/control", c->run_directory);
-	CLEANUP_FD int sock = sock_unix_connect(path, SOCK_SEQPACKET, &e);
-	if (sock < 0 || ipc_send_fd(sock, &ipc_control, IPC_control_REQUEST, &m, 1, -1, &e) < 0) {
-		fprintf(stderr, "postern-queue: %s (is queued running?)\n", e.text);
-		arena_free(&a);
-		return r;
-	}
-	for (;;) {
-		struct arena_mark mark = arena_mark(a);
-		uint16_t type;
-		uint32_t id;
-		void *msg;
-		int fd;
-		if (ipc_recv_fd(sock, &ipc_control, ANSWER_MS, a, &type, &id, &msg, &fd, &e) < 0) {
-			fprintf(stderr, "postern-queue: %s\n", e.text);
-			break;
-		}
-		close_fd(&fd);
-		if (type == IPC_control_LINE) {
-			fn(p, msg);
-		} else if (type == IPC_control_END) {
-			const struct ipc_control_END *end = msg;
-			if (end->code == 0 && str_eq(end->text, STR("more"))) {	/* a long answer comes in pages */
-				const struct ipc_control_REQUEST more = { .word = STR("more") };
-				arena_release(a, mark);
-				if (ipc_send_fd(sock, &ipc_control, IPC_control_REQUEST, &more, 1, -1, &e) == 0)
-					continue;
-				fprintf(stderr, "postern-queue: %s\n", e.text);
-				break;
-			}
-			if (end->text.n > 0)
-				fprintf(end->code ? stderr : stdout, "%.*s\n", STR_ARG(end->text));
-			r = end->code ? EX_DATAERR : 0;
-			break;
-		}
-		arena_release(a, mark);
+	if (r < 0 && strcmp(word, "flush") == 0) {
+		r = queue_ask(c, word, NULL, 0, NULL, NULL, stdout);
+	} else if (r < 0) {
+		fprintf(stderr, "postern-queue: %s: which message? (an id, ALL, -, or a filter)\n", word);
+		r = EX_USAGE;
+	} else if (r == 0 && n_ids == 0) {
+		fprintf(stderr, "postern-queue: %s: no such message\n", word);
+		r = EX_DATAERR;
+	} else if (r == 0) {
+		r = ask_ids(c, word, ids, n_ids, stdout);
 	}
 	arena_free(&a);
 	return r;
 }
 
-static int list(const struct conf *c, bool json)
+static void print_pairs(void *ctx, const struct ipc_control_LINE *l)
 {
-	struct printer p = { .json = json };
-	const int r = ask(c, "list", NULL, 0, &p, on_list);
-
-	if (json)
-		json_close(&p);
-	else if (r == 0 && p.messages == 0)
-		printf("Mail queue is empty\n");
-	else if (r == 0)
-		printf("\n-- %llu Kbytes in %llu Request%s.\n", (unsigned long long)((p.bytes + 1023) / 1024), (unsigned long long)p.messages, p.messages == 1 ? "" : "s");
-	return r;
+	for (size_t i = 0; i < l->keys.n && i < l->values.n; i++)
+		printf("%.*s: %.*s\n", STR_ARG(l->keys.v[i]), STR_ARG(l->values.v[i]));
+	printf("\n");
 }
 
-static int show(const struct conf *c, char **args, int n)
+static int do_word(const struct conf *c, const char *word, char **args, int n, const struct queue_filter *f, bool json)
 {
-	struct printer p = { 0 };
-	struct spool *sp = NULL;
-	struct err e = { 0 };
-	char chunk[65536];
-	int fd = -1;
-	const int r = ask(c, "show", args, n, &p, on_pairs);
+	static const char *const acts[] = { "flush", "hold", "release", "requeue", "delete", "flush-domain" };
 
-	if (r != 0 || p.qid[0] == '\0')
-		return r;
-	if (spool_open(c->queue_directory, &sp, &e) < 0 || spool_read_fd(sp, str_c(p.qid), p.size, &fd, &e) < 0) {
-		fprintf(stderr, "postern-queue: %s\n", e.text);
-		spool_close(&sp);
-		return EX_NOINPUT;
-	}
-	for (uint64_t off = 0; off < p.size;) {
-		const ssize_t k = pread(fd, chunk, p.size - off < sizeof(chunk) ? (size_t)(p.size - off) : sizeof(chunk), (off_t)off);
-		if (k <= 0 || fwrite(chunk, 1, (size_t)k, stdout) != (size_t)k)
-			break;
-		off += (uint64_t)k;
-	}
-	close_fd(&fd);
-	spool_close(&sp);
-	return 0;
-}
-
-static void usage(FILE *to)
-{
-	fprintf(to, "usage: postern-queue [-c FILE] list [--json] | flush [ID…] | hold ID… | release ID… | delete ID… | show ID | status\n"
-		    "  ID may be ALL. Without a word, and as mailq: list.\n");
-}
-
-static int nothing_asked(const char *word, int n)
-{
-	if (n > 0 || strcmp(word, "flush") == 0 || strcmp(word, "status") == 0)
-		return 0;
-	fprintf(stderr, "postern-queue: %s: which message? (ALL for all)\n", word);
-	return EX_USAGE;
-}
-
-static int do_word(const struct conf *c, const char *word, char **args, int n, bool json)
-{
-	static const char *const words[] = { "flush", "hold", "release", "delete", "status" };
-	struct printer p = { 0 };
-
-	if (strcmp(word, "list") == 0)
-		return list(c, json);
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (strcmp(word, words[i]) == 0) {
-			const int r = nothing_asked(word, n);
-			return r ? r : ask(c, word, args, n, &p, on_pairs);
-		}
-	if (strcmp(word, "show") == 0)
-		return n == 1 ? show(c, args, 1) : nothing_asked(word, 0);
+	if (strcmp(word, "list") == 0 && n == 0)
+		return queue_list(c, f, json);
+	if (strcmp(word, "status") == 0 && n == 0)
+		return queue_ask(c, word, NULL, 0, print_pairs, NULL, stdout);
+	if (strcmp(word, "show") == 0 && n == 1)
+		return queue_show(c, args[0], "ehb", false);
+	for (size_t i = 0; i < ARRAY_LEN(acts); i++)
+		if (strcmp(word, acts[i]) == 0)
+			return act(c, word, args, n, f);
 	usage(stderr);
 	return EX_USAGE;
 }
 
-int main(int argc, char **argv)
+static int by_words(struct conf *c, char **args, int n, const struct queue_filter *f, bool json)
 {
-	static const struct option longs[] = {
-		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 },
-	};
-	const char *file = conf_default_file(), *word;
+	return n == 0 ? do_word(c, "list", NULL, 0, f, json) : do_word(c, args[0], args + 1, n - 1, f, json);
+}
+
+/* --- the names that Postfix's tools have --- */
+
+struct named {
+	const struct conf *conf;
+	const char *name;
+	const struct queue_filter *filter;
+};
+
+/* postqueue -p | -j | -f | -i ID | -s DOMAIN */
+static int as_postqueue(const struct named *t, int argc, char **argv)
+{
+	struct str arg;
+
+	optind = 1;
+	int opt;
+	do
+		opt = getopt(argc, argv, "+c:vpjfi:s:");
+	while (opt == 'c' || opt == 'v');
+	arg = str_c(optarg ? optarg : "");
+	switch (opt) {
+	case 'p': return queue_list(t->conf, t->filter, false);
+	case 'j': return queue_list(t->conf, t->filter, true);
+	case 'f': return queue_ask(t->conf, "flush", NULL, 0, NULL, NULL, NULL);
+	case 'i': return queue_ask(t->conf, "flush", &arg, 1, NULL, NULL, NULL);
+	case 's': return queue_ask(t->conf, "flush-domain", &arg, 1, NULL, NULL, NULL);
+	default: break;
+	}
+	fprintf(stderr, "usage: postqueue -p | -j | -f | -i ID | -s DOMAIN\n");
+	return EX_USAGE;
+}
+
+static const struct super_act {
+	char option;
+	const char *word, *done;
+} super_acts[] = {
+	{ 'd', "delete", "Deleted" }, { 'h', "hold", "Placed on hold" }, { 'H', "release", "Released from hold" }, { 'r', "requeue", "Requeued" },
+};
+
+/* What is said at the end of one option, as Postfix says it; 0 messages is no failure. */
+static int super_one(const struct named *t, const struct super_act *act, const char *id)
+{
+	struct arena *a = arena_new(0);
+	struct str one = str_c(id), *ids = &one;
+	size_t n = 1;
+
+	if (strcmp(id, "-") == 0)
+		n = read_ids(a, &ids);
+	fprintf(stderr, "postsuper: ");
+	const int r = ask_ids(t->conf, act->word, ids, n, stderr);
+	arena_free(&a);
+	return r == EX_DATAERR ? 0 : r;
+}
+
+/* postsuper -d|-h|-H|-r ID|ALL|- … [queue names, which there is no need for here]; -p and -s find nothing to do. */
+static int as_postsuper(const struct named *t, int argc, char **argv)
+{
+	int status = 0, n = 0;
+
+	optind = 1;
+	for (int opt; (opt = getopt(argc, argv, "+c:vpsSd:h:H:r:")) != -1;) {
+		const struct super_act *act = NULL;
+		for (size_t i = 0; i < ARRAY_LEN(super_acts); i++)
+			if (super_acts[i].option == opt)
+				act = &super_acts[i];
+		n += opt != 'v' && opt != 'c';
+		if (opt == 'p' || opt == 's' || opt == 'S' || opt == 'v' || opt == 'c')
+			continue;
+		if (act == NULL) {
+			fprintf(stderr, "usage: postsuper [-d ID|ALL|-] [-h ID|ALL|-] [-H ID|ALL|-] [-r ID|ALL|-] [-ps]\n");
+			return EX_USAGE;
+		}
+		const int r = super_one(t, act, optarg);
+		status = r ? r : status;
+	}
+	if (n == 0)
+		fprintf(stderr, "postsuper: nothing to do\n");
+	return n ? status : EX_USAGE;
+}
+
+/* postcat [-e] [-h] [-b] -q ID … */
+static int as_postcat(const struct named *t, int argc, char **argv)
+{
+	char parts[4] = "";
+	bool queue = false;
+	int status = 0;
+
+	optind = 1;
+	for (int opt; (opt = getopt(argc, argv, "+c:vqehbo")) != -1;) {
+		queue |= opt == 'q';
+		if ((opt == 'e' || opt == 'h' || opt == 'b') && !strchr(parts, opt) && strlen(parts) < 3)
+			parts[strlen(parts)] = (char)opt;
+		if (opt == '?')
+			queue = false;
+	}
+	if (!queue || optind == argc) {
+		fprintf(stderr, "usage: postcat [-e] [-h] [-b] -q ID …\n");
+		return EX_USAGE;
+	}
+	for (int i = optind; i < argc; i++) {
+		const int r = queue_show(t->conf, argv[i], parts[0] ? parts : "ehb", true);
+		status = r ? r : status;
+	}
+	return status;
+}
+
+static int as_mailq(const struct named *t, int argc, char **argv)
+{
+	return queue_list(t->conf, t->filter, false);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(const struct named *t, int argc, char **argv);
+} names[] = { { "postqueue", as_postqueue }, { "postsuper", as_postsuper }, { "postcat", as_postcat }, { "mailq", as_mailq } };
+
+/* -c FILE among Postfix's options: a directory in Postfix, a file or a directory here. */
+static const char *find_conf(int argc, char **argv)
+{
+	for (int i = 1; i + 1 < argc; i++)
+		if (strcmp(argv[i], "-c") == 0)
+			return argv[i + 1];
+	return conf_default_file();
+}
+
+static int run_named(const char *name, int argc, char **argv, int (*run)(const struct named *t, int argc, char **argv))
+{
+	static const struct queue_filter none;
+	struct named t = { .name = name, .filter = &none };
 	struct conf *c = NULL;
-	struct err e = { 0 };
+
+	if (conf_load_told(name, find_conf(argc, argv), false, &c) < 0)
+		return EX_CONFIG;
+	t.conf = c;
+	const int r = run(&t, argc, argv);
+	conf_free(&c);
+	return r;
+}
+
+static int run_words(int argc, char **argv)
+{
+	enum { SENDER = 256, RECIPIENT, REASON };
+	static const struct option longs[] = {
+		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+		{ "sender", required_argument, NULL, SENDER }, { "recipient", required_argument, NULL, RECIPIENT }, { "reason", required_argument, NULL, REASON }, { 0 },
+	};
+	const char *file = conf_default_file();
+	struct queue_filter f = { 0 };
+	struct conf *c = NULL;
 	bool json = false;
 
 	for (int opt; (opt = getopt_long(argc, argv, "c:jph", longs, NULL)) != -1;)
@@ -280,16 +289,26 @@ int main(int argc, char **argv)
 		case 'c': file = optarg; break;
 		case 'j': json = true; break;
 		case 'p': break;
+		case SENDER: f.sender = optarg; break;
+		case RECIPIENT: f.recipient = optarg; break;
+		case REASON: f.reason = optarg; break;
 		case 'h': usage(stdout); return 0;
 		case 'V': printf("Postern %s\n", POSTERN_VERSION); return 0;
 		default: usage(stderr); return EX_USAGE;
 		}
-	if (conf_load(file, &c, NULL, &e) < 0) {
-		fprintf(stderr, "postern-queue: %s\n", e.text);
+	if (conf_load_told("postern-queue", file, false, &c) < 0)
 		return EX_CONFIG;
-	}
-	word = optind < argc ? argv[optind++] : "list";
-	const int r = do_word(c, word, argv + optind, argc - optind, json);
+	const int r = by_words(c, argv + optind, argc - optind, &f, json);
 	conf_free(&c);
 	return r;
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(name, names[i].name) == 0)
+			return run_named(name, argc, argv, names[i].run);
+	return run_words(argc, argv);
 }

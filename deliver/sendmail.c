@@ -17,19 +17,21 @@
 #include "os/os.h"
 #include "smtp/addr.h"
 
-enum mode { MODE_POST, MODE_SMTP, MODE_LIST, MODE_ALIASES, MODE_FLUSH };
+enum mode { MODE_POST, MODE_SMTP, MODE_LIST, MODE_ALIASES, MODE_FLUSH, MODE_VERIFY, MODE_NOTHING };
 
 struct options {
 	enum mode mode;
-	const char *conf_file, *sender, *full_name;
+	const char *conf_file, *sender, *full_name, *notify, *ret, *envid;
+	const char *flush_word, *flush_what;	/* -qI -qR -qS */
 	bool from_header, dot_is_text, eight_bit;
 	int first;		/* first recipient in argv */
 };
 
 static int usage(const char *what)
 {
-	(void)fprintf(stderr, "sendmail: %s\nusage: sendmail [-t] [-i] [-f sender] [-F name] [-B 7BIT|8BITMIME] [recipient ...]\n"
-			      "       sendmail -bs | -bp | -bi | -q\n", what);
+	(void)fprintf(stderr, "sendmail: %s\nusage: sendmail [-t] [-i] [-f sender] [-F name] [-B 7BIT|8BITMIME]\n"
+			      "                [-N never|success,failure,delay] [-R full|hdrs] [-V envelope-id] [recipient ...]\n"
+			      "       sendmail -bs | -bp | -bi | -bv address ... | -q | -qI id | -qR domain | -qS sender\n", what);
 	return EX_USAGE;
 }
 
@@ -40,13 +42,58 @@ static int take_mode(struct options *o, char c)
 	case 's': o->mode = MODE_SMTP; return 0;
 	case 'p': o->mode = MODE_LIST; return 0;
 	case 'i': o->mode = MODE_ALIASES; return 0;
-	default: return usage("-b takes m, s, p or i");
+	case 'v': o->mode = MODE_VERIFY; return 0;
+	case 'd': return usage("-bd: the suite is started by postern-run, systemd or its init script");
+	default: return usage("-b takes m, s, p, i or v");
 	}
 }
 
 /* Options of other implementations that ask for what is always so, or for nothing that is done here: read and ignored. With a value: */
-static const char ignored_with_value[] = "hLNORVXAo";
+static const char ignored_with_value[] = "hLOXAo";
 static const char ignored[] = "nmUvGsTc";
+
+/* -q: all; -qI -qR -qS: one message, the mail to a domain, of a sender. -q with a time is for a daemon, which always does so. */
+static int take_flush(struct options *o, const char *rest, int argc, char **argv, int *at)
+{
+	static const struct {
+		char letter;
+		const char *word;
+	} kinds[] = { { 'I', "flush" }, { 'R', "flush-domain" }, { 'S', "--sender" } };
+
+	o->mode = ch_digit(rest[0]) ? MODE_NOTHING : MODE_FLUSH;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (rest[0] == kinds[i].letter) {
+			o->flush_word = kinds[i].word;
+			o->flush_what = rest[1] ? rest + 1 : *at + 1 < argc ? argv[++*at] : NULL;
+			return o->flush_what ? 0 : usage("-q: which?");
+		}
+	return rest[0] == '\0' || o->mode == MODE_NOTHING ? 0 : usage("-q takes I, R, S or a time");
+}
+
+/* RFC 3461 4.1: NEVER alone, or a list of the others. */
+static int take_notify(struct options *o, const char *value)
+{
+	static const char *const words[] = { "success", "failure", "delay" };
+	struct str list = str_c(value), word;
+
+	o->notify = value;
+	if (str_case_eq(list, STR("never")))
+		return 0;
+	while (str_token(&list, ",", &word)) {
+		bool known = false;
+		for (size_t i = 0; i < ARRAY_LEN(words); i++)
+			known |= str_case_eq(word, str_c(words[i]));
+		if (!known)
+			return usage("-N takes never, or success, failure, delay");
+	}
+	return value[0] ? 0 : usage("-N takes never, or success, failure, delay");
+}
+
+static int take_ret(struct options *o, const char *value)
+{
+	o->ret = value;
+	return str_case_eq(str_c(value), STR("full")) || str_case_eq(str_c(value), STR("hdrs")) ? 0 : usage("-R takes full or hdrs");
+}
 
 /* One argument that begins with '-'. 0, or an exit status. */
 static int take_option(struct options *o, int argc, char **argv, int *at)
@@ -62,13 +109,12 @@ static int take_option(struct options *o, int argc, char **argv, int *at)
 			if (c == 'o')
 				return 0;
 		} else if (c == 'q') {
-			o->mode = MODE_FLUSH;	/* -qInterval, -qI…: the daemon's business; a flush is what is meant */
-			return 0;
+			return take_flush(o, p + 1, argc, argv, at);
 		} else if (c == 'd' || c == 'e') {
 			return 0;	/* debugging, error mode: with their value attached */
 		} else if (c == 'b') {
 			return take_mode(o, p[1]);
-		} else if (memchr("fFrBC", c, 5) != NULL || memchr(ignored_with_value, c, sizeof ignored_with_value - 1) != NULL) {
+		} else if (memchr("fFrBCNRV", c, 8) != NULL || memchr(ignored_with_value, c, sizeof ignored_with_value - 1) != NULL) {
 			const char *value = p[1] != '\0' ? p + 1 : *at + 1 < argc && c != 'o' ? argv[++*at] : "";
 			if (c == 'f' || c == 'r')
 				o->sender = value;
@@ -76,6 +122,12 @@ static int take_option(struct options *o, int argc, char **argv, int *at)
 				o->full_name = value;
 			else if (c == 'C')
 				o->conf_file = value;
+			else if (c == 'N')
+				return take_notify(o, value);
+			else if (c == 'R')
+				return take_ret(o, value);
+			else if (c == 'V')
+				o->envid = value;
 			else if (c == 'B')
 				o->eight_bit = str_case_eq(str_c(value), STR("8BITMIME"));
 			return 0;
@@ -129,9 +181,24 @@ static int run_tool(const char *name, const char *const *args)
 	return EX_OSFILE;
 }
 
-static int queue_tool(const struct options *o, const char *word)
+static int queue_tool(const struct options *o)
 {
-	return run_tool("postern", (const char *const[]){ "postern", "-c", o->conf_file, "queue", word, NULL });
+	const bool sender = o->flush_word && o->flush_word[0] == '-';
+	const char *word = o->mode == MODE_LIST ? "list" : o->flush_word && !sender ? o->flush_word : "flush";
+	const char *const args[] = { "postern", "-c", o->conf_file, "queue", word, sender ? o->flush_word : o->flush_what, sender ? o->flush_what : NULL, NULL };
+
+	return run_tool("postern", args);
+}
+
+/* -bv: nothing is sent; where the mail would go is told. */
+static int verify(const struct options *o, int argc, char **argv)
+{
+	const char *args[60] = { "postern", "-c", o->conf_file, "why" };
+	size_t n = 4;
+
+	for (int i = o->first; i < argc && n < ARRAY_LEN(args) - 1; i++)
+		args[n++] = argv[i];
+	return n == 4 ? usage("no address") : run_tool("postern", args);
 }
 
 /* newaliases: every map of alias_database. */
@@ -208,7 +275,8 @@ static int set_sender(struct post *p, const struct options *o, const struct pass
 
 static int post(const struct conf *conf, const struct options *o, int argc, char **argv)
 {
-	struct post p = { .conf = conf, .a = arena_new(0), .from_header = o->from_header, .dot_is_text = o->dot_is_text, .eight_bit = o->eight_bit };
+	struct post p = { .conf = conf, .a = arena_new(0), .from_header = o->from_header, .dot_is_text = o->dot_is_text, .eight_bit = o->eight_bit,
+			  .notify = o->notify, .ret = o->ret, .envid = o->envid };
 	const struct passwd *pw = getpwuid(getuid());
 	int r = set_sender(&p, o, pw);
 
@@ -242,8 +310,12 @@ int main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if ((r = take_options(&o, argc, argv)) != 0)
 		return r;
+	if (o.mode == MODE_NOTHING)
+		return 0;
 	if (o.mode == MODE_LIST || o.mode == MODE_FLUSH)
-		return queue_tool(&o, o.mode == MODE_LIST ? "list" : "flush");
+		return queue_tool(&o);
+	if (o.mode == MODE_VERIFY)
+		return verify(&o, argc, argv);
 	if (conf_load(o.conf_file, &conf, NULL, &e) < 0) {
 		(void)fprintf(stderr, "sendmail: %s\n", e.text);
 		return EX_CONFIG;

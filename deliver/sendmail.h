@@ -23,6 +23,7 @@ struct post {
 	bool from_header;		/* -t: recipients from To, Cc, Bcc */
 	bool dot_is_text;		/* -i: a lone dot does not end the message */
 	bool eight_bit;
+	const char *notify, *ret, *envid;	/* -N -R -V (RFC 3461); NULL: not given */
 	struct str *rcpts;
 	size_t n_rcpts;
 	struct buf message;		/* LF line ends, no NUL, no bare CR */

@@ -142,6 +142,17 @@ static void put_from(struct post *p, struct buf *out)
 	buf_c(out, ">\n");
 }
 
+/* A message that is sent again: the Resent- recipients count, and the old ones do not (RFC 5322 3.6.6). */
+static bool is_resent(struct str head)
+{
+	struct mail_field f;
+
+	while (mail_field_next(&head, &f) == 0)
+		if (is_field(f.name, "Resent-To", "Resent-Cc", "Resent-Bcc"))
+			return true;
+	return false;
+}
+
 int post_headers(struct post *p)
 {
 	const struct str all = buf_view(&p->message);
@@ -154,6 +165,7 @@ int post_headers(struct post *p)
 	buf_init(&out, POST_MESSAGE_MAX);
 	if (str_starts(in, STR("From ")))	/* a mailbox's separator */
 		(void)str_split(&in, '\n');
+	const bool resent = p->from_header && is_resent(in);
 	while (in.n > 0 && r == 0) {
 		const struct str rest = in;
 		if (mail_field_next(&in, &f) != 0 || f.name.n == 0) {
@@ -162,9 +174,9 @@ int post_headers(struct post *p)
 			break;
 		}
 		from = from || str_case_eq(f.name, STR("From"));
-		if (p->from_header && is_field(f.name, "To", "Cc", "Bcc"))
+		if (p->from_header && (resent ? is_field(f.name, "Resent-To", "Resent-Cc", "Resent-Bcc") : is_field(f.name, "To", "Cc", "Bcc")))
 			r = add_list(p, f.value);
-		if (!str_case_eq(f.name, STR("Bcc")))
+		if (!is_field(f.name, "Bcc", "Resent-Bcc", "Resent-Bcc"))
 			buf_str(&out, f.whole);
 	}
 	if (r == 0 && p->n_rcpts == 0) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "deliver/sendmail.h"
 #include "os/os.h"
+#include "smtp/addr.h"
 #include "smtp/data.h"
 #include "smtp/reply.h"
 
@@ -125,7 +126,13 @@ static int envelope(struct dialog *d, const struct post *p, size_t *good_out, in
 	buf_printf(&b, "EHLO %s\r\n", p->conf->myhostname);
 	r = ask(d, &b);
 	if (r == 0) {
-		buf_printf(&b, "MAIL FROM:<%.*s> SIZE=%zu%s\r\n", STR_ARG(p->sender), p->message.n, p->eight_bit ? " BODY=8BITMIME" : "");
+		buf_printf(&b, "MAIL FROM:<%.*s> SIZE=%zu%s%s%s", STR_ARG(p->sender), p->message.n, p->eight_bit ? " BODY=8BITMIME" : "", p->ret ? " RET=" : "",
+			   p->ret ? p->ret : "");
+		if (p->envid) {
+			buf_c(&b, " ENVID=");
+			smtp_xtext_encode(str_c(p->envid), &b);
+		}
+		buf_c(&b, "\r\n");
 		r = ask(d, &b);
 	}
 	if (r == 0 && d->code >= 300) {
@@ -133,7 +140,7 @@ static int envelope(struct dialog *d, const struct post *p, size_t *good_out, in
 		goto out;
 	}
 	for (size_t i = 0; i < p->n_rcpts && r == 0; i++) {
-		buf_printf(&b, "RCPT TO:<%.*s>\r\n", STR_ARG(p->rcpts[i]));
+		buf_printf(&b, "RCPT TO:<%.*s>%s%s\r\n", STR_ARG(p->rcpts[i]), p->notify ? " NOTIFY=" : "", p->notify ? p->notify : "");
 		r = ask(d, &b);
 		if (r == 0 && d->code < 300)
 			++*good_out;
