@@ -53,6 +53,7 @@ struct import_row {
 
 struct import {
 	const struct import_options *o;
+	const struct conf *conf;
 	const struct account *acct;
 	int chan;			/* to the source */
 	struct store *s;		/* NULL: a dry run of a user without mail */
@@ -87,14 +88,7 @@ int import_message_begin(struct import_target *t, const struct import_message *m
 int import_message_data(struct import_target *t, struct str data, struct err *e) MUST_CHECK;
 int import_message_end(struct import_target *t, struct err *e) MUST_CHECK;	/* commits when the batch is full */
 int import_commit(struct import_target *t, struct err *e) MUST_CHECK;
-/* --- import_sum.c: SHA-256 --- */
 enum { SUM_LEN = 32 };
-struct sum;
-struct sum *sum_new(void);
-void sum_free(struct sum **s);
-void sum_add(struct sum *s, struct str data);
-void sum_end(struct sum *s, unsigned char out[SUM_LEN]);	/* and begin anew */
-
 /* First 16 bytes of SHA-256 over the parts, each ended by a NUL, as hex. */
 void import_id(const struct str *parts, size_t n, char out[IMPORT_ID_LEN + 1]);
 void import_id_nth(char id[IMPORT_ID_LEN + 1], unsigned nth);	/* of the same content: another id */

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +15,8 @@
 #include "log/log.h"
 #include "os/confine.h"
 #include "os/os.h"
+
+enum { PASSWORD_MAX = 1024 };
 
 static const struct {
 	const char *word, *args, *what;
@@ -23,6 +26,8 @@ static const struct {
 	{ "mbox", "[--folder F] [--quote rd|o|none] FILE…", "mbox files", import_word_mbox, true, true },
 	{ "tree", "[--spool DIR] HOME…", "old homes: mail/ Mail/ mbox Maildir/, and the user's file in the spool", import_word_tree, true, false },
 	{ "maildir", "[--folder F] DIR", "a Maildir++ tree", import_word_maildir, true, true },
+	{ "imap", "--host H [--port N] [--login NAME] [--folder F]", "an account of another IMAP server", import_word_server, false, true },
+	{ "pop3", "--host H [--port N] [--login NAME] [--folder F] [--delete]", "an account of a POP3 server", import_word_server, false, true },
 };
 
 enum { O_USER = 256, O_FOLDER, O_QUOTE, O_SPOOL, O_HOST, O_PORT, O_LOGIN, O_PASSWORD, O_TLS, O_CA, O_NO_VERIFY, O_DELETE, O_KEEP, O_JSON, O_NO_SANDBOX };
@@ -129,11 +134,11 @@ static int tree_make(const struct account *a, struct err *e)
 
 /* --- the writer --- */
 
-static int writer(const struct import_options *o, const struct account *acct, int chan, import_word_fn *fn)
+static int writer(const struct import_options *o, const struct conf *conf, const struct account *acct, int chan, import_word_fn *fn)
 {
 	const struct confine_path path = { .path = acct->maildir, .write = true };
 	struct confine c = { .role = CONFINE_IMPORT, .paths = &path, .n_paths = 1, .unconfined = o->unconfined };
-	struct import im = { .o = o, .acct = acct, .chan = chan, .tty = !o->json && !o->quiet && isatty(STDERR_FILENO) };
+	struct import im = { .o = o, .conf = conf, .acct = acct, .chan = chan, .tty = !o->json && !o->quiet && isatty(STDERR_FILENO) };
 	struct err e = { 0 };
 	int status;
 
@@ -156,7 +161,8 @@ static int writer(const struct import_options *o, const struct account *acct, in
 	return r < 0 ? EXIT_TEMP : status;
 }
 
-static pid_t writer_start(const struct import_options *o, const struct account *acct, import_word_fn *fn, int *chan_out, struct err *e)
+static pid_t writer_start(const struct import_options *o, const struct conf *conf, const struct account *acct, import_word_fn *fn, int *chan_out,
+			  struct err *e)
 {
 	int sp[2];
 
@@ -166,7 +172,7 @@ static pid_t writer_start(const struct import_options *o, const struct account *
 	const pid_t pid = fork();
 	if (pid == 0) {
 		close(sp[0]);
-		_exit(writer(o, acct, sp[1], fn));
+		_exit(writer(o, conf, acct, sp[1], fn));
 	}
 	close(sp[1]);
 	*chan_out = sp[0];
@@ -188,7 +194,8 @@ static int writer_status(pid_t pid)
 
 /* --- one user --- */
 
-static int from_files(const struct import_options *o, const struct account *acct, import_word_fn *fn, char **paths, int n, struct err *e)
+static int from_files(const struct import_options *o, const struct conf *conf, const struct account *acct, import_word_fn *fn, char **paths, int n,
+		      struct err *e)
 {
 	int roots[IMPORT_ROOTS_MAX + 1], n_roots = 0, chan;
 
@@ -197,7 +204,7 @@ static int from_files(const struct import_options *o, const struct account *acct
 			return -1;
 	if (o->spool && (roots[n_roots++] = import_root(o->spool, e)) < 0)
 		return -1;
-	const pid_t pid = writer_start(o, acct, fn, &chan, e);
+	const pid_t pid = writer_start(o, conf, acct, fn, &chan, e);
 	if (pid < 0)
 		return -1;
 	import_opener(chan, roots, (size_t)n_roots);
@@ -205,6 +212,64 @@ static int from_files(const struct import_options *o, const struct account *acct
 	while (n_roots > 0)
 		close(roots[--n_roots]);
 	return writer_status(pid);
+}
+
+static int password_get(const struct import_options *o, struct buf *out, struct err *e)
+{
+	struct termios was, quiet;
+	char line[PASSWORD_MAX];
+	const bool tty = isatty(STDIN_FILENO);
+
+	if (o->password_file) {
+		if (file_read(o->password_file, PASSWORD_MAX, out, e) < 0)
+			return -1;
+	} else {
+		if (tty && tcgetattr(STDIN_FILENO, &was) == 0) {
+			quiet = was;
+			quiet.c_lflag &= ~(tcflag_t)ECHO;
+			(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+			(void)fprintf(stderr, "Password of %s at %s: ", o->login ? o->login : o->user, o->host);
+		}
+		const bool got = fgets(line, sizeof line, stdin) != NULL;
+		if (tty) {
+			(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+			(void)fputc('\n', stderr);
+		}
+		if (!got)
+			return err_set(e, ERR_INPUT, 0, "no password on standard input");
+		buf_c(out, line);
+		explicit_bzero(line, sizeof line);
+	}
+	while (out->n > 0 && (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r'))
+		buf_cut(out, out->n - 1);
+	return out->n > 0 ? 0 : err_set(e, ERR_INPUT, 0, "an empty password");
+}
+
+static int from_server(const struct import_options *o, const struct conf *conf, const struct account *acct, import_word_fn *fn, struct err *e)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	struct buf password;
+	int chan;
+
+	if (geteuid() == 0 && confine_user(conf->user_remote, &uid, &gid, e) < 0)
+		return -1;
+	/* The writer first: it never sees the password. */
+	const pid_t pid = writer_start(o, conf, acct, fn, &chan, e);
+	if (pid < 0)
+		return -1;
+	buf_init(&password, PASSWORD_MAX + 1);
+	if (password_get(o, &password, e) < 0 || (geteuid() == 0 && become(uid, gid, conf->user_remote, e) < 0)) {
+		close(chan);
+		(void)writer_status(pid);
+		return -1;
+	}
+	const int status = import_fetcher(o, conf, &password, chan);
+	close(chan);
+	buf_wipe(&password);
+	buf_fini(&password);
+	const int theirs = writer_status(pid);
+	return theirs ? theirs : status;
 }
 
 static int one_user(const struct import_options *o, const struct conf *conf, size_t w, const char *user, char **paths, int n)
@@ -217,7 +282,7 @@ static int one_user(const struct import_options *o, const struct conf *conf, siz
 		(void)fprintf(stderr, "postern-import: %s: %s\n", user, e.code == ERR_NOENT ? "no such user" : e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
-	r = from_files(o, &acct, words[w].fn, paths, n, &e);
+	r = words[w].files ? from_files(o, conf, &acct, words[w].fn, paths, n, &e) : from_server(o, conf, &acct, words[w].fn, &e);
 	if (r < 0)
 		(void)fprintf(stderr, "postern-import: %s: %s\n", user, e.text);
 	return r < 0 ? EXIT_TEMP : r;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/enc.h"
+#include "base/sha256.h"
 #include "deliver/import.h"
 #include "os/os.h"
 #include "store/maildir.h"
@@ -30,7 +31,7 @@ struct import_target {
 	struct mbox_view *v;
 	struct map *here;		/* ids in the names of its files */
 	struct mbox_append *ap;
-	struct sum *sum;
+	struct sha256 sum;		/* of the message that is coming */
 	struct pending batch[IMPORT_BATCH_MAX];
 	size_t n;
 	uint64_t batch_bytes;
@@ -43,15 +44,15 @@ static char yes;	/* what maps hold */
 void import_id(const struct str *parts, size_t n, char out[IMPORT_ID_LEN + 1])
 {
 	unsigned char sum[SUM_LEN];
-	struct sum *s = sum_new();
+	struct sha256 s;
 	struct buf hex;
 
+	sha256_init(&s);
 	for (size_t i = 0; i < n; i++) {
-		sum_add(s, parts[i]);
-		sum_add(s, str_n("", 1));
+		sha256_add(&s, parts[i]);
+		sha256_add(&s, str_n("", 1));
 	}
-	sum_end(s, sum);
-	sum_free(&s);
+	sha256_end(&s, sum);
 	buf_init(&hex, IMPORT_ID_LEN + 1);
 	hex_encode(&hex, str_n(sum, IMPORT_ID_LEN / 2));
 	memcpy(out, hex.p, IMPORT_ID_LEN + 1);
@@ -122,6 +123,8 @@ int import_start(struct import *im, struct err *e)
 		err_clear(e);
 		return 0;
 	}
+	/* Mail may come before the user does: the folders of a new user are made here, too. */
+	store_defaults(im->s, im->conf->default_folders.v, im->conf->default_folders.n);
 	if (!im->o->dry_run && lock(im, e) < 0)
 		return -1;
 	store_quota_limits(im->s, &(struct quota){ im->acct->quota_bytes, im->acct->quota_count });
@@ -202,7 +205,6 @@ int import_target_open(struct import *im, struct str name, struct str special, c
 	name = arena_str(im->a, own_special(im, name, special));
 	t->im = im;
 	t->here = map_new();
-	t->sum = sum_new();
 	t->row = ARENA_NEW(im->a, struct import_row);
 	(void)snprintf(t->row->folder, sizeof t->row->folder, "%.*s", STR_ARG(name));
 	(void)snprintf(t->row->source, sizeof t->row->source, "%s", source);
@@ -237,12 +239,12 @@ bool import_target_known(const struct import_target *t, const char *id)
 /* --- messages --- */
 
 /* CR is left out: the store keeps lines as LF. */
-static void sum_text(struct sum *sum, struct str s)
+static void sum_text(struct sha256 *sum, struct str s)
 {
 	while (s.n > 0) {
 		const char *const cr = memchr(s.p, '\r', s.n);
 		const size_t n = cr ? (size_t)(cr - s.p) : s.n;
-		sum_add(sum, str_sub(s, 0, n));
+		sha256_add(sum, str_sub(s, 0, n));
 		s = str_from(s, cr ? n + 1 : n);
 	}
 }
@@ -253,6 +255,7 @@ int import_message_begin(struct import_target *t, const struct import_message *m
 
 	memcpy(t->batch[t->n].id, m->id, sizeof t->batch[t->n].id);
 	t->batch[t->n].bytes = 0;
+	sha256_init(&t->sum);
 	if (t->im->o->dry_run)
 		return 0;
 	if (t->ap == NULL && mbox_append_begin(t->m, &t->ap, e) < 0)
@@ -264,13 +267,13 @@ int import_message_data(struct import_target *t, struct str data, struct err *e)
 {
 	t->batch[t->n].bytes += data.n;
 	t->batch_bytes += data.n;
-	sum_text(t->sum, data);
+	sum_text(&t->sum, data);
 	return t->ap ? mbox_append_data(t->ap, data, e) : 0;
 }
 
 int import_message_end(struct import_target *t, struct err *e)
 {
-	sum_end(t->sum, t->batch[t->n].sum);
+	sha256_end(&t->sum, t->batch[t->n].sum);
 	(void)map_set(t->here, str_c(t->batch[t->n].id), &yes);
 	t->n++;
 	return t->n == IMPORT_BATCH_MAX || t->batch_bytes >= IMPORT_BATCH_BYTES ? import_commit(t, e) : 0;
@@ -288,9 +291,10 @@ static bool verify(struct import_target *t, uint32_t uid, const struct pending *
 
 	if (seq == 0 || mbox_msg_open(t->v, seq, &fd, &ignored) < 0)
 		return false;
+	sha256_init(&t->sum);
 	while ((n = read(fd, chunk, sizeof chunk)) > 0)
-		sum_text(t->sum, str_n(chunk, (size_t)n));
-	sum_end(t->sum, sum);
+		sum_text(&t->sum, str_n(chunk, (size_t)n));
+	sha256_end(&t->sum, sum);
 	return n == 0 && memcmp(sum, p->sum, SUM_LEN) == 0;
 }
 
@@ -350,7 +354,6 @@ int import_target_close(struct import_target **tp, struct err *e)
 	mbox_view_free(&t->v);
 	mbox_close(&t->m);
 	map_free(&t->here);
-	sum_free(&t->sum);
 	free(t);
 	return r;
 }

@@ -30,4 +30,6 @@ $(call fuzzer,fuzz_logline,fuzz_logline.c logline.c,base)
 $(call fuzzer,fuzz_received,fuzz_received.c queued_head.c,mail base)
 $(call fuzzer,fuzz_aliases,fuzz_aliases.c aliases.c,base)
 $(call fuzzer,fuzz_resolve,fuzz_resolve.c resolve.c expand.c rewrite.c own.c aliases.c,smtp map conf os log base)
-$(call program,postern-import,import_main.c import_open.c import_target.c import_sum.c import_report.c import_mbox.c import_tree.c import_maildir.c,store map imap mail conf ipc io os log base)
+$(call program,postern-import,import_main.c import_open.c import_target.c import_report.c import_mbox.c import_tree.c import_maildir.c \
+	import_server.c import_net.c import_imap.c import_pop3.c import_parse.c,store map imap mail conf ipc io os log base)
+$(call fuzzer,fuzz_import_reply,fuzz_import_reply.c import_parse.c,imap mail base)

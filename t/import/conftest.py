@@ -75,3 +75,23 @@ class User:
 @pytest.fixture
 def user(suite):
     return User(suite, "u%d@example.com" % next(numbers))
+
+
+@pytest.fixture
+def old(suite, user, tmp_path):
+    """An account of a real server, with folders and flags: our own, but reached as any."""
+    o = User(suite, "old%d@example.com" % next(numbers))
+    box = tmp_path / "old"
+    box.write_bytes(b"\n".join(b"From a Mon Jan  2 15:04:%02d 2006\nSubject: %d\nX-Status: %s\n%s\n%s\n" % (
+        i % 60, i, b"" if i % 2 else b"F", b"Status: R\nX-Keywords: $Label1\n" if i % 2 else b"", b"x" * i) for i in range(70)))
+    o.run("mbox", "--folder", "INBOX", box)
+    c = o.imap(None)
+    c.create('"R&AOk-union/2005"')
+    c.subscribe('"R&AOk-union/2005"')
+    c.append('"R&AOk-union/2005"', None, None, b"Subject: deep\r\n\r\n.dot\r\n..\r\n" + b"y" * 300000 + b"\r\n")
+    c.append("Sent", "(\\Answered)", None, b"Subject: sent\r\n\r\nnul-free\r\n")
+    c.select("INBOX")
+    c.store("3,9", "+FLAGS", "\\Deleted")
+    c.expunge()
+    c.logout()
+    return o
