@@ -107,8 +107,8 @@ static size_t key_length(struct str line)
 int source_pair(struct str line, bool colon_ok, struct str *key, struct str *value, struct err *e)
 {
 	struct str k = str_sub(line, 0, key_length(line)), v = str_trim(str_from(line, k.n));
-	/* "joe : x" as well as "joe: x". */
-	const bool apart = v.n && v.p[0] == ':' && (v.n == 1 || ch_blank(v.p[1])),
+	/* "joe : x" as well as "joe: x". A lone colon is a value (transport_maps: nothing special). */
+	const bool apart = v.n > 1 && v.p[0] == ':' && ch_blank(v.p[1]),
 		   attached = k.n > 1 && k.p[k.n - 1] == ':';
 
 	if ((apart || attached) && !colon_ok)
