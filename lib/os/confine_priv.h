@@ -31,6 +31,7 @@ enum call_group {
 	SETID = 1 << 17,
 	CONFINE = 1 << 18,	/* narrow itself (or a child itself) further */
 	NEVER = 1 << 19,
+	NET_SOURCE = 1 << 20,	/* choose the address that connections leave from (bind without listen) */
 };
 
 /* Build the filter that allows groups and kills on kill_groups, and install it. The caller has no_new_privs or CAP_SYS_ADMIN. */

@@ -93,7 +93,7 @@ int landlock_prepare(enum landlock_scope scope, uint32_t groups, const struct co
 		return err_set(e, ERR_CONF, 0, "this kernel has no Landlock (or it is off); -n starts without a sandbox");
 	struct ruleset_attr attr = { .fs = handled_access(scope, abi) };
 	if (abi >= ABI_NET && scope == LANDLOCK_ALL)
-		attr.net = NET_BIND_TCP | (groups & NET_OUT ? 0 : NET_CONNECT_TCP);
+		attr.net = (groups & NET_SOURCE ? 0 : NET_BIND_TCP) | (groups & NET_OUT ? 0 : NET_CONNECT_TCP);
 	if (abi >= ABI_SCOPE && scope == LANDLOCK_ALL)
 		attr.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
 	const size_t size = abi >= ABI_SCOPE ? sizeof(attr) : abi >= ABI_NET ? 16 : 8;
