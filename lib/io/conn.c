@@ -271,6 +271,13 @@ int conn_tls_binding(const struct conn *c, unsigned char out[32])
 	return f ? f->ops->tls->binding(f, out) : -1;
 }
 
+int conn_tls_fingerprints(const struct conn *c, unsigned char cert[32], unsigned char key[32])
+{
+	const struct filter *f = secure_layer(c);
+
+	return f ? f->ops->tls->fingerprints(f, cert, key) : -1;
+}
+
 /* --- events --- */
 
 /* What the kernel shall tell. A hung-up descriptor that we do not want to read is not watched: it would be reported

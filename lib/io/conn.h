@@ -84,7 +84,11 @@ void conn_deadline(struct conn *c, uint64_t ms);	/* absolute, from now; 0: none 
  * Output buffered before is sent in the clear first. An end without close-notify is CONN_EV_ERROR: what came last may be cut. */
 void conn_starttls_server(struct conn *c, struct tls_ctx *t, bool *dropped_out);
 void conn_starttls_client(struct conn *c, struct tls_ctx *t, const char *sni);
+struct tls_peer;
+void conn_starttls_client_peer(struct conn *c, struct tls_ctx *t, const struct tls_peer *p);
 bool conn_secure(const struct conn *c);
+/* SHA-256 of the server's certificate and of its public key, after CONN_EV_SECURED. -1: there is none. */
+int conn_tls_fingerprints(const struct conn *c, unsigned char cert[32], unsigned char key[32]) MUST_CHECK;
 const char *conn_tls_version(const struct conn *c);	/* "TLSv1.3", or "" */
 const char *conn_tls_cipher(const struct conn *c);
 int conn_tls_bits(const struct conn *c);

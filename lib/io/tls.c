@@ -236,6 +236,10 @@ int tls_client_new(bool verify, const char *ca_file, struct tls_ctx **out, struc
 		tls_ctx_free(&t);
 		return tls_err(e, ERR_CONF, ca_file ? ca_file : "the system's CA certificates");
 	}
+	if (SSL_CTX_dane_enable(t->ssl) <= 0) {
+		tls_ctx_free(&t);
+		return tls_err(e, ERR_BUG, "TLS context");
+	}
 	ERR_clear_error();
 	SSL_CTX_set_verify(t->ssl, SSL_VERIFY_PEER, verify ? NULL : on_verify);
 	*out = t;
@@ -401,11 +405,17 @@ static int tls_binding(const struct filter *f, unsigned char out[32])
 		       : -1;
 }
 
+static int tls_fingerprints(const struct filter *f, unsigned char cert[32], unsigned char key[32])
+{
+	return tls_peer_fingerprints(of(f)->ssl, cert, key);
+}
+
 static const struct filter_tls tls_facts = { .version = tls_version,
 					     .cipher = tls_cipher,
 					     .bits = tls_bits,
 					     .trust = tls_trust,
-					     .binding = tls_binding };
+					     .binding = tls_binding,
+					     .fingerprints = tls_fingerprints };
 static const struct filter_ops tls_ops = { .read = tls_read,
 					   .write = tls_write,
 					   .setup = tls_setup,
@@ -444,23 +454,37 @@ void conn_starttls_server(struct conn *c, struct tls_ctx *ctx, bool *dropped_out
 	conn_push(c, &t->f);
 }
 
-void conn_starttls_client(struct conn *c, struct tls_ctx *ctx, const char *sni)
+void conn_starttls_client_peer(struct conn *c, struct tls_ctx *ctx, const struct tls_peer *p)
 {
+	const char *sni = p->sni;
+	struct err e = { 0 };
+
 	conn_drop_input(c);
 	struct tls *t = tls_new(c, ctx);
 	if (!t)
 		return;
 	SSL_set_connect_state(t->ssl);
 	/* OpenSSL checks the name during the handshake; an address is no name for SNI (RFC 6066 3). */
-	bool address = sni && (strchr(sni, ':') || strspn(sni, "0123456789.") == strlen(sni));
-	if (sni && *sni &&
-	    (!SSL_set1_host(t->ssl, sni) ||
-	     (!address && !SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-				    unconst(sni)))))
+	const bool address =
+		sni && (strchr(sni, ':') || strspn(sni, "0123456789.") == strlen(sni));
+	if (tls_client_demand(t->ssl, p, &e) < 0)
+		conn_fail(c, e.text);
+	else if (sni && *sni && !address &&
+		 !SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+			   unconst(sni)))
 		conn_fail(c, "TLS: unusable server name");
-	else if (ctx->verify && !(sni && *sni))
-		conn_fail(c, "TLS: no server name to verify");
 	conn_push(c, &t->f);
+}
+
+void conn_starttls_client(struct conn *c, struct tls_ctx *ctx, const char *sni)
+{
+	const struct str name = str_c(sni ? sni : "");
+
+	conn_starttls_client_peer(c, ctx,
+				  &(struct tls_peer){ .sni = sni,
+						      .verify = ctx->verify,
+						      .names = &name,
+						      .n_names = name.n > 0 });
 }
 
 /* --- handshakes in memory: the start-up self test, and warming up --- */

@@ -39,6 +39,24 @@ void tls_sign_through(tls_sign_fn *fn);
 int tls_client_new(bool verify, const char *ca_file, struct tls_ctx **out, struct err *e) MUST_CHECK;
 void tls_ctx_free(struct tls_ctx **t);
 
+/* What a client wants of one server, for conn_starttls_client_peer (conn.h). */
+enum { TLS_TLSA_MAX = 4096 };
+struct tls_tlsa {		/* RFC 6698 2.1 */
+	uint8_t usage, selector, matching;
+	uint8_t data[TLS_TLSA_MAX];
+	size_t n;
+};
+struct tls_peer {		/* all borrowed during the call */
+	const char *sni;
+	bool verify;		/* the handshake fails unless a believed authority vouches for one of names; ".example.com": any name below */
+	const struct str *names;
+	size_t n_names;
+	const struct tls_tlsa *tlsa;	/* with any of usage 2 or 3 (RFC 7672 3.1) they take the authorities' place; names count for usage 2 */
+	size_t n_tlsa;
+};
+/* HMAC-MD5 (RFC 2195), for CRAM-MD5. */
+int tls_hmac_md5(struct str key, struct str text, unsigned char out[16]) MUST_CHECK;
+
 /* --- for the key worker only (links OpenSSL, holds the key) --- */
 struct tls_key;
 int tls_key_load(struct str key_pem, struct tls_key **out, struct err *e) MUST_CHECK;

@@ -3,6 +3,7 @@
 #define IO_TLS_PRIV_H
 
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "io/tls.h"
@@ -14,6 +15,10 @@ int tls_err(struct err *e, enum err_code code, const char *what); /* -1, with Op
 enum { TLS_CHAIN_MAX = 16, TLS_PEM_MAX = 1 << 20 };
 STACK_OF(X509) * tls_chain_read(struct str pem, struct err *e);
 void tls_chain_free(STACK_OF(X509) * *chain);
+
+/* tls_client.c */
+int tls_client_demand(SSL *ssl, const struct tls_peer *p, struct err *e) MUST_CHECK; /* before the handshake */
+int tls_peer_fingerprints(SSL *ssl, unsigned char cert[32], unsigned char key[32]) MUST_CHECK;
 
 /* keyprov.c */
 /* A key whose signatures are asked of the function of tls_sign_through(). Returns owned. */
