@@ -49,7 +49,10 @@ void qlog_delivery(const struct log_delivery *d)
 		buf_c(&b, ">, orig_to=<");
 		text_neutral(&b, d->original, 320, false);
 	}
-	buf_printf(&b, ">, relay=%.*s, delay=", STR_ARG(d->relay));
+	buf_printf(&b, ">, relay=%.*s", STR_ARG(d->relay));
+	if (d->uses > 1)
+		buf_printf(&b, ", conn_use=%llu", (unsigned long long)d->uses);
+	buf_c(&b, ", delay=");
 	put_seconds(&b, d->before + d->queued + d->setup + d->transfer);
 	buf_c(&b, ", delays=");
 	put_seconds(&b, d->before);

@@ -11,6 +11,8 @@
  *	queued_agent.c	delivery agents and the copies they write
  *	queued_sched.c	the schedule: which message when
  *	queued_active.c	one message being tried
+ *	queued_local.c	its recipients with mailboxes
+ *	queued_remote.c	its recipients elsewhere; destinations
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
@@ -43,9 +45,8 @@ enum {
 	QUEUED_LMTP_RCPTS_MAX = 500,	/* of one LMTP transaction: their answers are one message */
 	QUEUED_CONNS_MAX = 20000,	/* registered connections */
 	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
-	QUEUED_ACTIVE_MAX = 200,	/* messages being tried at once */
-	QUEUED_REMOTE_RCPTS_MAX = 50,	/* recipients of one remote attempt */
-	QUEUED_REMOTE_JOBS_MAX = 100,	/* remote attempts at once */
+	QUEUED_ACTIVE_MAX = 800,	/* messages being tried at once */
+	QUEUED_REMOTE_JOBS_MAX = 256,	/* remote attempts at once: never more than remote may have workers */
 	QUEUED_AGENTS_MAX = 128,	/* delivery agents at once */
 	QUEUED_AGENTS_PER_USER_MAX = 8,
 	QUEUED_AGENT_IDLE_MS = 1200,
@@ -62,6 +63,7 @@ struct asks;
 struct filter;
 struct syncer;
 struct sched;
+struct remotes;
 
 /* What the root part hands over. */
 struct queued_env {
@@ -88,6 +90,7 @@ struct queued {
 	struct sched *sched;
 	struct ipc_chan *remote;
 	struct dns_client *dns;
+	struct remotes *remotes;
 	size_t n_trans;			/* transactions that are open */
 	bool draining;			/* SIGTERM: no new ones */
 	bool leaving;			/* no new tries of queued messages: the process ends when nothing is under way */
@@ -106,6 +109,8 @@ struct ask;
 typedef void resolved_fn(void *ctx, const struct ipc_resolve_RESULT *r);	/* NULL: no answer; valid during the call */
 void asks_start(struct queued *q, int fd);
 struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx);	/* may answer later only */
+typedef void routed_fn(void *ctx, const struct ipc_resolve_ROUTES *r);	/* as resolved_fn; lists are as long as the question's */
+struct ask *route_ask(struct queued *q, struct str sender, struct ipc_strs addresses, routed_fn *fn, void *ctx);
 void resolve_reload(struct queued *q);
 /* The owner that becomes final i's envelope sender, or empty. */
 struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i);
@@ -239,27 +244,73 @@ void sched_add(struct queued *q, const struct spool_msg *m, bool logged);
 size_t sched_count(const struct queued *q);
 size_t sched_active(const struct queued *q);	/* being tried */
 
-/* A message in the queue, in memory. */
+/* A message in the queue, in memory: there may be very many. */
 struct active;
+struct lane;
 struct qmsg {
 	char qid[SPOOL_QID_MAX + 1];
 	uint64_t size;
 	int64_t arrived, next_try;
-	uint64_t tries;
+	struct lane *lane;
+	struct list due;		/* of its lane, when its time has come and no place was free yet */
+	struct list peer;		/* of its lane, always */
+	struct active *active;
+	size_t heap_at;
+	uint32_t tries;
 	bool held, logged, recovered;	/* recovered: found at start, may have been tried before the crash */
 	bool doomed;			/* to be deleted as soon as it is not active */
-	size_t heap_at;
-	struct active *active;
+	bool mixed;			/* recipients of more than one lane */
 };
 struct qmsg *sched_find(struct queued *q, struct str qid);
 bool sched_each(struct queued *q, size_t *it, struct qmsg **out);
+/* Has it pending recipients in that domain? 1 yes, -1 no, 0: its record must be looked at. */
+int sched_may_be_for(const struct qmsg *m, struct str domain);
 void sched_when(struct queued *q, struct qmsg *m, int64_t next_try);	/* move in the schedule */
 void sched_forget(struct queued *q, struct qmsg **m);
 void sched_active_done(struct queued *q, struct qmsg *m);	/* one place is free */
+void sched_window(struct queued *q, struct qmsg *m, uint64_t window);	/* what the destination of m's lane takes at once */
 
 /* --- queued_active.c --- */
+/* A message being tried, and one of its recipients. */
+struct arcpt {
+	struct active *a;
+	size_t at;			/* index in msg->rcpts */
+	struct copy *copy;
+	const char *program;		/* for the log: smtp lmtp local error retry discard */
+	uint64_t start_us, setup_us, uses;	/* 0: no try was made */
+	bool relayed;			/* sent to a server that will not tell of its success */
+	/* .forward */
+	bool forwarding, ready, posted;
+	char forwarded_as[SPOOL_QID_MAX + 1];
+};
+struct active {
+	struct queued *q;
+	struct qmsg *m;
+	struct arena *arena;
+	struct spool_msg *msg;
+	struct arcpt *rcpts;
+	int fd;
+	size_t outstanding;
+	struct buf journal;
+	uint64_t start_us;
+	bool *pick;
+};
 void active_start(struct queued *q, struct qmsg *m);
-void active_remote_start(struct queued *q, int fd);
+/* Who gets to hear of recipient r's failure, and whose mail it is to a server. */
+static inline struct str active_sender_of(const struct spool_msg *m, const struct spool_rcpt *r)
+{
+	return r->sender.n > 0 ? r->sender : m->sender;
+}
+void active_result(struct arcpt *x, enum spool_state state, struct str enhanced, struct str text, struct str relay);	/* of one recipient; logged */
+void active_one_done(struct active *a);	/* one of outstanding; may be the end of a */
+
+/* --- queued_local.c --- */
+void local_start(struct arcpt *x);
+
+/* --- queued_remote.c --- */
+void remotes_start(struct queued *q, int fd);
+/* Route and send these recipients of a; each round trip counts as one outstanding. */
+void remote_send(struct active *a, const size_t *at, size_t n);
 void remote_flush(struct queued *q);	/* forget what is known of dead destinations */
 
 /* --- queued_post.c --- */
@@ -284,6 +335,8 @@ void bounce_send(struct queued *q, bool delayed, const struct spool_msg *m, cons
 
 /* --- queued_etrn.c --- */
 void etrn_ask(struct conn_entry *c, uint32_t id, struct str name);	/* answers at once */
+/* Begin to try what waits for domain ("@domain": and below). -1: too many such requests are under way. */
+int flush_domain(struct queued *q, struct str domain) MUST_CHECK;
 
 /* --- queued_control.c --- */
 void control_start(struct queued *q, int fd);
@@ -293,6 +346,7 @@ struct log_delivery {
 	struct str qid, address, original, relay, text;
 	const char *program, *status;
 	struct str enhanced;
+	uint64_t uses;				/* of the connection; 0 or 1: not said */
 	double before, queued, setup, transfer;	/* seconds */
 };
 void qlog_delivery(const struct log_delivery *d);

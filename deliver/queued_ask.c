@@ -20,6 +20,8 @@ struct ask {
 	struct timer *deadline;
 	resolved_fn *resolved;
 	rewritten_fn *rewritten;
+	routed_fn *routed;
+	size_t n_routes;
 	scanned_fn *scanned;
 	void *ctx;
 	/* filter, while it waits for a connection */
@@ -57,6 +59,7 @@ static void answer_none(struct ask *a)
 {
 	resolved_fn *resolved = a->resolved;
 	rewritten_fn *rewritten = a->rewritten;
+	routed_fn *routed = a->routed;
 	scanned_fn *scanned = a->scanned;
 	void *ctx = a->ctx;
 
@@ -65,6 +68,8 @@ static void answer_none(struct ask *a)
 		resolved(ctx, NULL);
 	if (rewritten)
 		rewritten(ctx, NULL);
+	if (routed)
+		routed(ctx, NULL);
 	if (scanned)
 		scanned(ctx, NULL);
 }
@@ -133,6 +138,15 @@ static bool result_sane(const struct ipc_resolve_RESULT *r)
 	return sane;
 }
 
+static bool routes_sane(const struct ipc_resolve_ROUTES *r, size_t n)
+{
+	const bool sane = r->transports.n == n && r->nexthops.n == n && r->logins.n == n && r->policies.n == n;
+
+	if (!sane)
+		log_error("resolve: routes for another number of addresses");
+	return sane;
+}
+
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
@@ -143,12 +157,16 @@ static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 		return;		/* forgotten meanwhile */
 	resolved_fn *resolved = a->resolved;
 	rewritten_fn *rewritten = a->rewritten;
+	routed_fn *routed = a->routed;
+	const size_t n_routes = a->n_routes;
 	void *fn_ctx = a->ctx;
 	ask_free(a);
 	if (resolved)
 		resolved(fn_ctx, type == IPC_resolve_RESULT && result_sane(msg) ? msg : NULL);
 	else if (rewritten)
 		rewritten(fn_ctx, type == IPC_resolve_REWRITTEN ? msg : NULL);
+	else if (routed)
+		routed(fn_ctx, type == IPC_resolve_ROUTES && routes_sane(msg, n_routes) ? msg : NULL);
 }
 
 static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -162,7 +180,7 @@ static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 void asks_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN };
+	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES };
 
 	q->resolve = xzalloc(sizeof(*q->resolve));
 	list_init(&q->resolve->pending);
@@ -208,6 +226,16 @@ struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, r
 
 	a->rewritten = fn;
 	return ask_send(a, IPC_resolve_REWRITE, m);
+}
+
+struct ask *route_ask(struct queued *q, struct str sender, struct ipc_strs addresses, routed_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+	const struct ipc_resolve_ROUTE m = { .sender = sender, .addresses = addresses };
+
+	a->routed = fn;
+	a->n_routes = addresses.n;
+	return ask_send(a, IPC_resolve_ROUTE, &m);
 }
 
 void resolve_reload(struct queued *q)

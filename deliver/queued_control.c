@@ -200,15 +200,24 @@ static void flush_one(struct queued *q, struct qmsg *m)
 
 static void journal_hold(struct queued *q, struct qmsg *m)
 {
-	struct spool_msg msg = { .qid = str_c(m->qid), .tries = m->tries, .next_try = m->next_try, .held = m->held };
+	struct arena *a = arena_new(0);
+	struct spool_msg *msg = NULL;
 	struct buf b;
 	struct err e = { 0 };
 
 	buf_init(&b, 4096);
-	spool_journal_try(&msg, &b);
-	if (spool_append(q->spool, msg.qid, m->size, buf_view(&b), true, &e) < 0)
+	if (spool_load(q->spool, str_c(m->qid), m->size, a, &msg, &e) == 0) {	/* the record knows what the index does not: when its sender was warned */
+		msg->tries = m->tries;
+		msg->next_try = m->next_try;
+		msg->held = m->held;
+		spool_journal_try(msg, &b);
+		if (spool_append(q->spool, msg->qid, m->size, buf_view(&b), true, &e) < 0)
+			log_error("%s: %s", m->qid, e.text);
+	} else {
 		log_error("%s: %s", m->qid, e.text);
+	}
 	buf_fini(&b);
+	arena_free(&a);
 }
 
 static void hold_one(struct queued *q, struct qmsg *m)
@@ -280,7 +289,33 @@ static void do_each(struct client *c, struct ipc_strs args, each_fn *fn, const c
 }
 
 static void do_flush(struct client *c, struct ipc_strs args) { do_each(c, args, flush_one, "Flushed"); }
+/* One domain after the other, each in slices beside the loop. */
+static void do_flush_domain(struct client *c, struct ipc_strs args)
+{
+	remote_flush(c->q);
+	for (size_t i = 0; i < args.n; i++)
+		if (flush_domain(c->q, args.v[i]) < 0) {
+			end(c, ERR_TEMP, "too many flushes are under way, or an empty name");
+			return;
+		}
+	end(c, args.n > 0 ? ERR_NONE : ERR_INPUT, args.n > 0 ? "Flush begun" : "which domain?");
+}
+
+/* As if it had just come: tried at once, its history forgotten (and its route asked anew, as at each try). */
+static void requeue_one(struct queued *q, struct qmsg *m)
+{
+	m->held = false;
+	if (m->active)
+		return;
+	m->tries = 0;
+	m->next_try = 0;
+	journal_hold(q, m);
+	sched_when(q, m, 0);
+	log_info("%s: requeued", m->qid);
+}
+
 static void do_hold(struct client *c, struct ipc_strs args) { do_each(c, args, hold_one, "Placed on hold"); }
+static void do_requeue(struct client *c, struct ipc_strs args) { do_each(c, args, requeue_one, "Requeued"); }
 static void do_release(struct client *c, struct ipc_strs args) { do_each(c, args, release_one, "Released from hold"); }
 static void do_delete(struct client *c, struct ipc_strs args) { do_each(c, args, delete_one, "Deleted"); }
 
@@ -319,6 +354,8 @@ static const struct {
 	{ "list", do_list },
 	{ "more", do_more },
 	{ "flush", do_flush },
+	{ "flush-domain", do_flush_domain },
+	{ "requeue", do_requeue },
 	{ "hold", do_hold },
 	{ "release", do_release },
 	{ "delete", do_delete },

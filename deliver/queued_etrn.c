@@ -1,5 +1,5 @@
-/* ETRN (RFC 1985): a client asks that the mail that waits for a domain is tried now. Only domains of fast_flush_domains are served, so that a stranger cannot
- * make us work; the queue is looked through in slices, so that a long one holds nothing up. */
+/* The mail that waits for a domain is tried now: asked for by an administrator, or by a client with ETRN (RFC 1985). To clients only domains of fast_flush_domains are
+ * served, so that a stranger cannot make us work; the queue is looked through in slices, so that a long one holds nothing up. */
 #include <stdlib.h>
 
 #include "deliver/queued.h"
@@ -41,9 +41,17 @@ static bool waits_for(const struct etrn *job, const struct qmsg *m)
 	return found;
 }
 
+/* The schedule knows it of most messages. */
+static bool is_for(const struct etrn *job, const struct qmsg *m)
+{
+	const int may = job->below ? 0 : sched_may_be_for(m, str_c(job->domain));
+
+	return may > 0 || (may == 0 && waits_for(job, m));
+}
+
 static void finish(struct etrn *job)
 {
-	log_info("ETRN %s: %zu messages tried now", job->domain, job->flushed);
+	log_info("flush of %s: %zu messages tried now", job->domain, job->flushed);
 	for (size_t i = 0; i < job->n; i++)
 		free(job->qids[i]);
 	timer_del(&job->timer);
@@ -59,7 +67,7 @@ static void slice(void *ctx)
 
 	for (int i = 0; i < SLICE && job->next < job->n; i++) {
 		struct qmsg *m = sched_find(job->q, str_c(job->qids[job->next++]));
-		if (m == NULL || m->active || m->held || !waits_for(job, m))
+		if (m == NULL || m->active || m->held || !is_for(job, m))
 			continue;
 		sched_when(job->q, m, 0);
 		job->flushed++;
@@ -94,6 +102,14 @@ static void start(struct queued *q, struct str domain, bool below)
 		job->qids[job->n++] = xstrdup(m->qid);
 	job->timer = loop_timer(q->loop, 0, slice, job);
 	jobs++;
+}
+
+int flush_domain(struct queued *q, struct str domain)
+{
+	if (jobs >= ETRN_JOBS_MAX || domain.n == 0)
+		return -1;
+	start(q, domain.p[0] == '@' ? str_from(domain, 1) : domain, domain.p[0] == '@');
+	return 0;
 }
 
 void etrn_ask(struct conn_entry *c, uint32_t id, struct str name)

@@ -1,185 +1,116 @@
-/* MX, A and AAAA for remote, through c-ares on the loop. Answers are bounded and names in them checked before use (RFC 5321 5.1, RFC 7505). */
-#include <ares.h>
+/* Next hops' names: MX, A, AAAA and TLSA, asked of the dns process (lib/dns/client.h). Names in answers are checked before use (RFC 5321 5.1, RFC 7505). */
 #include <arpa/inet.h>
-#include <arpa/nameser.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/enc.h"
+#include "base/num.h"
 #include "deliver/remote_priv.h"
+#include "dns/client.h"
 #include "smtp/addr.h"
 
-enum { DNS_TRIES = 3, DNS_TIMEOUT_MS = 5000, DNS_SOCKETS_MAX = 64 };
-
-struct dns {
-	struct loop *loop;
-	ares_channel chan;
-	struct timer *timer;
-	struct {
-		ares_socket_t fd;
-		struct watch *w;
-		struct dns *d;
-	} socks[DNS_SOCKETS_MAX];
+struct names {
+	struct dns_client *dns;
+	bool v4_first;
 };
 
-struct query {
-	struct dns *d;
-	dns_mx_fn *mx;
-	dns_addr_fn *addr;
-	void *ctx;
-	uint16_t port;
-};
-
-static void on_timer(void *ctx);
-
-static void arm(struct dns *d)
+struct names *names_new(const struct conf *conf, struct loop *l, int dns_fd)
 {
-	struct timeval tv, *t = ares_timeout(d->chan, NULL, &tv);
+	struct names *d = xzalloc(sizeof *d);
 
-	if (t == NULL || d->loop == NULL)
-		return;
-	const uint64_t ms = (uint64_t)t->tv_sec * 1000 + (uint64_t)t->tv_usec / 1000 + 1;
-	if (d->timer)
-		timer_again(d->timer, ms);
-	else
-		d->timer = loop_timer(d->loop, ms, on_timer, d);
-}
-
-static void on_timer(void *ctx)
-{
-	struct dns *d = ctx;
-
-	timer_del(&d->timer);
-	ares_process_fd(d->chan, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm(d);
-}
-
-static void on_socket(void *ctx, unsigned events)
-{
-	struct dns *d = ctx;
-
-	/* Which one it was c-ares finds out by itself: all its sockets are asked, there are few. */
-	for (size_t i = 0; i < DNS_SOCKETS_MAX; i++)
-		if (d->socks[i].w != NULL)
-			ares_process_fd(d->chan, d->socks[i].fd, events & LOOP_WRITE ? d->socks[i].fd : ARES_SOCKET_BAD);
-	arm(d);
-}
-
-static void socket_state(void *data, ares_socket_t fd, int readable, int writable)
-{
-	struct dns *d = data;
-	const unsigned events = (readable ? LOOP_READ : 0u) | (writable ? LOOP_WRITE : 0u);
-	size_t at = DNS_SOCKETS_MAX;
-
-	for (size_t i = 0; i < DNS_SOCKETS_MAX; i++) {
-		if (d->socks[i].w != NULL && d->socks[i].fd == fd) {
-			if (events == 0)
-				watch_del(&d->socks[i].w);
-			else
-				watch_set(d->socks[i].w, events);
-			return;
-		}
-		if (d->socks[i].w == NULL && at == DNS_SOCKETS_MAX)
-			at = i;
-	}
-	if (events == 0 || at == DNS_SOCKETS_MAX)
-		return;
-	d->socks[at].fd = fd;
-	d->socks[at].w = loop_watch(d->loop, fd, events, on_socket, d);
-}
-
-struct dns *dns_new(const struct conf *conf, struct err *e)
-{
-	struct dns *d = xzalloc(sizeof *d);
-	char lookups[] = "b";
-	struct ares_options o = { .tries = DNS_TRIES, .timeout = DNS_TIMEOUT_MS, .lookups = lookups, .sock_state_cb = socket_state, .sock_state_cb_data = d };
-	struct buf servers;
-	int r = ares_library_init(ARES_LIB_INIT_ALL);
-
-	if (r == ARES_SUCCESS)
-		r = ares_init_options(&d->chan, &o, ARES_OPT_TRIES | ARES_OPT_TIMEOUTMS | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
-	buf_init(&servers, 4096);
-	for (size_t i = 0; i < conf->dns_servers.n; i++)
-		buf_printf(&servers, "%s%s", i ? "," : "", conf->dns_servers.v[i]);
-	if (r == ARES_SUCCESS && servers.n > 0)
-		r = ares_set_servers_ports_csv(d->chan, servers.p);
-	buf_fini(&servers);
-	if (r != ARES_SUCCESS) {
-		err_set(e, ERR_CONF, 0, "resolver: %s", ares_strerror(r));
-		free(d);
-		return NULL;
-	}
+	d->dns = dns_client_new(l, dns_fd, NULL, NULL);
+	d->v4_first = str_eq(str_c(conf->smtp_address_preference), STR("ipv4"));
 	return d;
 }
 
-void dns_attach(struct dns *d, struct loop *l)
+static enum names_status status_of(const struct dns_answer *a)
 {
-	d->loop = l;
-}
-
-static enum dns_status status_of(int r)
-{
-	switch (r) {
-	case ARES_SUCCESS: return DNS_FOUND;
-	case ARES_ENODATA: return DNS_NO_DATA;
-	case ARES_ENOTFOUND:
-	case ARES_EBADNAME: return DNS_NO_NAME;
-	default: return DNS_TEMPORARY;
+	switch (a->result) {
+	case DNS_HAS: return NAMES_FOUND;
+	case DNS_HAS_NONE: return NAMES_NO_DATA;
+	case DNS_NO_SUCH: return NAMES_NO_NAME;
+	default: return NAMES_TEMPORARY;
 	}
 }
 
+/* For a log line. */
+static const char *why_of(const struct dns_answer *a, char out[200])
+{
+	(void)snprintf(out, 200, "%.*s", STR_ARG(a->why));
+	return out;
+}
+
+/* --- MX --- */
+
+struct mx_query {
+	mx_fn *fn;
+	void *ctx;
+};
+
 static int by_pref(const void *a, const void *b)
 {
-	const struct dns_mx *x = a, *y = b;
+	const struct mx *x = a, *y = b;
 
 	return x->pref < y->pref ? -1 : x->pref > y->pref;
 }
 
-static void got_mx(void *arg, int r, int timeouts, unsigned char *abuf, int alen)
+/* "10 mx.example.com"; "0 ." is the null MX (RFC 7505), which is handed on as an empty name. -1: no name that can be used. */
+static int take_mx(struct str text, struct mx *out)
 {
-	struct query *q = arg;
-	struct ares_mx_reply *list = NULL;
-	static struct dns_mx v[REMOTE_RECORDS_MAX];
+	uint64_t pref;
+	struct str host = text;
+	const struct str number = str_split(&host, ' ');
+
+	if (num_parse(number, 0, UINT16_MAX, &pref) < 0 || host.n > 255)
+		return -1;
+	if (str_eq(host, STR(".")))
+		host = STR("");
+	else if (!smtp_domain_valid(host))
+		return -1;
+	out->pref = (uint16_t)pref;
+	(void)snprintf(out->host, sizeof out->host, "%.*s", STR_ARG(host));
+	return 0;
+}
+
+static void got_mx(void *ctx, const struct dns_answer *a)
+{
+	static struct mx v[NAMES_MX_MAX];
+	struct mx_query *q = ctx;
+	const enum names_status st = status_of(a);
+	char why[200];
 	size_t n = 0;
 
-	if (r == ARES_SUCCESS)
-		r = ares_parse_mx_reply(abuf, alen, &list);
-	for (struct ares_mx_reply *m = list; m != NULL && n < REMOTE_RECORDS_MAX; m = m->next) {
-		/* RFC 7505: one record with an empty name: no mail. It is handed on as it is. */
-		const struct str host = str_c(m->host);
-		if (host.n > 0 && !smtp_domain_valid(host))
-			continue;
-		(void)snprintf(v[n].host, sizeof v[n].host, "%.*s", STR_ARG(host));
-		v[n++].pref = m->priority;
-	}
-	ares_free_data(list);
-	/* Equal preferences in random order (RFC 5321 5.1): shuffle, then a stable sort by insertion; n is small. */
+	for (size_t i = 0; st == NAMES_FOUND && i < a->n && n < NAMES_MX_MAX; i++)
+		n += take_mx(a->v[i], &v[n]) == 0;
+	/* Equal preferences in random order (RFC 5321 5.1): shuffle, then sort; equals end up in any order. */
 	for (size_t i = n; i > 1; i--) {
 		const size_t k = (size_t)(random_u64() % i);
-		const struct dns_mx t = v[i - 1];
+		const struct mx t = v[i - 1];
 		v[i - 1] = v[k];
 		v[k] = t;
 	}
 	if (n > 1)
 		qsort(v, n, sizeof v[0], by_pref);
-	const enum dns_status st = r == ARES_SUCCESS && n == 0 ? DNS_TEMPORARY : status_of(r);
-	q->mx(q->ctx, st, v, n, r == ARES_SUCCESS ? "Malformed DNS server reply" : ares_strerror(r));
+	const bool useless = st == NAMES_FOUND && n == 0;
+	q->fn(q->ctx, useless ? NAMES_TEMPORARY : st, v, n, a->ad, useless ? "no usable name in the MX records" : why_of(a, why));
 	free(q);
 }
 
-void dns_mx(struct dns *d, const char *domain, dns_mx_fn *fn, void *ctx)
+void names_mx(struct names *d, const char *domain, mx_fn *fn, void *ctx)
 {
-	struct query *q = xzalloc(sizeof *q);
+	struct mx_query *q = xzalloc(sizeof *q);
 
-	*q = (struct query){ .d = d, .mx = fn, .ctx = ctx };
-	ares_query(d->chan, domain, ns_c_in, ns_t_mx, got_mx, q);
-	arm(d);
+	*q = (struct mx_query){ .fn = fn, .ctx = ctx };
+	(void)dns_ask(d->dns, str_c(domain), DNS_MX, got_mx, q);
 }
 
-static void fill(struct dns_addr *a, const struct sockaddr *sa, uint16_t port)
+/* --- addresses: A and AAAA together --- */
+
+static void fill(struct address *a, const struct sockaddr *sa, uint16_t port)
 {
-	*a = (struct dns_addr){ 0 };
+	*a = (struct address){ 0 };
 	if (sa->sa_family == AF_INET) {
 		struct sockaddr_in *in = (struct sockaddr_in *)&a->sa;
 		memcpy(in, sa, sizeof *in);
@@ -195,24 +126,7 @@ static void fill(struct dns_addr *a, const struct sockaddr *sa, uint16_t port)
 	}
 }
 
-static void got_addrs(void *arg, int r, int timeouts, struct ares_addrinfo *res)
-{
-	struct query *q = arg;
-	static struct dns_addr v[REMOTE_ADDRS_MAX];
-	size_t n = 0;
-
-	/* IPv6 first: where there is no route, connect() says so at once. */
-	for (int pass = 0; pass < 2 && r == ARES_SUCCESS; pass++)
-		for (struct ares_addrinfo_node *a = res->nodes; a != NULL && n < REMOTE_ADDRS_MAX; a = a->ai_next)
-			if (a->ai_family == (pass == 0 ? AF_INET6 : AF_INET))
-				fill(&v[n++], a->ai_addr, q->port);
-	if (res != NULL)
-		ares_freeaddrinfo(res);
-	q->addr(q->ctx, r == ARES_SUCCESS && n == 0 ? DNS_NO_DATA : status_of(r), v, n, ares_strerror(r));
-	free(q);
-}
-
-int dns_numeric(const char *host, uint16_t port, struct dns_addr *out)
+int names_numeric(const char *host, uint16_t port, struct address *out)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET };
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
@@ -228,22 +142,136 @@ int dns_numeric(const char *host, uint16_t port, struct dns_addr *out)
 	return 0;
 }
 
-void dns_addrs(struct dns *d, const char *host, uint16_t port, dns_addr_fn *fn, void *ctx)
-{
-	struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT };
-	struct dns_addr a[2];
+struct address_query {
+	address_fn *fn;
+	void *ctx;
+	uint16_t port;
+	bool v4_first;
+	struct address v4[REMOTE_ADDRS_MAX], v6[REMOTE_ADDRS_MAX];
+	size_t n4, n6, waiting;
+	bool secure, temporary, exists;
+	char why[200];
+};
 
-	if (dns_numeric(host, port, &a[0]) == 0) {
-		fn(ctx, DNS_FOUND, a, 1, "");
+/* Alternating, so that a family without a route costs one attempt; where there is no route at all, connect() says so at once. */
+static size_t merge(const struct address_query *q, struct address *out)
+{
+	const struct address *first = q->v4_first ? q->v4 : q->v6, *second = q->v4_first ? q->v6 : q->v4;
+	const size_t n1 = q->v4_first ? q->n4 : q->n6, n2 = q->v4_first ? q->n6 : q->n4;
+	size_t n = 0;
+
+	for (size_t i = 0; (i < n1 || i < n2) && n < REMOTE_ADDRS_MAX; i++) {
+		if (i < n1)
+			out[n++] = first[i];
+		if (i < n2 && n < REMOTE_ADDRS_MAX)
+			out[n++] = second[i];
+	}
+	return n;
+}
+
+static void one_family(struct address_query *q, const struct dns_answer *a, int family, struct address *v, size_t *n)
+{
+	struct address all[REMOTE_ADDRS_MAX];
+	enum names_status st = status_of(a);
+	char host[64];
+
+	for (size_t i = 0; st == NAMES_FOUND && i < a->n && *n < REMOTE_ADDRS_MAX; i++) {
+		(void)snprintf(host, sizeof host, "%.*s", STR_ARG(a->v[i]));
+		*n += names_numeric(host, q->port, &v[*n]) == 0 && v[*n].sa.ss_family == family;
+	}
+	if (st == NAMES_FOUND)
+		q->secure = q->secure && a->ad;
+	q->temporary |= st == NAMES_TEMPORARY;
+	q->exists |= st != NAMES_NO_NAME;
+	if (st != NAMES_FOUND)
+		(void)why_of(a, q->why);
+	if (--q->waiting > 0)
+		return;
+	const size_t total = merge(q, all);
+	st = total > 0 ? NAMES_FOUND : q->temporary ? NAMES_TEMPORARY : q->exists ? NAMES_NO_DATA : NAMES_NO_NAME;
+	q->fn(q->ctx, st, all, total, q->secure && total > 0, q->why);
+	free(q);
+}
+
+static void got_a(void *ctx, const struct dns_answer *a)
+{
+	struct address_query *q = ctx;
+
+	one_family(q, a, AF_INET, q->v4, &q->n4);
+}
+
+static void got_aaaa(void *ctx, const struct dns_answer *a)
+{
+	struct address_query *q = ctx;
+
+	one_family(q, a, AF_INET6, q->v6, &q->n6);
+}
+
+void names_addresses(struct names *d, const char *host, uint16_t port, address_fn *fn, void *ctx)
+{
+	struct address a[2];
+
+	if (names_numeric(host, port, &a[0]) == 0) {
+		fn(ctx, NAMES_FOUND, a, 1, false, "");
 		return;
 	}
 	if (str_case_eq(str_c(host), STR("localhost"))) {	/* RFC 6761 6.3 */
-		const bool ok = dns_numeric("::1", port, &a[0]) == 0 && dns_numeric("127.0.0.1", port, &a[1]) == 0;
-		fn(ctx, ok ? DNS_FOUND : DNS_TEMPORARY, a, ok ? 2 : 0, "");
+		const bool ok = names_numeric("::1", port, &a[0]) == 0 && names_numeric("127.0.0.1", port, &a[1]) == 0;
+		fn(ctx, ok ? NAMES_FOUND : NAMES_TEMPORARY, a, ok ? 2 : 0, false, "");
 		return;
 	}
-	struct query *q = xzalloc(sizeof *q);
-	*q = (struct query){ .d = d, .addr = fn, .ctx = ctx, .port = port };
-	ares_getaddrinfo(d->chan, host, NULL, &hints, got_addrs, q);
-	arm(d);
+	struct address_query *q = xzalloc(sizeof *q);
+	*q = (struct address_query){ .fn = fn, .ctx = ctx, .port = port, .v4_first = d->v4_first, .waiting = 2, .secure = true };
+	(void)dns_ask(d->dns, str_c(host), DNS_A, got_a, q);
+	(void)dns_ask(d->dns, str_c(host), DNS_AAAA, got_aaaa, q);
+}
+
+/* --- TLSA (RFC 7672 2.2) --- */
+
+struct tlsa_query {
+	tlsa_fn *fn;
+	void *ctx;
+};
+
+/* "usage selector matching hex" */
+static int take_tlsa(struct str text, struct tls_tlsa *out)
+{
+	uint64_t numbers[3];
+	struct str rest = text;
+	struct buf data;
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		if (num_parse(str_split(&rest, ' '), 0, UINT8_MAX, &numbers[i]) < 0)
+			return -1;
+	*out = (struct tls_tlsa){ .usage = (uint8_t)numbers[0], .selector = (uint8_t)numbers[1], .matching = (uint8_t)numbers[2] };
+	buf_init(&data, TLS_TLSA_MAX);
+	const int r = hex_decode(&data, rest);
+	if (r == 0 && data.n > 0) {
+		memcpy(out->data, data.p, data.n);
+		out->n = data.n;
+	}
+	buf_fini(&data);
+	return r == 0 && out->n > 0 ? 0 : -1;
+}
+
+static void got_tlsa(void *ctx, const struct dns_answer *a)
+{
+	struct tlsa_query *q = ctx;
+	static struct tls_tlsa v[REMOTE_TLSA_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; a->result == DNS_HAS && i < a->n && n < REMOTE_TLSA_MAX; i++)
+		n += take_tlsa(a->v[i], &v[n]) == 0;
+	q->fn(q->ctx, status_of(a), v, n, a->ad);
+	free(q);
+}
+
+void names_tlsa(struct names *d, const char *host, uint16_t port, tlsa_fn *fn, void *ctx)
+{
+	struct tlsa_query *q = xzalloc(sizeof *q);
+	char name[300];
+
+	*q = (struct tlsa_query){ .fn = fn, .ctx = ctx };
+	(void)snprintf(name, sizeof name, "_%u._tcp.%s", port, host);
+	(void)dns_ask(d->dns, str_c(name), DNS_TLSA, got_tlsa, q);
 }

@@ -36,6 +36,10 @@ static const struct table_row {
 	TABLES(recipient_canonical_maps, recipient_canonical),
 	TABLES(sender_bcc_maps, sender_bcc),
 	TABLES(recipient_bcc_maps, recipient_bcc),
+	TABLES(transport_maps, transport),
+	TABLES(sender_dependent_relayhost_maps, sender_relayhost),
+	TABLES(smtp_sasl_password_maps, passwords),
+	TABLES(smtp_tls_policy_maps, tls_policy),
 	DOMAINS(mydestination),
 	DOMAINS(virtual_alias_domains),
 	DOMAINS(virtual_mailbox_domains),
@@ -708,6 +712,8 @@ void resolver_answer(struct resolver *r, struct arena *a, struct str address, bo
 		fail(&an, 501, "5.1.3", "Bad recipient address syntax");
 	else
 		class = answer_parsed(&an, &addr);
+	if (an.code == 0 && route_finals(&an) < 0)
+		class = an.code < 500 ? "error" : "unknown";
 	put_result(&an, class, out);
 	map_free(&an.state);
 }

@@ -34,6 +34,16 @@ void resolver_lists(const struct conf *c, void (*fn)(void *ctx, const char *para
 /* Tables that cannot be used now: fn for each, with the parameter that names it. */
 void resolver_troubles(struct resolver *r, void (*fn)(void *ctx, const char *parameter, const char *spec, const struct err *why), void *ctx);
 
+/* Where mail of sender for address, which is no mailbox of ours, goes now. Never fails: trouble is transport "retry". */
+struct route {
+	struct str transport;	/* smtp lmtp error retry discard */
+	struct str nexthop;	/* "[host]:port", "domain", "unix:/path", "inet:host:port"; of error, retry, discard: status and text */
+	struct str login;	/* "user:password" for the next hop, or empty */
+	struct str policy;	/* entry of smtp_tls_policy_maps, or empty */
+};
+void resolver_route(struct resolver *r, struct arena *a, struct str sender, struct str address, struct route *out);
+bool route_transport_known(struct str transport);
+
 struct resolve_env {
 	const struct conf *conf;
 	int fd;			/* its channel; taken */

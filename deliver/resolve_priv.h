@@ -37,6 +37,7 @@ struct resolver {
 	struct arena *arena;
 	struct lookup **opened;		/* every table once */
 	size_t n_opened;
+	struct tables transport, sender_relayhost, passwords, tls_policy;
 	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated;
 	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
@@ -110,6 +111,10 @@ enum rewrite_class { RW_ENVELOPE_SENDER, RW_ENVELOPE_RECIPIENT, RW_HEADER_SENDER
 int rewrite_canonical(struct answer *an, enum rewrite_class class, struct smtp_addr *addr) MUST_CHECK;
 /* masquerade_domains. Pure. */
 void rewrite_masquerade(const struct conf *c, enum rewrite_class class, struct smtp_addr *addr);
+
+/* --- route.c --- */
+/* transport_maps may take finals away from their mailboxes, or give them one. -1: failed. */
+int route_finals(struct answer *an) MUST_CHECK;
 
 /* --- expand.c --- */
 /* Virtual aliases, then the class. depth counts nesting of both kinds of aliases. */

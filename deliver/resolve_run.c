@@ -122,6 +122,30 @@ static void rewrite(struct server *s, const struct ipc_resolve_REWRITE *m, uint3
 	arena_free(&a);
 }
 
+static void answer_routes(struct server *s, const struct ipc_resolve_ROUTE *m, uint32_t id)
+{
+	struct arena *a = arena_new(0);
+	const size_t n = m->addresses.n;
+	struct str *v = ARENA_ARRAY(a, struct str, 4 * n + 1);
+	struct ipc_resolve_ROUTES r = { .transports = { v, n }, .nexthops = { v + n, n }, .logins = { v + 2 * n, n }, .policies = { v + 3 * n, n } };
+	struct err e = { 0 };
+
+	resolver_refresh(s->resolver);
+	for (size_t i = 0; i < n; i++) {
+		struct route one;
+		resolver_route(s->resolver, a, m->sender, m->addresses.v[i], &one);
+		v[i] = one.transport;
+		v[n + i] = one.nexthop;
+		v[2 * n + i] = one.login;
+		v[3 * n + i] = one.policy;
+	}
+	if (ipc_send(s->chan, IPC_resolve_ROUTES, &r, id, -1, &e) < 0) {
+		log_error("routes: %s", e.text);
+		loop_stop(s->loop);
+	}
+	arena_free(&a);
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
 		       int fd)
 {
@@ -131,6 +155,8 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		answer(s, msg, id);
 	else if (type == IPC_resolve_REWRITE)
 		rewrite(s, msg, id);
+	else if (type == IPC_resolve_ROUTE)
+		answer_routes(s, msg, id);
 	else
 		resolver_refresh(s->resolver);
 }
@@ -158,7 +184,7 @@ static void on_hup(void *ctx, int signo)
 
 void resolve_run(struct resolve_env *env)
 {
-	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE,
+	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE,
 					  IPC_resolve_RELOAD };
 	struct server s = { 0 };
 	struct err e = { 0 };

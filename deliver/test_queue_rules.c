@@ -122,16 +122,56 @@ static void test_retry(void)
 	tap_ok(retry_expired(432001, 3, 432000), "old and tried is given up");
 	tap_ok(!retry_expired(431999, 100, 432000), "young is kept");
 	tap_ok(retry_expired(0, 1, 0) && !retry_expired(0, 0, 0), "lifetime 0 is one try");
+}
+
+static void test_feedback(void)
+{
+	static const struct { const char *text; double amount; int form; } good[] = {
+		{ "1", 1, RETRY_CONSTANT }, { "0.25", 0.25, RETRY_CONSTANT }, { "1/4", 0.25, RETRY_CONSTANT }, { " 1 / concurrency ", 1, RETRY_PER_WINDOW },
+		{ "0.5/sqrt_concurrency", 0.5, RETRY_PER_ROOT },
+	};
+	static const char *const bad[] = { "", "x", "1/", "1/0", "2", "1/x", "-1", "1e5", "1..2" };
+	struct retry_feedback f;
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		tap_ok(retry_feedback_parse(str_c(good[i].text), &f, &e) == 0 && f.amount == good[i].amount && (int)f.form == good[i].form, "feedback \"%s\"", good[i].text);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		tap_ok(retry_feedback_parse(str_c(bad[i]), &f, &e) < 0, "no feedback: \"%s\"", bad[i]);
+}
+
+static void test_destination(void)
+{
+	const struct retry_rules r = { .positive = { 1, RETRY_CONSTANT }, .negative = { 1, RETRY_CONSTANT }, .initial = 4, .limit = 6, .cohorts = 1, .backoff_min_s = 300,
+				       .backoff_max_s = 4000 };
+	struct retry_rules gentle = r;
 	struct retry_dest d = { 0 };
-	retry_dest_result(&d, false, 1000, 300, 4000);
-	tap_ok(!retry_dest_dead(&d, 1000), "one failure is no death");
-	retry_dest_result(&d, false, 1000, 300, 4000);
-	tap_ok(retry_dest_dead(&d, 1299) && !retry_dest_dead(&d, 1300), "two are, for the shortest time");
+
+	tap_is_int((long long)retry_dest_window(&d, &r), 4, "a window begins as configured");
+	for (int i = 0; i < 10; i++)
+		retry_dest_result(&d, &r, true, 1000);
+	tap_is_int((long long)retry_dest_window(&d, &r), 6, "success widens it up to the limit");
+	retry_dest_result(&d, &r, false, 1000);
+	tap_ok(retry_dest_window(&d, &r) == 5 && !retry_dest_dead(&d, 1000), "a failure narrows it, and is no death");
+	retry_dest_result(&d, &r, true, 1000);
+	for (int i = 0; i < 5; i++)
+		retry_dest_result(&d, &r, false, 1000);
+	tap_ok(retry_dest_dead(&d, 1299) && !retry_dest_dead(&d, 1300), "a windowful of failures in a row is, for the shortest time");
+	tap_is_int((long long)retry_dest_window(&d, &r), 1, "the first one afterwards goes alone");
 	for (int i = 0; i < 40; i++)
-		retry_dest_result(&d, false, 2000, 300, 4000);
+		retry_dest_result(&d, &r, false, 2000);
 	tap_ok(retry_dest_dead(&d, 5999) && !retry_dest_dead(&d, 6000), "many: at most the longest time");
-	retry_dest_result(&d, true, 2000, 300, 4000);
-	tap_ok(!retry_dest_dead(&d, 2000) && d.failures == 0, "an answer revives");
+	retry_dest_result(&d, &r, true, 2000);
+	tap_ok(!retry_dest_dead(&d, 2000) && d.deaths == 0, "an answer revives");
+	gentle.cohorts = 0;
+	gentle.positive = (struct retry_feedback){ 1, RETRY_PER_WINDOW };
+	d = (struct retry_dest){ 0 };
+	for (int i = 0; i < 100; i++)
+		retry_dest_result(&d, &gentle, false, 1000);
+	tap_ok(!retry_dest_dead(&d, 1000) && retry_dest_window(&d, &gentle) == 1, "no cohort limit: never dead");
+	retry_dest_result(&d, &gentle, true, 1000);
+	retry_dest_result(&d, &gentle, true, 1000);
+	tap_is_int((long long)retry_dest_window(&d, &gentle), 2, "feedback per concurrency moves slower");
 }
 
 /* --- header edits --- */
@@ -221,6 +261,8 @@ int main(void)
 	test_lists();
 	test_verdicts();
 	test_retry();
+	test_feedback();
+	test_destination();
 	test_head();
 	test_dsn();
 	return tap_done();

@@ -1,5 +1,5 @@
 /* The outgoing client against servers of straw, in one loop on loopback: good ones, rude ones, hostile ones (CVE-2020-8794, CVE-2021-38371 and the
- * like). One name server of straw answers for example.org and its neighbours.
+ * like). One dns process of straw answers for example.org and its neighbours.
  *
  * Steps of a server: "S:" send, "C:" the next line must begin so, "D" message data up to the lone dot, "X" close, "N" what follows is the next
  * connection. Results: one "status enhanced text-prefix" per recipient.
@@ -15,6 +15,8 @@
 
 #include "base/num.h"
 #include "deliver/remote_priv.h"
+#include "dns/wire.h"
+#include "ipc/dns.h"
 #include "ipc/remote.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -46,15 +48,15 @@ static const struct server_case {
 	{ "several recipients", "[127.0.0.1]:%d", { "x@example.org", "y@example.org", "z@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT TO:<x@example.org>", "C:RCPT TO:<y@example.org>",
 		"C:RCPT TO:<z@example.org>", "S:250 Ok\r\n550 5.1.1 no such user\r\n450 4.2.1 later\r\n", "C:DATA", "S:354 go\r\n", "D", OK1 },
 	  { "sent ", "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)", "deferred 4.2.1 host 127.0.0.1" }, NULL, NULL, NULL, 0 },
-	{ "all recipients refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\r\n550 no\r\n", "C:RSET", "S:250 Ok\r\n" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
-	{ "the sender refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:550 5.7.1 no\r\n503 5.5.1 need MAIL\r\n", "C:RSET" }, { "bounced 5.7.1 host" }, NULL, NULL, NULL, 0 },
+	{ "all recipients refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250 Ok\r\n550 no\r\n554 5.5.1 no recipients\r\n", "C:RSET", "S:250 Ok\r\n" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
+	{ "the sender refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:550 5.7.1 no\r\n503 5.5.1 need MAIL\r\n503 5.5.1 need RCPT\r\n", "C:RSET" }, { "bounced 5.7.1 host" }, NULL, NULL, NULL, 0 },
 	{ "refused at the end of data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "S:554 5.7.1 spam\r\n", "C:RSET" }, { "bounced 5.7.1 host 127.0.0.1[127.0.0.1] said: 554 5.7.1 spam (in reply to end of DATA command)" }, NULL, NULL, NULL, 0 },
 	{ "lost after the data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "X" }, { "deferred 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending end of data" }, NULL, NULL, NULL, 0 },
 	{ "lost in the greeting", "[127.0.0.1]:%d", { "x@example.org" }, { "X" }, { "deferred 4.4.2 lost connection with" }, NULL, NULL, NULL, 0 },
 	{ "too large for the server", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 SIZE 5\r\n", "C:QUIT" }, { "bounced 5.3.4 message size" }, NULL, NULL, NULL, 0 },
 	{ "a greeting of 554", "[127.0.0.1]:%d", { "x@example.org" }, { "S:554 no mail here\r\n", "C:QUIT" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] refused to talk to me: 554 no mail here" }, NULL, NULL, NULL, 0 },
-	{ "a reply without text", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250\r\n550-\r\n550\r\n", "C:RSET" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
-	{ "controls in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\r\n550-5.1.1 a\033[2J\xff\r\n550 5.1.1 b\r\n", "C:RSET" },
+	{ "a reply without text", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250\r\n550-\r\n550\r\n503\r\n", "C:RSET" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
+	{ "controls in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250 Ok\r\n550-5.1.1 a\033[2J\xff\r\n550 5.1.1 b\r\n503 5.5.1 no\r\n", "C:RSET" },
 	  { "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 a?[2J? 5.1.1 b (in" }, NULL, NULL, NULL, 0 },
 	{ "a bare line feed in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke the SMTP protocol" }, NULL, NULL, NULL, 0 },
 	{ "no SMTP at all", "[127.0.0.1]:%d", { "x@example.org" }, { "S:HTTP/1.1 400 Bad Request\r\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
@@ -71,8 +73,9 @@ static const struct server_case {
 	{ "null MX", "null.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.1.10 Domain null.example does not accept mail" }, NULL, NULL, NULL, 0 },
 	{ "we are the MX", "ours.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.6 mail for ours.example loops back to myself" }, NULL, NULL, NULL, 0 },
 	{ "the second MX, when nobody listens on the first", "two.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
+	{ "no usable exchanger", "rude.example:%d", { "x@example.org" }, { NULL }, { "deferred 4.4.3" }, NULL, NULL, NULL, 0 },
 	{ "nobody listens", "[127.0.0.1]:1", { "x@example.org" }, { NULL }, { "deferred 4.4.1 connect to 127.0.0.1[127.0.0.1]:1: Connection refused" }, NULL, NULL, NULL, 0 },
-	{ "a bad next hop", "[127.0.0.1", { "x@example.org" }, { NULL }, { "bounced 5.3.5" }, NULL, NULL, NULL, 0 },
+	{ "a bad next hop", "[127.0.0.1", { "x@example.org" }, { NULL }, { "deferred 4.3.5" }, NULL, NULL, NULL, 0 },
 	{ "a command in an address", "[127.0.0.1]:%d", { "x@example.org>\r\nDATA" }, { EHLO1 }, { "bounced 5.1.3" }, NULL, NULL, NULL, 0 },
 	{ "two messages on one connection", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2 },
 	{ "a kept connection that has gone stale", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, "C:MAIL", "X", "N", EHLO1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2 },
@@ -85,7 +88,8 @@ struct straw {
 	struct ipc_chan *queue;
 	struct conn *server;
 	struct timer *limit;
-	int listener, dns_fd, body;
+	struct ipc_chan *dns;
+	int listener, body;
 	uint16_t port;
 	size_t step;
 	struct buf data;
@@ -103,103 +107,44 @@ static void finish(struct straw *w, bool good)
 	loop_stop(w->loop);
 }
 
-/* --- the name server: one question, answers for a handful of names --- */
+/* --- the dns process of straw: answers for a handful of names --- */
 
-static void put_name(struct buf *b, const char *name)
+static const struct record {
+	const char *name;
+	unsigned type;
+	const char *values[3];
+} zone[] = {
+	{ "example.org", DNS_MX, { "10 mx.example.org", "20 unused.example.org" } },
+	{ "null.example", DNS_MX, { "0 ." } },
+	{ "ours.example", DNS_MX, { "10 mail.example.com", "20 mx.example.org" } },
+	{ "two.example", DNS_MX, { "20 mx.example.org", "10 dead.example" } },
+	{ "rude.example", DNS_MX, { "10 a\\010b.example", "x", "" } },
+	{ "dead.example", DNS_A, { "127.0.0.2" } },
+};
+
+static void on_query(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	struct str s = str_c(name);
+	const struct ipc_dns_QUERY *q = msg;
+	struct str v[3];
+	struct ipc_dns_ANSWER a = { .records = { v, 0 }, .canonical = q->name };
+	struct err e = { 0 };
 
-	while (s.n > 0) {
-		const struct str label = str_split(&s, '.');
-		buf_ch(b, (char)label.n);
-		buf_str(b, label);
-	}
-	buf_ch(b, 0);
+	for (size_t i = 0; i < ARRAY_LEN(zone); i++)
+		for (size_t k = 0; str_eq(q->name, str_c(zone[i].name)) && q->type == zone[i].type && k < 3 && zone[i].values[k]; k++)
+			v[a.records.n++] = str_c(zone[i].values[k]);
+	if (str_eq(q->name, STR("nowhere.example")))
+		a.rcode = DNS_RCODE_NO_NAME;
+	else if (q->type == DNS_A && a.records.n == 0)
+		v[a.records.n++] = STR("127.0.0.1");
+	if (ipc_send(ch, IPC_dns_ANSWER, &a, id, -1, &e) < 0)
+		abort();
 }
 
-static void put16(struct buf *b, unsigned v)
-{
-	buf_ch(b, (char)(v >> 8));
-	buf_ch(b, (char)v);
-}
-
-static void put_rr(struct buf *b, unsigned type, struct str rdata)
-{
-	put16(b, 0xc00c);
-	put16(b, type);
-	put16(b, 1);
-	put16(b, 0);
-	put16(b, 60);
-	put16(b, (unsigned)rdata.n);
-	buf_str(b, rdata);
-}
-
-static unsigned put_mx(struct buf *b, unsigned pref, const char *host)
-{
-	struct buf r;
-
-	buf_init(&r, 300);
-	put16(&r, pref);
-	put_name(&r, host);
-	put_rr(b, 15, buf_view(&r));
-	buf_fini(&r);
-	return 1;
-}
-
-static unsigned answer_mx(struct buf *b, struct str name)
-{
-	if (str_eq(name, STR("example.org")))
-		return put_mx(b, 10, "mx.example.org") + put_mx(b, 20, "unused.example.org");
-	if (str_eq(name, STR("null.example")))
-		return put_mx(b, 0, "");
-	if (str_eq(name, STR("ours.example")))
-		return put_mx(b, 10, "mail.example.com") + put_mx(b, 20, "mx.example.org");
-	if (str_eq(name, STR("two.example")))
-		return put_mx(b, 20, "mx.example.org") + put_mx(b, 10, "dead.example");
-	return 0;
-}
-
-static void on_dns(void *ctx, unsigned events)
+static void on_dns_gone(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct straw *w = ctx;
-	unsigned char q[512];
-	struct sockaddr_in from;
-	socklen_t len = sizeof from;
-	const ssize_t n = recvfrom(w->dns_fd, q, sizeof q, 0, (struct sockaddr *)&from, &len);
-	struct buf name, rr, out;
-	size_t at = 12;
 
-	if (n < 17)
-		return;
-	buf_init(&name, 300);
-	buf_init(&rr, 1000);
-	buf_init(&out, 1500);
-	for (; at < (size_t)n && q[at] != 0; at += q[at] + 1u) {
-		if (name.n > 0)
-			buf_ch(&name, '.');
-		buf_mem(&name, q + at + 1, q[at]);
-	}
-	const unsigned type = get_be16(q + at + 1);
-	const struct str qname = buf_view(&name);
-	unsigned answers = 0;
-	if (type == 15)
-		answers = answer_mx(&rr, qname);
-	else if (type == 1 && !str_eq(qname, STR("nowhere.example"))) {
-		put_rr(&rr, 1, str_eq(qname, STR("dead.example")) ? str_n("\177\0\0\2", 4) : str_n("\177\0\0\1", 4));
-		answers = 1;
-	}
-	buf_mem(&out, q, 2);
-	put16(&out, str_eq(qname, STR("nowhere.example")) ? 0x8183 : 0x8180);
-	put16(&out, 1);
-	put16(&out, answers);
-	put16(&out, 0);
-	put16(&out, 0);
-	buf_mem(&out, q + 12, at + 5 - 12);
-	buf_str(&out, buf_view(&rr));
-	(void)sendto(w->dns_fd, out.p, out.n, 0, (struct sockaddr *)&from, len);
-	buf_fini(&name);
-	buf_fini(&rr);
-	buf_fini(&out);
+	ipc_chan_free(&w->dns);
 }
 
 /* --- the server --- */
@@ -347,7 +292,7 @@ static void send_job(struct straw *w)
 		abort();
 	const struct ipc_remote_SEND m = {
 		.qid = STR("TESTQ1"), .nexthop = str_c(nexthop), .sender = STR("a@b"), .recipients = { rcpts, n },
-		.edits = { &edit, w->t->edit != NULL }, .size = strlen(text),
+		.edits = { &edit, w->t->edit != NULL }, .size = strlen(text), .transport = STR("smtp"),
 	};
 	if (ipc_send(w->queue, IPC_remote_SEND, &m, ipc_next_id(w->queue), w->body, &e) < 0)
 		abort();
@@ -372,14 +317,14 @@ static int listen_on(int type, uint16_t *port)
 	return fd;
 }
 
-static struct conf *make_conf(uint16_t dns_port)
+static struct conf *make_conf(void)
 {
 	char path[] = "/tmp/test_remote.XXXXXX", text[200];
 	struct conf *c = NULL;
 	struct err e = { 0 };
 	const int fd = mkstemp(path);
 
-	(void)snprintf(text, sizeof text, "myhostname = mail.example.com\ndns_servers = 127.0.0.1:%u\n", dns_port);
+	(void)snprintf(text, sizeof text, "myhostname = mail.example.com\n");
 	if (fd < 0 || write_all(fd, text, strlen(text), &e) < 0 || conf_load(path, &c, NULL, &e) < 0)
 		tap_diag("%s", e.text);
 	close(fd);
@@ -392,20 +337,19 @@ static void run(const struct server_case *t, struct remote *left)
 {
 	struct straw w = { .t = t, .body = -1 };
 	struct err e = { 0 };
-	uint16_t dns_port;
-	int pair[2];
+	int pair[2], dns[2];
 
 	w.loop = loop_new();
 	w.listener = listen_on(SOCK_STREAM, &w.port);
-	w.dns_fd = listen_on(SOCK_DGRAM, &dns_port);
-	struct conf *conf = make_conf(dns_port);
+	struct conf *conf = make_conf();
 	buf_init(&w.data, 1 << 20);
-	if (conf == NULL || sock_pair(SOCK_SEQPACKET, pair, &e) < 0 || remote_init(&w.r, conf, &e) < 0) {
+	if (conf == NULL || sock_pair(SOCK_SEQPACKET, pair, &e) < 0 || sock_pair(SOCK_SEQPACKET, dns, &e) < 0 || remote_init(&w.r, conf, &e) < 0) {
 		tap_ok(false, "%s: %s", t->name, e.text);
 		return;
 	}
-	struct watch *wl = loop_watch(w.loop, w.listener, LOOP_READ, on_accept, &w), *wd = loop_watch(w.loop, w.dns_fd, LOOP_READ, on_dns, &w);
-	remote_serve(&w.r, w.loop, pair[1]);
+	struct watch *wl = loop_watch(w.loop, w.listener, LOOP_READ, on_accept, &w);
+	w.dns = ipc_chan_new(w.loop, dns[0], &ipc_dns, on_query, on_dns_gone, &w);
+	remote_serve(&w.r, w.loop, pair[1], dns[1]);
 	w.queue = ipc_chan_new(w.loop, pair[0], &ipc_remote, on_result, on_gone, &w);
 	w.limit = loop_timer(w.loop, CASE_MS, on_limit, &w);
 	send_job(&w);
@@ -415,12 +359,11 @@ static void run(const struct server_case *t, struct remote *left)
 		good = tap_is_mem(buf_view(&w.data), str_c(t->data), "%s: what the server got", t->name);
 	tap_ok(good, "%s", t->name);
 	watch_del(&wl);
-	watch_del(&wd);
 	timer_del(&w.limit);
 	conn_free(&w.server);
 	ipc_chan_free(&w.queue);
 	close_fd(&w.listener);
-	close_fd(&w.dns_fd);
+	ipc_chan_free(&w.dns);
 	close_fd(&w.body);
 	buf_fini(&w.data);
 	*left = w.r;

@@ -159,7 +159,7 @@ static const struct act {
 	{ "make a UNIX socket", act_unix, ROOTS | ROLE(AUTH_GATHER) | ROLE(QUEUE) | ROLE(LOG) | ROLE(PROGRAMS) },
 	{ "make a netlink socket", act_netlink, 0 },
 	{ "make a packet socket", act_packet, 0 },
-	{ "bind", act_bind, 0 },
+	{ "bind", act_bind, ROLE(REMOTE) },
 	{ "exec", act_exec, ROLE(AUTH_MONITOR) | ROLE(PROGRAMS) },
 	{ "fork", act_fork, FORKS },
 	{ "ptrace", act_ptrace, 0 },

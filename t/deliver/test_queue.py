@@ -41,6 +41,8 @@ class Sink:
                         else:
                             rcpts.append(line[9:-3].decode())
                             say(b"250 ok\r\n")
+                    elif word == b"DATA" and not rcpts:
+                        say(b"554 5.5.1 no recipients\r\n")
                     elif word == b"DATA":
                         say(b"354 go\r\n")
                         data = b""

@@ -2,10 +2,8 @@
 import pathlib
 import re
 import smtplib
-import socketserver
 import ssl
 import sys
-import threading
 import time
 import uuid
 
@@ -13,89 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mailtools  # noqa: E402
-
-
-class Sink(socketserver.ThreadingTCPServer):
-    """An SMTP server that keeps what it gets; refuse maps a command's first word (or "." for the end of data) to an answer."""
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, tls=None):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.tls, self.refuse, self.messages, self.commands = tls, {}, [], []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def port(self):
-        return self.server_address[1]
-
-    def wait(self, n=1, timeout=15):
-        end = time.monotonic() + timeout
-        while len(self.messages) < n:
-            assert time.monotonic() < end, self.commands
-            time.sleep(0.02)
-        return self.messages[n - 1]
-
-
-class Handler(socketserver.StreamRequestHandler):
-    def say(self, text):
-        self.wfile.write(text.encode() + b"\r\n")
-        self.wfile.flush()
-
-    def handle(self):
-        self.secure = False
-        try:
-            self.serve()
-        except (OSError, ValueError):
-            pass
-
-    def serve(self):
-        self.say("220 sink.test ESMTP")
-        env = []
-        while True:
-            line = self.rfile.readline()
-            if not line:
-                return
-            assert line.endswith(b"\r\n") and b"\r" not in line[:-2] and b"\n" not in line[:-2]
-            verb = line.split()[0].upper().decode()
-            self.server.commands.append(line.decode().rstrip())
-            if verb in self.server.refuse:
-                self.say(self.server.refuse[verb])
-            elif verb == "EHLO":
-                words = ["sink.test", "PIPELINING", "8BITMIME", "SIZE 1000000"]
-                words += ["STARTTLS"] if self.server.tls and not self.secure else []
-                for w in words[:-1]:
-                    self.say("250-" + w)
-                self.say("250 " + words[-1])
-            elif verb == "STARTTLS":
-                self.say("220 go ahead")
-                self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
-                self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
-                self.secure = True
-            elif verb == "DATA":
-                self.say("354 go ahead")
-                self.data(env)
-                env = []
-            elif verb == "QUIT":
-                self.say("221 bye")
-                return
-            else:
-                env += [line.decode().strip()] if verb in ("MAIL", "RCPT") else []
-                self.say("250 2.1.0 Ok")
-
-    def data(self, env):
-        lines = []
-        while True:
-            line = self.rfile.readline()
-            assert line.endswith(b"\r\n") and b"\r" not in line[:-2]
-            if line == b".\r\n":
-                break
-            lines.append(line[1:] if line.startswith(b".") else line)
-        if "." in self.server.refuse:
-            self.say(self.server.refuse["."])
-            return
-        self.server.messages.append((env, b"".join(lines), self.secure))
-        self.say("250 2.0.0 Ok: sunk")
+from smtpsink import Sink  # noqa: E402
 
 
 def start(fresh_suite, sink, **settings):

@@ -212,7 +212,7 @@ def test_etrn_serves_only_domains_that_are_relayed(fresh_suite):
         before = suite.log.read_text().count("status=deferred")
         assert w.smtp("ETRN other.example")[0] == 459
         assert w.smtp("ETRN backup.example") == (250, ["2.0.0 Queuing started"])
-    log_has(suite, r"ETRN backup\.example: 1 messages tried now")
+    log_has(suite, r"flush of backup\.example: 1 messages tried now")
     end = time.monotonic() + 10
     while suite.log.read_text().count("status=deferred") == before and time.monotonic() < end:
         time.sleep(0.05)

@@ -1,0 +1,354 @@
+"""Where mail goes and how: mail exchangers, transports, relays, logins, TLS; name server and receivers of this test."""
+import os
+import pathlib
+import re
+import smtplib
+import ssl
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import dnsserver  # noqa: E402
+import suite as suite_module  # noqa: E402
+from smtpsink import Sink  # noqa: E402
+
+MAP_GROUP = "_postern_map"
+
+
+class Scene:
+    """A suite on an address of its own, a name server, receivers by number on port 25 of 127.0.60.N."""
+    number = 0
+
+    def __init__(self, **settings):
+        Scene.number += 1
+        self.host = "127.0.9.%d" % Scene.number
+        self.dns, self.sinks = dnsserver.Server(), {}
+        base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / ("routes-%s" % uuid.uuid4().hex[:6])
+        self.maps = base / "maps"
+        self.maps.mkdir(parents=True)
+        os.chmod(self.maps, 0o755)
+        self.suite = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=(self.host,), real_ports=True, settings={
+            "dns_servers": self.dns.address, "mynetworks": "127.0.0.0/8", "filter_enable": "no", "minimal_backoff_time": "1s", "smtp_connect_timeout": "5s",
+            "smtp_tls_CAfile": base / "etc" / "ca.pem", **settings})
+        self.suite.make()
+
+    def start(self):
+        self.suite.start()
+        return self
+
+    def map(self, name, text, mode=0o644):
+        p = self.maps / name
+        p.write_text(text)
+        os.chmod(p, mode)
+        return p
+
+    def sink(self, n, **kw):
+        if n not in self.sinks:
+            self.sinks[n] = Sink("127.0.60.%d" % n, 25, **kw)
+        return self.sinks[n]
+
+    def tls(self, *names):
+        """A server's context whose certificate, of the suite's authority, has these names."""
+        d, etc = self.maps, self.suite.base / "etc"
+        key, cert, ext = d / "k.pem", d / ("%s.pem" % uuid.uuid4().hex), d / "ext"
+        ext.write_text("subjectAltName=%s\n" % ",".join("DNS:" + n for n in names))
+        suite_module.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", d / "csr", "-subj", "/CN=x"])
+        suite_module.run(["openssl", "x509", "-req", "-in", d / "csr", "-CA", etc / "ca.pem", "-CAkey", etc / "ca-key.pem", "-CAcreateserial", "-extfile", ext, "-out", cert])
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        c.load_cert_chain(cert, key)
+        c.cert = cert
+        return c
+
+    def send(self, *to, sender="me@example.com", body="hello\r\n", options=(), rcpt_options=()):
+        """Returns the queue id."""
+        with smtplib.SMTP(self.host, 25, timeout=30) as s:
+            s.ehlo("t.example")
+            assert s.mail(sender, options)[0] == 250
+            for r in to:
+                assert s.rcpt(r, rcpt_options)[0] == 250, self.suite.log.read_text(errors="replace")[-3000:]
+            code, text = s.data(body if isinstance(body, bytes) else "Subject: t\r\n\r\n" + body)
+            assert code == 250
+            return re.search(rb"queued as (\w+)", text).group(1).decode()
+
+    def log(self, qid, pattern, timeout=8):
+        """The log line of this message that matches."""
+        end = time.monotonic() + timeout
+        while True:
+            text = self.suite.log.read_text(errors="replace")
+            for line in text.splitlines():
+                if " %s: " % qid in line and re.search(pattern, line):
+                    return line
+            assert time.monotonic() < end, pattern + "\n" + text[-6000:]
+            time.sleep(0.02)
+
+    def close(self):
+        self.suite.stop()
+        self.dns.close()
+        for s in self.sinks.values():
+            s.close()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    s = Scene(smtp_connection_cache_on_demand="no")
+    yield s.start()
+    s.close()
+
+
+def mx(scene, domain, *hosts):
+    """hosts: (preference, number of a receiver)."""
+    for pref, n in hosts:
+        scene.dns.add(domain, "MX", "%d mx%d.%s" % (pref, n, domain))
+        scene.dns.host("mx%d.%s" % (n, domain), "127.0.60.%d" % n)
+
+
+def test_exchangers_in_the_order_of_their_preference(plain):
+    mx(plain, "order.example", (20, 2), (10, 1))
+    first, second = plain.sink(1), plain.sink(2)
+    plain.log(plain.send("a@order.example"), r"relay=mx1\.order\.example\[127\.0\.60\.1\]:25, .*status=sent")
+    first.greeting = "421 4.3.2 busy"
+    plain.log(plain.send("a@order.example"), r"relay=mx2\.order\.example\[127\.0\.60\.2\]:25, .*status=sent")
+    first.greeting = "220 back"
+    assert len(second.messages) == 1 and len(first.messages) == 1
+
+
+def test_equal_preferences_share_the_load(plain):
+    mx(plain, "equal.example", (10, 3), (10, 4))
+    plain.sink(3), plain.sink(4)
+    for i in range(24):
+        plain.log(plain.send("a@equal.example"), "status=sent")
+    assert len(plain.sink(3).messages) > 2 and len(plain.sink(4).messages) > 2
+
+
+@pytest.mark.parametrize("name, records, want", [
+    ("null.example", [("MX", "0 .")], r"dsn=5\.1\.10, status=bounced \(Domain null\.example does not accept mail \(nullMX\)\)"),
+    ("nowhere.example", [], r"dsn=5\.4\.4, status=bounced \(Host or domain name not found\. Name service error for name=nowhere\.example type=MX: Host not found\)"),
+    ("sick.example", [("*", "SERVFAIL")], r"dsn=4\.4\.3, status=deferred \(Host or domain name not found\. Name service error for name=sick\.example type=MX: Host not found, try again\)"),
+    ("self.example", [("MX", "10 mail.example.com")], r"dsn=5\.4\.6, status=bounced \(mail for self\.example loops back to myself\)"),
+    ("loop.example", [("MX", "10 other.loop.example")], r"dsn=5\.4\.6, status=bounced \(mail for loop\.example loops back to myself\)"),
+    ("gone.example", [("MX", "10 nohost.gone.example")], r"dsn=5\.4\.4, status=bounced"),
+])
+def test_domains_that_cannot_be_reached(plain, name, records, want):
+    for kind, value in records:
+        plain.dns.add(name, kind, value)
+    plain.dns.add("mail.example.com", "A", plain.host)
+    plain.dns.zone["other.loop.example"] = {"A": [("127.0.0.1", None)]}     # an address of this machine, by another name
+    plain.dns.zone["gone.example"] = plain.dns.zone.get("gone.example", {})
+    plain.log(plain.send("a@" + name), want)
+
+
+def test_a_backup_exchanger_sends_only_to_better_ones(plain):
+    mx(plain, "backup.example", (10, 5))
+    plain.dns.add("backup.example", "MX", "20 mail.example.com", "30 mx6.backup.example")
+    plain.dns.add("mail.example.com", "A", "127.0.0.1")
+    plain.dns.add("mx6.backup.example", "A", "127.0.60.6")
+    plain.sink(6)
+    plain.log(plain.send("a@backup.example"), r"status=deferred \(connect to mx5\.backup\.example\[127\.0\.60\.5\]:25: Connection refused\)")
+    assert plain.sink(6).connections == 0, "what is worse than we are is not tried"
+
+
+def test_a_host_without_mx(plain):
+    plain.dns.add("bare.example", "A", "127.0.60.7")
+    plain.sink(7)
+    plain.log(plain.send("a@bare.example"), r"relay=bare\.example\[127\.0\.60\.7\]:25, .*status=sent")
+
+
+def test_eight_bits_become_seven_for_an_old_server(plain):
+    mx(plain, "old.example", (10, 8))
+    sink = plain.sink(8, features=["PIPELINING"])
+    text = ("Subject: t\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" "Gr\u00fc\u00dfe\r\n").encode()
+    plain.log(plain.send("a@old.example", body=text, options=["BODY=8BITMIME"]), "status=sent")
+    env, data, _ = sink.wait()
+    assert "8BITMIME" not in env[0] and b"quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe\r\n" in data and max(data) < 128
+    plain.sink(1).features.append("SMTPUTF8")
+    mx(plain, "new.example", (10, 1))
+    plain.log(plain.send("a@new.example", body=text, options=["BODY=8BITMIME"]), "status=sent")
+    env, data, _ = plain.sink(1).messages[-1]
+    assert "BODY=8BITMIME" in env[0] and text in data
+
+
+def test_wishes_for_notifications_are_passed_on(plain):
+    mx(plain, "dsn.example", (10, 9))
+    sink = plain.sink(9, features=["PIPELINING", "DSN"])
+    plain.log(plain.send("a@dsn.example", options=["RET=HDRS", "ENVID=a+2Bb"], rcpt_options=["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;x+2By@z.example"]), "status=sent")
+    env = sink.wait()[0]
+    assert env[0].endswith(" RET=HDRS ENVID=a+2Bb"), env
+    assert env[1] == "RCPT TO:<a@dsn.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@z.example"
+
+
+def test_one_worker_per_destination(plain):
+    mx(plain, "left.example", (10, 10))
+    mx(plain, "right.example", (10, 11))
+    plain.sink(10, delay=1), plain.sink(11, delay=1)
+    qids = [plain.send("a@left.example"), plain.send("a@right.example"), plain.send("b@left.example")]
+    end = time.monotonic() + 10
+    while True:
+        ps = subprocess.run(["ps", "-eo", "user:20,args"], stdout=subprocess.PIPE, text=True).stdout
+        found = [line for line in ps.splitlines() if "remote: worker smtp:" in line and ("left.example" in line or "right.example" in line)]
+        if len(found) == 2:
+            break
+        assert time.monotonic() < end, ps
+    assert all(line.startswith("_postern_remote") for line in found)
+    for q in qids:
+        plain.log(q, "status=sent")
+
+
+# --- transports ---
+
+@pytest.fixture(scope="module")
+def maps():
+    s = Scene(relayhost="[127.0.60.20]:25", smtp_sasl_auth_enable="yes", smtp_fallback_relay="", relay_domains="relay.example",
+              sender_dependent_relayhost_maps="texthash:%s", smtp_sasl_tls_security_options="noanonymous", smtp_bind_address="127.0.9.77",
+              virtual_mailbox_domains="example.com")
+    table = s.map("transport", """smtp.example       smtp:[127.0.60.21]:25
+.below.example     smtp:[127.0.60.22]:25
+closed.example     error:5.7.1 we do not speak to them
+sick.example       retry:4.4.1 cable cut
+black.example      discard:gone
+lm.example         lmtp:inet:127.0.60.23:25
+odd.example        uucp:there
+bob@example.com    smtp:[127.0.60.24]:25
+plain.example      :
+deep.example       :[127.0.60.25]:25
+mine.example       local:
+""")
+    senders = s.map("senders", "@second.example [127.0.60.26]:25\n")
+    passwords = s.map("passwords", "[127.0.60.20]:25 joe:s3cret:word\n[127.0.60.21]:25 joe:wrong\n", 0o640)
+    policy = s.map("policy", "[127.0.60.27]:25 verify match=right.example\n[127.0.60.28]:25 verify match=right.example\n[127.0.60.29]:25 encrypt\n"
+                             "[127.0.60.30]:25 fingerprint match=%s\n[127.0.60.31]:25 fingerprint match=00\n")
+    s.suite.settings.update(transport_maps="texthash:%s" % table, sender_dependent_relayhost_maps="texthash:%s" % senders,
+                            smtp_sasl_password_maps="texthash:%s" % passwords, smtp_tls_policy_maps="texthash:%s" % policy)
+    for n in range(27, 33):
+        table.write_text(table.read_text() + "tls%d.example smtp:[127.0.60.%d]:25\n" % (n, n))
+    import grp
+    os.chown(passwords, 0, grp.getgrnam(MAP_GROUP).gr_gid)
+    s.context = s.tls("right.example")
+    der = ssl.PEM_cert_to_DER_cert(s.context.cert.read_text())
+    import hashlib
+    policy.write_text(policy.read_text() % hashlib.sha256(der).hexdigest())
+    s.suite.configure()
+    s.suite.user_add("alice@example.com", "alice-secret")
+    s.suite.user_add("bob@example.com", "bob-secret")
+    yield s.start()
+    s.close()
+
+
+def test_the_relay_with_a_login(maps):
+    sink = maps.sink(20, login=(["PLAIN", "CRAM-MD5"], "joe", "s3cret:word"))
+    maps.log(maps.send("a@anywhere.example"), r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent")
+    assert "AUTH CRAM-MD5" in sink.commands and sink.peers[0] == "127.0.9.77", "and from the address that was asked for"
+    text = maps.suite.log.read_text(errors="replace")
+    assert "s3cret" not in text
+    ps = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True).stdout
+    assert "remote: worker smtp:[127.0.60.20]:25 as joe" in ps and "s3cret" not in ps
+
+
+def test_a_password_is_not_sent_in_the_clear(maps):
+    maps.sink(21, login=(["PLAIN"], "joe", "right"))
+    maps.log(maps.send("a@smtp.example"), r"dsn=4\.7\.0, status=deferred \(SASL authentication failed; cannot authenticate to server .*: no mechanism available\)")
+    assert not [c for c in maps.sink(21).commands if c.startswith(("AUTH", "MAIL"))]
+
+
+def test_a_wrong_password(maps):
+    maps.sink(21).login = (["CRAM-MD5"], "joe", "right")
+    maps.log(maps.send("a@smtp.example"), r"dsn=4\.7\.8, status=deferred \(SASL authentication failed; server .* said: 535 5\.7\.8 no\)")
+
+
+@pytest.mark.parametrize("to, want", [
+    ("a@x.below.example", r"relay=127\.0\.60\.22\[127\.0\.60\.22\]:25, .*status=sent"),
+    ("a@closed.example", r"error\[\d+\]: .*relay=none, .*dsn=5\.7\.1, status=bounced \(we do not speak to them\)"),
+    ("a@sick.example", r"retry\[\d+\]: .*relay=none, .*dsn=4\.4\.1, status=deferred \(cable cut\)"),
+    ("a@black.example", r"discard\[\d+\]: .*relay=none, .*dsn=2\.0\.0, status=sent \(gone\)"),
+    ("a@odd.example", r"dsn=4\.3\.5, status=deferred \(unknown mail transport: uucp\)"),
+    ("bob@example.com", r"relay=127\.0\.60\.24\[127\.0\.60\.24\]:25, .*status=sent"),
+    ("a@plain.example", r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent"),
+    ("a@deep.example", r"relay=127\.0\.60\.25\[127\.0\.60\.25\]:25, .*status=sent"),
+])
+def test_transport_maps(maps, to, want):
+    maps.sink(20, login=(["PLAIN", "CRAM-MD5"], "joe", "s3cret:word"))
+    for n in (22, 24, 25):
+        maps.sink(n)
+    maps.log(maps.send(to), want)
+
+
+def test_lmtp_answers_for_each_recipient(maps):
+    sink = maps.sink(23, lmtp=True)
+    sink.refuse["<b@lm.example>"] = "550 5.1.1 nobody"
+    qid = maps.send("a@lm.example", "b@lm.example", "c@lm.example")
+    for r, want in (("a", "sent"), ("b", "bounced"), ("c", "sent")):
+        maps.log(qid, r"lmtp\[\d+\]: .*to=<%s@lm\.example>, relay=127\.0\.60\.23\[127\.0\.60\.23\]:25, .*status=%s" % (r, want))
+    assert sink.commands[0].startswith("LHLO ") and len(sink.wait()[0]) == 3
+
+
+def test_the_relay_of_a_sender(maps):
+    maps.sink(26)
+    maps.log(maps.send("a@anywhere.example", sender="x@second.example"), r"relay=127\.0\.60\.26\[127\.0\.60\.26\]:25, .*status=sent")
+
+
+@pytest.mark.parametrize("n, names, want, secure", [
+    (27, ["right.example"], "status=sent", True),
+    (28, ["wrong.example"], r"dsn=4\.7\.5, status=deferred \(Cannot start TLS with .*certificate verify failed", None),
+    (29, None, r"dsn=4\.7\.4, status=deferred \(TLS is required, but was not offered by host", None),
+    (30, "the one of the policy", "status=sent", True),
+    (31, ["right.example"], r"dsn=4\.7\.5, status=deferred \(Server certificate not verified", None),
+    (32, ["wrong.example"], "status=sent", True),
+])
+def test_tls_policies(maps, n, names, want, secure):
+    sink = maps.sink(n, tls=maps.context if isinstance(names, str) else maps.tls(*names) if names else None)
+    maps.log(maps.send("a@tls%d.example" % n), want)
+    assert (sink.messages[-1][2] if sink.messages else None) == secure
+
+
+# --- DANE (RFC 7672), fallback relay ---
+
+@pytest.fixture(scope="module")
+def dane():
+    s = Scene(smtp_tls_security_level="dane", smtp_fallback_relay="[127.0.60.59]:25")
+    s.dns.ad = True
+    yield s.start()
+    s.close()
+
+
+def key_hash(context):
+    import hashlib
+    key = suite_module.run(["openssl", "x509", "-in", context.cert, "-noout", "-pubkey"]).stdout
+    der = suite_module.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=key).stdout
+    return hashlib.sha256(der).hexdigest()
+
+
+def test_dane_believes_the_key_and_nothing_else(dane):
+    good, bad = dane.tls("whatever.example"), dane.tls("mx42.bad.example")
+    for n, domain, context, record in ((41, "good.example", good, "3 1 1 " + key_hash(good)), (42, "bad.example", bad, "3 1 1 " + "00" * 32),
+                                       (43, "plain.example", None, "3 1 1 " + "00" * 32), (44, "none.example", None, None)):
+        mx(dane, domain, (10, n))
+        if record:
+            dane.dns.add("_25._tcp.mx%d.%s" % (n, domain), "TLSA", record)
+        dane.sink(n, tls=context)
+    fallback = dane.sink(59)
+    line = dane.log(dane.send("a@good.example"), "status=sent")
+    assert "127.0.60.41" in line and dane.sink(41).wait()[2] is True
+    assert "Verified TLS connection established to mx41.good.example" in dane.suite.log.read_text()
+    for domain in ("bad.example", "plain.example"):
+        assert "127.0.60.59" in dane.log(dane.send("a@" + domain), "status=sent"), "the fallback relay"
+    assert not dane.sink(42).messages and not dane.sink(43).messages and len(fallback.messages) == 2
+    assert "127.0.60.44" in dane.log(dane.send("a@none.example"), "status=sent")
+
+
+def test_records_that_nobody_vouches_for_are_no_demand(dane):
+    dane.dns.ad = False
+    mx(dane, "unsigned.example", (10, 45))
+    dane.dns.add("_25._tcp.mx45.unsigned.example", "TLSA", "3 1 1 " + "00" * 32)
+    dane.sink(45)
+    assert "127.0.60.45" in dane.log(dane.send("a@unsigned.example"), "status=sent")
+    dane.dns.ad = True
+
+
+def test_a_destination_that_is_down_goes_to_the_fallback_relay(dane):
+    mx(dane, "down.example", (10, 46))
+    dane.sink(59)
+    assert "127.0.60.59" in dane.log(dane.send("a@down.example"), "status=sent")
+    assert "127.0.60.59" in dane.log(dane.send("a@nosuchdomain.example"), "status=sent")
