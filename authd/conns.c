@@ -10,12 +10,13 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/enc.h"
+#include "base/rate.h"
 #include "ipc/auth.h"
 #include "ipc/reg.h"
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SASL_LIFE_MS = 600000 };
+enum { SASL_LIFE_MS = 600000, RATE_CLIENTS_MAX = 65536 };
 
 enum phase {
 	PH_IDLE,	/* not logged in; no exchange */
@@ -305,6 +306,23 @@ static void scram_start(struct conn *c, struct str initial, bool has_initial)
 	c->attempt = attempt_scram(c->m, &c->facts, initial, &ops, c);
 }
 
+/* smtpd_client_auth_rate_limit: AUTH commands of one address, right or wrong. */
+static bool too_often(struct conn *c)
+{
+	const struct conf *conf = c->m->conf;
+	const uint64_t max = conf->smtpd_client_auth_rate_limit;
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	const bool v4 = memcmp(c->facts.from.addr, mapped, sizeof mapped) == 0;
+	const struct str key = str_n(c->facts.from.addr, v4 ? 16 : 8);	/* IPv6: a /64 */
+
+	if (max == 0 || !str_eq(str_c(c->service), STR("smtp")) || !c->facts.from.has_addr ||
+	    conf_networks_have(conf->smtpd_client_event_limit_exceptions, c->facts.from.addr))
+		return false;
+	if (!c->m->rates)
+		c->m->rates = rate_new(RATE_CLIENTS_MAX);
+	return rate_hit(c->m->rates, key, RATE_AUTH, clock_mono_ms(), conf->anvil_rate_time_unit * 1000) > max;
+}
+
 static void on_start(struct conn *c, const struct ipc_auth_START *m)
 {
 	for (size_t i = 0; i <= m->mech.n; i++)
@@ -317,6 +335,10 @@ static void on_start(struct conn *c, const struct ipc_auth_START *m)
 	}
 	if (!mech_offered(c)) {
 		fail(c, ERR_INPUT, "mechanism not offered", 0);
+		return;
+	}
+	if (too_often(c)) {
+		fail(c, ERR_LIMIT, "Error: too many AUTH commands from your address", 0);
 		return;
 	}
 	if (c->attempts++ >= ATTEMPTS_PER_CONN ||

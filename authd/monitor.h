@@ -55,6 +55,7 @@ struct monitor {
 	struct throttle *throttle;
 	struct cache *cache;
 	struct networks exempt, webmail, proxies, xclients;
+	struct rate *rates;		/* of AUTH commands to smtpd; NULL: not limited */
 	struct helpers *helpers;
 	struct accounts_state *accounts;
 	struct conns *conns;

@@ -3,6 +3,7 @@
  *	queued.c	the loop: wiring of everything below
  *	queued_conn.c	registered connections, their facts, which message when
  *	queued_client.c	who the client is, when its peer speaks for another
+ *	queued_limit.c	rates of a client; the greeting's pause
  *	queued_rules.c	what holds for the connections of a listener
  *	queued_trans.c	MAIL, RCPT, DATA: the envelope
  *	queued_rewrite.c	addresses of a complete message, blind copies
@@ -29,6 +30,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/rate.h"
 #include "conf/conf.h"
 #include "deliver/own.h"
 #include "deliver/restrict.h"
@@ -82,6 +84,8 @@ struct queued {
 	struct spool *spool;
 	struct rules *rules;		/* of listeners; the first is the file's own */
 	size_t n_rules;
+	struct rate *rates;		/* of clients; NULL: nothing is limited */
+	struct map *passed;		/* address -> when it must wait again (queued_limit.c) */
 	struct map *conns;		/* 8 bytes of conn -> struct conn_entry */
 	struct asks *resolve;
 	struct agents *agents;
@@ -190,8 +194,13 @@ struct rules {
 int rules_start(struct queued *q, struct err *e) MUST_CHECK;
 const struct rules *rules_of(const struct queued *q, struct str listener);	/* NULL: no such listener in our configuration */
 
-/* --- queued_client.c --- */
+/* --- queued_limit.c --- */
 struct conn_entry;
+/* One more of this kind from c's client; true: too many in the window, and answered. */
+bool limit_refuses(struct conn_entry *c, enum rate_kind kind, uint32_t id);
+void limit_event(struct conn_entry *c, uint32_t id, const struct ipc_queue_EVENT *m);
+
+/* --- queued_client.c --- */
 struct forwarded {
 	char name[256], addr[64], helo[256], ident[256];
 };

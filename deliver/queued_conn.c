@@ -14,7 +14,7 @@
 
 /* --- fronts --- */
 
-static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN, IPC_queue_PROXIED, IPC_queue_XCLIENT, IPC_queue_XFORWARD };
+static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN, IPC_queue_PROXIED, IPC_queue_XCLIENT, IPC_queue_XFORWARD, IPC_queue_EVENT };
 static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RESET };
 static const uint16_t in_wait[] = { IPC_queue_RESET };
 static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
@@ -90,6 +90,9 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		break;
 	case IPC_queue_ETRN:
 		etrn_ask(c, id, ((const struct ipc_queue_ETRN *)msg)->domain);
+		break;
+	case IPC_queue_EVENT:
+		limit_event(c, id, msg);
 		break;
 	case IPC_queue_PROXIED:
 		allowed = client_proxied(c, msg);

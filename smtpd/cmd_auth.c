@@ -169,7 +169,7 @@ static const char *reason(uint64_t code)
 void auth_failed(struct session *s, const struct ipc_auth_FAIL *f)
 {
 	static const struct { uint64_t code; int smtp; const char *enhanced; } answers[] = {
-		{ ERR_AUTH, 535, "5.7.8" }, { ERR_INPUT, 501, "5.5.2" }, { ERR_DENIED, 535, "5.7.8" },
+		{ ERR_AUTH, 535, "5.7.8" }, { ERR_INPUT, 501, "5.5.2" }, { ERR_DENIED, 535, "5.7.8" }, { ERR_LIMIT, 450, "4.7.1" },
 	};
 	struct buf user;
 	int code = 454;
@@ -182,7 +182,10 @@ void auth_failed(struct session *s, const struct ipc_auth_FAIL *f)
 		}
 	buf_init(&user, 1024);
 	text_neutral(&user, f->user, 64, false);
-	log_warning("%s: SASL %s authentication failed: %s%s%.*s", s->host, s->mech, reason(f->code), user.n ? ", sasl_username=" : "", STR_ARG(user));
+	if (f->code == ERR_LIMIT)	/* nobody failed */
+		log_warning("AUTH command rate limit exceeded: from %s for service %s", s->host, s->profile->name);
+	else
+		log_warning("%s: SASL %s authentication failed: %s%s%.*s", s->host, s->mech, reason(f->code), user.n ? ", sasl_username=" : "", STR_ARG(user));
 	buf_fini(&user);
 	session_reply_after(s, f->delay_ms < AUTH_MS ? f->delay_ms : AUTH_MS, code, enhanced, f->text);
 	session_run(s);

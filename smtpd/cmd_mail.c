@@ -149,10 +149,15 @@ void cmd_rcpt(struct session *s, struct str args)
 		} else {
 			memcpy(s->rcpt, text.p, text.n);
 			s->rcpt[text.n] = '\0';
+			if (greet_refuses(s)) {
+				rcpt_refuse(s, 550, "5.5.1", "Protocol error", text);
+				goto out;
+			}
 			const struct ipc_queue_RCPT m = { .recipient = str_c(s->rcpt), .notify = p.notify, .orcpt = p.orcpt };
 			peers_rcpt(s, &m, rcpt_answered);
 		}
 	}
+out:
 	arena_release(s->unit, mark);
 }
 

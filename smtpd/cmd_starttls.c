@@ -1,7 +1,7 @@
 /* STARTTLS (RFC 3207) and implicit TLS (RFC 8314). Nothing from before the handshake survives it: the connection drops what is buffered, the
  * dispatcher refuses a command that does not end its segment, and tls_done() forgets what the client said. */
 #include "log/log.h"
-#include "smtpd/session.h"
+#include "smtpd/peers.h"
 
 void tls_start(struct session *s)
 {
@@ -13,6 +13,37 @@ void tls_start(struct session *s)
 	conn_starttls_server(s->c, s->env->tls, &dropped);
 	if (dropped)
 		log_info("improper command pipelining after STARTTLS from %s", s->host);
+}
+
+static void begin(struct session *s)
+{
+	if (!s->fc.implicit_tls) {
+		session_reply_str(s, 220, "2.0.0", STR("Ready to start TLS"));
+		conn_write(s->c, buf_view(&s->out));
+		buf_reset(&s->out);
+	}
+	tls_start(s);
+	conn_pause(s->c, false);
+}
+
+static void counted(struct session *s, const struct ipc_queue_REPLY *r)
+{
+	if (r->code == 250)
+		begin(s);
+	else if (s->fc.implicit_tls)
+		session_drop(s);	/* a line in the clear means nothing there */
+	else
+		session_reply_str(s, (int)r->code, "4.7.0", r->text);
+}
+
+void tls_counted(struct session *s)
+{
+	if (s->conf->smtpd_client_new_tls_session_rate_limit == 0) {
+		begin(s);
+		return;
+	}
+	conn_pause(s->c, true);		/* what comes now is the handshake's */
+	peers_event(s, STR("tls"), counted);
 }
 
 void cmd_starttls(struct session *s, struct str args)
@@ -28,10 +59,7 @@ void cmd_starttls(struct session *s, struct str args)
 	} else if (s->env->tls == NULL || s->profile->local || s->discard & 1u << EXT_STARTTLS) {
 		session_reply(s, 502, "5.5.1", "Error: command not implemented");
 	} else {
-		session_reply_str(s, 220, "2.0.0", STR("Ready to start TLS"));
-		conn_write(s->c, buf_view(&s->out));
-		buf_reset(&s->out);
-		tls_start(s);
+		tls_counted(s);
 	}
 }
 

@@ -12,6 +12,16 @@ static const char *user(const struct conf *c)
 	return c->user_smtp;
 }
 
+static void client_limits(const struct conf *c, struct front_client_limits *out)
+{
+	*out = (struct front_client_limits){
+		.at_once = c->smtpd_client_connection_count_limit,
+		.per_window = c->smtpd_client_connection_rate_limit,
+		.window_ms = c->anvil_rate_time_unit * 1000,
+		.exceptions = c->smtpd_client_event_limit_exceptions,
+	};
+}
+
 int main(int argc, char **argv)
 {
 	static const struct front_service service = {
@@ -20,6 +30,8 @@ int main(int argc, char **argv)
 		.log_program = "smtpd",
 		.alpn = "",
 		.busy_line = "421 4.3.2 Service not available, try again later\r\n",
+		.limited_line = "421 4.7.0 Error: too many connections from your address\r\n",
+		.client_limits = client_limits,
 		.uses_queue = true,
 		.uses_auth = true,
 		.seldom_profile = "smtp",

@@ -148,6 +148,13 @@ void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)
 	queue_ask(s, IPC_queue_XFORWARD, &m, QUEUE_MS, then);
 }
 
+void peers_event(struct session *s, struct str what, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_EVENT m = { .what = what };
+
+	queue_ask(s, IPC_queue_EVENT, &m, QUEUE_MS, then);
+}
+
 void peers_reset(struct session *s)
 {
 	const struct ipc_queue_RESET m = { 0 };

@@ -16,6 +16,8 @@ void peers_proxied(struct session *s, uint16_t client_port, uint16_t server_port
 struct smtp_xattrs;
 void peers_xclient(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *));
+/* Counted or remembered by queued: "tls" "greet" "greeted". */
+void peers_event(struct session *s, struct str what, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_reset(struct session *s);
 /* -1: authd cannot be reached. Answers: auth_challenge(), auth_done(), auth_failed(). */
 int peers_auth_start(struct session *s, struct str mech, struct str initial) MUST_CHECK;

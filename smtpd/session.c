@@ -26,6 +26,7 @@ const struct command commands[CMD_MAX_] = {
 };
 
 static void on_event(void *ctx, struct conn *c, enum conn_event ev);
+static void lost(struct session *s);
 static void on_timer(void *ctx);
 
 /* --- small facts --- */
@@ -456,6 +457,8 @@ void session_run(struct session *s)
 	if (s->running || s->dead)
 		return;
 	s->running = true;
+	if (s->mode == MODE_GREET)
+		greet_early(s);
 	take_input(s);
 	s->running = false;
 	if (s->dead || s->mode == MODE_SLEEP)
@@ -466,6 +469,11 @@ void session_run(struct session *s)
 	}
 	if (s->mode == MODE_TLS) {
 		flush(s);
+		return;
+	}
+	if (s->mode == MODE_GREET) {
+		if (s->eof)
+			lost(s);
 		return;
 	}
 	/* Another daemon has the word: hold the replies of a group back while more of it is there. */
@@ -613,7 +621,7 @@ void session_begin(struct session *s)
 	s->mode = MODE_COMMAND;
 	log_info("connect from %s", s->host);
 	/* Talking before the greeting (RFC 5321 3.1): no mail client does; worms and HTTP do. */
-	const bool early = !s->fc.implicit_tls && !s->profile->local && recv(s->fc.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	const bool early = !s->fc.implicit_tls && !s->profile->local && !greet_waits(s) && recv(s->fc.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 	s->c = conn_new(s->env->loop, s->fc.fd, &limits, on_event, s);
 	if (s->fc.implicit_tls) {
 		if (s->env->tls == NULL) {
@@ -621,7 +629,8 @@ void session_begin(struct session *s)
 			session_drop(s);
 			return;
 		}
-		tls_start(s);
+		tls_counted(s);
+		session_run(s);
 		return;
 	}
 	if (early) {
@@ -630,7 +639,10 @@ void session_begin(struct session *s)
 		session_finish(s);
 		return;
 	}
-	session_greet(s);
+	if (greet_waits(s))
+		greet_start(s);
+	else
+		session_greet(s);
 	session_run(s);
 }
 

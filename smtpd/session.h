@@ -33,6 +33,7 @@ enum session_mode {		/* what the next event may be */
 	MODE_COMMAND,		/* a command line */
 	MODE_UPSTREAM,		/* a proxy's header: there is no conn yet */
 	MODE_SASL_LINE,		/* a response line of AUTH */
+	MODE_GREET,		/* the pause before the greeting */
 	MODE_DATA,		/* message data */
 	MODE_BDAT,		/* a chunk of it, or one that is dropped */
 	MODE_QUEUE,		/* an answer of queued */
@@ -125,6 +126,8 @@ struct session {
 	struct arena *forward_arena;
 	struct watch *upstream;			/* MODE_UPSTREAM */
 	uint64_t upstream_until_ms;
+	bool early;				/* has talked into the pause before the greeting */
+	uint64_t greet_from_ms;
 	bool other_client;			/* authd is to be told of fc.client before a login */
 	uint32_t discard;			/* bits of enum ext_id: not to be offered (smtpd_discard_ehlo_keywords) */
 	bool esmtp, eof, dead, finish_after;	/* finish_after: close when the current reply is out */
@@ -226,6 +229,11 @@ void session_begin(struct session *s);
 /* upstream.c: does a PROXY header come first? Wait for it, then session_begin. */
 bool upstream_expected(const struct session *s);
 void upstream_start(struct session *s);
+/* greet.c: is there a pause before the greeting? Begin it; something has come; are recipients refused because of it? */
+bool greet_waits(const struct session *s);
+void greet_start(struct session *s);
+void greet_early(struct session *s);
+bool greet_refuses(const struct session *s);
 /* cmd_xclient.c */
 void xforward_forget(struct session *s);
 /* cmd_hello.c: the words of smtpd_discard_ehlo_keywords, for this client. */
@@ -250,6 +258,7 @@ void auth_done(struct session *s, struct str user);
 void auth_failed(struct session *s, const struct ipc_auth_FAIL *f);
 /* cmd_starttls.c */
 void tls_start(struct session *s);
+void tls_counted(struct session *s);	/* the same, after asking queued when handshakes are limited */
 void tls_done(struct session *s);
 
 #endif

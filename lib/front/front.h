@@ -38,11 +38,20 @@ struct front_env {
 	void *service_ctx;
 };
 
+struct front_client_limits {
+	uint64_t at_once;
+	uint64_t per_window, window_ms;	/* new connections; 0: any number */
+	struct conf_list exceptions;	/* networks */
+};
+
 struct front_service {
 	const char *name;		/* "smtp" "imap" "pop3" */
 	const char *program;		/* "smtpd" … */
 	const char *log_program;	/* ident part: "smtpd"; imapd and pop3d log as "dovecot" */
 	const char *alpn;
+	const char *limited_line;	/* said to a client that has too many connections; NULL: busy_line */
+	/* Limits of one client by the values of its listener; NULL: client_connection_count_limit is the only one. */
+	void (*client_limits)(const struct conf *c, struct front_client_limits *out);
 	const char *busy_line;		/* "421 4.3.2 … try again later\r\n" */
 	bool uses_queue, uses_auth;
 	const char *seldom_profile;	/* its connections seldom log in or use TLS: authd and the key worker hear of them at first use; NULL: none */

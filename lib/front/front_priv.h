@@ -47,6 +47,9 @@ struct limits *limits_new(void);
 bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max);
 void limits_give(struct limits *l, uint64_t conn);	/* unknown names are ignored */
 void limits_give_all(struct limits *l, const void *owner);	/* nobody can tell any more when they end */
+/* New connections of addr (IPv6: its /64) in the running window, this one included. */
+uint64_t limits_rate(struct limits *l, const uint8_t addr[16], uint64_t now_ms, uint64_t window_ms);
+uint64_t limits_of(const struct limits *l, const uint8_t addr[16]);	/* connections of addr now */
 size_t limits_total(const struct limits *l);
 
 /* --- registration: reg.c --- */
@@ -70,7 +73,7 @@ void template_main(const struct front_run *run, int chan, int key_fd, uint64_t s
 int template_prepare(const struct front_run *run, struct front_env *env, struct err *e) MUST_CHECK;
 /* Serve one connection until it is over, then exit. */
 void front_serve_one(struct front_env *env, struct front_conn *fc) __attribute__((noreturn));
-void front_busy(const struct front_run *run, int fd, const char *profile);	/* say the busy line; the caller closes */
+void front_busy(const struct front_run *run, int fd, const char *profile, const char *line);	/* say the busy line; the caller closes */
 
 int parent_main(struct front_run *run);
 int inetd_take_client(void);			/* first of all, so that no message reaches the client; returns its socket or -1 */

@@ -90,7 +90,7 @@ int inetd_main(struct front_run *run, int fd)
 	/* Prepared before the daemons hear of it: they need not wait for us. */
 	if (template_prepare(run, &env, &e) < 0 || reg_announce(reg, &fc, uid, &e) < 0 || reg_settle(reg, &e) < 0 || drop(run, &e) < 0) {
 		log_error("connection from %s refused: %s", fc.client, e.text);
-		front_busy(run, fd, fc.profile);
+		front_busy(run, fd, fc.profile, NULL);
 		return EXIT_BUSY;
 	}
 	reg_free(&reg);

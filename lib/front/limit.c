@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/rate.h"
 #include "front/front_priv.h"
 
 struct address {
@@ -19,7 +20,10 @@ struct counted {
 	struct list node;
 };
 
+enum { RATE_CLIENTS_MAX = 65536 };
+
 struct limits {
+	struct rate *rate;	/* NULL: never asked */
 	struct map *conns;	/* conn -> struct counted */
 	struct list all;
 	struct map *addresses;
@@ -67,6 +71,25 @@ bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8
 	list_append(&l->all, &c->node);
 	(void)map_set(l->conns, str_n(&conn, sizeof(conn)), c);
 	return true;
+}
+
+uint64_t limits_rate(struct limits *l, const uint8_t addr[16], uint64_t now_ms, uint64_t window_ms)
+{
+	uint8_t key[16];
+
+	if (l->rate == NULL)
+		l->rate = rate_new(RATE_CLIENTS_MAX);
+	make_key(addr, key);
+	return rate_hit(l->rate, str_n(key, sizeof(key)), RATE_CONNECT, now_ms, window_ms);
+}
+
+uint64_t limits_of(const struct limits *l, const uint8_t addr[16])
+{
+	uint8_t key[16];
+
+	make_key(addr, key);
+	const struct address *a = map_get(l->addresses, str_n(key, sizeof(key)));
+	return a ? a->n : 0;
 }
 
 void limits_give(struct limits *l, uint64_t conn)

@@ -60,7 +60,7 @@ static struct parent {
 	int spare_fd;			/* given up to be able to refuse when descriptors have run out */
 	uint64_t in_flight_max;
 	int fd_high;			/* a descriptor from here on says that they are about to run out */
-	uint64_t refused_said_ms, refused;
+	uint64_t refused_said_ms, refused, crowd_said_ms, rate_said_ms;
 } p;
 
 static void start_worker(void *ctx);
@@ -95,20 +95,56 @@ static void pause_accepting(void)
 
 /* --- refusing --- */
 
+/* Time for another line of this kind? */
+static bool may_say(uint64_t *said_ms, uint64_t now)
+{
+	if (*said_ms && now - *said_ms < LOG_EVERY_MS)
+		return false;
+	*said_ms = now;
+	return true;
+}
+
 static void refuse(int fd, const char *profile, const char *client, const char *why)
 {
 	const uint64_t now = clock_mono_ms();
-	front_busy(p.run, fd, profile);
+	front_busy(p.run, fd, profile, NULL);
 	close(fd);
 	p.refused++;
-	if (p.refused_said_ms && now - p.refused_said_ms < LOG_EVERY_MS)
+	if (!may_say(&p.refused_said_ms, now))
 		return;
 	if (p.refused > 1)
 		log_warning("connection from %s refused: %s (%llu refused since the last such line)", client, why, (unsigned long long)p.refused);
 	else
 		log_warning("connection from %s refused: %s", client, why);
-	p.refused_said_ms = now;
 	p.refused = 0;
+}
+
+/* One client has too many: in the words that log parsers know. */
+static void refuse_limited(int fd, const struct front_conn *fc, const char *what, uint64_t n, uint64_t *said_ms)
+{
+	front_busy(p.run, fd, fc->profile, p.run->service->limited_line);
+	close(fd);
+	if (may_say(said_ms, clock_mono_ms()))
+		log_warning("%s limit exceeded: %llu from unknown[%s] for service %s", what, (unsigned long long)n, fc->client, fc->profile);
+}
+
+/* Is this client one too many, by the limits of its listener? Then it has been refused. A proxy speaks for many: its clients are counted by queued. */
+static bool client_limited(int fd, const struct front_conn *fc, const uint8_t addr[16])
+{
+	const struct conf *own = conf_for(p.run->conf, str_c(fc->listener), false);
+	struct front_client_limits l = { .at_once = own->client_connection_count_limit };
+	uint64_t n;
+	if (p.run->service->client_limits)
+		p.run->service->client_limits(own, &l);
+	if ((own->smtpd_upstream_proxy_protocol[0] && conf_networks_have(own->smtpd_upstream_proxy_hosts, addr)) || conf_networks_have(l.exceptions, addr))
+		return false;
+	if ((n = limits_of(p.limits, addr)) >= l.at_once)
+		refuse_limited(fd, fc, "Connection concurrency", n + 1, &p.crowd_said_ms);
+	else if (l.per_window > 0 && (n = limits_rate(p.limits, addr, clock_mono_ms(), l.window_ms)) > l.per_window)
+		refuse_limited(fd, fc, "Connection rate", n, &p.rate_said_ms);
+	else
+		return false;
+	return true;
 }
 
 /* No descriptor is left: with the spare one's place one connection is taken and told so. */
@@ -165,10 +201,9 @@ static void take(const struct front_listener *l, int fd)
 	fc.conn = random_u64();
 	(void)snprintf(fc.listener, sizeof(fc.listener), "%s", l->name);
 	fc.stress = limits_total(p.limits) >= conf->process_limit / STRESS_OF * STRESS_FROM;
-	const struct conf *own = conf_for(conf, str_c(fc.listener), false);
-	/* A proxy speaks for many; they are counted where they are known. */
-	const bool proxy = own->smtpd_upstream_proxy_protocol[0] && conf_networks_have(own->smtpd_upstream_proxy_hosts, addr);
-	if (!limits_take(p.limits, p.now, fc.conn, addr, proxy ? UINT64_MAX : conf->client_connection_count_limit, conf->process_limit)) {
+	if (client_limited(fd, &fc, addr))
+		return;
+	if (!limits_take(p.limits, p.now, fc.conn, addr, UINT64_MAX, conf->process_limit)) {
 		refuse(fd, l->profile, fc.client, "too many connections");
 		return;
 	}

@@ -50,9 +50,10 @@ static void close_conn(struct front_conn *fc)
 	close_fd(&fc->queue_fd);
 }
 
-void front_busy(const struct front_run *run, int fd, const char *profile)
+void front_busy(const struct front_run *run, int fd, const char *profile, const char *line)
 {
-	const char *line = run->service->busy_line;
+	if (line == NULL)
+		line = run->service->busy_line;
 	if (front_profile_tls(profile))		/* a line in the clear means nothing there */
 		return;
 	(void)send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -239,7 +240,7 @@ static void serve_forked(struct front_conn *fc)
 		become_front(fc);
 	if (pid < 0) {
 		log_error("fork: errno %d: connection from %s refused", errno, fc->client);
-		front_busy(t.run, fc->fd, fc->profile);
+		front_busy(t.run, fc->fd, fc->profile, NULL);
 		close_conn(fc);
 		tell_started();
 		tell_ended(fc->conn, EXIT_OS << 8);
