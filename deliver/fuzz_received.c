@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct str all = str_n(data, size);
 	const size_t cut = size < 40 ? size : 40;
 	const struct head_facts f = {
-		.submission = true, .esmtp = true, .client = STR("192.0.2.1"), .helo = str_sub(all, 0, cut), .tls = str_sub(all, 0, cut), .user = STR("joe"),
+		.submission = true, .esmtp = true, .name_user = true, .sender = str_sub(all, 0, cut),
+		 .client = STR("192.0.2.1"), .helo = str_sub(all, 0, cut), .tls = str_sub(all, 0, cut), .user = STR("joe"),
 		.recipient = str_sub(all, 0, cut), .qid = STR("1ABC"), .hostname = "h.example", .mail_name = "P", .now = 1,
 	};
 	struct head_result r;

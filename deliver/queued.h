@@ -166,6 +166,8 @@ size_t agents_count(const struct queued *q);
 struct head_facts {
 	bool submission;	/* authenticated or local: Date, Message-ID are added, Bcc removed */
 	bool esmtp, lmtp, utf8;	/* the protocol of Received's "with" */
+	bool name_user, hide_client;	/* smtpd_sasl_authenticated_header, smtpd_hide_client_address */
+	struct str sender;	/* of the envelope: a submission's From when there is none */
 	struct str client, helo, tls, user, recipient;	/* recipient: only when there is exactly one */
 	struct str qid;
 	const char *hostname, *mail_name;
@@ -176,6 +178,7 @@ struct head_result {
 	size_t n_edits;
 	unsigned received;	/* Received fields */
 	struct str message_id;	/* with brackets; added one included */
+	const char *twice;	/* a submission has this field more than once, which must not be (RFC 5322 3.6); NULL: none */
 };
 int head_edits(struct arena *a, struct str head, const struct head_facts *f, struct head_result *out, struct err *e) MUST_CHECK;
 

@@ -13,7 +13,7 @@ enum { EDITS_MAX = 64, VALUE_MAX = 4096, FORGED_MAX = 32 };
 
 struct seen {
 	unsigned received, results;
-	bool date, message_id, from, bcc, return_path;
+	unsigned date, message_id, from, sender, bcc, return_path;
 	struct str id;
 };
 
@@ -53,6 +53,7 @@ static void look_at(const struct mail_field *f, const struct head_facts *facts, 
 	} flags[] = {
 		{ "Date", offsetof(struct seen, date) },
 		{ "From", offsetof(struct seen, from) },
+		{ "Sender", offsetof(struct seen, sender) },
 		{ "Bcc", offsetof(struct seen, bcc) },
 		{ "Return-Path", offsetof(struct seen, return_path) },
 	};
@@ -62,7 +63,7 @@ static void look_at(const struct mail_field *f, const struct head_facts *facts, 
 	} else if (str_case_eq(f->name, STR("Message-ID"))) {
 		if (!s->message_id)
 			s->id = str_trim(mail_unfold(o->a, f->value));
-		s->message_id = true;
+		s->message_id++;
 	} else if (str_case_eq(f->name, STR("Authentication-Results"))) {
 		s->results++;
 		if (claims_us(o->a, f->value, facts->hostname) && o->r->n_edits < FORGED_MAX)
@@ -70,7 +71,7 @@ static void look_at(const struct mail_field *f, const struct head_facts *facts, 
 	}
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
 		if (str_case_eq(f->name, str_c(flags[i].name)))
-			*(bool *)(void *)((char *)s + flags[i].flag) = true;
+			++*(unsigned *)(void *)((char *)s + flags[i].flag);
 }
 
 /* Text from the client inside a comment of Received: no brackets, no controls, nothing that ends the comment. */
@@ -99,8 +100,36 @@ static void put_protocol(const struct head_facts *f, struct buf *b)
 		buf_ch(b, 'A');
 }
 
+static void put_by(const struct head_facts *f, struct buf *b, const char *start)
+{
+	if (f->name_user && f->user.n > 0) {
+		buf_c(b, start);
+		buf_c(b, "(Authenticated sender: ");
+		put_clean(b, f->user, 255);
+		buf_c(b, ")");
+		start = "\n\t";
+	}
+	buf_printf(b, "%sby %s (%s) with ", start, f->hostname, f->mail_name);
+	put_protocol(f, b);
+	buf_printf(b, " id %.*s", STR_ARG(f->qid));
+	if (f->recipient.n > 0) {
+		buf_c(b, "\n\tfor <");
+		put_clean(b, f->recipient, 512);
+		buf_c(b, ">");
+	}
+	buf_c(b, "; ");
+	mail_date_format(f->now, 0, b);
+	buf_c(b, " (UTC)");
+}
+
 static void put_received(const struct head_facts *f, struct buf *b)
 {
+	if (f->hide_client && f->user.n > 0) {
+		/* RFC 5321 4.4 lets a submission's trace say less (RFC 6409 8.1 and 9: privacy of the sender). */
+		buf_c(b, "+Received:");
+		put_by(f, b, " ");
+		return;
+	}
 	buf_c(b, "+Received: from ");
 	if (f->helo.n > 0)
 		put_clean(b, f->helo, 255);
@@ -126,17 +155,7 @@ static void put_received(const struct head_facts *f, struct buf *b)
 		buf_fini(&n);
 		buf_c(b, ")");
 	}
-	buf_printf(b, "\n\tby %s (%s) with ", f->hostname, f->mail_name);
-	put_protocol(f, b);
-	buf_printf(b, " id %.*s", STR_ARG(f->qid));
-	if (f->recipient.n > 0) {
-		buf_c(b, "\n\tfor <");
-		put_clean(b, f->recipient, 512);
-		buf_c(b, ">");
-	}
-	buf_c(b, "; ");
-	mail_date_format(f->now, 0, b);
-	buf_c(b, " (UTC)");
+	put_by(f, b, "\n\t");
 }
 
 static void add_buf(struct out *o, struct buf *b)
@@ -158,6 +177,12 @@ static void add_missing(const struct head_facts *f, struct seen *s, struct out *
 	if (!s->date) {
 		buf_c(b, ">Date: ");
 		mail_date_format(f->now, 0, b);
+		add_buf(o, b);
+	}
+	if (!s->from && f->sender.n > 0) {
+		buf_c(b, ">From: <");
+		put_clean(b, f->sender, 512);
+		buf_c(b, ">");
 		add_buf(o, b);
 	}
 	if (!s->message_id) {
@@ -192,6 +217,8 @@ int head_edits(struct arena *a, struct str head, const struct head_facts *f, str
 		return err_set(e, ERR_BUG, 0, "header edits");
 	r.received = s.received;
 	r.message_id = s.id;
+	if (f->submission)
+		r.twice = s.from > 1 ? "From" : s.sender > 1 ? "Sender" : s.date > 1 ? "Date" : s.message_id > 1 ? "Message-ID" : NULL;
 	*out = r;
 	return 0;
 }

@@ -486,7 +486,8 @@ static int look_at_head(struct trans *t, struct str *head, struct err *e)
 {
 	const struct conn_entry *c = t->conn;
 	struct head_facts f = {
-		.submission = conn_trusted(c), .esmtp = t->esmtp, .utf8 = t->smtputf8, .lmtp = c->lmtp,
+		.submission = conn_trusted(c), .esmtp = t->esmtp, .sender = t->sender,
+		.name_user = t->conf->smtpd_sasl_authenticated_header, .hide_client = t->conf->smtpd_hide_client_address, .utf8 = t->smtputf8, .lmtp = c->lmtp,
 		.client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
 		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),
 		.hostname = t->conf->myhostname, .mail_name = t->conf->mail_name, .now = clock_wall(),
@@ -511,6 +512,8 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
 	} else if (t->size > t->conf->message_size_limit) {
 		trans_answer(t, 552, "5.3.4", STR("Error: message file too big"));
+	} else if (t->head.twice != NULL) {
+		trans_answer(t, 550, "5.6.0", str_c(arena_printf(t->arena, "Error: more than one %s field (RFC 5322 3.6)", t->head.twice)));
 	} else if (t->head.received > t->conf->hopcount_limit) {
 		trans_answer(t, 554, "5.4.6", STR("Error: too many hops"));
 	} else {

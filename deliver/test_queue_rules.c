@@ -209,7 +209,22 @@ static void test_head(void)
 	tap_ok(has_edit(&r, "-Bcc#0") && has_edit(&r, ">Date: Tue, 14 Nov 2023 22:13:20 +0000") && has_edit(&r, ">Message-Id: <20231114221320.1ABC@mail.example.com>"),
 	       "Date and Message-Id are added, Bcc goes");
 	tap_is_int(head_edits(a, STR("Date: x\nMessage-ID:\n <a@b>\nFrom: y\n"), &f, &r, &e), 0, "a complete one");
-	tap_ok(!has_edit(&r, ">Date") && !has_edit(&r, ">Message-Id") && str_eq(r.message_id, STR("<a@b>")), "nothing is added twice");
+	tap_ok(!has_edit(&r, ">Date") && !has_edit(&r, ">Message-Id") && !has_edit(&r, ">From") && str_eq(r.message_id, STR("<a@b>")) && r.twice == NULL,
+	       "nothing is added twice");
+	f.sender = STR("joe@example.com");
+	tap_is_int(head_edits(a, STR("Subject: s\n"), &f, &r, &e), 0, "no From");
+	tap_ok(has_edit(&r, ">From: <joe@example.com>"), "it is the sender");
+	tap_is_int(head_edits(a, STR("From: a\nFrom: b\n"), &f, &r, &e), 0, "two From");
+	tap_ok(r.twice && strcmp(r.twice, "From") == 0, "are one too many");
+	f.name_user = true;
+	tap_is_int(head_edits(a, STR(""), &f, &r, &e), 0, "smtpd_sasl_authenticated_header");
+	tap_ok(has_edit(&r, "+Received: from evil??with??x (unknown [192.0.2.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))"
+			    "\n\t(Authenticated sender: joe)\n\tby mail.example.com "
+			    "(Postern) with ESMTPSA id 1ABC"), "names the user");
+	f.hide_client = true;
+	f.name_user = false;
+	tap_is_int(head_edits(a, STR(""), &f, &r, &e), 0, "smtpd_hide_client_address");
+	tap_ok(has_edit(&r, "+Received: by mail.example.com (Postern) with ESMTPSA id 1ABC"), "hides the client");
 	tap_is_int(head_edits(a, STR(""), &f, &r, &e), 0, "no header at all");
 	for (size_t i = 0; i < r.n_edits; i++)
 		tap_is_int(mail_edit_check(r.edits[i], &e), 0, "edit %zu is well formed", i);
