@@ -26,10 +26,15 @@ static enum cmd_result walk_step(struct client *c, struct err *e)
 	struct searching *s = c->run.data;
 	const uint32_t count = mbox_view_count(c->view);
 
+	if (!matcher_ready(&s->matcher))
+		return CMD_MORE;
 	/* Messages whose text is read one at a time, others by the dozen: the clock between steps is cheap, but not free. */
 	for (unsigned n = 0; n < 32 && s->next <= count; n++) {
-		const uint32_t seq = s->next++;
+		const uint32_t seq = matcher_next(&s->matcher, s->next);
 
+		s->next = seq ? seq + 1 : count + 1;
+		if (!seq)
+			break;
 		if (matcher_test(&s->matcher, seq))
 			results_add(&s->results, seq, s->matcher.score, s->matcher.msg.modseq);
 		if (s->matcher.opened)

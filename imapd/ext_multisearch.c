@@ -105,12 +105,17 @@ static void look(struct client *c, struct multi *m)
 {
 	const uint32_t count = mbox_view_count(m->view);
 
+	if (!matcher_ready(&m->matcher))
+		return;
 	for (unsigned n = 0; n < 32 && m->next <= count; n++) {
-		const uint32_t seq = m->next++;
+		const uint32_t seq = matcher_next(&m->matcher, m->next);
 
+		c->run.done += (seq ? seq : count) + 1 - m->next;
+		m->next = seq ? seq + 1 : count + 1;
+		if (!seq)
+			break;
 		if (matcher_test(&m->matcher, seq))
 			results_add(&m->results, mbox_view_uid(m->view, seq), m->matcher.score, m->matcher.msg.modseq);
-		c->run.done++;
 		if (m->matcher.opened)
 			break;
 	}

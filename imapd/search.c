@@ -1,5 +1,5 @@
-/* The matcher. Text is compared as people read it: headers with encoded words decoded, bodies without transfer encoding and in UTF-8, both case-folded;
- * substrings, as RFC 3501 says. A body part is looked at when it is text or a message; others only by their headers. */
+/* The matcher. Text is compared as people read it (imap/text.h), by substrings, as RFC 3501 says. The store's index tells which messages may hold
+ * one; those are read, and what is read is learned. */
 #include "search.h"
 
 #include <string.h>
@@ -8,10 +8,10 @@
 #include "base/enc.h"
 #include "emailid.h"
 #include "imap/fold.h"
+#include "store/summary.h"
 
 enum {
-	TEXT_MAX = 64 << 20,		/* decoded text of one part that is looked at */
-	FIELD_MAX = 1 << 20,
+	WORDS_MAX = 4,			/* of a fuzzy key that the index is asked about */
 	COST_INDEX = 0, COST_HEAD = 1000, COST_TEXT = 1000000,
 };
 
@@ -112,22 +112,88 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 	}
 }
 
+static bool piece(void *ctx, struct str folded);
+
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
 		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e)
 {
 	const struct preparing p = { .a = a, .resolve = resolve, .ctx = ctx, .e = e, .m = m };
 
-	*m = (struct matcher){ .mbox = mbox, .view = v, .keys = keys, .now = clock_wall() };
-	buf_init(&m->scratch, TEXT_MAX);
-	buf_init(&m->folded, 2 * (size_t)TEXT_MAX);
+	*m = (struct matcher){ .mbox = mbox, .view = v, .keys = keys, .now = clock_wall(), .arena = a };
+	imap_text_init(&m->text, piece, m);
 	return prepare(&p, keys);
 }
 
 void matcher_fini(struct matcher *m)
 {
 	msgfile_close(&m->file);
-	buf_fini(&m->scratch);
-	buf_fini(&m->folded);
+	imap_text_fini(&m->text);
+	mbox_search_flush(m->mbox);
+	mbox_cache_flush(m->mbox);
+}
+
+/* --- the index --- */
+
+/* The texts that a message must hold all of to match k. */
+static size_t needles(const struct imap_search_key *k, struct str out[WORDS_MAX])
+{
+	struct str rest = k->text;
+	size_t n = 0;
+
+	out[0] = k->text;
+	if (!k->fuzzy)
+		return 1;
+	while (n < WORDS_MAX && str_token(&rest, " \t\r\n", &out[n]))
+		n++;
+	return n;
+}
+
+/* Which messages may hold the key's text. */
+static struct mbox_candidates *candidates(struct matcher *m, const struct imap_search_key *k)
+{
+	const enum mbox_search_kind kind = k->op == IMAP_SEARCH_HEADER && mbox_search_in_head(k->field) ? MBOX_SEARCH_HEAD : MBOX_SEARCH_TEXT;
+	struct str words[WORDS_MAX];
+
+	return mbox_search_ask(m->view, kind, words, needles(k, words), m->arena);
+}
+
+static void ask(struct matcher *m, struct imap_search_key *k, bool all_must)
+{
+	for (struct imap_search_key *s = k->sub; s; s = s->next)
+		ask(m, s, all_must && !k->negate && k->op != IMAP_SEARCH_OR);
+	if (k->op != IMAP_SEARCH_HEADER && k->op != IMAP_SEARCH_BODY && k->op != IMAP_SEARCH_TEXT)
+		return;
+	struct mbox_candidates *const c = k->own = candidates(m, k);
+
+	if (!c || !all_must || k->negate)
+		return;
+	if (m->may)
+		mbox_search_and(m->may, c);
+	else
+		m->may = c;
+}
+
+bool matcher_ready(struct matcher *m)
+{
+	if (!m->ready && mbox_search_load(m->view)) {
+		ask(m, m->keys, true);
+		m->ready = true;
+	}
+	return m->ready;
+}
+
+uint32_t matcher_next(struct matcher *m, uint32_t seq)
+{
+	const uint32_t count = mbox_view_count(m->view);
+
+	if (seq > count)
+		return 0;
+	return m->may ? mbox_search_next(m->may, m->view, seq) : seq;
+}
+
+static bool ruled_out(const struct matcher *m, const struct imap_search_key *k)
+{
+	return k->own && !mbox_search_may(k->own, m->view, m->seq);
 }
 
 /* --- the message's file --- */
@@ -167,106 +233,69 @@ static bool has_words(struct str text, struct str needle)
 	return any;
 }
 
-/* Is the folded needle of k in text (UTF-8, not folded)? */
-static bool contains(struct matcher *m, struct str text, const struct imap_search_key *k)
+/* A piece of the message's text: does it hold the key's? */
+static bool piece(void *ctx, struct str folded)
 {
-	buf_reset(&m->folded);
-	imap_fold(text, &m->folded);
-	if (has(buf_view(&m->folded), k->text))
+	struct matcher *m = ctx;
+
+	if (has(folded, m->key->text))
 		return true;
-	if (!k->fuzzy || !has_words(buf_view(&m->folded), k->text))
+	if (!m->key->fuzzy || !has_words(folded, m->key->text))
 		return false;
 	m->score = SCORE_LOOSE;
 	return true;
 }
 
-/* A field's value without line ends and with encoded words decoded. */
-static bool field_contains(struct matcher *m, struct str value, const struct imap_search_key *k)
-{
-	struct arena *a = arena_new(FIELD_MAX * 2);
-	const struct str flat = mail_unfold(a, value.n > FIELD_MAX ? str_sub(value, 0, FIELD_MAX) : value);
-	bool found;
-
-	buf_reset(&m->scratch);
-	mail_words_decode(flat, &m->scratch);
-	found = contains(m, buf_view(&m->scratch), k);
-	arena_free(&a);
-	return found;
-}
-
-static bool head_contains(struct matcher *m, struct str head, struct str field, const struct imap_search_key *k)
+static bool field_exists(struct str head, struct str field)
 {
 	struct mail_field f;
 
 	while (head.n && mail_field_next(&head, &f) == 0) {
-		if (!field.n) {
-			/* TEXT: names and values of all fields. */
-			if (f.name.n && (contains(m, f.name, k) || field_contains(m, f.value, k)))
-				return true;
-		} else if (str_case_eq(str_trim(f.name), field)) {
-			/* An empty string asks whether the field exists. */
-			if (k->text.n == 0 || field_contains(m, f.value, k))
-				return true;
-		}
+		if (str_case_eq(str_trim(f.name), field))
+			return true;
 	}
 	return false;
 }
 
-static struct str param(const struct mime_part *p, const char *name)
+/* An empty string asks whether the field exists. */
+static bool head_matches(struct matcher *m, struct str head, const struct imap_search_key *k)
 {
-	for (const struct mail_param *q = p->params; q; q = q->next) {
-		if (str_case_eq(q->name, str_c(name)))
-			return q->value;
-	}
-	return (struct str){ 0 };
+	if (!k->field.n)
+		return imap_text_head(&m->text, head);
+	return k->text.n ? imap_text_field(&m->text, head, k->field) : field_exists(head, k->field);
 }
 
-static bool plain_utf8(struct str charset)
+static bool header_matches(struct matcher *m, const struct imap_search_key *k)
 {
-	return charset.n == 0 || str_case_eq(charset, STR("us-ascii")) || str_case_eq(charset, STR("utf-8"));
+	struct mbox_summary sum;
+
+	if (ruled_out(m, k))
+		return false;
+	m->key = k;
+	if (!summary_keeps(k->field) || mbox_summary_get(m->view, m->seq, &sum, NULL) < 0 || !sum.fields.p)
+		return open_file(m, true) && head_matches(m, msgfile_head(&m->file), k);
+	if (!mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD))
+		mbox_search_learn_head(m->view, m->seq, sum.fields);
+	return head_matches(m, sum.fields, k);
 }
 
-static bool text_part_contains(struct matcher *m, const struct mime_part *p, const struct imap_search_key *k)
+/* What is learned of a message rules most of them out, without a second walk over its text. */
+static bool learned(struct matcher *m, const struct imap_search_key *k)
 {
-	const bool encoded = str_case_eq(p->encoding, STR("base64")) || str_case_eq(p->encoding, STR("quoted-printable"));
-	const struct str charset = param(p, "charset");
-	struct str text = p->body;
-	struct buf utf8;
-	bool found;
+	struct str words[WORDS_MAX];
 
-	if (encoded) {
-		buf_reset(&m->scratch);
-		mime_body_decode(p, &m->scratch);
-		text = buf_view(&m->scratch);
-	}
-	if (plain_utf8(charset))
-		return contains(m, text, k);
-	buf_init(&utf8, TEXT_MAX);
-	(void)!mail_charset_utf8(charset, text, &utf8);
-	found = contains(m, buf_view(&utf8), k);
-	buf_fini(&utf8);
-	return found;
-}
-
-/* The part and what is below it. heads: also headers of the part (TEXT) or of embedded parts and messages. */
-static bool part_contains(struct matcher *m, const struct mime_part *p, bool heads, const struct imap_search_key *k)
-{
-	if (heads && head_contains(m, p->head, STR(""), k))
-		return true;
-	for (const struct mime_part *q = p->children; q; q = q->next) {
-		if (part_contains(m, q, true, k))
-			return true;
-	}
-	return !p->children && (mime_type_is(p, "text", "*") || mime_type_is(p, "message", "*")) && text_part_contains(m, p, k);
+	mbox_search_learn(m->view, m->seq, &m->file);
+	return mbox_search_learned(m->view, m->seq, words, needles(k, words));
 }
 
 static bool text_matches(struct matcher *m, const struct imap_search_key *k)
 {
 	if (k->text.n == 0)
 		return true;
-	if (!open_file(m, false))
+	if (ruled_out(m, k) || !open_file(m, false) || !learned(m, k))
 		return false;
-	return part_contains(m, msgfile_mime(&m->file), k->op == IMAP_SEARCH_TEXT, k);
+	m->key = k;
+	return imap_text_part(&m->text, msgfile_mime(&m->file), k->op == IMAP_SEARCH_TEXT);
 }
 
 /* --- dates --- */
@@ -385,7 +414,7 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 	case IMAP_SEARCH_SENTSINCE:
 		return sent_matches(m, k);
 	case IMAP_SEARCH_HEADER:
-		return open_file(m, true) && head_contains(m, msgfile_head(&m->file), k->field, k);
+		return header_matches(m, k);
 	case IMAP_SEARCH_MODSEQ:
 		return m->msg.modseq >= k->number;
 	case IMAP_SEARCH_OLDER:
@@ -422,6 +451,8 @@ bool matcher_test(struct matcher *m, uint32_t seq)
 	if (mbox_view_is_expunged(m->view, seq) || mbox_msg_get(m->view, seq, &m->msg, NULL) < 0)
 		return false;
 	found = key_matches(m, m->keys);
+	if (m->ready)
+		mbox_search_learn(m->view, seq, &m->file);
 	msgfile_close(&m->file);
 	return found;
 }

@@ -6,8 +6,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "imap/search.h"
-#include "store/msgfile.h"
-#include "store/store.h"
+#include "imap/text.h"
+#include "store/search.h"
 
 struct matcher {
 	struct mbox *mbox;
@@ -23,7 +23,12 @@ struct matcher {
 	unsigned score;			/* of a match, 1 to 100 (RFC 6203): less when a fuzzy key matched loosely */
 	bool uses_modseq;		/* a MODSEQ key is among them: the answer says the highest (RFC 7162 3.1.5) */
 	bool unreadable;		/* its file cannot be read: keys that need it do not match */
-	struct buf scratch, folded;	/* reused from message to message */
+	/* inside */
+	struct arena *arena;
+	struct imap_text text;
+	const struct imap_search_key *key;	/* whose text is looked for */
+	struct mbox_candidates *may;	/* messages that may match at all; NULL: all */
+	bool ready;
 };
 
 /* Prepare keys: strings are folded, cheap keys put first, sets resolved by resolve()
@@ -32,6 +37,10 @@ struct matcher {
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
 		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e) MUST_CHECK;
 void matcher_fini(struct matcher *m);
+/* The index is loaded, a piece at a time: call until true, before the first test. */
+bool matcher_ready(struct matcher *m);
+/* The first message from seq on that may match: 0 none. */
+uint32_t matcher_next(struct matcher *m, uint32_t seq);
 bool matcher_test(struct matcher *m, uint32_t seq);
 
 #endif

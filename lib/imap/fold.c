@@ -28,9 +28,29 @@ static const struct long_row long_rows[] = {
 #undef CASEMAP
 #undef CASEMAP_LONG
 
+/* Latin, Greek, Cyrillic and so on are looked up at once. The last place takes what is not among them. */
+enum { DIRECT = 0x600 };
+#pragma GCC diagnostic push
+#ifdef __clang__
+#pragma GCC diagnostic ignored "-Winitializer-overrides"
+#else
+#pragma GCC diagnostic ignored "-Woverride-init"
+#endif
+#define CASEMAP(cp, utf8) [(cp) < DIRECT ? (cp) : DIRECT] = utf8,
+#define CASEMAP_LONG(cp, utf8)
+static const char *const direct[DIRECT + 1] = {
+#include "imap/casemap.tab"
+};
+#undef CASEMAP
+#undef CASEMAP_LONG
+#pragma GCC diagnostic pop
+
 static const char *row_find(uint32_t cp)
 {
 	size_t lo = 0, hi = ARRAY_LEN(rows);
+
+	if (cp < DIRECT)
+		return direct[cp];
 
 	while (lo < hi) {
 		const size_t mid = lo + (hi - lo) / 2;

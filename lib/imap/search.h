@@ -57,6 +57,7 @@ struct imap_search_key {
 	uint64_t number;
 	struct imap_seqset set;		/* not resolved */
 	struct imap_search_key *sub, *next;
+	void *own;			/* the program's */
 };
 
 /* What a search is to return (RFC 4466 2.6.1). */

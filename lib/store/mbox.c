@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "store/search.h"
 #include "store/store_priv.h"
 
 enum {
@@ -546,6 +547,7 @@ static void mbox_free(struct mbox *m)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close_fd(fds[i]);
 	cache_close(&m->cache);
+	search_close(&m->search);
 	mbox_pending_clear(m);
 	free(m->changes);
 	free(m->dir);
@@ -568,6 +570,7 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 		.wd_journal = -1, .wd_cur = -1, .wd_new = -1, .guard_wd = -1, .recent_uid = 1 };
 	m->j.fd = -1;
 	cache_init(&m->cache);
+	search_init(&m->search);
 	list_init(&m->node);
 	list_init(&m->views);
 	state_init(&m->st);
@@ -654,6 +657,7 @@ static void last_close(struct mbox *m)
 	if (m->gone || m->j.fd < 0 || m->st.uidvalidity == 0)
 		return;
 	mbox_cache_flush(m);
+	mbox_search_flush(m);
 	mbox_reap(m);
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);

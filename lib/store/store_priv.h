@@ -9,6 +9,7 @@
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
  *   handback.c  Dovecot's files, written
+ *   search.c search_ask.c trigram.c  the search index
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
  *   quota.c     maildirsize
  *   verify.c    for the admin's tool: look, repair, rebuild
@@ -42,6 +43,8 @@ enum {
 #define INDEX_NAME "postern.index"
 #define CACHE_NAME "postern.cache"
 #define CACHEMAP_NAME "postern.cachemap"
+#define SEARCH_NAME "postern.search"
+#define SEARCHLOG_NAME "postern.searchlog"
 #define SYNC_NAME "postern.sync"
 #define LOCK_NAME "postern.lock"
 #define POPLOCK_NAME "postern.poplock"
@@ -317,6 +320,44 @@ int cache_peek(struct mbox *m, uint32_t uid, uint32_t kind, struct str *out) MUS
 void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob);
 void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* the header is in hand: compute what is not cached (summary.c) */
 
+/* --- the search index (search.c) --- */
+struct imap_text;
+enum { SEARCH_BLOCKS, SEARCH_LOG };	/* its files */
+struct search_bits {
+	uint64_t *v;
+	size_t n;		/* words */
+};
+struct search_block {
+	uint64_t uids, columns;	/* offsets */
+	uint32_t n;
+	uint8_t kind, class;
+};
+struct search_row {
+	uint64_t at;		/* of its bits in the log; pending: in search.pending */
+	uint32_t uid;
+	uint8_t kind, class;
+	bool pending;
+};
+struct search {
+	struct grow file[2];
+	ino_t ino[2];
+	uint64_t pos[2];	/* taken up to here */
+	bool off;		/* cannot be made: done without */
+	struct search_block *blocks;
+	size_t n_blocks, cap_blocks;
+	struct search_row *rows;
+	size_t n_rows, cap_rows;
+	uint32_t count[2][32];	/* rows by kind and class */
+	struct search_bits covered[2];	/* positions that are known, by kind */
+	uint64_t garbage;	/* bytes of the log that blocks know */
+	uint64_t block_bytes, dead_bytes;
+	struct buf pending;	/* rows that are not written yet */
+	struct imap_text *text;	/* for learning; NULL: not yet */
+};
+void search_init(struct search *s);
+void search_close(struct search *s);
+void search_drop(struct mbox *m);	/* and its files */
+
 /* --- a folder --- */
 struct change {
 	uint32_t pos;
@@ -345,6 +386,7 @@ struct mbox {
 	int guard_wd;
 	size_t guard_events;	/* on our cur since sync_own_begin */
 	struct cache cache;
+	struct search search;
 	char *pending_kw[STORE_KEYWORDS_MAX];	/* named by operations that are not committed yet */
 	size_t n_pending_kw;
 };

@@ -241,6 +241,7 @@ int mbox_rebuild(struct mbox *m, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		(void)unlinkat(m->dirfd, names[i], 0);
 	cache_close(&m->cache);
+	search_drop(m);
 	r = index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, e);
 	if (r == 0)
 		m->index_pos = m->j.pos;

@@ -1,0 +1,255 @@
+/* Questions to the search index, and what it learns of a message whose file is in hand. */
+#include <stdlib.h>
+
+#include "imap/text.h"
+#include "store/search_priv.h"
+#include "store/summary.h"
+
+/* --- questions --- */
+
+struct mbox_candidates {
+	uint64_t *bits;		/* per position */
+	uint32_t n;		/* positions; those beyond are candidates */
+};
+
+static const char *const head_fields[] = { "Subject", "From", "To", "Cc", "Bcc", "Sender", "Reply-To" };
+
+bool mbox_search_in_head(struct str field)
+{
+	for (size_t i = 0; i < ARRAY_LEN(head_fields); i++)
+		if (str_case_eq(field, str_c(head_fields[i])))
+			return true;
+	return false;
+}
+
+static void put(struct mbox_candidates *c, uint32_t pos)
+{
+	if (pos < c->n)
+		c->bits[pos / 64] |= UINT64_C(1) << (pos % 64);
+}
+
+enum { TEXT_KEEP = 1 << 20 };
+
+struct question {
+	uint16_t hashes[4 * TRIGRAM_NEEDLE_MAX];
+	size_t n;
+};
+
+static void ask_block(struct search *s, const struct state *st, const struct search_block *b, const struct question *q, struct mbox_candidates *c)
+{
+	const size_t bits = trigram_bits(b->class);
+	uint64_t left[TRIGRAM_ROW_WORDS];
+	uint32_t hint = 0;
+
+	for (size_t i = 0; i < TRIGRAM_ROW_WORDS; i++)
+		left[i] = UINT64_MAX;
+	for (size_t k = 0; k < q->n; k++) {
+		const uint64_t *const col =
+			(const void *)grow_at(&s->file[SEARCH_BLOCKS], b->columns + trigram_bit(q->hashes[k], bits) * TRIGRAM_ROW_WORDS * 8, TRIGRAM_ROW_WORDS * 8);
+		uint64_t any = 0;
+		for (size_t i = 0; col && i < TRIGRAM_ROW_WORDS; i++)
+			any |= left[i] &= col[i];
+		if (col && any == 0)
+			return;
+	}
+	const unsigned char *const uids = grow_at(&s->file[SEARCH_BLOCKS], b->uids, (size_t)b->n * 4);
+	for (size_t i = 0; uids && i < TRIGRAM_ROW_WORDS; i++) {
+		for (uint64_t w = left[i]; w; w &= w - 1) {
+			const size_t row = i * 64 + (size_t)__builtin_ctzll(w);
+			const uint32_t pos = row < b->n ? search_pos(st, get_le32(uids + 4 * row), &hint) : UINT32_MAX;
+			put(c, pos);
+		}
+	}
+}
+
+static bool row_fits(struct search *s, const struct search_row *r, const struct question *q)
+{
+	const size_t bits = trigram_bits(r->class);
+	const uint64_t *const own = search_row_bits(s, r);
+
+	for (size_t k = 0; own && k < q->n; k++) {
+		const size_t at = trigram_bit(q->hashes[k], bits);
+		if (!(own[at / 64] >> (at % 64) & 1))
+			return false;
+	}
+	return true;
+}
+
+static void question_of(struct question *q, const struct str *needles, size_t n)
+{
+	q->n = 0;
+	for (size_t i = 0; i < n && q->n + TRIGRAM_NEEDLE_MAX <= ARRAY_LEN(q->hashes); i++)
+		q->n += trigram_needle(needles[i], q->hashes + q->n);
+}
+
+static void add_unknown(const struct search *s, unsigned kind, struct mbox_candidates *c)
+{
+	const struct search_bits *const b = &s->covered[kind];
+
+	for (size_t i = 0; i <= c->n / 64; i++)
+		c->bits[i] |= ~(i < b->n ? b->v[i] : 0);
+}
+
+struct mbox_candidates *mbox_search_ask(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a)
+{
+	struct search *const s = &v->m->search;
+	const struct state *const st = &v->m->st;
+	struct mbox_candidates *const c = ARENA_NEW(a, struct mbox_candidates);
+	struct question q;
+	uint32_t hint = 0;
+
+	question_of(&q, needles, n);
+	if (c == NULL || q.n == 0 || (s->n_blocks == 0 && s->n_rows == 0))
+		return NULL;
+	c->n = state_count(st);
+	if ((c->bits = ARENA_ARRAY(a, uint64_t, (size_t)c->n / 64 + 1)) == NULL)
+		return NULL;
+	add_unknown(s, kind, c);
+	for (size_t i = 0; i < s->n_blocks; i++)
+		if (s->blocks[i].kind == kind)
+			ask_block(s, st, &s->blocks[i], &q, c);
+	for (size_t i = 0; i < s->n_rows; i++)
+		if (s->rows[i].kind == kind && row_fits(s, &s->rows[i], &q))
+			put(c, search_pos(st, s->rows[i].uid, &hint));
+	if (grow_hit(&s->file[SEARCH_BLOCKS]) || grow_hit(&s->file[SEARCH_LOG])) {	/* cut short under us: what was read is not true */
+		search_drop(v->m);
+		return NULL;
+	}
+	return c;
+}
+
+static bool may(const struct mbox_candidates *c, uint32_t pos)
+{
+	return pos >= c->n || (c->bits[pos / 64] >> (pos % 64) & 1);
+}
+
+bool mbox_search_may(const struct mbox_candidates *c, const struct mbox_view *v, uint32_t seq)
+{
+	return may(c, view_pos(v, seq));
+}
+
+uint32_t mbox_search_next(const struct mbox_candidates *c, const struct mbox_view *v, uint32_t seq)
+{
+	uint32_t pos = view_pos(v, seq);
+
+	while (pos < v->limit) {
+		const uint64_t w = pos < c->n ? c->bits[pos / 64] >> (pos % 64) : 1;
+		if (w == 0) {
+			pos = (pos / 64 + 1) * 64;
+			continue;
+		}
+		pos += (uint32_t)__builtin_ctzll(w);
+		if (pos < v->limit && (seq = view_seq(v, pos)) != 0)
+			return seq;
+		pos++;
+	}
+	return 0;
+}
+
+void mbox_search_and(struct mbox_candidates *c, const struct mbox_candidates *other)
+{
+	for (size_t i = 0; i <= c->n / 64; i++)
+		c->bits[i] &= i <= other->n / 64 ? other->bits[i] : UINT64_MAX;
+}
+
+/* --- learning --- */
+
+static bool add_piece(void *ctx, struct str folded)
+{
+	trigram_add(ctx, folded);
+	return false;
+}
+
+/* The walk's buffers are kept from message to message, unless one was huge. */
+static struct imap_text *text_of(struct search *s, uint64_t *set)
+{
+	if (s->text == NULL) {
+		s->text = xzalloc(sizeof(*s->text));
+		imap_text_init(s->text, add_piece, NULL);
+	}
+	s->text->ctx = set;
+	return s->text;
+}
+
+static void text_done(struct search *s)
+{
+	if (s->text->folded.cap > TEXT_KEEP || s->text->decoded.cap > TEXT_KEEP || s->text->utf8.cap > TEXT_KEEP)
+		search_text_free(s);
+}
+
+void search_text_free(struct search *s)
+{
+	if (s->text)
+		imap_text_fini(s->text);
+	free(s->text);
+	s->text = NULL;
+}
+
+static void learn_head(struct mbox *m, uint32_t pos, struct str head)
+{
+	if (search_covers(&m->search, MBOX_SEARCH_HEAD, pos))
+		return;
+
+	uint64_t set[TRIGRAM_WORDS] = { 0 };
+	struct imap_text *const t = text_of(&m->search, set);
+	struct mail_field f;
+
+	while (head.n && mail_field_next(&head, &f) == 0)
+		if (f.name.n && mbox_search_in_head(str_trim(f.name)))
+			(void)imap_text_value(t, f.value);
+	text_done(&m->search);
+	search_add(m, pos, MBOX_SEARCH_HEAD, set);
+}
+
+static void learn_text(struct mbox *m, uint32_t pos, struct msgfile *f)
+{
+	uint64_t set[TRIGRAM_WORDS] = { 0 };
+	struct imap_text *const t = text_of(&m->search, set);
+
+	/* The header as HEADER sees it, and as TEXT does: they are one, but for what is malformed. */
+	(void)imap_text_head(t, msgfile_head(f));
+	const struct str head = msgfile_head(f), own = msgfile_mime(f)->head;
+	(void)imap_text_part(t, msgfile_mime(f), own.p != head.p || own.n > head.n);
+	text_done(&m->search);
+	search_add(m, pos, MBOX_SEARCH_TEXT, set);
+}
+
+bool mbox_search_knows(const struct mbox_view *v, uint32_t seq, enum mbox_search_kind kind)
+{
+	return search_covers(&v->m->search, kind, view_pos(v, seq));
+}
+
+void search_learn(struct mbox *m, uint32_t pos, struct msgfile *f)
+{
+	learn_head(m, pos, msgfile_head(f));
+	if (!f->head_only && !search_covers(&m->search, MBOX_SEARCH_TEXT, pos))
+		learn_text(m, pos, f);
+}
+
+bool mbox_search_learned(struct mbox_view *v, uint32_t seq, const struct str *needles, size_t n)
+{
+	struct search *const s = &v->m->search;
+	const struct search_row *const last = s->n_rows > 0 ? &s->rows[s->n_rows - 1] : NULL;
+	struct question q;
+
+	if (last == NULL || last->kind != MBOX_SEARCH_TEXT || last->uid != mbox_view_uid(v, seq))
+		return true;
+	question_of(&q, needles, n);
+	return row_fits(s, last, &q);
+}
+
+void mbox_search_learn(struct mbox_view *v, uint32_t seq, struct msgfile *f)
+{
+	const uint32_t pos = view_pos(v, seq);
+
+	if (pos != UINT32_MAX && msgfile_is_open(f))
+		search_learn(v->m, pos, f);
+}
+
+void mbox_search_learn_head(struct mbox_view *v, uint32_t seq, struct str head)
+{
+	const uint32_t pos = view_pos(v, seq);
+
+	if (pos != UINT32_MAX)
+		learn_head(v->m, pos, head);
+}

@@ -1,0 +1,34 @@
+/* Signatures: which three-byte substrings a text may hold, as a small set of bits with one-sided error, so that a text whose signature lacks one trigram of a
+ * needle does not hold the needle. Pure.
+ *
+ *	trigram_add(set, piece) for each piece;	class = trigram_class(set);	trigram_sign(set, class, bits);
+ *	trigram_needle(needle, hashes);		trigram_bit(hash, class): the bit that must be set
+ */
+#ifndef STORE_TRIGRAM_H
+#define STORE_TRIGRAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+enum {
+	TRIGRAM_SPACE = 1 << 16,	/* hashes of trigrams */
+	TRIGRAM_WORDS = TRIGRAM_SPACE / 64,
+	TRIGRAM_CLASSES = 32,		/* sizes of signatures, each a quarter larger than the one before */
+	TRIGRAM_NEEDLE_MAX = 64,	/* trigrams of a needle that are asked for */
+	TRIGRAM_ROWS = 1024,		/* signatures of a block */
+	TRIGRAM_ROW_WORDS = TRIGRAM_ROWS / 64,
+};
+
+void trigram_add(uint64_t set[TRIGRAM_WORDS], struct str text);
+unsigned trigram_class(const uint64_t set[TRIGRAM_WORDS]);	/* the size that fits: about a third of its bits will be set */
+size_t trigram_bits(unsigned class);				/* a multiple of 64; 0: no such class */
+void trigram_sign(const uint64_t set[TRIGRAM_WORDS], unsigned class, uint64_t *bits);
+size_t trigram_needle(struct str needle, uint16_t out[TRIGRAM_NEEDLE_MAX]);	/* how many; 0: too short to be asked for */
+static inline size_t trigram_bit(uint16_t hash, size_t bits) { return (size_t)hash * bits / TRIGRAM_SPACE; }
+
+/* TRIGRAM_ROWS signatures of one class to columns: column j, TRIGRAM_ROW_WORDS words, says which rows have bit j. rows[i] NULL: none. */
+void trigram_columns(const uint64_t *const rows[TRIGRAM_ROWS], size_t bits, uint64_t *columns);
+
+#endif
