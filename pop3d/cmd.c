@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "lang.h"
 #include "session.h"
 
 #define LOGIN(verb, least, most, source)
@@ -84,6 +85,11 @@ static bool always(const struct client *c)
 	return true;
 }
 
+static bool login_delay(const struct client *c)
+{
+	return c->user->conf->pop3_login_delay > 0;
+}
+
 /* What is shown before login only. */
 static bool can_starttls(const struct client *c)
 {
@@ -108,11 +114,16 @@ static void mail_CAPA(struct client *c, struct str *args, unsigned n)
 #undef CAP
 	};
 
-	client_ok(c, "Capability list follows");
+	struct buf b;
+
+	buf_init(&b, 4096);
 	for (size_t i = 0; i < ARRAY_LEN(caps); i++)
 		if ((caps[i].where & A) && caps[i].now(c))
-			conn_printf(c->conn, "%s\r\n", caps[i].text);
-	conn_printf(c->conn, ".\r\n");
+			put_capability(&b, caps[i].text, c->user->conf->pop3_login_delay);
+	client_ok(c, "Capability list follows");
+	conn_write(c->conn, buf_view(&b));
+	conn_write(c->conn, STR(".\r\n"));
+	buf_fini(&b);
 }
 
 static void mail_STAT(struct client *c, struct str *args, unsigned n)
@@ -203,6 +214,19 @@ static void mail_RSET(struct client *c, struct str *args, unsigned n)
 	}
 	c->bad = 0;
 	client_ok(c, "%s", "");
+}
+
+static void mail_LANG(struct client *c, struct str *args, unsigned n)
+{
+	const char *const tag = n > 0 ? lang_pick(args[0]) : NULL;
+
+	c->bad = 0;
+	if (n == 0)
+		conn_write(c->conn, STR(LANG_LIST));
+	else if (tag)
+		client_ok(c, "%s Language changed.", tag);
+	else
+		client_err(c, "", "Language not available.");
 }
 
 static void mail_QUIT(struct client *c, struct str *args, unsigned n)

@@ -39,6 +39,7 @@ struct login {
 	unsigned bad, commands, attempts;
 	uint64_t started_ms;
 	bool plain_ok;			/* may log in without TLS */
+	bool utf8;			/* UTF8 was said */
 	bool has_user;			/* USER was given */
 	char name[256];			/* of USER, as given */
 	char user[256];			/* for the log: as last given (neutral), or logged in */

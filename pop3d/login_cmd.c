@@ -3,6 +3,7 @@
 
 #include "base/enc.h"
 #include "log/log.h"
+#include "lang.h"
 #include "login.h"
 
 #define LOGIN(verb, least, most, source) static void login_##verb(struct login *s, struct str arg);
@@ -57,6 +58,11 @@ static bool can_login(const struct login *s)
 	return login_can_login(s);
 }
 
+static bool login_delay(const struct login *s)
+{
+	return s->env->conf->pop3_login_delay > 0;
+}
+
 static void put_mechanisms(struct login *s, struct buf *out, const char *before)
 {
 	const struct conf_list *const m = &s->env->conf->auth_mechanisms;
@@ -85,7 +91,7 @@ static void login_CAPA(struct login *s, struct str arg)
 	buf_c(&b, "+OK Capability list follows\r\n");
 	for (size_t i = 0; i < ARRAY_LEN(caps); i++)
 		if ((caps[i].where & B) && caps[i].now(s))
-			buf_printf(&b, "%s\r\n", caps[i].text);
+			put_capability(&b, caps[i].text, s->env->conf->pop3_login_delay);
 	if (can_login(s) && s->env->conf->auth_mechanisms.n > 0) {
 		buf_c(&b, "SASL");
 		put_mechanisms(s, &b, " ");
@@ -102,6 +108,10 @@ static void login_STLS(struct login *s, struct str arg)
 {
 	bool dropped = false;
 
+	if (s->utf8) {		/* RFC 6856 2.1: not after UTF8 */
+		login_bad(s, "Not after UTF8.");
+		return;
+	}
 	if (!can_starttls(s)) {
 		login_bad(s, conn_secure(s->conn) ? "TLS is already active." : "TLS is not available.");
 		return;
@@ -227,6 +237,29 @@ static void login_AUTH(struct login *s, struct str arg)
 		auth_start(s, name, initial);
 	buf_wipe(&decoded);
 	buf_fini(&decoded);
+}
+
+/* Messages are given as they are in any case; what the command changes is what the client expects. */
+static void login_UTF8(struct login *s, struct str arg)
+{
+	s->utf8 = true;
+	login_ok(s, "UTF8 enabled");
+}
+
+static void login_LANG(struct login *s, struct str arg)
+{
+	const struct str range = str_trim(arg);
+	const char *const tag = lang_pick(range);
+	char text[64];
+
+	if (range.n == 0) {
+		conn_write(s->conn, STR(LANG_LIST));
+	} else if (tag) {
+		(void)snprintf(text, sizeof text, "%s Language changed.", tag);
+		login_ok(s, text);
+	} else {
+		login_bad(s, "Language not available.");
+	}
 }
 
 static void login_QUIT(struct login *s, struct str arg)

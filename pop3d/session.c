@@ -2,14 +2,21 @@
  * QUIT. Input is read while the output is below its mark; a message is written in chunks as the client takes them. */
 #include "session.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/enc.h"
 #include "log/log.h"
+#include "os/os.h"
+
+#define LAST_LOGIN "postern.poplogin"
 
 static void run(struct client *c);
 
@@ -93,12 +100,34 @@ void client_goodbye(struct client *c, const char *reason)
 
 /* --- the mailbox --- */
 
+/* LOGIN-DELAY (RFC 2449 8.1.1): the time of the last login is that of a file in the mail tree, which is our directory. True: too early. */
+static bool too_early(const struct client *c)
+{
+	const uint64_t delay = c->user->conf->pop3_login_delay;
+	struct stat st;
+
+	if (delay == 0)
+		return false;
+	const int64_t now = clock_wall();
+	if (fstatat(AT_FDCWD, LAST_LOGIN, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime <= now && now - st.st_mtime < (int64_t)delay)
+		return true;
+	CLEANUP_FD int fd = open(LAST_LOGIN, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	if (fd < 0 || futimens(fd, NULL) < 0)
+		log_warning("pop3(%s): " LAST_LOGIN ": errno %d", c->user->name, errno);
+	return false;
+}
+
 static void try_open(void *ctx)
 {
 	struct client *const c = ctx;
 	struct err e = { 0 };
 
 	timer_del(&c->retry);
+	if (c->tries == 0 && too_early(c)) {
+		client_err(c, "LOGIN-DELAY", "Too soon after the last login.");
+		client_end(c, "Too soon after the last login");
+		return;
+	}
 	if (drop_open(c, &e) == 0) {
 		client_ok(c, "Logged in. %u messages (%llu octets)", c->n, (unsigned long long)c->octets);
 		run(c);

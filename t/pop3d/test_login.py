@@ -232,3 +232,23 @@ def test_plaintext_login_needs_tls_where_clients_are_not_local(fresh_suite):
     p.ok("USER alice@example.com")
     p.ok("PASS alice-secret")
     p.close()
+
+
+def test_utf8_and_lang(drop):
+    """RFC 6856: before login both; after UTF8 no STLS; a language that is not there changes nothing."""
+    d = drop()
+    p = d.connect()
+    caps = p.listing("CAPA")
+    assert b"UTF8 USER" in caps and b"LANG" in caps and not any(c.startswith(b"IMPLEMENTATION") for c in caps)
+    assert p.listing("LANG") == [b"en English", b"i-default Default language"]
+    assert p.ok("LANG en").startswith("+OK en ") and p.ok("LANG *").startswith("+OK en ") and p.ok("LANG EN-gb").startswith("+OK en ")
+    p.err("LANG uga")
+    p.ok("UTF8")
+    p.err("UTF8 x")
+    p.err("STLS")
+    p = d.login(tls=True)
+    p.err("UTF8")
+    assert p.ok("LANG i-default").startswith("+OK i-default ")
+    p.err("LANG x-none")
+    assert p.listing("LANG")[0].startswith(b"en ")
+    assert b"IMPLEMENTATION Postern" in p.listing("CAPA")

@@ -1,7 +1,10 @@
 """POP3 after login: RFC 1939's TRANSACTION and UPDATE states, and the hostile cases of a mailbox (ref: security 4.7)."""
 import os
+import poplib
 import signal
 import time
+
+import pytest
 
 ONE = b"From: a@b\nSubject: one\n\nbody\n"
 TWO = b"From: a@b\nSubject: two\n\n.\n..x\n.y\nno end"
@@ -324,3 +327,34 @@ def test_messages_fetched_whole_are_read_after_quit(drop):
     assert p.closed()
     d.suite.tool("postern-mailbox", "flush", d.name)
     assert sorted(f.split(":2,")[1] for f in d.files()) == ["", "S"]
+
+
+def test_headers_in_utf8_are_given_as_they_are(drop):
+    text = "From: Jörg <jörg@exämple.com>\nSubject: Grüße ☃\n\nbody ü\n".encode()
+    d = drop(text)
+    p = d.connect(tls=True)
+    p.ok("UTF8")
+    p.ok("USER " + d.name)
+    p.ok("PASS " + d.password)
+    assert p.message("RETR 1") == crlf(text)
+
+
+def test_login_delay_is_kept_and_said(fresh_suite):
+    s = fresh_suite("pop3-delay", users=("alice@example.com",), settings={"pop3_login_delay": "1h"})
+    context = s.tls_context()
+    context.check_hostname = False
+
+    def login():
+        c = poplib.POP3_SSL(s.host, s.port("POP3S"), context=context)
+        assert "LOGIN-DELAY" in c.capa() and c.capa()["LOGIN-DELAY"] == ["3600"]
+        c.user("alice@example.com")
+        return c, c.pass_(s.passwords["alice@example.com"])
+    c, answer = login()
+    assert answer.startswith(b"+OK")
+    c.quit()
+    with pytest.raises(poplib.error_proto, match="LOGIN-DELAY"):
+        login()
+    os.utime(s.maildir("alice@example.com") / "postern.poplogin", (1, 1))
+    c, answer = login()
+    assert answer.startswith(b"+OK")
+    c.quit()
