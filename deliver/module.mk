@@ -1,3 +1,4 @@
+RESTRICT := restrict.c restrict_rules.c restrict_names.c restrict_access.c access.c dial_text.c
 DELIVER_STATIC := $(if $(filter asan fuzz,$(BUILD)),,-static-pie)
 $(call program,deliver,deliver.c deliver_user.c deliver_plan.c deliver_program.c forward.c aliases.c deliver_quota.c,store mail map ipc io os log base,$(DELIVER_STATIC))
 $(call program,sendmail,sendmail.c sendmail_msg.c sendmail_smtp.c,smtp mail conf os log base)
@@ -11,8 +12,9 @@ $(call program,newaliases,$(POSTMAP),map conf os log base)
 QUEUED_FRONT := queued_client.c queued_limit.c queued_rules.c queued_etrn.c
 QUEUED_SRC := queued_main.c queued.c queued_conn.c $(QUEUED_FRONT) queued_trans.c queued_rewrite.c header_addresses.c queued_commit.c queued_head.c queued_agent.c queued_sched.c queued_active.c \
 	queued_local.c queued_remote.c \
-	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c restrict.c retry.c dsn.c spawn.c \
-	resolve.c resolve_run.c expand.c route.c rewrite.c own.c aliases.c $(REMOTE_SRC) dns.c dns_cache.c dns_ares.c
+	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c queued_restrict.c queued_effects.c $(RESTRICT) retry.c dsn.c spawn.c \
+	resolve.c resolve_access.c resolve_run.c expand.c route.c rewrite.c own.c aliases.c $(REMOTE_SRC) dns.c dns_cache.c dns_ares.c \
+	policy.c policy_service.c policy_text.c dial.c
 $(call program,queued,$(QUEUED_SRC),spool smtp map mail conf dns ipc io os log base,-lcares)
 $(call unittest,test_dns_cache,test_dns_cache.c dns_cache.c,ipc base test)
 QUEUETOOL := postqueue.c queuetool_ask.c queuetool_list.c queuetool_show.c
@@ -21,8 +23,8 @@ $(call program,postqueue,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postsuper,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postcat,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postern,postern.c postern_config.c postern_why.c postern_trace.c logline.c postern_check.c check_conf.c check_maps.c check_system.c postmap_build.c \
-	resolve.c expand.c route.c rewrite.c own.c aliases.c restrict.c,smtp map conf io os log base)
-$(call unittest,test_queue_rules,test_queue_rules.c restrict.c retry.c dsn.c queued_head.c,smtp mail conf ipc io os log base test)
+	resolve.c expand.c route.c rewrite.c own.c aliases.c $(RESTRICT),smtp map mail conf dns ipc io os log base)
+$(call unittest,test_queue_rules,test_queue_rules.c retry.c dsn.c queued_head.c,smtp mail conf ipc io os log base test)
 $(call unittest,test_programs,test_programs.c deliver_plan.c deliver_program.c forward.c aliases.c,store mail map ipc io os log base test)
 $(call unittest,test_remote_rules,test_remote_rules.c remote_auth.c remote_tls.c downgrade.c,mail conf io os log base test)
 $(call fuzzer,fuzz_downgrade,fuzz_downgrade.c downgrade.c,mail base)
@@ -37,3 +39,7 @@ $(call fuzzer,fuzz_resolve,fuzz_resolve.c resolve.c expand.c route.c rewrite.c o
 $(call program,postern-import,import_main.c import_open.c import_target.c import_report.c import_mbox.c import_tree.c import_maildir.c \
 	import_server.c import_net.c import_imap.c import_pop3.c import_parse.c,store map imap mail conf ipc io os log base)
 $(call fuzzer,fuzz_import_reply,fuzz_import_reply.c import_parse.c,imap mail base)
+$(call unittest,test_restrict,test_restrict.c $(RESTRICT),smtp mail conf dns ipc io os log base test)
+$(call fuzzer,fuzz_access,fuzz_access.c $(RESTRICT),smtp mail conf dns os log base)
+$(call unittest,test_policy,test_policy.c policy_text.c dial_text.c,base test)
+$(call fuzzer,fuzz_policy,fuzz_policy.c policy_text.c dial_text.c,base)

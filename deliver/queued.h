@@ -17,6 +17,7 @@
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
+ *	queued_restrict.c	restriction lists, and the facts that they ask for
  *	queued_sync.c	fsync beside the loop
  *	queued_etrn.c	a client asks for a domain's mail
  *	queued_control.c	administrator's requests
@@ -39,6 +40,7 @@
 #include "io/loop.h"
 #include "ipc/deliver.h"
 #include "ipc/filter.h"
+#include "ipc/policy.h"
 #include "ipc/queue.h"
 #include "ipc/resolve.h"
 #include "spool/spool.h"
@@ -70,7 +72,7 @@ struct remotes;
 /* What the root part hands over. */
 struct queued_env {
 	const struct conf *conf;
-	int resolve_fd, spawn_fd, programs_fd, remote_fd, link_fd, dns_fd;	/* channels of the group; taken */
+	int resolve_fd, spawn_fd, programs_fd, remote_fd, link_fd, dns_fd, policy_fd;	/* channels of the group; taken */
 	int register_fd, auth_fd, control_fd;		/* listeners; taken */
 	const uint64_t *generation;	/* shared with the parent: counts changed configurations */
 	bool unconfined;
@@ -95,6 +97,7 @@ struct queued {
 	struct ipc_chan *remote;
 	struct dns_client *dns;
 	struct remotes *remotes;
+	struct asks *policy;
 	size_t n_trans;			/* transactions that are open */
 	bool draining;			/* SIGTERM: no new ones */
 	bool leaving;			/* no new tries of queued messages: the process ends when nothing is under way */
@@ -115,11 +118,16 @@ void asks_start(struct queued *q, int fd);
 struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx);	/* may answer later only */
 typedef void routed_fn(void *ctx, const struct ipc_resolve_ROUTES *r);	/* as resolved_fn; lists are as long as the question's */
 struct ask *route_ask(struct queued *q, struct str sender, struct ipc_strs addresses, routed_fn *fn, void *ctx);
+typedef void looked_fn(void *ctx, const struct ipc_resolve_VALUE *v);	/* NULL: no answer; valid during the call */
+struct ask *lookup_ask(struct queued *q, const struct ipc_resolve_LOOKUP *m, looked_fn *fn, void *ctx);	/* may answer later only */
 void resolve_reload(struct queued *q);
 /* The owner that becomes final i's envelope sender, or empty. */
 struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i);
 typedef void rewritten_fn(void *ctx, const struct ipc_resolve_REWRITTEN *r);	/* NULL: no answer */
 struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx);
+void policy_start(struct queued *q, int fd);
+typedef void acted_fn(void *ctx, const struct ipc_policy_ACTION *m);	/* NULL: no answer */
+struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_fn *fn, void *ctx);	/* may answer later only */
 typedef void scanned_fn(void *ctx, const struct ipc_filter_VERDICT *v);	/* NULL: no verdict */
 void filter_start(struct queued *q, int link_fd);
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */
@@ -168,6 +176,7 @@ struct head_facts {
 	bool esmtp, lmtp, utf8;	/* the protocol of Received's "with" */
 	bool name_user, hide_client;	/* smtpd_sasl_authenticated_header, smtpd_hide_client_address */
 	struct str sender;	/* of the envelope: a submission's From when there is none */
+	struct str client_name;	/* verified; empty: unknown */
 	struct str client, helo, tls, user, recipient;	/* recipient: only when there is exactly one */
 	struct str qid;
 	const char *hostname, *mail_name;
@@ -217,6 +226,16 @@ bool client_xforward(struct conn_entry *c, uint32_t id, const struct ipc_queue_X
 void client_forget_forwarded(struct conn_entry *c);
 void client_log_text(const struct conn_entry *c, struct buf *out);	/* "client=name[address], orig_client=…" */
 
+/* --- queued_restrict.c --- */
+/* The restriction lists with what they ask for. A judge remembers the facts of one transaction. */
+struct judge;
+struct judge *judge_new(struct queued *q, const struct restrict_set *set);
+void *judge_alloc(struct judge *j, size_t n);	/* lives as long as the judge */
+void judge_free(struct judge **j);	/* no call any more; accepts NULL */
+/* One question at a time; f and its strings are copied. fn may be called before the return, as the last thing; *a lives until the next question. */
+typedef void judged_fn(void *ctx, const struct restrict_answer *a);
+void judge_ask(struct judge *j, enum restrict_stage stage, const struct restrict_facts *f, judged_fn *fn, void *ctx);
+
 /* --- queued_conn.c --- */
 struct conn_entry {
 	struct queued *q;
@@ -224,8 +243,10 @@ struct conn_entry {
 	struct ipc_chan *chan;
 	const struct rules *rules;
 	const struct conf *conf;	/* with the overrides of its listener: what is asked for a connection is asked here */
-	char profile[32], client[64], user[256], rights[65];
-	char name[256];			/* as XCLIENT gave it; empty: none */
+	char profile[32], client[64], user[256], rights[65], server[64];
+	char name[256], reverse[256];	/* the client's, verified or as XCLIENT gave it, and not verified; empty: not looked up yet */
+	bool named;			/* they are final */
+	uint64_t client_port, server_port;
 	uint8_t addr[16];
 	uint8_t peer[16];		/* registered; addr is that of the client it speaks for */
 	bool peer_known, proxied_due;	/* proxied_due: it is a proxy and has not said for whom it speaks */
@@ -233,11 +254,13 @@ struct conn_entry {
 	bool addr_known, mynetworks, local, lmtp, has_user;
 	uint64_t uid;			/* local: peer's */
 	struct trans *trans;
+	struct judge *judge;		/* of ETRN */
 };
 enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA };
 void conns_start(struct queued *q, int register_fd, int auth_fd);
 void conn_phase(struct conn_entry *c, enum conn_phase p);
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid);
+void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
 bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
 
 /* --- queued_trans.c, queued_commit.c --- */

@@ -10,7 +10,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum ask_kind { ASK_RESOLVE, ASK_FILTER };
+enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_POLICY, ASK_FILTER };
 
 struct ask {
 	struct list node;		/* of the channel's waiting or pending questions */
@@ -22,6 +22,8 @@ struct ask {
 	rewritten_fn *rewritten;
 	routed_fn *routed;
 	size_t n_routes;
+	looked_fn *looked;
+	acted_fn *acted;
 	scanned_fn *scanned;
 	void *ctx;
 	/* filter, while it waits for a connection */
@@ -60,6 +62,8 @@ static void answer_none(struct ask *a)
 	resolved_fn *resolved = a->resolved;
 	rewritten_fn *rewritten = a->rewritten;
 	routed_fn *routed = a->routed;
+	looked_fn *looked = a->looked;
+	acted_fn *acted = a->acted;
 	scanned_fn *scanned = a->scanned;
 	void *ctx = a->ctx;
 
@@ -70,6 +74,10 @@ static void answer_none(struct ask *a)
 		rewritten(ctx, NULL);
 	if (routed)
 		routed(ctx, NULL);
+	if (looked)
+		looked(ctx, NULL);
+	if (acted)
+		acted(ctx, NULL);
 	if (scanned)
 		scanned(ctx, NULL);
 }
@@ -84,7 +92,7 @@ static void on_deadline(void *ctx)
 {
 	struct ask *a = ctx;
 
-	log_warning("%s does not answer", a->kind == ASK_RESOLVE ? "resolve" : "filterd");
+	log_warning("%s does not answer", a->kind == ASK_FILTER ? "filterd" : a->kind == ASK_POLICY ? "policy" : "resolve");
 	answer_none(a);
 }
 
@@ -147,14 +155,27 @@ static bool routes_sane(const struct ipc_resolve_ROUTES *r, size_t n)
 	return sane;
 }
 
+static void on_value(struct ask *a, const struct ipc_resolve_VALUE *v)
+{
+	looked_fn *fn = a->looked;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	fn(ctx, v);
+}
+
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
 	struct ask *a = find(&q->resolve->pending, id);
 
 	close_fd(&fd);
-	if (a == NULL)
+	if (a == NULL || (type == IPC_resolve_VALUE) != (a->kind == ASK_LOOKUP))
 		return;		/* forgotten meanwhile */
+	if (type == IPC_resolve_VALUE) {
+		on_value(a, msg);
+		return;
+	}
 	resolved_fn *resolved = a->resolved;
 	rewritten_fn *rewritten = a->rewritten;
 	routed_fn *routed = a->routed;
@@ -180,7 +201,7 @@ static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 void asks_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES };
+	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES, IPC_resolve_VALUE };
 
 	q->resolve = xzalloc(sizeof(*q->resolve));
 	list_init(&q->resolve->pending);
@@ -193,22 +214,29 @@ static void fail_later(void *ctx)
 	answer_none(ctx);
 }
 
-/* Send a's question; one that cannot be sent is answered with nothing, later. */
-static struct ask *ask_send(struct ask *a, uint16_t type, const void *m)
+/* Send, or fail from the loop. */
+static struct ask *send_ask(struct asks *to, struct ask *a, uint16_t type, const void *m)
 {
-	struct queued *q = a->q;
 	struct err e = { 0 };
 
-	list_append(&q->resolve->pending, &a->node);
-	if (q->resolve->chan) {
-		a->id = ipc_next_id(q->resolve->chan);
-		if (ipc_send(q->resolve->chan, type, m, a->id, -1, &e) == 0)
+	list_append(&to->pending, &a->node);
+	if (to->chan) {
+		a->id = ipc_next_id(to->chan);
+		if (ipc_send(to->chan, type, m, a->id, -1, &e) == 0)
 			return a;
-		log_warning("resolve: %s", e.text);
+		log_warning("%s: %s", a->kind == ASK_POLICY ? "policy" : "resolve", e.text);
 	}
 	timer_del(&a->deadline);
-	a->deadline = loop_timer(q->loop, 0, fail_later, a);
+	a->deadline = loop_timer(a->q->loop, 0, fail_later, a);
 	return a;
+}
+
+struct ask *lookup_ask(struct queued *q, const struct ipc_resolve_LOOKUP *m, looked_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_LOOKUP, QUEUED_ASK_MS, ctx);
+
+	a->looked = fn;
+	return send_ask(q->resolve, a, IPC_resolve_LOOKUP, m);
 }
 
 struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx)
@@ -217,7 +245,7 @@ struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, v
 	const struct ipc_resolve_ADDRESS m = { .address = address };
 
 	a->resolved = fn;
-	return ask_send(a, IPC_resolve_ADDRESS, &m);
+	return send_ask(q->resolve, a, IPC_resolve_ADDRESS, &m);
 }
 
 struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx)
@@ -225,7 +253,7 @@ struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, r
 	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
 
 	a->rewritten = fn;
-	return ask_send(a, IPC_resolve_REWRITE, m);
+	return send_ask(q->resolve, a, IPC_resolve_REWRITE, m);
 }
 
 struct ask *route_ask(struct queued *q, struct str sender, struct ipc_strs addresses, routed_fn *fn, void *ctx)
@@ -235,7 +263,7 @@ struct ask *route_ask(struct queued *q, struct str sender, struct ipc_strs addre
 
 	a->routed = fn;
 	a->n_routes = addresses.n;
-	return ask_send(a, IPC_resolve_ROUTE, &m);
+	return send_ask(q->resolve, a, IPC_resolve_ROUTE, &m);
 }
 
 void resolve_reload(struct queued *q)
@@ -245,6 +273,50 @@ void resolve_reload(struct queued *q)
 
 	if (q->resolve->chan && ipc_send(q->resolve->chan, IPC_resolve_RELOAD, &m, 0, -1, &e) < 0)
 		log_warning("resolve: %s", e.text);
+}
+
+/* --- policy --- */
+
+static void on_action(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	struct ask *a = find(&q->policy->pending, id);
+
+	if (a == NULL)
+		return;
+	acted_fn *fn = a->acted;
+	void *fn_ctx = a->ctx;
+	ask_free(a);
+	fn(fn_ctx, msg);
+}
+
+static void on_policy_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("policy: %s", why->text);
+	ipc_chan_free(&q->policy->chan);	/* the group starts again */
+	fail_all(&q->policy->pending);
+}
+
+void policy_start(struct queued *q, int fd)
+{
+	static const uint16_t types[] = { IPC_policy_ACTION };
+
+	q->policy = xzalloc(sizeof(*q->policy));
+	list_init(&q->policy->pending);
+	q->policy->chan = ipc_chan_new(q->loop, fd, &ipc_policy, on_action, on_policy_closed, q);
+	ipc_chan_allow(q->policy->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}
+
+struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_fn *fn, void *ctx)
+{
+	/* The service has its own time for each try; this is for a process that hangs. */
+	const uint64_t tries = q->conf->smtpd_policy_service_try_limit;
+	struct ask *a = ask_new(q, ASK_POLICY, tries * 1000 * (q->conf->smtpd_policy_service_timeout + q->conf->smtpd_policy_service_retry_delay) + QUEUED_ASK_MS, ctx);
+
+	a->acted = fn;
+	return send_ask(q->policy, a, IPC_policy_ASK, m);
 }
 
 /* --- filterd --- */

@@ -16,6 +16,8 @@ bool client_set(struct conn_entry *c, struct str address)
 	if (address.n >= sizeof(c->client))
 		return false;
 	memset(c->client, 0, sizeof(c->client));
+	c->named = false;
+	c->name[0] = c->reverse[0] = '\0';
 	if (address.n > 0)
 		memcpy(c->client, address.p, address.n);
 	c->addr_known = addr_parse(address, c->addr) == 0;
@@ -73,10 +75,11 @@ bool client_xclient(struct conn_entry *c, uint32_t id, const struct ipc_queue_XC
 	set_login(c, m->login);		/* another client: no right of the one before */
 	if (m->addr.p != NULL && !client_set(c, m->addr.n > 0 ? m->addr : STR("unknown")))
 		return false;
-	if (m->name.p != NULL)
-		copy(c->name, sizeof(c->name), m->name);
-	else if (m->addr.p != NULL)
-		c->name[0] = '\0';
+	if (m->name.p != NULL) {
+		copy(c->name, sizeof(c->name), m->name.n > 0 ? m->name : STR("unknown"));
+		copy(c->reverse, sizeof(c->reverse), str_c(c->name));
+		c->named = true;
+	}
 	conn_reply(c, id, 220, "2.0.0", STR("Ok"), (struct str){ 0 });
 	return true;
 }

@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "deliver/queued_trans.h"
 #include "log/log.h"
-#include "mail/edit.h"
 #include "os/os.h"
 
 static void start_copies(struct trans *t);
@@ -33,24 +32,6 @@ static void fail_all(struct trans *t, const struct err *e)
 }
 
 /* --- scan --- */
-
-static int take_edits(struct trans *t, struct ipc_strs edits, struct err *e)
-{
-	struct str *v = ARENA_ARRAY(t->arena, struct str, t->n_edits + edits.n + 1);
-
-	if (v == NULL || t->n_edits + edits.n > SPOOL_EDITS_MAX)
-		return err_set(e, ERR_LIMIT, 0, "too many header edits");
-	if (t->n_edits > 0)
-		memcpy(v, t->edits, t->n_edits * sizeof(*v));
-	for (size_t i = 0; i < edits.n; i++) {
-		if (mail_edit_check(edits.v[i], e) < 0)
-			return -1;
-		v[t->n_edits + i] = arena_str(t->arena, edits.v[i]);
-	}
-	t->edits = v;
-	t->n_edits += edits.n;
-	return 0;
-}
 
 static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 {
@@ -91,7 +72,7 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 		trans_answer(t, 451, "4.3.0", STR("Error: content filter not available, try again later"));
 		return;
 	}
-	if (take_edits(t, v->edits, &e) < 0) {
+	if (trans_edits(t, v->edits.v, v->edits.n, &e) < 0) {
 		fail_all(t, &e);
 		return;
 	}
@@ -249,7 +230,7 @@ static void start_copies(struct trans *t)
 	t->step = STEP_COPIES;
 	for (size_t i = 0; i < t->n_finals; i++)
 		local += str_eq(t->finals[i].kind, STR("mailbox"));
-	const bool in_session = local > 0 && local <= t->conf->local_in_session_max;
+	const bool in_session = !t->effects.hold.p && local > 0 && local <= t->conf->local_in_session_max;
 	for (size_t i = 0; i < t->n_finals; i++) {
 		struct final *f = &t->finals[i];
 		if (in_session && str_eq(f->kind, STR("mailbox")))
@@ -298,6 +279,7 @@ static struct spool_msg *record_build(struct trans *t)
 	m->arrived_us = clock_wall_us();
 	m->flags = (t->smtputf8 ? SPOOL_F_SMTPUTF8 : 0) | (t->ours ? SPOOL_F_OURS : 0);
 	m->sender = t->sender;
+	m->held = t->effects.hold.p != NULL;
 	m->client = t->conn ? arena_str(t->arena, str_c(t->conn->client)) : STR("");
 	m->user = t->conn && t->conn->has_user ? arena_str(t->arena, str_c(t->conn->user)) : STR("");
 	m->helo = t->helo;

@@ -34,7 +34,8 @@ void conn_phase(struct conn_entry *c, enum conn_phase p)
 
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid)
 {
-	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid };
+	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid,
+		.host = c->name[0] == '\0' || strcmp(c->name, "unknown") == 0 ? (struct str){ 0 } : str_c(c->name) };
 	struct err e = { 0 };
 
 	if (c->chan && ipc_send(c->chan, IPC_queue_REPLY, &m, id, -1, &e) < 0)
@@ -46,9 +47,20 @@ bool conn_trusted(const struct conn_entry *c)
 	return c->has_user || c->local;
 }
 
+void conn_facts(const struct conn_entry *c, struct restrict_facts *f)
+{
+	*f = (struct restrict_facts){
+		.mynetworks = c->mynetworks || c->local, .local = c->local, .user = c->has_user, .addr_known = c->addr_known, .client = str_c(c->client),
+		.login = c->has_user ? str_c(c->user) : STR(""), .server = str_c(c->server), .client_port = c->client_port, .server_port = c->server_port,
+		.client_name = c->named ? c->name : NULL, .reverse_name = c->reverse,
+	};
+	memcpy(f->addr, c->addr, sizeof(f->addr));
+}
+
 static void conn_end(struct conn_entry *c)
 {
 	ipc_chan_free(&c->chan);
+	judge_free(&c->judge);
 	trans_drop(&c->trans);
 	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
 	client_forget_forwarded(c);
@@ -152,6 +164,9 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 		close_fd(&fd);
 		return;
 	}
+	(void)put_text(c->server, sizeof(c->server), m->server);
+	c->client_port = m->client_port;
+	c->server_port = m->server_port;
 	c->lmtp = str_eq(m->profile, STR("lmtp"));
 	if (str_eq(m->profile, STR("local")) && m->uid > 0) {
 		c->local = true;

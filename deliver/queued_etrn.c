@@ -1,6 +1,7 @@
 /* The mail that waits for a domain is tried now: asked for by an administrator, or by a client with ETRN (RFC 1985). To clients only domains of fast_flush_domains are
  * served, so that a stranger cannot make us work; the queue is looked through in slices, so that a long one holds nothing up. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "deliver/queued.h"
 #include "log/log.h"
@@ -112,7 +113,7 @@ int flush_domain(struct queued *q, struct str domain)
 	return 0;
 }
 
-void etrn_ask(struct conn_entry *c, uint32_t id, struct str name)
+static void decide(struct conn_entry *c, uint32_t id, struct str name)
 {
 	const bool below = name.n > 0 && name.p[0] == '@';
 	const struct str domain = below ? str_from(name, 1) : name;
@@ -127,4 +128,44 @@ void etrn_ask(struct conn_entry *c, uint32_t id, struct str name)
 		start(c->q, domain, below);
 		conn_reply(c, id, 250, "2.0.0", STR("Queuing started"), (struct str){ 0 });
 	}
+}
+
+/* --- smtpd_etrn_restrictions --- */
+
+struct etrn_judging {
+	struct conn_entry *c;
+	uint32_t id;
+	char *name;
+};
+
+static void on_judged(void *ctx, const struct restrict_answer *a)
+{
+	struct etrn_judging *g = ctx;
+	const struct etrn_judging own = *g;
+
+	conn_phase(own.c, PHASE_IDLE);
+	if (a->result == RESTRICT_REFUSED)
+		conn_reply(own.c, own.id, (uint64_t)a->code, a->enhanced, a->text, (struct str){ 0 });
+	else
+		decide(own.c, own.id, str_c(own.name));
+	judge_free(&own.c->judge);
+}
+
+void etrn_ask(struct conn_entry *c, uint32_t id, struct str name)
+{
+	struct restrict_facts f;
+
+	if (!restrict_has(c->rules->restrictions, RESTRICT_ETRN)) {
+		decide(c, id, name);
+		return;
+	}
+	conn_facts(c, &f);
+	f.etrn = name;
+	conn_phase(c, PHASE_WAIT);
+	judge_free(&c->judge);
+	c->judge = judge_new(c->q, c->rules->restrictions);
+	struct etrn_judging *g = judge_alloc(c->judge, sizeof(*g));
+	*g = (struct etrn_judging){ c, id, judge_alloc(c->judge, name.n + 1) };
+	memcpy(g->name, name.p, name.n);
+	judge_ask(c->judge, RESTRICT_ETRN, &f, on_judged, g);
 }

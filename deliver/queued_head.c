@@ -139,7 +139,9 @@ static void put_received(const struct head_facts *f, struct buf *b)
 		buf_c(b, " (local)");
 	} else {
 		const bool v6 = str_chr(f->client, ':') >= 0;
-		buf_printf(b, " (unknown [%s", v6 ? "IPv6:" : "");
+		buf_c(b, " (");
+		put_clean(b, f->client_name.n > 0 ? f->client_name : STR("unknown"), 255);
+		buf_printf(b, " [%s", v6 ? "IPv6:" : "");
 		put_clean(b, f->client, 64);
 		buf_c(b, "])");
 	}

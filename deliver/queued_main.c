@@ -1,4 +1,5 @@
-/* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the group: queue, resolve, spawn, dns, remote, connector. They
+/* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the
+ * group: queue, resolve, spawn, dns, policy, remote, connector. They
  * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
  */
 #include <getopt.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "deliver/dns.h"
+#include "deliver/policy.h"
 #include "deliver/queued.h"
 #include "deliver/remote.h"
 #include "deliver/resolve.h"
@@ -33,6 +35,7 @@ struct parts {
 	struct spawn_env spawn, programs;
 	struct remote_env remote;
 	struct dns_env dns;
+	struct policy_env services;
 	struct connector_env link;
 	char agent[1100], accounts[1100];
 	char policy[SPAWN_POLICY_MAX], policy_run[SPAWN_POLICY_MAX + 8];
@@ -92,6 +95,8 @@ static void before_start(void *ctx)
 	pair(&p->queue.link_fd, &p->link.link_fd);
 	pair(&p->queue.dns_fd, &p->dns.fds[0]);
 	pair(&p->remote.dns_fd, &p->dns.fds[1]);
+	pair(&p->services.dns_fd, &p->dns.fds[2]);
+	pair(&p->queue.policy_fd, &p->services.queue_fd);
 }
 
 static void after_start(void *ctx)
@@ -99,7 +104,8 @@ static void after_start(void *ctx)
 	struct parts *p = ctx;
 	int *const fds[] = {
 		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.programs_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
-		&p->resolve.fd, &p->spawn.queue_fd, &p->programs.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1],
+		&p->resolve.fd, &p->spawn.queue_fd, &p->programs.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1], &p->dns.fds[2],
+		&p->queue.policy_fd, &p->services.queue_fd, &p->services.dns_fd,
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -327,8 +333,8 @@ static void fill(struct parts *p, const struct options *o)
 
 	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
 	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
-	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = c;
-	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = o->unconfined;
+	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = c;
+	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = p->services.unconfined = o->unconfined;
 	p->spawn.agent = p->agent;
 	p->spawn.accounts = p->accounts;
 	fill_policy(p);
@@ -397,6 +403,7 @@ int main(int argc, char **argv)
 	struct super_child children[] = {
 		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
 		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
+		{ .name = "policy", .run = policy_run, .ctx = &p.services, .with_group = true },
 		{ .name = "dns", .run = dns_run, .ctx = &p.dns, .with_group = true },
 		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },

@@ -24,6 +24,7 @@ void trans_free(struct trans *t)
 
 	t->q->n_trans--;
 	ask_forget(&t->ask);
+	judge_free(&t->judge);
 	timer_del(&t->deadline);
 	for (size_t i = 0; i < t->n_finals; i++)
 		copy_abort(&t->finals[i].copy);
@@ -155,6 +156,12 @@ static uint64_t room_needed(const struct conf *c)
 	return c->message_size_limit + c->message_size_limit / 2;
 }
 
+static void mail_passed(struct trans *t)
+{
+	conn_phase(t->conn, PHASE_OPEN);
+	trans_reply(t, 250, "2.1.0", STR("Ok"), true);
+}
+
 void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m)
 {
 	struct queued *q = c->q;
@@ -180,14 +187,18 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		t->tls = arena_str(t->arena, m->tls);
 		t->auth_method = arena_str(t->arena, m->auth_method);
 		t->body = arena_str(t->arena, m->body);
-		t->declared = m->size;
 		t->esmtp = m->esmtp != 0;
 		t->size_said = m->size;
 		t->smtputf8 = m->smtputf8 != 0;
 		t->ret = m->ret <= SMTP_RET_HDRS ? m->ret : SMTP_RET_NONE;
 		t->envid = arena_str(t->arena, m->envid);
-		conn_phase(c, PHASE_OPEN);
-		conn_reply(c, id, 250, "2.1.0", STR("Ok"), trans_qid(t));
+		t->declared = m->size;
+		t->reply_id = id;
+		conn_phase(c, PHASE_WAIT);
+		if (restrict_has(c->rules->restrictions, RESTRICT_MAIL))
+			trans_judge(t, RESTRICT_MAIL, mail_passed);
+		else
+			mail_passed(t);
 	}
 }
 
@@ -368,32 +379,15 @@ static void ask_room(struct trans *t, const struct final *f)
 		t->room = copy_start(t->q, &r, on_room, t);
 }
 
-static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
+/* The lists let the recipient pass: does it exist, and can it get this? */
+static void rcpt_passed(struct trans *t)
 {
-	struct trans *t = ctx;
-	const struct conn_entry *c = t->conn;
-	struct restrict_answer no;
-
-	t->ask = NULL;
-	if (r == NULL) {
-		refuse_rcpt(t, 451, "4.3.0", str_c(arena_printf(t->arena, "<%.*s>: Temporary lookup failure", STR_ARG(t->asked))));
-		return;
-	}
-	const struct restrict_facts f = {
-		.mynetworks = c->mynetworks || c->local, .user = c->has_user, .client = str_c(c->client), .helo = t->helo, .sender = t->sender,
-		.recipient = t->asked, .class = r->class,
-	};
+	const struct ipc_resolve_RESULT *r = t->resolved;
 	const size_t before = t->n_finals;
 	int added;
-	/* Before the restrictions: what could not be looked up must not be taken for foreign and refused for good. */
-	if (str_eq(r->class, STR("error"))) {
-		refuse_as_said(t, r, 451, "4.3.0", "Temporary lookup failure");
-	} else if (c->lmtp && !str_eq(r->class, STR("local")) && !str_eq(r->class, STR("virtual")) && !str_eq(r->class, STR("unknown"))) {
-		refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena, "<%.*s>: Relay access denied", STR_ARG(t->asked))));
-	} else if (restrict_refuses(t->conn->rules->restrictions, &f, t->arena, &no)) {
-		refuse_rcpt(t, (uint64_t)no.code, no.enhanced, no.text);
-	} else if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
-		refuse_as_said(t, r, 550, "5.1.1", "User unknown in local recipient table");
+
+	if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
+		refuse_as_said(t, r, t->conf->unknown_local_recipient_reject_code, "5.1.1", "User unknown in local recipient table");
 	} else if ((added = add_finals(t, r)) != 0) {
 		t->n_finals = before;
 		map_free(&t->seen);	/* made anew when it is needed */
@@ -408,6 +402,28 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 	} else {
 		accept_rcpt(t);
 	}
+}
+
+static bool is_stored_here(struct str class)
+{
+	return str_eq(class, STR("local")) || str_eq(class, STR("virtual")) || str_eq(class, STR("unknown"));
+}
+
+static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
+{
+	struct trans *t = ctx;
+
+	t->ask = NULL;
+	t->resolved = r ? ipc_copy(&ipc_resolve, IPC_resolve_RESULT, r, t->arena) : NULL;
+	/* Before the restrictions: what could not be looked up must not be taken for foreign and refused for good. */
+	if (t->resolved == NULL)
+		refuse_rcpt(t, 451, "4.3.0", str_c(arena_printf(t->arena, "<%.*s>: Temporary lookup failure", STR_ARG(t->asked))));
+	else if (str_eq(t->resolved->class, STR("error")))
+		refuse_as_said(t, t->resolved, 451, "4.3.0", "Temporary lookup failure");
+	else if (t->conn->lmtp && !is_stored_here(t->resolved->class))
+		refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena, "<%.*s>: Relay access denied", STR_ARG(t->asked))));
+	else
+		trans_judge(t, RESTRICT_RCPT, rcpt_passed);
 }
 
 void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
@@ -432,19 +448,15 @@ void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 
 /* --- DATA --- */
 
-void trans_data(struct trans *t, uint32_t id)
+static void data_passed(struct trans *t)
 {
 	struct ipc_queue_OPEN m = { .size_max = t->conf->message_size_limit };
 	struct err e = { 0 };
 	int wfd = -1;
 
-	t->reply_id = id;
-	if (t->n_accepted == 0) {
-		trans_reply(t, 554, "5.5.1", STR("Error: no valid recipients"), false);
-		return;
-	}
 	if (spool_receive(t->q->spool, trans_qid(t), t->declared, &wfd, &t->fd, &e) < 0) {
 		log_error("%s: %s", t->qid, e.text);
+		conn_phase(t->conn, PHASE_OPEN);
 		trans_reply(t, e.code == ERR_LIMIT ? 452 : 451, e.code == ERR_LIMIT ? "4.3.1" : "4.3.0",
 			    e.code == ERR_LIMIT ? STR("Insufficient system storage") : STR("Error: queue file write error"), false);
 		return;
@@ -452,9 +464,22 @@ void trans_data(struct trans *t, uint32_t id)
 	t->incoming = true;
 	t->step = STEP_DATA;
 	conn_phase(t->conn, PHASE_DATA);
-	if (ipc_send(t->conn->chan, IPC_queue_OPEN, &m, id, wfd, &e) < 0)
+	if (ipc_send(t->conn->chan, IPC_queue_OPEN, &m, t->reply_id, wfd, &e) < 0)
 		log_error("%s: %s", t->qid, e.text);
 	close_fd(&wfd);
+}
+
+void trans_data(struct trans *t, uint32_t id)
+{
+	t->reply_id = id;
+	if (t->n_accepted == 0) {
+		trans_reply(t, 554, "5.5.1", STR("Error: no valid recipients"), false);
+	} else if (restrict_has(t->conn->rules->restrictions, RESTRICT_DATA)) {
+		conn_phase(t->conn, PHASE_WAIT);
+		trans_judge(t, RESTRICT_DATA, data_passed);
+	} else {
+		data_passed(t);
+	}
 }
 
 /* The header section, read once. A section that does not end within the limit is refused by the front; here it just ends there. */
@@ -488,7 +513,7 @@ static int look_at_head(struct trans *t, struct str *head, struct err *e)
 	struct head_facts f = {
 		.submission = conn_trusted(c), .esmtp = t->esmtp, .sender = t->sender,
 		.name_user = t->conf->smtpd_sasl_authenticated_header, .hide_client = t->conf->smtpd_hide_client_address, .utf8 = t->smtputf8, .lmtp = c->lmtp,
-		.client = c->local ? STR("local") : str_c(c->client), .helo = t->helo, .tls = t->tls,
+		.client = c->local ? STR("local") : str_c(c->client), .client_name = str_c(c->name), .helo = t->helo, .tls = t->tls,
 		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),
 		.hostname = t->conf->myhostname, .mail_name = t->conf->mail_name, .now = clock_wall(),
 	};
@@ -497,6 +522,16 @@ static int look_at_head(struct trans *t, struct str *head, struct err *e)
 	t->edits = t->head.edits;
 	t->n_edits = t->head.n_edits;
 	return 0;
+}
+
+static void effects_applied(struct trans *t)
+{
+	rewrite_message(t, t->head_text);
+}
+
+static void end_passed(struct trans *t)
+{
+	effects_apply(t, effects_applied);
 }
 
 void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m)
@@ -522,6 +557,10 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 		text_neutral(&id_text, t->head.message_id, 998, false);
 		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%s", t->qid, id_text.n > 0 ? id_text.p : "<>");
 		buf_fini(&id_text);
-		rewrite_message(t, head);
+		t->head_text = head;
+		if (restrict_has(t->conn->rules->restrictions, RESTRICT_END))
+			trans_judge(t, RESTRICT_END, end_passed);
+		else
+			end_passed(t);
 	}
 }

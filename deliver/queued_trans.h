@@ -63,6 +63,10 @@ struct trans {
 	size_t before;			/* finals before the recipient that is asked about */
 	uint64_t size_said;		/* SIZE= */
 	struct str asked;		/* address being resolved */
+	struct ipc_resolve_RESULT *resolved;	/* what it is, while the restrictions are evaluated */
+	struct judge *judge;
+	struct str head_text;		/* the message's header section */
+	struct restrict_effects effects;	/* what the restrictions want done with the message */
 	uint64_t asked_notify;		/* and what its RCPT said */
 	struct str asked_orcpt;
 	/* message */
@@ -88,6 +92,14 @@ void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct st
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
 void trans_free(struct trans *t);
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
+
+/* queued_effects.c: the restriction lists of this transaction. fn is called with the answer when it is no refusal; a refusal is told here and ends nothing but, at
+ * RESTRICT_END, the transaction. */
+typedef void trans_passed_fn(struct trans *t);
+void trans_judge(struct trans *t, enum restrict_stage stage, trans_passed_fn *fn);
+/* Headers, blind copies, redirection: fn goes on when the recipients are as they are to be. */
+void effects_apply(struct trans *t, trans_passed_fn *fn);
+int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
 
 /* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */
 void rewrite_message(struct trans *t, struct str head);

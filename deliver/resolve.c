@@ -11,7 +11,7 @@
 #include "map/source.h"
 #include "os/os.h"
 
-enum { TABLES_MAX = 64 };
+enum { TABLES_MAX = 256 };
 
 static const char *const class_words[] = { "local", "virtual", "virtual", "relay", "default" };
 
@@ -79,7 +79,7 @@ bool conf_lists(struct conf_list l, const char *word)
 /* --- start --- */
 
 /* The same table under two parameters is opened once. */
-static int open_table(struct resolver *r, const char *spec, struct lookup **out, struct err *e)
+int open_table(struct resolver *r, const char *spec, struct lookup **out, struct err *e)
 {
 	if (strncmp(spec, "proxy:", 6) == 0)
 		spec += 6;

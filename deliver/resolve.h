@@ -44,6 +44,17 @@ struct route {
 void resolver_route(struct resolver *r, struct arena *a, struct str sender, struct str address, struct route *out);
 bool route_transport_known(struct str transport);
 
+/* Access tables (access(5)): opened beside the configuration's other tables; only such can be asked. */
+int resolver_table_add(struct resolver *r, const char *spec, struct err *e) MUST_CHECK;
+enum access_how {	/* which keys are tried, the first that is there decides. A table of patterns is asked once, for the whole */
+	ACCESS_WHOLE,
+	ACCESS_ADDRESS,	/* user+ext@domain, user@domain, domain and what is above it, user+ext@, user@ */
+	ACCESS_DOMAIN,	/* the name, and what is above it */
+	ACCESS_NETWORK,	/* the address, and its leading parts: 1.2.3.4, 1.2.3, 1.2, 1; IPv6 at each colon */
+	ACCESS_HOW_MAX_
+};
+void resolver_lookup(struct resolver *r, struct arena *a, struct str table, struct str key, enum access_how how, struct ipc_resolve_VALUE *out);
+
 struct resolve_env {
 	const struct conf *conf;
 	int fd;			/* its channel; taken */

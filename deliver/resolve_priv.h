@@ -77,6 +77,7 @@ struct answer {
 };
 
 /* --- resolve.c --- */
+int open_table(struct resolver *r, const char *spec, struct lookup **out, struct err *e) MUST_CHECK;	/* the same one for the same spec */
 void step(struct answer *an, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int fail(struct answer *an, int code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);	/* the answer is this failure; returns -1 */
 int trouble(struct answer *an, const struct err *e);	/* 451; returns -1 */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/map.h"
+#include "deliver/restrict.h"
 #include "io/loop.h"
 #include "log/log.h"
 #include "os/confine.h"
@@ -61,7 +62,30 @@ static void add_tables(void *ctx, const char *parameter, struct conf_list list)
 	}
 }
 
-static int enter(const struct resolve_env *env, struct err *e)
+/* The tables that the restriction lists name, those of each listener's own lists included. */
+static int add_access_tables(struct server *s, const struct conf *all, struct paths *p, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct restrict_set *set;
+	const struct conf *c;
+	const char *spec, *name;
+	int r = 0;
+
+	for (size_t v = 0; r == 0 && conf_variant_next(all, &v, &name, &c);) {
+		r = restrict_compile(c, a, &set, e);
+		for (size_t it = 0; r == 0 && restrict_table_next(set, &it, &spec);) {
+			const char *file = strstr(spec, ":/");
+
+			r = resolver_table_add(s->resolver, spec, e);
+			if (file)
+				add_directory(p, file + 1);
+		}
+	}
+	arena_free(&a);
+	return r;
+}
+
+static int enter(struct server *s, const struct resolve_env *env, struct err *e)
 {
 	const struct conf *c = env->conf;
 	struct paths p = { .n = 0 };
@@ -70,6 +94,10 @@ static int enter(const struct resolve_env *env, struct err *e)
 	(void)snprintf(accounts, sizeof(accounts), "%s/accounts.cdb", c->state_directory);
 	add_directory(&p, accounts);
 	resolver_lists(c, add_tables, &p);
+	if (add_access_tables(s, c, &p, e) < 0)
+		return -1;
+	if (geteuid() != 0)
+		return 0;
 	return confine_enter(&(struct confine){ .role = CONFINE_RESOLVE,
 						.user = c->user_map,
 						.paths = p.v,
@@ -146,6 +174,23 @@ static void answer_routes(struct server *s, const struct ipc_resolve_ROUTE *m, u
 	arena_free(&a);
 }
 
+static void look_up(struct server *s, const struct ipc_resolve_LOOKUP *m, uint32_t id)
+{
+	struct arena *a = arena_new(0);
+	struct ipc_resolve_VALUE v = { .found = 2, .value = STR("unknown kind of lookup") };
+	struct err e = { 0 };
+
+	resolver_refresh(s->resolver);
+	if (m->how < ACCESS_HOW_MAX_)
+		resolver_lookup(s->resolver, a, m->table, m->key, (enum access_how)m->how, &v);
+	if (ipc_send(s->chan, IPC_resolve_VALUE, &v, id, -1, &e) < 0) {
+		v = (struct ipc_resolve_VALUE){ .found = 2, .value = STR("value too long") };
+		if (ipc_send(s->chan, IPC_resolve_VALUE, &v, id, -1, &e) < 0)
+			loop_stop(s->loop);
+	}
+	arena_free(&a);
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
 		       int fd)
 {
@@ -157,6 +202,8 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		rewrite(s, msg, id);
 	else if (type == IPC_resolve_ROUTE)
 		answer_routes(s, msg, id);
+	else if (type == IPC_resolve_LOOKUP)
+		look_up(s, msg, id);
 	else
 		resolver_refresh(s->resolver);
 }
@@ -184,19 +231,16 @@ static void on_hup(void *ctx, int signo)
 
 void resolve_run(struct resolve_env *env)
 {
-	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE,
-					  IPC_resolve_RELOAD };
+	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE, IPC_resolve_LOOKUP, IPC_resolve_RELOAD };
 	struct server s = { 0 };
 	struct err e = { 0 };
 
 	proc_title("resolve", "resolve");
 	log_program("resolve");
-	str_hash_reseed();
 	s.loop = loop_new();
 	loop_signal(s.loop, SIGTERM, on_term, &s);
 	loop_signal(s.loop, SIGHUP, on_hup, &s);
-	if (resolver_new(env->conf, &s.resolver, &e) < 0 ||
-	    (geteuid() == 0 && enter(env, &e) < 0)) {
+	if (resolver_new(env->conf, &s.resolver, &e) < 0 || enter(&s, env, &e) < 0) {
 		log_error("%s", e.text);
 		_exit(EXIT_CONFIG);
 	}

@@ -1,4 +1,4 @@
-/* The pure rules of the queue: restriction lists, back-off, dead destinations, header edits, notifications. */
+/* The pure rules of the queue: back-off, dead destinations, header edits, notifications. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,100 +10,6 @@
 #include "mail/mime.h"
 #include "os/os.h"
 #include "test/tap.h"
-
-/* --- restrictions --- */
-
-/* NULL when lib/conf refuses it. */
-static struct conf *conf_of(const char *text)
-{
-	char path[] = "/tmp/test_queue_rules.XXXXXX";
-	const int fd = mkstemp(path);
-	struct conf *c = NULL;
-	struct err e = { 0 };
-
-	if (fd < 0 || write_all(fd, text, strlen(text), &e) < 0 || conf_load(path, &c, NULL, &e) < 0)
-		c = NULL;
-	close(fd);
-	unlink(path);
-	return c;
-}
-
-static void test_lists(void)
-{
-	static const struct {
-		const char *name, *conf, *error;	/* error: part of the text; NULL: fine */
-	} t[] = {
-		{ "the defaults are safe", "", NULL },
-		{ "no relay protection at all", "smtpd_relay_restrictions = permit_mynetworks\n", "open relay" },
-		{ "permit before it is none", "smtpd_relay_restrictions = permit, reject_unauth_destination\n", "open relay" },
-		{ "in the recipient list it counts", "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination\n", NULL },
-		{ "defer_unauth_destination counts", "smtpd_relay_restrictions = defer_unauth_destination\n", NULL },
-		{ "an unknown word", "smtpd_helo_restrictions = reject_everything\n", "unknown restriction reject_everything" },
-		{ "what needs DNS", "smtpd_sender_restrictions = reject_unknown_sender_domain\n", "needs the dns role, not built yet" },
-		{ "what needs maps", "smtpd_recipient_restrictions = check_recipient_access\n", "needs the access maps" },
-		{ "the older name", "smtpd_helo_restrictions = reject_invalid_hostname\n", NULL },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-		struct conf *c = conf_of(t[i].conf);
-		struct arena *a = arena_new(0);
-		struct restrict_set *set = NULL;
-		struct err e = { .code = ERR_CONF, .text = "open relay, says lib/conf" };
-		const int r = c ? restrict_compile(c, a, &set, &e) : -1;
-		tap_ok(t[i].error ? r < 0 && e.code == ERR_CONF && strstr(e.text, t[i].error) : r == 0, "%s (%s)", t[i].name, e.text);
-		arena_free(&a);
-		conf_free(&c);
-	}
-}
-
-static void test_verdicts(void)
-{
-	static const char conf[] = "smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname\n"
-				   "smtpd_sender_restrictions = permit_mynetworks, reject_non_fqdn_sender\n"
-				   "smtpd_recipient_restrictions = permit_sasl_authenticated, reject_non_fqdn_recipient\n";
-	static const struct {
-		const char *name;
-		bool mynetworks, user;
-		const char *helo, *sender, *rcpt, *class;
-		int code;
-		const char *text;
-	} t[] = {
-		{ "a stranger to us", false, false, "a.example", "x@y.example", "joe@here.example", "local", 0, "" },
-		{ "a stranger elsewhere", false, false, "a.example", "x@y.example", "joe@there.example", "default", 554, "<joe@there.example>: Relay access denied" },
-		{ "a stranger through us", false, false, "a.example", "x@y.example", "a%b@here.example", "routed", 554, "<a%b@here.example>: Relay access denied" },
-		{ "a neighbour elsewhere", true, false, "a.example", "x@y.example", "joe@there.example", "default", 0, "" },
-		{ "a user elsewhere", false, true, "a.example", "x@y.example", "joe@there.example", "default", 0, "" },
-		{ "to whom we relay for", false, false, "a.example", "x@y.example", "joe@mx.example", "relay", 0, "" },
-		{ "unknown here passes the lists", false, false, "a.example", "x@y.example", "no@here.example", "unknown", 0, "" },
-		{ "HELO with a space", false, false, "a b", "x@y.example", "joe@here.example", "local", 501, "<a b>: Helo command rejected: Invalid name" },
-		{ "HELO without a dot", false, false, "desktop", "x@y.example", "joe@here.example", "local", 504,
-		  "<desktop>: Helo command rejected: need fully-qualified hostname" },
-		{ "HELO with an address", false, false, "[127.0.0.1]", "x@y.example", "joe@here.example", "local", 0, "" },
-		{ "no HELO", false, false, "", "x@y.example", "joe@here.example", "local", 0, "" },
-		{ "a short sender", false, false, "a.example", "x@y", "joe@here.example", "local", 504, "<x@y>: Sender address rejected: need fully-qualified address" },
-		{ "a short sender from nearby", true, false, "a.example", "x", "joe@here.example", "local", 0, "" },
-		{ "the null sender", false, false, "a.example", "", "joe@here.example", "local", 0, "" },
-		{ "a short recipient", false, false, "a.example", "x@y.example", "joe", "local", 504, "<joe>: Recipient address rejected: need fully-qualified address" },
-		{ "postmaster alone", false, false, "a.example", "x@y.example", "postmaster", "local", 0, "" },
-	};
-	struct conf *c = conf_of(conf);
-	struct arena *a = arena_new(0);
-	struct restrict_set *set = NULL;
-	struct err e = { 0 };
-
-	tap_is_int(restrict_compile(c, a, &set, &e), 0, "compiles: %s", e.text);
-	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-		const struct restrict_facts f = {
-			.mynetworks = t[i].mynetworks, .user = t[i].user, .client = STR("192.0.2.1"), .helo = str_c(t[i].helo), .sender = str_c(t[i].sender),
-			.recipient = str_c(t[i].rcpt), .class = str_c(t[i].class),
-		};
-		struct restrict_answer no = { 0 };
-		const bool refused = restrict_refuses(set, &f, a, &no);
-		tap_ok(refused == (t[i].code != 0) && no.code == t[i].code && str_eq(no.text, str_c(t[i].text)), "%s: %d %.*s", t[i].name, no.code, STR_ARG(no.text));
-	}
-	arena_free(&a);
-	conf_free(&c);
-}
 
 /* --- retry --- */
 
@@ -273,8 +179,6 @@ static void test_dsn(void)
 
 int main(void)
 {
-	test_lists();
-	test_verdicts();
 	test_retry();
 	test_feedback();
 	test_destination();

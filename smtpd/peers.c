@@ -56,6 +56,8 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	}
 	s->wait_id = 0;
 	s->on_queue = NULL;
+	if (type == IPC_queue_REPLY)
+		session_host(s, ((const struct ipc_queue_REPLY *)msg)->host);
 	if (type == IPC_queue_OPEN)
 		data_open(s, fd, ((const struct ipc_queue_OPEN *)msg)->size_max);
 	else if (type == IPC_queue_REPLIES)

@@ -4,6 +4,7 @@
  * One read may hold many commands (pipelining): their replies are collected in s->out and given to the connection when the next thing to happen
  * is the client's turn, so that a group costs one read and one write.
  */
+#include "smtp/addr.h"
 #include "smtpd/session.h"
 
 #include <stdarg.h>
@@ -154,20 +155,35 @@ static bool too_many_errors(struct session *s)
 	return true;
 }
 
+static void put_reply(struct session *s, int code, const char *enhanced, struct str text)
+{
+	struct buf b;
+
+	if (code < 400 || s->conf->smtpd_reject_footer[0] == '\0') {
+		smtp_reply_put(&s->out, code, enhanced, text);
+		return;
+	}
+	buf_init(&b, FOOTED_MAX);
+	buf_str(&b, text);
+	session_footer(s, &b);
+	smtp_reply_put(&s->out, code, enhanced, buf_failed(&b) ? text : buf_view(&b));
+	buf_fini(&b);
+}
+
 static void reply(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)
 {
 	if (s->out.n > REPLY_MAX / 2)
 		flush(s);
 	if (s->mode == MODE_QUEUE || s->mode == MODE_AUTH)
 		s->mode = MODE_COMMAND;
-	smtp_reply_put(&s->out, code, enhanced, text);
+	put_reply(s, code, enhanced, text);
 	s->answered = true;
 	if (code >= 300 && code < 400)
 		return;
 	if (code < 400) {
 		s->count[s->cmd].ok++;
 		s->commands_ok++;
-	} else if (code == 421) {
+	} else if (code == 421 || code == 521) {
 		end_after_flush(s);
 	} else if (too_many_errors(s)) {
 		struct buf b;
@@ -574,9 +590,15 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 
 /* --- the beginning --- */
 
+void session_host(struct session *s, struct str name)
+{
+	if (name.n > 0 && smtp_domain_valid(name) && !s->profile->local)
+		(void)snprintf(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(name), s->fc.client);
+}
+
 static void name_host(struct session *s)
 {
-	/* Names are not looked up: "unknown" is what log parsers expect for an unverified one. */
+	/* queued looks the name up and tells it with an answer; until then "unknown", as log parsers expect. */
 	if (s->profile->local)
 		(void)snprintf(s->host, sizeof s->host, "localhost[127.0.0.1]");
 	else

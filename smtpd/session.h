@@ -50,6 +50,7 @@ enum {
 	INPUT_MAX = 65536,		/* buffered input of one connection */
 	OUTPUT_HIGH = 65536, OUTPUT_MAX = 262144,
 	REPLY_MAX = 32768,		/* replies held back while a pipelined group is worked on */
+	FOOTED_MAX = 2048,	/* text of a refusal with its footer */
 	DATA_ROOM = 65536,		/* message bytes per write */
 	LINGER_MS = 2000,
 	TLS_MS = 15000,			/* handshake */
@@ -210,6 +211,8 @@ const struct refusal *session_demands(const struct session *s);
 /* Where a verb stands now: "MAIL", "DATA (123 bytes)", "CONNECT". */
 const char *session_stage(const struct session *s);
 /* "NOQUEUE: reject: RCPT from host[ip]: 554 5.7.1 text; from=<a> to=<b> proto=ESMTP helo=<h>" */
+void session_host(struct session *s, struct str name);	/* the client has this name; empty: nothing new */
+void session_footer(const struct session *s, struct buf *out);	/* smtpd_reject_footer, appended to a refusal's text */
 void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to);
 
 /* Handlers: one prototype per row. */

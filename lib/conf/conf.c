@@ -161,6 +161,8 @@ static struct map *references(const struct conf *c)
 		conf_references(c->priv->params[i].text, note_reference, seen);
 	while (map_next(c->priv->own, &it, &name, &s))
 		conf_references(((const struct setting *)s)->text, note_reference, seen);
+	for (size_t i = 0; i < c->smtpd_restriction_classes.n; i++)
+		note_reference(seen, str_c(c->smtpd_restriction_classes.v[i]));
 	return seen;
 }
 

@@ -11,6 +11,7 @@
 #include "ipc/import.h"
 #include "ipc/key.h"
 #include "ipc/link.h"
+#include "ipc/policy.h"
 #include "ipc/queue.h"
 #include "ipc/reg.h"
 #include "ipc/remote.h"
@@ -19,7 +20,7 @@
 #include "ipc/spawn.h"
 
 static const struct ipc_proto *const ipc_all[] = {
-	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_dns, &ipc_filter, &ipc_helper, &ipc_import, &ipc_key, &ipc_link, &ipc_queue,
+	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_dns, &ipc_filter, &ipc_helper, &ipc_import, &ipc_key, &ipc_link, &ipc_policy, &ipc_queue,
 	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn,
 };
 

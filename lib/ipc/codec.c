@@ -315,3 +315,32 @@ int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct
 	*msg_out = msg;
 	return 0;
 }
+
+static void copy_strs(struct ipc_strs *l, struct arena *a)
+{
+	struct str *v = ARENA_ARRAY(a, struct str, l->n + 1);
+
+	for (size_t i = 0; v && i < l->n; i++)
+		v[i] = arena_str(a, l->v[i]);
+	*l = (struct ipc_strs){ v, v ? l->n : 0 };
+}
+
+void *ipc_copy(const struct ipc_proto *p, uint16_t type, const void *msg, struct arena *a)
+{
+	const struct ipc_msg *m = find_msg(p, type);
+	char *to = m ? arena_alloc(a, m->size) : NULL;
+
+	if (!to)
+		return NULL;
+	memcpy(to, msg, m->size);
+	for (size_t i = 0; i < m->n_fields; i++) {
+		void *at = to + m->fields[i].offset;
+		struct str *s = at;
+
+		if (m->fields[i].type == IPC_T_STR && s->p)
+			*s = arena_str(a, *s);
+		else if (m->fields[i].type == IPC_T_STRS)
+			copy_strs(at, a);
+	}
+	return to;
+}

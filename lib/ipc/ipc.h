@@ -65,6 +65,9 @@ int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32
 int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
 	       struct err *e) MUST_CHECK;
 
+/* A copy of a message (of its struct, that is) whose strings live in a. NULL: a's limit, or no such type. */
+void *ipc_copy(const struct ipc_proto *p, uint16_t type, const void *msg, struct arena *a);
+
 struct ipc_chan;
 /* One message: fd is -1 or owned by the callee. msg and strings are valid during the call. */
 typedef void ipc_fn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd);

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "conf/conf.h"
 #include "map/cdbfile.h"
 #include "map/pcre.h"
 #include "map/source.h"
@@ -18,6 +19,13 @@ enum { PATTERNS_MAX = 10000, KEY_MAX = SOURCE_KEY_MAX, SPEC_MAX = 4096 };
 struct entry {
 	struct entry *next; /* in file order */
 	struct str key, value;
+	unsigned line;
+};
+
+struct network {
+	struct network *next;
+	struct cidr cidr;
+	struct str value;
 	unsigned line;
 };
 
@@ -39,6 +47,7 @@ struct lookup {
 	struct entry *entries, **entries_end;
 	/* pcre */
 	struct pattern *patterns, **patterns_end;
+	struct network *networks, **networks_end; /* cidr */
 	struct stat st; /* of the text that was read */
 	bool broken;
 	struct err trouble;
@@ -79,6 +88,8 @@ static void memory_free(struct lookup *l)
 	l->entries_end = &l->entries;
 	l->patterns = NULL;
 	l->patterns_end = &l->patterns;
+	l->networks = NULL;
+	l->networks_end = &l->networks;
 }
 
 static void memory_new(struct lookup *l)
@@ -279,12 +290,53 @@ static int pcre_get(struct lookup *l, struct str key, struct buf *out, unsigned 
 	return 1;
 }
 
+/* --- cidr: the first network that holds the address decides --- */
+
+static int cidr_put(struct lookup *l, struct str line, unsigned number, struct err *e)
+{
+	struct network *n = ARENA_NEW(l->arena, struct network);
+	struct str rest = line, word;
+
+	if (!str_token(&rest, " \t", &word) || cidr_parse(word, &n->cidr, e) < 0)
+		return -1;
+	n->value = arena_str(l->arena, str_trim(rest));
+	n->line = number;
+	*l->networks_end = n;
+	l->networks_end = &n->next;
+	return n->value.n == 0 ? err_set(e, ERR_CONF, 0, "no value after the network") : 0;
+}
+
+static int cidr_load(struct lookup *l, struct err *e)
+{
+	return text_load(l, cidr_put, e);
+}
+
+static int cidr_get(struct lookup *l, struct str key, struct buf *out, unsigned *line, struct err *e)
+{
+	uint8_t addr[16];
+
+	if (addr_parse(key, addr) < 0)
+		return 1;
+	for (const struct network *n = l->networks; n; n = n->next) {
+		struct cidr c = n->cidr;
+
+		c.negate = false;
+		if (cidr_match(&c, 1, addr) == n->cidr.negate)
+			continue;
+		buf_str(out, n->value);
+		*line = n->line;
+		return 0;
+	}
+	return 1;
+}
+
 static const struct type types[] = {
 	/* name     pattern  file   compiled  load           get */
 	{ "cdb", false, true, true, cdb_load, cdb_get },
 	{ "hash", false, true, true, cdb_load, cdb_get },
 	{ "texthash", false, true, false, texthash_load, memory_get },
 	{ "pcre", true, true, false, pcre_load, pcre_get },
+	{ "cidr", true, true, false, cidr_load, cidr_get },
 	{ "static", true, false, false, static_load, static_get },
 	{ "inline", false, false, false, inline_load, memory_get },
 };
@@ -319,7 +371,7 @@ int lookup_open(const char *spec, struct lookup **out, struct err *e)
 	if (!type)
 		return err_set(e, ERR_CONF, 0,
 			       "\"%.80s\": no such table type (allowed: cdb: hash: texthash: pcre: "
-			       "static: inline:)",
+			       "cidr: static: inline:)",
 			       spec);
 	const char *rest = spec + colon + 1;
 
@@ -332,6 +384,7 @@ int lookup_open(const char *spec, struct lookup **out, struct err *e)
 	l->rest = l->spec + colon + 1;
 	l->entries_end = &l->entries;
 	l->patterns_end = &l->patterns;
+	l->networks_end = &l->networks;
 	if (type->has_file) {
 		l->source = xstrdup(rest);
 		if (asprintf(&l->file, "%s%s", rest, type->compiled ? ".cdb" : "") < 0)

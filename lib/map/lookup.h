@@ -2,6 +2,7 @@
  *	cdb:/file  hash:/file (the same: /file.cdb, made by postmap from /file)
  *	texthash:/file	the source itself, read into memory
  *	pcre:/file	"/pattern/flags value" lines; the first that matches wins; $1 … in the value
+ *	cidr:/file	"10.0.0.0/8 value" lines; the first network that holds the address wins
  *	static:value	every key has this value
  *	inline:{key=value, key=value}
  * A table that cannot be read is trouble of each lookup (ERR_TEMP), never "no such key"; it is tried again when asked to.
@@ -35,7 +36,7 @@ const struct err *lookup_trouble(const struct lookup *l);
 const char *lookup_spec(const struct lookup *l);	/* as given */
 const char *lookup_file(const struct lookup *l);	/* file that is read ("/file.cdb"), or NULL */
 const char *lookup_source(const struct lookup *l);	/* file that the administrator edits, or NULL */
-/* True for types that match whole keys by pattern (pcre:, static:): callers do not try parts of an address on them. */
+/* True for types that match whole keys by pattern (pcre:, cidr:, static:): callers do not try parts of an address on them. */
 bool lookup_is_pattern(const struct lookup *l);
 /* Every pair of a table with keys, in file order; line is 0 where the type cannot tell. fn returns non-zero to stop. */
 int lookup_each(struct lookup *l, int (*fn)(void *ctx, struct str key, struct str value, unsigned line), void *ctx, struct err *e) MUST_CHECK;

@@ -34,6 +34,7 @@ enum confine_role {
 	CONFINE_SCAN,		/* filterd worker: signatures read-only, private temp space */
 	CONFINE_LOG,		/* log directory append */
 	CONFINE_DNS,
+	CONFINE_POLICY,		/* connections out; no files */
 	CONFINE_IMPORT,		/* the user, one mail tree: what postern-import writes */
 	CONFINE_MAX_
 };

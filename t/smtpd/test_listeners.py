@@ -151,4 +151,4 @@ def test_lmtp_by_pythons_client(lines):
         refused = c.sendmail("s@elsewhere.example", [ALICE, "nobody-here@example.com"], message(mid))
     assert list(refused) == ["nobody-here@example.com"]
     assert copies(lines, ALICE, mid) == 1
-    log_has(lines, r"disconnect from unknown\[127\.0\.0\.1\] lhlo=1 mail=1 rcpt=1/2 data=1 quit=1 commands=5/6$")
+    log_has(lines, r"disconnect from localhost\[127\.0\.0\.1\] lhlo=1 mail=1 rcpt=1/2 data=1 quit=1 commands=5/6$")

@@ -158,10 +158,10 @@ def test_a_pipelined_group(mail, suite):
         assert w.smtp()[0] == 221
     mail.wait_for(mid)
     qid = text[0].split()[-1]
-    log_has(suite, r"smtpd\[\d+\]: %s: client=unknown\[127\.0\.0\.1\]$" % qid)
-    log_has(suite, r"smtpd\[\d+\]: %s: reject: RCPT from unknown\[127\.0\.0\.1\]: 550 5\.1\.1 <no-such-user@example\.com>: .*; "
+    log_has(suite, r"smtpd\[\d+\]: %s: client=localhost\[127\.0\.0\.1\]$" % qid)
+    log_has(suite, r"smtpd\[\d+\]: %s: reject: RCPT from localhost\[127\.0\.0\.1\]: 550 5\.1\.1 <no-such-user@example\.com>: .*; "
                    r"from=<s@elsewhere\.example> to=<no-such-user@example\.com> proto=ESMTP helo=<client\.test>$" % qid)
-    log_has(suite, r"disconnect from unknown\[127\.0\.0\.1\] ehlo=1 mail=1 rcpt=1/2 data=1 quit=1 commands=5/6$")
+    log_has(suite, r"disconnect from localhost\[127\.0\.0\.1\] ehlo=1 mail=1 rcpt=1/2 data=1 quit=1 commands=5/6$")
 
 
 SMUGGLES = [b"\n.\n", b"\r.\r", b"\n.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\n\n.\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n"]
@@ -198,7 +198,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(mail, suite):
         envelope(w)
         w.smtp("DATA")
         w.send(body(mid)[:-3])
-    log_has(suite, r"lost connection after DATA \(\d+ bytes\) from unknown\[127\.0\.0\.1\]")
+    log_has(suite, r"lost connection after DATA \(\d+ bytes\) from localhost\[127\.0\.0\.1\]")
     time.sleep(0.2)
     assert not [f for f in mail.files() if mid.encode() in f.read_bytes()]
 
