@@ -27,6 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	keywords_parse(a, text, letters);
 	for (size_t i = 0; i < 26; i++)
 		assert(letters[i].n <= STORE_KEYWORD_NAME_MAX);
+	struct map *by_base = map_new();
+	size_t it = 0;
+	struct str key;
+	void *value;
+	courier_list_parse(a, text, by_base);
+	courier_file_parse(a, str_sub(text, 0, size < 20 ? size : 20), text, by_base);
+	while (map_next(by_base, &it, &key, &value))
+		assert(((const struct courier_words *)value)->n <= COURIER_WORDS_MAX);
+	map_free(&by_base);
 	arena_free(&a);
 	return 0;
 }

@@ -8,6 +8,7 @@
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
+ *   courier.c   Courier's keywords
  *   handback.c  Dovecot's files, written
  *   search.c search_ask.c trigram.c  the search index
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
@@ -447,6 +448,8 @@ int ident_read(int dirfd, uint32_t *uidvalidity, uint8_t id[16], uint32_t *bound
 
 /* --- takeover (takeover.h has the parsers) --- */
 int takeover_read(struct mbox *m, struct arena *a, struct old_list *out, struct err *e) MUST_CHECK;	/* 1: nothing to take over */
+/* Courier's keywords by base name; NULL: none. The caller frees the map; the words are in a. */
+struct map *courier_keywords(int dirfd, struct arena *a);
 /* Names of the keyword letters a..z of this folder ("" unused). */
 void takeover_keywords(int dirfd, struct arena *a, struct str letters_out[26]);
 

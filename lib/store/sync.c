@@ -450,19 +450,22 @@ struct full {
 	unsigned char *seen;	/* per position */
 	struct buf ops;
 	struct str letters[26];
+	struct map *courier;	/* its keywords by base name; NULL none */
 	bool clean;		/* nothing was renamed in cur meanwhile */
 };
 
-/* Keywords of the letters a..z of a file that another server named. */
-static size_t letter_keywords(struct mbox *m, struct str info, const struct str letters[26], uint16_t *ids, struct buf *ops)
+/* Keywords of the letters a..z of a file that another server named, and more that it keeps elsewhere. */
+static size_t letter_keywords(struct mbox *m, struct str info, const struct str letters[26], const struct courier_words *more, uint16_t *ids, struct buf *ops)
 {
-	struct str names[26];
+	struct str names[26 + COURIER_WORDS_MAX];
 	struct err quiet = { 0 };
 	size_t n = 0, n_ids = 0;
 
 	for (size_t i = 0; i < info.n && info.p[i] != ','; i++)
 		if (info.p[i] >= 'a' && info.p[i] <= 'z' && letters[info.p[i] - 'a'].n > 0 && n < 26)
 			names[n++] = letters[info.p[i] - 'a'];
+	for (size_t i = 0; more && i < more->n; i++)
+		names[n++] = more->v[i];
 	return n > 0 && mbox_keyword_ids(m, names, n, ids, &n_ids, ops, &quiet) == 0 ? n_ids : 0;
 }
 
@@ -484,7 +487,7 @@ static struct str letters_besides(struct str info, struct str but, char out[27])
 static void full_letters(struct full *f, enum mbox_flag_op op, struct str letters, const struct range *one)
 {
 	uint16_t ids[26];
-	const size_t n = letter_keywords(f->m, letters, f->letters, ids, &f->ops);
+	const size_t n = letter_keywords(f->m, letters, f->letters, NULL, ids, &f->ops);
 
 	if (n > 0)
 		op_flags(&f->ops, op, 0, ids, n, one, 1);
@@ -546,12 +549,12 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		const struct entry *const en = &f->l.v[i];
-		uint16_t ids[26];
+		uint16_t ids[26 + COURIER_WORDS_MAX];
 		bool odd;
 		uint8_t disk = disk_of_info(en->n.info, &odd);
 		if (str_find(str_c(en->name), STR(":2,")) < 0)
 			disk |= DISK_NOINFO;
-		const size_t n_kw = letter_keywords(m, en->n.info, f->letters, ids, &f->ops);
+		const size_t n_kw = letter_keywords(m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
 		/* Known UIDs come first, and all lie below the next one. */
 		if (en->uid == 0 && uid > UID_MAX)
 			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
@@ -659,6 +662,7 @@ static int full_read(struct full *f, struct mbox *m, struct err *e)
 static void full_fini(struct full *f)
 {
 	listing_fini(&f->l);
+	map_free(&f->courier);
 	free(f->t.slot);
 	free(f->seen);
 	buf_fini(&f->ops);
@@ -794,6 +798,7 @@ static int first_state(struct mbox *m, struct old_list *old, struct err *e)
 	int r = full_read(&f, m, e);
 
 	if (r == 0) {
+		f.courier = courier_keywords(m->dirfd, f.l.a);
 		full_match_old(&f, old);
 		full_walk(&f);
 		r = full_number(&f, old, e);

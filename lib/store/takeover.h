@@ -28,6 +28,17 @@ struct old_list {
 int uidlist_parse(struct arena *a, struct str text, struct old_list *out, struct err *e) MUST_CHECK;
 /* dovecot-keywords: the names of the letters a..z ("" unused). */
 void keywords_parse(struct arena *a, struct str text, struct str letters_out[26]);
+/* Courier's keywords, into a map from base names (courier.c). */
+enum { COURIER_WORDS_MAX = 64 };	/* of one message */
+struct courier_words {
+	struct str v[COURIER_WORDS_MAX];
+	size_t n;
+	bool changed;		/* from a file of its own; age: that file's */
+	uint64_t age;
+};
+struct map;
+void courier_list_parse(struct arena *a, struct str text, struct map *by_base);
+void courier_file_parse(struct arena *a, struct str name, struct str text, struct map *by_base);
 /* MBOX_* of the letters behind ":2,". */
 uint32_t takeover_flags(struct str info);
 /* ".Work.Clients" -> "Work/Clients", whether it is modified UTF-7 or UTF-8. -1: no name of a folder. */

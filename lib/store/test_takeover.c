@@ -102,13 +102,18 @@ static void test_courier(void)
 	put_file(root, "courierpop3dsizelist",
 		 "/2 9 77\n1000000001.M1P1.h:2, 3 7:0\n1000000002.M1P1.h:2, 3 8:77\n1000000003.M1P1.h:2,S 3 0:0\n");
 	put_file(root, "courierimapsubscribed", "INBOX\nINBOX.Work\nINBOX.R&AOk-union\nshared.x\n");
+	mkdir(scratch_path(root, "courierimapkeywords"), 0700);
+	put_file(root, "courierimapkeywords/:list", "Work\n$Label1\nold\n\n1000000001.M1P1.h:0 1\n1000000002.M1P1.h:2\n1000000003.M1P1.h:2 77 x\ngone:0\n");
+	put_file(root, "courierimapkeywords/.100.1000000002.M1P1.h", "older\n");
+	put_file(root, "courierimapkeywords/.101.1000000002.M1P1.h", "$Label1\nnew one\n");
+	put_file(root, "courierimapkeywords/1000000003.M1P1.h", "");
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct mbox_view *v = mbox_view_new(m);
 	struct mbox_status st;
 	struct err e = { 0 };
 
-	tap_is_str(describe(v), "4:0 5:8 6:0", "Courier's UIDs");
+	tap_is_str(describe(v), "4:0,$Label1 5:8,$Label1,Work 6:0", "Courier's UIDs and keywords");
 	tap_ok(mbox_status(m, &st, &e) == 0 && st.uidvalidity == 2345 && st.uidnext == 10, "and UIDVALIDITY");
 	tap_is_str(mbox_msg_pop3_uidl(v, 2), "UID7", "POP3 id without validity");
 	tap_is_str(mbox_msg_pop3_uidl(v, 1), "UID8-77", "with it");
