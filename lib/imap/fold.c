@@ -86,19 +86,37 @@ static void fold_char(uint32_t cp, struct buf *out)
 		utf8_put(out, cp);
 }
 
+/* Bytes of ASCII at the start of s, in upper case at to; eight at a time. */
+static size_t fold_ascii(struct str s, char *to)
+{
+	const uint64_t high = UINT64_C(0x8080808080808080);
+	size_t n = 0;
+
+	for (; n + 8 <= s.n; n += 8) {
+		uint64_t w;
+		memcpy(&w, s.p + n, 8);
+		if (w & high)
+			break;
+		/* Its high bit: the byte is at least 'a'; is above 'z'. */
+		const uint64_t from_a = w + UINT64_C(0x1f1f1f1f1f1f1f1f), above_z = w + UINT64_C(0x0505050505050505);
+		w -= (from_a & ~above_z & high) >> 2;
+		memcpy(to + n, &w, 8);
+	}
+	for (; n < s.n && (unsigned char)s.p[n] < 0x80; n++)
+		to[n] = ch_up(s.p[n]);
+	return n;
+}
+
 void imap_fold(struct str utf8, struct buf *out)
 {
 	while (utf8.n) {
-		size_t n = 0;
+		char *room = buf_room(out, utf8.n);
 
-		while (n < utf8.n && (unsigned char)utf8.p[n] < 0x80)
-			n++;
-		char *room = n ? buf_room(out, n) : NULL;
+		if (!room)
+			return;
+		const size_t n = fold_ascii(utf8, room);
 
-		for (size_t i = 0; room && i < n; i++)
-			room[i] = ch_up(utf8.p[i]);
-		if (room)
-			buf_added(out, n);
+		buf_added(out, n);
 		utf8 = str_from(utf8, n);
 		if (utf8.n)
 			fold_char(utf8_next(&utf8), out);

@@ -51,7 +51,7 @@ void search_close(struct search *s)
 	free(s->blocks);
 	free(s->rows);
 	buf_fini(&s->pending);
-	search_text_free(s);
+	search_learner_free(s);
 	search_init(s);
 }
 
@@ -484,16 +484,16 @@ void search_row_head(unsigned char out[8], uint32_t uid, unsigned kind, unsigned
 }
 
 /* Remember a signature; it is written with others. */
-void search_add(struct mbox *m, uint32_t pos, unsigned kind, const uint64_t set[TRIGRAM_WORDS])
+void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t)
 {
 	struct search *const s = &m->search;
-	const unsigned class = trigram_class(set);
+	const unsigned class = trigram_class(t);
 	uint64_t bits[TRIGRAM_SPACE / 64];
 	unsigned char row[ROW_HEAD];
 
 	if (s->off || !host_fits)
 		return;
-	trigram_sign(set, class, bits);
+	trigram_sign(t, class, bits);
 	search_row_head(row, state_rec(&m->st, pos)->uid, kind, class);
 	buf_mem(&s->pending, row, sizeof(row));
 	const struct search_row r = { .uid = state_rec(&m->st, pos)->uid, .at = s->pending.n, .kind = (uint8_t)kind, .class = (uint8_t)class, .pending = true };

@@ -160,58 +160,61 @@ static bool add_piece(void *ctx, struct str folded)
 	return false;
 }
 
-/* The walk's buffers are kept from message to message, unless one was huge. */
-static struct imap_text *text_of(struct search *s, uint64_t *set)
+/* Kept from message to message. */
+struct learner {
+	struct imap_text text;
+	struct trigrams t;
+};
+
+static struct learner *learner(struct search *s)
 {
-	if (s->text == NULL) {
-		s->text = xzalloc(sizeof(*s->text));
-		imap_text_init(s->text, add_piece, NULL);
+	if (s->learner == NULL) {
+		s->learner = xzalloc(sizeof(*s->learner));
+		imap_text_init(&s->learner->text, add_piece, &s->learner->t);
 	}
-	s->text->ctx = set;
-	return s->text;
+	trigrams_reset(&s->learner->t);
+	return s->learner;
 }
 
-static void text_done(struct search *s)
+void search_learner_free(struct search *s)
 {
-	if (s->text->folded.cap > TEXT_KEEP || s->text->decoded.cap > TEXT_KEEP || s->text->utf8.cap > TEXT_KEEP)
-		search_text_free(s);
+	if (s->learner)
+		imap_text_fini(&s->learner->text);
+	free(s->learner);
+	s->learner = NULL;
 }
 
-void search_text_free(struct search *s)
+static void learned(struct mbox *m, uint32_t pos, unsigned kind)
 {
-	if (s->text)
-		imap_text_fini(s->text);
-	free(s->text);
-	s->text = NULL;
+	const struct imap_text *const t = &m->search.learner->text;
+
+	search_add(m, pos, kind, &m->search.learner->t);
+	if (m->search.learner && (t->folded.cap > TEXT_KEEP || t->decoded.cap > TEXT_KEEP || t->utf8.cap > TEXT_KEEP))
+		search_learner_free(&m->search);
 }
 
 static void learn_head(struct mbox *m, uint32_t pos, struct str head)
 {
 	if (search_covers(&m->search, MBOX_SEARCH_HEAD, pos))
 		return;
-
-	uint64_t set[TRIGRAM_WORDS] = { 0 };
-	struct imap_text *const t = text_of(&m->search, set);
+	struct learner *const l = learner(&m->search);
 	struct mail_field f;
 
 	while (head.n && mail_field_next(&head, &f) == 0)
 		if (f.name.n && mbox_search_in_head(str_trim(f.name)))
-			(void)imap_text_value(t, f.value);
-	text_done(&m->search);
-	search_add(m, pos, MBOX_SEARCH_HEAD, set);
+			(void)imap_text_value(&l->text, f.value);
+	learned(m, pos, MBOX_SEARCH_HEAD);
 }
 
 static void learn_text(struct mbox *m, uint32_t pos, struct msgfile *f)
 {
-	uint64_t set[TRIGRAM_WORDS] = { 0 };
-	struct imap_text *const t = text_of(&m->search, set);
+	struct learner *const l = learner(&m->search);
 
 	/* The header as HEADER sees it, and as TEXT does: they are one, but for what is malformed. */
-	(void)imap_text_head(t, msgfile_head(f));
+	(void)imap_text_head(&l->text, msgfile_head(f));
 	const struct str head = msgfile_head(f), own = msgfile_mime(f)->head;
-	(void)imap_text_part(t, msgfile_mime(f), own.p != head.p || own.n > head.n);
-	text_done(&m->search);
-	search_add(m, pos, MBOX_SEARCH_TEXT, set);
+	(void)imap_text_part(&l->text, msgfile_mime(f), own.p != head.p || own.n > head.n);
+	learned(m, pos, MBOX_SEARCH_TEXT);
 }
 
 bool mbox_search_knows(const struct mbox_view *v, uint32_t seq, enum mbox_search_kind kind)

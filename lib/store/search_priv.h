@@ -11,9 +11,9 @@ bool search_covers(const struct search *s, unsigned kind, uint32_t pos);
 uint32_t search_pos(const struct state *st, uint32_t uid, uint32_t *hint);
 const uint64_t *search_row_bits(struct search *s, const struct search_row *r);	/* NULL: the file was cut */
 void search_row_head(unsigned char out[8], uint32_t uid, unsigned kind, unsigned class);
-void search_add(struct mbox *m, uint32_t pos, unsigned kind, const uint64_t set[TRIGRAM_WORDS]);
+void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t);
 
-void search_text_free(struct search *s);
+void search_learner_free(struct search *s);
 void search_learn(struct mbox *m, uint32_t pos, struct msgfile *f);
 
 #endif

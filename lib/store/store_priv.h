@@ -322,7 +322,7 @@ void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob);
 void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* the header is in hand: compute what is not cached (summary.c) */
 
 /* --- the search index (search.c) --- */
-struct imap_text;
+struct learner;
 enum { SEARCH_BLOCKS, SEARCH_LOG };	/* its files */
 struct search_bits {
 	uint64_t *v;
@@ -353,7 +353,7 @@ struct search {
 	uint64_t garbage;	/* bytes of the log that blocks know */
 	uint64_t block_bytes, dead_bytes;
 	struct buf pending;	/* rows that are not written yet */
-	struct imap_text *text;	/* for learning; NULL: not yet */
+	struct learner *learner;	/* NULL: nothing was learned yet */
 };
 void search_init(struct search *s);
 void search_close(struct search *s);

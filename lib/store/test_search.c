@@ -28,15 +28,17 @@ static uint32_t rnd(uint32_t below)
 static void signatures(void)
 {
 	static const char *const texts[] = { "", "ab", "abc", "the quick brown fox jumps over the lazy dog", "\xc3\xa4\xc3\xb6\xc3\xbc", "aaaaaaaaaaaaaaaaaaaa" };
+	static struct trigrams tri;
 	bool right = true;
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		uint64_t set[TRIGRAM_WORDS] = { 0 }, bits[TRIGRAM_WORDS];
+		uint64_t bits[TRIGRAM_WORDS];
 		uint16_t h[TRIGRAM_NEEDLE_MAX];
 		const struct str t = str_c(texts[i]);
-		trigram_add(set, t);
-		const unsigned class = trigram_class(set);
-		trigram_sign(set, class, bits);
+		trigrams_reset(&tri);
+		trigram_add(&tri, t);
+		const unsigned class = trigram_class(&tri);
+		trigram_sign(&tri, class, bits);
 		for (size_t from = 0; from < t.n; from++) {
 			for (size_t n = 1; n <= t.n - from; n++) {
 				const size_t k = trigram_needle(str_sub(t, from, n), h);

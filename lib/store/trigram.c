@@ -10,15 +10,25 @@ static uint16_t hash(uint32_t trigram)
 	return (uint16_t)(trigram * UINT32_C(0x9e3779b1) >> 16);
 }
 
-void trigram_add(uint64_t set[TRIGRAM_WORDS], struct str text)
+void trigrams_reset(struct trigrams *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		t->set[t->list[i] / 64] = 0;
+	t->n = 0;
+}
+
+void trigram_add(struct trigrams *t, struct str text)
 {
 	const unsigned char *const p = (const unsigned char *)text.p;
-	uint32_t t = text.n >= 2 ? (uint32_t)p[0] << 8 | p[1] : 0;
+	uint32_t three = text.n >= 2 ? (uint32_t)p[0] << 8 | p[1] : 0;
 
-	for (size_t i = 2; i < text.n; i++) {
-		t = (t << 8 | p[i]) & 0xffffff;
-		const uint16_t h = hash(t);
-		set[h / 64] |= UINT64_C(1) << (h % 64);
+	for (size_t i = 2; i < text.n && t->n < TRIGRAM_SPACE; i++) {
+		three = (three << 8 | p[i]) & 0xffffff;
+		const uint16_t h = hash(three);
+		const uint64_t w = t->set[h / 64];
+		t->list[t->n] = h;	/* stays when it is new: no branch that could be guessed wrong */
+		t->n += !(w >> (h % 64) & 1);
+		t->set[h / 64] = w | UINT64_C(1) << (h % 64);
 	}
 }
 
@@ -30,37 +40,23 @@ size_t trigram_bits(unsigned class)
 	return class < TRIGRAM_CLASSES ? sizes[class] : 0;
 }
 
-/* Without the machine's own instruction, which is not everywhere: bits of ever wider fields are summed. */
-static size_t ones(uint64_t w)
+unsigned trigram_class(const struct trigrams *t)
 {
-	w -= w >> 1 & UINT64_C(0x5555555555555555);
-	w = (w & UINT64_C(0x3333333333333333)) + (w >> 2 & UINT64_C(0x3333333333333333));
-	w = (w + (w >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-	return (size_t)(w * UINT64_C(0x0101010101010101) >> 56);
-}
-
-unsigned trigram_class(const uint64_t set[TRIGRAM_WORDS])
-{
-	size_t n = 0;
 	unsigned class = 0;
 
-	for (size_t i = 0; i < TRIGRAM_WORDS; i++)
-		n += ones(set[i]);
-	while (trigram_bits(class) * 10 < n * BITS_PER_10 && trigram_bits(class + 1) != 0)
+	while (trigram_bits(class) * 10 < t->n * BITS_PER_10 && trigram_bits(class + 1) != 0)
 		class++;
 	return class;
 }
 
-void trigram_sign(const uint64_t set[TRIGRAM_WORDS], unsigned class, uint64_t *bits)
+void trigram_sign(const struct trigrams *t, unsigned class, uint64_t *bits)
 {
 	const size_t n = trigram_bits(class);
 
 	memset(bits, 0, n / 8);
-	for (size_t i = 0; i < TRIGRAM_WORDS; i++) {
-		for (uint64_t w = set[i]; w; w &= w - 1) {
-			const size_t at = trigram_bit((uint16_t)(i * 64 + (size_t)__builtin_ctzll(w)), n);
-			bits[at / 64] |= UINT64_C(1) << (at % 64);
-		}
+	for (size_t i = 0; i < t->n; i++) {
+		const size_t at = trigram_bit(t->list[i], n);
+		bits[at / 64] |= UINT64_C(1) << (at % 64);
 	}
 }
 

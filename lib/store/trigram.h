@@ -1,7 +1,7 @@
 /* Signatures: which three-byte substrings a text may hold, as a small set of bits with one-sided error, so that a text whose signature lacks one trigram of a
  * needle does not hold the needle. Pure.
  *
- *	trigram_add(set, piece) for each piece;	class = trigram_class(set);	trigram_sign(set, class, bits);
+ *	trigrams_reset(t); trigram_add(t, piece) for each piece;	class = trigram_class(t);	trigram_sign(t, class, bits);
  *	trigram_needle(needle, hashes);		trigram_bit(hash, class): the bit that must be set
  */
 #ifndef STORE_TRIGRAM_H
@@ -21,10 +21,17 @@ enum {
 	TRIGRAM_ROW_WORDS = TRIGRAM_ROWS / 64,
 };
 
-void trigram_add(uint64_t set[TRIGRAM_WORDS], struct str text);
-unsigned trigram_class(const uint64_t set[TRIGRAM_WORDS]);	/* the size that fits: about a third of its bits will be set */
-size_t trigram_bits(unsigned class);				/* a multiple of 64; 0: no such class */
-void trigram_sign(const uint64_t set[TRIGRAM_WORDS], unsigned class, uint64_t *bits);
+/* The hashes that a text has, each once. Begins as zeros. */
+struct trigrams {
+	uint64_t set[TRIGRAM_WORDS];
+	uint16_t list[TRIGRAM_SPACE];
+	size_t n;
+};
+void trigrams_reset(struct trigrams *t);
+void trigram_add(struct trigrams *t, struct str text);
+unsigned trigram_class(const struct trigrams *t);	/* the size that fits: about a third of its bits will be set */
+size_t trigram_bits(unsigned class);			/* a multiple of 64; 0: no such class */
+void trigram_sign(const struct trigrams *t, unsigned class, uint64_t *bits);
 size_t trigram_needle(struct str needle, uint16_t out[TRIGRAM_NEEDLE_MAX]);	/* how many; 0: too short to be asked for */
 static inline size_t trigram_bit(uint16_t hash, size_t bits) { return (size_t)hash * bits / TRIGRAM_SPACE; }
 
