@@ -14,7 +14,8 @@
  *     (modseq:64 first:32 last:32)
  *   names: base name and odd info of each record; each verified by its record's name_crc when it is used
  *
- * Opening costs the header, the chunk table (one part in 64 of the records at memory speed) and what the journal holds behind the offset. The mapping is
+ * Opening costs the header, the checksum of the chunk table (four bytes for 64 messages) and what the journal holds behind the offset; records are verified when
+ * they are looked at, 64 at a time, and mended from the journal when they are not what they were. The mapping is
  * private: changes of this process stay in this process. */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@
 #include "os/os.h"
 #include "store/store_priv.h"
 
+_Static_assert(STATE_CHUNK * sizeof(struct rec) == 4096, "a chunk is a page");
 enum {
 	HEAD = 256, CHUNK = 4096, VERSION = 2,
 	COPY_BELOW = 1 << 20,	/* smaller files are read: cheaper than mapping, and nobody can cut them short */
@@ -78,7 +80,8 @@ static bool chunks_ok(const unsigned char *p, size_t n_records)
 	return true;
 }
 
-static bool head_ok(const unsigned char *p, size_t n, uint64_t generation)
+/* lazy: the records are left for later. */
+static bool head_ok(const unsigned char *p, size_t n, uint64_t generation, bool lazy)
 {
 	if (memcmp(p, magic, sizeof(magic)) != 0 || get_le32(p + 8) != VERSION || get_le32(p + 12) != sizeof(struct rec) || get_le32(p + 252) != crc32c(0, p, 252))
 		return false;
@@ -88,7 +91,7 @@ static bool head_ok(const unsigned char *p, size_t n, uint64_t generation)
 	return part_ok(HEAD, records * sizeof(struct rec), n) && part_ok(get_le64(p + 144), chunks * 4, n) &&
 	       part_ok(get_le64(p + 120), get_le64(p + 128), n) && part_ok(get_le64(p + 152), get_le64(p + 160), n) &&
 	       crc32c(0, p + get_le64(p + 144), chunks * 4) == get_le32(p + 116) &&
-	       crc32c(0, p + get_le64(p + 120), get_le64(p + 128)) == get_le32(p + 136) && chunks_ok(p, records);
+	       crc32c(0, p + get_le64(p + 120), get_le64(p + 128)) == get_le32(p + 136) && (lazy || chunks_ok(p, records));
 }
 
 struct reader {
@@ -188,6 +191,7 @@ static void load_head(struct state *st, unsigned char *p)
 	st->unflushed = get_le32(p + 92);
 	st->size_crlf = get_le64(p + 96);
 	st->map = (struct rec *)(void *)(p + HEAD);
+	st->chunk_crcs = p + get_le64(p + 144);
 	st->map_names = (const char *)p + get_le64(p + 152);
 	st->map_names_n = get_le64(p + 160);
 }
@@ -196,7 +200,9 @@ static int load_from(struct state *st, unsigned char *p, size_t n, uint64_t gene
 {
 	st->mapping = p;
 	st->mapping_n = n;
-	if (!head_ok(p, n, generation))
+	/* What is small was read; and when there is no journal to mend from, all must be right. */
+	const bool lazy = generation != 0 && n >= COPY_BELOW;
+	if (!head_ok(p, n, generation, lazy))
 		return 1;
 	if (get_le64(p + 24) > journal_size)
 		return 2;
@@ -205,6 +211,10 @@ static int load_from(struct state *st, unsigned char *p, size_t n, uint64_t gene
 	    load_gone(st, &r, get_le32(p + 168)) < 0)
 		return 1;
 	load_head(st, p);
+	if (lazy) {
+		st->unverified = (st->n_map + STATE_CHUNK - 1) / STATE_CHUNK;
+		st->chunks_ok = xzalloc((st->unverified / 64 + 1) * sizeof(*st->chunks_ok));
+	}
 	return guard_hit(p) ? 1 : 0;
 }
 

@@ -95,6 +95,19 @@ int journal_open(struct journal *j, int dirfd, struct journal_head *head, struct
 	return 0;
 }
 
+int journal_again(const struct journal *from, struct journal *j, struct journal_head *head, struct err *e)
+{
+	unsigned char raw[2 * HEAD_BYTES];
+
+	if (pread_all(from->fd, raw, sizeof(raw), 0, e) < 0)
+		return -1;
+	if (head_get(raw, head) < 0 && head_get(raw + HEAD_BYTES, head) < 0)
+		return err_set(e, ERR_INPUT, 0, JOURNAL_NAME ": the header is damaged");
+	*j = *from;
+	j->pos = BATCHES_AT;
+	return 0;
+}
+
 void journal_close(struct journal *j)
 {
 	close_fd(&j->fd);

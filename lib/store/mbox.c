@@ -158,6 +158,62 @@ static int recover(struct mbox *m, struct err *e)
 	return 0;
 }
 
+struct until {
+	struct state *st;
+	const struct journal *j;
+	uint64_t end;
+};
+
+static int on_batch_until(void *ctx, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e)
+{
+	const struct until *const u = ctx;
+
+	return u->j->pos < u->end ? on_batch(u->st, ops, modseq, uidnext, reserved, e) : 0;
+}
+
+/* The state as the mapped index had it, from the journal. */
+static int as_mapped(struct mbox *m, struct state *out, struct err *e)
+{
+	struct journal j;
+	struct journal_head head;
+	struct until u = { .st = out, .j = &j, .end = m->map_pos };
+	uint64_t tail;
+
+	if (journal_again(&m->j, &j, &head, e) < 0)
+		return -1;
+	out->uidvalidity = head.uidvalidity;
+	out->uidnext = head.uidnext;
+	out->modseq = head.modseq;
+	memcpy(out->id, head.id, sizeof(out->id));
+	return journal_scan(&j, on_batch_until, &u, &tail, e);
+}
+
+/* 64 records of the index are not what was written: take them from the journal. */
+static int mend_chunk(void *ctx, uint32_t chunk)
+{
+	struct mbox *const m = ctx;
+	const uint32_t first = chunk * STATE_CHUNK, end = first + STATE_CHUNK < m->st.n_map ? first + STATE_CHUNK : m->st.n_map;
+	struct state fresh;
+	struct err e = { 0 };
+	uint32_t at = 0;
+
+	log_warning("mailbox %s%s: postern.index is damaged: mending it from the journal", m->s->root, m->dir);
+	(void)unlinkat(m->dirfd, INDEX_NAME, 0);	/* the next one is written anew */
+	m->index_pos = 0;
+	state_init(&fresh);
+	int r = as_mapped(m, &fresh, &e);
+	for (uint32_t pos = 0; r == 0 && pos < state_count(&fresh) && at < end; pos++) {
+		const struct rec *const rec = state_rec(&fresh, pos);
+		if ((rec->state & REC_GONE) && !(rec->state & REC_ZOMBIE))
+			continue;
+		if (at >= first)
+			r = state_take(&m->st, at, &fresh, rec, &e);
+		at++;
+	}
+	state_fini(&fresh);
+	return r == 0 && at == end ? 0 : -1;
+}
+
 /* First load, under the lock. */
 static int load(struct mbox *m, struct err *e)
 {
@@ -181,7 +237,9 @@ static int load(struct mbox *m, struct err *e)
 	r = index_load(m->dirfd, &m->j.generation, (uint64_t)st.st_size, &m->st, &pos);
 	shorter = r == 2;
 	if (r == 0) {
-		m->j.pos = m->index_pos = pos;
+		m->j.pos = m->index_pos = m->map_pos = pos;
+		m->st.mend = mend_chunk;
+		m->st.mend_ctx = m;
 	} else {
 		identity(m, &head);
 		m->index_pos = 0;
@@ -312,6 +370,7 @@ static int follow_journal(struct mbox *m, struct err *e)
 	uint64_t tail;
 	int r = 0;
 
+	state_verify_all(&m->st);	/* while there is something to mend from */
 	/* The rest of the old one first: its end is what the new one was made from. */
 	if (m->j.fd >= 0 && journal_scan(&m->j, on_batch, &m->st, &tail, e) < 0)
 		return -1;

@@ -24,6 +24,7 @@ void state_fini(struct state *st)
 		guard_del(st->mapping);
 		munmap(st->mapping, st->mapping_n);
 	}
+	free(st->chunks_ok);
 	free(st->tail);
 	free(st->names);
 	for (size_t i = 0; i < st->n_keywords; i++)
@@ -37,6 +38,45 @@ void state_fini(struct state *st)
 	free(st->pop3);
 	free(st->gone);
 	*st = (struct state){ 0 };
+}
+
+/* --- records of the index --- */
+
+static uint32_t chunk_records(const struct state *st, uint32_t chunk)
+{
+	const uint32_t left = st->n_map - chunk * STATE_CHUNK;
+
+	return left < STATE_CHUNK ? left : STATE_CHUNK;
+}
+
+/* Nothing can be had of it: its messages are gone until the folder is opened again, without this index. */
+static void chunk_lost(struct state *st, uint32_t chunk)
+{
+	struct rec *const r = st->map + chunk * STATE_CHUNK;
+	const uint32_t uid = chunk > 0 ? r[-1].uid : 0;
+
+	for (uint32_t i = 0; i < chunk_records(st, chunk); i++)
+		r[i] = (struct rec){ .uid = uid, .state = REC_GONE };
+	st->damaged = true;
+}
+
+void state_verify(const struct state *cst, uint32_t chunk)
+{
+	struct state *const st = (struct state *)(uintptr_t)cst;	/* what a look makes sure of is no change */
+	const struct rec *const r = st->map + chunk * STATE_CHUNK;
+
+	st->chunks_ok[chunk / 64] |= UINT64_C(1) << (chunk % 64);
+	st->unverified--;
+	if (crc32c(0, r, chunk_records(st, chunk) * sizeof(*r)) == get_le32(st->chunk_crcs + 4 * chunk))
+		return;
+	if (st->mend == NULL || st->mend(st->mend_ctx, chunk) < 0)
+		chunk_lost(st, chunk);
+}
+
+void state_verify_all(const struct state *st)
+{
+	for (uint32_t chunk = 0; st->unverified > 0 && chunk * STATE_CHUNK < st->n_map; chunk++)
+		(void)state_rec(st, chunk * STATE_CHUNK);
 }
 
 uint32_t state_lower(const struct state *st, uint32_t uid)
@@ -115,6 +155,22 @@ static void name_set(struct state *st, struct rec *r, struct str base, struct st
 	r->info_len = (uint8_t)info.n;
 	r->name_crc = crc32c(0, st->names + st->names_n, n);
 	st->names_n += n;
+}
+
+int state_take(struct state *st, uint32_t pos, const struct state *from, const struct rec *r, struct err *e)
+{
+	const struct kwset *const k = state_kwset_get(from, r);
+	struct rec *const to = state_rec(st, pos);
+	const struct str base = state_name(from, r), info = state_info(from, r);
+	uint32_t kwset;
+
+	if (state_kwset(st, k->ids, k->n, &kwset, e) < 0)
+		return -1;
+	*to = *r;
+	to->kwset = kwset;
+	if (base.n > 0)
+		name_set(st, to, base, info);
+	return 0;
 }
 
 /* --- keyword sets --- */

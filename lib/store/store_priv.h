@@ -110,6 +110,11 @@ struct state {
 	uint32_t n_map, n_tail, cap_tail;
 	void *mapping;		/* all of the index file */
 	size_t mapping_n;
+	const unsigned char *chunk_crcs;	/* of the mapped records, by STATE_CHUNK */
+	uint64_t *chunks_ok;	/* bit per chunk: verified */
+	uint32_t unverified;	/* chunks that nobody has looked at yet */
+	int (*mend)(void *ctx, uint32_t chunk);	/* make a chunk that does not verify anew; 0 done */
+	void *mend_ctx;
 	const char *map_names;
 	uint64_t map_names_n;
 	char *names;		/* offsets from map_names_n on */
@@ -138,10 +143,20 @@ struct state {
 void state_init(struct state *st);
 void state_fini(struct state *st);
 static inline uint32_t state_count(const struct state *st) { return st->n_map + st->n_tail; }
+enum { STATE_CHUNK = 64 };	/* records */
+void state_verify(const struct state *st, uint32_t chunk);
+void state_verify_all(const struct state *st);
+/* Records of the index are verified when they are first looked at: opening costs nothing per message. */
 static inline struct rec *state_rec(const struct state *st, uint32_t pos)
 {
-	return pos < st->n_map ? &st->map[pos] : &st->tail[pos - st->n_map];
+	if (pos >= st->n_map)
+		return &st->tail[pos - st->n_map];
+	if (st->unverified > 0 && !(st->chunks_ok[pos / STATE_CHUNK / 64] >> (pos / STATE_CHUNK % 64) & 1))
+		state_verify(st, pos / STATE_CHUNK);
+	return &st->map[pos];
 }
+/* The record at pos of st becomes r of another state, name and keywords included (mending). */
+int state_take(struct state *st, uint32_t pos, const struct state *from, const struct rec *r, struct err *e) MUST_CHECK;
 uint32_t state_lower(const struct state *st, uint32_t uid);	/* first position with a UID of at least that */
 struct rec *state_find(const struct state *st, uint32_t uid);	/* NULL: none, or gone */
 /* Base name and odd info; empty when the names are damaged. */
@@ -219,6 +234,8 @@ struct journal_head {
 };
 /* Opens and reads the header (either copy). ERR_NOENT: no file. ERR_INPUT: neither copy of the header verifies (fd stays -1). */
 int journal_open(struct journal *j, int dirfd, struct journal_head *head, struct err *e) MUST_CHECK;
+/* The same open file from its beginning: j borrows the descriptor (never close it). */
+int journal_again(const struct journal *from, struct journal *j, struct journal_head *head, struct err *e) MUST_CHECK;
 void journal_close(struct journal *j);
 typedef int batch_fn(void *ctx, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e);
 /* Hand every whole batch from j->pos on to fn; j->pos advances. *tail_out: bytes at the end that are no batch (a write cut short, or rot); a hole in the
@@ -376,6 +393,7 @@ struct mbox {
 	struct journal j;
 	struct state st;
 	uint64_t index_pos;	/* journal offset that the index on disk reflects */
+	uint64_t map_pos;	/* that the mapped one does */
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */
