@@ -4,6 +4,7 @@
   login    IMAP logins a second over TLS (P-256, PLAIN password scheme, caches off); then PAM with yescrypt
   idle     memory (PSS) per idle TLS IMAP connection, INBOX selected
   latency  250 after DATA to "* n EXISTS" on an idling connection
+  front    smtpd's fronts: idle memory, what a fork copies, mail among thousands of idle connections (front.py)
   deliver  the local agent: exec to delivered, on a file system where sync costs nothing
   mailbox  one large folder, each IMAP and POP3 operation (mailbox.py); only when asked for: it takes long
 
@@ -227,14 +228,19 @@ def bench_mailbox():
     mailbox.main()
 
 
+def bench_front():
+    import front
+    front.main()
+
+
 def main():
-    words = sys.argv[1:] or ["smtp", "login", "idle", "latency", "deliver"]
+    words = sys.argv[1:] or ["smtp", "front", "login", "idle", "latency", "deliver"]
     print("# Postern beside Debian's Postfix and Dovecot\n")
     print("%d processors, median of %d rounds, peers in turn." % (os.cpu_count(), ROUNDS))
     lib.ensure_users()
     system_users()
     for w in words:
-        {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver,
+        {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver, "front": bench_front,
          "mailbox": bench_mailbox}[w]()
 
 

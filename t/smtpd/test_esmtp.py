@@ -12,21 +12,25 @@ from test_smtp import envelope, hello, log_has, new_id, starttls
 ALICE, BOB = "alice@example.com", "bob@example.com"
 
 
+def files(suite, user):
+    root = suite.maildir(user)
+    return [f for d in ("new", "cur") if (root / d).is_dir() for f in (root / d).iterdir()]
+
+
 def found(suite, user, mid, wait=10):
     """The file in the user's mailbox that holds mid."""
     end = time.monotonic() + wait
     while time.monotonic() < end:
-        for d in ("new", "cur"):
-            for f in (suite.maildir(user) / d).iterdir():
-                data = f.read_bytes()
-                if mid.encode() in data:
-                    return data
+        for f in files(suite, user):
+            data = f.read_bytes()
+            if mid.encode() in data:
+                return data
         time.sleep(0.05)
     raise AssertionError("no mail %s for %s\n%s" % (mid, user, suite.trouble()))
 
 
 def copies(suite, user, mid):
-    return sum(mid.encode() in f.read_bytes() for d in ("new", "cur") for f in (suite.maildir(user) / d).iterdir())
+    return sum(mid.encode() in f.read_bytes() for f in files(suite, user))
 
 
 def bdat(w, data, last=False):
