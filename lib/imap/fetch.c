@@ -218,9 +218,25 @@ static int get_bracket(struct imap_lex *l, struct str name, struct imap_fetch *f
 	if (!(s = section_new(l, row, e)))
 		return -1;
 	s->bracket = true;
+	s->size = str_eq(str_c(row->answer), STR("BINARY.SIZE"));
+	s->binary = s->size || str_eq(str_c(row->answer), STR("BINARY"));
 	if (imap_get_char(l, '[', e) < 0 || imap_get_section(l, s, e) < 0 || imap_get_char(l, ']', e) < 0 || get_partial(l, s, e) < 0)
 		return -1;
+	if (s->binary && (s->kind != IMAP_SECTION_ALL || (s->size && s->partial)))
+		return err_set(e, ERR_INPUT, 0, "BINARY takes part numbers only");
 	return add_section(f, tail, s, e);
+}
+
+/* [SP "(" "LAZY" ")"] (RFC 8970 section 3.1). Whatever else follows a blank is the next item. */
+static int get_lazy(struct imap_lex *l, struct imap_fetch *f, struct err *e)
+{
+	if (l->end - l->p < 2 || l->p[0] != ' ' || l->p[1] != '(')
+		return 0;
+	l->p += 2;
+	if (!imap_try_word(l, "LAZY"))
+		return err_set(e, ERR_INPUT, 0, "unknown PREVIEW modifier");
+	f->lazy = true;
+	return imap_get_char(l, ')', e);
 }
 
 static int get_item(struct imap_lex *l, bool macro_ok, struct imap_fetch *f, struct imap_section ***tail, struct err *e)
@@ -236,7 +252,7 @@ static int get_item(struct imap_lex *l, bool macro_ok, struct imap_fetch *f, str
 		item = item_find(macros, ARRAY_LEN(macros), name);
 	if (item) {
 		f->items |= item->bits;
-		return 0;
+		return item->bits == FETCH_BIT(PREVIEW) ? get_lazy(l, f, e) : 0;
 	}
 	if (!(whole = whole_find(wholes, ARRAY_LEN(wholes), name)))
 		return err_set(e, ERR_INPUT, 0, "unknown FETCH item");

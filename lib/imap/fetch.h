@@ -41,6 +41,7 @@ struct imap_section {
 	const char *answer;		/* "BODY", "RFC822.TEXT" */
 	bool bracket;			/* label goes between [ and ] */
 	bool peek;			/* does not set \Seen */
+	bool binary, size;		/* BINARY (RFC 3516): the part decoded; only its size */
 	bool partial;
 	uint64_t from, count;		/* of the partial: <from.count> */
 	uint32_t *path;			/* part numbers, each at least 1 */
@@ -57,6 +58,7 @@ struct imap_fetch {
 	size_t n_sections;
 	bool changed, vanished;		/* modifiers */
 	uint64_t changedsince;
+	bool lazy;			/* PREVIEW only when it is known already */
 	bool part;			/* PARTIAL (RFC 9394 3.2) */
 	struct imap_partial partial;
 };

@@ -2,7 +2,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/enc.h"
 #include "base/num.h"
+#include "imap/preview.h"
 #include "imap/structure.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,6 +60,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		body_put(&b, a, p, extended);
 		check(buf_view(&b));
 	}
+	buf_reset(&b);
+	imap_preview(p, &b);
+	if (!utf8_valid(buf_view(&b)) || b.n > 4 * IMAP_PREVIEW_MAX)
+		abort();
 	buf_fini(&b);
 	arena_free(&a);
 	return 0;

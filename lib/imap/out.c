@@ -1,6 +1,7 @@
 /* Values of responses (RFC 3501 section 9: astring, nstring, date-time). The one place that decides between atom, quoted string and literal. */
 #include "imap/out.h"
 
+#include "base/enc.h"
 #include "imap/lex.h"
 #include "imap/utf7.h"
 
@@ -69,6 +70,27 @@ void imap_put_astring(struct buf *out, struct str s)
 		buf_str(out, s);
 	else
 		imap_put_string(out, s);
+}
+
+void imap_put_utf8(struct buf *out, struct str s)
+{
+	bool plain = s.n <= IMAP_QUOTED_MAX && utf8_valid(s), ascii = true;
+
+	for (size_t i = 0; plain && i < s.n; i++) {
+		plain = !ch_ctl(s.p[i]);
+		ascii &= (unsigned char)s.p[i] < 0x80;
+	}
+	if (!plain || ascii) {
+		imap_put_astring(out, s);
+		return;
+	}
+	buf_ch(out, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '"' || s.p[i] == '\\')
+			buf_ch(out, '\\');
+		buf_ch(out, s.p[i]);
+	}
+	buf_ch(out, '"');
 }
 
 void imap_put_mailbox(struct buf *out, struct str utf8)
