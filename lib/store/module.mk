@@ -1,4 +1,5 @@
-$(call library,names.c root.c folders.c ops.c state.c journal.c guard.c index.c sync.c takeover.c mbox.c view.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c trigram.c search.c search_ask.c verify.c maildir.c quota.c handback.c courier.c)
+$(call library,names.c root.c folders.c ops.c state.c journal.c guard.c index.c sync.c takeover.c mbox.c view.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c trigram.c search.c search_ask.c verify.c maildir.c quota.c handback.c courier.c \
+	meta.c)
 $(call unittest,test_maildir,test_maildir.c,store imap mail log os base test)
 $(call unittest,test_mbox,test_mbox.c test_util.c,store imap mail log os base test)
 $(call unittest,test_quota,test_quota.c test_util.c,store imap mail log os base test)
@@ -10,6 +11,7 @@ $(call unittest,test_damage,test_damage.c test_util.c,store imap mail log os bas
 $(call unittest,test_crash,test_crash.c test_util.c,store imap mail log os base test)
 $(call fuzzer,fuzz_store,fuzz_store.c,store imap mail io os log base test)
 $(call fuzzer,fuzz_summary,fuzz_summary.c,store imap mail os log base)
+$(call fuzzer,fuzz_meta,fuzz_meta.c,store imap mail log os base)
 $(call fuzzer,fuzz_journal,fuzz_journal.c,store log os base)
 $(call fuzzer,fuzz_names,fuzz_names.c,store log os base)
 $(call fuzzer,fuzz_uidlist,fuzz_uidlist.c,store log os base)

@@ -97,6 +97,20 @@ struct mbox_range {
 int mbox_vanished(struct mbox *m, uint64_t since, struct arena *a, struct mbox_range **out, size_t *n_out) MUST_CHECK;
 const char *const *mbox_keywords(struct mbox *m, size_t *n_out);	/* names; valid until the next refresh or store */
 
+/* Annotations (RFC 5464) of a folder, or with server of the account (m is INBOX then). Names compare without case. */
+enum {
+	STORE_META_ENTRIES_MAX = 1000,
+	STORE_META_NAME_MAX = 1000,
+	STORE_META_VALUE_MAX = 65536,
+	STORE_META_FILE_MAX = 1 << 22,
+};
+struct mbox_meta {
+	struct str name, value;		/* value p NULL: to be removed */
+	struct mbox_meta *next;
+};
+int mbox_meta_get(struct mbox *m, bool server, struct arena *a, struct mbox_meta **list_out, struct err *e) MUST_CHECK;
+int mbox_meta_set(struct mbox *m, bool server, struct arena *a, const struct mbox_meta *changes, struct err *e) MUST_CHECK;	/* all or none; durable */
+
 /* --- a connection's view --- */
 struct mbox_view *mbox_view_new(struct mbox *m);	/* returns owned; numbering as of now */
 struct mbox_view *mbox_view_peek(struct mbox *m);	/* the same, but new messages stay recent for the next one */

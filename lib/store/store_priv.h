@@ -464,6 +464,9 @@ int ident_write(struct mbox *m, struct err *e) MUST_CHECK;
 /* uidvalidity, id and UID bound of the second copy; 1: there is none. */
 int ident_read(int dirfd, uint32_t *uidvalidity, uint8_t id[16], uint32_t *bound) MUST_CHECK;
 
+/* --- annotations --- */
+int meta_parse(struct arena *a, struct str text, struct mbox_meta **list_out, struct err *e) MUST_CHECK;	/* pure */
+
 /* --- takeover (takeover.h has the parsers) --- */
 int takeover_read(struct mbox *m, struct arena *a, struct old_list *out, struct err *e) MUST_CHECK;	/* 1: nothing to take over */
 /* Courier's keywords by base name; NULL: none. The caller frees the map; the words are in a. */
