@@ -10,7 +10,7 @@ static const struct {
 #undef EXT
 };
 
-void caps_put(struct buf *out, unsigned now, const struct conf_list *mechs)
+void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs)
 {
 	const char *sep = "";
 
@@ -18,10 +18,12 @@ void caps_put(struct buf *out, unsigned now, const struct conf_list *mechs)
 		if (!(rows[i].when & now))
 			continue;
 		buf_printf(out, "%s%s", sep, rows[i].name);
+		if (rows[i].when & CAP_SIZE)
+			buf_u64(out, conf->message_size_limit);
 		sep = " ";
 	}
-	for (size_t i = 0; mechs && i < mechs->n; i++)
-		buf_printf(out, " AUTH=%s", mechs->v[i]);
+	for (size_t i = 0; mechs && i < conf->auth_mechanisms.n; i++)
+		buf_printf(out, " AUTH=%s", conf->auth_mechanisms.v[i]);
 }
 
 bool caps_has(unsigned now, const char *name)

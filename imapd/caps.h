@@ -7,10 +7,14 @@
 #include "base/buf.h"
 #include "conf/conf.h"
 
-enum { CAP_PRE = 1, CAP_POST = 2, CAP_CANTLS = 4, CAP_NOLOGIN = 8 };
+enum {
+	CAP_PRE = 1, CAP_POST = 2, CAP_CANTLS = 4, CAP_NOLOGIN = 8,
+	CAP_CANCOMPRESS = 16,	/* after login, not compressed yet */
+	CAP_SIZE = 32,		/* never on its own: the largest message follows the name */
+};
 
-/* "IMAP4rev1 LITERAL+ …" for the conditions that hold now. mechs (NULL: none): AUTH= words are added. */
-void caps_put(struct buf *out, unsigned now, const struct conf_list *mechs);
+/* "IMAP4rev1 LITERAL+ …" for the conditions that hold now. mechs: AUTH= words are added. */
+void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs);
 bool caps_has(unsigned now, const char *name);
 
 #endif

@@ -169,7 +169,7 @@ static void greet(struct client *c, struct str tag)
 	else
 		buf_c(out, "* PREAUTH");
 	buf_c(out, tag.n ? " OK [CAPABILITY " : " [CAPABILITY ");
-	caps_put(out, CAP_POST, NULL);
+	caps_put(out, CAP_POST | CAP_CANCOMPRESS, c->user->conf, false);
 	buf_c(out, "] Logged in\r\n");
 	resp_flush(c);
 }

@@ -1,30 +1,23 @@
-/* APPEND (RFC 3501 section 6.3.11) and MULTIAPPEND (RFC 3502) with APPENDUID (RFC 4315). The message goes from the connection to the mailbox's
- * tmp directory as it arrives: no message is ever held in memory, and nothing is visible before the command is complete and durable. */
+/* APPEND (RFC 3501 section 6.3.11) and REPLACE (RFC 8508), with several messages (RFC 3502), CATENATE (RFC 4469), binary literals (RFC 3516), UTF8 (RFC 6855)
+ * and APPENDUID (RFC 4315). The message goes from the connection to the mailbox's tmp directory as it arrives: no message is ever held in memory, and nothing
+ * is visible before the command is complete and durable.
+ *
+ * The command is read from literal to literal: each time what came since the last one is parsed (advance), up to the next announcement or the end. */
 #include <stdlib.h>
 
+#include "append.h"
 #include "imap/seqset.h"
-#include "session.h"
 
 enum { APPEND_MESSAGES_MAX = 10000 };	/* of one command */
 
-struct append {
-	struct mbox *mbox;
-	struct mbox_append *to;
-	uint64_t left;		/* bytes of the message that are still to come */
-	size_t n;		/* messages begun */
-	bool failed;		/* what comes is read over */
-	enum cmd_result result;	/* when failed: CMD_BAD, CMD_NO or CMD_DONE (answer in c->run) */
-	struct err e;
-};
-
-/* --- the command's beginning: everything before the literal --- */
+/* --- arguments of a message --- */
 
 struct message_args {
 	struct imap_flags flags;
 	int64_t date;		/* 0: now */
 };
 
-/* [SP flag-list] [SP date-time] SP, up to the literal. */
+/* [SP flag-list] [SP date-time] SP, up to the data. */
 static int get_message_args(struct imap_lex *l, struct message_args *m, struct err *e)
 {
 	if (imap_get_sp(l, e) < 0)
@@ -39,106 +32,257 @@ static int get_message_args(struct imap_lex *l, struct message_args *m, struct e
 	return 0;
 }
 
-/* Only the literal's announcement may be left. */
-static int get_announcement(struct imap_lex *l, struct err *e)
+static enum advance fail(struct client *c, enum cmd_result r)
 {
-	if (imap_try(l, '~'))
-		return err_set(e, ERR_INPUT, 0, "binary literals are not supported");
-	if (!imap_at(l, '{') || memchr(l->p, '\n', (size_t)(l->end - l->p)) != l->end - 1)
-		return err_set(e, ERR_INPUT, 0, "invalid APPEND arguments");
-	return 0;
-}
-
-static struct append *append_new(struct client *c)
-{
-	c->append = xzalloc(sizeof(*c->append));
-	return c->append;
-}
-
-static enum append_literal refuse(struct client *c, enum cmd_result r)
-{
-	struct append *a = c->append ? c->append : append_new(c);
+	struct append *a = c->append;
 
 	if (!a->failed) {
 		a->failed = true;
 		a->result = r;
 	}
-	return APPEND_REFUSED;
+	return ADV_FAILED;
 }
 
-/* Tag, verb, mailbox. APPEND_INLINE: the literal belongs to these (or it is another command). */
-static enum append_literal begin(struct client *c, struct imap_lex *l)
+static enum advance bad(struct client *c, const char *text)
 {
-	struct err e = { 0 };
-	struct str tag, verb, wire, name;
-	enum cmd_result r;
-
-	if (imap_get_tag(l, &tag, &e) < 0 || imap_get_verb(l, &verb, &e) < 0)
-		return APPEND_INLINE;
-	const struct command *cmd = command_find(verb);
-
-	if (!cmd || !(cmd->flags & CF_STREAM) || imap_get_sp(l, &e) < 0 || imap_get_mailbox(l, &wire, &e) < 0)
-		return APPEND_INLINE;
-	struct append *a = append_new(c);
-
-	c->run.tag = arena_str(c->arena, tag);
-	c->run.cmd = cmd;
-	if ((r = name_take(c, wire, &name, &a->e)) != CMD_OK)
-		return refuse(c, r);
-	if (mbox_open(c->user->store, name, &a->mbox, &e) < 0)
-		return refuse(c, store_no(c, &e, true));
-	return APPEND_STREAM;
+	(void)err_set(&c->append->e, ERR_INPUT, 0, "%s", text);
+	return fail(c, CMD_BAD);
 }
 
-static enum append_literal begin_message(struct client *c, struct imap_lex *l)
+static enum advance no(struct client *c, const char *code, const char *text)
+{
+	return fail(c, command_answer(c, "NO", code, text));
+}
+
+static enum advance message_begin(struct client *c, struct imap_lex *l)
 {
 	struct append *a = c->append;
 	struct message_args m = { 0 };
 
-	if (get_message_args(l, &m, &a->e) < 0 || get_announcement(l, &a->e) < 0)
-		return refuse(c, CMD_BAD);
+	if (get_message_args(l, &m, &a->e) < 0)
+		return fail(c, CMD_BAD);
+	if (a->replace && a->n)
+		return bad(c, "REPLACE takes one message");
 	if (a->n >= APPEND_MESSAGES_MAX)
-		return refuse(c, command_answer(c, "NO", "LIMIT", "Too many messages in one APPEND."));
-	if (c->scan.lit_size > c->user->conf->message_size_limit)
-		return refuse(c, command_answer(c, "NO", "TOOBIG", "Message is larger than this server takes."));
-	if (c->scan.lit_size == 0)
-		return refuse(c, command_answer(c, "NO", "", "Cannot append an empty message."));
+		return no(c, "LIMIT", "Too many messages in one APPEND.");
 	const uint32_t bits = flags_of(&m.flags);
 
 	if (!a->to && mbox_append_begin(a->mbox, &a->to, &a->e) < 0)
-		return refuse(c, CMD_NO);
+		return fail(c, CMD_NO);
 	if (mbox_append_message(a->to, bits, m.flags.keywords, m.flags.n, m.date, &a->e) < 0)
-		return refuse(c, CMD_NO);
+		return fail(c, CMD_NO);
 	a->n++;
-	a->left = c->scan.lit_size;
-	return APPEND_STREAM;
+	a->size = 0;
+	return ADV_ON;
 }
 
-/* A refused literal that the client waits with ends the command: answer it as if it were complete. */
-static enum append_literal settle(struct client *c, enum append_literal r)
+/* --- its data --- */
+
+/* size bytes more for the message in progress. */
+static enum advance room_for(struct client *c, uint64_t size)
 {
-	if (r == APPEND_REFUSED && c->scan.lit_nonsync)
-		return r;
-	if (r == APPEND_STREAM) {
-		if (!c->scan.lit_nonsync) {
-			buf_c(resp(c), "+ OK\r\n");
-			resp_flush(c);
+	struct append *a = c->append;
+	struct err e = { 0 };
+
+	if (size > c->user->conf->message_size_limit || a->size > c->user->conf->message_size_limit - size)
+		return no(c, "TOOBIG", "Message is larger than this server takes.");
+	a->size += size;
+	a->all += size;
+	if (store_quota_check(c->user->store, a->all, a->n, &e) < 0)
+		return fail(c, store_no(c, &e, false));
+	return ADV_ON;
+}
+
+/* The announcement at the text's end: the literal is the message, or a part of it. */
+static enum advance literal(struct client *c, struct imap_lex *l)
+{
+	struct append *a = c->append;
+
+	a->binary = imap_try(l, '~');
+	if (!imap_at(l, '{') || memchr(l->p, '\n', (size_t)(l->end - l->p)) != l->end - 1)
+		return bad(c, "invalid APPEND arguments");
+	if (c->scan.lit_size == 0 && a->where != IN_CATENATE)
+		return no(c, "", "Cannot append an empty message.");
+	if (room_for(c, c->scan.lit_size) != ADV_ON)
+		return ADV_FAILED;
+	a->left = c->scan.lit_size;
+	return ADV_LITERAL;
+}
+
+static enum advance url(struct client *c, struct imap_lex *l)
+{
+	struct append *a = c->append;
+	struct str text;
+
+	if (imap_get_sp(l, &a->e) < 0 || imap_get_astring(l, &text, &a->e) < 0)
+		return fail(c, CMD_BAD);
+	return append_url(c, text, room_for);
+}
+
+/* cat-part: "TEXT" SP literal / "URL" SP url; or the end of the list. */
+static enum advance catenate(struct client *c, struct imap_lex *l)
+{
+	struct append *a = c->append;
+
+	if (imap_try(l, ')')) {
+		a->where = IN_COMMAND;
+		return a->size ? ADV_ON : no(c, "", "Cannot append an empty message.");
+	}
+	if (a->where == IN_CATENATE && imap_get_sp(l, &a->e) < 0)
+		return fail(c, CMD_BAD);
+	a->where = IN_CATENATE;
+	if (imap_try_word(l, "URL"))
+		return url(c, l);
+	if (!imap_try_word(l, "TEXT") || imap_get_sp(l, &a->e) < 0)
+		return bad(c, "expected TEXT or URL");
+	return literal(c, l);
+}
+
+/* append-data, after the message's arguments. */
+static enum advance data(struct client *c, struct imap_lex *l)
+{
+	struct append *a = c->append;
+
+	if (imap_try_word(l, "CATENATE")) {
+		if (imap_get_sp(l, &a->e) < 0 || imap_get_char(l, '(', &a->e) < 0)
+			return fail(c, CMD_BAD);
+		a->where = IN_CATENATE_FIRST;
+		return ADV_ON;
+	}
+	if (imap_try_word(l, "UTF8")) {
+		if (!(c->enabled & EN_UTF8))
+			return bad(c, "UTF8=ACCEPT is not enabled");
+		if (imap_get_sp(l, &a->e) < 0 || imap_get_char(l, '(', &a->e) < 0 || !imap_at(l, '~'))
+			return bad(c, "expected a binary literal");
+		a->where = IN_UTF8;
+	}
+	return literal(c, l);
+}
+
+/* Parse on until a literal, the end, or an error. */
+static enum advance advance(struct client *c, struct imap_lex *l)
+{
+	struct append *a = c->append;
+	enum advance r = ADV_ON;
+
+	while (r == ADV_ON) {
+		if (a->where == IN_UTF8) {
+			if (!imap_try(l, ')'))
+				return bad(c, "expected ')'");
+			a->where = IN_COMMAND;
+		} else if (a->where != IN_COMMAND) {
+			r = catenate(c, l);
+		} else if (imap_at_end(l) && a->n) {
+			return ADV_END;
+		} else if ((r = message_begin(c, l)) == ADV_ON) {
+			r = data(c, l);
 		}
-		imap_scan_stream(&c->scan);
-		buf_fini(&c->text);
 	}
 	return r;
+}
+
+/* --- the command's beginning --- */
+
+/* "set" SP: one message of the selected mailbox (RFC 8508 section 3.2). */
+static enum advance get_replaced(struct client *c, struct imap_lex *l)
+{
+	struct append *a = c->append;
+	struct imap_seqset set;
+
+	if (!c->folder)
+		return bad(c, "No mailbox selected");
+	if (imap_get_sp(l, &a->e) < 0 || imap_get_seqset(l, &set, &a->e) < 0 || set_resolve(c, &set, c->run.uid, &a->e) < 0)
+		return fail(c, CMD_BAD);
+	if (imap_seqset_count(&set) > 1)
+		return bad(c, "REPLACE takes one message");
+	if (c->readonly)
+		return no(c, "READ-ONLY", "Mailbox is read-only.");
+	if (set.n == 0 || mbox_view_is_expunged(c->view, set.v[0].lo))
+		return no(c, "NONEXISTENT", "No such message.");
+	a->replaced = set.v[0].lo;
+	return ADV_ON;
+}
+
+/* Mailbox, after the verb and what REPLACE has before it. name_ok false: its literal is still to come. */
+static enum advance begin(struct client *c, struct imap_lex *l, const struct command *cmd, bool *name_ok)
+{
+	struct str wire, name;
+	struct err e = { 0 };
+	struct append *a;
+	enum cmd_result r;
+
+	c->append = a = xzalloc(sizeof(*a));
+	c->run.cmd = cmd;
+	a->replace = cmd->fn == cmd_REPLACE;
+	*name_ok = true;
+	if (a->replace && get_replaced(c, l) != ADV_ON)
+		return ADV_FAILED;
+	if (imap_get_sp(l, &a->e) < 0 || imap_get_mailbox(l, &wire, &a->e) < 0) {
+		*name_ok = false;
+		return fail(c, CMD_BAD);
+	}
+	if ((r = name_take(c, wire, &name, &a->e)) != CMD_OK)
+		return fail(c, r);
+	if (mbox_open(c->user->store, name, &a->mbox, &e) < 0)
+		return fail(c, store_no(c, &e, true));
+	return ADV_ON;
+}
+
+/* Tag and verb, when it is such a command. */
+static const struct command *streamed(struct client *c, struct imap_lex *l)
+{
+	struct str tag, verb;
+
+	if (imap_get_tag(l, &tag, NULL) < 0 || imap_get_verb(l, &verb, NULL) < 0)
+		return NULL;
+	const bool uid = str_case_eq(verb, STR("UID"));
+
+	if (uid && imap_get_verb(l, &verb, NULL) < 0)
+		return NULL;
+	const struct command *cmd = command_find(verb);
+
+	if (!cmd || !(cmd->flags & CF_STREAM) || (uid && !(cmd->flags & CF_UID)))
+		return NULL;
+	c->run.tag = arena_str(c->arena, tag);
+	c->run.uid = uid;
+	return cmd;
+}
+
+static enum append_literal settle(struct client *c, enum advance r)
+{
+	if (r != ADV_LITERAL)
+		return APPEND_REFUSED;
+	if (!c->scan.lit_nonsync) {
+		buf_c(resp(c), "+ OK\r\n");
+		resp_flush(c);
+	}
+	imap_scan_stream(&c->scan);
+	buf_fini(&c->text);
+	return APPEND_STREAM;
 }
 
 enum append_literal append_literal(struct client *c)
 {
 	struct imap_lex l = { .p = c->text.p, .end = c->text.p + c->text.n, .arena = c->arena };
-	enum append_literal r = APPEND_STREAM;
+	enum advance r = ADV_ON;
+	bool name_ok;
 
-	if (!c->append)
-		r = begin(c, &l);
-	if (r == APPEND_STREAM)
-		r = c->append->failed ? APPEND_REFUSED : begin_message(c, &l);
+	if (!c->append) {
+		const struct command *cmd = streamed(c, &l);
+
+		if (!cmd)
+			return APPEND_INLINE;
+		r = begin(c, &l, cmd, &name_ok);
+		if (!name_ok) {		/* the literal may be the name */
+			append_abort(c);
+			c->run = (struct run){ 0 };
+			return APPEND_INLINE;
+		}
+	}
+	if (r == ADV_ON)
+		r = c->append->failed ? ADV_FAILED : advance(c, &l);
+	if (r == ADV_END)
+		r = bad(c, "invalid APPEND arguments");
 	return settle(c, r);
 }
 
@@ -158,10 +302,11 @@ bool append_data(struct client *c)
 		return false;
 	if (in.n > a->left)
 		in.n = (size_t)a->left;
-	if (!a->failed && mbox_append_data(a->to, in, &a->e) < 0) {
-		a->failed = true;
-		a->result = CMD_NO;
-	}
+	/* A maildir has text: binary parts need a transfer encoding (RFC 3516 section 4.4). */
+	if (!a->failed && a->binary && memchr(in.p, 0, in.n))
+		(void)no(c, "UNKNOWN-CTE", "Binary content cannot be stored without a transfer encoding.");
+	if (!a->failed && mbox_append_data(a->to, in, &a->e) < 0)
+		(void)fail(c, CMD_NO);
 	a->left -= in.n;
 	client_consume(c, in.n);
 	return true;
@@ -182,11 +327,38 @@ void append_abort(struct client *c)
 
 /* --- the end --- */
 
+static const char *appenduid(struct client *c, const uint32_t *uids, size_t n, uint32_t validity)
+{
+	struct buf b;
+
+	buf_init(&b, n * 12 + 64);
+	buf_printf(&b, "APPENDUID %u ", validity);
+	imap_numbers_format(uids, n, &b);
+	const char *code = arena_strdup(c->arena, b.p);
+
+	buf_fini(&b);
+	return code;
+}
+
+/* The new message is there, durably; now the old one goes. */
+static enum cmd_result replace(struct client *c, const struct append *a, const char *code, struct err *e)
+{
+	struct buf *out;
+
+	if (mbox_expunge(c->view, &a->replaced, 1, e) < 0)
+		return store_no(c, e, false);
+	folder_changed(c->user, c->folder->mbox);
+	out = resp(c);
+	buf_c(out, "* OK [");
+	buf_c(out, code);
+	buf_c(out, "] Replacement is there.\r\n");
+	return command_answer(c, "OK", highestmodseq_code(c), "Replace completed.");
+}
+
 static enum cmd_result commit(struct client *c, struct append *a, struct err *e)
 {
 	uint32_t *uids = ARENA_ARRAY(c->arena, uint32_t, a->n);
 	struct mbox_status st;
-	struct buf b;
 	size_t n = 0;
 
 	if (!uids)
@@ -194,13 +366,9 @@ static enum cmd_result commit(struct client *c, struct append *a, struct err *e)
 	if (mbox_append_commit(&a->to, uids, &n, e) < 0 || mbox_status(a->mbox, &st, e) < 0)
 		return store_no(c, e, false);
 	folder_changed(c->user, a->mbox);
-	buf_init(&b, a->n * 12 + 64);
-	buf_printf(&b, "APPENDUID %u ", st.uidvalidity);
-	imap_numbers_format(uids, n, &b);
-	const char *code = arena_strdup(c->arena, b.p);
+	const char *code = appenduid(c, uids, n, st.uidvalidity);
 
-	buf_fini(&b);
-	return command_answer(c, "OK", code, "Append completed.");
+	return a->replace ? replace(c, a, code, e) : command_answer(c, "OK", code, "Append completed.");
 }
 
 enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *e)
@@ -209,18 +377,35 @@ enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *
 
 	if (c->scan.error == IMAP_SCAN_FATAL)
 		c->why = "Literal too large to read over";
+	if (!a->failed && c->scan.error != IMAP_SCAN_OK)
+		(void)bad(c, "invalid APPEND arguments");
+	if (!a->failed && advance(c, l) == ADV_LITERAL)
+		(void)bad(c, "invalid APPEND arguments");
 	if (a->failed) {
 		*e = a->e;
 		return a->result;
 	}
-	if (a->n == 0 || c->scan.error != IMAP_SCAN_OK || imap_get_end(l, e) < 0)
-		return err_set(e, ERR_INPUT, 0, "invalid APPEND arguments"), CMD_BAD;
 	return commit(c, a, e);
 }
 
-/* Reached only when no literal came. */
+/* Reached when no message literal came: by CATENATE of nothing but URLs, else it is wrong. */
+static enum cmd_result without_literal(struct client *c, struct imap_lex *l, struct err *e)
+{
+	enum cmd_result r;
+	bool name_ok;
+
+	(void)!begin(c, l, c->run.cmd, &name_ok);
+	r = append_finish(c, l, e);
+	append_abort(c);
+	return r;
+}
+
 enum cmd_result cmd_APPEND(struct client *c, struct imap_lex *l, struct err *e)
 {
-	(void)c, (void)l;
-	return err_set(e, ERR_INPUT, 0, "APPEND needs a message literal"), CMD_BAD;
+	return without_literal(c, l, e);
+}
+
+enum cmd_result cmd_REPLACE(struct client *c, struct imap_lex *l, struct err *e)
+{
+	return without_literal(c, l, e);
 }

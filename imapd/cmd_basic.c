@@ -9,7 +9,7 @@ enum cmd_result cmd_CAPABILITY(struct client *c, struct imap_lex *l, struct err 
 	struct buf *out = resp(c);
 
 	buf_c(out, "* CAPABILITY ");
-	caps_put(out, CAP_POST, NULL);
+	caps_put(out, CAP_POST | (c->compressed ? 0u : CAP_CANCOMPRESS), c->user->conf, false);
 	buf_c(out, "\r\n");
 	return CMD_OK;
 }

@@ -28,7 +28,12 @@ static void send_piece(struct client *c, struct fetch *f)
 	const size_t before = out->n;
 	const uint64_t want = f->left < CHUNK ? f->left : CHUNK;
 
-	crlf_read(&f->cursor, out, want);
+	if (f->raw.p) {
+		buf_str(out, str_sub(f->raw, 0, want));
+		f->raw = str_from(f->raw, want);
+	} else {
+		crlf_read(&f->cursor, out, want);
+	}
 	for (uint64_t n = out->n - before; n < want; n++)
 		buf_ch(out, ' ');
 	f->left -= want;
@@ -63,6 +68,7 @@ static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct
 	if (mbox_msg_get(c->view, seq, &f->msg, e) < 0)
 		return -1;
 	f->seq = seq;
+	f->mark = arena_mark(c->arena);
 	f->section = f->what.sections;
 	f->first = true;
 	/* Opened first, so that a message that is gone leaves no half response. */
@@ -95,6 +101,7 @@ static void message_end(struct client *c, struct fetch *f)
 		buf_u64(out, f->msg.uid);
 	}
 	buf_c(out, ")\r\n");
+	arena_release(c->arena, f->mark);
 	message_close(f);
 }
 
@@ -154,6 +161,8 @@ static enum cmd_result fetch_step(struct client *c, struct err *e)
 	for (unsigned n = 0; n < BATCH && !f->seq; n++) {
 		if (!next_seq(f, &seq)) {
 			c->run.own_flags = f->seen_now;
+			if (f->unknown_cte)
+				return command_answer(c, "NO", "UNKNOWN-CTE", "A part's transfer encoding is unknown.");
 			if (f->lost && !c->run.uid)
 				return command_answer(c, "NO", "EXPUNGEISSUED", "Some of the messages no longer exist.");
 			return CMD_OK;

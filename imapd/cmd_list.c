@@ -147,6 +147,8 @@ static struct str wire_name(struct client *c, struct str utf8)
 {
 	struct buf b;
 
+	if (c->enabled & EN_UTF8)
+		return utf8;
 	buf_init(&b, 8 * IMAP_MAILBOX_MAX);
 	imap_utf7_encode(utf8, &b);
 	const struct str s = arena_str(c->arena, buf_view(&b));
@@ -232,7 +234,7 @@ static void one_folder(struct client *c, const struct list_run *r, const struct 
 	if (listed && (selected(r, f) || by_child)) {
 		put_folder(c, r, f, by_child);
 		if ((r->ret & RET_STATUS) && f->exists)
-			(void)!status_put(c, f->name, r->status, NULL);
+			(void)!status_put(c, f->name, r->status, &(struct err){ 0 });
 	}
 	arena_release(c->arena, mark);
 }

@@ -7,12 +7,17 @@ enum {
 #include "status.def"
 #undef STATUS_ITEM
 	ITEM_MAX_,
-	ITEM_MAILBOXID = ITEM_MAX_,	/* the one that is no number (RFC 8474 4.3) */
+	/* those that mbox_status does not know */
+	ITEM_MAILBOXID = ITEM_MAX_,	/* RFC 8474 4.3 */
+	ITEM_APPENDLIMIT,		/* RFC 7889 3 */
+	ITEM_DELETED_STORAGE,		/* RFC 9208 4.1.4 */
 	ITEM_ALL_
 };
 
 static const char *const names[ITEM_ALL_] = {
 	[ITEM_MAILBOXID] = "MAILBOXID",
+	[ITEM_APPENDLIMIT] = "APPENDLIMIT",
+	[ITEM_DELETED_STORAGE] = "DELETED-STORAGE",
 #define STATUS_ITEM(id, name, field, source) [ITEM_##id] = name,
 #include "status.def"
 #undef STATUS_ITEM
@@ -59,6 +64,38 @@ int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e)
 	return 0;
 }
 
+/* Bytes that an EXPUNGE would free. */
+static uint64_t deleted_bytes(struct mbox *m, uint32_t deleted)
+{
+	struct mbox_view *v = mbox_view_peek(m);
+	uint64_t bytes = 0;
+	struct mbox_msg msg;
+
+	for (uint32_t seq = 1; deleted && seq <= mbox_view_count(v); seq++) {
+		if (mbox_msg_get(v, seq, &msg, NULL) < 0 || !(msg.flags & MBOX_DELETED))
+			continue;
+		bytes += msg.size;
+		deleted--;
+	}
+	mbox_view_free(&v);
+	return bytes;
+}
+
+static void other_items(struct client *c, struct buf *out, struct mbox *m, uint32_t items, const struct mbox_status *st, const char *sep)
+{
+	if (items & 1u << ITEM_MAILBOXID) {
+		buf_c(out, sep);
+		mailboxid_put(out, "MAILBOXID (", m, ")");
+		sep = " ";
+	}
+	if (items & 1u << ITEM_APPENDLIMIT) {
+		buf_printf(out, "%sAPPENDLIMIT %llu", sep, (unsigned long long)c->user->conf->message_size_limit);
+		sep = " ";
+	}
+	if (items & 1u << ITEM_DELETED_STORAGE)
+		buf_printf(out, "%sDELETED-STORAGE %llu", sep, (unsigned long long)((deleted_bytes(m, st->deleted) + 1023) / 1024));
+}
+
 int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
 {
 	struct mbox_status st;
@@ -82,8 +119,7 @@ int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
 		buf_printf(out, "%s%s %llu", sep, names[i], (unsigned long long)value(&st, i));
 		sep = " ";
 	}
-	if (items & 1u << ITEM_MAILBOXID)
-		mailboxid_put(out, *sep ? " MAILBOXID (" : "MAILBOXID (", m, ")");
+	other_items(c, out, m, items, &st, sep);
 	buf_c(out, ")\r\n");
 	mbox_close(&m);
 	return 0;

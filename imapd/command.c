@@ -100,6 +100,8 @@ void command_finish(struct client *c, enum cmd_result r, struct err *e)
 	answer(c, r, e);
 	resp_flush(c);
 	command_drop(c);
+	if (c->compress)
+		compress_begin(c);
 	if (c->bad >= CLIENT_BAD_MAX)
 		client_end(c, "Too many invalid IMAP commands", "Too many invalid IMAP commands.");
 	else if (c->why)

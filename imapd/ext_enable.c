@@ -6,6 +6,7 @@ static const struct {
 	unsigned bits;
 } rows[] = {
 	{ "CONDSTORE", EN_CONDSTORE },
+	{ "UTF8=ACCEPT", EN_UTF8 },	/* RFC 6855 */
 	{ "QRESYNC", EN_QRESYNC | EN_CONDSTORE },	/* RFC 7162 3.2.3: includes CONDSTORE */
 };
 

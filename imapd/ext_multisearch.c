@@ -68,12 +68,13 @@ static int parse(struct client *c, struct multi *m, struct err *e)
 static struct str correlator(struct client *c, const struct multi *m, struct str name)
 {
 	struct mbox_status st = { 0 };
+	struct err quiet = { 0 };
 	struct buf b;
 
 	buf_init(&b, 8192);
 	buf_c(&b, " MAILBOX ");
 	client_put_mailbox(c, &b, name);
-	(void)!mbox_status(m->mbox, &st, NULL);
+	(void)!mbox_status(m->mbox, &st, &quiet);
 	buf_printf(&b, " UIDVALIDITY %u", st.uidvalidity);
 	const struct str s = arena_str(c->arena, buf_view(&b));
 
@@ -84,10 +85,11 @@ static struct str correlator(struct client *c, const struct multi *m, struct str
 /* Deleted meanwhile, or unreadable: skipped (m->mbox stays NULL). -1: the search itself is wrong. */
 static int mailbox_open(struct client *c, struct multi *m, struct err *e)
 {
+	struct err quiet = { 0 };
 	const struct str name = m->at < m->names.n ? m->names.v[m->at] : c->folder->name;
 
 	m->at++;
-	if (mbox_open(c->user->store, name, &m->mbox, NULL) < 0) {
+	if (mbox_open(c->user->store, name, &m->mbox, &quiet) < 0) {
 		m->mbox = NULL;
 		return 0;
 	}

@@ -10,8 +10,9 @@ enum { QRESYNC_BATCH = 256 };
 void condstore_enable(struct client *c)
 {
 	struct mbox_status st;
+	struct err quiet = { 0 };
 
-	if ((c->enabled & EN_CONDSTORE) == 0 && c->folder && mbox_status(c->folder->mbox, &st, NULL) == 0)
+	if ((c->enabled & EN_CONDSTORE) == 0 && c->folder && mbox_status(c->folder->mbox, &st, &quiet) == 0)
 		resp_untagged(c, "OK [HIGHESTMODSEQ %llu] Highest", (unsigned long long)st.highestmodseq);
 	c->enabled |= EN_CONDSTORE;
 }
@@ -19,8 +20,9 @@ void condstore_enable(struct client *c)
 const char *highestmodseq_code(struct client *c)
 {
 	struct mbox_status st;
+	struct err quiet = { 0 };
 
-	if ((c->enabled & EN_CONDSTORE) == 0 || !c->folder || mbox_status(c->folder->mbox, &st, NULL) < 0)
+	if ((c->enabled & EN_CONDSTORE) == 0 || !c->folder || mbox_status(c->folder->mbox, &st, &quiet) < 0)
 		return "";
 	const char *code = arena_printf(c->arena, "HIGHESTMODSEQ %llu", (unsigned long long)st.highestmodseq);
 

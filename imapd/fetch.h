@@ -21,8 +21,11 @@ struct fetch {
 	struct msgfile file;
 	const struct imap_section *section;	/* the next one to begin */
 	struct crlf cursor;		/* of the one being sent */
+	struct str raw;			/* or these bytes as they are (BINARY); p NULL: cursor */
 	uint64_t left;			/* wire bytes of it */
+	bool unknown_cte;		/* a part could not be decoded */
 	bool first;			/* nothing was written after "(" yet */
+	struct arena_mark mark;		/* what the message took of the arena goes with it */
 };
 
 /* Items other than sections, in the order of fetch.def. -1: the message cannot be read. */
@@ -30,5 +33,8 @@ int fetch_items(struct client *c, struct fetch *f, struct err *e) MUST_CHECK;
 bool fetch_from_summary(const struct imap_section *s);	/* needs no file, as a rule */
 /* Begin a section: its label and either all of it, or the announcement of f->left bytes that follow from f->cursor. */
 int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e) MUST_CHECK;
+
+/* The piece of a message that a section names, in file form. False: there is no such part. */
+bool section_piece(struct arena *a, struct msgfile *file, const struct imap_section *s, struct str *out);
 
 #endif

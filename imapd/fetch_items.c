@@ -4,6 +4,7 @@
 #include "emailid.h"
 #include "fetch.h"
 #include "imap/out.h"
+#include "imap/preview.h"
 #include "imap/structure.h"
 #include "store/summary.h"
 
@@ -158,6 +159,33 @@ static int item_THREADID(struct client *c, struct fetch *f, struct err *e)
 	return 0;
 }
 
+/* Nothing to show is an empty string; NIL is a preview that LAZY did not find (RFC 8970 3.1). */
+static int item_PREVIEW(struct client *c, struct fetch *f, struct err *e)
+{
+	const struct arena_mark mark = arena_mark(c->arena);
+	struct str blob;
+	struct buf b;
+
+	if (mbox_cache_get(c->view, f->seq, MBOX_CACHE_PREVIEW, c->arena, &blob) == 0) {
+		imap_put_string(item(c, f, "PREVIEW "), blob);
+		arena_release(c->arena, mark);
+		return 0;
+	}
+	arena_release(c->arena, mark);
+	if (f->what.lazy) {
+		buf_c(item(c, f, "PREVIEW "), "NIL");
+		return 0;
+	}
+	if (need_file(c, f, false, e) < 0)
+		return -1;
+	buf_init(&b, 8 * IMAP_PREVIEW_MAX);
+	imap_preview(msgfile_mime(&f->file), &b);
+	mbox_cache_put(c->view, f->seq, MBOX_CACHE_PREVIEW, buf_view(&b));
+	imap_put_string(item(c, f, "PREVIEW "), buf_view(&b));
+	buf_fini(&b);
+	return 0;
+}
+
 static int item_SAVEDATE(struct client *c, struct fetch *f, struct err *e)
 {
 	(void)e;
@@ -246,7 +274,7 @@ static bool wanted(const struct imap_section *s, struct str name)
 	return found == (s->kind == IMAP_SECTION_FIELDS);
 }
 
-static struct str some_fields(struct client *c, const struct imap_section *s, struct str head)
+static struct str some_fields(struct arena *a, const struct imap_section *s, struct str head)
 {
 	struct mail_field field;
 	struct buf b;
@@ -257,26 +285,25 @@ static struct str some_fields(struct client *c, const struct imap_section *s, st
 			buf_str(&b, field.whole);
 	}
 	buf_c(&b, "\r\n");
-	const struct str out = arena_str(c->arena, buf_view(&b));
+	const struct str out = arena_str(a, buf_view(&b));
 
 	buf_fini(&b);
 	return out;
 }
 
-/* The piece of the message that a section names. False: there is no such part. */
-static bool piece(struct client *c, struct fetch *f, const struct imap_section *s, struct str *out)
+bool section_piece(struct arena *a, struct msgfile *file, const struct imap_section *s, struct str *out)
 {
 	struct str head, body;
 
 	if (s->depth == 0) {
-		head = msgfile_head(&f->file);
-		body = str_from(f->file.text, head.n);
+		head = msgfile_head(file);
+		body = str_from(file->text, head.n);
 		if (s->kind == IMAP_SECTION_ALL) {
-			*out = f->file.text;
+			*out = file->text;
 			return true;
 		}
 	} else {
-		struct mime_part *p = part_find(msgfile_mime(&f->file), s);
+		struct mime_part *p = part_find(msgfile_mime(file), s);
 
 		if (!p)
 			return false;
@@ -295,7 +322,7 @@ static bool piece(struct client *c, struct fetch *f, const struct imap_section *
 	if (s->kind == IMAP_SECTION_TEXT)
 		*out = body;
 	else if (s->kind == IMAP_SECTION_FIELDS || s->kind == IMAP_SECTION_FIELDS_NOT)
-		*out = some_fields(c, s, head);
+		*out = some_fields(a, s, head);
 	else
 		*out = head;
 	return true;
@@ -319,7 +346,7 @@ static bool kept_fields(struct client *c, struct fetch *f, const struct imap_sec
 
 	if (msgfile_is_open(&f->file) || !fetch_from_summary(s) || mbox_summary_get(c->view, f->seq, &sum, NULL) < 0 || !sum.fields.p)
 		return false;
-	*out = some_fields(c, s, sum.fields);
+	*out = some_fields(c->arena, s, sum.fields);
 	return true;
 }
 
@@ -351,6 +378,88 @@ static void correct_size(struct client *c, struct fetch *f, uint64_t n)
 	f->msg.size_crlf = n;
 }
 
+/* RFC 3516 section 4.3: NUL may be in it, or not in a literal of the old kind. */
+static void announce(struct client *c, const struct fetch *f)
+{
+	/* An empty literal makes iOS wait: nothing is an empty quoted string. */
+	if (f->left == 0)
+		buf_c(resp(c), "\"\"");
+	else
+		buf_printf(resp(c), "%s{%llu}\r\n", f->raw.p && memchr(f->raw.p, 0, f->raw.n) ? "~" : "", (unsigned long long)f->left);
+}
+
+/* <from.count> of what is f->left bytes long: bytes before it. */
+static uint64_t take_partial(struct fetch *f, const struct imap_section *s)
+{
+	const uint64_t from = s->from < f->left ? s->from : f->left;
+
+	f->left -= from;
+	if (f->left > s->count)
+		f->left = s->count;
+	return from;
+}
+
+/* --- BINARY (RFC 3516) --- */
+
+static bool decodable(struct str encoding)
+{
+	static const char *const known[] = { "7bit", "8bit", "binary", "base64", "quoted-printable" };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (str_eq(encoding, str_c(known[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The part without its transfer encoding, with CRLF line ends where it has lines. False: its encoding is unknown. */
+static bool decode(struct client *c, const struct mime_part *p, struct str body, struct str *out)
+{
+	struct mime_part wire;
+	struct crlf cursor;
+	struct buf b, lines;
+
+	buf_init(&lines, crlf_size(body) + 1);
+	crlf_start(&cursor, body);
+	crlf_read(&cursor, &lines, crlf_size(body));
+	if (!p || !(str_eq(p->encoding, STR("base64")) || str_eq(p->encoding, STR("quoted-printable")))) {
+		*out = arena_str(c->arena, buf_view(&lines));
+	} else {
+		wire = *p;
+		wire.body = buf_view(&lines);
+		buf_init(&b, lines.n + 1);
+		mime_body_decode(&wire, &b);
+		*out = arena_str(c->arena, buf_view(&b));
+		buf_fini(&b);
+	}
+	buf_fini(&lines);
+	return !p || mime_type_is(p, "multipart", "*") || decodable(p->encoding);
+}
+
+static int binary_section(struct client *c, struct fetch *f, const struct imap_section *s, struct str body)
+{
+	const struct mime_part *p = s->depth ? part_find(msgfile_mime(&f->file), s) : NULL;
+
+	if (!decode(c, p, body, &f->raw)) {
+		f->unknown_cte = true;
+		buf_c(resp(c), s->size ? "0" : "NIL");
+		f->raw = (struct str){ 0 };
+		return 0;
+	}
+	if (s->size) {
+		buf_u64(resp(c), f->raw.n);
+		return 0;
+	}
+	f->left = f->raw.n;
+	if (s->partial) {
+		const uint64_t from = take_partial(f, s);
+
+		f->raw = str_sub(f->raw, from, f->left);
+	}
+	announce(c, f);
+	return 0;
+}
+
 int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e)
 {
 	struct str text;
@@ -359,32 +468,28 @@ int fetch_section(struct client *c, struct fetch *f, const struct imap_section *
 	if (!kept_fields(c, f, s, &text)) {
 		if (need_file(c, f, head_enough(s), e) < 0)
 			return -1;
-		exists = piece(c, f, s, &text);
+		exists = section_piece(c->arena, &f->file, s, &text);
 	}
 
 	put_label(c, f, s);
 	f->left = 0;
+	f->raw = (struct str){ 0 };
 	if (!exists) {
-		buf_c(resp(c), "NIL");
+		buf_c(resp(c), s->size ? "0" : "NIL");
 		return 0;
 	}
+	if (s->binary)
+		return binary_section(c, f, s, text);
 	f->left = crlf_size(text);
 	if (s->depth == 0 && s->kind == IMAP_SECTION_ALL)
 		correct_size(c, f, f->left);
 	crlf_start(&f->cursor, text);
 	if (s->partial) {
-		const uint64_t from = s->from < f->left ? s->from : f->left;
+		const uint64_t from = take_partial(f, s);
 
-		f->left -= from;
-		if (f->left > s->count)
-			f->left = s->count;
 		if (f->left)
 			crlf_skip(&f->cursor, from);
 	}
-	/* An empty literal makes iOS wait: nothing is an empty quoted string. */
-	if (f->left)
-		buf_printf(resp(c), "{%llu}\r\n", (unsigned long long)f->left);
-	else
-		buf_c(resp(c), "\"\"");
+	announce(c, f);
 	return 0;
 }

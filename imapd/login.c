@@ -62,7 +62,7 @@ void login_put_caps(struct login *s, struct buf *out)
 {
 	const unsigned now = login_caps(s);
 
-	caps_put(out, now, now & CAP_NOLOGIN ? NULL : &s->env->conf->auth_mechanisms);
+	caps_put(out, now, s->env->conf, !(now & CAP_NOLOGIN));
 }
 
 void login_reset(struct login *s)

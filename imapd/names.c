@@ -28,7 +28,9 @@ enum cmd_result name_take(struct client *c, struct str wire, struct str *out, st
 	bool ok;
 
 	buf_init(&b, STORE_FOLDER_NAME_MAX + 64);
-	ok = imap_utf7_decode(wire, &b) == 0 && !buf_failed(&b) && b.n <= STORE_FOLDER_NAME_MAX && utf8_valid(buf_view(&b));
+	if (c->enabled & EN_UTF8)
+		buf_str(&b, wire);
+	ok = (c->enabled & EN_UTF8 || imap_utf7_decode(wire, &b) == 0) && !buf_failed(&b) && b.n <= STORE_FOLDER_NAME_MAX && utf8_valid(buf_view(&b));
 	/* "CREATE a/" means "a" (RFC 3501 6.3.3). */
 	if (ok && b.n > 1 && b.p[b.n - 1] == '/')
 		buf_cut(&b, b.n - 1);
@@ -56,6 +58,8 @@ enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate)
 
 void client_put_mailbox(struct client *c, struct buf *out, struct str utf8)
 {
-	(void)c;
-	imap_put_mailbox(out, utf8);
+	if (c->enabled & EN_UTF8)
+		imap_put_utf8(out, utf8);
+	else
+		imap_put_mailbox(out, utf8);
 }

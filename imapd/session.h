@@ -51,7 +51,7 @@ enum cmd_result {
 	CMD_CLOSED,	/* the connection is gone: touch nothing */
 };
 /* What changes the responses of a connection: by ENABLE, or by using it (RFC 7162 3.1). */
-enum { EN_CONDSTORE = 1, EN_QRESYNC = 2 };
+enum { EN_CONDSTORE = 1, EN_QRESYNC = 2, EN_UTF8 = 4, EN_REV2 = 8 };
 enum { ST_AUTH = 1, ST_SELECTED = 2 };
 enum { CF_UID = 1, CF_NOEXPUNGE = 2, CF_REFRESH = 4, CF_NOSYNC = 8, CF_STREAM = 16 };
 
@@ -113,6 +113,7 @@ struct client {
 	struct list contexts;		/* searches that are kept up to date (RFC 5267) */
 	size_t n_contexts;
 	bool idling, over, eof;
+	bool compress, compressed;	/* compression begins behind this answer; has begun */
 	struct timer *timer;		/* the next slice, or the next round of reading */
 	struct timer *keepalive;	/* of IDLE */
 	unsigned bad;
@@ -246,6 +247,9 @@ void mailboxid_put(struct buf *out, const char *before, const struct mbox *m, co
 /* "* STATUS name (…)" for LIST … RETURN (STATUS …) */
 int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e) MUST_CHECK;
 int status_put(struct client *c, struct str name, uint32_t items, struct err *e) MUST_CHECK;
+
+/* --- ext_compress.c --- */
+void compress_begin(struct client *c);	/* the answer has been written */
 
 /* --- ext_idle.c --- */
 void idle_stop(struct client *c);	/* no more keep-alives */

@@ -1,0 +1,237 @@
+/* METADATA (RFC 5464): annotations of mailboxes and, with the empty name, of the account. /private and /shared are kept; both are the user's own here. */
+#include "imap/out.h"
+#include "session.h"
+
+enum { ENTRIES_MAX = 1000 };
+
+struct options {
+	uint64_t maxsize;	/* of a value that is sent */
+	int depth;		/* 0, 1, or -1: infinity */
+};
+
+static int get_option(struct imap_lex *l, struct options *o, struct err *e)
+{
+	if (imap_try_word(l, "MAXSIZE"))
+		return imap_get_sp(l, e) < 0 || imap_get_number(l, 0, INT64_MAX, &o->maxsize, e) < 0 ? -1 : 0;
+	if (!imap_try_word(l, "DEPTH") || imap_get_sp(l, e) < 0)
+		return err_set(e, ERR_INPUT, 0, "unknown GETMETADATA option");
+	if (imap_try_word(l, "infinity"))
+		o->depth = -1;
+	else if (imap_try_word(l, "1"))
+		o->depth = 1;
+	else if (!imap_try_word(l, "0"))
+		return err_set(e, ERR_INPUT, 0, "invalid DEPTH");
+	return 0;
+}
+
+static int get_options(struct imap_lex *l, struct options *o, struct err *e)
+{
+	*o = (struct options){ .maxsize = UINT64_MAX };
+	if (!imap_try(l, '('))
+		return 0;
+	do {
+		while (imap_try(l, ' '))
+			;
+		if (get_option(l, o, e) < 0)
+			return -1;
+	} while (imap_at(l, ' '));
+	return imap_get_char(l, ')', e) < 0 || imap_get_sp(l, e) < 0 ? -1 : 0;
+}
+
+/* RFC 5464 section 3.2: "/private/…" or "/shared/…", no "//", no "*", "%", controls or 8-bit, no "/" at the end. */
+static bool entry_ok(struct str name)
+{
+	if (!str_case_starts(name, STR("/private/")) && !str_case_starts(name, STR("/shared/")))
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		const char ch = name.p[i];
+
+		if ((unsigned char)ch >= 0x80 || ch_ctl(ch) || ch == '*' || ch == '%' || (ch == '/' && (i + 1 == name.n || name.p[i + 1] == '/')))
+			return false;
+	}
+	return name.n <= STORE_META_NAME_MAX;
+}
+
+/* The mailbox; the empty name means the account. */
+static enum cmd_result open_mailbox(struct client *c, struct str wire, struct mbox **m, struct str *name, struct err *e)
+{
+	enum cmd_result r;
+
+	*name = STR("");
+	if (wire.n && (r = name_take(c, wire, name, e)) != CMD_OK)
+		return r;
+	return mbox_open(c->user->store, wire.n ? *name : STR("INBOX"), m, e) < 0 ? store_no(c, e, false) : CMD_OK;
+}
+
+/* --- GETMETADATA --- */
+
+/* Is have the entry asked for, or below it within depth? */
+static bool wanted(struct str have, struct str asked, int depth)
+{
+	int levels = 0;
+
+	if (str_case_eq(have, asked))
+		return true;
+	if (depth == 0 || have.n <= asked.n || !str_case_starts(have, asked) || have.p[asked.n] != '/')
+		return false;
+	for (size_t i = asked.n; i < have.n; i++)
+		levels += have.p[i] == '/';
+	return depth < 0 || levels <= depth;
+}
+
+struct getting {
+	struct client *c;
+	struct options o;
+	const struct mbox_meta *list;
+	struct str mailbox;
+	bool open;		/* "* METADATA x (" was written */
+	uint64_t longest;	/* of what was left out */
+};
+
+static void put(struct getting *g, struct str name, struct str value)
+{
+	struct buf *out = resp(g->c);
+
+	if (!g->open) {
+		buf_c(out, "* METADATA ");
+		client_put_mailbox(g->c, out, g->mailbox);
+		buf_c(out, " (");
+	} else {
+		buf_ch(out, ' ');
+	}
+	g->open = true;
+	imap_put_astring(out, name);
+	buf_ch(out, ' ');
+	imap_put_nstring(out, value);
+}
+
+static void get_one(struct getting *g, struct str asked)
+{
+	bool found = false;
+
+	for (const struct mbox_meta *m = g->list; m; m = m->next) {
+		if (!wanted(m->name, asked, g->o.depth))
+			continue;
+		found |= str_case_eq(m->name, asked);
+		if (m->value.n <= g->o.maxsize)
+			put(g, m->name, m->value);
+		else if (m->value.n > g->longest)
+			g->longest = m->value.n;
+	}
+	if (!found && g->o.depth == 0)	/* what is not set is NIL (section 4.2) */
+		put(g, asked, (struct str){ 0 });
+}
+
+static enum cmd_result answer(struct client *c, struct getting *g, const struct str *entries, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		get_one(g, entries[i]);
+	if (g->open)
+		buf_c(resp(c), ")\r\n");
+	if (!g->longest)
+		return CMD_OK;
+	return command_answer(c, "OK", arena_printf(c->arena, "METADATA LONGENTRIES %llu", (unsigned long long)g->longest), "Some values are longer.");
+}
+
+static int get_entries(struct imap_lex *l, struct str **v, size_t *n, struct err *e)
+{
+	if (imap_at(l, '('))
+		return imap_get_astring_list(l, false, v, n, e);
+	*v = ARENA_ARRAY(l->arena, struct str, 1);
+	*n = 1;
+	return *v ? imap_get_astring(l, *v, e) : err_set(e, ERR_LIMIT, 0, "command needs too much memory");
+}
+
+static int get_args(struct imap_lex *l, struct options *o, struct str *wire, struct str **v, size_t *n, struct err *e)
+{
+	if (imap_get_sp(l, e) < 0 || get_options(l, o, e) < 0 || imap_get_mailbox(l, wire, e) < 0 || imap_get_sp(l, e) < 0 || get_entries(l, v, n, e) < 0 ||
+	    imap_get_end(l, e) < 0)
+		return -1;
+	if (*n > ENTRIES_MAX)
+		return err_set(e, ERR_LIMIT, 0, "too many entries");
+	for (size_t i = 0; i < *n; i++) {
+		if (!entry_ok((*v)[i]))
+			return err_set(e, ERR_INPUT, 0, "invalid entry name");
+	}
+	return 0;
+}
+
+enum cmd_result cmd_GETMETADATA(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct getting g = { .c = c };
+	struct mbox_meta *list;
+	struct str wire, *v;
+	enum cmd_result r;
+	struct mbox *m;
+	size_t n;
+
+	if (get_args(l, &g.o, &wire, &v, &n, e) < 0)
+		return CMD_BAD;
+	if ((r = open_mailbox(c, wire, &m, &g.mailbox, e)) != CMD_OK)
+		return r;
+	if (mbox_meta_get(m, wire.n == 0, c->arena, &list, e) < 0) {
+		r = store_no(c, e, false);
+	} else {
+		g.list = list;
+		r = answer(c, &g, v, n);
+	}
+	mbox_close(&m);
+	return r;
+}
+
+/* --- SETMETADATA --- */
+
+static enum cmd_result get_change(struct client *c, struct imap_lex *l, struct mbox_meta **tail, struct err *e)
+{
+	struct mbox_meta *m = ARENA_NEW(c->arena, struct mbox_meta);
+
+	if (imap_get_astring(l, &m->name, e) < 0 || imap_get_sp(l, e) < 0 || imap_get_nstring(l, &m->value, e) < 0)
+		return CMD_BAD;
+	if (!entry_ok(m->name))
+		return err_set(e, ERR_INPUT, 0, "invalid entry name"), CMD_BAD;
+	*tail = m;
+	if (m->value.n > STORE_META_VALUE_MAX)
+		return command_answer(c, "NO", arena_printf(c->arena, "METADATA MAXSIZE %d", STORE_META_VALUE_MAX), "The value is too long.");
+	return CMD_OK;
+}
+
+static enum cmd_result get_changes(struct client *c, struct imap_lex *l, struct mbox_meta **list, struct err *e)
+{
+	enum cmd_result r = CMD_OK;
+	unsigned n = 0;
+
+	if (imap_get_char(l, '(', e) < 0)
+		return CMD_BAD;
+	do {
+		while (imap_try(l, ' '))
+			;
+		if (n++ == ENTRIES_MAX)
+			return err_set(e, ERR_LIMIT, 0, "too many entries"), CMD_BAD;
+		const enum cmd_result one = get_change(c, l, list, e);
+
+		if (one == CMD_BAD)
+			return CMD_BAD;
+		list = &(*list)->next;
+		r = r == CMD_OK ? one : r;
+	} while (imap_at(l, ' '));
+	if (imap_get_char(l, ')', e) < 0 || imap_get_end(l, e) < 0)
+		return CMD_BAD;
+	return r;
+}
+
+enum cmd_result cmd_SETMETADATA(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct mbox_meta *changes = NULL;
+	struct str wire, name;
+	enum cmd_result r;
+	struct mbox *m;
+
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_sp(l, e) < 0)
+		return CMD_BAD;
+	if ((r = get_changes(c, l, &changes, e)) != CMD_OK || (r = open_mailbox(c, wire, &m, &name, e)) != CMD_OK)
+		return r;
+	if (mbox_meta_set(m, wire.n == 0, c->arena, changes, e) < 0)
+		r = e->code == ERR_LIMIT ? command_answer(c, "NO", "METADATA TOOMANY", "Too many annotations.") : store_no(c, e, false);
+	mbox_close(&m);
+	return r;
+}
