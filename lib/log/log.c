@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -78,11 +79,26 @@ int log_fd(void)
 	return state.fd;
 }
 
+/* Programs whose lines have the form that log parsers know from Postfix: these carry syslog_name. With "postfix" the parsers would find strange what the
+ * others write, so they stay under our own name. */
+static bool parsed_by_others(const char *program)
+{
+	static const char *const known[] = { "smtpd",	"qmgr",	 "cleanup", "local",  "smtp",	"lmtp",
+					     "virtual", "pipe",	 "pickup",  "bounce", "error", "master",
+					     "anvil",	"policy" };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strcmp(program, known[i]) == 0)
+			return true;
+	return false;
+}
+
 const char *log_ident(const char *program)
 {
 	static char ident[sizeof(state.name) + sizeof(state.program) + 1];
 
-	(void)snprintf(ident, sizeof(ident), "%s/%s", state.name, program);
+	(void)snprintf(ident, sizeof(ident), "%s/%s",
+		       parsed_by_others(program) ? state.name : "postern", program);
 	return ident;
 }
 
@@ -125,8 +141,8 @@ static void put_lost(void)
 
 	if (state.lost == 0)
 		return;
-	const int n = snprintf(line, sizeof(line), "%d %s/%s warning: %lu lines lost",
-			       LOG_LV_WARNING, state.name, state.program, state.lost);
+	const int n = snprintf(line, sizeof(line), "%d %s warning: %lu lines lost",
+			       LOG_LV_WARNING, log_ident(state.program), state.lost);
 
 	if (n > 0 && send_line(line, (size_t)n) == 0)
 		state.lost = 0;
@@ -183,7 +199,7 @@ void log_line(enum log_level lv, const char *fmt, ...)
 	char ident[sizeof(state.name) + sizeof(state.program) + 1];
 	va_list ap;
 
-	(void)snprintf(ident, sizeof(ident), "%s/%s", state.name, state.program);
+	(void)snprintf(ident, sizeof(ident), "%s", log_ident(state.program));
 	va_start(ap, fmt);
 	vline(ident, lv, level_words[lv], fmt, ap);
 	va_end(ap);

@@ -7,7 +7,7 @@
  *
  * Idents follow what log parsers expect (ref: field practice): "postfix/smtpd", "postfix/qmgr", "postfix/local",
  * "postfix/cleanup", "postfix/smtp", "dovecot" (the text starts with "imap-login: …"), "amavis"; the part before
- * the slash is syslog_name (default "postern").
+ * the slash is syslog_name (default "postern") for the programs that Postfix has too, "postern" for all others.
  */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
