@@ -484,11 +484,12 @@ int parent_main(struct front_run *run)
 	loop_signal(p.loop, SIGHUP, on_hup, NULL);
 	loop_signal(p.loop, SIGTERM, on_term, NULL);
 	loop_signal(p.loop, SIGINT, on_term, NULL);
-	log_info("started, version %s, %zu listeners, Landlock %d%s", POSTERN_VERSION, p.n_listeners, confine_landlock_abi(),
+	log_as(log_ident("master"), LOG_LV_INFO, "daemon started -- version %s, %s, %zu listeners, Landlock %d%s", POSTERN_VERSION,
+		run->service->program, p.n_listeners, confine_landlock_abi(),
 		 run->no_sandbox ? ", WITHOUT SANDBOX (-n)" : "");
 	start_worker(NULL);
 	loop_run(p.loop);
 	reg_tell_all(p.reg);
-	log_info("stopped accepting; what is being served goes on");
+	log_as(log_ident("master"), LOG_LV_INFO, "terminating on signal 15: %s accepts nothing more; what is being served goes on", run->service->program);
 	return 0;
 }
