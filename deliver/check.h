@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "conf/conf.h"
 #include "deliver/postern.h"
+#include "ipc/resolve.h"
 
 enum severity { SEV_NOTE, SEV_WARNING, SEV_ERROR };
 
@@ -31,6 +32,10 @@ void found_param(struct check *c, enum severity s, const char *param, const char
 
 /* --- check_conf.c: what one parameter says against another --- */
 void check_values(struct check *c);
+/* --- check_delivery.c: aliases, local delivery, rewriting --- */
+void check_delivery(struct check *c);
+/* What key of an alias map leads to, as resolve says. */
+void check_alias_targets(struct check *c, const char *param, const char *spec, struct str key, const struct ipc_resolve_RESULT *r);
 /* --- check_maps.c: sources, compiled maps, recipients --- */
 void check_maps(struct check *c);
 /* --- check_system.c: users, permissions, certificates --- */

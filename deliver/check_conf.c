@@ -187,6 +187,7 @@ void check_values(struct check *c)
 	check_relaying(c);
 	check_classes(c);
 	check_login(c);
+	check_delivery(c);
 	check_mailboxes(c);
 	check_limits(c);
 	check_restrictions(c);

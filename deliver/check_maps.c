@@ -70,6 +70,13 @@ static void check_list(struct check *c, const char *param, struct conf_list list
 			check_compiled(c, param, list.v[i], alias);
 }
 
+static void check_one_list(void *ctx, const char *parameter, struct conf_list list)
+{
+	/* Its default is virtual_alias_maps, which is told of already. */
+	if (strcmp(parameter, "virtual_alias_domains") != 0 && strcmp(parameter, "local_recipient_maps") != 0)
+		check_list(ctx, parameter, list, strcmp(parameter, "alias_maps") == 0);
+}
+
 /* --- maps that nothing names --- */
 
 static bool value_names(const struct conf *conf, const char *path)
@@ -159,6 +166,8 @@ static int try_key(void *ctx, struct str key, struct str value, unsigned line)
 						     ? w->c->conf->mydestination.v[0]
 						     : w->c->conf->myhostname));
 	resolver_answer(w->r, a, address, true, &res);
+	if (w->alias)
+		check_alias_targets(w->c, w->param, w->spec, key, &res);
 	if (str_eq(res.class, STR("unknown")) ||
 	    (str_eq(res.class, STR("error")) && res.code != 501)) {
 		struct str why = res.text;
@@ -194,6 +203,19 @@ static void walk_tables(struct check *c, struct resolver *r, const char *param,
 				    DEAD_MAX);
 		lookup_close(&l);
 	}
+}
+
+static void check_always_bcc(struct check *c, struct resolver *r)
+{
+	struct arena *a = arena_new(0);
+	struct ipc_resolve_RESULT res;
+
+	if (c->conf->always_bcc[0]) {
+		resolver_answer(r, a, str_c(c->conf->always_bcc), true, &res);
+		if (res.kinds.n == 0)
+			found_param(c, SEV_ERROR, "always_bcc", "%s reaches nobody (%.*s)", c->conf->always_bcc, STR_ARG(res.text));
+	}
+	arena_free(&a);
 }
 
 static void check_postmaster(struct check *c, struct resolver *r, const char *domain)
@@ -248,6 +270,7 @@ static void check_recipients(struct check *c)
 		for (size_t i = 0; i < c->conf->virtual_mailbox_domains.n; i++)
 			if (!strchr(c->conf->virtual_mailbox_domains.v[i], ':'))
 				check_postmaster(c, r, c->conf->virtual_mailbox_domains.v[i]);
+		check_always_bcc(c, r);
 		walk_tables(c, r, "alias_maps", c->conf->alias_maps, true);
 		walk_tables(c, r, "virtual_alias_maps", c->conf->virtual_alias_maps, false);
 	}
@@ -256,8 +279,7 @@ static void check_recipients(struct check *c)
 
 void check_maps(struct check *c)
 {
-	check_list(c, "alias_maps", c->conf->alias_maps, true);
-	check_list(c, "virtual_alias_maps", c->conf->virtual_alias_maps, false);
+	resolver_lists(c->conf, check_one_list, c);
 	check_unnamed(c);
 	check_recipients(c);
 }

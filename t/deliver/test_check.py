@@ -1,0 +1,75 @@
+"""postern check on what is legal and not meant: aliases, local delivery, rewriting; and postern why with what it says of them."""
+import os
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def check(fresh_suite):
+    suite = fresh_suite("check", start=False)
+    etc = suite.base / "etc"
+    plain = suite.conf.read_text()
+
+    def run(settings="", aliases=None):
+        text = plain
+        for name in (line.split(" =")[0] for line in settings.splitlines()):
+            text = "".join(line for line in text.splitlines(True) if not line.startswith(name + " ="))
+        suite.conf.write_text(text + settings)
+        if aliases is not None:
+            (etc / "aliases").write_text("postmaster: alice@example.com\n" + aliases)
+            suite.tool("postalias", "cdb:%s/aliases" % etc)
+        p = subprocess.run([str(suite.bin / "postern"), "-c", str(suite.conf), "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return p.stdout.decode()
+    run.suite = suite
+    return run
+
+
+@pytest.mark.parametrize("settings, wanted", [
+    ("luser_relay = boss\n", "luser_relay: unknown recipients are refused before"),
+    ("luser_relay = boss\nlocal_recipient_maps =\nfallback_transport = lmtp:unix:/x\n", "not used: fallback_transport takes what is unknown"),
+    ("mailbox_transport = cyrus\n", 'mailbox_transport: "cyrus": which transport?'),
+    ("default_privs = nosuchuser\n", "default_privs: user nosuchuser does not exist"),
+    ("default_privs = root\n", "default_privs: root is root"),
+    ("allow_mail_to_commands = aliases\n", '"aliases" is none of its words'),
+    ("canonical_classes = header_senders\n", '"header_senders" is none of its words'),
+    ("local_header_rewrite_clients = permit_everybody\n", '"permit_everybody" is neither a network nor'),
+    ("masquerade_domains = example.com !keep.example.com\n", "!keep.example.com is never reached: example.com stands before it"),
+    ("relay_domains = backup.example\n", "relay_recipient_maps: empty: every address of relay_domains is accepted"),
+    ("canonical_maps = cdb:/nonexistent/canonical\n", "canonical_maps: cdb:/nonexistent/canonical: /nonexistent/canonical.cdb is missing"),
+    ("recipient_delimiter = +a\n", "recipient_delimiter: 'a' (allowed: characters of"),
+])
+def test_values(check, settings, wanted):
+    out = check(settings)
+    assert wanted in out, out
+    assert wanted not in check(), "it is said of everybody"
+
+
+def test_aliases(check):
+    etc = check.suite.base / "etc"
+    (etc / "open").write_text("alice@example.com\n")
+    os.chmod(etc / "open", 0o666)
+    if not (check.suite.state / "accounts.cdb").exists():
+        check.suite.start()
+        check.suite.stop()
+    out = check(aliases='cmd: "|/bin/true"\nbox: /var/mail/x\nmissing: :include:/nonexistent/list\nopen: :include:%s/open\n' % etc)
+    assert '"cmd" is a command, and allow_mail_to_commands does not have "alias"' in out, out
+    assert '"box" is a file, and allow_mail_to_files does not have "alias"' in out
+    assert '"missing": the list /nonexistent/list is missing' in out and '"open": the list %s/open can be written by others' % etc in out
+    out = check("allow_mail_to_commands = alias\nallow_mail_to_files = alias\n")
+    assert "is a command" not in out and "is a file" not in out
+    assert "always_bcc: nobody@example.com reaches nobody" in check("always_bcc = nobody@example.com\n")
+
+
+def test_why(check):
+    if not (check.suite.state / "accounts.cdb").exists():
+        check.suite.start()
+        check.suite.stop()
+    check("canonical_maps = inline:{old@example.com=alice@example.com}\nrelocated_maps = inline:{gone@example.com=new@elsewhere.example}\n",
+          "list: alice@example.com\nowner-list: bob@example.com\n")
+
+    def why(*args):
+        return subprocess.run([str(check.suite.bin / "postern"), "-c", str(check.suite.conf), "why", *args], stdout=subprocess.PIPE).stdout.decode()
+    assert 'canonical_maps: inline:{old@example.com=alice@example.com}:1: "old@example.com" is alice@example.com' in why("old@example.com")
+    assert "-> mailbox alice@example.com, account alice@example.com, errors go to owner-list@example.com" in why("list@localhost")
+    assert "550 5.1.6 User has moved to new@elsewhere.example" in why("gone@example.com")
