@@ -404,6 +404,8 @@ static int to_unknown(struct answer *an, struct str local, struct str domain, un
 
 	if (listed <= 0)
 		return listed < 0 ? -1 : 1;
+	if (c->mailbox_transport[0])
+		return final_add(an, "remote", text, str_c(c->mailbox_transport), STR(""));
 	if (c->fallback_transport[0])
 		return final_add(an, "remote", text, str_c(c->fallback_transport), STR(""));
 	if (c->luser_relay[0])

@@ -7,11 +7,16 @@
 #include "base/json.h"
 #include "deliver/resolve.h"
 
+struct asked {
+	struct resolver *resolver;
+	struct str sender;
+};
+
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern why [--json] ADDRESS ...\n"
+	fputs("usage: postern why [--json] [--sender ADDRESS] ADDRESS ...\n"
 	      "Explain where mail for ADDRESS goes: class, every map and line that decided, and "
-	      "where it ends.\n"
+	      "where it ends; for mail that goes elsewhere the next hop (which the sender may decide).\n"
 	      "Exit status: 0 deliverable, 1 refused, 75 a map cannot be read.\n",
 	      to);
 	return status;
@@ -24,7 +29,23 @@ static int status_of(const struct ipc_resolve_RESULT *r)
 	return r->kinds.n ? POSTERN_OK : POSTERN_FAILED;
 }
 
-static void print_text(const char *address, const struct ipc_resolve_RESULT *r)
+/* Mail that goes elsewhere: by what, and where to. */
+static bool find_route(const struct asked *q, struct arena *a, const struct ipc_resolve_RESULT *r, size_t i, struct route *out)
+{
+	if (!str_eq(r->kinds.v[i], STR("remote")))
+		return false;
+	if (r->users.v[i].n > 0) {
+		struct str rest = r->users.v[i];
+
+		*out = (struct route){ .transport = str_split(&rest, ':') };
+		out->nexthop = rest;
+		return true;
+	}
+	resolver_route(q->resolver, a, q->sender, r->addresses.v[i], out);
+	return true;
+}
+
+static void print_text(const struct asked *q, struct arena *a, const char *address, const struct ipc_resolve_RESULT *r)
 {
 	printf("%s\n", address);
 	for (size_t i = 0; i < r->steps.n; i++)
@@ -36,7 +57,11 @@ static void print_text(const char *address, const struct ipc_resolve_RESULT *r)
 	putchar('\n');
 	for (size_t i = 0; i < r->kinds.n; i++) {
 		printf("  -> %.*s %.*s", STR_ARG(r->kinds.v[i]), STR_ARG(r->addresses.v[i]));
-		if (r->users.v[i].n)
+		struct route route;
+
+		if (find_route(q, a, r, i, &route))
+			printf(", by %.*s to %.*s", STR_ARG(route.transport), STR_ARG(route.nexthop));
+		else if (r->users.v[i].n)
 			printf(", account %.*s", STR_ARG(r->users.v[i]));
 		if (r->extensions.v[i].n)
 			printf(", extension %.*s", STR_ARG(r->extensions.v[i]));
@@ -46,7 +71,7 @@ static void print_text(const char *address, const struct ipc_resolve_RESULT *r)
 	}
 }
 
-static void print_json(const char *address, const struct ipc_resolve_RESULT *r, bool first)
+static void print_json(const struct asked *q, struct arena *a, const char *address, const struct ipc_resolve_RESULT *r, bool first)
 {
 	printf("%s  {", first ? "\n" : ",\n");
 	json_field(stdout, "address", str_c(address), true);
@@ -69,7 +94,14 @@ static void print_json(const char *address, const struct ipc_resolve_RESULT *r, 
 		fputs(i ? ", {" : "{", stdout);
 		json_field(stdout, "kind", r->kinds.v[i], true);
 		json_field(stdout, "address", r->addresses.v[i], false);
-		json_field(stdout, "account", r->users.v[i], false);
+		struct route route;
+
+		if (find_route(q, a, r, i, &route)) {
+			json_field(stdout, "transport", route.transport, false);
+			json_field(stdout, "nexthop", route.nexthop, false);
+		} else {
+			json_field(stdout, "account", r->users.v[i], false);
+		}
 		json_field(stdout, "extension", r->extensions.v[i], false);
 		if (i < r->owners.n && r->owners.v[i].n)
 			json_field(stdout, "owner", r->owners.v[i], false);
@@ -81,9 +113,10 @@ static void print_json(const char *address, const struct ipc_resolve_RESULT *r, 
 int postern_why(const struct postern *p, int argc, char **argv)
 {
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
+					       { "sender", required_argument, NULL, 's' },
 					       { "help", no_argument, NULL, 'h' },
 					       { NULL, 0, NULL, 0 } };
-	struct resolver *r = NULL;
+	struct asked q = { .sender = STR("") };
 	struct err e = { 0 };
 	bool json = false;
 	int status = POSTERN_OK;
@@ -92,9 +125,12 @@ int postern_why(const struct postern *p, int argc, char **argv)
 	for (int ch; (ch = getopt_long(argc, argv, "j", longs, NULL)) != -1;) {
 		if (ch == 'h')
 			return usage(stdout, POSTERN_OK);
-		if (ch != 'j')
+		if (ch == 'j')
+			json = true;
+		else if (ch == 's')
+			q.sender = str_c(optarg);
+		else
 			return usage(stderr, POSTERN_USAGE);
-		json = true;
 	}
 	if (optind == argc)
 		return usage(stderr, POSTERN_USAGE);
@@ -102,7 +138,7 @@ int postern_why(const struct postern *p, int argc, char **argv)
 
 	if (!c)
 		return POSTERN_CONFIG;
-	if (resolver_new(c, &r, &e) < 0) {
+	if (resolver_new(c, &q.resolver, &e) < 0) {
 		fprintf(stderr, "postern: %s\n", e.text);
 		conf_free(&c);
 		return POSTERN_CONFIG;
@@ -112,17 +148,17 @@ int postern_why(const struct postern *p, int argc, char **argv)
 		struct arena *a = arena_new(0);
 		struct ipc_resolve_RESULT res;
 
-		resolver_answer(r, a, str_c(argv[i]), true, &res);
+		resolver_answer(q.resolver, a, str_c(argv[i]), true, &res);
 		if (json)
-			print_json(argv[i], &res, i == optind);
+			print_json(&q, a, argv[i], &res, i == optind);
 		else
-			print_text(argv[i], &res);
+			print_text(&q, a, argv[i], &res);
 		if (status_of(&res) > status)
 			status = status_of(&res);
 		arena_free(&a);
 	}
 	fputs(json ? "\n]\n" : "", stdout);
-	resolver_free(&r);
+	resolver_free(&q.resolver);
 	conf_free(&c);
 	return status;
 }

@@ -107,6 +107,10 @@ def test_postqueue_flushes(waiting, sink):  # noqa: F811
     tries(lambda: post(waiting, "-qI%s" % one), 2)
     tries(lambda: post(waiting, "-q"), 3)
     tries(lambda: post(waiting, "-q30m"), 0)
+    tries(lambda: tool(waiting, "postqueue", "-s", "other.example"), 1)
+    tries(lambda: post(waiting, "-qRelsewhere.example"), 2)
+    tries(lambda: post(waiting, "-qSalice@"), 2)
+    assert out(tool(waiting, "postsuper", "-r", one)).startswith("postsuper: Requeued: 1 message")
     assert tool(waiting, "postqueue", check=False).returncode == 64
 
 
