@@ -4,8 +4,11 @@
 
 #include "map/pcre.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -13,27 +16,53 @@
 
 struct pcre {
 	pcre2_code *code;
-	pcre2_match_data *data;
-	pcre2_match_context *limits;
 	bool jit;
 };
+
+/* Scratch of a match, shared by all patterns of the process: one thread, and nothing of it outlives a call. */
+static struct {
+	pcre2_match_data *data;
+	pcre2_match_context *limits;
+	pcre2_jit_stack *stack;
+	bool sealed;	/* the allocator of machine code keeps its lists beside the code: nothing is added or freed any more */
+} work;
+
+enum { JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 1 << 20 };
 
 static int flag_bits(const char *flags, uint32_t *out, struct err *e)
 {
 	static const struct {
 		char letter;
 		uint32_t bit;
-	} known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x', PCRE2_EXTENDED }, { 'U', PCRE2_UNGREEDY } };
+	} known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x', PCRE2_EXTENDED }, { 'U', PCRE2_UNGREEDY },
+		    { 'n', PCRE2_NO_AUTO_CAPTURE }, { 'J', PCRE2_DUPNAMES } };
 	uint32_t bits = 0;
 	for (; *flags != '\0'; flags++) {
 		size_t i = 0;
 		while (i < ARRAY_LEN(known) && known[i].letter != *flags)
 			i++;
 		if (i == ARRAY_LEN(known))
-			return err_set(e, ERR_CONF, 0, "unknown pattern flag '%c' (known: i m s x U)", *flags);
+			return err_set(e, ERR_CONF, 0, "unknown pattern flag '%c' (known: i m s x U n J)", *flags);
 		bits ^= known[i].bit;	/* pcre_table(5): a flag toggles */
 	}
 	*out = bits;
+	return 0;
+}
+
+static int work_ready(struct err *e)
+{
+	if (work.data != NULL)
+		return 0;
+	work.data = pcre2_match_data_create(PCRE_GROUPS_MAX, NULL);
+	work.limits = pcre2_match_context_create(NULL);
+	work.stack = pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_MAX, NULL);
+	if (work.data == NULL || work.limits == NULL)
+		return err_set(e, ERR_TEMP, 0, "no memory for a pattern");
+	pcre2_set_match_limit(work.limits, PCRE_MATCH_LIMIT);
+	pcre2_set_heap_limit(work.limits, PCRE_HEAP_LIMIT_KIB);
+	pcre2_set_depth_limit(work.limits, PCRE_DEPTH_LIMIT);
+	if (work.stack != NULL)
+		pcre2_jit_stack_assign(work.limits, NULL, work.stack);
 	return 0;
 }
 
@@ -52,16 +81,11 @@ int pcre_compile(struct str pattern, const char *flags, bool jit, struct pcre **
 		free(p);
 		return err_set(e, ERR_CONF, 0, "pattern: %s at offset %zu", (const char *)text, at);
 	}
-	p->data = pcre2_match_data_create(PCRE_GROUPS_MAX, NULL);
-	p->limits = pcre2_match_context_create(NULL);
-	if (p->data == NULL || p->limits == NULL) {
+	if (work_ready(e) < 0) {
 		pcre_free(&p);
-		return err_set(e, ERR_TEMP, 0, "no memory for a pattern");
+		return -1;
 	}
-	pcre2_set_match_limit(p->limits, PCRE_MATCH_LIMIT);
-	pcre2_set_heap_limit(p->limits, PCRE_HEAP_LIMIT_KIB);
-	pcre2_set_depth_limit(p->limits, PCRE_DEPTH_LIMIT);
-	p->jit = jit && pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
+	p->jit = jit && !work.sealed && pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
 	*out = p;
 	return 0;
 }
@@ -90,30 +114,80 @@ void pcre_free(struct pcre **p)
 {
 	if (*p == NULL)
 		return;
-	pcre2_match_context_free((*p)->limits);
-	pcre2_match_data_free((*p)->data);
-	pcre2_code_free((*p)->code);
+	if (!work.sealed || !(*p)->jit)
+		pcre2_code_free((*p)->code);
 	free(*p);
 	*p = NULL;
 }
 
-int pcre_match(const struct pcre *p, struct str subject, struct str *groups, size_t n, struct err *e)
+/* PCRE2's result: the number of groups set, 0 none matched, -1. Machine code whose stack is too small for the subject gives way to the interpreter. */
+static int run(const struct pcre *p, struct str subject, size_t from, struct err *e)
 {
-	const char *from = subject.p == NULL ? "" : subject.p;
-	int r = pcre2_match(p->code, (PCRE2_SPTR)from, subject.n, 0, p->jit ? 0 : PCRE2_NO_JIT, p->data, p->limits);
+	const PCRE2_SPTR text = (PCRE2_SPTR)(subject.p == NULL ? "" : subject.p);
+	int r = pcre2_match(p->code, text, subject.n, from, p->jit ? 0 : PCRE2_NO_JIT, work.data, work.limits);
+	if (r == PCRE2_ERROR_JIT_STACKLIMIT)
+		r = pcre2_match(p->code, text, subject.n, from, PCRE2_NO_JIT, work.data, work.limits);
 	if (r == PCRE2_ERROR_NOMATCH)
 		return 0;
 	if (r < 0) {
 		bool limit = r == PCRE2_ERROR_MATCHLIMIT || r == PCRE2_ERROR_HEAPLIMIT || r == PCRE2_ERROR_DEPTHLIMIT;
 		return err_set(e, limit ? ERR_LIMIT : ERR_BUG, 0, limit ? "a pattern needs more than its limits" : "a pattern failed (%d)", r);
 	}
-	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->data);
-	size_t set = r == 0 ? PCRE_GROUPS_MAX : (size_t)r;
+	return r == 0 ? PCRE_GROUPS_MAX : r;
+}
+
+int pcre_match(const struct pcre *p, struct str subject, struct str *groups, size_t n, struct err *e)
+{
+	int set = run(p, subject, 0, e);
+	if (set <= 0)
+		return set;
+	const char *from = subject.p == NULL ? "" : subject.p;
+	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(work.data);
 	for (size_t i = 0; i < n && groups != NULL; i++) {
-		bool there = i < set && at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
+		bool there = i < (size_t)set && at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
 		groups[i] = there ? str_n(from + at[2 * i], at[2 * i + 1] - at[2 * i]) : STR("");
 	}
 	return 1;
+}
+
+int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t *start_out, size_t *end_out, struct err *e)
+{
+	int set = from > subject.n ? 0 : run(p, subject, from, e);
+	if (set <= 0)
+		return set;
+	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(work.data);
+	*start_out = at[0] < at[1] ? at[0] : at[1];
+	*end_out = at[1];
+	return 1;
+}
+
+bool pcre_has_jit(const struct pcre *p)
+{
+	return p->jit;
+}
+
+/* PCRE2 keeps its machine code in anonymous mappings that stay writable. */
+int pcre_seal(struct err *e)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	if (f == NULL)
+		return err_set(e, ERR_TEMP, errno, "/proc/self/maps");
+	char line[512];
+	int r = 0;
+	work.sealed = true;
+	while (r == 0 && fgets(line, sizeof(line), f) != NULL) {
+		struct str rest = str_c(line), from, to, rights;
+		uint64_t a, b;
+		from = str_split(&rest, '-');
+		to = str_split(&rest, ' ');
+		rights = str_split(&rest, ' ');
+		if (!str_starts(rights, STR("rwx")) || num_parse_hex(from, UINT64_MAX, &a) < 0 || num_parse_hex(to, UINT64_MAX, &b) < 0)
+			continue;
+		if (mprotect((void *)(uintptr_t)a, (size_t)(b - a), PROT_READ | PROT_EXEC) < 0)
+			r = err_set(e, ERR_TEMP, errno, "machine code of patterns stays writable");
+	}
+	fclose(f);
+	return r;
 }
 
 int pcre_expand(struct str t, const struct str *groups, size_t n, struct buf *out, struct err *e)

@@ -15,13 +15,20 @@ struct pcre;
 
 enum { PCRE_MATCH_LIMIT = 1000000, PCRE_HEAP_LIMIT_KIB = 16384, PCRE_DEPTH_LIMIT = 1000, PCRE_GROUPS_MAX = 32 };
 
-/* pattern: without delimiters; flags: letters of "imsxU" ("" none). ERR_CONF with PCRE2's text and offset. Returns owned. */
+/* pattern: without delimiters; flags: letters of "imsxUnJ" ("" none; n: only named groups capture, J: names may repeat). ERR_CONF with PCRE2's text
+ * and offset. Returns owned. */
 int pcre_compile(struct str pattern, const char *flags, bool jit, struct pcre **out, struct err *e) MUST_CHECK;
 /* "/pattern/flags" or any other punctuation as delimiter; *rest what follows. */
 int pcre_parse(struct str in, bool jit, struct pcre **out, struct str *rest, struct err *e) MUST_CHECK;
 void pcre_free(struct pcre **p);
 /* 1 match, 0 none, -1 ERR_LIMIT (a limit was exceeded) or ERR_BUG. groups (may be NULL): up to n captured views, group 0 the whole; unset ones empty. */
 int pcre_match(const struct pcre *p, struct str subject, struct str *groups, size_t n, struct err *e) MUST_CHECK;
+/* The first match at or after from, as offsets into subject: results as above. Bytes before from are seen by lookbehinds and \b. */
+int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t *start_out, size_t *end_out, struct err *e) MUST_CHECK;
+bool pcre_has_jit(const struct pcre *p);
+/* Take the right to write from all machine code made so far: no pattern may be compiled or freed with jit after it in this process. 0, or -1 when
+ * writable code is left. */
+int pcre_seal(struct err *e) MUST_CHECK;
 /* Replace $1, ${1}, $(1), $$ in template by captured groups (Postfix's pcre_table(5)). */
 struct buf;
 int pcre_expand(struct str template, const struct str *groups, size_t n, struct buf *out, struct err *e) MUST_CHECK;
