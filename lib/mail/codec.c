@@ -77,6 +77,95 @@ static void put_utf8_lenient(struct str in, struct buf *out)
 		utf8_put(out, utf8_next(&in));
 }
 
+/* --- charsets --- */
+
+static const char *const charsets[] = {
+#define CHARSET(name) name,
+#include "mail/charsets.def"
+#undef CHARSET
+};
+
+static iconv_t loaded[ARRAY_LEN(charsets)];
+static bool is_loaded;
+
+void mail_charsets_load(void)
+{
+	for (size_t i = 0; !is_loaded && i < ARRAY_LEN(charsets); i++) {
+		char probe[8] = "a", *from = probe, to[8], *out = to;
+		size_t left = 1, room = sizeof(to);
+		loaded[i] = iconv_open("UTF-8", charsets[i]);
+		if (loaded[i] != (iconv_t)-1)
+			iconv(loaded[i], &from, &left, &out, &room);
+	}
+	is_loaded = true;
+}
+
+/* A converter, by a name that holds nothing but what names hold; *own: to be closed. */
+static iconv_t converter(struct str charset, bool *own)
+{
+	char name[64];
+	*own = false;
+	if (str_case_eq(charset, STR("ks_c_5601-1987")))	/* what mail calls the Korean charset of Windows */
+		charset = STR("uhc");
+	for (size_t i = 0; is_loaded && i < ARRAY_LEN(charsets); i++) {
+		if (!str_case_eq(charset, str_c(charsets[i])))
+			continue;
+		if (loaded[i] != (iconv_t)-1)
+			iconv(loaded[i], NULL, NULL, NULL, NULL);
+		return loaded[i];
+	}
+	if (charset.n >= sizeof(name))
+		return (iconv_t)-1;
+	for (size_t i = 0; i < charset.n; i++) {
+		if (!ch_alnum(charset.p[i]) && strchr("-_.:()+", charset.p[i]) == NULL)
+			return (iconv_t)-1;
+		name[i] = charset.p[i];
+	}
+	name[charset.n] = '\0';
+	*own = true;
+	return iconv_open("UTF-8", name);
+}
+
+/* All of in; what cannot be converted is U+FFFD. The number of such places, or -1 at the first one when strict. */
+static int convert(iconv_t cd, struct str in, bool strict, struct buf *out)
+{
+	char *from = NULL;
+	int bad = 0;
+	memcpy(&from, &in.p, sizeof(from));	/* iconv does not write to it, but its type says so */
+	for (size_t left = in.n; left > 0 && !out->failed;) {
+		char piece[1024], *to = piece;
+		size_t room = sizeof(piece);
+		size_t r = iconv(cd, &from, &left, &to, &room);
+		int why = errno;
+		buf_mem(out, piece, sizeof(piece) - room);
+		if (r != (size_t)-1 || why == E2BIG)
+			continue;
+		if (strict)
+			return -1;
+		bad++;
+		utf8_put(out, 0xfffd);
+		from += left > 0;
+		left -= left > 0;
+		iconv(cd, NULL, NULL, NULL, NULL);
+	}
+	return bad;
+}
+
+int mail_charset_strict(struct str charset, struct str in, struct buf *out)
+{
+	bool own;
+	iconv_t cd = converter(str_trim(charset), &own);
+	if (cd == (iconv_t)-1)
+		return -1;
+	size_t before = out->n;
+	int r = convert(cd, in, true, out);
+	if (r < 0)
+		buf_cut(out, before);
+	if (own)
+		iconv_close(cd);
+	return r < 0;
+}
+
 int mail_charset_utf8(struct str charset, struct str in, struct buf *out)
 {
 	charset = str_trim(charset);
@@ -84,42 +173,16 @@ int mail_charset_utf8(struct str charset, struct str in, struct buf *out)
 		put_utf8_lenient(in, out);
 		return 0;
 	}
-	char name[64];
-	bool plain = charset.n < sizeof(name);
-	for (size_t i = 0; plain && i < charset.n; i++) {
-		char c = charset.p[i];
-		plain = ch_alnum(c) || strchr("-_.:()+", c) != NULL;
-		name[i] = c;
-	}
-	iconv_t cd = (iconv_t)-1;
-	if (plain) {
-		name[charset.n] = '\0';
-		cd = iconv_open("UTF-8", name);
-	}
+	bool own;
+	iconv_t cd = converter(charset, &own);
 	if (cd == (iconv_t)-1) {
 		for (size_t i = 0; i < in.n; i++)
 			utf8_put(out, (unsigned char)in.p[i] < 0x80 ? (unsigned char)in.p[i] : 0xfffd);
 		return -1;
 	}
-	char *from = NULL;
-	memcpy(&from, &in.p, sizeof(from));	/* iconv does not write to it, but its type says so */
-	size_t left = in.n;
-	while (left > 0) {
-		char piece[1024], *to = piece;
-		size_t room = sizeof(piece);
-		size_t r = iconv(cd, &from, &left, &to, &room);
-		int why = errno;
-		buf_mem(out, piece, sizeof(piece) - room);
-		if (out->failed)
-			break;
-		if (r == (size_t)-1 && why != E2BIG) {
-			utf8_put(out, 0xfffd);
-			from += left > 0;
-			left -= left > 0;
-			iconv(cd, NULL, NULL, NULL, NULL);
-		}
-	}
-	iconv_close(cd);
+	convert(cd, in, false, out);
+	if (own)
+		iconv_close(cd);
 	return 0;
 }
 

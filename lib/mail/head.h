@@ -50,6 +50,10 @@ int mail_params_parse(struct arena *a, struct str value, struct str *token_out, 
 
 /* Convert from charset to UTF-8 (invalid bytes: U+FFFD); unknown charset: -1 and bytes above 0x7f become U+FFFD. */
 int mail_charset_utf8(struct str charset, struct str in, struct buf *out) MUST_CHECK;
+/* The same, but 1 and nothing appended when a byte cannot be converted, -1 when the charset is unknown. */
+int mail_charset_strict(struct str charset, struct str in, struct buf *out) MUST_CHECK;
+/* Load the converters of charsets.def for good: for processes that may not load code later. Call before confinement. */
+void mail_charsets_load(void);
 void mail_qp_decode(struct str in, bool header_q, struct buf *out);	/* tolerant */
 void mail_b64_decode(struct str in, struct buf *out);			/* tolerant: skips junk, stops at padding */
 
