@@ -42,6 +42,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' "$(1)" "$(2)";)
 # What a library needs from the system when its objects are pulled in.
 SYSLIBS_io := -lssl -lcrypto -lz
 SYSLIBS_map := -lcdb -lpcre2-8
+SYSLIBS_spam := -lm
 LIB_ORDER := $(shell cat lib/ORDER)
 # From high to low, as the linker wants them.
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))

@@ -1,0 +1,228 @@
+/* Eval functions over the text: alternatives that differ, blank lines, lengths (SpamAssassin's BodyEval). */
+#include <stdlib.h>
+
+#include "spam/eval.h"
+#include "spam/patterns.h"
+
+/* --- alternatives that do not say the same --- */
+
+/* Words with a letter, counted. */
+static void count_words(struct str text, struct map *words)
+{
+	while (text.n > 0) {
+		size_t n = 0;
+		bool letter = false;
+		while (n < text.n && !sp_char(text.p[n])) {
+			letter |= ch_alnum(text.p[n]) || text.p[n] == '_' || (unsigned char)text.p[n] >= 0xc3;
+			n++;
+		}
+		struct str w = str_sub(text, 0, n);
+		if (letter)
+			map_set(words, w, (void *)((uintptr_t)map_get(words, w) + 1));
+		text = str_from(text, n + 1);
+	}
+}
+
+static bool below(const struct part *p, const struct part *top)
+{
+	for (; p != NULL; p = p->parent)
+		if (p == top)
+			return true;
+	return false;
+}
+
+static void compare_part(struct msg *m, struct msg_evals *e, size_t top)
+{
+	struct map *html = map_new(), *text = map_new();
+	for (size_t i = top; i < m->n_parts; i++) {
+		struct part *p = &m->parts[i];
+		if (!p->leaf || !below(p, &m->parts[top]) || !str_starts(p->type, STR("text")))
+			continue;
+		part_render(m, p);
+		if (p->rendered.p == NULL)
+			continue;
+		count_words(p->rendered, p->rendered_html ? html : text);
+		if (p->rendered_html && map_count(html) == 0 && p->html != NULL && html_tag_open(p->html, STR("img")) >= 0)
+			map_set(html, STR("\n"), (void *)1);
+	}
+	size_t all = map_count(html), left = all, at = 0;
+	struct str key;
+	void *value;
+	if (all > 0) {
+		e->ma.html = all;
+		e->ma.text = map_count(text);
+		while (map_next(html, &at, &key, &value)) {
+			size_t in_text = (size_t)(uintptr_t)map_get(text, key);
+			left -= in_text > 0 && (size_t)(uintptr_t)value < in_text + 1;
+		}
+		double diff = (double)left / (double)all * 100;
+		e->ma.diff = diff > e->ma.diff ? diff : e->ma.diff;
+	}
+	map_free(&html);
+	map_free(&text);
+}
+
+static const struct msg_evals *alternatives(struct msg *m)
+{
+	struct msg_evals *e = evals(m);
+	if (e->ma_made)
+		return e;
+	e->ma_made = true;
+	msg_parts(m);
+	/* An invitation is not compared. */
+	if (m->n_parts == 3 && str_eq(m->parts[0].type, STR("multipart/alternative")) && str_eq(m->parts[1].type, STR("text/html")) &&
+	    str_eq(m->parts[2].type, STR("text/calendar")))
+		return e;
+	for (size_t i = 0; i < m->n_parts; i++)
+		if (str_eq(m->parts[i].type, STR("multipart/alternative")))
+			compare_part(m, e, i);
+	return e;
+}
+
+int eval_ma_difference(struct msg *m, const struct rule *r)
+{
+	double v = alternatives(m)->ma.diff, min = arg_number(r, 0, 0);
+	return (min <= 0 || v > min) && v <= arg_number(r, 1, 1e300);
+}
+
+int eval_ma_count(struct msg *m, const struct rule *r)
+{
+	const struct msg_evals *e = alternatives(m);
+	if ((double)e->ma.html <= arg_number(r, 1, 0))
+		return 0;
+	return (double)e->ma.text / (double)e->ma.html > arg_number(r, 0, 1e300);
+}
+
+/* --- lines --- */
+
+int eval_blank_lines(struct msg *m, const struct rule *r)
+{
+	const struct strs *pieces = msg_raw_pieces(m);
+	size_t blank = 0, lines = 0;
+	for (size_t i = 0; i < pieces->n; i++) {
+		for (struct str rest = pieces->v[i]; rest.n > 0;) {
+			struct str line = str_split(&rest, '\n');
+			lines++;
+			blank += sp_trim(line).n == 0;
+			if (rest.p == NULL)
+				break;
+		}
+	}
+	double least = arg_number(r, 2, 1), share = (double)lines < least || lines == 0 ? -1 : 100 * (double)blank / (double)lines;
+	double min = arg_number(r, 0, 0);
+	return share <= arg_number(r, 1, 1e300) && (min <= 0 || share > min);
+}
+
+int eval_vertical_words(struct msg *m, const struct rule *r)
+{
+	struct msg_evals *e = evals(m);
+	if (!e->vertical_made) {
+		e->vertical_made = true;
+		e->vertical = -1;
+		const struct strs *lines = msg_body_lines(m);
+		for (size_t i = 0; i < lines->n; i++) {
+			struct str l = lines->v[i];
+			size_t spaces = 0;
+			for (size_t k = 0; k < l.n; k++)
+				spaces += l.p[k] == ' ';
+			size_t other = l.n - spaces;
+			int share = spaces > other || other == 0 ? 100 : (int)(100 * spaces / other);
+			if (l.n > 5 && share > e->vertical)
+				e->vertical = share;
+		}
+	}
+	double max = arg_number(r, 1, 101);
+	return e->vertical >= arg_number(r, 0, 0) && e->vertical < (max >= 100 ? 101 : max);
+}
+
+int eval_stock_info(struct msg *m, const struct rule *r)
+{
+	struct map *hits = map_new();
+	msg_parts(m);
+	struct part *p = NULL;
+	for (size_t i = 0; i < m->n_parts && p == NULL; i++)
+		if (str_eq(m->parts[i].type, STR("text/plain")))
+			p = &m->parts[i];
+	if (p != NULL)
+		part_render(m, p);
+	for (struct str rest = p == NULL || p->rendered.p == NULL ? STR("") : p->rendered; rest.n > 0;) {
+		struct str line = str_split(&rest, '\n'), g[2], low;
+		char word[64];
+		size_t n = 0;
+		if (!pat_groups(PAT_STOCK_LINE, line, g, 2))
+			continue;
+		low = str_lower_copy(m->a, g[1]);
+		for (size_t i = 0; i < low.n && n + 1 < sizeof(word); i++)
+			if (ch_lower_p(low.p[i]))
+				word[n++] = low.p[i];
+		if (pat_groups(PAT_STOCK_WORD, str_n(word, n), g, 2))
+			map_set(hits, g[1], (void *)1);
+	}
+	double n = (double)map_count(hits), min = arg_number(r, 0, 0);
+	map_free(&hits);
+	return min <= 0 || n >= min;
+}
+
+int eval_body_length(struct msg *m, const struct rule *r)
+{
+	return (double)m->body_length <= arg_number(r, 0, 0);
+}
+
+/* --- body and signature --- */
+
+static const struct msg_evals *plain(struct msg *m)
+{
+	struct msg_evals *e = evals(m);
+	if (e->plain_made)
+		return e;
+	e->plain_made = true;
+	msg_parts(m);
+	struct part *p = NULL;
+	for (size_t i = 0; i < m->n_parts && p == NULL; i++)
+		if (str_eq(m->parts[i].type, STR("text/plain")))
+			p = &m->parts[i];
+	if (p == NULL)
+		return e;
+	struct str text = part_decoded(m->a, p);
+	size_t body = text.n, sig = 0;
+	for (size_t at = 0; at < text.n;) {
+		const char *lf = memchr(text.p + at, '\n', text.n - at);
+		size_t end = lf == NULL ? text.n : (size_t)(lf - text.p);
+		struct str line = str_sub(text, at, end - at);
+		if (line.n > 0 && line.p[line.n - 1] == '\r')
+			line.n--;
+		if ((str_eq(line, STR("--")) || str_eq(line, STR("-- "))) && text.n - end > 4) {
+			body = at;
+			sig = text.n - end;
+		}
+		at = end + 1;
+	}
+	e->plain.known = true;
+	e->plain.body = (double)body;
+	e->plain.sig = (double)sig;
+	e->plain.ratio = sig > 0 ? (double)body / (double)sig : 1e6;
+	return e;
+}
+
+static int in_range(const struct rule *r, bool known, double v, double max)
+{
+	return known && v >= arg_number(r, 0, 0) && v <= arg_number(r, 1, max);
+}
+
+int eval_plain_length(struct msg *m, const struct rule *r)
+{
+	const struct msg_evals *e = plain(m);
+	return in_range(r, e->plain.known, e->plain.body, 1e300);
+}
+
+int eval_plain_sig(struct msg *m, const struct rule *r)
+{
+	const struct msg_evals *e = plain(m);
+	return in_range(r, e->plain.known, e->plain.sig, 1e300);
+}
+
+int eval_plain_ratio(struct msg *m, const struct rule *r)
+{
+	const struct msg_evals *e = plain(m);
+	return in_range(r, e->plain.known, e->plain.ratio, 1e6);
+}

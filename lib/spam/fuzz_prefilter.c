@@ -1,0 +1,43 @@
+/* "pattern\nflags\ntext": when PCRE2 finds the pattern in the text, the prefilter had reported it. */
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "map/pcre.h"
+#include "spam/prefilter.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void on_hit(void *ctx, unsigned number)
+{
+	(void)number;
+	*(bool *)ctx = true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct str text = { (const char *)data, size }, pattern = str_split(&text, '\n'), letters = text.p == NULL ? STR("") : str_split(&text, '\n');
+	char flags[8] = "";
+	struct pcre *code;
+	struct err e = { 0 };
+	size_t n = 0;
+	for (size_t i = 0; i < letters.n && n + 1 < sizeof(flags); i++)
+		if (strchr("imsx", letters.p[i]) != NULL && strchr(flags, letters.p[i]) == NULL)
+			flags[n++] = letters.p[i];
+	if (text.p == NULL || pattern.n > 400 || text.n > 4000 || pcre_compile(pattern, flags, false, &code, &e) < 0)
+		return 0;
+	struct arena *a = arena_new(0);
+	struct prefilter *f = prefilter_new(a);
+	prefilter_add(f, pattern, flags);
+	prefilter_finish(f);
+	struct buf folded;
+	bool may = prefilter_always(f, 0);
+	buf_init(&folded, 10000);
+	prefilter_fold(text, &folded);
+	prefilter_scan(f, text, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &may);
+	assert(may || pcre_match(code, text, NULL, 0, &e) != 1);
+	buf_fini(&folded);
+	arena_free(&a);
+	pcre_free(&code);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* Which of many patterns can match a text at all, in one pass over it. Each pattern takes part with what it requires (regex.h): literals, found by a
+ * table of three-byte sequences and then compared; or, without literals, a window of byte classes, all windows tested at once with one bit each. Patterns
+ * that require nothing are always candidates. Never misses: a pattern that is not reported does not match.
+ */
+#ifndef SPAM_PREFILTER_H
+#define SPAM_PREFILTER_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+struct prefilter;
+
+struct prefilter_stats { unsigned literal, window, always, literals; };
+
+/* Patterns are numbered from 0 in the order they are added. */
+struct prefilter *prefilter_new(struct arena *a);
+unsigned prefilter_add(struct prefilter *f, struct str pattern, const char *flags);
+void prefilter_finish(struct prefilter *f);
+unsigned prefilter_count(const struct prefilter *f);
+bool prefilter_always(const struct prefilter *f, unsigned number);
+struct prefilter_stats prefilter_stats(const struct prefilter *f);
+/* text may be anything; folded: the same with rx_fold on each byte. hit is called at least once for each candidate that is not "always". */
+void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, void (*hit)(void *ctx, unsigned number), void *ctx);
+void prefilter_fold(struct str text, struct buf *out);
+
+#endif

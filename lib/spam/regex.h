@@ -1,0 +1,43 @@
+/* What can be known of a pattern without matching it: which texts must occur in whatever it matches. From that the prefilter (prefilter.h) is built. A parser
+ * of PCRE2's syntax, conservative: what it does not understand has no requirement (NULL).
+ */
+#ifndef SPAM_REGEX_H
+#define SPAM_REGEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+enum { RX_DEPTH_MAX = 60, RX_LITERALS_MAX = 600, RX_LITERAL_LENGTH_MAX = 24, RX_WINDOW = 6, RX_WINDOWS_MAX = 24, RX_STATES_MAX = 20000 };
+
+struct rx_set { uint64_t bits[4]; };
+static inline bool rx_set_has(const struct rx_set *s, unsigned char c) { return s->bits[c >> 6] >> (c & 63) & 1; }
+
+enum rx_op { RX_EMPTY, RX_SET, RX_CAT, RX_ALT, RX_REPEAT, RX_ZERO };
+struct rx {
+	enum rx_op op;
+	struct rx_set set;	/* RX_SET: one byte of these */
+	unsigned min, max;	/* RX_REPEAT; max UINT_MAX: no end */
+	struct rx *kids, *next;
+};
+
+/* NULL: not understood. */
+struct rx *rx_parse(struct arena *a, struct str pattern, const char *flags);
+/* Lower-case texts of which at least one is in every match (of a folded subject), *times_out times at different places. 0: no such set of texts of three
+ * bytes or more. */
+size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out);
+/* Windows: byte classes that lie one after the other. One of them is in every match. Returns how many (0: none); *rarity_out: how likely text passes,
+ * roughly. */
+struct rx_window { struct rx_set set[RX_WINDOW]; size_t n; };
+size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out);
+double rx_rarity(unsigned char c);	/* how often a byte stands in mail */
+/* Fold as the patterns do without regard to case: ASCII and the letters of Latin-1. */
+static inline unsigned char rx_fold(unsigned char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde && c != 0xd7) ? (unsigned char)(c + 32) : c;
+}
+
+#endif

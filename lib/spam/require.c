@@ -1,0 +1,389 @@
+/* What a pattern requires (regex.h): sets of literals by composing small exact sets, and windows of byte classes by walking an automaton without choosing a
+ * path. Both only widen: a text that the pattern matches always passes. Pure. */
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "spam/regex.h"
+
+/* --- literals --- */
+
+enum { EXACT_MAX = 64 };
+
+struct strs { struct str *v; size_t n; };
+/* What is known of a node: all the texts it can match (exact), and/or texts of which one is in every match. partial: all are only the ends of what it
+ * matches. */
+struct info { bool exact, partial; struct strs all, best; };
+
+static size_t shortest(struct strs s)
+{
+	size_t min = SIZE_MAX;
+	for (size_t i = 0; i < s.n; i++)
+		min = s.v[i].n < min ? s.v[i].n : min;
+	return s.n == 0 ? 0 : min;
+}
+
+/* Longer texts are rarer; many of them hit more often. */
+static double worth(struct strs s)
+{
+	size_t n = shortest(s);
+	return n < 2 ? 0 : (n > 8 ? 8 + (double)(n - 8) / 4 : (double)n) - log2((double)s.n) / 2;
+}
+
+static struct strs better(struct strs a, struct strs b)
+{
+	return worth(b) > worth(a) ? b : a;
+}
+
+static struct strs join(struct arena *a, struct strs x, struct strs y)
+{
+	struct strs out = { ARENA_ARRAY(a, struct str, x.n + y.n + 1), 0 };
+	for (size_t i = 0; i < x.n + y.n; i++) {
+		struct str v = i < x.n ? x.v[i] : y.v[i - x.n];
+		bool there = false;
+		for (size_t k = 0; k < out.n && !there; k++)
+			there = str_eq(out.v[k], v);
+		if (!there)
+			out.v[out.n++] = v;
+	}
+	return out;
+}
+
+static struct strs product(struct arena *a, struct strs x, struct strs y)
+{
+	struct strs out = { ARENA_ARRAY(a, struct str, x.n * y.n + 1), 0 };
+	for (size_t i = 0; i < x.n; i++) {
+		for (size_t k = 0; k < y.n; k++) {
+			char *p = arena_alloc(a, x.v[i].n + y.v[k].n + 1);
+			memcpy(p, x.v[i].p, x.v[i].n);
+			memcpy(p + x.v[i].n, y.v[k].p, y.v[k].n);
+			out.v[out.n++] = str_n(p, x.v[i].n + y.v[k].n);
+		}
+	}
+	return out;
+}
+
+static struct info exactly(struct strs s)
+{
+	return (struct info){ .exact = true, .all = s };
+}
+
+static struct info set_info(struct arena *a, const struct rx_set *set)
+{
+	struct strs s = { ARENA_ARRAY(a, struct str, 5), 0 };
+	for (unsigned c = 0; c < 256; c++) {
+		if (!rx_set_has(set, (unsigned char)c))
+			continue;
+		unsigned char low = rx_fold((unsigned char)c);
+		if (low != c && rx_set_has(set, low))
+			continue;
+		if (s.n == 4)
+			return (struct info){ .exact = false };
+		char *p = arena_alloc(a, 2);
+		p[0] = (char)low;
+		s.v[s.n++] = str_n(p, 1);
+	}
+	return exactly(s);
+}
+
+static struct strs required(struct info i)
+{
+	return i.exact ? better(i.best, i.all) : i.best;
+}
+
+static struct info literal_info(struct arena *a, const struct rx *x);
+
+static struct info cat_two(struct arena *a, struct info left, struct info right)
+{
+	size_t longest = 0;
+	for (size_t i = 0; left.exact && i < left.all.n; i++)
+		longest = left.all.v[i].n > longest ? left.all.v[i].n : longest;
+	if (left.exact && right.exact && left.all.n * right.all.n <= EXACT_MAX && longest < RX_LITERAL_LENGTH_MAX) {
+		struct info out = exactly(product(a, left.all, right.all));
+		out.best = better(left.best, right.best);
+		out.partial = left.partial;
+		return out;
+	}
+	/* The left side is done with; the right side's texts may grow further. */
+	struct info out = right;
+	out.best = better(required(left), right.best);
+	out.partial = true;
+	return out;
+}
+
+static struct info settle(struct info i)
+{
+	if (!i.partial)
+		return i;
+	return (struct info){ .exact = false, .best = required(i) };
+}
+
+static struct info cat_info(struct arena *a, const struct rx *x)
+{
+	struct strs empty = { ARENA_ARRAY(a, struct str, 1), 1 };
+	empty.v[0] = STR("");
+	struct info out = exactly(empty);
+	for (const struct rx *k = x->kids; k != NULL; k = k->next)
+		if (k->op != RX_ZERO)
+			out = cat_two(a, out, literal_info(a, k));
+	return settle(out);
+}
+
+static struct info alt_info(struct arena *a, const struct rx *x)
+{
+	struct info out = literal_info(a, x->kids);
+	for (const struct rx *k = x->kids->next; k != NULL; k = k->next) {
+		struct info i = literal_info(a, k);
+		if (out.exact && i.exact && out.all.n + i.all.n <= EXACT_MAX) {
+			out = exactly(join(a, out.all, i.all));
+			continue;
+		}
+		struct strs l = required(out), r = required(i);
+		out = (struct info){ .exact = false };
+		if (l.n > 0 && r.n > 0 && shortest(l) > 0 && shortest(r) > 0 && l.n + r.n <= RX_LITERALS_MAX)
+			out.best = join(a, l, r);
+	}
+	return out;
+}
+
+static struct info repeat_info(struct arena *a, const struct rx *x)
+{
+	struct info kid = literal_info(a, x->kids);
+	if (x->min == 0 && x->max == 1 && kid.exact && kid.all.n < EXACT_MAX) {
+		struct strs empty = { ARENA_ARRAY(a, struct str, 1), 1 };
+		empty.v[0] = STR("");
+		return exactly(join(a, kid.all, empty));
+	}
+	if (x->min == 0)
+		return (struct info){ .exact = false };
+	if (x->min == x->max && x->min <= 4) {
+		struct info out = kid;
+		for (unsigned i = 1; i < x->min; i++)
+			out = cat_two(a, out, kid);
+		return settle(out);
+	}
+	return (struct info){ .exact = false, .best = required(kid) };
+}
+
+static struct info literal_info(struct arena *a, const struct rx *x)
+{
+	struct strs empty = { NULL, 0 };
+	switch (x->op) {
+	case RX_SET:
+		return set_info(a, &x->set);
+	case RX_CAT:
+		return cat_info(a, x);
+	case RX_ALT:
+		return alt_info(a, x);
+	case RX_REPEAT:
+		return repeat_info(a, x);
+	default:
+		empty.v = ARENA_ARRAY(a, struct str, 1);
+		empty.v[0] = STR("");
+		empty.n = 1;
+		return exactly(empty);
+	}
+}
+
+/* Through groups that hold one thing only. */
+static const struct rx *unwrapped(const struct rx *x)
+{
+	while ((x->op == RX_CAT || x->op == RX_ALT) && x->kids != NULL && x->kids->next == NULL)
+		x = x->kids;
+	return x;
+}
+
+size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out)
+{
+	const struct rx *inner = unwrapped(x);
+	bool repeated = inner->op == RX_REPEAT && inner->min > 1;
+	struct strs s = repeated ? required(literal_info(a, inner->kids)) : required(literal_info(a, x));
+	*times_out = repeated ? inner->min : 1;
+	if (shortest(s) < 3 || s.n > RX_LITERALS_MAX)
+		return 0;
+	*out = s.v;
+	return s.n;
+}
+
+/* --- windows --- */
+
+struct state { const struct rx_set *set; int next, next2; };	/* set NULL: an empty move to next and next2 */
+struct machine { struct state *v; int n; };
+
+static int state(struct machine *m, const struct rx_set *set, int next, int next2)
+{
+	if (m->n >= RX_STATES_MAX)
+		return -1;
+	m->v[m->n] = (struct state){ set, next, next2 };
+	return m->n++;
+}
+
+/* Build from the end: the state that matches x and goes on at `after`. */
+static int build(struct machine *m, const struct rx *x, int after);
+
+static int build_list(struct machine *m, const struct rx *k, int after)
+{
+	if (k == NULL)
+		return after;
+	int rest = build_list(m, k->next, after);
+	return rest < 0 ? -1 : build(m, k, rest);
+}
+
+static int build_repeat(struct machine *m, const struct rx *x, int after)
+{
+	unsigned copies = x->min > RX_WINDOW ? RX_WINDOW : x->min;
+	int s = after;
+	if (x->max > x->min) {
+		int loop = state(m, NULL, after, -1);	/* zero or more: wide enough for any upper end */
+		if (loop < 0)
+			return -1;
+		int body = build(m, x->kids, loop);
+		if (body < 0)
+			return -1;
+		m->v[loop].next2 = body;
+		s = loop;
+	}
+	for (unsigned i = 0; i < copies && s >= 0; i++)
+		s = build(m, x->kids, s);
+	return s;
+}
+
+static int build(struct machine *m, const struct rx *x, int after)
+{
+	if (after < 0)
+		return -1;
+	int s = -1;
+	switch (x->op) {
+	case RX_SET:
+		return state(m, &x->set, after, -1);
+	case RX_CAT:
+		return build_list(m, x->kids, after);
+	case RX_ALT:
+		for (const struct rx *k = x->kids; k != NULL; k = k->next) {
+			int one = build(m, k, after);
+			s = one < 0 ? -1 : s < 0 ? one : state(m, NULL, one, s);
+			if (s < 0)
+				return -1;
+		}
+		return s;
+	case RX_REPEAT:
+		return build_repeat(m, x, after);
+	default:
+		return after;
+	}
+}
+
+static void follow(const struct machine *m, int s, unsigned char *seen, int *list, int *n)
+{
+	while (s >= 0 && !seen[s]) {
+		seen[s] = 1;
+		if (m->v[s].set != NULL || m->v[s].next < 0) {
+			list[(*n)++] = s;
+			return;
+		}
+		if (m->v[s].next2 >= 0)
+			follow(m, m->v[s].next2, seen, list, n);
+		s = m->v[s].next;
+	}
+}
+
+/* How often a byte stands in mail, roughly: letters by their rank, everything else evenly. */
+double rx_rarity(unsigned char c)
+{
+	static const unsigned short letters[26] = { 65, 12, 25, 32, 98, 18, 17, 38, 58, 2, 7, 35, 22, 55, 62, 18, 1, 52, 54, 75, 24, 9, 14, 3, 15, 2 };
+	if (c >= 'a' && c <= 'z')
+		return letters[c - 'a'] * 0.00075;
+	if (c >= 'A' && c <= 'Z')
+		return letters[c - 'A'] * 0.00006;
+	return c == ' ' ? 0.16 : c >= '0' && c <= '9' ? 0.005 : c >= 0x80 ? 0.0003 : c == '.' || c == ',' || c == '-' ? 0.01 :
+	       c < ' ' && c != '\n' ? 0.0002 : 0.002;
+}
+
+static double class_rarity(const struct rx_set *s)
+{
+	double sum = 0;
+	for (unsigned c = 0; c < 256; c++)
+		if (rx_set_has(s, (unsigned char)c))
+			sum += rx_rarity((unsigned char)c);
+	return sum > 1 ? 1 : sum;
+}
+
+static size_t walk(const struct machine *m, int start, int end, struct arena *a, struct rx_set out[RX_WINDOW])
+{
+	size_t n = 0;
+	int *now = ARENA_ARRAY(a, int, (size_t)m->n + 1), *next = ARENA_ARRAY(a, int, (size_t)m->n + 1), n_now = 0;
+	unsigned char *seen = arena_alloc(a, (size_t)m->n + 1);
+	follow(m, start, seen, now, &n_now);
+	for (; n < RX_WINDOW; n++) {
+		int n_next = 0;
+		memset(&out[n], 0, sizeof(out[n]));
+		memset(seen, 0, (size_t)m->n);
+		for (int i = 0; i < n_now; i++) {
+			const struct state *s = &m->v[now[i]];
+			if (now[i] == end)
+				return n;	/* it may have ended here */
+			for (unsigned k = 0; k < 4; k++)
+				out[n].bits[k] |= s->set->bits[k];
+			follow(m, s->next, seen, next, &n_next);
+		}
+		int *t = now;
+		now = next;
+		next = t;
+		n_now = n_next;
+	}
+	return n;
+}
+
+/* The windows at the start of the list k: one, or one for each alternative when it begins with some. */
+static size_t windows_at(struct machine *m, const struct rx *k, struct arena *a, struct rx_window out[RX_WINDOWS_MAX], double *rarity)
+{
+	while (k != NULL && k->op == RX_ZERO)
+		k = k->next;
+	size_t n = 0, alternatives = 0;
+	const struct rx *first = k == NULL ? NULL : k->op == RX_CAT ? unwrapped(k) : k;
+	bool split = first != NULL && first->op == RX_ALT;
+	for (const struct rx *x = split ? first->kids : NULL; x != NULL; x = x->next)
+		alternatives++;
+	split &= alternatives <= RX_WINDOWS_MAX;
+	*rarity = 0;
+	for (const struct rx *x = split ? first->kids : k; x != NULL; x = x->next) {
+		m->n = 0;
+		int end = state(m, NULL, -1, -1), rest = split ? build_list(m, k->next, end) : end;
+		int start = rest < 0 ? -1 : split ? build(m, x, rest) : build_list(m, k, end);
+		out[n].n = start < 0 ? 0 : walk(m, start, end, a, out[n].set);
+		double one = 1;
+		for (size_t i = 0; i < out[n].n; i++)
+			one *= class_rarity(&out[n].set[i]);
+		*rarity += out[n].n == 0 ? 1 : one;
+		n++;
+		if (!split)
+			break;
+	}
+	return n;
+}
+
+size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out)
+{
+	struct arena_mark mark = arena_mark(a);
+	struct machine m = { ARENA_ARRAY(a, struct state, RX_STATES_MAX), 0 };
+	struct rx_window *w = ARENA_ARRAY(a, struct rx_window, RX_WINDOWS_MAX);
+	size_t best_n = 0;
+	double best = 1;
+	x = unwrapped(x);
+	/* Any tail of a concatenation is in every match. */
+	struct rx alone = *x;
+	alone.next = NULL;
+	const struct rx *k = x->op == RX_CAT ? x->kids : &alone;
+	for (unsigned tries = 0; tries < 12 && k != NULL; tries++, k = k->next) {
+		double rarity;
+		size_t n = windows_at(&m, k, a, w, &rarity);
+		if (n > 0 && rarity < best) {
+			best = rarity;
+			best_n = n;
+			memcpy(out, w, n * sizeof(*w));
+		}
+	}
+	arena_release(a, mark);
+	*rarity_out = best;
+	return best_n;
+}

@@ -1,0 +1,333 @@
+/* Rules over a message: each is evaluated when something asks for it, once. Scored rules are asked for by the result, the others by metas, which look first at
+ * what costs nothing: a body rule whose required text is nowhere is known to be false. */
+#include <stdlib.h>
+
+#include "spam/eval.h"
+#include "spam/expr.h"
+#include "spam/prefilter.h"
+
+/* --- patterns over texts --- */
+
+static void remember(struct msg *m, const struct rule *r, struct str text)
+{
+	if (m->matched != NULL && m->matched[r->index].p == NULL)
+		m->matched[r->index] = text;
+}
+
+/* Matches in one text, at most max. */
+static unsigned matches(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, unsigned max)
+{
+	unsigned n = 0;
+	size_t at = 0, start, end;
+	struct err e = { 0 };
+	while (n < max) {
+		int found = pcre_find(code, text, at, &start, &end, &e);
+		m->limited += found < 0;
+		if (found <= 0)
+			break;
+		if (n++ == 0)
+			remember(m, r, str_sub(text, start, end - start));
+		at = end > start ? end : end + 1;
+	}
+	return n;
+}
+
+static unsigned most(const struct rule *r)
+{
+	if (!(r->tflags & TFLAG_BIT(MULTIPLE)))
+		return 1;
+	return r->maxhits == 0 || r->maxhits > MSG_MULTIPLE_MAX ? MSG_MULTIPLE_MAX : r->maxhits;
+}
+
+/* --- patterns that use what another rule captured --- */
+
+static void quote(struct buf *out, struct str v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		if (!ch_alnum(v.p[i]) && (unsigned char)v.p[i] < 0x80)
+			buf_ch(out, '\\');
+		buf_ch(out, v.p[i]);
+	}
+}
+
+/* What the first match of the rule that captures it found. */
+static bool captured(struct msg *m, struct str name, struct str *out)
+{
+	const struct rule *def = map_get(m->s->captures, name);
+	struct str g[2];
+	struct err e = { 0 };
+	if (def == NULL || def->head == NULL || def->pattern.code == NULL || !msg_head(m, def->head)->defined)
+		return false;
+	if (pcre_match(def->pattern.code, msg_head(m, def->head)->joined, g, 2, &e) != 1)
+		return false;
+	*out = g[1];
+	return g[1].n > 0;
+}
+
+/* The pattern with its capture filled in; NULL: there is none, the rule does not run. */
+static struct pcre *filled(struct msg *m, const struct rule *r)
+{
+	struct str v;
+	struct pcre *code = NULL;
+	struct err e = { 0 };
+	if (!captured(m, r->needs, &v))
+		return NULL;
+	struct str t = r->pattern.text;
+	size_t at = (size_t)(r->needs.p - t.p) - 2, after = at + r->needs.n + 3;
+	struct buf b;
+	buf_init(&b, SPAM_PATTERN_MAX);
+	buf_str(&b, str_sub(t, 0, at));
+	buf_c(&b, "(?:");
+	quote(&b, v);
+	buf_c(&b, ")");
+	buf_str(&b, str_from(t, after));
+	if (buf_failed(&b) || pcre_compile(buf_view(&b), r->pattern.flags, false, &code, &e) < 0)
+		code = NULL;
+	buf_fini(&b);
+	return code;
+}
+
+/* --- texts in pieces --- */
+
+struct scan { struct msg *m; struct area *area; unsigned line; };
+
+static void on_may(void *ctx, unsigned number)
+{
+	struct scan *s = ctx;
+	struct line_hits **list = &s->area->may[number];
+	if (*list != NULL && (*list)->line == s->line)
+		return;
+	struct line_hits *h = ARENA_NEW(s->m->a, struct line_hits);
+	*h = (struct line_hits){ s->line, *list };
+	*list = h;
+}
+
+static void scan_area(struct msg *m, struct area *area, const struct prefilter *f)
+{
+	if (area->scanned)
+		return;
+	area->scanned = true;
+	area->may = ARENA_ARRAY(m->a, struct line_hits *, prefilter_count(f) + 1);
+	struct buf folded;
+	struct scan s = { m, area, 0 };
+	buf_init(&folded, m->whole.n * 8 + 131072);
+	for (size_t i = 0; i < area->pieces.n; i++) {
+		s.line = (unsigned)i;
+		buf_reset(&folded);
+		prefilter_fold(area->pieces.v[i], &folded);
+		prefilter_scan(f, area->pieces.v[i], buf_view(&folded), on_may, &s);
+	}
+	buf_fini(&folded);
+}
+
+static struct area *area_of(struct msg *m, const struct rule *r, const struct prefilter **f)
+{
+	switch (r->type) {
+	case RULE_BODY:
+		msg_body_lines(m);
+		*f = m->s->body_filter;
+		return &m->body_lines;
+	case RULE_RAWBODY:
+		msg_raw_pieces(m);
+		*f = m->s->rawbody_filter;
+		return &m->raw_pieces;
+	default:
+		msg_uri_list(m);
+		*f = m->s->uri_filter;
+		return &m->uri_list;
+	}
+}
+
+static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, struct area *area, bool all)
+{
+	unsigned n = 0, max = most(r);
+	bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
+	if (all) {
+		for (size_t i = skip_subject; i < area->pieces.n && n < max; i++)
+			n += matches(m, r, code, area->pieces.v[i], max - n);
+		return n;
+	}
+	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max; h = h->next)
+		if (h->line > 0 || !skip_subject)
+			n += matches(m, r, code, area->pieces.v[h->line], max - n);
+	return n;
+}
+
+static double run_area(struct msg *m, const struct rule *r)
+{
+	const struct prefilter *f;
+	struct area *area = area_of(m, r, &f);
+	if (r->slot == 0)
+		return 0;
+	scan_area(m, area, f);
+	bool all = prefilter_always(f, r->slot - 1);
+	if (!all && area->may[r->slot - 1] == NULL)
+		return 0;
+	if (r->needs.p == NULL)
+		return run_lines(m, r, r->pattern.code, area, all);
+	struct pcre *code = filled(m, r);
+	unsigned n = code == NULL ? 0 : run_lines(m, r, code, area, all);
+	pcre_free(&code);
+	return n;
+}
+
+/* --- the other kinds --- */
+
+static double run_header(struct msg *m, const struct rule *r)
+{
+	const struct head_value *v = msg_head(m, r->head);
+	if (r->type == RULE_EXISTS)
+		return v->defined;
+	if (r->pattern.code == NULL)
+		return 0;
+	if (!v->defined)
+		return r->on_empty;
+	unsigned n = matches(m, r, r->pattern.code, v->joined, r->negated ? 1 : most(r));
+	return r->negated ? n == 0 : n;
+}
+
+static struct str part_value(struct msg *m, struct part *p, const struct rule *r)
+{
+	struct buf b;
+	if (str_eq(r->head->field, STR("ALL"))) {
+		buf_init(&b, MSG_HEAD_MAX * 2);
+		for (size_t i = 0; i < p->fields.n; i++)
+			buf_printf(&b, "%.*s: %.*s\n", STR_ARG(p->fields.v[i].name), STR_ARG(field_value(m->a, &p->fields.v[i])));
+		struct str s = arena_str(m->a, buf_view(&b));
+		buf_fini(&b);
+		return s;
+	}
+	const struct field *f = field_last(m->a, &p->fields, arena_cstr(m->a, str_lower_copy(m->a, r->head->field)));
+	if (f == NULL)
+		return r->if_unset.p == NULL ? STR("") : r->if_unset;
+	return r->head->raw ? f->raw : str_cat(m->a, f->value, STR("\n"));
+}
+
+static double run_mimeheader(struct msg *m, const struct rule *r)
+{
+	msg_parts(m);
+	struct str all = STR("");
+	bool concat = (r->tflags & TFLAG_BIT(CONCAT)) != 0;
+	for (size_t i = 0; i < m->n_parts && r->pattern.code != NULL; i++) {
+		struct str v = part_value(m, &m->parts[i], r);
+		if (concat) {
+			all = str_cat(m->a, all, str_ends(v, STR("\n")) ? v : str_cat(m->a, v, STR("\n")));
+			continue;
+		}
+		unsigned n = matches(m, r, r->pattern.code, v, most(r));
+		if (n > 0)
+			return r->negated ? 0 : n;
+	}
+	unsigned n = concat && r->pattern.code != NULL ? matches(m, r, r->pattern.code, all, most(r)) : 0;
+	return r->negated ? n == 0 : n;
+}
+
+static bool detail_text(struct msg *m, const struct rule *r, const struct detail_test *d, struct str text)
+{
+	unsigned n = d->p.code == NULL ? 0 : matches(m, r, d->p.code, text, 1);
+	return (n > 0) != d->negated;
+}
+
+static bool detail_fits(struct msg *m, const struct rule *r, const struct detail_test *d, const struct uri *u)
+{
+	const struct { const char *key; const struct strs *list; } lists[] = {
+		{ "type", &u->types }, { "cleaned", &u->cleaned }, { "text", &u->texts }, { "domain", &u->domains }, { "host", &u->hosts },
+	};
+	if (str_eq(d->key, STR("raw")))
+		return detail_text(m, r, d, u->raw);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		if (!str_eq(d->key, str_c(lists[i].key)))
+			continue;
+		for (size_t k = 0; k < lists[i].list->n; k++)
+			if (detail_text(m, r, d, lists[i].list->v[k]))
+				return true;
+	}
+	return false;
+}
+
+static double run_detail(struct msg *m, const struct rule *r)
+{
+	msg_uris(m);
+	for (size_t i = 0; i < m->n_uris; i++) {
+		bool fits = true;
+		for (const struct detail_test *d = r->detail; d != NULL && fits; d = d->next)
+			fits = detail_fits(m, r, d, &m->uris[i]);
+		if (fits)
+			return 1;
+	}
+	return 0;
+}
+
+static double fact_value(struct msg *m, const struct rule *r)
+{
+	return eval_fact(m, r);
+}
+
+/* --- values --- */
+
+static double value_of_name(void *ctx, void *name)
+{
+	return rule_value(ctx, name);
+}
+
+static bool is_active(const struct msg *m, const struct rule *r)
+{
+	return r->needed && r->scores[m->score_set] != 0;
+}
+
+static void settle(struct msg *m, const struct rule *r, double v)
+{
+	m->values[r->index] = v;
+	m->known[r->index] = 2;
+}
+
+/* Known already, or known for nothing. */
+static bool peek(void *ctx, void *name, double *out)
+{
+	struct msg *m = ctx;
+	const struct rule *r = name;
+	if (m->known[r->index] == 2) {
+		*out = m->values[r->index];
+		return true;
+	}
+	const struct area *area = r->type == RULE_BODY ? &m->body_lines : r->type == RULE_RAWBODY ? &m->raw_pieces : r->type == RULE_URI ? &m->uri_list : NULL;
+	const struct prefilter *f = r->type == RULE_BODY ? m->s->body_filter : r->type == RULE_RAWBODY ? m->s->rawbody_filter : m->s->uri_filter;
+	bool absent = area != NULL && area->scanned && r->slot > 0 && !prefilter_always(f, r->slot - 1) && area->may[r->slot - 1] == NULL;
+	if (is_active(m, r) && !absent && r->type != RULE_EXISTS &&
+	    !(r->type == RULE_HEADER && m->heads[r->head->index].made && !m->heads[r->head->index].defined))
+		return false;
+	*out = rule_value(m, r);
+	return true;
+}
+
+static double run_meta(struct msg *m, const struct rule *r)
+{
+	const struct expr_values v = { value_of_name, peek, m };
+	double n = r->meta == NULL ? 0 : expr_eval(r->meta, &v);
+	return n != 0 && n <= 0 ? 1 : n;
+}
+
+static double run_eval(struct msg *m, const struct rule *r)
+{
+	return r->eval == NULL ? 0 : r->eval(m, r);
+}
+
+double rule_value(struct msg *m, const struct rule *r)
+{
+	static double (*const run[])(struct msg *, const struct rule *) = {
+		[RULE_HEADER] = run_header, [RULE_EXISTS] = run_header, [RULE_BODY] = run_area, [RULE_RAWBODY] = run_area, [RULE_URI] = run_area,
+		[RULE_MIMEHEADER] = run_mimeheader, [RULE_URI_DETAIL] = run_detail, [RULE_EVAL] = run_eval, [RULE_META] = run_meta, [RULE_OFF] = fact_value,
+	};
+	if (m->known[r->index] == 2)
+		return m->values[r->index];
+	if (m->known[r->index] == 1)
+		return 0;	/* a meta that asks for itself */
+	m->known[r->index] = 1;
+	double v = 0;
+	if (is_active(m, r) && r->type == RULE_FULL)
+		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, m->whole, most(r));
+	else if (is_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
+		v = run[r->type](m, r);
+	settle(m, r, v);
+	return v;
+}

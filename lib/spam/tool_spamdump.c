@@ -1,0 +1,155 @@
+/* For tests and benches: what the engine makes of message files. One line each: path, score, rules, sub-rules (with their number of hits when it is not 1),
+ * separated by tabs; or the texts that rules see, or only the time it takes.
+ *	spamdump [-r RULES] [-s SITE] [-b BAYES] [-t] [-j] [-x WHAT] FILE…  (or paths on standard input)
+ */
+#include <getopt.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "spam/eval.h"
+#include "spam/spam.h"
+
+enum { MESSAGE_MAX = 64 << 20 };
+
+struct todo {
+	struct spam *s;
+	struct arena *a;
+	bool times, quiet;
+	unsigned want;
+	const char *show;
+};
+
+static void say(void *ctx, const char *file, unsigned line, const char *text)
+{
+	if (ctx == NULL)
+		fprintf(stderr, "%s:%u: %s\n", file == NULL ? "-" : file, line, text);
+}
+
+static double cpu_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* What rules see: "body", "raw", "uri", "parts", or a header specification. */
+static void show(struct todo *t, struct str message)
+{
+	struct msg *m = ARENA_NEW(t->a, struct msg);
+	msg_init(m, t->a, spam_set(t->s), NULL, message, 0);
+	const char *what = t->show;
+	const struct strs *v = strcmp(what, "body") == 0 ? msg_body_lines(m) : strcmp(what, "raw") == 0 ? msg_raw_pieces(m) :
+			       strcmp(what, "uri") == 0 ? msg_uri_list(m) : NULL;
+	if (strcmp(what, "parts") == 0) {
+		msg_parts(m);
+		for (size_t i = 0; i < m->n_parts; i++)
+			printf("%s %.*s %zu [%.*s]\n", m->parts[i].leaf ? "leaf" : "node", STR_ARG(m->parts[i].type), m->parts[i].raw.n,
+			       STR_ARG(m->parts[i].raw));
+		return;
+	}
+	struct err e = { 0 };
+	const struct head_spec *h = v != NULL ? NULL : set_head(spam_set(t->s), str_c(what), &e);
+	if (h != NULL) {
+		m->heads = ARENA_ARRAY(t->a, struct head_value, h->index + 1000);
+		v = &msg_head(m, h)->v;
+	}
+	for (size_t i = 0; v != NULL && i < v->n; i++)
+		printf("[%.*s]\n", STR_ARG(v->v[i]));
+}
+
+static int check(struct todo *t, const char *file)
+{
+	struct buf text;
+	struct err e = { 0 };
+	buf_init(&text, MESSAGE_MAX);
+	if (file_read(file, MESSAGE_MAX, &text, &e) < 0) {
+		fprintf(stderr, "spamdump: %s\n", e.text);
+		buf_fini(&text);
+		return 1;
+	}
+	arena_reset(t->a);
+	if (t->show != NULL) {
+		show(t, buf_view(&text));
+		buf_fini(&text);
+		return 0;
+	}
+	struct spam_result r;
+	double start = cpu_ms();
+	spam_check(t->s, t->a, buf_view(&text), NULL, t->want, &r);
+	double took = cpu_ms() - start;
+	if (t->times) {
+		printf("%s\t%.3f\t%zu\t%.3f\t%.6f\n", file, r.score, text.n, took, r.bayes);
+	} else {
+		printf("%s\t%.3f\t", file, r.score);
+		for (size_t i = 0; i < r.n_hits; i++)
+			printf("%s%.*s", i == 0 ? "" : ",", STR_ARG(r.hits[i].name));
+		putchar('\t');
+		for (size_t i = 0; i < r.n_subs; i++) {
+			printf("%s%.*s", i == 0 ? "" : ",", STR_ARG(r.subs[i]));
+			if (r.sub_counts[i] > 1)
+				printf("(%u)", r.sub_counts[i]);
+		}
+		putchar('\n');
+	}
+	buf_fini(&text);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct spam_options o = { .rules_dir = "auto", .site_dir = "/etc/spamassassin", .jit = true, .all = true };
+	struct todo t = { .want = SPAM_WANT_ALL };
+	bool quiet = true;
+	for (int c; (c = getopt(argc, argv, "r:s:b:jtvx:")) != -1;) {
+		switch (c) {
+		case 'r':
+			o.rules_dir = optarg;
+			break;
+		case 's':
+			o.site_dir = optarg;
+			break;
+		case 'b':
+			o.bayes_file = optarg;
+			break;
+		case 'j':
+			o.jit = false;
+			break;
+		case 't':
+			t.times = true;
+			t.want = 0;
+			o.all = false;
+			break;
+		case 'x':
+			t.show = optarg;
+			break;
+		case 'v':
+			quiet = false;
+			break;
+		default:
+			return 2;
+		}
+	}
+	struct err e = { 0 };
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);	/* as workers do: memory of one message serves the next */
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	if (spam_load(&o, say, quiet ? &t : NULL, &t.s, &e) < 0) {
+		fprintf(stderr, "spamdump: %s\n", e.text);
+		return 1;
+	}
+	t.a = arena_new(0);
+	int status = 0;
+	char line[4096];
+	for (int i = optind; i < argc; i++)
+		status |= check(&t, argv[i]);
+	while (optind == argc && fgets(line, sizeof(line), stdin) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		status |= check(&t, line);
+	}
+	arena_free(&t.a);
+	spam_free(&t.s);
+	return status;
+}
