@@ -1,22 +1,25 @@
 /* postern why: the path of an address, by the code that resolve runs. */
 #include "deliver/postern.h"
+#include "deliver/postern_why.h"
 
 #include <getopt.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "deliver/resolve.h"
 
 struct asked {
+	const struct conf *conf;
 	struct resolver *resolver;
-	struct str sender;
+	struct why_client who;
+	bool json;
 };
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern why [--json] [--sender ADDRESS] ADDRESS ...\n"
+	fputs("usage: postern why [--json] [--sender ADDRESS] [--client IP [--helo NAME] [--login USER]] ADDRESS ...\n"
 	      "Explain where mail for ADDRESS goes: class, every map and line that decided, and "
 	      "where it ends; for mail that goes elsewhere the next hop (which the sender may decide).\n"
+	      "--client: also whether the restrictions let such mail in, without asking names and policy services.\n"
 	      "Exit status: 0 deliverable, 1 refused, 75 a map cannot be read.\n",
 	      to);
 	return status;
@@ -41,7 +44,7 @@ static bool find_route(const struct asked *q, struct arena *a, const struct ipc_
 		out->nexthop = rest;
 		return true;
 	}
-	resolver_route(q->resolver, a, q->sender, r->addresses.v[i], out);
+	resolver_route(q->resolver, a, q->who.sender, r->addresses.v[i], out);
 	return true;
 }
 
@@ -107,28 +110,67 @@ static void print_json(const struct asked *q, struct arena *a, const char *addre
 			json_field(stdout, "owner", r->owners.v[i], false);
 		putchar('}');
 	}
-	fputs("]}", stdout);
+	fputs("]", stdout);
+}
+
+/* The restrictions, if they are asked for. The exit status. */
+static int judge(const struct asked *q, struct arena *a, const char *address, const struct ipc_resolve_RESULT *res)
+{
+	struct why_judgement *j = ARENA_NEW(a, struct why_judgement);
+	struct err e = { 0 };
+
+	if (q->who.client.n == 0)
+		return POSTERN_OK;
+	if (why_judge(q->conf, q->resolver, &q->who, str_c(address), res->class, a, j, &e) < 0) {
+		fprintf(stderr, "postern why: %s\n", e.text);
+		return POSTERN_USAGE;
+	}
+	if (q->json)
+		why_json_judgement(j);
+	else
+		why_print_judgement(&q->who, j);
+	return j->answer.result != RESTRICT_REFUSED ? POSTERN_OK : j->answer.code < 500 ? POSTERN_TEMP : POSTERN_FAILED;
+}
+
+/* One address. The exit status. */
+static int explain(const struct asked *q, const char *address, bool first)
+{
+	struct arena *a = arena_new(0);
+	struct ipc_resolve_RESULT res;
+
+	resolver_answer(q->resolver, a, str_c(address), true, &res);
+	if (q->json)
+		print_json(q, a, address, &res, first);
+	else
+		print_text(q, a, address, &res);
+	const int judged = judge(q, a, address, &res), status = status_of(&res);
+	fputs(q->json ? "}" : "", stdout);
+	arena_free(&a);
+	return judged > status ? judged : status;
 }
 
 int postern_why(const struct postern *p, int argc, char **argv)
 {
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
 					       { "sender", required_argument, NULL, 's' },
+					       { "client", required_argument, NULL, 'c' },
+					       { "helo", required_argument, NULL, 'e' },
+					       { "login", required_argument, NULL, 'l' },
 					       { "help", no_argument, NULL, 'h' },
 					       { NULL, 0, NULL, 0 } };
-	struct asked q = { .sender = STR("") };
+	struct asked q = { 0 };
 	struct err e = { 0 };
-	bool json = false;
 	int status = POSTERN_OK;
 
 	optind = 0;
 	for (int ch; (ch = getopt_long(argc, argv, "j", longs, NULL)) != -1;) {
 		if (ch == 'h')
 			return usage(stdout, POSTERN_OK);
+		struct str *const texts[] = { ['s' - 'a'] = &q.who.sender, ['c' - 'a'] = &q.who.client, ['e' - 'a'] = &q.who.helo, ['l' - 'a'] = &q.who.login };
 		if (ch == 'j')
-			json = true;
-		else if (ch == 's')
-			q.sender = str_c(optarg);
+			q.json = true;
+		else if (ch >= 'a' && ch - 'a' < (int)ARRAY_LEN(texts) && texts[ch - 'a'])
+			*texts[ch - 'a'] = str_c(optarg);
 		else
 			return usage(stderr, POSTERN_USAGE);
 	}
@@ -143,21 +185,14 @@ int postern_why(const struct postern *p, int argc, char **argv)
 		conf_free(&c);
 		return POSTERN_CONFIG;
 	}
-	fputs(json ? "[" : "", stdout);
+	q.conf = c;
+	fputs(q.json ? "[" : "", stdout);
 	for (int i = optind; i < argc; i++) {
-		struct arena *a = arena_new(0);
-		struct ipc_resolve_RESULT res;
+		const int r = explain(&q, argv[i], i == optind);
 
-		resolver_answer(q.resolver, a, str_c(argv[i]), true, &res);
-		if (json)
-			print_json(&q, a, argv[i], &res, i == optind);
-		else
-			print_text(&q, a, argv[i], &res);
-		if (status_of(&res) > status)
-			status = status_of(&res);
-		arena_free(&a);
+		status = r > status ? r : status;
 	}
-	fputs(json ? "\n]\n" : "", stdout);
+	fputs(q.json ? "\n]\n" : "", stdout);
 	resolver_free(&q.resolver);
 	conf_free(&c);
 	return status;

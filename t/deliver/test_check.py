@@ -1,4 +1,5 @@
 """postern check on what is legal and not meant: aliases, local delivery, rewriting; and postern why with what it says of them."""
+import json
 import os
 import subprocess
 
@@ -73,3 +74,24 @@ def test_why(check):
     assert 'canonical_maps: inline:{old@example.com=alice@example.com}:1: "old@example.com" is alice@example.com' in why("old@example.com")
     assert "-> mailbox alice@example.com, account alice@example.com, errors go to owner-list@example.com" in why("list@localhost")
     assert "550 5.1.6 User has moved to new@elsewhere.example" in why("gone@example.com")
+
+
+def test_why_says_what_the_restrictions_do(check):
+    if not (check.suite.state / "accounts.cdb").exists():
+        check.suite.start()
+        check.suite.stop()
+    check("mynetworks = 192.0.2.0/24\nsmtpd_sender_restrictions = check_sender_access inline:{bad.example=REJECT}\n")
+
+    def why(*args):
+        p = subprocess.run([str(check.suite.bin / "postern"), "-c", str(check.suite.conf), "why", *args], stdout=subprocess.PIPE)
+        return p.returncode, p.stdout.decode()
+    code, out = why("--client", "198.51.100.7", "--sender", "x@ok.example", "y@elsewhere.example")
+    assert code == 1 and "refused: 554 5.7.1 <y@elsewhere.example>: Relay access denied" in out and "the client is not in mynetworks" in out, out
+    code, out = why("--client", "192.0.2.9", "--sender", "x@ok.example", "y@elsewhere.example")
+    assert code == 0 and "the client is in mynetworks" in out and "the restrictions let it in" in out, out
+    assert why("--client", "198.51.100.7", "--login", "alice@example.com", "--sender", "alice@example.com", "y@elsewhere.example")[0] == 0
+    code, out = why("--client", "198.51.100.7", "--sender", "x@bad.example", "alice@example.com")
+    assert code == 1 and "refused: 554 5.7.1 <x@bad.example>: Sender address rejected: Access denied" in out and '"bad.example" is REJECT' in out, out
+    assert why("--client", "nonsense", "alice@example.com")[0] == 64
+    code, out = why("--json", "--client", "198.51.100.7", "y@elsewhere.example")
+    assert json.loads(out)[0]["restrictions"]["code"] == 554
