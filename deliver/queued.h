@@ -17,6 +17,7 @@
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
+ *	queued_checks.c	header_checks, body_checks
  *	queued_restrict.c	restriction lists, and the facts that they ask for
  *	queued_sync.c	fsync beside the loop
  *	queued_etrn.c	a client asks for a domain's mail
@@ -125,6 +126,8 @@ void resolve_reload(struct queued *q);
 struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i);
 typedef void rewritten_fn(void *ctx, const struct ipc_resolve_REWRITTEN *r);	/* NULL: no answer */
 struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx);
+typedef void matched_fn(void *ctx, const struct ipc_resolve_MATCHES *m);	/* NULL: no answer */
+struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx);	/* may answer later only */
 void policy_start(struct queued *q, int fd);
 typedef void acted_fn(void *ctx, const struct ipc_policy_ACTION *m);	/* NULL: no answer */
 struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_fn *fn, void *ctx);	/* may answer later only */

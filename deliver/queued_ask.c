@@ -10,7 +10,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_POLICY, ASK_FILTER };
+enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_POLICY, ASK_FILTER };
 
 struct ask {
 	struct list node;		/* of the channel's waiting or pending questions */
@@ -23,6 +23,7 @@ struct ask {
 	routed_fn *routed;
 	size_t n_routes;
 	looked_fn *looked;
+	matched_fn *matched;
 	acted_fn *acted;
 	scanned_fn *scanned;
 	void *ctx;
@@ -63,6 +64,7 @@ static void answer_none(struct ask *a)
 	rewritten_fn *rewritten = a->rewritten;
 	routed_fn *routed = a->routed;
 	looked_fn *looked = a->looked;
+	matched_fn *matched = a->matched;
 	acted_fn *acted = a->acted;
 	scanned_fn *scanned = a->scanned;
 	void *ctx = a->ctx;
@@ -76,6 +78,8 @@ static void answer_none(struct ask *a)
 		routed(ctx, NULL);
 	if (looked)
 		looked(ctx, NULL);
+	if (matched)
+		matched(ctx, NULL);
 	if (acted)
 		acted(ctx, NULL);
 	if (scanned)
@@ -164,16 +168,29 @@ static void on_value(struct ask *a, const struct ipc_resolve_VALUE *v)
 	fn(ctx, v);
 }
 
+static void on_matches(struct ask *a, const struct ipc_resolve_MATCHES *m)
+{
+	matched_fn *fn = a->matched;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	fn(ctx, m);
+}
+
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
 	struct ask *a = find(&q->resolve->pending, id);
 
 	close_fd(&fd);
-	if (a == NULL || (type == IPC_resolve_VALUE) != (a->kind == ASK_LOOKUP))
+	if (a == NULL || (type == IPC_resolve_VALUE) != (a->kind == ASK_LOOKUP) || (type == IPC_resolve_MATCHES) != (a->kind == ASK_CHECK))
 		return;		/* forgotten meanwhile */
 	if (type == IPC_resolve_VALUE) {
 		on_value(a, msg);
+		return;
+	}
+	if (type == IPC_resolve_MATCHES) {
+		on_matches(a, msg);
 		return;
 	}
 	resolved_fn *resolved = a->resolved;
@@ -201,7 +218,7 @@ static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 void asks_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES, IPC_resolve_VALUE };
+	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES, IPC_resolve_VALUE, IPC_resolve_MATCHES };
 
 	q->resolve = xzalloc(sizeof(*q->resolve));
 	list_init(&q->resolve->pending);
@@ -229,6 +246,14 @@ static struct ask *send_ask(struct asks *to, struct ask *a, uint16_t type, const
 	timer_del(&a->deadline);
 	a->deadline = loop_timer(a->q->loop, 0, fail_later, a);
 	return a;
+}
+
+struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_CHECK, QUEUED_ASK_MS, ctx);
+
+	a->matched = fn;
+	return send_ask(q->resolve, a, IPC_resolve_CHECK, m);
 }
 
 struct ask *lookup_ask(struct queued *q, const struct ipc_resolve_LOOKUP *m, looked_fn *fn, void *ctx)

@@ -534,6 +534,14 @@ static void end_passed(struct trans *t)
 	effects_apply(t, effects_applied);
 }
 
+static void checks_passed(struct trans *t)
+{
+	if (restrict_has(t->conn->rules->restrictions, RESTRICT_END))
+		trans_judge(t, RESTRICT_END, end_passed);
+	else
+		end_passed(t);
+}
+
 void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m)
 {
 	struct str head = { 0 };
@@ -558,9 +566,6 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%s", t->qid, id_text.n > 0 ? id_text.p : "<>");
 		buf_fini(&id_text);
 		t->head_text = head;
-		if (restrict_has(t->conn->rules->restrictions, RESTRICT_END))
-			trans_judge(t, RESTRICT_END, end_passed);
-		else
-			end_passed(t);
+		checks_run(t, checks_passed);
 	}
 }

@@ -99,6 +99,8 @@ typedef void trans_passed_fn(struct trans *t);
 void trans_judge(struct trans *t, enum restrict_stage stage, trans_passed_fn *fn);
 /* Headers, blind copies, redirection: fn goes on when the recipients are as they are to be. */
 void effects_apply(struct trans *t, trans_passed_fn *fn);
+/* queued_checks.c: header_checks, body_checks; fn goes on unless they refuse. */
+void checks_run(struct trans *t, trans_passed_fn *fn);
 int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
 
 /* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */

@@ -31,6 +31,8 @@ static const struct table_row {
 	TABLES(local_recipient_maps, local_recipients),
 	TABLES(relay_recipient_maps, relay_recipients),
 	TABLES(relocated_maps, relocated),
+	TABLES(header_checks, header_checks),
+	TABLES(body_checks, body_checks),
 	TABLES(canonical_maps, canonical),
 	TABLES(sender_canonical_maps, sender_canonical),
 	TABLES(recipient_canonical_maps, recipient_canonical),

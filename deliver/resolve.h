@@ -55,6 +55,9 @@ enum access_how {	/* which keys are tried, the first that is there decides. A ta
 };
 void resolver_lookup(struct resolver *r, struct arena *a, struct str table, struct str key, enum access_how how, struct ipc_resolve_VALUE *out);
 
+/* header_checks, body_checks: the lines that match, and what is to be done. */
+void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out);
+
 struct resolve_env {
 	const struct conf *conf;
 	int fd;			/* its channel; taken */

@@ -1,7 +1,8 @@
-/* Access tables: which keys are tried for an address, a name, a network (access(5)). */
+/* Access tables: which keys are tried for an address, a name, a network (access(5)); patterns over the lines of a message. */
 #include <stdio.h>
 
 #include "deliver/resolve_priv.h"
+#include "log/log.h"
 
 struct search {
 	struct resolver *r;
@@ -119,4 +120,42 @@ void resolver_lookup(struct resolver *r, struct arena *a, struct str table, stru
 		(void)look_domain(&s, key);
 	else
 		(void)look_network(&s, key);
+}
+
+/* --- header_checks, body_checks --- */
+
+/* 0: *action_out; 1: none of the tables; -1: trouble. */
+static int check_line(const struct tables *t, struct str line, struct arena *a, struct str *action_out)
+{
+	struct buf b;
+	struct err e = { 0 };
+	int r = 1;
+
+	buf_init(&b, 4096);
+	for (size_t i = 0; i < t->n && r == 1; i++)
+		r = lookup_get(t->v[i], line, &b, NULL, &e);
+	if (r == 0)
+		*action_out = arena_str(a, buf_view(&b));
+	else if (r < 0)
+		log_error("%s", e.text);
+	buf_fini(&b);
+	return r;
+}
+
+void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out)
+{
+	const struct tables *t = m->body ? &r->body_checks : &r->header_checks;
+	struct str *at = ARENA_ARRAY(a, struct str, m->lines.n + 1), *actions = ARENA_ARRAY(a, struct str, m->lines.n + 1);
+	size_t n = 0;
+
+	*out = (struct ipc_resolve_MATCHES){ 0 };
+	for (size_t i = 0; i < m->lines.n; i++) {
+		const int found = check_line(t, m->lines.v[i], a, &actions[n]);
+		if (found == 0)
+			at[n++] = str_c(arena_printf(a, "%zu", i));
+		if (found < 0)
+			out->trouble = 1;
+	}
+	out->at = (struct ipc_strs){ at, n };
+	out->actions = (struct ipc_strs){ actions, n };
 }

@@ -39,6 +39,7 @@ struct resolver {
 	size_t n_opened;
 	struct tables transport, sender_relayhost, passwords, tls_policy;
 	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated;
+	struct tables header_checks, body_checks;
 	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
 	struct own_addresses own;	/* user@[address] is local */

@@ -191,6 +191,23 @@ static void look_up(struct server *s, const struct ipc_resolve_LOOKUP *m, uint32
 	arena_free(&a);
 }
 
+static void check(struct server *s, const struct ipc_resolve_CHECK *m, uint32_t id)
+{
+	struct arena *a = arena_new(0);
+	struct ipc_resolve_MATCHES r;
+	struct err e = { 0 };
+
+	resolver_refresh(s->resolver);
+	resolver_check(s->resolver, a, m, &r);
+	if (ipc_send(s->chan, IPC_resolve_MATCHES, &r, id, -1, &e) < 0) {
+		log_error("matches: %s", e.text);
+		r = (struct ipc_resolve_MATCHES){ .trouble = 1 };
+		if (ipc_send(s->chan, IPC_resolve_MATCHES, &r, id, -1, &e) < 0)
+			loop_stop(s->loop);
+	}
+	arena_free(&a);
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
 		       int fd)
 {
@@ -204,6 +221,8 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		answer_routes(s, msg, id);
 	else if (type == IPC_resolve_LOOKUP)
 		look_up(s, msg, id);
+	else if (type == IPC_resolve_CHECK)
+		check(s, msg, id);
 	else
 		resolver_refresh(s->resolver);
 }
@@ -231,7 +250,8 @@ static void on_hup(void *ctx, int signo)
 
 void resolve_run(struct resolve_env *env)
 {
-	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE, IPC_resolve_LOOKUP, IPC_resolve_RELOAD };
+	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE, IPC_resolve_LOOKUP, IPC_resolve_CHECK,
+					  IPC_resolve_RELOAD };
 	struct server s = { 0 };
 	struct err e = { 0 };
 
