@@ -21,6 +21,7 @@ static void evaluate(void)
 {
 	static struct restrict_set *set;
 	static struct conf *conf;
+	static struct arena *kept;
 	const struct fact_source src = { answer, NULL };
 	const struct restrict_facts f = { .client = STR("192.0.2.1"), .sender = STR("a@b.test"), .recipient = STR("c@d.test"), .class = STR("local"), .helo = STR("b.test") };
 	struct arena *a = arena_new(0);
@@ -28,10 +29,11 @@ static void evaluate(void)
 	struct err e = { 0 };
 
 	if (set == NULL) {
+		kept = arena_new(0);
 		const int r = conf_parse(STR("smtpd_sender_restrictions = check_sender_access static:x\nsmtpd_restriction_classes = again\n"
 					     "again = check_sender_access static:x, again\n"),
 					 "x", &conf, NULL, &e);
-		assert(r == 0 && restrict_compile(conf, arena_new(0), &set, &e) == 0);
+		assert(r == 0 && restrict_compile(conf, kept, &set, &e) == 0);
 	}
 	restrict_evaluate(set, RESTRICT_RCPT, &f, &src, a, &out);
 	assert(out.result != RESTRICT_WAIT && (out.result != RESTRICT_REFUSED || (out.code >= 400 && out.code < 600 && out.text.n <= RESTRICT_TEXT_MAX)));
