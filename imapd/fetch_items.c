@@ -91,17 +91,6 @@ static int item_ENVELOPE(struct client *c, struct fetch *f, struct err *e)
 	return r;
 }
 
-/* The cached blob holds both forms: length of BODY (4 bytes, little-endian), BODY, BODYSTRUCTURE. */
-static bool blob_split(struct str blob, bool extended, struct str *out)
-{
-	if (blob.n < 4 || get_le32(blob.p) > blob.n - 4)
-		return false;
-	const size_t n = get_le32(blob.p);
-
-	*out = extended ? str_from(blob, 4 + n) : str_sub(blob, 4, n);
-	return true;
-}
-
 static int structure(struct client *c, struct fetch *f, bool extended, struct err *e)
 {
 	const char *name = extended ? "BODYSTRUCTURE " : "BODY ";
@@ -109,7 +98,7 @@ static int structure(struct client *c, struct fetch *f, bool extended, struct er
 	struct str blob, text;
 	struct buf b;
 
-	if (mbox_cache_get(c->view, f->seq, MBOX_CACHE_BODYSTRUCTURE, c->arena, &blob) == 0 && blob_split(blob, extended, &text)) {
+	if (mbox_cache_get(c->view, f->seq, MBOX_CACHE_BODYSTRUCTURE, c->arena, &blob) == 0 && structure_unpack(blob, extended, &text) == 0) {
 		buf_str(item(c, f, name), text);
 		arena_release(c->arena, mark);
 		return 0;
@@ -118,16 +107,12 @@ static int structure(struct client *c, struct fetch *f, bool extended, struct er
 	if (need_file(c, f, false, e) < 0)
 		return -1;
 	buf_init(&b, 64 << 20);
-	buf_mem(&b, "\0\0\0\0", 4);
-	body_put(&b, c->arena, msgfile_mime(&f->file), false);
-	if (b.n >= 4)
-		put_le32(b.p, (uint32_t)(b.n - 4));
-	body_put(&b, c->arena, msgfile_mime(&f->file), true);
+	structure_pack(&b, c->arena, msgfile_mime(&f->file));
 	const int r = buf_check(&b, "body structure", e);
 
 	if (r == 0) {
 		mbox_cache_put(c->view, f->seq, MBOX_CACHE_BODYSTRUCTURE, buf_view(&b));
-		if (blob_split(buf_view(&b), extended, &text))
+		if (structure_unpack(buf_view(&b), extended, &text) == 0)
 			buf_str(item(c, f, name), text);
 	}
 	buf_fini(&b);

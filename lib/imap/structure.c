@@ -2,6 +2,7 @@
  * are the client's matter); parameters that lib/mail has decoded are written as RFC 2231 extended ones when they are not ASCII. */
 #include "imap/structure.h"
 
+#include "base/num.h"
 #include "imap/crlf.h"
 #include "imap/out.h"
 
@@ -251,4 +252,25 @@ void body_put(struct buf *out, struct arena *scratch, const struct mime_part *p,
 	else
 		put_single(out, scratch, p, extended);
 	buf_ch(out, ')');
+}
+
+void structure_pack(struct buf *out, struct arena *scratch, const struct mime_part *p)
+{
+	const size_t at = out->n;
+
+	buf_mem(out, "\0\0\0\0", 4);
+	body_put(out, scratch, p, false);
+	if (out->n >= at + 4)
+		put_le32(out->p + at, (uint32_t)(out->n - at - 4));
+	body_put(out, scratch, p, true);
+}
+
+int structure_unpack(struct str blob, bool extended, struct str *out)
+{
+	if (blob.n < 4 || get_le32(blob.p) > blob.n - 4)
+		return -1;
+	const size_t n = get_le32(blob.p);
+
+	*out = extended ? str_from(blob, 4 + n) : str_sub(blob, 4, n);
+	return 0;
 }

@@ -11,4 +11,8 @@ void envelope_put_fields(struct buf *out, struct arena *scratch, const struct ma
 /* extended: BODYSTRUCTURE; else BODY. */
 void body_put(struct buf *out, struct arena *scratch, const struct mime_part *p, bool extended);
 
+/* BODY and BODYSTRUCTURE as one blob, to be kept: bytes of BODY:32 (little-endian), BODY, BODYSTRUCTURE. */
+void structure_pack(struct buf *out, struct arena *scratch, const struct mime_part *p);
+int structure_unpack(struct str blob, bool extended, struct str *out);	/* 0, or -1: it is none */
+
 #endif

@@ -191,6 +191,7 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 {
 	struct mbox *const m = ap->m;
 	char (*named)[FILE_NAME_MAX + 1] = xzalloc((ap->n + 1) * sizeof(*named));
+	const uint32_t first = state_count(&m->st);
 	struct buf ops;
 	size_t done = 0;
 	int r = mbox_reserve(m, give_uids(ap, uids), e);
@@ -214,6 +215,8 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	}
 	if (done > 0)
 		sync_record(m);
+	if (r == 0)
+		messages_arrived(m, first);
 	mbox_pending_clear(m);
 	buf_fini(&ops);
 	free(named);

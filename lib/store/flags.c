@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "store/search.h"
 #include "store/store_priv.h"
 
 /* UIDs as ranges of consecutive positions, so that "1:*" is a few bytes. */
@@ -156,6 +157,8 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 	int r = 0;
 
 	*more_out = false;
+	mbox_cache_flush(m);
+	mbox_search_flush(m);
 	if (m->st.unflushed == 0)
 		return 0;
 	if (mbox_lock(m, e) < 0)

@@ -74,6 +74,12 @@ static int open_uid(struct mbox *m, uint32_t uid, bool gone_too, struct stat *st
 	return err_set(e, ERR_NOENT, 0, "message %u has gone", uid);
 }
 
+int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out)
+{
+	*fd_out = open_known(m, state_rec(&m->st, pos), st_out);
+	return *fd_out < 0 ? -1 : 0;
+}
+
 int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e)
 {
 	char *const chunk = xmalloc(COUNT_CHUNK);

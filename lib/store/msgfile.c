@@ -60,16 +60,11 @@ static int read_head(struct msgfile *m, int fd, struct err *e)
 	return 1;
 }
 
-int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e)
+int msgfile_from(struct msgfile *m, int fd, const struct stat *st, bool head_only, struct err *e)
 {
-	CLEANUP_FD int fd = -1;
-	struct stat st;
+	const size_t n = (size_t)st->st_size;
 
 	*m = (struct msgfile){ 0 };
-	if (message_open(v, seq, &fd, &st, e) < 0)
-		return -1;
-	const size_t n = (size_t)st.st_size;
-
 	if (head_only && n > HEAD_FIRST) {
 		const int r = read_head(m, fd, e);
 
@@ -77,6 +72,15 @@ int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head
 			return r;
 	}
 	return n <= READ_MAX ? read_file(m, fd, n, e) : map_file(m, fd, n, e);
+}
+
+int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	struct stat st;
+
+	*m = (struct msgfile){ 0 };
+	return message_open(v, seq, &fd, &st, e) < 0 ? -1 : msgfile_from(m, fd, &st, head_only, e);
 }
 
 void msgfile_close(struct msgfile *m)

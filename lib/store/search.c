@@ -290,7 +290,14 @@ bool mbox_search_load(struct mbox_view *v)
 	struct mbox *const m = v->m;
 
 	follow(m);
-	return !open_files(m, false) || load_some(m, LOAD_STEP);
+	const bool all = !open_files(m, false) || load_some(m, LOAD_STEP);
+	m->search.loaded = all && m->search.file[0].fd >= 0;
+	return all;
+}
+
+bool search_loaded(const struct mbox *m)
+{
+	return m->search.loaded;
 }
 
 /* --- writing --- */

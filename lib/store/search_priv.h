@@ -13,6 +13,7 @@ const uint64_t *search_row_bits(struct search *s, const struct search_row *r);	/
 void search_row_head(unsigned char out[8], uint32_t uid, unsigned kind, unsigned class);
 void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t);
 
+bool search_loaded(const struct mbox *m);	/* this process has all of it */
 void search_learner_free(struct search *s);
 void search_learn(struct mbox *m, uint32_t pos, struct msgfile *f);
 

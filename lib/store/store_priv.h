@@ -11,6 +11,7 @@
  *   courier.c   Courier's keywords
  *   handback.c  Dovecot's files, written
  *   search.c search_ask.c trigram.c  the search index
+ *   arrive.c    what is computed of new messages
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
  *   quota.c     maildirsize
  *   verify.c    for the admin's tool: look, repair, rebuild
@@ -361,6 +362,7 @@ struct search {
 	ino_t ino[2];
 	uint64_t pos[2];	/* taken up to here */
 	bool off;		/* cannot be made: done without */
+	bool loaded;		/* all that was there when it was last asked */
 	struct search_block *blocks;
 	size_t n_blocks, cap_blocks;
 	struct search_row *rows;
@@ -443,6 +445,12 @@ void mbox_reap(struct mbox *m);		/* unlink files of messages that no view reads 
 int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st_out, struct err *e) MUST_CHECK;	/* a regular file */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
 int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e) MUST_CHECK;
+int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out) MUST_CHECK;	/* where it is known to be; errno */
+struct msgfile;
+int msgfile_from(struct msgfile *f, int fd, const struct stat *st, bool head_only, struct err *e) MUST_CHECK;	/* reads or maps an open file */
+/* Messages from position pos on are new: compute what will be asked of them while their files are at hand (arrive.c). At most some: the others are
+ * looked at when they are asked for. */
+void messages_arrived(struct mbox *m, uint32_t pos);
 unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */
 
 /* --- new/ and cur/ --- */

@@ -363,6 +363,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		if (number)
 			r = mbox_reserve(m, l.n, e);
 		const bool clean = r == 0 && sync_own_begin(m);
+		const uint32_t first = state_count(&m->st);
 		uid = m->st.uidnext;
 		for (size_t i = 0; r >= 0 && i < l.n; i++) {
 			uint8_t disk = 0;
@@ -389,6 +390,8 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		}
 		if (r >= 0 && number && moved > 0)
 			sync_record(m);
+		if (r >= 0 && number)
+			messages_arrived(m, first);
 	} else if (r == 0) {
 		/* Seen empty: that holds while the time stays, unless it is so young that the same tick may bring more. */
 		struct timespec now;

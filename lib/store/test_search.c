@@ -230,9 +230,10 @@ static void whole_life(void)
 	tap_ok(all_sound(v, &vain), "nothing is known: all are candidates");
 	learn_all(v);
 	tap_ok(all_sound(v, &vain), "300 messages in the log: no hit is missed");
-	append_many(m, 50);
+	append_many(m, 80);
 	struct err e = { 0 };
-	tap_ok(mbox_view_sync(v, true, NULL, NULL, &e) == 0 && all_sound(v, &vain), "new ones, not learned yet, are candidates");
+	tap_ok(mbox_view_sync(v, true, NULL, NULL, &e) == 0 && all_sound(v, &vain), "new ones, learned or not, are no less sound");
+	tap_ok(mbox_search_knows(v, 301, MBOX_SEARCH_TEXT) && !mbox_search_knows(v, 380, MBOX_SEARCH_TEXT), "some are learned when they arrive");
 	expunge_some(v);
 	tap_ok(all_sound(v, &vain), "after expunges");
 	append_many(m, 4000);

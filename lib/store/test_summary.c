@@ -115,6 +115,32 @@ static void damage(const char *root, const char *file, off_t at, const char *nam
 	close(fd);
 }
 
+/* What arrives is looked at when it does. */
+static void arrival(void)
+{
+	const char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_summary sum;
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct str blob;
+
+	append_one(m, 0, NULL, text);
+	put_new(root, "", text);
+	tap_ok(mbox_refresh(m, &e) == 0, "refresh");
+	struct mbox_view *v = mbox_view_new(m);
+	tap_is_int(mbox_view_count(v), 2, "one appended, one delivered");
+	for (uint32_t seq = 1; seq <= 2; seq++) {
+		tap_ok(mbox_summary_peek(v, seq, &sum) == 0 && str_eq(sum.base_subject, STR("CACHED")), "message %u has its summary", seq);
+		tap_ok(mbox_cache_get(v, seq, MBOX_CACHE_BODYSTRUCTURE, a, &blob) == 0, "and its structure");
+	}
+	mbox_view_free(&v);
+	mbox_close(&m);
+	arena_free(&a);
+	store_close(&s);
+}
+
 static void kept(void)
 {
 	const char *const root = xstrdup(scratch_new());
@@ -122,8 +148,9 @@ static void kept(void)
 	struct mbox *m = must_mbox(s, "INBOX");
 
 	append_one(m, 0, NULL, text);
-	make_one(m);
 	tap_ok(cached(m), "known at once");
+	tap_ok(mbox_rebuild(m, &(struct err){ 0 }) == 0 && !cached(m), "forgotten");
+	make_one(m);
 	mbox_close(&m);
 	m = must_mbox(s, "INBOX");
 	tap_ok(cached(m), "known when the folder is opened again");
@@ -158,6 +185,7 @@ static void two(void)
 
 	for (int i = 0; i < 50; i++)
 		append_one(m, 0, NULL, text);
+	tap_ok(mbox_rebuild(m, &(struct err){ 0 }) == 0, "nothing is known");
 	struct mbox *m2 = must_mbox(s2, "INBOX");
 	struct mbox_view *v = mbox_view_new(m), *v2 = mbox_view_new(m2);
 	struct mbox_summary sum;
@@ -189,6 +217,7 @@ int main(void)
 	dates();
 	threads();
 	fields();
+	arrival();
 	kept();
 	two();
 	buf_fini(&built);

@@ -1,0 +1,53 @@
+/* New messages: what clients will ask of them (summary, body structure) is computed at once, and the search index, where this process has it loaded, learns
+ * their text. Best effort. A folder that is filled (an import, a first look at a large folder) is not held up: what is left out is made at first sight. */
+#include <unistd.h>
+
+#include "imap/structure.h"
+#include "os/os.h"
+#include "store/search_priv.h"
+#include "store/summary.h"
+
+enum {
+	ARRIVED_MAX = 50,		/* messages at once */
+	ARRIVED_BYTES = 4 << 20,	/* larger ones are looked at when they are asked for */
+	STRUCTURE_MAX = 1 << 20,
+};
+
+static void note_structure(struct mbox *m, uint32_t uid, struct msgfile *f)
+{
+	struct arena *a = arena_new(0);
+	struct buf b;
+
+	buf_init(&b, STRUCTURE_MAX);
+	structure_pack(&b, a, msgfile_mime(f));
+	if (!buf_failed(&b))
+		cache_put(m, uid, MBOX_CACHE_BODYSTRUCTURE, buf_view(&b));
+	buf_fini(&b);
+	arena_free(&a);
+}
+
+static void arrived(struct mbox *m, uint32_t pos)
+{
+	const uint32_t uid = state_rec(&m->st, pos)->uid;
+	struct msgfile f;
+	struct stat st;
+	struct err quiet = { 0 };
+
+	CLEANUP_FD int fd = -1;
+	if (message_open_pos(m, pos, &fd, &st) < 0 || st.st_size > ARRIVED_BYTES || msgfile_from(&f, fd, &st, false, &quiet) < 0)
+		return;
+	summary_note(m, uid, msgfile_head(&f));
+	note_structure(m, uid, &f);
+	if (search_loaded(m))
+		search_learn(m, pos, &f);
+	msgfile_close(&f);
+}
+
+void messages_arrived(struct mbox *m, uint32_t pos)
+{
+	const uint32_t n = state_count(&m->st);
+
+	for (uint32_t i = 0; pos + i < n && i < ARRIVED_MAX; i++)
+		if (!(state_rec(&m->st, pos + i)->state & REC_GONE))
+			arrived(m, pos + i);
+}
