@@ -189,7 +189,7 @@ static const struct {
 	{ "repair", "list all files, count all sizes, write journal and index anew", word_repair },
 	{ "stat", "what each folder holds", word_stat },
 	{ "flush", "write all flags into file names, and Dovecot's files, for another server", word_flush },
-	{ "rebuild", "make the disposable files (index, cache) anew", word_rebuild },
+	{ "rebuild", "make the disposable files (index, cache, search index) anew", word_rebuild },
 };
 
 static int usage(FILE *to, int status)

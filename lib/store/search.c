@@ -67,19 +67,26 @@ static const char *name_of(size_t i)
 	return i == SEARCH_BLOCKS ? SEARCH_NAME : SEARCHLOG_NAME;
 }
 
+static void head_put(char p[HEAD], const uint8_t id[16])
+{
+	memset(p, 0, HEAD);
+	memcpy(p, file_magic, sizeof(file_magic));
+	memcpy(p + 8, id, 16);
+}
+
 static bool head_ok(const struct mbox *m, int fd)
 {
-	char p[HEAD];
+	char p[HEAD], want[HEAD];
 
-	return pread(fd, p, sizeof(p), 0) == (ssize_t)sizeof(p) && memcmp(p, file_magic, sizeof(file_magic)) == 0 && memcmp(p + 8, m->st.id, 16) == 0;
+	head_put(want, m->st.id);
+	return pread(fd, p, sizeof(p), 0) == (ssize_t)sizeof(p) && memcmp(p, want, HEAD) == 0;
 }
 
 static bool head_write(const struct mbox *m, int fd)
 {
-	char p[HEAD] = { 0 };
+	char p[HEAD];
 
-	memcpy(p, file_magic, sizeof(file_magic));
-	memcpy(p + 8, m->st.id, 16);
+	head_put(p, m->st.id);
 	return pwrite(fd, p, sizeof(p), 0) == (ssize_t)sizeof(p);
 }
 
@@ -244,24 +251,57 @@ static bool take_block(struct mbox *m, uint64_t off, unsigned kind, unsigned cla
 	return true;
 }
 
-static uint32_t record_crc(const struct mbox *m, const unsigned char *head, const void *payload, size_t n)
+static uint32_t record_crc(const uint8_t id[16], const unsigned char *head, const void *payload, size_t n)
 {
-	return crc32c(crc32c(crc32c(0, m->st.id, 16), head, 28), payload, n);
+	return crc32c(crc32c(crc32c(0, id, 16), head, 28), payload, n);
 }
 
-/* The record at the file's position: its bytes with the head, 0 when nothing that verifies stands there. */
+/* The record at off, if one that verifies stands there. */
+static const unsigned char *record_at(struct grow *g, const uint8_t id[16], uint64_t off)
+{
+	const unsigned char *p = grow_at(g, off, RECORD_HEAD);
+
+	if (p == NULL || memcmp(p, record_magic, sizeof(record_magic)) != 0)
+		return NULL;
+	const uint32_t bytes = get_le32(p + 8);
+	if (bytes % 8 != 0 || (p = grow_at(g, off, RECORD_HEAD + (size_t)bytes)) == NULL || get_le32(p + 28) != record_crc(id, p, p + RECORD_HEAD, bytes))
+		return NULL;
+	return p;
+}
+
+uint64_t search_check(int dirfd, const uint8_t id[16], const char *name)
+{
+	struct grow g = { .fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) };
+	uint64_t off = HEAD, left;
+	const unsigned char *p;
+	char want[HEAD];
+	struct stat st;
+
+	if (g.fd < 0 || fstat(g.fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		grow_close(&g);
+		return 0;
+	}
+	while ((p = record_at(&g, id, off)) != NULL)
+		off += RECORD_HEAD + (uint64_t)get_le32(p + 8);
+	left = (uint64_t)st.st_size > off ? (uint64_t)st.st_size - off : 0;
+	head_put(want, id);
+	if ((p = grow_at(&g, 0, HEAD)) == NULL || memcmp(p, want, HEAD) != 0)
+		left = (uint64_t)st.st_size;
+	grow_close(&g);
+	return left;
+}
+
+/* Take the record at the file's position: its bytes with the head, 0 when nothing that verifies stands there. */
 static size_t take_record(struct mbox *m, size_t i)
 {
 	struct search *const s = &m->search;
 	const uint64_t off = s->pos[i];
-	const unsigned char *p = grow_at(&s->file[i], off, RECORD_HEAD);
+	const unsigned char *const p = record_at(&s->file[i], m->st.id, off);
 
-	if (p == NULL || memcmp(p, record_magic, sizeof(record_magic)) != 0)
+	if (p == NULL)
 		return 0;
 	const uint32_t bytes = get_le32(p + 8), n = get_le32(p + 12);
 	const unsigned what = p[4], kind = p[5], class = p[6];
-	if (bytes % 8 != 0 || (p = grow_at(&s->file[i], off, RECORD_HEAD + (size_t)bytes)) == NULL || get_le32(p + 28) != record_crc(m, p, p + RECORD_HEAD, bytes))
-		return 0;
 	if (what == WHAT_BLOCK && i == SEARCH_BLOCKS ? !take_block(m, off + RECORD_HEAD, kind, class, n, bytes)
 						     : what != WHAT_ROWS || i != SEARCH_LOG || !take_rows(m, off + RECORD_HEAD, n, bytes))
 		return 0;
@@ -311,7 +351,7 @@ static void record_head(const struct mbox *m, unsigned char h[RECORD_HEAD], unsi
 	h[6] = (unsigned char)class;
 	put_le32(h + 8, (uint32_t)bytes);
 	put_le32(h + 12, n);
-	put_le32(h + 28, record_crc(m, h, payload, bytes));
+	put_le32(h + 28, record_crc(m->st.id, h, payload, bytes));
 }
 
 static bool record_write(int fd, uint64_t off, const unsigned char h[RECORD_HEAD], const void *payload, size_t bytes)

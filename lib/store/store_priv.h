@@ -377,6 +377,7 @@ struct search {
 void search_init(struct search *s);
 void search_close(struct search *s);
 void search_drop(struct mbox *m);	/* and its files */
+uint64_t search_check(int dirfd, const uint8_t id[16], const char *name);	/* bytes of that file that do not verify */
 
 /* --- a folder --- */
 struct change {

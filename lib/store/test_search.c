@@ -260,6 +260,12 @@ static void whole_life(void)
 	store_close(&s);
 }
 
+static void ignore(void *ctx, const char *line)
+{
+	(void)ctx;
+	(void)line;
+}
+
 /* Each damage: the answers stay sound, and what was lost is learned again. */
 static void damaged(void)
 {
@@ -268,7 +274,7 @@ static void damaged(void)
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct mbox_view *v;
-	unsigned vain, wrong = 0;
+	unsigned vain, wrong = 0, unseen = 0;
 	struct stat st;
 
 	append_many(m, 1100);
@@ -280,12 +286,19 @@ static void damaged(void)
 		const char *const path = scratch_path(root, files[round % 2]);
 		const int fd = open(path, O_RDWR);
 		tap_ok(fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0, "round %d: the file is there", round);
-		const off_t at = rnd(2) ? (off_t)rnd((uint32_t)st.st_size) : (off_t)rnd(200);
-		const char junk[3] = { (char)rnd(256), (char)rnd(256), (char)rnd(256) };
+		const off_t at = (off_t)(rnd(rnd(2) ? UINT32_MAX : 200) % (uint32_t)st.st_size);
+		char junk[3];
+		tap_ok(pread(fd, junk, sizeof(junk), at) > 0, "read");
+		for (size_t k = 0; k < sizeof(junk); k++)
+			junk[k] = (char)(junk[k] ^ (char)(1 + rnd(255)));
 		const int how = round / 2 % 3;
 		if (how == 0 ? pwrite(fd, junk, sizeof(junk), at) < 0 : how == 1 ? ftruncate(fd, at) < 0 : unlink(path) < 0)
 			tap_ok(false, "damage");
 		close(fd);
+		struct err e = { 0 };
+		size_t problems = 0;
+		if (how == 0 && (mbox_verify(s, STR("INBOX"), ignore, NULL, &problems, &e) < 0 || problems == 0))
+			unseen++;
 		m = must_mbox(s, "INBOX");
 		v = mbox_view_new(m);
 		wrong += !all_sound(v, &vain);
@@ -297,6 +310,7 @@ static void damaged(void)
 		mbox_view_free(&v);
 		mbox_close(&m);
 	}
+	tap_is_int(unseen, 0, "changed bytes are found by a check");
 	tap_is_int(wrong, 0, "no damage makes an answer miss a message");
 	store_close(&s);
 }

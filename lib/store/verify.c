@@ -110,10 +110,25 @@ static void check_index(struct verify *v)
 	const int r = index_load(v->dirfd, &j.generation, v->j.pos, &ix, &j.pos);
 	if (r == 2)
 		wrong(v, "index: it knows a longer journal");
+	if (r == 0)
+		state_verify_all(&ix);
+	if (r == 0 && ix.damaged)
+		wrong(v, "index: records in it do not verify");
 	if (r == 0 && (journal_scan(&j, on_index_batch, &ix, &tail, &e) < 0 || ix.messages != v->st.messages || ix.unseen != v->st.unseen ||
 		       ix.deleted != v->st.deleted || ix.size_crlf != v->st.size_crlf))
 		wrong(v, "index: %u messages, %u unseen; journal: %u, %u", ix.messages, ix.unseen, v->st.messages, v->st.unseen);
 	state_fini(&ix);
+}
+
+static void check_search(struct verify *v)
+{
+	static const char *const names[] = { SEARCH_NAME, SEARCHLOG_NAME };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const uint64_t n = search_check(v->dirfd, v->st.id, names[i]);
+		if (n > 0)
+			wrong(v, "%s: %llu bytes at its end do not verify", names[i], (unsigned long long)n);
+	}
 }
 
 static void check_file(struct verify *v, const char *name)
@@ -194,6 +209,7 @@ int mbox_verify(struct store *s, struct str name, void (*say)(void *ctx, const c
 	if (r == 0) {
 		check_identity(&v);
 		check_index(&v);
+		check_search(&v);
 		r = check_files(&v, e);
 	}
 	map_free(&v.by_base);

@@ -247,7 +247,8 @@ def rows_fetch(t):
 
 
 def hits(answer):
-    return len(re.findall(rb" \d+", answer.split(b"\r\n", 1)[0]))
+    line = re.search(rb"\* SEARCH[^\r]*", answer)
+    return len(re.findall(rb" \d+", line.group())) if line else 0
 
 
 def search(text):
