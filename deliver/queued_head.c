@@ -195,6 +195,11 @@ static void add_missing(const struct head_facts *f, struct seen *s, struct out *
 	}
 	if (s->bcc)
 		add(o, STR("-Bcc#0"));
+	/* Programs that add their own beside their library's. */
+	if (s->date == 2)
+		add(o, STR("-Date#2"));
+	if (s->message_id == 2)
+		add(o, STR("-Message-Id#2"));
 }
 
 int head_edits(struct arena *a, struct str head, const struct head_facts *f, struct head_result *out, struct err *e)
@@ -220,7 +225,7 @@ int head_edits(struct arena *a, struct str head, const struct head_facts *f, str
 	r.received = s.received;
 	r.message_id = s.id;
 	if (f->submission)
-		r.twice = s.from > 1 ? "From" : s.sender > 1 ? "Sender" : s.date > 1 ? "Date" : s.message_id > 1 ? "Message-ID" : NULL;
+		r.twice = s.from > 1 ? "From" : s.sender > 1 ? "Sender" : s.date > 2 ? "Date" : s.message_id > 2 ? "Message-ID" : NULL;
 	*out = r;
 	return 0;
 }

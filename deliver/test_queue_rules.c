@@ -122,6 +122,10 @@ static void test_head(void)
 	tap_ok(has_edit(&r, ">From: <joe@example.com>"), "it is the sender");
 	tap_is_int(head_edits(a, STR("From: a\nFrom: b\n"), &f, &r, &e), 0, "two From");
 	tap_ok(r.twice && strcmp(r.twice, "From") == 0, "are one too many");
+	tap_is_int(head_edits(a, STR("From: a\nMessage-Id: <1@a>\nDate: x\nMessage-ID: <2@b>\nDate: y\n"), &f, &r, &e), 0, "a second Date and Message-ID");
+	tap_ok(r.twice == NULL && has_edit(&r, "-Date#2") && has_edit(&r, "-Message-Id#2") && str_eq(r.message_id, STR("<1@a>")), "go, the first ones stay");
+	tap_is_int(head_edits(a, STR("From: a\nMessage-Id: <1@a>\nMessage-ID: <2@b>\nMessage-ID: <3@b>\n"), &f, &r, &e), 0, "three of them");
+	tap_ok(r.twice && strcmp(r.twice, "Message-ID") == 0, "are too many");
 	f.name_user = true;
 	tap_is_int(head_edits(a, STR(""), &f, &r, &e), 0, "smtpd_sasl_authenticated_header");
 	tap_ok(has_edit(&r, "+Received: from evil??with??x (unknown [192.0.2.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))"

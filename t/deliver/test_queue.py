@@ -152,7 +152,7 @@ def test_what_fails_for_now_waits_and_survives_kill_and_restart(make, sink):
     text = suite.tool("postern-queue", "list").stdout.decode()
     assert text.startswith("-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n")
     assert re.search(r"^%s +\d+ \w{3} \w{3} \d\d \d\d:\d\d:\d\d  alice@example.com$" % q["queue_id"], text, re.M)
-    assert re.search(r"^ {41}later@elsewhere.example$", text, re.M) and re.search(r"^-- 1 Kbytes in 1 Request\.$", text, re.M)
+    assert re.search(r"^ {41}later@elsewhere.example$", text, re.M) and re.search(r"^-- 0 Kbytes in 1 Request\.$", text, re.M)
     before = sink.tried
     suite.tool("postern-queue", "flush")
     assert wait(lambda: sink.tried > before), "flush tries at once"

@@ -55,10 +55,19 @@ def test_bcc_is_removed_however_it_is_written(hygiene):
     assert b"x.example" not in text
 
 
-@pytest.mark.parametrize("field", ["From: mallory@example.com", "Sender: a@example.com\r\nSender: b@example.com", "Date: x\r\nDate: y", "Message-ID: <1@x>\r\nMessage-ID: <2@x>"])
+@pytest.mark.parametrize("field", ["From: mallory@example.com", "Sender: a@example.com\r\nSender: b@example.com", "Date: x\r\nDate: y\r\nDate: z",
+                                   "Message-ID: <1@x>\r\nMessage-ID: <2@x>\r\nMessage-ID: <3@x>"])
 def test_fields_that_may_be_there_once(hygiene, field):
     code, text = submit(hygiene, "From: alice@example.com\r\n%s\r\nSubject: x\r\n\r\nx" % field)
     assert code == 550 and "more than one" in text[0]
+
+
+def test_a_second_message_id_and_date_go(hygiene):
+    mid = new_id()
+    head = "From: alice@example.com\r\nMessage-ID: %s\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-Id: <2@x>\r\nDate: Tue, 2 Jan 2024 00:00:00 +0000\r\n\r\nx" % mid
+    assert submit(hygiene, head)[0] == 250
+    m = read(hygiene, mid)
+    assert m.get_all("Message-ID") == [mid] and m.get_all("Date") == ["Mon, 01 Jan 2024 00:00:00 +0000"]
 
 
 def test_received_names_the_user_when_wanted(hygiene):

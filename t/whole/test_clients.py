@@ -48,7 +48,7 @@ def test_swaks_submits_with_starttls(suite, mail, mechanism):
     mid = "<swaks-%s@test.example>" % os.urandom(6).hex()
     out = run(["swaks", "--server", "localhost", "--port", str(suite.port("SUBMISSION")), "--tls", "--tls-ca-path", str(suite.ca),
                "--auth", mechanism, "--auth-user", "alice@example.com", "--auth-password", "alice-secret", "--from",
-               "alice@example.com", "--to", "bob@example.com", "--header", "Message-ID: " + mid])
+               "alice@example.com", "--to", "bob@example.com", "--header", "Message-Id: " + mid])
     assert "250 2.0.0" in out
     mail.wait_for(mid)
 
