@@ -251,6 +251,7 @@ static void release(struct session *s)
 	peers_close(s);
 	timer_del(&s->timer);
 	watch_del(&s->upstream);
+	buf_fini(&s->upstream_head);
 	xforward_forget(s);
 	arena_free(&s->unit);
 	buf_fini(&s->helo);

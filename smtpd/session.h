@@ -126,7 +126,7 @@ struct session {
 	struct smtp_xattrs *forward;		/* XFORWARD for the next message; in forward_arena */
 	struct arena *forward_arena;
 	struct watch *upstream;			/* MODE_UPSTREAM */
-	uint64_t upstream_until_ms;
+	struct buf upstream_head;		/* what has come of the header */
 	bool early;				/* has talked into the pause before the greeting */
 	uint64_t greet_from_ms;
 	bool other_client;			/* authd is to be told of fc.client before a login */

@@ -1,4 +1,4 @@
-/* The PROXY header of an upstream proxy (smtpd_upstream_proxy_protocol), before TLS and greeting. Read from the socket by peeking, and exactly: what is behind it
+/* The PROXY header of an upstream proxy (smtpd_upstream_proxy_protocol), before TLS and greeting. Read from the socket exactly: what is behind it
  * belongs to the next layer, which may be TLS. The front reports the address; queued and authd believe it only of a connection that was registered
  * from a host of smtpd_upstream_proxy_hosts. */
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "smtp/proxy.h"
 #include "smtpd/peers.h"
 
-enum { HEADER_MAX = SMTP_PROXY_V2_HEAD + SMTP_PROXY_V2_MAX, AGAIN_MS = 10 };
+enum { HEADER_MAX = SMTP_PROXY_V2_HEAD + SMTP_PROXY_V2_MAX };
 
 bool upstream_expected(const struct session *s)
 {
@@ -38,6 +38,7 @@ static void adopt(struct session *s, const struct smtp_proxy *p)
 	peers_proxied(s, p->client_port, p->server_port);
 }
 
+/* What is there is peeked at; all of it is taken while the header is not whole, and up to its end when it is. */
 static void look(struct session *s)
 {
 	char in[HEADER_MAX];
@@ -52,18 +53,18 @@ static void look(struct session *s)
 		end(s, "lost connection");
 		return;
 	}
-	const int r = smtp_proxy_parse(str_n(in, (size_t)n), &p, &used, &e);
+	const size_t before = s->upstream_head.n;
+	buf_mem(&s->upstream_head, in, (size_t)n);
+	const int r = smtp_proxy_parse(buf_view(&s->upstream_head), &p, &used, &e);
+	const size_t take = r == 0 ? used - before : (size_t)n;
 	if (r < 0) {
 		end(s, e.text);
-	} else if (r == 1) {
-		/* The rest is on its way; the same bytes would be reported again and again. */
-		watch_set(s->upstream, 0);
-		timer_again(s->timer, AGAIN_MS);
-	} else if (recv(s->fc.fd, in, used, MSG_DONTWAIT) != (ssize_t)used) {
+	} else if (recv(s->fc.fd, in, take, MSG_DONTWAIT) != (ssize_t)take) {
 		end(s, "the header cannot be taken");
-	} else {
+	} else if (r == 0) {
 		watch_del(&s->upstream);
 		timer_del(&s->timer);
+		buf_fini(&s->upstream_head);
 		adopt(s, &p);
 		session_begin(s);
 	}
@@ -74,22 +75,15 @@ static void on_readable(void *ctx, unsigned events)
 	look(ctx);
 }
 
-static void on_again(void *ctx)
+static void on_timeout(void *ctx)
 {
-	struct session *s = ctx;
-
-	if (loop_now(s->env->loop) >= s->upstream_until_ms) {
-		end(s, "timeout");
-		return;
-	}
-	watch_set(s->upstream, LOOP_READ);
-	timer_again(s->timer, s->upstream_until_ms - loop_now(s->env->loop));
+	end(ctx, "timeout");
 }
 
 void upstream_start(struct session *s)
 {
 	s->mode = MODE_UPSTREAM;
-	s->upstream_until_ms = loop_now(s->env->loop) + s->conf->smtpd_upstream_proxy_timeout * 1000;
+	buf_init(&s->upstream_head, 2 * HEADER_MAX);
 	s->upstream = loop_watch(s->env->loop, s->fc.fd, LOOP_READ, on_readable, s);
-	s->timer = loop_timer(s->env->loop, s->conf->smtpd_upstream_proxy_timeout * 1000, on_again, s);
+	s->timer = loop_timer(s->env->loop, s->conf->smtpd_upstream_proxy_timeout * 1000, on_timeout, s);
 }
