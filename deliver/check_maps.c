@@ -279,6 +279,7 @@ static void check_recipients(struct check *c)
 
 void check_maps(struct check *c)
 {
+	check_list(c, "smtpd_discard_ehlo_keyword_address_maps", c->conf->smtpd_discard_ehlo_keyword_address_maps, false);
 	resolver_lists(c->conf, check_one_list, c);
 	check_unnamed(c);
 	check_recipients(c);

@@ -5,6 +5,7 @@
 #include "smtp/addr.h"
 #include "smtp/reply.h"
 #include "smtpd/session.h"
+#include "smtpd/tables.h"
 
 static const struct {
 	const char *keyword;
@@ -89,24 +90,35 @@ bool session_offers(const struct session *s, enum ext_id id)
 	return offered;
 }
 
+static void discard_word(struct session *s, struct str word, struct buf *said)
+{
+	for (size_t id = 0; id < EXT_MAX_; id++) {
+		if (!str_case_eq(word, str_c(extensions[id].keyword)))
+			continue;
+		s->discard |= 1u << id | (id == EXT_AUTH ? 1u << EXT_AUTH_OLD : 0);
+		buf_printf(said, " %s", extensions[id].keyword);
+	}
+}
+
 void hello_discard(struct session *s)
 {
-	struct buf said;
+	struct buf said, words;
+	struct str rest, word;
 	bool silent = false;
 
+	s->discard = 0;
 	buf_init(&said, 1024);
-	for (size_t i = 0; i < s->conf->smtpd_discard_ehlo_keywords.n; i++) {
-		const struct str word = str_c(s->conf->smtpd_discard_ehlo_keywords.v[i]);
+	buf_init(&words, 4096);
+	if (!tables_discard(s->env, str_c(s->fc.client), &words))
+		for (size_t i = 0; i < s->conf->smtpd_discard_ehlo_keywords.n; i++)
+			buf_printf(&words, " %s", s->conf->smtpd_discard_ehlo_keywords.v[i]);
+	for (rest = buf_view(&words); str_token(&rest, " \t,", &word);) {
 		silent |= str_case_eq(word, STR("silent-discard"));
-		for (size_t id = 0; id < EXT_MAX_; id++) {
-			if (!str_case_eq(word, str_c(extensions[id].keyword)))
-				continue;
-			s->discard |= 1u << id | (id == EXT_AUTH ? 1u << EXT_AUTH_OLD : 0);
-			buf_printf(&said, " %s", extensions[id].keyword);
-		}
+		discard_word(s, word, &said);
 	}
 	if (said.n > 0 && !silent)
 		log_info("discarding EHLO keywords:%s", said.p);
+	buf_fini(&words);
 	buf_fini(&said);
 }
 

@@ -65,6 +65,7 @@ static void adopt(struct session *s)
 	buf_str(&helo, x->v[XATTR_HELO]);
 	const bool esmtp = str_case_eq(x->v[XATTR_PROTO], STR("ESMTP"));
 	trans_reset(s, false);
+	hello_discard(s);
 	session_set_state(s, ST_START);
 	buf_reset(&s->helo);
 	buf_str(&s->helo, buf_view(&helo));

@@ -1,6 +1,7 @@
 /* smtpd: receives mail. The frame (lib/front) accepts, forks and confines; a connection is session.c. */
 #include "front/front.h"
 #include "smtpd/session.h"
+#include "smtpd/tables.h"
 
 static struct conf_list listeners(const struct conf *c)
 {
@@ -37,6 +38,7 @@ int main(int argc, char **argv)
 		.seldom_profile = "smtp",
 		.listeners = listeners,
 		.user = user,
+		.prepare = tables_open,
 		.session = session_start,
 	};
 

@@ -651,6 +651,7 @@ void session_begin(struct session *s)
 	char c;
 
 	s->mode = MODE_COMMAND;
+	hello_discard(s);
 	log_info("connect from %s", s->host);
 	/* Talking before the greeting (RFC 5321 3.1): no mail client does; worms and HTTP do. */
 	const bool early = !s->fc.implicit_tls && !s->profile->local && !greet_waits(s) && recv(s->fc.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
@@ -693,7 +694,6 @@ void session_start(struct front_env *env, const struct front_conn *fc)
 	buf_init(&s->helo, 4096);
 	buf_init(&s->out, REPLY_MAX * 2);
 	name_host(s);
-	hello_discard(s);
 	s->may_xclient = peer_in(s, s->conf->smtpd_authorized_xclient_hosts);
 	s->may_xforward = peer_in(s, s->conf->smtpd_authorized_xforward_hosts);
 	if (upstream_expected(s))

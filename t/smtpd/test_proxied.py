@@ -1,5 +1,6 @@
 """Clients behind others: PROXY protocol, XCLIENT, XFORWARD; and that nobody else can use them. Rights follow the address that queued believes."""
 import base64
+import pathlib
 import socket
 import struct
 
@@ -14,12 +15,14 @@ PROXY, STRANGER = "127.0.0.50", "127.0.0.60"      # where the connection comes f
 SETTINGS = {
     "mynetworks": "127.0.0.50 10.1.0.0/16", "relayhost": "[127.0.0.9]:1", "filter_enable": "no", "auth_throttle_exempt": "",
     "smtpd_upstream_proxy_protocol": "haproxy", "smtpd_upstream_proxy_hosts": "127.0.0.50", "smtpd_authorized_xclient_hosts": "127.0.0.70",
+    "smtpd_discard_ehlo_keyword_address_maps": "texthash:/etc/discard-keywords", "smtpd_discard_ehlo_keywords": "etrn",
     "smtpd_authorized_xforward_hosts": "127.0.0.70", "client_connection_count_limit": "3",
 }
 
 
 @pytest.fixture(scope="module")
 def proxied(module_suite):
+    pathlib.Path("/etc/discard-keywords").write_text("127.0.0.71 chunking, silent-discard\n203.0.113.71 DSN\n")     # an /etc of this test's own
     return module_suite("proxied", settings=SETTINGS)
 
 
@@ -171,6 +174,20 @@ def test_xforward_is_for_the_log(proxied):
     assert relay_answer(w) == 554       # no right comes of it
     assert w.smtp("RCPT TO:<bob@example.com>")[0] == 250
     log_has(proxied, r": client=unknown\[127\.0\.0\.70\], orig_queue_id=1XYZ, orig_client=far\.example\[10\.1\.2\.3\]$")
+
+
+def test_keywords_by_address(proxied):
+    def gone(words):
+        return {"CHUNKING", "DSN", "ETRN"} - {w.split()[0] for w in words}
+    assert gone(hello(wire(proxied, STRANGER))) == {"ETRN"}
+    assert gone(hello(wire(proxied, "127.0.0.71"))) == {"CHUNKING"}
+    w = wire(proxied, PROXY)
+    w.send(v1("203.0.113.71"))
+    assert gone(hello(w)) == {"DSN"}
+    w = wire(proxied, "127.0.0.70")
+    hello(w)
+    assert w.smtp("XCLIENT ADDR=203.0.113.71")[0] == 220
+    assert gone(w.smtp("EHLO again.test")[1]) == {"DSN"}
 
 
 @pytest.mark.parametrize("command", ["XCLIENT ADDR=10.1.2.3", "XCLIENT LOGIN=alice@example.com", "XFORWARD ADDR=10.1.2.3"])
