@@ -30,6 +30,7 @@ def check(fresh_suite):
     ("luser_relay = boss\n", "luser_relay: unknown recipients are refused before"),
     ("luser_relay = boss\nlocal_recipient_maps =\nfallback_transport = lmtp:unix:/x\n", "not used: fallback_transport takes what is unknown"),
     ("mailbox_transport = cyrus\n", 'mailbox_transport: "cyrus": which transport?'),
+    ("fallback_transport = lmtp:unix:/run/store\n", "remote reaches no UNIX sockets"),
     ("default_privs = nosuchuser\n", "default_privs: user nosuchuser does not exist"),
     ("default_privs = root\n", "default_privs: root is root"),
     ("allow_mail_to_commands = aliases\n", '"aliases" is none of its words'),
