@@ -1,5 +1,5 @@
 # Postern: one make, no recursion, no configure. Local choices go to config.mk (untracked), e.g. PREFIX = /opt/postern.
-# Targets: all check unit tools fuzz bench demo demo-stop demo-user users install uninstall lint stats docs dist clean. BUILD=dev|release|asan|fuzz|cov; V=1 shows commands.
+# Targets: all check unit tools fuzz soak bench demo demo-stop demo-user users install uninstall lint stats docs dist clean. BUILD=dev|release|asan|fuzz|cov; V=1 shows commands.
 
 -include config.mk
 

@@ -2,8 +2,6 @@
  * matter, how it is answered results.c's. */
 #include "searching.h"
 
-enum { MODSEQ_OR_SCORE = IMAP_RETURN_RELEVANCY };
-
 static void cleanup(struct client *c)
 {
 	struct searching *s = c->run.data;
@@ -80,7 +78,7 @@ enum cmd_result searching_start(struct client *c, struct searching *s, struct im
 		s->failed = false;	/* BAD: what was saved stays */
 		return CMD_BAD;
 	}
-	if (results_init(&s->results, c->arena, mbox_view_count(c->view), s->ret.what & MODSEQ_OR_SCORE, s->matcher.uses_modseq, e) < 0)
+	if (results_init(&s->results, c->arena, mbox_view_count(c->view), s->scored || (s->ret.what & IMAP_RETURN_RELEVANCY), s->matcher.uses_modseq, e) < 0)
 		return CMD_NO;
 	if (s->matcher.uses_modseq)
 		condstore_enable(c);
@@ -160,5 +158,7 @@ enum cmd_result cmd_SEARCH(struct client *c, struct imap_lex *l, struct err *e)
 	s->then = found;
 	if (imap_get_sp(l, e) < 0 || imap_get_search_return(l, &s->ret, e) < 0)
 		return CMD_BAD;
+	if (!s->ret.given && (c->enabled & EN_REV2))	/* RFC 9051 6.4.4: always ESEARCH */
+		s->ret = (struct imap_search_return){ .given = true, .what = IMAP_RETURN_ALL };
 	return searching_start(c, s, l, false, e);
 }

@@ -27,6 +27,15 @@ static uint32_t first_unseen(struct client *c, const struct mbox_status *st)
 	return 0;
 }
 
+static void put_name(struct client *c)
+{
+	struct buf *out = resp(c);
+
+	buf_c(out, "* LIST () \"/\" ");
+	client_put_mailbox(c, out, c->folder->name);
+	buf_c(out, "\r\n");
+}
+
 static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 {
 	struct mbox_status st;
@@ -45,8 +54,13 @@ static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 	buf_c(out, c->readonly ? ")] Read-only mailbox.\r\n" : ")] Flags permitted.\r\n");
 	resp_untagged(c, "%u EXISTS", mbox_view_count(c->view));
 	c->recent = mbox_view_recent(c->view);
-	resp_untagged(c, "%u RECENT", c->recent);
-	const uint32_t unseen = first_unseen(c, &st);
+	if (!(c->enabled & EN_REV2))
+		resp_untagged(c, "%u RECENT", c->recent);
+	/* RFC 9051 6.3.2: no UNSEEN code, but the mailbox's name as it is. */
+	const uint32_t unseen = c->enabled & EN_REV2 ? 0 : first_unseen(c, &st);
+
+	if (c->enabled & EN_REV2)
+		put_name(c);
 
 	if (unseen)
 		resp_untagged(c, "OK [UNSEEN %u] First unseen.", unseen);
@@ -68,7 +82,7 @@ static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool 
 	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || select_params_get(c, l, &p, e) < 0 || imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	/* Whatever comes of it, nothing stays selected (RFC 3501 6.3.1). */
-	if (c->folder && (c->enabled & EN_QRESYNC))
+	if (c->folder && (c->enabled & (EN_QRESYNC | EN_REV2)))
 		resp_untagged(c, "OK [CLOSED] Previous mailbox is closed.");
 	folder_unselect(c);
 	if (p.condstore || p.qresync)

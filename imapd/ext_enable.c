@@ -7,6 +7,7 @@ static const struct {
 } rows[] = {
 	{ "CONDSTORE", EN_CONDSTORE },
 	{ "UTF8=ACCEPT", EN_UTF8 },	/* RFC 6855 */
+	{ "IMAP4rev2", EN_REV2 | EN_UTF8 },	/* RFC 9051; names are UTF-8 in it */
 	{ "QRESYNC", EN_QRESYNC | EN_CONDSTORE },	/* RFC 7162 3.2.3: includes CONDSTORE */
 };
 

@@ -231,7 +231,7 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 	contexts_update(c);
 	const uint32_t recent = t.exists ? mbox_view_recent(c->view) : c->recent;
 
-	if (recent != c->recent)
+	if (recent != c->recent && !(c->enabled & EN_REV2))
 		resp_untagged(c, "%u RECENT", recent);
 	c->recent = recent;
 	return 0;

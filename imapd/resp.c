@@ -95,7 +95,7 @@ void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m)
 
 	buf_ch(out, '(');
 	for (size_t i = 0; i < ARRAY_LEN(system_flags); i++) {
-		if (!(m->flags & system_flags[i].bit))
+		if (!(m->flags & system_flags[i].bit) || (system_flags[i].bit == MBOX_RECENT && (c->enabled & EN_REV2)))
 			continue;
 		buf_c(out, sep);
 		buf_c(out, system_flags[i].name);

@@ -14,6 +14,7 @@ struct searching {
 	struct str text;		/* charset and keys, as they came */
 	uint32_t next;
 	bool failed;
+	bool scored;			/* scores are wanted, though not in the answer */
 	enum cmd_result (*then)(struct client *c, struct searching *s, struct err *e);	/* a step: after the walk */
 };
 /* [charset SP] keys to the end, then the walk. charset_due: the charset comes first and without CHARSET (SORT, THREAD). */

@@ -17,6 +17,11 @@ demo-stop:
 demo-user:
 	$(Q)NAME='$(subst ','\'',$(NAME))' PASS='$(subst ','\'',$(PASS))' t/demo user
 
+# The long form of the randomised tests: ten thousand operations with kills.
+soak: all tools
+	$(Q)t/deps check
+	$(Q)POSTERN_SOAK=10000 POSTERN_BUILD=$(BUILD) t/run-system t/imapd/test_oracle.py
+
 bench:
 	$(Q)t/deps bench
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all tools
@@ -28,4 +33,4 @@ fuzz: $(addprefix $(B)/f/,$(FUZZERS))
 		-artifact_prefix=build/crash- build/corpus-$$f t/corpus/$$f >build/fuzz.log 2>&1 || { tail -n 40 build/fuzz.log; exit 1; }; \
 		tail -n 1 build/fuzz.log; done
 
-.PHONY: check demo demo-stop demo-user bench fuzz
+.PHONY: check soak demo demo-stop demo-user bench fuzz

@@ -106,14 +106,21 @@ def test_login_timeout(fresh_suite):
 
 
 def test_connections_per_user(fresh_suite):
-    s = fresh_suite("imap-conns", settings={"mail_connections_per_user": "3"})
+    s = fresh_suite("imap-conns", settings={"mail_connections_per_user": "3", "imap_progress_interval": "0"})
     conns = [Imap(s, login=ALICE) for _ in range(3)]
     c = Imap(s)
     status, line, _ = c.cmd("LOGIN %s alice-secret" % ALICE)
     assert status == "NO" and "[LIMIT]" in line
     conns[0].close()
     time.sleep(0.3)
-    Imap(s, login=ALICE)
+    c = Imap(s, login=ALICE)
+    # RFC 9585: with the interval 0 a long command says how far it is whenever others had their turn
+    c.send("m APPEND INBOX" + "".join(" {%d+}\r\nSubject: %d\r\n\r\n%s" % (13 + len(str(i)) + 22 * 3000, i, "line of padding text\r\n" * 3000) for i in range(100)) + "\r\n")
+    assert c.finish("m")[0] == "OK"
+    c.ok("SELECT INBOX")
+    lines = c.cmd("SEARCH " + " ".join("NOT TEXT nowhere%d" % i for i in range(5)), tag="p1")[2]
+    told = [int(m.group(1)) for l in lines for m in [re.match(rb'\* OK \[INPROGRESS \("p1" (\d+) 100\)\]', l)] if m]
+    assert told and told == sorted(told) and told[-1] <= 100
 
 
 def test_a_long_search_stops_nobody(imap, folder):

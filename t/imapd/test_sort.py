@@ -1,0 +1,105 @@
+"""SORT and THREAD (RFC 5256, RFC 5957, RFC 5267's ESORT, RFC 6203's RELEVANCY)."""
+import re
+
+import pytest
+
+from imapmessages import crlf
+
+
+def mail(subject, date="Mon, 7 Feb 1994 21:52:25 -0800", id=None, refs=None, sender="a@x", to="t@x", cc=None, body="x"):
+    head = "From: %s\nTo: %s\nSubject: %s\n" % (sender, to, subject)
+    head += "Date: %s\n" % date if date else ""
+    head += "Cc: %s\n" % cc if cc else ""
+    head += "Message-ID: <%s@h>\n" % id if id else ""
+    head += "References: %s\n" % " ".join("<%s@h>" % r for r in refs) if refs else ""
+    return crlf(head + "\n" + body + "\n")
+
+
+MAILS = [
+    (mail("Re: banana", "Tue, 8 Feb 1994 10:00:00 +0000", "b2", ["b1"], '"Zoe" <mallory@x>', '"A" <x@h>', "z@x", "x" * 500), "01-Jan-2001 00:00:03 +0000"),
+    (mail("apple", "Tue, 8 Feb 1994 12:00:00 +0300", "a1", None, "bob@x", '"Z" <y@h>'), "01-Jan-2001 00:00:01 +0000"),
+    (mail("Banana", "Mon, 7 Feb 1994 21:52:25 -0800", "b1", None, "=?utf-8?q?=C3=84nne?= <carl@x>", "=?utf-8?q?b?= <z@h>", "a@x"), "01-Jan-2001 00:00:02 +0000"),
+    (mail("[list] cherry (fwd)", None, "c1", ["none"], "alice@x"), "01-Jan-1990 00:00:00 +0000"),
+    (mail("Re: other", "Wed, 9 Feb 1994 10:00:00 +0000", "b3", ["b1", "b2"], "dave@x"), "01-Jan-2001 00:00:04 +0000"),
+]
+
+
+@pytest.fixture
+def c(imap, folder):
+    c = imap()
+    for m, when in MAILS:
+        c.append(folder, m, '"%s" ' % when)
+    c.append(folder, mail("gone"))
+    c.ok("SELECT " + folder)
+    c.ok("STORE 6 +FLAGS.SILENT (\\Deleted)")
+    c.ok("EXPUNGE")
+    return c
+
+
+def result(c, cmd, verb="SORT"):
+    got = [l.decode() for l in c.ok(cmd) if l.startswith(b"* " + verb.encode())]
+    assert len(got) == 1, got
+    return got[0][len("* " + verb):].strip()
+
+
+@pytest.mark.parametrize("by, want", [
+    ("ARRIVAL", "4 2 3 1 5"), ("REVERSE ARRIVAL", "5 1 3 2 4"), ("DATE", "4 3 2 1 5"), ("REVERSE DATE", "5 1 2 3 4"), ("SUBJECT", "2 1 3 4 5"),
+    ("SUBJECT DATE", "2 3 1 4 5"), ("SUBJECT REVERSE ARRIVAL", "2 1 3 4 5"), ("REVERSE SUBJECT", "5 4 1 3 2"), ("FROM", "4 2 3 5 1"),
+    ("TO", "4 5 1 2 3"), ("CC", "2 4 5 3 1"), ("DISPLAYFROM", "4 3 2 5 1"), ("DISPLAYTO", "1 3 4 5 2"), ("REVERSE REVERSE DATE", "BAD"), ("FOO", "BAD"),
+])
+def test_criteria(c, by, want):
+    cmd = "SORT (%s) UTF-8 ALL" % by
+    if want == "BAD":
+        c.bad(cmd)
+    else:
+        assert result(c, cmd) == want
+
+
+def test_sort_forms(c):
+    assert result(c, "SORT (REVERSE SIZE) UTF-8 ALL").split()[0] == "1"
+    assert result(c, "SORT (DATE) US-ASCII SUBJECT banana") == "3 1"
+    assert result(c, "UID SORT (REVERSE DATE) UTF-8 UNDELETED 1:3") == "1 2 3"
+    assert result(c, "SORT (DATE) UTF-8 SUBJECT nothing") == ""
+    assert re.match(r"5 1 2 3 4 \(MODSEQ \d+\)$", result(c, "SORT (REVERSE DATE) UTF-8 MODSEQ 1"))
+    c.no("SORT (DATE) KOI8-R ALL", "BADCHARSET")
+    for bad in ("SORT", "SORT (DATE)", "SORT (DATE) UTF-8", "SORT () UTF-8 ALL", "SORT DATE UTF-8 ALL", "SORT (DATE) ALL", "THREAD FOO UTF-8 ALL", "THREAD REFERENCES UTF-8",
+                "THREAD REFERENCES ALL"):
+        c.bad(bad)
+
+
+def test_esort(c):
+    def esearch(cmd):
+        got = [l.decode() for l in c.cmd(cmd, tag="E1")[2] if l.startswith(b"* ESEARCH")]
+        return got[0][len('* ESEARCH (TAG "E1")'):].strip()
+    assert esearch("SORT RETURN (MIN MAX COUNT) (REVERSE DATE) UTF-8 ALL") == "MIN 5 MAX 4 COUNT 5"
+    assert esearch("SORT RETURN () (REVERSE DATE) UTF-8 ALL") == "ALL 5,1:4"
+    assert esearch("UID SORT RETURN (PARTIAL 2:3) (REVERSE DATE) UTF-8 ALL") == "UID PARTIAL (2:3 1:2)"
+    assert esearch("SORT RETURN (PARTIAL -1:-2) (DATE) UTF-8 ALL") == "PARTIAL (-1:-2 1,5)"
+    assert esearch("SORT RETURN (COUNT SAVE) (DATE) UTF-8 SUBJECT banana") == "COUNT 2"
+    assert c.ok("SEARCH $") == [b"* SEARCH 1 3"]
+    assert any(b'[NOUPDATE "E2"]' in l for l in c.cmd("SORT RETURN (COUNT UPDATE) (DATE) UTF-8 ALL", tag="E2")[2])
+    assert esearch("SORT RETURN (ALL RELEVANCY) (RELEVANCY DATE) UTF-8 FUZZY SUBJECT \"banana re\"") == "ALL 1 RELEVANCY (50)"
+
+
+@pytest.mark.parametrize("alg, want", [
+    ("ORDEREDSUBJECT", "(4)(3 1)(2)(5)"), ("REFERENCES", "(4)(3 1 5)(2)"), ("REFS", "(4)(2)(3 1 5)"),
+])
+def test_thread(c, alg, want):
+    assert result(c, "THREAD %s UTF-8 ALL" % alg, "THREAD") == want
+
+
+def test_thread_forms(c):
+    assert result(c, "UID THREAD REFERENCES US-ASCII 2:3", "THREAD") == "(3)(2)"
+    assert result(c, "THREAD REFERENCES UTF-8 SUBJECT nothing", "THREAD") == ""
+    # the middle of a thread is not found: its ends stay together
+    assert result(c, "THREAD REFERENCES UTF-8 NOT 1", "THREAD") == "(4)(3 5)(2)"
+
+
+def test_thread_merges_by_subject(imap, folder):
+    c = imap()
+    c.append(folder, mail("hello", "Mon, 7 Feb 1994 00:00:00 +0000", "x1"))
+    c.append(folder, mail("Re: hello", "Tue, 8 Feb 1994 00:00:00 +0000", "x2"))
+    c.append(folder, mail("hello", "Wed, 9 Feb 1994 00:00:00 +0000", "x3"))
+    c.ok("SELECT " + folder)
+    assert result(c, "THREAD REFERENCES UTF-8 ALL", "THREAD") == "((1 2)(3))"
+    assert result(c, "THREAD REFS UTF-8 ALL", "THREAD") == "(1)(2)(3)"
