@@ -227,6 +227,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 	timer_del(&c->timer);
 	idle_stop(c);
 	command_drop(c);
+	notify_end(c);
 	folder_unselect(c);
 	log_as("dovecot", LOG_LV_INFO, "imap(%s)<%d><%016llx>: Disconnected: %s in=%llu out=%llu", u->name, (int)getpid(),
 	       (unsigned long long)c->id, why, (unsigned long long)c->in_bytes, (unsigned long long)c->out_bytes);

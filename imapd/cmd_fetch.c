@@ -8,6 +8,15 @@ enum {
 	BATCH = 64,		/* messages in one step */
 };
 
+static bool needs_text(const struct fetch *f)
+{
+	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
+		if (s->depth || s->kind == IMAP_SECTION_ALL || s->kind == IMAP_SECTION_TEXT)
+			return true;
+	}
+	return false;
+}
+
 static void message_close(struct fetch *f)
 {
 	msgfile_close(&f->file);
@@ -172,6 +181,22 @@ static enum cmd_result fetch_step(struct client *c, struct err *e)
 	return CMD_MORE;
 }
 
+void fetch_now(struct client *c, const struct imap_fetch *what, uint32_t seq)
+{
+	struct fetch f = { .what = *what };
+
+	f.needs_text = needs_text(&f);
+	message_start(c, &f, seq);
+	while (f.seq) {
+		if (f.left)
+			send_piece(c, &f);
+		else if (f.section)
+			next_section(c, &f);
+		if (f.left == 0 && !f.section)
+			message_end(c, &f);
+	}
+}
+
 /* --- \Seen --- */
 
 /* Bodies that are read become \Seen: one change for all of them, before the first is sent. */
@@ -206,15 +231,6 @@ static bool sets_seen(const struct fetch *f)
 {
 	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
 		if (!s->peek)
-			return true;
-	}
-	return false;
-}
-
-static bool needs_text(const struct fetch *f)
-{
-	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
-		if (s->depth || s->kind == IMAP_SECTION_ALL || s->kind == IMAP_SECTION_TEXT)
 			return true;
 	}
 	return false;

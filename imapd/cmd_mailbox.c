@@ -71,6 +71,7 @@ static enum cmd_result created(struct client *c, struct str name, struct err *e)
 		return store_no(c, e, false);
 	buf_init(&b, 100);
 	mailboxid_put(&b, "MAILBOXID (", m, ")");
+	notify_tree(c, TREE_MADE, name, STR(""));
 	mbox_close(&m);
 	const char *code = arena_cstr(c->arena, buf_view(&b));
 
@@ -104,7 +105,10 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	if (c->folder && str_eq(c->folder->name, name))
 		folder_unselect(c);
 	folder_forget_unused(c->user);
-	return store_delete(c->user->store, name, e) < 0 ? store_no(c, e, false) : CMD_OK;
+	if (store_delete(c->user->store, name, e) < 0)
+		return store_no(c, e, false);
+	notify_tree(c, TREE_GONE, name, STR(""));
+	return CMD_OK;
 }
 
 enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
@@ -123,6 +127,7 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 	folder_forget_unused(c->user);
 	if (store_rename(c->user->store, from, to, e) < 0)
 		return store_no(c, e, false);
+	notify_tree(c, TREE_MADE, to, from);
 	folder_changed(c->user, NULL);
 	return CMD_OK;
 }
@@ -134,7 +139,10 @@ static enum cmd_result subscribe(struct client *c, struct imap_lex *l, bool on, 
 
 	if (r != CMD_OK)
 		return r;
-	return store_subscribe(c->user->store, name, on, e) < 0 ? store_no(c, e, false) : CMD_OK;
+	if (store_subscribe(c->user->store, name, on, e) < 0)
+		return store_no(c, e, false);
+	notify_tree(c, on ? TREE_SUBSCRIBED : TREE_UNSUBSCRIBED, name, STR(""));
+	return CMD_OK;
 }
 
 enum cmd_result cmd_SUBSCRIBE(struct client *c, struct imap_lex *l, struct err *e)

@@ -48,6 +48,7 @@ static void updates(struct client *c)
 	struct err e = { 0 };
 	const bool allow_expunge = !(cmd->flags & CF_NOEXPUNGE) || c->run.uid;
 
+	notify_flush(c);
 	if (!c->folder || (cmd->flags & CF_NOSYNC))
 		return;
 	if (folder_sync(c, cmd->flags & CF_REFRESH, allow_expunge, &e) == 0)

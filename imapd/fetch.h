@@ -34,6 +34,8 @@ bool fetch_from_summary(const struct imap_section *s);	/* needs no file, as a ru
 /* Begin a section: its label and either all of it, or the announcement of f->left bytes that follow from f->cursor. */
 int fetch_section(struct client *c, struct fetch *f, const struct imap_section *s, struct err *e) MUST_CHECK;
 
+/* One message's FETCH response at once, for who is to be told of it (NOTIFY). */
+void fetch_now(struct client *c, const struct imap_fetch *what, uint32_t seq);
 /* The piece of a message that a section names, in file form. False: there is no such part. */
 bool section_piece(struct arena *a, struct msgfile *file, const struct imap_section *s, struct str *out);
 

@@ -58,7 +58,8 @@ static void on_watch(void *ctx, unsigned events)
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {
 		folder_gone(u, f->mbox);
-		if (f->refs == 0)
+		notify_forget(u, f);
+		if (f->refs == 0 && !f->timer)
 			folder_free(f);
 	} else {
 		log_as("dovecot", LOG_LV_WARNING, "imap(%s): %.*s: %s", u->name, STR_ARG(f->name), e.text);
@@ -106,6 +107,16 @@ static void folder_put(struct folder *f)
 		f->timer = loop_timer(f->user->loop, FOLDER_KEEP_MS, on_unused, f);
 }
 
+struct folder *folder_hold(struct user *u, struct str name, struct err *e)
+{
+	return folder_get(u, name, e);
+}
+
+void folder_release(struct folder *f)
+{
+	folder_put(f);
+}
+
 void folder_forget_unused(struct user *u)
 {
 	list_each_safe(it, &u->folders) {
@@ -151,6 +162,7 @@ void folder_unselect(struct client *c)
 struct telling {
 	struct client *c;
 	bool exists;
+	uint32_t before;	/* messages before the new ones */
 	uint32_t *gone;		/* UIDs, highest first, for VANISHED (RFC 7162 3.2.10) */
 	size_t n_gone, cap_gone;
 };
@@ -178,6 +190,7 @@ static void tell_expunge(struct telling *t, uint32_t seq, uint32_t uid)
 {
 	struct client *c = t->c;
 
+	t->before--;
 	contexts_expunged(c, seq, uid);
 	/* Numbers have moved: what the command has told by number is no longer known. */
 	c->run.own_flags.n = 0;
@@ -222,12 +235,15 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 
 	if (refresh && mbox_refresh(c->folder->mbox, e) < 0)
 		return -1;
+	t.before = mbox_view_count(c->view);
 	const int r = mbox_view_sync(c->view, allow_expunge, tell, &t, e);
 
 	tell_gone(&t);
 	free(t.gone);
 	if (r < 0)
 		return -1;
+	if (t.exists)
+		notify_new(c, t.before + 1, mbox_view_count(c->view));
 	contexts_update(c);
 	const uint32_t recent = t.exists ? mbox_view_recent(c->view) : c->recent;
 
@@ -243,13 +259,16 @@ void folder_changed(struct user *u, const struct mbox *mbox)
 		struct client *c = list_of(it, struct client, node);
 		struct err e = { 0 };
 
-		if (!c->idling || !c->folder || (mbox && c->folder->mbox != mbox))
+		const bool pushed = c->idling || (notify_immediate(c) && !c->run.cmd && !c->append);
+
+		if (!pushed || c->over || !c->folder || (mbox && c->folder->mbox != mbox))
 			continue;
-		if (folder_sync(c, false, true, &e) < 0)
+		if (folder_sync(c, false, c->idling || notify_expunges(c), &e) < 0)
 			client_end(c, e.text, "Mailbox is no longer usable.");
 		else
 			resp_flush(c);
 	}
+	notify_changed(u);
 }
 
 /* --- sets --- */

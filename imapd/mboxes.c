@@ -60,6 +60,21 @@ static bool means(const struct imap_mboxes *f, const struct store_folder *g, con
 	return false;
 }
 
+bool mboxes_mean(struct client *c, const struct imap_mboxes *f, struct str name)
+{
+	struct str *names = ARENA_ARRAY(c->arena, struct str, f->n + 1);
+	const struct store_folder g = { .name = name, .exists = true, .subscribed = true };
+	struct err e = { 0 };
+
+	if (f->kind == IMAP_MBOXES_SELECTED || f->kind == IMAP_MBOXES_SELECTED_DELAYED || !names)
+		return false;
+	for (size_t i = 0; i < f->n; i++) {
+		if (name_take(c, f->names[i], &names[i], &e) != CMD_OK)
+			return false;
+	}
+	return means(f, &g, names);
+}
+
 enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, struct mbox_names *out, struct err *e)
 {
 	struct str *names = ARENA_ARRAY(c->arena, struct str, f->n + 1);

@@ -30,6 +30,7 @@ enum {
 	CLIENT_LITERALS_MAX = 1 << 20,	/* literals of one command, messages not counted */
 	CLIENT_BAD_MAX = 20,		/* wrong commands in a row before BYE */
 	CLIENT_ROUND_MAX = 100,		/* commands of one connection before others get their turn */
+	NOTIFY_MAILBOXES_MAX = 60,	/* mailboxes that one connection watches: each costs an inotify instance */
 	CONTEXTS_MAX = 16,		/* searches of one connection that are kept up to date */
 	SLICE_US = 5000,		/* longest work on one command before others get their turn */
 	IDLE_LINE_MAX = 8192,
@@ -90,6 +91,7 @@ struct run {
 };
 
 struct append;
+struct notify;
 struct client {
 	struct list node;		/* of user.clients */
 	struct user *user;
@@ -112,6 +114,7 @@ struct client {
 	struct imap_seqset saved;	/* UIDs; owned */
 	struct list contexts;		/* searches that are kept up to date (RFC 5267) */
 	size_t n_contexts;
+	struct notify *notify;		/* NULL: the client has not said what it wants to be told */
 	bool idling, over, eof;
 	bool compress, compressed;	/* compression begins behind this answer; has begun */
 	struct timer *timer;		/* the next slice, or the next round of reading */
@@ -172,6 +175,10 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 /* Something was changed through mbox: connections that idle on it hear of it now. mbox NULL: any. */
 void folder_changed(struct user *u, const struct mbox *mbox);
 
+/* Keep a folder open and watched; NULL with *e. Given back with folder_release. */
+struct folder *folder_hold(struct user *u, struct str name, struct err *e);
+void folder_release(struct folder *f);
+
 /* Close what nobody has selected (before folders are deleted or renamed). */
 void folder_forget_unused(struct user *u);
 
@@ -208,6 +215,17 @@ void contexts_update(struct client *c);
 void contexts_end(struct client *c);
 void no_update(struct client *c);	/* "NO [NOUPDATE tag]": this search is not kept up to date */
 
+/* --- ext_notify.c --- */
+enum notify_tree { TREE_MADE, TREE_GONE, TREE_SUBSCRIBED, TREE_UNSUBSCRIBED };
+bool notify_immediate(const struct client *c);	/* changes of the selected mailbox are told at once */
+bool notify_expunges(const struct client *c);	/* expunges, too */
+void notify_new(struct client *c, uint32_t from, uint32_t to);	/* these messages were announced */
+void notify_flush(struct client *c);		/* with the answer of a command */
+void notify_changed(struct user *u);		/* some folder has changed */
+void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old);
+void notify_forget(struct user *u, const struct folder *f);	/* it was deleted */
+void notify_end(struct client *c);
+
 /* --- mboxes.c: what mailbox filters stand for --- */
 struct imap_mboxes;
 struct mbox_names {
@@ -216,6 +234,7 @@ struct mbox_names {
 	bool selected;		/* the selected mailbox is meant */
 };
 /* Adds what the filter means now. CMD_OK, or NO (a name is invalid). */
+bool mboxes_mean(struct client *c, const struct imap_mboxes *f, struct str name);	/* is that mailbox (existing or not) among them? */
 enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, struct mbox_names *out, struct err *e);
 
 /* --- names.c: mailbox names of clients --- */

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "imap/lex.h"
+#include "imap/notify.h"
 #include "imap/scan.h"
+#include "imap/sort.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -31,6 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)!imap_get_tag(&l, &v, NULL);
 	(void)!imap_get_verb(&l, &v, NULL);
 	while (!imap_at_end(&l) && imap_get_sp(&l, NULL) == 0) {
+		struct imap_sort_criterion by[IMAP_SORT_KEYS_MAX];
+		struct imap_search_return ret;
+		struct imap_notify notify;
 		struct imap_lex try = l;
 
 		(void)!imap_get_flags(&try, true, &flags, NULL);
@@ -38,6 +43,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)!imap_get_date_time(&try, &when, NULL);
 		try = l;
 		(void)!imap_get_date(&try, &when, NULL);
+		try = l;
+		(void)!imap_get_notify(&try, &notify, NULL);
+		try = l;
+		(void)!imap_get_search_return(&try, &ret, NULL);
+		try = l;
+		(void)!imap_get_sort(&try, by, &n, NULL);
 		try = l;
 		(void)!imap_get_list_mailbox(&try, &v, NULL);
 		if (imap_at(&l, (char)40) ? imap_get_astring_list(&l, true, &list, &n, NULL) < 0 : imap_get_astring(&l, &v, NULL) < 0)

@@ -1,0 +1,116 @@
+"""NOTIFY (RFC 5465)."""
+import re
+
+import pytest
+
+from imapmessages import SIMPLE, numbered
+
+
+def wait_for(c, want, tries=30):
+    got = []
+    for _ in range(tries):
+        got.append(c.line())
+        if re.search(want, got[-1], re.S):
+            return got
+    raise AssertionError(got)
+
+
+def settle(c):
+    """All that is due has come: NOOP's answer is behind it."""
+    return c.ok("NOOP")
+
+
+@pytest.fixture
+def tree(imap, folder):
+    c = imap()
+    for sub in ("a", "a/b", "c"):
+        c.ok("CREATE %s/%s" % (folder, sub))
+    yield folder
+    c = imap()
+    for sub in ("a/b", "a", "c", "new", "renamed"):
+        c.cmd("DELETE %s/%s" % (folder, sub))
+
+
+def test_other_mailboxes(imap, tree):
+    c, other = imap(), imap()
+    lines = c.ok("NOTIFY SET STATUS (subtree %s/a (MessageNew MessageExpunge))" % tree)
+    assert [re.match(rb"\* STATUS (\S+) \(MESSAGES 0 UIDNEXT 1 UIDVALIDITY \d+ UNSEEN 0\)", l).group(1) for l in lines] == [(tree + s).encode() for s in ("/a", "/a/b")]
+    other.append(tree + "/c", numbered(1))		# not asked for
+    other.append(tree + "/a/b", numbered(1))
+    got = wait_for(c, rb"STATUS %s/a/b \(MESSAGES 1 UIDNEXT 2 " % tree.encode())	# nobody idles
+    assert len(got) == 1
+    other.ok("SELECT %s/a/b" % tree)
+    other.ok("STORE 1 +FLAGS (\\Flagged)")		# flags were not asked for
+    other.ok("STORE 1 +FLAGS (\\Deleted)")
+    other.ok("EXPUNGE")
+    wait_for(c, rb"STATUS %s/a/b \(MESSAGES 0 UIDNEXT 2 " % tree.encode())
+    c.ok("NOTIFY NONE")
+    other.append(tree + "/a", numbered(2))
+    assert settle(c) == []
+
+
+def test_flags_of_other_mailboxes_and_first_filter(imap, tree):
+    c, other = imap(), imap()
+    c.ok("ENABLE CONDSTORE")
+    c.ok("NOTIFY SET (mailboxes %s/a NONE) (subtree (%s/a %s/c) (MessageNew MessageExpunge FlagChange))" % (tree, tree, tree))
+    other.append(tree + "/a", numbered(1))
+    other.append(tree + "/c", numbered(1))
+    assert len(wait_for(c, rb"STATUS %s/c \(MESSAGES 1 .*HIGHESTMODSEQ \d+\)" % tree.encode())) == 1
+    other.ok("SELECT %s/c" % tree)
+    other.ok("STORE 1 +FLAGS (\\Flagged)")
+    wait_for(c, rb"STATUS %s/c " % tree.encode())
+
+
+def test_selected(imap, tree):
+    c, other = imap(), imap()
+    c.append(tree, numbered(1))
+    c.append(tree, numbered(2))
+    c.ok("SELECT " + tree)
+    c.ok("NOTIFY SET (selected (MessageNew (UID BODY.PEEK[HEADER.FIELDS (Subject)]) MessageExpunge FlagChange))")
+    other.append(tree, SIMPLE)
+    got = wait_for(c, rb"FETCH \(")
+    assert b"* 3 EXISTS" in got and b"UID 3 BODY[HEADER.FIELDS (Subject)] {" in got[-1] and b"Subject: simple" in got[-1]
+    other.ok("SELECT " + tree)
+    other.ok("STORE 1 +FLAGS (\\Deleted)")
+    wait_for(c, rb"\* 1 FETCH \(FLAGS \(.*\\Deleted")
+    other.ok("EXPUNGE")
+    wait_for(c, rb"\* 1 EXPUNGE")
+    c.ok("NOTIFY SET (selected-delayed (MessageNew MessageExpunge))")
+    other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    other.ok("EXPUNGE")
+    other.append(tree, SIMPLE)
+    got = wait_for(c, rb"EXISTS")			# the expunge waits for a command that allows it
+    assert not any(b"EXPUNGE" in l for l in got)
+    assert any(l == b"* 1 EXPUNGE" for l in settle(c))
+
+
+def test_names_and_subscriptions(imap, tree):
+    c, other = imap(), imap()
+    c.ok("NOTIFY SET (subtree %s (MailboxName SubscriptionChange MessageNew MessageExpunge))" % tree)
+    other.ok("CREATE %s/new" % tree)
+    wait_for(c, rb'LIST \(\) "/" %s/new$' % tree.encode())
+    other.append(tree + "/new", numbered(1))		# it is watched from now on
+    settle(c)
+    other.append(tree + "/new", numbered(2))
+    wait_for(c, rb"STATUS %s/new \(MESSAGES 2 " % tree.encode())
+    other.ok("RENAME %s/new %s/renamed" % (tree, tree))
+    wait_for(c, rb'LIST \(\) "/" %s/renamed \("OLDNAME" \(%s/new\)\)' % (tree.encode(), tree.encode()))
+    other.ok("SUBSCRIBE %s/renamed" % tree)
+    wait_for(c, rb'LIST \(\\Subscribed\) "/" %s/renamed' % tree.encode())
+    other.ok("UNSUBSCRIBE %s/renamed" % tree)
+    wait_for(c, rb'LIST \(\) "/" %s/renamed' % tree.encode())
+    other.ok("DELETE %s/renamed" % tree)
+    wait_for(c, rb'LIST \(\\NonExistent\) "/" %s/renamed' % tree.encode())
+
+
+def test_errors(imap, tree):
+    c = imap()
+    for bad in ("NOTIFY", "NOTIFY FOO", "NOTIFY SET", "NOTIFY SET ()", "NOTIFY SET (selected)", "NOTIFY SET (foo (MessageNew MessageExpunge))", "NOTIFY SET (selected (MessageNew))",
+                "NOTIFY SET (selected (FlagChange))", "NOTIFY SET (selected (MailboxName))", "NOTIFY SET (personal (MessageNew (UID) MessageExpunge))",
+                "NOTIFY SET (selected NONE) (selected NONE)", "NOTIFY SET (subtree (MessageNew MessageExpunge))", "NOTIFY NONE x", "NOTIFY SET (personal (MessageNew MessageExpunge)"):
+        c.bad(bad)
+        if bad.endswith("FOO"):
+            c.ok("NOOP")
+        c.ok("NOOP")
+    c.no("NOTIFY SET (personal (MessageNew MessageExpunge AnnotationChange))", "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)")
+    c.no("NOTIFY SET (mailboxes %s/.. (MessageNew MessageExpunge))" % tree)
