@@ -139,7 +139,7 @@ def test_append_is_pipelined(imap, folder):
 
 
 @pytest.mark.parametrize("args", ["(\\Recent) ", "(\\Nonsense) ", '"32-Jan-2020 00:00:00 +0000" ', '"rubbish" ', "() () ", "(%s) " % ("k" * 300),
-                                  "(%s) " % " ".join("k%d" % i for i in range(1001)), "(k\u00e9) ", "nonsense ", "~"])
+                                  "(%s) " % " ".join("k%d" % i for i in range(1001)), "(k\u00e9) ", "nonsense ", "~~"])
 def test_append_bad_arguments(imap, folder, args):
     # security case 110
     c = imap()
