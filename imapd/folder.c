@@ -37,6 +37,7 @@ static void on_flush(void *ctx)
 	bool more = false;
 
 	timer_del(&f->flush);
+	f->flush_soon = false;
 	if (mbox_flush(f->mbox, FOLDER_FLUSH_MAX, &more, &e) < 0)
 		log_debug("imap(%s): %.*s: %s", f->user->name, STR_ARG(f->name), e.text);
 	else if (more)
@@ -52,8 +53,12 @@ static void on_watch(void *ctx, unsigned events)
 	(void)events;
 	mbox_watch_clear(f->mbox);
 	/* Every change of flags writes to the journal, so it comes by here. */
-	if (!f->flush)
-		f->flush = loop_timer(u->loop, FOLDER_FLUSH_MS, on_flush, f);
+	const bool soon = mbox_untidy(f->mbox);
+	if (!f->flush || (soon && !f->flush_soon)) {
+		timer_del(&f->flush);
+		f->flush = loop_timer(u->loop, soon ? FOLDER_FLUSH_AGAIN_MS : FOLDER_FLUSH_MS, on_flush, f);
+		f->flush_soon = soon;
+	}
 	if (mbox_refresh(f->mbox, &e) == 0) {
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {

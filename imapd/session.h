@@ -73,7 +73,8 @@ struct folder {
 	struct watch *watch;
 	unsigned refs;			/* connections that have it selected */
 	struct timer *timer;		/* closes it when refs has been 0 for a while */
-	struct timer *flush;		/* file names lag behind the flags */
+	struct timer *flush;		/* file names lag behind the flags, or files of expunged messages are still there */
+	bool flush_soon;
 };
 
 /* The command in progress. */

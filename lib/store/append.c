@@ -235,6 +235,8 @@ int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_o
 		bytes += maildir_copy_size(ap->v[i].copy);
 	if (r == 0)
 		r = store_quota_check(ap->m->s, bytes, ap->n, e);
+	for (size_t i = 0; r == 0 && ap->n > 1 && i < ap->n; i++)
+		r = maildir_copy_start(ap->v[i].copy, e);
 	for (size_t i = 0; r == 0 && i < ap->n; i++)
 		r = maildir_copy_sync(ap->v[i].copy, e);
 	if (r == 0 && ap->n > 0 && (r = mbox_lock(ap->m, e)) == 0) {

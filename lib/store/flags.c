@@ -8,6 +8,8 @@
 #include "store/search.h"
 #include "store/store_priv.h"
 
+enum { REAP_PER_FLUSH = 5 };	/* unlinking is cheaper than renaming, and the sync after it is not */
+
 /* UIDs as ranges of consecutive positions, so that "1:*" is a few bytes. */
 struct ranges {
 	struct range *v;
@@ -124,7 +126,7 @@ int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err
 		store_quota_add(m->s, -bytes, -count);
 	if (r == 0 && rs.n > 0) {
 		m->actor = v;	/* the one who expunges does not read on */
-		mbox_reap(m);
+		mbox_reap_soon(m);
 		m->actor = NULL;
 	}
 	mbox_unlock_folder(m);
@@ -159,6 +161,11 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 	*more_out = false;
 	mbox_cache_flush(m);
 	mbox_search_flush(m);
+	if (m->st.zombies > 0) {
+		const uint32_t before = m->st.zombies;
+		mbox_reap(m, max < UINT32_MAX / REAP_PER_FLUSH ? (uint32_t)max * REAP_PER_FLUSH : UINT32_MAX);
+		*more_out = m->st.zombies > 0 && m->st.zombies < before;
+	}
 	if (m->st.unflushed == 0)
 		return 0;
 	if (mbox_lock(m, e) < 0)

@@ -53,6 +53,7 @@ struct maildir_copy {
 	size_t n, cap;
 	uint64_t size, lines;
 	bool synced, broken;
+	bool named;		/* all of it stands in tmp under its full name */
 };
 
 static bool sync_always;
@@ -476,9 +477,18 @@ static int name_file(struct maildir_copy *c, struct err *e)
 	return 0;
 }
 
+int maildir_copy_start(struct maildir_copy *c, struct err *e)
+{
+	if (usable(c, e) < 0 || (!c->named && name_file(c, e) < 0))
+		return -1;
+	c->named = true;
+	(void)sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* only a hint: fsync promises */
+	return 0;
+}
+
 int maildir_copy_sync(struct maildir_copy *c, struct err *e)
 {
-	if (usable(c, e) < 0 || name_file(c, e) < 0)
+	if (usable(c, e) < 0 || (!c->named && name_file(c, e) < 0))
 		return -1;
 	/* D5: a failed sync is never repeated on the same file; the copy is broken. */
 	if (fsync(c->fd) < 0)

@@ -45,6 +45,8 @@ int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e) M
  * caller's count of LF in that range, which saves looking at the bytes. */
 int maildir_copy_file(struct maildir_copy *c, int fd, uint64_t off, uint64_t lines, struct err *e) MUST_CHECK;
 int maildir_copy_range(struct maildir_copy *c, int fd, uint64_t off, uint64_t len, uint64_t lines, struct err *e) MUST_CHECK;
+/* Begin to write it out. Where several copies are to be synced, start all of them first: the first one's sync then writes them all. */
+int maildir_copy_start(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* fsync; the final name (with ,S= ,W=) is known. After this a power cut leaves the copy complete in tmp under a name that maildir_recover knows. */
 int maildir_copy_sync(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* Rename into new/ (info NULL) or cur/ (info = ":2,S"), durable on return in the sense above. Frees c, also on failure (then nothing is left behind). */

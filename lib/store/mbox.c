@@ -702,7 +702,7 @@ int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e
 		mbox_close(&m);
 		return -1;
 	}
-	mbox_reap(m);
+	mbox_reap_soon(m);
 	*out = m;
 	return 0;
 }
@@ -717,7 +717,7 @@ static void last_close(struct mbox *m)
 		return;
 	mbox_cache_flush(m);
 	mbox_search_flush(m);
-	mbox_reap(m);
+	mbox_reap(m, UINT32_MAX);
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);
 	if (m->j.pos - m->index_pos > index_tail_max(m, 32) && m->lockfd >= 0 && lock_try(m->lockfd) == 0) {

@@ -88,6 +88,7 @@ int mbox_status(struct mbox *m, struct mbox_status *out, struct err *e) MUST_CHE
 int store_status(struct store *s, struct str name, struct mbox_status *out, struct err *e) MUST_CHECK;
 /* Flags reach file names later: do it now for at most max messages; *more_out: some are left. For idle moments; closing does some, too. */
 int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e) MUST_CHECK;
+bool mbox_untidy(const struct mbox *m);	/* files of expunged messages wait: mbox_flush soon */
 void mbox_id(const struct mbox *m, uint8_t out[16]);	/* the folder's own id (OBJECTID's MAILBOXID); survives renames */
 /* UIDs that were expunged after that mod-sequence, in no order (RFC 7162). 0; 1: the log, which is bounded, does not reach back so far: then whatever has
  * no message now may have been expunged. */

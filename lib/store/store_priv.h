@@ -440,7 +440,9 @@ int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t
 void mbox_pending_clear(struct mbox *m);
 uint32_t view_pos(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
 uint32_t view_seq(const struct mbox_view *v, uint32_t pos);	/* 0: not numbered */
-void mbox_reap(struct mbox *m);		/* unlink files of messages that no view reads any more */
+/* Unlink files of expunged messages that no view reads any more, at most max; soon: now when they are few. */
+void mbox_reap(struct mbox *m, uint32_t max);
+void mbox_reap_soon(struct mbox *m);
 
 /* --- a message's file --- */
 int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st_out, struct err *e) MUST_CHECK;	/* a regular file */

@@ -118,6 +118,37 @@ static void test_delivery(void)
 	store_close(&s);
 }
 
+/* Many expunged files go piece by piece, few at once; none comes back. */
+static void test_reaping(void)
+{
+	const char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t seqs[60];
+	struct err e = { 0 };
+	bool more = true;
+
+	for (size_t i = 0; i < 80; i++)
+		append_one(m, 0, NULL, "From: a@b\n\nx\n");
+	struct mbox_view *v = mbox_view_new(m);
+	for (uint32_t i = 0; i < 60; i++)
+		seqs[i] = i + 1;
+	tap_ok(mbox_expunge(v, seqs, 60, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0, "60 of 80 expunged: %s", e.text);
+	tap_is_int((long long)count_files(root, "cur"), 80, "their files wait");
+	tap_ok(mbox_untidy(m), "and it is known");
+	tap_ok(mbox_flush(m, 4, &more, &e) == 0 && more, "a piece of them");
+	tap_is_int((long long)count_files(root, "cur"), 60, "is unlinked");
+	while (more && mbox_flush(m, 4, &more, &e) == 0)
+		;
+	tap_is_int((long long)count_files(root, "cur"), 20, "then all");
+	tap_ok(!mbox_untidy(m) && mbox_view_count(v) == 20, "20 messages are left");
+	tap_ok(mbox_expunge(v, seqs, 5, &e) == 0, "five more: %s", e.text);
+	tap_is_int((long long)count_files(root, "cur"), 15, "few go at once");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 static void test_views(void)
 {
 	const char *const root = scratch_new();
@@ -573,6 +604,7 @@ int main(void)
 	test_fresh();
 	test_delivery();
 	test_views();
+	test_reaping();
 	test_copy();
 	test_foreign();
 	test_processes();

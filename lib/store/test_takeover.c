@@ -227,6 +227,8 @@ static void test_many(void)
 	tap_diag("%llu ms", (unsigned long long)(clock_mono_us() - t) / 1000);
 	refresh_sync(m, v);
 	tap_is_int(mbox_view_count(v), 1000, "the rest");
+	for (more = true; more;)
+		tap_ok(mbox_flush(m, N, &more, &e) == 0, "what was expunged is unlinked");
 	tap_is_int((long long)count_files(root, "cur"), 1000, "of files, too");
 	free(seqs);
 	mbox_view_free(&v);

@@ -221,7 +221,7 @@ void mbox_view_free(struct mbox_view **vp)
 			m->changes[i].by = NULL;
 	free(v);
 	trim_changes(m);
-	mbox_reap(m);
+	mbox_reap_soon(m);
 	mbox_close(&m);
 }
 
@@ -312,11 +312,18 @@ int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx
 	tell_new(v, fn, ctx);
 	tell_flags(v, old_limit, fn, ctx);
 	if (allow_expunge)
-		mbox_reap(v->m);
+		mbox_reap_soon(v->m);
 	return 0;
 }
 
 /* --- files of expunged messages --- */
+
+enum { REAP_NOW = 20 };		/* so many are unlinked at once; more, piece by piece when the folder is flushed */
+
+bool mbox_untidy(const struct mbox *m)
+{
+	return m->st.zombies > 0;
+}
 
 /* Does a view still number the message? Those that were opened by it may be read until it is told. */
 static bool wanted(struct mbox *m, uint32_t pos)
@@ -329,7 +336,13 @@ static bool wanted(struct mbox *m, uint32_t pos)
 	return false;
 }
 
-void mbox_reap(struct mbox *m)
+void mbox_reap_soon(struct mbox *m)
+{
+	if (m->st.zombies <= REAP_NOW)
+		mbox_reap(m, REAP_NOW);
+}
+
+void mbox_reap(struct mbox *m, uint32_t max)
 {
 	struct buf ops;
 	struct err e = { 0 };
@@ -340,7 +353,7 @@ void mbox_reap(struct mbox *m)
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = sync_own_begin(m);
 	/* Zombies are young as a rule: look from the end. */
-	for (uint32_t pos = state_count(&m->st); left > 0 && pos-- > 0;) {
+	for (uint32_t pos = state_count(&m->st); left > 0 && n < max && pos-- > 0;) {
 		const struct rec *const r = state_rec(&m->st, pos);
 		const struct range one = { r->uid, r->uid };
 		if (!(r->state & REC_ZOMBIE))
