@@ -50,8 +50,8 @@ enum {
 	QUEUED_LMTP_RCPTS_MAX = 500,	/* of one LMTP transaction: their answers are one message */
 	QUEUED_CONNS_MAX = 20000,	/* registered connections */
 	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
-	QUEUED_ACTIVE_MAX = 800,	/* messages being tried at once */
-	QUEUED_REMOTE_JOBS_MAX = 256,	/* remote attempts at once: never more than remote may have workers */
+	QUEUED_ACTIVE_MAX = 1500,	/* messages being tried at once */
+	QUEUED_REMOTE_JOBS_MAX = 512,	/* remote attempts at once: never more than remote may have workers */
 	QUEUED_AGENTS_MAX = 128,	/* delivery agents at once */
 	QUEUED_AGENTS_PER_USER_MAX = 8,
 	QUEUED_AGENT_IDLE_MS = 1200,

@@ -23,7 +23,7 @@
 #include "smtp/data.h"
 
 enum {
-	REMOTE_WORKERS_MAX = 256,	/* processes; queued's limit of attempts at once is not above it */
+	REMOTE_WORKERS_MAX = 512,	/* processes; queued's limit of attempts at once is not above it */
 	REMOTE_WORKER_IDLE_MS = 5000,
 	REMOTE_JOBS_MAX = 1024,		/* attempts of one worker at once; queued's own limits are below it */
 	REMOTE_MX_MAX = 20,		/* hosts of one next hop that are looked up */

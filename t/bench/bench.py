@@ -5,6 +5,8 @@
   idle     memory (PSS) per idle TLS IMAP connection, INBOX selected
   latency  250 after DATA to "* n EXISTS" on an idling connection
   front    smtpd's fronts: idle memory, what a fork copies, mail among thousands of idle connections (front.py)
+  relay    mail to one and to a hundred other servers, which answer at once or after 200 ms (relay.py)
+  drain    a queue of 1,000 and of 100,000 messages: start, memory, rate; Postern alone; only when asked for: it takes long
   deliver  the local agent: exec to delivered, on a file system where sync costs nothing
   mailbox  one large folder, each IMAP and POP3 operation (mailbox.py); only when asked for: it takes long
 
@@ -24,6 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import suite as lib  # noqa: E402
 import mailtools  # noqa: E402
+import relay  # noqa: E402
 from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, Postern, Postfix, header, row  # noqa: E402
 
 LOAD = lib.ROOT / "build" / "release" / "x" / "load"
@@ -234,13 +237,14 @@ def bench_front():
 
 
 def main():
-    words = sys.argv[1:] or ["smtp", "front", "login", "idle", "latency", "deliver"]
+    words = sys.argv[1:] or ["smtp", "front", "relay", "login", "idle", "latency", "deliver"]
     print("# Postern beside Debian's Postfix and Dovecot\n")
     print("%d processors, median of %d rounds, peers in turn." % (os.cpu_count(), ROUNDS))
     lib.ensure_users()
     system_users()
     for w in words:
         {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver, "front": bench_front,
+         "relay": lambda: relay.bench_relay(medians, MESSAGES), "drain": lambda: relay.bench_drain(medians, MESSAGES),
          "mailbox": bench_mailbox}[w]()
 
 

@@ -5,7 +5,7 @@
  *	load idle  HOST PORT CONNECTIONS USERS DOMAIN PASSWORD tls|plain
  *
  * smtp: mail to user0..user(USERS-1)@DOMAIN in turn. login: IMAP connect, LOGIN, LOGOUT. idle: logs in, SELECT INBOX, IDLE, prints "ready", holds until
- * standard input ends. DOMAIN "-": names without one. Prints "done N seconds S errors E". */
+ * standard input ends. DOMAIN "-": names without one; with a "#": that many domains, one user each. Prints "done N seconds S errors E". */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -54,7 +54,10 @@ static void fail(const char *why)
 static void next_user(struct session *s)
 {
 	uint64_t n = g.next_user++ % g.users;
-	if (strcmp(g.domain, "-") == 0)
+	const char *mark = strchr(g.domain, '#');
+	if (mark)
+		snprintf(s->user, sizeof(s->user), "user@%.*s%llu%s", (int)(mark - g.domain), g.domain, (unsigned long long)n, mark + 1);
+	else if (strcmp(g.domain, "-") == 0)
 		snprintf(s->user, sizeof(s->user), "user%llu", (unsigned long long)n);
 	else
 		snprintf(s->user, sizeof(s->user), "user%llu@%s", (unsigned long long)n, g.domain);
