@@ -34,6 +34,7 @@
 #include "base/map.h"
 #include "base/rate.h"
 #include "conf/conf.h"
+#include "deliver/dsn.h"
 #include "deliver/own.h"
 #include "deliver/restrict.h"
 #include "deliver/retry.h"
@@ -316,7 +317,7 @@ struct arcpt {
 	struct copy *copy;
 	const char *program;		/* for the log: smtp lmtp local error retry discard */
 	uint64_t start_us, setup_us, uses;	/* 0: no try was made */
-	bool relayed;			/* sent to a server that will not tell of its success */
+	const char *success;		/* in this try: delivered relayed expanded; NULL: no, or somebody else tells of it */
 	/* .forward */
 	bool forwarding, ready, posted;
 	char forwarded_as[SPOOL_QID_MAX + 1];
@@ -368,8 +369,15 @@ void post(struct queued *q, struct post_request *r, posted_fn *fn, void *ctx);
 
 /* --- queued_bounce.c --- */
 typedef void bounced_fn(void *ctx, bool ok);
-/* Tell m's sender about the recipients i with pick[i]. Durable when fn says ok. Nothing is borrowed after return. */
-void bounce_send(struct queued *q, bool delayed, const struct spool_msg *m, const bool *pick, int content_fd, bounced_fn *fn, void *ctx);
+struct bounce_request {		/* nothing is borrowed after the call */
+	enum dsn_kind kind;
+	const struct spool_msg *m;
+	const bool *pick;		/* of m's recipients */
+	const char *const *actions;	/* DSN_SUCCESS: of each, delivered relayed expanded; NULL: delivered */
+	int fd;				/* of the message */
+};
+/* Tell m's sender about the recipients that were picked, as far as they asked for it. Durable when fn (may be NULL) says ok, which may be before the return. */
+void bounce_send(struct queued *q, const struct bounce_request *r, bounced_fn *fn, void *ctx);
 
 /* --- queued_etrn.c --- */
 void etrn_ask(struct conn_entry *c, uint32_t id, struct str name);	/* answers at once */

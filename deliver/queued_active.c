@@ -10,6 +10,7 @@
 #include "deliver/queued.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/dsn.h"
 
 static void settle(struct active *a);
 
@@ -156,7 +157,7 @@ static void maybe_warn(struct active *a)
 	const int64_t now = clock_wall();
 
 	if (after > 0 && a->msg->warned == 0 && a->msg->sender.n > 0 && now - a->m->arrived > (int64_t)after && pick(a, SPOOL_PENDING) > 0)
-		bounce_send(a->q, true, a->msg, a->pick, a->fd, on_warned, a);
+		bounce_send(a->q, &(struct bounce_request){ .kind = DSN_DELAYED, .m = a->msg, .pick = a->pick, .fd = a->fd }, on_warned, a);
 	else
 		remove_or_wait(a);
 }
@@ -168,7 +169,7 @@ static void bounce_some(struct active *a)
 	struct spool_msg m = *a->msg;
 
 	pick_one_sender(a, &m.sender);
-	bounce_send(a->q, false, &m, a->pick, a->fd, on_bounced, a);
+	bounce_send(a->q, &(struct bounce_request){ .kind = DSN_FAILED, .m = &m, .pick = a->pick, .fd = a->fd }, on_bounced, a);
 }
 
 static void on_bounced(void *ctx, bool ok)
@@ -193,7 +194,7 @@ static void expire(struct active *a)
 	const uint64_t age = now > a->m->arrived ? (uint64_t)(now - a->m->arrived) : 0;
 	bool any = false;
 
-	if (!retry_expired(age, a->msg->tries + 1, a->q->conf->maximal_queue_lifetime))
+	if (!retry_expired(age, a->msg->tries + 1, a->msg->sender.n > 0 ? a->q->conf->maximal_queue_lifetime : a->q->conf->bounce_queue_lifetime))
 		return;
 	for (size_t i = 0; i < a->msg->n_rcpts; i++)
 		if (a->msg->rcpts[i].state == SPOOL_PENDING) {
@@ -205,13 +206,8 @@ static void expire(struct active *a)
 		log_info("%.*s: from=<%.*s>, status=expired, returned to sender", STR_ARG(a->msg->qid), STR_ARG(a->msg->sender));
 }
 
-static void settle(struct active *a)
+static void failures(struct active *a)
 {
-	if (a->m->doomed) {
-		spool_remove(a->q->spool, a->msg->qid, a->msg->size);
-		active_free(a, true);
-		return;
-	}
 	expire(a);
 	if (pick(a, SPOOL_BOUNCED) == 0) {
 		maybe_warn(a);
@@ -220,6 +216,32 @@ static void settle(struct active *a)
 	write_journal(a);
 	pick(a, SPOOL_BOUNCED);
 	bounce_some(a);
+}
+
+static void on_success_told(void *ctx, bool ok)
+{
+	failures(ctx);	/* a report of success that could not be made is no reason to keep a message that has arrived */
+}
+
+static void settle(struct active *a)
+{
+	const char **actions = ARENA_ARRAY(a->arena, const char *, a->msg->n_rcpts + 1);
+	bool any = false;
+
+	if (a->m->doomed) {
+		spool_remove(a->q->spool, a->msg->qid, a->msg->size);
+		active_free(a, true);
+		return;
+	}
+	for (size_t i = 0; i < a->msg->n_rcpts; i++) {
+		actions[i] = a->rcpts[i].success;
+		a->pick[i] = actions[i] != NULL && (a->msg->rcpts[i].notify & SMTP_NOTIFY_SUCCESS) != 0;
+		any |= a->pick[i];
+	}
+	if (any && a->msg->sender.n > 0)
+		bounce_send(a->q, &(struct bounce_request){ .kind = DSN_SUCCESS, .m = a->msg, .pick = a->pick, .actions = actions, .fd = a->fd }, on_success_told, a);
+	else
+		failures(a);
 }
 
 static bool refused_kind(const struct conf *c, const struct spool_rcpt *r)

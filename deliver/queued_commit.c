@@ -18,6 +18,7 @@
 #include "deliver/queued_trans.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/dsn.h"
 
 static void start_copies(struct trans *t);
 static void copies_settled(struct trans *t);
@@ -270,7 +271,7 @@ static bool goes_on_record(const struct trans *t, const struct final *f)
 	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && t->ours && t->sender.n > 0);
 }
 
-static struct spool_msg *record_build(struct trans *t)
+static struct spool_msg *record_envelope(struct trans *t)
 {
 	struct spool_msg *m = ARENA_NEW(t->arena, struct spool_msg);
 
@@ -289,6 +290,13 @@ static struct spool_msg *record_build(struct trans *t)
 	m->ret = t->ret;
 	m->edits = t->edits;
 	m->n_edits = t->n_edits;
+	return m;
+}
+
+static struct spool_msg *record_build(struct trans *t)
+{
+	struct spool_msg *m = record_envelope(t);
+
 	for (size_t i = 0; i < t->n_finals; i++)
 		if (goes_on_record(t, &t->finals[i]))
 			record_final(t, m, &t->finals[i]);
@@ -432,6 +440,29 @@ static void log_finals(const struct trans *t)
 	}
 }
 
+/* Those who asked to be told of success (RFC 3461 4.1) hear of the copies that are in mailboxes now. */
+static void tell_success(struct trans *t)
+{
+	struct spool_msg *m = NULL;
+
+	for (size_t i = 0; i < t->n_finals; i++) {
+		const struct final *f = &t->finals[i];
+		if (f->state != FINAL_SENT || !(f->notify & SMTP_NOTIFY_SUCCESS) || t->sender.n == 0)
+			continue;
+		m = m ? m : record_envelope(t);
+		struct spool_rcpt *r = spool_msg_add(t->arena, m);
+		if (r)
+			*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .orcpt = f->orcpt, .notify = f->notify,
+						   .enhanced = f->enhanced, .text = f->text, .relay = STR("local") };
+	}
+	if (m == NULL)
+		return;
+	bool *pick = ARENA_ARRAY(t->arena, bool, m->n_rcpts);
+	for (size_t i = 0; i < m->n_rcpts; i++)
+		pick[i] = true;
+	bounce_send(t->q, &(struct bounce_request){ .kind = DSN_SUCCESS, .m = m, .pick = pick, .fd = t->fd }, NULL, NULL);
+}
+
 static void all_visible(struct trans *t)
 {
 	struct err e = { 0 };
@@ -448,6 +479,7 @@ static void all_visible(struct trans *t)
 		return;
 	}
 	log_finals(t);
+	tell_success(t);
 	if (t->msg)
 		sched_add(q, t->msg, true);
 	else

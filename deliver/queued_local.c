@@ -104,6 +104,7 @@ static void on_copy(void *ctx, enum copy_event ev, const struct copy_result *r)
 		return;
 	case COPY_DONE:
 		x->copy = NULL;
+		x->success = x->posted ? "expanded" : "delivered";
 		snprintf(text, sizeof(text), "forwarded as %s", x->forwarded_as);
 		active_result(x, SPOOL_SENT, STR("2.0.0"), x->posted ? str_c(text) : r->text, STR("local"));
 		break;

@@ -302,7 +302,7 @@ static void take_results(struct job *j, const struct ipc_remote_RESULT *m)
 		struct arcpt *x = &a->rcpts[j->at[i]];
 		x->setup_us = m->setup_us;
 		x->uses = m->uses;
-		x->relayed = sent && m->dsn == 0;
+		x->success = !sent || m->dsn != 0 ? NULL : strcmp(j->dest->transport, "lmtp") == 0 ? "delivered" : "relayed";
 		active_result(x, sent ? SPOOL_SENT : bounced ? SPOOL_BOUNCED : SPOOL_PENDING, m->enhanced.v[i], m->texts.v[i], m->relay);
 	}
 }

@@ -143,6 +143,43 @@ static void test_head(void)
 
 /* --- notifications --- */
 
+static bool says(const struct dsn *d, const char *what)
+{
+	struct buf b;
+	struct err e = { 0 };
+
+	buf_init(&b, 1 << 20);
+	const bool r = dsn_format(d, &b, &e) == 0 && str_find(buf_view(&b), str_c(what)) >= 0;
+	buf_fini(&b);
+	return r;
+}
+
+static void test_dsn_wishes(void)
+{
+	struct dsn_rcpt r = { .address = STR("x@example.net"), .orcpt = STR("rfc822;y@example.com"), .enhanced = STR("2.0.0"), .text = STR("250 ok"),
+			      .action = "relayed" };
+	struct dsn d = { .kind = DSN_SUCCESS, .hostname = "h.example", .mail_name = "P", .qid = STR("1A"), .bounce_qid = STR("1B"), .sender = STR("a@b"),
+			 .to = STR("a@b"), .envid = STR("E1"), .rcpts = &r, .n_rcpts = 1, .original = STR("S: t\n\nbody\n"), .original_whole = true,
+			 .original_max = 50000 };
+
+	tap_ok(says(&d, "\nAction: relayed\nStatus: 2.0.0\n") && says(&d, "\nOriginal-Envelope-Id: E1\n"), "success");
+	tap_ok(says(&d, "\nOriginal-Recipient: rfc822;y@example.com\n"), "the recipient as it was asked about");
+	d.kind = DSN_FAILED;
+	tap_ok(says(&d, "\n\nbody\n"), "a failure returns the message");
+	d.head_only = true;
+	tap_ok(!says(&d, "\n\nbody\n") && says(&d, "S: t\n"), "RET=HDRS: its header");
+	d.head_only = false;
+	d.original_max = 4;
+	tap_ok(!says(&d, "\n\nbody\n"), "a long one: its header");
+	d.postmaster = true;
+	tap_ok(says(&d, "Subject: Postmaster Copy: Undelivered Mail\n") && says(&d, "Auto-Submitted: auto-generated\n"), "a copy for postmaster");
+	tap_is_str(dsn_reason(STR("5.1.1"), true), "There is no such address there.", "a reason for people");
+	tap_is_str(dsn_reason(STR("5.1.10"), true), "The domain takes no mail at all.", "no digit is taken for another");
+	tap_is_str(dsn_reason(STR("4.2.2"), false), "The mailbox is full.", "a reason for a delay");
+	tap_is_str(dsn_reason(STR("5.99.99"), true), "It could not be delivered.", "an unknown code");
+	tap_is_str(dsn_reason(STR(""), true), "It could not be delivered.", "no code");
+}
+
 static void test_dsn(void)
 {
 	static const struct dsn_rcpt rcpts[] = {
@@ -152,6 +189,7 @@ static void test_dsn(void)
 	};
 	struct dsn d = {
 		.kind = DSN_FAILED, .hostname = "mail.example.com", .mail_name = "Postern", .qid = STR("1OLD"), .bounce_qid = STR("1NEW"), .sender = STR("joe@example.com"),
+		.to = STR("joe@example.com"), .original_max = 50000,
 		.arrived = 1700000000, .now = 1700000100, .retry_until = 1700432000, .rcpts = rcpts, .n_rcpts = 2, .original = STR("Subject: s\n\nbody\n"),
 		.original_whole = true,
 	};
@@ -188,5 +226,6 @@ int main(void)
 	test_destination();
 	test_head();
 	test_dsn();
+	test_dsn_wishes();
 	return tap_done();
 }

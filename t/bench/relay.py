@@ -150,5 +150,3 @@ def bench_drain(medians, messages):
                 rate = n / (time.monotonic() - t0)
             row(n, started, pss, round(rate, 1))
             p.stop()
-
-

@@ -1,0 +1,160 @@
+"""What senders and postmaster are told: RFC 3461, 3464, notify_classes, lifetimes."""
+import email
+import os
+import pathlib
+import re
+import smtplib
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import suite as suite_module  # noqa: E402
+from smtpsink import Sink  # noqa: E402
+
+ALICE, BOB = "alice@example.com", "bob@example.com"
+
+
+class Scene:
+    def __init__(self, host, **settings):
+        self.sink = Sink(host.replace("127.0.9.", "127.0.61."), 25)
+        self.suite = suite_module.Suite(pathlib.Path(os.environ["POSTERN_SCRATCH"]) / ("notices" + host), build=os.environ.get("POSTERN_BUILD", "dev"), hosts=(host,),
+                                        real_ports=True, settings={
+            "mynetworks": "127.0.0.0/8", "filter_enable": "no", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s", "relayhost": "[%s]:25" % self.sink.server_address[0],
+            **settings})
+        self.suite.make()
+        for u in (ALICE, BOB):
+            self.suite.user_add(u, "secret")
+        self.suite.start()
+        self.host = host
+
+    def send(self, *to, sender=ALICE, options=(), rcpt_options=(), body="Subject: the subject\r\n\r\nthe body\r\n"):
+        with smtplib.SMTP(self.host, 25, timeout=30) as s:
+            s.ehlo("t.example")
+            assert s.mail(sender, options)[0] == 250
+            for r in to:
+                assert s.rcpt(r, rcpt_options)[0] == 250
+            code, text = s.data(body)
+            assert code == 250
+            return re.search(rb"queued as (\w+)", text).group(1).decode()
+
+    def files(self, user):
+        new = self.suite.maildir(user) / "new"
+        return sorted(new.iterdir(), key=lambda f: f.stat().st_mtime) if new.is_dir() else []
+
+    def report(self, user, qid, timeout=20, copy=False):
+        """The report about qid (or postmaster's copy) in user's mailbox: (message, text part, status part as a list of header blocks, third part)."""
+        end = time.monotonic() + timeout
+        while True:
+            for f in self.files(user):
+                data = f.read_bytes()
+                if b"-Queue-ID: " + qid.encode() in data and (b"\nSubject: Postmaster" in data) == copy:
+                    m = email.message_from_bytes(data)
+                    text, status, original = m.get_payload()
+                    return m, text.get_payload(), [dict(b.items()) for b in status.get_payload()], original
+            assert time.monotonic() < end, self.suite.log.read_text(errors="replace")[-4000:]
+            time.sleep(0.02)
+
+    def log(self, pattern, timeout=10):
+        end = time.monotonic() + timeout
+        while not re.search(pattern, self.suite.log.read_text(errors="replace"), re.M):
+            assert time.monotonic() < end, pattern + "\n" + self.suite.log.read_text(errors="replace")[-4000:]
+            time.sleep(0.02)
+
+    def gone(self, qid):
+        self.log(r"%s: removed$" % qid)
+
+    def close(self):
+        self.suite.stop()
+        self.sink.close()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    s = Scene("127.0.9.101", notify_classes="2bounce", bounce_size_limit="2000", smtp_connection_cache_on_demand="no")
+    s.sink.refuse["<bad@x.example>"] = "550 5.1.1 no such user here"
+    s.sink.refuse["<full@x.example>"] = "552 5.2.2 over quota"
+    yield s
+    s.close()
+
+
+def test_a_failure_says_first_what_a_person_understands(scene):
+    qid = scene.send("bad@x.example", "full@x.example", "good@x.example", options=["ENVID=abc"], rcpt_options=["ORCPT=rfc822;old+2Bname@y.example"])
+    m, text, status, original = scene.report(ALICE, qid)
+    assert m.get_content_type() == "multipart/report" and m.get_param("report-type") == "delivery-status" and m["Auto-Submitted"] == "auto-replied"
+    assert text.index("<bad@x.example>: There is no such address there.") < text.index("550 5.1.1 no such user here")
+    assert "<full@x.example>: The mailbox is full." in text and "good@x.example" not in text
+    assert status[0]["Original-Envelope-Id"] == "abc" and status[0]["Reporting-MTA"] == "dns; mail.example.com" and "Arrival-Date" in status[0]
+    assert [b["Final-Recipient"] for b in status[1:]] == ["rfc822; bad@x.example", "rfc822; full@x.example"]
+    assert status[1]["Original-Recipient"] == "rfc822;old+name@y.example" and status[1]["Action"] == "failed" and status[1]["Status"] == "5.1.1"
+    assert original.get_content_type() == "message/rfc822" and "the body" in original.as_string()
+    scene.log(r"bounce\[\d+\]: %s: sender non-delivery notification: [A-Z0-9]+$" % qid)
+    assert re.search(r"^Return-Path: <>$", scene.files(ALICE)[-1].read_text(), re.M)
+
+
+@pytest.mark.parametrize("options, size", [(["RET=HDRS"], 10), (["RET=FULL"], 3000)])
+def test_the_header_alone_where_it_was_asked_for_or_the_message_is_long(scene, options, size):
+    qid = scene.send("bad@x.example", options=options, body="Subject: h\r\n\r\nthe body\r\n" + ("x" * 70 + "\r\n") * (size // 70))
+    original = scene.report(ALICE, qid)[3]
+    assert original.get_content_type() == "text/rfc822-headers" and "Subject: h" in original.as_string() and "the body" not in original.as_string()
+
+
+def test_who_does_not_want_to_hear_of_failures_does_not(scene):
+    before = len(scene.files(ALICE))
+    for notify in ("NOTIFY=NEVER", "NOTIFY=SUCCESS,DELAY"):
+        scene.gone(scene.send("bad@x.example", rcpt_options=[notify]))
+    assert len(scene.files(ALICE)) == before
+
+
+def test_success_is_told_where_it_was_asked_for(scene):
+    qid = scene.send(BOB, rcpt_options=["NOTIFY=SUCCESS"])
+    _, text, status, original = scene.report(ALICE, qid)
+    assert status[1]["Action"] == "delivered" and status[1]["Status"].startswith("2.") and "<bob@example.com>: delivered" in text
+    assert original.get_content_type() == "text/rfc822-headers"
+    qid = scene.send("good@x.example", rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
+    _, text, status, _ = scene.report(ALICE, qid)
+    assert status[1]["Action"] == "relayed" and status[1]["Remote-MTA"].startswith("dns; ")
+    scene.log(r"bounce\[\d+\]: %s: sender delivery status notification: [A-Z0-9]+$" % qid)
+    scene.sink.features.append("DSN")
+    before = len(scene.files(ALICE))
+    scene.gone(scene.send("good2@x.example", rcpt_options=["NOTIFY=SUCCESS"]))
+    scene.sink.features.remove("DSN")
+    assert "NOTIFY=SUCCESS" in scene.sink.messages[-1][0][1] and len(scene.files(ALICE)) == before, "that server will tell"
+
+
+def test_nothing_answers_a_notification(scene):
+    scene.sink.refuse["<gone@x.example>"] = "550 5.1.1 gone"
+    qid = scene.send("bad@x.example", sender="gone@x.example")
+    scene.log(r"%s: sender non-delivery notification: ([A-Z0-9]+)$" % qid)
+    bounce = re.search(r"%s: sender non-delivery notification: ([A-Z0-9]+)$" % qid, scene.suite.log.read_text(), re.M).group(1)
+    m, text, status, _ = scene.report(ALICE, bounce, copy=True)     # postmaster is an alias of hers
+    assert m["Subject"] == "Postmaster Copy: Undelivered Mail" and m["Auto-Submitted"] == "auto-generated"
+    assert "Return-Path: <double-bounce@example.com>" in scene.files(ALICE)[-1].read_text()
+    scene.gone(bounce)
+
+
+@pytest.fixture(scope="module")
+def old():
+    s = Scene("127.0.9.102", notify_classes="bounce, delay", delay_warning_time="1s", maximal_queue_lifetime="4s", bounce_queue_lifetime="1s")
+    s.sink.refuse["RCPT"] = "450 4.2.1 mailbox busy"
+    yield s
+    s.close()
+
+
+def test_a_delay_is_told_once_then_the_end(old):
+    qid = old.send("slow@x.example")
+    quiet = old.send("quiet@x.example", rcpt_options=["NOTIFY=FAILURE"])
+    never = old.send("later@x.example", sender="")
+    m, text, status, original = old.report(ALICE, qid)
+    assert m["Subject"].startswith("Delayed Mail") and status[1]["Action"] == "delayed" and "Will-Retry-Until" in status[1] and status[1]["Status"] == "4.2.1"
+    assert "WARNING ONLY" in text and original.get_content_type() == "text/rfc822-headers"
+    old.log(r"%s: from=<alice@example\.com>, status=expired, returned to sender$" % qid, 20)
+    old.gone(qid)
+    old.gone(quiet)
+    old.gone(never)
+    text = old.suite.log.read_text(errors="replace")
+    assert len(re.findall(r"%s: sender delay notification" % qid, text)) == 1 and len(re.findall(r"%s: sender non-delivery notification" % qid, text)) == 1
+    assert not re.search(r"%s: sender delay notification" % quiet, text) and re.search(r"%s: sender non-delivery notification" % quiet, text)
+    assert not re.search(r"%s: sender" % never, text)
+    assert re.search(r"%s: postmaster delay notification" % qid, text) and re.search(r"%s: postmaster non-delivery notification" % qid, text)
