@@ -21,7 +21,7 @@ class Sink(socketserver.ThreadingTCPServer):
         super().__init__((host, port), Handler)
         self.tls, self.lmtp, self.features, self.login, self.delay = tls, lmtp, list(features), login, delay
         self.refuse, self.messages, self.commands, self.connections, self.peers = {}, [], [], 0, []
-        self.now, self.most, self.lock = 0, 0, threading.Lock()     # connections at once
+        self.now, self.most, self.lock = 0, 0, threading.Lock()     # messages on their way at once
         self.greeting = "220 sink.test ESMTP"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -51,15 +51,11 @@ class Handler(socketserver.StreamRequestHandler):
         self.secure = False
         with s.lock:
             s.connections += 1
-            s.now += 1
-            s.most = max(s.most, s.now)
             s.peers.append(self.client_address[0])
         try:
             self.serve()
         except (OSError, ValueError):
             pass
-        with s.lock:
-            s.now -= 1
 
     def serve(self):
         self.say(self.server.greeting)
@@ -86,6 +82,7 @@ class Handler(socketserver.StreamRequestHandler):
                 self.say("554 5.5.1 no recipients")
             elif verb == "DATA":
                 self.say("354 go ahead")
+                self.count(1)
                 self.data()
             elif verb == "QUIT":
                 self.say("221 bye")
@@ -129,6 +126,11 @@ class Handler(socketserver.StreamRequestHandler):
             good = self.ask(challenge).decode() == "%s %s" % (user, hmac.new(password.encode(), challenge, "md5").hexdigest())
         self.say("235 2.7.0 Ok" if good else "535 5.7.8 no")
 
+    def count(self, n):
+        with self.server.lock:
+            self.server.now += n
+            self.server.most = max(self.server.most, self.server.now)
+
     def data(self):
         lines = []
         while True:
@@ -139,6 +141,7 @@ class Handler(socketserver.StreamRequestHandler):
             lines.append(line[1:] if line.startswith(b".") else line)
         if self.server.delay:
             time.sleep(self.server.delay)
+        self.count(-1)
         if "." in self.server.refuse:
             self.say(self.server.refuse["."])
             return
