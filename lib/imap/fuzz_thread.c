@@ -70,14 +70,15 @@ static size_t one(struct arena *a, struct imap_thread *t, uint32_t number, const
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct arena *a = arena_new(0);
 	struct imap_thread *t;
 	uint32_t number = 0;
+	struct arena *a;
 	struct buf out;
 	size_t at = 1;
 
 	if (size < 1)
 		return 0;
+	a = arena_new(0);
 	t = imap_thread_new(a, (enum imap_thread_alg)(data[0] % IMAP_THREAD_MAX_), 0);
 	while (size - at >= 4 && number < MESSAGES_MAX)
 		at += one(a, t, ++number, data + at, size - at);

@@ -25,7 +25,8 @@ static int decode(struct arena *a, struct str in, struct str *out, struct err *e
 
 		if (lo < 0 || (hi == 0 && lo == 0))
 			r = bad(e);
-		buf_ch(&b, (char)(hi << 4 | lo));
+		else
+			buf_ch(&b, (char)(hi << 4 | lo));
 		i += 2;
 	}
 	if (r == 0 && !utf8_valid(buf_view(&b)))
