@@ -419,7 +419,9 @@ static void on_starttls(struct smtp *s, const struct reply *r)
 		return;
 	}
 	enter(s, STEP_TLS);
-	s->features = 0;
+	/* Nothing that was said before TLS counts (RFC 3207 4.2). */
+	s->features = s->mechs = 0;
+	s->size_max = 0;
 	struct tls_peer p = { .sni = s->target.host };
 	const enum tls_level level = s->j->effective;
 	const struct str both[] = { str_c(s->target.host), str_c(s->j->domain) };

@@ -17,9 +17,11 @@ class Sink(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host="127.0.0.1", port=0, tls=None, lmtp=False, features=("PIPELINING", "8BITMIME", "SIZE 1000000"), login=None, delay=0):
+    def __init__(self, host="127.0.0.1", port=0, tls=None, lmtp=False, features=("PIPELINING", "8BITMIME", "SIZE 1000000"), login=None, delay=0,
+                 plain_features=None):
         super().__init__((host, port), Handler)
         self.tls, self.lmtp, self.features, self.login, self.delay = tls, lmtp, list(features), login, delay
+        self.plain_features = plain_features    # what it announces before TLS instead
         self.refuse, self.messages, self.commands, self.connections, self.peers = {}, [], [], 0, []
         self.now, self.most, self.lock = 0, 0, threading.Lock()     # messages on their way at once
         self.greeting = "220 sink.test ESMTP"
@@ -91,7 +93,8 @@ class Handler(socketserver.StreamRequestHandler):
                 self.other(verb, line)
 
     def hello(self):
-        words = ["sink.test", *self.server.features]
+        plain = self.server.plain_features
+        words = ["sink.test", *(self.server.features if self.secure or plain is None else plain)]
         words += ["STARTTLS"] if self.server.tls and not self.secure else []
         words += ["AUTH " + " ".join(self.server.login[0])] if self.server.login else []
         for w in words[:-1]:

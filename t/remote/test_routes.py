@@ -171,6 +171,14 @@ def test_eight_bits_become_seven_for_an_old_server(plain):
     assert "BODY=8BITMIME" in env[0] and text in data
 
 
+def test_what_was_said_before_tls_is_forgotten(plain):
+    """Somebody in between may have said it."""
+    mx(plain, "between.example", (10, 13))
+    sink = plain.sink(13, tls=plain.tls("mx13.between.example"), features=("SIZE",), plain_features=("SIZE 5",))
+    plain.log(plain.send("a@between.example"), "status=sent")
+    assert sink.messages[-1][2]
+
+
 def test_wishes_for_notifications_are_passed_on(plain):
     mx(plain, "dsn.example", (10, 9))
     sink = plain.sink(9, features=["PIPELINING", "DSN"])
