@@ -1,11 +1,12 @@
 /* deliver: the setuid agent (4710 root:_postern_mda) that becomes the recipient before it opens anything of theirs. This file is all that runs as root:
  *
- *	deliver ACCOUNTS_CDB USER MIN_UID [POLICY]		descriptor 0: channel to queued (lib/ipc/deliver.def)
- *	deliver ACCOUNTS_CDB ALIAS MIN_UID POLICY MAP…		for the commands, files and include lists of an alias
+ *	deliver ACCOUNTS_CDB POLICY USER		descriptor 0: channel to queued (lib/ipc/deliver.def)
+ *	deliver ACCOUNTS_CDB POLICY ALIAS alias		for the commands, files and include lists of an alias
  *
  * Nothing the caller left behind is used: descriptors, environment, signals, timers, limits, umask, directory (security.md H5, 169-171). uid, gid and paths come
  * from the root-owned accounts.cdb alone; for an alias, from the first compiled map that has it: its owner, and where that is root the unprivileged
- * default_privs. What may be run is read from that map here, not believed from a caller. No heap, no NSS, no PAM, no TLS before the drop; what follows it is
+ * default_privs. What may be run is read from that map here, and what is allowed at all, the lowest uid, and the maps from the root-owned POLICY that queued's
+ * parent writes: nothing is believed from a caller. No heap, no NSS, no PAM, no TLS before the drop; what follows it is
  * deliver_user.c. Exit statuses are those of sysexits.h; whatever is not said otherwise is EX_TEMPFAIL.
  */
 #include <errno.h>
@@ -29,7 +30,7 @@
 
 extern char **environ;
 
-enum { FILES_MAX = 64, LIFE_S = 900, VALUE_MAX = 4096, ALIAS_VALUE_MAX = 1 << 18, CDB_HEAD = 2048 };
+enum { FILES_MAX = 64, LIFE_S = 900, VALUE_MAX = 4096, ALIAS_VALUE_MAX = 1 << 18, CDB_HEAD = 2048, PATH_BYTES_MAX = 1100 };
 
 /* --- the world we were born into --- */
 
@@ -176,7 +177,8 @@ static int cdb_get(int fd, uint64_t size, struct str key, char *value, size_t ro
 	return 0;
 }
 
-static int open_accounts(const char *path, uint64_t *size_out)
+/* A file that root alone can write, of min to max bytes. */
+static int open_roots(const char *path, uint64_t min, uint64_t max, uint64_t *size_out)
 {
 	struct err e = { 0 };
 	struct stat st;
@@ -186,12 +188,50 @@ static int open_accounts(const char *path, uint64_t *size_out)
 	const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) || st.st_size < CDB_HEAD || st.st_size > UINT32_MAX) {
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) || (uint64_t)st.st_size < min || (uint64_t)st.st_size > max) {
 		(void)close(fd);
 		return -1;
 	}
 	*size_out = (uint64_t)st.st_size;
 	return fd;
+}
+
+/* --- what is allowed --- */
+
+static int read_policy(const char *path, char out[DELIVER_POLICY_MAX + 1])
+{
+	uint64_t n = 0;
+	const int fd = open_roots(path, sizeof(DELIVER_POLICY_MARK) - 1, DELIVER_POLICY_MAX, &n);
+	const int r = fd < 0 ? -1 : read_at(fd, out, (size_t)n, 0);
+
+	if (fd >= 0)
+		(void)close(fd);
+	out[r < 0 ? 0 : n] = '\0';
+	return r == 0 && str_starts(str_n(out, (size_t)n), STR(DELIVER_POLICY_MARK)) ? 0 : -1;
+}
+
+/* The next value of this name ("name="); *rest goes on behind it. */
+static bool policy_next(struct str *rest, const char *name, struct str *value_out)
+{
+	while (rest->n > 0) {
+		const struct str line = str_split(rest, '\n');
+		if (!str_starts(line, str_c(name)))
+			continue;
+		*value_out = str_from(line, strlen(name));
+		return true;
+	}
+	return false;
+}
+
+static int policy_min_uid(const char *policy, uid_t *out)
+{
+	struct str rest = str_c(policy), value;
+	uint64_t n;
+
+	if (!policy_next(&rest, "min_uid=", &value) || num_parse(value, 1, UINT32_MAX - 1, &n) < 0)
+		return -1;
+	*out = (uid_t)n;
+	return 0;
 }
 
 /* --- whose right an alias gives --- */
@@ -224,11 +264,10 @@ static int open_map(const char *path, struct alias_map *out)
 /* "uid:gid" of default_privs. */
 static int default_privs(const char *policy, uid_t *uid_out, gid_t *gid_out)
 {
-	const char *at = strstr(policy, "privs=");
-	struct str s = str_c(at ? at + 6 : "");
+	struct str rest = str_c(policy), s;
 	uint64_t uid, gid;
 
-	if (num_take(&s, UINT32_MAX - 1, &uid) < 0 || s.n == 0 || s.p[0] != ':')
+	if (!policy_next(&rest, "privs=", &s) || num_take(&s, UINT32_MAX - 1, &uid) < 0 || s.n == 0 || s.p[0] != ':')
 		return -1;
 	s = str_from(s, 1);
 	if (num_take(&s, UINT32_MAX - 1, &gid) < 0 || uid == 0 || gid == 0)
@@ -238,33 +277,48 @@ static int default_privs(const char *policy, uid_t *uid_out, gid_t *gid_out)
 	return 0;
 }
 
+/* The value of the alias in the first of policy's maps that has it. 1: found; 0; -1. */
+static int look_up(const char *policy, struct str name, char *value, size_t *n_out, uid_t *owner_out)
+{
+	struct alias_map m = { .fd = -1 };
+	struct str rest = str_c(policy), map;
+	char path[PATH_BYTES_MAX];
+	int r = 0;
+
+	while (r == 0 && policy_next(&rest, "map=", &map)) {
+		if (map.n >= sizeof(path))
+			return -1;
+		memcpy(path, map.p, map.n);
+		path[map.n] = '\0';
+		if (open_map(path, &m) < 0)
+			return -1;	/* the alias may be in there */
+		r = cdb_get(m.fd, m.size, name, value, ALIAS_VALUE_MAX, n_out);
+		(void)close(m.fd);
+	}
+	*owner_out = m.owner;
+	return r;
+}
+
 /* 0, or an exit status. */
-static int find_alias(char *const *maps, struct str name, const char *policy, uid_t min_uid, struct account *out, struct str *value_out)
+static int find_alias(struct str name, const char *policy, uid_t min_uid, struct account *out, struct str *value_out)
 {
 	static char value[ALIAS_VALUE_MAX], folded[ACCOUNT_NAME_MAX + 1];
-	uid_t uid;
+	uid_t uid, owner;
 	gid_t gid;
-	int r = 0;
 	size_t n = 0;
-	struct alias_map m = { .fd = -1 };
 
 	if (name.n == 0 || name.n > ACCOUNT_NAME_MAX)
 		return EX_NOUSER;
 	for (size_t i = 0; i < name.n; i++)
 		folded[i] = ch_lower(name.p[i]);
-	for (size_t i = 0; r == 0 && maps[i]; i++) {
-		if (open_map(maps[i], &m) < 0)
-			return EX_TEMPFAIL;	/* the alias may be in there */
-		r = cdb_get(m.fd, m.size, str_n(folded, name.n), value, sizeof(value), &n);
-		(void)close(m.fd);
-	}
+	const int r = look_up(policy, str_n(folded, name.n), value, &n, &owner);
 	if (r <= 0)
 		return r == 0 ? EX_NOUSER : EX_TEMPFAIL;
 	if (default_privs(policy, &uid, &gid) < 0)
 		return EX_TEMPFAIL;
-	if (m.owner != 0 && m.owner < min_uid)
+	if (owner != 0 && owner < min_uid)
 		return EX_NOPERM;
-	*out = (struct account){ .uid = m.owner ? m.owner : uid, .gid = gid, .home = "/" };
+	*out = (struct account){ .uid = owner ? owner : uid, .gid = gid, .home = "/" };
 	memcpy(out->name, folded, name.n);
 	*value_out = str_n(value, n);
 	return 0;
@@ -284,7 +338,7 @@ static int find_account(const char *path, struct str name, uid_t min_uid, struct
 	for (size_t i = 0; i < name.n; i++)
 		folded[i] = ch_lower(name.p[i]);
 	folded[name.n] = '\0';
-	const int fd = open_accounts(path, &size);
+	const int fd = open_roots(path, CDB_HEAD, UINT32_MAX, &size);
 	if (fd < 0)
 		return EX_TEMPFAIL;
 	int r = cdb_get(fd, size, marker, value, sizeof(value), &n);
@@ -326,17 +380,16 @@ static int become(uid_t uid, gid_t gid)
 int main(int argc, char **argv)
 {
 	static struct account acct;
+	static char policy[DELIVER_POLICY_MAX + 1];
 	struct str alias = { 0 };
-	uint64_t min_uid;
+	uid_t min_uid;
 	int r;
 
-	if (argc < 4 || argv[0] == NULL)
+	if (argc < 4 || argc > 5 || argv[0] == NULL || (argc == 5 && strcmp(argv[4], "alias") != 0))
 		return EX_USAGE;
-	const char *policy = argc > 4 ? argv[4] : "";
-	if (geteuid() != 0 || reset_world() < 0 || num_parse(str_c(argv[3]), 1, UINT32_MAX - 1, &min_uid) < 0)
+	if (geteuid() != 0 || reset_world() < 0 || read_policy(argv[2], policy) < 0 || policy_min_uid(policy, &min_uid) < 0)
 		return EX_TEMPFAIL;
-	r = argc > 5 ? find_alias(argv + 5, str_c(argv[2]), policy, (uid_t)min_uid, &acct, &alias)
-		     : find_account(argv[1], str_c(argv[2]), (uid_t)min_uid, &acct);
+	r = argc == 5 ? find_alias(str_c(argv[3]), policy, min_uid, &acct, &alias) : find_account(argv[1], str_c(argv[3]), min_uid, &acct);
 	if (r != 0)
 		return r;
 	if (become(acct.uid, acct.gid) < 0)

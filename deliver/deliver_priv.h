@@ -15,7 +15,10 @@
 #include "map/accounts.h"
 #include "store/quota.h"
 
-enum { DELIVER_CHANNEL = 0, POLICY_WORDS_MAX = 16, FORWARD_FILES_MAX = 32, DIRECTORIES_MAX = 32 };
+enum { DELIVER_CHANNEL = 0, DELIVER_POLICY_MAX = 64000, POLICY_WORDS_MAX = 16, FORWARD_FILES_MAX = 32, DIRECTORIES_MAX = 32 };
+
+/* What the configuration says is in a file of root's with this first line; behind it lines "name=value". queued's parent writes it. */
+#define DELIVER_POLICY_MARK "postern-deliver 1\n"
 
 /* As the user, confined: serve copies until the channel is closed or idle. alias: the value of the alias that this agent is for, or empty: a mailbox. Returns the exit status. */
 int deliver_serve(const struct account *acct, const char *policy, struct str alias);
@@ -26,7 +29,7 @@ void quota_warn(int rootfd, const struct account *acct, struct str percentages, 
 
 /* --- deliver_plan.c --- */
 
-/* What the configuration says (lines "name=value", made by queued's parent). */
+/* The lines of the policy that are not deliver.c's own. */
 struct policy {
 	bool run;			/* this agent can execute commands */
 	uint64_t limit_s;		/* of one command */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "deliver/dns.h"
+#include "deliver/deliver_priv.h"
 #include "deliver/policy.h"
 #include "deliver/queued.h"
 #include "deliver/remote.h"
@@ -38,8 +39,7 @@ struct parts {
 	struct policy_env services;
 	struct connector_env link;
 	char agent[1100], accounts[1100];
-	char policy[SPAWN_POLICY_MAX], policy_run[SPAWN_POLICY_MAX + 8];
-	char *maps[SPAWN_MAPS_MAX + 1];	/* of aliases */
+	char policy[1100], policy_run[1100];	/* files */
 	struct conf *conf;
 	const struct options *options;
 	uint64_t *generation;		/* a page shared with the children */
@@ -47,6 +47,7 @@ struct parts {
 
 static int load(const char *file, struct conf **out);
 static void fill(struct parts *p, const struct options *o);
+static int write_policies(const struct parts *p, struct err *e);
 
 static void run_resolve(void *ctx)
 {
@@ -147,6 +148,8 @@ static void hup(void *ctx)
 	struct parts *p = ctx;
 	struct conf *fresh = NULL;
 
+	struct err e = { 0 };
+
 	if (load(p->conf->conf_file, &fresh) < 0) {
 		log_error("the new configuration has mistakes (\"queued -t\" tells them): the old one stays");
 		return;
@@ -158,6 +161,8 @@ static void hup(void *ctx)
 	conf_free(&p->conf);
 	p->conf = fresh;
 	fill(p, p->options);
+	if (write_policies(p, &e) < 0)
+		log_error("%s: local delivery goes by the configuration before", e.text);
 	++*p->generation;
 }
 
@@ -280,20 +285,14 @@ static void options_get(int argc, char **argv, struct options *o)
 	}
 }
 
-/* Compiled alias maps: the agent looks there itself for what it is asked to run. */
-static void fill_maps(struct parts *p)
-{
-	size_t n = 0;
+/* --- what deliver is allowed: files that root alone writes, so that who starts it has no say in it --- */
 
-	for (size_t i = 0; p->maps[i]; i++)
-		free(p->maps[i]);
-	for (size_t i = 0; i < p->conf->alias_maps.n && n < SPAWN_MAPS_MAX; i++) {
-		const char *spec = p->conf->alias_maps.v[i];
-		if (strncmp(spec, "cdb:/", 5) == 0 || strncmp(spec, "hash:/", 6) == 0)
-			if (asprintf(&p->maps[n++], "%s.cdb", strchr(spec, '/')) < 0)
-				abort();
-	}
-	p->maps[n] = NULL;
+/* Compiled alias maps: the agent looks there itself for what it is asked to run. */
+static void put_maps(struct buf *b, struct conf_list l)
+{
+	for (size_t i = 0; i < l.n; i++)
+		if (strncmp(l.v[i], "cdb:/", 5) == 0 || strncmp(l.v[i], "hash:/", 6) == 0)
+			buf_printf(b, "map=%s.cdb\n", strchr(l.v[i], '/'));
 }
 
 static void put_words(struct buf *b, const char *name, struct conf_list l)
@@ -302,29 +301,37 @@ static void put_words(struct buf *b, const char *name, struct conf_list l)
 		buf_printf(b, "%s=%s\n", name, l.v[i]);
 }
 
-static void fill_policy(struct parts *p)
+static void put_policy(const struct conf *c, struct buf *b)
 {
-	const struct conf *c = p->conf;
 	struct err e = { 0 };
-	struct buf b;
 	uid_t uid = 0;
 	gid_t gid = 0;
 
-	fill_maps(p);
 	if (confine_user(c->default_privs, &uid, &gid, &e) < 0)
 		log_error("default_privs: %s: no command or file of an alias is delivered to", e.text);
-	buf_init(&b, sizeof(p->policy));
-	buf_printf(&b, "privs=%u:%u\nlimit=%llu\ndelimiter=%s\n", (unsigned)uid, (unsigned)gid, (unsigned long long)c->command_time_limit, c->recipient_delimiter);
-	put_words(&b, "commands", c->allow_mail_to_commands);
-	put_words(&b, "files", c->allow_mail_to_files);
-	put_words(&b, "forward", c->forward_path);
+	buf_printf(b, DELIVER_POLICY_MARK "min_uid=%llu\nprivs=%u:%u\nlimit=%llu\ndelimiter=%s\n", (unsigned long long)c->auth_min_uid, (unsigned)uid, (unsigned)gid,
+		   (unsigned long long)c->command_time_limit, c->recipient_delimiter);
+	put_maps(b, c->alias_maps);
+	put_words(b, "commands", c->allow_mail_to_commands);
+	put_words(b, "files", c->allow_mail_to_files);
+	put_words(b, "forward", c->forward_path);
 	if (c->mailbox_command[0])
-		buf_printf(&b, "mailbox_command=%s\n", c->mailbox_command);
-	if (buf_check(&b, "policy for deliver", &e) < 0)
-		log_error("%s", e.text);
-	snprintf(p->policy, sizeof(p->policy), "%.*s", (int)b.n, b.p);
-	snprintf(p->policy_run, sizeof(p->policy_run), "%srun=1\n", p->policy);
+		buf_printf(b, "mailbox_command=%s\n", c->mailbox_command);
+}
+
+static int write_policies(const struct parts *p, struct err *e)
+{
+	struct buf b;
+	int r;
+
+	buf_init(&b, DELIVER_POLICY_MAX);
+	put_policy(p->conf, &b);
+	r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->policy, buf_view(&b), 0600, 0, 0, e);
+	buf_c(&b, "run=1\n");
+	if (r == 0)
+		r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->policy_run, buf_view(&b), 0600, 0, 0, e);
 	buf_fini(&b);
+	return r;
 }
 
 static void fill(struct parts *p, const struct options *o)
@@ -337,9 +344,9 @@ static void fill(struct parts *p, const struct options *o)
 	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = p->services.unconfined = o->unconfined;
 	p->spawn.agent = p->agent;
 	p->spawn.accounts = p->accounts;
-	fill_policy(p);
+	snprintf(p->policy, sizeof(p->policy), "%s/deliver.policy", c->run_directory);
+	snprintf(p->policy_run, sizeof(p->policy_run), "%s/deliver-programs.policy", c->run_directory);
 	p->spawn.policy = p->policy;
-	p->spawn.maps = (const char *const *)p->maps;
 	p->programs = p->spawn;
 	p->programs.programs = true;
 	p->programs.policy = p->policy_run;
@@ -350,7 +357,7 @@ static int start(struct parts *p, const struct options *o, struct err *e)
 {
 	char path[1100];
 
-	if (dir_make(p->conf->run_directory, 0755, 0, 0, e) < 0)
+	if (dir_make(p->conf->run_directory, 0755, 0, 0, e) < 0 || write_policies(p, e) < 0)
 		return -1;
 	if (!o->foreground && proc_daemonize(e) < 0)
 		return -1;

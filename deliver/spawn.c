@@ -28,7 +28,6 @@ struct spawn {
 	struct loop *loop;
 	struct ipc_chan *queue;
 	const struct spawn_env *env;
-	char min_uid[24];
 	struct agent agents[SPAWN_AGENTS_MAX];
 };
 
@@ -49,19 +48,16 @@ static struct agent *free_slot(struct spawn *s)
 	return NULL;
 }
 
-enum { ARGS_MAX = SPAWN_MAPS_MAX + 5 };
+enum { ARGS_MAX = 5 };
 
-/* deliver ACCOUNTS USER MIN_UID POLICY [MAP …]: maps only when user is an alias. */
+/* deliver ACCOUNTS POLICY USER [alias] */
 static void arguments(const struct spawn *s, char *user, bool alias, char *argv[ARGS_MAX + 1])
 {
-	const char *const fixed[] = { "deliver", s->env->accounts, user, s->min_uid, s->env->policy };
-	size_t n = 0;
+	const char *const words[ARGS_MAX] = { "deliver", s->env->accounts, s->env->policy, user, alias ? "alias" : NULL };
 
-	for (; n < ARRAY_LEN(fixed); n++)
-		argv[n] = xstrdup(fixed[n]);
-	for (size_t i = 0; alias && s->env->maps[i] && n < ARGS_MAX; i++)
-		argv[n++] = xstrdup(s->env->maps[i]);
-	argv[n] = NULL;
+	for (size_t i = 0; i < ARGS_MAX; i++)
+		argv[i] = words[i] ? xstrdup(words[i]) : NULL;
+	argv[ARGS_MAX] = NULL;
 }
 
 /* Descriptor 0 is the agent's channel; all others of ours are close-on-exec. Signals as at birth, no environment. */
@@ -171,7 +167,6 @@ void spawn_run(void *ctx)
 	static const uint16_t types[] = { IPC_spawn_START };
 
 	s.env = ctx;
-	snprintf(s.min_uid, sizeof(s.min_uid), "%llu", (unsigned long long)s.env->conf->auth_min_uid);
 	proc_title("spawn", s.env->programs ? "spawn: programs" : "spawn");
 	const int keep[] = { 0, 1, 2, s.env->queue_fd, log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));

@@ -8,7 +8,6 @@
 
 #include "conf/conf.h"
 
-enum { SPAWN_POLICY_MAX = 8000, SPAWN_MAPS_MAX = 50 };
 enum { SPAWN_AGENTS_MAX = 256 };	/* agents at once; more are refused with a temporary failure */
 
 struct spawn_env {
@@ -16,8 +15,7 @@ struct spawn_env {
 	int queue_fd;			/* SEQPACKET channel to queued; taken */
 	const char *agent;		/* absolute path of deliver */
 	const char *accounts;		/* accounts.cdb */
-	const char *policy;		/* for deliver: deliver_policy.h */
-	const char *const *maps;	/* compiled alias maps, NULL at the end */
+	const char *policy;		/* path of deliver's policy (deliver_priv.h) */
 	bool programs;			/* this is the one whose agents may execute commands */
 	bool idle;			/* programs, and no commands are allowed: it can start nothing */
 	bool unconfined;		/* --no-sandbox */

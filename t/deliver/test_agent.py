@@ -21,13 +21,17 @@ def place(fresh_suite):
     return fresh_suite("agent", users=(USER,), settings={"filter_enable": "no"})
 
 
+def policy(suite, programs=False):
+    return str(suite.base / "run" / ("deliver-programs.policy" if programs else "deliver.policy"))
+
+
 class Agent:
     def __init__(self, suite, user=USER, wrap=(), args=None, drop=True, **kw):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mda = pwd.getpwnam("_postern_mda")
         if drop:
             kw.update(user=mda.pw_uid, group=mda.pw_gid, extra_groups=[])
-        argv = [*wrap, str(suite.bin / "deliver"), *(args if args is not None else [str(suite.state / "accounts.cdb"), user, "1000"])]
+        argv = [*wrap, str(suite.bin / "deliver"), *(args if args is not None else [str(suite.state / "accounts.cdb"), policy(suite), user])]
         kw.setdefault("stdin", theirs)
         self.p = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **kw)
         theirs.close()
@@ -158,10 +162,12 @@ def test_only_mail_users(place, user, status):
     assert a.end() in (status, EX_NOUSER if user == "root" else status)
 
 
-@pytest.mark.parametrize("args", [[], ["x"], ["/etc/passwd", USER, "1000"], ["relative.cdb", USER, "1000"], ["ACCOUNTS", USER, "0"],
-                                  ["ACCOUNTS", USER, "-1"], ["ACCOUNTS", USER, "99999999999"], ["ACCOUNTS", USER, "4000000000"], ["x"] * 10000])
+@pytest.mark.parametrize("args", [[], ["x"], ["/etc/passwd", "POLICY", USER], ["relative.cdb", "POLICY", USER], ["ACCOUNTS", "/etc/passwd", USER],
+                                  ["ACCOUNTS", "min_uid=1", USER], ["ACCOUNTS", "", USER], ["ACCOUNTS", "POLICY", USER, "x"],
+                                  ["ACCOUNTS", "POLICY", USER, "alias", "alias"], ["x"] * 10000])
 def test_odd_arguments_are_refused(place, args):
-    a = Agent(place, args=[str(place.state / "accounts.cdb") if x == "ACCOUNTS" else x for x in args])
+    words = {"ACCOUNTS": str(place.state / "accounts.cdb"), "POLICY": policy(place)}
+    a = Agent(place, args=[words.get(x, x) for x in args])
     assert a.end() in (EX_USAGE, EX_TEMPFAIL, EX_NOPERM)
 
 
@@ -169,11 +175,28 @@ def test_an_accounts_file_of_others_is_not_believed(place):
     own = place.base / "own.cdb"
     own.write_bytes((place.state / "accounts.cdb").read_bytes())
     os.chmod(own, 0o666)
-    assert Agent(place, args=[str(own), USER, "1000"]).end() == EX_TEMPFAIL
+    assert Agent(place, args=[str(own), policy(place), USER]).end() == EX_TEMPFAIL
     os.chmod(own, 0o644)
     mda = pwd.getpwnam("_postern_mda")
     os.chown(own, mda.pw_uid, mda.pw_gid)
-    assert Agent(place, args=[str(own), USER, "1000"]).end() == EX_TEMPFAIL
+    assert Agent(place, args=[str(own), policy(place), USER]).end() == EX_TEMPFAIL
+
+
+@pytest.mark.parametrize("mode,owner", [(0o666, "root"), (0o644, "_postern_mda")])
+def test_a_policy_of_others_is_not_believed(place, mode, owner):
+    """spawn in strange hands must not be able to say what is run as a user, nor as which user."""
+    own, out = place.base / "own.policy", place.base / "out"
+    out.mkdir()
+    os.chmod(out, 0o1777)
+    own.write_text(open(policy(place)).read().replace("mailbox_command", "x") + "commands=forward\nrun=1\nmailbox_command=touch %s/evil\n" % out)
+    os.chmod(own, mode)
+    os.chown(own, pwd.getpwnam(owner).pw_uid, -1)
+    a = Agent(place, args=[str(place.state / "accounts.cdb"), str(own), USER])
+    try:
+        a.copy(message(place, 100), programs=1)
+    except (OSError, ipc.Closed):
+        pass
+    assert a.end() == EX_TEMPFAIL and not list(out.iterdir())
 
 
 def test_only_spawns_group_may_execute_it(place):

@@ -222,8 +222,7 @@ def test_agent_runs_only_what_the_alias_says(place):
     import test_agent
     suite = place('cmd: "|touch OUT/right"\n')
     suite.stop()
-    policy = "privs=65534:65534\nlimit=5\ncommands=alias\nrun=1\n"
-    args = [str(suite.state / "accounts.cdb"), "cmd", "1000", policy, str(suite.base / "etc" / "programs.cdb")]
+    args = [str(suite.state / "accounts.cdb"), test_agent.policy(suite, programs=True), "cmd", "alias"]
     msg = test_agent.message(suite, 64)
     for item, answer in (("touch %s/wrong" % suite.out, b"FAILED"), ("touch %s/right" % suite.out, b"DONE")):
         a = test_agent.Agent(suite, args=args)
@@ -240,6 +239,8 @@ def test_agent_runs_only_what_the_alias_says(place):
     subprocess.run([str(suite.bin / "postalias"), "cdb:%s" % f], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.chown(mine, mda.pw_uid, mda.pw_gid)
     os.chown(str(f) + ".cdb", mda.pw_uid, mda.pw_gid)
-    a = test_agent.Agent(suite, args=args[:4] + [str(f) + ".cdb"])
+    policy = suite.base / "policy"
+    policy.write_text("postern-deliver 1\nmin_uid=1000\nprivs=65534:65534\ncommands=alias\nrun=1\nmap=%s.cdb\n" % f)
+    a = test_agent.Agent(suite, args=[args[0], str(policy), *args[2:]])
     assert a.end() in (75, 77)
     assert not (suite.out / "evil").exists()
