@@ -14,6 +14,7 @@
  *	queued_active.c	one message being tried
  *	queued_local.c	its recipients with mailboxes
  *	queued_remote.c	its recipients elsewhere; destinations
+ *	queued_tlsrpt.c	counts of TLS sessions
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
@@ -99,6 +100,7 @@ struct queued {
 	struct ipc_chan *remote;
 	struct dns_client *dns;
 	struct remotes *remotes;
+	struct map *tlsrpt;
 	struct asks *policy;
 	size_t n_trans;			/* transactions that are open */
 	bool draining;			/* SIGTERM: no new ones */
@@ -351,6 +353,11 @@ void remotes_start(struct queued *q, int fd);
 /* Route and send these recipients of a; each round trip counts as one outstanding. */
 void remote_send(struct active *a, const size_t *at, size_t n);
 void remote_flush(struct queued *q);	/* forget what is known of dead destinations */
+
+/* --- queued_tlsrpt.c --- */
+void tlsrpt_count(struct queued *q, struct str domain, struct str note);	/* note: "policy-type result-type", or "": no session was begun */
+/* Walk: *it starts at 0. Strings are valid until the next count. */
+bool tlsrpt_each(const struct queued *q, size_t *it, struct str *domain, struct str *policy, struct str *result, uint64_t *n_out);
 
 /* --- queued_post.c --- */
 /* A message of our own making (notification, forwarded copy): recipients are resolved, the message is written and synced, then scheduled. fn: qid of the new

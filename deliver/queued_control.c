@@ -347,6 +347,31 @@ static void do_status(struct client *c, struct ipc_strs args)
 	end(c, ERR_NONE, "");
 }
 
+/* What fits one answer; the rest is named by its number. */
+static void do_tls(struct client *c, struct ipc_strs args)
+{
+	struct str domain, policy, result;
+	uint64_t n;
+	size_t it = 0, rows = 0;
+	char text[100] = "";
+
+	while (tlsrpt_each(c->q, &it, &domain, &policy, &result, &n)) {
+		struct arena *a = arena_new(0);
+		struct row r = { .a = a };
+		if (rows++ < PAGE_ROWS) {
+			add(&r, "domain", domain);
+			add(&r, "policy_type", policy);
+			add(&r, "result_type", result);
+			add_u64(&r, "sessions", n);
+			send_row(c, &r);
+		}
+		arena_free(&a);
+	}
+	if (rows > PAGE_ROWS)
+		snprintf(text, sizeof(text), "%zu more rows are not shown", rows - (size_t)PAGE_ROWS);
+	end(c, ERR_NONE, text);
+}
+
 static const struct {
 	const char *word;
 	void (*fn)(struct client *c, struct ipc_strs args);
@@ -361,6 +386,7 @@ static const struct {
 	{ "delete", do_delete },
 	{ "show", do_show },
 	{ "status", do_status },
+	{ "tls", do_tls },
 };
 
 static void on_request(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)

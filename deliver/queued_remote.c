@@ -330,6 +330,7 @@ static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	retry_dest_result(&d->state, &d->rules, reached, clock_wall());
 	if (!reached)
 		snprintf(d->why, sizeof(d->why), "%.*s", STR_ARG(m->texts.v[0]));
+	tlsrpt_count(q, d->nexthop, m->tls);
 	group_join(q, d, m->mx);
 	sched_window(q, a->m, retry_dest_window(&d->state, &d->rules));
 	take_results(j, m);

@@ -174,11 +174,13 @@ static void broken(struct smtp *s, const char *what)
 	job_done(j);
 }
 
-/* For the counters of RFC 8460: policy type and result. */
+/* For the counters of RFC 8460: policy type and result. The first failure of an attempt stays: what came after it was another server's. */
 static void tls_note(struct smtp *s, const char *result)
 {
 	const bool dane = s->j->effective == TLS_DANE;
 
+	if (s->j->tls_note[0] != '\0' && !str_ends(str_c(s->j->tls_note), STR("success")))
+		return;
 	(void)snprintf(s->j->tls_note, sizeof s->j->tls_note, "%s %s", dane ? "tlsa" : "no-policy-found", result);
 }
 

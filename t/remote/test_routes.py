@@ -344,6 +344,9 @@ def test_dane_believes_the_key_and_nothing_else(dane):
         assert "127.0.60.59" in dane.log(dane.send("a@" + domain), "status=sent"), "the fallback relay"
     assert not dane.sink(42).messages and not dane.sink(43).messages and len(fallback.messages) == 2
     assert "127.0.60.44" in dane.log(dane.send("a@none.example"), "status=sent")
+    rows = dane.suite.tool("postern-queue", "tls").stdout.decode().split("\n\n")
+    assert "domain: good.example\npolicy_type: tlsa\nresult_type: success\nsessions: 1" in rows
+    assert "domain: bad.example\npolicy_type: tlsa\nresult_type: validation-failure\nsessions: 1" in rows
 
 
 def test_records_that_nobody_vouches_for_are_no_demand(dane):
