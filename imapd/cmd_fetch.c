@@ -5,7 +5,8 @@
 
 enum {
 	CHUNK = 32768,		/* of a message in one step */
-	BATCH = 64,		/* messages in one step */
+	BATCH = 64,		/* messages in one step, */
+	OPENED = 16,		/* of which one whose file is read counts for so many */
 };
 
 static bool needs_text(const struct fetch *f)
@@ -176,7 +177,9 @@ static enum cmd_result fetch_step(struct client *c, struct err *e)
 				return command_answer(c, "NO", "EXPUNGEISSUED", "Some of the messages no longer exist.");
 			return CMD_OK;
 		}
+		f->opened = false;
 		message_start(c, f, seq);
+		n += f->opened ? OPENED - 1 : 0;
 	}
 	return CMD_MORE;
 }

@@ -15,6 +15,7 @@ struct fetch {
 	struct imap_seqset seen_now;	/* messages that this FETCH has marked \Seen: their flags are told */
 	bool needs_head, needs_text;	/* some section reads the file's header, the whole message */
 	bool lost;			/* a message was gone */
+	bool opened;			/* a file was read since the last look */
 	/* the message in progress */
 	uint32_t seq;			/* 0: none */
 	struct mbox_msg msg;

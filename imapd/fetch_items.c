@@ -13,6 +13,7 @@ static int need_file(struct client *c, struct fetch *f, bool head_only, struct e
 	if (msgfile_is_open(&f->file) && (head_only || !f->file.head_only))
 		return 0;
 	msgfile_close(&f->file);
+	f->opened = true;
 	return msgfile_open(&f->file, c->view, f->seq, head_only && !f->needs_text, e);
 }
 
@@ -130,6 +131,7 @@ static int item_EMAILID(struct client *c, struct fetch *f, struct err *e)
 {
 	char id[EMAILID_SIZE];
 
+	f->opened = true;
 	if (emailid_get(c->view, f->seq, f->msg.internaldate, id, e) < 0)
 		return -1;
 	buf_printf(item(c, f, "EMAILID ("), "%s)", id);
