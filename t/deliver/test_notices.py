@@ -126,8 +126,7 @@ def test_success_is_told_where_it_was_asked_for(scene):
 def test_nothing_answers_a_notification(scene):
     scene.sink.refuse["<gone@x.example>"] = "550 5.1.1 gone"
     qid = scene.send("bad@x.example", sender="gone@x.example")
-    scene.log(r"%s: sender non-delivery notification: ([A-Z0-9]+)$" % qid)
-    bounce = re.search(r"%s: sender non-delivery notification: ([A-Z0-9]+)$" % qid, scene.suite.log.read_text(), re.M).group(1)
+    bounce = scene.suite.logged(r"%s: sender non-delivery notification: ([A-Z0-9]+)$" % qid).group(1)
     m, text, status, _ = scene.report(ALICE, bounce, copy=True)     # postmaster is an alias of hers
     assert m["Subject"] == "Postmaster Copy: Undelivered Mail" and m["Auto-Submitted"] == "auto-generated"
     assert "Return-Path: <double-bounce@example.com>" in scene.files(ALICE)[-1].read_text()

@@ -154,7 +154,7 @@ def test_an_include_list_and_its_owner(place, sink):  # noqa: F811
     text = mail.read_bytes()
     assert text.startswith(b"Return-Path: <owner-list@mail.example.com>\n")
     assert b"Delivered-To: list@localhost\n" in text
-    assert re.search(r"to=<list@localhost>, .*status=sent \(forwarded as [0-9A-Z]+\)", suite.log.read_text())
+    assert suite.logged(r"to=<list@localhost>, .*status=sent \(forwarded as [0-9A-Z]+\)")
     assert wait(lambda: sink.got)[0][0] == ["ann@elsewhere.example"]
     bounce = wait(lambda: files(suite, BOB))
     assert bounce and b"bad@elsewhere.example" in bounce[0].read_bytes()

@@ -164,7 +164,7 @@ def test_expired_mail_is_returned(make, sink):
     send(suite, "later@elsewhere.example")
     (bounce,) = wait(lambda: files(suite, ALICE))
     assert b"Status: 4.2.1" in bounce.read_bytes()
-    assert "status=expired, returned to sender" in suite.log.read_text()
+    assert suite.logged("status=expired, returned to sender")
 
 
 def test_the_sender_is_warned_of_delay_once(make, sink):
@@ -234,7 +234,7 @@ def test_forward_as_the_user(make, sink):
     rcpts, data = wait(lambda: sink.got)[0]
     assert rcpts == ["carol@elsewhere.example"] and data.startswith(b"Delivered-To: bob@example.com\r\n")
     assert len(wait(lambda: files(suite, BOB))) == 1 and wait(lambda: not queue(suite))
-    assert re.search(r"status=sent \(forwarded as [0-9A-Z]+\)", suite.log.read_text())
+    assert suite.logged(r"status=sent \(forwarded as [0-9A-Z]+\)")
     f.write_text("|/bin/sh -c id\n")
     time.sleep(2.2)     # an agent that is kept has read the old one
     send(suite, BOB)

@@ -23,7 +23,7 @@ def test_own_clients_headers_are_completed_and_rewritten(make):  # noqa: F811
     assert m["Return-Path"] == "<al@example.com>" and m["From"] == "Alice <Alice.A@example.com>"
     assert m["To"].replace("\r", "").replace("\n\t", " ") == "bob@example.com, team:carl@example.com;" and m["Cc"] == "Old Name <New.Name@example.com>"
     assert m["Subject"] == "al@host.example.com" and text.endswith(b"\nal\n")
-    assert re.search(r"from=<al@example\.com>, size=", suite.log.read_text())
+    suite.logged(r"from=<al@example\.com>, size=")
 
 
 def test_strangers_headers_stay_as_they_are(make):  # noqa: F811
@@ -59,7 +59,7 @@ def test_blind_copies(make, sink):  # noqa: F811
     # a copy that cannot be made stops nothing; it is said
     suite = make(always_bcc="nobody@example.com")
     send(suite, BOB)
-    assert one(suite) and "blind copy to <nobody@example.com>: no such recipient" in suite.log.read_text()
+    assert one(suite) and suite.logged("blind copy to <nobody@example.com>: no such recipient")
 
 
 def test_a_map_that_cannot_be_read_is_a_temporary_failure(make):  # noqa: F811

@@ -135,9 +135,8 @@ def test_trace(make, sink):  # noqa: F811
     send(suite, BOB, sender="other@example.com", text="Subject: u\r\nMessage-ID: <another@x>\r\n\r\n")
     wait(lambda: files(suite, ALICE))
     wait(lambda: not queue(suite))
-    log = suite.log.read_text()
-    one = re.search(r"(\w+): message-id=<traced@x>", log).group(1)
-    bounce = re.search(r"%s: sender non-delivery notification: (\w+)" % one, log).group(1)
+    one = suite.logged(r"(\w+): message-id=<traced@x>").group(1)
+    bounce = suite.logged(r"%s: sender non-delivery notification: (\w+)" % one).group(1)
     text = out(tool(suite, "postern", "trace", one))
     events = [line.split("]: ", 1)[1] for line in text.splitlines()]
     mine = [e for e in events if e.startswith(one)]

@@ -270,8 +270,8 @@ def test_template_is_replaced_after_its_number_and_connections_stay(front, mode)
         for _ in range(35):
             assert f.ask("x") == "echo x"
         assert old.ask("still") == "echo still"
-        now = {pid for pid, _, cmd in f.children() if "template" in cmd or "shared" in cmd}
-        assert now and not now & first
+        f.until(lambda: not first & {pid for pid, _, cmd in f.children() if "template" in cmd or "shared" in cmd})
+        assert f.ask("x") == "echo x"
     f.until(lambda: len(f.children()) == 1)
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -244,6 +245,17 @@ class Suite:
                         raise RuntimeError("port %d does not answer after %d s: %s\n%s"
                                            % (port, wait, why, self.trouble()))
                     time.sleep(0.05)
+
+    def logged(self, pattern, seconds=10):
+        """Wait until the log holds what the pattern says (lines are written a moment after what they tell of): the match."""
+        end = time.monotonic() + seconds
+        while True:
+            found = re.search(pattern, self.log.read_text(errors="replace"), re.M)
+            if found:
+                return found
+            if time.monotonic() > end:
+                raise AssertionError("not logged: %s\n%s" % (pattern, self.trouble()))
+            time.sleep(0.02)
 
     def trouble(self):
         text = ""
