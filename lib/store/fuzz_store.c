@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "store/search.h"
 #include "store/store_priv.h"
 #include "store/summary.h"
 #include "test/fuzz_session.h"
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { INPUT_MAX = 65536, JOURNAL_HEAD = 256, BATCH_HEAD = 32, INDEX_HEAD = 256, CHUNK = 4096, TEXT_MAX = 1 << 16, SUBS = 6 };
 static const char *const files[] = {
 	JOURNAL_NAME, INDEX_NAME, "dovecot-uidlist", "dovecot-keywords", "courierimapuiddb", CACHE_NAME, "postern.subscriptions", CACHEMAP_NAME,
-	IDENT_NAME, SYNC_NAME, "postern.special", "courierpop3dsizelist",
+	IDENT_NAME, SYNC_NAME, "postern.special", "courierpop3dsizelist", SEARCH_NAME, SEARCHLOG_NAME,
 };
 
 static struct buf journal, ident;
@@ -194,6 +195,55 @@ static void describe(struct mbox *m, struct mbox_view *v, struct buf *out)
 	}
 }
 
+/* Forged signatures give wrong answers, but they give them, and about messages that are there. */
+static void search(struct mbox *m, struct mbox_view *v, struct arena *a)
+{
+	static const struct str needles[] = { { "HELLO", 5 }, { "ab", 2 }, { "SUBJECT", 7 } };
+	struct msgfile f;
+	struct err e = { 0 };
+
+	while (!mbox_search_load(v))
+		;
+	for (unsigned kind = 0; kind < MBOX_SEARCH_KINDS; kind++) {
+		for (size_t i = 0; i < ARRAY_LEN(needles); i++) {
+			struct mbox_candidates *const c = mbox_search_ask(v, kind, &needles[i], 1, a);
+			uint32_t last = 0;
+			for (uint32_t seq = c ? mbox_search_next(c, v, 1) : 0; seq != 0; seq = mbox_search_next(c, v, seq + 1)) {
+				check(seq > last && seq <= mbox_view_count(v));
+				last = seq;
+			}
+		}
+	}
+	for (uint32_t seq = 1; seq <= mbox_view_count(v) && seq < 10; seq++) {
+		if (msgfile_open(&f, v, seq, false, &e) == 0) {
+			mbox_search_learn(v, seq, &f);
+			msgfile_close(&f);
+		}
+	}
+	mbox_search_flush(m);
+}
+
+/* Checksums as they should be, lengths within the file: what lies behind them is looked at. */
+static void mend_search(unsigned char *p, size_t n)
+{
+	if (n < 64)
+		return;
+	memset(p, 0, 64);
+	memcpy(p, "PSTNSRC1", 8);
+	memcpy(p + 8, id, 16);
+	for (size_t off = 64; n - off >= 32;) {
+		const size_t left = n - off - 32;
+		size_t bytes = get_le32(p + off + 8);
+		if (bytes > left)
+			bytes = left;
+		bytes &= ~(size_t)7;
+		memcpy(p + off, "PSRC", 4);
+		put_le32(p + off + 8, (uint32_t)bytes);
+		put_le32(p + off + 28, crc32c(crc32c(crc32c(0, id, 16), p + off, 28), p + off + 32, bytes));
+		off += 32 + bytes;
+	}
+}
+
 static void use(struct store *s, struct mbox *m, struct mbox_view *v)
 {
 	const struct str keywords[] = { STR("new"), STR("kw") };
@@ -217,6 +267,7 @@ static void use(struct store *s, struct mbox *m, struct mbox_view *v)
 			err_clear(&e);
 	}
 	mbox_cache_flush(m);
+	search(m, v, a);
 	const uint32_t first = 1, last = mbox_view_count(v);
 	if (last > 0) {
 		(void)!mbox_store_flags(v, &first, 1, MBOX_ADD, MBOX_FLAGGED, keywords, 2, 0, NULL, &failed, &e);
@@ -282,6 +333,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		put(root, JOURNAL_NAME, buf_view(&journal));
 		put(root, IDENT_NAME, buf_view(&ident));
 	}
+	if (strcmp(files[which], SEARCH_NAME) == 0 || strcmp(files[which], SEARCHLOG_NAME) == 0)
+		mend_search((unsigned char *)in.p, in.n);
 	if (which == 1)
 		mend_index((unsigned char *)in.p, in.n);
 	put(root, files[which], buf_view(&in));

@@ -342,7 +342,7 @@ static uint64_t digest(struct mbox_view *v)
 
 static void test_lazy(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct err e = { 0 };
@@ -386,6 +386,7 @@ static void test_lazy(void)
 	}
 	tap_is_int(wrong, 0, "damaged records are mended from the journal");
 	store_close(&s);
+	free(root);
 }
 
 int main(void)

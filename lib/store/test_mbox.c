@@ -121,7 +121,7 @@ static void test_delivery(void)
 /* Many expunged files go piece by piece, few at once; none comes back. */
 static void test_reaping(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	uint32_t seqs[60];
@@ -147,6 +147,7 @@ static void test_reaping(void)
 	mbox_view_free(&v);
 	mbox_close(&m);
 	store_close(&s);
+	free(root);
 }
 
 static void test_views(void)

@@ -220,7 +220,7 @@ static void expunge_some(struct mbox_view *v)
 
 static void whole_life(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	unsigned vain;
@@ -258,6 +258,7 @@ static void whole_life(void)
 	mbox_view_free(&v);
 	mbox_close(&m);
 	store_close(&s);
+	free(root);
 }
 
 static void ignore(void *ctx, const char *line)
@@ -270,7 +271,7 @@ static void ignore(void *ctx, const char *line)
 static void damaged(void)
 {
 	static const char *const files[] = { SEARCH_NAME, SEARCHLOG_NAME };
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct mbox_view *v;
@@ -313,11 +314,12 @@ static void damaged(void)
 	tap_is_int(unseen, 0, "changed bytes are found by a check");
 	tap_is_int(wrong, 0, "no damage makes an answer miss a message");
 	store_close(&s);
+	free(root);
 }
 
 static void two_processes(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s1 = must_open(root), *s2 = must_open(root);
 	struct mbox *m1 = must_mbox(s1, "INBOX");
 	unsigned vain;
@@ -351,6 +353,7 @@ static void two_processes(void)
 	mbox_close(&m2);
 	store_close(&s1);
 	store_close(&s2);
+	free(root);
 }
 
 int main(void)

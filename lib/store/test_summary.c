@@ -1,5 +1,6 @@
 /* Summaries: what is computed of a header, what the cache keeps of it for the next process, and what becomes of it when its files are cut, changed or lost. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -118,7 +119,7 @@ static void damage(const char *root, const char *file, off_t at, const char *nam
 /* What arrives is looked at when it does. */
 static void arrival(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct mbox_summary sum;
@@ -139,11 +140,12 @@ static void arrival(void)
 	mbox_close(&m);
 	arena_free(&a);
 	store_close(&s);
+	free(root);
 }
 
 static void kept(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 
@@ -174,12 +176,13 @@ static void kept(void)
 	tap_ok(cached(m), "a new cache is made");
 	mbox_close(&m);
 	store_close(&s);
+	free(root);
 }
 
 /* Two processes that put at once: what each reads is right, whoever came first. */
 static void two(void)
 {
-	const char *const root = xstrdup(scratch_new());
+	char *const root = xstrdup(scratch_new());
 	struct store *s = must_open(root), *s2 = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 
@@ -208,6 +211,7 @@ static void two(void)
 	mbox_close(&m2);
 	store_close(&s);
 	store_close(&s2);
+	free(root);
 }
 
 int main(void)
