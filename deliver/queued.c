@@ -218,18 +218,19 @@ static void confine(const struct queued_env *env)
 	confine_or_die(&how, "queued");
 }
 
-/* Without the right to mount (a container, a tight unit) all mail is received on disk, as with 0. */
+enum { MEMORY_FILES_MAX = 4096 };
+
+/* Without the right to mount (a container) all mail is received on disk, as with 0; systemd mounts it for its unit. */
 static void mount_memory(const struct conf *c)
 {
+	struct memfs m = { .bytes = c->queue_memory_size, .files = MEMORY_FILES_MAX };
 	char dir[1100];
 	struct err e = { 0 };
-	uid_t uid;
-	gid_t gid;
 
 	if (c->queue_memory_size == 0 || geteuid() != 0)
 		return;
 	(void)snprintf(dir, sizeof(dir), "%s/memory", c->queue_directory);
-	if (confine_user(c->user_queue, &uid, &gid, &e) < 0 || memfs_private(dir, c->queue_memory_size, uid, gid, &e) < 0)
+	if (confine_user(c->user_queue, &m.uid, &m.gid, &e) < 0 || memfs_private(dir, &m, &e) < 0)
 		log_info("mail is received on disk only (queue_memory_size): %s", e.text);
 }
 
@@ -242,6 +243,8 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 		return -1;
 	if (strcmp(q->conf->sync_directories, "yes") == 0)
 		spool_sync_directories(q->spool);
+	if (q->conf->queue_memory_size == 0)
+		spool_disk_only(q->spool);
 	q->loop = loop_new();
 	loop_signal(q->loop, SIGTERM, on_term, q);
 	loop_signal(q->loop, SIGHUP, on_hup, q);

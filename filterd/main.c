@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,13 +83,11 @@ static int options_read(int argc, char **argv, struct options *o, int *status)
 /* A file system of our own for unpacking, seen by nobody else. Where the kernel does not allow it a plain directory serves, and the log says so. */
 static void tmp_mount(const struct filter_dirs *d, const struct conf *conf, uid_t uid, gid_t gid)
 {
-	char opts[160];
-	unsigned long long size = conf->message_size_limit * 4 * (conf->filter_workers + 1);
-	snprintf(opts, sizeof(opts), "mode=0700,uid=%u,gid=%u,size=%llu,nr_inodes=%u", (unsigned)uid, (unsigned)gid, size,
-		 20000 * (unsigned)conf->filter_workers);
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("postern", d->tmp, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, opts) < 0)
-		log_warning("no private temporary space (%s): %s is a plain directory", strerror(errno), d->tmp);
+	const struct memfs m = { .bytes = conf->message_size_limit * 4 * (conf->filter_workers + 1), .files = 20000 * conf->filter_workers, .uid = uid, .gid = gid };
+	struct err e = { 0 };
+
+	if (memfs_private(d->tmp, &m, &e) < 0)
+		log_warning("no private temporary space (%s): %s is a plain directory", e.text, d->tmp);
 }
 
 static int places(struct start *s, struct err *e)
@@ -104,7 +100,7 @@ static int places(struct start *s, struct err *e)
 	return 0;
 }
 
-static int listen_scan(struct start *s, uid_t queue_uid, gid_t queue_gid, struct err *e)
+static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 {
 	struct listen_fd fds[4];
 	size_t n = 0;
@@ -121,7 +117,8 @@ static int listen_scan(struct start *s, uid_t queue_uid, gid_t queue_gid, struct
 	if (dir_make(path, 0755, 0, 0, e) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/filter/scan", s->conf->run_directory);
-	s->listener = sock_unix_listen(path, SOCK_SEQPACKET, 0600, queue_uid, queue_gid, e);
+	/* root's, so that the next start may ask whether anybody serves it: it has no rights over others' files. */
+	s->listener = sock_unix_listen(path, SOCK_SEQPACKET, 0660, 0, queue_gid, e);
 	return s->listener < 0 ? -1 : 0;
 }
 
@@ -181,7 +178,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
-	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_uid, queue_gid, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0)
 		return -1;
 	if (!o->foreground && proc_daemonize(e) < 0)

@@ -428,6 +428,7 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		loop_signal(m.loop, signals[i], on_signal, &m);
+	loop_watchdog(m.loop);
 	struct watch *w = loop_watch(m.loop, listener, LOOP_READ, on_accept, &m);
 	m.watch = loop_timer(m.loop, WATCH_SIGNATURES_MS, on_watch, &m);
 	template_start(&m);

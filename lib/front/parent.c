@@ -474,6 +474,7 @@ int parent_main(struct front_run *run)
 	}
 	list_init(&p.workers);
 	p.loop = loop_new();
+	loop_watchdog(p.loop);
 	p.limits = limits_new();
 	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
 	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);

@@ -44,6 +44,8 @@ void watch_del(struct watch **w);			/* does not close the fd; accepts NULL */
 /* One-shot. The timer stays the caller's after it fired: arm it again or delete it. */
 struct timer *loop_timer(struct loop *l, uint64_t after_ms, timer_fn *fn, void *ctx);
 void timer_again(struct timer *t, uint64_t after_ms);	/* re-arm, also from its own callback */
+/* Where systemd wants to hear that this loop still turns (WatchdogSec=), the process' main one does. */
+void loop_watchdog(struct loop *l);
 void timer_del(struct timer **t);			/* accepts NULL */
 
 void loop_signal(struct loop *l, int signo, signal_fn *fn, void *ctx);	/* blocks the signal, reads it from signalfd */

@@ -268,16 +268,23 @@ static int make_parents(char *path, struct err *e)
 /* Give the directory its owner and mode where they differ. */
 static int settle_dir(const char *path, bool made, mode_t mode, uid_t uid, gid_t gid, struct err *e)
 {
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, code_of(errno), errno, "%s: not a directory of ours", path);
+	if (lstat(path, &st) < 0)
+		return err_set(e, code_of(errno), errno, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ERR_INPUT, ENOTDIR, "%s: not a directory of ours", path);
 	if (!made && uid == (uid_t)-1)
 		return 0;
 	const bool own = (uid != (uid_t)-1 && st.st_uid != uid) || (gid != (gid_t)-1 && st.st_gid != gid);
+	/* One that is right is not opened: a daemon without rights over others' files may be root and all the same not allowed to. */
+	if (!own && (st.st_mode & 07777) == mode)
+		return 0;
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, code_of(errno), errno, "%s", path);
 	if (own && fchown(fd, uid, gid) < 0)
 		return err_set(e, code_of(errno), errno, "%s: chown", path);
-	if ((own || (st.st_mode & 07777) != mode) && fchmod(fd, mode) < 0)
+	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
 		return err_set(e, code_of(errno), errno, "%s: chmod", path);
 	return 0;
 }

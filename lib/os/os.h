@@ -31,9 +31,14 @@ int dir_make(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
 /* 0 when the file and all its parent directories belong to root (or owner_ok) and nobody else may write them (a sticky directory such as
  * /tmp may hold a trusted name). Links are followed; what they lead to must be trusted as well. */
 int path_trusted(const char *path, uid_t owner_ok, struct err *e) MUST_CHECK;
-/* Mount a file system in memory (tmpfs of so many bytes, 0700, for uid and gid) on dir, in a mount namespace of this process' own: as root, before
- * confinement. */
-int memfs_private(const char *dir, uint64_t bytes, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
+/* Mount a file system in memory (tmpfs, 0700) on dir, in a mount namespace of this process' own: as root, before confinement. Where one is
+ * mounted already (systemd's TemporaryFileSystem=) that one serves. */
+struct memfs {
+	uint64_t bytes, files;
+	uid_t uid;
+	gid_t gid;
+};
+int memfs_private(const char *dir, const struct memfs *m, struct err *e) MUST_CHECK;
 bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs; also tmpfs): no directory sync is needed */
 void close_fd(int *fd);		/* accepts -1, sets -1 */
 #define CLEANUP_FD CLEANUP(close_fd)
@@ -65,6 +70,8 @@ int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_
 int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of this process (so after proc_daemonize): a second start fails */
 int pidfile_holder(const char *path, pid_t *pid_out, struct err *e) MUST_CHECK;	/* who holds that lock; ERR_NOENT: nobody */
 int proc_daemonize(struct err *e) MUST_CHECK;	/* unless -f; the parent exits after readiness (os_ready) */
+/* How often sd_notify_send("WATCHDOG=1") is due: half of what WATCHDOG_USEC says; 0: nobody waits for it. */
+uint64_t proc_watchdog_ms(void);
 void proc_ready(void);			/* tells systemd (or postern-run), the daemonize parent, and the fd given to proc_ready_fd; once */
 void proc_ready_fd(int fd);		/* takes fd: a newline is written there when ready */
 

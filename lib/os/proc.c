@@ -34,6 +34,7 @@ static struct {
 	int notify_fd;		/* connected in time: later the process may have no names */
 	int null_fd;		/* opened before confinement */
 	int pid_fd;
+	uint64_t watchdog_ms;
 	bool ready;
 } proc = { .daemon_fd = -1, .ready_fd = -1, .notify_fd = -1, .null_fd = -1, .pid_fd = -1 };
 
@@ -107,11 +108,14 @@ static void keep_environment(void)
 {
 	static char *kept[3];
 	uint64_t pid = 0, n = 0;
+	uint64_t watchdog_us = 0, watchdog_pid = 0;
 	const char *names = getenv("LISTEN_FDNAMES"), *notify = getenv("NOTIFY_SOCKET"), *tz = getenv("TZ");
 	if (env_number("LISTEN_PID", INT32_MAX, &pid) && (pid_t)pid == getpid() && env_number("LISTEN_FDS", PASSED_FDS_MAX, &n))
 		proc.act.n_fds = (size_t)n;
 	proc.act.names = names ? xstrdup(names) : "";
 	notify_connect(notify);
+	if (env_number("WATCHDOG_USEC", UINT64_MAX, &watchdog_us) && (!env_number("WATCHDOG_PID", INT32_MAX, &watchdog_pid) || (pid_t)watchdog_pid == getpid()))
+		proc.watchdog_ms = watchdog_us / 2000;
 	size_t k = 0;
 	kept[k++] = xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	if (tz && strlen(tz) < 64 && str_printable(str_c(tz)) && tz[0] != '/' && tz[0] != ':' && !strstr(tz, "..")) {
@@ -198,6 +202,11 @@ int sd_notify_send(const char *state)
 	if (proc.notify_fd < 0)
 		return 0;
 	return send(proc.notify_fd, state, strlen(state), MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+uint64_t proc_watchdog_ms(void)
+{
+	return proc.notify_fd < 0 ? 0 : proc.watchdog_ms;
 }
 
 void proc_ready_fd(int fd)

@@ -190,7 +190,7 @@ int sock_unix_listen(const char *path, int type, mode_t mode, uid_t uid, gid_t g
 	const bool bound = fd >= 0 && bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0;
 	(void)umask(old);
 	const bool own = uid != (uid_t)-1 || gid != (gid_t)-1;
-	if (!bound || (own && lchown(temp, uid, gid) < 0) || chmod(temp, mode) < 0 || (type != SOCK_DGRAM && listen(fd, BACKLOG) < 0) ||
+	if (!bound || chmod(temp, mode) < 0 || (own && lchown(temp, uid, gid) < 0) || (type != SOCK_DGRAM && listen(fd, BACKLOG) < 0) ||
 	    rename(temp, path) < 0) {
 		(void)err_set(e, ERR_TEMP, errno, "%s: cannot listen", path);
 		if (bound)

@@ -28,6 +28,7 @@ struct state {
 	bool stopping;
 	bool group_ending;		/* members are being ended; the group starts again when all are gone */
 	uint64_t group_start_ms;	/* when the group is to be started; 0: it runs */
+	uint64_t watchdog_ms, watchdog_at_ms;
 	uint64_t kill_ms;		/* when those that still live are killed; 0: never */
 };
 
@@ -174,6 +175,13 @@ static uint64_t do_timers(struct state *st)
 {
 	const uint64_t now = clock_mono_ms();
 	uint64_t next = now + TICK_MAX_MS;
+	if (st->watchdog_ms) {
+		if (now >= st->watchdog_at_ms) {
+			(void)sd_notify_send("WATCHDOG=1");
+			st->watchdog_at_ms = now + st->watchdog_ms;
+		}
+		next = st->watchdog_at_ms < next ? st->watchdog_at_ms : next;
+	}
 	if (st->kill_ms && (st->stopping || st->group_ending)) {
 		if (now >= st->kill_ms) {
 			signal_children(st->s, SIGKILL, !st->stopping);
@@ -222,7 +230,7 @@ static void on_signal(struct state *st, int signo)
 
 int super_run(struct super *s, struct err *e)
 {
-	struct state st = { .s = s };
+	struct state st = { .s = s, .watchdog_ms = proc_watchdog_ms() };
 	sigemptyset(&st.watched);
 	sigaddset(&st.watched, SIGTERM);
 	sigaddset(&st.watched, SIGINT);

@@ -32,16 +32,30 @@ struct spool {
 
 static const char *const parts[] = { "incoming", "queue", "corrupt", "memory" };
 
+/* Made before, or systemd's file system in memory: nothing to do, and no right to look inside is needed. */
+static bool is_made(const char *path, uid_t uid, gid_t gid)
+{
+	struct stat st;
+	struct statfs fs;
+
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return false;
+	if (st.st_uid == uid && st.st_gid == gid && (st.st_mode & 07777) == 0700)
+		return true;
+	return statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC && (st.st_mode & 07777) == 01777 && st.st_uid == 0;
+}
+
 int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e)
 {
 	char path[1100];
 
-	if (dir_make(dir, 0700, uid, gid, e) < 0)
+	/* root's, so that its owner's parts can be reached by a root that has no rights over others' files. */
+	if (dir_make(dir, 0750, geteuid(), gid, e) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		if (snprintf(path, sizeof(path), "%s/%s", dir, parts[i]) >= (int)sizeof(path))
 			return err_set(e, ERR_CONF, 0, "queue directory name too long");
-		if (dir_make(path, 0700, uid, gid, e) < 0 || fsync_dir(path, e) < 0)
+		if (!is_made(path, uid, gid) && (dir_make(path, 0700, uid, gid, e) < 0 || fsync_dir(path, e) < 0))
 			return -1;
 	}
 	return fsync_dir(dir, e);
@@ -88,6 +102,11 @@ int spool_open(const char *dir, struct spool **out, struct err *e)
 void spool_sync_directories(struct spool *sp)
 {
 	sp->sync_dirs = true;
+}
+
+void spool_disk_only(struct spool *sp)
+{
+	close_fd(&sp->memory);
 }
 
 void spool_close(struct spool **spp)

@@ -109,8 +109,9 @@ void spool_qid_new(char out[SPOOL_QID_MAX + 1]);
 struct spool;
 int spool_open(const char *dir, struct spool **out, struct err *e) MUST_CHECK;	/* directories must exist: spool_make() */
 void spool_close(struct spool **sp);
+void spool_disk_only(struct spool *sp);		/* receive nothing in memory */
 void spool_sync_directories(struct spool *sp);	/* sync directories too, whatever the file system */
-/* As root, before the spool's owner is confined to it: make dir (0700) and its parts for uid, gid. */
+/* As root, before the spool's owner is confined to it: make dir (root's, 0750) and its parts (0700) for uid, gid. */
 int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 /* Room for need bytes above reserve, and 1000 inodes? ERR_LIMIT when not. */
 int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e) MUST_CHECK;

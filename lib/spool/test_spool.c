@@ -250,7 +250,8 @@ static void test_memory(void)
 	if (mkdtemp(dir) == NULL || spool_make(dir, getuid(), getgid(), &e) < 0)
 		return;
 	snprintf(path, sizeof(path), "%s/memory", dir);
-	if (geteuid() != 0 || memfs_private(path, 16 << 20, getuid(), getgid(), &e) < 0) {
+	const struct memfs room = { .bytes = 16 << 20, .files = 100, .uid = getuid(), .gid = getgid() };
+	if (geteuid() != 0 || memfs_private(path, &room, &e) < 0) {
 		tap_skip(9, "no right to mount");
 		return;
 	}

@@ -108,7 +108,7 @@ class Suite:
         for p in [self.base, self.base / "etc", self.run_dir, self.state, self.bin, self.state / "mail"]:
             d(p)
         d(self.run_dir / "empty", 0o555)
-        d(self.spool, 0o700, "_postern_queue")
+        d(self.spool, 0o750)
         d(self.log.parent, 0o755, "_postern_log")
 
     def install(self):

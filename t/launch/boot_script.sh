@@ -1,0 +1,70 @@
+# Run by t/launch/boot inside of a booted system: install, start, send, read, look. Says what fails; 0 when nothing did.
+# From test_systemd.py: B, PREFIX, LIBEXECDIR, SYSCONFDIR, PROGRAMS, ROOT.
+fail() {
+	echo "FAILED: $*"
+	ps axo pid,ppid,user,args | grep -v '\['
+	systemctl --no-pager -l status 'postern-*.service' 2>&1 | tail -n 60
+	journalctl --no-pager -o cat _TRANSPORT=stdout + _TRANSPORT=syslog + _TRANSPORT=journal 2>/dev/null | tail -n 60
+	exit 1
+}
+cd "$ROOT" || exit 1
+systemd-sysusers "$ROOT/etc/sysusers.d/postern.conf" || fail users
+rm -rf "$SYSCONFDIR/postern" /var/spool/postern /var/lib/postern
+DESTDIR='' etc/install install || fail install
+conf=$SYSCONFDIR/postern
+mkdir -p "$conf"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$conf/key.pem" -out "$conf/cert.pem" -days 30 -subj /CN=mail.example.com \
+	-addext subjectAltName=DNS:mail.example.com 2>/dev/null || fail certificate
+chmod 600 "$conf/key.pem"
+cat > "$conf/postern.conf" <<CONF
+myhostname = mail.example.com
+virtual_mailbox_domains = example.com
+mydestination = localhost
+tls_cert_file = $conf/cert.pem
+tls_key_file = $conf/key.pem
+plaintext_login_networks = 127.0.0.0/8
+CONF
+ip link set lo up
+# A hung daemon is to be seen in a second, not in a minute.
+mkdir -p /run/systemd/system/postern-queued.service.d
+printf '[Service]\nWatchdogSec=2\n' > /run/systemd/system/postern-queued.service.d/quick.conf
+systemctl daemon-reload || fail daemon-reload
+systemd-tmpfiles --create "$PREFIX/lib/tmpfiles.d/postern.conf" || fail tmpfiles
+echo secret-word | "$PREFIX/sbin/postern" user add alice@example.com --password-stdin || fail "user add"
+useradd -m -p x bob || fail useradd
+systemctl start postern.target || fail "start of postern.target"
+for u in log authd filterd queued smtpd imapd pop3d; do
+	systemctl start "postern-$u.service" || fail "start of $u"
+	systemctl is-active --quiet "postern-$u.service" || fail "$u is not active"
+done
+send() { # recipient
+	curl -sS --crlf --max-time 20 smtp://127.0.0.1:25 --mail-from bob@example.net --mail-rcpt "$1" -T - <<-MAIL
+		From: bob@example.net
+		To: $1
+		Subject: under process 1
+		Date: Sat, 28 Nov 2026 12:00:00 +0000
+		Message-ID: <$1.$2@example.net>
+
+		words
+	MAIL
+}
+send alice@example.com 1 || fail "mail to a user of the suite"
+send bob@localhost 1 || fail "mail to a user of the system"
+curl -sS --max-time 20 "imap://127.0.0.1/INBOX;MAILINDEX=1;SECTION=TEXT" -u alice@example.com:secret-word | grep -q words || fail "reading it"
+grep -rqs words /home/bob/Maildir/new || fail "mail in a home: $(find /home/bob)"
+# Small mail is received in memory, filterd unpacks in memory, as said in the units: nobody had to mount anything.
+if journalctl --no-pager -o cat _TRANSPORT=stdout + _TRANSPORT=syslog + _TRANSPORT=journal | grep -E 'received on disk only|plain directory|watchdog|Watchdog'; then fail "memory or watchdog"; fi
+q=$(systemctl show -p MainPID --value postern-queued.service)
+grep -q "postern/memory tmpfs" "/proc/$q/mountinfo" 2>/dev/null || grep -q " /var/spool/postern/memory .* tmpfs " "/proc/$q/mountinfo" || fail "no file system in memory"
+# Reload and restart: an open mail session lives through both.
+python3 "$ROOT/t/launch/hold_session" || fail "a session over reload and restart"
+send alice@example.com 2 || fail "mail after reload and restart"
+kill -STOP "$q"
+for i in $(seq 1 200); do
+	[ "$(systemctl show -p Result --value postern-queued.service)" = watchdog ] && break
+	[ "$(systemctl show -p NRestarts --value postern-queued.service)" != 0 ] && break
+	sleep 0.1
+done
+[ "$(systemctl show -p NRestarts --value postern-queued.service)" != 0 ] || fail "the watchdog did not see a stopped daemon"
+systemctl stop postern.target 'postern-*.service' || fail stop
+echo "all is well"
