@@ -173,7 +173,9 @@ static void next_batch(struct checking *g)
 		lines[m.lines.n++] = g->v[g->sent].text;
 		bytes += 4 + g->v[g->sent++].text.n;
 	}
-	if (m.lines.n > 0)
+	if (lines == NULL)
+		trans_answer(g->t, 452, "4.3.1", STR("Error: transaction too large"));	/* never past the checks */
+	else if (m.lines.n > 0)
 		g->t->ask = check_ask(g->t->q, &m, on_matches, g);
 	else if (!g->body && g->t->conf->body_checks.n > 0)
 		start_body(g);
@@ -190,11 +192,15 @@ static void start_header(struct checking *g)
 	const struct mail_fields all = mail_fields_of(t->arena, rest);
 
 	g->v = ARENA_ARRAY(t->arena, struct line, all.n + 1);
+	if (g->v == NULL) {
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+		return;
+	}
 	if (all.n > FIELDS_MAX) {
 		trans_answer(t, 554, "5.6.0", STR("Error: too many header fields"));
 		return;
 	}
-	for (size_t i = 0; g->v && i < all.n; i++) {
+	for (size_t i = 0; i < all.n; i++) {
 		const struct mail_field *f = &all.v[i];
 		unsigned number = 1;
 		if (f->name.n == 0)
@@ -236,7 +242,11 @@ static void start_body(struct checking *g)
 	g->body = true;
 	g->n = g->sent = g->asked = 0;
 	g->v = ARENA_ARRAY(t->arena, struct line, cap + 1);
-	while (g->v && rest.p && rest.n > 0) {
+	if (g->v == NULL) {
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+		return;
+	}
+	while (rest.p && rest.n > 0) {
 		const struct str line = str_split(&rest, '\n');
 		if (line.n > 0)
 			g->v[g->n++] = (struct line){ .text = str_sub(line, 0, LINE_BYTES_MAX) };
