@@ -30,6 +30,7 @@ void trans_free(struct trans *t)
 		copy_abort(&t->finals[i].copy);
 	copy_abort(&t->room);
 	map_free(&t->seen);
+	arena_free(&t->asking);
 	close_fd(&t->fd);
 	if (t->incoming)
 		spool_discard(t->q->spool, trans_qid(t));
@@ -47,6 +48,7 @@ static struct trans *trans_new(struct conn_entry *c)
 	struct trans *t = ARENA_NEW(a, struct trans);
 
 	t->arena = a;
+	t->asking = arena_new(TRANS_BYTES_MAX);
 	t->q = c->q;
 	t->conn = c;
 	t->conf = c->conf;
@@ -414,7 +416,8 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 	struct trans *t = ctx;
 
 	t->ask = NULL;
-	t->resolved = r ? ipc_copy(&ipc_resolve, IPC_resolve_RESULT, r, t->arena) : NULL;
+	arena_reset(t->asking);
+	t->resolved = r ? ipc_copy(&ipc_resolve, IPC_resolve_RESULT, r, t->asking) : NULL;
 	/* Before the restrictions: what could not be looked up must not be taken for foreign and refused for good. */
 	if (t->resolved == NULL)
 		refuse_rcpt(t, 451, "4.3.0", str_c(arena_printf(t->arena, "<%.*s>: Temporary lookup failure", STR_ARG(t->asked))));

@@ -63,6 +63,7 @@ struct trans {
 	size_t before;			/* finals before the recipient that is asked about */
 	uint64_t size_said;		/* SIZE= */
 	struct str asked;		/* address being resolved */
+	struct arena *asking;		/* of the recipient that is asked about alone: an alias may be large, and named often */
 	struct ipc_resolve_RESULT *resolved;	/* what it is, while the restrictions are evaluated */
 	struct judge *judge;
 	struct str head_text;		/* the message's header section */

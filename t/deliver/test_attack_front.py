@@ -6,6 +6,7 @@ import re
 import pytest
 
 import ipc
+import mailtools
 from test_queue import BOB, answer, front, make, sink  # noqa: F401
 
 
@@ -47,3 +48,25 @@ def test_fronts_cannot_write_more_than_a_message(suite):
             assert int(re.search(r"Max file size +(\S+) +(\S+)", text).group(2)) <= limit + (1 << 20), cmd
             seen += 1
     assert seen >= 3
+
+
+def test_a_large_alias_named_often_costs_its_size_once(fresh_suite):
+    suite = fresh_suite("often", settings={"filter_enable": "no"}, start=False)
+    with open(suite.base / "etc" / "aliases", "a") as f:
+        f.write("crowd: %s\n" % ", ".join("somebody-of-many-%04d@a-rather-long-domain.elsewhere.example" % i for i in range(900)))
+    suite.tool("postalias", "cdb:%s" % (suite.base / "etc" / "aliases"))
+    suite.start()
+    (pid,) = [p[0] for p in suite.processes() if p[3].startswith("queued: queue")]
+
+    def most():
+        return int(next(x for x in open("/proc/%d/status" % pid) if x.startswith("VmHWM")).split()[1])
+
+    w = mailtools.Wire(suite.host, suite.port("SMTP"))
+    assert w.smtp()[0] == 220 and w.smtp("EHLO a.example")[0] == 250
+    assert w.smtp("MAIL FROM:<s@elsewhere.example>")[0] == 250
+    assert w.smtp("RCPT TO:<crowd@localhost>")[0] == 250
+    before = most()
+    for _ in range(500):
+        w.send("RCPT TO:<crowd@localhost>\r\n")
+    assert [w.smtp()[0] for _ in range(500)] == [250] * 500
+    assert most() - before < 20000
