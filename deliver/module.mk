@@ -9,7 +9,7 @@ POSTMAP := postmap.c postmap_build.c aliases.c
 $(call program,postmap,$(POSTMAP),map conf os log base)
 $(call program,postalias,$(POSTMAP),map conf os log base)
 $(call program,newaliases,$(POSTMAP),map conf os log base)
-QUEUED_FRONT := queued_client.c queued_limit.c queued_rules.c queued_etrn.c
+QUEUED_FRONT := queued_client.c queued_limit.c queued_user.c queued_rules.c queued_etrn.c
 QUEUED_SRC := queued_main.c queued.c queued_conn.c $(QUEUED_FRONT) queued_trans.c queued_rewrite.c header_addresses.c queued_commit.c queued_head.c queued_agent.c queued_sched.c queued_active.c \
 	queued_local.c queued_remote.c queued_tlsrpt.c \
 	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c queued_restrict.c queued_effects.c queued_checks.c $(RESTRICT) retry.c dsn.c spawn.c \

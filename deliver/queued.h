@@ -4,6 +4,7 @@
  *	queued_conn.c	registered connections, their facts, which message when
  *	queued_client.c	who the client is, when its peer speaks for another
  *	queued_limit.c	rates of a client; the greeting's pause
+ *	queued_user.c	limits of a login
  *	queued_rules.c	what holds for the connections of a listener
  *	queued_trans.c	MAIL, RCPT, DATA: the envelope
  *	queued_rewrite.c	addresses of a complete message, blind copies
@@ -90,6 +91,7 @@ struct queued {
 	struct rules *rules;		/* of listeners; the first is the file's own */
 	size_t n_rules;
 	struct rate *rates;		/* of clients; NULL: nothing is limited */
+	struct rate *user_rates;	/* of logins; NULL: nothing was limited yet */
 	struct map *passed;		/* address -> when it must wait again (queued_limit.c) */
 	struct map *conns;		/* 8 bytes of conn -> struct conn_entry */
 	struct asks *resolve;
@@ -217,6 +219,10 @@ struct conn_entry;
 /* One more of this kind from c's client; true: too many in the window, and answered. */
 bool limit_refuses(struct conn_entry *c, enum rate_kind kind, uint32_t id);
 void limit_event(struct conn_entry *c, uint32_t id, const struct ipc_queue_EVENT *m);
+
+/* --- queued_user.c --- */
+/* The same for c's login. */
+bool user_limit_refuses(struct conn_entry *c, enum rate_kind kind, uint32_t id);
 
 /* --- queued_client.c --- */
 struct forwarded {

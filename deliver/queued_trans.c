@@ -174,7 +174,7 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		conn_reply(c, id, 451, "4.3.2", STR("Error: the system is going down, try again later"), (struct str){ 0 });
 	} else if (needs_login(c)) {
 		conn_reply(c, id, 530, "5.7.0", STR("Authentication required"), (struct str){ 0 });
-	} else if (limit_refuses(c, RATE_MAIL, id)) {
+	} else if (limit_refuses(c, RATE_MAIL, id) || user_limit_refuses(c, RATE_MAIL, id)) {
 		;	/* answered */
 	} else if (m->size > c->conf->message_size_limit) {
 		conn_reply(c, id, 552, "5.3.4", STR("Message size exceeds fixed limit"), (struct str){ 0 });
@@ -436,7 +436,7 @@ void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
 		return;
 	}
-	if (limit_refuses(t->conn, RATE_RCPT, id))
+	if (limit_refuses(t->conn, RATE_RCPT, id) || user_limit_refuses(t->conn, RATE_RCPT, id))
 		return;
 	t->asked = arena_str(t->arena, m->recipient);
 	if (t->asked.p == NULL) {

@@ -13,7 +13,8 @@ BOB = "bob@example.com"
 
 @pytest.fixture(scope="module")
 def hygiene(module_suite):
-    return module_suite("hygiene", settings={"filter_enable": "no", "inet_interfaces": "127.0.0.1",
+    return module_suite("hygiene", settings={"filter_enable": "no", "inet_interfaces": "127.0.0.1", "smtpd_user_recipient_limit": "40",
+                                             "smtpd_user_message_limit": "46",
                                              "listener.named": "2560/submissions -o smtpd_sasl_authenticated_header=yes",
                                              "listener.hidden": "2561/submissions -o smtpd_hide_client_address=yes"})
 
@@ -98,3 +99,32 @@ def test_a_strangers_header_is_not_ours(hygiene):
     assert w.smtp()[0] == 250
     m = email.message_from_bytes(found(hygiene, BOB, mark))
     assert len(m.get_all("From")) == 2 and m["Bcc"] and m["Date"] is None
+
+
+# --- what one login may send ---
+
+@pytest.mark.parametrize("command, limit, want", [("RCPT TO:<alice@example.com>", 40, "recipients"), ("MAIL FROM:<%s>", 46, "messages")])
+def test_a_login_is_limited_and_postmaster_is_told_once(hygiene, command, limit, want):
+    import mailtools
+    user, password = "%s-%s@example.com" % (want, new_id()[1:7]), "x" + new_id()[1:9]
+    hygiene.user_add(user, password)
+    secret = base64.b64encode(("\0%s\0%s" % (user, password)).encode()).decode()
+    answers = []
+    for _ in range(2):      # over connections
+        w = mailtools.Wire(hygiene.host, hygiene.port("SUBMISSIONS"), context=hygiene.tls_context())
+        hello(w)
+        tries = 0
+        while w.smtp("AUTH PLAIN " + secret)[0] != 235:     # until the new account is known
+            tries += 1
+            assert tries < 5
+        if want == "recipients":
+            assert w.smtp("MAIL FROM:<%s>" % user)[0] == 250
+        for _ in range(limit // 2 + 2):
+            answers.append(w.smtp(command.replace("%s", user))[0])
+            if want == "messages":
+                w.smtp("RSET")
+        w.smtp("QUIT")
+    assert answers == [250] * limit + [450] * 4
+    alarm = email.message_from_bytes(found(hygiene, "alice@example.com", "%s sends too much mail" % user), policy=email.policy.default)
+    assert "more than %d %s within 60 minutes" % (limit, want) in alarm.get_content() and alarm["Auto-Submitted"] == "auto-generated"
+    assert hygiene.log.read_text(errors="replace").count("limit of %s exceeded: %d from user %s" % (want, limit + 1, user)) == 1
