@@ -157,6 +157,9 @@ class Table:
         except Missing as e:
             row(name, "", "", "", reach, "", "", "not there: %s" % e)
             return
+        except EOFError:
+            row(name, "", "", "", reach, "", "", "%s ended the connection" % box.peer.name)
+            return
         theirs, ours = statistics.median(got[0]), statistics.median(got[1])
         note = more or (" / ".join(str(n) for n in notes) if any(notes) else "")
         row(name, theirs, ours, "%.1f%s" % (theirs / ours, "" if theirs / ours >= reach else " <"), reach, statistics.median(cpu[0]), statistics.median(cpu[1]), note)

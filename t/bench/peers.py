@@ -140,7 +140,7 @@ class Dovecot(Peer):
         (base / "dovecot.conf").write_text(
             "base_dir = %s\nstate_dir = %s\nprotocols = imap pop3\nlisten = %s\nssl = yes\nssl_cert = <%s\nssl_key = <%s\n"
             "mail_location = maildir:~/Maildir\nmaildir_copy_with_hardlinks = yes\nprotocol !indexer-worker {\n mail_vsize_bg_after_count = 0\n}\nlog_path = %s\ndisable_plaintext_auth = no\nauth_cache_size = 0\nmail_max_userip_connections = 10000\n"
-            "default_process_limit = 4000\ndefault_client_limit = 20000\nfirst_valid_uid = 100\n"
+            "default_process_limit = 4000\ndefault_client_limit = 20000\ndefault_vsz_limit = 2G\nfirst_valid_uid = 100\n"
             "service imap-login {\n inet_listener imap {\n port = 143\n }\n inet_listener imaps {\n port = 993\n ssl = yes\n }\n}\n"
             "service pop3-login {\n inet_listener pop3 {\n port = 110\n }\n inet_listener pop3s {\n port = 0\n }\n}\n"
             "service anvil {\n client_limit = 10000\n}\nservice auth {\n client_limit = 10000\n}\n%s"
