@@ -52,6 +52,8 @@
 enum {
 	QUEUED_LMTP_RCPTS_MAX = 500,	/* of one LMTP transaction: their answers are one message */
 	QUEUED_CONNS_MAX = 20000,	/* registered connections */
+	QUEUED_EARLY_MAX = 1000,	/* logins whose connection is not registered yet */
+	QUEUED_EARLY_MS = 2000,
 	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
 	QUEUED_ACTIVE_MAX = 1500,	/* messages being tried at once */
 	QUEUED_REMOTE_JOBS_MAX = 512,	/* remote attempts at once: never more than remote may have workers */
@@ -93,6 +95,8 @@ struct queued {
 	struct rate *rates;		/* of clients; NULL: nothing is limited */
 	struct rate *user_rates;	/* of logins; NULL: nothing was limited yet */
 	struct map *passed;		/* address -> when it must wait again (queued_limit.c) */
+	struct list early;		/* struct early of queued_conn.c */
+	size_t n_early;
 	struct map *conns;		/* 8 bytes of conn -> struct conn_entry */
 	struct asks *resolve;
 	struct agents *agents;

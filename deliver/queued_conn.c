@@ -143,6 +143,84 @@ static bool put_text(char *out, size_t max, struct str s)
 	return true;
 }
 
+/* --- whose connection it is --- */
+
+static void name_user(struct conn_entry *c, struct ipc_chan *ch, uint32_t id, struct str user, struct str rights)
+{
+	const struct ipc_queue_USER_OK ok = { 0 };
+	struct err e = { 0 };
+	struct str w;
+
+	c->has_user = false;
+	if (put_text(c->user, sizeof(c->user), user) && put_text(c->rights, sizeof(c->rights), rights))
+		while (str_token(&rights, " ,", &w))
+			c->has_user |= str_eq(w, STR("submit"));
+	if (ipc_send(ch, IPC_queue_USER_OK, &ok, id, -1, &e) < 0)
+		log_error("authd: %s", e.text);
+}
+
+/* What authd said of a connection whose registration still lies unread in the parent's channel: nothing orders the two. It is acknowledged when that
+ * has come; of a connection that has ended meanwhile it never comes, and nobody waits for the answer. */
+struct early {
+	struct list node;
+	struct queued *q;
+	struct ipc_chan *chan;
+	struct timer *timer;
+	uint64_t conn;
+	uint32_t id;
+	char *user, *rights;
+};
+
+static void early_free(struct early *u)
+{
+	timer_del(&u->timer);
+	list_del(&u->node);
+	u->q->n_early--;
+	free(u->user);
+	free(u->rights);
+	loop_free_later(u->q->loop, u);
+}
+
+static void early_expired(void *ctx)
+{
+	early_free(ctx);
+}
+
+static void early_add(struct queued *q, struct ipc_chan *ch, uint32_t id, const struct ipc_queue_USER *m)
+{
+	if (q->n_early >= QUEUED_EARLY_MAX) {
+		log_warning("authd names more than %d connections that are not registered", QUEUED_EARLY_MAX);
+		return;
+	}
+	struct early *u = xzalloc(sizeof(*u));
+	*u = (struct early){ .q = q, .chan = ch, .conn = m->conn, .id = id, .user = xstrndup(m->user.p, m->user.n), .rights = xstrndup(m->rights.p, m->rights.n) };
+	u->timer = loop_timer(q->loop, QUEUED_EARLY_MS, early_expired, u);
+	list_append(&q->early, &u->node);
+	q->n_early++;
+}
+
+static void early_apply(struct conn_entry *c)
+{
+	list_each_safe(it, &c->q->early) {
+		struct early *u = list_of(it, struct early, node);
+
+		if (u->conn != c->id)
+			continue;
+		name_user(c, u->chan, u->id, str_c(u->user), str_c(u->rights));
+		early_free(u);
+	}
+}
+
+static void early_forget(struct queued *q, const struct ipc_chan *ch)
+{
+	list_each_safe(it, &q->early) {
+		struct early *u = list_of(it, struct early, node);
+
+		if (u->chan == ch)
+			early_free(u);
+	}
+}
+
 static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 {
 	const struct rules *rules = rules_of(q, m->listener);
@@ -175,6 +253,7 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 	(void)map_set(q->conns, str_n(&c->id, sizeof(c->id)), c);
 	c->chan = ipc_chan_new(q->loop, fd, &ipc_queue, on_front, on_front_closed, c);
 	conn_phase(c, PHASE_IDLE);
+	early_apply(c);
 }
 
 struct parent {
@@ -210,6 +289,7 @@ static void on_parent_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 {
 	struct parent *p = ctx;
 
+	early_forget(p->q, ch);
 	ipc_chan_free(&p->chan);
 	free(p);
 }
@@ -220,21 +300,13 @@ static void on_auth(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 {
 	struct parent *p = ctx;
 	const struct ipc_queue_USER *m = msg;
-	struct ipc_queue_USER_OK ok = { 0 };
 	struct conn_entry *c = map_get(p->q->conns, str_n(&m->conn, sizeof(m->conn)));
-	struct err e = { 0 };
 
 	close_fd(&fd);
-	if (c == NULL) {
-		log_warning("authd names a connection that is not registered");	/* it has ended meanwhile */
-	} else if (put_text(c->user, sizeof(c->user), m->user) && put_text(c->rights, sizeof(c->rights), m->rights)) {
-		struct str words = m->rights, w;
-		c->has_user = false;
-		while (str_token(&words, " ,", &w))
-			c->has_user |= str_eq(w, STR("submit"));
-	}
-	if (ipc_send(ch, IPC_queue_USER_OK, &ok, id, -1, &e) < 0)
-		log_error("authd: %s", e.text);
+	if (c)
+		name_user(c, ch, id, m->user, m->rights);
+	else
+		early_add(p->q, ch, id, m);
 }
 
 /* --- listeners --- */
@@ -284,6 +356,7 @@ static void listen_on(struct queued *q, int fd, bool auth)
 void conns_start(struct queued *q, int register_fd, int auth_fd)
 {
 	q->conns = map_new();
+	list_init(&q->early);
 	listen_on(q, register_fd, false);
 	listen_on(q, auth_fd, true);
 }

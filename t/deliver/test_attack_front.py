@@ -70,3 +70,21 @@ def test_a_large_alias_named_often_costs_its_size_once(fresh_suite):
         w.send("RCPT TO:<crowd@localhost>\r\n")
     assert [w.smtp()[0] for _ in range(500)] == [250] * 500
     assert most() - before < 20000
+
+
+def test_a_login_told_before_its_connection_is_registered_counts(front):  # noqa: F811
+    """The parent registers, authd names the user: two channels, whose order nobody can promise."""
+    other = front(profile="submissions")
+    assert answer(other, "MAIL", sender="alice@example.com")[0] == 530
+    auth = ipc.Channel.connect(front.suite.run_dir / "queue" / "auth", "queue")
+    conn = 0x1234567890
+    auth.send("USER", id=7, conn=conn, user="alice@example.com", rights="submit")
+    auth.send("USER", id=8, conn=other.conn, user="alice@example.com", rights="submit")
+    assert auth.recv()[:2] == ("USER_OK", 8), "what is not registered yet is not acknowledged"
+    c = front(profile="submissions", conn=conn)
+    assert auth.recv()[:2] == ("USER_OK", 7)
+    assert answer(c, "MAIL", sender="alice@example.com")[0] == 250
+    auth.send("USER", id=9, conn=conn + 1, user="alice@example.com", rights="submit")
+    auth.sock.close()       # what waits of it is forgotten
+    late = front(profile="submissions", conn=conn + 1)
+    assert answer(late, "MAIL", sender="alice@example.com")[0] == 530
