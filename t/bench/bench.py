@@ -27,6 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import suite as lib  # noqa: E402
 import mailtools  # noqa: E402
 import relay  # noqa: E402
+import submit  # noqa: E402
 from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, Postern, Postfix, header, row  # noqa: E402
 
 LOAD = lib.ROOT / "build" / "release" / "x" / "load"
@@ -237,7 +238,7 @@ def bench_front():
 
 
 def main():
-    words = sys.argv[1:] or ["smtp", "front", "relay", "login", "idle", "latency", "deliver"]
+    words = sys.argv[1:] or ["smtp", "front", "submit", "relay", "login", "idle", "latency", "deliver"]
     print("# Postern beside Debian's Postfix and Dovecot\n")
     print("%d processors, median of %d rounds, peers in turn." % (os.cpu_count(), ROUNDS))
     lib.ensure_users()
@@ -245,7 +246,7 @@ def main():
     for w in words:
         {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver, "front": bench_front,
          "relay": lambda: relay.bench_relay(medians, MESSAGES), "drain": lambda: relay.bench_drain(medians, MESSAGES),
-         "mailbox": bench_mailbox}[w]()
+         "submit": lambda: submit.bench_submit(medians, MESSAGES, load, count_mail, clear_mail), "mailbox": bench_mailbox}[w]()
 
 
 main()

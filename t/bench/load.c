@@ -1,10 +1,12 @@
 /* Load for the benchmarks: many sessions from one process, the same for every server that is measured.
  *
  *	load smtp  HOST PORT SESSIONS MESSAGES BYTES USERS DOMAIN [PER_CONNECTION]
+ *	load submit HOST PORT SESSIONS MESSAGES BYTES USERS DOMAIN PASSWORD
  *	load login HOST PORT SESSIONS LOGINS USERS DOMAIN PASSWORD tls|plain
  *	load idle  HOST PORT CONNECTIONS USERS DOMAIN PASSWORD tls|plain
  *
- * smtp: mail to user0..user(USERS-1)@DOMAIN in turn. login: IMAP connect, LOGIN, LOGOUT. idle: logs in, SELECT INBOX, IDLE, prints "ready", holds until
+ * smtp: mail to user0..user(USERS-1)@DOMAIN in turn. submit: the same over TLS, with AUTH PLAIN as the recipient, one message a connection.
+ * login: IMAP connect, LOGIN, LOGOUT. idle: logs in, SELECT INBOX, IDLE, prints "ready", holds until
  * standard input ends. DOMAIN "-": names without one; with a "#": that many domains, one user each. Prints "done N seconds S errors E". */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,6 +20,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/enc.h"
 #include "base/num.h"
 #include "io/conn.h"
 #include "io/tls.h"
@@ -41,6 +44,7 @@ struct session {
 	unsigned step;
 	uint64_t left;		/* messages of this connection */
 	char user[128];
+	bool authenticated;
 };
 
 static void start(void);
@@ -88,6 +92,22 @@ static const char *mail_from(void)
 	return text;
 }
 
+static void put_auth(struct session *s)
+{
+	struct buf plain, text;
+
+	buf_init(&plain, 1000);
+	buf_init(&text, 2000);
+	buf_str(&plain, str_n("\0", 1));
+	buf_c(&plain, s->user);
+	buf_str(&plain, str_n("\0", 1));
+	buf_c(&plain, g.password);
+	base64_encode(&text, buf_view(&plain));
+	conn_printf(s->c, "AUTH PLAIN %s\r\n", text.p);
+	buf_fini(&plain);
+	buf_fini(&text);
+}
+
 /* SMTP steps: 0 greeting, 1 EHLO, 2 MAIL, 3 RCPT, 4 DATA, 5 the message, 6 QUIT. */
 static void smtp_line(struct session *s, struct str line)
 {
@@ -107,10 +127,16 @@ static void smtp_line(struct session *s, struct str line)
 		put(s, "EHLO bench.example\r\n");
 		break;
 	case 1:
+		next_user(s);
+		if (g.password != NULL && !s->authenticated) {
+			s->authenticated = true;
+			s->step = 1;	/* its answer stands where EHLO's did */
+			put_auth(s);
+			break;
+		}
 		put(s, mail_from());
 		break;
 	case 2:
-		next_user(s);
 		conn_printf(s->c, "RCPT TO:<%s>\r\n", s->user);
 		break;
 	case 3:
@@ -125,6 +151,7 @@ static void smtp_line(struct session *s, struct str line)
 		if (s->left > 0 && g.started < g.total) {
 			g.started++;
 			s->step = 2;
+			next_user(s);
 			put(s, mail_from());
 		} else {
 			put(s, "QUIT\r\n");
@@ -256,6 +283,7 @@ static void use_tls(const char *word)
 static int usage(void)
 {
 	fputs("usage: load smtp HOST PORT SESSIONS MESSAGES BYTES USERS DOMAIN [PER_CONNECTION]\n"
+	      "       load submit HOST PORT SESSIONS MESSAGES BYTES USERS DOMAIN PASSWORD\n"
 	      "       load login HOST PORT SESSIONS LOGINS USERS DOMAIN PASSWORD tls|plain\n"
 	      "       load idle HOST PORT CONNECTIONS USERS DOMAIN PASSWORD tls|plain\n", stderr);
 	return 2;
@@ -277,6 +305,17 @@ int main(int argc, char **argv)
 		g.domain = argv[8];
 		g.per_conn = argc == 10 ? number(argv[9]) : 1;
 		make_body();
+	} else if (strcmp(argv[1], "submit") == 0 && argc == 10) {
+		g.mode = SMTP;
+		g.sessions = number(argv[4]);
+		g.total = number(argv[5]);
+		g.bytes = number(argv[6]);
+		g.users = number(argv[7]);
+		g.domain = argv[8];
+		g.password = argv[9];
+		g.per_conn = 1;
+		make_body();
+		use_tls("tls");
 	} else if (strcmp(argv[1], "login") == 0 && argc == 10) {
 		g.mode = LOGIN;
 		g.sessions = number(argv[4]);

@@ -93,6 +93,7 @@ class Postfix(Peer):
     name = "postfix"
     host = "127.0.0.1"
     smtp = 25
+    extra = ""      # lines of main.cf
 
     def start(self):
         conf = pathlib.Path("/etc/postfix")
@@ -104,7 +105,7 @@ class Postfix(Peer):
             "compatibility_level = 3.6\nmyhostname = mail.%s\nmydestination = %s localhost\nhome_mailbox = Maildir/\n"
             "inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nalias_maps =\nalias_database =\nbiff = no\nmailbox_size_limit = 0\n"
             "smtpd_client_connection_count_limit = 1000\nmaillog_file = /var/spool/postfix/maillog\nmaillog_file_prefixes = /var\n"
-            "smtputf8_enable = no\n" % (DOMAIN, DOMAIN))
+            "smtputf8_enable = no\n%s" % (DOMAIN, DOMAIN, self.extra))
         self.process = self.popen(["postfix", "start-fg"])
         wait_port(self.host, self.smtp)
 
