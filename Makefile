@@ -41,6 +41,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' "$(1)" "$(2)";)
 
 # What a library needs from the system when its objects are pulled in.
 SYSLIBS_io := -lssl -lcrypto -lz
+SYSLIBS_authres := -lcrypto
 SYSLIBS_map := -lcdb -lpcre2-8
 SYSLIBS_spam := -lm
 LIB_ORDER := $(shell cat lib/ORDER)

@@ -1,3 +1,5 @@
-$(call library,auth.c spf.c spf_parse.c spf_macro.c)
+$(call library,auth.c spf.c spf_parse.c spf_macro.c canon.c dkim.c dkim_parse.c sigcheck.c)
 $(call unittest,test_spf,test_spf.c test_zone.c,authres dns conf base test)
+$(call unittest,test_dkim,test_dkim.c test_zone.c,authres mail dns conf base test)
 $(call fuzzer,fuzz_spf,fuzz_spf.c test_zone.c,authres dns conf base)
+$(call fuzzer,fuzz_dkim,fuzz_dkim.c test_zone.c,authres mail dns conf base)
