@@ -33,7 +33,7 @@ static void usage(FILE *to)
 {
 	fprintf(to, "usage: postern-queue [-c FILE] list [--json] [FILTER…]\n"
 		    "       postern-queue [-c FILE] flush [ID… | FILTER…] | flush-domain DOMAIN…\n"
-		    "       postern-queue [-c FILE] hold | release | requeue | delete ID… | FILTER…\n"
+		    "       postern-queue [-c FILE] hold | release | requeue | expire | delete ID… | FILTER…\n"
 		    "       postern-queue [-c FILE] show ID | status | tls\n"
 		    "  ID may be ALL, and - reads ids from standard input. Without a word: list.\n"
 		    "  FILTER: --sender TEXT, --recipient TEXT, --reason TEXT: what contains it; several must all hold.\n");
@@ -114,7 +114,7 @@ static void print_pairs(void *ctx, const struct ipc_control_LINE *l)
 
 static int do_word(const struct conf *c, const char *word, char **args, int n, const struct queue_filter *f, bool json)
 {
-	static const char *const acts[] = { "flush", "hold", "release", "requeue", "delete", "flush-domain" };
+	static const char *const acts[] = { "flush", "hold", "release", "requeue", "expire", "delete", "flush-domain" };
 
 	if (strcmp(word, "list") == 0 && n == 0)
 		return queue_list(c, f, json);
@@ -170,6 +170,7 @@ static const struct super_act {
 	const char *word, *done;
 } super_acts[] = {
 	{ 'd', "delete", "Deleted" }, { 'h', "hold", "Placed on hold" }, { 'H', "release", "Released from hold" }, { 'r', "requeue", "Requeued" },
+	{ 'e', "expire", "Expired" }, { 'f', "expire-release", "Expired and released" },
 };
 
 /* What is said at the end of one option, as Postfix says it; 0 messages is no failure. */
@@ -187,13 +188,13 @@ static int super_one(const struct named *t, const struct super_act *act, const c
 	return r == EX_DATAERR ? 0 : r;
 }
 
-/* postsuper -d|-h|-H|-r ID|ALL|- … [queue names, which there is no need for here]; -p and -s find nothing to do. */
+/* postsuper -d|-e|-f|-h|-H|-r ID|ALL|- … [queue names, which there is no need for here]; -p and -s find nothing to do. */
 static int as_postsuper(const struct named *t, int argc, char **argv)
 {
 	int status = 0, n = 0;
 
 	optind = 1;
-	for (int opt; (opt = getopt(argc, argv, "+c:vpsSd:h:H:r:")) != -1;) {
+	for (int opt; (opt = getopt(argc, argv, "+c:vpsSd:e:f:h:H:r:")) != -1;) {
 		const struct super_act *act = NULL;
 		for (size_t i = 0; i < ARRAY_LEN(super_acts); i++)
 			if (super_acts[i].option == opt)
@@ -202,7 +203,7 @@ static int as_postsuper(const struct named *t, int argc, char **argv)
 		if (opt == 'p' || opt == 's' || opt == 'S' || opt == 'v' || opt == 'c')
 			continue;
 		if (act == NULL) {
-			fprintf(stderr, "usage: postsuper [-d ID|ALL|-] [-h ID|ALL|-] [-H ID|ALL|-] [-r ID|ALL|-] [-ps]\n");
+			fprintf(stderr, "usage: postsuper [-d ID|ALL|-] [-e ID|ALL|-] [-f ID|ALL|-] [-h ID|ALL|-] [-H ID|ALL|-] [-r ID|ALL|-] [-ps]\n");
 			return EX_USAGE;
 		}
 		const int r = super_one(t, act, optarg);

@@ -308,7 +308,7 @@ struct qmsg {
 	struct active *active;
 	size_t heap_at;
 	uint32_t tries;
-	bool held, logged, recovered;	/* recovered: found at start, may have been tried before the crash */
+	bool held, expired, logged, recovered;	/* recovered: found at start, may have been tried before the crash */
 	bool doomed;			/* to be deleted as soon as it is not active */
 	bool mixed;			/* recipients of more than one lane */
 };

@@ -110,6 +110,7 @@ static void reschedule(struct active *a)
 	m->tries = (uint32_t)a->msg->tries;
 	a->msg->next_try = now + (int64_t)retry_delay(age, q->conf->minimal_backoff_time, q->conf->maximal_backoff_time, (uint32_t)random_u64());
 	a->msg->held = m->held;
+	a->msg->expired = m->expired;
 	spool_journal_try(a->msg, &a->journal);
 	write_journal(a);
 	const int64_t next = a->msg->next_try;
@@ -194,7 +195,7 @@ static void expire(struct active *a)
 	const uint64_t age = now > a->m->arrived ? (uint64_t)(now - a->m->arrived) : 0;
 	bool any = false;
 
-	if (!retry_expired(age, a->msg->tries + 1, a->msg->sender.n > 0 ? a->q->conf->maximal_queue_lifetime : a->q->conf->bounce_queue_lifetime))
+	if (!a->m->expired && !retry_expired(age, a->msg->tries + 1, a->msg->sender.n > 0 ? a->q->conf->maximal_queue_lifetime : a->q->conf->bounce_queue_lifetime))
 		return;
 	for (size_t i = 0; i < a->msg->n_rcpts; i++)
 		if (a->msg->rcpts[i].state == SPOOL_PENDING) {

@@ -97,6 +97,8 @@ static void message_row(struct client *c, struct arena *a, const struct qmsg *m,
 	add(&r, "queue_name", str_c(state_word(m)));
 	add_u64(&r, "arrival_time", (uint64_t)m->arrived);
 	add_u64(&r, "message_size", m->size);
+	if (m->expired)
+		add(&r, "forced_expire", STR("yes"));
 	add(&r, "sender", msg->sender);
 	add_u64(&r, "tries", m->tries);
 	add_u64(&r, "next_try", (uint64_t)m->next_try);
@@ -210,6 +212,7 @@ static void journal_hold(struct queued *q, struct qmsg *m)
 		msg->tries = m->tries;
 		msg->next_try = m->next_try;
 		msg->held = m->held;
+		msg->expired = m->expired;
 		spool_journal_try(msg, &b);
 		if (spool_append(q->spool, msg->qid, m->size, buf_view(&b), true, &e) < 0)
 			log_error("%s: %s", m->qid, e.text);
@@ -242,6 +245,27 @@ static void release_one(struct queued *q, struct qmsg *m)
 		sched_when(q, m, 0);
 	}
 	log_info("%s: released from hold", m->qid);
+}
+
+/* Returned to its sender unless the next try, which is now, gets rid of it. */
+static void expire_one(struct queued *q, struct qmsg *m)
+{
+	m->expired = true;
+	if (!m->active) {
+		journal_hold(q, m);
+		if (!m->held)
+			sched_when(q, m, 0);
+	}
+	log_info("%s: expired by hand", m->qid);
+}
+
+static void expire_release_one(struct queued *q, struct qmsg *m)
+{
+	m->expired = true;
+	if (m->held)
+		release_one(q, m);
+	else
+		expire_one(q, m);
 }
 
 static void delete_one(struct queued *q, struct qmsg *m)
@@ -316,6 +340,8 @@ static void requeue_one(struct queued *q, struct qmsg *m)
 
 static void do_hold(struct client *c, struct ipc_strs args) { do_each(c, args, hold_one, "Placed on hold"); }
 static void do_requeue(struct client *c, struct ipc_strs args) { do_each(c, args, requeue_one, "Requeued"); }
+static void do_expire(struct client *c, struct ipc_strs args) { do_each(c, args, expire_one, "Expired"); }
+static void do_expire_release(struct client *c, struct ipc_strs args) { do_each(c, args, expire_release_one, "Expired and released"); }
 static void do_release(struct client *c, struct ipc_strs args) { do_each(c, args, release_one, "Released from hold"); }
 static void do_delete(struct client *c, struct ipc_strs args) { do_each(c, args, delete_one, "Deleted"); }
 
@@ -384,6 +410,8 @@ static const struct {
 	{ "hold", do_hold },
 	{ "release", do_release },
 	{ "delete", do_delete },
+	{ "expire", do_expire },
+	{ "expire-release", do_expire_release },
 	{ "show", do_show },
 	{ "status", do_status },
 	{ "tls", do_tls },

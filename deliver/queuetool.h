@@ -25,6 +25,7 @@ struct queue_rcpt {
 struct queue_message {
 	struct str id, queue, sender;
 	uint64_t arrived, size;
+	bool expired;
 	struct queue_rcpt *rcpts, **end;
 };
 

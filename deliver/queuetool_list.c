@@ -68,6 +68,7 @@ static void open_message(struct lister *l, const struct ipc_control_LINE *line)
 	m->sender = arena_str(l->a, queue_value(line, "sender"));
 	m->arrived = queue_number(line, "arrival_time");
 	m->size = queue_number(line, "message_size");
+	m->expired = str_eq(queue_value(line, "forced_expire"), STR("yes"));
 	m->end = &m->rcpts;
 	l->open = m;
 }
@@ -103,7 +104,7 @@ static void print_classic(struct lister *l, const struct queue_message *m)
 		printf("\n");
 	if (localtime_r(&when, &tm))
 		strftime(stamp, sizeof(stamp), "%a %b %e %H:%M:%S", &tm);
-	snprintf(id, sizeof(id), "%.*s%s", STR_ARG(m->id), str_eq(m->queue, STR("active")) ? "*" : str_eq(m->queue, STR("hold")) ? "!" : "");
+	snprintf(id, sizeof(id), "%.*s%s%s", STR_ARG(m->id), str_eq(m->queue, STR("active")) ? "*" : str_eq(m->queue, STR("hold")) ? "!" : "", m->expired ? "#" : "");
 	printf("%-11s %7llu %s  %.*s\n", id, (unsigned long long)m->size, stamp, STR_ARG(m->sender.n ? m->sender : STR("MAILER-DAEMON")));
 	for (const struct queue_rcpt *r = m->rcpts; r; r = r->next) {
 		if (r->reason.n > 0 && !str_eq(r->reason, said))
@@ -122,7 +123,7 @@ static void print_json(struct lister *l, const struct queue_message *m)
 	json_field(stdout, "queue_id", m->id, false);
 	json_number(stdout, "arrival_time", (long long)m->arrived, false);
 	json_number(stdout, "message_size", (long long)m->size, false);
-	json_bool(stdout, "forced_expire", false, false);
+	json_bool(stdout, "forced_expire", m->expired, false);
 	json_field(stdout, "sender", m->sender, false);
 	printf(", \"recipients\": [");
 	for (const struct queue_rcpt *r = m->rcpts; r; r = r->next) {

@@ -109,6 +109,8 @@ void spool_journal_status(struct str qid, size_t rcpt, const struct spool_rcpt *
 	end_record(out, at, REC_STATUS, qid);
 }
 
+enum { TRY_HELD = 1, TRY_EXPIRED = 2 };
+
 void spool_journal_try(const struct spool_msg *m, struct buf *out)
 {
 	const size_t at = begin_record(out);
@@ -116,7 +118,7 @@ void spool_journal_try(const struct spool_msg *m, struct buf *out)
 	put_u64(out, m->tries);
 	put_u64(out, (uint64_t)m->next_try);
 	put_u64(out, (uint64_t)m->warned);
-	put_u64(out, m->held);
+	put_u64(out, (m->held ? TRY_HELD : 0) | (m->expired ? TRY_EXPIRED : 0));
 	end_record(out, at, REC_TRY, m->qid);
 }
 
@@ -160,7 +162,7 @@ void spool_journal_message(const struct spool_msg *m, struct buf *out)
 	for (size_t i = 0; i < m->n_rcpts; i++)
 		if (m->rcpts[i].state != SPOOL_PENDING || m->rcpts[i].tries > 0)
 			spool_journal_status(m->qid, i, &m->rcpts[i], out);
-	if (m->tries > 0 || m->next_try != 0 || m->warned != 0 || m->held)
+	if (m->tries > 0 || m->next_try != 0 || m->warned != 0 || m->held || m->expired)
 		spool_journal_try(m, out);
 	const size_t at = begin_record(out);
 	put_u64(out, m->n_rcpts);
@@ -312,7 +314,9 @@ static bool read_try(struct cursor *c, struct spool_msg *m)
 	m->tries = get_u64(c);
 	m->next_try = (int64_t)get_u64(c);
 	m->warned = (int64_t)get_u64(c);
-	m->held = get_u64(c) != 0;
+	const uint64_t flags = get_u64(c);
+	m->held = (flags & TRY_HELD) != 0;
+	m->expired = (flags & TRY_EXPIRED) != 0;
 	return !c->bad && c->in.n == 0;
 }
 

@@ -83,6 +83,7 @@ struct spool_msg {
 	int64_t next_try;		/* wall seconds; 0: now */
 	int64_t warned;			/* when the sender was told of the delay; 0: not yet */
 	bool held;
+	bool expired;			/* somebody wants it returned unless its next try succeeds */
 };
 
 /* The address that people know: a command, file or include list is delivered to as part of an alias. */
@@ -94,7 +95,7 @@ void spool_journal_message(const struct spool_msg *m, struct buf *out);
 void spool_journal_status(struct str qid, size_t rcpt, const struct spool_rcpt *r, struct buf *out);
 /* One more recipient, number k. */
 void spool_journal_recipient(struct str qid, size_t k, const struct spool_rcpt *r, struct buf *out);
-void spool_journal_try(const struct spool_msg *m, struct buf *out);	/* tries, next_try, warned, held */
+void spool_journal_try(const struct spool_msg *m, struct buf *out);	/* tries, next_try, warned, held, expired */
 /* Replay. Strings borrow bytes; the struct and arrays live in a. *good_out: bytes of good records; what is behind them is a torn or foreign tail.
  * ERR_NOENT: no commit mark (never acknowledged, or cut). ERR_INPUT: damaged. */
 int spool_journal_decode(struct str qid, uint64_t size, struct str bytes, struct arena *a, struct spool_msg **out, size_t *good_out, struct err *e) MUST_CHECK;

@@ -94,6 +94,21 @@ def test_postsuper(waiting):
     assert tool(waiting, "postsuper", check=False).returncode == 64 and tool(waiting, "postsuper", "-x", check=False).returncode == 64
 
 
+def test_expired_by_hand(waiting):
+    one = ids(waiting)[ALICE]
+    tool(waiting, "postsuper", "-h", one)
+    assert out(tool(waiting, "postsuper", "-e", one)) == "postsuper: Expired: 1 message\n"
+    waiting.stop()
+    waiting.start()
+    rows = [json.loads(line) for line in out(tool(waiting, "postqueue", "-j")).splitlines()]
+    assert {r["queue_id"]: (r["queue_name"], r["forced_expire"]) for r in rows if r["queue_id"] == one} == {one: ("hold", True)}
+    assert "%s!#" % one in out(tool(waiting, "postqueue", "-p"))
+    assert out(tool(waiting, "postsuper", "-f", one)) == "postsuper: Expired and released: 1 message\n"
+    assert wait(lambda: waiting.logged("%s: from=<%s>, status=expired, returned to sender" % (one, ALICE)))
+    assert wait(lambda: [f for f in files(waiting, ALICE) if b"Undelivered Mail" in f.read_bytes()])
+    assert wait(lambda: one not in ids(waiting).values())
+
+
 def test_postqueue_flushes(waiting, sink):  # noqa: F811
     one = ids(waiting)[ALICE]
 
