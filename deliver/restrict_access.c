@@ -40,6 +40,8 @@ static enum verdict words_run(struct ev *ev, const struct item *it, struct str t
 
 	while (n < ARRAY_LEN(words) && str_token(&text, ", \t", &word))
 		words[n++] = word;
+	if (str_token(&text, ", \t", &word))
+		return broken(ev, it, from, "too many restrictions in one value");	/* what is left out may be the reject */
 	if (restrict_compile_words(ev->set, NULL, from, words, n, it->object, ev->a, &l, &e) < 0)
 		return broken(ev, it, from, e.text);
 	return list_run(ev, &l);

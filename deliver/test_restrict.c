@@ -154,6 +154,9 @@ static void test_compile(void)
 
 enum who { STRANGER, NEIGHBOUR, USER, SECURE };
 
+#define FIVE_WORDS "permit_mynetworks permit_mynetworks permit_mynetworks permit_mynetworks permit_mynetworks "
+#define TEN_WORDS FIVE_WORDS FIVE_WORDS
+
 struct verdict_case {
 	const char *name, *conf, *facts;
 	enum who who;
@@ -397,6 +400,11 @@ static const struct verdict_case at_rcpt[] = {
 	  "450 4.7.1 <joe@here.example>: Recipient address rejected: full" },
 	{ "check_sasl_access", "smtpd_recipient_restrictions = check_sasl_access cdb:/x\n", "map joe=REJECT suspended", USER, 0, 0, 0, 0,
 	  "554 5.7.1 <joe@here.example>: Recipient address rejected: suspended" },
+	{ "more restrictions than a value may hold are a mistake", "smtpd_recipient_restrictions = check_recipient_access cdb:/x\n",
+	  "map joe@here.example=" TEN_WORDS TEN_WORDS TEN_WORDS TEN_WORDS TEN_WORDS "reject", STRANGER, 0, 0, 0, 0,
+	  "451 4.3.5 Server configuration error log: cdb:/x: too many restrictions in one value" },
+	{ "a table that leads to itself", "smtpd_recipient_restrictions = check_recipient_access cdb:/x\n", "map joe@here.example=check_recipient_access cdb:/x", STRANGER, 0, 0, 0, 0,
+	  "451 4.3.5 Server configuration error" },
 	{ "a table that cannot be read", "smtpd_recipient_restrictions = check_recipient_access cdb:/x\n", "map joe@here.example=!", STRANGER, 0, 0, 0, 0,
 	  "451 4.3.0 <joe@here.example>: Temporary lookup failure log: cdb:/x: time-out" },
 	{ "HOLD, PREPEND, BCC, INFO", "smtpd_client_restrictions = check_client_access cdb:/c\nsmtpd_helo_restrictions = check_helo_access cdb:/x\nsmtpd_sender_restrictions = check_sender_access "
