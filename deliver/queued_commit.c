@@ -110,7 +110,7 @@ static void scan(struct trans *t)
 
 void commit_message(struct trans *t)
 {
-	/* Who hands mail over by LMTP hears of each failure at once, and tells the sender itself. */
+	t->tells = t->conn->lmtp;
 	t->ours = !t->conn->lmtp && (conn_trusted(t->conn) || t->conn->mynetworks);
 	if (t->conf->filter_enable)
 		scan(t);
@@ -265,10 +265,10 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 	f->recorded = true;
 }
 
-/* Is this final to be in the record? Failures only when the sender is one of us: strangers' senders are mostly forged. */
+/* Is this final to be in the record? A failure, so that the sender is told: the client was given a 250 for the others (RFC 5321 6.1). */
 static bool goes_on_record(const struct trans *t, const struct final *f)
 {
-	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && t->ours && t->sender.n > 0);
+	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && !t->tells && t->sender.n > 0);
 }
 
 static struct spool_msg *record_envelope(struct trans *t)

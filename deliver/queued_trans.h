@@ -82,7 +82,8 @@ struct trans {
 	/* commit */
 	struct timer *deadline;
 	size_t n_copying, n_committing;
-	bool ours;			/* the sender is one of us: told of failures */
+	bool ours;			/* the sender is one of us */
+	bool tells;			/* the client hears of each recipient itself (LMTP): nobody is sent a report */
 	struct spool_msg *msg;		/* the queue record; NULL: none */
 	bool dropped;			/* the client went away while the record was being synced */
 };

@@ -9,6 +9,7 @@ import pytest
 
 import mailtools
 from test_agent import Agent, message, new
+from test_queue import sink, wait  # noqa: F401
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 
@@ -125,6 +126,19 @@ def test_a_sender_is_told_where_that_is_wanted(fresh_suite):
     set_quota(place, BOB, "none")
     mailtools.Mail(place).send(BOB, body=("x" * 70 + "\r\n") * 100)
     assert not (place.maildir(BOB) / "maildirsize").exists() and new(place) == []
+
+
+def test_a_stranger_is_told_when_some_of_the_recipients_are_full(fresh_suite, sink):  # noqa: F811
+    place = fresh_suite("quota-some", settings={"filter_enable": "no", "quota_full_action": "reject", "relayhost": "[127.0.0.3]:2525"})
+    set_quota(place, ALICE, "3k")
+    with smtplib.SMTP(place.host, place.port("SMTP"), timeout=30) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        assert s.rcpt(ALICE)[0] == 250 and s.rcpt(BOB)[0] == 250
+        assert s.data("Subject: t\r\n\r\n" + ("x" * 70 + "\r\n") * 100)[0] == 250
+    assert wait(lambda: sink.got) and len(list((place.maildir(BOB) / "new").iterdir())) == 1
+    (rcpts, report), = sink.got
+    assert rcpts == ["x@elsewhere.example"] and b"Final-Recipient: rfc822; alice@example.com" in report and b"Status: 5.2.2" in report and b"bob@" not in report
 
 
 def test_the_default_holds_for_who_has_no_own(place):
