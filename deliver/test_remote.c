@@ -36,49 +36,68 @@ static const struct server_case {
 	const char *data;		/* what the server got, wire form; NULL: not looked at */
 	const char *message, *edit;
 	int sends;			/* the same message this many times; 0: once */
+	const char *conf;		/* lines of configuration; NULL: none */
+	bool utf8;
 } cases[] = {
 	{ "a message", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, "C:QUIT" }, { "sent 2.0.0 250 2.0.0 Ok: queued as 123" },
-	  "A: b\r\n\r\n..\r\n..x\r\ny\r\n.\r\n", "A: b\n\n.\n.x\ny\n", NULL, 0 },
+	  "A: b\r\n\r\n..\r\n..x\r\ny\r\n.\r\n", "A: b\n\n.\n.x\ny\n", NULL, 0, NULL, false },
 	{ "stray CR and a line without end never leave", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "A: b\r\n\r\nq .\r\n.\r\n",
-	  "A: b\n\nq\r.\n", NULL, 0 },
-	{ "header edits", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "Received: z\r\nA: b\r\n\r\nq\r\n.\r\n", "A: b\n\nq\n", "+Received: z", 0 },
-	{ "header edits where there is no header", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "Received: z\r\n\r\nq\r\n.\r\n", "\nq\n", "+Received: z", 0 },
+	  "A: b\n\nq\r.\n", NULL, 0, NULL, false },
+	{ "header edits", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "Received: z\r\nA: b\r\n\r\nq\r\n.\r\n", "A: b\n\nq\n", "+Received: z", 0, NULL, false },
+	{ "header edits where there is no header", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent " }, "Received: z\r\n\r\nq\r\n.\r\n", "\nq\n", "+Received: z", 0, NULL, false },
 	{ "HELO where EHLO is refused", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 mx\r\n", "C:EHLO", "S:500 what\r\n", "C:HELO", "S:250 mx\r\n", "C:MAIL FROM:<a@b>", "S:250 Ok\r\n",
-		"C:RCPT", "S:250 Ok\r\n", "C:DATA", "S:354 go\r\n", "D", "S:250 Ok\r\n" }, { "sent 2.0.0 250 Ok" }, NULL, NULL, NULL, 0 },
+		"C:RCPT", "S:250 Ok\r\n", "C:DATA", "S:354 go\r\n", "D", "S:250 Ok\r\n" }, { "sent 2.0.0 250 Ok" }, NULL, NULL, NULL, 0, NULL, false },
 	{ "several recipients", "[127.0.0.1]:%d", { "x@example.org", "y@example.org", "z@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT TO:<x@example.org>", "C:RCPT TO:<y@example.org>",
 		"C:RCPT TO:<z@example.org>", "S:250 Ok\r\n550 5.1.1 no such user\r\n450 4.2.1 later\r\n", "C:DATA", "S:354 go\r\n", "D", OK1 },
-	  { "sent ", "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)", "deferred 4.2.1 host 127.0.0.1" }, NULL, NULL, NULL, 0 },
-	{ "all recipients refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250 Ok\r\n550 no\r\n554 5.5.1 no recipients\r\n", "C:RSET", "S:250 Ok\r\n" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
-	{ "the sender refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:550 5.7.1 no\r\n503 5.5.1 need MAIL\r\n503 5.5.1 need RCPT\r\n", "C:RSET" }, { "bounced 5.7.1 host" }, NULL, NULL, NULL, 0 },
-	{ "refused at the end of data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "S:554 5.7.1 spam\r\n", "C:RSET" }, { "bounced 5.7.1 host 127.0.0.1[127.0.0.1] said: 554 5.7.1 spam (in reply to end of DATA command)" }, NULL, NULL, NULL, 0 },
-	{ "lost after the data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "X" }, { "deferred 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending end of data" }, NULL, NULL, NULL, 0 },
-	{ "lost in the greeting", "[127.0.0.1]:%d", { "x@example.org" }, { "X" }, { "deferred 4.4.2 lost connection with" }, NULL, NULL, NULL, 0 },
-	{ "too large for the server", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 SIZE 5\r\n", "C:QUIT" }, { "bounced 5.3.4 message size" }, NULL, NULL, NULL, 0 },
-	{ "a greeting of 554", "[127.0.0.1]:%d", { "x@example.org" }, { "S:554 no mail here\r\n", "C:QUIT" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] refused to talk to me: 554 no mail here" }, NULL, NULL, NULL, 0 },
-	{ "a reply without text", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250\r\n550-\r\n550\r\n503\r\n", "C:RSET" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0 },
+	  { "sent ", "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)", "deferred 4.2.1 host 127.0.0.1" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "all recipients refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250 Ok\r\n550 no\r\n554 5.5.1 no recipients\r\n", "C:RSET", "S:250 Ok\r\n" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "the sender refused", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:550 5.7.1 no\r\n503 5.5.1 need MAIL\r\n503 5.5.1 need RCPT\r\n", "C:RSET" }, { "bounced 5.7.1 host" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "refused at the end of data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "S:554 5.7.1 spam\r\n", "C:RSET" }, { "bounced 5.7.1 host 127.0.0.1[127.0.0.1] said: 554 5.7.1 spam (in reply to end of DATA command)" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "lost after the data", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, "X" }, { "deferred 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending end of data" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "lost in the greeting", "[127.0.0.1]:%d", { "x@example.org" }, { "X" }, { "deferred 4.4.2 lost connection with" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "too large for the server", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 SIZE 5\r\n", "C:QUIT" }, { "bounced 5.3.4 message size" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a greeting of 554", "[127.0.0.1]:%d", { "x@example.org" }, { "S:554 no mail here\r\n", "C:QUIT" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] refused to talk to me: 554 no mail here" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a reply without text", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250\r\n550-\r\n550\r\n503\r\n", "C:RSET" }, { "bounced 5.0.0 host" }, NULL, NULL, NULL, 0, NULL, false },
 	{ "controls in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "C:DATA", "S:250 Ok\r\n550-5.1.1 a\033[2J\xff\r\n550 5.1.1 b\r\n503 5.5.1 no\r\n", "C:RSET" },
-	  { "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 a?[2J? 5.1.1 b (in" }, NULL, NULL, NULL, 0 },
-	{ "a bare line feed in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke the SMTP protocol" }, NULL, NULL, NULL, 0 },
-	{ "no SMTP at all", "[127.0.0.1]:%d", { "x@example.org" }, { "S:HTTP/1.1 400 Bad Request\r\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
-	{ "a reply of endless lines", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "L" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
-	{ "a line without end", "[127.0.0.1]:%d", { "x@example.org" }, { "B" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0 },
+	  { "bounced 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 a?[2J? 5.1.1 b (in" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a bare line feed in a reply", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "C:RCPT", "S:250 Ok\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke the SMTP protocol" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "no SMTP at all", "[127.0.0.1]:%d", { "x@example.org" }, { "S:HTTP/1.1 400 Bad Request\r\n" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a reply of endless lines", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "L" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a line without end", "[127.0.0.1]:%d", { "x@example.org" }, { "B" }, { "deferred 4.4.2 host 127.0.0.1[127.0.0.1] broke" }, NULL, NULL, NULL, 0, NULL, false },
 	{ "text behind the answer to STARTTLS", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 STARTTLS\r\n", "C:STARTTLS", "S:220 go\r\n250 fake\r\n" },
-	  { "deferred 4.7.0 host 127.0.0.1[127.0.0.1] sent text behind its answer to STARTTLS" }, NULL, NULL, NULL, 0 },
+	  { "deferred 4.7.0 host 127.0.0.1[127.0.0.1] sent text behind its answer to STARTTLS" }, NULL, NULL, NULL, 0, NULL, false },
 	{ "a handshake that fails: once more in the clear", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 STARTTLS\r\n", "C:STARTTLS", "S:220 go\r\n", "X", "N",
-		"S:220 x\r\n", "C:EHLO", "S:250-x\r\n250-SIZE\r\n250 STARTTLS\r\n", ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 0 },
-	{ "data refused in the middle", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT", "S:250 Ok\r\n", "C:DATA", "S:451 4.3.0 no room\r\n", "C:RSET" }, { "deferred 4.3.0 host" }, NULL, NULL, NULL, 0 },
-	{ "by MX", "example.org:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
-	{ "without MX, by address", "plain.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
-	{ "no such domain", "nowhere.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.4 Host or domain name not found. Name service error for name=nowhere.example type=MX" }, NULL, NULL, NULL, 0 },
-	{ "null MX", "null.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.1.10 Domain null.example does not accept mail" }, NULL, NULL, NULL, 0 },
-	{ "we are the MX", "ours.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.6 mail for ours.example loops back to myself" }, NULL, NULL, NULL, 0 },
-	{ "the second MX, when nobody listens on the first", "two.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0 },
-	{ "no usable exchanger", "rude.example:%d", { "x@example.org" }, { NULL }, { "deferred 4.4.3" }, NULL, NULL, NULL, 0 },
-	{ "nobody listens", "[127.0.0.1]:1", { "x@example.org" }, { NULL }, { "deferred 4.4.1 connect to 127.0.0.1[127.0.0.1]:1: Connection refused" }, NULL, NULL, NULL, 0 },
-	{ "a bad next hop", "[127.0.0.1", { "x@example.org" }, { NULL }, { "deferred 4.3.5" }, NULL, NULL, NULL, 0 },
-	{ "a command in an address", "[127.0.0.1]:%d", { "x@example.org>\r\nDATA" }, { EHLO1 }, { "bounced 5.1.3" }, NULL, NULL, NULL, 0 },
-	{ "two messages on one connection", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2 },
-	{ "a kept connection that has gone stale", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, "C:MAIL", "X", "N", EHLO1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2 },
+		"S:220 x\r\n", "C:EHLO", "S:250-x\r\n250-SIZE\r\n250 STARTTLS\r\n", ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 0, NULL, false },
+	{ "data refused in the middle", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT", "S:250 Ok\r\n", "C:DATA", "S:451 4.3.0 no room\r\n", "C:RSET" }, { "deferred 4.3.0 host" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "by MX", "example.org:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "without MX, by address", "plain.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "no such domain", "nowhere.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.4 Host or domain name not found. Name service error for name=nowhere.example type=MX" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "null MX", "null.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.1.10 Domain null.example does not accept mail" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "we are the MX", "ours.example:%d", { "x@example.org" }, { NULL }, { "bounced 5.4.6 mail for ours.example loops back to myself" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "the second MX, when nobody listens on the first", "two.example:%d", { "x@example.org" }, { EHLO1, ENV1, OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "no usable exchanger", "rude.example:%d", { "x@example.org" }, { NULL }, { "deferred 4.4.3" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "nobody listens", "[127.0.0.1]:1", { "x@example.org" }, { NULL }, { "deferred 4.4.1 connect to 127.0.0.1[127.0.0.1]:1: Connection refused" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a bad next hop", "[127.0.0.1", { "x@example.org" }, { NULL }, { "deferred 4.3.5" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "a command in an address", "[127.0.0.1]:%d", { "x@example.org>\r\nDATA" }, { EHLO1 }, { "bounced 5.1.3" }, NULL, NULL, NULL, 0, NULL, false },
+	{ "two messages on one connection", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2, NULL, false },
+	{ "a kept connection that has gone stale", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1, OK1, "C:MAIL", "X", "N", EHLO1, ENV1, OK1 }, { "sent " }, NULL, NULL, NULL, 2, NULL, false },
+	{ "silence instead of a greeting", "[127.0.0.1]:%d", { "x@example.org" }, { NULL }, { "deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while receiving the initial server greeting" }, NULL, NULL, NULL, 0, "smtp_helo_timeout = 1s\n", false },
+	{ "silence after EHLO", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO" }, { "deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while performing the EHLO handshake" }, NULL, NULL, NULL, 0, "smtp_helo_timeout = 1s\n", false },
+	{ "silence after STARTTLS", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 STARTTLS\r\n", "C:STARTTLS" }, { "deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while performing the STARTTLS handshake" }, NULL, NULL, NULL, 0, "smtp_starttls_timeout = 1s\n", false },
+	{ "silence in the envelope", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n" }, { "deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while sending MAIL FROM or RCPT TO" }, NULL, NULL, NULL, 0, "smtp_rcpt_timeout = 1s\n", false },
+	{ "silence after DATA", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, "C:MAIL", "S:250 Ok\r\n", "C:RCPT", "S:250 Ok\r\n", "C:DATA" }, { "deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while sending DATA command" }, NULL, NULL, NULL, 0, "smtp_data_init_timeout = 1s\n", false },
+	{ "silence after the message", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1, ENV1 }, { "deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while sending end of data" }, NULL, NULL, NULL, 0, "smtp_data_done_timeout = 1s\n", false },
+	{ "the name that is said", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 mx ESMTP\r\n", "C:EHLO other.example.net\r\n", "S:250 mx\r\n", "C:MAIL", "S:550 5.7.1 no\r\n" }, { "bounced 5.7.1" }, NULL, NULL, NULL, 0,
+	  "smtp_helo_name = other.example.net\n", false },
+	{ "keywords that are not to be seen", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250-PIPELINING\r\n250 SIZE 5\r\n", "C:MAIL FROM:<a@b>\r\n", "S:550 5.7.1 no\r\n" },
+	  { "bounced 5.7.1" }, NULL, NULL, NULL, 0, "smtp_discard_ehlo_keywords = size, Pipelining\n", false },
+	{ "no more addresses than are allowed", "two.example:%d", { "x@example.org" }, { NULL }, { "deferred 4.4.1 connect to dead.example[127.0.0.2]:" }, NULL, NULL, NULL, 0,
+	  "smtp_mx_address_limit = 1\n", false },
+	{ "no more attempts than are allowed", "two.example:%d", { "x@example.org" }, { NULL }, { "deferred 4.4.1 connect to dead.example[127.0.0.2]:" }, NULL, NULL, NULL, 0,
+	  "smtp_mx_session_limit = 1\n", false },
+	{ "SMTPUTF8 where it is not offered", "[127.0.0.1]:%d", { "x@example.org" }, { EHLO1 }, { "bounced 5.6.7 SMTPUTF8 is required, but was not offered by host 127.0.0.1" }, NULL, NULL, NULL, 0, NULL, true },
+	{ "SMTPUTF8 where it is offered", "[127.0.0.1]:%d", { "x@example.org" }, { "S:220 x\r\n", "C:EHLO", "S:250-x\r\n250 SMTPUTF8\r\n", "C:MAIL FROM:<a@b> SMTPUTF8\r\n", "S:250 Ok\r\n", "C:RCPT", "S:250 Ok\r\n",
+		"C:DATA", "S:354 go\r\n", "D", OK1 }, { "sent 2.0.0" }, NULL, NULL, NULL, 0, NULL, true },
 };
 
 struct straw {
@@ -292,7 +311,7 @@ static void send_job(struct straw *w)
 		abort();
 	const struct ipc_remote_SEND m = {
 		.qid = STR("TESTQ1"), .nexthop = str_c(nexthop), .sender = STR("a@b"), .recipients = { rcpts, n },
-		.edits = { &edit, w->t->edit != NULL }, .size = strlen(text), .transport = STR("smtp"),
+		.edits = { &edit, w->t->edit != NULL }, .size = strlen(text), .transport = STR("smtp"), .smtputf8 = w->t->utf8,
 	};
 	if (ipc_send(w->queue, IPC_remote_SEND, &m, ipc_next_id(w->queue), w->body, &e) < 0)
 		abort();
@@ -317,14 +336,14 @@ static int listen_on(int type, uint16_t *port)
 	return fd;
 }
 
-static struct conf *make_conf(void)
+static struct conf *make_conf(const char *lines)
 {
 	char path[] = "/tmp/test_remote.XXXXXX", text[200];
 	struct conf *c = NULL;
 	struct err e = { 0 };
 	const int fd = mkstemp(path);
 
-	(void)snprintf(text, sizeof text, "myhostname = mail.example.com\n");
+	(void)snprintf(text, sizeof text, "myhostname = mail.example.com\n%s", lines ? lines : "");
 	if (fd < 0 || write_all(fd, text, strlen(text), &e) < 0 || conf_load(path, &c, NULL, &e) < 0)
 		tap_diag("%s", e.text);
 	close(fd);
@@ -341,7 +360,7 @@ static void run(const struct server_case *t, struct remote *left)
 
 	w.loop = loop_new();
 	w.listener = listen_on(SOCK_STREAM, &w.port);
-	struct conf *conf = make_conf();
+	struct conf *conf = make_conf(t->conf);
 	buf_init(&w.data, 1 << 20);
 	if (conf == NULL || sock_pair(SOCK_SEQPACKET, pair, &e) < 0 || sock_pair(SOCK_SEQPACKET, dns, &e) < 0 || remote_init(&w.r, conf, &e) < 0) {
 		tap_ok(false, "%s: %s", t->name, e.text);

@@ -71,6 +71,8 @@ static const struct transcript transcripts[] = {
 	{ "EHLO names", "smtp", 0, { "S:220 ", "C:EHLO\r\n", "S:501 ", "C:EHLO [IPv6:::::]\r\n", "S:501 5.5.2", "C:EHLO a\xff\r\n", "S:501 ", "C:HELO [127.0.0.1]\r\n", "S:250 mail.example.com", BYE } },
 	{ "small commands", "smtp", 0, { HELLO, "C:noop x\r\n", "S:250 2.0.0", "C:VRFY joe\r\n", "S:252 2.0.0", "C:EXPN joe\r\n", "S:502 ", "C:XCLIENT ADDR=1.2.3.4\r\n", "S:550 5.7.0", "C:ETRN\r\n", "S:501 ",
 		"C:QUIT now\r\n", "S:501 ", "C:\r\n", "S:500 ", "C: NOOP\r\n", "S:501 ", BYE } },
+	{ "RFC 5321 4.1.1.8: HELP", "smtp", 0, { HELLO, "C:HELP\r\n", "S:214-2.0.0 Commands:", "S:214-2.0.0 EHLO hostname", "S:214-", "S:214-2.0.0 MAIL FROM:<address>", "S:214-", "S:214-",
+		"S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214 2.0.0 HELP", BYE } },
 	{ "HTTP", "smtp", 0, { "S:220 ", "C:GET / HTTP/1.1\r\n", "S:221 2.7.0 Error: I can break rules", "E:" } },
 	{ "a header field", "smtp", 0, { "S:220 ", "C:Host: mail.example.com\r\n", "S:221 2.7.0", "E:" } },
 	{ "what follows QUIT is not run", "smtp", 0, { HELLO, "C:QUIT\r\nMAIL FROM:<a@b>\r\n", "S:221 ", "E:" } },
