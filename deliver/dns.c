@@ -290,6 +290,7 @@ static void client_new(struct server *s, int fd, bool group)
 	s->n_clients++;
 	s->n_group += group;
 	c->chan = ipc_chan_new(s->loop, fd, &ipc_dns, on_message, on_closed, c);
+	ipc_chan_waiting_max(c->chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(c->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 }
 

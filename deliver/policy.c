@@ -121,6 +121,7 @@ void policy_run(void *ctx)
 	s.services = map_new();
 	s.dns = dns_client_new(s.loop, env->dns_fd, NULL, NULL);
 	s.queue = ipc_chan_new(s.loop, env->queue_fd, &ipc_policy, on_message, on_closed, &s);
+	ipc_chan_waiting_max(s.queue, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(s.queue, (struct ipc_allow){ types, ARRAY_LEN(types) });
 	loop_run(s.loop);
 	_exit(0);

@@ -223,6 +223,7 @@ void asks_start(struct queued *q, int fd)
 	q->resolve = xzalloc(sizeof(*q->resolve));
 	list_init(&q->resolve->pending);
 	q->resolve->chan = ipc_chan_new(q->loop, fd, &ipc_resolve, on_resolved, on_resolve_closed, q);
+	ipc_chan_waiting_max(q->resolve->chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(q->resolve->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 }
 
@@ -331,6 +332,7 @@ void policy_start(struct queued *q, int fd)
 	q->policy = xzalloc(sizeof(*q->policy));
 	list_init(&q->policy->pending);
 	q->policy->chan = ipc_chan_new(q->loop, fd, &ipc_policy, on_action, on_policy_closed, q);
+	ipc_chan_waiting_max(q->policy->chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(q->policy->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 }
 

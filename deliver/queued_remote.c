@@ -556,5 +556,6 @@ void remotes_start(struct queued *q, int fd)
 	};
 	q->remotes = r;
 	q->remote = ipc_chan_new(q->loop, fd, &ipc_remote, on_remote, on_remote_closed, q);
+	ipc_chan_waiting_max(q->remote, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(q->remote, (struct ipc_allow){ types, ARRAY_LEN(types) });
 }

@@ -289,8 +289,10 @@ static struct worker *worker_new(const char *key, struct err *e)
 	list_init(&w->questions);
 	w->idle = loop_timer(d.loop, REMOTE_WORKER_IDLE_MS, on_idle, w);
 	w->chan = ipc_chan_new(d.loop, fds[0], &ipc_remote, on_worker, on_worker_closed, w);
+	ipc_chan_waiting_max(w->chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(w->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 	w->names = ipc_chan_new(d.loop, dns[0], &ipc_dns, on_question, on_names_closed, w);
+	ipc_chan_waiting_max(w->names, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(w->names, (struct ipc_allow){ may_ask, ARRAY_LEN(may_ask) });
 	(void)map_set(d.workers, str_c(w->key), w);
 	return w;
@@ -374,6 +376,7 @@ void remote_run(void *ctx)
 	loop_signal(d.loop, SIGCHLD, on_child, NULL);
 	d.dns = dns_client_new(d.loop, env->dns_fd, NULL, NULL);
 	d.queue = ipc_chan_new(d.loop, env->queue_fd, &ipc_remote, on_send, on_queue_closed, NULL);
+	ipc_chan_waiting_max(d.queue, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(d.queue, (struct ipc_allow){ may_send, ARRAY_LEN(may_send) });
 	loop_run(d.loop);
 	_exit(0);

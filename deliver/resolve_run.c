@@ -267,6 +267,7 @@ void resolve_run(struct resolve_env *env)
 	/* What root could open and user_map cannot must show now, not at the first replaced file. */
 	resolver_reload(s.resolver);
 	s.chan = ipc_chan_new(s.loop, env->fd, &ipc_resolve, on_message, on_closed, &s);
+	ipc_chan_waiting_max(s.chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(s.chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 	loop_run(s.loop);
 	_exit(0);

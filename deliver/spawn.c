@@ -176,6 +176,7 @@ void spawn_run(void *ctx)
 	loop_signal(s.loop, SIGTERM, on_term, &s);
 	loop_signal(s.loop, SIGHUP, ignore, &s);
 	s.queue = ipc_chan_new(s.loop, s.env->queue_fd, &ipc_spawn, on_message, on_closed, &s);
+	ipc_chan_waiting_max(s.queue, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(s.queue, (struct ipc_allow){ types, ARRAY_LEN(types) });
 	loop_run(s.loop);
 	_exit(0);

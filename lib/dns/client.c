@@ -155,6 +155,7 @@ void dns_client_attach(struct dns_client *d, int fd)
 	}
 	ipc_chan_free(&d->chan);
 	d->chan = ipc_chan_new(d->loop, fd, &ipc_dns, on_answer, on_closed, d);
+	ipc_chan_waiting_max(d->chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(d->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 	while (!list_empty(&d->waiting))
 		send_one(d, list_of(d->waiting.next, struct dns_ask, node));

@@ -41,7 +41,7 @@ struct ipc_chan {
 	int fd; /* -1 when closed */
 	uint32_t last_id;
 	struct list queue;
-	size_t queue_packets, queue_bytes;
+	size_t queue_packets, queue_bytes, waiting_max;
 	struct err why; /* of the failed send */
 };
 
@@ -196,6 +196,7 @@ struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p,
 	ch->closed = closed;
 	ch->ctx = ctx;
 	ch->fd = fd;
+	ch->waiting_max = QUEUE_PACKETS_MAX;
 	list_init(&ch->queue);
 	ch->watch = loop_watch(l, fd, LOOP_READ, on_watch, ch);
 	return ch;
@@ -219,6 +220,11 @@ void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow)
 	ch->allow_set = true;
 }
 
+void ipc_chan_waiting_max(struct ipc_chan *ch, size_t packets)
+{
+	ch->waiting_max = packets;
+}
+
 int ipc_chan_fd(const struct ipc_chan *ch)
 {
 	return ch->fd;
@@ -235,7 +241,7 @@ static void enqueue(struct ipc_chan *ch, size_t n, int fd)
 {
 	struct err e = { 0 };
 
-	if (ch->queue_packets >= QUEUE_PACKETS_MAX || ch->queue_bytes + n > QUEUE_BYTES_MAX) {
+	if (ch->queue_packets >= ch->waiting_max || ch->queue_bytes + n > QUEUE_BYTES_MAX) {
 		err_set(&e, ERR_LIMIT, 0, "%s: the peer does not read: %zu packets wait",
 			ch->proto->name, ch->queue_packets);
 		fail_later(ch, &e);

@@ -84,8 +84,11 @@ struct ipc_allow {
 struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn, ipc_closed_fn *closed, void *ctx);
 void ipc_chan_free(struct ipc_chan **ch);	/* closes; deferred while in its own callback */
 void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow);	/* borrows types; default: every message of the table */
+/* How many packets may wait for a peer that does not take them: 256, or so many. For channels within a group, whose users bound what they ask. */
+void ipc_chan_waiting_max(struct ipc_chan *ch, size_t packets);
+enum { IPC_GROUP_WAITING_MAX = 4096 };
 int ipc_chan_fd(const struct ipc_chan *ch);
-/* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets are queued, then the
+/* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets (ipc_chan_waiting_max) are queued, then the
  * channel closes with ERR_LIMIT. -1 only for a message that cannot be encoded. */
 int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;
 uint32_t ipc_next_id(struct ipc_chan *ch);	/* 1, 2, … for requests; answers carry the request's id */

@@ -1,6 +1,7 @@
 """The schedule: windows of destinations, shares between them, a long queue's memory. Receivers and name server of this test."""
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import suite as suite_module  # noqa: E402
 from test_routes import Scene, mx  # noqa: E402
 
 LOAD = suite_module.ROOT / "build" / "dev" / "x" / "load"
+SINK = LOAD.parent / "sink"
 LONG = 5000
 
 
@@ -114,3 +116,29 @@ def test_a_long_queue_is_small_in_memory_and_leaves_whole(fresh_suite):
     wait(lambda: suite.log.read_text(errors="replace").count(": removed") >= LONG)
     assert len(sink.messages) == LONG and not list((suite.spool / "queue").iterdir()), "each once, and nothing is left"
     sink.close()
+
+
+@pytest.mark.skipif(not SINK.exists(), reason="make tools")
+def test_many_destinations_at_once(fresh_suite, tmp_path):
+    """More tries start at once than a channel lets wait by itself: the parts of the group take what the others' limits allow."""
+    n, destinations, count = 1500, 150, tmp_path / "count"
+    suite = fresh_suite("many", start=False, settings={"mynetworks": "127.0.0.0/8", "filter_enable": "no", "minimal_backoff_time": "3600s",
+                                                       "maximal_backoff_time": "4000s", "client_connection_count_limit": "1000"})
+    maps = suite.base / "etc" / "transport"
+    maps.write_text("".join("d%d.example smtp:[127.0.66.%d]\n" % (i, i + 1) for i in range(destinations)))
+    with open(suite.conf, "a") as f:
+        f.write("transport_maps = texthash:%s\n" % maps)
+    suite.start()
+    p = subprocess.run([str(LOAD), "smtp", suite.host, "25", "20", str(n), "500", str(destinations), "d#.example", "100"], stdout=subprocess.PIPE, timeout=120)
+    assert b"done %d " % n in p.stdout and b"errors 0" in p.stdout
+    wait(lambda: suite.log.read_text(errors="replace").count("status=deferred") >= n)
+    sink = subprocess.Popen([str(SINK), str(count), "0", "25", "127.0.66.1", str(destinations)], stdout=subprocess.PIPE)
+    try:
+        assert sink.stdout.readline() == b"ready\n"
+        suite.tool("postern-queue", "flush")
+        wait(lambda: struct.unpack("=Q", count.read_bytes())[0] >= n, 60)
+        wait(lambda: suite.log.read_text(errors="replace").count(": removed") >= n)
+        assert "has gone" not in suite.log.read_text(errors="replace"), "no part of the group ended"
+    finally:
+        sink.terminate()
+        sink.wait()
