@@ -98,6 +98,7 @@ static void scan(struct trans *t)
 	struct ipc_filter_SCAN m = {
 		.qid = trans_qid(t), .sender = t->sender, .client = str_c(fw && fw->addr[0] ? fw->addr : t->conn->client),
 		.helo = fw && fw->helo[0] ? str_c(fw->helo) : t->helo, .size = t->size,
+		.own = t->conn->has_user || t->conn->mynetworks || t->conn->local,
 		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 },
 	};
 

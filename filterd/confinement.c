@@ -15,6 +15,7 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 		{ conf->virus_database_directory, false, false },
 		{ dirs->tmp, true, false },
 		{ conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : dirs->share, false, false },
+		{ conf->public_suffix_list[0] != '\0' ? conf->public_suffix_list : dirs->share, false, false },
 	};
 	struct confine_path there[ARRAY_LEN(paths)];
 	size_t n = 0;

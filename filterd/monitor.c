@@ -16,6 +16,7 @@
 #include "io/loop.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "relay.h"
 
 enum { WATCH_SIGNATURES_MS = 30000, RESTART_MS = 1000, GRACE_MS = 2000 };
 
@@ -33,7 +34,7 @@ struct job {
 	struct ipc_filter_SCAN scan;
 	uint32_t id;
 	int fd;
-	unsigned attempts;
+	unsigned attempts, asked;
 	uint64_t since_ms;
 };
 
@@ -44,6 +45,7 @@ struct worker {
 	struct ipc_chan *chan;
 	struct job *job;	/* NULL: idle */
 	struct timer *deadline;
+	struct relay_ask ask;
 };
 
 struct template {
@@ -65,6 +67,7 @@ struct monitor {
 	unsigned long long seq;
 	bool announced;
 	struct timer *watch, *restart;
+	struct relay *relay;
 };
 
 static void dispatch(struct monitor *m);
@@ -145,6 +148,7 @@ static void worker_drop(struct worker *w)
 	list_del(&w->node);
 	w->m->n_workers--;
 	timer_del(&w->deadline);
+	relay_forget(&w->ask);
 	ipc_chan_free(&w->chan);
 	loop_free_later(w->m->loop, w);
 }
@@ -175,15 +179,19 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 {
 	struct worker *w = ctx;
 	(void)ch;
-	(void)type;
 	close_fd(&fd);
 	struct job *j = w->job;
-	if (j == NULL || id != j->id) {
+	if (j != NULL && type == IPC_filter_ASK) {
+		relay_ask(w->m->relay, &w->ask, w->chan, id, msg, ++j->asked > RELAY_ASKS_MAX);
+		return;
+	}
+	if (j == NULL || type != IPC_filter_VERDICT || id != j->id) {
 		worker_failed(w, "an answer nobody asked for");
 		return;
 	}
 	w->job = NULL;
 	timer_del(&w->deadline);
+	relay_forget(&w->ask);
 	if (w->from != w->m->now)
 		worker_drop(w);	/* old signatures: this was its last */
 	job_answer(w->m, j, msg);
@@ -198,7 +206,7 @@ static void on_worker_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 static int worker_new(struct monitor *m)
 {
-	static const uint16_t may[] = { IPC_filter_VERDICT };
+	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_ASK };
 	int pair[2];
 	struct err e = { 0 };
 	struct ipc_filter_FORK msg = { 0 };
@@ -425,6 +433,7 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	list_init(&m.clients);
 	list_init(&m.waiting);
 	list_init(&m.workers);
+	m.relay = relay_new(m.loop, conf);
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		loop_signal(m.loop, signals[i], on_signal, &m);

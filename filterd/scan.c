@@ -4,6 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include <errno.h>
+#include <unistd.h>
+
+#include "authres/psl.h"
 #include "banned.h"
 #include "clamav.h"
 
@@ -18,6 +22,15 @@ static const struct {
 #undef STAGE
 };
 
+/* A list that is not there leaves the rule of two labels; whoever loads the rules says so. One that is there and cannot be used is an error. */
+static int load_suffixes(const struct conf *conf, struct filter_rules *r, struct err *e)
+{
+	const char *path = conf->public_suffix_list;
+	if (!conf->sender_authentication || path[0] == '\0' || (access(path, F_OK) < 0 && errno == ENOENT))
+		return 0;
+	return psl_load(path, &r->psl, e);
+}
+
 int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e)
 {
 	struct filter_rules r = { .conf = conf };
@@ -30,6 +43,10 @@ int filter_rules_load(const struct conf *conf, const char *share_dir, const char
 		filter_rules_free(&r);
 		return -1;
 	}
+	if (load_suffixes(conf, &r, e) < 0) {
+		filter_rules_free(&r);
+		return -1;
+	}
 	*out = r;
 	return 0;
 }
@@ -38,6 +55,7 @@ void filter_rules_free(struct filter_rules *r)
 {
 	clamav_free(&r->clamav);
 	banned_free(&r->banned);
+	psl_free(&r->psl);
 }
 
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...)

@@ -13,12 +13,16 @@
 
 struct clamav;
 struct banned;
+struct auth_dns;
+struct ipc_filter_SCAN;
+struct psl;
 
 /* Everything that is loaded. */
 struct filter_rules {
 	const struct conf *conf;
 	struct clamav *clamav;		/* NULL: filter_virus_check = no */
 	struct banned *banned;
+	struct psl *psl;		/* NULL: there is no public suffix list */
 };
 int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e) MUST_CHECK;
 void filter_rules_free(struct filter_rules *r);
@@ -33,7 +37,7 @@ struct verdict {
 	const char *text;	/* for the client; in the scan's arena */
 	const char *category;	/* amavis' words: CLEAN SPAM INFECTED BANNED UNCHECKED */
 	const char *detail;	/* name of the virus, the file and rule … */
-	struct str edits[4];	/* header edits, lib/mail/edit.h */
+	struct str edits[12];	/* header edits, lib/mail/edit.h */
 	size_t n_edits;
 };
 
@@ -43,6 +47,8 @@ struct scan {
 	const struct filter_rules *rules;
 	int fd;			/* read-only */
 	struct str message;
+	const struct ipc_filter_SCAN *facts;	/* of the connection and the envelope; NULL: unknown */
+	const struct auth_dns *dns;		/* NULL: nobody to ask */
 	const struct mime_part *root;
 	struct verdict verdict;
 	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */

@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/num.h"
 #include "clamav.h"
+#include "authres/sigcheck.h"
 #include "confinement.h"
 #include "ipc/filter.h"
 #include "log/log.h"
@@ -123,6 +124,10 @@ void template_run(const struct conf *conf, const struct filter_dirs *dirs, int s
 	struct err e = { 0 };
 	if (filter_rules_load(conf, dirs->share, dirs->tmp, &rules, &e) < 0)
 		say_broken(sock, &e);
+	if (conf->sender_authentication && rules.psl == NULL)
+		log_warning("no public suffix list at \"%s\": the organisation of a domain is its last two labels, wrong for co.uk and its like (public_suffix_list)",
+			    conf->public_suffix_list);
+	sigcheck_start();
 	say_ready(sock, &rules);
 	struct arena *a = arena_new(0);
 	for (;;) {

@@ -11,6 +11,8 @@
 
 #include "base/arena.h"
 #include "base/enc.h"
+#include "asker.h"
+#include "base/clock.h"
 #include "clamav.h"
 #include "ipc/filter.h"
 #include "log/log.h"
@@ -51,10 +53,11 @@ static void answer(int sock, uint32_t id, struct scan *s)
 	}
 }
 
-static void serve(const struct filter_rules *rules, int sock, uint32_t id, int fd, struct arena *a)
+static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t id, const struct ipc_filter_SCAN *facts, int fd, struct arena *a)
 {
 	struct stat st;
-	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR("") };
+	const struct auth_dns dns = { asker_ask, ask };
+	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR(""), .facts = facts, .dns = &dns };
 	void *map = NULL;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
 		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -68,10 +71,11 @@ static void serve(const struct filter_rules *rules, int sock, uint32_t id, int f
 			.text = "The message could not be read", .category = "UNCHECKED", .detail = "no regular file, or it cannot be mapped" };
 	} else {
 		deadline(rules->conf->filter_timeout);
+		ask->until_ms = clock_mono_ms() + rules->conf->sender_authentication_time * 1000;
 		scan_run(&s);
 		deadline(0);
 	}
-	answer(sock, id, &s);
+	answer(ask->sock, id, &s);
 	if (map != NULL)
 		munmap(map, (size_t)st.st_size);
 }
@@ -79,6 +83,7 @@ static void serve(const struct filter_rules *rules, int sock, uint32_t id, int f
 void worker_run(const struct filter_rules *rules, int sock)
 {
 	struct arena *a = arena_new(0);
+	struct asker ask = { .sock = sock };
 	for (unsigned served = 0; served < WORKER_MESSAGES_MAX; served++) {
 		uint16_t type;
 		uint32_t id;
@@ -88,9 +93,13 @@ void worker_run(const struct filter_rules *rules, int sock)
 		arena_reset(a);
 		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0)
 			_exit(e.code == ERR_CLOSED ? 0 : 1);
+		if (type == IPC_filter_ANSWER && fd < 0) {	/* to a question that was given up */
+			served--;
+			continue;
+		}
 		if (type != IPC_filter_SCAN || fd < 0)
 			_exit(1);
-		serve(rules, sock, id, fd, a);
+		serve(rules, &ask, id, msg, fd, a);
 		close_fd(&fd);
 	}
 	struct err e = { 0 };

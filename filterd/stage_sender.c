@@ -1,0 +1,94 @@
+/* Is the sender who he says he is? SPF, DKIM and DMARC of mail from outside; an Authentication-Results field tells what was found. SPF and DKIM alone refuse
+ * nothing: only who publishes a DMARC policy asked for that, and dmarc_reject_action and dmarc_quarantine_action say how far he is followed. Nobody who answers
+ * is "temperror", and the message goes on. */
+#include "scan.h"
+
+#include "authres/results.h"
+#include "base/clock.h"
+#include "ipc/filter.h"
+
+enum { FIELD_MAX = 7000 };	/* of the field; VERDICT holds 8192 a text */
+
+static const char *add_edit(struct scan *s, const char *text)
+{
+	s->verdict.edits[s->verdict.n_edits++] = str_c(text);
+	return text;
+}
+
+struct found {
+	struct spf_result spf;
+	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
+	size_t n_dkim;
+	struct dmarc_result dmarc;
+};
+
+static void check(struct scan *s, const uint8_t addr[16], struct found *f)
+{
+	const struct ipc_filter_SCAN *m = s->facts;
+	struct spf_query q = { .helo = m->helo, .sender = m->sender, .receiver = str_c(s->rules->conf->myhostname), .now = clock_wall() };
+	memcpy(q.addr, addr, sizeof(q.addr));
+	f->spf = spf_check(s->a, s->dns, &q);
+	f->n_dkim = dkim_verify(s->a, s->dns, s->message, q.now, f->dkim);
+	const struct dmarc_query d = { .message = s->message, .psl = s->rules->psl, .spf = &f->spf, .dkim = f->dkim, .n_dkim = f->n_dkim,
+		.draw = (unsigned)(random_u64() % 100) };
+	f->dmarc = dmarc_check(s->a, s->dns, &d);
+}
+
+static void explain(struct scan *s, const struct found *f)
+{
+	scan_explain(s, "sender", "spf=%s of %.*s: %s", auth_result_name(f->spf.result), STR_ARG(f->spf.domain), f->spf.why);
+	for (size_t i = 0; i < f->n_dkim; i++)
+		scan_explain(s, "sender", "dkim=%s of %.*s: %s", auth_result_name(f->dkim[i].result), STR_ARG(f->dkim[i].domain), f->dkim[i].why);
+	scan_explain(s, "sender", "dmarc=%s of %.*s: %s", auth_result_name(f->dmarc.result), STR_ARG(f->dmarc.domain), f->dmarc.why);
+}
+
+static void report(struct scan *s, const struct found *f)
+{
+	struct buf b;
+	buf_init(&b, FIELD_MAX);
+	buf_c(&b, "+Authentication-Results: ");
+	authres_format(&b, s->rules->conf->myhostname, s->facts->sender, &f->spf, f->dkim, f->n_dkim, &f->dmarc);
+	if (!buf_failed(&b))
+		add_edit(s, arena_cstr(s->a, buf_view(&b)));
+	buf_fini(&b);
+}
+
+static const char *refusal(struct scan *s, const struct found *f)
+{
+	const struct str from = str_sub(f->dmarc.domain, 0, 100), spf = str_sub(f->spf.domain, 0, 80);
+	return arena_printf(s->a,
+			    "This message says it is from %.*s, but neither SPF nor a DKIM signature shows that (SPF for %.*s: %s; DKIM: %s), and the owner of "
+			    "that domain asks to refuse such mail (DMARC)",
+			    STR_ARG(from), STR_ARG(spf), auth_result_name(f->spf.result), f->n_dkim == 0 ? "none" : auth_result_name(f->dkim[0].result));
+}
+
+/* 1: the verdict is set. */
+static int follow(struct scan *s, const struct found *f)
+{
+	const struct conf *c = s->rules->conf;
+	const char *action = f->dmarc.policy == DMARC_REJECT ? c->dmarc_reject_action : f->dmarc.policy == DMARC_QUARANTINE ? c->dmarc_quarantine_action : "none";
+	if (strcmp(action, "none") == 0)
+		return 0;
+	if (strcmp(action, "tag") == 0) {
+		add_edit(s, "-X-Spam-Flag#0");
+		add_edit(s, "+X-Spam-Flag: YES");
+		return 0;
+	}
+	struct verdict v = { .action = strcmp(action, "reject") == 0 ? VERDICT_REJECT : VERDICT_QUARANTINE, .code = 550, .enhanced = "5.7.1",
+		.text = refusal(s, f), .category = "SPAM", .detail = arena_printf(s->a, "DMARC p=%s %.*s", dmarc_policy_name(f->dmarc.published), STR_ARG(f->dmarc.domain)) };
+	s->verdict = v;
+	return 1;
+}
+
+int stage_sender(struct scan *s, struct err *e)
+{
+	uint8_t addr[16];
+	(void)e;
+	if (!s->rules->conf->sender_authentication || s->facts == NULL || s->dns == NULL || s->facts->own || addr_parse(s->facts->client, addr) < 0)
+		return 0;
+	struct found f = { .n_dkim = 0 };
+	check(s, addr, &f);
+	explain(s, &f);
+	report(s, &f);
+	return follow(s, &f);
+}
