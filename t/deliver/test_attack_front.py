@@ -50,6 +50,7 @@ def test_fronts_cannot_write_more_than_a_message(suite):
     assert seen >= 3
 
 
+@pytest.mark.skipif(os.environ.get("POSTERN_BUILD") == "asan", reason="its allocator keeps what is freed")
 def test_a_large_alias_named_often_costs_its_size_once(fresh_suite):
     suite = fresh_suite("often", settings={"filter_enable": "no"}, start=False)
     with open(suite.base / "etc" / "aliases", "a") as f:
@@ -66,10 +67,10 @@ def test_a_large_alias_named_often_costs_its_size_once(fresh_suite):
     assert w.smtp("MAIL FROM:<s@elsewhere.example>")[0] == 250
     assert w.smtp("RCPT TO:<crowd@localhost>")[0] == 250
     before = most()
-    for _ in range(500):
-        w.send("RCPT TO:<crowd@localhost>\r\n")
-    assert [w.smtp()[0] for _ in range(500)] == [250] * 500
-    assert most() - before < 20000
+    for _ in range(10):
+        w.send("RCPT TO:<crowd@localhost>\r\n" * 25)
+        assert [w.smtp()[0] for _ in range(25)] == [250] * 25
+    assert most() - before < 15000
 
 
 def test_a_login_told_before_its_connection_is_registered_counts(front):  # noqa: F811
