@@ -143,6 +143,20 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 
 /* --- workers --- */
 
+/* Workers by what they do now: those that wait for the DNS take no time of the machine. */
+struct census {
+	size_t idle, asking, scanning;
+};
+static struct census workers_count(const struct monitor *m)
+{
+	struct census n = { 0 };
+	list_each(it, &m->workers) {
+		const struct worker *w = list_of(it, struct worker, node);
+		++*(w->job == NULL ? &n.idle : w->ask.q != NULL ? &n.asking : &n.scanning);
+	}
+	return n;
+}
+
 static void worker_drop(struct worker *w)
 {
 	list_del(&w->node);
@@ -183,6 +197,7 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	struct job *j = w->job;
 	if (j != NULL && type == IPC_filter_ASK) {
 		relay_ask(w->m->relay, &w->ask, w->chan, id, msg, ++j->asked > RELAY_ASKS_MAX);
+		dispatch(w->m);	/* another message may be scanned meanwhile */
 		return;
 	}
 	if (j == NULL || type != IPC_filter_VERDICT || id != j->id) {
@@ -192,8 +207,8 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	w->job = NULL;
 	timer_del(&w->deadline);
 	relay_forget(&w->ask);
-	if (w->from != w->m->now)
-		worker_drop(w);	/* old signatures: this was its last */
+	if (w->from != w->m->now || workers_count(w->m).idle > w->m->conf->filter_workers)
+		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
 	job_answer(w->m, j, msg);
 	dispatch(w->m);
 }
@@ -231,6 +246,12 @@ fail:
 	return -1;
 }
 
+static bool may_grow(const struct monitor *m)
+{
+	const struct census n = workers_count(m);
+	return n.idle + n.scanning < m->conf->filter_workers && m->n_workers < m->conf->filter_workers * MONITOR_ASKING_FACTOR;
+}
+
 static struct worker *idle_worker(struct monitor *m)
 {
 	list_each(it, &m->workers) {
@@ -238,7 +259,7 @@ static struct worker *idle_worker(struct monitor *m)
 		if (w->job == NULL && w->from == m->now)
 			return w;
 	}
-	if (m->n_workers >= m->conf->filter_workers || worker_new(m) < 0)
+	if (!may_grow(m) || worker_new(m) < 0)
 		return NULL;
 	return list_of(m->workers.prev, struct worker, node);
 }

@@ -9,6 +9,7 @@
 enum {
 	MONITOR_WAITING_MAX = 512,	/* messages that wait for a worker; above it: tempfail */
 	MONITOR_CLIENTS_MAX = 16,
+	MONITOR_ASKING_FACTOR = 8,	/* as many times filter_workers, when they wait for the DNS */
 	MONITOR_ATTEMPTS = 2,		/* workers that one message may cost */
 };
 

@@ -1,6 +1,7 @@
 /* See dmarc.h: From's domains, the record (of the domain, else of its organisation), alignment, policy. */
 #include "authres/dmarc.h"
 
+#include "authres/idn.h"
 #include "base/num.h"
 #include "mail/edit.h"
 #include "mail/head.h"
@@ -161,7 +162,7 @@ static int from_domains(struct arena *a, struct str message, struct str *v, size
 		if (mail_addr_parse(a, f.v[i].value, &list, &e) < 0)
 			return -1;
 		for (; list != NULL; list = list->next)
-			if (list->domain.n > 0 && add_domain(v, n, list->domain) < 0)
+			if (list->domain.n > 0 && add_domain(v, n, idn_ascii(a, list->domain)) < 0)
 				return -1;
 	}
 	return 0;

@@ -1,6 +1,7 @@
 /* check_host() (RFC 7208 section 4): find the record, walk its terms, follow include and redirect. Depth is bounded by the number of lookups. */
 #include "authres/spf_priv.h"
 
+#include "authres/idn.h"
 #include "base/buf.h"
 #include "conf/conf.h"
 
@@ -277,7 +278,7 @@ struct spf_result spf_check(struct arena *a, const struct auth_dns *dns, const s
 	const ptrdiff_t at = str_rchr(q->sender, '@');
 	struct str exp, exp_domain;
 	r.local = at > 0 ? str_sub(q->sender, 0, (size_t)at) : STR("postmaster");
-	r.sender_domain = q->sender.n == 0 ? q->helo : str_from(q->sender, (size_t)(at + 1));
+	r.sender_domain = idn_ascii(a, q->sender.n == 0 ? q->helo : str_from(q->sender, (size_t)(at + 1)));
 	struct spf_result out = { .helo = q->sender.n == 0, .domain = r.sender_domain };
 	struct check c = { .r = &r, .domain = r.sender_domain };
 	out.result = check_host(&c, &exp, &exp_domain);

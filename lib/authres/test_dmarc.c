@@ -1,4 +1,5 @@
 /* DMARC: organisational domains, records, alignment, policy, several From; and the Authentication-Results field that tells of it. */
+#include "authres/idn.h"
 #include "authres/results.h"
 #include "test/tap.h"
 #include "test_zone.h"
@@ -28,6 +29,7 @@ static const char zone_text[] =
 	"_dmarc.noisy.test TXT some other text\n_dmarc.noisy.test TXT v=DMARC1; p=quarantine\n"
 	"_dmarc.faulty.test TXT v=DMARC1; p=ban\n"
 	"_dmarc.faulty2.test TXT v=DMARC1; p=ban; rua=mailto:a@faulty2.test\n"
+	"_dmarc.xn--bnk-qla.test TXT v=DMARC1; p=reject\n"
 	"_dmarc.slow.test TIMEOUT\n";
 
 /* spf, dkim: "result domain", or NULL. */
@@ -63,7 +65,19 @@ static const struct {
 	{ "From: a@good.test, b@reject.test\n", "pass good.test", NULL, 0, "fail", "reject", "nor does a second address" },
 	{ "From: \"a@good.test\" <b@reject.test>\n", "pass good.test", NULL, 0, "fail", "reject", "nor a display name" },
 	{ "From: a@a.t, b@b.t, c@c.t, d@d.t, e@e.t, f@f.t\n", NULL, NULL, 0, "permerror", "none", "six domains" },
+	{ "From: a@b\xc3\xa4nk.test\n", NULL, NULL, 0, "fail", "reject", "a domain in UTF-8 is that of its A-labels" },
 	{ "Subject: x\n", NULL, NULL, 0, "none", "none", "no From" },
+};
+
+static const struct { const char *in, *out; } names[] = {
+	{ "plain.test", "plain.test" },
+	{ "b\xc3\xa4nk.test", "xn--bnk-qla.test" },
+	{ "M\xc3\xbcnchen.de", "xn--mnchen-3ya.de" },
+	{ "\xd0\xbf\xd0\xbe\xd1\x87\xd1\x82\xd0\xb0.test", "xn--80a1acny.test" },
+	{ "www.\xe4\xbe\x8b\xe3\x81\x88", "www.xn--r8jz45g" },
+	{ "stra\xc3\x9f" "e.de", "xn--strae-oqa.de" },
+	{ "a-\xc3\xbc-b.x", "xn--a--b-1ra.x" },
+	{ "bad\xff.test", "bad\xff.test" },
 };
 
 static enum auth_result result_of(struct str s)
@@ -120,6 +134,8 @@ int main(void)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		one(psl, i);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		tap_is_mem(idn_ascii(a, str_c(names[i].in)), str_c(names[i].out), "idn: %zu", i);
 	field();
 	psl_free(&psl);
 	arena_free(&a);

@@ -1,11 +1,13 @@
 """Sender authenticity over the whole suite: SPF, DKIM (signed by Debian's dkimpy) and DMARC, with the records of a test server. The clients come from
 loopback, which is made a foreign network here."""
 import base64
+import concurrent.futures
 import itertools
 import os
 import pathlib
 import smtplib
 import subprocess
+import time
 
 import dkim
 import pytest
@@ -40,10 +42,12 @@ def scene(keys):
     for name, policy in DMARC.items():
         dns.add("_dmarc." + name, "TXT", "v=DMARC1; p=" + policy)
     dns.add("_dmarc.slow.test", "*", "SERVFAIL")
+    for i in range(6):
+        dns.add("_dmarc.mute%d.test" % i, "*", "DROP")
     for name, (_pem, record) in keys.items():
         dns.add("%s._domainkey.bank.test" % name, "TXT", record)
     s = suite_module.Suite(pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "sender", build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.77.1",),
-                           real_ports=True, settings={"dns_servers": dns.address, "mynetworks": "203.0.113.0/24", "filter_virus_check": "no"})
+                           real_ports=True, settings={"dns_servers": dns.address, "mynetworks": "203.0.113.0/24", "filter_virus_check": "no", "sender_authentication_time": "6s"})
     s.make()
     s.passwords = {BOB: "bob-secret"}
     s.user_add(BOB, "bob-secret")
@@ -162,3 +166,19 @@ def test_many_signatures_cost_a_bounded_number_of_questions(scene, keys):
     assert send(suite, many + text)[0] == 250
     assert len([q for q in dns.asked[before:] if "_domainkey" in q[0]]) <= 10
     assert arrived(suite, mid)[1][0].count("dkim=permerror") == 10
+
+
+def test_mute_name_servers_do_not_hold_up_other_mail(scene):
+    """More messages wait for them than there are filter_workers (2); each ends when the time for questions is over."""
+    suite, dns = scene
+    letters = [message("boss@mute%d.test" % i) for i in range(6)]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        waiting = [pool.submit(send, suite, text) for _mid, text in letters]
+        end = time.monotonic() + 30
+        while len({q[0] for q in dns.asked if q[0].startswith("_dmarc.mute")}) < 6 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not any(w.done() for w in waiting)
+        assert send(suite, message("boss@open.test")[1])[0] == 250
+        assert not any(w.done() for w in waiting)
+        assert [w.result() for w in waiting] == [(250, "")] * 6
+    assert "dmarc=temperror header.from=mute0.test" in arrived(suite, letters[0][0])[1][0]
