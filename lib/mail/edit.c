@@ -1,17 +1,10 @@
 /* Header edits (edit.h): checks and applies the envelope's records of changes to a header section. Pure; linear in the header's
  * size times the number of edits, both bounded by the caller. */
-#include "mail/edit.h"
+#include "mail/edit_priv.h"
 
 #include "base/arena.h"
 #include "base/num.h"
 #include "mail/head.h"
-
-struct edit {
-	char op;
-	struct str name;
-	uint64_t index;		/* "-" and "=": K */
-	struct str value;	/* "+" ">" "=" */
-};
 
 /* RFC 5322 2.2: printable ASCII but the colon. '#' could not be told from the index, so it is not for "-" and "=". */
 static bool name_valid(struct str name)
@@ -32,30 +25,49 @@ static bool value_valid(struct str v)
 	return true;
 }
 
-static int edit_parse(struct str s, struct edit *out, struct err *e)
+/* The number before an insertion's field: "K Name: value". */
+static int take_place(struct str *s, struct mail_edit *out, struct err *e)
 {
-	if (s.n < 2 || (s.p[0] != '+' && s.p[0] != '>' && s.p[0] != '-' && s.p[0] != '='))
-		return err_set(e, ERR_INPUT, 0, "a header edit begins with + > - or =");
-	struct edit ed = { .op = s.p[0] };
-	bool indexed = ed.op == '-' || ed.op == '=';
+	const ptrdiff_t blank = str_chr(*s, ' ');
+
+	if (blank < 0 || num_parse(str_sub(*s, 0, (size_t)blank), 1, 100000, &out->index) < 0)
+		return err_set(e, ERR_INPUT, 0, "a header insertion needs a place");
+	*s = str_from(*s, (size_t)blank + 1);
+	return 0;
+}
+
+/* "Name#K". */
+static int split_index(struct str head, struct mail_edit *out, struct err *e)
+{
+	const ptrdiff_t hash = str_chr(head, '#');
+
+	if (hash < 0 || num_parse(str_from(head, (size_t)hash + 1), out->op == '=' ? 1 : 0, 100000, &out->index) < 0)
+		return err_set(e, ERR_INPUT, 0, "a header edit needs Name#index");
+	out->name = str_sub(head, 0, (size_t)hash);
+	return 0;
+}
+
+int mail_edit_parse(struct str s, struct mail_edit *out, struct err *e)
+{
+	if (s.n < 2 || memchr("+>-=<", s.p[0], 5) == NULL)
+		return err_set(e, ERR_INPUT, 0, "a header edit begins with + > < - or =");
+	struct mail_edit ed = { .op = s.p[0] };
+	const bool indexed = ed.op == '-' || ed.op == '=';
 	s = str_from(s, 1);
-	struct str head = s;
+	if (ed.op == '<' && take_place(&s, &ed, e) < 0)
+		return -1;
+	ed.name = s;
 	if (ed.op != '-') {
-		ptrdiff_t colon = str_chr(s, ':');
+		const ptrdiff_t colon = str_chr(s, ':');
 		if (colon < 0)
 			return err_set(e, ERR_INPUT, 0, "a header edit has no colon");
-		head = str_sub(s, 0, (size_t)colon);
+		ed.name = str_sub(s, 0, (size_t)colon);
 		ed.value = str_from(s, (size_t)colon + 1);
 		if (ed.value.n > 0 && ed.value.p[0] == ' ')
 			ed.value = str_from(ed.value, 1);
 	}
-	ed.name = head;
-	if (indexed) {
-		ptrdiff_t hash = str_chr(head, '#');
-		if (hash < 0 || num_parse(str_from(head, (size_t)hash + 1), ed.op == '=' ? 1 : 0, 100000, &ed.index) < 0)
-			return err_set(e, ERR_INPUT, 0, "a header edit needs Name#index");
-		ed.name = str_sub(head, 0, (size_t)hash);
-	}
+	if (indexed && split_index(ed.name, &ed, e) < 0)
+		return -1;
 	if (!name_valid(ed.name))
 		return err_set(e, ERR_INPUT, 0, "a header edit names no header field");
 	if (!value_valid(ed.value))
@@ -66,11 +78,11 @@ static int edit_parse(struct str s, struct edit *out, struct err *e)
 
 int mail_edit_check(struct str s, struct err *e)
 {
-	struct edit ed;
-	return edit_parse(s, &ed, e);
+	struct mail_edit ed;
+	return mail_edit_parse(s, &ed, e);
 }
 
-static void put_field(struct buf *out, const struct edit *ed)
+static void put_field(struct buf *out, const struct mail_edit *ed)
 {
 	buf_str(out, ed->name);
 	buf_c(out, ": ");
@@ -78,8 +90,16 @@ static void put_field(struct buf *out, const struct edit *ed)
 	buf_ch(out, '\n');
 }
 
+/* What is inserted before the at-th field. */
+static void put_inserted(struct buf *out, const struct mail_edit *eds, size_t n, uint64_t at)
+{
+	for (size_t i = 0; i < n; i++)
+		if (eds[i].op == '<' && eds[i].index == at)
+			put_field(out, &eds[i]);
+}
+
 /* What the edits make of the occurrence-th field of that name; *replaced is the last edit that hit it. false: it goes. */
-static bool field_fate(const struct edit *eds, size_t n, struct str name, uint64_t occurrence, const struct edit **replaced)
+static bool field_fate(const struct mail_edit *eds, size_t n, struct str name, uint64_t occurrence, const struct mail_edit **replaced)
 {
 	bool keep = true;
 	*replaced = NULL;
@@ -109,19 +129,21 @@ int mail_edit_apply(struct str head, const struct str *edits, size_t n, struct b
 		buf_str(out, head);
 		return buf_check(out, "the header", e);
 	}
-	struct edit *eds = xmalloc(n * sizeof(*eds));
+	struct mail_edit *eds = xmalloc(n * sizeof(*eds));
 	CLEANUP(xfree_p) UNUSED void *owned = eds;
 	for (size_t i = 0; i < n; i++)
-		if (edit_parse(edits[i], &eds[i], e) < 0)
+		if (mail_edit_parse(edits[i], &eds[i], e) < 0)
 			return -1;
 	for (size_t i = n; i-- > 0;)
 		if (eds[i].op == '+')
 			put_field(out, &eds[i]);
 	struct str rest = head;
 	struct mail_field f;
+	uint64_t at = 0;
 	while (mail_field_next(&rest, &f) == 0) {
-		const struct edit *replaced = NULL;
+		const struct mail_edit *replaced = NULL;
 		bool keep = true;
+		put_inserted(out, eds, n, ++at);
 		for (size_t i = 0; i < n && f.name.n > 0; i++) {
 			if ((eds[i].op == '-' || eds[i].op == '=') && str_case_eq(eds[i].name, f.name)) {
 				struct str before = str_n(head.p, (size_t)(f.whole.p - head.p));
@@ -137,7 +159,7 @@ int mail_edit_apply(struct str head, const struct str *edits, size_t n, struct b
 			buf_ch(out, '\n');
 	}
 	for (size_t i = 0; i < n; i++)
-		if (eds[i].op == '>' || (eds[i].op == '=' && count_fields(head, eds[i].name) < eds[i].index))
+		if (eds[i].op == '>' || (eds[i].op == '<' && eds[i].index > at) || (eds[i].op == '=' && count_fields(head, eds[i].name) < eds[i].index))
 			put_field(out, &eds[i]);
 	return buf_check(out, "the header", e);
 }

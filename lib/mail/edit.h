@@ -2,6 +2,7 @@
  * (deliver, remote). One text per edit:
  *	"+Name: value"		insert at the top (a later "+" goes above an earlier one)
  *	">Name: value"		add at the end of the header
+ *	"<K Name: value"	insert before the K-th field (1 = first) that the message itself has; when it has fewer: add at the end
  *	"-Name#K"		delete the K-th (1 = first) field of that name; K = 0: all
  *	"=Name#K: value"	replace the K-th field's value; when there is none: add at the end
  * Values may hold folded lines ("\n " or "\n\t"); any other control byte, or a name that is no RFC 5322 field name, is ERR_INPUT.
