@@ -1,6 +1,7 @@
 /* Values that are legal one by one, and do not do what was meant. Most come from guides that are followed to the letter. */
 #include "deliver/check.h"
 
+#include "deliver/milter_wire.h"
 #include "deliver/restrict.h"
 
 static bool is(const char *a, const char *b)
@@ -181,6 +182,33 @@ static void check_restrictions(struct check *c)
 			found(c, SEV_ERROR, c->conf->conf_file, *name ? name : "", "%s", e.text);
 }
 
+static void check_milters(struct check *c, const struct conf *o, const char *listener, const char *param, const char *value)
+{
+	struct str list = str_c(value), one;
+	size_t n = 0;
+
+	for (; milter_list_next(&list, &one); n++) {
+		struct milter_setting s = { .protocol = (uint32_t)o->milter_protocol };
+		struct err e = { 0 };
+		if (milter_setting_parse(one, &s, &e) < 0)
+			found(c, SEV_ERROR, o->conf_file, param, "%s%s%s", listener, *listener ? ": " : "", e.text);
+	}
+	if (n > MILTERS_MAX)
+		found(c, SEV_ERROR, o->conf_file, param, "more than %d milters", MILTERS_MAX);
+}
+
+static void check_all_milters(struct check *c)
+{
+	const struct conf *own;
+	const char *name;
+	size_t it = 0;
+
+	while (conf_variant_next(c->conf, &it, &name, &own)) {
+		check_milters(c, own, name, "smtpd_milters", own->smtpd_milters);
+		check_milters(c, own, name, "non_smtpd_milters", own->non_smtpd_milters);
+	}
+}
+
 void check_values(struct check *c)
 {
 	check_names(c);
@@ -191,6 +219,7 @@ void check_values(struct check *c)
 	check_mailboxes(c);
 	check_limits(c);
 	check_restrictions(c);
+	check_all_milters(c);
 	check_next_hop(c, "relayhost");
 	check_next_hop(c, "content_filter");
 }

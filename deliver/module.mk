@@ -14,7 +14,7 @@ QUEUED_SRC := queued_main.c queued.c queued_conn.c $(QUEUED_FRONT) queued_trans.
 	queued_local.c queued_remote.c queued_tlsrpt.c \
 	queued_post.c queued_bounce.c queued_ask.c queued_sync.c queued_control.c queued_restrict.c queued_effects.c queued_checks.c $(RESTRICT) retry.c dsn.c spawn.c \
 	resolve.c resolve_access.c resolve_run.c expand.c route.c rewrite.c own.c aliases.c $(REMOTE_SRC) dns.c dns_cache.c dns_ares.c \
-	policy.c policy_service.c policy_text.c dial.c
+	policy.c policy_service.c policy_text.c dial.c policy_talk.c policy_milter.c policy_milter_ask.c policy_milter_change.c milter_wire.c queued_milter.c
 $(call program,queued,$(QUEUED_SRC),spool smtp map mail conf dns ipc io os log base,-lcares)
 $(call unittest,test_dns_cache,test_dns_cache.c dns_cache.c,ipc base test)
 QUEUETOOL := postqueue.c queuetool_ask.c queuetool_list.c queuetool_show.c
@@ -23,7 +23,7 @@ $(call program,postqueue,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postsuper,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postcat,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postern,postern.c postern_config.c postern_why.c postern_why_restrict.c postern_trace.c logline.c postern_check.c check_conf.c check_delivery.c check_maps.c check_system.c postmap_build.c \
-	resolve.c resolve_access.c expand.c route.c rewrite.c own.c aliases.c $(RESTRICT),smtp map mail conf dns ipc io os log base)
+	resolve.c resolve_access.c expand.c route.c rewrite.c own.c aliases.c $(RESTRICT) milter_wire.c,smtp map mail conf dns ipc io os log base)
 $(call unittest,test_queue_rules,test_queue_rules.c retry.c dsn.c queued_head.c,smtp mail conf ipc io os log base test)
 $(call unittest,test_programs,test_programs.c deliver_plan.c deliver_program.c forward.c aliases.c,store mail map ipc io os log base test)
 $(call unittest,test_remote_rules,test_remote_rules.c remote_auth.c remote_tls.c downgrade.c,mail conf io os log base test)
@@ -43,3 +43,5 @@ $(call unittest,test_restrict,test_restrict.c $(RESTRICT),smtp mail conf dns ipc
 $(call fuzzer,fuzz_access,fuzz_access.c $(RESTRICT),smtp mail conf dns os log base)
 $(call unittest,test_policy,test_policy.c policy_text.c dial_text.c,base test)
 $(call fuzzer,fuzz_policy,fuzz_policy.c policy_text.c dial_text.c,base)
+$(call unittest,test_milter,test_milter.c milter_wire.c dial_text.c,smtp base test)
+$(call fuzzer,fuzz_milter,fuzz_milter.c milter_wire.c dial_text.c,smtp base)

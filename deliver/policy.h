@@ -1,6 +1,6 @@
-/* policy: the process that speaks with third parties' programs for queued: policy services (the text protocol that greylisting, SPF and rate programs speak). It may open
- * connections; it holds no queue, no map, no key. Files: policy.c the process, policy_service.c one service's connections, policy_text.c the
- * protocol's text (pure), dial.c.
+/* policy: the process that speaks with third parties' programs for queued: policy services (the text protocol that greylisting, SPF and rate programs speak) and
+ * milters (policy_milter.h). It may open connections; it holds no queue, no map, no key. Files: policy.c the process, policy_service.c one service's connections,
+ * policy_text.c the protocol's text (pure), dial.c.
  */
 #ifndef DELIVER_POLICY_H
 #define DELIVER_POLICY_H

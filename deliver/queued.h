@@ -20,6 +20,7 @@
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
  *	queued_checks.c	header_checks, body_checks
+ *	queued_milter.c	what milters hear of a transaction, and want
  *	queued_restrict.c	restriction lists, and the facts that they ask for
  *	queued_sync.c	fsync beside the loop
  *	queued_etrn.c	a client asks for a domain's mail
@@ -108,6 +109,7 @@ struct queued {
 	struct remotes *remotes;
 	struct map *tlsrpt;
 	struct asks *policy;
+	uint64_t last_talk;		/* with milters */
 	size_t n_trans;			/* transactions that are open */
 	bool draining;			/* SIGTERM: no new ones */
 	bool leaving;			/* no new tries of queued messages: the process ends when nothing is under way */
@@ -140,6 +142,10 @@ struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, match
 void policy_start(struct queued *q, int fd);
 typedef void acted_fn(void *ctx, const struct ipc_policy_ACTION *m);	/* NULL: no answer */
 struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_fn *fn, void *ctx);	/* may answer later only */
+typedef void milted_fn(void *ctx, const struct ipc_policy_VERDICT *v);	/* NULL: no answer */
+/* m: BEGIN, RCPT or MESSAGE with fd (or -1; borrowed). May answer later only. ms: for a process that hangs. */
+struct ask *milter_ask(struct queued *q, uint16_t type, const void *m, int fd, uint64_t ms, milted_fn *fn, void *ctx);
+void milter_tell_end(struct queued *q, uint64_t talk);
 typedef void scanned_fn(void *ctx, const struct ipc_filter_VERDICT *v);	/* NULL: no verdict */
 void filter_start(struct queued *q, int link_fd);
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */
@@ -276,6 +282,7 @@ enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA };
 void conns_start(struct queued *q, int register_fd, int auth_fd);
 void conn_phase(struct conn_entry *c, enum conn_phase p);
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid);
+void conn_refuse_for_milter(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text);	/* logged as a milter's */
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
 bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
 

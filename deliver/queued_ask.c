@@ -1,4 +1,5 @@
-/* Questions to other processes: resolve (what is this recipient?) and filterd (is this message good?). A question is answered once, or never
+/* Questions to other processes: resolve (what is this recipient?), policy (what do services and milters say?) and filterd (is this message good?).
+ * A question is answered once, or never
  * after ask_forget(); a channel that closes answers all its questions with "no answer", which callers turn into a temporary failure. filterd's
  * socket lies outside of the spool: the connector opens it, on demand, and again after filterd was restarted.
  */
@@ -10,7 +11,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_POLICY, ASK_FILTER };
+enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_POLICY, ASK_MILTER, ASK_FILTER };
 
 struct ask {
 	struct list node;		/* of the channel's waiting or pending questions */
@@ -25,6 +26,7 @@ struct ask {
 	looked_fn *looked;
 	matched_fn *matched;
 	acted_fn *acted;
+	milted_fn *milted;
 	scanned_fn *scanned;
 	void *ctx;
 	/* filter, while it waits for a connection */
@@ -66,6 +68,7 @@ static void answer_none(struct ask *a)
 	looked_fn *looked = a->looked;
 	matched_fn *matched = a->matched;
 	acted_fn *acted = a->acted;
+	milted_fn *milted = a->milted;
 	scanned_fn *scanned = a->scanned;
 	void *ctx = a->ctx;
 
@@ -82,6 +85,8 @@ static void answer_none(struct ask *a)
 		matched(ctx, NULL);
 	if (acted)
 		acted(ctx, NULL);
+	if (milted)
+		milted(ctx, NULL);
 	if (scanned)
 		scanned(ctx, NULL);
 }
@@ -96,7 +101,7 @@ static void on_deadline(void *ctx)
 {
 	struct ask *a = ctx;
 
-	log_warning("%s does not answer", a->kind == ASK_FILTER ? "filterd" : a->kind == ASK_POLICY ? "policy" : "resolve");
+	log_warning("%s does not answer", a->kind == ASK_FILTER ? "filterd" : a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve");
 	answer_none(a);
 }
 
@@ -233,20 +238,25 @@ static void fail_later(void *ctx)
 }
 
 /* Send, or fail from the loop. */
-static struct ask *send_ask(struct asks *to, struct ask *a, uint16_t type, const void *m)
+static struct ask *send_ask_with(struct asks *to, struct ask *a, uint16_t type, const void *m, int fd)
 {
 	struct err e = { 0 };
 
 	list_append(&to->pending, &a->node);
 	if (to->chan) {
 		a->id = ipc_next_id(to->chan);
-		if (ipc_send(to->chan, type, m, a->id, -1, &e) == 0)
+		if (ipc_send(to->chan, type, m, a->id, fd, &e) == 0)
 			return a;
-		log_warning("%s: %s", a->kind == ASK_POLICY ? "policy" : "resolve", e.text);
+		log_warning("%s: %s", a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve", e.text);
 	}
 	timer_del(&a->deadline);
 	a->deadline = loop_timer(a->q->loop, 0, fail_later, a);
 	return a;
+}
+
+static struct ask *send_ask(struct asks *to, struct ask *a, uint16_t type, const void *m)
+{
+	return send_ask_with(to, a, type, m, -1);
 }
 
 struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx)
@@ -308,12 +318,16 @@ static void on_action(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	struct queued *q = ctx;
 	struct ask *a = find(&q->policy->pending, id);
 
-	if (a == NULL)
+	if (a == NULL || (type == IPC_policy_VERDICT) != (a->kind == ASK_MILTER))
 		return;
-	acted_fn *fn = a->acted;
+	acted_fn *acted = a->acted;
+	milted_fn *milted = a->milted;
 	void *fn_ctx = a->ctx;
 	ask_free(a);
-	fn(fn_ctx, msg);
+	if (acted)
+		acted(fn_ctx, msg);
+	else
+		milted(fn_ctx, msg);
 }
 
 static void on_policy_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -327,7 +341,7 @@ static void on_policy_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 void policy_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_policy_ACTION };
+	static const uint16_t types[] = { IPC_policy_ACTION, IPC_policy_VERDICT };
 
 	q->policy = xzalloc(sizeof(*q->policy));
 	list_init(&q->policy->pending);
@@ -344,6 +358,23 @@ struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_f
 
 	a->acted = fn;
 	return send_ask(q->policy, a, IPC_policy_ASK, m);
+}
+
+struct ask *milter_ask(struct queued *q, uint16_t type, const void *m, int fd, uint64_t ms, milted_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_MILTER, ms + QUEUED_ASK_MS, ctx);
+
+	a->milted = fn;
+	return send_ask_with(q->policy, a, type, m, fd);
+}
+
+void milter_tell_end(struct queued *q, uint64_t talk)
+{
+	const struct ipc_policy_END m = { .talk = talk };
+	struct err e = { 0 };
+
+	if (q->policy->chan && ipc_send(q->policy->chan, IPC_policy_END, &m, ipc_next_id(q->policy->chan), -1, &e) < 0)
+		log_warning("policy: %s", e.text);
 }
 
 /* --- filterd --- */

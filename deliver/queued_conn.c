@@ -32,14 +32,24 @@ void conn_phase(struct conn_entry *c, enum conn_phase p)
 		ipc_chan_allow(c->chan, phases[p]);
 }
 
-void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid)
+static void reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid, bool milter)
 {
-	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid,
+	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid, .milter = milter,
 		.host = c->name[0] == '\0' || strcmp(c->name, "unknown") == 0 ? (struct str){ 0 } : str_c(c->name) };
 	struct err e = { 0 };
 
 	if (c->chan && ipc_send(c->chan, IPC_queue_REPLY, &m, id, -1, &e) < 0)
 		log_error("reply: %s", e.text);
+}
+
+void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid)
+{
+	reply(c, id, code, enhanced, text, qid, false);
+}
+
+void conn_refuse_for_milter(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text)
+{
+	reply(c, id, code, enhanced, text, (struct str){ 0 }, true);
 }
 
 bool conn_trusted(const struct conn_entry *c)

@@ -9,7 +9,7 @@
 #include "mail/edit.h"
 
 static const char *const stage_words[] = {
-	[RESTRICT_MAIL] = "MAIL", [RESTRICT_RCPT] = "RCPT", [RESTRICT_DATA] = "DATA", [RESTRICT_END] = "END-OF-MESSAGE", [RESTRICT_ETRN] = "ETRN",
+	[RESTRICT_MAIL] = "MAIL", [RESTRICT_RCPT] = "RCPT", [RESTRICT_DATA] = "DATA", [RESTRICT_END] = "END-OF-MESSAGE", [RESTRICT_ETRN] = "ETRN", [RESTRICT_NAMES] = "CONNECT",
 };
 
 /* --- facts --- */

@@ -1,4 +1,5 @@
-/* The last look at a complete message's addresses before it is judged: incomplete ones are completed, canonical maps and masquerading applied (resolve has the maps), and
+/* The last look at a complete message's addresses before milters and filterd get it:
+ * incomplete ones are completed, canonical maps and masquerading applied (resolve has the maps), and
  * who gets blind copies is added to the recipients. The header is rewritten for our own clients only (local_header_rewrite_clients), and never in the file: by
  * edits of the envelope. A field that is not understood, or in which nothing changes, stays byte for byte.
  */
@@ -94,7 +95,7 @@ static void finish(struct rewriting *w)
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
 		return;
 	}
-	commit_message(t);
+	milter_message(t);
 }
 
 static void next_bcc(struct rewriting *w);
@@ -177,7 +178,7 @@ void rewrite_message(struct trans *t, struct str head)
 	struct rewriting *w = header || maps ? ARENA_NEW(t->arena, struct rewriting) : NULL;
 
 	if (w == NULL) {
-		commit_message(t);
+		milter_message(t);
 		return;
 	}
 	w->t = t;

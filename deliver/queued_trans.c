@@ -25,6 +25,7 @@ void trans_free(struct trans *t)
 	t->q->n_trans--;
 	ask_forget(&t->ask);
 	judge_free(&t->judge);
+	milter_end(t);
 	timer_del(&t->deadline);
 	for (size_t i = 0; i < t->n_finals; i++)
 		copy_abort(&t->finals[i].copy);
@@ -158,10 +159,15 @@ static uint64_t room_needed(const struct conf *c)
 	return c->message_size_limit + c->message_size_limit / 2;
 }
 
-static void mail_passed(struct trans *t)
+static void mail_milted(struct trans *t)
 {
 	conn_phase(t->conn, PHASE_OPEN);
 	trans_reply(t, 250, "2.1.0", STR("Ok"), true);
+}
+
+static void mail_passed(struct trans *t)
+{
+	milter_mail(t, mail_milted);
 }
 
 void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m)
@@ -344,13 +350,18 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 	return any ? 0 : 1;
 }
 
-static void accept_rcpt(struct trans *t)
+static void rcpt_milted(struct trans *t)
 {
 	if (t->n_accepted++ == 0)
 		t->first_rcpt = t->asked;
 	announce(t);
 	conn_phase(t->conn, PHASE_OPEN);
 	trans_reply(t, 250, "2.1.5", STR("Ok"), false);
+}
+
+static void accept_rcpt(struct trans *t)
+{
+	milter_rcpt(t, rcpt_milted);
 }
 
 /* Only "full" is an answer: whatever else is wrong shows at delivery. */
@@ -385,7 +396,7 @@ static void ask_room(struct trans *t, const struct final *f)
 static void rcpt_passed(struct trans *t)
 {
 	const struct ipc_resolve_RESULT *r = t->resolved;
-	const size_t before = t->n_finals;
+	const size_t before = t->before = t->n_finals;
 	int added;
 
 	if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
@@ -399,7 +410,6 @@ static void rcpt_passed(struct trans *t)
 			refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena,
 				    "<%.*s>: Recipient address rejected: delivery to commands and files is not allowed by configuration", STR_ARG(t->asked))));
 	} else if (r->limited && t->n_finals == before + 1) {
-		t->before = before;
 		ask_room(t, &t->finals[before]);
 	} else {
 		accept_rcpt(t);

@@ -66,6 +66,8 @@ struct trans {
 	struct arena *asking;		/* of the recipient that is asked about alone: an alias may be large, and named often */
 	struct ipc_resolve_RESULT *resolved;	/* what it is, while the restrictions are evaluated */
 	struct judge *judge;
+	struct milting *milting;	/* what follows when the milters have nothing against MAIL */
+	uint64_t talk;			/* with the milters; 0: there are none, or they are done */
 	struct str head_text;		/* the message's header section */
 	struct restrict_effects effects;	/* what the restrictions want done with the message */
 	uint64_t asked_notify;		/* and what its RCPT said */
@@ -105,7 +107,13 @@ void effects_apply(struct trans *t, trans_passed_fn *fn);
 void checks_run(struct trans *t, trans_passed_fn *fn);
 int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
 
-/* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */
+/* queued_milter.c: fn goes on unless a milter refuses. */
+void milter_mail(struct trans *t, trans_passed_fn *fn);
+void milter_rcpt(struct trans *t, trans_passed_fn *fn);	/* t->asked; finals from t->before on are its */
+void milter_message(struct trans *t);			/* then commit_message */
+void milter_end(struct trans *t);
+
+/* queued_rewrite.c: addresses are rewritten, blind copies added; then milter_message. head: the message's header section. */
 void rewrite_message(struct trans *t, struct str head);
 
 /* queued_commit.c: the message is complete and sealed. */

@@ -343,6 +343,7 @@ bool restrict_has(const struct restrict_set *s, enum restrict_stage stage)
 	case RESTRICT_DATA: return s->data.n > 0;
 	case RESTRICT_END: return s->end.n > 0;
 	case RESTRICT_ETRN: return s->etrn.n > 0;
+	case RESTRICT_NAMES: return false;
 	}
 	return true;
 }

@@ -29,7 +29,7 @@ enum {
 	RESTRICT_TEXT_MAX = 380,	/* of an answer */
 };
 
-enum restrict_stage { RESTRICT_MAIL, RESTRICT_RCPT, RESTRICT_DATA, RESTRICT_END, RESTRICT_ETRN };
+enum restrict_stage { RESTRICT_MAIL, RESTRICT_RCPT, RESTRICT_DATA, RESTRICT_END, RESTRICT_ETRN, RESTRICT_NAMES /* no list: only the client's names */ };
 
 struct restrict_facts {
 	bool mynetworks;	/* client is in mynetworks, or submits locally */

@@ -308,6 +308,7 @@ static const char *state_word(enum restrict_stage s)
 	case RESTRICT_DATA: return "DATA";
 	case RESTRICT_END: return "END-OF-MESSAGE";
 	case RESTRICT_ETRN: return "ETRN";
+	case RESTRICT_NAMES: return "CONNECT";
 	}
 	return "";
 }

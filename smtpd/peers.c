@@ -56,8 +56,10 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	}
 	s->wait_id = 0;
 	s->on_queue = NULL;
-	if (type == IPC_queue_REPLY)
+	if (type == IPC_queue_REPLY) {
 		session_host(s, ((const struct ipc_queue_REPLY *)msg)->host);
+		s->milter_refuses = ((const struct ipc_queue_REPLY *)msg)->milter != 0;
+	}
 	if (type == IPC_queue_OPEN)
 		data_open(s, fd, ((const struct ipc_queue_OPEN *)msg)->size_max);
 	else if (type == IPC_queue_REPLIES)

@@ -77,16 +77,17 @@ void session_log_reject(struct session *s, const char *stage, int code, const ch
 	const bool have_from = s->t.sender.p != NULL;
 	const char *id = s->t.rcpt_ok > 0 && s->t.qid[0] != '\0' ? s->t.qid : "NOQUEUE";
 
-	/* What is refused for its content has the form of a milter's refusal, which log parsers know. */
+	/* What a milter refuses, or what is refused for its content, has the form of a milter's refusal, which log parsers know. */
 	char verdict[40];
-	const bool content = strcmp(stage, "END-OF-MESSAGE") == 0;
+	const bool content = strcmp(stage, "END-OF-MESSAGE") == 0, milter = content || s->milter_refuses;
+	s->milter_refuses = false;
 	if (content)
 		snprintf(verdict, sizeof(verdict), "%s", enhanced);
 	else
 		snprintf(verdict, sizeof(verdict), "%d %s", code, enhanced);
 	log_as(log_ident(content ? "cleanup" : "smtpd"), LOG_LV_INFO,
 		"%s: %sreject: %s from %s: %s %.*s;%s%.*s%s%s%.*s%s proto=%s helo=<%.*s>",
-		id, content ? "milter-" : "", stage, s->host, verdict, STR_ARG(what),
+		id, milter ? "milter-" : "", stage, s->host, verdict, STR_ARG(what),
 		 have_from ? " from=<" : "", STR_ARG(from), have_from ? ">" : "", to.p ? " to=<" : "", STR_ARG(rcpt), to.p ? ">" : "",
 		 s->profile->lmtp ? "LMTP" : s->esmtp ? "ESMTP" : "SMTP", STR_ARG(helo));
 	for (size_t i = 0; i < ARRAY_LEN(b); i++)

@@ -134,7 +134,8 @@ static const struct {
 	  "x.conf:1: myorigin: $ references go in a circle, or more than 20 deep\n"
 	  "x.conf:2: mail_name: $ references go in a circle, or more than 20 deep\n"
 	  "x.conf: smtpd_banner: $ references go in a circle, or more than 20 deep\n"
-	  "x.conf: postscreen_greet_banner: $ references go in a circle, or more than 20 deep\n" },
+	  "x.conf: postscreen_greet_banner: $ references go in a circle, or more than 20 deep\n"
+	  "x.conf: milter_macro_v: $ references go in a circle, or more than 20 deep\n" },
 	{ "open bracket", "myorigin = ${mydomain\n", "x.conf:1: myorigin: bad $ reference (allowed: $name, ${name}, ${name?text}, ${name:text}, ${name?{text}:{other}}, $$)\n" },
 	{ "bad network", "mynetworks = 10.0.0.1/8\n", "x.conf:1: mynetworks: \"10.0.0.1/8\": bits are set after the prefix\n"
 	  "x.conf: smtpd_client_event_limit_exceptions: \"10.0.0.1/8\": bits are set after the prefix\n" },
