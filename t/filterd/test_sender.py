@@ -5,6 +5,7 @@ import concurrent.futures
 import itertools
 import os
 import pathlib
+import signal
 import smtplib
 import subprocess
 import time
@@ -182,3 +183,21 @@ def test_mute_name_servers_do_not_hold_up_other_mail(scene):
         assert not any(w.done() for w in waiting)
         assert [w.result() for w in waiting] == [(250, "")] * 6
     assert "dmarc=temperror header.from=mute0.test" in arrived(suite, letters[0][0])[1][0]
+
+
+def test_senders_are_checked_again_after_the_dns_process_was_killed(scene):
+    """It takes queued's group with it; filterd's monitor stays and connects again."""
+    suite, _dns = scene
+    monitor = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"]
+    os.kill([p[0] for p in suite.processes() if p[1] == "_postern_dns"][0], signal.SIGKILL)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        mid, text = message("boss@open.test")
+        try:
+            if send(suite, text)[0] == 250 and "spf=pass" in arrived(suite, mid)[1][0]:
+                break
+        except (smtplib.SMTPException, OSError):
+            pass  # the fronts wait for queued
+        time.sleep(0.05)
+    assert send(suite, message("boss@bank.test")[1])[0] == 550
+    assert [p[0] for p in suite.processes() if p[3] == "filterd: monitor"] == monitor
