@@ -24,6 +24,7 @@ $(call program,postsuper,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postcat,$(QUEUETOOL),spool mail conf ipc io os log base)
 $(call program,postern,postern.c postern_config.c postern_why.c postern_why_restrict.c postern_trace.c logline.c postern_check.c check_conf.c check_delivery.c check_maps.c check_system.c postmap_build.c \
 	resolve.c resolve_access.c expand.c route.c rewrite.c own.c aliases.c $(RESTRICT) milter_wire.c,smtp map mail conf dns ipc io os log base)
+$(call program,postern-setup,setup_main.c setup_files.c setup_dns.c,spool conf io os log base)
 $(call unittest,test_queue_rules,test_queue_rules.c retry.c dsn.c queued_head.c,smtp mail conf ipc io os log base test)
 $(call unittest,test_programs,test_programs.c deliver_plan.c deliver_program.c forward.c aliases.c,store mail map ipc io os log base test)
 $(call unittest,test_remote_rules,test_remote_rules.c remote_auth.c remote_tls.c downgrade.c,mail conf io os log base test)

@@ -48,6 +48,7 @@ static const struct {
 	{ "filter", "explain what the filter says of a message" },
 	{ "mailbox", "check and repair mailboxes" },
 	{ "import", "bring in mail from files, old homes and other servers" },
+	{ "setup", "make a mail server for a domain, and say what DNS needs" },
 	{ "run", "start the daemons and keep them running" },
 };
 

@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -89,6 +90,9 @@ struct tls_cert_info {
 int tls_cert_info(struct str chain_pem, struct arena *a, struct tls_cert_info *out, struct err *e) MUST_CHECK;
 /* Does the certificate cover this host name (RFC 6125, wildcards included)? */
 bool tls_cert_covers(const struct tls_cert_info *info, struct str host);
+
+/* A P-256 key and a certificate for these host names that only itself signs, as PEM. For `postern setup`. */
+int tls_self_signed(const struct str *names, size_t n, unsigned days, struct buf *cert_out, struct buf *key_out, struct err *e) MUST_CHECK;
 
 /* Handshakes in memory (TLS 1.3 and 1.2) with this process' own context and the channel set by tls_key_channel: two signatures. The
  * start-up self test. */
