@@ -172,7 +172,7 @@ static int test_rules(struct start *s)
 static int start(const struct options *o, struct start *s, struct err *e)
 {
 	const struct conf *c = s->conf;
-	char log_sock[1100];
+	char log_sock[1100], pidfile[1100];
 	uid_t uid, queue_uid;
 	gid_t gid, queue_gid;
 	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
@@ -182,6 +182,9 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0)
 		return -1;
 	if (!o->foreground && proc_daemonize(e) < 0)
+		return -1;
+	snprintf(pidfile, sizeof(pidfile), "%s/filterd.pid", c->run_directory);
+	if (pidfile_write(pidfile, e) < 0)
 		return -1;
 	tmp_mount(&s->dirs, c, uid, gid);
 	if (filter_confine(CONFINE_FILTER, c->user_filter, c, &s->dirs, s->unconfined, e) < 0)

@@ -19,7 +19,7 @@ class Place:
     """Programs, and the rest of the world below one directory; only the run-time directories need naming, before setup adds its part."""
 
     def __init__(self, base):
-        self.s = suite_module.Suite(base, build=BUILD, real_ports=True)
+        self.s = suite_module.Suite(base, build=BUILD, real_ports=True, hosts=("127.0.77.1",))
         for d in (base, base / "etc", base / "log", self.s.bin):
             d.mkdir(parents=True, exist_ok=True)
         suite_module.ensure_users()
@@ -37,7 +37,8 @@ class Place:
     def places(self):
         s = self.s
         return ("run_directory = %s\nstate_directory = %s\nqueue_directory = %s\nlibexec_directory = %s\nshare_directory = %s\nmaillog_file = %s\n"
-                % (s.run_dir, s.state, s.spool, s.bin, s.base / "share", s.log))
+                % (s.run_dir, s.state, s.spool, s.bin, s.base / "share", s.log)
+                + "".join("%s = %s\n" % (k, v) for k, v in s.default_settings().items() if k.endswith("_listeners")))
 
     def snapshot(self):
         return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in self.etc.iterdir()}
@@ -124,10 +125,10 @@ def test_it_serves(place):
     """What setup made is a server that takes mail for postmaster and shows it to the first user."""
     place.s.start()
     try:
-        p = subprocess.run(["curl", "-sS", "--crlf", "--max-time", "20", "smtp://127.0.0.1:25", "--mail-from", "x@example.org", "--mail-rcpt",
+        p = subprocess.run(["curl", "-sS", "--crlf", "--max-time", "20", "smtp://127.0.77.1:25", "--mail-from", "x@example.org", "--mail-rcpt",
                             "postmaster@example.com", "-T", "-"], input=b"From: x@example.org\nSubject: first\n\nwords\n", stderr=subprocess.PIPE)
         assert p.returncode == 0, p.stderr.decode()
-        p = subprocess.run(["curl", "-sS", "--max-time", "20", "--cacert", place.etc / "cert.pem", "--resolve", "mail.example.com:993:127.0.0.1",
+        p = subprocess.run(["curl", "-sS", "--max-time", "20", "--cacert", place.etc / "cert.pem", "--resolve", "mail.example.com:993:127.0.77.1",
                             "imaps://mail.example.com/INBOX;MAILINDEX=1;SECTION=TEXT", "-u", "alice@example.com:alice-secret"],
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert b"words" in p.stdout, p.stderr.decode()

@@ -1,0 +1,201 @@
+"""What the suite gives to the system beside units: init scripts, inetd's lines, the firewall, log rotation, rsyslog's snippet, completion."""
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+import suite as suite_module
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = os.environ.get("POSTERN_BUILD", "dev")
+PREFIX, SYSCONFDIR, LIBEXECDIR = (ROOT / "build" / BUILD / "places").read_text().split()
+DAEMONS = ["log", "authd", "filterd", "queued", "smtpd", "imapd", "pop3d"]
+OPEN = [25, 110, 143, 465, 993, 995, 725, 710, 743, 825, 810, 843, 80, 443]
+CLOSED = [21, 22, 23, 24, 111, 587, 783, 1025, 3306, 10024, 10143]
+
+
+def run(*argv, check=True, **kw):
+    # Not a pipe: what a daemon inherits of it would keep it open.
+    with tempfile.TemporaryFile() as out:
+        p = subprocess.run([str(a) for a in argv], stdout=out, stderr=subprocess.STDOUT, timeout=60, **kw)
+        out.seek(0)
+        text = out.read().decode()
+    assert not check or p.returncode == 0, text
+    return p.returncode, text
+
+
+@pytest.fixture(scope="module")
+def share():
+    """share/postern as make install fills it, with this build's places."""
+    suite_module.ensure_users()
+    dest = pathlib.Path(tempfile.mkdtemp(dir=os.environ["POSTERN_SCRATCH"]))
+    run(ROOT / "etc/install", "install", cwd=ROOT,
+        env={**os.environ, "B": "build/" + BUILD, "DESTDIR": str(dest), "PREFIX": PREFIX, "LIBEXECDIR": LIBEXECDIR, "SYSCONFDIR": SYSCONFDIR, "PROGRAMS": "deliver"})
+    yield pathlib.Path(str(dest) + PREFIX + "/share/postern")
+    shutil.rmtree(dest)
+
+
+def placed(path, s, to):
+    """A copy of an installed file that speaks of this suite's places."""
+    text = path.read_text().replace(LIBEXECDIR, str(s.bin)).replace(SYSCONFDIR + "/postern/postern.conf", str(s.conf)).replace("/run/postern", str(s.run_dir))
+    to.write_text(text)
+    to.chmod(0o755)
+    return to
+
+
+# --- init scripts ---
+
+def test_init_scripts(share, fresh_suite, tmp_path):
+    s = fresh_suite("init", start=False)
+    scripts = {n: placed(share / "init.d" / ("postern-" + n), s, tmp_path / n) for n in DAEMONS}
+    for n, script in scripts.items():
+        text = script.read_text()
+        assert "@" not in re.sub(r"\$@", "", text) and re.search(r"^# chkconfig: 2345 \d+ \d+$", text, re.M)
+        assert run(script, "status", check=False)[0] == 3
+        assert run(script, "reload", check=False)[0] == 7
+    try:
+        for n in DAEMONS:
+            assert "Starting postern-" + n in run(scripts[n], "start")[1]
+        for n in DAEMONS:
+            assert "runs, process" in run(scripts[n], "status")[1]
+            assert "runs already" in run(scripts[n], "start")[1]
+            run(scripts[n], "reload")
+        old = (s.run_dir / "imapd.pid").read_text()
+        run(scripts["imapd"], "restart")
+        assert (s.run_dir / "imapd.pid").read_text() != old
+        run("curl", "-sS", "--crlf", "--max-time", "20", "smtp://%s:25" % s.host, "--mail-from", "x@example.org", "--mail-rcpt", "alice@example.com", "-T", "-",
+            input=b"From: x@example.org\nSubject: init\n\nwords\n")
+        assert "words" in run("curl", "-sS", "--max-time", "20", "imap://%s/INBOX;MAILINDEX=1;SECTION=TEXT" % s.host, "-u", "alice@example.com:alice-secret")[1]
+        rotated(share, s, tmp_path)
+    finally:
+        for n in reversed(DAEMONS):
+            run(scripts[n], "stop")
+    for n in DAEMONS:
+        assert run(scripts[n], "status", check=False)[0] == 3
+        run(scripts[n], "stop")		# stopped is stopped
+
+
+def rotated(share, s, tmp_path):
+    """logrotate with our file: the old log is kept, and lines go on in the new one."""
+    rule = tmp_path / "rotate"
+    rule.write_text((share / "logrotate.d/postern").read_text().replace("/var/log/postern.log", str(s.log)).replace("/run/postern", str(s.run_dir)))
+    rule.chmod(0o644)
+    run("logrotate", "-f", "-s", tmp_path / "state", rule)
+    old = pathlib.Path(str(s.log) + ".1")
+    assert b"client=" in old.read_bytes()
+    with socket.create_connection((s.host, 25), timeout=20) as c:
+        c.recv(200)
+        c.sendall(b"QUIT\r\n")
+        c.recv(200)
+    until(lambda: b"disconnect from" in s.log.read_bytes())
+
+
+def until(test):
+    import time
+    end = time.monotonic() + 20
+    while not test():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# --- inetd ---
+
+def test_inetd_lines_serve(share, fresh_suite):
+    """Each line of the file, by the suite's little inetd, as inetd would read it."""
+    s = fresh_suite("inetd", start=False, settings={"smtp_listeners": "25/smtp 465/submissions 587/submission"})
+    rows = [x.split(None, 6) for x in (share / "inetd/postern").read_text().splitlines() if x and not x.startswith("#")]
+    assert sorted(int(r[0]) for r in rows) == sorted(suite_module.PORTS.values())
+    daemons, started = ["log", "authd", "filterd", "queued"], []
+    for n in daemons:
+        run(s.bin / n, "-c", s.conf)
+    try:
+        for port, kind, proto, wait, user, program, args in rows:
+            assert (kind, proto, wait, user) == ("stream", "tcp", "nowait", "root") and pathlib.Path(program).parent == pathlib.Path(LIBEXECDIR)
+            argv = [s.bin / pathlib.Path(program).name, *args.split()[1:], "-c", s.conf]
+            started.append(subprocess.Popen([str(ROOT / "t/launch/inetd"), "%s:%s" % (s.host, port), *map(str, argv)]))
+        for port, word in ((25, b"220"), (587, b"220"), (143, b"* OK"), (110, b"+OK")):
+            assert greeting(s.host, port).startswith(word)
+        for scheme in ("imaps", "pop3s"):
+            run("curl", "-sS", "-k", "--max-time", "20", "%s://%s/" % (scheme, s.host), "-u", "alice@example.com:alice-secret")
+    finally:
+        for p in started:
+            p.terminate()
+            p.wait()
+        for n in reversed(daemons):
+            os.kill(int((s.run_dir / (n + ".pid")).read_text()), 15)
+
+
+def greeting(host, port):
+    got = []
+
+    def ask():
+        try:
+            with socket.create_connection((host, port), timeout=20) as c:
+                got.append(c.recv(200))
+        except ConnectionRefusedError:
+            return False
+        return True
+    until(ask)
+    return got[-1]
+
+
+# --- firewall ---
+
+def test_firewall(share):
+    """Two network namespaces with a wire between them: what answers through the rules is exactly the list, over IPv4 and IPv6."""
+    rules = share / "nftables/postern.nft"
+    run("nft", "-c", "-f", rules)
+    script = """
+set -e
+mount --make-rprivate /; mount -t tmpfs tmpfs /run; mkdir -p /run/netns
+ip netns add server; ip link add out type veth peer name in netns server
+ip addr add 192.0.2.2/24 dev out; ip -6 addr add fd00::2/64 dev out nodad; ip link set out up
+ip -n server addr add 192.0.2.1/24 dev in; ip -n server -6 addr add fd00::1/64 dev in nodad; ip -n server link set in up; ip -n server link set lo up
+ip netns exec server nft -f %s
+ip netns exec server nft -f %s   # twice: it replaces itself
+ip netns exec server python3 %s serve %s >/dev/null 2>&1 & pid=$!
+trap 'kill $pid' EXIT
+python3 %s probe %s
+""" % (rules, rules, ROOT / "t/launch/ports", " ".join(map(str, OPEN + CLOSED)), ROOT / "t/launch/ports", " ".join(map(str, OPEN + CLOSED)))
+    out = run("unshare", "--net", "--mount", "sh", "-c", script)[1]
+    for address in ("192.0.2.1", "fd00::1"):
+        found = sorted(int(x) for x in re.search(r"^%s open:(.*)$" % address, out, re.M).group(1).split())
+        assert found == sorted(OPEN), out
+
+
+# --- rsyslog, completion ---
+
+def test_rsyslog_understands_the_snippet(share, tmp_path):
+    conf = tmp_path / "rsyslog.conf"
+    conf.write_text('module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="%s/log")\n' % tmp_path
+                    + (share / "rsyslog.d/postern.conf").read_text().replace("/var/log/mail.log", str(tmp_path / "mail.log")))
+    p = subprocess.Popen(["rsyslogd", "-n", "-f", str(conf), "-i", str(tmp_path / "pid")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: (tmp_path / "log").exists())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(b"<22>Nov 28 12:00:00 postern/smtpd[7]: connect from unknown[192.0.2.1]", str(tmp_path / "log"))
+        log = tmp_path / "mail.log"
+        until(lambda: log.exists() and b"connect from" in log.read_bytes())
+        assert re.match(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ postern/smtpd\[7\]: connect from unknown\[192.0.2.1\]\n", log.read_text())
+    finally:
+        p.terminate()
+        p.wait()
+
+
+@pytest.mark.parametrize("line,want", [
+    (["q"], ["queue"]), (["user", "d"], ["del", "disable"]), (["queue", "re"], ["release", "requeue"]), (["user", "passwd", "al"], ["alice@example.com"]),
+    (["-c", "CONF", "che"], ["check"]),
+])
+def test_completion(suite, line, want):
+    words = [str(suite.conf) if w == "CONF" else w for w in line]
+    fake = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "postern-for-completion"
+    fake.write_text('#!/bin/sh\nexec %s -c %s "$@"\n' % (suite.bin / "postern", suite.conf))
+    fake.chmod(0o755)
+    script = '. %s; COMP_WORDS=(%s %s); COMP_CWORD=%d; _postern %s; printf "%%s\\n" "${COMPREPLY[@]}"' % (
+        ROOT / "etc/completion/postern", fake, " ".join(words), len(words), fake)
+    assert sorted(run("bash", "-c", script)[1].split()) == want
