@@ -15,9 +15,7 @@
 enum {
 	QUEUE_PACKETS_MAX = 256,
 	QUEUE_BYTES_MAX = 16 << 20,
-	/* Read from one channel before others get their turn. Nearly always there is one, an answer or a question: to look for a second one costs a
-	 * system call each time, and the loop comes back for it. */
-	ROUND_PACKETS = 1,
+	ROUND_PACKETS_MAX = 32, /* read from one channel before others get their turn */
 };
 
 struct queued {
@@ -116,8 +114,9 @@ static bool chan_packet(struct ipc_chan *ch, size_t n, int fd)
 	return ch->fd >= 0;
 }
 
-/* Read what is there, at most max packets. */
-static void chan_read(struct ipc_chan *ch, unsigned max)
+/* Read what is there, at most max packets. few: nearly always there is one, an answer or a question, and to look for a second one costs a system call
+ * each time, while the loop comes back for it. Descriptors come in bursts, and the kernel limits how many are under way: those are all taken. */
+static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 {
 	while (max-- > 0) {
 		struct err e = { 0 };
@@ -132,7 +131,8 @@ static void chan_read(struct ipc_chan *ch, unsigned max)
 			chan_fail(ch, &e);
 			return;
 		}
-		if (!chan_packet(ch, n, fd))
+		const bool alone = few && fd < 0;
+		if (!chan_packet(ch, n, fd) || alone)
 			return;
 	}
 }
@@ -143,7 +143,7 @@ static void on_fail_timer(void *ctx)
 	struct ipc_chan *ch = ctx;
 	const struct err why = ch->why;
 
-	chan_read(ch, QUEUE_PACKETS_MAX);
+	chan_read(ch, QUEUE_PACKETS_MAX, false);
 	if (ch->fd >= 0)
 		chan_fail(ch, &why);
 }
@@ -182,7 +182,7 @@ static void on_watch(void *ctx, unsigned events)
 	if ((events & LOOP_WRITE) && ch->fd >= 0)
 		chan_flush(ch);
 	if ((events & (LOOP_READ | LOOP_HUP)) && ch->fd >= 0)
-		chan_read(ch, ROUND_PACKETS);
+		chan_read(ch, ROUND_PACKETS_MAX, true);
 }
 
 struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn,

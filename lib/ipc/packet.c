@@ -35,7 +35,8 @@ int packet_send(int sock, const void *p, size_t n, int fd, bool wait, struct err
 	for (;;) {
 		if (sendmsg(sock, &mh, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) >= 0)
 			return 0;
-		if (errno == EAGAIN)
+		/* Too many of our descriptors are under way to peers that are slow to take them: as good as full. */
+		if (errno == EAGAIN || (errno == ETOOMANYREFS && !wait))
 			return 1;
 		if (errno != EINTR)
 			break;
