@@ -27,7 +27,7 @@ CONF
 ip link set lo up
 # A hung daemon is to be seen in a second, not in a minute.
 mkdir -p /run/systemd/system/postern-queued.service.d
-printf '[Service]\nWatchdogSec=2\n' > /run/systemd/system/postern-queued.service.d/quick.conf
+printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=2\n' > /run/systemd/system/postern-queued.service.d/quick.conf
 systemctl daemon-reload || fail daemon-reload
 systemd-tmpfiles --create "$PREFIX/lib/tmpfiles.d/postern.conf" || fail tmpfiles
 echo secret-word | "$PREFIX/sbin/postern" user add alice@example.com --password-stdin || fail "user add"
