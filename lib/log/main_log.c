@@ -28,7 +28,6 @@ enum {
 	EXIT_CONFIG = 78,
 	QUEUE_LENGTH = 4096, /* datagrams the kernel keeps for us */
 	RECEIVE_BYTES = 8 << 20,
-	BUSY_MS = 10, GATHER_MS = 4, /* two rounds so close: then the next one waits so long */
 	ROUND_DATAGRAMS = 512, /* between two writes */
 	OUT_BYTES = 4 << 20,
 	SYSLOG_MAIL = 2 << 3, /* facility */
@@ -49,9 +48,6 @@ static struct {
 /* --- the worker --- */
 
 struct worker {
-	struct watch *watch;
-	struct timer *gather;
-	uint64_t drained_ms;
 	struct loop *loop;
 	struct frame *frame;
 	struct buf out;
@@ -192,25 +188,9 @@ static void drain(struct worker *w, unsigned max)
 	put_lost(w);
 }
 
-/* When lines come one after another they are left to gather for a moment: waking up for each costs more than writing it. */
 static void on_readable(void *ctx, unsigned events)
 {
-	struct worker *w = ctx;
-	const uint64_t now = clock_mono_ms();
-
-	drain(w, ROUND_DATAGRAMS);
-	if (now - w->drained_ms < BUSY_MS) {
-		watch_set(w->watch, 0);
-		timer_again(w->gather, GATHER_MS);
-	}
-	w->drained_ms = now;
-}
-
-static void on_gathered(void *ctx)
-{
-	struct worker *w = ctx;
-
-	watch_set(w->watch, LOOP_READ);
+	drain(ctx, ROUND_DATAGRAMS);
 }
 
 static struct timer *tick_timer;
@@ -264,8 +244,7 @@ static void worker_run(void *ctx)
 	loop_signal(w.loop, SIGTERM, on_signal, &w);
 	loop_signal(w.loop, SIGHUP, on_signal, &w);
 	worker_confine();
-	w.watch = loop_watch(w.loop, g.sock, LOOP_READ, on_readable, &w);
-	w.gather = loop_timer(w.loop, UINT32_MAX, on_gathered, &w);
+	loop_watch(w.loop, g.sock, LOOP_READ, on_readable, &w);
 	tick_timer = loop_timer(w.loop, 1000, on_tick, &w);
 	(void)snprintf(text, sizeof(text), "writing to %s",
 		       g.syslog ? "syslog" : g.conf->maillog_file);
