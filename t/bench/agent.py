@@ -22,7 +22,7 @@ def time_deliver(scratch, runs):
     letter = base / "letter"
     letter.write_bytes(b"Subject: bench\n\n" + b"0123456789abcde\n" * 255)
     size, fd, times = letter.stat().st_size, os.open(letter, os.O_RDONLY), []
-    argv = ["deliver", str(s.state / "accounts.cdb"), USER, "1000"]
+    argv = ["deliver", str(s.state / "accounts.cdb"), str(s.run_dir / "deliver.policy"), USER]
     for n in range(runs + 5):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         t0 = time.perf_counter()
