@@ -49,7 +49,7 @@ LIB_ORDER := $(shell cat lib/ORDER)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
 LIB_LINK := $(strip $(call reverse,$(LIB_ORDER)))
 
-# The words of a module.mk. D is the folder it stands in.
+# The words of a module.mk. D is the folder it stands in; a source that is found from the top is of another folder.
 #   $(call library,a.c b.c)                              -> lib<folder name>.a
 #   $(call program,NAME,main.c …,libs[,system libs])     -> build/BUILD/NAME
 #   $(call unittest,NAME,test_x.c …,libs[,system libs])  -> build/BUILD/t/NAME, TAP, run by "make unit"
@@ -60,7 +60,7 @@ UNITTESTS :=
 FUZZERS :=
 TOOLS :=
 SOURCES :=
-objs = $(patsubst %.c,$(B)/o/%.o,$(addprefix $(D)/,$(1)))
+objs = $(patsubst %.c,$(B)/o/%.o,$(foreach f,$(1),$(if $(wildcard $(f)),$(f),$(D)/$(f))))
 liblink = $(foreach l,$(filter $(1),$(LIB_LINK)),$(B)/lib$(l).a)
 libsys = $(foreach l,$(filter $(1),$(LIB_LINK)),$(SYSLIBS_$(l)))
 define library
@@ -97,10 +97,11 @@ PLACES := $(PREFIX) $(SYSCONFDIR) $(LIBEXECDIR)
 ifneq ($(PLACES),$(shell cat $(B)/places 2>/dev/null))
 $(shell mkdir -p $(B) && echo '$(PLACES)' > $(B)/places)
 endif
-PLACED := $(patsubst %.c,$(B)/o/%.o,$(shell grep -lE 'POSTERN_(SYSCONFDIR|LIBEXECDIR|PREFIX)' *d/*.c deliver/*.c lib/*/*.c))
+PLACED := $(patsubst %.c,$(B)/o/%.o,$(shell grep -lE 'POSTERN_(SYSCONFDIR|LIBEXECDIR|PREFIX)' *d/*.c deliver/*/*.c admin/*/*.c lib/*/*.c))
 $(PLACED): $(B)/places
 
-MODULES := $(wildcard $(addsuffix /module.mk,$(addprefix lib/,$(LIB_ORDER)) smtpd imapd pop3d filterd authd deliver etc t))
+MODULES := $(wildcard $(addsuffix /module.mk,$(addprefix lib/,$(LIB_ORDER)) smtpd imapd pop3d filterd authd \
+	$(addprefix deliver/,restrict resolve policy dns remote local queue) $(addprefix admin/,postern setup import maps queue sendmail) etc t))
 define include_module
 D := $(patsubst %/,%,$(dir $(1)))
 include $(1)

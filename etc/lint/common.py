@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-DAEMONS = ("smtpd", "imapd", "pop3d", "filterd", "authd", "deliver")
+DAEMONS = ("smtpd", "imapd", "pop3d", "filterd", "authd", "deliver", "admin")
 problems = 0
 
 

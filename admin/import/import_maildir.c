@@ -1,0 +1,308 @@
+/* A Maildir++ tree as a source, of Dovecot, Courier or none: folders by their directory names, flags and keywords by file names and dovecot-keywords, UIDs,
+ * UIDVALIDITY and POP3 ids by dovecot-uidlist or courierimapuiddb (kept where the folder is fresh), dates by the files' times, subscriptions. The tree is
+ * only read. (A tree that stays where it is needs no import: it is taken over when it is first opened.) */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/num.h"
+#include "admin/import/import.h"
+#include "os/os.h"
+#include "store/maildir.h"
+#include "store/takeover.h"
+
+enum { PATH_BYTES = 4096, LIST_MAX = 512 << 20, SMALL_MAX = 1 << 20, KEYWORDS_PER_NAME = 26 };
+
+struct message {
+	char *name;		/* "cur/…" */
+	struct str base;
+	uint32_t uid, order;
+	struct str uidl;
+	int64_t secs;
+};
+
+struct source {
+	struct import *im;
+	struct import_target *t;
+	unsigned root;
+	const char *path;
+	struct arena *a;
+	struct old_list old;
+	struct str letters[KEYWORDS_PER_NAME];
+	struct message *v;
+	size_t n, cap;
+};
+
+/* --- small files --- */
+
+/* Content of path/name; empty when it is not there. */
+static int read_small(struct source *s, const char *name, size_t max, struct str *out, struct err *e)
+{
+	char full[PATH_BYTES];
+	struct err one = { 0 };
+	CLEANUP_FD int fd = -1;
+	bool dir = false;
+	struct stat st;
+
+	*out = (struct str){ 0 };
+	(void)snprintf(full, sizeof full, "%s/%s", s->path, name);
+	if (import_open(s->im, s->root, full, &fd, &dir, &one) < 0)
+		return one.code == ERR_NOENT ? 0 : (*e = one, -1);
+	if (dir || fstat(fd, &st) < 0 || (uint64_t)st.st_size > max)
+		return err_set(e, ERR_TEMP, 0, "%s: too large, or no file", full);
+	char *const p = arena_alloc(s->a, (size_t)st.st_size + 1);
+	if (st.st_size > 0 && pread_all(fd, p, (size_t)st.st_size, 0, e) < 0)
+		return -1;
+	*out = str_n(p, (size_t)st.st_size);
+	return 0;
+}
+
+static int read_lists(struct source *s, struct err *e)
+{
+	static const char *const names[] = { "dovecot-uidlist", "courierimapuiddb" };
+	struct str text;
+
+	for (size_t i = 0; i < ARRAY_LEN(names) && s->old.uidvalidity == 0; i++) {
+		struct err ignored = { 0 };
+		if (read_small(s, names[i], LIST_MAX, &text, e) < 0)
+			return -1;
+		if (text.n > 0 && uidlist_parse(s->a, text, &s->old, &ignored) < 0)
+			s->old = (struct old_list){ 0 };
+	}
+	if (read_small(s, "dovecot-keywords", SMALL_MAX, &text, e) < 0)
+		return -1;
+	keywords_parse(s->a, text, s->letters);
+	return 0;
+}
+
+/* --- messages --- */
+
+static void list_dir(struct source *s, const char *sub)
+{
+	char full[PATH_BYTES];
+	struct err ignored = { 0 };
+	bool dir = false;
+	int fd = -1;
+	DIR *d;
+
+	(void)snprintf(full, sizeof full, "%s/%s", s->path, sub);
+	if (import_open(s->im, s->root, full, &fd, &dir, &ignored) < 0)
+		return;
+	if (!dir || (d = fdopendir(fd)) == NULL) {
+		close_fd(&fd);
+		return;
+	}
+	for (const struct dirent *de; (de = readdir(d));) {
+		struct maildir_name n;
+		if (de->d_name[0] == '.')
+			continue;
+		if (s->n == s->cap) {
+			s->cap = s->cap * 2 + 256;
+			s->v = xrealloc(s->v, s->cap * sizeof *s->v);
+		}
+		struct message *const m = &s->v[s->n++];
+		*m = (struct message){ .name = arena_printf(s->a, "%s/%s", sub, de->d_name) };
+		maildir_name_parse(str_c(m->name + strlen(sub) + 1), &n);
+		m->base = n.base;
+		m->secs = n.secs;
+	}
+	closedir(d);
+}
+
+static void match(struct source *s)
+{
+	struct map *by_base = map_new();
+
+	for (size_t i = 0; i < s->old.n; i++)
+		(void)map_set(by_base, s->old.v[i].base, &s->old.v[i]);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct old_msg *const o = map_get(by_base, s->v[i].base);
+		if (o == NULL)
+			continue;
+		s->v[i].uid = o->uid;
+		s->v[i].uidl = o->uidl;
+		s->v[i].order = o->order;
+	}
+	map_free(&by_base);
+}
+
+/* Those with UIDs by them, then the others as they came. */
+static int order(const void *pa, const void *pb)
+{
+	const struct message *const a = pa, *const b = pb;
+
+	if (a->uid != b->uid)
+		return a->uid == 0 ? 1 : b->uid == 0 ? -1 : a->uid < b->uid ? -1 : 1;
+	return a->secs != b->secs ? (a->secs < b->secs ? -1 : 1) : str_cmp(a->base, b->base);
+}
+
+static uint32_t flags_of(struct source *s, const char *name, struct str *keywords, size_t *n_out)
+{
+	struct maildir_name n;
+	size_t k = 0;
+
+	maildir_name_parse(str_c(name), &n);
+	for (size_t i = 0; i < n.info.n && n.info.p[i] != ','; i++) {
+		const char c = n.info.p[i];
+		if (ch_lower_p(c) && s->letters[c - 'a'].n > 0 && k < KEYWORDS_PER_NAME)
+			keywords[k++] = s->letters[c - 'a'];
+	}
+	*n_out = k;
+	return takeover_flags(n.info);
+}
+
+static int copy(struct source *s, int fd, struct err *e)
+{
+	static char chunk[65536];
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof chunk)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set(e, ERR_TEMP, errno, "read");
+		if (import_message_data(s->t, str_n(chunk, (size_t)n), e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int one(struct source *s, const struct message *m, struct str folder, struct err *e)
+{
+	struct import_row *const row = import_row(s->t);
+	struct str keywords[KEYWORDS_PER_NAME];
+	struct import_message msg = { .uid = m->uid, .pop3_order = m->order, .pop3_uidl = m->uidl, .keywords = keywords };
+	const struct str parts[] = { STR("maildir"), folder, m->base };
+	char full[PATH_BYTES];
+	struct err one_err = { 0 };
+	CLEANUP_FD int fd = -1;
+	bool dir = false;
+	struct stat st;
+
+	row->found++;
+	import_id(parts, ARRAY_LEN(parts), msg.id);
+	if (import_target_known(s->t, msg.id)) {
+		row->known++;
+		return 0;
+	}
+	(void)snprintf(full, sizeof full, "%s/%s", s->path, m->name);
+	if (import_open(s->im, s->root, full, &fd, &dir, &one_err) < 0 || dir || fstat(fd, &st) < 0) {
+		row->failed++;
+		(void)snprintf(row->note, sizeof row->note, "%.180s", dir ? full : one_err.text);
+		return 0;
+	}
+	msg.flags = flags_of(s, m->name, keywords, &msg.n_keywords);
+	msg.date = st.st_mtime;
+	if (import_message_begin(s->t, &msg, e) < 0 || copy(s, fd, e) < 0)
+		return -1;
+	return import_message_end(s->t, e);
+}
+
+static int one_folder(struct import *im, unsigned root, const char *path, struct str folder, struct err *e)
+{
+	struct source s = { .im = im, .root = root, .path = path, .a = arena_new(0) };
+	struct err late = { 0 };
+	int rc = import_target_open(im, folder, STR(""), path, &s.t, e);
+
+	if (rc == 0)
+		rc = read_lists(&s, e);
+	if (rc == 0) {
+		list_dir(&s, "cur");
+		list_dir(&s, "new");
+		match(&s);
+		qsort(s.v, s.n, sizeof *s.v, order);
+		rc = import_target_adopt(s.t, s.old.uidvalidity, e);
+		if (rc > 0 && s.old.uidvalidity > 0)
+			(void)snprintf(import_row(s.t)->note, sizeof import_row(s.t)->note, "the folder had UIDs already: its own are used");
+		rc = rc > 0 ? 0 : rc;
+	}
+	for (size_t i = 0; rc == 0 && i < s.n; i++) {
+		rc = one(&s, &s.v[i], folder, e);
+		import_progress(im, i + 1, s.n, import_row(s.t)->folder);
+	}
+	if (import_target_close(&s.t, rc < 0 ? &late : e) < 0)
+		rc = -1;
+	free(s.v);
+	arena_free(&s.a);
+	return rc;
+}
+
+/* --- the tree --- */
+
+static int folder_name(const char *dir, struct str prefix, struct buf *out)
+{
+	struct buf own;
+	int r;
+
+	buf_init(&own, STORE_FOLDER_NAME_MAX);
+	r = takeover_folder(str_c(dir), &own);
+	/* Courier's clients know all folders below INBOX; so do the names in its lists, but not its directories. */
+	if (r == 0 && prefix.n > 0) {
+		buf_str(out, prefix);
+		buf_ch(out, '/');
+	}
+	if (r == 0)
+		buf_str(out, buf_view(&own));
+	buf_fini(&own);
+	return r < 0 || buf_failed(out) ? -1 : 0;
+}
+
+static int sub_folders(struct import *im, unsigned root, const char *path, int fd, struct str prefix, struct err *e)
+{
+	char full[PATH_BYTES];
+	const int own = dup(fd);
+	DIR *const d = own < 0 ? NULL : fdopendir(own);
+	int rc = 0;
+
+	if (d == NULL)
+		return err_set(e, ERR_TEMP, errno, "%s", path);
+	for (const struct dirent *de; (de = readdir(d));) {
+		struct buf name;
+		if (de->d_name[0] != '.' || de->d_name[1] == '\0' || de->d_name[1] == '.')
+			continue;
+		CLEANUP_FD int cur = -1;
+		struct err one_err = { 0 };
+		bool dir = false;
+		(void)snprintf(full, sizeof full, "%s/%s/cur", path, de->d_name);
+		if (import_open(im, root, full, &cur, &dir, &one_err) < 0 || !dir)
+			continue;
+		full[strlen(full) - 4] = '\0';
+		buf_init(&name, STORE_FOLDER_NAME_MAX);
+		if (folder_name(de->d_name, prefix, &name) < 0) {
+			(void)fprintf(stderr, "%s: a name that is none\n", full);
+			rc = -1;
+		} else if (one_folder(im, root, full, arena_str(im->a, buf_view(&name)), &one_err) < 0) {
+			(void)fprintf(stderr, "%s: %s\n", full, one_err.text);
+			*e = one_err;
+			rc = -1;
+		}
+		buf_fini(&name);
+		if (one_err.code == ERR_QUOTA)
+			break;
+	}
+	closedir(d);
+	return rc;
+}
+
+int import_maildir_tree(struct import *im, unsigned root, const char *path, struct str prefix, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	bool dir = false;
+	int rc;
+
+	if (import_open(im, root, path, &fd, &dir, e) < 0)
+		return -1;
+	if (!dir)
+		return err_set(e, ERR_INPUT, 0, "%s: no directory", path);
+	rc = one_folder(im, root, path, prefix.n > 0 ? prefix : STR("INBOX"), e);
+	if (rc < 0 && e->code == ERR_QUOTA)
+		return -1;
+	return sub_folders(im, root, path, fd, prefix, e) < 0 ? -1 : rc;
+}
+
+int import_word_maildir(struct import *im, struct err *e)
+{
+	return import_maildir_tree(im, 0, ".", str_c(im->o->folder ? im->o->folder : ""), e);
+}

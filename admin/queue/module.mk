@@ -1,0 +1,2 @@
+QUEUETOOL := postqueue.c queuetool_ask.c queuetool_list.c queuetool_show.c
+$(foreach name,postern-queue postqueue postsuper postcat,$(call program,$(name),$(QUEUETOOL),spool mail conf ipc io os log base))

@@ -1,0 +1,489 @@
+/* Questions to other processes: resolve (what is this recipient?), policy (what do services and milters say?) and filterd (is this message good?).
+ * A question is answered once, or never
+ * after ask_forget(); a channel that closes answers all its questions with "no answer", which callers turn into a temporary failure. filterd's
+ * socket lies outside of the spool: the connector opens it, on demand, and again after filterd was restarted.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deliver/queue/queued.h"
+#include "ipc/link.h"
+#include "log/log.h"
+#include "os/os.h"
+
+enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_POLICY, ASK_MILTER, ASK_FILTER };
+
+struct ask {
+	struct list node;		/* of the channel's waiting or pending questions */
+	struct queued *q;
+	enum ask_kind kind;
+	uint32_t id;
+	struct timer *deadline;
+	resolved_fn *resolved;
+	rewritten_fn *rewritten;
+	routed_fn *routed;
+	size_t n_routes;
+	looked_fn *looked;
+	matched_fn *matched;
+	acted_fn *acted;
+	milted_fn *milted;
+	scanned_fn *scanned;
+	void *ctx;
+	/* filter, while it waits for a connection */
+	struct ipc_filter_SCAN scan;
+	int fd;
+};
+
+struct asks {
+	struct ipc_chan *chan;
+	struct list pending;
+};
+
+struct filter {
+	struct ipc_chan *chan, *link;
+	bool linking;
+	struct list waiting, pending;
+	uint64_t last_complaint_ms;
+};
+
+static void ask_free(struct ask *a)
+{
+	list_del(&a->node);
+	timer_del(&a->deadline);
+	free(a);
+}
+
+void ask_forget(struct ask **ap)
+{
+	if (*ap)
+		ask_free(*ap);
+	*ap = NULL;
+}
+
+static void answer_none(struct ask *a)
+{
+	resolved_fn *resolved = a->resolved;
+	rewritten_fn *rewritten = a->rewritten;
+	routed_fn *routed = a->routed;
+	looked_fn *looked = a->looked;
+	matched_fn *matched = a->matched;
+	acted_fn *acted = a->acted;
+	milted_fn *milted = a->milted;
+	scanned_fn *scanned = a->scanned;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	if (resolved)
+		resolved(ctx, NULL);
+	if (rewritten)
+		rewritten(ctx, NULL);
+	if (routed)
+		routed(ctx, NULL);
+	if (looked)
+		looked(ctx, NULL);
+	if (matched)
+		matched(ctx, NULL);
+	if (acted)
+		acted(ctx, NULL);
+	if (milted)
+		milted(ctx, NULL);
+	if (scanned)
+		scanned(ctx, NULL);
+}
+
+static void fail_all(struct list *l)
+{
+	while (!list_empty(l))
+		answer_none(list_of(l->next, struct ask, node));
+}
+
+static void on_deadline(void *ctx)
+{
+	struct ask *a = ctx;
+
+	log_warning("%s does not answer", a->kind == ASK_FILTER ? "filterd" : a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve");
+	answer_none(a);
+}
+
+static struct ask *ask_new(struct queued *q, enum ask_kind kind, uint64_t ms, void *ctx)
+{
+	struct ask *a = xzalloc(sizeof(*a));
+
+	a->q = q;
+	a->kind = kind;
+	a->ctx = ctx;
+	list_init(&a->node);
+	a->deadline = loop_timer(q->loop, ms, on_deadline, a);
+	return a;
+}
+
+static struct ask *find(struct list *l, uint32_t id)
+{
+	list_each(n, l) {
+		struct ask *a = list_of(n, struct ask, node);
+		if (a->id == id)
+			return a;
+	}
+	return NULL;
+}
+
+/* --- resolve --- */
+
+struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i)
+{
+	return i < r->owners.n ? r->owners.v[i] : STR("");
+}
+
+bool program_allowed(const struct conf *c, struct str kind, const char *where)
+{
+	const struct conf_list l = str_eq(kind, STR("command")) ? c->allow_mail_to_commands : c->allow_mail_to_files;
+
+	for (size_t i = 0; i < l.n; i++)
+		if (strcmp(l.v[i], where) == 0)
+			return true;
+	return false;
+}
+
+/* Parallel lists of unequal length are no answer. */
+static bool result_sane(const struct ipc_resolve_RESULT *r)
+{
+	const size_t n = r->kinds.n;
+	const bool sane = r->addresses.n == n && r->users.n == n && r->extensions.n == n;
+
+	if (!sane)
+		log_error("resolve: lists of unequal length");
+	return sane;
+}
+
+static bool routes_sane(const struct ipc_resolve_ROUTES *r, size_t n)
+{
+	const bool sane = r->transports.n == n && r->nexthops.n == n && r->logins.n == n && r->policies.n == n;
+
+	if (!sane)
+		log_error("resolve: routes for another number of addresses");
+	return sane;
+}
+
+static void on_value(struct ask *a, const struct ipc_resolve_VALUE *v)
+{
+	looked_fn *fn = a->looked;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	fn(ctx, v);
+}
+
+static void on_matches(struct ask *a, const struct ipc_resolve_MATCHES *m)
+{
+	matched_fn *fn = a->matched;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	fn(ctx, m);
+}
+
+static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	struct ask *a = find(&q->resolve->pending, id);
+
+	close_fd(&fd);
+	if (a == NULL || (type == IPC_resolve_VALUE) != (a->kind == ASK_LOOKUP) || (type == IPC_resolve_MATCHES) != (a->kind == ASK_CHECK))
+		return;		/* forgotten meanwhile */
+	if (type == IPC_resolve_VALUE) {
+		on_value(a, msg);
+		return;
+	}
+	if (type == IPC_resolve_MATCHES) {
+		on_matches(a, msg);
+		return;
+	}
+	resolved_fn *resolved = a->resolved;
+	rewritten_fn *rewritten = a->rewritten;
+	routed_fn *routed = a->routed;
+	const size_t n_routes = a->n_routes;
+	void *fn_ctx = a->ctx;
+	ask_free(a);
+	if (resolved)
+		resolved(fn_ctx, type == IPC_resolve_RESULT && result_sane(msg) ? msg : NULL);
+	else if (rewritten)
+		rewritten(fn_ctx, type == IPC_resolve_REWRITTEN ? msg : NULL);
+	else if (routed)
+		routed(fn_ctx, type == IPC_resolve_ROUTES && routes_sane(msg, n_routes) ? msg : NULL);
+}
+
+static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("resolve: %s", why->text);
+	ipc_chan_free(&q->resolve->chan);	/* it ends, and the supervisor starts the group again */
+	fail_all(&q->resolve->pending);
+}
+
+void asks_start(struct queued *q, int fd)
+{
+	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES, IPC_resolve_VALUE, IPC_resolve_MATCHES };
+
+	q->resolve = xzalloc(sizeof(*q->resolve));
+	list_init(&q->resolve->pending);
+	q->resolve->chan = ipc_chan_new(q->loop, fd, &ipc_resolve, on_resolved, on_resolve_closed, q);
+	ipc_chan_waiting_max(q->resolve->chan, IPC_GROUP_WAITING_MAX);
+	ipc_chan_allow(q->resolve->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}
+
+static void fail_later(void *ctx)
+{
+	answer_none(ctx);
+}
+
+/* Send, or fail from the loop. */
+static struct ask *send_ask_with(struct asks *to, struct ask *a, uint16_t type, const void *m, int fd)
+{
+	struct err e = { 0 };
+
+	list_append(&to->pending, &a->node);
+	if (to->chan) {
+		a->id = ipc_next_id(to->chan);
+		if (ipc_send(to->chan, type, m, a->id, fd, &e) == 0)
+			return a;
+		log_warning("%s: %s", a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve", e.text);
+	}
+	timer_del(&a->deadline);
+	a->deadline = loop_timer(a->q->loop, 0, fail_later, a);
+	return a;
+}
+
+static struct ask *send_ask(struct asks *to, struct ask *a, uint16_t type, const void *m)
+{
+	return send_ask_with(to, a, type, m, -1);
+}
+
+struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_CHECK, QUEUED_ASK_MS, ctx);
+
+	a->matched = fn;
+	return send_ask(q->resolve, a, IPC_resolve_CHECK, m);
+}
+
+struct ask *lookup_ask(struct queued *q, const struct ipc_resolve_LOOKUP *m, looked_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_LOOKUP, QUEUED_ASK_MS, ctx);
+
+	a->looked = fn;
+	return send_ask(q->resolve, a, IPC_resolve_LOOKUP, m);
+}
+
+struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+	const struct ipc_resolve_ADDRESS m = { .address = address };
+
+	a->resolved = fn;
+	return send_ask(q->resolve, a, IPC_resolve_ADDRESS, &m);
+}
+
+struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+
+	a->rewritten = fn;
+	return send_ask(q->resolve, a, IPC_resolve_REWRITE, m);
+}
+
+struct ask *route_ask(struct queued *q, struct str sender, struct ipc_strs addresses, routed_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
+	const struct ipc_resolve_ROUTE m = { .sender = sender, .addresses = addresses };
+
+	a->routed = fn;
+	a->n_routes = addresses.n;
+	return send_ask(q->resolve, a, IPC_resolve_ROUTE, &m);
+}
+
+void resolve_reload(struct queued *q)
+{
+	struct ipc_resolve_RELOAD m = { 0 };
+	struct err e = { 0 };
+
+	if (q->resolve->chan && ipc_send(q->resolve->chan, IPC_resolve_RELOAD, &m, 0, -1, &e) < 0)
+		log_warning("resolve: %s", e.text);
+}
+
+/* --- policy --- */
+
+static void on_action(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	struct ask *a = find(&q->policy->pending, id);
+
+	if (a == NULL || (type == IPC_policy_VERDICT) != (a->kind == ASK_MILTER))
+		return;
+	acted_fn *acted = a->acted;
+	milted_fn *milted = a->milted;
+	void *fn_ctx = a->ctx;
+	ask_free(a);
+	if (acted)
+		acted(fn_ctx, msg);
+	else
+		milted(fn_ctx, msg);
+}
+
+static void on_policy_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("policy: %s", why->text);
+	ipc_chan_free(&q->policy->chan);	/* the group starts again */
+	fail_all(&q->policy->pending);
+}
+
+void policy_start(struct queued *q, int fd)
+{
+	static const uint16_t types[] = { IPC_policy_ACTION, IPC_policy_VERDICT };
+
+	q->policy = xzalloc(sizeof(*q->policy));
+	list_init(&q->policy->pending);
+	q->policy->chan = ipc_chan_new(q->loop, fd, &ipc_policy, on_action, on_policy_closed, q);
+	ipc_chan_waiting_max(q->policy->chan, IPC_GROUP_WAITING_MAX);
+	ipc_chan_allow(q->policy->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}
+
+struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_fn *fn, void *ctx)
+{
+	/* The service has its own time for each try; this is for a process that hangs. */
+	const uint64_t tries = q->conf->smtpd_policy_service_try_limit;
+	struct ask *a = ask_new(q, ASK_POLICY, tries * 1000 * (q->conf->smtpd_policy_service_timeout + q->conf->smtpd_policy_service_retry_delay) + QUEUED_ASK_MS, ctx);
+
+	a->acted = fn;
+	return send_ask(q->policy, a, IPC_policy_ASK, m);
+}
+
+struct ask *milter_ask(struct queued *q, uint16_t type, const void *m, int fd, uint64_t ms, milted_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_MILTER, ms + QUEUED_ASK_MS, ctx);
+
+	a->milted = fn;
+	return send_ask_with(q->policy, a, type, m, fd);
+}
+
+void milter_tell_end(struct queued *q, uint64_t talk)
+{
+	const struct ipc_policy_END m = { .talk = talk };
+	struct err e = { 0 };
+
+	if (q->policy->chan && ipc_send(q->policy->chan, IPC_policy_END, &m, ipc_next_id(q->policy->chan), -1, &e) < 0)
+		log_warning("policy: %s", e.text);
+}
+
+/* --- filterd --- */
+
+static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	struct ask *a = find(&q->filter->pending, id);
+
+	close_fd(&fd);
+	if (a == NULL)
+		return;
+	scanned_fn *fn = a->scanned;
+	void *fn_ctx = a->ctx;
+	ask_free(a);
+	fn(fn_ctx, msg);
+}
+
+static void on_filter_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("filterd: %s", why->text);
+	ipc_chan_free(&q->filter->chan);
+	fail_all(&q->filter->pending);
+}
+
+static void scan_send(struct queued *q, struct ask *a)
+{
+	struct filter *f = q->filter;
+	struct err e = { 0 };
+
+	list_del(&a->node);
+	list_append(&f->pending, &a->node);
+	a->id = ipc_next_id(f->chan);
+	if (ipc_send(f->chan, IPC_filter_SCAN, &a->scan, a->id, a->fd, &e) < 0) {
+		log_warning("filterd: %s", e.text);
+		timer_del(&a->deadline);
+		a->deadline = loop_timer(q->loop, 0, fail_later, a);
+	}
+}
+
+static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	static const uint16_t types[] = { IPC_filter_VERDICT };
+	struct queued *q = ctx;
+	struct filter *f = q->filter;
+
+	f->linking = false;
+	if (type == IPC_link_FAILED) {
+		const struct ipc_link_FAILED *m = msg;
+		log_warning("filterd cannot be reached: %.*s", STR_ARG(m->text));
+		fail_all(&f->waiting);
+		return;
+	}
+	f->chan = ipc_chan_new(q->loop, fd, &ipc_filter, on_verdict, on_filter_closed, q);
+	ipc_chan_allow(f->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
+	while (f->chan && !list_empty(&f->waiting))
+		scan_send(q, list_of(f->waiting.next, struct ask, node));
+}
+
+static void on_link_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+
+	log_warning("connector: %s", why->text);
+	ipc_chan_free(&q->filter->link);
+	q->filter->linking = false;
+	fail_all(&q->filter->waiting);
+}
+
+void filter_start(struct queued *q, int link_fd)
+{
+	static const uint16_t types[] = { IPC_link_OPENED, IPC_link_FAILED };
+
+	q->filter = xzalloc(sizeof(*q->filter));
+	list_init(&q->filter->waiting);
+	list_init(&q->filter->pending);
+	q->filter->link = ipc_chan_new(q->loop, link_fd, &ipc_link, on_link, on_link_closed, q);
+	ipc_chan_allow(q->filter->link, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}
+
+static bool link_ask(struct filter *f)
+{
+	struct ipc_link_OPEN m = { 0 };
+	struct err e = { 0 };
+
+	if (f->linking)
+		return true;
+	if (f->link == NULL || ipc_send(f->link, IPC_link_OPEN, &m, ipc_next_id(f->link), -1, &e) < 0)
+		return false;
+	f->linking = true;
+	return true;
+}
+
+struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx)
+{
+	struct filter *f = q->filter;
+	struct ask *a = ask_new(q, ASK_FILTER, q->conf->filter_timeout * 1000 + 10000, ctx);
+
+	a->scanned = fn;
+	a->scan = *m;
+	a->fd = fd;
+	list_append(&f->waiting, &a->node);
+	if (f->chan) {
+		scan_send(q, a);
+	} else if (!link_ask(f)) {
+		timer_del(&a->deadline);
+		a->deadline = loop_timer(q->loop, 0, fail_later, a);
+	}
+	return a;
+}

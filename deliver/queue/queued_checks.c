@@ -1,0 +1,273 @@
+/* header_checks and body_checks: the administrator's patterns over a complete message. resolve has the tables and gets the lines, many at a time; what a match
+ * wants is done here. The file is never changed: a header that goes or is replaced becomes an edit of the envelope, and what would change a line of the body is refused
+ * as a mistake of the table. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/enc.h"
+#include "base/num.h"
+#include "deliver/restrict/access.h"
+#include "deliver/queue/queued_trans.h"
+#include "log/log.h"
+#include "mail/head.h"
+#include "os/os.h"
+
+enum { FIELDS_MAX = 4000, BATCH_LINES = 2000, BATCH_BYTES = 100000, LINE_BYTES_MAX = 16384, BODY_LIMIT_MAX = 1 << 20 };
+
+struct line {
+	struct str text;
+	struct str name;	/* of a header field */
+	unsigned number;	/* the K-th of that name */
+};
+
+struct checking {
+	struct trans *t;
+	trans_passed_fn *fn;
+	bool body;
+	struct line *v;
+	size_t n, sent, asked;	/* lines asked about: asked..sent */
+};
+
+static void next_batch(struct checking *g);
+
+/* --- what a match does --- */
+
+static void tell(struct checking *g, const struct line *l, bool warn, const char *what, struct str text)
+{
+	const struct trans *t = g->t;
+	struct buf b;
+
+	buf_init(&b, 2048);
+	text_neutral(&b, l->text, 200, false);
+	log_as(log_ident("cleanup"), warn ? LOG_LV_WARNING : LOG_LV_INFO, "%s: %s: %s %s from %s[%s]; from=<%.*s> proto=%s helo=<%.*s>%s%.*s", t->qid, what,
+	       g->body ? "body" : "header", b.p ? b.p : "", t->conn->name[0] ? t->conn->name : "unknown", t->conn->client,
+	       STR_ARG(t->sender), t->esmtp ? "ESMTP" : "SMTP", STR_ARG(t->helo), text.n ? ": " : "", STR_ARG(text));
+	buf_fini(&b);
+}
+
+/* false: the transaction has ended. */
+static bool broken(struct checking *g, const struct line *l, const char *why)
+{
+	tell(g, l, true, "reject", str_c(why));
+	trans_answer(g->t, 451, "4.3.5", STR("Server configuration error"));
+	return false;
+}
+
+static bool edit(struct checking *g, const struct line *l, const char *text)
+{
+	const struct str s = str_c(text);
+	struct err e = { 0 };
+
+	return trans_edits(g->t, &s, 1, &e) == 0 || broken(g, l, e.text);
+}
+
+static bool replace(struct checking *g, const struct line *l, struct str text)
+{
+	const ptrdiff_t colon = str_chr(text, ':');
+	struct arena *a = g->t->arena;
+
+	if (colon <= 0)
+		return broken(g, l, "REPLACE needs a header field");
+	const struct str name = str_trim(str_sub(text, 0, (size_t)colon)), value = str_trim(str_from(text, (size_t)colon + 1));
+	if (str_case_eq(name, l->name))
+		return edit(g, l, arena_printf(a, "=%.*s#%u: %.*s", STR_ARG(l->name), l->number, STR_ARG(value)));
+	return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number)) && edit(g, l, arena_printf(a, "+%.*s: %.*s", STR_ARG(name), STR_ARG(value)));
+}
+
+static bool refuse(struct checking *g, const struct line *l, const struct access_action *act)
+{
+	struct trans *t = g->t;
+	const struct str text = act->text.n > 0 ? act->text : STR("message content rejected");
+	const char *enhanced = act->enhanced.n > 0 ? arena_cstr(t->arena, act->enhanced) : act->code < 500 ? "4.7.1" : "5.7.1";
+
+	tell(g, l, false, "reject", text);
+	trans_answer(t, (uint64_t)act->code, enhanced, str_sub(arena_str(t->arena, text), 0, RESTRICT_TEXT_MAX));
+	return false;
+}
+
+/* Kept for effects_apply, which comes after. */
+static bool effect(struct checking *g, const struct line *l, const struct access_action *act)
+{
+	struct restrict_effects *x = &g->t->effects;
+	const struct str text = arena_str(g->t->arena, act->text.n > 0 ? act->text : STR("triggered by a pattern"));
+
+	switch (act->kind) {
+	case ACCESS_HOLD:
+		x->hold = text;
+		tell(g, l, false, "hold", text);
+		return true;
+	case ACCESS_DISCARD:
+		x->discard = text;
+		return true;
+	case ACCESS_REDIRECT:
+		x->redirect = text;
+		tell(g, l, false, "redirect", text);
+		return true;
+	case ACCESS_BCC:
+		if (x->n_bcc < RESTRICT_EFFECTS_MAX)
+			x->bcc[x->n_bcc++] = text;
+		return true;
+	case ACCESS_WARN: case ACCESS_INFO:
+		tell(g, l, act->kind == ACCESS_WARN, act->kind == ACCESS_WARN ? "warning" : "info", act->text);
+		return true;
+	case ACCESS_OK: case ACCESS_DUNNO:
+		return true;
+	default:
+		return broken(g, l, "this action is not possible here");
+	}
+}
+
+static bool apply(struct checking *g, const struct line *l, struct str action)
+{
+	struct str rest = action;
+	const struct str word = str_split(&rest, ' '), text = rest.p ? str_trim(rest) : STR("");
+	struct arena *a = g->t->arena;
+	struct access_action act;
+	struct err e = { 0 };
+
+	const bool removes = str_case_eq(word, STR("IGNORE")) || str_case_eq(word, STR("STRIP"));
+	if (removes || str_case_eq(word, STR("REPLACE")) || str_case_eq(word, STR("PREPEND"))) {
+		if (g->body)
+			return broken(g, l, "the body is never changed: IGNORE, STRIP, REPLACE and PREPEND are not possible in body_checks");
+		if (removes)
+			return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number));
+		return str_case_eq(word, STR("REPLACE")) ? replace(g, l, text) : edit(g, l, arena_printf(a, "+%.*s", STR_ARG(text)));
+	}
+	if (str_case_eq(word, STR("PASS")))
+		return true;
+	if (access_parse(action, 450, 550, &act, &e) < 0)
+		return broken(g, l, e.text);
+	return act.kind == ACCESS_REFUSE ? refuse(g, l, &act) : effect(g, l, &act);
+}
+
+/* --- asking --- */
+
+static void on_matches(void *ctx, const struct ipc_resolve_MATCHES *m)
+{
+	struct checking *g = ctx;
+	struct trans *t = g->t;
+	uint64_t at;
+
+	t->ask = NULL;
+	if (m == NULL || m->trouble || m->at.n != m->actions.n) {
+		trans_answer(t, 451, "4.3.0", STR("Error: content checks not available, try again later"));
+		return;
+	}
+	for (size_t i = 0; i < m->at.n; i++)
+		if (num_parse(m->at.v[i], 0, g->sent - g->asked - 1, &at) < 0 || !apply(g, &g->v[g->asked + at], arena_str(t->arena, m->actions.v[i])))
+			return;
+	next_batch(g);
+}
+
+static void start_body(struct checking *g);
+
+static void next_batch(struct checking *g)
+{
+	struct str *lines = ARENA_ARRAY(g->t->arena, struct str, BATCH_LINES);
+	struct ipc_resolve_CHECK m = { .body = g->body, .lines = { lines, 0 } };
+	size_t bytes = 0;
+
+	g->asked = g->sent;
+	while (lines && g->sent < g->n && m.lines.n < BATCH_LINES && bytes < BATCH_BYTES - LINE_BYTES_MAX) {
+		lines[m.lines.n++] = g->v[g->sent].text;
+		bytes += 4 + g->v[g->sent++].text.n;
+	}
+	if (lines == NULL)
+		trans_answer(g->t, 452, "4.3.1", STR("Error: transaction too large"));	/* never past the checks */
+	else if (m.lines.n > 0)
+		g->t->ask = check_ask(g->t->q, &m, on_matches, g);
+	else if (!g->body && g->t->conf->body_checks.n > 0)
+		start_body(g);
+	else
+		g->fn(g->t);
+}
+
+/* --- the lines --- */
+
+static void start_header(struct checking *g)
+{
+	struct trans *t = g->t;
+	struct str rest = t->head_text;
+	const struct mail_fields all = mail_fields_of(t->arena, rest);
+
+	g->v = ARENA_ARRAY(t->arena, struct line, all.n + 1);
+	if (g->v == NULL) {
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+		return;
+	}
+	if (all.n > FIELDS_MAX) {
+		trans_answer(t, 554, "5.6.0", STR("Error: too many header fields"));
+		return;
+	}
+	for (size_t i = 0; i < all.n; i++) {
+		const struct mail_field *f = &all.v[i];
+		unsigned number = 1;
+		if (f->name.n == 0)
+			continue;
+		for (size_t k = 0; k < i; k++)
+			number += str_case_eq(all.v[k].name, f->name);
+		g->v[g->n++] = (struct line){ str_sub(str_trim(f->whole), 0, LINE_BYTES_MAX), f->name, number };
+	}
+	next_batch(g);
+}
+
+static int read_body(struct checking *g, struct str *out, struct err *e)
+{
+	struct trans *t = g->t;
+	const uint64_t limit = t->conf->body_checks_size_limit < BODY_LIMIT_MAX ? t->conf->body_checks_size_limit : BODY_LIMIT_MAX, from = t->head_text.n;
+	const size_t n = (size_t)(t->size - from < limit ? t->size - from : limit);
+	char *p = arena_alloc(t->arena, n + 1);
+
+	if (p == NULL)
+		return err_set(e, ERR_LIMIT, 0, "body too long");
+	*out = str_n(p, n);
+	return n > 0 ? pread_all(t->fd, p, n, from, e) : 0;
+}
+
+static void start_body(struct checking *g)
+{
+	struct trans *t = g->t;
+	struct str rest;
+	struct err e = { 0 };
+	size_t cap = 1;
+
+	if (read_body(g, &rest, &e) < 0) {
+		log_error("%s: %s", t->qid, e.text);
+		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
+		return;
+	}
+	for (size_t i = 0; i < rest.n; i++)
+		cap += rest.p[i] == '\n';
+	g->body = true;
+	g->n = g->sent = g->asked = 0;
+	g->v = ARENA_ARRAY(t->arena, struct line, cap + 1);
+	if (g->v == NULL) {
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+		return;
+	}
+	while (rest.p && rest.n > 0) {
+		const struct str line = str_split(&rest, '\n');
+		if (line.n > 0)
+			g->v[g->n++] = (struct line){ .text = str_sub(line, 0, LINE_BYTES_MAX) };
+	}
+	next_batch(g);
+}
+
+void checks_run(struct trans *t, trans_passed_fn *fn)
+{
+	struct checking *g = ARENA_NEW(t->arena, struct checking);
+
+	if (g == NULL) {
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+		return;
+	}
+	g->t = t;
+	g->fn = fn;
+	if (t->conf->header_checks.n > 0)
+		start_header(g);
+	else if (t->conf->body_checks.n > 0)
+		start_body(g);
+	else
+		fn(t);
+}

@@ -1,0 +1,426 @@
+/* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the
+ * group: queue, resolve, spawn, dns, policy, remote, connector. They
+ * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
+ */
+#include <getopt.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "deliver/dns/dns.h"
+#include "deliver/local/deliver_priv.h"
+#include "deliver/policy/policy.h"
+#include "deliver/queue/queued.h"
+#include "deliver/remote/remote.h"
+#include "deliver/resolve/resolve.h"
+#include "deliver/local/spawn.h"
+#include "log/log.h"
+#include "os/confine.h"
+#include "os/os.h"
+
+struct options {
+	const char *file;
+	bool foreground, verbose, unconfined, test;
+};
+
+/* All that the children get. Their descriptors are filled in before each start. */
+struct parts {
+	struct queued_env queue;
+	struct resolve_env resolve;
+	struct spawn_env spawn, programs;
+	struct remote_env remote;
+	struct dns_env dns;
+	struct policy_env services;
+	struct connector_env link;
+	char agent[1100], accounts[1100];
+	char policy[1100], policy_run[1100];	/* files */
+	struct conf *conf;
+	const struct options *options;
+	uint64_t *generation;		/* a page shared with the children */
+};
+
+static int load(const char *file, struct conf **out);
+static void fill(struct parts *p, const struct options *o);
+static int write_policies(const struct parts *p, struct err *e);
+
+static void run_resolve(void *ctx)
+{
+	struct resolve_env *env = ctx;
+	const int keep[] = { 0, 1, 2, env->fd, log_fd() };
+
+	close_all_but(keep, ARRAY_LEN(keep));
+	proc_title("resolve", "resolve");
+	resolve_run(env);
+	_exit(EX_SOFTWARE);
+}
+
+static void run_remote(void *ctx)
+{
+	struct remote_env *env = ctx;
+	const int keep[] = { 0, 1, 2, env->queue_fd, env->dns_fd, log_fd() };
+
+	close_all_but(keep, ARRAY_LEN(keep));
+	proc_title("remote", "remote");
+	remote_run(env);
+}
+
+/* --- the group's socket pairs --- */
+
+static void pair(int *queue_end, int *other_end)
+{
+	int fds[2];
+	struct err e = { 0 };
+
+	if (sock_pair(SOCK_SEQPACKET, fds, &e) < 0) {
+		log_error("%s", e.text);
+		exit(EX_OSERR);
+	}
+	*queue_end = fds[0];
+	*other_end = fds[1];
+}
+
+static void before_start(void *ctx)
+{
+	struct parts *p = ctx;
+
+	pair(&p->queue.resolve_fd, &p->resolve.fd);
+	pair(&p->queue.spawn_fd, &p->spawn.queue_fd);
+	pair(&p->queue.programs_fd, &p->programs.queue_fd);
+	pair(&p->queue.remote_fd, &p->remote.queue_fd);
+	pair(&p->queue.link_fd, &p->link.link_fd);
+	pair(&p->queue.dns_fd, &p->dns.fds[0]);
+	pair(&p->remote.dns_fd, &p->dns.fds[1]);
+	pair(&p->services.dns_fd, &p->dns.fds[2]);
+	pair(&p->queue.policy_fd, &p->services.queue_fd);
+}
+
+static void after_start(void *ctx)
+{
+	struct parts *p = ctx;
+	int *const fds[] = {
+		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.programs_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
+		&p->resolve.fd, &p->spawn.queue_fd, &p->programs.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1], &p->dns.fds[2],
+		&p->queue.policy_fd, &p->services.queue_fd, &p->services.dns_fd,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close_fd(fds[i]);
+}
+
+/* --- reload --- */
+
+static void print_conf(const struct conf *c, struct buf *out)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+
+	buf_init(out, 4 << 20);
+	if (f == NULL)
+		return;
+	conf_print(c, false, f);
+	fclose(f);
+	buf_mem(out, text, n);
+	free(text);
+}
+
+static bool differ(const struct conf *a, const struct conf *b)
+{
+	struct buf x, y;
+
+	print_conf(a, &x);
+	print_conf(b, &y);
+	const bool r = !str_eq(buf_view(&x), buf_view(&y));
+	buf_fini(&x);
+	buf_fini(&y);
+	return r;
+}
+
+/* SIGHUP: a good new configuration takes the place of the old one; a bad one changes nothing. */
+static void hup(void *ctx)
+{
+	struct parts *p = ctx;
+	struct conf *fresh = NULL;
+
+	struct err e = { 0 };
+
+	if (load(p->conf->conf_file, &fresh) < 0) {
+		log_error("the new configuration has mistakes (\"queued -t\" tells them): the old one stays");
+		return;
+	}
+	if (!differ(p->conf, fresh)) {
+		conf_free(&fresh);
+		return;
+	}
+	conf_free(&p->conf);
+	p->conf = fresh;
+	fill(p, p->options);
+	if (write_policies(p, &e) < 0)
+		log_error("%s: local delivery goes by the configuration before", e.text);
+	++*p->generation;
+}
+
+/* --- start --- */
+
+static int listen_one(const char *run, const char *name, mode_t mode, int *fd_out, struct err *e)
+{
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%s/%s", run, name);
+	*fd_out = sock_unix_listen(path, SOCK_SEQPACKET, mode, 0, 0, e);
+	return *fd_out < 0 ? -1 : 0;
+}
+
+/* Everybody may reach dns' socket; the process looks who it is. */
+static int listen_all(struct parts *p, struct err *e)
+{
+	const char *run = p->conf->run_directory;
+	char path[1100];
+
+	snprintf(path, sizeof(path), "%s/dns", run);
+	if (dir_make(path, 0755, 0, 0, e) < 0)
+		return -1;
+	return listen_one(run, "queue/register", 0600, &p->queue.register_fd, e) < 0 || listen_one(run, "queue/auth", 0600, &p->queue.auth_fd, e) < 0 ||
+			       listen_one(run, "queue/control", 0600, &p->queue.control_fd, e) < 0 || listen_one(run, "dns/sock", 0666, &p->dns.listen_fd, e) < 0
+		       ? -1
+		       : 0;
+}
+
+static int make_places(struct parts *p, struct err *e)
+{
+	const struct conf *c = p->conf;
+	char path[1100];
+	uid_t uid;
+	gid_t gid;
+
+	snprintf(path, sizeof(path), "%s/queue", c->run_directory);
+	if (confine_user(c->user_queue, &uid, &gid, e) < 0 || dir_make(c->run_directory, 0755, 0, 0, e) < 0 || dir_make(path, 0700, 0, 0, e) < 0 ||
+	    spool_make(c->queue_directory, uid, gid, e) < 0)
+		return -1;
+	return listen_all(p, e);
+}
+
+/* The agent must be root's, setuid, and executable by spawn's group alone: else no local mail is delivered, which is better said at the start. */
+static int check_agent(const struct parts *p, bool unconfined, struct err *e)
+{
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+
+	if (stat(p->agent, &st) < 0)
+		return err_set(e, ERR_CONF, 0, "%s is missing", p->agent);
+	if (confine_user(p->conf->user_mda, &uid, &gid, e) < 0)
+		return -1;
+	if (st.st_uid != 0 || !(st.st_mode & S_ISUID) || (st.st_mode & 027) != 0 || st.st_gid != gid || !(st.st_mode & 010))
+		return err_set(e, ERR_CONF, 0, "%s must be owned by root:%s with mode 4710", p->agent, p->conf->user_mda);
+	return unconfined ? 0 : path_trusted(p->agent, 0, e);
+}
+
+static int check_conf(const struct conf *c, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct restrict_set *set;
+	const struct conf *own;
+	const char *name;
+	size_t it = 0;
+	int r = 0;
+
+	while (r == 0 && conf_variant_next(c, &it, &name, &own)) {
+		r = restrict_compile(own, a, &set, e);
+		if (r < 0 && *name)
+			(void)err_wrap(e, "listener.%s", name);
+	}
+
+	arena_free(&a);
+	return r;
+}
+
+static int load(const char *file, struct conf **out)
+{
+	struct err e = { 0 };
+
+	if (conf_load_told("queued", file, true, out) < 0)
+		return -1;
+	const int r = check_conf(*out, &e);
+	if (r < 0)
+		fprintf(stderr, "queued: %s\n", e.text);
+	return r;
+}
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: queued [-c FILE] [-f] [-n] [-t] [-v] [--help] [--version]\n"
+		    "  -c FILE   configuration (default: %s)\n"
+		    "  -f        stay in the foreground\n"
+		    "  -n        no sandbox: for development only\n"
+		    "  -t        test the configuration and exit\n"
+		    "  -v        debug lines, and all lines on stderr\n", conf_default_file());
+}
+
+static void options_get(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
+
+	*o = (struct options){ .file = conf_default_file() };
+	for (int opt; (opt = getopt_long(argc, argv, "c:fntv", longs, NULL)) != -1;)
+		switch (opt) {
+		case 'c': o->file = optarg; break;
+		case 'f': o->foreground = true; break;
+		case 'n': o->unconfined = true; break;
+		case 't': o->test = true; break;
+		case 'v': o->verbose = true; break;
+		case 'h': usage(stdout); exit(0);
+		case 'V': printf("Postern %s\n", POSTERN_VERSION); exit(0);
+		default: usage(stderr); exit(EX_USAGE);
+		}
+	if (optind != argc) {
+		usage(stderr);
+		exit(EX_USAGE);
+	}
+}
+
+/* --- what deliver is allowed: files that root alone writes, so that who starts it has no say in it --- */
+
+/* Compiled alias maps: the agent looks there itself for what it is asked to run. */
+static void put_maps(struct buf *b, struct conf_list l)
+{
+	for (size_t i = 0; i < l.n; i++)
+		if (strncmp(l.v[i], "cdb:/", 5) == 0 || strncmp(l.v[i], "hash:/", 6) == 0)
+			buf_printf(b, "map=%s.cdb\n", strchr(l.v[i], '/'));
+}
+
+static void put_words(struct buf *b, const char *name, struct conf_list l)
+{
+	for (size_t i = 0; i < l.n; i++)
+		buf_printf(b, "%s=%s\n", name, l.v[i]);
+}
+
+static void put_policy(const struct conf *c, struct buf *b)
+{
+	struct err e = { 0 };
+	uid_t uid = 0;
+	gid_t gid = 0;
+
+	if (confine_user(c->default_privs, &uid, &gid, &e) < 0)
+		log_error("default_privs: %s: no command or file of an alias is delivered to", e.text);
+	buf_printf(b, DELIVER_POLICY_MARK "min_uid=%llu\nprivs=%u:%u\nlimit=%llu\ndelimiter=%s\n", (unsigned long long)c->auth_min_uid, (unsigned)uid, (unsigned)gid,
+		   (unsigned long long)c->command_time_limit, c->recipient_delimiter);
+	put_maps(b, c->alias_maps);
+	put_words(b, "commands", c->allow_mail_to_commands);
+	put_words(b, "files", c->allow_mail_to_files);
+	put_words(b, "forward", c->forward_path);
+	if (c->mailbox_command[0])
+		buf_printf(b, "mailbox_command=%s\n", c->mailbox_command);
+}
+
+static int write_policies(const struct parts *p, struct err *e)
+{
+	struct buf b;
+	int r;
+
+	buf_init(&b, DELIVER_POLICY_MAX);
+	put_policy(p->conf, &b);
+	r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->policy, buf_view(&b), 0600, 0, 0, e);
+	buf_c(&b, "run=1\n");
+	if (r == 0)
+		r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->policy_run, buf_view(&b), 0600, 0, 0, e);
+	buf_fini(&b);
+	return r;
+}
+
+static void fill(struct parts *p, const struct options *o)
+{
+	const struct conf *c = p->conf;
+
+	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
+	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
+	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = c;
+	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = p->services.unconfined = o->unconfined;
+	p->spawn.agent = p->agent;
+	p->spawn.accounts = p->accounts;
+	snprintf(p->policy, sizeof(p->policy), "%s/deliver.policy", c->run_directory);
+	snprintf(p->policy_run, sizeof(p->policy_run), "%s/deliver-programs.policy", c->run_directory);
+	p->spawn.policy = p->policy;
+	p->programs = p->spawn;
+	p->programs.programs = true;
+	p->programs.policy = p->policy_run;
+	p->programs.idle = c->allow_mail_to_commands.n == 0 && c->mailbox_command[0] == '\0';
+}
+
+static int start(struct parts *p, const struct options *o, struct err *e)
+{
+	char path[1100];
+
+	if (dir_make(p->conf->run_directory, 0755, 0, 0, e) < 0 || write_policies(p, e) < 0)
+		return -1;
+	if (!o->foreground && proc_daemonize(e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/queued.pid", p->conf->run_directory);
+	if (pidfile_write(path, e) < 0)
+		return -1;
+	log_verbose(o->verbose);
+	snprintf(path, sizeof(path), "%s/log/sock", p->conf->run_directory);
+	if (log_open(p->conf->syslog_name, "master", path, e) < 0) {
+		log_warning("%s; lines go to stderr", e->text);
+		err_clear(e);
+		if (log_open(p->conf->syslog_name, "master", NULL, e) < 0)
+			return -1;
+	}
+	return check_agent(p, o->unconfined, e) < 0 || make_places(p, e) < 0 ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct parts p;
+	struct options o;
+	struct err e = { 0 };
+
+	proc_init(argc, argv);
+	options_get(argc, argv, &o);
+	if (load(o.file, &p.conf) < 0)
+		return EX_CONFIG;
+	if (o.test)
+		return 0;
+	if (geteuid() != 0) {
+		fprintf(stderr, "queued must be started as root: its parts become other users\n");
+		return EX_NOPERM;
+	}
+	proc_title("queued", "queued: parent");
+	p.options = &o;
+	p.generation = mmap(NULL, sizeof(*p.generation), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (p.generation == MAP_FAILED) {
+		perror("queued: mmap");
+		return EX_OSERR;
+	}
+	p.queue.generation = p.generation;
+	fill(&p, &o);
+	if (start(&p, &o, &e) < 0) {
+		fprintf(stderr, "queued: %s\n", e.text);
+		log_error("%s", e.text);
+		return EX_OSERR;
+	}
+	if (o.unconfined)
+		log_warning("started without sandbox (-n)");
+	struct super_child children[] = {
+		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
+		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
+		{ .name = "policy", .run = policy_run, .ctx = &p.services, .with_group = true },
+		{ .name = "dns", .run = dns_run, .ctx = &p.dns, .with_group = true },
+		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
+		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
+		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
+		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },
+	};
+	struct super s = { .children = children, .n = ARRAY_LEN(children), .before_start = before_start, .after_start = after_start, .hup = hup, .ctx = &p };
+	if (super_run(&s, &e) < 0) {
+		log_error("%s", e.text);
+		return EX_OSERR;
+	}
+	return 0;
+}

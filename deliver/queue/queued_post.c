@@ -1,0 +1,126 @@
+/* Messages that queued itself makes: notifications and forwarded copies. They are ordinary queue messages, durable before anybody is told that they exist. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "deliver/queue/queued.h"
+#include "log/log.h"
+
+struct posting {
+	struct queued *q;
+	struct arena *arena;
+	struct spool_msg *m;
+	struct buf content;
+	struct str *to;
+	size_t n_to, next;
+	bool no_answer;
+	posted_fn *fn;
+	void *ctx;
+};
+
+static void resolve_next(struct posting *p);
+
+static void finish(struct posting *p, struct str qid, bool permanent)
+{
+	struct arena *a = p->arena;
+
+	p->fn(p->ctx, qid, permanent);
+	buf_fini(&p->content);
+	arena_free(&a);
+}
+
+static void on_synced(void *ctx, int error)
+{
+	struct posting *p = ctx;
+
+	if (error) {
+		log_error("%.*s: sync of the queue file failed (errno %d)", STR_ARG(p->m->qid), error);
+		spool_remove(p->q->spool, p->m->qid, p->m->size);
+		finish(p, STR(""), false);
+		return;
+	}
+	log_as(log_ident("cleanup"), LOG_LV_INFO, "%.*s: message-id=%.*s", STR_ARG(p->m->qid), STR_ARG(p->m->message_id));
+	sched_add(p->q, p->m, false);
+	finish(p, p->m->qid, false);
+}
+
+static void write_it(struct posting *p)
+{
+	struct err e = { 0 };
+	int fd = -1;
+
+	if (p->m->n_rcpts == 0) {
+		finish(p, STR(""), !p->no_answer);
+	} else if (spool_write(p->q->spool, p->m, buf_view(&p->content), &fd, &e) < 0) {
+		log_error("%s", e.text);
+		finish(p, STR(""), false);
+	} else {
+		buf_reset(&p->content);
+		sync_submit(p->q->sync, fd, on_synced, p);
+	}
+}
+
+static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
+{
+	struct posting *p = ctx;
+	const struct str asked = p->to[p->next++];
+
+	if (r == NULL || str_eq(r->class, STR("error")))
+		p->no_answer = true;
+	for (size_t i = 0; r && !str_eq(r->class, STR("unknown")) && i < r->kinds.n; i++) {
+		struct spool_rcpt *x = spool_msg_add(p->arena, p->m);
+		if (x == NULL)
+			break;
+		x->kind = arena_str(p->arena, r->kinds.v[i]);
+		x->address = arena_str(p->arena, r->addresses.v[i]);
+		x->user = arena_str(p->arena, r->users.v[i]);
+		x->extension = arena_str(p->arena, r->extensions.v[i]);
+		x->original = asked;
+		x->sender = p->m->sender.n > 0 ? arena_str(p->arena, resolved_owner(r, i)) : STR("");
+	}
+	resolve_next(p);
+}
+
+static void resolve_next(struct posting *p)
+{
+	if (p->next == p->n_to)
+		write_it(p);
+	else
+		(void)resolve_ask(p->q, p->to[p->next], on_resolved, p);
+}
+
+static struct str *copy_strs(struct arena *a, const struct str *v, size_t n)
+{
+	struct str *out = ARENA_ARRAY(a, struct str, n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = arena_str(a, v[i]);
+	return out;
+}
+
+void post(struct queued *q, struct post_request *r, posted_fn *fn, void *ctx)
+{
+	struct arena *a = arena_new(0);
+	struct posting *p = ARENA_NEW(a, struct posting);
+	char qid[SPOOL_QID_MAX + 1];
+
+	spool_qid_new(qid);
+	p->q = q;
+	p->arena = a;
+	p->fn = fn;
+	p->ctx = ctx;
+	p->content = r->content;
+	p->to = copy_strs(a, r->to, r->n_to);
+	p->n_to = r->n_to;
+	p->m = ARENA_NEW(a, struct spool_msg);
+	p->m->qid = arena_str(a, r->qid.n > 0 ? r->qid : str_c(qid));
+	p->m->size = p->content.n;
+	p->m->arrived_us = clock_wall_us();
+	p->m->flags = r->flags;
+	p->m->sender = arena_str(a, r->sender);
+	p->m->message_id = arena_str(a, r->message_id);
+	p->m->edits = copy_strs(a, r->edits, r->n_edits);
+	p->m->n_edits = r->n_edits;
+	resolve_next(p);
+}

@@ -1,0 +1,561 @@
+/* Recipients elsewhere: their routes (asked of resolve where the configuration has maps for them), deliveries of a message to a next hop, and what is known of
+ * destinations. A destination is a transport with its next hop; it has a window of deliveries at once that widens with success and narrows with failed connections
+ * (retry.c), and is left alone for a while when a windowful has failed. Destinations that turn out to share their best mail exchanger form a group, which
+ * together gets no more than one of them could.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "deliver/queue/queued.h"
+#include "ipc/remote.h"
+#include "log/log.h"
+#include "os/os.h"
+#include "smtp/dsn.h"
+
+enum {
+	DESTS_MAX = 10000,	/* destinations that are remembered without work */
+	ROUTES_MAX = 100,	/* addresses of one question */
+};
+
+struct group {
+	char *mx;
+	size_t running, n_dests;
+	struct list blocked;		/* dests that wait for a place of the group */
+};
+
+struct dest {
+	char *key;			/* "transport:nexthop" */
+	const char *transport;		/* smtp lmtp */
+	struct str nexthop;		/* in key */
+	struct group *group;		/* NULL: not known */
+	struct retry_dest state;
+	struct retry_rules rules;
+	char why[200];			/* last trouble */
+	size_t running, jobs;		/* jobs: waiting and running */
+	struct list waiting;
+	struct list node;		/* of remotes.blocked or its group's */
+};
+
+/* Some recipients of one message for one next hop. */
+struct job {
+	struct list node;
+	struct active *a;
+	struct dest *dest;
+	struct str login, policy;	/* in a's arena */
+	size_t *at, n;
+	uint32_t id;
+};
+
+struct remotes {
+	struct map *dests, *jobs, *groups;	/* key; id of a running job; mail exchanger */
+	struct list blocked;			/* destinations that wait for QUEUED_REMOTE_JOBS_MAX */
+	size_t running;
+	struct retry_rules rules;
+	bool with_maps;				/* routes must be asked for */
+};
+
+/* --- destinations --- */
+
+static uint64_t first_set(uint64_t a, uint64_t b)
+{
+	return a > 0 ? a : b;
+}
+
+static struct dest *dest_get(struct queued *q, const char *transport, struct str nexthop)
+{
+	struct remotes *r = q->remotes;
+	char key[600];
+	const int n = snprintf(key, sizeof(key), "%s:%.*s", transport, STR_ARG(nexthop));
+	const struct str k = str_n(key, (size_t)n < sizeof(key) ? (size_t)n : sizeof(key) - 1);
+	struct dest *d = map_get(r->dests, k);
+
+	if (d)
+		return d;
+	d = xzalloc(sizeof(*d));
+	d->key = xstrndup(k.p, k.n);
+	d->transport = transport;
+	d->nexthop = str_from(str_c(d->key), strlen(transport) + 1);
+	d->rules = r->rules;
+	d->rules.limit = first_set(strcmp(transport, "lmtp") == 0 ? q->conf->lmtp_destination_concurrency_limit : q->conf->smtp_destination_concurrency_limit,
+				   q->conf->default_destination_concurrency_limit);
+	list_init(&d->waiting);
+	list_init(&d->node);
+	(void)map_set(r->dests, k, d);
+	return d;
+}
+
+static void group_leave(struct queued *q, struct dest *d)
+{
+	struct group *g = d->group;
+
+	if (g == NULL)
+		return;
+	d->group = NULL;
+	g->running -= d->running;
+	if (--g->n_dests > 0)
+		return;
+	(void)map_del(q->remotes->groups, str_c(g->mx));
+	free(g->mx);
+	free(g);
+}
+
+/* What its best exchanger is may change from one answer to the next. */
+static void group_join(struct queued *q, struct dest *d, struct str mx)
+{
+	struct group *g = mx.n > 0 ? map_get(q->remotes->groups, mx) : NULL;
+
+	if (mx.n == 0 || (g != NULL && g == d->group))
+		return;
+	group_leave(q, d);
+	if (g == NULL) {
+		g = xzalloc(sizeof(*g));
+		g->mx = xstrndup(mx.p, mx.n);
+		list_init(&g->blocked);
+		(void)map_set(q->remotes->groups, mx, g);
+	}
+	g->n_dests++;
+	g->running += d->running;
+	d->group = g;
+}
+
+/* A destination without work or history is forgotten. */
+static void dest_maybe_free(struct queued *q, struct dest *d)
+{
+	if (d->jobs > 0 || (!retry_dest_blank(&d->state, &d->rules) && map_count(q->remotes->dests) < DESTS_MAX))
+		return;
+	list_del(&d->node);
+	group_leave(q, d);
+	(void)map_del(q->remotes->dests, str_c(d->key));
+	free(d->key);
+	free(d);
+}
+
+/* --- jobs --- */
+
+static void job_free(struct job *j)
+{
+	j->dest->jobs--;
+	free(j->at);
+	free(j);
+}
+
+static void job_defer(struct job *j, const char *enhanced, const char *text)
+{
+	struct active *a = j->a;
+
+	for (size_t i = 0; i < j->n; i++)
+		active_result(&a->rcpts[j->at[i]], SPOOL_PENDING, str_c(enhanced), str_c(text), STR("none"));
+	job_free(j);
+	active_one_done(a);
+}
+
+static struct str notify_words(struct arena *a, uint64_t bits)
+{
+	struct buf b;
+
+	buf_init(&b, 64);
+	smtp_notify_format(bits, &b);
+	const struct str s = arena_str(a, buf_view(&b));
+	buf_fini(&b);
+	return s;
+}
+
+/* What the sender asked for by DSN goes with the message; nothing is sent where nothing was asked. */
+static void add_dsn(struct job *j, struct ipc_remote_SEND *s)
+{
+	struct arena *a = j->a->arena;
+	const struct spool_msg *m = j->a->msg;
+	struct str *notify = ARENA_ARRAY(a, struct str, j->n), *orcpt = ARENA_ARRAY(a, struct str, j->n);
+	bool any = false;
+
+	for (size_t i = 0; i < j->n; i++) {
+		const struct spool_rcpt *r = &m->rcpts[j->at[i]];
+		notify[i] = notify_words(a, r->notify);
+		orcpt[i] = r->orcpt.p ? r->orcpt : STR("");
+		any |= r->notify != 0 || r->orcpt.n > 0;
+	}
+	s->envid = m->envid;
+	s->ret = m->ret == SMTP_RET_FULL ? STR("FULL") : m->ret == SMTP_RET_HDRS ? STR("HDRS") : (struct str){ 0 };
+	if (any) {
+		s->notify = (struct ipc_strs){ notify, j->n };
+		s->orcpt = (struct ipc_strs){ orcpt, j->n };
+	}
+}
+
+static int job_send(struct queued *q, struct job *j)
+{
+	struct active *a = j->a;
+	const struct spool_msg *m = a->msg;
+	struct str *rcpts = ARENA_ARRAY(a->arena, struct str, j->n);
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < j->n; i++) {
+		rcpts[i] = m->rcpts[j->at[i]].address;
+		a->rcpts[j->at[i]].start_us = clock_mono_us();
+	}
+	struct ipc_remote_SEND s = {
+		.qid = m->qid, .transport = str_c(j->dest->transport), .nexthop = j->dest->nexthop, .sender = active_sender_of(m, &m->rcpts[j->at[0]]),
+		.recipients = { rcpts, j->n },
+		.edits = { m->edits, m->n_edits }, .size = m->size, .body = m->body, .smtputf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0, .login = j->login,
+		.policy = j->policy,
+	};
+	add_dsn(j, &s);
+	if (q->remote == NULL)
+		return -1;
+	j->id = ipc_next_id(q->remote);
+	if (ipc_send(q->remote, IPC_remote_SEND, &s, j->id, a->fd, &e) < 0) {
+		log_error("remote: %s", e.text);
+		return -1;
+	}
+	(void)map_set(q->remotes->jobs, str_n(&j->id, sizeof(j->id)), j);
+	j->dest->running++;
+	q->remotes->running++;
+	if (j->dest->group)
+		j->dest->group->running++;
+	return 0;
+}
+
+static void job_ended(struct queued *q, struct dest *d)
+{
+	d->running--;
+	q->remotes->running--;
+	if (d->group)
+		d->group->running--;
+}
+
+/* May d start one more delivery? If not, it waits where a place will become free. */
+static bool dest_may(struct queued *q, struct dest *d)
+{
+	if (d->running >= retry_dest_window(&d->state, &d->rules))
+		return false;
+	struct list *where = q->remotes->running >= QUEUED_REMOTE_JOBS_MAX ? &q->remotes->blocked
+			     : d->group && d->group->running >= d->rules.limit ? &d->group->blocked : NULL;
+	if (where == NULL)
+		return true;
+	if (list_empty(&d->node))
+		list_append(where, &d->node);
+	return false;
+}
+
+/* Start what may start for d; a dead destination's mail is deferred without a try. */
+static void dest_pump(struct queued *q, struct dest *d)
+{
+	char text[300];
+
+	d->jobs++;	/* stays while its jobs end */
+	while (!list_empty(&d->waiting)) {
+		struct job *j = list_of(d->waiting.next, struct job, node);
+		if (retry_dest_dead(&d->state, clock_wall())) {
+			snprintf(text, sizeof(text), "delivery temporarily suspended: %s", d->why);
+			list_del(&j->node);
+			job_defer(j, "4.4.1", text);
+		} else if (!dest_may(q, d)) {
+			break;
+		} else {
+			list_del(&j->node);
+			if (job_send(q, j) < 0)
+				job_defer(j, "4.3.0", "remote delivery is not available");
+		}
+	}
+	d->jobs--;
+	dest_maybe_free(q, d);
+}
+
+/* A place is free: the first that waits for one may look again. */
+static void unblock(struct queued *q, struct list *blocked)
+{
+	if (list_empty(blocked))
+		return;
+	struct dest *d = list_of(blocked->next, struct dest, node);
+	list_del(&d->node);
+	dest_pump(q, d);
+}
+
+static void pump_all(struct queued *q, struct dest *d)
+{
+	struct group *g = d->group;
+
+	if (g)
+		g->n_dests++;	/* stays while d may go */
+	dest_pump(q, d);
+	if (g) {
+		unblock(q, &g->blocked);
+		if (--g->n_dests == 0) {
+			(void)map_del(q->remotes->groups, str_c(g->mx));
+			free(g->mx);
+			free(g);
+		}
+	}
+	unblock(q, &q->remotes->blocked);
+}
+
+/* --- results --- */
+
+static void take_results(struct job *j, const struct ipc_remote_RESULT *m)
+{
+	struct active *a = j->a;
+
+	for (size_t i = 0; i < j->n; i++) {
+		const bool sent = str_eq(m->status.v[i], STR("sent")), bounced = str_eq(m->status.v[i], STR("bounced"));
+		struct arcpt *x = &a->rcpts[j->at[i]];
+		x->setup_us = m->setup_us;
+		x->uses = m->uses;
+		x->success = !sent || m->dsn != 0 ? NULL : strcmp(j->dest->transport, "lmtp") == 0 ? "delivered" : "relayed";
+		active_result(x, sent ? SPOOL_SENT : bounced ? SPOOL_BOUNCED : SPOOL_PENDING, m->enhanced.v[i], m->texts.v[i], m->relay);
+	}
+}
+
+static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct queued *q = ctx;
+	const struct ipc_remote_RESULT *m = msg;
+	struct job *j = map_del(q->remotes->jobs, str_n(&id, sizeof(id)));
+
+	close_fd(&fd);
+	if (j == NULL)
+		return;
+	struct dest *d = j->dest;
+	struct active *a = j->a;
+	job_ended(q, d);
+	if (m->status.n != j->n || m->enhanced.n != j->n || m->texts.n != j->n) {
+		log_error("remote: result for another number of recipients");
+		job_defer(j, "4.3.0", "remote delivery answered nonsense");
+		pump_all(q, d);
+		return;
+	}
+	/* What ends for good before any connection (no such domain) says nothing about a server. */
+	const bool reached = m->reached != 0 || str_eq(m->status.v[0], STR("bounced"));
+	retry_dest_result(&d->state, &d->rules, reached, clock_wall());
+	if (!reached)
+		snprintf(d->why, sizeof(d->why), "%.*s", STR_ARG(m->texts.v[0]));
+	tlsrpt_count(q, d->nexthop, m->tls);
+	group_join(q, d, m->mx);
+	sched_window(q, a->m, retry_dest_window(&d->state, &d->rules));
+	take_results(j, m);
+	job_free(j);
+	d->jobs++;
+	active_one_done(a);
+	d->jobs--;
+	pump_all(q, d);
+}
+
+static void on_remote_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	struct queued *q = ctx;
+	struct str key;
+	size_t it = 0;
+	void *v;
+
+	log_warning("remote: %s", why->text);
+	ipc_chan_free(&q->remote);	/* the group starts again */
+	while (map_next(q->remotes->jobs, &it, &key, &v)) {
+		struct job *j = v;
+		(void)map_del(q->remotes->jobs, key);
+		job_ended(q, j->dest);
+		job_defer(j, "4.3.0", "remote delivery process ended");
+		it = 0;
+	}
+}
+
+/* --- routes --- */
+
+/* Text of transports error, retry and discard: "5.1.1 no such user" or the text alone. */
+static void answer_here(struct arcpt *x, enum spool_state st, const char *program, const char *class, struct str text)
+{
+	struct str rest = text;
+	const struct str first = str_split(&rest, ' ');
+	const bool given = first.n >= 5 && first.p[0] == class[0] && first.p[1] == '.';
+
+	x->program = program;
+	x->start_us = clock_mono_us();
+	active_result(x, st, given ? first : str_c(class), given ? str_trim(rest) : text.n > 0 ? text : STR("no reason given"), STR("none"));
+}
+
+static const char *remote_transport(struct str t)
+{
+	return str_case_eq(t, STR("smtp")) || str_case_eq(t, STR("relay")) ? "smtp" : str_case_eq(t, STR("lmtp")) ? "lmtp" : NULL;
+}
+
+/* Into the open job of its destination; *jobs holds this message's. */
+static void add_to_job(struct active *a, size_t at, const char *transport, struct str nexthop, struct str login, struct str policy, struct list *jobs)
+{
+	const struct conf *c = a->q->conf;
+	const uint64_t max = first_set(c->smtp_destination_recipient_limit, c->default_destination_recipient_limit);
+	struct dest *d = dest_get(a->q, transport, nexthop);
+	struct job *j = NULL;
+
+	a->rcpts[at].program = transport;
+	list_each(n, jobs) {
+		struct job *k = list_of(n, struct job, node);
+		if (k->dest == d && k->n < max && str_eq(k->login, login) &&
+		    str_eq(active_sender_of(a->msg, &a->msg->rcpts[k->at[0]]), active_sender_of(a->msg, &a->msg->rcpts[at])))
+			j = k;
+	}
+	if (j == NULL) {
+		j = xzalloc(sizeof(*j));
+		j->a = a;
+		j->dest = d;
+		j->login = arena_str(a->arena, login);
+		j->policy = arena_str(a->arena, policy);
+		d->jobs++;
+		j->at = xzalloc(max * sizeof(*j->at));
+		list_append(jobs, &j->node);
+		a->outstanding++;
+	}
+	j->at[j->n++] = at;
+}
+
+static void route(struct active *a, size_t at, struct str transport, struct str nexthop, struct str login, struct str policy, struct list *jobs)
+{
+	struct arcpt *x = &a->rcpts[at];
+	const char *by = remote_transport(transport);
+
+	if (by)
+		add_to_job(a, at, by, nexthop, login, policy, jobs);
+	else if (str_case_eq(transport, STR("error")))
+		answer_here(x, SPOOL_BOUNCED, "error", "5.0.0", nexthop);
+	else if (str_case_eq(transport, STR("discard")))
+		answer_here(x, SPOOL_SENT, "discard", "2.0.0", nexthop);
+	else
+		answer_here(x, SPOOL_PENDING, "retry", "4.0.0", str_case_eq(transport, STR("retry")) ? nexthop : STR("4.3.5 unknown mail transport"));
+}
+
+static void jobs_go(struct active *a, struct list *jobs)
+{
+	while (!list_empty(jobs)) {
+		struct job *j = list_of(jobs->next, struct job, node);
+		list_del(&j->node);
+		list_append(&j->dest->waiting, &j->node);
+		dest_pump(a->q, j->dest);
+	}
+}
+
+/* Without maps: relayhost or the domain. */
+static void route_plain(struct active *a, size_t at, struct list *jobs)
+{
+	const struct str address = a->msg->rcpts[at].address;
+	const ptrdiff_t sign = str_rchr(address, '@');
+	const char *relay = a->q->conf->relayhost;
+
+	route(a, at, STR("smtp"), relay[0] ? str_c(relay) : sign < 0 ? STR("localhost") : str_from(address, (size_t)sign + 1), STR(""), STR(""), jobs);
+}
+
+/* A transport that resolve has fixed for it: "transport:nexthop". */
+static void route_fixed(struct active *a, size_t at, struct list *jobs)
+{
+	struct str hop = a->msg->rcpts[at].user;
+	const struct str transport = str_split(&hop, ':');
+
+	route(a, at, transport, hop.p ? hop : STR(""), STR(""), STR(""), jobs);
+}
+
+struct question {
+	struct active *a;
+	size_t n, at[ROUTES_MAX];
+};
+
+static void on_routes(void *ctx, const struct ipc_resolve_ROUTES *r)
+{
+	struct question *x = ctx;
+	struct active *a = x->a;
+	struct list jobs;
+
+	list_init(&jobs);
+	for (size_t i = 0; i < x->n; i++) {
+		if (r)
+			route(a, x->at[i], r->transports.v[i], r->nexthops.v[i], r->logins.v[i], r->policies.v[i], &jobs);
+		else
+			route(a, x->at[i], STR("retry"), STR("4.3.0 Temporary lookup failure"), STR(""), STR(""), &jobs);
+	}
+	free(x);
+	jobs_go(a, &jobs);
+	active_one_done(a);
+}
+
+static void ask_routes(struct active *a, const size_t *at, size_t n)
+{
+	struct question *x = xzalloc(sizeof(*x));
+	struct str addresses[ROUTES_MAX];
+
+	x->a = a;
+	for (x->n = 0; x->n < n; x->n++) {
+		x->at[x->n] = at[x->n];
+		addresses[x->n] = a->msg->rcpts[at[x->n]].address;
+	}
+	a->outstanding++;
+	(void)route_ask(a->q, a->msg->sender, (struct ipc_strs){ addresses, n }, on_routes, x);
+}
+
+void remote_send(struct active *a, const size_t *at, size_t n)
+{
+	size_t *ask = ARENA_ARRAY(a->arena, size_t, n + 1), n_ask = 0;
+	struct list jobs;
+
+	list_init(&jobs);
+	for (size_t i = 0; i < n; i++) {
+		if (a->msg->rcpts[at[i]].user.n > 0)
+			route_fixed(a, at[i], &jobs);
+		else if (a->q->remotes->with_maps)
+			ask[n_ask++] = at[i];
+		else
+			route_plain(a, at[i], &jobs);
+	}
+	for (size_t i = 0; i < n_ask; i += ROUTES_MAX)
+		ask_routes(a, ask + i, n_ask - i < ROUTES_MAX ? n_ask - i : ROUTES_MAX);
+	jobs_go(a, &jobs);
+}
+
+void remote_flush(struct queued *q)
+{
+	struct str key;
+	size_t it = 0;
+	void *v;
+
+	while (map_next(q->remotes->dests, &it, &key, &v)) {
+		struct dest *d = v;
+		d->state = (struct retry_dest){ 0 };
+	}
+}
+
+/* --- start --- */
+
+static struct retry_feedback feedback(const char *text)
+{
+	struct retry_feedback f = { .amount = 1 };
+	struct err e = { 0 };
+
+	if (retry_feedback_parse(str_c(text), &f, &e) < 0)
+		log_warning("%s; 1 is taken", e.text);
+	return f;
+}
+
+static bool needs_maps(const struct conf *c)
+{
+	return c->transport_maps.n > 0 || c->sender_dependent_relayhost_maps.n > 0 || c->smtp_tls_policy_maps.n > 0 ||
+	       (c->smtp_sasl_auth_enable && c->smtp_sasl_password_maps.n > 0) || strcmp(c->default_transport, "smtp") != 0 ||
+	       (strcmp(c->relay_transport, "relay") != 0 && strcmp(c->relay_transport, "smtp") != 0);
+}
+
+void remotes_start(struct queued *q, int fd)
+{
+	static const uint16_t types[] = { IPC_remote_RESULT };
+	const struct conf *c = q->conf;
+	struct remotes *r = xzalloc(sizeof(*r));
+
+	r->dests = map_new();
+	r->jobs = map_new();
+	r->groups = map_new();
+	list_init(&r->blocked);
+	r->with_maps = needs_maps(c);
+	r->rules = (struct retry_rules){
+		.positive = feedback(c->default_destination_concurrency_positive_feedback), .negative = feedback(c->default_destination_concurrency_negative_feedback),
+		.initial = c->initial_destination_concurrency, .limit = c->default_destination_concurrency_limit,
+		.cohorts = c->default_destination_concurrency_failed_cohort_limit, .backoff_min_s = c->minimal_backoff_time, .backoff_max_s = c->maximal_backoff_time,
+	};
+	q->remotes = r;
+	q->remote = ipc_chan_new(q->loop, fd, &ipc_remote, on_remote, on_remote_closed, q);
+	ipc_chan_waiting_max(q->remote, IPC_GROUP_WAITING_MAX);
+	ipc_chan_allow(q->remote, (struct ipc_allow){ types, ARRAY_LEN(types) });
+}

@@ -1,0 +1,129 @@
+/* fsync beside the loop: a few threads that do nothing else, so that syncs of many messages run together (the journal of the file system commits them as
+ * one) and the loop never waits for a disk. They share with the loop only the two lists below, under one lock.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "deliver/queue/queued.h"
+#include "log/log.h"
+
+struct job {
+	struct job *next;
+	int fd, error;
+	sync_fn *fn;
+	void *ctx;
+};
+
+struct syncer {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct job *todo, **todo_end;
+	struct job *done;
+	int event;
+};
+
+static struct job *take(struct syncer *s)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&s->lock);
+	while ((j = s->todo) == NULL)
+		pthread_cond_wait(&s->work, &s->lock);
+	s->todo = j->next;
+	if (s->todo == NULL)
+		s->todo_end = &s->todo;
+	pthread_mutex_unlock(&s->lock);
+	return j;
+}
+
+static void give_back(struct syncer *s, struct job *j)
+{
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&s->lock);
+	j->next = s->done;
+	s->done = j;
+	pthread_mutex_unlock(&s->lock);
+	while (write(s->event, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static void *worker(void *ctx)
+{
+	struct syncer *s = ctx;
+
+	for (;;) {
+		struct job *j = take(s);
+		j->error = fsync(j->fd) < 0 ? errno : 0;
+		(void)close(j->fd);
+		give_back(s, j);
+	}
+	return NULL;
+}
+
+static void on_event(void *ctx, unsigned events)
+{
+	struct syncer *s = ctx;
+	uint64_t n;
+
+	while (read(s->event, &n, sizeof(n)) < 0 && errno == EINTR)
+		;
+	pthread_mutex_lock(&s->lock);
+	struct job *j = s->done;
+	s->done = NULL;
+	pthread_mutex_unlock(&s->lock);
+	while (j) {
+		struct job *next = j->next;
+		j->fn(j->ctx, j->error);
+		free(j);
+		j = next;
+	}
+}
+
+struct syncer *sync_new(struct loop *l, unsigned threads)
+{
+	struct syncer *s = xzalloc(sizeof(*s));
+	pthread_attr_t attr;
+	pthread_t t;
+	sigset_t all, old;
+
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->work, NULL);
+	s->todo_end = &s->todo;
+	s->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (unsigned i = 0; i < threads; i++) {
+		const int r = pthread_create(&t, &attr, worker, s);
+		if (r != 0) {
+			log_error("cannot start a sync thread (errno %d)", r);
+			exit(EX_OSERR);
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	loop_watch(l, s->event, LOOP_READ, on_event, s);
+	return s;
+}
+
+void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx)
+{
+	struct job *j = xzalloc(sizeof(*j));
+
+	j->fd = fd;
+	j->fn = fn;
+	j->ctx = ctx;
+	pthread_mutex_lock(&s->lock);
+	*s->todo_end = j;
+	s->todo_end = &j->next;
+	pthread_cond_signal(&s->work);
+	pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,123 @@
+/* One mail transaction: from MAIL to the answer to the message. One struct, one arena, one end. */
+#ifndef DELIVER_QUEUED_TRANS_H
+#define DELIVER_QUEUED_TRANS_H
+
+#include "deliver/queue/queued.h"
+
+enum final_state {
+	FINAL_NEW,
+	FINAL_COPYING,	/* an agent writes it */
+	FINAL_READY,	/* durable in tmp */
+	FINAL_SENT,
+	FINAL_QUEUED,	/* goes (went) into the queue record */
+	FINAL_FAILED,	/* for good */
+};
+
+/* A recipient after expansion. */
+struct final {
+	struct trans *t;
+	struct str kind, address, user, extension, original, folder;
+	struct str sender;	/* owner-NAME of a list; empty: the message's */
+	enum final_state state;
+	struct copy *copy;
+	struct str enhanced, text;
+	size_t rcpt;		/* number of the RCPT that it comes from */
+	uint64_t notify;	/* as that said */
+	struct str orcpt;
+	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
+	bool recorded;	/* in the queue record */
+	uint64_t done_us;
+};
+
+enum trans_step {
+	STEP_ENVELOPE,	/* MAIL, RCPT */
+	STEP_DATA,	/* the front writes */
+	STEP_SCAN,	/* filterd reads */
+	STEP_COPIES,	/* agents write */
+	STEP_RECORD,	/* the queue record is being synced */
+	STEP_VISIBLE,	/* copies are renamed: no way back */
+	STEP_LATE,	/* a second record, for renames that failed, is being synced */
+};
+
+struct trans {
+	struct queued *q;
+	struct conn_entry *conn;	/* NULL: the client has gone */
+	const struct conf *conf;	/* its listener's */
+	struct arena *arena;
+	char qid[SPOOL_QID_MAX + 1];
+	enum trans_step step;
+	uint32_t reply_id;
+	uint64_t start_us, data_us;
+	/* envelope */
+	struct str sender, helo, tls, auth_method, body;
+	struct str envid;
+	uint64_t ret;
+	bool esmtp, smtputf8, announced;
+	size_t n_accepted;		/* RCPT commands accepted */
+	struct str first_rcpt;
+	struct final *finals;
+	size_t n_finals, cap_finals;
+	struct map *seen;		/* keys of finals, once there are many */
+	struct ask *ask;		/* resolve, or filterd */
+	struct copy *room;		/* an agent is asked whether a mailbox is full */
+	size_t before;			/* finals before the recipient that is asked about */
+	uint64_t size_said;		/* SIZE= */
+	struct str asked;		/* address being resolved */
+	struct arena *asking;		/* of the recipient that is asked about alone: an alias may be large, and named often */
+	struct ipc_resolve_RESULT *resolved;	/* what it is, while the restrictions are evaluated */
+	struct judge *judge;
+	struct milting *milting;	/* what follows when the milters have nothing against MAIL */
+	uint64_t talk;			/* with the milters; 0: there are none, or they are done */
+	struct str head_text;		/* the message's header section */
+	struct restrict_effects effects;	/* what the restrictions want done with the message */
+	uint64_t asked_notify;		/* and what its RCPT said */
+	struct str asked_orcpt;
+	/* message */
+	int fd;				/* read only; -1 */
+	bool incoming;			/* spool holds it in incoming/ */
+	uint64_t declared;		/* SIZE=; 0: not given */
+	uint64_t size;			/* once sealed */
+	bool sealed;			/* nobody can write it any more */
+	struct head_result head;
+	struct str *edits;
+	size_t n_edits;
+	/* commit */
+	struct timer *deadline;
+	size_t n_copying, n_committing;
+	bool ours;			/* the sender is one of us */
+	bool tells;			/* the client hears of each recipient itself (LMTP): nobody is sent a report */
+	struct spool_msg *msg;		/* the queue record; NULL: none */
+	bool dropped;			/* the client went away while the record was being synced */
+};
+
+static inline struct str trans_qid(const struct trans *t) { return str_c(t->qid); }
+void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text, bool with_qid);
+/* Answer and end. */
+void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
+void trans_free(struct trans *t);
+int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
+
+/* queued_effects.c: the restriction lists of this transaction. fn is called with the answer when it is no refusal; a refusal is told here and ends nothing but, at
+ * RESTRICT_END, the transaction. */
+typedef void trans_passed_fn(struct trans *t);
+void trans_judge(struct trans *t, enum restrict_stage stage, trans_passed_fn *fn);
+/* Headers, blind copies, redirection: fn goes on when the recipients are as they are to be. */
+void effects_apply(struct trans *t, trans_passed_fn *fn);
+/* queued_checks.c: header_checks, body_checks; fn goes on unless they refuse. */
+void checks_run(struct trans *t, trans_passed_fn *fn);
+int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
+
+/* queued_milter.c: fn goes on unless a milter refuses. */
+void milter_mail(struct trans *t, trans_passed_fn *fn);
+void milter_rcpt(struct trans *t, trans_passed_fn *fn);	/* t->asked; finals from t->before on are its */
+void milter_message(struct trans *t);			/* then commit_message */
+void milter_end(struct trans *t);
+
+/* queued_rewrite.c: addresses are rewritten, blind copies added; then milter_message. head: the message's header section. */
+void rewrite_message(struct trans *t, struct str head);
+
+/* queued_commit.c: the message is complete and sealed. */
+void commit_message(struct trans *t);
+void commit_drop(struct trans *t);	/* the client has gone */
+
+#endif

@@ -1,0 +1,609 @@
+/* Where addresses end: classes, virtual aliases, catch-alls, aliases(5), accounts, extensions, loops, trouble. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "deliver/resolve/aliases.h"
+#include "deliver/resolve/resolve.h"
+#include "map/accounts.h"
+#include "test/tap.h"
+
+static char dir[64];
+
+static const char *path(const char *name)
+{
+	static char p[128];
+
+	(void)snprintf(p, sizeof(p), "%s/%s", dir, name);
+	return p;
+}
+
+static void put_file(const char *name, const char *text)
+{
+	const int fd = open(path(name), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		abort();
+	close(fd);
+}
+
+static void put_accounts(void)
+{
+	static const char *const names[] = { "joe", "susan", "boss", "administrator", "john", "plus+name", "self", "chief",
+					     "alice@vmail.example", "john@vmail.example" };
+	struct cdbwrite *w;
+	struct err e = { 0 };
+
+	if (cdbwrite_begin(path("accounts.cdb"), &w, &e) < 0 || accounts_put_marker(w, &e) < 0)
+		abort();
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct account a = { .uid = 2000 + (uid_t)i, .gid = 2000, .home = "/mail/x", .maildir = "/mail/x/Maildir/" };
+		struct buf b;
+
+		buf_init(&b, 4096);
+		(void)snprintf(a.name, sizeof(a.name), "%s", names[i]);
+		account_format(&a, &b);
+		if (cdbwrite_add(w, str_c(names[i]), buf_view(&b), &e) < 0)
+			abort();
+		buf_fini(&b);
+	}
+	if (cdbwrite_commit(&w, 0644, (uid_t)-1, (gid_t)-1, &e) < 0)
+		abort();
+}
+
+static struct resolver *make(const char *extra, struct conf **conf)
+{
+	struct resolver *r = NULL;
+	struct buf text, problems;
+	struct err e = { 0 };
+
+	buf_init(&text, 65536);
+	buf_init(&problems, 65536);
+	buf_printf(&text,
+		   "myhostname = mail.example.com\nmydomain = example.com\nmyorigin = $mydomain\n"
+		   "mydestination = $myhostname localhost $mydomain\nproxy_interfaces = 192.0.2.9\ninet_interfaces = 127.0.0.1\n"
+		   "virtual_mailbox_domains = vmail.example\nrelay_domains = backup.example .sub.example\nstate_directory = %s\n%s",
+		   dir, extra);
+	if (conf_parse(buf_view(&text), "x.conf", conf, &problems, &e) < 0 || resolver_new(*conf, &r, &e) < 0)
+		printf("# %s\n# %s\n", problems.p, e.text);
+	if (!r)
+		abort();
+	buf_fini(&text);
+	buf_fini(&problems);
+	return r;
+}
+
+/* "class: kind address=user+extension by owner …" or "class: code enhanced". */
+static void describe(const struct ipc_resolve_RESULT *r, struct buf *out)
+{
+	buf_printf(out, "%.*s:", STR_ARG(r->class));
+	if (r->code)
+		buf_printf(out, " %llu %.*s", (unsigned long long)r->code, STR_ARG(r->enhanced));
+	for (size_t i = 0; i < r->kinds.n; i++) {
+		buf_printf(out, "%s %.*s %.*s", i ? "," : "", STR_ARG(r->kinds.v[i]), STR_ARG(r->addresses.v[i]));
+		if (r->users.v[i].n)
+			buf_printf(out, "=%.*s", STR_ARG(r->users.v[i]));
+		if (r->extensions.v[i].n)
+			buf_printf(out, "+%.*s", STR_ARG(r->extensions.v[i]));
+		if (i < r->owners.n && r->owners.v[i].n)
+			buf_printf(out, " by %.*s", STR_ARG(r->owners.v[i]));
+	}
+}
+
+struct want {
+	const char *address, *want;
+};
+
+static void check(struct resolver *r, const char *title, const struct want *cases, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct ipc_resolve_RESULT res, explained;
+		struct arena *a = arena_new(0);
+		struct buf got;
+
+		buf_init(&got, 65536);
+		resolver_answer(r, a, str_c(cases[i].address), false, &res);
+		describe(&res, &got);
+		bool ok = tap_is_str(got.p, cases[i].want, "%s: %s", title, cases[i].address);
+
+		resolver_answer(r, a, str_c(cases[i].address), true, &explained);
+		for (size_t k = 0; !ok && k < explained.steps.n; k++)
+			tap_diag("  %.*s", STR_ARG(explained.steps.v[k]));
+		tap_ok(explained.steps.n > 0 && str_eq(explained.class, res.class), "and the explanation says the same");
+		buf_fini(&got);
+		arena_free(&a);
+	}
+}
+
+static const char aliases[] =
+	"postmaster administrator\nroot administrator\nsuzan.smith susan\nspam.police administrator\n"
+	"list joe, susan, far@remote.example\nowner-list boss\n"
+	"nested list, boss\nself self, joe\nback \\joe\nquoted \"joe smith\"@remote.example\n"
+	"loop1 loop2\nloop2 loop1\nfile /var/mail/x\ncmd \"|/usr/bin/prog -a, -b\"\ninc :include:/etc/list\n"
+	"dead nobody.here\nhalf joe, nobody.here\nnamed Joe Doe <joe@example.com> (the boss)\nupper JOE@EXAMPLE.COM\n"
+	"far x@remote.example\nvia alice@vmail.example\njoe+tagged susan\nopen \"joe\nchief+x boss\n";
+static const char virtual[] =
+	"sales@example.com susan@example.com\nsales@myhome.example john@example.com\nmyhome.example x\n"
+	"ident@example.com joe@example.com\njoe@example.com joe@example.com, far@remote.example\n"
+	"swap@example.com @vmail.example\nbare joe\nchain1@example.com chain2@example.com\nchain2@example.com boss\n"
+	"vl1@example.com vl2@example.com\nvl2@example.com vl1@example.com\nbad@example.com |/bin/sh\n"
+	"plus+tag@example.com boss@example.com\nplus@example.com john@example.com\nout@remote.example joe@example.com\n"
+	"@catch.example john@example.com\ncatch.example x\nnamed@catch.example susan@example.com\n"
+	"@vmail.example alice@vmail.example\n\"odd name\"@example.com boss@example.com\n";
+
+static const struct want usual[] = {
+	/* classes */
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "susan@mail.example.com", "local: mailbox susan@mail.example.com=susan" },
+	{ "SUSAN@EXAMPLE.COM", "local: mailbox SUSAN@example.com=susan" },
+	{ "susan", "local: mailbox susan@example.com=susan" },
+	{ "susan@[192.0.2.9]", "local: mailbox susan@[192.0.2.9]=susan" },
+	{ "susan@[127.0.0.1]", "local: mailbox susan@[127.0.0.1]=susan" },
+	{ "susan@[192.0.2.10]", "default: remote susan@[192.0.2.10]" },
+	{ "nobody@example.com", "unknown: 550 5.1.1" },
+	{ "x@remote.example", "default: remote x@remote.example" },
+	{ "x@backup.example", "relay: remote x@backup.example" },
+	{ "x@deep.backup.example", "default: remote x@deep.backup.example" },
+	{ "x@a.sub.example", "relay: remote x@a.sub.example" },
+	{ "x@sub.example", "default: remote x@sub.example" },
+	{ "x@xsub.example", "default: remote x@xsub.example" },
+	/* routing characters */
+	{ "\"a@remote.example\"@example.com", "routed: 550 5.1.1" },
+	{ "a%remote.example@example.com", "routed: remote a@remote.example" },
+	{ "remote.example!a@example.com", "routed: remote a@remote.example" },
+	{ "a%b%remote.example@example.com", "routed: remote a%b@remote.example" },
+	{ "%remote.example@example.com", "routed: 550 5.1.1" },
+	{ "a%bad_domain-@example.com", "routed: 550 5.1.1" },
+	{ "remote.example!a", "default: remote a@remote.example" },
+	{ "a%remote.example", "default: remote a@remote.example" },
+	{ "a%b@remote.example", "routed: remote a%b@remote.example" },
+	{ "a%b@backup.example", "routed: remote a%b@backup.example" },
+	/* syntax */
+	{ "", "error: 501 5.1.3" },
+	{ "@example.com", "error: 501 5.1.3" },
+	{ "a b@example.com", "error: 501 5.1.3" },
+	/* extensions */
+	{ "susan+news@example.com", "local: mailbox susan+news@example.com=susan+news" },
+	{ "susan+a+b@example.com", "local: mailbox susan+a+b@example.com=susan+a+b" },
+	{ "plus+name@mail.example.com", "local: mailbox plus+name@mail.example.com=plus+name" },
+	{ "+x@example.com", "unknown: 550 5.1.1" },
+	{ "suzan.smith+x@example.com", "local: mailbox susan@example.com=susan" },
+	{ "joe+tagged@mail.example.com", "local: mailbox susan@mail.example.com=susan" },
+	/* aliases(5) */
+	{ "postmaster", "local: mailbox administrator@example.com=administrator" },
+	{ "postmaster@example.com", "local: mailbox administrator@example.com=administrator" },
+	{ "suzan.smith@example.com", "local: mailbox susan@example.com=susan" },
+	{ "list@mail.example.com", "local: mailbox joe@mail.example.com=joe by owner-list@example.com, mailbox susan@mail.example.com=susan by owner-list@example.com, remote far@remote.example "
+	  "by owner-list@example.com" },
+	{ "nested@mail.example.com",
+	  "local: mailbox joe@mail.example.com=joe by owner-list@example.com, mailbox susan@mail.example.com=susan by owner-list@example.com, remote far@remote.example "
+	  "by owner-list@example.com, mailbox boss@mail.example.com=boss" },
+	{ "self@example.com", "local: mailbox self@example.com=self, mailbox joe@example.com=joe" },
+	{ "back@example.com", "local: mailbox joe@example.com=joe" },
+	{ "quoted@example.com", "local: remote \"joe smith\"@remote.example" },
+	{ "loop1@example.com", "error: 554 5.4.6" },
+	{ "file@example.com", "local: file /var/mail/x=file" },
+	{ "cmd@example.com", "local: command /usr/bin/prog -a, -b=cmd" },
+	{ "inc@example.com", "local: include /etc/list=inc" },
+	{ "dead@example.com", "unknown: 550 5.1.1" },
+	{ "half@example.com", "local: mailbox joe@example.com=joe" },
+	{ "named@mail.example.com", "local: mailbox joe@mail.example.com=joe" },
+	{ "far@example.com", "local: remote x@remote.example" },
+	{ "via@example.com", "local: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "open@example.com", "error: 451 4.3.5" },
+	/* virtual aliases */
+	{ "sales@example.com", "local: mailbox susan@example.com=susan" },
+	{ "SALES@Example.Com", "local: mailbox susan@example.com=susan" },
+	{ "sales@mail.example.com", "unknown: 550 5.1.1" },
+	{ "sales@myhome.example", "virtual: mailbox john@example.com=john" },
+	{ "nobody@myhome.example", "unknown: 550 5.1.1" },
+	{ "ident@example.com", "local: mailbox joe@example.com=joe, remote far@remote.example" },
+	{ "joe@example.com", "local: mailbox joe@example.com=joe, remote far@remote.example" },
+	{ "swap@example.com", "local: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "bare@example.com", "local: mailbox joe@example.com=joe, remote far@remote.example" },
+	{ "chain1@example.com", "local: mailbox boss@example.com=boss" },
+	{ "vl1@example.com", "error: 451 4.6.0" },
+	{ "bad@example.com", "error: 451 4.6.0" },
+	{ "plus+tag@example.com", "local: mailbox boss@example.com=boss" },
+	{ "plus+other@example.com", "local: mailbox john+other@example.com=john+other" },
+	{ "sales+q3@example.com", "local: mailbox susan+q3@example.com=susan+q3" },
+	{ "out@remote.example", "default: mailbox joe@example.com=joe, remote far@remote.example" },
+	{ "\"odd name\"@example.com", "local: mailbox boss@example.com=boss" },
+	/* catch-alls */
+	{ "anything@catch.example", "virtual: mailbox john@example.com=john" },
+	{ "named@catch.example", "virtual: mailbox susan@example.com=susan" },
+	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "john@vmail.example", "virtual: mailbox john@vmail.example=john@vmail.example" },
+	{ "john+x@vmail.example", "virtual: mailbox john+x@vmail.example=john@vmail.example+x" },
+	{ "other@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "ALICE@VMAIL.EXAMPLE", "virtual: mailbox ALICE@vmail.example=alice@vmail.example" },
+};
+
+static void usual_cases(void)
+{
+	struct conf *c = NULL;
+	char extra[512];
+
+	put_file("aliases", aliases);
+	put_file("virtual", virtual);
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\n", dir, dir);
+	struct resolver *r = make(extra, &c);
+
+	check(r, "usual", usual, ARRAY_LEN(usual));
+	resolver_free(&r);
+	conf_free(&c);
+}
+
+/* The article's pair of maps: a catch-all over a domain with accounts and aliases. */
+static const struct want catch_sane[] = {
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "marketing@example.com", "local: mailbox boss@example.com=boss" },
+	{ "postmaster@example.com", "local: mailbox administrator@example.com=administrator" },
+	{ "nobody@example.com", "local: mailbox john@example.com=john" },
+	{ "susan+x@example.com", "local: mailbox susan+x@example.com=susan+x" },
+};
+static const struct want catch_strict[] = {
+	{ "susan@example.com", "local: mailbox john@example.com=john" },
+	{ "marketing@example.com", "local: mailbox john@example.com=john" },
+	{ "postmaster@example.com", "local: mailbox john@example.com=john" },
+	{ "nobody@example.com", "local: mailbox john@example.com=john" },
+	{ "suzan.smith@example.com", "local: mailbox susan@example.com=susan" },
+};
+
+static void catch_alls(void)
+{
+	struct conf *c = NULL;
+	char extra[512];
+
+	put_file("aliases", "postmaster administrator\nmarketing boss\n");
+	/* Listed by name, susan is safe from the catch-all even where it is strict. */
+	put_file("virtual", "suzan.smith susan@mail.example.com\n@example.com john@example.com\n");
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\n", dir, dir);
+	struct resolver *r = make(extra, &c);
+
+	check(r, "a catch-all yields", catch_sane, ARRAY_LEN(catch_sane));
+	resolver_free(&r);
+	conf_free(&c);
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\ncatchall_strict = yes\n", dir, dir);
+	put_file("virtual", "suzan.smith susan@mail.example.com\n@example.com john@example.com\njohn@example.com john@example.com\n");
+	r = make(extra, &c);
+	struct want fixed[ARRAY_LEN(catch_strict)];
+
+	memcpy(fixed, catch_strict, sizeof(fixed));
+	fixed[4].want = "local: mailbox susan@mail.example.com=susan";
+	check(r, "catchall_strict", fixed, ARRAY_LEN(fixed));
+	resolver_free(&r);
+	conf_free(&c);
+}
+
+static const struct want no_aliases[] = {
+	{ "postmaster@example.com", "error: 451 4.3.5" },
+	{ "postmaster@vmail.example", "error: 451 4.3.5" },
+	{ "postmaster@remote.example", "default: remote postmaster@remote.example" },
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+};
+static const struct want root_only[] = {
+	{ "postmaster@example.com", "local: mailbox boss@mail.example.com=boss" },
+	{ "postmaster@vmail.example", "virtual: mailbox boss@mail.example.com=boss" },
+	{ "root@example.com", "local: mailbox boss@example.com=boss" },
+};
+static const struct want missing_map[] = {
+	{ "susan@example.com", "error: 451 4.3.0" },
+	{ "x@remote.example", "error: 451 4.3.0" },
+};
+
+static void postmaster_and_trouble(void)
+{
+	struct conf *c = NULL;
+	char extra[512];
+	struct resolver *r = make("", &c);
+
+	check(r, "no maps", no_aliases, ARRAY_LEN(no_aliases));
+	resolver_free(&r);
+	conf_free(&c);
+	r = make("alias_maps = inline:{root=boss}\n", &c);
+	check(r, "postmaster falls back to root", root_only, ARRAY_LEN(root_only));
+	resolver_free(&r);
+	conf_free(&c);
+	(void)snprintf(extra, sizeof(extra), "virtual_alias_maps = hash:%s/none\n", dir);
+	r = make(extra, &c);
+	check(r, "a map that is missing is trouble", missing_map, ARRAY_LEN(missing_map));
+	resolver_free(&r);
+	conf_free(&c);
+	r = make("alias_maps = inline:{postmaster=boss}\n", &c);
+	(void)rename(path("accounts.cdb"), "/tmp/test_resolve.moved");
+	resolver_refresh(r);
+	static const struct want moved[] = { { "susan@example.com", "error: 451 4.3.0" } };
+
+	check(r, "accounts.cdb went away", moved, 1);
+	(void)rename("/tmp/test_resolve.moved", path("accounts.cdb"));
+	resolver_refresh(r);
+	check(r, "and came back", no_aliases + 3, 1);
+	resolver_free(&r);
+	conf_free(&c);
+}
+
+/* --- parameters, one suite of maps each --- */
+
+static const struct want delimiters[] = {
+	{ "susan+news@example.com", "local: mailbox susan+news@example.com=susan+news" },
+	{ "susan-news@example.com", "local: mailbox susan-news@example.com=susan+news" },
+	{ "susan-a+b@example.com", "local: mailbox susan-a+b@example.com=susan+a+b" },
+	{ "sales-q3@example.com", "local: mailbox susan-q3@example.com=susan+q3" },
+	{ "owner-list@example.com", "local: mailbox boss@example.com=boss" },
+	{ "list-request@example.com", "local: mailbox boss@example.com=boss" },
+	{ "owner-joe@example.com", "unknown: 550 5.1.1" },
+	{ "mailer-daemon@example.com", "local: mailbox boss@mail.example.com=boss" },
+};
+static const struct want no_propagation[] = { { "sales+q3@example.com", "local: mailbox susan@example.com=susan" } };
+static const struct want accept_any[] = {
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "nobody@example.com", "local: error nobody@example.com=unknown user: \"nobody\"+5.1.1" },
+};
+static const struct want luser[] = {
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "nobody+x@example.com", "local: mailbox boss+nobody+x@example.com=boss+nobody+x" },
+};
+static const struct want luser_away[] = { { "nobody@example.com", "local: remote nobody@old.example" } };
+static const struct want luser_loop[] = { { "nobody@example.com", "error: 451 4.6.0" } };
+static const struct want fallback[] = {
+	{ "nobody@example.com", "local: remote nobody@example.com=lmtp:unix:/run/other" },
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+};
+static const struct want transport[] = {
+	{ "susan+x@example.com", "local: remote susan+x@example.com=lmtp:unix:/run/store" },
+	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "nobody@example.com", "unknown: 550 5.1.1" },
+};
+static const struct want listed[] = {
+	{ "extra@example.com", "local: error extra@example.com=unknown user: \"extra\"+5.1.1" },
+	{ "more@example.com", "local: error more@example.com=unknown user: \"more\"+5.1.1" },
+	{ "nobody@example.com", "unknown: 550 5.1.1" },
+};
+static const struct want relay_listed[] = {
+	{ "known@backup.example", "relay: remote known@backup.example" },
+	{ "known+x@backup.example", "relay: remote known+x@backup.example" },
+	{ "other@backup.example", "unknown: 550 5.1.1" },
+	{ "any@a.sub.example", "relay: remote any@a.sub.example" },
+};
+static const struct want moved[] = {
+	{ "joe@example.com", "unknown: 550 5.1.6" },
+	{ "joe+x@example.com", "unknown: 550 5.1.6" },
+	{ "anybody@gone.example", "unknown: 550 5.1.6" },
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+};
+static const struct want virtual_listed[] = {
+	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
+	{ "ally+x@vmail.example", "virtual: mailbox ally+x@vmail.example=john@vmail.example+x" },
+	{ "sys@vmail.example", "virtual: mailbox sys@vmail.example=joe" },
+	{ "ghost@vmail.example", "error: 451 4.3.5" },
+	{ "john@vmail.example", "unknown: 550 5.1.1" },
+};
+static const struct want canonical[] = {
+	{ "old.name@example.com", "local: mailbox susan@example.com=susan" },
+	{ "old.name+x@example.com", "local: mailbox susan+x@example.com=susan+x" },
+	{ "anyone@past.example", "default: remote anyone@new.example" },
+	{ "first@example.com", "local: mailbox boss@example.com=boss" },
+	{ "joe@host.example.com", "default: remote joe@host.example.com" },
+};
+static const struct want owners[] = {
+	{ "list@example.com", "local: mailbox joe@example.com=joe by boss@example.com" },
+	{ "many@example.com", "local: mailbox joe@example.com=joe by owner-many@example.com" },
+	{ "outer@example.com", "local: mailbox joe@example.com=joe by boss@example.com, mailbox susan@example.com=susan by john@remote.example" },
+};
+static const struct want no_hacks[] = {
+	{ "a%remote.example@example.com", "routed: 550 5.1.1" },
+	{ "remote.example!a@example.com", "routed: 550 5.1.1" },
+};
+static const struct {
+	const char *conf;
+	const struct want *cases;
+	size_t n;
+} parameter_cases[] = {
+#define CASES(v) v, ARRAY_LEN(v)
+	{ "recipient_delimiter = +-\nalias_maps = inline:{owner-list=boss, list-request=boss, postmaster=boss}\nvirtual_alias_maps = inline:{sales@example.com=susan}\n",
+	  CASES(delimiters) },
+	{ "propagate_unmatched_extensions = canonical\nvirtual_alias_maps = inline:{sales@example.com=susan}\n", CASES(no_propagation) },
+	{ "local_recipient_maps =\n", CASES(accept_any) },
+	{ "local_recipient_maps =\nluser_relay = boss+$local\n", CASES(luser) },
+	{ "local_recipient_maps =\nluser_relay = @old.example\n", CASES(luser_away) },
+	{ "local_recipient_maps =\nluser_relay = $user@$domain\n", CASES(luser_loop) },
+	{ "local_recipient_maps =\nfallback_transport = lmtp:unix:/run/other\nluser_relay = boss\n", CASES(fallback) },
+	{ "mailbox_transport = lmtp:unix:/run/store\n", CASES(transport) },
+	{ "local_recipient_maps = proxy:unix:passwd.byname inline:{extra=x, more@example.com=x}\n", CASES(listed) },
+	{ "relay_recipient_maps = inline:{known@backup.example=x, @a.sub.example=x}\n", CASES(relay_listed) },
+	{ "relocated_maps = inline:{joe@example.com=joe@elsewhere.example, @gone.example=nowhere}\nvirtual_alias_domains = gone.example\n", CASES(moved) },
+	{ "virtual_mailbox_maps = inline:{alice@vmail.example=x, ally@vmail.example=john@vmail.example, sys@vmail.example=joe, ghost@vmail.example=/no/where/}\n",
+	  CASES(virtual_listed) },
+	{ "recipient_canonical_maps = inline:{old.name=susan, first=second@example.com}\ncanonical_maps = inline:{@past.example=@new.example, second=boss}\n"
+	  "masquerade_domains = example.com\n", CASES(canonical) },
+	{ "expand_owner_alias = yes\nalias_maps = inline:{{list=joe} {owner-list=boss} {many=joe} {owner-many=boss, susan} {outer=list, susan} {owner-outer=john@remote.example}}\n",
+	  CASES(owners) },
+	{ "swap_bangpath = no\nallow_percent_hack = no\n", CASES(no_hacks) },
+#undef CASES
+};
+
+static void parameters(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(parameter_cases); i++) {
+		struct conf *c = NULL;
+		struct resolver *r = make(parameter_cases[i].conf, &c);
+
+		char title[60];
+
+		snprintf(title, sizeof(title), "%s", parameter_cases[i].conf);
+		title[strcspn(title, "\n")] = '\0';
+		check(r, title, parameter_cases[i].cases, parameter_cases[i].n);
+		resolver_free(&r);
+		conf_free(&c);
+	}
+}
+
+/* Rewriting of a message's own addresses. "S" envelope sender, "s" header sender, "r" header recipient. */
+static const struct {
+	const char *conf, *what, *in, *want;
+} rewriting[] = {
+	{ "", "S", "joe@example.com", "joe@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\n", "S", "joe@example.com", "Joe.Doe@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\n", "s", "joe+x@example.com", "Joe.Doe+x@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\ncanonical_classes = header_sender\n", "S", "joe@example.com", "joe@example.com" },
+	{ "canonical_maps = inline:{joe@example.com=x@y.example}\ncanonical_classes = header_sender\n", "r", "joe@example.com", "joe@example.com" },
+	{ "sender_canonical_maps = inline:{joe=first}\ncanonical_maps = inline:{first=last}\n", "S", "joe@example.com", "last@example.com" },
+	{ "sender_canonical_maps = inline:{joe=first}\n", "r", "joe@example.com", "joe@example.com" },
+	{ "recipient_canonical_maps = inline:{joe=first}\n", "r", "joe@example.com", "first@example.com" },
+	{ "canonical_maps = inline:{joe=|sh}\n", "S", "joe@example.com", "451" },
+	{ "sender_canonical_maps = inline:{joe=first}\nsender_canonical_classes = envelope_sender\n", "s", "joe@example.com", "joe@example.com" },
+	{ "sender_canonical_maps = inline:{joe=first}\nsender_canonical_classes = header_sender\n", "S", "joe@example.com", "joe@example.com" },
+	{ "recipient_canonical_maps = inline:{joe=first}\nrecipient_canonical_classes = envelope_recipient\n", "r", "joe@example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "S", "joe@a.b.example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "s", "joe@example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "r", "joe@a.example.com", "joe@example.com" },
+	{ "masquerade_domains = example.com\n", "r", "joe@xexample.com", "joe@xexample.com" },
+	{ "masquerade_domains = !keep.example.com example.com\n", "S", "joe@a.keep.example.com", "joe@a.keep.example.com" },
+	{ "masquerade_domains = !keep.example.com example.com\n", "S", "joe@keep.example.com", "joe@keep.example.com" },
+	{ "masquerade_domains = example.com !keep.example.com\n", "S", "joe@keep.example.com", "joe@example.com" },
+	{ "masquerade_domains = a.example.com example.com\n", "S", "joe@b.a.example.com", "joe@a.example.com" },
+	{ "masquerade_domains = a.example.com example.com\n", "S", "joe@a.example.com", "joe@a.example.com" },
+	{ "masquerade_domains = example.com\nmasquerade_exceptions = root\n", "S", "ROOT@a.example.com", "ROOT@a.example.com" },
+	{ "masquerade_domains = example.com\nmasquerade_classes = header_sender\n", "S", "joe@a.example.com", "joe@a.example.com" },
+	{ "canonical_maps = inline:{joe@a.example.com=jd@b.example.com}\nmasquerade_domains = example.com\n", "S", "joe@a.example.com", "jd@example.com" },
+};
+
+static void rewrites(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rewriting); i++) {
+		const bool envelope = rewriting[i].what[0] == 'S';
+		struct str in = str_c(rewriting[i].in), class = rewriting[i].what[0] == 's' ? STR("sender") : STR("recipient");
+		const struct ipc_resolve_REWRITE m = { .sender = envelope ? in : STR(""), .envelope = envelope, .addresses = { &in, !envelope }, .classes = { &class, !envelope } };
+		struct ipc_resolve_REWRITTEN out;
+		struct arena *a = arena_new(0);
+		struct conf *c = NULL;
+		struct resolver *r = make(rewriting[i].conf, &c);
+
+		resolver_rewrite(r, a, &m, &out);
+		const struct str got = out.code ? STR("451") : envelope ? out.sender : out.addresses.v[0];
+		tap_is_mem(got, str_c(rewriting[i].want), "%s of %s, row %zu", rewriting[i].what, rewriting[i].in, i);
+		arena_free(&a);
+		resolver_free(&r);
+		conf_free(&c);
+	}
+}
+
+static void blind_copies(void)
+{
+	struct str rcpts[] = { STR("joe+x@example.com"), STR("x@secret.example"), STR("other@example.com") };
+	const struct ipc_resolve_REWRITE m = { .sender = STR("susan@example.com"), .recipients = { rcpts, 3 } };
+	struct ipc_resolve_REWRITTEN out;
+	struct arena *a = arena_new(0);
+	struct conf *c = NULL;
+	struct buf got;
+	struct resolver *r = make("always_bcc = archive\nsender_bcc_maps = inline:{susan@example.com=boss}\n"
+				  "recipient_bcc_maps = inline:{joe=a@x.example, @secret.example=boss}\n", &c);
+
+	buf_init(&got, 1000);
+	resolver_rewrite(r, a, &m, &out);
+	for (size_t i = 0; i < out.bcc.n; i++)
+		buf_printf(&got, "%.*s;", STR_ARG(out.bcc.v[i]));
+	tap_is_str(got.p, "archive;boss;a@x.example;", "blind copies, each once");
+	buf_fini(&got);
+	arena_free(&a);
+	resolver_free(&r);
+	conf_free(&c);
+}
+
+/* a0 -> a1,a1; a1 -> a2,a2 …: 2^40 ways, and 2,000 different names. */
+static void explosions(void)
+{
+	struct conf *c = NULL;
+	struct buf text;
+	char extra[512];
+
+	buf_init(&text, 1 << 20);
+	for (int i = 0; i < 40; i++)
+		buf_printf(&text, "a%d a%d, a%d\n", i, i + 1, i + 1);
+	buf_c(&text, "a40 joe\nwide ");
+	for (int i = 0; i < 2500; i++)
+		buf_printf(&text, "%su%d@remote.example", i ? ", " : "", i);
+	buf_c(&text, "\n");
+	for (int i = 0; i < 150; i++)
+		buf_printf(&text, "d%d d%d\n", i, i + 1);
+	buf_c(&text, "d150 joe\n");
+	put_file("aliases", text.p);
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\n", dir);
+	struct resolver *r = make(extra, &c);
+	static const struct want cases[] = {
+		{ "a0@example.com", "local: mailbox joe@example.com=joe" },
+		{ "wide@example.com", "error: 451 4.6.0" },
+		{ "d0@example.com", "error: 554 5.4.6" },
+		{ "d60@example.com", "local: mailbox joe@example.com=joe" },
+	};
+
+	check(r, "explosions end", cases, ARRAY_LEN(cases));
+	resolver_free(&r);
+	conf_free(&c);
+	buf_fini(&text);
+}
+
+static void items(void)
+{
+	static const struct { const char *value, *want; } cases[] = {
+		{ "a, b", "address a|address b|" },
+		{ "a,,b,", "address a|address b|" },
+		{ "\"|cmd a,b\" , /dir/", "command cmd a,b|file /dir/|" },
+		{ "|cmd (x)", "command cmd (x)|" },
+		{ ":include:/x", "include /x|" },
+		{ "\\joe", "plain joe|" },
+		{ "\"a b\"@c", "address \"a b\"@c|" },
+		{ "\"joe\"", "address \"joe\"|" },
+		{ "(c) a (d(e))", "address a|" },
+		{ "J. Doe <joe@x>", "address joe@x|" },
+		{ "\"Doe, J.\" <joe@x>", "address joe@x|" },
+		{ "\"open", "!" },
+		{ "(open", "!" },
+		{ "a, <b", "address a|!" },
+		{ "|", "!" },
+		{ "", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct arena *a = arena_new(0);
+		struct alias_reader rd;
+		struct alias_item it;
+		struct buf got;
+		struct err e = { 0 };
+		int r;
+
+		buf_init(&got, 4096);
+		alias_reader_init(&rd, str_c(cases[i].value));
+		while ((r = alias_next(&rd, a, &it, &e)) > 0)
+			buf_printf(&got, "%s %.*s|", it.plain ? "plain" : alias_kind_words[it.kind], STR_ARG(it.text));
+		if (r < 0)
+			buf_c(&got, "!");
+		tap_is_mem(buf_view(&got), str_c(cases[i].want), "items of \"%s\" %s", cases[i].value, e.text);
+		buf_fini(&got);
+		arena_free(&a);
+	}
+}
+
+int main(void)
+{
+	(void)snprintf(dir, sizeof(dir), "/tmp/test_resolve.%d", (int)getpid());
+	if (mkdir(dir, 0700) < 0 || !freopen("/dev/null", "w", stderr))
+		return 1;
+	put_accounts();
+	items();
+	usual_cases();
+	catch_alls();
+	postmaster_and_trouble();
+	explosions();
+	parameters();
+	rewrites();
+	blind_copies();
+	(void)unlink(path("accounts.cdb"));
+	(void)unlink(path("aliases"));
+	(void)unlink(path("virtual"));
+	(void)rmdir(dir);
+	return tap_done();
+}
