@@ -355,23 +355,36 @@ int path_trusted(const char *path, uid_t owner_ok, struct err *e)
 	return strcmp(named, real) == 0 ? 0 : components_trusted(real, owner_ok, e);
 }
 
+static bool fs_is_one_of(int fd, const unsigned long *types, size_t n)
+{
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned long)st.f_type == types[i])
+			return true;
+	return false;
+}
+
+enum { FS_EXT4 = 0xEF53, FS_XFS = 0x58465342, FS_TMPFS = 0x01021994 };
+#define FS_BTRFS 0x9123683EUL
+
 /* On these an fsync of a file commits the journal (or log tree) that also holds the file's last link or rename in the same file system,
  * so a sync of the directory adds nothing; memory file systems promise nothing anyway. All others: sync the directory. */
 bool dir_name_durable(int fd)
 {
-	static const unsigned long durable[] = {
-		0xEF53,		/* ext4 */
-		0x58465342,	/* xfs */
-		0x9123683E,	/* btrfs */
-		0x01021994,	/* tmpfs */
-	};
-	struct statfs st;
-	if (fstatfs(fd, &st) < 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(durable); i++)
-		if ((unsigned long)st.f_type == durable[i])
-			return true;
-	return false;
+	static const unsigned long types[] = { FS_EXT4, FS_XFS, FS_BTRFS, FS_TMPFS };
+
+	return fs_is_one_of(fd, types, ARRAY_LEN(types));
+}
+
+/* One journal for all metadata, committed in order and whole up to the synced change. btrfs logs single files: not here. */
+bool fs_commits_in_order(int fd)
+{
+	static const unsigned long types[] = { FS_EXT4, FS_XFS, FS_TMPFS };
+
+	return fs_is_one_of(fd, types, ARRAY_LEN(types));
 }
 
 /* --- descriptors --- */

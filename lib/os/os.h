@@ -40,6 +40,9 @@ struct memfs {
 };
 int memfs_private(const char *dir, const struct memfs *m, struct err *e) MUST_CHECK;
 bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs; also tmpfs): no directory sync is needed */
+/* Here creations, renames and sizes become durable in the order in which they were made, and a sync of one file makes all durable that was done before (ext4,
+ * xfs; also tmpfs): files whose bytes are written out already (sync_file_range) need no sync of their own. */
+bool fs_commits_in_order(int fd);
 void close_fd(int *fd);		/* accepts -1, sets -1 */
 #define CLEANUP_FD CLEANUP(close_fd)
 void close_all_but(const int *keep, size_t n);	/* close_range around the kept ones; 0-2 are kept only if listed */

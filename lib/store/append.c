@@ -1,5 +1,6 @@
-/* APPEND: messages arrive in pieces, are written and synced in tmp (maildir.c), and become visible together: moved into cur with their flags in the name, then
- * one journal batch gives them their UIDs. A crash between the two leaves files that the next look finds as new mail: nothing was promised yet. */
+/* APPEND: messages arrive in pieces, are written out in tmp (maildir.c), and become visible together: moved into cur with their flags in the name, then
+ * one journal batch gives them their UIDs; its sync makes all of it durable. A crash between the two leaves files that the next look finds as new mail:
+ * nothing was promised yet. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -238,7 +239,7 @@ int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_o
 	for (size_t i = 0; r == 0 && ap->n > 1 && i < ap->n; i++)
 		r = maildir_copy_start(ap->v[i].copy, e);
 	for (size_t i = 0; r == 0 && i < ap->n; i++)
-		r = maildir_copy_sync(ap->v[i].copy, e);
+		r = maildir_copy_written(ap->v[i].copy, e);
 	if (r == 0 && ap->n > 0 && (r = mbox_lock(ap->m, e)) == 0) {
 		r = place_all(ap, uids_out, e);
 		mbox_unlock_folder(ap->m);

@@ -49,6 +49,10 @@ int maildir_copy_range(struct maildir_copy *c, int fd, uint64_t off, uint64_t le
 int maildir_copy_start(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* fsync; the final name (with ,S= ,W=) is known. After this a power cut leaves the copy complete in tmp under a name that maildir_recover knows. */
 int maildir_copy_sync(struct maildir_copy *c, struct err *e) MUST_CHECK;
+/* For a caller that commits the copy and then syncs another file of the same file system that names it (the folder's journal), before anything is promised: the
+ * bytes are written out, and that one sync makes them, the copy's name and the other file durable together. Where fs_commits_in_order() does not hold:
+ * the same as maildir_copy_sync. */
+int maildir_copy_written(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* Rename into new/ (info NULL) or cur/ (info = ":2,S"), durable on return in the sense above. Frees c, also on failure (then nothing is left behind). */
 int maildir_copy_commit(struct maildir_copy **c, const char *info, struct err *e) MUST_CHECK;
 void maildir_copy_abort(struct maildir_copy **c);

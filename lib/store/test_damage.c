@@ -389,8 +389,42 @@ static void test_lazy(void)
 	free(root);
 }
 
+/* A record whose file is not there, though the directory's time says that nothing has changed: what a power cut leaves where a file system keeps no order. */
+static void test_record_without_file(void)
+{
+	char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct stat st;
+
+	append_one(m, 0, NULL, "stays\n");
+	const uint32_t lost = append_one(m, 0, NULL, "vanishes\n");
+	struct mbox_view *v = mbox_view_new(m);
+	char *const name = xstrdup(mbox_msg_basename(v, 2));
+	mbox_view_free(&v);
+	mbox_close(&m);
+	char rel[300];
+	snprintf(rel, sizeof(rel), "cur/%s:2,", name);
+	tap_ok(stat(scratch_path(root, "cur"), &st) == 0 && unlink(scratch_path(root, rel)) == 0, "the file is gone");
+	times[1] = st.st_mtim;
+	tap_ok(utimensat(AT_FDCWD, scratch_path(root, "cur"), times, 0) == 0, "the directory looks as before");
+	m = must_mbox(s, "INBOX");
+	v = mbox_view_new(m);
+	tap_ok(mbox_view_count(v) == 2 && read_message(v, 2) == NULL, "reading it says that it has gone");
+	refresh_sync(m, v);
+	tap_is_int(mbox_view_count(v), 1, "then it is no longer shown");
+	tap_ok(append_one(m, 0, NULL, "after\n") > lost, "its UID is not given out again");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	free(name);
+	free(root);
+}
+
 int main(void)
 {
+	test_record_without_file();
 	test_lazy();
 	test_verify();
 	test_sigbus();

@@ -1,52 +1,17 @@
 """Power cuts: the file systems of mail and spool are shut down without flushing their journals, then mounted again. Whatever was answered
-with 250 is there, also with spool and mail on two file systems. (ext4 and XFS have an ioctl for it; the loop device below keeps what reached it, so this
-tests the order of our syncs and renames, not a disk's cache.)"""
+with 250 is there, also with spool and mail on two file systems."""
 import collections
-import fcntl
 import os
-import pathlib
 import random
-import shutil
-import signal
 import smtplib
-import struct
-import subprocess
 import threading
 import time
 
 import pytest
 
-SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
+import powercut
+
 ROUNDS = int(os.environ.get("POSTERN_CUTS", "1"))
-
-
-class Disk:
-    def __init__(self, where, kind):
-        self.image, self.at, self.kind = where / "image", where / "at", kind
-        where.mkdir()
-        self.at.mkdir()
-        with open(self.image, "wb") as f:
-            f.truncate(600 << 20)
-        subprocess.run(["mkfs." + kind, "-q"] + (["-F"] if kind == "ext4" else []) + [str(self.image)], check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.mount()
-
-    def mount(self):
-        subprocess.run(["mount", "-o", "loop", "-t", self.kind, str(self.image), str(self.at)], check=True)
-
-    def cut(self):
-        fd = os.open(self.at, os.O_RDONLY)
-        try:
-            fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
-        finally:
-            os.close(fd)
-
-    def unmount(self):
-        for _ in range(100):
-            if subprocess.run(["umount", str(self.at)], stderr=subprocess.DEVNULL).returncode == 0:
-                return
-            time.sleep(0.1)
-        raise RuntimeError("cannot unmount %s" % self.at)
 
 
 def send_all(suite, n, stop, accepted, serial):
@@ -63,23 +28,6 @@ def send_all(suite, n, stop, accepted, serial):
             accepted += [(mid, r) for r in rcpt if r not in refused]
         except (smtplib.SMTPException, OSError):
             time.sleep(0.02)
-
-
-def cut_power(suite, disks):
-    for d in disks:
-        d.cut()
-    for p in suite.processes():
-        try:
-            os.kill(p[0], signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    suite.supervisor.wait()
-    for p in pathlib.Path("/proc").iterdir():     # agents whose parent died first
-        try:
-            if p.name.isdigit() and (p / "exe").resolve().name == "deliver":
-                os.kill(int(p.name), signal.SIGKILL)
-        except OSError:
-            pass
 
 
 def found(suite):
@@ -105,14 +53,7 @@ def queued_for_later(suite):
 
 @pytest.mark.parametrize("kind,two", [("ext4", True), ("ext4", False), ("xfs", True)])
 def test_what_was_acknowledged_survives(fresh_suite, tmp_path_factory, kind, two):
-    if shutil.which("mkfs." + kind) is None:
-        pytest.skip("no mkfs." + kind)
-    base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / ("disks-%s-%d" % (kind, two))
-    base.mkdir()
-    try:
-        disks = [Disk(base / "mail", kind)] + ([Disk(base / "spool", kind)] if two else [])
-    except (OSError, subprocess.CalledProcessError) as why:
-        pytest.skip("no loop device or file system: %s" % why)
+    disks = powercut.disks("disks-%s-%d" % (kind, two), kind, 1 + two)
     suite = fresh_suite("cut", start=False, users=(), settings={
         "virtual_mail_directory": disks[0].at / "mail", "queue_directory": disks[-1].at / "spool", "filter_enable": "no",
         "mynetworks": "127.0.0.0/8", "relayhost": "[127.0.0.9]:9"})
@@ -129,7 +70,7 @@ def test_what_was_acknowledged_survives(fresh_suite, tmp_path_factory, kind, two
             for t in threads:
                 t.start()
             time.sleep(random.uniform(1.0, 2.5))
-            cut_power(suite, disks)
+            powercut.cut_power(suite, disks)
             stop.set()
             for t in threads:
                 t.join()

@@ -1,0 +1,72 @@
+"""Disks that lose power: a loop-mounted file system of a test's own that is shut down without flushing its journal, then mounted again. (ext4 and XFS have an
+ioctl for it; the loop device below keeps what reached it, so this tests the order of our syncs and renames, not a disk's cache.)"""
+import fcntl
+import os
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import time
+
+import pytest
+
+SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
+
+
+class Disk:
+    def __init__(self, where, kind):
+        self.image, self.at, self.kind = where / "image", where / "at", kind
+        where.mkdir()
+        self.at.mkdir()
+        with open(self.image, "wb") as f:
+            f.truncate(600 << 20)
+        subprocess.run(["mkfs." + kind, "-q"] + (["-F"] if kind == "ext4" else []) + [str(self.image)], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.mount()
+
+    def mount(self):
+        subprocess.run(["mount", "-o", "loop", "-t", self.kind, str(self.image), str(self.at)], check=True)
+
+    def cut(self):
+        fd = os.open(self.at, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(fd)
+
+    def unmount(self):
+        for _ in range(100):
+            if subprocess.run(["umount", str(self.at)], stderr=subprocess.DEVNULL).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("cannot unmount %s" % self.at)
+
+
+def disks(name, kind, n=1):
+    """n of them below the scratch directory; the test is skipped where that cannot be had."""
+    if shutil.which("mkfs." + kind) is None:
+        pytest.skip("no mkfs." + kind)
+    base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / name
+    base.mkdir()
+    try:
+        return [Disk(base / str(k), kind) for k in range(n)]
+    except (OSError, subprocess.CalledProcessError) as why:
+        pytest.skip("no loop device or file system: %s" % why)
+
+
+def cut_power(suite, cut):
+    for d in cut:
+        d.cut()
+    for p in suite.processes():
+        try:
+            os.kill(p[0], signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    suite.supervisor.wait()
+    for p in pathlib.Path("/proc").iterdir():     # agents and sessions whose parent died first
+        try:
+            if p.name.isdigit() and (p / "exe").resolve().name in ("deliver", "imap-session"):
+                os.kill(int(p.name), signal.SIGKILL)
+        except OSError:
+            pass
