@@ -78,6 +78,8 @@ void cmd_auth(struct session *s, struct str args)
 	const struct str all = args;
 	struct str mech = { 0 }, initial = { 0 }, extra;
 
+	front_last(s->env);	/* the line may hold a password */
+
 	if (!refused(s)) {
 		const bool have = str_token(&args, " \t", &mech);
 		if (have)

@@ -97,6 +97,7 @@ void cmd_xclient(struct session *s, struct str args)
 		return;
 	}
 	trans_reset(s, false);
+	front_last(s->env);	/* it speaks for others */
 	s->xclient = ARENA_NEW(s->unit, struct smtp_xattrs);
 	if (parse(s, args, XATTRS_XCLIENT, s->xclient))
 		peers_xclient(s, s->xclient, xclient_answered);

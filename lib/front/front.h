@@ -1,5 +1,5 @@
 /* What smtpd, imapd and pop3d have in common: the root parent that accepts (and reads no client byte), the unprivileged template that
- * forks one front per connection (front_mode = isolated) or the event-driven front that serves many (shared), inetd mode, socket activation,
+ * forks a front per connection (front_mode = isolated; isolated.c says when it serves more) or the event-driven front that serves many (shared), inetd mode, socket activation,
  * reload, drain. A daemon's main.c is a struct front_service and a call of front_main().
  *
  * Per connection the parent makes socket pairs to authd, the key worker and (smtp) queued, registers them (lib/ipc/reg.def) with the accepted
@@ -54,7 +54,9 @@ struct front_service {
 	void (*client_limits)(const struct conf *c, struct front_client_limits *out);
 	const char *busy_line;		/* "421 4.3.2 … try again later\r\n" */
 	bool uses_queue, uses_auth;
-	const char *seldom_profile;	/* its connections seldom log in or use TLS: authd and the key worker hear of them at first use; NULL: none */
+	/* Its connections seldom log in or use TLS: authd and the key worker hear of them at first use, and one process serves several of a client's,
+	 * one after another. NULL: none. */
+	const char *seldom_profile;
 	/* Which listeners, user and so on: picked from the configuration. */
 	struct conf_list (*listeners)(const struct conf *c);
 	const char *(*user)(const struct conf *c);
@@ -67,8 +69,10 @@ struct front_service {
 
 /* Options: -c FILE, -f (foreground), -v, -i (inetd: connection on fd 0), -n (no sandbox, said aloud), -t (test configuration), --help, --version. Returns the exit status. */
 int front_main(int argc, char **argv, const struct front_service *s);
-/* The session is over (its descriptors are closed). Isolated: the process exits after the loop's round. */
+/* The session is over (its descriptors are closed). Isolated: the process exits after the loop's round, or waits for its client to come again. */
 void front_done(struct front_env *env, const struct front_conn *fc);
+/* This process serves no other connection: it has seen a secret, or its client speaks for others. */
+void front_last(struct front_env *env);
 /* To be called before each step of a TLS handshake in shared mode (selects the connection's key channel); conn events do it through this hook. */
 void front_select_key(const struct front_conn *fc);
 /* After login: give up all that a relay does not need. */

@@ -65,6 +65,26 @@ int reg_key_channel(struct reg *r);
 int reg_settle(struct reg *r, struct err *e) MUST_CHECK;	/* inetd: the daemons have been told, or not */
 void reg_free(struct reg **r);
 
+/* --- handing a connection over: handover.c --- */
+/* CLIENT and the CHANNELs that fc has; fc stays the caller's. */
+int handover_send(struct ipc_chan *ch, const struct front_conn *fc, struct err *e) MUST_CHECK;
+
+/* --- fronts that are processes, as the template sees them: isolated.c --- */
+struct isolated;
+struct isolated_calls {
+	void (*started)(void);			/* a connection is being served */
+	void (*ended)(uint64_t conn, int status);	/* it has ended; status as wait(2) gives it */
+	void (*none_left)(void);
+	/* In the new process: serve fc; again_fd (or -1): the channel on which further connections come. Never returns. */
+	void (*child)(struct front_conn *fc, int again_fd);
+};
+struct isolated *isolated_new(struct loop *l, const struct front_run *run, const struct isolated_calls *calls);	/* for the life of the process */
+void isolated_serve(struct isolated *iso, struct front_conn *fc);	/* fc stays the caller's */
+void isolated_drain(struct isolated *iso);		/* no more come: those that wait end */
+/* In the new process, which has a loop of its own already: the channels of other clients' fronts are none of its business. */
+void isolated_forget(struct isolated *iso);
+size_t isolated_count(const struct isolated *iso);	/* processes */
+
 /* --- serving: template.c --- */
 /* In a child of the parent: never returns. chan: the handover channel; key_fd: for the self test of TLS, or -1. The parent is told that
  * connections have started when there are started_max of them at the latest. */

@@ -160,27 +160,9 @@ static void refuse_full(const struct front_listener *l)
 
 /* --- handing over --- */
 
-static int send_channel(const char *daemon, int fd, struct err *e)
-{
-	const struct ipc_handover_CHANNEL m = { .daemon = str_c(daemon) };
-	return fd < 0 ? 0 : ipc_send(p.now->chan, IPC_handover_CHANNEL, &m, 0, fd, e);
-}
-
 static int hand_over(const struct front_conn *fc, struct err *e)
 {
-	const struct ipc_handover_CLIENT m = {
-		.conn = fc->conn,
-		.profile = str_c(fc->profile),
-		.listener = str_c(fc->listener),
-		.stress = fc->stress,
-		.client = str_c(fc->client),
-		.client_port = fc->client_port,
-		.server = str_c(fc->server),
-		.server_port = fc->server_port,
-		.channels = (uint64_t)((fc->auth_fd >= 0) + (fc->key_fd >= 0) + (fc->queue_fd >= 0)),
-	};
-	if (ipc_send(p.now->chan, IPC_handover_CLIENT, &m, 0, fc->fd, e) < 0 || send_channel("auth", fc->auth_fd, e) < 0 ||
-	    send_channel("key", fc->key_fd, e) < 0 || send_channel("queue", fc->queue_fd, e) < 0)
+	if (handover_send(p.now->chan, fc, e) < 0)
 		return -1;
 	p.now->in_flight++;
 	p.now->served++;

@@ -1,5 +1,5 @@
 /* The unprivileged side: a warm process with everything built (TLS context, tables), confined before its first connection. Isolated mode: it
- * forks one front per connection and never reads a client's byte itself. Shared mode: it serves them all on its loop. */
+ * forks fronts (isolated.c) and never reads a client's byte itself. Shared mode: it serves them all on its loop. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -21,25 +20,18 @@
 
 enum { CHAIN_MAX = 1 << 20, FILE_SLACK = 1 << 20, IDLE_TRIM_MS = 1000, EXIT_PREPARE = 78, EXIT_OS = 71 };
 
-/* A child that has not yet ended (isolated). */
-struct child {
-	pid_t pid;
-	uint64_t conn;
-};
-
 static struct template {
 	const struct front_run *run;
 	struct front_env env;
 	struct ipc_chan *chan;
-	bool shared, draining;
-	bool confined;
-	size_t n_fronts;
+	struct isolated *isolated;	/* NULL: connections are served here (shared mode; and in a front) */
+	struct map *served;		/* here: conn -> struct served */
+	bool draining;
 	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
-	struct map *children;		/* pid -> struct child */
 	struct front_conn next;		/* being handed over */
 	uint64_t channels_left;
 	bool have_next;
-	bool isolated_front;		/* in a front process: one connection, then exit */
+	bool in_front;			/* in a front process: one connection at a time */
 } t = { .next = { .fd = -1, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 } };
 
 static void close_conn(struct front_conn *fc)
@@ -118,44 +110,21 @@ static void stop_loop(void *ctx)
 	loop_stop(ctx);
 }
 
-static void front_run_one(struct front_env *env, struct front_conn *fc)
+static bool all_ended(void)
 {
-	t.isolated_front = true;
-	if (!env->loop)		/* inetd */
-		env->loop = loop_new();
-	loop_trim_when_idle(env->loop, IDLE_TRIM_MS);
-	tls_key_channel(fc->key_fd);
-	t.run->service->session(env, fc);
-	loop_run(env->loop);
-	_exit(0);	/* no exit handlers: they would only touch memory that is shared with the template */
+	return map_count(t.served) == 0 && (!t.isolated || isolated_count(t.isolated) == 0);
 }
 
-void front_serve_one(struct front_env *env, struct front_conn *fc)
+static void end_if_drained(void)
 {
-	front_run_one(env, fc);
-	_exit(EXIT_OS);
-}
-
-static void become_front(struct front_conn *fc)
-{
-	struct err e = { 0 };
-	t.env.loop = loop_after_fork(&t.env.loop);
-	ipc_chan_free(&t.chan);
-	str_hash_reseed();
-	proc_title(t.run->service->program, "%s: front %s %s", t.run->service->program, fc->client, fc->profile);
-	/* The template's filter already holds. What a front has beyond its own role is fork: a limit of no further process takes that away for a
-	 * hundredth of what a second filter costs (a filter is compiled by the kernel for each process that sets one). */
-	if (!t.run->no_sandbox && confine_no_fork(&e) < 0) {
-		log_error("%s", e.text);
-		_exit(EXIT_OS);
-	}
-	front_serve_one(&t.env, fc);
+	if (t.draining && all_ended())
+		conn_when_finished(t.env.loop, stop_loop, t.env.loop);
 }
 
 void front_narrow(struct front_env *env)
 {
 	struct err e = { 0 };
-	if (!t.isolated_front || t.run->no_sandbox)
+	if (!t.in_front || t.run->no_sandbox)
 		return;
 	if (confine_narrow_relay(&e) < 0) {
 		log_error("%s", e.text);
@@ -175,17 +144,11 @@ static void tell_started(void)
 {
 	const struct ipc_handover_STARTED m = { .n = ++t.started };
 	struct err e = { 0 };
-	if (t.started < t.started_max)
+	if (t.started < t.started_max || t.in_front)
 		return;
 	t.started = 0;
 	if (t.chan && ipc_send(t.chan, IPC_handover_STARTED, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
-}
-
-static void end_if_drained(void)
-{
-	if (t.draining && t.n_fronts == 0)
-		conn_when_finished(t.env.loop, stop_loop, t.env.loop);
 }
 
 static void tell_ended(uint64_t conn, int status)
@@ -193,22 +156,24 @@ static void tell_ended(uint64_t conn, int status)
 	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status, .started = t.started };
 	struct err e = { 0 };
 	t.started = 0;
+	/* A front whose last connection it was tells by its end: nothing may be handed to it meanwhile. */
+	if (t.in_front && t.draining)
+		return;
 	if (t.chan && ipc_send(t.chan, IPC_handover_ENDED, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
 }
 
-/* --- shared mode: connections are objects, not processes --- */
+/* --- connections that are served here: objects, not processes --- */
 
 struct served {
 	struct front_conn fc;	/* the service may keep a pointer to it until front_done */
 };
 
-static void serve_shared(const struct front_conn *fc)
+static void serve_here(const struct front_conn *fc)
 {
 	struct served *s = xzalloc(sizeof(*s));
 	s->fc = *fc;
-	(void)map_set(t.children, str_n(&s->fc.conn, sizeof(s->fc.conn)), s);
-	t.n_fronts++;
+	(void)map_set(t.served, str_n(&s->fc.conn, sizeof(s->fc.conn)), s);
 	tell_started();
 	tls_key_channel(s->fc.key_fd);
 	t.run->service->session(&t.env, &s->fc);
@@ -216,59 +181,72 @@ static void serve_shared(const struct front_conn *fc)
 
 void front_done(struct front_env *env, const struct front_conn *fc)
 {
-	if (t.isolated_front) {
-		conn_when_finished(env->loop, stop_loop, env->loop);
-		return;
-	}
-	struct served *s = map_del(t.children, str_n(&fc->conn, sizeof(fc->conn)));
+	struct served *s = map_del(t.served, str_n(&fc->conn, sizeof(fc->conn)));
 	if (!s)
 		return;
 	close_fd(&s->fc.key_fd);
 	tls_key_channel(-1);
 	tell_ended(s->fc.conn, 0);
 	loop_free_later(env->loop, s);
-	t.n_fronts--;
 	end_if_drained();
 }
 
-/* --- isolated mode --- */
-
-static void serve_forked(struct front_conn *fc)
+void front_last(struct front_env *env)
 {
-	const pid_t pid = fork();
-	if (pid == 0)
-		become_front(fc);
-	if (pid < 0) {
-		log_error("fork: errno %d: connection from %s refused", errno, fc->client);
-		front_busy(t.run, fc->fd, fc->profile, NULL);
-		close_conn(fc);
-		tell_started();
-		tell_ended(fc->conn, EXIT_OS << 8);
-		return;
-	}
-	struct child *c = xzalloc(sizeof(*c));
-	*c = (struct child){ .pid = pid, .conn = fc->conn };
-	(void)map_set(t.children, str_n(&c->pid, sizeof(c->pid)), c);
-	t.n_fronts++;
-	close_conn(fc);
-	tell_started();
+	if (t.in_front)
+		t.draining = true;
 }
 
-static void on_child(void *ctx, int signo)
+/* --- a front: a process of its own --- */
+
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd);
+static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why);
+
+static struct ipc_chan *handover_chan(int fd)
 {
-	int status;
-	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct child *c = map_del(t.children, str_n(&pid, sizeof(pid)));
-		if (!c)
-			continue;
-		if (WIFSIGNALED(status))
-			log_error("front %d died of signal %d", (int)pid, WTERMSIG(status));
-		t.n_fronts--;
-		tell_ended(c->conn, status);
-		free(c);
+	static const uint16_t from_parent[] = { IPC_handover_CLIENT, IPC_handover_CHANNEL, IPC_handover_DRAIN };
+	struct ipc_chan *ch = ipc_chan_new(t.env.loop, fd, &ipc_handover, on_message, on_closed, NULL);
+	ipc_chan_allow(ch, (struct ipc_allow){ from_parent, ARRAY_LEN(from_parent) });
+	return ch;
+}
+
+static void serve_first(struct front_conn *fc)
+{
+	loop_trim_when_idle(t.env.loop, IDLE_TRIM_MS);
+	t.in_front = true;
+	t.draining = !t.chan;
+	t.isolated = NULL;
+	t.served = map_new();
+	serve_here(fc);
+	loop_run(t.env.loop);
+	_exit(0);	/* no exit handlers: they would only touch memory that is shared with the template */
+}
+
+void front_serve_one(struct front_env *env, struct front_conn *fc)
+{
+	t.env = *env;
+	t.env.loop = loop_new();
+	serve_first(fc);
+	_exit(EXIT_OS);
+}
+
+static void become_front(struct front_conn *fc, int again_fd)
+{
+	struct err e = { 0 };
+	t.env.loop = loop_after_fork(&t.env.loop);
+	ipc_chan_free(&t.chan);
+	isolated_forget(t.isolated);
+	str_hash_reseed();
+	proc_title(t.run->service->program, "%s: front %s %s", t.run->service->program, fc->client, fc->profile);
+	/* The template's filter already holds. What a front has beyond its own role is fork: a limit of no further process takes that away for a
+	 * hundredth of what a second filter costs (a filter is compiled by the kernel for each process that sets one). */
+	if (!t.run->no_sandbox && confine_no_fork(&e) < 0) {
+		log_error("%s", e.text);
+		_exit(EXIT_OS);
 	}
-	end_if_drained();
+	if (again_fd >= 0)
+		t.chan = handover_chan(again_fd);
+	serve_first(fc);
 }
 
 /* --- taking over --- */
@@ -278,10 +256,12 @@ static void serve_next(void)
 	struct front_conn fc = t.next;
 	t.have_next = false;
 	t.next = (struct front_conn){ .fd = -1, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
-	if (t.shared)
-		serve_shared(&fc);
-	else
-		serve_forked(&fc);
+	if (!t.isolated) {
+		serve_here(&fc);
+		return;
+	}
+	isolated_serve(t.isolated, &fc);
+	close_conn(&fc);
 }
 
 static void copy_text(char *to, size_t size, struct str s)
@@ -325,7 +305,10 @@ static void on_channel(const struct ipc_handover_CHANNEL *m, int fd)
 static void start_drain(void)
 {
 	t.draining = true;
-	proc_title(t.run->service->program, "%s: draining", t.run->service->program);
+	if (t.isolated)
+		isolated_drain(t.isolated);
+	if (!t.in_front)
+		proc_title(t.run->service->program, "%s: draining", t.run->service->program);
 	end_if_drained();
 }
 
@@ -368,19 +351,18 @@ static int test_tls(int key_fd, struct err *e)
 
 static int start(const struct front_run *run, int chan, int key_fd, struct err *e)
 {
-	static const uint16_t from_parent[] = { IPC_handover_CLIENT, IPC_handover_CHANNEL, IPC_handover_DRAIN };
-	t.shared = strcmp(run->conf->front_mode, "shared") == 0;
-	t.children = map_new();
+	static const struct isolated_calls calls = { .started = tell_started, .ended = tell_ended, .none_left = end_if_drained, .child = become_front };
+	const bool shared = strcmp(run->conf->front_mode, "shared") == 0;
+	t.served = map_new();
 	if (template_prepare(run, &t.env, e) < 0 || test_tls(key_fd, e) < 0)
 		return -1;
 	close_fd(&key_fd);
 	t.env.loop = loop_new();
 	loop_signal(t.env.loop, SIGTERM, on_term, NULL);
-	if (!t.shared)
-		loop_signal(t.env.loop, SIGCHLD, on_child, NULL);
-	t.chan = ipc_chan_new(t.env.loop, chan, &ipc_handover, on_message, on_closed, NULL);
-	ipc_chan_allow(t.chan, (struct ipc_allow){ from_parent, ARRAY_LEN(from_parent) });
-	if (enter(run, t.shared ? CONFINE_FRONT : CONFINE_TEMPLATE, e) < 0)
+	if (!shared)
+		t.isolated = isolated_new(t.env.loop, run, &calls);
+	t.chan = handover_chan(chan);
+	if (enter(run, shared ? CONFINE_FRONT : CONFINE_TEMPLATE, e) < 0)
 		return -1;
 	const struct ipc_handover_READY ready = { 0 };
 	return ipc_send(t.chan, IPC_handover_READY, &ready, 0, -1, e);

@@ -36,6 +36,8 @@ static bool one_line(struct session *s, struct str line)
 		end(s);
 		return false;
 	}
+	if (str_eq(line, STR("secret")))
+		front_last(s->env);
 	if (str_eq(line, STR("narrow"))) {
 		front_narrow(s->env);
 		conn_printf(s->c, "narrowed\r\n");
@@ -98,6 +100,7 @@ int main(int argc, char **argv)
 		.busy_line = "421 4.3.2 busy\r\n",
 		.uses_queue = true,
 		.uses_auth = true,
+		.seldom_profile = "submission",
 		.listeners = listeners,
 		.user = user,
 		.session = session,

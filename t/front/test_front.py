@@ -233,6 +233,90 @@ def test_channels_lead_to_the_daemons(front):
     assert held.recv(10) == b""     # the front has ended, and nobody else holds the other end
 
 
+def again(front, **settings):
+    """A front whose connections are of the profile that clients seldom log in on."""
+    f = front(**settings)
+    f.settings["smtp_listeners"] = "127.0.0.1:%d/submission" % f.port
+    f.write_conf()
+    return f.start()
+
+
+def served_by(f, *lines, source=None):
+    with f.connect(source) as c:
+        pid = int(c.ask("peers").split()[3])
+        for line in lines:
+            c.ask(line)
+        c.ask("quit")
+        assert c.line() == ""
+    return pid
+
+
+def test_a_process_serves_its_client_again_and_nobody_else(front):
+    f = again(front, max_use=4)
+    first = served_by(f)
+    f.until(lambda: served_by(f) == first)     # the start's own connections are over, and its process waits
+    f.until(lambda: served_by(f, source="127.0.0.9") != first)
+    with f.connect() as a, f.connect() as b:
+        pids = {int(c.ask("peers").split()[3]) for c in (a, b)}
+        assert len(pids) == 2, "one connection at a time"
+        assert f.fds(max(pids)) == f.fds(min(pids)), "a front holds no channel of another"
+
+
+def test_a_process_ends_after_its_number_of_connections(front):
+    f = again(front, max_use=3)
+    seen = [served_by(f) for _ in range(30)]
+    assert max(seen.count(pid) for pid in seen) <= 3
+    assert len(set(seen)) < len(seen)
+    one = again(front, max_use=1)
+    seen = [served_by(one) for _ in range(5)]
+    assert len(set(seen)) == 5
+
+
+def test_a_process_that_saw_a_secret_serves_nobody_else(front):
+    f = again(front)
+    seen = [served_by(f, "secret") for _ in range(5)]
+    assert len(set(seen)) == 5
+    f.until(lambda: not set(seen) & {pid for pid, _, _ in f.children()})
+
+
+def test_a_process_that_waits_ends_in_time_and_with_its_template(front):
+    f = again(front, max_idle=1)
+    pid = served_by(f)
+    f.until(lambda: pid not in {p for p, _, _ in f.children()})
+    f.settings["max_idle"] = 1000
+    f.write_conf()
+    f.proc.send_signal(signal.SIGHUP)
+    f.until(lambda: "reloaded" in f.text())
+    f.until(lambda: served_by(f) == served_by(f))
+    waits = served_by(f)
+    f.proc.send_signal(signal.SIGHUP)
+    f.until(lambda: waits not in {p for p, _, _ in f.children()})
+    assert f.ask("x") == "echo x"
+
+
+def test_a_process_that_dies_while_it_waits_is_not_missed(front):
+    f = again(front, client_connection_count_limit=2)
+    for _ in range(5):
+        pid = served_by(f)
+        os.kill(pid, signal.SIGKILL)
+        f.until(lambda: pid not in {p for p, _, _ in f.children()})
+    assert f.ask("x") == "echo x"
+    with f.connect() as c:
+        assert c.ask("crash") == ""
+    f.until(lambda: "a front crashed" in f.text())
+    f.until(lambda: f.ask("x") == "echo x")
+
+
+def test_no_more_than_sixteen_wait(front):
+    f = again(front, client_connection_count_limit=100)
+    conns = [f.connect() for _ in range(25)]
+    assert len({c.ask("peers").split()[3] for c in conns}) == 25
+    for c in conns:
+        c.ask("quit")
+        c.close()
+    f.until(lambda: 1 < len(f.children()) <= 17)
+
+
 def test_shared_serves_all_in_one_process(front):
     f = front(front_mode="shared").start()
     with f.connect() as a, f.connect() as b:
