@@ -204,9 +204,12 @@ void isolated_serve(struct isolated *iso, struct front_conn *fc)
 		iso->calls.started();
 		return;
 	}
-	const pid_t pid = fork_front(iso, fc, pair);
+	/* A front that has been taken over may say that its connection is over, and keep it: the parent's count is wrong then, this one is not. */
+	const bool full = map_count(iso->children) >= iso->run->conf->process_limit + IDLE_MAX;
+	const pid_t pid = full ? -1 : fork_front(iso, fc, pair);
 	if (pid < 0) {
-		log_error("fork: errno %d: connection from %s refused", errno, fc->client);
+		log_error("connection from %s refused: %s %d", fc->client, full ? "more processes than connections:" : "fork: errno",
+			  full ? (int)map_count(iso->children) : errno);
 		close_fd(&pair[0]);
 		front_busy(iso->run, fc->fd, fc->profile, NULL);
 		iso->calls.started();
