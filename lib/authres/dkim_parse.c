@@ -89,14 +89,10 @@ static int read_identity(const struct auth_tags *t, struct dkim_sig *out, struct
 	return at >= 0 && below(out->identity_domain, out->domain) ? 0 : bad(res, AUTH_PERMERROR, "i= is not below d=");
 }
 
-/* Present, in any order; then each by its own rule. */
-static int read_needed(struct arena *a, const struct auth_tags *t, struct dkim_sig *out, struct dkim_result *res)
+int dkim_sig_common(struct arena *a, const struct auth_tags *t, struct dkim_sig *out, struct dkim_result *res)
 {
-	struct str v, algo, b, bh;
-	if (!auth_tag(t, "v", &v) || !str_eq(v, STR("1")))
-		return bad(res, AUTH_PERMERROR, "no version, or an unknown one");
-	if (!auth_tag(t, "d", &out->domain) || !auth_tag(t, "s", &out->selector) || !auth_tag(t, "h", &out->names) || !auth_tag(t, "a", &algo) ||
-	    !auth_tag(t, "b", &b) || !auth_tag(t, "bh", &bh))
+	struct str algo, b;
+	if (!auth_tag(t, "d", &out->domain) || !auth_tag(t, "s", &out->selector) || !auth_tag(t, "a", &algo) || !auth_tag(t, "b", &b))
 		return bad(res, AUTH_PERMERROR, "a tag is missing");
 	res->domain = out->domain;
 	res->selector = out->selector;
@@ -104,19 +100,46 @@ static int read_needed(struct arena *a, const struct auth_tags *t, struct dkim_s
 	res->b = str_sub(b, 0, 8);
 	if (!auth_name_valid(out->domain) || !auth_name_valid(out->selector))
 		return bad(res, AUTH_PERMERROR, "d= or s= is no name");
-	if (decode(a, b, &out->b) < 0 || decode(a, bh, &out->bh) < 0 || out->bh.n != 32)
-		return bad(res, AUTH_PERMERROR, "b= or bh= cannot be decoded");
+	if (decode(a, b, &out->b) < 0)
+		return bad(res, AUTH_PERMERROR, "b= cannot be decoded");
 	return read_algorithm(algo, out, res);
 }
 
-int dkim_sig_parse(struct arena *a, struct str value, struct dkim_sig *out, struct dkim_result *res)
+/* Present, in any order; then each by its own rule. */
+static int read_needed(struct arena *a, const struct auth_tags *t, enum dkim_form form, struct dkim_sig *out, struct dkim_result *res)
+{
+	struct str v, bh;
+	if (form == DKIM_FORM_SIGNATURE && (!auth_tag(t, "v", &v) || !str_eq(v, STR("1"))))
+		return bad(res, AUTH_PERMERROR, "no version, or an unknown one");
+	if (!auth_tag(t, "h", &out->names) || !auth_tag(t, "bh", &bh))
+		return bad(res, AUTH_PERMERROR, "a tag is missing");
+	if (decode(a, bh, &out->bh) < 0 || out->bh.n != 32)
+		return bad(res, AUTH_PERMERROR, "bh= cannot be decoded");
+	return dkim_sig_common(a, t, out, res);
+}
+
+/* Which fields it covers. */
+static int names_good(enum dkim_form form, const struct dkim_sig *s, struct dkim_result *res)
+{
+	if (form == DKIM_FORM_SIGNATURE && !dkim_list_has(s->names, "from"))
+		return bad(res, AUTH_PERMERROR, "From is not signed");
+	if (form == DKIM_FORM_ARC && dkim_list_has(s->names, "arc-seal"))
+		return bad(res, AUTH_PERMERROR, "ARC-Seal is signed");
+	return 0;
+}
+
+int dkim_sig_parse(struct arena *a, struct str value, enum dkim_form form, struct dkim_sig *out, struct dkim_result *res)
 {
 	struct auth_tags t;
 	struct str q;
-	*out = (struct dkim_sig){ .length = UINT64_MAX };
+	/* Without c=: the public ARC test suite and other verifiers take "relaxed" there. */
+	*out = (struct dkim_sig){ .length = UINT64_MAX, .relaxed_head = form == DKIM_FORM_ARC, .relaxed_body = form == DKIM_FORM_ARC };
 	if (value.n > DKIM_FIELD_MAX || auth_tags_parse(value, &t) < 0)
 		return bad(res, AUTH_PERMERROR, "the field cannot be read");
-	if (read_needed(a, &t, out, res) < 0 || read_canon(&t, out, res) < 0 || read_identity(&t, out, res) < 0)
+	if (read_needed(a, &t, form, out, res) < 0 || read_canon(&t, out, res) < 0)
+		return -1;
+	out->identity_domain = out->domain;
+	if (form == DKIM_FORM_SIGNATURE && read_identity(&t, out, res) < 0)
 		return -1;
 	if (auth_tag(&t, "q", &q) && !dkim_list_has(q, "dns/txt"))
 		return bad(res, AUTH_PERMERROR, "unknown query method");
@@ -124,9 +147,7 @@ int dkim_sig_parse(struct arena *a, struct str value, struct dkim_sig *out, stru
 		return bad(res, AUTH_PERMERROR, "l=, t= or x= is no number");
 	if (out->expires != 0 && out->expires <= out->signed_at)
 		return bad(res, AUTH_PERMERROR, "it expired before it was made");
-	if (!dkim_list_has(out->names, "from"))
-		return bad(res, AUTH_PERMERROR, "From is not signed");
-	return 0;
+	return names_good(form, out, res);
 }
 
 /* --- keys --- */

@@ -1,6 +1,7 @@
-$(call library,auth.c idn.c spf.c spf_parse.c spf_macro.c canon.c dkim.c dkim_parse.c sigcheck.c psl.c dmarc.c results.c)
+$(call library,auth.c idn.c spf.c spf_parse.c spf_macro.c canon.c sigform.c dkim.c dkim_parse.c dkim_sign.c sigcheck.c sigmake.c psl.c arc.c dmarc.c results.c)
 $(call unittest,test_spf,test_spf.c test_zone.c,authres dns conf base test)
 $(call unittest,test_dkim,test_dkim.c test_zone.c,authres mail dns conf base test)
+$(call unittest,test_sign,test_sign.c test_zone.c,authres mail dns conf base test)
 $(call unittest,test_dmarc,test_dmarc.c test_zone.c,authres mail dns conf base test)
 $(call fuzzer,fuzz_spf,fuzz_spf.c test_zone.c,authres dns conf base)
 $(call fuzzer,fuzz_dkim,fuzz_dkim.c test_zone.c,authres mail dns conf base)

@@ -5,7 +5,7 @@
 
 enum { RECORDS_MAX = 40 };
 
-static struct str unescape(struct arena *a, struct str s)
+struct str zone_unescape(struct arena *a, struct str s)
 {
 	char *out = arena_alloc(a, s.n + 1);
 	size_t n = 0;
@@ -36,7 +36,7 @@ struct auth_answer zone_ask(void *ctx, struct arena *a, struct str name, unsigne
 			r.known = AUTH_HAS_NONE;
 		timeout = timeout || str_eq(kind, STR("TIMEOUT"));
 		if (str_eq(kind, str_c(dns_type_name(type))) && r.n < RECORDS_MAX)
-			v[r.n++] = unescape(a, line);
+			v[r.n++] = zone_unescape(a, line);
 	}
 	if (r.n > 0)
 		r.known = AUTH_HAS;

@@ -8,6 +8,7 @@ struct zone {
 	struct str text;
 	unsigned asked;
 };
+struct str zone_unescape(struct arena *a, struct str s);	/* \xHH */
 struct auth_answer zone_ask(void *ctx, struct arena *a, struct str name, unsigned type);	/* ctx: struct zone */
 
 #endif
