@@ -10,18 +10,35 @@
 
 struct banned;
 
+enum { BANNED_KEYS_MAX = 512, BANNED_SCOPES_MAX = 100 };
+
 enum banned_key { BANNED_NAME, BANNED_TYPE, BANNED_CLASS };
 struct banned_keys {
-	struct { enum banned_key kind; struct str text; } v[256];
+	struct { enum banned_key kind; struct str text; } v[BANNED_KEYS_MAX];
 	size_t n;
+	bool full;	/* one did not fit: nobody may say that this part is allowed */
+};
+
+/* Whose message it is, for the sections of the file. */
+struct banned_who {
+	struct str sender;
+	const struct str *recipients;	/* none: unknown, then only sections for all hold */
+	size_t n_recipients;
+	bool own;			/* of our users, networks or programs */
+	char delimiter;
+};
+/* Which sections hold for whom; made once per message. */
+struct banned_scopes {
+	bool any[BANNED_SCOPES_MAX], all[BANNED_SCOPES_MAX];
 };
 
 /* Errors name file and line. Returns owned. */
 int banned_load(const char *file, struct banned **out, struct err *e) MUST_CHECK;
 void banned_free(struct banned **b);
-/* 1 rejected: *line_out the file's line, *key_out which key matched; 0 allowed; -1 a pattern exceeded its limits. */
-int banned_match(const struct banned *b, const struct banned_keys *keys, unsigned *line_out, struct str *key_out, struct err *e) MUST_CHECK;
-/* Class of a content by its first bytes: ".exe-ms", ".zip" … or "" when unknown. */
-const char *content_class(struct str head);
+void banned_scopes_of(const struct banned *b, const struct banned_who *who, struct banned_scopes *out);
+/* 1 rejected: *line_out the file's line, *key_out which key matched; 0 allowed; -1 a pattern exceeded its limits. A rule that rejects holds when its
+ * section is that of any recipient, one that allows when it is that of all. */
+int banned_match(const struct banned *b, const struct banned_scopes *s, const struct banned_keys *keys, unsigned *line_out, struct str *key_out,
+		 struct err *e) MUST_CHECK;
 
 #endif

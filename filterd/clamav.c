@@ -327,16 +327,13 @@ int stage_virus(struct scan *s, struct err *e)
 	int r = clamav_scan_fd(s->rules->clamav, s->fd, &w.name, e);
 	if (r == 0)
 		r = scan_each_part(s->root, scan_part, &w);
+	s->scanned = r >= 0;
 	if (r <= 0)
 		return r;
 	/* Over a limit: the library says so as a "virus" of this prefix. It is not proof of one, but nothing says the message is clean. */
-	bool limit = str_case_find(str_c(w.name), STR("Limits.Exceeded")) >= 0;
-	bool quarantine = !limit && strcmp(s->rules->conf->virus_action, "quarantine") == 0;
 	const char *name = arena_strdup(s->a, w.name);
-	s->verdict = (struct verdict){ .action = quarantine ? VERDICT_QUARANTINE : VERDICT_REJECT, .code = limit ? 554 : 550, .enhanced = "5.7.1",
-		.text = limit ? arena_printf(s->a, "The message is too deeply packed to be checked (%s)", name)
-			      : arena_printf(s->a, "The message is infected: %s", name),
-		.category = limit ? "UNCHECKED" : "INFECTED", .detail = name };
 	scan_explain(s, "virus", "%s", name);
-	return 1;
+	if (str_case_find(str_c(w.name), STR("Limits.Exceeded")) >= 0)
+		return scan_found(s, CLASS_OVERLIMIT, name, arena_printf(s->a, "The message is too deeply packed to be checked (%s)", name));
+	return scan_found(s, CLASS_VIRUS, name, arena_printf(s->a, "The message is infected: %s", name));
 }

@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "addrlist.h"
+#include "archive.h"
 #include "authres/psl.h"
 #include "banned.h"
 #include "clamav.h"
+#include "outcome.h"
 
-const char *const verdict_action_names[] = { "accept", "reject", "tempfail", "quarantine" };
+const char *const verdict_action_names[] = { "accept", "reject", "tempfail", "quarantine", "redirect", "discard" };
 
 static const struct {
 	const char *name;
@@ -31,19 +34,36 @@ static int load_suffixes(const struct conf *conf, struct filter_rules *r, struct
 	return psl_load(path, &r->psl, e);
 }
 
+static int load_senders(const char *name, const char *file, struct addrlist **out, struct err *e)
+{
+	if (file[0] == '\0')
+		return 0;
+	return addrlist_load(file, out, e) < 0 ? err_wrap(e, "%s", name) : 0;
+}
+
+static int load_all(struct filter_rules *r, const char *share_dir, const char *tmp_dir, struct err *e)
+{
+	const struct conf *conf = r->conf;
+	char path[1200];
+	archive_init();
+	if (policy_load(conf, r->policy, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/filter/banned_names", share_dir);
+	if (banned_load(conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : path, &r->banned, e) < 0)
+		return -1;
+	if (load_senders("whitelist_senders", conf->whitelist_senders, &r->whitelist, e) < 0 ||
+	    load_senders("blacklist_senders", conf->blacklist_senders, &r->blacklist, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/clamav", share_dir);
+	if (conf->filter_virus_check && clamav_load(conf, path, tmp_dir, &r->clamav, e) < 0)
+		return -1;
+	return load_suffixes(conf, r, e);
+}
+
 int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e)
 {
 	struct filter_rules r = { .conf = conf };
-	char path[1200];
-	snprintf(path, sizeof(path), "%s/filter/banned_names", share_dir);
-	if (banned_load(conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : path, &r.banned, e) < 0)
-		return -1;
-	snprintf(path, sizeof(path), "%s/clamav", share_dir);
-	if (conf->filter_virus_check && clamav_load(conf, path, tmp_dir, &r.clamav, e) < 0) {
-		filter_rules_free(&r);
-		return -1;
-	}
-	if (load_suffixes(conf, &r, e) < 0) {
+	if (load_all(&r, share_dir, tmp_dir, e) < 0) {
 		filter_rules_free(&r);
 		return -1;
 	}
@@ -56,6 +76,8 @@ void filter_rules_free(struct filter_rules *r)
 	clamav_free(&r->clamav);
 	banned_free(&r->banned);
 	psl_free(&r->psl);
+	addrlist_free(&r->whitelist);
+	addrlist_free(&r->blacklist);
 }
 
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...)
@@ -82,21 +104,31 @@ int scan_each_part(const struct mime_part *p, int (*fn)(void *ctx, const struct 
 	return 0;
 }
 
+/* 1: enough was found; -1: the verdict is that it could not be checked. */
+static int run_stage(struct scan *s, size_t i)
+{
+	struct err e = { 0 };
+	if (s->rules->policy[scan_origin(s)].off[i])
+		return 0;
+	int r = stages[i].run(s, &e);
+	if (r >= 0)
+		return r;
+	s->verdict = (struct verdict){ .action = VERDICT_TEMPFAIL, .code = 451, .enhanced = "4.3.0",
+		.text = "The message could not be checked now, try again later", .category = "UNCHECKED", .notify = "",
+		.detail = arena_printf(s->a, "%s: %s", stages[i].name, e.text) };
+	scan_explain(s, stages[i].name, "trouble: %s", e.text);
+	return -1;
+}
+
 void scan_run(struct scan *s)
 {
-	s->verdict = (struct verdict){ .action = VERDICT_ACCEPT, .code = 250, .enhanced = "2.0.0", .text = "Ok", .category = "CLEAN" };
+	_Static_assert(ARRAY_LEN(stages) <= STAGES_MAX, "policy.h has a switch for each");
+	s->verdict = (struct verdict){ .action = VERDICT_ACCEPT, .code = 250, .enhanced = "2.0.0", .text = "Ok", .category = "CLEAN", .notify = "" };
 	s->root = mime_parse(s->a, s->message);
-	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
-		struct err e = { 0 };
-		int r = stages[i].run(s, &e);
-		if (r > 0)
-			return;
-		if (r < 0) {
-			s->verdict = (struct verdict){ .action = VERDICT_TEMPFAIL, .code = 451, .enhanced = "4.3.0",
-				.text = "The message could not be checked now, try again later", .category = "UNCHECKED",
-				.detail = arena_printf(s->a, "%s: %s", stages[i].name, e.text) };
-			scan_explain(s, stages[i].name, "trouble: %s", e.text);
-			return;
-		}
-	}
+	outcome_begin(s);
+	int r = 0;
+	for (size_t i = 0; i < ARRAY_LEN(stages) && r == 0; i++)
+		r = run_stage(s, i);
+	if (r >= 0)
+		outcome(s);
 }

@@ -10,7 +10,9 @@
 #include "base/str.h"
 #include "conf/conf.h"
 #include "mail/mime.h"
+#include "policy.h"
 
+struct addrlist;
 struct clamav;
 struct banned;
 struct auth_dns;
@@ -23,11 +25,13 @@ struct filter_rules {
 	struct clamav *clamav;		/* NULL: filter_virus_check = no */
 	struct banned *banned;
 	struct psl *psl;		/* NULL: there is no public suffix list */
+	struct addrlist *whitelist, *blacklist;	/* of senders; NULL: none */
+	struct policy policy[ORIGINS];
 };
 int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e) MUST_CHECK;
 void filter_rules_free(struct filter_rules *r);
 
-enum verdict_action { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_TEMPFAIL, VERDICT_QUARANTINE };
+enum verdict_action { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_TEMPFAIL, VERDICT_QUARANTINE, VERDICT_REDIRECT, VERDICT_DISCARD };
 extern const char *const verdict_action_names[];
 
 struct verdict {
@@ -35,10 +39,14 @@ struct verdict {
 	int code;
 	const char *enhanced;
 	const char *text;	/* for the client; in the scan's arena */
-	const char *category;	/* amavis' words: CLEAN SPAM INFECTED BANNED UNCHECKED */
+	const char *category;	/* amavis' words: CLEAN, or of classes.def */
 	const char *detail;	/* name of the virus, the file and rule … */
-	struct str edits[12];	/* header edits, lib/mail/edit.h */
+	const char *folder;	/* accept: into this folder; NULL: where the recipient wants it */
+	const char *target;	/* redirect: to this address */
+	const char *notify;	/* an address that is to hear of it; "": none */
+	struct str edits[40];	/* header edits, lib/mail/edit.h */
 	size_t n_edits;
+	const char *hits;	/* the spam score; NULL: none */
 };
 
 /* One message under check; lives in a. */
@@ -50,6 +58,11 @@ struct scan {
 	const struct ipc_filter_SCAN *facts;	/* of the connection and the envelope; NULL: unknown */
 	const struct auth_dns *dns;		/* NULL: nobody to ask */
 	const struct mime_part *root;
+	struct {
+		const char *detail, *text;	/* detail NULL: not found */
+	} found[CLASSES];
+	bool scanned;				/* by the virus engine */
+	bool whitelisted, blacklisted;		/* the sender */
 	struct verdict verdict;
 	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */
 	void *explain_ctx;
@@ -58,12 +71,16 @@ struct scan {
 /* Check the message in fd (regular file, immutable). Never fails: trouble is a TEMPFAIL verdict. message: its bytes. */
 void scan_run(struct scan *s);
 
-/* A stage: 0 go on, 1 the verdict is set, -1 trouble (tempfail). Listed in stages.def. */
+/* A stage: 0 go on, 1 enough was found, -1 trouble (tempfail). What it finds it says by scan_found(). Listed in stages.def. */
 typedef int stage_fn(struct scan *s, struct err *e);
 #define STAGE(name, fn, doc) stage_fn fn;
 #include "stages.def"
 #undef STAGE
 
+/* The message is of this class; detail: what was found, for the log; text: for the client. The first finding of a class stands. 1: its action is to refuse,
+ * nothing else needs to be looked at. */
+int scan_found(struct scan *s, enum class class, const char *detail, const char *text);
+void scan_edit(struct scan *s, const char *text);	/* a header edit (lib/mail/edit.h), which the arena keeps */
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Walk all parts, parents before children. fn returns non-zero to stop; that value is returned. */
 int scan_each_part(const struct mime_part *p, int (*fn)(void *ctx, const struct mime_part *p), void *ctx);

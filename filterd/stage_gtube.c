@@ -29,13 +29,6 @@ int stage_gtube(struct scan *s, struct err *e)
 	if (scan_each_part(s->root, check, s) == 0)
 		return 0;
 	scan_explain(s, "gtube", "the test string for unsolicited bulk mail");
-	const char *action = s->rules->conf->spam_action;
-	if (strcmp(action, "tag") == 0) {
-		s->verdict.edits[s->verdict.n_edits++] = STR("-X-Spam-Flag#0");
-		s->verdict.edits[s->verdict.n_edits++] = STR("+X-Spam-Flag: YES");
-		return 0;
-	}
-	s->verdict = (struct verdict){ .action = strcmp(action, "reject") == 0 ? VERDICT_REJECT : VERDICT_QUARANTINE, .code = 550,
-		.enhanced = "5.7.1", .text = "This message looks like spam (GTUBE)", .category = "SPAM", .detail = "GTUBE" };
-	return 1;
+	s->verdict.hits = "1000";
+	return s->whitelisted ? 0 : scan_found(s, CLASS_SPAM, "GTUBE", "This message looks like spam (GTUBE)");
 }

@@ -9,12 +9,6 @@
 
 enum { FIELD_MAX = 7000 };	/* of the field; VERDICT holds 8192 a text */
 
-static const char *add_edit(struct scan *s, const char *text)
-{
-	s->verdict.edits[s->verdict.n_edits++] = str_c(text);
-	return text;
-}
-
 struct found {
 	struct spf_result spf;
 	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
@@ -49,7 +43,7 @@ static void report(struct scan *s, const struct found *f)
 	buf_c(&b, "+Authentication-Results: ");
 	authres_format(&b, s->rules->conf->myhostname, s->facts->sender, &f->spf, f->dkim, f->n_dkim, &f->dmarc);
 	if (!buf_failed(&b))
-		add_edit(s, arena_cstr(s->a, buf_view(&b)));
+		scan_edit(s, arena_cstr(s->a, buf_view(&b)));
 	buf_fini(&b);
 }
 
@@ -62,22 +56,12 @@ static const char *refusal(struct scan *s, const struct found *f)
 			    STR_ARG(from), STR_ARG(spf), auth_result_name(f->spf.result), f->n_dkim == 0 ? "none" : auth_result_name(f->dkim[0].result));
 }
 
-/* 1: the verdict is set. */
 static int follow(struct scan *s, const struct found *f)
 {
-	const struct conf *c = s->rules->conf;
-	const char *action = f->dmarc.policy == DMARC_REJECT ? c->dmarc_reject_action : f->dmarc.policy == DMARC_QUARANTINE ? c->dmarc_quarantine_action : "none";
-	if (strcmp(action, "none") == 0)
+	if (f->dmarc.policy != DMARC_REJECT && f->dmarc.policy != DMARC_QUARANTINE)
 		return 0;
-	if (strcmp(action, "tag") == 0) {
-		add_edit(s, "-X-Spam-Flag#0");
-		add_edit(s, "+X-Spam-Flag: YES");
-		return 0;
-	}
-	struct verdict v = { .action = strcmp(action, "reject") == 0 ? VERDICT_REJECT : VERDICT_QUARANTINE, .code = 550, .enhanced = "5.7.1",
-		.text = refusal(s, f), .category = "SPAM", .detail = arena_printf(s->a, "DMARC p=%s %.*s", dmarc_policy_name(f->dmarc.published), STR_ARG(f->dmarc.domain)) };
-	s->verdict = v;
-	return 1;
+	const char *detail = arena_printf(s->a, "DMARC p=%s %.*s", dmarc_policy_name(f->dmarc.published), STR_ARG(f->dmarc.domain));
+	return scan_found(s, f->dmarc.policy == DMARC_REJECT ? CLASS_DMARCREJECT : CLASS_DMARCQUARANTINE, detail, refusal(s, f));
 }
 
 int stage_sender(struct scan *s, struct err *e)

@@ -1,7 +1,14 @@
-/* The shipped list against names, types and contents. Run from the top of the tree. */
+/* The shipped list against names, types and contents, plain and packed; sections. Run from the top of the tree. */
 #include "banned.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "base/arena.h"
+#include "base/buf.h"
+#include "ipc/filter.h"
+#include "outcome.h"
 #include "scan.h"
 #include "test/tap.h"
 
@@ -16,6 +23,11 @@ static const struct {
 	{ "Content-Type: application/octet-stream; name*0=a.e; name*1=xe", "x", true },
 	{ "Content-Type: application/octet-stream; name*=UTF-8''a%2Eexe", "x", true },
 	{ "Content-Type: application/octet-stream; name=\"=?utf-8?Q?a=2Eexe?=\"", "x", true },
+	{ "Content-Type: application/octet-stream; name==?utf-8?B?YS5leGU=?=", "x", true },
+	{ "Content-Type: application/octet-stream; name*=\"a%2Eexe\"", "x", true },
+	{ "Content-Type: application/octet-stream; name*1=xe; name*0=a.e", "x", true },
+	{ "Content-Type: application/octet-stream; name*0*=UTF-8''a%2E; name*1=exe", "x", true },
+	{ "Content-Disposition: attachment; filename=\"=?utf-8?B?YS5l?=\n =?utf-8?B?eGU=?=\"", "x", true },
 	{ "Content-Type: text/plain; name=a.txt\nContent-Disposition: attachment; filename=b.scr", "x", true },
 	{ "Content-Disposition: attachment; filename=\"gnp.\xe2\x80\xae" "cod.exe\"", "x", true },
 	{ "Content-Disposition: attachment; filename=\"a.txt:b.exe\"", "x", true },
@@ -25,6 +37,9 @@ static const struct {
 	{ "Content-Type: application/x-msdownload", "x", true },
 	{ "Content-Type: application/hta", "x", true },
 	{ "Content-Disposition: attachment; filename=\"notes.txt\"\nContent-Transfer-Encoding: base64", "f0VMRgIBAQAAAAAAAAAAAA==", true },
+	{ "Content-Type: text/plain", "see below\n\nbegin 644 setup.exe\n#0V%T\n`\nend\n", true },
+	{ "Content-Type: text/plain", "see below\n\nbegin 644 cat.txt\n#0V%T\n`\nend\n", false },
+	{ "Content-Type: text/plain", "begin 644 days ago, we\nmet\n", false },
 	{ "Content-Disposition: attachment; filename=\"a.zip\"", "PK\x03\x04 a.exe", false },
 	{ "Content-Disposition: attachment; filename=\"report.pdf\"", "%PDF-1.4", false },
 	{ "Content-Disposition: attachment; filename=\"my.company.com-offer.pdf\"", "x", false },
@@ -39,23 +54,101 @@ static void explain(void *ctx, const char *stage, const char *finding)
 	tap_diag("%s: %s", stage, finding);
 }
 
+static int stage(const struct filter_rules *rules, const struct ipc_filter_SCAN *facts, const char *head, const char *body)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct scan s = { .a = a, .rules = rules, .facts = facts, .explain = explain };
+	s.message = str_c(arena_printf(a, "%s\n\n%s", head, body));
+	s.root = mime_parse(a, s.message);
+	const int r = stage_banned(&s, &e);
+	arena_free(&a);
+	return r;
+}
+
+/* --- sections --- */
+
+static const char sections[] =
+	"[to bob@example.com .sales.example.com]\nallow /\\.exe$/\n"
+	"[from partner.example]\nallow /\\.bat$/\n"
+	"[own]\nallow /\\.com$/\n"
+	"[outside]\nreject /\\.doc$/\n"
+	"[to carol@example.com]\nreject /\\.txt$/\n"
+	"[all]\nreject /\\.(exe|bat|com)$/\n";
+
+static const struct {
+	const char *name, *sender, *recipients[3];
+	bool own, rejected;
+} who[] = {
+	{ "a.exe", "x@y.example", { "alice@example.com" }, false, true },
+	{ "a.exe", "x@y.example", { "bob@example.com" }, false, false },
+	{ "a.exe", "x@y.example", { "Bob+lists@EXAMPLE.com" }, false, false },
+	{ "a.exe", "x@y.example", { "eve@north.sales.example.com" }, false, false },
+	{ "a.exe", "x@y.example", { "bob@example.com", "alice@example.com" }, false, true },
+	{ "a.exe", "x@y.example", { "notbob@example.com" }, false, true },
+	{ "a.bat", "x@partner.example", { "alice@example.com" }, false, false },
+	{ "a.bat", "x@sub.partner.example", { "alice@example.com" }, false, true },
+	{ "a.bat", "", { "alice@example.com" }, false, true },
+	{ "a.com", "x@y.example", { "alice@example.com" }, true, false },
+	{ "a.com", "x@y.example", { "alice@example.com" }, false, true },
+	{ "a.doc", "x@y.example", { "alice@example.com" }, false, true },
+	{ "a.doc", "x@y.example", { "alice@example.com" }, true, false },
+	{ "a.txt", "x@y.example", { "alice@example.com", "carol@example.com" }, true, true },
+	{ "a.txt", "x@y.example", { "alice@example.com" }, true, false },
+};
+
+static int load_text(const char *text, struct banned **out, struct err *e)
+{
+	char name[] = "/tmp/test_banned.XXXXXX";
+	const int fd = mkstemp(name);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return -1;
+	close(fd);
+	const int r = banned_load(name, out, e);
+	unlink(name);
+	return r;
+}
+
+static void test_sections(struct filter_rules *rules)
+{
+	struct err e = { 0 };
+	if (!tap_ok(load_text(sections, &rules->banned, &e) == 0, "sections load: %s", e.text))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(who); i++) {
+		struct str to[3];
+		size_t n = 0;
+		while (n < 3 && who[i].recipients[n] != NULL) {
+			to[n] = str_c(who[i].recipients[n]);
+			n++;
+		}
+		const struct ipc_filter_SCAN facts = { .sender = str_c(who[i].sender), .recipients = { to, n }, .own = who[i].own };
+		char head[100];
+		snprintf(head, sizeof(head), "Content-Disposition: attachment; filename=%s", who[i].name);
+		tap_ok(stage(rules, &facts, head, "x") == who[i].rejected, "%s from %s to %s (%s)",
+		       who[i].name, who[i].sender, who[i].recipients[0], who[i].own ? "own" : "outside");
+	}
+	banned_free(&rules->banned);
+	static const char *const wrong[] = { "[to]\n", "[nowhere]\n", "[own bob@example.com]\n", "[to a@b\n", "reject\n", "reject /(/\n", "perhaps /x/\n" };
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		tap_ok(load_text(wrong[i], &rules->banned, &e) < 0 && strstr(e.text, ":1") != NULL, "told: %s", e.text);
+}
+
 int main(void)
 {
 	struct filter_rules rules = { 0 };
-	static const struct conf conf = { .banned_action = "reject" };
+	struct conf *conf = NULL;
 	struct err e = { 0 };
-	rules.conf = &conf;
+	if (!tap_ok(conf_parse(STR(""), "defaults", &conf, NULL, &e) == 0, "defaults: %s", e.text))
+		return tap_done();
+	rules.conf = conf;
+	tap_ok(policy_load(conf, rules.policy, &e) == 0, "policies load: %s", e.text);
 	if (!tap_ok(banned_load("etc/share/filter/banned_names", &rules.banned, &e) == 0, "the shipped list loads: %s", e.text))
 		return tap_done();
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct arena *a = arena_new(0);
-		struct scan s = { .a = a, .rules = &rules, .explain = explain };
-		s.message = str_c(arena_printf(a, "%s\n\n%s", cases[i].head, cases[i].body));
-		s.root = mime_parse(a, s.message);
-		tap_ok(stage_banned(&s, &e) == cases[i].rejected, "case %zu", i);
-		arena_free(&a);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		tap_ok(stage(&rules, NULL, cases[i].head, cases[i].body) == cases[i].rejected, "case %zu", i);
 	banned_free(&rules.banned);
 	tap_ok(banned_load("/nonexistent", &rules.banned, &e) < 0, "a missing list is an error");
+	test_sections(&rules);
+	conf_free(&conf);
 	return tap_done();
 }

@@ -16,6 +16,7 @@
 #include "clamav.h"
 #include "ipc/filter.h"
 #include "log/log.h"
+#include "mail/head.h"
 #include "os/os.h"
 
 static void deadline(uint64_t seconds)
@@ -34,6 +35,14 @@ static struct str neutral(struct arena *a, const char *text, size_t max)
 	return s;
 }
 
+static struct str message_id(struct scan *s)
+{
+	struct mail_field f;
+	if (s->root == NULL || !mail_field_find(s->root->head, "Message-ID", &f))
+		return STR("");
+	return neutral(s->a, arena_cstr(s->a, mail_unfold(s->a, f.value)), 250);
+}
+
 static void answer(int sock, uint32_t id, struct scan *s)
 {
 	const struct verdict *v = &s->verdict;
@@ -45,6 +54,11 @@ static void answer(int sock, uint32_t id, struct scan *s)
 		.text = neutral(s->a, v->text, 390),
 		.edits = { (struct str *)(void *)&s->verdict.edits, v->n_edits },
 		.log = neutral(s->a, facts, 390),
+		.hits = str_c(v->hits),
+		.folder = str_c(v->folder),
+		.target = str_c(v->target),
+		.notify = str_c(v->notify),
+		.message_id = message_id(s),
 	};
 	struct err e = { 0 };
 	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_VERDICT, &m, id, -1, &e) < 0) {

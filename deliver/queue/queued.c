@@ -256,6 +256,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	agents_start(q, env->spawn_fd, env->programs_fd);
 	sched_start(q, env->remote_fd);
 	control_start(q, env->control_fd);
+	quarantine_start(q);
 	conns_start(q, env->register_fd, env->auth_fd);
 	return 0;
 }

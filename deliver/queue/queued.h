@@ -302,6 +302,12 @@ void sched_add(struct queued *q, const struct spool_msg *m, bool logged);
 size_t sched_count(const struct queued *q);
 size_t sched_active(const struct queued *q);	/* being tried */
 
+/* --- queued_quarantine.c: mail that filterd wants kept from its recipients: held in the queue, with a reason --- */
+struct qmsg;
+void quarantine_start(struct queued *q);	/* what is older than quarantine_lifetime goes */
+void quarantine_release(struct queued *q, struct qmsg *m);
+size_t quarantine_expire(struct queued *q, uint64_t age_s);
+
 /* A message in the queue, in memory: there may be very many. */
 struct active;
 struct lane;
@@ -316,6 +322,7 @@ struct qmsg {
 	size_t heap_at;
 	uint32_t tries;
 	bool held, expired, logged, recovered;	/* recovered: found at start, may have been tried before the crash */
+	bool quarantined;		/* held by the filter: the queue's own words leave it alone */
 	bool doomed;			/* to be deleted as soon as it is not active */
 	bool mixed;			/* recipients of more than one lane */
 };
@@ -410,6 +417,8 @@ int flush_domain(struct queued *q, struct str domain) MUST_CHECK;
 
 /* --- queued_control.c --- */
 void control_start(struct queued *q, int fd);
+void control_delete(struct queued *q, struct qmsg *m);		/* or as soon as it is not active */
+void control_journal(struct queued *q, const struct qmsg *m);	/* what the index says of m (held, expired, tries) into its record, durable */
 
 /* --- log lines that log parsers know (ref: field practice) --- */
 struct log_delivery {

@@ -50,7 +50,7 @@ static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 	}
 	if (t->n_finals == 0) {
 		log_error("%s: <%.*s>, where filterd sends this message, does not exist", t->qid, STR_ARG(t->asked));
-		trans_answer(t, 451, "4.3.0", STR("Error: quarantine address not available"));
+		trans_answer(t, 451, "4.3.0", STR("Error: the address for such mail is not available"));
 	} else {
 		start_copies(t);
 	}
@@ -58,8 +58,18 @@ static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 
 static void redirect(struct trans *t, struct str target)
 {
-	t->asked = arena_str(t->arena, target.n > 0 ? target : str_c(t->conf->quarantine_recipient));
+	t->asked = arena_str(t->arena, target.n > 0 ? target : str_c(t->conf->redirect_recipient));
 	t->ask = resolve_ask(t->q, t->asked, on_target, t);
+}
+
+/* Copies in mailboxes go there; what a plus address asks for yields. */
+static void into_folder(struct trans *t, struct str folder)
+{
+	if (folder.n == 0)
+		return;
+	const struct str name = arena_str(t->arena, folder);
+	for (size_t i = 0; i < t->n_finals; i++)
+		t->finals[i].folder = name;
 }
 
 static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
@@ -78,13 +88,20 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 		return;
 	}
 	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(v->enhanced));
+	notice_send(t, v);
 	if (str_eq(v->action, STR("accept"))) {
+		into_folder(t, v->folder);
 		start_copies(t);
 	} else if (str_eq(v->action, STR("reject"))) {
 		trans_answer(t, v->code >= 500 && v->code <= 599 ? v->code : 554, enhanced[0] == '5' ? enhanced : "5.7.1",
 			     v->text.n > 0 ? v->text : STR("Message content rejected"));
-	} else if (str_eq(v->action, STR("quarantine")) || str_eq(v->action, STR("redirect"))) {
+	} else if (str_eq(v->action, STR("redirect"))) {
 		redirect(t, v->target);
+	} else if (str_eq(v->action, STR("quarantine"))) {
+		t->quarantine = arena_str(t->arena, v->log.n > 0 ? v->log : STR("unnamed"));
+		start_copies(t);
+	} else if (str_eq(v->action, STR("discard"))) {
+		trans_answer(t, 250, "2.7.0", str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid)));
 	} else {	/* tempfail, and whatever we do not know */
 		trans_answer(t, v->code >= 400 && v->code <= 499 ? v->code : 451, enhanced[0] == '4' ? enhanced : "4.7.1",
 			     v->text.n > 0 ? v->text : STR("Message could not be checked, try again later"));
@@ -232,7 +249,7 @@ static void start_copies(struct trans *t)
 	t->step = STEP_COPIES;
 	for (size_t i = 0; i < t->n_finals; i++)
 		local += str_eq(t->finals[i].kind, STR("mailbox"));
-	const bool in_session = !t->effects.hold.p && local > 0 && local <= t->conf->local_in_session_max;
+	const bool in_session = !t->effects.hold.p && !t->quarantine.p && local > 0 && local <= t->conf->local_in_session_max;
 	for (size_t i = 0; i < t->n_finals; i++) {
 		struct final *f = &t->finals[i];
 		if (in_session && str_eq(f->kind, STR("mailbox")))
@@ -281,7 +298,8 @@ static struct spool_msg *record_envelope(struct trans *t)
 	m->arrived_us = clock_wall_us();
 	m->flags = (t->smtputf8 ? SPOOL_F_SMTPUTF8 : 0) | (t->ours ? SPOOL_F_OURS : 0);
 	m->sender = t->sender;
-	m->held = t->effects.hold.p != NULL;
+	m->held = t->effects.hold.p != NULL || t->quarantine.p != NULL;
+	m->quarantine = t->quarantine.p ? t->quarantine : STR("");
 	m->client = t->conn ? arena_str(t->arena, str_c(t->conn->client)) : STR("");
 	m->user = t->conn && t->conn->has_user ? arena_str(t->arena, str_c(t->conn->user)) : STR("");
 	m->helo = t->helo;

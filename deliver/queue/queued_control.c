@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "deliver/queue/queued.h"
 #include "ipc/control.h"
 #include "log/log.h"
@@ -64,7 +65,7 @@ static void end(struct client *c, enum err_code code, const char *text)
 
 static const char *state_word(const struct qmsg *m)
 {
-	return m->active ? "active" : m->held ? "hold" : "deferred";
+	return m->quarantined ? "quarantine" : m->active ? "active" : m->held ? "hold" : "deferred";
 }
 
 /* What the client asked to be told (RFC 3461); only when it did. */
@@ -97,6 +98,8 @@ static void message_row(struct client *c, struct arena *a, const struct qmsg *m,
 	add(&r, "queue_name", str_c(state_word(m)));
 	add_u64(&r, "arrival_time", (uint64_t)m->arrived);
 	add_u64(&r, "message_size", m->size);
+	if (m->quarantined)
+		add(&r, "quarantine", msg->quarantine);
 	if (m->expired)
 		add(&r, "forced_expire", STR("yes"));
 	add(&r, "sender", msg->sender);
@@ -178,17 +181,21 @@ static void snapshot(struct client *c, size_t max)
 	c->n = c->next = c->rcpt = 0;
 }
 
-static void do_list(struct client *c, struct ipc_strs args)
+static void list_those(struct client *c, bool quarantined)
 {
 	struct qmsg *m;
 	size_t it = 0;
 
 	snapshot(c, sched_count(c->q));
 	while (c->n < LIST_MAX && sched_each(c->q, &it, &m))
-		c->qids[c->n++] = xstrdup(m->qid);
+		if (m->quarantined == quarantined)
+			c->qids[c->n++] = xstrdup(m->qid);
 	c->all = false;
-	do_more(c, args);
+	do_more(c, (struct ipc_strs){ NULL, 0 });
 }
+
+static void do_list(struct client *c, struct ipc_strs args) { list_those(c, false); }
+static void do_quarantine_list(struct client *c, struct ipc_strs args) { list_those(c, true); }
 
 /* --- one or all --- */
 
@@ -200,7 +207,7 @@ static void flush_one(struct queued *q, struct qmsg *m)
 		sched_when(q, m, 0);
 }
 
-static void journal_hold(struct queued *q, struct qmsg *m)
+void control_journal(struct queued *q, const struct qmsg *m)
 {
 	struct arena *a = arena_new(0);
 	struct spool_msg *msg = NULL;
@@ -229,7 +236,7 @@ static void hold_one(struct queued *q, struct qmsg *m)
 		return;
 	m->held = true;
 	if (!m->active) {	/* else written when the try ends */
-		journal_hold(q, m);
+		control_journal(q, m);
 		sched_when(q, m, m->next_try);
 	}
 	log_info("%s: placed on hold", m->qid);
@@ -241,7 +248,7 @@ static void release_one(struct queued *q, struct qmsg *m)
 		return;
 	m->held = false;
 	if (!m->active) {
-		journal_hold(q, m);
+		control_journal(q, m);
 		sched_when(q, m, 0);
 	}
 	log_info("%s: released from hold", m->qid);
@@ -252,7 +259,7 @@ static void expire_one(struct queued *q, struct qmsg *m)
 {
 	m->expired = true;
 	if (!m->active) {
-		journal_hold(q, m);
+		control_journal(q, m);
 		if (!m->held)
 			sched_when(q, m, 0);
 	}
@@ -268,7 +275,7 @@ static void expire_release_one(struct queued *q, struct qmsg *m)
 		expire_one(q, m);
 }
 
-static void delete_one(struct queued *q, struct qmsg *m)
+void control_delete(struct queued *q, struct qmsg *m)
 {
 	if (m->active) {
 		m->doomed = true;
@@ -279,18 +286,20 @@ static void delete_one(struct queued *q, struct qmsg *m)
 	sched_forget(q, &m);
 }
 
-static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn)
+/* Of those in quarantine, or of the others: what releases or deletes ALL of one must not reach the other. */
+static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn, bool quarantined)
 {
 	size_t n = 0, it = 0;
 	struct qmsg *m;
 
 	for (size_t i = 0; i < args.n; i++) {
 		if (str_case_eq(args.v[i], STR("ALL"))) {
-			while (sched_each(q, &it, &m)) {
-				fn(q, m);
-				n++;
-			}
-		} else if ((m = sched_find(q, args.v[i])) != NULL) {
+			while (sched_each(q, &it, &m))
+				if (m->quarantined == quarantined) {
+					fn(q, m);
+					n++;
+				}
+		} else if ((m = sched_find(q, args.v[i])) != NULL && m->quarantined == quarantined) {
 			fn(q, m);
 			n++;
 		}
@@ -298,18 +307,23 @@ static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn)
 	return n;
 }
 
+static void say_each(struct client *c, size_t n, const char *done, bool may_be_none)
+{
+	char text[100];
+
+	snprintf(text, sizeof(text), "%s: %zu message%s", done, n, n == 1 ? "" : "s");
+	end(c, n > 0 || may_be_none ? ERR_NONE : ERR_NOENT, text);
+}
+
 static void do_each(struct client *c, struct ipc_strs args, each_fn *fn, const char *done)
 {
 	static struct str all[] = { { "ALL", 3 } };
-	char text[100];
 
 	if (args.n == 0 && fn == flush_one) {
 		args = (struct ipc_strs){ all, 1 };
 		remote_flush(c->q);
 	}
-	const size_t n = each(c->q, args, fn);
-	snprintf(text, sizeof(text), "%s: %zu message%s", done, n, n == 1 ? "" : "s");
-	end(c, n > 0 || fn == flush_one ? ERR_NONE : ERR_NOENT, text);
+	say_each(c, each(c->q, args, fn, false), done, fn == flush_one);
 }
 
 static void do_flush(struct client *c, struct ipc_strs args) { do_each(c, args, flush_one, "Flushed"); }
@@ -333,7 +347,7 @@ static void requeue_one(struct queued *q, struct qmsg *m)
 		return;
 	m->tries = 0;
 	m->next_try = 0;
-	journal_hold(q, m);
+	control_journal(q, m);
 	sched_when(q, m, 0);
 	log_info("%s: requeued", m->qid);
 }
@@ -343,7 +357,28 @@ static void do_requeue(struct client *c, struct ipc_strs args) { do_each(c, args
 static void do_expire(struct client *c, struct ipc_strs args) { do_each(c, args, expire_one, "Expired"); }
 static void do_expire_release(struct client *c, struct ipc_strs args) { do_each(c, args, expire_release_one, "Expired and released"); }
 static void do_release(struct client *c, struct ipc_strs args) { do_each(c, args, release_one, "Released from hold"); }
-static void do_delete(struct client *c, struct ipc_strs args) { do_each(c, args, delete_one, "Deleted"); }
+static void do_delete(struct client *c, struct ipc_strs args) { do_each(c, args, control_delete, "Deleted"); }
+
+static void do_quarantine_delete(struct client *c, struct ipc_strs args)
+{
+	say_each(c, each(c->q, args, control_delete, true), "Deleted from quarantine", false);
+}
+
+static void do_quarantine_release(struct client *c, struct ipc_strs args)
+{
+	say_each(c, each(c->q, args, quarantine_release, true), "Released from quarantine", false);
+}
+
+/* "quarantine-expire AGE": what is older, in seconds. */
+static void do_quarantine_expire(struct client *c, struct ipc_strs args)
+{
+	uint64_t age;
+
+	if (args.n != 1 || num_parse(args.v[0], 0, UINT32_MAX, &age) < 0)
+		end(c, ERR_INPUT, "how old?");
+	else
+		say_each(c, quarantine_expire(c->q, age), "Deleted from quarantine", true);
+}
 
 static void do_show(struct client *c, struct ipc_strs args)
 {
@@ -415,6 +450,10 @@ static const struct {
 	{ "show", do_show },
 	{ "status", do_status },
 	{ "tls", do_tls },
+	{ "quarantine-list", do_quarantine_list },
+	{ "quarantine-release", do_quarantine_release },
+	{ "quarantine-delete", do_quarantine_delete },
+	{ "quarantine-expire", do_quarantine_expire },
 };
 
 static void on_request(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)

@@ -310,6 +310,7 @@ void sched_add(struct queued *q, const struct spool_msg *msg, bool logged)
 	m->next_try = msg->next_try;
 	m->tries = (uint32_t)msg->tries;
 	m->held = msg->held;
+	m->quarantined = msg->quarantine.n > 0;
 	m->expired = msg->expired;
 	m->logged = logged;
 	choose_lane(q, m, msg);

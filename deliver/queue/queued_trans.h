@@ -69,6 +69,7 @@ struct trans {
 	struct milting *milting;	/* what follows when the milters have nothing against MAIL */
 	uint64_t talk;			/* with the milters; 0: there are none, or they are done */
 	struct str head_text;		/* the message's header section */
+	struct str quarantine;		/* why filterd wants it kept; p NULL: it does not */
 	struct restrict_effects effects;	/* what the restrictions want done with the message */
 	uint64_t asked_notify;		/* and what its RCPT said */
 	struct str asked_orcpt;
@@ -105,6 +106,7 @@ void trans_judge(struct trans *t, enum restrict_stage stage, trans_passed_fn *fn
 void effects_apply(struct trans *t, trans_passed_fn *fn);
 /* queued_checks.c: header_checks, body_checks; fn goes on unless they refuse. */
 void checks_run(struct trans *t, trans_passed_fn *fn);
+void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v);	/* queued_notice.c: to whom the verdict says, if anybody */
 int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
 
 /* queued_milter.c: fn goes on unless a milter refuses. */

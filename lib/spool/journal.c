@@ -23,6 +23,7 @@ enum rec_type {
 	REC_TRY,		/* schedule */
 	REC_DSN,		/* RET, ENVID; only when given */
 	REC_NOTIFY,		/* NOTIFY, ORCPT of recipient k; only when given */
+	REC_QUARANTINE,		/* why the filter holds the message; it does until a REC_TRY says that it is not held */
 };
 
 /* --- writing --- */
@@ -153,6 +154,15 @@ static void put_dsn(const struct spool_msg *m, struct buf *out)
 	end_record(out, at, REC_DSN, m->qid);
 }
 
+static void put_quarantine(const struct spool_msg *m, struct buf *out)
+{
+	if (m->quarantine.n == 0)
+		return;
+	const size_t at = begin_record(out);
+	put_str(out, m->quarantine);
+	end_record(out, at, REC_QUARANTINE, m->qid);
+}
+
 void spool_journal_message(const struct spool_msg *m, struct buf *out)
 {
 	put_envelope(m, out);
@@ -164,6 +174,7 @@ void spool_journal_message(const struct spool_msg *m, struct buf *out)
 			spool_journal_status(m->qid, i, &m->rcpts[i], out);
 	if (m->tries > 0 || m->next_try != 0 || m->warned != 0 || m->held || m->expired)
 		spool_journal_try(m, out);
+	put_quarantine(m, out);
 	const size_t at = begin_record(out);
 	put_u64(out, m->n_rcpts);
 	end_record(out, at, REC_COMMIT, m->qid);
@@ -317,6 +328,15 @@ static bool read_try(struct cursor *c, struct spool_msg *m)
 	const uint64_t flags = get_u64(c);
 	m->held = (flags & TRY_HELD) != 0;
 	m->expired = (flags & TRY_EXPIRED) != 0;
+	if (!m->held)
+		m->quarantine = STR("");
+	return !c->bad && c->in.n == 0;
+}
+
+static bool read_quarantine(struct cursor *c, struct spool_msg *m)
+{
+	m->quarantine = get_str(c);
+	m->held = true;
 	return !c->bad && c->in.n == 0;
 }
 
@@ -355,6 +375,8 @@ static bool apply(uint32_t type, struct str payload, struct arena *a, struct spo
 		return read_dsn(&c, m);
 	case REC_NOTIFY:
 		return read_notify(&c, m);
+	case REC_QUARANTINE:
+		return read_quarantine(&c, m);
 	case REC_COMMIT:
 		if (get_u64(&c) != m->n_rcpts || c.bad || c.in.n != 0 || m->n_rcpts == 0)
 			return false;

@@ -83,6 +83,7 @@ struct spool_msg {
 	int64_t next_try;		/* wall seconds; 0: now */
 	int64_t warned;			/* when the sender was told of the delay; 0: not yet */
 	bool held;
+	struct str quarantine;		/* why the filter holds it, until it is released: "BANNED (setup.exe)"; empty: it does not */
 	bool expired;			/* somebody wants it returned unless its next try succeeds */
 };
 

@@ -79,8 +79,8 @@ def test_no_space_to_unpack_is_a_temporary_refusal(fresh_suite):
     assert send(suite)[0] == 250
 
 
-def test_quarantine_delivers_to_the_keeper_and_not_to_the_recipient(fresh_suite):
-    suite = fresh_suite("filter", settings={"virus_action": "quarantine", "quarantine_recipient": "alice@example.com"})
+def test_redirect_delivers_to_the_keeper_and_not_to_the_recipient(fresh_suite):
+    suite = fresh_suite("filter", settings={"virus_action": "redirect", "redirect_recipient": "alice@example.com"})
     code, _text = send(suite, EICAR)
     assert code == 250
     end = time.monotonic() + 10
@@ -123,7 +123,7 @@ def test_broken_signatures_keep_the_old_ones(fresh_suite):
 
 def test_the_tool_explains(suite, tmp_path):
     letter = tmp_path / "letter"
-    letter.write_text("Subject: x\nContent-Type: application/octet-stream; name=setup.exe\n\nx\n")
+    letter.write_text("From: a@b.example\nDate: Sat, 28 Nov 2026 10:00:00 +0000\nSubject: x\nContent-Type: application/octet-stream; name=setup.exe\n\nx\n")
     p = suite.tool("postern-filter", "test", "--json", letter)
     answer = json.loads(p.stdout.decode())
     assert answer["action"] == "reject" and answer["category"] == "BANNED" and "setup.exe" in answer["findings"][0]["text"]

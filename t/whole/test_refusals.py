@@ -59,11 +59,9 @@ def test_a_program_is_refused_with_file_and_rule(mail, name):
     assert code == 550 and "5.7.1" in text and name.rstrip(".") in text and "line" in text
 
 
-def test_a_program_inside_a_zip_passes(mail):
-    raw = with_attachment("tools.zip", zipped("setup.exe", b"not really"))
-    mid = b"<zipped-program@test.example>"
-    mail.send(raw=b"Message-ID: " + mid + b"\r\n" + raw)
-    mail.wait_for(mid.decode())
+def test_a_program_inside_a_zip_is_refused_with_both_names(mail):
+    code, text = refusal(mail, with_attachment("tools.zip", zipped("setup.exe", b"not really")))
+    assert code == 550 and '"setup.exe" inside "tools.zip"' in text and "line" in text
 
 
 def test_gtube_is_refused(mail):

@@ -1,0 +1,286 @@
+/* See archive.h. */
+#include "archive.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <locale.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "tnef.h"
+
+enum { BLOCK = 16384, UU_FILES_MAX = 64 };
+
+struct level {
+	struct archive_walk *w;
+	const struct archive_member *in;	/* what is unpacked; NULL: what was handed in */
+	unsigned depth;
+};
+static int walk(struct level *l, struct str data, struct content is, struct str stored_name);
+
+void archive_init(void)
+{
+	static locale_t utf8;	/* libarchive converts names to its characters; nothing of ours looks at them */
+	if (utf8 == NULL && (utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL)) != NULL)
+		(void)uselocale(utf8);
+}
+
+void archive_walk_init(struct archive_walk *w, struct arena *a, uint64_t message_bytes, archive_fn *fn, void *ctx)
+{
+	const uint64_t scaled = message_bytes > ARCHIVE_BYTES_MAX ? ARCHIVE_BYTES_MAX : message_bytes * ARCHIVE_BYTES_FACTOR;
+	*w = (struct archive_walk){ .a = a, .fn = fn, .ctx = ctx, .members = ARCHIVE_MEMBERS_MAX };
+	w->bytes = scaled < ARCHIVE_BYTES_MIN ? ARCHIVE_BYTES_MIN : scaled > ARCHIVE_BYTES_MAX ? ARCHIVE_BYTES_MAX : scaled;
+}
+
+static bool spend(struct archive_walk *w, uint64_t bytes)
+{
+	if (bytes > w->bytes) {
+		w->found |= ARCHIVE_OVER;
+		w->bytes = 0;
+		return false;
+	}
+	w->bytes -= bytes;
+	return true;
+}
+
+/* --- the reader --- */
+
+enum how { AS_ARCHIVE, AS_PACKED, AS_UU, AS_ZIP_STREAM };
+
+static struct archive *reader(struct str data, enum how how)
+{
+	static int (*const formats[])(struct archive *) = {
+		archive_read_support_format_zip_seekable, archive_read_support_format_rar, archive_read_support_format_rar5,
+		archive_read_support_format_7zip, archive_read_support_format_tar, archive_read_support_format_cab, archive_read_support_format_iso9660,
+		archive_read_support_format_lha, archive_read_support_format_cpio, archive_read_support_format_ar, archive_read_support_format_xar,
+	};
+	static int (*const filters[])(struct archive *) = {
+		archive_read_support_filter_gzip, archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_xz,
+		archive_read_support_filter_lzma, archive_read_support_filter_lzip, archive_read_support_filter_zstd, archive_read_support_filter_lz4,
+	};
+	struct archive *r = archive_read_new();
+	if (r == NULL)
+		return NULL;
+	if (how == AS_ZIP_STREAM)
+		(void)archive_read_support_format_zip_streamable(r);
+	for (size_t i = 0; how != AS_ZIP_STREAM && i < ARRAY_LEN(formats); i++)
+		(void)formats[i](r);
+	for (size_t i = 0; how != AS_ZIP_STREAM && i < ARRAY_LEN(filters); i++)
+		(void)filters[i](r);
+	if (how == AS_UU)
+		(void)archive_read_support_filter_uu(r);
+	if (how == AS_UU || how == AS_PACKED)
+		(void)archive_read_support_format_raw(r);
+	if (archive_read_open_memory(r, data.p, data.n) == ARCHIVE_OK)
+		return r;
+	archive_read_free(r);
+	return NULL;
+}
+
+/* The library says "encrypted" in words only where even the names are. */
+static void trouble(struct archive_walk *w, struct archive *r)
+{
+	const char *why = archive_error_string(r);
+	const bool locked = archive_read_has_encrypted_entries(r) > 0 || (why != NULL && str_case_find(str_c(why), STR("encrypt")) >= 0);
+	w->found |= locked ? ARCHIVE_ENCRYPTED : ARCHIVE_DAMAGED;
+}
+
+/* --- a member --- */
+
+static struct str entry_name(struct archive_walk *w, struct archive_entry *entry)
+{
+	const char *name = archive_entry_pathname_utf8(entry);
+	if (name == NULL)
+		name = archive_entry_pathname(entry);
+	if (name == NULL) {
+		w->found |= ARCHIVE_DAMAGED;
+		return STR("");
+	}
+	struct str s = str_c(name);
+	if (s.n > ARCHIVE_NAME_MAX)
+		w->found |= ARCHIVE_OVER;
+	return arena_str(w->a, str_sub(s, 0, ARCHIVE_NAME_MAX));
+}
+
+/* The member's bytes: as many as tell its class, all when it is packed itself. */
+static struct content member_read(struct archive_walk *w, struct archive *r, struct buf *out)
+{
+	size_t want = CONTENT_HEAD;
+	struct content is = { "", CONTENT_OTHER };
+	for (;;) {
+		char *room = buf_room(out, BLOCK);
+		la_ssize_t n = room == NULL ? 0 : archive_read_data(r, room, BLOCK);
+		if (n < 0)
+			trouble(w, r);
+		if (n > 0) {
+			buf_added(out, (size_t)n);
+			if (!spend(w, (uint64_t)n))
+				return content_of(buf_view(out));
+		}
+		if (n > 0 && out->n < want)
+			continue;
+		if (want == CONTENT_HEAD)
+			is = content_of(buf_view(out));
+		if (n <= 0 || is.kind == CONTENT_OTHER)
+			return is;
+		want = SIZE_MAX;
+	}
+}
+
+static int member(struct level *l, struct archive *r, struct archive_member *m, bool whole)
+{
+	struct archive_walk *w = l->w;
+	struct buf data;
+	buf_init(&data, ARCHIVE_BYTES_MAX + 1);
+	const struct content is = member_read(w, r, &data);
+	m->class = is.name;
+	int found = w->fn(w->ctx, m);
+	if (found == 0 && whole && is.kind != CONTENT_OTHER) {
+		struct level below = { .w = w, .in = m, .depth = l->depth + 1 };
+		found = walk(&below, buf_view(&data), is, m->name);
+	}
+	buf_fini(&data);
+	return found;
+}
+
+/* A compressed file: the name that gzip stored, else its own less the suffix. */
+static struct str packed_name(struct str data, struct str stored_name)
+{
+	if (data.n > 10 && data.p[0] == '\x1f' && data.p[1] == '\x8b' && (data.p[3] & 0x0c) == 0x08) {
+		struct str rest = str_sub(data, 10, ARCHIVE_NAME_MAX);
+		ptrdiff_t nul = str_chr(rest, '\0');
+		if (nul > 0)
+			return str_sub(rest, 0, (size_t)nul);
+	}
+	ptrdiff_t dot = str_rchr(stored_name, '.');
+	return dot > 0 ? str_sub(stored_name, 0, (size_t)dot) : stored_name;
+}
+
+/* --- walks --- */
+
+static int entries(struct level *l, struct str data, enum how how, struct str raw_name)
+{
+	struct archive_walk *w = l->w;
+	const struct archive_member unread = { .parent = l->in, .name = raw_name, .class = "" };	/* its name may be known all the same */
+	struct archive *r = reader(data, how);
+	if (r == NULL) {
+		w->found |= ARCHIVE_DAMAGED;
+		return how == AS_PACKED ? w->fn(w->ctx, &unread) : 0;
+	}
+	int found = 0;
+	bool any = false;
+	for (; found == 0 && !(w->found & ARCHIVE_OVER); any = true) {
+		struct archive_entry *entry;
+		const int got = archive_read_next_header(r, &entry);
+		if (got == ARCHIVE_EOF)
+			break;
+		if (got < ARCHIVE_WARN) {
+			if (how != AS_ZIP_STREAM)
+				trouble(w, r);
+			if (how == AS_PACKED && !any)
+				found = w->fn(w->ctx, &unread);
+			break;
+		}
+		if (archive_entry_filetype(entry) == AE_IFDIR)
+			continue;
+		if (w->members == 0) {
+			w->found |= ARCHIVE_OVER;
+			break;
+		}
+		w->members--;
+		const bool raw = archive_format(r) == ARCHIVE_FORMAT_RAW;
+		struct archive_member m = { .parent = l->in, .name = raw ? raw_name : entry_name(w, entry), .class = "" };
+		if (archive_entry_is_encrypted(entry)) {
+			w->found |= ARCHIVE_ENCRYPTED;
+			found = w->fn(w->ctx, &m);
+		} else {
+			found = member(l, r, &m, how != AS_ZIP_STREAM);
+		}
+	}
+	archive_read_free(r);
+	return found;
+}
+
+static int walk_tnef(struct level *l, struct str data)
+{
+	struct archive_walk *w = l->w;
+	struct tnef *t = ARENA_NEW(w->a, struct tnef);
+	int found = 0;
+	tnef_read(w->a, data, t);
+	w->found |= (t->damaged ? ARCHIVE_DAMAGED : 0u) | (t->over ? ARCHIVE_OVER : 0u);
+	for (size_t i = 0; i < t->n && found == 0; i++) {
+		const struct tnef_file *f = &t->v[i];
+		const struct content is = content_of(f->data);
+		struct archive_member m = { .parent = l->in, .class = is.name };
+		for (size_t k = 0; k < f->n_names && found == 0; k++) {
+			m.name = f->names[k];
+			found = w->fn(w->ctx, &m);
+		}
+		if (found == 0 && f->n_names == 0)
+			found = w->fn(w->ctx, &m);
+		struct level below = { .w = w, .in = &m, .depth = l->depth + 1 };
+		if (found == 0 && is.kind != CONTENT_OTHER)
+			found = walk(&below, f->data, is, m.name);
+	}
+	return found;
+}
+
+static int walk(struct level *l, struct str data, struct content is, struct str stored_name)
+{
+	if (l->depth >= ARCHIVE_DEPTH_MAX) {
+		l->w->found |= ARCHIVE_OVER;
+		return 0;
+	}
+	if (is.kind == CONTENT_OTHER)
+		return 0;
+	if (is.kind == CONTENT_TNEF)
+		return walk_tnef(l, data);
+	int found = entries(l, data, is.kind == CONTENT_PACKED ? AS_PACKED : AS_ARCHIVE, packed_name(data, stored_name));
+	/* What a zip's directory does not list, a reader that goes from file to file finds all the same. */
+	if (found == 0 && strcmp(is.name, ".zip") == 0)
+		found = entries(l, data, AS_ZIP_STREAM, stored_name);
+	return found;
+}
+
+int archive_walk(struct archive_walk *w, struct str data, struct content is, struct str stored_name)
+{
+	struct level top = { .w = w };
+	return walk(&top, data, is, stored_name);
+}
+
+/* "begin 644 name": the name, or n = 0. */
+static struct str uu_begin(struct str line)
+{
+	struct str mode, rest = line;
+	if (!str_starts(line, STR("begin ")) && !str_starts(line, STR("begin-base64 ")))
+		return STR("");
+	(void)str_split(&rest, ' ');
+	mode = str_split(&rest, ' ');
+	if (mode.n < 3 || mode.n > 4 || rest.p == NULL)
+		return STR("");
+	for (size_t i = 0; i < mode.n; i++)
+		if (mode.p[i] < '0' || mode.p[i] > '7')
+			return STR("");
+	return str_trim(rest);
+}
+
+int archive_walk_uu(struct archive_walk *w, struct str text)
+{
+	struct level top = { .w = w };
+	struct str rest = text;
+	int found = 0;
+	for (unsigned files = 0; rest.n > 0 && found == 0 && !(w->found & ARCHIVE_OVER);) {
+		const struct str here = rest, name = uu_begin(str_split(&rest, '\n'));
+		if (name.n == 0)
+			continue;
+		if (++files > UU_FILES_MAX)
+			w->found |= ARCHIVE_OVER;
+		const unsigned before = w->found;
+		struct archive_member m = { .name = name, .class = "" };
+		found = w->fn(w->ctx, &m);
+		if (found == 0)
+			found = entries(&top, here, AS_UU, name);
+		w->found = before | (w->found & ~(unsigned)ARCHIVE_DAMAGED);	/* prose may begin so */
+	}
+	return found;
+}

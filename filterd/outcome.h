@@ -1,0 +1,14 @@
+/* The last step of a scan (scan.h): what is done with a message in which the stages found this. */
+#ifndef FILTERD_OUTCOME_H
+#define FILTERD_OUTCOME_H
+
+#include "policy.h"
+#include "scan.h"
+
+enum origin scan_origin(const struct scan *s);
+/* Before the stages: fields that only we may write go. */
+void outcome_begin(struct scan *s);
+/* s->found to s->verdict. */
+void outcome(struct scan *s);
+
+#endif
