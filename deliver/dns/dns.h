@@ -25,7 +25,7 @@ enum {
 	DNS_NEGATIVE_TTL_MAX = 300,
 };
 
-enum { DNS_PAIRS = 3 };		/* members of the group with a channel of their own: queued, remote, policy */
+enum { DNS_PAIRS = 4 };		/* members of the group with a channel of their own: queued, remote, policy, sts */
 
 struct dns_env {
 	const struct conf *conf;

@@ -251,6 +251,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	q->sync = sync_new(q->loop, QUEUED_SYNC_THREADS);
 	asks_start(q, env->resolve_fd);
 	policy_start(q, env->policy_fd);
+	sts_start(q, env->sts_fd);
 	q->dns = dns_client_new(q->loop, env->dns_fd, NULL, NULL);
 	filter_start(q, env->link_fd);
 	agents_start(q, env->spawn_fd, env->programs_fd);
@@ -267,7 +268,7 @@ void queued_run(void *ctx)
 	const struct queued_env *env = ctx;
 	struct err e = { 0 };
 	const int keep[] = {
-		0, 1, 2, log_fd(), env->resolve_fd, env->spawn_fd, env->programs_fd, env->remote_fd, env->link_fd, env->dns_fd, env->policy_fd,
+		0, 1, 2, log_fd(), env->resolve_fd, env->spawn_fd, env->programs_fd, env->remote_fd, env->link_fd, env->dns_fd, env->policy_fd, env->sts_fd,
 		env->register_fd, env->auth_fd, env->control_fd,
 	};
 

@@ -48,6 +48,7 @@
 #include "ipc/policy.h"
 #include "ipc/queue.h"
 #include "ipc/resolve.h"
+#include "ipc/sts.h"
 #include "spool/spool.h"
 
 enum {
@@ -79,7 +80,7 @@ struct remotes;
 /* What the root part hands over. */
 struct queued_env {
 	const struct conf *conf;
-	int resolve_fd, spawn_fd, programs_fd, remote_fd, link_fd, dns_fd, policy_fd;	/* channels of the group; taken */
+	int resolve_fd, spawn_fd, programs_fd, remote_fd, link_fd, dns_fd, policy_fd, sts_fd;	/* channels of the group; taken */
 	int register_fd, auth_fd, control_fd;		/* listeners; taken */
 	const uint64_t *generation;	/* shared with the parent: counts changed configurations */
 	bool unconfined;
@@ -108,6 +109,8 @@ struct queued {
 	struct dns_client *dns;
 	struct remotes *remotes;
 	struct map *tlsrpt;
+	struct ipc_chan *sts;
+	struct map *sts_asks;		/* id -> question under way */
 	struct asks *policy;
 	uint64_t last_talk;		/* with milters */
 	size_t n_trans;			/* transactions that are open */
@@ -153,6 +156,13 @@ void ask_forget(struct ask **a);	/* no call any more; accepts NULL */
 
 /* May mail go to a "command" or "file" named in where ("alias" "forward" "include")? */
 bool program_allowed(const struct conf *c, struct str kind, const char *where);
+
+/* --- queued_sts.c --- */
+typedef void sts_fn(void *ctx, const struct ipc_sts_POLICY *m);	/* NULL: no answer; valid during the call */
+void sts_start(struct queued *q, int fd);
+/* May a next hop of this transport have an MTA-STS policy that we obey? */
+bool sts_wanted(const struct queued *q, const char *transport, struct str nexthop);
+void sts_ask(struct queued *q, struct str domain, sts_fn *fn, void *ctx);	/* may answer later only */
 
 /* --- queued_agent.c --- */
 struct copy;
@@ -379,9 +389,14 @@ void remote_send(struct active *a, const size_t *at, size_t n);
 void remote_flush(struct queued *q);	/* forget what is known of dead destinations */
 
 /* --- queued_tlsrpt.c --- */
-void tlsrpt_count(struct queued *q, struct str domain, struct str note);	/* note: "policy-type result-type", or "": no session was begun */
-/* Walk: *it starts at 0. Strings are valid until the next count. */
-bool tlsrpt_each(const struct queued *q, size_t *it, struct str *domain, struct str *policy, struct str *result, uint64_t *n_out);
+void tlsrpt_count(struct queued *q, struct str domain, struct str note);	/* note: as RESULT.tls of lib/ipc/remote.def, or "": no session was begun */
+void tlsrpt_policy_trouble(struct queued *q, struct str domain, struct str result);	/* its MTA-STS policy could not be had */
+struct tlsrpt_row {
+	struct str domain, policy, result, exchanger, address, own;	/* the last three may be empty */
+	uint64_t n;
+};
+/* Walk: *it starts at 0; NULL at the end. Valid until the next count. */
+const struct tlsrpt_row *tlsrpt_next(const struct queued *q, size_t *it);
 
 /* --- queued_post.c --- */
 /* A message of our own making (notification, forwarded copy): recipients are resolved, the message is written and synced, then scheduled. fn: qid of the new

@@ -411,19 +411,19 @@ static void do_status(struct client *c, struct ipc_strs args)
 /* What fits one answer; the rest is named by its number. */
 static void do_tls(struct client *c, struct ipc_strs args)
 {
-	struct str domain, policy, result;
-	uint64_t n;
+	const struct tlsrpt_row *x;
 	size_t it = 0, rows = 0;
 	char text[100] = "";
 
-	while (tlsrpt_each(c->q, &it, &domain, &policy, &result, &n)) {
+	while ((x = tlsrpt_next(c->q, &it)) != NULL) {
 		struct arena *a = arena_new(0);
 		struct row r = { .a = a };
 		if (rows++ < PAGE_ROWS) {
-			add(&r, "domain", domain);
-			add(&r, "policy_type", policy);
-			add(&r, "result_type", result);
-			add_u64(&r, "sessions", n);
+			add(&r, "domain", x->domain);
+			add(&r, "policy_type", x->policy);
+			add(&r, "result_type", x->result);
+			add(&r, "exchanger", x->exchanger);
+			add_u64(&r, "sessions", x->n);
 			send_row(c, &r);
 		}
 		arena_free(&a);

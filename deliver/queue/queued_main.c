@@ -1,5 +1,5 @@
 /* queued's root part: reads the configuration, makes the spool and the listeners, which it keeps, and supervises the
- * group: queue, resolve, spawn, dns, policy, remote, connector. They
+ * group: queue, resolve, spawn, dns, policy, sts, remote, connector. They
  * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
  */
 #include <getopt.h>
@@ -20,6 +20,7 @@
 #include "deliver/remote/remote.h"
 #include "deliver/resolve/resolve.h"
 #include "deliver/local/spawn.h"
+#include "deliver/sts/sts.h"
 #include "log/log.h"
 #include "os/confine.h"
 #include "os/os.h"
@@ -37,6 +38,7 @@ struct parts {
 	struct remote_env remote;
 	struct dns_env dns;
 	struct policy_env services;
+	struct sts_env sts;
 	struct connector_env link;
 	char agent[1100], accounts[1100];
 	char policy[1100], policy_run[1100];	/* files */
@@ -98,6 +100,8 @@ static void before_start(void *ctx)
 	pair(&p->remote.dns_fd, &p->dns.fds[1]);
 	pair(&p->services.dns_fd, &p->dns.fds[2]);
 	pair(&p->queue.policy_fd, &p->services.queue_fd);
+	pair(&p->sts.dns_fd, &p->dns.fds[3]);
+	pair(&p->queue.sts_fd, &p->sts.queue_fd);
 }
 
 static void after_start(void *ctx)
@@ -107,6 +111,7 @@ static void after_start(void *ctx)
 		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.programs_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
 		&p->resolve.fd, &p->spawn.queue_fd, &p->programs.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1], &p->dns.fds[2],
 		&p->queue.policy_fd, &p->services.queue_fd, &p->services.dns_fd,
+		&p->queue.sts_fd, &p->sts.queue_fd, &p->sts.dns_fd, &p->dns.fds[3],
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -199,6 +204,9 @@ static int make_places(struct parts *p, struct err *e)
 	uid_t uid;
 	gid_t gid;
 
+	sts_directory(c, path, sizeof(path));
+	if (confine_user(c->user_sts, &uid, &gid, e) < 0 || dir_make(path, 0700, uid, gid, e) < 0)
+		return -1;
 	snprintf(path, sizeof(path), "%s/queue", c->run_directory);
 	if (confine_user(c->user_queue, &uid, &gid, e) < 0 || dir_make(c->run_directory, 0755, 0, 0, e) < 0 || dir_make(path, 0700, 0, 0, e) < 0 ||
 	    spool_make(c->queue_directory, uid, gid, e) < 0)
@@ -340,8 +348,9 @@ static void fill(struct parts *p, const struct options *o)
 
 	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
 	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
-	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = c;
-	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined = p->link.unconfined = p->dns.unconfined = p->services.unconfined = o->unconfined;
+	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = p->sts.conf = c;
+	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined =
+		p->link.unconfined = p->dns.unconfined = p->services.unconfined = p->sts.unconfined = o->unconfined;
 	p->spawn.agent = p->agent;
 	p->spawn.accounts = p->accounts;
 	snprintf(p->policy, sizeof(p->policy), "%s/deliver.policy", c->run_directory);
@@ -411,6 +420,7 @@ int main(int argc, char **argv)
 		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
 		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
 		{ .name = "policy", .run = policy_run, .ctx = &p.services, .with_group = true },
+		{ .name = "sts", .run = sts_run, .ctx = &p.sts, .with_group = true },
 		{ .name = "dns", .run = dns_run, .ctx = &p.dns, .with_group = true },
 		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },

@@ -25,6 +25,15 @@ struct group {
 	struct list blocked;		/* dests that wait for a place of the group */
 };
 
+enum { POLICY_KNOWN_MS = 60000 };
+
+/* What a next hop's MTA-STS policy says. */
+struct policy {
+	char mode[8];
+	struct arena *arena;
+	struct ipc_strs mx;
+};
+
 struct dest {
 	char *key;			/* "transport:nexthop" */
 	const char *transport;		/* smtp lmtp */
@@ -34,6 +43,9 @@ struct dest {
 	struct retry_rules rules;
 	char why[200];			/* last trouble */
 	size_t running, jobs;		/* jobs: waiting and running */
+	struct policy *policy;		/* its MTA-STS policy; NULL: none */
+	uint64_t policy_until_ms;	/* then it is asked for again; 0: not asked yet */
+	bool asks, asking;		/* asks: it may have one */
 	struct list waiting;
 	struct list node;		/* of remotes.blocked or its group's */
 };
@@ -80,10 +92,27 @@ static struct dest *dest_get(struct queued *q, const char *transport, struct str
 	d->rules = r->rules;
 	d->rules.limit = first_set(strcmp(transport, "lmtp") == 0 ? q->conf->lmtp_destination_concurrency_limit : q->conf->smtp_destination_concurrency_limit,
 				   q->conf->default_destination_concurrency_limit);
+	d->asks = sts_wanted(q, transport, d->nexthop);
 	list_init(&d->waiting);
 	list_init(&d->node);
 	(void)map_set(r->dests, k, d);
 	return d;
+}
+
+static void policy_set(struct dest *d, const struct ipc_sts_POLICY *m)
+{
+	if (d->policy != NULL)
+		arena_free(&(struct arena *){ d->policy->arena });
+	d->policy = NULL;
+	if (m == NULL || str_eq(m->mode, STR("none")))
+		return;
+	struct arena *a = arena_new(0);
+	d->policy = ARENA_NEW(a, struct policy);
+	d->policy->arena = a;
+	(void)snprintf(d->policy->mode, sizeof(d->policy->mode), "%.*s", STR_ARG(m->mode));
+	d->policy->mx = (struct ipc_strs){ ARENA_ARRAY(a, struct str, m->mx.n + 1), m->mx.n };
+	for (size_t i = 0; i < m->mx.n; i++)
+		d->policy->mx.v[i] = arena_str(a, m->mx.v[i]);
 }
 
 static void group_leave(struct queued *q, struct dest *d)
@@ -128,6 +157,7 @@ static void dest_maybe_free(struct queued *q, struct dest *d)
 	list_del(&d->node);
 	group_leave(q, d);
 	(void)map_del(q->remotes->dests, str_c(d->key));
+	policy_set(d, NULL);
 	free(d->key);
 	free(d);
 }
@@ -202,6 +232,10 @@ static int job_send(struct queued *q, struct job *j)
 		.policy = j->policy,
 	};
 	add_dsn(j, &s);
+	if (j->dest->policy) {
+		s.sts_mode = str_c(j->dest->policy->mode);
+		s.sts_mx = j->dest->policy->mx;
+	}
 	if (q->remote == NULL)
 		return -1;
 	j->id = ipc_next_id(q->remote);
@@ -225,10 +259,50 @@ static void job_ended(struct queued *q, struct dest *d)
 		d->group->running--;
 }
 
+static void dest_pump(struct queued *q, struct dest *d);
+
+/* --- policies --- */
+
+struct policy_wait {
+	struct queued *q;
+	struct dest *d;
+};
+
+static void on_policy(void *ctx, const struct ipc_sts_POLICY *m)
+{
+	struct policy_wait w = *(struct policy_wait *)ctx;
+
+	free(ctx);
+	w.d->asking = false;
+	w.d->jobs--;
+	policy_set(w.d, m);
+	w.d->policy_until_ms = clock_mono_ms() + POLICY_KNOWN_MS;
+	if (m != NULL && m->trouble.n > 0)
+		tlsrpt_policy_trouble(w.q, w.d->nexthop, m->trouble);
+	dest_pump(w.q, w.d);
+}
+
+/* Is d's policy known? If not, it will be, and then d is pumped. */
+static bool policy_known(struct queued *q, struct dest *d)
+{
+	if (!d->asks || d->asking || clock_mono_ms() < d->policy_until_ms)
+		return !d->asking;
+	struct policy_wait *w = xzalloc(sizeof(*w));
+	*w = (struct policy_wait){ q, d };
+	d->asking = true;
+	d->jobs++;	/* it stays */
+	sts_ask(q, d->nexthop, on_policy, w);
+	return false;
+}
+
+/* --- deliveries --- */
+
 /* May d start one more delivery? If not, it waits where a place will become free. */
 static bool dest_may(struct queued *q, struct dest *d)
 {
 	if (d->running >= retry_dest_window(&d->state, &d->rules))
+		return false;
+	if (!policy_known(q, d))
 		return false;
 	struct list *where = q->remotes->running >= QUEUED_REMOTE_JOBS_MAX ? &q->remotes->blocked
 			     : d->group && d->group->running >= d->rules.limit ? &d->group->blocked : NULL;

@@ -111,6 +111,22 @@ static void hop_failed(struct job *j)
 
 /* --- trying --- */
 
+/* An enforced policy makes more of a level that DANE has not raised (RFC 8461 2: it never takes DANE's place). */
+static void demand_sts(struct job *j)
+{
+	if (tls_obeys_sts(j) && j->sts == STS_ENFORCE)
+		j->effective = TLS_STS;
+}
+
+void job_tls_note(struct job *j, const char *result, const struct target *t, const char *own)
+{
+	const char *policy = j->effective == TLS_DANE ? "tlsa" : tls_obeys_sts(j) ? "sts" : "no-policy-found";
+
+	if (j->tls_note[0] != '\0' && !strstr(j->tls_note, " success "))
+		return;
+	(void)snprintf(j->tls_note, sizeof j->tls_note, "%s %s %s %s %s", policy, result, t->host, t->addr.text, own);
+}
+
 static void on_tlsa(void *ctx, enum names_status st, struct tls_tlsa *v, size_t n, bool secure)
 {
 	struct job *j = ctx;
@@ -120,7 +136,7 @@ static void on_tlsa(void *ctx, enum names_status st, struct tls_tlsa *v, size_t 
 	j->n_tlsa = 0;
 	if (tls_level_for(&j->tls, t->secure, st, secure, v, n, &j->effective) < 0) {
 		(void)snprintf(text, sizeof text, "TLSA lookup error for %s:%u", t->host, j->port);
-		(void)snprintf(j->tls_note, sizeof j->tls_note, "tlsa tlsa-invalid");
+		job_tls_note(j, "dane-required", t, "");
 		job_next(j, "4.7.5", text);
 		return;
 	}
@@ -130,17 +146,29 @@ static void on_tlsa(void *ctx, enum names_status st, struct tls_tlsa *v, size_t 
 		j->tlsa = copy;
 		j->n_tlsa = n;
 	}
+	else
+		demand_sts(j);
 	smtp_open(j, t);
 }
 
 static void try_target(struct job *j, const struct target *t)
 {
+	char text[600];
+
 	j->no_tls = false;
 	j->n_tlsa = 0;
 	j->effective = j->tls.level;
-	if (j->tls.level < TLS_DANE)
+	j->sts_miss = tls_obeys_sts(j) && !tls_sts_names(j, t->host);
+	if (j->sts_miss && j->sts == STS_ENFORCE) {
+		(void)snprintf(text, sizeof text, "%s is not a mail exchanger that the MTA-STS policy of %s names", t->host, j->domain);
+		job_tls_note(j, "validation-failure", t, "");
+		job_next(j, "4.7.5", text);	/* no deeper than there are targets */
+		return;
+	}
+	if (j->tls.level < TLS_DANE) {
+		demand_sts(j);
 		smtp_open(j, t);
-	else if (t->secure)
+	} else if (t->secure)
 		names_tlsa(j->r->names, t->host, j->port, on_tlsa, j);
 	else
 		on_tlsa(j, NAMES_NO_DATA, NULL, 0, false);
@@ -383,6 +411,9 @@ static void on_send(struct remote *r, uint32_t id, const struct ipc_remote_SEND 
 	j->n_edits = m->edits.n;
 	j->size = m->size;
 	j->utf8 = m->smtputf8 != 0;
+	j->sts = str_eq(m->sts_mode, STR("enforce")) ? STS_ENFORCE : str_eq(m->sts_mode, STR("testing")) ? STS_TESTING : STS_NONE;
+	j->sts_mx = copy_list(j->a, m->sts_mx);
+	j->n_sts_mx = m->sts_mx.n;
 	j->targets = ARENA_ARRAY(j->a, struct target, REMOTE_TARGETS_MAX);
 	take_recipients(j, m);
 	list_append(&r->jobs, &j->node);

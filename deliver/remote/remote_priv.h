@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "deliver/resolve/own.h"
 #include "deliver/remote/remote.h"
+#include "deliver/sts/sts.h"
 #include "io/conn.h"
 #include "io/loop.h"
 #include "io/tls.h"
@@ -73,7 +74,17 @@ struct rcpt {
 };
 
 /* What TLS has to be like with one server (remote_tls.c). */
-enum tls_level { TLS_NONE, TLS_MAY, TLS_ENCRYPT, TLS_FINGERPRINT, TLS_VERIFY, TLS_SECURE, TLS_DANE, TLS_DANE_ONLY };
+enum tls_level {
+	TLS_NONE,
+	TLS_MAY,
+	TLS_ENCRYPT,
+	TLS_FINGERPRINT,
+	TLS_VERIFY,
+	TLS_SECURE,
+	TLS_DANE,
+	TLS_DANE_ONLY,
+	TLS_STS,		/* of no configuration: what an enforced MTA-STS policy makes of a level */
+};
 struct tls_policy {
 	enum tls_level level;
 	struct str match[8];		/* names, or fingerprints */
@@ -117,6 +128,10 @@ struct job {
 	size_t n_targets, at_target;
 	unsigned tries;
 	struct tls_policy tls;
+	enum sts_mode sts;		/* of the next hop, where it counts */
+	struct str *sts_mx;
+	size_t n_sts_mx;
+	bool sts_miss;			/* testing: this exchanger is not in it */
 	const struct tls_tlsa *tlsa;	/* of the target being tried */
 	size_t n_tlsa;
 	enum tls_level effective;	/* of that target */
@@ -128,7 +143,7 @@ struct job {
 	char relay[300];		/* "host[ip]:25" of the last conversation */
 	char last_enhanced[16];
 	char last_text[600];		/* of the last failure */
-	char tls_note[300];
+	char tls_note[480];
 };
 struct remote {
 	struct loop *loop;
@@ -151,6 +166,9 @@ void rcpt_close(struct job *j, struct rcpt *r, enum rcpt_status st, const char *
 /* The conversation is over. job_done: all recipients have a result. job_next: this address did not work; text says why. */
 void job_done(struct job *j);
 void job_next(struct job *j, const char *enhanced, const char *text);
+/* For the counters of RFC 8460: a session's result with this exchanger. own: our address, or "". The first failure of an attempt stays: what came after it was
+ * another server's. */
+void job_tls_note(struct job *j, const char *result, const struct target *t, const char *own);
 /* Begin again, with a new connection. */
 void job_restart(struct job *j);
 
@@ -159,6 +177,11 @@ void job_restart(struct job *j);
 int tls_policy_parse(const struct conf *c, struct str entry, struct arena *a, struct tls_policy *out, struct err *e) MUST_CHECK;
 /* Level for one server, from the policy and its TLSA records (st: what the lookup said; RFC 7672). -1: it must not be spoken to now. */
 int tls_level_for(const struct tls_policy *p, bool secure_names, enum names_status st, bool secure, const struct tls_tlsa *v, size_t n, enum tls_level *out) MUST_CHECK;
+/* Does the next hop's MTA-STS policy count for this attempt? Not where the administrator has an entry, for a fallback relay, or for a host that was named. */
+bool tls_obeys_sts(const struct job *j);
+bool tls_sts_names(const struct job *j, const char *host);	/* the exchanger is in the policy */
+/* The result type of RFC 8460 4.3.1 for a handshake that failed so. */
+const char *tls_failure_word(const char *why);
 /* Names for conn_starttls_client_peer; at most 8. */
 size_t tls_names(const struct job *j, const char *host, struct str out[8]);
 /* Does the server's certificate or key have one of the fingerprints? */

@@ -74,7 +74,7 @@ struct smtp {
 	enum step step;
 	struct target target;
 	char name[330];			/* "host[ip]" */
-	char key[520];			/* next hop it may serve again */
+	char key[1800];			/* what it may serve again (key_of) */
 	uint16_t port;
 	unsigned features, mechs, messages;
 	uint64_t size_max, born_ms;
@@ -174,14 +174,15 @@ static void broken(struct smtp *s, const char *what)
 	job_done(j);
 }
 
-/* For the counters of RFC 8460: policy type and result. The first failure of an attempt stays: what came after it was another server's. */
 static void tls_note(struct smtp *s, const char *result)
 {
-	const bool dane = s->j->effective == TLS_DANE;
+	uint8_t addr[16];
+	uint16_t port;
+	char own[64] = "";
 
-	if (s->j->tls_note[0] != '\0' && !str_ends(str_c(s->j->tls_note), STR("success")))
-		return;
-	(void)snprintf(s->j->tls_note, sizeof s->j->tls_note, "%s %s", dane ? "tlsa" : "no-policy-found", result);
+	if (s->c == NULL || sock_own_addr(conn_fd(s->c), addr, own, &port) < 0)
+		own[0] = '\0';
+	job_tls_note(s->j, result, &s->target, own);
 }
 
 static void lost(struct smtp *s)
@@ -202,7 +203,7 @@ static void lost(struct smtp *s)
 	}
 	if (s->step == STEP_TLS && s->j != NULL) {
 		(void)snprintf(text, sizeof text, "Cannot start TLS with %s: %s", s->name, *why ? why : "handshake failure");
-		tls_note(s, "validation-failure");
+		tls_note(s, tls_failure_word(why));
 		give_up(s, "4.7.5", text, false);
 		return;
 	}
@@ -431,6 +432,10 @@ static void on_starttls(struct smtp *s, const struct reply *r)
 		p.verify = true;
 		p.names = names;
 		p.n_names = tls_names(s->j, s->target.host, names);
+	} else if (level == TLS_STS) {		/* RFC 8461 4.1 */
+		p.verify = true;
+		p.names = both;
+		p.n_names = 1;
 	} else if (level == TLS_DANE) {		/* RFC 7672 3.2.2: usage 2 may name the exchanger or the domain */
 		p.names = both;
 		p.n_names = ARRAY_LEN(both);
@@ -443,7 +448,8 @@ static void on_starttls(struct smtp *s, const struct reply *r)
 static void on_secured(struct smtp *s)
 {
 	const enum tls_level level = s->j->effective;
-	const bool proven = level == TLS_VERIFY || level == TLS_SECURE || level == TLS_DANE || level == TLS_FINGERPRINT;
+	const bool proven = level == TLS_VERIFY || level == TLS_SECURE || level == TLS_DANE || level == TLS_FINGERPRINT || level == TLS_STS;
+	const char *trust = conn_tls_trust(s->c);
 	char text[500];
 
 	if (level == TLS_FINGERPRINT && !tls_fingerprint_ok(&s->j->tls, s->c)) {
@@ -451,8 +457,11 @@ static void on_secured(struct smtp *s)
 		give_up(s, "4.7.5", text, true);
 		return;
 	}
-	tls_note(s, "success");
-	log_info("%s TLS connection established to %s:%u: %s with cipher %s (%d/%d bits)", proven ? "Verified" : conn_tls_trust(s->c), s->name, s->port,
+	if (level == TLS_MAY && tls_obeys_sts(s->j) && strcmp(trust, "Verified") != 0)	/* testing: it is told, and goes on (RFC 8461 5) */
+		tls_note(s, strcmp(trust, "Trusted") == 0 ? "certificate-host-mismatch" : "certificate-not-trusted");
+	else
+		tls_note(s, s->j->sts_miss ? "validation-failure" : "success");
+	log_info("%s TLS connection established to %s:%u: %s with cipher %s (%d/%d bits)", proven ? "Verified" : trust, s->name, s->port,
 		 conn_tls_version(s->c), conn_tls_cipher(s->c), conn_tls_bits(s->c), conn_tls_bits(s->c));
 	say_hello(s, s->lmtp ? "LHLO" : "EHLO", STEP_EHLO);
 }
@@ -958,6 +967,12 @@ static int bind_source(const struct smtp *s, int fd)
 	return bind(fd, (const struct sockaddr *)&a.sa, a.len);
 }
 
+/* A kept connection serves what it would have been made for: the same next hop under the same demands. */
+static void key_of(const struct job *j, char out[1800])
+{
+	(void)snprintf(out, 1800, "%.*s\n%d\n%.*s", STR_ARG(j->hop), (int)j->sts, STR_ARG(j->policy_text));
+}
+
 void smtp_open(struct job *j, const struct target *t)
 {
 	struct smtp *s = xzalloc(sizeof *s);
@@ -973,7 +988,7 @@ void smtp_open(struct job *j, const struct target *t)
 	list_init(&s->node);
 	buf_init(&s->text, 4096);
 	(void)snprintf(s->name, sizeof s->name, "%s[%s]", t->host, addr->text);
-	(void)snprintf(s->key, sizeof s->key, "%.*s", STR_ARG(j->hop));
+	key_of(j, s->key);
 	s->fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (s->fd >= 0 && bind_source(s, s->fd) == 0 && (connect(s->fd, (const struct sockaddr *)&addr->sa, addr->len) == 0 || errno == EINPROGRESS)) {
 		s->connecting = loop_watch(s->r->loop, s->fd, LOOP_WRITE, connected, s);
@@ -987,11 +1002,14 @@ void smtp_open(struct job *j, const struct target *t)
 
 bool smtp_reuse(struct job *j)
 {
+	char key[1800];
+
 	if (j->fresh)
 		return false;
+	key_of(j, key);
 	list_each(it, &j->r->idle) {
 		struct smtp *s = list_of(it, struct smtp, node);
-		if (!str_eq(str_c(s->key), j->hop) || s->step != STEP_IDLE || s->lmtp != j->lmtp)
+		if (strcmp(s->key, key) != 0 || s->step != STEP_IDLE || s->lmtp != j->lmtp)
 			continue;
 		list_del(&s->node);
 		s->j = j;

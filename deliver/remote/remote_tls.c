@@ -93,6 +93,32 @@ int tls_level_for(const struct tls_policy *p, bool secure_names, enum names_stat
 	return 0;
 }
 
+bool tls_obeys_sts(const struct job *j)
+{
+	return j->sts != STS_NONE && j->by_mx && j->fallback == 0 && j->policy_text.n == 0 &&
+	       (j->tls.level == TLS_MAY || j->tls.level == TLS_ENCRYPT || j->tls.level == TLS_DANE);
+}
+
+bool tls_sts_names(const struct job *j, const char *host)
+{
+	for (size_t i = 0; i < j->n_sts_mx; i++)
+		if (sts_mx_matches(j->sts_mx[i], str_c(host)))
+			return true;
+	return false;
+}
+
+const char *tls_failure_word(const char *why)
+{
+	static const struct { const char *part, *word; } rows[] = {
+		{ "DANE", "validation-failure" }, { "ostname mismatch", "certificate-host-mismatch" }, { "expired", "certificate-expired" }, { "certificate verify failed", "certificate-not-trusted" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (strstr(why, rows[i].part))
+			return rows[i].word;
+	return "validation-failure";
+}
+
 size_t tls_names(const struct job *j, const char *host, struct str out[8])
 {
 	size_t n = 0;

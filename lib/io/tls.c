@@ -285,7 +285,10 @@ static int meaning(struct tls *t, int r, const char *what, struct err *e)
 			t->done ? "closed without TLS close-notify"
 				: "closed during the TLS handshake");
 	} else {
+		const bool refused = ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 		tls_err(e, ERR_INPUT, what);
+		if (refused)	/* why it was: no OpenSSL reason says so */
+			(void)err_wrap(e, "%s", X509_verify_cert_error_string(SSL_get_verify_result(t->ssl)));
 	}
 	return FILTER_ERROR;
 }

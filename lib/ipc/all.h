@@ -18,10 +18,11 @@
 #include "ipc/resolve.h"
 #include "ipc/sess.h"
 #include "ipc/spawn.h"
+#include "ipc/sts.h"
 
 static const struct ipc_proto *const ipc_all[] = {
 	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_dns, &ipc_filter, &ipc_helper, &ipc_import, &ipc_key, &ipc_link, &ipc_policy, &ipc_queue,
-	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn,
+	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn, &ipc_sts,
 };
 
 #endif

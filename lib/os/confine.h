@@ -35,6 +35,7 @@ enum confine_role {
 	CONFINE_LOG,		/* log directory append */
 	CONFINE_DNS,
 	CONFINE_POLICY,		/* connections out; no files */
+	CONFINE_STS,		/* connections out; its directory */
 	CONFINE_IMPORT,		/* the user, one mail tree: what postern-import writes */
 	CONFINE_MAX_
 };
