@@ -3,7 +3,7 @@ IMAP_SESSION := client.c command.c resp.c folder.c names.c mboxes.c caps.c \
 	cmd_fetch.c fetch_items.c emailid.c \
 	cmd_search.c cmd_sort.c cmd_thread.c search.c results.c ext_context.c ext_notify.c ext_multisearch.c \
 	ext_id.c ext_idle.c ext_enable.c ext_qresync.c ext_compress.c ext_quota.c ext_metadata.c
-$(call program,imapd,main.c login.c front_cmd.c front_auth.c caps.c,front imap ipc conf io os log base)
+$(call program,imapd,main.c login.c front_cmd.c caps.c,front imap ipc conf io os log base)
 $(call program,imap-session,session_main.c $(IMAP_SESSION),imap mail map store ipc conf io os log base)
 $(call fuzzer,fuzz_imap_session,fuzz_session.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
-$(call fuzzer,fuzz_imap_login,fuzz_login.c login.c front_cmd.c front_auth.c caps.c,imap ipc conf io os log base test)
+$(call fuzzer,fuzz_imap_login,fuzz_login.c login.c front_cmd.c caps.c,front imap ipc conf io os log base test)

@@ -106,7 +106,7 @@ static void start(void)
 	struct conf *c;
 	struct err e = { 0 };
 
-	check(conf_parse(STR("myhostname = h.example\nsmtpd_tls_auth_only = no\nauth_mechanisms = PLAIN LOGIN SCRAM-SHA-256\n"), "fuzz.conf", &c, NULL,
+	check(conf_parse(STR("myhostname = h.example\nplaintext_login_networks = 192.0.2.0/24\nauth_mechanisms = PLAIN LOGIN SCRAM-SHA-256\n"), "fuzz.conf", &c, NULL,
 			 &e) == 0);
 	conf = c;
 }
@@ -131,6 +131,8 @@ void fuzz_login(const uint8_t *data, size_t size, void (*session)(struct front_e
 	fc.client_known = !(data[0] & 2);
 	fc.fd = fuzz_client(w.loop, str_n(data + 1, size - 1), client_gone, NULL);
 	fc.auth_fd = a[1];
+	if (data[0] & 4)
+		close_fd(&fc.auth_fd);
 	session(&w.env, &fc);
 	loop_run(w.loop);
 	check(w.over);

@@ -7,7 +7,8 @@
 
 #include "front/front.h"
 
-/* data: first byte: bit 0: authd finds no session; bit 1: the client's address is not known (no login without TLS); then what the client says. */
+/* data: first byte: bit 0: authd finds no session; bit 1: the client's address is not known (no login without TLS); bit 2: there is no
+ * authd; then what the client says. */
 void fuzz_login(const uint8_t *data, size_t size, void (*session)(struct front_env *env, const struct front_conn *fc));
 
 #endif

@@ -221,7 +221,7 @@ def test_failed_logins_are_logged_for_fail2ban(drop, suite):
 
 
 def test_plaintext_login_needs_tls_where_clients_are_not_local(fresh_suite):
-    s = fresh_suite("pop3tls", users=("alice@example.com",), settings={"plaintext_login_networks": "192.0.2.1"})
+    s = fresh_suite("pop3tls", users=("alice@example.com",), settings={"plaintext_login_networks": "192.0.2.1", "smtpd_tls_auth_only": "no"})
     p = Pop(s.host, s.port("POP3"))
     p.reply()
     assert not any(c.startswith((b"USER", b"SASL")) for c in p.listing("CAPA"))
