@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "admin/postern/logline.h"
+#include "log/count.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,12 +22,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	inside(l.time, line);
 	inside(l.program, line);
 	inside(l.text, line);
-	assert(l.id.n == 0 || logline_is_id(l.id));
+	assert(l.id.n == 0 || event_is_id(l.id));
 	for (size_t i = 0; i < l.n_fields; i++) {
 		inside(l.fields[i].name, line);
 		inside(l.fields[i].value, line);
 	}
 	const struct str other = logline_other(&l);
-	assert(other.n == 0 || logline_is_id(other));
+	assert(other.n == 0 || event_is_id(other));
 	return 0;
 }

@@ -1,19 +1,9 @@
 /* Lines of the mail log. */
 #include "admin/postern/logline.h"
 
-enum { ID_MIN = 10, ID_MAX = 15, STAMP_BYTES = 15 };
+#include "log/count.h"
 
-bool logline_is_id(struct str s)
-{
-	bool digit = false;
-
-	for (size_t i = 0; i < s.n; i++) {
-		if (!ch_digit(s.p[i]) && !(s.p[i] >= 'A' && s.p[i] <= 'Z'))
-			return false;
-		digit |= ch_digit(s.p[i]);
-	}
-	return digit && s.n >= ID_MIN && s.n <= ID_MAX;
-}
+enum { STAMP_BYTES = 15 };
 
 /* "Nov 28 17:06:05" or one word. */
 static bool take_time(struct str *s, struct str *out)
@@ -119,7 +109,7 @@ static void find_id(struct logline *l)
 	const ptrdiff_t at = str_find(l->text, STR("Queue-ID: "));
 	struct str rest = at < 0 ? STR("") : str_from(l->text, (size_t)at + 10), word;
 
-	if (str_token(&rest, ", ", &word) && logline_is_id(word)) {
+	if (str_token(&rest, ", ", &word) && event_is_id(word)) {
 		l->id = word;
 		l->event = "filter";
 	}
@@ -137,15 +127,7 @@ int logline_parse(struct str line, struct logline *out)
 	l.host = str_split(&s, ' ');
 	if (l.host.n == 0 || !take_ident(&s, &l))
 		return -1;
-	const ptrdiff_t colon = str_chr(s, ':');
-	l.text = s;
-	if (colon > 0 && (size_t)colon + 1 < s.n && s.p[colon + 1] == ' ') {
-		const struct str first = str_sub(s, 0, (size_t)colon);
-		if (logline_is_id(first) || str_eq(first, STR("NOQUEUE"))) {
-			l.id = logline_is_id(first) ? first : STR("");
-			l.text = str_from(s, (size_t)colon + 2);
-		}
-	}
+	l.text = event_behind_id(s, &l.id);
 	name_event(&l);
 	if (l.id.n == 0)
 		find_id(&l);
@@ -169,7 +151,7 @@ struct str logline_other(const struct logline *l)
 	for (size_t i = 0; i < ARRAY_LEN(before); i++) {
 		const ptrdiff_t at = str_find(l->text, str_c(before[i]));
 		struct str rest = at < 0 ? STR("") : str_from(l->text, (size_t)at + str_c(before[i]).n), word;
-		if (str_token(&rest, " );,", &word) && logline_is_id(word))
+		if (str_token(&rest, " );,", &word) && event_is_id(word))
 			return word;
 	}
 	return STR("");

@@ -24,6 +24,5 @@ int logline_parse(struct str line, struct logline *out) MUST_CHECK;
 struct str logline_field(const struct logline *l, const char *name);	/* empty: none */
 /* The queue id of another message that this line speaks of (a notification, a forwarded copy, a message handed on); empty: none. */
 struct str logline_other(const struct logline *l);
-bool logline_is_id(struct str s);
 
 #endif

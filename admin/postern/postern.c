@@ -23,6 +23,7 @@ static const struct word {
 	{ "config", "print parameters", postern_config },
 	{ "why", "explain where an address's mail goes, and why", postern_why },
 	{ "trace", "all events of a message from the log", postern_trace },
+	{ "status", "what runs, who is connected, what waits, how fast", postern_status },
 	{ "help", "list the words, or describe one", word_help },
 	{ "version", "print the version", word_version },
 };

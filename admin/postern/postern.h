@@ -19,6 +19,7 @@ struct postern {
 /* Each gets its own argv (argv[0] is the word) and returns the exit status. */
 int postern_check(const struct postern *p, int argc, char **argv);
 int postern_config(const struct postern *p, int argc, char **argv);
+int postern_status(const struct postern *p, int argc, char **argv);
 int postern_trace(const struct postern *p, int argc, char **argv);
 int postern_why(const struct postern *p, int argc, char **argv);
 

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "admin/postern/logline.h"
+#include "log/count.h"
 
 enum { FILES_MAX = 16, PASSES_MAX = 20, IDS_MAX = 100000 };
 
@@ -165,7 +166,7 @@ static void want(struct tracer *t, const char *text)
 	t->wanted = str_trim(str_c(text));
 	if (t->wanted.n > 2 && t->wanted.p[0] == '<' && t->wanted.p[t->wanted.n - 1] == '>')
 		t->wanted = str_sub(t->wanted, 1, t->wanted.n - 2);
-	t->by_id = logline_is_id(t->wanted);
+	t->by_id = event_is_id(t->wanted);
 	if (t->by_id)
 		follow(t, t->wanted);
 }

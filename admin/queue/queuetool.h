@@ -11,7 +11,7 @@
 #include "base/attr.h"
 #include "base/str.h"
 #include "conf/conf.h"
-#include "ipc/control.h"
+#include "ipc/ask.h"
 
 /* Only messages for which all that are set hold: parts of the text, case folded. */
 struct queue_filter {
@@ -30,10 +30,7 @@ struct queue_message {
 };
 
 /* queuetool_ask.c. An exit status of sysexits.h; what went wrong was said on stderr, and what queued says at the end on to (NULL: nowhere). */
-typedef void queue_line_fn(void *ctx, const struct ipc_control_LINE *l);
-int queue_ask(const struct conf *c, const char *word, const struct str *args, size_t n, queue_line_fn *fn, void *ctx, FILE *to) MUST_CHECK;
-struct str queue_value(const struct ipc_control_LINE *l, const char *key);
-uint64_t queue_number(const struct ipc_control_LINE *l, const char *key);
+int queue_ask(const struct conf *c, const char *word, const struct str *args, size_t n, control_line_fn *fn, void *ctx, FILE *to) MUST_CHECK;
 
 /* queuetool_list.c */
 int queue_list(const struct conf *c, const struct queue_filter *f, bool json) MUST_CHECK;

@@ -63,12 +63,12 @@ static void open_message(struct lister *l, const struct ipc_control_LINE *line)
 	if (l->ids == NULL)
 		arena_reset(l->a);
 	struct queue_message *m = ARENA_NEW(l->a, struct queue_message);
-	m->id = arena_str(l->a, queue_value(line, "queue_id"));
-	m->queue = arena_str(l->a, queue_value(line, "queue_name"));
-	m->sender = arena_str(l->a, queue_value(line, "sender"));
-	m->arrived = queue_number(line, "arrival_time");
-	m->size = queue_number(line, "message_size");
-	m->expired = str_eq(queue_value(line, "forced_expire"), STR("yes"));
+	m->id = arena_str(l->a, control_value(line, "queue_id"));
+	m->queue = arena_str(l->a, control_value(line, "queue_name"));
+	m->sender = arena_str(l->a, control_value(line, "sender"));
+	m->arrived = control_number(line, "arrival_time");
+	m->size = control_number(line, "message_size");
+	m->expired = str_eq(control_value(line, "forced_expire"), STR("yes"));
 	m->end = &m->rcpts;
 	l->open = m;
 }
@@ -77,13 +77,13 @@ static void on_line(void *ctx, const struct ipc_control_LINE *line)
 {
 	struct lister *l = ctx;
 
-	if (queue_value(line, "queue_id").n > 0) {
+	if (control_value(line, "queue_id").n > 0) {
 		open_message(l, line);
 	} else if (l->open) {
 		struct queue_rcpt *r = ARENA_NEW(l->a, struct queue_rcpt);
-		r->address = arena_str(l->a, queue_value(line, "recipient"));
-		r->reason = arena_str(l->a, queue_value(line, "delay_reason"));
-		r->state = arena_str(l->a, queue_value(line, "state"));
+		r->address = arena_str(l->a, control_value(line, "recipient"));
+		r->reason = arena_str(l->a, control_value(line, "delay_reason"));
+		r->state = arena_str(l->a, control_value(line, "state"));
 		*l->open->end = r;
 		l->open->end = &r->next;
 	}

@@ -28,29 +28,29 @@ static void print_pairs(const struct ipc_control_LINE *l)
 /* In postcat's words. */
 static void print_record(const struct shower *s, const struct ipc_control_LINE *l)
 {
-	const time_t when = (time_t)queue_number(l, "arrival_time");
+	const time_t when = (time_t)control_number(l, "arrival_time");
 	char stamp[64] = "";
 	struct tm tm;
 
-	if (queue_value(l, "queue_id").n > 0) {
+	if (control_value(l, "queue_id").n > 0) {
 		if (localtime_r(&when, &tm))
 			strftime(stamp, sizeof(stamp), "%a %b %e %H:%M:%S %Y", &tm);
 		printf("*** ENVELOPE RECORDS %s/%s ***\nmessage_size: %llu\nmessage_arrival_time: %s\nsender: %.*s\n", s->queue, s->qid, (unsigned long long)s->size, stamp,
-		       STR_ARG(queue_value(l, "sender")));
+		       STR_ARG(control_value(l, "sender")));
 		return;
 	}
-	const bool done = !str_eq(queue_value(l, "state"), STR("pending"));
-	printf("original_recipient: %.*s\n%srecipient: %.*s\n", STR_ARG(queue_value(l, "original")), done ? "done_" : "", STR_ARG(queue_value(l, "recipient")));
+	const bool done = !str_eq(control_value(l, "state"), STR("pending"));
+	printf("original_recipient: %.*s\n%srecipient: %.*s\n", STR_ARG(control_value(l, "original")), done ? "done_" : "", STR_ARG(control_value(l, "recipient")));
 }
 
 static void on_line(void *ctx, const struct ipc_control_LINE *l)
 {
 	struct shower *s = ctx;
 
-	if (queue_value(l, "queue_id").n > 0) {
-		snprintf(s->qid, sizeof(s->qid), "%.*s", STR_ARG(queue_value(l, "queue_id")));
-		snprintf(s->queue, sizeof(s->queue), "%.*s", STR_ARG(queue_value(l, "queue_name")));
-		s->size = queue_number(l, "message_size");
+	if (control_value(l, "queue_id").n > 0) {
+		snprintf(s->qid, sizeof(s->qid), "%.*s", STR_ARG(control_value(l, "queue_id")));
+		snprintf(s->queue, sizeof(s->queue), "%.*s", STR_ARG(control_value(l, "queue_name")));
+		s->size = control_number(l, "message_size");
 	}
 	if (s->envelope && s->classic)
 		print_record(s, l);

@@ -33,6 +33,7 @@ struct frame {
 	struct counter senders[SENDERS], uids[UIDS];
 	int64_t stamp_at;
 	char stamp[32];
+	struct counters *counters;
 };
 
 struct frame *frame_new(const char *host, const struct frame_user *users, size_t n_users)
@@ -54,6 +55,11 @@ void frame_free(struct frame **f)
 {
 	free(*f);
 	*f = NULL;
+}
+
+void frame_count(struct frame *f, struct counters *c)
+{
+	f->counters = c;
 }
 
 /* NULL: not one of the suite. */
@@ -175,9 +181,12 @@ void frame_line(struct frame *f, struct str datagram, struct frame_sender from, 
 	if (!bulk && !count(f, &f->uids[from.uid % UIDS], (uint64_t)from.uid + 1, LINES_UID_MAX,
 			    ident, now, second, out))
 		return;
-	if (count(f, &f->senders[(unsigned)from.pid % SENDERS], (uint64_t)from.pid + 1,
-		  bulk ? LINES_BULK_MAX : LINES_MAX, ident, now, second, out))
-		put(f, ident, from.pid, text, now, out);
+	if (!count(f, &f->senders[(unsigned)from.pid % SENDERS], (uint64_t)from.pid + 1,
+		   bulk ? LINES_BULK_MAX : LINES_MAX, ident, now, second, out))
+		return;
+	put(f, ident, from.pid, text, now, out);
+	if (f->counters)
+		counters_add(f->counters, event_find(ident, text));
 }
 
 void frame_tick(struct frame *f, int64_t now, uint64_t second, struct buf *out)

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "log/count.h"
 
 struct frame;
 
@@ -19,6 +20,8 @@ struct frame_user {	/* a user of the suite: may use any ident */
 /* host: name in each line (cut at the first dot, other bytes than letters digits - become '_'). users are borrowed. Returns owned. */
 struct frame *frame_new(const char *host, const struct frame_user *users, size_t n_users);
 void frame_free(struct frame **f);
+/* Count the events of the lines from now on; c is borrowed, NULL: none. */
+void frame_count(struct frame *f, struct counters *c);
 
 struct frame_sender {
 	pid_t pid;

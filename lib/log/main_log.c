@@ -18,9 +18,11 @@
 #include "base/num.h"
 #include "conf/conf.h"
 #include "io/loop.h"
+#include "log/count.h"
 #include "log/frame.h"
 #include "log/log.h"
 #include "log/log_priv.h"
+#include "log/main_metrics.h"
 #include "os/confine.h"
 #include "os/os.h"
 
@@ -43,6 +45,9 @@ static struct {
 	struct frame_user users[16];
 	size_t n_users;
 	char host[256];
+	struct counters *counters; /* NULL: nothing is counted */
+	struct metrics_listener listeners[METRICS_LISTENERS_MAX];
+	size_t n_listeners;
 } g = { .sock = -1, .out = -1 };
 
 /* --- the worker --- */
@@ -200,6 +205,8 @@ static void on_tick(void *ctx)
 	const uint64_t now = clock_mono_ms() / 1000;
 
 	frame_tick(w->frame, clock_wall(), now, &w->out);
+	if (g.counters)
+		counters_tick(g.counters, clock_wall());
 	flush(w, LOG_LV_WARNING);
 	put_lost(w);
 	/* syslogd came back with a new socket: only the parent can connect to it. */
@@ -213,10 +220,10 @@ static void on_signal(void *ctx, int signo)
 	loop_stop(((struct worker *)ctx)->loop);
 }
 
-static void worker_confine(void)
+static void child_confine(enum confine_role role)
 {
 	char root[PATH_MAX];
-	struct confine c = { .role = CONFINE_LOG,
+	struct confine c = { .role = role,
 			     .user = g.conf->user_log,
 			     .root = root,
 			     .unconfined = g.unconfined };
@@ -240,10 +247,11 @@ static void worker_run(void *ctx)
 	tzset();
 	w.loop = loop_new();
 	w.frame = frame_new(g.host, g.users, g.n_users);
+	frame_count(w.frame, g.counters);
 	buf_init(&w.out, OUT_BYTES);
 	loop_signal(w.loop, SIGTERM, on_signal, &w);
 	loop_signal(w.loop, SIGHUP, on_signal, &w);
-	worker_confine();
+	child_confine(CONFINE_LOG);
 	loop_watch(w.loop, g.sock, LOOP_READ, on_readable, &w);
 	tick_timer = loop_timer(w.loop, 1000, on_tick, &w);
 	(void)snprintf(text, sizeof(text), "writing to %s",
@@ -251,6 +259,17 @@ static void worker_run(void *ctx)
 	frame_own(w.frame, log_ident("log"), text, clock_wall(), &w.out);
 	loop_run(w.loop);
 	drain(&w, QUEUE_LENGTH);
+	_exit(0);
+}
+
+/* --- the metrics process --- */
+
+static void metrics_run(void *ctx)
+{
+	proc_title("log", "log: metrics");
+	close_fd(&g.sock);
+	child_confine(CONFINE_METRICS);
+	metrics_serve(g.counters, g.listeners, g.n_listeners);
 	_exit(0);
 }
 
@@ -452,11 +471,23 @@ static int options(int argc, char **argv)
 	return optind == argc ? -1 : usage(stderr, 64);
 }
 
+/* Counting is a help, not a duty: without it lines are written all the same. */
+static void open_counters(void)
+{
+	struct err e = { 0 };
+
+	if (counters_open(g.conf->run_directory, true, &g.counters, &e) < 0)
+		dprintf(2, "log: warning: %s: events are not counted\n", e.text);
+}
+
 static int run(void)
 {
-	struct super_child child = { .name = "worker", .run = worker_run, .with_group = true };
+	struct super_child children[] = {
+		{ .name = "worker", .run = worker_run, .with_group = true },
+		{ .name = "metrics", .run = metrics_run },
+	};
 	struct super s = {
-		.children = &child, .n = 1, .before_start = before_start, .after_start = after_start
+		.children = children, .n = 1, .before_start = before_start, .after_start = after_start
 	};
 	struct err e = { 0 };
 	char pidfile[PATH_MAX];
@@ -468,6 +499,10 @@ static int run(void)
 		goto fail;
 	close_fd(&g.out);
 	add_users();
+	open_counters();
+	if (g.counters && metrics_listen(g.conf, g.listeners, &g.n_listeners, &e) < 0)
+		goto fail;
+	s.n += g.n_listeners > 0;
 	(void)snprintf(pidfile, sizeof(pidfile), "%s/log.pid", g.conf->run_directory);
 	if (!g.foreground && proc_daemonize(&e) < 0)
 		goto fail;

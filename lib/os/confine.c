@@ -74,6 +74,7 @@ static const struct confine_row {
 	/* libclamav makes, lists and removes directories of its own; links, sockets and other processes are not its business (measured). */
 	[CONFINE_SCAN] = { "scan", BASE | FS_READ | FS_WRITE | THREADS, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_LOG] = { "log", BASE | FS_READ | FS_WRITE | UNIX_CONNECT, 0, LANDLOCK_ALL, 0 },
+	[CONFINE_METRICS] = { "metrics", BASE | ACCEPT, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_DNS] = { "dns", BASE | ACCEPT | NET_OUT | FS_READ, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_POLICY] = { "policy", BASE | NET_OUT | UNIX_CONNECT, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_STS] = { "sts", BASE | NET_OUT | FILES_RW, 0, LANDLOCK_ALL, 0 },

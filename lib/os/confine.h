@@ -33,6 +33,7 @@ enum confine_role {
 	CONFINE_FILTER,		/* filterd monitor */
 	CONFINE_SCAN,		/* filterd worker: signatures read-only, private temp space */
 	CONFINE_LOG,		/* log directory append */
+	CONFINE_METRICS,	/* accepts on its listeners; no files */
 	CONFINE_DNS,
 	CONFINE_POLICY,		/* connections out; no files */
 	CONFINE_STS,		/* connections out; its directory */

@@ -1,0 +1,24 @@
+/* Counters in Prometheus' text form, over HTTP, for whoever may connect: a UNIX socket, and loopback addresses where they are wanted. */
+#ifndef LOG_METRICS_H
+#define LOG_METRICS_H
+
+#include "base/buf.h"
+#include "conf/conf.h"
+#include "log/count.h"
+
+enum { METRICS_LISTENERS_MAX = 8 };
+
+struct metrics_listener {
+	int fd;
+};
+
+/* As root: the socket log/metrics in run_directory, and metrics_listeners (loopback only). */
+int metrics_listen(const struct conf *c, struct metrics_listener out[METRICS_LISTENERS_MAX], size_t *n_out, struct err *e) MUST_CHECK;
+/* The process: answers until SIGTERM. */
+void metrics_serve(const struct counters *c, const struct metrics_listener *l, size_t n);
+/* Exposition format 0.0.4. Pure. */
+void metrics_text(const struct counters *c, struct buf *out);
+/* What a request's head is answered with: 200, 400, 404, 405; 0: it is not complete yet. Pure. */
+unsigned metrics_request(struct str head);
+
+#endif
