@@ -34,7 +34,7 @@ static void usage(FILE *to)
 	fprintf(to, "usage: postern-queue [-c FILE] list [--json] [FILTER…]\n"
 		    "       postern-queue [-c FILE] flush [ID… | FILTER…] | flush-domain DOMAIN…\n"
 		    "       postern-queue [-c FILE] hold | release | requeue | expire | delete ID… | FILTER…\n"
-		    "       postern-queue [-c FILE] show ID | status | tls\n"
+		    "       postern-queue [-c FILE] show ID | status | tls | tls-report\n"
 		    "  ID may be ALL, and - reads ids from standard input. Without a word: list.\n"
 		    "  FILTER: --sender TEXT, --recipient TEXT, --reason TEXT: what contains it; several must all hold.\n");
 }
@@ -118,7 +118,7 @@ static int do_word(const struct conf *c, const char *word, char **args, int n, c
 
 	if (strcmp(word, "list") == 0 && n == 0)
 		return queue_list(c, f, json);
-	if ((strcmp(word, "status") == 0 || strcmp(word, "tls") == 0) && n == 0)
+	if ((strcmp(word, "status") == 0 || strcmp(word, "tls") == 0 || strcmp(word, "tls-report") == 0) && n == 0)
 		return queue_ask(c, word, NULL, 0, print_pairs, NULL, stdout);
 	if (strcmp(word, "show") == 0 && n == 1)
 		return queue_show(c, args[0], "ehb", false);

@@ -167,8 +167,10 @@ static void drain(void *ctx)
 	struct drain *d = ctx;
 	const uint64_t now = clock_mono_ms();
 
-	if ((d->q->n_trans == 0 && sched_active(d->q) == 0) || now >= d->end_ms)
+	if ((d->q->n_trans == 0 && sched_active(d->q) == 0) || now >= d->end_ms) {
+		tlsrpt_save(d->q);
 		_exit(0);
+	}
 	d->q->draining |= now >= d->leave_ms;	/* no quiet moment comes by itself: no new transactions */
 	timer_again(d->timer, DRAIN_TICK_MS);
 }
@@ -255,6 +257,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	q->dns = dns_client_new(q->loop, env->dns_fd, NULL, NULL);
 	filter_start(q, env->link_fd);
 	agents_start(q, env->spawn_fd, env->programs_fd);
+	tlsrpt_start(q);
 	sched_start(q, env->remote_fd);
 	control_start(q, env->control_fd);
 	quarantine_start(q);

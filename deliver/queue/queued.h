@@ -41,6 +41,7 @@
 #include "deliver/resolve/own.h"
 #include "deliver/restrict/restrict.h"
 #include "deliver/queue/retry.h"
+#include "deliver/queue/tlsrpt_text.h"
 #include "dns/client.h"
 #include "io/loop.h"
 #include "ipc/deliver.h"
@@ -108,7 +109,8 @@ struct queued {
 	struct ipc_chan *remote;
 	struct dns_client *dns;
 	struct remotes *remotes;
-	struct map *tlsrpt;
+	struct tlsrpt *tlsrpt;
+	bool reporting;			/* tlsrpt_send is at work */
 	struct ipc_chan *sts;
 	struct map *sts_asks;		/* id -> question under way */
 	struct asks *policy;
@@ -389,14 +391,17 @@ void remote_send(struct active *a, const size_t *at, size_t n);
 void remote_flush(struct queued *q);	/* forget what is known of dead destinations */
 
 /* --- queued_tlsrpt.c --- */
+void tlsrpt_start(struct queued *q);
 void tlsrpt_count(struct queued *q, struct str domain, struct str note);	/* note: as RESULT.tls of lib/ipc/remote.def, or "": no session was begun */
 void tlsrpt_policy_trouble(struct queued *q, struct str domain, struct str result);	/* its MTA-STS policy could not be had */
-struct tlsrpt_row {
-	struct str domain, policy, result, exchanger, address, own;	/* the last three may be empty */
-	uint64_t n;
-};
 /* Walk: *it starts at 0; NULL at the end. Valid until the next count. */
 const struct tlsrpt_row *tlsrpt_next(const struct queued *q, size_t *it);
+void tlsrpt_forget(struct queued *q, int64_t day, struct str domain);
+void tlsrpt_save(struct queued *q);	/* what is not on disk yet */
+
+/* --- queued_tlsreport.c --- */
+/* Begin to send the reports of all days before this one, which are then forgotten. How many domains there are; 0 also while it is at work. */
+size_t tlsrpt_send(struct queued *q, int64_t before_day);
 
 /* --- queued_post.c --- */
 /* A message of our own making (notification, forwarded copy): recipients are resolved, the message is written and synced, then scheduled. fn: qid of the new

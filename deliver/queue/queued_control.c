@@ -413,12 +413,14 @@ static void do_tls(struct client *c, struct ipc_strs args)
 {
 	const struct tlsrpt_row *x;
 	size_t it = 0, rows = 0;
-	char text[100] = "";
+	char text[100] = "", day[32];
 
 	while ((x = tlsrpt_next(c->q, &it)) != NULL) {
 		struct arena *a = arena_new(0);
 		struct row r = { .a = a };
 		if (rows++ < PAGE_ROWS) {
+			tlsrpt_time_format(x->day * TLSRPT_DAY_S, day);
+			add(&r, "day", str_sub(str_c(day), 0, 10));
 			add(&r, "domain", x->domain);
 			add(&r, "policy_type", x->policy);
 			add(&r, "result_type", x->result);
@@ -430,6 +432,19 @@ static void do_tls(struct client *c, struct ipc_strs args)
 	}
 	if (rows > PAGE_ROWS)
 		snprintf(text, sizeof(text), "%zu more rows are not shown", rows - (size_t)PAGE_ROWS);
+	end(c, ERR_NONE, text);
+}
+
+/* Now, today's included: what is counted from here on is another report's. */
+static void do_tls_report(struct client *c, struct ipc_strs args)
+{
+	char text[100];
+
+	if (!c->q->conf->smtp_tlsrpt_enable) {
+		end(c, ERR_CONF, "smtp_tlsrpt_enable is off");
+		return;
+	}
+	snprintf(text, sizeof(text), "domains that are asked whether they want a report: %zu", tlsrpt_send(c->q, clock_wall() / TLSRPT_DAY_S + 1));
 	end(c, ERR_NONE, text);
 }
 
@@ -450,6 +465,7 @@ static const struct {
 	{ "show", do_show },
 	{ "status", do_status },
 	{ "tls", do_tls },
+	{ "tls-report", do_tls_report },
 	{ "quarantine-list", do_quarantine_list },
 	{ "quarantine-release", do_quarantine_release },
 	{ "quarantine-delete", do_quarantine_delete },

@@ -229,7 +229,7 @@ static int job_send(struct queued *q, struct job *j)
 		.qid = m->qid, .transport = str_c(j->dest->transport), .nexthop = j->dest->nexthop, .sender = active_sender_of(m, &m->rcpts[j->at[0]]),
 		.recipients = { rcpts, j->n },
 		.edits = { m->edits, m->n_edits }, .size = m->size, .body = m->body, .smtputf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0, .login = j->login,
-		.policy = j->policy,
+		.policy = (m->flags & SPOOL_F_ANY_TLS) ? STR("may") : j->policy,
 	};
 	add_dsn(j, &s);
 	if (j->dest->policy) {

@@ -30,7 +30,7 @@ struct spool {
 	bool sync_dirs;		/* the file system does not make names durable with the file */
 };
 
-static const char *const parts[] = { "incoming", "queue", "corrupt", "memory" };
+static const char *const parts[] = { "incoming", "queue", "corrupt", "memory", SPOOL_STATE };
 
 /* Made before, or systemd's file system in memory: nothing to do, and no right to look inside is needed. */
 static bool is_made(const char *path, uid_t uid, gid_t gid)

@@ -61,7 +61,8 @@ struct spool_rcpt {
 	struct str enhanced, text, relay;	/* of the last try */
 };
 
-enum { SPOOL_F_SMTPUTF8 = 1, SPOOL_F_BOUNCE = 2 /* made by us */, SPOOL_F_OURS = 4 /* sender authenticated or local: may get bounces */ };
+enum { SPOOL_F_SMTPUTF8 = 1, SPOOL_F_BOUNCE = 2 /* made by us */, SPOOL_F_OURS = 4 /* sender authenticated or local: may get bounces */,
+       SPOOL_F_ANY_TLS = 8 /* leaves under any TLS, or none: a report about TLS */ };
 
 struct spool_msg {
 	struct str qid;
@@ -113,6 +114,7 @@ int spool_open(const char *dir, struct spool **out, struct err *e) MUST_CHECK;	/
 void spool_close(struct spool **sp);
 void spool_disk_only(struct spool *sp);		/* receive nothing in memory */
 void spool_sync_directories(struct spool *sp);	/* sync directories too, whatever the file system */
+#define SPOOL_STATE "state"	/* directory in it for what else queued keeps: counts, caches */
 /* As root, before the spool's owner is confined to it: make dir (root's, 0750) and its parts (0700) for uid, gid. */
 int spool_make(const char *dir, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 /* Room for need bytes above reserve, and 1000 inodes? ERR_LIMIT when not. */

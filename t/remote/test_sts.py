@@ -1,6 +1,11 @@
 """MTA-STS (RFC 8461): policies of domains, fetched from a web server of this test, kept over a restart, and what they make of TLS."""
+import base64
+import email
+import gzip
 import http.server
+import json
 import pathlib
+import re
 import ssl
 import sys
 import threading
@@ -58,6 +63,7 @@ def scene():
     s = Scene(smtp_connection_cache_on_demand="no")
     s.web = Web(ADDRESS, s.tls(*["mta-sts.%s.example" % n for n in ("good", "wrong", "testing", "stranger", "broken", "gone", "named", "kept", "other")]))
     s.suite.settings["smtp_tls_policy_maps"] = "texthash:%s" % s.map("tls", "named.example may\n")
+    s.suite.settings["smtp_tlsrpt_enable"] = "yes"
     s.suite.configure()
     yield s.start()
     s.web.close()
@@ -164,3 +170,36 @@ def test_a_policy_is_kept_over_a_restart(scene):
     publish(s, "kept.example", "none", ident="2")
     s.log(s.send("b@kept.example"), "status=sent")
     assert any(h == "mta-sts.kept.example" for h, _ in s.web.asked)
+
+
+def test_who_asks_for_reports_gets_them(scene):
+    """By mail, gzip in it, also where the way to the receiver of reports is broken for TLS; counts outlast a restart."""
+    s = scene
+    mx(s, "reported.example", (10, 50))
+    sink = s.sink(50, tls=s.tls("mx50.reported.example"))
+    publish(s, "reported.example", "enforce", "mx50.reported.example")
+    s.web.policies["mta-sts.good.example"] = s.web.policies["mta-sts.reported.example"]
+    s.dns.zone["mta-sts.reported.example"] = {"CNAME": [("mta-sts.good.example", None)]}
+    s.dns.add("_smtp._tls.reported.example", "TXT", "v=TLSRPTv1; rua=https://x.example/,mailto:tls%2Dreports@broken-tls.example")
+    publish(s, "broken-tls.example", "enforce", "nobody.example")
+    mx(s, "broken-tls.example", (10, 51))
+    reports = s.sink(51)
+    s.log(s.send("a@reported.example"), "status=sent")      # its policy's server shows another name: an error, and then none
+    s.suite.stop()
+    s.suite.start()
+    assert ("sts", "sts-webpki-invalid") in rows(s)["reported.example"] and sink.messages
+    s.suite.tool("postern-queue", "tls-report")
+    env, data, _ = reports.wait()
+    assert env[0].startswith("MAIL FROM:<>") and env[1] == "RCPT TO:<tls-reports@broken-tls.example>"
+    m = email.message_from_bytes(data)
+    assert m.get_content_type() == "multipart/report" and m.get_param("report-type") == "tlsrpt" and m["TLS-Report-Domain"] == "reported.example"
+    assert re.match(r"Report Domain: reported\.example Submitter: example\.com Report-ID: <\S+>", " ".join(m["Subject"].split()))
+    part = m.get_payload()[1]
+    assert part.get_content_type() == "application/tlsrpt+gzip" and part.get_filename().startswith("example.com!reported.example!")
+    report = json.loads(gzip.decompress(base64.b64decode(part.get_payload())))
+    assert report["organization-name"] == "example.com" and report["date-range"]["start-datetime"].endswith("T00:00:00Z")
+    by_type = {p["policy"]["policy-type"]: p for p in report["policies"]}
+    assert by_type["sts"]["failure-details"] == [{"result-type": "sts-webpki-invalid", "failed-session-count": 1}]
+    assert by_type["no-policy-found"]["summary"] == {"total-successful-session-count": 1, "total-failure-session-count": 0}
+    deadline = [r for r in rows(s) if r == "reported.example"]
+    assert not deadline, "what was reported is forgotten"
