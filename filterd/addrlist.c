@@ -1,21 +1,26 @@
 /* See addrlist.h. */
 #include "addrlist.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/map.h"
 #include "os/os.h"
 
+/* Sorted, not hashed: workers that are forked choose a new key for hashes. */
 struct addrlist {
-	struct map *keys;
+	struct arena *a;
+	struct str *keys;
+	size_t n, cap;
+	bool ready;
 };
 
 struct addrlist *addrlist_new(void)
 {
 	struct addrlist *l = xzalloc(sizeof(*l));
-	l->keys = map_new();
+	l->a = arena_new(0);
+	l->ready = true;
 	return l;
 }
 
@@ -23,7 +28,8 @@ void addrlist_free(struct addrlist **l)
 {
 	if (*l == NULL)
 		return;
-	map_free(&(*l)->keys);
+	arena_free(&(*l)->a);
+	free((*l)->keys);
 	free(*l);
 	*l = NULL;
 }
@@ -41,9 +47,26 @@ int addrlist_add(struct addrlist *l, struct str key, struct err *e)
 	struct buf b;
 	if (key.n == 0 || !fold(key, &b))
 		return err_set(e, ERR_CONF, 0, "an address has 1 to %d bytes", ADDRLIST_KEY_MAX);
-	(void)map_set(l->keys, buf_view(&b), l);
+	if (l->n == l->cap) {
+		l->cap = l->cap == 0 ? 16 : l->cap * 2;
+		l->keys = xrealloc(l->keys, l->cap * sizeof(*l->keys));
+	}
+	l->keys[l->n++] = arena_str(l->a, buf_view(&b));
+	l->ready = false;
 	buf_fini(&b);
 	return 0;
+}
+
+static int by_key(const void *x, const void *y)
+{
+	return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+void addrlist_ready(struct addrlist *l)
+{
+	if (!l->ready)
+		qsort(l->keys, l->n, sizeof(*l->keys), by_key);
+	l->ready = true;
 }
 
 int addrlist_load(const char *file, struct addrlist **out, struct err *e)
@@ -69,13 +92,14 @@ int addrlist_load(const char *file, struct addrlist **out, struct err *e)
 	if (r < 0)
 		addrlist_free(&l);
 	else
-		*out = l;
+		addrlist_ready(*out = l);
 	return r;
 }
 
 static bool has(const struct addrlist *l, struct str key)
 {
-	return key.n > 0 && map_get(l->keys, key) != NULL;
+	assert(l->ready);
+	return key.n > 0 && l->n > 0 && bsearch(&key, l->keys, l->n, sizeof(key), by_key) != NULL;
 }
 
 /* local@domain, then local@ */
@@ -113,7 +137,7 @@ static bool has_domain(const struct addrlist *l, struct str domain)
 bool addrlist_has(const struct addrlist *l, struct str address, char delimiter)
 {
 	struct buf b;
-	if (l == NULL || map_count(l->keys) == 0)
+	if (l == NULL || l->n == 0)
 		return false;
 	if (has(l, STR(".")))
 		return true;

@@ -16,6 +16,7 @@ struct addrlist;
 struct addrlist *addrlist_new(void);	/* owned */
 void addrlist_free(struct addrlist **l);
 int addrlist_add(struct addrlist *l, struct str key, struct err *e) MUST_CHECK;
+void addrlist_ready(struct addrlist *l);	/* after the last key, before the first question */
 /* One key a line, # comments; what follows a key on its line is not read. Errors name file and line. */
 int addrlist_load(const char *file, struct addrlist **out, struct err *e) MUST_CHECK;
 /* delimiter: between user and extension, 0 none. l NULL: in no list. */

@@ -53,6 +53,8 @@ static int scope_parse(struct str line, struct banned *b, struct err *e)
 	for (; str_token(&rest, " \t,", &key); n++)
 		if (!named || addrlist_add(s->addresses, key, e) < 0)
 			return named ? -1 : err_set(e, ERR_CONF, 0, "[%s] takes no addresses", words[kind]);
+	if (named)
+		addrlist_ready(s->addresses);
 	return named && n == 0 ? err_set(e, ERR_CONF, 0, "[%s] without an address", words[kind]) : 0;
 }
 

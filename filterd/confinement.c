@@ -15,6 +15,8 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 		{ conf->virus_database_directory, false, false },
 		{ dirs->tmp, true, false },
 		{ conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : dirs->share, false, false },
+		{ conf->whitelist_senders[0] != '\0' ? conf->whitelist_senders : dirs->share, false, false },
+		{ conf->blacklist_senders[0] != '\0' ? conf->blacklist_senders : dirs->share, false, false },
 		{ conf->public_suffix_list[0] != '\0' ? conf->public_suffix_list : dirs->share, false, false },
 	};
 	struct confine_path there[ARRAY_LEN(paths)];

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "clamav.h"
 #include "ipc/filter.h"
+#include "joblog.h"
 #include "io/loop.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -66,6 +67,7 @@ struct monitor {
 	uint64_t fingerprint;
 	unsigned long long seq;
 	bool announced;
+	bool broken;		/* the last template could not load: who asks is answered at once */
 	struct timer *watch, *restart;
 	struct relay *relay;
 };
@@ -83,23 +85,10 @@ static void job_free(struct job *j)
 	arena_free(&j->a);
 }
 
-static void job_log(struct monitor *m, const struct job *j, const struct ipc_filter_VERDICT *v)
-{
-	bool passed = str_eq(v->action, STR("accept"));
-	struct buf to;
-	buf_init(&to, 2000);
-	for (size_t i = 0; i < j->scan.recipients.n; i++)
-		buf_printf(&to, "%s<%.*s>", i == 0 ? "" : ",", STR_ARG(j->scan.recipients.v[i]));
-	log_as("amavis", LOG_LV_INFO, "(%ld-%llu) %s %.*s, [%.*s] <%.*s> -> %s, Queue-ID: %.*s, Hits: -, size: %llu, %llu ms", (long)getpid(),
-	       ++m->seq, passed ? "Passed" : "Blocked", STR_ARG(v->log), STR_ARG(j->scan.client), STR_ARG(j->scan.sender), to.p,
-	       STR_ARG(j->scan.qid), (unsigned long long)j->scan.size, (unsigned long long)(clock_mono_ms() - j->since_ms));
-	buf_fini(&to);
-}
-
 static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	struct err e = { 0 };
-	job_log(m, j, v);
+	job_log(&j->scan, v, ++m->seq, clock_mono_ms() - j->since_ms);
 	if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_VERDICT, v, j->id, -1, &e) < 0)
 		log_error("verdict: %s", e.text);
 	job_free(j);
@@ -132,8 +121,8 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 			*fields[i] = arena_str(a, *fields[i]);
 	copy_strs(a, &j->scan.recipients);
 	c->jobs++;
-	if (c->m->n_waiting >= MONITOR_WAITING_MAX) {
-		job_unchecked(c->m, j, "too many messages are waiting");
+	if (c->m->n_waiting >= MONITOR_WAITING_MAX || (c->m->broken && c->m->now == NULL)) {
+		job_unchecked(c->m, j, c->m->broken ? "signatures or lists cannot be loaded" : "too many messages are waiting");
 		return;
 	}
 	list_append(&c->m->waiting, &j->node);
@@ -293,17 +282,31 @@ static void on_restart(void *ctx)
 		template_start(m);
 }
 
+/* Nobody can be served: those who wait hear it now, not when their patience ends. */
+static void refuse_waiting(struct monitor *m)
+{
+	while (!list_empty(&m->waiting)) {
+		struct job *j = list_of(m->waiting.next, struct job, node);
+		list_del(&j->node);
+		m->n_waiting--;
+		job_unchecked(m, j, "signatures or lists cannot be loaded");
+	}
+}
+
 static void template_gone(struct template *t, const char *why)
 {
 	struct monitor *m = t->m;
 	bool serving = t == m->now;
 	log_error("template: %s", why);
+	m->broken |= !t->ready;
 	if (serving)
 		m->now = NULL;
 	else
 		m->next = NULL;
 	ipc_chan_free(&t->chan);
 	loop_free_later(m->loop, t);
+	if (m->now == NULL && m->broken)
+		refuse_waiting(m);
 	if (m->next == NULL && m->restart == NULL && (m->now == NULL))
 		m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
 }
@@ -342,6 +345,7 @@ static void on_template(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 		return;
 	}
 	t->ready = true;
+	m->broken = false;
 	struct template *old = m->now;
 	m->now = t;
 	m->next = NULL;

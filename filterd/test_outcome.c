@@ -215,7 +215,9 @@ static void test_sets(void)
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
 		struct addrlist *l = addrlist_new();
 		struct err e = { 0 };
-		tap_ok(addrlist_add(l, str_c(sets[i].keys), &e) == 0 && addrlist_has(l, str_c(sets[i].address), '+') == sets[i].in, "%s %s <%s>", sets[i].keys,
+		const int added = addrlist_add(l, str_c(sets[i].keys), &e);
+		addrlist_ready(l);
+		tap_ok(added == 0 && addrlist_has(l, str_c(sets[i].address), '+') == sets[i].in, "%s %s <%s>", sets[i].keys,
 		       sets[i].in ? "has" : "has not", sets[i].address);
 		addrlist_free(&l);
 	}

@@ -58,9 +58,7 @@ def suite():
     s.stop()
 
 
-@pytest.fixture
-def fresh_suite(tmp_path_factory):
-    """make(name, **settings): further suites of a test's own (other settings, kills); stopped at the end."""
+def further_suites():
     made = []
 
     def make(name, start=True, users=("alice@example.com", "bob@example.com"), **kw):
@@ -81,6 +79,18 @@ def fresh_suite(tmp_path_factory):
     for s in made:
         s.stop()
         shutil.rmtree(s.base, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh_suite():
+    """make(name, **settings): further suites of a test's own (other settings, kills); stopped at the end."""
+    yield from further_suites()
+
+
+@pytest.fixture(scope="module")
+def fresh_suite_module():
+    """The same for all tests of a file."""
+    yield from further_suites()
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ static const struct {
 	{ "user", "the suite's own users and their passwords" },
 	{ "queue", "the mail queue" },
 	{ "filter", "explain what the filter says of a message" },
+	{ "quarantine", "mail that the filter keeps from its recipients" },
 	{ "mailbox", "check and repair mailboxes" },
 	{ "import", "bring in mail from files, old homes and other servers" },
 	{ "setup", "make a mail server for a domain, and say what DNS needs" },

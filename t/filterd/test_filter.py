@@ -121,6 +121,30 @@ def test_broken_signatures_keep_the_old_ones(fresh_suite):
     assert send(suite)[0] == 250
 
 
+def test_lists_that_cannot_be_loaded_refuse_for_now_at_once(fresh_suite):
+    """And mail passes as soon as they can be."""
+    rules = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "unreadable.rules"
+    rules.write_text("reject /x/\n")
+    suite = fresh_suite("filter", settings={"filter_banned_names": rules})
+    assert send(suite)[0] == 250
+    filterd = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0]
+    rules.write_text("reject /(/\n")
+    template = [p[0] for p in suite.processes() if p[3] == "filterd: template"][0]
+    os.kill(template, signal.SIGKILL)
+    for p in suite.processes():
+        if p[3] == "filterd: worker":
+            os.kill(p[0], signal.SIGKILL)
+    assert suite.logged("unreadable.rules:1")
+    begin = time.monotonic()
+    code, text = send(suite)
+    assert code == 451 and time.monotonic() - begin < 20
+    rules.write_text("reject /x/\n")
+    end = time.monotonic() + 15
+    while send(suite)[0] != 250 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert send(suite)[0] == 250 and filterd in [p[0] for p in suite.processes()]
+
+
 def test_the_tool_explains(suite, tmp_path):
     letter = tmp_path / "letter"
     letter.write_text("From: a@b.example\nDate: Sat, 28 Nov 2026 10:00:00 +0000\nSubject: x\nContent-Type: application/octet-stream; name=setup.exe\n\nx\n")
