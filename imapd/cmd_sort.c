@@ -40,17 +40,17 @@ static struct str text_of(const struct mbox_summary *sum, enum imap_sort_by by)
 	}
 }
 
-static int64_t number_of(const struct mbox_msg *m, const struct mbox_summary *sum, unsigned score, enum imap_sort_by by)
+static int64_t number_of(struct client *c, uint32_t seq, const struct mbox_msg *m, const struct mbox_summary *sum, unsigned score, enum imap_sort_by by)
 {
 	switch (by) {
 	case IMAP_SORT_DATE:	/* without a date of its own: when it came (RFC 5256 2.2) */
-		return sum->sent != INT64_MIN ? sum->sent : m->internaldate;
+		return sum->sent != INT64_MIN ? sum->sent : mbox_msg_date(c->view, seq);
 	case IMAP_SORT_SIZE:
 		return (int64_t)m->size_crlf;
 	case IMAP_SORT_RELEVANCY:	/* the best first */
 		return -(int64_t)score;
 	default:
-		return m->internaldate;
+		return mbox_msg_date(c->view, seq);
 	}
 }
 
@@ -72,7 +72,7 @@ static void values_of(struct client *c, struct sorting *t, size_t i)
 		if (imap_sort_is_text(by))
 			v->text = keep(c, text_of(&sum, by));
 		else
-			v->number = number_of(&m, &sum, r->scores ? r->scores[i] : 0, by);
+			v->number = number_of(c, r->v[i], &m, &sum, r->scores ? r->scores[i] : 0, by);
 	}
 }
 

@@ -62,7 +62,7 @@ static int add(struct client *c, struct threading *t, uint32_t number, struct er
 	(void)!mbox_msg_get(c->view, seq, &msg, &quiet);
 	if (mbox_summary_get(c->view, seq, &sum, &quiet) < 0)
 		sum = (struct mbox_summary){ .sent = INT64_MIN };
-	m.date = sum.sent != INT64_MIN ? sum.sent : msg.internaldate;
+	m.date = sum.sent != INT64_MIN ? sum.sent : mbox_msg_date(c->view, seq);
 	m.subject = sum.base_subject.n ? arena_str(c->arena, sum.base_subject) : STR("");
 	m.reply = sum.reply;
 	put_le64(id, sum.msgid);

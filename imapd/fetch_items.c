@@ -49,7 +49,7 @@ static int item_FLAGS(struct client *c, struct fetch *f, struct err *e)
 static int item_INTERNALDATE(struct client *c, struct fetch *f, struct err *e)
 {
 	(void)e;
-	imap_put_internaldate(item(c, f, "INTERNALDATE "), f->msg.internaldate);
+	imap_put_internaldate(item(c, f, "INTERNALDATE "), mbox_msg_date(c->view, f->seq));
 	return 0;
 }
 
@@ -132,7 +132,7 @@ static int item_EMAILID(struct client *c, struct fetch *f, struct err *e)
 	char id[EMAILID_SIZE];
 
 	f->opened = true;
-	if (emailid_get(c->view, f->seq, f->msg.internaldate, id, e) < 0)
+	if (emailid_get(c->view, f->seq, mbox_msg_date(c->view, f->seq), id, e) < 0)
 		return -1;
 	buf_printf(item(c, f, "EMAILID ("), "%s)", id);
 	return 0;

@@ -44,6 +44,17 @@ static void on_flush(void *ctx)
 		f->flush = loop_timer(f->user->loop, FOLDER_FLUSH_AGAIN_MS, on_flush, f);
 }
 
+static void flush_later(struct folder *f)
+{
+	const bool soon = mbox_untidy(f->mbox);
+
+	if (!f->flush || (soon && !f->flush_soon)) {
+		timer_del(&f->flush);
+		f->flush = loop_timer(f->user->loop, soon ? FOLDER_FLUSH_AGAIN_MS : FOLDER_FLUSH_MS, on_flush, f);
+		f->flush_soon = soon;
+	}
+}
+
 static void on_watch(void *ctx, unsigned events)
 {
 	struct folder *f = ctx;
@@ -53,12 +64,7 @@ static void on_watch(void *ctx, unsigned events)
 	(void)events;
 	mbox_watch_clear(f->mbox);
 	/* Every change of flags writes to the journal, so it comes by here. */
-	const bool soon = mbox_untidy(f->mbox);
-	if (!f->flush || (soon && !f->flush_soon)) {
-		timer_del(&f->flush);
-		f->flush = loop_timer(u->loop, soon ? FOLDER_FLUSH_AGAIN_MS : FOLDER_FLUSH_MS, on_flush, f);
-		f->flush_soon = soon;
-	}
+	flush_later(f);
 	if (mbox_refresh(f->mbox, &e) == 0) {
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {
@@ -97,6 +103,8 @@ static struct folder *folder_get(struct user *u, struct str name, struct err *e)
 	if (fd >= 0)
 		f->watch = loop_watch(u->loop, fd, LOOP_READ, on_watch, f);
 	list_append(&u->folders, &f->node);
+	if (mbox_untidy(m))
+		flush_later(f);
 	return f;
 }
 

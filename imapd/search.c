@@ -363,7 +363,7 @@ static bool emailid_matches(struct matcher *m, struct str id)
 {
 	char own[EMAILID_SIZE];
 
-	return emailid_get(m->view, m->seq, m->msg.internaldate, own, NULL) == 0 && str_eq(id, str_c(own));
+	return emailid_get(m->view, m->seq, mbox_msg_date(m->view, m->seq), own, NULL) == 0 && str_eq(id, str_c(own));
 }
 
 /* --- evaluation --- */
@@ -408,7 +408,7 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 	case IMAP_SEARCH_BEFORE:
 	case IMAP_SEARCH_ON:
 	case IMAP_SEARCH_SINCE:
-		return day_matches(k->op, day_of(m->msg.internaldate), k->days);
+		return day_matches(k->op, day_of(mbox_msg_date(m->view, m->seq)), k->days);
 	case IMAP_SEARCH_SENTBEFORE:
 	case IMAP_SEARCH_SENTON:
 	case IMAP_SEARCH_SENTSINCE:
@@ -418,9 +418,9 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 	case IMAP_SEARCH_MODSEQ:
 		return m->msg.modseq >= k->number;
 	case IMAP_SEARCH_OLDER:
-		return m->msg.internaldate <= m->now - (int64_t)k->number;
+		return mbox_msg_date(m->view, m->seq) <= m->now - (int64_t)k->number;
 	case IMAP_SEARCH_YOUNGER:
-		return m->msg.internaldate >= m->now - (int64_t)k->number;
+		return mbox_msg_date(m->view, m->seq) >= m->now - (int64_t)k->number;
 	case IMAP_SEARCH_SAVEDBEFORE:
 	case IMAP_SEARCH_SAVEDON:
 	case IMAP_SEARCH_SAVEDSINCE:

@@ -101,6 +101,7 @@ static int copy_one(struct mbox_view *v, uint32_t seq, struct mbox *dst, uint32_
 	if (pos == UINT32_MAX || (state_rec(&src->st, pos)->state & REC_GONE))
 		return err_set(e, ERR_NOENT, 0, "message %u has gone", seq);
 	/* A copy: the record may move while names are looked up. */
+	(void)message_date(src, state_rec(&src->st, pos));
 	const struct rec r = *state_rec(&src->st, pos);
 	const uint8_t disk = disk_of_flags(r.flags);
 	if (map_keywords(src, &r, dst, ids, &n_ids, ops, e) < 0 || copy_file(v, seq, dst, &r, base, disk, made->name, e) < 0)

@@ -166,8 +166,10 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		mbox_reap(m, max < UINT32_MAX / REAP_PER_FLUSH ? (uint32_t)max * REAP_PER_FLUSH : UINT32_MAX);
 		*more_out = m->st.zombies > 0 && m->st.zombies < before;
 	}
-	if (m->st.unflushed == 0)
+	if (m->st.unflushed == 0) {
+		*more_out |= mbox_index_step(m);
 		return 0;
+	}
 	if (mbox_lock(m, e) < 0)
 		return -1;
 	buf_init(&ops, BATCH_MAX);
@@ -191,5 +193,6 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		sync_record(m);
 	mbox_unlock_folder(m);
 	buf_fini(&ops);
+	*more_out |= mbox_index_due(m);	/* when the names are done */
 	return r;
 }

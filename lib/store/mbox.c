@@ -20,6 +20,7 @@ enum {
 	JOURNAL_MIN = 1 << 16,		/* a journal smaller than this is never rewritten for its size */
 	RECORD_ESTIMATE = 160,		/* bytes of a message in a rewritten journal */
 	FLUSH_AT_CLOSE = 1000,		/* file names brought up to date when a folder is closed */
+	INDEX_STEP = 1 << 13,		/* records or names of a new index that are written at once: some milliseconds */
 };
 
 /* --- second copy of the identity --- */
@@ -450,6 +451,7 @@ static void save_index(struct mbox *m)
 {
 	struct err e = { 0 };
 
+	index_abort(&m->writing);
 	if (index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, &e) == 0) {
 		m->index_pos = m->j.pos;
 	} else {
@@ -458,14 +460,43 @@ static void save_index(struct mbox *m)
 	}
 }
 
-/* Keep what an opening must read small. */
+bool mbox_index_due(const struct mbox *m)
+{
+	return m->j.fd >= 0 && m->st.uidvalidity != 0 && !m->gone && m->j.pos - m->index_pos > index_tail_max(m, 8) + 65536;
+}
+
+bool mbox_index_step(struct mbox *m)
+{
+	struct err e = { 0 };
+	int r = 0;
+
+	if (m->writing && (m->writing_pos != m->j.pos || m->writing_generation != m->j.generation))
+		index_abort(&m->writing);
+	if (!m->writing && !mbox_index_due(m))
+		return false;
+	if (!m->writing) {
+		m->writing_generation = m->j.generation;
+		m->writing_pos = m->j.pos;
+		r = index_begin(m->dirfd, &m->st, m->j.generation, m->j.pos, &m->writing, &e);
+	}
+	if (r == 0)
+		r = index_step(&m->writing, INDEX_STEP, &e);
+	if (m->writing)
+		return true;
+	if (r < 0)
+		log_debug("mailbox %s%s: index: %s", m->s->root, m->dir, e.text);
+	m->index_pos = m->j.pos;	/* failed: not again for a while */
+	return false;
+}
+
+/* Keep what an opening must read small. An index is written in pieces when nothing else is to do (mbox_flush), or here when that did not come in time. */
 static void tidy(struct mbox *m)
 {
 	struct err e = { 0 };
 
 	if (m->j.pos > JOURNAL_MIN && m->j.pos / 2 > (uint64_t)m->st.messages * RECORD_ESTIMATE + JOURNAL_MIN && mbox_replace_journal(m, false, &e) < 0)
 		log_warning("mailbox %s%s: %s", m->s->root, m->dir, e.text);
-	if (m->j.pos - m->index_pos > index_tail_max(m, 8) + 65536)
+	if (m->j.pos - m->index_pos > 3 * index_tail_max(m, 1) + 65536)
 		save_index(m);
 }
 
@@ -605,6 +636,7 @@ static void mbox_free(struct mbox *m)
 	int *const fds[] = { &m->dirfd, &m->curfd, &m->newfd, &m->lockfd, &m->popfd, &m->ino_fd };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close_fd(fds[i]);
+	index_abort(&m->writing);
 	cache_close(&m->cache);
 	search_close(&m->search);
 	mbox_pending_clear(m);

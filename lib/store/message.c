@@ -164,11 +164,31 @@ int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct
 		if (k->ids[i] < STORE_KEYWORDS_MAX)
 			out->keywords[k->ids[i] / 64] |= UINT64_C(1) << (k->ids[i] % 64);
 	out->modseq = r->modseq;
-	out->internaldate = r->internaldate;
 	out->savedate = r->savedate;
 	out->size = r->size;
 	out->size_crlf = r->size_crlf == UINT64_MAX ? r->size : r->size_crlf;
 	return 0;
+}
+
+/* Kept in memory and, from there, in the index: the journal needs no word of it while the file has it. */
+int64_t message_date(struct mbox *m, struct rec *r)
+{
+	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
+	char name[FILE_NAME_MAX + 1];
+	struct stat st;
+
+	for (size_t i = 0; r->internaldate == DATE_UNKNOWN && i < ARRAY_LEN(disks); i++)
+		if (disk_name(name, state_name(&m->st, r), disks[i], state_info(&m->st, r)) == 0 &&
+		    fstatat(m->curfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			r->internaldate = st.st_mtime > 0 ? st.st_mtime : 0;
+	return r->internaldate == DATE_UNKNOWN ? r->savedate : r->internaldate;
+}
+
+int64_t mbox_msg_date(struct mbox_view *v, uint32_t seq)
+{
+	struct rec *const r = rec_of(v, seq, NULL);
+
+	return r ? message_date(v->m, r) : 0;
 }
 
 int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e)
@@ -181,7 +201,7 @@ int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e)
 int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st, struct err *e)
 {
 	struct mbox *const m = v->m;
-	const struct rec *const r = rec_of(v, seq, NULL);
+	struct rec *r = rec_of(v, seq, NULL);
 	struct err quiet = { 0 };
 
 	if (r == NULL)
@@ -190,6 +210,8 @@ int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st
 	const uint64_t size = r->size;
 	if (open_uid(m, uid, true, st, fd_out, e) < 0)
 		return -1;
+	if ((r = state_find(&m->st, uid)) != NULL && r->internaldate == DATE_UNKNOWN)
+		r->internaldate = st->st_mtime > 0 ? st->st_mtime : 0;
 	/* The name lied, or somebody edited the file: what is there counts. */
 	uint64_t real, crlf;
 	if ((uint64_t)st->st_size != size && message_count(*fd_out, &real, &crlf, &quiet) == 0)

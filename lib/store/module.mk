@@ -1,4 +1,4 @@
-$(call library,names.c root.c folders.c ops.c state.c journal.c guard.c index.c sync.c takeover.c mbox.c view.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c arrive.c trigram.c search.c search_ask.c verify.c maildir.c quota.c handback.c courier.c \
+$(call library,names.c root.c folders.c ops.c state.c journal.c guard.c index.c index_write.c sync.c takeover.c mbox.c view.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c arrive.c trigram.c search.c search_ask.c verify.c maildir.c quota.c handback.c courier.c \
 	meta.c)
 $(call unittest,test_maildir,test_maildir.c,store imap mail log os base test)
 $(call unittest,test_mbox,test_mbox.c test_util.c,store imap mail log os base test)

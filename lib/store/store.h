@@ -88,7 +88,7 @@ int mbox_status(struct mbox *m, struct mbox_status *out, struct err *e) MUST_CHE
 int store_status(struct store *s, struct str name, struct mbox_status *out, struct err *e) MUST_CHECK;
 /* Flags reach file names later: do it now for at most max messages; *more_out: some are left. For idle moments; closing does some, too. */
 int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e) MUST_CHECK;
-bool mbox_untidy(const struct mbox *m);	/* files of expunged messages wait: mbox_flush soon */
+bool mbox_untidy(const struct mbox *m);	/* files of expunged messages or a new index wait: mbox_flush soon */
 void mbox_id(const struct mbox *m, uint8_t out[16]);	/* the folder's own id (OBJECTID's MAILBOXID); survives renames */
 /* UIDs that were expunged after that mod-sequence, in no order (RFC 7162). 0; 1: the log, which is bounded, does not reach back so far: then whatever has
  * no message now may have been expunged. */
@@ -134,11 +134,13 @@ struct mbox_msg {
 	uint32_t uid, flags;		/* MBOX_* */
 	uint64_t keywords[(STORE_KEYWORDS_MAX + 63) / 64];
 	uint64_t modseq;
-	int64_t internaldate, savedate;
+	int64_t savedate;
 	uint64_t size;			/* of the file */
 	uint64_t size_crlf;		/* RFC822.SIZE */
 };
 int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct err *e) MUST_CHECK;
+/* INTERNALDATE. A folder that was taken over is not asked for its files' times before somebody wants them. */
+int64_t mbox_msg_date(struct mbox_view *v, uint32_t seq);
 /* Open the file read-only (following foreign renames). ERR_NOENT when it is gone. Returns fd in *fd_out. */
 int mbox_msg_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct err *e) MUST_CHECK;
 /* What reading the whole file showed, where mbox_msg_get said otherwise (names lie). size: bytes; size_crlf: with each line end as CRLF. */

@@ -3,7 +3,7 @@
  *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses
  *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
  *   state.c     the folder in memory: records, names, keyword sets; applies operations
- *   index.c     the state as a file, mapped                guard.c    mapped files that shrink under us
+ *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
  *   sync.c      new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
@@ -69,7 +69,7 @@ struct rec {
 	uint16_t flags;		/* MBOX_* without RECENT */
 	uint8_t disk, state;
 	uint64_t modseq;
-	int64_t internaldate, savedate;
+	int64_t internaldate, savedate;	/* internaldate DATE_UNKNOWN: the file's time (message_date) */
 	uint64_t size, size_crlf;	/* size_crlf UINT64_MAX: not known yet */
 	uint32_t name_lo;	/* 48-bit offset of base name (and odd info) in the names */
 	uint16_t name_hi;
@@ -77,6 +77,7 @@ struct rec {
 	uint32_t kwset;
 	uint32_t name_crc;
 };
+#define DATE_UNKNOWN INT64_MIN
 static inline uint64_t rec_name_off(const struct rec *r) { return (uint64_t)r->name_hi << 32 | r->name_lo; }
 static inline void rec_name_off_set(struct rec *r, uint64_t off) { r->name_lo = (uint32_t)off; r->name_hi = (uint16_t)(off >> 32); }
 _Static_assert(sizeof(struct rec) == 64, "records are 64 bytes");
@@ -255,6 +256,12 @@ int batch_parse(struct str in, uint64_t generation, uint64_t off, size_t *used_o
  * a longer journal. *generation 0: any, and set. */
 int index_load(int dirfd, uint64_t *generation, uint64_t journal_size, struct state *st, uint64_t *pos_out) MUST_CHECK;
 int index_save(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct err *e) MUST_CHECK;
+/* The same in pieces (index_write.c). begin: 0; 1: none is written on this machine. step: work records or names; 1 more is left, 0 it is in place and *w
+ * freed, -1 freed. The state must be as it was at begin. */
+struct index_writer;
+int index_begin(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct index_writer **out, struct err *e) MUST_CHECK;
+int index_step(struct index_writer **w, uint32_t work, struct err *e) MUST_CHECK;
+void index_abort(struct index_writer **w);
 
 /* --- names (names.c) --- */
 /* Folder name (UTF-8, '/' between levels) -> directory name (".A.B", "" for INBOX). ERR_INPUT. */
@@ -397,6 +404,8 @@ struct mbox {
 	struct state st;
 	uint64_t index_pos;	/* journal offset that the index on disk reflects */
 	uint64_t map_pos;	/* that the mapped one does */
+	struct index_writer *writing;	/* the next one, in pieces; NULL: none */
+	uint64_t writing_generation, writing_pos;
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */
@@ -434,6 +443,8 @@ int mbox_commit(struct mbox *m, struct buf *ops, bool sync, struct err *e) MUST_
 /* Make sure that n more UIDs are covered by a synced reservation. */
 int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
 int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;
+bool mbox_index_due(const struct mbox *m);	/* an opening has much of the journal to read */
+bool mbox_index_step(struct mbox *m);	/* write a piece of the next index; true: more is left */
 int mbox_replace_journal(struct mbox *m, bool keep_bad, struct err *e) MUST_CHECK;
 /* Number of each keyword, new ones defined by operations appended to ops. ids: room for n. ERR_LIMIT: too many. */
 int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e) MUST_CHECK;
@@ -446,6 +457,7 @@ void mbox_reap_soon(struct mbox *m);
 
 /* --- a message's file --- */
 int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st_out, struct err *e) MUST_CHECK;	/* a regular file */
+int64_t message_date(struct mbox *m, struct rec *r);	/* INTERNALDATE; keeps what it finds */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
 int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e) MUST_CHECK;
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out) MUST_CHECK;	/* where it is known to be; errno */

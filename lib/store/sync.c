@@ -207,9 +207,9 @@ int sync_fresh_base(struct str old, uint64_t size, uint64_t size_crlf, char out[
 struct entry {
 	char *name;
 	struct maildir_name n;
-	struct stat st;
+	uint64_t size;		/* of the file */
+	int64_t mtime;		/* DATE_UNKNOWN: nobody has looked */
 	uint32_t uid;		/* known from another server; 0: none */
-	bool stat_done;
 };
 struct listing {
 	struct arena *a;
@@ -266,6 +266,28 @@ static int listing_read(struct listing *l, int dirfd, size_t max, struct err *e)
 	return sys && !l->more ? err_set(e, ERR_TEMP, sys, "cannot list the folder") : 0;
 }
 
+/* What the directory does not say of the file. False: it is none that we take. */
+static bool entry_look(struct entry *en, int dirfd)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	en->size = (uint64_t)st.st_size;
+	en->mtime = st.st_mtime > 0 ? st.st_mtime : 0;
+	return true;
+}
+
+/* A listing of hundreds of thousands of files: a name that tells the size is believed, and the time waits until somebody asks (message_date). */
+static bool entry_believe(struct entry *en, int dirfd)
+{
+	if (en->n.size == UINT64_MAX || en->n.size > INT64_MAX)
+		return entry_look(en, dirfd);
+	en->size = en->n.size;
+	en->mtime = DATE_UNKNOWN;
+	return true;
+}
+
 /* Known UIDs first, ascending; then by arrival: seconds, microseconds, name. */
 static int entry_cmp(const void *pa, const void *pb)
 {
@@ -280,18 +302,28 @@ static int entry_cmp(const void *pa, const void *pb)
 	return str_cmp(a->n.base, b->n.base);
 }
 
+static void listing_sort(struct listing *l)
+{
+	size_t i = 1;
+
+	while (i < l->n && entry_cmp(&l->v[i - 1], &l->v[i]) <= 0)
+		i++;
+	if (i < l->n)
+		qsort(l->v, l->n, sizeof(*l->v), entry_cmp);
+}
+
 /* --- numbering --- */
 
 /* The operation that gives the file en (named in cur as disk/info say) a UID. */
 static void put_assign(struct mbox *m, struct buf *ops, const struct entry *en, struct str base, uint32_t uid, uint8_t disk, struct str odd_info,
 		       const uint16_t *kw, size_t n_kw)
 {
-	const uint64_t size = (uint64_t)en->st.st_size;
+	const uint64_t size = en->size;
 	/* ,W= is believed where ,S= does not contradict the file (imap.md 4.1: they may lie). */
 	const bool trusted = en->n.size == UINT64_MAX || en->n.size == size;
 	const int64_t now = clock_wall();
 	const struct assign a = { .uid = uid, .flags = flags_of_disk(disk), .disk = disk, .base = base, .info = odd_info, .kw = kw, .n_kw = n_kw,
-		.internaldate = en->st.st_mtime > 0 ? en->st.st_mtime : 0, .savedate = now, .size = size,
+		.internaldate = en->mtime, .savedate = now, .size = size,
 		.size_crlf = trusted && en->n.size_crlf != UINT64_MAX && en->n.size_crlf >= size ? en->n.size_crlf : UINT64_MAX };
 
 	op_assign(ops, &a);
@@ -318,7 +350,7 @@ static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MA
 	char name[FILE_NAME_MAX + 1];
 	bool odd;
 
-	if (fstatat(m->newfd, en->name, &en->st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(en->st.st_mode))
+	if (!entry_look(en, m->newfd))
 		return 0;
 	*disk_out = disk_of_info(en->n.info, &odd);
 	memcpy(base_out, en->n.base.p, en->n.base.n);
@@ -334,7 +366,7 @@ static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MA
 			if (errno != EEXIST && errno != ENAMETOOLONG)
 				return err_set(e, errno == ENOSPC || errno == EDQUOT ? ERR_QUOTA : ERR_TEMP, errno, "move from new to cur");
 		}
-		if (sync_fresh_base(en->n.base, (uint64_t)en->st.st_size, en->n.size_crlf, base_out) < 0)
+		if (sync_fresh_base(en->n.base, en->size, en->n.size_crlf, base_out) < 0)
 			return err_set(e, ERR_BUG, 0, "file name");
 		*known = false;
 	}
@@ -359,7 +391,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 	buf_init(&ops, BATCH_MAX);
 	r = listing_read(&l, m->newfd, NEW_BATCH_MAX, e);
 	if (r == 0 && l.n > 0) {
-		qsort(l.v, l.n, sizeof(*l.v), entry_cmp);
+		listing_sort(&l);
 		if (number)
 			r = mbox_reserve(m, l.n, e);
 		const bool clean = r == 0 && sync_own_begin(m);
@@ -539,12 +571,11 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 	/* Entries to number were moved to the front by full_walk (f->l.n of them). */
 	for (size_t i = 0; i < f->l.n; i++) {
 		struct entry *const en = &f->l.v[i];
-		if (fstatat(m->curfd, en->name, &en->st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(en->st.st_mode))
+		if (old ? entry_believe(en, m->curfd) : entry_look(en, m->curfd))
 			f->l.v[n++] = *en;
 	}
 	f->l.n = n;
-	if (n > 1)
-		qsort(f->l.v, n, sizeof(*f->l.v), entry_cmp);
+	listing_sort(&f->l);
 	uid = m->st.uidnext;
 	for (size_t i = 0; i < n; i++)	/* UIDs that Dovecot gave after us come before fresh ones */
 		uid = f->l.v[i].uid >= uid ? f->l.v[i].uid + 1 : uid;
@@ -589,9 +620,13 @@ static void full_twin(struct full *f, struct entry *en)
 /* Compare each file with the state; what is new stays in f->l. */
 static void full_walk(struct full *f)
 {
-	struct map *fresh = map_new();
+	/* Where nothing is known yet, all are sorted: those of one base name are neighbours. */
+	struct map *fresh = state_count(&f->m->st) > 0 ? map_new() : NULL;
+	struct str last = { 0 };
 	size_t n = 0;
 
+	if (fresh == NULL)
+		listing_sort(&f->l);
 	for (size_t i = 0; i < f->l.n; i++) {
 		struct entry en = f->l.v[i];
 		const uint32_t pos = table_find(&f->t, en.n.base);
@@ -607,11 +642,14 @@ static void full_walk(struct full *f)
 		}
 		if (en.n.base.n == 0)
 			continue;
-		if (pos != UINT32_MAX || map_get(fresh, en.n.base))
+		const bool twin = pos != UINT32_MAX || (fresh ? map_get(fresh, en.n.base) != NULL : str_eq(last, en.n.base));
+		last = en.n.base;
+		if (twin)
 			full_twin(f, &en);
 		if (en.name == NULL)
 			continue;
-		(void)map_set(fresh, en.n.base, f);
+		if (fresh)
+			(void)map_set(fresh, en.n.base, f);
 		f->l.v[n++] = en;
 	}
 	f->l.n = n;

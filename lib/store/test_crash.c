@@ -177,7 +177,7 @@ static bool holds_append(const char *root, char why[200])
 	bool good = sound(&l, root, "", why) && base_holds(&l, why) && three != UINT32_MAX && four != UINT32_MAX;
 	if (good && promise->done) {
 		good = three && four && mbox_view_uid(l.v, three) == promise->uid[0] && mbox_view_uid(l.v, four) == promise->uid[1] &&
-		       mbox_msg_get(l.v, three, &msg, &e) == 0 && msg.flags & MBOX_SEEN && msg.keywords[0] != 0 && msg.internaldate == 5;
+		       mbox_msg_get(l.v, three, &msg, &e) == 0 && msg.flags & MBOX_SEEN && msg.keywords[0] != 0 && mbox_msg_date(l.v, three) == 5;
 		snprintf(why, 200, "appended at %u and %u", three, four);
 	}
 	look_end(&l);
