@@ -153,8 +153,47 @@ int file_read_at(int dirfd, const char *name, size_t max, struct buf *out, struc
 	return read_opened(openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW), name, max, out, e);
 }
 
+static int group_depth;
+static bool group_ordered;
+static dev_t group_dev;
+
+void sync_group_begin(int fd)
+{
+	struct stat st;
+
+	if (group_depth++ > 0)
+		return;
+	group_ordered = fs_commits_in_order(fd) && fstat(fd, &st) == 0;
+	group_dev = group_ordered ? st.st_dev : 0;
+}
+
+int sync_group_end(int fd, const char *what, int r, struct err *e)
+{
+	struct err mine = { 0 };
+
+	if (--group_depth > 0)
+		return r;
+	group_ordered = false;
+	if (fsync_fd(fd, what, &mine) == 0 || r < 0)
+		return r;
+	*e = mine;
+	return -1;
+}
+
+/* True: fd needs no sync of its own. */
+static bool group_takes(int fd)
+{
+	struct stat st;
+
+	if (!group_ordered || fstat(fd, &st) < 0 || st.st_dev != group_dev)
+		return false;
+	return S_ISDIR(st.st_mode) || sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) == 0;
+}
+
 int fsync_fd(int fd, const char *what, struct err *e)
 {
+	if (group_takes(fd))
+		return 0;
 	while (fsync(fd) < 0)
 		if (errno != EINTR)
 			return err_set(e, code_of(errno), errno, "%s: sync", what);

@@ -43,6 +43,11 @@ bool dir_name_durable(int fd);	/* this file system makes a synced new file's nam
 /* Here creations, renames and sizes become durable in the order in which they were made, and a sync of one file makes all durable that was done before (ext4,
  * xfs; also tmpfs): files whose bytes are written out already (sync_file_range) need no sync of their own. */
 bool fs_commits_in_order(int fd);
+/* Between these two, fsync_fd and what stands on it (file_replace …) only keep the order on such a file system: a file's bytes are written out, nothing is
+ * committed. Nothing may be promised in between; end makes all of it durable with one sync of fd, whatever happened. For steps that are many and one for
+ * the user, on one file system. They may be nested: the outermost end counts. */
+void sync_group_begin(int fd);
+int sync_group_end(int fd, const char *what, int r, struct err *e) MUST_CHECK;	/* r: what the steps returned; -1 with their error stays */
 void close_fd(int *fd);		/* accepts -1, sets -1 */
 #define CLEANUP_FD CLEANUP(close_fd)
 void close_all_but(const int *keep, size_t n);	/* close_range around the kept ones; 0-2 are kept only if listed */

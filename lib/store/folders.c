@@ -116,6 +116,7 @@ static int make_defaults(struct store *s, struct err *e)
 	if (r < 0 || seen[2])
 		return r;
 	s->ready = true;	/* the calls below come back here */
+	sync_group_begin(s->rootfd);	/* some eighty syncs else, before a new user's first answer */
 	r = store_subscribe(s, STR("INBOX"), true, e);
 	for (size_t i = 0; r == 0 && i < s->n_defaults; i++) {
 		const struct str name = str_c(s->defaults[i]);
@@ -126,6 +127,7 @@ static int make_defaults(struct store *s, struct err *e)
 		if (r == 0)
 			r = store_subscribe(s, name, true, e);
 	}
+	r = sync_group_end(s->rootfd, "mail tree", r, e);
 	s->ready = r == 0;
 	return r;
 }
@@ -445,9 +447,11 @@ int store_create(struct store *s, struct str name, struct str special_use, struc
 	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
 	r = name_normal(name, &normal, e);
 	if (r == 0 && (r = root_lock(s, e)) == 0) {
+		sync_group_begin(s->rootfd);
 		r = create_locked(s, buf_view(&normal), e);
 		if (r == 0 && special_use.n > 0)
 			r = special_set(s, buf_view(&normal), special_use, e);
+		r = sync_group_end(s->rootfd, "mail tree", r, e);
 		root_unlock(s);
 	}
 	buf_fini(&normal);

@@ -870,7 +870,7 @@ int sync_again(struct mbox *m, struct err *e)
 	return r;
 }
 
-int sync_first(struct mbox *m, struct err *e)
+static int first(struct mbox *m, struct err *e)
 {
 	struct old_list old = { 0 };
 	struct arena *a = arena_new(0);
@@ -919,4 +919,11 @@ int sync_first(struct mbox *m, struct err *e)
 	}
 	arena_free(&a);
 	return r;
+}
+
+int sync_first(struct mbox *m, struct err *e)
+{
+	sync_group_begin(m->dirfd);
+	const int r = first(m, e);
+	return sync_group_end(m->dirfd, "folder", r, e);
 }
