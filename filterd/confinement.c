@@ -8,6 +8,7 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 {
 	const struct confine_path paths[] = {
 		{ "/usr", false, false },
+		{ role == CONFINE_FILTER ? "/proc" : "/usr", false, false },	/* the map of a template's own memory, pcre_seal() */
 		{ "/lib", false, false },
 		{ "/lib64", false, false },
 		{ "/etc", false, false },
@@ -18,11 +19,14 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 		{ conf->whitelist_senders[0] != '\0' ? conf->whitelist_senders : dirs->share, false, false },
 		{ conf->blacklist_senders[0] != '\0' ? conf->blacklist_senders : dirs->share, false, false },
 		{ conf->public_suffix_list[0] != '\0' ? conf->public_suffix_list : dirs->share, false, false },
+		{ "/var/lib/spamassassin", false, false },
+		{ conf->spam_rules_directory, false, false },
+		{ conf->spam_site_directory, false, false },
 	};
 	struct confine_path there[ARRAY_LEN(paths)];
 	size_t n = 0;
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-		if (access(paths[i].path, F_OK) == 0)
+		if (paths[i].path[0] == '/' && access(paths[i].path, F_OK) == 0)
 			there[n++] = paths[i];
 	const struct confine c = { .role = role, .user = user, .paths = there, .n_paths = n, .unconfined = unconfined };
 	return confine_enter(&c, e);

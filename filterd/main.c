@@ -122,7 +122,7 @@ static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 	return s->listener < 0 ? -1 : 0;
 }
 
-static int start_template(void *ctx)
+static int start_template(void *ctx, enum stage_kind kind)
 {
 	struct start *s = ctx;
 	int pair[2];
@@ -147,7 +147,7 @@ static int start_template(void *ctx)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	const int keep[] = { 0, 1, 2, pair[1], log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));
-	template_run(s->conf, &s->dirs, pair[1], s->unconfined);
+	template_run(kind, s->conf, &s->dirs, pair[1], s->unconfined);
 }
 
 static void ready(void *ctx)
@@ -160,7 +160,7 @@ static int test_rules(struct start *s)
 {
 	struct filter_rules rules;
 	struct err e = { 0 };
-	if (places(s, &e) < 0 || filter_rules_load(s->conf, s->dirs.share, "/tmp", &rules, &e) < 0) {
+	if (places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "filterd: %s\n", e.text);
 		return 1;
 	}

@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 	if (conf_load_told("postern-filter", conf_file, false, &conf) < 0)
 		return 1;
 	struct filter_rules rules;
-	if (filter_rules_load(conf, conf->share_directory, "/tmp", &rules, &e) < 0) {
+	if (filter_rules_load(conf, ~0u, false, conf->share_directory, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "postern-filter: %s\n", e.text);
 		return 1;
 	}

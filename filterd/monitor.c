@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "log/log.h"
 #include "os/os.h"
 #include "relay.h"
+#include "spam/spam.h"
 
 enum { WATCH_SIGNATURES_MS = 30000, RESTART_MS = 1000, GRACE_MS = 2000 };
 
@@ -36,6 +38,8 @@ struct job {
 	uint32_t id;
 	int fd;
 	unsigned attempts, asked;
+	enum stage_kind kind;	/* of the worker it needs */
+	struct ipc_strs edits;	/* what scanning wants of a message that is scored now */
 	uint64_t since_ms;
 };
 
@@ -43,6 +47,7 @@ struct worker {
 	struct list node;
 	struct monitor *m;
 	struct template *from;
+	enum stage_kind kind;
 	struct ipc_chan *chan;
 	struct job *job;	/* NULL: idle */
 	struct timer *deadline;
@@ -51,6 +56,7 @@ struct worker {
 
 struct template {
 	struct monitor *m;
+	enum stage_kind kind;
 	struct ipc_chan *chan;
 	bool ready;
 };
@@ -61,19 +67,19 @@ struct monitor {
 	const struct monitor_hooks *hooks;
 	int listener;
 	uid_t queue_uid;
-	struct list clients, waiting, workers;
-	size_t n_clients, n_waiting, n_workers;
-	struct template *now, *next;	/* next: loading */
-	uint64_t fingerprint;
+	struct list clients, waiting[STAGE_KINDS], workers;
+	size_t n_clients, n_waiting, n_workers[STAGE_KINDS];
+	struct template *now[STAGE_KINDS], *next[STAGE_KINDS];	/* next: loading */
+	uint64_t fingerprint[STAGE_KINDS];
 	unsigned long long seq;
 	bool announced;
-	bool broken;		/* the last template could not load: who asks is answered at once */
+	bool broken[STAGE_KINDS];	/* the last template could not load: who asks is answered at once */
 	struct timer *watch, *restart;
 	struct relay *relay;
 };
 
 static void dispatch(struct monitor *m);
-static void template_start(struct monitor *m);
+static void template_start(struct monitor *m, enum stage_kind kind);
 
 /* --- jobs --- */
 
@@ -110,6 +116,14 @@ static void copy_strs(struct arena *a, struct ipc_strs *s)
 	s->v = v;
 }
 
+static bool cannot_serve(const struct monitor *m)
+{
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		if (m->broken[k] && m->now[k] == NULL)
+			return true;
+	return false;
+}
+
 static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN *scan, int fd)
 {
 	struct arena *a = arena_new(0);
@@ -121,11 +135,11 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 			*fields[i] = arena_str(a, *fields[i]);
 	copy_strs(a, &j->scan.recipients);
 	c->jobs++;
-	if (c->m->n_waiting >= MONITOR_WAITING_MAX || (c->m->broken && c->m->now == NULL)) {
-		job_unchecked(c->m, j, c->m->broken ? "signatures or lists cannot be loaded" : "too many messages are waiting");
+	if (c->m->n_waiting >= MONITOR_WAITING_MAX || cannot_serve(c->m)) {
+		job_unchecked(c->m, j, cannot_serve(c->m) ? "signatures, lists or spam rules cannot be loaded" : "too many messages are waiting");
 		return;
 	}
-	list_append(&c->m->waiting, &j->node);
+	list_append(&c->m->waiting[j->kind], &j->node);
 	c->m->n_waiting++;
 	dispatch(c->m);
 }
@@ -136,12 +150,13 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 struct census {
 	size_t idle, asking, scanning;
 };
-static struct census workers_count(const struct monitor *m)
+static struct census workers_count(const struct monitor *m, enum stage_kind kind)
 {
 	struct census n = { 0 };
 	list_each(it, &m->workers) {
 		const struct worker *w = list_of(it, struct worker, node);
-		++*(w->job == NULL ? &n.idle : w->ask.q != NULL ? &n.asking : &n.scanning);
+		if (w->kind == kind)
+			++*(w->job == NULL ? &n.idle : w->ask.q != NULL ? &n.asking : &n.scanning);
 	}
 	return n;
 }
@@ -149,7 +164,7 @@ static struct census workers_count(const struct monitor *m)
 static void worker_drop(struct worker *w)
 {
 	list_del(&w->node);
-	w->m->n_workers--;
+	w->m->n_workers[w->kind]--;
 	timer_del(&w->deadline);
 	relay_forget(&w->ask);
 	ipc_chan_free(&w->chan);
@@ -165,7 +180,7 @@ static void worker_failed(struct worker *w, const char *why)
 	worker_drop(w);
 	if (j != NULL && ++j->attempts < MONITOR_ATTEMPTS) {
 		log_warning("%.*s: a worker was lost (%s), trying another", STR_ARG(j->scan.qid), why);
-		list_push(&m->waiting, &j->node);
+		list_push(&m->waiting[j->kind], &j->node);
 		m->n_waiting++;
 	} else if (j != NULL) {
 		job_unchecked(m, j, why);
@@ -176,6 +191,34 @@ static void worker_failed(struct worker *w, const char *why)
 static void on_deadline(void *ctx)
 {
 	worker_failed(ctx, "time limit");
+}
+
+/* Not kept from its recipients so far: a scoring worker has the last word, and is told what was found. */
+static void score_next(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
+{
+	j->edits = v->edits;
+	copy_strs(j->a, &j->edits);
+	j->scan.found = v->found;
+	copy_strs(j->a, &j->scan.found);
+	j->kind = STAGE_SCORE;
+	j->attempts = 0;
+	list_append(&m->waiting[STAGE_SCORE], &j->node);
+	m->n_waiting++;
+}
+
+/* Edits of both workers, in their order. */
+static void job_finish(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
+{
+	struct ipc_filter_VERDICT all = *v;
+	size_t n = j->edits.n;
+	if (n > 0) {
+		struct str *both = ARENA_ARRAY(j->a, struct str, n + v->edits.n);
+		memcpy(both, j->edits.v, n * sizeof(*both));
+		if (v->edits.n > 0)
+			memcpy(both + n, v->edits.v, v->edits.n * sizeof(*both));
+		all.edits = (struct ipc_strs){ both, n + v->edits.n };
+	}
+	job_answer(m, j, &all);
 }
 
 static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -196,9 +239,12 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	w->job = NULL;
 	timer_del(&w->deadline);
 	relay_forget(&w->ask);
-	if (w->from != w->m->now || workers_count(w->m).idle > w->m->conf->filter_workers)
+	if (w->from != w->m->now[w->kind] || workers_count(w->m, w->kind).idle > w->m->conf->filter_workers)
 		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
-	job_answer(w->m, j, msg);
+	if (j->kind == STAGE_SCAN && str_eq(((const struct ipc_filter_VERDICT *)msg)->action, STR("score")))
+		score_next(w->m, j, msg);
+	else
+		job_finish(w->m, j, msg);
 	dispatch(w->m);
 }
 
@@ -208,7 +254,7 @@ static void on_worker_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 	worker_failed(ctx, why->text);
 }
 
-static int worker_new(struct monitor *m)
+static int worker_new(struct monitor *m, enum stage_kind kind)
 {
 	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_ASK };
 	int pair[2];
@@ -216,7 +262,7 @@ static int worker_new(struct monitor *m)
 	struct ipc_filter_FORK msg = { 0 };
 	if (sock_pair(SOCK_SEQPACKET, pair, &e) < 0)
 		goto fail;
-	int r = ipc_send(m->now->chan, IPC_filter_FORK, &msg, 0, pair[1], &e);
+	int r = ipc_send(m->now[kind]->chan, IPC_filter_FORK, &msg, 0, pair[1], &e);
 	close(pair[1]);
 	if (r < 0) {
 		close(pair[0]);
@@ -224,42 +270,43 @@ static int worker_new(struct monitor *m)
 	}
 	struct worker *w = xzalloc(sizeof(*w));
 	w->m = m;
-	w->from = m->now;
+	w->from = m->now[kind];
+	w->kind = kind;
 	w->chan = ipc_chan_new(m->loop, pair[0], &ipc_filter, on_worker, on_worker_closed, w);
 	ipc_chan_allow(w->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
 	list_append(&m->workers, &w->node);
-	m->n_workers++;
+	m->n_workers[kind]++;
 	return 0;
 fail:
 	log_error("worker: %s", e.text);
 	return -1;
 }
 
-static bool may_grow(const struct monitor *m)
+static bool may_grow(const struct monitor *m, enum stage_kind kind)
 {
-	const struct census n = workers_count(m);
-	return n.idle + n.scanning < m->conf->filter_workers && m->n_workers < m->conf->filter_workers * MONITOR_ASKING_FACTOR;
+	const struct census n = workers_count(m, kind);
+	return n.idle + n.scanning < m->conf->filter_workers && m->n_workers[kind] < m->conf->filter_workers * MONITOR_ASKING_FACTOR;
 }
 
-static struct worker *idle_worker(struct monitor *m)
+static struct worker *idle_worker(struct monitor *m, enum stage_kind kind)
 {
 	list_each(it, &m->workers) {
 		struct worker *w = list_of(it, struct worker, node);
-		if (w->job == NULL && w->from == m->now)
+		if (w->job == NULL && w->from == m->now[kind])
 			return w;
 	}
-	if (!may_grow(m) || worker_new(m) < 0)
+	if (!may_grow(m, kind) || worker_new(m, kind) < 0)
 		return NULL;
 	return list_of(m->workers.prev, struct worker, node);
 }
 
-static void dispatch(struct monitor *m)
+static void dispatch_kind(struct monitor *m, enum stage_kind kind)
 {
-	while (!list_empty(&m->waiting) && m->now != NULL) {
-		struct worker *w = idle_worker(m);
+	while (!list_empty(&m->waiting[kind]) && m->now[kind] != NULL) {
+		struct worker *w = idle_worker(m, kind);
 		if (w == NULL)
 			return;
-		struct job *j = list_of(m->waiting.next, struct job, node);
+		struct job *j = list_of(m->waiting[kind].next, struct job, node);
 		list_del(&j->node);
 		m->n_waiting--;
 		struct err e = { 0 };
@@ -272,42 +319,54 @@ static void dispatch(struct monitor *m)
 	}
 }
 
+static void dispatch(struct monitor *m)
+{
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		dispatch_kind(m, k);
+}
+
 /* --- templates --- */
+
+static bool kind_used(const struct monitor *m, enum stage_kind kind)
+{
+	return kind == STAGE_SCAN || m->conf->spam_check;
+}
 
 static void on_restart(void *ctx)
 {
 	struct monitor *m = ctx;
 	timer_del(&m->restart);
-	if (m->next == NULL)
-		template_start(m);
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		if (kind_used(m, k) && m->next[k] == NULL && m->now[k] == NULL)
+			template_start(m, k);
 }
 
 /* Nobody can be served: those who wait hear it now, not when their patience ends. */
-static void refuse_waiting(struct monitor *m)
+static void refuse_waiting(struct monitor *m, enum stage_kind kind)
 {
-	while (!list_empty(&m->waiting)) {
-		struct job *j = list_of(m->waiting.next, struct job, node);
+	while (!list_empty(&m->waiting[kind])) {
+		struct job *j = list_of(m->waiting[kind].next, struct job, node);
 		list_del(&j->node);
 		m->n_waiting--;
-		job_unchecked(m, j, "signatures or lists cannot be loaded");
+		job_unchecked(m, j, "signatures, lists or spam rules cannot be loaded");
 	}
 }
 
 static void template_gone(struct template *t, const char *why)
 {
 	struct monitor *m = t->m;
-	bool serving = t == m->now;
 	log_error("template: %s", why);
-	m->broken |= !t->ready;
-	if (serving)
-		m->now = NULL;
+	m->broken[t->kind] |= !t->ready;
+	if (t == m->now[t->kind])
+		m->now[t->kind] = NULL;
 	else
-		m->next = NULL;
+		m->next[t->kind] = NULL;
+	if (m->now[t->kind] == NULL && m->broken[t->kind])
+		refuse_waiting(m, t->kind);
+	bool none = m->next[t->kind] == NULL && m->now[t->kind] == NULL;
 	ipc_chan_free(&t->chan);
 	loop_free_later(m->loop, t);
-	if (m->now == NULL && m->broken)
-		refuse_waiting(m);
-	if (m->next == NULL && m->restart == NULL && (m->now == NULL))
+	if (none && m->restart == NULL)
 		m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
 }
 
@@ -316,7 +375,7 @@ static void retire(struct monitor *m, struct template *old)
 {
 	list_each_safe(it, &m->workers) {
 		struct worker *w = list_of(it, struct worker, node);
-		if (w->from != m->now && w->job == NULL)
+		if (w->from != m->now[w->kind] && w->job == NULL)
 			worker_drop(w);
 	}
 	if (old != NULL) {
@@ -345,17 +404,20 @@ static void on_template(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 		return;
 	}
 	t->ready = true;
-	m->broken = false;
-	struct template *old = m->now;
-	m->now = t;
-	m->next = NULL;
-	log_info("signatures loaded: %.*s", STR_ARG(r->text));
+	m->broken[t->kind] = false;
+	struct template *old = m->now[t->kind];
+	m->now[t->kind] = t;
+	m->next[t->kind] = NULL;
+	log_info("%s loaded: %.*s", t->kind == STAGE_SCAN ? "signatures" : "spam rules", STR_ARG(r->text));
 	if (r->shipped)
 		log_warning("%s holds no signatures: only the shipped test signatures serve; run freshclam", m->conf->virus_database_directory);
 	retire(m, old);
-	if (!m->announced && m->hooks->ready != NULL)
+	bool all = true;
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		all = all && (m->now[k] != NULL || !kind_used(m, k));
+	if (all && !m->announced && m->hooks->ready != NULL)
 		m->hooks->ready(m->hooks->ctx);
-	m->announced = true;
+	m->announced = m->announced || all;
 	dispatch(m);
 }
 
@@ -365,11 +427,17 @@ static void on_template_closed(void *ctx, struct ipc_chan *ch, const struct err 
 	template_gone(ctx, why->text);
 }
 
-static void template_start(struct monitor *m)
+static uint64_t fingerprint(const struct monitor *m, enum stage_kind kind)
+{
+	return kind == STAGE_SCAN ? clamav_fingerprint(m->conf->virus_database_directory)
+				  : spam_fingerprint(m->conf->spam_rules_directory, m->conf->spam_site_directory);
+}
+
+static void template_start(struct monitor *m, enum stage_kind kind)
 {
 	static const uint16_t may[] = { IPC_filter_READY, IPC_filter_BROKEN };
-	m->fingerprint = clamav_fingerprint(m->conf->virus_database_directory);
-	int fd = m->hooks->start_template(m->hooks->ctx);
+	m->fingerprint[kind] = fingerprint(m, kind);
+	int fd = m->hooks->start_template(m->hooks->ctx, kind);
 	if (fd < 0) {
 		if (m->restart == NULL)
 			m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
@@ -377,17 +445,27 @@ static void template_start(struct monitor *m)
 	}
 	struct template *t = xzalloc(sizeof(*t));
 	t->m = m;
+	t->kind = kind;
 	t->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_template, on_template_closed, t);
 	ipc_chan_allow(t->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
-	m->next = t;
+	m->next[kind] = t;
+}
+
+static void templates_start(struct monitor *m)
+{
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		if (kind_used(m, k) && m->next[k] == NULL)
+			template_start(m, k);
 }
 
 static void on_watch(void *ctx)
 {
 	struct monitor *m = ctx;
-	if (m->next == NULL && clamav_fingerprint(m->conf->virus_database_directory) != m->fingerprint) {
-		log_info("the signatures have changed: loading a new generation");
-		template_start(m);
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++) {
+		if (!kind_used(m, k) || m->next[k] != NULL || fingerprint(m, k) == m->fingerprint[k])
+			continue;
+		log_info("the %s have changed: loading a new generation", k == STAGE_SCAN ? "signatures" : "spam rules");
+		template_start(m, k);
 	}
 	timer_again(m->watch, WATCH_SIGNATURES_MS);
 }
@@ -445,9 +523,9 @@ static void on_signal(void *ctx, int signo)
 	struct monitor *m = ctx;
 	if (signo == SIGTERM || signo == SIGINT) {
 		loop_stop(m->loop);
-	} else if (signo == SIGHUP && m->next == NULL) {
+	} else if (signo == SIGHUP) {
 		log_info("reload: loading a new generation");
-		template_start(m);
+		templates_start(m);
 	}
 }
 
@@ -456,7 +534,8 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	(void)e;
 	struct monitor m = { .loop = loop_new(), .conf = conf, .hooks = hooks, .listener = listener, .queue_uid = queue_uid };
 	list_init(&m.clients);
-	list_init(&m.waiting);
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		list_init(&m.waiting[k]);
 	list_init(&m.workers);
 	m.relay = relay_new(m.loop, conf);
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -465,7 +544,7 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	loop_watchdog(m.loop);
 	struct watch *w = loop_watch(m.loop, listener, LOOP_READ, on_accept, &m);
 	m.watch = loop_timer(m.loop, WATCH_SIGNATURES_MS, on_watch, &m);
-	template_start(&m);
+	templates_start(&m);
 	loop_run(m.loop);
 	watch_del(&w);
 	return 0;

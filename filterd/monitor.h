@@ -16,7 +16,7 @@ enum {
 /* listener: bound SEQPACKET socket. start_template forks a template (the child never returns) and returns its socket, or -1. ready is called once the first
  * template is. Returns after SIGTERM. */
 struct monitor_hooks {
-	int (*start_template)(void *ctx);
+	int (*start_template)(void *ctx, enum stage_kind kind);
 	void (*ready)(void *ctx);
 	void *ctx;
 };

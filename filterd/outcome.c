@@ -147,6 +147,12 @@ static enum class decisive(const struct scan *s)
 	return (enum class)most;
 }
 
+bool outcome_keeps(const struct scan *s)
+{
+	const enum class c = decisive(s);
+	return c != CLASSES && action_keeps(action_of(s, c));
+}
+
 void outcome(struct scan *s)
 {
 	static const enum verdict_action kept[ACTIONS] = {

@@ -8,6 +8,8 @@
 enum origin scan_origin(const struct scan *s);
 /* Before the stages: fields that only we may write go. */
 void outcome_begin(struct scan *s);
+/* What was found so far keeps the message from its recipients. */
+bool outcome_keeps(const struct scan *s);
 /* s->found to s->verdict. */
 void outcome(struct scan *s);
 

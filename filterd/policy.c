@@ -12,7 +12,7 @@ const char *const action_names[ACTIONS] = {
 };
 
 static const char *const stage_names[] = {
-#define STAGE(name, fn, doc) #name,
+#define STAGE(name, fn, kind, doc) #name,
 #include "stages.def"
 #undef STAGE
 };

@@ -3,7 +3,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-
 #include <errno.h>
 #include <unistd.h>
 
@@ -12,15 +11,18 @@
 #include "authres/psl.h"
 #include "banned.h"
 #include "clamav.h"
+#include "findings.h"
 #include "outcome.h"
+#include "spam/spam.h"
 
-const char *const verdict_action_names[] = { "accept", "reject", "tempfail", "quarantine", "redirect", "discard" };
+const char *const verdict_action_names[] = { "accept", "reject", "tempfail", "quarantine", "redirect", "discard", "score" };
 
 static const struct {
 	const char *name;
 	stage_fn *run;
+	enum stage_kind kind;
 } stages[] = {
-#define STAGE(name, fn, doc) { #name, fn },
+#define STAGE(name, fn, kind, doc) { #name, fn, STAGE_##kind },
 #include "stages.def"
 #undef STAGE
 };
@@ -41,13 +43,11 @@ static int load_senders(const char *name, const char *file, struct addrlist **ou
 	return addrlist_load(file, out, e) < 0 ? err_wrap(e, "%s", name) : 0;
 }
 
-static int load_all(struct filter_rules *r, const char *share_dir, const char *tmp_dir, struct err *e)
+static int load_scanning(struct filter_rules *r, const char *share_dir, const char *tmp_dir, struct err *e)
 {
 	const struct conf *conf = r->conf;
 	char path[1200];
 	archive_init();
-	if (policy_load(conf, r->policy, e) < 0)
-		return -1;
 	snprintf(path, sizeof(path), "%s/filter/banned_names", share_dir);
 	if (banned_load(conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : path, &r->banned, e) < 0)
 		return -1;
@@ -60,10 +60,11 @@ static int load_all(struct filter_rules *r, const char *share_dir, const char *t
 	return load_suffixes(conf, r, e);
 }
 
-int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e)
+int filter_rules_load(const struct conf *conf, unsigned kinds, bool jit, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e)
 {
-	struct filter_rules r = { .conf = conf };
-	if (load_all(&r, share_dir, tmp_dir, e) < 0) {
+	struct filter_rules r = { .conf = conf, .kinds = kinds };
+	if (policy_load(conf, r.policy, e) < 0 || (kinds & 1u << STAGE_SCORE && stage_spam_load(&r, share_dir, jit, e) < 0) ||
+	    (kinds & 1u << STAGE_SCAN && load_scanning(&r, share_dir, tmp_dir, e) < 0)) {
 		filter_rules_free(&r);
 		return -1;
 	}
@@ -78,6 +79,7 @@ void filter_rules_free(struct filter_rules *r)
 	psl_free(&r->psl);
 	addrlist_free(&r->whitelist);
 	addrlist_free(&r->blacklist);
+	spam_free(&r->spam);
 }
 
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...)
@@ -123,12 +125,21 @@ static int run_stage(struct scan *s, size_t i)
 void scan_run(struct scan *s)
 {
 	_Static_assert(ARRAY_LEN(stages) <= STAGES_MAX, "policy.h has a switch for each");
+	const unsigned kinds = s->rules->kinds;
 	s->verdict = (struct verdict){ .action = VERDICT_ACCEPT, .code = 250, .enhanced = "2.0.0", .text = "Ok", .category = "CLEAN", .notify = "" };
 	s->root = mime_parse(s->a, s->message);
-	outcome_begin(s);
+	if (kinds & 1u << STAGE_SCAN)
+		outcome_begin(s);
+	else
+		findings_take(s);
 	int r = 0;
 	for (size_t i = 0; i < ARRAY_LEN(stages) && r == 0; i++)
-		r = run_stage(s, i);
-	if (r >= 0)
+		if (kinds & 1u << stages[i].kind)
+			r = run_stage(s, i);
+	if (r < 0)
+		return;
+	if (!(kinds & 1u << STAGE_SCORE) && s->rules->conf->spam_check && !outcome_keeps(s))
+		s->verdict.action = VERDICT_SCORE;	/* what was found goes on, findings_put() */
+	else
 		outcome(s);
 }

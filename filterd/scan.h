@@ -14,24 +14,39 @@
 
 struct addrlist;
 struct clamav;
+struct spam;
 struct banned;
 struct auth_dns;
 struct ipc_filter_SCAN;
 struct psl;
 
+/* Workers of two kinds look at a message one after the other: libclamav and the machine code of patterns never share a process. */
+enum stage_kind { STAGE_SCAN, STAGE_SCORE, STAGE_KINDS };
+
+enum { FACTS_MAX = 16 };
+
+struct levels { double tag, tag2, kill; };
+
 /* Everything that is loaded. */
 struct filter_rules {
+	unsigned kinds;			/* 1 << enum stage_kind: which stages run */
 	const struct conf *conf;
 	struct clamav *clamav;		/* NULL: filter_virus_check = no */
 	struct banned *banned;
 	struct psl *psl;		/* NULL: there is no public suffix list */
 	struct addrlist *whitelist, *blacklist;	/* of senders; NULL: none */
 	struct policy policy[ORIGINS];
+	struct spam *spam;		/* NULL: spam_check = no */
+	struct levels levels;
 };
-int filter_rules_load(const struct conf *conf, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e) MUST_CHECK;
+/* kinds: what to load for. jit: patterns to machine code. */
+int filter_rules_load(const struct conf *conf, unsigned kinds, bool jit, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e) MUST_CHECK;
+/* The scoring stage's part of it. */
+int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, struct err *e) MUST_CHECK;
 void filter_rules_free(struct filter_rules *r);
 
-enum verdict_action { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_TEMPFAIL, VERDICT_QUARANTINE, VERDICT_REDIRECT, VERDICT_DISCARD };
+enum verdict_action { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_TEMPFAIL, VERDICT_QUARANTINE, VERDICT_REDIRECT, VERDICT_DISCARD,
+		      VERDICT_SCORE /* a scoring worker is to decide */ };
 extern const char *const verdict_action_names[];
 
 struct verdict {
@@ -47,6 +62,8 @@ struct verdict {
 	struct str edits[40];	/* header edits, lib/mail/edit.h */
 	size_t n_edits;
 	const char *hits;	/* the spam score; NULL: none */
+	const char *tests;	/* names of the rules that hit, divided by commas; NULL: none */
+	const char *required;	/* the score from which mail is called spam; NULL: none */
 };
 
 /* One message under check; lives in a. */
@@ -63,6 +80,8 @@ struct scan {
 	} found[CLASSES];
 	bool scanned;				/* by the virus engine */
 	bool whitelisted, blacklisted;		/* the sender */
+	struct str hits[FACTS_MAX];		/* names of SpamAssassin's rules that the sender's checks found true */
+	size_t n_hits;
 	struct verdict verdict;
 	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */
 	void *explain_ctx;
@@ -73,7 +92,7 @@ void scan_run(struct scan *s);
 
 /* A stage: 0 go on, 1 enough was found, -1 trouble (tempfail). What it finds it says by scan_found(). Listed in stages.def. */
 typedef int stage_fn(struct scan *s, struct err *e);
-#define STAGE(name, fn, doc) stage_fn fn;
+#define STAGE(name, fn, kind, doc) stage_fn fn;
 #include "stages.def"
 #undef STAGE
 

@@ -5,6 +5,7 @@
 
 #include "authres/results.h"
 #include "base/clock.h"
+#include "findings.h"
 #include "ipc/filter.h"
 
 enum { FIELD_MAX = 7000 };	/* of the field; VERDICT holds 8192 a text */
@@ -56,6 +57,29 @@ static const char *refusal(struct scan *s, const struct found *f)
 			    STR_ARG(from), STR_ARG(spf), auth_result_name(f->spf.result), f->n_dkim == 0 ? "none" : auth_result_name(f->dkim[0].result));
 }
 
+/* The names SpamAssassin's rules have for the outcome. */
+static void hits(struct scan *s, const struct found *f)
+{
+	static const char *const spf[][2] = { [AUTH_NONE] = { "SPF_NONE", "SPF_HELO_NONE" }, [AUTH_NEUTRAL] = { "SPF_NEUTRAL", "SPF_HELO_NEUTRAL" },
+		[AUTH_PASS] = { "SPF_PASS", "SPF_HELO_PASS" }, [AUTH_FAIL] = { "SPF_FAIL", "SPF_HELO_FAIL" },
+		[AUTH_SOFTFAIL] = { "SPF_SOFTFAIL", "SPF_HELO_SOFTFAIL" }, [AUTH_PERMERROR] = { NULL, NULL } };
+	static const char *const failed[] = { [DMARC_NOTHING] = "DMARC_NONE", [DMARC_QUARANTINE] = "DMARC_QUAR", [DMARC_REJECT] = "DMARC_REJECT" };
+	bool valid = false, author = false;
+	for (size_t i = 0; i < f->n_dkim; i++) {
+		valid |= f->dkim[i].result == AUTH_PASS;
+		author |= f->dkim[i].result == AUTH_PASS && str_case_eq(f->dkim[i].domain, f->dmarc.domain);
+	}
+	findings_hit(s, spf[f->spf.result][f->spf.helo]);
+	findings_hit(s, valid ? "DKIM_VALID" : NULL);
+	findings_hit(s, author ? "DKIM_VALID_AU" : NULL);
+	if (f->dmarc.result == AUTH_PASS)
+		findings_hit(s, "DMARC_PASS");
+	else if (f->dmarc.result == AUTH_FAIL)
+		findings_hit(s, failed[f->dmarc.published]);
+	else if (f->dmarc.result == AUTH_NONE)
+		findings_hit(s, "DMARC_MISSING");
+}
+
 static int follow(struct scan *s, const struct found *f)
 {
 	if (f->dmarc.policy != DMARC_REJECT && f->dmarc.policy != DMARC_QUARANTINE)
@@ -74,5 +98,6 @@ int stage_sender(struct scan *s, struct err *e)
 	check(s, addr, &f);
 	explain(s, &f);
 	report(s, &f);
+	hits(s, &f);
 	return follow(s, &f);
 }

@@ -19,7 +19,9 @@
 #include "confinement.h"
 #include "ipc/filter.h"
 #include "log/log.h"
+#include "map/pcre.h"
 #include "os/os.h"
+#include "spam/spam.h"
 #include "worker.h"
 
 enum { TMP_DEPTH_MAX = 64 };
@@ -34,13 +36,21 @@ static void say_broken(int sock, const struct err *why)
 	_exit(1);
 }
 
+static void ready_text(const struct filter_rules *r, bool shipped, char *out, size_t size)
+{
+	if (r->spam != NULL)
+		snprintf(out, size, "%zu rules from %s%s", spam_rule_count(r->spam), spam_rules_from(r->spam), spam_mistakes(r->spam) > 0 ? ", with mistakes" : "");
+	else
+		snprintf(out, size, "libclamav %s, %llu signatures%s", clamav_version(), (unsigned long long)(r->clamav == NULL ? 0 : clamav_signatures(r->clamav)),
+			 r->clamav == NULL ? " (filter_virus_check = no)" : shipped ? " (only the shipped test signatures)" : "");
+}
+
 static void say_ready(int sock, const struct filter_rules *rules)
 {
 	bool shipped = rules->clamav != NULL && clamav_shipped(rules->clamav);
 	uint64_t n = rules->clamav == NULL ? 0 : clamav_signatures(rules->clamav);
 	char text[300];
-	snprintf(text, sizeof(text), "libclamav %s, %llu signatures%s", clamav_version(), (unsigned long long)n,
-		 rules->clamav == NULL ? " (filter_virus_check = no)" : shipped ? " (only the shipped test signatures)" : "");
+	ready_text(rules, shipped, text, sizeof(text));
 	struct ipc_filter_READY m = { .signatures = n, .shipped = shipped, .text = str_c(text) };
 	struct err e = { 0 };
 	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_READY, &m, 0, -1, &e) < 0)
@@ -105,7 +115,7 @@ static void fork_worker(const struct filter_rules *rules, const struct filter_di
 	if (setrlimit(RLIMIT_DATA, &mem) < 0)
 		log_warning("worker: setrlimit: %s", strerror(errno));
 #endif
-	proc_title("filterd", "filterd: worker");
+	proc_title("filterd", rules->spam != NULL ? "filterd: scoring worker" : "filterd: worker");
 	str_hash_reseed();
 	struct err e = { 0 };
 	if (own_tmp(rules, dirs->tmp, &e) < 0 || filter_confine(CONFINE_SCAN, NULL, rules->conf, dirs, unconfined, &e) < 0) {
@@ -115,14 +125,14 @@ static void fork_worker(const struct filter_rules *rules, const struct filter_di
 	worker_run(rules, sock);
 }
 
-void template_run(const struct conf *conf, const struct filter_dirs *dirs, int sock, bool unconfined)
+void template_run(enum stage_kind kind, const struct conf *conf, const struct filter_dirs *dirs, int sock, bool unconfined)
 {
-	proc_title("filterd", "filterd: template");
+	proc_title("filterd", kind == STAGE_SCORE ? "filterd: scoring template" : "filterd: template");
 	signal(SIGCHLD, SIG_IGN);	/* workers report through their sockets */
 	signal(SIGHUP, SIG_IGN);
 	struct filter_rules rules;
 	struct err e = { 0 };
-	if (filter_rules_load(conf, dirs->share, dirs->tmp, &rules, &e) < 0)
+	if (filter_rules_load(conf, 1u << kind, true, dirs->share, dirs->tmp, &rules, &e) < 0 || (kind == STAGE_SCORE && pcre_seal(&e) < 0))
 		say_broken(sock, &e);
 	if (conf->sender_authentication && rules.psl == NULL)
 		log_warning("no public suffix list at \"%s\": the organisation of a domain is its last two labels, wrong for co.uk and its like (public_suffix_list)",

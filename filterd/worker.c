@@ -14,6 +14,7 @@
 #include "asker.h"
 #include "base/clock.h"
 #include "clamav.h"
+#include "findings.h"
 #include "ipc/filter.h"
 #include "log/log.h"
 #include "mail/head.h"
@@ -59,6 +60,9 @@ static void answer(int sock, uint32_t id, struct scan *s)
 		.target = str_c(v->target),
 		.notify = str_c(v->notify),
 		.message_id = message_id(s),
+		.tests = str_c(v->tests),
+		.required = str_c(v->required),
+		.found = v->action == VERDICT_SCORE ? findings_put(s) : (struct ipc_strs){ NULL, 0 },
 	};
 	struct err e = { 0 };
 	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_VERDICT, &m, id, -1, &e) < 0) {

@@ -18,7 +18,7 @@ struct filter_dirs {
 };
 
 /* Load, answer READY or BROKEN on sock, then fork confined workers on request until sock closes. Does not return. */
-void template_run(const struct conf *conf, const struct filter_dirs *dirs, int sock, bool unconfined) __attribute__((noreturn));
+void template_run(enum stage_kind kind, const struct conf *conf, const struct filter_dirs *dirs, int sock, bool unconfined) __attribute__((noreturn));
 /* Serve SCAN requests on sock, one at a time, until it closes. Does not return. */
 void worker_run(const struct filter_rules *rules, int sock) __attribute__((noreturn));
 

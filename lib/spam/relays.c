@@ -123,6 +123,20 @@ static void add_line(struct msg *m, struct str line, struct trust *t)
 	}
 }
 
+/* Our own hop: its Received field is not in the message yet. A name that is not known is none. */
+static void add_own(struct msg *m, struct trust *t)
+{
+	const struct spam_facts *f = m->facts;
+	struct relay r = { .ip = f->client_ip, .rdns = f->client_name.p == NULL ? STR("") : f->client_name, .helo = f->helo.p == NULL ? STR("") : f->helo,
+		.by = STR("localhost"), .ident = STR(""), .envfrom = f->sender.p == NULL ? STR("") : f->sender, .id = STR(""),
+		.auth = f->user.n > 0 ? STR("ESMTPA") : STR(""), .private = ip_private(f->client_ip), .no_rdns = f->client_name.n == 0 };
+	judge(m->s, &r, t);
+	r.trusted = t->trusted;
+	r.internal = t->internal;
+	relay_text(m, &r);
+	m->relays[m->n_relays++] = r;
+}
+
 /* The first address in a value such as X-Originating-IP. */
 static bool find_ip(struct str v, struct str *out)
 {
@@ -150,6 +164,8 @@ void msg_relays(struct msg *m)
 	m->relays = ARENA_ARRAY(m->a, struct relay, m->cap_relays);
 	m->last_trusted = m->last_internal = -1;
 	struct trust t = { true, true, false };
+	if (m->facts != NULL && ip_is(m->facts->client_ip))
+		add_own(m, &t);
 	for (size_t i = 0; i < m->fields.n; i++)
 		if (str_eq(m->fields.v[i].key, STR("received")))
 			add_line(m, field_value(m->a, &m->fields.v[i]), &t);

@@ -42,6 +42,8 @@ typedef void spam_say_fn(void *ctx, const char *file, unsigned line, const char 
 /* Returns owned. Mistakes in rule files are told and the rest still loads; -1 only when there are no rules at all. say may be NULL. */
 int spam_load(const struct spam_options *o, spam_say_fn *say, void *ctx, struct spam **out, struct err *e) MUST_CHECK;
 void spam_free(struct spam **s);
+/* Changes when rule files do: what spam_load would read from these directories. */
+uint64_t spam_fingerprint(const char *rules_dir, const char *site_dir);
 size_t spam_rule_count(const struct spam *s);
 unsigned spam_mistakes(const struct spam *s);	/* told while loading */
 const char *spam_rules_from(const struct spam *s);	/* the directory that was read */

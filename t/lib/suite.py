@@ -160,6 +160,7 @@ class Suite:
             "virtual_mailbox_domains": self.domain,
             "run_directory": self.run_dir, "state_directory": self.state, "queue_directory": self.spool,
             "libexec_directory": self.bin, "share_directory": self.base / "share", "maillog_file": self.log,
+            "spam_rules_directory": "", "spam_site_directory": "", "spam_tag_level": "never",	# the same rules and headers on every machine
             "tls_cert_file": self.base / "etc" / "cert.pem", "tls_key_file": self.base / "etc" / "key.pem",
             "alias_maps": "cdb:%s" % (self.base / "etc" / "aliases"),
             "virtual_alias_maps": "cdb:%s" % (self.base / "etc" / "virtual"),

@@ -1,0 +1,67 @@
+/* Findings as texts (findings.h): "class NUMBER\tdetail\ttext", "hit RULE", and the words of flags. */
+#include "findings.h"
+
+#include "base/enc.h"
+#include "base/num.h"
+
+enum { TEXT_MAX = 390 };
+
+static struct str plain(struct scan *s, const char *text)
+{
+	struct buf b;
+	buf_init(&b, TEXT_MAX + 8);
+	text_neutral(&b, str_c(text == NULL ? "" : text), TEXT_MAX, true);
+	const struct str out = arena_str(s->a, buf_view(&b));
+	buf_fini(&b);
+	return out;
+}
+
+struct ipc_strs findings_put(struct scan *s)
+{
+	struct str *v = ARENA_ARRAY(s->a, struct str, FINDINGS_MAX);
+	size_t n = 0;
+	for (size_t i = 0; i < CLASSES; i++)
+		if (s->found[i].detail != NULL)
+			v[n++] = str_c(arena_printf(s->a, "class %zu\t%.*s\t%.*s", i, STR_ARG(plain(s, s->found[i].detail)), STR_ARG(plain(s, s->found[i].text))));
+	for (size_t i = 0; i < s->n_hits; i++)
+		v[n++] = str_c(arena_printf(s->a, "hit %.*s", STR_ARG(s->hits[i])));
+	if (s->scanned)
+		v[n++] = STR("scanned");
+	if (s->whitelisted)
+		v[n++] = STR("whitelisted");
+	if (s->blacklisted)
+		v[n++] = STR("blacklisted");
+	return (struct ipc_strs){ v, n };
+}
+
+static void take_class(struct scan *s, struct str rest)
+{
+	uint64_t i;
+	const struct str number = str_split(&rest, '\t'), detail = str_split(&rest, '\t');
+	if (num_parse(number, 0, CLASSES - 1, &i) < 0 || rest.p == NULL)
+		return;
+	s->found[i].detail = arena_cstr(s->a, detail);
+	s->found[i].text = arena_cstr(s->a, rest);
+}
+
+void findings_take(struct scan *s)
+{
+	if (s->facts == NULL)
+		return;
+	for (size_t i = 0; i < s->facts->found.n; i++) {
+		const struct str one = s->facts->found.v[i];
+		if (str_starts(one, STR("class ")))
+			take_class(s, str_from(one, 6));
+		else if (str_starts(one, STR("hit ")) && s->n_hits < FACTS_MAX)
+			s->hits[s->n_hits++] = str_from(one, 4);
+		s->scanned |= str_eq(one, STR("scanned"));
+		s->whitelisted |= str_eq(one, STR("whitelisted"));
+		s->blacklisted |= str_eq(one, STR("blacklisted"));
+	}
+}
+
+void findings_hit(struct scan *s, const char *rule)
+{
+	if (rule != NULL && s->n_hits < FACTS_MAX)
+		s->hits[s->n_hits++] = str_c(rule);
+}

@@ -1,0 +1,205 @@
+/* The spam stage: the score of the message by SpamAssassin's rules, compared with the three levels, told in X-Spam-* fields in amavis' forms. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "ipc/filter.h"
+#include "log/log.h"
+#include "scan.h"
+#include "spam/spam.h"
+
+enum { STATUS_MAX = 4000, TESTS_MAX = 1900, COLUMNS_MAX = 78, STARS_MAX = 64, MISTAKES_TOLD = 20, WHITE_POINTS = 10 };
+
+/* --- loading --- */
+
+static int level_read(const char *name, const char *text, const char *empty, double *out, struct err *e)
+{
+	char *end;
+	if (text[0] == '\0')
+		text = empty;
+	if (strcmp(text, "never") == 0)
+		text = "inf";
+	else if (text[0] != '-' && (text[0] < '0' || text[0] > '9'))
+		return err_set(e, ERR_CONF, 0, "%s: \"%s\" is no number and not \"never\"", name, text);
+	*out = strtod(text, &end);
+	return *end == '\0' ? 0 : err_set(e, ERR_CONF, 0, "%s: \"%s\" is no number and not \"never\"", name, text);
+}
+
+static void on_mistake(void *ctx, const char *file, unsigned line, const char *text)
+{
+	unsigned *n = ctx;
+	if (++*n <= MISTAKES_TOLD)
+		log_warning("%s:%u: %s", file, line, text);
+}
+
+int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, struct err *e)
+{
+	const struct conf *conf = r->conf;
+	char own[1200];
+	unsigned said = 0;
+	if (!conf->spam_check)
+		return 0;
+	if (level_read("spam_tag_level", conf->spam_tag_level, "-1e9", &r->levels.tag, e) < 0 ||
+	    level_read("spam_tag2_level", conf->spam_tag2_level, "never", &r->levels.tag2, e) < 0 ||
+	    level_read("spam_kill_level", conf->spam_kill_level, "never", &r->levels.kill, e) < 0)
+		return -1;
+	snprintf(own, sizeof(own), "%s/filter/rules", share_dir);
+	const struct spam_options o = { .rules_dir = conf->spam_rules_directory, .site_dir = conf->spam_site_directory, .own_dir = own, .jit = jit };
+	if (spam_load(&o, on_mistake, &said, &r->spam, e) < 0)
+		return -1;
+	if (said > MISTAKES_TOLD)
+		log_warning("%u more mistakes in rule files", said - MISTAKES_TOLD);
+	return 0;
+}
+
+/* --- the fields --- */
+
+/* Up to three decimals, zeros at the end dropped. */
+static const char *points(struct arena *a, double v)
+{
+	char *s = arena_printf(a, "%.3f", fabs(v) < 0.0005 ? 0 : v);
+	size_t n = strlen(s);
+	while (s[n - 1] == '0')
+		s[--n] = '\0';
+	if (s[n - 1] == '.')
+		s[--n] = '\0';
+	return s;
+}
+
+static void word(struct buf *b, size_t *column, const char *text)
+{
+	size_t n = strlen(text);
+	if (*column + 1 + n > COLUMNS_MAX) {
+		buf_c(b, "\n\t");
+		*column = 8;
+	} else {
+		buf_ch(b, ' ');
+		++*column;
+	}
+	buf_c(b, text);
+	*column += n;
+}
+
+static struct str status(struct scan *s, const struct spam_result *r, double shown, bool spam)
+{
+	const struct levels *l = &s->rules->levels;
+	struct buf b;
+	buf_init(&b, STATUS_MAX);
+	buf_c(&b, "+X-Spam-Status:");
+	size_t column = b.n - 1;
+	word(&b, &column, spam ? "Yes," : "No,");
+	word(&b, &column, arena_printf(s->a, "score=%s", points(s->a, shown)));
+	if (l->tag > -1e8 && isfinite(l->tag))
+		word(&b, &column, arena_printf(s->a, "tagged_above=%s", points(s->a, l->tag)));
+	if (isfinite(l->tag2))
+		word(&b, &column, arena_printf(s->a, "required=%s", points(s->a, l->tag2)));
+	if (s->blacklisted)
+		word(&b, &column, "BLACKLISTED");
+	if (s->whitelisted)
+		word(&b, &column, "WHITELISTED");
+	for (size_t i = 0; i < r->n_hits && b.n < STATUS_MAX - 200; i++)
+		word(&b, &column, arena_printf(s->a, "%s%.*s=%s%s", i == 0 ? "tests=[" : "", (int)(r->hits[i].name.n < 100 ? r->hits[i].name.n : 100),
+					      r->hits[i].name.p, points(s->a, r->hits[i].score), i + 1 < r->n_hits && b.n < STATUS_MAX - 300 ? "," : "]"));
+	if (r->n_hits == 0)
+		word(&b, &column, "tests=[]");
+	word(&b, &column, "autolearn=no");
+	struct str out = arena_str(s->a, buf_view(&b));
+	buf_fini(&b);
+	return out;
+}
+
+/* In the order of amavis from the last up; X-Spam-Flag: YES and the subject's tag come with the class's action (outcome.c). */
+static void tell(struct scan *s, const struct spam_result *r, double shown, bool spam)
+{
+	static const char stars[] = "****************************************************************";
+	const int n = shown < 1 ? 0 : shown > STARS_MAX ? STARS_MAX : (int)shown;
+	struct str field = status(s, r, shown, spam);
+	scan_edit(s, arena_cstr(s->a, field));
+	scan_edit(s, arena_printf(s->a, "+X-Spam-Level: %.*s", n, stars));
+	scan_edit(s, arena_printf(s->a, "+X-Spam-Score: %s", points(s->a, shown)));
+	if (!spam)
+		scan_edit(s, "+X-Spam-Flag: NO");
+}
+
+static const char *names(struct scan *s, const struct spam_result *r)
+{
+	struct buf b;
+	buf_init(&b, TESTS_MAX + 200);
+	for (size_t i = 0; i < r->n_hits && b.n < TESTS_MAX; i++)
+		buf_printf(&b, "%s%.*s", i == 0 ? "" : ",", (int)(r->hits[i].name.n < 100 ? r->hits[i].name.n : 100), r->hits[i].name.p);
+	const char *v = arena_cstr(s->a, buf_view(&b));
+	buf_fini(&b);
+	return v;
+}
+
+static void explain(struct scan *s, const struct spam_result *r)
+{
+	scan_explain(s, "spam", "score %s, tag2 level %s, kill level %s, rules from %s", points(s->a, r->score), points(s->a, s->rules->levels.tag2),
+		     points(s->a, s->rules->levels.kill), spam_rules_from(s->rules->spam));
+	for (size_t i = 0; i < r->n_hits; i++) {
+		const struct spam_hit *h = &r->hits[i];
+		scan_explain(s, "spam", "%6s %.*s: %.*s%s%.*s%s", points(s->a, h->score), STR_ARG(h->name), STR_ARG(h->describe), h->matched.p == NULL ? "" : " \"",
+			     (int)(h->matched.n < 80 ? h->matched.n : 80), h->matched.p == NULL ? "" : h->matched.p, h->matched.p == NULL ? "" : "\"");
+	}
+	if (r->limited > 0)
+		scan_explain(s, "spam", "%u patterns ran into their limits and count as not matched", r->limited);
+}
+
+static struct str most_of(const struct scan *s)
+{
+	size_t max = (size_t)s->rules->conf->spam_size_limit;
+	return s->message.n > max ? str_sub(s->message, 0, max) : s->message;
+}
+
+static void facts_of(const struct scan *s, struct spam_facts *out)
+{
+	const struct ipc_filter_SCAN *m = s->facts;
+	*out = (struct spam_facts){ .hits = s->hits, .n_hits = s->n_hits };
+	if (m == NULL)
+		return;
+	out->client_ip = m->client;
+	out->helo = m->helo;
+	out->sender = m->sender;
+	out->recipients = m->recipients.v;
+	out->n_recipients = m->recipients.n;
+	out->user = m->user;
+}
+
+/* Who is on whitelist_senders is never spam; who is on blacklist_senders always (stage_lists.c has found it). */
+static double shown_score(const struct scan *s, double score)
+{
+	if (s->whitelisted)
+		return score > 0 ? 0 : score;
+	return s->blacklisted && score < STARS_MAX ? STARS_MAX : score;
+}
+
+static int judge(struct scan *s, const struct spam_result *r)
+{
+	const struct levels *l = &s->rules->levels;
+	const double shown = shown_score(s, r->score);
+	const bool kill = !s->whitelisted && shown >= l->kill, spam = kill || (!s->whitelisted && shown >= l->tag2);
+	const char *detail = arena_printf(s->a, "score %s", points(s->a, r->score));
+	s->verdict.hits = points(s->a, r->score);
+	s->verdict.tests = names(s, r);
+	s->verdict.required = isfinite(l->tag2) ? points(s->a, l->tag2) : NULL;
+	if (spam || s->blacklisted || (s->whitelisted ? r->score - WHITE_POINTS : r->score) >= l->tag)
+		tell(s, r, shown, spam);
+	if (!spam)
+		return 0;
+	return scan_found(s, kill ? CLASS_SPAM : CLASS_SPAMMY, detail, "This message looks like spam");
+}
+
+int stage_spam(struct scan *s, struct err *e)
+{
+	(void)e;
+	struct spam_result r;
+	struct spam_facts facts;
+	if (s->rules->spam == NULL)
+		return 0;
+	facts_of(s, &facts);
+	spam_check(s->rules->spam, s->a, most_of(s), &facts, s->explain != NULL ? SPAM_WANT_MATCHED : 0, &r);
+	explain(s, &r);
+	return judge(s, &r);
+}

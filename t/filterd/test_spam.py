@@ -1,0 +1,121 @@
+"""Spam rules over the whole suite: levels, header fields, the subject's tag; rules that change; the tool's words."""
+import json
+import os
+import pathlib
+import signal
+import smtplib
+import time
+
+import mailtools
+
+SCRATCH = pathlib.Path(os.environ.get("POSTERN_SCRATCH", "."))
+BOB = "bob@example.com"
+RULES = """body TEST_LOW /lowword/
+describe TEST_LOW A low word
+score TEST_LOW 2.5
+body TEST_HIGH /highword/
+describe TEST_HIGH A high word
+score TEST_HIGH 7.125
+header TEST_CLIENT X-Spam-Relays-Trusted =~ /helo=odd\\.example /
+score TEST_CLIENT 8
+"""
+
+
+def rules(where, text=RULES):
+    where.mkdir(exist_ok=True)
+    (where / "10.cf").write_text(text)
+    return where
+
+
+def send(suite, body, head="Subject: t\r\nFrom: <x@elsewhere.example>\r\n", helo="plain.example"):
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60, local_hostname=helo) as s:
+        try:
+            s.sendmail("x@elsewhere.example", [BOB], "%sDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\n%s\r\n" % (head, body))
+            return 250, ""
+        except smtplib.SMTPDataError as e:
+            return e.smtp_code, e.smtp_error.decode()
+
+
+def delivered(suite, n):
+    mail = mailtools.Mail(suite)
+    end = time.monotonic() + 15
+    while len(mail.files(BOB)) < n and time.monotonic() < end:
+        time.sleep(0.05)
+    files = sorted(mail.files(BOB), key=lambda f: f.stat().st_mtime_ns)
+    assert len(files) == n
+    return files[-1].read_text()
+
+
+def fields(text, prefix):
+    head = text.replace("\r\n", "\n").split("\n\n")[0]
+    return [f for f in head.replace("\n\t", " ").split("\n") if f.startswith(prefix)]
+
+
+def test_levels_fields_and_tag(fresh_suite):
+    suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules"), "spam_action": "tag", "spam_tag_level": "2", "virus_scanned_header": "no",
+                                          "spam_tag2_level": "6.31"})
+    assert send(suite, "nothing", "Subject: t\r\nX-Spam-Flag: YES\r\nX-Spam-Status: forged\r\n") == (250, "")
+    assert fields(delivered(suite, 1), "X-Spam") == []
+    assert send(suite, "lowword") == (250, "")
+    text = delivered(suite, 2)
+    assert fields(text, "X-Spam") == ["X-Spam-Flag: NO", "X-Spam-Score: 2.5", "X-Spam-Level: **",
+                                      "X-Spam-Status: No, score=2.5 tagged_above=2 required=6.31 tests=[TEST_LOW=2.5] autolearn=no"]
+    assert fields(text, "Subject") == ["Subject: t"]
+    assert send(suite, "lowword highword", "Subject: re [SPAM] t\r\n") == (250, "")
+    text = delivered(suite, 3)
+    assert fields(text, "X-Spam") == ["X-Spam-Flag: YES", "X-Spam-Score: 9.625", "X-Spam-Level: *********",
+                                      "X-Spam-Status: Yes, score=9.625 tagged_above=2 required=6.31 "
+                                      "tests=[TEST_HIGH=7.125, TEST_LOW=2.5] autolearn=no"]
+    assert fields(text, "Subject") == ["Subject: [SPAM] re t"]
+    assert all(len(line) <= 78 for line in text.split("\n\n")[0].split("\n") if line.startswith("X-Spam-Status") or "tests=" in line)
+    assert "Passed SPAM" in suite.log.read_text() and "Hits: 9.625," in suite.log.read_text()
+
+
+def test_the_kill_level_refuses_and_new_rules_take_over(fresh_suite):
+    where = rules(SCRATCH / "spam-rules")
+    suite = fresh_suite("spam", settings={"spam_rules_directory": where})
+    assert send(suite, "lowword")[0] == 250
+    code, text = send(suite, "highword")
+    assert code == 550 and "spam" in text
+    assert send(suite, "nothing", helo="odd.example")[0] == 550
+    rules(where, RULES + "score TEST_LOW 8\nthis is no rule\n")
+    monitor = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0]
+    os.kill(monitor, signal.SIGHUP)
+    end = time.monotonic() + 15
+    while send(suite, "lowword")[0] == 250 and time.monotonic() < end:
+        time.sleep(0.2)
+    assert send(suite, "lowword")[0] == 550
+    assert send(suite, "nothing")[0] == 250
+    assert "10.cf:10: " in suite.log.read_text()
+
+
+def test_scoring_workers_hold_no_virus_engine_and_no_writable_code(fresh_suite):
+    suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
+    assert send(suite, "lowword")[0] == 250
+    maps = [open("/proc/%d/maps" % p[0]).read() for p in suite.processes() if p[3] == "filterd: scoring worker"]
+    assert maps
+    for m in maps:
+        rights = [line.split()[1] for line in m.splitlines()]
+        assert not [r for r in rights if "w" in r and "x" in r]
+        assert [line for line in m.splitlines() if line.split()[1] == "r-xp" and len(line.split()) == 5], "no machine code of patterns"
+
+
+def test_a_killed_scoring_worker_costs_a_retry(fresh_suite):
+    suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
+    for _round in range(5):
+        assert send(suite, "highword")[0] == 550
+        for p in suite.processes():
+            if p[3] == "filterd: scoring worker":
+                os.kill(p[0], signal.SIGKILL)
+    assert send(suite, "nothing")[0] == 250
+
+
+def test_the_tool_tells_every_hit_with_its_text(fresh_suite, tmp_path):
+    suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
+    letter = tmp_path / "letter"
+    letter.write_text("Subject: x\nFrom: a@b.example\n\na lowword and a highword\n")
+    answer = json.loads(suite.tool("postern-filter", "test", "--json", letter).stdout.decode())
+    assert answer["category"] == "SPAM" and answer["action"] == "reject"
+    told = [f["text"].strip() for f in answer["findings"] if f["stage"] == "spam"]
+    assert told[0].startswith("score 9.625, tag2 level 6.31, kill level 6.31")
+    assert '7.125 TEST_HIGH: A high word "highword"' in told and '2.5 TEST_LOW: A low word "lowword"' in told
