@@ -280,6 +280,10 @@ void queued_run(void *ctx)
 	close_all_but(keep, ARRAY_LEN(keep));
 	q.arena = arena_new(0);
 	own_load(env->conf, q.arena, &q.own);
+	if (srs_key_load(env->conf, &q.srs, &e) < 0) {
+		log_error("%s", e.text);
+		_exit(EX_CONFIG);
+	}
 	mount_memory(env->conf);
 	confine(env);
 	if (start(&q, env, &e) < 0) {

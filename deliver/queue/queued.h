@@ -39,6 +39,7 @@
 #include "conf/conf.h"
 #include "deliver/queue/dsn.h"
 #include "deliver/resolve/own.h"
+#include "deliver/resolve/resolve.h"
 #include "deliver/restrict/restrict.h"
 #include "deliver/queue/retry.h"
 #include "deliver/queue/tlsrpt_text.h"
@@ -110,6 +111,7 @@ struct queued {
 	struct dns_client *dns;
 	struct remotes *remotes;
 	struct tlsrpt *tlsrpt;
+	struct srs srs;
 	bool reporting;			/* tlsrpt_send is at work */
 	struct ipc_chan *sts;
 	struct map *sts_asks;		/* id -> question under way */

@@ -56,7 +56,10 @@ static void forward(struct arcpt *x, const struct copy_result *r)
 {
 	struct active *a = x->a;
 	const struct spool_msg *m = a->msg;
-	struct post_request p = { .sender = active_sender_of(m, &m->rcpts[x->at]), .message_id = m->message_id, .flags = m->flags, .to = r->recipients.v, .n_to = r->recipients.n };
+	struct post_request p = {
+		.sender = active_sender_of(m, &m->rcpts[x->at]), .message_id = m->message_id, .flags = m->flags | SPOOL_F_FORWARDED, .to = r->recipients.v,
+		.n_to = r->recipients.n,
+	};
 	struct str *edits = ARENA_ARRAY(a->arena, struct str, m->n_edits + 1);
 	struct err e = { 0 };
 

@@ -204,6 +204,8 @@ static int make_places(struct parts *p, struct err *e)
 	uid_t uid;
 	gid_t gid;
 
+	if (srs_key_make(c, e) < 0)
+		return -1;
 	sts_directory(c, path, sizeof(path));
 	if (confine_user(c->user_sts, &uid, &gid, e) < 0 || dir_make(path, 0700, uid, gid, e) < 0)
 		return -1;

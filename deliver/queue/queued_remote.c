@@ -214,6 +214,37 @@ static void add_dsn(struct job *j, struct ipc_remote_SEND *s)
 	}
 }
 
+static struct str domain_of(struct str address)
+{
+	const ptrdiff_t at = str_rchr(address, '@');
+
+	return at < 0 ? STR("") : str_from(address, (size_t)at + 1);
+}
+
+/* Mail of a stranger that came for one of our addresses and goes on to one elsewhere. */
+static bool is_forwarded(const struct queued *q, const struct spool_msg *m, const struct spool_rcpt *r)
+{
+	return q->srs.domain.n > 0 && m->sender.n > 0 && r->sender.n == 0 && !(m->flags & (SPOOL_F_OURS | SPOOL_F_BOUNCE)) &&
+	       !str_case_eq(domain_of(m->sender), q->srs.domain) &&
+	       ((m->flags & SPOOL_F_FORWARDED) || (r->original.n > 0 && !str_case_eq(domain_of(r->original), domain_of(r->address))));
+}
+
+/* The envelope's sender as the next server sees it. */
+static struct str sent_sender(struct active *a, size_t at, const char *transport)
+{
+	const struct spool_msg *m = a->msg;
+	const struct str plain = active_sender_of(m, &m->rcpts[at]);
+	struct err e = { 0 };
+	struct str out;
+
+	if (strcmp(transport, "smtp") != 0 || !is_forwarded(a->q, m, &m->rcpts[at]))
+		return plain;
+	if (srs_forward(&a->q->srs, plain, (int64_t)(m->arrived_us / 1000000 / 86400), a->arena, &out, &e) == 0)
+		return out;
+	log_info("%.*s: sender stays: %s", STR_ARG(m->qid), e.text);
+	return plain;
+}
+
 static int job_send(struct queued *q, struct job *j)
 {
 	struct active *a = j->a;
@@ -226,7 +257,7 @@ static int job_send(struct queued *q, struct job *j)
 		a->rcpts[j->at[i]].start_us = clock_mono_us();
 	}
 	struct ipc_remote_SEND s = {
-		.qid = m->qid, .transport = str_c(j->dest->transport), .nexthop = j->dest->nexthop, .sender = active_sender_of(m, &m->rcpts[j->at[0]]),
+		.qid = m->qid, .transport = str_c(j->dest->transport), .nexthop = j->dest->nexthop, .sender = sent_sender(a, j->at[0], j->dest->transport),
 		.recipients = { rcpts, j->n },
 		.edits = { m->edits, m->n_edits }, .size = m->size, .body = m->body, .smtputf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0, .login = j->login,
 		.policy = (m->flags & SPOOL_F_ANY_TLS) ? STR("may") : j->policy,
@@ -464,7 +495,7 @@ static void add_to_job(struct active *a, size_t at, const char *transport, struc
 	list_each(n, jobs) {
 		struct job *k = list_of(n, struct job, node);
 		if (k->dest == d && k->n < max && str_eq(k->login, login) &&
-		    str_eq(active_sender_of(a->msg, &a->msg->rcpts[k->at[0]]), active_sender_of(a->msg, &a->msg->rcpts[at])))
+		    str_eq(sent_sender(a, k->at[0], transport), sent_sender(a, at, transport)))
 			j = k;
 	}
 	if (j == NULL) {

@@ -1,5 +1,6 @@
 /* resolve: tables, address classes (local, virtual alias, virtual mailbox, relay, default: in this order), accounts, and the
  * answer as a whole. What aliases do is in expand.c. */
+#include "base/clock.h"
 #include "deliver/resolve/resolve_priv.h"
 
 #include <stdarg.h>
@@ -147,6 +148,7 @@ static void accounts_refresh(struct resolver *r)
 int resolver_new(const struct conf *conf, struct resolver **out, struct err *e)
 {
 	struct resolver *r = xzalloc(sizeof(*r));
+	struct err unused = { 0 };
 
 	r->conf = conf;
 	r->arena = arena_new(0);
@@ -165,6 +167,8 @@ int resolver_new(const struct conf *conf, struct resolver **out, struct err *e)
 		}
 	}
 	own_load(conf, r->arena, &r->own);
+	if (srs_key_load(conf, &r->srs, &unused) < 0)	/* a tool without the right, or before the first start: such addresses are like any other */
+		r->srs = (struct srs){ 0 };
 	if (asprintf(&r->accounts_path, "%s/accounts.cdb", conf->state_directory) < 0)
 		abort();
 	accounts_refresh(r);
@@ -655,10 +659,33 @@ static int check_relocated(struct answer *an, const struct smtp_addr *addr)
 	return r == 1 ? 0 : -1;
 }
 
+/* A bounce to a sender that was rewritten here (lib/smtp/srs.h): it goes on to the true one. */
+static const char *answer_rewritten(struct answer *an, const struct smtp_addr *addr)
+{
+	struct smtp_addr to;
+	struct str text;
+	struct err e = { 0 };
+
+	if (srs_reverse(&an->r->srs, addr->local, clock_wall() / 86400, an->a, &text, &e) < 0 || smtp_addr_parse(an->a, text, &to, &e) < 0 || to.domain.n == 0) {
+		fail(an, 550, "5.1.1", "%s", e.text);
+		return "unknown";
+	}
+	step(an, "srs_domain: it stands for %.*s", STR_ARG(text));
+	if (expand_address(an, &to, 0) < 0)
+		return "error";
+	if (an->n_finals == 0) {
+		fail(an, 550, "5.1.1", "%s", "User unknown");
+		return "unknown";
+	}
+	return "local";
+}
+
 static const char *answer_parsed(struct answer *an, struct smtp_addr *addr)
 {
 	enum addr_class class;
 
+	if (srs_is(&an->r->srs, addr->local, addr->domain))
+		return answer_rewritten(an, addr);
 	if (rewrite_canonical(an, RW_ENVELOPE_RECIPIENT, addr) < 0 ||
 	    classify(an, addr->domain, &class) < 0)
 		return "error";

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "ipc/resolve.h"
+#include "smtp/srs.h"
 
 struct resolver;
 
@@ -43,6 +44,10 @@ struct route {
 };
 void resolver_route(struct resolver *r, struct arena *a, struct str sender, struct str address, struct route *out);
 bool route_transport_known(struct str transport);
+
+/* --- srs_key.c --- */
+int srs_key_make(const struct conf *c, struct err *e) MUST_CHECK;	/* as root; nothing to do without srs_domain */
+int srs_key_load(const struct conf *c, struct srs *out, struct err *e) MUST_CHECK;
 
 /* Access tables (access(5)): opened beside the configuration's other tables; only such can be asked. */
 int resolver_table_add(struct resolver *r, const char *spec, struct err *e) MUST_CHECK;

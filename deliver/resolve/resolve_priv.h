@@ -43,6 +43,7 @@ struct resolver {
 	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
 	struct own_addresses own;	/* user@[address] is local */
+	struct srs srs;
 	char *accounts_path;
 	struct cdbfile *accounts;	/* NULL: accounts_trouble says why */
 	struct err accounts_trouble;

@@ -260,7 +260,7 @@ void resolve_run(struct resolve_env *env)
 	s.loop = loop_new();
 	loop_signal(s.loop, SIGTERM, on_term, &s);
 	loop_signal(s.loop, SIGHUP, on_hup, &s);
-	if (resolver_new(env->conf, &s.resolver, &e) < 0 || enter(&s, env, &e) < 0) {
+	if (srs_key_load(env->conf, &(struct srs){ 0 }, &e) < 0 || resolver_new(env->conf, &s.resolver, &e) < 0 || enter(&s, env, &e) < 0) {
 		log_error("%s", e.text);
 		_exit(EXIT_CONFIG);
 	}

@@ -62,7 +62,7 @@ struct spool_rcpt {
 };
 
 enum { SPOOL_F_SMTPUTF8 = 1, SPOOL_F_BOUNCE = 2 /* made by us */, SPOOL_F_OURS = 4 /* sender authenticated or local: may get bounces */,
-       SPOOL_F_ANY_TLS = 8 /* leaves under any TLS, or none: a report about TLS */ };
+       SPOOL_F_ANY_TLS = 8 /* leaves under any TLS, or none: a report about TLS */, SPOOL_F_FORWARDED = 16 /* by a .forward file */ };
 
 struct spool_msg {
 	struct str qid;
