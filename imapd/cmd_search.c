@@ -9,6 +9,8 @@ static void cleanup(struct client *c)
 	/* RFC 5182 2.1: a search that fails leaves nothing saved. */
 	if (s->failed && (s->ret.what & IMAP_RETURN_SAVE))
 		saved_put(c, NULL, 0);
+	answer_making_fini(&s->making);
+	answer_put(&s->kept);
 	matcher_fini(&s->matcher);
 }
 
@@ -42,6 +44,17 @@ static enum cmd_result walk_step(struct client *c, struct err *e)
 	if (s->next <= count)
 		return CMD_MORE;
 	return s->then(c, s, e);
+}
+
+static enum cmd_result replay_step(struct client *c, struct err *e)
+{
+	struct searching *s = c->run.data;
+
+	(void)e;
+	if (!answer_replay(c, s->kept, &s->kept_at))
+		return CMD_MORE;
+	s->failed = false;
+	return CMD_OK;
 }
 
 static bool charset_known(struct str charset)
@@ -85,7 +98,22 @@ enum cmd_result searching_start(struct client *c, struct searching *s, struct im
 	s->next = 1;
 	c->run.goal = mbox_view_count(c->view);
 	c->run.step = walk_step;
+	if (s->key.n > 0 && !s->ret.given && !s->matcher.passing && (s->kept = answer_get(c, s->key)) != NULL)
+		c->run.step = replay_step;
+	else if (s->key.n > 0 && !s->ret.given && !s->matcher.passing)
+		answer_making_begin(c, &s->making, s->key);
 	return CMD_MORE;
+}
+
+void searching_keeps(struct client *c, struct searching *s, const struct imap_lex *l)
+{
+	struct buf b;
+
+	buf_init(&b, (size_t)(l->end - l->p) + 100);
+	buf_printf(&b, "%s%s", c->run.uid ? "UID " : "", c->run.cmd->verb);
+	buf_mem(&b, l->p, (size_t)(l->end - l->p));
+	s->key = arena_str(c->arena, buf_view(&b));
+	buf_fini(&b);
 }
 
 /* RFC 5182 2.1, table: MIN and MAX alone save just those; PARTIAL (RFC 9394) its part. */

@@ -76,9 +76,16 @@ static void values_of(struct client *c, struct sorting *t, size_t i)
 	}
 }
 
-static enum cmd_result answer_part(struct client *c, struct err *e)
+static enum cmd_result put_part(struct client *c, struct err *e)
 {
 	return searching_answer(c, c->run.data, e);
+}
+
+static enum cmd_result answer_part(struct client *c, struct err *e)
+{
+	struct sorting *t = c->run.data;
+
+	return answer_making_step(c, &t->s.making, put_part, e);
 }
 
 static enum cmd_result sort_step(struct client *c, struct err *e)
@@ -127,6 +134,7 @@ enum cmd_result cmd_SORT(struct client *c, struct imap_lex *l, struct err *e)
 	struct sorting *t = ARENA_NEW(c->arena, struct sorting);
 
 	t->s.then = found;
+	searching_keeps(c, &t->s, l);
 	if (imap_get_sp(l, e) < 0 || imap_get_search_return(l, &t->s.ret, e) < 0 || imap_get_sort(l, t->by, &t->n_by, e) < 0 || imap_get_sp(l, e) < 0)
 		return CMD_BAD;
 	for (size_t i = 0; i < t->n_by; i++) {

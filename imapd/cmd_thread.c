@@ -38,13 +38,20 @@ static enum cmd_result put_step(struct client *c, struct err *e)
 	return CMD_OK;
 }
 
+static enum cmd_result answer_part(struct client *c, struct err *e)
+{
+	struct threading *t = c->run.data;
+
+	return answer_making_step(c, &t->s.making, put_step, e);
+}
+
 static enum cmd_result order_step(struct client *c, struct err *e)
 {
 	struct threading *t = c->run.data;
 
 	(void)e;
 	if (imap_thread_step(t->tree, WORK))
-		c->run.step = put_step;
+		c->run.step = answer_part;
 	return CMD_MORE;
 }
 
@@ -120,6 +127,7 @@ enum cmd_result cmd_THREAD(struct client *c, struct imap_lex *l, struct err *e)
 	struct threading *t = ARENA_NEW(c->arena, struct threading);
 
 	t->s.then = found;
+	searching_keeps(c, &t->s, l);
 	if (get_algorithm(l, &t->alg, e) < 0 || imap_get_sp(l, e) < 0)
 		return CMD_BAD;
 	return searching_start(c, &t->s, l, true, e);

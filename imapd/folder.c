@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "log/log.h"
-#include "session.h"
+#include "answers.h"
 
 /* --- shared folders --- */
 
@@ -13,6 +13,7 @@ static void folder_free(struct folder *f)
 	timer_del(&f->timer);
 	timer_del(&f->flush);
 	watch_del(&f->watch);
+	answers_free(f);
 	mbox_close(&f->mbox);
 	free((void *)(uintptr_t)f->name.p);
 	loop_free_later(f->user->loop, f);

@@ -88,6 +88,12 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 	case IMAP_SEARCH_MODSEQ:
 		p->m->uses_modseq = true;
 		return 0;
+	case IMAP_SEARCH_OLDER:
+	case IMAP_SEARCH_YOUNGER:
+	case IMAP_SEARCH_RECENT:
+	case IMAP_SEARCH_NEW:
+		p->m->passing = true;
+		return 0;
 	case IMAP_SEARCH_AND:
 	case IMAP_SEARCH_OR:
 		for (struct imap_search_key *s = k->sub; s; s = s->next) {
@@ -99,6 +105,7 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 		return 0;
 	case IMAP_SEARCH_SET:
 	case IMAP_SEARCH_UID:
+		p->m->passing |= k->set.saved;
 		if (k->set.saved)	/* a saved result is UIDs */
 			k->op = IMAP_SEARCH_UID;
 		p->m->uses_numbers |= k->op == IMAP_SEARCH_SET;

@@ -21,6 +21,7 @@ struct matcher {
 	bool opened;			/* its file was read */
 	bool uses_numbers;		/* sequence numbers are among the keys: their meaning changes */
 	unsigned score;			/* of a match, 1 to 100 (RFC 6203): less when a fuzzy key matched loosely */
+	bool passing;			/* the time, or what this connection alone knows, is among them: the same search may find others later */
 	bool uses_modseq;		/* a MODSEQ key is among them: the answer says the highest (RFC 7162 3.1.5) */
 	bool unreadable;		/* its file cannot be read: keys that need it do not match */
 	/* inside */

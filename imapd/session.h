@@ -38,6 +38,7 @@ enum {
 	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
 	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
 	FOLDER_FLUSH_AGAIN_MS = 100,	/* the next piece of that work */
+	ANSWERS_MAX = 4,		/* answers kept for a folder */
 	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
 };
 
@@ -65,6 +66,7 @@ struct command {
 #include "commands.def"
 #undef CMD
 
+struct answer_kept;
 struct folder {
 	struct list node;		/* of user.folders */
 	struct user *user;
@@ -73,6 +75,7 @@ struct folder {
 	struct watch *watch;
 	unsigned refs;			/* connections that have it selected */
 	struct timer *timer;		/* closes it when refs has been 0 for a while */
+	struct answer_kept *answers[ANSWERS_MAX];	/* answers.h: the eldest first */
 	struct timer *flush;		/* file names lag behind the flags, or files of expunged messages are still there */
 	bool flush_soon;
 };

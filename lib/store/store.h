@@ -121,6 +121,9 @@ uint32_t mbox_view_recent(const struct mbox_view *v);	/* messages that this view
 uint32_t mbox_view_uid(const struct mbox_view *v, uint32_t seq);	/* 1..count; 0 out of range */
 uint32_t mbox_view_seq(const struct mbox_view *v, uint32_t uid);	/* 0: not in this view */
 uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid);	/* first seq whose uid >= uid; count+1 if none */
+/* Of the folder and this view together: where two views have the same one, they number the same messages in the same state. 0: there are changes that this
+ * view has not been told of. */
+uint64_t mbox_view_stamp(const struct mbox_view *v);
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
 /* What changed since the last sync, in the order IMAP wants it: expunges (each by its then-current sequence number, highest first), then new count, then flag
  * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. Flag changes that this view itself made

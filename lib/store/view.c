@@ -69,6 +69,13 @@ uint32_t mbox_view_count(const struct mbox_view *v)
 	return v->limit - (uint32_t)v->n_removed;
 }
 
+uint64_t mbox_view_stamp(const struct mbox_view *v)
+{
+	const struct state *const st = &v->m->st;
+
+	return v->n_pending == 0 && v->limit == state_count(st) && mbox_view_count(v) == st->messages && v->cursor == v->m->n_changes ? st->modseq : 0;
+}
+
 uint32_t mbox_view_recent(const struct mbox_view *v)
 {
 	uint32_t n = 0;

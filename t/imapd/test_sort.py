@@ -103,3 +103,51 @@ def test_thread_merges_by_subject(imap, folder):
     c.ok("SELECT " + folder)
     assert result(c, "THREAD REFERENCES UTF-8 ALL", "THREAD") == "((1 2)(3))"
     assert result(c, "THREAD REFS UTF-8 ALL", "THREAD") == "(1)(2)(3)"
+
+
+KEPT = ["SORT (SUBJECT) UTF-8 ALL", "UID SORT (REVERSE DATE) UTF-8 UNSEEN", "THREAD REFERENCES UTF-8 ALL", "UID THREAD ORDEREDSUBJECT US-ASCII UNDELETED",
+        "SORT (ARRIVAL) UTF-8 OLDER 1", "SORT (SIZE) UTF-8 RECENT", "SORT (CC) UTF-8 SUBJECT {1+}\r\na"]
+
+
+def answers(c):
+    return [[l for l in c.ok(cmd) if l.startswith((b"* SORT", b"* THREAD"))] for cmd in KEPT]
+
+
+def test_a_kept_answer_is_what_a_new_one_would_be(c, imap, folder):
+    """Answers are kept with the folder while nothing changes: each change by anybody must show, and a connection that was not told of an expunge keeps its
+    numbers. The judge is a folder of the same messages, whose answers nobody has kept."""
+    def judged():
+        judge = imap()
+        judge.ok("CREATE %s-judge" % folder)
+        c.ok("COPY 1:* %s-judge" % folder)
+        judge.ok("EXAMINE %s-judge" % folder)       # peeks: recent stays
+        want = answers(judge)
+        judge.ok("CLOSE")
+        judge.ok("DELETE %s-judge" % folder)
+        judge.close()
+        return want
+
+    def same(got, want):
+        return [g for n, g in enumerate(got) if n not in (1, 3, 5)] == [w for n, w in enumerate(want) if n not in (1, 3, 5)]     # no UIDs, no \Recent
+
+    other = imap()
+    other.ok("SELECT " + folder)
+    first = answers(c)
+    assert answers(c)[:5] == first[:5] and answers(other)[:5] == first[:5] and same(first, judged())
+    changes = [lambda: c.append(folder, mail("aaa first", "Sun, 6 Feb 1994 10:00:00 +0000", "n1", ["b1"])),
+               lambda: other.ok("STORE 2 +FLAGS (\\Seen)"),
+               lambda: other.ok("STORE 1,4 +FLAGS (\\Deleted)")]
+    for change in changes:
+        change()
+        c.ok("NOOP")
+        assert same(answers(c), judged())
+        other.ok("NOOP")
+        assert answers(other)[:5] == answers(c)[:5]
+    assert b" 2" not in answers(c)[1][0].split(b"SORT", 1)[1] + b" "
+    kept = answers(c)
+    # While numbers are in use no expunge is told: the numbers of c hold, and so does what it is answered by them.
+    other.ok("EXPUNGE")
+    assert answers(other)[0] != kept[0]
+    assert len(answers(other)[0][0].split()) == len(kept[0][0].split()) - 2
+    c.ok("NOOP")
+    assert answers(c)[:5] == answers(other)[:5] and same(answers(c), judged())

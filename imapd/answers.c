@@ -1,0 +1,109 @@
+/* Kept answers. An entry is valid as long as the folder's stamp (mbox_view_stamp) is what it was when the answer was begun: two views of the same stamp
+ * number the same messages the same way. */
+#include "answers.h"
+
+#include <stdlib.h>
+
+enum { PIECE = 32768 };
+
+struct answer_kept {
+	unsigned refs;
+	uint64_t stamp;
+	struct str key, text;	/* owned */
+};
+
+void answer_put(struct answer_kept **kp)
+{
+	struct answer_kept *const k = *kp;
+
+	*kp = NULL;
+	if (k == NULL || --k->refs > 0)
+		return;
+	free((void *)(uintptr_t)k->key.p);
+	free((void *)(uintptr_t)k->text.p);
+	free(k);
+}
+
+void answers_free(struct folder *f)
+{
+	for (size_t i = 0; i < ARRAY_LEN(f->answers); i++)
+		answer_put(&f->answers[i]);
+}
+
+/* Those that no longer hold are dropped on the way. */
+struct answer_kept *answer_get(struct client *c, struct str key)
+{
+	struct folder *const f = c->folder;
+	const uint64_t stamp = mbox_view_stamp(c->view);
+
+	for (size_t i = 0; stamp && i < ARRAY_LEN(f->answers); i++) {
+		struct answer_kept *const k = f->answers[i];
+
+		if (k == NULL)
+			continue;
+		if (k->stamp != stamp) {
+			answer_put(&f->answers[i]);
+		} else if (str_eq(k->key, key)) {
+			k->refs++;
+			return k;
+		}
+	}
+	return NULL;
+}
+
+static struct str owned(struct str s)
+{
+	return str_n(xstrndup(s.p, s.n), s.n);
+}
+
+/* In a free place, else in the eldest's: the first. */
+static void keep(struct folder *f, const struct answer_making *m)
+{
+	struct answer_kept *const k = xzalloc(sizeof(*k));
+	size_t i = 0;
+
+	*k = (struct answer_kept){ .refs = 1, .stamp = m->stamp, .key = owned(m->key), .text = owned(buf_view(&m->text)) };
+	while (i < ARRAY_LEN(f->answers) && f->answers[i])
+		i++;
+	if (i == ARRAY_LEN(f->answers)) {
+		answer_put(&f->answers[0]);
+		memmove(f->answers, f->answers + 1, (--i) * sizeof(f->answers[0]));
+	}
+	f->answers[i] = k;
+}
+
+void answer_making_begin(struct client *c, struct answer_making *m, struct str key)
+{
+	*m = (struct answer_making){ .key = key, .stamp = mbox_view_stamp(c->view) };
+	buf_init(&m->text, ANSWER_BYTES_MAX);
+}
+
+void answer_making_fini(struct answer_making *m)
+{
+	buf_fini(&m->text);
+}
+
+enum cmd_result answer_making_step(struct client *c, struct answer_making *m, enum cmd_result (*step)(struct client *c, struct err *e), struct err *e)
+{
+	const struct buf *const out = resp(c);	/* what was full has been flushed: nothing is before the step ends */
+	const size_t before = out->n;
+	const enum cmd_result r = step(c, e);
+
+	if (!m->stamp)
+		return r;
+	buf_mem(&m->text, out->p + before, out->n - before);
+	if (buf_failed(&m->text))
+		m->stamp = 0;
+	else if (r == CMD_OK && c->folder && mbox_view_stamp(c->view) == m->stamp)
+		keep(c->folder, m);
+	return r;
+}
+
+bool answer_replay(struct client *c, const struct answer_kept *k, size_t *at)
+{
+	const size_t n = k->text.n - *at < PIECE ? k->text.n - *at : PIECE;
+
+	buf_str(resp(c), str_sub(k->text, *at, n));
+	*at += n;
+	return *at == k->text.n;
+}
