@@ -119,14 +119,20 @@ static void reschedule(struct active *a)
 	sched_when(q, m, next);
 }
 
+static void remove_message(struct active *a)
+{
+	close_fd(&a->fd);	/* then nobody has the file open any more, and it can serve again */
+	spool_remove(a->q->spool, a->msg->qid, a->msg->size);
+	active_free(a, true);
+}
+
 static void remove_or_wait(struct active *a)
 {
 	if (pick(a, SPOOL_PENDING) > 0 || pick(a, SPOOL_BOUNCED) > 0) {
 		reschedule(a);
 		return;
 	}
-	spool_remove(a->q->spool, a->msg->qid, a->msg->size);
-	active_free(a, true);
+	remove_message(a);
 }
 
 /* Of those that pick() found, only those whose failure the same one is told; the rest in the next round. */
@@ -230,8 +236,7 @@ static void settle(struct active *a)
 	bool any = false;
 
 	if (a->m->doomed) {
-		spool_remove(a->q->spool, a->msg->qid, a->msg->size);
-		active_free(a, true);
+		remove_message(a);
 		return;
 	}
 	for (size_t i = 0; i < a->msg->n_rcpts; i++) {
@@ -306,7 +311,7 @@ void active_start(struct queued *q, struct qmsg *m)
 	a->arena = arena;
 	a->fd = -1;
 	a->start_us = clock_mono_us();
-	if (spool_load(q->spool, str_c(m->qid), m->size, arena, &a->msg, &e) < 0 || spool_read_fd(q->spool, str_c(m->qid), m->size, &a->fd, &e) < 0) {
+	if (spool_load(q->spool, str_c(m->qid), m->size, arena, &a->msg, &a->fd, &e) < 0) {
 		arena_free(&arena);
 		not_loaded(q, m, &e);
 		return;

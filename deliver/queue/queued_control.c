@@ -138,7 +138,7 @@ static bool list_message(struct client *c, struct qmsg *m, size_t *at, bool all)
 	struct spool_msg *msg = NULL;
 	struct err e = { 0 };
 
-	if (spool_load(c->q->spool, str_c(m->qid), m->size, a, &msg, &e) < 0) {
+	if (spool_load(c->q->spool, str_c(m->qid), m->size, a, &msg, NULL, &e) < 0) {
 		arena_free(&a);
 		return true;
 	}
@@ -215,7 +215,7 @@ void control_journal(struct queued *q, const struct qmsg *m)
 	struct err e = { 0 };
 
 	buf_init(&b, 4096);
-	if (spool_load(q->spool, str_c(m->qid), m->size, a, &msg, &e) == 0) {	/* the record knows what the index does not: when its sender was warned */
+	if (spool_load(q->spool, str_c(m->qid), m->size, a, &msg, NULL, &e) == 0) {	/* the record knows what the index does not: when its sender was warned */
 		msg->tries = m->tries;
 		msg->next_try = m->next_try;
 		msg->held = m->held;

@@ -35,7 +35,7 @@ static bool waits_for(const struct etrn *job, const struct qmsg *m)
 	struct err e = { 0 };
 	bool found = false;
 
-	if (spool_load(job->q->spool, str_c(m->qid), m->size, a, &msg, &e) == 0)
+	if (spool_load(job->q->spool, str_c(m->qid), m->size, a, &msg, NULL, &e) == 0)
 		for (size_t i = 0; i < msg->n_rcpts && !found; i++)
 			found = msg->rcpts[i].state == SPOOL_PENDING && matches(job, msg->rcpts[i].address);
 	arena_free(&a);

@@ -343,7 +343,7 @@ static int found(void *ctx, struct str qid, uint64_t size)
 		arena_free(&a);
 		return 1;
 	}
-	if (spool_load(q->spool, qid, size, a, &msg, &e) == 0 && sched_find(q, qid) == NULL) {
+	if (spool_load(q->spool, qid, size, a, &msg, NULL, &e) == 0 && sched_find(q, qid) == NULL) {
 		sched_add(q, msg, msg->tries > 0);
 		sched_find(q, qid)->recovered = true;
 	} else if (e.code) {

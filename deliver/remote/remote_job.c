@@ -58,6 +58,7 @@ void job_done(struct job *j)
 	};
 	struct err e = { 0 };
 
+	close_fd(&j->fd);	/* before the queue hears that we are done with the message */
 	m.status = (struct ipc_strs){ ARENA_ARRAY(j->a, struct str, j->n_rcpts), j->n_rcpts };
 	m.enhanced = (struct ipc_strs){ ARENA_ARRAY(j->a, struct str, j->n_rcpts), j->n_rcpts };
 	m.texts = (struct ipc_strs){ ARENA_ARRAY(j->a, struct str, j->n_rcpts), j->n_rcpts };

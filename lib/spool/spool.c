@@ -3,7 +3,7 @@
  *
  * Durability: the journal is appended and the file renamed into queue/ before the one fsync, which so makes content, journal and new name durable
  * in one journal commit on ext4, xfs and btrfs; where dir_name_durable() does not know the file system the directory is synced too. A cut
- * between leaves a file without commit mark, or one in incoming/: neither was acknowledged.
+ * between leaves a file without commit mark, or one in incoming/ or spare/: none was acknowledged.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,11 +26,13 @@ enum { NAME_MAX_ = 64, INODES_MIN = 1000 };
 
 struct spool {
 	int root, incoming, queue, corrupt;
+	int spare;		/* -1: none are kept */
 	int memory;		/* -1: no file system in memory is mounted there */
 	bool sync_dirs;		/* the file system does not make names durable with the file */
+	size_t n_spare;		/* spare/0 … are there */
 };
 
-static const char *const parts[] = { "incoming", "queue", "corrupt", "memory", SPOOL_STATE };
+static const char *const parts[] = { "incoming", "queue", "corrupt", "memory", "spare", SPOOL_STATE };
 
 /* Made before, or systemd's file system in memory: nothing to do, and no right to look inside is needed. */
 static bool is_made(const char *path, uid_t uid, gid_t gid)
@@ -84,7 +86,7 @@ int spool_open(const char *dir, struct spool **out, struct err *e)
 {
 	struct spool *sp = xzalloc(sizeof(*sp));
 
-	sp->root = sp->incoming = sp->queue = sp->corrupt = sp->memory = -1;
+	sp->root = sp->incoming = sp->queue = sp->corrupt = sp->memory = sp->spare = -1;
 	if (open_dir(AT_FDCWD, dir, &sp->root, e) < 0 || open_dir(sp->root, parts[0], &sp->incoming, e) < 0 ||
 	    open_dir(sp->root, parts[1], &sp->queue, e) < 0 || open_dir(sp->root, parts[2], &sp->corrupt, e) < 0) {
 		spool_close(&sp);
@@ -120,6 +122,7 @@ void spool_close(struct spool **spp)
 	close_fd(&sp->queue);
 	close_fd(&sp->corrupt);
 	close_fd(&sp->memory);
+	close_fd(&sp->spare);
 	free(sp);
 	*spp = NULL;
 }
@@ -206,8 +209,39 @@ void spool_discard(struct spool *sp, struct str qid)
 		(void)unlinkat(sp->incoming, name, 0);
 }
 
-/* Append m's journal to fd (at the end of its content) and move the file from incoming/ into queue/. */
-static int enqueue(struct spool *sp, const struct spool_msg *m, int fd, const char *from, struct err *e)
+/* --- new files of the queue --- */
+
+/* A file that is written, or shall be, and has no name in queue/ yet. */
+struct fresh {
+	int fd;
+	int dir;		/* where its name is */
+	char name[NAME_MAX_];
+};
+
+/* An empty file, for writing: a spare one, or a new one in incoming/. */
+static int fresh_open(struct spool *sp, struct str qid, struct fresh *f, struct err *e)
+{
+	while (sp->n_spare > 0) {
+		snprintf(f->name, sizeof(f->name), "%zu", --sp->n_spare);
+		f->dir = sp->spare;
+		f->fd = openat(f->dir, f->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (f->fd >= 0)
+			return 0;
+	}
+	name_incoming(f->name, qid);
+	f->dir = sp->incoming;
+	f->fd = openat(f->dir, f->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return f->fd < 0 ? disk_error(errno, "create", e) : 0;
+}
+
+static void fresh_discard(struct fresh *f)
+{
+	close_fd(&f->fd);
+	(void)unlinkat(f->dir, f->name, 0);
+}
+
+/* Append m's journal to f (at the end of its content) and give it its name in queue/. Its descriptor stays the caller's. */
+static int enqueue(struct spool *sp, const struct spool_msg *m, const struct fresh *f, struct err *e)
 {
 	char to[NAME_MAX_];
 	struct buf b;
@@ -220,57 +254,70 @@ static int enqueue(struct spool *sp, const struct spool_msg *m, int fd, const ch
 		buf_fini(&b);
 		return err_set(e, ERR_LIMIT, 0, "queue record too long");
 	}
-	r = write_all(fd, b.p, b.n, &we);
+	r = write_all(f->fd, b.p, b.n, &we);
 	buf_fini(&b);
 	if (r < 0)
 		return disk_error(we.sys, "write", e);
 	name_of(to, m->qid, m->size);
-	if (renameat(sp->incoming, from, sp->queue, to) < 0)
+	if (renameat(f->dir, f->name, sp->queue, to) < 0)
 		return disk_error(errno, "rename", e);
-	if (sp->sync_dirs && (fsync_fd(fd, "queue file", e) < 0 || fsync_fd(sp->queue, "queue directory", e) < 0)) {
+	if (sp->sync_dirs && (fsync_fd(f->fd, "queue file", e) < 0 || fsync_fd(sp->queue, "queue directory", e) < 0)) {
 		(void)unlinkat(sp->queue, to, 0);
 		return -1;
 	}
 	return 0;
 }
 
-/* A message that was received in memory, to be queued: write it to the disk. 1: it is none. */
-static int leave_memory(struct spool *sp, const char *name, uint64_t size, struct err *e)
+static int copy_content(int to, int from, uint64_t size, struct err *e)
 {
-	CLEANUP_FD int from = sp->memory < 0 ? -1 : openat(sp->memory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (from < 0)
-		return 1;
-	CLEANUP_FD int to = openat(sp->incoming, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (to < 0)
-		return disk_error(errno, "create", e);
 	for (uint64_t left = size; left > 0;) {
 		const ssize_t n = sendfile(to, from, NULL, (size_t)left);
-		if (n > 0) {
-			left -= (uint64_t)n;
-			continue;
-		}
-		const int sys = n < 0 ? errno : EIO;
-		(void)unlinkat(sp->incoming, name, 0);
-		return disk_error(sys, "copy from memory", e);
+		if (n <= 0)
+			return disk_error(n < 0 ? errno : EIO, "copy from memory", e);
+		left -= (uint64_t)n;
 	}
+	return 0;
+}
+
+static int has_size(int fd, uint64_t size, struct err *e)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || (uint64_t)st.st_size != size ? err_set(e, ERR_BUG, 0, "spool: content is not of the size said") : 0;
+}
+
+/* A message that was received in memory, to be queued: write it to the disk. */
+static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, struct fresh *f, struct err *e)
+{
+	char name[NAME_MAX_];
+
+	if (has_size(from, m->size, e) < 0 || fresh_open(sp, m->qid, f, e) < 0)
+		return -1;
+	if (copy_content(f->fd, from, m->size, e) < 0 || enqueue(sp, m, f, e) < 0) {
+		fresh_discard(f);
+		return -1;
+	}
+	name_incoming(name, m->qid);
 	(void)unlinkat(sp->memory, name, 0);
 	return 0;
 }
 
 int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e)
 {
-	char name[NAME_MAX_];
-	struct stat st;
+	struct fresh f = { .fd = -1, .dir = sp->incoming };
 
-	name_incoming(name, m->qid);
-	if (leave_memory(sp, name, m->size, e) < 0)
-		return -1;
-	CLEANUP_FD int fd = openat(sp->incoming, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	name_incoming(f.name, m->qid);
+	CLEANUP_FD int memory = sp->memory < 0 ? -1 : openat(sp->memory, f.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (memory >= 0) {
+		if (leave_memory(sp, memory, m, &f, e) < 0)
+			return -1;
+		*fd_out = f.fd;
+		return 0;
+	}
+	CLEANUP_FD int fd = f.fd = openat(f.dir, f.name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return disk_error(errno, "open", e);
-	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != m->size)
-		return err_set(e, ERR_BUG, 0, "spool: content is not of the size said");
-	if (enqueue(sp, m, fd, name, e) < 0)
+	if (has_size(fd, m->size, e) < 0 || enqueue(sp, m, &f, e) < 0)
 		return -1;
 	*fd_out = fd;
 	fd = -1;
@@ -279,24 +326,43 @@ int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struc
 
 int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e)
 {
-	char name[NAME_MAX_];
+	struct fresh f;
 	struct err we = { 0 };
 
-	name_incoming(name, m->qid);
-	CLEANUP_FD int fd = openat(sp->incoming, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return disk_error(errno, "create", e);
-	if (write_all(fd, content.p, content.n, &we) < 0) {
-		(void)unlinkat(sp->incoming, name, 0);
+	if (fresh_open(sp, m->qid, &f, e) < 0)
+		return -1;
+	if (write_all(f.fd, content.p, content.n, &we) < 0) {
+		fresh_discard(&f);
 		return disk_error(we.sys, "write", e);
 	}
-	if (enqueue(sp, m, fd, name, e) < 0) {
-		(void)unlinkat(sp->incoming, name, 0);
+	if (enqueue(sp, m, &f, e) < 0) {
+		fresh_discard(&f);
 		return -1;
 	}
-	*fd_out = fd;
-	fd = -1;
+	*fd_out = f.fd;
 	return 0;
+}
+
+/* Whoever was given a descriptor of the old message and kept it would read the next one: a write lease is granted only when there is no other descriptor
+ * of the file. Emptied, it has blocks of its own when it serves again, so that a cut leaves nothing of the old message in the new one's place. */
+static bool keep_spare(struct spool *sp, const char *name)
+{
+	char to[NAME_MAX_];
+
+	if (sp->spare < 0 || sp->n_spare >= SPOOL_SPARE_MAX)
+		return false;
+	CLEANUP_FD int fd = openat(sp->queue, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		return false;
+	snprintf(to, sizeof(to), "%zu", sp->n_spare);
+	if (renameat(sp->queue, name, sp->spare, to) < 0)
+		return false;
+	if (ftruncate(fd, 0) < 0) {
+		(void)unlinkat(sp->spare, to, 0);
+		return true;
+	}
+	sp->n_spare++;
+	return true;
 }
 
 void spool_remove(struct spool *sp, struct str qid, uint64_t size)
@@ -304,7 +370,8 @@ void spool_remove(struct spool *sp, struct str qid, uint64_t size)
 	char name[NAME_MAX_];
 
 	name_of(name, qid, size);
-	(void)unlinkat(sp->queue, name, 0);
+	if (!keep_spare(sp, name))
+		(void)unlinkat(sp->queue, name, 0);
 }
 
 int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e)
@@ -383,7 +450,7 @@ static bool old_enough(int fd)
 	return fstat(fd, &st) == 0 && st.st_mtime < limit && st.st_ctime < limit;
 }
 
-int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, struct err *e)
+int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, int *fd_out, struct err *e)
 {
 	char name[NAME_MAX_], aside[NAME_MAX_ + 32];
 	struct str journal = { 0 };
@@ -398,7 +465,13 @@ int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a,
 	if (r == 0)
 		r = spool_journal_decode(own, size, journal, a, out, &good, e);
 	if (r == 0 && good < journal.n)
-		return cut_tail(sp, name, size + good, str_from(journal, good), e);
+		r = cut_tail(sp, name, size + good, str_from(journal, good), e);
+	if (r == 0 && fd_out) {
+		*fd_out = fd;
+		fd = -1;
+	}
+	if (r == 0)
+		return 0;
 	if (r < 0 && e->code == ERR_NOENT && old_enough(fd)) {
 		(void)unlinkat(sp->queue, name, 0);
 		return err_set(e, ERR_NOENT, 0, "%s: never completed, removed", name);
@@ -453,6 +526,27 @@ static int sweep_incoming(struct spool *sp, struct err *e)
 	return 0;
 }
 
+/* What was kept empty by the last process may have been caught while it was written again. */
+static int sweep_spare(struct spool *sp, struct err *e)
+{
+	int fd = openat(sp->root, parts[4], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : disk_error(errno, parts[4], e);
+	d = dir_stream(fd, e);
+	for (struct dirent *de; d != NULL && (de = readdir(d)) != NULL;)
+		if (de->d_name[0] != '.')
+			(void)unlinkat(fd, de->d_name, 0);
+	if (d == NULL) {
+		close(fd);
+		return -1;
+	}
+	closedir(d);
+	sp->spare = fd;
+	return 0;
+}
+
 int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e)
 {
 	DIR *d;
@@ -460,7 +554,7 @@ int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e)
 	uint64_t size;
 	int r = 0;
 
-	if (sweep_incoming(sp, e) < 0 || (d = dir_stream(sp->queue, e)) == NULL)
+	if (sweep_incoming(sp, e) < 0 || sweep_spare(sp, e) < 0 || (d = dir_stream(sp->queue, e)) == NULL)
 		return -1;
 	for (struct dirent *de; r == 0 && (de = readdir(d)) != NULL;)
 		if (name_parse(de->d_name, &qid, &size))

@@ -6,6 +6,8 @@
  *	memory/QID		the same, small and of known size, where a file system in memory is mounted: mail that is delivered in its
  *				session then never touches the disk twice. What must be queued after all is copied
  *	queue/QID.SIZE		committed: journal holds a commit mark
+ *	spare/N			empty files of messages that have left, to become those of new ones: a file system takes longer to make a
+ *				file and to forget one than all the rest takes
  *	corrupt/…		what could not be read, moved aside, never deleted by us
  *
  * Everything is relative to the spool's descriptors; queued alone writes here. Others get read-only descriptors and the size.
@@ -35,6 +37,7 @@ enum {
 	SPOOL_JOURNAL_MAX = 256 << 20,	/* bytes of one journal */
 	SPOOL_MEMORY_MESSAGE_MAX = 256 << 10,	/* declared bytes of a message that may be received in memory */
 	SPOOL_SWEEP_AGE_S = 36 * 3600,	/* unfinished files are left alone for so long */
+	SPOOL_SPARE_MAX = 256,		/* files kept for new messages */
 };
 
 enum spool_state {
@@ -127,16 +130,18 @@ int spool_sealed(int read_fd, uint64_t *size_out, struct err *e) MUST_CHECK;
 void spool_discard(struct spool *sp, struct str qid);	/* of incoming or memory */
 /* Append the journal and rename into queue (from memory: copy it there). *fd_out (caller closes after fsync): when that fsync has returned, name and content are durable. */
 int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e) MUST_CHECK;
-/* Undo a commit, or the end of a message. */
+/* Undo a commit, or the end of a message. The file may serve again, emptied, if nobody else has it open. */
 void spool_remove(struct spool *sp, struct str qid, uint64_t size);
 /* A whole message from memory (bounces): content written, journal appended, in queue. As spool_commit. */
 int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e) MUST_CHECK;
 /* Append records. sync: fdatasync before return. */
 int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e) MUST_CHECK;
 int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, struct err *e) MUST_CHECK;
-/* Load and repair: a torn tail is copied to corrupt/ and cut off; an unreadable journal: the file is moved to corrupt/ (ERR_INPUT). Strings live in a. */
-int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, struct err *e) MUST_CHECK;
-/* Every file of queue/; fn returns non-zero to stop. Sweeps old files of incoming/. */
+/* Load and repair: a torn tail is copied to corrupt/ and cut off; an unreadable journal: the file is moved to corrupt/ (ERR_INPUT). Strings live in a.
+ * fd_out: the same as spool_read_fd() gives; NULL: not wanted. */
+int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, int *fd_out, struct err *e) MUST_CHECK;
+/* Every file of queue/; fn returns non-zero to stop. For the queue's own process, at its start: sweeps old files of incoming/ and all of spare/, and
+ * only from then on are files kept there. */
 typedef int spool_fn(void *ctx, struct str qid, uint64_t size);
 int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e) MUST_CHECK;
 

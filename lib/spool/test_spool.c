@@ -1,5 +1,6 @@
 /* The queue on disk: a message written and replayed is the same; a journal cut or damaged at any byte never gives a wrong message, loses at most
  * the records behind the damage, and never ends the process; files are recovered, swept and moved aside as spool.h says. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,17 +192,17 @@ static void test_files(void)
 	close(fd);
 	tap_is_int(spool_scan(sp, scanned, &s, &e), 0, "scan");
 	tap_ok(s.n == 1 && s.size == 12, "one file of 12 bytes");
-	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), 0, "loads: %s", e.text);
+	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), 0, "loads: %s", e.text);
 	tap_ok(same(got, m), "the same");
 	m->rcpts[1].state = SPOOL_SENT;
 	buf_init(&b, 10000);
 	spool_journal_status(QID, 1, &m->rcpts[1], &b);
 	tap_is_int(spool_append(sp, QID, 12, buf_view(&b), true, &e), 0, "append");
 	tap_is_int(spool_append(sp, QID, 12, STR("torn tail"), false, &e), 0, "a torn tail");
-	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), 0, "loads: %s", e.text);
+	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), 0, "loads: %s", e.text);
 	tap_is_int(got->rcpts[1].state, SPOOL_SENT, "with the good record");
 	tap_is_int(spool_append(sp, QID, 12, buf_view(&b), true, &e), 0, "append behind the cut");
-	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), 0, "and that is read again");
+	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), 0, "and that is read again");
 	snprintf(path, sizeof(path), "%s/corrupt/%.*s.12.tail.%llu", dir, STR_ARG(QID), 0ULL);
 	char body[12];
 	tap_is_int(pread_all(rfd, body, 12, 0, &e), 0, "the read-only descriptor still reads the content");
@@ -212,7 +213,7 @@ static void test_files(void)
 	tap_ok(pwrite(fd, "x", 1, 12 + 30) == 1, "damage");
 	close(fd);
 	err_clear(&e);
-	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), -1, "a damaged one: %s", e.text);
+	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), -1, "a damaged one: %s", e.text);
 	tap_is_int(e.code, ERR_INPUT, "is not taken for an unfinished one");
 	s = (struct scan_ctx){ 0 };
 	tap_is_int(spool_scan(sp, scanned, &s, &e), 0, "scan");
@@ -220,9 +221,76 @@ static void test_files(void)
 	tap_is_int(spool_write(sp, m, STR("Hello\nworld\n"), &fd, &e), 0, "a whole message at once: %s", e.text);
 	close(fd);
 	spool_remove(sp, QID, 12);
-	tap_is_int(spool_load(sp, QID, 12, a, &got, &e), -1, "removed");
+	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), -1, "removed");
 	buf_fini(&b);
 	close(rfd);
+	spool_close(&sp);
+	arena_free(&a);
+	remove_tree(dir);
+}
+
+static size_t files_in(const char *dir, const char *part)
+{
+	char path[200];
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, part);
+	DIR *d = opendir(path);
+	for (struct dirent *de; d && (de = readdir(d)) != NULL;)
+		n += de->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* Files of messages that have left serve again, but only those that nobody can read, and with nothing of the old message. */
+static void test_spare(void)
+{
+	char dir[] = "/tmp/test_spool.XXXXXX", path[200];
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct spool *sp = NULL;
+	struct spool_msg *m = sample(a), *got = NULL;
+	struct scan_ctx s = { 0 };
+	struct stat st;
+	int fd = -1, reader = -1;
+
+	if (mkdtemp(dir) == NULL || spool_make(dir, getuid(), getgid(), &e) < 0)
+		return;
+	tap_ok(spool_open(dir, &sp, &e) == 0 && spool_write(sp, m, STR("Hello\nworld\n"), &fd, &e) == 0, "a message: %s", e.text);
+	close(fd);
+	spool_remove(sp, QID, 12);
+	tap_is_int((long long)files_in(dir, "spare"), 0, "nothing is kept before the start has swept");
+	snprintf(path, sizeof(path), "%s/spare/7", dir);
+	close(open(path, O_WRONLY | O_CREAT, 0600));
+	tap_ok(spool_scan(sp, scanned, &s, &e) == 0 && s.n == 0 && files_in(dir, "spare") == 0, "the start sweeps: %s", e.text);
+
+	m->sender = STR("somebody-with-a-much-longer-name@a-much-longer-name.example.com");
+	tap_ok(spool_write(sp, m, STR("Hello\nworld\n"), &fd, &e) == 0 && fstat(fd, &st) == 0, "a message: %s", e.text);
+	const ino_t first = st.st_ino;
+	close(fd);
+	spool_remove(sp, QID, 12);
+	tap_is_int((long long)files_in(dir, "spare"), 1, "its file is kept");
+	m->sender = STR("");
+	tap_ok(spool_write(sp, m, STR("HELLO\nWORLD\n"), &fd, &e) == 0 && fstat(fd, &st) == 0 && st.st_ino == first, "and serves again: %s", e.text);
+	close(fd);
+	tap_ok(spool_load(sp, QID, 12, a, &got, &reader, &e) == 0 && same(got, m), "with the new record only: %s", e.text);
+	tap_is_int((long long)files_in(dir, "corrupt"), 0, "and no torn tail of the old one");
+
+	spool_remove(sp, QID, 12);
+	tap_ok(files_in(dir, "spare") == 0 && files_in(dir, "queue") == 0, "a file that somebody has open is not kept");
+	char body[12];
+	tap_ok(pread_all(reader, body, 12, 0, &e) == 0 && memcmp(body, "HELLO\nWORLD\n", 12) == 0, "whoever has it reads his own message");
+	close(reader);
+	for (size_t i = 0; i < 3; i++) {
+		tap_ok(spool_write(sp, m, STR("Hello\nworld\n"), &fd, &e) == 0, "another: %s", e.text);
+		close(fd);
+		spool_remove(sp, QID, 12);
+	}
+	tap_is_int((long long)files_in(dir, "spare"), 1, "one file serves them all");
+	snprintf(path, sizeof(path), "%s/spare/0", dir);
+	tap_ok(unlink(path) == 0 && spool_write(sp, m, STR("Hello\nworld\n"), &fd, &e) == 0, "somebody took it away: %s", e.text);
+	close(fd);
 	spool_close(&sp);
 	arena_free(&a);
 	remove_tree(dir);
@@ -302,6 +370,7 @@ int main(void)
 	test_flip_everywhere();
 	test_qid();
 	test_files();
+	test_spare();
 	test_memory();
 	return tap_done();
 }
