@@ -188,7 +188,7 @@ def test_rsyslog_understands_the_snippet(share, tmp_path):
 
 
 @pytest.mark.parametrize("line,want", [
-    (["q"], ["queue"]), (["user", "d"], ["del", "disable"]), (["queue", "re"], ["release", "requeue"]), (["user", "passwd", "al"], ["alice@example.com"]),
+    (["qu"], ["quarantine", "queue"]), (["user", "d"], ["del", "disable"]), (["queue", "re"], ["release", "requeue"]), (["user", "passwd", "al"], ["alice@example.com"]),
     (["-c", "CONF", "che"], ["check"]),
 ])
 def test_completion(suite, line, want):
