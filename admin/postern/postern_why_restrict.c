@@ -82,8 +82,9 @@ static const struct fact *get(void *ctx, const struct fact_key *k)
 	else if (k->kind == FACT_SLEEP)
 		f.state = FACT_HAS;
 	else
-		note(s, str_c(arena_printf(s->a, "not asked, taken for no answer: %s %.*s", k->kind == FACT_DNS ? "the name" : "policy service",
-					   STR_ARG(k->kind == FACT_DNS ? k->key : k->subject))));
+		note(s, str_c(arena_printf(s->a, "not asked, taken for no answer: %s %.*s",
+					   k->kind == FACT_DNS ? "the name" : k->kind == FACT_VERIFY ? "whether there is" : "policy service",
+					   STR_ARG(k->kind == FACT_POLICY ? k->subject : k->key))));
 	s->facts[s->n].key = (struct fact_key){ .kind = k->kind, .arg = k->arg, .subject = arena_str(s->a, k->subject), .key = arena_str(s->a, k->key) };
 	s->facts[s->n].fact = f;
 	return &s->facts[s->n++].fact;

@@ -169,6 +169,7 @@ static void drain(void *ctx)
 
 	if ((d->q->n_trans == 0 && sched_active(d->q) == 0) || now >= d->end_ms) {
 		tlsrpt_save(d->q);
+		verify_save(d->q);
 		_exit(0);
 	}
 	d->q->draining |= now >= d->leave_ms;	/* no quiet moment comes by itself: no new transactions */
@@ -258,6 +259,8 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	filter_start(q, env->link_fd);
 	agents_start(q, env->spawn_fd, env->programs_fd);
 	tlsrpt_start(q);
+	if (verify_start(q, e) < 0)
+		return -1;
 	sched_start(q, env->remote_fd);
 	control_start(q, env->control_fd);
 	quarantine_start(q);

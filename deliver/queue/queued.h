@@ -111,6 +111,7 @@ struct queued {
 	struct dns_client *dns;
 	struct remotes *remotes;
 	struct tlsrpt *tlsrpt;
+	struct verify *verify;
 	struct srs srs;
 	bool reporting;			/* tlsrpt_send is at work */
 	struct ipc_chan *sts;
@@ -404,6 +405,20 @@ void tlsrpt_save(struct queued *q);	/* what is not on disk yet */
 /* --- queued_tlsreport.c --- */
 /* Begin to send the reports of all days before this one, which are then forgotten. How many domains there are; 0 also while it is at work. */
 size_t tlsrpt_send(struct queued *q, int64_t before_day);
+
+/* --- queued_verify.c --- */
+struct verify_answer {
+	bool known, good;
+	struct str text;	/* why it is known to be bad */
+};
+typedef void verify_fn(void *ctx, const struct verify_answer *a);
+int verify_start(struct queued *q, struct err *e) MUST_CHECK;
+struct verify_wait *verify_ask(struct queued *q, struct str address, verify_fn *fn, void *ctx);	/* calls from the loop */
+void verify_forget(struct verify_wait **w);	/* no call any more; accepts NULL */
+struct ipc_remote_RESULT;
+bool verify_result(struct queued *q, uint32_t id, const struct ipc_remote_RESULT *m);	/* NULL: remote has gone. false: it is not of a verification */
+void verify_fail_all(struct queued *q);		/* remote has gone */
+void verify_save(struct queued *q);
 
 /* --- queued_post.c --- */
 /* A message of our own making (notification, forwarded copy): recipients are resolved, the message is written and synced, then scheduled. fn: qid of the new

@@ -419,8 +419,10 @@ static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	struct job *j = map_del(q->remotes->jobs, str_n(&id, sizeof(id)));
 
 	close_fd(&fd);
-	if (j == NULL)
+	if (j == NULL) {
+		(void)verify_result(q, id, m);
 		return;
+	}
 	struct dest *d = j->dest;
 	struct active *a = j->a;
 	job_ended(q, d);
@@ -455,6 +457,7 @@ static void on_remote_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 	log_warning("remote: %s", why->text);
 	ipc_chan_free(&q->remote);	/* the group starts again */
+	verify_fail_all(q);
 	while (map_next(q->remotes->jobs, &it, &key, &v)) {
 		struct job *j = v;
 		(void)map_del(q->remotes->jobs, key);

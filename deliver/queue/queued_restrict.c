@@ -17,6 +17,7 @@ struct known {
 	struct dns_ask *dns;
 	struct ask *ask;
 	struct timer *timer;
+	struct verify_wait *verify;
 };
 
 struct judge {
@@ -139,6 +140,17 @@ static void on_slept(void *ctx)
 	known_now(k, FACT_NONE);
 }
 
+/* "good", or "bad" and why. */
+static void on_verified(void *ctx, const struct verify_answer *a)
+{
+	const struct str v[] = { a->good ? STR("good") : STR("bad"), a->text };
+	struct known *k = ctx;
+
+	k->verify = NULL;
+	keep_values(k, v, ARRAY_LEN(v));
+	known_now(k, a->known ? FACT_HAS : FACT_TROUBLE);
+}
+
 static void send_for(struct known *k, const struct fact_key *key)
 {
 	struct queued *q = k->j->q;
@@ -148,6 +160,7 @@ static void send_for(struct known *k, const struct fact_key *key)
 	case FACT_DNS: k->dns = dns_ask(q->dns, key->key, key->arg, on_dns, k); break;
 	case FACT_MAP: k->ask = lookup_ask(q, &m, on_value, k); break;
 	case FACT_CLASS: k->ask = resolve_ask(q, key->key, on_class, k); break;
+	case FACT_VERIFY: k->verify = verify_ask(q, key->key, on_verified, k); break;
 	case FACT_SLEEP: k->timer = loop_timer(q->loop, (uint64_t)key->arg * 1000, on_slept, k); break;
 	case FACT_POLICY: {
 		const struct ipc_policy_ASK p = { .service = key->subject, .request = key->key };
@@ -223,6 +236,7 @@ void judge_free(struct judge **jp)
 	for (struct known *k = j->all; k; k = k->next) {
 		dns_forget(&k->dns);
 		ask_forget(&k->ask);
+		verify_forget(&k->verify);
 		timer_del(&k->timer);
 	}
 	timer_del(&j->again);

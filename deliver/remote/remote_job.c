@@ -412,6 +412,7 @@ static void on_send(struct remote *r, uint32_t id, const struct ipc_remote_SEND 
 	j->n_edits = m->edits.n;
 	j->size = m->size;
 	j->utf8 = m->smtputf8 != 0;
+	j->probe = m->probe != 0;
 	j->sts = str_eq(m->sts_mode, STR("enforce")) ? STS_ENFORCE : str_eq(m->sts_mode, STR("testing")) ? STS_TESTING : STS_NONE;
 	j->sts_mx = copy_list(j->a, m->sts_mx);
 	j->n_sts_mx = m->sts_mx.n;

@@ -115,6 +115,7 @@ struct job {
 	size_t n_edits;
 	uint64_t size;
 	bool utf8;
+	bool probe;			/* end after RCPT */
 	/* where to */
 	struct str hop;			/* nexthop, or a fallback relay */
 	size_t fallback;		/* which; 0: nexthop */

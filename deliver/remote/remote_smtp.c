@@ -485,7 +485,7 @@ static void after_envelope(struct smtp *s)
 {
 	if (s->data_sent) {
 		enter(s, STEP_DATA);
-	} else if (s->rcpt_ok > 0) {
+	} else if (s->rcpt_ok > 0 && !s->j->probe) {
 		say(s, STEP_DATA, "DATA");
 	} else {
 		transaction_over(s);
@@ -512,6 +512,8 @@ static void on_rcpt(struct smtp *s, const struct reply *r)
 
 	to->accepted = s->mail_ok && r->code < 300;
 	s->rcpt_ok += to->accepted;
+	if (to->accepted && s->j->probe)
+		rcpt_close(s->j, to, RCPT_SENT, r->enhanced, r->text);
 	if (to->accepted || !s->mail_ok)
 		return;
 	said(s, r, "RCPT TO command", text);
@@ -855,7 +857,7 @@ static void send_envelope(struct smtp *s)
 		return;
 	while (s->rcpt_sent < j->n_rcpts && s->rcpt_sent - s->rcpt_answered < (pipe ? REMOTE_WINDOW : 1))
 		send_rcpt(s, &j->rcpts[s->rcpt_sent++]);
-	if (pipe && s->rcpt_sent == j->n_rcpts && !s->data_sent && s->rcpt_answered == 0) {
+	if (pipe && !j->probe && s->rcpt_sent == j->n_rcpts && !s->data_sent && s->rcpt_answered == 0) {
 		s->data_sent = true;
 		conn_write(s->c, STR("DATA\r\n"));
 	}

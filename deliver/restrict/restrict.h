@@ -52,6 +52,7 @@ enum fact_kind {
 	FACT_MAP,	/* subject: table, key, arg: enum access_how (deliver/resolve/resolve.h); one value */
 	FACT_CLASS,	/* key: address; values: class, then the accounts that it leads to */
 	FACT_POLICY,	/* subject: service, key: the attributes; one value: the action */
+	FACT_VERIFY,	/* key: address; values: "good", or "bad" and why. Trouble: it is not known yet */
 	FACT_SLEEP,	/* arg: seconds; key: makes it unique */
 };
 enum fact_state { FACT_PENDING, FACT_HAS, FACT_NONE, FACT_NO_NAME, FACT_TROUBLE };

@@ -32,6 +32,7 @@ static const char *kind_word(const struct fact_key *k)
 	case FACT_MAP: return "map";
 	case FACT_CLASS: return "class";
 	case FACT_POLICY: return "policy";
+	case FACT_VERIFY: return "verify";
 	case FACT_SLEEP: return "sleep";
 	}
 	return "";
@@ -239,6 +240,14 @@ static const struct verdict_case at_rcpt[] = {
 	{ "unknown here passes the lists", "", NULL, STRANGER, 0, 0, 0, "unknown", "ok" },
 	{ "reject_unlisted_recipient", "smtpd_recipient_restrictions = reject_unlisted_recipient\n", NULL, STRANGER, 0, 0, 0, "unknown",
 	  "550 5.1.1 <joe@here.example>: Recipient address rejected: User unknown" },
+	{ "reject_unverified_recipient: a good one", "smtpd_recipient_restrictions = reject_unverified_recipient\n", "verify joe@here.example=good", STRANGER, 0, 0, 0, 0, "ok" },
+	{ "reject_unverified_recipient: a bad one", "smtpd_recipient_restrictions = reject_unverified_recipient\nunverified_recipient_reject_code = 550\n",
+	  "verify joe@here.example=bad|host mx said: 550 no", STRANGER, 0, 0, 0, 0,
+	  "550 5.1.1 <joe@here.example>: Recipient address rejected: undeliverable address: host mx said: 550 no" },
+	{ "reject_unverified_recipient: not known yet", "smtpd_recipient_restrictions = reject_unverified_recipient\n", "verify joe@here.example=!", STRANGER, 0, 0, 0, 0,
+	  "450 4.1.1 <joe@here.example>: Recipient address rejected: unverified address: Address verification in progress" },
+	{ "reject_unverified_sender: a bad one", "smtpd_sender_restrictions = reject_unverified_sender\n", "verify x@y.example=bad|no", STRANGER, 0, 0, 0, 0,
+	  "450 4.1.7 <x@y.example>: Sender address rejected: undeliverable address: no" },
 	{ "reject_unlisted_sender", "smtpd_sender_restrictions = reject_unlisted_sender\n", "class x@y.example=unknown", STRANGER, 0, 0, 0, 0,
 	  "550 5.1.0 <x@y.example>: Sender address rejected: User unknown" },
 	{ "smtpd_reject_unlisted_sender does the same", "smtpd_reject_unlisted_sender = yes\n", "class x@y.example=unknown", STRANGER, 0, 0, 0, 0,
