@@ -1,4 +1,4 @@
-$(call library,addr.c xtext.c reply.c cmd.c data.c dsn.c proxy.c xclient.c srs.c)
+$(call library,addr.c xtext.c reply.c cmd.c data.c dsn.c proxy.c xclient.c srs.c milter.c)
 $(call unittest,test_srs,test_srs.c,smtp base test)
 $(call fuzzer,fuzz_srs,fuzz_srs.c,smtp base)
 $(call unittest,test_addr,test_addr.c,smtp base test)
