@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "conf/conf.h"
 #include "confinement.h"
+#include "door.h"
 #include "log/log.h"
 #include "monitor.h"
 #include "os/os.h"
@@ -28,6 +29,8 @@ struct start {
 	struct filter_dirs dirs;
 	bool unconfined;
 	int listener;
+	struct door_set doors[2];	/* those that listen on nothing are not started */
+	size_t n_doors;
 };
 
 static void usage(FILE *to)
@@ -122,32 +125,86 @@ static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 	return s->listener < 0 ? -1 : 0;
 }
 
-static int start_template(void *ctx, enum stage_kind kind)
+/* As fork: 0 in the child, with *sock_out its end and no signal blocked; in the parent 1 and its end; -1. */
+static int fork_with_socket(const char *what, int *sock_out)
 {
-	struct start *s = ctx;
 	int pair[2];
 	struct err e = { 0 };
 	if (sock_pair(SOCK_SEQPACKET, pair, &e) < 0) {
-		log_error("template: %s", e.text);
+		log_error("%s: %s", what, e.text);
 		return -1;
 	}
 	pid_t pid = fork();
 	if (pid < 0) {
-		log_error("template: fork: %s", strerror(errno));
+		log_error("%s: fork: %s", what, strerror(errno));
 		close(pair[0]);
 		close(pair[1]);
 		return -1;
 	}
-	if (pid > 0) {
-		close(pair[1]);
-		return pair[0];
-	}
+	close(pair[pid > 0 ? 1 : 0]);
+	*sock_out = pair[pid > 0 ? 0 : 1];
+	if (pid > 0)
+		return 1;
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	const int keep[] = { 0, 1, 2, pair[1], log_fd() };
+	return 0;
+}
+
+static int start_template(void *ctx, enum stage_kind kind)
+{
+	struct start *s = ctx;
+	int sock = -1;
+	const int r = fork_with_socket("template", &sock);
+	if (r != 0)
+		return sock;
+	const int keep[] = { 0, 1, 2, sock, log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));
-	template_run(kind, s->conf, &s->dirs, pair[1], s->unconfined);
+	template_run(kind, s->conf, &s->dirs, sock, s->unconfined);
+}
+
+static int start_door(void *ctx, size_t which)
+{
+	struct start *s = ctx;
+	const struct door_set *set = &s->doors[which];
+	const struct confine c = { .role = CONFINE_DOOR, .unconfined = s->unconfined };
+	int sock = -1, keep[5 + DOOR_LISTENERS_MAX] = { 0, 1, 2 };
+	struct err e = { 0 };
+	const int r = fork_with_socket(door_name(set->protocol), &sock);
+	if (r != 0)
+		return sock;
+	size_t n = 3;
+	keep[n++] = sock;
+	keep[n++] = log_fd();
+	for (size_t i = 0; i < set->n; i++)
+		keep[n++] = set->fds[i];
+	close_all_but(keep, n);
+	proc_title("filterd-door", "filterd: %s", door_name(set->protocol));
+	if (confine_enter(&c, &e) < 0) {
+		log_error("%s: %s", door_name(set->protocol), e.text);
+		_exit(1);
+	}
+	door_run(s->conf, set, sock);
+}
+
+static int listen_doors(struct start *s, gid_t gid, struct err *e)
+{
+	const struct {
+		const struct door_protocol *protocol;
+		const char *name;
+		const struct conf_list *list;
+	} rows[] = { { &milter_door, "filter_milter_listeners", &s->conf->filter_milter_listeners }, { &spamd_door, "filter_spamd_listeners", &s->conf->filter_spamd_listeners } };
+	_Static_assert(ARRAY_LEN(rows) <= ARRAY_LEN(s->doors), "a set for each");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct door_set *set = &s->doors[s->n_doors];
+		if (rows[i].list->n == 0)
+			continue;
+		set->protocol = rows[i].protocol;
+		if (door_listen(*rows[i].list, gid, set, e) < 0)
+			return err_wrap(e, "%s", rows[i].name);
+		s->n_doors++;
+	}
+	return 0;
 }
 
 static void ready(void *ctx)
@@ -178,7 +235,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
-	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0)
 		return -1;
 	if (!o->foreground && proc_daemonize(e) < 0)
@@ -192,7 +249,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	proc_title("filterd", "filterd: monitor");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* templates report through their sockets */
-	const struct monitor_hooks hooks = { start_template, ready, s };
+	const struct monitor_hooks hooks = { .start_template = start_template, .ready = ready, .start_door = start_door, .n_doors = s->n_doors, .ctx = s };
 	return monitor_run(c, s->listener, queue_uid, &hooks, e);
 }
 

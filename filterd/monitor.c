@@ -28,6 +28,14 @@ struct client {
 	struct monitor *m;
 	struct ipc_chan *chan;	/* NULL: gone, its jobs end unanswered */
 	unsigned jobs;
+	struct door *door;	/* what it is; NULL: queued */
+};
+
+/* A process of ours that takes messages by another protocol. */
+struct door {
+	struct monitor *m;
+	size_t which;
+	struct timer *restart;
 };
 
 struct job {
@@ -72,6 +80,7 @@ struct monitor {
 	struct template *now[STAGE_KINDS], *next[STAGE_KINDS];	/* next: loading */
 	uint64_t fingerprint[STAGE_KINDS];
 	unsigned long long seq;
+	struct door doors[MONITOR_DOORS_MAX];
 	bool announced;
 	bool broken[STAGE_KINDS];	/* the last template could not load: who asks is answered at once */
 	struct timer *watch, *restart;
@@ -200,6 +209,7 @@ static void score_next(struct monitor *m, struct job *j, const struct ipc_filter
 	copy_strs(j->a, &j->edits);
 	j->scan.found = v->found;
 	copy_strs(j->a, &j->scan.found);
+	j->scan.report = arena_str(j->a, v->report);
 	j->kind = STAGE_SCORE;
 	j->attempts = 0;
 	list_append(&m->waiting[STAGE_SCORE], &j->node);
@@ -472,6 +482,8 @@ static void on_watch(void *ctx)
 
 /* --- clients --- */
 
+static void door_start(struct door *d);
+
 static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	(void)ch;
@@ -479,9 +491,19 @@ static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	on_scan(ctx, id, msg, fd);
 }
 
+static void on_door_restart(void *ctx)
+{
+	door_start(ctx);
+}
+
 static void on_client_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct client *c = ctx;
+	if (c->door != NULL) {
+		log_warning("a listener process ended: starting it again");
+		timer_del(&c->door->restart);
+		c->door->restart = loop_timer(c->m->loop, RESTART_MS, on_door_restart, c->door);
+	}
 	if (why->code != ERR_CLOSED)
 		log_warning("client: %s", why->text);
 	list_del(&c->node);
@@ -492,9 +514,31 @@ static void on_client_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 		loop_free_later(c->m->loop, c);
 }
 
-static void on_accept(void *ctx, unsigned events)
+static void client_new(struct monitor *m, int fd, struct door *door)
 {
 	static const uint16_t may[] = { IPC_filter_SCAN };
+	struct client *c = xzalloc(sizeof(*c));
+	c->m = m;
+	c->door = door;
+	c->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_client, on_client_closed, c);
+	ipc_chan_allow(c->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
+	list_append(&m->clients, &c->node);
+	m->n_clients++;
+}
+
+static void door_start(struct door *d)
+{
+	struct monitor *m = d->m;
+	const int fd = m->hooks->start_door(m->hooks->ctx, d->which);
+	timer_del(&d->restart);
+	if (fd >= 0)
+		client_new(m, fd, d);
+	else
+		d->restart = loop_timer(m->loop, RESTART_MS, on_door_restart, d);
+}
+
+static void on_accept(void *ctx, unsigned events)
+{
 	struct monitor *m = ctx;
 	(void)events;
 	int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -510,12 +554,7 @@ static void on_accept(void *ctx, unsigned events)
 		close(fd);
 		return;
 	}
-	struct client *c = xzalloc(sizeof(*c));
-	c->m = m;
-	c->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_client, on_client_closed, c);
-	ipc_chan_allow(c->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
-	list_append(&m->clients, &c->node);
-	m->n_clients++;
+	client_new(m, fd, NULL);
 }
 
 static void on_signal(void *ctx, int signo)
@@ -545,6 +584,10 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	struct watch *w = loop_watch(m.loop, listener, LOOP_READ, on_accept, &m);
 	m.watch = loop_timer(m.loop, WATCH_SIGNATURES_MS, on_watch, &m);
 	templates_start(&m);
+	for (size_t i = 0; i < hooks->n_doors && i < MONITOR_DOORS_MAX; i++) {
+		m.doors[i] = (struct door){ .m = &m, .which = i };
+		door_start(&m.doors[i]);
+	}
 	loop_run(m.loop);
 	watch_del(&w);
 	return 0;

@@ -9,6 +9,7 @@
 enum {
 	MONITOR_WAITING_MAX = 512,	/* messages that wait for a worker; above it: tempfail */
 	MONITOR_CLIENTS_MAX = 16,
+	MONITOR_DOORS_MAX = 4,
 	MONITOR_ASKING_FACTOR = 8,	/* as many times filter_workers, when they wait for the DNS */
 	MONITOR_ATTEMPTS = 2,		/* workers that one message may cost */
 };
@@ -18,6 +19,8 @@ enum {
 struct monitor_hooks {
 	int (*start_template)(void *ctx, enum stage_kind kind);
 	void (*ready)(void *ctx);
+	int (*start_door)(void *ctx, size_t which);	/* forks that door (door.h), returns its socket, or -1 */
+	size_t n_doors;
 	void *ctx;
 };
 int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const struct monitor_hooks *hooks, struct err *e) MUST_CHECK;

@@ -56,6 +56,7 @@ static void answer(int sock, uint32_t id, struct scan *s)
 		.edits = { (struct str *)(void *)&s->verdict.edits, v->n_edits },
 		.log = neutral(s->a, facts, 390),
 		.hits = str_c(v->hits),
+		.report = s->explain_ctx == NULL ? STR("") : buf_view(s->explain_ctx),
 		.folder = str_c(v->folder),
 		.target = str_c(v->target),
 		.notify = str_c(v->notify),
@@ -71,11 +72,31 @@ static void answer(int sock, uint32_t id, struct scan *s)
 	}
 }
 
+enum { REPORT_MAX = 8000, FINDING_MAX = 500 };
+
+/* A line of the report; what does not fit is left out. */
+static void on_finding(void *ctx, const char *stage, const char *finding)
+{
+	struct buf *b = ctx;
+	if (b->n + FINDING_MAX + 40 > REPORT_MAX)
+		return;
+	buf_printf(b, "%-9s ", stage);
+	text_neutral(b, str_c(finding), FINDING_MAX, false);
+	buf_ch(b, '\n');
+}
+
 static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t id, const struct ipc_filter_SCAN *facts, int fd, struct arena *a)
 {
 	struct stat st;
 	const struct auth_dns dns = { asker_ask, ask };
 	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR(""), .facts = facts, .dns = &dns };
+	struct buf report;
+	buf_init(&report, REPORT_MAX);
+	if (facts->want) {
+		s.explain = on_finding;
+		s.explain_ctx = &report;
+		buf_str(&report, str_sub(facts->report, 0, REPORT_MAX - 1));
+	}
 	void *map = NULL;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
 		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -94,6 +115,7 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 		deadline(0);
 	}
 	answer(ask->sock, id, &s);
+	buf_fini(&report);
 	if (map != NULL)
 		munmap(map, (size_t)st.st_size);
 }

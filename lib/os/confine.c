@@ -70,7 +70,9 @@ static const struct confine_row {
 	[CONFINE_DELIVER] = { "deliver", BASE | FILES_RW, 0, LANDLOCK_ALL, 0 },
 	/* The dispatcher; its workers inherit the filter, and a limit takes fork from them. */
 	[CONFINE_REMOTE] = { "remote", BASE | NET_OUT | NET_SOURCE | FORK | KILL, 0, LANDLOCK_ALL, 0 },
-	[CONFINE_FILTER] = { "filter monitor", BASE | ACCEPT | UNIX_CONNECT | MEM_EXEC | FILES_RW | FORK | THREADS | KILL | CONFINE, 0, LANDLOCK_ALL, 0 },
+	/* Its filter is inherited by the doors. */
+	[CONFINE_FILTER] = { "filter monitor", BASE | ACCEPT | UNIX_CONNECT | MEM_EXEC | FILES_RW | FD_WRITE | MEMFILE | FORK | THREADS | KILL | CONFINE, 0, LANDLOCK_ALL, 0 },
+	[CONFINE_DOOR] = { "filter door", BASE | ACCEPT | FD_WRITE | MEMFILE, 0, LANDLOCK_ALL, 0 },
 	/* libclamav makes, lists and removes directories of its own; links, sockets and other processes are not its business (measured). */
 	[CONFINE_SCAN] = { "scan", BASE | FS_READ | FS_WRITE | THREADS, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_LOG] = { "log", BASE | FS_READ | FS_WRITE | UNIX_CONNECT, 0, LANDLOCK_ALL, 0 },

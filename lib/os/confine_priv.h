@@ -31,6 +31,7 @@ enum call_group {
 	SETID = 1 << 17,
 	CONFINE = 1 << 18,	/* narrow itself (or a child itself) further */
 	NEVER = 1 << 19,
+	MEMFILE = 1 << 21,	/* make files in memory */
 	NET_SOURCE = 1 << 20,	/* choose the address that connections leave from (bind without listen) */
 };
 
