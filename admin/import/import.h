@@ -63,6 +63,7 @@ struct import {
 	struct import_row *rows, **tail;
 	uint64_t started_ms, shown_ms, total, at;	/* progress in bytes or messages */
 	bool tty;
+	bool restore;			/* the word backup: what is there stays, what is not comes back */
 };
 
 /* --- import_target.c: a folder that is written to --- */
@@ -81,6 +82,10 @@ void import_end(struct import *im);
 int import_target_open(struct import *im, struct str name, struct str special, const char *source, struct import_target **out, struct err *e) MUST_CHECK;
 int import_target_close(struct import_target **t, struct err *e) MUST_CHECK;	/* what is begun is committed */
 struct import_row *import_row(struct import_target *t);
+/* Is this message there: that UID, under that UIDVALIDITY, that large? (A restored one; what was deleted since comes back.) */
+bool import_target_has(struct import_target *t, uint32_t uidvalidity, uint32_t uid, uint64_t size);
+/* After the UIDs of the source were kept: new ones come behind next. */
+int import_target_reserve(struct import_target *t, uint32_t next, struct err *e) MUST_CHECK;
 /* Keep the UIDs of the source; only where the folder has given out none. */
 int import_target_adopt(struct import_target *t, uint32_t uidvalidity, struct err *e) MUST_CHECK;
 bool import_target_known(const struct import_target *t, const char *id);
@@ -102,7 +107,7 @@ typedef int import_word_fn(struct import *im, struct err *e);
 int import_word_mbox(struct import *im, struct err *e) MUST_CHECK;
 int import_word_tree(struct import *im, struct err *e) MUST_CHECK;
 int import_word_maildir(struct import *im, struct err *e) MUST_CHECK;
-int import_word_server(struct import *im, struct err *e) MUST_CHECK;
+int import_word_server(struct import *im, struct err *e) MUST_CHECK;	/* also the word backup */
 int import_mbox_file(struct import *im, int fd, struct str folder, struct str special, const char *source, struct err *e) MUST_CHECK;
 int import_maildir_tree(struct import *im, unsigned root, const char *path, struct str prefix, struct err *e) MUST_CHECK;
 /* Ask the opener. *dir_out: it is a directory. ERR_NOENT: it is not there. */
@@ -112,6 +117,8 @@ int import_open(struct import *im, unsigned root, const char *path, int *fd_out,
 /* Serve OPEN until the writer has gone. roots: opened by import_roots. */
 void import_opener(int chan, const int *roots, size_t n_roots);
 int import_root(const char *path, struct err *e) MUST_CHECK;	/* a descriptor, or -1 */
+/* Serve the snapshot (NULL: the newest) of user's mail below dir until the writer has gone. Returns the exit status. */
+int import_backup(const char *dir, const char *user, const char *snapshot, int chan);
 /* Speak to the server until the writer has gone; password is wiped. Returns the exit status. */
 int import_fetcher(const struct import_options *o, const struct conf *conf, struct buf *password, int chan);
 

@@ -27,6 +27,7 @@ static const struct {
 	{ "tree", "[--spool DIR] HOME…", "old homes: mail/ Mail/ mbox Maildir/, and the user's file in the spool", import_word_tree, true, false },
 	{ "maildir", "[--folder F] DIR", "a Maildir++ tree", import_word_maildir, true, true },
 	{ "imap", "--host H [--port N] [--login NAME] [--folder F]", "an account of another IMAP server", import_word_server, false, true },
+	{ "backup", "[--folder F] DIR [SNAPSHOT]", "a snapshot that postern-backup made", import_word_server, true, true },
 	{ "pop3", "--host H [--port N] [--login NAME] [--folder F] [--delete]", "an account of a POP3 server", import_word_server, false, true },
 };
 
@@ -104,6 +105,8 @@ static bool sensible(const struct import_options *o, size_t w)
 		return false;
 	if (strcmp(words[w].word, "maildir") == 0 && o->n_args != 1)
 		return false;
+	if (strcmp(words[w].word, "backup") == 0 && o->n_args > 2)
+		return false;
 	if ((o->delete || o->keep) && strcmp(words[w].word, "pop3") != 0)
 		return false;
 	return !(o->delete && o->keep) && o->n_args <= IMPORT_ROOTS_MAX && one_of(o->quote, quotes, 3) && one_of(o->tls, tls, 3) &&
@@ -152,6 +155,7 @@ static int writer(const struct import_options *o, const struct conf *conf, const
 		(void)fprintf(stderr, "postern-import: %s\n", e.text);
 		return EXIT_TEMP;
 	}
+	im.restore = strcmp(o->word, "backup") == 0;
 	const int r = fn(&im, &e);
 	status = import_report(&im);
 	if (r < 0 && e.code != ERR_NONE)
@@ -212,6 +216,19 @@ static int from_files(const struct import_options *o, const struct conf *conf, c
 	while (n_roots > 0)
 		close(roots[--n_roots]);
 	return writer_status(pid);
+}
+
+static int from_backup(const struct import_options *o, const struct conf *conf, const struct account *acct, import_word_fn *fn, struct err *e)
+{
+	int chan;
+	const pid_t pid = writer_start(o, conf, acct, fn, &chan, e);
+
+	if (pid < 0)
+		return -1;
+	const int status = import_backup(o->args[0], acct->name, o->n_args > 1 ? o->args[1] : NULL, chan);
+	close(chan);
+	const int theirs = writer_status(pid);
+	return theirs ? theirs : status;
 }
 
 static int password_get(const struct import_options *o, struct buf *out, struct err *e)
@@ -282,7 +299,9 @@ static int one_user(const struct import_options *o, const struct conf *conf, siz
 		(void)fprintf(stderr, "postern-import: %s: %s\n", user, e.code == ERR_NOENT ? "no such user" : e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
-	r = words[w].files ? from_files(o, conf, &acct, words[w].fn, paths, n, &e) : from_server(o, conf, &acct, words[w].fn, &e);
+	r = strcmp(o->word, "backup") == 0 ? from_backup(o, conf, &acct, words[w].fn, &e) :
+	    words[w].files		   ? from_files(o, conf, &acct, words[w].fn, paths, n, &e) :
+					     from_server(o, conf, &acct, words[w].fn, &e);
 	if (r < 0)
 		(void)fprintf(stderr, "postern-import: %s: %s\n", user, e.text);
 	return r < 0 ? EXIT_TEMP : r;

@@ -8,8 +8,14 @@
 #include "ipc/ipc.h"
 #include "os/os.h"
 
+enum {
+	/* UIDs that may have been given out between the snapshot and the loss of the mailbox: none of them is ever given to another message. */
+	RESTORE_GAP = 100000,
+};
+
 struct folder {
 	struct str name, special;
+	bool subscribed;
 };
 
 struct pull {
@@ -18,7 +24,7 @@ struct pull {
 	struct arena *a;
 	struct str *ids;
 	size_t n_ids, cap_ids;
-	uint32_t uidvalidity;
+	uint32_t uidvalidity, uidnext;
 	uint32_t done[IMPORT_BATCH_MAX];	/* places of what was taken in this batch */
 	size_t n_done;
 	bool imap;
@@ -42,8 +48,10 @@ static int hear(struct pull *p, struct arena *a, uint16_t *type, void **msg, str
 		const struct ipc_import_FAILED *const f = *msg;
 		return err_set(e, f->code == ERR_NOENT ? ERR_NOENT : f->code == ERR_AUTH ? ERR_AUTH : ERR_TEMP, 0, "%.*s", STR_ARG(f->text));
 	}
-	if (*type == IPC_import_END)
+	if (*type == IPC_import_END) {
 		p->uidvalidity = (uint32_t)((const struct ipc_import_END *)*msg)->uidvalidity;
+		p->uidnext = (uint32_t)((const struct ipc_import_END *)*msg)->uidnext;
+	}
 	return *type == IPC_import_END;
 }
 
@@ -89,7 +97,8 @@ static int take_message(struct pull *p, struct str folder, const struct ipc_impo
 	if (m->place >= p->n_ids || p->n_done == IMPORT_BATCH_MAX || msg.n_keywords > STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_BUG, 0, "the source talks nonsense");
 	message_id(p, folder, (uint32_t)m->place, msg.id);
-	if (p->imap && num_parse(p->ids[m->place], 1, UINT32_MAX - 1, &uid) == 0)
+	struct str number = p->ids[m->place];
+	if (p->imap && num_parse(str_split(&number, ' '), 1, UINT32_MAX - 1, &uid) == 0)
 		msg.uid = (uint32_t)uid;
 	if (import_message_begin(p->t, &msg, e) < 0 || take_chunks(p, m->size, e) < 0)
 		return -1;
@@ -151,6 +160,16 @@ static int remove_known(struct pull *p, struct str folder, const uint32_t *place
 	return n == 0 ? 0 : ask(p->im, IPC_import_DELETE, &del, e) < 0 ? -1 : until_end(p, folder, e);
 }
 
+/* A backup's ids are "UID SIZE". */
+static bool restored(struct pull *p, uint32_t place)
+{
+	struct str rest = p->ids[place], uid = str_split(&rest, ' ');
+	uint64_t n, size;
+
+	return num_parse(uid, 1, UINT32_MAX, &n) == 0 && num_parse(rest, 0, UINT64_MAX, &size) == 0 &&
+	       import_target_has(p->t, p->uidvalidity, (uint32_t)n, size);
+}
+
 static int messages(struct pull *p, struct str folder, struct err *e)
 {
 	struct import_row *const row = import_row(p->t);
@@ -165,7 +184,7 @@ static int messages(struct pull *p, struct str folder, struct err *e)
 			continue;
 		row->found++;
 		message_id(p, folder, (uint32_t)i, id);
-		if (import_target_known(p->t, id)) {
+		if (p->im->restore ? restored(p, (uint32_t)i) : import_target_known(p->t, id)) {
 			row->known++;
 			known[n_known++] = (uint32_t)i;	/* an import that was cut off after its commit */
 		} else {
@@ -220,18 +239,27 @@ static int one_folder(struct pull *p, size_t number, const struct folder *f, str
 {
 	struct err late = { 0 };
 	char source[256];
+	bool adopted = false;
 	int r;
 
-	(void)snprintf(source, sizeof source, "%s://%s/%.*s", p->im->o->word, p->im->o->host, STR_ARG(str_sub(f->name, 0, 150)));
+	const struct import_options *const o = p->im->o;
+	(void)snprintf(source, sizeof source, "%s:%s%s/%.*s", o->word, p->im->restore ? "" : "//", p->im->restore ? o->args[0] : o->host,
+		       STR_ARG(str_sub(f->name, 0, 150)));
 	if (import_target_open(p->im, local, f->special, source, &p->t, e) < 0)
 		return -1;
 	r = list_ids(p, number, e);
 	if (r == 0 && p->imap) {
 		r = import_target_adopt(p->t, p->uidvalidity, e);
+		adopted = r == 0;
 		r = r > 0 ? 0 : r;
 	}
+	const uint32_t uidnext = p->uidnext;
 	if (r == 0)
 		r = messages(p, f->name, e);
+	if (r == 0 && adopted && p->im->restore)
+		r = import_target_reserve(p->t, uidnext < UINT32_MAX / 2 ? uidnext + RESTORE_GAP : uidnext, e);
+	if (r == 0 && p->im->restore && p->im->s && !p->im->o->dry_run)
+		r = store_subscribe(p->im->s, local, f->subscribed, e);
 	if (r < 0) {
 		import_row(p->t)->failed++;
 		(void)snprintf(import_row(p->t)->note, sizeof import_row(p->t)->note, "%.199s", e->text);
@@ -258,7 +286,7 @@ static int list_folders(struct pull *p, struct folder **v, size_t *n_out, struct
 			break;
 		}
 		*v = xrealloc(*v, (n + 1) * sizeof **v);
-		(*v)[n++] = (struct folder){ arena_str(p->im->a, f->name), arena_str(p->im->a, f->special) };
+		(*v)[n++] = (struct folder){ arena_str(p->im->a, f->name), arena_str(p->im->a, f->special), f->subscribed };
 		arena_reset(a);
 	}
 	*n_out = n;
@@ -268,7 +296,7 @@ static int list_folders(struct pull *p, struct folder **v, size_t *n_out, struct
 
 int import_word_server(struct import *im, struct err *e)
 {
-	struct pull p = { .im = im, .a = arena_new(0), .imap = strcmp(im->o->word, "imap") == 0 };
+	struct pull p = { .im = im, .a = arena_new(0), .imap = strcmp(im->o->word, "pop3") != 0 };
 	const char *const only = im->o->folder;
 	struct folder *v = NULL;
 	size_t n = 0;
@@ -286,7 +314,7 @@ int import_word_server(struct import *im, struct err *e)
 		}
 	}
 	if (rc == 0 && !seen)
-		rc = err_set(e, ERR_NOENT, 0, "the server has no folder %s", only ? only : "at all");
+		rc = err_set(e, ERR_NOENT, 0, "the source has no folder %s", only ? only : "at all");
 	free(v);
 	free(p.ids);
 	arena_free(&p.a);

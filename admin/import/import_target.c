@@ -202,7 +202,8 @@ int import_target_open(struct import *im, struct str name, struct str special, c
 {
 	struct import_target *const t = xzalloc(sizeof *t);
 
-	name = arena_str(im->a, own_special(im, name, special));
+	/* A restored folder is that one, whatever is used in its place now. */
+	name = arena_str(im->a, im->restore ? name : own_special(im, name, special));
 	t->im = im;
 	t->here = map_new();
 	t->row = ARENA_NEW(im->a, struct import_row);
@@ -234,6 +235,21 @@ int import_target_adopt(struct import_target *t, uint32_t uidvalidity, struct er
 bool import_target_known(const struct import_target *t, const char *id)
 {
 	return map_get(t->im->done, str_c(id)) || map_get(t->here, str_c(id));
+}
+
+bool import_target_has(struct import_target *t, uint32_t uidvalidity, uint32_t uid, uint64_t size)
+{
+	const uint32_t seq = t->v ? mbox_view_seq(t->v, uid) : 0;
+	struct mbox_status st;
+	struct mbox_msg m;
+	struct err ignored = { 0 };
+
+	return seq != 0 && mbox_status(t->m, &st, &ignored) == 0 && st.uidvalidity == uidvalidity && mbox_msg_get(t->v, seq, &m, &ignored) == 0 && m.size == size;
+}
+
+int import_target_reserve(struct import_target *t, uint32_t next, struct err *e)
+{
+	return t->m && !t->im->o->dry_run ? mbox_reserve_uids(t->m, next, e) : 0;
 }
 
 /* --- messages --- */

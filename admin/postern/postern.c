@@ -50,6 +50,8 @@ static const struct {
 	{ "quarantine", "mail that the filter keeps from its recipients" },
 	{ "mailbox", "check and repair mailboxes" },
 	{ "import", "bring in mail from files, old homes and other servers" },
+	{ "backup", "save mail and the server's files while everything runs" },
+	{ "restore", "bring back what was saved" },
 	{ "setup", "make a mail server for a domain, and say what DNS needs" },
 	{ "run", "start the daemons and keep them running" },
 };

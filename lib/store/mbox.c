@@ -947,6 +947,30 @@ int mbox_adopt_uidvalidity(struct mbox *m, uint32_t uidvalidity, struct err *e)
 	return r;
 }
 
+static int reserve(struct mbox *m, uint32_t next, struct err *e)
+{
+	const uint32_t before = m->st.uidnext, reserved = m->st.reserved;
+
+	if (next <= before)
+		return 0;
+	m->st.uidnext = m->st.reserved = next;
+	if (mbox_replace_journal(m, false, e) < 0 || ident_write(m, e) < 0) {
+		m->st.uidnext = before;
+		m->st.reserved = reserved;
+		return -1;
+	}
+	return 0;
+}
+
+int mbox_reserve_uids(struct mbox *m, uint32_t next, struct err *e)
+{
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	const int r = reserve(m, next, e);
+	mbox_unlock_folder(m);
+	return r;
+}
+
 int mbox_settle(struct mbox *m, size_t id_len, struct err *e)
 {
 	return maildir_settle(m->dirfd, id_len, e) < 0 ? -1 : mbox_refresh(m, e);

@@ -1,0 +1,254 @@
+"""Backups that are made while everything runs, and what comes back from them: messages, UIDs, flags, UIDVALIDITY, folders, files of the server."""
+import hashlib
+import imaplib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+numbers = itertools.count(1)
+
+
+def rows(output):
+    return [json.loads(line) for line in output.decode().splitlines()]
+
+
+def backup(s, where, *args, check=True):
+    p = s.tool("postern-backup", "--json", *args, where, check=check)
+    return {r["owner"]: r for r in rows(p.stdout)} if check else p
+
+
+def restore(s, where, *args, check=True):
+    p = s.tool("postern-restore", "--json", *args, where, check=check)
+    return rows(p.stdout) if check else p
+
+
+def imap(s, user):
+    m = imaplib.IMAP4(s.host, s.port("IMAP"))
+    m.login(user, s.passwords[user])
+    m.select("INBOX")
+    return m
+
+
+def view(m, folder):
+    """{uid: (flags, date, text)}, uidvalidity, uidnext"""
+    ok, _ = m.select('"%s"' % folder)
+    assert ok == "OK"
+    validity = int(m.response("UIDVALIDITY")[1][0])
+    m.select('"%s"' % folder)
+    uidnext = int(m.response("UIDNEXT")[1][0])
+    ok, data = m.uid("FETCH", "1:*", "(FLAGS INTERNALDATE BODY.PEEK[])")
+    out = {}
+    for head, text in [d for d in data if isinstance(d, tuple)]:
+        words = head.decode()
+        flags = set(words[words.index("FLAGS (") + 7:].split(")")[0].split()) - {"\\Recent"}
+        out[int(words.split("UID ")[1].split()[0].rstrip(")"))] = (flags, words.split('INTERNALDATE "')[1].split('"')[0], text)
+    return out, validity, uidnext
+
+
+@pytest.fixture
+def filled(suite, mail, tmp_path):
+    """A user with mail in three folders, with gaps in the UIDs, flags and keywords."""
+    s, user = suite, "saved%d@example.com" % next(numbers)
+    s.passwords[user] = "saved-secret"
+    s.user_add(user, s.passwords[user])
+    m = imap(s, user)
+    m.create('"Arbeit/K&APY-ln"')
+    m.subscribe('"Arbeit/K&APY-ln"')
+    for folder, n in (("INBOX", 12), ("Arbeit/K&APY-ln", 3), ("Sent", 2)):
+        for i in range(n):
+            m.append('"%s"' % folder, "(\\Seen $Label1 Plan,B)" if i % 3 == 0 else "(\\Flagged)" if i % 3 == 1 else "()", '"17-Jul-1996 02:44:%02d -0700"' % i,
+                     b"Subject: %s %d\r\n\r\n" % (folder.encode(), i) + b"body\r\n" * i)
+    m.select("INBOX")
+    m.uid("STORE", "3:5,12", "+FLAGS", "\\Deleted")
+    m.expunge()
+    m.logout()
+    yield s, user, mail, tmp_path / "backup"
+    s.tool("postern-user", "del", user)
+
+
+def gone(s, user):
+    """The mailbox is lost; sessions that held it end."""
+    s.tool("postern-user", "passwd", user, "--password-stdin", input=s.passwords[user].encode() + b"\n")
+    end = time.monotonic() + 10
+    while s.maildir(user).exists() and time.monotonic() < end:      # a session that ends writes its last
+        shutil.rmtree(s.maildir(user), ignore_errors=True)
+
+
+def test_a_lost_mailbox_comes_back_as_it_was(filled):
+    s, user, mail, where = filled
+    m = imap(s, user)
+    before = {f: view(m, f) for f in ("INBOX", "Arbeit/K&APY-ln", "Sent")}
+    m.logout()
+    made = backup(s, where)
+    assert made["users/" + user]["items"] == 8 + 3 + 2 and made["users/" + user]["added"] == 13 and made["server"]["items"] > 3
+    gone(s, user)
+    done = restore(s, where, "--user", user)
+    assert sum(r["imported"] for r in done) == sum(r["verified"] for r in done) == 13 and sum(r["failed"] for r in done) == 0
+    m = imap(s, user)
+    for folder, (messages, validity, uidnext) in before.items():
+        now, validity_now, uidnext_now = view(m, folder)
+        assert now == messages and validity_now == validity, folder
+        assert uidnext_now >= uidnext + 1000     # what was given out after the backup is not given to another message
+    assert b"Arbeit/K&APY-ln" in b"".join(m.lsub()[1])
+    assert b"\\Sent" in [line for line in m.list()[1] if line.endswith(b"Sent")][0]
+    assert sum(r["imported"] for r in restore(s, where, "--user", user)) == 0       # twice does no harm
+
+
+def test_what_was_deleted_by_mistake_comes_back_into_the_living_folder(filled):
+    s, user, mail, where = filled
+    backup(s, where)
+    m = imap(s, user)
+    before, validity, uidnext = view(m, "INBOX")
+    m.uid("STORE", "9:11", "+FLAGS", "\\Deleted")
+    m.expunge()
+    assert [r["imported"] for r in restore(s, where, "-n", "--user", user, "--folder", "INBOX")] == [3]
+    assert len(view(m, "INBOX")[0]) == 5
+    done = restore(s, where, "--user", user, "--folder", "INBOX")
+    assert [(r["folder"], r["imported"], r["known"]) for r in done] == [("INBOX", 3, 5)]
+    m.noop()
+    after, validity_now, _ = view(m, "INBOX")
+    assert validity_now == validity and len(after) == 8
+    back = {u: v for u, v in after.items() if u not in before}
+    assert sorted(back) == [uidnext, uidnext + 1, uidnext + 2]       # UIDs are never given twice
+    assert sorted(v[2] for v in back.values()) == sorted(before[u][2] for u in (9, 10, 11))
+    assert all(after[u] == before[u] for u in after if u in before)
+
+
+def test_a_second_backup_stores_only_what_is_new(filled):
+    s, user, mail, where = filled
+    first = backup(s, where)["users/" + user]
+    mail.wait_for(mail.send(to=user), user=user)
+    m = imap(s, user)
+    m.uid("STORE", "1", "+FLAGS", "\\Answered")
+    m.uid("COPY", "1:10", "Sent")
+    second = backup(s, where)["users/" + user]
+    assert second["items"] == first["items"] + 8
+    assert second["added"] == 8 and second["added_bytes"] < second["bytes"] / 2       # copies are known by their content
+    # What was true at the time of the first one is still there.
+    gone(s, user)
+    restore(s, where, "--snapshot", first["snapshot"], "--user", user)
+    m = imap(s, user)
+    now = view(m, "INBOX")[0]
+    assert len(now) == 8 and "\\Answered" not in now[1][0]
+
+
+def test_old_snapshots_go_and_take_only_what_nobody_needs(filled):
+    s, user, mail, where = filled
+    backup(s, where)
+    m = imap(s, user)
+    m.uid("STORE", "1:20", "+FLAGS", "\\Deleted")
+    m.expunge()
+    last = backup(s, where, "--keep", "1")["users/" + user]
+    listed = rows(s.tool("postern-backup", "--list", "--json", where).stdout)
+    assert [r["snapshot"] for r in listed if r["owner"] == "users/" + user] == [last["snapshot"]]
+    objects = [f for f in (where / "users" / user / "objects").rglob("*") if f.is_file()]
+    assert len(objects) == last["items"]
+    assert all(hashlib.sha256(f.read_bytes()).hexdigest() == f.parent.name + f.name for f in objects)
+    assert s.tool("postern-backup", "--verify", where).returncode == 0
+
+
+def test_damage_is_found_and_not_restored(filled):
+    s, user, mail, where = filled
+    backup(s, where)
+    victim = max((f for f in (where / "users" / user / "objects").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1] + b"X")
+    p = backup(s, where, "--verify", check=False)
+    assert p.returncode == 1
+    assert [("error" in r) for r in rows(p.stdout) if r["owner"] == "users/" + user] == [True]
+    gone(s, user)
+    p = restore(s, where, "--user", user, check=False)
+    assert p.returncode != 0 and b"damaged" in p.stdout
+    # half a list is none
+    lists = list((where / "users" / user).glob("*.list"))
+    lists[0].write_bytes(lists[0].read_bytes()[:-3])
+    assert s.tool("postern-restore", "--user", user, where, check=False).returncode != 0
+
+
+def test_a_backup_while_mail_comes_and_goes(filled):
+    s, user, mail, where = filled
+    stop = threading.Event()
+    trouble = []
+
+    def work():
+        try:
+            m = imap(s, user)
+            i = 0
+            while not stop.is_set():
+                mail.send(to=user)
+                m.noop()
+                i += 1
+                m.store("1", "+FLAGS" if i % 2 else "-FLAGS", "\\Flagged")
+                if i % 5 == 0:
+                    m.store("2", "+FLAGS", "\\Deleted")
+                    m.expunge()
+        except Exception as e:      # noqa: BLE001
+            trouble.append(e)
+    t = threading.Thread(target=work)
+    t.start()
+    try:
+        for _ in range(3):
+            made = backup(s, where)["users/" + user]
+            assert "error" not in made and made["items"] + made["vanished"] >= 8
+    finally:
+        stop.set()
+        t.join()
+    assert not trouble
+    assert s.tool("postern-backup", "--verify", where).returncode == 0
+    assert s.tool("postern-mailbox", "check", user).returncode == 0
+
+
+def test_the_servers_files_come_back(fresh_suite, tmp_path):
+    s = fresh_suite("saved")
+    where = tmp_path / "backup"
+    backup(s, where)
+    conf, key = s.conf.read_bytes(), (s.base / "etc" / "key.pem").read_bytes()
+    aliases = (s.base / "etc" / "aliases").read_bytes()
+    os.unlink(s.base / "etc" / "key.pem")
+    (s.base / "etc" / "aliases").write_text("# emptied by mistake\n")
+    os.unlink(s.conf)
+    p = restore(s, where, "--server", check=False)
+    state = {r["file"]: r["state"] for r in rows(p.stdout)}
+    assert p.returncode == 1 and "differs" in state[str(s.base / "etc" / "aliases")] and state[str(s.conf)] == "restored"
+    assert s.conf.read_bytes() == conf and (s.base / "etc" / "key.pem").read_bytes() == key
+    assert os.stat(s.base / "etc" / "key.pem").st_mode & 0o777 == 0o600
+    restore(s, where, "--server", "--force")
+    assert (s.base / "etc" / "aliases").read_bytes() == aliases
+    assert any(f.startswith(str(s.state)) for f in state) and not any("/mail/" in f for f in state)
+
+
+def test_a_users_links_lead_nowhere(filled):
+    """The reader is the user, confined to the mailbox: what the user plants there is not read with root's eyes."""
+    s, user, mail, where = filled
+    cur = s.maildir(user) / "cur"
+    mail.wait_for(mail.send(to=user), user=user)
+    secret = s.base / "etc" / "key.pem"
+    os.symlink(secret, cur / "1700000000.M1P1.host,S=100:2,S")
+    os.symlink("/etc/shadow", cur / "1700000001.M1P1.host,S=100:2,S")
+    made = backup(s, where)
+    for f in (where / "users" / user / "objects").rglob("*"):
+        assert not f.is_file() or (secret.read_bytes() not in f.read_bytes() and b"root:" not in f.read_bytes())
+    st = os.stat(where)
+    assert st.st_uid == 0 and st.st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("args", [[], ["--folder", "INBOX", "x"], ["--list", "--verify", "x"], ["--keep", "0", "x"], ["a", "b"], ["--keep", "x", "y"]])
+def test_wrong_use_is_told(suite, args):
+    assert suite.tool("postern-backup", *args, check=False).returncode == 64
+
+
+def test_not_without_a_backup_and_not_for_strangers(suite, tmp_path):
+    assert suite.tool("postern-backup", "--verify", tmp_path / "none", check=False).returncode == 75
+    assert suite.tool("postern-restore", "--user", "alice@example.com", tmp_path / "none", check=False).returncode == 75
+    assert suite.tool("postern-backup", "--user", "nobody@example.com", tmp_path / "b", check=False).returncode == 1
+    (tmp_path / "open").mkdir()
+    os.chmod(tmp_path / "open", 0o777)
+    assert suite.tool("postern-backup", tmp_path / "open", check=False).returncode == 75
+    p = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", str(suite.bin / "postern-backup"), "-c", str(suite.conf), "--user", "alice@example.com",
+                        "/var/tmp/nobody-backup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode != 0 and not [f for f in (tmp_path).rglob("*.list")]
