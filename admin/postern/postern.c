@@ -51,6 +51,7 @@ static const struct {
 	{ "mailbox", "check and repair mailboxes" },
 	{ "import", "bring in mail from files, old homes and other servers" },
 	{ "backup", "save mail and the server's files while everything runs" },
+	{ "report", "what went through: table, JSON, a page with charts, a mail" },
 	{ "restore", "bring back what was saved" },
 	{ "setup", "make a mail server for a domain, and say what DNS needs" },
 	{ "run", "start the daemons and keep them running" },

@@ -1,6 +1,8 @@
 /* See gzip.h. */
 #include "io/gzip.h"
 
+#include <errno.h>
+
 #define ZLIB_CONST
 #include <zlib.h>
 
@@ -29,4 +31,32 @@ int gzip_pack(struct buf *out, struct str in, struct err *e)
 	}
 	(void)deflateEnd(&z);
 	return r < 0 ? err_set(e, ERR_BUG, 0, "gzip: error %d", r) : buf_check(out, "compressed data", e);
+}
+
+/* --- reading --- */
+
+static ssize_t cookie_read(void *cookie, char *p, size_t n)
+{
+	const int got = gzread(cookie, p, n < PIECE ? (unsigned)n : PIECE);
+
+	if (got < 0)
+		errno = EIO;
+	return got;
+}
+
+static int cookie_close(void *cookie)
+{
+	return gzclose(cookie) == Z_OK ? 0 : EOF;
+}
+
+FILE *gzip_fopen(const char *path, struct err *e)
+{
+	gzFile z = gzopen(path, "rbe");
+	FILE *f = z ? fopencookie(z, "r", (cookie_io_functions_t){ .read = cookie_read, .close = cookie_close }) : NULL;
+
+	if (!f)
+		(void)err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "%s", path);
+	if (!f && z)
+		(void)gzclose(z);
+	return f;
 }

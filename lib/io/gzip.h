@@ -2,6 +2,8 @@
 #ifndef IO_GZIP_H
 #define IO_GZIP_H
 
+#include <stdio.h>
+
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -9,5 +11,7 @@
 
 /* Append the compressed form of in. -1: ERR_LIMIT when out is full (its max), ERR_TEMP when there is no memory. */
 int gzip_pack(struct buf *out, struct str in, struct err *e) MUST_CHECK;
+/* Open a file for reading, packed or plain. NULL: *e says why. */
+FILE *gzip_fopen(const char *path, struct err *e);
 
 #endif
