@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "authd/passfile.h"
@@ -24,7 +25,7 @@
 #include "os/os.h"
 #include "store/quota.h"
 
-enum { EXIT_USAGE = 64, ANSWER_MS = 60000, DEPTH_MAX = 64, LINE_MAX_ = 4096 };
+enum { EXIT_USAGE = 64, ANSWER_MS = 60000, DEPTH_MAX = 64, LINE_MAX_ = 4096, REMOVE_TRIES = 50, REMOVE_PAUSE_NS = 100000000 };
 
 struct options {
 	const char *file, *scheme;
@@ -348,7 +349,14 @@ static int mail_remove(const struct account *a, struct err *e)
 
 		if (confine_enter(&c, &why) == 0)
 			dir = open(a->home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		_exit(dir >= 0 && tree_remove(dir, 0) == 0 ? 0 : 1);
+		int left = -1;
+		/* A session that ends writes its last meanwhile. */
+		for (int i = 0; dir >= 0 && left < 0 && i < REMOVE_TRIES; i++) {
+			const struct timespec pause = { .tv_nsec = i ? REMOVE_PAUSE_NS : 0 };
+			(void)nanosleep(&pause, NULL);
+			left = tree_remove(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+		}
+		_exit(left == 0 ? 0 : 1);
 	}
 	if (waitpid(pid, &status, 0) != pid || status != 0 || rmdir(a->home) < 0)
 		return err_set(e, ERR_TEMP, 0, "%s could not be removed completely", a->home);
