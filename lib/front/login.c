@@ -426,12 +426,23 @@ void login_response(struct login *s, struct str line)
 	buf_fini(&decoded);
 }
 
+static bool client_in(const struct front_conn *fc, struct conf_list networks)
+{
+	uint8_t addr[16];
+
+	return fc->client_known && addr_parse(str_c(fc->client), addr) == 0 && conf_networks_have(networks, addr);
+}
+
 void login_client(struct login *s, struct str address)
 {
 	uint8_t addr[16];
 
-	if (addr_parse(address, addr) == 0)
-		tell(s, IPC_auth_CLIENT, &(struct ipc_auth_CLIENT){ .address = address }, -1);
+	if (addr_parse(address, addr) < 0)
+		return;
+	tell(s, IPC_auth_CLIENT, &(struct ipc_auth_CLIENT){ .address = address }, -1);
+	/* Log lines name the one who is to blame, or a log watcher shuts out the webmail. */
+	if (client_in(&s->fc, s->env->conf->webmail_hosts))
+		snprintf(s->fc.client, sizeof(s->fc.client), "%.*s", STR_ARG(address));
 }
 
 void login_starttls(struct login *s)
@@ -483,13 +494,6 @@ static void on_conn(void *ctx, struct conn *c, enum conn_event ev)
 	}
 }
 
-static bool plain_allowed(const struct front_env *env, const struct front_conn *fc)
-{
-	uint8_t addr[16];
-
-	return fc->client_known && addr_parse(str_c(fc->client), addr) == 0 && conf_networks_have(env->conf->plaintext_login_networks, addr);
-}
-
 void login_begin(struct login *s, const struct login_protocol *p, struct front_env *env, const struct front_conn *fc)
 {
 	s->p = p;
@@ -497,7 +501,7 @@ void login_begin(struct login *s, const struct login_protocol *p, struct front_e
 	s->fc = *fc;
 	s->relay_fd = -1;
 	s->started_ms = clock_mono_ms();
-	s->plain_ok = plain_allowed(env, fc);
+	s->plain_ok = client_in(fc, env->conf->plaintext_login_networks);
 	s->conn = conn_new(env->loop, fc->fd, &limits, on_conn, s);
 	conn_deadline(s->conn, env->conf->login_timeout * 1000);
 	if (fc->auth_fd >= 0)
