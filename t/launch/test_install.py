@@ -55,6 +55,12 @@ def test_only_deliver_is_setuid(dest):
             assert not s.st_mode & 0o7000, p
 
 
+def test_each_program_has_its_manual(dest):
+    man = pathlib.Path(str(dest) + PREFIX) / "share" / "man"
+    for p in sorted((pathlib.Path(str(dest) + PREFIX) / "sbin").iterdir()):
+        assert any((man / ("man%d" % n) / ("%s.%d" % (p.name, n))).exists() for n in (1, 8)), p.name
+
+
 def test_links_and_templates_are_true(dest):
     for p in below(dest):
         if p.is_symlink():
