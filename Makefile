@@ -52,6 +52,7 @@ LIB_LINK := $(strip $(call reverse,$(LIB_ORDER)))
 # The words of a module.mk. D is the folder it stands in; a source that is found from the top is of another folder.
 #   $(call library,a.c b.c)                              -> lib<folder name>.a
 #   $(call program,NAME,main.c …,libs[,system libs])     -> build/BUILD/NAME
+#   $(call script,NAME,x.sh)                             -> build/BUILD/NAME, a program in shell; @SYSCONFDIR@ is filled in
 #   $(call unittest,NAME,test_x.c …,libs[,system libs])  -> build/BUILD/t/NAME, TAP, run by "make unit"
 #   $(call tool,NAME,x.c …,libs[,system libs])           -> build/BUILD/x/NAME, for tests and benches only
 #   $(call fuzzer,NAME,fuzz_x.c …,libs[,system libs])    -> build/BUILD/f/NAME; without clang it replays corpora
@@ -73,6 +74,13 @@ $(B)/lib$(1).a: $(2)
 endef
 define program
 $(eval PROGRAMS += $(1))$(eval $(call link_rule,$(B)/$(1),$(call objs,$(2)),$(3),$(4)))
+endef
+define script
+$(eval PROGRAMS += $(1))$(eval $(call script_rule,$(B)/$(1),$(D)/$(2)))
+endef
+define script_rule
+$(1): $(2) $(B)/places
+	$$(call say,SH,$$@)sed 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $(2) > $$@ && chmod 755 $$@
 endef
 define unittest
 $(eval UNITTESTS += $(1))$(eval $(call link_rule,$(B)/t/$(1),$(call objs,$(2)),$(3),$(4)))
@@ -101,7 +109,7 @@ PLACED := $(patsubst %.c,$(B)/o/%.o,$(shell grep -lE 'POSTERN_(SYSCONFDIR|LIBEXE
 $(PLACED): $(B)/places
 
 MODULES := $(wildcard $(addsuffix /module.mk,$(addprefix lib/,$(LIB_ORDER)) smtpd imapd pop3d filterd authd \
-	$(addprefix deliver/,restrict resolve policy dns sts remote local queue) $(addprefix admin/,postern setup backup report import maps queue sendmail) etc t))
+	$(addprefix deliver/,restrict resolve policy dns sts remote local queue) $(addprefix admin/,postern setup backup report import maps queue sendmail webmail) etc t))
 define include_module
 D := $(patsubst %/,%,$(dir $(1)))
 include $(1)

@@ -1,0 +1,1 @@
+$(call script,postern-webmail,postern-webmail.sh)
