@@ -2,11 +2,12 @@
 
     sink = smtpsink.Sink("127.0.0.5", 25)
     sink.refuse["RCPT"] = "450 4.2.0 later"     a command's first word (or "." for the end of data) to an answer
-    sink.refuse["<bad@a.example>"] = "550 …"    or the path of a RCPT
+    sink.refuse["<bad@a.example>"] = "550 …"    or the path of a RCPT; None: no answer at all
     env, data, secure = sink.wait()
 """
 import base64
 import hmac
+import socket
 import socketserver
 import threading
 import time
@@ -19,6 +20,7 @@ class Sink(socketserver.ThreadingTCPServer):
 
     def __init__(self, host="127.0.0.1", port=0, tls=None, lmtp=False, features=("PIPELINING", "8BITMIME", "SIZE 1000000"), login=None, delay=0,
                  plain_features=None):
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
         self.tls, self.lmtp, self.features, self.login, self.delay = tls, lmtp, list(features), login, delay
         self.plain_features = plain_features    # what it announces before TLS instead
@@ -70,7 +72,8 @@ class Handler(socketserver.StreamRequestHandler):
             verb = line.split()[0].upper().decode()
             self.server.commands.append(line.decode("utf-8", "replace").rstrip())
             if verb in self.server.refuse:
-                self.say(self.server.refuse[verb])
+                if self.server.refuse[verb] is not None:    # None: silence
+                    self.say(self.server.refuse[verb])
             elif verb in ("EHLO", "LHLO"):
                 self.hello()
             elif verb == "STARTTLS":
