@@ -69,10 +69,10 @@ static int listen_one(const char *where, gid_t gid, int *fd_out, struct err *e)
 
 int door_listen(struct conf_list where, gid_t gid, struct door_set *out, struct err *e)
 {
-	if (where.n > DOOR_LISTENERS_MAX)
+	if (where.n > DOOR_LISTENERS_MAX - out->n)
 		return err_set(e, ERR_CONF, 0, "more than %d addresses", DOOR_LISTENERS_MAX);
-	for (out->n = 0; out->n < where.n; out->n++)
-		if (listen_one(where.v[out->n], gid, &out->fds[out->n], e) < 0)
+	for (size_t i = 0; i < where.n; i++, out->n++)
+		if (listen_one(where.v[i], gid, &out->fds[out->n], e) < 0)
 			return -1;
 	return 0;
 }

@@ -28,7 +28,7 @@ struct door_set {
 	int fds[DOOR_LISTENERS_MAX];
 	size_t n;
 };
-/* As root: bind what a list names ("host:port", "unix:/path", group gid). */
+/* As root: bind what a list names ("host:port", "unix:/path", group gid), besides those that out has. */
 int door_listen(struct conf_list where, gid_t gid, struct door_set *out, struct err *e) MUST_CHECK;
 const char *door_name(const struct door_protocol *p);
 /* The process: confined already. sock: to the monitor. Does not return. */

@@ -103,18 +103,45 @@ static int places(struct start *s, struct err *e)
 	return 0;
 }
 
+static struct door_set *door_set_of(struct start *s, const struct door_protocol *protocol)
+{
+	for (size_t i = 0; i < s->n_doors; i++)
+		if (s->doors[i].protocol == protocol)
+			return &s->doors[i];
+	s->doors[s->n_doors].protocol = protocol;
+	return &s->doors[s->n_doors++];
+}
+
+/* From systemd: "milter", "spamd". */
+static int given_door(struct start *s, const struct listen_fd *fd)
+{
+	static const struct door_protocol *const known[] = { &milter_door, &spamd_door };
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (strcmp(fd->name, door_name(known[i])) != 0)
+			continue;
+		struct door_set *set = door_set_of(s, known[i]);
+		if (set->n == DOOR_LISTENERS_MAX)
+			return -1;
+		set->fds[set->n++] = fd->fd;
+		return 0;
+	}
+	return -1;
+}
+
 static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 {
-	struct listen_fd fds[4];
+	struct listen_fd fds[1 + 2 * DOOR_LISTENERS_MAX];
 	size_t n = 0;
 	if (listen_fds(fds, ARRAY_LEN(fds), &n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(fds[i].name, "scan") == 0) {
+		if (strcmp(fds[i].name, "scan") == 0)
 			s->listener = fds[i].fd;
-			return 0;
-		}
+		else if (given_door(s, &fds[i]) < 0)
+			return err_set(e, ERR_CONF, 0, "a socket called \"%s\" was passed, and there is no use for it", fds[i].name);
 	}
+	if (s->listener >= 0)
+		return 0;
 	char path[1100];
 	snprintf(path, sizeof(path), "%s/filter", s->conf->run_directory);
 	if (dir_make(path, 0755, 0, 0, e) < 0)
@@ -196,13 +223,8 @@ static int listen_doors(struct start *s, gid_t gid, struct err *e)
 	} rows[] = { { &milter_door, "filter_milter_listeners", &s->conf->filter_milter_listeners }, { &spamd_door, "filter_spamd_listeners", &s->conf->filter_spamd_listeners } };
 	_Static_assert(ARRAY_LEN(rows) <= ARRAY_LEN(s->doors), "a set for each");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct door_set *set = &s->doors[s->n_doors];
-		if (rows[i].list->n == 0)
-			continue;
-		set->protocol = rows[i].protocol;
-		if (door_listen(*rows[i].list, gid, set, e) < 0)
+		if (rows[i].list->n > 0 && door_listen(*rows[i].list, gid, door_set_of(s, rows[i].protocol), e) < 0)
 			return err_wrap(e, "%s", rows[i].name);
-		s->n_doors++;
 	}
 	return 0;
 }

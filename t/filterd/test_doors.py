@@ -222,6 +222,30 @@ def test_doors_have_their_walls(doors):
             assert status["CapEff"].strip("0") == "" and status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and status["Uid"].split()[0] != "0"
 
 
+def test_a_socket_that_systemd_passes(doors, tmp_path):
+    """As postern-spamd.socket does: filterd itself has no network then."""
+    run = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "passed"
+    (run / "state").mkdir(parents=True)
+    (run / "log").symlink_to(doors.run_dir / "log")
+    conf = run / "postern.conf"
+    conf.write_text(re.sub(r"(?m)^(run_directory|state_directory|filter_\w+_listeners) = .*\n", "", doors.conf.read_text()) +
+                    "run_directory = %s\nstate_directory = %s\n" % (run, run / "state"))
+    p = subprocess.Popen(["systemd-socket-activate", "-l", "127.0.0.1:7831", "--fdname=spamd", str(doors.bin / "filterd"), "-f", "-v", "-c", str(conf)],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 10
+        out = b""
+        while b"SPAMD/" not in out and time.monotonic() < end:
+            try:
+                out = raw(7831, b"SYMBOLS SPAMC/1.5\r\nContent-length: %d\r\n\r\n%s" % (len(MESSAGES["gtube"][0]), MESSAGES["gtube"][0]))
+            except OSError:
+                time.sleep(0.05)
+    finally:
+        p.terminate()
+        said = p.communicate()[1].decode()
+    assert b"Spam: True" in out and b"GTUBE" in out, said
+
+
 # --- Debian's Postfix ---
 
 @pytest.fixture(scope="module")
