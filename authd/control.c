@@ -1,4 +1,4 @@
-/* The words of administrators and of postern-user: status, users-changed, end-user. The peer is root, checked again here. */
+/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed. The peer is root, checked again here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -131,6 +131,25 @@ static void do_users_changed(struct client *c, const struct ipc_strs *args)
 	accounts_refresh(c->m, on_refreshed, c);
 }
 
+/* --- signing keys --- */
+
+static void on_dkim_loaded(void *ctx, bool ok, const char *text)
+{
+	struct client *c = ctx;
+
+	c->waiting = false;
+	if (c->gone)
+		client_free(c);
+	else
+		end(c, ok ? ERR_NONE : ERR_TEMP, text);
+}
+
+static void do_dkim_changed(struct client *c, const struct ipc_strs *args)
+{
+	c->waiting = true;
+	dkim_load(c->m, on_dkim_loaded, c);
+}
+
 static void do_end_user(struct client *c, const struct ipc_strs *args)
 {
 	char text[64];
@@ -149,6 +168,7 @@ static const struct {
 	{ "status", do_status },
 	{ "users-changed", do_users_changed },
 	{ "end-user", do_end_user },
+	{ "dkim-changed", do_dkim_changed },
 };
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -166,7 +186,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 			words[i].fn(c, &r->args);
 			return;
 		}
-	end(c, ERR_INPUT, "unknown word: status users-changed end-user");
+	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed");
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)

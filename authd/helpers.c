@@ -130,13 +130,17 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	switch (type) {
 	case IPC_helper_READY:
 		log_debug("%s is ready", rows[p->kind].program);
-		if (p->kind == HELPER_KEY)
+		if (p->kind == HELPER_KEY) {
 			helpers_keys_load(p->m);
+			dkim_load(p->m, NULL, NULL);
+		}
 		break;
 	case IPC_helper_KEYS_RESULT: {
 		const struct ipc_helper_KEYS_RESULT *r = msg;
 
-		if (r->ok) {
+		if (r->dkim) {
+			dkim_result(p->m, id, r);
+		} else if (r->ok) {
 			p->m->helpers->keys_ok = true;
 			log_info("TLS key and certificate loaded from %s", p->m->conf->tls_cert_file);
 		} else {
@@ -178,6 +182,8 @@ static void start(struct proc *p)
 	p->ch = ipc_chan_new(p->m->loop, fd, &ipc_helper, on_message, on_closed, p);
 	p->allowed[0] = IPC_helper_READY;
 	memcpy(p->allowed + 1, row->sends, sizeof row->sends);
+	if (p->kind == HELPER_KEY)
+		ipc_chan_waiting_max(p->ch, IPC_GROUP_WAITING_MAX);	/* many keys at once */
 	ipc_chan_allow(p->ch, (struct ipc_allow){ p->allowed, 1 + (row->sends[0] ? 1u : 0u) + (row->sends[1] ? 1u : 0u) });
 }
 
@@ -205,6 +211,12 @@ void helpers_reload(struct monitor *m)
 		start(p);
 	}
 	helpers_keys_load(m);
+	dkim_load(m, NULL, NULL);
+}
+
+struct ipc_chan *helpers_chan(struct monitor *m, enum helper_kind kind)
+{
+	return m->helpers->v[kind].ch;
 }
 
 bool helpers_reaped(struct monitor *m, pid_t pid, int status)

@@ -1,4 +1,4 @@
-/* authd-key: the only process that holds private keys. A front's parent registers each connection here (reg.def, its peer must be
+/* authd-key: the only process that holds private keys: of TLS here, of DKIM in key_dkim.c. A front's parent registers each connection here (reg.def, its peer must be
  * root); the front then asks for at most two signatures, and gets them only over the exact TLS server structures (lib/io/tls.h). Keys
  * come from the monitor, which reads the files as root; the previous pair is kept for fronts that still show the old certificate. */
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "authd/helper.h"
+#include "authd/key_dkim.h"
 #include "authd/scram.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -44,13 +45,14 @@ static struct {
 	} keys[KEYS_KEPT];			/* newest first */
 	struct list conns, registrars;
 	unsigned n_conns, n_registrars;
+	uid_t filter_uid;
 	uint64_t second;
 	uint64_t in_second, per_second;
 } key;
 
 static const uint16_t conn_allowed[] = { IPC_key_SIGN };
 static const uint16_t reg_first[] = { IPC_reg_HELLO }, reg_then[] = { IPC_reg_CONN };
-static const uint16_t monitor_allowed[] = { IPC_helper_KEYS };
+static const uint16_t monitor_allowed[] = { IPC_helper_KEYS, IPC_helper_DKIM_KEY, IPC_helper_DKIM_DONE };
 
 /* --- signatures --- */
 
@@ -164,7 +166,11 @@ static void on_listener(void *ctx, unsigned events)
 
 	if (fd < 0)
 		return;
-	if (sock_peer_cred(fd, &cred, &e) < 0 || cred.uid != 0 || key.n_registrars >= REGISTRARS_MAX) {
+	if (sock_peer_cred(fd, &cred, &e) == 0 && cred.uid != 0 && cred.uid == key.filter_uid) {
+		key_dkim_peer(key.loop, fd);
+		return;
+	}
+	if (e.code != ERR_NONE || cred.uid != 0 || key.n_registrars >= REGISTRARS_MAX) {
 		log_warning("key registration refused (%s)", e.text[0] ? e.text : "not root, or too many");
 		close(fd);
 		return;
@@ -223,7 +229,13 @@ static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	struct ipc_helper_KEYS_RESULT r = { .ok = 1 };
 	struct err e = { 0 };
 
-	if (keys_take(msg, &e) < 0)
+	if (type == IPC_helper_DKIM_KEY) {
+		key_dkim_take(msg);
+		return;
+	}
+	if (type == IPC_helper_DKIM_DONE)
+		key_dkim_done(msg, &r);
+	else if (keys_take(msg, &e) < 0)
 		r = (struct ipc_helper_KEYS_RESULT){ .ok = 0, .text = str_c(e.text) };
 	if (ipc_send(ch, IPC_helper_KEYS_RESULT, &r, id, -1, &e) < 0)
 		log_error("%s", e.text);
@@ -246,6 +258,9 @@ int main(int argc, char **argv)
 	struct tls_key *none = NULL;
 	if (tls_key_load(STR("-"), &none, &e) == 0)
 		tls_key_free(&none);
+	gid_t gid;
+	if (confine_user(h.conf->user_filter, &key.filter_uid, &gid, &e) < 0)
+		log_error("%s", e.text);
 	key.per_second = h.conf->tls_signatures_per_second;
 	helper_confine(&h, CONFINE_AUTH_KEY, h.conf->user_key, NULL, 0);
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);	/* best effort: a key should not reach the swap */

@@ -11,6 +11,7 @@
 
 #include "authd/monitor.h"
 #include "log/log.h"
+#include "os/confine.h"
 #include "os/os.h"
 
 enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78 };
@@ -35,6 +36,7 @@ static gid_t group_of(const char *name)
 	return gid;
 }
 
+/* gid: of the directory and the socket. */
 static int listen_one(const char *run, const char *dir, mode_t dir_mode, gid_t gid, const char *name, mode_t mode, int *fd_out, struct err *e)
 {
 	char path[1100];
@@ -43,7 +45,7 @@ static int listen_one(const char *run, const char *dir, mode_t dir_mode, gid_t g
 	if (dir_make(path, dir_mode, 0, gid, e) < 0)
 		return -1;
 	snprintf(path, sizeof path, "%s/%s/%s", run, dir, name);
-	*fd_out = sock_unix_listen(path, SOCK_SEQPACKET, mode, 0, 0, e);
+	*fd_out = sock_unix_listen(path, SOCK_SEQPACKET, mode, 0, gid, e);
 	return *fd_out < 0 ? -1 : 0;
 }
 
@@ -69,14 +71,17 @@ static int listen_all(struct monitor *m, struct err *e)
 {
 	const char *run = m->conf->run_directory;
 	char path[1100];
+	uid_t filter_uid;
+	gid_t filter_gid;
 
 	snprintf(path, sizeof path, "%s/empty", run);
 	if (dir_make(run, 0755, 0, 0, e) < 0 || dir_make(path, 0555, 0, 0, e) < 0 || dir_make(m->conf->state_directory, 0755, 0, 0, e) < 0 ||
-	    dir_make(m->conf->virtual_mail_directory, 0755, 0, 0, e) < 0)
+	    dir_make(m->conf->virtual_mail_directory, 0755, 0, 0, e) < 0 ||
+	    confine_user(m->conf->user_filter, &filter_uid, &filter_gid, e) < 0)
 		return -1;
 	if (listen_one(run, "auth", 0700, 0, "register", 0600, &m->listen[LISTEN_REGISTER], e) < 0 ||
 	    listen_one(run, "auth", 0700, 0, "control", 0600, &m->listen[LISTEN_CONTROL], e) < 0 ||
-	    listen_one(run, "key", 0700, 0, "register", 0600, &m->listen[LISTEN_KEY], e) < 0)
+	    listen_one(run, "key", 0710, filter_gid, "register", 0660, &m->listen[LISTEN_KEY], e) < 0)
 		return -1;
 	return listen_mux(m->conf, &m->listen[LISTEN_MUX], e);
 }

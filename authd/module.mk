@@ -1,5 +1,5 @@
-AUTHD_MONITOR := monitor.c conns.c attempt.c helpers.c accounts.c etcpasswd.c place.c sessions.c peers.c mux.c control.c throttle.c cache.c
-$(call program,authd,main.c $(AUTHD_MONITOR),map ipc io os conf log base)
+AUTHD_MONITOR := monitor.c conns.c attempt.c helpers.c accounts.c etcpasswd.c place.c sessions.c peers.c mux.c control.c dkim.c throttle.c cache.c
+$(call program,authd,main.c $(AUTHD_MONITOR),authres map ipc io os conf log base)
 $(call unittest,test_throttle,test_throttle.c throttle.c,test base)
 $(call unittest,test_etcpasswd,test_etcpasswd.c etcpasswd.c,test base)
 $(call unittest,test_cache,test_cache.c cache.c,test base)
@@ -13,5 +13,5 @@ $(call program,authd-sasl,sasl_main.c helper.c zygote.c tag.c scram.c,ipc os con
 $(call program,authd-check,check_main.c helper.c zygote.c tag.c scram.c passfile.c,map ipc os conf log base,-lpam -lcrypt -lcrypto)
 $(call program,authd-gather,gather_main.c helper.c users.c,map ipc os conf log base)
 $(call program,authd-mux,mux_main.c helper.c tag.c scram.c muxproto.c,io ipc os conf log base,-lcrypto)
-$(call program,authd-key,key_main.c helper.c scram.c,io ipc os conf log base,-lcrypto)
+$(call program,authd-key,key_main.c key_dkim.c helper.c scram.c,authres io ipc os conf log base,-lcrypto)
 $(call program,postern-user,user_main.c user_store.c users.c passfile.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)

@@ -6,6 +6,7 @@
  *	helpers.c	the helper programs			sessions.c	one session process per user and service
  *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
  *	mux.c		CREDS of authd-mux			control.c	administrators' words
+ *	dkim.c		signing keys for the key worker
  */
 #ifndef AUTHD_MONITOR_H
 #define AUTHD_MONITOR_H
@@ -82,6 +83,11 @@ void helpers_init(struct monitor *m);
 void helpers_reload(struct monitor *m);			/* new keys; new zygotes, the old finish what they do */
 bool helpers_reaped(struct monitor *m, pid_t pid, int status);
 void helpers_keys_load(struct monitor *m);
+/* dkim.c: read the table of signing keys and their files, hand them to the key worker. fn (may be NULL) is told what came of it. */
+typedef void dkim_loaded_fn(void *ctx, bool ok, const char *text);
+void dkim_load(struct monitor *m, dkim_loaded_fn *fn, void *ctx);
+void dkim_result(struct monitor *m, uint32_t id, const struct ipc_helper_KEYS_RESULT *r);
+struct ipc_chan *helpers_chan(struct monitor *m, enum helper_kind kind);	/* NULL: it is being restarted */
 /* A channel to a fresh worker of a zygote; it lives at most life_ms. */
 int helpers_worker(struct monitor *m, enum helper_kind zygote, uint64_t life_ms, int *fd_out, struct err *e) MUST_CHECK;
 /* Start a one-shot helper; its channel is the caller's. */

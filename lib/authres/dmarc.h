@@ -26,6 +26,7 @@ struct dmarc_result {
 	enum auth_result result;	/* none pass fail temperror permerror */
 	enum dmarc_policy policy;	/* what to do; DMARC_NOTHING unless result is fail */
 	enum dmarc_policy published;
+	bool vouched;			/* set by the caller: it fails, but a trusted ARC chain says that it passed before (policy is none then) */
 	struct str domain;		/* of From */
 	struct str organisation;	/* whose record it was */
 	const char *why;

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(z.asked <= 2 * DMARC_FROMS_MAX && (r.policy == DMARC_NOTHING || r.result == AUTH_FAIL));
 	buf_init(&b, 20000);
 	buf_c(&b, "+Authentication-Results: ");
-	authres_format(&b, "mx.test", sender, &spf, &dkim, 1, &r);
+	const struct authres all = { "mx.test", sender, &spf, &dkim, 1, NULL, &r };
+	authres_format(&b, &all);
 	assert(!buf_failed(&b) && mail_edit_check(buf_view(&b), &e) == 0);
 	buf_fini(&b);
 	arena_free(&a);

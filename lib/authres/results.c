@@ -45,29 +45,45 @@ static void put_reason(struct buf *b, const char *why)
 		put_property(b, "reason", str_c(why));
 }
 
-void authres_format(struct buf *out, const char *hostname, struct str sender, const struct spf_result *spf, const struct dkim_result *dkim, size_t n_dkim,
-		    const struct dmarc_result *dmarc)
+static void put_dkim(struct buf *out, const struct dkim_result *d)
 {
-	buf_c(out, hostname);
-	if (spf != NULL) {
-		buf_printf(out, ";\n\tspf=%s", auth_result_name(spf->result));
-		put_property(out, spf->helo ? "smtp.helo" : "smtp.mailfrom", spf->helo ? spf->domain : sender);
+	buf_printf(out, ";\n\tdkim=%s", auth_result_name(d->result));
+	if (d->result != AUTH_PASS)
+		put_reason(out, d->why);
+	put_property(out, "header.d", d->domain);
+	put_property(out, "header.s", d->selector);
+	put_property(out, "header.a", d->algorithm);
+	put_property(out, "header.b", d->b);
+}
+
+/* RFC 8617 10.2 */
+static void put_arc(struct buf *out, const struct arc_result *a)
+{
+	if (a == NULL || a->result == AUTH_NONE)
+		return;
+	buf_printf(out, ";\n\tarc=%s (i=%u)", auth_result_name(a->result), a->n);
+	if (a->result != AUTH_PASS)
+		put_reason(out, a->why);
+	else
+		put_property(out, "header.d", a->sets[a->n - 1].domain);
+}
+
+void authres_format(struct buf *out, const struct authres *r)
+{
+	buf_c(out, r->hostname);
+	if (r->spf != NULL) {
+		buf_printf(out, ";\n\tspf=%s", auth_result_name(r->spf->result));
+		put_property(out, r->spf->helo ? "smtp.helo" : "smtp.mailfrom", r->spf->helo ? r->spf->domain : r->sender);
 	}
-	if (n_dkim == 0)
+	if (r->n_dkim == 0)
 		buf_c(out, ";\n\tdkim=none");
-	for (size_t i = 0; i < n_dkim; i++) {
-		buf_printf(out, ";\n\tdkim=%s", auth_result_name(dkim[i].result));
-		if (dkim[i].result != AUTH_PASS)
-			put_reason(out, dkim[i].why);
-		put_property(out, "header.d", dkim[i].domain);
-		put_property(out, "header.s", dkim[i].selector);
-		put_property(out, "header.a", dkim[i].algorithm);
-		put_property(out, "header.b", dkim[i].b);
-	}
-	if (dmarc != NULL) {
-		buf_printf(out, ";\n\tdmarc=%s", auth_result_name(dmarc->result));
-		if (dmarc->result == AUTH_PASS || dmarc->result == AUTH_FAIL)
-			buf_printf(out, " (p=%s)", dmarc_policy_name(dmarc->published));
-		put_property(out, "header.from", dmarc->domain);
+	for (size_t i = 0; i < r->n_dkim; i++)
+		put_dkim(out, &r->dkim[i]);
+	put_arc(out, r->arc);
+	if (r->dmarc != NULL) {
+		buf_printf(out, ";\n\tdmarc=%s", auth_result_name(r->dmarc->result));
+		if (r->dmarc->result == AUTH_PASS || r->dmarc->result == AUTH_FAIL)
+			buf_printf(out, " (p=%s%s)", dmarc_policy_name(r->dmarc->published), r->dmarc->vouched ? ", a trusted forwarder vouches" : "");
+		put_property(out, "header.from", r->dmarc->domain);
 	}
 }

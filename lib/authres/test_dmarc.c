@@ -115,10 +115,14 @@ static void field(void)
 	const struct dmarc_result dmarc = { .result = AUTH_PASS, .published = DMARC_REJECT, .domain = STR("a.test") };
 	struct buf b;
 	buf_init(&b, 4000);
-	authres_format(&b, "mx.test", STR("bob@a.test"), &spf, dkim, 2, &dmarc);
+	const struct arc_set sets[2] = { { .domain = STR("l.test") }, { .domain = STR("m.test") } };
+	const struct arc_result arc = { .result = AUTH_PASS, .n = 2, .sets = sets, .why = "" };
+	const struct authres r = { "mx.test", STR("bob@a.test"), &spf, dkim, 2, &arc, &dmarc };
+	authres_format(&b, &r);
 	tap_is_mem(buf_view(&b),
 		   STR("mx.test;\n\tspf=pass smtp.mailfrom=bob@a.test;\n\tdkim=pass header.d=a.test header.s=s1 header.a=rsa-sha256 header.b=\"ab+/cdef\";\n"
-		       "\tdkim=fail reason=\"the body was changed\" header.d=\"x\\\"; dkim=pass?.test\";\n\tdmarc=pass (p=reject) header.from=a.test"),
+		       "\tdkim=fail reason=\"the body was changed\" header.d=\"x\\\"; dkim=pass?.test\";\n"
+		       "\tarc=pass (i=2) header.d=m.test;\n\tdmarc=pass (p=reject) header.from=a.test"),
 		   "results: the field, with a domain that would break out");
 	buf_fini(&b);
 }
