@@ -1,12 +1,18 @@
 /* See confinement.h. */
 #include "confinement.h"
 
+#include <stdio.h>
 #include <unistd.h>
+
+#include "authres/dkim_table.h"
 
 int filter_confine(enum confine_role role, const char *user, const struct conf *conf, const struct filter_dirs *dirs, bool unconfined,
 		   struct err *e)
 {
+	char keys[1200];
+	snprintf(keys, sizeof(keys), "%s/" DKIM_TABLE_DIR, conf->state_directory);
 	const struct confine_path paths[] = {
+		{ keys, false, false },
 		{ "/usr", false, false },
 		{ role == CONFINE_FILTER ? "/proc" : "/usr", false, false },	/* the map of a template's own memory, pcre_seal() */
 		{ "/lib", false, false },

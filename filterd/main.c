@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "authres/dkim_table.h"
 #include "base/buf.h"
 #include "conf/conf.h"
 #include "confinement.h"
@@ -248,6 +249,14 @@ static int test_rules(struct start *s)
 	return 0;
 }
 
+/* There to be read later, when the first key is made: what workers may reach is fixed at their start. */
+static int make_key_table_dir(const struct conf *c, struct err *e)
+{
+	char path[1200];
+	snprintf(path, sizeof(path), "%s/" DKIM_TABLE_DIR, c->state_directory);
+	return dir_make(path, 0755, 0, 0, e);
+}
+
 static int start(const struct options *o, struct start *s, struct err *e)
 {
 	const struct conf *c = s->conf;
@@ -258,7 +267,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
 	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
-	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0)
+	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0)
 		return -1;
 	if (!o->foreground && proc_daemonize(e) < 0)
 		return -1;

@@ -16,9 +16,11 @@
 #include "ipc/filter.h"
 #include "joblog.h"
 #include "io/loop.h"
+#include "keys.h"
 #include "log/log.h"
 #include "os/os.h"
 #include "relay.h"
+#include "sign.h"
 #include "spam/spam.h"
 
 enum { WATCH_SIGNATURES_MS = 30000, RESTART_MS = 1000, GRACE_MS = 2000 };
@@ -60,6 +62,7 @@ struct worker {
 	struct job *job;	/* NULL: idle */
 	struct timer *deadline;
 	struct relay_ask ask;
+	struct keys_ask sign;
 };
 
 struct template {
@@ -85,6 +88,7 @@ struct monitor {
 	bool broken[STAGE_KINDS];	/* the last template could not load: who asks is answered at once */
 	struct timer *watch, *restart;
 	struct relay *relay;
+	struct keys *keys;
 };
 
 static void dispatch(struct monitor *m);
@@ -103,7 +107,8 @@ static void job_free(struct job *j)
 static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	struct err e = { 0 };
-	job_log(&j->scan, v, ++m->seq, clock_mono_ms() - j->since_ms);
+	if ((j->scan.sign & SIGN_ONLY) == 0)
+		job_log(&j->scan, v, ++m->seq, clock_mono_ms() - j->since_ms);
 	if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_VERDICT, v, j->id, -1, &e) < 0)
 		log_error("verdict: %s", e.text);
 	job_free(j);
@@ -143,6 +148,7 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 		if (fields[i]->p != NULL)
 			*fields[i] = arena_str(a, *fields[i]);
 	copy_strs(a, &j->scan.recipients);
+	copy_strs(a, &j->scan.edits);
 	c->jobs++;
 	if (c->m->n_waiting >= MONITOR_WAITING_MAX || cannot_serve(c->m)) {
 		job_unchecked(c->m, j, cannot_serve(c->m) ? "signatures, lists or spam rules cannot be loaded" : "too many messages are waiting");
@@ -176,6 +182,7 @@ static void worker_drop(struct worker *w)
 	w->m->n_workers[w->kind]--;
 	timer_del(&w->deadline);
 	relay_forget(&w->ask);
+	keys_forget(&w->sign);
 	ipc_chan_free(&w->chan);
 	loop_free_later(w->m->loop, w);
 }
@@ -203,10 +210,22 @@ static void on_deadline(void *ctx)
 }
 
 /* Not kept from its recipients so far: a scoring worker has the last word, and is told what was found. */
+static struct ipc_strs join_strs(struct arena *a, struct ipc_strs x, struct ipc_strs y)
+{
+	struct str *both = ARENA_ARRAY(a, struct str, x.n + y.n + 1);
+	if (x.n > 0)
+		memcpy(both, x.v, x.n * sizeof(*both));
+	if (y.n > 0)
+		memcpy(both + x.n, y.v, y.n * sizeof(*both));
+	return (struct ipc_strs){ both, x.n + y.n };
+}
+
 static void score_next(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	j->edits = v->edits;
 	copy_strs(j->a, &j->edits);
+	if (j->scan.sign)	/* whoever scores signs, over the edits of both */
+		j->scan.edits = join_strs(j->a, j->scan.edits, j->edits);
 	j->scan.found = v->found;
 	copy_strs(j->a, &j->scan.found);
 	j->scan.report = arena_str(j->a, v->report);
@@ -220,14 +239,8 @@ static void score_next(struct monitor *m, struct job *j, const struct ipc_filter
 static void job_finish(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	struct ipc_filter_VERDICT all = *v;
-	size_t n = j->edits.n;
-	if (n > 0) {
-		struct str *both = ARENA_ARRAY(j->a, struct str, n + v->edits.n);
-		memcpy(both, j->edits.v, n * sizeof(*both));
-		if (v->edits.n > 0)
-			memcpy(both + n, v->edits.v, v->edits.n * sizeof(*both));
-		all.edits = (struct ipc_strs){ both, n + v->edits.n };
-	}
+	if (j->edits.n > 0)
+		all.edits = join_strs(j->a, j->edits, v->edits);
 	job_answer(m, j, &all);
 }
 
@@ -242,6 +255,10 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		dispatch(w->m);	/* another message may be scanned meanwhile */
 		return;
 	}
+	if (j != NULL && type == IPC_filter_SIGN) {
+		keys_ask(w->m->keys, &w->sign, w->chan, id, msg);
+		return;
+	}
 	if (j == NULL || type != IPC_filter_VERDICT || id != j->id) {
 		worker_failed(w, "an answer nobody asked for");
 		return;
@@ -249,6 +266,7 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	w->job = NULL;
 	timer_del(&w->deadline);
 	relay_forget(&w->ask);
+	keys_forget(&w->sign);
 	if (w->from != w->m->now[w->kind] || workers_count(w->m, w->kind).idle > w->m->conf->filter_workers)
 		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
 	if (j->kind == STAGE_SCAN && str_eq(((const struct ipc_filter_VERDICT *)msg)->action, STR("score")))
@@ -266,7 +284,7 @@ static void on_worker_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 static int worker_new(struct monitor *m, enum stage_kind kind)
 {
-	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_ASK };
+	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_ASK, IPC_filter_SIGN };
 	int pair[2];
 	struct err e = { 0 };
 	struct ipc_filter_FORK msg = { 0 };
@@ -577,6 +595,7 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 		list_init(&m.waiting[k]);
 	list_init(&m.workers);
 	m.relay = relay_new(m.loop, conf);
+	m.keys = keys_new(m.loop, conf);
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		loop_signal(m.loop, signals[i], on_signal, &m);

@@ -122,11 +122,13 @@ static int run_stage(struct scan *s, size_t i)
 	return -1;
 }
 
+const struct verdict scan_accepts = { .action = VERDICT_ACCEPT, .code = 250, .enhanced = "2.0.0", .text = "Ok", .category = "CLEAN", .notify = "" };
+
 void scan_run(struct scan *s)
 {
 	_Static_assert(ARRAY_LEN(stages) <= STAGES_MAX, "policy.h has a switch for each");
 	const unsigned kinds = s->rules->kinds;
-	s->verdict = (struct verdict){ .action = VERDICT_ACCEPT, .code = 250, .enhanced = "2.0.0", .text = "Ok", .category = "CLEAN", .notify = "" };
+	s->verdict = scan_accepts;
 	s->root = mime_parse(s->a, s->message);
 	if (kinds & 1u << STAGE_SCAN)
 		outcome_begin(s);

@@ -66,6 +66,8 @@ struct verdict {
 	const char *required;	/* the score from which mail is called spam; NULL: none */
 };
 
+extern const struct verdict scan_accepts;	/* what a message has when no stage says anything */
+
 /* One message under check; lives in a. */
 struct scan {
 	struct arena *a;

@@ -14,8 +14,19 @@ struct found {
 	struct spf_result spf;
 	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
 	size_t n_dkim;
+	struct arc_result arc;
 	struct dmarc_result dmarc;
 };
+
+/* RFC 8617 7.2.1: what a forwarder of trust saw pass is not held against the sender. */
+static void vouch(struct scan *s, struct found *f)
+{
+	const struct conf_list trusted = s->rules->conf->arc_trusted_sealers;
+	if (f->dmarc.result != AUTH_FAIL || !arc_vouches(s->a, &f->arc, f->dmarc.domain, (const char *const *)trusted.v, trusted.n))
+		return;
+	f->dmarc.vouched = true;
+	f->dmarc.policy = DMARC_NOTHING;
+}
 
 static void check(struct scan *s, const uint8_t addr[16], struct found *f)
 {
@@ -27,6 +38,8 @@ static void check(struct scan *s, const uint8_t addr[16], struct found *f)
 	const struct dmarc_query d = { .message = s->message, .psl = s->rules->psl, .spf = &f->spf, .dkim = f->dkim, .n_dkim = f->n_dkim,
 		.draw = (unsigned)(random_u64() % 100) };
 	f->dmarc = dmarc_check(s->a, s->dns, &d);
+	f->arc = arc_verify(s->a, s->dns, s->message, q.now);
+	vouch(s, f);
 }
 
 static void explain(struct scan *s, const struct found *f)
@@ -34,6 +47,7 @@ static void explain(struct scan *s, const struct found *f)
 	scan_explain(s, "sender", "spf=%s of %.*s: %s", auth_result_name(f->spf.result), STR_ARG(f->spf.domain), f->spf.why);
 	for (size_t i = 0; i < f->n_dkim; i++)
 		scan_explain(s, "sender", "dkim=%s of %.*s: %s", auth_result_name(f->dkim[i].result), STR_ARG(f->dkim[i].domain), f->dkim[i].why);
+	scan_explain(s, "sender", "arc=%s, %u sets: %s", auth_result_name(f->arc.result), f->arc.n, f->arc.why);
 	scan_explain(s, "sender", "dmarc=%s of %.*s: %s", auth_result_name(f->dmarc.result), STR_ARG(f->dmarc.domain), f->dmarc.why);
 }
 
@@ -42,7 +56,8 @@ static void report(struct scan *s, const struct found *f)
 	struct buf b;
 	buf_init(&b, FIELD_MAX);
 	buf_c(&b, "+Authentication-Results: ");
-	authres_format(&b, s->rules->conf->myhostname, s->facts->sender, &f->spf, f->dkim, f->n_dkim, &f->dmarc);
+	const struct authres r = { s->rules->conf->myhostname, s->facts->sender, &f->spf, f->dkim, f->n_dkim, &f->arc, &f->dmarc };
+	authres_format(&b, &r);
 	if (!buf_failed(&b))
 		scan_edit(s, arena_cstr(s->a, buf_view(&b)));
 	buf_fini(&b);

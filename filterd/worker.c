@@ -19,6 +19,7 @@
 #include "log/log.h"
 #include "mail/head.h"
 #include "os/os.h"
+#include "sign.h"
 
 static void deadline(uint64_t seconds)
 {
@@ -85,6 +86,22 @@ static void on_finding(void *ctx, const char *stage, const char *finding)
 	buf_ch(b, '\n');
 }
 
+/* What was rejected is not signed. */
+static void check_and_sign(struct scan *s, struct asker *ask)
+{
+	const struct sign_hand hand = { asker_sign, ask };
+	struct err e = { 0 };
+	if (s->facts->sign & SIGN_ONLY)
+		s->verdict = scan_accepts;
+	else
+		scan_run(s);
+	if (s->verdict.action != VERDICT_ACCEPT || sign_message(s, &hand, &e) == 0)
+		return;
+	s->verdict = (struct verdict){ .action = VERDICT_TEMPFAIL, .code = 451, .enhanced = "4.7.5", .text = "The message could not be signed now, try again later",
+		.category = "UNCHECKED", .notify = "", .detail = arena_printf(s->a, "sign: %s", e.text) };
+	log_error("%.*s: the message cannot be signed: %s", STR_ARG(s->facts->qid), e.text);
+}
+
 static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t id, const struct ipc_filter_SCAN *facts, int fd, struct arena *a)
 {
 	struct stat st;
@@ -111,7 +128,7 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 	} else {
 		deadline(rules->conf->filter_timeout);
 		ask->until_ms = clock_mono_ms() + rules->conf->sender_authentication_time * 1000;
-		scan_run(&s);
+		check_and_sign(&s, ask);
 		deadline(0);
 	}
 	answer(ask->sock, id, &s);
@@ -133,7 +150,7 @@ void worker_run(const struct filter_rules *rules, int sock)
 		arena_reset(a);
 		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0)
 			_exit(e.code == ERR_CLOSED ? 0 : 1);
-		if (type == IPC_filter_ANSWER && fd < 0) {	/* to a question that was given up */
+		if ((type == IPC_filter_ANSWER || type == IPC_filter_SIGNATURE) && fd < 0) {	/* to a question that was given up */
 			served--;
 			continue;
 		}

@@ -17,7 +17,7 @@ static const struct record {
 	{ "%d.", "TXT", "\"v=spf1 mx -all\"", "SPF: only the hosts above send mail of this domain" },
 	{ "%h.", "TXT", "\"v=spf1 a -all\"", "SPF for the name that this server greets with" },
 	{ "_dmarc.%d.", "TXT", "\"v=DMARC1; p=none; rua=mailto:postmaster@%d\"",
-	  "DMARC: reports first. Forwarded mail fails SPF and Postern signs nothing (DKIM), so a stricter p= loses it" },
+	  "DMARC: reports first. Forwarded mail fails SPF: before a stricter p= sign with DKIM (postern dkim genkey %d)" },
 	{ "_smtp._tls.%d.", "TXT", "\"v=TLSRPTv1; rua=mailto:postmaster@%d\"", "others report TLS trouble" },
 	{ "_submissions._tcp.%d.", "SRV", "0 1 465 %h.", "mail programs find the server" },
 	{ "_submission._tcp.%d.", "SRV", "10 1 587 %h.", NULL },
@@ -85,8 +85,11 @@ void setup_dns(const struct setup *s)
 	printf("; DNS records to publish for %s\n", s->domain);
 	addresses(s);
 	for (size_t i = 0; i < ARRAY_LEN(records); i++) {
-		if (records[i].why)
-			printf("; %s\n", records[i].why);
+		if (records[i].why) {
+			fputs("; ", stdout);
+			expand(s, records[i].why);
+			putchar('\n');
+		}
 		expand(s, records[i].name);
 		printf(" IN %s ", records[i].type);
 		expand(s, records[i].data);

@@ -1,5 +1,6 @@
 /* From a complete message to the answer (DESIGN.md 3, step 4):
- *	scan		filterd's verdict; edits are added to the envelope
+ *	scan		filterd's verdict; edits are added to the envelope, signatures last
+ *	milters		those of third parties, after filterd, so that its edits do not break what they sign; then filterd is asked once more, for our signatures
  *	copies		agents write every local copy into tmp and sync it: nothing is visible yet
  *	record		what is remote, or failed for now, becomes one queue record, synced beside the loop, not yet scheduled
  *	visible		the copies are renamed; from here there is no way back, and a client that goes away changes nothing
@@ -21,6 +22,7 @@
 #include "smtp/dsn.h"
 
 static void start_copies(struct trans *t);
+static void scanned(struct trans *t);
 static void copies_settled(struct trans *t);
 static void make_visible(struct trans *t);
 static void all_visible(struct trans *t);
@@ -91,7 +93,7 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 	notice_send(t, v);
 	if (str_eq(v->action, STR("accept"))) {
 		into_folder(t, v->folder);
-		start_copies(t);
+		scanned(t);
 	} else if (str_eq(v->action, STR("reject"))) {
 		trans_answer(t, v->code >= 500 && v->code <= 599 ? v->code : 554, enhanced[0] == '5' ? enhanced : "5.7.1",
 			     v->text.n > 0 ? v->text : STR("Message content rejected"));
@@ -108,7 +110,19 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 	}
 }
 
-static void scan(struct trans *t)
+/* Mail of ours gets a DKIM signature, mail of others that goes to another server an ARC set. */
+static uint64_t sign_bits(const struct trans *t)
+{
+	if (t->conn->has_user || t->conn->mynetworks || t->conn->local)
+		return SIGN_DKIM;
+	for (size_t i = 0; i < t->n_finals; i++)
+		if (str_eq(t->finals[i].kind, STR("remote")))
+			return SIGN_ARC;
+	return 0;
+}
+
+/* sign: bits of enum filter_sign. */
+static void scan(struct trans *t, uint64_t sign)
 {
 	struct str *rcpts = ARENA_ARRAY(t->arena, struct str, t->n_finals);
 	const struct forwarded *fw = t->conn->forwarded;
@@ -116,12 +130,14 @@ static void scan(struct trans *t)
 		.qid = trans_qid(t), .sender = t->sender, .client = str_c(fw && fw->addr[0] ? fw->addr : t->conn->client),
 		.helo = fw && fw->helo[0] ? str_c(fw->helo) : t->helo, .size = t->size,
 		.own = t->conn->has_user || t->conn->mynetworks || t->conn->local,
-		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 },
+		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 }, .sign = sign,
 	};
 
 	for (size_t i = 0; i < t->n_finals; i++)
 		rcpts[i] = t->finals[i].address;
 	m.recipients = (struct ipc_strs){ rcpts, t->n_finals < IPC_STRS_MAX ? t->n_finals : IPC_STRS_MAX };
+	if (sign)
+		m.edits = (struct ipc_strs){ t->edits, t->n_edits };
 	t->step = STEP_SCAN;
 	t->ask = filter_ask(t->q, &m, t->fd, on_verdict, t);
 }
@@ -131,7 +147,26 @@ void commit_message(struct trans *t)
 	t->tells = t->conn->lmtp;
 	t->ours = !t->conn->lmtp && (conn_trusted(t->conn) || t->conn->mynetworks);
 	if (t->conf->filter_enable)
-		scan(t);
+		scan(t, t->talk ? 0 : sign_bits(t));
+	else
+		scanned(t);
+}
+
+static void scanned(struct trans *t)
+{
+	if (t->talk && !t->milted)
+		milter_message(t);
+	else
+		start_copies(t);
+}
+
+void commit_milted(struct trans *t)
+{
+	const uint64_t sign = sign_bits(t);
+
+	t->milted = true;
+	if (t->conf->filter_enable && sign)
+		scan(t, sign | SIGN_ONLY);
 	else
 		start_copies(t);
 }

@@ -1,5 +1,5 @@
 /* Milters, as queued sees them: policy speaks with them (policy_milter.h), here the transaction's facts are told and what they want is done. They hear of connection, HELO and
- * MAIL when MAIL comes, of each recipient that is otherwise accepted, and of the message when its addresses are final, before filterd. What they change are edits, recipients
+ * MAIL when MAIL comes, of each recipient that is otherwise accepted, and of the message when filterd has accepted it. What they change are edits, recipients
  * and the sender of the envelope; the received file stays as it is. */
 #include <stdio.h>
 #include <string.h>
@@ -366,7 +366,7 @@ static void next_change(struct milting *g)
 	if (t->n_finals == 0)
 		discard(t, STR("no recipient is left"));
 	else
-		commit_message(t);
+		commit_milted(t);
 }
 
 static int take_edits(struct trans *t, const struct ipc_policy_VERDICT *v, struct err *e)
@@ -421,7 +421,7 @@ void milter_message(struct trans *t)
 	struct milting *g = t->talk ? milting(t, NULL) : NULL;
 
 	if (t->talk == 0) {
-		commit_message(t);
+		commit_milted(t);
 		return;
 	}
 	if (g == NULL) {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "deliver/queue/queued.h"
 #include "log/log.h"
+#include "os/os.h"
 
 struct posting {
 	struct queued *q;
@@ -14,12 +15,15 @@ struct posting {
 	struct buf content;
 	struct str *to;
 	size_t n_to, next;
-	bool no_answer;
+	bool no_answer, forwarded;
+	char signing[SPOOL_QID_MAX + 1];	/* the file that filterd reads */
+	int fd;
 	posted_fn *fn;
 	void *ctx;
 };
 
 static void resolve_next(struct posting *p);
+static void write_it(struct posting *p);
 
 static void finish(struct posting *p, struct str qid, bool permanent)
 {
@@ -43,6 +47,60 @@ static void on_synced(void *ctx, int error)
 	log_as(log_ident("cleanup"), LOG_LV_INFO, "%.*s: message-id=%.*s", STR_ARG(p->m->qid), STR_ARG(p->m->message_id));
 	sched_add(p->q, p->m, false);
 	finish(p, p->m->qid, false);
+}
+
+/* A bounce without a signature is better than none: what cannot be signed is told and goes as it is. */
+static void add_signatures(struct posting *p, const struct ipc_filter_VERDICT *v)
+{
+	struct str *edits = ARENA_ARRAY(p->arena, struct str, p->m->n_edits + (v ? v->edits.n : 0) + 1);
+
+	if (v == NULL || !str_eq(v->action, STR("accept")) || p->m->n_edits + v->edits.n > SPOOL_EDITS_MAX) {
+		log_warning("%.*s: not signed: %.*s", STR_ARG(p->m->qid), STR_ARG(v ? v->log : STR("filterd is not available")));
+		return;
+	}
+	for (size_t i = 0; i < p->m->n_edits; i++)
+		edits[i] = p->m->edits[i];
+	for (size_t i = 0; i < v->edits.n; i++)
+		edits[p->m->n_edits + i] = arena_str(p->arena, v->edits.v[i]);
+	p->m->edits = edits;
+	p->m->n_edits += v->edits.n;
+}
+
+static void on_signed(void *ctx, const struct ipc_filter_VERDICT *v)
+{
+	struct posting *p = ctx;
+
+	close_fd(&p->fd);
+	spool_discard(p->q->spool, str_c(p->signing));
+	add_signatures(p, v);
+	write_it(p);
+}
+
+/* filterd reads it from a file that is gone again before the message is written. */
+static void sign_it(struct posting *p)
+{
+	const struct ipc_filter_SCAN m = {
+		.qid = p->m->qid, .sender = p->m->sender, .client = STR("local"), .size = p->m->size, .own = 1, .sign = SIGN_ONLY | (p->forwarded ? SIGN_ARC : SIGN_DKIM),
+		.recipients = { p->to, p->n_to < IPC_STRS_MAX ? p->n_to : IPC_STRS_MAX }, .edits = { p->m->edits, p->m->n_edits },
+	};
+	struct err e = { 0 };
+	int wfd = -1;
+
+	spool_qid_new(p->signing);
+	if (!p->q->conf->filter_enable || p->m->n_rcpts == 0) {
+		write_it(p);
+		return;
+	}
+	int r = spool_receive(p->q->spool, str_c(p->signing), p->content.n, &wfd, &p->fd, &e);
+	if (r == 0)
+		r = write_all(wfd, p->content.p, p->content.n, &e);
+	close_fd(&wfd);
+	if (r == 0) {
+		(void)filter_ask(p->q, &m, p->fd, on_signed, p);
+		return;
+	}
+	log_error("%.*s: %s", STR_ARG(p->m->qid), e.text);
+	on_signed(p, NULL);
 }
 
 static void write_it(struct posting *p)
@@ -85,7 +143,7 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 static void resolve_next(struct posting *p)
 {
 	if (p->next == p->n_to)
-		write_it(p);
+		sign_it(p);
 	else
 		(void)resolve_ask(p->q, p->to[p->next], on_resolved, p);
 }
@@ -110,6 +168,8 @@ void post(struct queued *q, struct post_request *r, posted_fn *fn, void *ctx)
 	p->arena = a;
 	p->fn = fn;
 	p->ctx = ctx;
+	p->fd = -1;
+	p->forwarded = (r->flags & SPOOL_F_FORWARDED) != 0;
 	p->content = r->content;
 	p->to = copy_strs(a, r->to, r->n_to);
 	p->n_to = r->n_to;

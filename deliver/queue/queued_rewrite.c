@@ -95,7 +95,7 @@ static void finish(struct rewriting *w)
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
 		return;
 	}
-	milter_message(t);
+	commit_message(t);
 }
 
 static void next_bcc(struct rewriting *w);
@@ -178,7 +178,7 @@ void rewrite_message(struct trans *t, struct str head)
 	struct rewriting *w = header || maps ? ARENA_NEW(t->arena, struct rewriting) : NULL;
 
 	if (w == NULL) {
-		milter_message(t);
+		commit_message(t);
 		return;
 	}
 	w->t = t;

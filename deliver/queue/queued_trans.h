@@ -68,6 +68,7 @@ struct trans {
 	struct judge *judge;
 	struct milting *milting;	/* what follows when the milters have nothing against MAIL */
 	uint64_t talk;			/* with the milters; 0: there are none, or they are done */
+	bool milted;			/* they have seen the message */
 	struct str head_text;		/* the message's header section */
 	struct str quarantine;		/* why filterd wants it kept; p NULL: it does not */
 	struct restrict_effects effects;	/* what the restrictions want done with the message */
@@ -112,14 +113,15 @@ int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *
 /* queued_milter.c: fn goes on unless a milter refuses. */
 void milter_mail(struct trans *t, trans_passed_fn *fn);
 void milter_rcpt(struct trans *t, trans_passed_fn *fn);	/* t->asked; finals from t->before on are its */
-void milter_message(struct trans *t);			/* then commit_message */
+void milter_message(struct trans *t);			/* then commit_milted */
 void milter_end(struct trans *t);
 
-/* queued_rewrite.c: addresses are rewritten, blind copies added; then milter_message. head: the message's header section. */
+/* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */
 void rewrite_message(struct trans *t, struct str head);
 
 /* queued_commit.c: the message is complete and sealed. */
 void commit_message(struct trans *t);
+void commit_milted(struct trans *t);	/* milters are content */
 void commit_drop(struct trans *t);	/* the client has gone */
 
 #endif

@@ -7,4 +7,10 @@
 #undef IPC_DEF
 extern const struct ipc_proto ipc_filter;
 
+enum filter_sign {		/* bits of SCAN.sign */
+	SIGN_DKIM = 1,		/* of our users, networks or programs, or made by us */
+	SIGN_ARC = 2,		/* of others, for another server */
+	SIGN_ONLY = 4,		/* it was checked before */
+};
+
 #endif
