@@ -1,0 +1,324 @@
+"""DKIM signing and ARC over the whole suite, with Debian's dkimpy and opendkim as the other side. The clients come from loopback, which is made a foreign
+network here; what leaves goes to a sink."""
+import base64
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import smtplib
+import struct
+import subprocess
+import time
+
+import dkim
+import pytest
+
+import dnsserver
+import mailtools
+import milter as milter_module
+import smtpsink
+import suite as suite_module
+
+HOST = "127.0.78.1"
+ALICE, BOB = "alice@example.com", "bob@example.com"
+numbers = itertools.count(1)
+
+
+class Scene:
+    def __init__(self):
+        base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "sign"
+        self.dns, self.sink, self.milter = dnsserver.Server(), smtpsink.Sink(), milter_module.Milter()
+        self.dns.add("list.test", "TXT", "v=spf1 ip4:127.0.0.0/8 -all").add("_dmarc.list.test", "TXT", "v=DMARC1; p=none")
+        self.dns.add("bank.test", "TXT", "v=spf1 -all").add("_dmarc.bank.test", "TXT", "v=DMARC1; p=reject")
+        self.dns.add("shop.test", "TXT", "v=spf1 -all").add("_dmarc.shop.test", "TXT", "v=DMARC1; p=quarantine")
+        self.suite = s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=(HOST,), real_ports=True, settings={
+            "dns_servers": self.dns.address, "mynetworks": "203.0.113.0/24", "filter_virus_check": "no", "relayhost": "[127.0.0.1]:%d" % self.sink.port,
+            "minimal_backoff_time": "1s", "arc_trusted_sealers": "trusted.test",
+            "listener.milted": "%s:2525/smtp -o smtpd_milters=%s" % (HOST, self.milter.name)})
+        s.make()
+        s.user_add(ALICE, "alice-secret")
+        s.user_add(BOB, "bob-secret")
+        (base / "etc" / "virtual").write_text("away@example.com away@far.test\n")
+        s.tool("postmap", "cdb:%s" % (base / "etc" / "virtual"))
+        s.start()
+        self.published = 0
+
+    def tool(self, *args, check=True):
+        p = self.suite.tool("postern-dkim", *args, check=check)
+        return p.returncode, p.stdout.decode()
+
+    def publish(self):
+        """Every record that the tool prints, into the zone."""
+        for line in self.tool("dns")[1].splitlines():
+            name, text = line.split(". IN TXT ", 1)
+            self.dns.add(name, "TXT", "".join(re.findall('"([^"]*)"', text)))
+
+    def txt(self, name, timeout=5):
+        values = self.dns.zone.get(name.decode().rstrip(".").lower(), {}).get("TXT", [])
+        return values[0][0].encode() if values else None
+
+    def submit(self, text, to=("x@far.test",), port="SUBMISSION"):
+        context = self.suite.tls_context()
+        context.check_hostname = False
+        with smtplib.SMTP(HOST, port if isinstance(port, int) else self.suite.port(port), timeout=60) as s:
+            s.starttls(context=context)
+            s.login(ALICE, "alice-secret")
+            s.sendmail(ALICE, list(to), text)
+
+    def outside(self, text, to, envelope="x@list.test"):
+        with smtplib.SMTP(HOST, self.suite.port("SMTP"), timeout=60) as s:
+            s.sendmail(envelope, [to], text)
+
+    def arrives(self, mid, timeout=20):
+        """The message with that id that the sink got."""
+        end = time.monotonic() + timeout
+        while True:
+            for _env, data, _secure in list(self.sink.messages):
+                if mid.encode() in data:
+                    return data
+            assert time.monotonic() < end, self.suite.trouble()
+            time.sleep(0.01)
+
+    def close(self):
+        self.suite.stop()
+        for x in (self.dns, self.sink, self.milter):
+            x.close()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    s = Scene()
+    yield s
+    s.close()
+
+
+@pytest.fixture(scope="module")
+def signing(scene):
+    """With an active key of each kind, as an administrator gets there."""
+    assert "made key rr of example.com" in scene.tool("genkey", "example.com", "-s", "rr")[1]
+    scene.tool("genkey", "example.com", "-s", "ee", "-t", "ed25519")
+    assert scene.tool("rotate", "example.com", check=False)[0] == 1     # nothing is published
+    assert {r["state"] for r in json.loads(scene.tool("list", "--json")[1])} == {"new"}
+    scene.publish()
+    assert scene.tool("dns", "--check")[0] == 0
+    scene.tool("rotate", "example.com")
+    assert {r["state"] for r in json.loads(scene.tool("list", "--json")[1])} == {"active"}
+    return scene
+
+
+def letter(sender=ALICE, extra="", body="Hello,\r\n\r\nthis  is a message. \r\n.dot\r\n\r\n"):
+    mid = "<%d.%d@t.test>" % (os.getpid(), next(numbers))
+    return mid, ("From: Somebody <%s>\r\nTo: x@far.test\r\nSubject: about\r\n  money\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\nMessage-ID: %s\r\n%s\r\n%s"
+                 % (sender, mid, extra, body)).encode()
+
+
+def fields(data, name):
+    head = data.split(b"\r\n\r\n", 1)[0].decode()
+    return [re.sub(r"\r\n[ \t]+", " ", f) for f in re.findall(r"(?mi)^%s:(?:.*\r\n(?:[ \t].*\r\n)*)" % name, head + "\r\n")]
+
+
+def valid(scene, data):
+    """The selectors whose signatures dkimpy finds good."""
+    d = dkim.DKIM(data)
+    good = set()
+    for i in range(len(fields(data, "DKIM-Signature"))):
+        try:
+            if d.verify(i, dnsfunc=scene.txt):
+                good.add(d.signature_fields[b"s"].decode())
+        except dkim.DKIMException:
+            pass
+    return good
+
+
+def opendkim_says(scene, data):
+    where = scene.suite.base / "opendkim"
+    where.mkdir(exist_ok=True)
+    (where / "keys").write_text("".join("%s %s\n" % (n, t["TXT"][0][0]) for n, t in scene.dns.zone.items() if "_domainkey" in n and "k=rsa" in t["TXT"][0][0]))
+    (where / "conf").write_text("Mode v\nTestPublicKeys %s/keys\nRequireSafeKeys no\nSyslog no\n" % where)
+    (where / "mail").write_bytes(data)
+    p = subprocess.run(["opendkim", "-x", str(where / "conf"), "-vv", "-t", str(where / "mail")], capture_output=True, check=False)
+    return p.stdout.decode() + p.stderr.decode()
+
+
+def test_without_keys_mail_leaves_unsigned(scene):
+    mid, text = letter()
+    scene.submit(text)
+    assert fields(scene.arrives(mid), "DKIM-Signature") == []
+
+
+def test_submitted_mail_is_signed_with_each_active_key(signing):
+    mid, text = letter()
+    signing.submit(text)
+    data = signing.arrives(mid)
+    signatures = fields(data, "DKIM-Signature")
+    assert len(signatures) == 2 and all(" l=" not in s for s in signatures)
+    assert valid(signing, data) == {"rr", "ee"}
+    assert data.startswith(b"DKIM-Signature:")
+    # one more From below, or another body, and they fit no longer
+    assert valid(signing, data.replace(b"\r\nSubject:", b"\r\nFrom: eve@e.test\r\nSubject:", 1)) == set()
+    assert valid(signing, data.replace(b"this  is", b"this is not")) == set()
+
+
+def test_opendkim_finds_the_signature_good(signing):
+    mid, text = letter()
+    signing.submit(text)
+    data = signing.arrives(mid)
+    assert re.search(r"verification \(s=rr.*\) succeeded", opendkim_says(signing, data)), opendkim_says(signing, data)
+
+
+def test_subdomains_take_the_keys_above_and_strangers_none(signing):
+    mid, text = letter(sender="joe@dept.example.com")
+    signing.submit(text)
+    assert valid(signing, signing.arrives(mid)) == {"rr", "ee"}
+    mid, text = letter(sender="joe@elsewhere.test")
+    signing.submit(text)
+    assert fields(signing.arrives(mid), "DKIM-Signature") == []
+
+
+def test_forged_mail_from_outside_is_not_signed(signing):
+    mid, text = letter()
+    signing.outside(text, "away@example.com")
+    assert fields(signing.arrives(mid), "DKIM-Signature") == []
+
+
+def test_bounces_are_signed(signing):
+    signing.sink.refuse["<gone@far.test>"] = "550 5.1.1 no such user"
+    mid, text = letter()
+    signing.submit(text, ["gone@far.test"])
+    bounce = mailtools.Mail(signing.suite).wait_for(mid, ALICE).read_bytes().replace(b"\n", b"\r\n")
+    assert b"From: MAILER-DAEMON@mail.example.com" in bounce
+    assert valid(signing, bounce) == {"rr", "ee"}
+
+
+def test_mail_of_others_that_goes_on_is_sealed(signing):
+    mid, text = letter(sender="x@list.test")
+    signing.outside(text, "away@example.com")
+    data = signing.arrives(mid)
+    assert fields(data, "DKIM-Signature") == []
+    assert [len(fields(data, "ARC-" + n)) for n in ("Seal", "Message-Signature", "Authentication-Results")] == [1, 1, 1]
+    assert "i=1; mail.example.com; spf=pass" in fields(data, "ARC-Authentication-Results")[0]
+    assert dkim.arc_verify(data, dnsfunc=signing.txt)[0] == dkim.CV_Pass
+
+
+@pytest.fixture(scope="module")
+def sealer(scene):
+    """Seals as another server of that domain does."""
+    key = subprocess.run(["openssl", "genrsa", "-traditional", "1024"], check=True, capture_output=True).stdout
+    public = subprocess.run(["openssl", "rsa", "-pubout", "-outform", "DER"], input=key, check=True, capture_output=True).stdout
+    for domain in ("list.test", "trusted.test"):
+        scene.dns.add("k._domainkey." + domain, "TXT", "v=DKIM1; k=rsa; p=" + base64.b64encode(public).decode())
+    return lambda text, domain: b"".join(dkim.arc_sign(text, b"k", domain.encode(), key, b"lists." + domain.encode())) + text
+
+
+def test_a_trusted_forwarder_vouches_for_what_it_saw_pass(scene, sealer):
+    """DMARC asks to refuse it: with the seal of a forwarder of trust it is taken, with another's, or a broken one, it is not."""
+    for domain, change, code in (("trusted.test", lambda x: x, 250), ("list.test", lambda x: x, 550), ("trusted.test", lambda x: x.replace(b"this  is", b"this was"), 550),
+                                 ("trusted.test", lambda x: x.replace(b"dmarc=pass", b"dmarc=fail"), 550)):
+        mid, text = letter(sender="boss@bank.test", extra="Authentication-Results: lists.%s; dmarc=pass header.from=bank.test\r\n" % domain)
+        try:
+            scene.outside(change(sealer(text, domain)), ALICE)
+            got = 250
+        except smtplib.SMTPDataError as e:
+            got = e.smtp_code
+        assert got == code, (domain, got)
+        if code == 250:
+            head = mailtools.Mail(scene.suite).wait_for(mid, ALICE).read_text()
+            assert "arc=pass (i=1) header.d=trusted.test" in head and "dmarc=fail (p=reject, a trusted forwarder vouches)" in head
+
+
+def test_a_chain_of_another_sealer_is_continued_or_found_broken(signing, sealer):
+    mid, text = letter(sender="x@list.test", extra="Authentication-Results: lists.list.test; spf=pass smtp.mailfrom=list.test\r\n")
+    sealed = sealer(text, "list.test")
+    signing.outside(sealed, "away@example.com")
+    data = signing.arrives(mid)
+    assert len(fields(data, "ARC-Seal")) == 2 and "cv=pass" in fields(data, "ARC-Seal")[0]
+    assert "arc=pass" in fields(data, "Authentication-Results")[0]
+    assert dkim.arc_verify(data, dnsfunc=signing.txt)[0] == dkim.CV_Pass
+    mid, text2 = letter(sender="x@list.test")
+    signing.outside(sealed.replace(text, b"").replace(b"\r\n\r\n", b"\r\n") + text2, "away@example.com")
+    broken = signing.arrives(mid)
+    assert "arc=fail" in fields(broken, "Authentication-Results")[0] and "cv=fail" in fields(broken, "ARC-Seal")[0]
+
+
+def test_a_users_forward_is_sealed(signing):
+    home = signing.suite.maildir(BOB).parent
+    forward = home / ".forward"
+    st = home.stat()
+    forward.write_text("me@far.test\n")
+    forward.chmod(0o600)
+    os.chown(forward, st.st_uid, st.st_gid)
+    try:
+        mid, text = letter(sender="x@list.test")
+        signing.outside(text, BOB)
+        data = signing.arrives(mid)
+    finally:
+        forward.unlink()
+    assert dkim.arc_verify(data, dnsfunc=signing.txt)[0] == dkim.CV_Pass
+
+
+def test_milters_see_what_filterd_added_and_our_signature_covers_what_they_change(signing):
+    """So that a signature of theirs is not broken by filterd, nor ours by them."""
+    change = milter_module.packet(b"m", struct.pack("!I", 1) + milter_module.z("Subject", "changed"))
+    signing.milter.reset({b"E": change + milter_module.packet(b"c")})
+    mid, text = letter()
+    signing.submit(text, port=2525)
+    data = signing.arrives(mid)
+    assert b"\r\nSubject: changed\r\n" in data and valid(signing, data) == {"rr", "ee"}
+    signing.milter.reset()
+    mid, text = letter(sender="x@shop.test")
+    with smtplib.SMTP(HOST, 2525, timeout=60) as s:
+        s.sendmail("x@list.test", [ALICE], text)
+    headers = [d for c, d in signing.milter.heard if c == b"L"]
+    assert any(h.startswith(b"X-Spam-Flag\0") for h in headers) and any(h.startswith(b"Authentication-Results\0") for h in headers)
+
+
+def test_mail_waits_while_the_key_worker_is_away(signing):
+    pid = [p[0] for p in signing.suite.processes() if p[3] == "authd: key worker"][0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    finally:
+        end = time.monotonic() + 30
+    while True:
+        mid, text = letter()
+        try:
+            signing.submit(text)
+            break
+        except (smtplib.SMTPException, OSError):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert valid(signing, signing.arrives(mid)) == {"rr", "ee"}
+
+
+def test_keys_are_rotated_without_a_gap(signing):
+    _status, out = signing.tool("rotate", "example.com")
+    new = re.findall(r"made key (\S+) of example.com \((\w+)\)", out)
+    assert sorted(k for _s, k in new) == ["ed25519", "rsa"]
+    mid, text = letter()
+    signing.submit(text)
+    assert valid(signing, signing.arrives(mid)) == {"rr", "ee"}     # until they are published
+    signing.publish()
+    signing.tool("rotate", "example.com")
+    mid, text = letter()
+    signing.submit(text)
+    assert valid(signing, signing.arrives(mid)) == {s for s, _k in new}
+    states = {r["selector"]: r["state"] for r in json.loads(signing.tool("list", "--json")[1])}
+    assert states["rr"] == states["ee"] == "retired"
+    assert signing.tool("remove", "example.com", new[0][0], check=False)[0] == 1       # mail is signed with it
+    signing.tool("remove", "example.com", "rr")
+    assert not list((signing.suite.state / "dkim" / "private").glob("rr.*"))
+
+
+@pytest.mark.parametrize("args", [("genkey", "../x"), ("genkey", "example.com", "-s", "a/b"), ("genkey", "example.com", "-t", "dsa"), ("genkey", "example.com", "-b", "512"),
+                                  ("activate", "example.com", "nobody"), ("import", "example.com", "z", "/etc/passwd"), ("frobnicate",)])
+def test_what_the_tool_refuses(scene, args):
+    status, out = scene.tool(*args, check=False)
+    assert status != 0 and out
+
+
+def test_private_keys_are_roots_alone(signing):
+    private = signing.suite.state / "dkim" / "private"
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert {f.stat().st_mode & 0o777 for f in private.iterdir()} == {0o600}
