@@ -103,7 +103,7 @@ static int make_row(struct keyring *k, struct str domain, struct str selector, e
 int keyring_add(struct keyring *k, struct str domain, struct str selector, struct str pem, struct err *e)
 {
 	struct sign_key *key;
-	struct dkim_row row;
+	struct dkim_row row = { 0 };
 	if (sign_key_load(pem, &key, e) < 0)
 		return -1;
 	const enum sig_kind kind = sign_key_kind(key);
