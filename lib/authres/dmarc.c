@@ -46,6 +46,8 @@ int dmarc_record_parse(struct str text, struct dmarc_record *out)
 	r.strict_spf = auth_tag(&t, "aspf", &s) && str_case_eq(s, STR("s"));
 	if (auth_tag(&t, "pct", &s) && num_parse(s, 0, 100, &pct) == 0)
 		r.percent = (unsigned)pct;
+	if (auth_tag(&t, "rua", &s))
+		r.rua = s;
 	*out = r;
 	return 0;
 }
@@ -83,23 +85,24 @@ static bool aligned(const struct measured *m, struct str authenticated, bool str
 }
 
 /* PASS, TEMPERROR (it might have passed), FAIL. */
-static enum auth_result alignment(const struct measured *m, const struct dmarc_record *rec, const char **why)
+static enum auth_result alignment(const struct measured *m, const struct dmarc_record *rec, struct dmarc_result *out)
 {
 	const struct spf_result *spf = m->q->spf;
-	bool maybe = spf != NULL && spf->result == AUTH_TEMPERROR && aligned(m, spf->domain, rec->strict_spf);
-	*why = "SPF";
-	if (spf != NULL && spf->result == AUTH_PASS && aligned(m, spf->domain, rec->strict_spf))
-		return AUTH_PASS;
-	*why = "DKIM";
+	const bool spf_fits = spf != NULL && aligned(m, spf->domain, rec->strict_spf);
+	bool maybe = spf_fits && spf->result == AUTH_TEMPERROR;
+	out->spf_aligned = spf_fits && spf->result == AUTH_PASS;
 	for (size_t i = 0; i < m->q->n_dkim; i++) {
 		const struct dkim_result *d = &m->q->dkim[i];
 		if ((d->result != AUTH_PASS && d->result != AUTH_TEMPERROR) || !aligned(m, d->domain, rec->strict_dkim))
 			continue;
-		if (d->result == AUTH_PASS)
-			return AUTH_PASS;
-		maybe = true;
+		out->dkim_aligned |= d->result == AUTH_PASS;
+		maybe |= d->result == AUTH_TEMPERROR;
 	}
-	*why = maybe ? "nobody answers for SPF or a key" : "neither SPF nor a signature of that domain";
+	if (out->spf_aligned || out->dkim_aligned) {
+		out->why = out->spf_aligned ? "SPF" : "DKIM";
+		return AUTH_PASS;
+	}
+	out->why = maybe ? "nobody answers for SPF or a key" : "neither SPF nor a signature of that domain";
 	return maybe ? AUTH_TEMPERROR : AUTH_FAIL;
 }
 
@@ -127,9 +130,12 @@ static struct dmarc_result check_domain(struct arena *a, const struct auth_dns *
 	if (out.result != AUTH_PASS)
 		return out;
 	out.published = sub ? rec.sub_policy : rec.policy;
-	out.result = alignment(&m, &rec, &out.why);
-	if (out.result == AUTH_FAIL)
+	out.record = rec;
+	out.result = alignment(&m, &rec, &out);
+	if (out.result == AUTH_FAIL) {
 		out.policy = sampled(out.published, rec.percent, q->draw);
+		out.sampled_out = out.policy != out.published;
+	}
 	return out;
 }
 

@@ -22,6 +22,12 @@ struct dmarc_query {
 	size_t n_dkim;
 	unsigned draw;			/* 0..99, by chance: pct= of the failing messages get the policy, others the next weaker one */
 };
+struct dmarc_record {
+	enum dmarc_policy policy, sub_policy;	/* p=, sp= */
+	bool strict_dkim, strict_spf;		/* adkim=s, aspf=s */
+	unsigned percent;
+	struct str rua;			/* where reports go; borrowed from the text */
+};
 struct dmarc_result {
 	enum auth_result result;	/* none pass fail temperror permerror */
 	enum dmarc_policy policy;	/* what to do; DMARC_NOTHING unless result is fail */
@@ -29,15 +35,13 @@ struct dmarc_result {
 	bool vouched;			/* set by the caller: it fails, but a trusted ARC chain says that it passed before (policy is none then) */
 	struct str domain;		/* of From */
 	struct str organisation;	/* whose record it was */
+	bool sampled_out;		/* it got a weaker policy by pct= */
+	bool spf_aligned, dkim_aligned;
+	struct dmarc_record record;	/* of pass and fail */
 	const char *why;
 };
 struct dmarc_result dmarc_check(struct arena *a, const struct auth_dns *dns, const struct dmarc_query *q);
 
-struct dmarc_record {
-	enum dmarc_policy policy, sub_policy;	/* p=, sp= */
-	bool strict_dkim, strict_spf;		/* adkim=s, aspf=s */
-	unsigned percent;
-};
 /* -1: it is no DMARC record, or none that says anything (6.6.3). */
 int dmarc_record_parse(struct str text, struct dmarc_record *out) MUST_CHECK;
 
