@@ -15,6 +15,7 @@
 #include "clamav.h"
 #include "ipc/filter.h"
 #include "joblog.h"
+#include "dmarcdata.h"
 #include "io/loop.h"
 #include "keys.h"
 #include "log/log.h"
@@ -89,6 +90,7 @@ struct monitor {
 	struct timer *watch, *restart;
 	struct relay *relay;
 	struct keys *keys;
+	struct dmarc_data *dmarc;
 };
 
 static void dispatch(struct monitor *m);
@@ -209,7 +211,6 @@ static void on_deadline(void *ctx)
 	worker_failed(ctx, "time limit");
 }
 
-/* Not kept from its recipients so far: a scoring worker has the last word, and is told what was found. */
 static struct ipc_strs join_strs(struct arena *a, struct ipc_strs x, struct ipc_strs y)
 {
 	struct str *both = ARENA_ARRAY(a, struct str, x.n + y.n + 1);
@@ -220,6 +221,7 @@ static struct ipc_strs join_strs(struct arena *a, struct ipc_strs x, struct ipc_
 	return (struct ipc_strs){ both, x.n + y.n };
 }
 
+/* Not kept from its recipients so far: a scoring worker has the last word, and is told what was found. */
 static void score_next(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	j->edits = v->edits;
@@ -266,6 +268,9 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	w->job = NULL;
 	timer_del(&w->deadline);
 	relay_forget(&w->ask);
+	const struct str dmarc = ((const struct ipc_filter_VERDICT *)msg)->dmarc;
+	if (dmarc.n > 0)
+		dmarc_data_keep(w->m->dmarc, dmarc);
 	keys_forget(&w->sign);
 	if (w->from != w->m->now[w->kind] || workers_count(w->m, w->kind).idle > w->m->conf->filter_workers)
 		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
@@ -596,6 +601,7 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	list_init(&m.workers);
 	m.relay = relay_new(m.loop, conf);
 	m.keys = keys_new(m.loop, conf);
+	m.dmarc = dmarc_data_new(m.loop, conf);
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		loop_signal(m.loop, signals[i], on_signal, &m);

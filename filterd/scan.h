@@ -85,6 +85,7 @@ struct scan {
 	struct str hits[FACTS_MAX];		/* names of SpamAssassin's rules that the sender's checks found true */
 	size_t n_hits;
 	struct verdict verdict;
+	const char *dmarc;			/* a line of DMARC data; NULL: none */
 	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */
 	void *explain_ctx;
 };

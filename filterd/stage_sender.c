@@ -3,6 +3,7 @@
  * is "temperror", and the message goes on. */
 #include "scan.h"
 
+#include "authres/aggregate.h"
 #include "authres/results.h"
 #include "base/clock.h"
 #include "findings.h"
@@ -72,6 +73,51 @@ static const char *refusal(struct scan *s, const struct found *f)
 			    STR_ARG(from), STR_ARG(spf), auth_result_name(f->spf.result), f->n_dkim == 0 ? "none" : auth_result_name(f->dkim[0].result));
 }
 
+/* What is done with mail of that policy, in the words of a report; *why: it is not what the owner asks for. */
+static const char *disposition(const struct conf *c, const struct found *f, const char **why, const char **comment)
+{
+	const char *action = f->dmarc.policy == DMARC_REJECT ? c->dmarc_reject_action : f->dmarc.policy == DMARC_QUARANTINE ? c->dmarc_quarantine_action : "none";
+	const bool refused = strcmp(action, "reject") == 0 || strcmp(action, "discard") == 0, taken = strcmp(action, "none") == 0 || strcmp(action, "accept") == 0;
+	const char *did = refused ? "reject" : taken ? "none" : "quarantine";
+	*why = *comment = "";
+	if (f->dmarc.vouched) {
+		*why = "local_policy";
+		*comment = "arc=pass";
+	} else if (f->dmarc.sampled_out) {
+		*why = "sampled_out";
+	} else if (f->dmarc.result == AUTH_FAIL && strcmp(did, dmarc_policy_name(f->dmarc.published)) != 0) {
+		*why = "local_policy";
+	}
+	return did;
+}
+
+/* RFC 8617 7.2.2: "arc=pass as[2].d=… as[2].s=… as[1].d=…". */
+static const char *arc_comment(struct scan *s, const struct arc_result *arc)
+{
+	const char *text = "arc=pass";
+	for (unsigned i = arc->n; i > 0 && strlen(text) < AGGREGATE_VALUE_MAX / 2; i--)
+		text = arena_printf(s->a, "%s as[%u].d=%.*s as[%u].s=%.*s", text, i, STR_ARG(arc->sets[i - 1].domain), i, STR_ARG(arc->sets[i - 1].selector));
+	return text;
+}
+
+static void keep(struct scan *s, const struct found *f)
+{
+	const ptrdiff_t at = str_rchr(s->facts->sender, '@');
+	struct aggregate_query q = { .dmarc = &f->dmarc, .spf = &f->spf, .dkim = f->dkim, .n_dkim = f->n_dkim, .client = s->facts->client,
+		.envelope_from = at < 0 ? STR("") : str_from(s->facts->sender, (size_t)at + 1), .now = clock_wall() };
+	struct aggregate a;
+	struct buf b;
+	q.what = disposition(s->rules->conf, f, &q.why, &q.comment);
+	if (f->dmarc.vouched)
+		q.comment = arc_comment(s, &f->arc);
+	if (!s->rules->conf->dmarc_reports || !aggregate_make(s->a, &q, &a))
+		return;
+	buf_init(&b, AGGREGATE_LINE_MAX + 8);
+	if (aggregate_put(&b, &a) == 0)
+		s->dmarc = arena_cstr(s->a, str_sub(buf_view(&b), 0, b.n - 1));
+	buf_fini(&b);
+}
+
 /* The names SpamAssassin's rules have for the outcome. */
 static void hits(struct scan *s, const struct found *f)
 {
@@ -114,5 +160,6 @@ int stage_sender(struct scan *s, struct err *e)
 	explain(s, &f);
 	report(s, &f);
 	hits(s, &f);
+	keep(s, &f);
 	return follow(s, &f);
 }

@@ -64,6 +64,7 @@ static void answer(int sock, uint32_t id, struct scan *s)
 		.message_id = message_id(s),
 		.tests = str_c(v->tests),
 		.required = str_c(v->required),
+		.dmarc = str_c(s->dmarc),
 		.found = v->action == VERDICT_SCORE ? findings_put(s) : (struct ipc_strs){ NULL, 0 },
 	};
 	struct err e = { 0 };

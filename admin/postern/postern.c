@@ -54,6 +54,7 @@ static const struct {
 	{ "report", "what went through: table, JSON, a page with charts, a mail" },
 	{ "restore", "bring back what was saved" },
 	{ "dkim", "keys that sign the mail of our domains" },
+	{ "dmarc", "reports of DMARC to the owners of domains" },
 	{ "setup", "make a mail server for a domain, and say what DNS needs" },
 	{ "webmail", "a webmail on this machine, and client set-up by Thunderbird and Outlook" },
 	{ "run", "start the daemons and keep them running" },

@@ -80,6 +80,7 @@ static const struct confine_row {
 	[CONFINE_DNS] = { "dns", BASE | ACCEPT | NET_OUT | FS_READ, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_POLICY] = { "policy", BASE | NET_OUT | UNIX_CONNECT, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_STS] = { "sts", BASE | NET_OUT | FILES_RW, 0, LANDLOCK_ALL, 0 },
+	[CONFINE_REPORT] = { "report", BASE | FS_READ | FS_WRITE | UNIX_CONNECT, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_IMPORT] = { "import", BASE | FILES_RW | INOTIFY, 0, LANDLOCK_ALL, 0 },
 };
 

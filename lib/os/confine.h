@@ -39,6 +39,7 @@ enum confine_role {
 	CONFINE_POLICY,		/* connections out; no files */
 	CONFINE_STS,		/* connections out; its directory */
 	CONFINE_IMPORT,		/* the user, one mail tree: what postern-import writes */
+	CONFINE_REPORT,		/* filterd's user: DMARC data; connects to our own sockets (postern-dmarc) */
 	CONFINE_MAX_
 };
 
