@@ -95,7 +95,8 @@ static int post_one(const struct sender *s, struct packed *p, struct str to)
 	struct err e = { 0 };
 	struct post m = { .conf = s->conf, .a = p->a, .sender = p->from, .dot_is_text = true, .rcpts = &to, .n_rcpts = 1, .eight_bit = true };
 	const struct report_mail r = {
-		.from = p->from, .to = to, .now = clock_wall(), .message_id = str_c(arena_printf(p->a, "<%.*s.%016llx@%s>", STR_ARG(p->id), (unsigned long long)random_u64(), s->conf->myhostname)),
+		.from = p->from, .to = to, .now = clock_wall(),
+		.message_id = str_c(arena_printf(p->a, "<%.*s.%016llx@%s>", STR_ARG(p->id), (unsigned long long)random_u64(), s->conf->myhostname)),
 		.subject = str_c(arena_printf(p->a, "Report Domain: %.*s Submitter: %s Report-ID: <%.*s>", STR_ARG(p->domain), s->conf->mydomain, STR_ARG(p->id))),
 		.text = str_c(arena_printf(p->a, "What became of mail from %.*s that came to %s: an aggregate report (DMARC, RFC 7489) of one day.\n", STR_ARG(p->domain),
 					   s->conf->mydomain)),

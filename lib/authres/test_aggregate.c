@@ -69,6 +69,20 @@ static const struct {
 	{ "1\tpolicy=a.test\tfrom=a.\x80test", "a byte that is no ASCII" },
 };
 
+static const char *const said[] = {
+	"<org_name>A &amp; B</org_name>",
+	"<begin>1699920000</begin>",
+	"<domain>a.test</domain>\n    <adkim>r</adkim>\n    <aspf>s</aspf>\n    <p>reject</p>\n    <sp>quarantine</sp>\n    <pct>50</pct>",
+	"<source_ip>192.0.2.1</source_ip>\n      <count>7</count>",
+	"<disposition>none</disposition>",
+	"<type>local_policy</type>\n          <comment>arc=pass &lt;as&gt;</comment>",
+	"<header_from>sub.a.test</header_from>",
+	"<envelope_from>bounce.test</envelope_from>",
+	"<selector>s1</selector>\n        <result>pass</result>",
+	"<scope>mfrom</scope>\n        <result>fail</result>",
+	"</feedback>",
+};
+
 static void report(struct arena *a)
 {
 	struct aggregate_row rows[2] = { { .count = 7 }, { .count = 1 } };
@@ -78,11 +92,8 @@ static void report(struct arena *a)
 	tap_ok(make(a, &d, &rows[0].a) && make(a, &d, &rows[1].a), "report: two rows");
 	const struct aggregate_report r = { STR("A & B"), STR("postmaster@x.test"), STR("id1"), STR("a.test"), 1699920000, 1700006399, rows, 2 };
 	aggregate_xml(&r, &b);
-	for (const char *const *want = (const char *const[]){ "<org_name>A &amp; B</org_name>", "<begin>1699920000</begin>", "<domain>a.test</domain>\n    <adkim>r</adkim>\n    <aspf>s</aspf>\n"
-		     "    <p>reject</p>\n    <sp>quarantine</sp>\n    <pct>50</pct>", "<source_ip>192.0.2.1</source_ip>\n      <count>7</count>", "<disposition>none</disposition>",
-		     "<type>local_policy</type>\n          <comment>arc=pass &lt;as&gt;</comment>", "<header_from>sub.a.test</header_from>", "<envelope_from>bounce.test</envelope_from>",
-		     "<selector>s1</selector>\n        <result>pass</result>", "<scope>mfrom</scope>\n        <result>fail</result>", "</feedback>", NULL }; *want; want++)
-		tap_ok(str_find(buf_view(&b), str_c(*want)) >= 0, "report: it says %.40s", *want);
+	for (size_t i = 0; i < ARRAY_LEN(said); i++)
+		tap_ok(str_find(buf_view(&b), str_c(said[i])) >= 0, "report: line %zu of what it says", i);
 	buf_fini(&b);
 }
 
