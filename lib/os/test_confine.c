@@ -156,7 +156,7 @@ static const struct act {
 	{ "make a device", act_mknod, 0 },
 	{ "link out of its tree", act_link_out, ROLE(AUTH_MONITOR) | ROLE(SPAWN) | ROLE(PROGRAMS) },
 	{ "make an internet socket", act_inet, ROLE(REMOTE) | ROLE(DNS) | ROLE(POLICY) | ROLE(STS) | ROLE(PROGRAMS) },
-	{ "make a UNIX socket", act_unix, ROOTS | ROLE(FILTER) | ROLE(AUTH_GATHER) | ROLE(QUEUE) | ROLE(LOG) | ROLE(POLICY) | ROLE(PROGRAMS) },
+	{ "make a UNIX socket", act_unix, ROOTS | ROLE(FILTER) | ROLE(AUTH_GATHER) | ROLE(QUEUE) | ROLE(LOG) | ROLE(POLICY) | ROLE(REPORT) | ROLE(PROGRAMS) },
 	{ "make a netlink socket", act_netlink, 0 },
 	{ "make a packet socket", act_packet, 0 },
 	{ "bind", act_bind, ROLE(REMOTE) },
