@@ -207,7 +207,7 @@ static int make_places(struct parts *p, struct err *e)
 	if (srs_key_make(c, e) < 0)
 		return -1;
 	sts_directory(c, path, sizeof(path));
-	if (confine_user(c->user_sts, &uid, &gid, e) < 0 || dir_make(path, 0700, uid, gid, e) < 0)
+	if (confine_user(c->user_sts, &uid, &gid, e) < 0 || dir_make(path, 0770, geteuid(), gid, e) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/queue", c->run_directory);
 	if (confine_user(c->user_queue, &uid, &gid, e) < 0 || dir_make(c->run_directory, 0755, 0, 0, e) < 0 || dir_make(path, 0700, 0, 0, e) < 0 ||
