@@ -161,7 +161,7 @@ static struct str packed_name(struct str data, struct str stored_name)
 static int entries(struct level *l, struct str data, enum how how, struct str raw_name)
 {
 	struct archive_walk *w = l->w;
-	const struct archive_member unread = { .parent = l->in, .name = raw_name, .class = "" };	/* its name may be known all the same */
+	struct archive_member unread = { .parent = l->in, .name = raw_name, .class = "" };	/* its name may be known all the same */
 	struct archive *r = reader(data, how);
 	if (r == NULL) {
 		w->found |= ARCHIVE_DAMAGED;

@@ -24,8 +24,10 @@ struct archive_member {
 	const struct archive_member *parent;	/* NULL: directly in what was handed in */
 	struct str name;			/* as stored, in UTF-8 where it says how; path and all */
 	const char *class;			/* content_of() */
+	unsigned rank;				/* 0; fn's own: it finds it again in the parent of what is inside, and when a file has several names */
+	struct str why;				/* the same */
 };
-typedef int archive_fn(void *ctx, const struct archive_member *m);
+typedef int archive_fn(void *ctx, struct archive_member *m);
 
 struct archive_walk {
 	struct arena *a;

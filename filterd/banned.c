@@ -1,5 +1,5 @@
-/* Forbidden attachments: the rule file and its sections. Semantics are amavisd-new's banned_filename_re: keys of a part and of all parts around it, the first
- * rule that matches any key decides. */
+/* Forbidden attachments: the rule file and its sections. Semantics are amavisd-new's banned_filename_re: of the keys of a part and of all parts around it,
+ * the first rule that matches any key decides. */
 #include "banned.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "map/pcre.h"
 #include "os/os.h"
 
-enum { RULES_MAX = 1000, FILE_MAX = 1 << 20 };
+enum { RULES_MAX = BANNED_NONE, FILE_MAX = 1 << 20 };
 
 struct rule {
 	bool reject;
@@ -138,10 +138,11 @@ void banned_scopes_of(const struct banned *b, const struct banned_who *who, stru
 	}
 }
 
-int banned_match(const struct banned *b, const struct banned_scopes *s, const struct banned_keys *keys, unsigned *line_out, struct str *key_out,
+int banned_first(const struct banned *b, const struct banned_scopes *s, const struct banned_keys *keys, unsigned before, unsigned *rule_out, size_t *key_out,
 		 struct err *e)
 {
-	for (size_t i = 0; i < b->n; i++) {
+	*rule_out = BANNED_NONE;
+	for (unsigned i = 0; i < b->n && i < before; i++) {
 		const struct rule *rule = &b->rules[i];
 		if (!(rule->reject ? s->any : s->all)[rule->scope])
 			continue;
@@ -153,10 +154,18 @@ int banned_match(const struct banned *b, const struct banned_scopes *s, const st
 				return err_wrap(e, "rule of line %u", rule->line);
 			if (r == 0)
 				continue;
-			*line_out = rule->line;
-			*key_out = keys->v[k].text;
-			return rule->reject;
+			*rule_out = i;
+			*key_out = k;
+			return 0;
 		}
 	}
 	return 0;
+}
+
+bool banned_rejects(const struct banned *b, unsigned rule, unsigned *line_out)
+{
+	if (rule >= b->n || !b->rules[rule].reject)
+		return false;
+	*line_out = b->rules[rule].line;
+	return true;
 }

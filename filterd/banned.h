@@ -10,13 +10,12 @@
 
 struct banned;
 
-enum { BANNED_KEYS_MAX = 512, BANNED_SCOPES_MAX = 100 };
+enum { BANNED_KEYS_MAX = 64, BANNED_SCOPES_MAX = 100, BANNED_NONE = 1000 };
 
 enum banned_key { BANNED_NAME, BANNED_TYPE, BANNED_CLASS };
 struct banned_keys {
 	struct { enum banned_key kind; struct str text; } v[BANNED_KEYS_MAX];
 	size_t n;
-	bool full;	/* one did not fit: nobody may say that this part is allowed */
 };
 
 /* Whose message it is, for the sections of the file. */
@@ -36,9 +35,11 @@ struct banned_scopes {
 int banned_load(const char *file, struct banned **out, struct err *e) MUST_CHECK;
 void banned_free(struct banned **b);
 void banned_scopes_of(const struct banned *b, const struct banned_who *who, struct banned_scopes *out);
-/* 1 rejected: *line_out the file's line, *key_out which key matched; 0 allowed; -1 a pattern exceeded its limits. A rule that rejects holds when its
- * section is that of any recipient, one that allows when it is that of all. */
-int banned_match(const struct banned *b, const struct banned_scopes *s, const struct banned_keys *keys, unsigned *line_out, struct str *key_out,
+/* The number of the first rule that matches any of the keys, *key_out which (an index); BANNED_NONE: none, or none before the rule `before`. Of a part and
+ * those around it the least number decides, so each is asked about once. A rule that rejects holds when its section is that of any recipient, one that
+ * allows when it is that of all. -1: a pattern exceeded its limits. */
+int banned_first(const struct banned *b, const struct banned_scopes *s, const struct banned_keys *keys, unsigned before, unsigned *rule_out, size_t *key_out,
 		 struct err *e) MUST_CHECK;
+bool banned_rejects(const struct banned *b, unsigned rule, unsigned *line_out);	/* *line_out: the file's line */
 
 #endif

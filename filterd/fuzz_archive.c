@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int on_member(void *ctx, const struct archive_member *m)
+static int on_member(void *ctx, struct archive_member *m)
 {
 	size_t *n = ctx;
 	unsigned depth = 0;

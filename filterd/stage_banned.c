@@ -10,24 +10,27 @@
 
 enum { SHOWN_MAX = 100 };
 
+/* The first rule that a thing, or one that it is inside of, meets, and the key that did. */
+struct met {
+	unsigned rule;
+	struct str key;
+};
+
 struct judge {
 	struct scan *s;
 	struct banned_scopes scopes;
 	struct banned_keys keys;
 	struct archive_walk walk;
-	struct str part;	/* a name of the part that is looked into */
+	struct met met;		/* of the part that is looked into */
+	struct str part;	/* a name of it */
 	bool enough;		/* a class that refuses was found */
 	struct err *e;
 };
 
 static void key_add(struct banned_keys *k, enum banned_key kind, struct str text)
 {
-	if (text.n == 0)
+	if (text.n == 0 || k->n == BANNED_KEYS_MAX)	/* 16 names in two forms each, a type, a class: it always fits */
 		return;
-	if (k->n == BANNED_KEYS_MAX) {
-		k->full = true;
-		return;
-	}
 	k->v[k->n].kind = kind;
 	k->v[k->n++].text = text;
 }
@@ -68,16 +71,16 @@ static void name_keys(struct judge *j, struct str name)
 		key_add(&j->keys, BANNED_NAME, w);
 }
 
-static void part_keys(struct judge *j, const struct mime_part *p)
+/* Returns a name of it, or n = 0. */
+static struct str part_keys(struct judge *j, const struct mime_part *p)
 {
 	struct scan *s = j->s;
 	struct str names[16];
 	size_t n = mime_names(s->a, p, names, ARRAY_LEN(names));
 	for (size_t i = 0; i < n; i++)
 		name_keys(j, names[i]);
-	if (n > 0 && j->part.n == 0)
-		j->part = names[0];
 	key_add(&j->keys, BANNED_TYPE, str_c(arena_printf(s->a, "%.*s/%.*s", STR_ARG(p->type), STR_ARG(p->subtype))));
+	return n > 0 ? names[0] : STR("");
 }
 
 static const char *shown(struct scan *s, struct str text)
@@ -90,37 +93,46 @@ static const char *shown(struct scan *s, struct str text)
 	return v;
 }
 
-/* The keys against the rules. 1: look no further. inside: it is packed in j->part. */
-static int judge(struct judge *j, bool inside)
+/* The keys against the rules before the one that was met outside. */
+static int meet(struct judge *j, struct met outside, struct met *out)
+{
+	unsigned rule;
+	size_t key = 0;
+	if (banned_first(j->s->rules->banned, &j->scopes, &j->keys, outside.rule, &rule, &key, j->e) < 0)
+		return -1;
+	*out = rule == BANNED_NONE ? outside : (struct met){ rule, arena_str(j->s->a, j->keys.v[key].text) };
+	return 0;
+}
+
+/* 1: it is forbidden, look no further. inside: it is packed in j->part. */
+static int judge(struct judge *j, struct met met, bool inside)
 {
 	struct scan *s = j->s;
 	unsigned line;
-	struct str key;
-	int r = banned_match(s->rules->banned, &j->scopes, &j->keys, &line, &key, j->e);
-	if (r == 0 && j->keys.full) {
-		j->walk.found |= ARCHIVE_OVER;
+	if (!banned_rejects(s->rules->banned, met.rule, &line))
 		return 0;
-	}
-	if (r <= 0)
-		return r;
-	const char *name = shown(s, key), *in = inside && j->part.n > 0 && !str_eq(j->part, key) ? arena_printf(s->a, " inside \"%s\"", shown(s, j->part)) : "";
+	const char *name = shown(s, met.key);
+	const char *in = inside && j->part.n > 0 && !str_eq(j->part, met.key) ? arena_printf(s->a, " inside \"%s\"", shown(s, j->part)) : "";
 	scan_explain(s, "banned", "\"%s\"%s is forbidden by line %u", name, in, line);
 	j->enough = scan_found(s, CLASS_BANNED, name, arena_printf(s->a, "Attachment \"%s\"%s is not allowed here (rule in line %u)", name, in, line)) != 0;
 	return 1;
 }
 
-/* A packed file, with the keys of all that it is packed in. */
-static int on_member(void *ctx, const struct archive_member *m)
+/* A packed file. What it is inside of was asked about before it. */
+static int on_member(void *ctx, struct archive_member *m)
 {
 	struct judge *j = ctx;
-	const size_t n = j->keys.n;
-	for (const struct archive_member *q = m; q != NULL; q = q->parent) {
-		name_keys(j, q->name);
-		key_add(&j->keys, BANNED_CLASS, str_c(q->class));
-	}
-	int r = judge(j, true);
-	j->keys.n = n;
-	return r;
+	struct met met;
+	const struct archive_member *from = m->rank > 0 ? m : m->parent;	/* a further name of the same file, else what it is in */
+	const struct met outside = from == NULL ? j->met : (struct met){ from->rank - 1, from->why };
+	j->keys.n = 0;
+	name_keys(j, m->name);
+	key_add(&j->keys, BANNED_CLASS, str_c(m->class));
+	if (meet(j, outside, &met) < 0)
+		return -1;
+	m->rank = met.rule + 1;
+	m->why = met.key;
+	return judge(j, met, true);
 }
 
 static int look_inside(struct judge *j, const struct mime_part *p, struct str body, struct content is)
@@ -131,28 +143,40 @@ static int look_inside(struct judge *j, const struct mime_part *p, struct str bo
 	return r;
 }
 
-static int check_part(void *ctx, const struct mime_part *p)
+static int check_leaf(struct judge *j, const struct mime_part *p, struct met outside, struct str names_of)
 {
-	struct judge *j = ctx;
-	if (p->children != NULL)
-		return 0;
-	struct arena_mark m = arena_mark(j->s->a);
-	j->keys.n = 0;
-	j->keys.full = false;
-	j->part = STR("");
-	for (const struct mime_part *q = p; q != NULL; q = q->parent)
-		part_keys(j, q);
 	struct buf body;
 	buf_init(&body, p->body.n + 1);
 	mime_body_decode(p, &body);
 	const struct content is = content_of(str_sub(buf_view(&body), 0, CONTENT_HEAD));
 	key_add(&j->keys, BANNED_CLASS, str_c(is.name));
-	int r = judge(j, false);
+	int r = meet(j, outside, &j->met);
+	if (r == 0) {
+		j->part = names_of;
+		r = judge(j, j->met, false);
+	}
 	if (r == 0)
 		r = look_inside(j, p, buf_view(&body), is);
 	buf_fini(&body);
-	if (r == 0)
-		arena_release(j->s->a, m);
+	return r;
+}
+
+/* Parts and those inside them; a leaf decides, with the least rule of all around it. */
+static int check_parts(struct judge *j, const struct mime_part *p, struct met outside, struct str around)
+{
+	int r = 0;
+	for (; p != NULL && r == 0; p = p->next) {
+		struct arena_mark m = arena_mark(j->s->a);
+		struct met met;
+		j->keys.n = 0;
+		const struct str name = part_keys(j, p), called = name.n > 0 ? name : around;
+		if (p->children == NULL)
+			r = check_leaf(j, p, outside, called);
+		else if ((r = meet(j, outside, &met)) == 0)
+			r = check_parts(j, p->children, met, called);
+		if (r == 0)
+			arena_release(j->s->a, m);
+	}
 	return r;
 }
 
@@ -193,7 +217,7 @@ int stage_banned(struct scan *s, struct err *e)
 	j->e = e;
 	banned_scopes_of(s->rules->banned, &w, &j->scopes);
 	archive_walk_init(&j->walk, s->a, s->message.n, on_member, j);
-	if (scan_each_part(s->root, check_part, j) < 0)
+	if (check_parts(j, s->root, (struct met){ .rule = BANNED_NONE }, STR("")) < 0)
 		return -1;
 	report_unseen(j);
 	return j->enough;

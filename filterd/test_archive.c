@@ -24,7 +24,7 @@ static void put_path(struct buf *b, const struct archive_member *m)
 	buf_str(b, m->name);
 }
 
-static int on_member(void *ctx, const struct archive_member *m)
+static int on_member(void *ctx, struct archive_member *m)
 {
 	struct seen *s = ctx;
 	if (s->n++ < 20) {

@@ -163,3 +163,44 @@ def test_bombs_are_refused(suite, tmp_path, what):
         data = zipped(*[("f%d" % i, b"") for i in range(2000)])
     answer = judge(suite, tmp_path, letter("a.zip", data))
     assert answer["action"] == "reject" and answer["category"] == "UNCHECKED", answer
+
+
+# --- messages that are made to cost ---
+
+def nested(depth, inner):
+    out = inner
+    for i in range(depth):
+        out = b"Content-Type: multipart/mixed; boundary=b%d; name=\"%s\"\n\n--b%d\n%s\n--b%d--\n" % (i, b"n" * 40, i, out, i)
+    return out
+
+
+def sections(n):
+    return b"".join(b"; name*%d*=%%41%%42" % i for i in range(n))
+
+
+COSTLY = {
+    "parts": b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: text/plain; name=a.txt\n\nsome twenty letters\n" * 1000 + b"--b--\n",
+    "parts, deep": nested(90, b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Disposition: attachment; filename=a.txt\n\nx\n" * 9000 + b"--b--\n"),
+    "nested messages": b"Content-Type: message/rfc822\n\n" * 3000 + b"x\n",
+    "fields": b"".join(b"X-%d: y\n" % i for i in range(60000)) + b"\nx\n",
+    "one long field": b"Subject: " + b"a " * 400000 + b"\n\nx\n",
+    "continuations": b"Content-Type: application/octet-stream" + sections(5000) + b"\n\nx\n",
+    "encoded words": b"Content-Disposition: attachment; filename=\"" + b"=?utf-8?Q?a?= " * 50000 + b"\"\n\nx\n",
+    "comments": b"From: " + b"(" * 200000 + b"\nContent-Type: " + b"(" * 200000 + b"\n\nx\n",
+    "quoted-printable": b"Content-Transfer-Encoding: quoted-printable\n\n" + b"=\n" * 300000 + b"=41" * 300000 + b"\n",
+    "begin": b"\n" + b"begin 644 a.txt\n" * 30000,
+    "zips": b"Content-Type: application/zip\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(zipped(*[("%d.zip" % i, zipped(("x", b"x"))) for i in range(700)])),
+    "names in zip": b"Content-Type: application/zip\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(zipped(*[("a" * 30000 + "%d" % i, b"") for i in range(20)])),
+}
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_a_costly_message_gets_a_verdict_for_little(suite, tmp_path, what):
+    """The kernel ends a tool that takes more than 20 seconds of CPU time."""
+    import resource
+    f = tmp_path / "letter"
+    f.write_bytes(b"From: a@b.example\nDate: Sat, 28 Nov 2026 10:00:00 +0000\n" + COSTLY[what])
+    p = subprocess.run([str(suite.bin / "postern-filter"), "-c", str(suite.conf), "test", "--json", str(f)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (20, 20)))
+    assert p.returncode == 0, (p.returncode, p.stderr)
+    assert json.loads(p.stdout)["action"] in ("accept", "reject")
