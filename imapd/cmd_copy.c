@@ -1,24 +1,30 @@
-/* COPY, MOVE and their UID forms (RFC 3501 section 6.4.7, RFC 6851) with COPYUID (RFC 4315). */
+/* COPY, MOVE and their UID forms (RFC 3501 section 6.4.7, RFC 6851) with COPYUID (RFC 4315). Some hundred messages at a time, with others' turn in between;
+ * what is there when a later one fails is taken back (RFC 3501: the mailbox is as it was). */
 #include "imap/out.h"
+#include "log/log.h"
 #include "session.h"
+
+enum { COPY_PIECE = 1024 };
 
 struct copy_args {
 	struct imap_seqset set;
 	struct str name;
-	uint32_t *seqs;
-	size_t n;
+	struct mbox *dst;
+	uint32_t *seqs, *sources, *uids;
+	size_t n, at;		/* at: those before it are there */
+	bool move;
 };
 
 /* "COPYUID validity source-uids new-uids", in the command's arena. */
-static const char *copyuid(struct client *c, const struct copy_args *a, uint32_t *sources, const uint32_t *uids, uint32_t validity)
+static const char *copyuid(struct client *c, const struct copy_args *a, uint32_t validity)
 {
 	struct buf b;
 
 	buf_init(&b, a->n * 24 + 64);
 	buf_printf(&b, "COPYUID %u ", validity);
-	imap_numbers_format(sources, a->n, &b);
+	imap_numbers_format(a->sources, a->n, &b);
 	buf_ch(&b, ' ');
-	imap_numbers_format(uids, a->n, &b);
+	imap_numbers_format(a->uids, a->n, &b);
 	const char *text = arena_strdup(c->arena, b.p);
 
 	buf_fini(&b);
@@ -43,46 +49,104 @@ static enum cmd_result get_args(struct client *c, struct imap_lex *l, struct cop
 	return CMD_OK;
 }
 
-static enum cmd_result transfer(struct client *c, struct copy_args *a, struct mbox *dst, bool move, struct err *e)
+/* Before the EXPUNGE responses, so that clients can tell where the messages went (RFC 6851 section 4.3). */
+static void tell_moved(struct client *c, const char *code)
 {
-	uint32_t *uids = ARENA_ARRAY(c->arena, uint32_t, a->n), *sources = ARENA_ARRAY(c->arena, uint32_t, a->n);
-	struct mbox_status st;
-
-	if (!uids || !sources)
-		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
-	for (size_t i = 0; i < a->n; i++)
-		sources[i] = mbox_view_uid(c->view, a->seqs[i]);
-	if (mbox_copy(c->view, a->seqs, a->n, dst, move, uids, e) < 0 || mbox_status(dst, &st, e) < 0)
-		return store_no(c, e, false);
-	folder_changed(c->user, NULL);
-	const char *code = copyuid(c, a, sources, uids, st.uidvalidity);
-
-	if (!move)
-		return command_answer(c, "OK", code, "Copy completed.");
-	/* Before the EXPUNGE responses, so that clients can tell where the messages went (RFC 6851 section 4.3). */
 	struct buf *out = resp(c);
 
 	buf_c(out, "* OK [");
 	buf_c(out, code);
 	buf_c(out, "] Moved\r\n");
+}
+
+static enum cmd_result complete(struct client *c, struct copy_args *a, struct err *e)
+{
+	struct mbox_status st;
+
+	if (mbox_status(a->dst, &st, e) < 0)
+		return store_no(c, e, false);
+	folder_changed(c->user, NULL);
+	const char *code = copyuid(c, a, st.uidvalidity);
+
+	if (!a->move)
+		return command_answer(c, "OK", code, "Copy completed.");
+	tell_moved(c, code);
 	return command_answer(c, "OK", highestmodseq_code(c), "Move completed.");
+}
+
+static void take_back(struct client *c, struct copy_args *a)
+{
+	struct mbox_view *v = mbox_view_peek(a->dst);
+	struct err e = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->at; i++)
+		if ((a->uids[n] = mbox_view_seq(v, a->uids[i])) != 0)
+			n++;
+	if (n > 0 && mbox_expunge(v, a->uids, n, &e) < 0)
+		log_warning("imap(%s): taking copies back: %s", c->user->name, e.text);
+	mbox_view_free(&v);
+	folder_changed(c->user, a->dst);
+}
+
+/* What was copied is taken back; what was moved has moved, and is told (RFC 6851 section 3.3: each message on its own). */
+static enum cmd_result stopped(struct client *c, struct copy_args *a, struct err *e)
+{
+	struct mbox_status st;
+	struct err quiet = { 0 };
+
+	if (!a->move)
+		take_back(c, a);
+	a->n = a->at;
+	if (a->move && a->at > 0 && mbox_status(a->dst, &st, &quiet) == 0) {
+		folder_changed(c->user, NULL);
+		tell_moved(c, copyuid(c, a, st.uidvalidity));
+	}
+	return store_no(c, e, false);
+}
+
+static enum cmd_result copy_step(struct client *c, struct err *e)
+{
+	struct copy_args *a = c->run.data;
+	const size_t n = a->n - a->at < COPY_PIECE ? a->n - a->at : COPY_PIECE;
+
+	if (mbox_copy(c->view, a->seqs + a->at, n, a->dst, a->move, a->uids + a->at, e) < 0)
+		return stopped(c, a, e);
+	a->at += n;
+	return a->at < a->n ? CMD_MORE : complete(c, a, e);
+}
+
+static void cleanup(struct client *c)
+{
+	struct copy_args *a = c->run.data;
+
+	if (!a->move && a->at > 0 && a->at < a->n)	/* the connection ended in the middle */
+		take_back(c, a);
+	mbox_close(&a->dst);
 }
 
 static enum cmd_result copy_or_move(struct client *c, struct imap_lex *l, bool move, struct err *e)
 {
-	struct copy_args a = { 0 };
-	struct mbox *dst;
-	enum cmd_result r = get_args(c, l, &a, e);
+	struct copy_args *a = ARENA_NEW(c->arena, struct copy_args);
+	enum cmd_result r = get_args(c, l, a, e);
 
 	if (r != CMD_OK)
 		return r;
 	if (move && c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
-	if (mbox_open(c->user->store, a.name, &dst, e) < 0)
+	if (!(a->uids = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)) || !(a->sources = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
+	if (mbox_open(c->user->store, a->name, &a->dst, e) < 0)
 		return store_no(c, e, true);
-	r = a.n ? transfer(c, &a, dst, move, e) : command_answer(c, "OK", "", "No messages found.");
-	mbox_close(&dst);
-	return r;
+	a->move = move;
+	for (size_t i = 0; i < a->n; i++)
+		a->sources[i] = mbox_view_uid(c->view, a->seqs[i]);
+	c->run.data = a;
+	c->run.cleanup = cleanup;
+	if (a->n == 0)
+		return command_answer(c, "OK", "", "No messages found.");
+	c->run.step = copy_step;
+	return CMD_MORE;
 }
 
 enum cmd_result cmd_COPY(struct client *c, struct imap_lex *l, struct err *e)

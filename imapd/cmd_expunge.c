@@ -3,9 +3,7 @@
 
 int expunge_deleted(struct client *c, const struct imap_seqset *within, struct err *e)
 {
-	const uint32_t count = mbox_view_count(c->view);
 	struct mbox_status st;
-	struct mbox_msg m;
 	uint32_t *seqs;
 	size_t n = 0;
 
@@ -13,14 +11,11 @@ int expunge_deleted(struct client *c, const struct imap_seqset *within, struct e
 		return -1;
 	if (st.deleted == 0)
 		return 0;
-	if (!(seqs = ARENA_ARRAY(c->arena, uint32_t, (size_t)count + 1)))
+	if (!(seqs = ARENA_ARRAY(c->arena, uint32_t, (size_t)mbox_view_count(c->view) + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages");
-	for (uint32_t seq = 1; seq <= count && n < st.deleted; seq++) {
-		if ((within && !imap_seqset_has(within, seq)) || mbox_view_is_expunged(c->view, seq) ||
-		    mbox_msg_get(c->view, seq, &m, NULL) < 0 || !(m.flags & MBOX_DELETED))
-			continue;
-		seqs[n++] = seq;
-	}
+	for (uint32_t seq = 0; (seq = mbox_view_next(c->view, seq + 1, MBOX_DELETED)) != 0;)
+		if (!within || imap_seqset_has(within, seq))
+			seqs[n++] = seq;
 	if (n == 0)
 		return 0;
 	if (mbox_expunge(c->view, seqs, n, e) < 0)

@@ -1,5 +1,8 @@
-/* STORE and UID STORE (RFC 3501 section 6.4.6). One journal append for all messages of the command. */
+/* STORE and UID STORE (RFC 3501 section 6.4.6). One journal append for some thousand messages, others' turn, the next ones: a change of hundreds of
+ * thousands must not keep the user's other connections waiting. */
 #include "session.h"
+
+enum { STORE_PIECE = 8192, TELL_PIECE = 256 };
 
 struct store_args {
 	struct imap_seqset set;
@@ -60,7 +63,7 @@ static void tell_modseq(struct client *c, uint32_t seq, const struct mbox_msg *m
 static enum cmd_result tell_step(struct client *c, struct err *e)
 {
 	struct telling *t = c->run.data;
-	const size_t end = t->n - t->at > 256 ? t->at + 256 : t->n;
+	const size_t end = t->n - t->at > TELL_PIECE ? t->at + TELL_PIECE : t->n;
 
 	(void)e;
 	for (; t->at < end; t->at++) {
@@ -109,37 +112,40 @@ static size_t without(uint32_t *seqs, size_t n, const uint32_t *failed, size_t n
 }
 
 struct change {
+	struct store_args args;
 	uint32_t *seqs, *failed;
-	size_t n, n_failed;
+	size_t n, n_failed, at;		/* at: those before it are done */
+	uint32_t bits;
 	bool gone;
 };
 
-static int apply(struct client *c, struct store_args *a, struct change *ch, struct err *e)
+/* The next messages. Their numbers hold: no expunge is told while the command runs. */
+static int apply_piece(struct client *c, struct change *ch, struct err *e)
 {
-	const uint32_t bits = flags_of(&a->flags);
+	const struct store_args *const a = &ch->args;
+	uint32_t *const seqs = ch->seqs + ch->at;
+	const size_t n = ch->n - ch->at < STORE_PIECE ? ch->n - ch->at : STORE_PIECE;
+	size_t n_failed = 0;
 
-	if (ch->n == 0)
-		return 0;
-	if (!(ch->failed = ARENA_ARRAY(c->arena, uint32_t, ch->n)))
-		return err_set(e, ERR_LIMIT, 0, "too many messages");
-	if (a->conditional && a->unchangedsince == 0) {		/* every message has been changed since (RFC 7162 3.1.3) */
-		memcpy(ch->failed, ch->seqs, ch->n * sizeof(*ch->failed));
-		ch->n_failed = ch->n;
-	} else if (mbox_store_flags(c->view, ch->seqs, ch->n, a->op, bits, a->flags.keywords, a->flags.n, a->unchangedsince, ch->failed, &ch->n_failed,
-				    e) < 0) {
+	if (mbox_store_flags(c->view, seqs, n, a->op, ch->bits, a->flags.keywords, a->flags.n, a->unchangedsince, ch->failed + ch->n_failed,
+			     &n_failed, e) < 0)
 		return -1;
-	}
-	ch->n = without(ch->seqs, ch->n, ch->failed, ch->n_failed);
-	for (size_t i = 0; c->n_contexts && i < ch->n; i++)
-		contexts_changed(c, mbox_view_uid(c->view, ch->seqs[i]));
-	if (ch->n)
-		folder_changed(c->user, c->folder->mbox);
+	ch->n_failed += n_failed;
+	ch->at += n;
+	for (size_t i = 0; c->n_contexts && i < n; i++)
+		contexts_changed(c, mbox_view_uid(c->view, seqs[i]));
+	folder_changed(c->user, c->folder->mbox);
 	return 0;
 }
 
-static enum cmd_result tell_start(struct client *c, const struct store_args *a, struct change *ch)
+static enum cmd_result tell_start(struct client *c, struct change *ch)
 {
+	const struct store_args *const a = &ch->args;
 	struct telling *t = ARENA_NEW(c->arena, struct telling);
+
+	ch->n = without(ch->seqs, ch->n, ch->failed, ch->n_failed);
+	if (ch->n_failed == 0)
+		c->run.own_flags = a->set;
 
 	*t = (struct telling){ .seqs = ch->seqs, .n = ch->n, .silent = a->silent };
 	if (ch->n_failed) {
@@ -160,22 +166,35 @@ static enum cmd_result tell_start(struct client *c, const struct store_args *a, 
 	return CMD_MORE;
 }
 
+static enum cmd_result apply_step(struct client *c, struct err *e)
+{
+	struct change *ch = c->run.data;
+
+	if (ch->at < ch->n && apply_piece(c, ch, e) < 0)
+		return store_no(c, e, false);
+	return ch->at < ch->n ? CMD_MORE : tell_start(c, ch);
+}
+
 enum cmd_result cmd_STORE(struct client *c, struct imap_lex *l, struct err *e)
 {
-	struct store_args a = { 0 };
-	struct change ch = { 0 };
+	struct change *ch = ARENA_NEW(c->arena, struct change);
 
-	if (get_args(c, l, &a, e) < 0)
+	if (get_args(c, l, &ch->args, e) < 0)
 		return CMD_BAD;
 	if (c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
-	if (a.conditional)
+	if (ch->args.conditional)
 		condstore_enable(c);
-	if (set_array(c, &a.set, &ch.seqs, &ch.n, &ch.gone, e) < 0)
+	if (set_array(c, &ch->args.set, &ch->seqs, &ch->n, &ch->gone, e) < 0)
 		return CMD_NO;
-	if (apply(c, &a, &ch, e) < 0)
-		return store_no(c, e, false);
-	if (ch.n_failed == 0)
-		c->run.own_flags = a.set;
-	return tell_start(c, &a, &ch);
+	if (!(ch->failed = ARENA_ARRAY(c->arena, uint32_t, ch->n + 1)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
+	if (ch->args.conditional && ch->args.unchangedsince == 0) {	/* every message has been changed since (RFC 7162 3.1.3) */
+		memcpy(ch->failed, ch->seqs, ch->n * sizeof(*ch->failed));
+		ch->n_failed = ch->at = ch->n;
+	}
+	ch->bits = flags_of(&ch->args.flags);
+	c->run.data = ch;
+	c->run.step = apply_step;
+	return CMD_MORE;
 }

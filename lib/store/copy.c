@@ -40,16 +40,17 @@ static bool link_refused(int sys)
 	return sys == EXDEV || sys == EMLINK || sys == EPERM || sys == EOPNOTSUPP || sys == EACCES;
 }
 
-/* Where the file stands in src; "" when it is not where it should be. */
-static void name_in(struct mbox *src, const struct rec *r, char name[FILE_NAME_MAX + 1])
+/* A link from where the file should be in src, or from where its flags would have it. 0, or -1 with errno. */
+static int link_known(struct mbox *src, const struct rec *r, struct mbox *dst, const char *to)
 {
 	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
+	char from[FILE_NAME_MAX + 1];
 
-	for (size_t i = 0; i < ARRAY_LEN(disks); i++)
-		if (disk_name(name, state_name(&src->st, r), disks[i], state_info(&src->st, r)) == 0 &&
-		    faccessat(src->curfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			return;
-	name[0] = '\0';
+	errno = ENOENT;
+	for (size_t i = 0; errno == ENOENT && i < ARRAY_LEN(disks); i++)
+		if (disk_name(from, state_name(&src->st, r), disks[i], state_info(&src->st, r)) == 0 && linkat(src->curfd, from, dst->curfd, to, 0) == 0)
+			return 0;
+	return -1;
 }
 
 /* One message's file into dst's cur as base, named by disk. */
@@ -57,20 +58,15 @@ static int copy_file(struct mbox_view *v, uint32_t seq, struct mbox *dst, const 
 		     char name[FILE_NAME_MAX + 1], struct err *e)
 {
 	struct mbox *const src = v->m;
-	char from[FILE_NAME_MAX + 1];
 
-	name_in(src, r, from);
-	if (from[0]) {
-		const struct str old = state_name(&src->st, r);
-		if (sync_fresh_base(old, r->size, r->size_crlf, base) < 0 || disk_name(name, str_c(base), disk, (struct str){ 0 }) < 0)
-			return err_set(e, ERR_BUG, 0, "file name");
-		if (linkat(src->curfd, from, dst->curfd, name, 0) == 0)
-			return 0;
-		if (errno == ENOSPC || errno == EDQUOT)
-			return err_set(e, ERR_QUOTA, errno, "link");
-		if (!link_refused(errno) && errno != ENOENT)
-			return err_set(e, ERR_TEMP, errno, "link");
-	}
+	if (sync_fresh_base(state_name(&src->st, r), r->size, r->size_crlf, base) < 0 || disk_name(name, str_c(base), disk, (struct str){ 0 }) < 0)
+		return err_set(e, ERR_BUG, 0, "file name");
+	if (link_known(src, r, dst, name) == 0)
+		return 0;
+	if (errno == ENOSPC || errno == EDQUOT)
+		return err_set(e, ERR_QUOTA, errno, "link");
+	if (!link_refused(errno) && errno != ENOENT)
+		return err_set(e, ERR_TEMP, errno, "link");
 	CLEANUP_FD int fd = -1;
 	if (mbox_msg_open(v, seq, &fd, e) < 0)
 		return -1;
@@ -130,8 +126,8 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	}
 	if (done > 0)
 		sync_own_end(dst, clean && r == 0, done);
-	/* The names must be there before the journal says so (D21). */
-	if (r == 0 && fsync(dst->curfd) < 0)
+	/* The names must be there before the journal says so (D21): where the file system keeps the order, the journal's sync does both. */
+	if (r == 0 && !fs_commits_in_order(dst->curfd) && fsync(dst->curfd) < 0)
 		r = err_set(e, ERR_TEMP, errno, "sync of the folder");
 	if (r == 0)
 		r = mbox_commit(dst, &ops, true, e);

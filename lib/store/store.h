@@ -121,6 +121,7 @@ uint32_t mbox_view_recent(const struct mbox_view *v);	/* messages that this view
 uint32_t mbox_view_uid(const struct mbox_view *v, uint32_t seq);	/* 1..count; 0 out of range */
 uint32_t mbox_view_seq(const struct mbox_view *v, uint32_t uid);	/* 0: not in this view */
 uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid);	/* first seq whose uid >= uid; count+1 if none */
+uint32_t mbox_view_next(const struct mbox_view *v, uint32_t seq, uint32_t flags);	/* first from seq on that is there and has one of them; 0: none */
 /* Of the folder and this view together: where two views have the same one, they number the same messages in the same state. 0: there are changes that this
  * view has not been told of. */
 uint64_t mbox_view_stamp(const struct mbox_view *v);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "os/os.h"
 #include "store/store_priv.h"
 
 /* --- sorted sets of positions --- */
@@ -67,6 +68,24 @@ static bool set_has(const uint32_t *v, size_t n, uint32_t x)
 uint32_t mbox_view_count(const struct mbox_view *v)
 {
 	return v->limit - (uint32_t)v->n_removed;
+}
+
+uint32_t mbox_view_next(const struct mbox_view *v, uint32_t seq, uint32_t flags)
+{
+	const uint32_t n = mbox_view_count(v);
+	uint32_t pos = seq >= 1 && seq <= n ? view_pos(v, seq) : v->limit;
+	size_t k = set_lower(v->removed, v->n_removed, pos);
+
+	for (; pos < v->limit; pos++) {
+		if (k < v->n_removed && v->removed[k] == pos) {
+			k++;
+			continue;
+		}
+		const struct rec *const r = state_rec(&v->m->st, pos);
+		if ((r->flags & flags) && !(r->state & REC_GONE))
+			return pos - (uint32_t)k + 1;
+	}
+	return 0;
 }
 
 uint64_t mbox_view_stamp(const struct mbox_view *v)
@@ -375,7 +394,7 @@ void mbox_reap(struct mbox *m, uint32_t max)
 	if (n > 0)
 		sync_own_end(m, clean, n);
 	/* Only when the unlinks are durable are the messages forgotten (D20): else a power cut would bring their files back as new ones. */
-	if (ops.n > 0 && fsync(m->curfd) == 0)
+	if (ops.n > 0 && (fs_commits_in_order(m->curfd) || fsync(m->curfd) == 0))
 		(void)!mbox_commit(m, &ops, false, &e);
 	if (n > 0)
 		sync_record(m);

@@ -35,10 +35,7 @@ class Trace:
         return self.path.read_text(errors="replace").splitlines()
 
 
-@pytest.fixture
-def filled(imap, folder):
-    """A folder of many messages, selected."""
-    c = imap()
+def fill(c, folder):
     for first in range(0, COUNT, 500):
         parts = b""
         for n in range(first, first + 500):
@@ -48,6 +45,13 @@ def filled(imap, folder):
         c.send(b"f%d APPEND %s" % (c.n, folder.encode()) + parts + b"\r\n")
         while not c.line().startswith(b"f%d OK" % c.n):
             pass
+
+
+@pytest.fixture
+def filled(imap, folder):
+    """A folder of many messages, selected."""
+    c = imap()
+    fill(c, folder)
     c.ok("SELECT " + folder)
     return c
 
@@ -101,3 +105,67 @@ def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
     assert read >= COUNT, "bodies were read: %d" % read
     assert longest <= COUNT // 4, "%d messages between two looks" % longest
     assert rounds >= 3, "%d NOOPs were answered meanwhile" % rounds
+
+
+def test_changes_of_thousands_leave_room_for_others(imap, folder, filled, tmp_path):
+    """COPY and STORE of thousands go in pieces, between which NOOPs of another connection are answered."""
+    a, b = filled, imap()
+    b.ok("SELECT INBOX")
+
+    def beside(tag, command):
+        a.send("%s %s\r\n" % (tag, command))
+        a.sock.setblocking(False)
+        while tag.encode() + b" OK" not in a.data:
+            b.ok("NOOP")
+            try:
+                a.data += a.sock.recv(1 << 20)
+            except BlockingIOError:
+                continue
+        a.sock.setblocking(True)
+        while not a.line().startswith(tag.encode() + b" "):
+            pass
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,linkat,pwrite64") as t:
+        for k in range(4):
+            beside("c%d" % k, "COPY 1:* " + folder)
+            a.ok("NOOP")
+        beside("st", "STORE 1:* +FLAGS.SILENT ($Piece)")
+    # A piece ends with its batch in the journal; after each the session may look at its connections, and does when its time is over.
+    most = now = total = looks = stored = 0
+    for line in t.lines():
+        looks += "epoll_" in line
+        if "linkat(" in line:
+            now, total, stored = now + 1, total + 1, 0
+        elif '"BTCH' in line:
+            most, now, stored = max(most, now), 0, stored + 1
+    assert total == 15 * COUNT
+    assert most <= 1024, "%d messages in one piece" % most
+    assert stored > 2, "%d batches since the last copy's: STORE on %d is one piece" % (stored, 16 * COUNT)
+    assert looks >= 10, "%d looks at the connections" % looks
+    assert len(a.ok("SEARCH KEYWORD $Piece")[0].split()) - 2 == 16 * COUNT
+
+
+def test_a_copy_that_fails_in_a_later_piece_is_taken_back(imap, suite):
+    """RFC 3501 6.4.7: the mailbox is as it was, and so is what is counted for the quota. A move needs no room."""
+    bob = "bob@example.com"
+    suite.tool("postern", "user", "quota", bob, "1G,3500")
+    try:
+        c = imap(login=bob)
+        for name in ("from", "to"):
+            c.ok("CREATE " + name)
+        fill(c, "from")
+        c.ok("SELECT from")
+        c.ok("COPY 1:* from")
+        c.ok("NOOP")
+        c.append("to", imapmessages.numbered(1))
+        before = c.ok("STATUS to (MESSAGES SIZE)")
+        status, line, _ = c.cmd("COPY 1:* to")
+        assert status == "NO" and "[OVERQUOTA]" in line, line
+        assert c.ok("STATUS to (MESSAGES SIZE)") == before
+        c.ok("COPY 1:1400 to")      # there is room for these again
+        c.ok("MOVE 1:* to")
+        assert c.ok("STATUS to (MESSAGES)") == [b"* STATUS to (MESSAGES 3401)"] and c.ok("STATUS from (MESSAGES)") == [b"* STATUS from (MESSAGES 0)"]
+        c.ok("CLOSE")
+        for name in ("from", "to"):
+            c.ok("DELETE " + name)
+    finally:
+        suite.tool("postern", "user", "quota", bob, "none")
