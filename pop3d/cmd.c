@@ -132,6 +132,14 @@ static void mail_STAT(struct client *c, struct str *args, unsigned n)
 	client_ok(c, "%u %llu", c->left, (unsigned long long)c->octets);
 }
 
+static void put_size(struct buf *out, uint32_t number, uint64_t size)
+{
+	buf_u64(out, number);
+	buf_ch(out, ' ');
+	buf_u64(out, size);
+	buf_c(out, "\r\n");
+}
+
 static void mail_LIST(struct client *c, struct str *args, unsigned n)
 {
 	struct buf b;
@@ -147,7 +155,7 @@ static void mail_LIST(struct client *c, struct str *args, unsigned n)
 	buf_init(&b, ((size_t)c->n + 1) * 40);
 	for (uint32_t i = 0; i < c->n; i++)
 		if (!(c->marks[i] & DROP_DELETED))
-			buf_printf(&b, "%u %llu\r\n", i + 1, (unsigned long long)c->sizes[i]);
+			put_size(&b, i + 1, c->sizes[i]);
 	buf_c(&b, ".\r\n");
 	conn_write(c->conn, buf_view(&b));
 	buf_fini(&b);
@@ -173,7 +181,8 @@ static void mail_UIDL(struct client *c, struct str *args, unsigned n)
 		for (uint32_t i = 0; r == 0 && i < c->n; i++) {
 			if (c->marks[i] & DROP_DELETED)
 				continue;
-			buf_printf(&b, "%u ", i + 1);
+			buf_u64(&b, i + 1);
+			buf_ch(&b, ' ');
 			r = drop_uidl(c, i, &b, &e);
 			buf_c(&b, "\r\n");
 		}

@@ -39,13 +39,10 @@ static void number(struct client *c)
 
 static int measure(struct client *c, struct err *e)
 {
-	struct mbox_msg msg;
-
 	for (uint32_t i = 0; i < c->n; i++) {
-		if (mbox_msg_get(c->v, c->seqs[i], &msg, e) < 0)
+		if (mbox_msg_size(c->v, c->seqs[i], &c->sizes[i], e) < 0)
 			return -1;
-		c->sizes[i] = msg.size_crlf;
-		c->octets += msg.size_crlf;
+		c->octets += c->sizes[i];
 	}
 	return 0;
 }
@@ -113,6 +110,21 @@ int drop_update(struct client *c, struct err *e)
 
 /* --- UIDL --- */
 
+/* Hexadecimal in lower case, as Dovecot's. Not printf: a hundred thousand ids are made before a client's first look. */
+static void put_number(struct buf *out, uint32_t v, unsigned base, unsigned width, char pad)
+{
+	char digits[10];
+	unsigned n = 0;
+
+	do
+		digits[n++] = "0123456789abcdef"[v % base];
+	while ((v /= base) > 0);
+	for (; width > n; width--)
+		buf_ch(out, pad);
+	while (n > 0)
+		buf_ch(out, digits[--n]);
+}
+
 /* One %-item at *f (behind the '%'): optional 0 and width, X or L or U, then u v f. -1: not known. */
 static int format_item(const char **f, uint32_t uid, uint32_t uidvalidity, const char *base, struct buf *out)
 {
@@ -143,10 +155,7 @@ static int format_item(const char **f, uint32_t uid, uint32_t uidvalidity, const
 	if (k != 'u' && k != 'v')
 		return -1;
 	const uint32_t n = k == 'u' ? uid : uidvalidity;
-	if (hex)	/* lower case, as Dovecot's */
-		buf_printf(out, zero ? "%0*x" : "%*x", (int)width, n);
-	else
-		buf_printf(out, zero ? "%0*u" : "%*u", (int)width, n);
+	put_number(out, n, hex ? 16 : 10, width, zero ? '0' : ' ');
 	return 0;
 }
 
@@ -175,21 +184,26 @@ int drop_uidl(struct client *c, uint32_t index, struct buf *out, struct err *e)
 {
 	const uint32_t seq = c->seqs[index];
 	const char *const saved = mbox_msg_pop3_uidl(c->v, seq);
+	const char *const format = c->user->conf->pop3_uidl_format;
 	const size_t before = out->n;
-	struct mbox_status st;
 
 	if (saved && uidl_ok(str_c(saved))) {	/* what the client was told by the server before us */
 		buf_c(out, saved);
 		return 0;
 	}
-	if (mbox_status(c->m, &st, e) < 0)
-		return -1;
+	if (c->uidvalidity == 0) {
+		struct mbox_status st;
+
+		if (mbox_status(c->m, &st, e) < 0)
+			return -1;
+		c->uidvalidity = st.uidvalidity;
+	}
 	const uint32_t uid = mbox_view_uid(c->v, seq);
-	const int r = uidl_format(c->user->conf->pop3_uidl_format, uid, st.uidvalidity, mbox_msg_basename(c->v, seq), out);
+	const int r = uidl_format(format, uid, c->uidvalidity, strchr(format, 'f') ? mbox_msg_basename(c->v, seq) : "", out);
 	/* A file name may be too long, or hold bytes that no UIDL may; then the plain form. */
 	if (r < 0 || !uidl_ok(str_from(buf_view(out), before))) {
 		buf_cut(out, before);
-		buf_printf(out, "%08x%08x", uid, st.uidvalidity);
+		buf_printf(out, "%08x%08x", uid, c->uidvalidity);
 	}
 	return 0;
 }

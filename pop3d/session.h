@@ -62,6 +62,7 @@ struct client {
 	/* The maildrop as it was at login (RFC 1939 5): message numbers are 1.., in POP3 order. */
 	uint32_t n, left;		/* messages; not marked as deleted */
 	uint64_t octets;		/* of those left */
+	uint32_t uidvalidity;		/* 0: not asked for yet */
 	uint32_t *seqs;			/* index -> sequence number of the view */
 	uint64_t *sizes;		/* with CRLF */
 	unsigned char *marks;		/* DROP_DELETED, DROP_READ */

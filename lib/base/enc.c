@@ -116,6 +116,24 @@ uint32_t utf8_next(struct str *s)
 	return len == 0 ? 0xfffd : cp;
 }
 
+/* Eight at a time: no high bit, none below ' ', none that is DEL. */
+size_t ascii_plain(struct str s)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+	size_t n = 0;
+
+	for (; n + 8 <= s.n; n += 8) {
+		uint64_t w;
+		memcpy(&w, s.p + n, 8);
+		/* Exact while no byte has its high bit: 0x80 less than ' ' keeps it, 1 more than '~' sets it. */
+		if ((w | (w + ones)) & high || (~((w | high) - ones * 0x20) & high))
+			break;
+	}
+	while (n < s.n && s.p[n] >= 0x20 && s.p[n] <= 0x7e)
+		n++;
+	return n;
+}
+
 void utf8_put(struct buf *out, uint32_t cp)
 {
 	if (cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))

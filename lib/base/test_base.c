@@ -251,8 +251,26 @@ static void sha(void)
 	tap_ok(same, "SHA-256 in pieces");
 }
 
+/* Every byte at every place of a text, against a look at one byte after the other. */
+static void test_ascii_plain(void)
+{
+	unsigned wrong = 0;
+
+	for (size_t at = 0; at < 20; at++) {
+		for (unsigned byte = 0; byte < 256; byte++) {
+			char text[20];
+
+			memset(text, byte % 2 ? 'a' : '~', sizeof(text));
+			text[at] = (char)byte;
+			wrong += ascii_plain(str_n(text, sizeof(text))) != (byte >= 0x20 && byte <= 0x7e ? sizeof(text) : at);
+		}
+	}
+	tap_is_int(wrong, 0, "plain text ends where the first other byte is");
+}
+
 int main(void)
 {
+	test_ascii_plain();
 	sha();
 	json();
 	numbers();

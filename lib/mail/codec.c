@@ -73,8 +73,14 @@ static bool ascii_like(struct str cs)
 
 static void put_utf8_lenient(struct str in, struct buf *out)
 {
-	while (in.n > 0)
-		utf8_put(out, utf8_next(&in));
+	while (in.n > 0) {
+		const size_t n = ascii_plain(in);
+
+		buf_mem(out, in.p, n);
+		in = str_from(in, n);
+		if (in.n > 0)
+			utf8_put(out, utf8_next(&in));
+	}
 }
 
 /* --- charsets --- */
@@ -252,17 +258,28 @@ void mail_words_decode(struct str in, struct buf *out)
 		while (k < in.n && !(in.p[k] == '=' && k + 1 < in.n && in.p[k + 1] == '?'))
 			k++;
 		for (struct str run = str_sub(in, i, k - i); run.n > 0;) {
-			if (run.p[0] == '\r' || run.p[0] == '\n') {
+			const size_t plain = ascii_plain(run);
+
+			buf_mem(&text, run.p, plain);
+			run = str_from(run, plain);
+			if (run.n == 0)
+				break;
+			if (run.p[0] == '\r' || run.p[0] == '\n')
 				run = str_from(run, 1);
-				continue;
-			}
-			utf8_put(&text, utf8_next(&run));
+			else
+				utf8_put(&text, utf8_next(&run));
 		}
 		i = k;
 		after_word = false;
 	}
 	put_words(charset, &raw, &text);
 	for (struct str t = buf_view(&text); t.n > 0;) {
+		const size_t plain = ascii_plain(t);
+
+		buf_mem(out, t.p, plain);
+		t = str_from(t, plain);
+		if (t.n == 0)
+			break;
 		uint32_t cp = utf8_next(&t);
 		utf8_put(out, cp < 0x20 || (cp >= 0x7f && cp < 0xa0) ? ' ' : cp);
 	}

@@ -170,6 +170,21 @@ int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct
 	return 0;
 }
 
+int mbox_msg_size(struct mbox_view *v, uint32_t seq, uint64_t *out, struct err *e)
+{
+	const struct rec *const r = rec_of(v, seq, NULL);
+	struct mbox_msg m;
+
+	if (r && r->size_crlf != UINT64_MAX) {
+		*out = r->size_crlf;
+		return 0;
+	}
+	if (mbox_msg_get(v, seq, &m, e) < 0)
+		return -1;
+	*out = m.size_crlf;
+	return 0;
+}
+
 /* Kept in memory and, from there, in the index: the journal needs no word of it while the file has it. */
 int64_t message_date(struct mbox *m, struct rec *r)
 {

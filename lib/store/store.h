@@ -143,6 +143,7 @@ struct mbox_msg {
 	uint64_t size_crlf;		/* RFC822.SIZE */
 };
 int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct err *e) MUST_CHECK;
+int mbox_msg_size(struct mbox_view *v, uint32_t seq, uint64_t *size_crlf_out, struct err *e) MUST_CHECK;	/* RFC822.SIZE alone */
 /* INTERNALDATE. A folder that was taken over is not asked for its files' times before somebody wants them. */
 int64_t mbox_msg_date(struct mbox_view *v, uint32_t seq);
 /* Open the file read-only (following foreign renames). ERR_NOENT when it is gone. Returns fd in *fd_out. */
