@@ -83,9 +83,9 @@ static void check_transport(struct check *c, const char *name, const char *value
 	if (!value[0])
 		return;
 	if (!colon || !known(transports, arena_cstr(c->a, str_n(value, (size_t)(colon - value)))))
-		found_param(c, SEV_ERROR, name, "\"%s\": which transport? (allowed: lmtp:inet:host:port, smtp:[host]:port)", value);
-	else if (str_case_starts(str_c(colon + 1), STR("unix:")))
-		found_param(c, SEV_ERROR, name, "\"%s\": remote reaches no UNIX sockets, so this mail would wait (allowed: lmtp:inet:host:port)", value);
+		found_param(c, SEV_ERROR, name, "\"%s\": which transport? (allowed: lmtp:inet:host:port, lmtp:unix:/path, smtp:[host]:port)", value);
+	else if (str_case_starts(str_c(colon + 1), STR("unix:")) && (!str_case_starts(str_c(value), STR("lmtp:")) || colon[6] != '/'))
+		found_param(c, SEV_ERROR, name, "\"%s\": a UNIX socket is lmtp's alone, by its whole path (allowed: lmtp:unix:/path)", value);
 }
 
 static void check_privs(struct check *c)

@@ -84,17 +84,21 @@ void qlog_removed(struct str qid)
 struct connector {
 	struct ipc_chan *queue;
 	char path[1100];
+	bool for_remote;
 };
 
 static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct connector *c = ctx;
+	const struct ipc_link_OPEN *m = msg;
+	char path[108];
 	struct ipc_link_OPENED opened = { 0 };
 	struct err e = { 0 }, e2 = { 0 };
 	int r;
 
 	close_fd(&fd);
-	fd = sock_unix_connect(c->path, SOCK_SEQPACKET, &e);
+	(void)snprintf(path, sizeof(path), "%.*s", STR_ARG(m->path));
+	fd = c->for_remote ? sock_unix_connect(path, SOCK_STREAM, &e) : sock_unix_connect(c->path, SOCK_SEQPACKET, &e);
 	if (fd >= 0) {
 		r = ipc_send(ch, IPC_link_OPENED, &opened, id, fd, &e2);
 	} else {
@@ -135,10 +139,11 @@ void connector_run(void *ctx)
 	static const uint16_t types[] = { IPC_link_OPEN };
 	static struct connector c;
 	const struct connector_env *env = ctx;
-	const struct confine how = { .role = CONFINE_QUEUE, .user = env->conf->user_queue, .unconfined = env->unconfined };
+	const struct confine how = { .role = CONFINE_QUEUE, .user = env->for_remote ? env->conf->user_remote : env->conf->user_queue, .unconfined = env->unconfined };
 	const int keep[] = { 0, 1, 2, env->link_fd, log_fd() };
 
-	proc_title("queued", "queued: connector");
+	c.for_remote = env->for_remote;
+	proc_title("queued", env->for_remote ? "remote: connector" : "queued: connector");
 	close_all_but(keep, ARRAY_LEN(keep));
 	snprintf(c.path, sizeof(c.path), "%s/filter/scan", env->conf->run_directory);
 	confine_or_die(&how, "connector");

@@ -15,7 +15,11 @@
  *	queued_active.c	one message being tried
  *	queued_local.c	its recipients with mailboxes
  *	queued_remote.c	its recipients elsewhere; destinations
+ *	queued_sts.c	questions to sts
  *	queued_tlsrpt.c	counts of TLS sessions
+ *	queued_tlsreport.c	reports of them
+ *	queued_verify.c	is there somebody at an address?
+ *	queued_trouble.c	notify_classes: what went wrong
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
@@ -110,6 +114,7 @@ struct queued {
 	struct ipc_chan *remote;
 	struct dns_client *dns;
 	struct remotes *remotes;
+	struct troubles *troubles;	/* NULL: none yet */
 	struct tlsrpt *tlsrpt;
 	struct verify *verify;
 	struct srs srs;
@@ -301,6 +306,12 @@ void conn_refuse_for_milter(struct conn_entry *c, uint32_t id, uint64_t code, co
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
 bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
 
+bool notify_wanted(const struct conf *c, const char *class);	/* queued_bounce.c: is it among notify_classes? */
+
+/* --- queued_trouble.c --- */
+void trouble_refused(const struct conn_entry *c, uint64_t code, const char *enhanced, struct str text);	/* any answer: it is looked at */
+void trouble_protocol(struct queued *q, struct str text);	/* another server broke it */
+
 /* --- queued_trans.c, queued_commit.c --- */
 void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m);
 void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m);
@@ -471,8 +482,9 @@ void qlog_removed(struct str qid);
 
 /* In the child: confine, recover, serve. Does not return. ctx: struct queued_env. */
 void queued_run(void *ctx);
-/* In the child: opens $run/filter/scan on request. ctx: struct connector_env. */
+/* In the child: opens $run/filter/scan on request, or for remote the socket that is asked for. ctx: struct connector_env. */
 struct connector_env {
+	bool for_remote;
 	const struct conf *conf;
 	int link_fd;
 	bool unconfined;

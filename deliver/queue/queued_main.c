@@ -39,7 +39,7 @@ struct parts {
 	struct dns_env dns;
 	struct policy_env services;
 	struct sts_env sts;
-	struct connector_env link;
+	struct connector_env link, unix_link;	/* queued's, remote's */
 	char agent[1100], accounts[1100];
 	char policy[1100], policy_run[1100];	/* files */
 	struct conf *conf;
@@ -65,7 +65,7 @@ static void run_resolve(void *ctx)
 static void run_remote(void *ctx)
 {
 	struct remote_env *env = ctx;
-	const int keep[] = { 0, 1, 2, env->queue_fd, env->dns_fd, log_fd() };
+	const int keep[] = { 0, 1, 2, env->queue_fd, env->dns_fd, env->link_fd, log_fd() };
 
 	close_all_but(keep, ARRAY_LEN(keep));
 	proc_title("remote", "remote");
@@ -96,6 +96,7 @@ static void before_start(void *ctx)
 	pair(&p->queue.programs_fd, &p->programs.queue_fd);
 	pair(&p->queue.remote_fd, &p->remote.queue_fd);
 	pair(&p->queue.link_fd, &p->link.link_fd);
+	pair(&p->remote.link_fd, &p->unix_link.link_fd);
 	pair(&p->queue.dns_fd, &p->dns.fds[0]);
 	pair(&p->remote.dns_fd, &p->dns.fds[1]);
 	pair(&p->services.dns_fd, &p->dns.fds[2]);
@@ -111,7 +112,7 @@ static void after_start(void *ctx)
 		&p->queue.resolve_fd, &p->queue.spawn_fd, &p->queue.programs_fd, &p->queue.remote_fd, &p->queue.link_fd, &p->queue.dns_fd,
 		&p->resolve.fd, &p->spawn.queue_fd, &p->programs.queue_fd, &p->remote.queue_fd, &p->remote.dns_fd, &p->link.link_fd, &p->dns.fds[0], &p->dns.fds[1], &p->dns.fds[2],
 		&p->queue.policy_fd, &p->services.queue_fd, &p->services.dns_fd,
-		&p->queue.sts_fd, &p->sts.queue_fd, &p->sts.dns_fd, &p->dns.fds[3],
+		&p->queue.sts_fd, &p->remote.link_fd, &p->unix_link.link_fd, &p->sts.queue_fd, &p->sts.dns_fd, &p->dns.fds[3],
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -350,9 +351,10 @@ static void fill(struct parts *p, const struct options *o)
 
 	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
 	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
-	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = p->sts.conf = c;
+	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = p->sts.conf = p->unix_link.conf = c;
 	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined =
-		p->link.unconfined = p->dns.unconfined = p->services.unconfined = p->sts.unconfined = o->unconfined;
+		p->link.unconfined = p->dns.unconfined = p->services.unconfined = p->sts.unconfined = p->unix_link.unconfined = o->unconfined;
+	p->unix_link.for_remote = true;
 	p->spawn.agent = p->agent;
 	p->spawn.accounts = p->accounts;
 	snprintf(p->policy, sizeof(p->policy), "%s/deliver.policy", c->run_directory);
@@ -427,6 +429,7 @@ int main(int argc, char **argv)
 		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
 		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
+		{ .name = "unix-connector", .run = connector_run, .ctx = &p.unix_link, .with_group = true },
 		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },
 	};
 	struct super s = { .children = children, .n = ARRAY_LEN(children), .before_start = before_start, .after_start = after_start, .hup = hup, .ctx = &p };

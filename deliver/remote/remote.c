@@ -18,6 +18,7 @@
 #include "deliver/remote/remote_priv.h"
 #include "dns/client.h"
 #include "ipc/dns.h"
+#include "ipc/link.h"
 #include "ipc/remote.h"
 #include "log/log.h"
 #include "os/confine.h"
@@ -48,8 +49,18 @@ struct question {
 	struct dns_ask *ask;
 };
 
+/* A SEND that waits for its connection. */
+struct held {
+	struct arena *a;
+	struct ipc_remote_SEND *m;
+	uint32_t id;
+	int fd;
+};
+
 static struct dispatcher {
 	struct loop *loop;
+	struct ipc_chan *link;
+	struct map *held;		/* id of an OPEN */
 	struct remote r;		/* what workers inherit */
 	struct ipc_chan *queue;
 	struct dns_client *dns;
@@ -62,6 +73,7 @@ int remote_init(struct remote *r, const struct conf *conf, struct err *e)
 	r->conf = conf;
 	list_init(&r->jobs);
 	list_init(&r->idle);
+	r->given = -1;
 	own_load(conf, arena_new(0), &r->own);	/* for as long as the process lives */
 	return tls_client_new(false, *conf->smtp_tls_CAfile ? conf->smtp_tls_CAfile : NULL, &r->tls, e);
 }
@@ -86,6 +98,7 @@ static void close_channels(void)
 	void *v;
 
 	ipc_chan_free(&d.queue);
+	ipc_chan_free(&d.link);
 	dns_client_free(&d.dns);
 	while (map_next(d.workers, &it, &name, &v)) {
 		struct worker *w = v;
@@ -115,11 +128,11 @@ static void worker_run(int fd, int dns_fd, const char *key)
 
 /* --- the dispatcher's view of it --- */
 
-static void answer_deferred(uint32_t queue_id, size_t n, const char *text)
+static void answer_deferred(uint32_t queue_id, size_t n, bool reached, const char *text)
 {
 	struct arena *a = arena_new(0);
 	struct str *v = ARENA_ARRAY(a, struct str, 3 * n + 1);
-	struct ipc_remote_RESULT m = { .status = { v, n }, .enhanced = { v + n, n }, .texts = { v + 2 * n, n }, .relay = STR("none"), .reached = 1 };
+	struct ipc_remote_RESULT m = { .status = { v, n }, .enhanced = { v + n, n }, .texts = { v + 2 * n, n }, .relay = STR("none"), .reached = reached };
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
@@ -145,7 +158,7 @@ static void worker_free(struct worker *w)
 	while (!list_empty(&w->attempts)) {
 		struct attempt *t = list_of(w->attempts.next, struct attempt, node);
 		list_del(&t->node);
-		answer_deferred(t->queue_id, t->n_rcpts, "delivery process ended unexpectedly");
+		answer_deferred(t->queue_id, t->n_rcpts, true, "delivery process ended unexpectedly");
 		free(t);
 	}
 	while (!list_empty(&w->questions))
@@ -307,9 +320,10 @@ static struct str key_of(struct arena *a, const struct ipc_remote_SEND *m)
 	return str_c(arena_printf(a, "%.*s:%.*s%s%.*s", STR_ARG(m->transport), STR_ARG(m->nexthop), user.n ? " as " : "", STR_ARG(user)));
 }
 
-static void on_send(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+/* given: a connection for it, or -1. Both descriptors stay the caller's. */
+static void pass_on(const struct ipc_remote_SEND *m, uint32_t id, int fd, int given)
 {
-	const struct ipc_remote_SEND *m = msg;
+	static const struct ipc_remote_CONNECTION connection;
 	struct arena *a = arena_new(0);
 	const struct str key = key_of(a, m);
 	struct worker *w = map_get(d.workers, key);
@@ -318,17 +332,79 @@ static void on_send(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 	if (w == NULL)
 		w = worker_new(key.p, &e);
 	const uint32_t worker_id = w ? ipc_next_id(w->chan) : 0;
-	if (w == NULL || ipc_send(w->chan, IPC_remote_SEND, m, worker_id, fd, &e) < 0) {
+	if (w == NULL || (given >= 0 && ipc_send(w->chan, IPC_remote_CONNECTION, &connection, worker_id, given, &e) < 0) ||
+	    ipc_send(w->chan, IPC_remote_SEND, m, worker_id, fd, &e) < 0) {
 		log_error("%.*s: %s", STR_ARG(key), e.text);
-		answer_deferred(id, m->recipients.n, "delivery process cannot be started");
+		answer_deferred(id, m->recipients.n, true, "delivery process cannot be started");
 	} else {
 		struct attempt *t = xzalloc(sizeof *t);
 		*t = (struct attempt){ .id = worker_id, .queue_id = id, .n_rcpts = m->recipients.n };
 		list_append(&w->attempts, &t->node);
 		w->n++;
 	}
-	close_fd(&fd);
 	arena_free(&a);
+}
+
+/* --- next hops that are UNIX sockets --- */
+
+static void held_free(struct held *h)
+{
+	struct arena *a = h->a;
+
+	close_fd(&h->fd);
+	arena_free(&a);
+}
+
+static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct held *h = map_del(d.held, str_n(&id, sizeof id));
+	char text[500];
+
+	if (h != NULL && type == IPC_link_OPENED) {
+		pass_on(h->m, h->id, h->fd, fd);
+	} else if (h != NULL) {
+		const struct ipc_link_FAILED *m = msg;
+		(void)snprintf(text, sizeof text, "connect to %.*s", STR_ARG(m->text));
+		answer_deferred(h->id, h->m->recipients.n, false, text);
+	}
+	if (h != NULL)
+		held_free(h);
+	close_fd(&fd);
+}
+
+static void on_link_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+	_exit(0);	/* the group starts again */
+}
+
+/* fd is taken. */
+static void hold(const struct ipc_remote_SEND *m, uint32_t id, int fd)
+{
+	struct arena *a = arena_new(0);
+	struct held *h = ARENA_NEW(a, struct held);
+	struct err e = { 0 };
+	const struct ipc_link_OPEN open = { .path = str_from(m->nexthop, 5) };
+
+	*h = (struct held){ a, ipc_copy(&ipc_remote, IPC_remote_SEND, m, a), id, fd };
+	const uint32_t link_id = ipc_next_id(d.link);
+	if (h->m != NULL && open.path.n > 0 && open.path.p[0] == '/' && ipc_send(d.link, IPC_link_OPEN, &open, link_id, -1, &e) == 0) {
+		(void)map_set(d.held, str_n(&link_id, sizeof link_id), h);
+		return;
+	}
+	answer_deferred(id, m->recipients.n, true, "bad next hop");
+	held_free(h);
+}
+
+static void on_send(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	const struct ipc_remote_SEND *m = msg;
+
+	if (str_eq(m->transport, STR("lmtp")) && str_case_starts(m->nexthop, STR("unix:"))) {
+		hold(m, id, fd);
+		return;
+	}
+	pass_on(m, id, fd, -1);
+	close_fd(&fd);
 }
 
 static void on_queue_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -358,7 +434,7 @@ static int set_up(const struct remote_env *env, struct err *e)
 
 void remote_run(void *ctx)
 {
-	static const uint16_t may_send[] = { IPC_remote_SEND };
+	static const uint16_t may_send[] = { IPC_remote_SEND }, may_answer[] = { IPC_link_OPENED, IPC_link_FAILED };
 	const struct remote_env *env = ctx;
 	struct err e = { 0 };
 
@@ -370,11 +446,15 @@ void remote_run(void *ctx)
 	}
 	d.unconfined = env->unconfined;
 	d.workers = map_new();
+	d.held = map_new();
 	d.loop = loop_new();
 	loop_signal(d.loop, SIGTERM, on_term, d.loop);
 	loop_signal(d.loop, SIGHUP, on_hup, NULL);
 	loop_signal(d.loop, SIGCHLD, on_child, NULL);
 	d.dns = dns_client_new(d.loop, env->dns_fd, NULL, NULL);
+	d.link = ipc_chan_new(d.loop, env->link_fd, &ipc_link, on_link, on_link_closed, NULL);
+	ipc_chan_waiting_max(d.link, IPC_GROUP_WAITING_MAX);
+	ipc_chan_allow(d.link, (struct ipc_allow){ may_answer, ARRAY_LEN(may_answer) });
 	d.queue = ipc_chan_new(d.loop, env->queue_fd, &ipc_remote, on_send, on_queue_closed, NULL);
 	ipc_chan_waiting_max(d.queue, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(d.queue, (struct ipc_allow){ may_send, ARRAY_LEN(may_send) });

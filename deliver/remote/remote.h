@@ -13,6 +13,7 @@ struct remote_env {
 	const struct conf *conf;
 	int queue_fd;		/* SEQPACKET channel to queued; taken */
 	int dns_fd;		/* the same to dns (lib/dns/client.h) */
+	int link_fd;		/* and to a connector (lib/ipc/link.def), for next hops that are UNIX sockets */
 	bool unconfined;	/* --no-sandbox */
 };
 

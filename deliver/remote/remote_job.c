@@ -44,6 +44,7 @@ static void job_free(struct job *j)
 	list_del(&j->node);
 	j->r->n_jobs--;
 	close_fd(&j->fd);
+	close_fd(&j->given);
 	mem_wipe((char *)(uintptr_t)j->login.p, j->login.n);
 	arena_free(&j->a);
 	loop_free_later(j->r->loop, j);
@@ -340,6 +341,14 @@ static void start(struct job *j)
 {
 	struct address unused;
 
+	if (j->lmtp && str_case_starts(j->hop, STR("unix:"))) {
+		j->n_targets = j->at_target = 0;
+		if (j->given >= 0)
+			smtp_adopt(j);
+		else
+			hop_failed(j);	/* it has had its try */
+		return;
+	}
 	if (parse_hop(j) < 0) {
 		job_fail(j, RCPT_DEFERRED, "4.3.5", "bad next hop");
 		return;
@@ -401,6 +410,8 @@ static void on_send(struct remote *r, uint32_t id, const struct ipc_remote_SEND 
 	j->start_us = clock_mono_us();
 	j->qid = arena_str(j->a, m->qid);
 	j->hop = j->nexthop = arena_str(j->a, m->nexthop);
+	j->given = r->given;
+	r->given = -1;
 	j->lmtp = str_eq(m->transport, STR("lmtp"));
 	j->sender = arena_str(j->a, m->sender);
 	j->body = arena_str(j->a, m->body);
@@ -429,7 +440,14 @@ static void on_send(struct remote *r, uint32_t id, const struct ipc_remote_SEND 
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	on_send(ctx, id, msg, fd);
+	struct remote *r = ctx;
+
+	if (type == IPC_remote_SEND) {
+		on_send(r, id, msg, fd);
+	} else {
+		close_fd(&r->given);
+		r->given = fd;
+	}
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -442,7 +460,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 
 void remote_serve(struct remote *r, struct loop *l, int queue_fd, int dns_fd)
 {
-	static const uint16_t may_send[] = { IPC_remote_SEND };
+	static const uint16_t may_send[] = { IPC_remote_SEND, IPC_remote_CONNECTION };
 
 	r->loop = l;
 	r->names = names_new(r->conf, l, dns_fd);

@@ -109,6 +109,7 @@ struct job {
 	uint64_t start_us, begun_us;
 	struct str qid, nexthop, sender, body, login, policy_text, envid, ret;
 	bool lmtp;
+	int given;			/* unix:…: its connection; -1: none */
 	struct rcpt *rcpts;
 	size_t n_rcpts;
 	struct str *edits;
@@ -153,6 +154,7 @@ struct remote {
 	struct names *names;
 	struct tls_ctx *tls;
 	struct own_addresses own;
+	int given;			/* a connection for the next SEND; -1: none */
 	struct list jobs, idle;		/* idle: connections that wait for a message */
 	size_t n_jobs;
 };
@@ -198,6 +200,8 @@ int auth_line(enum auth_mech m, struct str login, unsigned step, struct str chal
 
 /* --- one connection (remote_smtp.c) --- */
 void smtp_open(struct job *j, const struct target *t);
+/* The job's next hop is a UNIX socket: speak over the connection that came with it, once. */
+void smtp_adopt(struct job *j);
 /* A kept connection to the job's next hop takes the job; false: there is none. */
 bool smtp_reuse(struct job *j);
 

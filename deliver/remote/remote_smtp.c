@@ -92,6 +92,8 @@ struct smtp {
 	struct body body;
 };
 
+static const struct conn_limits conn_bounds = { .in_max = 65536, .out_high = 131072, .out_max = 8u << 20 };
+
 static void on_event(void *ctx, struct conn *c, enum conn_event ev);
 static void begin(struct smtp *s);
 static void pump(struct smtp *s);
@@ -279,7 +281,7 @@ static void go_idle(struct smtp *s)
 {
 	const struct conf *c = s->r->conf;
 
-	if (!c->smtp_connection_cache_on_demand || (c->smtp_connection_reuse_count_limit > 0 && s->messages >= c->smtp_connection_reuse_count_limit) ||
+	if (s->port == 0 || !c->smtp_connection_cache_on_demand || (c->smtp_connection_reuse_count_limit > 0 && s->messages >= c->smtp_connection_reuse_count_limit) ||
 	    clock_mono_ms() - s->born_ms >= c->smtp_connection_reuse_time_limit * 1000) {
 		smtp_quit(s);
 		return;
@@ -835,7 +837,10 @@ static void begin(struct smtp *s)
 	j->reached = true;
 	j->begun_us = clock_mono_us();
 	j->dsn = (s->features & FEAT_DSN) != 0;
-	(void)snprintf(j->relay, sizeof j->relay, "%.270s:%u", s->name, s->port);
+	if (s->port > 0)
+		(void)snprintf(j->relay, sizeof j->relay, "%.270s:%u", s->name, s->port);
+	else
+		(void)snprintf(j->relay, sizeof j->relay, "%.290s", s->name);
 	if (!envelope_possible(s)) {
 		s->j = NULL;
 		job_done(j);
@@ -921,7 +926,6 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 
 static void connected(void *ctx, unsigned events)
 {
-	static const struct conn_limits limits = { .in_max = 65536, .out_high = 131072, .out_max = 8u << 20 };
 	struct smtp *s = ctx;
 	int error = 0;
 	socklen_t n = sizeof error;
@@ -936,7 +940,7 @@ static void connected(void *ctx, unsigned events)
 	}
 	const int fd = s->fd;
 	s->fd = -1;
-	s->c = conn_new(s->r->loop, fd, &limits, on_event, s);
+	s->c = conn_new(s->r->loop, fd, &conn_bounds, on_event, s);
 	enter(s, STEP_GREETING);
 }
 
@@ -1000,6 +1004,26 @@ void smtp_open(struct job *j, const struct target *t)
 	/* Tell it from the loop: no recursion through the list of addresses. */
 	buf_c(&s->text, strerror(errno));
 	s->connect_timer = loop_timer(s->r->loop, 0, connect_later, s);
+}
+
+void smtp_adopt(struct job *j)
+{
+	struct smtp *s = xzalloc(sizeof *s);
+
+	s->r = j->r;
+	s->j = j;
+	s->lmtp = true;
+	s->fd = -1;
+	s->born_ms = clock_mono_ms();
+	s->body.fd = -1;
+	list_init(&s->node);
+	buf_init(&s->text, 4096);
+	j->effective = TLS_NONE;
+	(void)snprintf(s->target.host, sizeof s->target.host, "%s", j->r->conf->myhostname);
+	(void)snprintf(s->name, sizeof s->name, "%.200s[%.*s]", j->r->conf->myhostname, STR_ARG(str_sub(str_from(j->hop, 5), 0, 107)));
+	s->c = conn_new(s->r->loop, j->given, &conn_bounds, on_event, s);
+	j->given = -1;
+	enter(s, STEP_GREETING);
 }
 
 bool smtp_reuse(struct job *j)

@@ -9,7 +9,7 @@ ROOT_MAY_BE = ("postern-run", "log: parent", "authd: supervisor", "authd: monito
 
 EXPECTED = {
     "log: worker": "_postern_log", "authd: key": "_postern_key", "authd: sasl": "_postern_sasl", "authd: check": "_postern_pam",
-    "queued: queue": "_postern_queue", "resolve": "_postern_map", "spawn": "_postern_mda", "spawn: programs": "_postern_mda", "remote": "_postern_remote", "dns": "_postern_dns", "policy": "_postern_policy", "sts": "_postern_sts",
+    "queued: queue": "_postern_queue", "resolve": "_postern_map", "spawn": "_postern_mda", "spawn: programs": "_postern_mda", "remote": "_postern_remote", "dns": "_postern_dns", "policy": "_postern_policy", "sts": "_postern_sts", "remote: connector": "_postern_remote",
     "filterd: monitor": "_postern_filter", "smtpd: template": "_postern_smtp", "imapd: template": "_postern_imap",
     "pop3d: template": "_postern_pop3",
 }
