@@ -35,7 +35,7 @@ static void on_posted(void *ctx, struct str qid, bool permanent)
 	free(b);
 }
 
-static bool notify(const struct conf *c, const char *class)
+bool notify_wanted(const struct conf *c, const char *class)
 {
 	for (size_t i = 0; i < c->notify_classes.n; i++)
 		if (str_case_eq(str_c(c->notify_classes.v[i]), str_c(class)))
@@ -136,9 +136,9 @@ static void copy_to_postmaster(struct queued *q, const struct bounce_request *r)
 {
 	const struct conf *c = q->conf;
 
-	if (r->kind == DSN_FAILED && notify(c, "bounce"))
+	if (r->kind == DSN_FAILED && notify_wanted(c, "bounce"))
 		(void)send_one(q, r, str_c(c->bounce_notice_recipient), true, NULL, NULL);
-	else if (r->kind == DSN_DELAYED && notify(c, "delay"))
+	else if (r->kind == DSN_DELAYED && notify_wanted(c, "delay"))
 		(void)send_one(q, r, str_c(c->delay_notice_recipient), true, NULL, NULL);
 }
 
@@ -153,7 +153,7 @@ void bounce_send(struct queued *q, const struct bounce_request *r, bounced_fn *f
 	} else if (m->sender.n > 0) {
 		copy_to_postmaster(q, r);
 		sent = send_one(q, r, m->sender, false, fn, ctx);
-	} else if (r->kind == DSN_FAILED && (notify(c, "2bounce") || notify(c, "bounce"))) {
+	} else if (r->kind == DSN_FAILED && (notify_wanted(c, "2bounce") || notify_wanted(c, "bounce"))) {
 		sent = send_one(q, r, str_c(c->bounce_notice_recipient), true, fn, ctx);
 	}
 	if (!sent && fn)

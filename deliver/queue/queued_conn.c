@@ -38,6 +38,7 @@ static void reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *
 		.host = c->name[0] == '\0' || strcmp(c->name, "unknown") == 0 ? (struct str){ 0 } : str_c(c->name) };
 	struct err e = { 0 };
 
+	trouble_refused(c, code, enhanced, text);
 	if (c->chan && ipc_send(c->chan, IPC_queue_REPLY, &m, id, -1, &e) < 0)
 		log_error("reply: %s", e.text);
 }

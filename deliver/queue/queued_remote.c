@@ -149,10 +149,12 @@ static void group_join(struct queued *q, struct dest *d, struct str mx)
 	d->group = g;
 }
 
-/* A destination without work or history is forgotten. */
+/* A destination without work or history is forgotten; what is known of its policy is history. */
 static void dest_maybe_free(struct queued *q, struct dest *d)
 {
-	if (d->jobs > 0 || (!retry_dest_blank(&d->state, &d->rules) && map_count(q->remotes->dests) < DESTS_MAX))
+	const bool known = d->asks && clock_mono_ms() < d->policy_until_ms;
+
+	if (d->jobs > 0 || ((known || !retry_dest_blank(&d->state, &d->rules)) && map_count(q->remotes->dests) < DESTS_MAX))
 		return;
 	list_del(&d->node);
 	group_leave(q, d);
@@ -434,6 +436,8 @@ static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	}
 	/* What ends for good before any connection (no such domain) says nothing about a server. */
 	const bool reached = m->reached != 0 || str_eq(m->status.v[0], STR("bounced"));
+	if (memmem(m->texts.v[0].p, m->texts.v[0].n, "broke the SMTP protocol", 23))
+		trouble_protocol(q, m->texts.v[0]);
 	retry_dest_result(&d->state, &d->rules, reached, clock_wall());
 	if (!reached)
 		snprintf(d->why, sizeof(d->why), "%.*s", STR_ARG(m->texts.v[0]));
