@@ -8,6 +8,7 @@
 
 #include "authres/arc.h"
 #include "authres/dkim_table.h"
+#include "authres/idn.h"
 #include "base/clock.h"
 #include "ipc/filter.h"
 #include "log/log.h"
@@ -104,7 +105,7 @@ static struct str author_domain(struct scan *s, const struct leaving *l)
 		return STR("");
 	while (list != NULL && list->domain.n == 0)
 		list = list->next;
-	return list ? list->domain : STR("");
+	return list ? idn_ascii(s->a, list->domain) : STR("");
 }
 
 /* --- asking --- */
