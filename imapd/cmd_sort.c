@@ -10,7 +10,7 @@ struct sorting {
 	struct searching s;	/* first */
 	struct imap_sort_criterion by[IMAP_SORT_KEYS_MAX];
 	size_t n_by;
-	bool needs_summary;
+	bool needs_text;	/* summaries are looked at, not only their dates */
 	union imap_sort_value *values;
 	size_t at;
 	struct imap_sort sort;
@@ -40,13 +40,17 @@ static struct str text_of(const struct mbox_summary *sum, enum imap_sort_by by)
 	}
 }
 
-static int64_t number_of(struct client *c, uint32_t seq, const struct mbox_msg *m, const struct mbox_summary *sum, unsigned score, enum imap_sort_by by)
+static int64_t number_of(struct client *c, uint32_t seq, unsigned score, enum imap_sort_by by)
 {
+	struct err quiet = { 0 };
+	int64_t sent;
+	uint64_t size;
+
 	switch (by) {
 	case IMAP_SORT_DATE:	/* without a date of its own: when it came (RFC 5256 2.2) */
-		return sum->sent != INT64_MIN ? sum->sent : mbox_msg_date(c->view, seq);
+		return mbox_sent_get(c->view, seq, &sent, &quiet) == 0 && sent != INT64_MIN ? sent : mbox_msg_date(c->view, seq);
 	case IMAP_SORT_SIZE:
-		return (int64_t)m->size_crlf;
+		return mbox_msg_size(c->view, seq, &size, &quiet) == 0 ? (int64_t)size : 0;
 	case IMAP_SORT_RELEVANCY:	/* the best first */
 		return -(int64_t)score;
 	default:
@@ -59,11 +63,9 @@ static void values_of(struct client *c, struct sorting *t, size_t i)
 {
 	const struct results *r = &t->s.results;
 	struct mbox_summary sum = { .sent = INT64_MIN };
-	struct mbox_msg m = { 0 };
 	struct err e = { 0 };
 
-	(void)!mbox_msg_get(c->view, r->v[i], &m, &e);
-	if (t->needs_summary && mbox_summary_get(c->view, r->v[i], &sum, &e) < 0)
+	if (t->needs_text && mbox_summary_get(c->view, r->v[i], &sum, &e) < 0)
 		sum = (struct mbox_summary){ .sent = INT64_MIN };
 	for (size_t k = 0; k < t->n_by; k++) {
 		const enum imap_sort_by by = t->by[k].by;
@@ -72,7 +74,7 @@ static void values_of(struct client *c, struct sorting *t, size_t i)
 		if (imap_sort_is_text(by))
 			v->text = keep(c, text_of(&sum, by));
 		else
-			v->number = number_of(c, r->v[i], &m, &sum, r->scores ? r->scores[i] : 0, by);
+			v->number = number_of(c, r->v[i], r->scores ? r->scores[i] : 0, by);
 	}
 }
 
@@ -108,7 +110,7 @@ static enum cmd_result values_step(struct client *c, struct err *e)
 	struct sorting *t = c->run.data;
 	const size_t n = t->s.results.n;
 
-	for (unsigned k = 0; k < (t->needs_summary ? SUMMARIES_BATCH : VALUES_BATCH) && t->at < n; k++)
+	for (unsigned k = 0; k < (t->needs_text ? SUMMARIES_BATCH : VALUES_BATCH) && t->at < n; k++)
 		values_of(c, t, t->at++);
 	if (t->at < n)
 		return CMD_MORE;
@@ -138,7 +140,7 @@ enum cmd_result cmd_SORT(struct client *c, struct imap_lex *l, struct err *e)
 	if (imap_get_sp(l, e) < 0 || imap_get_search_return(l, &t->s.ret, e) < 0 || imap_get_sort(l, t->by, &t->n_by, e) < 0 || imap_get_sp(l, e) < 0)
 		return CMD_BAD;
 	for (size_t i = 0; i < t->n_by; i++) {
-		t->needs_summary |= imap_sort_is_text(t->by[i].by) || t->by[i].by == IMAP_SORT_DATE;
+		t->needs_text |= imap_sort_is_text(t->by[i].by);
 		t->s.scored |= t->by[i].by == IMAP_SORT_RELEVANCY;
 	}
 	return searching_start(c, &t->s, l, true, e);

@@ -118,6 +118,7 @@ void cache_close(struct cache *c)
 	pending_drop(c);
 	free(c->pending);
 	free(c->verified);
+	free(c->sent);
 	grow_close(&c->data);
 	grow_close(&c->map);
 	cache_init(c);

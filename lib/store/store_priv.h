@@ -339,6 +339,8 @@ struct cache {
 	size_t n_pending, cap_pending;
 	uint64_t *verified;	/* bit per UID: its summary's checksum was right */
 	size_t n_verified;
+	int64_t *sent;		/* dates of summaries by position, when they were asked for: SENT_UNKNOWN */
+	size_t n_sent;
 };
 void cache_init(struct cache *c);
 void cache_close(struct cache *c);

@@ -322,3 +322,37 @@ int mbox_summary_get(struct mbox_view *v, uint32_t seq, struct mbox_summary *out
 	msgfile_close(&f);
 	return r;
 }
+
+/* --- the column of dates --- */
+
+#define SENT_UNKNOWN INT64_MAX
+
+static int64_t *sent_slot(struct mbox *m, uint32_t pos)
+{
+	struct cache *const c = &m->cache;
+
+	if (pos >= c->n_sent) {
+		const size_t n = (size_t)state_count(&m->st) * 9 / 8 + 64;
+
+		c->sent = xrealloc(c->sent, n * sizeof(*c->sent));
+		while (c->n_sent < n)
+			c->sent[c->n_sent++] = SENT_UNKNOWN;
+	}
+	return &c->sent[pos];
+}
+
+int mbox_sent_get(struct mbox_view *v, uint32_t seq, int64_t *out, struct err *e)
+{
+	const uint32_t pos = view_pos(v, seq);
+	struct mbox_summary s;
+
+	if (pos == UINT32_MAX)
+		return err_set(e, ERR_NOENT, 0, "no message %u", seq);
+	if (*sent_slot(v->m, pos) == SENT_UNKNOWN) {
+		if (mbox_summary_get(v, seq, &s, e) < 0)
+			return -1;
+		*sent_slot(v->m, pos) = s.sent;
+	}
+	*out = *sent_slot(v->m, pos);
+	return 0;
+}

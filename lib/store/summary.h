@@ -34,6 +34,8 @@ struct mbox_summary {
 static inline uint64_t summary_ref(const struct mbox_summary *s, size_t i) { return get_le64(s->refs + 8 * i); }
 
 /* 0, or -1: the message cannot be read (ERR_NOENT: it has gone). */
+/* The date alone (INT64_MIN: none), from memory after the first time: SORT and THREAD of a whole folder ask for all. */
+int mbox_sent_get(struct mbox_view *v, uint32_t seq, int64_t *out, struct err *e) MUST_CHECK;
 int mbox_summary_get(struct mbox_view *v, uint32_t seq, struct mbox_summary *out, struct err *e) MUST_CHECK;
 /* Only if it is cached already: 0, else 1. */
 int mbox_summary_peek(struct mbox_view *v, uint32_t seq, struct mbox_summary *out) MUST_CHECK;
