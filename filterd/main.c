@@ -265,6 +265,14 @@ static int make_dmarc_dir(const struct conf *c, uid_t uid, gid_t gid, struct err
 	return dir_make(path, 0700, uid, gid, e);
 }
 
+/* Where postern-learn writes, and scoring workers read. */
+static int make_learned_dir(const struct conf *c, uid_t uid, gid_t gid, struct err *e)
+{
+	char path[1200];
+	snprintf(path, sizeof(path), "%s/filter", c->state_directory);
+	return dir_make(path, 0750, uid, gid, e);
+}
+
 static int start(const struct options *o, struct start *s, struct err *e)
 {
 	const struct conf *c = s->conf;
@@ -275,7 +283,8 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
 	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
-	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0)
+	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
+	    make_learned_dir(c, uid, gid, e) < 0)
 		return -1;
 	if (!o->foreground && proc_daemonize(e) < 0)
 		return -1;

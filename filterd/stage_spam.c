@@ -37,7 +37,7 @@ static void on_mistake(void *ctx, const char *file, unsigned line, const char *t
 int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, struct err *e)
 {
 	const struct conf *conf = r->conf;
-	char own[1200];
+	char own[1200], tokens[1200];
 	unsigned said = 0;
 	if (!conf->spam_check)
 		return 0;
@@ -46,7 +46,9 @@ int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, str
 	    level_read("spam_kill_level", conf->spam_kill_level, "never", &r->levels.kill, e) < 0)
 		return -1;
 	snprintf(own, sizeof(own), "%s/filter/rules", share_dir);
-	const struct spam_options o = { .rules_dir = conf->spam_rules_directory, .site_dir = conf->spam_site_directory, .own_dir = own, .jit = jit };
+	snprintf(tokens, sizeof(tokens), "%s/filter/tokens.cdb", conf->state_directory);
+	const struct spam_options o = { .rules_dir = conf->spam_rules_directory, .site_dir = conf->spam_site_directory, .own_dir = own,
+		.bayes_file = tokens, .jit = jit };
 	if (spam_load(&o, on_mistake, &said, &r->spam, e) < 0)
 		return -1;
 	if (said > MISTAKES_TOLD)
@@ -191,6 +193,16 @@ static int judge(struct scan *s, const struct spam_result *r)
 	return scan_found(s, kill ? CLASS_SPAM : CLASS_SPAMMY, detail, "This message looks like spam");
 }
 
+/* Mail is scored without what was learned then; whoever reads the log is told by each worker once. */
+static void tell_damage(const struct scan *s)
+{
+	static bool told;
+	const bool damaged = spam_learned(s->rules->spam).damaged;
+	if (damaged && !told)
+		log_error("%s/filter/tokens.cdb is damaged or cannot be read: what was learned does not count (remove it and learn anew)", s->rules->conf->state_directory);
+	told = damaged;
+}
+
 int stage_spam(struct scan *s, struct err *e)
 {
 	(void)e;
@@ -200,6 +212,7 @@ int stage_spam(struct scan *s, struct err *e)
 		return 0;
 	facts_of(s, &facts);
 	spam_check(s->rules->spam, s->a, most_of(s), &facts, s->explain != NULL ? SPAM_WANT_MATCHED : 0, &r);
+	tell_damage(s);
 	explain(s, &r);
 	return judge(s, &r);
 }

@@ -36,10 +36,17 @@ static void say_broken(int sock, const struct err *why)
 	_exit(1);
 }
 
+static void rules_text(const struct spam *s, char *out, size_t size)
+{
+	const struct spam_learned l = spam_learned(s);
+	snprintf(out, size, "%zu rules from %s%s, %zu spam and %zu ham learned", spam_rule_count(s), spam_rules_from(s), spam_mistakes(s) > 0 ? ", with mistakes" : "",
+		 l.spam, l.ham);
+}
+
 static void ready_text(const struct filter_rules *r, bool shipped, char *out, size_t size)
 {
 	if (r->spam != NULL)
-		snprintf(out, size, "%zu rules from %s%s", spam_rule_count(r->spam), spam_rules_from(r->spam), spam_mistakes(r->spam) > 0 ? ", with mistakes" : "");
+		rules_text(r->spam, out, size);
 	else
 		snprintf(out, size, "libclamav %s, %llu signatures%s", clamav_version(), (unsigned long long)(r->clamav == NULL ? 0 : clamav_signatures(r->clamav)),
 			 r->clamav == NULL ? " (filter_virus_check = no)" : shipped ? " (only the shipped test signatures)" : "");

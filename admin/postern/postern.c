@@ -47,6 +47,7 @@ static const struct {
 	{ "user", "the suite's own users and their passwords" },
 	{ "queue", "the mail queue" },
 	{ "filter", "explain what the filter says of a message" },
+	{ "learn", "learn what is spam and what is not" },
 	{ "quarantine", "mail that the filter keeps from its recipients" },
 	{ "mailbox", "check and repair mailboxes" },
 	{ "import", "bring in mail from files, old homes and other servers" },

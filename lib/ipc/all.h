@@ -10,6 +10,8 @@
 #include "ipc/helper.h"
 #include "ipc/import.h"
 #include "ipc/key.h"
+#include "ipc/learn.h"
+#include "ipc/learn.h"
 #include "ipc/link.h"
 #include "ipc/policy.h"
 #include "ipc/queue.h"
@@ -21,7 +23,7 @@
 #include "ipc/sts.h"
 
 static const struct ipc_proto *const ipc_all[] = {
-	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_dns, &ipc_filter, &ipc_helper, &ipc_import, &ipc_key, &ipc_link, &ipc_policy, &ipc_queue,
+	&ipc_auth, &ipc_control, &ipc_deliver, &ipc_dns, &ipc_filter, &ipc_helper, &ipc_import, &ipc_key, &ipc_learn, &ipc_link, &ipc_policy, &ipc_queue,
 	&ipc_reg, &ipc_remote, &ipc_resolve, &ipc_sess, &ipc_spawn, &ipc_sts,
 };
 

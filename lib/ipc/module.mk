@@ -1,4 +1,4 @@
-IPC_CHANNELS := auth control deliver dns filter helper import key link policy queue reg remote resolve sess spawn sts
+IPC_CHANNELS := auth control deliver dns filter helper import key learn link policy queue reg remote resolve sess spawn sts
 $(call library,codec.c packet.c chan.c blocking.c key_client.c ask.c $(addsuffix .c,$(IPC_CHANNELS)))
 $(call unittest,test_codec,test_codec.c,ipc base test)
 $(call unittest,test_chan,test_chan.c,ipc io os log base test)

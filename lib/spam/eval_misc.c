@@ -3,8 +3,17 @@
 #include <stdlib.h>
 
 #include "base/num.h"
+#include "spam/bayes.h"
 #include "spam/eval.h"
 #include "spam/patterns.h"
+
+/* --- what was learned --- */
+
+int eval_bayes(struct msg *m, const struct rule *r)
+{
+	const double p = bayes_score(m), min = arg_number(r, 0, 0);
+	return p >= 0 && (min <= 0 || p > min) && p <= arg_number(r, 1, 1);
+}
 
 bool pattern_hits(struct msg *m, const struct pattern *p, struct str text)
 {

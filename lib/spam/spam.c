@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "mail/head.h"
+#include "spam/bayes.h"
 #include "spam/eval.h"
 #include "spam/patterns.h"
 
@@ -63,6 +64,16 @@ static void choose_dir(struct spam *s)
 		snprintf(s->from, sizeof(s->from), "%s", s->opt.own_dir == NULL ? "" : s->opt.own_dir);
 }
 
+/* Scores for what was learned, in place of those of the rules: they are made for other words. */
+static int read_learned(struct spam *s, struct err *e)
+{
+	char dir[400];
+	if (s->opt.own_dir == NULL || s->opt.own_dir[0] == '\0')
+		return 0;
+	snprintf(dir, sizeof(dir), "%s/learned", s->opt.own_dir);
+	return read_dir(s->set, dir, ".cf", e);
+}
+
 static int read_all(struct spam *s, struct err *e)
 {
 	struct err none = { 0 };
@@ -72,6 +83,8 @@ static int read_all(struct spam *s, struct err *e)
 	if (read_dir(s->set, s->from, ".pre", &none) < 0)
 		err_clear(&none);
 	if (read_dir(s->set, s->from, ".cf", e) < 0)
+		return -1;
+	if (read_learned(s, e) < 0)
 		return -1;
 	if (site[0] != '\0' && read_dir(s->set, site, ".cf", &none) < 0)
 		err_clear(&none);
@@ -96,6 +109,8 @@ int spam_load(const struct spam_options *o, spam_say_fn *say, void *ctx, struct 
 		spam_free(&s);
 		return -1;
 	}
+	if (o->bayes_file != NULL && o->bayes_file[0] != '\0')
+		s->set->bayes = bayes_new(o->bayes_file);
 	*out = s;
 	return 0;
 }
@@ -104,6 +119,7 @@ void spam_free(struct spam **s)
 {
 	if (*s == NULL)
 		return;
+	bayes_free(&(*s)->set->bayes);
 	set_free(&(*s)->set);
 	free(*s);
 	*s = NULL;
@@ -113,6 +129,15 @@ struct set *spam_set(const struct spam *s) { return s->set; }
 size_t spam_rule_count(const struct spam *s) { return s->n_rules; }
 unsigned spam_mistakes(const struct spam *s) { return s->set->n_said; }
 const char *spam_rules_from(const struct spam *s) { return s->from; }
+struct spam_learned spam_learned(const struct spam *s)
+{
+	const struct bayes *b = s->set->bayes;
+	if (b == NULL)
+		return (struct spam_learned){ .damaged = false };
+	const struct bayes_counts n = bayes_messages(b);
+	return (struct spam_learned){ .damaged = bayes_damaged(b), .spam = n.spam, .ham = n.ham };
+}
+
 struct str spam_subject_tag(const struct spam *s) { return s->set->subject_tag; }
 double spam_required(const struct spam *s) { return s->set->num[SPAM_NUM_REQUIRED_SCORE]; }
 
@@ -162,8 +187,8 @@ void spam_check(const struct spam *s, struct arena *a, struct str message, const
 	struct msg *m = ARENA_NEW(a, struct msg);
 	*out = (struct spam_result){ .required = spam_required(s) };
 	msg_init(m, a, s->set, facts, message, want);
-	m->score_set = s->opt.network ? 1u : 0;
-	out->bayes = -1;
+	out->bayes = bayes_score(m);
+	m->score_set = (s->opt.network ? 1u : 0) + (out->bayes >= 0 ? 2u : 0);
 	collect(m, out);
 	if (want & SPAM_WANT_ALL)
 		collect_subs(m, out);

@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 	struct spam_options o = { .rules_dir = "auto", .site_dir = "/etc/spamassassin", .jit = true, .all = true };
 	struct todo t = { .want = SPAM_WANT_ALL };
 	bool quiet = true;
-	for (int c; (c = getopt(argc, argv, "r:s:b:jtvx:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "r:s:b:o:jtvx:")) != -1;) {
 		switch (c) {
 		case 'r':
 			o.rules_dir = optarg;
@@ -114,6 +114,9 @@ int main(int argc, char **argv)
 			break;
 		case 'b':
 			o.bayes_file = optarg;
+			break;
+		case 'o':
+			o.own_dir = optarg;
 			break;
 		case 'j':
 			o.jit = false;

@@ -119,3 +119,67 @@ def test_the_tool_tells_every_hit_with_its_text(fresh_suite, tmp_path):
     told = [f["text"].strip() for f in answer["findings"] if f["stage"] == "spam"]
     assert told[0].startswith("score 9.625, tag2 level 6.31, kill level 6.31")
     assert '7.125 TEST_HIGH: A high word "highword"' in told and '2.5 TEST_LOW: A low word "lowword"' in told
+
+
+# --- learning ---
+
+def letters(where, count, spam):
+    (where / "cur").mkdir(parents=True)
+    words = ["lottery", "mortgage", "unsecured", "pharmacy"] if spam else ["minutes", "kernel", "compile", "meeting"]
+    for n in range(count):
+        some = " ".join(words[(n + k) % 4] for k in range(3))
+        (where / "cur" / ("%d.x:2,S" % n)).write_text("Message-ID: <%d@%s>\nFrom: p%d@a.example\nSubject: %s\n\n%s and %s\n" % (n, spam, n, words[n % 4], some, n))
+
+
+def learn(suite, *args, ok=0):
+    p = suite.tool("postern-learn", "--json", *args, check=False)
+    assert p.returncode == ok, p.stdout
+    told = [line for line in p.stdout.splitlines() if line.startswith(b"{")]
+    return json.loads(told[0]) if told else {}
+
+
+def test_learned_words_decide(fresh_suite):
+    suite = fresh_suite("spam", settings={"spam_rules_directory": "", "spam_tag_level": "", "spam_action": "reject"})
+    base = suite.base / "mail"
+    base.mkdir()
+    base.chmod(0o755)
+    letters(base / "spam", 210, True)
+    letters(base / "ham", 210, False)
+    body = "an unsecured lottery mortgage"
+    assert send(suite, body)[0] == 250
+    told = learn(suite, "--spam", base / "spam", "--ham", base / "ham")
+    assert (told["spam"], told["ham"], told["known"], told["passed"]) == (210, 210, 0, 0)
+    code, text = send(suite, body)
+    assert code == 550 and "spam" in text
+    assert send(suite, "minutes of the kernel meeting")[0] == 250
+    assert "BAYES_00=-4.5" in delivered(suite, 2)
+    assert learn(suite, "--spam", base / "spam")["known"] == 210
+    assert learn(suite, "--status")["all_spam"] == 210
+    assert learn(suite, "--forget", base / "spam")["forgotten"] == 210
+    assert send(suite, body)[0] == 250
+    (suite.state / "filter" / "tokens.cdb").write_bytes(b"no tokens" * 500)
+    assert send(suite, body)[0] == 250
+    assert "tokens.cdb is damaged" in suite.log.read_text()
+    learn(suite, "--ham", base / "ham", ok=75)
+
+
+def test_a_users_directory_is_read_as_that_user(fresh_suite):
+    suite = fresh_suite("spam")
+    base = suite.base / "mail"
+    mine, theirs = base / "mine", base / "theirs"
+    letters(mine, 3, True)
+    letters(theirs, 2, False)
+    for d, uid in ((mine, 4711), (theirs, 4712)):
+        for p in [d, d / "cur", *(d / "cur").iterdir()]:
+            os.chown(p, uid, uid)
+            p.chmod(0o700 if p.is_dir() else 0o600)
+    base.chmod(0o755)
+    (mine / "cur" / "link").symlink_to(theirs / "cur" / "0.x:2,S")
+    os.link(theirs / "cur" / "1.x:2,S", mine / "cur" / "hard")
+    (mine / "new").symlink_to(theirs / "cur")
+    told = learn(suite, "--spam", mine)
+    assert told["spam"] == 3 and told["all_spam"] == 3
+    (base / "other").symlink_to(theirs)
+    learn(suite, "--spam", base / "other", ok=75)
+    assert learn(suite, "--status")["all_spam"] == 3
+    assert learn(suite, "--limit", "1", "--spam", theirs)["spam"] == 1
