@@ -1,7 +1,8 @@
-AUTHD_MONITOR := monitor.c conns.c attempt.c helpers.c accounts.c etcpasswd.c place.c sessions.c peers.c mux.c control.c dkim.c throttle.c cache.c
+AUTHD_MONITOR := monitor.c conns.c attempt.c helpers.c accounts.c etcpasswd.c place.c sessions.c guests.c shares.c peers.c mux.c control.c dkim.c throttle.c cache.c
 $(call program,authd,main.c $(AUTHD_MONITOR),authres map ipc io os conf log base)
 $(call unittest,test_throttle,test_throttle.c throttle.c,test base)
 $(call unittest,test_etcpasswd,test_etcpasswd.c etcpasswd.c,test base)
+$(call unittest,test_shares,test_shares.c shares.c,test map os log base)
 $(call unittest,test_cache,test_cache.c cache.c,test base)
 $(call unittest,test_scram,test_scram.c scram.c,test base,-lcrypto)
 $(call unittest,test_muxproto,test_muxproto.c muxproto.c,test base)

@@ -204,6 +204,7 @@ int monitor_run(struct monitor *m)
 	snapshot_load(m);
 	attempts_init(m);
 	sessions_init(m);
+	shares_load(m);
 	queue_peer_init(m);
 	helpers_init(m);
 	accounts_init(m);

@@ -7,6 +7,7 @@
  *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
  *	mux.c		CREDS of authd-mux			control.c	administrators' words
  *	dkim.c		signing keys for the key worker
+ *	guests.c	sessions that ask for others' folders	shares.h	who shares with whom, pure but for its file
  */
 #ifndef AUTHD_MONITOR_H
 #define AUTHD_MONITOR_H
@@ -37,6 +38,8 @@ enum {
 	SASL_WORKERS_MAX = 2000,
 	SCRAM_WORKERS_MAX = 256,
 	SESSIONS_MAX = 20000,
+	SHARERS_MAX = 200,		/* owners that one user is told of */
+	GUEST_OPENS_MAX = 32,		/* connections to others that one session waits for */
 	FAIL_DELAY_MS = 2000,		/* of a refusal that is not counted */
 };
 
@@ -62,6 +65,7 @@ struct monitor {
 	struct conns *conns;
 	struct checks *checks;
 	struct sessions *sessions;
+	struct shares *shares;
 	struct queue_peer *queue;
 	struct control *control;
 	struct timer *tick, *snapshot_timer;
@@ -144,6 +148,7 @@ struct attach_ask {
 	uint64_t conn;
 	const char *service, *client, *server;
 	const struct account *account;
+	const char *guest;		/* NULL: the connection is the account's own; else whose it is */
 	int fd;				/* taken */
 	struct str tag, input;		/* copied */
 	uint64_t relayed;
@@ -158,6 +163,16 @@ void sessions_check_accounts(struct monitor *m);	/* end those whose account went
 struct session_row { const char *user, *service; pid_t pid; unsigned conns; };
 void sessions_each(struct monitor *m, void (*fn)(void *ctx, const struct session_row *r), void *ctx);
 size_t sessions_count(const struct monitor *m);
+
+/* --- guests.c: a session asks for another user's shared folders; who asks is what this process knows of the session, not what it says --- */
+struct guests;
+typedef void guest_answer_fn(void *ctx, uint32_t id, struct str owner, enum err_code code, int fd);	/* fd borrowed; -1 with a code */
+struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn *fn, void *ctx);	/* of one session */
+void guests_free(struct guests **g);	/* nobody hears the answers any more */
+void guests_open(struct guests *g, uint32_t id, struct str owner);
+void shares_load(struct monitor *m);
+void shares_told(struct monitor *m, const char *owner, struct str grantees);
+size_t shares_with(const struct monitor *m, const char *user, struct str *v, size_t max);	/* owners, sorted; valid until the next change */
 
 /* --- peers.c --- */
 void queue_peer_init(struct monitor *m);

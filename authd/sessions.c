@@ -31,6 +31,7 @@ struct session {
 	unsigned conns;
 	bool ending;
 	struct timer *kill_timer;
+	struct guests *guests;		/* what it has asked for */
 	struct list attaches;
 };
 
@@ -42,7 +43,7 @@ struct attach {
 	unsigned tries;
 	uint64_t conn, relayed;
 	const char *service;
-	char client[64], server[64];
+	char client[64], server[64], guest[ACCOUNT_NAME_MAX + 1];
 	struct account account;
 	int fd;
 	struct str tag, input;
@@ -122,6 +123,7 @@ static void child_exec(const struct monitor *m, const struct account *a, const c
 
 static void session_closed(struct session *s, const char *why);
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd);
+static void on_guest(void *ctx, uint32_t id, struct str owner, enum err_code code, int fd);
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
@@ -143,7 +145,8 @@ static int places_make(const struct account *a, struct err *e)
 
 static struct session *session_start(struct monitor *m, const char *service, const char *program, const struct account *a, struct err *e)
 {
-	static const uint16_t allowed[] = { IPC_sess_ATTACHED, IPC_sess_REFUSED, IPC_sess_DETACHED };
+	static const uint16_t allowed[] = { IPC_sess_ATTACHED, IPC_sess_REFUSED, IPC_sess_DETACHED, IPC_sess_GUEST_OPEN, IPC_sess_SHARES, IPC_sess_SHARERS_ASK };
+	const bool is_imap = strcmp(service, "imap") == 0;	/* the last three are not for others */
 	int sp[2];
 
 	if (m->sessions->n >= SESSIONS_MAX) {
@@ -170,7 +173,8 @@ static struct session *session_start(struct monitor *m, const char *service, con
 	list_append(&m->sessions->all, &s->node);
 	m->sessions->n++;
 	s->ch = ipc_chan_new(m->loop, sp[0], &ipc_sess, on_message, on_closed, s);
-	ipc_chan_allow(s->ch, (struct ipc_allow){ allowed, ARRAY_LEN(allowed) });
+	ipc_chan_allow(s->ch, (struct ipc_allow){ allowed, is_imap ? ARRAY_LEN(allowed) : 3 });
+	s->guests = guests_new(m, s->account.name, on_guest, s);
 	log_debug("session of %s (%s) started, pid %d", a->name, service, (int)pid);
 	return s;
 }
@@ -199,6 +203,7 @@ static void on_kill(void *ctx)
 static void session_closed(struct session *s, const char *why)
 {
 	ipc_chan_free(&s->ch);
+	guests_free(&s->guests);
 	if (!s->ending)
 		log_debug("session of %s (%s): %s", s->account.name, s->service, why);
 	s->ending = true;
@@ -311,9 +316,53 @@ static void attach_end(struct attach *a, enum err_code code, const char *text)
 	attach_free(a);
 }
 
+/* --- folders of others --- */
+
+static void on_guest(void *ctx, uint32_t id, struct str owner, enum err_code code, int fd)
+{
+	struct session *s = ctx;
+	const struct ipc_sess_GUEST_LINK link = { .owner = owner };
+	const struct ipc_sess_GUEST_FAIL failed = { .owner = owner, .code = code };
+	struct err e = { 0 };
+	int r;
+
+	if (!s->ch)
+		return;
+	r = fd >= 0 ? ipc_send(s->ch, IPC_sess_GUEST_LINK, &link, id, fd, &e) : ipc_send(s->ch, IPC_sess_GUEST_FAIL, &failed, id, -1, &e);
+	if (r < 0)
+		log_error("session of %s: %s", s->account.name, e.text);
+}
+
+static void sharers(struct session *s, uint32_t id)
+{
+	struct str v[SHARERS_MAX];
+	const struct ipc_sess_SHARERS m = { .owners = { v, shares_with(s->m, s->account.name, v, SHARERS_MAX) } };
+	struct err e = { 0 };
+
+	if (ipc_send(s->ch, IPC_sess_SHARERS, &m, id, -1, &e) < 0)
+		log_error("session of %s: %s", s->account.name, e.text);
+}
+
+/* True: it was one of these. */
+static bool guest_message(struct session *s, uint16_t type, uint32_t id, void *msg)
+{
+	if (type == IPC_sess_SHARES)
+		shares_told(s->m, s->account.name, ((const struct ipc_sess_SHARES *)msg)->grantees);
+	else if (type == IPC_sess_SHARERS_ASK)
+		sharers(s, id);
+	else if (type == IPC_sess_GUEST_OPEN)
+		guests_open(s->guests, id, ((const struct ipc_sess_GUEST_OPEN *)msg)->owner);
+	else
+		return false;
+	return true;
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct session *s = ctx;
+
+	if (guest_message(s, type, id, msg))
+		return;
 	/* conn is the first field of all three. */
 	const uint64_t conn = type == IPC_sess_ATTACHED ? ((const struct ipc_sess_ATTACHED *)msg)->conn :
 			      type == IPC_sess_REFUSED	? ((const struct ipc_sess_REFUSED *)msg)->conn :
@@ -405,7 +454,7 @@ static void attach_try(struct attach *a)
 	if (!s)
 		s = session_start(a->m, service, program, &a->account, &e);
 	const struct ipc_sess_ATTACH m = { .conn = a->conn, .tag = a->tag, .input = a->input, .relayed = a->relayed, .client = str_c(a->client),
-					   .server = str_c(a->server) };
+					   .server = str_c(a->server), .guest = str_c(a->guest) };
 	if (!s || ipc_send(s->ch, IPC_sess_ATTACH, &m, 1, a->fd, &e) < 0) {
 		log_error("session of %s: %s", a->account.name, e.text);
 		attach_fail_later(a);
@@ -431,6 +480,7 @@ struct attach *session_attach(struct monitor *m, const struct attach_ask *ask, a
 	list_init(&a->node);
 	snprintf(a->client, sizeof a->client, "%s", ask->client);
 	snprintf(a->server, sizeof a->server, "%s", ask->server);
+	snprintf(a->guest, sizeof a->guest, "%s", ask->guest ? ask->guest : "");
 	attach_try(a);
 	return a;
 }

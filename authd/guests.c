@@ -1,0 +1,148 @@
+/* Folders of others: a session asks for a connection to another user's session. Who asks is the user that this process started the session for. The
+ * owner's session gets one end of a socket pair with that name, the asking one the other end; what may be done there the owner's process decides
+ * (imapd/guest.c). Those who share nothing with the asker are answered like those who do not exist, and none of their processes is started. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "authd/monitor.h"
+#include "authd/shares.h"
+#include "base/arena.h"
+#include "log/log.h"
+#include "os/os.h"
+
+struct guests {
+	struct monitor *m;
+	const char *asker;
+	guest_answer_fn *fn;
+	void *ctx;
+	struct list all;
+	unsigned n;
+};
+
+struct opening {
+	struct list node;
+	struct guests *g;	/* NULL: nobody waits any more */
+	struct monitor *m;
+	uint32_t id;
+	int fd;			/* the asker's end */
+	char owner[ACCOUNT_NAME_MAX + 1];
+};
+
+static uint64_t serial;		/* of these connections; the names of others are random */
+
+struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn *fn, void *ctx)
+{
+	struct guests *g = xzalloc(sizeof *g);
+
+	*g = (struct guests){ .m = m, .asker = asker, .fn = fn, .ctx = ctx };
+	list_init(&g->all);
+	return g;
+}
+
+void guests_free(struct guests **g)
+{
+	if (!*g)
+		return;
+	list_each_safe(it, &(*g)->all) {
+		list_of(it, struct opening, node)->g = NULL;
+		list_del(it);
+	}
+	free(*g);
+	*g = NULL;
+}
+
+static void on_attached(void *ctx, enum err_code code, const char *text, pid_t pid)
+{
+	struct opening *o = ctx;
+
+	(void)pid;
+	if (code != ERR_NONE)
+		log_warning("session of %s takes no guest: %s", o->owner, text);
+	if (o->g) {
+		o->g->n--;
+		list_del(&o->node);
+		o->g->fn(o->g->ctx, o->id, str_c(o->owner), code, code == ERR_NONE ? o->fd : -1);
+	}
+	close_fd(&o->fd);
+	loop_free_later(o->m->loop, o);
+}
+
+static int owner_find(struct guests *g, struct str owner, struct account *a, struct err *e)
+{
+	const int rc = accounts_find(g->m, owner, a, e);
+
+	if (rc < 0)
+		return -1;
+	if (rc > 0 || !str_case_eq(str_c(a->name), owner) || (a->flags & ACCOUNT_F_DISABLED) || !shares_open(g->m->shares, owner, str_c(g->asker)))
+		return err_set(e, ERR_NOENT, 0, "nothing is shared");
+	return 0;
+}
+
+void guests_open(struct guests *g, uint32_t id, struct str owner)
+{
+	struct account account;
+	struct err e = { 0 };
+	int sp[2];
+
+	if (g->n >= GUEST_OPENS_MAX || owner_find(g, owner, &account, &e) < 0 || sock_pair(SOCK_STREAM, sp, &e) < 0) {
+		g->fn(g->ctx, id, owner, e.code ? e.code : ERR_LIMIT, -1);
+		return;
+	}
+	struct opening *o = xzalloc(sizeof *o);
+	*o = (struct opening){ .g = g, .m = g->m, .id = id, .fd = sp[0] };
+	snprintf(o->owner, sizeof o->owner, "%s", account.name);
+	list_append(&g->all, &o->node);
+	g->n++;
+	const struct attach_ask ask = { .conn = ++serial, .service = "imap", .client = "shared", .server = "", .account = &account, .guest = g->asker,
+					.fd = sp[1] };
+
+	log_debug("%s asks for the folders of %s", g->asker, account.name);
+	(void)session_attach(g->m, &ask, on_attached, o);
+}
+
+/* --- the table and its file --- */
+
+static void path_of(const struct monitor *m, char *path, size_t n)
+{
+	snprintf(path, n, "%s/shares", m->conf->state_directory);
+}
+
+void shares_load(struct monitor *m)
+{
+	struct err e = { 0 };
+	char path[1100];
+	struct buf b;
+
+	m->shares = shares_new();
+	path_of(m, path, sizeof path);
+	buf_init(&b, SHARES_FILE_MAX);
+	if (file_read(path, SHARES_FILE_MAX, &b, &e) == 0)
+		shares_parse(m->shares, buf_view(&b));
+	else if (e.code != ERR_NOENT && e.sys != ENOENT)
+		log_error("%s", e.text);
+	buf_fini(&b);
+}
+
+void shares_told(struct monitor *m, const char *owner, struct str grantees)
+{
+	struct err e = { 0 };
+	char path[1100];
+	struct buf b;
+
+	if (!shares_set(m->shares, str_c(owner), grantees))
+		return;
+	path_of(m, path, sizeof path);
+	buf_init(&b, SHARES_FILE_MAX);
+	shares_format(m->shares, &b);
+	if (buf_check(&b, path, &e) < 0 || file_replace(path, buf_view(&b), 0600, (uid_t)-1, (gid_t)-1, &e) < 0)
+		log_error("%s", e.text);
+	buf_fini(&b);
+}
+
+size_t shares_with(const struct monitor *m, const char *user, struct str *v, size_t max)
+{
+	return shares_owners(m->shares, str_c(user), v, max);
+}
