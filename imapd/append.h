@@ -12,6 +12,7 @@ enum append_where {
 };
 struct append {
 	struct mbox *mbox;
+	uint32_t rights;	/* ACL_* in it */
 	struct mbox_append *to;
 	enum append_where where;
 	uint64_t left;		/* bytes of the literal that are still to come */

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "caps.h"
+#include "link.h"
 #include "log/log.h"
+#include "relay.h"
 
 static void on_conn(void *ctx, struct conn *conn, enum conn_event ev);
 
@@ -35,7 +37,7 @@ static bool literal(struct client *c)
 	const struct imap_scan *s = &c->scan;
 	enum append_literal how = APPEND_INLINE;
 
-	if (!c->idling && (c->append || c->text.n > 0))
+	if (!c->idling && (c->append || c->relay || c->text.n > 0))
 		how = append_literal(c);
 	if (how == APPEND_STREAM)
 		return true;
@@ -58,7 +60,12 @@ static void command_text(struct client *c)
 
 		while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
 			line.n--;
-		idle_line(c, line);
+		if (c->relay)
+			relay_line(c, line);
+		else
+			idle_line(c, line);
+	} else if (c->relay) {
+		relay_text(c);
 	} else if (c->scan.error != IMAP_SCAN_OK && !c->append) {
 		command_scan_error(c);
 	} else {
@@ -102,15 +109,15 @@ static void read_input(struct client *c)
 {
 	unsigned n = 0;
 
-	while (!c->over && !c->run.step && !c->timer && !resp_full(c)) {
+	while (!c->over && !c->run.step && !c->timer && !resp_full(c) && !relay_away(c)) {
 		if (n++ == CLIENT_ROUND_MAX) {
 			c->timer = loop_timer(c->user->loop, 0, on_round, c);
 			return;
 		}
-		if (!(append_streaming(c) ? append_data(c) : read_some(c)))
+		if (!(relay_streaming(c) ? relay_data(c) : append_streaming(c) ? append_data(c) : read_some(c)))
 			break;
 	}
-	if (!c->over && c->eof && !c->run.step && !c->timer && !resp_full(c))
+	if (!c->over && c->eof && !c->run.step && !c->timer && !resp_full(c) && !relay_away(c))
 		client_end(c, c->run.cmd || c->append ? "Connection closed in a command" : "Connection closed", NULL);
 }
 
@@ -123,7 +130,7 @@ void client_continue(struct client *c)
 /* No input for long. A client that is still taking what it asked for is not idle. */
 static void on_timeout(struct client *c)
 {
-	if (c->run.step && c->out_bytes != c->out_at_timeout) {
+	if ((c->run.step && c->out_bytes != c->out_at_timeout) || relay_away(c)) {
 		c->out_at_timeout = c->out_bytes;
 		conn_idle(c->conn, c->user->conf->imap_timeout * 1000);
 		return;
@@ -141,6 +148,8 @@ static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 		break;
 	case CONN_EV_DRAINED:
 		command_step(c);
+		if (!c->over)
+			links_resume(c);
 		client_continue(c);
 		break;
 	case CONN_EV_TIMEOUT:
@@ -176,13 +185,18 @@ static void greet(struct client *c, struct str tag)
 
 int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struct err *e)
 {
-	const struct conn_limits limits = { .in_max = CLIENT_IN_MAX, .out_high = CLIENT_OUT_HIGH, .out_max = CLIENT_OUT_MAX };
+	const struct conn_limits limits = { .in_max = CLIENT_IN_MAX, .out_high = CLIENT_OUT_HIGH, .out_max = m->guest.n ? GUEST_OUT_MAX : CLIENT_OUT_MAX };
 	struct client *c;
 
-	if (u->n_clients >= u->conf->mail_connections_per_user)
+	if (!m->guest.n && u->n_clients - u->n_guests >= u->conf->mail_connections_per_user)
 		return err_set(e, ERR_LIMIT, 0, "Too many connections of this user");
 	c = xzalloc(sizeof(*c));
 	c->user = u;
+	c->rights = ACL_ALL;
+	if (m->guest.n && guest_begin(c, m->guest, e) < 0) {
+		free(c);
+		return -1;
+	}
 	c->id = m->conn;
 	snprintf(c->rip, sizeof(c->rip), "%.*s", STR_ARG(m->client));
 	snprintf(c->lip, sizeof(c->lip), "%.*s", STR_ARG(m->server));
@@ -193,6 +207,7 @@ int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struc
 	c->conn = conn_new(u->loop, fd, &limits, on_conn, c);
 	conn_idle(c->conn, u->conf->imap_timeout * 1000);
 	list_init(&c->contexts);
+	list_init(&c->links);
 	list_append(&u->clients, &c->node);
 	u->n_clients++;
 	greet(c, m->tag);
@@ -226,6 +241,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 	c->over = true;
 	timer_del(&c->timer);
 	idle_stop(c);
+	relay_end(c);
 	command_drop(c);
 	notify_end(c);
 	folder_unselect(c);
@@ -238,6 +254,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 	conn_finish(&c->conn, 2000);
 	list_del(&c->node);
 	u->n_clients--;
+	guest_end(c);
 	user_idle(u);
 	free_client(c);
 }

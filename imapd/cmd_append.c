@@ -7,6 +7,7 @@
 
 #include "append.h"
 #include "imap/seqset.h"
+#include "relay.h"
 
 enum { APPEND_MESSAGES_MAX = 10000 };	/* of one command */
 
@@ -65,7 +66,10 @@ static enum advance message_begin(struct client *c, struct imap_lex *l)
 		return bad(c, "REPLACE takes one message");
 	if (a->n >= APPEND_MESSAGES_MAX)
 		return no(c, "LIMIT", "Too many messages in one APPEND.");
-	const uint32_t bits = flags_of(&m.flags);
+	const uint32_t bits = flags_of(&m.flags) & flags_allowed(a->rights);
+
+	if (!(a->rights & ACL_W))	/* RFC 4314 section 4: left out, not refused */
+		m.flags.n = 0;
 
 	if (!a->to && mbox_append_begin(a->mbox, &a->to, &a->e) < 0)
 		return fail(c, CMD_NO);
@@ -197,6 +201,8 @@ static enum advance get_replaced(struct client *c, struct imap_lex *l)
 		return bad(c, "REPLACE takes one message");
 	if (c->readonly)
 		return no(c, "READ-ONLY", "Mailbox is read-only.");
+	if ((c->rights & (ACL_T | ACL_E)) != (ACL_T | ACL_E))
+		return no(c, "NOPERM", "Permission denied.");
 	if (set.n == 0 || mbox_view_is_expunged(c->view, set.v[0].lo))
 		return no(c, "NONEXISTENT", "No such message.");
 	a->replaced = set.v[0].lo;
@@ -223,7 +229,9 @@ static enum advance begin(struct client *c, struct imap_lex *l, const struct com
 	}
 	if ((r = name_take(c, wire, &name, &a->e)) != CMD_OK)
 		return fail(c, r);
-	if (mbox_open(c->user->store, name, &a->mbox, &e) < 0)
+	if ((r = may(c, name, ACL_I, true, &a->e)) != CMD_OK)
+		return fail(c, r);
+	if (rights_in(c, name, &a->rights, &e) < 0 || mbox_open(c->user->store, name, &a->mbox, &e) < 0)
 		return fail(c, store_no(c, &e, true));
 	return ADV_ON;
 }
@@ -267,11 +275,16 @@ enum append_literal append_literal(struct client *c)
 	enum advance r = ADV_ON;
 	bool name_ok;
 
+	if (c->relay)
+		return relay_more(c);
 	if (!c->append) {
 		const struct command *cmd = streamed(c, &l);
+		enum append_literal how;
 
 		if (!cmd)
 			return APPEND_INLINE;
+		if (relay_literal(c, cmd, &l, &how))
+			return how;
 		r = begin(c, &l, cmd, &name_ok);
 		if (!name_ok) {		/* the literal may be the name */
 			append_abort(c);
@@ -323,6 +336,15 @@ void append_abort(struct client *c)
 		mbox_append_abort(&a->to);
 	mbox_close(&a->mbox);
 	free(a);
+}
+
+void append_swallow(struct client *c, uint64_t left, const char *status, const char *code, const char *text)
+{
+	struct append *a = c->append = xzalloc(sizeof(*a));
+
+	a->left = left;
+	a->failed = true;
+	a->result = command_answer(c, status, code, text);
 }
 
 /* --- the end --- */

@@ -13,6 +13,7 @@ struct copy_args {
 	uint32_t *seqs, *sources, *uids;
 	size_t n, at;		/* at: those before it are there */
 	bool move;
+	uint32_t rights;	/* in the target */
 };
 
 /* "COPYUID validity source-uids new-uids", in the command's arena. */
@@ -105,6 +106,33 @@ static enum cmd_result stopped(struct client *c, struct copy_args *a, struct err
 	return store_no(c, e, false);
 }
 
+/* Copies keep only flags that the client might set there (RFC 4314 section 4). */
+static int drop_flags(struct client *c, const struct copy_args *a, const uint32_t *uids, size_t n, struct err *e)
+{
+	const uint32_t allowed = flags_allowed(a->rights);
+	uint32_t *seqs, *failed;
+	struct str *names;
+	struct mbox_view *v;
+	size_t n_names, n_failed = 0;
+	int r;
+
+	if (allowed == flags_allowed(ACL_ALL))
+		return 0;
+	const char *const *keywords = mbox_keywords(a->dst, &n_names);
+
+	if (!(seqs = ARENA_ARRAY(c->arena, uint32_t, n)) || !(failed = ARENA_ARRAY(c->arena, uint32_t, n)) ||
+	    !(names = ARENA_ARRAY(c->arena, struct str, n_names + 1)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages");
+	for (size_t i = 0; i < n_names; i++)
+		names[i] = str_c(arena_strdup(c->arena, keywords[i]));
+	v = mbox_view_peek(a->dst);
+	for (size_t i = 0; i < n; i++)
+		seqs[i] = mbox_view_seq(v, uids[i]);
+	r = mbox_store_flags(v, seqs, n, MBOX_REMOVE, flags_allowed(ACL_ALL) & ~allowed, names, a->rights & ACL_W ? 0 : n_names, 0, failed, &n_failed, e);
+	mbox_view_free(&v);
+	return r;
+}
+
 static enum cmd_result copy_step(struct client *c, struct err *e)
 {
 	struct copy_args *a = c->run.data;
@@ -113,6 +141,8 @@ static enum cmd_result copy_step(struct client *c, struct err *e)
 	if (mbox_copy(c->view, a->seqs + a->at, n, a->dst, a->move, a->uids + a->at, e) < 0)
 		return stopped(c, a, e);
 	a->at += n;
+	if (drop_flags(c, a, a->uids + a->at - n, n, e) < 0)
+		return stopped(c, a, e);
 	return a->at < a->n ? CMD_MORE : complete(c, a, e);
 }
 
@@ -134,6 +164,12 @@ static enum cmd_result copy_or_move(struct client *c, struct imap_lex *l, bool m
 		return r;
 	if (move && c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
+	if (move && (c->rights & (ACL_T | ACL_E)) != (ACL_T | ACL_E))
+		return no_perm(c);
+	if ((r = may(c, a->name, ACL_I, true, e)) != CMD_OK)
+		return r;
+	if (rights_in(c, a->name, &a->rights, e) < 0)
+		return store_no(c, e, true);
 	if (!(a->uids = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)) || !(a->sources = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
 	if (mbox_open(c->user->store, a->name, &a->dst, e) < 0)

@@ -34,6 +34,8 @@ enum cmd_result cmd_EXPUNGE(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	if (c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
+	if (!(c->rights & ACL_E))
+		return no_perm(c);
 	const int n = expunge_deleted(c, c->run.uid ? &set : NULL, e);
 
 	if (n < 0)

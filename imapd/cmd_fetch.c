@@ -323,7 +323,7 @@ enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 	f->needs_text = needs_text(f);
 	f->needs_head = needs_head(f);
 	/* A full disk must not keep anybody from reading. */
-	if (!c->readonly && sets_seen(f) && mark_seen(c, f, &ignored) < 0)
+	if (!c->readonly && (c->rights & ACL_S) && sets_seen(f) && mark_seen(c, f, &ignored) < 0)
 		f->seen_now = (struct imap_seqset){ 0 };
 	c->run.data = f;
 	c->run.cleanup = cleanup;

@@ -1,17 +1,17 @@
-/* LIST, LSUB, XLIST (RFC 3501 sections 6.3.8, 6.3.9; the extended form of RFC 5258 with RFC 6154 and RFC 5819). The options are tables; the tree is
+/* LIST, LSUB, XLIST (RFC 3501 sections 6.3.8, 6.3.9; the extended form of RFC 5258 with RFC 6154, RFC 5819 and RFC 8440). The options are tables; the tree is
  * read once and answered a slice at a time. */
 #include <stdio.h>
 
 #include "imap/match.h"
 #include "imap/out.h"
 #include "imap/utf7.h"
-#include "session.h"
+#include "listing.h"
 
 enum {	/* selection */
 	SEL_SUBSCRIBED = 1, SEL_REMOTE = 2, SEL_RECURSIVE = 4, SEL_SPECIAL = 8,
 };
 enum {	/* return */
-	RET_SUBSCRIBED = 1, RET_CHILDREN = 2, RET_SPECIAL = 4, RET_STATUS = 8,
+	RET_SUBSCRIBED = 1, RET_CHILDREN = 2, RET_SPECIAL = 4, RET_STATUS = 8, RET_MYRIGHTS = 16,
 };
 enum { PATTERNS_MAX = 1000 };
 
@@ -23,7 +23,8 @@ static const struct option selections[] = {
 	{ "SUBSCRIBED", SEL_SUBSCRIBED }, { "REMOTE", SEL_REMOTE }, { "RECURSIVEMATCH", SEL_RECURSIVE }, { "SPECIAL-USE", SEL_SPECIAL }, { NULL, 0 },
 };
 static const struct option returns[] = {
-	{ "SUBSCRIBED", RET_SUBSCRIBED }, { "CHILDREN", RET_CHILDREN }, { "SPECIAL-USE", RET_SPECIAL }, { "STATUS", RET_STATUS }, { NULL, 0 },
+	{ "SUBSCRIBED", RET_SUBSCRIBED }, { "CHILDREN", RET_CHILDREN }, { "SPECIAL-USE", RET_SPECIAL }, { "STATUS", RET_STATUS }, { "MYRIGHTS", RET_MYRIGHTS },
+	{ NULL, 0 },
 };
 
 struct list_run {
@@ -33,7 +34,10 @@ struct list_run {
 	uint32_t status;
 	struct imap_pattern *patterns;
 	size_t n_patterns;
+	bool others;			/* some pattern may match folders of others */
 	struct store_folder *next;
+	const struct store_folder *shared;	/* from here on they are others', and what they said comes with them */
+	bool in_shared;
 };
 
 /* --- arguments --- */
@@ -74,6 +78,7 @@ static int add_pattern(struct client *c, struct list_run *r, struct str ref, str
 	buf_str(&b, pattern);
 	const bool failed = buf_failed(&b);
 
+	r->others |= !failed && listing_wanted(c, buf_view(&b));
 	if (!failed)
 		r->patterns[r->n_patterns++] = imap_pattern_new(c->arena, buf_view(&b), '/');
 	buf_fini(&b);
@@ -223,6 +228,23 @@ static void put_folder(struct client *c, const struct list_run *r, const struct 
 	buf_c(out, "\r\n");
 }
 
+/* What RETURN asks for in responses of its own. */
+static void put_more(struct client *c, const struct list_run *r, const struct store_folder *f)
+{
+	uint32_t rights = 0;
+
+	if (r->in_shared) {
+		buf_str(resp(c), listing_said(f));
+		return;
+	}
+	if (!f->exists || rights_in(c, f->name, &rights, &(struct err){ 0 }) < 0)
+		return;
+	if (r->ret & RET_MYRIGHTS)
+		myrights_put(c, f->name, rights);
+	if ((r->ret & RET_STATUS) && (rights & ACL_R))
+		(void)!status_put(c, f->name, r->status, &(struct err){ 0 });
+}
+
 static void one_folder(struct client *c, const struct list_run *r, const struct store_folder *f)
 {
 	const struct arena_mark mark = arena_mark(c->arena);
@@ -233,8 +255,7 @@ static void one_folder(struct client *c, const struct list_run *r, const struct 
 	/* A name that only has children is listed by the plain form and as somebody's parent; subscribed ones stay subscribed. */
 	if (listed && (selected(r, f) || by_child)) {
 		put_folder(c, r, f, by_child);
-		if ((r->ret & RET_STATUS) && f->exists)
-			(void)!status_put(c, f->name, r->status, &(struct err){ 0 });
+		put_more(c, r, f);
 	}
 	arena_release(c->arena, mark);
 }
@@ -244,19 +265,33 @@ static enum cmd_result list_step(struct client *c, struct err *e)
 	struct list_run *r = c->run.data;
 
 	(void)e;
-	for (unsigned n = 0; n < 64 && r->next; n++, r->next = r->next->next)
+	for (unsigned n = 0; n < 64 && r->next; n++, r->next = r->next->next) {
+		r->in_shared |= r->shared && r->next == r->shared;
 		one_folder(c, r, r->next);
+	}
 	return r->next ? CMD_MORE : CMD_OK;
+}
+
+/* What others share is known: on with it. */
+static void with_shared(struct client *c, struct listing *others)
+{
+	struct list_run *r = c->run.data;
+
+	r->shared = listing_merge(c, others, &r->next);
+	c->run.step = list_step;
+	command_step(c);
 }
 
 static enum cmd_result start(struct client *c, struct list_run *r, struct err *e)
 {
 	struct store_folder *list;
 
-	if (store_list(c->user->store, c->arena, &list, e) < 0)
+	if (store_list(c->user->store, c->arena, &list, e) < 0 || guest_list(c, &list, e) < 0)
 		return store_no(c, e, false);
 	r->next = list;
 	c->run.data = r;
+	if (r->others && listing_start(c, r->ret & RET_STATUS ? r->status : 0, r->ret & RET_MYRIGHTS, with_shared))
+		return CMD_AWAY;
 	c->run.step = list_step;
 	return CMD_MORE;
 }

@@ -91,15 +91,17 @@ enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 		return r;
 	if (n > 1 || (n && !use_known(&use)))
 		return command_answer(c, "NO", "USEATTR", "Not a special use of this server, or more than one.");
-	return store_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : created(c, name, e);
+	if ((r = may_create(c, name, e)) != CMD_OK)
+		return r;
+	return store_acl_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : created(c, name, e);
 }
 
 enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct str name;
-	const enum cmd_result r = one_name(c, l, &name, e);
+	enum cmd_result r = one_name(c, l, &name, e);
 
-	if (r != CMD_OK)
+	if (r != CMD_OK || (r = may(c, name, ACL_X, false, e)) != CMD_OK)
 		return r;
 	/* A folder that this connection has selected is left first, as clients expect. */
 	if (c->folder && str_eq(c->folder->name, name))
@@ -108,6 +110,7 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	if (store_delete(c->user->store, name, e) < 0)
 		return store_no(c, e, false);
 	notify_tree(c, TREE_GONE, name, STR(""));
+	shares_tell(c->user);
 	return CMD_OK;
 }
 
@@ -124,6 +127,8 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 	/* Only INBOX, which stays, may go below itself (RFC 3501 6.3.5). */
 	if (!str_eq(from, STR("INBOX")) && to.n > from.n && str_starts(to, from) && to.p[from.n] == '/')
 		return no_cannot(c, "A mailbox cannot be moved into itself.");
+	if ((r = may(c, from, ACL_X, false, e)) != CMD_OK || (r = may_create(c, to, e)) != CMD_OK)
+		return r;
 	folder_forget_unused(c->user);
 	if (store_rename(c->user->store, from, to, e) < 0)
 		return store_no(c, e, false);

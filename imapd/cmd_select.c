@@ -1,13 +1,24 @@
 /* SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 sections 6.3.1, 6.3.2, 6.4.2; RFC 3691). */
 #include "session.h"
 
-static void put_flag_names(struct client *c, struct buf *out)
+/* Those that may be changed with these rights. */
+static void put_flag_names(struct client *c, struct buf *out, uint32_t rights)
 {
+	const char *sep = rights & ACL_W ? " " : "";
 	size_t n;
 	const char *const *names = mbox_keywords(c->folder->mbox, &n);
 
-	buf_c(out, "\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded");
-	for (size_t i = 0; i < n; i++) {
+	if (rights & ACL_W)
+		buf_c(out, "\\Answered \\Flagged");
+	if (rights & ACL_T) {
+		buf_printf(out, "%s\\Deleted", sep);
+		sep = " ";
+	}
+	if (rights & ACL_S)
+		buf_printf(out, "%s\\Seen", sep);
+	if (rights & ACL_W)
+		buf_c(out, " \\Draft $Forwarded");
+	for (size_t i = 0; (rights & ACL_W) && i < n; i++) {
 		buf_ch(out, ' ');
 		buf_c(out, names[i]);
 	}
@@ -45,11 +56,11 @@ static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 		return -1;
 	out = resp(c);
 	buf_c(out, "* FLAGS (");
-	put_flag_names(c, out);
+	put_flag_names(c, out, ACL_ALL);
 	buf_c(out, ")\r\n* OK [PERMANENTFLAGS (");
 	if (!c->readonly) {
-		put_flag_names(c, out);
-		buf_c(out, " \\*");
+		put_flag_names(c, out, c->rights);
+		buf_c(out, c->rights & ACL_W ? " \\*" : "");
 	}
 	buf_c(out, c->readonly ? ")] Read-only mailbox.\r\n" : ")] Flags permitted.\r\n");
 	resp_untagged(c, "%u EXISTS", mbox_view_count(c->view));
@@ -89,6 +100,12 @@ static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool 
 		c->enabled |= EN_CONDSTORE;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
+	if ((r = may(c, name, ACL_R, false, e)) != CMD_OK)
+		return r;
+	if (rights_in(c, name, &c->rights, e) < 0)
+		return store_no(c, e, false);
+	/* RFC 4314 section 5.2 */
+	readonly |= !(c->rights & (ACL_I | ACL_E | ACL_S | ACL_T | ACL_W));
 	if (folder_select(c, name, readonly, e) < 0)
 		return store_no(c, e, false);
 	if (describe(c, &uidvalidity, e) < 0) {
@@ -116,7 +133,7 @@ enum cmd_result cmd_CLOSE(struct client *c, struct imap_lex *l, struct err *e)
 	if (imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	/* Expunges without a word. */
-	if (!c->readonly && expunge_deleted(c, NULL, e) < 0) {
+	if (!c->readonly && (c->rights & ACL_E) && expunge_deleted(c, NULL, e) < 0) {
 		folder_unselect(c);
 		return store_no(c, e, false);
 	}

@@ -64,6 +64,18 @@ int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e)
 	return 0;
 }
 
+void status_items_format(struct buf *out, uint32_t items)
+{
+	const char *sep = "";
+
+	for (unsigned i = 0; i < ITEM_ALL_; i++) {
+		if (!(items & 1u << i))
+			continue;
+		buf_printf(out, "%s%s", sep, names[i]);
+		sep = " ";
+	}
+}
+
 /* Bytes that an EXPUNGE would free. */
 static uint64_t deleted_bytes(struct mbox *m, uint32_t deleted)
 {
@@ -135,6 +147,8 @@ enum cmd_result cmd_STATUS(struct client *c, struct imap_lex *l, struct err *e)
 	    imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
+		return r;
+	if ((r = may(c, name, ACL_R, false, e)) != CMD_OK)
 		return r;
 	if (items & 1u << ITEM_HIGHESTMODSEQ)
 		condstore_enable(c);

@@ -119,16 +119,63 @@ struct change {
 	bool gone;
 };
 
+/* What is set where not all flags may be changed: those that may, and are not named, are taken away first; then the named ones are added. */
+static int set_allowed(struct client *c, struct change *ch, uint32_t *seqs, size_t n, size_t *n_failed, struct err *e)
+{
+	const struct store_args *const a = &ch->args;
+	uint32_t *const failed = ch->failed + ch->n_failed, *left = ARENA_ARRAY(c->arena, uint32_t, n), *none = ARENA_ARRAY(c->arena, uint32_t, n);
+	size_t n_names, k = 0, n_none = 0;
+	const char *const *have = mbox_keywords(c->folder->mbox, &n_names);
+	struct str *names = ARENA_ARRAY(c->arena, struct str, n_names + 1);
+
+	if (!left || !none || !names)
+		return err_set(e, ERR_LIMIT, 0, "too many messages");
+	for (size_t i = 0; (c->rights & ACL_W) && i < n_names; i++) {
+		bool named = false;
+
+		for (size_t j = 0; !named && j < a->flags.n; j++)
+			named = str_case_eq(a->flags.keywords[j], str_c(have[i]));
+		if (!named)
+			names[k++] = str_c(arena_strdup(c->arena, have[i]));
+	}
+	if (mbox_store_flags(c->view, seqs, n, MBOX_REMOVE, flags_allowed(c->rights) & ~ch->bits, names, k, a->unchangedsince, failed, n_failed, e) < 0)
+		return -1;
+	memcpy(left, seqs, n * sizeof(*left));
+	n = without(left, n, failed, *n_failed);
+	return n == 0 ? 0 : mbox_store_flags(c->view, left, n, MBOX_ADD, ch->bits, a->flags.keywords, a->flags.n, 0, none, &n_none, e);
+}
+
+/* Flags that the client may not change are left out; where nothing is left, that is an error (RFC 4314 section 4). False: so it is. */
+static bool allow(struct client *c, struct change *ch)
+{
+	struct imap_flags *f = &ch->args.flags;
+	const bool asked = ch->bits || f->n;
+
+	ch->bits &= flags_allowed(c->rights);
+	if (!(c->rights & ACL_W))
+		f->n = 0;
+	if (!asked)
+		return ch->args.op != MBOX_SET || c->rights & (ACL_S | ACL_T | ACL_W);
+	return ch->bits || f->n;
+}
+
+static int change_piece(struct client *c, struct change *ch, uint32_t *seqs, size_t n, size_t *n_failed, struct err *e)
+{
+	const struct store_args *const a = &ch->args;
+
+	if (a->op == MBOX_SET && flags_allowed(c->rights) != flags_allowed(ACL_ALL))
+		return set_allowed(c, ch, seqs, n, n_failed, e);
+	return mbox_store_flags(c->view, seqs, n, a->op, ch->bits, a->flags.keywords, a->flags.n, a->unchangedsince, ch->failed + ch->n_failed, n_failed, e);
+}
+
 /* The next messages. Their numbers hold: no expunge is told while the command runs. */
 static int apply_piece(struct client *c, struct change *ch, struct err *e)
 {
-	const struct store_args *const a = &ch->args;
 	uint32_t *const seqs = ch->seqs + ch->at;
 	const size_t n = ch->n - ch->at < STORE_PIECE ? ch->n - ch->at : STORE_PIECE;
 	size_t n_failed = 0;
 
-	if (mbox_store_flags(c->view, seqs, n, a->op, ch->bits, a->flags.keywords, a->flags.n, a->unchangedsince, ch->failed + ch->n_failed,
-			     &n_failed, e) < 0)
+	if (change_piece(c, ch, seqs, n, &n_failed, e) < 0)
 		return -1;
 	ch->n_failed += n_failed;
 	ch->at += n;
@@ -183,6 +230,9 @@ enum cmd_result cmd_STORE(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	if (c->readonly)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
+	ch->bits = flags_of(&ch->args.flags);
+	if (!allow(c, ch))
+		return no_perm(c);
 	if (ch->args.conditional)
 		condstore_enable(c);
 	if (set_array(c, &ch->args.set, &ch->seqs, &ch->n, &ch->gone, e) < 0)
@@ -193,7 +243,6 @@ enum cmd_result cmd_STORE(struct client *c, struct imap_lex *l, struct err *e)
 		memcpy(ch->failed, ch->seqs, ch->n * sizeof(*ch->failed));
 		ch->n_failed = ch->at = ch->n;
 	}
-	ch->bits = flags_of(&ch->args.flags);
 	c->run.data = ch;
 	c->run.step = apply_step;
 	return CMD_MORE;

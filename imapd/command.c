@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "imap/out.h"
+#include "relay.h"
 #include "session.h"
 
 static const struct command rows[] = {
@@ -82,6 +83,7 @@ static void answer(struct client *c, enum cmd_result r, struct err *e)
 		return;
 	case CMD_MORE:
 	case CMD_WAIT:
+	case CMD_AWAY:
 	case CMD_CLOSED:
 		return;
 	}
@@ -193,9 +195,20 @@ static enum cmd_result run(struct client *c, struct imap_lex *l, struct err *e)
 
 	if (!cmd || (c->run.uid && !(cmd->flags & CF_UID)))
 		return err_set(e, ERR_INPUT, 0, "Unknown command"), CMD_BAD;
+	if (c->guest && !(cmd->flags & CF_GUEST))
+		return err_set(e, ERR_INPUT, 0, "Not for folders of others"), CMD_BAD;
+	enum cmd_result r;
+
+	c->run.cmd = cmd;
+	if (relay_try(c, cmd, l, &r, e))
+		return r;
 	if (!(cmd->states & (c->folder ? ST_SELECTED : ST_AUTH)))
 		return err_set(e, ERR_INPUT, 0, "No mailbox selected"), CMD_BAD;
-	c->run.cmd = cmd;
+	if (!guest_still(c)) {
+		c->why = "Mailbox is no longer shared";
+		resp_untagged(c, "BYE Mailbox is no longer shared.");
+		return no_perm(c);
+	}
 	return cmd->fn(c, l, e);
 }
 
@@ -239,6 +252,8 @@ enum cmd_result command_start(struct client *c)
 		command_step(c);
 	else if (r == CMD_WAIT)
 		wait_for_line(c);
+	else if (r == CMD_AWAY)
+		resp_flush(c);
 	else
 		command_finish(c, r, &e);
 	return c->over ? CMD_CLOSED : CMD_OK;

@@ -91,6 +91,8 @@ enum advance append_url(struct client *c, struct str text, enum advance (*room)(
 
 	if (imap_url_parse(c->arena, text, &u, NULL) < 0)
 		return bad_url(c, text);
+	if (u.mailbox.p && c->guest)	/* only what is selected: that may be read */
+		return bad_url(c, text);
 	if (u.mailbox.p)
 		return in_mailbox(c, text, &u, room);
 	return c->folder ? add(c, text, &u, c->view, room) : bad_url(c, text);

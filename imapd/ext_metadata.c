@@ -53,17 +53,27 @@ static bool entry_ok(struct str name)
 }
 
 /* The mailbox; the empty name means the account. */
-static enum cmd_result open_mailbox(struct client *c, struct str wire, struct mbox **m, struct str *name, struct err *e)
+static enum cmd_result open_mailbox(struct client *c, struct str wire, uint32_t need, struct mbox **m, struct str *name, struct err *e)
 {
 	enum cmd_result r;
 
 	*name = STR("");
+	if (!wire.n && c->guest)
+		return no_perm(c);
 	if (wire.n && (r = name_take(c, wire, name, e)) != CMD_OK)
+		return r;
+	if (wire.n && (r = may(c, *name, need, false, e)) != CMD_OK)
 		return r;
 	return mbox_open(c->user->store, wire.n ? *name : STR("INBOX"), m, e) < 0 ? store_no(c, e, false) : CMD_OK;
 }
 
 /* --- GETMETADATA --- */
+
+/* Those are the owner's; a guest has none here. */
+static bool is_private(struct str name)
+{
+	return str_case_starts(name, STR("/private/"));
+}
 
 /* Is have the entry asked for, or below it within depth? */
 static bool wanted(struct str have, struct str asked, int depth)
@@ -110,7 +120,7 @@ static void get_one(struct getting *g, struct str asked)
 	bool found = false;
 
 	for (const struct mbox_meta *m = g->list; m; m = m->next) {
-		if (!wanted(m->name, asked, g->o.depth))
+		if (!wanted(m->name, asked, g->o.depth) || (g->c->guest && is_private(m->name)))
 			continue;
 		found |= str_case_eq(m->name, asked);
 		if (m->value.n <= g->o.maxsize)
@@ -167,7 +177,7 @@ enum cmd_result cmd_GETMETADATA(struct client *c, struct imap_lex *l, struct err
 
 	if (get_args(l, &g.o, &wire, &v, &n, e) < 0)
 		return CMD_BAD;
-	if ((r = open_mailbox(c, wire, &m, &g.mailbox, e)) != CMD_OK)
+	if ((r = open_mailbox(c, wire, ACL_R, &m, &g.mailbox, e)) != CMD_OK)
 		return r;
 	if (mbox_meta_get(m, wire.n == 0, c->arena, &list, e) < 0) {
 		r = store_no(c, e, false);
@@ -228,8 +238,14 @@ enum cmd_result cmd_SETMETADATA(struct client *c, struct imap_lex *l, struct err
 
 	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_sp(l, e) < 0)
 		return CMD_BAD;
-	if ((r = get_changes(c, l, &changes, e)) != CMD_OK || (r = open_mailbox(c, wire, &m, &name, e)) != CMD_OK)
+	if ((r = get_changes(c, l, &changes, e)) != CMD_OK || (r = open_mailbox(c, wire, ACL_R | ACL_W, &m, &name, e)) != CMD_OK)
 		return r;
+	for (const struct mbox_meta *x = changes; x && c->guest; x = x->next) {
+		if (!is_private(x->name))
+			continue;
+		mbox_close(&m);
+		return command_answer(c, "NO", "METADATA NOPRIVATE", "Private annotations of others' folders are not kept.");
+	}
 	if (mbox_meta_set(m, wire.n == 0, c->arena, changes, e) < 0)
 		r = e->code == ERR_LIMIT ? command_answer(c, "NO", "METADATA TOOMANY", "Too many annotations.") : store_no(c, e, false);
 	mbox_close(&m);

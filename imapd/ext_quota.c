@@ -48,12 +48,18 @@ enum cmd_result cmd_GETQUOTAROOT(struct client *c, struct imap_lex *l, struct er
 		return CMD_BAD;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
+	if ((r = may(c, name, ACL_R, false, e)) != CMD_OK)
+		return r;
 	if (store_status(c->user->store, name, &st, e) < 0)
 		return store_no(c, e, false);
 	struct buf *out = resp(c);
 
 	buf_c(out, "* QUOTAROOT ");
 	client_put_mailbox(c, out, name);
+	if (c->guest) {		/* "" is the guest's own root, and how much mail the owner has is the owner's matter */
+		buf_c(out, "\r\n");
+		return CMD_OK;
+	}
 	buf_c(out, " \"\"\r\n");
 	return put_quota(c, e);
 }

@@ -34,6 +34,12 @@ enum cmd_result name_take(struct client *c, struct str wire, struct str *out, st
 	/* "CREATE a/" means "a" (RFC 3501 6.3.3). */
 	if (ok && b.n > 1 && b.p[b.n - 1] == '/')
 		buf_cut(&b, b.n - 1);
+	/* A guest knows these folders by longer names; others are not here. */
+	if (ok && c->guest) {
+		ok = str_starts(buf_view(&b), c->prefix) && b.n > c->prefix.n;
+		if (ok)
+			buf_shift(&b, c->prefix.n);
+	}
 	rest = buf_view(&b);
 	while (ok && rest.p)
 		ok = level_ok(str_split(&rest, '/'));
@@ -49,6 +55,8 @@ enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate)
 {
 	const char *text = arena_strdup(c->arena, e->text);
 
+	if (e->code == ERR_NOENT && c->guest)	/* as of what is hidden */
+		text = "No such mailbox.";
 	if (e->code == ERR_NOENT)
 		return command_answer(c, "NO", trycreate ? "TRYCREATE" : "NONEXISTENT", text ? text : "No such mailbox.");
 	if (e->code == ERR_INPUT)
@@ -58,8 +66,13 @@ enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate)
 
 void client_put_mailbox(struct client *c, struct buf *out, struct str utf8)
 {
+	const struct arena_mark mark = arena_mark(c->arena);
+
+	if (c->guest)
+		utf8 = str_c(arena_printf(c->arena, "%.*s%.*s", STR_ARG(c->prefix), STR_ARG(utf8)));
 	if (c->enabled & EN_UTF8)
 		imap_put_utf8(out, utf8);
 	else
 		imap_put_mailbox(out, utf8);
+	arena_release(c->arena, mark);
 }

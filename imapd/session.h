@@ -21,6 +21,7 @@
 #include "io/conn.h"
 #include "io/loop.h"
 #include "ipc/sess.h"
+#include "store/acl.h"
 #include "store/store.h"
 
 enum {
@@ -40,6 +41,8 @@ enum {
 	FOLDER_FLUSH_AGAIN_MS = 100,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
 	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
+	GUESTS_MAX = 200,		/* connections of other users, all together */
+	GUEST_OUT_MAX = 4 << 20,	/* output above which a guest is taken for dead */
 };
 
 struct client;
@@ -50,12 +53,13 @@ enum cmd_result {
 	CMD_NO,		/* *e: NO with its code */
 	CMD_BAD,	/* *e: BAD */
 	CMD_WAIT,	/* not finished and no steps: something else ends it (IDLE) */
+	CMD_AWAY,	/* another process has it: its answer comes from there (relay.c) */
 	CMD_CLOSED,	/* the connection is gone: touch nothing */
 };
 /* What changes the responses of a connection: by ENABLE, or by using it (RFC 7162 3.1). */
 enum { EN_CONDSTORE = 1, EN_QRESYNC = 2, EN_UTF8 = 4, EN_REV2 = 8 };
 enum { ST_AUTH = 1, ST_SELECTED = 2 };
-enum { CF_UID = 1, CF_NOEXPUNGE = 2, CF_REFRESH = 4, CF_NOSYNC = 8, CF_STREAM = 16 };
+enum { CF_UID = 1, CF_NOEXPUNGE = 2, CF_REFRESH = 4, CF_NOSYNC = 8, CF_STREAM = 16, CF_GUEST = 32 };
 
 struct command {
 	const char *verb;
@@ -96,12 +100,19 @@ struct run {
 
 struct append;
 struct notify;
+struct link;
+struct relay;
+struct transfer;
+struct listing;
 struct client {
 	struct list node;		/* of user.clients */
 	struct user *user;
 	struct conn *conn;
 	uint64_t id;
 	char rip[65], lip[65];
+	char *guest;			/* another user, as authd says; NULL: the owner. Owned */
+	struct str prefix;		/* of the names that a guest uses, with its last "/"; owned */
+	uint32_t rights;		/* ACL_* in the selected mailbox; the owner has all */
 	uint64_t in_bytes, out_bytes;
 	uint64_t out_at_timeout;	/* out_bytes when the last time-out was let pass */
 	struct arena *arena;		/* of the command */
@@ -119,6 +130,14 @@ struct client {
 	struct list contexts;		/* searches that are kept up to date (RFC 5267) */
 	size_t n_contexts;
 	struct notify *notify;		/* NULL: the client has not said what it wants to be told */
+	struct list links;		/* to the processes of other users, whose folders this client has asked for */
+	unsigned n_links;
+	struct link *remote;		/* the selected mailbox is there (folder is NULL then) */
+	char *remote_name;		/* as the client spelled it */
+	struct link *selecting;		/* it is about to be */
+	struct relay *relay;		/* the command in progress is there */
+	struct transfer *transfer;	/* it copies from there or to there */
+	struct listing *listing;	/* it asks what is there */
 	bool idling, over, eof;
 	bool compress, compressed;	/* compression begins behind this answer; has begun */
 	struct timer *timer;		/* the next slice, or the next round of reading */
@@ -134,7 +153,9 @@ struct user {
 	struct store *store;
 	struct ipc_chan *chan;		/* to authd */
 	struct list clients, folders;
-	unsigned n_clients;
+	bool spaces_known, space_hidden[2];	/* spaces.c */
+	unsigned n_clients;		/* guests included */
+	unsigned n_guests;
 	struct timer *linger;
 	struct buf out;			/* responses on their way to a connection; empty between steps */
 	struct client *out_client;	/* to which one */
@@ -256,6 +277,8 @@ enum append_literal append_literal(struct client *c);	/* the literal announced i
 bool append_streaming(const struct client *c);		/* the next input is message data */
 bool append_data(struct client *c);			/* takes input; false: more is needed */
 void append_abort(struct client *c);
+/* Its answer is known, but left bytes of a literal and the command's rest are still to come: they are read over. */
+void append_swallow(struct client *c, uint64_t left, const char *status, const char *code, const char *text);
 enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *e);	/* the command is complete */
 
 /* --- cmd_expunge.c --- */
@@ -269,7 +292,29 @@ const char *highestmodseq_code(struct client *c);
 void mailboxid_put(struct buf *out, const char *before, const struct mbox *m, const char *after);
 /* "* STATUS name (…)" for LIST … RETURN (STATUS …) */
 int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e) MUST_CHECK;
+void status_items_format(struct buf *out, uint32_t items);
 int status_put(struct client *c, struct str name, uint32_t items, struct err *e) MUST_CHECK;
+
+/* --- guest.c: connections of other users, and what they may (RFC 4314) --- */
+/* Of a new connection. ERR_LIMIT: there are too many. */
+int guest_begin(struct client *c, struct str guest, struct err *e) MUST_CHECK;
+void guest_end(struct client *c);
+/* Look again at the rights in the selected mailbox. False: it may not be read any more. */
+bool guest_still(struct client *c);
+void guests_check(struct user *u);	/* a list has changed: those who may not read any more are sent away */
+/* The client's rights in a mailbox: all for the owner, whether it exists or not. -1 with ERR_NOENT: not there, or the guest may not know. */
+int rights_in(struct client *c, struct str name, uint32_t *rights_out, struct err *e) MUST_CHECK;
+/* CMD_OK: the client has all rights of need. Else the answer: the same for what is hidden as for what is not there. */
+enum cmd_result may(struct client *c, struct str name, uint32_t need, bool trycreate, struct err *e);
+enum cmd_result may_create(struct client *c, struct str name, struct err *e);
+enum cmd_result no_perm(struct client *c);
+uint32_t flags_allowed(uint32_t rights);	/* MBOX_*: those that these rights allow to change */
+int guest_list(struct client *c, struct store_folder **list, struct err *e) MUST_CHECK;	/* leave what the guest may see */
+
+/* --- ext_acl.c --- */
+void myrights_put(struct client *c, struct str name, uint32_t rights);
+bool shares_any(struct user *u);		/* anything at all */
+void shares_tell(struct user *u);	/* authd hears to whom anything here is open */
 
 /* --- ext_compress.c --- */
 void compress_begin(struct client *c);	/* the answer has been written */

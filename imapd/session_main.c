@@ -13,7 +13,8 @@
 #include "map/accounts.h"
 #include "os/confine.h"
 #include "os/os.h"
-#include "session.h"
+#include "link.h"
+#include "listing.h"
 
 enum { CHANNEL = 3 };
 
@@ -96,12 +97,23 @@ static void on_end(struct user *u, struct str reason)
 	conn_when_finished(u->loop, stop, u);
 }
 
+static void on_guest_fail(struct user *u, uint32_t id, const struct ipc_sess_GUEST_FAIL *m)
+{
+	link_opened(u, id, -1, m->code > ERR_NONE && m->code < ERR_MAX_ ? (enum err_code)m->code : ERR_TEMP);
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct user *u = ctx;
 
 	(void)ch;
-	if (type == IPC_sess_ATTACH)
+	if (type == IPC_sess_GUEST_LINK)
+		link_opened(u, id, fd, ERR_NONE);
+	else if (type == IPC_sess_GUEST_FAIL)
+		on_guest_fail(u, id, msg);
+	else if (type == IPC_sess_SHARERS)
+		listing_sharers(u, id, &((const struct ipc_sess_SHARERS *)msg)->owners);
+	else if (type == IPC_sess_ATTACH)
 		on_attach(u, msg, id, fd);
 	else if (type == IPC_sess_END)
 		on_end(u, ((const struct ipc_sess_END *)msg)->reason);
@@ -115,6 +127,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	(void)ch;
 	log_debug("imap(%s): authd: %s", u->name, why->text);
 	ipc_chan_free(&u->chan);
+	listing_sharers(u, 0, NULL);
 	if (u->n_clients == 0)
 		conn_when_finished(u->loop, stop, u);
 }
@@ -229,6 +242,8 @@ int main(int argc, char **argv)
 	loop_trim_when_idle(u.loop, 1000);
 	loop_signal(u.loop, SIGTERM, on_term, &u);
 	u.chan = ipc_chan_new(u.loop, CHANNEL, &ipc_sess, on_message, on_closed, &u);
+	if (shares_any(&u))
+		shares_tell(&u);
 	user_idle(&u);
 	loop_run(u.loop);
 	store_close(&u.store);

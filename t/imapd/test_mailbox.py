@@ -170,7 +170,7 @@ def test_select_examine_close(imap, folder):
 
 
 def test_namespace(imap):
-    assert imap().ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) NIL NIL']
+    assert imap().ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) (("Other/" "/")) (("Shared/" "/"))']
 
 
 def test_xlist_works_unannounced(imap):

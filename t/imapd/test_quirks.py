@@ -73,7 +73,7 @@ def test_outlook(imap, folder):
     assert any(b"\\Sent" in l for l in c.ok('XLIST "" "*"')) and b"XLIST" not in c.ok("CAPABILITY")[0]
     assert c.fetch1("1 (RFC822.PEEK)", "RFC822") == SIMPLE
     assert b"\\Seen" not in c.ok("FETCH 1 FLAGS")[0]
-    assert c.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) NIL NIL']
+    assert c.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) (("Other/" "/")) (("Shared/" "/"))']
 
 
 def test_thunderbird(imap, folder):

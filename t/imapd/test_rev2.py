@@ -39,7 +39,7 @@ def test_after_enable(imap, folder):
     assert any(b"&APw-" in l for l in other.ok('LIST "" "%s/*"' % folder))
     c.ok(b'DELETE "%s"' % name)
     # what rev2 has in its base works without being asked for
-    assert c.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) NIL NIL']
+    assert c.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) (("Other/" "/")) (("Shared/" "/"))']
     c.ok("SELECT " + folder)
     c.ok("SEARCH RETURN (SAVE) 1")
     assert len(c.ok("FETCH $ BINARY.SIZE[1]")) == 1
