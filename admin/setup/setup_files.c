@@ -25,6 +25,7 @@ static const struct setting {
 	{ "alias_maps", "cdb:%c/aliases", "Local aliases: edit the file, then run newaliases." },
 	{ "virtual_alias_maps", "cdb:%c/virtual", "Other names of addresses: edit the file, then run postmap cdb:%c/virtual" },
 	{ "srs_domain", "%d", "Mail that is forwarded to other servers leaves with a sender here, which SPF allows." },
+	{ "maillog_file", "/var/log/postern.log", "The log; remove the line to have it in syslog. share/logrotate.d/postern rotates it." },
 	{ "tls_cert_file", "%c/cert.pem", "Certificate and key; share/certbot/deploy-hook puts renewed ones here." },
 	{ "tls_key_file", "%c/key.pem", "Readable by root only." },
 };
