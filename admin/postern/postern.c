@@ -52,6 +52,7 @@ static const struct {
 	{ "mailbox", "check and repair mailboxes" },
 	{ "import", "bring in mail from files, old homes and other servers" },
 	{ "backup", "save mail and the server's files while everything runs" },
+	{ "alarm", "tell postmaster of a full disk, old queue, certificate, signatures; once" },
 	{ "report", "what went through: table, JSON, a page with charts, a mail" },
 	{ "restore", "bring back what was saved" },
 	{ "dkim", "keys that sign the mail of our domains" },

@@ -1,14 +1,13 @@
 /* postern-report: options, which files, where to. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "admin/report/report.h"
+#include "admin/sendmail/notice.h"
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/num.h"
@@ -153,31 +152,12 @@ static void put_mail(const struct report *r, const char *address, FILE *to)
 
 static int send_mail(const struct report *r, const struct options *o, const struct conf *c, struct err *e)
 {
-	char program[4096];
-	int fds[2], status = -1;
+	struct notice n;
 
-	(void)snprintf(program, sizeof(program), "%s/sendmail", c->libexec_directory);
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_set(e, ERR_TEMP, errno, "pipe");
-	(void)fflush(NULL);
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		if (dup2(fds[0], 0) == 0)
-			execl(program, program, "-C", o->conf_file, "-i", "-f", "<>", "--", o->mail, (char *)NULL);
-		fprintf(stderr, "postern-report: %s: %s\n", program, strerror(errno));
-		_exit(EXIT_TEMP);
-	}
-	close(fds[0]);
-	FILE *to = pid > 0 ? fdopen(fds[1], "w") : NULL;
-
-	if (to) {
-		put_mail(r, o->mail, to);
-		fclose(to);
-	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return pid > 0 && status == 0 ? 0 : err_set(e, ERR_TEMP, 0, "the report could not be mailed to %s", o->mail);
+	if (notice_open(&n, c, o->mail, e) < 0)
+		return -1;
+	put_mail(r, o->mail, n.to);
+	return notice_close(&n, e) < 0 ? err_wrap(e, "to %s", o->mail) : 0;
 }
 
 static int write_out(const struct report *r, const struct options *o, const struct conf *c, struct err *e)
