@@ -739,6 +739,21 @@ int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e
 	return 0;
 }
 
+/* What was recent for a view of ours is not recent for the next process. */
+static void tell_recent(struct mbox *m)
+{
+	struct err e = { 0 };
+
+	if (m->recent_uid <= m->recent_told || m->lockfd < 0 || lock_try(m->lockfd) != 0)
+		return;
+	m->lock_depth = 1;
+	if (mbox_catch_up(m, &e) == 0) {
+		sync_record_read(m);	/* others may have written it since */
+		sync_record(m);
+	}
+	mbox_unlock_folder(m);
+}
+
 /* What can wait until nobody looks: file names, unlinks, the index. */
 static void last_close(struct mbox *m)
 {
@@ -752,6 +767,7 @@ static void last_close(struct mbox *m)
 	mbox_reap(m, UINT32_MAX);
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);
+	tell_recent(m);
 	if (m->j.pos - m->index_pos > index_tail_max(m, 32) && m->lockfd >= 0 && lock_try(m->lockfd) == 0) {
 		m->lock_depth = 1;
 		if (mbox_catch_up(m, &e) == 0)

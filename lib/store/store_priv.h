@@ -411,6 +411,7 @@ struct mbox {
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */
+	uint32_t recent_told;	/* the same as postern.sync has it */
 	struct list views;
 	struct change *changes;
 	size_t n_changes, cap_changes;

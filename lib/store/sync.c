@@ -57,6 +57,8 @@ void sync_record(struct mbox *m)
 	put_le32(p + 60, crc32c(0, p, 60));
 	if (pwrite(fd, p, sizeof(p), 0) != (ssize_t)sizeof(p))
 		(void)unlinkat(m->dirfd, SYNC_NAME, 0);
+	else
+		m->recent_told = m->recent_uid;
 }
 
 void sync_record_read(struct mbox *m)
@@ -76,8 +78,9 @@ void sync_record_read(struct mbox *m)
 	m->cur_seen = (struct timespec){ (time_t)get_le64(p + 8), (long)get_le32(p + 16) };
 	m->told_generation = get_le64(p + 40);
 	m->told_pos = get_le64(p + 48);
-	if (get_le32(p + 20) > m->recent_uid)
-		m->recent_uid = get_le32(p + 20);
+	m->recent_told = get_le32(p + 20);
+	if (m->recent_told > m->recent_uid)
+		m->recent_uid = m->recent_told;
 }
 
 void sync_forget(struct mbox *m)

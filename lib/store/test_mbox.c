@@ -600,9 +600,31 @@ static void test_vanished(void)
 	store_close(&s);
 }
 
+/* A look changes nothing in the folder; still the next process must not take the same mail for recent. */
+static void test_recent_once(void)
+{
+	char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+
+	mkdir(scratch_path(root, "cur"), 0700);
+	mkdir(scratch_path(root, "new"), 0700);
+	mkdir(scratch_path(root, "tmp"), 0700);
+	put_file(root, "cur/1700000000.M1P1.h,S=2,W=3:2,", "x\n");
+	for (unsigned round = 0; round < 2; round++) {
+		struct mbox *m = must_mbox(s, "INBOX");
+		struct mbox_view *v = mbox_view_new(m);
+		tap_is_int(mbox_view_recent(v), round == 0, "recent at look %u", round);
+		mbox_view_free(&v);
+		mbox_close(&m);
+	}
+	store_close(&s);
+	free(root);
+}
+
 int main(void)
 {
 	test_fresh();
+	test_recent_once();
 	test_delivery();
 	test_views();
 	test_reaping();
