@@ -707,7 +707,8 @@ static const char *answer_parsed(struct answer *an, struct smtp_addr *addr)
 		return class_words[class];
 	if (an->dead.n && !str_case_eq(an->dead, address_text(an->a, addr->local, addr->domain)))
 		step(an, "its alias leads to %.*s, which does not exist", STR_ARG(an->dead));
-	fail(an, 550, "5.1.1", "%s", unknown_texts[class]);
+	const int code = class == CLASS_LOCAL ? (int)an->r->conf->unknown_local_recipient_reject_code : 550;
+	fail(an, code, code < 500 ? "4.1.1" : "5.1.1", "%s", unknown_texts[class]);
 	return "unknown";
 }
 
