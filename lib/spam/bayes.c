@@ -15,7 +15,7 @@
 #include "base/num.h"
 #include "os/os.h"
 
-/* Chosen by cross-validation within the training half of the public corpus (t/bench/accuracy): the strength and the value of what was never seen, how far from
+/* Chosen by cross-validation within the training half of the public corpus (t/bench/accuracy -v): the strength and the value of what was never seen, how far from
  * the middle a word must be to count, and which part of a message's words says something that the others do not say already. */
 static const double prior_strength = 0.01, prior_value = 0.5, deviation_min = 0.35, independent = 0.1;
 
