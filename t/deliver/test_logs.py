@@ -5,15 +5,18 @@ import os
 import pathlib
 import poplib
 import re
+import shutil
 import smtplib
 import subprocess
 
 import pytest
 
+from suite import private
 from test_queue import ALICE, BOB, files, queue, send, sink, wait  # noqa: F401
 
 EICAR = (r"X5O!P%@AP[4\PZX54(P^)7CC)7}" + "$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*")
 LOGWATCH = pathlib.Path("/usr/share/logwatch")
+ETC = pathlib.Path(__file__).resolve().parent.parent.parent / "etc"
 CONVERT = [p for p in ("/usr/share/awstats/tools/maillogconvert.pl", "/usr/share/doc/awstats/examples/maillogconvert.pl") if os.path.exists(p)]
 
 
@@ -109,6 +112,49 @@ def test_maillogconvert(day):
     sizes = {r[9] for r in rows if r[8] == "1"}
     assert all(size.isdigit() and int(size) > 0 for size in sizes)
     assert {r[3] for r in rows if r[8] == "1"} >= {ALICE, BOB, "ann@elsewhere.example", "joe@elsewhere.example"} or "team@localhost" in out
+
+
+def awstats_cron(log):
+    """The command of etc/awstats/cron, on this log."""
+    (line,) = [line for line in (ETC / "awstats" / "cron").read_text().splitlines() if line and line[0] != "#"]
+    when, command = line.split(" root ", 1)
+    assert len(when.split()) == 5
+    subprocess.run(["sh", "-c", command.replace("/var/log/postern.log", str(log))], check=True, stdin=subprocess.DEVNULL)
+
+
+def table(page, caption):
+    """The rows of one of AWStats' tables: [[cell, …], …]."""
+    part = page[page.index('name="%s"' % caption):]
+    part = part[:part.index("</table></td></tr></table>")]
+    return [[re.sub(r"<[^>]*>|&nbsp;", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)] for row in re.findall(r"<tr[^>]*>(.*?)</tr>", part, re.S)]
+
+
+@pytest.mark.parametrize("name", ("postfix", "postern"))
+def test_awstats(day, name, tmp_path):
+    """As INSTALL says, with Debian's own scripts: what the log holds is shown, once, however often it is read."""
+    if not CONVERT:
+        pytest.skip("this Debian leaves documentation out")
+    os.chmod(tmp_path, 0o755)
+    log = tmp_path / "postern.log"
+    log.write_text(day.log.read_text(errors="replace").replace(" postfix/", " %s/" % name))
+    shutil.copy(ETC / "awstats" / "awstats.mail.conf", "/etc/awstats/")
+    data, cache = private("/var/lib/awstats"), private("/var/cache/awstats")
+    try:
+        awstats_cron(log)
+        log.rename(tmp_path / "postern.log.1")
+        log.touch()
+        awstats_cron(log)
+        as_web = ["setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups"]
+        for script in ("update.sh", "buildstatic.sh"):
+            out = subprocess.run([*as_web, "/usr/share/awstats/tools/" + script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
+        (page,) = cache.glob("mail/*/*/awstats.mail.en.html")
+        text = page.read_text("latin-1")
+        got = {row[0] or row[2]: int(row[3]) for row in table(text, "emailreceivers") if len(row) == 7}
+        assert got == {ALICE: 2, BOB: 2, "team@localhost": 2, "ann@elsewhere.example": 1, "joe@elsewhere.example": 1}, (out, text)
+        assert "stranger@elsewhere.example" in {cell for row in table(text, "emailsenders") for cell in row}
+    finally:
+        for d in (data, cache):
+            subprocess.run(["umount", d], check=True)
 
 
 def logwatch(service, day, detail="10"):

@@ -66,6 +66,19 @@ def suitable(path):
     return None
 
 
+def private(path, copy=False):
+    """An empty folder, or a copy, in place of one of the machine, with its owner, for this test's namespace only."""
+    mine = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "private" / secrets.token_hex(4)
+    mine.mkdir(parents=True)
+    there = os.stat(path)
+    if copy:
+        run(["cp", "-a", str(path) + "/.", mine])
+    os.chown(mine, there.st_uid, there.st_gid)
+    mine.chmod(0o755)
+    run(["mount", "--bind", mine, path])
+    return pathlib.Path(path)
+
+
 SANITIZER_LOG = pathlib.Path("/mnt/sanitizer.log")      # where daemons of BUILD=asan report (lib/os/proc.c)
 
 

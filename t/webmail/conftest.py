@@ -1,6 +1,7 @@
 """A suite of its own with the webmail that `postern webmail setup` makes: nginx and php-fpm run in the test's namespace, on private copies of the places
 that they write to. Nothing of the machine's own web server is touched."""
 import http.client
+import itertools
 import os
 import pathlib
 import re
@@ -13,27 +14,18 @@ import pytest
 import suite as suite_module
 
 SCRATCH = pathlib.Path(os.environ.get("POSTERN_SCRATCH", "/nonexistent"))
-NAMES = ["mail.example.com", "webmail.example.com", "autoconfig.example.com", "autodiscover.example.com", "mail.example.net"]
-
-
-def private(path, copy=False):
-    """A copy, or an empty folder, in place of a folder of the machine, for this namespace only."""
-    mine = SCRATCH / "private" / path.strip("/").replace("/", "-")
-    mine.mkdir(parents=True)
-    if copy:
-        suite_module.run(["cp", "-a", path + "/.", mine])
-    mine.chmod(0o755)
-    suite_module.run(["mount", "--bind", mine, path])
+numbers = itertools.count(1)
+NAMES = ["mail.example.com", "webmail.example.com", "autoconfig.example.com", "autodiscover.example.com", "mail.example.net", "mailstats.example.com"]
 
 
 def machine():
     """What the packages' daemons need of a machine, without its own state."""
-    private("/run")
+    suite_module.private("/run")
     for d in ("/run/php", "/run/lock"):
         os.mkdir(d)
-    private("/var/lib/roundcube", copy=True)
-    private("/var/log")
-    private("/var/lib/nginx")
+    suite_module.private("/var/lib/roundcube", copy=True)
+    suite_module.private("/var/log")
+    suite_module.private("/var/lib/nginx")
     os.mkdir("/var/log/nginx")
     with open("/etc/hosts", "a") as f:
         f.write("127.0.0.1 %s\n" % " ".join(NAMES))
@@ -93,7 +85,7 @@ class Webmail:
 def webmail():
     """The webmail, set up once; users alice and bob."""
     machine()
-    s = suite_module.Suite(SCRATCH / "web", build=os.environ.get("POSTERN_BUILD", "dev"), real_ports=True, hosts=("127.0.88.1",),
+    s = suite_module.Suite(SCRATCH / ("web%d" % next(numbers)), build=os.environ.get("POSTERN_BUILD", "dev"), real_ports=True, hosts=("127.0.88.1",),
                            settings={"auth_fail_address_max": 3})
     s.extra_settings = {}       # what loopback may do is the setup's to say
     s.host = s.hosts[0]

@@ -5,11 +5,16 @@ import os
 import pathlib
 import pwd
 import re
+import shutil
 import stat
 import subprocess
+import time
 import urllib.parse
 import xml.etree.ElementTree as ET
 
+from suite import private
+
+ETC = pathlib.Path(__file__).resolve().parent.parent.parent / "etc"
 HTTPS = "https://mail.example.com"
 
 
@@ -130,6 +135,27 @@ def test_failures_count_for_the_browser(webmail):
     assert "302" not in refused.split("\n")[0], "the browser's address is shut out for a while: " + refused
     good = Browser(webmail, "127.0.0.67").login("alice", "alice-secret")
     assert "302" in good.split("\n")[0] and "_task=mail" in good, good + webmail.trouble()
+
+
+def test_statistics_are_for_the_own_network(webmail):
+    """etc/awstats/nginx.conf beside the webmail's site."""
+    private("/var/cache/awstats")
+    page = pathlib.Path("/var/cache/awstats/mail/2026/11/index.en.html")
+    page.parent.mkdir(parents=True)
+    page.write_text("statistics of November")
+    site = pathlib.Path("/etc/nginx/sites-enabled/mailstats")
+    shutil.copy(ETC / "awstats" / "nginx.conf", site)
+    try:
+        subprocess.run(["nginx", "-s", "reload"], check=True, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 10
+        while b"2026/" not in webmail.get("http://mailstats.example.com/")[2]:
+            assert time.monotonic() < end, webmail.get("http://mailstats.example.com/")
+            time.sleep(0.05)
+        assert webmail.get("http://mailstats.example.com/2026/11/")[2] == b"statistics of November"
+        assert webmail.get("http://mailstats.example.com/awstats-icon/other/vp.png")[0] == 200
+        assert Browser(webmail, "127.0.0.66").fetch("-o", "/dev/null", "-w", "%{http_code}", "http://mailstats.example.com/2026/11/") == "403"
+    finally:
+        site.unlink()
 
 
 def test_remove(webmail):
