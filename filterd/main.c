@@ -20,6 +20,7 @@
 #include "log/log.h"
 #include "monitor.h"
 #include "os/os.h"
+#include "suspects.h"
 
 struct options {
 	const char *conf;
@@ -241,7 +242,7 @@ static int test_rules(struct start *s)
 {
 	struct filter_rules rules;
 	struct err e = { 0 };
-	if (places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
+	if (suspects_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "filterd: %s\n", e.text);
 		return 1;
 	}
@@ -281,7 +282,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	gid_t gid, queue_gid;
 	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
 	log_verbose(o->verbose);
-	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
+	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || suspects_check(c, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
 	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
 	    make_learned_dir(c, uid, gid, e) < 0)

@@ -21,6 +21,7 @@
 #include "log/log.h"
 #include "os/os.h"
 #include "relay.h"
+#include "suspects.h"
 #include "sign.h"
 #include "spam/spam.h"
 
@@ -91,6 +92,7 @@ struct monitor {
 	struct relay *relay;
 	struct keys *keys;
 	struct dmarc_data *dmarc;
+	struct suspects *suspects;
 };
 
 static void dispatch(struct monitor *m);
@@ -243,6 +245,8 @@ static void job_finish(struct monitor *m, struct job *j, const struct ipc_filter
 	struct ipc_filter_VERDICT all = *v;
 	if (j->edits.n > 0)
 		all.edits = join_strs(j->a, j->edits, v->edits);
+	if (!(j->scan.sign & SIGN_ONLY))
+		suspects_look(m->suspects, j->a, &j->scan, &all);
 	job_answer(m, j, &all);
 }
 
@@ -600,6 +604,7 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 		list_init(&m.waiting[k]);
 	list_init(&m.workers);
 	m.relay = relay_new(m.loop, conf);
+	m.suspects = suspects_new(conf);
 	m.keys = keys_new(m.loop, conf);
 	m.dmarc = dmarc_data_new(m.loop, conf);
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };

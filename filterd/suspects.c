@@ -1,0 +1,63 @@
+/* See suspects.h. */
+#include "suspects.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "grey.h"
+
+enum { RECIPIENTS_MAX = 50 };
+
+struct suspects {
+	struct grey *grey;
+	double level;
+};
+
+int suspects_check(const struct conf *conf, struct err *e)
+{
+	char *end;
+	const double level = strtod(conf->greylist_level, &end);
+	return *end == '\0' && isfinite(level) ? 0 : err_set(e, ERR_CONF, 0, "greylist_level: \"%s\" is no score", conf->greylist_level);
+}
+
+struct suspects *suspects_new(const struct conf *conf)
+{
+	if (conf->greylist_level[0] == '\0')
+		return NULL;
+	struct suspects *s = xzalloc(sizeof(*s));
+	s->grey = grey_new(conf->greylist_delay, conf->greylist_lifetime);
+	s->level = strtod(conf->greylist_level, NULL);
+	return s;
+}
+
+/* The longest that any recipient has to wait. */
+static uint64_t wait_of(struct suspects *s, const uint8_t client[16], const struct ipc_filter_SCAN *m)
+{
+	uint64_t wait = 0;
+	for (size_t i = 0; i < m->recipients.n && i < RECIPIENTS_MAX; i++) {
+		const uint64_t w = grey_ask(s->grey, client, m->sender, m->recipients.v[i], clock_wall());
+		wait = w > wait ? w : wait;
+	}
+	return wait;
+}
+
+void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct ipc_filter_VERDICT *v)
+{
+	uint8_t client[16];
+	if (s == NULL || !str_eq(v->action, STR("accept")))
+		return;
+	for (size_t i = 0; m->own && i < m->recipients.n && i < RECIPIENTS_MAX; i++)
+		grey_wrote(s->grey, m->sender, m->recipients.v[i], clock_wall());
+	if (m->own || v->hits.n == 0 || addr_parse(m->client, client) < 0 || strtod(arena_cstr(a, v->hits), NULL) < s->level)
+		return;
+	const uint64_t wait = wait_of(s, client, m);
+	if (wait == 0)
+		return;
+	v->action = STR("tempfail");
+	v->code = 451;
+	v->enhanced = STR("4.7.1");
+	v->text = str_c(arena_printf(a, "Greylisted: please try again in %llu seconds", (unsigned long long)wait));
+	v->log = STR("TEMPFAIL");
+	v->notify = STR("");
+}

@@ -1,0 +1,16 @@
+/* What the monitor does with a verdict that lets a suspect in: see grey.h. */
+#ifndef FILTERD_SUSPECTS_H
+#define FILTERD_SUSPECTS_H
+
+#include "base/arena.h"
+#include "conf/conf.h"
+#include "ipc/filter.h"
+
+struct suspects;
+struct suspects *suspects_new(const struct conf *conf);		/* NULL: greylist_level is not set */
+/* Is greylist_level empty, or a score? To be asked before anything else. */
+int suspects_check(const struct conf *conf, struct err *e) MUST_CHECK;
+/* May turn *v into a temporary refusal, whose text lives in a. */
+void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct ipc_filter_VERDICT *v);
+
+#endif

@@ -1,0 +1,50 @@
+"""Suspects wait once; whom our users wrote to does not; nobody else is delayed."""
+import os
+import pathlib
+import smtplib
+import subprocess
+import time
+
+import mailtools
+
+BOB = "bob@example.com"
+LETTER = b"From: s@elsewhere.example\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\nSubject: %s\r\nMessage-ID: <%s@test.example>\r\n\r\nhello\r\n"
+
+
+def send(suite, sender, subject, mid=b"x", to=BOB):
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=30) as s:
+        try:
+            s.sendmail(sender, [to], LETTER % (subject, mid))
+            return 250, ""
+        except smtplib.SMTPDataError as e:
+            return e.smtp_code, e.smtp_error.decode()
+
+
+def test_a_suspect_waits_once_and_whom_we_wrote_to_does_not(fresh_suite):
+    rules = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "grey-rules"
+    rules.mkdir()
+    bad = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "grey-bad.conf"
+    bad.write_text("greylist_level = much\n")
+    (rules / "site.cf").write_text("header GREY_TEST Subject =~ /suspicious/\nscore GREY_TEST 30\ndescribe GREY_TEST A word of the test\n")
+    suite = fresh_suite("grey", settings={"greylist_level": "25", "greylist_delay": "1", "spam_site_directory": rules, "spam_tag2_level": "100", "spam_kill_level": "100"})
+    mail = mailtools.Mail(suite)
+    p = subprocess.run([str(suite.bin / "filterd"), "-t", "-c", str(bad)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 1 and b'greylist_level: "much" is no score' in p.stdout
+    assert send(suite, "x@elsewhere.example", b"plain")[0] == 250
+    code, text = send(suite, "x@elsewhere.example", b"suspicious")
+    assert code == 451 and text.startswith("4.7.1") and "try again" in text
+    end = time.monotonic() + 10
+    while send(suite, "x@elsewhere.example", b"suspicious", b"waited")[0] != 250:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    mail.wait_for("<waited@test.example>")
+    assert send(suite, "x@elsewhere.example", b"suspicious")[0] == 250      # known now
+    assert send(suite, "y@elsewhere.example", b"suspicious")[0] == 451
+    context = suite.tls_context()
+    context.check_hostname = False
+    with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=30) as s:
+        s.login(BOB, suite.passwords[BOB])
+        s.sendmail(BOB, ["Friend@elsewhere.example"], LETTER % (b"suspicious", b"out"))
+    assert send(suite, "friend@elsewhere.example", b"suspicious")[0] == 250
+    assert send(suite, "friend@elsewhere.example", b"suspicious", to="alice@example.com")[0] == 451
+    assert "Blocked TEMPFAIL {TempFailedInbound}" in suite.log.read_text()
