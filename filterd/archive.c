@@ -11,10 +11,17 @@
 
 enum { BLOCK = 16384, UU_FILES_MAX = 64 };
 
+/* The names that one way of reading an archive finds, as hashes. */
+struct names {
+	uint64_t v[ARCHIVE_MEMBERS_MAX];
+	size_t n;
+};
+
 struct level {
 	struct archive_walk *w;
 	const struct archive_member *in;	/* what is unpacked; NULL: what was handed in */
 	unsigned depth;
+	struct names *names;			/* NULL: nobody wants to know */
 };
 static int walk(struct level *l, struct str data, struct content is, struct str stored_name);
 
@@ -190,6 +197,8 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 		w->members--;
 		const bool raw = archive_format(r) == ARCHIVE_FORMAT_RAW;
 		struct archive_member m = { .parent = l->in, .name = raw ? raw_name : entry_name(w, entry), .class = "" };
+		if (l->names != NULL && l->names->n < ARCHIVE_MEMBERS_MAX)
+			l->names->v[l->names->n++] = str_hash(m.name);
 		if (archive_entry_is_encrypted(entry)) {
 			w->found |= ARCHIVE_ENCRYPTED;
 			found = w->fn(w->ctx, &m);
@@ -225,6 +234,51 @@ static int walk_tnef(struct level *l, struct str data)
 	return found;
 }
 
+static int by_hash(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Does who reads the zip from file to file see the files that its directory lists, each once? Headers alone are read. */
+static bool zip_is_plain(struct archive_walk *w, struct str data, struct names *listed)
+{
+	struct names *seen = ARENA_NEW(w->a, struct names);
+	struct archive *r = reader(data, AS_ZIP_STREAM);
+	struct archive_entry *entry;
+	bool plain = r != NULL;
+	for (int got; plain && (got = archive_read_next_header(r, &entry)) != ARCHIVE_EOF && got >= ARCHIVE_WARN;) {
+		if (archive_entry_filetype(entry) == AE_IFDIR)
+			continue;
+		plain = seen->n < listed->n;
+		if (plain)
+			seen->v[seen->n++] = str_hash(entry_name(w, entry));
+	}
+	archive_read_free(r);
+	if (!plain || seen->n != listed->n)
+		return false;
+	qsort(listed->v, listed->n, sizeof(listed->v[0]), by_hash);
+	qsort(seen->v, seen->n, sizeof(seen->v[0]), by_hash);
+	for (size_t i = 0; i < seen->n; i++)
+		if (seen->v[i] != listed->v[i] || (i > 0 && seen->v[i] == seen->v[i - 1]))
+			return false;
+	return true;
+}
+
+/* What a zip's directory does not list, a reader that goes from file to file finds all the same. */
+static int walk_zip(struct level *l, struct str data, struct str stored_name)
+{
+	struct archive_walk *w = l->w;
+	struct arena_mark m = arena_mark(w->a);
+	struct level listing = { .w = w, .in = l->in, .depth = l->depth, .names = ARENA_NEW(w->a, struct names) };
+	int found = entries(&listing, data, AS_ARCHIVE, stored_name);
+	if (found == 0 && !zip_is_plain(w, data, listing.names))
+		found = entries(l, data, AS_ZIP_STREAM, stored_name);
+	if (found == 0)
+		arena_release(w->a, m);
+	return found;
+}
+
 static int walk(struct level *l, struct str data, struct content is, struct str stored_name)
 {
 	if (l->depth >= ARCHIVE_DEPTH_MAX) {
@@ -235,11 +289,9 @@ static int walk(struct level *l, struct str data, struct content is, struct str 
 		return 0;
 	if (is.kind == CONTENT_TNEF)
 		return walk_tnef(l, data);
-	int found = entries(l, data, is.kind == CONTENT_PACKED ? AS_PACKED : AS_ARCHIVE, packed_name(data, stored_name));
-	/* What a zip's directory does not list, a reader that goes from file to file finds all the same. */
-	if (found == 0 && strcmp(is.name, ".zip") == 0)
-		found = entries(l, data, AS_ZIP_STREAM, stored_name);
-	return found;
+	if (strcmp(is.name, ".zip") == 0)
+		return walk_zip(l, data, stored_name);
+	return entries(l, data, is.kind == CONTENT_PACKED ? AS_PACKED : AS_ARCHIVE, packed_name(data, stored_name));
 }
 
 int archive_walk(struct archive_walk *w, struct str data, struct content is, struct str stored_name)
