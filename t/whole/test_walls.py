@@ -91,7 +91,10 @@ def test_the_private_key_is_in_no_front(suite, mail):
     with mail.wire("IMAPS", tls=True) as w:
         assert w.line().startswith(b"* OK")
         for pid, _user, _comm, cmd in find(suite.processes(), "imapd:"):
-            assert not memory_holds(pid, der), cmd
+            try:
+                assert not memory_holds(pid, der), cmd
+            except (FileNotFoundError, ProcessLookupError):
+                pass    # a front of an earlier test has just ended
         key = find(suite.processes(), "authd: key")
         assert memory_holds(key[0][0], der), "the search itself must be able to find the key"
 
