@@ -40,5 +40,7 @@ void check_alias_targets(struct check *c, const char *param, const char *spec, s
 void check_maps(struct check *c);
 /* --- check_system.c: users, permissions, certificates --- */
 void check_system(struct check *c);
+/* --- check_dkim.c: signing keys --- */
+void check_dkim(struct check *c);
 
 #endif

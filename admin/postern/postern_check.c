@@ -159,6 +159,7 @@ int postern_check(const struct postern *p, int argc, char **argv)
 		check_values(&c);
 		check_maps(&c);
 		check_system(&c);
+		check_dkim(&c);
 	}
 	if (json)
 		print_json(&c);

@@ -97,3 +97,18 @@ def test_why_says_what_the_restrictions_do(check):
     assert why("--client", "nonsense", "alice@example.com")[0] == 64
     code, out = why("--json", "--client", "198.51.100.7", "y@elsewhere.example")
     assert json.loads(out)[0]["restrictions"]["code"] == 554
+
+
+def test_signing_keys(check):
+    state = check.suite.state / "dkim"
+    check.suite.tool("postern-dkim", "genkey", "example.com", "-s", "s1", "-t", "ed25519")
+    check.suite.tool("postern-dkim", "activate", "example.com", "s1", "--force")
+    assert "dkim" not in check().replace("postern-dkim", "")
+    assert "filter_enable: there are active DKIM keys, but filterd is off" in check("filter_enable = no\n")
+    key = state / "private" / "s1._domainkey.example.com.pem"
+    key.chmod(0o644)
+    assert "s1._domainkey.example.com.pem: error: must be root's alone" in check()
+    key.unlink()
+    assert "s1._domainkey.example.com.pem: error: No such file" in check()
+    (state / "table" / "keys").write_text("example.com s1 ed25519 lost 1\n")
+    assert "line 1: unknown state" in check()
