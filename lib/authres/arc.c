@@ -96,7 +96,8 @@ static bool status_good(const struct auth_tags *t, unsigned i, const char **why)
 	return auth_tag(t, "cv", &cv) && str_case_eq(cv, i == 0 ? STR("none") : STR("pass"));
 }
 
-static bool seal_good(struct dkim_run *r, const struct chain *c, unsigned i, struct arc_set *set, const char **why)
+/* PASS, FAIL, TEMPERROR. */
+static enum auth_result seal_check(struct dkim_run *r, const struct chain *c, unsigned i, struct arc_set *set, const char **why)
 {
 	const struct mail_field *f = c->sets[i].v[SEAL];
 	struct auth_tags t;
@@ -106,20 +107,20 @@ static bool seal_good(struct dkim_run *r, const struct chain *c, unsigned i, str
 	unsigned char hash[32];
 	*why = "a seal cannot be read";
 	if (auth_tags_parse(f->value, &t) < 0 || !status_good(&t, i, why))
-		return false;
+		return AUTH_FAIL;
 	if (dkim_sig_common(r->a, &t, &s, &res) < 0 || dkim_find_key(r, &s, &key, &res) < 0) {
 		*why = res.why;
-		return false;
+		return res.result == AUTH_TEMPERROR ? AUTH_TEMPERROR : AUTH_FAIL;
 	}
 	*why = "the key of a seal is of another kind";
 	if (key.kind != s.kind)
-		return false;
+		return AUTH_FAIL;
 	struct digest *d = digest_new();
 	digest_sets(d, c, i + 1);
 	sigform_own(d, r->a, f, true);
 	digest_end(&d, hash);
 	*set = (struct arc_set){ .domain = s.domain, .selector = s.selector };
-	return sig_verify(s.kind, key.p, hash, s.b, why) == SIG_GOOD;
+	return sig_verify(s.kind, key.p, hash, s.b, why) == SIG_GOOD ? AUTH_PASS : AUTH_FAIL;
 }
 
 static bool says_fail(const struct mail_field *seal)
@@ -129,23 +130,26 @@ static bool says_fail(const struct mail_field *seal)
 	return auth_tags_parse(seal->value, &t) == 0 && auth_tag(&t, "cv", &cv) && str_case_eq(cv, STR("fail"));
 }
 
-static bool chain_good(struct dkim_run *r, const struct chain *c, struct arc_set *sets, const char **why)
+static enum auth_result chain_check(struct dkim_run *r, const struct chain *c, struct arc_set *sets, const char **why)
 {
 	struct dkim_result res = { .why = "" };
 	*why = "the newest seal says that the chain is broken";
 	if (says_fail(c->sets[c->n - 1].v[SEAL]))
-		return false;
+		return AUTH_FAIL;
 	dkim_check_field(r, c->sets[c->n - 1].v[MESSAGE], DKIM_FORM_ARC, &res);
 	*why = res.why;
 	if (res.result != AUTH_PASS)
-		return false;
+		return res.result == AUTH_TEMPERROR ? AUTH_TEMPERROR : AUTH_FAIL;
 	for (unsigned i = c->n; i > 0; i--) {
 		uint64_t number;
-		if (!seal_good(r, c, i - 1, &sets[i - 1], why) || instance_of_results(c->sets[i - 1].v[RESULTS]->value, &number, &sets[i - 1].results) < 0)
-			return false;
+		const enum auth_result one = seal_check(r, c, i - 1, &sets[i - 1], why);
+		if (one != AUTH_PASS)
+			return one;
+		if (instance_of_results(c->sets[i - 1].v[RESULTS]->value, &number, &sets[i - 1].results) < 0)
+			return AUTH_FAIL;
 	}
 	*why = "";
-	return true;
+	return AUTH_PASS;
 }
 
 struct arc_result arc_verify(struct arena *a, const struct auth_dns *dns, struct str message, int64_t now)
@@ -163,7 +167,7 @@ struct arc_result arc_verify(struct arena *a, const struct auth_dns *dns, struct
 	struct arc_set *sets = ARENA_ARRAY(a, struct arc_set, c->n);
 	out.n = c->n;
 	out.ended = says_fail(c->sets[c->n - 1].v[SEAL]);
-	out.result = chain_good(r, c, sets, &out.why) ? AUTH_PASS : AUTH_FAIL;
+	out.result = chain_check(r, c, sets, &out.why);
 	if (out.result == AUTH_PASS)
 		out.sets = sets;
 	return out;

@@ -12,7 +12,7 @@ struct arc_set {
 	struct str domain, selector;	/* of its seal */
 };
 struct arc_result {
-	enum auth_result result;	/* none pass fail */
+	enum auth_result result;	/* none pass fail; temperror: nobody answers for a key now */
 	unsigned n;			/* sets; 0 also when they cannot be counted (not every one whole, or not 1..n) */
 	const struct arc_set *sets;	/* n of them, the oldest first; only of a chain that passes */
 	bool ended;			/* the newest seal says cv=fail: nobody adds a set (5.1.2) */
