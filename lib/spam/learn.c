@@ -195,19 +195,24 @@ static int by_day(const void *a, const void *b)
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* The day of the max-th newest; 0: there are not more. Frees days. */
+static uint32_t newest_of(uint32_t *days, size_t n, size_t max)
+{
+	qsort(days, n, sizeof(*days), by_day);
+	const uint32_t day = n > max ? days[max - 1] : 0;
+	free(days);
+	return day;
+}
+
 /* Words seen once go first, then those not seen for the longest time: the day before which they go. Of one day not all may fit. */
 static uint32_t expiry_day(const struct learner *l, unsigned least)
 {
-	uint32_t *days = xmalloc((l->n_tokens + 1) * sizeof(*days)), day = 0;
+	uint32_t *days = xmalloc((l->n_tokens + 1) * sizeof(*days));
 	size_t n = 0;
 	for (size_t i = 0; i < l->cap_tokens; i++)
 		if (l->tokens[i].used && l->tokens[i].c.spam + l->tokens[i].c.ham >= least)
 			days[n++] = l->tokens[i].c.day;
-	qsort(days, n, sizeof(*days), by_day);
-	if (n > l->tokens_max)
-		day = days[l->tokens_max - 1];
-	free(days);
-	return day;
+	return newest_of(days, n, l->tokens_max);
 }
 
 static int put_tokens(struct learner *l, struct err *e)
@@ -232,13 +237,29 @@ static int put_tokens(struct learner *l, struct err *e)
 	return 0;
 }
 
+/* Of messages no more are remembered than of words: the oldest go, and would be learned again. */
+static uint32_t seen_expiry_day(const struct learner *l)
+{
+	if (l->tokens_max == 0 || l->n_seen <= l->tokens_max)
+		return 0;
+	uint32_t *days = xmalloc(l->n_seen * sizeof(*days));
+	size_t n = 0;
+	for (size_t i = 0; i < l->cap_seen; i++)
+		if (l->seen[i].used && l->seen[i].as != BAYES_NONE)
+			days[n++] = l->seen[i].day;
+	return newest_of(days, n, l->tokens_max);
+}
+
 static int put_seen(struct learner *l, struct err *e)
 {
+	const uint32_t day = seen_expiry_day(l);
+	size_t kept = 0;
 	for (size_t i = 0; i < l->cap_seen; i++) {
 		const struct seen *s = &l->seen[i];
 		unsigned char v[SEEN_SIZE];
-		if (!s->used || s->as == BAYES_NONE)
+		if (!s->used || s->as == BAYES_NONE || s->day < day || (l->tokens_max > 0 && kept >= l->tokens_max))
 			continue;
+		kept++;
 		v[0] = s->as;
 		put_le32(v + 1, s->day);
 		if (cdbwrite_add(l->w, str_n(s->digest, BAYES_DIGEST), str_n(v, sizeof(v)), e) < 0)

@@ -88,6 +88,8 @@ static void too_many(struct spam *s, struct arena *a)
 	const struct learn_stats n = learn(s, 100, 300, true, BAYES_SPAM, 60);
 	tap_ok(n.expired > 0 && n.tokens <= 60, "words over the limit go (%zu kept)", n.tokens);
 	tap_ok(score(s, a, 900, true).bayes > 0.5, "those that were seen often stay");
+	const struct learn_stats again = learn(s, 100, 300, true, BAYES_SPAM, 60);
+	tap_ok(again.known > 0 && again.known <= 60, "of messages no more are remembered (%zu)", again.known);
 }
 
 static void damaged(struct spam *s, struct arena *a)
