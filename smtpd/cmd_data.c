@@ -27,7 +27,7 @@ void data_refused(struct session *s, const struct ipc_queue_REPLY *r)
 	char enhanced[16];
 
 	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
-	session_log_reject(s, "DATA", (int)r->code, enhanced, r->text, (struct str){ 0 });
+	session_log_reject(s, "DATA", (int)r->code, enhanced, r->text, s->t.first_rcpt);
 	session_reply_str(s, (int)r->code, enhanced, r->text);
 }
 
@@ -149,7 +149,7 @@ static void answered(struct session *s, const struct ipc_queue_REPLY *r)
 	if (r->code < 300)
 		s->errors = s->junk = 0;
 	else
-		session_log_reject(s, "END-OF-MESSAGE", (int)r->code, enhanced, r->text, (struct str){ 0 });
+		session_log_reject(s, "END-OF-MESSAGE", (int)r->code, enhanced, r->text, s->t.first_rcpt);
 	const uint64_t rcpts = s->t.rcpt_ok;
 	trans_reset(s, false);
 	reply_all(s, rcpts, (int)r->code, enhanced, r->text);
@@ -172,7 +172,7 @@ static const struct {
 
 static void refuse(struct session *s, int code, const char *enhanced, const char *text)
 {
-	session_log_reject(s, "END-OF-MESSAGE", code, enhanced, str_c(text), (struct str){ 0 });
+	session_log_reject(s, "END-OF-MESSAGE", code, enhanced, str_c(text), s->t.first_rcpt);
 	const uint64_t rcpts = s->cmd == CMD_BDAT && !s->bdat.last ? 1 : s->t.rcpt_ok;
 	trans_reset(s, true);
 	reply_all(s, rcpts, code, enhanced, str_c(text));

@@ -102,7 +102,8 @@ static void rcpt_answered(struct session *s, const struct ipc_queue_REPLY *r)
 
 	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
 	if (r->code < 300) {
-		s->t.rcpt_ok++;
+		if (s->t.rcpt_ok++ == 0)
+			s->t.first_rcpt = arena_str(s->unit, str_n(s->rcpt, n));
 		session_set_state(s, ST_RCPT);
 	} else {
 		s->t.rcpt_bad++;

@@ -107,6 +107,7 @@ struct trans {
 	bool open;		/* queued has answered MAIL with 250 */
 	struct str sender;
 	bool utf8;		/* SMTPUTF8 was said */
+	struct str first_rcpt;	/* that was accepted */
 	uint64_t rcpt_ok, rcpt_bad, rcpt_over;
 	char qid[33];
 };

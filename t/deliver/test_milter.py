@@ -191,7 +191,8 @@ def test_refused_at_each_stage(scene, milter, stage, how):
     assert got[0] == code and got[1][0] == text, got
     word = "MAIL" if got is sent.mail else "RCPT" if stage == "rcpt" else "END-OF-MESSAGE"
     code_said = "" if word == "END-OF-MESSAGE" else "%d " % code
-    log_has(scene, r"milter-reject: %s from \S+\[%s\]: %s%s.*; from=<a@b\.test>" % (word, re.escape(CLIENT), code_said, re.escape(text)))
+    log_has(scene, r"milter-reject: %s from \S+\[%s\]: %s%s.*; from=<a@b\.test>%s proto=ESMTP"
+            % (word, re.escape(CLIENT), code_said, re.escape(text), "" if word == "MAIL" else r" to=<bob@example\.com>"))
     assert not sent.delivered("bob@example.com")
 
 
