@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "smtp/addr.h"
 
 enum { HASH_CHARS = 8, LOCAL_MAX = 64, DAY_CYCLE = 1024, BLOCK = 64 };
 
@@ -82,7 +83,7 @@ int srs_forward(const struct srs *s, struct str sender, int64_t day, struct aren
 	char hash[HASH_CHARS + 1];
 	const char *text;
 
-	if (at <= 0 || !plain(str_sub(sender, 0, (size_t)at)))
+	if (at <= 0 || !plain(str_sub(sender, 0, (size_t)at)) || !smtp_domain_valid(str_from(sender, (size_t)at + 1)))
 		return err_set(e, ERR_INPUT, 0, "a sender that cannot be rewritten");
 	const struct str local = str_sub(sender, 0, (size_t)at), domain = str_from(sender, (size_t)at + 1);
 	if (prefixed(local, "SRS1")) {		/* HASH=FORWARDER=REST: the hash becomes ours, the rest stays */

@@ -66,7 +66,7 @@ static void test_changed(void)
 static void test_refused(void)
 {
 	static const struct { const char *name, *sender; } cases[] = {
-		{ "no domain", "joe" }, { "no local part", "@a.example" }, { "quotes", "\"a b\"@a.example" },
+		{ "no domain", "joe" }, { "no local part", "@a.example" }, { "quotes", "\"a b\"@a.example" }, { "a domain that is none", "joe@a=b" },
 		{ "what would be too long", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@bbbbbbbbbbbbbbbbbbbbbbb.example" },
 	};
 
@@ -77,6 +77,11 @@ static void test_refused(void)
 		tap_ok(srs_forward(&ours, str_c(cases[i].sender), 1, a, &out, &e) < 0, "not rewritten: %s", cases[i].name);
 		arena_free(&a);
 	}
+	struct arena *a = arena_new(0);
+	struct str out;
+	struct err e = { 0 };
+	tap_ok(srs_forward(&ours, STR("joe@a.exa\0mple"), 1, a, &out, &e) < 0, "not rewritten: a NUL in the domain");
+	arena_free(&a);
 	tap_ok(!srs_is(&ours, STR("SRS0=x"), STR("a.example")) && !srs_is(&ours, STR("joe"), STR("fwd.example")), "others are no business of this");
 }
 
