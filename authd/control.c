@@ -1,4 +1,4 @@
-/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed. The peer is root, checked again here. */
+/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed, shares. The peer is root, checked again here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -161,6 +161,28 @@ static void do_end_user(struct client *c, const struct ipc_strs *args)
 	end(c, ERR_NONE, text);
 }
 
+/* args: an owner, and to whom anything of theirs is open now. */
+static void do_shares(struct client *c, const struct ipc_strs *args)
+{
+	struct buf b;
+
+	if (args->n == 0) {
+		end(c, ERR_INPUT, "whose?");
+		return;
+	}
+	char *const owner = xstrndup(args->v[0].p, args->v[0].n);
+
+	buf_init(&b, IPC_PACKET_MAX);
+	for (size_t i = 1; i < args->n; i++) {
+		buf_str(&b, args->v[i]);
+		buf_ch(&b, '\n');
+	}
+	shares_told(c->m, owner, b.n ? buf_view(&b) : STR(""));
+	buf_fini(&b);
+	free(owner);
+	end(c, ERR_NONE, "");
+}
+
 static const struct {
 	const char *word;
 	void (*fn)(struct client *c, const struct ipc_strs *args);
@@ -168,6 +190,7 @@ static const struct {
 	{ "status", do_status },
 	{ "users-changed", do_users_changed },
 	{ "end-user", do_end_user },
+	{ "shares", do_shares },
 	{ "dkim-changed", do_dkim_changed },
 };
 
@@ -186,7 +209,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 			words[i].fn(c, &r->args);
 			return;
 		}
-	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed");
+	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed shares");
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)

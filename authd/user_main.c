@@ -184,6 +184,12 @@ static int cmd_add(struct run *r, struct err *e)
 	return user_make(r, str_c(r->name), e) < 0 ? -1 : password_set(r, e);
 }
 
+/* Nobody logs in as the owner of the public folders: there is no password. */
+static int cmd_public(struct run *r, struct err *e)
+{
+	return user_make(r, STR("_postern_public"), e);
+}
+
 static int cmd_passwd(struct run *r, struct err *e)
 {
 	r->end_sessions = true;
@@ -520,6 +526,7 @@ static const struct command {
 	const char *usage;
 } commands[] = {
 	{ "add", cmd_add, true, false, true, false, "add NAME [-p | --password-stdin] [--scheme yescrypt|sha512|plain]" },
+	{ "public", cmd_public, false, false, true, false, "public                     makes the owner of the public folders" },
 	{ "passwd", cmd_passwd, true, false, true, false, "passwd NAME [-p | --password-stdin] [--scheme …]" },
 	{ "del", cmd_del, true, false, true, true, "del NAME [--keep-mail]" },
 	{ "disable", cmd_disable, true, false, true, false, "disable NAME" },

@@ -25,6 +25,7 @@
 #include "mail/head.h"
 #include "os/confine.h"
 #include "os/os.h"
+#include "store/acl.h"
 #include "store/maildir.h"
 
 enum {
@@ -212,6 +213,23 @@ static int choose_folder(struct agent *ag, struct copy *c, struct err *e)
 	return 0;
 }
 
+/* The public folders are open to mail where their lists say so to anyone (p of RFC 4314), and only there: INBOX is no place to fall back to. */
+static int check_public(struct agent *ag, struct copy *c, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct acl_entry *list;
+	int r = 0;
+
+	if (strcmp(ag->acct->name, "_postern_public") == 0) {
+		if (c->folder < 0 && c->m->extension.n > 0)
+			r = err_set(e, ERR_DENIED, 0, "there is no such public folder");
+		else if ((r = acl_read_at(c->folder >= 0 ? c->folder : ag->root, a, &list, e)) == 0 && !(acl_rights_of(list, STR("")) & ACL_P))
+			r = err_set(e, ERR_DENIED, 0, "this public folder takes no mail");
+	}
+	arena_free(&a);
+	return r;
+}
+
 /* In the file name: queue id and recipient, so that a repeated attempt is recognised (security.md D17). */
 static void copy_id(const struct copy *c, char out[MAILDIR_ID_MAX + 1])
 {
@@ -236,7 +254,7 @@ static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 	struct buf head;
 	int r = -1;
 
-	if (check_loop(c, e) < 0 || choose_folder(ag, c, e) < 0)
+	if (check_loop(c, e) < 0 || choose_folder(ag, c, e) < 0 || check_public(ag, c, e) < 0)
 		return -1;
 	const int dir = c->folder >= 0 ? c->folder : ag->root;
 	maildir_sync_directories(c->m->sync_dirs != 0);

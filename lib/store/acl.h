@@ -15,6 +15,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#define ACL_NAME "postern.acl"
+
 struct store;
 struct mbox;
 
@@ -54,6 +56,8 @@ void acl_format(struct buf *out, const struct acl_entry *list);
 uint32_t acl_rights_of(const struct acl_entry *list, struct str user);
 
 /* --- in a mail tree --- */
+/* Of the folder whose directory is open. None: an empty list. */
+int acl_read_at(int dirfd, struct arena *a, struct acl_entry **list_out, struct err *e) MUST_CHECK;
 /* ERR_NOENT: no such folder. A damaged list is an error: nobody but the owner gets in, and it is never overwritten. */
 int mbox_acl_get(struct mbox *m, struct arena *a, struct acl_entry **list_out, struct err *e) MUST_CHECK;
 int store_acl_get(struct store *s, struct str folder, struct arena *a, struct acl_entry **list_out, struct err *e) MUST_CHECK;

@@ -2,10 +2,12 @@
  * root it becomes the user before it opens anything of theirs (uid, gid and mail tree from accounts.cdb); otherwise it works for the caller only. Safe
  * while sessions and deliveries run: every change is made under the folder's lock. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -13,6 +15,8 @@
 #include "conf/conf.h"
 #include "map/accounts.h"
 #include "os/os.h"
+#include "ipc/ask.h"
+#include "store/acl.h"
 #include "store/store.h"
 
 enum { EXIT_USAGE = 64, EXIT_NOUSER = 67, EXIT_TEMP = 75, EXIT_CONF = 78, FLUSH_STEP = 1000 };
@@ -20,6 +24,7 @@ enum { EXIT_USAGE = 64, EXIT_NOUSER = 67, EXIT_TEMP = 75, EXIT_CONF = 78, FLUSH_
 struct run {
 	struct store *s;
 	const char *only;	/* folder; NULL: all */
+	const char *who, *rights;	/* of share */
 	bool quiet, json, dovecot, tty;
 	size_t problems;
 	unsigned done, folders;
@@ -181,20 +186,80 @@ static int word_stat(struct run *r, struct str name, struct err *e)
 	return 0;
 }
 
+/* A line for each entry of the folder's access list. */
+static int word_acl(struct run *r, struct str name, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct acl_entry *list = NULL;
+	const int rc = store_acl_get(r->s, name, a, &list, e);
+	struct buf b;
+
+	buf_init(&b, 512);
+	clear(r);
+	for (; rc == 0 && list; list = list->next) {
+		buf_reset(&b);
+		acl_rights_format(&b, list->rights, false);
+		if (r->json) {
+			json_begin(name, "ok");
+			json_field(stdout, "identifier", list->id, false);
+			json_field(stdout, "kind", list->negative ? STR("negative") : STR("positive"), false);
+			json_field(stdout, "rights", buf_view(&b), false);
+			json_end();
+		} else {
+			printf("%-30.*s %s%.*s %s\n", STR_ARG(name), list->negative ? "-" : "", STR_ARG(list->id), b.p);
+		}
+	}
+	buf_fini(&b);
+	arena_free(&a);
+	return rc;
+}
+
+/* "lr" sets, "+lr" and "-lr" change, "none" removes. */
+static int word_share(struct run *r, struct str name, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	struct str letters = strcmp(r->rights, "none") == 0 ? STR("") : str_c(r->rights);
+	const enum acl_op op = letters.n && letters.p[0] == '+' ? ACL_ADD : letters.n && letters.p[0] == '-' ? ACL_REMOVE : ACL_SET;
+	struct acl_entry who;
+	uint32_t rights;
+	int rc = acl_id_parse(a, str_c(r->who), &who, e);
+
+	if (rc == 0)
+		rc = acl_rights_parse(str_from(letters, op != ACL_SET), &rights, e);
+	if (rc == 0)
+		rc = store_acl_change(r->s, name, a, &who, op, rights, e);
+	arena_free(&a);
+	return rc < 0 ? -1 : word_acl(r, name, e);
+}
+
+/* With its parents; what is there already stays as it is. */
+static int word_create(struct run *r, struct str name, struct err *e)
+{
+	if (store_acl_create(r->s, name, STR(""), e) < 0 && e->code != ERR_EXISTS)
+		return -1;
+	told(r, name, "there", -1);
+	return 0;
+}
+
 static const struct {
 	const char *word, *what;
 	word_fn *fn;
+	unsigned args;		/* behind USER */
+	bool one;		/* of the folder that -f names */
 } words[] = {
-	{ "check", "look for damage; changes nothing", word_check },
-	{ "repair", "list all files, count all sizes, write journal and index anew", word_repair },
-	{ "stat", "what each folder holds", word_stat },
-	{ "flush", "write all flags into file names, and Dovecot's files, for another server", word_flush },
-	{ "rebuild", "make the disposable files (index, cache, search index) anew", word_rebuild },
+	{ "check", "look for damage; changes nothing", word_check, 0, false },
+	{ "repair", "list all files, count all sizes, write journal and index anew", word_repair, 0, false },
+	{ "stat", "what each folder holds", word_stat, 0, false },
+	{ "flush", "write all flags into file names, and Dovecot's files, for another server", word_flush, 0, false },
+	{ "rebuild", "make the disposable files (index, cache, search index) anew", word_rebuild, 0, false },
+	{ "acl", "who besides the owner may do what", word_acl, 0, false },
+	{ "share", "WHO RIGHTS (or +RIGHTS, -RIGHTS, none): change that for the folder of -f", word_share, 2, true },
+	{ "create", "make the folder of -f", word_create, 0, true },
 };
 
 static int usage(FILE *to, int status)
 {
-	(void)fprintf(to, "usage: postern-mailbox [-q] [-c FILE] [-f FOLDER] [--json] [--dovecot] WORD USER\n");
+	(void)fprintf(to, "usage: postern-mailbox [-q] [-c FILE] [-f FOLDER] [--json] [--dovecot] WORD USER [WHO RIGHTS]\n");
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		(void)fprintf(to, "  %-8s %s\n", words[i].word, words[i].what);
 	return status;
@@ -262,6 +327,67 @@ static bool was_dovecots(const char *maildir)
 	return access(path, F_OK) == 0;
 }
 
+/* --- authd is told to whom anything is open: by a process that is still root, which gets the names through a pipe and reads nothing else of the user's --- */
+
+static int names_to = -1;
+static pid_t teller;
+
+static void tell_authd(const struct conf *conf, const struct account *acct, int fd)
+{
+	struct str args[ACL_GRANTEES_MAX + 1] = { str_c(acct->name) };
+	struct err e = { 0 };
+	struct buf b;
+	size_t n = 1;
+	ssize_t got;
+
+	buf_init(&b, 1 << 17);
+	for (char part[4096]; (got = read(fd, part, sizeof(part))) > 0;)
+		buf_mem(&b, part, (size_t)got);
+	struct str names = buf_view(&b);
+
+	if (got < 0 || buf_failed(&b) || !str_starts(names, STR("\n")))
+		_exit(EXIT_TEMP);	/* the change failed, and was told */
+	names = str_from(names, 1);
+	while (names.n && n < ARRAY_LEN(args))
+		args[n++] = str_split(&names, '\n');
+	if (control_ask(conf->run_directory, "auth/control", "shares", args, n, NULL, NULL, NULL, &e) == 0)
+		_exit(0);
+	(void)fprintf(stderr, "postern-mailbox: authd hears of it when %s logs in: %s\n", acct->name, e.text);
+	_exit(EXIT_TEMP);
+}
+
+static void tell_later(const struct conf *conf, const struct account *acct)
+{
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return;
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		close(p[1]);
+		tell_authd(conf, acct, p[0]);
+	}
+	close(p[0]);
+	names_to = p[1];
+	teller = pid;
+}
+
+static void tell(const struct run *r)
+{
+	struct err e = { 0 };
+	struct buf b;
+
+	if (names_to < 0)
+		return;
+	buf_init(&b, 1 << 17);
+	if (store_acl_grantees(r->s, &b, &e) < 0 || write_all(names_to, "\n", 1, &e) < 0 || write_all(names_to, b.p, b.n, &e) < 0)
+		(void)fprintf(stderr, "postern-mailbox: %s\n", e.text);
+	buf_fini(&b);
+	close_fd(&names_to);
+	(void)waitpid(teller, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -299,21 +425,32 @@ int main(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		}
 	}
-	for (size_t i = 0; optind + 2 == argc && i < ARRAY_LEN(words); i++)
-		if (strcmp(argv[optind], words[i].word) == 0)
+	for (size_t i = 0; optind + 2 <= argc && i < ARRAY_LEN(words); i++)
+		if (strcmp(argv[optind], words[i].word) == 0 && optind + 2 + (int)words[i].args == argc && (r.only || !words[i].one))
 			fn = words[i].fn;
 	if (fn == NULL)
 		return usage(stderr, EXIT_USAGE);
 	const char *const name = argv[optind + 1];
+
+	if (fn == word_share) {
+		r.who = argv[optind + 2];
+		r.rights = argv[optind + 3];
+	}
 	if (conf_load(conf_file, &conf, NULL, &e) < 0) {
 		(void)fprintf(stderr, "postern-mailbox: %s\n", e.text);
 		return EXIT_CONF;
 	}
-	if (account_load(conf->state_directory, str_c(name), (uid_t)conf->auth_min_uid, &account, &e) < 0 || become(&account, &e) < 0) {
+	if (account_load(conf->state_directory, str_c(name), (uid_t)conf->auth_min_uid, &account, &e) < 0) {
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
-	if (chdir("/") < 0 || store_open(account.maildir, false, &r.s, &e) < 0) {
+	if (fn == word_share && geteuid() == 0)
+		tell_later(conf, &account);
+	if (become(&account, &e) < 0) {
+		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
+		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
+	}
+	if (chdir("/") < 0 || store_open(account.maildir, fn == word_create, &r.s, &e) < 0) {
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
@@ -321,6 +458,9 @@ int main(int argc, char **argv)
 	r.tty = !r.quiet && isatty(STDERR_FILENO);
 	r.dovecot |= was_dovecots(account.maildir);
 	const int rc = each_folder(&r, fn, &e);
+
+	if (fn == word_share)
+		tell(&r);
 	store_close(&r.s);
 	return rc < 0 ? EXIT_TEMP : r.problems > 0 ? 1 : 0;
 }

@@ -1,5 +1,5 @@
 $(call library,names.c root.c folders.c ops.c state.c journal.c guard.c index.c index_write.c sync.c takeover.c mbox.c view.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c arrive.c trigram.c search.c search_ask.c verify.c maildir.c quota.c handback.c courier.c \
-	meta.c acl.c)
+	meta.c acl.c acl_tree.c)
 $(call unittest,test_maildir,test_maildir.c,store imap mail log os base test)
 $(call unittest,test_mbox,test_mbox.c test_util.c,store imap mail log os base test)
 $(call unittest,test_quota,test_quota.c test_util.c,store imap mail log os base test)
@@ -18,4 +18,4 @@ $(call fuzzer,fuzz_journal,fuzz_journal.c,store log os base)
 $(call fuzzer,fuzz_names,fuzz_names.c,store log os base)
 $(call fuzzer,fuzz_uidlist,fuzz_uidlist.c,store log os base)
 $(call fuzzer,fuzz_quota,fuzz_quota.c,store log os base)
-$(call program,postern-mailbox,main_mailbox.c,store imap mail map conf os log base)
+$(call program,postern-mailbox,main_mailbox.c,store imap mail map ipc io conf os log base)

@@ -1,8 +1,10 @@
 """Shared folders and access lists: RFC 4314, 2342, 8440; across two users' processes."""
 import itertools
+import json
 import os
 import re
 import signal
+import smtplib
 
 import pytest
 
@@ -430,3 +432,49 @@ def test_nothing_of_ones_own_is_served_to_guests(share, bob):
     for url in ("/INBOX/;UID=1", "/Other/%s/INBOX/;UID=1" % ALICE, "imap://x/INBOX/;UID=1"):
         b.no('APPEND %s CATENATE (URL "%s")' % (share.other, url), "BADURL")
     assert b.cmd("ESEARCH IN (personal) RETURN (ALL) ALL")[0] in ("OK", "BAD", "NO")
+
+
+# --- the administrator's tools, public folders ---
+
+def share_tool(suite, *args, check=True):
+    return suite.tool("postern-mailbox", *args, check=check)
+
+
+def test_public_folders(suite, bob):
+    if not suite.user_exists("_postern_public"):
+        suite.tool("postern-user", "public")
+    share_tool(suite, "-f", "ideas", "create", "_postern_public")
+    share_tool(suite, "-f", "ideas", "share", "_postern_public", "anyone", "lrsp")
+    b = bob()
+    assert '* LIST (\\HasNoChildren) "/" Shared/ideas' in lines(b.ok('LIST "" "Shared/*"'), "LIST")
+    b.ok("SELECT Shared/ideas")
+    rows = [json.loads(l) for l in share_tool(suite, "--json", "-f", "ideas", "acl", "_postern_public").stdout.splitlines()]
+    assert rows == [{"folder": "ideas", "state": "ok", "identifier": "anyone", "kind": "positive", "rights": "lrsp"}]
+    assert share_tool(suite, "-f", "ideas", "share", "_postern_public", "anyone", "lq", check=False).returncode != 0
+    assert share_tool(suite, "-f", "nothing", "share", "_postern_public", "anyone", "l", check=False).returncode != 0
+    # nobody logs in as their owner
+    c = Imap(suite)
+    assert c.cmd('LOGIN _postern_public ""')[0] in ("NO", "BAD")
+    assert c.cmd('LOGIN _postern_public x')[0] == "NO"
+    c.close()
+    share_tool(suite, "-f", "ideas", "share", "_postern_public", "anyone", "none")
+    b.ok("UNSELECT") if b.cmd("NOOP")[0] == "OK" else None
+    bob().no("SELECT Shared/ideas", "NONEXISTENT")
+
+
+def test_mail_to_public_folders(suite, mail, bob):
+    """Only where anyone has p."""
+    if not suite.user_exists("_postern_public"):
+        suite.tool("postern-user", "public")
+    for name, rights in (("post", "lrp"), ("read", "lr")):
+        share_tool(suite, "-f", name, "create", "_postern_public")
+        share_tool(suite, "-f", name, "share", "_postern_public", "anyone", rights)
+    with smtplib.SMTP("127.0.0.1", suite.port("SMTP"), timeout=20) as s:
+        s.sendmail("a@example.net", ["_postern_public+post@localhost"], MSG % ("p", "p"))
+        for ext in ("+read", "", "+nothing", "+../alice"):
+            with pytest.raises((smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)) as why:
+                s.sendmail("a@example.net", ["_postern_public%s@localhost" % ext], MSG % ("x", "x"))
+            assert "(5" in str(why.value), why.value
+    b = bob()
+    assert b"* 1 EXISTS" in b.ok("SELECT Shared/post")
+    assert b"* 0 EXISTS" in b.ok("SELECT Shared/read")
