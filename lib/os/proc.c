@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #endif
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -239,39 +240,61 @@ void proc_ready(void)
 	tell_ready(&proc.daemon_fd);
 }
 
-/* In the process that the user started: wait until the daemon is ready or gone. */
-static void wait_ready(int fd, pid_t pid)
+/* In the process that the user started: wait until the daemon is ready or gone, and pass on what it and its children have to say until then. */
+static void wait_ready(int ready, int said, pid_t pid)
 {
-	char c;
-	ssize_t k;
-	do
-		k = read(fd, &c, 1);
-	while (k < 0 && errno == EINTR);
-	if (k == 1)
-		_exit(0);
+	struct pollfd p[] = { { .fd = ready, .events = POLLIN }, { .fd = said, .events = POLLIN } };
+	char text[4096], c;
 	int status = 0;
+
+	for (;;) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		ssize_t n = p[1].revents ? read(said, text, sizeof(text)) : 0;
+		if (n > 0)
+			(void)!write(2, text, (size_t)n);
+		else if (p[1].revents)
+			p[1].fd = -1;
+		if (p[0].revents && n <= 0) {
+			if (read(ready, &c, 1) == 1)
+				_exit(0);
+			break;
+		}
+	}
 	(void)waitpid(pid, &status, 0);
 	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
 }
 
+/* The caller's descriptors are nobody's but the caller's: a daemon, or a child of one, that kept its output would keep a pipe open for ever. */
+static int detach(int said)
+{
+	const int null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(said, 2) < 0)
+		return -1;
+	proc.null_fd = null;
+	return 0;
+}
+
 int proc_daemonize(struct err *e)
 {
-	int p[2];
-	if (pipe2(p, O_CLOEXEC) < 0)
+	int p[2], said[2];
+	if (pipe2(p, O_CLOEXEC) < 0 || pipe2(said, O_CLOEXEC) < 0)
 		return err_set(e, ERR_TEMP, errno, "pipe");
 	const pid_t pid = fork();
-	if (pid < 0) {
-		close_fd(&p[0]);
-		close_fd(&p[1]);
+	if (pid < 0)
 		return err_set(e, ERR_TEMP, errno, "fork");
-	}
 	if (pid > 0) {
 		close_fd(&p[1]);
-		wait_ready(p[0], pid);
+		close_fd(&said[1]);
+		wait_ready(p[0], said[0], pid);
 	}
 	close_fd(&p[0]);
+	close_fd(&said[0]);
 	proc.daemon_fd = p[1];
-	proc.null_fd = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (detach(said[1]) < 0)
+		return err_set(e, ERR_TEMP, errno, "/dev/null");
+	close_fd(&said[1]);
 	(void)setsid();
 	if (chdir("/") < 0)
 		return err_set(e, ERR_TEMP, errno, "/");

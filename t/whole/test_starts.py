@@ -1,6 +1,7 @@
 """The real daemons started each way: by systemd's socket activation and by inetd (nowait), beside a suite that runs; by hand in the background."""
 import base64
 import contextlib
+import os
 import pathlib
 import signal
 import smtplib
@@ -169,3 +170,21 @@ def test_each_daemon_tests_its_configuration(suite, tmp_path):
 def test_postern_check_names_the_deviations(suite):
     text = suite.tool("postern", "check", check=False).stdout.decode()
     assert "smtpd_tls_auth_only" in text, text
+
+
+def test_a_daemon_lets_go_of_its_callers_output(fresh_suite):
+    """Started without -f: whoever waits for the end of a pipe, as scripts and Ansible do, gets it; what went wrong at the start is still said there."""
+    s = fresh_suite("detach", start=False, users=())
+    p = subprocess.run([s.bin / "log", "-c", s.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    assert p.returncode == 0, p.stdout
+    pid = int((s.run_dir / "log.pid").read_text())
+    try:
+        for child in [pid, *map(int, open("/proc/%d/task/%d/children" % (pid, pid)).read().split())]:
+            assert all(os.readlink("/proc/%d/fd/%d" % (child, fd)) == "/dev/null" for fd in (0, 1)), child
+        again = subprocess.run([s.bin / "log", "-c", s.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+        assert again.returncode != 0 and b"log: " in again.stdout
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] != "Z":     # nobody here reaps it
+            time.sleep(0.02)
