@@ -15,4 +15,4 @@ $(call program,authd-check,check_main.c helper.c zygote.c tag.c scram.c passfile
 $(call program,authd-gather,gather_main.c helper.c users.c,map ipc os conf log base)
 $(call program,authd-mux,mux_main.c helper.c tag.c scram.c muxproto.c,io ipc os conf log base,-lcrypto)
 $(call program,authd-key,key_main.c key_dkim.c helper.c scram.c,authres io ipc os conf log base,-lcrypto)
-$(call program,postern-user,user_main.c user_store.c users.c passfile.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)
+$(call program,postern-user,user_main.c user_forward.c user_store.c users.c passfile.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "authd/passfile.h"
+#include "authd/user_forward.h"
 #include "authd/user_store.h"
 #include "base/enc.h"
 #include "base/json.h"
@@ -30,6 +31,7 @@ enum { EXIT_USAGE = 64, ANSWER_MS = 60000, DEPTH_MAX = 64, LINE_MAX_ = 4096, REM
 struct options {
 	const char *file, *scheme;
 	bool from_stdin, prompt, keep_mail, json, quiet;
+	const char *forward;		/* where mail for a removed user goes */
 };
 
 struct run {
@@ -528,7 +530,7 @@ static const struct command {
 	{ "add", cmd_add, true, false, true, false, "add NAME [-p | --password-stdin] [--scheme yescrypt|sha512|plain]" },
 	{ "public", cmd_public, false, false, true, false, "public                     makes the owner of the public folders" },
 	{ "passwd", cmd_passwd, true, false, true, false, "passwd NAME [-p | --password-stdin] [--scheme …]" },
-	{ "del", cmd_del, true, false, true, true, "del NAME [--keep-mail]" },
+	{ "del", cmd_del, true, false, true, true, "del NAME [--keep-mail] [--forward ADDRESS]" },
 	{ "disable", cmd_disable, true, false, true, false, "disable NAME" },
 	{ "enable", cmd_enable, true, false, true, false, "enable NAME" },
 	{ "quota", cmd_quota, true, true, true, false, "quota NAME SIZE[,MESSAGES]|none|default" },
@@ -550,6 +552,10 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 	struct account removed;
 	const bool remove_mail = c->removing && !r->o.keep_mail;
 
+	if (r->o.forward && !c->removing)
+		return err_set(e, ERR_INPUT, 0, "--forward is for del");
+	if (r->o.forward && user_forward_check(r->conf, r->o.forward, e) < 0)
+		return -1;
 	if (user_store_open(&r->s, r->conf, c->write, e) < 0)
 		return -1;
 	if (c->removing) {
@@ -565,13 +571,14 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 	if (user_store_save(&r->s, c->removing, e) < 0)
 		return -1;
 	close_fd(&r->s.lock);
-	if (tell_authd(r, e) < 0)
+	if (tell_authd(r, e) < 0 || (r->o.forward && user_forward_add(r->conf, r->name, r->o.forward, e) < 0))
 		return -1;
 	return remove_mail ? mail_remove(&removed, e) : 0;
 }
 
 static const struct option longs[] = {
 	{ "password-stdin", no_argument, NULL, 'P' }, { "prompt", no_argument, NULL, 'p' }, { "scheme", required_argument, NULL, 's' },
+	{ "forward", required_argument, NULL, 'f' },
 	{ "keep-mail", no_argument, NULL, 'k' },      { "json", no_argument, NULL, 'j' },   { "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },	      { "quiet", no_argument, NULL, 'q' },  { 0 },
 };
@@ -588,6 +595,7 @@ static void options_get(int argc, char **argv, struct options *o)
 		case 'p': o->prompt = true; break;
 		case 's': o->scheme = optarg; break;
 		case 'k': o->keep_mail = true; break;
+		case 'f': o->forward = optarg; break;
 		case 'j': o->json = true; break;
 		case 'q': o->quiet = true; break;
 		case 'h': exit(usage(stdout));

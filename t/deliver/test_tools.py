@@ -312,3 +312,20 @@ def test_postmaps_options(place):
     (tmp / "files").write_text("none %s/missing\n" % tmp)
     p = ours("postmap", "-F", "cdb:%s/files" % tmp)
     assert p.returncode == 1 and b"missing" in p.stderr
+
+
+def test_mail_of_a_removed_user_goes_on(suite, mail):
+    suite.user_add("gone@example.com", "gone-secret")
+    for wrong in ("nobody", "a@b, c@d", "|/bin/sh@x", "a@b@c", "@x", "x@"):
+        p = suite.tool("postern-user", "del", "gone@example.com", "--forward", wrong, check=False)
+        assert p.returncode == 1 and b"one whole address" in p.stdout
+    assert suite.user_exists("gone@example.com")
+    source = suite.base / "etc" / "virtual"
+    before = source.read_text()
+    suite.tool("postern-user", "del", "gone@example.com", "--forward", "bob@example.com")
+    try:
+        assert source.read_text() == before + "gone@example.com bob@example.com\n" and not suite.user_exists("gone@example.com")
+        mail.wait_for(mail.send(to="gone@example.com"), user="bob@example.com")
+    finally:
+        source.write_text(before)
+        suite.tool("postmap", "cdb:%s" % source)
