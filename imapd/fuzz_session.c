@@ -1,5 +1,6 @@
 /* Any bytes after login, as one client's commands over a small mail tree: the session answers, ends with its client, and leaves nothing behind.
- * The first byte: bit 0: INBOX is selected first; bit 1: the bytes come with ATTACH, as what the front had read already. */
+ * The first byte: bit 0: INBOX is selected first; bit 1: the bytes come with ATTACH, as what the front had read already; bit 2: the client is
+ * another user, with all rights in one folder and none elsewhere. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ static void open_tree(void)
 	fuzz_tree_file(".Work/cur/103.M4P1.h:2,FT", "\nno header\n");
 	fuzz_tree_file(".Work/new/104.M5P1.h", "");
 	fuzz_tree_file(".Work/tmp/x", "");
+	fuzz_tree_file(".Work/postern.acl", "1\nbob lrswipkxtea\n");
 	if (store_open(root, true, &u.store, &e) < 0)
 		abort();
 }
@@ -76,8 +78,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	open_tree();
 	u.loop = loop_new();
 	buf_init(&in, INPUT_MAX + 100);
+	if (data[0] & 4)
+		m.guest = STR("bob");
 	if (data[0] & 1)
-		buf_c(&in, "s SELECT INBOX\r\n");
+		buf_c(&in, data[0] & 4 ? "s SELECT Other/joe/Work\r\n" : "s SELECT INBOX\r\n");
 	buf_mem(&in, data + 1, size - 1);
 	if (data[0] & 2)
 		m.input = buf_view(&in);
