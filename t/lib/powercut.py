@@ -55,18 +55,32 @@ def disks(name, kind, n=1):
         pytest.skip("no loop device or file system: %s" % why)
 
 
+def ended(pid):
+    """Gone, or a zombie: its mounts and descriptors are given back."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def cut_power(suite, cut):
     for d in cut:
         d.cut()
-    for p in suite.processes():
-        try:
-            os.kill(p[0], signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    suite.supervisor.wait()
+    pids = [p[0] for p in suite.processes()]
     for p in pathlib.Path("/proc").iterdir():     # agents and sessions whose parent died first
         try:
             if p.name.isdigit() and (p / "exe").resolve().name in ("deliver", "imap-session"):
-                os.kill(int(p.name), signal.SIGKILL)
+                pids.append(int(p.name))
         except OSError:
             pass
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    suite.supervisor.wait()
+    # One that still ends, in a mount namespace of its own (queued), holds the file system that was shut down, and a mount would get that again.
+    end = time.monotonic() + 20
+    while not all(ended(pid) for pid in pids):
+        assert time.monotonic() < end, "killed processes do not end"
+        time.sleep(0.02)
