@@ -10,16 +10,18 @@
 int filter_confine(enum confine_role role, const char *user, const struct conf *conf, const struct filter_dirs *dirs, bool unconfined,
 		   struct err *e)
 {
+	const bool monitor = role == CONFINE_FILTER;
 	char keys[1200], dmarc[1200], learned[1200];
 	snprintf(learned, sizeof(learned), "%s/filter", conf->state_directory);
 	snprintf(dmarc, sizeof(dmarc), "%s/" DMARC_DATA_DIR, conf->state_directory);
 	snprintf(keys, sizeof(keys), "%s/" DKIM_TABLE_DIR, conf->state_directory);
 	const struct confine_path paths[] = {
 		{ keys, false, false },
-		{ role == CONFINE_FILTER ? dmarc : "", true, false },	/* not the workers' */
+		{ monitor ? dmarc : "", true, false },	/* not the workers' */
+		{ monitor ? conf->conf_dir : "", false, false },	/* read again at SIGHUP */
 		{ learned, false, false },
 		{ "/usr", false, false },
-		{ role == CONFINE_FILTER ? "/proc" : "/usr", false, false },	/* the map of a template's own memory, pcre_seal() */
+		{ monitor ? "/proc" : "/usr", false, false },	/* the map of a template's own memory, pcre_seal() */
 		{ "/lib", false, false },
 		{ "/lib64", false, false },
 		{ "/etc", false, false },

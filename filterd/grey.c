@@ -23,9 +23,14 @@ struct grey *grey_new(uint64_t delay_s, uint64_t lifetime_s)
 {
 	struct grey *g = xzalloc(sizeof(*g));
 	g->entries = map_new();
+	grey_times(g, delay_s, lifetime_s);
+	return g;
+}
+
+void grey_times(struct grey *g, uint64_t delay_s, uint64_t lifetime_s)
+{
 	g->delay_s = delay_s;
 	g->lifetime_s = lifetime_s;
-	return g;
 }
 
 static void forget_all(struct grey *g)

@@ -18,6 +18,7 @@ enum {
 struct grey;
 
 struct grey *grey_new(uint64_t delay_s, uint64_t lifetime_s);	/* owned */
+void grey_times(struct grey *g, uint64_t delay_s, uint64_t lifetime_s);	/* from now on; what is known stays */
 void grey_free(struct grey **g);
 /* One of ours wrote to this address. */
 void grey_wrote(struct grey *g, struct str ours, struct str to, int64_t now);

@@ -181,7 +181,7 @@ static int fork_with_socket(const char *what, int *sock_out)
 	return 0;
 }
 
-static int start_template(void *ctx, enum stage_kind kind)
+static int start_template(void *ctx, enum stage_kind kind, const struct conf *conf)
 {
 	struct start *s = ctx;
 	int sock = -1;
@@ -190,7 +190,7 @@ static int start_template(void *ctx, enum stage_kind kind)
 		return sock;
 	const int keep[] = { 0, 1, 2, sock, log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));
-	template_run(kind, s->conf, &s->dirs, sock, s->unconfined);
+	template_run(kind, conf, &s->dirs, sock, s->unconfined);
 }
 
 static int start_door(void *ctx, size_t which)

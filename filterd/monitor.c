@@ -21,6 +21,7 @@
 #include "log/log.h"
 #include "os/os.h"
 #include "relay.h"
+#include "reload.h"
 #include "suspects.h"
 #include "sign.h"
 #include "spam/spam.h"
@@ -76,7 +77,9 @@ struct template {
 
 struct monitor {
 	struct loop *loop;
-	const struct conf *conf;
+	const struct conf *first;	/* the start's */
+	const struct conf *conf;	/* first, or ours */
+	struct conf *fresh;		/* ours: after a reload, until every template of it is ready; NULL: none */
 	const struct monitor_hooks *hooks;
 	int listener;
 	uid_t queue_uid;
@@ -97,6 +100,8 @@ struct monitor {
 
 static void dispatch(struct monitor *m);
 static void template_start(struct monitor *m, enum stage_kind kind);
+static bool kind_used(const struct conf *conf, enum stage_kind kind);
+static void refuse_waiting(struct monitor *m, enum stage_kind kind);
 
 /* --- jobs --- */
 
@@ -137,7 +142,7 @@ static void copy_strs(struct arena *a, struct ipc_strs *s)
 static bool cannot_serve(const struct monitor *m)
 {
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
-		if (m->broken[k] && m->now[k] == NULL)
+		if (kind_used(m->conf, k) && m->broken[k] && m->now[k] == NULL)
 			return true;
 	return false;
 }
@@ -358,15 +363,29 @@ static void dispatch_kind(struct monitor *m, enum stage_kind kind)
 
 static void dispatch(struct monitor *m)
 {
-	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++) {
 		dispatch_kind(m, k);
+		if (m->now[k] == NULL && !kind_used(m->conf, k))
+			refuse_waiting(m, k);	/* it came from before a reload, and is asked for once more */
+	}
 }
 
 /* --- templates --- */
 
-static bool kind_used(const struct monitor *m, enum stage_kind kind)
+static bool kind_used(const struct conf *conf, enum stage_kind kind)
 {
-	return kind == STAGE_SCAN || m->conf->spam_check;
+	return kind == STAGE_SCAN || conf->spam_check;
+}
+
+/* What a template that is started now goes by. */
+static const struct conf *conf_next(const struct monitor *m)
+{
+	return m->fresh != NULL ? m->fresh : m->conf;
+}
+
+static bool must_restart(const struct monitor *m, enum stage_kind kind)
+{
+	return m->fresh == NULL && kind_used(m->conf, kind) && m->next[kind] == NULL && m->now[kind] == NULL;
 }
 
 static void on_restart(void *ctx)
@@ -374,8 +393,14 @@ static void on_restart(void *ctx)
 	struct monitor *m = ctx;
 	timer_del(&m->restart);
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
-		if (kind_used(m, k) && m->next[k] == NULL && m->now[k] == NULL)
+		if (must_restart(m, k))
 			template_start(m, k);
+}
+
+static void restart_later(struct monitor *m)
+{
+	if (m->restart == NULL)
+		m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
 }
 
 /* Nobody can be served: those who wait hear it now, not when their patience ends. */
@@ -389,10 +414,33 @@ static void refuse_waiting(struct monitor *m, enum stage_kind kind)
 	}
 }
 
+static void template_end(struct template *t)
+{
+	ipc_chan_free(&t->chan);
+	loop_free_later(t->m->loop, t);
+}
+
+/* Those that load, and the values they load for. */
+static void next_drop(struct monitor *m)
+{
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++) {
+		if (m->next[k] != NULL)
+			template_end(m->next[k]);
+		m->next[k] = NULL;
+	}
+	conf_free(&m->fresh);
+}
+
 static void template_gone(struct template *t, const char *why)
 {
 	struct monitor *m = t->m;
 	log_error("template: %s", why);
+	if (t != m->now[t->kind] && m->fresh != NULL) {
+		log_error("reload: the new configuration cannot be used; the old configuration stays");
+		next_drop(m);
+		restart_later(m);
+		return;
+	}
 	m->broken[t->kind] |= !t->ready;
 	if (t == m->now[t->kind])
 		m->now[t->kind] = NULL;
@@ -400,11 +448,9 @@ static void template_gone(struct template *t, const char *why)
 		m->next[t->kind] = NULL;
 	if (m->now[t->kind] == NULL && m->broken[t->kind])
 		refuse_waiting(m, t->kind);
-	bool none = m->next[t->kind] == NULL && m->now[t->kind] == NULL;
-	ipc_chan_free(&t->chan);
-	loop_free_later(m->loop, t);
-	if (none && m->restart == NULL)
-		m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
+	template_end(t);
+	if (must_restart(m, t->kind))
+		restart_later(m);
 }
 
 /* Idle workers of an old generation end now, busy ones after their message. */
@@ -415,10 +461,50 @@ static void retire(struct monitor *m, struct template *old)
 		if (w->from != m->now[w->kind] && w->job == NULL)
 			worker_drop(w);
 	}
-	if (old != NULL) {
-		ipc_chan_free(&old->chan);
-		loop_free_later(m->loop, old);
+	if (old != NULL)
+		template_end(old);
+}
+
+static void template_takes_over(struct monitor *m, enum stage_kind kind)
+{
+	struct template *old = m->now[kind];
+	m->now[kind] = m->next[kind];
+	m->next[kind] = NULL;
+	m->broken[kind] = false;
+	retire(m, old);
+}
+
+/* All templates of a new configuration are ready: it takes the place of the old one for everybody at once. A kind that is used no more keeps its template for the
+ * messages under way: see unused_end(). */
+static void fresh_takes_over(struct monitor *m)
+{
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		if (kind_used(m->fresh, k) && (m->next[k] == NULL || !m->next[k]->ready))
+			return;
+	struct conf *old = m->conf == m->first ? NULL : (struct conf *)(uintptr_t)m->conf;
+	m->conf = m->fresh;
+	m->fresh = NULL;
+	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
+		if (m->next[k] != NULL)
+			template_takes_over(m, k);
+	suspects_set(&m->suspects, m->conf);
+	conf_free(&old);
+	log_info("reload: the new configuration is in force");
+}
+
+/* Workers that scan by an old configuration may still ask for a score. */
+static void unused_end(struct monitor *m, enum stage_kind kind)
+{
+	if (m->now[kind] == NULL || !list_empty(&m->waiting[kind]))
+		return;
+	list_each(it, &m->workers) {
+		const struct worker *w = list_of(it, struct worker, node);
+		if (w->job != NULL && w->from != m->now[w->kind])
+			return;
 	}
+	struct template *old = m->now[kind];
+	m->now[kind] = NULL;
+	retire(m, old);
 }
 
 static void on_template(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -441,17 +527,16 @@ static void on_template(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 		return;
 	}
 	t->ready = true;
-	m->broken[t->kind] = false;
-	struct template *old = m->now[t->kind];
-	m->now[t->kind] = t;
-	m->next[t->kind] = NULL;
 	log_info("%s loaded: %.*s", t->kind == STAGE_SCAN ? "signatures" : "spam rules", STR_ARG(r->text));
 	if (r->shipped)
-		log_warning("%s holds no signatures: only the shipped test signatures serve; run freshclam", m->conf->virus_database_directory);
-	retire(m, old);
+		log_warning("%s holds no signatures: only the shipped test signatures serve; run freshclam", conf_next(m)->virus_database_directory);
+	if (m->fresh != NULL)
+		fresh_takes_over(m);
+	else
+		template_takes_over(m, t->kind);
 	bool all = true;
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
-		all = all && (m->now[k] != NULL || !kind_used(m, k));
+		all = all && (m->now[k] != NULL || !kind_used(m->conf, k));
 	if (all && !m->announced && m->hooks->ready != NULL)
 		m->hooks->ready(m->hooks->ctx);
 	m->announced = m->announced || all;
@@ -466,18 +551,17 @@ static void on_template_closed(void *ctx, struct ipc_chan *ch, const struct err 
 
 static uint64_t fingerprint(const struct monitor *m, enum stage_kind kind)
 {
-	return kind == STAGE_SCAN ? clamav_fingerprint(m->conf->virus_database_directory)
-				  : spam_fingerprint(m->conf->spam_rules_directory, m->conf->spam_site_directory);
+	const struct conf *c = conf_next(m);
+	return kind == STAGE_SCAN ? clamav_fingerprint(c->virus_database_directory) : spam_fingerprint(c->spam_rules_directory, c->spam_site_directory);
 }
 
 static void template_start(struct monitor *m, enum stage_kind kind)
 {
 	static const uint16_t may[] = { IPC_filter_READY, IPC_filter_BROKEN };
 	m->fingerprint[kind] = fingerprint(m, kind);
-	int fd = m->hooks->start_template(m->hooks->ctx, kind);
+	int fd = m->hooks->start_template(m->hooks->ctx, kind, conf_next(m));
 	if (fd < 0) {
-		if (m->restart == NULL)
-			m->restart = loop_timer(m->loop, RESTART_MS, on_restart, m);
+		restart_later(m);
 		return;
 	}
 	struct template *t = xzalloc(sizeof(*t));
@@ -491,15 +575,36 @@ static void template_start(struct monitor *m, enum stage_kind kind)
 static void templates_start(struct monitor *m)
 {
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
-		if (kind_used(m, k) && m->next[k] == NULL)
+		if (kind_used(conf_next(m), k) && m->next[k] == NULL)
 			template_start(m, k);
+}
+
+/* What loads already has old values. Where a template cannot even be started, nothing has changed. */
+static void reload(struct monitor *m)
+{
+	struct conf *fresh;
+	if (reload_conf(m->first->conf_file, &fresh) < 0)
+		return;
+	log_info("reload: loading a new generation");
+	next_drop(m);
+	m->fresh = fresh;
+	templates_start(m);
+	for (enum stage_kind k = 0; k < STAGE_KINDS && m->fresh != NULL; k++) {
+		if (!kind_used(m->fresh, k) || m->next[k] != NULL)
+			continue;
+		log_error("reload: a process could not be started; the old configuration stays");
+		next_drop(m);
+		restart_later(m);
+	}
 }
 
 static void on_watch(void *ctx)
 {
 	struct monitor *m = ctx;
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++) {
-		if (!kind_used(m, k) || m->next[k] != NULL || fingerprint(m, k) == m->fingerprint[k])
+		if (!kind_used(m->conf, k))
+			unused_end(m, k);
+		if (!kind_used(m->conf, k) || m->fresh != NULL || m->next[k] != NULL || fingerprint(m, k) == m->fingerprint[k])
 			continue;
 		log_info("the %s have changed: loading a new generation", k == STAGE_SCAN ? "signatures" : "spam rules");
 		template_start(m, k);
@@ -590,21 +695,20 @@ static void on_signal(void *ctx, int signo)
 	if (signo == SIGTERM || signo == SIGINT) {
 		loop_stop(m->loop);
 	} else if (signo == SIGHUP) {
-		log_info("reload: loading a new generation");
-		templates_start(m);
+		reload(m);
 	}
 }
 
 int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const struct monitor_hooks *hooks, struct err *e)
 {
 	(void)e;
-	struct monitor m = { .loop = loop_new(), .conf = conf, .hooks = hooks, .listener = listener, .queue_uid = queue_uid };
+	struct monitor m = { .loop = loop_new(), .first = conf, .conf = conf, .hooks = hooks, .listener = listener, .queue_uid = queue_uid };
 	list_init(&m.clients);
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
 		list_init(&m.waiting[k]);
 	list_init(&m.workers);
 	m.relay = relay_new(m.loop, conf);
-	m.suspects = suspects_new(conf);
+	suspects_set(&m.suspects, conf);
 	m.keys = keys_new(m.loop, conf);
 	m.dmarc = dmarc_data_new(m.loop, conf);
 	const int signals[] = { SIGTERM, SIGINT, SIGHUP };

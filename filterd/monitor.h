@@ -14,10 +14,10 @@ enum {
 	MONITOR_ATTEMPTS = 2,		/* workers that one message may cost */
 };
 
-/* listener: bound SEQPACKET socket. start_template forks a template (the child never returns) and returns its socket, or -1. ready is called once the first
- * template is. Returns after SIGTERM. */
+/* listener: bound SEQPACKET socket. start_template forks a template of these values (the child never returns) and returns its socket, or -1. ready is called once the first
+ * template is. Returns after SIGTERM. conf is that of the start: it lives on, and what only a restart changes is read from it. */
 struct monitor_hooks {
-	int (*start_template)(void *ctx, enum stage_kind kind);
+	int (*start_template)(void *ctx, enum stage_kind kind, const struct conf *conf);
 	void (*ready)(void *ctx);
 	int (*start_door)(void *ctx, size_t which);	/* forks that door (door.h), returns its socket, or -1 */
 	size_t n_doors;

@@ -21,14 +21,26 @@ int suspects_check(const struct conf *conf, struct err *e)
 	return *end == '\0' && isfinite(level) ? 0 : err_set(e, ERR_CONF, 0, "greylist_level: \"%s\" is no score", conf->greylist_level);
 }
 
-struct suspects *suspects_new(const struct conf *conf)
+static void suspects_free(struct suspects **s)
 {
-	if (conf->greylist_level[0] == '\0')
-		return NULL;
-	struct suspects *s = xzalloc(sizeof(*s));
-	s->grey = grey_new(conf->greylist_delay, conf->greylist_lifetime);
-	s->level = strtod(conf->greylist_level, NULL);
-	return s;
+	if (*s != NULL)
+		grey_free(&(*s)->grey);
+	free(*s);
+	*s = NULL;
+}
+
+void suspects_set(struct suspects **s, const struct conf *conf)
+{
+	if (conf->greylist_level[0] == '\0') {
+		suspects_free(s);
+		return;
+	}
+	if (*s == NULL) {
+		*s = xzalloc(sizeof(**s));
+		(*s)->grey = grey_new(conf->greylist_delay, conf->greylist_lifetime);
+	}
+	grey_times((*s)->grey, conf->greylist_delay, conf->greylist_lifetime);
+	(*s)->level = strtod(conf->greylist_level, NULL);
 }
 
 /* The longest that any recipient has to wait. */

@@ -7,7 +7,8 @@
 #include "ipc/filter.h"
 
 struct suspects;
-struct suspects *suspects_new(const struct conf *conf);		/* NULL: greylist_level is not set */
+/* *s NULL: there were none. Made, changed (who is known stays so) or, when greylist_level is not set, freed and NULL. */
+void suspects_set(struct suspects **s, const struct conf *conf);
 /* Is greylist_level empty, or a score? To be asked before anything else. */
 int suspects_check(const struct conf *conf, struct err *e) MUST_CHECK;
 /* May turn *v into a temporary refusal, whose text lives in a. */

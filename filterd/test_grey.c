@@ -47,6 +47,9 @@ int main(void)
 	tap_ok(grey_ask(g, other, STR("friend@FAR"), STR("Bob@ours"), 200000001) == 0, "whom ours wrote to is known");
 	tap_ok(grey_ask(g, other, STR("friend@far"), STR("alice@ours"), 200000001) == 300, "to another of ours he is not");
 	tap_ok(grey_ask(g, other, STR("friend@far"), STR("bob@ours"), 200000000 + 86400 * 36) == 300, "nor for ever");
+	grey_times(g, 100, 86400 * 40);
+	tap_ok(grey_ask(g, other, STR("new@far"), STR("bob@ours"), 200000000 + 86400 * 36) == 100, "another delay, from now on");
+	grey_times(g, 300, 86400 * 35);
 	for (unsigned i = 0; i < GREY_ENTRIES_MAX + 10; i++) {
 		char sender[40];
 		snprintf(sender, sizeof(sender), "s%u@x", i);

@@ -183,3 +183,71 @@ def test_a_users_directory_is_read_as_that_user(fresh_suite):
     learn(suite, "--spam", base / "other", ok=75)
     assert learn(suite, "--status")["all_spam"] == 3
     assert learn(suite, "--limit", "1", "--spam", theirs)["spam"] == 1
+
+
+def reload(suite, text):
+    """The configuration replaced as editors do, by a new file, and the monitor told."""
+    fresh = suite.conf.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.chmod(0o644)
+    fresh.rename(suite.conf)
+    monitor = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0]
+    os.kill(monitor, signal.SIGHUP)
+    return monitor
+
+
+def told(suite, words, times=1, seconds=30):
+    end = time.monotonic() + seconds
+    while suite.log.read_text().count(words) < times and time.monotonic() < end:
+        time.sleep(0.05)
+    assert suite.log.read_text().count(words) == times, suite.trouble()
+
+
+def test_a_reload_changes_actions_and_levels_and_refuses_no_mail(fresh_suite):
+    """While the new values are loaded the old ones serve."""
+    suite = fresh_suite("spam-reload", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
+    assert send(suite, "nothing")[0] == 250 and send(suite, "lowword")[0] == 250 and send(suite, "highword")[0] == 550
+    before = {p[0] for p in suite.processes() if p[3].startswith("filterd: ") and p[3] != "filterd: monitor"}
+    text = suite.conf.read_text()
+    monitor = reload(suite, text + "spam_action = tag\nspam_tag_level = 2\nspam_tag2_level = 2.25\ngreylist_level = 5\ngreylist_delay = 1h\n")
+    end = time.monotonic() + 30
+    sent = 2
+    while "the new configuration is in force" not in suite.log.read_text() and time.monotonic() < end:
+        assert send(suite, "nothing") == (250, "")
+        sent += 1
+    told(suite, "reload: the new configuration is in force")
+    assert send(suite, "lowword")[0] == 250
+    assert fields(delivered(suite, sent + 1), "X-Spam-Flag") == ["X-Spam-Flag: YES"]
+    assert send(suite, "highword")[0] == 451, "the monitor's own: greylisting"
+    assert [p[0] for p in suite.processes() if p[3] == "filterd: monitor"] == [monitor]
+    end = time.monotonic() + 10
+    while (left := before & {p[0] for p in suite.processes()}) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left, "processes of the old generation stay"
+    reload(suite, text + "spam_check = no\n")
+    told(suite, "reload: the new configuration is in force", 2)
+    assert send(suite, "highword") == (250, "")
+    reload(suite, text + "spam_kill_level = 99\n")
+    reload(suite, text)	# while the one before is loaded: the last one counts
+    end = time.monotonic() + 30
+    while send(suite, "highword")[0] != 550 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert send(suite, "highword")[0] == 550
+
+
+def test_a_broken_configuration_keeps_the_old_and_says_so(fresh_suite):
+    suite = fresh_suite("spam-reload", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
+    assert send(suite, "highword")[0] == 550
+    text = suite.conf.read_text()
+    out = SCRATCH / "out-of-reach"
+    out.mkdir(exist_ok=True)
+    for n, (lines, words) in enumerate((("spam_action = shout\n", "spam_action"), ("greylist_level = much\n", 'greylist_level: "much" is no score'),
+                                        ("virus_database_directory = %s\n" % out, "is out of reach before a restart"),
+                                        ("spam_kill_level = much\n", "the new configuration cannot be used")), 1):
+        reload(suite, text + "spam_tag2_level = never\nspam_kill_level = never\n" + lines)
+        told(suite, "the old configuration stays", n)
+        assert words in suite.log.read_text()
+        assert send(suite, "highword")[0] == 550 and send(suite, "nothing") == (250, "")
+    reload(suite, text + "spam_kill_level = 9\nspam_tag2_level = 9\n")
+    told(suite, "reload: the new configuration is in force")
+    assert send(suite, "highword") == (250, "")
