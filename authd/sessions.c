@@ -1,4 +1,4 @@
-/* Session processes: one per user and service. Started as the user (ref: setgroups, setgid, setuid, and a check that none of it can be undone), with
+/* Session processes: one per user and service. Started as the user (setgroups, setgid, setuid, and a check that none of it can be undone), with
  * one descriptor, a clean environment and the mail tree as its directory; it confines itself further before it serves. Connections are
  * handed over one by one and each is acknowledged in two seconds, or the process is replaced. A session outlives the monitor: when
  * its channel ends it serves on what it has. */

@@ -1,5 +1,5 @@
 /* libclamav behind a small interface; clamav.c is the only file that includes clamav.h. Fails closed: whatever the library reports as an internal error
- * makes the message "not scanned" (ref: it answers "clean" when its temporary directory is full or nesting is too deep).
+ * makes the message "not scanned" (it answers "clean" when its temporary directory is full or nesting is too deep).
  */
 #ifndef FILTERD_CLAMAV_H
 #define FILTERD_CLAMAV_H

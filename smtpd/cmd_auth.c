@@ -157,7 +157,7 @@ void auth_done(struct session *s, struct str user)
 	session_run(s);
 }
 
-/* The reason in the log line, which fail2ban reads; a back end that is down must not ban anybody (ref: its filter skips this text). */
+/* The reason in the log line, which fail2ban reads; a back end that is down must not ban anybody (its filter skips this text). */
 static const char *reason(uint64_t code)
 {
 	switch (code) {

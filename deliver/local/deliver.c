@@ -3,7 +3,7 @@
  *	deliver ACCOUNTS_CDB POLICY USER		descriptor 0: channel to queued (lib/ipc/deliver.def)
  *	deliver ACCOUNTS_CDB POLICY ALIAS alias		for the commands, files and include lists of an alias
  *
- * Nothing the caller left behind is used: descriptors, environment, signals, timers, limits, umask, directory (security.md H5, 169-171). uid, gid and paths come
+ * Nothing the caller left behind is used: descriptors, environment, signals, timers, limits, umask, directory. uid, gid and paths come
  * from the root-owned accounts.cdb alone; for an alias, from the first compiled map that has it: its owner, and where that is root the unprivileged
  * default_privs. What may be run is read from that map here, and what is allowed at all, the lowest uid, and the maps from the root-owned POLICY that queued's
  * parent writes: nothing is believed from a caller. No heap, no NSS, no PAM, no TLS before the drop; what follows it is

@@ -1,5 +1,5 @@
 /* What a message's way is beyond the mailbox: the user's forward files, the item of an alias, include lists. Files are read as the user before the agent confines itself;
- * which of them a message needs is decided when it comes. A file that others could have written is not followed (security.md 175).
+ * which of them a message needs is decided when it comes. A file that others could have written is not followed.
  */
 #include <dirent.h>
 #include <errno.h>

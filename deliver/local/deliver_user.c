@@ -97,7 +97,7 @@ static int say_done(struct agent *ag, uint32_t id, const char *text)
 
 /* --- the message --- */
 
-/* Only a regular file that nobody can write through this descriptor, and no file of the kernel's (security.md 170). */
+/* Only a regular file that nobody can write through this descriptor, and no file of the kernel's. */
 static int check_source(struct copy *c, struct err *e)
 {
 	struct stat st;
@@ -230,7 +230,7 @@ static int check_public(struct agent *ag, struct copy *c, struct err *e)
 	return r;
 }
 
-/* In the file name: queue id and recipient, so that a repeated attempt is recognised (security.md D17). */
+/* In the file name: queue id and recipient, so that a repeated attempt is recognised. */
 static void copy_id(const struct copy *c, char out[MAILDIR_ID_MAX + 1])
 {
 	snprintf(out, MAILDIR_ID_MAX + 1, "%.*s-%08x", (int)(c->m->qid.n > 32 ? 32 : c->m->qid.n), c->m->qid.p,

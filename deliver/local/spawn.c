@@ -1,5 +1,5 @@
 /* The process that may execute one file. It is confined by root before its uid is dropped, and without no_new_privs: both no_new_privs and a Landlock
- * domain set later would disable the setuid agent, and filter and domain are inherited by it (ref: measured facts in DESIGN.md 2). Whose mail an
+ * domain set later would disable the setuid agent, and filter and domain are inherited by it. Whose mail an
  * agent may touch is decided by the agent itself from accounts.cdb; here a user is only a word.
  */
 #include <errno.h>

@@ -468,7 +468,7 @@ void control_start(struct queued *q, int fd);
 void control_delete(struct queued *q, struct qmsg *m);		/* or as soon as it is not active */
 void control_journal(struct queued *q, const struct qmsg *m);	/* what the index says of m (held, expired, tries) into its record, durable */
 
-/* --- log lines that log parsers know (ref: field practice) --- */
+/* --- log lines that log parsers know --- */
 struct log_delivery {
 	struct str qid, address, original, relay, text;
 	const char *program, *status;

@@ -1,4 +1,4 @@
-/* From a complete message to the answer (DESIGN.md 3, step 4):
+/* From a complete message to the answer (ARCHITECTURE.md, the life of a message, 3 and 4):
  *	scan		filterd's verdict; edits are added to the envelope, signatures last
  *	milters		those of third parties, after filterd, so that its edits do not break what they sign; then filterd is asked once more, for our signatures
  *	copies		agents write every local copy into tmp and sync it: nothing is visible yet

@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 enum {
-	RETRY_TRIES_MIN = 3,		/* a clock that jumps does not expire mail that was hardly tried (security.md D32) */
+	RETRY_TRIES_MIN = 3,		/* a clock that jumps does not expire mail that was hardly tried */
 };
 
 /* Seconds until the next try of a message of that age: its age, between min and max, plus or minus a tenth (random: any 32 bits). */

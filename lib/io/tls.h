@@ -66,7 +66,7 @@ void tls_key_free(struct tls_key **k);
 int tls_key_matches(const struct tls_key *k, struct str chain_pem, struct err *e) MUST_CHECK;
 /* Sign to-be-signed bytes with the named TLS signature scheme ("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", "rsa_pkcs1_sha256",
  * "ed25519" …, RFC 8446 4.2.3). Refuses (ERR_DENIED) whatever is not exactly the TLS 1.3 server CertificateVerify form or the TLS 1.2
- * server key exchange form (ref/security.md H3). sig at least TLS_SIG_MAX bytes; *sig_n_out its length. */
+ * server key exchange form. sig at least TLS_SIG_MAX bytes; *sig_n_out its length. */
 enum { TLS_SIG_MAX = 1024 };
 int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e) MUST_CHECK;
 /* The check alone; pure (fuzzed). 13 or 12: the TLS version whose form tbs has; -1: neither. */

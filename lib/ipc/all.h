@@ -11,7 +11,6 @@
 #include "ipc/import.h"
 #include "ipc/key.h"
 #include "ipc/learn.h"
-#include "ipc/learn.h"
 #include "ipc/link.h"
 #include "ipc/policy.h"
 #include "ipc/queue.h"

@@ -5,7 +5,7 @@
  * cut by the log process ("N lines suppressed"). Peer text is neutralised by the caller's use of log_*
  * formats: every byte that is not printable ASCII or valid UTF-8 is replaced before the line leaves.
  *
- * Idents follow what log parsers expect (ref: field practice): "postfix/smtpd", "postfix/qmgr", "postfix/local",
+ * Idents follow what log parsers expect: "postfix/smtpd", "postfix/qmgr", "postfix/local",
  * "postfix/cleanup", "postfix/smtp", "dovecot" (the text starts with "imap-login: …"), "amavis"; the part before
  * the slash is syslog_name (default "postern") for the programs that Postfix has too, "postern" for all others.
  */

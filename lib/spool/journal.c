@@ -1,6 +1,6 @@
 /* The journal behind a message's content: records of { magic, type, length, CRC-32C } and a payload of counted strings and 64-bit numbers. The
  * checksum starts from the queue id and the record's number, so that a record of another file, or one out of its place, is none. A reader
- * stops at the first bad record (security.md D8). Pure: bytes in, message out.
+ * stops at the first bad record. Pure: bytes in, message out.
  */
 #include <string.h>
 #include <sys/types.h>

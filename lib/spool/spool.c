@@ -1,4 +1,4 @@
-/* The files of the queue: what spool.h promises, by descriptors of its directories that are opened once (security.md D3). What a record
+/* The files of the queue: what spool.h promises, by descriptors of its directories that are opened once. What a record
  * means is journal.c's; when to sync and who waits for it is the caller's.
  *
  * Durability: the journal is appended and the file renamed into queue/ before the one fsync, which so makes content, journal and new name durable

@@ -304,7 +304,7 @@ static void write_pending(struct mbox *m)
 	}
 	finish_heads(c, end);
 	if (end < HEAD || !write_at(c->data.fd, c->out.p, c->out.n, end) || !write_slots(c, end)) {
-		/* A full disk: go on without (security.md, resource failures). */
+		/* A full disk: go on without. */
 		cache_close(c);
 		c->off = true;
 	}

@@ -1,5 +1,5 @@
 /* Courier's keywords: in a folder's courierimapkeywords/ the file :list (names, an empty line, "<base name>:<number> <number>…"), and for messages that were
- * changed since a file of that base name, or ".<N>.<base name>" with a larger N for a newer one, which lists names and overrides :list (imap.md 4.3). Read once, when the
+ * changed since a file of that base name, or ".<N>.<base name>" with a larger N for a newer one, which lists names and overrides :list. Read once, when the
  * folder is taken over. The parsers are pure. */
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Giving a mailbox back to Dovecot: what lets it go on with the same UIDs, keywords, POP3 ids and subscriptions. Its files are replaced by rename under its own
- * lock (imap.md 4.2, 4.3), file names get the letters of keywords beside those of flags. At most 26 keywords of a folder have a letter; messages with
+ * lock, file names get the letters of keywords beside those of flags. At most 26 keywords of a folder have a letter; messages with
  * others are counted and said. Coming back is the usual look at a folder that others changed: sync.c honours letters and UIDs that Dovecot gave. */
 #include <errno.h>
 #include <fcntl.h>

@@ -69,7 +69,7 @@ void maildir_sync_directories(bool always)
 
 /* --- folders --- */
 
-/* The mail tree is only trusted when it is the user's alone (security.md 158). */
+/* The mail tree is only trusted when it is the user's alone. */
 static int check_dir(int fd, const char *what, dev_t *dev, struct err *e)
 {
 	struct stat st;
@@ -281,7 +281,7 @@ void maildir_name_parse(struct str name, struct maildir_name *out)
 
 /* --- a copy --- */
 
-/* ENOSPC and EDQUOT are the mailbox's trouble, the rest is ours; all are temporary (security.md P5). */
+/* ENOSPC and EDQUOT are the mailbox's trouble, the rest is ours; all are temporary. */
 static int write_error(struct maildir_copy *c, int sys, const char *what, struct err *e)
 {
 	c->broken = true;

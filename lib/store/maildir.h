@@ -20,10 +20,10 @@ struct maildir_copy;
 enum {
 	MAILDIR_NAME_MAX = 255,		/* bytes of a file name */
 	MAILDIR_ID_MAX = 64,		/* bytes of an id kept in the name */
-	MAILDIR_TMP_AGE_S = 36 * 3600,	/* unfinished files in tmp are left alone for so long (security.md D18) */
+	MAILDIR_TMP_AGE_S = 36 * 3600,	/* unfinished files in tmp are left alone for so long */
 };
 
-/* Make root (0700) with cur, new, tmp, synced (security.md D9), when missing. Refuses symlinks, foreign owners, group- or world-writable. Returns a directory
+/* Make root (0700) with cur, new, tmp, synced, when missing. Refuses symlinks, foreign owners, group- or world-writable. Returns a directory
  * descriptor. ERR_NOENT: not there and !create. ERR_TEMP: there, but not to be trusted. */
 int maildir_open(const char *root, bool create, int *dirfd_out, struct err *e) MUST_CHECK;
 int maildir_open_at(int rootfd, const char *folder /* ".Work" or "" */, bool create, int *dirfd_out, struct err *e) MUST_CHECK;
@@ -68,7 +68,7 @@ struct maildir_name {
 	int64_t secs; uint32_t usecs;	/* for ordering */
 };
 void maildir_name_parse(struct str name, struct maildir_name *out);
-/* Is there a copy with this id (attempt > 1, security.md D17)? */
+/* Is there a copy with this id (attempt > 1)? */
 int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e) MUST_CHECK;
 /* Sum of the sizes of the messages in this folder (by ,S=, else by stat) and their number, for quotas. */
 int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, struct err *e) MUST_CHECK;

@@ -1,5 +1,5 @@
 /* The files of a mail tree's root that are no folder's: the counter that UIDVALIDITY comes from, subscriptions, special uses; and the
- * kernel locks (held by descriptors, released by death; security.md D27).
+ * kernel locks (held by descriptors, released by death).
  *
  *   postern.root           "1 <last uidvalidity handed out>\n"
  *   postern.subscriptions  a name per line, UTF-8

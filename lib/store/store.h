@@ -1,4 +1,4 @@
-/* Mailboxes of one user: Maildir++ below a root directory, primary state beside the mail (DESIGN.md 5). Used by the imap and pop3 sessions and
+/* Mailboxes of one user: Maildir++ below a root directory, primary state beside the mail. Used by the imap and pop3 sessions and
  * deliver, always under the user's own uid. Everything is relative to directory descriptors, O_NOFOLLOW.
  *
  * Per folder: postern.journal (checksummed append-only records: UIDVALIDITY, UID assignments with base names, flags, keywords, mod-sequences,

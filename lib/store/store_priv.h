@@ -32,7 +32,7 @@
 enum {
 	UID_MAX = 0xfffffffe,
 	FILE_NAME_MAX = 255,
-	LOCK_WAIT_MS = 10000,		/* security.md D27 */
+	LOCK_WAIT_MS = 10000,		/* for a lock that another process holds */
 	BATCH_MAX = 64 << 20,		/* bytes of one journal batch */
 	UID_RESERVE = 1000,		/* UIDs that one synced reservation covers */
 	KWSETS_MAX = 1 << 24,		/* distinct keyword combinations in a folder */

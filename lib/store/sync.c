@@ -322,7 +322,7 @@ static void put_assign(struct mbox *m, struct buf *ops, const struct entry *en, 
 		       const uint16_t *kw, size_t n_kw)
 {
 	const uint64_t size = en->size;
-	/* ,W= is believed where ,S= does not contradict the file (imap.md 4.1: they may lie). */
+	/* ,W= is believed where ,S= does not contradict the file (they may lie). */
 	const bool trusted = en->n.size == UINT64_MAX || en->n.size == size;
 	const int64_t now = clock_wall();
 	const struct assign a = { .uid = uid, .flags = flags_of_disk(disk), .disk = disk, .base = base, .info = odd_info, .kw = kw, .n_kw = n_kw,
@@ -890,7 +890,7 @@ static int first(struct mbox *m, struct err *e)
 	if (r == 0) {
 		m->st.uidvalidity = old.uidvalidity;
 		m->st.uidnext = old.uidnext;
-		/* Above whatever another server's clients have seen (imap.md 4.4), and above our own earlier values. */
+		/* Above whatever another server's clients have seen, and above our own earlier values. */
 		m->st.modseq = m->st.gone_floor = clock_wall_us();
 		if (old.has_id)
 			memcpy(m->st.id, old.id, sizeof(m->st.id));

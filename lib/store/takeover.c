@@ -1,6 +1,6 @@
 /* What Dovecot and Courier left in a folder, read once, when the folder has no journal of ours yet; their files are never written. From
  * dovecot-uidlist (versions 1 and 3) or courierimapuiddb: UIDVALIDITY, UIDs, mailbox id, sizes, POP3 ids and order; from dovecot-keywords the names
- * behind the letters a..z in file names; from courierpop3dsizelist the POP3 ids of Courier's INBOX. Formats: imap.md 4.2, 4.3, 4.5 say; here are the
+ * behind the letters a..z in file names; from courierpop3dsizelist the POP3 ids of Courier's INBOX. Here are the
  * parsers, pure, and the files' precedence. What is wrong in a line costs that line only: its message gets a new UID. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* A journal or index that was cut or changed at any byte: the folder opens, every message is there once, none has the UID that another one had, and
- * UIDVALIDITY stays (security.md D24, 166, 167). */
+ * UIDVALIDITY stays. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""FETCH (RFC 3501 6.4.5) and what clients expect of it (ref: client quirks)."""
+"""FETCH (RFC 3501 6.4.5) and what clients expect of it."""
 import re
 
 from imapmessages import MULTI, SIMPLE, crlf, numbered

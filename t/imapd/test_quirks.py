@@ -1,4 +1,4 @@
-"""What single clients do (ref: their traces), and what they must get."""
+"""What single clients do, and what they must get."""
 import re
 import zlib
 

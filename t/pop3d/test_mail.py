@@ -1,4 +1,4 @@
-"""POP3 after login: RFC 1939's TRANSACTION and UPDATE states, and the hostile cases of a mailbox (ref: security 4.7)."""
+"""POP3 after login: RFC 1939's TRANSACTION and UPDATE states, and the hostile cases of a mailbox."""
 import os
 import poplib
 import signal
