@@ -17,7 +17,7 @@ static const struct record {
 	{ "%d.", "TXT", "\"v=spf1 mx -all\"", "SPF: only the hosts above send mail of this domain" },
 	{ "%h.", "TXT", "\"v=spf1 a -all\"", "SPF for the name that this server greets with" },
 	{ "_dmarc.%d.", "TXT", "\"v=DMARC1; p=none; rua=mailto:postmaster@%d\"",
-	  "DMARC: reports first. Forwarded mail fails SPF: before a stricter p= sign with DKIM (postern dkim genkey %d)" },
+	  "DMARC: reports first. Forwarded mail fails SPF: before a stricter p=, sign with DKIM (postern dkim genkey %d)" },
 	{ "_smtp._tls.%d.", "TXT", "\"v=TLSRPTv1; rua=mailto:postmaster@%d\"", "others report TLS trouble" },
 	{ "_submissions._tcp.%d.", "SRV", "0 1 465 %h.", "mail programs find the server" },
 	{ "_submission._tcp.%d.", "SRV", "10 1 587 %h.", NULL },
