@@ -401,6 +401,8 @@ static void rcpt_passed(struct trans *t)
 
 	if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
 		refuse_as_said(t, r, t->conf->unknown_local_recipient_reject_code, "5.1.1", "User unknown in local recipient table");
+	} else if (r->bounces && t->sender.n > 0) {
+		refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: only bounces are taken for this address", STR_ARG(t->asked))));
 	} else if ((added = add_finals(t, r)) != 0) {
 		t->n_finals = before;
 		map_free(&t->seen);	/* made anew when it is needed */

@@ -563,6 +563,7 @@ static void put_result(const struct answer *an, const char *class, struct ipc_re
 {
 	*out = (struct ipc_resolve_RESULT){ .class = str_c(class) };
 	out->limited = an->limited;
+	out->bounces = an->bounces;
 	if (an->code) {
 		out->code = (uint64_t)an->code;
 		out->enhanced = str_c(an->enhanced);
@@ -670,7 +671,8 @@ static const char *answer_rewritten(struct answer *an, const struct smtp_addr *a
 		fail(an, 550, "5.1.1", "%s", e.text);
 		return "unknown";
 	}
-	step(an, "srs_domain: it stands for %.*s", STR_ARG(text));
+	an->bounces = true;
+	step(an, "srs_domain: it stands for %.*s; only for the null sender", STR_ARG(text));
 	if (expand_address(an, &to, 0) < 0)
 		return "error";
 	if (an->n_finals == 0) {

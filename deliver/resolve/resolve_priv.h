@@ -73,6 +73,7 @@ struct answer {
 	struct str owner;		/* owner-NAME of the list that is being expanded: goes to each final */
 	int code;			/* of the failure; 0: none */
 	bool limited;			/* an account with a quota is among the finals */
+	bool bounces;			/* a sender that was rewritten here: only for the null sender */
 	const char *enhanced;
 	struct str text;
 	struct str dead;		/* a recipient of an expansion that does not exist */

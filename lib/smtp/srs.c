@@ -10,8 +10,9 @@ enum { HASH_CHARS = 8, LOCAL_MAX = 64, DAY_CYCLE = 1024, BLOCK = 64 };
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/* RFC 2104 over SHA-256; letters are folded, as mail servers on the way may do. */
-static void hmac(const struct srs *s, struct str text, unsigned char out[32])
+/* RFC 2104 over SHA-256, of the form ('0' or '1') and the text: what was signed for one form must not do for the other, whose text a stranger may have chosen.
+ * Letters are folded, as mail servers on the way may do. */
+static void hmac(const struct srs *s, char form, struct str text, unsigned char out[32])
 {
 	unsigned char pad[BLOCK];
 	struct sha256 h;
@@ -20,6 +21,7 @@ static void hmac(const struct srs *s, struct str text, unsigned char out[32])
 		pad[i] = (i < SRS_KEY_BYTES ? s->key[i] : 0) ^ 0x36;
 	sha256_init(&h);
 	sha256_add(&h, str_n(pad, BLOCK));
+	sha256_add(&h, str_n(&form, 1));
 	for (size_t i = 0; i < text.n; i++) {
 		const char c = ch_lower(text.p[i]);
 		sha256_add(&h, str_n(&c, 1));
@@ -33,22 +35,22 @@ static void hmac(const struct srs *s, struct str text, unsigned char out[32])
 	sha256_end(&h, out);
 }
 
-static void hash_of(const struct srs *s, struct str text, char out[HASH_CHARS + 1])
+static void hash_of(const struct srs *s, char form, struct str text, char out[HASH_CHARS + 1])
 {
 	unsigned char mac[32];
 
-	hmac(s, text, mac);
+	hmac(s, form, text, mac);
 	for (size_t i = 0; i < HASH_CHARS; i++)
 		out[i] = alphabet[mac[i] & 31];
 	out[HASH_CHARS] = '\0';
 }
 
-static bool hash_ok(const struct srs *s, struct str text, struct str hash)
+static bool hash_ok(const struct srs *s, char form, struct str text, struct str hash)
 {
 	char want[HASH_CHARS + 1];
 	unsigned differ = hash.n != HASH_CHARS;
 
-	hash_of(s, text, want);
+	hash_of(s, form, text, want);
 	for (size_t i = 0; i < HASH_CHARS && i < hash.n; i++)
 		differ |= (unsigned)(ch_lower(hash.p[i]) ^ ch_lower(want[i]));
 	return differ == 0;
@@ -95,9 +97,9 @@ int srs_forward(const struct srs *s, struct str sender, int64_t day, struct aren
 	} else {
 		text = arena_printf(a, "%c%c=%.*s=%.*s", alphabet[(day % DAY_CYCLE) / 32], alphabet[day % 32], STR_ARG(domain), STR_ARG(local));
 	}
-	hash_of(s, str_c(text), hash);
-	const bool again = prefixed(local, "SRS0") || prefixed(local, "SRS1");
-	return finish(a, arena_printf(a, "SRS%d=%s=%s", again ? 1 : 0, hash, text), s, out, e);
+	const char form = prefixed(local, "SRS0") || prefixed(local, "SRS1") ? '1' : '0';
+	hash_of(s, form, str_c(text), hash);
+	return finish(a, arena_printf(a, "SRS%c=%s=%s", form, hash, text), s, out, e);
 }
 
 bool srs_is(const struct srs *s, struct str local, struct str domain)
@@ -126,7 +128,7 @@ int srs_reverse(const struct srs *s, struct str local, int64_t day, struct arena
 	struct str rest = local.n > 5 ? str_from(local, 5) : STR("");
 	const struct str hash = str_split(&rest, '=');
 
-	if ((!first && !prefixed(local, "SRS1")) || rest.n == 0 || !plain(rest) || !hash_ok(s, rest, hash))
+	if ((!first && !prefixed(local, "SRS1")) || rest.n == 0 || !plain(rest) || !hash_ok(s, first ? '0' : '1', rest, hash))
 		return err_set(e, ERR_INPUT, 0, "not a sender that was rewritten here");
 	if (first && !recent(str_split(&rest, '='), day))
 		return err_set(e, ERR_INPUT, 0, "a rewritten sender that is too old");

@@ -1,6 +1,7 @@
 /* Sender rewriting for forwarded mail (SRS): the envelope sender becomes an address of ours that SPF lets us use, from which the true one can be told when a bounce
  * comes back. SRS0=HASH=DAY=DOMAIN=LOCAL, and for a sender that another forwarder has rewritten SRS1=HASH=FORWARDER=REST, so that it never grows by more than one
- * hop. HASH: 8 characters of an HMAC with our key, in letters that survive a change of case. Pure.
+ * hop. HASH: 8 characters of an HMAC, with our key, of the form and what follows, in letters that survive a change
+ * of case. Such an address is for bounces alone: whoever takes mail for one checks that the sender is null. Pure.
  */
 #ifndef SMTP_SRS_H
 #define SMTP_SRS_H

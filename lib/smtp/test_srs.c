@@ -1,6 +1,7 @@
 /* Sender rewriting: there and back, through several forwarders, and what is refused. */
 #include "smtp/srs.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "test/tap.h"
@@ -53,13 +54,32 @@ static void test_changed(void)
 		char bad[65];
 		memcpy(bad, local.p, local.n);
 		bad[local.n] = '\0';
-		bad[i] = bad[i] == 'x' ? 'y' : 'x';
+		bad[i] = ch_lower(bad[i]) == 'x' ? 'y' : 'x';	/* a change of case alone is survived */
 		survivors += srs_reverse(&ours, str_c(bad), 20000, a, &back, &e) == 0;
 	}
 	tap_is_int((int)survivors, 0, "a changed character is noticed, anywhere");
 	for (size_t i = 0; i < local.n; i++)
 		survivors += srs_reverse(&ours, str_sub(local, 0, i), 20000, a, &back, &e) == 0;
 	tap_is_int((int)survivors, 0, "so is a cut");
+	arena_free(&a);
+}
+
+/* What a stranger had signed as a second forwarding is no first one, which would lead to whom they like; nor the other way round. */
+static void test_forms_are_apart(void)
+{
+	struct arena *a = arena_new(0);
+	struct str there, back;
+	struct err e = { 0 };
+	char stamped[65], other[65];
+
+	tap_ok(srs_forward(&ours, STR("x@a.example"), 20000, a, &there, &e) == 0, "today's stamp");
+	(void)snprintf(other, sizeof(other), "SRS1%.*s", STR_ARG(str_from(local_of(there), 4)));
+	tap_ok(srs_reverse(&ours, str_c(other), 20000, a, &back, &e) < 0, "SRS0 is not taken as SRS1");
+	(void)snprintf(stamped, sizeof(stamped), "SRS1=x=%.*s=victim.example=user@b.example", STR_ARG(str_sub(there, 14, 2)));
+	tap_ok(srs_forward(&ours, str_c(stamped), 20000, a, &there, &e) == 0 && str_starts(there, STR("SRS1=")), "what looks like SRS1 is forwarded: %.*s", STR_ARG(there));
+	(void)snprintf(other, sizeof(other), "SRS0%.*s", STR_ARG(str_from(local_of(there), 4)));
+	tap_ok(srs_reverse(&ours, local_of(there), 20000, a, &back, &e) == 0, "it leads back");
+	tap_ok(srs_reverse(&ours, str_c(other), 20000, a, &back, &e) < 0, "but SRS1 is not taken as SRS0");
 	arena_free(&a);
 }
 
@@ -89,6 +109,7 @@ int main(void)
 {
 	test_round_trips();
 	test_changed();
+	test_forms_are_apart();
 	test_refused();
 	return tap_done();
 }

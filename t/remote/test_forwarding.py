@@ -58,6 +58,32 @@ def test_a_bounce_finds_its_way_back(scene):
     assert "joe@stranger.example" in why
 
 
+def test_only_the_null_sender_writes_to_a_rewritten_one(scene):
+    scene.log(scene.send("carol@example.com", sender="joe@stranger.example"), "status=sent")
+    rewritten = senders(scene.sink(40))[-1][1:-1]
+    with smtplib.SMTP(scene.host, 25, timeout=30) as s:
+        s.ehlo("t.example")
+        for to in (rewritten, f'"{rewritten.split("@")[0]}"@example.com'):
+            s.mail("spammer@attacker.example")
+            code, text = s.rcpt(to)
+            assert code == 550 and text.startswith(b"5.7.1 ") and b"only bounces" in text
+            s.rset()
+        s.mail("")
+        assert s.rcpt(rewritten)[0] == 250
+
+
+def test_a_second_forwarding_is_no_first_one(scene):
+    scene.log(scene.send("carol@example.com", sender="joe@stranger.example"), "status=sent")
+    stamp = senders(scene.sink(40))[-1].split("=")[2]
+    scene.log(scene.send("carol@example.com", sender=f"SRS1=x={stamp}=victim.example=user@attacker.example"), "status=sent")
+    signed = senders(scene.sink(40))[-1][1:-1]
+    assert signed.startswith("SRS1=") and signed.endswith(f"={stamp}=victim.example=user@example.com")
+    with smtplib.SMTP(scene.host, 25, timeout=30) as s:
+        s.ehlo("t.example")
+        s.mail("")
+        assert s.rcpt(signed.replace("SRS1=", "SRS0=", 1))[0] == 550
+
+
 def test_nobody_relays_through_a_forged_one(scene):
     with smtplib.SMTP(scene.host, 25, timeout=30) as s:
         s.ehlo("t.example")
