@@ -151,6 +151,10 @@ static void on_record(void *ctx, const struct dns_answer *a)
 		sts_ask(s->q, item_of(s)->domain, on_policy, s);
 		return;
 	}
+	if (a->result == DNS_TROUBLE) {		/* whether somebody does is not known now: with the next tick */
+		next_domain(s);
+		return;
+	}
 	tlsrpt_forget(s->q, item_of(s)->day, item_of(s)->domain);	/* nobody wants to know */
 	next_domain(s);
 }
