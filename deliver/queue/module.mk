@@ -9,5 +9,6 @@ $(call unittest,test_queue_rules,test_queue_rules.c retry.c dsn.c queued_head.c,
 $(call unittest,test_header_addresses,test_header_addresses.c header_addresses.c,smtp mail base test)
 $(call fuzzer,fuzz_header_addresses,fuzz_header_addresses.c header_addresses.c,smtp mail base)
 $(call fuzzer,fuzz_received,fuzz_received.c queued_head.c,mail base)
+$(call unittest,test_verify,test_verify.c queued_verify.c,conf ipc io os log base test)
 $(call unittest,test_tlsrpt,test_tlsrpt.c tlsrpt_text.c,base test)
 $(call fuzzer,fuzz_tlsrpt,fuzz_tlsrpt.c tlsrpt_text.c,base)

@@ -18,6 +18,7 @@ enum {
 	PROBES_MAX = 100,	/* questions to other servers at once */
 	GAP_S = 60,		/* between two questions about one address */
 	WAITERS_MAX = 10000,
+	EVICT_AT_ONCE = 64,	/* a full table is walked once for so many new ones */
 	TEXT_MAX = 200,
 	FILE_MAX = 64 << 20,
 	TICK_MS = 600000,
@@ -83,21 +84,39 @@ static void entry_free(struct entry *x)
 	free(x);
 }
 
-/* Room for new ones: some of what is of no use goes. */
-static void sweep(struct verify *v)
+struct candidate {
+	struct entry *x;
+	int64_t since;	/* what it knows; 0: nothing of use */
+};
+
+/* v is in order of age, the oldest first; of those too many the youngest goes. */
+static void keep_oldest(struct candidate *v, size_t *n, struct candidate c)
 {
-	struct entry *gone[64];
+	size_t at = *n < EVICT_AT_ONCE ? (*n)++ : EVICT_AT_ONCE - 1;
+
+	for (; at > 0 && v[at - 1].since > c.since; at--)
+		v[at] = v[at - 1];
+	v[at] = c;
+}
+
+/* Room for new ones, so that nobody can fill the table for days: first goes what is of no use, then the oldest; never what is asked about or waited for. */
+static void evict(struct verify *v)
+{
+	struct candidate gone[EVICT_AT_ONCE];
 	struct str key;
 	size_t n = 0, it = 0;
 	void *p;
 
-	while (n < ARRAY_LEN(gone) && map_next(v->entries, &it, &key, &p)) {
+	while (map_next(v->entries, &it, &key, &p)) {
 		struct entry *x = p;
-		if (!usable(x) && !x->probing && list_empty(&x->waiting))
-			gone[n++] = x;
+		const struct candidate c = { x, usable(x) ? x->when : 0 };
+		if (x->probing || !list_empty(&x->waiting))
+			continue;
+		if (n < EVICT_AT_ONCE || c.since < gone[n - 1].since)
+			keep_oldest(gone, &n, c);
 	}
 	for (size_t i = 0; i < n; i++)
-		entry_free(gone[i]);
+		entry_free(gone[i].x);
 }
 
 static struct entry *entry_of(struct queued *q, struct str address)
@@ -108,7 +127,7 @@ static struct entry *entry_of(struct queued *q, struct str address)
 	if (x != NULL)
 		return x;
 	if (map_count(v->entries) >= ENTRIES_MAX)
-		sweep(v);
+		evict(v);
 	if (map_count(v->entries) >= ENTRIES_MAX)
 		return NULL;
 	x = xzalloc(sizeof(*x));
@@ -158,7 +177,6 @@ static void learnt(struct entry *x, enum state s, struct str text)
 	struct verify *v = x->q->verify;
 	struct buf b;
 
-	x->probing = false;
 	if (s != UNKNOWN) {
 		x->state = s;
 		x->when = clock_wall();
@@ -173,6 +191,7 @@ static void learnt(struct entry *x, enum state s, struct str text)
 	       STR_ARG(str_sub(text, 0, TEXT_MAX)));
 	while (!list_empty(&x->waiting))
 		answer(list_of(x->waiting.next, struct verify_wait, node));
+	x->probing = false;	/* not before: who is answered may ask for another address, which needs room */
 }
 
 bool verify_result(struct queued *q, uint32_t id, const struct ipc_remote_RESULT *m)
@@ -314,12 +333,10 @@ struct verify_wait *verify_ask(struct queued *q, struct str address, verify_fn *
 	v->n_waiting++;
 	if (x != NULL && (!known || stale(x)))
 		probe(x);
-	if (!known && x != NULL && x->probing) {
-		list_append(&x->waiting, &w->node);
-		w->timer = loop_timer(q->loop, q->conf->address_verify_poll_count * q->conf->address_verify_poll_delay * 1000, on_patience, w);
-	} else {
-		w->timer = loop_timer(q->loop, 0, on_patience, w);
-	}
+	if (x != NULL)
+		list_append(&x->waiting, &w->node);	/* even if the answer is known: x must stay until it is given */
+	const bool wait = !known && x != NULL && x->probing;
+	w->timer = loop_timer(q->loop, wait ? q->conf->address_verify_poll_count * q->conf->address_verify_poll_delay * 1000 : 0, on_patience, w);
 	return w;
 }
 
