@@ -54,6 +54,12 @@ static bool spend(struct archive_walk *w, uint64_t bytes)
 
 enum how { AS_ARCHIVE, AS_PACKED, AS_UU, AS_ZIP_STREAM };
 
+/* One reader and what it costs: the members' bytes, or those that its filters inflate on the way, whichever are more. */
+struct reading {
+	struct archive *r;
+	uint64_t data, paid;
+};
+
 static struct archive *reader(struct str data, enum how how)
 {
 	static int (*const formats[])(struct archive *) = {
@@ -92,6 +98,32 @@ static void trouble(struct archive_walk *w, struct archive *r)
 	w->found |= locked ? ARCHIVE_ENCRYPTED : ARCHIVE_DAMAGED;
 }
 
+static bool pay(struct archive_walk *w, struct reading *g, size_t data)
+{
+	const int inflating = archive_filter_count(g->r) - 1;	/* the last hands on what it got */
+	uint64_t due = g->data += data;
+	for (int i = 0; i < inflating; i++) {
+		const la_int64_t n = archive_filter_bytes(g->r, i);
+		if (n > 0 && (uint64_t)n > due)
+			due = (uint64_t)n;
+	}
+	const uint64_t more = due > g->paid ? due - g->paid : 0;
+	g->paid += more;
+	return spend(w, more);
+}
+
+/* Where a filter inflates, the library would inflate all that it passes over, in one go. */
+static void pass_over(struct archive_walk *w, struct reading *g)
+{
+	const void *block;
+	size_t n;
+	la_int64_t offset;
+	if (archive_filter_count(g->r) < 2 || archive_format(g->r) == ARCHIVE_FORMAT_RAW)
+		return;
+	while (!(w->found & ARCHIVE_OVER) && archive_read_data_block(g->r, &block, &n, &offset) == ARCHIVE_OK)
+		(void)pay(w, g, n);
+}
+
 /* --- a member --- */
 
 static struct str entry_name(struct archive_walk *w, struct archive_entry *entry)
@@ -110,18 +142,18 @@ static struct str entry_name(struct archive_walk *w, struct archive_entry *entry
 }
 
 /* The member's bytes: as many as tell its class, all when it is packed itself. */
-static struct content member_read(struct archive_walk *w, struct archive *r, struct buf *out)
+static struct content member_read(struct archive_walk *w, struct reading *g, struct buf *out)
 {
 	size_t want = CONTENT_HEAD;
 	struct content is = { "", CONTENT_OTHER };
 	for (;;) {
 		char *room = buf_room(out, BLOCK);
-		la_ssize_t n = room == NULL ? 0 : archive_read_data(r, room, BLOCK);
+		la_ssize_t n = room == NULL ? 0 : archive_read_data(g->r, room, BLOCK);
 		if (n < 0)
-			trouble(w, r);
+			trouble(w, g->r);
 		if (n > 0) {
 			buf_added(out, (size_t)n);
-			if (!spend(w, (uint64_t)n))
+			if (!pay(w, g, (size_t)n))
 				return content_of(buf_view(out));
 		}
 		if (n > 0 && out->n < want)
@@ -134,12 +166,12 @@ static struct content member_read(struct archive_walk *w, struct archive *r, str
 	}
 }
 
-static int member(struct level *l, struct archive *r, struct archive_member *m, bool whole)
+static int member(struct level *l, struct reading *g, struct archive_member *m, bool whole)
 {
 	struct archive_walk *w = l->w;
 	struct buf data;
 	buf_init(&data, ARCHIVE_BYTES_MAX + 1);
-	const struct content is = member_read(w, r, &data);
+	const struct content is = member_read(w, g, &data);
 	m->class = is.name;
 	int found = w->fn(w->ctx, m);
 	if (found == 0 && whole && is.kind != CONTENT_OTHER) {
@@ -170,6 +202,7 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 	struct archive_walk *w = l->w;
 	struct archive_member unread = { .parent = l->in, .name = raw_name, .class = "" };	/* its name may be known all the same */
 	struct archive *r = reader(data, how);
+	struct reading g = { .r = r };
 	if (r == NULL) {
 		w->found |= ARCHIVE_DAMAGED;
 		return how == AS_PACKED ? w->fn(w->ctx, &unread) : 0;
@@ -178,6 +211,10 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 	bool any = false;
 	for (; found == 0 && !(w->found & ARCHIVE_OVER); any = true) {
 		struct archive_entry *entry;
+		if (any)
+			pass_over(w, &g);
+		if (w->found & ARCHIVE_OVER)
+			break;
 		const int got = archive_read_next_header(r, &entry);
 		if (got == ARCHIVE_EOF)
 			break;
@@ -188,13 +225,13 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 				found = w->fn(w->ctx, &unread);
 			break;
 		}
-		if (archive_entry_filetype(entry) == AE_IFDIR)
-			continue;
-		if (w->members == 0) {
+		if (!pay(w, &g, 0) || w->members == 0) {
 			w->found |= ARCHIVE_OVER;
 			break;
 		}
 		w->members--;
+		if (archive_entry_filetype(entry) == AE_IFDIR)
+			continue;
 		const bool raw = archive_format(r) == ARCHIVE_FORMAT_RAW;
 		struct archive_member m = { .parent = l->in, .name = raw ? raw_name : entry_name(w, entry), .class = "" };
 		if (l->names != NULL && l->names->n < ARCHIVE_MEMBERS_MAX)
@@ -203,7 +240,7 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 			w->found |= ARCHIVE_ENCRYPTED;
 			found = w->fn(w->ctx, &m);
 		} else {
-			found = member(l, r, &m, how != AS_ZIP_STREAM);
+			found = member(l, &g, &m, how != AS_ZIP_STREAM);
 		}
 	}
 	archive_read_free(r);

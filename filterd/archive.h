@@ -11,8 +11,8 @@
 
 enum {
 	ARCHIVE_DEPTH_MAX = 14,		/* archives in archives */
-	ARCHIVE_MEMBERS_MAX = 1500,	/* of one message, in all */
-	ARCHIVE_BYTES_MIN = 1 << 20,	/* unpacked bytes of one message: at least so many, */
+	ARCHIVE_MEMBERS_MAX = 1500,	/* of one message, in all; directories too */
+	ARCHIVE_BYTES_MIN = 1 << 20,	/* unpacked bytes of one message, also those that are inflated only to get behind them: at least so many, */
 	ARCHIVE_BYTES_FACTOR = 500,	/* at most so many times its own, */
 	ARCHIVE_BYTES_MAX = 300 << 20,	/* and never more than these */
 	ARCHIVE_NAME_MAX = 2048,	/* longer names are over the limit */
