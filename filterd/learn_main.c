@@ -99,7 +99,7 @@ static int mail_read(int fd, struct buf *out)
 {
 	char part[65536];
 	ssize_t n;
-	for (off_t at = 0; (n = pread(fd, part, sizeof(part), at)) > 0; at += n)
+	for (off_t at = 0; (n = pread(fd, part, sizeof(part), at)) > 0 && !buf_failed(out); at += n)
 		buf_mem(out, part, (size_t)n);
 	return n < 0 || buf_failed(out) ? -1 : 0;
 }
