@@ -50,7 +50,7 @@ struct job {
 	struct ipc_filter_SCAN scan;
 	uint32_t id;
 	int fd;
-	unsigned attempts, asked;
+	unsigned attempts, asked, signs;
 	enum stage_kind kind;	/* of the worker it needs */
 	struct ipc_strs edits;	/* what scanning wants of a message that is scored now */
 	uint64_t since_ms;
@@ -203,6 +203,8 @@ static void worker_failed(struct worker *w, const char *why)
 	struct job *j = w->job;
 	w->job = NULL;
 	worker_drop(w);
+	if (j != NULL)
+		j->signs = 0;
 	if (j != NULL && ++j->attempts < MONITOR_ATTEMPTS) {
 		log_warning("%.*s: a worker was lost (%s), trying another", STR_ARG(j->scan.qid), why);
 		list_push(&m->waiting[j->kind], &j->node);
@@ -255,6 +257,19 @@ static void job_finish(struct monitor *m, struct job *j, const struct ipc_filter
 	job_answer(m, j, &all);
 }
 
+/* Workers read what strangers send: keys sign only what was wished for. Whose name a seal bears is known; DKIM's is in the message, which nobody reads here. */
+static bool may_sign(const struct monitor *m, struct job *j, struct str domain)
+{
+	if ((j->scan.sign & (SIGN_DKIM | SIGN_ARC)) == 0 || ++j->signs > MONITOR_SIGNS_MAX)
+		return false;
+	if (j->scan.sign & SIGN_DKIM)
+		return true;
+	for (struct str host = str_c(m->conf->myhostname); host.n > 0; (void)str_split(&host, '.'))
+		if (str_case_eq(host, domain))
+			return true;
+	return false;
+}
+
 static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct worker *w = ctx;
@@ -267,7 +282,10 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		return;
 	}
 	if (j != NULL && type == IPC_filter_SIGN) {
-		keys_ask(w->m->keys, &w->sign, w->chan, id, msg);
+		if (!may_sign(w->m, j, ((const struct ipc_filter_SIGN *)msg)->domain))
+			worker_failed(w, "a signature nobody asked for");
+		else
+			keys_ask(w->m->keys, &w->sign, w->chan, id, msg);
 		return;
 	}
 	if (j == NULL || type != IPC_filter_VERDICT || id != j->id) {
@@ -618,9 +636,16 @@ static void door_start(struct door *d);
 
 static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
+	const struct client *c = ctx;
+	struct ipc_filter_SCAN *scan = msg;
 	(void)ch;
 	(void)type;
-	on_scan(ctx, id, msg, fd);
+	if (c->door != NULL) {	/* it reads what strangers send: nothing is signed for it, and what was found is for us to say */
+		scan->sign = 0;
+		scan->edits = scan->found = (struct ipc_strs){ NULL, 0 };
+		scan->report = STR("");
+	}
+	on_scan(ctx, id, scan, fd);
 }
 
 static void on_door_restart(void *ctx)

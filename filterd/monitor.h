@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "authres/dkim_table.h"
 #include "worker.h"
 
 enum {
@@ -12,6 +13,7 @@ enum {
 	MONITOR_DOORS_MAX = 4,
 	MONITOR_ASKING_FACTOR = 8,	/* as many times filter_workers, when they wait for the DNS */
 	MONITOR_ATTEMPTS = 2,		/* workers that one message may cost */
+	MONITOR_SIGNS_MAX = DKIM_KEYS_PER_DOMAIN_MAX,	/* signatures that a worker may ask for one message; an ARC set takes two */
 };
 
 /* listener: bound SEQPACKET socket. start_template forks a template of these values (the child never returns) and returns its socket, or -1. ready is called once the first
