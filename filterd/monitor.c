@@ -640,10 +640,11 @@ static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	struct ipc_filter_SCAN *scan = msg;
 	(void)ch;
 	(void)type;
-	if (c->door != NULL) {	/* it reads what strangers send: nothing is signed for it, and what was found is for us to say */
+	scan->found = (struct ipc_strs){ NULL, 0 };	/* what was found is for us to say */
+	scan->report = STR("");
+	if (c->door != NULL) {	/* it reads what strangers send: nothing is signed for it */
 		scan->sign = 0;
-		scan->edits = scan->found = (struct ipc_strs){ NULL, 0 };
-		scan->report = STR("");
+		scan->edits = (struct ipc_strs){ NULL, 0 };
 	}
 	on_scan(ctx, id, scan, fd);
 }

@@ -41,7 +41,7 @@ static const struct row {
 struct straw {
 	struct arena *a;
 	int template, door, queue;	/* of the monitor's channels */
-	bool clean;			/* a door's claims did not arrive */
+	bool clean;			/* nothing arrived that is not for the client to say */
 };
 
 static uint16_t take(struct straw *t, int sock, uint32_t *id, void **msg, int *fd)
@@ -67,7 +67,7 @@ static bool work(struct straw *t, const struct row *r)
 	if (take(t, t->template, &id, &msg, &sock) != IPC_filter_FORK || take(t, sock, &id, &msg, &fd) != IPC_filter_SCAN)
 		return false;
 	const struct ipc_filter_SCAN *m = msg;
-	t->clean = r->door ? m->sign == 0 && m->edits.n == 0 && m->found.n == 0 && m->report.n == 0 : m->sign == r->sign && m->edits.n == 1;
+	t->clean = m->found.n == 0 && m->report.n == 0 && m->sign == (r->door ? 0 : r->sign) && m->edits.n == (r->door ? 0 : 1);
 	const struct ipc_filter_SIGN q = { .domain = str_c(r->domain), .selector = STR("s"), .hash = STR("0123456789abcdef0123456789abcdef") };
 	for (unsigned i = 0; i < r->asks; i++)
 		if (!give(sock, IPC_filter_SIGN, &q, i + 1, -1) || take(t, sock, &other, &msg, &none) != IPC_filter_SIGNATURE)
