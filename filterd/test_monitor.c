@@ -100,7 +100,7 @@ struct scene {
 	int template, door;
 };
 
-static int give_template(void *ctx, enum stage_kind kind)
+static int give_template(void *ctx, enum stage_kind kind, const struct conf *conf)
 {
 	return kind == STAGE_SCAN ? dup(((struct scene *)ctx)->template) : -1;
 }
