@@ -277,7 +277,9 @@ void folder_changed(struct user *u, const struct mbox *mbox)
 
 		if (!pushed || c->over || !c->folder || (mbox && c->folder->mbox != mbox))
 			continue;
-		if (folder_sync(c, false, c->idling || notify_expunges(c), &e) < 0)
+		if (!guest_still(c))	/* the list may be another program's work */
+			guest_bye(c);
+		else if (folder_sync(c, false, c->idling || notify_expunges(c), &e) < 0)
 			client_end(c, e.text, "Mailbox is no longer usable.");
 		else
 			resp_flush(c);

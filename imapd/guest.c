@@ -123,13 +123,19 @@ bool guest_still(struct client *c)
 	return c->rights & ACL_R;
 }
 
+void guest_bye(struct client *c)
+{
+	client_end(c, "Mailbox is no longer shared", "Mailbox is no longer shared.");
+}
+
 void guests_check(struct user *u)
 {
 	list_each_safe(it, &u->clients) {
 		struct client *c = list_of(it, struct client, node);
 
-		if (c->guest && !c->run.cmd && !guest_still(c))
-			client_end(c, "Mailbox is no longer shared", "Mailbox is no longer shared.");
+		/* Whoever runs another command is told at its next one. */
+		if (c->guest && (!c->run.cmd || c->idling) && !guest_still(c))
+			guest_bye(c);
 	}
 }
 

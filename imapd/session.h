@@ -301,6 +301,7 @@ int guest_begin(struct client *c, struct str guest, struct err *e) MUST_CHECK;
 void guest_end(struct client *c);
 /* Look again at the rights in the selected mailbox. False: it may not be read any more. */
 bool guest_still(struct client *c);
+void guest_bye(struct client *c);	/* it may not: the connection ends */
 void guests_check(struct user *u);	/* a list has changed: those who may not read any more are sent away */
 /* The client's rights in a mailbox: all for the owner, whether it exists or not. -1 with ERR_NOENT: not there, or the guest may not know. */
 int rights_in(struct client *c, struct str name, uint32_t *rights_out, struct err *e) MUST_CHECK;

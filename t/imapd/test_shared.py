@@ -391,6 +391,25 @@ def test_right_withdrawn_while_selected(share, bob):
     bob().no("SELECT " + share.other, "NONEXISTENT")
 
 
+@pytest.mark.parametrize("by", ["command", "tool"])
+def test_right_withdrawn_while_idling(suite, share, bob, by):
+    share.rights("lr")
+    b = bob()
+    b.ok("SELECT " + share.other)
+    b.send("i IDLE\r\n")
+    assert b.line() == b"+ idling"
+    if by == "command":
+        share.owner.ok("DELETEACL %s %s" % (share.name, BOB))
+    else:
+        share_tool(suite, "-f", share.name, "share", ALICE, BOB, "none")
+    share.fill("secret")
+    told = []
+    with pytest.raises(Closed):
+        while True:
+            told.append(b.line())
+    assert told and told[-1].startswith(b"* BYE") and not [l for l in told if b"EXISTS" in l], told
+
+
 def test_owner_process_is_killed(share, bob):
     share.fill("one")
     share.rights("lr")
