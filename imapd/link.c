@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "relay.h"
 
 struct ask {
 	char tag[IMAP_TAG_MAX + 1];
@@ -102,6 +103,7 @@ static void lose(struct link *l, enum err_code code, const char *why)
 	}
 	for (unsigned i = 0; i < n && !c->over; i++)
 		asks[i].user->lost(asks[i].ctx, l, code);
+	transfer_lost(c, l, code);
 }
 
 static void on_timer(void *ctx)
@@ -110,7 +112,7 @@ static void on_timer(void *ctx)
 
 	if (l->n_asks || l->request) {
 		lose(l, ERR_TEMP, "no answer");
-	} else if (l->c->remote != l) {
+	} else if (l->c->remote != l && !transfer_uses(l->c, l)) {
 		link_end(l);
 	} else {
 		timer_again(l->timer, LINK_IDLE_MS);
@@ -396,19 +398,18 @@ bool link_full(const struct link *l)
 	return l->conn ? conn_out_pending(l->conn) >= LINK_OUT_HIGH : l->before.n >= LINK_OUT_HIGH;
 }
 
-void link_ask(struct link *l, struct str tag, const struct link_user *user, void *ctx)
+bool link_ask(struct link *l, struct str tag, const struct link_user *user, void *ctx)
 {
 	struct ask *a = &l->asks[l->n_asks];
 
-	if (l->n_asks == LINK_ASKS_MAX) {	/* more than any command needs */
-		user->lost(ctx, l, ERR_LIMIT);
-		return;
-	}
+	if (l->n_asks == LINK_ASKS_MAX)
+		return false;
 	snprintf(a->tag, sizeof(a->tag), "%.*s", STR_ARG(tag));
 	a->user = user;
 	a->ctx = ctx;
 	if (l->n_asks++ == 0)
 		waiting(l);
+	return true;
 }
 
 void link_forget(struct link *l, const void *ctx)
@@ -419,21 +420,25 @@ void link_forget(struct link *l, const void *ctx)
 	}
 }
 
-void link_command_begin(struct link *l, const char *text, const struct link_user *user, void *ctx)
+bool link_command_begin(struct link *l, const char *text, const struct link_user *user, void *ctx)
 {
 	char tag[40];
 
 	snprintf(tag, sizeof(tag), "postern.%u", ++l->serial);
-	link_ask(l, str_c(tag), user, ctx);
+	if (!link_ask(l, str_c(tag), user, ctx))
+		return false;
 	link_write(l, str_c(tag));
 	link_write(l, STR(" "));
 	link_write(l, str_c(text));
+	return true;
 }
 
-void link_command(struct link *l, const char *text, const struct link_user *user, void *ctx)
+bool link_command(struct link *l, const char *text, const struct link_user *user, void *ctx)
 {
-	link_command_begin(l, text, user, ctx);
+	if (!link_command_begin(l, text, user, ctx))
+		return false;
 	link_write(l, STR("\r\n"));
+	return true;
 }
 
 static void no_tagged(void *ctx, struct link *l, struct str rest)
@@ -462,8 +467,9 @@ static void enable(struct link *l)
 		if (now & names[i].bit)
 			snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s", names[i].name);
 	}
-	l->enabled = l->c->enabled;
-	link_command(l, text, &link_ignore, NULL);
+	/* Where nothing can be asked now, the command that this is for is not sent either. */
+	if (link_command(l, text, &link_ignore, NULL))
+		l->enabled = l->c->enabled;
 }
 
 struct link *link_get(struct client *c, struct str owner)

@@ -15,7 +15,7 @@ enum {
 	LINK_LINE_MAX = 8 << 20,	/* one line of a response, without its literals */
 	LINK_OUT_HIGH = 131072,
 	LINK_OUT_MAX = 64 << 20,
-	LINK_ASKS_MAX = 8,
+	LINK_ASKS_MAX = 8,		/* unanswered, those that were given up included */
 	LINK_COLLECT_MAX = 1 << 20,	/* one response that is taken apart here */
 	LINK_OPEN_MS = 5000,		/* a process that does not answer */
 	LINK_ASK_MS = 10000,		/* and to what is asked here, beside the client's own commands */
@@ -40,12 +40,13 @@ struct link_user {
 
 /* The client's link to that user. NULL: too many. */
 struct link *link_get(struct client *c, struct str owner);
-/* A command is under way: its tag, without which no tagged line is taken. What it says goes through link_write. */
-void link_ask(struct link *l, struct str tag, const struct link_user *user, void *ctx);
+/* A command is under way: its tag, without which no tagged line is taken. What it says goes through link_write. False: too many are unanswered; nobody
+ * will hear of this one, and nothing of it may be sent. */
+bool link_ask(struct link *l, struct str tag, const struct link_user *user, void *ctx) MUST_CHECK;
 void link_write(struct link *l, struct str bytes);
-/* A whole command of ours: tag and line end are added. */
-void link_command(struct link *l, const char *text, const struct link_user *user, void *ctx);
-void link_command_begin(struct link *l, const char *text, const struct link_user *user, void *ctx);	/* without the line end */
+/* A whole command of ours: tag and line end are added. False as link_ask: nothing was sent. */
+bool link_command(struct link *l, const char *text, const struct link_user *user, void *ctx) MUST_CHECK;
+bool link_command_begin(struct link *l, const char *text, const struct link_user *user, void *ctx) MUST_CHECK;	/* without the line end */
 void link_forget(struct link *l, const void *ctx);	/* whoever asked with ctx does not hear the answer */
 extern const struct link_user link_ignore;	/* whatever it answers */
 bool link_full(const struct link *l);		/* drained() will come */

@@ -192,9 +192,10 @@ static bool ask(struct listing *l, struct str owner)
 		buf_ch(&b, ')');
 	}
 	buf_c(&b, l->myrights ? " MYRIGHTS)" : ")");
-	link_command(k, b.p, &asking, l);
+	const bool sent = link_command(k, b.p, &asking, l);
+
 	buf_fini(&b);
-	return true;
+	return sent;
 }
 
 static void next(struct listing *l)

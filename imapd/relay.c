@@ -218,8 +218,8 @@ void remote_unselect(struct client *c)
 	struct link *l = c->remote;
 
 	remote_set(c, NULL, NULL);
-	if (l)
-		link_command(l, "UNSELECT", &link_ignore, NULL);
+	if (l && !link_command(l, "UNSELECT", &link_ignore, NULL))
+		link_end(l);
 }
 
 /* What was selected elsewhere is left before another mailbox is opened (RFC 9051 6.3.2). */
@@ -233,19 +233,28 @@ static void leave(struct client *c, const struct link *l)
 	remote_unselect(c);
 }
 
+/* NULL: too much is unanswered there. */
 static struct relay *send(struct client *c, struct link *l, enum selection selection)
 {
 	struct relay *r = xzalloc(sizeof(*r));
 
 	*r = (struct relay){ .c = c, .l = l, .selection = selection, .complete = true };
+	if (!link_ask(l, c->run.tag, &pass, r)) {
+		free(r);
+		return NULL;
+	}
 	c->relay = r;
 	if (selection == SEL_OPENS) {
 		leave(c, l);
 		c->selecting = l;
 	}
-	link_ask(l, c->run.tag, &pass, r);
 	link_write(l, buf_view(&c->text));
 	return r;
+}
+
+enum cmd_result link_busy(struct client *c)
+{
+	return command_answer(c, "NO", "LIMIT", "The owner's folders are still busy with earlier commands.");
 }
 
 static bool no_link(struct client *c, enum cmd_result *r)
@@ -322,6 +331,10 @@ bool relay_try(struct client *c, const struct command *cmd, const struct imap_le
 		return true;
 	struct relay *away = send(c, to, row->selection);
 
+	if (!away) {
+		*r = link_busy(c);
+		return true;
+	}
 	if (row->selection == SEL_OPENS)
 		away->name = spelled(*l);
 	*r = CMD_AWAY;
@@ -349,17 +362,20 @@ bool relay_literal(struct client *c, const struct command *cmd, const struct ima
 	enum cmd_result ignored;
 	struct err e = { 0 };
 	struct target t[2];
+	struct relay *away;
 	struct link *to;
 
 	if (!row || get_targets(c, row, *l, t) < 0 || (t[0].what == 0 && !(cmd->fn == cmd_REPLACE && c->remote)))
 		return false;
 	c->run.cmd = cmd;
-	if (!route(c, cmd, row, l, &to, &ignored, &e) || !to) {
+	if (!route(c, cmd, row, l, &to, &ignored, &e) || !to || !(away = send(c, to, SEL_STAYS))) {
+		if (to)
+			(void)link_busy(c);
 		append_swallow(c, 0, c->run.status, c->run.code, c->run.text);
 		*how = APPEND_REFUSED;
 		return true;
 	}
-	*how = stream(c, send(c, to, SEL_STAYS));
+	*how = stream(c, away);
 	return true;
 }
 

@@ -18,11 +18,17 @@ void relay_text(struct client *c);		/* the command is complete, after its litera
 void relay_line(struct client *c, struct str line);	/* what ends IDLE */
 void relay_end(struct client *c);		/* the client ends */
 
+/* NO, since link_ask() says that too much is unanswered. */
+enum cmd_result link_busy(struct client *c);
+
 /* Nothing of others stays selected. */
 void remote_unselect(struct client *c);
 
 /* --- transfer.c: COPY and MOVE between different owners. l stands behind the verb. from, to: NULL: the client's own --- */
 enum cmd_result transfer_start(struct client *c, struct link *from, struct link *to, const struct imap_lex *l, bool move, struct err *e);
 void transfer_end(struct client *c);
+bool transfer_uses(const struct client *c, const struct link *l);
+/* The link has ended. A transfer that was to use it, but had asked nothing there yet, fails now. */
+void transfer_lost(struct client *c, struct link *l, enum err_code code);
 
 #endif

@@ -43,8 +43,10 @@ void transfer_end(struct client *c)
 		return;
 	c->transfer = NULL;
 	timer_del(&t->timer);
-	if (t->from)
+	if (t->from) {
 		link_forget(t->from, t);
+		link_pause(t->from, false);
+	}
 	if (t->to)
 		link_forget(t->to, t);
 	if (t->append)
@@ -120,6 +122,23 @@ static void on_lost(void *ctx, struct link *l, enum err_code code)
 		fail(t, "UNAVAILABLE", "The shared folder cannot be reached now.");
 }
 
+bool transfer_uses(const struct client *c, const struct link *l)
+{
+	return c->transfer && (c->transfer->from == l || c->transfer->to == l);
+}
+
+void transfer_lost(struct client *c, struct link *l, enum err_code code)
+{
+	if (transfer_uses(c, l))
+		on_lost(c->transfer, l, code);
+}
+
+static void fail_busy(struct transfer *t)
+{
+	(void)link_busy(t->c);
+	fail(t, t->c->run.code, t->c->run.text);
+}
+
 /* --- after the copy: the originals of a MOVE --- */
 
 static void moved(struct transfer *t)
@@ -151,8 +170,11 @@ static void on_marked(void *ctx, struct link *l, struct str rest)
 	buf_init(&b, t->n * 12 + 64);
 	buf_c(&b, "UID EXPUNGE ");
 	imap_numbers_format(t->uids, t->n, &b);
-	link_command(l, b.p, &expunging, t);
+	const bool sent = link_command(l, b.p, &expunging, t);
+
 	buf_fini(&b);
+	if (!sent)
+		fail_busy(t);
 }
 
 static const struct link_user marking = { .slow = true, .tagged = on_marked, .lost = on_lost };
@@ -177,8 +199,11 @@ static void take_away(struct transfer *t)
 	buf_c(&b, "UID STORE ");
 	imap_numbers_format(t->uids, t->n, &b);
 	buf_c(&b, " +FLAGS.SILENT (\\Deleted)");
-	link_command(t->from, b.p, &marking, t);
+	const bool sent = link_command(t->from, b.p, &marking, t);
+
 	buf_fini(&b);
+	if (!sent)
+		fail_busy(t);
 }
 
 /* validity and to: as the target's APPENDUID has them. */
@@ -265,9 +290,12 @@ static int target_message(struct transfer *t, struct str flags, struct str date,
 	}
 	if (!t->to)
 		return own_message(t, flags, date, size);
+	if (!t->begun && !link_command_begin(t->to, "APPEND ", &appending, t)) {
+		fail_busy(t);
+		return -1;
+	}
 	buf_init(&b, 1 << 20);
 	if (!t->begun) {
-		link_command_begin(t->to, "APPEND ", &appending, t);
 		buf_str(&b, t->name);
 		t->begun = true;
 	}
@@ -414,11 +442,11 @@ static void on_fetched(void *ctx, struct link *l, struct str rest)
 
 static const struct link_user fetching = { .slow = true, .literal = on_literal, .data = on_data, .tagged = on_fetched, .lost = on_lost };
 
-static void fetch(struct transfer *t)
+static bool fetch(struct transfer *t)
 {
 	const char *text = arena_printf(t->c->arena, "%sFETCH %.*s (UID FLAGS INTERNALDATE BODY.PEEK[])", t->c->run.uid ? "UID " : "", STR_ARG(t->set));
 
-	link_command(t->from, text, &fetching, t);
+	return link_command(t->from, text, &fetching, t);
 }
 
 /* MOVE needs leave to take the originals away; better to know it before. */
@@ -438,8 +466,8 @@ static void on_rights_known(void *ctx, struct link *l, struct str rest)
 
 	if (t->failed || !str_case_starts(rest, STR("OK")))
 		answer(t, "NO", "NOPERM", "Permission denied.");
-	else
-		fetch(t);
+	else if (!fetch(t))
+		fail_busy(t);
 }
 
 static const struct link_user learning = { .untagged = on_rights, .tagged = on_rights_known, .lost = on_lost };
@@ -533,10 +561,8 @@ static enum cmd_result begin(struct transfer *t, struct imap_seqset *set, struct
 			t->timer = loop_timer(c->user->loop, 0, on_push, t);
 		return r;
 	}
-	if (t->move)
-		link_command(t->from, arena_printf(c->arena, "MYRIGHTS %s", c->remote_name), &learning, t);
-	else
-		fetch(t);
+	if (t->move ? !link_command(t->from, arena_printf(c->arena, "MYRIGHTS %s", c->remote_name), &learning, t) : !fetch(t))
+		return link_busy(c);
 	return CMD_AWAY;
 }
 

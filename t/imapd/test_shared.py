@@ -410,6 +410,41 @@ def test_right_withdrawn_while_idling(suite, share, bob, by):
     assert told and told[-1].startswith(b"* BYE") and not [l for l in told if b"EXISTS" in l], told
 
 
+@pytest.mark.parametrize("command", ["COPY", "MOVE"])
+def test_copy_to_an_owner_who_is_not_there(share, bob, command):
+    """The target's link ends before the first message has come from the source."""
+    share.fill("one", "two")
+    share.rights("lrte")
+    b = bob()
+    b.ok("SELECT " + share.other)
+    for n in range(5):
+        b.no("%s 1:* Other/nobody%d@example.com/x" % (command, n), "TRYCREATE")
+    b.ok("SELECT INBOX")
+    b.append("INBOX", MSG % ("mine", "mine"))
+    b.no("%s 1:* Other/nobody@example.com/x" % command, "TRYCREATE")
+    b.ok("SELECT " + share.other)
+    assert b.fetch1("1 BODY.PEEK[TEXT]", "BODY[TEXT]") == b"body of one\r\n"
+
+
+def test_more_copies_than_the_source_answers(share, bob):
+    """Each copy fails at once at its target, but the owner's process still has to answer for it; it stands still meanwhile."""
+    share.fill("one")
+    share.rights("lr")
+    b = bob()
+    b.ok("SELECT " + share.other)
+    pid = session_pid(ALICE)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for n in range(8):
+            b.no("COPY 1 Other/nobody@example.com/x", "TRYCREATE")
+        for command in ("COPY 1 Other/nobody@example.com/x", "MOVE 1 INBOX", "NOOP", "SELECT " + share.other, "APPEND %s {3+}\r\nx\r\n" % share.other):
+            b.no(command, "LIMIT")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    b.ok("SELECT INBOX")
+    assert b"* 1 EXISTS" in b.ok("SELECT " + share.other)
+
+
 def test_owner_process_is_killed(share, bob):
     share.fill("one")
     share.rights("lr")
