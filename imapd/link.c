@@ -106,6 +106,11 @@ static void lose(struct link *l, enum err_code code, const char *why)
 	transfer_lost(c, l, code);
 }
 
+void link_break(struct link *l, const char *why)
+{
+	lose(l, ERR_LIMIT, why);
+}
+
 static void on_timer(void *ctx)
 {
 	struct link *l = ctx;

@@ -53,6 +53,7 @@ bool link_full(const struct link *l);		/* drained() will come */
 void link_pause(struct link *l, bool on);	/* stop reading its answers */
 const char *link_owner(const struct link *l);
 void link_end(struct link *l);			/* asks are forgotten, not answered */
+void link_break(struct link *l, const char *why);	/* its process says too much: whoever waits hears that it is lost */
 
 void links_end(struct client *c);
 void links_resume(struct client *c);		/* the client has taken its output */

@@ -10,9 +10,15 @@
 #include "relay.h"
 #include "spaces.h"
 
+enum {
+	LISTING_OWNER_MAX = 16 << 20,	/* bytes of one owner's responses */
+	LISTING_SAID_MAX = 2,		/* responses about one folder: its STATUS and its MYRIGHTS */
+};
+
 struct node {
 	struct store_folder f;
 	struct str said;
+	unsigned n_said;
 };
 
 struct listing {
@@ -26,6 +32,7 @@ struct listing {
 	struct str prefix;	/* of the owner that is being asked */
 	struct map *by_name;	/* of nodes in the command's arena */
 	struct node *last;	/* the folder that was named last */
+	size_t bytes;		/* of what that owner has said */
 	size_t n;
 	bool opened;		/* the link is there for this only */
 };
@@ -104,6 +111,21 @@ static int get_list(struct client *c, struct imap_lex *l, bool *exists, struct s
 	return ok ? 0 : -1;
 }
 
+/* Kept as it is, behind what there is. -1: more than a folder has. */
+static int add_said(struct listing *l, struct str text)
+{
+	struct node *x = l->last;
+	char *both;
+
+	if (x->n_said++ == LISTING_SAID_MAX)
+		return -1;
+	both = arena_alloc(l->c->arena, x->said.n + text.n + 1);
+	memcpy(both, x->said.p ? x->said.p : "", x->said.n);
+	memcpy(both + x->said.n, text.p, text.n);
+	x->said = str_n(both, x->said.n + text.n);
+	return 0;
+}
+
 static void on_untagged(void *ctx, struct link *k, struct str text)
 {
 	struct listing *l = ctx;
@@ -113,15 +135,14 @@ static void on_untagged(void *ctx, struct link *k, struct str text)
 	struct str name;
 	bool exists;
 
+	l->bytes += text.n;
+	if (l->bytes > LISTING_OWNER_MAX) {
+		link_break(k, "says too much at LIST");
+		return;
+	}
 	if (!imap_try_word(&lex, "LIST")) {
-		if (l->last && (imap_try_word(&lex, "STATUS") || imap_try_word(&lex, "MYRIGHTS"))) {
-			const struct str before = l->last->said;
-			char *both = arena_alloc(c->arena, before.n + text.n + 1);
-
-			memcpy(both, before.p ? before.p : "", before.n);
-			memcpy(both + before.n, text.p, text.n);
-			l->last->said = str_n(both, before.n + text.n);
-		}
+		if (l->last && (imap_try_word(&lex, "STATUS") || imap_try_word(&lex, "MYRIGHTS")) && add_said(l, text) < 0)
+			link_break(k, "says too much about a folder at LIST");
 		return;
 	}
 	l->last = NULL;
@@ -181,6 +202,7 @@ static bool ask(struct listing *l, struct str owner)
 		return false;
 	l->opened = c->n_links > before;
 	l->last = NULL;
+	l->bytes = 0;
 	buf_init(&b, 4096);
 	space_prefix(&b, c->user->conf, owner);
 	l->prefix = arena_str(c->arena, buf_view(&b));

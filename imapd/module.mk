@@ -8,3 +8,4 @@ $(call program,imapd,main.c login.c front_cmd.c caps.c,front imap ipc conf io os
 $(call program,imap-session,session_main.c $(IMAP_SESSION),imap mail map store ipc conf io os log base)
 $(call fuzzer,fuzz_imap_session,fuzz_session.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
 $(call fuzzer,fuzz_imap_login,fuzz_login.c login.c front_cmd.c caps.c,front imap ipc conf io os log base test)
+$(call unittest,test_listing,test_listing.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
