@@ -141,24 +141,32 @@ static void put_interface(struct buf *out, const struct ifaddrs *i, struct str s
 	}
 }
 
+/* A confined process that reads its configuration again may not list them any more: those of the last time hold. NULL: never listed. */
+static const struct ifaddrs *interfaces(struct trouble *t)
+{
+	static struct ifaddrs *last;
+	struct ifaddrs *now = NULL;
+
+	if (getifaddrs(&now) == 0) {
+		freeifaddrs(last);
+		last = now;
+	} else if (last == NULL) {
+		trouble_warning(t, 0, "mynetworks_style: the interfaces cannot be listed; mynetworks is loopback only");
+	}
+	return last;
+}
+
 void conf_derive_networks(struct conf *c, struct trouble *t)
 {
 	const struct str style = str_c(c->mynetworks_style);
-	struct ifaddrs *all = NULL;
 	struct buf b;
 
 	if (!unset(c, "mynetworks") || style.n == 0)
 		return;
 	buf_init(&b, CONF_VALUE_MAX);
 	buf_c(&b, "127.0.0.0/8 [::1]/128 ");
-	if (getifaddrs(&all) < 0)
-		trouble_warning(t, 0,
-				"mynetworks_style: the interfaces cannot be listed; mynetworks is "
-				"loopback only");
-	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
+	for (const struct ifaddrs *i = interfaces(t); i; i = i->ifa_next)
 		put_interface(&b, i, style);
-	if (all)
-		freeifaddrs(all);
 	derive(c, "mynetworks", str_trim(buf_view(&b)));
 	buf_fini(&b);
 }

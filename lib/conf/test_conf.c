@@ -1,6 +1,7 @@
 /* Syntax, expansion, types, ranges, unknown names, derived values, listeners and networks. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,6 +81,25 @@ static void postfix_file(void)
 	tap_ok(c->mynetworks.n >= 2, "mynetworks_style derives networks, loopback first");
 	conf_free(&c);
 	buf_fini(&problems);
+}
+
+/* A process that may make no socket any more reads its configuration again: the networks stay what they were. */
+static void networks_when_confined(void)
+{
+	struct buf problems, later;
+	struct conf *before = load("mynetworks_style = subnet\n", &problems), *after;
+	struct rlimit files, none;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	none = (struct rlimit){ 0, files.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &none);
+	after = load("mynetworks_style = subnet\n", &later);
+	setrlimit(RLIMIT_NOFILE, &files);
+	tap_ok(before && after && later.n == 0 && before->mynetworks.n == after->mynetworks.n, "interfaces that cannot be listed again are the last ones");
+	conf_free(&before);
+	conf_free(&after);
+	buf_fini(&problems);
+	buf_fini(&later);
 }
 
 static void defaults(void)
@@ -417,6 +437,7 @@ static void files(void)
 int main(void)
 {
 	postfix_file();
+	networks_when_confined();
 	defaults();
 	problems_told();
 	nul_byte();
