@@ -28,6 +28,8 @@ enum {
 	SNAPSHOT_NAME = 16,		/* 20261128T204512Z */
 	BACKUP_LIST_MAX = 1 << 30,	/* bytes of one list */
 	BACKUP_KEYWORDS_MAX = 1000,
+	BACKUP_FILE_MAX = 1 << 30,	/* bytes of one file of the server */
+	BACKUP_WARNINGS_MAX = 100,	/* of one owner; the others are counted */
 };
 
 /* --- backup_store.c: objects and snapshots of one owner --- */
@@ -93,7 +95,7 @@ int backup_list_next(struct backup_reader *r, enum backup_row *row_out, struct e
 
 /* --- backup_mail.c: the child that reads a mailbox as its user (backup_serve), and the parent that asks it --- */
 struct backup_result {
-	uint64_t folders, messages, added, bytes, added_bytes, vanished;
+	uint64_t folders, messages, added, bytes, added_bytes, vanished, failed;
 	char snapshot[SNAPSHOT_NAME + 1];
 };
 int backup_mail(const struct conf *conf, const char *dir, const struct account *acct, const char *folder, bool unconfined, bool tty, struct backup_result *out,

@@ -2,7 +2,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,7 +23,17 @@ struct saver {
 	struct backup_result *res;
 };
 
-static int copy_in(struct saver *s, int fd, struct backup_file *f, struct err *e)
+/* It is not saved, which the exit status says; the rest is. */
+static void warn(struct saver *s, const char *path, const char *why)
+{
+	if (++s->res->failed <= BACKUP_WARNINGS_MAX)
+		(void)fprintf(stderr, "postern-backup: %s: %s: not saved\n", path, why);
+	else if (s->res->failed == BACKUP_WARNINGS_MAX + 1)
+		(void)fprintf(stderr, "postern-backup: server: more than %d files are not saved\n", BACKUP_WARNINGS_MAX);
+}
+
+/* 0; 1 not saved, and warned; -1 nothing can be saved any more. */
+static int copy_in(struct saver *s, int fd, const char *path, struct backup_file *f, struct err *e)
 {
 	static char chunk[COPY_BYTES];
 	bool fresh;
@@ -30,13 +42,15 @@ static int copy_in(struct saver *s, int fd, struct backup_file *f, struct err *e
 	if (backup_object_begin(s->store, e) < 0)
 		return -1;
 	f->size = 0;
-	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0 && f->size + (uint64_t)n <= BACKUP_FILE_MAX) {
 		if (backup_object_data(s->store, str_n(chunk, (size_t)n), e) < 0)
 			return -1;
 		f->size += (uint64_t)n;
 	}
-	if (n < 0)
-		return err_set(e, ERR_TEMP, errno, "%.*s", STR_ARG(f->path));
+	if (n != 0) {
+		warn(s, path, n < 0 ? strerror(errno) : "larger than a file may be");
+		return 1;
+	}
 	if (backup_object_end(s->store, f->sum, &fresh, e) < 0)
 		return -1;
 	s->res->added += fresh;
@@ -44,26 +58,56 @@ static int copy_in(struct saver *s, int fd, struct backup_file *f, struct err *e
 	return 0;
 }
 
-/* What is no regular file, or has gone, is left out. */
-static int save_file(struct saver *s, const char *path, struct err *e)
+/* What is no regular file is left out. */
+static int save_opened(struct saver *s, int fd, const char *path, struct err *e)
 {
 	struct backup_file f = { .path = str_c(path) };
 	struct stat st;
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || strchr(path, '\n') || map_set(s->seen, f.path, s))
-		return fd < 0 && errno != ENOENT ? err_set(e, ERR_TEMP, errno, "%s", path) : 0;
-	if (map_count(s->seen) > FILES_MAX)
-		return err_set(e, ERR_LIMIT, 0, "more than %d files", FILES_MAX);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || strchr(path, '\n') || map_get(s->seen, f.path))
+		return 0;
+	if (map_count(s->seen) >= FILES_MAX || st.st_size > BACKUP_FILE_MAX) {
+		warn(s, path, st.st_size > BACKUP_FILE_MAX ? "larger than a file may be" : "too many files");
+		return 0;
+	}
+	(void)map_set(s->seen, f.path, s);
 	f.mode = st.st_mode & 07777;
 	f.uid = st.st_uid;
 	f.gid = st.st_gid;
-	if (copy_in(s, fd, &f, e) < 0)
-		return -1;
+	const int r = copy_in(s, fd, path, &f, e);
+
+	if (r != 0)
+		return r < 0 ? -1 : 0;
 	backup_put_file(&s->list, &f);
 	s->rows++;
 	s->res->messages++;
 	s->res->bytes += f.size;
+	return 0;
+}
+
+/* What has gone is left out. */
+static int save_at(struct saver *s, int dir, const char *name, const char *path, bool follow, struct err *e)
+{
+	CLEANUP_FD int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+
+	if (fd >= 0)
+		return save_opened(s, fd, path, e);
+	if (errno != ENOENT)
+		warn(s, path, errno == ELOOP ? "a symbolic link, not followed here" : strerror(errno));
+	return 0;
+}
+
+/* A file by its path; a link only where none but root can have made it. */
+static int save_file(struct saver *s, const char *path, struct err *e)
+{
+	struct err why = { 0 };
+	bool trusted;
+	CLEANUP_FD int dir = dir_open_trusted(path, false, &trusted, &why);
+
+	if (dir >= 0)
+		return save_at(s, dir, strrchr(path, '/') + 1, path, trusted, e);
+	if (why.code != ERR_NOENT)
+		warn(s, path, why.text);
 	return 0;
 }
 
@@ -75,25 +119,36 @@ static bool left_out(const struct saver *s, const char *path)
 	return strncmp(path, s->conf->state_directory, n) == 0 && strcmp(path + n, "/mail") == 0;
 }
 
-static int save_tree(struct saver *s, const char *path, unsigned depth, struct err *e)
+/* dir: taken. follow: files that links lead to belong to it. */
+static int save_tree(struct saver *s, int dir, const char *path, unsigned depth, bool follow, struct err *e)
 {
-	DIR *d = depth < DEPTH_MAX && !left_out(s, path) ? opendir(path) : NULL;
+	DIR *d = dir < 0 ? NULL : fdopendir(dir);
 	char below[4096];
 	int r = 0;
 
+	if (!d && errno != ENOENT)
+		warn(s, path, strerror(errno));
 	for (struct dirent *ent; r == 0 && d && (ent = readdir(d));) {
 		struct stat st;
-		if (ent->d_name[0] == '.' || (size_t)snprintf(below, sizeof(below), "%s/%s", path, ent->d_name) >= sizeof(below) ||
-		    fstatat(dirfd(d), ent->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (ent->d_name[0] == '.' || fstatat(dirfd(d), ent->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		if (S_ISDIR(st.st_mode))
-			r = save_tree(s, below, depth + 1, e);
-		else if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode))
+		if ((size_t)snprintf(below, sizeof(below), "%s/%s", path, ent->d_name) >= sizeof(below) || (S_ISDIR(st.st_mode) && depth + 1 == DEPTH_MAX))
+			warn(s, path, "too deep below");
+		else if (S_ISDIR(st.st_mode) && !left_out(s, below))
+			r = save_tree(s, openat(dirfd(d), ent->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), below, depth + 1, follow, e);
+		else if (S_ISLNK(st.st_mode) && follow)
 			r = save_file(s, below, e);
+		else if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode))
+			r = save_at(s, dirfd(d), ent->d_name, below, false, e);
 	}
 	if (d)
 		closedir(d);
 	return r;
+}
+
+static int save_root(struct saver *s, const char *path, bool follow, struct err *e)
+{
+	return save_tree(s, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path, 0, follow, e);
 }
 
 /* Whatever a parameter names by an absolute path, alone or behind a type ("cdb:/etc/aliases"), if it is a file. */
@@ -125,10 +180,14 @@ static int save_all(struct saver *s, struct err *e)
 	struct arena *a = arena_new(0);
 
 	backup_list_begin(&s->list);
-	int r = save_tree(s, s->conf->conf_dir, 0, e) < 0 || save_tree(s, s->conf->state_directory, 0, e) < 0 || save_file(s, s->conf->conf_file, e) < 0 ||
-				save_named(s, a, e) < 0
-			? -1
-			: 0;
+	/* What the suite's service users can make comes last: it must not take the room of the rest. */
+	int r = save_root(s, s->conf->conf_dir, true, e);
+	if (r == 0)
+		r = save_file(s, s->conf->conf_file, e);
+	if (r == 0)
+		r = save_named(s, a, e);
+	if (r == 0)
+		r = save_root(s, s->conf->state_directory, false, e);
 	arena_free(&a);
 	backup_list_end(&s->list, s->rows);
 	return r == 0 ? buf_check(&s->list, "the list", e) : -1;

@@ -121,6 +121,7 @@ static void said(struct run *r, const char *owner, const struct backup_result *r
 		json_number(stdout, "added", (long long)res->added, false);
 		json_number(stdout, "added_bytes", (long long)res->added_bytes, false);
 		json_number(stdout, "vanished", (long long)res->vanished, false);
+		json_number(stdout, "failed", (long long)res->failed, false);
 		if (e->code)
 			json_field(stdout, "error", str_c(e->text), false);
 		puts("}");
@@ -169,7 +170,7 @@ static void save_user(struct run *r, const char *name)
 	if (rc < 0 && e.code == ERR_NOENT && !r->o->user)
 		return;		/* has no mail yet */
 	said(r, owner, &res, &e);
-	r->failed += rc < 0;
+	r->failed += rc < 0 || res.failed > 0;
 }
 
 static int on_account(void *ctx, struct str key, struct str value)
@@ -199,6 +200,7 @@ static int save_server(struct run *r, struct err *e)
 	if (rc == 0)
 		rc = prune(r, "server", e);
 	said(r, "server", &res, e);
+	r->failed += res.failed > 0;
 	if (rc < 0)
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/accounts.cdb", r->conf->state_directory);

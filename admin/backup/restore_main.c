@@ -1,6 +1,7 @@
 /* postern-restore: mail and files of a snapshot, back. Mail is brought in by postern-import, whose writer is confined to the user's mailbox; files are written by
  * root to where they were. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "base/json.h"
 #include "os/os.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 64, EXIT_TEMP = 75, EXIT_CONF = 78, FILE_MAX = 1 << 30 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 64, EXIT_TEMP = 75, EXIT_CONF = 78 };
 enum { O_USER = 256, O_FOLDER, O_JSON, O_ALL, O_SERVER, O_FORCE, O_SNAPSHOT };
 
 struct options {
@@ -127,43 +128,65 @@ static int restore_all(const struct options *o, const char *import)
 
 /* --- files --- */
 
-static const char *parent_of(struct arena *a, const char *path)
+/* What is there now? 1 the same, 0 something else, -1 nothing. A link is followed only where none but root can have made it. */
+static int compare(int dir, const char *path, bool trusted, struct str was)
 {
-	const char *slash = strrchr(path, '/');
+	const char *name = strrchr(path, '/') + 1;
+	struct err none = { 0 };
+	struct stat st;
+	struct buf is;
 
-	return slash == path ? "/" : arena_printf(a, "%.*s", (int)(slash - path), path);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -1;
+	buf_init(&is, (size_t)BACKUP_FILE_MAX + 1);
+	const int rc = trusted ? file_read(path, BACKUP_FILE_MAX, &is, &none) : file_read_at(dir, name, BACKUP_FILE_MAX, &is, &none);
+	const bool same = rc == 0 && str_eq(buf_view(&is), was);
+
+	buf_wipe(&is);
+	buf_fini(&is);
+	return same;
+}
+
+/* Some of the directories belong to service users, who must not be able to lead this elsewhere. */
+static const char *put_back(const struct options *o, const char *path, const struct backup_file *f, struct str was, struct err *e)
+{
+	bool trusted;
+	CLEANUP_FD int dir = dir_open_trusted(path, !o->dry_run, &trusted, e);
+
+	if (dir < 0) {
+		const bool missing = o->dry_run && e->code == ERR_NOENT;
+		return missing ? "would be restored" : NULL;
+	}
+	const int same = compare(dir, path, trusted, was);
+
+	if (same == 1)
+		return "is the same";
+	if (same == 0 && !o->force)
+		return "differs, kept (--force)";
+	if (o->dry_run)
+		return "would be restored";
+	return file_replace_own_at(dir, strrchr(path, '/') + 1, was, f->mode & 0777, f->uid, f->gid, e) == 0 ? "restored" : NULL;
 }
 
 /* What became of one file. */
 static const char *restore_file(const struct options *o, struct backup_store *s, struct arena *a, const struct backup_file *f, struct err *e)
 {
 	const char *path = arena_printf(a, "%.*s", STR_ARG(f->path));
-	struct buf is, was;
 	const char *done = NULL;
-	struct err none = { 0 };
+	struct buf was;
 	CLEANUP_FD int fd = -1;
 
-	buf_init(&is, (size_t)FILE_MAX + 1);
-	buf_init(&was, (size_t)FILE_MAX + 1);
-	char *room = f->size <= FILE_MAX ? buf_room(&was, f->size) : NULL;
+	buf_init(&was, (size_t)BACKUP_FILE_MAX + 1);
+	char *room = f->size <= BACKUP_FILE_MAX ? buf_room(&was, f->size) : NULL;
 
 	if (!room)
-		(void)err_set(e, ERR_LIMIT, 0, "%s is larger than %d bytes", path, FILE_MAX);
+		(void)err_set(e, ERR_LIMIT, 0, "%s is larger than %d bytes", path, BACKUP_FILE_MAX);
 	else if (backup_object_verify(s, f->sum, e) == 0 && backup_object_open(s, f->sum, &fd, e) == 0 && pread_all(fd, room, f->size, 0, e) == 0) {
 		buf_added(&was, f->size);
-		const bool there = file_read(path, FILE_MAX, &is, &none) == 0;
-		if (there && str_eq(buf_view(&is), buf_view(&was)))
-			done = "is the same";
-		else if (there && !o->force)
-			done = "differs, kept (--force)";
-		else if (o->dry_run || (dir_make(parent_of(a, path), 0755, (uid_t)-1, (gid_t)-1, e) == 0 &&
-					file_replace(path, buf_view(&was), f->mode & 0777, f->uid, f->gid, e) == 0))
-			done = o->dry_run ? "would be restored" : "restored";
+		done = put_back(o, path, f, buf_view(&was), e);
 	}
 	buf_wipe(&was);
 	buf_fini(&was);
-	buf_wipe(&is);
-	buf_fini(&is);
 	return done;
 }
 

@@ -277,6 +277,11 @@ int file_replace_at(int dirfd, const char *name, struct str content, mode_t mode
 	return replace_at(dirfd, name, content, mode, (uid_t)-1, (gid_t)-1, e);
 }
 
+int file_replace_own_at(int dirfd, const char *name, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	return replace_at(dirfd, name, content, mode, uid, gid, e);
+}
+
 int file_replace(const char *path, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e)
 {
 	const char *base;
@@ -392,6 +397,67 @@ int path_trusted(const char *path, uid_t owner_ok, struct err *e)
 	if (components_trusted(named, owner_ok, e) < 0)
 		return -1;
 	return strcmp(named, real) == 0 ? 0 : components_trusted(real, owner_ok, e);
+}
+
+/* One name further down: never through a link. */
+static int step_into(int *fd, const char *name, bool make, struct err *e)
+{
+	if (strcmp(name, "..") == 0)
+		return err_set(e, ERR_INPUT, 0, "a path that leads back up");
+	if (make && mkdirat(*fd, name, 0755) == 0 && fchmodat(*fd, name, 0755, 0) < 0)
+		return err_set(e, code_of(errno), errno, "%s: chmod", name);
+	const int next = openat(*fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (next < 0 && (errno == ENOTDIR || errno == ELOOP))
+		return err_set(e, ERR_DENIED, 0, "%s is a symbolic link or no directory, where others than root may write: it is not followed", name);
+	if (next < 0)
+		return err_set(e, code_of(errno), errno, "%s", name);
+	close_fd(fd);
+	*fd = next;
+	return 0;
+}
+
+/* Open the longest leading part of dir that only root can change; *rest: what is left of it, NULL when that is all of it. */
+static int open_trusted_part(char *dir, char **rest, struct err *e)
+{
+	char *end = dir + strlen(dir);
+
+	for (;;) {
+		struct err none = { 0 };
+		const char was = *end;
+		*end = 0;
+		if (end == dir || path_trusted(dir, geteuid(), &none) == 0) {
+			const int fd = open(end == dir ? "/" : dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			*rest = was ? end + 1 : NULL;
+			return fd < 0 ? err_set(e, code_of(errno), errno, "%s", dir) : fd;
+		}
+		*end = was;
+		do
+			end--;
+		while (*end != '/');
+	}
+}
+
+int dir_open_trusted(const char *path, bool make, bool *trusted_out, struct err *e)
+{
+	char dir[PATH_LENGTH_MAX + 1];
+	const char *slash = strrchr(path, '/');
+	char *rest = NULL;
+
+	if (path[0] != '/' || !slash[1] || (size_t)(slash - path) > PATH_LENGTH_MAX)
+		return err_set(e, ERR_INPUT, 0, "%.100s: not the absolute path of a file", path);
+	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path);
+	int fd = open_trusted_part(dir, &rest, e);
+
+	*trusted_out = rest == NULL;
+	for (char *name = rest; fd >= 0 && name; name = rest) {
+		rest = strchr(name, '/');
+		if (rest)
+			*rest++ = 0;
+		if (*name && step_into(&fd, name, make, e) < 0)
+			close_fd(&fd);
+	}
+	return fd < 0 ? err_wrap(e, "%s", path) : fd;
 }
 
 static bool fs_is_one_of(int fd, const unsigned long *types, size_t n)

@@ -21,6 +21,7 @@ int file_read_at(int dirfd, const char *name, size_t max, struct buf *out, struc
  * done. mode for a new file; uid/gid (uid_t)-1: unchanged. */
 int file_replace(const char *path, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 int file_replace_at(int dirfd, const char *name, struct str content, mode_t mode, struct err *e) MUST_CHECK;
+int file_replace_own_at(int dirfd, const char *name, struct str content, mode_t mode, uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
 int write_all(int fd, const void *p, size_t n, struct err *e) MUST_CHECK;	/* retries short writes and EINTR */
 int pread_all(int fd, void *p, size_t n, uint64_t off, struct err *e) MUST_CHECK;	/* ERR_INPUT when the file is shorter */
 int fsync_fd(int fd, const char *what, struct err *e) MUST_CHECK;
@@ -31,6 +32,10 @@ int dir_make(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
 /* 0 when the file and all its parent directories belong to root (or owner_ok) and nobody else may write them (a sticky directory such as
  * /tmp may hold a trusted name). Links are followed; what they lead to must be trusted as well. */
 int path_trusted(const char *path, uid_t owner_ok, struct err *e) MUST_CHECK;
+/* Open the directory that path (absolute) is in, for one who may do more than those who own directories on the way: links are followed as far as path_trusted
+ * holds, and no link below that. make: missing directories are made, 0755. trusted_out: it holds for all of it. ERR_DENIED: a link, or no directory, where none is
+ * followed. Returns fd. */
+int dir_open_trusted(const char *path, bool make, bool *trusted_out, struct err *e) MUST_CHECK;
 /* Mount a file system in memory (tmpfs, 0700) on dir, in a mount namespace of this process' own: as root, before confinement. Where one is
  * mounted already (systemd's TemporaryFileSystem=) that one serves. */
 struct memfs {

@@ -387,6 +387,43 @@ static void remove_dir(void)
 	(void)waitpid(pid, NULL, 0);
 }
 
+/* What a directory's owner plants must not lead a root process elsewhere. */
+static void test_open_trusted(void)
+{
+	static const struct {
+		const char *path;
+		bool make, trusted;
+		enum err_code code;
+	} cases[] = {
+		{ "o/f", false, true, ERR_NONE },	    { "o/link/f", false, true, ERR_NONE },	{ "o/open/f", false, false, ERR_NONE },
+		{ "o/open/own/f", false, false, ERR_NONE }, { "o/open/link/f", false, false, ERR_DENIED }, { "o/open/link/x/f", true, false, ERR_DENIED },
+		{ "o/open/own/link/f", true, false, ERR_DENIED }, { "o/open/file/f", true, false, ERR_DENIED }, { "o/open/no/f", false, false, ERR_NOENT },
+		{ "o/open/made/deep/f", true, false, ERR_NONE }, { "o/open/../f", true, false, ERR_INPUT }, { "o/open//own/f", false, false, ERR_NONE },
+	};
+	struct stat st;
+
+	(void)mkdir(in_dir("o"), 0755);
+	(void)mkdir(in_dir("o/there"), 0755);
+	(void)symlink("there", in_dir("o/link"));
+	(void)mkdir(in_dir("o/open"), 0755);
+	(void)mkdir(in_dir("o/open/own"), 0755);
+	(void)symlink("../there", in_dir("o/open/link"));
+	(void)symlink("/", in_dir("o/open/own/link"));
+	put("o/open/file", "x");
+	(void)chmod(in_dir("o/open"), 0777);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct err e = { 0 };
+		bool trusted = false;
+		const int fd = dir_open_trusted(in_dir(cases[i].path), cases[i].make, &trusted, &e);
+		(void)tap_ok((fd >= 0) == (cases[i].code == ERR_NONE) && e.code == cases[i].code, "open trusted: %s: %s", cases[i].path, e.text);
+		(void)tap_is_int(trusted, cases[i].trusted, "open trusted: %s: trusted", cases[i].path);
+		if (fd >= 0)
+			close(fd);
+	}
+	(void)tap_ok(stat(in_dir("o/there/x"), &st) < 0, "open trusted: nothing was made behind a link");
+	(void)tap_ok(stat(in_dir("o/open/made/deep"), &st) == 0 && (st.st_mode & 07777) == 0755, "open trusted: directories were made");
+}
+
 int main(int argc, char **argv)
 {
 	proc_init(argc, argv);
@@ -397,6 +434,7 @@ int main(int argc, char **argv)
 	test_replace();
 	test_dirs();
 	test_trust();
+	test_open_trusted();
 	test_close();
 	test_unix();
 	test_tcp();

@@ -15,7 +15,7 @@ numbers = itertools.count(1)
 
 
 def rows(output):
-    return [json.loads(line) for line in output.decode().splitlines()]
+    return [json.loads(line) for line in output.decode().splitlines() if line.startswith("{")]      # warnings come between
 
 
 def backup(s, where, *args, check=True):
@@ -220,6 +220,33 @@ def test_the_servers_files_come_back(fresh_suite, tmp_path):
     restore(s, where, "--server", "--force")
     assert (s.base / "etc" / "aliases").read_bytes() == aliases
     assert any(f.startswith(str(s.state)) for f in state) and not any("/mail/" in f for f in state)
+
+
+def test_what_service_users_plant_leads_root_nowhere(fresh_suite, tmp_path):
+    s = fresh_suite("planted")
+    where, victim, theirs = tmp_path / "backup", s.base / "victim", s.state / "mta-sts"
+    victim.mkdir()
+    (theirs / "d").mkdir(parents=True)
+    (theirs / "d" / "passwd").write_text("planted\n")
+    os.chown(theirs, 12345, 12345)
+    os.chown(theirs / "d", 12345, 12345)
+    os.symlink("/etc/passwd", theirs / "link")
+    with open(theirs / "huge", "wb") as f:
+        f.truncate(8 << 30)
+    p = backup(s, where, check=False)
+    assert p.returncode == 1 and [r["failed"] for r in rows(p.stdout) if r["owner"] == "server"] == [2]      # said, and the rest is saved
+    names = [line.split("\t")[-1] for line in max((where / "server").glob("*.list")).read_text().splitlines()]
+    assert str(theirs / "d" / "passwd") in names and str(s.conf) in names and str(theirs / "link") not in names and str(theirs / "huge") not in names
+    shutil.rmtree(theirs / "d")
+    os.symlink(victim, theirs / "d")
+    for args in (["-n"], ["--force"]):
+        p = restore(s, where, "--server", *args, check=False)
+        state = {r["file"]: r["state"] for r in rows(p.stdout)}
+        assert p.returncode == 1 and "symbolic link" in state[str(theirs / "d" / "passwd")]
+        assert not list(victim.iterdir()) and state[str(s.conf)] == "is the same"
+    os.unlink(theirs / "d")
+    restore(s, where, "--server")
+    assert (theirs / "d" / "passwd").read_text() == "planted\n"
 
 
 def test_a_users_links_lead_nowhere(filled):
