@@ -29,6 +29,9 @@ enum {
 	BACKUP_LIST_MAX = 1 << 30,	/* bytes of one list */
 	BACKUP_KEYWORDS_MAX = 1000,
 	BACKUP_FILE_MAX = 1 << 30,	/* bytes of one file of the server */
+	BACKUP_MESSAGE_MAX = 1 << 30,	/* bytes of one message, or message_size_limit where that is more */
+	BACKUP_FOLDERS_MAX = 20000,	/* of one user; the store makes fewer */
+	BACKUP_ROWS_MAX = 10000000,	/* messages and folders of one user */
 	BACKUP_WARNINGS_MAX = 100,	/* of one owner; the others are counted */
 };
 

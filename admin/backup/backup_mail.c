@@ -31,6 +31,8 @@ struct pull {
 	struct backup_message batch[BATCH];
 	uint32_t places[BATCH];
 	size_t n;
+	uint64_t message_max;
+	const char *user;
 	bool tty;
 };
 
@@ -100,6 +102,14 @@ static int hear(struct pull *p, struct arena *a, uint16_t *type, void **msg, str
 	return *type == IPC_import_END;
 }
 
+/* Left out; the exit status says it. */
+static void too_large(struct pull *p, const struct backup_message *m)
+{
+	if (++p->res->failed <= BACKUP_WARNINGS_MAX)
+		(void)fprintf(stderr, "postern-backup: %s: %.*s: message %u has %llu bytes, too many: not saved\n", p->user, STR_ARG(p->folder.name), m->uid,
+			      (unsigned long long)m->size);
+}
+
 static int nonsense(struct err *e)
 {
 	return err_set(e, ERR_BUG, 0, "the reader talks nonsense");
@@ -163,11 +173,13 @@ static int take_content(struct pull *p, struct backup_message *out, struct err *
 	uint16_t type;
 	void *msg;
 	bool fresh;
-	int r = backup_object_begin(p->store, e);
+	/* What was asked for had a size that is saved; a file that has grown since is none of the suite's. */
+	int r = left > p->message_max ? nonsense(e) : backup_object_begin(p->store, e);
 
 	while (r == 0 && left > 0) {
 		arena_reset(a);
-		if ((r = hear(p, a, &type, &msg, e)) != 0 || type != IPC_import_CHUNK || ((const struct ipc_import_CHUNK *)msg)->data.n > left)
+		if ((r = hear(p, a, &type, &msg, e)) != 0 || type != IPC_import_CHUNK || ((const struct ipc_import_CHUNK *)msg)->data.n > left ||
+		    ((const struct ipc_import_CHUNK *)msg)->data.n == 0)
 			r = r < 0 ? -1 : nonsense(e);
 		else {
 			left -= ((const struct ipc_import_CHUNK *)msg)->data.n;
@@ -195,6 +207,7 @@ static int get(struct pull *p, struct arena *keep, const uint32_t *places, size_
 	unsigned char packed[4 * BATCH];
 	struct arena *a = arena_new(0);
 	const struct ipc_import_GET m = { .places = str_n(packed, 4 * n), .head = head };
+	size_t answers = 0;
 	uint16_t type;
 	void *msg;
 
@@ -204,7 +217,7 @@ static int get(struct pull *p, struct arena *keep, const uint32_t *places, size_
 	while (r == 0 && (r = hear(p, a, &type, &msg, e)) == 0) {
 		const struct ipc_import_MESSAGE *const got = msg;
 		const size_t i = type == IPC_import_MESSAGE ? index_of(p, got->place) : BATCH;
-		if (i == BATCH)
+		if (i == BATCH || ++answers > n)
 			r = nonsense(e);
 		else if (take_head(p, keep, got, &p->batch[i]), !head)
 			r = take_content(p, &p->batch[i], e);
@@ -226,7 +239,9 @@ static int batch(struct pull *p, struct err *e)
 		const struct backup_message *k = map_get(p->known, key_of(p->folder.uidvalidity, p->batch[i].uid, p->folder.name, key));
 		if (p->batch[i].keywords.p == NULL)
 			continue;	/* gone already */
-		if (k && k->size == p->batch[i].size && backup_object_there(p->store, k->sum, k->size))
+		if (p->batch[i].size > p->message_max)
+			too_large(p, &p->batch[i]);
+		else if (k && k->size == p->batch[i].size && backup_object_there(p->store, k->sum, k->size))
 			memcpy(p->batch[i].sum, k->sum, sizeof(k->sum));
 		else
 			wanted[n++] = p->places[i];
@@ -235,7 +250,7 @@ static int batch(struct pull *p, struct err *e)
 		r = get(p, a, wanted, n, false, e);
 	for (size_t i = 0; r == 0 && i < p->n; i++) {
 		if (p->batch[i].sum[0] == '\0') {
-			p->res->vanished++;
+			p->res->vanished += p->batch[i].size <= p->message_max;
 			continue;
 		}
 		backup_put_message(&p->list, &p->batch[i]);
@@ -263,14 +278,16 @@ static int list_uids(struct pull *p, uint64_t number, uint32_t **uids, size_t *n
 	*uids = NULL;
 	while (r == 0 && (r = hear(p, a, &type, &msg, e)) == 0) {
 		const struct ipc_import_LISTED *const l = msg;
-		for (size_t i = 0; type == IPC_import_LISTED && r == 0 && i < l->ids.n; i++) {
+		if (type != IPC_import_LISTED || l->ids.n == 0)
+			r = nonsense(e);
+		else if (p->rows + n + l->ids.n >= BACKUP_ROWS_MAX)
+			r = err_set(e, ERR_LIMIT, 0, "more than %d messages", BACKUP_ROWS_MAX);
+		for (size_t i = 0; r == 0 && i < l->ids.n; i++) {
 			if (n == cap)
 				*uids = xrealloc(*uids, (cap = cap * 2 + 1024) * sizeof(**uids));
 			r = num_parse(l->ids.v[i], 1, UINT32_MAX, &uid) < 0 ? nonsense(e) : 0;
 			(*uids)[n++] = (uint32_t)uid;
 		}
-		if (type != IPC_import_LISTED)
-			r = nonsense(e);
 		arena_reset(a);
 	}
 	if (r == 1) {
@@ -319,6 +336,10 @@ static int list_folders(struct pull *p, struct backup_folder **v, size_t *n_out,
 		const struct ipc_import_FOLDER *const f = msg;
 		if (type != IPC_import_FOLDER || memchr(f->name.p, '\n', f->name.n) || memchr(f->name.p, 0, f->name.n)) {
 			r = nonsense(e);
+			break;
+		}
+		if (*n_out == BACKUP_FOLDERS_MAX) {
+			r = err_set(e, ERR_LIMIT, 0, "more than %d folders", BACKUP_FOLDERS_MAX);
 			break;
 		}
 		*v = xrealloc(*v, (*n_out + 1) * sizeof(**v));
@@ -370,6 +391,8 @@ int backup_mail(const struct conf *conf, const char *dir, const struct account *
 	p->known = map_new();
 	p->res = out;
 	p->tty = tty;
+	p->user = acct->name;
+	p->message_max = (uint64_t)conf->message_size_limit > BACKUP_MESSAGE_MAX ? (uint64_t)conf->message_size_limit : BACKUP_MESSAGE_MAX;
 	buf_init(&p->list, BACKUP_LIST_MAX);
 	(void)snprintf(owner, sizeof(owner), "users/%s", acct->name);
 	int r = -1;

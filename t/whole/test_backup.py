@@ -264,6 +264,20 @@ def test_a_users_links_lead_nowhere(filled):
     assert st.st_uid == 0 and st.st_mode & 0o777 == 0o700
 
 
+def test_a_message_without_end_is_left_out(filled):
+    s, user, mail, where = filled
+    name, owner = "1700000000.M1P1.host,S=8589934592,W=8589934592", s.maildir(user).stat()
+    with open(s.maildir(user) / "tmp" / name, "wb") as f:
+        f.truncate(8 << 30)
+    os.chown(f.name, owner.st_uid, owner.st_gid)
+    os.rename(f.name, s.maildir(user) / "new" / name)
+    p = backup(s, where, "--user", user, check=False)
+    made = {r["owner"]: r for r in rows(p.stdout)}["users/" + user]
+    assert p.returncode == 1 and "error" not in made and (made["items"], made["failed"], made["vanished"]) == (13, 1, 0)
+    assert b"too many: not saved" in p.stdout and not (where / "users" / user / "objects" / "new").exists()
+    assert s.tool("postern-backup", "--verify", where).returncode == 0
+
+
 @pytest.mark.parametrize("args", [[], ["--folder", "INBOX", "x"], ["--list", "--verify", "x"], ["--keep", "0", "x"], ["a", "b"], ["--keep", "x", "y"]])
 def test_wrong_use_is_told(suite, args):
     assert suite.tool("postern-backup", *args, check=False).returncode == 64
