@@ -178,6 +178,7 @@ static void do_shares(struct client *c, const struct ipc_strs *args)
 		buf_ch(&b, '\n');
 	}
 	shares_told(c->m, owner, b.n ? buf_view(&b) : STR(""));
+	shares_save(c->m);	/* the owner of public folders never logs in, so this is not told again */
 	buf_fini(&b);
 	free(owner);
 	end(c, ERR_NONE, "");

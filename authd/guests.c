@@ -13,6 +13,8 @@
 #include "log/log.h"
 #include "os/os.h"
 
+enum { SHARES_SAVE_MS = 2000 };
+
 struct guests {
 	struct monitor *m;
 	const char *asker;
@@ -126,20 +128,40 @@ void shares_load(struct monitor *m)
 	buf_fini(&b);
 }
 
-void shares_told(struct monitor *m, const char *owner, struct str grantees)
+void shares_save(struct monitor *m)
 {
 	struct err e = { 0 };
 	char path[1100];
 	struct buf b;
 
-	if (!shares_set(m->shares, str_c(owner), grantees))
+	if (!m->shares_dirty)
 		return;
+	m->shares_dirty = false;
 	path_of(m, path, sizeof path);
 	buf_init(&b, SHARES_FILE_MAX);
 	shares_format(m->shares, &b);
 	if (buf_check(&b, path, &e) < 0 || file_replace(path, buf_view(&b), 0600, (uid_t)-1, (gid_t)-1, &e) < 0)
 		log_error("%s", e.text);
 	buf_fini(&b);
+}
+
+static void on_save(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	timer_del(&m->shares_timer);
+	shares_save(m);
+}
+
+/* A sync makes all logins wait, and a user can change lists as fast as commands go: the file follows later. It is a hint; what a power cut in
+ * between takes away the owner's next login makes good. */
+void shares_told(struct monitor *m, const char *owner, struct str grantees)
+{
+	if (!shares_set(m->shares, str_c(owner), grantees))
+		return;
+	m->shares_dirty = true;
+	if (!m->shares_timer)
+		m->shares_timer = loop_timer(m->loop, SHARES_SAVE_MS, on_save, m);
 }
 
 size_t shares_with(const struct monitor *m, const char *user, struct str *v, size_t max)

@@ -215,6 +215,7 @@ int monitor_run(struct monitor *m)
 	loop_run(m->loop);
 	if (throttle_dirty(m->throttle) && snapshot_write(m, &e) < 0)
 		log_error("login limits: %s", e.text);
+	shares_save(m);
 	cache_free(&m->cache);
 	return 0;
 }

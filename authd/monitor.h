@@ -66,6 +66,8 @@ struct monitor {
 	struct checks *checks;
 	struct sessions *sessions;
 	struct shares *shares;
+	struct timer *shares_timer;	/* runs: the table has changes that its file lacks */
+	bool shares_dirty;
 	struct queue_peer *queue;
 	struct control *control;
 	struct timer *tick, *snapshot_timer;
@@ -171,6 +173,7 @@ struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn 
 void guests_free(struct guests **g);	/* nobody hears the answers any more */
 void guests_open(struct guests *g, uint32_t id, struct str owner);
 void shares_load(struct monitor *m);
+void shares_save(struct monitor *m);	/* if it has changed since */
 void shares_told(struct monitor *m, const char *owner, struct str grantees);
 size_t shares_with(const struct monitor *m, const char *user, struct str *v, size_t max);	/* owners, sorted; valid until the next change */
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import smtplib
+import time
 
 import pytest
 
@@ -492,6 +493,31 @@ def test_nothing_of_ones_own_is_served_to_guests(share, bob):
 
 def share_tool(suite, *args, check=True):
     return suite.tool("postern-mailbox", *args, check=check)
+
+
+def test_a_list_that_changes_all_the_time_is_written_now_and_then(suite, share):
+    """authd's file of who shares with whom: each write is a sync that the logins of all users wait for."""
+    path, writes, turns = suite.state / "shares", set(), 60
+    start = time.monotonic()
+    for i in range(turns):
+        share.rights("lr" if i % 2 == 0 else "", who="toggled@example.com")
+        if path.exists():
+            writes.add((path.stat().st_ino, path.stat().st_mtime_ns))
+    share.rights("lr", who="kept@example.com")
+    assert len(writes) <= 2 + (time.monotonic() - start) / 2
+    end = time.monotonic() + 30
+    while "kept@example.com" not in (path.read_text() if path.exists() else ""):
+        assert time.monotonic() < end, "the last change was never written"
+        time.sleep(0.05)
+
+
+def test_the_last_change_is_written_at_the_end(fresh_suite):
+    s = fresh_suite("ending")
+    c = Imap(s, login=ALICE)
+    c.ok("CREATE kept")
+    c.ok("SETACL kept %s lr" % BOB)
+    s.stop()
+    assert BOB in (s.state / "shares").read_text()
 
 
 def test_public_folders(suite, bob):
