@@ -79,6 +79,8 @@ def test_what_was_acknowledged_survives(fresh_suite, tmp_path_factory, kind, two
             for t in threads:
                 t.start()
             time.sleep(random.uniform(1.0, 2.5))
+            # What is answered while the shutdown runs does not count: with power gone nobody answers.
+            promised = list(accepted)
             powercut.cut_power(suite, disks)
             stop.set()
             for t in threads:
@@ -93,10 +95,10 @@ def test_what_was_acknowledged_survives(fresh_suite, tmp_path_factory, kind, two
                     s.sendmail("x@example.org", [user], "Subject: after\r\n\r\nx\r\n")
             seen, queued = found(suite), queued_for_later(suite)
             relayed = {i for _env, data, _secure in sink.messages for i in ids_in(data)}
-            lost = [a for a in accepted if a not in seen and not (a[1].endswith("elsewhere.example") and a[0] in queued) and
+            lost = [a for a in promised if a not in seen and not (a[1].endswith("elsewhere.example") and a[0] in queued) and
                     not (a[1].startswith("gone") and a[0] in relayed)]
-            assert len(accepted) > 20 and relayed
-            assert not lost, "%d of %d lost: %s\n%s" % (len(lost), len(accepted), lost[:5], suite.trouble())
+            assert len(promised) > 20 and relayed
+            assert not lost, "%d of %d lost: %s\n%s" % (len(lost), len(promised), lost[:5], suite.trouble())
             assert max(seen.values()) <= 2
             suite.stop()
         print("copies found complete in tmp after the cuts:", in_tmp)

@@ -63,22 +63,34 @@ def ended(pid):
         return True
 
 
-def cut_power(suite, cut):
-    for d in cut:
-        d.cut()
-    pids = [p[0] for p in suite.processes()]
-    for p in pathlib.Path("/proc").iterdir():     # agents and sessions whose parent died first
-        try:
-            if p.name.isdigit() and (p / "exe").resolve().name in ("deliver", "imap-session"):
-                pids.append(int(p.name))
-        except OSError:
-            pass
+def kill(pids):
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+def left_over():
+    """Agents and sessions whose parent died first."""
+    for p in pathlib.Path("/proc").iterdir():
+        try:
+            if p.name.isdigit() and (p / "exe").resolve().name in ("deliver", "imap-session"):
+                yield int(p.name)
+        except OSError:
+            pass
+
+
+def cut_power(suite, cut):
+    pids = [p[0] for p in suite.processes()]
+    for d in cut:
+        d.cut()
+    kill(pids)
+    pids += [p[0] for p in suite.processes()]
+    kill(pids)
     suite.supervisor.wait()
+    pids += left_over()
+    kill(pids)
     # One that still ends, in a mount namespace of its own (queued), holds the file system that was shut down, and a mount would get that again.
     end = time.monotonic() + 20
     while not all(ended(pid) for pid in pids):
