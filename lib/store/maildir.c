@@ -625,11 +625,33 @@ static int find_one(void *ctx, int dirfd, const char *name, struct err *e)
 	return f->found;
 }
 
+/* A write lease is granted only when nobody else has the file open. */
+static bool in_use(int fd)
+{
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		return true;
+	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
+static int find_writer(void *ctx, int tmpfd, const char *name, struct err *e)
+{
+	const struct find_ctx *f = ctx;
+	struct maildir_name n;
+
+	maildir_name_parse(str_c(name), &n);
+	if (!str_eq(n.id, f->id))
+		return 0;
+	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 && in_use(fd) ? err_set(e, ERR_TEMP, 0, "another process still writes a copy of it") : 0;
+}
+
 int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e)
 {
 	struct find_ctx f = { .id = str_c(id) };
 
-	if (each_file(dirfd, "new", find_one, &f, e) < 0 || (!f.found && each_file(dirfd, "cur", find_one, &f, e) < 0))
+	/* tmp first: what its writer makes visible meanwhile is found behind. */
+	if (each_file(dirfd, "tmp", find_writer, &f, e) < 0 || each_file(dirfd, "new", find_one, &f, e) < 0 || (!f.found && each_file(dirfd, "cur", find_one, &f, e) < 0))
 		return -1;
 	*found_out = f.found;
 	return 0;
@@ -705,10 +727,8 @@ static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
 		return 0;
 	maildir_name_parse(whole, &n);
 	if (str_ends(whole, STR(",T")) && n.size != UINT64_MAX && n.size_crlf != UINT64_MAX && (uint64_t)st.st_size == n.size) {
-		/* A write lease is granted only when nobody else has the file open: its writer is gone. */
-		if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		if (in_use(fd))		/* its writer is not gone */
 			return 0;
-		(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 		if (complete(fd, &n)) {
 			snprintf(from, sizeof(from), "tmp/%s", name);
 			snprintf(to, sizeof(to), "new/%.*s", (int)(whole.n - 2), name);
@@ -759,11 +779,10 @@ static int settle_one(void *ctx, int tmpfd, const char *name, struct err *e)
 	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0) {
+	if (in_use(fd)) {
 		s->busy = true;
 		return 0;
 	}
-	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 	(void)unlinkat(tmpfd, name, 0);		/* what was complete has been moved before */
 	(void)e;
 	return 0;

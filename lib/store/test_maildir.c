@@ -220,7 +220,12 @@ static void test_recover(void)
 	tap_is_int(count_in(dirfd, "new", name, sizeof(name)), 1, "one moved");
 	tap_ok(str_find(str_c(name), STR("Q1DEAD.")) > 0 && !str_ends(str_c(name), STR(",T")), "the dead one: %s", name);
 	tap_is_int(count_in(dirfd, "tmp", NULL, 0), 2, "the live and the cut one stay");
+	bool found = true;
+	tap_ok(maildir_find_id(dirfd, "1LIVE", &found, &e) < 0 && e.code == ERR_TEMP, "the live one may still become visible: %s", e.text);
+	err_clear(&e);
+	tap_ok(maildir_find_id(dirfd, "1CUT", &found, &e) == 0 && !found, "the cut one never will: %s", e.text);
 	tap_is_int(maildir_copy_commit(&c, NULL, &e), 0, "the live one commits: %s", e.text);
+	tap_ok(maildir_find_id(dirfd, "1LIVE", &found, &e) == 0 && found, "and is found: %s", e.text);
 	tap_is_int(count_in(dirfd, "new", NULL, 0), 2, "both visible");
 	const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
 	(void)utimensat(AT_FDCWD, path, old, 0);
