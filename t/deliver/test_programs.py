@@ -136,7 +136,7 @@ def test_files_of_an_alias(place):
     text = (suite.out / "box").read_text()
     assert len(re.findall(r"(?m)^From ", text)) == 2 and "\n>From me\n\nFrom " in text
     assert stat.S_IMODE((suite.out / "box").stat().st_mode) == 0o600 and (suite.out / "box").stat().st_uid == pwd.getpwnam("nobody").pw_uid
-    (mail,) = wait(lambda: list((suite.out / "mdir" / "new").iterdir()))
+    (mail,) = wait(lambda: (suite.out / "mdir" / "new").is_dir() and list((suite.out / "mdir" / "new").iterdir()))
     assert mail.read_bytes().startswith(b"Return-Path: <alice@example.com>\n")
 
 
