@@ -2,6 +2,7 @@
  * what is there when a later one fails is taken back (RFC 3501: the mailbox is as it was). */
 #include "imap/out.h"
 #include "log/log.h"
+#include "junk.h"
 #include "session.h"
 
 enum { COPY_PIECE = 1024 };
@@ -67,6 +68,7 @@ static enum cmd_result complete(struct client *c, struct copy_args *a, struct er
 	if (mbox_status(a->dst, &st, e) < 0)
 		return store_no(c, e, false);
 	folder_changed(c->user, NULL);
+	junk_moved(c, a->dst, a->name, a->uids, a->n);
 	const char *code = copyuid(c, a, st.uidvalidity);
 
 	if (!a->move)
@@ -101,6 +103,7 @@ static enum cmd_result stopped(struct client *c, struct copy_args *a, struct err
 	a->n = a->at;
 	if (a->move && a->at > 0 && mbox_status(a->dst, &st, &quiet) == 0) {
 		folder_changed(c->user, NULL);
+		junk_moved(c, a->dst, a->name, a->uids, a->n);
 		tell_moved(c, copyuid(c, a, st.uidvalidity));
 	}
 	return store_no(c, e, false);

@@ -1,5 +1,6 @@
 /* STORE and UID STORE (RFC 3501 section 6.4.6). One journal append for some thousand messages, others' turn, the next ones: a change of hundreds of
  * thousands must not keep the user's other connections waiting. */
+#include "junk.h"
 #include "session.h"
 
 enum { STORE_PIECE = 8192, TELL_PIECE = 256 };
@@ -173,10 +174,14 @@ static int apply_piece(struct client *c, struct change *ch, struct err *e)
 {
 	uint32_t *const seqs = ch->seqs + ch->at;
 	const size_t n = ch->n - ch->at < STORE_PIECE ? ch->n - ch->at : STORE_PIECE;
+	struct junk_said said;
 	size_t n_failed = 0;
 
+	junk_marks(c, ch->args.op, &ch->args.flags, seqs, n, &said);
 	if (change_piece(c, ch, seqs, n, &n_failed, e) < 0)
 		return -1;
+	if (n_failed == 0)
+		junk_marked(c, &said);
 	ch->n_failed += n_failed;
 	ch->at += n;
 	for (size_t i = 0; c->n_contexts && i < n; i++)

@@ -40,19 +40,6 @@ static bool link_refused(int sys)
 	return sys == EXDEV || sys == EMLINK || sys == EPERM || sys == EOPNOTSUPP || sys == EACCES;
 }
 
-/* A link from where the file should be in src, or from where its flags would have it. 0, or -1 with errno. */
-static int link_known(struct mbox *src, const struct rec *r, struct mbox *dst, const char *to)
-{
-	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
-	char from[FILE_NAME_MAX + 1];
-
-	errno = ENOENT;
-	for (size_t i = 0; errno == ENOENT && i < ARRAY_LEN(disks); i++)
-		if (disk_name(from, state_name(&src->st, r), disks[i], state_info(&src->st, r)) == 0 && linkat(src->curfd, from, dst->curfd, to, 0) == 0)
-			return 0;
-	return -1;
-}
-
 /* One message's file into dst's cur as base, named by disk. */
 static int copy_file(struct mbox_view *v, uint32_t seq, struct mbox *dst, const struct rec *r, char base[FILE_NAME_MAX + 1], uint8_t disk,
 		     char name[FILE_NAME_MAX + 1], struct err *e)
@@ -61,7 +48,7 @@ static int copy_file(struct mbox_view *v, uint32_t seq, struct mbox *dst, const 
 
 	if (sync_fresh_base(state_name(&src->st, r), r->size, r->size_crlf, base) < 0 || disk_name(name, str_c(base), disk, (struct str){ 0 }) < 0)
 		return err_set(e, ERR_BUG, 0, "file name");
-	if (link_known(src, r, dst, name) == 0)
+	if (message_link(src, r, dst->curfd, name) == 0)
 		return 0;
 	if (errno == ENOSPC || errno == EDQUOT)
 		return err_set(e, ERR_QUOTA, errno, "link");

@@ -74,6 +74,18 @@ static int open_uid(struct mbox *m, uint32_t uid, bool gone_too, struct stat *st
 	return err_set(e, ERR_NOENT, 0, "message %u has gone", uid);
 }
 
+int message_link(struct mbox *m, const struct rec *r, int dirfd, const char *to)
+{
+	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
+	char from[FILE_NAME_MAX + 1];
+
+	errno = ENOENT;
+	for (size_t i = 0; errno == ENOENT && i < ARRAY_LEN(disks); i++)
+		if (disk_name(from, state_name(&m->st, r), disks[i], state_info(&m->st, r)) == 0 && linkat(m->curfd, from, dirfd, to, 0) == 0)
+			return 0;
+	return -1;
+}
+
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out)
 {
 	*fd_out = open_known(m, state_rec(&m->st, pos), st_out);

@@ -14,6 +14,7 @@
  *   arrive.c    what is computed of new messages
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
  *   quota.c     maildirsize
+ *   train.c trainqueue.c  what moves say of messages, until it is learned
  *   verify.c    for the admin's tool: look, repair, rebuild
  */
 #ifndef STORE_STORE_PRIV_H
@@ -459,6 +460,8 @@ void mbox_reap(struct mbox *m, uint32_t max);
 void mbox_reap_soon(struct mbox *m);
 
 /* --- a message's file --- */
+/* A link of it, from where the file should be or from where its flags would have it. 0, or -1 with errno. */
+int message_link(struct mbox *m, const struct rec *r, int dirfd, const char *to) MUST_CHECK;
 int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st_out, struct err *e) MUST_CHECK;	/* a regular file */
 int64_t message_date(struct mbox *m, struct rec *r);	/* INTERNALDATE; keeps what it finds */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
