@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -21,26 +22,31 @@ struct reading {
 	size_t sent, passed;
 };
 
-static int become_owner(const struct stat *st, struct err *e)
+int learn_become(uid_t uid, gid_t gid, struct err *e)
 {
-	if (geteuid() != 0 || st->st_uid == 0)
+	if (geteuid() != 0 || uid == 0)
 		return 0;
-	if (setgroups(0, NULL) < 0 || setresgid(st->st_gid, st->st_gid, st->st_gid) < 0 || setresuid(st->st_uid, st->st_uid, st->st_uid) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return err_set(e, ERR_TEMP, errno, "cannot become the owner");
 	return setuid(0) == 0 || seteuid(0) == 0 ? err_set(e, ERR_BUG, 0, "root could be had again") : 0;
 }
 
-static int send_file(struct reading *r, int dir, const char *name, struct err *e)
+int learn_send(int chan, int dir, const char *name, enum bayes_class as, struct err *e)
 {
 	struct stat st;
 	CLEANUP_FD int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > LEARN_MESSAGE_MAX || r->sent >= r->o->limit) {
-		r->passed++;
-		return 0;
-	}
-	const struct ipc_learn_MAIL m = { .class = r->d->as };
-	r->sent++;
-	return ipc_send_fd(r->chan, &ipc_learn, IPC_learn_MAIL, &m, 1, fd, e);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > LEARN_MESSAGE_MAX)
+		return 1;
+	const struct ipc_learn_MAIL m = { .class = as };
+	return ipc_send_fd(chan, &ipc_learn, IPC_learn_MAIL, &m, 1, fd, e);
+}
+
+static int send_file(struct reading *r, int dir, const char *name, struct err *e)
+{
+	const int k = r->sent >= r->o->limit ? 1 : learn_send(r->chan, dir, name, r->d->as, e);
+	if (k >= 0)
+		++*(k == 0 ? &r->sent : &r->passed);
+	return k < 0 ? -1 : 0;
 }
 
 /* The messages right in it. fd is taken. */
@@ -85,10 +91,12 @@ static void feed_one(const struct learn_options *o, const struct learn_dir *d, i
 	struct reading r = { .o = o, .d = d, .chan = chan };
 	struct err e = { 0 };
 	struct stat st;
-	int fd = open(d->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), k = -1, in = -1;
-	if (fd < 0 || fstat(fd, &st) < 0)
+	int fd = -1, k = -1, in = -1;
+	if (learn_become(d->uid, d->gid, &e) < 0)
+		;
+	else if ((fd = open(d->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 || fstat(fd, &st) < 0)
 		err_set(&e, ERR_TEMP, errno, "cannot be opened");
-	else if (become_owner(&st, &e) == 0 && (in = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	else if (learn_become(st.st_uid, st.st_gid, &e) == 0 && (in = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		err_set(&e, ERR_TEMP, errno, "cannot be opened");
 	if (in >= 0)
 		k = read_tree(&r, in, &e);
@@ -97,8 +105,34 @@ static void feed_one(const struct learn_options *o, const struct learn_dir *d, i
 	_exit(ipc_send_fd(chan, &ipc_learn, IPC_learn_DIR, &m, 1, -1, &e) < 0);
 }
 
-void learn_feed(const struct learn_options *o, int chan)
+static int say_fed(int chan, struct err *e)
 {
+	const struct ipc_learn_FED m = { 0 };
+	return ipc_send_fd(chan, &ipc_learn, IPC_learn_FED, &m, 1, -1, e);
+}
+
+/* The learner has all of it in its file, or will never have. */
+static int wait_learned(int chan, struct err *e)
+{
+	struct arena *a = arena_new(0);
+	uint16_t type = 0;
+	uint32_t id;
+	void *msg;
+	int fd = -1;
+	int k = say_fed(chan, e);
+	if (k == 0 && (k = ipc_recv_fd(chan, &ipc_learn, -1, a, &type, &id, &msg, &fd, e)) == 0 && type != IPC_learn_LEARNED)
+		k = err_set(e, ERR_BUG, 0, "the learner talks nonsense");
+	close_fd(&fd);
+	arena_free(&a);
+	return k;
+}
+
+void learn_feed(const struct learn_options *o, const struct conf *conf, int chan)
+{
+	struct learn_queue *q = NULL;
+	struct err e = { 0 };
+	size_t n = 0;
+	int k = 0;
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	for (size_t i = 0; i < o->n_dirs; i++) {
 		int status;
@@ -108,5 +142,17 @@ void learn_feed(const struct learn_options *o, int chan)
 		if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
 			_exit(1);
 	}
-	_exit(0);
+	if (o->queued)
+		k = learn_queue_feed(conf, chan, &q, &n, &e);
+	if (k == 0 && o->n_dirs == 0 && n == 0)
+		_exit(0);	/* without a word: there is nothing to learn */
+	if (k == 0)
+		k = wait_learned(chan, &e);
+	if (k == 0 && q != NULL)
+		k = learn_queue_done(&q, &e);
+	if (k == 0)
+		k = say_fed(chan, &e);
+	if (k < 0)
+		fprintf(stderr, "postern-learn: %s\n", e.text);
+	_exit(k < 0);
 }

@@ -27,13 +27,18 @@ struct learning {
 	struct learner *l;
 	struct arena *a;
 	size_t seen, passed, unread;
+	pid_t feeder;
+	bool troubled;		/* something could not be read */
 };
 
 static int usage(FILE *to, int status)
 {
 	fputs("usage: postern-learn [-c FILE] [-q] [--json] [--limit N] {--spam DIR... | --ham DIR... | --forget DIR...}...\n"
+	      "       postern-learn [-c FILE] [-q] [--json] [--limit N] {--queued | --folders}...\n"
 	      "       postern-learn [-c FILE] [--json] --status\n"
 	      "Learns the words of spam and of other mail. DIR is a maildir, or a directory of messages.\n"
+	      "  --queued   what users have moved into Junk and out of it\n"
+	      "  --folders  the folders of learn_spam_folders and learn_ham_folders\n"
 	      "  --limit N  at most so many messages of one DIR (100000)\n"
 	      "  -q         no progress, no summary\n", to);
 	return status;
@@ -41,16 +46,17 @@ static int usage(FILE *to, int status)
 
 /* --- options --- */
 
-static void dir_add(struct learn_options *o, const char *path, int as)
+void learn_dir_add(struct learn_options *o, const struct learn_dir *d)
 {
 	o->dirs = xrealloc(o->dirs, (o->n_dirs + 1) * sizeof(*o->dirs));
-	o->dirs[o->n_dirs++] = (struct learn_dir){ path, (enum bayes_class)as };
+	o->dirs[o->n_dirs++] = *d;
 }
 
 /* 0 go on, else exit with *status. A directory belongs to the last --spam, --ham or --forget before it. */
 static int options_read(int argc, char **argv, struct learn_options *o, int *status)
 {
 	static const struct option longs[] = { { "spam", no_argument, NULL, 'S' }, { "ham", no_argument, NULL, 'H' }, { "forget", no_argument, NULL, 'F' },
+		{ "queued", no_argument, NULL, 'Q' }, { "folders", no_argument, NULL, 'D' },
 		{ "json", no_argument, NULL, 'j' }, { "limit", required_argument, NULL, 'l' }, { "status", no_argument, NULL, 's' },
 		{ "tokens", required_argument, NULL, 't' }, { "no-sandbox", no_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { 0 } };
@@ -61,11 +67,13 @@ static int options_read(int argc, char **argv, struct learn_options *o, int *sta
 		case 1:
 			if (as < 0 || o->n_dirs >= LEARN_DIRS_MAX)
 				return *status = usage(stderr, EXIT_USAGE);
-			dir_add(o, optarg, as);
+			learn_dir_add(o, &(struct learn_dir){ .path = optarg, .as = (enum bayes_class)as });
 			break;
 		case 'S': as = BAYES_SPAM; break;
 		case 'H': as = BAYES_HAM; break;
 		case 'F': as = BAYES_NONE; break;
+		case 'Q': o->queued = true; break;
+		case 'D': o->folders = true; break;
 		case 'c': o->conf = optarg; break;
 		case 't': o->tokens = optarg; break;
 		case 'j': o->json = true; break;
@@ -86,8 +94,8 @@ static int options_read(int argc, char **argv, struct learn_options *o, int *sta
 	}
 	o->limit = (size_t)limit;
 	for (; optind < argc && as >= 0; optind++)
-		dir_add(o, argv[optind], as);
-	if (optind < argc || o->status == (o->n_dirs > 0))
+		learn_dir_add(o, &(struct learn_dir){ .path = argv[optind], .as = (enum bayes_class)as });
+	if (optind < argc || o->status == (o->n_dirs > 0 || o->queued || o->folders))
 		return *status = usage(stderr, EXIT_USAGE);
 	return 0;
 }
@@ -117,10 +125,18 @@ static void learn_mail(struct learning *t, const struct ipc_learn_MAIL *m, int f
 		fprintf(stderr, "\r%zu messages", t->seen);
 }
 
-/* Until the feeder has ended. -1: some directory could not be read. */
-static int learn_all(struct learning *t, int chan)
+static void learn_dir(struct learning *t, const struct ipc_learn_DIR *d)
 {
-	int result = 0;
+	t->passed += (size_t)d->passed;
+	if (d->trouble.n == 0)
+		return;
+	fprintf(stderr, "postern-learn: %.*s: %.*s\n", STR_ARG(d->name), STR_ARG(d->trouble));
+	t->troubled = true;
+}
+
+/* Until the feeder has no more, or has ended before that. */
+static void learn_all(struct learning *t, int chan)
+{
 	for (;;) {
 		struct err e = { 0 };
 		uint16_t type;
@@ -128,19 +144,46 @@ static int learn_all(struct learning *t, int chan)
 		void *msg;
 		CLEANUP_FD int fd = -1;
 		arena_reset(t->a);
-		if (ipc_recv_fd(chan, &ipc_learn, -1, t->a, &type, &id, &msg, &fd, &e) < 0)
-			return e.code == ERR_CLOSED ? result : -1;
-		if (type == IPC_learn_MAIL) {
+		if (ipc_recv_fd(chan, &ipc_learn, -1, t->a, &type, &id, &msg, &fd, &e) < 0 || type == IPC_learn_LEARNED) {
+			t->troubled = true;
+			return;
+		}
+		if (type == IPC_learn_FED)
+			return;
+		if (t->l == NULL) {	/* committed: nothing may come any more */
+			t->troubled = true;
+			return;
+		}
+		if (type == IPC_learn_MAIL)
 			learn_mail(t, msg, fd);
-			continue;
-		}
-		const struct ipc_learn_DIR *d = msg;
-		t->passed += (size_t)d->passed;
-		if (d->trouble.n > 0) {
-			fprintf(stderr, "postern-learn: %.*s: %.*s\n", STR_ARG(d->name), STR_ARG(d->trouble));
-			result = -1;
-		}
+		else
+			learn_dir(t, msg);
 	}
+}
+
+/* The feeder may go on: what it fed is in the file. It says FED once more when it has done the rest. */
+static void tell_learned(struct learning *t, int chan)
+{
+	const struct ipc_learn_LEARNED m = { 0 };
+	struct err e = { 0 };
+	if (ipc_send_fd(chan, &ipc_learn, IPC_learn_LEARNED, &m, 1, -1, &e) < 0)
+		t->troubled = true;
+	else
+		learn_all(t, chan);
+}
+
+/* The feeder has ended without a word. True: nobody is to be heard, chan is closed. */
+static bool nothing_comes(struct learning *t, int *chan)
+{
+	int status = 0;
+	char c;
+	if (*chan < 0)
+		return true;
+	if (recv(*chan, &c, 1, MSG_PEEK) != 0)
+		return false;
+	close_fd(chan);
+	t->troubled = waitpid(t->feeder, &status, 0) < 0 || status != 0;
+	return true;
 }
 
 static void report(const struct learning *t, const struct learn_stats *s)
@@ -201,16 +244,19 @@ static int learn(struct learning *t, const struct conf *conf, int chan, struct e
 	if (spam_load(&so, NULL, NULL, &t->spam, e) < 0 || become(conf, t->o, dir, e) < 0 ||
 	    learner_open(tokens, (size_t)conf->spam_tokens_max, &t->l, e) < 0)
 		return -1;
-	const int troubled = chan < 0 ? 0 : learn_all(t, chan);
-	if (chan < 0)
+	if (chan < 0) {
 		learner_look(&t->l, &stats);
-	else if (learner_commit(&t->l, &stats, e) < 0)
-		return -1;
+	} else {
+		learn_all(t, chan);
+		if (learner_commit(&t->l, &stats, e) < 0)
+			return -1;
+		tell_learned(t, chan);
+	}
 	report(t, &stats);
-	return troubled < 0 ? err_set(e, ERR_TEMP, 0, "not everything could be read") : 0;
+	return t->troubled ? err_set(e, ERR_TEMP, 0, "not everything could be read") : 0;
 }
 
-static int feeder_start(const struct learn_options *o, struct err *e)
+static int feeder_start(const struct learn_options *o, const struct conf *conf, pid_t *pid_out, struct err *e)
 {
 	int pair[2];
 	if (o->status)
@@ -220,15 +266,16 @@ static int feeder_start(const struct learn_options *o, struct err *e)
 	const pid_t pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
-		learn_feed(o, pair[1]);
+		learn_feed(o, conf, pair[1]);
 	}
 	close(pair[1]);
+	*pid_out = pid;
 	return pid < 0 ? err_set(e, ERR_TEMP, errno, "fork") : pair[0];
 }
 
 int main(int argc, char **argv)
 {
-	struct learn_options o = { .conf = conf_default_file() };
+	struct learn_options o = { .conf = conf_default_file(), .a = arena_new(0) };
 	struct err e = { 0 };
 	struct conf *conf;
 	int status = 0;
@@ -237,8 +284,11 @@ int main(int argc, char **argv)
 	if (conf_load_told("postern-learn", o.conf, false, &conf) < 0)
 		return EXIT_TEMP;
 	struct learning t = { .o = &o, .a = arena_new(0) };
-	int chan = feeder_start(&o, &e);
-	if (e.code == ERR_NONE && learn(&t, conf, chan, &e) < 0)
+	int chan = o.folders && learn_folders(&o, conf, &e) < 0 ? -1 : feeder_start(&o, conf, &t.feeder, &e);
+	/* A timer's run that finds nothing costs nothing. */
+	if (e.code == ERR_NONE && nothing_comes(&t, &chan) && o.quiet)
+		status = t.troubled ? EXIT_TEMP : 0;
+	else if (e.code == ERR_NONE && learn(&t, conf, chan, &e) < 0)
 		status = EXIT_TEMP;
 	if (e.code != ERR_NONE) {
 		fprintf(stderr, "postern-learn: %s\n", e.text);
@@ -249,5 +299,6 @@ int main(int argc, char **argv)
 	arena_free(&t.a);
 	conf_free(&conf);
 	free(o.dirs);
+	arena_free(&o.a);
 	return status;
 }

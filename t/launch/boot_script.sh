@@ -51,6 +51,12 @@ send() { # recipient
 send alice@example.com 1 || fail "mail to a user of the suite"
 send bob@localhost 1 || fail "mail to a user of the system"
 curl -sS --max-time 20 "imap://127.0.0.1/INBOX;MAILINDEX=1;SECTION=TEXT" -u alice@example.com:secret-word | grep -q words || fail "reading it"
+# What a user moved to Junk is learned by the timer's unit.
+curl -sS --max-time 20 imap://127.0.0.1/INBOX -u alice@example.com:secret-word -X 'COPY 1 Junk' || fail "copy to Junk"
+systemctl is-active --quiet postern-learn.timer || fail "the timer of postern-learn is not active"
+systemctl start postern-learn.service || fail "postern-learn"
+"$PREFIX/sbin/postern" learn --status | grep -q 'words of 1 spam' || fail "what was moved is not learned: $("$PREFIX/sbin/postern" learn --status)"
+systemctl start postern-learn-folders.service || fail "postern-learn-folders"
 grep -rqs words /home/bob/Maildir/new || fail "mail in a home: $(find /home/bob)"
 # Small mail is received in memory, filterd unpacks in memory, as said in the units: nobody had to mount anything.
 if journalctl --no-pager -o cat _TRANSPORT=stdout + _TRANSPORT=syslog + _TRANSPORT=journal | grep -E 'received on disk only|plain directory|watchdog|Watchdog'; then fail "memory or watchdog"; fi
