@@ -143,6 +143,10 @@ static void check_limits(struct check *c)
 		found_param(
 			c, SEV_NOTE, "smtpd_soft_error_limit",
 			"above smtpd_hard_error_limit: sessions end before they are slowed down");
+	if (!o->smtpd_reject_unlisted_recipient)
+		found_param(c, SEV_WARNING, "smtpd_reject_unlisted_recipient",
+			    "changes nothing: recipients that do not exist are refused all the same, "
+			    "because nobody could get the mail");
 	if (o->minimal_backoff_time > o->maximal_backoff_time)
 		found_param(c, SEV_ERROR, "minimal_backoff_time", "above maximal_backoff_time");
 	if (o->maximal_queue_lifetime && o->delay_warning_time > o->maximal_queue_lifetime)
