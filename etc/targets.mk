@@ -3,9 +3,11 @@
 LINT_C := -std=gnu17 -D_GNU_SOURCE -I. -Ilib -Wall -Wextra -Werror -Wno-unused-parameter -DPOSTERN_VERSION='""' -DPOSTERN_SYSCONFDIR='""' \
 	-DPOSTERN_LIBEXECDIR='""' -DPOSTERN_PREFIX='""'
 
-lint: check-layers check-headers check-banned check-tables check-format check-manuals check-readmes
+lint: check-layers check-headers check-banned check-tables check-format check-manuals check-readmes check-tested
 check-layers check-format check-readmes:
 	$(Q)etc/lint/$@
+check-tested:
+	$(Q)t/$@
 check-headers:
 	$(Q)CC=$(CC) etc/lint/$@ $(LINT_C)
 check-banned: all
@@ -36,4 +38,4 @@ dist:
 	$(Q)echo build/postern-$(VERSION).tar.gz
 
 .PHONY: install uninstall users dist
-.PHONY: lint check-layers check-headers check-banned check-tables check-format check-manuals check-readmes docs
+.PHONY: lint check-layers check-headers check-banned check-tables check-format check-manuals check-readmes check-tested docs
