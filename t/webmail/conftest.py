@@ -1,5 +1,6 @@
 """A suite of its own with the webmail that `postern webmail setup` makes: nginx and php-fpm run in the test's namespace, on private copies of the places
 that they write to. Nothing of the machine's own web server is touched."""
+import contextlib
 import http.client
 import itertools
 import os
@@ -39,14 +40,37 @@ def runs(pid):
         return False
 
 
+def nginx_workers():
+    """Those of the running master, also those that a reload has told to finish."""
+    try:
+        master = pathlib.Path("/run/nginx.pid").read_text().strip()
+        return [int(pid) for pid in pathlib.Path("/proc/%s/task/%s/children" % (master, master)).read_text().split()]
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def reloading():
+    """with reloading(): what reloads nginx. At its end none is left of the workers from before, which still answer for a while, as they were told then."""
+    before = nginx_workers()
+    yield
+    end = time.monotonic() + 60
+    while any(map(runs, before)):
+        assert time.monotonic() < end, "nginx: workers of the old configuration do not end"
+        time.sleep(0.02)
+
+
 class Webmail:
+    reloading = staticmethod(reloading)
+
     def __init__(self, suite):
         self.suite = suite
 
     def command(self, *args, check=True):
-        p = suite_module.run([self.suite.bin / "postern", "-c", self.suite.conf, "webmail", *args], check=False)
+        with reloading() if check and args[0] in ("setup", "remove") else contextlib.nullcontext():
+            p = suite_module.run([self.suite.bin / "postern", "-c", self.suite.conf, "webmail", *args], check=False)
+            assert not check or p.returncode == 0, p.stdout.decode()
         out = p.stdout.decode()
-        assert not check or p.returncode == 0, out
         return out if check else (p.returncode, out)
 
     def get(self, url, method="GET", body=None, headers=None):
@@ -76,7 +100,7 @@ class Webmail:
                 os.kill(pid, signal.SIGTERM)
             except (OSError, ValueError):
                 continue
-            end = time.monotonic() + 10
+            end = time.monotonic() + 30
             while runs(pid) and time.monotonic() < end:
                 time.sleep(0.02)
 
