@@ -266,7 +266,7 @@ static const char *against(struct tls_ctx *ctx, const struct client_opts *o, voi
 	end_init(b, sv[1]);
 	b->stop_at = stop_at;
 	conn_starttls_server(b->c, ctx, &dropped);
-	run_ms(5000);
+	run_ms(30000);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	return b->events;
@@ -283,11 +283,11 @@ static bool handshake(struct tls_ctx *client, struct tls_ctx *server, const char
 	conn_starttls_server(b->c, server, &dropped);
 	conn_starttls_client(a->c, client, sni);
 	a->stop_at = 's';
-	if (!run_ms(5000))
+	if (!run_ms(30000))
 		return false;
 	if (b->n_events == 0) {
 		b->stop_at = 's';
-		run_ms(1000);
+		run_ms(30000);
 	}
 	a->stop_at = b->stop_at = 0;
 	return strcmp(a->events, "s") == 0 && strcmp(b->events, "s") == 0;
@@ -354,15 +354,15 @@ static void bytes_pass(struct tls_ctx *client, struct tls_ctx *server)
 	conn_write(a.c, STR("end"));
 	b.stop_bytes = sizeof(big) + 3;
 	conn_write(b.c, STR("both ways"));
-	run_ms(5000);
+	run_ms(30000);
 	tap_ok(b.in.n == sizeof(big) + 3 && memcmp(b.in.p, big, sizeof(big)) == 0,
 	       "large output arrives unchanged");
 	tap_is_str(a.in.p, "both ways", "at the same time as the other direction's");
 	conn_write(a.c, STR("bye"));
-	conn_finish(&a.c, 1000);
+	conn_finish(&a.c, 30000);
 	b.stop_at = 'c';
 	b.stop_bytes = 0;
-	run_ms(3000);
+	run_ms(30000);
 	tap_ok(strchr(b.events, 'c') && !strchr(b.events, 'e'), "an orderly end is an end");
 	end_fini(&a);
 	end_fini(&b);
@@ -384,16 +384,16 @@ static void starttls_drops_plaintext(struct tls_ctx *client, struct tls_ctx *ser
 	pair(&a, &b);
 	conn_write(a.c, STR("x"));
 	b.stop_at = 'd';
-	run_ms(1000);
+	run_ms(30000);
 	conn_write(b.c, STR("220 go ahead\r\n"));
 	conn_starttls_server(b.c, server, &dropped);
 	tap_ok(!dropped, "nothing was buffered, nothing is dropped");
 	a.stop_at = 'd';
-	run_ms(1000);
+	run_ms(30000);
 	tap_is_str(a.in.p, "220 go ahead\r\n", "the answer before TLS leaves in the clear");
 	conn_starttls_client(a.c, client, NULL);
 	a.stop_at = 's';
-	tap_ok(run_ms(3000), "then the handshake begins");
+	tap_ok(run_ms(30000), "then the handshake begins");
 	end_fini(&a);
 	end_fini(&b);
 }
@@ -427,7 +427,7 @@ static void injection(struct tls_ctx *server)
 		abort();
 	struct conn *c = conn_new(loop, sv[1], &limits, on_starttls_line, &x);
 	(void)!write(sv[0], "STARTTLS\r\nMAIL FROM:<x>\r\n", 25);
-	run_ms(2000);
+	run_ms(30000);
 	tap_ok(x.dropped, "commands behind STARTTLS are dropped, and that is said");
 	conn_free(&c);
 	close(sv[0]);
@@ -588,7 +588,7 @@ static void plain_bytes_instead(struct tls_ctx *server)
 	pair(&a, &b);
 	conn_starttls_server(b.c, server, &dropped);
 	conn_write(a.c, STR("GET / HTTP/1.1\r\n\r\n"));
-	run_ms(2000);
+	run_ms(30000);
 	tap_is_str(b.events, "e", "bytes that are not TLS are an error: %s", conn_error(b.c));
 	end_fini(&a);
 	end_fini(&b);

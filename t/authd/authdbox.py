@@ -99,7 +99,7 @@ class Authd:
         sandbox = ["-n"] if os.environ.get("POSTERN_BUILD") == "asan" else []
         self.proc = subprocess.Popen([self.bin / "authd", "-c", self.conf, "-f", "-v", *sandbox], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         out.close()
-        self.wait_log("accounts: ", 4)
+        self.wait_log("accounts: ")
         self.wait_log("authd-check is ready")
         self.wait_log("authd-mux is ready")
 
@@ -109,7 +109,7 @@ class Authd:
     def mark(self):
         self.at = len(self.log())
 
-    def wait_log(self, text, wait=10.0):
+    def wait_log(self, text, wait=30.0):
         end = time.monotonic() + wait
         while text not in self.log()[getattr(self, "at", 0):]:
             assert self.proc is None or self.proc.poll() is None, "authd ended\n" + self.log()
@@ -131,7 +131,7 @@ class Authd:
     def stop(self):
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
-            self.proc.wait(15)
+            self.proc.wait(30)
 
     def parent(self, service="imap"):
         return ipc.Parent(self.run_dir / "auth" / "register", service)

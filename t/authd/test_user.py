@@ -133,7 +133,7 @@ def test_system_accounts_follow_passwd(authd):
     subprocess.run(["useradd", "-m", "-d", str(authd.base / "new1"), "-s", "/bin/false", "new1"], check=True)
     subprocess.run(["chpasswd"], input=b"new1:pw\n", check=True)
     authd.wait_log("accounts: ")
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while login(authd, "new1", "pw")[0] != "OK":
         assert time.monotonic() < end
         time.sleep(0.3)

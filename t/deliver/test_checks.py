@@ -64,7 +64,7 @@ def read(suite, mid, user="bob@example.com"):
 
 
 def log_has(suite, pattern):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not re.search(pattern, suite.log.read_text(errors="replace"), re.M):
         assert time.monotonic() < end, pattern + "\n" + suite.trouble()
         time.sleep(0.05)

@@ -282,7 +282,7 @@ def test_the_tools_are_words_of_postern(suite, scratch):
 
 # --- the log ---
 
-def log_text(suite, wait_for, seconds=5):
+def log_text(suite, wait_for, seconds=30):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         text = suite.log.read_text(errors="replace") if suite.log.exists() else ""

@@ -43,7 +43,7 @@ class Scene:
         new = self.suite.maildir(user) / "new"
         return sorted(new.iterdir(), key=lambda f: f.stat().st_mtime) if new.is_dir() else []
 
-    def report(self, user, qid, timeout=20, copy=False):
+    def report(self, user, qid, timeout=30, copy=False):
         """The report about qid (or postmaster's copy) in user's mailbox: (message, text part, status part as a list of header blocks, third part)."""
         end = time.monotonic() + timeout
         while True:
@@ -56,7 +56,7 @@ class Scene:
             assert time.monotonic() < end, self.suite.log.read_text(errors="replace")[-4000:]
             time.sleep(0.02)
 
-    def log(self, pattern, timeout=10):
+    def log(self, pattern, timeout=30):
         end = time.monotonic() + timeout
         while not re.search(pattern, self.suite.log.read_text(errors="replace"), re.M):
             assert time.monotonic() < end, pattern + "\n" + self.suite.log.read_text(errors="replace")[-4000:]

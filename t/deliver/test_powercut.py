@@ -26,7 +26,7 @@ def send_all(suite, n, stop, accepted, serial):
         if i % 3 == 0:
             rcpt.append("gone@elsewhere.example")      # it leaves the queue, and its file is another message's
         try:
-            with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=20) as s:
+            with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=30) as s:
                 refused = s.sendmail("alice@example.com", rcpt, "Subject: c\r\nMessage-ID: %s\r\n\r\n%s\r\n" % (mid, "x" * random.choice([1, 4000, 90000])))
             accepted += [(mid, r) for r in rcpt if r not in refused]
         except (smtplib.SMTPException, OSError):

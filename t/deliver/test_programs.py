@@ -43,13 +43,13 @@ def place(fresh_suite, sink):  # noqa: F811
     return build
 
 
-def status(suite, to, what, seconds=15):
+def status(suite, to, what, seconds=30):
     """The log line of the delivery to an address, once it has this text."""
     pattern = re.compile(r"to=<%s>.*%s" % (re.escape(to), what))
     return wait(lambda: pattern.search(suite.log.read_text()), seconds) or pytest.fail("no %r for %s\n%s" % (what, to, suite.trouble()))
 
 
-def content(path, seconds=15):
+def content(path, seconds=30):
     return wait(lambda: path.exists() and path.stat().st_size and path.read_text(), seconds) or pytest.fail("%s was not written" % path)
 
 

@@ -167,7 +167,7 @@ def test_a_full_mailbox_is_refused_at_rcpt(fresh_suite, action, answer):
         (home / ".forward").write_text("bob@example.com\n")
         os.chown(home / ".forward", home.stat().st_uid, home.stat().st_gid)
         s.mail("x@elsewhere.example", ["size=30000"])
-        end = time.monotonic() + 15                                 # an agent reads the file when it starts: not the one of a moment ago
+        end = time.monotonic() + 30                                 # an agent reads the file when it starts: not the one of a moment ago
         while any(p[2] == "deliver" for p in place.processes()) and time.monotonic() < end:
             time.sleep(0.05)
         assert s.rcpt(ALICE)[0] == 250                              # what is forwarded needs no room

@@ -107,7 +107,7 @@ def talk(suite, source, sender="joe@good.test", to="bob@example.com", helo="clie
     return w, *w.smtp("RCPT TO:<%s>" % to)
 
 
-def log_has(suite, pattern, timeout=10):
+def log_has(suite, pattern, timeout=30):
     end = time.monotonic() + timeout
     while not re.search(pattern, suite.log.read_text(errors="replace"), re.M):
         assert time.monotonic() < end, pattern + "\n" + suite.trouble()

@@ -216,7 +216,7 @@ def played_smtpd(suite, argv, text=b"Subject: t\n\nx\n"):
             if said[-1] == "QUIT":
                 break
             f.write(b"354 go\r\n" if line == b"DATA\r\n" else b"250 ok\r\n" if not said[-1:] == ["."] and "DATA" not in said or line == b".\r\n" else b"")
-    return said, p.wait(timeout=10)
+    return said, p.wait(timeout=30)
 
 
 def test_sendmail_asks_for_notifications(make):  # noqa: F811
@@ -235,7 +235,7 @@ def test_sendmail_bs(make):  # noqa: F811
                           (b"Subject: t\r\n\r\nx\r\n.", b"250"), (b"QUIT", b"221")):
         p.stdin.write(command + b"\r\n")
         assert p.stdout.readline().startswith(code), command
-    assert p.wait(timeout=10) == 0
+    assert p.wait(timeout=30) == 0
     assert wait(lambda: files(suite, BOB))
 
 

@@ -24,7 +24,7 @@ def scene():
     s.close()
 
 
-def letters(scene, word, n=1, seconds=10):
+def letters(scene, word, n=1, seconds=30):
     """Those about this class, once there are n."""
     end = time.monotonic() + seconds
     while True:
@@ -37,7 +37,7 @@ def letters(scene, word, n=1, seconds=10):
 
 
 def rcpt(scene, to):
-    with smtplib.SMTP(scene.host, 25, timeout=20) as s:
+    with smtplib.SMTP(scene.host, 25, timeout=30) as s:
         s.ehlo("t.example")
         code, text = s.mail("joe@stranger.example")
         return (code, text) if code != 250 else s.rcpt(to)

@@ -41,7 +41,7 @@ def text_of(path):
     return email.message_from_bytes(pathlib.Path(path).read_bytes())
 
 
-def arrived(mail, user, folder="", subject=None, seconds=10):
+def arrived(mail, user, folder="", subject=None, seconds=30):
     """The messages in a folder, as soon as there is one with that subject."""
     end = time.monotonic() + seconds
     while True:
@@ -99,7 +99,7 @@ def test_quarantine_survives_a_kill(acting, mail):
     for pid, _user, _comm, cmd in acting.processes():
         if cmd.startswith("queued: queue"):
             os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 15
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         p = acting.tool("postern-quarantine", "list", "--json", check=False)
         if p.returncode == 0 and m["id"] in p.stdout.decode():

@@ -50,7 +50,7 @@ class Scene:
 
     def lines(self, n):
         """The day's lines, once there are n."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while True:
             text = self.today.read_text() if self.today.exists() else ""
             if text.count("\n") >= n:

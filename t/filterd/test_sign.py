@@ -55,7 +55,7 @@ class Scene:
             name, text = line.split(". IN TXT ", 1)
             self.dns.add(name, "TXT", "".join(re.findall('"([^"]*)"', text)))
 
-    def txt(self, name, timeout=5):
+    def txt(self, name, timeout=30):
         values = self.dns.zone.get(name.decode().rstrip(".").lower(), {}).get("TXT", [])
         return values[0][0].encode() if values else None
 
@@ -71,7 +71,7 @@ class Scene:
         with smtplib.SMTP(HOST, self.suite.port("SMTP"), timeout=60) as s:
             s.sendmail(envelope, [to], text)
 
-    def arrives(self, mid, timeout=20):
+    def arrives(self, mid, timeout=30):
         """The message with that id that the sink got."""
         end = time.monotonic() + timeout
         while True:

@@ -9,7 +9,7 @@ def served(s, port):
     """The certificate that a new connection gets (DER)."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection((s.hosts[0], port), timeout=10) as c:
+    with socket.create_connection((s.hosts[0], port), timeout=30) as c:
         with context.wrap_socket(c) as t:
             return t.getpeercert(binary_form=True)
 
@@ -23,7 +23,7 @@ def der(path):
     return ssl.PEM_cert_to_DER_cert(path.read_text())
 
 
-def until(what, seconds=10):
+def until(what, seconds=30):
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end

@@ -10,7 +10,7 @@ class Closed(Exception):
 
 class Imap:
     def __init__(self, suite, tls=False, login=None, port=None):
-        self.sock = socket.create_connection((suite.hosts[0].strip("[]"), port or suite.port("IMAPS" if tls else "IMAP")), timeout=8)
+        self.sock = socket.create_connection((suite.hosts[0].strip("[]"), port or suite.port("IMAPS" if tls else "IMAP")), timeout=30)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.sock = suite.tls_context().wrap_socket(self.sock, server_hostname="localhost")

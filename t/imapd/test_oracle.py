@@ -39,7 +39,7 @@ class Client:
         self.connect()
 
     def connect(self):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 30
         while True:
             try:
                 self.c = Imap(self.suite, login=ALICE)

@@ -549,7 +549,7 @@ def test_mail_to_public_folders(suite, mail, bob):
     for name, rights in (("post", "lrp"), ("read", "lr")):
         share_tool(suite, "-f", name, "create", "_postern_public")
         share_tool(suite, "-f", name, "share", "_postern_public", "anyone", rights)
-    with smtplib.SMTP("127.0.0.1", suite.port("SMTP"), timeout=20) as s:
+    with smtplib.SMTP("127.0.0.1", suite.port("SMTP"), timeout=30) as s:
         s.sendmail("a@example.net", ["_postern_public+post@localhost"], MSG % ("p", "p"))
         for ext in ("+read", "", "+nothing", "+../alice"):
             with pytest.raises((smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)) as why:

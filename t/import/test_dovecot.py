@@ -137,7 +137,7 @@ def pop3(user):
 def end_sessions(user):
     """As the manual asks, before another server works on the files."""
     user.suite.tool("postern-user", "passwd", user.name, "--password-stdin", input=user.password.encode())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while "session " + user.name in subprocess.run(["ps", "axww"], capture_output=True).stdout.decode():
         assert time.monotonic() < end
         time.sleep(0.02)

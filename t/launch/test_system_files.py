@@ -88,7 +88,7 @@ def rotated(share, s, tmp_path):
     run("logrotate", "-f", "-s", tmp_path / "state", rule)
     old = pathlib.Path(str(s.log) + ".1")
     assert b"client=" in old.read_bytes()
-    with socket.create_connection((s.host, 25), timeout=20) as c:
+    with socket.create_connection((s.host, 25), timeout=30) as c:
         c.recv(200)
         c.sendall(b"QUIT\r\n")
         c.recv(200)
@@ -97,7 +97,7 @@ def rotated(share, s, tmp_path):
 
 def until(test):
     import time
-    end = time.monotonic() + 20
+    end = time.monotonic() + 30
     while not test():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -135,7 +135,7 @@ def greeting(host, port):
 
     def ask():
         try:
-            with socket.create_connection((host, port), timeout=20) as c:
+            with socket.create_connection((host, port), timeout=30) as c:
                 got.append(c.recv(200))
         except ConnectionRefusedError:
             return False

@@ -89,12 +89,12 @@ def decode(tab, packet):
 
 
 class Channel:
-    def __init__(self, sock, channel, timeout=20):
+    def __init__(self, sock, channel, timeout=30):
         self.sock, self.tab = sock, table(channel)
         sock.settimeout(timeout)
 
     @classmethod
-    def connect(cls, path, channel, timeout=20):
+    def connect(cls, path, channel, timeout=30):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.connect(str(path))
         return cls(s, channel, timeout)

@@ -10,7 +10,7 @@ import uuid
 class Wire:
     """A raw line protocol connection: send bytes, read lines or until a pattern; optionally TLS at once or later."""
 
-    def __init__(self, host, port, timeout=10, context=None, server_name="localhost", source=None):
+    def __init__(self, host, port, timeout=30, context=None, server_name="localhost", source=None):
         self.sock = socket.create_connection((host, port), timeout=timeout,
                                              source_address=(source, 0) if source else None)
         if context is not None:
@@ -73,7 +73,7 @@ class Wire:
             if not line or line.startswith(tag.encode() + b" "):
                 return lines
 
-    def closed(self, timeout=10):
+    def closed(self, timeout=30):
         """True when the peer closes within the time (what it sends before is dropped)."""
         self.sock.settimeout(timeout)
         try:
@@ -139,7 +139,7 @@ class Mail:
         return m
 
     def pop3(self, user="bob@example.com"):
-        m = poplib.POP3_SSL("localhost", self.suite.port("POP3S"), context=self.suite.tls_context(), timeout=20)
+        m = poplib.POP3_SSL("localhost", self.suite.port("POP3S"), context=self.suite.tls_context(), timeout=30)
         m.user(user)
         m.pass_(self.suite.passwords[user])
         return m
@@ -148,7 +148,7 @@ class Mail:
         root = self.suite.maildir(user) / folder
         return [f for d in ("new", "cur") if (root / d).is_dir() for f in (root / d).iterdir()]
 
-    def wait_for(self, mid, user="bob@example.com", folder="", timeout=10):
+    def wait_for(self, mid, user="bob@example.com", folder="", timeout=30):
         """The file that holds this Message-ID, once it is in new or cur."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:

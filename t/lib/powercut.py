@@ -92,7 +92,7 @@ def cut_power(suite, cut):
     pids += left_over()
     kill(pids)
     # One that still ends, in a mount namespace of its own (queued), holds the file system that was shut down, and a mount would get that again.
-    end = time.monotonic() + 20
+    end = time.monotonic() + 30
     while not all(ended(pid) for pid in pids):
         assert time.monotonic() < end, "killed processes do not end"
         time.sleep(0.02)

@@ -67,7 +67,7 @@ class Scene:
             assert code == 250
             return re.search(rb"queued as (\w+)", text).group(1).decode()
 
-    def log(self, qid, pattern, timeout=8):
+    def log(self, qid, pattern, timeout=30):
         """The log line of this message that matches."""
         end = time.monotonic() + timeout
         while True:

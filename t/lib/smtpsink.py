@@ -33,7 +33,7 @@ class Sink(socketserver.ThreadingTCPServer):
     def port(self):
         return self.server_address[1]
 
-    def wait(self, n=1, timeout=20):
+    def wait(self, n=1, timeout=30):
         end = time.monotonic() + timeout
         while len(self.messages) < n:
             assert time.monotonic() < end, self.commands

@@ -227,7 +227,7 @@ class Suite:
         """Run one of the suite's tools with this configuration."""
         return run([self.bin / name, "-c", self.conf, *args], check=check, **kw)
 
-    def start(self, wait=30, preexec=None):
+    def start(self, wait=60, preexec=None):
         """Start the supervisor and wait until every port answers. preexec: called in the child before it is executed."""
         if self.pid() is not None:
             raise RuntimeError("it runs already")
@@ -247,8 +247,8 @@ class Suite:
                 if self.supervisor.poll() is not None:
                     raise RuntimeError("postern-run ended with %d\n%s" % (self.supervisor.returncode, self.trouble()))
                 try:
-                    with socket.create_connection((self.hosts[0].strip("[]"), port), timeout=2) as s:
-                        s.settimeout(5)
+                    with socket.create_connection((self.hosts[0].strip("[]"), port), timeout=30) as s:
+                        s.settimeout(30)
                         if port in (self.ports["SMTP_PORT"], self.ports["POP3_PORT"], self.ports["IMAP_PORT"]):
                             greeting = s.recv(200)
                             if greeting[:3] not in (b"220", b"+OK", b"* O"):
@@ -260,7 +260,7 @@ class Suite:
                                            % (port, wait, why, self.trouble()))
                     time.sleep(0.05)
 
-    def logged(self, pattern, seconds=10):
+    def logged(self, pattern, seconds=30):
         """Wait until the log holds what the pattern says (lines are written a moment after what they tell of): the match."""
         end = time.monotonic() + seconds
         while True:
@@ -286,7 +286,7 @@ class Suite:
             return None
         return pid if b"postern" in cmd else None
 
-    def stop(self, wait=20):
+    def stop(self, wait=30):
         pid = self.pid()
         if pid is None and self.supervisor is not None and self.supervisor.poll() is None:
             pid = self.supervisor.pid

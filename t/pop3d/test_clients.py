@@ -17,7 +17,7 @@ def test_poplib(drop):
     d = drop(*MAILS)
     context = d.suite.tls_context()
     context.check_hostname = False
-    p = poplib.POP3(d.suite.host, d.suite.port("POP3"), timeout=20)
+    p = poplib.POP3(d.suite.host, d.suite.port("POP3"), timeout=30)
     p.stls(context)
     p.utf8() if "UTF8" in p.capa() else None
     p.user(d.name)

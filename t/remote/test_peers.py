@@ -15,7 +15,7 @@ from remotescene import Scene  # noqa: E402
 NAMES, PEER, DOMAIN = "127.0.9.53", "127.0.60.90", "peer.example"
 
 
-def until(what, seconds=20):
+def until(what, seconds=30):
     end = time.monotonic() + seconds
     while True:
         found = what()

@@ -30,7 +30,7 @@ def submit(suite, to, body="Hello\r\n"):
     return mid
 
 
-def log_has(suite, pattern, timeout=10):
+def log_has(suite, pattern, timeout=30):
     end = time.monotonic() + timeout
     while True:
         text = suite.log.read_text(errors="replace")

@@ -173,7 +173,7 @@ def test_a_policy_is_kept_over_a_restart(scene):
     assert any(h == "mta-sts.kept.example" for h, _ in s.web.asked)
 
 
-def begin_reports(s, seconds=20):
+def begin_reports(s, seconds=30):
     """While reports are at work, and with nothing to report, none are begun."""
     end = time.monotonic() + seconds
     while s.suite.tool("postern-queue", "tls-report").stdout.decode().split()[-1] == "0":

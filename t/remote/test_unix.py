@@ -89,7 +89,7 @@ def test_the_server_comes_back(scene):
     qid = scene.send("c@none.example", sender="")
     scene.log(qid, "status=deferred")
     late = UnixSink(scene.path / "none")
-    scene.log(qid, "status=sent", timeout=15)
+    scene.log(qid, "status=sent", timeout=30)
     late.close()
 
 

@@ -58,7 +58,7 @@ def postfix(server):
     wait("daemon started")
     yield type("P", (), {"send": staticmethod(send), "wait": staticmethod(wait)})
     subprocess.run(["postfix", "stop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process.wait(20)
+    process.wait(30)
     subprocess.run(["umount", "/var/spool/postfix"])
 
 

@@ -20,7 +20,7 @@ def descriptors(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
 
-def settles(value, wanted, timeout=5):
+def settles(value, wanted, timeout=30):
     end = time.monotonic() + timeout
     while value() != wanted and time.monotonic() < end:
         time.sleep(0.05)

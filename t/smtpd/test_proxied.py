@@ -105,7 +105,7 @@ def test_a_stranger_cannot_pretend(proxied):
 
 
 def test_tls_begins_behind_the_header(proxied):
-    raw = socket.create_connection((proxied.host, proxied.port("SUBMISSIONS")), source_address=(PROXY, 0), timeout=10)
+    raw = socket.create_connection((proxied.host, proxied.port("SUBMISSIONS")), source_address=(PROXY, 0), timeout=30)
     raw.sendall(v2("203.0.113.9"))
     w = mailtools.Wire.__new__(mailtools.Wire)
     w.sock, w.buf = proxied.tls_context().wrap_socket(raw, server_hostname="localhost"), b""

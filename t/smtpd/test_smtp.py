@@ -30,7 +30,7 @@ def envelope(w, to="bob@example.com"):
     assert w.smtp("RCPT TO:<%s>" % to)[0] == 250
 
 
-def log_has(suite, pattern, timeout=5):
+def log_has(suite, pattern, timeout=30):
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         found = re.search(pattern, suite.log.read_text(errors="replace"), re.M)
@@ -94,7 +94,7 @@ def test_old_tls_is_refused(mail, suite, version):
     context.maximum_version = version
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises((ssl.SSLError, OSError)):
-        socket_ = socket.create_connection(("127.0.0.1", suite.port("SUBMISSIONS")), timeout=10)
+        socket_ = socket.create_connection(("127.0.0.1", suite.port("SUBMISSIONS")), timeout=30)
         context.wrap_socket(socket_, server_hostname="localhost")
 
 

@@ -78,7 +78,7 @@ class Webmail:
         scheme, host, path = re.fullmatch(r"(https?)://([^/]+)(/.*)", url).groups()
         context = self.suite.tls_context()
         context.check_hostname = host == "mail.example.com"     # the only name in the certificate
-        c = http.client.HTTPSConnection(host, context=context, timeout=20) if scheme == "https" else http.client.HTTPConnection(host, timeout=20)
+        c = http.client.HTTPSConnection(host, context=context, timeout=30) if scheme == "https" else http.client.HTTPConnection(host, timeout=20)
         try:
             c.request(method, path, body=body, headers=headers or {})
             r = c.getresponse()

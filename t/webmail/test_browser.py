@@ -41,7 +41,7 @@ class Browser:
 
     def close(self):
         self.p.stdin.close()
-        self.p.wait(20)
+        self.p.wait(30)
         self.log.close()
 
 

@@ -75,7 +75,7 @@ def filled(suite, mail, tmp_path):
 def gone(s, user):
     """The mailbox is lost; sessions that held it end."""
     s.tool("postern-user", "passwd", user, "--password-stdin", input=s.passwords[user].encode() + b"\n")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while s.maildir(user).exists() and time.monotonic() < end:      # a session that ends writes its last
         shutil.rmtree(s.maildir(user), ignore_errors=True)
 

@@ -99,7 +99,7 @@ def test_a_new_user_has_the_usual_folders(suite, mail):
 
 
 def test_idle_sees_new_mail_at_once(mail):
-    with mail.wire("IMAPS", tls=True, timeout=20) as w:
+    with mail.wire("IMAPS", tls=True, timeout=30) as w:
         w.line()
         assert w.imap("a", 'LOGIN bob@example.com "bob-secret"')[-1].startswith(b"a OK")
         assert w.imap("b", "SELECT INBOX")[-1].startswith(b"b OK")

@@ -18,7 +18,7 @@ def stream(suite, stop, accepted, n):
         i += 1
         mid = "<kill-%d-%d@test.example>" % (n, i)
         try:
-            with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=20) as s:
+            with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=30) as s:
                 s.sendmail("s@elsewhere.example", ["bob@example.com"], "Subject: k\r\nMessage-ID: %s\r\n\r\nx\r\n" % mid)
             accepted.append(mid)
         except (smtplib.SMTPException, OSError):
@@ -36,7 +36,7 @@ def test_nothing_acknowledged_is_lost(fresh_suite):
         for _round in range(2):
             for role in ROLES:
                 before = len(accepted)
-                end = time.monotonic() + 15
+                end = time.monotonic() + 30
                 victims = []
                 while not victims and time.monotonic() < end:
                     victims = [p for p in suite.processes() if role in p[3]]
@@ -48,7 +48,7 @@ def test_nothing_acknowledged_is_lost(fresh_suite):
                         kills += 1
                     except ProcessLookupError:
                         pass
-                end = time.monotonic() + 15
+                end = time.monotonic() + 30
                 while len(accepted) < before + 5 and time.monotonic() < end:
                     time.sleep(0.05)
                 assert len(accepted) >= before + 5, "no mail is accepted after the end of %s\n%s" % (role, suite.trouble())

@@ -17,7 +17,7 @@ def report(suite, *args):
     return json.loads(suite.tool("postern", "report", "--json", *args).stdout)
 
 
-def until(fn, seconds=10):
+def until(fn, seconds=30):
     end = time.monotonic() + seconds
     while not fn():
         assert time.monotonic() < end

@@ -25,7 +25,7 @@ def login(suite, user, password):
         raise AssertionError(str(e))
 
 
-def eventually(check, seconds=15):
+def eventually(check, seconds=30):
     end = time.monotonic() + seconds
     while True:
         try:
@@ -134,7 +134,7 @@ def test_the_mux_takes_four_and_five_fields(suite, jill, fields):
     data = b"".join(struct.pack(">H", len(f)) + f for f in
                     [b"jill", b"jill's pass", b"imap", b"", b"192.0.2.1;4711"][:fields])
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(15)
+        s.settimeout(30)
         s.connect(str(suite.run_dir / "saslauthd" / "mux"))
         s.sendall(data)
         answer = s.recv(1024)
@@ -157,9 +157,8 @@ def test_a_changed_password_ends_the_sessions(suite):
     m = eventually(lambda: login(suite, "temp2@example.com", "temp-secret"))
     m.select("INBOX")
     suite.user_passwd("temp2@example.com", "new-secret")
-    time.sleep(1)
     with pytest.raises((imaplib.IMAP4.abort, OSError)):
-        for _ in range(20):
+        for _ in range(120):
             m.noop()
             time.sleep(0.25)
     login(suite, "temp2@example.com", "new-secret").logout()

@@ -23,7 +23,7 @@ def find(processes, words):
     return [p for p in processes if p[3].startswith(words) or words in p[3]]
 
 
-def settled(check, seconds=10):
+def settled(check, seconds=30):
     """A process that starts (after a reload by another test) is root for a moment, before it gives that up."""
     end = time.monotonic() + seconds
     while True:
