@@ -4,8 +4,10 @@
  * minutes. When it has grown to QUOTA_FILE_MAX, or the limits in it are not ours, it is only summed up: nothing is listed. A foreign change of the mail
  * removes the file.
  *
- * Our own writers hold a shared lock on it, who replaces it an exclusive one; a writer that finds its file replaced opens the new one. A line that another
- * program appends to the old file in the moment of the rename is looked for after it. Overshoot is at most what is being stored at the same time. */
+ * Our own writers hold a shared lock on it, who replaces it an exclusive one; a writer that finds its file replaced opens the new one. Replacing waits for
+ * nobody while the file is not much too long. Later it does: where there are more processes than processors, one or another always holds its shared lock. A
+ * line that another program appends to the old file in the moment of the rename is looked for after it. Overshoot is at most what is being stored at the
+ * same time. */
 #include "store/quota.h"
 
 #include <dirent.h>
@@ -23,7 +25,12 @@
 #include "os/os.h"
 #include "store/maildir.h"
 
-enum { FRESH_S = 900, LINE_MAX = 64, ADD_TRIES = 5 };
+enum {
+	FRESH_S = 900,
+	LINE_MAX = 64,
+	ADD_TRIES = 100,
+	WAIT_FROM = QUOTA_FILE_MAX * 3 / 2,	/* bytes from which writers wait for their turn to replace the file; at twice the maximum it would be counted anew */
+};
 
 static const char FILE_NAME[] = "maildirsize", OURS_NAME[] = "postern.quota";
 
@@ -146,8 +153,8 @@ static void sum_up(int rootfd, const struct quota *limits)
 		return;
 	CLEANUP_FD int mine = fd;
 	char text[QUOTA_FILE_MAX * 2];
-	if (flock(mine, LOCK_EX | LOCK_NB) < 0 || fstat(mine, &st) < 0 || st.st_nlink == 0)
-		return;		/* another is at it */
+	if (flock(mine, LOCK_EX | (st.st_size < WAIT_FROM ? LOCK_NB : 0)) < 0 || fstat(mine, &st) < 0 || st.st_nlink == 0)
+		return;		/* others write, or another is at it */
 	ssize_t k = pread(mine, text, sizeof(text), 0);
 	if (k <= 0 || quota_parse(str_n(text, (size_t)k), &f) < 0 || f.bytes < 0 || f.count < 0)
 		return;
