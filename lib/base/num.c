@@ -7,6 +7,8 @@ int num_take(struct str *s, uint64_t max, uint64_t *out)
 {
 	uint64_t v = 0;
 	size_t i = 0;
+	for (; i < s->n && i < 19 && ch_digit(s->p[i]); i++)	/* so many always fit */
+		v = v * 10 + (uint64_t)(s->p[i] - '0');
 	for (; i < s->n && ch_digit(s->p[i]); i++) {
 		uint64_t digit = (uint64_t)(s->p[i] - '0');
 		if (num_mul(v, (uint64_t)10, &v) || num_add(v, digit, &v))

@@ -20,8 +20,21 @@ int num_take(struct str *s, uint64_t max, uint64_t *out) MUST_CHECK;
 #define num_mul(a, b, out) __builtin_mul_overflow((a), (b), (out))
 
 /* Big-endian and little-endian stores and loads at any alignment. */
-static inline void put_le32(void *p, uint32_t v) { unsigned char *b = p; for (int i = 0; i < 4; i++) b[i] = (unsigned char)(v >> (8 * i)); }
-static inline void put_le64(void *p, uint64_t v) { unsigned char *b = p; for (int i = 0; i < 8; i++) b[i] = (unsigned char)(v >> (8 * i)); }
+static inline void put_le32(void *p, uint32_t v)
+{
+	unsigned char *const b = p;
+
+	/* Not a loop: so the compiler makes one store of them. */
+	b[0] = (unsigned char)v;
+	b[1] = (unsigned char)(v >> 8);
+	b[2] = (unsigned char)(v >> 16);
+	b[3] = (unsigned char)(v >> 24);
+}
+static inline void put_le64(void *p, uint64_t v)
+{
+	put_le32(p, (uint32_t)v);
+	put_le32((unsigned char *)p + 4, (uint32_t)(v >> 32));
+}
 static inline uint32_t get_le32(const void *p) { const unsigned char *b = p; return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24; }
 static inline uint64_t get_le64(const void *p) { return (uint64_t)get_le32(p) | (uint64_t)get_le32((const char *)p + 4) << 32; }
 static inline uint16_t get_be16(const void *p) { const unsigned char *b = p; return (uint16_t)(b[0] << 8 | b[1]); }

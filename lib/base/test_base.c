@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/num.h"
+#include "base/radix.h"
 #include "base/sha256.h"
 #include "base/str.h"
 #include "test/tap.h"
@@ -268,12 +269,40 @@ static void test_ascii_plain(void)
 	tap_is_int(wrong, 0, "plain text ends where the first other byte is");
 }
 
+/* Any number of items, keys alike in some of their bytes: ascending, and stable. */
+static void sorting(void)
+{
+	static const uint64_t masks[] = { UINT64_MAX, 0xff, 0xff00ff, 0, UINT64_C(0xff) << 56, 3 };
+	static const size_t counts[] = { 0, 1, 2, 32, 33, 1000, 5000 };
+
+	for (size_t m = 0; m < ARRAY_LEN(masks); m++) {
+		for (size_t c = 0; c < ARRAY_LEN(counts); c++) {
+			const size_t n = counts[c];
+			struct radix_item *v = malloc((n + 1) * sizeof(*v));
+			uint64_t sum = 0;
+			bool right = true;
+			for (size_t i = 0; i < n; i++) {
+				v[i] = (struct radix_item){ random_u64() & masks[m], i };
+				sum += v[i].key ^ i;
+			}
+			radix_sort(v, n);
+			for (size_t i = 0; i < n; i++) {
+				sum -= v[i].key ^ v[i].value;
+				right &= i == 0 || v[i - 1].key < v[i].key || (v[i - 1].key == v[i].key && v[i - 1].value < v[i].value);
+			}
+			tap_ok(right && sum == 0, "%zu numbers of mask %llx", n, (unsigned long long)masks[m]);
+			free(v);
+		}
+	}
+}
+
 int main(void)
 {
 	test_ascii_plain();
 	sha();
 	json();
 	numbers();
+	sorting();
 	base64();
 	utf8();
 	buffers();

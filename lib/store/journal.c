@@ -359,6 +359,8 @@ static int rewrite_flush(struct rewrite *w, struct err *e)
 	if (pwrite_all(w->fd, head, sizeof(head), w->pos, e) < 0 || pwrite_all(w->fd, ops.p, ops.n, w->pos + BATCH_HEAD, e) < 0 ||
 	    pwrite_all(w->fd, zeros, n - ops.n, w->pos + BATCH_HEAD + ops.n, e) < 0)
 		return -1;
+	/* The disk begins while the next ones are made; what fails here fails again, and is told, at the sync. */
+	(void)sync_file_range(w->fd, (off_t)w->pos, (off_t)(BATCH_HEAD + n), SYNC_FILE_RANGE_WRITE);
 	w->pos += BATCH_HEAD + n;
 	buf_reset(&w->ops);
 	return 0;

@@ -223,18 +223,35 @@ static int make_base(char *out, size_t max, const char *id)
 			(unsigned long long)random_u64(), *id ? "Q" : "", id, host_part());
 }
 
-static uint64_t size_field(struct str base, const char *key)
+/* The number after ",S=" or ",W=". */
+static uint64_t size_of(struct str rest)
 {
-	const ptrdiff_t at = str_find(base, str_c(key));
-	struct str rest;
 	uint64_t v;
 
-	if (at < 0)
-		return UINT64_MAX;
-	rest = str_from(base, (size_t)at + strlen(key));
 	if (num_take(&rest, UINT64_MAX - 1, &v) < 0 || (rest.n > 0 && rest.p[0] != ',' && rest.p[0] != ':'))
 		return UINT64_MAX;
 	return v;
+}
+
+/* The first of each kind counts. */
+static void parse_sizes(struct str base, struct maildir_name *out)
+{
+	bool has_size = false, has_crlf = false;
+	ptrdiff_t at;
+
+	for (; (at = str_chr(base, ',')) >= 0; base = str_from(base, (size_t)at + 1)) {
+		const struct str field = str_from(base, (size_t)at + 1);
+
+		if (field.n < 2 || field.p[1] != '=')
+			continue;
+		if (field.p[0] == 'S' && !has_size) {
+			has_size = true;
+			out->size = size_of(str_from(field, 2));
+		} else if (field.p[0] == 'W' && !has_crlf) {
+			has_crlf = true;
+			out->size_crlf = size_of(str_from(field, 2));
+		}
+	}
 }
 
 /* "M12P34R56Qid" -> microseconds and id. Other writers' unique parts are left alone. */
@@ -256,14 +273,28 @@ static void parse_unique(struct str u, struct maildir_name *out)
 		out->id = str_from(u, (size_t)(r + q + 1));
 }
 
+/* The first ":2,": a whole folder's names are looked through, so by its colon. */
+static ptrdiff_t info_find(struct str name)
+{
+	size_t from = 0;
+	ptrdiff_t at;
+
+	while ((at = str_chr(str_from(name, from), ':')) >= 0) {
+		from += (size_t)at + 1;
+		if (name.n - from >= 2 && name.p[from] == '2' && name.p[from + 1] == ',')
+			return (ptrdiff_t)from - 1;
+	}
+	return -1;
+}
+
 void maildir_name_parse(struct str name, struct maildir_name *out)
 {
-	const ptrdiff_t colon = str_find(name, STR(":2,"));
+	const ptrdiff_t colon = info_find(name);
 	struct str rest;
 	uint64_t v;
 	ptrdiff_t dot;
 
-	*out = (struct maildir_name){ .base = name };
+	*out = (struct maildir_name){ .base = name, .size = UINT64_MAX, .size_crlf = UINT64_MAX };
 	if (colon >= 0) {
 		out->base = str_sub(name, 0, (size_t)colon);
 		out->info = str_from(name, (size_t)colon + 3);
@@ -275,8 +306,7 @@ void maildir_name_parse(struct str name, struct maildir_name *out)
 		dot = str_chr(rest, '.');
 		parse_unique(dot < 0 ? rest : str_sub(rest, 0, (size_t)dot), out);
 	}
-	out->size = size_field(out->base, ",S=");
-	out->size_crlf = size_field(out->base, ",W=");
+	parse_sizes(out->base, out);
 }
 
 /* --- a copy --- */

@@ -62,7 +62,7 @@ uint64_t maildir_copy_size(const struct maildir_copy *c);	/* bytes so far */
 /* Pieces of a file name. */
 struct maildir_name {
 	struct str base;		/* before ":2," */
-	struct str info;		/* after it (flags and the rest) */
+	struct str info;		/* after it (flags and the rest); p NULL: there is no ":2," */
 	struct str id;			/* id given to maildir_copy_begin; empty: none */
 	uint64_t size, size_crlf;	/* ,S= ,W=; UINT64_MAX: absent */
 	int64_t secs; uint32_t usecs;	/* for ordering */

@@ -50,21 +50,20 @@ static void put_ranges(struct buf *b, const struct range *r, size_t n)
 	}
 }
 
+enum { ASSIGN_HEAD = 56 };
+
 void op_assign(struct buf *b, const struct assign *a)
 {
-	put8(b, OP_ASSIGN);
-	put8(b, a->disk);
-	put8(b, (unsigned)a->base.n);
-	put8(b, (unsigned)a->info.n);
-	put32(b, a->uid);
-	put16(b, a->flags);
-	put16(b, (unsigned)a->n_kw);
-	put32(b, 0);
-	put64(b, a->modseq);
-	put64(b, (uint64_t)a->internaldate);
-	put64(b, (uint64_t)a->savedate);
-	put64(b, a->size);
-	put64(b, a->size_crlf);
+	unsigned char h[ASSIGN_HEAD] = { OP_ASSIGN, a->disk, (unsigned char)a->base.n, (unsigned char)a->info.n };
+
+	put_le32(h + 4, a->uid);
+	put_le32(h + 8, (uint32_t)(a->flags & 0xffff) | (uint32_t)a->n_kw << 16);
+	put_le64(h + 16, a->modseq);
+	put_le64(h + 24, (uint64_t)a->internaldate);
+	put_le64(h + 32, (uint64_t)a->savedate);
+	put_le64(h + 40, a->size);
+	put_le64(h + 48, a->size_crlf);
+	buf_mem(b, h, sizeof(h));
 	buf_str(b, a->base);
 	buf_str(b, a->info);
 	for (size_t i = 0; i < a->n_kw; i++)
@@ -174,7 +173,7 @@ static bool name_ok(struct str base, struct str info)
 
 static int next_assign(struct str *in, struct op *o, struct err *e)
 {
-	const unsigned char *const h = take(in, 56);
+	const unsigned char *const h = take(in, ASSIGN_HEAD);
 	const unsigned char *text;
 
 	if (h == NULL)

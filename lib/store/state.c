@@ -182,7 +182,7 @@ static int kwset_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e)
+static int kwset_make(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e)
 {
 	uint16_t sorted[STORE_KEYWORDS_MAX];
 	size_t k = 0;
@@ -190,17 +190,12 @@ int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, 
 
 	if (n > STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
-	if (n > 0)
-		memcpy(sorted, ids, n * sizeof(*ids));
+	memcpy(sorted, ids, n * sizeof(*ids));
 	if (n > 1)
 		qsort(sorted, n, sizeof(*sorted), kwset_cmp);
 	for (size_t i = 0; i < n; i++)
 		if (k == 0 || sorted[i] != sorted[k - 1])
 			sorted[k++] = sorted[i];
-	if (k == 0) {
-		*out = 0;
-		return 0;
-	}
 	const struct str key = str_n(sorted, k * sizeof(*sorted));
 	if ((have = map_get(st->kwset_by_ids, key)) != NULL) {
 		*out = (uint32_t)(uintptr_t)have;
@@ -216,6 +211,12 @@ int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, 
 	(void)map_set(st->kwset_by_ids, key, (void *)(uintptr_t)st->n_kwsets);
 	*out = (uint32_t)st->n_kwsets++;
 	return 0;
+}
+
+int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e)
+{
+	*out = 0;
+	return n > 0 ? kwset_make(st, ids, n, out, e) : 0;
 }
 
 const struct kwset *state_kwset_get(const struct state *st, const struct rec *r)
@@ -424,16 +425,22 @@ static size_t ids_read(const struct op *o, uint16_t *ids, const struct state *st
 	return n;
 }
 
+static int kwset_of(struct state *st, const struct op *o, uint32_t *out, struct err *e)
+{
+	uint16_t ids[STORE_KEYWORDS_MAX];
+
+	return state_kwset(st, ids, ids_read(o, ids, st), out, e);
+}
+
 static int apply_assign(struct state *st, const struct op *o, uint64_t modseq, struct err *e)
 {
 	const struct assign *const a = &o->assign;
 	const uint32_t n = state_count(st);
-	uint16_t ids[STORE_KEYWORDS_MAX];
-	uint32_t kwset;
+	uint32_t kwset = 0;
 
 	if (a->uid == 0 || a->uid > UID_MAX || (n > 0 && a->uid <= state_rec(st, n - 1)->uid))
 		return err_set(e, ERR_INPUT, 0, "journal: UID %u out of order", a->uid);
-	if (state_kwset(st, ids, ids_read(o, ids, st), &kwset, e) < 0)
+	if (o->n_ids > 0 && kwset_of(st, o, &kwset, e) < 0)
 		return -1;
 	struct rec *const r = tail_add(st);
 	r->uid = a->uid;

@@ -4,6 +4,7 @@
  *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
  *   state.c     the folder in memory: records, names, keyword sets; applies operations
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
+ *   listing.c   a directory's files, in order
  *   sync.c      new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   message.c   one message's file                         flags.c    flags, expunge, names of files

@@ -12,7 +12,6 @@
  *
  * Order in a delivery: rename new -> cur, journal (synced), postern.sync. A crash in between leaves files in cur that are not accounted for: the next
  * look lists cur and finds them. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "os/os.h"
+#include "store/listing.h"
 #include "store/store_priv.h"
 
 enum {
@@ -30,6 +30,8 @@ enum {
 	RACY_NS = 40000000,	/* a directory time younger than this may hide a further change in the same clock tick */
 	DAY_S = 86400,
 	GUARD_STEP = 1000,	/* own changes between two looks at the events they caused */
+	FIRST_PART = 1 << 18,	/* bytes of operations that are applied at once at first sight of a folder */
+	AHEAD = 8,		/* entries */
 };
 static const char record_magic[8] = "PSTNSYN1";
 
@@ -205,126 +207,15 @@ int sync_fresh_base(struct str old, uint64_t size, uint64_t size_crlf, char out[
 	return k > 0 && k <= FILE_NAME_MAX ? 0 : -1;
 }
 
-/* --- listings --- */
-
-struct entry {
-	char *name;
-	struct maildir_name n;
-	uint64_t size;		/* of the file */
-	int64_t mtime;		/* DATE_UNKNOWN: nobody has looked */
-	uint32_t uid;		/* known from another server; 0: none */
-};
-struct listing {
-	struct arena *a;
-	struct entry *v;
-	size_t n, cap;
-	bool more;		/* stopped at the limit */
-};
-
-static void listing_add(struct listing *l, const char *name)
-{
-	if (l->n == l->cap) {
-		l->cap = l->cap ? l->cap * 2 : 64;
-		l->v = xrealloc(l->v, l->cap * sizeof(*l->v));
-	}
-	struct entry *const en = &l->v[l->n++];
-	*en = (struct entry){ .name = arena_strdup(l->a, name) };
-	maildir_name_parse(str_c(en->name), &en->n);
-}
-
-static void listing_fini(struct listing *l)
-{
-	arena_free(&l->a);
-	free(l->v);
-}
-
-/* Plain files whose names do not begin with a dot. */
-static int listing_read(struct listing *l, int dirfd, size_t max, struct err *e)
-{
-	struct stat st;
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (d == NULL) {
-		close_fd(&fd);
-		return err_set(e, ERR_TEMP, errno, "cannot list the folder");
-	}
-	l->a = arena_new(0);
-	errno = 0;
-	for (struct dirent *de; (de = readdir(d)) != NULL; errno = 0) {
-		if (de->d_name[0] == '.')
-			continue;
-		if (de->d_type == DT_UNKNOWN && (fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)))
-			continue;
-		if (de->d_type != DT_UNKNOWN && de->d_type != DT_REG)
-			continue;
-		if (l->n == max) {
-			l->more = true;
-			break;
-		}
-		listing_add(l, de->d_name);
-	}
-	const int sys = errno;
-	closedir(d);
-	return sys && !l->more ? err_set(e, ERR_TEMP, sys, "cannot list the folder") : 0;
-}
-
-/* What the directory does not say of the file. False: it is none that we take. */
-static bool entry_look(struct entry *en, int dirfd)
-{
-	struct stat st;
-
-	if (fstatat(dirfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-		return false;
-	en->size = (uint64_t)st.st_size;
-	en->mtime = st.st_mtime > 0 ? st.st_mtime : 0;
-	return true;
-}
-
-/* A listing of hundreds of thousands of files: a name that tells the size is believed, and the time waits until somebody asks (message_date). */
-static bool entry_believe(struct entry *en, int dirfd)
-{
-	if (en->n.size == UINT64_MAX || en->n.size > INT64_MAX)
-		return entry_look(en, dirfd);
-	en->size = en->n.size;
-	en->mtime = DATE_UNKNOWN;
-	return true;
-}
-
-/* Known UIDs first, ascending; then by arrival: seconds, microseconds, name. */
-static int entry_cmp(const void *pa, const void *pb)
-{
-	const struct entry *const a = pa, *const b = pb;
-
-	if (a->uid != b->uid)
-		return a->uid == 0 ? 1 : b->uid == 0 ? -1 : a->uid < b->uid ? -1 : 1;
-	if (a->n.secs != b->n.secs)
-		return a->n.secs < b->n.secs ? -1 : 1;
-	if (a->n.usecs != b->n.usecs)
-		return a->n.usecs < b->n.usecs ? -1 : 1;
-	return str_cmp(a->n.base, b->n.base);
-}
-
-static void listing_sort(struct listing *l)
-{
-	size_t i = 1;
-
-	while (i < l->n && entry_cmp(&l->v[i - 1], &l->v[i]) <= 0)
-		i++;
-	if (i < l->n)
-		qsort(l->v, l->n, sizeof(*l->v), entry_cmp);
-}
-
 /* --- numbering --- */
 
 /* The operation that gives the file en (named in cur as disk/info say) a UID. */
-static void put_assign(struct mbox *m, struct buf *ops, const struct entry *en, struct str base, uint32_t uid, uint8_t disk, struct str odd_info,
-		       const uint16_t *kw, size_t n_kw)
+static void put_assign(struct buf *ops, const struct entry *en, struct str base, uint32_t uid, uint8_t disk, struct str odd_info, const uint16_t *kw,
+		       size_t n_kw, int64_t now)
 {
 	const uint64_t size = en->size;
 	/* ,W= is believed where ,S= does not contradict the file (they may lie). */
 	const bool trusted = en->n.size == UINT64_MAX || en->n.size == size;
-	const int64_t now = clock_wall();
 	const struct assign a = { .uid = uid, .flags = flags_of_disk(disk), .disk = disk, .base = base, .info = odd_info, .kw = kw, .n_kw = n_kw,
 		.internaldate = en->mtime, .savedate = now, .size = size,
 		.size_crlf = trusted && en->n.size_crlf != UINT64_MAX && en->n.size_crlf >= size ? en->n.size_crlf : UINT64_MAX };
@@ -403,13 +294,13 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		for (size_t i = 0; r >= 0 && i < l.n; i++) {
 			uint8_t disk = 0;
 			bool known = false;
-			r = move_one(m, &l.v[i], base, &disk, &known, e);
+			r = move_one(m, l.v[i], base, &disk, &known, e);
 			moved += r > 0;
-			foreign |= r > 0 && !known && l.v[i].n.id.n == 0;	/* deliver's own names have an id, and it has told the quota */
+			foreign |= r > 0 && !known && l.v[i]->n.id.n == 0;	/* deliver's own names have an id, and it has told the quota */
 			sync_own_step(m, moved);
 			relist |= known;
 			if (r > 0 && number && !known)
-				put_assign(m, &ops, &l.v[i], str_c(base), uid++, disk, (struct str){ 0 }, NULL, 0);
+				put_assign(&ops, l.v[i], str_c(base), uid++, disk, (struct str){ 0 }, NULL, 0, clock_wall());
 		}
 		if (moved > 0)
 			sync_own_end(m, clean && number && !relist && r >= 0, moved);
@@ -536,12 +427,11 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 {
 	const struct rec *const r = state_rec(&f->m->st, pos);
 	const struct str info = state_info(&f->m->st, r);
-	const bool had = str_find(str_c(en->name), STR(":2,")) >= 0;
 	bool odd;
 	uint8_t disk = disk_of_info(en->n.info, &odd);
 	const struct range one = { r->uid, r->uid };
 
-	if (!had)
+	if (en->n.info.p == NULL)
 		disk |= DISK_NOINFO;
 	if (disk == r->disk && str_eq(odd ? en->n.info : (struct str){ 0 }, info))
 		return;
@@ -564,38 +454,65 @@ static int by_base(const void *a, const void *b)
 	return str_cmp(x->base, y->base);
 }
 
+/* A first state is not written before it is whole: its operations need not be gathered. */
+static int full_apply(struct full *f, struct err *e)
+{
+	if (buf_check(&f->ops, "messages of the folder", e) < 0 || state_apply(&f->m->st, buf_view(&f->ops), f->m->st.modseq, e) < 0)
+		return -1;
+	mbox_pending_clear(f->m);	/* the keywords are named now */
+	buf_reset(&f->ops);
+	return 0;
+}
+
+/* Entries in their order lie anywhere in memory: have those to come on their way. */
+static void full_ahead(const struct full *f, size_t i)
+{
+	const struct entry *const en = i + AHEAD < f->l.n ? f->l.v[i + AHEAD] : NULL;
+
+	if (en == NULL)
+		return;
+	__builtin_prefetch(en);
+	__builtin_prefetch((const char *)en + 64);
+	__builtin_prefetch((const char *)en + 128);
+}
+
 /* Files that have no UID yet, in order. old: what another server called them. */
 static int full_number(struct full *f, const struct old_list *old, struct err *e)
 {
 	struct mbox *const m = f->m;
+	const int64_t now = clock_wall();
 	uint32_t uid;
 	size_t n = 0;
 
 	/* Entries to number were moved to the front by full_walk (f->l.n of them). */
 	for (size_t i = 0; i < f->l.n; i++) {
-		struct entry *const en = &f->l.v[i];
+		struct entry *const en = f->l.v[i];
 		if (old ? entry_believe(en, m->curfd) : entry_look(en, m->curfd))
-			f->l.v[n++] = *en;
+			f->l.v[n++] = en;
 	}
 	f->l.n = n;
 	listing_sort(&f->l);
 	uid = m->st.uidnext;
 	for (size_t i = 0; i < n; i++)	/* UIDs that Dovecot gave after us come before fresh ones */
-		uid = f->l.v[i].uid >= uid ? f->l.v[i].uid + 1 : uid;
+		uid = f->l.v[i]->uid >= uid ? f->l.v[i]->uid + 1 : uid;
 	if (old == NULL && n > 0 && mbox_reserve(m, n + (uid - m->st.uidnext), e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		const struct entry *const en = &f->l.v[i];
+		const struct entry *const en = f->l.v[i];
 		uint16_t ids[26 + COURIER_WORDS_MAX];
+		size_t n_kw = 0;
 		bool odd;
 		uint8_t disk = disk_of_info(en->n.info, &odd);
-		if (str_find(str_c(en->name), STR(":2,")) < 0)
+		if (en->n.info.p == NULL)
 			disk |= DISK_NOINFO;
-		const size_t n_kw = letter_keywords(m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
+		if (odd || f->courier)
+			n_kw = letter_keywords(m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
 		/* Known UIDs come first, and all lie below the next one. */
 		if (en->uid == 0 && uid > UID_MAX)
 			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
-		put_assign(m, &f->ops, en, en->n.base, en->uid ? en->uid : uid++, disk, odd ? en->n.info : (struct str){ 0 }, ids, n_kw);
+		put_assign(&f->ops, en, en->n.base, en->uid ? en->uid : uid++, disk, odd ? en->n.info : (struct str){ 0 }, ids, n_kw, now);
+		if (old && f->ops.n > FIRST_PART && full_apply(f, e) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -620,39 +537,47 @@ static void full_twin(struct full *f, struct entry *en)
 	maildir_name_parse(str_c(en->name), &en->n);
 }
 
+/* A file of a message that is known already, the first one with its name. */
+static bool full_takes(struct full *f, uint32_t pos, const struct entry *en)
+{
+	if (pos == UINT32_MAX || f->seen[pos])
+		return false;
+	f->seen[pos] = 1;
+	if (state_rec(&f->m->st, pos)->state & REC_GONE) {	/* expunged, and still here (D20) */
+		(void)unlinkat(f->m->curfd, en->name, 0);
+		f->clean = false;
+	} else {
+		full_known(f, pos, en);
+	}
+	return true;
+}
+
 /* Compare each file with the state; what is new stays in f->l. */
 static void full_walk(struct full *f)
 {
 	/* Where nothing is known yet, all are sorted: those of one base name are neighbours. */
-	struct map *fresh = state_count(&f->m->st) > 0 ? map_new() : NULL;
+	const bool known = state_count(&f->m->st) > 0;
+	struct map *fresh = known ? map_new() : NULL;
 	struct str last = { 0 };
 	size_t n = 0;
 
-	if (fresh == NULL)
+	if (!known)
 		listing_sort(&f->l);
 	for (size_t i = 0; i < f->l.n; i++) {
-		struct entry en = f->l.v[i];
-		const uint32_t pos = table_find(&f->t, en.n.base);
-		if (pos != UINT32_MAX && !f->seen[pos]) {
-			f->seen[pos] = 1;
-			if (state_rec(&f->m->st, pos)->state & REC_GONE) {	/* expunged, and still here (D20) */
-				(void)unlinkat(f->m->curfd, en.name, 0);
-				f->clean = false;
-			} else {
-				full_known(f, pos, &en);
-			}
+		full_ahead(f, i);
+		struct entry *const en = f->l.v[i];
+		const struct str base = en->n.base;
+		const uint32_t pos = known ? table_find(&f->t, base) : UINT32_MAX;
+		if (full_takes(f, pos, en) || base.n == 0)
 			continue;
-		}
-		if (en.n.base.n == 0)
-			continue;
-		const bool twin = pos != UINT32_MAX || (fresh ? map_get(fresh, en.n.base) != NULL : str_eq(last, en.n.base));
-		last = en.n.base;
+		const bool twin = pos != UINT32_MAX || (known ? map_get(fresh, base) != NULL : str_eq(last, base));
+		last = base;
 		if (twin)
-			full_twin(f, &en);
-		if (en.name == NULL)
+			full_twin(f, en);
+		if (en->name == NULL)
 			continue;
-		if (fresh)
-			(void)map_set(fresh, en.n.base, f);
+		if (known)
+			(void)map_set(fresh, en->n.base, f);
 		f->l.v[n++] = en;
 	}
 	f->l.n = n;
@@ -672,12 +597,12 @@ static int full_missing(struct full *f, struct err *e)
 		return 0;
 	r = listing_read(&again, f->m->curfd, SIZE_MAX, e);
 	for (size_t i = 0; r == 0 && i < again.n; i++) {
-		const uint32_t pos = table_find(&f->t, again.v[i].n.base);
+		const uint32_t pos = table_find(&f->t, again.v[i]->n.base);
 		if (pos == UINT32_MAX || f->seen[pos])
 			continue;
 		f->seen[pos] = 1;
 		if (!(state_rec(&f->m->st, pos)->state & REC_GONE))
-			full_known(f, pos, &again.v[i]);
+			full_known(f, pos, again.v[i]);
 	}
 	listing_fini(&again);
 	for (uint32_t pos = 0; r == 0 && pos < state_count(&f->m->st); pos++) {
@@ -818,13 +743,14 @@ static void full_match_old(struct full *f, const struct old_list *old)
 		return;
 	qsort(v, old->n, sizeof(*v), by_base);
 	for (size_t i = 0; i < f->l.n; i++) {
-		const struct old_msg key = { .base = f->l.v[i].n.base };
+		struct entry *const en = f->l.v[i];
+		const struct old_msg key = { .base = en->n.base };
 		const struct old_msg *const got = bsearch(&key, v, old->n, sizeof(*v), by_base);
 		if (got == NULL)
 			continue;
-		f->l.v[i].uid = got->uid;
-		if (got->size_crlf != UINT64_MAX && f->l.v[i].n.size_crlf == UINT64_MAX)
-			f->l.v[i].n.size_crlf = got->size_crlf;
+		en->uid = got->uid;
+		if (got->size_crlf != UINT64_MAX && en->n.size_crlf == UINT64_MAX)
+			en->n.size_crlf = got->size_crlf;
 	}
 }
 
@@ -849,10 +775,8 @@ static int first_state(struct mbox *m, struct old_list *old, struct err *e)
 	}
 	if (r == 0) {
 		put_pop3(&f, old);
-		r = buf_check(&f.ops, "messages of the folder", e);
+		r = full_apply(&f, e);
 	}
-	if (r == 0)
-		r = state_apply(&m->st, buf_view(&f.ops), m->st.modseq, e);
 	mbox_pending_clear(m);
 	full_fini(&f);
 	return r;
