@@ -10,7 +10,10 @@ void tls_start(struct session *s)
 	front_select_key(&s->fc);
 	s->mode = MODE_TLS;
 	conn_deadline(s->c, TLS_MS);
-	conn_starttls_server(s->c, s->env->tls, &dropped);
+	if (ccert_asked(s))
+		conn_starttls_server_asking(s->c, s->env->tls, &dropped);
+	else
+		conn_starttls_server(s->c, s->env->tls, &dropped);
 	if (dropped)
 		log_info("improper command pipelining after STARTTLS from %s", s->host);
 }
@@ -65,8 +68,10 @@ void cmd_starttls(struct session *s, struct str args)
 
 void tls_done(struct session *s)
 {
-	log_info("Anonymous TLS connection established from %s: %s with cipher %s (%d/%d bits)", s->host, conn_tls_version(s->c), conn_tls_cipher(s->c),
+	log_info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", conn_tls_trust(s->c), s->host, conn_tls_version(s->c), conn_tls_cipher(s->c),
 		 conn_tls_bits(s->c), conn_tls_bits(s->c));
+	if (ccert_asked(s))
+		ccert_seen(s);
 	trans_reset(s, true);
 	buf_reset(&s->helo);
 	s->esmtp = false;

@@ -23,6 +23,11 @@ static void client_limits(const struct conf *c, struct front_client_limits *out)
 	};
 }
 
+static int prepare(struct front_env *env, struct err *e)
+{
+	return tables_open(env, e) < 0 ? -1 : ccert_open(env, e);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct front_service service = {
@@ -38,7 +43,7 @@ int main(int argc, char **argv)
 		.seldom_profile = "smtp",
 		.listeners = listeners,
 		.user = user,
-		.prepare = tables_open,
+		.prepare = prepare,
 		.session = session_start,
 	};
 

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "io/tls.h"
 #include "ipc/auth.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -150,6 +151,17 @@ void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)
 	const struct ipc_queue_XFORWARD m = { .name = x->v[XATTR_NAME], .addr = x->v[XATTR_ADDR], .helo = x->v[XATTR_HELO], .ident = x->v[XATTR_IDENT] };
 
 	queue_ask(s, IPC_queue_XFORWARD, &m, QUEUE_MS, then);
+}
+
+void peers_ccert(struct session *s, const struct tls_cert_facts *f)
+{
+	const struct ipc_queue_CCERT m = {
+		.cert = str_c(f->cert), .key = str_c(f->key), .trusted = f->trusted, .subject = str_c(f->subject), .issuer = str_c(f->issuer),
+	};
+	struct err e = { 0 };
+
+	if (queue_open(s) && ipc_send(s->queue, IPC_queue_CCERT, &m, 0, -1, &e) < 0)
+		log_error("%s: %s", s->host, e.text);
 }
 
 void peers_event(struct session *s, struct str what, void (*then)(struct session *, const struct ipc_queue_REPLY *))

@@ -17,6 +17,8 @@ struct smtp_xattrs;
 void peers_xclient(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 /* Counted or remembered by queued: "tls" "greet" "greeted". */
+struct tls_cert_facts;
+void peers_ccert(struct session *s, const struct tls_cert_facts *f);
 void peers_event(struct session *s, struct str what, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_reset(struct session *s);
 /* -1: authd cannot be reached. Answers: auth_challenge(), auth_done(), auth_failed(). */

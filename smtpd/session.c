@@ -343,10 +343,15 @@ static void wrong_state(struct session *s, enum command_id id)
 const struct refusal *session_demands(const struct session *s)
 {
 	static const struct refusal no_tls = { 530, "5.7.0", "Must issue a STARTTLS command first" }, no_auth = { 530, "5.7.0", "Authentication required" };
+	static const struct refusal no_cert = { 530, "5.7.0", "A client certificate of an authority that is trusted here is required" };
 	const bool tls_possible = s->env->tls != NULL || s->conf->smtpd_tls_auth_only;
 
-	if (s->profile->need_tls && tls_possible && !session_secure(s))
+	const bool need_cert = s->conf->smtpd_tls_req_ccert && !s->profile->local;
+
+	if ((s->profile->need_tls || need_cert) && tls_possible && !session_secure(s))
 		return &no_tls;
+	if (need_cert && !s->cert_trusted)
+		return &no_cert;
 	return s->profile->need_auth && s->user[0] == '\0' ? &no_auth : NULL;
 }
 

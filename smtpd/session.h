@@ -123,6 +123,7 @@ struct session {
 	enum session_state state;
 	enum session_mode mode, mode_after;	/* mode_after: what MODE_SLEEP returns to */
 	bool may_xclient, may_xforward;		/* by the address that was accepted */
+	bool cert_trusted;			/* the client has shown a certificate that smtpd_tls_CAfile's or smtpd_tls_CApath's authorities vouch for */
 	struct smtp_xattrs *xclient;		/* being asked of queued; unit arena */
 	struct smtp_xattrs *forward;		/* XFORWARD for the next message; in forward_arena */
 	struct arena *forward_arena;
@@ -261,6 +262,10 @@ void auth_line(struct session *s, struct str line);
 void auth_challenge(struct session *s, struct str data);
 void auth_done(struct session *s, struct str user);
 void auth_failed(struct session *s, const struct ipc_auth_FAIL *f);
+/* ccert.c: smtpd_tls_CAfile, smtpd_tls_CApath, before a process is confined; are clients asked for a certificate? One was asked for: tell of it. */
+int ccert_open(struct front_env *env, struct err *e) MUST_CHECK;
+bool ccert_asked(const struct session *s);
+void ccert_seen(struct session *s);
 /* cmd_starttls.c */
 void tls_start(struct session *s);
 void tls_counted(struct session *s);	/* the same, after asking queued when handshakes are limited */

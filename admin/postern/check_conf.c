@@ -186,6 +186,45 @@ static void check_restrictions(struct check *c)
 			found(c, SEV_ERROR, c->conf->conf_file, *name ? name : "", "%s", e.text);
 }
 
+static bool names_word(const struct conf *o, const char *word)
+{
+	const struct conf_list lists[] = { o->smtpd_client_restrictions, o->smtpd_helo_restrictions, o->smtpd_sender_restrictions, o->smtpd_relay_restrictions,
+					   o->smtpd_recipient_restrictions, o->smtpd_data_restrictions, o->smtpd_end_of_data_restrictions };
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		if (list_has(lists[i], word))
+			return true;
+	return false;
+}
+
+static void check_client_certs(struct check *c)
+{
+	enum { LISTED, ALL, ACCESS, N_WORDS };
+	static const char *const words[N_WORDS] = { "permit_tls_clientcerts", "permit_tls_all_clientcerts", "check_ccert_access" };
+	bool used[N_WORDS] = { false }, asks = false, demands = false;
+	const struct conf *o;
+	const char *name;
+	size_t it = 0;
+
+	while (conf_variant_next(c->conf, &it, &name, &o)) {
+		demands |= o->smtpd_tls_req_ccert;
+		asks |= o->smtpd_tls_ask_ccert || o->smtpd_tls_req_ccert;
+		for (size_t i = 0; i < N_WORDS; i++)
+			used[i] |= names_word(o, words[i]);
+	}
+	o = c->conf;
+	for (size_t i = 0; i < N_WORDS; i++)
+		if (used[i] && !asks)
+			found_param(c, SEV_WARNING, "smtpd_tls_ask_ccert", "%s never matches: no client is asked for a certificate", words[i]);
+	if (used[LISTED] && o->relay_clientcerts.n == 0)
+		found_param(c, SEV_WARNING, "relay_clientcerts", "%s never matches while this is empty", words[LISTED]);
+	if ((used[ALL] || demands) && !*o->smtpd_tls_CAfile && !*o->smtpd_tls_CApath)
+		found_param(c, SEV_WARNING, "smtpd_tls_CAfile", "no client certificate is trusted while this and smtpd_tls_CApath are empty");
+	if (o->smtpd_tls_req_ccert)
+		found_param(c, SEV_WARNING, "smtpd_tls_req_ccert",
+			    "strangers have no certificate, so none of their mail is taken: set it for a listener (listener.NAME = … -o) instead");
+}
+
 static void check_milters(struct check *c, const struct conf *o, const char *listener, const char *param, const char *value)
 {
 	struct str list = str_c(value), one;
@@ -223,6 +262,7 @@ void check_values(struct check *c)
 	check_mailboxes(c);
 	check_limits(c);
 	check_restrictions(c);
+	check_client_certs(c);
 	check_all_milters(c);
 	check_next_hop(c, "relayhost");
 	check_next_hop(c, "content_filter");

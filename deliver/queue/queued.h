@@ -258,6 +258,10 @@ bool user_limit_refuses(struct conn_entry *c, enum rate_kind kind, uint32_t id);
 struct forwarded {
 	char name[256], addr[64], helo[256], ident[256];
 };
+struct client_cert {
+	char cert[192], key[192], subject[256], issuer[256];
+	bool trusted;
+};
 /* The peer's address as the parent registered it; false: too long. */
 bool client_register(struct conn_entry *c, struct str address) MUST_CHECK;
 bool client_set(struct conn_entry *c, struct str address) MUST_CHECK;
@@ -265,6 +269,8 @@ bool client_set(struct conn_entry *c, struct str address) MUST_CHECK;
 bool client_proxied(struct conn_entry *c, const struct ipc_queue_PROXIED *m) MUST_CHECK;
 bool client_xclient(struct conn_entry *c, uint32_t id, const struct ipc_queue_XCLIENT *m) MUST_CHECK;
 bool client_xforward(struct conn_entry *c, uint32_t id, const struct ipc_queue_XFORWARD *m) MUST_CHECK;
+bool client_cert(struct conn_entry *c, const struct ipc_queue_CCERT *m) MUST_CHECK;
+void client_forget_cert(struct conn_entry *c);
 void client_forget_forwarded(struct conn_entry *c);
 void client_log_text(const struct conn_entry *c, struct buf *out);	/* "client=name[address], orig_client=…" */
 
@@ -292,6 +298,7 @@ struct conn_entry {
 	uint8_t addr[16];
 	uint8_t peer[16];		/* registered; addr is that of the client it speaks for */
 	bool peer_known, proxied_due;	/* proxied_due: it is a proxy and has not said for whom it speaks */
+	struct client_cert *cert;	/* that the client has shown; NULL: none */
 	struct forwarded *forwarded;	/* XFORWARD; NULL: nothing */
 	bool addr_known, mynetworks, local, lmtp, has_user;
 	uint64_t uid;			/* local: peer's */

@@ -51,12 +51,35 @@ bool client_proxied(struct conn_entry *c, const struct ipc_queue_PROXIED *m)
 	return client_set(c, m->client);
 }
 
-/* --- XCLIENT --- */
+/* --- certificates --- */
 
 static void copy(char *to, size_t size, struct str s)
 {
 	snprintf(to, size, "%.*s", STR_ARG(s));
 }
+
+bool client_cert(struct conn_entry *c, const struct ipc_queue_CCERT *m)
+{
+	if (c->proxied_due || c->cert != NULL || (!c->conf->smtpd_tls_ask_ccert && !c->conf->smtpd_tls_req_ccert)) {
+		log_warning("%s: a client certificate that was not asked for: channel closed", c->client);
+		return false;
+	}
+	c->cert = xzalloc(sizeof(*c->cert));
+	copy(c->cert->cert, sizeof(c->cert->cert), m->cert);
+	copy(c->cert->key, sizeof(c->cert->key), m->key);
+	copy(c->cert->subject, sizeof(c->cert->subject), m->subject);
+	copy(c->cert->issuer, sizeof(c->cert->issuer), m->issuer);
+	c->cert->trusted = m->trusted == 1;
+	return true;
+}
+
+void client_forget_cert(struct conn_entry *c)
+{
+	free(c->cert);
+	c->cert = NULL;
+}
+
+/* --- XCLIENT --- */
 
 static void set_login(struct conn_entry *c, struct str login)
 {
@@ -73,6 +96,7 @@ bool client_xclient(struct conn_entry *c, uint32_t id, const struct ipc_queue_XC
 	}
 	trans_drop(&c->trans);
 	set_login(c, m->login);		/* another client: no right of the one before */
+	client_forget_cert(c);
 	if (m->addr.p != NULL && !client_set(c, m->addr.n > 0 ? m->addr : STR("unknown")))
 		return false;
 	if (m->name.p != NULL) {

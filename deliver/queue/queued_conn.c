@@ -14,7 +14,8 @@
 
 /* --- fronts --- */
 
-static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN, IPC_queue_PROXIED, IPC_queue_XCLIENT, IPC_queue_XFORWARD, IPC_queue_EVENT };
+static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN, IPC_queue_PROXIED, IPC_queue_XCLIENT, IPC_queue_XFORWARD, IPC_queue_EVENT,
+				    IPC_queue_CCERT };
 static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RESET };
 static const uint16_t in_wait[] = { IPC_queue_RESET };
 static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
@@ -66,6 +67,13 @@ void conn_facts(const struct conn_entry *c, struct restrict_facts *f)
 		.client_name = c->named ? c->name : NULL, .reverse_name = c->reverse,
 	};
 	memcpy(f->addr, c->addr, sizeof(f->addr));
+	if (c->cert == NULL)
+		return;
+	f->ccert = str_c(c->cert->cert);
+	f->ccert_key = str_c(c->cert->key);
+	f->ccert_trusted = c->cert->trusted;
+	f->ccert_subject = str_c(c->cert->subject);
+	f->ccert_issuer = str_c(c->cert->issuer);
 }
 
 static void conn_end(struct conn_entry *c)
@@ -75,6 +83,7 @@ static void conn_end(struct conn_entry *c)
 	trans_drop(&c->trans);
 	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
 	client_forget_forwarded(c);
+	client_forget_cert(c);
 	free(c);
 }
 
@@ -119,6 +128,9 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		break;
 	case IPC_queue_PROXIED:
 		allowed = client_proxied(c, msg);
+		break;
+	case IPC_queue_CCERT:
+		allowed = client_cert(c, msg);
 		break;
 	case IPC_queue_XCLIENT:
 		allowed = client_xclient(c, id, msg);

@@ -131,6 +131,10 @@ static void fill_macros(struct trans *t, struct macros *m, struct str name, stru
 	add(m, "daemon_port", number(t, c->server_port));
 	add_client(t, m, name, addr);
 	add_tls(m, t->tls);
+	if (c->cert != NULL && c->cert->trusted) {
+		add(m, "cert_subject", str_c(c->cert->subject));
+		add(m, "cert_issuer", str_c(c->cert->issuer));
+	}
 	if (c->has_user) {
 		add(m, "auth_type", t->auth_method);
 		add(m, "auth_authen", str_c(c->user));

@@ -14,11 +14,9 @@
 static const struct rule rules[] = {
 #define RESTRICT(name, fn, code, enhanced, object, text, takes, doc) { #name, rule_##fn, code, enhanced, object, text, takes },
 #define RALIAS(old, name)
-#define RNEEDS(name, what)
 #include "deliver/restrict/restrictions.def"
 #undef RESTRICT
 #undef RALIAS
-#undef RNEEDS
 };
 
 static const struct {
@@ -26,23 +24,9 @@ static const struct {
 } aliases[] = {
 #define RESTRICT(name, fn, code, enhanced, object, text, takes, doc)
 #define RALIAS(old, name) { #old, #name },
-#define RNEEDS(name, what)
 #include "deliver/restrict/restrictions.def"
 #undef RESTRICT
 #undef RALIAS
-#undef RNEEDS
-};
-
-static const struct {
-	const char *name, *what;
-} needs[] = {
-#define RESTRICT(name, fn, code, enhanced, object, text, takes, doc)
-#define RALIAS(old, name)
-#define RNEEDS(name, what) { #name, what },
-#include "deliver/restrict/restrictions.def"
-#undef RESTRICT
-#undef RALIAS
-#undef RNEEDS
 };
 
 /* --- words to items --- */
@@ -147,14 +131,6 @@ static const char *access_rule(enum object object)
 	}
 }
 
-static int unknown_word(const struct words *w, struct str word, struct err *e)
-{
-	for (size_t i = 0; i < ARRAY_LEN(needs); i++)
-		if (str_case_eq(word, str_c(needs[i].name)))
-			return err_set(e, ERR_CONF, 0, "%s: %s needs %s, which is not there", w->parameter, needs[i].name, needs[i].what);
-	return err_set(e, ERR_CONF, 0, "%s: unknown restriction %.*s", w->parameter, STR_ARG(str_sub(word, 0, 60)));
-}
-
 static int take_item(struct words *w, struct item *out, struct err *e)
 {
 	struct str word = w->v[w->at++];
@@ -173,7 +149,7 @@ static int take_item(struct words *w, struct item *out, struct err *e)
 		return 0;
 	out->rule = rule_find(is_table(word) ? str_c(access_rule(w->object)) : word);
 	if (out->rule == NULL)
-		return unknown_word(w, word, e);
+		return err_set(e, ERR_CONF, 0, "%s: unknown restriction %.*s", w->parameter, STR_ARG(str_sub(word, 0, 60)));
 	if (out->rule->object != LIST)
 		out->object = out->rule->object;
 	if (is_table(word))
@@ -297,13 +273,13 @@ static int compile_lists(struct restrict_set *s, struct arena *a, struct err *e)
 	return 0;
 }
 
-static int note_tables(struct restrict_set *s, struct conf_list l, struct err *e)
+static int note_tables(struct restrict_set *s, const char *parameter, struct conf_list l, struct err *e)
 {
-	struct words w = { .parameter = "smtpd_sender_login_maps", .set = s, .growing = s };
+	struct words w = { .parameter = parameter, .set = s, .growing = s };
 
 	for (size_t i = 0; i < l.n; i++)
 		if (!is_table(str_c(l.v[i])))
-			return err_set(e, ERR_CONF, 0, "smtpd_sender_login_maps: \"%s\" is no table (allowed: type:name)", l.v[i]);
+			return err_set(e, ERR_CONF, 0, "%s: \"%s\" is no table (allowed: type:name)", parameter, l.v[i]);
 		else if (table_note(&w, l.v[i], e) < 0)
 			return -1;
 	return 0;
@@ -318,7 +294,8 @@ int restrict_compile(const struct conf *c, struct arena *a, struct restrict_set 
 	s->conf = c;
 	s->cap_tables = TABLES_MAX;
 	s->tables = ARENA_ARRAY(a, const char *, TABLES_MAX);
-	if (compile_classes(s, a, e) < 0 || compile_lists(s, a, e) < 0 || dnsbl_compile(s, a, e) < 0 || note_tables(s, c->smtpd_sender_login_maps, e) < 0)
+	if (compile_classes(s, a, e) < 0 || compile_lists(s, a, e) < 0 || dnsbl_compile(s, a, e) < 0 ||
+	    note_tables(s, "smtpd_sender_login_maps", c->smtpd_sender_login_maps, e) < 0 || note_tables(s, "relay_clientcerts", c->relay_clientcerts, e) < 0)
 		return -1;
 	if (!is_relay_safe(&s->relay) && !is_relay_safe(&s->recipient))
 		return err_set(e, ERR_CONF, 0, "smtpd_relay_restrictions or smtpd_recipient_restrictions: one must hold reject_unauth_destination (or reject, defer, "

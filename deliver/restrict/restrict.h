@@ -42,6 +42,8 @@ struct restrict_facts {
 	struct str client, helo, sender, recipient, login, method, etrn;
 	struct str server, qid, instance, tls;
 	uint64_t client_port, server_port, size, recipients;
+	struct str ccert, ccert_key, ccert_subject, ccert_issuer;	/* of the client's certificate: fingerprints (p NULL: it showed none), names as it says */
+	bool ccert_trusted;
 	const char *client_name, *reverse_name;	/* as an evaluation before has found them; NULL: to be looked up */
 	struct str class;	/* resolve's, of the recipient: local virtual relay default unknown routed error */
 };

@@ -152,6 +152,49 @@ enum verdict rule_access_login(struct ev *ev, const struct item *it)
 	return ev->f->user ? look_up(ev, it, ev->f->login, ACCESS_WHOLE, NULL) : DUNNO;
 }
 
+/* --- client certificates --- */
+
+enum verdict rule_access_ccert(struct ev *ev, const struct item *it)
+{
+	bool found = false;
+	enum verdict v = look_up(ev, it, ev->f->ccert, ACCESS_WHOLE, &found);
+
+	return found || v != DUNNO ? v : look_up(ev, it, ev->f->ccert_key, ACCESS_WHOLE, NULL);
+}
+
+enum verdict rule_permit_ccert_all(struct ev *ev, const struct item *it)
+{
+	return ev->f->ccert_trusted ? PERMIT : DUNNO;
+}
+
+/* A table that cannot be asked may be the one that has it: no refusal for good. */
+static enum verdict relay_cert(struct ev *ev, const struct item *it, struct str fingerprint)
+{
+	const struct conf_list l = ev->set->conf->relay_clientcerts;
+
+	for (size_t i = 0; i < l.n; i++) {
+		const struct fact *x = want(ev, FACT_MAP, str_c(l.v[i]), fingerprint, ACCESS_WHOLE);
+		if (x == NULL)
+			return WAIT;
+		if (x->state == FACT_HAS)
+			return PERMIT;
+		if (x->state == FACT_TROUBLE) {
+			note(ev, true, "%s: %.*s", l.v[i], STR_ARG(x->why));
+			return rule_defer_reject(ev, it);
+		}
+	}
+	return DUNNO;
+}
+
+enum verdict rule_permit_ccert(struct ev *ev, const struct item *it)
+{
+	const enum verdict v = ev->f->ccert.n > 0 ? relay_cert(ev, it, ev->f->ccert) : DUNNO;
+
+	return v != DUNNO || ev->f->ccert_key.n == 0 ? v : relay_cert(ev, it, ev->f->ccert_key);
+}
+
+/* --- tables about hosts --- */
+
 /* The domain that a rule about name servers and the like is asked for. */
 static struct str object_domain(const struct ev *ev, enum object object)
 {
@@ -352,6 +395,10 @@ static struct str policy_request(struct ev *ev)
 	attribute(&b, "sasl_sender", STR(""));
 	number(&b, "size", f->size);
 	attribute(&b, "etrn_domain", f->etrn);
+	attribute(&b, "ccert_subject", f->ccert_trusted ? f->ccert_subject : STR(""));	/* names that nobody vouches for are no facts */
+	attribute(&b, "ccert_issuer", f->ccert_trusted ? f->ccert_issuer : STR(""));
+	attribute(&b, "ccert_fingerprint", f->ccert);
+	attribute(&b, "ccert_pubkey_fingerprint", f->ccert_key);
 	put_tls(&b, f->tls);
 	attribute(&b, "stress", STR(""));
 	const struct str r = arena_str(ev->a, buf_view(&b));

@@ -113,10 +113,8 @@ enum verdict access_apply(struct ev *ev, const struct item *it, struct str value
 
 #define RESTRICT(name, fn, code, enhanced, object, text, takes, doc) rule_fn rule_##fn;
 #define RALIAS(old, name)
-#define RNEEDS(name, what)
 #include "deliver/restrict/restrictions.def"
 #undef RESTRICT
 #undef RALIAS
-#undef RNEEDS
 
 #endif

@@ -114,7 +114,7 @@ static void test_compile(void)
 		{ "a mere warning does not", "smtpd_relay_restrictions = warn_if_reject, reject_unauth_destination\n", "open relay" },
 		{ "in a class it counts", "smtpd_relay_restrictions = ours, reject\nsmtpd_restriction_classes = ours\nours = reject_unauth_destination\n", NULL },
 		{ "an unknown word", "smtpd_helo_restrictions = reject_everything\n", "unknown restriction reject_everything" },
-		{ "what is not built", "smtpd_recipient_restrictions = permit_tls_clientcerts\n", "needs TLS client certificates, which is not there" },
+		{ "relay_clientcerts that is no table", "relay_clientcerts = joe\n", "relay_clientcerts: \"joe\" is no table" },
 		{ "the older name", "smtpd_helo_restrictions = reject_invalid_hostname\n", NULL },
 		{ "a table", "smtpd_client_restrictions = check_client_access cdb:/etc/x\n", NULL },
 		{ "a table without the word before it", "smtpd_sender_restrictions = cdb:/etc/x\n", NULL },
@@ -153,8 +153,9 @@ static void test_compile(void)
 
 /* --- what is decided --- */
 
-enum who { STRANGER, NEIGHBOUR, USER, SECURE };
+enum who { STRANGER, NEIGHBOUR, USER, SECURE, CERTIFIED, VOUCHED };	/* CERTIFIED: shows a certificate; VOUCHED: of an authority */
 
+#define CERT_LISTS "relay_clientcerts = cdb:/c\nsmtpd_relay_restrictions = permit_tls_clientcerts, reject_unauth_destination\n"
 #define FIVE_WORDS "permit_mynetworks permit_mynetworks permit_mynetworks permit_mynetworks permit_mynetworks "
 #define TEN_WORDS FIVE_WORDS FIVE_WORDS
 
@@ -197,6 +198,8 @@ static void run(const struct verdict_case *t, bool late, enum restrict_stage sta
 		.mynetworks = t->who == NEIGHBOUR, .user = t->who == USER, .secure = t->who == SECURE, .login = t->who == USER ? STR("joe") : STR(""), .addr_known = true,
 		.addr = { [10] = 0xff, 0xff, 192, 0, 2, 1 }, .client = STR("192.0.2.1"), .helo = or_else(t->helo, "a.example"), .sender = or_else(t->sender, "x@y.example"),
 		.recipient = or_else(t->rcpt, "joe@here.example"), .class = or_else(t->class, "local"), .recipients = 2, .etrn = STR("etrn.example"),
+		.ccert = t->who >= CERTIFIED ? STR("AA:01") : (struct str){ 0 }, .ccert_key = t->who >= CERTIFIED ? STR("BB:02") : (struct str){ 0 },
+		.ccert_trusted = t->who == VOUCHED,
 	};
 	struct restrict_set *set = NULL;
 	struct restrict_answer r = { 0 };
@@ -409,6 +412,19 @@ static const struct verdict_case at_rcpt[] = {
 	  "450 4.7.1 <joe@here.example>: Recipient address rejected: full" },
 	{ "check_sasl_access", "smtpd_recipient_restrictions = check_sasl_access cdb:/x\n", "map joe=REJECT suspended", USER, 0, 0, 0, 0,
 	  "554 5.7.1 <joe@here.example>: Recipient address rejected: suspended" },
+	{ "permit_tls_clientcerts: the certificate", CERT_LISTS, "map AA:01=partner", CERTIFIED, 0, 0, 0, "default", "ok" },
+	{ "permit_tls_clientcerts: its public key", CERT_LISTS, "map BB:02=partner", CERTIFIED, 0, 0, 0, "default", "ok" },
+	{ "permit_tls_clientcerts: another one, vouched for or not", CERT_LISTS, "map CC:03=partner", VOUCHED, 0, 0, 0, "default", "554 5.7.1 <joe@here.example>: Relay access denied" },
+	{ "permit_tls_clientcerts: none was shown", CERT_LISTS, "map AA:01=partner\nmap =partner", STRANGER, 0, 0, 0, "default", "554 5.7.1 <joe@here.example>: Relay access denied" },
+	{ "permit_tls_clientcerts: no table to ask, nothing for good", CERT_LISTS, "map AA:01=!", CERTIFIED, 0, 0, 0, "default",
+	  "450 4.7.1 <joe@here.example>: Recipient address rejected: defer_if_reject requested log: cdb:/c: time-out" },
+	{ "permit_tls_all_clientcerts", "smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination\n", NULL, VOUCHED, 0, 0, 0, "default", "ok" },
+	{ "permit_tls_all_clientcerts: nobody vouches for it", "smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination\n", NULL, CERTIFIED, 0, 0, 0, "default",
+	  "554 5.7.1 <joe@here.example>: Relay access denied" },
+	{ "check_ccert_access", "smtpd_client_restrictions = check_ccert_access cdb:/x\n", "map BB:02=REJECT revoked", CERTIFIED, 0, 0, 0, 0,
+	  "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: revoked" },
+	{ "check_ccert_access: the certificate before its key", "smtpd_client_restrictions = check_ccert_access cdb:/x\n", "map AA:01=DUNNO\nmap BB:02=REJECT revoked", CERTIFIED, 0, 0, 0, 0, "ok" },
+	{ "check_ccert_access: none", "smtpd_client_restrictions = check_ccert_access cdb:/x\n", "map AA:01=REJECT", STRANGER, 0, 0, 0, 0, "ok" },
 	{ "more restrictions than a value may hold are a mistake", "smtpd_recipient_restrictions = check_recipient_access cdb:/x\n",
 	  "map joe@here.example=" TEN_WORDS TEN_WORDS TEN_WORDS TEN_WORDS TEN_WORDS "reject", STRANGER, 0, 0, 0, 0,
 	  "451 4.3.5 Server configuration error log: cdb:/x: too many restrictions in one value" },

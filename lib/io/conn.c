@@ -278,6 +278,13 @@ int conn_tls_fingerprints(const struct conn *c, unsigned char cert[32], unsigned
 	return f ? f->ops->tls->fingerprints(f, cert, key) : -1;
 }
 
+int conn_tls_cert(const struct conn *c, const char *digest, struct tls_cert_facts *out)
+{
+	const struct filter *f = secure_layer(c);
+
+	return f ? f->ops->tls->cert(f, digest, out) : -1;
+}
+
 /* --- events --- */
 
 /* What the kernel shall tell. A hung-up descriptor that we do not want to read is not watched: it would be reported

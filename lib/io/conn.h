@@ -83,6 +83,11 @@ void conn_deadline(struct conn *c, uint64_t ms);	/* absolute, from now; 0: none 
  * 4.2: nothing from before may run after), true is returned in *dropped_out (may be NULL) when there was something; the client form drops it too.
  * Output buffered before is sent in the clear first. An end without close-notify is CONN_EV_ERROR: what came last may be cut. */
 void conn_starttls_server(struct conn *c, struct tls_ctx *t, bool *dropped_out);
+/* The same, asking the client for a certificate. The handshake goes on without one, and with any. */
+void conn_starttls_server_asking(struct conn *c, struct tls_ctx *t, bool *dropped_out);
+struct tls_cert_facts;
+/* What the peer has shown (tls.h). digest: of its fingerprints, "sha256". -1: nothing. */
+int conn_tls_cert(const struct conn *c, const char *digest, struct tls_cert_facts *out) MUST_CHECK;
 void conn_starttls_client(struct conn *c, struct tls_ctx *t, const char *sni);
 struct tls_peer;
 void conn_starttls_client_peer(struct conn *c, struct tls_ctx *t, const struct tls_peer *p);
@@ -92,7 +97,8 @@ int conn_tls_fingerprints(const struct conn *c, unsigned char cert[32], unsigned
 const char *conn_tls_version(const struct conn *c);	/* "TLSv1.3", or "" */
 const char *conn_tls_cipher(const struct conn *c);
 int conn_tls_bits(const struct conn *c);
-const char *conn_tls_trust(const struct conn *c);	/* client: "Verified" (chain and name), "Trusted" (chain), "Untrusted"; server: "Anonymous" */
+/* Client: "Verified" (chain and name), "Trusted" (chain), "Untrusted"; server: "Trusted", "Untrusted", or "Anonymous": no certificate. */
+const char *conn_tls_trust(const struct conn *c);
 /* RFC 9266 tls-exporter (TLS 1.3, and 1.2 with extended master secret). 0, or -1: not to be had. */
 int conn_tls_binding(const struct conn *c, unsigned char out[32]) MUST_CHECK;
 int conn_deflate(struct conn *c, struct err *e) MUST_CHECK;	/* RFC 4978, raw deflate both ways */

@@ -20,6 +20,7 @@ struct filter_tls {
 	const char *(*trust)(const struct filter *f);
 	int (*binding)(const struct filter *f, unsigned char out[32]);
 	int (*fingerprints)(const struct filter *f, unsigned char cert[32], unsigned char key[32]);
+	int (*cert)(const struct filter *f, const char *digest, struct tls_cert_facts *out);
 };
 struct filter_ops {
 	/* Bytes (more than 0), FILTER_EOF (orderly), FILTER_AGAIN, or FILTER_ERROR with *e filled. */

@@ -39,12 +39,6 @@ static const char sigalgs[] = "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sh
 			      "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
 			      "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512";
 
-struct tls_ctx {
-	SSL_CTX *ssl;
-	bool verify;
-	unsigned char alpn[1 + 32]; /* length and name, as on the wire; length 0: none */
-};
-
 struct tls {
 	struct filter f;
 	SSL *ssl;
@@ -389,7 +383,7 @@ static const char *tls_trust(const struct filter *f)
 	long result = SSL_get_verify_result(ssl);
 
 	if (SSL_is_server(ssl))
-		return "Anonymous";
+		return !SSL_get0_peer_certificate(ssl) ? "Anonymous" : result == X509_V_OK ? "Trusted" : "Untrusted";
 	return result == X509_V_OK			? "Verified"
 	       : result == X509_V_ERR_HOSTNAME_MISMATCH ? "Trusted"
 							: "Untrusted";
@@ -413,12 +407,18 @@ static int tls_fingerprints(const struct filter *f, unsigned char cert[32], unsi
 	return tls_peer_fingerprints(of(f)->ssl, cert, key);
 }
 
+static int tls_cert(const struct filter *f, const char *digest, struct tls_cert_facts *out)
+{
+	return tls_cert_facts(of(f)->ssl, digest, out);
+}
+
 static const struct filter_tls tls_facts = { .version = tls_version,
 					     .cipher = tls_cipher,
 					     .bits = tls_bits,
 					     .trust = tls_trust,
 					     .binding = tls_binding,
-					     .fingerprints = tls_fingerprints };
+					     .fingerprints = tls_fingerprints,
+					     .cert = tls_cert };
 static const struct filter_ops tls_ops = { .read = tls_read,
 					   .write = tls_write,
 					   .setup = tls_setup,
@@ -444,7 +444,7 @@ static struct tls *tls_new(struct conn *c, const struct tls_ctx *ctx)
 	return NULL;
 }
 
-void conn_starttls_server(struct conn *c, struct tls_ctx *ctx, bool *dropped_out)
+static void start_server(struct conn *c, struct tls_ctx *ctx, bool ask, bool *dropped_out)
 {
 	if (dropped_out != NULL)
 		*dropped_out = conn_input(c).n > 0;
@@ -454,7 +454,19 @@ void conn_starttls_server(struct conn *c, struct tls_ctx *ctx, bool *dropped_out
 		return;
 	t->key_fd = key_fd;
 	SSL_set_accept_state(t->ssl);
+	if (ask)
+		tls_ask_client(t->ssl);
 	conn_push(c, &t->f);
+}
+
+void conn_starttls_server(struct conn *c, struct tls_ctx *ctx, bool *dropped_out)
+{
+	start_server(c, ctx, false, dropped_out);
+}
+
+void conn_starttls_server_asking(struct conn *c, struct tls_ctx *ctx, bool *dropped_out)
+{
+	start_server(c, ctx, true, dropped_out);
 }
 
 void conn_starttls_client_peer(struct conn *c, struct tls_ctx *ctx, const struct tls_peer *p)

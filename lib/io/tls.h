@@ -27,6 +27,17 @@ void tls_share_memory(void);
 /* chain: PEM text of the certificate chain. alpn: the one accepted name ("imap", "pop3"; "" none): a client that offers
  * only others gets no_application_protocol. TLS 1.2 and 1.3, ECDHE only, no renegotiation, no compression, no tickets. Returns owned. */
 int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out, struct err *e) MUST_CHECK;
+/* Whose certificates clients may show to conn_starttls_server_asking (conn.h): authorities in the file (clients are told their names) and in the directory, by
+ * names as c_rehash makes them; "": none. Both are read now. depth: certificates between client and authority. */
+int tls_server_believe(struct tls_ctx *t, const char *ca_file, const char *ca_dir, unsigned depth, struct err *e) MUST_CHECK;
+/* Who a certificate says that the peer is. Text is the peer's: printable where it is ASCII, not more. */
+enum { TLS_FINGERPRINT_MAX = 64 * 3, TLS_CN_MAX = 256 };
+struct tls_cert_facts {
+	bool trusted;			/* an authority that is believed vouches for it */
+	const char *why;		/* it is not */
+	char cert[TLS_FINGERPRINT_MAX], key[TLS_FINGERPRINT_MAX];	/* "AB:CD:…", of the certificate and of its public key */
+	char subject[TLS_CN_MAX], issuer[TLS_CN_MAX];			/* common names; "": none */
+};
 /* The descriptor of a connection's channel to the key worker. conn_starttls_server remembers the one set last for its
  * connection; tls_self_test uses it as well. -1: signing fails. */
 void tls_key_channel(int fd);

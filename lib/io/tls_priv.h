@@ -8,6 +8,16 @@
 
 #include "io/tls.h"
 
+struct tls_ctx {
+	SSL_CTX *ssl;
+	bool verify;
+	unsigned char alpn[1 + 32]; /* length and name, as on the wire; length 0: none */
+};
+
+/* tls_asked.c */
+void tls_ask_client(SSL *ssl);
+int tls_cert_facts(SSL *ssl, const char *digest, struct tls_cert_facts *out) MUST_CHECK;
+
 /* tls_text.c */
 void tls_start_openssl(void); /* before any other use */
 int tls_err(struct err *e, enum err_code code, const char *what); /* -1, with OpenSSL's reason */

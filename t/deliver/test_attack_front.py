@@ -50,6 +50,13 @@ def test_fronts_cannot_write_more_than_a_message(suite):
     assert seen >= 3
 
 
+def test_a_certificate_that_nobody_asked_for_ends_the_channel(front):  # noqa: F811
+    c = front()
+    c.send("CCERT", cert="AA:01", key="BB:02", trusted=1)
+    with pytest.raises(ipc.Closed):
+        c.recv()
+
+
 @pytest.mark.skipif(os.environ.get("POSTERN_BUILD") == "asan", reason="its allocator keeps what is freed")
 def test_a_large_alias_named_often_costs_its_size_once(fresh_suite):
     suite = fresh_suite("often", settings={"filter_enable": "no"}, start=False)
