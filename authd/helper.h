@@ -13,7 +13,7 @@
 #include "conf/conf.h"
 #include "os/confine.h"
 
-enum { HELPER_CHANNEL = 3, HELPER_LISTENER = 4 };
+enum { HELPER_CHANNEL = 3, HELPER_LISTENER = 4, HELPER_LISTENER2 = 5 };
 
 struct helper {
 	struct conf *conf;

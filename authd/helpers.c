@@ -15,19 +15,19 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { CHILD_CHANNEL = 3, CHILD_LISTENER = 4, FAST_MS = 5000, BACKOFF_MS = 100, BACKOFF_MAX_MS = 5000, KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000 };
+enum { CHILD_CHANNEL = 3, CHILD_LISTENER = 4, LISTENERS_MAX = 2, FAST_MS = 5000, BACKOFF_MS = 100, BACKOFF_MAX_MS = 5000, KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000 };
 
 static const struct row {
 	const char *program;
-	int listener;		/* which it serves, or -1 */
+	int listeners[LISTENERS_MAX];	/* which it serves, or -1 */
 	bool permanent;		/* started with the monitor and kept alive */
 	uint16_t sends[2];	/* what it may send on this channel after READY */
 } rows[HELPERS] = {
-	[HELPER_SASL] = { "authd-sasl", -1, true, { 0 } },
-	[HELPER_CHECK] = { "authd-check", -1, true, { 0 } },
-	[HELPER_KEY] = { "authd-key", LISTEN_KEY, true, { IPC_helper_KEYS_RESULT } },
-	[HELPER_MUX] = { "authd-mux", LISTEN_MUX, true, { IPC_helper_CREDS } },
-	[HELPER_GATHER] = { "authd-gather", -1, false, { 0 } },
+	[HELPER_SASL] = { "authd-sasl", { -1, -1 }, true, { 0 } },
+	[HELPER_CHECK] = { "authd-check", { -1, -1 }, true, { 0 } },
+	[HELPER_KEY] = { "authd-key", { LISTEN_KEY, LISTEN_SIGN }, true, { IPC_helper_KEYS_RESULT } },
+	[HELPER_MUX] = { "authd-mux", { LISTEN_MUX, -1 }, true, { IPC_helper_CREDS } },
+	[HELPER_GATHER] = { "authd-gather", { -1, -1 }, false, { 0 } },
 };
 
 struct proc {
@@ -43,25 +43,29 @@ struct proc {
 
 struct helpers {
 	struct proc v[HELPERS];
-	bool keys_ok;
+	bool keys_ok[2];	/* the server's, the client's */
 };
 
 static void start(struct proc *p);
 
-/* In the child: descriptors 3 (channel) and 4 (listener), nothing else but stderr; then the program. */
-static void child_exec(const struct monitor *m, const struct row *row, int channel, int listener)
+/* In the child: descriptors 3 (channel), 4 and 5 (listeners), nothing else but stderr; then the program. */
+static void child_exec(const struct monitor *m, const struct row *row, int channel)
 {
 	char path[1100], *argv[8];
-	int n = 0, keep[] = { 0, 1, 2, CHILD_CHANNEL, CHILD_LISTENER };
+	int n = 0, keep[] = { 0, 1, 2, CHILD_CHANNEL, CHILD_LISTENER, CHILD_LISTENER + 1 }, fds[LISTENERS_MAX], listeners = 0;
 	static char *env[] = { (char *)(uintptr_t)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	sigset_t none;
 
-	/* dup2 would close the one that is already in the other's place: move both out of the way first. */
+	/* dup2 would close the one that is already in the other's place: move them all out of the way first. */
 	channel = fcntl(channel, F_DUPFD, 10);
-	listener = listener < 0 ? -1 : fcntl(listener, F_DUPFD, 10);
-	if (dup2(channel, CHILD_CHANNEL) < 0 || (listener >= 0 && dup2(listener, CHILD_LISTENER) < 0))
+	for (; listeners < LISTENERS_MAX && row->listeners[listeners] >= 0; listeners++)
+		fds[listeners] = fcntl(m->listen[row->listeners[listeners]], F_DUPFD, 10);
+	if (dup2(channel, CHILD_CHANNEL) < 0)
 		_exit(71);
-	close_all_but(keep, listener >= 0 ? 5 : 4);
+	for (int i = 0; i < listeners; i++)
+		if (dup2(fds[i], CHILD_LISTENER + i) < 0)
+			_exit(71);
+	close_all_but(keep, (size_t)(4 + listeners));
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	snprintf(path, sizeof path, "%s/%s", m->conf->libexec_directory, row->program);
@@ -92,7 +96,7 @@ int helpers_spawn(struct monitor *m, enum helper_kind kind, pid_t *pid_out, int 
 		return err_set(e, ERR_TEMP, errno, "fork of %s", row->program);
 	}
 	if (pid == 0)
-		child_exec(m, row, sp[1], row->listener < 0 ? -1 : m->listen[row->listener]);
+		child_exec(m, row, sp[1]);
 	close(sp[1]);
 	const struct ipc_helper_SETUP setup = { .tag_key = str_n(m->tag_key, sizeof m->tag_key) };
 	if (ipc_send_fd(sp[0], &ipc_helper, IPC_helper_SETUP, &setup, 1, -1, e) < 0) {
@@ -123,6 +127,20 @@ static void again(struct proc *p)
 	p->again = loop_timer(p->m->loop, wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS, on_again, p);
 }
 
+static void keys_result(struct monitor *m, bool client, const struct ipc_helper_KEYS_RESULT *r)
+{
+	const struct conf *c = m->conf;
+	const char *chain = client ? c->smtp_tls_cert_file : c->tls_cert_file;
+
+	if (r->ok) {
+		m->helpers->keys_ok[client] = true;
+		log_info("TLS key and certificate loaded from %s", chain);
+	} else {
+		log_error("%s, %s: %.*s%s", client ? c->smtp_tls_key_file : c->tls_key_file, chain, STR_ARG(r->text),
+			  m->helpers->keys_ok[client] ? "; the old key stays in use" : "");
+	}
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct proc *p = ctx;
@@ -138,15 +156,10 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	case IPC_helper_KEYS_RESULT: {
 		const struct ipc_helper_KEYS_RESULT *r = msg;
 
-		if (r->dkim) {
+		if (r->dkim)
 			dkim_result(p->m, id, r);
-		} else if (r->ok) {
-			p->m->helpers->keys_ok = true;
-			log_info("TLS key and certificate loaded from %s", p->m->conf->tls_cert_file);
-		} else {
-			log_error("%s, %s: %.*s%s", p->m->conf->tls_key_file, p->m->conf->tls_cert_file, STR_ARG(r->text),
-				  p->m->helpers->keys_ok ? "; the old key stays in use" : "");
-		}
+		else
+			keys_result(p->m, id == 2, r);
 		break;
 	}
 	default:
@@ -163,7 +176,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	if (p->kind == HELPER_MUX)
 		mux_closed(p->m);
 	if (p->kind == HELPER_KEY)
-		p->m->helpers->keys_ok = false;
+		memset(p->m->helpers->keys_ok, 0, sizeof(p->m->helpers->keys_ok));
 	again(p);
 }
 
@@ -229,22 +242,28 @@ bool helpers_reaped(struct monitor *m, pid_t pid, int status)
 	return false;
 }
 
-void helpers_keys_load(struct monitor *m)
+static void keys_send(struct monitor *m, const char *key_file, const char *chain_file, bool client)
 {
 	struct proc *p = &m->helpers->v[HELPER_KEY];
 	struct buf key, chain;
 	struct err e = { 0 };
 
-	if (!m->conf->tls_cert_file[0] || !p->ch)
+	if (!chain_file[0] || !p->ch)
 		return;
 	buf_init(&key, KEY_FILE_MAX);
 	buf_init(&chain, CHAIN_FILE_MAX);
-	if (file_read(m->conf->tls_key_file, KEY_FILE_MAX, &key, &e) < 0 || file_read(m->conf->tls_cert_file, CHAIN_FILE_MAX, &chain, &e) < 0 ||
-	    ipc_send(p->ch, IPC_helper_KEYS, &(struct ipc_helper_KEYS){ .key = buf_view(&key), .chain = buf_view(&chain) }, 1, -1, &e) < 0)
-		log_error("TLS key: %s%s", e.text, m->helpers->keys_ok ? "; the old key stays in use" : "");
+	if (file_read(key_file, KEY_FILE_MAX, &key, &e) < 0 || file_read(chain_file, CHAIN_FILE_MAX, &chain, &e) < 0 ||
+	    ipc_send(p->ch, IPC_helper_KEYS, &(struct ipc_helper_KEYS){ .key = buf_view(&key), .chain = buf_view(&chain), .client = client }, client ? 2 : 1, -1, &e) < 0)
+		log_error("TLS key: %s%s", e.text, m->helpers->keys_ok[client] ? "; the old key stays in use" : "");
 	buf_wipe(&key);
 	buf_fini(&key);
 	buf_fini(&chain);
+}
+
+void helpers_keys_load(struct monitor *m)
+{
+	keys_send(m, m->conf->tls_key_file, m->conf->tls_cert_file, false);
+	keys_send(m, m->conf->smtp_tls_key_file, m->conf->smtp_tls_cert_file, true);
 }
 
 int helpers_worker(struct monitor *m, enum helper_kind zygote, uint64_t life_ms, int *fd_out, struct err *e)

@@ -22,12 +22,13 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
 
 struct conn {
 	struct list node;
 	struct ipc_chan *ch;
 	unsigned used;
+	bool remote;	/* one of remote's: asks for a client's signatures, as many as it has conversations */
 };
 
 struct registrar {
@@ -42,15 +43,15 @@ static struct {
 	struct pair {
 		struct tls_key *key;
 		uint8_t cert[SCRAM_HASH];	/* SHA-256 of the certificate */
-	} keys[KEYS_KEPT];			/* newest first */
+	} keys[KEYS_KEPT], client_keys[KEYS_KEPT];	/* newest first */
 	struct list conns, registrars;
-	unsigned n_conns, n_registrars;
-	uid_t filter_uid;
+	unsigned n_conns, n_registrars, n_remotes;
+	uid_t filter_uid, remote_uid;
 	uint64_t second;
 	uint64_t in_second, per_second;
 } key;
 
-static const uint16_t conn_allowed[] = { IPC_key_SIGN };
+static const uint16_t conn_allowed[] = { IPC_key_SIGN }, remote_allowed[] = { IPC_key_CLIENT };
 static const uint16_t reg_first[] = { IPC_reg_HELLO }, reg_then[] = { IPC_reg_CONN };
 static const uint16_t monitor_allowed[] = { IPC_helper_KEYS, IPC_helper_DKIM_KEY, IPC_helper_DKIM_DONE };
 
@@ -77,39 +78,50 @@ static bool rate_allows(void)
 }
 
 /* The key of the certificate that the front shows; without one, the newest. */
-static struct tls_key *key_for(struct str cert)
+static struct tls_key *key_for(const struct pair pairs[KEYS_KEPT], struct str cert)
 {
 	for (int i = 0; i < KEYS_KEPT; i++)
-		if (key.keys[i].key && (cert.n == 0 || str_eq(cert, str_n(key.keys[i].cert, sizeof key.keys[i].cert))))
-			return key.keys[i].key;
+		if (pairs[i].key && (cert.n == 0 || str_eq(cert, str_n(pairs[i].cert, sizeof pairs[i].cert))))
+			return pairs[i].key;
 	return NULL;
+}
+
+static void sign(struct conn *c, uint32_t id, struct tls_key *k, struct str scheme_name, struct str tbs)
+{
+	unsigned char sig[SIGNATURE_MAX];
+	char scheme[41];
+	struct err e = { 0 };
+	size_t n = 0;
+
+	if (!k || !rate_allows()) {
+		refuse(c, id, k ? "more than tls_signatures_per_second" : "no such key");
+		return;
+	}
+	snprintf(scheme, sizeof scheme, "%.*s", STR_ARG(scheme_name));
+	if ((c->remote ? tls_key_sign_client(k, scheme, tbs, sig, &n, &e) : tls_key_sign(k, scheme, tbs, sig, &n, &e)) < 0) {
+		refuse(c, id, e.text);
+		return;
+	}
+	if (ipc_send(c->ch, IPC_key_SIGNED, &(struct ipc_key_SIGNED){ .signature = str_n(sig, n) }, id, -1, &e) < 0)
+		log_error("%s", e.text);
 }
 
 static void on_conn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct conn *c = ctx;
 	const struct ipc_key_SIGN *m = msg;
-	unsigned char sig[SIGNATURE_MAX];
-	char scheme[41];
-	struct err e = { 0 };
-	size_t n = 0;
-	struct tls_key *k = key_for(m->cert_sha256);
 
-	if (c->used++ >= SIGNATURES_PER_CONN) {
+	if (c->used++ >= SIGNATURES_PER_CONN)
 		refuse(c, id, "more than two in one connection");
-		return;
-	}
-	if (!k || !rate_allows()) {
-		refuse(c, id, k ? "more than tls_signatures_per_second" : "no such key");
-		return;
-	}
-	snprintf(scheme, sizeof scheme, "%.*s", STR_ARG(m->scheme));
-	if (tls_key_sign(k, scheme, m->tbs, sig, &n, &e) < 0) {
-		refuse(c, id, e.text);
-		return;
-	}
-	if (ipc_send(ch, IPC_key_SIGNED, &(struct ipc_key_SIGNED){ .signature = str_n(sig, n) }, id, -1, &e) < 0)
-		log_error("%s", e.text);
+	else
+		sign(c, id, key_for(key.keys, m->cert_sha256), m->scheme, m->tbs);
+}
+
+static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	const struct ipc_key_CLIENT *m = msg;
+
+	sign(ctx, id, key_for(key.client_keys, m->cert_sha256), m->scheme, m->tbs);
 }
 
 static void on_conn_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -121,7 +133,21 @@ static void on_conn_closed(void *ctx, struct ipc_chan *ch, const struct err *why
 	ipc_chan_free(&c->ch);
 	list_del(&c->node);
 	key.n_conns--;
+	key.n_remotes -= c->remote;
 	loop_free_later(key.loop, c);
+}
+
+/* fd is taken. */
+static void conn_new(int fd, bool remote)
+{
+	struct conn *c = xzalloc(sizeof *c);
+
+	c->remote = remote;
+	list_append(&key.conns, &c->node);
+	key.n_conns++;
+	key.n_remotes += remote;
+	c->ch = ipc_chan_new(key.loop, fd, &ipc_key, remote ? on_remote : on_conn, on_conn_closed, c);
+	ipc_chan_allow(c->ch, remote ? (struct ipc_allow){ remote_allowed, ARRAY_LEN(remote_allowed) } : (struct ipc_allow){ conn_allowed, ARRAY_LEN(conn_allowed) });
 }
 
 /* --- registration --- */
@@ -139,11 +165,7 @@ static void on_reg(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, v
 		close(fd);
 		return;
 	}
-	struct conn *c = xzalloc(sizeof *c);
-	list_append(&key.conns, &c->node);
-	key.n_conns++;
-	c->ch = ipc_chan_new(key.loop, fd, &ipc_key, on_conn, on_conn_closed, c);
-	ipc_chan_allow(c->ch, (struct ipc_allow){ conn_allowed, ARRAY_LEN(conn_allowed) });
+	conn_new(fd, false);
 }
 
 static void on_reg_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -182,6 +204,22 @@ static void on_listener(void *ctx, unsigned events)
 	ipc_chan_allow(r->ch, (struct ipc_allow){ reg_first, ARRAY_LEN(reg_first) });
 }
 
+static void on_remote_listener(void *ctx, unsigned events)
+{
+	struct peer_cred cred;
+	struct err e = { 0 };
+	const int fd = accept4(HELPER_LISTENER2, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (sock_peer_cred(fd, &cred, &e) < 0 || cred.uid != key.remote_uid || cred.uid == 0 || key.n_remotes >= REMOTES_MAX) {
+		log_warning("key channel refused (%s)", e.text[0] ? e.text : "not of remote's user, or too many");
+		close(fd);
+		return;
+	}
+	conn_new(fd, true);
+}
+
 /* --- keys --- */
 
 /* SHA-256 of the first certificate of a PEM chain. */
@@ -209,7 +247,7 @@ static int cert_digest(struct str chain, uint8_t out[SCRAM_HASH], struct err *e)
 
 static int keys_take(const struct ipc_helper_KEYS *m, struct err *e)
 {
-	struct pair p = { 0 };
+	struct pair p = { 0 }, *pairs = m->client ? key.client_keys : key.keys;
 
 	if (cert_digest(m->chain, p.cert, e) < 0 || tls_key_load(m->key, &p.key, e) < 0)
 		return -1;
@@ -217,10 +255,10 @@ static int keys_take(const struct ipc_helper_KEYS *m, struct err *e)
 		tls_key_free(&p.key);
 		return -1;
 	}
-	tls_key_free(&key.keys[KEYS_KEPT - 1].key);
+	tls_key_free(&pairs[KEYS_KEPT - 1].key);
 	for (int i = KEYS_KEPT - 1; i > 0; i--)
-		key.keys[i] = key.keys[i - 1];
-	key.keys[0] = p;
+		pairs[i] = pairs[i - 1];
+	pairs[0] = p;
 	return 0;
 }
 
@@ -259,7 +297,7 @@ int main(int argc, char **argv)
 	if (tls_key_load(STR("-"), &none, &e) == 0)
 		tls_key_free(&none);
 	gid_t gid;
-	if (confine_user(h.conf->user_filter, &key.filter_uid, &gid, &e) < 0)
+	if (confine_user(h.conf->user_filter, &key.filter_uid, &gid, &e) < 0 || confine_user(h.conf->user_remote, &key.remote_uid, &gid, &e) < 0)
 		log_error("%s", e.text);
 	key.per_second = h.conf->tls_signatures_per_second;
 	helper_confine(&h, CONFINE_AUTH_KEY, h.conf->user_key, NULL, 0);
@@ -269,6 +307,7 @@ int main(int argc, char **argv)
 	key.monitor = ipc_chan_new(key.loop, HELPER_CHANNEL, &ipc_helper, on_monitor, on_monitor_closed, NULL);
 	ipc_chan_allow(key.monitor, (struct ipc_allow){ monitor_allowed, ARRAY_LEN(monitor_allowed) });
 	(void)loop_watch(key.loop, HELPER_LISTENER, LOOP_READ, on_listener, NULL);
+	(void)loop_watch(key.loop, HELPER_LISTENER2, LOOP_READ, on_remote_listener, NULL);
 	loop_run(key.loop);
 	return 0;
 }

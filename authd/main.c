@@ -71,17 +71,18 @@ static int listen_all(struct monitor *m, struct err *e)
 {
 	const char *run = m->conf->run_directory;
 	char path[1100];
-	uid_t filter_uid;
-	gid_t filter_gid;
+	uid_t filter_uid, remote_uid;
+	gid_t filter_gid, remote_gid;
 
 	snprintf(path, sizeof path, "%s/empty", run);
 	if (dir_make(run, 0755, 0, 0, e) < 0 || dir_make(path, 0555, 0, 0, e) < 0 || dir_make(m->conf->state_directory, 0755, 0, 0, e) < 0 ||
 	    dir_make(m->conf->virtual_mail_directory, 0755, 0, 0, e) < 0 ||
-	    confine_user(m->conf->user_filter, &filter_uid, &filter_gid, e) < 0)
+	    confine_user(m->conf->user_filter, &filter_uid, &filter_gid, e) < 0 || confine_user(m->conf->user_remote, &remote_uid, &remote_gid, e) < 0)
 		return -1;
 	if (listen_one(run, "auth", 0700, 0, "register", 0600, &m->listen[LISTEN_REGISTER], e) < 0 ||
 	    listen_one(run, "auth", 0700, 0, "control", 0600, &m->listen[LISTEN_CONTROL], e) < 0 ||
-	    listen_one(run, "key", 0710, filter_gid, "register", 0660, &m->listen[LISTEN_KEY], e) < 0)
+	    listen_one(run, "key", 0710, filter_gid, "register", 0660, &m->listen[LISTEN_KEY], e) < 0 ||
+	    listen_one(run, "sign", 0710, remote_gid, "client", 0660, &m->listen[LISTEN_SIGN], e) < 0)
 		return -1;
 	return listen_mux(m->conf, &m->listen[LISTEN_MUX], e);
 }

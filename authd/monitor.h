@@ -27,7 +27,7 @@
 #include "ipc/helper.h"
 #include "map/accounts.h"
 
-enum listener { LISTEN_REGISTER, LISTEN_CONTROL, LISTEN_KEY, LISTEN_MUX, LISTENERS };
+enum listener { LISTEN_REGISTER, LISTEN_CONTROL, LISTEN_KEY, LISTEN_SIGN, LISTEN_MUX, LISTENERS };
 enum helper_kind { HELPER_SASL, HELPER_CHECK, HELPER_KEY, HELPER_MUX, HELPER_GATHER, HELPERS };
 
 enum {

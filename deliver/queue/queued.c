@@ -98,7 +98,7 @@ static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 
 	close_fd(&fd);
 	(void)snprintf(path, sizeof(path), "%.*s", STR_ARG(m->path));
-	fd = c->for_remote ? sock_unix_connect(path, SOCK_STREAM, &e) : sock_unix_connect(c->path, SOCK_SEQPACKET, &e);
+	fd = c->for_remote && path[0] ? sock_unix_connect(path, SOCK_STREAM, &e) : sock_unix_connect(c->path, SOCK_SEQPACKET, &e);
 	if (fd >= 0) {
 		r = ipc_send(ch, IPC_link_OPENED, &opened, id, fd, &e2);
 	} else {
@@ -145,7 +145,7 @@ void connector_run(void *ctx)
 	c.for_remote = env->for_remote;
 	proc_title("queued", env->for_remote ? "remote: connector" : "queued: connector");
 	close_all_but(keep, ARRAY_LEN(keep));
-	snprintf(c.path, sizeof(c.path), "%s/filter/scan", env->conf->run_directory);
+	snprintf(c.path, sizeof(c.path), "%s/%s", env->conf->run_directory, env->for_remote ? "sign/client" : "filter/scan");
 	confine_or_die(&how, "connector");
 	struct loop *l = loop_new();
 	loop_signal(l, SIGTERM, on_exit_signal, NULL);

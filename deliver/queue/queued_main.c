@@ -44,6 +44,7 @@ struct parts {
 	char policy[1100], policy_run[1100];	/* files */
 	struct conf *conf;
 	const struct options *options;
+	struct stat chain;		/* smtp_tls_cert_file as the group has it */
 	uint64_t *generation;		/* a page shared with the children */
 };
 
@@ -148,6 +149,18 @@ static bool differ(const struct conf *a, const struct conf *b)
 	return r;
 }
 
+/* A renewed certificate has the name of the old one. */
+static bool chain_changed(struct parts *p, const struct conf *c)
+{
+	struct stat st;
+
+	if (!*c->smtp_tls_cert_file || stat(c->smtp_tls_cert_file, &st) < 0)
+		return false;
+	const bool r = st.st_ino != p->chain.st_ino || st.st_mtim.tv_sec != p->chain.st_mtim.tv_sec || st.st_mtim.tv_nsec != p->chain.st_mtim.tv_nsec;
+	p->chain = st;
+	return r;
+}
+
 /* SIGHUP: a good new configuration takes the place of the old one; a bad one changes nothing. */
 static void hup(void *ctx)
 {
@@ -160,7 +173,7 @@ static void hup(void *ctx)
 		log_error("the new configuration has mistakes (\"queued -t\" tells them): the old one stays");
 		return;
 	}
-	if (!differ(p->conf, fresh)) {
+	if (!chain_changed(p, fresh) && !differ(p->conf, fresh)) {
 		conf_free(&fresh);
 		return;
 	}
@@ -413,6 +426,7 @@ int main(int argc, char **argv)
 	}
 	p.queue.generation = p.generation;
 	fill(&p, &o);
+	(void)chain_changed(&p, p.conf);
 	if (start(&p, &o, &e) < 0) {
 		fprintf(stderr, "queued: %s\n", e.text);
 		log_error("%s", e.text);

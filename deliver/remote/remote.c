@@ -18,6 +18,7 @@
 #include "deliver/remote/remote_priv.h"
 #include "dns/client.h"
 #include "ipc/dns.h"
+#include "ipc/key_client.h"
 #include "ipc/link.h"
 #include "ipc/remote.h"
 #include "log/log.h"
@@ -55,7 +56,10 @@ struct held {
 	struct ipc_remote_SEND *m;
 	uint32_t id;
 	int fd;
+	bool for_key;
 };
+
+enum { CHAIN_MAX = 1 << 20 };
 
 static struct dispatcher {
 	struct loop *loop;
@@ -68,14 +72,31 @@ static struct dispatcher {
 	bool unconfined;
 } d;
 
+/* The chain alone: what proves that it is ours is signed by the key worker. */
+static int show_certificate(struct remote *r, struct err *e)
+{
+	struct buf chain;
+
+	tls_sign_through(key_client_sign_client);
+	buf_init(&chain, CHAIN_MAX);
+	int rc = file_read(r->conf->smtp_tls_cert_file, CHAIN_MAX, &chain, e);
+	if (rc == 0)
+		rc = tls_client_show(r->tls, buf_view(&chain), e);
+	buf_fini(&chain);
+	return rc < 0 ? err_wrap(e, "smtp_tls_cert_file") : 0;
+}
+
 int remote_init(struct remote *r, const struct conf *conf, struct err *e)
 {
 	r->conf = conf;
 	list_init(&r->jobs);
 	list_init(&r->idle);
 	r->given = -1;
+	r->key_fd = -1;
 	own_load(conf, arena_new(0), &r->own);	/* for as long as the process lives */
-	return tls_client_new(false, *conf->smtp_tls_CAfile ? conf->smtp_tls_CAfile : NULL, &r->tls, e);
+	if (tls_client_new(false, *conf->smtp_tls_CAfile ? conf->smtp_tls_CAfile : NULL, &r->tls, e) < 0)
+		return -1;
+	return *conf->smtp_tls_cert_file ? show_certificate(r, e) : 0;
 }
 
 /* --- a worker --- */
@@ -107,7 +128,7 @@ static void close_channels(void)
 	}
 }
 
-static void worker_run(int fd, int dns_fd, const char *key)
+static void worker_run(int fd, int dns_fd, int key_fd, const char *key)
 {
 	struct err e = { 0 };
 	struct loop *l = loop_after_fork(&d.loop);
@@ -121,6 +142,8 @@ static void worker_run(int fd, int dns_fd, const char *key)
 	}
 	loop_signal(l, SIGTERM, on_term, l);
 	loop_signal(l, SIGHUP, on_hup, l);
+	d.r.key_fd = key_fd;
+	tls_key_channel(key_fd);
 	remote_serve(&d.r, l, fd, dns_fd);
 	loop_run(l);
 	_exit(0);
@@ -265,7 +288,8 @@ static void make_room(void)
 	}
 }
 
-static struct worker *worker_new(const char *key, struct err *e)
+/* key_fd: of the key worker, or -1; stays the caller's. */
+static struct worker *worker_new(const char *key, int key_fd, struct err *e)
 {
 	static const uint16_t types[] = { IPC_remote_RESULT };
 	static const uint16_t may_ask[] = { IPC_dns_QUERY };
@@ -291,7 +315,7 @@ static struct worker *worker_new(const char *key, struct err *e)
 	if (pid == 0) {
 		close_fd(&fds[0]);
 		close_fd(&dns[0]);
-		worker_run(fds[1], dns[1], key);
+		worker_run(fds[1], dns[1], key_fd, key);
 	}
 	close_fd(&fds[1]);
 	close_fd(&dns[1]);
@@ -320,8 +344,8 @@ static struct str key_of(struct arena *a, const struct ipc_remote_SEND *m)
 	return str_c(arena_printf(a, "%.*s:%.*s%s%.*s", STR_ARG(m->transport), STR_ARG(m->nexthop), user.n ? " as " : "", STR_ARG(user)));
 }
 
-/* given: a connection for it, or -1. Both descriptors stay the caller's. */
-static void pass_on(const struct ipc_remote_SEND *m, uint32_t id, int fd, int given)
+/* given: a connection for it, or -1. key_fd: one to the key worker, for a new worker, or -1. All descriptors stay the caller's. */
+static void pass_on(const struct ipc_remote_SEND *m, uint32_t id, int fd, int given, int key_fd)
 {
 	static const struct ipc_remote_CONNECTION connection;
 	struct arena *a = arena_new(0);
@@ -330,7 +354,7 @@ static void pass_on(const struct ipc_remote_SEND *m, uint32_t id, int fd, int gi
 	struct err e = { 0 };
 
 	if (w == NULL)
-		w = worker_new(key.p, &e);
+		w = worker_new(key.p, key_fd, &e);
 	const uint32_t worker_id = w ? ipc_next_id(w->chan) : 0;
 	if (w == NULL || (given >= 0 && ipc_send(w->chan, IPC_remote_CONNECTION, &connection, worker_id, given, &e) < 0) ||
 	    ipc_send(w->chan, IPC_remote_SEND, m, worker_id, fd, &e) < 0) {
@@ -345,7 +369,7 @@ static void pass_on(const struct ipc_remote_SEND *m, uint32_t id, int fd, int gi
 	arena_free(&a);
 }
 
-/* --- next hops that are UNIX sockets --- */
+/* --- connections that the connector makes: next hops that are UNIX sockets, the key worker --- */
 
 static void held_free(struct held *h)
 {
@@ -361,10 +385,10 @@ static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 	char text[500];
 
 	if (h != NULL && type == IPC_link_OPENED) {
-		pass_on(h->m, h->id, h->fd, fd);
+		pass_on(h->m, h->id, h->fd, h->for_key ? -1 : fd, h->for_key ? fd : -1);
 	} else if (h != NULL) {
 		const struct ipc_link_FAILED *m = msg;
-		(void)snprintf(text, sizeof text, "connect to %.*s", STR_ARG(m->text));
+		(void)snprintf(text, sizeof text, "connect to %s%.*s", h->for_key ? "the key worker, for smtp_tls_cert_file: " : "", STR_ARG(m->text));
 		answer_deferred(h->id, h->m->recipients.n, false, text);
 	}
 	if (h != NULL)
@@ -378,16 +402,16 @@ static void on_link_closed(void *ctx, struct ipc_chan *ch, const struct err *why
 }
 
 /* fd is taken. */
-static void hold(const struct ipc_remote_SEND *m, uint32_t id, int fd)
+static void hold(const struct ipc_remote_SEND *m, uint32_t id, int fd, bool for_key)
 {
 	struct arena *a = arena_new(0);
 	struct held *h = ARENA_NEW(a, struct held);
 	struct err e = { 0 };
-	const struct ipc_link_OPEN open = { .path = str_from(m->nexthop, 5) };
+	const struct ipc_link_OPEN open = { .path = for_key ? (struct str){ 0 } : str_from(m->nexthop, 5) };
 
-	*h = (struct held){ a, ipc_copy(&ipc_remote, IPC_remote_SEND, m, a), id, fd };
+	*h = (struct held){ a, ipc_copy(&ipc_remote, IPC_remote_SEND, m, a), id, fd, for_key };
 	const uint32_t link_id = ipc_next_id(d.link);
-	if (h->m != NULL && open.path.n > 0 && open.path.p[0] == '/' && ipc_send(d.link, IPC_link_OPEN, &open, link_id, -1, &e) == 0) {
+	if (h->m != NULL && (for_key || (open.path.n > 0 && open.path.p[0] == '/')) && ipc_send(d.link, IPC_link_OPEN, &open, link_id, -1, &e) == 0) {
 		(void)map_set(d.held, str_n(&link_id, sizeof link_id), h);
 		return;
 	}
@@ -395,15 +419,30 @@ static void hold(const struct ipc_remote_SEND *m, uint32_t id, int fd)
 	held_free(h);
 }
 
+/* A worker that is there has its channel already. */
+static bool needs_key(const struct ipc_remote_SEND *m)
+{
+	if (!*d.r.conf->smtp_tls_cert_file || !str_eq(m->transport, STR("smtp")))
+		return false;
+	struct arena *a = arena_new(0);
+	const bool missing = map_get(d.workers, key_of(a, m)) == NULL;
+	arena_free(&a);
+	return missing;
+}
+
 static void on_send(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	const struct ipc_remote_SEND *m = msg;
 
 	if (str_eq(m->transport, STR("lmtp")) && str_case_starts(m->nexthop, STR("unix:"))) {
-		hold(m, id, fd);
+		hold(m, id, fd, false);
 		return;
 	}
-	pass_on(m, id, fd, -1);
+	if (needs_key(m)) {
+		hold(m, id, fd, true);
+		return;
+	}
+	pass_on(m, id, fd, -1, -1);
 	close_fd(&fd);
 }
 

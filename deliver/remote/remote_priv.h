@@ -155,6 +155,7 @@ struct remote {
 	struct tls_ctx *tls;
 	struct own_addresses own;
 	int given;			/* a connection for the next SEND; -1: none */
+	int key_fd;			/* to the key worker, which signs for smtp_tls_cert_file; -1: no certificate is shown */
 	struct list jobs, idle;		/* idle: connections that wait for a message */
 	size_t n_jobs;
 };

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -408,6 +409,14 @@ static void on_helo(struct smtp *s, const struct reply *r)
 		start_or_tls(s);
 }
 
+/* Its end has come: a handshake would fail, and mail leave in the clear where it may. A worker with nothing to do ends soon; the next one has a new channel. */
+static bool key_lost(const struct remote *r)
+{
+	struct pollfd p = { .fd = r->key_fd, .events = POLLIN };
+
+	return r->key_fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
 static void on_starttls(struct smtp *s, const struct reply *r)
 {
 	struct str names[8];
@@ -421,6 +430,10 @@ static void on_starttls(struct smtp *s, const struct reply *r)
 	if (conn_input(s->c).n > 0) {
 		(void)snprintf(text, sizeof text, "host %s sent text behind its answer to STARTTLS", s->name);
 		give_up(s, "4.7.0", text, false);
+		return;
+	}
+	if (key_lost(s->r)) {
+		give_up(s, "4.3.0", "the key worker, which signs for smtp_tls_cert_file, was restarted", false);
 		return;
 	}
 	enter(s, STEP_TLS);

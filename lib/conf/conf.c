@@ -304,6 +304,8 @@ static void check_together(const struct conf *c, struct trouble *t)
 	check_directories(c, t);
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
+	if ((c->smtp_tls_cert_file[0] != 0) != (c->smtp_tls_key_file[0] != 0))
+		trouble_error(t, 0, "smtp_tls_cert_file, smtp_tls_key_file: one is set without the other");
 	for (const char *p = c->recipient_delimiter; *p; p++)
 		if (ch_alnum(*p) || !strchr("+-_=.#!%^~/*&", *p))
 			trouble_error(

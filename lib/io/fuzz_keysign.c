@@ -11,7 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char context[] = "TLS 1.3, server CertificateVerify";
-	int v = tls_tbs_version(str_n(data, size));
+	int v = tls_tbs_version(str_n(data, size)), c = tls_client_tbs_version(str_n(data, size));
+
+	assert(v == -1 || c == -1); /* a client's key signs no server's words, nor the other way round */
 
 	if (v == 13) {
 		assert(size == 64 + sizeof(context) + 32 || size == 64 + sizeof(context) + 48);

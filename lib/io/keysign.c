@@ -1,5 +1,6 @@
 /* The private key's side, for the key worker: sign what is exactly a TLS server signature and nothing else, so that a
- * front taken over gets no general signing oracle. Owns the two forms (RFC 8446 4.4.3, RFC 8422 5.4) and the table of schemes.
+ * front taken over gets no general signing oracle; the same for a client's, with another key. Owns the forms (RFC 8446 4.4.3, RFC 8422 5.4,
+ * RFC 5246 7.4.8) and the table of schemes. No text has both a server's and a client's form.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -25,13 +26,14 @@ struct tls_key {
 	EVP_PKEY *key;
 };
 
-/* --- the two forms --- */
+/* --- the forms --- */
 
-/* RFC 8446 4.4.3: 64 spaces, the server's context string, a zero, the transcript hash of SHA-256 or SHA-384. */
-static bool is_certificate_verify(struct str tbs)
+static const char server13[] = "TLS 1.3, server CertificateVerify", client13[] = "TLS 1.3, client CertificateVerify"; /* the NUL is the form's zero */
+
+/* RFC 8446 4.4.3: 64 spaces, the context string, a zero, the transcript hash of SHA-256 or SHA-384. */
+static bool is_certificate_verify(struct str tbs, const char context[sizeof(server13)])
 {
-	static const char context[] = "TLS 1.3, server CertificateVerify"; /* its NUL is the zero */
-	enum { PAD = 64, HEAD = PAD + sizeof(context) };
+	enum { PAD = 64, HEAD = PAD + sizeof(server13) };
 
 	if (tbs.n != HEAD + 32 && tbs.n != HEAD + 48)
 		return false;
@@ -39,7 +41,7 @@ static bool is_certificate_verify(struct str tbs)
 		if (tbs.p[i] != ' ')
 			return false;
 	}
-	return memcmp(tbs.p + PAD, context, sizeof(context)) == 0;
+	return memcmp(tbs.p + PAD, context, sizeof(server13)) == 0;
 }
 
 /* RFC 8422 5.4: both randoms, then ECParameters (named_curve) and an ECPoint whose length is the curve's. */
@@ -68,7 +70,35 @@ static bool is_key_exchange(struct str tbs)
 
 int tls_tbs_version(struct str tbs)
 {
-	return is_certificate_verify(tbs) ? 13 : is_key_exchange(tbs) ? 12 : -1;
+	return is_certificate_verify(tbs, server13) ? 13 : is_key_exchange(tbs) ? 12 : -1;
+}
+
+/* RFC 5246 7.4.8: all messages of the handshake up to here, in the one order that there is (7.3), each with its type and its length in three bytes. */
+static bool is_transcript(struct str tbs)
+{
+	static const struct { unsigned char type; bool optional, hello; } order[] = {
+		{ .type = 1, .hello = true }, { .type = 2, .hello = true }, { .type = 11 }, { .type = 22, .optional = true }, { .type = 12, .optional = true },
+		{ .type = 13 }, { .type = 14 }, { .type = 11 }, { .type = 16 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		const unsigned char *p = (const unsigned char *)tbs.p;
+		const bool here = tbs.n >= 4 && p[0] == order[i].type;
+		if (!here && order[i].optional)
+			continue;
+		if (!here)
+			return false;
+		const size_t n = (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+		if (n > tbs.n - 4 || (order[i].hello && (n < 2 + RANDOM || p[4] != 3 || p[5] != 3)))
+			return false;
+		tbs = str_from(tbs, 4 + n);
+	}
+	return tbs.n == 0;
+}
+
+int tls_client_tbs_version(struct str tbs)
+{
+	return is_certificate_verify(tbs, client13) ? 13 : is_transcript(tbs) ? 12 : -1;
 }
 
 /* --- schemes --- */
@@ -113,14 +143,10 @@ static const struct scheme *allowed(const struct tls_key *k, const char *name, i
 	return NULL;
 }
 
-int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig,
-		 size_t *sig_n_out, struct err *e)
+static int sign(struct tls_key *k, int version, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e)
 {
-	int version = tls_tbs_version(tbs);
-	const struct scheme *s = version < 0 ? NULL : allowed(k, scheme, version);
+	const struct scheme *s = allowed(k, scheme, version);
 
-	if (version < 0)
-		return err_set(e, ERR_DENIED, 0, "not a TLS server signature (%zu bytes)", tbs.n);
 	if (!s)
 		return err_set(e, ERR_DENIED, 0, "scheme %.40s is not for this key under TLS 1.%d",
 			       scheme, version - 10);
@@ -139,6 +165,20 @@ int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned
 		return tls_err(e, ERR_TEMP, "signing");
 	*sig_n_out = n;
 	return 0;
+}
+
+int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e)
+{
+	const int version = tls_tbs_version(tbs);
+
+	return version < 0 ? err_set(e, ERR_DENIED, 0, "not a TLS server signature (%zu bytes)", tbs.n) : sign(k, version, scheme, tbs, sig, sig_n_out, e);
+}
+
+int tls_key_sign_client(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e)
+{
+	const int version = tls_client_tbs_version(tbs);
+
+	return version < 0 ? err_set(e, ERR_DENIED, 0, "not a TLS client signature (%zu bytes)", tbs.n) : sign(k, version, scheme, tbs, sig, sig_n_out, e);
 }
 
 /* --- the key --- */

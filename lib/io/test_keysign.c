@@ -119,6 +119,63 @@ static void forms(void)
 	buf_fini(&b);
 }
 
+/* A message of the handshake: type, length, a body of zeroes but for the version in front. */
+static void message(struct buf *b, int type, size_t n)
+{
+	const char head[] = { (char)type, (char)(n >> 16), (char)(n >> 8), (char)n };
+
+	buf_mem(b, head, 4);
+	for (size_t i = 0; i < n; i++)
+		buf_ch(b, i < 2 ? 3 : 0);
+}
+
+static const struct {
+	const char *name, *types;
+	int version;
+} transcripts[] = {
+	{ "a handshake up to the client's key exchange", "\x01\x02\x0b\x0c\x0d\x0e\x0b\x10", 12 },
+	{ "with a stapled answer", "\x01\x02\x0b\x16\x0c\x0d\x0e\x0b\x10", 12 },
+	{ "without ephemeral keys", "\x01\x02\x0b\x0d\x0e\x0b\x10", 12 },
+	{ "no request for a certificate", "\x01\x02\x0b\x0c\x0e\x0b\x10", -1 },
+	{ "no certificate of the client", "\x01\x02\x0b\x0c\x0d\x0e\x10", -1 },
+	{ "not up to the key exchange", "\x01\x02\x0b\x0c\x0d\x0e\x0b", -1 },
+	{ "another message behind it", "\x01\x02\x0b\x0c\x0d\x0e\x0b\x10\x14", -1 },
+	{ "one twice", "\x01\x01\x02\x0b\x0c\x0d\x0e\x0b\x10", -1 },
+	{ "the server first", "\x02\x01\x0b\x0c\x0d\x0e\x0b\x10", -1 },
+};
+
+static void client_forms(void)
+{
+	static const char client[] = "TLS 1.3, client CertificateVerify";
+	struct buf b;
+
+	buf_init(&b, 4000);
+	verify_form(&b, client, sizeof(client), 32);
+	tap_is_int(tls_client_tbs_version(buf_view(&b)), 13, "client: TLS 1.3's context");
+	tap_is_int(tls_tbs_version(buf_view(&b)), -1, "client: it is no server's");
+	verify_form(&b, server, sizeof(server), 32);
+	tap_is_int(tls_client_tbs_version(buf_view(&b)), -1, "client: a server's context is refused");
+	exchange_form(&b, "\x03\x00\x1d\x20", 4, -1, 32);
+	tap_is_int(tls_client_tbs_version(buf_view(&b)), -1, "client: so is a server's key exchange");
+	for (size_t i = 0; i < ARRAY_LEN(transcripts); i++) {
+		buf_reset(&b);
+		for (const char *t = transcripts[i].types; *t; t++)
+			message(&b, *t, 40);
+		tap_is_int(tls_client_tbs_version(buf_view(&b)), transcripts[i].version, "client, TLS 1.2: %s", transcripts[i].name);
+		tap_is_int(tls_tbs_version(buf_view(&b)), -1, "client, TLS 1.2: no server's: %s", transcripts[i].name);
+	}
+	buf_reset(&b);
+	for (const char *t = transcripts[0].types; *t; t++)
+		message(&b, *t, 40);
+	unsigned accepted = 0;
+	for (size_t n = 0; n < b.n; n++)
+		accepted += tls_client_tbs_version(str_n(b.p, n)) != -1;
+	tap_is_int(accepted, 0, "client, TLS 1.2: cut anywhere, nothing is accepted");
+	b.p[5] = 2;
+	tap_is_int(tls_client_tbs_version(buf_view(&b)), -1, "client, TLS 1.2: a hello of TLS 1.1");
+	buf_fini(&b);
+}
+
 /* --- schemes and keys --- */
 
 static struct tls_key *load(EVP_PKEY *key)
@@ -225,6 +282,7 @@ static void signing(void)
 int main(void)
 {
 	forms();
+	client_forms();
 	signing();
 	return tap_done();
 }

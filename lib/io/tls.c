@@ -240,6 +240,11 @@ int tls_client_new(bool verify, const char *ca_file, struct tls_ctx **out, struc
 	return 0;
 }
 
+int tls_client_show(struct tls_ctx *t, struct str chain_pem, struct err *e)
+{
+	return use_chain(t->ssl, chain_pem, e);
+}
+
 void tls_ctx_free(struct tls_ctx **tp)
 {
 	struct tls_ctx *t = *tp;
@@ -478,6 +483,7 @@ void conn_starttls_client_peer(struct conn *c, struct tls_ctx *ctx, const struct
 	struct tls *t = tls_new(c, ctx);
 	if (!t)
 		return;
+	t->key_fd = key_fd;
 	SSL_set_connect_state(t->ssl);
 	/* OpenSSL checks the name during the handshake; an address is no name for SNI (RFC 6066 3). */
 	const bool address =

@@ -49,6 +49,8 @@ void tls_sign_through(tls_sign_fn *fn);
 /* verify: a handshake fails unless chain and name are right; else conn_tls_trust says what they were worth. ca_file NULL: the
  * system's; read now. */
 int tls_client_new(bool verify, const char *ca_file, struct tls_ctx **out, struct err *e) MUST_CHECK;
+/* The certificate chain (PEM) that a client shows to servers that ask for one; signatures are asked for on the channel that tls_key_channel set before the handshake. */
+int tls_client_show(struct tls_ctx *t, struct str chain_pem, struct err *e) MUST_CHECK;
 void tls_ctx_free(struct tls_ctx **t);
 
 /* What a client wants of one server, for conn_starttls_client_peer (conn.h). */
@@ -80,6 +82,9 @@ int tls_key_matches(const struct tls_key *k, struct str chain_pem, struct err *e
  * server key exchange form. sig at least TLS_SIG_MAX bytes; *sig_n_out its length. */
 enum { TLS_SIG_MAX = 1024 };
 int tls_key_sign(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e) MUST_CHECK;
+/* The same for what a client signs: TLS 1.3's client CertificateVerify form, or TLS 1.2's whole handshake up to there. */
+int tls_key_sign_client(struct tls_key *k, const char *scheme, struct str tbs, unsigned char *sig, size_t *sig_n_out, struct err *e) MUST_CHECK;
+int tls_client_tbs_version(struct str tbs);
 /* The check alone; pure (fuzzed). 13 or 12: the TLS version whose form tbs has; -1: neither. */
 int tls_tbs_version(struct str tbs);
 /* SHA-256 of the first certificate of the chain (what SIGN names the key by). */

@@ -25,18 +25,16 @@ static int take_answer(uint16_t type, const void *msg, unsigned char *sig, size_
 	return 0;
 }
 
-int key_client_sign(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
-		    size_t *sig_n_out, struct err *e)
+static int ask_worker(int channel, uint16_t ask_type, const void *ask, unsigned char *sig, size_t sig_max, size_t *sig_n_out, struct err *e)
 {
 	static uint32_t last_id;
-	const struct ipc_key_SIGN ask = { .scheme = str_c(scheme), .tbs = tbs, .cert_sha256 = cert_sha256 };
 	const uint32_t id = ++last_id;
 	uint16_t type;
 	uint32_t got_id;
 	void *msg;
 	int fd = -1, r = -1;
 
-	if (ipc_send_fd(channel, &ipc_key, IPC_key_SIGN, &ask, id, -1, e) < 0)
+	if (ipc_send_fd(channel, &ipc_key, ask_type, ask, id, -1, e) < 0)
 		return -1;
 	struct arena *a = arena_new(0);
 	if (ipc_recv_fd(channel, &ipc_key, KEY_CLIENT_MS, a, &type, &got_id, &msg, &fd, e) == 0)
@@ -46,4 +44,20 @@ int key_client_sign(int channel, const char *scheme, struct str tbs, struct str 
 		close(fd);
 	arena_free(&a);
 	return r;
+}
+
+int key_client_sign(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
+		    size_t *sig_n_out, struct err *e)
+{
+	const struct ipc_key_SIGN ask = { .scheme = str_c(scheme), .tbs = tbs, .cert_sha256 = cert_sha256 };
+
+	return ask_worker(channel, IPC_key_SIGN, &ask, sig, sig_max, sig_n_out, e);
+}
+
+int key_client_sign_client(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
+			   size_t *sig_n_out, struct err *e)
+{
+	const struct ipc_key_CLIENT ask = { .scheme = str_c(scheme), .tbs = tbs, .cert_sha256 = cert_sha256 };
+
+	return ask_worker(channel, IPC_key_CLIENT, &ask, sig, sig_max, sig_n_out, e);
 }

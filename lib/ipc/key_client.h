@@ -13,5 +13,8 @@ enum { KEY_CLIENT_MS = 2000 };	/* longest wait for a signature */
 /* A tls_sign_fn. Blocks up to KEY_CLIENT_MS. ERR_DENIED: the worker refused; ERR_TEMP, ERR_CLOSED: no answer. */
 int key_client_sign(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
 		    size_t *sig_n_out, struct err *e) MUST_CHECK;
+/* The same for a TLS client (remote). */
+int key_client_sign_client(int channel, const char *scheme, struct str tbs, struct str cert_sha256, unsigned char *sig, size_t sig_max,
+			   size_t *sig_n_out, struct err *e) MUST_CHECK;
 
 #endif

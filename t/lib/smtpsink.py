@@ -24,7 +24,7 @@ class Sink(socketserver.ThreadingTCPServer):
         super().__init__((host, port), Handler)
         self.tls, self.lmtp, self.features, self.login, self.delay = tls, lmtp, list(features), login, delay
         self.plain_features = plain_features    # what it announces before TLS instead
-        self.refuse, self.messages, self.commands, self.connections, self.peers = {}, [], [], 0, []
+        self.refuse, self.messages, self.commands, self.connections, self.peers, self.certs = {}, [], [], 0, [], []
         self.now, self.most, self.lock = 0, 0, threading.Lock()     # messages on their way at once
         self.greeting = "220 sink.test ESMTP"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -79,6 +79,7 @@ class Handler(socketserver.StreamRequestHandler):
             elif verb == "STARTTLS":
                 self.say("220 go ahead")
                 self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
+                self.server.certs.append(self.connection.getpeercert(True))     # of the client; None: it showed none
                 self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
                 self.secure = True
             elif verb == "AUTH":
