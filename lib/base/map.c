@@ -16,6 +16,7 @@ struct slot {
 struct map {
 	struct slot *slots;
 	size_t cap, count;	/* cap is 0 or a power of two */
+	struct str_hash_key key;	/* the process' when the first entry came: a process that was forked since looks up what its parent filled in */
 };
 
 struct map *map_new(void)
@@ -53,7 +54,7 @@ void *map_get(const struct map *m, struct str key)
 {
 	if (m->count == 0)
 		return NULL;
-	const struct slot *s = &m->slots[locate(m, key, str_hash(key))];
+	const struct slot *s = &m->slots[locate(m, key, str_hash_by(&m->key, key))];
 	return s->key == NULL ? NULL : s->value;
 }
 
@@ -61,6 +62,8 @@ static void grow(struct map *m)
 {
 	struct slot *old = m->slots;
 	size_t old_cap = m->cap;
+	if (old_cap == 0)
+		m->key = str_hash_key();
 	m->cap = old_cap == 0 ? 16 : old_cap * 2;
 	m->slots = xzalloc(m->cap * sizeof(*m->slots));
 	for (size_t i = 0; i < old_cap; i++) {
@@ -78,7 +81,7 @@ void *map_set(struct map *m, struct str key, void *value)
 {
 	if ((m->count + 1) * 4 > m->cap * 3)
 		grow(m);
-	uint64_t h = str_hash(key);
+	uint64_t h = str_hash_by(&m->key, key);
 	struct slot *s = &m->slots[locate(m, key, h)];
 	if (s->key != NULL) {
 		void *before = s->value;
@@ -94,7 +97,7 @@ void *map_del(struct map *m, struct str key)
 {
 	if (m->count == 0)
 		return NULL;
-	size_t mask = m->cap - 1, hole = locate(m, key, str_hash(key));
+	size_t mask = m->cap - 1, hole = locate(m, key, str_hash_by(&m->key, key));
 	if (m->slots[hole].key == NULL)
 		return NULL;
 	void *value = m->slots[hole].value;

@@ -1,5 +1,5 @@
 /* A hash map from bytes to a pointer. Keys are copied; values are borrowed. Keyed hash: no peer can choose
- * collisions. Not for more than 2^31 entries. */
+ * collisions; it stays the map's when the process gets another (str_hash_reseed). Not for more than 2^31 entries. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

@@ -139,13 +139,20 @@ bool str_printable(struct str s)
 
 /* --- SipHash-1-3 (Aumasson, Bernstein 2012), keyed once per process --- */
 
-static uint64_t key[2];
+static struct str_hash_key process_key;
 static bool keyed;
 
 void str_hash_reseed(void)
 {
-	random_bytes(key, sizeof(key));
+	random_bytes(&process_key, sizeof(process_key));
 	keyed = true;
+}
+
+struct str_hash_key str_hash_key(void)
+{
+	if (!keyed)
+		str_hash_reseed();
+	return process_key;
 }
 
 static inline uint64_t rotl(uint64_t x, int b)
@@ -178,10 +185,8 @@ static inline void sip_word(struct sip *s, uint64_t m)
 	s->v0 ^= m;
 }
 
-static uint64_t hash(struct str s, bool fold)
+static uint64_t hash(const uint64_t key[2], struct str s, bool fold)
 {
-	if (!keyed)
-		str_hash_reseed();
 	struct sip h = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
 			 key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573 };
 	uint64_t m = 0;
@@ -201,12 +206,19 @@ static uint64_t hash(struct str s, bool fold)
 	return h.v0 ^ h.v1 ^ h.v2 ^ h.v3;
 }
 
+uint64_t str_hash_by(const struct str_hash_key *key, struct str s)
+{
+	return hash(key->k, s, false);
+}
+
 uint64_t str_hash(struct str s)
 {
-	return hash(s, false);
+	const struct str_hash_key key = str_hash_key();
+	return hash(key.k, s, false);
 }
 
 uint64_t str_case_hash(struct str s)
 {
-	return hash(s, true);
+	const struct str_hash_key key = str_hash_key();
+	return hash(key.k, s, true);
 }

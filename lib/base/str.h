@@ -68,8 +68,13 @@ bool str_token(struct str *s, const char *seps, struct str *out);
  * collisions. str_case_hash folds ASCII. */
 uint64_t str_hash(struct str s);
 uint64_t str_case_hash(struct str s);
-/* Choose a new key (after fork, before any table was filled). */
+/* Choose a new key (after fork). A table that was filled before keeps the key that it was filled with (map.h does), or is lost. */
 void str_hash_reseed(void);
+struct str_hash_key {
+	uint64_t k[2];
+};
+struct str_hash_key str_hash_key(void);	/* the process' key now */
+uint64_t str_hash_by(const struct str_hash_key *key, struct str s);
 
 /* True when every byte is in 0x20..0x7e. */
 bool str_printable(struct str s);

@@ -156,6 +156,8 @@ static void maps(void)
 			right = right && map_get(m, (struct str){ (const char *)&i, sizeof(i) }) == (i % 2 ? &values[i] : NULL);
 		tap_ok(right, "deletion keeps the others");
 	}
+	str_hash_reseed();
+	tap_ok(map_get(m, (struct str){ (const char *)&(int){ 1 }, sizeof(int) }) == &values[1], "found after the process has got another key, as after a fork");
 	map_free(&m);
 }
 

@@ -100,6 +100,18 @@ def test_scoring_workers_hold_no_virus_engine_and_no_writable_code(fresh_suite):
         assert [line for line in m.splitlines() if line.split()[1] == "r-xp" and len(line.split()) == 5], "no machine code of patterns"
 
 
+def test_workers_look_up_what_was_loaded_before_they_were_forked(fresh_suite):
+    """Lists and names by hash: top-level domains, free mail, wanted senders."""
+    where = rules(SCRATCH / "spam-lists", "util_rb_tld example\nuri BARE m,^http://badhost\\.example,\nscore BARE 2\nfreemail_domains free.example\n"
+                  "header FREE eval:check_freemail_from()\nscore FREE 3\nwelcomelist_from good@elsewhere.example\n"
+                  "header WANTED eval:check_from_in_welcomelist()\nscore WANTED -1\n")
+    suite = fresh_suite("spam", settings={"spam_rules_directory": where, "spam_tag_level": ""})
+    assert send(suite, "see badhost.example today", "Subject: t\r\nFrom: <x@free.example>\r\n") == (250, "")
+    assert "tests=[BARE=2, FREE=3]" in fields(delivered(suite, 1), "X-Spam-Status")[0]
+    assert send(suite, "nothing", "Subject: t\r\nFrom: <good@elsewhere.example>\r\n") == (250, "")
+    assert "tests=[WANTED=-1]" in fields(delivered(suite, 2), "X-Spam-Status")[0]
+
+
 def test_a_killed_scoring_worker_costs_a_retry(fresh_suite):
     suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
     for _round in range(5):
