@@ -167,6 +167,12 @@ void sync_group_begin(int fd)
 	group_dev = group_ordered ? st.st_dev : 0;
 }
 
+void sync_group_leave(void)
+{
+	if (--group_depth == 0)
+		group_ordered = false;
+}
+
 int sync_group_end(int fd, const char *what, int r, struct err *e)
 {
 	struct err mine = { 0 };

@@ -52,6 +52,7 @@ bool fs_commits_in_order(int fd);
  * committed. Nothing may be promised in between; end makes all of it durable with one sync of fd, whatever happened. For steps that are many and one for
  * the user, on one file system. They may be nested: the outermost end counts. */
 void sync_group_begin(int fd);
+void sync_group_leave(void);	/* without a sync: the caller's next one, of any file there, comes before its promise */
 int sync_group_end(int fd, const char *what, int r, struct err *e) MUST_CHECK;	/* r: what the steps returned; -1 with their error stays */
 void close_fd(int *fd);		/* accepts -1, sets -1 */
 #define CLEANUP_FD CLEANUP(close_fd)

@@ -208,7 +208,7 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	if (done > 0)
 		sync_own_end(m, clean, r < 0 ? 0 : done);
 	if (r == 0)
-		r = mbox_commit(m, &ops, true, e);
+		r = mbox_commit(m, &ops, DURABLE_NOW, e);
 	if (r < 0) {	/* all or nothing */
 		for (size_t i = 0; i < done; i++)
 			(void)unlinkat(m->curfd, named[i], 0);

@@ -1,6 +1,7 @@
 /* COPY and MOVE. Within a file system a copy is a hard link: the bytes are synced already, only the name is new. Keywords go by name, since their numbers
  * differ from folder to folder. All or nothing: what was linked before a failure is unlinked. MOVE is a durable copy, then an expunge: a crash in between
- * leaves two, never none. The two folders are never locked at once. */
+ * leaves two, never none. Where the file system commits in order, both are one sync: then the two folders are locked at once, so that nobody acts on what is
+ * not durable yet; the second only where it is free, so that two moves never wait for each other. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -96,7 +97,7 @@ static int copy_one(struct mbox_view *v, uint32_t seq, struct mbox *dst, uint32_
 }
 
 /* Under dst's lock. */
-static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, uint32_t *uids, struct err *e)
+static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, enum durable how, uint32_t *uids, struct err *e)
 {
 	struct copied *const made = xzalloc((n + 1) * sizeof(*made));
 	struct buf ops;
@@ -117,7 +118,7 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	if (r == 0 && !fs_commits_in_order(dst->curfd) && fsync(dst->curfd) < 0)
 		r = err_set(e, ERR_TEMP, errno, "sync of the folder");
 	if (r == 0)
-		r = mbox_commit(dst, &ops, true, e);
+		r = mbox_commit(dst, &ops, how, e);
 	if (r < 0) {
 		for (size_t i = 0; i < done; i++)
 			(void)unlinkat(dst->curfd, made[i].name, 0);
@@ -143,8 +144,48 @@ static uint64_t sum_sizes(const struct mbox_view *v, const uint32_t *seqs, size_
 	return sum;
 }
 
+/* Locks src beside dst where one sync can serve both. 1: it cannot, src is not locked. */
+static int lock_both(struct mbox *src, struct mbox *dst, struct err *e)
+{
+	struct stat a, b;
+
+	if (!fs_commits_in_order(dst->dirfd) || fstat(src->dirfd, &a) < 0 || fstat(dst->dirfd, &b) < 0 || a.st_dev != b.st_dev)
+		return 1;
+	return mbox_lock_try(src, e);
+}
+
+/* Under both locks. */
+static int move_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, uint32_t *uids, struct err *e)
+{
+	struct err copies = { 0 };
+
+	if (copy_all(v, seqs, n, dst, DURABLE_WRITTEN, uids, e) < 0)
+		return -1;
+	const int r = mbox_expunge(v, seqs, n, e);
+
+	/* Nothing was expunged, or not durably: the copies stay, and are numbered all the same. */
+	return r < 0 && journal_sync(&dst->j, &copies) < 0 ? -1 : r;
+}
+
+/* Under dst's lock. *moved_out: the originals have gone, too. */
+static int copy_or_move(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, bool *moved_out, uint32_t *uids, struct err *e)
+{
+	const int both = move ? lock_both(v->m, dst, e) : 1;
+
+	*moved_out = both == 0;
+	if (both < 0)
+		return -1;
+	if (both == 1)
+		return copy_all(v, seqs, n, dst, DURABLE_NOW, uids, e);
+	const int r = move_all(v, seqs, n, dst, uids, e);
+
+	mbox_unlock_folder(v->m);
+	return r;
+}
+
 int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, uint32_t *uids_out, struct err *e)
 {
+	bool moved;
 	int r;
 
 	if (n == 0)
@@ -153,9 +194,9 @@ int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *
 	/* A move needs no room. */
 	if ((!move && store_quota_check(dst->s, bytes, n, e) < 0) || mbox_lock(dst, e) < 0)
 		return -1;
-	r = copy_all(v, seqs, n, dst, uids_out, e);
+	r = copy_or_move(v, seqs, n, dst, move, &moved, uids_out, e);
 	mbox_unlock_folder(dst);
 	if (r == 0)
 		store_quota_add(dst->s, (int64_t)bytes, (int64_t)n);
-	return r == 0 && move ? mbox_expunge(v, seqs, n, e) : r;
+	return r == 0 && move && !moved ? mbox_expunge(v, seqs, n, e) : r;
 }

@@ -86,7 +86,7 @@ int mbox_store_flags(struct mbox_view *v, const uint32_t *seqs, size_t n, enum m
 	if (r == 0 && rs.n > 0) {
 		op_flags(&ops, op, flags, ids, n_ids, rs.v, rs.n);
 		m->actor = v;
-		r = mbox_commit(m, &ops, true, e);
+		r = mbox_commit(m, &ops, DURABLE_NOW, e);
 		m->actor = NULL;
 	}
 	mbox_pending_clear(m);
@@ -120,7 +120,7 @@ int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err
 	}
 	if (rs.n > 0) {
 		op_ranges(&ops, OP_EXPUNGE, rs.v, rs.n);
-		r = mbox_commit(m, &ops, true, e);
+		r = mbox_commit(m, &ops, DURABLE_NOW, e);
 	}
 	if (r == 0)
 		store_quota_add(m->s, -bytes, -count);
@@ -188,7 +188,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 	if (events > 0)
 		sync_own_end(m, clean, events);
 	if (ops.n > 0)
-		r = mbox_commit(m, &ops, false, e);
+		r = mbox_commit(m, &ops, DURABLE_LATER, e);
 	if (events > 0)
 		sync_record(m);
 	mbox_unlock_folder(m);

@@ -136,7 +136,7 @@ static int rename_all(struct mbox *m, const char *letter_of, unsigned *lost, str
 	if (events > 0)
 		sync_own_end(m, clean, events);
 	if (ops.n > 0)
-		r = mbox_commit(m, &ops, true, e);
+		r = mbox_commit(m, &ops, DURABLE_NOW, e);
 	if (events > 0)
 		sync_record(m);
 	buf_fini(&ops);

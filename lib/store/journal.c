@@ -306,7 +306,30 @@ static int pwrite_all(int fd, const void *data, size_t n, uint64_t off, struct e
 	return 0;
 }
 
-int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, bool sync, struct err *e)
+/* D5: after a failed sync this file is not trusted with a promise again. */
+static int sync_failed(struct journal *j, struct err *e)
+{
+	const int sys = errno;
+
+	j->broken = true;
+	return err_set(e, ERR_TEMP, sys, JOURNAL_NAME ": sync");
+}
+
+int journal_sync(struct journal *j, struct err *e)
+{
+	return fdatasync(j->fd) < 0 ? sync_failed(j, e) : 0;
+}
+
+static int make_durable(struct journal *j, enum durable how, struct err *e)
+{
+	if (how == DURABLE_NOW)
+		return journal_sync(j, e);
+	if (how == DURABLE_WRITTEN && sync_file_range(j->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+		return sync_failed(j, e);
+	return 0;
+}
+
+int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, enum durable how, struct err *e)
 {
 	const size_t n = BATCH_HEAD + padded(ops.n);
 	char *whole;
@@ -325,11 +348,9 @@ int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t 
 			j->broken = true;
 		return -1;
 	}
-	if (sync && fdatasync(j->fd) < 0) {
-		const int sys = errno;
-		j->broken = true;	/* D5: this file is not trusted with a promise again */
+	if (make_durable(j, how, e) < 0) {
 		(void)!ftruncate(j->fd, (off_t)j->pos);
-		return err_set(e, ERR_TEMP, sys, JOURNAL_NAME ": sync");
+		return -1;
 	}
 	j->pos += n;
 	return 0;

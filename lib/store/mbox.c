@@ -418,8 +418,10 @@ int mbox_catch_up(struct mbox *m, struct err *e)
 
 /* --- lock --- */
 
-int mbox_lock(struct mbox *m, struct err *e)
+static int lock(struct mbox *m, bool wait, struct err *e)
 {
+	int r;
+
 	if (m->gone)
 		return err_set(e, ERR_NOENT, 0, "the folder has been deleted");
 	if (m->lock_depth > 0) {
@@ -430,14 +432,28 @@ int mbox_lock(struct mbox *m, struct err *e)
 		m->lockfd = openat(m->dirfd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (m->lockfd < 0)
 		return err_set(e, ERR_TEMP, errno, LOCK_NAME);
-	if (lock_take(m->lockfd, "the folder", e) < 0)
-		return -1;
+	if (wait)
+		r = lock_take(m->lockfd, "the folder", e);
+	else if ((r = lock_try(m->lockfd)) < 0)
+		r = err_set(e, ERR_TEMP, errno, "cannot lock the folder");
+	if (r != 0)
+		return r;
 	m->lock_depth = 1;
 	if (m->st.uidvalidity != 0 && mbox_catch_up(m, e) < 0) {
 		mbox_unlock_folder(m);
 		return -1;
 	}
 	return 0;
+}
+
+int mbox_lock(struct mbox *m, struct err *e)
+{
+	return lock(m, true, e);
+}
+
+int mbox_lock_try(struct mbox *m, struct err *e)
+{
+	return lock(m, false, e);
 }
 
 static uint64_t index_tail_max(const struct mbox *m, unsigned part)
@@ -535,7 +551,7 @@ static int check_ops(struct str ops, uint32_t *uid_out, struct err *e)
 	return 0;
 }
 
-int mbox_commit(struct mbox *m, struct buf *ops, bool sync, struct err *e)
+int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e)
 {
 	const uint64_t now = clock_wall_us();
 	const uint64_t modseq = now > m->st.modseq ? now : m->st.modseq + 1;
@@ -546,11 +562,12 @@ int mbox_commit(struct mbox *m, struct buf *ops, bool sync, struct err *e)
 		return -1;
 	if (m->j.broken && mbox_replace_journal(m, false, e) < 0)
 		return -1;
-	if (journal_append(&m->j, buf_view(ops), modseq, uid >= m->st.uidnext ? uid + 1 : m->st.uidnext, m->st.reserved, sync, e) < 0)
+	if (journal_append(&m->j, buf_view(ops), modseq, uid >= m->st.uidnext ? uid + 1 : m->st.uidnext, m->st.reserved, how, e) < 0)
 		return -1;
 	return state_apply(&m->st, buf_view(ops), modseq, e);
 }
 
+/* No UID is shown before the batch that gives it out is synced: where the file system commits in order, that sync is this one's, too. */
 int mbox_reserve(struct mbox *m, size_t n, struct err *e)
 {
 	struct buf ops;
@@ -563,9 +580,13 @@ int mbox_reserve(struct mbox *m, size_t n, struct err *e)
 	const uint32_t want = m->st.uidnext + (uint32_t)n;
 	buf_init(&ops, 64);
 	op_reserve(&ops, want > UID_MAX - UID_RESERVE ? UID_MAX : want + UID_RESERVE);
-	r = mbox_commit(m, &ops, true, e);
+	sync_group_begin(m->dirfd);
+	r = mbox_commit(m, &ops, fs_commits_in_order(m->dirfd) ? DURABLE_LATER : DURABLE_NOW, e);
+	if (r == 0)
+		r = ident_write(m, e);
+	sync_group_leave();
 	buf_fini(&ops);
-	return r < 0 ? -1 : ident_write(m, e);
+	return r;
 }
 
 void mbox_pending_clear(struct mbox *m)
@@ -744,13 +765,10 @@ static void tell_recent(struct mbox *m)
 {
 	struct err e = { 0 };
 
-	if (m->recent_uid <= m->recent_told || m->lockfd < 0 || lock_try(m->lockfd) != 0)
+	if (m->recent_uid <= m->recent_told || m->lockfd < 0 || mbox_lock_try(m, &e) != 0)
 		return;
-	m->lock_depth = 1;
-	if (mbox_catch_up(m, &e) == 0) {
-		sync_record_read(m);	/* others may have written it since */
-		sync_record(m);
-	}
+	sync_record_read(m);	/* others may have written it since */
+	sync_record(m);
 	mbox_unlock_folder(m);
 }
 
@@ -768,10 +786,8 @@ static void last_close(struct mbox *m)
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);
 	tell_recent(m);
-	if (m->j.pos - m->index_pos > index_tail_max(m, 32) && m->lockfd >= 0 && lock_try(m->lockfd) == 0) {
-		m->lock_depth = 1;
-		if (mbox_catch_up(m, &e) == 0)
-			save_index(m);
+	if (m->j.pos - m->index_pos > index_tail_max(m, 32) && m->lockfd >= 0 && mbox_lock_try(m, &e) == 0) {
+		save_index(m);
 		mbox_unlock_folder(m);
 	}
 }

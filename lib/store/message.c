@@ -129,7 +129,7 @@ static int sizes_set(struct mbox *m, uint32_t uid, uint64_t size, uint64_t size_
 		return -1;
 	buf_init(&ops, 64);
 	op_sizes(&ops, uid, size, size_crlf);
-	r = mbox_commit(m, &ops, false, e);
+	r = mbox_commit(m, &ops, DURABLE_LATER, e);
 	buf_fini(&ops);
 	mbox_unlock_folder(m);
 	return r;

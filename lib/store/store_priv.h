@@ -245,8 +245,15 @@ typedef int batch_fn(void *ctx, struct str ops, uint64_t modseq, uint32_t uidnex
 /* Hand every whole batch from j->pos on to fn; j->pos advances. *tail_out: bytes at the end that are no batch (a write cut short, or rot); a hole in the
  * middle is skipped and sets j->holes. */
 int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e) MUST_CHECK;
-/* Append one batch at j->pos; sync: durable on return. The file is as before on failure. */
-int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, bool sync, struct err *e) MUST_CHECK;
+/* What an appended batch is on return. */
+enum durable {
+	DURABLE_LATER,		/* in the file: for what can be found out again, or is promised by a batch behind it */
+	DURABLE_WRITTEN,	/* on the disk: where the file system commits in order, the next sync of any file of it makes the batch durable */
+	DURABLE_NOW,
+};
+/* Append one batch at j->pos. The file is as before on failure. */
+int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, enum durable how, struct err *e) MUST_CHECK;
+int journal_sync(struct journal *j, struct err *e) MUST_CHECK;	/* all batches are durable */
 /* Write a new journal that holds the state, and put it in the old one's place. keep_bad: the old file stays as postern.journal.bad. */
 int journal_replace(struct journal *j, int dirfd, const struct state *st, bool keep_bad, struct err *e) MUST_CHECK;
 /* One batch at in[0..]: 1 a whole one (*used_out, *ops_out …), 0 none. Pure. */
@@ -442,10 +449,11 @@ struct mbox_view {
 	bool takes_recent;
 };
 int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
+int mbox_lock_try(struct mbox *m, struct err *e) MUST_CHECK;	/* the same, but 1 when another process has it */
 void mbox_unlock_folder(struct mbox *m);
-/* Append ops as one batch (under the lock), then apply it. sync: durable. */
-int mbox_commit(struct mbox *m, struct buf *ops, bool sync, struct err *e) MUST_CHECK;
-/* Make sure that n more UIDs are covered by a synced reservation. */
+/* Append ops as one batch (under the lock), then apply it. */
+int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e) MUST_CHECK;
+/* Make sure that n more UIDs are covered by a reservation, which is durable with the next batch that is, at the latest. */
 int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
 int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;
 bool mbox_index_due(const struct mbox *m);	/* an opening has much of the journal to read */

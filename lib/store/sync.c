@@ -307,7 +307,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		/* What was moved before a failure is numbered all the same. */
 		if (ops.n > 0) {
 			struct err e2 = { 0 };
-			if (mbox_commit(m, &ops, true, &e2) < 0) {
+			if (mbox_commit(m, &ops, DURABLE_NOW, &e2) < 0) {
 				sync_forget(m);
 				r = -1;
 				if (e)
@@ -682,7 +682,7 @@ static int sync_cur(struct mbox *m, struct err *e)
 		r = -1;
 	const uint32_t messages = m->st.messages, uidnext = m->st.uidnext;
 	if (r == 0 && f.ops.n > 0)
-		r = mbox_commit(m, &f.ops, true, e);
+		r = mbox_commit(m, &f.ops, DURABLE_NOW, e);
 	if (m->st.messages != messages || m->st.uidnext != uidnext)
 		store_quota_forget(m->s);
 	if (r == 0) {

@@ -395,7 +395,7 @@ void mbox_reap(struct mbox *m, uint32_t max)
 		sync_own_end(m, clean, n);
 	/* Only when the unlinks are durable are the messages forgotten (D20): else a power cut would bring their files back as new ones. */
 	if (ops.n > 0 && (fs_commits_in_order(m->curfd) || fsync(m->curfd) == 0))
-		(void)!mbox_commit(m, &ops, false, &e);
+		(void)!mbox_commit(m, &ops, DURABLE_LATER, &e);
 	if (n > 0)
 		sync_record(m);
 	buf_fini(&ops);

@@ -1,5 +1,5 @@
 """Power cuts under APPEND: one sync makes message, name and UID durable together. Whatever was answered with OK is there, under the UID that was told; nothing
-half-written is ever shown; no UID comes twice."""
+half-written is ever shown; no UID comes twice. And under MOVE, where one sync is for both folders: each message is in one of them at least, and where OK said."""
 import os
 import random
 import re
@@ -90,6 +90,98 @@ def test_what_was_appended_survives(fresh_suite, kind):
             c.ok("UID EXPUNGE %d" % fresh)
             c.close()
             suite.stop()
+    finally:
+        if suite.pid() is not None:
+            suite.stop()
+        disk.unmount()
+
+
+MOVED = 1500
+
+
+def fill(c, folder, count):
+    c.ok("CREATE " + folder)
+    for first in range(0, count, 500):
+        parts = b"".join(b" {%d+}\r\n%s" % (len(m), m) for m in (message(b"move-%d" % k, 40) for k in range(first, first + 500)))
+        assert c.cmd(b"APPEND " + folder.encode() + parts)[0] == "OK"
+
+
+def move_all(suite, there, back, told):
+    """Some messages at a time, there and back, until the power goes. told: folder of a message by its Subject, as of the last OK; those of a command that was not answered: None."""
+    where = [there, back]
+    try:
+        c = Imap(suite, login=USER)
+        while True:
+            c.ok("SELECT " + where[0])
+            keys = subjects(c)
+            order = sorted(keys)
+            while order:
+                batch, order = order[:40], order[40:]
+                for uid in batch:
+                    told[keys[uid]] = None
+                if c.cmd("UID MOVE %s %s" % (",".join(map(str, batch)), where[1]))[0] != "OK":
+                    return
+                for uid in batch:
+                    told[keys[uid]] = where[1]
+            where.reverse()
+    except (Closed, OSError):
+        return
+
+
+def subjects(c):
+    got = {}
+    for line in c.ok("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])"):
+        m = re.search(rb"UID (\d+) .*Subject: (\S+)", line, re.S)
+        if m:
+            got[int(m.group(1))] = m.group(2)
+    return got
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_what_was_moved_is_in_one_folder_at_least(fresh_suite, kind):
+    disk, = powercut.disks("move-" + kind, kind)
+    suite = fresh_suite("cutmove", start=False, users=(), settings={"virtual_mail_directory": disk.at / "mail", "filter_enable": "no"})
+    try:
+        suite.passwords[USER] = "secret"
+        suite.user_add(USER, "secret")
+        suite.start()
+        c = Imap(suite, login=USER)
+        fill(c, "from", MOVED)
+        c.ok("CREATE to")
+        c.close()
+        for _round in range(ROUNDS):
+            told = {}
+            mover = threading.Thread(target=move_all, args=(suite, "from", "to", told))
+            mover.start()
+            while len(told) < 200:
+                assert mover.is_alive()
+                time.sleep(0.01)
+            time.sleep(random.uniform(0, 0.3))
+            promised = dict(told)
+            powercut.cut_power(suite, [disk])
+            mover.join()
+            # What was under way, or was moved on, when the power went may be in either.
+            promised = {key: folder for key, folder in promised.items() if folder is not None and told[key] == folder}
+            disk.unmount()
+            disk.mount()
+            suite.start()
+            c = Imap(suite, login=USER)
+            found = {}
+            for folder in ("from", "to"):
+                c.ok("SELECT " + folder)
+                for key in subjects(c).values():
+                    found.setdefault(key, []).append(folder)
+            assert promised and len(found) == MOVED, "%d of %d are left" % (len(found), MOVED)
+            wrong = [(key, folder, found[key]) for key, folder in promised.items() if found[key] != [folder]]
+            assert not wrong, "%d of %d are not as told: %s" % (len(wrong), len(promised), wrong[:5])
+            for folder in ("from", "to"):       # what is in both goes from one
+                c.ok("SELECT " + folder)
+                twice = [uid for uid, key in subjects(c).items() if len(found[key]) > 1]
+                if twice and folder == "to":
+                    c.ok("UID STORE %s +FLAGS.SILENT (\\Deleted)" % ",".join(map(str, twice)))
+                    c.ok("EXPUNGE")
+            c.close()
+        suite.stop()
     finally:
         if suite.pid() is not None:
             suite.stop()

@@ -78,6 +78,21 @@ def test_no_change_of_ours_lists_a_directory(imap, folder, filled, tmp_path):
     assert "getdents" not in text, text
 
 
+def test_a_move_is_one_sync(imap, folder, filled, suite, tmp_path):
+    """The copies' journal, its reservation of UIDs and the originals' expunge, where the file system commits in order."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", str(suite.maildir(ALICE))], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    if kind not in ("ext2/ext3", "xfs", "tmpfs"):
+        pytest.skip("mail is on " + kind)
+    c = filled
+    c.ok("CREATE %s-to" % folder)
+    with Trace(tmp_path / "trace", "fsync,fdatasync,linkat") as t:
+        c.ok("MOVE 1:* %s-to" % folder)
+    c.ok("DELETE %s-to" % folder)
+    text = "\n".join(t.lines())
+    assert text.count("linkat(") == COUNT
+    assert len(re.findall(r"f(?:data)?sync\(", text)) == 1, re.sub(r".*linkat.*\n", "", text)
+
+
 def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
     """All bodies are read: between two looks at its connections the session reads a few messages, and each NOOP is answered at the next look."""
     a, b = filled, imap()
