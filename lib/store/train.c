@@ -12,26 +12,39 @@
 
 /* --- folders and their uses --- */
 
-static bool has_use(const struct store_folder *list, struct str name, const char *use)
+/* The use of a folder, "" none; valid as long as a. Where the tree says its uses, nothing is listed: this is asked at every COPY. */
+static int use_of(struct store *s, struct arena *a, struct str name, struct str *use_out, struct err *e)
 {
+	struct store_folder *list = NULL;
+	struct special *said;
+	bool exists;
+
+	*use_out = (struct str){ 0 };
+	if (root_special_read(s, a, &said, &exists, e) < 0 || (!exists && store_list(s, a, &list, e) < 0))
+		return -1;
+	for (; said; said = said->next)
+		if (str_eq(said->name, name))
+			*use_out = said->use;
 	for (; list; list = list->next)
 		if (str_eq(list->name, name))
-			return str_case_eq(list->special_use, str_c(use));
-	return false;
+			*use_out = list->special_use;
+	return 0;
 }
 
 int train_of_move(struct store *s, struct str from, struct str to, enum train_as *out, struct err *e)
 {
 	struct arena *a = arena_new(0);
-	struct store_folder *list;
-	const int r = store_list(s, a, &list, e);
+	struct str was, is;
+	int r = use_of(s, a, from, &was, e);
 
 	*out = TRAIN_NOTHING;
+	if (r == 0)
+		r = use_of(s, a, to, &is, e);
 	if (r == 0) {
-		const bool was = has_use(list, from, "\\Junk"), is = has_use(list, to, "\\Junk");
-		if (is && !was)
+		const bool was_junk = str_case_eq(was, STR("\\Junk")), is_junk = str_case_eq(is, STR("\\Junk"));
+		if (is_junk && !was_junk)
 			*out = TRAIN_SPAM;
-		else if (was && !is && !has_use(list, to, "\\Trash"))
+		else if (was_junk && !is_junk && !str_case_eq(is, STR("\\Trash")))
 			*out = TRAIN_HAM;
 	}
 	arena_free(&a);
@@ -41,10 +54,10 @@ int train_of_move(struct store *s, struct str from, struct str to, enum train_as
 int train_in_junk(struct store *s, struct str folder, bool *out, struct err *e)
 {
 	struct arena *a = arena_new(0);
-	struct store_folder *list;
-	const int r = store_list(s, a, &list, e);
+	struct str use;
+	const int r = use_of(s, a, folder, &use, e);
 
-	*out = r == 0 && has_use(list, folder, "\\Junk");
+	*out = r == 0 && str_case_eq(use, STR("\\Junk"));
 	arena_free(&a);
 	return r;
 }
