@@ -104,6 +104,10 @@ static bool effect(struct checking *g, const struct line *l, const struct access
 		x->redirect = text;
 		tell(g, l, false, "redirect", text);
 		return true;
+	case ACCESS_FILTER:
+		x->filter = text;
+		tell(g, l, false, "filter", text);
+		return true;
 	case ACCESS_BCC:
 		if (x->n_bcc < RESTRICT_EFFECTS_MAX)
 			x->bcc[x->n_bcc++] = text;

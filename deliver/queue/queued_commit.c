@@ -113,6 +113,8 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 /* Mail of ours gets a DKIM signature, mail of others that goes to another server an ARC set. */
 static uint64_t sign_bits(const struct trans *t)
 {
+	if (t->effects.filter.p)
+		return 0;	/* when it comes back from there */
 	if (t->conn->has_user || t->conn->mynetworks || t->conn->local)
 		return SIGN_DKIM;
 	for (size_t i = 0; i < t->n_finals; i++)
@@ -282,6 +284,7 @@ static void start_copies(struct trans *t)
 	size_t local = 0;
 
 	t->step = STEP_COPIES;
+	effects_filter(t);
 	for (size_t i = 0; i < t->n_finals; i++)
 		local += str_eq(t->finals[i].kind, STR("mailbox"));
 	const bool in_session = !t->effects.hold.p && !t->quarantine.p && local > 0 && local <= t->conf->local_in_session_max;

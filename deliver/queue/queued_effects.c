@@ -1,5 +1,5 @@
 /* The restriction lists of one transaction: the facts that they are told, their refusals, and what they want done with the message (access(5)'s PREPEND, HOLD, DISCARD,
- * REDIRECT, BCC). */
+ * REDIRECT, BCC, FILTER). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +62,7 @@ static void merge(struct trans *t, const struct restrict_effects *x)
 	to->hold = longer(t, to->hold, x->hold);
 	to->redirect = longer(t, to->redirect, x->redirect);
 	to->discard = longer(t, to->discard, x->discard);
+	to->filter = longer(t, to->filter, x->filter);
 	add_all(t, to->bcc, &to->n_bcc, x->bcc, x->n_bcc);
 	add_all(t, to->prepend, &to->n_prepend, x->prepend, x->n_prepend);
 }
@@ -227,4 +228,30 @@ void effects_apply(struct trans *t, trans_passed_fn *fn)
 		*g = (struct adding){ t, fn, x->redirect.p ? SIZE_MAX : 0 };
 		add_next(g);
 	}
+}
+
+/* The whole message goes to the content filter, for those that were named and not for what they lead to: aliases count when it comes back. Of several recipients that
+ * are one final each name stays one. */
+void effects_filter(struct trans *t)
+{
+	size_t n = 0;
+
+	if (!t->effects.filter.p || t->quarantine.p)
+		return;
+	for (size_t i = 0; i < t->n_finals; i++) {
+		struct final *f = &t->finals[i];
+		bool named = false;
+		for (size_t k = 0; k < n && !named; k++)
+			named = str_eq(t->finals[k].original, f->original) && t->finals[k].rcpt == f->rcpt;
+		if (named)
+			continue;
+		t->finals[n++] = (struct final){
+			.t = t, .kind = STR("remote"), .address = f->original, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .notify = f->notify,
+			.orcpt = f->orcpt,
+		};
+	}
+	t->n_finals = n;
+	map_free(&t->seen);
+	log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: filter: END-OF-MESSAGE from %s[%s]: goes to %.*s; from=<%.*s>", t->qid, t->conn->name, t->conn->client,
+	       STR_ARG(t->effects.filter), STR_ARG(t->sender));
 }

@@ -105,6 +105,7 @@ typedef void trans_passed_fn(struct trans *t);
 void trans_judge(struct trans *t, enum restrict_stage stage, trans_passed_fn *fn);
 /* Headers, blind copies, redirection: fn goes on when the recipients are as they are to be. */
 void effects_apply(struct trans *t, trans_passed_fn *fn);
+void effects_filter(struct trans *t);	/* FILTER: everybody's copy goes there */
 /* queued_checks.c: header_checks, body_checks; fn goes on unless they refuse. */
 void checks_run(struct trans *t, trans_passed_fn *fn);
 void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v);	/* queued_notice.c: to whom the verdict says, if anybody */

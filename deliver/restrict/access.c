@@ -41,6 +41,18 @@ static struct str take_enhanced(struct str *text, char class)
 	return word;
 }
 
+/* The transports that mail may be sent by (route.c has all): "smtp:[host]:port". */
+static bool is_route(struct str text)
+{
+	static const char *const transports[] = { "smtp", "lmtp", "relay" };
+	const struct str transport = str_split(&text, ':');
+
+	for (size_t i = 0; i < ARRAY_LEN(transports); i++)
+		if (str_eq(transport, str_c(transports[i])))
+			return text.n > 0 && str_chr(text, ' ') < 0;
+	return false;
+}
+
 static bool text_fits(enum need need, struct str text)
 {
 	const ptrdiff_t colon = str_chr(text, ':');
@@ -48,7 +60,7 @@ static bool text_fits(enum need need, struct str text)
 	switch (need) {
 	case ADDRESS: return str_chr(text, '@') > 0 && str_chr(text, ' ') < 0;
 	case FIELD: return colon > 0 && str_chr(str_sub(text, 0, (size_t)colon), ' ') < 0;
-	case ROUTE: return colon > 0;
+	case ROUTE: return is_route(text);
 	default: return true;
 	}
 }

@@ -79,7 +79,7 @@ struct fact_source {
 enum restrict_result { RESTRICT_WAIT, RESTRICT_PASS, RESTRICT_REFUSED };
 
 struct restrict_effects {	/* for the message, if it is accepted */
-	struct str hold, redirect, discard;	/* p NULL: no */
+	struct str hold, redirect, discard, filter;	/* p NULL: no; filter: transport:nexthop */
 	struct str bcc[RESTRICT_EFFECTS_MAX], prepend[RESTRICT_EFFECTS_MAX];
 	size_t n_bcc, n_prepend;
 	struct str log[RESTRICT_EFFECTS_MAX];		/* lines for the log, without the "from=<…" part; those with warn[i] are warnings */

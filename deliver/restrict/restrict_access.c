@@ -66,7 +66,8 @@ static enum verdict effect(struct ev *ev, const struct item *it, const struct ac
 		x->discard = or_text(text, "triggers DISCARD action");
 		return PERMIT;
 	case ACCESS_FILTER:
-		return broken(ev, it, from, "FILTER: mail is filtered before it is accepted here, by filterd and milters; there are no filter transports");
+		x->filter = text;
+		return DUNNO;
 	case ACCESS_HOLD:
 		x->hold = or_text(text, "triggers HOLD action");
 		return DUNNO;

@@ -539,7 +539,8 @@ static void test_access(void)
 		{ "defer_if_permit 4.2.1 wait", ACCESS_DEFER_IF_PERMIT, 0, "4.2.1", "wait" }, { "DEFER_IF_REJECT", ACCESS_DEFER_IF_REJECT, 0, "", "" },
 		{ "BCC a@b", ACCESS_BCC, 0, "", "a@b" }, { "BCC nobody", -1, 0, "", "" }, { "REDIRECT a@b", ACCESS_REDIRECT, 0, "", "a@b" }, { "REDIRECT", -1, 0, "", "" },
 		{ "PREPEND X-A: b", ACCESS_PREPEND, 0, "", "X-A: b" }, { "PREPEND X A: b", -1, 0, "", "" }, { "FILTER smtp:[127.0.0.1]:10025", ACCESS_FILTER, 0, "", "smtp:[127.0.0.1]:10025" },
-		{ "FILTER smtp", -1, 0, "", "" }, { "HOLD", ACCESS_HOLD, 0, "", "" }, { "DISCARD why", ACCESS_DISCARD, 0, "", "why" }, { "WARN w", ACCESS_WARN, 0, "", "w" },
+		{ "FILTER smtp", -1, 0, "", "" }, { "FILTER smtp:", -1, 0, "", "" }, { "FILTER smtp-amavis:[127.0.0.1]:10024", -1, 0, "", "" },
+		{ "FILTER lmtp:unix:/run/f", ACCESS_FILTER, 0, "", "lmtp:unix:/run/f" }, { "FILTER smtp:a b", -1, 0, "", "" }, { "HOLD", ACCESS_HOLD, 0, "", "" }, { "DISCARD why", ACCESS_DISCARD, 0, "", "why" }, { "WARN w", ACCESS_WARN, 0, "", "w" },
 		{ "INFO", ACCESS_INFO, 0, "", "" }, { "permit_mynetworks, reject", ACCESS_RESTRICTIONS, 0, "", "permit_mynetworks, reject" }, { "", -1, 0, "", "" }, { "   ", -1, 0, "", "" },
 	};
 

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mailtools  # noqa: E402
+import smtpsink  # noqa: E402
 import suite as suite_module  # noqa: E402
 
 HEADER = r"""/^Subject: .*casino/ REJECT no gambling
@@ -22,6 +23,7 @@ HEADER = r"""/^Subject: .*casino/ REJECT no gambling
 /^X-Away:/ REDIRECT alice@example.com
 /^X-Copy:/ BCC alice@example.com
 /^X-Drop:/ DISCARD
+/^X-Filter:/ FILTER smtp:[127.0.7.2]:10024
 /^X-Warn:/ WARN odd field
 /^X-Broken:/ REPLACE nothing
 /^X-Strange:/ EXPLODE
@@ -61,6 +63,17 @@ def send(suite, header="", body="hello"):
 
 def read(suite, mid, user="bob@example.com"):
     return mailtools.Mail(suite).wait_for(mid, user).read_text()
+
+
+def test_a_field_sends_the_message_to_a_filter(scene):
+    content_filter = smtpsink.Sink("127.0.7.2", 10024)
+    try:
+        mid, code, _ = send(scene, "X-Filter: yes\r\n")
+        assert code == 250
+        envelope, data, _secure = content_filter.wait(timeout=30)
+        assert mid.encode() in data and "RCPT TO:<bob@example.com>" in envelope[1]
+    finally:
+        content_filter.close()
 
 
 def log_has(suite, pattern):

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import dnsserver  # noqa: E402
 import mailtools  # noqa: E402
+import smtpsink  # noqa: E402
 import suite as suite_module  # noqa: E402
 
 CLIENT, LISTED, NAMELESS, SILENT = "127.0.4.10", "127.0.4.11", "127.0.4.12", "127.0.4.13"
@@ -71,6 +72,7 @@ def scene():
                                         % (etc, etc, policy.server_address[1]),
         "smtpd_data_restrictions": "reject_multi_recipient_bounce",
         "smtpd_end_of_data_restrictions": "check_sender_access inline:{big@good.test=HOLD}",
+        "listener.back": "127.0.4.1:10025/smtp -o { smtpd_recipient_restrictions = permit_mynetworks, reject } -o smtpd_sender_restrictions= -o smtpd_client_restrictions=",
         "smtpd_reject_footer": "Ask postmaster@example.com, you are $client_address",
         "postscreen_dnsbl_sites": "w1.test*2, w2.test=127.0.0.[10;11]*2", "postscreen_dnsbl_threshold": "3",
     })
@@ -83,7 +85,8 @@ def scene():
     (etc / "helo").write_text("/^(evil)\\./ REJECT no $1 here\n")
     (etc / "senders").write_text("bad@good.test 554 5.7.9 We know you\nsub.good.test REJECT not this domain\n<> DUNNO\nprepended@good.test PREPEND X-Tag: from table\n")
     (etc / "recipients").write_text("bob+strict@example.com strict\nbob+moved@ REDIRECT alice@example.com\nbob+copied@example.com BCC alice@example.com\n"
-                                    "bob+gone@example.com DISCARD\nbob+filter@example.com FILTER smtp:[127.0.0.1]:1\n")
+                                    "bob+gone@example.com DISCARD\nbob+filter@example.com FILTER smtp-amavis:[127.0.0.1]:1\n"
+                                    "postmaster@example.com FILTER smtp:[127.0.4.2]:10024\n")
     (etc / "networks").write_text("127.0.4.12/32 450 4.7.9 not from here\n")
     s.make()
     s.tool("postmap", "cdb:%s/senders" % etc)
@@ -129,7 +132,7 @@ REFUSALS = [
     ("relaying", CLIENT, {"to": "x@elsewhere.test"}, 554, r"5.7.1 <x@elsewhere.test>: Relay access denied"),
     ("policy: later", CLIENT, {"to": "bob+greylisted@example.com"}, 450, r"4.2.0 <bob\+greylisted@example.com>: Recipient address rejected: Greylisted"),
     ("policy: never", CLIENT, {"to": "bob+refused@example.com"}, 554, r"5.7.1 <bob\+refused@example.com>: Recipient address rejected: not this one"),
-    ("no filter transports", CLIENT, {"to": "bob+filter@example.com"}, 451, r"4.3.5 Server configuration error"),
+    ("a filter transport that there is not", CLIENT, {"to": "bob+filter@example.com"}, 451, r"4.3.5 Server configuration error"),
 ]
 
 
@@ -193,6 +196,24 @@ def test_redirected_copied_discarded_held(scene):
     assert not stored(suite, "bob@example.com", gone) and not stored(suite, "bob@example.com", held)
     suite.tool("postern-queue", "release", qid)
     mail.wait_for(held, "bob@example.com")
+
+
+def test_a_filter_gets_the_message_and_gives_it_back(scene):
+    """For the recipient as it was named: the alias leads to alice when the message comes back."""
+    suite, _dns, _policy = scene
+    content_filter = smtpsink.Sink("127.0.4.2", 10024)
+    try:
+        mid, qid = deliver(suite, "postmaster@example.com")
+        envelope, data, _secure = content_filter.wait(timeout=30)
+        assert envelope[0].startswith("MAIL FROM:<joe@good.test>") and [e.split()[1] for e in envelope[1:]] == ["TO:<postmaster@example.com>"]
+        log_has(suite, r"%s: filter: END-OF-MESSAGE from client\.good\.test\[127.0.4.10\]: goes to smtp:\[127.0.4.2\]:10024" % qid)
+        assert not stored(suite, "alice@example.com", mid)
+        with smtplib.SMTP("127.0.4.1", 10025, source_address=("127.0.4.1", 0), timeout=30) as back:
+            back.sendmail("joe@good.test", ["postmaster@example.com"], data)
+        mailtools.Mail(suite).wait_for(mid, "alice@example.com", timeout=30)
+        assert len(content_filter.messages) == 1
+    finally:
+        content_filter.close()
 
 
 def test_a_bounce_to_several_is_refused_at_data(scene):
