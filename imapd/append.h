@@ -18,7 +18,8 @@ struct append {
 	uint64_t left;		/* bytes of the literal that are still to come */
 	uint64_t size, all;	/* of the message so far; of all messages */
 	size_t n;		/* messages begun */
-	bool binary;		/* the literal was announced with "~" */
+	bool literal8;		/* the literal was announced with "~" */
+	struct binary *binary;	/* it is the message, which waits to be looked at; NULL: none. Owned */
 	bool replace;
 	uint32_t replaced;	/* sequence number */
 	bool failed;		/* what comes is read over */
@@ -28,7 +29,17 @@ struct append {
 
 enum advance { ADV_ON, ADV_LITERAL, ADV_END, ADV_FAILED };
 
+/* May the message in progress have size bytes more? ADV_ON, or ADV_FAILED with the answer. */
+typedef enum advance append_room(struct client *c, uint64_t size);
+
 /* Add what the URL names to the message in progress, when room() allows so many bytes. ADV_ON, or ADV_FAILED with the answer. */
-enum advance append_url(struct client *c, struct str url, enum advance (*room)(struct client *c, uint64_t size));
+enum advance append_url(struct client *c, struct str url, append_room *room);
+
+/* --- ext_binary.c: a message that came as a binary literal --- */
+int binary_begin(struct append *a, struct err *e) MUST_CHECK;
+int binary_data(struct append *a, struct str data, struct err *e) MUST_CHECK;
+/* All of it is there: into the mailbox, encoded where it was binary. -1: refused, with *e or, when that says nothing, with the answer made. */
+int binary_end(struct client *c, append_room *room, struct err *e) MUST_CHECK;
+void binary_free(struct append *a);
 
 #endif

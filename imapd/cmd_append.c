@@ -102,13 +102,15 @@ static enum advance literal(struct client *c, struct imap_lex *l)
 {
 	struct append *a = c->append;
 
-	a->binary = imap_try(l, '~');
+	a->literal8 = imap_try(l, '~');
 	if (!imap_at(l, '{') || memchr(l->p, '\n', (size_t)(l->end - l->p)) != l->end - 1)
 		return bad(c, "invalid APPEND arguments");
 	if (c->scan.lit_size == 0 && a->where != IN_CATENATE)
 		return no(c, "", "Cannot append an empty message.");
 	if (room_for(c, c->scan.lit_size) != ADV_ON)
 		return ADV_FAILED;
+	if (a->literal8 && a->where == IN_COMMAND && binary_begin(a, &a->e) < 0)
+		return fail(c, CMD_NO);
 	a->left = c->scan.lit_size;
 	return ADV_LITERAL;
 }
@@ -306,6 +308,17 @@ bool append_streaming(const struct client *c)
 	return c->append && c->append->left;
 }
 
+static void store_data(struct client *c, struct str in)
+{
+	struct append *a = c->append;
+
+	/* Of a part that CATENATE puts in (RFC 4469), and of UTF-8 text, nothing says how it may be encoded. */
+	if (a->literal8 && !a->binary && memchr(in.p, 0, in.n))
+		(void)no(c, "UNKNOWN-CTE", "Binary content cannot be stored without a transfer encoding.");
+	else if ((a->binary ? binary_data(a, in, &a->e) : mbox_append_data(a->to, in, &a->e)) < 0)
+		(void)fail(c, CMD_NO);
+}
+
 bool append_data(struct client *c)
 {
 	struct append *a = c->append;
@@ -315,13 +328,12 @@ bool append_data(struct client *c)
 		return false;
 	if (in.n > a->left)
 		in.n = (size_t)a->left;
-	/* A maildir has text: binary parts need a transfer encoding (RFC 3516 section 4.4). */
-	if (!a->failed && a->binary && memchr(in.p, 0, in.n))
-		(void)no(c, "UNKNOWN-CTE", "Binary content cannot be stored without a transfer encoding.");
-	if (!a->failed && mbox_append_data(a->to, in, &a->e) < 0)
-		(void)fail(c, CMD_NO);
+	if (!a->failed)
+		store_data(c, in);
 	a->left -= in.n;
 	client_consume(c, in.n);
+	if (!a->failed && a->binary && !a->left && binary_end(c, room_for, &a->e) < 0)
+		(void)fail(c, CMD_NO);
 	return true;
 }
 
@@ -334,6 +346,7 @@ void append_abort(struct client *c)
 	c->append = NULL;
 	if (a->to)
 		mbox_append_abort(&a->to);
+	binary_free(a);
 	mbox_close(&a->mbox);
 	free(a);
 }

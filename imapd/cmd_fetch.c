@@ -84,6 +84,7 @@ static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct
 	/* Opened first, so that a message that is gone leaves no half response. */
 	if ((f->needs_text || f->needs_head || (f->section && !is_kept(c, seq))) && msgfile_open(&f->file, c->view, seq, !f->needs_text, e) < 0)
 		return -1;
+	resp_new_keywords(c);
 	out = resp(c);
 	buf_c(out, "* ");
 	buf_u64(out, seq);

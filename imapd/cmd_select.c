@@ -1,29 +1,6 @@
 /* SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 sections 6.3.1, 6.3.2, 6.4.2; RFC 3691). */
 #include "session.h"
 
-/* Those that may be changed with these rights. */
-static void put_flag_names(struct client *c, struct buf *out, uint32_t rights)
-{
-	const char *sep = rights & ACL_W ? " " : "";
-	size_t n;
-	const char *const *names = mbox_keywords(c->folder->mbox, &n);
-
-	if (rights & ACL_W)
-		buf_c(out, "\\Answered \\Flagged");
-	if (rights & ACL_T) {
-		buf_printf(out, "%s\\Deleted", sep);
-		sep = " ";
-	}
-	if (rights & ACL_S)
-		buf_printf(out, "%s\\Seen", sep);
-	if (rights & ACL_W)
-		buf_c(out, " \\Draft $Forwarded");
-	for (size_t i = 0; (rights & ACL_W) && i < n; i++) {
-		buf_ch(out, ' ');
-		buf_c(out, names[i]);
-	}
-}
-
 static uint32_t first_unseen(struct client *c, const struct mbox_status *st)
 {
 	const uint32_t count = mbox_view_count(c->view);
@@ -50,19 +27,10 @@ static void put_name(struct client *c)
 static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 {
 	struct mbox_status st;
-	struct buf *out;
 
 	if (mbox_status(c->folder->mbox, &st, e) < 0)
 		return -1;
-	out = resp(c);
-	buf_c(out, "* FLAGS (");
-	put_flag_names(c, out, ACL_ALL);
-	buf_c(out, ")\r\n* OK [PERMANENTFLAGS (");
-	if (!c->readonly) {
-		put_flag_names(c, out, c->rights);
-		buf_c(out, c->rights & ACL_W ? " \\*" : "");
-	}
-	buf_c(out, c->readonly ? ")] Read-only mailbox.\r\n" : ")] Flags permitted.\r\n");
+	resp_known_flags(c);
 	resp_untagged(c, "%u EXISTS", mbox_view_count(c->view));
 	c->recent = mbox_view_recent(c->view);
 	if (!(c->enabled & EN_REV2))

@@ -37,8 +37,7 @@ static struct str part_of(struct client *c, const struct imap_url *u, struct str
 	return s;
 }
 
-static enum advance add(struct client *c, struct str text, const struct imap_url *u, struct mbox_view *v,
-			enum advance (*room)(struct client *c, uint64_t size))
+static enum advance add(struct client *c, struct str text, const struct imap_url *u, struct mbox_view *v, append_room *room)
 {
 	const uint32_t seq = mbox_view_seq(v, u->uid);
 	struct append *a = c->append;
@@ -64,7 +63,7 @@ static enum advance add(struct client *c, struct str text, const struct imap_url
 	return r;
 }
 
-static enum advance in_mailbox(struct client *c, struct str text, const struct imap_url *u, enum advance (*room)(struct client *c, uint64_t size))
+static enum advance in_mailbox(struct client *c, struct str text, const struct imap_url *u, append_room *room)
 {
 	struct err quiet = { 0 };
 	struct mbox_status st;
@@ -85,7 +84,7 @@ static enum advance in_mailbox(struct client *c, struct str text, const struct i
 	return r;
 }
 
-enum advance append_url(struct client *c, struct str text, enum advance (*room)(struct client *c, uint64_t size))
+enum advance append_url(struct client *c, struct str text, append_room *room)
 {
 	struct imap_url u;
 

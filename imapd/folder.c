@@ -152,7 +152,7 @@ int folder_select(struct client *c, struct str name, bool readonly, struct err *
 		return -1;
 	}
 	c->folder = f;
-	c->view = mbox_view_new(f->mbox);
+	c->view = readonly ? mbox_view_examine(f->mbox) : mbox_view_new(f->mbox);	/* RFC 3501 section 6.3.2 */
 	c->readonly = readonly;
 	/* What the refresh found is news to the others. */
 	folder_changed(c->user, f->mbox);

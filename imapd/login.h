@@ -8,7 +8,7 @@
 #include "imap/scan.h"
 
 enum {
-	LOGIN_LINE_MAX = 8192,		/* one command, literals not counted */
+	LOGIN_LINE_MAX = 40960,		/* one command, literals not counted: ID may have 30 fields of 30 and 1,024 bytes (RFC 2971 section 3.3) */
 	LOGIN_LITERALS_MAX = 65536,	/* literals of one command together */
 	LOGIN_BAD_MAX = 3,		/* wrong commands before BYE */
 };

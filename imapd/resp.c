@@ -116,10 +116,59 @@ void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m)
 	buf_ch(out, ')');
 }
 
-void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *m)
+/* Those that may be changed with these rights. */
+static void put_flag_names(struct client *c, struct buf *out, uint32_t rights)
+{
+	const char *sep = rights & ACL_W ? " " : "";
+	size_t n;
+	const char *const *names = mbox_keywords(c->folder->mbox, &n);
+
+	if (rights & ACL_W)
+		buf_c(out, "\\Answered \\Flagged");
+	if (rights & ACL_T) {
+		buf_printf(out, "%s\\Deleted", sep);
+		sep = " ";
+	}
+	if (rights & ACL_S)
+		buf_printf(out, "%s\\Seen", sep);
+	if (rights & ACL_W)
+		buf_c(out, " \\Draft $Forwarded");
+	for (size_t i = 0; (rights & ACL_W) && i < n; i++) {
+		buf_ch(out, ' ');
+		buf_c(out, names[i]);
+	}
+}
+
+void resp_known_flags(struct client *c)
 {
 	struct buf *out = resp(c);
 
+	buf_c(out, "* FLAGS (");
+	put_flag_names(c, out, ACL_ALL);
+	buf_c(out, ")\r\n* OK [PERMANENTFLAGS (");
+	if (!c->readonly) {
+		put_flag_names(c, out, c->rights);
+		buf_c(out, c->rights & ACL_W ? " \\*" : "");
+	}
+	buf_c(out, c->readonly ? ")] Read-only mailbox.\r\n" : ")] Flags permitted.\r\n");
+	(void)mbox_keywords(c->folder->mbox, &c->keywords_told);
+}
+
+void resp_new_keywords(struct client *c)
+{
+	size_t n;
+
+	(void)mbox_keywords(c->folder->mbox, &n);
+	if (n != c->keywords_told)
+		resp_known_flags(c);
+}
+
+void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *m)
+{
+	struct buf *out;
+
+	resp_new_keywords(c);
+	out = resp(c);
 	buf_c(out, "* ");
 	buf_u64(out, seq);
 	buf_c(out, " FETCH (");

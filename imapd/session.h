@@ -125,6 +125,7 @@ struct client {
 	struct mbox_view *view;
 	bool readonly;
 	uint32_t recent;		/* as last told */
+	size_t keywords_told;		/* how many of the mailbox the client has been told of */
 	unsigned enabled;		/* EN_* */
 	struct imap_seqset saved;	/* UIDs; owned */
 	struct list contexts;		/* searches that are kept up to date (RFC 5267) */
@@ -186,6 +187,10 @@ void resp_flush(struct client *c);			/* hand them to the connection */
 bool resp_full(struct client *c);			/* the client should read first */
 void resp_untagged(struct client *c, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* "* " text CRLF */
 void resp_tagged(struct client *c, const char *status, const char *code, const char *text);
+/* FLAGS and PERMANENTFLAGS of the selected mailbox; the second only when it has keywords that the client has not been told of: before an
+ * answer that may name them (RFC 3501 section 7.2.6). */
+void resp_known_flags(struct client *c);
+void resp_new_keywords(struct client *c);
 void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m);	/* "(\Seen …)" */
 /* "* 5 FETCH (…)" with flags, and UID and MODSEQ where the client wants them. */
 void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *m);

@@ -6,6 +6,7 @@
 
 #include "deliver/remote/remote_priv.h"
 #include "mail/edit.h"
+#include "mail/reencode.h"
 #include "os/os.h"
 
 enum { SCAN_CHUNK = 65536, WHOLE_MAX = 512 << 20 };
@@ -48,7 +49,7 @@ static int scan_8bit(const struct job *j, bool *found, struct err *e)
 		const size_t n = left < sizeof chunk ? (size_t)left : sizeof chunk;
 		if (pread_all(j->fd, chunk, n, off, e) < 0)
 			return -1;
-		*found = has_8bit(str_n(chunk, n));
+		*found = str_has_8bit(str_n(chunk, n));
 	}
 	return 0;
 }
@@ -64,7 +65,7 @@ static int convert(struct body *b, const struct job *j, struct err *e)
 		return e->code ? -1 : err_set(e, ERR_LIMIT, 0, "too large to be converted to 7 bits");
 	buf_added(&b->ready, n);
 	buf_init(&seven, WHOLE_MAX);
-	if (downgrade(buf_view(&b->ready), &seven, e) < 0) {
+	if (mail_reencode(buf_view(&b->ready), MAIL_TO_7BIT, mail_sink_buf, &seven, e) < 0) {
 		buf_fini(&seven);
 		return -1;
 	}

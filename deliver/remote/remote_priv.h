@@ -1,6 +1,5 @@
 /* Inside remote. In reading order: remote.c starts the dispatcher and its workers; remote_job.c is one attempt (a SEND), from next hop to result; remote_smtp.c one
- * connection, with remote_body.c (the message), remote_auth.c (login) and remote_tls.c (policy); remote_dns.c asks the dns process;
- * downgrade.c makes 7-bit MIME (pure). */
+ * connection, with remote_body.c (the message), remote_auth.c (login) and remote_tls.c (policy); remote_dns.c asks the dns process. */
 #ifndef DELIVER_REMOTE_PRIV_H
 #define DELIVER_REMOTE_PRIV_H
 
@@ -220,10 +219,5 @@ int body_open(struct body *b, const struct job *j, bool seven, struct err *e) MU
 void body_close(struct body *b);
 /* The next piece in wire form; *end_out: with the final dot. */
 int body_read(struct body *b, struct buf *wire, bool *end_out, struct err *e) MUST_CHECK;
-
-/* --- downgrade.c (pure) --- */
-/* A message (LF) with 8-bit parts to 7 bits: quoted-printable for text, base64 for the rest (RFC 6152 3, RFC 2045 6). in has 8-bit bytes in its body. */
-int downgrade(struct str in, struct buf *out, struct err *e) MUST_CHECK;
-bool has_8bit(struct str s);
 
 #endif

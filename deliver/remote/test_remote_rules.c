@@ -1,59 +1,6 @@
-/* The pure parts of remote: 7-bit conversion, logins, TLS policies. */
+/* The pure parts of remote: logins, TLS policies. */
 #include "deliver/remote/remote_priv.h"
-#include "mail/mime.h"
 #include "test/tap.h"
-
-/* --- downgrade --- */
-
-#define MP "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: 8bit\nMIME-Version: 1.0\n\n"
-
-static const struct {
-	const char *name, *in, *want;
-} conversions[] = {
-	{ "a text part", "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGr\xc3\xbc\xc3\x9f" "e =\n",
-	  "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=C3=9Fe =3D\n" },
-	{ "blanks at a line's end", "MIME-Version: 1.0\n\n\xff \n\t\n", "MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=FF=20\n=09\n" },
-	{ "no MIME at all", "Subject: x\n\n\xe4\n",
-	  "Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\nContent-Transfer-Encoding: quoted-printable\n\n=E4\n" },
-	{ "something other than text", "MIME-Version: 1.0\nContent-Type: image/x\ncontent-transfer-encoding: 8bit\n\n\xff\n",
-	  "MIME-Version: 1.0\nContent-Type: image/x\nContent-Transfer-Encoding: base64\n\n/w0K\n" },
-	{ "one part of several", MP "pre\n--b\n\nplain\n--b\nContent-Transfer-Encoding: 8bit\n\n\xe4\n--b--\npost\n",
-	  "Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\npre\n--b\n\nplain\n--b\nContent-Transfer-Encoding: "
-	  "quoted-printable\n\n=E4\n--b--\npost\n" },
-	{ "a message in a message", "MIME-Version: 1.0\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: "
-	  "8bit\n\n\xe4\n",
-	  "MIME-Version: 1.0\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=E4\n" },
-	{ "a folded label", "MIME-Version: 1.0\nContent-Transfer-Encoding:\n 8bit\nX: y\n\n\xe4\n", "MIME-Version: 1.0\nX: y\nContent-Transfer-Encoding: quoted-printable\n\n=E4\n" },
-};
-
-static void test_downgrade(void)
-{
-	struct buf out, body;
-	struct err e = { 0 };
-	char longest[400];
-
-	for (size_t i = 0; i < ARRAY_LEN(conversions); i++) {
-		buf_init(&out, 1 << 20);
-		tap_ok(downgrade(str_c(conversions[i].in), &out, &e) == 0 && !has_8bit(buf_view(&out)), "%s: seven bits", conversions[i].name);
-		tap_is_mem(buf_view(&out), str_c(conversions[i].want), "%s", conversions[i].name);
-		buf_fini(&out);
-	}
-	/* Long lines, and back again. */
-	struct arena *a = arena_new(0);
-	memset(longest, 0xfc, sizeof longest);
-	struct str in = str_c(arena_printf(a, "MIME-Version: 1.0\nContent-Type: text/plain\nContent-Transfer-Encoding: 8bit\n\n%.*s\n", (int)sizeof longest, longest));
-	buf_init(&out, 1 << 20);
-	buf_init(&body, 1 << 20);
-	bool fits = downgrade(in, &out, &e) == 0;
-	struct str rest = buf_view(&out);
-	while (rest.n > 0)
-		fits = fits && str_split(&rest, '\n').n <= 76;
-	mime_body_decode(mime_parse(a, buf_view(&out)), &body);
-	tap_ok(fits && body.n == sizeof longest + 1 && memcmp(body.p, longest, sizeof longest) == 0, "lines of at most 76, and the same text again");
-	buf_fini(&out);
-	buf_fini(&body);
-	arena_free(&a);
-}
 
 /* --- configuration of straw --- */
 
@@ -144,7 +91,6 @@ static void test_tls(void)
 
 int main(void)
 {
-	test_downgrade();
 	test_auth();
 	test_tls();
 	return tap_done();

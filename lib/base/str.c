@@ -56,6 +56,14 @@ bool str_case_starts(struct str s, struct str prefix)
 	return s.n >= prefix.n && case_eq_n(s.p, prefix.p, prefix.n);
 }
 
+bool str_has_8bit(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return true;
+	return false;
+}
+
 bool str_case_ends(struct str s, struct str suffix)
 {
 	return s.n >= suffix.n && str_case_eq(str_from(s, s.n - suffix.n), suffix);

@@ -34,6 +34,7 @@ bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 bool str_case_starts(struct str s, struct str prefix);
 bool str_case_ends(struct str s, struct str suffix);
+bool str_has_8bit(struct str s);
 
 /* Index of the first (last) byte c, or -1. */
 ptrdiff_t str_chr(struct str s, char c);

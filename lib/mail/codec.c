@@ -6,10 +6,27 @@
 #include "base/enc.h"
 #include "mail/head.h"
 
+/* The first byte of in, from at, that is no blank; *ends: with it the line does. */
+static size_t blanks_end(struct str in, size_t at, bool *ends)
+{
+	while (at < in.n && ch_blank(in.p[at]))
+		at++;
+	*ends = at == in.n || in.p[at] == '\n' || (in.p[at] == '\r' && at + 1 < in.n && in.p[at + 1] == '\n');
+	return at;
+}
+
 void mail_qp_decode(struct str in, bool header_q, struct buf *out)
 {
 	for (size_t i = 0; i < in.n; i++) {
 		char c = in.p[i];
+		if (!header_q && ch_blank(c)) {		/* blanks that end a line were added on the way (RFC 2045 6.7 rule 3) */
+			bool ends;
+			const size_t end = blanks_end(in, i, &ends);
+			if (!ends)
+				buf_mem(out, in.p + i, end - i);
+			i = end - 1;
+			continue;
+		}
 		if (header_q && c == '_') {
 			buf_ch(out, ' ');
 			continue;

@@ -39,14 +39,6 @@ static bool dot_string(struct str s)
 	return s.n > 0 && !dot;
 }
 
-static bool has_8bit(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return true;
-	return false;
-}
-
 static bool label_char(unsigned char c)
 {
 	return ch_alnum(c) || c == '-' || c == '_' || c >= 0x80;
@@ -56,7 +48,7 @@ bool smtp_domain_valid(struct str d)
 {
 	size_t label = 0;
 
-	if (d.n == 0 || d.n > SMTP_DOMAIN_MAX || (has_8bit(d) && !utf8_valid(d)))
+	if (d.n == 0 || d.n > SMTP_DOMAIN_MAX || (str_has_8bit(d) && !utf8_valid(d)))
 		return false;
 	for (size_t i = 0; i < d.n; i++) {
 		const unsigned char c = (unsigned char)d.p[i];
@@ -276,7 +268,7 @@ static int take_mailbox(struct arena *a, struct str *in, bool strict, struct smt
 
 static int check_8bit(const struct smtp_addr *addr, bool utf8, struct err *e)
 {
-	if (!has_8bit(addr->local) && !has_8bit(addr->domain))
+	if (!str_has_8bit(addr->local) && !str_has_8bit(addr->domain))
 		return 0;
 	if (!utf8)
 		return err_set(e, ERR_INPUT, 0, "8-bit character in the address");

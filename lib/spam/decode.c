@@ -4,14 +4,6 @@
 #include "mail/head.h"
 #include "spam/msg.h"
 
-static bool has_8bit(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return true;
-	return false;
-}
-
 /* Strict, but NUL is a character. */
 static bool valid_utf8(struct str s)
 {
@@ -95,7 +87,7 @@ static bool declared(struct str bytes, struct str cs, bool insist, struct buf *o
 
 struct str charset_to_utf8(struct arena *a, struct str bytes, struct str cs, bool insist)
 {
-	bool eight = has_8bit(bytes);
+	bool eight = str_has_8bit(bytes);
 	cs = str_trim(cs);
 	if (!eight && ascii_based(cs))
 		return bytes;
@@ -200,7 +192,7 @@ struct str decode_field(struct arena *a, struct str value, struct str key)
 		p[n++] = value.p[i];
 	}
 	struct str v = str_n(p, n);
-	if (has_8bit(v))
+	if (str_has_8bit(v))
 		v = charset_to_utf8(a, v, STR("utf-8"), false);
 	if (str_find(v, STR("=?")) < 0 || plain_field(key))
 		return v;

@@ -13,18 +13,10 @@ static struct str effective_type(const struct part *p)
 	return p->name.n > 0 && is_html_name(p->name) ? STR("text/html") : p->type;
 }
 
-static bool has_8bit(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return true;
-	return false;
-}
-
 static struct str part_utf8(struct msg *m, struct part *p)
 {
 	struct str bytes = part_decoded(m->a, p);
-	if (m->s->num[SPAM_NUM_NORMALIZE] > 0 || !has_8bit(bytes))
+	if (m->s->num[SPAM_NUM_NORMALIZE] > 0 || !str_has_8bit(bytes))
 		return charset_to_utf8(m->a, bytes, p->charset.n > 0 ? p->charset : STR("us-ascii"), false);
 	return bytes;
 }
@@ -164,7 +156,7 @@ static void lines_of(struct msg *m, enum view view, struct strs *out)
 		if (s.p == NULL)
 			continue;
 		html |= p->html != NULL;
-		wide |= p->html != NULL ? p->html->wide : has_8bit(s);
+		wide |= p->html != NULL ? p->html->wide : str_has_8bit(s);
 		buf_str(&text, cut_near(s, (size_t)m->s->num[SPAM_NUM_BODY_SIZE], "\n "));
 	}
 	if (!wide && html)

@@ -114,6 +114,13 @@ int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e)
 	return 0;
 }
 
+int mbox_append_scratch(struct mbox_append *ap, struct err *e)
+{
+	const int fd = openat(ap->m->dirfd, "tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	return fd >= 0 ? fd : err_set(e, ERR_TEMP, errno, "tmp");
+}
+
 static void item_fini(struct item *it)
 {
 	maildir_copy_abort(&it->copy);

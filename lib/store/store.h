@@ -114,6 +114,7 @@ int mbox_meta_set(struct mbox *m, bool server, struct arena *a, const struct mbo
 
 /* --- a connection's view --- */
 struct mbox_view *mbox_view_new(struct mbox *m);	/* returns owned; numbering as of now */
+struct mbox_view *mbox_view_examine(struct mbox *m);	/* what is recent in it stays recent for the next one */
 struct mbox_view *mbox_view_peek(struct mbox *m);	/* the same, but new messages stay recent for the next one */
 void mbox_view_free(struct mbox_view **v);
 uint32_t mbox_view_count(const struct mbox_view *v);
@@ -188,6 +189,8 @@ int mbox_reserve_uids(struct mbox *m, uint32_t next, struct err *e) MUST_CHECK;
 /* Before an import: finish what a killed one left in tmp (maildir_settle), and number it. */
 int mbox_settle(struct mbox *m, size_t id_len, struct err *e) MUST_CHECK;
 int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e) MUST_CHECK;	/* CRLF or LF; stored as LF */
+/* A file of no name in the mailbox's tmp, for what is to be looked at before it is a message. Returns an owned descriptor, or -1. */
+int mbox_append_scratch(struct mbox_append *ap, struct err *e) MUST_CHECK;
 int mbox_append_commit(struct mbox_append **ap, uint32_t *uids_out, size_t *n_out, struct err *e) MUST_CHECK;	/* uids_out: room for all begun messages */
 void mbox_append_abort(struct mbox_append **ap);
 

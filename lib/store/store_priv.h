@@ -446,7 +446,8 @@ struct mbox_view {
 	size_t cursor;		/* into m->changes */
 	struct range *recent;
 	size_t n_recent;
-	bool takes_recent;
+	bool takes_recent;	/* what is recent here is not in the next view */
+	bool sees_recent;
 };
 int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
 int mbox_lock_try(struct mbox *m, struct err *e) MUST_CHECK;	/* the same, but 1 when another process has it */

@@ -168,15 +168,19 @@ bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq)
 
 /* --- life --- */
 
-static void take_recent(struct mbox_view *v)
+static void see_recent(struct mbox_view *v)
 {
 	struct mbox *const m = v->m;
+	uint32_t first = m->recent_uid;
 
-	if (m->recent_uid >= m->st.uidnext)
+	if (v->n_recent > 0 && v->recent[v->n_recent - 1].last >= first)
+		first = v->recent[v->n_recent - 1].last + 1;
+	if (first >= m->st.uidnext)
 		return;
 	v->recent = xrealloc(v->recent, (v->n_recent + 1) * sizeof(*v->recent));
-	v->recent[v->n_recent++] = (struct range){ m->recent_uid, m->st.uidnext - 1 };
-	m->recent_uid = m->st.uidnext;
+	v->recent[v->n_recent++] = (struct range){ first, m->st.uidnext - 1 };
+	if (v->takes_recent)
+		m->recent_uid = m->st.uidnext;
 	if (v->n_recent > 1 && v->recent[v->n_recent - 2].last + 1 == v->recent[v->n_recent - 1].first) {
 		v->recent[v->n_recent - 2].last = v->recent[v->n_recent - 1].last;
 		v->n_recent--;
@@ -200,13 +204,24 @@ struct mbox_view *mbox_view_peek(struct mbox *m)
 	return v;
 }
 
-struct mbox_view *mbox_view_new(struct mbox *m)
+static struct mbox_view *seeing(struct mbox *m, bool takes)
 {
 	struct mbox_view *const v = mbox_view_peek(m);
 
-	v->takes_recent = true;
-	take_recent(v);
+	v->sees_recent = true;
+	v->takes_recent = takes;
+	see_recent(v);
 	return v;
+}
+
+struct mbox_view *mbox_view_new(struct mbox *m)
+{
+	return seeing(m, true);
+}
+
+struct mbox_view *mbox_view_examine(struct mbox *m)
+{
+	return seeing(m, false);
 }
 
 /* Changes that all views have read are dropped. */
@@ -308,8 +323,8 @@ static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, u
 		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
 	v->n_pending = from;
 	set_sort(v->removed, &v->n_removed);
-	if (v->takes_recent)
-		take_recent(v);
+	if (v->sees_recent)
+		see_recent(v);
 	if (mbox_view_count(v) != before && fn)
 		fn(ctx, MBOX_CH_EXISTS, mbox_view_count(v), 0);
 }

@@ -26,7 +26,15 @@ def subjects(c):
 def test_store(imap, folder):
     c = imap()
     fill(c, folder, 3)
-    got = c.ok("STORE 1:2 FLAGS (\\Seen Work)")
+    told, permanent, *got = c.ok("STORE 1:2 FLAGS (\\Seen Work)")
+    # a keyword is made known before an answer names it (RFC 3501 7.2.6), to others, too; once
+    assert told.startswith(b"* FLAGS (") and told.endswith(b" Work)") and b"[PERMANENTFLAGS (" in permanent and b" Work \\*)]" in permanent
+    other = imap()
+    other.ok("SELECT " + folder)
+    c.ok("STORE 3 FLAGS.SILENT (Later)")
+    assert [l.split(b" (")[0] for l in c.ok("FETCH 3 FLAGS")] == [b"* FLAGS", b"* OK [PERMANENTFLAGS", b"* 3 FETCH"]
+    assert [l.split(b" (")[0] for l in other.ok("NOOP")] == [b"* FLAGS", b"* OK [PERMANENTFLAGS", b"* 3 FETCH"]
+    c.ok("STORE 3 FLAGS.SILENT ()")
     assert [g.split(b" FETCH")[0] for g in got] == [b"* 1", b"* 2"] and all(b"\\Seen" in g and b"Work" in g for g in got)
     assert b"\\Seen" not in c.ok("STORE 2 -FLAGS (\\Seen)")[0]
     assert c.ok("STORE 1:3 +FLAGS.SILENT \\Flagged \\Draft") == []

@@ -85,7 +85,7 @@ def test_unchangedsince(c, imap, folder):
     status, line, got = c.cmd("UID STORE 1:2 (UNCHANGEDSINCE 0) +FLAGS (\\Draft)")
     assert status == "OK" and "[MODIFIED 1:2]" in line and not [l for l in got if b"Draft" in l]
     status, line, got = c.cmd("UID STORE 5 (UNCHANGEDSINCE %d) FLAGS ($Work)" % since)
-    assert status == "OK" and "MODIFIED" not in line and modseqs(got)[5] > since and b"UID 5" in got[0]
+    assert status == "OK" and "MODIFIED" not in line and modseqs(got)[5] > since and b"UID 5" in got[-1]
     for bad in ("STORE 1 (UNCHANGEDSINCE) +FLAGS (x)", "STORE 1 (UNCHANGEDSINCE -1) +FLAGS (x)", "STORE 1 (OTHER 1) +FLAGS (x)", "STORE 1 (UNCHANGEDSINCE 1 +FLAGS (x)"):
         c.bad(bad)
 

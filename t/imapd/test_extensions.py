@@ -70,6 +70,12 @@ def test_binary(imap, folder):
         c.bad(bad)
 
 
+def test_blanks_at_the_end_of_a_line_are_no_text(imap, folder):
+    # RFC 2045 6.7 rule 3
+    c = select(imap, folder, crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\none  \ntwo \t\nthree=20 \nfo ur= \t\n five \t"))
+    assert c.fetch1("1 BINARY.PEEK[1]", "BINARY[1]") == b"one\r\ntwo\r\nthree \r\nfo ur five"
+
+
 def test_binary_append(imap, folder):
     c = imap()
     c.send(b"b APPEND %s ~{%d+}\r\n" % (folder.encode(), len(SIMPLE)) + SIMPLE + b"\r\n")
@@ -79,6 +85,32 @@ def test_binary_append(imap, folder):
     status, line, _ = c.finish("b")
     assert status == "NO" and "[UNKNOWN-CTE]" in line
     assert b"MESSAGES 1" in c.ok("STATUS %s (MESSAGES)" % folder)[0]
+
+
+def test_binary_parts_are_stored_encoded(imap, folder):
+    # RFC 3516 4.4: every byte comes back, whatever stands between them
+    blob = bytes(range(256)) + b"\n\r\n\r\r\n" + BLOB * 300
+    head = b"Subject: raw\r\nMIME-Version: 1.0\r\nContent-Type: application/x-raw\r\n"
+    whole = head + b"Content-Transfer-Encoding: binary\r\n\r\n" + blob
+    mixed = (b"Subject: mixed\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: binary\r\n\r\n--b\r\n\r\ntext\r\n--b\r\n"
+             b"Content-Transfer-Encoding: binary\r\nContent-Type: image/x\r\n\r\n" + blob + b"\r\n--b--\r\n")
+    c = imap()
+    c.send(b"b APPEND %s ~{%d+}\r\n" % (folder.encode(), len(whole)) + whole)
+    c.send(b" (\\Flagged) ~{%d+}\r\n" % len(mixed) + mixed + b"\r\n")
+    status, line, _ = c.finish("b")
+    assert status == "OK", line
+    c.ok("SELECT " + folder)
+    for what, size in (("1 BINARY.PEEK[1]", "1 BINARY.SIZE[1]"), ("2 BINARY.PEEK[2]", "2 BINARY.SIZE[2]")):
+        assert b"%s ~{%d}\r\n%s)" % (what[2:].replace(".PEEK", "").encode(), len(blob), blob) in c.ok("FETCH " + what)[0]
+        assert c.ok("FETCH " + size)[0].endswith(b" %d)" % len(blob))
+    assert c.fetch1("1 BODY.PEEK[HEADER]", "BODY[HEADER]") == head + b"Content-Transfer-Encoding: base64\r\n\r\n"
+    body = c.fetch1("2 BODY.PEEK[2]", "BODY[2]")
+    assert base64.b64decode(body) == blob and max(map(len, body.split(b"\r\n"))) <= 76
+    assert c.fetch1("2 BODY.PEEK[1]", "BODY[1]") == b"text" and b"\\Flagged" in c.ok("FETCH 2 FLAGS")[0]
+    # a part put in by CATENATE is no message that could be looked at; the limit counts what is stored
+    c.send(b"c APPEND %s CATENATE (TEXT ~{%d+}\r\n%s)\r\n" % (folder.encode(), len(whole), whole))
+    assert "[UNKNOWN-CTE]" in c.finish("c")[1]
+    assert b"MESSAGES 2" in c.ok("STATUS %s (MESSAGES)" % folder)[0]
 
 
 # --- CATENATE ---

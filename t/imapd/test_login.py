@@ -44,6 +44,8 @@ def test_greeting_and_capability(raw):
     c.ok("NOOP")
     assert c.ok('ID ("name" "test" "version" NIL)')[0].startswith(b"* ID (")
     c.ok("ID NIL")
+    c.ok("ID (%s)" % " ".join('"%030d" "%s"' % (i, "x" * 1024) for i in range(30)))	# RFC 2971 3.3: as much as it may be
+    c.bad("ID (%s)" % " ".join('"%030d" "%s"' % (i, "x" * 1024) for i in range(31)))
     assert c.ok("LOGOUT")[0].startswith(b"* BYE")
     assert closed(c) == b""
 
@@ -173,7 +175,7 @@ def test_line_limits(raw):
     # security case 93
     c = raw()
     c.ok("NOOP" + " " * 8000)
-    c.bad("NOOP" + " " * 9000)
+    c.bad("NOOP" + " " * 41000)
     c = raw()
     c.send("a NOOP" + " " * 70000)
     assert b"BAD" in closed(c)

@@ -144,6 +144,17 @@ def test_status(imap, folder):
     c.no("STATUS nothing (MESSAGES)", "NONEXISTENT")
 
 
+def test_examine_takes_nothing(imap, folder):
+    # RFC 3501 6.3.2
+    c, other = imap(), imap()
+    c.append(folder, SIMPLE)
+    assert b"* 1 RECENT" in c.ok("EXAMINE " + folder) and b"\\Recent" in c.ok("FETCH 1 FLAGS")[0]
+    other.append(folder, SIMPLE)
+    assert b"* 2 RECENT" in c.ok("NOOP") and b"RECENT 2" in other.ok("STATUS %s (RECENT)" % folder)[0]
+    assert b"* 2 RECENT" in other.ok("SELECT " + folder) and b"* 0 RECENT" in imap().ok("EXAMINE " + folder)
+    assert b"\\Recent" in c.ok("FETCH 2 FLAGS")[0], "as this connection has seen it"
+
+
 def test_select_examine_close(imap, folder):
     c = imap()
     c.append(folder, SIMPLE)

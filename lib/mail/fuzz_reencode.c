@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "deliver/remote/remote_priv.h"
 #include "mail/edit.h"
+#include "mail/reencode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -17,11 +17,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	buf_init(&out, 256 << 20);
 	buf_init(&again, 256 << 20);
-	assert(downgrade(in, &out, &e) == 0);
-	if (mail_head_find(buf_view(&out), true, &head_n, &body) == 0 && !has_8bit(str_from(buf_view(&out), body))) {
-		assert(downgrade(buf_view(&out), &again, &e) == 0);
+	assert(mail_reencode(in, MAIL_TO_7BIT, mail_sink_buf, &out, &e) == 0);
+	if (mail_head_find(buf_view(&out), true, &head_n, &body) == 0 && !str_has_8bit(str_from(buf_view(&out), body))) {
+		assert(mail_reencode(buf_view(&out), MAIL_TO_7BIT, mail_sink_buf, &again, &e) == 0);
 		assert(str_eq(buf_view(&again), buf_view(&out)));
 	}
+	buf_reset(&out);
+	buf_reset(&again);
+	assert(mail_reencode(in, MAIL_WITHOUT_BINARY, mail_sink_buf, &out, &e) == 0);
+	assert(mail_reencode(buf_view(&out), MAIL_WITHOUT_BINARY, mail_sink_buf, &again, &e) == 0);
 	buf_fini(&out);
 	buf_fini(&again);
 	return 0;
