@@ -93,6 +93,8 @@ struct scan {
 /* Check the message in fd (regular file, immutable). Never fails: trouble is a TEMPFAIL verdict. message: its bytes. */
 void scan_run(struct scan *s);
 
+struct str stage_spam_text(const struct scan *s);	/* as much of the message as the spam stage looks at */
+
 /* A stage: 0 go on, 1 enough was found, -1 trouble (tempfail). What it finds it says by scan_found(). Listed in stages.def. */
 typedef int stage_fn(struct scan *s, struct err *e);
 #define STAGE(name, fn, kind, doc) stage_fn fn;

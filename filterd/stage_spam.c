@@ -149,7 +149,7 @@ static void explain(struct scan *s, const struct spam_result *r)
 		scan_explain(s, "spam", "%u patterns ran into their limits and count as not matched", r->limited);
 }
 
-static struct str most_of(const struct scan *s)
+struct str stage_spam_text(const struct scan *s)
 {
 	size_t max = (size_t)s->rules->conf->spam_size_limit;
 	return s->message.n > max ? str_sub(s->message, 0, max) : s->message;
@@ -211,7 +211,7 @@ int stage_spam(struct scan *s, struct err *e)
 	if (s->rules->spam == NULL)
 		return 0;
 	facts_of(s, &facts);
-	spam_check(s->rules->spam, s->a, most_of(s), &facts, s->explain != NULL ? SPAM_WANT_MATCHED : 0, &r);
+	spam_check(s->rules->spam, s->a, stage_spam_text(s), &facts, s->explain != NULL ? SPAM_WANT_MATCHED : 0, &r);
 	tell_damage(s);
 	explain(s, &r);
 	return judge(s, &r);

@@ -64,6 +64,10 @@ struct area {
 enum msg_flag { MSG_NO_HEAD_END = 1, MSG_TRUNCATED_HEAD = 2, MSG_NO_PART_HEAD = 4, MSG_NO_PART_HEAD_END = 8, MSG_EPILOGUE = 16, MSG_PART_LIMIT = 32,
 		MSG_OPEN_BOUNDARY = 64, MSG_URI_CUT = 128 };
 
+/* costs.c: nanoseconds of each rule and text; inner: of what the running one has asked for. */
+struct costs { uint64_t *rules, *texts, inner; };
+struct cost_mark { uint64_t start, outer; };
+
 struct msg {
 	struct arena *a;
 	const struct set *s;
@@ -94,6 +98,7 @@ struct msg {
 	struct str *matched;		/* by index, with SPAM_WANT_MATCHED */
 	unsigned limited;
 	struct msg_evals *evals;	/* what eval functions keep */
+	struct costs *costs;		/* with SPAM_WANT_COSTS */
 	double bayes;
 	bool bayes_made;
 };
@@ -150,6 +155,13 @@ struct str url_decode_safe(struct arena *a, struct str url);
 struct spam;
 struct set *spam_set(const struct spam *s);	/* for tools and tests */
 double rule_value(struct msg *m, const struct rule *r);
+void run_prefilters(struct msg *m);		/* over all texts */
+
+/* --- costs.c --- */
+void costs_new(struct msg *m);			/* makes the texts */
+struct cost_mark cost_begin(struct msg *m);
+void cost_of_rule(struct msg *m, const struct rule *r, struct cost_mark mark);
+void costs_collect(struct msg *m, struct spam_result *out);
 
 /* --- small helpers of all (strings.c) --- */
 struct str str_squeeze(struct arena *a, struct str s);		/* runs of white space to one blank */

@@ -138,6 +138,17 @@ static struct area *area_of(struct msg *m, const struct rule *r, const struct pr
 	}
 }
 
+void run_prefilters(struct msg *m)
+{
+	static const enum rule_type types[] = { RULE_BODY, RULE_RAWBODY, RULE_URI };
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		const struct rule r = { .type = types[i] };
+		const struct prefilter *f;
+		struct area *area = area_of(m, &r, &f);
+		scan_area(m, area, f);
+	}
+}
+
 static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, struct area *area, bool all)
 {
 	unsigned n = 0, max = most(r);
@@ -323,11 +334,13 @@ double rule_value(struct msg *m, const struct rule *r)
 	if (m->known[r->index] == 1)
 		return 0;	/* a meta that asks for itself */
 	m->known[r->index] = 1;
+	const struct cost_mark mark = cost_begin(m);
 	double v = 0;
 	if (is_active(m, r) && r->type == RULE_FULL)
 		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, m->whole, most(r));
 	else if (is_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
 		v = run[r->type](m, r);
+	cost_of_rule(m, r, mark);
 	settle(m, r, v);
 	return v;
 }

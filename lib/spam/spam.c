@@ -187,10 +187,14 @@ void spam_check(const struct spam *s, struct arena *a, struct str message, const
 	struct msg *m = ARENA_NEW(a, struct msg);
 	*out = (struct spam_result){ .required = spam_required(s) };
 	msg_init(m, a, s->set, facts, message, want);
+	if (want & SPAM_WANT_COSTS)
+		costs_new(m);
 	out->bayes = bayes_score(m);
 	m->score_set = (s->opt.network ? 1u : 0) + (out->bayes >= 0 ? 2u : 0);
 	collect(m, out);
 	if (want & SPAM_WANT_ALL)
 		collect_subs(m, out);
 	out->limited = m->limited;
+	if (want & SPAM_WANT_COSTS)
+		costs_collect(m, out);
 }

@@ -71,6 +71,9 @@ struct spam_hit {
 	struct str matched;	/* text that matched, where a pattern did; p NULL: none */
 };
 
+/* Processor time, of a rule alone or of what all rules look at, whose name is in brackets. */
+struct spam_cost { struct str name; uint64_t ns; };
+
 struct spam_result {
 	double score, required;
 	struct spam_hit *hits;	/* rules with a score, by name */
@@ -80,9 +83,11 @@ struct spam_result {
 	size_t n_subs;
 	double bayes;		/* 0..1; < 0: no opinion */
 	unsigned limited;	/* patterns that ran into their limits */
+	struct spam_cost *costs;	/* the dearest first; only with SPAM_WANT_COSTS, which costs time itself */
+	size_t n_costs;
 };
 
-enum { SPAM_WANT_MATCHED = 1, SPAM_WANT_ALL = 2 };
+enum { SPAM_WANT_MATCHED = 1, SPAM_WANT_ALL = 2, SPAM_WANT_COSTS = 4 };
 
 void spam_check(const struct spam *s, struct arena *a, struct str message, const struct spam_facts *facts, unsigned want, struct spam_result *out);
 

@@ -1,6 +1,7 @@
 /* For tests and benches: what the engine makes of message files. One line each: path, score, rules, sub-rules (with their number of hits when it is not 1),
- * separated by tabs; or the texts that rules see, or only the time it takes.
- *	spamdump [-r RULES] [-s SITE] [-b BAYES] [-t] [-j] [-x WHAT] FILE…  (or paths on standard input)
+ * separated by tabs; or the texts that rules see, or only the time it takes, or
+ * (-p) lines with nanoseconds and what took them.
+ *	spamdump [-r RULES] [-s SITE] [-b BAYES] [-t] [-p] [-j] [-x WHAT] FILE…  (or paths on standard input)
  */
 #include <getopt.h>
 #include <malloc.h>
@@ -18,7 +19,7 @@ enum { MESSAGE_MAX = 64 << 20 };
 struct todo {
 	struct spam *s;
 	struct arena *a;
-	bool times, quiet;
+	bool times, costs;
 	unsigned want;
 	const char *show;
 };
@@ -81,7 +82,10 @@ static int check(struct todo *t, const char *file)
 	double start = cpu_ms();
 	spam_check(t->s, t->a, buf_view(&text), NULL, t->want, &r);
 	double took = cpu_ms() - start;
-	if (t->times) {
+	if (t->costs) {
+		for (size_t i = 0; i < r.n_costs; i++)
+			printf("%llu\t%.*s\n", (unsigned long long)r.costs[i].ns, STR_ARG(r.costs[i].name));
+	} else if (t->times) {
 		printf("%s\t%.3f\t%zu\t%.3f\t%.6f\n", file, r.score, text.n, took, r.bayes);
 	} else {
 		printf("%s\t%.3f\t", file, r.score);
@@ -104,7 +108,7 @@ int main(int argc, char **argv)
 	struct spam_options o = { .rules_dir = "auto", .site_dir = "/etc/spamassassin", .jit = true, .all = true };
 	struct todo t = { .want = SPAM_WANT_ALL };
 	bool quiet = true;
-	for (int c; (c = getopt(argc, argv, "r:s:b:o:jtvx:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "r:s:b:o:jptvx:")) != -1;) {
 		switch (c) {
 		case 'r':
 			o.rules_dir = optarg;
@@ -120,6 +124,11 @@ int main(int argc, char **argv)
 			break;
 		case 'j':
 			o.jit = false;
+			break;
+		case 'p':
+			t.costs = true;
+			t.want = SPAM_WANT_COSTS;
+			o.all = false;
 			break;
 		case 't':
 			t.times = true;

@@ -133,6 +133,18 @@ def test_the_tool_tells_every_hit_with_its_text(fresh_suite, tmp_path):
     assert '7.125 TEST_HIGH: A high word "highword"' in told and '2.5 TEST_LOW: A low word "lowword"' in told
 
 
+def test_the_tool_tells_which_rules_take_the_time(fresh_suite, tmp_path):
+    suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
+    letter = tmp_path / "letter"
+    letter.write_text("Subject: x\nFrom: a@b.example\n\na lowword and a highword\n")
+    told = [json.loads(line) for line in suite.tool("postern-filter", "test", "--profile", "--json", letter, letter).stdout.decode().splitlines()]
+    assert [t["ns"] for t in told] == sorted((t["ns"] for t in told), reverse=True)
+    names = {t["name"] for t in told}
+    assert {"TEST_HIGH", "TEST_LOW", "(rendered text)", "(prefilters)"} <= names
+    text = suite.tool("postern-filter", "test", "--profile", letter, letter).stdout.decode()
+    assert text.startswith("2 messages, ") and "  TEST_HIGH\n" in text
+
+
 # --- learning ---
 
 def letters(where, count, spam):
