@@ -5,6 +5,7 @@
 
 #include "spam/eval.h"
 #include "spam/expr.h"
+#include "spam/gate.h"
 #include "spam/prefilter.h"
 
 enum { META_DEPTH_MAX = 50 };
@@ -257,9 +258,19 @@ static struct prefilter *build_filter(struct set *s, enum rule_type type)
 		struct rule *r = s->rules[i];
 		if (r->needed && r->type == type && (r->pattern.code != NULL || r->needs.p != NULL))
 			r->slot = 1 + prefilter_add(f, filter_text(s, r), r->pattern.flags);
+		if (r->slot > 0 && r->type == type && r->needs.p == NULL)
+			r->gate = gate_new(r->pattern.text, r->pattern.flags);
 	}
 	prefilter_finish(f);
 	return f;
+}
+
+/* What texts teach a gate, workers share when it is learned before they are forked: here from the rules' own descriptions, which are about the same things. */
+static void gates_learn(const struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		for (size_t k = 0; s->rules[i]->gate != NULL && k < s->n; k++)
+			(void)gate_may(s->rules[i]->gate, s->rules[k]->describe);
 }
 
 int set_finish(struct set *s, struct err *e)
@@ -276,5 +287,7 @@ int set_finish(struct set *s, struct err *e)
 	s->body_filter = build_filter(s, RULE_BODY);
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);
 	s->uri_filter = build_filter(s, RULE_URI);
+	if (s->opt->jit)
+		gates_learn(s);
 	return 0;
 }

@@ -1,9 +1,10 @@
-/* "pattern\nflags\ntext": when PCRE2 finds the pattern in the text, the prefilter had reported it. */
+/* "pattern\nflags\ntext": when PCRE2 finds the pattern in the text, the prefilter had reported it and the gate was open. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "map/pcre.h"
+#include "spam/gate.h"
 #include "spam/prefilter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,7 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&folded, 10000);
 	prefilter_fold(text, &folded);
 	prefilter_scan(f, text, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &may);
+	struct gate *g = gate_new(pattern, flags);
+	may &= g == NULL || gate_may(g, text);
 	assert(may || pcre_match(code, text, NULL, 0, &e) != 1);
+	gate_free(&g);
 	buf_fini(&folded);
 	arena_free(&a);
 	pcre_free(&code);

@@ -35,6 +35,7 @@ struct prefilter {
 	int buckets[1u << BUCKET_BITS];
 	size_t words;
 	uint64_t *masks;	/* [RX_WINDOW][257][words] */
+	uint64_t pairs[2][1u << 10];	/* two bytes that any window has in front, and behind these */
 	struct prefilter_stats stats;
 };
 
@@ -141,6 +142,16 @@ static uint64_t *row(const struct prefilter *f, unsigned offset, unsigned byte)
 	return f->masks + (offset * 257u + byte) * f->words;
 }
 
+static void add_pairs(struct prefilter *f, const struct rx_window *w)
+{
+	for (unsigned which = 0; which < 2; which++) {
+		const unsigned at = which * 2;
+		for (unsigned c = 0; c < 256; c++)
+			for (unsigned k = 0; k < 4 && (at >= w->n || rx_set_has(&w->set[at], (unsigned char)c)); k++)
+				f->pairs[which][c * 4 + k] |= at + 1 >= w->n ? UINT64_MAX : w->set[at + 1].bits[k];
+	}
+}
+
 void prefilter_finish(struct prefilter *f)
 {
 	for (unsigned i = 0; i < 1u << BUCKET_BITS; i++)
@@ -158,6 +169,7 @@ void prefilter_finish(struct prefilter *f)
 	f->masks = ARENA_ARRAY(f->a, uint64_t, RX_WINDOW * 257u * (f->words + 1));
 	for (unsigned i = 0; i < f->n_windows; i++) {
 		const struct rx_window *w = &f->windows[i].w;
+		add_pairs(f, w);
 		for (unsigned k = 0; k < RX_WINDOW; k++)
 			for (unsigned c = 0; c < 257; c++)
 				if (k >= w->n || (c < 256 && rx_set_has(&w->set[k], (unsigned char)c)))
@@ -198,7 +210,8 @@ static void try_bucket(struct pass *p, unsigned h, struct str text, size_t at)
 	const struct prefilter *f = p->f;
 	for (int i = f->buckets[h >> (HASH_BITS - BUCKET_BITS)]; i >= 0; i = f->literals[i].next) {
 		const struct literal *l = &f->literals[i];
-		if (at < l->at || at - l->at + l->text.n > text.n || memcmp(text.p + at - l->at, l->text.p, l->text.n) != 0)
+		if (at < l->at || at - l->at + l->text.n > text.n || text.p[at - l->at] != l->text.p[0] ||
+		    text.p[at - l->at + l->text.n - 1] != l->text.p[l->text.n - 1] || memcmp(text.p + at - l->at, l->text.p, l->text.n) != 0)
 			continue;
 		for (unsigned k = 0; k < l->n_numbers; k++)
 			literal_hit(p, l->numbers[k]);
@@ -222,10 +235,18 @@ static void report(const struct prefilter *f, size_t word, uint64_t bits, void (
 		hit(ctx, f->windows[word * 64 + (size_t)__builtin_ctzll(bits)].number);
 }
 
+static bool pair_has(const struct prefilter *f, unsigned which, const unsigned char *p)
+{
+	const unsigned pair = (unsigned)p[0] << 8 | p[1];
+	return f->pairs[which][pair >> 6] >> (pair & 63) & 1;
+}
+
 static void scan_windows(const struct prefilter *f, struct str text, void (*hit)(void *, unsigned), void *ctx)
 {
 	const unsigned char *p = (const unsigned char *)text.p;
 	for (size_t i = 0; i <= text.n; i++) {
+		if (i + 4 <= text.n && (!pair_has(f, 0, p + i) || !pair_has(f, 1, p + i + 2)))
+			continue;
 		const uint64_t *r[RX_WINDOW];
 		for (unsigned k = 0; k < RX_WINDOW; k++)
 			r[k] = row(f, k, i + k < text.n ? p[i + k] : 256);

@@ -33,6 +33,14 @@ size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsign
  * roughly. */
 struct rx_window { struct rx_set set[RX_WINDOW]; size_t n; };
 size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out);
+/* The pattern as an automaton: see machine.c. Built from its end: rx_build gives the state that matches x and goes on at `after`; -1: more than max states. */
+struct rx_state { const struct rx_set *set; int next, next2; };	/* set NULL: an empty move to next and next2, the end has none */
+struct rx_machine { struct rx_state *v; int n, max; unsigned copies; };
+int rx_state_new(struct rx_machine *m, const struct rx_set *set, int next, int next2);
+int rx_build(struct rx_machine *m, const struct rx *x, int after);
+int rx_build_list(struct rx_machine *m, const struct rx *k, int after);	/* k and all that follow it */
+/* Adds to list what is reached from s without a byte: states with a set, and the end. Those in seen with this mark (not 0) are there already. */
+void rx_follow(const struct rx_machine *m, int s, unsigned *seen, unsigned mark, int *list, int *n);
 double rx_rarity(unsigned char c);	/* how often a byte stands in mail */
 /* Fold as the patterns do without regard to case: ASCII and the letters of Latin-1. */
 static inline unsigned char rx_fold(unsigned char c)

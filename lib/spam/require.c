@@ -207,86 +207,6 @@ size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsign
 
 /* --- windows --- */
 
-struct state { const struct rx_set *set; int next, next2; };	/* set NULL: an empty move to next and next2 */
-struct machine { struct state *v; int n; };
-
-static int state(struct machine *m, const struct rx_set *set, int next, int next2)
-{
-	if (m->n >= RX_STATES_MAX)
-		return -1;
-	m->v[m->n] = (struct state){ set, next, next2 };
-	return m->n++;
-}
-
-/* Build from the end: the state that matches x and goes on at `after`. */
-static int build(struct machine *m, const struct rx *x, int after);
-
-static int build_list(struct machine *m, const struct rx *k, int after)
-{
-	if (k == NULL)
-		return after;
-	int rest = build_list(m, k->next, after);
-	return rest < 0 ? -1 : build(m, k, rest);
-}
-
-static int build_repeat(struct machine *m, const struct rx *x, int after)
-{
-	unsigned copies = x->min > RX_WINDOW ? RX_WINDOW : x->min;
-	int s = after;
-	if (x->max > x->min) {
-		int loop = state(m, NULL, after, -1);	/* zero or more: wide enough for any upper end */
-		if (loop < 0)
-			return -1;
-		int body = build(m, x->kids, loop);
-		if (body < 0)
-			return -1;
-		m->v[loop].next2 = body;
-		s = loop;
-	}
-	for (unsigned i = 0; i < copies && s >= 0; i++)
-		s = build(m, x->kids, s);
-	return s;
-}
-
-static int build(struct machine *m, const struct rx *x, int after)
-{
-	if (after < 0)
-		return -1;
-	int s = -1;
-	switch (x->op) {
-	case RX_SET:
-		return state(m, &x->set, after, -1);
-	case RX_CAT:
-		return build_list(m, x->kids, after);
-	case RX_ALT:
-		for (const struct rx *k = x->kids; k != NULL; k = k->next) {
-			int one = build(m, k, after);
-			s = one < 0 ? -1 : s < 0 ? one : state(m, NULL, one, s);
-			if (s < 0)
-				return -1;
-		}
-		return s;
-	case RX_REPEAT:
-		return build_repeat(m, x, after);
-	default:
-		return after;
-	}
-}
-
-static void follow(const struct machine *m, int s, unsigned char *seen, int *list, int *n)
-{
-	while (s >= 0 && !seen[s]) {
-		seen[s] = 1;
-		if (m->v[s].set != NULL || m->v[s].next < 0) {
-			list[(*n)++] = s;
-			return;
-		}
-		if (m->v[s].next2 >= 0)
-			follow(m, m->v[s].next2, seen, list, n);
-		s = m->v[s].next;
-	}
-}
-
 /* How often a byte stands in mail, roughly: letters by their rank, everything else evenly. */
 double rx_rarity(unsigned char c)
 {
@@ -308,23 +228,23 @@ static double class_rarity(const struct rx_set *s)
 	return sum > 1 ? 1 : sum;
 }
 
-static size_t walk(const struct machine *m, int start, int end, struct arena *a, struct rx_set out[RX_WINDOW])
+static size_t walk(const struct rx_machine *m, int start, int end, struct arena *a, struct rx_set out[RX_WINDOW])
 {
 	size_t n = 0;
 	int *now = ARENA_ARRAY(a, int, (size_t)m->n + 1), *next = ARENA_ARRAY(a, int, (size_t)m->n + 1), n_now = 0;
-	unsigned char *seen = arena_alloc(a, (size_t)m->n + 1);
-	follow(m, start, seen, now, &n_now);
+	unsigned *seen = ARENA_ARRAY(a, unsigned, (size_t)m->n + 1), mark = 1;
+	rx_follow(m, start, seen, mark, now, &n_now);
 	for (; n < RX_WINDOW; n++) {
 		int n_next = 0;
 		memset(&out[n], 0, sizeof(out[n]));
-		memset(seen, 0, (size_t)m->n);
+		mark++;
 		for (int i = 0; i < n_now; i++) {
-			const struct state *s = &m->v[now[i]];
+			const struct rx_state *s = &m->v[now[i]];
 			if (now[i] == end)
 				return n;	/* it may have ended here */
 			for (unsigned k = 0; k < 4; k++)
 				out[n].bits[k] |= s->set->bits[k];
-			follow(m, s->next, seen, next, &n_next);
+			rx_follow(m, s->next, seen, mark, next, &n_next);
 		}
 		int *t = now;
 		now = next;
@@ -335,7 +255,7 @@ static size_t walk(const struct machine *m, int start, int end, struct arena *a,
 }
 
 /* The windows at the start of the list k: one, or one for each alternative when it begins with some. */
-static size_t windows_at(struct machine *m, const struct rx *k, struct arena *a, struct rx_window out[RX_WINDOWS_MAX], double *rarity)
+static size_t windows_at(struct rx_machine *m, const struct rx *k, struct arena *a, struct rx_window out[RX_WINDOWS_MAX], double *rarity)
 {
 	while (k != NULL && k->op == RX_ZERO)
 		k = k->next;
@@ -348,8 +268,8 @@ static size_t windows_at(struct machine *m, const struct rx *k, struct arena *a,
 	*rarity = 0;
 	for (const struct rx *x = split ? first->kids : k; x != NULL; x = x->next) {
 		m->n = 0;
-		int end = state(m, NULL, -1, -1), rest = split ? build_list(m, k->next, end) : end;
-		int start = rest < 0 ? -1 : split ? build(m, x, rest) : build_list(m, k, end);
+		int end = rx_state_new(m, NULL, -1, -1), rest = split ? rx_build_list(m, k->next, end) : end;
+		int start = rest < 0 ? -1 : split ? rx_build(m, x, rest) : rx_build_list(m, k, end);
 		out[n].n = start < 0 ? 0 : walk(m, start, end, a, out[n].set);
 		double one = 1;
 		for (size_t i = 0; i < out[n].n; i++)
@@ -365,7 +285,7 @@ static size_t windows_at(struct machine *m, const struct rx *k, struct arena *a,
 size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out)
 {
 	struct arena_mark mark = arena_mark(a);
-	struct machine m = { ARENA_ARRAY(a, struct state, RX_STATES_MAX), 0 };
+	struct rx_machine m = { ARENA_ARRAY(a, struct rx_state, RX_STATES_MAX), 0, RX_STATES_MAX, RX_WINDOW };
 	struct rx_window *w = ARENA_ARRAY(a, struct rx_window, RX_WINDOWS_MAX);
 	size_t best_n = 0;
 	double best = 1;

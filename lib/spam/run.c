@@ -4,6 +4,7 @@
 
 #include "spam/eval.h"
 #include "spam/expr.h"
+#include "spam/gate.h"
 #include "spam/prefilter.h"
 
 /* --- patterns over texts --- */
@@ -30,6 +31,11 @@ static unsigned matches(struct msg *m, const struct rule *r, const struct pcre *
 		at = end > start ? end : end + 1;
 	}
 	return n;
+}
+
+static unsigned gated(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, unsigned max)
+{
+	return r->gate != NULL && !gate_may(r->gate, text) ? 0 : matches(m, r, code, text, max);
 }
 
 static unsigned most(const struct rule *r)
@@ -155,12 +161,12 @@ static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre
 	bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
 	if (all) {
 		for (size_t i = skip_subject; i < area->pieces.n && n < max; i++)
-			n += matches(m, r, code, area->pieces.v[i], max - n);
+			n += gated(m, r, code, area->pieces.v[i], max - n);
 		return n;
 	}
 	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max; h = h->next)
 		if (h->line > 0 || !skip_subject)
-			n += matches(m, r, code, area->pieces.v[h->line], max - n);
+			n += gated(m, r, code, area->pieces.v[h->line], max - n);
 	return n;
 }
 

@@ -1,4 +1,5 @@
 /* The set of rules while it is read: names, header specifications, lists (set.h). */
+#include "spam/gate.h"
 #include "spam/set.h"
 
 #include <stdarg.h>
@@ -53,6 +54,7 @@ static void free_lists(struct map *lists)
 static void free_patterns(struct rule *r)
 {
 	pcre_free(&r->pattern.code);
+	gate_free(&r->gate);
 	pcre_free(&r->arg_pattern.code);
 	for (struct detail_test *d = r->detail; d != NULL; d = d->next)
 		pcre_free(&d->p.code);

@@ -97,6 +97,7 @@ struct rule {
 	struct pattern arg_pattern;	/* of evals that take one */
 	size_t n_args;
 	struct detail_test *detail;
+	struct gate *gate;		/* of patterns that are dear otherwise; NULL: none (gate.h) */
 	unsigned slot;			/* in the prefilter of its text, 0 none (prefilter.h) */
 	struct str needs;		/* "%{NAME}" in the pattern: what the rule that captures NAME found; p NULL: none */
 	struct str captures;		/* NAME of (?<NAME>…), when it is the first group */

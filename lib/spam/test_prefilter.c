@@ -1,7 +1,8 @@
-/* The prefilter never misses: for patterns of all shapes and many texts, whatever PCRE2 matches was reported. */
+/* The prefilter and the gates never miss: for patterns of all shapes and many texts, whatever PCRE2 matches was reported. */
 #include <stdlib.h>
 
 #include "map/pcre.h"
+#include "spam/gate.h"
 #include "spam/prefilter.h"
 #include "spam/regex.h"
 #include "test/tap.h"
@@ -13,6 +14,9 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "[^a-z]{2}q", "" }, { "[\\xc0-\\xc5]\\x80", "i" }, { "\xc3\xa9t\xc3\xa9", "i" }, { "(?:(?:\\W{0,2}[vVu]|\\\\/)\\W{0,2}[iIl1|])\\W{0,2}[aA@4]", "i" }, { "(?x) a b # c\n c", "" },
 	{ "(?<name>k)\\k<name>", "" }, { "(.)\\1zz", "" }, { "a++b", "" }, { "(?>ab|a)c", "" }, { "[[:alpha:]]x", "" }, { "\\Qa.b\\E", "" }, { "q{,3}", "" }, { "[]a]b", "" },
 	{ "[a-]b-", "" }, { "(?:a{0}b)c", "" }, { "fo(?#comment)o", "" }, { "(?:abc){1,2}def", "" }, { "(?i)A(?-i)B", "" },
+	{ "\\b(?:[a-z]{3,}[\\s.]+){2}", "" }, { "(?:[a-z]*\\s?(?:foo|bar|baz)\\W{0,3}){3}", "i" }, { "[a-z ]{13}x", "" }, { "(?:\\w+\\s){20}", "" }, { "[^x]{3,5}(?:c|\\xa9)", "s" },
+	{ "[a-z]+\\d{3}", "" }, { "\\w{2}(?:foo|thing)\\b", "i" }, { "(?:\\S+\\s+){2,}\\S*c$", "m" }, { "[[:alpha:]]?[a-u]{4}(?!bar)z", "" },
+	{ "(?=[a-z])[a-z]{2,4}[A-Z]", "" }, { "(?>[a-z]+)\\.", "" }, { "[^\\d\\s]{2}\\s[^a-f]", "" }, { "(?:a|b|[c-z]|-)*-\\d", "i" },
 };
 
 static unsigned seed = 12345;
@@ -43,14 +47,30 @@ static void on_hit(void *ctx, unsigned number)
 	((bool *)ctx)[number] = true;
 }
 
+/* Every byte of it asks for a new subset: work and memory end, the answer is then "it may". */
+static void hostile(void)
+{
+	struct gate *g = gate_new(STR("[a-m][a-z]{11}[n-z][a-z]{11}[a-f]{12}x"), "");
+	char noise[4000];
+	unsigned may = 0;
+	for (unsigned round = 0; round < 200; round++) {
+		for (size_t i = 0; i < sizeof(noise); i++)
+			noise[i] = (char)('a' + next(23));
+		may += gate_may(g, str_n(noise, sizeof(noise)));
+	}
+	tap_ok(may > 0, "noise is let through when the work is not worth it (%u of 200)", may);
+	gate_free(&g);
+}
+
 int main(void)
 {
 	struct arena *a = arena_new(0);
 	struct prefilter *f = prefilter_new(a);
 	struct pcre *code[ARRAY_LEN(patterns)];
+	struct gate *gates[ARRAY_LEN(patterns)];
 	struct buf b, folded;
 	struct err e = { 0 };
-	unsigned missed = 0, matched = 0, spared = 0;
+	unsigned missed = 0, matched = 0, spared = 0, shut = 0, n_gates = 0;
 	buf_init(&b, 100000);
 	buf_init(&folded, 100000);
 	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
@@ -58,6 +78,8 @@ int main(void)
 		if (pcre_compile(str_c(patterns[i].text), patterns[i].flags, false, &code[i], &e) < 0)
 			tap_ok(false, "compiles: %s (%s)", patterns[i].text, e.text);
 		prefilter_add(f, str_c(patterns[i].text), patterns[i].flags);
+		gates[i] = gate_new(str_c(patterns[i].text), patterns[i].flags);
+		n_gates += gates[i] != NULL;
 	}
 	prefilter_finish(f);
 	for (unsigned round = 0; round < 20000; round++) {
@@ -67,19 +89,26 @@ int main(void)
 		prefilter_fold(t, &folded);
 		prefilter_scan(f, t, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, hit);
 		for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
-			bool may = hit[i] || prefilter_always(f, (unsigned)i), does = pcre_match(code[i], t, NULL, 0, &e) == 1;
+			bool open = gates[i] == NULL || gate_may(gates[i], t), may = open && (hit[i] || prefilter_always(f, (unsigned)i));
+			bool does = pcre_match(code[i], t, NULL, 0, &e) == 1;
 			if (does && !may && missed++ < 10)
 				tap_ok(false, "missed: /%s/%s in '%.*s'", patterns[i].text, patterns[i].flags, STR_ARG(t));
 			matched += does;
 			spared += !may;
+			shut += !open;
 		}
 	}
 	tap_is_int(missed, 0, "no match is missed (of %u)", matched);
 	tap_ok(matched > 20000 && spared > 200000, "matches happen (%u) and work is spared (%u)", matched, spared);
 	struct prefilter_stats st = prefilter_stats(f);
 	tap_ok(st.literal >= 20 && st.window >= 5 && st.always >= 3, "all ways serve: %u by literals, %u by windows, %u always", st.literal, st.window, st.always);
-	for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
+	tap_ok(n_gates >= 12 && shut > 20000, "gates serve: %u, shut %u times", n_gates, shut);
+	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
 		pcre_free(&code[i]);
+		gate_free(&gates[i]);
+	}
+	tap_ok(gate_new(STR("x"), "") == NULL && gate_new(STR("[a-z]*"), "") == NULL && gate_new(STR("(.)\\1"), "") == NULL, "no gate where it would not help");
+	hostile();
 	buf_fini(&b);
 	buf_fini(&folded);
 	arena_free(&a);

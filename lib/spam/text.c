@@ -75,8 +75,12 @@ static void squeeze(struct str in, bool wide, struct buf *out)
 			k += n;
 		}
 		if (k == i) {
-			buf_ch(out, in.p[i] == '\0' ? '\n' : in.p[i]);
-			i++;
+			for (k = i + 1; k < in.n && in.p[k] > ' ';)	/* plain ASCII, most of all text */
+				k++;
+			if (in.p[i] == '\0')
+				buf_ch(out, '\n');
+			buf_mem(out, in.p + i + (in.p[i] == '\0'), k - i - (in.p[i] == '\0'));
+			i = k;
 			continue;
 		}
 		if (first != SIZE_MAX && first < last) {

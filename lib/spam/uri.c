@@ -74,8 +74,19 @@ static bool blank(char c)
 }
 
 static bool start_delimiter(char c) { return in_set("><\"'`,{[(|", c) || blank(c); }
-static bool end_delimiter(char c) { return in_set("><\"`}]{[|", c) || blank(c); }
-static bool mail_end(char c) { return end_delimiter(c) || in_set(",('", c) || (unsigned char)c >= 0x80; }
+
+/* Asked of every byte. */
+static bool end_delimiter(char c)
+{
+	switch (c) {
+	case '>': case '<': case '"': case '`': case '}': case ']': case '{': case '[': case '|':
+		return true;
+	default:
+		return blank(c);
+	}
+}
+
+static bool mail_end(char c) { return end_delimiter(c) || c == ',' || c == '(' || c == '\'' || (unsigned char)c >= 0x80; }
 static bool bare_start(char c) { return in_set("!\"#$&'()*+,/:;<=>?@[\\]^`{|}~", c) || blank(c); }
 static bool word_char(char c) { return ch_alnum(c) || c == '_'; }
 

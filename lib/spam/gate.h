@@ -1,0 +1,20 @@
+/* Whether a pattern can match a text at all, by an automaton that reads each byte once whatever the text is: for patterns that PCRE2 must try at nearly every
+ * byte, and whose required texts are everywhere. States are made when texts first need them and are kept; how many, and how much work goes into them for each
+ * byte of text, is bounded. What cannot be told within that may match. Never misses, as the prefilter.
+ */
+#ifndef SPAM_GATE_H
+#define SPAM_GATE_H
+
+#include <stdbool.h>
+
+#include "base/str.h"
+
+struct gate;
+
+/* Returns owned. NULL: a pattern that is not understood, too large, that may match an empty text, or that PCRE2 is quick with: one that begins with rare bytes or
+ * at a line's start. */
+struct gate *gate_new(struct str pattern, const char *flags);
+void gate_free(struct gate **g);
+bool gate_may(struct gate *g, struct str text);
+
+#endif
