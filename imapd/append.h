@@ -20,12 +20,16 @@ struct append {
 	size_t n;		/* messages begun */
 	bool literal8;		/* the literal was announced with "~" */
 	struct binary *binary;	/* it is the message, which waits to be looked at; NULL: none. Owned */
+	bool keywords;		/* any message has some */
 	bool replace;
 	uint32_t replaced;	/* sequence number */
 	bool failed;		/* what comes is read over */
 	enum cmd_result result;	/* when failed: CMD_BAD, CMD_NO or CMD_DONE (answer in c->run) */
 	struct err e;
 };
+
+/* "APPENDUID validity uids", in the command's arena. */
+const char *append_uid_code(struct client *c, const uint32_t *uids, size_t n, uint32_t validity);
 
 enum advance { ADV_ON, ADV_LITERAL, ADV_END, ADV_FAILED };
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "caps.h"
+#include "held.h"
 #include "link.h"
 #include "log/log.h"
 #include "relay.h"
@@ -46,6 +47,7 @@ static bool literal(struct client *c)
 	if (s->lit_size > CLIENT_LITERALS_MAX || s->literal_bytes > CLIENT_LITERALS_MAX - s->lit_size)
 		return !imap_scan_refuse(&c->scan);
 	if (!s->lit_nonsync) {
+		held_commit(c);
 		buf_c(resp(c), "+ OK\r\n");
 		resp_flush(c);
 	}
@@ -117,6 +119,10 @@ static void read_input(struct client *c)
 		if (!(relay_streaming(c) ? relay_data(c) : append_streaming(c) ? append_data(c) : read_some(c)))
 			break;
 	}
+	if (!c->over)
+		held_commit(c);
+	if (!c->over && c->why && !c->run.cmd)
+		client_end(c, c->why, NULL);
 	if (!c->over && c->eof && !c->run.step && !c->timer && !resp_full(c) && !relay_away(c))
 		client_end(c, c->run.cmd || c->append ? "Connection closed in a command" : "Connection closed", NULL);
 }
@@ -234,6 +240,7 @@ void client_end(struct client *c, const char *why, const char *bye)
 
 	if (c->over)
 		return;
+	held_end(c);
 	if (bye)
 		resp_untagged(c, "BYE %s", bye);
 	resp_flush(c);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "append.h"
+#include "held.h"
 #include "imap/seqset.h"
 #include "relay.h"
 
@@ -76,6 +77,7 @@ static enum advance message_begin(struct client *c, struct imap_lex *l)
 	if (mbox_append_message(a->to, bits, m.flags.keywords, m.flags.n, m.date, &a->e) < 0)
 		return fail(c, CMD_NO);
 	a->n++;
+	a->keywords |= m.flags.n > 0;
 	a->size = 0;
 	return ADV_ON;
 }
@@ -263,6 +265,7 @@ static enum append_literal settle(struct client *c, enum advance r)
 	if (r != ADV_LITERAL)
 		return APPEND_REFUSED;
 	if (!c->scan.lit_nonsync) {
+		held_commit(c);
 		buf_c(resp(c), "+ OK\r\n");
 		resp_flush(c);
 	}
@@ -285,6 +288,8 @@ enum append_literal append_literal(struct client *c)
 
 		if (!cmd)
 			return APPEND_INLINE;
+		if (cmd->fn != cmd_APPEND)
+			held_commit(c);
 		if (relay_literal(c, cmd, &l, &how))
 			return how;
 		r = begin(c, &l, cmd, &name_ok);
@@ -362,7 +367,7 @@ void append_swallow(struct client *c, uint64_t left, const char *status, const c
 
 /* --- the end --- */
 
-static const char *appenduid(struct client *c, const uint32_t *uids, size_t n, uint32_t validity)
+const char *append_uid_code(struct client *c, const uint32_t *uids, size_t n, uint32_t validity)
 {
 	struct buf b;
 
@@ -401,7 +406,7 @@ static enum cmd_result commit(struct client *c, struct append *a, struct err *e)
 	if (mbox_append_commit(&a->to, uids, &n, e) < 0 || mbox_status(a->mbox, &st, e) < 0)
 		return store_no(c, e, false);
 	folder_changed(c->user, a->mbox);
-	const char *code = appenduid(c, uids, n, st.uidvalidity);
+	const char *code = append_uid_code(c, uids, n, st.uidvalidity);
 
 	return a->replace ? replace(c, a, code, e) : command_answer(c, "OK", code, "Append completed.");
 }
@@ -416,6 +421,9 @@ enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *
 		(void)bad(c, "invalid APPEND arguments");
 	if (!a->failed && advance(c, l) == ADV_LITERAL)
 		(void)bad(c, "invalid APPEND arguments");
+	if (!a->failed && held_take(c, a))
+		return CMD_HELD;
+	held_commit(c);
 	if (a->failed) {
 		*e = a->e;
 		return a->result;

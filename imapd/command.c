@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "imap/out.h"
+#include "held.h"
 #include "relay.h"
 #include "session.h"
 
@@ -84,15 +85,14 @@ static void answer(struct client *c, enum cmd_result r, struct err *e)
 	case CMD_MORE:
 	case CMD_WAIT:
 	case CMD_AWAY:
+	case CMD_HELD:
 	case CMD_CLOSED:
 		return;
 	}
 }
 
-void command_finish(struct client *c, enum cmd_result r, struct err *e)
+void command_reply(struct client *c, enum cmd_result r, struct err *e)
 {
-	if (r == CMD_CLOSED)
-		return;
 	if (r == CMD_BAD) {
 		c->bad++;
 	} else {
@@ -101,6 +101,17 @@ void command_finish(struct client *c, enum cmd_result r, struct err *e)
 			updates(c);
 	}
 	answer(c, r, e);
+}
+
+void command_finish(struct client *c, enum cmd_result r, struct err *e)
+{
+	if (r == CMD_CLOSED)
+		return;
+	if (r == CMD_HELD) {
+		command_drop(c);
+		return;
+	}
+	command_reply(c, r, e);
 	resp_flush(c);
 	command_drop(c);
 	if (c->compress)
@@ -237,6 +248,7 @@ enum cmd_result command_start(struct client *c)
 		command_finish(c, append_finish(c, &l, &e), &e);
 		return c->over ? CMD_CLOSED : CMD_OK;
 	}
+	held_commit(c);
 	trim_line_end(&l);
 	if (imap_at_end(&l)) {		/* iOS sends empty lines */
 		command_drop(c);
@@ -271,6 +283,7 @@ bool command_scan_error(struct client *c)
 	struct imap_lex l = { .p = c->text.p, .end = c->text.p + c->text.n, .arena = c->arena };
 	struct str tag;
 
+	held_commit(c);
 	/* No part of a wrong command is run, but its tag is answered. */
 	if (c->text.p && imap_get_tag(&l, &tag, NULL) == 0)
 		c->run.tag = tag;

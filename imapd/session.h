@@ -54,6 +54,7 @@ enum cmd_result {
 	CMD_BAD,	/* *e: BAD */
 	CMD_WAIT,	/* not finished and no steps: something else ends it (IDLE) */
 	CMD_AWAY,	/* another process has it: its answer comes from there (relay.c) */
+	CMD_HELD,	/* complete, but answered later with others (held.c) */
 	CMD_CLOSED,	/* the connection is gone: touch nothing */
 };
 /* What changes the responses of a connection: by ENABLE, or by using it (RFC 7162 3.1). */
@@ -99,6 +100,7 @@ struct run {
 };
 
 struct append;
+struct held;
 struct notify;
 struct link;
 struct relay;
@@ -121,6 +123,7 @@ struct client {
 	struct buf text;		/* of the command, as far as it is here */
 	struct run run;
 	struct append *append;		/* a message is coming in */
+	struct held *held;		/* APPENDs that wait for one sync; NULL: none */
 	struct folder *folder;		/* selected; NULL: none */
 	struct mbox_view *view;
 	bool readonly;
@@ -176,6 +179,7 @@ void user_idle(struct user *u);		/* a connection has ended */
 enum cmd_result command_start(struct client *c);	/* c->text is complete */
 void command_step(struct client *c);			/* go on with the command in progress, if any */
 void command_finish(struct client *c, enum cmd_result r, struct err *e);
+void command_reply(struct client *c, enum cmd_result r, struct err *e);	/* updates and the tagged answer of c->run, which goes on to be there */
 void command_drop(struct client *c);			/* forget it: arena, text, cleanup */
 enum cmd_result command_answer(struct client *c, const char *status, const char *code, const char *text);	/* CMD_DONE */
 const struct command *command_find(struct str verb);

@@ -50,6 +50,14 @@ static int item_end(struct item *it, struct err *e)
 	return 0;
 }
 
+static void items_grow(struct mbox_append *ap, size_t n)
+{
+	if (ap->n + n <= ap->cap)
+		return;
+	ap->cap = ap->cap * 2 + n + 4;
+	ap->v = xrealloc(ap->v, ap->cap * sizeof(*ap->v));
+}
+
 int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate, struct err *e)
 {
 	static const struct mbox_origin none = { .id = "" };
@@ -76,10 +84,7 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 	it.names = xzalloc((n_keywords + 1) * sizeof(*it.names));
 	for (size_t i = 0; i < n_keywords; i++)
 		it.names[it.n_names++] = xstrndup(keywords[i].p, keywords[i].n);
-	if (ap->n == ap->cap) {
-		ap->cap = ap->cap * 2 + 4;
-		ap->v = xrealloc(ap->v, ap->cap * sizeof(*ap->v));
-	}
+	items_grow(ap, 1);
 	ap->v[ap->n++] = it;
 	return 0;
 }
@@ -119,6 +124,23 @@ int mbox_append_scratch(struct mbox_append *ap, struct err *e)
 	const int fd = openat(ap->m->dirfd, "tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	return fd >= 0 ? fd : err_set(e, ERR_TEMP, errno, "tmp");
+}
+
+int mbox_append_join(struct mbox_append *ap, struct mbox_append **fromp, struct err *e)
+{
+	struct mbox_append *const from = *fromp;
+
+	if (from->m != ap->m || ap->n + from->n > APPEND_MESSAGES_MAX)
+		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once, or of several folders", APPEND_MESSAGES_MAX);
+	if (ap->n > 0 && item_end(&ap->v[ap->n - 1], e) < 0)
+		return -1;
+	items_grow(ap, from->n);
+	if (from->n > 0)
+		memcpy(ap->v + ap->n, from->v, from->n * sizeof(*from->v));
+	ap->n += from->n;
+	from->n = 0;
+	mbox_append_abort(fromp);
+	return 0;
 }
 
 static void item_fini(struct item *it)

@@ -191,6 +191,8 @@ int mbox_settle(struct mbox *m, size_t id_len, struct err *e) MUST_CHECK;
 int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e) MUST_CHECK;	/* CRLF or LF; stored as LF */
 /* A file of no name in the mailbox's tmp, for what is to be looked at before it is a message. Returns an owned descriptor, or -1. */
 int mbox_append_scratch(struct mbox_append *ap, struct err *e) MUST_CHECK;
+/* The messages of from, which is complete, behind those of ap, of the same folder: one commit makes all of them visible. from is freed on success. */
+int mbox_append_join(struct mbox_append *ap, struct mbox_append **from, struct err *e) MUST_CHECK;
 int mbox_append_commit(struct mbox_append **ap, uint32_t *uids_out, size_t *n_out, struct err *e) MUST_CHECK;	/* uids_out: room for all begun messages */
 void mbox_append_abort(struct mbox_append **ap);
 

@@ -383,6 +383,25 @@ def rows_append(t):
             return s
         return work
 
+    def row_of(folder, total=1000):
+        """Without waiting for answers, as mbsync does."""
+        def work(box):
+            c = Client(box.peer)
+            c.cmd("CREATE " + folder, must=False)
+            data = b"".join(b"r%d APPEND %s (\\Seen) {%d+}\r\n%s\r\n" % (k, folder.encode(), len(text), text) for k in range(total))
+
+            def run():
+                sender = threading.Thread(target=c.sock.sendall, args=(data,))
+                sender.start()
+                last = c.read_until(b"r%d " % (total - 1))[2]
+                sender.join()
+                if b" OK" not in last:
+                    raise Missing(last[:120].decode("latin-1"))
+            s, _ = timed(run)
+            c.close()
+            return s
+        return work
+
     def fill(box):
         c = box.selected()
         c.cmd("CREATE Ten", must=False)
@@ -392,6 +411,7 @@ def rows_append(t):
     for box in t.boxes:
         fill(box)
     t.put("APPEND 1,000 x 4 KB into a folder of 10,000", 12, appends("Ten"))
+    t.put("APPEND 1,000 x 4 KB in a row, answers not waited for", 4, row_of("Row"))
     t.put("APPEND 1,000 x 4 KB, MULTIAPPEND by 100", 3, appends("Multi", 100))
 
 

@@ -26,17 +26,27 @@ def append_all(suite, n, sent, told):
         c = Imap(suite, login=USER)
         while True:
             keys = []
-            for size in random.choice([[10], [3000], [100000], [5, 5000, 70000]]):
+            for size in random.choice([[10], [3000], [100000], [5, 5000, 70000], [7, 8, 9, 4000]]):
                 i += 1
                 keys.append(b"cut-%d-%d" % (n, i))
                 sent[keys[-1]] = message(keys[-1], size)
-            status, line, _ = c.cmd(b"APPEND INBOX " + b" ".join(b"(\\Seen) {%d+}\r\n%s" % (len(sent[k]), sent[k]) for k in keys))
-            if status != "OK":      # the disk has gone
-                return
-            first, _, last = re.search(r"APPENDUID \d+ ([\d:]+)", line).group(1).partition(":")
-            uids = range(int(first), int(last or first) + 1)
-            assert len(uids) == len(keys)
-            told += zip(uids, keys)
+            data = [b"(\\Seen) {%d+}\r\n%s" % (len(sent[k]), sent[k]) for k in keys]
+            if random.random() < 0.5:
+                status, line, _ = c.cmd(b"APPEND INBOX " + b" ".join(data))
+                if status != "OK":      # the disk has gone
+                    return
+                first, _, last = re.search(r"APPENDUID \d+ ([\d:]+)", line).group(1).partition(":")
+                uids = range(int(first), int(last or first) + 1)
+                assert len(uids) == len(keys)
+                told += zip(uids, keys)
+                continue
+            # A row of commands, which share a sync.
+            c.send(b"".join(b"r%d APPEND INBOX %s\r\n" % (k, d) for k, d in enumerate(data)))
+            for k, key in enumerate(keys):
+                status, line, _ = c.finish("r%d" % k)
+                if status != "OK":
+                    return
+                told.append((int(re.search(r"APPENDUID \d+ (\d+)\]", line).group(1)), key))
     except (Closed, OSError):
         return
 
