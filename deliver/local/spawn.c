@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -18,6 +19,32 @@
 #include "log/log.h"
 #include "os/confine.h"
 #include "os/os.h"
+
+void spawn_env_init(struct spawn_env *env, const struct conf *c, bool programs, bool unconfined)
+{
+	*env = (struct spawn_env){ .conf = c, .queue_fd = -1, .programs = programs, .unconfined = unconfined };
+	snprintf(env->agent, sizeof(env->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
+	snprintf(env->accounts, sizeof(env->accounts), "%s/accounts.cdb", c->state_directory);
+	snprintf(env->policy, sizeof(env->policy), "%s/%s", c->run_directory, programs ? "deliver-programs.policy" : "deliver.policy");
+	env->idle = programs && c->allow_mail_to_commands.n == 0 && c->mailbox_command[0] == '\0';
+}
+
+int spawn_check_agent(const struct conf *c, bool unconfined, struct err *e)
+{
+	struct spawn_env env;
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+
+	spawn_env_init(&env, c, false, unconfined);
+	if (stat(env.agent, &st) < 0)
+		return err_set(e, ERR_CONF, 0, "%s is missing", env.agent);
+	if (confine_user(c->user_mda, &uid, &gid, e) < 0)
+		return -1;
+	if (st.st_uid != 0 || !(st.st_mode & S_ISUID) || (st.st_mode & 027) != 0 || st.st_gid != gid || !(st.st_mode & 010))
+		return err_set(e, ERR_CONF, 0, "%s must be owned by root:%s with mode 4710", env.agent, c->user_mda);
+	return unconfined ? 0 : path_trusted(env.agent, 0, e);
+}
 
 struct agent {
 	pid_t pid;	/* 0: free */

@@ -197,6 +197,11 @@ static void leave(struct queued *q, uint64_t patience_ms)
 	}
 }
 
+void queued_leave(struct queued *q)
+{
+	leave(q, 0);
+}
+
 static void on_term(void *ctx, int signo)
 {
 	leave(ctx, 0);

@@ -203,6 +203,7 @@ struct copy_request {		/* all borrowed until the handle is gone */
 	int fd;
 };
 void agents_start(struct queued *q, int spawn_fd, int programs_fd);
+void queued_leave(struct queued *q);	/* end, and with it the group, once what is under way is over; no new transactions */
 struct copy *copy_start(struct queued *q, const struct copy_request *r, copy_fn *fn, void *ctx);
 void copy_commit(struct copy *c);
 void copy_abort(struct copy **c);	/* no call any more; what was written is removed. Accepts NULL */

@@ -577,7 +577,8 @@ static void on_spawn_closed(void *ctx, struct ipc_chan *ch, const struct err *wh
 	struct queued *q = ctx;
 
 	log_warning("spawn: %s", why->text);
-	ipc_chan_free(ch == q->agents->spawn ? &q->agents->spawn : &q->agents->programs);	/* the group starts again */
+	ipc_chan_free(ch == q->agents->spawn ? &q->agents->spawn : &q->agents->programs);
+	queued_leave(q);	/* the group starts again, and finds a new one */
 }
 
 static void reap_idle(void *ctx)

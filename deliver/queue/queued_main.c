@@ -27,7 +27,7 @@
 
 struct options {
 	const char *file;
-	bool foreground, verbose, unconfined, test;
+	bool foreground, verbose, unconfined, test, spawn_service;
 };
 
 /* All that the children get. Their descriptors are filled in before each start. */
@@ -40,8 +40,6 @@ struct parts {
 	struct policy_env services;
 	struct sts_env sts;
 	struct connector_env link, unix_link;	/* queued's, remote's */
-	char agent[1100], accounts[1100];
-	char policy[1100], policy_run[1100];	/* files */
 	struct conf *conf;
 	const struct options *options;
 	struct stat chain;		/* smtp_tls_cert_file as the group has it */
@@ -88,13 +86,38 @@ static void pair(int *queue_end, int *other_end)
 	*other_end = fds[1];
 }
 
+enum { SERVICE_TRIES = 200, SERVICE_PAUSE_US = 50000 };
+
+/* spawn, where it is a service of its own. Without it no mail can be delivered: this service is started again until it is there. */
+static void ask_service(const struct parts *p, const char *door, int *fd_out)
+{
+	char path[1100];
+	struct err e = { 0 };
+
+	snprintf(path, sizeof(path), "%s/%s", p->conf->run_directory, door);
+	for (int i = 0; i < SERVICE_TRIES; i++) {
+		err_clear(&e);
+		*fd_out = sock_unix_connect(path, SOCK_SEQPACKET, &e);
+		if (*fd_out >= 0)
+			return;
+		(void)usleep(SERVICE_PAUSE_US);
+	}
+	log_error("%s", e.text);
+	exit(EX_OSERR);
+}
+
 static void before_start(void *ctx)
 {
 	struct parts *p = ctx;
 
 	pair(&p->queue.resolve_fd, &p->resolve.fd);
-	pair(&p->queue.spawn_fd, &p->spawn.queue_fd);
-	pair(&p->queue.programs_fd, &p->programs.queue_fd);
+	if (p->options->spawn_service) {
+		ask_service(p, SPAWN_DOOR_AGENTS, &p->queue.spawn_fd);
+		ask_service(p, SPAWN_DOOR_PROGRAMS, &p->queue.programs_fd);
+	} else {
+		pair(&p->queue.spawn_fd, &p->spawn.queue_fd);
+		pair(&p->queue.programs_fd, &p->programs.queue_fd);
+	}
 	pair(&p->queue.remote_fd, &p->remote.queue_fd);
 	pair(&p->queue.link_fd, &p->link.link_fd);
 	pair(&p->remote.link_fd, &p->unix_link.link_fd);
@@ -230,22 +253,6 @@ static int make_places(struct parts *p, struct err *e)
 	return listen_all(p, e);
 }
 
-/* The agent must be root's, setuid, and executable by spawn's group alone: else no local mail is delivered, which is better said at the start. */
-static int check_agent(const struct parts *p, bool unconfined, struct err *e)
-{
-	struct stat st;
-	uid_t uid;
-	gid_t gid;
-
-	if (stat(p->agent, &st) < 0)
-		return err_set(e, ERR_CONF, 0, "%s is missing", p->agent);
-	if (confine_user(p->conf->user_mda, &uid, &gid, e) < 0)
-		return -1;
-	if (st.st_uid != 0 || !(st.st_mode & S_ISUID) || (st.st_mode & 027) != 0 || st.st_gid != gid || !(st.st_mode & 010))
-		return err_set(e, ERR_CONF, 0, "%s must be owned by root:%s with mode 4710", p->agent, p->conf->user_mda);
-	return unconfined ? 0 : path_trusted(p->agent, 0, e);
-}
-
 static int check_conf(const struct conf *c, struct err *e)
 {
 	struct arena *a = arena_new(0);
@@ -279,10 +286,11 @@ static int load(const char *file, struct conf **out)
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: queued [-c FILE] [-f] [-n] [-t] [-v] [--help] [--version]\n"
+	fprintf(to, "usage: queued [-c FILE] [-f] [-n] [-s] [-t] [-v] [--help] [--version]\n"
 		    "  -c FILE   configuration (default: %s)\n"
 		    "  -f        stay in the foreground\n"
 		    "  -n        no sandbox: for development only\n"
+		    "  -s        spawn is a service of its own\n"
 		    "  -t        test the configuration and exit\n"
 		    "  -v        debug lines, and all lines on stderr\n", conf_default_file());
 }
@@ -292,11 +300,12 @@ static void options_get(int argc, char **argv, struct options *o)
 	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
 
 	*o = (struct options){ .file = conf_default_file() };
-	for (int opt; (opt = getopt_long(argc, argv, "c:fntv", longs, NULL)) != -1;)
+	for (int opt; (opt = getopt_long(argc, argv, "c:fnstv", longs, NULL)) != -1;)
 		switch (opt) {
 		case 'c': o->file = optarg; break;
 		case 'f': o->foreground = true; break;
 		case 'n': o->unconfined = true; break;
+		case 's': o->spawn_service = true; break;
 		case 't': o->test = true; break;
 		case 'v': o->verbose = true; break;
 		case 'h': usage(stdout); exit(0);
@@ -350,10 +359,10 @@ static int write_policies(const struct parts *p, struct err *e)
 
 	buf_init(&b, DELIVER_POLICY_MAX);
 	put_policy(p->conf, &b);
-	r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->policy, buf_view(&b), 0600, 0, 0, e);
+	r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->spawn.policy, buf_view(&b), 0600, 0, 0, e);
 	buf_c(&b, "run=1\n");
 	if (r == 0)
-		r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->policy_run, buf_view(&b), 0600, 0, 0, e);
+		r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->programs.policy, buf_view(&b), 0600, 0, 0, e);
 	buf_fini(&b);
 	return r;
 }
@@ -362,21 +371,12 @@ static void fill(struct parts *p, const struct options *o)
 {
 	const struct conf *c = p->conf;
 
-	snprintf(p->agent, sizeof(p->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
-	snprintf(p->accounts, sizeof(p->accounts), "%s/accounts.cdb", c->state_directory);
-	p->queue.conf = p->resolve.conf = p->spawn.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = p->sts.conf = p->unix_link.conf = c;
-	p->queue.unconfined = p->resolve.unconfined = p->spawn.unconfined = p->remote.unconfined =
+	p->queue.conf = p->resolve.conf = p->remote.conf = p->link.conf = p->dns.conf = p->services.conf = p->sts.conf = p->unix_link.conf = c;
+	p->queue.unconfined = p->resolve.unconfined = p->remote.unconfined =
 		p->link.unconfined = p->dns.unconfined = p->services.unconfined = p->sts.unconfined = p->unix_link.unconfined = o->unconfined;
 	p->unix_link.for_remote = true;
-	p->spawn.agent = p->agent;
-	p->spawn.accounts = p->accounts;
-	snprintf(p->policy, sizeof(p->policy), "%s/deliver.policy", c->run_directory);
-	snprintf(p->policy_run, sizeof(p->policy_run), "%s/deliver-programs.policy", c->run_directory);
-	p->spawn.policy = p->policy;
-	p->programs = p->spawn;
-	p->programs.programs = true;
-	p->programs.policy = p->policy_run;
-	p->programs.idle = c->allow_mail_to_commands.n == 0 && c->mailbox_command[0] == '\0';
+	spawn_env_init(&p->spawn, c, false, o->unconfined);
+	spawn_env_init(&p->programs, c, true, o->unconfined);
 }
 
 static int start(struct parts *p, const struct options *o, struct err *e)
@@ -398,7 +398,7 @@ static int start(struct parts *p, const struct options *o, struct err *e)
 		if (log_open(p->conf->syslog_name, "master", NULL, e) < 0)
 			return -1;
 	}
-	return check_agent(p, o->unconfined, e) < 0 || make_places(p, e) < 0 ? -1 : 0;
+	return spawn_check_agent(p->conf, o->unconfined, e) < 0 || make_places(p, e) < 0 ? -1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -436,17 +436,19 @@ int main(int argc, char **argv)
 		log_warning("started without sandbox (-n)");
 	struct super_child children[] = {
 		{ .name = "resolve", .run = run_resolve, .ctx = &p.resolve, .with_group = true },
-		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
 		{ .name = "policy", .run = policy_run, .ctx = &p.services, .with_group = true },
 		{ .name = "sts", .run = sts_run, .ctx = &p.sts, .with_group = true },
 		{ .name = "dns", .run = dns_run, .ctx = &p.dns, .with_group = true },
-		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
 		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
 		{ .name = "unix-connector", .run = connector_run, .ctx = &p.unix_link, .with_group = true },
 		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },
+		/* Last: not there when spawn is a service. */
+		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
+		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 	};
-	struct super s = { .children = children, .n = ARRAY_LEN(children), .before_start = before_start, .after_start = after_start, .hup = hup, .ctx = &p };
+	const size_t n = ARRAY_LEN(children) - (o.spawn_service ? 2 : 0);
+	struct super s = { .children = children, .n = n, .before_start = before_start, .after_start = after_start, .hup = hup, .ctx = &p };
 	if (super_run(&s, &e) < 0) {
 		log_error("%s", e.text);
 		return EX_OSERR;

@@ -33,7 +33,7 @@ systemd-tmpfiles --create "$PREFIX/lib/tmpfiles.d/postern.conf" || fail tmpfiles
 echo secret-word | "$PREFIX/sbin/postern" user add alice@example.com --password-stdin || fail "user add"
 useradd -m -p x bob || fail useradd
 systemctl start postern.target || fail "start of postern.target"
-for u in log authd filterd queued smtpd imapd pop3d; do
+for u in log authd filterd spawn queued smtpd imapd pop3d; do
 	systemctl start "postern-$u.service" || fail "start of $u"
 	systemctl is-active --quiet "postern-$u.service" || fail "$u is not active"
 done
@@ -70,6 +70,21 @@ for i in $(seq 1 50); do
 	[ "$i" != 50 ] || fail "mail after reload and restart"
 	sleep 0.1
 done
+# Agents are spawn's: queued's unit sees no homes.
+! grep -q " /home " "/proc/$q/mountinfo" || ! ls "/proc/$q/root/home/bob" >/dev/null 2>&1 || fail "queued sees homes"
+grep -q "NoNewPrivs:.1" "/proc/$q/status" || fail "queued without no_new_privs"
+spawned=$(systemctl show -p MainPID --value postern-spawn.service)
+[ "$(systemctl show -p MainPID --value postern-queued.service | xargs ps -o args= --ppid | grep -c spawn)" = 0 ] || fail "queued has a spawn of its own"
+# One that dies takes nothing with it but the copies in its hands; one that is restarted goes on serving until queued has gone.
+systemctl restart postern-spawn.service || fail "restart of spawn"
+send bob@localhost 3 || fail "mail after a restart of spawn"
+for p in $(ps -o pid= --ppid "$spawned"; ps axo pid=,args= | sed -n 's/^ *\([0-9]*\) spawn$/\1/p'); do kill -KILL "$p"; done
+for i in $(seq 1 100); do
+	send bob@localhost 4 2>/dev/null && grep -rqs 'localhost.4@' /home/bob/Maildir/new && break
+	[ "$i" != 100 ] || fail "mail after the death of spawn's processes"
+	sleep 0.1
+done
+q=$(systemctl show -p MainPID --value postern-queued.service)
 kill -STOP "$q"
 for i in $(seq 1 200); do
 	[ "$(systemctl show -p NRestarts --value postern-queued.service)" != 0 ] && break
