@@ -1,5 +1,5 @@
-/* Kept answers. An entry is valid as long as the folder's stamp (mbox_view_stamp) is what it was when the answer was begun: two views of the same stamp
- * number the same messages the same way. */
+/* Kept answers. An entry is valid as long as the folder's stamp (mbox_view_stamp; mbox_view_members where flags do not matter) is what it was when the answer
+ * was begun: two views of the same stamp number the same messages the same way. */
 #include "answers.h"
 
 #include <stdlib.h>
@@ -8,6 +8,7 @@ enum { PIECE = 32768 };
 
 struct answer_kept {
 	unsigned refs;
+	bool lasting;
 	uint64_t stamp;
 	struct str key, text;	/* owned */
 };
@@ -30,16 +31,21 @@ void answers_free(struct folder *f)
 		answer_put(&f->answers[i]);
 }
 
+static uint64_t stamp_of(const struct client *c, bool lasting)
+{
+	return lasting ? mbox_view_members(c->view) : mbox_view_stamp(c->view);
+}
+
 /* Those that no longer hold are dropped on the way. */
 struct answer_kept *answer_get(struct client *c, struct str key)
 {
 	struct folder *const f = c->folder;
-	const uint64_t stamp = mbox_view_stamp(c->view);
 
-	for (size_t i = 0; stamp && i < ARRAY_LEN(f->answers); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(f->answers); i++) {
 		struct answer_kept *const k = f->answers[i];
+		const uint64_t stamp = k ? stamp_of(c, k->lasting) : 0;
 
-		if (k == NULL)
+		if (stamp == 0)		/* none, or this view is behind */
 			continue;
 		if (k->stamp != stamp) {
 			answer_put(&f->answers[i]);
@@ -62,7 +68,7 @@ static void keep(struct folder *f, const struct answer_making *m)
 	struct answer_kept *const k = xzalloc(sizeof(*k));
 	size_t i = 0;
 
-	*k = (struct answer_kept){ .refs = 1, .stamp = m->stamp, .key = owned(m->key), .text = owned(buf_view(&m->text)) };
+	*k = (struct answer_kept){ .refs = 1, .lasting = m->lasting, .stamp = m->stamp, .key = owned(m->key), .text = owned(buf_view(&m->text)) };
 	while (i < ARRAY_LEN(f->answers) && f->answers[i])
 		i++;
 	if (i == ARRAY_LEN(f->answers)) {
@@ -72,9 +78,9 @@ static void keep(struct folder *f, const struct answer_making *m)
 	f->answers[i] = k;
 }
 
-void answer_making_begin(struct client *c, struct answer_making *m, struct str key)
+void answer_making_begin(struct client *c, struct answer_making *m, struct str key, bool lasting)
 {
-	*m = (struct answer_making){ .key = key, .stamp = mbox_view_stamp(c->view) };
+	*m = (struct answer_making){ .key = key, .lasting = lasting, .stamp = stamp_of(c, lasting) };
 	buf_init(&m->text, ANSWER_BYTES_MAX);
 }
 
@@ -94,7 +100,7 @@ enum cmd_result answer_making_step(struct client *c, struct answer_making *m, en
 	buf_mem(&m->text, out->p + before, out->n - before);
 	if (buf_failed(&m->text))
 		m->stamp = 0;
-	else if (r == CMD_OK && c->folder && mbox_view_stamp(c->view) == m->stamp)
+	else if (r == CMD_OK && c->folder && stamp_of(c, m->lasting) == m->stamp)
 		keep(c->folder, m);
 	return r;
 }

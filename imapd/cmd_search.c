@@ -21,6 +21,21 @@ static int resolve(void *ctx, struct imap_seqset *set, bool uid, struct err *e)
 	return uid ? set_uids(c, c->view, set, e) : set_resolve(c, set, false, e);
 }
 
+enum { ALL_BATCH = 4096 };	/* messages at once where none is looked at */
+
+static enum cmd_result all_step(struct client *c, struct err *e)
+{
+	struct searching *s = c->run.data;
+	const uint32_t count = mbox_view_count(c->view);
+
+	for (unsigned n = 0; n < ALL_BATCH && s->next <= count; n++, s->next++) {
+		if (!mbox_view_is_expunged(c->view, s->next))
+			results_add(&s->results, s->next, MATCH_SCORE_FULL, 0);
+	}
+	c->run.done = s->next - 1;
+	return s->next <= count ? CMD_MORE : s->then(c, s, e);
+}
+
 static enum cmd_result walk_step(struct client *c, struct err *e)
 {
 	struct searching *s = c->run.data;
@@ -97,11 +112,11 @@ enum cmd_result searching_start(struct client *c, struct searching *s, struct im
 		condstore_enable(c);
 	s->next = 1;
 	c->run.goal = mbox_view_count(c->view);
-	c->run.step = walk_step;
+	c->run.step = s->matcher.all ? all_step : walk_step;
 	if (s->key.n > 0 && !s->ret.given && !s->matcher.passing && (s->kept = answer_get(c, s->key)) != NULL)
 		c->run.step = replay_step;
 	else if (s->key.n > 0 && !s->ret.given && !s->matcher.passing)
-		answer_making_begin(c, &s->making, s->key);
+		answer_making_begin(c, &s->making, s->key, !s->matcher.uses_flags);
 	return CMD_MORE;
 }
 

@@ -1,20 +1,42 @@
 /* SORT and UID SORT (RFC 5256; DISPLAYFROM and DISPLAYTO of RFC 5957, RELEVANCY of RFC 6203; RETURN of RFC 5267): the walk of a search, then the values
- * of what was found, then sorting, each in slices. */
+ * of what was found, then sorting, each in slices. Where the folder's order is kept (orders.h), only messages that came since are sorted, and put into it. */
 #include "imap/sort.h"
+#include "orders.h"
 #include "searching.h"
 #include "store/summary.h"
 
-enum { SUMMARIES_BATCH = 32, VALUES_BATCH = 256, COMPARISONS = 4096 };
+enum {
+	SUMMARIES_BATCH = 32, VALUES_BATCH = 256, COMPARISONS = 4096,
+	INSERT_BATCH = 16,	/* messages that are put into a kept order at once */
+};
 
 struct sorting {
 	struct searching s;	/* first */
 	struct imap_sort_criterion by[IMAP_SORT_KEYS_MAX];
 	size_t n_by;
-	bool needs_text;	/* summaries are looked at, not only their dates */
+	bool needs_text;	/* summaries are looked at, not only their dates, */
+	bool needs_date;	/* or these */
+	const uint32_t *rows;	/* sequence numbers that are sorted: what was found, or those that the kept order does not have */
+	size_t n_rows;
 	union imap_sort_value *values;
 	size_t at;
 	struct imap_sort sort;
+	bool unsure;		/* a message could not be read: the next time its values may be others */
+	uint32_t places;	/* of the view when the search ended */
+	struct order_kept *kept;	/* NULL: none */
+	uint32_t *live;		/* its messages that are still there, */
+	size_t n_live;
+	uint32_t *before;	/* and for each row, in order, how many of them come before it */
+	void (*cleanup)(struct client *c);	/* of the walk */
 };
+
+static void cleanup(struct client *c)
+{
+	struct sorting *t = c->run.data;
+
+	order_put(&t->kept);
+	t->cleanup(c);
+}
 
 /* A copy: what the store gives holds until its next call. */
 static struct str keep(struct client *c, struct str s)
@@ -59,22 +81,26 @@ static int64_t number_of(struct client *c, uint32_t seq, unsigned score, enum im
 }
 
 /* A message that cannot be read is sorted as one without a header. */
-static void values_of(struct client *c, struct sorting *t, size_t i)
+static void values_of(struct client *c, struct sorting *t, uint32_t seq, unsigned score, union imap_sort_value *out)
 {
-	const struct results *r = &t->s.results;
 	struct mbox_summary sum = { .sent = INT64_MIN };
-	struct err e = { 0 };
+	int64_t sent;
 
-	if (t->needs_text && mbox_summary_get(c->view, r->v[i], &sum, &e) < 0)
+	if (t->needs_text ? mbox_summary_get(c->view, seq, &sum, NULL) < 0 : t->needs_date && mbox_sent_get(c->view, seq, &sent, NULL) < 0) {
 		sum = (struct mbox_summary){ .sent = INT64_MIN };
+		t->unsure = true;
+	}
 	for (size_t k = 0; k < t->n_by; k++) {
 		const enum imap_sort_by by = t->by[k].by;
-		union imap_sort_value *v = &t->values[i * t->n_by + k];
 
 		if (imap_sort_is_text(by))
-			v->text = keep(c, text_of(&sum, by));
-		else
-			v->number = number_of(c, r->v[i], r->scores ? r->scores[i] : 0, by);
+			out[k].text = keep(c, text_of(&sum, by));
+	}
+	for (size_t k = 0; k < t->n_by; k++) {
+		const enum imap_sort_by by = t->by[k].by;
+
+		if (!imap_sort_is_text(by))
+			out[k].number = number_of(c, seq, score, by);
 	}
 }
 
@@ -90,13 +116,9 @@ static enum cmd_result answer_part(struct client *c, struct err *e)
 	return answer_making_step(c, &t->s.making, put_part, e);
 }
 
-static enum cmd_result sort_step(struct client *c, struct err *e)
+static enum cmd_result finish(struct client *c, struct sorting *t, const uint32_t *order, struct err *e)
 {
-	struct sorting *t = c->run.data;
-
-	if (!imap_sort_step(&t->sort, COMPARISONS))
-		return CMD_MORE;
-	if (results_permute(&t->s.results, c->arena, t->sort.order, e) < 0 || searching_finish(c, &t->s, "SORT", e) < 0)
+	if (results_permute(&t->s.results, c->arena, order, e) < 0 || searching_finish(c, &t->s, "SORT", e) < 0)
 		return CMD_NO;
 	/* CONTEXT=SORT is not offered (RFC 5267 section 4.1). */
 	if (t->s.ret.what & IMAP_RETURN_UPDATE)
@@ -105,30 +127,196 @@ static enum cmd_result sort_step(struct client *c, struct err *e)
 	return CMD_MORE;
 }
 
+static enum cmd_result sort_step(struct client *c, struct err *e);
+
 static enum cmd_result values_step(struct client *c, struct err *e)
 {
 	struct sorting *t = c->run.data;
-	const size_t n = t->s.results.n;
+	const struct results *r = &t->s.results;
 
-	for (unsigned k = 0; k < (t->needs_text ? SUMMARIES_BATCH : VALUES_BATCH) && t->at < n; k++)
-		values_of(c, t, t->at++);
-	if (t->at < n)
+	for (unsigned k = 0; k < (t->needs_text ? SUMMARIES_BATCH : VALUES_BATCH) && t->at < t->n_rows; k++, t->at++)
+		values_of(c, t, t->rows[t->at], r->scores && !t->kept ? r->scores[t->at] : 0, &t->values[t->at * t->n_by]);
+	if (t->at < t->n_rows)
 		return CMD_MORE;
-	t->sort = (struct imap_sort){ .by = t->by, .n_by = t->n_by, .values = t->values, .n = n };
+	t->sort = (struct imap_sort){ .by = t->by, .n_by = t->n_by, .values = t->values, .n = t->n_rows };
 	if (imap_sort_begin(&t->sort, c->arena, e) < 0)
 		return CMD_NO;
 	c->run.step = sort_step;
 	return CMD_MORE;
 }
 
-static enum cmd_result found(struct client *c, struct searching *s, struct err *e)
+static enum cmd_result sort_rows(struct client *c, struct sorting *t, const uint32_t *rows, size_t n, struct err *e)
 {
-	struct sorting *t = (struct sorting *)(void *)s;
-
-	if (!(t->values = ARENA_ARRAY(c->arena, union imap_sort_value, s->results.n * t->n_by + 1)))
+	t->rows = rows;
+	t->n_rows = n;
+	t->at = 0;
+	if (!(t->values = ARENA_ARRAY(c->arena, union imap_sort_value, n * t->n_by + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
 	c->run.step = values_step;
 	return CMD_MORE;
+}
+
+static enum cmd_result sort_found(struct client *c, struct sorting *t, struct err *e)
+{
+	order_put(&t->kept);
+	return sort_rows(c, t, t->s.results.v, t->s.results.n, e);
+}
+
+/* --- from a kept order --- */
+
+static uint32_t seq_there(const struct client *c, uint32_t place)
+{
+	const uint32_t seq = mbox_view_seq_at(c->view, place);
+
+	return seq && !mbox_view_is_expunged(c->view, seq) ? seq : 0;
+}
+
+/* What was found, in the order of v. */
+static enum cmd_result pick(struct client *c, struct sorting *t, const uint32_t *v, size_t n, struct err *e)
+{
+	const struct results *r = &t->s.results;
+	uint32_t *const index = ARENA_ARRAY(c->arena, uint32_t, (size_t)mbox_view_count(c->view) + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
+	size_t k = 0;
+
+	if (!index || !order)
+		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
+	for (size_t i = 0; i < r->n; i++)
+		index[r->v[i]] = (uint32_t)i + 1;
+	for (size_t i = 0; i < n && k < r->n; i++) {
+		const uint32_t seq = mbox_view_seq_at(c->view, v[i]);
+
+		if (seq && index[seq])
+			order[k++] = index[seq] - 1;
+	}
+	return k == r->n ? finish(c, t, order, e) : sort_found(c, t, e);
+}
+
+/* How a row and a message of the kept order stand. */
+static int cmp_place(struct client *c, struct sorting *t, const union imap_sort_value *row, uint32_t place)
+{
+	const struct arena_mark mark = arena_mark(c->arena);
+	union imap_sort_value v[IMAP_SORT_KEYS_MAX];
+
+	values_of(c, t, mbox_view_seq_at(c->view, place), 0, v);
+	const int r = imap_sort_cmp(t->by, t->n_by, row, v);
+	arena_release(c->arena, mark);
+	return r;
+}
+
+/* New messages come after those that are their equals. from: the row before it has so many before it. */
+static uint32_t rank_of(struct client *c, struct sorting *t, const union imap_sort_value *row, uint32_t from)
+{
+	size_t lo = from, hi = t->n_live;
+
+	while (lo < hi) {
+		const size_t mid = lo + (hi - lo) / 2;
+
+		if (cmp_place(c, t, row, t->live[mid]) < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return (uint32_t)lo;
+}
+
+static enum cmd_result merged(struct client *c, struct sorting *t, struct err *e)
+{
+	const size_t n = t->n_live + t->n_rows;
+	uint32_t *const v = xmalloc((n + 1) * sizeof(*v));
+	size_t k = 0, live = 0;
+
+	for (size_t i = 0; i < t->n_rows; i++) {
+		while (live < t->before[i])
+			v[k++] = t->live[live++];
+		v[k++] = mbox_view_place(c->view, t->rows[t->sort.order[i]]);
+	}
+	while (live < t->n_live)
+		v[k++] = t->live[live++];
+	order_keep(c, t->by, t->n_by, v, n, t->places);
+	return pick(c, t, v, n, e);
+}
+
+static enum cmd_result insert_step(struct client *c, struct err *e)
+{
+	struct sorting *t = c->run.data;
+
+	for (unsigned k = 0; k < INSERT_BATCH && t->at < t->n_rows; k++, t->at++)
+		t->before[t->at] = rank_of(c, t, &t->values[t->sort.order[t->at] * t->n_by], t->at ? t->before[t->at - 1] : 0);
+	if (t->unsure)
+		return sort_found(c, t, e);
+	return t->at < t->n_rows ? CMD_MORE : merged(c, t, e);
+}
+
+static enum cmd_result insert_begin(struct client *c, struct sorting *t, struct err *e)
+{
+	t->live = ARENA_ARRAY(c->arena, uint32_t, t->kept->n + 1);
+	t->before = ARENA_ARRAY(c->arena, uint32_t, t->n_rows + 1);
+	if (!t->live || !t->before)
+		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
+	for (size_t i = 0; i < t->kept->n; i++) {
+		if (seq_there(c, t->kept->v[i]))
+			t->live[t->n_live++] = t->kept->v[i];
+	}
+	t->at = 0;
+	c->run.step = insert_step;
+	return CMD_MORE;
+}
+
+/* The whole folder was sorted: the next time this serves. */
+static void keep_order(struct client *c, const struct sorting *t)
+{
+	uint32_t *const v = xmalloc((t->n_rows + 1) * sizeof(*v));
+
+	for (size_t i = 0; i < t->n_rows; i++)
+		v[i] = mbox_view_place(c->view, t->rows[t->sort.order[i]]);
+	order_keep(c, t->by, t->n_by, v, t->n_rows, t->places);
+}
+
+static enum cmd_result sort_step(struct client *c, struct err *e)
+{
+	struct sorting *t = c->run.data;
+
+	if (!imap_sort_step(&t->sort, COMPARISONS))
+		return CMD_MORE;
+	if (t->kept)
+		return insert_begin(c, t, e);
+	if (t->s.matcher.all && !t->unsure && order_can_keep(t->by, t->n_by))
+		keep_order(c, t);
+	return finish(c, t, t->sort.order, e);
+}
+
+/* Messages that the kept order does not have. False: so many that all are sorted anew. */
+static bool new_rows(struct client *c, const struct sorting *t, uint32_t **rows_out, size_t *n_out)
+{
+	const size_t max = t->kept->n / 8 + 64;
+	const uint32_t from = t->kept->places;
+
+	*n_out = 0;
+	if (t->places > from && t->places - from > max)
+		return false;
+	*rows_out = ARENA_ARRAY(c->arena, uint32_t, max + 1);
+	for (uint32_t place = from; place < t->places; place++) {
+		const uint32_t seq = seq_there(c, place);
+
+		if (seq && *rows_out)
+			(*rows_out)[(*n_out)++] = seq;
+	}
+	return *rows_out != NULL;
+}
+
+static enum cmd_result found(struct client *c, struct searching *s, struct err *e)
+{
+	struct sorting *t = (struct sorting *)(void *)s;
+	uint32_t *rows;
+	size_t n;
+
+	t->cleanup = c->run.cleanup;
+	c->run.cleanup = cleanup;
+	t->places = mbox_view_places(c->view);
+	t->kept = order_can_keep(t->by, t->n_by) ? order_get(c, t->by, t->n_by) : NULL;
+	if (!t->kept || !new_rows(c, t, &rows, &n))
+		return sort_found(c, t, e);
+	return n > 0 ? sort_rows(c, t, rows, n, e) : pick(c, t, t->kept->v, t->kept->n, e);
 }
 
 enum cmd_result cmd_SORT(struct client *c, struct imap_lex *l, struct err *e)
@@ -141,6 +329,7 @@ enum cmd_result cmd_SORT(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	for (size_t i = 0; i < t->n_by; i++) {
 		t->needs_text |= imap_sort_is_text(t->by[i].by);
+		t->needs_date |= t->by[i].by == IMAP_SORT_DATE;
 		t->s.scored |= t->by[i].by == IMAP_SORT_RELEVANCY;
 	}
 	return searching_start(c, &t->s, l, true, e);

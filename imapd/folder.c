@@ -4,6 +4,7 @@
 
 #include "log/log.h"
 #include "answers.h"
+#include "orders.h"
 
 /* --- shared folders --- */
 
@@ -14,6 +15,7 @@ static void folder_free(struct folder *f)
 	timer_del(&f->flush);
 	watch_del(&f->watch);
 	answers_free(f);
+	orders_free(f);
 	mbox_close(&f->mbox);
 	free((void *)(uintptr_t)f->name.p);
 	loop_free_later(f->user->loop, f);

@@ -86,7 +86,11 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 {
 	switch (k->op) {
 	case IMAP_SEARCH_MODSEQ:
-		p->m->uses_modseq = true;
+		p->m->uses_modseq = p->m->uses_flags = true;
+		return 0;
+	case IMAP_SEARCH_FLAG:
+	case IMAP_SEARCH_KEYWORD:
+		p->m->uses_flags = true;
 		return 0;
 	case IMAP_SEARCH_OLDER:
 	case IMAP_SEARCH_YOUNGER:
@@ -119,6 +123,17 @@ static int prepare(const struct preparing *p, struct imap_search_key *k)
 	}
 }
 
+static bool matches_all(const struct imap_search_key *k)
+{
+	if (k->negate || (k->op != IMAP_SEARCH_ALL && k->op != IMAP_SEARCH_AND))
+		return false;
+	for (const struct imap_search_key *s = k->sub; s; s = s->next) {
+		if (!matches_all(s))
+			return false;
+	}
+	return true;
+}
+
 static bool piece(void *ctx, struct str folded);
 
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
@@ -128,6 +143,7 @@ int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct m
 
 	*m = (struct matcher){ .mbox = mbox, .view = v, .keys = keys, .now = clock_wall(), .arena = a };
 	imap_text_init(&m->text, piece, m);
+	m->all = matches_all(keys);
 	return prepare(&p, keys);
 }
 
@@ -219,7 +235,7 @@ static bool open_file(struct matcher *m, bool head_only)
 
 /* --- text --- */
 
-enum { SCORE_FULL = 100, SCORE_LOOSE = 50 };
+enum { SCORE_LOOSE = 50 };
 
 static bool has(struct str text, struct str needle)
 {
@@ -454,7 +470,7 @@ bool matcher_test(struct matcher *m, uint32_t seq)
 
 	m->seq = seq;
 	m->unreadable = m->opened = false;
-	m->score = SCORE_FULL;
+	m->score = MATCH_SCORE_FULL;
 	if (mbox_view_is_expunged(m->view, seq) || mbox_msg_get(m->view, seq, &m->msg, NULL) < 0)
 		return false;
 	found = key_matches(m, m->keys);

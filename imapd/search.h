@@ -9,6 +9,8 @@
 #include "imap/text.h"
 #include "store/search.h"
 
+enum { MATCH_SCORE_FULL = 100 };
+
 struct matcher {
 	struct mbox *mbox;
 	struct mbox_view *view;
@@ -22,6 +24,8 @@ struct matcher {
 	bool uses_numbers;		/* sequence numbers are among the keys: their meaning changes */
 	unsigned score;			/* of a match, 1 to 100 (RFC 6203): less when a fuzzy key matched loosely */
 	bool passing;			/* the time, or what this connection alone knows, is among them: the same search may find others later */
+	bool uses_flags;		/* flags, keywords or mod-sequences are among the keys */
+	bool all;			/* every message matches: no test is needed */
 	bool uses_modseq;		/* a MODSEQ key is among them: the answer says the highest (RFC 7162 3.1.5) */
 	bool unreadable;		/* its file cannot be read: keys that need it do not match */
 	/* inside */

@@ -40,6 +40,7 @@ enum {
 	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
 	FOLDER_FLUSH_AGAIN_MS = 100,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
+	ORDERS_MAX = 2,			/* orders kept for a folder: 4 bytes a message each */
 	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
 	GUESTS_MAX = 200,		/* connections of other users, all together */
 	GUEST_OUT_MAX = 4 << 20,	/* output above which a guest is taken for dead */
@@ -72,6 +73,7 @@ struct command {
 #undef CMD
 
 struct answer_kept;
+struct order_kept;
 struct folder {
 	struct list node;		/* of user.folders */
 	struct user *user;
@@ -81,6 +83,7 @@ struct folder {
 	unsigned refs;			/* connections that have it selected */
 	struct timer *timer;		/* closes it when refs has been 0 for a while */
 	struct answer_kept *answers[ANSWERS_MAX];	/* answers.h: the eldest first */
+	struct order_kept *orders[ORDERS_MAX];	/* orders.h: the eldest first */
 	struct timer *flush;		/* file names lag behind the flags, or files of expunged messages are still there */
 	bool flush_soon;
 };

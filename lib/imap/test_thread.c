@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "imap/lex.h"
 #include "imap/sort.h"
 #include "imap/thread.h"
@@ -98,6 +99,69 @@ static void sorting(void)
 			else
 				tap_ok(strlen(got) == (n ? 2 * n - 1 : 0), "%zu rows", n);
 		}
+	}
+}
+
+static struct str random_text(void)
+{
+	static const char *const parts[] = { "", "a", "b", "aaaaaaaa", "aaaaaaab", "\xc3\xa4", "zz" };
+	struct buf b;
+
+	buf_init(&b, 100);
+	for (uint64_t k = random_u64() % 4; k > 0; k--)
+		buf_c(&b, parts[random_u64() % ARRAY_LEN(parts)]);
+	if (random_u64() % 8 == 0)
+		buf_ch(&b, '\0');
+	const struct str s = arena_str(arena, buf_view(&b));
+	buf_fini(&b);
+	return s;
+}
+
+/* Is the order what the comparison says, equal rows by their index, and each row in it once? */
+static bool is_sorted(const struct imap_sort *s)
+{
+	char *seen = xzalloc(s->n + 1);
+	bool right = true;
+
+	for (size_t i = 0; i < s->n; i++) {
+		right &= s->order[i] < s->n && !seen[s->order[i]];
+		seen[s->order[i] < s->n ? s->order[i] : 0] = 1;
+		if (i == 0 || !right)
+			continue;
+		const uint32_t a = s->order[i - 1], b = s->order[i];
+		const int r = imap_sort_cmp(s->by, s->n_by, &s->values[a * s->n_by], &s->values[b * s->n_by]);
+		right &= r < 0 || (r == 0 && a < b);
+	}
+	free(seen);
+	return right;
+}
+
+static void sorting_at_random(void)
+{
+	static const enum imap_sort_by kinds[] = { IMAP_SORT_SUBJECT, IMAP_SORT_DATE, IMAP_SORT_FROM, IMAP_SORT_SIZE };
+
+	for (unsigned round = 0; round < 200; round++) {
+		const struct arena_mark mark = arena_mark(arena);
+		struct imap_sort_criterion by[3];
+		const size_t n_by = 1 + random_u64() % ARRAY_LEN(by), n = random_u64() % (round % 10 == 0 ? 3000 : 60), piece = 1 + random_u64() % 500;
+		union imap_sort_value *v = ARENA_ARRAY(arena, union imap_sort_value, n * n_by + 1);
+		const int64_t span = random_u64() % 2 ? 5 : INT64_MAX;
+
+		for (size_t k = 0; k < n_by; k++)
+			by[k] = (struct imap_sort_criterion){ kinds[random_u64() % ARRAY_LEN(kinds)], random_u64() % 2 };
+		for (size_t i = 0; i < n * n_by; i++) {
+			if (imap_sort_is_text(by[i % n_by].by))
+				v[i].text = random_text();
+			else
+				v[i].number = (int64_t)(random_u64() % (uint64_t)span) * (random_u64() % 2 ? 1 : -1);
+		}
+		struct imap_sort s = { .by = by, .n_by = n_by, .values = v, .n = n };
+		const int begun = imap_sort_begin(&s, arena, NULL);
+
+		while (begun == 0 && !imap_sort_step(&s, piece))
+			;
+		tap_ok(begun == 0 && is_sorted(&s), "%zu rows by %zu values, %zu at a time", n, n_by, piece);
+		arena_release(arena, mark);
 	}
 }
 
@@ -209,6 +273,7 @@ int main(void)
 	criteria();
 	base_subjects();
 	sorting();
+	sorting_at_random();
 	threading();
 	large();
 	arena_free(&arena);

@@ -12,7 +12,7 @@
 
 void state_init(struct state *st)
 {
-	*st = (struct state){ .uidnext = 1, .reserved = 1 };
+	*st = (struct state){ .uidnext = 1, .reserved = 1, .members = 1 };
 	st->kwset_by_ids = map_new();
 	st->kwsets = xzalloc(8 * sizeof(*st->kwsets));
 	st->n_kwsets = 1;
@@ -458,6 +458,7 @@ static int apply_assign(struct state *st, const struct op *o, uint64_t modseq, s
 	count(st, r, 1);
 	if (a->uid >= st->uidnext)
 		st->uidnext = a->uid + 1;
+	st->members++;
 	tell(st, APPLIED_NEW, n);
 	return 0;
 }
@@ -594,6 +595,7 @@ static void apply_expunge(struct state *st, const struct op *o, uint64_t modseq)
 		}
 		run = (struct range){ run.first ? run.first : r->uid, r->uid };
 		last = pos;
+		st->members++;
 		tell(st, APPLIED_GONE, pos);
 	}
 	if (run.first)
@@ -663,6 +665,7 @@ static void apply_sizes(struct state *st, const struct op *o)
 	r->size = o->size;
 	r->size_crlf = o->size_crlf;
 	count(st, r, 1);
+	st->members++;
 }
 
 static int apply_one(struct state *st, const struct op *o, uint64_t modseq, struct err *e)

@@ -126,6 +126,12 @@ uint32_t mbox_view_next(const struct mbox_view *v, uint32_t seq, uint32_t flags)
 /* Of the folder and this view together: where two views have the same one, they number the same messages in the same state. 0: there are changes that this
  * view has not been told of. */
 uint64_t mbox_view_stamp(const struct mbox_view *v);
+/* The same but for flags: which messages there are, how large they are, and that this view numbers them all. Among views of this process. */
+uint64_t mbox_view_members(const struct mbox_view *v);
+/* A message's place in the folder: it rises with the UIDs, is the same in all views, and holds as long as the folder is open. */
+uint32_t mbox_view_places(const struct mbox_view *v);		/* those below have been there since this view began or was last told */
+uint32_t mbox_view_place(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
+uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place);	/* 0: not numbered here */
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
 /* What changed since the last sync, in the order IMAP wants it: expunges (each by its then-current sequence number, highest first), then new count, then flag
  * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. Flag changes that this view itself made

@@ -88,11 +88,35 @@ uint32_t mbox_view_next(const struct mbox_view *v, uint32_t seq, uint32_t flags)
 	return 0;
 }
 
+/* All messages that are there, and no others: what is not numbered any more is gone, so the numbers of both tell. */
+static bool numbers_all(const struct mbox_view *v)
+{
+	return v->n_pending == 0 && v->limit == state_count(&v->m->st) && mbox_view_count(v) == v->m->st.messages;
+}
+
 uint64_t mbox_view_stamp(const struct mbox_view *v)
 {
-	const struct state *const st = &v->m->st;
+	return numbers_all(v) && v->cursor == v->m->n_changes ? v->m->st.modseq : 0;
+}
 
-	return v->n_pending == 0 && v->limit == state_count(st) && mbox_view_count(v) == st->messages && v->cursor == v->m->n_changes ? st->modseq : 0;
+uint64_t mbox_view_members(const struct mbox_view *v)
+{
+	return numbers_all(v) ? v->m->st.members : 0;
+}
+
+uint32_t mbox_view_places(const struct mbox_view *v)
+{
+	return v->limit;
+}
+
+uint32_t mbox_view_place(const struct mbox_view *v, uint32_t seq)
+{
+	return view_pos(v, seq);
+}
+
+uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place)
+{
+	return view_seq(v, place);
 }
 
 uint32_t mbox_view_recent(const struct mbox_view *v)

@@ -1,4 +1,5 @@
 """SORT and THREAD (RFC 5256, RFC 5957, RFC 5267's ESORT, RFC 6203's RELEVANCY)."""
+import random
 import re
 
 import pytest
@@ -151,3 +152,73 @@ def test_a_kept_answer_is_what_a_new_one_would_be(c, imap, folder):
     assert len(answers(other)[0][0].split()) == len(kept[0][0].split()) - 2
     c.ok("NOOP")
     assert answers(c)[:5] == answers(other)[:5] and same(answers(c), judged())
+
+
+SUBJECTS = ["apple", "Re: apple", "banana split for all", "banana split for nobody", "cherry", ""]
+SENDERS = ["ann", "bob", "carl"]
+
+
+class Model:
+    """What the folder holds, in order: (uid, subject, sender, day, seen)."""
+
+    def __init__(self, rng):
+        self.rng, self.rows = rng, []
+
+    def mail(self):
+        subject, sender, day = self.rng.choice(SUBJECTS), self.rng.choice(SENDERS), self.rng.randrange(1, 8)
+        refs = ["m%d" % self.rng.randrange(40)] if self.rng.random() < 0.5 else None
+        text = mail(subject, "%d Feb 1994 10:00:00 +0000" % day, "m%d" % self.rng.randrange(40), refs, sender + "@x")
+        return text, (subject.replace("Re: ", "").upper(), sender.upper(), day)
+
+    def sort(self, by, wanted):
+        """Equals stay in the order of their numbers, in a reverse order, too (RFC 5256 section 3): as Python does it."""
+        rows = [(seq, r) for seq, r in enumerate(self.rows, 1) if wanted(r)]
+        for name in reversed(by):
+            key = {"SUBJECT": 1, "FROM": 2, "DATE": 3}[name.replace("REVERSE ", "")]
+            rows.sort(key=lambda row: row[1][key], reverse=name.startswith("REVERSE "))
+        return rows
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_orders_follow_the_folder(imap, folder, seed):
+    """Kept orders and answers against a model, while another connection adds, removes and flags."""
+    rng = random.Random(seed)
+    model, a, b = Model(rng), imap(), imap()
+    a.ok("SELECT " + folder)
+    b.ok("SELECT " + folder)
+    next_uid = 1
+
+    def add(n):
+        nonlocal next_uid
+        for _k in range(n):
+            text, facts = model.mail()
+            b.append(folder, text)
+            model.rows.append([next_uid, *facts, False])
+            next_uid += 1
+
+    def remove():
+        n = rng.randrange(1, 4)
+        for uid in [r[0] for r in rng.sample(model.rows, min(n, len(model.rows)))]:
+            b.ok("UID STORE %d +FLAGS.SILENT (\\Deleted)" % uid)
+            model.rows = [r for r in model.rows if r[0] != uid]
+        b.ok("EXPUNGE")
+
+    def flag():
+        row = rng.choice(model.rows)
+        row[4] = not row[4]
+        b.ok("UID STORE %d %sFLAGS.SILENT (\\Seen)" % (row[0], "+" if row[4] else "-"))
+
+    add(30)
+    for _round in range(60):
+        rng.choice([lambda: add(1), lambda: add(3), remove, flag, flag, lambda: add(80) if rng.random() < 0.1 else None])()
+        if rng.random() < 0.3:      # behind what the other one did
+            a.ok("SORT (SUBJECT DATE) UTF-8 ALL")
+        c = rng.choice([a, b])
+        c.ok("NOOP")
+        by = rng.choice([["DATE"], ["REVERSE DATE"], ["SUBJECT"], ["SUBJECT", "DATE"], ["REVERSE SUBJECT", "REVERSE DATE"], ["FROM", "SUBJECT"]])
+        keys, wanted = rng.choice([("ALL", lambda r: True), ("ALL", lambda r: True), ("UNSEEN", lambda r: not r[4]), ("FROM bob", lambda r: r[2] == "BOB")])
+        want = model.sort(by, wanted)
+        assert result(c, "SORT (%s) UTF-8 %s" % (" ".join(by), keys)) == " ".join(str(seq) for seq, _r in want), (by, keys)
+        assert result(c, "UID SORT (%s) UTF-8 %s" % (" ".join(by), keys)) == " ".join(str(r[0]) for _seq, r in want), (by, keys)
+        for alg in ("REFERENCES", "REFS"):
+            assert result(c, "THREAD %s UTF-8 ALL" % alg, "THREAD") == result(c, "THREAD %s UTF-8 UNKEYWORD round%d" % (alg, _round), "THREAD")
