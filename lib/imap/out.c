@@ -5,22 +5,17 @@
 #include "imap/lex.h"
 #include "imap/utf7.h"
 
-static bool quotable(struct str s)
-{
-	if (s.n > IMAP_QUOTED_MAX)
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		const unsigned char c = (unsigned char)s.p[i];
+enum form { PLAIN, ESCAPED, LITERAL };
 
-		if (c < 0x20 || c >= 0x7f)
-			return false;
-	}
-	return true;
+static enum form form_of(struct str s)
+{
+	if (s.n > IMAP_QUOTED_MAX || ascii_plain(s) < s.n)
+		return LITERAL;
+	return str_chr(s, '"') >= 0 || str_chr(s, '\\') >= 0 ? ESCAPED : PLAIN;
 }
 
-static void put_quoted(struct buf *out, struct str s)
+static void put_escaped(struct buf *out, struct str s)
 {
-	buf_ch(out, '"');
 	for (size_t i = 0, from = 0; i <= s.n; i++) {
 		if (i < s.n && s.p[i] != '"' && s.p[i] != '\\')
 			continue;
@@ -29,7 +24,6 @@ static void put_quoted(struct buf *out, struct str s)
 			buf_ch(out, '\\');
 		from = i;
 	}
-	buf_ch(out, '"');
 }
 
 static void put_literal(struct buf *out, struct str s)
@@ -46,10 +40,18 @@ static void put_literal(struct buf *out, struct str s)
 
 void imap_put_string(struct buf *out, struct str s)
 {
-	if (quotable(s))
-		put_quoted(out, s.p ? s : STR(""));
-	else
+	const enum form form = form_of(s);
+
+	if (form == LITERAL) {
 		put_literal(out, s);
+		return;
+	}
+	buf_ch(out, '"');
+	if (form == ESCAPED)
+		put_escaped(out, s);
+	else
+		buf_str(out, s);
+	buf_ch(out, '"');
 }
 
 void imap_put_nstring(struct buf *out, struct str s)

@@ -21,26 +21,28 @@ static void put_address(struct buf *out, const struct mail_addr *a)
 	buf_ch(out, ')');
 }
 
-/* False: no such field, or no address in it; then nothing was written. */
-static bool put_addresses(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name)
+/* NULL: no such field, or no address in it; then nothing was written. */
+static const struct mail_addr *put_addresses(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name)
 {
 	const struct mail_field *const f = mail_fields_find(fields, name);
 	struct mail_addr *list = NULL;
 
 	if (!f || mail_addr_parse(scratch, f->value, &list, NULL) < 0 || !list)
-		return false;
+		return NULL;
 	buf_ch(out, '(');
-	for (; list; list = list->next)
-		put_address(out, list);
+	for (const struct mail_addr *m = list; m; m = m->next)
+		put_address(out, m);
 	buf_ch(out, ')');
-	return true;
+	return list;
 }
 
-static void put_addresses_or(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name, struct str other)
+static const struct mail_addr *put_addresses_or(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name, struct str other)
 {
 	buf_ch(out, ' ');
-	if (!put_addresses(out, scratch, fields, name))
+	const struct mail_addr *const list = put_addresses(out, scratch, fields, name);
+	if (!list)
 		buf_str(out, other);
+	return list;
 }
 
 static void put_text(struct buf *out, struct arena *scratch, const struct mail_fields *fields, const char *name)
@@ -53,9 +55,10 @@ static void put_text(struct buf *out, struct arena *scratch, const struct mail_f
 		buf_c(out, "NIL");
 }
 
-void envelope_put_fields(struct buf *out, struct arena *scratch, const struct mail_fields *fields)
+void envelope_put_fields(struct buf *out, struct arena *scratch, const struct mail_fields *fields, struct envelope_addresses *addresses)
 {
 	const struct arena_mark mark = arena_mark(scratch);
+	struct envelope_addresses named;
 	const struct str nil = STR("NIL");
 
 	buf_ch(out, '(');
@@ -64,19 +67,22 @@ void envelope_put_fields(struct buf *out, struct arena *scratch, const struct ma
 	put_text(out, scratch, fields, "Subject");
 	/* Sender and Reply-To are From's, when they are missing. */
 	const size_t at = out->n + 1;
-	put_addresses_or(out, scratch, fields, "From", nil);
+	named.from = put_addresses_or(out, scratch, fields, "From", nil);
 	const struct str from = arena_str(scratch, at <= out->n ? str_n(out->p + at, out->n - at) : nil);
 	put_addresses_or(out, scratch, fields, "Sender", from);
 	put_addresses_or(out, scratch, fields, "Reply-To", from);
-	put_addresses_or(out, scratch, fields, "To", nil);
-	put_addresses_or(out, scratch, fields, "Cc", nil);
+	named.to = put_addresses_or(out, scratch, fields, "To", nil);
+	named.cc = put_addresses_or(out, scratch, fields, "Cc", nil);
 	put_addresses_or(out, scratch, fields, "Bcc", nil);
 	buf_ch(out, ' ');
 	put_text(out, scratch, fields, "In-Reply-To");
 	buf_ch(out, ' ');
 	put_text(out, scratch, fields, "Message-ID");
 	buf_ch(out, ')');
-	arena_release(scratch, mark);
+	if (addresses)
+		*addresses = named;
+	else
+		arena_release(scratch, mark);
 }
 
 void envelope_put(struct buf *out, struct arena *scratch, struct str head)
@@ -84,7 +90,7 @@ void envelope_put(struct buf *out, struct arena *scratch, struct str head)
 	const struct arena_mark mark = arena_mark(scratch);
 	const struct mail_fields fields = mail_fields_of(scratch, head);
 
-	envelope_put_fields(out, scratch, &fields);
+	envelope_put_fields(out, scratch, &fields, NULL);
 	arena_release(scratch, mark);
 }
 

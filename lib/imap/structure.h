@@ -7,7 +7,11 @@
 #include "mail/mime.h"
 
 void envelope_put(struct buf *out, struct arena *scratch, struct str head);
-void envelope_put_fields(struct buf *out, struct arena *scratch, const struct mail_fields *fields);
+/* The same. addresses not NULL: what the fields From, To and Cc name, in scratch, which the caller releases then. */
+struct envelope_addresses {
+	const struct mail_addr *from, *to, *cc;	/* NULL: none */
+};
+void envelope_put_fields(struct buf *out, struct arena *scratch, const struct mail_fields *fields, struct envelope_addresses *addresses);
 /* extended: BODYSTRUCTURE; else BODY. */
 void body_put(struct buf *out, struct arena *scratch, const struct mime_part *p, bool extended);
 

@@ -84,7 +84,7 @@ const struct mail_field *mail_fields_find(const struct mail_fields *fields, cons
 	const struct str wanted = str_c(name);
 
 	for (size_t i = 0; i < fields->n; i++)
-		if (fields->v[i].name.n == wanted.n && str_case_eq(fields->v[i].name, wanted))
+		if (fields->v[i].name.n == wanted.n && ch_lower(fields->v[i].name.p[0]) == ch_lower(wanted.p[0]) && str_case_eq(fields->v[i].name, wanted))
 			return &fields->v[i];
 	return NULL;
 }
@@ -117,7 +117,18 @@ struct cursor {
 /* Is c allowed in an atom, taken widely (RFC 5322 3.2.3 and what is found)? */
 static bool atom_char(char c)
 {
-	return (unsigned char)c > ' ' && c != 0x7f && strchr("()<>[]:;@\\,\"", c) == NULL;
+	static const bool special[256] = { ['('] = true, [')'] = true, ['<'] = true, ['>'] = true, ['['] = true, [']'] = true, [':'] = true, [';'] = true,
+		['@'] = true, ['\\'] = true, [','] = true, ['"'] = true, [0x7f] = true };
+
+	return (unsigned char)c > ' ' && !special[(unsigned char)c];
+}
+
+/* One of a few characters, or the NUL behind them. */
+static bool stops(const char *stop, char c)
+{
+	while (*stop != c && *stop != '\0')
+		stop++;
+	return *stop == c;
 }
 
 static void skip_comment(struct cursor *c)
@@ -178,7 +189,7 @@ static struct mail_addr *add(struct cursor *c)
 static void take_words(struct cursor *c, struct buf *out, bool spaced, const char *stop)
 {
 	bool gap = false;
-	for (skip_cfws(c); c->in.n > 0 && strchr(stop, c->in.p[0]) == NULL; skip_cfws(c)) {
+	for (skip_cfws(c); c->in.n > 0 && !stops(stop, c->in.p[0]); skip_cfws(c)) {
 		size_t before = out->n;
 		if (spaced && gap)
 			buf_ch(out, ' ');

@@ -180,6 +180,8 @@ static int blob_at(struct cache *c, uint64_t off, uint32_t uid, uint32_t kind, u
 
 static bool pending_get(const struct cache *c, uint32_t uid, uint32_t kind, struct str *out)
 {
+	if (uid < c->pending_from || uid > c->pending_to)
+		return false;
 	for (size_t i = c->n_pending; i-- > 0;) {
 		const struct cache_pending *const p = &c->pending[i];
 		if (p->uid != uid || p->kind != kind)
@@ -346,6 +348,8 @@ void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob)
 		c->cap_pending = c->cap_pending * 2 + 64;
 		c->pending = xrealloc(c->pending, c->cap_pending * sizeof(*c->pending));
 	}
+	c->pending_from = c->n_pending == 0 || uid < c->pending_from ? uid : c->pending_from;
+	c->pending_to = c->n_pending == 0 || uid > c->pending_to ? uid : c->pending_to;
 	c->pending[c->n_pending++] = (struct cache_pending){ .uid = uid, .kind = kind, .n = (uint32_t)blob.n, .at = c->out.n };
 	memcpy(h, blob_magic, sizeof(blob_magic));
 	put_le32(h + 4, uid);

@@ -347,6 +347,7 @@ struct cache {
 	struct buf out;		/* blobs that are not written yet */
 	struct cache_pending *pending;
 	size_t n_pending, cap_pending;
+	uint32_t pending_from, pending_to;	/* their UIDs */
 	uint64_t *verified;	/* bit per UID: its summary's checksum was right */
 	size_t n_verified;
 	int64_t *sent;		/* dates of summaries by position, when they were asked for: SENT_UNKNOWN */

@@ -14,19 +14,23 @@
 #include "store/store_priv.h"
 #include "store/summary.h"
 
-enum { HEAD = 56, TEXTS = 8, VERSION = 1, ENVELOPE_MAX = 2 << 20 };
+enum { HEAD = 56, TEXTS = 8, VERSION = 1, ENVELOPE_MAX = 2 << 20, USUAL_BYTES = 4000 };
 
 /* --- which fields are kept --- */
 
 bool summary_keeps(struct str name)
 {
-	static const char *const kept[] = { "Date", "From", "To", "Cc", "Bcc", "Subject", "Message-ID", "References", "In-Reply-To", "Reply-To", "Sender", "Content-Type",
-		"MIME-Version", "Content-Transfer-Encoding", "List-Id", "List-Post", "List-Unsubscribe", "List-Help", "Mail-Followup-To", "Mail-Reply-To", "Importance",
-		"Priority", "X-Priority", "X-MSMail-Priority", "X-Mailer", "User-Agent", "Return-Receipt-To", "Disposition-Notification-To", "Delivered-To",
-		"Return-Path", "Newsgroups", "Resent-To", "X-Label", "Autocrypt", "X-Spam-Status", "X-Spam-Flag", "Organization" };
+	/* By length first: this is asked of each field of each message. */
+	static const struct str kept[] = {
+		STR("Date"), STR("From"), STR("To"), STR("Cc"), STR("Bcc"), STR("Subject"), STR("Message-ID"), STR("References"), STR("In-Reply-To"), STR("Reply-To"),
+		STR("Sender"), STR("Content-Type"), STR("MIME-Version"), STR("Content-Transfer-Encoding"), STR("List-Id"), STR("List-Post"), STR("List-Unsubscribe"),
+		STR("List-Help"), STR("Mail-Followup-To"), STR("Mail-Reply-To"), STR("Importance"), STR("Priority"), STR("X-Priority"), STR("X-MSMail-Priority"),
+		STR("X-Mailer"), STR("User-Agent"), STR("Return-Receipt-To"), STR("Disposition-Notification-To"), STR("Delivered-To"), STR("Return-Path"),
+		STR("Newsgroups"), STR("Resent-To"), STR("X-Label"), STR("Autocrypt"), STR("X-Spam-Status"), STR("X-Spam-Flag"), STR("Organization")
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
-		if (ch_lower(kept[i][0]) == ch_lower(name.n ? name.p[0] : '\0') && str_case_eq(name, str_c(kept[i])))
+		if (kept[i].n == name.n && ch_lower(kept[i].p[0]) == ch_lower(name.p[0]) && str_case_eq(name, kept[i]))
 			return true;
 	return false;
 }
@@ -100,16 +104,6 @@ static void key(struct buf *out, struct str text)
 static void decoded(struct buf *out, struct arena *a, struct str value)
 {
 	mail_words_decode(mail_unfold(a, value.n > SUMMARY_FIELDS_MAX ? str_sub(value, 0, SUMMARY_FIELDS_MAX) : value), out);
-}
-
-static const struct mail_addr *first_address(struct arena *a, const struct mail_fields *head, const char *name)
-{
-	const struct mail_field *const f = mail_fields_find(head, name);
-	struct mail_addr *list = NULL;
-
-	if (!f || mail_addr_parse(a, str_sub(f->value, 0, SUMMARY_FIELDS_MAX), &list, NULL) < 0)
-		return NULL;
-	return list;
 }
 
 static void put_mailbox(struct buf *out, const struct mail_addr *a)
@@ -215,6 +209,7 @@ void summary_build(struct buf *out, struct arena *scratch, struct str text)
 	const struct arena_mark mark = arena_mark(scratch);
 	struct mail_fields head = mail_fields_of(scratch, text);
 	const bool kept = keep_fields(&head);	/* what follows needs no other fields */
+	struct envelope_addresses named;
 	unsigned char h[HEAD] = { VERSION };
 	const size_t start = out->n;
 	size_t at, i = 0;
@@ -226,17 +221,16 @@ void summary_build(struct buf *out, struct arena *scratch, struct str text)
 	(void)!ids_of(&head, "Message-ID", &id, 1);
 	put_le64(h + 16, id);
 #define TEXT(call) do { at = out->n; call; put_le32(h + 24 + 4 * i++, (uint32_t)(out->n - at)); } while (0)
-	TEXT(envelope_put_fields(out, scratch, &head));
+	TEXT(envelope_put_fields(out, scratch, &head, &named));
 	TEXT(if (kept) put_fields(out, &head));
 	if (!kept)
 		put_le32(h + 28, UINT32_MAX);
 	TEXT(h[1] = put_subject(out, scratch, &head));
-	const struct mail_addr *const from = first_address(scratch, &head, "From"), *const to = first_address(scratch, &head, "To");
-	TEXT(put_mailbox(out, from));
-	TEXT(put_mailbox(out, to));
-	TEXT(put_mailbox(out, first_address(scratch, &head, "Cc")));
-	TEXT(put_display(out, scratch, from));
-	TEXT(put_display(out, scratch, to));
+	TEXT(put_mailbox(out, named.from));
+	TEXT(put_mailbox(out, named.to));
+	TEXT(put_mailbox(out, named.cc));
+	TEXT(put_display(out, scratch, named.from));
+	TEXT(put_display(out, scratch, named.to));
 #undef TEXT
 	if (!buf_failed(out))
 		memcpy(out->p + start, h, sizeof(h));
@@ -280,6 +274,7 @@ static int build_and_put(struct mbox *m, uint32_t uid, struct str head, struct e
 	struct buf b;
 
 	buf_init(&b, ENVELOPE_MAX + SUMMARY_FIELDS_MAX + 65536);
+	(void)buf_room(&b, USUAL_BYTES);
 	summary_build(&b, a, head);
 	const int r = buf_check(&b, "envelope", e);
 	if (r == 0)
