@@ -151,6 +151,8 @@ struct str resolved_owner(const struct ipc_resolve_RESULT *r, size_t i);
 typedef void rewritten_fn(void *ctx, const struct ipc_resolve_REWRITTEN *r);	/* NULL: no answer */
 struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, rewritten_fn *fn, void *ctx);
 typedef void matched_fn(void *ctx, const struct ipc_resolve_MATCHES *m);	/* NULL: no answer */
+typedef void parts_fn(void *ctx, const struct ipc_resolve_PART_MATCHES *m);	/* NULL: no answer */
+struct ask *parts_ask(struct queued *q, const struct ipc_resolve_PARTS *m, int fd, parts_fn *fn, void *ctx);	/* the same; fd stays the caller's */
 struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx);	/* may answer later only */
 void policy_start(struct queued *q, int fd);
 typedef void acted_fn(void *ctx, const struct ipc_policy_ACTION *m);	/* NULL: no answer */

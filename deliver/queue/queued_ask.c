@@ -11,7 +11,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_POLICY, ASK_MILTER, ASK_FILTER };
+enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_PARTS, ASK_POLICY, ASK_MILTER, ASK_FILTER };
 
 struct ask {
 	struct list node;		/* of the channel's waiting or pending questions */
@@ -25,6 +25,7 @@ struct ask {
 	size_t n_routes;
 	looked_fn *looked;
 	matched_fn *matched;
+	parts_fn *parts;
 	acted_fn *acted;
 	milted_fn *milted;
 	scanned_fn *scanned;
@@ -67,6 +68,7 @@ static void answer_none(struct ask *a)
 	routed_fn *routed = a->routed;
 	looked_fn *looked = a->looked;
 	matched_fn *matched = a->matched;
+	parts_fn *parts = a->parts;
 	acted_fn *acted = a->acted;
 	milted_fn *milted = a->milted;
 	scanned_fn *scanned = a->scanned;
@@ -83,6 +85,8 @@ static void answer_none(struct ask *a)
 		looked(ctx, NULL);
 	if (matched)
 		matched(ctx, NULL);
+	if (parts)
+		parts(ctx, NULL);
 	if (acted)
 		acted(ctx, NULL);
 	if (milted)
@@ -182,13 +186,29 @@ static void on_matches(struct ask *a, const struct ipc_resolve_MATCHES *m)
 	fn(ctx, m);
 }
 
+static void on_part_matches(struct ask *a, const struct ipc_resolve_PART_MATCHES *m)
+{
+	parts_fn *fn = a->parts;
+	void *ctx = a->ctx;
+
+	ask_free(a);
+	fn(ctx, m);
+}
+
+/* Some questions have an answer of their own, and that is no other's. */
+static bool answers(const struct ask *a, uint16_t type)
+{
+	return (type == IPC_resolve_VALUE) == (a->kind == ASK_LOOKUP) && (type == IPC_resolve_MATCHES) == (a->kind == ASK_CHECK) &&
+	       (type == IPC_resolve_PART_MATCHES) == (a->kind == ASK_PARTS);
+}
+
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
 	struct ask *a = find(&q->resolve->pending, id);
 
 	close_fd(&fd);
-	if (a == NULL || (type == IPC_resolve_VALUE) != (a->kind == ASK_LOOKUP) || (type == IPC_resolve_MATCHES) != (a->kind == ASK_CHECK))
+	if (a == NULL || !answers(a, type))
 		return;		/* forgotten meanwhile */
 	if (type == IPC_resolve_VALUE) {
 		on_value(a, msg);
@@ -196,6 +216,10 @@ static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 	}
 	if (type == IPC_resolve_MATCHES) {
 		on_matches(a, msg);
+		return;
+	}
+	if (type == IPC_resolve_PART_MATCHES) {
+		on_part_matches(a, msg);
 		return;
 	}
 	resolved_fn *resolved = a->resolved;
@@ -223,7 +247,8 @@ static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 void asks_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES, IPC_resolve_VALUE, IPC_resolve_MATCHES };
+	static const uint16_t types[] = { IPC_resolve_RESULT, IPC_resolve_REWRITTEN, IPC_resolve_ROUTES, IPC_resolve_VALUE, IPC_resolve_MATCHES,
+					  IPC_resolve_PART_MATCHES };
 
 	q->resolve = xzalloc(sizeof(*q->resolve));
 	list_init(&q->resolve->pending);
@@ -265,6 +290,14 @@ struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, match
 
 	a->matched = fn;
 	return send_ask(q->resolve, a, IPC_resolve_CHECK, m);
+}
+
+struct ask *parts_ask(struct queued *q, const struct ipc_resolve_PARTS *m, int fd, parts_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_PARTS, QUEUED_ASK_MS, ctx);
+
+	a->parts = fn;
+	return send_ask_with(q->resolve, a, IPC_resolve_PARTS, m, fd);
 }
 
 struct ask *lookup_ask(struct queued *q, const struct ipc_resolve_LOOKUP *m, looked_fn *fn, void *ctx)

@@ -1,6 +1,7 @@
-/* header_checks and body_checks: the administrator's patterns over a complete message. resolve has the tables and gets the lines, many at a time; what a match
- * wants is done here. The file is never changed: a header that goes or is replaced becomes an edit of the envelope, and what would change a line of the body is refused
- * as a mistake of the table. */
+/* header_checks and their like: the administrator's patterns over a complete message. resolve has the tables and gets the lines of header and body, many at a time, and
+ * the message itself when it has parts; what a match wants is done here. The file is never changed: a header that goes or is replaced becomes an edit of the envelope. What
+ * would change a line of the body is refused as a mistake of the table; what would change a part's header is left as it is, with a warning, because mime_header_checks
+ * and nested_header_checks are the rules for the message's own header unless they are set. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/num.h"
 #include "deliver/restrict/access.h"
 #include "deliver/queue/queued_trans.h"
+#include "deliver/resolve/resolve.h"
 #include "log/log.h"
 #include "mail/head.h"
 #include "os/os.h"
@@ -17,14 +19,15 @@ enum { FIELDS_MAX = 4000, BATCH_LINES = 2000, BATCH_BYTES = 100000, LINE_BYTES_M
 
 struct line {
 	struct str text;
-	struct str name;	/* of a header field */
+	struct str name;	/* of a header field of the message; empty: it cannot be changed */
+	enum check_which which;
 	unsigned number;	/* the K-th of that name */
 };
 
 struct checking {
 	struct trans *t;
 	trans_passed_fn *fn;
-	bool body;
+	enum { STAGE_HEADER, STAGE_PARTS, STAGE_BODY } stage;
 	struct line *v;
 	size_t n, sent, asked;	/* lines asked about: asked..sent */
 };
@@ -41,7 +44,7 @@ static void tell(struct checking *g, const struct line *l, bool warn, const char
 	buf_init(&b, 2048);
 	text_neutral(&b, l->text, 200, false);
 	log_as(log_ident("cleanup"), warn ? LOG_LV_WARNING : LOG_LV_INFO, "%s: %s: %s %s from %s[%s]; from=<%.*s> proto=%s helo=<%.*s>%s%.*s", t->qid, what,
-	       g->body ? "body" : "header", b.p ? b.p : "", t->conn->name[0] ? t->conn->name : "unknown", t->conn->client,
+	       l->which == CHECK_BODY ? "body" : "header", b.p ? b.p : "", t->conn->name[0] ? t->conn->name : "unknown", t->conn->client,
 	       STR_ARG(t->sender), t->esmtp ? "ESMTP" : "SMTP", STR_ARG(t->helo), text.n ? ": " : "", STR_ARG(text));
 	buf_fini(&b);
 }
@@ -132,8 +135,12 @@ static bool apply(struct checking *g, const struct line *l, struct str action)
 
 	const bool removes = str_case_eq(word, STR("IGNORE")) || str_case_eq(word, STR("STRIP"));
 	if (removes || str_case_eq(word, STR("REPLACE")) || str_case_eq(word, STR("PREPEND"))) {
-		if (g->body)
+		if (l->which == CHECK_BODY)
 			return broken(g, l, "the body is never changed: IGNORE, STRIP, REPLACE and PREPEND are not possible in body_checks");
+		if (l->name.n == 0) {
+			tell(g, l, true, "warning", STR("the header of a part is never changed"));
+			return true;
+		}
 		if (removes)
 			return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number));
 		return str_case_eq(word, STR("REPLACE")) ? replace(g, l, text) : edit(g, l, arena_printf(a, "+%.*s", STR_ARG(text)));
@@ -164,27 +171,75 @@ static void on_matches(void *ctx, const struct ipc_resolve_MATCHES *m)
 	next_batch(g);
 }
 
-static void start_body(struct checking *g);
+static void next_stage(struct checking *g);
 
+/* Lines of one kind together, in their order. */
 static void next_batch(struct checking *g)
 {
-	struct str *lines = ARENA_ARRAY(g->t->arena, struct str, BATCH_LINES);
-	struct ipc_resolve_CHECK m = { .body = g->body, .lines = { lines, 0 } };
+	const size_t left = g->n - g->sent < BATCH_LINES ? g->n - g->sent : BATCH_LINES;
+	struct ipc_resolve_CHECK m = { .which = left > 0 ? g->v[g->sent].which : CHECK_HEADER };
 	size_t bytes = 0;
 
 	g->asked = g->sent;
-	while (lines && g->sent < g->n && m.lines.n < BATCH_LINES && bytes < BATCH_BYTES - LINE_BYTES_MAX) {
+	if (left == 0) {
+		next_stage(g);
+		return;
+	}
+	struct str *lines = ARENA_ARRAY(g->t->arena, struct str, left);
+	if (lines == NULL) {
+		trans_answer(g->t, 452, "4.3.1", STR("Error: transaction too large"));	/* never past the checks */
+		return;
+	}
+	m.lines.v = lines;
+	while (m.lines.n < left && g->v[g->sent].which == m.which && bytes < BATCH_BYTES - LINE_BYTES_MAX) {
 		lines[m.lines.n++] = g->v[g->sent].text;
 		bytes += 4 + g->v[g->sent++].text.n;
 	}
-	if (lines == NULL)
-		trans_answer(g->t, 452, "4.3.1", STR("Error: transaction too large"));	/* never past the checks */
-	else if (m.lines.n > 0)
-		g->t->ask = check_ask(g->t->q, &m, on_matches, g);
-	else if (!g->body && g->t->conf->body_checks.n > 0)
-		start_body(g);
-	else
-		g->fn(g->t);
+	g->t->ask = check_ask(g->t->q, &m, on_matches, g);
+}
+
+/* --- parts --- */
+
+static void on_parts(void *ctx, const struct ipc_resolve_PART_MATCHES *m)
+{
+	struct checking *g = ctx;
+	struct trans *t = g->t;
+
+	t->ask = NULL;
+	if (m == NULL || m->trouble == 1 || m->lines.n != m->actions.n) {
+		trans_answer(t, 451, "4.3.0", STR("Error: content checks not available, try again later"));
+		return;
+	}
+	if (m->trouble) {
+		trans_answer(t, 554, "5.6.0", STR("Error: too many parts, or fields in them, to be checked"));
+		return;
+	}
+	for (size_t i = 0; i < m->lines.n; i++) {
+		const struct line l = { .text = arena_str(t->arena, m->lines.v[i]), .which = CHECK_MIME };
+		if (!apply(g, &l, arena_str(t->arena, m->actions.v[i])))
+			return;
+	}
+	next_stage(g);
+}
+
+/* Types that have no parts, whatever else is said; of anything else the parser judges. */
+static bool has_parts(const struct trans *t)
+{
+	static const char *const leaves[] = { "text/", "image/", "audio/", "video/", "application/" };
+	struct mail_field f;
+
+	if (!mail_field_find(t->head_text, "Content-Type", &f))
+		return false;
+	const struct str value = str_trim(f.value);
+	for (size_t i = 0; i < ARRAY_LEN(leaves); i++)
+		if (str_case_starts(value, str_c(leaves[i])))
+			return false;
+	return true;
+}
+
+static bool wants_parts(const struct trans *t)
+{
+	return (t->conf->mime_header_checks.n > 0 || t->conf->nested_header_checks.n > 0) && has_parts(t);
 }
 
 /* --- the lines --- */
@@ -196,7 +251,7 @@ static void start_header(struct checking *g)
 	const struct mail_fields all = mail_fields_of(t->arena, rest);
 
 	g->v = ARENA_ARRAY(t->arena, struct line, all.n + 1);
-	if (g->v == NULL) {
+	if (g->v == NULL || all.cut) {
 		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
 		return;
 	}
@@ -211,7 +266,9 @@ static void start_header(struct checking *g)
 			continue;
 		for (size_t k = 0; k < i; k++)
 			number += str_case_eq(all.v[k].name, f->name);
-		g->v[g->n++] = (struct line){ str_sub(str_trim(f->whole), 0, LINE_BYTES_MAX), f->name, number };
+		const enum check_which which = resolver_mime_field(f->name) ? CHECK_MIME : CHECK_HEADER;
+		if ((which == CHECK_MIME ? t->conf->mime_header_checks.n : t->conf->header_checks.n) > 0)
+			g->v[g->n++] = (struct line){ str_sub(str_trim(f->whole), 0, LINE_BYTES_MAX), f->name, which, number };
 	}
 	next_batch(g);
 }
@@ -243,7 +300,6 @@ static void start_body(struct checking *g)
 	}
 	for (size_t i = 0; i < rest.n; i++)
 		cap += rest.p[i] == '\n';
-	g->body = true;
 	g->n = g->sent = g->asked = 0;
 	g->v = ARENA_ARRAY(t->arena, struct line, cap + 1);
 	if (g->v == NULL) {
@@ -253,9 +309,29 @@ static void start_body(struct checking *g)
 	while (rest.p && rest.n > 0) {
 		const struct str line = str_split(&rest, '\n');
 		if (line.n > 0)
-			g->v[g->n++] = (struct line){ .text = str_sub(line, 0, LINE_BYTES_MAX) };
+			g->v[g->n++] = (struct line){ .text = str_sub(line, 0, LINE_BYTES_MAX), .which = CHECK_BODY };
 	}
 	next_batch(g);
+}
+
+static void next_stage(struct checking *g)
+{
+	struct trans *t = g->t;
+	const struct ipc_resolve_PARTS m = { .size = t->size };
+
+	if (g->stage == STAGE_HEADER) {
+		g->stage = STAGE_PARTS;
+		if (wants_parts(t)) {
+			t->ask = parts_ask(t->q, &m, t->fd, on_parts, g);
+			return;
+		}
+	}
+	if (g->stage == STAGE_PARTS && t->conf->body_checks.n > 0) {
+		g->stage = STAGE_BODY;
+		start_body(g);
+		return;
+	}
+	g->fn(t);
 }
 
 void checks_run(struct trans *t, trans_passed_fn *fn)
@@ -268,10 +344,8 @@ void checks_run(struct trans *t, trans_passed_fn *fn)
 	}
 	g->t = t;
 	g->fn = fn;
-	if (t->conf->header_checks.n > 0)
+	if (t->conf->header_checks.n > 0 || t->conf->mime_header_checks.n > 0)
 		start_header(g);
-	else if (t->conf->body_checks.n > 0)
-		start_body(g);
 	else
-		fn(t);
+		next_stage(g);
 }

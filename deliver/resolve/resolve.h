@@ -60,8 +60,16 @@ enum access_how {	/* which keys are tried, the first that is there decides. A ta
 };
 void resolver_lookup(struct resolver *r, struct arena *a, struct str table, struct str key, enum access_how how, struct ipc_resolve_VALUE *out);
 
-/* header_checks, body_checks: the lines that match, and what is to be done. */
+/* header_checks and the like: the lines that match, and what is to be done. */
+enum check_which { CHECK_HEADER, CHECK_BODY, CHECK_MIME, CHECK_NESTED, CHECK_WHICH_MAX_ };
 void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out);
+/* The same for the fields of the parts of a message: resolve_parts.c. fd stays the caller's. */
+void resolver_parts(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m, int fd, struct ipc_resolve_PART_MATCHES *out);
+/* One that mime_header_checks are asked for. */
+static inline bool resolver_mime_field(struct str name)
+{
+	return str_case_starts(name, STR("Content-")) || str_case_eq(name, STR("MIME-Version"));
+}
 
 struct resolve_env {
 	const struct conf *conf;

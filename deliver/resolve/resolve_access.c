@@ -122,10 +122,10 @@ void resolver_lookup(struct resolver *r, struct arena *a, struct str table, stru
 		(void)look_network(&s, key);
 }
 
-/* --- header_checks, body_checks --- */
+/* --- header_checks and the like --- */
 
 /* 0: *action_out; 1: none of the tables; -1: trouble. */
-static int check_line(const struct tables *t, struct str line, struct arena *a, struct str *action_out)
+int resolver_check_line(const struct tables *t, struct str line, struct arena *a, struct str *action_out)
 {
 	struct buf b;
 	struct err e = { 0 };
@@ -144,13 +144,13 @@ static int check_line(const struct tables *t, struct str line, struct arena *a, 
 
 void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out)
 {
-	const struct tables *t = m->body ? &r->body_checks : &r->header_checks;
+	const struct tables *t = &r->checks[m->which < CHECK_WHICH_MAX_ ? m->which : CHECK_HEADER];
 	struct str *at = ARENA_ARRAY(a, struct str, m->lines.n + 1), *actions = ARENA_ARRAY(a, struct str, m->lines.n + 1);
 	size_t n = 0;
 
 	*out = (struct ipc_resolve_MATCHES){ 0 };
 	for (size_t i = 0; i < m->lines.n; i++) {
-		const int found = check_line(t, m->lines.v[i], a, &actions[n]);
+		const int found = resolver_check_line(t, m->lines.v[i], a, &actions[n]);
 		if (found == 0)
 			at[n++] = str_c(arena_printf(a, "%zu", i));
 		if (found < 0)

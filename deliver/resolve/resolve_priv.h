@@ -39,7 +39,7 @@ struct resolver {
 	size_t n_opened;
 	struct tables transport, sender_relayhost, passwords, tls_policy;
 	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated;
-	struct tables header_checks, body_checks;
+	struct tables checks[CHECK_WHICH_MAX_];
 	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
 	struct own_addresses own;	/* user@[address] is local */
@@ -127,5 +127,8 @@ int expand_address(struct answer *an, const struct smtp_addr *addr, unsigned dep
 int expand_local(struct answer *an, struct str local, struct str domain, unsigned depth) MUST_CHECK;
 /* Is it an account, or a name in aliases(5), of its class? 1 yes, 0 no, -1. */
 int recipient_known(struct answer *an, const struct smtp_addr *addr, enum addr_class class) MUST_CHECK;
+
+/* resolve_access.c. 0: *action_out; 1: none of the tables; -1: trouble, logged. */
+int resolver_check_line(const struct tables *t, struct str line, struct arena *a, struct str *action_out) MUST_CHECK;
 
 #endif

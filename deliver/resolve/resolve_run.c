@@ -208,6 +208,23 @@ static void check(struct server *s, const struct ipc_resolve_CHECK *m, uint32_t 
 	arena_free(&a);
 }
 
+static void parts(struct server *s, const struct ipc_resolve_PARTS *m, int fd, uint32_t id)
+{
+	struct arena *a = arena_new(0);
+	struct ipc_resolve_PART_MATCHES r;
+	struct err e = { 0 };
+
+	resolver_refresh(s->resolver);
+	resolver_parts(s->resolver, a, m, fd, &r);
+	if (ipc_send(s->chan, IPC_resolve_PART_MATCHES, &r, id, -1, &e) < 0) {
+		log_error("matches in parts: %s", e.text);
+		r = (struct ipc_resolve_PART_MATCHES){ .trouble = 1 };
+		if (ipc_send(s->chan, IPC_resolve_PART_MATCHES, &r, id, -1, &e) < 0)
+			loop_stop(s->loop);
+	}
+	arena_free(&a);
+}
+
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
 		       int fd)
 {
@@ -223,8 +240,11 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		look_up(s, msg, id);
 	else if (type == IPC_resolve_CHECK)
 		check(s, msg, id);
+	else if (type == IPC_resolve_PARTS)
+		parts(s, msg, fd, id);
 	else
 		resolver_refresh(s->resolver);
+	close_fd(&fd);
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -250,7 +270,7 @@ static void on_hup(void *ctx, int signo)
 
 void resolve_run(struct resolve_env *env)
 {
-	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE, IPC_resolve_LOOKUP, IPC_resolve_CHECK,
+	static const uint16_t types[] = { IPC_resolve_ADDRESS, IPC_resolve_REWRITE, IPC_resolve_ROUTE, IPC_resolve_LOOKUP, IPC_resolve_CHECK, IPC_resolve_PARTS,
 					  IPC_resolve_RELOAD };
 	struct server s = { 0 };
 	struct err e = { 0 };

@@ -67,8 +67,10 @@ struct mail_fields mail_fields_of(struct arena *a, struct str head)
 			continue;
 		if (out.n == cap) {
 			struct mail_field *const v = ARENA_ARRAY(a, struct mail_field, cap * 2 + 32);
-			if (v == NULL)
+			if (v == NULL) {
+				out.cut = true;
 				break;
+			}
 			if (out.n)
 				memcpy(v, out.v, out.n * sizeof(*v));
 			out.v = v;

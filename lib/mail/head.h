@@ -22,6 +22,7 @@ bool mail_field_find(struct str head, const char *name, struct mail_field *out);
 struct mail_fields {
 	struct mail_field *v;
 	size_t n;
+	bool cut;	/* the arena was full: there are more */
 };
 struct mail_fields mail_fields_of(struct arena *a, struct str head);
 const struct mail_field *mail_fields_find(const struct mail_fields *f, const char *name);	/* the first; NULL: none */

@@ -31,15 +31,26 @@ HEADER = r"""/^Subject: .*casino/ REJECT no gambling
 """
 
 
+MIME = r"""/name="?evil\.exe/ REJECT no programs
+/^X-Mime-Top:/ REJECT not a MIME field of the message: never asked
+/^Content-Description: held/ HOLD for its part
+/^Content-Description: hidden/ IGNORE
+/^Content-Language:/ REPLACE Content-Language: tlh
+"""
+NESTED = "/^Subject: .*inner/ REJECT not even inside\n/^X-Nested:/ WARN seen inside\n/^Content-Type:/ REJECT no MIME field is asked for here\n"
+
+
 @pytest.fixture(scope="module")
 def scene():
     base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "checks"
     etc = base / "etc"
     etc.mkdir(parents=True)
     (etc / "header").write_text(HEADER)
+    (etc / "mime").write_text(MIME)
+    (etc / "nested").write_text(NESTED)
     (etc / "body").write_text("/^buy now/ REJECT 5.7.8 no trade\n/^change me/ REPLACE it\n/deep inside/ WARN found\n")
     s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.7.1",), real_ports=True,
-                           settings={"filter_enable": "no", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096"})
+                           settings={"filter_enable": "no", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096", "mime_header_checks": "pcre:%s/mime" % etc, "nested_header_checks": "pcre:%s/nested" % etc})
     s.make()
     for u in ("alice@example.com", "bob@example.com"):
         s.user_add(u, "x-secret")
@@ -63,6 +74,76 @@ def send(suite, header="", body="hello"):
 
 def read(suite, mid, user="bob@example.com"):
     return mailtools.Mail(suite).wait_for(mid, user).read_text()
+
+
+def multipart(*parts, boundary="b"):
+    """(header, body) of a message with these parts."""
+    text = "".join("--%s\r\n%s\r\n\r\npart\r\n" % (boundary, p) for p in parts)
+    return "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=%s\r\n" % boundary, text + "--%s--" % boundary
+
+
+def message_inside(head):
+    return "Content-Type: message/rfc822\r\n\r\n" + head
+
+
+PARTS = [
+    ("an attachment's name", multipart("Content-Type: text/plain", 'Content-Type: application/x; name="evil.exe"'), 550, "5.7.1 no programs"),
+    ("a folded field", multipart("Content-Disposition: attachment;\r\n\tfilename=x; name=evil.exe"), 550, "5.7.1 no programs"),
+    ("deep inside", multipart("Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\nContent-Type: a/b; name=evil.exe\r\n\r\nx\r\n--c--"), 550, "5.7.1 no programs"),
+    ("in a message inside", multipart(message_inside("Subject: outer\r\nContent-Type: a/b; name=evil.exe")), 550, "5.7.1 no programs"),
+    ("a message's field inside", multipart(message_inside("Subject: the inner one")), 550, "5.7.1 not even inside"),
+    ("the same field outside", ("Subject: the inner one\r\n" + multipart("Content-Type: a/b")[0], multipart("Content-Type: a/b")[1]), 250, None),
+    ("a message that is one itself", ("MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n", "Subject: the inner one\r\n\r\nx"), 550, "5.7.1 not even inside"),
+    ("the words in a part's body", multipart("Content-Type: text/plain\r\n\r\nContent-Type: a/b; name=evil.exe"), 250, None),
+    ("the words in a body without parts", ("Content-Type: text/plain\r\n", "Content-Type: a/b; name=evil.exe"), 250, None),
+    ("a MIME field of the message itself", ("Content-Type: a/b; name=evil.exe\r\n", "x"), 550, "5.7.1 no programs"),
+    ("another field of it is header_checks' business", ("X-Mime-Top: 1\r\n", "x"), 250, None),
+    ("more parts than can be looked at", multipart(*["Content-Type: a/b"] * 10100), 554, "5.6.0 Error: too many parts, or fields in them, to be checked"),
+]
+
+
+@pytest.mark.parametrize("name,message,code,text", PARTS, ids=[p[0] for p in PARTS])
+def test_fields_of_parts(scene, name, message, code, text):
+    mid, got, said = send(scene, *message)
+    assert (got, text is None or said == text) == (code, True), said
+    if code == 250:
+        read(scene, mid)
+
+
+def test_what_a_part_makes_of_the_message(scene):
+    mid, code, said = send(scene, *multipart("Content-Description: held\r\nContent-Description: held"))
+    assert code == 250
+    assert said.split()[-1] in scene.tool("postern-queue", "list").stdout.decode()
+    log_has(scene, r": hold: header Content-Description: held from ")
+
+
+def test_the_message_s_own_field_is_changed_and_a_part_s_is_not(scene):
+    head, body = multipart("Content-Language: en", message_inside("X-Nested: 1"))
+    mid, code, _ = send(scene, "Content-Language: en\r\n" + head, body)
+    assert code == 250
+    text = read(scene, mid)
+    assert text.count("Content-Language: tlh") == 1 and text.count("Content-Language: en") == 1
+    assert text.index("Content-Language: tlh") < text.index("Content-Language: en")
+    log_has(scene, r"warning: header Content-Language: en from .*: the header of a part is never changed")
+    log_has(scene, r"warning: header X-Nested: 1 from .*: seen inside")
+
+
+def test_header_checks_hold_inside_unless_others_are_set():
+    """The defaults of mime_header_checks and nested_header_checks."""
+    base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "checks-default"
+    (base / "etc").mkdir(parents=True)
+    (base / "etc" / "header").write_text("/evil\\.exe/ REJECT no programs\n/^Subject: .*inner/ REJECT not even inside\n")
+    s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.7.3",), real_ports=True,
+                           settings={"filter_enable": "no", "header_checks": "pcre:%s/etc/header" % base})
+    s.make()
+    s.user_add("bob@example.com", "x-secret")
+    s.start()
+    try:
+        assert send(s, *multipart("Content-Type: a/b; name=evil.exe"))[1] == 550
+        assert send(s, *multipart(message_inside("Subject: inner")))[1] == 550
+        assert send(s, *multipart("Content-Type: a/b"))[1] == 250
+    finally:
+        s.stop()
 
 
 def test_a_field_sends_the_message_to_a_filter(scene):
