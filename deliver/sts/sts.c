@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "authres/psl.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -24,6 +25,7 @@ struct server {
 	struct dns_client *dns;
 	struct tls_ctx *tls;
 	struct sts_cache *cache;
+	struct psl *suffixes;		/* NULL: an organisation is two labels */
 	struct map *fetches;		/* domain -> struct fetch */
 };
 
@@ -44,11 +46,12 @@ struct fetch {
 
 static void answer(struct server *s, uint32_t id, const char *domain, const char *trouble)
 {
-	const struct sts_entry *x = sts_cache_get(s->cache, str_c(domain));
+	struct sts_entry *x = sts_cache_get(s->cache, str_c(domain));
 	struct ipc_sts_POLICY m = { .mode = STR("none"), .trouble = str_c(trouble ? trouble : "") };
 	struct err e = { 0 };
 
 	if (sts_entry_usable(x)) {
+		x->used = clock_wall();
 		m = (struct ipc_sts_POLICY){
 			.mode = str_c(sts_mode_word(x->policy.mode)), .mx = { (struct str *)(uintptr_t)x->policy.mx, x->policy.n_mx }, .max_age = x->policy.max_age_s,
 		};
@@ -213,6 +216,8 @@ static int set_up(struct server *s, const struct sts_env *env, struct err *e)
 	};
 	if (tls_client_new(false, *env->conf->smtp_tls_CAfile ? env->conf->smtp_tls_CAfile : NULL, &s->tls, e) < 0)
 		return -1;
+	if (psl_load(env->conf->public_suffix_list, &s->suffixes, e) < 0)
+		err_clear(e);	/* filterd, whose business it is, tells of it */
 	return confine_enter(&how, e);
 }
 
@@ -235,7 +240,7 @@ void sts_run(void *ctx)
 	s.loop = loop_new();
 	loop_signal(s.loop, SIGTERM, on_term, &s);
 	loop_signal(s.loop, SIGHUP, on_hup, &s);
-	s.cache = sts_cache_open();
+	s.cache = sts_cache_open(STS_ENTRIES_MAX, STS_ORGANISATION_MAX, s.suffixes);
 	s.fetches = map_new();
 	s.dns = dns_client_new(s.loop, env->dns_fd, NULL, NULL);
 	s.queue = ipc_chan_new(s.loop, env->queue_fd, &ipc_sts, on_query, on_closed, &s);

@@ -26,6 +26,9 @@ enum {
 	STS_AGE_MAX_S = 31557600,	/* RFC 8461 3.2 */
 	STS_KEEP_MAX = 4096,		/* bytes of a policy as it is kept */
 	STS_ENTRIES_MAX = 10000,	/* domains with a policy that is kept */
+	STS_ORGANISATION_MAX = 100,	/* of these, of one organisation */
+	STS_PROVEN_S = 86400,		/* a policy that was fetched anew after this time is in use */
+	STS_UNUSED_S = 30 * 86400,	/* and may go when nobody has asked for it so long */
 	STS_FETCHES_MAX = 64,		/* at once */
 	STS_FETCH_MS = 20000,		/* a whole one; mail for the domain waits (RFC 8461 3.3 allows a minute) */
 	STS_BACKOFF_S = 300,		/* after a failed one */
@@ -76,11 +79,21 @@ struct sts_entry {
 	struct sts_policy policy;	/* borrows text */
 	char id[STS_ID_MAX + 1];
 	int64_t fetched;	/* wall clock */
+	int64_t first;		/* when the first policy of this domain was fetched */
+	int64_t used;		/* when one was last asked for, since the start */
+	char *organisation;
 	uint64_t not_before_ms;	/* monotonic: no fetch until then */
 };
 struct sts_cache;
-/* Reads what is in the working directory; what is damaged or too old is removed. */
-struct sts_cache *sts_cache_open(void);
+struct psl;
+/* Reads what is in the working directory; what is damaged or too old is removed. suffixes (lib/authres/psl.h) tell which domains are one organisation, and may be
+ * NULL; borrowed. At most max domains, at most of_one of one organisation.
+ *
+ * Who can make us send mail can make us fetch policies, and one that is pushed out protects its domain no more (RFC 8461 10.2). So what goes first is what is too old;
+ * then what is only known to have failed; then policies of which nothing shows that they are in use, the longest unused first; and those that were fetched anew
+ * after STS_PROVEN_S only when nobody has asked for them in STS_UNUSED_S. An organisation that has its share pays with its own. */
+struct sts_cache *sts_cache_open(size_t max, size_t of_one, const struct psl *suffixes);
+void sts_cache_close(struct sts_cache **c);
 struct sts_entry *sts_cache_get(struct sts_cache *c, struct str domain);	/* NULL: nothing known */
 /* A new policy, on disk when this returns (or, where that fails, in memory: logged). */
 int sts_cache_put(struct sts_cache *c, struct str domain, struct str id, const struct sts_policy *p, struct err *e) MUST_CHECK;
