@@ -197,7 +197,7 @@ static void worker(const struct helper *h, int channel)
 	struct err e = { 0 };
 
 	/* The zygote may fork and end its workers; a worker, which has the client's bytes, may not: the others have the same uid. */
-	if (!h->unconfined && confine_narrow(CONFINE_AUTH_MUX, &e) < 0) {
+	if (!h->unconfined && confine_no_processes(&e) < 0) {
 		log_error("%s", e.text);
 		_exit(0);
 	}

@@ -54,7 +54,7 @@ static const struct confine_row {
 	[CONFINE_AUTH_SASL] = { "auth sasl", BASE | FORK | KILL | CONFINE, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_AUTH_MUX] = { "auth mux", BASE | ACCEPT, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	/* PAM loads its modules late and tries a helper program and the audit socket; it goes on without them. */
-	[CONFINE_AUTH_CHECK] = { "auth check", BASE | MEM_EXEC | FS_READ | FORK | KILL, R_ALLOW_EXEC, LANDLOCK_ALL, 0 },
+	[CONFINE_AUTH_CHECK] = { "auth check", BASE | MEM_EXEC | FS_READ | FORK | KILL | CONFINE, R_ALLOW_EXEC, LANDLOCK_ALL, 0 },
 	[CONFINE_AUTH_KEY] = { "auth key", BASE | ACCEPT | LOCK_MEMORY, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_AUTH_GATHER] = { "auth gather", BASE | MEM_EXEC | FS_READ | UNIX_CONNECT | FORK, R_ALLOW_EXEC, LANDLOCK_ALL, 0 },
 	/* Threads: syncs run beside the loop. */
@@ -385,12 +385,9 @@ int confine_enter(const struct confine *c, struct err *e)
 	return enter(c, e) < 0 ? err_wrap(e, "confinement of %s", confine_roles[c->role].name) : 0;
 }
 
-int confine_narrow(enum confine_role role, struct err *e)
+int confine_no_processes(struct err *e)
 {
-	const struct confine_row *row = &confine_roles[role];
-	if (calls_enter(row, e) < 0)
-		return err_wrap(e, "confinement of %s", row->name);
-	return 0;
+	return seccomp_refuse(FORK | KILL | EXEC | CONFINE, e) < 0 ? err_wrap(e, "confinement of a worker") : 0;
 }
 
 int confine_no_fork(struct err *e)

@@ -19,7 +19,7 @@ enum confine_role {
 	CONFINE_SESSION_IMAP,	/* the user: its mail tree (Landlock rw), threads, inotify, no network */
 	CONFINE_SESSION_POP3,
 	CONFINE_AUTH_MONITOR,	/* root; SETUID SETGID CHROOT KILL CHOWN DAC_READ_SEARCH; fork, exec of session programs */
-	CONFINE_AUTH_SASL,	/* empty root, fork; its workers narrow themselves to CONFINE_AUTH_MUX */
+	CONFINE_AUTH_SASL,	/* empty root, fork; its workers give that up (confine_no_processes) */
 	CONFINE_AUTH_CHECK,	/* read-only system tree, no network, no exec */
 	CONFINE_AUTH_KEY,	/* empty root */
 	CONFINE_AUTH_MUX,	/* empty root, accepts on its listener */
@@ -61,8 +61,8 @@ struct confine {
 };
 
 int confine_enter(const struct confine *c, struct err *e) MUST_CHECK;
-/* For a child of a confined process (front of a template): the same names and identity, only the calls of role. Cheap. */
-int confine_narrow(enum confine_role role, struct err *e) MUST_CHECK;
+/* For a worker of a confined zygote, whose uid it has: no process can be made, executed or signalled from here on. Cheap. */
+int confine_no_processes(struct err *e) MUST_CHECK;
 /* No further process or thread from this one (RLIMIT_NPROC 0; not for root). */
 int confine_no_fork(struct err *e) MUST_CHECK;
 /* A front after login narrows itself further (no new sockets' messages: read, write, poll, exit). */

@@ -37,6 +37,8 @@ enum call_group {
 
 /* Build the filter that allows groups and kills on kill_groups, and install it. The caller has no_new_privs or CAP_SYS_ADMIN. */
 int seccomp_enter(uint32_t groups, uint32_t kill_groups, struct err *e) MUST_CHECK;
+/* A filter below ours in force: the calls of these groups are refused from here on, whatever other group they are in. At most 200 calls. */
+int seccomp_refuse(uint32_t groups, struct err *e) MUST_CHECK;
 /* 0 when a filter of ours answers (a harmless call gets an errno that no kernel gives). */
 int seccomp_check(struct err *e) MUST_CHECK;
 

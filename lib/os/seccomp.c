@@ -236,16 +236,38 @@ static void build(struct program *p, uint32_t groups, uint32_t kill_groups)
 	emit_search(p, 0, p->n_ranges - 1);
 }
 
+static int install(struct program *p, struct err *e)
+{
+	if (p->n > PROGRAM_MAX)
+		return err_set(e, ERR_BUG, 0, "system call filter has %zu steps", p->n);
+	const struct sock_fprog prog = { .len = (unsigned short)p->n, .filter = p->at };
+	if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+		return err_set(e, ERR_BUG, errno, "system call filter");
+	return 0;
+}
+
 int seccomp_enter(uint32_t groups, uint32_t kill_groups, struct err *e)
 {
 	struct program p = { .n = 0 };
 	build(&p, groups, kill_groups | NEVER);
-	if (p.n > PROGRAM_MAX)
-		return err_set(e, ERR_BUG, 0, "system call filter has %zu steps", p.n);
-	const struct sock_fprog prog = { .len = (unsigned short)p.n, .filter = p.at };
-	if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
-		return err_set(e, ERR_BUG, errno, "system call filter");
-	return 0;
+	return install(&p, e);
+}
+
+/* A filter on top of one that is in force has to name only what it takes away, and is made in a fifth of the time. */
+int seccomp_refuse(uint32_t groups, struct err *e)
+{
+	struct program p = { .n = 0 };
+	uint8_t left = 0;
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		if (calls[i].groups & groups)
+			left++;
+	emit_load(&p, offsetof(struct seccomp_data, nr));
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		if (calls[i].groups & groups)	/* a match jumps over the rest and the first return */
+			emit(&p, BPF_JMP | BPF_JEQ | BPF_K, left--, 0, (uint32_t)calls[i].nr);
+	emit_return(&p, SECCOMP_RET_ALLOW);
+	emit_return(&p, SECCOMP_RET_ERRNO | EPERM);
+	return install(&p, e);
 }
 
 int seccomp_check(struct err *e)

@@ -300,14 +300,21 @@ static bool act_narrow_relay(void)
 	return recvmsg(p[0], &none, 0) < 0 && errno == EPERM && fork() < 0 && dup(0) < 0;
 }
 
-static bool act_fork_front(void)
+static bool act_no_processes(void)
 {
 	struct err e = { 0 };
 	int status = 0;
 	const pid_t pid = fork();
 	if (pid == 0)
-		_exit(confine_narrow(CONFINE_FRONT, &e) == 0 && fork() < 0 ? 0 : 1);
+		_exit(kill(getppid(), 0) == 0 && confine_no_processes(&e) == 0 && fork() < 0 && errno == EPERM && vfork() < 0 && kill(getppid(), 0) < 0 &&
+				      errno == EPERM && syscall(SYS_tgkill, getppid(), getppid(), 0) < 0 ? 0 : 1);
 	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static bool act_no_exec(void)
+{
+	struct err e = { 0 };
+	return confine_no_processes(&e) == 0 && syscall(SYS_execve, "/bin/true", NULL, NULL) < 0 && errno == EPERM;
 }
 
 /* What deliver does after spawn: becomes narrower, in the domain that it inherited. */
@@ -344,7 +351,9 @@ static void test_allowed(void)
 		(void)tap_is_int(run_confined(readers[i], act_list_tree), ST_WORKED, "%s lists its tree", confine_role_name(readers[i]));
 	(void)tap_is_int(run_confined(CONFINE_SPAWN, act_use_tree), ST_WORKED, "spawn's domain lets deliver rename between directories");
 	(void)tap_is_int(run_confined(CONFINE_SPAWN, act_deliver_below_spawn), ST_WORKED, "deliver confines itself below spawn");
-	(void)tap_is_int(run_confined(CONFINE_TEMPLATE, act_fork_front), ST_WORKED, "a template forks fronts that cannot fork");
+	(void)tap_is_int(run_confined(CONFINE_AUTH_CHECK, act_no_processes), ST_WORKED, "a check worker gives up processes and signals");
+	(void)tap_is_int(run_confined(CONFINE_AUTH_CHECK, act_no_exec), ST_WORKED, "nor does it execute anything");
+	(void)tap_is_int(run_confined(CONFINE_AUTH_SASL, act_no_processes), ST_WORKED, "a sasl worker has given up processes and signals");
 	(void)tap_is_int(run_confined(CONFINE_TEMPLATE, act_no_fork), ST_WORKED, "a front has no way back from the limit that takes fork away");
 	(void)tap_is_int(run_confined(CONFINE_FRONT, act_narrow_relay), ST_WORKED, "a front narrows itself to relaying");
 }
