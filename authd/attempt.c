@@ -15,7 +15,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { GIVEN_MAX = 512, SCRAM_LIFE_MS = 120000, LOG_NAME_MAX = 64, KILL_LATER_MS = 1000 };
+enum { GIVEN_MAX = 512, SCRAM_LIFE_MS = 120000, LOG_NAME_MAX = 64 };
 
 static const char text_wrong[] = "authentication failed";
 static const char text_temp[] = "temporary authentication failure";
@@ -34,7 +34,8 @@ struct attempt {
 	bool has_tag;
 	struct cache_stamp stamp;
 	uint64_t started;
-	struct ipc_chan *worker;
+	struct checker *worker;
+	bool sound;			/* the worker has given a verdict that can be true */
 	struct timer *timer;
 	struct attempt_result result;
 	struct buf data;
@@ -77,7 +78,7 @@ static struct attempt *attempt_new(struct monitor *m, const struct facts *f, con
 
 static void worker_drop(struct attempt *a)
 {
-	ipc_chan_free(&a->worker);
+	checker_release(&a->worker, a->sound);
 	if (a->running) {
 		a->running = false;
 		if (a->scram)
@@ -308,6 +309,7 @@ static void on_result(struct attempt *a, const struct ipc_helper_RESULT *r)
 		finish_temp(a, "mismatch");
 		return;
 	}
+	a->sound = r->verdict != 2;
 	if (r->verdict == 1 && a->wanted) {
 		if (!a->scram) {
 			uint8_t tag[CACHE_TAG];
@@ -340,11 +342,11 @@ static void on_scram_name(struct attempt *a, struct str given)
 	if (find_account(a, str_c(a->given)) < 0 || ask_limits(a) < 0)
 		return;
 	const struct ipc_helper_ACCOUNT_IS m = { .user = a->wanted ? str_c(a->name) : STR("") };
-	if (ipc_send(a->worker, IPC_helper_ACCOUNT_IS, &m, 1, -1, &e) < 0)
+	if (checker_send(a->worker, IPC_helper_ACCOUNT_IS, &m, -1, &e) < 0)
 		finish_temp(a, "protocol");
 }
 
-static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+static void on_worker(void *ctx, uint16_t type, void *msg)
 {
 	struct attempt *a = ctx;
 
@@ -361,11 +363,11 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 }
 
 /* Death by any cause is "could not be checked". */
-static void on_worker_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+static void on_worker_gone(void *ctx, const char *why)
 {
 	struct attempt *a = ctx;
 
-	log_warning("check worker: %s", why->text);
+	log_warning("check worker: %s", why);
 	finish_temp(a, "check-worker-died");
 }
 
@@ -377,19 +379,14 @@ static void on_timeout(void *ctx)
 	finish_temp(a, "timeout");
 }
 
-static const uint16_t sends_password[] = { IPC_helper_RESULT };
-static const uint16_t sends_scram[] = { IPC_helper_RESULT, IPC_helper_CREDS, IPC_helper_CHALLENGE };
-
-static int worker_make(struct attempt *a, uint64_t life_ms, struct err *e)
+static int worker_make(struct attempt *a, enum checker_kind kind, uint64_t life_ms, struct err *e)
 {
-	int fd;
+	static const struct checker_ops ops = { on_worker, on_worker_gone };
 
-	if (helpers_worker(a->m, HELPER_CHECK, life_ms + KILL_LATER_MS, &fd, e) < 0)
+	a->worker = checker_take(a->m, kind, life_ms, &ops, a, e);
+	if (a->worker == NULL)
 		return -1;
 	a->running = true;
-	a->worker = ipc_chan_new(a->m->loop, fd, &ipc_helper, on_worker, on_worker_closed, a);
-	ipc_chan_allow(a->worker, a->scram ? (struct ipc_allow){ sends_scram, ARRAY_LEN(sends_scram) } :
-					     (struct ipc_allow){ sends_password, ARRAY_LEN(sends_password) });
 	timer_del(&a->timer);
 	a->timer = loop_timer(a->m->loop, life_ms, on_timeout, a);
 	return 0;
@@ -408,22 +405,23 @@ static void check_start(struct attempt *a)
 {
 	struct err e = { 0 };
 	int sp[2];
+	const bool pam = a->wanted && !(a->account.flags & ACCOUNT_F_VIRTUAL);
 	const struct ipc_helper_CHECK m = {
 		.user = str_c(a->wanted ? a->name : "nobody"),
 		.given = str_c(a->given),
-		.how = str_c(!a->wanted ? "none" : a->account.flags & ACCOUNT_F_VIRTUAL ? "file" : "pam"),
+		.how = str_c(!a->wanted ? "none" : pam ? "pam" : "file"),
 		.service = str_c(pam_service(a)),
 		.client = str_c(a->f->client),
 	};
 
 	a->m->checks->running++;
-	if (worker_make(a, a->m->conf->auth_check_timeout * 1000, &e) < 0) {
+	if (worker_make(a, pam ? CHECKER_PAM : CHECKER_FILE, a->m->conf->auth_check_timeout * 1000, &e) < 0) {
 		a->m->checks->running--;
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
 		return;
 	}
-	if (sock_pair(SOCK_SEQPACKET, sp, &e) < 0 || ipc_send(a->worker, IPC_helper_CHECK, &m, 1, sp[1], &e) < 0) {
+	if (sock_pair(SOCK_SEQPACKET, sp, &e) < 0 || checker_send(a->worker, IPC_helper_CHECK, &m, sp[1], &e) < 0) {
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
 		return;
@@ -503,11 +501,11 @@ struct attempt *attempt_scram(struct monitor *m, const struct facts *f, struct s
 		return a;
 	}
 	m->checks->scram++;
-	if (worker_make(a, SCRAM_LIFE_MS, &e) < 0) {
+	if (worker_make(a, CHECKER_SCRAM, SCRAM_LIFE_MS, &e) < 0) {
 		m->checks->scram--;
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
-	} else if (ipc_send(a->worker, IPC_helper_SCRAM, &(struct ipc_helper_SCRAM){ .initial = initial }, 1, -1, &e) < 0) {
+	} else if (checker_send(a->worker, IPC_helper_SCRAM, &(struct ipc_helper_SCRAM){ .initial = initial }, -1, &e) < 0) {
 		finish_temp(a, "protocol");
 	}
 	return a;
@@ -517,6 +515,6 @@ void attempt_step(struct attempt *a, struct str data)
 {
 	struct err e = { 0 };
 
-	if (!a->worker || ipc_send(a->worker, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, 1, -1, &e) < 0)
+	if (!a->worker || checker_send(a->worker, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, -1, &e) < 0)
 		finish_temp(a, "protocol");
 }

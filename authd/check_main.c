@@ -1,6 +1,7 @@
-/* authd-check: is this password right? The zygote keeps PAM, its modules and the hash of nobody's password warm; each attempt runs in
- * a fresh fork that gets one name from the monitor and one password over a socket that neither monitor nor zygote can read, and
- * answers with one verdict. Whatever kills it is "could not be checked". SCRAM-SHA-256 (RFC 5802) runs here whole: nonce, proof. */
+/* authd-check: is this password right? The zygote keeps PAM, its modules and the hash of nobody's password warm; an attempt runs in
+ * a fork that gets one name from the monitor and one password over a socket that neither monitor nor zygote can read, and
+ * answers with one verdict. One that was only asked about the suite's own password file may be asked again, one that ran PAM or SCRAM never is.
+ * Whatever kills it is "could not be checked". SCRAM-SHA-256 (RFC 5802) runs here whole: nonce, proof. */
 #include <security/pam_appl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,8 +206,8 @@ static void answer(int channel, uint32_t id, const struct verdict *v, struct str
 	const struct ipc_helper_RESULT r = { .verdict = (uint64_t)v->v, .reason = str_c(v->reason), .data = data,
 					     .tag = v->has_tag ? str_n(v->tag, sizeof v->tag) : (struct str){ 0 } };
 
-	(void)!ipc_send_fd(channel, &ipc_helper, IPC_helper_RESULT, &r, id, -1, &e);
-	_exit(0);
+	if (ipc_send_fd(channel, &ipc_helper, IPC_helper_RESULT, &r, id, -1, &e) < 0)
+		_exit(0);
 }
 
 static void attempt_password(const struct helper *h, int channel, uint32_t id, const struct ipc_helper_CHECK *m, int fd, struct arena *a)
@@ -219,6 +220,7 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 	if (helper_password_recv(fd, password, PASSWORD_MAX, &n, &e) < 0) {
 		v = say(V_TEMP, e.text);
 		answer(channel, id, &v, (struct str){ 0 });
+		return;
 	}
 	password[n] = 0;
 	const struct str p = str_n(password, n);
@@ -309,6 +311,7 @@ static void scram_failed(int channel, uint32_t id, const struct err *e, const ch
 	struct verdict v = say(e->code == ERR_TEMP ? V_TEMP : V_WRONG, e->code == ERR_AUTH ? reason : e->text);
 
 	answer(channel, id, &v, (struct str){ 0 });
+	_exit(0);
 }
 
 static void attempt_scram(int channel, uint32_t id, struct str initial, struct arena *a)
@@ -345,25 +348,50 @@ static void attempt_scram(int channel, uint32_t id, struct str initial, struct a
 	answer(channel, id, &ok, buf_view(&out));
 }
 
+/* Whoever may be asked again has no use for processes, as PAM's modules may. */
+static void give_up_processes(const struct helper *h)
+{
+	struct err e = { 0 };
+
+	if (!h->unconfined && confine_no_processes(&e) < 0) {
+		log_error("%s", e.text);
+		_exit(0);
+	}
+}
+
+static bool may_be_asked_again(uint16_t type, const void *msg)
+{
+	return type == IPC_helper_CHECK && !str_eq(((const struct ipc_helper_CHECK *)msg)->how, STR("pam"));
+}
+
 static void worker(const struct helper *h, int channel)
 {
 	struct arena *a = arena_new(0);
 	struct err e = { 0 };
-	uint16_t type;
-	uint32_t id;
-	void *msg;
-	int fd;
+	bool again = true;
 
 #ifndef __SANITIZE_ADDRESS__	/* its shadow is larger */
 	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
 	(void)setrlimit(RLIMIT_DATA, &memory);
 #endif
-	if (ipc_recv_fd(channel, &ipc_helper, WAIT_MS, a, &type, &id, &msg, &fd, &e) < 0)
-		_exit(0);
-	if (type == IPC_helper_CHECK)
-		attempt_password(h, channel, id, msg, fd, a);
-	else if (type == IPC_helper_SCRAM)
-		attempt_scram(channel, id, ((struct ipc_helper_SCRAM *)msg)->initial, a);
+	for (bool first = true; again; first = false) {
+		uint16_t type;
+		uint32_t id;
+		void *msg;
+		int fd;
+
+		arena_reset(a);
+		if (ipc_recv_fd(channel, &ipc_helper, WAIT_MS, a, &type, &id, &msg, &fd, &e) < 0)
+			break;
+		again = may_be_asked_again(type, msg);
+		if (again && first)
+			give_up_processes(h);
+		if (type == IPC_helper_CHECK)
+			attempt_password(h, channel, id, msg, fd, a);
+		else if (type == IPC_helper_SCRAM)
+			attempt_scram(channel, id, ((struct ipc_helper_SCRAM *)msg)->initial, a);
+		close_fd(&fd);
+	}
 	_exit(0);
 }
 

@@ -2,6 +2,7 @@
 #include "authd/helper.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -13,7 +14,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78, SETUP_MS = 10000 };
+enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78, SETUP_MS = 10000, PASSWORD_WAIT_MS = 10000 };
 
 void helper_init(struct helper *h, int argc, char **argv, const char *title)
 {
@@ -95,6 +96,18 @@ int helper_password_send(int fd, struct str password, struct err *e)
 	return 0;
 }
 
+/* Not for ever: the sasl worker that is to send it has a client of its own. */
+static bool comes(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int r;
+
+	do
+		r = poll(&p, 1, PASSWORD_WAIT_MS);
+	while (r < 0 && errno == EINTR);
+	return r > 0;
+}
+
 int helper_password_recv(int fd, char *out, size_t max, size_t *n_out, struct err *e)
 {
 	char mark = 0;
@@ -102,6 +115,8 @@ int helper_password_recv(int fd, char *out, size_t max, size_t *n_out, struct er
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n;
 
+	if (!comes(fd))
+		return err_set(e, ERR_CLOSED, 0, "no password came");
 	do
 		n = recvmsg(fd, &m, 0);
 	while (n < 0 && errno == EINTR);
