@@ -29,11 +29,14 @@
 enum {
 	EXIT_CONFIG = 78,
 	QUEUE_LENGTH = 4096, /* datagrams the kernel keeps for us */
+	ENOUGH_LENGTH = 1000, /* for what comes while we let lines gather */
 	RECEIVE_BYTES = 8 << 20,
 	ROUND_DATAGRAMS = 512, /* between two writes */
 	OUT_BYTES = 4 << 20,
 	SYSLOG_MAIL = 2 << 3, /* facility */
 	SYSLOG_RETRY_S = 5,
+	RATE_MS = 100, BUSY_LINES = 50,	/* so many in that time are many */
+	GATHER_MS = 5,
 };
 
 static struct {
@@ -48,6 +51,7 @@ static struct {
 	struct counters *counters; /* NULL: nothing is counted */
 	struct metrics_listener listeners[METRICS_LISTENERS_MAX];
 	size_t n_listeners;
+	bool long_queue; /* the kernel keeps what comes in GATHER_MS */
 } g = { .sock = -1, .out = -1 };
 
 /* --- the worker --- */
@@ -59,6 +63,8 @@ struct worker {
 	unsigned long lost;
 	uint64_t syslog_down_s; /* since when; 0: it works */
 	bool torn;		/* the last write ended inside a line */
+	uint64_t rate_since_ms, rate_lines;
+	bool busy;		/* many lines come */
 };
 
 static const int syslog_severity[] = { 3, 4, 6, 7 };
@@ -182,20 +188,40 @@ static int receive(struct worker *w, int *level)
 	return 0;
 }
 
-static void drain(struct worker *w, unsigned max)
+/* How many datagrams there were. */
+static unsigned drain(struct worker *w, unsigned max)
 {
 	int level = LOG_LV_INFO;
+	unsigned n = 0;
 
-	while (max-- > 0 && receive(w, &level) == 0)
+	for (; n < max && receive(w, &level) == 0; n++)
 		if (g.syslog || w->out.n > OUT_BYTES / 2)
 			flush(w, level);
 	flush(w, level);
 	put_lost(w);
+	return n;
+}
+
+/* While many lines come, let some gather: waking us costs their senders more than the line does, and us more than to read it. Whoever says
+ * little is written at once. */
+static void gather(struct worker *w, unsigned lines)
+{
+	static const struct timespec pause = { .tv_nsec = GATHER_MS * 1000000L };
+	const uint64_t now = clock_mono_ms(), passed = now - w->rate_since_ms;
+
+	w->rate_lines += lines;
+	if (passed >= RATE_MS) {
+		w->busy = w->rate_lines * RATE_MS / passed >= BUSY_LINES;
+		w->rate_since_ms = now;
+		w->rate_lines = 0;
+	}
+	if (w->busy && g.long_queue)
+		(void)nanosleep(&pause, NULL);
 }
 
 static void on_readable(void *ctx, unsigned events)
 {
-	drain(ctx, ROUND_DATAGRAMS);
+	gather(ctx, drain(ctx, ROUND_DATAGRAMS));
 }
 
 static struct timer *tick_timer;
@@ -258,7 +284,7 @@ static void worker_run(void *ctx)
 		       g.syslog ? "syslog" : g.conf->maillog_file);
 	frame_own(w.frame, log_ident("log"), text, clock_wall(), &w.out);
 	loop_run(w.loop);
-	drain(&w, QUEUE_LENGTH);
+	(void)drain(&w, QUEUE_LENGTH);
 	_exit(0);
 }
 
@@ -392,6 +418,8 @@ static void with_long_queue(bool on)
 		(void)memcpy(text, before, sizeof(text));
 	if (text[0])
 		(void)!pwrite(fd, text, strlen(text), 0);
+	if (on)
+		g.long_queue = pread(fd, text, sizeof(text) - 1, 0) > 0 && num_parse(str_trim(str_c(text)), ENOUGH_LENGTH, UINT32_MAX, &v) == 0;
 	close(fd);
 }
 
