@@ -35,6 +35,7 @@ struct door {
 struct door_listener {
 	struct door *door;
 	int fd;
+	bool teach;
 	struct watch *watch;
 	struct timer *pause;
 };
@@ -233,8 +234,9 @@ static bool may_enter(const struct door *d, int fd, char peer[46])
 	return conf_networks_have(d->conf->filter_clients, addr);
 }
 
-static void enter(struct door *d, int fd)
+static void enter(const struct door_listener *l, int fd)
 {
+	struct door *d = l->door;
 	static const struct conn_limits limits = { .in_max = IN_MAX, .out_high = OUT_HIGH };
 	struct door_entry *x = xzalloc(sizeof(*x));
 	if (!may_enter(d, fd, x->c.peer) || d->n >= DOOR_CONNS_MAX) {
@@ -246,6 +248,7 @@ static void enter(struct door *d, int fd)
 	struct conn_limits lim = limits;
 	lim.out_max = (size_t)(d->conf->message_size_limit * 2 + (1 << 20));
 	x->c.door = d;
+	x->c.teach = l->teach;
 	x->c.conf = d->conf;
 	x->c.fd = -1;
 	x->c.state = xzalloc(d->protocol->state_size);
@@ -271,7 +274,7 @@ static void on_accept(void *ctx, unsigned events)
 	(void)events;
 	const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0) {
-		enter(l->door, fd);
+		enter(l, fd);
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		log_error("%s: accept: %s", l->door->protocol->name, strerror(errno));
 		watch_set(l->watch, 0);
@@ -289,7 +292,7 @@ void door_run(const struct conf *conf, const struct door_set *set, int sock)
 	d.monitor = ipc_chan_new(d.loop, sock, &ipc_filter, on_verdict, on_monitor_closed, &d);
 	ipc_chan_allow(d.monitor, (struct ipc_allow){ may, ARRAY_LEN(may) });
 	for (size_t i = 0; i < set->n; i++) {
-		listeners[i] = (struct door_listener){ .door = &d, .fd = set->fds[i] };
+		listeners[i] = (struct door_listener){ .door = &d, .fd = set->fds[i], .teach = set->teach[i] };
 		listeners[i].watch = loop_watch(d.loop, set->fds[i], LOOP_READ, on_accept, &listeners[i]);
 	}
 	loop_run(d.loop);

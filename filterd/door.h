@@ -26,6 +26,7 @@ extern const struct door_protocol milter_door, spamd_door;
 struct door_set {
 	const struct door_protocol *protocol;
 	int fds[DOOR_LISTENERS_MAX];
+	bool teach[DOOR_LISTENERS_MAX];	/* its clients may say what is spam */
 	size_t n;
 };
 /* As root: bind what a list names ("host:port", "unix:/path", group gid), besides those that out has. */
@@ -46,6 +47,7 @@ struct door_conn {
 	uint64_t size;
 	struct buf head;		/* a copy of its first bytes, for who edits them */
 	bool full;			/* it is larger than may be, or there is no room: what is added is dropped */
+	bool teach;			/* it may say what is spam */
 	uint32_t asked;			/* the request that the monitor has; 0: none */
 };
 struct door_protocol {

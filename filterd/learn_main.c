@@ -15,9 +15,11 @@
 #include "conf/conf.h"
 #include "ipc/learn.h"
 #include "learn.h"
+#include "learndata.h"
 #include "os/confine.h"
 #include "os/os.h"
 #include "spam/spam.h"
+#include "spam/taught.h"
 
 enum { EXIT_USAGE = 64, EXIT_TEMP = 75, LIMIT_DEFAULT = 100000, PROGRESS_EVERY = 100 };
 
@@ -161,6 +163,32 @@ static void learn_all(struct learning *t, int chan)
 	}
 }
 
+/* What filterd noted: mail that was learned of itself, and what was told by spamc. What a crash cut short is the end of it. */
+static int learn_noted(struct learning *t, const struct conf *conf, struct err *e)
+{
+	struct buf b;
+	struct str record;
+	buf_init(&b, TAUGHT_FILE_MAX);
+	int k = learn_data_take(conf->state_directory, &b, e);
+	struct str rest = buf_view(&b);
+	while (k == 0 && taught_file_next(&rest, &record) == 0) {
+		struct err bad = { 0 };
+		struct taught taught;
+		arena_reset(t->a);
+		if (taught_parse(t->a, record, &taught, &bad) == 0)
+			learner_taught(t->l, &taught);
+		else
+			t->unread++;
+	}
+	buf_fini(&b);
+	return k;
+}
+
+static bool noted_there(const struct learning *t, const struct conf *conf)
+{
+	return t->o->queued && t->o->tokens == NULL && learn_data_there(conf->state_directory);
+}
+
 /* The feeder may go on: what it fed is in the file. It says FED once more when it has done the rest. */
 static void tell_learned(struct learning *t, int chan)
 {
@@ -170,6 +198,18 @@ static void tell_learned(struct learning *t, int chan)
 		t->troubled = true;
 	else
 		learn_all(t, chan);
+}
+
+/* Everything, into the file. Then whoever gave it may forget it. */
+static int learn_whole(struct learning *t, const struct conf *conf, int chan, bool noted, struct learn_stats *stats, struct err *e)
+{
+	if (chan >= 0)
+		learn_all(t, chan);
+	if ((noted && learn_noted(t, conf, e) < 0) || learner_commit(&t->l, stats, e) < 0)
+		return -1;
+	if (chan >= 0)
+		tell_learned(t, chan);
+	return noted ? learn_data_taken(conf->state_directory, e) : 0;
 }
 
 /* The feeder has ended without a word. True: nobody is to be heard, chan is closed. */
@@ -235,6 +275,7 @@ static int place(const struct conf *conf, const struct learn_options *o, char *t
 
 static int learn(struct learning *t, const struct conf *conf, int chan, struct err *e)
 {
+	const bool noted = noted_there(t, conf);
 	char tokens[1100], dir[1100], own[1100];
 	struct learn_stats stats;
 	if (place(conf, t->o, tokens, dir, sizeof(tokens), e) < 0)
@@ -244,14 +285,10 @@ static int learn(struct learning *t, const struct conf *conf, int chan, struct e
 	if (spam_load(&so, NULL, NULL, &t->spam, e) < 0 || become(conf, t->o, dir, e) < 0 ||
 	    learner_open(tokens, (size_t)conf->spam_tokens_max, &t->l, e) < 0)
 		return -1;
-	if (chan < 0) {
+	if (chan < 0 && !noted)
 		learner_look(&t->l, &stats);
-	} else {
-		learn_all(t, chan);
-		if (learner_commit(&t->l, &stats, e) < 0)
-			return -1;
-		tell_learned(t, chan);
-	}
+	else if (learn_whole(t, conf, chan, noted, &stats, e) < 0)
+		return -1;
 	report(t, &stats);
 	return t->troubled ? err_set(e, ERR_TEMP, 0, "not everything could be read") : 0;
 }
@@ -286,7 +323,7 @@ int main(int argc, char **argv)
 	struct learning t = { .o = &o, .a = arena_new(0) };
 	int chan = o.folders && learn_folders(&o, conf, &e) < 0 ? -1 : feeder_start(&o, conf, &t.feeder, &e);
 	/* A timer's run that finds nothing costs nothing. */
-	if (e.code == ERR_NONE && nothing_comes(&t, &chan) && o.quiet)
+	if (e.code == ERR_NONE && nothing_comes(&t, &chan) && o.quiet && !noted_there(&t, conf))
 		status = t.troubled ? EXIT_TEMP : 0;
 	else if (e.code == ERR_NONE && learn(&t, conf, chan, &e) < 0)
 		status = EXIT_TEMP;

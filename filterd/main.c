@@ -17,6 +17,7 @@
 #include "confinement.h"
 #include "dmarcdata.h"
 #include "door.h"
+#include "learndata.h"
 #include "log/log.h"
 #include "monitor.h"
 #include "os/os.h"
@@ -115,16 +116,21 @@ static struct door_set *door_set_of(struct start *s, const struct door_protocol 
 	return &s->doors[s->n_doors++];
 }
 
-/* From systemd: "milter", "spamd". */
+/* From systemd: "milter", "spamd", "spamd-tell". */
 static int given_door(struct start *s, const struct listen_fd *fd)
 {
-	static const struct door_protocol *const known[] = { &milter_door, &spamd_door };
+	static const struct {
+		const char *name;
+		const struct door_protocol *protocol;
+		bool teach;
+	} known[] = { { "milter", &milter_door, false }, { "spamd", &spamd_door, false }, { "spamd-tell", &spamd_door, true } };
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (strcmp(fd->name, door_name(known[i])) != 0)
+		if (strcmp(fd->name, known[i].name) != 0)
 			continue;
-		struct door_set *set = door_set_of(s, known[i]);
+		struct door_set *set = door_set_of(s, known[i].protocol);
 		if (set->n == DOOR_LISTENERS_MAX)
 			return -1;
+		set->teach[set->n] = known[i].teach;
 		set->fds[set->n++] = fd->fd;
 		return 0;
 	}
@@ -217,6 +223,32 @@ static int start_door(void *ctx, size_t which)
 	door_run(s->conf, set, sock);
 }
 
+static bool listed(const struct conf_list *l, const char *word)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->v[i], word) == 0)
+			return true;
+	return false;
+}
+
+static int tell_check(const struct conf *c, struct err *e)
+{
+	const struct conf_list *may = &c->filter_spamd_tell_listeners;
+	for (size_t i = 0; i < may->n; i++)
+		if (!listed(&c->filter_spamd_listeners, may->v[i]))
+			return err_set(e, ERR_CONF, 0, "filter_spamd_tell_listeners: %s is none of filter_spamd_listeners", may->v[i]);
+	return 0;
+}
+
+/* filter_spamd_listeners came last in their set. */
+static void allow_tell(struct start *s)
+{
+	const struct conf_list *all = &s->conf->filter_spamd_listeners;
+	struct door_set *set = all->n == 0 ? NULL : door_set_of(s, &spamd_door);
+	for (size_t i = 0; i < all->n; i++)
+		set->teach[set->n - all->n + i] = listed(&s->conf->filter_spamd_tell_listeners, all->v[i]);
+}
+
 static int listen_doors(struct start *s, gid_t gid, struct err *e)
 {
 	const struct {
@@ -229,7 +261,18 @@ static int listen_doors(struct start *s, gid_t gid, struct err *e)
 		if (rows[i].list->n > 0 && door_listen(*rows[i].list, gid, door_set_of(s, rows[i].protocol), e) < 0)
 			return err_wrap(e, "%s", rows[i].name);
 	}
+	allow_tell(s);
 	return 0;
+}
+
+/* A door that was taken over has no more than its listeners have. */
+static bool may_teach(void *ctx, size_t which)
+{
+	const struct start *s = ctx;
+	for (size_t i = 0; i < s->doors[which].n; i++)
+		if (s->doors[which].teach[i])
+			return true;
+	return false;
 }
 
 static void ready(void *ctx)
@@ -242,7 +285,7 @@ static int test_rules(struct start *s)
 {
 	struct filter_rules rules;
 	struct err e = { 0 };
-	if (suspects_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
+	if (suspects_check(s->conf, &e) < 0 || tell_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "filterd: %s\n", e.text);
 		return 1;
 	}
@@ -266,12 +309,15 @@ static int make_dmarc_dir(const struct conf *c, uid_t uid, gid_t gid, struct err
 	return dir_make(path, 0700, uid, gid, e);
 }
 
-/* Where postern-learn writes, and scoring workers read. */
+/* Where postern-learn writes, and scoring workers read; and where the monitor writes, and postern-learn takes. */
 static int make_learned_dir(const struct conf *c, uid_t uid, gid_t gid, struct err *e)
 {
 	char path[1200];
 	snprintf(path, sizeof(path), "%s/filter", c->state_directory);
-	return dir_make(path, 0750, uid, gid, e);
+	if (dir_make(path, 0750, uid, gid, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/" LEARN_QUEUE_DIR, c->state_directory);
+	return dir_make(path, 0700, uid, gid, e);
 }
 
 static int start(const struct options *o, struct start *s, struct err *e)
@@ -282,7 +328,8 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	gid_t gid, queue_gid;
 	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
 	log_verbose(o->verbose);
-	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || suspects_check(c, e) < 0 || places(s, e) < 0 || confine_user(c->user_filter, &uid, &gid, e) < 0 ||
+	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || suspects_check(c, e) < 0 || tell_check(c, e) < 0 || places(s, e) < 0 ||
+	    confine_user(c->user_filter, &uid, &gid, e) < 0 ||
 	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
 	    make_learned_dir(c, uid, gid, e) < 0)
@@ -298,7 +345,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	proc_title("filterd", "filterd: monitor");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* templates report through their sockets */
-	const struct monitor_hooks hooks = { .start_template = start_template, .ready = ready, .start_door = start_door, .n_doors = s->n_doors, .ctx = s };
+	const struct monitor_hooks hooks = { .start_template = start_template, .ready = ready, .start_door = start_door, .may_teach = may_teach, .n_doors = s->n_doors, .ctx = s };
 	return monitor_run(c, s->listener, queue_uid, &hooks, e);
 }
 

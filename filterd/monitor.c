@@ -18,6 +18,7 @@
 #include "dmarcdata.h"
 #include "io/loop.h"
 #include "keys.h"
+#include "learndata.h"
 #include "log/log.h"
 #include "os/os.h"
 #include "relay.h"
@@ -96,6 +97,7 @@ struct monitor {
 	struct keys *keys;
 	struct dmarc_data *dmarc;
 	struct suspects *suspects;
+	bool learn_told;	/* the log knows that what is to be learned cannot be kept */
 };
 
 static void dispatch(struct monitor *m);
@@ -116,7 +118,7 @@ static void job_free(struct job *j)
 static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	struct err e = { 0 };
-	if ((j->scan.sign & SIGN_ONLY) == 0)
+	if ((j->scan.sign & SIGN_ONLY) == 0 && j->scan.teach == 0)
 		job_log(&j->scan, v, ++m->seq, clock_mono_ms() - j->since_ms);
 	if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_VERDICT, v, j->id, -1, &e) < 0)
 		log_error("verdict: %s", e.text);
@@ -151,7 +153,8 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 {
 	struct arena *a = arena_new(0);
 	struct job *j = ARENA_NEW(a, struct job);
-	*j = (struct job){ .client = c, .a = a, .scan = *scan, .id = id, .fd = fd, .since_ms = clock_mono_ms() };
+	*j = (struct job){ .client = c, .a = a, .scan = *scan, .id = id, .fd = fd, .since_ms = clock_mono_ms(),
+		.kind = scan->teach ? STAGE_SCORE : STAGE_SCAN };
 	struct str *fields[] = { &j->scan.qid, &j->scan.sender, &j->scan.client, &j->scan.helo, &j->scan.user };
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		if (fields[i]->p != NULL)
@@ -159,6 +162,10 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 	copy_strs(a, &j->scan.recipients);
 	copy_strs(a, &j->scan.edits);
 	c->jobs++;
+	if (scan->teach && !kind_used(c->m->conf, STAGE_SCORE)) {
+		job_unchecked(c->m, j, "spam_check = no: nothing can be learned");
+		return;
+	}
 	if (c->m->n_waiting >= MONITOR_WAITING_MAX || cannot_serve(c->m)) {
 		job_unchecked(c->m, j, cannot_serve(c->m) ? "signatures, lists or spam rules cannot be loaded" : "too many messages are waiting");
 		return;
@@ -246,13 +253,29 @@ static void score_next(struct monitor *m, struct job *j, const struct ipc_filter
 	m->n_waiting++;
 }
 
+/* What is to be learned of it is kept for postern-learn. Who taught it hears whether it is. */
+static void keep_learned(struct monitor *m, const struct job *j, struct ipc_filter_VERDICT *v)
+{
+	struct err e = { 0 };
+	if (v->learn.n == 0)
+		return;
+	const bool kept = learn_data_keep(m->first->state_directory, v->learn, j->scan.teach != 0, &e) == 0;
+	if (!kept && !m->learn_told)
+		log_warning("what is to be learned of messages is not kept: %s", e.text);
+	m->learn_told = !kept;
+	v->learn = j->scan.teach != 0 && kept ? STR("1") : STR("");
+	if (j->scan.teach != 0 && !kept)
+		v->action = STR("tempfail");
+}
+
 /* Edits of both workers, in their order. */
 static void job_finish(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
 {
 	struct ipc_filter_VERDICT all = *v;
+	keep_learned(m, j, &all);
 	if (j->edits.n > 0)
 		all.edits = join_strs(j->a, j->edits, v->edits);
-	if (!(j->scan.sign & SIGN_ONLY))
+	if (!(j->scan.sign & SIGN_ONLY) && j->scan.teach == 0)
 		suspects_look(m->suspects, j->a, &j->scan, &all);
 	job_answer(m, j, &all);
 }
@@ -646,6 +669,8 @@ static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		scan->sign = 0;
 		scan->edits = (struct ipc_strs){ NULL, 0 };
 	}
+	if (c->door == NULL || !c->m->hooks->may_teach || !c->m->hooks->may_teach(c->m->hooks->ctx, c->door->which))
+		scan->teach = 0;
 	on_scan(ctx, id, scan, fd);
 }
 

@@ -22,6 +22,7 @@ struct monitor_hooks {
 	int (*start_template)(void *ctx, enum stage_kind kind, const struct conf *conf);
 	void (*ready)(void *ctx);
 	int (*start_door)(void *ctx, size_t which);	/* forks that door (door.h), returns its socket, or -1 */
+	bool (*may_teach)(void *ctx, size_t which);	/* may that door's clients say what is spam? */
 	size_t n_doors;
 	void *ctx;
 };

@@ -63,6 +63,7 @@ struct verdict {
 	size_t n_edits;
 	const char *hits;	/* the spam score; NULL: none */
 	const char *tests;	/* names of the rules that hit, divided by commas; NULL: none */
+	struct str learn;	/* what is to be learned of it (spam/taught.h); n 0: nothing */
 	const char *required;	/* the score from which mail is called spam; NULL: none */
 };
 

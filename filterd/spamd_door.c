@@ -1,5 +1,5 @@
 /* spamd's protocol, for spamc and what speaks like it: one request a connection, answered from the same verdict that smtpd's clients get. Spam is what would be
- * kept, and what gets X-Spam-Flag: YES. TELL is not there: the suite learns from mailboxes. */
+ * kept, and what gets X-Spam-Flag: YES. TELL teaches, on listeners where that is allowed: what is told is noted for postern-learn. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "door.h"
 #include "mail/edit.h"
 #include "os/os.h"
+#include "spam/bayes.h"
 #include "spamd_head.h"
 
 enum { EX_USAGE_CODE = 64, EX_UNAVAILABLE_CODE = 69, EX_TEMPFAIL_CODE = 75, EX_PROTOCOL_CODE = 76, ANSWER_HEAD_MAX = 2 << 20, REPORT_MAX = 16384 };
@@ -134,11 +135,61 @@ static void answer_message(struct door_conn *c, const struct score *s, const str
 	door_close(c);
 }
 
+/* --- TELL --- */
+
+/* As what; BAYES_NONE: forget. NULL, or why it cannot be done. */
+static const char *tell_class(const struct spamd_head *h, enum bayes_class *out)
+{
+	if ((h->set | h->remove) & SPAMD_REMOTE)
+		return "nothing is reported to others, nor revoked there; learn it with -L";
+	if (h->set == h->remove || (h->set != 0 && h->class == SPAMD_CLASS_NONE))
+		return "TELL wants Set: local with a Message-class, or Remove: local";
+	*out = h->set == 0 ? BAYES_NONE : h->class == SPAMD_CLASS_SPAM ? BAYES_SPAM : BAYES_HAM;
+	return NULL;
+}
+
+/* NULL: it may, and says something that can be done. */
+static const char *tell_refused(const struct door_conn *c)
+{
+	enum bayes_class as;
+	if (!c->teach)
+		return "TELL is not served on this listener (filter_spamd_tell_listeners)";
+	return tell_class(&((const struct spamd *)c->state)->head, &as);
+}
+
+/* As spamd: spamc -L fails then (74 with -x). Told to report or revoke, it says "Unable to" when the answer has an end of its header, and would call that
+ * "already learned" of -L. */
+static void refuse_tell(struct door_conn *c)
+{
+	const struct spamd *s = c->state;
+	const bool remote = c->teach && ((s->head.set | s->head.remove) & SPAMD_REMOTE);
+	char text[300];
+	snprintf(text, sizeof(text), "Service Unavailable: %s%s", tell_refused(c), remote ? "\r\n" : "");
+	answer_error(c, EX_UNAVAILABLE_CODE, text);
+}
+
+/* spamc says "successfully un/learned" where DidSet or DidRemove is there, else "was already". */
+static void answer_tell(struct door_conn *c, const struct ipc_filter_VERDICT *v)
+{
+	const struct spamd *s = c->state;
+	conn_printf(c->conn, "SPAMD/1.1 0 EX_OK\r\n");
+	if (v->learn.n > 0)
+		conn_printf(c->conn, s->head.set ? "DidSet: local\r\n" : "DidRemove: local\r\n");
+	conn_printf(c->conn, "Content-length: 2\r\n\r\n\r\n");
+	door_close(c);
+}
+
+/* --- the verdict --- */
+
 static void on_verdict(struct door_conn *c, const struct ipc_filter_VERDICT *v)
 {
 	const struct spamd *s = c->state;
 	if (v == NULL || str_eq(v->action, STR("tempfail"))) {
 		answer_error(c, EX_TEMPFAIL_CODE, "the message could not be checked, try again later");
+		return;
+	}
+	if (s->head.method == SPAMD_TELL) {
+		answer_tell(c, v);
 		return;
 	}
 	const struct score score = score_of(v);
@@ -175,7 +226,14 @@ static void ask(struct door_conn *c)
 	struct spamd *s = c->state;
 	struct ipc_filter_SCAN m = { .sender = STR(""), .client = STR(""), .helo = STR(""), .want = s->head.method == SPAMD_REPORT || s->head.method == SPAMD_REPORT_IFSPAM };
 	struct str to = s->user[0] != '\0' ? str_c(s->user) : STR("spamc");
+	enum bayes_class as;
 	m.recipients = (struct ipc_strs){ &to, 1 };
+	if (s->head.method == SPAMD_TELL && tell_class(&s->head, &as) == NULL)
+		m.teach = as + 1;
+	if (s->head.method == SPAMD_TELL && tell_refused(c) != NULL) {	/* only now: spamc has to have written all to hear it */
+		refuse_tell(c);
+		return;
+	}
 	if (c->full)
 		answer_error(c, EX_UNAVAILABLE_CODE, "the message is too large");
 	else
@@ -205,8 +263,6 @@ static bool take_head(struct door_conn *c)
 		door_close(c);
 	} else if (s->head.method == SPAMD_SKIP) {
 		door_close(c);
-	} else if (s->head.method == SPAMD_TELL) {
-		answer_error(c, EX_UNAVAILABLE_CODE, "Service Unavailable: TELL is not served; mail is learnt from mailboxes");
 	} else if (s->head.compressed) {
 		answer_error(c, EX_PROTOCOL_CODE, "Bad header line: Compress is not served");
 	} else if (!s->head.sized) {

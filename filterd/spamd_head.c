@@ -33,6 +33,32 @@ static int first_line(struct str line, struct spamd_head *out, struct err *e)
 	return err_set(e, ERR_INPUT, 0, "no such method");
 }
 
+/* "local,remote" */
+static int places(struct str value, unsigned *out, struct err *e)
+{
+	struct str word;
+	while (str_token(&value, ", \t", &word)) {
+		if (str_case_eq(word, STR("local")))
+			*out |= SPAMD_LOCAL;
+		else if (str_case_eq(word, STR("remote")))
+			*out |= SPAMD_REMOTE;
+		else
+			return err_set(e, ERR_INPUT, 0, "Set and Remove know local and remote");
+	}
+	return 0;
+}
+
+static int message_class(struct str value, struct spamd_head *out, struct err *e)
+{
+	if (str_case_eq(value, STR("spam")))
+		out->class = SPAMD_CLASS_SPAM;
+	else if (str_case_eq(value, STR("ham")))
+		out->class = SPAMD_CLASS_HAM;
+	else
+		return err_set(e, ERR_INPUT, 0, "Message-class is spam or ham");
+	return 0;
+}
+
 static int field(struct str line, struct spamd_head *out, struct err *e)
 {
 	const ptrdiff_t colon = str_chr(line, ':');
@@ -47,6 +73,10 @@ static int field(struct str line, struct spamd_head *out, struct err *e)
 		if (value.n > SPAMD_USER_MAX || !str_printable(value))
 			return err_set(e, ERR_INPUT, 0, "User is too long, or no text");
 		out->user = value;
+	} else if (str_case_eq(name, STR("Message-class"))) {
+		return message_class(value, out, e);
+	} else if (str_case_eq(name, STR("Set")) || str_case_eq(name, STR("Remove"))) {
+		return places(value, ch_lower(name.p[0]) == 's' ? &out->set : &out->remove, e);
 	} else if (str_case_eq(name, STR("Compress"))) {
 		out->compressed = true;
 	}

@@ -10,6 +10,8 @@
 
 enum { SPAMD_HEAD_MAX = 8192, SPAMD_USER_MAX = 255 };
 
+enum { SPAMD_LOCAL = 1, SPAMD_REMOTE = 2 };
+
 enum spamd_method {
 #define SPAMD_METHOD(name, body, doc) SPAMD_##name,
 #include "spamd.def"
@@ -24,6 +26,8 @@ struct spamd_head {
 	bool sized, compressed;		/* Content-length was there; Compress was */
 	uint64_t length;
 	struct str user;		/* borrowed */
+	enum { SPAMD_CLASS_NONE, SPAMD_CLASS_SPAM, SPAMD_CLASS_HAM } class;	/* of TELL: Message-class */
+	unsigned set, remove;		/* of TELL: SPAMD_LOCAL, SPAMD_REMOTE */
 };
 /* 0: *out, *used; 1: need more; -1: ERR_INPUT, or ERR_LIMIT when it is longer than SPAMD_HEAD_MAX. */
 int spamd_head_parse(struct str in, struct spamd_head *out, size_t *used, struct err *e) MUST_CHECK;

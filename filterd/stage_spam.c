@@ -106,7 +106,7 @@ static struct str status(struct scan *s, const struct spam_result *r, double sho
 					      r->hits[i].name.p, points(s->a, r->hits[i].score), i + 1 < r->n_hits && b.n < STATUS_MAX - 300 ? "," : "]"));
 	if (r->n_hits == 0)
 		word(&b, &column, "tests=[]");
-	word(&b, &column, "autolearn=no");
+	word(&b, &column, r->learn.n == 0 ? "autolearn=no" : r->learn_spam ? "autolearn=spam" : "autolearn=ham");
 	struct str out = arena_str(s->a, buf_view(&b));
 	buf_fini(&b);
 	return out;
@@ -145,6 +145,8 @@ static void explain(struct scan *s, const struct spam_result *r)
 		scan_explain(s, "spam", "%6s %.*s: %.*s%s%.*s%s", points(s->a, h->score), STR_ARG(h->name), STR_ARG(h->describe), h->matched.p == NULL ? "" : " \"",
 			     (int)(h->matched.n < 80 ? h->matched.n : 80), h->matched.p == NULL ? "" : h->matched.p, h->matched.p == NULL ? "" : "\"");
 	}
+	if (r->learn.n > 0)
+		scan_explain(s, "spam", "to be learned as %s (bayes_auto_learn)", r->learn_spam ? "spam" : "ham");
 	if (r->limited > 0)
 		scan_explain(s, "spam", "%u patterns ran into their limits and count as not matched", r->limited);
 }
@@ -185,7 +187,7 @@ static int judge(struct scan *s, const struct spam_result *r)
 	const char *detail = arena_printf(s->a, "score %s", points(s->a, r->score));
 	s->verdict.hits = points(s->a, r->score);
 	s->verdict.tests = names(s, r);
-	s->verdict.required = isfinite(l->tag2) ? points(s->a, l->tag2) : NULL;
+	s->verdict.required = points(s->a, isfinite(l->tag2) ? l->tag2 : r->required);
 	if (spam || s->blacklisted || (s->whitelisted ? r->score - WHITE_POINTS : r->score) >= l->tag)
 		tell(s, r, shown, spam);
 	if (!spam)
@@ -211,8 +213,9 @@ int stage_spam(struct scan *s, struct err *e)
 	if (s->rules->spam == NULL)
 		return 0;
 	facts_of(s, &facts);
-	spam_check(s->rules->spam, s->a, stage_spam_text(s), &facts, s->explain != NULL ? SPAM_WANT_MATCHED : 0, &r);
+	spam_check(s->rules->spam, s->a, stage_spam_text(s), &facts, (s->explain != NULL ? SPAM_WANT_MATCHED : 0) | SPAM_WANT_LEARN, &r);
 	tell_damage(s);
 	explain(s, &r);
+	s->verdict.learn = r.learn;
 	return judge(s, &r);
 }

@@ -20,6 +20,7 @@
 #include "mail/head.h"
 #include "os/os.h"
 #include "sign.h"
+#include "spam/taught.h"
 
 static void deadline(uint64_t seconds)
 {
@@ -65,6 +66,7 @@ static void answer(int sock, uint32_t id, struct scan *s)
 		.tests = str_c(v->tests),
 		.required = str_c(v->required),
 		.dmarc = str_c(s->dmarc),
+		.learn = v->learn,
 		.found = v->action == VERDICT_SCORE ? findings_put(s) : (struct ipc_strs){ NULL, 0 },
 	};
 	struct err e = { 0 };
@@ -85,6 +87,14 @@ static void on_finding(void *ctx, const char *stage, const char *finding)
 	buf_printf(b, "%-9s ", stage);
 	text_neutral(b, str_c(finding), FINDING_MAX, false);
 	buf_ch(b, '\n');
+}
+
+/* Nothing is checked, and nothing is to be done with it. */
+static void teach(struct scan *s)
+{
+	s->verdict = scan_accepts;
+	if (!spam_teach(s->rules->spam, s->a, s->message, (enum bayes_class)(s->facts->teach - 1), &s->verdict.learn))
+		s->verdict.learn = STR("");
 }
 
 /* What was rejected is not signed. */
@@ -129,7 +139,10 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 	} else {
 		deadline(rules->conf->filter_timeout);
 		ask->until_ms = clock_mono_ms() + rules->conf->sender_authentication_time * 1000;
-		check_and_sign(&s, ask);
+		if (facts->teach && facts->teach <= BAYES_HAM + 1 && rules->spam != NULL)
+			teach(&s);
+		else
+			check_and_sign(&s, ask);
 		deadline(0);
 	}
 	answer(ask->sock, id, &s);

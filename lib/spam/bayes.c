@@ -162,6 +162,13 @@ bool bayes_get(const struct bayes *b, uint64_t token, struct bayes_counts *out)
 	return counts_at(b, key, sizeof(key), out);
 }
 
+enum bayes_class bayes_seen(const struct bayes *b, const unsigned char digest[BAYES_DIGEST])
+{
+	const unsigned char *v;
+	size_t n;
+	return cdb_find(b, digest, BAYES_DIGEST, &v, &n) && n > 0 && v[0] <= BAYES_HAM ? (enum bayes_class)v[0] : BAYES_NONE;
+}
+
 /* --- the verdict --- */
 
 static double estimate(const struct bayes *b, const struct bayes_counts *c)

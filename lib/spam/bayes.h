@@ -30,21 +30,25 @@ void bayes_refresh(struct bayes *b);
 bool bayes_damaged(const struct bayes *b);	/* the file is there and none of ours, or cannot be read: nothing learned */
 struct bayes_counts bayes_messages(const struct bayes *b);	/* how many were learned */
 bool bayes_get(const struct bayes *b, uint64_t token, struct bayes_counts *out);
+enum bayes_class { BAYES_NONE, BAYES_SPAM, BAYES_HAM };
+enum bayes_class bayes_seen(const struct bayes *b, const unsigned char digest[BAYES_DIGEST]);	/* what that message was learned as */
 double bayes_combine(const struct bayes *b, const uint64_t *tokens, size_t n);	/* 0 (ham) to 1 (spam) */
 /* The same for the message under check, or -1: nothing or too little was learned. */
 double bayes_score(struct msg *m);
 
 /* --- learning (learn.c) --- */
 
-enum bayes_class { BAYES_NONE, BAYES_SPAM, BAYES_HAM };
 struct learner;
 struct spam;
+struct taught;
 struct learn_stats { size_t spam, ham, forgotten, known, tokens, expired, all_spam, all_ham; };
 
 /* Everything of the file in memory; a missing file is an empty one. */
 int learner_open(const char *path, size_t tokens_max, struct learner **out, struct err *e) MUST_CHECK;
 /* Learn as (again: nothing; as the other: the old one is taken back), or forget (BAYES_NONE). */
 void learner_message(struct learner *l, const struct spam *s, struct str message, enum bayes_class as);
+/* The same of a message that somebody else has read. What was learned of itself never changes what a person said. */
+void learner_taught(struct learner *l, const struct taught *t);
 /* Old words go when there are too many; the new file replaces the old one, synced. */
 int learner_commit(struct learner **l, struct learn_stats *out, struct err *e) MUST_CHECK;
 /* What the file holds; nothing is changed. */

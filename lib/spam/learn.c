@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "map/cdbfile.h"
 #include "spam/bayes.h"
+#include "spam/taught.h"
 
 enum { ENTRY_KEY_MAX = 32, COUNTS_SIZE = 12, SEEN_SIZE = 5 };
 
@@ -151,20 +152,16 @@ static void apply(struct learner *l, const uint64_t *tokens, size_t n, enum baye
 	count(as == BAYES_SPAM ? &l->messages.spam : &l->messages.ham, by);
 }
 
-void learner_message(struct learner *l, const struct spam *s, struct str message, enum bayes_class as)
+static bool knows(struct learner *l, const struct seen *known, enum bayes_class as)
 {
-	struct msg *m = ARENA_NEW(l->a, struct msg);
-	unsigned char digest[BAYES_DIGEST];
-	uint64_t *tokens;
-	msg_init(m, l->a, spam_set(s), NULL, message, 0);
-	bayes_digest(m, digest);
-	struct seen *known = seen_of(l, digest);
-	if (known->as == (unsigned char)as) {
-		l->stats.known += as != BAYES_NONE;
-		arena_reset(l->a);
-		return;
-	}
-	size_t n = bayes_tokens(m, &tokens);
+	if (known->as != (unsigned char)as)
+		return false;
+	l->stats.known += as != BAYES_NONE;
+	return true;
+}
+
+static void learn(struct learner *l, struct seen *known, const uint64_t *tokens, size_t n, enum bayes_class as)
+{
 	if (known->as != BAYES_NONE) {
 		apply(l, tokens, n, (enum bayes_class)known->as, -1);
 		l->stats.forgotten++;
@@ -175,7 +172,30 @@ void learner_message(struct learner *l, const struct spam *s, struct str message
 	l->stats.ham += as == BAYES_HAM;
 	known->as = (unsigned char)as;
 	known->day = l->today;
+}
+
+void learner_message(struct learner *l, const struct spam *s, struct str message, enum bayes_class as)
+{
+	struct msg *m = ARENA_NEW(l->a, struct msg);
+	unsigned char digest[BAYES_DIGEST];
+	msg_init(m, l->a, spam_set(s), NULL, message, 0);
+	bayes_digest(m, digest);
+	struct seen *known = seen_of(l, digest);
+	if (!knows(l, known, as)) {
+		uint64_t *tokens;
+		const size_t n = bayes_tokens(m, &tokens);
+		learn(l, known, tokens, n, as);
+	}
 	arena_reset(l->a);
+}
+
+void learner_taught(struct learner *l, const struct taught *t)
+{
+	struct seen *known = seen_of(l, t->digest);
+	if (!t->told && known->as != BAYES_NONE)
+		l->stats.known++;
+	else if (!knows(l, known, t->as))
+		learn(l, known, t->tokens, t->n_tokens, t->as);
 }
 
 /* --- the new file --- */

@@ -57,7 +57,7 @@ static struct str word(struct str *rest)
 
 static void rule_reset(struct reader *r, struct rule *rule, enum rule_type type)
 {
-	rule->type = type;
+	rule->type = rule->of = type;
 	rule->negated = false;
 	rule->if_unset = rule->text = (struct str){ 0 };
 	pcre_free(&rule->pattern.code);

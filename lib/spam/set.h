@@ -77,6 +77,7 @@ typedef int eval_fn(struct msg *m, const struct rule *r);
 struct rule {
 	struct str name;
 	enum rule_type type;
+	enum rule_type of;		/* the directive that defined it: which text an eval rule is about */
 	unsigned index;
 	unsigned tflags, maxhits;	/* maxhits 0: no limit */
 	double scores[4];

@@ -11,6 +11,7 @@
 #include "spam/bayes.h"
 #include "spam/eval.h"
 #include "spam/patterns.h"
+#include "spam/taught.h"
 
 struct spam {
 	struct spam_options opt;
@@ -194,7 +195,25 @@ void spam_check(const struct spam *s, struct arena *a, struct str message, const
 	collect(m, out);
 	if (want & SPAM_WANT_ALL)
 		collect_subs(m, out);
+	if (want & SPAM_WANT_LEARN)
+		autolearn(m, out);
 	out->limited = m->limited;
 	if (want & SPAM_WANT_COSTS)
 		costs_collect(m, out);
+}
+
+bool spam_teach(const struct spam *s, struct arena *a, struct str message, enum bayes_class as, struct str *out)
+{
+	struct msg *m = ARENA_NEW(a, struct msg);
+	struct taught t = { .as = as, .told = true };
+	msg_init(m, a, s->set, NULL, message, 0);
+	bayes_digest(m, t.digest);
+	if (s->set->bayes != NULL) {
+		bayes_refresh(s->set->bayes);
+		if (bayes_seen(s->set->bayes, t.digest) == as)
+			return false;
+	}
+	t.n_tokens = bayes_tokens(m, &t.tokens);
+	*out = taught_format(a, &t);
+	return true;
 }

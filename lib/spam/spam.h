@@ -85,9 +85,11 @@ struct spam_result {
 	unsigned limited;	/* patterns that ran into their limits */
 	struct spam_cost *costs;	/* the dearest first; only with SPAM_WANT_COSTS, which costs time itself */
 	size_t n_costs;
+	struct str learn;	/* bayes_auto_learn: what is to be learned of it (taught.h); n 0: nothing */
+	bool learn_spam;
 };
 
-enum { SPAM_WANT_MATCHED = 1, SPAM_WANT_ALL = 2, SPAM_WANT_COSTS = 4 };
+enum { SPAM_WANT_MATCHED = 1, SPAM_WANT_ALL = 2, SPAM_WANT_COSTS = 4, SPAM_WANT_LEARN = 8 };
 
 void spam_check(const struct spam *s, struct arena *a, struct str message, const struct spam_facts *facts, unsigned want, struct spam_result *out);
 

@@ -3,6 +3,10 @@ import imaplib
 import json
 import os
 import pathlib
+import smtplib
+import socket
+import subprocess
+import time
 
 SCRATCH = pathlib.Path(os.environ.get("POSTERN_SCRATCH", "."))
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -318,3 +322,135 @@ def test_folders_that_are_none(fresh_suite):
         suite = fresh(fresh_suite, learn_spam_folders=value)
         p = suite.tool("postern-learn", "--folders", check=False)
         assert p.returncode == 75 and words in (p.stderr or p.stdout).decode(), (value, p)
+
+
+# --- of itself ---
+
+def send(suite, text):
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        try:
+            s.sendmail("x@elsewhere.example", [BOB], text)
+            return 250
+        except smtplib.SMTPDataError as e:
+            return e.smtp_code
+
+
+AUTO = """body WORD_HAM /hamword/
+score WORD_HAM -3
+body WORD_SPAM /spamword/
+score WORD_SPAM 9
+header HEAD_SPAM Subject =~ /spamhead/
+score HEAD_SPAM 5
+"""
+
+
+def delivered(suite, n):
+    def there():
+        return [f for d in ("new", "cur") for f in (suite.maildir(BOB) / d).iterdir()]
+    end = time.monotonic() + 30
+    while len(there()) < n and time.monotonic() < end:
+        time.sleep(0.05)
+    files = sorted(there(), key=lambda f: f.stat().st_mtime_ns)
+    assert len(files) == n
+    return files[-1].read_text()
+
+
+def site(name, text):
+    d = SCRATCH / name
+    d.mkdir(exist_ok=True)
+    d.chmod(0o755)
+    (d / "10.cf").write_text(text)
+    return d
+
+
+def test_mail_is_learned_of_itself_where_that_is_wished(fresh_suite):
+    rules = site("auto-rules", AUTO)
+    suite = fresh(fresh_suite, spam_rules_directory=rules, spam_action="reject")
+    assert send(suite, letter(1, False)) == 250
+    assert "autolearn=no" in delivered(suite, 1)
+    assert learn(suite, "--queued")["all_ham"] == 0
+    suite = fresh(fresh_suite, spam_rules_directory=site("auto-rules-on", AUTO + "bayes_auto_learn 1\n"), spam_action="reject")
+    assert send(suite, letter(1, False)) == 250
+    assert "autolearn=ham" in delivered(suite, 1).replace("\n", " ")
+    middle = letter(2, False).replace(b"Subject: ", b"Subject: spamhead ")
+    assert send(suite, middle) == 250, suite.log.read_text()[-3000:]
+    assert "autolearn=no" in delivered(suite, 2).replace("\n", " ")
+    spam = letter(3, True).replace(b"Subject: ", b"Subject: spamhead ") + b"spamword\r\n"
+    assert send(suite, spam) == 550
+    queue = suite.state / "filter" / "queue" / "taught"
+    assert queue.stat().st_mode & 0o077 == 0
+    told = learn(suite, "--queued")
+    assert (told["spam"], told["ham"]) == (1, 1)
+    assert not queue.exists() and not queue.with_name("taken").exists()
+    # Bob knows better, and no mail of itself changes that.
+    bob = Client(suite)
+    bob.select("INBOX")
+    bob.move("Junk", bob.uids().split(",")[0])
+    told = learn(suite, "--queued")
+    assert (told["spam"], told["forgotten"], told["all_ham"]) == (1, 1, 0)
+    assert send(suite, letter(1, False)) == 250
+    told = learn(suite, "--queued")
+    assert (told["ham"], told["known"], told["all_spam"]) == (0, 1, 2)
+
+
+# --- TELL ---
+
+SPAMD = 3783
+
+
+def spamc(text, *options, port=SPAMD):
+    p = subprocess.run(["spamc", "-d", "127.0.0.1", "-p", str(port), "-t", "30", *options], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return p.returncode, p.stdout
+
+
+def test_spamc_teaches(fresh_suite):
+    where = "127.0.0.1:%d" % SPAMD
+    suite = fresh(fresh_suite, filter_spamd_listeners="%s 127.0.0.1:%d" % (where, SPAMD + 1), filter_spamd_tell_listeners=where)
+    text = letter(1, True)
+    assert spamc(text, "-L", "spam") == (0, b"Message successfully un/learned\n")
+    assert learn(suite, "--queued")["spam"] == 1
+    assert spamc(text, "-L", "spam") == (0, b"Message was already un/learned\n")
+    assert b"successfully" in spamc(text, "-L", "ham")[1]
+    told = learn(suite, "--queued")
+    assert (told["ham"], told["forgotten"], told["all_spam"], told["all_ham"]) == (1, 1, 0, 1)
+    assert b"was already" in spamc(letter(2, True), "-L", "forget")[1]
+    assert spamc(text, "-L", "forget") == (0, b"Message successfully un/learned\n")
+    told = learn(suite, "--queued")
+    assert (told["forgotten"], told["all_ham"]) == (1, 0)
+    assert learn(suite, "--status")["tokens"] == 0
+    for kind in ("report", "revoke"):
+        assert spamc(text, "-x", "-C", kind) == (0, b"Unable to report/revoke message\n")
+    assert spamc(text, "-x", "-L", "spam", port=SPAMD + 1) == (74, b"")
+    assert not (suite.state / "filter" / "queue" / "taught").exists()
+    assert spamc(text, "-c")[0] == 0
+    for head, words in (("Message-class: spam\r\nSet: local", b"DidSet: local"), ("Remove: local", b"EX_OK\r\nContent-length"), ("Set: remote", b"69 Service Unavailable"),
+                        ("Set: local", b"69 Service Unavailable"), ("Message-class: egg\r\nSet: local", b"76 Bad header line"), ("Set: orbit", b"76 Bad header line"),
+                        ("Message-class: ham\r\nSet: local\r\nRemove: local", b"69 Service Unavailable"), ("User: bob", b"69 Service Unavailable")):
+        with socket.create_connection(("127.0.0.1", SPAMD), timeout=30) as s:
+            s.sendall(("TELL SPAMC/1.5\r\nContent-length: %d\r\n%s\r\n\r\n" % (len(text), head)).encode() + text)
+            s.shutdown(socket.SHUT_WR)
+            answer = b""
+            while d := s.recv(4096):
+                answer += d
+        assert words in answer, (head, answer)
+
+
+def test_what_is_told_survives_a_crash_of_the_learner(fresh_suite):
+    where = "127.0.0.1:%d" % SPAMD
+    suite = fresh(fresh_suite, filter_spamd_listeners=where, filter_spamd_tell_listeners=where)
+    assert spamc(letter(1, True), "-L", "spam") == (0, b"Message successfully un/learned\n")
+    queue = suite.state / "filter" / "queue"
+    (queue / "taught").rename(queue / "taken")
+    assert spamc(letter(2, True), "-L", "spam") == (0, b"Message successfully un/learned\n")
+    with (queue / "taught").open("ab") as f:
+        f.write(b"\x20\x00\x00")	# a record that a power cut left half
+    assert learn(suite, "--queued")["spam"] == 1
+    assert learn(suite, "--queued")["spam"] == 1
+    assert sorted(p.name for p in queue.iterdir()) == []
+
+
+def test_a_listener_that_is_none_cannot_teach(fresh_suite):
+    suite = fresh(fresh_suite)
+    suite.conf.write_text(suite.conf.read_text() + "filter_spamd_tell_listeners = 127.0.0.1:%d\n" % SPAMD)
+    p = suite.tool("filterd", "-t", check=False)
+    assert p.returncode == 1 and b"filter_spamd_tell_listeners: 127.0.0.1:%d is none of filter_spamd_listeners" % SPAMD in p.stdout
