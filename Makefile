@@ -109,7 +109,7 @@ PLACED := $(patsubst %.c,$(B)/o/%.o,$(shell grep -lE 'POSTERN_(SYSCONFDIR|LIBEXE
 $(PLACED): $(B)/places
 
 MODULES := $(wildcard $(addsuffix /module.mk,$(addprefix lib/,$(LIB_ORDER)) smtpd imapd pop3d filterd authd \
-	$(addprefix deliver/,restrict resolve policy dns sts remote local queue) $(addprefix admin/,postern setup backup report alarm import maps queue sendmail webmail) \
+	$(addprefix deliver/,restrict resolve policy dns sts remote local queue) $(addprefix admin/,postern setup backup report alarm alias import maps queue sendmail webmail) \
 	$(addprefix admin/,dkim dmarc) etc t))
 define include_module
 D := $(patsubst %/,%,$(dir $(1)))

@@ -45,6 +45,7 @@ static const struct {
 	const char *name, *what;
 } known[] = {
 	{ "user", "the suite's own users and their passwords" },
+	{ "alias", "where mail for a name goes that is no user's" },
 	{ "queue", "the mail queue" },
 	{ "filter", "explain what the filter says of a message" },
 	{ "learn", "learn what is spam and what is not" },
