@@ -84,9 +84,10 @@ static int64_t number_of(struct client *c, uint32_t seq, unsigned score, enum im
 static void values_of(struct client *c, struct sorting *t, uint32_t seq, unsigned score, union imap_sort_value *out)
 {
 	struct mbox_summary sum = { .sent = INT64_MIN };
+	struct err quiet = { 0 };
 	int64_t sent;
 
-	if (t->needs_text ? mbox_summary_get(c->view, seq, &sum, NULL) < 0 : t->needs_date && mbox_sent_get(c->view, seq, &sent, NULL) < 0) {
+	if (t->needs_text ? mbox_summary_get(c->view, seq, &sum, &quiet) < 0 : t->needs_date && mbox_sent_get(c->view, seq, &sent, &quiet) < 0) {
 		sum = (struct mbox_summary){ .sent = INT64_MIN };
 		t->unsure = true;
 	}

@@ -60,23 +60,19 @@ static int add(struct client *c, struct threading *t, uint32_t number, struct er
 {
 	const uint32_t seq = c->run.uid ? mbox_view_seq(c->view, number) : number;
 	struct mbox_summary sum = { .sent = INT64_MIN };
-	struct str refs[SUMMARY_REFS_MAX];
+	unsigned char refs[8 * SUMMARY_REFS_MAX];
 	struct imap_thread_msg m = { .number = number, .refs = refs };
-	struct mbox_msg msg = { 0 };
 	struct err quiet = { 0 };
-	char id[8];
 
-	(void)!mbox_msg_get(c->view, seq, &msg, &quiet);
 	if (mbox_summary_get(c->view, seq, &sum, &quiet) < 0)
 		sum = (struct mbox_summary){ .sent = INT64_MIN };
-	m.date = sum.sent != INT64_MIN ? sum.sent : mbox_msg_date(c->view, seq);
-	m.subject = sum.base_subject.n ? arena_str(c->arena, sum.base_subject) : STR("");
+	m.id = sum.msgid;
 	m.reply = sum.reply;
-	put_le64(id, sum.msgid);
-	if (sum.msgid)
-		m.id = str_n(id, sizeof(id));
-	for (size_t i = 0; i < sum.n_refs && i < SUMMARY_REFS_MAX; i++)
-		refs[m.n_refs++] = str_n(sum.refs + 8 * i, 8);
+	m.subject = sum.base_subject.n ? arena_str(c->arena, sum.base_subject) : STR("");
+	m.n_refs = sum.n_refs;
+	if (sum.n_refs)
+		memcpy(refs, sum.refs, 8 * sum.n_refs);
+	m.date = sum.sent != INT64_MIN ? sum.sent : mbox_msg_date(c->view, seq);
 	return imap_thread_add(t->tree, &m, e);
 }
 

@@ -4,17 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/num.h"
 #include "imap/sort.h"
 #include "imap/thread.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MESSAGES_MAX = 2000, REFS_MAX = 16 };
-
-static const char *id_text(struct arena *a, uint8_t id)
-{
-	return arena_printf(a, "%u", id);
-}
 
 static void check(struct str out, uint32_t n)
 {
@@ -44,7 +40,7 @@ static void check(struct str out, uint32_t n)
 
 static size_t one(struct arena *a, struct imap_thread *t, uint32_t number, const uint8_t *p, size_t n)
 {
-	struct str refs[REFS_MAX];
+	unsigned char refs[8 * REFS_MAX];
 	struct imap_thread_msg m = { .number = number, .refs = refs };
 	size_t at = 3, len;
 	struct buf base;
@@ -52,10 +48,9 @@ static size_t one(struct arena *a, struct imap_thread *t, uint32_t number, const
 	if (n < 4)
 		return n;
 	m.date = (int8_t)p[0];
-	if (p[1])
-		m.id = str_c(id_text(a, p[1]));
+	m.id = p[1];
 	for (size_t k = p[2] % REFS_MAX; k > 0 && at < n; k--)
-		refs[m.n_refs++] = str_c(id_text(a, p[at++]));
+		put_le64(refs + 8 * m.n_refs++, p[at++]);
 	len = at < n ? p[at++] % 32 : 0;
 	if (len > n - at)
 		len = n - at;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "imap/lex.h"
 #include "imap/sort.h"
 #include "imap/thread.h"
@@ -171,6 +172,15 @@ struct mail {
 	const char *id, *refs, *subject;
 };
 
+static uint64_t id_of(struct str text)
+{
+	uint64_t h = 1;
+
+	for (size_t i = 0; i < text.n; i++)
+		h = h * 257 + (unsigned char)text.p[i];
+	return text.n ? h : 0;
+}
+
 static char *threads(enum imap_thread_alg alg, const struct mail *m, size_t n, size_t piece)
 {
 	struct imap_thread *t = imap_thread_new(arena, alg, 0);
@@ -179,12 +189,13 @@ static char *threads(enum imap_thread_alg alg, const struct mail *m, size_t n, s
 	buf_fini(&out);
 	buf_init(&out, 1 << 24);
 	for (size_t i = 0; i < n; i++) {
-		struct str refs[50], rest = str_c(m[i].refs);
-		struct imap_thread_msg msg = { .number = (uint32_t)i + 1, .date = m[i].date, .id = str_c(m[i].id), .refs = refs };
+		unsigned char refs[50 * 8];
+		struct str one, rest = str_c(m[i].refs);
+		struct imap_thread_msg msg = { .number = (uint32_t)i + 1, .date = m[i].date, .id = id_of(str_c(m[i].id)), .refs = refs };
 		struct buf base;
 
-		while (msg.n_refs < 50 && str_token(&rest, " ", &refs[msg.n_refs]))
-			msg.n_refs++;
+		while (msg.n_refs < 50 && str_token(&rest, " ", &one))
+			put_le64(refs + 8 * msg.n_refs++, id_of(one));
 		buf_init(&base, 1000);
 		msg.reply = imap_base_subject(str_c(m[i].subject), &base);
 		msg.subject = arena_str(arena, buf_view(&base));

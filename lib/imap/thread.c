@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/map.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "imap/sort.h"
 
@@ -29,12 +31,25 @@ struct node {
 
 enum phase { PH_ADDING, PH_PRUNE, PH_FIRST_DATES, PH_FIRST_SORT, PH_TABLE, PH_MERGE, PH_BELOW, PH_DATES, PH_SORT, PH_LINK, PH_DONE };
 
+/* Nodes by message id. Ids are hashes, but anybody can make ids of many that lie close: the place is chosen by secret numbers. */
+struct id_slot {
+	uint64_t id;			/* 0: free */
+	uint32_t node;
+};
+struct id_table {
+	struct id_slot *v;
+	unsigned bits;			/* 2^bits slots, not more than half of them used */
+	size_t n;
+	uint64_t add, times;
+};
+
 struct imap_thread {
 	struct arena *a;
 	enum imap_thread_alg alg;
 	struct node *v;
 	size_t n, cap;
-	struct map *by_id, *by_subject;
+	struct id_table by_id;
+	struct map *by_subject;
 	enum phase phase;
 	uint32_t at;			/* of the phase */
 	uint32_t *roots;
@@ -54,6 +69,41 @@ static uint32_t as_node(const void *value)
 	return (uint32_t)(uintptr_t)value;
 }
 
+/* --- the table of ids --- */
+
+static void ids_init(struct id_table *t, size_t expected)
+{
+	*t = (struct id_table){ .bits = 8, .add = random_u64(), .times = random_u64() | 1 };
+	while (t->bits < 32 && (size_t)1 << t->bits < expected * 2)
+		t->bits++;
+	t->v = xzalloc(((size_t)1 << t->bits) * sizeof(*t->v));
+}
+
+/* The slot of id, or the free one where it goes. */
+static struct id_slot *ids_slot(const struct id_table *t, uint64_t id)
+{
+	const size_t mask = ((size_t)1 << t->bits) - 1;
+	size_t at = (size_t)(((id + t->add) * t->times) >> (64 - t->bits));
+
+	while (t->v[at].id && t->v[at].id != id)
+		at = (at + 1) & mask;
+	return &t->v[at];
+}
+
+static void ids_grow(struct id_table *t)
+{
+	struct id_slot *const old = t->v;
+	const size_t n = (size_t)1 << t->bits;
+
+	t->bits++;
+	t->v = xzalloc(2 * n * sizeof(*t->v));
+	for (size_t i = 0; i < n; i++) {
+		if (old[i].id)
+			*ids_slot(t, old[i].id) = old[i];
+	}
+	free(old);
+}
+
 struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, size_t messages_max)
 {
 	struct imap_thread *t = ARENA_NEW(a, struct imap_thread);
@@ -63,7 +113,7 @@ struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, s
 	t->cap = messages_max + 64;
 	t->v = xzalloc(t->cap * sizeof(*t->v));
 	t->n = 1;
-	t->by_id = map_new();
+	ids_init(&t->by_id, messages_max);
 	t->by_subject = map_new();
 	return t;
 }
@@ -78,7 +128,7 @@ void imap_thread_free(struct imap_thread **tp)
 	free(t->v);
 	free(t->roots);
 	free(t->values);
-	map_free(&t->by_id);
+	free(t->by_id.v);
 	map_free(&t->by_subject);
 }
 
@@ -94,15 +144,19 @@ static uint32_t node_new(struct imap_thread *t)
 	return (uint32_t)t->n++;
 }
 
-static uint32_t node_of_id(struct imap_thread *t, struct str id)
+static uint32_t node_of_id(struct imap_thread *t, uint64_t id)
 {
-	uint32_t i = as_node(map_get(t->by_id, id));
+	struct id_table *const ids = &t->by_id;
+	struct id_slot *slot = ids_slot(ids, id);
 
-	if (!i) {
-		i = node_new(t);
-		(void)map_set(t->by_id, id, as_value(i));
+	if (slot->id)
+		return slot->node;
+	if (++ids->n > (size_t)1 << (ids->bits - 1)) {
+		ids_grow(ids);
+		slot = ids_slot(ids, id);
 	}
-	return i;
+	*slot = (struct id_slot){ id, node_new(t) };
+	return slot->node;
 }
 
 static bool is_above(const struct imap_thread *t, uint32_t who, uint32_t of)
@@ -151,7 +205,11 @@ static uint32_t link_references(struct imap_thread *t, const struct imap_thread_
 	uint32_t last = 0;
 
 	for (size_t i = from; i < m->n_refs; i++) {
-		const uint32_t ref = node_of_id(t, m->refs[i]);
+		const uint64_t id = get_le64(m->refs + 8 * i);
+
+		if (!id)
+			continue;
+		const uint32_t ref = node_of_id(t, id);
 
 		/* What is known already is not changed by what others say of it. */
 		if (last && !t->v[ref].parent && may_link(t, last, ref))
@@ -163,7 +221,7 @@ static uint32_t link_references(struct imap_thread *t, const struct imap_thread_
 
 int imap_thread_add(struct imap_thread *t, const struct imap_thread_msg *m, struct err *e)
 {
-	uint32_t i = t->alg != IMAP_THREAD_ORDEREDSUBJECT && m->id.n ? node_of_id(t, m->id) : node_new(t);
+	uint32_t i = t->alg != IMAP_THREAD_ORDEREDSUBJECT && m->id ? node_of_id(t, m->id) : node_new(t);
 
 	if (t->n > UINT32_MAX / 2)
 		return err_set(e, ERR_LIMIT, 0, "too many references");

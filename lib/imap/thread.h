@@ -32,10 +32,10 @@ enum {
 struct imap_thread_msg {
 	uint32_t number;	/* sequence number or UID: what is answered */
 	int64_t date;		/* sent, else arrival */
-	struct str id;		/* Message-ID without "<>"; empty: none. Strings must live as long as the thread */
-	const struct str *refs;	/* oldest first */
+	uint64_t id;		/* a hash of the message id; 0: none */
+	const unsigned char *refs;	/* n_refs times 8 bytes, little-endian: those that it refers to, oldest first */
 	size_t n_refs;
-	struct str subject;	/* base subject in the collation's form */
+	struct str subject;	/* base subject in the collation's form; lives as long as the thread */
 	bool reply;
 };
 

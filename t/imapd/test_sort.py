@@ -158,24 +158,123 @@ SUBJECTS = ["apple", "Re: apple", "banana split for all", "banana split for nobo
 SENDERS = ["ann", "bob", "carl"]
 
 
+class Node:
+    def __init__(self, row=None, seq=0):
+        self.row, self.seq, self.parent, self.children = row, seq, None, []
+
+    def key(self):
+        """Date, then number; of a node that stands for messages that are not here: its first child's."""
+        return (self.row["DATE"], self.seq) if self.row else min(n.key() for n in self.children)
+
+    def is_above(self, other):
+        while other and other is not self:
+            other = other.parent
+        return other is self
+
+    def adopt(self, child):
+        if child.parent:
+            child.parent.children.remove(child)
+        child.parent = self
+        self.children.append(child)
+
+    def facts(self):
+        return self.row or min(self.children, key=Node.key).row
+
+    def is_reply(self):
+        return bool(self.row and self.row["reply"])
+
+    def text(self):
+        below = sorted(self.children, key=Node.key)
+        head = str(self.seq) if self.row else ""
+        if len(below) == 1:
+            return head + " " + below[0].text()
+        return head + (" " if head and below else "") + "".join("(%s)" % n.text() for n in below)
+
+
+def pruned(node):
+    """RFC 5256 section 3, REFERENCES, step 3: what takes the node's place among its siblings."""
+    below = [n for child in list(node.children) for n in pruned(child)]
+    node.children = below
+    for n in below:
+        n.parent = node
+    if node.row or (node.parent is None and len(below) > 1):
+        return [node]
+    for n in below:
+        n.parent = node.parent
+    return below
+
+
+def references(rows):
+    """RFC 5256's REFERENCES, step by step and without any haste: the response's text."""
+    by_id, every = {}, []
+
+    def node_of(name):
+        if name not in by_id:
+            by_id[name] = Node()
+            every.append(by_id[name])
+        return by_id[name]
+    for seq, row in enumerate(rows, 1):     # 1: link
+        node = node_of(row["id"])
+        if node.row:
+            node = Node()
+            every.append(node)
+        node.row, node.seq, last = row, seq, None
+        for name in row["refs"]:
+            ref = node_of(name)
+            if last and not ref.parent and not ref.is_above(last):
+                last.adopt(ref)
+            last = ref
+        if node.parent:
+            node.parent.children.remove(node)
+            node.parent = None
+        if last and not node.is_above(last):
+            last.adopt(node)
+    roots = [n for root in [n for n in every if n.parent is None] for n in pruned(root)]      # 2, 3
+    for n in roots:
+        n.parent = None
+    roots.sort(key=Node.key)    # 4
+    subjects = {}
+    for n in roots:     # 5
+        subject, have = n.facts()["SUBJECT"], subjects.get(n.facts()["SUBJECT"])
+        if subject and (have is None or (not n.row and have.row) or (have.is_reply() and n.row and not n.is_reply())):
+            subjects[subject] = n
+    for n in list(roots):
+        subject = n.facts()["SUBJECT"]
+        have = subjects.get(subject)
+        if not subject or have is n:
+            continue
+        roots.remove(n)
+        if not have.row and not n.row:
+            for child in list(n.children):
+                have.adopt(child)
+        elif not have.row or (n.is_reply() and not have.is_reply()):
+            have.adopt(n)
+        else:
+            both = Node()
+            roots[roots.index(have)] = subjects[subject] = both
+            both.adopt(have)
+            both.adopt(n)
+    return "".join("(%s)" % n.text() for n in sorted(roots, key=Node.key))     # 6
+
+
 class Model:
-    """What the folder holds, in order: (uid, subject, sender, day, seen)."""
+    """What the folder holds, in order."""
 
     def __init__(self, rng):
         self.rng, self.rows = rng, []
 
     def mail(self):
         subject, sender, day = self.rng.choice(SUBJECTS), self.rng.choice(SENDERS), self.rng.randrange(1, 8)
-        refs = ["m%d" % self.rng.randrange(40)] if self.rng.random() < 0.5 else None
-        text = mail(subject, "%d Feb 1994 10:00:00 +0000" % day, "m%d" % self.rng.randrange(40), refs, sender + "@x")
-        return text, (subject.replace("Re: ", "").upper(), sender.upper(), day)
+        name, refs = "m%d" % self.rng.randrange(40), ["m%d" % self.rng.randrange(40) for _n in range(self.rng.choice((0, 0, 1, 1, 2, 3)))]
+        text = mail(subject, "%d Feb 1994 10:00:00 +0000" % day, name, refs, sender + "@x")
+        return text, {"SUBJECT": subject.replace("Re: ", "").upper(), "FROM": sender.upper(), "DATE": day, "id": name, "refs": refs, "reply": subject.startswith("Re:"),
+                      "seen": False}
 
     def sort(self, by, wanted):
         """Equals stay in the order of their numbers, in a reverse order, too (RFC 5256 section 3): as Python does it."""
         rows = [(seq, r) for seq, r in enumerate(self.rows, 1) if wanted(r)]
         for name in reversed(by):
-            key = {"SUBJECT": 1, "FROM": 2, "DATE": 3}[name.replace("REVERSE ", "")]
-            rows.sort(key=lambda row: row[1][key], reverse=name.startswith("REVERSE "))
+            rows.sort(key=lambda row: row[1][name.replace("REVERSE ", "")], reverse=name.startswith("REVERSE "))
         return rows
 
 
@@ -193,20 +292,20 @@ def test_orders_follow_the_folder(imap, folder, seed):
         for _k in range(n):
             text, facts = model.mail()
             b.append(folder, text)
-            model.rows.append([next_uid, *facts, False])
+            model.rows.append({"uid": next_uid, **facts})
             next_uid += 1
 
     def remove():
         n = rng.randrange(1, 4)
-        for uid in [r[0] for r in rng.sample(model.rows, min(n, len(model.rows)))]:
+        for uid in [r["uid"] for r in rng.sample(model.rows, min(n, len(model.rows)))]:
             b.ok("UID STORE %d +FLAGS.SILENT (\\Deleted)" % uid)
-            model.rows = [r for r in model.rows if r[0] != uid]
+            model.rows = [r for r in model.rows if r["uid"] != uid]
         b.ok("EXPUNGE")
 
     def flag():
         row = rng.choice(model.rows)
-        row[4] = not row[4]
-        b.ok("UID STORE %d %sFLAGS.SILENT (\\Seen)" % (row[0], "+" if row[4] else "-"))
+        row["seen"] = not row["seen"]
+        b.ok("UID STORE %d %sFLAGS.SILENT (\\Seen)" % (row["uid"], "+" if row["seen"] else "-"))
 
     add(30)
     for _round in range(60):
@@ -216,9 +315,10 @@ def test_orders_follow_the_folder(imap, folder, seed):
         c = rng.choice([a, b])
         c.ok("NOOP")
         by = rng.choice([["DATE"], ["REVERSE DATE"], ["SUBJECT"], ["SUBJECT", "DATE"], ["REVERSE SUBJECT", "REVERSE DATE"], ["FROM", "SUBJECT"]])
-        keys, wanted = rng.choice([("ALL", lambda r: True), ("ALL", lambda r: True), ("UNSEEN", lambda r: not r[4]), ("FROM bob", lambda r: r[2] == "BOB")])
+        keys, wanted = rng.choice([("ALL", lambda r: True), ("ALL", lambda r: True), ("UNSEEN", lambda r: not r["seen"]), ("FROM bob", lambda r: r["FROM"] == "BOB")])
         want = model.sort(by, wanted)
         assert result(c, "SORT (%s) UTF-8 %s" % (" ".join(by), keys)) == " ".join(str(seq) for seq, _r in want), (by, keys)
-        assert result(c, "UID SORT (%s) UTF-8 %s" % (" ".join(by), keys)) == " ".join(str(r[0]) for _seq, r in want), (by, keys)
+        assert result(c, "UID SORT (%s) UTF-8 %s" % (" ".join(by), keys)) == " ".join(str(r["uid"]) for _seq, r in want), (by, keys)
         for alg in ("REFERENCES", "REFS"):
             assert result(c, "THREAD %s UTF-8 ALL" % alg, "THREAD") == result(c, "THREAD %s UTF-8 UNKEYWORD round%d" % (alg, _round), "THREAD")
+        assert result(c, "THREAD REFERENCES UTF-8 ALL", "THREAD") == references(model.rows)
