@@ -73,7 +73,7 @@ void cmd_bdat(struct session *s, struct str args)
 	else if (s->conf->message_size_limit > 0 && s->bdat.left > s->conf->message_size_limit - (s->state == ST_BDAT ? s->data->wire : 0))
 		too_big(s);
 	else if (s->state == ST_RCPT)
-		peers_data(s, refused);
+		data_ask(s, refused);
 	else
 		bdat_chunk(s);
 }

@@ -37,7 +37,18 @@ void cmd_data(struct session *s, struct str args)
 		session_reply(s, 554, "5.5.1", "Error: no valid recipients");
 		return;
 	}
-	peers_data(s, data_refused);
+	data_ask(s, data_refused);
+}
+
+void data_ask(struct session *s, void (*refused)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const int fd = s->ready_fd;
+
+	s->ready_fd = -1;
+	if (fd < 0)
+		peers_data(s, refused);
+	else
+		data_open(s, fd, s->ready_max);	/* came with the answer to a recipient */
 }
 
 static void on_rate(void *ctx)
@@ -107,6 +118,7 @@ void data_pause(struct session *s)
 void data_abandon(struct session *s)
 {
 	close_fd(&s->data_fd);
+	close_fd(&s->ready_fd);
 }
 
 /* RFC 2033 4.2: after the message LMTP has an answer for each accepted recipient; this is one that is the same for all. */

@@ -154,7 +154,7 @@ void cmd_rcpt(struct session *s, struct str args)
 				rcpt_refuse(s, 550, "5.5.1", "Protocol error", text);
 				goto out;
 			}
-			const struct ipc_queue_RCPT m = { .recipient = str_c(s->rcpt), .notify = p.notify, .orcpt = p.orcpt };
+			const struct ipc_queue_RCPT m = { .recipient = str_c(s->rcpt), .notify = p.notify, .orcpt = p.orcpt, .ready = s->ready_fd < 0 };
 			peers_rcpt(s, &m, rcpt_answered);
 		}
 	}

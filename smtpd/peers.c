@@ -10,12 +10,13 @@
 #include "os/os.h"
 #include "smtp/xclient.h"
 
-static const uint16_t queue_may_send[] = { IPC_queue_REPLY, IPC_queue_OPEN, IPC_queue_REPLIES };
+static const uint16_t queue_may_send[] = { IPC_queue_REPLY, IPC_queue_OPEN, IPC_queue_REPLIES, IPC_queue_READY };
 static const uint16_t auth_may_send[] = { IPC_auth_CHALLENGE, IPC_auth_OK, IPC_auth_FAIL };
 
 static void queue_lost(struct session *s)
 {
 	ipc_chan_free(&s->queue);
+	close_fd(&s->ready_fd);
 	s->t.open = false;
 	if (s->mode == MODE_QUEUE)
 		session_abort(s, "4.3.0", "Error: queue service not available");
@@ -41,14 +42,31 @@ static bool reply_sane(const struct ipc_queue_REPLY *r)
 	return r->code >= 200 && r->code <= 599 && r->code / 100 != 3;
 }
 
+static bool ready_sane(const struct session *s)
+{
+	return s->asked == IPC_queue_RCPT && s->ready_fd < 0;
+}
+
+/* The usual answer to RCPT, and a descriptor for what follows. */
+static void ready(struct session *s, const struct ipc_queue_READY *m, int fd, void (*then)(struct session *, const struct ipc_queue_REPLY *))
+{
+	const struct ipc_queue_REPLY r = { .code = 250, .enhanced = STR("2.1.5"), .text = STR("Ok") };
+
+	s->ready_fd = fd;
+	s->ready_max = m->size_max;
+	s->milter_refuses = false;
+	session_host(s, m->host);
+	then(s, &r);
+}
+
 static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct session *s = ctx;
 	void (*const then)(struct session *, const struct ipc_queue_REPLY *) = s->on_queue;
 
-	if (s->mode != MODE_QUEUE || id != s->wait_id || then == NULL || (type == IPC_queue_OPEN) != (fd >= 0) ||
+	if (s->mode != MODE_QUEUE || id != s->wait_id || then == NULL || (type == IPC_queue_OPEN || type == IPC_queue_READY) != (fd >= 0) ||
 	    (type == IPC_queue_OPEN && s->cmd != CMD_DATA && s->cmd != CMD_BDAT) || (type == IPC_queue_REPLY && !reply_sane(msg)) ||
-	    (type == IPC_queue_REPLIES && !replies_sane(s, msg))) {
+	    (type == IPC_queue_REPLIES && !replies_sane(s, msg)) || (type == IPC_queue_READY && !ready_sane(s))) {
 		if (fd >= 0)
 			close(fd);
 		log_warning("%s: queued sent an answer that was not asked for", s->host);
@@ -65,6 +83,8 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		data_open(s, fd, ((const struct ipc_queue_OPEN *)msg)->size_max);
 	else if (type == IPC_queue_REPLIES)
 		data_each(s, msg);
+	else if (type == IPC_queue_READY)
+		ready(s, msg, fd, then);
 	else
 		then(s, msg);
 	session_run(s);

@@ -122,6 +122,7 @@ static void log_disconnect(struct session *s)
 void trans_reset(struct session *s, bool tell_queued)
 {
 	close_fd(&s->data_fd);	/* before queued hears of it: nobody may write any more */
+	close_fd(&s->ready_fd);
 	if (tell_queued && s->t.open)
 		peers_reset(s);
 	s->t = (struct trans){ 0 };
@@ -695,7 +696,7 @@ void session_start(struct front_env *env, const struct front_conn *fc)
 	s->profile = profile_find(fc->profile);
 	s->state = ST_START;
 	s->cmd = s->last_cmd = CMD_UNKNOWN;
-	s->data_fd = -1;
+	s->data_fd = s->ready_fd = -1;
 	s->unit = arena_new(0);
 	buf_init(&s->helo, 4096);
 	buf_init(&s->out, REPLY_MAX * 2);

@@ -168,6 +168,8 @@ struct session {
 	struct smtp_data *data;
 	char *room;
 	int data_fd;
+	int ready_fd;				/* what OPEN would bring: came with a recipient's answer; -1: DATA asks for it */
+	uint64_t ready_max;
 	uint64_t data_mark;			/* bytes at the start of the rate window */
 	uint64_t data_bytes;
 	uint64_t data_until_ms;			/* when the whole message must be in */
@@ -252,6 +254,7 @@ void data_pause(struct session *s);
 void data_ended(struct session *s);
 void data_each(struct session *s, const struct ipc_queue_REPLIES *m);	/* LMTP: queued's answers */
 void data_refused(struct session *s, const struct ipc_queue_REPLY *r);
+void data_ask(struct session *s, void (*refused)(struct session *, const struct ipc_queue_REPLY *));	/* then data_open, or refused */
 /* cmd_bdat.c: a chunk begins, with queued's descriptor at hand; bytes have come. */
 void bdat_chunk(struct session *s);
 void bdat_input(struct session *s);

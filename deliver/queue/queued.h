@@ -308,9 +308,10 @@ struct conn_entry {
 	struct trans *trans;
 	struct judge *judge;		/* of ETRN */
 };
-enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA };
+enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA, PHASE_READY };	/* OPEN becomes READY by itself when the front can write */
 void conns_start(struct queued *q, int register_fd, int auth_fd);
 void conn_phase(struct conn_entry *c, enum conn_phase p);
+void conn_ready(struct conn_entry *c, uint32_t id, int fd);	/* READY; fd stays the caller's */
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid);
 void conn_refuse_for_milter(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text);	/* logged as a milter's */
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
@@ -327,6 +328,7 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m);
 void trans_data(struct trans *t, uint32_t id);
 void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_END *m);
+bool trans_ready(const struct trans *t);	/* its front can write before DATA. NULL: no */
 bool trans_written(struct trans *t);	/* somebody can still write to its message; else it is sealed. NULL: no */
 const char *trans_id(const struct trans *t);
 void trans_drop(struct trans **t);	/* client gone or RESET: undo all, unless it is being made visible (then it goes on alone) */

@@ -18,6 +18,7 @@ static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_E
 				    IPC_queue_CCERT };
 static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RESET };
 static const uint16_t in_wait[] = { IPC_queue_RESET };
+static const uint16_t in_ready[] = { IPC_queue_RCPT, IPC_queue_DATA_END, IPC_queue_RESET };
 static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
 
 static const struct ipc_allow phases[] = {
@@ -25,18 +26,34 @@ static const struct ipc_allow phases[] = {
 	[PHASE_OPEN] = { in_open, ARRAY_LEN(in_open) },
 	[PHASE_WAIT] = { in_wait, ARRAY_LEN(in_wait) },
 	[PHASE_DATA] = { in_data, ARRAY_LEN(in_data) },
+	[PHASE_READY] = { in_ready, ARRAY_LEN(in_ready) },
 };
 
 void conn_phase(struct conn_entry *c, enum conn_phase p)
 {
+	if (p == PHASE_OPEN && trans_ready(c->trans))
+		p = PHASE_READY;
 	if (c->chan)
 		ipc_chan_allow(c->chan, phases[p]);
 }
 
+static struct str host_of(const struct conn_entry *c)
+{
+	return c->name[0] == '\0' || strcmp(c->name, "unknown") == 0 ? (struct str){ 0 } : str_c(c->name);
+}
+
+void conn_ready(struct conn_entry *c, uint32_t id, int fd)
+{
+	const struct ipc_queue_READY m = { .size_max = c->conf->message_size_limit, .host = host_of(c) };
+	struct err e = { 0 };
+
+	if (c->chan && ipc_send(c->chan, IPC_queue_READY, &m, id, fd, &e) < 0)
+		log_error("reply: %s", e.text);
+}
+
 static void reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid, bool milter)
 {
-	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid, .milter = milter,
-		.host = c->name[0] == '\0' || strcmp(c->name, "unknown") == 0 ? (struct str){ 0 } : str_c(c->name) };
+	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid, .milter = milter, .host = host_of(c) };
 	struct err e = { 0 };
 
 	trouble_refused(c, code, enhanced, text);

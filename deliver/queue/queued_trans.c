@@ -128,10 +128,15 @@ bool trans_written(struct trans *t)
 {
 	struct err e = { 0 };
 
-	if (t == NULL || t->step != STEP_DATA || t->fd < 0)
+	if (t == NULL || t->step > STEP_DATA || t->fd < 0)
 		return false;
 	t->sealed = spool_sealed(t->fd, &t->size, &e) == 0;
 	return !t->sealed;
+}
+
+bool trans_ready(const struct trans *t)
+{
+	return t != NULL && t->step == STEP_ENVELOPE && t->fd >= 0;
 }
 
 const char *trans_id(const struct trans *t)
@@ -350,11 +355,36 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 	return any ? 0 : 1;
 }
 
+static int receive(struct trans *t, int *wfd_out, struct err *e)
+{
+	if (spool_receive(t->q->spool, trans_qid(t), t->declared, wfd_out, &t->fd, e) < 0)
+		return -1;
+	t->incoming = true;
+	return 0;
+}
+
+/* With the first recipient, where nobody has to be asked at DATA: the descriptor then comes with this answer, and saves the client a wait. What is wrong with
+ * the spool is said at DATA. */
+static bool answer_ready(struct trans *t)
+{
+	struct err e = { 0 };
+	int wfd = -1;
+
+	if (!t->ready_wanted || t->n_accepted != 1 || t->talk != 0 || restrict_has(t->conn->rules->restrictions, RESTRICT_DATA) || receive(t, &wfd, &e) < 0)
+		return false;
+	conn_phase(t->conn, PHASE_OPEN);
+	conn_ready(t->conn, t->reply_id, wfd);
+	close_fd(&wfd);
+	return true;
+}
+
 static void rcpt_milted(struct trans *t)
 {
 	if (t->n_accepted++ == 0)
 		t->first_rcpt = t->asked;
 	announce(t);
+	if (answer_ready(t))
+		return;
 	conn_phase(t->conn, PHASE_OPEN);
 	trans_reply(t, 250, "2.1.5", STR("Ok"), false);
 }
@@ -457,6 +487,7 @@ void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 	}
 	t->asked_notify = smtp_notify_valid(m->notify) ? m->notify : 0;
 	t->asked_orcpt = arena_str(t->arena, m->orcpt);
+	t->ready_wanted = m->ready == 1 && t->fd < 0;
 	conn_phase(t->conn, PHASE_WAIT);
 	t->ask = resolve_ask(t->q, t->asked, on_resolved, t);
 }
@@ -469,14 +500,13 @@ static void data_passed(struct trans *t)
 	struct err e = { 0 };
 	int wfd = -1;
 
-	if (spool_receive(t->q->spool, trans_qid(t), t->declared, &wfd, &t->fd, &e) < 0) {
+	if (receive(t, &wfd, &e) < 0) {
 		log_error("%s: %s", t->qid, e.text);
 		conn_phase(t->conn, PHASE_OPEN);
 		trans_reply(t, e.code == ERR_LIMIT ? 452 : 451, e.code == ERR_LIMIT ? "4.3.1" : "4.3.0",
 			    e.code == ERR_LIMIT ? STR("Insufficient system storage") : STR("Error: queue file write error"), false);
 		return;
 	}
-	t->incoming = true;
 	t->step = STEP_DATA;
 	conn_phase(t->conn, PHASE_DATA);
 	if (ipc_send(t->conn->chan, IPC_queue_OPEN, &m, t->reply_id, wfd, &e) < 0)
@@ -563,6 +593,7 @@ void trans_data_end(struct trans *t, uint32_t id, const struct ipc_queue_DATA_EN
 	struct err e = { 0 };
 
 	t->reply_id = id;
+	t->step = STEP_DATA;
 	t->data_us = clock_mono_us();
 	conn_phase(t->conn, PHASE_WAIT);
 	if (!t->sealed || t->size != m->size || look_at_head(t, &head, &e) < 0) {

@@ -77,6 +77,7 @@ struct trans {
 	/* message */
 	int fd;				/* read only; -1 */
 	bool incoming;			/* spool holds it in incoming/ */
+	bool ready_wanted;		/* the RCPT that is asked about may be answered by READY */
 	uint64_t declared;		/* SIZE=; 0: not given */
 	uint64_t size;			/* once sealed */
 	bool sealed;			/* nobody can write it any more */

@@ -36,6 +36,56 @@ def test_keeping_message_files_ends_the_channel(front, then):  # noqa: F811
     os.close(fd)
 
 
+def get_ready(c):
+    assert answer(c, "MAIL", sender="x@elsewhere.example")[0] == 250
+    name, _, f, fd = c.ask("RCPT", 1, recipient=BOB, ready=1)
+    assert name == "READY" and f["size_max"] > 0
+    return fd
+
+
+def test_the_descriptor_comes_with_the_first_recipient_alone(front):  # noqa: F811
+    c = front()
+    fd = get_ready(c)
+    assert answer(c, "RCPT", recipient=BOB.replace("bob", "alice"), ready=1)[0] == 250
+    assert answer(c, "RCPT", recipient="nobody-of-that-name@localhost", ready=1)[0] == 550
+    text = b"Subject: ready\nFrom: x@elsewhere.example\n\nno need to ask at DATA\n"
+    os.write(fd, text)
+    os.close(fd)
+    assert answer(c, "DATA_END", 2, size=len(text), lines=4, received=0)[0] == 250
+    assert answer(c, "MAIL", sender="x@elsewhere.example")[0] == 250
+    assert answer(c, "RCPT", recipient="nobody-of-that-name@localhost", ready=1)[0] == 550
+    name, _, _, fd = c.ask("RCPT", 1, recipient=BOB, ready=1)
+    assert name == "READY", "of those that are accepted"
+    os.close(fd)
+    c.send("RESET", 2)
+    assert answer(c, "MAIL", sender="x@elsewhere.example")[0] == 250
+
+
+@pytest.mark.parametrize("then", ["RESET", "DATA_END", "DATA"])
+def test_keeping_what_came_early_ends_the_channel(front, then):  # noqa: F811
+    """As what came at DATA. And nobody gets a second one by asking for it again."""
+    c = front()
+    fd = get_ready(c)
+    if then == "DATA_END":
+        assert answer(c, "DATA_END", 2, size=0, lines=0, received=0)[0] == 451
+    else:
+        c.send(then, 2)
+    with pytest.raises(ipc.Closed):
+        c.recv()
+    os.close(fd)
+
+
+def test_restrictions_at_data_are_asked_before_a_descriptor_is_given(fresh_suite):
+    s = fresh_suite("data", settings={"filter_enable": "no", "smtpd_data_restrictions": "reject"})
+    w = mailtools.Wire(s.host, s.port("SMTP"))
+    assert w.smtp()[0] == 220 and w.smtp("EHLO a.example")[0] == 250
+    assert w.smtp("MAIL FROM:<s@elsewhere.example>")[0] == 250
+    assert w.smtp("RCPT TO:<bob@example.com>")[0] == 250
+    assert w.smtp("DATA")[0] == 554
+    assert w.smtp("RSET")[0] == 250
+    assert w.smtp("NOOP")[0] == 250
+
+
 def test_fronts_cannot_write_more_than_a_message(suite):
     limit = int(suite.tool("postern", "config", "message_size_limit").stdout.split()[-1])
     seen = 0
