@@ -314,10 +314,18 @@ static int add_items(struct planning *p, struct str text, const char *where, str
 }
 
 /* The item that queued names must stand in the alias as the map has it. */
+/* For so many items, and mailbox_command. Most users have none: to clear room for the most that there may be costs as much as to read and write the message. */
+static void make_room(struct planning *p, size_t n)
+{
+	p->plan->addresses = n > 0 ? ARENA_ARRAY(p->a, struct str, n) : NULL;
+	p->plan->programs = ARENA_ARRAY(p->a, struct program, n + 1);
+}
+
 static int plan_alias(struct planning *p, struct err *e)
 {
 	struct forward f;
 
+	make_room(p, FORWARD_ITEMS_MAX);
 	if (forward_parse(p->s->alias, p->a, &f, e) < 0)
 		return -1;
 	for (size_t i = 0; i < f.n; i++)
@@ -345,6 +353,7 @@ static int plan_mailbox(struct planning *p, struct err *e)
 		*e = f->trouble;
 		return -1;
 	}
+	make_room(p, f ? FORWARD_ITEMS_MAX : 0);
 	if (f && add_items(p, f->text, "forward", e) < 0)
 		return err_wrap(e, ".forward");
 	if (p->plan->n_addresses == 0 && p->plan->n_programs == 0)
@@ -361,7 +370,7 @@ int plan_make(const struct sources *s, const struct ipc_deliver_COPY *m, struct 
 {
 	struct planning p = { .s = s, .m = m, .a = a, .plan = out };
 
-	*out = (struct plan){ .addresses = ARENA_ARRAY(a, struct str, FORWARD_ITEMS_MAX), .programs = ARENA_ARRAY(a, struct program, FORWARD_ITEMS_MAX + 1) };
+	*out = (struct plan){ .addresses = NULL };
 	if ((s->alias.n > 0) != (m->kind.n > 0))
 		return err_set(e, ERR_TEMP, 0, "this agent is for something else");
 	if ((s->alias.n > 0 ? plan_alias(&p, e) : plan_mailbox(&p, e)) == 0)
