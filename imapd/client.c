@@ -152,8 +152,8 @@ static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 	case CONN_EV_DATA:
 		client_continue(c);
 		break;
-	case CONN_EV_DRAINED:
-		command_step(c);
+	case CONN_EV_DRAINED:		/* perhaps in the round of the last slice: a client that reads fast would keep others waiting */
+		command_step_later(c);
 		if (!c->over)
 			links_resume(c);
 		client_continue(c);

@@ -1,27 +1,88 @@
-/* EXPUNGE and UID EXPUNGE (RFC 3501 section 6.4.3, RFC 4315 section 2.1). The untagged EXPUNGE responses are those of the command's end, like all others. */
+/* EXPUNGE and UID EXPUNGE (RFC 3501 section 6.4.3, RFC 4315 section 2.1), and what CLOSE does. Some thousand messages at a time, with others' turn in between: each
+ * piece is durable, then told. The untagged EXPUNGE responses of the last piece are those of the command's end, like all others. */
+#include <stdlib.h>
+
 #include "session.h"
 
-int expunge_deleted(struct client *c, const struct imap_seqset *within, struct err *e)
-{
-	struct mbox_status st;
-	uint32_t *seqs;
-	size_t n = 0;
+enum { EXPUNGE_PIECE = 2000 };
 
+struct expunging {
+	uint32_t *uids;		/* numbers move from piece to piece */
+	size_t n, at;
+	bool told;		/* CLOSE tells its own client nothing */
+};
+
+static int expunge_piece(struct client *c, struct expunging *x, size_t max, struct err *e)
+{
+	const size_t n = x->n - x->at < max ? x->n - x->at : max;
+	uint32_t *const seqs = xmalloc((n + 1) * sizeof(*seqs));
+	size_t k = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if ((seqs[k] = mbox_view_seq(c->view, x->uids[x->at + i])) != 0)
+			k++;
+	const int r = k > 0 ? mbox_expunge(c->view, seqs, k, e) : 0;
+
+	free(seqs);
+	x->at = r < 0 ? x->n : x->at + n;
+	return r;
+}
+
+static enum cmd_result expunge_end(struct client *c, const struct expunging *x)
+{
+	if (!x->told)
+		folder_unselect(c);
+	return x->told && x->n ? command_answer(c, "OK", highestmodseq_code(c), "Expunge completed.") : CMD_OK;
+}
+
+static enum cmd_result expunge_step(struct client *c, struct err *e)
+{
+	struct expunging *x = c->run.data;
+
+	if (expunge_piece(c, x, EXPUNGE_PIECE, e) < 0) {
+		if (!x->told)
+			folder_unselect(c);
+		return store_no(c, e, false);
+	}
+	folder_changed(c->user, c->folder->mbox);
+	if (x->at == x->n)
+		return expunge_end(c, x);
+	if (x->told && folder_sync(c, false, true, e) < 0)
+		return store_no(c, e, false);
+	return CMD_MORE;
+}
+
+/* The connection ended in the middle: what was asked for is done. */
+static void cleanup(struct client *c)
+{
+	struct expunging *x = c->run.data;
+	struct err e = { 0 };
+
+	if (x->at < x->n && c->view && expunge_piece(c, x, SIZE_MAX, &e) == 0)
+		folder_changed(c->user, c->folder->mbox);
+}
+
+enum cmd_result expunge_deleted(struct client *c, const struct imap_seqset *within, bool told, struct err *e)
+{
+	struct expunging *x = ARENA_NEW(c->arena, struct expunging);
+	struct mbox_status st;
+
+	x->told = told;
 	if (mbox_status(c->folder->mbox, &st, e) < 0)
-		return -1;
+		return store_no(c, e, false);
 	if (st.deleted == 0)
-		return 0;
-	if (!(seqs = ARENA_ARRAY(c->arena, uint32_t, (size_t)mbox_view_count(c->view) + 1)))
-		return err_set(e, ERR_LIMIT, 0, "too many messages");
+		return expunge_end(c, x);
+	if (!(x->uids = ARENA_ARRAY(c->arena, uint32_t, (size_t)mbox_view_count(c->view) + 1)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
 	for (uint32_t seq = 0; (seq = mbox_view_next(c->view, seq + 1, MBOX_DELETED)) != 0;)
 		if (!within || imap_seqset_has(within, seq))
-			seqs[n++] = seq;
-	if (n == 0)
-		return 0;
-	if (mbox_expunge(c->view, seqs, n, e) < 0)
-		return -1;
-	folder_changed(c->user, c->folder->mbox);
-	return 1;
+			x->uids[x->n++] = mbox_view_uid(c->view, seq);
+	if (x->n == 0)
+		return expunge_end(c, x);
+	c->run.data = x;
+	c->run.cleanup = cleanup;
+	c->run.step = expunge_step;
+	return CMD_MORE;
 }
 
 enum cmd_result cmd_EXPUNGE(struct client *c, struct imap_lex *l, struct err *e)
@@ -36,9 +97,5 @@ enum cmd_result cmd_EXPUNGE(struct client *c, struct imap_lex *l, struct err *e)
 		return command_answer(c, "NO", "READ-ONLY", "Mailbox is read-only.");
 	if (!(c->rights & ACL_E))
 		return no_perm(c);
-	const int n = expunge_deleted(c, c->run.uid ? &set : NULL, e);
-
-	if (n < 0)
-		return store_no(c, e, false);
-	return n ? command_answer(c, "OK", highestmodseq_code(c), "Expunge completed.") : CMD_OK;
+	return expunge_deleted(c, c->run.uid ? &set : NULL, true, e);
 }

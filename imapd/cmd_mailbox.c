@@ -96,6 +96,18 @@ enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 	return store_acl_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : created(c, name, e);
 }
 
+/* The folder has gone when its directory has another name; its files follow. */
+static void on_purge(void *ctx)
+{
+	struct user *u = ctx;
+
+	u->working = "removing a deleted folder";
+	if (store_purge(u->store, PURGE_PIECE))
+		timer_again(u->purge, 0);
+	else
+		timer_del(&u->purge);
+}
+
 enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct str name;
@@ -109,6 +121,8 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	folder_forget_unused(c->user);
 	if (store_delete(c->user->store, name, e) < 0)
 		return store_no(c, e, false);
+	if (!c->user->purge)
+		c->user->purge = loop_timer(c->user->loop, 0, on_purge, c->user);
 	notify_tree(c, TREE_GONE, name, STR(""));
 	shares_tell(c->user);
 	return CMD_OK;

@@ -100,11 +100,8 @@ enum cmd_result cmd_CLOSE(struct client *c, struct imap_lex *l, struct err *e)
 {
 	if (imap_get_end(l, e) < 0)
 		return CMD_BAD;
-	/* Expunges without a word. */
-	if (!c->readonly && (c->rights & ACL_E) && expunge_deleted(c, NULL, e) < 0) {
-		folder_unselect(c);
-		return store_no(c, e, false);
-	}
+	if (!c->readonly && (c->rights & ACL_E))
+		return expunge_deleted(c, NULL, false, e);
 	folder_unselect(c);
 	return CMD_OK;
 }

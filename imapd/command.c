@@ -141,9 +141,21 @@ static void slice_later(struct client *c)
 		c->timer = loop_timer(c->user->loop, 0, on_slice, c);
 }
 
+/* All long commands together have two slices' time between two looks at the connections. */
+static uint64_t slice_us(const struct user *u)
+{
+	uint64_t n = 0;
+
+	list_each(it, &u->clients)
+		n += list_of(it, struct client, node)->run.step != NULL;
+	const uint64_t us = n > 2 ? 2 * SLICE_US / n : SLICE_US;
+
+	return us > SLICE_MIN_US ? us : SLICE_MIN_US;
+}
+
 static enum cmd_result slice(struct client *c, struct err *e)
 {
-	const uint64_t until = clock_mono_us() + SLICE_US;
+	const uint64_t until = clock_mono_us() + slice_us(c->user);
 	enum cmd_result r = CMD_MORE;
 
 	while (r == CMD_MORE && !resp_full(c) && clock_mono_us() < until)
@@ -169,12 +181,19 @@ static void progress(struct client *c)
 		   (unsigned long long)c->run.goal);
 }
 
+void command_step_later(struct client *c)
+{
+	if (!c->over && c->run.step)
+		slice_later(c);
+}
+
 void command_step(struct client *c)
 {
 	struct err e = { 0 };
 
 	if (c->over || !c->run.step)
 		return;
+	c->user->working = c->run.cmd->verb;
 	const enum cmd_result r = slice(c, &e);
 
 	if (r == CMD_CLOSED)
@@ -211,6 +230,7 @@ static enum cmd_result run(struct client *c, struct imap_lex *l, struct err *e)
 	enum cmd_result r;
 
 	c->run.cmd = cmd;
+	c->user->working = cmd->verb;
 	if (relay_try(c, cmd, l, &r, e))
 		return r;
 	if (!(cmd->states & (c->folder ? ST_SELECTED : ST_AUTH)))
@@ -244,6 +264,7 @@ enum cmd_result command_start(struct client *c)
 	struct str tag;
 
 	if (c->append) {
+		c->user->working = "APPEND";
 		trim_line_end(&l);
 		command_finish(c, append_finish(c, &l, &e), &e);
 		return c->over ? CMD_CLOSED : CMD_OK;

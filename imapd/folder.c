@@ -41,6 +41,7 @@ static void on_flush(void *ctx)
 
 	timer_del(&f->flush);
 	f->flush_soon = false;
+	f->user->working = "tidying up";
 	if (mbox_flush(f->mbox, FOLDER_FLUSH_MAX, &more, &e) < 0)
 		log_debug("imap(%s): %.*s: %s", f->user->name, STR_ARG(f->name), e.text);
 	else if (more)
@@ -65,6 +66,7 @@ static void on_watch(void *ctx, unsigned events)
 	struct err e = { 0 };
 
 	(void)events;
+	u->working = "news of a folder";
 	mbox_watch_clear(f->mbox);
 	/* Every change of flags writes to the journal, so it comes by here. */
 	flush_later(f);
@@ -113,7 +115,10 @@ static struct folder *folder_get(struct user *u, struct str name, struct err *e)
 
 static void on_unused(void *ctx)
 {
-	folder_free(ctx);
+	struct folder *f = ctx;
+
+	f->user->working = "closing a folder";
+	folder_free(f);
 }
 
 /* A folder stays open for a while: webmail logs in anew for each page, and closing a watch costs the kernel 10 ms. */

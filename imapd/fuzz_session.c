@@ -89,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	loop_run(u.loop);
 	fuzz_client_end();
+	timer_del(&u.purge);
 	folder_forget_unused(&u);
 	if (u.n_clients || u.out.n)
 		abort();

@@ -34,11 +34,14 @@ enum {
 	NOTIFY_MAILBOXES_MAX = 60,	/* mailboxes that one connection watches: each costs an inotify instance */
 	CONTEXTS_MAX = 16,		/* searches of one connection that are kept up to date */
 	SLICE_US = 5000,		/* longest work on one command before others get their turn */
+	SLICE_MIN_US = 500,		/* and at least, where many have long ones */
+	PURGE_PIECE = 50,		/* files of a deleted folder that are removed at once: 60 us each where there is data to free */
+	HELD_US = 20000,		/* work after which others have waited too long: logged */
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
 	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
 	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
-	FOLDER_FLUSH_AGAIN_MS = 100,	/* the next piece of that work */
+	FOLDER_FLUSH_AGAIN_MS = 50,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
 	ORDERS_MAX = 2,			/* orders kept for a folder: 4 bytes a message each */
 	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
@@ -166,6 +169,8 @@ struct user {
 	struct timer *linger;
 	struct buf out;			/* responses on their way to a connection; empty between steps */
 	struct client *out_client;	/* to which one */
+	const char *working;		/* what was begun last, for the log */
+	struct timer *purge;		/* files of deleted folders are being removed */
 };
 
 /* --- client.c: a connection --- */
@@ -181,6 +186,7 @@ void user_idle(struct user *u);		/* a connection has ended */
 /* --- command.c: dispatch and slices --- */
 enum cmd_result command_start(struct client *c);	/* c->text is complete */
 void command_step(struct client *c);			/* go on with the command in progress, if any */
+void command_step_later(struct client *c);		/* the same, when others had their turn */
 void command_finish(struct client *c, enum cmd_result r, struct err *e);
 void command_reply(struct client *c, enum cmd_result r, struct err *e);	/* updates and the tagged answer of c->run, which goes on to be there */
 void command_drop(struct client *c);			/* forget it: arena, text, cleanup */
@@ -294,8 +300,9 @@ void append_swallow(struct client *c, uint64_t left, const char *status, const c
 enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *e);	/* the command is complete */
 
 /* --- cmd_expunge.c --- */
-/* Messages with \Deleted, of within when it is not NULL. 1: some went, 0: none. */
-int expunge_deleted(struct client *c, const struct imap_seqset *within, struct err *e) MUST_CHECK;
+/* Messages with \Deleted go, of within when it is not NULL, in pieces: the command's last act. told false: without a word to this client, which then has nothing
+ * selected any more. */
+enum cmd_result expunge_deleted(struct client *c, const struct imap_seqset *within, bool told, struct err *e);
 /* "HIGHESTMODSEQ n" for a client that follows mod-sequences, else "" (RFC 7162 3.2.7). */
 const char *highestmodseq_code(struct client *c);
 

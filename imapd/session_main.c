@@ -1,6 +1,7 @@
 /* imap-session: started by authd as the mail user, with the channel to authd on descriptor 3; argv: USER -c CONF [-n] [-v]. Opens the user's
  * mail tree, gives up everything else, and serves the connections that authd hands over until 5 s after the last one has ended. */
 #include <iconv.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -218,6 +219,15 @@ static void on_term(void *ctx, int signo)
 	on_end(ctx, STR("Server is shutting down."));
 }
 
+/* Nobody waits where there is one connection. */
+static void on_held(void *ctx, uint64_t us)
+{
+	const struct user *u = ctx;
+
+	if (u->n_clients > 1)
+		log_info("imap(%s): connections=%u waited_ms=%llu for=\"%s\"", u->name, u->n_clients, (unsigned long long)us / 1000, u->working ? u->working : "");
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
@@ -240,12 +250,15 @@ int main(int argc, char **argv)
 	}
 	u.loop = loop_new();
 	loop_trim_when_idle(u.loop, 1000);
+	loop_tell_held(u.loop, HELD_US, on_held, &u);
 	loop_signal(u.loop, SIGTERM, on_term, &u);
 	u.chan = ipc_chan_new(u.loop, CHANNEL, &ipc_sess, on_message, on_closed, &u);
 	if (shares_any(&u))
 		shares_tell(&u);
 	user_idle(&u);
 	loop_run(u.loop);
+	if (u.purge)
+		(void)store_purge(u.store, UINT_MAX);
 	store_close(&u.store);
 	return 0;
 }

@@ -23,6 +23,11 @@ uint64_t clock_mono_ms(void)
 	return now_us(CLOCK_MONOTONIC) / 1000;
 }
 
+uint64_t clock_thread_us(void)
+{
+	return now_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t clock_wall_us(void)
 {
 	return now_us(CLOCK_REALTIME);

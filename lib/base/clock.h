@@ -6,6 +6,7 @@
 
 uint64_t clock_mono_ms(void);
 uint64_t clock_mono_us(void);
+uint64_t clock_thread_us(void);	/* CPU time of this thread: a system call */
 uint64_t clock_wall_us(void);	/* microseconds since 1970 */
 int64_t clock_wall(void);	/* seconds since 1970 */
 /* n bytes from the kernel's generator (getrandom). Never fails: exits when the kernel cannot. */

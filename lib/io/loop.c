@@ -82,6 +82,9 @@ struct loop {
 	struct watch *sigwatch;
 	struct handler handlers[SIGNALS];
 	char *scratch;
+	held_fn *held;	/* NULL: nobody asks */
+	void *held_ctx;
+	uint64_t held_limit, held_since; /* CPU time of the thread; since 0: no round yet */
 	unsigned trim_ms;    /* loop_trim_when_idle */
 	bool trimmed;	     /* since the last event */
 	struct loop *parent; /* of a fork: never used, kept so that stale pointers stay harmless */
@@ -485,6 +488,23 @@ static int wait_ms(struct loop *l)
 	return left == UINT64_MAX ? -1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
+void loop_tell_held(struct loop *l, uint64_t limit_us, held_fn *fn, void *ctx)
+{
+	l->held_limit = limit_us;
+	l->held = fn;
+	l->held_ctx = ctx;
+}
+
+static void tell_held(struct loop *l)
+{
+	if (!l->held || !l->held_since)
+		return;
+	const uint64_t us = clock_thread_us() - l->held_since;
+
+	if (us > l->held_limit)
+		l->held(l->held_ctx, us);
+}
+
 void loop_run(struct loop *l)
 {
 	struct epoll_event ev[EVENTS_PER_ROUND];
@@ -493,6 +513,7 @@ void loop_run(struct loop *l)
 	l->running = true;
 	l->stop = false;
 	for (run_tasks(l); free_garbage(l), !l->stop; run_tasks(l)) {
+		tell_held(l);
 		const int ms = wait_ms(l);
 		const uint64_t waited = l->trim_ms ? clock_mono_ms() : 0;
 		int n = epoll_wait(l->epfd, ev, EVENTS_PER_ROUND, ms);
@@ -500,6 +521,7 @@ void loop_run(struct loop *l)
 		if (n < 0 && errno != EINTR)
 			refuse("epoll_wait");
 		l->now = clock_mono_ms();
+		l->held_since = l->held ? clock_thread_us() : 0;
 		for (int i = 0; i < n; i++)
 			dispatch(&ev[i]);
 		run_timers(l);

@@ -32,6 +32,10 @@ void loop_stop(struct loop *l);
 /* Give unused memory back to the kernel once nothing has happened for after_ms (each time again): for processes that are many
  * and mostly idle. 0: never (the default). */
 void loop_trim_when_idle(struct loop *l, unsigned after_ms);
+/* fn(ctx, us) after a round whose callbacks took that much CPU time, more than limit_us: what had become ready meanwhile has waited so long, at least. Waits for
+ * disks are not counted, nor what other processes took. */
+typedef void held_fn(void *ctx, uint64_t us);
+void loop_tell_held(struct loop *l, uint64_t limit_us, held_fn *fn, void *ctx);
 uint64_t loop_now(const struct loop *l);	/* monotonic milliseconds when this round began */
 /* In a forked child, before other descriptors are closed: forget the parent's epoll, signalfd, watches and timers, unblock its
  * signals; returns a fresh loop. Objects of the old loop may still be freed, and do nothing else. */

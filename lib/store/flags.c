@@ -8,8 +8,6 @@
 #include "store/search.h"
 #include "store/store_priv.h"
 
-enum { REAP_PER_FLUSH = 5 };	/* unlinking is cheaper than renaming, and the sync after it is not */
-
 /* UIDs as ranges of consecutive positions, so that "1:*" is a few bytes. */
 struct ranges {
 	struct range *v;
@@ -163,7 +161,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 	mbox_search_flush(m);
 	if (m->st.zombies > 0) {
 		const uint32_t before = m->st.zombies;
-		mbox_reap(m, max < UINT32_MAX / REAP_PER_FLUSH ? (uint32_t)max * REAP_PER_FLUSH : UINT32_MAX);
+		mbox_reap(m, max < UINT32_MAX ? (uint32_t)max : UINT32_MAX);
 		*more_out = m->st.zombies > 0 && m->st.zombies < before;
 	}
 	if (m->st.unflushed == 0) {

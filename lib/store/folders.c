@@ -460,8 +460,8 @@ int store_create(struct store *s, struct str name, struct str special_use, struc
 
 /* --- delete --- */
 
-/* Everything in a directory of a deleted folder. Links are removed, not followed. */
-static void purge(int parent, const char *name, int depth)
+/* Everything in a directory of a deleted folder, as far as *left allows. Links are removed, not followed. */
+static void purge(int parent, const char *name, int depth, unsigned *left)
 {
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -470,29 +470,33 @@ static void purge(int parent, const char *name, int depth)
 		close_fd(&fd);
 		return;
 	}
-	for (struct dirent *de; (de = readdir(d)) != NULL;) {
+	for (struct dirent *de; *left > 0 && (de = readdir(d)) != NULL;) {
 		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
 			continue;
-		if (unlinkat(fd, de->d_name, 0) < 0 && (errno == EISDIR || errno == EPERM) && depth < PURGE_DEPTH_MAX)
-			purge(fd, de->d_name, depth + 1);
+		if (unlinkat(fd, de->d_name, 0) == 0)
+			--*left;
+		else if ((errno == EISDIR || errno == EPERM) && depth < PURGE_DEPTH_MAX)
+			purge(fd, de->d_name, depth + 1, left);
 	}
 	closedir(d);
-	(void)unlinkat(parent, name, AT_REMOVEDIR);
+	if (*left > 0)
+		(void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-static void purge_leftovers(struct store *s)
+bool store_purge(struct store *s, unsigned max)
 {
 	int fd = openat(s->rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
 	if (d == NULL) {
 		close_fd(&fd);
-		return;
+		return false;
 	}
-	for (struct dirent *de; (de = readdir(d)) != NULL;)
+	for (struct dirent *de; max > 0 && (de = readdir(d)) != NULL;)
 		if (str_starts(str_c(de->d_name), STR(GONE_PREFIX)))
-			purge(s->rootfd, de->d_name, 0);
+			purge(s->rootfd, de->d_name, 0, &max);
 	closedir(d);
+	return max == 0;
 }
 
 /* Its UIDVALIDITY must never come again under this name (D26). */
@@ -530,7 +534,6 @@ static int delete_locked(struct store *s, struct str name, const char *dir, stru
 	if (fsync_fd(s->rootfd, "mail tree", e) < 0)
 		return -1;
 	open_ones_gone(s, dir);
-	purge_leftovers(s);
 	store_quota_forget(s);
 	return special_rename(s, name, (struct str){ 0 }, e);
 }

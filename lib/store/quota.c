@@ -245,7 +245,7 @@ static int count_all(int rootfd, struct quota *sum_out, bool *moving_out, struct
 	if (d == NULL)
 		return err_set(e, ERR_TEMP, errno, "quota: mail tree");
 	for (const struct dirent *de; (de = readdir(d)) != NULL;)
-		if (de->d_name[0] == '.' && strcmp(de->d_name, "..") != 0)
+		if (de->d_name[0] == '.' && de->d_name[1] != '.')	/* "..": a deleted folder whose files are still being removed */
 			count_folder(rootfd, strcmp(de->d_name, ".") == 0 ? "" : de->d_name, &sum, &moving);
 	closedir(d);
 	*sum_out = sum;

@@ -66,6 +66,8 @@ struct store_folder {
 int store_list(struct store *s, struct arena *a, struct store_folder **list_out, struct err *e) MUST_CHECK;	/* sorted by name, INBOX first */
 int store_create(struct store *s, struct str name, struct str special_use, struct err *e) MUST_CHECK;	/* parents too; ERR_EXISTS */
 int store_delete(struct store *s, struct str name, struct err *e) MUST_CHECK;	/* ERR_NOENT; INBOX: ERR_DENIED; children stay */
+/* Remove files of deleted folders, also of earlier processes', at most max. True: some may be left. */
+bool store_purge(struct store *s, unsigned max);
 int store_rename(struct store *s, struct str from, struct str to, struct err *e) MUST_CHECK;	/* with children; INBOX: its mail moves */
 int store_subscribe(struct store *s, struct str name, bool on, struct err *e) MUST_CHECK;
 

@@ -137,7 +137,7 @@ static void test_reaping(void)
 	tap_is_int((long long)count_files(root, "cur"), 80, "their files wait");
 	tap_ok(mbox_untidy(m), "and it is known");
 	tap_ok(mbox_flush(m, 4, &more, &e) == 0 && more, "a piece of them");
-	tap_is_int((long long)count_files(root, "cur"), 60, "is unlinked");
+	tap_is_int((long long)count_files(root, "cur"), 76, "is unlinked");
 	while (more && mbox_flush(m, 4, &more, &e) == 0)
 		;
 	tap_is_int((long long)count_files(root, "cur"), 20, "then all");

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -184,3 +185,62 @@ def test_a_copy_that_fails_in_a_later_piece_is_taken_back(imap, suite):
             c.ok("DELETE " + name)
     finally:
         suite.tool("postern", "user", "quota", bob, "none")
+
+
+def longest(lines, what):
+    """The most lines with what between two looks at the connections; and all of them."""
+    most = now = total = 0
+    for line in lines:
+        if "epoll_" in line:
+            most, now = max(most, now), 0
+        elif what in line:
+            now, total = now + 1, total + 1
+    return max(most, now), total
+
+
+def test_expunge_and_close_go_in_pieces_and_their_files_later(imap, folder, filled, tmp_path):
+    a, b = filled, imap()
+    b.ok("SELECT INBOX")
+    for _ in range(2):
+        a.ok("COPY 1:* " + folder)
+        a.ok("NOOP")
+    a.ok("STORE %s +FLAGS.SILENT (\\Deleted)" % ",".join(str(n) for n in range(1, 4 * COUNT, 4)))
+    a.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    a.ok("STORE 1 -FLAGS.SILENT (\\Deleted)")
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,unlinkat,pwrite64") as t:
+        told = [line for line in a.ok("EXPUNGE") if line.endswith(b" EXPUNGE")]
+        b.ok("NOOP")
+    assert len(told) == 4 * COUNT - 1 and a.ok("SEARCH ALL") == [b"* SEARCH 1"]
+    assert longest(t.lines(), "unlinkat(")[0] <= 120
+    assert sum('"BTCH' in line for line in t.lines()) >= 2, "one piece"
+    a.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    assert not any(b"EXPUNGE" in line for line in a.ok("CLOSE"))
+    assert a.ok("STATUS %s (MESSAGES)" % folder) == [b"* STATUS %s (MESSAGES 0)" % folder.encode()]
+
+
+def test_a_client_that_reads_fast_leaves_room_for_others(imap, filled, tmp_path):
+    """What it has taken is no reason to go on before others had their turn."""
+    a, b = filled, imap()
+    b.ok("SELECT INBOX")
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,write,writev,sendto,sendmsg") as t:
+        for _ in range(3):
+            a.ok("FETCH 1:* (FLAGS INTERNALDATE ENVELOPE BODY.PEEK[])")
+    most, total = longest([line for line in t.lines() if re.search(r"(epoll_|= [1-9]\d{3,})", line)], " = ")
+    assert total >= 6 and most <= 2, "%d of %d writes between two looks" % (most, total)
+
+
+def test_delete_answers_first(imap, folder, filled, suite, tmp_path):
+    """The folder has gone at once; its files follow in pieces."""
+    a, b = filled, imap()
+    a.ok("UNSELECT")
+    b.ok("SELECT INBOX")
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,unlinkat") as t:
+        a.ok("DELETE " + folder)
+        assert a.ok('LIST "" ' + folder) == []
+        end = time.monotonic() + 30
+        while list(suite.maildir(ALICE).glob("..postern.gone.*")):
+            assert time.monotonic() < end
+            b.ok("NOOP")
+    most, total = longest(t.lines(), "unlinkat(")
+    assert total >= COUNT and most <= 120, "%d of %d files between two looks" % (most, total)
+    a.ok("CREATE " + folder)
