@@ -7,7 +7,8 @@
  *     32 rows: (uid:32 kind:8 class:8 zero:16 bits…)…      block: uid:32… (to a multiple of 8), TRIGRAM_ROW_WORDS 64-bit words per bit of the class
  *
  * A record that does not verify ends what is believed of a file; the next writer writes over it. Rows whose message a block knows are passed over; when they are most
- * of the log, it is written anew. Sealed blocks of messages that have gone are left out when they are most of the file. */
+ * of the log, it is written anew. Blocks whose messages have gone are left out, when they are half of the file, by who loads it: a new file takes its place; what
+ * still lives in one that is left out is learned again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,10 +24,13 @@ enum {
 	LOAD_STEP = 4 << 20,		/* bytes verified in one go */
 	PENDING_BYTES = 1 << 18,	/* rows gathered before they are written */
 	LOG_GARBAGE_MIN = 2 << 20,	/* bytes of a log that may be useless before it is written anew */
+	BLOCKS_DEAD_MIN = 1 << 17,	/* the same of blocks */
+	LIVE_PART = 4,			/* a block with less than a fourth of its messages is no use */
 };
 static const char file_magic[8] = "PSTNSRC1";
 static const char record_magic[4] = "PSRC";
 #define LOG_NEW "postern.searchlog.new"
+#define BLOCKS_NEW "postern.search.new"
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 static const bool host_fits = true;
@@ -226,6 +230,11 @@ static size_t uids_bytes(uint32_t n)
 	return ((size_t)n * 4 + 7) & ~(size_t)7;
 }
 
+static bool block_dead(const struct search_block *b)
+{
+	return b->live < b->n / LIVE_PART;
+}
+
 static bool take_block(struct mbox *m, uint64_t off, unsigned kind, unsigned class, uint32_t n, uint32_t bytes)
 {
 	struct search *const s = &m->search;
@@ -245,9 +254,9 @@ static bool take_block(struct mbox *m, uint64_t off, unsigned kind, unsigned cla
 		s->cap_blocks = s->cap_blocks * 2 + 64;
 		s->blocks = xrealloc(s->blocks, s->cap_blocks * sizeof(*s->blocks));
 	}
-	s->blocks[s->n_blocks++] = (struct search_block){ .uids = off, .columns = off + uids_bytes(n), .n = n, .kind = (uint8_t)kind, .class = (uint8_t)class };
+	s->blocks[s->n_blocks++] = (struct search_block){ .uids = off, .columns = off + uids_bytes(n), .n = n, .live = live, .kind = (uint8_t)kind, .class = (uint8_t)class };
 	s->block_bytes += bytes;
-	s->dead_bytes += (uint64_t)bytes * (n - live) / n;
+	s->dead_bytes += block_dead(&s->blocks[s->n_blocks - 1]) ? bytes : 0;
 	return true;
 }
 
@@ -325,13 +334,18 @@ static bool load_some(struct mbox *m, size_t budget)
 	return true;
 }
 
+static bool compact(struct mbox *m);
+
 bool mbox_search_load(struct mbox_view *v)
 {
 	struct mbox *const m = v->m;
+	struct search *const s = &m->search;
 
 	follow(m);
-	const bool all = !open_files(m, false) || load_some(m, LOAD_STEP);
-	m->search.loaded = all && m->search.file[0].fd >= 0;
+	bool all = !open_files(m, false) || load_some(m, LOAD_STEP);
+	if (all && s->pending.n == 0 && s->dead_bytes > BLOCKS_DEAD_MIN && s->dead_bytes > s->block_bytes / 2 && compact(m))
+		all = false;	/* from the beginning */
+	s->loaded = all && s->file[0].fd >= 0;
 	return all;
 }
 
@@ -480,6 +494,45 @@ static bool rewrite_log(struct mbox *m)
 	}
 	buf_fini(&b);
 	return ok;
+}
+
+/* The file without blocks of the dead; fd is behind the header. */
+static bool copy_blocks(struct mbox *m, int fd)
+{
+	struct search *const s = &m->search;
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < s->n_blocks; i++) {
+		const struct search_block *const b = &s->blocks[i];
+		const size_t n = RECORD_HEAD + uids_bytes(b->n) + trigram_bits(b->class) * TRIGRAM_ROWS / 8;
+		const unsigned char *const p = block_dead(b) ? NULL : grow_at(&s->file[SEARCH_BLOCKS], b->uids - RECORD_HEAD, n);
+
+		if (!block_dead(b) && (p == NULL || write_all(fd, p, n, &e) < 0))
+			return false;
+	}
+	return !grow_hit(&s->file[SEARCH_BLOCKS]);
+}
+
+/* True: there is a new file, and all is to be loaded again. Another process that has the old one open writes to it in vain until it looks. */
+static bool compact(struct mbox *m)
+{
+	struct search *const s = &m->search;
+
+	if (lock_try(s->file[SEARCH_BLOCKS].fd) != 0)
+		return false;
+	(void)unlinkat(m->dirfd, BLOCKS_NEW, 0);
+	CLEANUP_FD int fd = openat(m->dirfd, BLOCKS_NEW, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	const bool ok = fd >= 0 && head_write(m, fd) && lseek(fd, HEAD, SEEK_SET) == HEAD && copy_blocks(m, fd) &&
+			renameat(m->dirfd, BLOCKS_NEW, m->dirfd, SEARCH_NAME) == 0;
+
+	if (ok) {
+		search_close(s);	/* the lock goes with the descriptor */
+		return true;
+	}
+	(void)unlinkat(m->dirfd, BLOCKS_NEW, 0);
+	lock_release(s->file[SEARCH_BLOCKS].fd);
+	s->dead_bytes = 0;	/* a full disk: not again before the next loading */
+	return false;
 }
 
 static bool write_all_of_it(struct mbox *m)

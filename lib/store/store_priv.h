@@ -368,7 +368,7 @@ struct search_bits {
 };
 struct search_block {
 	uint64_t uids, columns;	/* offsets */
-	uint32_t n;
+	uint32_t n, live;	/* messages; of them there, when it was loaded */
 	uint8_t kind, class;
 };
 struct search_row {
@@ -390,7 +390,7 @@ struct search {
 	uint32_t count[2][32];	/* rows by kind and class */
 	struct search_bits covered[2];	/* positions that are known, by kind */
 	uint64_t garbage;	/* bytes of the log that blocks know */
-	uint64_t block_bytes, dead_bytes;
+	uint64_t block_bytes, dead_bytes;	/* of blocks; of those among them that are no use */
 	struct buf pending;	/* rows that are not written yet */
 	struct learner *learner;	/* NULL: nothing was learned yet */
 };

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/search.h"
 #include "store/store_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
@@ -287,6 +288,68 @@ static bool holds_move(const char *root, char why[200])
 	return good;
 }
 
+static void prepare_texts(const char *root)
+{
+	struct look l;
+
+	look_at(&l, root, "INBOX");
+	append_one(l.m, 0, NULL, "Subject: a\n\nthe word is zero\n");
+	append_one(l.m, 0, NULL, "Subject: b\n\nthe word is one\n");
+	append_one(l.m, 0, NULL, "Subject: c\n\nthe word is two\n");
+	look_end(&l);
+}
+
+/* What is learned for searching is disposable: whatever is left of it hides no message. */
+static void run_learn(const char *root)
+{
+	struct look l;
+	struct err e = { 0 };
+	struct msgfile f;
+
+	look_at(&l, root, "INBOX");
+	for (uint32_t seq = 1; seq <= mbox_view_count(l.v); seq++) {
+		while (!mbox_search_load(l.v))
+			;
+		if (msgfile_open(&f, l.v, seq, false, &e) < 0)
+			_exit(3);
+		mbox_search_learn(l.v, seq, &f);
+		msgfile_close(&f);
+		mbox_search_flush(l.m);
+	}
+	promise->done = 1;
+	look_end(&l);
+}
+
+static bool may_hold(struct look *l, const char *word, uint32_t seq)
+{
+	struct arena *a = arena_new(0);
+	const struct str needle = str_c(word);
+
+	while (!mbox_search_load(l->v))
+		;
+	const struct mbox_candidates *const c = mbox_search_ask(l->v, MBOX_SEARCH_TEXT, &needle, 1, a);
+	const bool may = c == NULL || (mbox_search_may(c, l->v, seq) && mbox_search_next(c, l->v, seq) == seq);
+
+	arena_free(&a);
+	return may;
+}
+
+static bool holds_learn(const char *root, char why[200])
+{
+	struct look l;
+
+	look_at(&l, root, "INBOX");
+	bool good = sound(&l, root, "", why);
+	for (int turn = 0; good && turn < 2; turn++) {	/* as it was left, and when all has been learned */
+		good = may_hold(&l, "ZERO", 1) && may_hold(&l, "ONE", 2) && may_hold(&l, "TWO", 3);
+		if (!good)
+			snprintf(why, 200, "a message is hidden in turn %d", turn);
+		run_learn(root);
+	}
+	look_end(&l);
+	return good;
+}
+
 static void run_folders(const char *root)
 {
 	struct store *s = must_open(root);
@@ -368,6 +431,7 @@ static const struct scenario scenarios[] = {
 	{ "flags and their way into names", prepare_some, run_flags, holds_flags },
 	{ "expunge", prepare_some, run_expunge, holds_expunge },
 	{ "move", prepare_two, run_move, holds_move },
+	{ "learning for searches", prepare_texts, run_learn, holds_learn },
 	{ "folders", prepare_some, run_folders, holds_folders },
 	{ "takeover", prepare_old, run_takeover, holds_takeover },
 };

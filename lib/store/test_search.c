@@ -261,6 +261,52 @@ static void whole_life(void)
 	free(root);
 }
 
+/* Most messages go: their blocks, too, at the next loading, and what is left is right and known. */
+static void compacted(void)
+{
+	char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	struct stat before, after;
+	unsigned vain;
+
+	append_many(m, 9000);
+	struct mbox_view *v = mbox_view_new(m), *v2;
+	learn_all(v);
+	struct store *s2 = must_open(root);
+	struct mbox *m2 = must_mbox(s2, "INBOX");
+	v2 = mbox_view_new(m2);
+	tap_ok(all_sound(v2, &vain), "another process has it open");
+	uint32_t *const seqs = xzalloc(9000 * sizeof(*seqs));
+	size_t n = 0;
+	for (uint32_t seq = 1; seq <= 9000; seq++)
+		if (seq <= 8000 || seq % 7 == 0)
+			seqs[n++] = seq;
+	tap_ok(mbox_expunge(v, seqs, n, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0, "most messages go: %s", e.text);
+	free(seqs);
+	tap_ok(stat(scratch_path(root, SEARCH_NAME), &before) == 0, "blocks are there");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	m = must_mbox(s, "INBOX");
+	v = mbox_view_new(m);
+	tap_ok(all_sound(v, &vain), "no hit is missed by the one who wrote the new file");
+	tap_ok(stat(scratch_path(root, SEARCH_NAME), &after) == 0 && after.st_ino != before.st_ino && after.st_size < before.st_size / 2, "it is smaller: %lld, was %lld",
+	       (long long)after.st_size, (long long)before.st_size);
+	refresh_sync(m2, v2);
+	tap_ok(all_sound(v2, &vain), "nor by the other");
+	learn_all(v);
+	learn_all(v2);
+	tap_ok(all_sound(v, &vain) && all_sound(v2, &vain), "what had gone with the dead is learned again");
+	mbox_view_free(&v);
+	mbox_view_free(&v2);
+	mbox_close(&m);
+	mbox_close(&m2);
+	store_close(&s);
+	store_close(&s2);
+	free(root);
+}
+
 static void ignore(void *ctx, const char *line)
 {
 	(void)ctx;
@@ -361,6 +407,7 @@ int main(void)
 	signatures();
 	columns();
 	whole_life();
+	compacted();
 	damaged();
 	two_processes();
 	return tap_done();
