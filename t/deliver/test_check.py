@@ -40,6 +40,7 @@ def check(fresh_suite):
     ("masquerade_domains = example.com !keep.example.com\n", "!keep.example.com is never reached: example.com stands before it"),
     ("relay_domains = backup.example\n", "relay_recipient_maps: empty: every address of relay_domains is accepted"),
     ("canonical_maps = cdb:/nonexistent/canonical\n", "canonical_maps: cdb:/nonexistent/canonical: /nonexistent/canonical.cdb is missing"),
+    ("greylist_lifetime = 1s\n", "greylist_lifetime: not above greylist_delay"),
     ("smtpd_reject_unlisted_recipient = no\n", "smtpd_reject_unlisted_recipient: changes nothing"),
     ("recipient_delimiter = +a\n", "recipient_delimiter: 'a' (allowed: characters of"),
 ])

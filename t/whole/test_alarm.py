@@ -55,6 +55,7 @@ def test_what_goes_out_of_date(alarm):
     fresh.write_text("x")
     assert alarm()[0]["signatures"] == "ok"
     os.utime(fresh, (time.time() - 3 * 86400,) * 2)
+    assert alarm("alarm_signature_days = 5\n", status=0)[0]["signatures"] == "ok"
     levels, text = alarm(status=1)
     assert levels["signatures"] == "warning" and "3 days old" in text
     (alarm.signatures / "daily.cvd").write_text("y")

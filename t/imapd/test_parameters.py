@@ -1,0 +1,50 @@
+"""What single parameters of imapd and the store do, each shown by an effect that the default does not have."""
+import pytest
+
+from imapraw import Closed, Imap
+
+ALICE = "alice@example.com"
+
+
+@pytest.fixture(scope="module")
+def other(fresh_suite_module):
+    return fresh_suite_module("imap", settings={"imap_other_namespace": "Colleagues", "imap_shared_namespace": "", "imap_line_max": "65536", "default_folders": "Sent Notes",
+                                                "quota_storage": "5k", "filter_enable": "no"})
+
+
+@pytest.fixture
+def imap(other):
+    c = Imap(other, login=ALICE)
+    yield c
+    c.close()
+
+
+def test_imap_other_namespace_and_imap_shared_namespace(imap):
+    assert imap.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) (("Colleagues/" "/")) NIL']
+
+
+def test_default_folders(imap):
+    names = [line.rsplit(b" ", 1)[1] for line in imap.ok('LIST "" *')]
+    assert sorted(n for n in names if not n.startswith(b"Colleagues")) == [b"INBOX", b"Notes", b"Sent"]
+    assert sorted(line.rsplit(b" ", 1)[1] for line in imap.ok('LSUB "" *')) == [b"INBOX", b"Notes", b"Sent"] or \
+        {b"Notes", b"Sent"} <= {line.rsplit(b" ", 1)[1] for line in imap.ok('LSUB "" *')}
+
+
+@pytest.mark.parametrize("size, good", [(65000, True), (66000, False)])
+def test_imap_line_max(imap, size, good):
+    command = 'SEARCH TEXT "%s"' % " ".join("word" for _ in range(size // 5))
+    imap.ok("SELECT INBOX")
+    if good:
+        assert imap.cmd(command)[0] == "OK"
+    else:
+        try:
+            assert imap.cmd(command)[0] == "BAD"
+        except (Closed, ConnectionError):
+            pass        # it may also be cut off: the line has no end for it
+
+
+def test_quota_storage(imap):
+    assert any(b"STORAGE 0 5" in line or b"STORAGE" in line and b" 5)" in line for line in imap.ok("GETQUOTAROOT INBOX"))
+    imap.append("INBOX", "Subject: small\r\n\r\nx\r\n")
+    imap.send("q APPEND INBOX {6000+}\r\n" + "Subject: large\r\n\r\n" + "y" * 5982 + "\r\n")
+    assert imap.finish("q")[1].startswith("NO [OVERQUOTA]")
