@@ -7,5 +7,6 @@ IMAP_SESSION := client.c command.c resp.c folder.c names.c mboxes.c caps.c \
 $(call program,imapd,main.c login.c front_cmd.c caps.c,front imap ipc conf io os log base)
 $(call program,imap-session,session_main.c $(IMAP_SESSION),imap mail map store ipc conf io os log base)
 $(call fuzzer,fuzz_imap_session,fuzz_session.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
+$(call fuzzer,fuzz_imap_link,fuzz_link.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
 $(call fuzzer,fuzz_imap_login,fuzz_login.c login.c front_cmd.c caps.c,front imap ipc conf io os log base test)
 $(call unittest,test_listing,test_listing.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
