@@ -342,6 +342,82 @@ C: b LISTRIGHTS INBOX bob@example.com
 S: * LISTRIGHTS INBOX bob@example.com "" *
 S: b OK *
 
+== RFC 4314 2.1.1: the examples: what the rights of RFC 2086 stand for, and that they are shown
+C: A000 CREATE INBOX/Drafts
+S: A000 OK *
+C: A001 SeTacl INBOX/Drafts David lrswida
+S: A001 OK *
+C: A002 getacl INBOX/Drafts
+S: * ACL INBOX/Drafts $USER lrswipkxteacd david lrswitead
+S: A002 OK *
+C: A003 DELETEACL INBOX/Drafts David
+S: A003 OK *
+C: A004 Setacl INBOX/Drafts Byron lrswikda
+S: A004 OK *
+C: A005 getAcl INBOX/Drafts
+S: * ACL INBOX/Drafts $USER lrswipkxteacd byron lrswikteacd
+S: A005 OK *
+
+== RFC 4314 3.1: the examples: rights added, rights that are none
+C: A000 CREATE INBOX/Drafts
+S: A000 OK *
+C: A000 SETACL INBOX/Drafts Chris lrswi
+S: A000 OK *
+C: A001 GETACL INBOX/Drafts
+S: * ACL INBOX/Drafts $USER lrswipkxteacd chris lrswi
+S: A001 OK *
+C: A002 SETACL INBOX/Drafts Chris +cda
+S: A002 OK *
+C: A003 GETACL INBOX/Drafts
+S: * ACL INBOX/Drafts $USER lrswipkxteacd chris lrswikxteacd
+S: A003 OK *
+C: A035 SETACL INBOX/Drafts John lrQswicda
+S: A035 BAD *
+C: A036 SETACL INBOX/Drafts John lrqswicda
+S: A036 BAD *
+C: A037 GETACL INBOX/Drafts
+S: * ACL INBOX/Drafts $USER lrswipkxteacd chris lrswikxteacd
+S: A037 OK *
+
+== RFC 4314 3.2: the example: an identifier and its negative are two entries; there are no groups here
+C: B000 SETACL INBOX Fred rwipslxetad
+S: B000 OK *
+C: B000 SETACL INBOX -Fred wetd
+S: B000 OK *
+C: B000 SETACL INBOX $$team w
+S: B000 NO [CANNOT] *
+C: B001 getacl INBOX
+S: * ACL INBOX $USER lrswipkxteacd fred lrswipxteacd -fred wted
+S: B001 OK *
+C: B002 DeleteAcl INBOX Fred
+S: B002 OK *
+C: B003 GETACL INBOX
+S: * ACL INBOX $USER lrswipkxteacd -fred wted
+S: B003 OK *
+
+== RFC 4314 3.3: the example; RFC 4314 3.5: the example
+C: A002 GETACL INBOX
+S: * ACL INBOX $USER lrswipkxteacd
+S: A002 OK *
+C: A003 MYRIGHTS INBOX
+S: * MYRIGHTS INBOX lrswipkxteacd
+S: A003 OK *
+
+== RFC 4314 3.4: the examples: nothing is granted to all, nothing is tied
+C: a000 CREATE Mail/saved
+S: a000 OK *
+C: a001 LISTRIGHTS Mail/saved smith
+S: * LISTRIGHTS Mail/saved smith "" l r s w i p k x t e a c d
+S: a001 OK *
+C: a005 listrights Mail/saved anyone
+S: * LISTRIGHTS Mail/saved anyone "" l r s w i p k x t e a c d
+S: a005 OK *
+C: a006 LISTRIGHTS Mail/saved Smith
+S: * LISTRIGHTS Mail/saved Smith "" l r s w i p k x t e a c d
+S: a006 OK *
+C: a007 LISTRIGHTS archive/imap anyone
+S: a007 NO *
+
 == RFC 4978: COMPRESS
 C: a COMPRESS ZSTD
 S: a BAD *
