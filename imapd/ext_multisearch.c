@@ -1,7 +1,8 @@
 /* ESEARCH (RFC 7377): one search over several mailboxes, one after the other, each with an ESEARCH response of its own when something was found. Nothing
- * is selected by it, and new messages stay recent. */
+ * is selected by it, and new messages stay recent. Folders of others are searched by their owners' processes (others.c). */
 #include "imap/mboxes.h"
 #include "imap/out.h"
+#include "others.h"
 #include "results.h"
 #include "search.h"
 
@@ -10,6 +11,7 @@ enum { SOURCES_MAX = 100 };
 struct multi {
 	struct imap_search_return ret;
 	struct str text;		/* charset and keys */
+	struct others *others;		/* folders of others that are named; NULL: none */
 	struct mbox_names names;
 	size_t at;			/* the next mailbox; names.n: the selected one */
 	/* the mailbox in progress */
@@ -160,13 +162,22 @@ static enum cmd_result get_sources(struct client *c, struct imap_lex *l, struct 
 			return err_set(e, ERR_LIMIT, 0, "too many sources"), CMD_BAD;
 		if (imap_get_mboxes(l, &f, e) < 0)
 			return CMD_BAD;
-		const enum cmd_result one = mboxes_expand(c, &f, &m->names, e);
+		enum cmd_result one = others_take(c, &m->others, &f, e);
 
+		if (one == CMD_OK)
+			one = mboxes_expand(c, &f, &m->names, e);
 		r = r == CMD_OK ? one : r;
 	} while (imap_at(l, ' '));
 	if (imap_get_char(l, ')', e) < 0 || imap_get_sp(l, e) < 0)
 		return CMD_BAD;
 	return r;
+}
+
+/* Others have answered: now the client's own. */
+static void with_others(struct client *c)
+{
+	c->run.step = step;
+	command_step(c);
 }
 
 enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
@@ -178,6 +189,8 @@ enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
 	if (imap_get_sp(l, e) < 0)
 		return CMD_BAD;
 	const enum cmd_result r = get_sources(c, l, m, e);
+
+	const char *rest = l->p;
 
 	if (r == CMD_BAD || imap_get_search_return(l, &m->ret, e) < 0)
 		return CMD_BAD;
@@ -194,6 +207,10 @@ enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
 		return command_answer(c, "NO", "BADCHARSET (US-ASCII UTF-8)", "Unknown charset.");
 	c->run.data = m;
 	c->run.cleanup = cleanup;
+	if (m->others) {
+		others_search(c, m->others, str_n(rest, (size_t)(l->end - rest)), with_others);
+		return CMD_AWAY;
+	}
 	c->run.step = step;
 	return CMD_MORE;
 }

@@ -23,6 +23,7 @@ static const char *const commands[] = {
 	"a SELECT Other/eve/x\r\n" NEXT "b COPY 1:* INBOX\r\n" NEXT "c UID MOVE 1:* Work\r\n",
 	"a APPEND Other/eve/x {5}\r\n" NEXT "hello\r\n" NEXT "b APPEND Other/eve/x () {3+}\r\nabc {2+}\r\nde\r\n",
 	"a GETACL Other/eve/x\r\n" NEXT "b STATUS Other/eve/x (MESSAGES)\r\n" NEXT "c CREATE Other/eve/y\r\n" NEXT "d SELECT Other/zoe/z\r\n",
+	"a ESEARCH IN (mailboxes (INBOX Other/eve/x Other/zoe/z) subtree Other/eve/y) RETURN (COUNT) ALL\r\n" NEXT "b ESEARCH IN (mailboxes Other/eve/x) ALL\r\n",
 	"a SELECT Other/eve/x\r\n" NEXT "b COPY 1 Other/zoe/z\r\n" NEXT "c SELECT INBOX\r\n" NEXT "d NOTIFY SET (PERSONAL (MessageNew MessageExpunge))\r\n",
 };
 

@@ -163,7 +163,10 @@ static struct str word_of(struct str line)
 static bool may_pass(const struct link *l, struct str line)
 {
 	const struct str word = word_of(line);
+	const char *also = l->n_asks ? l->asks[0].user->also : NULL;
 
+	if (also && str_case_eq(word, str_c(also)))
+		return true;
 	for (size_t i = 0; i < ARRAY_LEN(relayed); i++) {
 		if (str_case_eq(word, str_c(relayed[i].word)))
 			return !relayed[i].selected || l->c->remote == l || l->c->selecting == l;

@@ -27,6 +27,7 @@ struct link;
 struct link_user {
 	bool slow;		/* may take long without a word */
 	bool pass;		/* untagged responses go to the client as they are */
+	const char *also;	/* responses of this kind are heard whatever is selected */
 	/* else: each untagged response, literals inside as sent, but for those that literal() takes */
 	void (*untagged)(void *ctx, struct link *l, struct str text);
 	/* The response so far (up to "{n}") announces n bytes: true: they go to data(), and untagged() hears the rest. */

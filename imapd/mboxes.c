@@ -75,6 +75,15 @@ bool mboxes_mean(struct client *c, const struct imap_mboxes *f, struct str name)
 	return means(f, &g, names);
 }
 
+/* A guest is served what it names and may read; what is personal and subscribed is so to the owner. */
+static bool readable(struct client *c, struct str name)
+{
+	uint32_t rights = 0;
+	struct err e = { 0 };
+
+	return !c->guest || (rights_in(c, name, &rights, &e) == 0 && (rights & (ACL_L | ACL_R)) == (ACL_L | ACL_R));
+}
+
 enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, struct mbox_names *out, struct err *e)
 {
 	struct str *names = ARENA_ARRAY(c->arena, struct str, f->n + 1);
@@ -87,12 +96,12 @@ enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, str
 	}
 	for (size_t i = 0; r == CMD_OK && i < f->n; i++)
 		r = name_take(c, f->names[i], &names[i], e);
-	if (r != CMD_OK)
+	if (r != CMD_OK || (c->guest && f->n == 0))
 		return r;
 	if (store_list(c->user->store, c->arena, &list, e) < 0)
 		return store_no(c, e, false);
 	for (; r == CMD_OK && list; list = list->next) {
-		if (list->exists && means(f, list, names))
+		if (list->exists && means(f, list, names) && readable(c, list->name))
 			r = add(c, out, list->name, e);
 	}
 	return r;

@@ -6,6 +6,7 @@
 
 #include "link.h"
 #include "listing.h"
+#include "others.h"
 #include "spaces.h"
 
 enum where { NAME_NONE, NAME_FIRST, NAME_TWO, NAME_META, NAME_COPY };
@@ -389,7 +390,7 @@ bool relay_away(const struct client *c)
 {
 	const struct relay *r = c->relay;
 
-	if (c->transfer || c->listing)
+	if (c->transfer || c->listing || c->others)
 		return true;
 	return r && (r->plus || (r->complete && !r->idle));
 }
@@ -437,6 +438,7 @@ void relay_end(struct client *c)
 {
 	transfer_end(c);
 	listing_end(c);
+	others_end(c);
 	drop(c);
 	remote_set(c, NULL, NULL);
 	links_end(c);

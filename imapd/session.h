@@ -112,6 +112,7 @@ struct link;
 struct relay;
 struct transfer;
 struct listing;
+struct others;
 struct client {
 	struct list node;		/* of user.clients */
 	struct user *user;
@@ -148,6 +149,7 @@ struct client {
 	struct relay *relay;		/* the command in progress is there */
 	struct transfer *transfer;	/* it copies from there or to there */
 	struct listing *listing;	/* it asks what is there */
+	struct others *others;		/* it searches there */
 	bool idling, over, eof;
 	bool compress, compressed;	/* compression begins behind this answer; has begun */
 	struct timer *timer;		/* the next slice, or the next round of reading */

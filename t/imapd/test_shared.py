@@ -339,6 +339,61 @@ def test_big_messages_and_many(share, bob):
 
 # --- folders below, administration by guests ---
 
+def test_search_of_folders_of_others_and_own_together(share, bob):
+    """RFC 7377: each folder answers by itself, with the client's tag; what may not be read is passed over."""
+    share.fill("one apple", "two", "three apple")
+    share.owner.ok("CREATE %s/sub" % share.name)
+    share.owner.append(share.name + "/sub", MSG % ("four apple", "x"))
+    share.owner.ok("CREATE %s/hidden" % share.name)
+    share.owner.append(share.name + "/hidden", MSG % ("five apple", "x"))
+    b = bob()
+    own = "own-%s" % share.name
+    b.ok("CREATE " + own)
+    b.append(own, MSG % ("six apple", "x"))
+
+    def search(sources, rest='SUBJECT "apple"'):
+        got = lines(b.ok("ESEARCH IN (%s) RETURN (ALL) %s" % (sources, rest), tag="find.1"), "ESEARCH")
+        assert all(l.startswith('* ESEARCH (TAG "find.1" MAILBOX ') for l in got), got
+        return sorted((re.search(r"MAILBOX (\S+) UIDVALIDITY [1-9]", l).group(1), l.rsplit(" ", 1)[1]) for l in got)
+
+    assert search("mailboxes (%s %s)" % (share.other, own)) == [(own, "1")], "nothing is shared yet"
+    share.rights("lr")
+    share.rights("lr", sub="/sub")
+    share.rights("l", sub="/hidden")
+    assert search("mailboxes (%s %s)" % (share.other, own)) == sorted([(share.other, "1,3"), (own, "1")])
+    assert search("subtree %s" % share.other) == [(share.other, "1,3"), (share.other + "/sub", "1")]
+    assert search("mailboxes (%s/hidden %s/sub) subtree-one %s" % (share.other, share.other, own)) == sorted([(share.other + "/sub", "1"), (own, "1")])
+    assert search("mailboxes (%s Other/nobody@example.com/x)" % share.other, "ALL") == [(share.other, "1:3")]
+    assert [x for x in search("personal", 'SUBJECT "six apple"')] == [(own, "1")]
+    b.send("x ESEARCH IN (mailboxes %s) RETURN (COUNT) SUBJECT {5+}\r\napple\r\n" % share.other)
+    status, _, got = b.finish("x")
+    assert status == "OK" and lines(got, "ESEARCH")[0].endswith("UID COUNT 2")
+    b.ok("SELECT " + share.other)
+    assert search("mailboxes %s selected" % own) == [(own, "1")], "the selected mailbox of another one is not ours to search"
+    assert sorted(l.decode() for l in b.ok("SEARCH SUBJECT apple") if b"SEARCH" in l) == ["* SEARCH 1 3"]
+    b.ok("UNSELECT")
+    status, line, got = b.cmd("ESEARCH IN (mailboxes %s) RETURN (ALL) NONSENSE" % share.other)
+    assert status == "BAD" and not got
+    b.ok("NOOP")
+    b.ok("DELETE " + own)
+
+
+def test_a_search_whose_owner_dies_goes_on(suite, share, bob):
+    share.fill("apple")
+    share.rights("lr")
+    b = bob()
+    b.append("INBOX", MSG % ("apple in my inbox", "x"))
+    b.ok("STATUS %s (MESSAGES)" % share.other)
+    owner = [p[0] for p in suite.processes() if p[3] == "imapd: session %s" % ALICE][0]
+    os.kill(owner, signal.SIGSTOP)
+    try:
+        b.send("y ESEARCH IN (mailboxes (%s INBOX)) RETURN (COUNT) SUBJECT apple\r\n" % share.other)
+    finally:
+        os.kill(owner, signal.SIGKILL)
+    status, line, got = b.finish("y")
+    assert status == "OK" and [l for l in lines(got, "ESEARCH") if "MAILBOX INBOX" in l], (line, got)
+
+
 def test_guest_makes_and_removes_folders(share, bob):
     b = bob()
     share.rights("lrkxa")
