@@ -1,5 +1,5 @@
-/* LIST over folders of others: listing.h. The owners are asked one after the other; who does not answer in LINK_ASK_MS has no folders this time. What an
- * owner's process says of names that are not below its own prefix is not believed. */
+/* LIST over folders of others: listing.h. Some owners are asked at the same time, and the next when one has answered; who does not answer in LINK_ASK_MS has no
+ * folders this time. What an owner's process says of names that are not below its own prefix is not believed. */
 #include "listing.h"
 
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "spaces.h"
 
 enum {
+	LISTING_ASKED_MAX = LINKS_MAX / 2,	/* owners at a time */
 	LISTING_OWNER_MAX = 16 << 20,	/* bytes of one owner's responses */
 	LISTING_SAID_MAX = 2,		/* responses about one folder: its STATUS and its MYRIGHTS */
 };
@@ -21,6 +22,15 @@ struct node {
 	unsigned n_said;
 };
 
+/* One owner that is being asked; in the command's arena. */
+struct asked {
+	struct listing *l;
+	struct str prefix;	/* of its folders */
+	struct node *last;	/* the folder that was named last */
+	size_t bytes;		/* of what it has said */
+	bool opened;		/* the link is there for this only */
+};
+
 struct listing {
 	struct client *c;
 	listing_fn *fn;
@@ -28,13 +38,9 @@ struct listing {
 	uint32_t status;
 	bool myrights;
 	struct str *owners;	/* in the command's arena */
-	size_t n_owners, at;
-	struct str prefix;	/* of the owner that is being asked */
+	size_t n_owners, at, n_asked;	/* at: those before it were asked; n_asked: of them have not answered yet */
 	struct map *by_name;	/* of nodes in the command's arena */
-	struct node *last;	/* the folder that was named last */
-	size_t bytes;		/* of what that owner has said */
 	size_t n;
-	bool opened;		/* the link is there for this only */
 };
 
 bool listing_wanted(struct client *c, struct str pattern)
@@ -112,14 +118,15 @@ static int get_list(struct client *c, struct imap_lex *l, bool *exists, struct s
 }
 
 /* Kept as it is, behind what there is. -1: more than a folder has. */
-static int add_said(struct listing *l, struct str text)
+static int add_said(const struct asked *a, struct str text)
 {
-	struct node *x = l->last;
+	struct arena *arena = a->l->c->arena;
+	struct node *x = a->last;
 	char *both;
 
 	if (x->n_said++ == LISTING_SAID_MAX)
 		return -1;
-	both = arena_alloc(l->c->arena, x->said.n + text.n + 1);
+	both = arena_alloc(arena, x->said.n + text.n + 1);
 	memcpy(both, x->said.p ? x->said.p : "", x->said.n);
 	memcpy(both + x->said.n, text.p, text.n);
 	x->said = str_n(both, x->said.n + text.n);
@@ -128,41 +135,44 @@ static int add_said(struct listing *l, struct str text)
 
 static void on_untagged(void *ctx, struct link *k, struct str text)
 {
-	struct listing *l = ctx;
+	struct asked *a = ctx;
+	struct listing *l = a->l;
 	struct client *c = l->c;
 	struct imap_lex lex = { .p = text.p + 2, .end = text.p + text.n - 2, .arena = c->arena };
 	struct err e = { 0 };
 	struct str name;
 	bool exists;
 
-	l->bytes += text.n;
-	if (l->bytes > LISTING_OWNER_MAX) {
+	a->bytes += text.n;
+	if (a->bytes > LISTING_OWNER_MAX) {
 		link_break(k, "says too much at LIST");
 		return;
 	}
 	if (!imap_try_word(&lex, "LIST")) {
-		if (l->last && (imap_try_word(&lex, "STATUS") || imap_try_word(&lex, "MYRIGHTS")) && add_said(l, text) < 0)
+		if (a->last && (imap_try_word(&lex, "STATUS") || imap_try_word(&lex, "MYRIGHTS")) && add_said(a, text) < 0)
 			link_break(k, "says too much about a folder at LIST");
 		return;
 	}
-	l->last = NULL;
-	if (imap_get_sp(&lex, &e) < 0 || get_list(c, &lex, &exists, &name) < 0 || !str_starts(name, l->prefix) || name.n <= l->prefix.n)
+	a->last = NULL;
+	if (imap_get_sp(&lex, &e) < 0 || get_list(c, &lex, &exists, &name) < 0 || !str_starts(name, a->prefix) || name.n <= a->prefix.n)
 		return;
-	if ((l->last = node_get(l, name))) {
-		l->last->f.exists = exists;
+	if ((a->last = node_get(l, name))) {
+		a->last->f.exists = exists;
 		parents(l, name);
 	}
 }
 
-/* --- one after the other --- */
+/* --- some at a time --- */
 
 static void next(struct listing *l);
 
-static void done_with(struct listing *l, struct link *k)
+static void done_with(struct asked *a, struct link *k)
 {
+	struct listing *l = a->l;
 	struct client *c = l->c;
 
-	if (k && l->opened && c->n_links > LINKS_MAX / 2 && c->remote != k)
+	l->n_asked--;
+	if (k && a->opened && c->n_links > LINKS_MAX / 2 && c->remote != k)
 		link_end(k);
 	next(l);
 }
@@ -196,16 +206,15 @@ static bool ask(struct listing *l, struct str owner)
 	struct client *c = l->c;
 	const unsigned before = c->n_links;
 	struct link *k = space_on(c, str_eq(owner, STR(PUBLIC_USER)) ? SPACE_SHARED : SPACE_OTHER) ? link_get(c, owner) : NULL;
+	struct asked *a;
 	struct buf b;
 
 	if (!k)
 		return false;
-	l->opened = c->n_links > before;
-	l->last = NULL;
-	l->bytes = 0;
+	a = ARENA_NEW(c->arena, struct asked);
 	buf_init(&b, 4096);
 	space_prefix(&b, c->user->conf, owner);
-	l->prefix = arena_str(c->arena, buf_view(&b));
+	*a = (struct asked){ .l = l, .prefix = arena_str(c->arena, buf_view(&b)), .opened = c->n_links > before };
 	buf_reset(&b);
 	buf_c(&b, "LIST \"\" \"*\" RETURN (CHILDREN");
 	if (l->status) {
@@ -214,19 +223,19 @@ static bool ask(struct listing *l, struct str owner)
 		buf_ch(&b, ')');
 	}
 	buf_c(&b, l->myrights ? " MYRIGHTS)" : ")");
-	const bool sent = link_command(k, b.p, &asking, l);
+	const bool sent = link_command(k, b.p, &asking, a);
 
 	buf_fini(&b);
+	l->n_asked += sent;
 	return sent;
 }
 
 static void next(struct listing *l)
 {
-	while (l->at < l->n_owners) {
-		if (ask(l, l->owners[l->at++]))
-			return;
-	}
-	finish(l);
+	while (l->at < l->n_owners && l->n_asked < LISTING_ASKED_MAX)
+		(void)ask(l, l->owners[l->at++]);
+	if (l->n_asked == 0)
+		finish(l);
 }
 
 void listing_sharers(struct user *u, uint32_t id, const struct ipc_strs *owners)

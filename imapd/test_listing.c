@@ -19,17 +19,20 @@ enum { ANSWER_MAX = 60000, MANY = 6000 };
 static const struct {
 	const char *name, *first, *many, *last;
 	bool ends;		/* that link, at what is too much */
+	bool waits;		/* for zoe to be asked */
 } cases[] = {
-	{ "a folder with its status and rights", FOLDER("x") STATUS("x") RIGHTS("x"), NULL, FOLDER("y"), false },
-	{ "one more word about a folder", FOLDER("x") STATUS("x") RIGHTS("x") STATUS("x"), NULL, FOLDER("y"), true },
-	{ "a folder named again and again", FOLDER("x") STATUS("x") FOLDER("x") STATUS("x") FOLDER("x") RIGHTS("x"), NULL, FOLDER("y"), true },
-	{ "words about no folder", STATUS("x") STATUS("x") STATUS("x"), NULL, FOLDER("y"), false },
-	{ "more bytes than folders have", FOLDER("x"), "* OK ", FOLDER("y"), true },
+	{ "a folder with its status and rights", FOLDER("x") STATUS("x") RIGHTS("x"), NULL, FOLDER("y"), false, false },
+	{ "one more word about a folder", FOLDER("x") STATUS("x") RIGHTS("x") STATUS("x"), NULL, FOLDER("y"), true, false },
+	{ "a folder named again and again", FOLDER("x") STATUS("x") FOLDER("x") STATUS("x") FOLDER("x") RIGHTS("x"), NULL, FOLDER("y"), true, false },
+	{ "words about no folder", STATUS("x") STATUS("x") STATUS("x"), NULL, FOLDER("y"), false, false },
+	{ "more bytes than folders have", FOLDER("x"), "* OK ", FOLDER("y"), true, false },
+	{ "nobody waits for another one", FOLDER("x"), NULL, FOLDER("y"), false, true },
 };
 
 static struct user u;
 static size_t now;	/* the case */
 static int client = -1;	/* joe's end */
+static int asked[2];	/* a byte when zoe has been */
 
 static void stop(void *ctx)
 {
@@ -58,6 +61,8 @@ static void eve_says(int fd)
 {
 	static char line[4096];
 
+	if (cases[now].waits && read(asked[0], line, 1) != 1)
+		return;
 	write_all(fd, cases[now].first);
 	if (cases[now].many) {
 		snprintf(line, sizeof(line), "%s%04000d\r\n", cases[now].many, 0);
@@ -75,6 +80,8 @@ static int owner(struct str name)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)
 		abort();
+	if (str_eq(name, STR("zoe")))
+		write_all(asked[1], "z");
 	if (fork() == 0) {
 		char rest[256];
 
@@ -152,10 +159,14 @@ int main(void)
 	list_init(&u.folders);
 	buf_init(&u.out, CLIENT_OUT_MAX);
 	for (now = 0; now < ARRAY_LEN(cases); now++) {
+		if (pipe(asked) < 0)
+			abort();
 		answer[0] = '\0';
 		list(answer, sizeof(answer));
 		tap_is_int(strstr(answer, "Other/eve/y") == NULL, cases[now].ends, "%s: %s", cases[now].name, cases[now].ends ? "ends the link" : "is taken");
 		tap_ok(strstr(answer, "Other/zoe/z") && strstr(answer, "\r\na OK "), "%s: the next owner is asked", cases[now].name);
+		close(asked[0]);
+		close(asked[1]);
 	}
 	store_close(&u.store);
 	return tap_done();
