@@ -11,7 +11,7 @@
 #include "conf/conf.h"
 #include "spam/bayes.h"
 
-enum { LEARN_DIRS_MAX = 10000, LEARN_MESSAGE_MAX = 4 << 20 };
+enum { LEARN_DIRS_MAX = 10000, LEARN_MESSAGE_MAX = 4 << 20, LEARN_FILE_SECONDS = 60 };
 
 struct learn_dir {
 	const char *path;

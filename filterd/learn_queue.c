@@ -97,6 +97,7 @@ static int shares_write(struct learn_queue *q, struct err *e)
 static int queue_open(const struct taken *t)
 {
 	struct err e = { 0 };
+	(void)alarm(LEARN_FILE_SECONDS);	/* a file system of the user's own may not answer: then this process ends, and the others' turn comes */
 	if (learn_become(t->uid, t->gid, &e) < 0)
 		return -1;
 	CLEANUP_FD int root = open(t->maildir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
