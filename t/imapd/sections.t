@@ -489,7 +489,8 @@ S: d OK *
 C: a SELECT INBOX
 S~ a OK *
 C: b STORE 1 FLAGS (\Seen custom)
-S: * 1 FETCH (FLAGS (*\Seen*custom*))
+S: * FLAGS (*custom*)
+S~ * 1 FETCH (FLAGS (*\Seen*custom*))
 S: b OK *
 C: c STORE 1 -FLAGS (\Seen)
 S: * 1 FETCH (FLAGS (*custom*))
