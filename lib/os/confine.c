@@ -401,5 +401,5 @@ int confine_no_fork(struct err *e)
 
 int confine_narrow_relay(struct err *e)
 {
-	return seccomp_enter(RELAY, EXEC, e);
+	return seccomp_only(RELAY, e);
 }

@@ -39,6 +39,8 @@ enum call_group {
 int seccomp_enter(uint32_t groups, uint32_t kill_groups, struct err *e) MUST_CHECK;
 /* A filter below ours in force: the calls of these groups are refused from here on, whatever other group they are in. At most 200 calls. */
 int seccomp_refuse(uint32_t groups, struct err *e) MUST_CHECK;
+/* Likewise: only the calls of these groups are left, with the arguments that the filter in force allows. */
+int seccomp_only(uint32_t groups, struct err *e) MUST_CHECK;
 /* 0 when a filter of ours answers (a harmless call gets an errno that no kernel gives). */
 int seccomp_check(struct err *e) MUST_CHECK;
 
