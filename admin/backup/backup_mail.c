@@ -31,7 +31,7 @@ struct pull {
 	struct backup_message batch[BATCH];
 	uint32_t places[BATCH];
 	size_t n;
-	uint64_t message_max;
+	uint64_t message_max, sum, sum_max;	/* bytes */
 	const char *user;
 	bool tty;
 };
@@ -227,6 +227,15 @@ static int get(struct pull *p, struct arena *keep, const uint32_t *places, size_
 	return r < 0 ? -1 : 0;
 }
 
+/* Before anything of it is fetched. */
+static int count_in(struct pull *p, uint64_t bytes, struct err *e)
+{
+	if (bytes > p->sum_max - p->sum)
+		return err_set(e, ERR_LIMIT, 0, "the mailbox holds more than backup_user_size_max (%llu bytes): nothing of it was saved", (unsigned long long)p->sum_max);
+	p->sum += bytes;
+	return 0;
+}
+
 static int batch(struct pull *p, struct err *e)
 {
 	struct arena *a = arena_new(0);
@@ -241,6 +250,8 @@ static int batch(struct pull *p, struct err *e)
 			continue;	/* gone already */
 		if (p->batch[i].size > p->message_max)
 			too_large(p, &p->batch[i]);
+		else if ((r = count_in(p, p->batch[i].size, e)) < 0)
+			;
 		else if (k && k->size == p->batch[i].size && backup_object_there(p->store, k->sum, k->size))
 			memcpy(p->batch[i].sum, k->sum, sizeof(k->sum));
 		else
@@ -393,6 +404,7 @@ int backup_mail(const struct conf *conf, const char *dir, const struct account *
 	p->tty = tty;
 	p->user = acct->name;
 	p->message_max = (uint64_t)conf->message_size_limit > BACKUP_MESSAGE_MAX ? (uint64_t)conf->message_size_limit : BACKUP_MESSAGE_MAX;
+	p->sum_max = conf->backup_user_size_max;
 	buf_init(&p->list, BACKUP_LIST_MAX);
 	(void)snprintf(owner, sizeof(owner), "users/%s", acct->name);
 	int r = -1;

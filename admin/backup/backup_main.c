@@ -36,9 +36,10 @@ typedef int owner_fn(struct run *r, const char *owner, struct err *e);
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern-backup [-q] [-c FILE] [--json] [--keep N] [--user USER [--folder FOLDER]] DIR\n"
-	      "       postern-backup --list | --verify [--json] [--user USER] DIR\n"
+	fputs("usage: postern-backup [-q] [-c FILE] [--json] [--keep N] [--user USER [--folder FOLDER]] [DIR]\n"
+	      "       postern-backup --list | --verify [--json] [--user USER] [DIR]\n"
 	      "Save mail and the server's files below DIR; what an earlier snapshot holds is not stored again.\n"
+	      "Without DIR: below backup_directory, of which backup_keep snapshots are kept.\n"
 	      "  --keep N   afterwards keep the newest N snapshots of each, and what they need\n"
 	      "  --list     what snapshots there are\n"
 	      "  --verify   read everything that the newest snapshots name, and compare it with its checksums\n",
@@ -74,10 +75,23 @@ static int options_get(int argc, char **argv, struct options *o)
 		default: return usage(stderr, EXIT_USAGE);
 		}
 	}
-	if (optind + 1 != argc || (o->folder && !o->user) || (o->list && o->verify) || ((o->list || o->verify) && (o->folder || o->keep)))
+	if (optind + 1 < argc || (o->folder && !o->user) || (o->list && o->verify) || ((o->list || o->verify) && (o->folder || o->keep)))
 		return usage(stderr, EXIT_USAGE);
 	o->dir = argv[optind];
 	return -1;
+}
+
+/* Without a directory on the command line the configuration says where, and how many snapshots stay. */
+static int place(struct options *o, const struct conf *c, struct err *e)
+{
+	if (o->dir)
+		return 0;
+	if (c->backup_directory[0] != '/')
+		return err_set(e, ERR_CONF, 0, "no directory is named, and backup_directory is %s", c->backup_directory[0] ? "no absolute path" : "not set");
+	o->dir = c->backup_directory;
+	if (o->keep == 0 && !o->list && !o->verify)
+		o->keep = c->backup_keep;
+	return 0;
 }
 
 /* --- the directory --- */
@@ -335,6 +349,10 @@ int main(int argc, char **argv)
 	struct run r = { .o = &o, .conf = conf, .a = arena_new(0) };
 
 	umask(077);
+	if (place(&o, conf, &e) < 0) {
+		fprintf(stderr, "postern-backup: %s\n", e.text);
+		return EXIT_USAGE;
+	}
 	int rc = lock(o.dir, !o.list && !o.verify, &e);
 	if (rc == 0)
 		rc = o.list ? each_owner(&r, list_one, &e) : o.verify ? each_owner(&r, verify_one, &e) : save(&r, &e);

@@ -19,7 +19,9 @@ chmod 600 "$conf/key.pem"
 cat > "$conf/postern.conf" <<CONF
 myhostname = mail.example.com
 virtual_mailbox_domains = example.com
-mydestination = localhost
+mydestination = mail.example.com localhost
+alias_maps = cdb:$conf/aliases
+error_notice_recipient = alice@example.com
 tls_cert_file = $conf/cert.pem
 tls_key_file = $conf/key.pem
 plaintext_login_networks = 127.0.0.0/8
@@ -32,6 +34,7 @@ systemctl daemon-reload || fail daemon-reload
 systemd-tmpfiles --create "$PREFIX/lib/tmpfiles.d/postern.conf" || fail tmpfiles
 echo secret-word | "$PREFIX/sbin/postern" user add alice@example.com --password-stdin || fail "user add"
 useradd -m -p x bob || fail useradd
+"$PREFIX/sbin/postern" alias add postmaster alice@example.com || fail "alias add"
 systemctl start postern.target || fail "start of postern.target"
 for u in log authd filterd spawn queued smtpd imapd pop3d; do
 	systemctl start "postern-$u.service" || fail "start of $u"
@@ -62,6 +65,32 @@ grep -rqs words /home/bob/Maildir/new || fail "mail in a home: $(find /home/bob)
 if journalctl --no-pager -o cat _TRANSPORT=stdout + _TRANSPORT=syslog + _TRANSPORT=journal | grep -E 'received on disk only|plain directory|watchdog|Watchdog'; then fail "memory or watchdog"; fi
 q=$(systemctl show -p MainPID --value postern-queued.service)
 grep -q "postern/memory tmpfs" "/proc/$q/mountinfo" 2>/dev/null || grep -q " /var/spool/postern/memory .* tmpfs " "/proc/$q/mountinfo" || fail "no file system in memory"
+# What timers start. The report of the day comes to postmaster; a backup that has no place fails, which the alarm tells, and that it is over.
+arrived() { # SUBJECT TEXT
+	for i in $(seq 1 100); do
+		for f in "$state"/mail/alice@example.com/Maildir/new/* "$state"/mail/alice@example.com/Maildir/cur/*; do
+			if grep -qs "^Subject: .*$1" "$f" && grep -qs "$2" "$f"; then return 0; fi
+		done
+		sleep 0.1
+	done
+	grep -h '^Subject' "$state"/mail/alice@example.com/Maildir/*/*
+	return 1
+}
+state=/var/lib/postern
+for t in report alarm backup; do systemctl start "postern-$t.timer" || fail "$t.timer"; done
+journalctl --no-pager -o short-iso _TRANSPORT=syslog > /var/log/mail.log 2>/dev/null || fail "no journal"
+systemctl start postern-report.service || fail "the report of the day"
+arrived "Mail report of mail.example.com" . || fail "no report came"
+systemctl start postern-alarm.service || fail "alarm, all is well"
+if systemctl start postern-backup.service; then fail "a backup to nowhere"; fi
+systemctl start postern-alarm.service || fail "alarm, a failed unit"
+arrived "" "timers: warning" || fail "no alarm of a failed unit came"
+echo "backup_directory = /srv/backup" >> "$conf/postern.conf"
+systemctl start postern-backup.service || fail "the backup of the day"
+"$PREFIX/sbin/postern" backup --list | grep -q users/alice@example.com || fail "nothing was saved"
+systemctl start postern-alarm.service || fail "alarm, all is well again"
+arrived "" "timers: ok" || fail "it is not told that all is well again"
+
 # Reload and restart: an open mail session lives through both.
 python3 "$ROOT/t/launch/hold_session" || fail "a session over reload and restart"
 # While authd is away clients get 421; it is back within a second.

@@ -3,6 +3,7 @@ import json
 import os
 import smtplib
 import ssl
+import subprocess
 import time
 
 import pytest
@@ -63,6 +64,19 @@ def test_what_goes_out_of_date(alarm):
     assert levels["signatures"] == "ok" and "well again" in text
     levels, text = alarm("tls_cert_file = /nonexistent/cert.pem\n", status=1)
     assert levels["certificate"] == "urgent" and "cannot be read" in text
+
+
+def test_a_certificate_that_is_about_to_expire(alarm):
+    etc = alarm.suite.base / "etc"
+    for days, level in ((13, "warning"), (16, "ok"), (0, "urgent")):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(etc / "short-key.pem"), "-out",
+                        str(etc / "short.pem"), "-days", str(days or 1), "-subj", "/CN=mail.example.com"], check=True, stderr=subprocess.DEVNULL)
+        if days == 0:       # an hour ago
+            subprocess.run(["openssl", "x509", "-in", str(etc / "short.pem"), "-signkey", str(etc / "short-key.pem"), "-days", "-1", "-out", str(etc / "short.pem")],
+                           check=True, stderr=subprocess.DEVNULL)
+        levels, text = alarm("tls_cert_file = %s\ntls_key_file = %s\n" % (etc / "short.pem", etc / "short-key.pem"))
+        assert levels["certificate"] == level
+        assert {"warning": "expires in 1", "ok": "well again", "urgent": "has expired"}[level] in text
 
 
 def test_mail_that_waits(alarm):

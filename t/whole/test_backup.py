@@ -293,3 +293,33 @@ def test_not_without_a_backup_and_not_for_strangers(suite, tmp_path):
     p = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", str(suite.bin / "postern-backup"), "-c", str(suite.conf), "--user", "alice@example.com",
                         "/var/tmp/nobody-backup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert p.returncode != 0 and not [f for f in (tmp_path).rglob("*.list")]
+
+
+def test_the_place_of_the_configuration(filled, tmp_path):
+    """What the timer does: no directory on the command line, so many snapshots stay."""
+    s, user, _mail, _where = filled
+    conf = tmp_path / "postern.conf"
+    assert s.tool("postern-backup", "--user", user, check=False).returncode == 64
+    conf.write_text(s.conf.read_text() + "backup_keep = 2\n" + "backup_directory = %s\n" % (tmp_path / "nightly"))
+    names = []
+    for _ in range(3):
+        p = subprocess.run([s.bin / "postern-backup", "-c", conf, "--json", "--user", user], stdout=subprocess.PIPE, check=True)
+        names.append(rows(p.stdout)[0]["snapshot"])
+    listed = subprocess.run([s.bin / "postern-backup", "-c", conf, "--list", "--json", "--user", user], stdout=subprocess.PIPE, check=True)
+    assert [r["snapshot"] for r in rows(listed.stdout)] == names[1:]
+
+
+def test_a_mailbox_without_end_does_not_fill_the_disk(filled, tmp_path):
+    s, user, mail, where = filled
+    conf = tmp_path / "postern.conf"
+    conf.write_text(s.conf.read_text() + "backup_user_size_max = 1M\n")
+    m = imap(s, user)
+    m.append("INBOX", "()", None, b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 10000)
+    save = lambda: subprocess.run([s.bin / "postern-backup", "-c", conf, "--json", "--user", user, where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert save().returncode == 0
+    m.append("INBOX", "()", None, b"Subject: another\r\n\r\n" + (b"y" * 70 + b"\r\n") * 10000)
+    m.logout()
+    p = save()
+    assert p.returncode == 1 and "backup_user_size_max" in rows(p.stdout)[0]["error"]
+    assert sum(f.stat().st_size for f in where.rglob("*") if f.is_file()) < 1 << 20
+    assert len(rows(s.tool("postern-backup", "--list", "--json", "--user", user, where).stdout)) == 1, "the snapshot of before stays"
