@@ -164,11 +164,11 @@ static enum alarm_level look_signatures(const struct conf *c, struct arena *a, s
 
 /* --- units --- */
 
-/* Names of units that failed, one a line; empty where systemd does not run. */
+/* Names of units that failed or die again and again, one a line; empty where systemd does not run. */
 static void failed_units(struct buf *out)
 {
-	static const char *const argv[] = { "systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager", "postern-*", "clamav-freshclam*", "certbot*",
-					    NULL };
+	static const char *const argv[] = { "systemctl", "list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--no-pager",
+					    "postern-*", "clamav-freshclam*", "certbot*", NULL };
 	int fds[2];
 
 	if (access("/run/systemd/system", F_OK) < 0 || pipe2(fds, O_CLOEXEC) < 0)
