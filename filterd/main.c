@@ -309,6 +309,18 @@ static int make_dmarc_dir(const struct conf *c, uid_t uid, gid_t gid, struct err
 	return dir_make(path, 0700, uid, gid, e);
 }
 
+/* In a directory that is the user's root has no right of its own, where the service manager left it none over others' files. */
+static int dir_make_as(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	const bool root = geteuid() == 0;
+	if (root && (setegid(gid) < 0 || seteuid(uid) < 0))
+		return err_set(e, ERR_TEMP, errno, "%s: cannot act as its owner", path);
+	const int r = dir_make(path, mode, uid, gid, e);
+	if (root && (seteuid(0) < 0 || setegid(0) < 0))
+		abort();
+	return r;
+}
+
 /* Where postern-learn writes, and scoring workers read; and where the monitor writes, and postern-learn takes. */
 static int make_learned_dir(const struct conf *c, uid_t uid, gid_t gid, struct err *e)
 {
@@ -317,7 +329,7 @@ static int make_learned_dir(const struct conf *c, uid_t uid, gid_t gid, struct e
 	if (dir_make(path, 0750, uid, gid, e) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/" LEARN_QUEUE_DIR, c->state_directory);
-	return dir_make(path, 0700, uid, gid, e);
+	return dir_make_as(path, 0700, uid, gid, e);
 }
 
 static int start(const struct options *o, struct start *s, struct err *e)
