@@ -20,7 +20,7 @@ static const struct record {
 	  "DMARC: reports first. Forwarded mail fails SPF: before a stricter p=, sign with DKIM (postern dkim genkey %d)" },
 	{ "_smtp._tls.%d.", "TXT", "\"v=TLSRPTv1; rua=mailto:postmaster@%d\"", "others report TLS trouble" },
 	{ "_submissions._tcp.%d.", "SRV", "0 1 465 %h.", "mail programs find the server" },
-	{ "_submission._tcp.%d.", "SRV", "10 1 587 %h.", NULL },
+	{ "_submission._tcp.%d.", "SRV", "0 0 0 .", "not 587, which the shipped firewall keeps closed (RFC 6186 3.4); where you open it: 10 1 587 %h." },
 	{ "_imaps._tcp.%d.", "SRV", "0 1 993 %h.", NULL },
 	{ "_imap._tcp.%d.", "SRV", "10 1 143 %h.", NULL },
 	{ "_pop3s._tcp.%d.", "SRV", "20 1 995 %h.", NULL },

@@ -116,7 +116,7 @@ def test_dns(place):
     for line in lines:
         assert re.fullmatch(r'[\w.-]+\. IN (A|AAAA|MX|TXT|SRV) \S.*', line), line
     for want in ('example.com. IN MX 10 mx.example.com.', 'example.com. IN TXT "v=spf1 mx -all"', '_imaps._tcp.example.com. IN SRV 0 1 993 mx.example.com.',
-                 '_submissions._tcp.example.com. IN SRV 0 1 465 mx.example.com.', '_smtp._tls.example.com. IN TXT "v=TLSRPTv1; rua=mailto:postmaster@example.com"'):
+                 '_submissions._tcp.example.com. IN SRV 0 1 465 mx.example.com.', '_submission._tcp.example.com. IN SRV 0 0 0 .', '_smtp._tls.example.com. IN TXT "v=TLSRPTv1; rua=mailto:postmaster@example.com"'):
         assert want in lines, want
     assert "DKIM" in out and "_domainkey" not in out
 
