@@ -122,5 +122,29 @@ for i in $(seq 1 200); do
 	sleep 0.1
 done
 [ "$(systemctl show -p NRestarts --value postern-queued.service)" != 0 ] || fail "the watchdog did not see a stopped daemon"
+# The TLS key as a credential, by the shipped drop-in: from a place that the unit does not see, then encrypted.
+tls() {
+	openssl s_client -connect 127.0.0.1:993 -CAfile "$conf/cert.pem" -verify_hostname mail.example.com -verify_return_error </dev/null 2>&1 | grep -q 'Verify return code: 0'
+}
+tls || fail "TLS with the key in a file"
+mv "$conf/key.pem" /root/mail-key.pem
+sed -i 's,^tls_key_file.*,tls_key_file = /run/credentials/postern-authd.service/tls_key,' "$conf/postern.conf"
+dropin=/run/systemd/system/postern-authd.service.d
+mkdir -p $dropin
+cp "$PREFIX/share/postern/systemd/postern-authd-credentials.conf" $dropin/credentials.conf || fail "no drop-in"
+restarted() {
+	systemctl daemon-reload && systemctl restart postern-authd.service || fail "restart of authd"
+	for i in $(seq 1 100); do
+		tls && return
+		sleep 0.1
+	done
+	fail "TLS with a $1"
+}
+restarted credential
+if [ -x /usr/bin/systemd-creds ] && systemd-creds encrypt --with-key=host --name=tls_key /root/mail-key.pem "$conf/tls_key.cred" 2>/dev/null; then
+	rm /root/mail-key.pem
+	printf '[Service]\nLoadCredential=\nLoadCredentialEncrypted=tls_key:%s\n' "$conf/tls_key.cred" > $dropin/credentials.conf
+	restarted "credential that was encrypted"
+fi
 systemctl stop postern.target 'postern-*.service' || fail stop
 echo "all is well"
