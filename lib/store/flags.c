@@ -191,6 +191,6 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		sync_record(m);
 	mbox_unlock_folder(m);
 	buf_fini(&ops);
-	*more_out |= mbox_index_due(m);	/* when the names are done */
+	*more_out |= mbox_journal_due(m) || mbox_index_due(m);	/* when the names are done */
 	return r;
 }

@@ -257,6 +257,14 @@ int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t 
 int journal_sync(struct journal *j, struct err *e) MUST_CHECK;	/* all batches are durable */
 /* Write a new journal that holds the state, and put it in the old one's place. keep_bad: the old file stays as postern.journal.bad. */
 int journal_replace(struct journal *j, int dirfd, const struct state *st, bool keep_bad, struct err *e) MUST_CHECK;
+/* The same in pieces; begin and take under the lock. step: 1 more is left, 0 all is written. The state must be as it was at begin. take: the new journal is in place,
+ * *w freed, on failure too. abort: locked says whether its file may be removed now; else the next writer does. */
+struct journal_writer;
+int journal_begin(const struct journal *j, int dirfd, const struct state *st, struct journal_writer **out, struct err *e) MUST_CHECK;
+int journal_step(struct journal_writer *w, uint32_t work, struct err *e) MUST_CHECK;
+bool journal_stale(const struct journal_writer *w, const struct journal *j);	/* the state has moved on since begin: abort */
+int journal_take(struct journal_writer **w, struct journal *j, bool keep_bad, struct err *e) MUST_CHECK;
+void journal_abort(struct journal_writer **w, bool locked);
 /* One batch at in[0..]: 1 a whole one (*used_out, *ops_out …), 0 none. Pure. */
 int batch_parse(struct str in, uint64_t generation, uint64_t off, size_t *used_out, struct str *ops_out, uint64_t *modseq_out, uint32_t *uidnext_out,
 		uint32_t *reserved_out);
@@ -419,6 +427,8 @@ struct mbox {
 	uint64_t map_pos;	/* that the mapped one does */
 	struct index_writer *writing;	/* the next one, in pieces; NULL: none */
 	uint64_t writing_generation, writing_pos;
+	struct journal_writer *rewriting;	/* the next journal, likewise */
+	uint64_t quiet_pos;	/* length of the journal when one was last wanted */
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */
@@ -460,7 +470,8 @@ int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e
 int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
 int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;
 bool mbox_index_due(const struct mbox *m);	/* an opening has much of the journal to read */
-bool mbox_index_step(struct mbox *m);	/* write a piece of the next index; true: more is left */
+bool mbox_journal_due(const struct mbox *m);	/* most of it is the past */
+bool mbox_index_step(struct mbox *m);	/* write a piece of the next journal, then of the next index; true: more is left */
 int mbox_replace_journal(struct mbox *m, bool keep_bad, struct err *e) MUST_CHECK;
 /* Number of each keyword, new ones defined by operations appended to ops. ids: room for n. ERR_LIMIT: too many. */
 int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e) MUST_CHECK;

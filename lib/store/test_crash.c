@@ -350,6 +350,47 @@ static bool holds_learn(const char *root, char why[200])
 	return good;
 }
 
+/* A journal that is long enough to be written anew when nothing else is to do. */
+static void prepare_long(const char *root)
+{
+	const uint32_t seq = 2;
+	struct look l;
+	struct err e = { 0 };
+
+	prepare_some(root);
+	look_at(&l, root, "INBOX");
+	for (int i = 0; !mbox_journal_due(l.m) && i < 10000; i++)
+		if (mbox_store_flags(l.v, &seq, 1, i % 2 ? MBOX_REMOVE : MBOX_ADD, MBOX_ANSWERED, NULL, 0, 0, NULL, NULL, &e) < 0)
+			exit(91);
+	look_end(&l);
+}
+
+static void run_rewrite(const char *root)
+{
+	struct look l;
+	struct err e = { 0 };
+	bool more = true;
+
+	look_at(&l, root, "INBOX");
+	while (more)
+		if (mbox_flush(l.m, 100, &more, &e) < 0)
+			_exit(3);
+	if (mbox_journal_due(l.m))
+		_exit(4);
+	promise->done = 1;
+	look_end(&l);
+}
+
+static bool holds_rewrite(const char *root, char why[200])
+{
+	struct look l;
+
+	look_at(&l, root, "INBOX");
+	const bool good = sound(&l, root, "", why) && base_holds(&l, why) && find(&l, "one\n") == 2 && mbox_view_uid(l.v, 2) == 2 && find(&l, "two\n") == 3;
+	look_end(&l);
+	return good;
+}
+
 static void run_folders(const char *root)
 {
 	struct store *s = must_open(root);
@@ -431,6 +472,7 @@ static const struct scenario scenarios[] = {
 	{ "flags and their way into names", prepare_some, run_flags, holds_flags },
 	{ "expunge", prepare_some, run_expunge, holds_expunge },
 	{ "move", prepare_two, run_move, holds_move },
+	{ "a journal written anew in pieces", prepare_long, run_rewrite, holds_rewrite },
 	{ "learning for searches", prepare_texts, run_learn, holds_learn },
 	{ "folders", prepare_some, run_folders, holds_folders },
 	{ "takeover", prepare_old, run_takeover, holds_takeover },
