@@ -92,6 +92,17 @@ static void tell_trouble(struct server *s, uint32_t id, const char *why)
 	(void)tell(s, IPC_policy_VERDICT, id, &m);
 }
 
+static int tell_body(struct server *s, const struct talk *t)
+{
+	const struct ipc_policy_BODY m = { .size = t->size };
+	struct err e = { 0 };
+
+	if (s->queue == NULL || ipc_send(s->queue, IPC_policy_BODY, &m, t->request, t->fd, &e) == 0)
+		return 0;
+	log_error("policy: %s", e.text);
+	return -1;
+}
+
 static void on_talked(void *ctx, struct talk *t)
 {
 	static const char *const actions[] = { [TALK_ACCEPT] = "accept", [TALK_REFUSE] = "refuse", [TALK_DISCARD] = "discard" };
@@ -104,6 +115,10 @@ static void on_talked(void *ctx, struct talk *t)
 
 	if (t->edited && v->action == TALK_ACCEPT && talk_edits(t, &m.edits, &e) < 0) {
 		tell_trouble(ctx, t->request, e.text);
+		return;
+	}
+	if (t->replaced && v->action == TALK_ACCEPT && tell_body(ctx, t) < 0) {
+		tell_trouble(ctx, t->request, "a new body that cannot be passed on");
 		return;
 	}
 	if (tell(ctx, IPC_policy_VERDICT, t->request, &m) < 0)

@@ -18,6 +18,7 @@ static void disconnect(struct milter *m)
 	dial_cancel(&m->dial);
 	timer_del(&m->stage);
 	conn_free(&m->conn);
+	milter_changes_forget(m);
 	m->waiting = m->blocked = false;
 }
 
@@ -97,6 +98,10 @@ static void answered(struct milter *m, bool skip)
 	conn_deadline(m->conn, 0);
 	if (skip)
 		m->off = m->talk->size;
+	if (m->step == TELL_EOM && m->body.cr) {
+		failed(m, "its new body ends in a bare CR");
+		return;
+	}
 	if (m->step == TELL_EOM)
 		milter_changes_keep(m);
 	if ((m->step == TELL_HEADER && m->at < m->talk->view.n) || (m->step == TELL_BODY && m->off < m->talk->size)) {
@@ -121,13 +126,6 @@ static void options(struct milter *m, struct str data)
 	answered(m, false);
 }
 
-/* A body that was to be replaced must not go on as it was, whatever the default action is. */
-static void body_refused(struct milter *m)
-{
-	m->set.fallback = MILTER_TEMPFAIL;
-	failed(m, "wants to replace the body, which was not agreed upon");
-}
-
 static void final(struct milter *m, const struct milter_reply *r)
 {
 	struct talk *t = m->talk;
@@ -135,8 +133,13 @@ static void final(struct milter *m, const struct milter_reply *r)
 	m->waiting = false;
 	conn_deadline(m->conn, 0);
 	timer_del(&m->stage);
-	if (m->step == TELL_EOM && r->command == 'a')
+	if (m->step == TELL_EOM && r->command == 'a') {
+		if (m->body.cr) {
+			failed(m, "its new body ends in a bare CR");
+			return;
+		}
 		milter_changes_keep(m);
+	}
 	switch (r->command) {
 	case 'a': accepted(m); break;
 	case 'r': talk_refuse(t, 550, "5.7.1", STR("Command rejected")); break;
@@ -171,10 +174,10 @@ static void reply(struct milter *m, const struct milter_reply *r)
 	case 'a': case 'r': case 't': case 'd': case 'y': case '4': case 'f':
 		final(m, r);
 		break;
-	case 'b':
-		body_refused(m);
-		break;
 	default:
+		/* A body that was to be replaced must not go on as it was, whatever the default action is. */
+		if (r->command == 'b')
+			m->set.fallback = MILTER_TEMPFAIL;
 		if (m->step != TELL_EOM)
 			failed(m, "answers what is possible at the end of a message only");
 		else if (r->command == 'p')

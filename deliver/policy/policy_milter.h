@@ -24,6 +24,13 @@ enum milter_step { TELL_OPTIONS, TELL_CONNECT, TELL_HELO, TELL_MAIL, TELL_RCPT, 
 
 struct talk;
 
+/* A body in place of the message's, in a file in memory: lines end in LF. */
+struct new_body {
+	int fd;				/* -1: none */
+	uint64_t size;
+	bool cr;			/* the last byte that came was one */
+};
+
 struct milter {
 	struct talk *talk;
 	struct milter_setting set;
@@ -45,6 +52,7 @@ struct milter {
 	bool edited;
 	size_t n_changes;
 	struct str sender, quarantine;
+	struct new_body body;
 };
 
 enum talk_action { TALK_ACCEPT, TALK_REFUSE, TALK_DISCARD };
@@ -68,7 +76,8 @@ struct talk {
 	struct ipc_policy_BEGIN *begin;
 	struct ipc_policy_RCPT *rcpt;
 	int fd;				/* the message; -1 */
-	uint64_t body, size;
+	uint64_t body, size, size_max;	/* where the body begins and ends in it */
+	bool replaced;			/* fd is a body alone, of a milter */
 	struct mail_view view;		/* its header, as the milters before have made it */
 	/* the result */
 	bool edited;
@@ -95,6 +104,10 @@ bool milter_answers(const struct milter *m);	/* is an answer due to what was sen
 int milter_change(struct milter *m, const struct milter_reply *r, struct err *e) MUST_CHECK;	/* -1: a violation of the protocol */
 int milter_changes_begin(struct milter *m, struct err *e) MUST_CHECK;
 void milter_changes_keep(struct milter *m);	/* its final answer has come */
+void milter_changes_forget(struct milter *m);
+/* policy_milter_body.c: a piece of a new body. -1: too long, or not lines of text. */
+int milter_body_add(struct new_body *b, struct str piece, uint64_t max, struct err *e) MUST_CHECK;
+void milter_body_free(struct new_body *b);
 
 /* --- policy_talk.c --- */
 typedef void talk_fn(void *ctx, struct talk *t);

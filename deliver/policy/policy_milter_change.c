@@ -3,6 +3,7 @@
 
 #include "deliver/policy/policy_milter.h"
 #include "log/log.h"
+#include "os/os.h"
 #include "smtp/addr.h"
 
 int milter_changes_begin(struct milter *m, struct err *e)
@@ -10,6 +11,7 @@ int milter_changes_begin(struct milter *m, struct err *e)
 	m->edited = false;
 	m->n_changes = m->talk->n_changes;
 	m->sender = m->quarantine = (struct str){ 0 };
+	milter_body_free(&m->body);
 	return mail_view_copy(&m->view, &m->talk->view, e);
 }
 
@@ -24,6 +26,20 @@ void milter_changes_keep(struct milter *m)
 		t->sender = m->sender;
 	if (m->quarantine.p)
 		t->quarantine = m->quarantine;
+	if (m->body.fd < 0)
+		return;
+	/* The head is in the view: what milters after this one are shown is the new body alone. */
+	close_fd(&t->fd);
+	t->fd = m->body.fd;
+	t->body = 0;
+	t->size = m->body.size;
+	t->replaced = true;
+	m->body = (struct new_body){ .fd = -1 };
+}
+
+void milter_changes_forget(struct milter *m)
+{
+	milter_body_free(&m->body);
 }
 
 /* What cannot be done is not done; the message goes on. */
@@ -156,7 +172,7 @@ int milter_change(struct milter *m, const struct milter_reply *r, struct err *e)
 		uint32_t needs;
 	} rights[] = {
 		{ 'h', MA_ADDHDRS }, { 'i', MA_ADDHDRS }, { 'm', MA_CHGHDRS }, { '+', MA_ADDRCPT }, { '2', MA_ADDRCPT_PAR }, { '-', MA_DELRCPT }, { 'e', MA_CHGFROM },
-		{ 'q', MA_QUARANTINE },
+		{ 'q', MA_QUARANTINE }, { 'b', MA_CHGBODY },
 	};
 	bool may = false;
 
@@ -167,6 +183,7 @@ int milter_change(struct milter *m, const struct milter_reply *r, struct err *e)
 	switch (r->command) {
 	case '+': case '2': case '-': return change_recipient(m, r, e);
 	case 'e': change_sender(m, r); return 0;
+	case 'b': return milter_body_add(&m->body, r->a, m->talk->size_max, e);
 	case 'q': m->quarantine = arena_str(m->talk->arena, r->a.n > 0 ? str_sub(r->a, 0, 300) : STR("quarantined by a milter")); return 0;
 	default: change_header(m, r); return 0;
 	}

@@ -27,7 +27,7 @@ static int take_milters(struct talk *t, struct err *e)
 		if (t->n == MILTERS_MAX)
 			return err_set(e, ERR_LIMIT, 0, "more than %d milters", MILTERS_MAX);
 		struct milter *m = &t->v[t->n++];
-		*m = (struct milter){ .talk = t, .set = s, .name = arena_cstr(t->arena, one) };
+		*m = (struct milter){ .talk = t, .set = s, .name = arena_cstr(t->arena, one), .body = { .fd = -1 } };
 		if (milter_setting_parse(one, &m->set, e) < 0)
 			return -1;
 	}
@@ -162,6 +162,8 @@ int talk_message(struct talk *t, const struct ipc_policy_MESSAGE *m, int fd, str
 	close_fd(&t->fd);
 	t->fd = fd;
 	t->size = m->size;
+	t->size_max = m->size_max;
+	t->replaced = false;
 	t->rcpt = NULL;
 	if (head == NULL || edits.n != m->edits.n)
 		return err_set(e, ERR_LIMIT, 0, "header too long for milters");

@@ -156,6 +156,7 @@ struct ask *parts_ask(struct queued *q, const struct ipc_resolve_PARTS *m, int f
 struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx);	/* may answer later only */
 void policy_start(struct queued *q, int fd);
 typedef void acted_fn(void *ctx, const struct ipc_policy_ACTION *m);	/* NULL: no answer */
+void milter_body(void *ctx, int fd, uint64_t size);	/* queued_milter.c: with a milter_ask's ctx; takes fd */
 struct ask *policy_ask(struct queued *q, const struct ipc_policy_ASK *m, acted_fn *fn, void *ctx);	/* may answer later only */
 typedef void milted_fn(void *ctx, const struct ipc_policy_VERDICT *v);	/* NULL: no answer */
 /* m: BEGIN, RCPT or MESSAGE with fd (or -1; borrowed). May answer later only. ms: for a process that hangs. */

@@ -351,8 +351,14 @@ static void on_action(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	struct queued *q = ctx;
 	struct ask *a = find(&q->policy->pending, id);
 
-	if (a == NULL || (type == IPC_policy_VERDICT) != (a->kind == ASK_MILTER))
+	if (a == NULL || (type != IPC_policy_ACTION) != (a->kind == ASK_MILTER)) {
+		close_fd(&fd);
 		return;
+	}
+	if (type == IPC_policy_BODY) {	/* the verdict follows */
+		milter_body(a->ctx, fd, ((const struct ipc_policy_BODY *)msg)->size);
+		return;
+	}
 	acted_fn *acted = a->acted;
 	milted_fn *milted = a->milted;
 	void *fn_ctx = a->ctx;
@@ -374,7 +380,7 @@ static void on_policy_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 void policy_start(struct queued *q, int fd)
 {
-	static const uint16_t types[] = { IPC_policy_ACTION, IPC_policy_VERDICT };
+	static const uint16_t types[] = { IPC_policy_ACTION, IPC_policy_VERDICT, IPC_policy_BODY };
 
 	q->policy = xzalloc(sizeof(*q->policy));
 	list_init(&q->policy->pending);

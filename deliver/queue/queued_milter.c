@@ -8,6 +8,7 @@
 #include "deliver/policy/policy_milter.h"
 #include "deliver/queue/queued_trans.h"
 #include "log/log.h"
+#include "os/os.h"
 
 enum { MACROS_MAX = 32 };
 
@@ -394,6 +395,57 @@ static int take_changes(struct milting *g, const struct ipc_policy_VERDICT *v, s
 	return take_edits(t, v, e);
 }
 
+/* --- a new body --- */
+
+void milter_body(void *ctx, int fd, uint64_t size)
+{
+	const struct milting *g = ctx;
+
+	close_fd(&g->t->new_body);
+	g->t->new_body = fd;
+	g->t->new_body_size = size;
+}
+
+static int copy_body(const struct trans *t, int to, struct err *e)
+{
+	char piece[65536];
+	uint64_t at = 0;
+
+	while (at < t->new_body_size) {
+		const size_t n = (size_t)(t->new_body_size - at < sizeof(piece) ? t->new_body_size - at : sizeof(piece));
+		if (pread_all(t->new_body, piece, n, at, e) < 0 || write_all(to, piece, n, e) < 0)
+			return -1;
+		at += n;
+	}
+	return 0;
+}
+
+static int write_message(const struct trans *t, int to, struct err *e)
+{
+	return write_all(to, t->head_text.p, t->head_text.n, e) < 0 || write_all(to, "\n", 1, e) < 0 ? -1 : copy_body(t, to, e);
+}
+
+/* A file that was received never changes: another one takes its place, with the same header section. */
+static int replace_body(struct trans *t, struct err *e)
+{
+	struct spool *sp = t->q->spool;
+	int to = -1;
+
+	close_fd(&t->fd);
+	t->incoming = false;
+	spool_discard(sp, trans_qid(t));
+	if (spool_receive(sp, trans_qid(t), t->head_text.n + 1 + t->new_body_size, &to, &t->fd, e) < 0)
+		return -1;
+	t->incoming = true;
+	const int r = write_message(t, to, e);
+	close_fd(&to);
+	close_fd(&t->new_body);
+	if (r < 0 || spool_sealed(t->fd, &t->size, e) < 0)
+		return -1;
+	log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: a milter has replaced the body: %llu bytes", t->qid, (unsigned long long)t->new_body_size);
+	return 0;
+}
+
 static void on_message(void *ctx, const struct ipc_policy_VERDICT *v)
 {
 	struct milting *g = ctx;
@@ -409,7 +461,7 @@ static void on_message(void *ctx, const struct ipc_policy_VERDICT *v)
 	} else if (v == NULL || !str_eq(v->action, STR("accept"))) {
 		refuse(t, v, &code, &enhanced, &text);
 		trans_answer(t, code, enhanced, text);
-	} else if (take_changes(g, v, &e) < 0) {
+	} else if (take_changes(g, v, &e) < 0 || (t->new_body >= 0 && replace_body(t, &e) < 0)) {
 		log_error("%s: %s", t->qid, e.text);
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
 	} else {
@@ -432,6 +484,7 @@ void milter_message(struct trans *t)
 		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
 		return;
 	}
-	const struct ipc_policy_MESSAGE m = { .talk = t->talk, .size = t->size, .head = t->head_text.n, .edits = { t->edits, t->n_edits } };
+	const struct ipc_policy_MESSAGE m = { .talk = t->talk, .size = t->size, .head = t->head_text.n, .edits = { t->edits, t->n_edits },
+		.size_max = t->conf->message_size_limit - (t->head_text.n < t->conf->message_size_limit ? t->head_text.n : t->conf->message_size_limit) };
 	t->ask = milter_ask(t->q, IPC_policy_MESSAGE, &m, t->fd, patience_ms(t, true), on_message, g);
 }

@@ -33,6 +33,7 @@ void trans_free(struct trans *t)
 	map_free(&t->seen);
 	arena_free(&t->asking);
 	close_fd(&t->fd);
+	close_fd(&t->new_body);
 	if (t->incoming)
 		spool_discard(t->q->spool, trans_qid(t));
 	if (t->conn && t->conn->trans == t) {
@@ -53,7 +54,7 @@ static struct trans *trans_new(struct conn_entry *c)
 	t->q = c->q;
 	t->conn = c;
 	t->conf = c->conf;
-	t->fd = -1;
+	t->fd = t->new_body = -1;
 	t->start_us = clock_mono_us();
 	spool_qid_new(t->qid);
 	c->trans = t;

@@ -76,6 +76,8 @@ struct trans {
 	struct str asked_orcpt;
 	/* message */
 	int fd;				/* read only; -1 */
+	int new_body;			/* a milter's, to take the place of the message's; -1: none */
+	uint64_t new_body_size;
 	bool incoming;			/* spool holds it in incoming/ */
 	bool ready_wanted;		/* the RCPT that is asked about may be answered by READY */
 	uint64_t declared;		/* SIZE=; 0: not given */

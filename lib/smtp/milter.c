@@ -92,13 +92,16 @@ int milter_reply_get(char command, struct str data, struct milter_reply *out, st
 	int ok = 0;
 
 	switch (command) {
-	case 'c': case 'a': case 'r': case 't': case 'd': case 'p': case 's': case '4': case 'f': case 'b':
+	case 'c': case 'a': case 'r': case 't': case 'd': case 'p': case 's': case '4': case 'f':
 		break;
 	case 'i': case 'm':
 		if (data.n < 4)
 			return err_set(e, ERR_INPUT, 0, "malformed reply %c", command);
 		r.index = get_be32(data.p);
 		ok = reply_strings(str_from(data, 4), &r, true, e);
+		break;
+	case 'b':
+		r.a = data;
 		break;
 	case 'h': case '2': case 'e':
 		ok = reply_strings(data, &r, true, e);

@@ -19,7 +19,7 @@ enum {
 };
 /* As SETSYMLIST counts them. */
 enum milter_stage { MILTER_CONNECT, MILTER_HELO, MILTER_MAIL, MILTER_RCPT, MILTER_DATA, MILTER_EOM, MILTER_EOH, MILTER_STAGES };
-/* What a filter may do. Not CHGBODY: a received file never changes. */
+/* What a filter may do. */
 enum {
 	MA_ADDHDRS = 0x1,
 	MA_CHGBODY = 0x2,
@@ -30,7 +30,7 @@ enum {
 	MA_CHGFROM = 0x40,
 	MA_ADDRCPT_PAR = 0x80,
 	MA_SETSYMLIST = 0x100,
-	MA_OURS = 0x1ff & ~MA_CHGBODY,
+	MA_OURS = 0x1ff,
 };
 /* What it does not want to see (NO_), will not answer (NR_). */
 enum {
@@ -66,7 +66,7 @@ struct milter_options {
 struct milter_reply {
 	char command;		/* c a r t d y p s 4 f; h i m + 2 - e q b; O */
 	uint32_t index;		/* i m */
-	struct str a, b;	/* h i m: name, value; + 2 - e: address, parameters; q y: text */
+	struct str a, b;	/* h i m: name, value; + 2 - e: address, parameters; q y: text; b: a piece of the body */
 };
 
 /* One packet at the start of in. 0: *command, *data, *used; 1: need more; -1: longer than MILTER_PACKET_MAX, or empty. */
