@@ -382,6 +382,8 @@ struct arcpt {
 	struct copy *copy;
 	const char *program;		/* for the log: smtp lmtp local error retry discard */
 	uint64_t start_us, setup_us, uses;	/* 0: no try was made */
+	const struct outgoing *out;	/* queued_outgoing.h; NULL: it is sent as it is kept */
+	size_t out_at;			/* its place there */
 	const char *success;		/* in this try: delivered relayed expanded; NULL: no, or somebody else tells of it */
 	/* .forward */
 	bool forwarding, ready, posted;

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "deliver/queue/queued.h"
+#include "deliver/queue/queued_outgoing.h"
 #include "ipc/remote.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -231,6 +232,19 @@ static bool is_forwarded(const struct queued *q, const struct spool_msg *m, cons
 	       ((m->flags & SPOOL_F_FORWARDED) || (r->original.n > 0 && !str_case_eq(domain_of(r->original), domain_of(r->address))));
 }
 
+/* What smtp_generic_maps and smtp_header_checks make of it for this recipient; NULL: nothing. */
+static const struct outgoing *outgoing_of(const struct active *a, size_t at, const char *transport)
+{
+	return strcmp(transport, "smtp") == 0 ? a->rcpts[at].out : NULL;
+}
+
+static struct str sent_recipient(const struct active *a, size_t at, const char *transport)
+{
+	const struct outgoing *o = outgoing_of(a, at, transport);
+
+	return o ? o->recipients[a->rcpts[at].out_at] : a->msg->rcpts[at].address;
+}
+
 /* The envelope's sender as the next server sees it. */
 static struct str sent_sender(struct active *a, size_t at, const char *transport)
 {
@@ -239,8 +253,10 @@ static struct str sent_sender(struct active *a, size_t at, const char *transport
 	struct err e = { 0 };
 	struct str out;
 
-	if (strcmp(transport, "smtp") != 0 || !is_forwarded(a->q, m, &m->rcpts[at]))
-		return plain;
+	if (strcmp(transport, "smtp") != 0 || !is_forwarded(a->q, m, &m->rcpts[at])) {
+		const struct outgoing *o = outgoing_of(a, at, transport);
+		return o ? o->senders[a->rcpts[at].out_at] : plain;
+	}
 	if (srs_forward(&a->q->srs, plain, (int64_t)(m->arrived_us / 1000000 / 86400), a->arena, &out, &e) == 0)
 		return out;
 	log_info("%.*s: sender stays: %s", STR_ARG(m->qid), e.text);
@@ -255,7 +271,7 @@ static int job_send(struct queued *q, struct job *j)
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < j->n; i++) {
-		rcpts[i] = m->rcpts[j->at[i]].address;
+		rcpts[i] = sent_recipient(a, j->at[i], j->dest->transport);
 		a->rcpts[j->at[i]].start_us = clock_mono_us();
 	}
 	struct ipc_remote_SEND s = {
@@ -264,6 +280,8 @@ static int job_send(struct queued *q, struct job *j)
 		.edits = { m->edits, m->n_edits }, .size = m->size, .body = m->body, .smtputf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0, .login = j->login,
 		.policy = (m->flags & SPOOL_F_ANY_TLS) ? STR("may") : j->policy,
 	};
+	if (outgoing_of(a, j->at[0], j->dest->transport))
+		s.edits = outgoing_of(a, j->at[0], j->dest->transport)->edits;
 	add_dsn(j, &s);
 	if (j->dest->policy) {
 		s.sts_mode = str_c(j->dest->policy->mode);
@@ -501,7 +519,7 @@ static void add_to_job(struct active *a, size_t at, const char *transport, struc
 	a->rcpts[at].program = transport;
 	list_each(n, jobs) {
 		struct job *k = list_of(n, struct job, node);
-		if (k->dest == d && k->n < max && str_eq(k->login, login) &&
+		if (k->dest == d && k->n < max && a->rcpts[k->at[0]].out == a->rcpts[at].out && str_eq(k->login, login) &&
 		    str_eq(sent_sender(a, k->at[0], transport), sent_sender(a, at, transport)))
 			j = k;
 	}
@@ -600,7 +618,7 @@ static void ask_routes(struct active *a, const size_t *at, size_t n)
 	(void)route_ask(a->q, a->msg->sender, (struct ipc_strs){ addresses, n }, on_routes, x);
 }
 
-void remote_send(struct active *a, const size_t *at, size_t n)
+static void route_all(struct active *a, const size_t *at, size_t n)
 {
 	size_t *ask = ARENA_ARRAY(a->arena, size_t, n + 1), n_ask = 0;
 	struct list jobs;
@@ -617,6 +635,60 @@ void remote_send(struct active *a, const size_t *at, size_t n)
 	for (size_t i = 0; i < n_ask; i += ROUTES_MAX)
 		ask_routes(a, ask + i, n_ask - i < ROUTES_MAX ? n_ask - i : ROUTES_MAX);
 	jobs_go(a, &jobs);
+}
+
+/* --- as others see it --- */
+
+struct preparing {
+	struct active *a;
+	size_t at[OUTGOING_MAX];
+	struct outgoing out;
+};
+
+static void on_outgoing(void *ctx)
+{
+	struct preparing *p = ctx;
+	struct active *a = p->a;
+
+	for (size_t i = 0; i < p->out.n && p->out.trouble; i++)
+		answer_here(&a->rcpts[p->at[i]], SPOOL_PENDING, "smtp", "4.3.0", str_c(p->out.trouble));
+	if (p->out.trouble == NULL)
+		route_all(a, p->at, p->out.n);
+	active_one_done(a);
+}
+
+static void prepare(struct active *a, const size_t *at, size_t n)
+{
+	struct preparing *p = ARENA_NEW(a->arena, struct preparing);
+
+	if (p == NULL) {
+		for (size_t i = 0; i < n; i++)
+			answer_here(&a->rcpts[at[i]], SPOOL_PENDING, "smtp", "4.3.0", STR("no memory"));
+		return;
+	}
+	p->a = a;
+	p->out.n = n;
+	for (size_t i = 0; i < n; i++) {
+		p->at[i] = at[i];
+		p->out.senders[i] = active_sender_of(a->msg, &a->msg->rcpts[at[i]]);
+		p->out.recipients[i] = a->msg->rcpts[at[i]].address;
+		a->rcpts[at[i]].out = &p->out;
+		a->rcpts[at[i]].out_at = i;
+	}
+	a->outstanding++;
+	outgoing_make(a, &p->out, on_outgoing, p);
+}
+
+void remote_send(struct active *a, const size_t *at, size_t n)
+{
+	if (!outgoing_wanted(a->q->conf)) {
+		route_all(a, at, n);
+		return;
+	}
+	a->outstanding++;
+	for (size_t i = 0; i < n; i += OUTGOING_MAX)
+		prepare(a, at + i, n - i < OUTGOING_MAX ? n - i : OUTGOING_MAX);
+	active_one_done(a);
 }
 
 void remote_flush(struct queued *q)

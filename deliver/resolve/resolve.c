@@ -36,6 +36,8 @@ static const struct table_row {
 	TABLES(body_checks, checks[CHECK_BODY]),
 	TABLES(mime_header_checks, checks[CHECK_MIME]),
 	TABLES(nested_header_checks, checks[CHECK_NESTED]),
+	TABLES(smtp_header_checks, checks[CHECK_SMTP_HEADER]),
+	TABLES(smtp_generic_maps, generic),
 	TABLES(canonical_maps, canonical),
 	TABLES(sender_canonical_maps, sender_canonical),
 	TABLES(recipient_canonical_maps, recipient_canonical),

@@ -40,7 +40,7 @@ struct resolver {
 	struct tables transport, sender_relayhost, passwords, tls_policy;
 	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated;
 	struct tables checks[CHECK_WHICH_MAX_];
-	struct tables canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
+	struct tables generic, canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;
 	struct domains mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains;
 	struct own_addresses own;	/* user@[address] is local */
 	struct srs srs;

@@ -90,6 +90,37 @@ static int one_address(struct answer *an, enum rewrite_class class, struct str i
 	return 0;
 }
 
+/* smtp_generic_maps (generic(5)): one look, for all kinds of address. */
+static int generic_address(struct answer *an, struct str in, struct str *out)
+{
+	const bool propagate = conf_lists(an->r->conf->propagate_unmatched_extensions, "generic");
+	struct smtp_addr addr, to;
+	struct err e = { 0 };
+	struct found f;
+
+	*out = in;
+	if (in.n == 0 || in.n > ADDRESS_BYTES_MAX || smtp_addr_parse(an->a, in, &addr, &e) < 0 || addr.local.n == 0 || addr.domain.n == 0)
+		return 0;
+	const int r = address_find(an, &an->r->generic, &addr, NULL, &f);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	if (address_result(an, &addr, &f, propagate, f.value, &to) < 0) {
+		log_error("smtp_generic_maps: \"%.*s\" is no address", STR_ARG(str_sub(f.value, 0, 80)));
+		return fail(an, 451, "4.3.5", "Address rewriting error");
+	}
+	*out = address_text(an->a, to.local, to.domain);
+	return 0;
+}
+
+static int generic_addresses(struct answer *an, const struct ipc_resolve_REWRITE *m, struct ipc_resolve_REWRITTEN *out)
+{
+	out->addresses.v = ARENA_ARRAY(an->a, struct str, m->addresses.n + 1);
+	for (; out->addresses.n < m->addresses.n; out->addresses.n++)
+		if (generic_address(an, m->addresses.v[out->addresses.n], &out->addresses.v[out->addresses.n]) < 0)
+			return -1;
+	return 0;
+}
+
 static void add_bcc(struct answer *an, struct str value, struct ipc_strs *bcc)
 {
 	value = str_trim(value);
@@ -148,6 +179,6 @@ void resolver_rewrite(struct resolver *r, struct arena *a, const struct ipc_reso
 	struct answer an = { .r = r, .a = a };
 
 	*out = (struct ipc_resolve_REWRITTEN){ .sender = m->sender };
-	if (all_addresses(&an, m, out) < 0 || all_bcc(&an, m, &out->bcc) < 0)
+	if (m->generic ? generic_addresses(&an, m, out) < 0 : all_addresses(&an, m, out) < 0 || all_bcc(&an, m, &out->bcc) < 0)
 		*out = (struct ipc_resolve_REWRITTEN){ .code = 451, .sender = m->sender };
 }
