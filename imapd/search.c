@@ -288,6 +288,15 @@ static bool head_matches(struct matcher *m, struct str head, const struct imap_s
 	return k->text.n ? imap_text_field(&m->text, head, k->field) : field_exists(head, k->field);
 }
 
+/* The same of the header's fields that the index knows. */
+static bool learned_head(struct matcher *m, const struct imap_search_key *k, struct str fields)
+{
+	struct str words[WORDS_MAX];
+
+	mbox_search_learn_head(m->view, m->seq, fields);
+	return k->text.n == 0 || !mbox_search_in_head(k->field) || mbox_search_learned(m->view, m->seq, MBOX_SEARCH_HEAD, words, needles(k, words));
+}
+
 static bool header_matches(struct matcher *m, const struct imap_search_key *k)
 {
 	struct mbox_summary sum;
@@ -297,8 +306,8 @@ static bool header_matches(struct matcher *m, const struct imap_search_key *k)
 	m->key = k;
 	if (!summary_keeps(k->field) || mbox_summary_get(m->view, m->seq, &sum, NULL) < 0 || !sum.fields.p)
 		return open_file(m, true) && head_matches(m, msgfile_head(&m->file), k);
-	if (!mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD))
-		mbox_search_learn_head(m->view, m->seq, sum.fields);
+	if (!mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD) && !learned_head(m, k, sum.fields))
+		return false;
 	return head_matches(m, sum.fields, k);
 }
 
@@ -308,7 +317,7 @@ static bool learned(struct matcher *m, const struct imap_search_key *k)
 	struct str words[WORDS_MAX];
 
 	mbox_search_learn(m->view, m->seq, &m->file);
-	return mbox_search_learned(m->view, m->seq, words, needles(k, words));
+	return mbox_search_learned(m->view, m->seq, MBOX_SEARCH_TEXT, words, needles(k, words));
 }
 
 static bool text_matches(struct matcher *m, const struct imap_search_key *k)

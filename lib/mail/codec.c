@@ -242,9 +242,19 @@ static void put_words(struct str charset, struct buf *raw, struct buf *text)
 	buf_reset(raw);
 }
 
+/* What most values are: printable ASCII without any word. */
+static bool is_plain(struct str in)
+{
+	return in.n <= WORDS_OUT_MAX && ascii_plain(in) == in.n && (str_chr(in, '?') < 0 || str_find(in, STR("=?")) < 0);
+}
+
 /* Adjacent words of one charset are joined before conversion: some senders split characters. */
 void mail_words_decode(struct str in, struct buf *out)
 {
+	if (is_plain(in)) {
+		buf_str(out, in);
+		return;
+	}
 	struct buf raw, text;
 	struct str charset = { 0 };
 	bool after_word = false;

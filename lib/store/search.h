@@ -37,7 +37,7 @@ bool mbox_search_knows(const struct mbox_view *v, uint32_t seq, enum mbox_search
 /* The message's file is in hand: what the index does not know of it yet, it learns (with head_only: of the header). */
 void mbox_search_learn(struct mbox_view *v, uint32_t seq, struct msgfile *f);
 /* Just learned: may it hold all needles? */
-bool mbox_search_learned(struct mbox_view *v, uint32_t seq, const struct str *needles, size_t n);
+bool mbox_search_learned(struct mbox_view *v, uint32_t seq, enum mbox_search_kind kind, const struct str *needles, size_t n);
 void mbox_search_learn_head(struct mbox_view *v, uint32_t seq, struct str head);	/* or only those fields of it that mbox_search_in_head */
 void mbox_search_flush(struct mbox *m);
 

@@ -12,12 +12,12 @@ struct mbox_candidates {
 	uint32_t n;		/* positions; those beyond are candidates */
 };
 
-static const char *const head_fields[] = { "Subject", "From", "To", "Cc", "Bcc", "Sender", "Reply-To" };
+static const struct str head_fields[] = { STR("Subject"), STR("From"), STR("To"), STR("Cc"), STR("Bcc"), STR("Sender"), STR("Reply-To") };
 
 bool mbox_search_in_head(struct str field)
 {
 	for (size_t i = 0; i < ARRAY_LEN(head_fields); i++)
-		if (str_case_eq(field, str_c(head_fields[i])))
+		if (field.n == head_fields[i].n && str_case_eq(field, head_fields[i]))
 			return true;
 	return false;
 }
@@ -229,13 +229,13 @@ void search_learn(struct mbox *m, uint32_t pos, struct msgfile *f)
 		learn_text(m, pos, f);
 }
 
-bool mbox_search_learned(struct mbox_view *v, uint32_t seq, const struct str *needles, size_t n)
+bool mbox_search_learned(struct mbox_view *v, uint32_t seq, enum mbox_search_kind kind, const struct str *needles, size_t n)
 {
 	struct search *const s = &v->m->search;
 	const struct search_row *const last = s->n_rows > 0 ? &s->rows[s->n_rows - 1] : NULL;
 	struct question q;
 
-	if (last == NULL || last->kind != MBOX_SEARCH_TEXT || last->uid != mbox_view_uid(v, seq))
+	if (last == NULL || last->kind != kind || last->uid != mbox_view_uid(v, seq))
 		return true;
 	question_of(&q, needles, n);
 	return row_fits(s, last, &q);
