@@ -567,6 +567,7 @@ static void body_failed(struct smtp *s, const struct err *e)
 static void on_data(struct smtp *s, const struct reply *r)
 {
 	struct err e = { 0 };
+	char text[500];
 
 	if (s->rcpt_ok == 0) {		/* RFC 2920 3.1: DATA was pipelined, and nobody was accepted */
 		transaction_over(s);
@@ -580,6 +581,12 @@ static void on_data(struct smtp *s, const struct reply *r)
 	}
 	if (r->code != 354) {
 		transaction_failed(s, r, steps[STEP_DATA].command);
+		return;
+	}
+	/* Text behind the answer would pass for the one to the message, before a byte of it has left. */
+	if (conn_input(s->c).n > 0) {
+		(void)snprintf(text, sizeof text, "host %s sent text behind its answer to DATA", s->name);
+		broken(s, text);
 		return;
 	}
 	enter(s, STEP_BODY);
