@@ -26,7 +26,7 @@ def test_pop3_mark_seen(fresh_suite, value, flags):
 def test_pop3_timeout(fresh_suite):
     """A client that is silent for so long is shown out, and nothing is deleted."""
     import mailtools
-    s = fresh_suite("pop3", settings={"pop3_timeout": "5s", "filter_enable": "no"})
+    s = fresh_suite("pop3", settings={"pop3_timeout": "10s", "filter_enable": "no"})
     mail = mailtools.Mail(s)
     mail.wait_for(mail.send(), timeout=30)
     with Pop(s.host, s.port("POP3"), timeout=30) as p:
