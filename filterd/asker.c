@@ -7,31 +7,38 @@
 #include "base/clock.h"
 #include "ipc/filter.h"
 #include "log/log.h"
+#include "relay.h"
 
-/* The next message of that type with our last question's id; NULL: too late. The monitor ends us when it is gone or speaks nonsense: there is nobody to serve
- * then. */
+/* The next answer; NULL: too late. The monitor ends us when it is gone or speaks nonsense: there is nobody to serve then. */
+static const void *next(struct asker *k, struct arena *a, uint64_t until_ms, uint16_t *type_out, uint32_t *id_out)
+{
+	const uint64_t now = clock_mono_ms();
+	void *msg;
+	int fd = -1;
+	struct err e = { 0 };
+	if (now >= until_ms)
+		return NULL;
+	if (ipc_recv_fd(k->sock, &ipc_filter, (int)(until_ms - now), a, type_out, id_out, &msg, &fd, &e) < 0) {
+		if (clock_mono_ms() >= until_ms)
+			return NULL;
+		log_warning("worker: %s", e.text);
+		_exit(1);
+	}
+	if ((*type_out != IPC_filter_ANSWER && *type_out != IPC_filter_SIGNATURE) || fd >= 0)
+		_exit(1);
+	return msg;
+}
+
+/* The answer of that type to our last question. */
 static const void *receive(struct asker *k, struct arena *a, uint16_t wanted, uint64_t until_ms)
 {
-	for (;;) {
-		const uint64_t now = clock_mono_ms();
-		uint16_t type;
-		uint32_t id;
-		void *msg;
-		int fd = -1;
-		struct err e = { 0 };
-		if (now >= until_ms)
-			return NULL;
-		if (ipc_recv_fd(k->sock, &ipc_filter, (int)(until_ms - now), a, &type, &id, &msg, &fd, &e) < 0) {
-			if (clock_mono_ms() >= until_ms)
-				return NULL;
-			log_warning("worker: %s", e.text);
-			_exit(1);
-		}
-		if ((type != IPC_filter_ANSWER && type != IPC_filter_SIGNATURE) || fd >= 0)
-			_exit(1);
+	uint16_t type;
+	uint32_t id;
+	const void *msg;
+	while ((msg = next(k, a, until_ms, &type, &id)) != NULL)
 		if (id == k->id && type == wanted)
 			return msg;
-	}
+	return NULL;
 }
 
 struct auth_answer asker_ask(void *ctx, struct arena *a, struct str name, unsigned type)
@@ -47,6 +54,48 @@ struct auth_answer asker_ask(void *ctx, struct arena *a, struct str name, unsign
 	if (r == NULL || r->known > AUTH_TROUBLE)
 		return (struct auth_answer){ .known = AUTH_TROUBLE };
 	return (struct auth_answer){ .known = (enum auth_known)r->known, .v = r->records.v, .n = r->records.n };
+}
+
+static void send_question(struct asker *k, const struct spam_question *q)
+{
+	const struct ipc_filter_ASK m = { .name = q->name, .type = q->type };
+	struct err e = { 0 };
+	if (ipc_send_fd(k->sock, &ipc_filter, IPC_filter_ASK, &m, ++k->id, -1, &e) < 0)
+		_exit(1);
+}
+
+/* As many at once as the monitor passes on. */
+void asker_ask_lists(void *ctx, struct arena *a, struct spam_question *q, size_t n)
+{
+	struct asker *k = ctx;
+	const uint32_t first = k->id + 1;
+	size_t sent = 0, got = 0, known = 0;
+	const uint64_t now = clock_mono_ms();
+	if (now < k->lists_silent_until_ms)
+		return;
+	if (k->lists_until_ms == 0)
+		k->lists_until_ms = now + k->lists_ms;
+	if (now >= k->lists_until_ms)
+		return;
+	while (got < n) {
+		uint16_t type;
+		uint32_t id;
+		for (; sent < n && sent - got < WORKER_ASKS_MAX; sent++)
+			send_question(k, &q[sent]);
+		const struct ipc_filter_ANSWER *r = next(k, a, k->lists_until_ms, &type, &id);
+		if (r == NULL)
+			break;
+		if (type != IPC_filter_ANSWER || id - first >= sent)
+			continue;	/* to what was given up before */
+		q[id - first].records = r->records.v;
+		q[id - first].n = r->known == AUTH_HAS ? r->records.n : 0;
+		known += r->known != AUTH_TROUBLE;
+		got++;
+	}
+	if (known == 0 && got < n) {
+		log_warning("dns: no answer about %zu names of DNS lists in %llu ms: they are not asked for %d s", n, (unsigned long long)k->lists_ms, ASKER_SILENT_MS / 1000);
+		k->lists_silent_until_ms = clock_mono_ms() + ASKER_SILENT_MS;
+	}
 }
 
 int asker_sign(void *ctx, struct str domain, struct str selector, const unsigned char hash[32], struct buf *out, struct err *e)

@@ -1,8 +1,10 @@
-/* The worker's half of questions to the DNS and for signatures: one at a time, each waited for, no longer than dns_time in all for one message. */
+/* The worker's half of questions to the DNS and for signatures: each waited for, no longer in all for one message than parameters allow. Those about DNS lists are
+ * under way together. */
 #ifndef FILTERD_ASKER_H
 #define FILTERD_ASKER_H
 
 #include "authres/auth.h"
+#include "spam/spam.h"
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -10,8 +12,14 @@ struct asker {
 	int sock;		/* to the monitor */
 	uint32_t id;		/* of the last question; grows, so that a late answer is known as such */
 	uint64_t until_ms;
+	uint64_t lists_ms;	/* that DNS lists may take, of one message */
+	uint64_t lists_until_ms, lists_silent_until_ms;	/* 0: not asked yet; after nothing but silence no list is asked for a while */
 };
 struct auth_answer asker_ask(void *ctx, struct arena *a, struct str name, unsigned type);	/* ctx: struct asker; for struct auth_dns */
+
+/* ctx: struct asker; a spam_ask_fn. Questions that nobody answers in time have no records. */
+enum { ASKER_SILENT_MS = 60000 };
+void asker_ask_lists(void *ctx, struct arena *a, struct spam_question *q, size_t n);
 
 /* ctx: struct asker; for struct sign_hand. */
 enum { ASKER_SIGN_MS = 10000 };

@@ -65,7 +65,7 @@ struct worker {
 	struct ipc_chan *chan;
 	struct job *job;	/* NULL: idle */
 	struct timer *deadline;
-	struct relay_ask ask;
+	struct relay_ask asks[WORKER_ASKS_MAX];
 	struct keys_ask sign;
 };
 
@@ -181,13 +181,37 @@ static void on_scan(struct client *c, uint32_t id, const struct ipc_filter_SCAN 
 struct census {
 	size_t idle, asking, scanning;
 };
+static bool worker_asks(const struct worker *w)
+{
+	for (size_t i = 0; i < WORKER_ASKS_MAX; i++)
+		if (w->asks[i].q != NULL)
+			return true;
+	return false;
+}
+
+static void worker_forget(struct worker *w)
+{
+	for (size_t i = 0; i < WORKER_ASKS_MAX; i++)
+		relay_forget(&w->asks[i]);
+	keys_forget(&w->sign);
+}
+
+/* Where the next question is kept: a free place, else that of the first, which is given up. */
+static struct relay_ask *free_ask(struct worker *w)
+{
+	for (size_t i = 0; i < WORKER_ASKS_MAX; i++)
+		if (w->asks[i].q == NULL)
+			return &w->asks[i];
+	return &w->asks[0];
+}
+
 static struct census workers_count(const struct monitor *m, enum stage_kind kind)
 {
 	struct census n = { 0 };
 	list_each(it, &m->workers) {
 		const struct worker *w = list_of(it, struct worker, node);
 		if (w->kind == kind)
-			++*(w->job == NULL ? &n.idle : w->ask.q != NULL ? &n.asking : &n.scanning);
+			++*(w->job == NULL ? &n.idle : worker_asks(w) ? &n.asking : &n.scanning);
 	}
 	return n;
 }
@@ -197,8 +221,7 @@ static void worker_drop(struct worker *w)
 	list_del(&w->node);
 	w->m->n_workers[w->kind]--;
 	timer_del(&w->deadline);
-	relay_forget(&w->ask);
-	keys_forget(&w->sign);
+	worker_forget(w);
 	ipc_chan_free(&w->chan);
 	loop_free_later(w->m->loop, w);
 }
@@ -248,7 +271,7 @@ static void score_next(struct monitor *m, struct job *j, const struct ipc_filter
 	copy_strs(j->a, &j->scan.found);
 	j->scan.report = arena_str(j->a, v->report);
 	j->kind = STAGE_SCORE;
-	j->attempts = 0;
+	j->attempts = j->asked = 0;
 	list_append(&m->waiting[STAGE_SCORE], &j->node);
 	m->n_waiting++;
 }
@@ -300,7 +323,7 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	close_fd(&fd);
 	struct job *j = w->job;
 	if (j != NULL && type == IPC_filter_ASK) {
-		relay_ask(w->m->relay, &w->ask, w->chan, id, msg, ++j->asked > RELAY_ASKS_MAX);
+		relay_ask(w->m->relay, free_ask(w), w->chan, id, msg, ++j->asked > (w->kind == STAGE_SCORE ? RELAY_LIST_ASKS_MAX : RELAY_ASKS_MAX));
 		dispatch(w->m);	/* another message may be scanned meanwhile */
 		return;
 	}
@@ -317,11 +340,10 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	}
 	w->job = NULL;
 	timer_del(&w->deadline);
-	relay_forget(&w->ask);
+	worker_forget(w);
 	const struct str dmarc = ((const struct ipc_filter_VERDICT *)msg)->dmarc;
 	if (dmarc.n > 0)
 		dmarc_data_keep(w->m->dmarc, dmarc);
-	keys_forget(&w->sign);
 	if (w->from != w->m->now[w->kind] || workers_count(w->m, w->kind).idle > w->m->conf->filter_workers)
 		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
 	if (j->kind == STAGE_SCAN && str_eq(((const struct ipc_filter_VERDICT *)msg)->action, STR("score")))

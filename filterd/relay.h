@@ -1,5 +1,6 @@
-/* The monitor's half of questions to the DNS: a worker asks (it has no network), the dns process answers (it has no message). At most one question of a worker is
- * under way, at most RELAY_ASKS_MAX are passed on for one message; more are answered with "trouble".
+/* The monitor's half of questions to the DNS: a worker asks (it has no network), the dns process answers (it has no message). At most WORKER_ASKS_MAX questions of a
+ * worker are under way, at most RELAY_ASKS_MAX are passed on for one message that is scanned, RELAY_LIST_ASKS_MAX for one that is scored; more are answered with
+ * "trouble".
  */
 #ifndef FILTERD_RELAY_H
 #define FILTERD_RELAY_H
@@ -7,8 +8,9 @@
 #include "conf/conf.h"
 #include "dns/client.h"
 #include "ipc/filter.h"
+#include "spam/spam.h"
 
-enum { RELAY_ASKS_MAX = 160 };
+enum { RELAY_ASKS_MAX = 160, RELAY_LIST_ASKS_MAX = SPAM_QUESTIONS_MAX, WORKER_ASKS_MAX = 32 };	/* of a message that is scanned, scored; of a worker at once */
 
 struct relay;
 struct relay_ask {		/* part of who asks; zeroed: nothing under way */

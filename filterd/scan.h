@@ -11,10 +11,10 @@
 #include "conf/conf.h"
 #include "mail/mime.h"
 #include "policy.h"
+#include "spam/spam.h"
 
 struct addrlist;
 struct clamav;
-struct spam;
 struct banned;
 struct auth_dns;
 struct ipc_filter_SCAN;
@@ -77,6 +77,7 @@ struct scan {
 	struct str message;
 	const struct ipc_filter_SCAN *facts;	/* of the connection and the envelope; NULL: unknown */
 	const struct auth_dns *dns;		/* NULL: nobody to ask */
+	spam_ask_fn *ask_lists;			/* with the context of dns */
 	const struct mime_part *root;
 	struct {
 		const char *detail, *text;	/* detail NULL: not found */

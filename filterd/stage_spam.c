@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "authres/auth.h"
 #include "base/buf.h"
 #include "ipc/filter.h"
 #include "log/log.h"
@@ -34,6 +35,12 @@ static void on_mistake(void *ctx, const char *file, unsigned line, const char *t
 		log_warning("%s:%u: %s", file, line, text);
 }
 
+/* List operators refuse public resolvers, and a name that is never answered costs time: so lists are asked where a resolver was named. */
+static bool asks_lists(const struct conf *conf)
+{
+	return strcmp(conf->spam_dns_lists, "yes") == 0 || (strcmp(conf->spam_dns_lists, "auto") == 0 && conf->dns_servers.n > 0);
+}
+
 int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, struct err *e)
 {
 	const struct conf *conf = r->conf;
@@ -48,7 +55,7 @@ int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, str
 	snprintf(own, sizeof(own), "%s/filter/rules", share_dir);
 	snprintf(tokens, sizeof(tokens), "%s/filter/tokens.cdb", conf->state_directory);
 	const struct spam_options o = { .rules_dir = conf->spam_rules_directory, .site_dir = conf->spam_site_directory, .own_dir = own,
-		.bayes_file = tokens, .jit = jit };
+		.bayes_file = tokens, .jit = jit, .network = asks_lists(conf) };
 	if (spam_load(&o, on_mistake, &said, &r->spam, e) < 0)
 		return -1;
 	if (said > MISTAKES_TOLD)
@@ -161,6 +168,10 @@ static void facts_of(const struct scan *s, struct spam_facts *out)
 {
 	const struct ipc_filter_SCAN *m = s->facts;
 	*out = (struct spam_facts){ .hits = s->hits, .n_hits = s->n_hits };
+	if (s->dns != NULL && m != NULL) {
+		out->ask = s->ask_lists;
+		out->ask_ctx = s->dns->ctx;
+	}
 	if (m == NULL)
 		return;
 	out->client_ip = m->client;

@@ -117,7 +117,7 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 {
 	struct stat st;
 	const struct auth_dns dns = { asker_ask, ask };
-	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR(""), .facts = facts, .dns = &dns };
+	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR(""), .facts = facts, .dns = &dns, .ask_lists = asker_ask_lists };
 	struct buf report;
 	buf_init(&report, REPORT_MAX);
 	if (facts->want) {
@@ -138,6 +138,8 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 			.text = "The message could not be read", .category = "UNCHECKED", .detail = "no regular file, or it cannot be mapped" };
 	} else {
 		deadline(rules->conf->filter_timeout);
+		ask->lists_ms = rules->conf->spam_dns_time * 1000;
+		ask->lists_until_ms = 0;
 		ask->until_ms = clock_mono_ms() + rules->conf->sender_authentication_time * 1000;
 		if (facts->teach && facts->teach <= BAYES_HAM + 1 && rules->spam != NULL)
 			teach(&s);

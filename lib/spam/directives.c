@@ -1,7 +1,7 @@
 /* What each directive of a rule file does (directives.def). Handlers see the value trimmed; a mistake is their error text. */
 #include <stdlib.h>
 
-#include "spam/set.h"
+#include "spam/dnslists.h"
 
 struct directive;
 typedef int directive_fn(struct reader *r, const struct directive *d, struct str value, struct err *e);
@@ -20,6 +20,29 @@ static struct str word(struct str *rest)
 static int d_rule(struct reader *r, const struct directive *d, struct str value, struct err *e)
 {
 	return rule_define(r, (enum rule_type)d->arg, value, e);
+}
+
+/* "urirhssub NAME zone type subtest" and its like. arg: 1 the addresses of name servers are listed, 2 with a subtest. */
+static int d_uri_dns(struct reader *r, const struct directive *d, struct str value, struct err *e)
+{
+	struct str rest = value, name = word(&rest);
+	if (rule_define(r, RULE_OFF, value, e) < 0)
+		return -1;
+	return uri_list_add(r->s, set_rule(r->s, name), rest, (d->arg & 1) != 0, (d->arg & 2) != 0, e);
+}
+
+/* arg 1: they are not skipped; without any, none is. */
+static int d_dns_skip(struct reader *r, const struct directive *d, struct str value, struct err *e)
+{
+	(void)e;
+	struct str rest = value;
+	if (d->arg == 1 && value.n == 0) {
+		map_free(&r->s->dns_skip);
+		r->s->dns_skip = map_new();
+	}
+	for (struct str w = word(&rest); w.n > 0; w = word(&rest))
+		map_set(r->s->dns_skip, str_lower_copy(r->s->a, w), d->arg == 1 ? NULL : (void *)1);
+	return 0;
 }
 
 static int parse_double(struct str text, double *out)

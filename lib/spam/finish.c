@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "spam/dnslists.h"
 #include "spam/eval.h"
 #include "spam/expr.h"
 #include "spam/gate.h"
@@ -284,6 +285,7 @@ int set_finish(struct set *s, struct err *e)
 		if (s->rules[i]->type == RULE_META)
 			rule_cost(s->rules[i]);
 	compile_all(s);
+	dns_lists_bind(s);
 	s->body_filter = build_filter(s, RULE_BODY);
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);
 	s->uri_filter = build_filter(s, RULE_URI);

@@ -13,7 +13,12 @@ static const char rules[] =
 	"util_rb_tld com net org\nfreemail_domains example.com gmail.*\nenlist_uri_host (BAD) example.net\nbody B1 /viagra/i\nbody B2 /(?:one|two){2}/\n"
 	"rawbody R1 /<b>/\nuri U1 /example/\nfull F1 /^Received/m\nheader H1 ALL =~ /x/\nheader H2 X-Spam-Relays-External =~ /ip=/\nheader H3 From:addr =~ /@/\n"
 	"header H4 From:name =~ /./\nheader H5 ALL-TRUSTED:raw =~ /x/\nheader H6 To:host =~ /./\nheader H7 Received:ip =~ /./\nheader H8 Subject:raw =~ /=\\?/\n"
-	"header H9 MESSAGEID:raw =~ /./\nmimeheader M1 Content-Type =~ /name/\nuri_detail D1 text =~ /./ domain =~ /./\n";
+	"header H9 MESSAGEID:raw =~ /./\n"
+	"urirhssub N1 a.test A 2\nbody N1 eval:check_uridnsbl('N1')\nuridnssub N2 b.test A 127.0.0.2-127.0.0.9\nbody N2 eval:check_uridnsbl('N2')\n"
+	"uridnsbl N3 c.test TXT\nbody N3 eval:check_uridnsbl('N3')\ntflags N3 net a notrim\n"
+	"header N4 eval:check_rbl('z', 'd.test', '^127')\n"
+	"header N5 eval:check_rbl_sub('z', '4')\nheader N6 eval:check_rbl_txt('t-untrusted', 'e.test', 'x')\n"
+	"mimeheader M1 Content-Type =~ /name/\nuri_detail D1 text =~ /./ domain =~ /./\n";
 
 static struct spam *engine;
 
@@ -43,11 +48,23 @@ static void load(void)
 		abort();
 	write_rules(f);
 	fclose(f);
-	const struct spam_options o = { .rules_dir = dir, .own_dir = "", .all = true };
+	const struct spam_options o = { .rules_dir = dir, .own_dir = "", .all = true, .network = true };
 	if (spam_load(&o, NULL, NULL, &engine, &e) < 0)
 		abort();
 	unlink(file);
 	rmdir(dir);
+}
+
+/* Lines of the message as records. */
+static void on_ask(void *ctx, struct arena *a, struct spam_question *q, size_t n)
+{
+	struct str rest = *(const struct str *)ctx;
+	for (size_t i = 0; i < n; i++) {
+		struct str *v = ARENA_ARRAY(a, struct str, 3);
+		while (rest.n > 0 && q[i].n < 3)
+			v[q[i].n++] = str_split(&rest, '\n');
+		q[i].records = v;
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -56,7 +73,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		load();
 	struct arena *a = arena_new(0);
 	struct spam_result r;
-	spam_check(engine, a, (struct str){ (const char *)data, size }, NULL, SPAM_WANT_ALL | SPAM_WANT_MATCHED, &r);
+	struct str message = { (const char *)data, size };
+	const struct spam_facts facts = { .ask = on_ask, .ask_ctx = &message };
+	spam_check(engine, a, message, &facts, SPAM_WANT_ALL | SPAM_WANT_MATCHED, &r);
 	arena_free(&a);
 	return 0;
 }

@@ -94,6 +94,7 @@ struct msg {
 	struct str envelope_from;
 	bool envelope_made, envelope_known;
 	double *values;			/* of rules, by index */
+	unsigned char *listed;		/* by index: what DNS lists say (dnslists.h); NULL: nobody was asked */
 	unsigned char *known;		/* 0 no, 1 being made, 2 yes */
 	struct str *matched;		/* by index, with SPAM_WANT_MATCHED */
 	unsigned limited;

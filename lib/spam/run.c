@@ -2,6 +2,7 @@
  * what costs nothing: a body rule whose required text is nowhere is known to be false. */
 #include <stdlib.h>
 
+#include "spam/dnslists.h"
 #include "spam/eval.h"
 #include "spam/expr.h"
 #include "spam/gate.h"
@@ -277,7 +278,7 @@ static double run_detail(struct msg *m, const struct rule *r)
 
 static double fact_value(struct msg *m, const struct rule *r)
 {
-	return eval_fact(m, r);
+	return eval_dns_list(m, r);
 }
 
 /* --- values --- */

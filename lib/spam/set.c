@@ -31,6 +31,7 @@ struct set *set_new(const struct spam_options *opt, spam_say_fn *say, void *ctx)
 	s->tlds2 = map_new();
 	s->tlds3 = map_new();
 	s->captures = map_new();
+	s->dns_skip = map_new();
 	s->tags = (struct tags){ map_new(), map_new(), map_new(), map_new(), STR("<"), STR(">") };
 	s->redirectors_tail = &s->redirectors;
 	s->ok_locales = STR("all");
@@ -80,7 +81,7 @@ void set_free(struct set **sp)
 		map_free(&m);
 	}
 	struct map **maps[] = { &s->by_name, &s->head_by_key, &s->lists, &s->uri_lists, &s->plugins, &s->freemail, &s->freemail_welcome, &s->tlds,
-				&s->tlds2, &s->tlds3, &s->captures, &s->tags.tag, &s->tags.pre, &s->tags.inter, &s->tags.post };
+				&s->tlds2, &s->tlds3, &s->captures, &s->dns_skip, &s->tags.tag, &s->tags.pre, &s->tags.inter, &s->tags.post };
 	for (size_t i = 0; i < ARRAY_LEN(maps); i++)
 		map_free(maps[i]);
 	free(s->rules);

@@ -98,6 +98,7 @@ struct rule {
 	struct pattern arg_pattern;	/* of evals that take one */
 	size_t n_args;
 	struct detail_test *detail;
+	const struct rule *list;	/* check_rbl…: the rule that names the zone; NULL: none (dnslists.h) */
 	struct gate *gate;		/* of patterns that are dear otherwise; NULL: none (gate.h) */
 	unsigned slot;			/* in the prefilter of its text, 0 none (prefilter.h) */
 	struct str needs;		/* "%{NAME}" in the pattern: what the rule that captures NAME found; p NULL: none */
@@ -151,6 +152,9 @@ struct set {
 	double num[SPAM_NUM_MAX_];	/* numbers.def */
 	struct map *captures;		/* NAME -> struct rule */
 	struct prefilter *body_filter, *rawbody_filter, *uri_filter;
+	struct uri_list *uri_lists_dns;	/* urirhssub and its like (dnslists.h) */
+	size_t n_uri_lists_dns;
+	struct map *dns_skip;		/* uridnsbl_skip_domain */
 	struct bayes *bayes;
 };
 

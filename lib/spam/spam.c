@@ -9,6 +9,7 @@
 
 #include "mail/head.h"
 #include "spam/bayes.h"
+#include "spam/dnslists.h"
 #include "spam/eval.h"
 #include "spam/patterns.h"
 #include "spam/taught.h"
@@ -192,6 +193,8 @@ void spam_check(const struct spam *s, struct arena *a, struct str message, const
 		costs_new(m);
 	out->bayes = bayes_score(m);
 	m->score_set = (s->opt.network ? 1u : 0) + (out->bayes >= 0 ? 2u : 0);
+	if (s->opt.network)
+		msg_ask_lists(m);
 	collect(m, out);
 	if (want & SPAM_WANT_ALL)
 		collect_subs(m, out);

@@ -52,6 +52,11 @@ struct spam_learned spam_learned(const struct spam *s);	/* of bayes_file as it w
 struct str spam_subject_tag(const struct spam *s);	/* rewrite_header Subject; p NULL: none */
 double spam_required(const struct spam *s);
 
+/* A question to the DNS and what came back: records as lib/dns/wire.h writes them; none when there are none, or nobody knows. */
+enum { SPAM_QUESTIONS_MAX = 200 };
+struct spam_question { struct str name; unsigned type; const struct str *records; size_t n; };
+typedef void spam_ask_fn(void *ctx, struct arena *a, struct spam_question *q, size_t n);
+
 /* What is known about a message beside its bytes. All may be empty. Later checks (SPF, DKIM, lists …) put their results into hits: names of network rules
  * or eval functions that say yes, so that the rules named after them see them.
  */
@@ -63,6 +68,8 @@ struct spam_facts {
 	struct str user;		/* authenticated */
 	const struct str *hits;		/* "SPF_PASS", "check_dkim_valid", … */
 	size_t n_hits;
+	spam_ask_fn *ask;		/* answers all n questions, from a; called up to three times for a message. NULL: nobody to ask */
+	void *ask_ctx;
 };
 
 struct spam_hit {

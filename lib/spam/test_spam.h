@@ -20,7 +20,8 @@ static inline void told_say(void *ctx, const char *file, unsigned line, const ch
 	snprintf(t->text + n, sizeof(t->text) - n, "%s:%u: %s\n", name, line, text);
 }
 
-static inline struct spam *rules_of(const char *text, bool all, struct told *told)
+/* rules_dir of the options is ours. */
+static inline struct spam *rules_with(const char *text, const struct spam_options *options, struct told *told)
 {
 	char dir[] = "/tmp/rules-XXXXXX", file[64];
 	struct spam *s = NULL;
@@ -33,13 +34,20 @@ static inline struct spam *rules_of(const char *text, bool all, struct told *tol
 		fputs(text, f);
 		fclose(f);
 	}
-	const struct spam_options o = { .rules_dir = dir, .own_dir = "", .all = all, .jit = true };
+	struct spam_options o = *options;
+	o.rules_dir = dir;
 	told->text[0] = '\0';
 	if (spam_load(&o, told_say, told, &s, &e) < 0)
 		tap_diag("%s", e.text);
 	unlink(file);
 	rmdir(dir);
 	return s;
+}
+
+static inline struct spam *rules_of(const char *text, bool all, struct told *told)
+{
+	const struct spam_options o = { .own_dir = "", .all = all, .jit = true };
+	return rules_with(text, &o, told);
 }
 
 /* "NAME NAME2(3) …" of all hits. */
