@@ -30,13 +30,16 @@ struct door {
 	size_t n;
 	uint64_t bytes;		/* of all messages held */
 	uint64_t seq;
+	struct watch *accepting[DOOR_LISTENERS_MAX];
+	bool draining;
+	struct timer *end;
 };
 
 struct door_listener {
 	struct door *door;
 	int fd;
 	bool teach;
-	struct watch *watch;
+	struct watch **watch;
 	struct timer *pause;
 };
 
@@ -146,12 +149,36 @@ void door_ask(struct door_conn *c, struct ipc_filter_SCAN *m)
 	}
 }
 
+static void on_end(void *ctx)
+{
+	(void)ctx;
+	_exit(0);
+}
+
+/* What was written last still leaves. */
+static void end_when_drained(struct door *d)
+{
+	if (d->draining && d->n == 0 && d->end == NULL)
+		d->end = loop_timer(d->loop, LINGER_MS, on_end, NULL);
+}
+
+static void drain(struct door *d)
+{
+	d->draining = true;
+	for (size_t i = 0; i < ARRAY_LEN(d->accepting); i++)
+		watch_del(&d->accepting[i]);
+	end_when_drained(d);
+}
+
 static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct door *d = ctx;
 	(void)ch;
-	(void)type;
 	close_fd(&fd);
+	if (type == IPC_filter_DRAIN) {
+		drain(d);
+		return;
+	}
 	struct door_entry *x = id == 0 ? NULL : find(d, id);
 	if (x == NULL)
 		return;		/* its client has gone */
@@ -183,6 +210,7 @@ static void entry_end(struct door_entry *x)
 	buf_fini(&x->c.head);
 	loop_free_later(d->loop, x->c.state);	/* the protocol may be at work with it */
 	loop_free_later(d->loop, x);
+	end_when_drained(d);
 }
 
 void door_close(struct door_conn *c)
@@ -265,7 +293,8 @@ static void on_pause_over(void *ctx)
 {
 	struct door_listener *l = ctx;
 	timer_del(&l->pause);
-	watch_set(l->watch, LOOP_READ);
+	if (*l->watch != NULL)
+		watch_set(*l->watch, LOOP_READ);
 }
 
 static void on_accept(void *ctx, unsigned events)
@@ -277,7 +306,7 @@ static void on_accept(void *ctx, unsigned events)
 		enter(l, fd);
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		log_error("%s: accept: %s", l->door->protocol->name, strerror(errno));
-		watch_set(l->watch, 0);
+		watch_set(*l->watch, 0);
 		if (l->pause == NULL)
 			l->pause = loop_timer(l->door->loop, ACCEPT_PAUSE_MS, on_pause_over, l);
 	}
@@ -285,15 +314,15 @@ static void on_accept(void *ctx, unsigned events)
 
 void door_run(const struct conf *conf, const struct door_set *set, int sock)
 {
-	static const uint16_t may[] = { IPC_filter_VERDICT };
+	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_DRAIN };
 	static struct door_listener listeners[DOOR_LISTENERS_MAX];
 	struct door d = { .loop = loop_new(), .conf = conf, .protocol = set->protocol };
 	list_init(&d.conns);
 	d.monitor = ipc_chan_new(d.loop, sock, &ipc_filter, on_verdict, on_monitor_closed, &d);
 	ipc_chan_allow(d.monitor, (struct ipc_allow){ may, ARRAY_LEN(may) });
 	for (size_t i = 0; i < set->n; i++) {
-		listeners[i] = (struct door_listener){ .door = &d, .fd = set->fds[i], .teach = set->teach[i] };
-		listeners[i].watch = loop_watch(d.loop, set->fds[i], LOOP_READ, on_accept, &listeners[i]);
+		listeners[i] = (struct door_listener){ .door = &d, .fd = set->fds[i], .teach = set->teach[i], .watch = &d.accepting[i] };
+		d.accepting[i] = loop_watch(d.loop, set->fds[i], LOOP_READ, on_accept, &listeners[i]);
 	}
 	loop_run(d.loop);
 	_exit(0);

@@ -115,6 +115,7 @@ static void fresh_takes_over(struct monitor *m)
 		if (m->next[k] != NULL)
 			template_takes_over(m, k);
 	suspects_set(&m->suspects, m->conf);
+	doors_renew(m);
 	conf_free(&old);
 	log_info("reload: the new configuration is in force");
 }

@@ -199,7 +199,7 @@ static int start_template(void *ctx, enum stage_kind kind, const struct conf *co
 	template_run(kind, conf, &s->dirs, sock, s->unconfined);
 }
 
-static int start_door(void *ctx, size_t which)
+static int start_door(void *ctx, size_t which, const struct conf *conf)
 {
 	struct start *s = ctx;
 	const struct door_set *set = &s->doors[which];
@@ -220,7 +220,7 @@ static int start_door(void *ctx, size_t which)
 		log_error("%s: %s", door_name(set->protocol), e.text);
 		_exit(1);
 	}
-	door_run(s->conf, set, sock);
+	door_run(conf, set, sock);
 }
 
 static bool listed(const struct conf_list *l, const char *word)

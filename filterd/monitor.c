@@ -39,22 +39,27 @@ static void on_door_restart(void *ctx)
 	door_start(ctx);
 }
 
+static void client_end(struct client *c)
+{
+	list_del(&c->node);
+	--*(c->draining ? &c->m->n_draining : &c->m->n_clients);
+	ipc_chan_free(&c->chan);
+	if (c->jobs == 0)
+		loop_free_later(c->m->loop, c);
+}
+
 static void on_client_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct client *c = ctx;
-	if (c->door != NULL) {
+	if (c->door != NULL && !c->draining) {
 		log_warning("a listener process ended: starting it again");
 		timer_del(&c->door->restart);
 		c->door->restart = loop_timer(c->m->loop, RESTART_MS, on_door_restart, c->door);
 	}
 	if (why->code != ERR_CLOSED)
 		log_warning("client: %s", why->text);
-	list_del(&c->node);
-	c->m->n_clients--;
-	ipc_chan_free(&ch);
-	c->chan = NULL;
-	if (c->jobs == 0)
-		loop_free_later(c->m->loop, c);
+	(void)ch;
+	client_end(c);
 }
 
 static void client_new(struct monitor *m, int fd, struct door *door)
@@ -72,12 +77,46 @@ static void client_new(struct monitor *m, int fd, struct door *door)
 static void door_start(struct door *d)
 {
 	struct monitor *m = d->m;
-	const int fd = m->hooks->start_door(m->hooks->ctx, d->which);
+	const int fd = m->hooks->start_door(m->hooks->ctx, d->which, m->conf);
 	timer_del(&d->restart);
 	if (fd >= 0)
 		client_new(m, fd, d);
 	else
 		d->restart = loop_timer(m->loop, RESTART_MS, on_door_restart, d);
+}
+
+/* Its clients are cut off: so many reloads within the life of a connection are no way to work. */
+static void end_oldest_draining(struct monitor *m)
+{
+	list_each(it, &m->clients) {
+		struct client *c = list_of(it, struct client, node);
+		if (!c->draining)
+			continue;
+		log_warning("a listener process that was replaced still has connections: it ends now");
+		client_end(c);
+		return;
+	}
+}
+
+/* A new process accepts on the same sockets; the old one ends with its last connection, so that nobody is cut off. */
+void doors_renew(struct monitor *m)
+{
+	while (m->n_draining > MONITOR_DRAINING_MAX - MONITOR_DOORS_MAX)
+		end_oldest_draining(m);
+	const struct ipc_filter_DRAIN drain = { 0 };
+	list_each(it, &m->clients) {
+		struct client *c = list_of(it, struct client, node);
+		struct err e = { 0 };
+		if (c->door == NULL || c->draining)
+			continue;
+		c->draining = true;
+		m->n_clients--;
+		m->n_draining++;
+		if (ipc_send(c->chan, IPC_filter_DRAIN, &drain, 0, -1, &e) < 0)
+			log_warning("a listener process: %s", e.text);
+	}
+	for (size_t i = 0; i < m->hooks->n_doors && i < MONITOR_DOORS_MAX; i++)
+		door_start(&m->doors[i]);
 }
 
 static void on_accept(void *ctx, unsigned events)

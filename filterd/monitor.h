@@ -11,6 +11,7 @@ enum {
 	MONITOR_WAITING_MAX = 512,	/* messages that wait for a worker; above it: tempfail */
 	MONITOR_CLIENTS_MAX = 16,
 	MONITOR_DOORS_MAX = 4,
+	MONITOR_DRAINING_MAX = 12,	/* doors that were replaced, and wait for their last connection */
 	MONITOR_ASKING_FACTOR = 8,	/* as many times filter_workers, when they wait for the DNS */
 	MONITOR_ATTEMPTS = 2,		/* workers that one message may cost */
 	MONITOR_SIGNS_MAX = DKIM_KEYS_PER_DOMAIN_MAX,	/* signatures that a worker may ask for one message; an ARC set takes two */
@@ -21,7 +22,7 @@ enum {
 struct monitor_hooks {
 	int (*start_template)(void *ctx, enum stage_kind kind, const struct conf *conf);
 	void (*ready)(void *ctx);
-	int (*start_door)(void *ctx, size_t which);	/* forks that door (door.h), returns its socket, or -1 */
+	int (*start_door)(void *ctx, size_t which, const struct conf *conf);	/* forks that door (door.h), returns its socket, or -1 */
 	bool (*may_teach)(void *ctx, size_t which);	/* may that door's clients say what is spam? */
 	size_t n_doors;
 	void *ctx;

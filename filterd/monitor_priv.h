@@ -17,6 +17,7 @@ struct client {
 	struct ipc_chan *chan;	/* NULL: gone, its jobs end unanswered */
 	unsigned jobs;
 	struct door *door;	/* what it is; NULL: queued */
+	bool draining;		/* a door that another one has replaced: it ends with its last connection */
 };
 
 /* A process of ours that takes messages by another protocol. */
@@ -67,7 +68,7 @@ struct monitor {
 	int listener;
 	uid_t queue_uid;
 	struct list clients, waiting[STAGE_KINDS], workers;
-	size_t n_clients, n_waiting, n_workers[STAGE_KINDS];
+	size_t n_clients, n_draining, n_waiting, n_workers[STAGE_KINDS];
 	struct template *now[STAGE_KINDS], *next[STAGE_KINDS];	/* next: loading */
 	uint64_t fingerprint[STAGE_KINDS];
 	unsigned long long seq;
@@ -89,6 +90,9 @@ void dispatch(struct monitor *m);		/* give workers what waits */
 void refuse_waiting(struct monitor *m, enum stage_kind kind);
 /* Idle workers of an old generation end now, busy ones after their message. */
 void workers_retire(struct monitor *m);
+
+/* --- monitor.c --- */
+void doors_renew(struct monitor *m);		/* by the configuration that is in force now */
 
 /* --- generations.c --- */
 bool kind_used(const struct conf *conf, enum stage_kind kind);

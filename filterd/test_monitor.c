@@ -105,8 +105,9 @@ static int give_template(void *ctx, enum stage_kind kind, const struct conf *con
 	return kind == STAGE_SCAN ? dup(((struct scene *)ctx)->template) : -1;
 }
 
-static int give_door(void *ctx, size_t which)
+static int give_door(void *ctx, size_t which, const struct conf *conf)
 {
+	(void)conf;
 	(void)which;
 	return dup(((struct scene *)ctx)->door);
 }

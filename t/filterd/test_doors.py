@@ -294,3 +294,48 @@ def test_postfix_with_filterd_as_its_milter(doors, postfix):
     got = email.message_from_bytes(postfix.messages[0][1])
     assert got["X-Virus-Scanned"] == "Postern at example.com" and got["Subject"] == "hello"
     assert got.get_payload().replace("\r\n", "\n") == "hello\n"
+
+
+def doors_of(suite, *names):
+    return {p[0] for p in suite.processes() if p[3] in (names or ("filterd: milter", "filterd: spamd"))}
+
+
+def until(true):
+    end = time.monotonic() + 30
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert true()
+
+
+def turned_away():
+    try:
+        return not raw(SPAMD + 1, b"PING SPAMC/1.5\r\n\r\n").startswith(b"SPAMD/")
+    except OSError:
+        return True
+
+
+def test_a_reload_replaces_the_doors_and_cuts_nobody_off(fresh_suite):
+    suite = fresh_suite("doors-reload", settings={"filter_spamd_listeners": "127.0.0.1:%d" % (SPAMD + 1), "filter_milter_listeners": "127.0.0.1:%d" % (MILTER + 1)})
+    good = MESSAGES["good"][0]
+    until(lambda: len(doors_of(suite)) == 2)
+    old = doors_of(suite)
+    held = pathlib.Path("/proc/%d/fd" % doors_of(suite, "filterd: spamd").pop())
+    links = lambda: [os.readlink(f) for f in held.iterdir() if f.is_symlink()]
+    idle = len(links())
+    with socket.create_connection(("127.0.0.1", SPAMD + 1), timeout=30) as begun:
+        begun.sendall(b"CHECK SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % len(good) + good[:10])
+        until(lambda: len(links()) > idle)	# the old process has accepted it
+        suite.settings["filter_clients"] = "192.0.2.0/24"
+        suite.configure()
+        os.kill([p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
+        suite.logged("the new configuration is in force")
+        until(turned_away)
+        assert len(doors_of(suite) - old) == 2 and old & doors_of(suite)
+        begun.sendall(good[10:])
+        begun.shutdown(socket.SHUT_WR)
+        answer = b""
+        while more := begun.recv(65536):
+            answer += more
+    assert answer.startswith(b"SPAMD/1.1 0 EX_OK")
+    until(lambda: not old & doors_of(suite))
+    assert len(doors_of(suite)) == 2
