@@ -6,6 +6,7 @@
   latency  250 after DATA to "* n EXISTS" on an idling connection
   front    smtpd's fronts: idle memory, what a fork copies, mail among thousands of idle connections (front.py)
   relay    mail to one and to a hundred other servers, which answer at once or after 200 ms (relay.py)
+  filter   filterd beside spamd, rspamd, bogofilter and amavisd-new: CPU of a message, mail delivered with filtering on (filter.py); only when asked for
   drain    a queue of 1,000 and of 100,000 messages: start, memory, rate; Postern alone; only when asked for: it takes long
   deliver  the local agent: exec to delivered, on a file system where sync costs nothing
   mailbox  one large folder, each IMAP and POP3 operation (mailbox.py); only when asked for: it takes long
@@ -25,6 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import suite as lib  # noqa: E402
+import filter as filters  # noqa: E402
 import mailtools  # noqa: E402
 import relay  # noqa: E402
 import submit  # noqa: E402
@@ -246,7 +248,8 @@ def main():
     for w in words:
         {"smtp": bench_smtp, "login": bench_login, "idle": bench_idle, "latency": bench_latency, "deliver": bench_deliver, "front": bench_front,
          "relay": lambda: relay.bench_relay(medians, MESSAGES), "drain": lambda: relay.bench_drain(medians, MESSAGES),
-         "submit": lambda: submit.bench_submit(medians, MESSAGES, load, count_mail, clear_mail), "mailbox": bench_mailbox}[w]()
+         "submit": lambda: submit.bench_submit(medians, MESSAGES, load, count_mail, clear_mail), "mailbox": bench_mailbox,
+         "filter": lambda: filters.bench_filter(count_mail, clear_mail)}[w]()
 
 
 main()
