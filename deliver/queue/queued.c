@@ -274,6 +274,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	sched_start(q, env->remote_fd);
 	control_start(q, env->control_fd);
 	quarantine_start(q);
+	queue_gauges_start(q);
 	conns_start(q, env->register_fd, env->auth_fd);
 	return 0;
 }
@@ -298,6 +299,7 @@ void queued_run(void *ctx)
 		_exit(EX_CONFIG);
 	}
 	mount_memory(env->conf);
+	queue_gauges_open(env->conf);
 	confine(env);
 	if (start(&q, env, &e) < 0) {
 		log_error("%s", e.text);

@@ -12,6 +12,7 @@
  *	queued_head.c	the header: what is added, what is removed (pure)
  *	queued_agent.c	delivery agents and the copies they write
  *	queued_sched.c	the schedule: which message when
+ *	queued_gauges.c	how large the queue is, for scrapers
  *	queued_active.c	one message being tried
  *	queued_local.c	its recipients with mailboxes
  *	queued_remote.c	its recipients elsewhere; destinations
@@ -373,6 +374,10 @@ void sched_when(struct queued *q, struct qmsg *m, int64_t next_try);	/* move in 
 void sched_forget(struct queued *q, struct qmsg **m);
 void sched_active_done(struct queued *q, struct qmsg *m);	/* one place is free */
 void sched_window(struct queued *q, struct qmsg *m, uint64_t window);	/* what the destination of m's lane takes at once */
+
+/* --- queued_gauges.c --- */
+void queue_gauges_open(const struct conf *c);		/* before the process is confined */
+void queue_gauges_start(struct queued *q);
 
 /* --- queued_active.c --- */
 /* A message being tried, and one of its recipients. */

@@ -49,6 +49,7 @@ static struct {
 	size_t n_users;
 	char host[256];
 	struct counters *counters; /* NULL: nothing is counted */
+	struct gauges *gauges;	   /* NULL: as much as that */
 	struct metrics_listener listeners[METRICS_LISTENERS_MAX];
 	size_t n_listeners;
 	bool long_queue; /* the kernel keeps what comes in GATHER_MS */
@@ -295,7 +296,7 @@ static void metrics_run(void *ctx)
 	proc_title("log", "log: metrics");
 	close_fd(&g.sock);
 	child_confine(CONFINE_METRICS);
-	metrics_serve(g.counters, g.listeners, g.n_listeners);
+	metrics_serve(g.counters, g.gauges, g.listeners, g.n_listeners);
 	_exit(0);
 }
 
@@ -506,6 +507,9 @@ static void open_counters(void)
 
 	if (counters_open(g.conf->run_directory, true, &g.counters, &e) < 0)
 		dprintf(2, "log: warning: %s: events are not counted\n", e.text);
+	err_clear(&e);
+	if (gauges_open(g.conf->run_directory, true, &g.gauges, &e) < 0)
+		dprintf(2, "log: warning: %s: the queue's size is not shown\n", e.text);
 }
 
 static int run(void)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/num.h"
 #include "io/loop.h"
 #include "os/os.h"
@@ -20,6 +21,7 @@ enum { HEAD_MAX = 4096, CLIENTS_MAX = 32, CLIENT_MS = 5000, TEXT_MAX = 65536 };
 struct server {
 	struct loop *loop;
 	const struct counters *counters;
+	const struct gauges *gauges;
 	unsigned clients;
 };
 
@@ -41,7 +43,28 @@ struct entrance {
 
 /* --- the text --- */
 
-void metrics_text(const struct counters *c, struct buf *out)
+enum { GAUGES_OLD_S = 900 };	/* a very large queue is counted every few minutes */
+
+static void put_gauge(struct buf *out, const char *name, const char *what, uint64_t value)
+{
+	buf_printf(out, "# HELP postern_%s %s\n# TYPE postern_%s gauge\npostern_%s %llu\n", name, what, name, name, (unsigned long long)value);
+}
+
+static void gauges_text(const struct gauges *g, int64_t now, struct buf *out)
+{
+	uint64_t values[GA_MAX_];
+	const int64_t at = gauges_get(g, values);
+
+	if (at == 0 || at < now - GAUGES_OLD_S)
+		return;
+	for (int i = 0; i < GA_MAX_; i++)
+		put_gauge(out, gauge_name((enum gauge)i), gauge_what((enum gauge)i), values[i]);
+	const uint64_t oldest = values[GA_queue_oldest_arrival_seconds];
+	put_gauge(out, "queue_oldest_age_seconds", "how long that one has been here", oldest == 0 || (uint64_t)now < oldest ? 0 : (uint64_t)now - oldest);
+	put_gauge(out, "queue_counted_seconds", "when the queue was counted", (uint64_t)at);
+}
+
+void metrics_text(const struct counters *c, const struct gauges *g, int64_t now, struct buf *out)
 {
 	buf_printf(out, "# HELP postern_build_info The running version.\n# TYPE postern_build_info gauge\npostern_build_info{version=\"%s\"} 1\n", POSTERN_VERSION);
 	buf_printf(out, "# HELP postern_counting_since_seconds When the counters were zero.\n# TYPE postern_counting_since_seconds gauge\n"
@@ -49,6 +72,8 @@ void metrics_text(const struct counters *c, struct buf *out)
 	for (int i = 0; i < EV_MAX_; i++)
 		buf_printf(out, "# HELP postern_%s_total %s\n# TYPE postern_%s_total counter\npostern_%s_total %llu\n", event_name((enum event)i), event_what((enum event)i),
 			   event_name((enum event)i), event_name((enum event)i), (unsigned long long)counter_total(c, (enum event)i));
+	if (g)
+		gauges_text(g, now, out);
 }
 
 unsigned metrics_request(struct str head)
@@ -73,7 +98,7 @@ static void put_answer(struct client *c, unsigned status)
 
 	buf_init(&text, TEXT_MAX);
 	if (status == 200)
-		metrics_text(c->s->counters, &text);
+		metrics_text(c->s->counters, c->s->gauges, clock_wall(), &text);
 	else
 		buf_printf(&text, "%u\n", status);
 	buf_printf(&c->out, "HTTP/1.0 %u %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status,
@@ -167,9 +192,9 @@ static void on_signal(void *ctx, int signo)
 		loop_stop(ctx);
 }
 
-void metrics_serve(const struct counters *counters, const struct metrics_listener *l, size_t n)
+void metrics_serve(const struct counters *counters, const struct gauges *gauges, const struct metrics_listener *l, size_t n)
 {
-	struct server s = { .loop = loop_new(), .counters = counters };
+	struct server s = { .loop = loop_new(), .counters = counters, .gauges = gauges };
 	struct entrance entrances[METRICS_LISTENERS_MAX];
 
 	loop_signal(s.loop, SIGTERM, on_signal, s.loop);

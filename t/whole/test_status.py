@@ -3,6 +3,7 @@ import grp
 import http.client
 import json
 import os
+import smtplib
 import socket
 import subprocess
 import time
@@ -137,3 +138,21 @@ def test_counters_leave_the_machine_by_nobodys_mistake(fresh_suite, value):
     s = fresh_suite("metrics-bad", start=False, users=(), settings={"metrics_listeners": value})
     p = subprocess.run([s.bin / "log", "-f", "-c", s.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
     assert p.returncode == 78 and b"metrics_listeners" in p.stdout
+
+
+def test_the_queue_is_counted_for_scrapers(fresh_suite):
+    """Each state, the oldest; what is held is not waiting. They say when they were counted."""
+    s = fresh_suite("gauges", settings={"relayhost": "[127.0.0.3]:9", "minimal_backoff_time": "1h", "mynetworks": "127.0.0.0/8"})
+    names = ("queue_active", "queue_deferred", "queue_hold", "queue_quarantine", "queue_oldest_arrival_seconds", "queue_oldest_age_seconds")
+    gauges = lambda: [numbers(scrape(s.run_dir / "log" / "metrics")).get("postern_" + n) for n in names]
+    until(lambda: gauges() == [0] * 6, 60)
+    with smtplib.SMTP(s.host, 25) as m:
+        for i in range(3):
+            m.sendmail("alice@example.com", ["x%d@elsewhere.example" % i], "Subject: waits\r\n\r\nx\r\n")
+    until(lambda: gauges()[:4] == [0, 3, 0, 0], 60)
+    queue = [json.loads(line) for line in s.tool("postern-queue", "list", "--json").stdout.decode().splitlines()]
+    assert gauges()[4] == min(q["arrival_time"] for q in queue)
+    for q in queue:
+        s.tool("postern-queue", "hold", q["queue_id"])
+    until(lambda: gauges() == [0, 0, 3, 0, 0, 0], 60)
+    assert numbers(scrape(s.run_dir / "log" / "metrics"))["postern_queue_counted_seconds"] <= time.time()
