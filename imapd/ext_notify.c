@@ -66,9 +66,11 @@ static void put_status(struct client *c, struct watched *w)
 
 static bool is_news(const struct watched *w, const struct mbox_status *st)
 {
-	if (st->messages != w->told.messages || st->uidnext != w->told.uidnext)
-		return w->events & (EVENT_BIT(MESSAGENEW) | EVENT_BIT(MESSAGEEXPUNGE));
-	return st->highestmodseq != w->told.highestmodseq && (w->events & EVENT_BIT(FLAGCHANGE));
+	const bool come = st->uidnext != w->told.uidnext, gone = st->messages < w->told.messages + come;
+
+	if ((come && (w->events & EVENT_BIT(MESSAGENEW))) || (gone && (w->events & EVENT_BIT(MESSAGEEXPUNGE))))
+		return true;
+	return !come && !gone && st->highestmodseq != w->told.highestmodseq && (w->events & EVENT_BIT(FLAGCHANGE));
 }
 
 static struct watched *watched_before(struct watched *v, size_t n, const struct folder *f)
@@ -97,7 +99,7 @@ static enum cmd_result match(struct client *c, struct notify *y, struct err *e)
 		for (size_t i = from; r == CMD_OK && i < all.n; i++) {
 			struct folder *f;
 
-			if (!(y->what.v[g].events & (EVENT_BIT(MESSAGENEW) | EVENT_BIT(FLAGCHANGE))))
+			if (!(y->what.v[g].events & (EVENT_BIT(MESSAGENEW) | EVENT_BIT(MESSAGEEXPUNGE))))
 				continue;
 			if (y->n == NOTIFY_MAILBOXES_MAX) {
 				r = command_answer(c, "NO", "NOTIFICATIONOVERFLOW", "Too many mailboxes to watch.");

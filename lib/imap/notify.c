@@ -42,13 +42,16 @@ static bool about_selected(const struct imap_event_group *g)
 	return g->boxes.kind == IMAP_MBOXES_SELECTED || g->boxes.kind == IMAP_MBOXES_SELECTED_DELAYED;
 }
 
-/* Section 5: new messages and expunges go together, and flags only with them; items only for the selected mailbox. */
+/* Section 5: flags go with new messages and expunges, and in the selected mailbox these go together: its numbers would be wrong otherwise. Of others one alone may be
+ * wanted, as in the examples of section 3.1. Items only for the selected mailbox. */
 static int check(const struct imap_event_group *g, struct err *e)
 {
 	const bool new = g->events & EVENT_BIT(MESSAGENEW), expunge = g->events & EVENT_BIT(MESSAGEEXPUNGE);
 
-	if (new != expunge || ((g->events & EVENT_BIT(FLAGCHANGE)) && !new))
-		return err_set(e, ERR_INPUT, 0, "MessageNew and MessageExpunge go together, FlagChange with both");
+	if (new != expunge && about_selected(g))
+		return err_set(e, ERR_INPUT, 0, "MessageNew and MessageExpunge of the selected mailbox go together");
+	if ((g->events & EVENT_BIT(FLAGCHANGE)) && !(new && expunge))
+		return err_set(e, ERR_INPUT, 0, "FlagChange goes with MessageNew and MessageExpunge");
 	if (g->has_fetch && !about_selected(g))
 		return err_set(e, ERR_INPUT, 0, "FETCH items are for the selected mailbox");
 	if (about_selected(g) && (g->events & (EVENT_BIT(MAILBOXNAME) | EVENT_BIT(SUBSCRIPTIONCHANGE))))

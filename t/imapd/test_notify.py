@@ -49,6 +49,21 @@ def test_other_mailboxes(imap, tree):
     assert settle(c) == []
 
 
+def test_one_event_of_other_mailboxes(imap, tree):
+    # RFC 5465 3.1: (subtree Lists (MessageNew))
+    c, other = imap(), imap()
+    assert len(c.ok("NOTIFY SET STATUS (mailboxes %s/a (MessageNew)) (mailboxes %s/c (MessageExpunge))" % (tree, tree))) == 2
+    other.append(tree + "/c", numbered(1))
+    other.append(tree + "/a", numbered(1))
+    assert len(wait_for(c, rb"STATUS %s/a \(MESSAGES 1 " % tree.encode())) == 1
+    for sub in "ac":
+        other.ok("SELECT %s/%s" % (tree, sub))
+        other.ok("STORE 1 +FLAGS (\\Deleted)")
+        other.ok("EXPUNGE")
+    assert len(wait_for(c, rb"STATUS %s/c \(MESSAGES 0 UIDNEXT 2 " % tree.encode())) == 1
+    c.bad("NOTIFY SET (mailboxes %s/a (MessageNew FlagChange))" % tree)
+
+
 def test_flags_of_other_mailboxes_and_first_filter(imap, tree):
     c, other = imap(), imap()
     c.ok("ENABLE CONDSTORE")
