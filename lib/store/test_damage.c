@@ -359,6 +359,12 @@ static void test_lazy(void)
 	tap_ok(mbox_rebuild(m, &e) == 0, "index written");
 	mbox_close(&m);
 	m = must_mbox(s, "INBOX");
+	/* An opening within a tick of the directory's last change lists it, which looks at all. */
+	for (unsigned i = 0; i < 20 && m->st.unverified == 0; i++) {
+		mbox_close(&m);
+		usleep(50000);
+		m = must_mbox(s, "INBOX");
+	}
 	v = mbox_view_new(m);
 	tap_ok(m->st.unverified > 100, "a large index is not read when it is opened: %u pieces wait", m->st.unverified);
 	const uint64_t right = digest(v);
