@@ -1,4 +1,5 @@
-/* The policy process: questions from queued, answers from services and milters. A service is opened when it is first named; milters are connected for each transaction. */
+/* The policy process: questions from queued, answers from services and milters. A service is opened when it is first named; milters are connected for each transaction,
+ * or are there from the one before. */
 #include "deliver/policy/policy.h"
 
 #include <signal.h>
@@ -20,6 +21,7 @@ struct server {
 	struct ipc_chan *queue;
 	struct dns_client *dns;
 	struct map *services;		/* as named -> struct service */
+	struct milter_pool *pool;
 	struct map *talks;		/* 8 bytes of talk -> struct talk */
 };
 
@@ -133,7 +135,7 @@ static void on_begin(struct server *s, uint32_t id, const struct ipc_policy_BEGI
 
 	if (map_get(s->talks, key) != NULL || map_count(s->talks) >= POLICY_TALKS_MAX) {
 		tell_trouble(s, id, "too many transactions");
-	} else if (talk_new(s->loop, s->dns, m, on_talked, s, &t, &e) < 0) {
+	} else if (talk_new(s->loop, s->dns, s->pool, m, on_talked, s, &t, &e) < 0) {
 		tell_trouble(s, id, e.text);
 	} else {
 		(void)map_set(s->talks, key, t);
@@ -232,6 +234,7 @@ void policy_run(void *ctx)
 	loop_signal(s.loop, SIGHUP, on_hup, &s);
 	s.services = map_new();
 	s.talks = map_new();
+	s.pool = pool_new(s.loop, s.conf->milter_max_idle * 1000);
 	s.dns = dns_client_new(s.loop, env->dns_fd, NULL, NULL);
 	s.queue = ipc_chan_new(s.loop, env->queue_fd, &ipc_policy, on_message, on_closed, &s);
 	ipc_chan_waiting_max(s.queue, IPC_GROUP_WAITING_MAX);

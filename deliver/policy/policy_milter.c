@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log/log.h"
+#include "os/os.h"
 
 enum { OUTPUT_HIGH = 1 << 18, OUTPUT_MAX = 1 << 22, LINGER_MS = 2000 };
 
@@ -22,19 +23,65 @@ static void disconnect(struct milter *m)
 	m->waiting = m->blocked = false;
 }
 
-void milter_close(struct milter *m)
+static const char *pool_key(const struct milter *m)
+{
+	return arena_printf(m->talk->arena, "%u %s", (unsigned)m->set.protocol, m->name);
+}
+
+/* libmilter takes SMFIC_QUIT_NC behind a message that it let go on, and drops it without a word behind one that it accepted, refused or lost: the next client would be taken
+ * for this one. And something must be answered before MAIL has passed: else an end of the connection would show too late to begin anew. */
+static bool may_be_reused(const struct milter *m)
+{
+	static const uint32_t steps[][2] = { { MP_NO_CONNECT, MP_NR_CONN }, { MP_NO_HELO, MP_NR_HELO }, { MP_NO_MAIL, MP_NR_MAIL } };
+	bool answers = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		answers |= (m->options.protocol & (steps[i][0] | steps[i][1])) == 0;
+	return answers && m->went_on && m->options.version >= 6 && !m->waiting && !m->blocked && conn_out_pending(m->conn) == 0 && conn_input(m->conn).n == 0;
+}
+
+/* SMFIC_QUIT_NC: the next transaction begins with its client. */
+static void hand_on(struct milter *m)
+{
+	struct buf b, rest;
+
+	buf_init(&b, 64);
+	buf_init(&rest, MILTER_PACKET_MAX + 4);
+	milter_put(&b, 'K', STR(""));
+	conn_write(m->conn, buf_view(&b));
+	conn_flush(m->conn);
+	if (conn_out_pending(m->conn) == 0) {
+		int fd = conn_detach(&m->conn, &rest);
+		if (rest.n == 0)
+			pool_put(m->talk->pool, pool_key(m), fd, &m->options);
+		else
+			close_fd(&fd);
+	}
+	buf_fini(&b);
+	buf_fini(&rest);
+}
+
+static void say_goodbye(struct milter *m)
 {
 	struct buf b;
 
 	buf_init(&b, 64);
-	if (m->conn && m->step != TELL_OPTIONS) {
-		if (m->seen_mail && m->step != TELL_AFTER)
-			milter_put(&b, 'A', STR(""));
-		milter_put(&b, 'Q', STR(""));
-		conn_write(m->conn, buf_view(&b));
-		conn_finish(&m->conn, LINGER_MS);
-	}
+	if (m->seen_mail && m->step != TELL_AFTER)
+		milter_put(&b, 'A', STR(""));
+	milter_put(&b, 'Q', STR(""));
+	conn_write(m->conn, buf_view(&b));
+	conn_finish(&m->conn, LINGER_MS);
 	buf_fini(&b);
+}
+
+void milter_close(struct milter *m)
+{
+	if (m->conn && m->step != TELL_OPTIONS) {
+		if (pool_keeps(m->talk->pool) && may_be_reused(m))
+			hand_on(m);
+		else
+			say_goodbye(m);
+	}
 	disconnect(m);
 }
 
@@ -102,8 +149,10 @@ static void answered(struct milter *m, bool skip)
 		failed(m, "its new body ends in a bare CR");
 		return;
 	}
-	if (m->step == TELL_EOM)
+	if (m->step == TELL_EOM) {
 		milter_changes_keep(m);
+		m->went_on = true;
+	}
 	if ((m->step == TELL_HEADER && m->at < m->talk->view.n) || (m->step == TELL_BODY && m->off < m->talk->size)) {
 		go_on(m);
 		return;
@@ -192,6 +241,7 @@ static void on_packet(struct milter *m, char command, struct str data)
 	struct milter_reply r;
 	struct err e = { 0 };
 
+	m->heard = true;
 	if (!m->waiting)
 		failed(m, "speaks without being asked");
 	else if (m->step == TELL_OPTIONS && command == 'O')
@@ -249,9 +299,24 @@ static void lost(struct milter *m, const char *why)
 	m->broken = true;
 }
 
+static void dial_anew(struct milter *m);
+
+/* A connection that waited has ended: nothing of this transaction has been taken in there. */
+static bool begins_anew(struct milter *m)
+{
+	if (!m->reused || m->heard || m->last != TELL_MAIL || !is_asked(m))
+		return false;
+	disconnect(m);
+	dial_anew(m);
+	return true;
+}
+
 static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 {
 	struct milter *m = ctx;
+
+	if ((ev == CONN_EV_CLOSED || ev == CONN_EV_ERROR) && begins_anew(m))
+		return;
 
 	switch (ev) {
 	case CONN_EV_DATA: on_input(m); break;
@@ -283,16 +348,44 @@ static void on_dialled(void *ctx, int fd, const char *why)
 	go_on(m);
 }
 
+static void on_stage(void *ctx)
+{
+	failed(ctx, "takes too long in all");
+}
+
+static void begin_stage(struct milter *m, enum milter_step first)
+{
+	m->step = first;
+	m->stage = loop_timer(m->talk->loop, POLICY_STAGE_FACTOR * (first == TELL_DATA ? m->set.content_ms : m->set.connect_ms + m->set.command_ms), on_stage, m);
+}
+
+static void dial_anew(struct milter *m)
+{
+	m->reused = m->seen_mail = false;
+	m->options = (struct milter_options){ 0 };
+	begin_stage(m, TELL_OPTIONS);
+	m->dial = dial(m->talk->loop, m->talk->dns, &m->set.target, m->set.connect_ms, on_dialled, m);
+}
+
+/* A connection that waits, behind its negotiation; else a new one. */
+static void begin(struct milter *m)
+{
+	const int fd = pool_take(m->talk->pool, pool_key(m), m->talk->arena, &m->options);
+
+	if (fd < 0) {
+		dial_anew(m);
+		return;
+	}
+	m->reused = true;
+	begin_stage(m, TELL_CONNECT);
+	on_dialled(m, fd, NULL);
+}
+
 /* --- a stage --- */
 
 static uint64_t patience(const struct milter *m)
 {
 	return m->step <= TELL_DATA ? m->set.command_ms : m->set.content_ms;
-}
-
-static void on_stage(void *ctx)
-{
-	failed(ctx, "takes too long in all");
 }
 
 static void go_on(struct milter *m)
@@ -338,15 +431,16 @@ void milter_start(struct milter *m, enum milter_step first, enum milter_step las
 			talk_passed(m->talk);
 		return;
 	}
-	m->step = first;
 	m->last = last;
 	m->at = 0;
 	m->off = m->talk->body;
-	m->stage = loop_timer(m->talk->loop, POLICY_STAGE_FACTOR * (first == TELL_DATA ? m->set.content_ms : m->set.connect_ms + m->set.command_ms), on_stage, m);
+	if (first == TELL_OPTIONS) {
+		begin(m);
+		return;
+	}
+	begin_stage(m, first);
 	if (last == TELL_EOM && milter_changes_begin(m, &e) < 0)
 		failed(m, e.text);
-	else if (first == TELL_OPTIONS)
-		m->dial = dial(m->talk->loop, m->talk->dns, &m->set.target, m->set.connect_ms, on_dialled, m);
 	else
 		go_on(m);
 }

@@ -1,10 +1,11 @@
-/* Milters: one transaction ("talk") with all of its milters (policy_talk.c), and the conversation with one of them (policy_milter.c). Connections live as long as the
- * transaction.
+/* Milters: one transaction ("talk") with all of its milters (policy_talk.c), and the conversation with one of them (policy_milter.c). A connection may serve another
+ * transaction afterwards (policy_pool.h).
  */
 #ifndef DELIVER_POLICY_MILTER_H
 #define DELIVER_POLICY_MILTER_H
 
 #include "deliver/policy/milter_wire.h"
+#include "deliver/policy/policy_pool.h"
 #include "io/conn.h"
 #include "io/loop.h"
 #include "ipc/policy.h"
@@ -44,6 +45,8 @@ struct milter {
 	bool done;			/* it is not asked any more */
 	bool broken;			/* it failed: its default action holds */
 	bool seen_mail;
+	bool went_on;			/* its answer to the end of the message was "continue" */
+	bool reused, heard;		/* the connection served a transaction before; something has come in this one */
 	size_t at;			/* next header field */
 	uint64_t off;			/* next byte of the body */
 	struct timer *stage;		/* the end of its patience */
@@ -66,6 +69,7 @@ struct talk_verdict {
 struct talk {
 	struct loop *loop;
 	struct dns_client *dns;
+	struct milter_pool *pool;
 	struct arena *arena;
 	uint64_t id;
 	struct milter *v;
@@ -112,7 +116,8 @@ void milter_body_free(struct new_body *b);
 /* --- policy_talk.c --- */
 typedef void talk_fn(void *ctx, struct talk *t);
 /* The verdict is in t when fn is called, from the loop. 0; -1: the milters cannot be parsed. */
-int talk_new(struct loop *l, struct dns_client *dns, const struct ipc_policy_BEGIN *m, talk_fn *fn, void *ctx, struct talk **out, struct err *e) MUST_CHECK;
+int talk_new(struct loop *l, struct dns_client *dns, struct milter_pool *pool, const struct ipc_policy_BEGIN *m, talk_fn *fn, void *ctx, struct talk **out,
+	     struct err *e) MUST_CHECK;
 void talk_free(struct talk **t);
 void talk_begin(struct talk *t);
 void talk_rcpt(struct talk *t, const struct ipc_policy_RCPT *m);

@@ -34,12 +34,13 @@ static int take_milters(struct talk *t, struct err *e)
 	return 0;
 }
 
-int talk_new(struct loop *l, struct dns_client *dns, const struct ipc_policy_BEGIN *m, talk_fn *fn, void *ctx, struct talk **out, struct err *e)
+int talk_new(struct loop *l, struct dns_client *dns, struct milter_pool *pool, const struct ipc_policy_BEGIN *m, talk_fn *fn, void *ctx, struct talk **out, struct err *e)
 {
 	struct talk *t = xzalloc(sizeof(*t));
 
 	t->loop = l;
 	t->dns = dns;
+	t->pool = pool;
 	t->arena = arena_new(POLICY_TALK_BYTES_MAX);
 	t->id = m->talk;
 	t->fd = -1;

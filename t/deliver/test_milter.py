@@ -40,7 +40,7 @@ def scene():
     }
     settings = {
         "filter_enable": "no", "smtpd_milters": one.name, "non_smtpd_milters": one.name, "milter_connect_timeout": "3s", "milter_command_timeout": "2s",
-        "milter_content_timeout": "2s", "milter_macro_daemon_name": "the-daemon", "smtpd_hard_error_limit": "1000", "smtpd_soft_error_limit": "999",
+        "milter_content_timeout": "2s", "milter_macro_daemon_name": "the-daemon", "milter_max_idle": "0", "smtpd_hard_error_limit": "1000", "smtpd_soft_error_limit": "999",
         "smtpd_error_sleep_time": "0", "smtpd_peername_lookup": "no",
     }
     settings.update({"listener." + n: "%s:%d/smtp -o smtpd_milters=%s" % (HOST, p, special[n]) for n, p in LISTENERS.items()})

@@ -72,9 +72,9 @@ class Milter:
             pairs = data[1:].split(b"\0")[:-1]
             self.macros[data[:1]] = dict(zip(pairs[::2], pairs[1::2]))
             return True
-        if c in b"AQ":
+        if c in b"AQK":
             self.quit.set()
-            return c == b"A"
+            return c != b"Q"
         answer = self.script.get(c)
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
