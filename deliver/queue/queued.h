@@ -16,6 +16,7 @@
  *	queued_active.c	one message being tried
  *	queued_local.c	its recipients with mailboxes
  *	queued_remote.c	its recipients elsewhere; destinations
+ *	queued_outgoing.c	what smtp_generic_maps and smtp_header_checks make of it
  *	queued_sts.c	questions to sts
  *	queued_tlsrpt.c	counts of TLS sessions
  *	queued_tlsreport.c	reports of them
@@ -24,7 +25,7 @@
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_ask.c	questions to resolve and filterd
- *	queued_checks.c	header_checks, body_checks
+ *	queued_checks.c	header_checks and their like, body_checks
  *	queued_milter.c	what milters hear of a transaction, and want
  *	queued_restrict.c	restriction lists, and the facts that they ask for
  *	queued_sync.c	fsync beside the loop
