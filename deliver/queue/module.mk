@@ -7,6 +7,7 @@ QUEUED := queued_main.c queued.c queued_conn.c \
 $(call program,queued,$(QUEUED) deliver/local/spawn.c $(RESTRICT) $(RESOLVE_RUN) $(REMOTE) $(DNS_PROCESS) $(POLICY) $(STS),spool smtp authres map mail conf dns ipc io os log base,-lcares -lz)
 $(call unittest,test_queue_rules,test_queue_rules.c retry.c dsn.c queued_head.c,smtp mail conf ipc io os log base test)
 $(call unittest,test_checks,test_checks.c queued_checks.c deliver/restrict/access.c,smtp mail conf ipc io os log base test)
+$(call unittest,test_ask,test_ask.c queued_ask.c,conf ipc io os log base test)
 $(call unittest,test_header_addresses,test_header_addresses.c header_addresses.c,smtp mail base test)
 $(call fuzzer,fuzz_header_addresses,fuzz_header_addresses.c header_addresses.c,smtp mail base)
 $(call fuzzer,fuzz_received,fuzz_received.c queued_head.c,mail base)

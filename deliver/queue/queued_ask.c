@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "deliver/queue/queued.h"
 #include "ipc/link.h"
 #include "log/log.h"
@@ -25,6 +26,7 @@ struct ask {
 	size_t n_routes;
 	looked_fn *looked;
 	matched_fn *matched;
+	size_t n_lines;
 	parts_fn *parts;
 	acted_fn *acted;
 	milted_fn *milted;
@@ -168,6 +170,19 @@ static bool routes_sane(const struct ipc_resolve_ROUTES *r, size_t n)
 	return sane;
 }
 
+/* Places of lines that were asked about, each once and in their order: who takes the answer changes a header by them. */
+static bool matches_sane(const struct ipc_resolve_MATCHES *m, size_t n)
+{
+	uint64_t at = 0, least = 0;
+	bool sane = m->actions.n == m->at.n;
+
+	for (size_t i = 0; sane && i < m->at.n; i++, least = at + 1)
+		sane = least < n && num_parse(m->at.v[i], least, n - 1, &at) == 0;
+	if (!sane)
+		log_error("resolve: matches of other lines than it was asked about");
+	return sane;
+}
+
 static void on_value(struct ask *a, const struct ipc_resolve_VALUE *v)
 {
 	looked_fn *fn = a->looked;
@@ -181,9 +196,10 @@ static void on_matches(struct ask *a, const struct ipc_resolve_MATCHES *m)
 {
 	matched_fn *fn = a->matched;
 	void *ctx = a->ctx;
+	const bool sane = matches_sane(m, a->n_lines);
 
 	ask_free(a);
-	fn(ctx, m);
+	fn(ctx, sane ? m : NULL);
 }
 
 static void on_part_matches(struct ask *a, const struct ipc_resolve_PART_MATCHES *m)
@@ -289,6 +305,7 @@ struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, match
 	struct ask *a = ask_new(q, ASK_CHECK, QUEUED_ASK_MS, ctx);
 
 	a->matched = fn;
+	a->n_lines = m->lines.n;
 	return send_ask(q->resolve, a, IPC_resolve_CHECK, m);
 }
 

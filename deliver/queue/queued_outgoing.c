@@ -202,8 +202,11 @@ static int replace(struct making *g, size_t at, struct str text, struct err *e)
 static int act(struct making *g, size_t at, struct str action, struct err *e)
 {
 	struct str text = action;
-	const struct str word = str_split(&text, ' '), line = field_line(g, at);
+	const struct str word = str_split(&text, ' ');
 
+	if (at >= g->view.n)
+		return err_set(e, ERR_INPUT, 0, "a match of a field that is not there");
+	const struct str line = field_line(g, at);
 	text = text.p ? str_trim(text) : STR("");
 	if (str_case_eq(word, STR("DUNNO")) || str_case_eq(word, STR("PASS")))
 		return 0;

@@ -201,8 +201,15 @@ int mail_view_insert(struct mail_view *w, size_t at, struct str name, struct str
 	return 0;
 }
 
+static int no_such_place(const struct mail_view *w, size_t at, struct err *e)
+{
+	return err_set(e, ERR_INPUT, 0, "no header field at place %zu of %zu", at, w->n);
+}
+
 int mail_view_change(struct mail_view *w, size_t at, struct str value, struct err *e)
 {
+	if (at >= w->n)
+		return no_such_place(w, at, e);
 	const struct mail_edit ed = { .name = w->v[at].name, .value = value };
 
 	if (valid(w, ed.name, value, e) < 0 || add_edit(w, &ed, false, e) < 0)
@@ -214,6 +221,8 @@ int mail_view_change(struct mail_view *w, size_t at, struct str value, struct er
 
 int mail_view_remove(struct mail_view *w, size_t at, struct err *e)
 {
+	if (at >= w->n)
+		return no_such_place(w, at, e);
 	if (valid(w, w->v[at].name, STR(""), e) < 0)
 		return -1;
 	if (w->v[at].origin)

@@ -36,7 +36,7 @@ struct mail_view {
 
 /* head as for mail_edit_apply; must live as long as the view. ERR_LIMIT: more fields than MAIL_VIEW_FIELDS_MAX, or the arena's limit. */
 int mail_view_make(struct mail_view *out, struct arena *a, struct str head, const struct str *edits, size_t n, struct err *e) MUST_CHECK;
-/* at: places 0..n-1 (insert: n: at the end). ERR_INPUT: a name or value that no edit may have. Strings are copied. value: without leading blank. */
+/* at: places 0..n-1 (insert: n: at the end). ERR_INPUT: another place, or a name or value that no edit may have. Strings are copied. value: without leading blank. */
 int mail_view_insert(struct mail_view *w, size_t at, struct str name, struct str value, struct err *e) MUST_CHECK;
 int mail_view_change(struct mail_view *w, size_t at, struct str value, struct err *e) MUST_CHECK;
 int mail_view_remove(struct mail_view *w, size_t at, struct err *e) MUST_CHECK;

@@ -79,6 +79,11 @@ static void test_refused(void)
 		tap_is_int(mail_view_insert(&w, 0, str_c(t[i].name), str_c(t[i].value), &e), -1, "refused: row %zu", i);
 	tap_is_int(mail_view_change(&w, 3, STR("x"), &e), -1, "a line that is no field stays");
 	tap_is_int(mail_view_remove(&w, 3, &e), -1, "and is not removed");
+	const size_t outside[] = { w.n, w.n + 1, SIZE_MAX };
+	for (size_t i = 0; i < ARRAY_LEN(outside); i++) {
+		tap_is_int(mail_view_change(&w, outside[i], STR("x"), &e), -1, "no field at place %zu is changed", outside[i]);
+		tap_is_int(mail_view_remove(&w, outside[i], &e), -1, "none at place %zu is removed", outside[i]);
+	}
 	for (int i = 0; i < 5; i++)
 		tap_is_int(mail_view_insert(&w, 1, STR("N"), STR("v"), &e), 0, "insertion %d", i);
 	tap_is_int(mail_view_edits(&w, &edits, &n, 4, &e), -1, "too many edits");
