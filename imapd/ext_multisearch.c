@@ -180,9 +180,9 @@ static void with_others(struct client *c)
 	command_step(c);
 }
 
-enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
+/* CMD_OK: it can begin; rest is its text behind the sources. */
+static enum cmd_result get_command(struct client *c, struct imap_lex *l, struct multi *m, struct str *rest, struct err *e)
 {
-	struct multi *m = ARENA_NEW(c->arena, struct multi);
 	struct imap_search_key *keys;
 	struct str charset;
 
@@ -190,8 +190,7 @@ enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	const enum cmd_result r = get_sources(c, l, m, e);
 
-	const char *rest = l->p;
-
+	*rest = str_n(l->p, (size_t)(l->end - l->p));
 	if (r == CMD_BAD || imap_get_search_return(l, &m->ret, e) < 0)
 		return CMD_BAD;
 	if (!m->ret.given)
@@ -205,10 +204,23 @@ enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
 		return r;
 	if (charset.p && !str_case_eq(charset, STR("UTF-8")) && !str_case_eq(charset, STR("US-ASCII")))
 		return command_answer(c, "NO", "BADCHARSET (US-ASCII UTF-8)", "Unknown charset.");
+	return CMD_OK;
+}
+
+enum cmd_result cmd_ESEARCH(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct multi *m = ARENA_NEW(c->arena, struct multi);
+	struct str rest;
+	const enum cmd_result r = get_command(c, l, m, &rest, e);
+
+	if (r != CMD_OK) {
+		others_drop(&m->others);
+		return r;
+	}
 	c->run.data = m;
 	c->run.cleanup = cleanup;
 	if (m->others) {
-		others_search(c, m->others, str_n(rest, (size_t)(l->end - rest)), with_others);
+		others_search(c, m->others, rest, with_others);
 		return CMD_AWAY;
 	}
 	c->run.step = step;

@@ -94,6 +94,13 @@ static void sources_free(struct others *o)
 	o->n = 0;
 }
 
+void others_drop(struct others **o)
+{
+	if (*o)
+		sources_free(*o);
+	*o = NULL;
+}
+
 /* --- what they say --- */
 
 /* "* ESEARCH (TAG x MAILBOX name …": the name's folder; *behind: from " MAILBOX" on. */

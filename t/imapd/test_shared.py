@@ -378,6 +378,27 @@ def test_search_of_folders_of_others_and_own_together(share, bob):
     b.ok("DELETE " + own)
 
 
+def test_refused_searches_keep_no_memory(suite, share, bob):
+    """What was gathered about the owners goes with the command, however it ends."""
+    b = bob()
+    sources = " ".join(share.other + "/" + "x" * 400 + str(i) for i in range(100))
+    (pid,) = [p[0] for p in suite.processes() if p[3] == "imapd: session %s" % BOB]
+
+    def refused(times):
+        for _ in range(times):
+            assert b.cmd("ESEARCH IN (mailboxes (%s)) RETURN (SAVE) ALL" % sources)[0] == "BAD"
+            assert b.cmd("ESEARCH IN (mailboxes (%s)) RETURN (ALL) CHARSET X-NONE ALL" % sources)[0] == "NO"
+
+    def kilobytes():
+        with open("/proc/%d/status" % pid) as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmData:"))
+
+    refused(10)
+    before = kilobytes()
+    refused(100)        # 8 MB of names
+    assert kilobytes() - before < 2048
+
+
 def test_a_search_whose_owner_dies_goes_on(suite, share, bob):
     share.fill("apple")
     share.rights("lr")
