@@ -64,36 +64,61 @@ static void send_question(struct asker *k, const struct spam_question *q)
 		_exit(1);
 }
 
-/* As many at once as the monitor passes on. */
-void asker_ask_lists(void *ctx, struct arena *a, struct spam_question *q, size_t n)
+/* Lists first: name servers that the sender has chosen may keep what they are asked waiting. */
+static size_t in_order(const struct spam_question *q, size_t n, size_t order[SPAM_QUESTIONS_MAX])
 {
-	struct asker *k = ctx;
+	size_t lists = 0, all;
+	for (size_t i = 0; i < n; i++)
+		if (q[i].list)
+			order[lists++] = i;
+	all = lists;
+	for (size_t i = 0; i < n; i++)
+		if (!q[i].list)
+			order[all++] = i;
+	return lists;
+}
+
+/* As many at once as the monitor passes on. true: the lists have said something, or none was asked, or all have refused at once. */
+static bool ask_all(struct asker *k, struct arena *a, struct spam_question *q, size_t n)
+{
 	const uint32_t first = k->id + 1;
-	size_t sent = 0, got = 0, known = 0;
-	const uint64_t now = clock_mono_ms();
-	if (now < k->lists_silent_until_ms)
-		return;
-	if (k->lists_until_ms == 0)
-		k->lists_until_ms = now + k->lists_ms;
-	if (now >= k->lists_until_ms)
-		return;
+	size_t order[SPAM_QUESTIONS_MAX], sent = 0, got = 0, lists_got = 0, lists_known = 0;
+	const size_t lists = in_order(q, n, order);
 	while (got < n) {
 		uint16_t type;
 		uint32_t id;
 		for (; sent < n && sent - got < WORKER_ASKS_MAX; sent++)
-			send_question(k, &q[sent]);
+			send_question(k, &q[order[sent]]);
 		const struct ipc_filter_ANSWER *r = next(k, a, k->lists_until_ms, &type, &id);
 		if (r == NULL)
 			break;
 		if (type != IPC_filter_ANSWER || id - first >= sent)
 			continue;	/* to what was given up before */
-		q[id - first].records = r->records.v;
-		q[id - first].n = r->known == AUTH_HAS ? r->records.n : 0;
-		known += r->known != AUTH_TROUBLE;
+		struct spam_question *about = &q[order[id - first]];
+		about->records = r->records.v;
+		about->n = r->known == AUTH_HAS ? r->records.n : 0;
+		lists_got += about->list;
+		lists_known += about->list && r->known != AUTH_TROUBLE;
 		got++;
 	}
-	if (known == 0 && got < n) {
-		log_warning("dns: no answer about %zu names of DNS lists in %llu ms: they are not asked for %d s", n, (unsigned long long)k->lists_ms, ASKER_SILENT_MS / 1000);
+	return lists_known > 0 || lists_got == lists;
+}
+
+/* Only a message's first questions, with all the time, tell that lists are silent. Later ones may have next to nothing left: the name servers of a link, which are
+ * the sender's, may have had the rest. */
+void asker_ask_lists(void *ctx, struct arena *a, struct spam_question *q, size_t n)
+{
+	struct asker *k = ctx;
+	const uint64_t now = clock_mono_ms();
+	const bool first = k->lists_until_ms == 0;
+	if (now < k->lists_silent_until_ms || n > SPAM_QUESTIONS_MAX)
+		return;
+	if (first)
+		k->lists_until_ms = now + k->lists_ms;
+	if (now >= k->lists_until_ms)
+		return;
+	if (!ask_all(k, a, q, n) && first) {
+		log_warning("dns: no answer of any DNS list in %llu ms: none is asked for %d s", (unsigned long long)k->lists_ms, ASKER_SILENT_MS / 1000);
 		k->lists_silent_until_ms = clock_mono_ms() + ASKER_SILENT_MS;
 	}
 }

@@ -13,11 +13,11 @@ struct asker {
 	uint32_t id;		/* of the last question; grows, so that a late answer is known as such */
 	uint64_t until_ms;
 	uint64_t lists_ms;	/* that DNS lists may take, of one message */
-	uint64_t lists_until_ms, lists_silent_until_ms;	/* 0: not asked yet; after nothing but silence no list is asked for a while */
+	uint64_t lists_until_ms, lists_silent_until_ms;	/* 0: not asked yet; after nothing but silence of lists none is asked for a while */
 };
 struct auth_answer asker_ask(void *ctx, struct arena *a, struct str name, unsigned type);	/* ctx: struct asker; for struct auth_dns */
 
-/* ctx: struct asker; a spam_ask_fn. Questions that nobody answers in time have no records. */
+/* ctx: struct asker; a spam_ask_fn. Questions that nobody answers in time have no records. n: SPAM_QUESTIONS_MAX at most. */
 enum { ASKER_SILENT_MS = 60000 };
 void asker_ask_lists(void *ctx, struct arena *a, struct spam_question *q, size_t n);
 

@@ -91,9 +91,13 @@ static void ask(struct asks *k)
 	k->asked = k->n;
 }
 
-static struct str under(struct msg *m, struct str name, struct str zone)
+/* What the list says about the name. */
+static struct spam_question *list_question(struct asks *k, struct str name, struct str zone, unsigned type)
 {
-	return str_c(arena_printf(m->a, "%.*s.%.*s", STR_ARG(name), STR_ARG(zone)));
+	struct spam_question *q = question(k, str_c(arena_printf(k->m->a, "%.*s.%.*s", STR_ARG(name), STR_ARG(zone))), type);
+	if (q != NULL)
+		q->list = true;
+	return q;
 }
 
 /* "2.0.0.127", or the nibbles of an IPv6 address. */
@@ -242,7 +246,7 @@ static bool relay_rule(struct asks *k, const struct rule *r, bool test)
 	bool hit = false;
 	for (size_t i = 0; i < names.n && list->n_args > 1; i++) {
 		const struct str name = by_sender ? names.v[i] : reversed(m, names.v[i]);
-		const struct spam_question *q = question(k, under(m, name, list->args[1]), type);
+		const struct spam_question *q = list_question(k, name, list->args[1], type);
 		hit |= test && answer_fits(m, q, &r->arg_pattern, r->n_args > at ? r->args[at] : (struct str){ 0 });
 	}
 	return hit;
@@ -325,7 +329,7 @@ static bool link_rule(struct asks *k, const struct uri_list *l, const struct dom
 			continue;
 		listed_names(k, l, &d->v[i], &names);
 		for (size_t n = 0; n < names.n; n++)
-			hit |= answer_fits(k->m, question(k, under(k->m, names.v[n], l->zone), l->type), NULL, l->subtest) && test;
+			hit |= answer_fits(k->m, list_question(k, names.v[n], l->zone, l->type), NULL, l->subtest) && test;
 	}
 	return hit;
 }

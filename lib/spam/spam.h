@@ -52,9 +52,10 @@ struct spam_learned spam_learned(const struct spam *s);	/* of bayes_file as it w
 struct str spam_subject_tag(const struct spam *s);	/* rewrite_header Subject; p NULL: none */
 double spam_required(const struct spam *s);
 
-/* A question to the DNS and what came back: records as lib/dns/wire.h writes them; none when there are none, or nobody knows. */
+/* A question to the DNS and what came back: records as lib/dns/wire.h writes them; none when there are none, or nobody knows. list: about a list; else its answer lies
+ * with name servers that who sent the message has chosen. */
 enum { SPAM_QUESTIONS_MAX = 200 };
-struct spam_question { struct str name; unsigned type; const struct str *records; size_t n; };
+struct spam_question { struct str name; unsigned type; bool list; const struct str *records; size_t n; };
 typedef void spam_ask_fn(void *ctx, struct arena *a, struct spam_question *q, size_t n);
 
 /* What is known about a message beside its bytes. All may be empty. Later checks (SPF, DKIM, lists …) put their results into hits: names of network rules
