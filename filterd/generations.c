@@ -155,6 +155,7 @@ static void on_template(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 		return;
 	}
 	t->ready = true;
+	t->learns = t->kind == STAGE_SCORE && r->learns == 1;
 	log_info("%s loaded: %.*s", t->kind == STAGE_SCAN ? "signatures" : "spam rules", STR_ARG(r->text));
 	if (r->shipped)
 		log_warning("%s holds no signatures: only the shipped test signatures serve; run freshclam", conf_next(m)->virus_database_directory);

@@ -190,10 +190,13 @@ static void score_next(struct monitor *m, struct job *j, const struct ipc_filter
 	m->n_waiting++;
 }
 
-/* What is to be learned of it is kept for postern-learn. Who taught it hears whether it is. */
-static void keep_learned(struct monitor *m, const struct job *j, struct ipc_filter_VERDICT *v)
+/* What is to be learned of it is kept for postern-learn, if somebody asked for that: a person, or the rules by which it was scored. Who taught it hears whether it
+ * is. */
+static void keep_learned(struct monitor *m, const struct job *j, bool learns, struct ipc_filter_VERDICT *v)
 {
 	struct err e = { 0 };
+	if (j->kind != STAGE_SCORE || (j->scan.teach == 0 && !learns))
+		v->learn = STR("");
 	if (v->learn.n == 0)
 		return;
 	const bool kept = learn_data_keep(m->first->state_directory, v->learn, j->scan.teach != 0, &e) == 0;
@@ -205,11 +208,11 @@ static void keep_learned(struct monitor *m, const struct job *j, struct ipc_filt
 		v->action = STR("tempfail");
 }
 
-/* Edits of both workers, in their order. */
-static void job_finish(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
+/* Edits of both workers, in their order. learns: the rules of the worker that had it. */
+static void job_finish(struct monitor *m, struct job *j, bool learns, const struct ipc_filter_VERDICT *v)
 {
 	struct ipc_filter_VERDICT all = *v;
-	keep_learned(m, j, &all);
+	keep_learned(m, j, learns, &all);
 	if (j->edits.n > 0)
 		all.edits = join_strs(j->a, j->edits, v->edits);
 	if (!(j->scan.sign & SIGN_ONLY) && j->scan.teach == 0)
@@ -263,7 +266,7 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	if (j->kind == STAGE_SCAN && str_eq(((const struct ipc_filter_VERDICT *)msg)->action, STR("score")))
 		score_next(w->m, j, msg);
 	else
-		job_finish(w->m, j, msg);
+		job_finish(w->m, j, w->learns, msg);
 	dispatch(w->m);
 }
 
@@ -290,6 +293,7 @@ static int worker_new(struct monitor *m, enum stage_kind kind)
 	struct worker *w = xzalloc(sizeof(*w));
 	w->m = m;
 	w->from = m->now[kind];
+	w->learns = w->from->learns;
 	w->kind = kind;
 	w->chan = ipc_chan_new(m->loop, pair[0], &ipc_filter, on_worker, on_worker_closed, w);
 	ipc_chan_allow(w->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });

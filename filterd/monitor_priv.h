@@ -47,6 +47,7 @@ struct worker {
 	enum stage_kind kind;
 	struct ipc_chan *chan;
 	struct job *job;	/* NULL: idle */
+	bool learns;		/* as its template */
 	struct timer *deadline;
 	struct relay_ask asks[WORKER_ASKS_MAX];
 	struct keys_ask sign;
@@ -57,6 +58,7 @@ struct template {
 	enum stage_kind kind;
 	struct ipc_chan *chan;
 	bool ready;
+	bool learns;		/* its rules wish that mail is learned of itself */
 };
 
 struct monitor {

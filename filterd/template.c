@@ -58,7 +58,8 @@ static void say_ready(int sock, const struct filter_rules *rules)
 	uint64_t n = rules->clamav == NULL ? 0 : clamav_signatures(rules->clamav);
 	char text[300];
 	ready_text(rules, shipped, text, sizeof(text));
-	struct ipc_filter_READY m = { .signatures = n, .shipped = shipped, .text = str_c(text) };
+	struct ipc_filter_READY m = { .signatures = n, .shipped = shipped, .text = str_c(text),
+		.learns = rules->spam != NULL && spam_learns(rules->spam) };
 	struct err e = { 0 };
 	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_READY, &m, 0, -1, &e) < 0)
 		_exit(1);

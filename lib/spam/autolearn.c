@@ -107,7 +107,7 @@ void autolearn(struct msg *m, struct spam_result *out)
 {
 	struct points p = { 0 };
 	struct taught t = { 0 };
-	if (m->s->num[SPAM_NUM_BAYES_AUTO_LEARN] <= 0 || m->s->num[SPAM_NUM_USE_BAYES] <= 0)
+	if (!set_learns(m->s))
 		return;
 	for (size_t i = 0; i < out->n_hits; i++) {
 		const struct rule *r = set_find(m->s, out->hits[i].name);

@@ -210,3 +210,8 @@ void set_say(struct set *s, const char *file, unsigned line, const char *fmt, ..
 	if (s->say != NULL)
 		s->say(s->say_ctx, file, line, text);
 }
+
+bool set_learns(const struct set *s)
+{
+	return s->num[SPAM_NUM_BAYES_AUTO_LEARN] > 0 && s->num[SPAM_NUM_USE_BAYES] > 0;
+}

@@ -164,6 +164,7 @@ void set_free(struct set **s);
 /* The rule of that name, made when there is none. NULL: not a name, or too many. */
 struct rule *set_rule(struct set *s, struct str name);
 struct rule *set_find(const struct set *s, struct str name);	/* NULL: none */
+bool set_learns(const struct set *s);				/* of itself: bayes_auto_learn */
 bool set_name_ok(struct str name);
 const struct head_spec *set_head(struct set *s, struct str text, struct err *e);
 int head_spec_parse(struct arena *a, struct str text, struct head_spec *out, struct err *e) MUST_CHECK;	/* without an index */

@@ -140,6 +140,7 @@ struct spam_learned spam_learned(const struct spam *s)
 	return (struct spam_learned){ .damaged = bayes_damaged(b), .spam = n.spam, .ham = n.ham };
 }
 
+bool spam_learns(const struct spam *s) { return set_learns(s->set); }
 struct str spam_subject_tag(const struct spam *s) { return s->set->subject_tag; }
 double spam_required(const struct spam *s) { return s->set->num[SPAM_NUM_REQUIRED_SCORE]; }
 

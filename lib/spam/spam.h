@@ -48,6 +48,7 @@ size_t spam_rule_count(const struct spam *s);
 unsigned spam_mistakes(const struct spam *s);	/* told while loading */
 const char *spam_rules_from(const struct spam *s);	/* the directory that was read */
 struct spam_learned { bool damaged; size_t spam, ham; };
+bool spam_learns(const struct spam *s);			/* of itself: bayes_auto_learn */
 struct spam_learned spam_learned(const struct spam *s);	/* of bayes_file as it was at load or at the last check */
 struct str spam_subject_tag(const struct spam *s);	/* rewrite_header Subject; p NULL: none */
 double spam_required(const struct spam *s);
