@@ -36,8 +36,8 @@ static const char style[] =
 	".rule{stroke:var(--line)}.a{fill:var(--a)}.b{fill:var(--b)}.c{fill:var(--c)}.d{fill:var(--d)}.e{fill:var(--e)}"
 	".key{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:.83rem;color:var(--dim);margin-top:6px}.key i{display:inline-block;width:10px;height:10px;border-radius:2px;"
 	"margin-right:5px}i.a{background:var(--a)}i.b{background:var(--b)}i.c{background:var(--c)}i.d{background:var(--d)}i.e{background:var(--e)}"
-	"table{border-collapse:collapse;width:100%;table-layout:fixed}td{padding:3px 0;border-top:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}"
-	"tr:first-child td{border-top:0}td:nth-child(2){width:6.2em;text-align:right;font-variant-numeric:tabular-nums}td:nth-child(3){width:5.4em;text-align:right;"
+	"table{border-collapse:collapse;width:100%}td:first-child{width:100%}td{padding:3px 0;border-top:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}"
+	"tr:first-child td{border-top:0}td:nth-child(n+2){padding-left:1em;white-space:nowrap;text-align:right;font-variant-numeric:tabular-nums}td:nth-child(3){"
 	"color:var(--dim)}@media print{body{background:#fff}}";
 
 static void esc(FILE *to, struct str s)

@@ -10,7 +10,11 @@ let browser, context, page;
 let asked = [];
 
 const quiet = (p = page) => p.waitForFunction(() => window.rcmail && !rcmail.busy && document.readyState === "complete", null, { polling: 50 });
-const shot = name => page.screenshot({ path: `${SHOTS}/${name}.png` });
+// Roundcube takes its "The list is empty" away a moment after the rows came.
+const shot = async name => {
+	await page.waitForFunction(() => ![...document.querySelectorAll(".listing-info:not(.hidden)")].some(i => i.offsetParent && i.previousElementSibling.querySelector("tr.message")));
+	await page.screenshot({ path: `${SHOTS}/${name}.png` });
+};
 const frame = () => page.frameLocator("#messagecontframe");
 const command = (name, arg) => page.evaluate(([n, a]) => rcmail.command(n, a === undefined ? "" : a), [name, arg]);
 
