@@ -5,13 +5,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/attr.h"
 #include "conf/conf.h"
 #include "spam/bayes.h"
 
-enum { LEARN_DIRS_MAX = 10000, LEARN_MESSAGE_MAX = 4 << 20, LEARN_FILE_SECONDS = 60 };
+enum { LEARN_DIRS_MAX = 10000, LEARN_MESSAGE_MAX = 4 << 20 };
+/* What users can hold up ends: a process that opens mail has so long for all of a directory or a queue, the learner's time aside, and ends itself; the feeder waits
+ * for it so long, the learner's time included. */
+enum {
+	LEARN_DIR_SECONDS = 1800, LEARN_DIR_PATIENCE = 7200,
+	LEARN_USER_SECONDS = 60, LEARN_USER_PATIENCE = 600,
+	LEARN_DROP_PATIENCE = 60,
+	LEARN_QUEUES_SECONDS = 3600,	/* then no other user's queue is begun: the next run's */
+	LEARN_ROOM = 16384,		/* of the feeder's socket: about ten messages are on their way, each with a copy */
+};
 
 struct learn_dir {
 	const char *path;
@@ -39,8 +49,12 @@ void learn_feed(const struct learn_options *o, const struct conf *conf, int chan
 /* --- for its parts --- */
 /* Root becomes that user for good; who is not root stays who he is. */
 int learn_become(uid_t uid, gid_t gid, struct err *e) MUST_CHECK;
-/* Hand one message over. 0; 1: there is none that can be learned; -1 the learner has gone. */
-int learn_send(int chan, int dir, const char *name, enum bayes_class as, struct err *e) MUST_CHECK;
+/* This process ends when it has worked for so long; while it waits for the learner that time stands still. */
+void learn_time(unsigned seconds);
+/* Hand one message over. 0, its size is added to *bytes; 1: there is none that can be learned; -1 the learner has gone. */
+int learn_send(int chan, int dir, const char *name, enum bayes_class as, uint64_t *bytes, struct err *e) MUST_CHECK;
+/* A child that may be somebody else's by now. -1: it did not end well, was stopped by its user, or had not ended in time; then it is waited for no more. */
+int learn_child_wait(pid_t pid, unsigned seconds);
 
 /* What users' sessions have queued, within each user's share of the day (learn_queue.c). *n_out: how many messages; -1: nothing more can be done. */
 struct learn_queue;

@@ -152,10 +152,8 @@ static void learn_all(struct learning *t, int chan)
 		}
 		if (type == IPC_learn_FED)
 			return;
-		if (t->l == NULL) {	/* committed: nothing may come any more */
-			t->troubled = true;
-			return;
-		}
+		if (t->l == NULL)	/* committed: too late, from a child that was given up (learn_child_wait) */
+			continue;
 		if (type == IPC_learn_MAIL)
 			learn_mail(t, msg, fd);
 		else
@@ -298,8 +296,11 @@ static int feeder_start(const struct learn_options *o, const struct conf *conf, 
 	int pair[2];
 	if (o->status)
 		return -1;
+	const int room = LEARN_ROOM;
 	if (sock_pair(SOCK_SEQPACKET, pair, e) < 0)
 		return -1;
+	if (setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) < 0)
+		return err_set(e, ERR_TEMP, errno, "setsockopt");
 	const pid_t pid = fork();
 	if (pid == 0) {
 		close(pair[0]);

@@ -1,12 +1,12 @@
 /* The feeder's part for --queued (learn.h): what users' sessions found them to say of messages (store/trainqueue.h). Each queue is read, and later dropped, by a
  * process that is the user. Of each user no more is taken in a day than learn_user_max: what is learned is everybody's, so nobody's share of it may
- * be large. How much was taken is root's to know: in state_directory/learn.shares, "DAY" and a line "NAME COUNT" for each. */
+ * be large. How much was taken is root's to know, and a child that does not say it, as its user can see to, has taken all: in state_directory/learn.shares,
+ * "DAY" and a line "NAME COUNT" for each. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -29,7 +29,7 @@ struct learn_queue {
 	const struct conf *conf;
 	int chan;
 	char shares[1200];
-	uint64_t day;
+	uint64_t day, until_ms;
 	struct map *used;	/* name -> struct taken, of today */
 	struct arena *a;
 	struct taken *v;	/* of this run */
@@ -97,7 +97,7 @@ static int shares_write(struct learn_queue *q, struct err *e)
 static int queue_open(const struct taken *t)
 {
 	struct err e = { 0 };
-	(void)alarm(LEARN_FILE_SECONDS);	/* a file system of the user's own may not answer: then this process ends, and the others' turn comes */
+	learn_time(LEARN_USER_SECONDS);
 	if (learn_become(t->uid, t->gid, &e) < 0)
 		return -1;
 	CLEANUP_FD int root = open(t->maildir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -109,14 +109,15 @@ static void child_feed(const struct taken *t, size_t max, int chan, int answer)
 	static struct train_entry v[TRAIN_QUEUE_MAX];
 	struct err e = { 0 };
 	uint64_t told[2] = { 0, 0 };	/* how many, up to which stamp */
+	uint64_t bytes = 0;	/* whoever plants files there is not bound by what sessions are */
 	size_t n = 0;
 	const int dir = queue_open(t);
-	if (dir < 0 || train_queue_read(dir, v, ARRAY_LEN(v), &n, &e) < 0)
-		_exit(0);
-	for (size_t i = 0; i < n && told[0] < max; i++) {
+	if (dir >= 0 && train_queue_read(dir, v, ARRAY_LEN(v), &n, &e) < 0)
+		n = 0;
+	for (size_t i = 0; i < n && told[0] < max && bytes < TRAIN_BYTES_MAX; i++) {
 		char name[TRAIN_NAME_SIZE];
 		train_name_format(&v[i], name);
-		const int k = learn_send(chan, dir, name, v[i].spam ? BAYES_SPAM : BAYES_HAM, &e);
+		const int k = learn_send(chan, dir, name, v[i].spam ? BAYES_SPAM : BAYES_HAM, &bytes, &e);
 		if (k < 0)
 			_exit(1);
 		told[0] += k == 0;
@@ -125,26 +126,25 @@ static void child_feed(const struct taken *t, size_t max, int chan, int answer)
 	_exit(write(answer, told, sizeof(told)) != sizeof(told));
 }
 
-/* Root hears two numbers from a process that is the user. */
+/* Root hears two numbers from a process that is the user, who may end it before it says them. The learner has what it sent by then. */
 static int feed_user(struct learn_queue *q, struct taken *t, size_t max, struct err *e)
 {
 	uint64_t told[2] = { 0, 0 };
-	int pair[2], status = 0;
-	if (pipe2(pair, O_CLOEXEC) < 0)
+	int pair[2];
+	if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_set(e, ERR_TEMP, errno, "pipe");
 	const pid_t pid = fork();
 	if (pid == 0)
 		child_feed(t, max, q->chan, pair[1]);
 	close(pair[1]);
-	const ssize_t n = pid < 0 ? -1 : read(pair[0], told, sizeof(told));
+	const bool ended = pid > 0 && learn_child_wait(pid, LEARN_USER_PATIENCE) == 0;
+	const bool said = ended && read(pair[0], told, sizeof(told)) == sizeof(told);
 	close(pair[0]);
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
-		return err_set(e, ERR_TEMP, 0, "%s: the queue cannot be read", t->name);
-	if (n == sizeof(told)) {
-		t->count = told[0] < max ? told[0] : max;
-		t->upto = told[1];
-	}
-	return 0;
+	if (pid < 0)
+		return err_set(e, ERR_TEMP, 0, "%s: there is no process to read the queue", t->name);
+	t->count = said && told[0] < max ? told[0] : max;
+	t->upto = said ? told[1] : 0;
+	return said ? 0 : err_set(e, ERR_TEMP, 0, "%s: the queue could not be read to its end: nothing more is learned of this user today", t->name);
 }
 
 static void remember(struct learn_queue *q, const struct account *acct, const struct taken *t)
@@ -168,11 +168,11 @@ static int on_account(void *ctx, struct str key, struct str value)
 	struct taken t = { .name = acct.name, .maildir = acct.maildir, .uid = acct.uid, .gid = acct.gid };
 	const struct taken *used = map_get(q->used, key);
 	const uint64_t had = used == NULL ? 0 : used->count;
-	if (had >= q->conf->learn_user_max || acct.uid == 0)
+	if (had >= q->conf->learn_user_max || acct.uid == 0 || clock_mono_ms() > q->until_ms)
 		return 0;
 	if (feed_user(q, &t, (size_t)(q->conf->learn_user_max - had), &e) < 0)
 		fprintf(stderr, "postern-learn: %s\n", e.text);
-	if (t.upto > 0)
+	if (t.upto > 0 || t.count > 0)
 		remember(q, &acct, &t);
 	return 0;
 }
@@ -183,7 +183,8 @@ int learn_queue_feed(const struct conf *conf, int chan, struct learn_queue **out
 	struct cdbfile *accounts = NULL;
 	char path[1200];
 	*out = q;
-	*q = (struct learn_queue){ .conf = conf, .chan = chan, .day = (uint64_t)clock_wall() / DAY_SECONDS, .used = map_new(), .a = arena_new(0) };
+	*q = (struct learn_queue){ .conf = conf, .chan = chan, .day = (uint64_t)clock_wall() / DAY_SECONDS,
+		.until_ms = clock_mono_ms() + LEARN_QUEUES_SECONDS * 1000ULL, .used = map_new(), .a = arena_new(0) };
 	snprintf(q->shares, sizeof(q->shares), "%s/learn.shares", conf->state_directory);
 	snprintf(path, sizeof(path), "%s/accounts.cdb", conf->state_directory);
 	if (shares_read(q, e) < 0 || accounts_open(path, false, &accounts, e) < 0)
@@ -204,8 +205,7 @@ static void drop_one(const struct taken *t)
 		const int dir = queue_open(t);
 		_exit(dir < 0 || train_queue_drop(dir, t->upto, &e) < 0);
 	}
-	int status = 1;
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
+	if (pid < 0 || learn_child_wait(pid, LEARN_DROP_PATIENCE) < 0)
 		fprintf(stderr, "postern-learn: %s: what was learned stays in the queue\n", t->name);
 }
 
@@ -214,7 +214,8 @@ int learn_queue_done(struct learn_queue **qp, struct err *e)
 	struct learn_queue *q = *qp;
 	const int k = shares_write(q, e);
 	for (size_t i = 0; k == 0 && i < q->n; i++)
-		drop_one(&q->v[i]);
+		if (q->v[i].upto > 0)
+			drop_one(&q->v[i]);
 	map_free(&q->used);
 	arena_free(&q->a);
 	free(q->v);

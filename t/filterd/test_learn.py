@@ -3,6 +3,8 @@ import imaplib
 import json
 import os
 import pathlib
+import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -223,6 +225,83 @@ def test_one_users_share_of_a_day_is_limited(fresh_suite):
     shares.write_text("\n".join([str(int(lines[0]) - 1)] + lines[1:]))	# another day
     assert learn(suite, "--queued")["spam"] == 4
     assert queued(suite) == [] == queued(suite, ALICE)
+
+
+def plant(suite, user, n, first, text=letter):
+    """A queue as the user's session makes it, at once."""
+    root = suite.maildir(user)
+    if not root.is_dir():
+        Client(suite, user).put("INBOX", letter(0, False))
+    d = root / "postern.train"
+    shutil.rmtree(d, ignore_errors=True)
+    d.mkdir(mode=0o700)
+    for i in range(n):
+        (d / ("%016x.%016x.spam" % (i + 1, i + 1))).write_bytes(text(first + i, True))
+    for p in (d, *d.iterdir()):
+        os.chown(p, root.stat().st_uid, root.stat().st_gid)
+
+
+def processes():
+    """{pid: (parent, real uid)}"""
+    found = {}
+    for p in pathlib.Path("/proc").iterdir():
+        if p.name.isdigit():
+            try:
+                fields = dict(line.split(":", 1) for line in (p / "status").read_text().splitlines())
+            except OSError:
+                continue
+            found[int(p.name)] = (int(fields["PPid"]), int(fields["Uid"].split()[0]))
+    return found
+
+
+def learn_meddled(suite, signo):
+    """A run of which the first user's reader gets a signal while the learner stands still, so that the reader has more to say. (it was hit, what was told)"""
+    p = subprocess.Popen([str(suite.bin / "postern-learn"), "-c", str(suite.conf), "--json", "--queued"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    hit = still = False
+    end = time.monotonic() + 20
+    while not hit and p.poll() is None and time.monotonic() < end:
+        all_of = processes()
+        feeders = [pid for pid, (parent, _) in all_of.items() if parent == p.pid]
+        if feeders and not still:
+            p.send_signal(signal.SIGSTOP)
+            still = True
+        for pid, (parent, uid) in all_of.items():
+            if parent in feeders and uid != 0 and not hit:
+                os.kill(pid, signo)
+                hit = True
+    if p.poll() is None:
+        p.send_signal(signal.SIGCONT)
+    out, err = p.communicate(timeout=300)
+    assert p.returncode == 0, (out, err)
+    return hit, json.loads(out), err
+
+
+def test_who_stops_the_reader_of_the_queue_has_had_the_share_of_the_day(fresh_suite):
+    """The process that reads a queue is the user's, who can signal it; root counts all the same, and the others' turn comes."""
+    suite = fresh(fresh_suite, learn_user_max="30")
+    shares = suite.state / "learn.shares"
+    for k, signo in enumerate((signal.SIGKILL, signal.SIGSTOP)):
+        for attempt in range(10):
+            shares.unlink(missing_ok=True)
+            first = 1000 * (10 * k + attempt)
+            plant(suite, BOB, 40, first)
+            plant(suite, ALICE, 40, first + 500)
+            hit, told, err = learn_meddled(suite, signo)
+            if hit and b"could not be read to its end" in err:
+                break
+        else:
+            raise AssertionError("no reader was found at work")
+        assert 30 <= told["spam"] <= 60
+        assert sorted(shares.read_text().split("\n")[1:-1]) == ["%s 30" % ALICE, "%s 30" % BOB]
+        assert sorted((len(queued(suite)), len(queued(suite, ALICE)))) == [10, 40], "what one has queued stays there, the other has learned"
+        assert learn(suite, "--queued")["spam"] == 0
+
+
+def test_a_queue_that_was_filled_by_hand_is_read_so_far(fresh_suite):
+    suite = fresh(fresh_suite)
+    plant(suite, BOB, 12, 0, lambda n, spam: letter(n, spam) + (b"x" * 70 + b"\r\n") * 57000)
+    told = learn(suite, "--queued")
+    assert told["spam"] == 9 and len(queued(suite)) == 3, "32 MB of 4 MB each, and what was begun"
 
 
 def test_the_queue_is_bounded_and_the_move_works_all_the_same(fresh_suite):
