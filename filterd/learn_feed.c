@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -154,6 +155,16 @@ static int read_tree(struct reading *r, int fd, struct err *e)
 	return 0;
 }
 
+/* Root follows no link on the way there: somebody may own a directory above, and lead it to another's mail. */
+static int dir_open(const struct learn_dir *d, struct err *e)
+{
+	const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = geteuid() == 0 ? RESOLVE_NO_SYMLINKS : 0 };
+	const int fd = (int)syscall(SYS_openat2, AT_FDCWD, d->path, &how, sizeof(how));
+	if (fd < 0 && errno == ELOOP)
+		return err_set(e, ERR_CONF, 0, "a part of the path is a link, which is not followed: give the path without links");
+	return fd < 0 ? err_set(e, ERR_TEMP, errno, "cannot be opened") : fd;
+}
+
 static void say_dir(const struct reading *r, struct str trouble)
 {
 	struct err e = { 0 };
@@ -169,9 +180,9 @@ static void feed_one(const struct learn_options *o, const struct learn_dir *d, i
 	struct stat st;
 	int fd = -1, k = -1, in = -1;
 	learn_time(LEARN_DIR_SECONDS);
-	if (learn_become(d->uid, d->gid, &e) < 0)
+	if (learn_become(d->uid, d->gid, &e) < 0 || (fd = dir_open(d, &e)) < 0)
 		;
-	else if ((fd = open(d->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 || fstat(fd, &st) < 0)
+	else if (fstat(fd, &st) < 0)
 		err_set(&e, ERR_TEMP, errno, "cannot be opened");
 	else if (learn_become(st.st_uid, st.st_gid, &e) == 0 && (in = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		err_set(&e, ERR_TEMP, errno, "cannot be opened");

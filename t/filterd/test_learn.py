@@ -395,6 +395,23 @@ def suite_dir():
     return d
 
 
+def test_no_link_leads_root_to_a_directory(fresh_suite):
+    """Bob owns a directory above one that is named: it may not become a link to Alice's mail, which Alice's process would read then."""
+    suite = fresh(fresh_suite)
+    bob, alice = Client(suite), Client(suite, ALICE)
+    bob.put("INBOX", letter(1, True))
+    alice.put("INBOX", letter(2, True))
+    above = SCRATCH / "above"
+    above.mkdir()
+    above.chmod(0o755)
+    (above / "mail").symlink_to(suite.maildir(ALICE).parent)
+    (above / "straight").mkdir(mode=0o755)
+    (above / "straight" / "1").write_bytes(letter(3, True))
+    p = suite.tool("postern-learn", "--json", "--spam", above / "mail" / suite.maildir(ALICE).name, above / "straight", check=False)
+    assert p.returncode == 75 and b"a part of the path is a link" in (p.stderr or p.stdout)
+    assert learn(suite, "--status")["all_spam"] == 1, "the other directory was learned"
+
+
 def test_folders_that_are_none(fresh_suite):
     for value, words in (("nobody@example.com:X", "is no directory and no USER:FOLDER"), ("bob@example.com", "is no directory"), ("bob@example.com:../x", "as a directory"),
                          ("bob@example.com:a//b", "as a directory"), ("bob@example.com:a/", "as a directory")):
