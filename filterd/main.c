@@ -21,7 +21,7 @@
 #include "log/log.h"
 #include "monitor.h"
 #include "os/os.h"
-#include "suspects.h"
+#include "reload.h"
 
 struct options {
 	const char *conf;
@@ -223,30 +223,13 @@ static int start_door(void *ctx, size_t which, const struct conf *conf)
 	door_run(conf, set, sock);
 }
 
-static bool listed(const struct conf_list *l, const char *word)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (strcmp(l->v[i], word) == 0)
-			return true;
-	return false;
-}
-
-static int tell_check(const struct conf *c, struct err *e)
-{
-	const struct conf_list *may = &c->filter_spamd_tell_listeners;
-	for (size_t i = 0; i < may->n; i++)
-		if (!listed(&c->filter_spamd_listeners, may->v[i]))
-			return err_set(e, ERR_CONF, 0, "filter_spamd_tell_listeners: %s is none of filter_spamd_listeners", may->v[i]);
-	return 0;
-}
-
 /* filter_spamd_listeners came last in their set. */
 static void allow_tell(struct start *s)
 {
 	const struct conf_list *all = &s->conf->filter_spamd_listeners;
 	struct door_set *set = all->n == 0 ? NULL : door_set_of(s, &spamd_door);
 	for (size_t i = 0; i < all->n; i++)
-		set->teach[set->n - all->n + i] = listed(&s->conf->filter_spamd_tell_listeners, all->v[i]);
+		set->teach[set->n - all->n + i] = conf_list_has(s->conf->filter_spamd_tell_listeners, all->v[i]);
 }
 
 static int listen_doors(struct start *s, gid_t gid, struct err *e)
@@ -285,7 +268,7 @@ static int test_rules(struct start *s)
 {
 	struct filter_rules rules;
 	struct err e = { 0 };
-	if (suspects_check(s->conf, &e) < 0 || tell_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
+	if (reload_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "filterd: %s\n", e.text);
 		return 1;
 	}
@@ -340,7 +323,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	gid_t gid, queue_gid;
 	snprintf(log_sock, sizeof(log_sock), "%s/log/sock", c->run_directory);
 	log_verbose(o->verbose);
-	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || suspects_check(c, e) < 0 || tell_check(c, e) < 0 || places(s, e) < 0 ||
+	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || reload_check(c, e) < 0 || places(s, e) < 0 ||
 	    confine_user(c->user_filter, &uid, &gid, e) < 0 ||
 	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||

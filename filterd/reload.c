@@ -57,6 +57,14 @@ static int trusted(const char *file, struct err *e)
 	return 0;
 }
 
+int reload_check(const struct conf *c, struct err *e)
+{
+	const char *const stray = conf_list_stray(c->filter_spamd_tell_listeners, c->filter_spamd_listeners);
+	if (stray != NULL)
+		return err_set(e, ERR_CONF, 0, "filter_spamd_tell_listeners: %s is none of filter_spamd_listeners", stray);
+	return suspects_check(c, e);
+}
+
 int reload_conf(const char *file, struct conf **out)
 {
 	struct conf *fresh = NULL;
@@ -68,7 +76,7 @@ int reload_conf(const char *file, struct conf **out)
 		r = conf_load(file, &fresh, &problems, &e);
 	say_problems(buf_view(&problems));
 	buf_fini(&problems);
-	if (r == 0 && (suspects_check(fresh, &e) < 0 || within_reach(fresh, &e) < 0))
+	if (r == 0 && (reload_check(fresh, &e) < 0 || within_reach(fresh, &e) < 0))
 		r = -1;
 	if (r == 0) {
 		*out = fresh;

@@ -8,4 +8,7 @@
  * processes could reach since their start. */
 int reload_conf(const char *file, struct conf **out) MUST_CHECK;
 
+/* What the table of parameters cannot say of their values; for the start, too. */
+int reload_check(const struct conf *c, struct err *e) MUST_CHECK;
+
 #endif

@@ -254,6 +254,14 @@ static void check_all_milters(struct check *c)
 	}
 }
 
+static void check_doors(struct check *c)
+{
+	const char *const stray = conf_list_stray(c->conf->filter_spamd_tell_listeners, c->conf->filter_spamd_listeners);
+
+	if (stray)
+		found_param(c, SEV_ERROR, "filter_spamd_tell_listeners", "%s is none of filter_spamd_listeners: filterd would not start", stray);
+}
+
 void check_values(struct check *c)
 {
 	check_names(c);
@@ -263,6 +271,7 @@ void check_values(struct check *c)
 	check_delivery(c);
 	check_mailboxes(c);
 	check_limits(c);
+	check_doors(c);
 	check_restrictions(c);
 	check_client_certs(c);
 	check_all_milters(c);

@@ -255,6 +255,22 @@ static void check_directories(const struct conf *c, struct trouble *t)
 				      values[i]);
 }
 
+bool conf_list_has(struct conf_list l, const char *word)
+{
+	for (size_t i = 0; i < l.n; i++)
+		if (strcmp(l.v[i], word) == 0)
+			return true;
+	return false;
+}
+
+const char *conf_list_stray(struct conf_list some, struct conf_list all)
+{
+	for (size_t i = 0; i < some.n; i++)
+		if (!conf_list_has(all, some.v[i]))
+			return some.v[i];
+	return NULL;
+}
+
 static bool list_has(struct conf_list list, const char *const *words, size_t n)
 {
 	for (size_t i = 0; i < list.n; i++)

@@ -41,6 +41,7 @@ def check(fresh_suite):
     ("relay_domains = backup.example\n", "relay_recipient_maps: empty: every address of relay_domains is accepted"),
     ("canonical_maps = cdb:/nonexistent/canonical\n", "canonical_maps: cdb:/nonexistent/canonical: /nonexistent/canonical.cdb is missing"),
     ("greylist_lifetime = 1s\n", "greylist_lifetime: not above greylist_delay"),
+    ("filter_spamd_tell_listeners = 127.0.0.1:783\n", "filter_spamd_tell_listeners: 127.0.0.1:783 is none of filter_spamd_listeners"),
     ("smtpd_reject_unlisted_recipient = no\n", "smtpd_reject_unlisted_recipient: changes nothing"),
     ("recipient_delimiter = +a\n", "recipient_delimiter: 'a' (allowed: characters of"),
 ])

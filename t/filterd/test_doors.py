@@ -339,3 +339,7 @@ def test_a_reload_replaces_the_doors_and_cuts_nobody_off(fresh_suite):
     assert answer.startswith(b"SPAMD/1.1 0 EX_OK")
     until(lambda: not old & doors_of(suite))
     assert len(doors_of(suite)) == 2
+    suite.settings["filter_spamd_tell_listeners"] = "127.0.0.1:1"
+    suite.configure()
+    os.kill([p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
+    suite.logged("reload: filter_spamd_tell_listeners: 127.0.0.1:1 is none of filter_spamd_listeners; the old configuration stays")
