@@ -38,9 +38,10 @@ static struct {
 
 static int usage(FILE *to, int status)
 {
-	fprintf(to, "usage: postern alias list [--json] [NAME]\n"
-		    "       postern alias add NAME TARGET ...\n"
-		    "       postern alias del NAME [TARGET ...]\n"
+	fprintf(to, "usage: postern-alias [-c FILE] list [--json] [NAME]\n"
+		    "       postern-alias [-c FILE] add NAME TARGET ...\n"
+		    "       postern-alias [-c FILE] del NAME [TARGET ...]\n"
+		    "       postern-alias --help | --version\n"
 		    "NAME with an @ stands in virtual_alias_maps, another one in alias_database.\n");
 	return status;
 }
@@ -75,14 +76,18 @@ static int file_text(struct file *f, struct err *e)
 	return file_read(f->source, SOURCE_FILE_MAX, &f->text, e);
 }
 
-/* The lock is the directory's: the file itself is replaced, and the map must be of the text that came last. */
-static int file_lock(struct file *f, struct err *e)
+/* Returns owned. */
+static char *dir_of(const char *file)
 {
-	char *dir = xstrdup(f->source);
+	const size_t n = (size_t)(strrchr(file, '/') - file);
 
-	*strrchr(dir, '/') = '\0';
-	f->lock = open(dir[0] ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	free(dir);
+	return xstrndup(file, n > 0 ? n : 1);
+}
+
+/* The lock is the directory's: the file itself is replaced, and the map must be of the text that came last. */
+static int file_lock(struct file *f, const char *dir, struct err *e)
+{
+	f->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return f->lock < 0 || flock(f->lock, LOCK_EX) < 0 ? err_set(e, ERR_TEMP, errno, "%s: its directory cannot be locked", f->source) : 0;
 }
 
@@ -93,8 +98,13 @@ static int file_take(struct file *f, struct err *e)
 
 	if (real)
 		f->source = real;
-	if (f->source && (file_lock(f, e) < 0 || (real && path_trusted(real, 0, e) < 0)))
-		return -1;
+	if (f->source) {
+		char *dir = dir_of(f->source);
+		const int r = file_lock(f, dir, e) < 0 || path_trusted(real ? real : dir, 0, e) < 0 ? -1 : 0;
+		free(dir);
+		if (r < 0)
+			return -1;
+	}
 	return file_text(f, e);
 }
 

@@ -106,6 +106,16 @@ def test_a_file_that_others_may_write_is_left_alone(suite, files):
     files[1].chmod(0o644)
 
 
+def test_a_new_file_is_not_made_where_others_may_write(suite, files):
+    files[1].unlink()
+    place = files[1].parent
+    was = place.stat().st_mode & 0o7777
+    for mode, code in ((0o777, 1), (was, 0)):
+        place.chmod(mode)
+        alias(suite, "add", "new@example.com", "bob@example.com", code=code)
+        assert files[1].exists() == (code == 0)
+
+
 def test_a_link_is_followed_and_kept(suite, files):
     real = files[1].with_name("virtual-real")
     shutil.move(files[1], real)
