@@ -25,12 +25,3 @@ void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs
 	for (size_t i = 0; mechs && i < conf->auth_mechanisms.n; i++)
 		buf_printf(out, " AUTH=%s", conf->auth_mechanisms.v[i]);
 }
-
-bool caps_has(unsigned now, const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (str_case_eq(str_c(name), str_c(rows[i].name)))
-			return rows[i].when & now;
-	}
-	return false;
-}

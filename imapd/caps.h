@@ -15,6 +15,5 @@ enum {
 
 /* "IMAP4rev1 LITERAL+ …" for the conditions that hold now. mechs: AUTH= words are added. */
 void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs);
-bool caps_has(unsigned now, const char *name);
 
 #endif

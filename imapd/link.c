@@ -45,11 +45,6 @@ static const struct {
 #undef RELAYED
 };
 
-const char *link_owner(const struct link *l)
-{
-	return l->owner;
-}
-
 /* --- the end --- */
 
 static void forget(struct link *l)

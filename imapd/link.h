@@ -52,7 +52,6 @@ void link_forget(struct link *l, const void *ctx);	/* whoever asked with ctx doe
 extern const struct link_user link_ignore;	/* whatever it answers */
 bool link_full(const struct link *l);		/* drained() will come */
 void link_pause(struct link *l, bool on);	/* stop reading its answers */
-const char *link_owner(const struct link *l);
 void link_end(struct link *l);			/* asks are forgotten, not answered */
 void link_break(struct link *l, const char *why);	/* its process says too much: whoever waits hears that it is lost */
 

@@ -30,17 +30,6 @@ int str_cmp(struct str a, struct str b)
 	return r != 0 ? r : (a.n > b.n) - (a.n < b.n);
 }
 
-int str_case_cmp(struct str a, struct str b)
-{
-	size_t n = a.n < b.n ? a.n : b.n;
-	for (size_t i = 0; i < n; i++) {
-		unsigned char x = (unsigned char)ch_lower(a.p[i]), y = (unsigned char)ch_lower(b.p[i]);
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return (a.n > b.n) - (a.n < b.n);
-}
-
 bool str_starts(struct str s, struct str prefix)
 {
 	return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);

@@ -29,7 +29,6 @@ static inline struct str str_n(const void *p, size_t n)
 bool str_eq(struct str a, struct str b);
 bool str_case_eq(struct str a, struct str b);		/* ASCII case folded */
 int str_cmp(struct str a, struct str b);		/* <0, 0, >0, as memcmp, shorter first */
-int str_case_cmp(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 bool str_case_starts(struct str s, struct str prefix);

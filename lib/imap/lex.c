@@ -40,11 +40,6 @@ bool imap_is_astring_char(char c)
 	return char_class(c) & C_ASTRING;
 }
 
-bool imap_is_list_char(char c)
-{
-	return char_class(c) & C_LIST;
-}
-
 bool imap_try(struct imap_lex *l, char c)
 {
 	if (!imap_at(l, c))

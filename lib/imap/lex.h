@@ -40,7 +40,6 @@ bool imap_try_word(struct imap_lex *l, const char *word);	/* a whole atom, case 
 /* Character classes of RFC 3501 section 9. */
 bool imap_is_atom_char(char c);
 bool imap_is_astring_char(char c);	/* ATOM-CHAR or "]" */
-bool imap_is_list_char(char c);		/* astring char, "%" or "*" */
 
 int imap_get_char(struct imap_lex *l, char c, struct err *e) MUST_CHECK;
 int imap_get_sp(struct imap_lex *l, struct err *e) MUST_CHECK;	/* one or more blanks: more than one is a common mistake */

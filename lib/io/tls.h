@@ -87,8 +87,6 @@ int tls_key_sign_client(struct tls_key *k, const char *scheme, struct str tbs, u
 int tls_client_tbs_version(struct str tbs);
 /* The check alone; pure (fuzzed). 13 or 12: the TLS version whose form tbs has; -1: neither. */
 int tls_tbs_version(struct str tbs);
-/* SHA-256 of the first certificate of the chain (what SIGN names the key by). */
-int tls_cert_sha256(struct str chain_pem, unsigned char out[32], struct err *e) MUST_CHECK;
 
 /* --- for `postern check` --- */
 struct tls_cert_info {

@@ -71,18 +71,6 @@ STACK_OF(X509) * tls_chain_read(struct str pem, struct err *e)
 	return NULL;
 }
 
-int tls_cert_sha256(struct str chain_pem, unsigned char out[32], struct err *e)
-{
-	STACK_OF(X509) *chain = tls_chain_read(chain_pem, e);
-	unsigned n = 0;
-
-	if (!chain)
-		return -1;
-	int ok = X509_digest(sk_X509_value(chain, 0), EVP_sha256(), out, &n);
-	tls_chain_free(&chain);
-	return ok && n == 32 ? 0 : tls_err(e, ERR_BUG, "SHA-256 of a certificate");
-}
-
 /* --- what a certificate says --- */
 
 static int64_t seconds(const ASN1_TIME *t)

@@ -75,15 +75,6 @@ int gauges_open(const char *run_directory, bool write, struct gauges **out, stru
 	return 0;
 }
 
-void gauges_close(struct gauges **g)
-{
-	if (*g == NULL)
-		return;
-	munmap((*g)->page, sizeof(*(*g)->page));
-	free(*g);
-	*g = NULL;
-}
-
 void gauges_set(struct gauges *g, const uint64_t values[GA_MAX_], int64_t now)
 {
 	for (size_t i = 0; i < GA_MAX_; i++)

@@ -43,7 +43,4 @@ bool loose_date(struct str text, int64_t *out);
 bool charset_ok(const struct set *s, struct str charset);
 bool pattern_hits(struct msg *m, const struct pattern *p, struct str text);
 
-/* A small pattern language for fixed tests: compiled when first used? No: see words(). All of words, in this order, are in text (case folded). */
-bool words_in_order(struct str text, const char *const *words, size_t n);
-
 #endif

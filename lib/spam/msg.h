@@ -139,7 +139,6 @@ void content_type_parse(struct arena *a, struct part *p);
 struct str part_decoded(struct arena *a, struct part *p);
 void part_render(struct msg *m, struct part *p);
 const struct strs *msg_body_lines(struct msg *m);
-const struct strs *msg_visible_lines(struct msg *m, bool invisible);
 const struct strs *msg_raw_pieces(struct msg *m);
 
 /* --- uri.c, domain.c --- */
@@ -166,7 +165,6 @@ void costs_collect(struct msg *m, struct spam_result *out);
 
 /* --- small helpers of all (strings.c) --- */
 struct str str_squeeze(struct arena *a, struct str s);		/* runs of white space to one blank */
-bool str_find_from(struct str s, size_t from, struct str needle, size_t *at);
 bool fold_ends(struct str s, const char *end);			/* case folded */
 bool sp_char(char c);						/* \s: space, \t \n \v \f \r */
 struct str sp_trim(struct str s);

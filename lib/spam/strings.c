@@ -49,15 +49,6 @@ struct str str_squeeze(struct arena *a, struct str s)
 	return str_n(p, n);
 }
 
-bool str_find_from(struct str s, size_t from, struct str needle, size_t *at)
-{
-	ptrdiff_t i = from > s.n ? -1 : str_find(str_from(s, from), needle);
-	if (i < 0)
-		return false;
-	*at = from + (size_t)i;
-	return true;
-}
-
 bool fold_ends(struct str s, const char *end)
 {
 	return str_case_ends(s, str_c(end));

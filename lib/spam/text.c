@@ -140,9 +140,7 @@ static void split_lines(struct arena *a, struct str text, struct strs *out)
 	}
 }
 
-enum view { RENDERED, VISIBLE, INVISIBLE };
-
-static void lines_of(struct msg *m, enum view view, struct strs *out)
+static void lines_of(struct msg *m, struct strs *out)
 {
 	struct buf text, lines;
 	bool wide = false, html = false;
@@ -156,7 +154,7 @@ static void lines_of(struct msg *m, enum view view, struct strs *out)
 		part_render(m, p);
 		if (text.n > 0)
 			buf_ch(&text, '\n');
-		struct str s = view == RENDERED ? p->rendered : view == VISIBLE ? p->visible : p->invisible;
+		const struct str s = p->rendered;
 		if (s.p == NULL)
 			continue;
 		html |= p->html != NULL;
@@ -166,10 +164,8 @@ static void lines_of(struct msg *m, enum view view, struct strs *out)
 	if (!wide && html)
 		narrow(&text);
 	const struct field *subject = field_last(m->a, &m->fields, "subject");
-	if (view != INVISIBLE) {
-		buf_str(&lines, subject == NULL ? STR("") : subject->value);
-		buf_ch(&lines, '\n');
-	}
+	buf_str(&lines, subject == NULL ? STR("") : subject->value);
+	buf_ch(&lines, '\n');
 	squeeze(buf_view(&text), wide, &lines);
 	split_lines(m->a, arena_str(m->a, buf_view(&lines)), out);
 	buf_fini(&text);
@@ -181,19 +177,12 @@ const struct strs *msg_body_lines(struct msg *m)
 	if (m->body_lines.made)
 		return &m->body_lines.pieces;
 	m->body_lines.made = true;
-	lines_of(m, RENDERED, &m->body_lines.pieces);
+	lines_of(m, &m->body_lines.pieces);
 	m->htmls = ARENA_ARRAY(m->a, struct html *, m->n_parts + 1);
 	for (size_t i = 0; i < m->n_parts; i++)
 		if (m->parts[i].html != NULL)
 			m->htmls[m->n_htmls++] = m->parts[i].html;
 	return &m->body_lines.pieces;
-}
-
-const struct strs *msg_visible_lines(struct msg *m, bool invisible)
-{
-	struct strs *out = ARENA_NEW(m->a, struct strs);
-	lines_of(m, invisible ? INVISIBLE : VISIBLE, out);
-	return out;
 }
 
 /* --- raw pieces --- */
