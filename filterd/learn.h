@@ -1,5 +1,5 @@
-/* postern-learn: the feeder opens mail as the owner of each directory and reads nothing of it; the learner, who is user_filter and confined to the tokens'
- * directory, reads it. */
+/* postern-learn: the feeder opens messages as the owner of each directory and copies them into memory, unread; the learner, who is user_filter and
+ * confined to the tokens' directory, reads them. */
 #ifndef FILTERD_LEARN_H
 #define FILTERD_LEARN_H
 

@@ -164,7 +164,7 @@ static enum alarm_level look_signatures(const struct conf *c, struct arena *a, s
 
 /* --- units --- */
 
-/* Names of units that failed or die again and again, one a line; empty where systemd does not run. */
+/* Names of units that failed, or that died and wait to be started again, one a line; empty where systemd does not run. */
 static void failed_units(struct buf *out)
 {
 	static const char *const argv[] = { "systemctl", "list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--no-pager",

@@ -1,5 +1,6 @@
 /* The scoring engine: SpamAssassin's rule language over one message. Rules are read once (spam_load), before confinement, then shared by forked workers;
- * spam_check looks at one message and touches nothing but its arena. No network: what needs it is taken from the facts the caller gathered.
+ * spam_check looks at one message and touches nothing but its arena. No network of its own: DNS lists are asked through the
+ * caller (spam_facts.ask), the rest is taken from the facts it gathered.
  *
  *	struct spam *s;
  *	if (spam_load(&options, say, ctx, &s, &e) < 0) …
@@ -59,7 +60,7 @@ enum { SPAM_QUESTIONS_MAX = 200 };
 struct spam_question { struct str name; unsigned type; bool list; const struct str *records; size_t n; };
 typedef void spam_ask_fn(void *ctx, struct arena *a, struct spam_question *q, size_t n);
 
-/* What is known about a message beside its bytes. All may be empty. Later checks (SPF, DKIM, lists …) put their results into hits: names of network rules
+/* What is known about a message beside its bytes. All may be empty. Other checks (SPF, DKIM …) put their results into hits: names of network rules
  * or eval functions that say yes, so that the rules named after them see them.
  */
 struct spam_facts {
