@@ -22,7 +22,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024, CLIENT_SHARE = 5 };
 
 struct conn {
 	struct list node;
@@ -47,8 +47,10 @@ static struct {
 	struct list conns, registrars;
 	unsigned n_conns, n_registrars, n_remotes;
 	uid_t filter_uid, remote_uid;
-	uint64_t second;
-	uint64_t in_second, per_second;
+	/* Of fronts and of remote. Each has its own, so that neither can use up the other's. */
+	struct budget {
+		uint64_t second, in_second, per_second;
+	} servers, clients;
 } key;
 
 static const uint16_t conn_allowed[] = { IPC_key_SIGN }, remote_allowed[] = { IPC_key_CLIENT };
@@ -66,15 +68,15 @@ static void refuse(struct conn *c, uint32_t id, const char *why)
 		log_error("%s", e.text);
 }
 
-static bool rate_allows(void)
+static bool rate_allows(struct budget *b)
 {
 	const uint64_t now = clock_mono_ms() / 1000;
 
-	if (now != key.second) {
-		key.second = now;
-		key.in_second = 0;
+	if (now != b->second) {
+		b->second = now;
+		b->in_second = 0;
 	}
-	return key.in_second++ < key.per_second;
+	return b->in_second++ < b->per_second;
 }
 
 /* The key of the certificate that the front shows; without one, the newest. */
@@ -93,8 +95,8 @@ static void sign(struct conn *c, uint32_t id, struct tls_key *k, struct str sche
 	struct err e = { 0 };
 	size_t n = 0;
 
-	if (!k || !rate_allows()) {
-		refuse(c, id, k ? "more than tls_signatures_per_second" : "no such key");
+	if (!k || !rate_allows(c->remote ? &key.clients : &key.servers)) {
+		refuse(c, id, !k ? "no such key" : c->remote ? "more than remote's share of tls_signatures_per_second" : "more than tls_signatures_per_second");
 		return;
 	}
 	snprintf(scheme, sizeof scheme, "%.*s", STR_ARG(scheme_name));
@@ -299,7 +301,8 @@ int main(int argc, char **argv)
 	gid_t gid;
 	if (confine_user(h.conf->user_filter, &key.filter_uid, &gid, &e) < 0 || confine_user(h.conf->user_remote, &key.remote_uid, &gid, &e) < 0)
 		log_error("%s", e.text);
-	key.per_second = h.conf->tls_signatures_per_second;
+	key.servers.per_second = h.conf->tls_signatures_per_second;
+	key.clients.per_second = h.conf->tls_signatures_per_second / CLIENT_SHARE;
 	helper_confine(&h, CONFINE_AUTH_KEY, h.conf->user_key, NULL, 0);
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);	/* best effort: a key should not reach the swap */
 	helper_setup(&h);

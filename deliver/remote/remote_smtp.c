@@ -193,6 +193,12 @@ static void lost(struct smtp *s)
 	char text[500];
 	const char *why = s->c ? conn_error(s->c) : "";
 
+	if (s->step == STEP_TLS && s->j != NULL && s->c && conn_tls_own_fault(s->c)) {
+		/* The server speaks TLS: mail does not leave in the clear because we cannot sign. */
+		(void)snprintf(text, sizeof text, "Cannot start TLS with %s: no signature for smtp_tls_cert_file: %s", s->name, why);
+		give_up(s, "4.3.0", text, false);
+		return;
+	}
 	if (s->step == STEP_TLS && s->j != NULL && s->j->effective == TLS_MAY) {
 		/* Opportunistic: once more without TLS, to the same address. */
 		struct job *j = s->j;

@@ -169,6 +169,11 @@ const char *conn_error(const struct conn *c)
 	return c->error ? c->error : "";
 }
 
+bool conn_tls_own_fault(const struct conn *c)
+{
+	return c->own_fault;
+}
+
 int conn_fd(const struct conn *c)
 {
 	return c->fd;
@@ -212,6 +217,7 @@ static void run_setup(struct conn *c)
 		return;
 	c->setup_at = 0;
 	if (r == FILTER_ERROR) {
+		c->own_fault = e.code == ERR_TEMP;
 		conn_fail(c, e.text);
 		return;
 	}

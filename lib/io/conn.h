@@ -45,6 +45,8 @@ void conn_finish(struct conn **c, uint64_t linger_ms);
 /* fn(ctx) once when no connection of the loop is left in conn_finish: only then may the process exit. One at a time. */
 void conn_when_finished(struct loop *l, timer_fn *fn, void *ctx);
 const char *conn_error(const struct conn *c);
+/* CONN_EV_ERROR of a TLS handshake: it failed here, for want of the key worker's signature, whatever the peer did. */
+bool conn_tls_own_fault(const struct conn *c);
 int conn_fd(const struct conn *c);
 
 /* --- input --- */

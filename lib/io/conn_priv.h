@@ -103,6 +103,7 @@ struct conn {
 	bool finishing, linger;
 	size_t discarded;
 	char *error;
+	bool own_fault; /* of a handshake */
 };
 
 /* conn.c */

@@ -542,6 +542,7 @@ static void refusals_by_server(struct tls_ctx *server)
 
 		tap_ok(n >= m && strcmp(events + n - m, refused[i].expected) == 0, "%s: %s, %s",
 		       refused[i].name, events, conn_error(b.c));
+		tap_ok(!conn_tls_own_fault(b.c), "and that is the client's fault");
 		if (refused[i].error)
 			tap_ok(strstr(conn_error(b.c), refused[i].error) != NULL, "and says so");
 		end_fini(&b);
@@ -562,6 +563,7 @@ static void worker_fails(struct tls_ctx *client, struct tls_ctx *server)
 	       "without the key worker there is no handshake");
 	tap_ok(strstr(conn_error(b.c), "no answer") != NULL, "and the error names the cause: %s",
 	       conn_error(b.c));
+	tap_ok(conn_tls_own_fault(b.c) && !conn_tls_own_fault(a.c), "which is known as this side's fault");
 	worker_down = false;
 	end_fini(&a);
 	end_fini(&b);

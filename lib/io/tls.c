@@ -328,6 +328,7 @@ static int tls_setup(struct filter *f, struct err *e)
 	struct tls *t = of(f);
 
 	ERR_clear_error();
+	keyprov_forget_error();		/* another connection's */
 	keyprov_channel = t->key_fd;
 	int r = SSL_do_handshake(t->ssl);
 	keyprov_channel = -1;
@@ -337,8 +338,10 @@ static int tls_setup(struct filter *f, struct err *e)
 		return 0;
 	}
 	int m = meaning(t, r, "TLS handshake", e);
-	if (m == FILTER_ERROR && e && keyprov_last_error()[0])
+	if (m == FILTER_ERROR && e && keyprov_last_error()[0]) {
 		err_wrap(e, "%s", keyprov_last_error());
+		e->code = ERR_TEMP;	/* the peer has done nothing wrong */
+	}
 	return m == FILTER_EOF ? FILTER_ERROR : m;
 }
 

@@ -1,5 +1,5 @@
 /* One signature: one request on the connection's channel and its answer, waited for. Nothing else uses the channel, so
- * an answer with another number, or of another type, is an error. */
+ * an answer to what was never asked, or of another type, is an error; one that comes after its question was given up is dropped. */
 #include "ipc/key_client.h"
 
 #include <string.h>
@@ -32,16 +32,22 @@ static int ask_worker(int channel, uint16_t ask_type, const void *ask, unsigned 
 	uint16_t type;
 	uint32_t got_id;
 	void *msg;
-	int fd = -1, r = -1;
+	int fd, r, got;
 
 	if (ipc_send_fd(channel, &ipc_key, ask_type, ask, id, -1, e) < 0)
 		return -1;
 	struct arena *a = arena_new(0);
-	if (ipc_recv_fd(channel, &ipc_key, KEY_CLIENT_MS, a, &type, &got_id, &msg, &fd, e) == 0)
+	do {
+		fd = -1;
+		got = ipc_recv_fd(channel, &ipc_key, KEY_CLIENT_MS, a, &type, &got_id, &msg, &fd, e);
+		if (fd >= 0)
+			close(fd);
+	} while (got == 0 && (int32_t)(got_id - id) < 0);
+	if (got < 0)
+		r = -1;
+	else
 		r = got_id == id ? take_answer(type, msg, sig, sig_max, sig_n_out, e) :
 				   err_set(e, ERR_BUG, 0, "key worker: an answer to another question");
-	if (fd >= 0)
-		close(fd);
 	arena_free(&a);
 	return r;
 }

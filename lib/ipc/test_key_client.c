@@ -9,7 +9,7 @@
 #include "ipc/key_client.h"
 #include "test/tap.h"
 
-enum answer { SIGNED, REFUSED, OTHER_ID, OTHER_TYPE, EMPTY, RUBBISH, SILENT_END };
+enum answer { SIGNED, LATE, REFUSED, OTHER_ID, OTHER_TYPE, EMPTY, RUBBISH, SILENT_END };
 
 static void answer(int sock, enum answer how)
 {
@@ -27,9 +27,11 @@ static void answer(int sock, enum answer how)
 	if (how == EMPTY)
 		done.signature = STR("");
 	int r = 0;
-	if (how == SIGNED || how == EMPTY)
+	if (how == LATE)	/* to a question that was given up */
+		r = ipc_send_fd(sock, &ipc_key, IPC_key_REFUSED, &(struct ipc_key_REFUSED){ .text = STR("too late") }, id - 1, -1, &e);
+	if (r == 0 && (how == SIGNED || how == LATE || how == EMPTY))
 		r = ipc_send_fd(sock, &ipc_key, IPC_key_SIGNED, &done, id, -1, &e);
-	else if (how == OTHER_ID)
+	else if (r == 0 && how == OTHER_ID)
 		r = ipc_send_fd(sock, &ipc_key, IPC_key_SIGNED, &done, id + 1, -1, &e);
 	else if (how == OTHER_TYPE)
 		r = ipc_send_fd(sock, &ipc_key, IPC_key_SIGN, ask, id, -1, &e);
@@ -47,6 +49,7 @@ static const struct {
 	const char *text;	/* a part of it */
 } cases[] = {
 	{ "a signature", SIGNED, ERR_NONE, "" },
+	{ "a signature behind a late answer", LATE, ERR_NONE, "" },
 	{ "a refusal", REFUSED, ERR_DENIED, "no such key" },
 	{ "an answer to another question", OTHER_ID, ERR_BUG, "another question" },
 	{ "a question as answer", OTHER_TYPE, ERR_BUG, "unexpected" },

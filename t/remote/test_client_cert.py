@@ -141,6 +141,52 @@ def test_a_renewed_one_is_taken_up_at_a_reload(shown):
     sink.wait(timeout=60)
 
 
+@pytest.fixture(scope="module")
+def scarce():
+    s = Scene(smtp_tls_security_level="may", smtp_mta_sts="no", tls_signatures_per_second="50")
+    s.cert, key = make_pair(s.maps, "ec")
+    s.suite.settings.update(smtp_tls_cert_file=s.cert, smtp_tls_key_file=key)
+    s.suite.configure()
+    yield s.start()
+    s.close()
+
+
+def key_worker(scene):
+    (pid,) = [p for p, _, _, title in scene.suite.processes() if title.startswith("authd: key")]
+    return pid
+
+
+def test_remotes_signatures_do_not_use_up_the_servers(scarce):
+    """What waits for a stopped worker it finds in one second, or in two. The daemons have signed at their start, perhaps in the same one."""
+    parent = ipc.Parent(scarce.suite.run_dir / "key" / "register", "imap")
+    fronts = [parent.conn("key") for _ in range(5)]
+    server = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + os.urandom(32)
+    os.kill(key_worker(scarce), signal.SIGSTOP)
+    try:
+        remote = ask_as_remote(scarce.suite.run_dir / "sign" / "client", server.replace(b"server", b"client"), der(scarce.cert), times=30)
+        for c in fronts:
+            c.send("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=server)
+    finally:
+        os.kill(key_worker(scarce), signal.SIGCONT)
+    got = answers(remote)
+    assert got.count("SIGNED") >= 1 and "REFUSED" in got, got
+    assert [c.recv()[0] for c in fronts] == ["SIGNED"] * 5
+
+
+def test_mail_waits_when_the_certificate_cannot_be_proved(scarce):
+    """Level may: a handshake that fails lets mail go in the clear, but not when it fails here."""
+    mx(scarce, "unsigned.example", (10, 145))
+    sink = scarce.sink(145, tls=asking(scarce, "mx145.unsigned.example", scarce.cert))
+    os.kill(key_worker(scarce), signal.SIGSTOP)
+    try:
+        qid = scarce.send("joe@unsigned.example")
+        line = scarce.log(qid, "status=deferred", timeout=60)
+    finally:
+        os.kill(key_worker(scarce), signal.SIGCONT)
+    assert "no signature for smtp_tls_cert_file" in line and "dsn=4.3.0" in line
+    assert sink.wait(timeout=90)[2] and sink.certs[-1] == der(scarce.cert)
+
+
 def test_the_socket_is_remotes_and_signs_no_server(shown):
     path = shown.suite.run_dir / "sign" / "client"
     with ipc.Channel.connect(str(path), "key") as c:      # root is not remote's user
@@ -153,6 +199,11 @@ def test_the_socket_is_remotes_and_signs_no_server(shown):
 
 def as_remote(path, tbs):
     """The answer to a request of remote's user."""
+    return answers(ask_as_remote(path, tbs))[0]
+
+
+def ask_as_remote(path, tbs, cert=b"", times=1):
+    """Requests of remote's user; returns when they are sent. For answers()."""
     import pwd
     import hashlib
     r, w = os.pipe()
@@ -164,14 +215,26 @@ def as_remote(path, tbs):
             os.setgid(who.pw_gid)
             os.setuid(who.pw_uid)
             with ipc.Channel.connect(str(path), "key") as c:
-                c.send("CLIENT", 1, scheme="ecdsa_secp256r1_sha256", tbs=tbs, cert_sha256=hashlib.sha256(b"").digest())
-                os.write(w, str(c.recv()[0]).encode())
+                for i in range(times):
+                    c.send("CLIENT", i + 1, scheme="ecdsa_secp256r1_sha256", tbs=tbs, cert_sha256=hashlib.sha256(cert).digest())
+                os.write(w, b"sent\n")
+                for _ in range(times):
+                    os.write(w, c.recv()[0].encode() + b"\n")
         except BaseException as why:    # noqa: BLE001
             os.write(w, repr(why).encode())
         os._exit(0)
     os.close(w)
+    said = os.fdopen(r)
+    assert said.readline() == "sent\n"
+    return pid, said
+
+
+def answers(asked):
+    pid, said = asked
+    with said:
+        got = said.read().split()
     os.waitpid(pid, 0)
-    return os.read(r, 1000).decode()
+    return got
 
 
 def test_one_without_the_other_is_a_mistake(shown):
