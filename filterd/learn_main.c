@@ -35,8 +35,8 @@ struct learning {
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern-learn [-c FILE] [-q] [--json] [--limit N] {--spam DIR... | --ham DIR... | --forget DIR...}...\n"
-	      "       postern-learn [-c FILE] [-q] [--json] [--limit N] {--queued | --folders}...\n"
+	fputs("usage: postern-learn [-c FILE] [-q] [--json] [--limit N] --spam DIR... | --ham DIR... | --forget DIR... ...\n"
+	      "       postern-learn [-c FILE] [-q] [--json] [--limit N] --queued | --folders ...\n"
 	      "       postern-learn [-c FILE] [--json] --status\n"
 	      "Learns the words of spam and of other mail. DIR is a maildir, or a directory of messages.\n"
 	      "  --queued   what users have moved into Junk and out of it\n"

@@ -189,7 +189,7 @@ def test_rsyslog_understands_the_snippet(share, tmp_path):
 
 @pytest.mark.parametrize("line,want", [
     (["qu"], ["quarantine", "queue"]), (["user", "d"], ["del", "disable"]), (["queue", "re"], ["release", "requeue"]), (["user", "passwd", "al"], ["alice@example.com"]),
-    (["-c", "CONF", "che"], ["check"]),
+    (["-c", "CONF", "che"], ["check"]), (["alias", "a"], ["add"]), (["alias", "d"], ["del"]), (["alias", "l"], ["list"]), (["learn", "--fol"], ["--folders"]),
 ])
 def test_completion(suite, line, want):
     words = [str(suite.conf) if w == "CONF" else w for w in line]
