@@ -26,8 +26,7 @@ def test_imap_other_namespace_and_imap_shared_namespace(imap):
 def test_default_folders(imap):
     names = [line.rsplit(b" ", 1)[1] for line in imap.ok('LIST "" *')]
     assert sorted(n for n in names if not n.startswith(b"Colleagues")) == [b"INBOX", b"Notes", b"Sent"]
-    assert sorted(line.rsplit(b" ", 1)[1] for line in imap.ok('LSUB "" *')) == [b"INBOX", b"Notes", b"Sent"] or \
-        {b"Notes", b"Sent"} <= {line.rsplit(b" ", 1)[1] for line in imap.ok('LSUB "" *')}
+    assert sorted(line.rsplit(b" ", 1)[1] for line in imap.ok('LSUB "" *')) == [b"INBOX", b"Notes", b"Sent"]
 
 
 @pytest.mark.parametrize("size, good", [(65000, True), (66000, False)])
@@ -44,7 +43,7 @@ def test_imap_line_max(imap, size, good):
 
 
 def test_quota_storage(imap):
-    assert any(b"STORAGE 0 5" in line or b"STORAGE" in line and b" 5)" in line for line in imap.ok("GETQUOTAROOT INBOX"))
+    assert any(b"(STORAGE 0 5)" in line for line in imap.ok("GETQUOTAROOT INBOX"))
     imap.append("INBOX", "Subject: small\r\n\r\nx\r\n")
     imap.send("q APPEND INBOX {6000+}\r\n" + "Subject: large\r\n\r\n" + "y" * 5982 + "\r\n")
     assert imap.finish("q")[1].startswith("NO [OVERQUOTA]")

@@ -31,7 +31,7 @@ def one():
     s.suite.settings.update(smtp_sasl_password_maps="texthash:%s" % passwords, transport_maps="texthash:%s" % s.map("transport", "login.example smtp:[login.example]:25\n"))
     s.suite.configure()
     users(s)
-    for i, n in enumerate(("narrow", "dead", "kept", "strangers")):
+    for i, n in enumerate(("narrow", "dead", "kept", "strangers", "later")):
         mx(s, n + ".example", (10, 140 + i))
     s.dns.add("login.example", "A", "127.0.60.149")
     yield s.start()
@@ -75,7 +75,9 @@ def test_default_destination_concurrency_negative_feedback(one, two):
     wide, narrow = answers_no_data(one, one.sink(140)), answers_no_data(two, two.sink(151))     # 0; 1, which is the default
     until(lambda: at_data(wide) == 2)
     until(lambda: at_data(narrow) == 1)
-    time.sleep(0.5)
+    for scene, n, to in ((one, 144, "a@later.example"), (two, 150, "a@wherever.example")):
+        scene.sink(n)
+        scene.log(scene.send(to), "status=sent")	# what came before it has had its turn
     assert at_data(wide) == 2 and at_data(narrow) == 1
 
 
