@@ -322,6 +322,9 @@ static void next_stage(struct checking *g)
 	if (g->stage == STAGE_HEADER) {
 		g->stage = STAGE_PARTS;
 		if (wants_parts(t)) {
+			if (t->size > RESOLVER_PARTS_BYTES_MAX)
+				log_as(log_ident("cleanup"), LOG_LV_WARNING, "%s: of %llu bytes, mime_header_checks and nested_header_checks see the first %d", t->qid,
+				       (unsigned long long)t->size, RESOLVER_PARTS_BYTES_MAX);
 			t->ask = parts_ask(t->q, &m, t->fd, on_parts, g);
 			return;
 		}

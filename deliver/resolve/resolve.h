@@ -63,7 +63,9 @@ void resolver_lookup(struct resolver *r, struct arena *a, struct str table, stru
 /* header_checks and the like: the lines that match, and what is to be done. */
 enum check_which { CHECK_HEADER, CHECK_BODY, CHECK_MIME, CHECK_NESTED, CHECK_SMTP_HEADER, CHECK_WHICH_MAX_ };
 void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out);
-/* The same for the fields of the parts of a message: resolve_parts.c. fd stays the caller's. */
+/* The same for the fields of the parts of a message, as far as they begin in its first RESOLVER_PARTS_BYTES_MAX bytes (message_size_limit's default): resolve_parts.c.
+ * fd stays the caller's. */
+enum { RESOLVER_PARTS_BYTES_MAX = 20971520 };
 void resolver_parts(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m, int fd, struct ipc_resolve_PART_MATCHES *out);
 /* One that mime_header_checks are asked for. */
 static inline bool resolver_mime_field(struct str name)

@@ -1,5 +1,6 @@
 /* mime_header_checks and nested_header_checks: the fields of a message's parts (RFC 2045, 2046), found by lib/mail's parser over the whole message. They are looked for
- * here and not in queued, which has the spool. What is too much to look at is said, never passed over.
+ * here and not in queued, which has the spool. Only the start of a long message is looked at, as everybody's recipients wait meanwhile; too many parts or fields in it are
+ * said, never passed over.
  */
 #include <string.h>
 
@@ -9,7 +10,6 @@
 #include "os/os.h"
 
 enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, FIELD_BYTES_MAX = 16384, SHOWN_MAX = 200 };
-static const uint64_t SIZE_LIMIT = 1ull << 30;	/* message_size_limit may be more; what is longer cannot be looked at */
 
 struct walk {
 	struct resolver *r;
@@ -76,14 +76,15 @@ void resolver_parts(struct resolver *r, struct arena *a, const struct ipc_resolv
 {
 	struct walk w = { .r = r, .a = a };
 	struct err e = { 0 };
-	char *p = m->size <= SIZE_LIMIT ? arena_alloc(a, (size_t)m->size + 1) : NULL;
+	const size_t n = (size_t)(m->size < RESOLVER_PARTS_BYTES_MAX ? m->size : RESOLVER_PARTS_BYTES_MAX);
+	char *p = arena_alloc(a, n + 1);
 
 	*out = (struct ipc_resolve_PART_MATCHES){ .trouble = 1 };
-	if (p == NULL || fd < 0 || (m->size > 0 && pread_all(fd, p, (size_t)m->size, 0, &e) < 0)) {
-		log_error("parts of a message: %s", e.code ? e.text : "too long");
+	if (p == NULL || fd < 0 || (n > 0 && pread_all(fd, p, n, 0, &e) < 0)) {
+		log_error("parts of a message: %s", e.code ? e.text : "no memory");
 		return;
 	}
-	check_below(&w, mime_parse(a, str_n(p, (size_t)m->size)));
+	check_below(&w, mime_parse(a, str_n(p, n)));
 	struct str *v = ARENA_ARRAY(a, struct str, 2 * MATCHES_MAX);
 	memcpy(v, w.lines, w.n * sizeof(*v));
 	memcpy(v + MATCHES_MAX, w.actions, w.n * sizeof(*v));

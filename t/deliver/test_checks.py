@@ -50,7 +50,7 @@ def scene():
     (etc / "nested").write_text(NESTED)
     (etc / "body").write_text("/^buy now/ REJECT 5.7.8 no trade\n/^change me/ REPLACE it\n/deep inside/ WARN found\n")
     s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.7.1",), real_ports=True,
-                           settings={"filter_enable": "no", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096", "mime_header_checks": "pcre:%s/mime" % etc, "nested_header_checks": "pcre:%s/nested" % etc})
+                           settings={"filter_enable": "no", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096", "message_size_limit": "30000000", "mime_header_checks": "pcre:%s/mime" % etc, "nested_header_checks": "pcre:%s/nested" % etc})
     s.make()
     for u in ("alice@example.com", "bob@example.com"):
         s.user_add(u, "x-secret")
@@ -108,6 +108,17 @@ def test_fields_of_parts(scene, name, message, code, text):
     assert (got, text is None or said == text) == (code, True), said
     if code == 250:
         read(scene, mid)
+
+
+LONG = ("a" * 70 + "\r\n") * 300000	# 21.3 MB as it is stored
+
+
+@pytest.mark.parametrize("before, code", [(True, 550), (False, 250)])
+def test_only_the_start_of_a_long_message_is_looked_at(scene, before, code):
+    """resolve answers nobody else meanwhile."""
+    parts = ["Content-Type: a/b; name=evil.exe", "Content-Type: text/plain\r\n\r\n" + LONG]
+    assert send(scene, *multipart(*(parts if before else parts[::-1])))[1] == code
+    log_has(scene, r"of 21\d{6} bytes, mime_header_checks and nested_header_checks see the first 20971520")
 
 
 def test_what_a_part_makes_of_the_message(scene):
