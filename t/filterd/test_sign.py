@@ -21,7 +21,7 @@ import milter as milter_module
 import smtpsink
 import suite as suite_module
 
-HOST = "127.0.78.1"
+HOST, FILTER = "127.0.78.1", "127.0.78.2"
 ALICE, BOB = "alice@example.com", "bob@example.com"
 numbers = itertools.count(1)
 
@@ -36,10 +36,16 @@ class Scene:
         self.suite = s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=(HOST,), real_ports=True, settings={
             "dns_servers": self.dns.address, "mynetworks": "203.0.113.0/24", "filter_virus_check": "no", "relayhost": "[127.0.0.1]:%d" % self.sink.port,
             "minimal_backoff_time": "1s", "arc_trusted_sealers": "trusted.test",
+            "header_checks": "pcre:%s/etc/checks" % base,
+            "listener.filtered": "%s:10025/smtp -o mynetworks= -o filter_enable=no -o smtpd_recipient_restrictions=\n"
+                                 "    -o { smtpd_relay_restrictions = check_client_access cidr:%s/etc/filters, reject_unauth_destination }" % (HOST, base),
+            "listener.careless": "%s:10026/smtp -o mynetworks=127.0.0.0/8" % HOST,
             "listener.milted": "%s:2525/smtp -o smtpd_milters=%s" % (HOST, self.milter.name)})
         s.make()
         s.user_add(ALICE, "alice-secret")
         s.user_add(BOB, "bob-secret")
+        (base / "etc" / "checks").write_text("/^X-Filter:/ FILTER smtp:[%s]:10024\n" % FILTER)
+        (base / "etc" / "filters").write_text("127.0.0.1 OK\n")
         (base / "etc" / "virtual").write_text("away@example.com away@far.test\n")
         s.tool("postmap", "cdb:%s" % (base / "etc" / "virtual"))
         s.start()
@@ -146,6 +152,25 @@ def test_without_keys_mail_leaves_unsigned(scene):
     mid, text = letter()
     scene.submit(text)
     assert fields(scene.arrives(mid), "DKIM-Signature") == []
+
+
+def test_what_a_filter_gives_back_is_not_ours(signing):
+    """A stranger with an address of ours in From. The listener is queued(8)'s; one with networks shows what it is good for."""
+    content_filter = smtpsink.Sink(FILTER, 10024)
+    mid, text = letter(extra="X-Filter: yes\r\n")
+    try:
+        signing.outside(text, "away@example.com")
+        envelope, data, _ = content_filter.wait(timeout=30)
+    finally:
+        content_filter.close()
+    assert mid.encode() in data and "RCPT TO:<away@example.com>" in envelope[1]
+    with smtplib.SMTP(HOST, 10025, timeout=60) as s:
+        s.sendmail("x@list.test", ["x@far.test"], data.replace(b"X-Filter: yes\r\n", b""))
+    assert fields(signing.arrives(mid), "DKIM-Signature") == []
+    mid, text = letter()
+    with smtplib.SMTP(HOST, 10026, timeout=60) as s:
+        s.sendmail("x@list.test", ["x@far.test"], text)
+    assert fields(signing.arrives(mid), "DKIM-Signature")
 
 
 def test_submitted_mail_is_signed_with_each_active_key(signing):
