@@ -425,12 +425,22 @@ static int write_message(const struct trans *t, int to, struct err *e)
 	return write_all(to, t->head_text.p, t->head_text.n, e) < 0 || write_all(to, "\n", 1, e) < 0 ? -1 : copy_body(t, to, e);
 }
 
+/* Beside the header, what a message may have. */
+static uint64_t body_max(const struct trans *t)
+{
+	const uint64_t max = t->conf->message_size_limit;
+
+	return t->head_text.n < max ? max - t->head_text.n : 0;
+}
+
 /* A file that was received never changes: another one takes its place, with the same header section. */
 static int replace_body(struct trans *t, struct err *e)
 {
 	struct spool *sp = t->q->spool;
 	int to = -1;
 
+	if (t->new_body_size > body_max(t))	/* policy was told */
+		return err_set(e, ERR_LIMIT, 0, "a milter's body of %llu bytes", (unsigned long long)t->new_body_size);
 	close_fd(&t->fd);
 	t->incoming = false;
 	spool_discard(sp, trans_qid(t));
@@ -485,6 +495,6 @@ void milter_message(struct trans *t)
 		return;
 	}
 	const struct ipc_policy_MESSAGE m = { .talk = t->talk, .size = t->size, .head = t->head_text.n, .edits = { t->edits, t->n_edits },
-		.size_max = t->conf->message_size_limit - (t->head_text.n < t->conf->message_size_limit ? t->head_text.n : t->conf->message_size_limit) };
+					     .size_max = body_max(t) };
 	t->ask = milter_ask(t->q, IPC_policy_MESSAGE, &m, t->fd, patience_ms(t, true), on_message, g);
 }
