@@ -1,7 +1,6 @@
 /* See suspects.h. */
 #include "suspects.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -16,9 +15,7 @@ struct suspects {
 
 int suspects_check(const struct conf *conf, struct err *e)
 {
-	char *end;
-	const double level = strtod(conf->greylist_level, &end);
-	return *end == '\0' && isfinite(level) ? 0 : err_set(e, ERR_CONF, 0, "greylist_level: \"%s\" is no score", conf->greylist_level);
+	return conf_is_score(conf->greylist_level) ? 0 : err_set(e, ERR_CONF, 0, "greylist_level: \"%s\" is no score", conf->greylist_level);
 }
 
 static void suspects_free(struct suspects **s)

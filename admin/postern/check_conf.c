@@ -143,6 +143,8 @@ static void check_limits(struct check *c)
 		found_param(
 			c, SEV_NOTE, "smtpd_soft_error_limit",
 			"above smtpd_hard_error_limit: sessions end before they are slowed down");
+	if (!conf_is_score(o->greylist_level))
+		found_param(c, SEV_ERROR, "greylist_level", "\"%s\" is no score: filterd would not start", o->greylist_level);
 	if (o->greylist_lifetime <= o->greylist_delay)
 		found_param(c, SEV_ERROR, "greylist_lifetime", "not above greylist_delay: who came back would be forgotten at once");
 	if (!o->smtpd_reject_unlisted_recipient)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +254,14 @@ static void check_directories(const struct conf *c, struct trouble *t)
 			trouble_error(t, conf_setting(c, param_find(str_c(names[i])))->line,
 				      "%s: \"%s\" (allowed: an absolute path)", names[i],
 				      values[i]);
+}
+
+bool conf_is_score(const char *text)
+{
+	char *end;
+	const double score = strtod(text, &end);
+
+	return *end == '\0' && isfinite(score);
 }
 
 bool conf_list_has(struct conf_list l, const char *word)

@@ -123,6 +123,7 @@ struct cidr {
 };
 int cidr_parse(struct str s, struct cidr *out, struct err *e) MUST_CHECK;
 bool cidr_match(const struct cidr *list, size_t n, const uint8_t addr[16]);
+bool conf_is_score(const char *text);	/* a finite number; empty: none, which is right, too */
 bool conf_list_has(struct conf_list l, const char *word);	/* exactly so */
 const char *conf_list_stray(struct conf_list some, struct conf_list all);	/* the first of some that is not in all; NULL: none */
 bool conf_networks_have(struct conf_list networks, const uint8_t addr[16]);	/* the same from a checked list; false when addr is in none */

@@ -40,6 +40,7 @@ def check(fresh_suite):
     ("masquerade_domains = example.com !keep.example.com\n", "!keep.example.com is never reached: example.com stands before it"),
     ("relay_domains = backup.example\n", "relay_recipient_maps: empty: every address of relay_domains is accepted"),
     ("canonical_maps = cdb:/nonexistent/canonical\n", "canonical_maps: cdb:/nonexistent/canonical: /nonexistent/canonical.cdb is missing"),
+    ("greylist_level = much\n", 'greylist_level: "much" is no score'),
     ("greylist_lifetime = 1s\n", "greylist_lifetime: not above greylist_delay"),
     ("filter_spamd_tell_listeners = 127.0.0.1:783\n", "filter_spamd_tell_listeners: 127.0.0.1:783 is none of filter_spamd_listeners"),
     ("smtpd_reject_unlisted_recipient = no\n", "smtpd_reject_unlisted_recipient: changes nothing"),
