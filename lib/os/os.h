@@ -46,7 +46,8 @@ struct memfs {
 int memfs_private(const char *dir, const struct memfs *m, struct err *e) MUST_CHECK;
 bool dir_name_durable(int fd);	/* this file system makes a synced new file's name durable (ext4, xfs, btrfs; also tmpfs): no directory sync is needed */
 /* Here creations, renames and sizes become durable in the order in which they were made, and a sync of one file makes all durable that was done before (ext4,
- * xfs; also tmpfs): files whose bytes are written out already (sync_file_range) need no sync of their own. */
+ * xfs; also tmpfs): files whose bytes are written out already (sync_file_range) need no sync of their own. ext4 without a journal looks the same and does not
+ * (INSTALL says so). */
 bool fs_commits_in_order(int fd);
 /* Between these two, fsync_fd and what stands on it (file_replace …) only keep the order on such a file system: a file's bytes are written out, nothing is
  * committed. Nothing may be promised in between; end makes all of it durable with one sync of fd, whatever happened. For steps that are many and one for
