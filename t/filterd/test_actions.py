@@ -194,6 +194,7 @@ def test_each_is_logged_as_amavis_does(acting, mail):
     """The forms that logwatch's amavis script knows."""
     mail.send(raw=GOOD % (b"l1", b"hello"))
     mail.wait_for("<l1@test.example>")
+    acting.logged(r"\bamavis\[\d+\]: .*<l1@test\.example>")
     lines = [x for x in acting.log.read_text().splitlines() if re.search(r"\bamavis\[\d+\]: \(", x)]
     form = re.compile(r"amavis\[\d+\]: \(\d+-\d+\) (Passed|Blocked) (CLEAN|SPAM|INFECTED \(.*\)|BANNED \(.*\)|BAD-HEADER|UNCHECKED) "
                       r"\{[A-Za-z,]+\}, (?:MYNETS |ORIGINATING )?\[(?:127\.0\.0\.1|local)\] <[^>]*> -> <[^>]+>(,<[^>]+>)*, (quarantine: \S+, )?"
