@@ -368,6 +368,7 @@ struct qmsg {
 	bool mixed;			/* recipients of more than one lane */
 };
 struct qmsg *sched_find(struct queued *q, struct str qid);
+/* Walk: *it starts at 0; false at the end. The queue must not change meanwhile. */
 bool sched_each(struct queued *q, size_t *it, struct qmsg **out);
 /* Has it pending recipients in that domain? 1 yes, -1 no, 0: its record must be looked at. */
 int sched_may_be_for(const struct qmsg *m, struct str domain);

@@ -286,19 +286,34 @@ void control_delete(struct queued *q, struct qmsg *m)
 	sched_forget(q, &m);
 }
 
+/* First their names: the queue must not change while it is walked, and fn may take any message out of it. */
+static size_t every(struct queued *q, each_fn *fn, bool quarantined)
+{
+	char **qids = xmalloc((sched_count(q) + 1) * sizeof(*qids));
+	size_t n = 0, it = 0;
+	struct qmsg *m;
+
+	while (sched_each(q, &it, &m))
+		if (m->quarantined == quarantined)
+			qids[n++] = xstrdup(m->qid);
+	for (size_t i = 0; i < n; i++) {
+		if ((m = sched_find(q, str_c(qids[i]))) != NULL)
+			fn(q, m);
+		free(qids[i]);
+	}
+	free(qids);
+	return n;
+}
+
 /* Of those in quarantine, or of the others: what releases or deletes ALL of one must not reach the other. */
 static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn, bool quarantined)
 {
-	size_t n = 0, it = 0;
+	size_t n = 0;
 	struct qmsg *m;
 
 	for (size_t i = 0; i < args.n; i++) {
 		if (str_case_eq(args.v[i], STR("ALL"))) {
-			while (sched_each(q, &it, &m))
-				if (m->quarantined == quarantined) {
-					fn(q, m);
-					n++;
-				}
+			n += every(q, fn, quarantined);
 		} else if ((m = sched_find(q, args.v[i])) != NULL && m->quarantined == quarantined) {
 			fn(q, m);
 			n++;

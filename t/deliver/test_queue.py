@@ -60,6 +60,7 @@ class Sink:
                     else:
                         say(b"250 ok\r\n")
         socketserver.ThreadingTCPServer.allow_reuse_address = True
+        socketserver.ThreadingTCPServer.request_queue_size = 128     # of 5, the kernel drops connections that come together
         self.server = socketserver.ThreadingTCPServer((host, 2525), Handler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

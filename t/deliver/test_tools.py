@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import smtplib
 import socket
 import subprocess
 
@@ -42,6 +43,18 @@ def ids(suite):
 
 
 # --- the queue ---
+
+def test_all_means_all(make):  # noqa: F811
+    suite = make(minimal_backoff_time="1h")
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=30) as s:
+        for i in range(150):
+            s.sendmail(ALICE, [LATER], "Subject: %d\r\nMessage-ID: <all-%d@x>\r\n\r\nx\r\n" % (i, i))
+    assert wait(lambda: len([m for m in queue(suite) if m["queue_name"] == "deferred"]) == 150)
+    p = tool(suite, "postsuper", "-h", "ALL")
+    assert "150 messages" in out(p) and out(tool(suite, "postqueue", "-p")).count("!") == 150
+    p = tool(suite, "postsuper", "-d", "ALL")
+    assert "150 messages" in out(p) and out(tool(suite, "postqueue", "-p")) == "Mail queue is empty\n"
+
 
 def test_postqueue_p_is_postfixs_text(waiting):
     text = out(tool(waiting, "postqueue", "-p"))
