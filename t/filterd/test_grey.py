@@ -47,4 +47,4 @@ def test_a_suspect_waits_once_and_whom_we_wrote_to_does_not(fresh_suite):
         s.sendmail(BOB, ["Friend@elsewhere.example"], LETTER % (b"suspicious", b"out"))
     assert send(suite, "friend@elsewhere.example", b"suspicious")[0] == 250
     assert send(suite, "friend@elsewhere.example", b"suspicious", to="alice@example.com")[0] == 451
-    assert "Blocked TEMPFAIL {TempFailedInbound}" in suite.log.read_text()
+    suite.logged(r"Blocked TEMPFAIL \{TempFailedInbound\}")

@@ -96,7 +96,7 @@ def test_an_enforced_policy_is_obeyed(scene):
     s.log(s.send("a@good.example"), r"relay=mx40\.good\.example\[127\.0\.60\.40\]:25, .*status=sent")
     assert sink.wait()[2], "by TLS"
     assert ("mta-sts.good.example", "/.well-known/mta-sts.txt") in s.web.asked
-    assert "Verified TLS connection established to mx40.good.example" in s.suite.log.read_text(errors="replace")
+    s.suite.logged(r"Verified TLS connection established to mx40\.good\.example")
     assert ("sts", "success") in rows(s)["good.example"]
 
 

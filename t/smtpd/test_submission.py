@@ -4,6 +4,7 @@ import email
 import email.policy
 
 import pytest
+import re
 from test_esmtp import found
 from test_smtp import envelope, hello, new_id
 
@@ -127,4 +128,5 @@ def test_a_login_is_limited_and_postmaster_is_told_once(hygiene, command, limit,
     assert answers == [250] * limit + [450] * 4
     alarm = email.message_from_bytes(found(hygiene, "alice@example.com", "%s sends too much mail" % user), policy=email.policy.default)
     assert "more than %d %s within 60 minutes" % (limit, want) in alarm.get_content() and alarm["Auto-Submitted"] == "auto-generated"
+    hygiene.logged(r"limit of %s exceeded: %d from user %s" % (want, limit + 1, re.escape(user)))
     assert hygiene.log.read_text(errors="replace").count("limit of %s exceeded: %d from user %s" % (want, limit + 1, user)) == 1
