@@ -1,5 +1,6 @@
 /* Inside remote. In reading order: remote.c starts the dispatcher and its workers; remote_job.c is one attempt (a SEND), from next hop to result; remote_smtp.c one
- * connection, with remote_body.c (the message), remote_auth.c (login) and remote_tls.c (policy); remote_dns.c asks the dns process. */
+ * connection, with remote_reply.c (what the server says), remote_hello.c (up to the first transaction) and remote_trans.c (a transaction), which share
+ * remote_smtp_priv.h; remote_body.c the message, remote_auth.c login, remote_tls.c policy; remote_dns.c asks the dns process. */
 #ifndef DELIVER_REMOTE_PRIV_H
 #define DELIVER_REMOTE_PRIV_H
 
