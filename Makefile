@@ -110,7 +110,7 @@ $(PLACED): $(B)/places
 
 MODULES := $(wildcard $(addsuffix /module.mk,$(addprefix lib/,$(LIB_ORDER)) smtpd imapd pop3d filterd authd \
 	$(addprefix deliver/,restrict resolve policy dns sts remote local queue) $(addprefix admin/,postern setup backup report alarm alias import maps queue sendmail webmail) \
-	$(addprefix admin/,dkim dmarc) etc t))
+	$(addprefix admin/,dkim dmarc sockets) etc t))
 define include_module
 D := $(patsubst %/,%,$(dir $(1)))
 include $(1)

@@ -43,10 +43,11 @@ int front_conf_load(const char *file, struct conf **out)
 static int usage(const struct front_service *s, FILE *to, int status)
 {
 	(void)fprintf(to,
-		      "usage: %s [-fvnt] [-c FILE]     serve as a daemon\n"
+		      "usage: %s [-fsvnt] [-c FILE]    serve as a daemon\n"
 		      "       %s -i [-vn] [-c FILE]    serve the connection on descriptor 0 (inetd, nowait)\n"
 		      "  -c FILE  configuration (default %s)\n"
 		      "  -f       stay in the foreground\n"
+		      "  -s       the service manager has bound all ports: bind none\n"
 		      "  -v       debug messages, and all messages on stderr too\n"
 		      "  -n       no sandbox (development only)\n"
 		      "  -t       test the configuration and exit\n",
@@ -63,13 +64,16 @@ static int options(int argc, char **argv, struct front_run *run)
 		{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 		{ NULL, 0, NULL, 0 },
 	};
-	for (int o; (o = getopt_long(argc, argv, "c:fvint", longs, NULL)) != -1;) {
+	for (int o; (o = getopt_long(argc, argv, "c:fsvint", longs, NULL)) != -1;) {
 		switch (o) {
 		case 'c':
 			run->conf_file = optarg;
 			break;
 		case 'f':
 			run->foreground = true;
+			break;
+		case 's':
+			run->passed_only = true;
 			break;
 		case 'v':
 			run->verbose = true;

@@ -67,7 +67,8 @@ struct front_service {
 	void (*session)(struct front_env *env, const struct front_conn *fc);
 };
 
-/* Options: -c FILE, -f (foreground), -v, -i (inetd: connection on fd 0), -n (no sandbox, said aloud), -t (test configuration), --help, --version. Returns the exit status. */
+/* Options: -c FILE, -f (foreground), -s (sockets are passed, none is bound), -v, -i (inetd: connection on fd 0), -n (no sandbox, said aloud), -t (test configuration),
+ * --help, --version. Returns the exit status. */
 int front_main(int argc, char **argv, const struct front_service *s);
 /* The session is over (its descriptors are closed). Isolated: the process exits after the loop's round, or waits for its client to come again. */
 void front_done(struct front_env *env, const struct front_conn *fc);

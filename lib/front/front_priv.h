@@ -18,7 +18,7 @@ struct front_run {
 	const struct front_service *service;
 	struct conf *conf;		/* replaced whole on reload */
 	const char *conf_file;
-	bool foreground, verbose, no_sandbox, inetd, test;
+	bool foreground, passed_only, verbose, no_sandbox, inetd, test;
 	char user[64];			/* whom fronts run as */
 	char empty_dir[4096];		/* their root */
 };

@@ -1,5 +1,5 @@
-/* Listeners: sockets passed by systemd (by name: the profile), or bound here; smtpd also has its UNIX socket for local submission. And the
- * facts of what they accept. */
+/* Listeners: sockets passed by systemd (by name, which is the profile, or by address: the configuration's row), or bound here; smtpd also has its UNIX
+ * socket for local submission. And the facts of what they accept. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,12 +23,15 @@ static void set_profile(struct front_listener *l, const char *profile, const cha
 	(void)snprintf(l->name, sizeof(l->name), "%s", name);
 }
 
-/* The configured row of a passed socket's port, or NULL. */
-static const struct conf_listener *row_of_port(const struct conf_listener *rows, size_t n, int fd)
+/* The configured row of a passed socket: of its address, else of its port; or NULL. */
+static const struct conf_listener *row_of(const struct conf_listener *rows, size_t n, int fd)
 {
 	uint8_t addr[16];
 	char text[INET6_ADDRSTRLEN];
 	uint16_t port;
+	for (size_t i = 0; i < n; i++)
+		if (sock_is_at(fd, rows[i].host, rows[i].port))
+			return &rows[i];
 	if (sock_own_addr(fd, addr, text, &port) < 0)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
@@ -48,27 +51,61 @@ static bool known_profile(const char *name, const char *service)
 	return false;
 }
 
+/* Ports and configuration come from one file, but are read at other times. */
+static const char stale[] = "systemctl daemon-reload, then systemctl restart postern.target";
+
+/* A socket that no row and no name knows is not served where the configuration says what is. */
+static bool refused(const struct front_run *run, const struct front_listener *l, const struct conf_listener *row, const char *name)
+{
+	uint8_t addr[16];
+	char text[INET6_ADDRSTRLEN] = "";
+	uint16_t port = 0;
+	if (!run->passed_only || l->local || row || known_profile(name, run->service->name))
+		return false;
+	if (sock_own_addr(l->fd, addr, text, &port) < 0)
+		text[0] = 0;
+	log_error("port %u (%s) was passed, and the configuration names no such listener: it is not served; %s", port, text, stale);
+	close(l->fd);
+	return true;
+}
+
 static int take_passed(const struct front_run *run, const struct conf_listener *rows, size_t n_rows, struct front_listener *out, size_t *n_out,
 		       struct err *e)
 {
 	struct listen_fd fds[LISTENERS_MAX];
-	size_t n;
+	size_t n, taken = 0;
 	if (listen_fds(fds, LISTENERS_MAX, &n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		struct front_listener *l = &out[i];
+		struct front_listener *l = &out[taken];
 		int domain = 0;
 		socklen_t len = sizeof(domain);
 		*l = (struct front_listener){ .fd = fds[i].fd };
 		if (getsockopt(l->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
 			return err_set(e, ERR_CONF, 0, "passed descriptor %d (%s) is not a socket", l->fd, fds[i].name);
 		l->local = domain == AF_UNIX;
-		const struct conf_listener *row = l->local ? NULL : row_of_port(rows, n_rows, l->fd);
+		const struct conf_listener *row = l->local ? NULL : row_of(rows, n_rows, l->fd);
+		if (refused(run, l, row, fds[i].name))
+			continue;
 		const char *profile = l->local ? "local" : known_profile(fds[i].name, run->service->name) ? fds[i].name : row ? row->profile : run->service->name;
 		set_profile(l, profile, row ? row->name : "");
+		taken++;
 	}
-	*n_out = n;
+	*n_out = taken;
 	return 0;
+}
+
+/* Where none is bound here: which are missing. None at all is no service. */
+static int say_missing(const struct conf_listener *rows, size_t n_rows, const struct front_listener *have, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n_rows; i++) {
+		bool found = false;
+		for (size_t k = 0; k < n && !found; k++)
+			found = !have[k].local && sock_is_at(have[k].fd, rows[i].host, rows[i].port);
+		if (!found)
+			log_error("cannot listen on %s:%u: the service manager has passed no such socket; %s", *rows[i].host ? rows[i].host : "*", rows[i].port, stale);
+	}
+	return n > 0 ? 0 : err_set(e, ERR_CONF, 0, "option -s, and no socket was passed");
 }
 
 /* One that cannot be bound is said and left out; the others stand. */
@@ -114,7 +151,9 @@ int front_listeners_open(const struct front_run *run, struct front_listener *out
 	int r = conf_listeners(run->conf, run->service->listeners(run->conf), run->service->name, a, &rows, &n_rows, e);
 	if (r == 0)
 		r = take_passed(run, rows, n_rows, out, &n, e);
-	if (r == 0 && n == 0)
+	if (r == 0 && run->passed_only)
+		r = say_missing(rows, n_rows, out, n, e);
+	else if (r == 0 && n == 0)
 		bind_own(rows, n_rows, out, &n);
 	if (r == 0 && n == 0 && n_rows > 0)
 		r = err_set(e, ERR_CONF, 0, "none of the configured addresses can be listened on");

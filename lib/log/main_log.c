@@ -42,7 +42,7 @@ enum {
 static struct {
 	struct conf *conf;
 	const char *conf_file;
-	bool foreground, verbose, test, unconfined;
+	bool foreground, passed_only, verbose, test, unconfined;
 	int sock, out; /* out: the file, or a socket to syslog; -1 none */
 	bool syslog;
 	struct frame_user users[16];
@@ -452,10 +452,11 @@ static int open_socket(struct err *e)
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: log [-c FILE] [-f] [-v] [-n] [-t] [--help] [--version]\n"
+	fputs("usage: log [-c FILE] [-f] [-s] [-v] [-n] [-t] [--help] [--version]\n"
 	      "The log writer of the Postern mail server.\n"
 	      "  -c FILE  configuration (default: " POSTERN_SYSCONFDIR "/postern/postern.conf)\n"
 	      "  -f       stay in the foreground\n"
+	      "  -s       the service manager has bound metrics_listeners: bind none\n"
 	      "  -v       also write every line to standard error\n"
 	      "  -n       no sandbox (development)\n"
 	      "  -t       test the configuration, then exit\n",
@@ -471,13 +472,16 @@ static int options(int argc, char **argv)
 					       { NULL, 0, NULL, 0 } };
 
 	g.conf_file = conf_default_file();
-	for (int o; (o = getopt_long(argc, argv, "c:fvnt", longs, NULL)) != -1;) {
+	for (int o; (o = getopt_long(argc, argv, "c:fsvnt", longs, NULL)) != -1;) {
 		switch (o) {
 		case 'c':
 			g.conf_file = optarg;
 			break;
 		case 'f':
 			g.foreground = true;
+			break;
+		case 's':
+			g.passed_only = true;
 			break;
 		case 'v':
 			g.verbose = true;
@@ -532,7 +536,7 @@ static int run(void)
 	close_fd(&g.out);
 	add_users();
 	open_counters();
-	if (g.counters && metrics_listen(g.conf, g.listeners, &g.n_listeners, &e) < 0)
+	if (g.counters && metrics_listen(g.conf, g.passed_only, g.listeners, &g.n_listeners, &e) < 0)
 		goto fail;
 	s.n += g.n_listeners > 0;
 	(void)snprintf(pidfile, sizeof(pidfile), "%s/log.pid", g.conf->run_directory);

@@ -209,14 +209,15 @@ void metrics_serve(const struct counters *counters, const struct gauges *gauges,
 
 /* --- listeners --- */
 
+enum { HOST_MAX = 64 };
+
 /* "127.0.0.1:9154", "[::1]:9154". */
-static int listen_tcp(const char *text, int *fd_out, struct err *e)
+static int parse_tcp(const char *text, char name[HOST_MAX], uint16_t *port_out, struct err *e)
 {
 	struct str host = str_c(text);
 	uint8_t addr[16];
 	struct cidr v4, v6;
 	uint64_t port;
-	char name[64];
 	const ptrdiff_t colon = str_rchr(host, ':');
 
 	if (colon <= 0 || num_parse(str_from(host, (size_t)colon + 1), 1, 65535, &port) < 0)
@@ -226,10 +227,44 @@ static int listen_tcp(const char *text, int *fd_out, struct err *e)
 		host = str_sub(host, 1, host.n - 2);
 	if (cidr_parse(STR("127.0.0.0/8"), &v4, e) < 0 || cidr_parse(STR("[::1]/128"), &v6, e) < 0)
 		return -1;
-	if (host.n >= sizeof(name) || addr_parse(host, addr) < 0 || (!cidr_match(&v4, 1, addr) && !cidr_match(&v6, 1, addr)))
+	if (host.n >= HOST_MAX || addr_parse(host, addr) < 0 || (!cidr_match(&v4, 1, addr) && !cidr_match(&v6, 1, addr)))
 		return err_set(e, ERR_CONF, 0, "metrics_listeners: \"%s\": not a loopback address", text);
-	(void)snprintf(name, sizeof(name), "%.*s", STR_ARG(host));
-	return sock_tcp_listen(name, (uint16_t)port, fd_out, e);
+	(void)snprintf(name, HOST_MAX, "%.*s", STR_ARG(host));
+	*port_out = (uint16_t)port;
+	return 0;
+}
+
+struct passed {
+	struct listen_fd v[METRICS_LISTENERS_MAX];
+	size_t n;
+};
+
+/* Takes the one at this address; -1: there is none. */
+static int take_passed(struct passed *p, const char *host, uint16_t port)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i].fd >= 0 && sock_is_at(p->v[i].fd, host, port)) {
+			const int fd = p->v[i].fd;
+			p->v[i].fd = -1;
+			return fd;
+		}
+	return -1;
+}
+
+/* passed NULL: bound here. *fd_out stays -1 when the service manager has none. */
+static int listen_tcp(const char *text, struct passed *passed, int *fd_out, struct err *e)
+{
+	char host[HOST_MAX];
+	uint16_t port;
+
+	if (parse_tcp(text, host, &port, e) < 0)
+		return -1;
+	if (!passed)
+		return sock_tcp_listen(host, port, fd_out, e);
+	*fd_out = take_passed(passed, host, port);
+	if (*fd_out < 0)
+		dprintf(2, "log: metrics_listeners: the service manager has passed no socket of %s; systemctl daemon-reload, then systemctl restart postern.target\n", text);
+	return 0;
 }
 
 static int listen_unix(const struct conf *c, int *fd_out, struct err *e)
@@ -244,16 +279,24 @@ static int listen_unix(const struct conf *c, int *fd_out, struct err *e)
 	return *fd_out < 0 ? -1 : 0;
 }
 
-int metrics_listen(const struct conf *c, struct metrics_listener out[METRICS_LISTENERS_MAX], size_t *n_out, struct err *e)
+int metrics_listen(const struct conf *c, bool passed_only, struct metrics_listener out[METRICS_LISTENERS_MAX], size_t *n_out, struct err *e)
 {
+	struct passed passed = { .n = 0 };
+
 	*n_out = 0;
 	if (c->metrics_listeners.n >= METRICS_LISTENERS_MAX)
 		return err_set(e, ERR_CONF, 0, "metrics_listeners: at most %d", METRICS_LISTENERS_MAX - 1);
-	if (listen_unix(c, &out[0].fd, e) < 0)
+	if (listen_unix(c, &out[0].fd, e) < 0 || listen_fds(passed.v, METRICS_LISTENERS_MAX, &passed.n, e) < 0)
 		return -1;
 	*n_out = 1;
-	for (size_t i = 0; i < c->metrics_listeners.n; i++, ++*n_out)
-		if (listen_tcp(c->metrics_listeners.v[i], &out[*n_out].fd, e) < 0)
+	for (size_t i = 0; i < c->metrics_listeners.n; i++) {
+		int fd = -1;
+		if (listen_tcp(c->metrics_listeners.v[i], passed_only ? &passed : NULL, &fd, e) < 0)
 			return -1;
+		if (fd >= 0)
+			out[(*n_out)++].fd = fd;
+	}
+	for (size_t i = 0; i < passed.n; i++)
+		close_fd(&passed.v[i].fd);	/* of no address that is configured */
 	return 0;
 }

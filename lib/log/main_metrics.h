@@ -13,8 +13,9 @@ struct metrics_listener {
 	int fd;
 };
 
-/* As root: the socket log/metrics in run_directory, and metrics_listeners (loopback only). */
-int metrics_listen(const struct conf *c, struct metrics_listener out[METRICS_LISTENERS_MAX], size_t *n_out, struct err *e) MUST_CHECK;
+/* As root: the socket log/metrics in run_directory, and metrics_listeners (loopback only). passed_only: these are the service manager's to bind; what it
+ * has not passed is said on stderr and not served. */
+int metrics_listen(const struct conf *c, bool passed_only, struct metrics_listener out[METRICS_LISTENERS_MAX], size_t *n_out, struct err *e) MUST_CHECK;
 /* The process: answers until SIGTERM. */
 void metrics_serve(const struct counters *c, const struct gauges *g, const struct metrics_listener *l, size_t n);
 /* Exposition format 0.0.4. g: NULL, or gauges, which are left out when they are too old at now. Pure. */

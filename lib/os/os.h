@@ -74,6 +74,8 @@ int sock_own_addr(int fd, uint8_t addr_out[16], char *text_out, uint16_t *port_o
 /* systemd socket activation: descriptors by LISTEN_FDNAMES name; *n_out 0 when not activated. Unsets the variables. */
 struct listen_fd { int fd; char name[64]; };
 int listen_fds(struct listen_fd *out, size_t max, size_t *n_out, struct err *e) MUST_CHECK;
+/* Is fd a socket bound to this port of host (a numeric address; "": of all addresses)? */
+bool sock_is_at(int fd, const char *host, uint16_t port);
 
 /* --- processes --- */
 /* Before anything: fds 0-2 open, umask 022, signals as at boot (SIGPIPE and SIGXFSZ ignored, none blocked), environment cleared to PATH and TZ,

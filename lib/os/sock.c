@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -219,6 +220,26 @@ int sock_peer_cred(int fd, struct peer_cred *out, struct err *e)
 		return err_set(e, ERR_DENIED, errno, "peer credentials");
 	*out = (struct peer_cred){ .pid = c.pid, .uid = c.uid, .gid = c.gid };
 	return 0;
+}
+
+/* "" is all addresses: that of a socket for both families is IPv6's. */
+static bool is_host(const char *host, const uint8_t addr[16])
+{
+	static const uint8_t all[16], all_four[16] = { [10] = 0xff, [11] = 0xff };
+	uint8_t want[16] = { [10] = 0xff, [11] = 0xff };
+	if (!*host)
+		return memcmp(addr, all, 16) == 0 || memcmp(addr, all_four, 16) == 0;
+	if (inet_pton(AF_INET, host, want + 12) != 1 && inet_pton(AF_INET6, host, want) != 1)
+		return false;
+	return memcmp(addr, want, 16) == 0;
+}
+
+bool sock_is_at(int fd, const char *host, uint16_t port)
+{
+	uint8_t addr[16];
+	char text[INET6_ADDRSTRLEN];
+	uint16_t own;
+	return sock_own_addr(fd, addr, text, &own) == 0 && own == port && is_host(host, addr);
 }
 
 /* --- systemd socket activation (sd_listen_fds(3)) --- */

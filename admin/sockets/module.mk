@@ -1,0 +1,1 @@
+$(call program,postern-sockets,sockets_main.c,conf os log base)
