@@ -218,7 +218,8 @@ class Sink(threading.Thread):
 
 
 class Amavis(Peer):
-    """amavisd-new with SpamAssassin and clamd, in one control group."""
+    """amavisd-new with SpamAssassin and clamd, in one control group. A child serves all of a run: it would end after 20 messages, and who connects while the only one
+    ends is cut off."""
     name = "amavis"
     host = "127.0.0.1"
 
@@ -233,7 +234,7 @@ class Amavis(Peer):
         shutil.copy(lib.ROOT / "etc" / "share" / "clamav" / "postern-test.ndb", base / "clamav")
         (base / "clamd.conf").write_text("LocalSocket %s/clamd.ctl\nDatabaseDirectory %s/clamav\nForeground yes\nUser root\n" % (base, base))
         (SCRATCH / "amavisd.conf").write_text(
-            "use strict;\n$max_servers = %d;\n$daemon_user = 'amavis';\n$daemon_group = 'amavis';\n$mydomain = '%s';\n$myhostname = 'mail.%s';\n"
+            "use strict;\n$max_servers = %d;\n$max_requests = 10000;\n$daemon_user = 'amavis';\n$daemon_group = 'amavis';\n$mydomain = '%s';\n$myhostname = 'mail.%s';\n"
             "$MYHOME = '%s';\n$TEMPBASE = \"$MYHOME/tmp\";\n$db_home = \"$MYHOME/db\";\n$QUARANTINEDIR = undef;\n"
             "$pid_file = \"$MYHOME/amavisd.pid\";\n$lock_file = \"$MYHOME/amavisd.lock\";\n"
             "$enable_db = 0;\n$enable_zmq = 0;\n$inet_socket_port = %d;\n$inet_socket_bind = '127.0.0.1';\n@inet_acl = qw(127.0.0.1);\n"
