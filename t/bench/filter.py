@@ -197,6 +197,12 @@ class Sink(threading.Thread):
                 return
             threading.Thread(target=self.serve, args=(s,), daemon=True).start()
 
+    def close(self):
+        """Its port is free afterwards: a Postfix that cannot have it ends."""
+        self.listener.shutdown(socket.SHUT_RDWR)    # wakes accept, which holds the port
+        self.join()
+        self.listener.close()
+
     @staticmethod
     def serve(s):
         f = s.makefile("rwb")
@@ -259,6 +265,8 @@ class Amavis(Peer):
         for p in (self.process, self.clamd):
             p.terminate()
             p.wait(30)
+        if self.sink is not None:
+            self.sink.close()
         self.group.remove()
 
 
