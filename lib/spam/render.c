@@ -18,7 +18,10 @@ static bool in(const char *list, struct str word)
 	char key[40];
 	if (word.n == 0 || word.n + 3 > sizeof(key) || memchr(word.p, ' ', word.n) != NULL)
 		return false;
-	snprintf(key, sizeof(key), " %.*s ", STR_ARG(word));
+	const size_t n = strnlen(word.p, word.n);	/* a name ends at a NUL */
+	key[0] = ' ';
+	memcpy(key + 1, word.p, n);
+	memcpy(key + 1 + n, " ", 2);
 	return strstr(list, key) != NULL;
 }
 
