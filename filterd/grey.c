@@ -151,13 +151,13 @@ static bool has_written(struct grey *g, struct str sender, struct str recipient,
 	return x != NULL && x->known && !is_over(g, x, now);
 }
 
-uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, struct str recipient, int64_t now)
+uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, bool vouched, struct str recipient, int64_t now)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const bool v4 = memcmp(client, mapped, 12) == 0;
 	struct buf b;
 	uint64_t wait = 0;
-	if (has_written(g, sender, recipient, now))
+	if (vouched && has_written(g, sender, recipient, now))
 		return 0;
 	buf_init(&b, KEY_MAX);
 	buf_ch(&b, 'g');

@@ -1,6 +1,7 @@
 /* Greylisting of suspects, and who writes to whom. A message from outside whose score makes it suspect is refused for now when its client's network,
  * sender and recipient have not been seen together; who tries again later than greylist_delay is let in, and known from then on. Whom our users wrote to is
- * known already. In memory, bounded: after a restart a suspect waits once more. Time is the caller's.
+ * known already, when his domain vouches for the client (SPF): anybody can write his address into an envelope. In memory, bounded: after a restart a suspect
+ * waits once more. Time is the caller's.
  */
 #ifndef FILTERD_GREY_H
 #define FILTERD_GREY_H
@@ -22,8 +23,8 @@ void grey_times(struct grey *g, uint64_t delay_s, uint64_t lifetime_s);	/* from 
 void grey_free(struct grey **g);
 /* One of ours wrote to this address. */
 void grey_wrote(struct grey *g, struct str ours, struct str to, int64_t now);
-/* A suspect: 0 it may pass; else the seconds that it has to wait yet. */
-uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, struct str recipient, int64_t now);
+/* A suspect: 0 it may pass; else the seconds that it has to wait yet. vouched: the sender's domain says that this client sends for it. */
+uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, bool vouched, struct str recipient, int64_t now);
 size_t grey_count(const struct grey *g);
 
 #endif

@@ -40,12 +40,22 @@ void suspects_set(struct suspects **s, const struct conf *conf)
 	(*s)->level = strtod(conf->greylist_level, NULL);
 }
 
+/* SPF of the envelope's sender: DKIM speaks for a header that need not name him. */
+static bool is_vouched(const struct ipc_filter_SCAN *m)
+{
+	for (size_t i = 0; i < m->found.n; i++)
+		if (str_eq(m->found.v[i], STR("hit SPF_PASS")))
+			return true;
+	return false;
+}
+
 /* The longest that any recipient has to wait. */
 static uint64_t wait_of(struct suspects *s, const uint8_t client[16], const struct ipc_filter_SCAN *m)
 {
+	const bool vouched = is_vouched(m);
 	uint64_t wait = 0;
 	for (size_t i = 0; i < m->recipients.n && i < RECIPIENTS_MAX; i++) {
-		const uint64_t w = grey_ask(s->grey, client, m->sender, m->recipients.v[i], clock_wall());
+		const uint64_t w = grey_ask(s->grey, client, m->sender, vouched, m->recipients.v[i], clock_wall());
 		wait = w > wait ? w : wait;
 	}
 	return wait;

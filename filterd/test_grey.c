@@ -40,20 +40,21 @@ int main(void)
 {
 	struct grey *g = grey_new(300, 86400 * 35);
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-		const uint64_t wait = grey_ask(g, steps[i].client, str_c(steps[i].sender), str_c(steps[i].recipient), steps[i].now);
+		const uint64_t wait = grey_ask(g, steps[i].client, str_c(steps[i].sender), false, str_c(steps[i].recipient), steps[i].now);
 		tap_ok(wait == steps[i].wait, "%s: %llu", steps[i].name, (unsigned long long)wait);
 	}
 	grey_wrote(g, STR("bob@ours"), STR("Friend@far"), 200000000);
-	tap_ok(grey_ask(g, other, STR("friend@FAR"), STR("Bob@ours"), 200000001) == 0, "whom ours wrote to is known");
-	tap_ok(grey_ask(g, other, STR("friend@far"), STR("alice@ours"), 200000001) == 300, "to another of ours he is not");
-	tap_ok(grey_ask(g, other, STR("friend@far"), STR("bob@ours"), 200000000 + 86400 * 36) == 300, "nor for ever");
+	tap_ok(grey_ask(g, other, STR("friend@FAR"), true, STR("Bob@ours"), 200000001) == 0, "whom ours wrote to is known");
+	tap_ok(grey_ask(g, other, STR("friend@far"), false, STR("bob@ours"), 200000001) == 300, "not who only says that he is it");
+	tap_ok(grey_ask(g, other, STR("friend@far"), true, STR("alice@ours"), 200000001) == 300, "to another of ours he is not");
+	tap_ok(grey_ask(g, other, STR("friend@far"), true, STR("bob@ours"), 200000000 + 86400 * 36) == 300, "nor for ever");
 	grey_times(g, 100, 86400 * 40);
-	tap_ok(grey_ask(g, other, STR("new@far"), STR("bob@ours"), 200000000 + 86400 * 36) == 100, "another delay, from now on");
+	tap_ok(grey_ask(g, other, STR("new@far"), true, STR("bob@ours"), 200000000 + 86400 * 36) == 100, "another delay, from now on");
 	grey_times(g, 300, 86400 * 35);
 	for (unsigned i = 0; i < GREY_ENTRIES_MAX + 10; i++) {
 		char sender[40];
 		snprintf(sender, sizeof(sender), "s%u@x", i);
-		(void)grey_ask(g, one, str_c(sender), STR("b@y"), 300000000 + i);
+		(void)grey_ask(g, one, str_c(sender), false, STR("b@y"), 300000000 + i);
 	}
 	tap_ok(grey_count(g) <= GREY_ENTRIES_MAX && grey_count(g) > GREY_ENTRIES_MAX / 2, "%zu entries at most", grey_count(g));
 	grey_free(&g);

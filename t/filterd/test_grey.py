@@ -5,6 +5,7 @@ import smtplib
 import subprocess
 import time
 
+import dnsserver
 import mailtools
 
 BOB = "bob@example.com"
@@ -26,7 +27,10 @@ def test_a_suspect_waits_once_and_whom_we_wrote_to_does_not(fresh_suite):
     bad = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "grey-bad.conf"
     bad.write_text("greylist_level = much\n")
     (rules / "site.cf").write_text("header GREY_TEST Subject =~ /suspicious/\nscore GREY_TEST 30\ndescribe GREY_TEST A word of the test\n")
-    suite = fresh_suite("grey", settings={"greylist_level": "25", "greylist_delay": "1", "spam_site_directory": rules, "spam_tag2_level": "100", "spam_kill_level": "100"})
+    dns = dnsserver.Server()
+    dns.add("elsewhere.example", "TXT", "v=spf1 ip4:127.0.0.0/8 -all").add("elsewhere.example", "MX", "10 mx.elsewhere.example").add("mx.elsewhere.example", "A", "192.0.2.25")
+    dns.add("unsaid.example", "MX", "10 mx.elsewhere.example")
+    suite = fresh_suite("grey", settings={"dns_servers": dns.address, "greylist_level": "25", "greylist_delay": "1", "spam_site_directory": rules, "spam_tag2_level": "100", "spam_kill_level": "100"})
     mail = mailtools.Mail(suite)
     p = subprocess.run([str(suite.bin / "filterd"), "-t", "-c", str(bad)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert p.returncode == 1 and b'greylist_level: "much" is no score' in p.stdout
@@ -44,7 +48,9 @@ def test_a_suspect_waits_once_and_whom_we_wrote_to_does_not(fresh_suite):
     context.check_hostname = False
     with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=30) as s:
         s.login(BOB, suite.passwords[BOB])
-        s.sendmail(BOB, ["Friend@elsewhere.example"], LETTER % (b"suspicious", b"out"))
+        s.sendmail(BOB, ["Friend@elsewhere.example", "friend@unsaid.example"], LETTER % (b"suspicious", b"out"))
     assert send(suite, "friend@elsewhere.example", b"suspicious")[0] == 250
+    assert send(suite, "friend@unsaid.example", b"suspicious")[0] == 451     # anybody can say that he is that friend
     assert send(suite, "friend@elsewhere.example", b"suspicious", to="alice@example.com")[0] == 451
     suite.logged(r"Blocked TEMPFAIL \{TempFailedInbound\}")
+    dns.close()
