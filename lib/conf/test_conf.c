@@ -115,7 +115,7 @@ static void defaults(void)
 	tap_ok(strchr(c->myhostname, '.') != NULL, "myhostname has a domain (%s)", c->myhostname);
 	tap_ok(c->mydomain[0] && strstr(c->myhostname, c->mydomain), "mydomain follows myhostname (%s)", c->mydomain);
 	tap_is_str(c->virtual_mail_directory, "/var/lib/postern/mail", "derived directories");
-	tap_is_int((long long)c->maximal_queue_lifetime, 432000, "the table's times are seconds");
+	tap_is_int((long long)c->maximal_queue_lifetime, 432000, "defaults have their units");
 	conf_free(&c);
 	buf_fini(&problems);
 	c = load("myhostname = mx.a.example\n", &problems);
@@ -145,8 +145,8 @@ static const struct {
 	  "x.conf:1: hopcount_limit: \"99999999999999999999999\" (allowed: 1 to 1000)\n" },
 	{ "size overflow", "message_size_limit = 999999999999G\n",
 	  "x.conf:1: message_size_limit: \"999999999999G\" (allowed: 1024 to 1099511627776 bytes; suffixes k m g)\n" },
-	{ "trailing junk", "smtpd_timeout = 300x\n", "x.conf:1: smtpd_timeout: \"300x\" (allowed: 5 to 3600 seconds; suffixes s m h d w)\n" },
-	{ "negative", "smtpd_timeout = -1\n", "x.conf:1: smtpd_timeout: \"-1\" (allowed: 5 to 3600 seconds; suffixes s m h d w)\n" },
+	{ "trailing junk", "smtpd_timeout = 300x\n", "x.conf:1: smtpd_timeout: \"300x\" (allowed: 5s to 1h; suffixes s m h d w; a bare number is seconds)\n" },
+	{ "negative", "smtpd_timeout = -1\n", "x.conf:1: smtpd_timeout: \"-1\" (allowed: 5s to 1h; suffixes s m h d w; a bare number is seconds)\n" },
 	{ "enum", "front_mode = wild\n", "x.conf:1: front_mode: \"wild\" (allowed: isolated, shared)\n" },
 	{ "empty enum", "mynetworks_style =\n", "" },
 	{ "undefined reference", "myorigin = $nowhere\n", "x.conf:1: myorigin: $nowhere is not defined\n" },
@@ -168,7 +168,9 @@ static const struct {
 	{ "listener line: nothing", "listener.x =\n", "x.conf:1: listener.x: no port (allowed: [address:]port[/profile] [-o name=value])\n" },
 	{ "listener line: no such parameter", "listener.x = 725/smtp -o smtpd_bannr=x\n", "x.conf:1: listener.x: -o smtpd_bannr: no such parameter\n" },
 	{ "listener line: not of a listener", "listener.x = 725/smtp -o queue_directory=/x\n", "x.conf:1: listener.x: -o queue_directory: cannot be set for one listener\n" },
-	{ "listener line: a bad value", "\nlistener.x = 725/smtp -o smtpd_timeout=x\n", "x.conf:2: smtpd_timeout: \"x\" (allowed: 5 to 3600 seconds; suffixes s m h d w)\n" },
+	{ "a time in days", "maximal_queue_lifetime = 101\n", "x.conf:1: maximal_queue_lifetime: \"101\" (allowed: 0s to 100d; suffixes s m h d w; a bare number is days)\n" },
+	{ "a time in hours", "delay_warning_time = 5x\n", "x.conf:1: delay_warning_time: \"5x\" (allowed: 0s to 100d; suffixes s m h d w; a bare number is hours)\n" },
+	{ "listener line: a bad value", "\nlistener.x = 725/smtp -o smtpd_timeout=x\n", "x.conf:2: smtpd_timeout: \"x\" (allowed: 5s to 1h; suffixes s m h d w; a bare number is seconds)\n" },
 	{ "listener line: an open relay", "listener.x = 725/smtp -o smtpd_relay_restrictions=permit\n",
 	  "x.conf:1: smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions has reject_unauth_destination: an open relay\n" },
 	{ "listener line: no -o", "listener.x = 725/smtp smtpd_banner=x\n",
@@ -269,7 +271,7 @@ static void units(void)
 {
 	struct buf problems;
 	struct conf *c = load("message_size_limit = 30m\nsmtpd_timeout = 2m\nmaximal_queue_lifetime = 5\ndelay_warning_time = 4\n"
-			      "minimal_backoff_time = 300\nmaximal_backoff_time = 1h\n",
+			      "minimal_backoff_time = 300\nmaximal_backoff_time = 1h\naddress_verify_positive_expire_time = 20\naddress_verify_negative_refresh_time = 2\n",
 			      &problems);
 
 	tap_ok(c != NULL, "units are taken %s", problems.p);
@@ -280,6 +282,8 @@ static void units(void)
 	tap_is_int((long long)c->maximal_queue_lifetime, 5 * 86400, "bare numbers are days where Postfix has days");
 	tap_is_int((long long)c->delay_warning_time, 4 * 3600, "and hours where Postfix has hours");
 	tap_is_int((long long)c->maximal_backoff_time, 3600, "1h");
+	tap_is_int((long long)c->address_verify_positive_expire_time, 20 * 86400, "days for a verified address");
+	tap_is_int((long long)c->address_verify_negative_refresh_time, 2 * 3600, "hours for one that was refused");
 	conf_free(&c);
 	buf_fini(&problems);
 }

@@ -13,20 +13,15 @@ static const struct suffix size_suffixes[] = {
 static const struct suffix time_suffixes[] = { { 's', 1 },     { 'm', 60 },	{ 'h', 3600 },
 					       { 'd', 86400 }, { 'w', 604800 }, { 0, 1 } };
 
-/* Postfix's parameters whose bare numbers are not seconds. */
-static const struct {
-	const char *name;
-	uint64_t factor;
-} bare_units[] = { { "maximal_queue_lifetime", 86400 },
-		   { "bounce_queue_lifetime", 86400 },
-		   { "delay_warning_time", 3600 } };
-
-static uint64_t bare_factor(const char *name)
+/* A bare number has the unit of the row's default, as in Postfix: days for maximal_queue_lifetime. */
+static const struct suffix *default_unit(const struct param *p)
 {
-	for (size_t i = 0; i < ARRAY_LEN(bare_units); i++)
-		if (str_eq(str_c(bare_units[i].name), str_c(name)))
-			return bare_units[i].factor;
-	return 1;
+	const struct suffix *u = time_suffixes;
+	const size_t n = strlen(p->def);
+
+	while (u->letter && (n == 0 || u->letter != p->def[n - 1]))
+		u++;
+	return u;
 }
 
 static int number(struct str text, const struct suffix *suffixes, uint64_t bare, uint64_t *out)
@@ -49,21 +44,39 @@ static int number(struct str text, const struct suffix *suffixes, uint64_t bare,
 	return 0;
 }
 
+/* In the largest unit that needs no fraction. */
+static void put_time(uint64_t s, struct buf *out)
+{
+	static const struct suffix *const large_first[] = { &time_suffixes[3], &time_suffixes[2], &time_suffixes[1], &time_suffixes[0] };
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_LEN(large_first) && (s == 0 || s % large_first[i]->factor != 0))
+		i++;
+	buf_printf(out, "%llu%c", (unsigned long long)(s / large_first[i]->factor), large_first[i]->letter);
+}
+
+static void times_allowed(const struct param *p, struct buf *out)
+{
+	const char unit = default_unit(p)->letter;
+
+	put_time(p->min, out);
+	buf_c(out, " to ");
+	put_time(p->max, out);
+	buf_printf(out, "; suffixes s m h d w; a bare number is %s", unit == 'd' ? "days" : unit == 'h' ? "hours" : "seconds");
+}
+
 void param_allowed(const struct param *p, struct buf *out)
 {
-	const char *what = p->type == PARAM_T_SIZE   ? " bytes; suffixes k m g"
-			   : p->type == PARAM_T_SECS ? " seconds; suffixes s m h d w"
-						     : "";
-
 	switch (p->type) {
 	case PARAM_T_BOOL:
 		buf_c(out, "yes, no");
 		break;
 	case PARAM_T_NUM:
 	case PARAM_T_SIZE:
+		buf_printf(out, "%llu to %llu%s", (unsigned long long)p->min, (unsigned long long)p->max, p->type == PARAM_T_SIZE ? " bytes; suffixes k m g" : "");
+		break;
 	case PARAM_T_SECS:
-		buf_printf(out, "%llu to %llu%s", (unsigned long long)p->min,
-			   (unsigned long long)p->max, what);
+		times_allowed(p, out);
 		break;
 	case PARAM_T_ENUM:
 		for (struct str rest = str_c(p->values), word; str_token(&rest, " ", &word);) {
@@ -133,9 +146,7 @@ static int store_number(void *field, const struct param *p, struct str text, str
 	const struct suffix *suffixes = p->type == PARAM_T_SIZE	  ? size_suffixes
 					: p->type == PARAM_T_SECS ? time_suffixes
 								  : NULL;
-	/* The table's defaults are in seconds; only the file's bare numbers have Postfix's unit. */
-	const uint64_t bare =
-		p->type == PARAM_T_SECS && !str_eq(text, str_c(p->def)) ? bare_factor(p->name) : 1;
+	const uint64_t bare = p->type == PARAM_T_SECS ? default_unit(p)->factor : 1;
 	uint64_t v;
 
 	if (number(text, suffixes, bare, &v) < 0 || v < p->min || v > p->max)

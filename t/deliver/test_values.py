@@ -34,6 +34,10 @@ def check(postern, values):
         assert re.search(r"^%s%s: \"%s\" \(allowed: " % (re.escape(postern.place(i)), name, re.escape(value)), out, re.M), (name, value, out[-3000:])
 
 
+def test_times_name_their_unit():
+    assert [row[1] for row in NUMBERS if row[0] == "SECS" and not re.fullmatch(r"\d+[smhdw]", row[2])] == []
+
+
 def test_the_table_was_read():
     assert len(NUMBERS) > 120 and len(WORDS) > 15 and len(SWITCHES) > 30
 
@@ -41,7 +45,8 @@ def test_the_table_was_read():
 @pytest.mark.parametrize("bad", ["x", "-1", "1x", "1 2", "99999999999999999999", "0x10", "below", "above"])
 def test_numbers(postern, bad):
     if bad in ("below", "above"):
-        values = [(name, str(int(low) - 1 if bad == "below" else int(high) + 1)) for _, name, _, low, high in NUMBERS if bad == "above" or int(low) > 0]
+        values = [(name, str(int(low) - 1 if bad == "below" else int(high) + 1) + ("s" if kind == "SECS" else "")) for kind, name, _, low, high in NUMBERS
+                  if bad == "above" or int(low) > 0]
     else:
         values = [(name, bad) for _, name, *_ in NUMBERS]
     check(postern, values)

@@ -60,13 +60,13 @@ def one(module_suite, names):
         "smtpd_upstream_proxy_timeout": "1s", "smtpd_policy_service_timeout": "3s", "smtpd_policy_service_try_limit": "3", "smtpd_policy_service_retry_delay": "3s",
         "smtpd_policy_service_default_action": "450 4.7.8 policy is away", "smtpd_policy_service_max_ttl": "1s",
         "postscreen_dnsbl_sites": "bl.test", "postscreen_dnsbl_action": "ignore",
-        "listener.line": "2601/smtp -o line_length_limit=512 -o header_size_limit=4096 -o postscreen_greet_ttl=1 -o smtpd_data_time_max=5",
+        "listener.line": "2601/smtp -o line_length_limit=512 -o header_size_limit=4096 -o postscreen_greet_ttl=1s -o smtpd_data_time_max=5",
         "listener.client": "2602/smtp -o smtpd_client_restrictions=reject_unknown_client_hostname",
         "listener.sender": "2603/smtp -o { smtpd_sender_restrictions = check_sender_access inline:{{parent.test=REJECT} {.dotted.test=REJECT}}, reject_unknown_sender_domain }",
         "listener.policy": "2604/smtp -o { smtpd_recipient_restrictions = check_policy_service %s }" % policy.target,
         "listener.old": "2608/smtp -o { smtpd_recipient_restrictions = check_policy_service %s }" % old.target,
         "listener.proxy": "2605/smtp -o smtpd_upstream_proxy_protocol=haproxy",
-        "listener.greet": "2606/smtp -o postscreen_greet_wait=1 -o postscreen_greet_ttl=1",
+        "listener.greet": "2606/smtp -o postscreen_greet_wait=1 -o postscreen_greet_ttl=1s",
         "listener.own": "2607/submissions -o smtpd_sender_restrictions=reject_sender_login_mismatch",
     })
     s.policy, s.old, s.at = policy, old, s.host
