@@ -54,7 +54,6 @@ static void ready(struct session *s, const struct ipc_queue_READY *m, int fd, vo
 
 	s->ready_fd = fd;
 	s->ready_max = m->size_max;
-	s->milter_refuses = false;
 	session_host(s, m->host);
 	then(s, &r);
 }
@@ -77,7 +76,9 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	s->on_queue = NULL;
 	if (type == IPC_queue_REPLY) {
 		session_host(s, ((const struct ipc_queue_REPLY *)msg)->host);
-		s->milter_refuses = ((const struct ipc_queue_REPLY *)msg)->milter != 0;
+		s->refuser = ((const struct ipc_queue_REPLY *)msg)->refuser;
+	} else if (type == IPC_queue_REPLIES) {
+		s->refuser = ((const struct ipc_queue_REPLIES *)msg)->refuser;
 	}
 	if (type == IPC_queue_OPEN)
 		data_open(s, fd, ((const struct ipc_queue_OPEN *)msg)->size_max);
@@ -87,6 +88,7 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		ready(s, msg, fd, then);
 	else
 		then(s, msg);
+	s->refuser = REFUSER_US;
 	session_run(s);
 }
 

@@ -77,10 +77,11 @@ void session_log_reject(struct session *s, const char *stage, int code, const ch
 	const bool have_from = s->t.sender.p != NULL;
 	const char *id = s->t.rcpt_ok > 0 && s->t.qid[0] != '\0' ? s->t.qid : "NOQUEUE";
 
-	/* What a milter refuses, or what is refused for its content, has the form of a milter's refusal, which log parsers know. */
+	if (s->refuser == REFUSER_PATTERN)
+		return;
+	/* What a milter refuses, or the filter for what is in the message, has the form of a milter's refusal, which log parsers know. */
 	char verdict[40];
-	const bool content = strcmp(stage, "END-OF-MESSAGE") == 0, milter = content || s->milter_refuses;
-	s->milter_refuses = false;
+	const bool milter = s->refuser == REFUSER_CONTENT, content = milter && strcmp(stage, "END-OF-MESSAGE") == 0;
 	if (content)
 		snprintf(verdict, sizeof(verdict), "%s", enhanced);
 	else

@@ -138,7 +138,7 @@ struct session {
 	bool answered;				/* since the deadline was set: only an answer starts a new one, not a byte */
 	struct buf helo;
 	struct buf out;				/* replies not yet given to c */
-	bool milter_refuses;			/* the last answer of queued, for the log */
+	uint64_t refuser;			/* of the answer of queued that is being handled, for the log */
 	char host[160];				/* "name[address]" for the log */
 	struct timer *timer;			/* penalties, data rate */
 

@@ -199,6 +199,22 @@ static void take_refusal(struct report *r, struct str text)
 	rank_words(r, RANK_reasons, why);
 }
 
+/* "reject: header Subject: x from name[192.0.2.1]; from=<a> proto=ESMTP helo=<h>: reason" */
+static void take_pattern(struct report *r, struct str text)
+{
+	const ptrdiff_t facts = str_find(text, STR("; from=<"));
+	const struct str head = facts < 0 ? STR("") : str_sub(text, 0, (size_t)facts);
+	const ptrdiff_t open = str_rchr(head, '[');
+	struct str rest = open < 0 ? STR("") : str_from(head, (size_t)open + 1), why = text;
+	const struct str client = str_split(&rest, ']');
+
+	if (client.n)
+		rank(r, RANK_clients, client, 0);
+	for (ptrdiff_t at; (at = str_find(why, STR(">: "))) >= 0;)
+		why = str_from(why, (size_t)at + 3);
+	rank_words(r, RANK_reasons, facts < 0 ? STR("") : why);
+}
+
 /* "Blocked INFECTED (Name), …" */
 static void take_found(struct report *r, struct str text, const char *word)
 {
@@ -264,6 +280,8 @@ static void take_names(struct report *r, const struct logline *l, uint64_t found
 	}
 	if (IS(found, smtp_rejected) || IS(found, mail_refused))
 		take_refusal(r, l->text);
+	if (IS(found, mail_pattern))
+		take_pattern(r, l->text);
 	if (IS(found, filter_infected))
 		take_found(r, l->text, " INFECTED");
 	if (IS(found, filter_banned))
@@ -290,7 +308,7 @@ static void take_hour(struct report *r, const struct logline *l, struct report_h
 		h->bytes += size;
 	}
 	h->delivered += IS(found, delivered_local) || IS(found, delivered_remote);
-	h->refused += IS(found, smtp_rejected) || IS(found, mail_refused);
+	h->refused += IS(found, smtp_rejected) || IS(found, mail_refused) || IS(found, mail_pattern);
 	h->spam += IS(found, filter_spam) != 0;
 	h->harmful += IS(found, filter_infected) || IS(found, filter_banned);
 	h->login_failed += IS(found, login_failed) != 0;

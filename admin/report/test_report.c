@@ -45,6 +45,7 @@ static const char *const log_lines[] = {
 	"Nov 29 11:00:03 vm amavis[1]: (1-3) Blocked INFECTED (Eicar <b>), [127.0.0.1] <a@b> -> <c@d>, Queue-ID: 1M1CJ7400K6, Hits: -",
 	"Nov 29 11:00:04 vm postern/smtp[1]: 1M1CJ7408LH: to=<z@y.x>, relay=none, delay=3, dsn=4.4.3, status=deferred (Host not found)",
 	"Nov 29 11:00:05 vm postern/authd[1]: login failed: service=imap session=1 rip=192.0.2.9 rport=1 lip=127.0.0.1 method=PLAIN reason=password count=0 user=\"bob\"",
+	"Nov 29 11:00:06 vm postern/cleanup[1]: 1M1CJ7402RL: reject: header X: [a] from x[192.0.2.1]; from=<a@b> proto=ESMTP helo=<h>: Recipient address rejected: User unknown",
 	"Nov 20 11:00:05 vm postern/qmgr[1]: 1M1CJ7408LH: from=<old@example.com>, size=1, nrcpt=1 (queue active)",
 	"no line of a log",
 };
@@ -69,17 +70,17 @@ static void test_sums(void)
 	r.host = "mail.example.com";
 	for (size_t i = 0; i < ARRAY_LEN(log_lines); i++)
 		report_line(&r, str_c(log_lines[i]));
-	tap_is_int((long long)r.lines, 8, "lines of the time");
+	tap_is_int((long long)r.lines, 9, "lines of the time");
 	tap_is_int((long long)r.outside, 1, "one of another time");
 	tap_is_int((long long)r.bytes, 1000, "volume");
 	tap_is_int(r.hours[10].accepted, 1, "the hour of a message");
-	tap_is_int(r.hours[11].refused, 2, "the hour of two refusals");
+	tap_is_int(r.hours[11].refused, 3, "the hour of three refusals, one of them by a pattern");
 	tap_is_int((long long)r.delays[2], 1, "12.5 s is between 10 s and a minute");
 	is_top(&r, RANK_senders, "alice@example.com", 1);
 	is_top(&r, RANK_users, "alice@example.com", 1);
 	is_top(&r, RANK_recipients, "bob@example.com", 1);
-	is_top(&r, RANK_reasons, "Recipient address rejected: User unknown", 2);
-	is_top(&r, RANK_clients, "192.0.2.1", 2);
+	is_top(&r, RANK_reasons, "Recipient address rejected: User unknown", 3);
+	is_top(&r, RANK_clients, "192.0.2.1", 3);
 	is_top(&r, RANK_harmful, "Eicar <b>", 1);
 	is_top(&r, RANK_deferred, "Host not found", 1);
 	is_top(&r, RANK_login_users, "bob", 1);

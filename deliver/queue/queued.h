@@ -316,7 +316,7 @@ void conns_start(struct queued *q, int register_fd, int auth_fd);
 void conn_phase(struct conn_entry *c, enum conn_phase p);
 void conn_ready(struct conn_entry *c, uint32_t id, int fd);	/* READY; fd stays the caller's */
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid);
-void conn_refuse_for_milter(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text);	/* logged as a milter's */
+void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
 bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
 

@@ -53,7 +53,7 @@ static void tell(struct checking *g, const struct line *l, bool warn, const char
 static bool broken(struct checking *g, const struct line *l, const char *why)
 {
 	tell(g, l, true, "reject", str_c(why));
-	trans_answer(g->t, 451, "4.3.5", STR("Server configuration error"));
+	trans_refuse(g->t, REFUSER_PATTERN, 451, "4.3.5", STR("Server configuration error"));
 	return false;
 }
 
@@ -85,7 +85,7 @@ static bool refuse(struct checking *g, const struct line *l, const struct access
 	const char *enhanced = act->enhanced.n > 0 ? arena_cstr(t->arena, act->enhanced) : act->code < 500 ? "4.7.1" : "5.7.1";
 
 	tell(g, l, false, "reject", text);
-	trans_answer(t, (uint64_t)act->code, enhanced, str_sub(arena_str(t->arena, text), 0, RESTRICT_TEXT_MAX));
+	trans_refuse(t, REFUSER_PATTERN, (uint64_t)act->code, enhanced, str_sub(arena_str(t->arena, text), 0, RESTRICT_TEXT_MAX));
 	return false;
 }
 

@@ -95,7 +95,7 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 		into_folder(t, v->folder);
 		scanned(t);
 	} else if (str_eq(v->action, STR("reject"))) {
-		trans_answer(t, v->code >= 500 && v->code <= 599 ? v->code : 554, enhanced[0] == '5' ? enhanced : "5.7.1",
+		trans_refuse(t, REFUSER_CONTENT, v->code >= 500 && v->code <= 599 ? v->code : 554, enhanced[0] == '5' ? enhanced : "5.7.1",
 			     v->text.n > 0 ? v->text : STR("Message content rejected"));
 	} else if (str_eq(v->action, STR("redirect"))) {
 		redirect(t, v->target);
@@ -105,7 +105,7 @@ static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
 	} else if (str_eq(v->action, STR("discard"))) {
 		trans_answer(t, 250, "2.7.0", str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid)));
 	} else {	/* tempfail, and whatever we do not know */
-		trans_answer(t, v->code >= 400 && v->code <= 499 ? v->code : 451, enhanced[0] == '4' ? enhanced : "4.7.1",
+		trans_refuse(t, REFUSER_CONTENT, v->code >= 400 && v->code <= 499 ? v->code : 451, enhanced[0] == '4' ? enhanced : "4.7.1",
 			     v->text.n > 0 ? v->text : STR("Message could not be checked, try again later"));
 	}
 }

@@ -51,9 +51,9 @@ void conn_ready(struct conn_entry *c, uint32_t id, int fd)
 		log_error("reply: %s", e.text);
 }
 
-static void reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid, bool milter)
+static void reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid, enum queue_refuser by)
 {
-	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid, .milter = milter, .host = host_of(c) };
+	struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_sub(text, 0, 400), .qid = qid, .refuser = by, .host = host_of(c) };
 	struct err e = { 0 };
 
 	trouble_refused(c, code, enhanced, text);
@@ -63,12 +63,12 @@ static void reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *
 
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid)
 {
-	reply(c, id, code, enhanced, text, qid, false);
+	reply(c, id, code, enhanced, text, qid, REFUSER_US);
 }
 
-void conn_refuse_for_milter(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text)
+void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
 {
-	reply(c, id, code, enhanced, text, (struct str){ 0 }, true);
+	reply(c, id, code, enhanced, text, (struct str){ 0 }, by);
 }
 
 bool conn_trusted(const struct conn_entry *c)

@@ -217,7 +217,7 @@ static void on_mail(void *ctx, const struct ipc_policy_VERDICT *v)
 		return;
 	}
 	refuse(t, v, &code, &enhanced, &text);
-	conn_refuse_for_milter(t->conn, t->reply_id, code, enhanced, text);
+	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text);
 	trans_free(t);
 }
 
@@ -279,7 +279,7 @@ static void on_rcpt(void *ctx, const struct ipc_policy_VERDICT *v)
 	map_free(&t->seen);
 	refuse(t, v, &code, &enhanced, &text);
 	conn_phase(t->conn, PHASE_OPEN);
-	conn_refuse_for_milter(t->conn, t->reply_id, code, enhanced, text);
+	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text);
 }
 
 static struct str mailer_of(const struct trans *t)
@@ -470,7 +470,7 @@ static void on_message(void *ctx, const struct ipc_policy_VERDICT *v)
 		discard(t, STR("milter triggers DISCARD action"));
 	} else if (v == NULL || !str_eq(v->action, STR("accept"))) {
 		refuse(t, v, &code, &enhanced, &text);
-		trans_answer(t, code, enhanced, text);
+		trans_refuse(t, REFUSER_CONTENT, code, enhanced, text);
 	} else if (take_changes(g, v, &e) < 0 || (t->new_body >= 0 && replace_body(t, &e) < 0)) {
 		log_error("%s: %s", t->qid, e.text);
 		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));

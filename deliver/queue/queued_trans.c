@@ -98,11 +98,11 @@ static void lmtp_status(const struct trans *t, size_t k, struct str *code, struc
 	}
 }
 
-static void lmtp_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+static void lmtp_reply(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
 {
 	const size_t n = t->n_accepted;
 	struct str *v = ARENA_ARRAY(t->arena, struct str, 3 * n);
-	const struct ipc_queue_REPLIES m = { .codes = { v, n }, .enhanced = { v + n, n }, .texts = { v + 2 * n, n } };
+	const struct ipc_queue_REPLIES m = { .codes = { v, n }, .enhanced = { v + n, n }, .texts = { v + 2 * n, n }, .refuser = by };
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
@@ -116,13 +116,18 @@ static void lmtp_reply(struct trans *t, uint64_t code, const char *enhanced, str
 		log_error("%s: %s", t->qid, e.text);
 }
 
-void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
 {
 	if (t->conn && t->conn->lmtp)
-		lmtp_reply(t, code, enhanced, text);
-	else
-		trans_reply(t, code, enhanced, text, false);
+		lmtp_reply(t, by, code, enhanced, text);
+	else if (t->conn)
+		conn_refuse(t->conn, t->reply_id, by, code, enhanced, text);
 	trans_free(t);
+}
+
+void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+{
+	trans_refuse(t, REFUSER_US, code, enhanced, text);
 }
 
 bool trans_written(struct trans *t)

@@ -97,8 +97,9 @@ struct trans {
 
 static inline struct str trans_qid(const struct trans *t) { return str_c(t->qid); }
 void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text, bool with_qid);
-/* Answer and end. */
+/* Answer and end. refuse: with a note for the log on who refuses; an answer is ours. */
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
+void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);
 void trans_free(struct trans *t);
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
 

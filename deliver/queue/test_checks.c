@@ -21,6 +21,11 @@ void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct s
 	answered = code;
 }
 
+void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
+{
+	answered = code;
+}
+
 int trans_edits(struct trans *t, const struct str *v, size_t n, struct err *e)
 {
 	edits += n;

@@ -191,6 +191,18 @@ def test_refused_or_not(scene, header, body, code, text):
     assert got == code and (text is None or said == text), said
 
 
+def test_a_refusal_has_one_line(scene):
+    """That of the table, as pflogsumm counts it: no second one for the answer."""
+    word = uuid.uuid4().hex
+    assert send(scene, "Subject: casino %s\r\n" % word)[1] == 550
+    line = r"/cleanup\[\d+\]: (\w+): reject: header Subject: casino %s from \S+; from=<a@b\.test> proto=ESMTP helo=<c\.test>: no gambling$" % word
+    log_has(scene, line)
+    assert send(scene)[1] == 250        # its lines come after what is looked for
+    text = scene.log.read_text()
+    qid = re.search(line, text, re.M).group(1)
+    assert len(re.findall(r"%s: \S*reject: " % qid, text)) == 1
+
+
 def test_what_changes_the_header(scene):
     mid, code, _ = send(scene, "X-Secret: 1\r\nX-Old: a\r\nX-Old: b\r\nX-Rename: me\r\nX-Mark: 1\r\nX-Keep: yes\r\nx-secret: 2\r\n")
     assert code == 250
