@@ -3,6 +3,7 @@
 #include "answers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PIECE = 32768 };
 
@@ -10,6 +11,7 @@ struct answer_kept {
 	unsigned refs;
 	bool lasting;
 	uint64_t stamp;
+	char *reader;		/* whose \Seen they may speak of; NULL: the owner's. Owned */
 	struct str key, text;	/* owned */
 };
 
@@ -22,6 +24,7 @@ void answer_put(struct answer_kept **kp)
 		return;
 	free((void *)(uintptr_t)k->key.p);
 	free((void *)(uintptr_t)k->text.p);
+	free(k->reader);
 	free(k);
 }
 
@@ -34,6 +37,13 @@ void answers_free(struct folder *f)
 static uint64_t stamp_of(const struct client *c, bool lasting)
 {
 	return lasting ? mbox_view_members(c->view) : mbox_view_stamp(c->view);
+}
+
+static bool is_of(const struct answer_kept *k, const struct client *c)
+{
+	const char *const reader = client_reader(c);
+
+	return k->lasting || (k->reader && reader ? strcmp(k->reader, reader) == 0 : k->reader == reader);
 }
 
 /* Those that no longer hold are dropped on the way. */
@@ -49,7 +59,7 @@ struct answer_kept *answer_get(struct client *c, struct str key)
 			continue;
 		if (k->stamp != stamp) {
 			answer_put(&f->answers[i]);
-		} else if (str_eq(k->key, key)) {
+		} else if (str_eq(k->key, key) && is_of(k, c)) {
 			k->refs++;
 			return k;
 		}
@@ -63,12 +73,15 @@ static struct str owned(struct str s)
 }
 
 /* In a free place, else in the eldest's: the first. */
-static void keep(struct folder *f, const struct answer_making *m)
+static void keep(const struct client *c, const struct answer_making *m)
 {
 	struct answer_kept *const k = xzalloc(sizeof(*k));
+	const char *const reader = client_reader(c);
+	struct folder *const f = c->folder;
 	size_t i = 0;
 
-	*k = (struct answer_kept){ .refs = 1, .lasting = m->lasting, .stamp = m->stamp, .key = owned(m->key), .text = owned(buf_view(&m->text)) };
+	*k = (struct answer_kept){ .refs = 1, .lasting = m->lasting, .stamp = m->stamp, .key = owned(m->key), .text = owned(buf_view(&m->text)),
+		.reader = reader ? xstrdup(reader) : NULL };
 	while (i < ARRAY_LEN(f->answers) && f->answers[i])
 		i++;
 	if (i == ARRAY_LEN(f->answers)) {
@@ -101,7 +114,7 @@ enum cmd_result answer_making_step(struct client *c, struct answer_making *m, en
 	if (buf_failed(&m->text))
 		m->stamp = 0;
 	else if (r == CMD_OK && c->folder && stamp_of(c, m->lasting) == m->stamp)
-		keep(c->folder, m);
+		keep(c, m);
 	return r;
 }
 

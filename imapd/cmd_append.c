@@ -74,6 +74,7 @@ static enum advance message_begin(struct client *c, struct imap_lex *l)
 
 	if (!a->to && mbox_append_begin(a->mbox, &a->to, &a->e) < 0)
 		return fail(c, CMD_NO);
+	mbox_append_reader(a->to, client_reader(c));
 	if (mbox_append_message(a->to, bits, m.flags.keywords, m.flags.n, m.date, &a->e) < 0)
 		return fail(c, CMD_NO);
 	a->n++;

@@ -116,7 +116,7 @@ static int drop_flags(struct client *c, const struct copy_args *a, const uint32_
 	uint32_t *seqs, *failed;
 	struct str *names;
 	struct mbox_view *v;
-	size_t n_names, n_failed = 0;
+	size_t n_names, n_own = 0, n_failed = 0;
 	int r;
 
 	if (allowed == flags_allowed(ACL_ALL))
@@ -127,11 +127,13 @@ static int drop_flags(struct client *c, const struct copy_args *a, const uint32_
 	    !(names = ARENA_ARRAY(c->arena, struct str, n_names + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages");
 	for (size_t i = 0; i < n_names; i++)
-		names[i] = str_c(arena_strdup(c->arena, keywords[i]));
+		if (!mbox_keyword_hidden(keywords[i]))
+			names[n_own++] = str_c(arena_strdup(c->arena, keywords[i]));
 	v = mbox_view_peek(a->dst);
+	mbox_view_reader(v, client_reader(c));
 	for (size_t i = 0; i < n; i++)
 		seqs[i] = mbox_view_seq(v, uids[i]);
-	r = mbox_store_flags(v, seqs, n, MBOX_REMOVE, flags_allowed(ACL_ALL) & ~allowed, names, a->rights & ACL_W ? 0 : n_names, 0, failed, &n_failed, e);
+	r = mbox_store_flags(v, seqs, n, MBOX_REMOVE, flags_allowed(ACL_ALL) & ~allowed, names, a->rights & ACL_W ? 0 : n_own, 0, failed, &n_failed, e);
 	mbox_view_free(&v);
 	return r;
 }

@@ -30,6 +30,7 @@ static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 
 	if (mbox_status(c->folder->mbox, &st, e) < 0)
 		return -1;
+	st.unseen = mbox_unseen(c->folder->mbox, client_reader(c));
 	resp_known_flags(c);
 	resp_untagged(c, "%u EXISTS", mbox_view_count(c->view));
 	c->recent = mbox_view_recent(c->view);

@@ -121,6 +121,7 @@ int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
 		mbox_close(&m);
 		return -1;
 	}
+	st.unseen = mbox_unseen(m, client_reader(c));
 	out = resp(c);
 	buf_c(out, "* STATUS ");
 	client_put_mailbox(c, out, name);

@@ -132,7 +132,7 @@ static int set_allowed(struct client *c, struct change *ch, uint32_t *seqs, size
 	if (!left || !none || !names)
 		return err_set(e, ERR_LIMIT, 0, "too many messages");
 	for (size_t i = 0; (c->rights & ACL_W) && i < n_names; i++) {
-		bool named = false;
+		bool named = mbox_keyword_hidden(have[i]);
 
 		for (size_t j = 0; !named && j < a->flags.n; j++)
 			named = str_case_eq(a->flags.keywords[j], str_c(have[i]));

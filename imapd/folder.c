@@ -160,6 +160,7 @@ int folder_select(struct client *c, struct str name, bool readonly, struct err *
 	}
 	c->folder = f;
 	c->view = readonly ? mbox_view_examine(f->mbox) : mbox_view_new(f->mbox);	/* RFC 3501 section 6.3.2 */
+	mbox_view_reader(c->view, client_reader(c));
 	c->readonly = readonly;
 	/* What the refresh found is news to the others. */
 	folder_changed(c->user, f->mbox);

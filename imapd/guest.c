@@ -3,6 +3,7 @@
  * server shows them to it, and every handler that names a folder asks may() first. What a guest may not see is answered like what is not there. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/map.h"
@@ -45,6 +46,11 @@ void guest_end(struct client *c)
 	c->guest = NULL;
 	free((void *)(uintptr_t)c->prefix.p);
 	c->prefix = (struct str){ 0 };
+}
+
+const char *client_reader(const struct client *c)
+{
+	return c->guest && strcmp(c->user->conf->shared_seen, "private") == 0 ? c->guest : NULL;
 }
 
 /* --- rights --- */

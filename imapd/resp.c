@@ -134,6 +134,8 @@ static void put_flag_names(struct client *c, struct buf *out, uint32_t rights)
 	if (rights & ACL_W)
 		buf_c(out, " \\Draft $Forwarded");
 	for (size_t i = 0; (rights & ACL_W) && i < n; i++) {
+		if (mbox_keyword_hidden(names[i]))
+			continue;
 		buf_ch(out, ' ');
 		buf_c(out, names[i]);
 	}
@@ -156,11 +158,17 @@ void resp_known_flags(struct client *c)
 
 void resp_new_keywords(struct client *c)
 {
+	const size_t told = c->keywords_told;
 	size_t n;
+	const char *const *names = mbox_keywords(c->folder->mbox, &n);
+	bool news = n < told;
 
-	(void)mbox_keywords(c->folder->mbox, &n);
-	if (n != c->keywords_told)
+	for (size_t i = told; !news && i < n; i++)
+		news = !mbox_keyword_hidden(names[i]);
+	if (news)
 		resp_known_flags(c);
+	else
+		c->keywords_told = n;
 }
 
 void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *m)

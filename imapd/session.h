@@ -330,6 +330,8 @@ int rights_in(struct client *c, struct str name, uint32_t *rights_out, struct er
 enum cmd_result may(struct client *c, struct str name, uint32_t need, bool trycreate, struct err *e);
 enum cmd_result may_create(struct client *c, struct str name, struct err *e);
 enum cmd_result no_perm(struct client *c);
+/* Whose \Seen the client sees: NULL: the owner's. */
+const char *client_reader(const struct client *c);
 uint32_t flags_allowed(uint32_t rights);	/* MBOX_*: those that these rights allow to change */
 int guest_list(struct client *c, struct store_folder **list, struct err *e) MUST_CHECK;	/* leave what the guest may see */
 

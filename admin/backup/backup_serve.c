@@ -73,6 +73,7 @@ static int do_select(struct serving *sv, uint64_t number, struct err *e)
 	if (mbox_open(sv->s, sv->folders[number]->name, &sv->m, e) < 0 || mbox_refresh(sv->m, e) < 0 || mbox_status(sv->m, &sv->status, e) < 0)
 		return -1;
 	sv->v = mbox_view_peek(sv->m);	/* what is new to the user stays so */
+	mbox_view_readers(sv->v);
 	for (uint32_t seq = 1; seq <= mbox_view_count(sv->v); seq++) {
 		(void)snprintf(text[n], sizeof(text[n]), "%u", mbox_view_uid(sv->v, seq));
 		ids[n] = str_c(text[n]);

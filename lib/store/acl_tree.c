@@ -164,6 +164,18 @@ int store_acl_grantees(struct store *s, struct buf *out, struct err *e)
 
 /* --- changes --- */
 
+/* Best effort: what is left of a reader who may not read any more is shown to nobody. */
+static void readers_prune(struct store *s, struct str folder, const struct acl_entry *list)
+{
+	struct err quiet = { 0 };
+	struct mbox *m;
+
+	if (mbox_open(s, folder, &m, &quiet) < 0)
+		return;
+	(void)!mbox_readers_prune(m, list, &quiet);
+	mbox_close(&m);
+}
+
 int store_acl_change(struct store *s, struct str folder, struct arena *a, const struct acl_entry *who, enum acl_op op, uint32_t rights, struct err *e)
 {
 	struct acl_entry *list;
@@ -180,6 +192,8 @@ int store_acl_change(struct store *s, struct str folder, struct arena *a, const 
 	if (r == 0)
 		r = store_acl_summary(s, e);
 	root_unlock(s);
+	if (r == 0)
+		readers_prune(s, folder, list);
 	return r;
 }
 

@@ -28,6 +28,7 @@ struct mbox_append {
 	struct mbox *m;
 	struct item *v;
 	size_t n, cap;
+	char *reader;		/* keyword that stands for \Seen; NULL: the flag does. Owned */
 };
 
 int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e)
@@ -39,6 +40,12 @@ int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e)
 	m->refs++;
 	*out = ap;
 	return 0;
+}
+
+void mbox_append_reader(struct mbox_append *ap, const char *reader)
+{
+	free(ap->reader);
+	ap->reader = reader ? reader_keyword(reader) : NULL;
 }
 
 /* The message before is complete. */
@@ -75,7 +82,7 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 		return -1;
 	if (ap->n == APPEND_MESSAGES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once", APPEND_MESSAGES_MAX);
-	if (n_keywords > STORE_KEYWORDS_MAX)
+	if (n_keywords >= STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
 	if (maildir_copy_begin(ap->m->dirfd, from->id, &it.copy, e) < 0)
 		return -1;
@@ -84,6 +91,10 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 	it.names = xzalloc((n_keywords + 1) * sizeof(*it.names));
 	for (size_t i = 0; i < n_keywords; i++)
 		it.names[it.n_names++] = xstrndup(keywords[i].p, keywords[i].n);
+	if (ap->reader && (it.flags & MBOX_SEEN)) {
+		it.flags &= ~(unsigned)MBOX_SEEN;
+		it.names[it.n_names++] = xstrdup(ap->reader);
+	}
 	items_grow(ap, 1);
 	ap->v[ap->n++] = it;
 	return 0;
@@ -162,6 +173,7 @@ void mbox_append_abort(struct mbox_append **app)
 	for (size_t i = 0; i < ap->n; i++)
 		item_fini(&ap->v[i]);
 	free(ap->v);
+	free(ap->reader);
 	mbox_close(&ap->m);
 	free(ap);
 }

@@ -61,20 +61,22 @@ static int copy_file(struct mbox_view *v, uint32_t seq, struct mbox *dst, const 
 	return copy_bytes(dst, fd, base, disk, name, e);
 }
 
-/* Keywords of a message, numbered as in dst. */
-static int map_keywords(struct mbox *src, const struct rec *r, struct mbox *dst, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e)
+/* Keywords of a message, numbered as in dst. A copy is new to all readers but the one who makes it; what is moved is the same message to them. */
+static int map_keywords(struct mbox_view *v, const struct rec *r, struct mbox *dst, bool move, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e)
 {
-	const struct kwset *const k = state_kwset_get(&src->st, r);
+	const struct state *const st = &v->m->st;
+	const struct kwset *const k = state_kwset_get(st, r);
+	const int own = v->reader ? view_reader(v) : -1;
 	struct str names[STORE_KEYWORDS_MAX];
 	size_t n = 0;
 
 	for (size_t i = 0; i < k->n; i++)
-		if (k->ids[i] < src->st.n_keywords)
-			names[n++] = str_c(src->st.keywords[k->ids[i]]);
+		if (k->ids[i] < st->n_keywords && (move || k->ids[i] == own || !mbox_keyword_hidden(st->keywords[k->ids[i]])))
+			names[n++] = str_c(st->keywords[k->ids[i]]);
 	return mbox_keyword_ids(dst, names, n, ids, n_out, ops, e);
 }
 
-static int copy_one(struct mbox_view *v, uint32_t seq, struct mbox *dst, uint32_t uid, struct buf *ops, struct copied *made, struct err *e)
+static int copy_one(struct mbox_view *v, uint32_t seq, struct mbox *dst, bool move, uint32_t uid, struct buf *ops, struct copied *made, struct err *e)
 {
 	struct mbox *const src = v->m;
 	const uint32_t pos = view_pos(v, seq);
@@ -87,17 +89,18 @@ static int copy_one(struct mbox_view *v, uint32_t seq, struct mbox *dst, uint32_
 	/* A copy: the record may move while names are looked up. */
 	(void)message_date(src, state_rec(&src->st, pos));
 	const struct rec r = *state_rec(&src->st, pos);
-	const uint8_t disk = disk_of_flags(r.flags);
-	if (map_keywords(src, &r, dst, ids, &n_ids, ops, e) < 0 || copy_file(v, seq, dst, &r, base, disk, made->name, e) < 0)
+	const unsigned flags = v->reader && !move ? r.flags & ~(unsigned)MBOX_SEEN : r.flags;
+	const uint8_t disk = disk_of_flags(flags);
+	if (map_keywords(v, &r, dst, move, ids, &n_ids, ops, e) < 0 || copy_file(v, seq, dst, &r, base, disk, made->name, e) < 0)
 		return -1;
-	const struct assign a = { .uid = uid, .flags = r.flags, .disk = disk, .base = str_c(base), .kw = ids, .n_kw = n_ids,
+	const struct assign a = { .uid = uid, .flags = flags, .disk = disk, .base = str_c(base), .kw = ids, .n_kw = n_ids,
 		.internaldate = r.internaldate, .savedate = clock_wall(), .size = r.size, .size_crlf = r.size_crlf };
 	op_assign(ops, &a);
 	return 0;
 }
 
 /* Under dst's lock. */
-static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, enum durable how, uint32_t *uids, struct err *e)
+static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, enum durable how, uint32_t *uids, struct err *e)
 {
 	struct copied *const made = xzalloc((n + 1) * sizeof(*made));
 	struct buf ops;
@@ -109,7 +112,7 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	for (; r == 0 && done < n; done++) {
 		sync_own_step(dst, done);
 		uids[done] = dst->st.uidnext + (uint32_t)done;
-		if ((r = copy_one(v, seqs[done], dst, uids[done], &ops, &made[done], e)) < 0)
+		if ((r = copy_one(v, seqs[done], dst, move, uids[done], &ops, &made[done], e)) < 0)
 			break;
 	}
 	if (done > 0)
@@ -159,7 +162,7 @@ static int move_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 {
 	struct err copies = { 0 };
 
-	if (copy_all(v, seqs, n, dst, DURABLE_WRITTEN, uids, e) < 0)
+	if (copy_all(v, seqs, n, dst, true, DURABLE_WRITTEN, uids, e) < 0)
 		return -1;
 	const int r = mbox_expunge(v, seqs, n, e);
 
@@ -176,7 +179,7 @@ static int copy_or_move(struct mbox_view *v, const uint32_t *seqs, size_t n, str
 	if (both < 0)
 		return -1;
 	if (both == 1)
-		return copy_all(v, seqs, n, dst, DURABLE_NOW, uids, e);
+		return copy_all(v, seqs, n, dst, move, DURABLE_NOW, uids, e);
 	const int r = move_all(v, seqs, n, dst, uids, e);
 
 	mbox_unlock_folder(v->m);

@@ -29,6 +29,18 @@ static void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid)
 	r->last_pos = pos;
 }
 
+/* What is to be done to each message: one operation, or two where readers' flags stay as they are. */
+struct part {
+	enum mbox_flag_op op;
+	unsigned flags;
+	uint16_t ids[STORE_KEYWORDS_MAX];
+	size_t n;
+};
+struct plan {
+	struct part v[2];
+	size_t n;
+};
+
 static bool kwset_would_change(const struct state *st, const struct rec *r, enum mbox_flag_op op, const uint16_t *ids, size_t n)
 {
 	const struct kwset *const k = state_kwset_get(st, r);
@@ -41,33 +53,102 @@ static bool kwset_would_change(const struct state *st, const struct rec *r, enum
 }
 
 /* A change that changes nothing takes no journal space and no mod-sequence. */
-static bool would_change(const struct state *st, const struct rec *r, enum mbox_flag_op op, unsigned flags, const uint16_t *ids, size_t n)
+static bool would_change(const struct state *st, const struct rec *r, const struct plan *p)
 {
 	const unsigned now = r->flags;
-	const unsigned then = op == MBOX_SET ? flags : op == MBOX_ADD ? now | flags : now & ~flags;
 
-	return then != now || kwset_would_change(st, r, op, ids, n);
+	for (size_t i = 0; i < p->n; i++) {
+		const struct part *const x = &p->v[i];
+		const unsigned then = x->op == MBOX_SET ? x->flags : x->op == MBOX_ADD ? now | x->flags : now & ~x->flags;
+
+		if (then != now || kwset_would_change(st, r, x->op, x->ids, x->n))
+			return true;
+	}
+	return false;
+}
+
+/* \Seen of a view's reader is a keyword: into the part with it. */
+static int take_seen(struct mbox_view *v, struct part *x, struct buf *ops, struct err *e)
+{
+	const struct str name = str_c(v->reader);
+	size_t one = 0;
+
+	if (!(x->flags & MBOX_SEEN))
+		return 0;
+	x->flags &= ~(unsigned)MBOX_SEEN;
+	if (x->op == MBOX_REMOVE && view_reader(v) < 0)
+		return 0;
+	if (x->n == STORE_KEYWORDS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "too many keywords");
+	const int r = mbox_keyword_ids(v->m, &name, 1, x->ids + x->n, &one, ops, e);
+	x->n += one;
+	return r;
+}
+
+/* The keywords that are not among ids and not readers'. */
+static void other_keywords(const struct state *st, const struct part *keep, struct part *out)
+{
+	for (size_t k = 0; k < st->n_keywords; k++) {
+		bool kept = mbox_keyword_hidden(st->keywords[k]);
+		for (size_t i = 0; !kept && i < keep->n; i++)
+			kept = keep->ids[i] == k;
+		if (!kept)
+			out->ids[out->n++] = (uint16_t)k;
+	}
+}
+
+static bool has_readers(const struct state *st)
+{
+	for (size_t k = 0; k < st->n_keywords; k++)
+		if (mbox_keyword_hidden(st->keywords[k]))
+			return true;
+	return false;
+}
+
+/* p->v[0] holds what was asked for. Where there are readers, what is set as a whole is taken away and added, so that the flags of the others stay. */
+static int plan_readers(struct mbox_view *v, struct plan *p, struct buf *ops, struct err *e)
+{
+	struct part *const first = &p->v[0];
+
+	p->n = 1;
+	if (first->op == MBOX_SET && (v->reader || has_readers(&v->m->st))) {
+		p->v[1] = *first;
+		p->v[1].op = MBOX_ADD;
+		first->op = MBOX_REMOVE;
+		first->flags = ~first->flags & 0x7f & ~(unsigned)MBOX_RECENT;
+		first->n = 0;
+		other_keywords(&v->m->st, &p->v[1], first);
+		p->n = 2;
+	}
+	for (size_t i = 0; v->reader && i < p->n; i++)
+		if (take_seen(v, &p->v[i], ops, e) < 0)
+			return -1;
+	return 0;
 }
 
 int mbox_store_flags(struct mbox_view *v, const uint32_t *seqs, size_t n, enum mbox_flag_op op, uint32_t flags, const struct str *keywords,
 		     size_t n_keywords, uint64_t unchangedsince, uint32_t *failed, size_t *n_failed_out, struct err *e)
 {
 	struct mbox *const m = v->m;
-	uint16_t ids[STORE_KEYWORDS_MAX];
+	struct plan p;
 	struct ranges rs = { 0 };
-	size_t n_ids = 0, n_failed = 0;
+	size_t n_failed = 0;
 	struct buf ops;
 	int r;
 
 	if (n_failed_out)
 		*n_failed_out = 0;
-	flags &= ~(uint32_t)MBOX_RECENT & 0x7f;
+	p.v[0].op = op;
+	p.v[0].flags = flags & ~(uint32_t)MBOX_RECENT & 0x7f;
+	p.v[0].n = 0;
 	if (n_keywords > STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
 	if (mbox_lock(m, e) < 0)
 		return -1;
 	buf_init(&ops, BATCH_MAX);
-	r = mbox_keyword_ids(m, keywords, n_keywords, ids, &n_ids, &ops, e);
+	r = mbox_keyword_ids(m, keywords, n_keywords, p.v[0].ids, &p.v[0].n, &ops, e);
+	if (r == 0)
+		r = plan_readers(v, &p, &ops, e);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		const uint32_t pos = view_pos(v, seqs[i]);
 		const struct rec *const rec = pos == UINT32_MAX ? NULL : state_rec(&m->st, pos);
@@ -77,12 +158,13 @@ int mbox_store_flags(struct mbox_view *v, const uint32_t *seqs, size_t n, enum m
 			if (failed)
 				failed[n_failed] = seqs[i];
 			n_failed++;
-		} else if (would_change(&m->st, rec, op, flags, ids, n_ids)) {
+		} else if (would_change(&m->st, rec, &p)) {
 			ranges_add(&rs, pos, rec->uid);
 		}
 	}
 	if (r == 0 && rs.n > 0) {
-		op_flags(&ops, op, flags, ids, n_ids, rs.v, rs.n);
+		for (size_t i = 0; i < p.n; i++)
+			op_flags(&ops, p.v[i].op, p.v[i].flags, p.v[i].ids, p.v[i].n, rs.v, rs.n);
 		m->actor = v;
 		r = mbox_commit(m, &ops, DURABLE_NOW, e);
 		m->actor = NULL;

@@ -52,6 +52,9 @@ static void give_letters(struct mbox *m, struct str names[LETTERS], char *letter
 	for (size_t k = 0; k < m->st.n_keywords; k++) {
 		const struct str name = str_c(m->st.keywords[k]);
 		int at = -1;
+		letter_of[k] = '\0';
+		if (mbox_keyword_hidden(name.p))	/* Dovecot keeps readers' flags elsewhere */
+			continue;
 		for (int i = 0; i < LETTERS && at < 0; i++)
 			if (names[i].n > 0 && str_case_eq(names[i], name))
 				at = i;
@@ -92,7 +95,7 @@ static int full_name(struct mbox *m, const struct rec *r, const char *letter_of,
 	for (size_t x = 0; x < k->n && n < 200; x++) {
 		if (letter_of[k->ids[x]])
 			odd[n++] = letter_of[k->ids[x]];
-		else
+		else if (!mbox_keyword_hidden(m->st.keywords[k->ids[x]]))
 			*lost = true;
 	}
 	for (; i < info.n && n < sizeof(odd) - 1; i++)

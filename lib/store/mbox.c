@@ -665,6 +665,8 @@ static int keyword_id(struct mbox *m, struct str name, struct buf *ops, struct e
 		return err_set(e, ERR_INPUT, 0, "keyword of %zu bytes", name.n);
 	if (m->st.n_keywords + m->n_pending_kw >= STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d keywords in the folder", STORE_KEYWORDS_MAX);
+	if (keyword_hidden(name) && reader_room(m, e) < 0)
+		return -1;
 	id = (int)(m->st.n_keywords + m->n_pending_kw);
 	m->pending_kw[m->n_pending_kw++] = xstrndup(name.p, name.n);
 	op_keyword(ops, (unsigned)id, name);

@@ -165,16 +165,11 @@ int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct
 		err_clear(e);
 		r = state_rec(&m->st, pos);
 	}
-	const struct kwset *const k = state_kwset_get(&m->st, r);
-	memset(out->keywords, 0, sizeof(out->keywords));
+	view_shown(v, r, out);
 	out->uid = r->uid;
-	out->flags = r->flags;
 	for (size_t i = 0; i < v->n_recent; i++)
 		if (r->uid >= v->recent[i].first && r->uid <= v->recent[i].last)
 			out->flags |= MBOX_RECENT;
-	for (size_t i = 0; i < k->n; i++)
-		if (k->ids[i] < STORE_KEYWORDS_MAX)
-			out->keywords[k->ids[i] / 64] |= UINT64_C(1) << (k->ids[i] % 64);
 	out->modseq = r->modseq;
 	out->savedate = r->savedate;
 	out->size = r->size;

@@ -232,6 +232,16 @@ int state_keyword(const struct state *st, struct str name)
 	return -1;
 }
 
+bool keyword_hidden(struct str name)
+{
+	return str_starts(name, STR(KEYWORD_HIDDEN));
+}
+
+bool mbox_keyword_hidden(const char *name)
+{
+	return keyword_hidden(str_c(name));
+}
+
 /* --- letters --- */
 
 static const struct { char letter; uint8_t disk; unsigned flag; } letters[] = {	/* in the alphabet's order */
@@ -525,6 +535,7 @@ static int apply_flags(struct state *st, const struct op *o, uint64_t modseq, st
 	uint32_t pos;
 
 	const size_t n_ids = ids_read(o, ids, st);
+	const bool reader = n_ids == 1 && flags == 0 && o->mode != MBOX_SET && mbox_keyword_hidden(st->keywords[ids[0]]);
 	while ((r = range_next(st, &w, &pos, false)) != NULL) {
 		if (kwset_change(st, r, o->mode, ids, n_ids, e) < 0)
 			return -1;
@@ -537,7 +548,7 @@ static int apply_flags(struct state *st, const struct op *o, uint64_t modseq, st
 			r->flags = (uint16_t)(r->flags & ~flags);
 		r->modseq = modseq;
 		count(st, r, 1);
-		tell(st, APPLIED_FLAGS, pos);
+		tell(st, reader ? APPLIED_READER + ids[0] : APPLIED_FLAGS, pos);
 	}
 	return 0;
 }

@@ -32,6 +32,7 @@ enum {
 	STORE_FOLDERS_MAX = 10000,
 	STORE_KEYWORDS_MAX = 1000,	/* distinct names per folder */
 	STORE_KEYWORD_NAME_MAX = 250,
+	STORE_READERS_MAX = 500,	/* users with a \Seen of their own in a folder: they take places of keywords */
 };
 
 /* Flag bits. MBOX_F_KEYWORDS: keyword k of the folder's table is bit k of the message's keyword set. */
@@ -99,6 +100,7 @@ struct mbox_range {
 };
 int mbox_vanished(struct mbox *m, uint64_t since, struct arena *a, struct mbox_range **out, size_t *n_out) MUST_CHECK;
 const char *const *mbox_keywords(struct mbox *m, size_t *n_out);	/* names; valid until the next refresh or store */
+bool mbox_keyword_hidden(const char *name);	/* a reader's \Seen: not for clients, and in no mbox_msg */
 
 /* Annotations (RFC 5464) of a folder, or with server of the account (m is INBOX then). Names compare without case. */
 enum {
@@ -119,6 +121,12 @@ struct mbox_view *mbox_view_new(struct mbox *m);	/* returns owned; numbering as 
 struct mbox_view *mbox_view_examine(struct mbox *m);	/* what is recent in it stays recent for the next one */
 struct mbox_view *mbox_view_peek(struct mbox *m);	/* the same, but new messages stay recent for the next one */
 void mbox_view_free(struct mbox_view **v);
+/* Readers of a shared folder. From now on \Seen is that reader's own, in what the view shows and what is changed through it; NULL: the owner's. */
+void mbox_view_reader(struct mbox_view *v, const char *reader);
+void mbox_view_readers(struct mbox_view *v);	/* hidden keywords are shown: for backups */
+uint32_t mbox_unseen(struct mbox *m, const char *reader);	/* messages without that reader's \Seen; NULL: the owner's */
+struct acl_entry;
+int mbox_readers_prune(struct mbox *m, const struct acl_entry *list, struct err *e) MUST_CHECK;	/* who may not read there any more is forgotten */
 uint32_t mbox_view_count(const struct mbox_view *v);
 uint32_t mbox_view_recent(const struct mbox_view *v);	/* messages that this view is the first to see */
 uint32_t mbox_view_uid(const struct mbox_view *v, uint32_t seq);	/* 1..count; 0 out of range */
@@ -179,6 +187,7 @@ int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *
 /* Appending: message arrives in pieces, is made visible together (MULTIAPPEND), with UIDs. */
 struct mbox_append;
 int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e) MUST_CHECK;
+void mbox_append_reader(struct mbox_append *ap, const char *reader);	/* \Seen of what follows is that reader's own; NULL: the owner's */
 int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate /* 0: now */,
 			struct err *e) MUST_CHECK;	/* starts the next message */
 /* The same with what is known of a message that lived elsewhere. id: kept in its file's name (maildir.h); uid: taken where it is not below the next one. */

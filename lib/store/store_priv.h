@@ -7,6 +7,7 @@
  *   listing.c   a directory's files, in order
  *   sync.c      new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
+ *   reader.c    readers of a shared folder
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
  *   courier.c   Courier's keywords
@@ -105,7 +106,12 @@ struct gone {
 };
 
 /* What an applied operation did to the message at pos; views are told. */
-enum applied { APPLIED_NEW, APPLIED_FLAGS, APPLIED_GONE };
+enum applied {
+	APPLIED_NEW,
+	APPLIED_FLAGS,
+	APPLIED_GONE,
+	APPLIED_READER,		/* + number of the keyword: that reader's \Seen */
+};
 typedef void applied_fn(void *ctx, enum applied what, uint32_t pos);
 
 struct state {
@@ -460,7 +466,19 @@ struct mbox_view {
 	size_t n_recent;
 	bool takes_recent;	/* what is recent here is not in the next view */
 	bool sees_recent;
+	char *reader;		/* keyword that is shown as \Seen; NULL: the flag is. Owned */
+	int reader_id;		/* its number, -1 none; as of a table of reader_looked keywords */
+	size_t reader_looked;
+	bool all_readers;
 };
+/* --- readers (reader.c) --- */
+#define KEYWORD_HIDDEN "(seen)"	/* begins such a keyword: "(" is in no keyword of IMAP */
+bool keyword_hidden(struct str name);
+char *reader_keyword(const char *reader);	/* returns owned */
+int view_reader(struct mbox_view *v);		/* number of its reader's keyword, -1: nobody has it */
+void view_shown(struct mbox_view *v, const struct rec *r, struct mbox_msg *out);	/* flags and keywords, as the view's reader sees them */
+int reader_room(const struct mbox *m, struct err *e) MUST_CHECK;	/* for another one; ERR_LIMIT */
+
 int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
 int mbox_lock_try(struct mbox *m, struct err *e) MUST_CHECK;	/* the same, but 1 when another process has it */
 void mbox_unlock_folder(struct mbox *m);

@@ -281,6 +281,7 @@ void mbox_view_free(struct mbox_view **vp)
 	free(v->pending);
 	free(v->flagged);
 	free(v->recent);
+	free(v->reader);
 	for (size_t i = 0; i < m->n_changes; i++)
 		if (m->changes[i].by == v)
 			m->changes[i].by = NULL;
@@ -292,6 +293,11 @@ void mbox_view_free(struct mbox_view **vp)
 
 /* --- sync --- */
 
+static bool is_reader(struct mbox_view *v, uint32_t what)
+{
+	return what >= APPLIED_READER && v->reader && view_reader(v) == (int)(what - APPLIED_READER);
+}
+
 static void read_changes(struct mbox_view *v)
 {
 	struct mbox *const m = v->m;
@@ -300,7 +306,7 @@ static void read_changes(struct mbox_view *v)
 		const struct change *const c = &m->changes[v->cursor];
 		if (c->what == APPLIED_GONE)
 			set_put(&v->pending, &v->n_pending, &v->cap_pending, c->pos);
-		else if (c->what == APPLIED_FLAGS && c->by != v)
+		else if (c->by != v && (c->what == APPLIED_FLAGS || is_reader(v, c->what)))
 			set_put(&v->flagged, &v->n_flagged, &v->cap_flagged, c->pos);
 	}
 	set_sort(v->pending, &v->n_pending);

@@ -3,12 +3,12 @@ import pytest
 
 from imapraw import Closed, Imap
 
-ALICE = "alice@example.com"
+ALICE, BOB = "alice@example.com", "bob@example.com"
 
 
 @pytest.fixture(scope="module")
 def other(fresh_suite_module):
-    return fresh_suite_module("imap", settings={"imap_other_namespace": "Colleagues", "imap_shared_namespace": "", "imap_line_max": "65536", "default_folders": "Sent Notes",
+    return fresh_suite_module("imap", settings={"imap_other_namespace": "Colleagues", "imap_shared_namespace": "", "imap_line_max": "65536", "shared_seen": "shared", "default_folders": "Sent Notes",
                                                 "quota_storage": "5k", "filter_enable": "no"})
 
 
@@ -40,6 +40,21 @@ def test_imap_line_max(imap, size, good):
             assert imap.cmd(command)[0] == "BAD"
         except (Closed, ConnectionError):
             pass        # it may also be cut off: the line has no end for it
+
+
+def test_shared_seen(other, imap):
+    """shared: who marks a message as read does so for all."""
+    imap.ok("CREATE team")
+    imap.ok("SETACL team %s lrs" % BOB)
+    imap.append("team", "Subject: x\r\n\r\nx\r\n")
+    bob = Imap(other, login=BOB)
+    bob.ok("SELECT Colleagues/%s/team" % ALICE)
+    bob.ok("STORE 1 +FLAGS (\\Seen)")
+    imap.ok("SELECT team")
+    assert b"\\Seen" in b"".join(imap.ok("FETCH 1 FLAGS"))
+    bob.close()
+    imap.ok("UNSELECT")
+    imap.ok("DELETE team")
 
 
 def test_quota_storage(imap):

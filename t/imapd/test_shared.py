@@ -177,7 +177,7 @@ def test_append_and_expunge(share, bob):
 
 
 def test_idle_both_ways(share, bob):
-    share.rights("lrsi")
+    share.rights("lrsiw")
     b, c = bob(), share.owner
     b.ok("SELECT " + share.other)
     b.send("i IDLE\r\n")
@@ -191,8 +191,8 @@ def test_idle_both_ways(share, bob):
         b.line()
     b.send("DONE\r\n")
     assert b.finish("i")[0] == "OK"
-    b.ok("STORE 1 +FLAGS (\\Seen)")
-    while b"\\Seen" not in c.line():
+    b.ok("STORE 1 +FLAGS (\\Flagged)")
+    while b"\\Flagged" not in c.line():
         pass
     c.send("DONE\r\n")
     assert c.finish("i")[0] == "OK"
@@ -211,6 +211,116 @@ def test_enabled_extensions_follow(share, bob):
     assert b"* VANISHED 1" in b.ok("UID EXPUNGE 1")
     assert b"* OK [CLOSED] Previous mailbox is closed." in b.ok("SELECT INBOX")
     assert b"* VANISHED (EARLIER) 1" in b.ok("SELECT %s (QRESYNC (%s %s))" % (share.other, uidvalidity, modseq))
+
+
+# --- what each has read (shared_seen) ---
+
+CAROL = "carol@example.com"
+
+
+@pytest.fixture
+def carol(suite):
+    if not suite.user_exists(CAROL):
+        suite.passwords[CAROL] = "carol-secret"
+        suite.user_add(CAROL, suite.passwords[CAROL])
+    made = []
+
+    def new():
+        made.append(Imap(suite, login=CAROL))
+        return made[-1]
+    yield new
+    for c in made:
+        c.close()
+
+
+def has_seen(c):
+    found = {int(l.split()[1]): b"\\Seen" in l for l in c.ok("FETCH 1:* (FLAGS)") if b" FETCH " in l}
+    return [found[n] for n in sorted(found)]
+
+
+def test_each_reader_has_a_seen_of_their_own(share, bob, carol):
+    share.fill("one", "two", "three")
+    c, b, k = share.owner, bob(), carol()
+    share.rights("lrs")
+    share.rights("lrs", CAROL)
+    c.ok("SELECT " + share.name)
+    for reader in (b, k):
+        assert any(b"[UNSEEN 1]" in l for l in reader.ok("SELECT " + share.other))
+    assert b.fetch1("1 BODY[TEXT]", "BODY[TEXT]") == b"body of one\r\n"
+    b.ok("STORE 3 +FLAGS (\\Seen)")
+    k.ok("STORE 2 FLAGS (\\Seen)")
+    c.ok("STORE 2:3 +FLAGS (\\Seen)")
+    assert (has_seen(c), has_seen(b), has_seen(k)) == ([False, True, True], [True, False, True], [False, True, False])
+    assert b.ok("SEARCH UNSEEN") == [b"* SEARCH 2"] and k.ok("SEARCH SEEN") == [b"* SEARCH 2"]
+    assert b.ok("SORT (SUBJECT) UTF-8 UNSEEN") == [b"* SORT 2"] and k.ok("SORT (SUBJECT) UTF-8 UNSEEN") == [b"* SORT 1 3"]
+    status = lambda who, name: who.ok("STATUS %s (UNSEEN)" % name)[-1].rsplit(b" ", 1)[1]
+    assert (status(c, share.name), status(b, share.other), status(k, share.other)) == (b"1)", b"1)", b"2)")
+    assert b'* STATUS %s (UNSEEN 1)' % share.other.encode() in b.ok('LIST "" "%s" RETURN (STATUS (UNSEEN))' % share.other)
+    assert any(b"[UNSEEN 2]" in l for l in b.ok("SELECT " + share.other))
+    got = lines(k.ok("ESEARCH IN (mailboxes %s) RETURN (ALL) UNSEEN" % share.other), "ESEARCH")
+    assert got and got[0].endswith(" ALL 1,3")
+    b.ok("STORE 1 -FLAGS (\\Seen)")
+    assert has_seen(b) == [False, False, True]
+    # nobody can name or see what stands for it
+    assert "(seen)" not in str(c.ok("SELECT " + share.name)) + str(c.ok("FETCH 1:* (FLAGS)"))
+    c.bad("SEARCH KEYWORD (seen)" + BOB)
+
+
+def test_a_readers_other_connections_hear_of_it_and_nobody_else(share, bob, carol):
+    share.fill("one")
+    share.rights("lrs")
+    share.rights("lrs", CAROL)
+    b, other, k, c = bob(), bob(), carol(), share.owner
+    for reader in (other, k):
+        reader.ok("SELECT " + share.other)
+        reader.send("i IDLE\r\n")
+        assert reader.line() == b"+ idling"
+    c.ok("SELECT " + share.name)
+    b.ok("ENABLE CONDSTORE")
+    got = b"".join(b.ok("SELECT " + share.other))
+    before = int(re.search(rb"HIGHESTMODSEQ (\d+)", got).group(1))
+    b.ok("STORE 1 +FLAGS (\\Seen)")
+    assert other.line().startswith(b"* 1 FETCH (FLAGS (\\Seen")
+    assert b.ok("FETCH 1 (FLAGS) (CHANGEDSINCE %d)" % before)
+    share.fill("two")           # what comes next is the first that the others are told
+    assert k.line() == b"* 2 EXISTS"
+    assert not [l for l in c.ok("NOOP") if b"FETCH" in l]
+    for reader in (other, k):
+        reader.send("DONE\r\n")
+        assert reader.finish("i")[0] == "OK"
+
+
+def test_what_was_read_is_forgotten_with_the_right(share, bob):
+    share.fill("one")
+    share.rights("lrs")
+    b = bob()
+    b.ok("SELECT " + share.other)
+    b.ok("STORE 1 +FLAGS (\\Seen)")
+    b.ok("UNSELECT")
+    share.owner.ok("DELETEACL %s %s" % (share.name, BOB))
+    share.rights("lrs")
+    b.ok("SELECT " + share.other)
+    assert has_seen(b) == [False]
+    share.rights("lr")          # without s nothing is kept
+    b.no("STORE 1 +FLAGS (\\Seen)", "NOPERM") if b.cmd("NOOP")[0] == "OK" else None
+
+
+def test_append_and_copies_by_a_reader(share, bob):
+    share.fill("one")
+    share.rights("lrsi")
+    b, c = bob(), share.owner
+    b.append(share.other, MSG % ("mine", "mine"), "(\\Seen) ")
+    b.ok("SELECT " + share.other)
+    assert has_seen(b) == [False, True]
+    b.ok("COPY 2 " + share.other)
+    c.ok("SELECT " + share.name)
+    assert has_seen(c) == [False] * 3 and has_seen(b) == [False, True, True]
+    c.ok("STORE 1 +FLAGS (\\Seen)")
+    b.ok("COPY 1 " + share.other)
+    b.ok("NOOP")
+    assert has_seen(b) == [False, True, True, False]
+    c.ok("NOOP")
+    assert has_seen(c) == [True, False, False, False]
 
 
 # --- LIST, subscriptions ---

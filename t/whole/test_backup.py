@@ -100,6 +100,27 @@ def test_a_lost_mailbox_comes_back_as_it_was(filled):
     assert sum(r["imported"] for r in restore(s, where, "--user", user)) == 0       # twice does no harm
 
 
+def test_what_each_reader_of_a_shared_folder_has_read_comes_back(filled):
+    s, user, mail, where = filled
+    reader, name = "bob@example.com", "Other/%s/Sent" % user
+    m, b = imap(s, user), imap(s, reader)
+    assert m.setacl("Sent", reader, "lrs")[0] == "OK"
+    b.select(name)
+    b.uid("STORE", "2", "+FLAGS", "\\Seen")
+    before = view(b, name)
+    assert [uid for uid, (flags, *_) in before[0].items() if "\\Seen" in flags] == [2]
+    m.logout()
+    b.logout()
+    backup(s, where)
+    gone(s, user)
+    restore(s, where, "--user", user)
+    m, b = imap(s, user), imap(s, reader)
+    assert m.setacl("Sent", reader, "lrs")[0] == "OK"
+    assert view(b, name)[:2] == before[:2]
+    m.logout()
+    b.logout()
+
+
 def test_what_was_deleted_by_mistake_comes_back_into_the_living_folder(filled):
     s, user, mail, where = filled
     backup(s, where)
