@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,7 +14,7 @@
 #include "ipc/ask.h"
 #include "os/os.h"
 
-enum { PEM_MAX = 1 << 20, DAY_S = 86400, OUTPUT_MAX = 65536 };
+enum { PEM_MAX = 1 << 20, DAY_S = 86400 };
 
 static enum alarm_level worse(enum alarm_level a, enum alarm_level b)
 {
@@ -162,49 +161,7 @@ static enum alarm_level look_signatures(const struct conf *c, struct arena *a, s
 	return ALARM_WARNING;
 }
 
-/* --- units --- */
-
-/* Names of units that failed, or that died and wait to be started again, one a line; empty where systemd does not run. */
-static void failed_units(struct buf *out)
-{
-	static const char *const argv[] = { "systemctl", "list-units", "--state=failed,auto-restart", "--plain", "--no-legend", "--no-pager",
-					    "postern-*", "clamav-freshclam*", "certbot*", NULL };
-	int fds[2];
-
-	if (access("/run/systemd/system", F_OK) < 0 || pipe2(fds, O_CLOEXEC) < 0)
-		return;
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		if (dup2(fds[1], 1) == 1)
-			execvp(argv[0], (char **)(uintptr_t)argv);
-		_exit(127);
-	}
-	close(fds[1]);
-	for (char *room; pid > 0 && (room = buf_room(out, 4096));) {
-		const ssize_t n = read(fds[0], room, 4096);
-		if (n <= 0)
-			break;
-		buf_added(out, (size_t)n);
-	}
-	close(fds[0]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
-static enum alarm_level look_timers(const struct conf *c, struct arena *a, struct buf *text)
-{
-	struct str rest, line;
-	struct buf out;
-
-	buf_init(&out, OUTPUT_MAX);
-	failed_units(&out);
-	rest = buf_view(&out);
-	while (str_token(&rest, "\n", &line))
-		buf_printf(text, "%s%.*s", text->n ? ", " : "failed (journalctl -u tells why): ", STR_ARG(str_split(&line, ' ')));
-	buf_fini(&out);
-	return text->n ? ALARM_WARNING : ALARM_OK;
-}
+/* --- units: alarm_units.c --- */
 
 const struct alarm_row alarm_rows[] = {
 #define ALARM(name, what) { #name, look_##name },

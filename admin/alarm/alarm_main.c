@@ -127,6 +127,8 @@ static int look_and_tell(struct run *r, bool dry, bool json, struct err *e)
 		print(r, json);
 	if (changed && !dry && (tell(r, e) < 0 || write_state(r, e) < 0))
 		return -1;
+	if (!dry && alarm_restarts_remember(r->conf, r->a, e) < 0)
+		return -1;
 	for (size_t i = 0; i < n_alarm_rows; i++)
 		buf_fini(&r->rows[i].text);
 	return bad;

@@ -122,6 +122,16 @@ for i in $(seq 1 200); do
 	sleep 0.1
 done
 [ "$(systemctl show -p NRestarts --value postern-queued.service)" != 0 ] || fail "the watchdog did not see a stopped daemon"
+# Such a death is over in half a second; it is told all the same, once.
+for i in $(seq 1 200); do	# what cannot be mailed before queued is back is told by the next look
+	systemctl start postern-alarm.service 2>/dev/null && break
+	[ "$i" != 200 ] || fail "alarm, a daemon that died"
+	systemctl reset-failed postern-alarm.service
+	sleep 0.1
+done
+arrived "" "restarts: warning" || fail "no alarm of a daemon that died came"
+systemctl start postern-alarm.service || fail "alarm, no further death"
+arrived "" "restarts: ok" || fail "it is not told that no further daemon died"
 # The TLS key as a credential, by the shipped drop-in: from a place that the unit does not see, then encrypted.
 tls() {
 	curl -sS --max-time 20 --cacert "$conf/cert.pem" --resolve mail.example.com:993:127.0.0.1 imaps://mail.example.com/INBOX -u alice@example.com:secret-word -X NOOP >/dev/null
