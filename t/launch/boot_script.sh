@@ -156,6 +156,17 @@ if [ -x /usr/bin/systemd-creds ] && systemd-creds encrypt --with-key=host --name
 	printf '[Service]\nLoadCredential=\nLoadCredentialEncrypted=tls_key:%s\n' "$conf/tls_key.cred" > $dropin/credentials.conf
 	restarted "credential that was encrypted"
 fi
+# A renewed certificate, as certbot's hook gives it: its key becomes the credential, in the form that the unit has.
+mkdir /root/lineage
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /root/lineage/privkey.pem -out /root/lineage/fullchain.pem -days 30 -subj /CN=mail.example.com \
+	-addext subjectAltName=DNS:mail.example.com 2>/dev/null || fail certificate
+RENEWED_LINEAGE=/root/lineage RENEWED_DOMAINS=mail.example.com "$PREFIX/share/postern/certbot/deploy-hook" || fail "the hook for certbot"
+cmp -s /root/lineage/fullchain.pem "$conf/cert.pem" || fail "the renewed certificate is not in its place"
+for i in $(seq 1 100); do
+	tls 2>/dev/null && break
+	[ "$i" != 100 ] || fail "the renewed key is not used"
+	sleep 0.1
+done
 # systemd holds the ports of postern.conf, and what has them sees no network. Other ones: a reload of systemd, a restart; a session lives through it.
 [ "$(systemctl show -p ActiveState --value postern-smtpd.socket postern-imapd.socket postern-pop3d.socket | grep -c '^active')" = 3 ] || fail "the sockets are not active"
 m=$(systemctl show -p MainPID --value postern-imapd.service)

@@ -4,8 +4,11 @@ import pathlib
 import pwd
 import re
 import shutil
+import socket
+import ssl
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -152,3 +155,18 @@ def renew(place):
     subprocess.run(["sh", hook], env={**env, "RENEWED_DOMAINS": "example.com mail.example.com"}, check=True)
     assert (place.etc / "cert.pem").read_bytes() == (lineage / "fullchain.pem").read_bytes()
     assert stat.S_IMODE((place.etc / "key.pem").stat().st_mode) == 0o600
+    for port in 465, 993, 995:
+        wait_for_certificate("127.0.77.1", port, ssl.PEM_cert_to_DER_cert((lineage / "fullchain.pem").read_text()))
+
+
+def wait_for_certificate(host, port, der):
+    """New connections get it; those from before go on."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    end = time.monotonic() + 30
+    while True:
+        with socket.create_connection((host, port), timeout=30) as c, context.wrap_socket(c) as t:
+            if t.getpeercert(binary_form=True) == der:
+                return
+        assert time.monotonic() < end, "the old certificate is still served on port %d" % port
+        time.sleep(0.1)
