@@ -22,6 +22,11 @@ soak: all tools
 	$(Q)t/deps check
 	$(Q)POSTERN_SOAK=10000 POSTERN_BUILD=$(BUILD) t/run-system t/imapd/test_oracle.py
 
+# INSTALL's commands in a fresh Debian, which is built there.
+install-test:
+	$(Q)t/deps install-test
+	$(Q)t/launch/install_test
+
 bench:
 	$(Q)t/deps bench
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) BUILD=release all tools
@@ -33,4 +38,4 @@ fuzz: $(addprefix $(B)/f/,$(FUZZERS))
 		-artifact_prefix=build/crash- build/corpus-$$f t/corpus/$$f >build/fuzz.log 2>&1 || { tail -n 40 build/fuzz.log; exit 1; }; \
 		tail -n 1 build/fuzz.log; done
 
-.PHONY: check soak demo demo-stop demo-user bench fuzz
+.PHONY: check soak install-test demo demo-stop demo-user bench fuzz
