@@ -199,10 +199,13 @@ static void take_refusal(struct report *r, struct str text)
 	rank_words(r, RANK_reasons, why);
 }
 
-/* "reject: header Subject: x from name[192.0.2.1]; from=<a> proto=ESMTP helo=<h>: reason" */
+/* "reject: header Subject: x from name[192.0.2.1]; from=<a> proto=ESMTP helo=<h>: reason". The header is the sender's: what it says before the last facts is
+ * his invention. */
 static void take_pattern(struct report *r, struct str text)
 {
-	const ptrdiff_t facts = str_find(text, STR("; from=<"));
+	ptrdiff_t facts = str_find(text, STR("; from=<"));
+	for (ptrdiff_t next = facts; next >= 0; facts += next >= 0 ? next + 1 : 0)
+		next = str_find(str_from(text, (size_t)facts + 1), STR("; from=<"));
 	const struct str head = facts < 0 ? STR("") : str_sub(text, 0, (size_t)facts);
 	const ptrdiff_t open = str_rchr(head, '[');
 	struct str rest = open < 0 ? STR("") : str_from(head, (size_t)open + 1), why = text;

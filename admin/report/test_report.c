@@ -45,7 +45,8 @@ static const char *const log_lines[] = {
 	"Nov 29 11:00:03 vm amavis[1]: (1-3) Blocked INFECTED (Eicar <b>), [127.0.0.1] <a@b> -> <c@d>, Queue-ID: 1M1CJ7400K6, Hits: -",
 	"Nov 29 11:00:04 vm postern/smtp[1]: 1M1CJ7408LH: to=<z@y.x>, relay=none, delay=3, dsn=4.4.3, status=deferred (Host not found)",
 	"Nov 29 11:00:05 vm postern/authd[1]: login failed: service=imap session=1 rip=192.0.2.9 rport=1 lip=127.0.0.1 method=PLAIN reason=password count=0 user=\"bob\"",
-	"Nov 29 11:00:06 vm postern/cleanup[1]: 1M1CJ7402RL: reject: header X: [a] from x[192.0.2.1]; from=<a@b> proto=ESMTP helo=<h>: Recipient address rejected: User unknown",
+	"Nov 29 11:00:06 vm postern/cleanup[1]: 1M1CJ7402RL: reject: header X: [a]; from=<q> [198.51.100.9]; from=<a@b>: >: y "
+	"from x[192.0.2.1]; from=<a@b> proto=ESMTP helo=<h>: Recipient address rejected: User unknown",
 	"Nov 20 11:00:05 vm postern/qmgr[1]: 1M1CJ7408LH: from=<old@example.com>, size=1, nrcpt=1 (queue active)",
 	"no line of a log",
 };
