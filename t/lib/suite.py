@@ -169,6 +169,7 @@ class Suite:
         del p
         return {
             "myhostname": "mail." + self.domain, "mydomain": self.domain, "myorigin": "$mydomain",
+            "shared_seen": "private",	# what more can go wrong with
             "mydestination": "$myhostname localhost.$mydomain localhost",
             "virtual_mailbox_domains": self.domain,
             "run_directory": self.run_dir, "state_directory": self.state, "queue_directory": self.spool,
