@@ -82,7 +82,7 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 		return -1;
 	if (ap->n == APPEND_MESSAGES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once", APPEND_MESSAGES_MAX);
-	if (n_keywords >= STORE_KEYWORDS_MAX)
+	if (n_keywords + (ap->reader != NULL) > STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
 	if (maildir_copy_begin(ap->m->dirfd, from->id, &it.copy, e) < 0)
 		return -1;

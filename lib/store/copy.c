@@ -71,7 +71,7 @@ static int map_keywords(struct mbox_view *v, const struct rec *r, struct mbox *d
 	size_t n = 0;
 
 	for (size_t i = 0; i < k->n; i++)
-		if (k->ids[i] < st->n_keywords && (move || k->ids[i] == own || !mbox_keyword_hidden(st->keywords[k->ids[i]])))
+		if (k->ids[i] < st->n_keywords && (move || k->ids[i] == own || !state_is_hidden(st, k->ids[i])))
 			names[n++] = str_c(st->keywords[k->ids[i]]);
 	return mbox_keyword_ids(dst, names, n, ids, n_out, ops, e);
 }

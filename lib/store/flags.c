@@ -8,14 +8,7 @@
 #include "store/search.h"
 #include "store/store_priv.h"
 
-/* UIDs as ranges of consecutive positions, so that "1:*" is a few bytes. */
-struct ranges {
-	struct range *v;
-	size_t n, cap;
-	uint32_t last_pos;
-};
-
-static void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid)
+void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid)
 {
 	if (r->n > 0 && r->last_pos + 1 == pos) {
 		r->v[r->n - 1].last = uid;
@@ -89,20 +82,12 @@ static int take_seen(struct mbox_view *v, struct part *x, struct buf *ops, struc
 static void other_keywords(const struct state *st, const struct part *keep, struct part *out)
 {
 	for (size_t k = 0; k < st->n_keywords; k++) {
-		bool kept = mbox_keyword_hidden(st->keywords[k]);
+		bool kept = state_is_hidden(st, k);
 		for (size_t i = 0; !kept && i < keep->n; i++)
 			kept = keep->ids[i] == k;
 		if (!kept)
 			out->ids[out->n++] = (uint16_t)k;
 	}
-}
-
-static bool has_readers(const struct state *st)
-{
-	for (size_t k = 0; k < st->n_keywords; k++)
-		if (mbox_keyword_hidden(st->keywords[k]))
-			return true;
-	return false;
 }
 
 /* p->v[0] holds what was asked for. Where there are readers, what is set as a whole is taken away and added, so that the flags of the others stay. */
@@ -111,7 +96,7 @@ static int plan_readers(struct mbox_view *v, struct plan *p, struct buf *ops, st
 	struct part *const first = &p->v[0];
 
 	p->n = 1;
-	if (first->op == MBOX_SET && (v->reader || has_readers(&v->m->st))) {
+	if (first->op == MBOX_SET && (v->reader || v->m->st.n_hidden > 0)) {
 		p->v[1] = *first;
 		p->v[1].op = MBOX_ADD;
 		first->op = MBOX_REMOVE;

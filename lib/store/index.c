@@ -109,7 +109,7 @@ static int load_keywords(struct state *st, struct reader *r, uint32_t n)
 		const unsigned char *const len = take(r, 1);
 		if (len == NULL || (p = take(r, *len)) == NULL)
 			return -1;
-		st->keywords[st->n_keywords++] = xstrndup((const char *)p, *len);
+		state_keyword_add(st, str_n(p, *len));
 	}
 	return 0;
 }

@@ -29,6 +29,8 @@ struct index_writer {
 	uint32_t at, records, crc;
 	uint64_t names_n;
 	struct renumber re;
+	size_t n_kwsets;	/* at the beginning: what re has room for */
+	uint64_t sweeps;
 	struct buf crcs;
 	unsigned char head[INDEX_HEAD];
 	struct err e;
@@ -74,6 +76,10 @@ static void put_record(struct index_writer *w, struct rec r)
 		return;
 	if (r.kwset >= w->st->n_kwsets)
 		r.kwset = 0;
+	if (r.kwset >= w->n_kwsets) {	/* of a record that was mended meanwhile */
+		w->failed = true;
+		return;
+	}
 	if (r.kwset && re->to[r.kwset] == 0) {
 		re->used[re->n++] = r.kwset;
 		re->to[r.kwset] = (uint32_t)re->n;
@@ -197,6 +203,8 @@ int index_begin(int dirfd, const struct state *st, uint64_t generation, uint64_t
 		return err_set(e, ERR_TEMP, errno, INDEX_NAME);
 	}
 	w->st = st;
+	w->n_kwsets = st->n_kwsets;
+	w->sweeps = st->sweeps;
 	w->re = (struct renumber){ .to = xzalloc(st->n_kwsets * sizeof(uint32_t)), .used = xzalloc(st->n_kwsets * sizeof(uint32_t)) };
 	buf_init(&w->b, WRITE_BUFFER + 4096);
 	buf_init(&w->crcs, (size_t)state_count(st) * sizeof(struct rec) / INDEX_CHUNK * 4 + 64);
@@ -266,6 +274,7 @@ static int step(struct index_writer *w, uint32_t work)
 
 int index_step(struct index_writer **wp, uint32_t work, struct err *e)
 {
+	(*wp)->failed |= (*wp)->sweeps != (*wp)->st->sweeps;	/* numbers of sets may mean others now */
 	const int r = step(*wp, work);
 
 	if (r < 0)

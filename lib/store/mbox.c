@@ -652,6 +652,9 @@ void mbox_pending_clear(struct mbox *m)
 		free(m->pending_kw[--m->n_pending_kw]);
 }
 
+enum { NO_ROOM = -2 };
+
+/* NO_ROOM: of a reader beyond the limit, to whom everything stays unread. */
 static int keyword_id(struct mbox *m, struct str name, struct buf *ops, struct err *e)
 {
 	int id = state_keyword(&m->st, name);
@@ -661,12 +664,12 @@ static int keyword_id(struct mbox *m, struct str name, struct buf *ops, struct e
 	for (size_t i = 0; i < m->n_pending_kw; i++)
 		if (str_case_eq(str_c(m->pending_kw[i]), name))
 			return (int)(m->st.n_keywords + i);
+	if (keyword_hidden(name) && !reader_room(m, name))
+		return NO_ROOM;
 	if (name.n == 0 || name.n > STORE_KEYWORD_NAME_MAX || str_chr(name, '\0') >= 0)
 		return err_set(e, ERR_INPUT, 0, "keyword of %zu bytes", name.n);
 	if (m->st.n_keywords + m->n_pending_kw >= STORE_KEYWORDS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d keywords in the folder", STORE_KEYWORDS_MAX);
-	if (keyword_hidden(name) && reader_room(m, e) < 0)
-		return -1;
 	id = (int)(m->st.n_keywords + m->n_pending_kw);
 	m->pending_kw[m->n_pending_kw++] = xstrndup(name.p, name.n);
 	op_keyword(ops, (unsigned)id, name);
@@ -680,6 +683,8 @@ int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t
 	for (size_t i = 0; i < n; i++) {
 		const int id = keyword_id(m, names[i], ops, e);
 		bool dup = false;
+		if (id == NO_ROOM)
+			continue;
 		if (id < 0)
 			return -1;
 		for (size_t x = 0; x < k; x++)

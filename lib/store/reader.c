@@ -25,7 +25,7 @@ void mbox_view_reader(struct mbox_view *v, const char *reader)
 	free(v->reader);
 	v->reader = reader ? reader_keyword(reader) : NULL;
 	v->reader_id = -1;
-	v->reader_looked = SIZE_MAX;
+	v->reader_stamp = UINT64_MAX;
 }
 
 void mbox_view_readers(struct mbox_view *v)
@@ -33,16 +33,13 @@ void mbox_view_readers(struct mbox_view *v)
 	v->all_readers = true;
 }
 
-/* Numbers of keywords hold, but for a state that another process has made anew. */
 int view_reader(struct mbox_view *v)
 {
 	const struct state *const st = &v->m->st;
-	const bool known = v->reader_id >= 0 ? (size_t)v->reader_id < st->n_keywords && strcmp(st->keywords[v->reader_id], v->reader) == 0
-					     : v->reader_looked == st->n_keywords;
 
-	if (!known) {
+	if (v->reader_stamp != st->keywords_stamp) {
 		v->reader_id = state_keyword(st, str_c(v->reader));
-		v->reader_looked = st->n_keywords;
+		v->reader_stamp = st->keywords_stamp;
 	}
 	return v->reader_id;
 }
@@ -68,12 +65,12 @@ void view_shown(struct mbox_view *v, const struct rec *r, struct mbox_msg *out)
 		out->flags &= ~(uint32_t)MBOX_SEEN;
 	memset(out->keywords, 0, sizeof(out->keywords));
 	for (size_t i = 0; i < k->n; i++) {
-		const uint16_t id = k->ids[i];
-		if (id == own)
+		out->keywords[k->ids[i] / 64] |= UINT64_C(1) << (k->ids[i] % 64);
+		if (k->ids[i] == own)
 			out->flags |= MBOX_SEEN;
-		else if (id < st->n_keywords && (v->all_readers || !mbox_keyword_hidden(st->keywords[id])))
-			out->keywords[id / 64] |= UINT64_C(1) << (id % 64);
 	}
+	for (size_t w = 0; st->n_hidden > 0 && !v->all_readers && w < ARRAY_LEN(out->keywords); w++)
+		out->keywords[w] &= ~st->hidden[w];
 }
 
 uint32_t mbox_unseen(struct mbox *m, const char *reader)
@@ -95,46 +92,44 @@ uint32_t mbox_unseen(struct mbox *m, const char *reader)
 	return n;
 }
 
-int reader_room(const struct mbox *m, struct err *e)
+bool reader_room(const struct mbox *m, struct str keyword)
 {
-	size_t n = 0;
+	size_t n = m->st.n_hidden;
 
-	for (size_t i = 0; i < m->st.n_keywords; i++)
-		n += mbox_keyword_hidden(m->st.keywords[i]);
-	return n < STORE_READERS_MAX ? 0 : err_set(e, ERR_LIMIT, 0, "more than %d readers of the folder", STORE_READERS_MAX);
+	for (size_t i = 0; i < m->n_pending_kw; i++)
+		n += mbox_keyword_hidden(m->pending_kw[i]);
+	return n < STORE_READERS_MAX && keyword.n <= STORE_KEYWORD_NAME_MAX && m->st.n_keywords + m->n_pending_kw < STORE_KEYWORDS_MAX;
 }
 
 /* --- who is a reader no more --- */
 
-static bool has_any(const struct state *st, uint16_t id)
+/* Only messages that bear it change. */
+static void forget(const struct state *st, uint16_t id, struct buf *ops)
 {
+	struct ranges rs = { 0 };
+
 	for (uint32_t pos = 0; pos < state_count(st); pos++) {
 		const struct rec *const r = state_rec(st, pos);
 		if (!(r->state & REC_GONE) && has_keyword(st, r, id))
-			return true;
+			ranges_add(&rs, pos, r->uid);
 	}
-	return false;
+	if (rs.n > 0)
+		op_flags(ops, MBOX_REMOVE, 0, &id, 1, rs.v, rs.n);
+	free(rs.v);
 }
 
 int mbox_readers_prune(struct mbox *m, const struct acl_entry *list, struct err *e)
 {
-	static const struct range all = { 1, UID_MAX };
-	uint16_t ids[STORE_KEYWORDS_MAX];
 	struct buf ops;
-	size_t n = 0;
 	int r = 0;
 
 	if (mbox_lock(m, e) < 0)
 		return -1;
-	for (size_t i = 0; i < m->st.n_keywords; i++) {
-		const char *const name = m->st.keywords[i];
-		if (mbox_keyword_hidden(name) && !(acl_rights_of(list, str_c(name + sizeof(MARK) - 1)) & ACL_R) && has_any(&m->st, (uint16_t)i))
-			ids[n++] = (uint16_t)i;
-	}
 	buf_init(&ops, BATCH_MAX);
-	for (size_t i = 0; i < n; i++)
-		op_flags(&ops, MBOX_REMOVE, 0, &ids[i], 1, &all, 1);
-	if (n > 0)
+	for (size_t i = 0; m->st.n_hidden > 0 && i < m->st.n_keywords; i++)
+		if (state_is_hidden(&m->st, i) && !(acl_rights_of(list, str_c(m->st.keywords[i] + sizeof(MARK) - 1)) & ACL_R))
+			forget(&m->st, (uint16_t)i, &ops);
+	if (ops.n > 0)
 		r = mbox_commit(m, &ops, DURABLE_NOW, e);
 	buf_fini(&ops);
 	mbox_unlock_folder(m);

@@ -16,6 +16,7 @@ void state_init(struct state *st)
 	st->kwset_by_ids = map_new();
 	st->kwsets = xzalloc(8 * sizeof(*st->kwsets));
 	st->n_kwsets = 1;
+	st->sweep_at = KWSETS_SWEEP;
 }
 
 void state_fini(struct state *st)
@@ -32,6 +33,7 @@ void state_fini(struct state *st)
 	for (size_t i = 0; i < st->n_kwsets; i++)
 		free(st->kwsets[i].ids);
 	free(st->kwsets);
+	free(st->free_kwsets);
 	map_free(&st->kwset_by_ids);
 	for (size_t i = 0; i < st->n_pop3; i++)
 		free(st->pop3[i].uidl);
@@ -182,6 +184,20 @@ static int kwset_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static int kwset_place(struct state *st, uint32_t *out, struct err *e)
+{
+	if (st->n_free_kwsets > 0) {
+		*out = st->free_kwsets[--st->n_free_kwsets];
+		return 0;
+	}
+	if (st->n_kwsets >= KWSETS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "more than %d combinations of keywords in the folder", KWSETS_MAX);
+	if ((st->n_kwsets & (st->n_kwsets - 1)) == 0 && st->n_kwsets >= 8)
+		st->kwsets = xrealloc(st->kwsets, st->n_kwsets * 2 * sizeof(*st->kwsets));
+	*out = (uint32_t)st->n_kwsets++;
+	return 0;
+}
+
 static int kwset_make(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e)
 {
 	uint16_t sorted[STORE_KEYWORDS_MAX];
@@ -201,16 +217,40 @@ static int kwset_make(struct state *st, const uint16_t *ids, size_t n, uint32_t 
 		*out = (uint32_t)(uintptr_t)have;
 		return 0;
 	}
-	if (st->n_kwsets >= KWSETS_MAX)
-		return err_set(e, ERR_LIMIT, 0, "more than %d combinations of keywords in the folder", KWSETS_MAX);
-	if ((st->n_kwsets & (st->n_kwsets - 1)) == 0 && st->n_kwsets >= 8)
-		st->kwsets = xrealloc(st->kwsets, st->n_kwsets * 2 * sizeof(*st->kwsets));
-	st->kwsets[st->n_kwsets].n = (uint16_t)k;
-	st->kwsets[st->n_kwsets].ids = xmalloc(key.n);
-	memcpy(st->kwsets[st->n_kwsets].ids, sorted, key.n);
-	(void)map_set(st->kwset_by_ids, key, (void *)(uintptr_t)st->n_kwsets);
-	*out = (uint32_t)st->n_kwsets++;
+	if (kwset_place(st, out, e) < 0)
+		return -1;
+	struct kwset *const set = &st->kwsets[*out];
+	set->n = (uint16_t)k;
+	set->ids = xmalloc(key.n);
+	memcpy(set->ids, sorted, key.n);
+	(void)map_set(st->kwset_by_ids, key, (void *)(uintptr_t)*out);
 	return 0;
+}
+
+/* Each change of a keyword makes a set; those that no record has any more give their places to new ones. The numbers of the others hold. Records of the index
+ * are looked at unverified: at worst a set stays. */
+static void kwsets_sweep(struct state *st)
+{
+	bool *const used = xzalloc(st->n_kwsets * sizeof(*used));
+
+	for (uint32_t pos = 0; pos < state_count(st); pos++) {
+		const uint32_t set = pos < st->n_map ? st->map[pos].kwset : st->tail[pos - st->n_map].kwset;
+		if (set < st->n_kwsets)
+			used[set] = true;
+	}
+	st->free_kwsets = xrealloc(st->free_kwsets, st->n_kwsets * sizeof(*st->free_kwsets));
+	for (size_t i = 1; i < st->n_kwsets; i++) {
+		struct kwset *const set = &st->kwsets[i];
+		if (used[i] || set->ids == NULL)
+			continue;
+		(void)map_del(st->kwset_by_ids, str_n(set->ids, set->n * sizeof(*set->ids)));
+		free(set->ids);
+		*set = (struct kwset){ 0 };
+		st->free_kwsets[st->n_free_kwsets++] = (uint32_t)i;
+	}
+	free(used);
+	st->sweep_at = 2 * map_count(st->kwset_by_ids) + KWSETS_SWEEP;
+	st->sweeps++;
 }
 
 int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e)
@@ -230,6 +270,19 @@ int state_keyword(const struct state *st, struct str name)
 		if (str_case_eq(str_c(st->keywords[i]), name))
 			return (int)i;
 	return -1;
+}
+
+void state_keyword_add(struct state *st, struct str name)
+{
+	static uint64_t stamp;
+	const size_t id = st->n_keywords++;
+
+	st->keywords[id] = xstrndup(name.p, name.n);
+	st->keywords_stamp = ++stamp;
+	if (keyword_hidden(name)) {
+		st->hidden[id / 64] |= UINT64_C(1) << (id % 64);
+		st->n_hidden++;
+	}
 }
 
 bool keyword_hidden(struct str name)
@@ -535,7 +588,7 @@ static int apply_flags(struct state *st, const struct op *o, uint64_t modseq, st
 	uint32_t pos;
 
 	const size_t n_ids = ids_read(o, ids, st);
-	const bool reader = n_ids == 1 && flags == 0 && o->mode != MBOX_SET && mbox_keyword_hidden(st->keywords[ids[0]]);
+	const bool reader = n_ids == 1 && flags == 0 && o->mode != MBOX_SET && state_is_hidden(st, ids[0]);
 	while ((r = range_next(st, &w, &pos, false)) != NULL) {
 		if (kwset_change(st, r, o->mode, ids, n_ids, e) < 0)
 			return -1;
@@ -637,9 +690,9 @@ static int apply_keyword(struct state *st, const struct op *o, struct err *e)
 	while (st->n_keywords < o->number) {	/* lost with a damaged batch: the numbers of the others must hold */
 		char lost[24];
 		snprintf(lost, sizeof(lost), "$Lost%zu", st->n_keywords);
-		st->keywords[st->n_keywords++] = xstrdup(lost);
+		state_keyword_add(st, str_c(lost));
 	}
-	st->keywords[st->n_keywords++] = xstrndup(o->text.p, o->text.n);
+	state_keyword_add(st, o->text);
 	return 0;
 }
 
@@ -720,6 +773,8 @@ int state_apply(struct state *st, struct str ops, uint64_t modseq, struct err *e
 
 	if (modseq > st->modseq)
 		st->modseq = modseq;
+	if (map_count(st->kwset_by_ids) >= st->sweep_at)
+		kwsets_sweep(st);
 	while (ops.n > 0)
 		if (op_next(&ops, &o, e) < 0 || apply_one(st, &o, modseq, e) < 0)
 			return -1;

@@ -32,7 +32,7 @@ enum {
 	STORE_FOLDERS_MAX = 10000,
 	STORE_KEYWORDS_MAX = 1000,	/* distinct names per folder */
 	STORE_KEYWORD_NAME_MAX = 250,
-	STORE_READERS_MAX = 50,	/* guests with a \Seen of their own in a folder: each that reads makes a set of keywords of its own */
+	STORE_READERS_MAX = 250,	/* users who ever had a \Seen of their own in a folder: they take places of keywords */
 };
 
 /* Flag bits. MBOX_F_KEYWORDS: keyword k of the folder's table is bit k of the message's keyword set. */

@@ -39,6 +39,7 @@ enum {
 	BATCH_MAX = 64 << 20,		/* bytes of one journal batch */
 	UID_RESERVE = 1000,		/* UIDs that one synced reservation covers */
 	KWSETS_MAX = 1 << 24,		/* distinct keyword combinations in a folder */
+	KWSETS_SWEEP = 4096,		/* so many may be no record's any more, and as many as are some record's */
 	UIDL_MAX = 70,			/* RFC 1939 */
 	NEW_BATCH_MAX = 10000,		/* files of new/ that are taken up at once */
 	GONE_MAX = 1 << 15,		/* ranges in the log of expunges; then its older half is forgotten */
@@ -131,8 +132,14 @@ struct state {
 	size_t names_n, names_cap;
 	char *keywords[STORE_KEYWORDS_MAX + 1];	/* NULL-terminated */
 	size_t n_keywords;
+	uint64_t hidden[(STORE_KEYWORDS_MAX + 63) / 64];	/* bit per keyword: it is a reader's */
+	size_t n_hidden;
+	uint64_t keywords_stamp;	/* another one after each keyword that came, in whatever state of this process */
 	struct kwset *kwsets;	/* [0] is the empty one */
-	size_t n_kwsets;
+	size_t n_kwsets, sweep_at;
+	uint32_t *free_kwsets;	/* places of those that no record had any more */
+	size_t n_free_kwsets;
+	uint64_t sweeps;
 	struct map *kwset_by_ids;	/* ids -> index */
 	struct pop3_info *pop3;	/* by uid */
 	size_t n_pop3, cap_pop3;
@@ -173,6 +180,8 @@ struct rec *state_find(const struct state *st, uint32_t uid);	/* NULL: none, or 
 /* Base name and odd info; empty when the names are damaged. */
 struct str state_name(const struct state *st, const struct rec *r);
 struct str state_info(const struct state *st, const struct rec *r);
+void state_keyword_add(struct state *st, struct str name);	/* fewer than STORE_KEYWORDS_MAX are there */
+static inline bool state_is_hidden(const struct state *st, size_t id) { return st->hidden[id / 64] >> (id % 64) & 1; }
 int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e) MUST_CHECK;
 const struct kwset *state_kwset_get(const struct state *st, const struct rec *r);
 int state_keyword(const struct state *st, struct str name);	/* its number, or -1 */
@@ -467,8 +476,8 @@ struct mbox_view {
 	bool takes_recent;	/* what is recent here is not in the next view */
 	bool sees_recent;
 	char *reader;		/* keyword that is shown as \Seen; NULL: the flag is. Owned */
-	int reader_id;		/* its number, -1 none; as of a table of reader_looked keywords */
-	size_t reader_looked;
+	int reader_id;		/* its number, -1 none; as of keywords_stamp reader_stamp */
+	uint64_t reader_stamp;
 	bool all_readers;
 };
 /* --- readers (reader.c) --- */
@@ -477,7 +486,7 @@ bool keyword_hidden(struct str name);
 char *reader_keyword(const char *reader);	/* returns owned */
 int view_reader(struct mbox_view *v);		/* number of its reader's keyword, -1: nobody has it */
 void view_shown(struct mbox_view *v, const struct rec *r, struct mbox_msg *out);	/* flags and keywords, as the view's reader sees them */
-int reader_room(const struct mbox *m, struct err *e) MUST_CHECK;	/* for another one; ERR_LIMIT */
+bool reader_room(const struct mbox *m, struct str keyword);	/* is there room for this one */
 
 int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
 int mbox_lock_try(struct mbox *m, struct err *e) MUST_CHECK;	/* the same, but 1 when another process has it */
@@ -494,6 +503,13 @@ int mbox_replace_journal(struct mbox *m, bool keep_bad, struct err *e) MUST_CHEC
 /* Number of each keyword, new ones defined by operations appended to ops. ids: room for n. ERR_LIMIT: too many. */
 int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e) MUST_CHECK;
 void mbox_pending_clear(struct mbox *m);
+/* UIDs as ranges of consecutive positions, so that "1:*" is a few bytes. v: owned by who has the ranges. */
+struct ranges {
+	struct range *v;
+	size_t n, cap;
+	uint32_t last_pos;
+};
+void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid);
 uint32_t view_pos(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
 uint32_t view_seq(const struct mbox_view *v, uint32_t pos);	/* 0: not numbered */
 /* Unlink files of expunged messages that no view reads any more, at most max; soon: now when they are few. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "store/acl.h"
-#include "store/store.h"
+#include "store/store_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -148,8 +148,20 @@ static void test_lasts(const char *root)
 	tap_is_str(seen_by_all(6), "carol ", "after opening anew");
 }
 
+static uint64_t modseq_of(uint32_t seq)
+{
+	struct mbox_view *v = view_of(NULL);
+	struct mbox_msg msg = { .modseq = 0 };
+	struct err e = { 0 };
+
+	(void)!mbox_msg_get(v, seq, &msg, &e);
+	mbox_view_free(&v);
+	return msg.modseq;
+}
+
 static void test_ends(void)
 {
+	const uint64_t read_by_both = modseq_of(5), read_by_carol = modseq_of(6), untouched = modseq_of(1);
 	struct arena *a = arena_new(0);
 	struct acl_entry who = { 0 };
 	struct err e = { 0 };
@@ -159,26 +171,122 @@ static void test_ends(void)
 	tap_is_str(seen_by_all(5), "owner bob ", "his is not");
 	tap_ok(store_acl_change(s, STR("INBOX"), a, &who, ACL_SET, ACL_L, &e) == 0, "he may not any more");
 	tap_is_str(seen_by_all(5), "owner ", "his, too");
+	tap_ok(modseq_of(5) > read_by_both && modseq_of(6) > read_by_carol, "what they had read has changed");
+	tap_ok(modseq_of(1) == untouched && untouched > 0, "and nothing else");
 	tap_is_int(mbox_unseen(m, "bob"), 6, "all is unread");
 	arena_free(&a);
 }
 
-/* Nobody can fill the table of keywords by reading. */
+/* Nobody can fill the table of keywords by reading: who comes too late has everything unread, and can do all else. */
 static void test_many(void)
 {
-	unsigned taken = 0;
-	char name[40];
+	struct mbox_append *ap;
+	struct err e = { 0 };
+	unsigned taken = 0, failed = 0;
+	char name[400];
+	uint32_t uid;
+	size_t n;
 
 	for (unsigned i = 0; i < STORE_READERS_MAX + 5; i++) {
 		snprintf(name, sizeof(name), "reader%u@example.com", i);
 		struct mbox_view *v = view_of(name);
-		taken += change(v, 1, MBOX_ADD, MBOX_SEEN, NULL) == 0;
+		failed += change(v, 1, MBOX_ADD, MBOX_SEEN, NULL) != 0;
 		mbox_view_free(&v);
+		taken += seen(name, 1);
 	}
 	tap_is_int(taken, STORE_READERS_MAX - 2, "so many readers, bob and carol included");
-	struct mbox_view *owner = view_of(NULL);
+	tap_is_int(failed, 0, "none is refused");
+	struct mbox_view *late = view_of(name), *owner = view_of(NULL);
+	tap_is_int(change(late, 1, MBOX_SET, MBOX_SEEN | MBOX_ANSWERED, NULL), 0, "a late one sets flags");
+	tap_ok(!seen(name, 1) && strstr(describe(owner), "1:9 "), "but for that: %s", describe(owner));
+	tap_ok(mbox_append_begin(m, &ap, &e) == 0, "and appends");
+	mbox_append_reader(ap, name);
+	tap_ok(mbox_append_message(ap, MBOX_SEEN, NULL, 0, 0, &e) == 0 && mbox_append_data(ap, STR("Subject: x\r\n\r\nx\r\n"), &e) == 0 &&
+	       mbox_append_commit(&ap, &uid, &n, &e) == 0, "%s", e.text);
+	memset(name, 'x', 255);
+	name[255] = '\0';
+	struct mbox_view *longest = view_of(name);
+	tap_ok(change(longest, 1, MBOX_ADD, MBOX_SEEN, NULL) == 0 && !seen(name, 1), "a name too long for a keyword, likewise");
+	mbox_view_free(&late);
+	mbox_view_free(&longest);
 	tap_is_int(change(owner, 1, MBOX_ADD, 0, "another"), 0, "there is room for keywords");
 	mbox_view_free(&owner);
+}
+
+enum { MESSAGES = 300, READERS = 30, TIMES = 300 };
+static bool has[READERS][MESSAGES];
+
+static struct mbox_view *view_of_number(unsigned who)
+{
+	char name[20];
+
+	snprintf(name, sizeof(name), "r%u", who);
+	return view_of(name);
+}
+
+static unsigned wrong_ones(void)
+{
+	struct err e = { 0 };
+	unsigned wrong = 0;
+
+	for (unsigned who = 0; who < READERS; who++) {
+		struct mbox_view *v = view_of_number(who);
+		for (uint32_t seq = 1; seq <= MESSAGES; seq++) {
+			struct mbox_msg msg;
+			wrong += mbox_msg_get(v, seq, &msg, &e) != 0 || !!(msg.flags & MBOX_SEEN) != has[who][seq - 1];
+		}
+		mbox_view_free(&v);
+	}
+	return wrong;
+}
+
+/* Each reader in turn reads a quarter of the messages, or marks it as unread. */
+static unsigned read_at_random(void)
+{
+	struct err e = { 0 };
+	unsigned failed = 0;
+	uint32_t x = 1;
+
+	for (unsigned i = 0; i < TIMES; i++) {
+		uint32_t seqs[MESSAGES], n = 0;
+		const bool add = i / READERS % 3 != 1;
+		struct mbox_view *v = view_of_number(i % READERS);
+		size_t n_failed;
+		for (uint32_t seq = 1; seq <= MESSAGES; seq++)
+			if ((x = x * 1103515245u + 12345u) >> 30 == 0) {
+				seqs[n++] = seq;
+				has[i % READERS][seq - 1] = add;
+			}
+		failed += mbox_store_flags(v, seqs, n, add ? MBOX_ADD : MBOX_REMOVE, MBOX_SEEN, NULL, 0, 0, NULL, &n_failed, &e) != 0;
+		mbox_view_free(&v);
+	}
+	return failed;
+}
+
+/* Whoever reads in whatever order: sets of keywords that no message has any more do not stay. */
+static void test_sets_do_not_gather(const char *root)
+{
+	struct err e = { 0 };
+	bool more = true;
+
+	mbox_close(&m);
+	tap_is_int(store_create(s, STR("Many"), STR(""), &e), 0, "a folder");
+	m = must_mbox(s, "Many");
+	for (int i = 0; i < MESSAGES; i++)
+		append_one(m, 0, NULL, "Subject: x\n\nx\n");
+	tap_is_int(read_at_random(), 0, "read at random");
+	tap_is_int(wrong_ones(), 0, "each has what was said last");
+	tap_ok(m->st.sweeps > 0, "%llu sweeps", (unsigned long long)m->st.sweeps);
+	tap_ok(m->st.n_kwsets <= 3 * MESSAGES + KWSETS_SWEEP, "%zu sets for %d messages", m->st.n_kwsets, MESSAGES);
+	while (more)
+		tap_ok(mbox_flush(m, 1000, &more, &e) == 0, "flush");
+	mbox_close(&m);
+	store_close(&s);
+	s = must_open(root);
+	m = must_mbox(s, "Many");
+	tap_ok(m->st.n_map == MESSAGES, "%u messages in the index", m->st.n_map);
+	tap_is_int(wrong_ones(), 0, "after opening anew, too");
+	tap_ok(m->st.n_kwsets <= MESSAGES + 1, "%zu sets in the index", m->st.n_kwsets);
 }
 
 int main(void)
@@ -196,6 +304,7 @@ int main(void)
 	test_lasts(root);
 	test_ends();
 	test_many();
+	test_sets_do_not_gather(root);
 	mbox_close(&m);
 	store_close(&s);
 	free(root);
