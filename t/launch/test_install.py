@@ -83,6 +83,14 @@ def test_the_administrators_files_stay(dest):
     assert below(dest) == {conf}
 
 
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_sockets_of_earlier_versions_go(dest, target):
+    old = pathlib.Path(str(dest) + PREFIX) / "lib/systemd/system/postern-submission.socket"
+    old.write_text("[Socket]\nListenStream=587\n")
+    make(target, dest)
+    assert not old.exists()
+
+
 def test_uninstall_leaves_nothing(dest):
     make("uninstall", dest)
     assert below(dest) == set()
