@@ -50,7 +50,8 @@ def scene():
     (etc / "nested").write_text(NESTED)
     (etc / "body").write_text("/^buy now/ REJECT 5.7.8 no trade\n/^change me/ REPLACE it\n/deep inside/ WARN found\n")
     s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.7.1",), real_ports=True,
-                           settings={"filter_enable": "no", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096", "message_size_limit": "30000000", "mime_header_checks": "pcre:%s/mime" % etc, "nested_header_checks": "pcre:%s/nested" % etc})
+                           settings={"filter_enable": "no", "hopcount_limit": "5", "listener.store": "24/lmtp",
+                                     "smtpd_end_of_data_restrictions": "check_sender_access inline:{late@b.test=REJECT}", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096", "message_size_limit": "30000000", "mime_header_checks": "pcre:%s/mime" % etc, "nested_header_checks": "pcre:%s/nested" % etc})
     s.make()
     for u in ("alice@example.com", "bob@example.com"):
         s.user_add(u, "x-secret")
@@ -59,12 +60,12 @@ def scene():
     s.stop()
 
 
-def send(suite, header="", body="hello"):
+def send(suite, header="", body="hello", sender="a@b.test"):
     mid = "<%s@t>" % uuid.uuid4().hex
     with mailtools.Wire(suite.hosts[0], suite.port("SMTP"), timeout=30) as w:
         w.smtp()
         w.smtp("EHLO c.test")
-        assert w.smtp("MAIL FROM:<a@b.test>")[0] == 250
+        assert w.smtp("MAIL FROM:<%s>" % sender)[0] == 250
         assert w.smtp("RCPT TO:<bob@example.com>")[0] == 250
         assert w.smtp("DATA")[0] == 354
         w.send("Message-ID: %s\r\nFrom: a@b.test\r\n%s\r\n%s\r\n.\r\n" % (mid, header, body))
@@ -201,6 +202,30 @@ def test_a_refusal_has_one_line(scene):
     text = scene.log.read_text()
     qid = re.search(line, text, re.M).group(1)
     assert len(re.findall(r"%s: \S*reject: " % qid, text)) == 1
+
+
+def test_our_own_refusals_are_no_milters(scene):
+    word = uuid.uuid4().hex
+    assert send(scene, "X-Word: %s\r\n" % word + "Received: from x by y; Sat, 28 Nov 2026 12:00:00 +0000\r\n" * 6)[1] == 554
+    log_has(scene, r"/smtpd\[\d+\]: \w+: reject: END-OF-MESSAGE from \S+: 554 5\.4\.6 .*[Hh]ops.*; from=<a@b\.test> to=<bob@example\.com> proto=ESMTP")
+    assert send(scene, sender="late@b.test")[1] == 554
+    log_has(scene, r"/smtpd\[\d+\]: \w+: reject: END-OF-MESSAGE from \S+: 554 5\.7\.1 .*; from=<late@b\.test> to=<bob@example\.com> proto=ESMTP")
+    assert not re.search(r"milter-reject: END-OF-MESSAGE", scene.log.read_text())
+
+
+def test_a_refusal_by_lmtp_has_one_line_too(scene):
+    word = uuid.uuid4().hex
+    with mailtools.Wire(scene.hosts[0], 24, timeout=30) as w:
+        w.smtp()
+        w.smtp("LHLO c.test")
+        assert w.smtp("MAIL FROM:<a@b.test>")[0] == 250 and w.smtp("RCPT TO:<bob@example.com>")[0] == 250 and w.smtp("DATA")[0] == 354
+        w.send("From: a@b.test\r\nSubject: casino %s\r\n\r\nx\r\n.\r\n" % word)
+        assert w.smtp()[0] == 550
+    line = r"/cleanup\[\d+\]: (\w+): reject: header Subject: casino %s from " % word
+    log_has(scene, line)
+    assert send(scene)[1] == 250        # its lines come after what is looked for
+    text = scene.log.read_text()
+    assert len(re.findall(r"%s: \S*reject: " % re.search(line, text, re.M).group(1), text)) == 1
 
 
 def test_what_changes_the_header(scene):
