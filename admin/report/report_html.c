@@ -231,7 +231,7 @@ static void head(const struct report *r, FILE *to)
 	tile(to, "in these messages", r->bytes, true);
 	tile(to, "deliveries here", r->total[EV_delivered_local], false);
 	tile(to, "deliveries elsewhere", r->total[EV_delivered_remote], false);
-	tile(to, "refused", r->total[EV_smtp_rejected] + r->total[EV_mail_refused] + r->total[EV_mail_pattern], false);
+	tile(to, "refused", r->total[EV_smtp_rejected] + r->total[EV_smtp_milter_rejected] + r->total[EV_mail_refused] + r->total[EV_mail_pattern], false);
 	tile(to, "bounced", r->total[EV_delivery_bounced], false);
 	tile(to, "logins", r->total[EV_login_ok], false);
 	tile(to, "logins that failed", r->total[EV_login_failed], false);

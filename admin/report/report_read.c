@@ -264,6 +264,12 @@ static void take_reason(struct report *r, struct str text)
 
 #define IS(found, name) ((found) & (1ULL << EV_##name))
 
+/* By whomever: in the session, for a reply with these words. */
+static bool is_refusal(uint64_t found)
+{
+	return IS(found, smtp_rejected) || IS(found, smtp_milter_rejected) || IS(found, mail_refused);
+}
+
 static void take_names(struct report *r, const struct logline *l, uint64_t found)
 {
 	uint64_t size = 0;
@@ -281,7 +287,7 @@ static void take_names(struct report *r, const struct logline *l, uint64_t found
 		rank(r, RANK_recipients, logline_field(l, "to"), 0);
 		take_delay(r, logline_field(l, "delay"));
 	}
-	if (IS(found, smtp_rejected) || IS(found, mail_refused))
+	if (is_refusal(found))
 		take_refusal(r, l->text);
 	if (IS(found, mail_pattern))
 		take_pattern(r, l->text);
@@ -311,7 +317,7 @@ static void take_hour(struct report *r, const struct logline *l, struct report_h
 		h->bytes += size;
 	}
 	h->delivered += IS(found, delivered_local) || IS(found, delivered_remote);
-	h->refused += IS(found, smtp_rejected) || IS(found, mail_refused) || IS(found, mail_pattern);
+	h->refused += is_refusal(found) || IS(found, mail_pattern);
 	h->spam += IS(found, filter_spam) != 0;
 	h->harmful += IS(found, filter_infected) || IS(found, filter_banned);
 	h->login_failed += IS(found, login_failed) != 0;

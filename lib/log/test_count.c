@@ -21,6 +21,7 @@ static const struct {
 	{ "postern/smtpd", "NOQUEUE: reject: RCPT from localhost[127.0.0.1]: 550 5.1.1 x", BIT(smtp_rejected) },
 	{ "postern/cleanup", "1M1CJ7402RL: milter-reject: END-OF-MESSAGE from localhost[127.0.0.1]: 5.7.1 x", BIT(mail_refused) },
 	{ "postern/smtpd", "1M1CJ7402RL: reject: END-OF-MESSAGE from localhost[127.0.0.1]: 552 5.3.4 x", BIT(smtp_rejected) },
+	{ "postern/smtpd", "NOQUEUE: milter-reject: MAIL from localhost[127.0.0.1]: 550 5.7.1 x", BIT(smtp_milter_rejected) },
 	{ "postern/cleanup", "1M1CJ7402RL: reject: header Subject: x from localhost[127.0.0.1]; from=<a@b.c> proto=ESMTP helo=<h>: no", BIT(mail_pattern) },
 	{ "postern/qmgr", "1M1CJ7408LH: from=<a@b.c>, size=173, nrcpt=1 (queue active)", BIT(mail_accepted) },
 	{ "postern/qmgr", "1M1CJ7408LH: removed", BIT(mail_finished) },

@@ -1,4 +1,5 @@
 """Milters behind smtpd: one that does everything, right and wrong; then Debian's rspamd and opendkim."""
+import json
 import os
 import pathlib
 import re
@@ -195,6 +196,22 @@ def test_refused_at_each_stage(scene, milter, stage, how):
     log_has(scene, r"milter-reject: %s from \S+\[%s\]: %s%s.*; from=<a@b\.test>%s proto=ESMTP"
             % (word, re.escape(CLIENT), code_said, re.escape(text), "" if word == "MAIL" else r" to=<bob@example\.com>"))
     assert not sent.delivered("bob@example.com")
+
+
+def refusals(suite):
+    """What the statistics count as refused by a milter, in the dialogue and at its end; and what the report says of the same time."""
+    report = json.loads(suite.tool("postern", "report", "--json", "--no-mailboxes").stdout)
+    return {e: report["events"][e] for e in ("smtp_milter_rejected", "smtp_rejected", "mail_refused")}, sum(h["refused"] for h in report["hours"])
+
+
+@pytest.mark.parametrize("stage,event", [("connect", "smtp_milter_rejected"), ("mail", "smtp_milter_rejected"), ("rcpt", "smtp_milter_rejected"), ("eom", "mail_refused")])
+def test_a_refusal_is_counted_as_one_wherever_it_comes(scene, milter, stage, event):
+    before, total = refusals(scene)
+    milter.reset({STAGES[stage]: packet(b"y", z("550 5.7.9 counted at %s" % stage))})
+    Sent(scene)
+    log_has(scene, r"milter-reject: .*counted at %s" % stage)
+    now, now_total = refusals(scene)
+    assert {e: now[e] - before[e] for e in now} == {e: int(e == event) for e in now} and now_total == total + 1
 
 
 def test_one_recipient_is_refused_alone(scene, milter):

@@ -9,7 +9,9 @@ import threading
 
 import pytest
 
+import ipc
 import mailtools
+import milter as milter_module
 from test_smtp import log_has as log_has_soon
 
 ELSEWHERE = "joe@there.example"
@@ -114,7 +116,14 @@ requests_port = []
 
 
 @pytest.fixture(scope="module")
-def asking(module_suite, certs, asked):
+def milter():
+    m = milter_module.Milter()
+    yield m
+    m.close()
+
+
+@pytest.fixture(scope="module")
+def asking(module_suite, certs, asked, milter):
     table = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "client-certs" / "relay"
     table.write_text("%s partner\n%s partner\n%s itself\n" % (certs["listed"].fingerprint(), certs["by-key"].key_fingerprint(), certs["self"].fingerprint()))
     os.chmod(table, 0o644)
@@ -126,6 +135,9 @@ def asking(module_suite, certs, asked):
         "listener.members": "2602/submissions -o smtpd_tls_req_ccert=yes -o smtpd_sasl_auth_enable=no",
         "listener.partners": "2603/smtp -o smtpd_tls_req_ccert=yes",
         "listener.watched": "2605/smtp -o { smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:%d }" % requests_port[0],
+        "listener.milted": "2606/smtp -o smtpd_milters=%s" % milter.name, "smtpd_authorized_xclient_hosts": "127.0.0.0/8",
+        "smtpd_peername_lookup": "no",
+        "milter_connect_macros": "j {cert_subject} {cert_issuer} {tls_version} {cipher} {cipher_bits}", "milter_max_idle": "0",
         "listener.silent": "2604/smtp -o smtpd_tls_ask_ccert=no",
     })
 
@@ -214,6 +226,67 @@ def test_a_policy_service_hears_of_it(asking, certs, asked):
         assert request["ccert_subject"] == ("vouched" if trusted else "") and request["ccert_issuer"] == ("our authority" if trusted else "")
         assert request["ccert_fingerprint"] == (certs[name].fingerprint() if name else "")
         assert request["ccert_pubkey_fingerprint"] == (certs[name].key_fingerprint() if name else "")
+
+
+TLS_MACROS = (b"{tls_version}", b"{cipher}", b"{cipher_bits}")
+
+
+@pytest.mark.parametrize("name", ["vouched", "through", "self", "foreign", None])
+def test_a_milter_hears_the_names_that_somebody_vouches_for(asking, certs, milter, name):
+    milter.reset()
+    assert rcpt(session(asking, certs.get(name), port=2606), "bob@example.com")[0] == 250
+    heard = milter.macros[b"C"]
+    want = {"vouched": (b"vouched", b"our authority"), "through": (b"through", b"middle authority")}.get(name, (None, None))
+    assert (heard.get(b"{cert_subject}"), heard.get(b"{cert_issuer}")) == want
+    assert all(heard[m] for m in TLS_MACROS) and heard[b"{tls_version}"] == b"TLSv1.3" and int(heard[b"{cipher_bits}"]) >= 128
+
+
+def test_xclient_drops_the_certificate(asking, certs, milter):
+    """It speaks for another client, who has shown none: neither its rights nor its names are left."""
+    w = session(asking, certs["listed"], port=2606)
+    assert rcpt(w)[0] == 250
+    assert w.smtp("RSET")[0] == 250
+    milter.reset()
+    assert w.smtp("XCLIENT ADDR=203.0.113.9")[0] == 220
+    assert w.smtp("EHLO other.test")[0] == 250
+    assert rcpt(w)[0] == 554
+    assert w.smtp("RCPT TO:<bob@example.com>")[0] == 250
+    heard = milter.macros[b"C"]
+    assert b"{cert_subject}" not in heard and b"{cert_issuer}" not in heard
+
+
+@pytest.fixture
+def front(asking):
+    """A front of smtpd that was taken over, of a listener that asks for certificates."""
+    parent = ipc.Parent(asking.run_dir / "queue" / "register", "smtp")
+    c = parent.conn("queue", client="198.51.100.9")
+    yield c
+    parent.reg.sock.close()
+
+
+def said(channel, name, id, **fields):
+    channel.send(name, id=id, **fields)
+    return channel.recv()[2]["code"]
+
+
+def test_a_front_says_a_certificate_once(asking, certs, front):
+    c = certs["listed"]
+    front.send("CCERT", cert=c.fingerprint(), key=c.key_fingerprint(), trusted=0)
+    assert said(front, "MAIL", 1, sender="s@there.example", helo="x", esmtp=1) == 250
+    assert said(front, "RCPT", 2, recipient=ELSEWHERE) == 250
+    front.send("RESET", id=3)
+    front.send("CCERT", cert="AA:01", key="BB:02", trusted=1)
+    with pytest.raises(ipc.Closed):
+        front.recv()
+    assert log_has(asking, r"198\.51\.100\.9: a client certificate that was not asked for: channel closed")
+
+
+def test_a_front_says_no_certificate_inside_of_a_transaction(certs, front):
+    c = certs["listed"]
+    assert said(front, "MAIL", 1, sender="s@there.example", helo="x", esmtp=1) == 250
+    front.send("CCERT", cert=c.fingerprint(), key=c.key_fingerprint(), trusted=1)
+    with pytest.raises(ipc.Closed):
+        front.recv()
 
 
 def test_names_in_a_certificate_are_neutral_in_the_log(asking, certs):
