@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/list.h"
-#include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
 
@@ -52,23 +51,18 @@ const char *door_name(const struct door_protocol *p)
 
 static int listen_one(const char *where, gid_t gid, int *fd_out, struct err *e)
 {
-	struct str s = str_c(where), host;
+	struct str s = str_c(where);
+	char host[CONF_HOST_MAX];
+	uint16_t port;
 	if (str_starts(s, STR("unix:"))) {
 		*fd_out = sock_unix_listen(where + 5, SOCK_STREAM, 0660, 0, gid, e);
 		return *fd_out < 0 ? -1 : 0;
 	}
 	if (str_starts(s, STR("inet:")))
 		s = str_from(s, 5);
-	const ptrdiff_t colon = str_rchr(s, ':');
-	uint64_t port;
-	char text[64];
-	if (colon < 1 || num_parse(str_from(s, (size_t)colon + 1), 1, 65535, &port) < 0)
-		return err_set(e, ERR_CONF, 0, "\"%s\": not host:port or unix:/path", where);
-	host = str_sub(s, 0, (size_t)colon);
-	if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-		host = str_sub(host, 1, host.n - 2);
-	snprintf(text, sizeof(text), "%.*s", STR_ARG(host));
-	return sock_tcp_listen(text, (uint16_t)port, fd_out, e);
+	if (conf_host_port(s, host, &port, e) < 0)
+		return -1;
+	return sock_tcp_listen(host, port, fd_out, e);
 }
 
 int door_listen(struct conf_list where, gid_t gid, struct door_set *out, struct err *e)

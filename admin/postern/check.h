@@ -40,6 +40,10 @@ void check_alias_targets(struct check *c, const char *param, const char *spec, s
 void check_maps(struct check *c);
 /* --- check_system.c: users, permissions, certificates --- */
 void check_system(struct check *c);
+/* --- check_ports.c: who else listens where we shall --- */
+void check_ports(struct check *c);
+/* --- check_dns.c: what the world sees of our domains, where the suite runs --- */
+void check_dns(struct check *c);
 /* --- check_dkim.c: signing keys --- */
 void check_dkim(struct check *c);
 

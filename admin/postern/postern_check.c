@@ -159,7 +159,9 @@ int postern_check(const struct postern *p, int argc, char **argv)
 		check_values(&c);
 		check_maps(&c);
 		check_system(&c);
+		check_ports(&c);
 		check_dkim(&c);
+		check_dns(&c);
 	}
 	if (json)
 		print_json(&c);

@@ -1,51 +1,16 @@
 /* The suite's processes, from /proc: told by where their program stands, named by their title. */
-#include <dirent.h>
-#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "admin/postern/proc_files.h"
 #include "admin/postern/status.h"
 #include "base/num.h"
 #include "base/str.h"
-#include "os/os.h"
 
-enum { TITLE_MAX = 512, FILE_MAX = 65536, START_FIELD = 20 /* of /proc/PID/stat, behind the name */ };
-
-static struct str proc_file(pid_t pid, const char *name, struct buf *b)
-{
-	char path[64];
-	FILE *f;
-
-	buf_reset(b);
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	f = fopen(path, "re");
-	if (!f)
-		return STR("");
-	char *room = buf_room(b, FILE_MAX);
-	const size_t n = room ? fread(room, 1, FILE_MAX, f) : 0;
-
-	buf_added(b, n);
-	fclose(f);
-	return buf_view(b);
-}
-
-static bool stands_in(pid_t pid, const char *dir)
-{
-	char path[64], exe[PATH_MAX];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	const ssize_t n = readlink(path, exe, sizeof(exe) - 1);
-
-	if (n <= 0)
-		return false;
-	exe[n] = '\0';
-	const char *slash = strrchr(exe, '/');
-
-	return slash && strlen(dir) == (size_t)(slash - exe) && strncmp(exe, dir, (size_t)(slash - exe)) == 0;
-}
+enum { START_FIELD = 20 /* of /proc/PID/stat, behind the name */ };
 
 /* Two words at most: "smtpd: front" of "smtpd: front 192.0.2.1 smtp", "spawn: programs". */
 static void role_of(struct str title, char *out, size_t size)
@@ -173,19 +138,26 @@ static int by_pid(const void *a, const void *b)
 	return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
+struct look {
+	struct status *s;
+	const char *dir;
+	struct buf b;
+};
+
+static void on_process(void *ctx, pid_t pid)
+{
+	struct look *l = ctx;
+
+	if (pid != getpid() && proc_stands_in(pid, l->dir))
+		add(l->s, pid, &l->b);
+}
+
 void status_processes(struct status *s, const char *dir)
 {
-	DIR *d = opendir("/proc");
-	struct buf b;
+	struct look l = { .s = s, .dir = dir };
 
-	buf_init(&b, FILE_MAX + 1);
-	for (struct dirent *ent; d && (ent = readdir(d));) {
-		uint64_t pid;
-		if (num_parse(str_c(ent->d_name), 1, INT_MAX, &pid) == 0 && (pid_t)pid != getpid() && stands_in((pid_t)pid, dir))
-			add(s, (pid_t)pid, &b);
-	}
-	if (d)
-		closedir(d);
-	buf_fini(&b);
+	buf_init(&l.b, PROC_FILE_MAX + 1);
+	proc_each(on_process, &l);
+	buf_fini(&l.b);
 	qsort(s->roles, s->n_roles, sizeof(s->roles[0]), by_pid);
 }

@@ -128,5 +128,8 @@ bool conf_list_has(struct conf_list l, const char *word);	/* exactly so */
 const char *conf_list_stray(struct conf_list some, struct conf_list all);	/* the first of some that is not in all; NULL: none */
 bool conf_networks_have(struct conf_list networks, const uint8_t addr[16]);	/* the same from a checked list; false when addr is in none */
 int addr_parse(struct str s, uint8_t addr[16]) MUST_CHECK;	/* numeric v4 or v6, no brackets; -1 if it is not one */
+enum { CONF_HOST_MAX = 64 };
+/* "127.0.0.1:9154", "[::1]:9154": a numeric address and a port. ERR_CONF when it is not. */
+int conf_host_port(struct str text, char host_out[CONF_HOST_MAX], uint16_t *port_out, struct err *e) MUST_CHECK;
 
 #endif

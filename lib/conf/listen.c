@@ -80,6 +80,18 @@ static int split_host(struct str *rest, struct str *host)
 	return addr_parse(*host, addr);
 }
 
+int conf_host_port(struct str text, char host_out[CONF_HOST_MAX], uint16_t *port_out, struct err *e)
+{
+	struct str rest = text, host;
+	uint64_t port;
+
+	if (split_host(&rest, &host) < 0 || host.n == 0 || host.n >= CONF_HOST_MAX || num_parse(rest, 1, 65535, &port) < 0)
+		return err_set(e, ERR_CONF, 0, "\"%.*s\": ADDRESS:PORT is wanted (IPv6 in brackets)", STR_ARG(str_sub(text, 0, 80)));
+	(void)snprintf(host_out, CONF_HOST_MAX, "%.*s", STR_ARG(host));
+	*port_out = (uint16_t)port;
+	return 0;
+}
+
 struct sink {
 	struct conf_listener *v;
 	size_t n, max;

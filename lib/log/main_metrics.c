@@ -12,7 +12,6 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/num.h"
 #include "io/loop.h"
 #include "os/os.h"
 
@@ -209,28 +208,18 @@ void metrics_serve(const struct counters *counters, const struct gauges *gauges,
 
 /* --- listeners --- */
 
-enum { HOST_MAX = 64 };
-
 /* "127.0.0.1:9154", "[::1]:9154". */
-static int parse_tcp(const char *text, char name[HOST_MAX], uint16_t *port_out, struct err *e)
+static int parse_tcp(const char *text, char name[CONF_HOST_MAX], uint16_t *port_out, struct err *e)
 {
-	struct str host = str_c(text);
 	uint8_t addr[16];
 	struct cidr v4, v6;
-	uint64_t port;
-	const ptrdiff_t colon = str_rchr(host, ':');
 
-	if (colon <= 0 || num_parse(str_from(host, (size_t)colon + 1), 1, 65535, &port) < 0)
-		return err_set(e, ERR_CONF, 0, "metrics_listeners: \"%s\": ADDRESS:PORT is wanted", text);
-	host = str_sub(host, 0, (size_t)colon);
-	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-		host = str_sub(host, 1, host.n - 2);
+	if (conf_host_port(str_c(text), name, port_out, e) < 0)
+		return err_wrap(e, "metrics_listeners");
 	if (cidr_parse(STR("127.0.0.0/8"), &v4, e) < 0 || cidr_parse(STR("[::1]/128"), &v6, e) < 0)
 		return -1;
-	if (host.n >= HOST_MAX || addr_parse(host, addr) < 0 || (!cidr_match(&v4, 1, addr) && !cidr_match(&v6, 1, addr)))
+	if (addr_parse(str_c(name), addr) < 0 || (!cidr_match(&v4, 1, addr) && !cidr_match(&v6, 1, addr)))
 		return err_set(e, ERR_CONF, 0, "metrics_listeners: \"%s\": not a loopback address", text);
-	(void)snprintf(name, HOST_MAX, "%.*s", STR_ARG(host));
-	*port_out = (uint16_t)port;
 	return 0;
 }
 
@@ -254,7 +243,7 @@ static int take_passed(struct passed *p, const char *host, uint16_t port)
 /* passed NULL: bound here. *fd_out stays -1 when the service manager has none. */
 static int listen_tcp(const char *text, struct passed *passed, int *fd_out, struct err *e)
 {
-	char host[HOST_MAX];
+	char host[CONF_HOST_MAX];
 	uint16_t port;
 
 	if (parse_tcp(text, host, &port, e) < 0)

@@ -195,5 +195,17 @@ in_time curl -sS --max-time 20 imap://127.0.0.1:743/INBOX -u alice@example.com:s
 curl -sS --max-time 5 imaps://127.0.0.1/ >/dev/null 2>&1
 [ $? = 7 ] || fail "the old port is open"
 for h in 127.0.0.1 '[::1]'; do curl -sS --max-time 20 "http://$h:9154/metrics" | grep -q '^postern_' || fail "no metrics on $h"; done
+# The sockets that systemd holds for us are ours; one that it holds for another service is not.
+check_ports() { "$PREFIX/sbin/postern" check | grep -E 'is held|in use'; }
+check_ports && fail "postern check takes systemd's sockets of ours for another's"
 systemctl stop postern.target 'postern-*' || fail stop
+printf '[Socket]\nListenStream=110\nService=other.service\n' > /run/systemd/system/other.socket
+printf '[Service]\nExecStart=/bin/true\n' > /run/systemd/system/other.service
+printf '[Service]\nExecStart=/usr/bin/python3 -c "import socket, time; s = socket.create_server((str(), 25)); time.sleep(100)"\n' > /run/systemd/system/exim4.service
+mv /run/systemd/generator/postern-pop3d.socket /run/
+systemctl start other.socket exim4.service || fail "other services"
+in_time sh -c 'ss -Hltn "sport = :25" | grep -q .' || fail "the other server does not listen"
+check_ports | grep -q 'error: pop3_listeners: port 110 is held for another service by systemd' || fail "a socket unit of others: $(check_ports)"
+check_ports | grep -q 'error: smtp_listeners: port 25 is held by python3 .*: smtpd does not get it; systemctl disable --now exim4 ends it' || fail "another server: $(check_ports)"
+systemctl stop other.socket exim4.service
 echo "all is well"
