@@ -87,8 +87,8 @@ def test_who_has_a_port_is_named(check):
 
 @pytest.mark.parametrize("held, severity", [("0.0.0.0", "error"), ("::", "warning"), ("127.0.0.77", None), ("::1", None)])
 def test_addresses_that_include_ours(check, held, severity):
-    with holder(held, 143):
-        found = ports(check())
+    with holder(held, 2143):
+        found = ports(check("imap_listeners = %s:2143/imap\n" % check.suite.host))
     assert [(s, p) for s, p, _t in found] == ([(severity, "imap_listeners")] if severity else []), found
 
 
