@@ -77,10 +77,14 @@ static bool charset_known(struct str charset)
 	return !charset.p || str_case_eq(charset, STR("UTF-8")) || str_case_eq(charset, STR("US-ASCII"));
 }
 
-static int get_charset(struct imap_lex *l, bool due, struct str *charset, struct err *e)
+static int get_charset(const struct client *c, struct imap_lex *l, bool due, struct str *charset, struct err *e)
 {
+	if (!due && imap_get_search_charset(l, charset, e) < 0)
+		return -1;
+	if (!due && charset->p && (c->enabled & (EN_UTF8 | EN_REV2)) == EN_UTF8)
+		return err_set(e, ERR_INPUT, 0, "no CHARSET after UTF8=ACCEPT was enabled (RFC 6855 3)");
 	if (!due)
-		return imap_get_search_charset(l, charset, e);
+		return 0;
 	if (imap_get_astring(l, charset, e) < 0)
 		return -1;
 	return imap_get_sp(l, e);
@@ -92,7 +96,7 @@ enum cmd_result searching_start(struct client *c, struct searching *s, struct im
 	struct str charset;
 
 	s->text = str_n(l->p, (size_t)(l->end - l->p));
-	if (get_charset(l, charset_due, &charset, e) < 0 || imap_get_search(l, &keys, e) < 0 || imap_get_end(l, e) < 0)
+	if (get_charset(c, l, charset_due, &charset, e) < 0 || imap_get_search(l, &keys, e) < 0 || imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	if (!charset_known(charset)) {
 		if (s->ret.what & IMAP_RETURN_SAVE)

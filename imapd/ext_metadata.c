@@ -26,7 +26,6 @@ static int get_option(struct imap_lex *l, struct options *o, struct err *e)
 
 static int get_options(struct imap_lex *l, struct options *o, struct err *e)
 {
-	*o = (struct options){ .maxsize = UINT64_MAX };
 	if (!imap_try(l, '('))
 		return 0;
 	do {
@@ -152,10 +151,22 @@ static int get_entries(struct imap_lex *l, struct str **v, size_t *n, struct err
 	return *v ? imap_get_astring(l, *v, e) : err_set(e, ERR_LIMIT, 0, "command needs too much memory");
 }
 
+/* A list at the cursor is of options: no entry begins with a letter. */
+static bool at_options(const struct imap_lex *l)
+{
+	return l->end - l->p > 1 && l->p[0] == '(' && ch_alpha(l->p[1]);
+}
+
+/* The grammar of RFC 5464 has the options before the mailbox, its examples have them behind it: clients do either. */
 static int get_args(struct imap_lex *l, struct options *o, struct str *wire, struct str **v, size_t *n, struct err *e)
 {
-	if (imap_get_sp(l, e) < 0 || get_options(l, o, e) < 0 || imap_get_mailbox(l, wire, e) < 0 || imap_get_sp(l, e) < 0 || get_entries(l, v, n, e) < 0 ||
-	    imap_get_end(l, e) < 0)
+	*o = (struct options){ .maxsize = UINT64_MAX };
+	if (imap_get_sp(l, e) < 0)
+		return -1;
+	const bool before = imap_at(l, '(');
+
+	if (get_options(l, o, e) < 0 || imap_get_mailbox(l, wire, e) < 0 || imap_get_sp(l, e) < 0 || (!before && at_options(l) && get_options(l, o, e) < 0) ||
+	    get_entries(l, v, n, e) < 0 || imap_get_end(l, e) < 0)
 		return -1;
 	if (*n > ENTRIES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many entries");

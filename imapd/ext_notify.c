@@ -157,8 +157,11 @@ static void tell(struct client *c)
 
 	if (y->stale) {
 		y->stale = false;
-		if (match(c, y, &e) != CMD_OK)
+		if (match(c, y, &e) != CMD_OK) {	/* RFC 5465 5.8: as after NOTIFY NONE */
 			resp_untagged(c, "OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch.");
+			notify_end(c);
+			return;
+		}
 	}
 	for (size_t i = 0; i < y->n; i++) {
 		struct watched *w = &y->v[i];

@@ -180,7 +180,7 @@ void resp_flags_response(struct client *c, uint32_t seq, const struct mbox_msg *
 	buf_c(out, "* ");
 	buf_u64(out, seq);
 	buf_c(out, " FETCH (");
-	if (c->run.uid || (c->enabled & EN_QRESYNC)) {	/* RFC 3501 6.4.8, RFC 7162 3.2.4 */
+	if (c->run.uid || (c->enabled & EN_QRESYNC) || notify_immediate(c)) {	/* RFC 3501 6.4.8, RFC 7162 3.2.4, RFC 5465 5.1 */
 		buf_c(out, "UID ");
 		buf_u64(out, m->uid);
 		buf_ch(out, ' ');

@@ -225,14 +225,15 @@ static struct store_folder *folder_get(struct lister *l, struct str name)
 	return f;
 }
 
-/* A folder and the parents above it. */
-static struct store_folder *folder_add(struct lister *l, struct str name)
+/* A folder and the parents above it, which have a child if the folder exists. */
+static struct store_folder *folder_add(struct lister *l, struct str name, bool exists)
 {
 	struct store_folder *const f = folder_get(l, name);
 
+	f->exists |= exists;
 	for (ptrdiff_t slash; (slash = str_rchr(name, '/')) > 0;) {
 		name = str_sub(name, 0, (size_t)slash);
-		folder_get(l, name)->children = true;
+		folder_get(l, name)->children |= exists;
 	}
 	return f;
 }
@@ -248,7 +249,7 @@ static int list_dir(void *ctx, const char *dir, struct err *e)
 	snprintf(path, sizeof(path), "%s%scur", dir, *dir ? "/" : "");
 	if (fstatat(l->s->rootfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
-	folder_add(l, buf_view(&l->name))->exists = true;
+	folder_add(l, buf_view(&l->name), true);
 	return 0;
 }
 
@@ -327,7 +328,7 @@ int store_list(struct store *s, struct arena *a, struct store_folder **list_out,
 	if (r == 0)
 		r = root_subs_read(s, a, &subs, e);
 	for (size_t i = 0; r == 0 && i < subs.n; i++)
-		folder_add(&l, subs.v[i])->subscribed = true;
+		folder_add(&l, subs.v[i], false)->subscribed = true;
 	if (r == 0)
 		r = list_special(&l, e);
 	if (r == 0)

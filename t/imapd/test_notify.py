@@ -87,7 +87,7 @@ def test_selected(imap, tree):
     assert b"* 3 EXISTS" in got and b"UID 3 BODY[HEADER.FIELDS (Subject)] {" in got[-1] and b"Subject: simple" in got[-1]
     other.ok("SELECT " + tree)
     other.ok("STORE 1 +FLAGS (\\Deleted)")
-    wait_for(c, rb"\* 1 FETCH \(FLAGS \(.*\\Deleted")
+    wait_for(c, rb"\* 1 FETCH \(UID 1 FLAGS \(.*\\Deleted")
     other.ok("EXPUNGE")
     wait_for(c, rb"\* 1 EXPUNGE")
     c.ok("NOTIFY SET (selected-delayed (MessageNew MessageExpunge))")

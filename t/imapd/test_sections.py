@@ -1,4 +1,4 @@
-"""The transcripts of sections.t."""
+"""The transcripts of sections.t and examples.t."""
 import base64
 import itertools
 import pathlib
@@ -8,14 +8,14 @@ import pytest
 import transcript
 from imapraw import Imap
 
-FILE = pathlib.Path(__file__).resolve().parent / "sections.t"
-SECTIONS = transcript.read(FILE)
+HERE = pathlib.Path(__file__).resolve().parent
+SECTIONS = [(name, *section) for name in ("sections.t", "examples.t") for section in transcript.read(HERE / name)]
 LOGIN = ["@ IMAP", "S: * OK *", "C: 0 LOGIN $USER $PASSWORD", "S~ 0 OK *"]
 numbers = itertools.count(1)
 
 
-@pytest.mark.parametrize("lines", [lines for _, lines in SECTIONS], ids=[name for name, _ in SECTIONS])
-def test_section(suite, lines):
+@pytest.mark.parametrize("file, lines", [(file, lines) for file, _, lines in SECTIONS], ids=[name for _, name, _ in SECTIONS])
+def test_section(suite, file, lines):
     user = "section%d@example.com" % next(numbers)
     suite.passwords[user] = "section-secret"
     suite.user_add(user, suite.passwords[user])
@@ -26,4 +26,4 @@ def test_section(suite, lines):
     c.close()
     password = suite.passwords.pop(user)
     plain = base64.b64encode(("\0%s\0%s" % (user, password)).encode()).decode()
-    transcript.Player(suite, FILE.name, USER=user, PASSWORD=password, PLAIN=plain).play(lines, LOGIN)
+    transcript.Player(suite, file, USER=user, PASSWORD=password, PLAIN=plain).play(lines, LOGIN)

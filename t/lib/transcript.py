@@ -1,7 +1,10 @@
 """Transcripts: what a client says and what it must be answered, as text. A file holds many, each below a line "== RFC 5321 4.1.1.4: what it shows".
 
     @ SMTP          a connection to this port (a name of the suite's, or a number; "tls": with TLS at once), in place of the one before
+    & name          from here on the connection of this name; at first a new one, which begins as the first one did
     C: text         is sent, with CRLF; $NAME is filled in
+    L: text         behind a "C:" that ends in "{+}" or "{}": a line of this IMAP literal, whose size is put into the braces; "{}" waits for the server's "+".
+                    What stands behind the literal is in the next "C:"
     C< text         is sent without
     S: pattern      the next line; * stands for anything
     S~ pattern      a line to come: those before it are passed over
@@ -33,6 +36,7 @@ def like(pattern, line):
 class Player:
     def __init__(self, suite, name, **values):
         self.suite, self.name, self.values, self.wire = suite, name, values, None
+        self.others, self.current, self.before = {}, "", ()
 
     def connect(self, port, *how):
         if self.wire:
@@ -45,10 +49,29 @@ class Player:
         assert line.endswith(b"\r\n"), "%s: wanted %s, got %r" % (where, pattern, line)
         return line[:-2].decode("utf-8", "replace")
 
+    def switch(self, name):
+        self.others[self.current] = self.wire
+        self.current, self.wire = name, self.others.pop(name, None)
+        if not self.wire:
+            for number, line in enumerate(self.before):
+                self.step("%s:%d" % (name, number), line)
+
+    def literal(self, where, head, lines):
+        text = "".join(self.filled(line) + "\r\n" for line in lines).encode()
+        self.wire.send(re.sub(r"\{(\+?)\}$", r"{%d\1}" % len(text), self.filled(head)) + "\r\n")
+        if head.endswith("{}"):
+            assert self.line(where, "+ *").startswith("+ "), where
+        self.wire.send(text)
+
+    def filled(self, line):
+        return string.Template(line[3:]).safe_substitute(self.values)
+
     def step(self, where, line):
-        word, text = line[:2], string.Template(line[3:]).safe_substitute(self.values)
+        word, text = line[:2], self.filled(line)
         if word == "@ ":
             self.connect(*line[2:].split())
+        elif word == "& ":
+            self.switch(line[2:])
         elif word in ("C:", "C<"):
             self.wire.send(text + ("\r\n" if word == "C:" else ""))
         elif word == "S:":
@@ -67,9 +90,19 @@ class Player:
 
     def play(self, lines, before=()):
         """before: steps of those that do not connect by themselves."""
+        self.before = before
+        lines = [*([] if lines[0][1].startswith("@ ") else enumerate(before)), *lines]
         try:
-            for number, line in [*([] if lines[0][1].startswith("@ ") else enumerate(before)), *lines]:
-                self.step("%s:%d" % (self.name, number), line)
+            while lines:
+                number, line = lines.pop(0)
+                literal = []
+                while lines and lines[0][1].startswith("L:"):
+                    literal.append(lines.pop(0)[1])
+                if literal:
+                    self.literal("%s:%d" % (self.name, number), line, literal)
+                else:
+                    self.step("%s:%d" % (self.name, number), line)
         finally:
-            if self.wire:
-                self.wire.close()
+            for wire in (self.wire, *self.others.values()):
+                if wire:
+                    wire.close()
