@@ -1,4 +1,5 @@
-/* The gate (gate.h): the subsets of a pattern's automaton (machine.c) that texts reach, each a row of successors by class of bytes. */
+/* The gate (gate.h): the subsets of a pattern's automaton (machine.c) that texts reach, each a row of successors by class of bytes. A match may begin at every
+ * byte, so the parts that begin one are in every subset: they are left out of all, and what they go to is kept by class. */
 #include "spam/gate.h"
 
 #include <stdlib.h>
@@ -16,12 +17,18 @@ enum {
 
 static const double begins_min = 0.2;
 
-struct subset { const int *v; int n; unsigned next; };	/* next: in the bucket, 0 the last */
+struct parts { const int *v; int n; };
+struct subset { struct parts parts; unsigned hash, next; };	/* in no order; next: in the bucket, 0 the last */
+/* What the beginning goes to with a class of bytes. */
+struct first { struct parts parts; bool made, ends; };
 
 struct gate {
 	struct arena *a;		/* of what stays */
 	struct rx_machine m;
 	int start;
+	struct parts begin;		/* what a match may begin with */
+	bool *begins;			/* by part: passed on the way to one of these */
+	struct first *firsts;		/* by class */
 	unsigned *kind;			/* of each part: its set, without repetitions */
 	struct rx_set *by_class;	/* of each such set: the classes that it holds */
 	unsigned char class_of[256];
@@ -32,8 +39,9 @@ struct gate {
 	unsigned *rows;			/* [subset][class]: where the next one's row begins, or UNKNOWN, MATCH */
 	unsigned n, max, cap, buckets[BUCKETS], members;
 	unsigned credit, bytes;
-	int *list;			/* of one step */
+	int *list, n_list;		/* of one step */
 	unsigned *seen, mark;
+	bool ends;
 };
 
 /* --- the pattern --- */
@@ -110,35 +118,71 @@ static void kinds_and_classes(struct gate *g, struct arena *scratch)
 			g->m.v[i].set = &g->by_class[g->kind[i]];
 }
 
-/* How often text has a byte that a match may begin with. PCRE2 skips to such a byte quickly where they are rare, and to line starts. */
-static double begins(struct gate *g)
+/* Adds what is reached from s without a byte, but for the beginning. */
+static void follow(struct gate *g, int s)
 {
-	int n = 0;
+	while (s >= 0 && !g->begins[s] && g->seen[s] != g->mark) {
+		const struct rx_state *p = &g->m.v[s];
+		g->seen[s] = g->mark;
+		if (p->set != NULL || p->next < 0) {
+			g->ends |= p->set == NULL;
+			g->list[g->n_list++] = s;
+			return;
+		}
+		if (p->next2 >= 0)
+			follow(g, p->next2);
+		s = p->next;
+	}
+}
+
+static void follow_all(struct gate *g, struct parts from, unsigned class)
+{
+	for (int i = 0; i < from.n; i++)
+		if (rx_set_has(g->m.v[from.v[i]].set, (unsigned char)class))
+			follow(g, g->m.v[from.v[i]].next);
+}
+
+static void list_new(struct gate *g)
+{
+	g->mark++;
+	g->n_list = 0;
+	g->ends = false;
+}
+
+static struct parts kept(struct arena *a, const int *v, int n)
+{
+	int *to = ARENA_ARRAY(a, int, (size_t)n + 1);
+	memcpy(to, v, (size_t)n * sizeof(int));
+	return (struct parts){ to, n };
+}
+
+/* False: an empty text matches. */
+static bool begin(struct gate *g)
+{
+	list_new(g);
+	follow(g, g->start);
+	if (g->ends)
+		return false;
+	g->begin = kept(g->a, g->list, g->n_list);
+	for (int i = 0; i < g->m.n; i++)
+		g->begins[i] = g->seen[i] == g->mark;
+	return true;
+}
+
+/* How often text has a byte that a match may begin with. PCRE2 skips to such a byte quickly where they are rare, and to line starts. */
+static double beginnings(const struct gate *g)
+{
 	struct rx_set first = { { 0 } };
 	double share = 0;
-	rx_follow(&g->m, g->start, g->seen, ++g->mark, g->list, &n);
-	for (int i = 0; i < n; i++)
-		for (unsigned k = 0; k < 4 && g->m.v[g->list[i]].set != NULL; k++)
-			first.bits[k] |= g->m.v[g->list[i]].set->bits[k];
+	for (int i = 0; i < g->begin.n; i++)
+		for (unsigned k = 0; k < 4; k++)
+			first.bits[k] |= g->m.v[g->begin.v[i]].set->bits[k];
 	for (unsigned c = 0; c < 256; c++)
 		share += rx_set_has(&first, (unsigned char)c) ? rx_rarity((unsigned char)c) : 0;
 	return share;
 }
 
 /* --- subsets --- */
-
-static int by_number(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-static unsigned bucket(const int *v, int n)
-{
-	unsigned h = 2166136261u;
-	for (int i = 0; i < n; i++)
-		h = (h ^ (unsigned)v[i]) * 16777619u;
-	return (h ^ h >> 15) % BUCKETS;
-}
 
 static void forget(struct gate *g)
 {
@@ -157,48 +201,66 @@ static void room(struct gate *g)
 	g->rows = xrealloc(g->rows, (size_t)g->cap * g->n_classes * sizeof(*g->rows));
 }
 
-/* The number of the subset in g->list. */
-static unsigned subset(struct gate *g, int n)
+/* Whether these are the parts in g->list, of which there are as many. */
+static bool listed(const struct gate *g, struct parts p)
 {
-	qsort(g->list, (size_t)n, sizeof(*g->list), by_number);
-	const unsigned b = bucket(g->list, n);
+	for (int i = 0; i < p.n; i++)
+		if (g->seen[p.v[i]] != g->mark)
+			return false;
+	return true;
+}
+
+/* The number of the subset in g->list. */
+static unsigned subset(struct gate *g)
+{
+	unsigned h = 0;
+	for (int i = 0; i < g->n_list; i++) {
+		const unsigned x = ((unsigned)g->list[i] + 1) * 2654435761u;
+		h += x ^ x >> 15;
+	}
+	const unsigned b = (h ^ h >> 16) % BUCKETS;
 	for (unsigned i = g->buckets[b]; i != 0; i = g->subsets[i].next)
-		if (g->subsets[i].n == n && memcmp(g->subsets[i].v, g->list, (size_t)n * sizeof(int)) == 0)
+		if (g->subsets[i].hash == h && g->subsets[i].parts.n == g->n_list && listed(g, g->subsets[i].parts))
 			return i;
 	room(g);
-	int *v = ARENA_ARRAY(g->made, int, (size_t)n + 1);
-	memcpy(v, g->list, (size_t)n * sizeof(int));
-	g->subsets[g->n] = (struct subset){ v, n, g->buckets[b] };
+	g->subsets[g->n] = (struct subset){ kept(g->made, g->list, g->n_list), h, g->buckets[b] };
 	memset(g->rows + (size_t)g->n * g->n_classes, 0, g->n_classes * sizeof(*g->rows));
-	g->members += (unsigned)n;
+	g->members += (unsigned)g->n_list;
 	return g->buckets[b] = g->n++;
 }
 
-/* Parts are in number order, so the end, which is 0, comes first. */
-static bool ends(const struct gate *g, unsigned i)
+/* The first subset is empty. */
+static void start(struct gate *g)
 {
-	return g->subsets[i].n > 0 && g->subsets[i].v[0] == 0;
+	forget(g);
+	list_new(g);
+	(void)subset(g);
 }
 
-static unsigned start(struct gate *g)
+static const struct first *first(struct gate *g, unsigned class)
 {
-	int n = 0;
-	g->mark++;
-	rx_follow(&g->m, g->start, g->seen, g->mark, g->list, &n);
-	return subset(g, n);
+	struct first *f = &g->firsts[class];
+	if (f->made)
+		return f;
+	list_new(g);
+	follow_all(g, g->begin, class);
+	*f = (struct first){ kept(g->a, g->list, g->n_list), true, g->ends };
+	return f;
 }
 
-/* A match may begin at every byte, so the start is in all of them. */
 static unsigned step(struct gate *g, unsigned from, unsigned class)
 {
-	const struct subset *s = &g->subsets[from];
-	int n = 0;
-	g->mark++;
-	for (int i = 0; i < s->n; i++)
-		if (rx_set_has(g->m.v[s->v[i]].set, (unsigned char)class))
-			rx_follow(&g->m, g->m.v[s->v[i]].next, g->seen, g->mark, g->list, &n);
-	rx_follow(&g->m, g->start, g->seen, g->mark, g->list, &n);
-	const unsigned to = subset(g, n), r = ends(g, to) ? MATCH : to * g->n_classes;
+	const struct first *f = first(g, class);
+	list_new(g);
+	follow_all(g, g->subsets[from].parts, class);
+	for (int i = 0; i < f->parts.n; i++) {
+		const int s = f->parts.v[i];
+		if (g->seen[s] != g->mark) {
+			g->seen[s] = g->mark;
+			g->list[g->n_list++] = s;
+		}
+	}
+	const unsigned r = f->ends || g->ends ? MATCH : subset(g) * g->n_classes;
 	return g->rows[(size_t)from * g->n_classes + class] = r;
 }
 
@@ -215,14 +277,15 @@ struct gate *gate_new(struct str pattern, const char *flags)
 	if (ok) {
 		g->list = ARENA_ARRAY(g->a, int, (size_t)g->m.n + 1);
 		g->seen = ARENA_ARRAY(g->a, unsigned, (size_t)g->m.n + 1);
-		ok = begins(g) >= begins_min;
+		g->begins = ARENA_ARRAY(g->a, bool, (size_t)g->m.n + 1);
+		ok = begin(g) && beginnings(g) >= begins_min;
 	}
 	if (ok) {
 		kinds_and_classes(g, scratch);
 		g->credit = CREDIT_MAX;
 		g->max = SUBSETS_MIN + (unsigned)g->m.n / PARTS_A_SUBSET;
-		forget(g);
-		ok = !ends(g, start(g));
+		g->firsts = ARENA_ARRAY(g->a, struct first, g->n_classes);
+		start(g);
 	}
 	arena_free(&scratch);
 	if (!ok)
@@ -251,10 +314,8 @@ static void pay_in(struct gate *g, size_t bytes)
 
 bool gate_may(struct gate *g, struct str text)
 {
-	if (g->n >= g->max || g->members >= MEMBERS_MAX) {
-		forget(g);
-		(void)start(g);
-	}
+	if (g->n >= g->max || g->members >= MEMBERS_MAX)
+		start(g);
 	pay_in(g, text.n);
 	unsigned row = FIRST * g->n_classes;
 	for (size_t i = 0; i < text.n; i++) {
