@@ -22,13 +22,19 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024, CLIENT_SHARE = 5 };
+enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { CLIENT_SHARE = 5, WORKER_SHARE = 4 };	/* of the servers' signatures, for remote; of these, for one of its workers */
+
+struct budget {
+	uint64_t second, in_second, per_second;
+};
 
 struct conn {
 	struct list node;
 	struct ipc_chan *ch;
 	unsigned used;
-	bool remote;	/* one of remote's: asks for a client's signatures, as many as it has conversations */
+	bool remote;	/* one of remote's: asks for a client's signatures, as many as it has conversations, */
+	struct budget own;	/* but no more than its part, so that one worker cannot use up what all of them have */
 };
 
 struct registrar {
@@ -48,9 +54,7 @@ static struct {
 	unsigned n_conns, n_registrars, n_remotes;
 	uid_t filter_uid, remote_uid;
 	/* Of fronts and of remote. Each has its own, so that neither can use up the other's. */
-	struct budget {
-		uint64_t second, in_second, per_second;
-	} servers, clients;
+	struct budget servers, clients;
 } key;
 
 static const uint16_t conn_allowed[] = { IPC_key_SIGN }, remote_allowed[] = { IPC_key_CLIENT };
@@ -88,6 +92,16 @@ static struct tls_key *key_for(const struct pair pairs[KEYS_KEPT], struct str ce
 	return NULL;
 }
 
+/* NULL: it may be signed. What is beyond a worker's part takes nothing from the others. */
+static const char *why_not(struct conn *c)
+{
+	if (!c->remote)
+		return rate_allows(&key.servers) ? NULL : "more than tls_signatures_per_second";
+	if (!rate_allows(&c->own))
+		return "more than one worker's part of remote's share of tls_signatures_per_second";
+	return rate_allows(&key.clients) ? NULL : "more than remote's share of tls_signatures_per_second";
+}
+
 static void sign(struct conn *c, uint32_t id, struct tls_key *k, struct str scheme_name, struct str tbs)
 {
 	unsigned char sig[SIGNATURE_MAX];
@@ -95,8 +109,9 @@ static void sign(struct conn *c, uint32_t id, struct tls_key *k, struct str sche
 	struct err e = { 0 };
 	size_t n = 0;
 
-	if (!k || !rate_allows(c->remote ? &key.clients : &key.servers)) {
-		refuse(c, id, !k ? "no such key" : c->remote ? "more than remote's share of tls_signatures_per_second" : "more than tls_signatures_per_second");
+	const char *why = k ? why_not(c) : "no such key";
+	if (why) {
+		refuse(c, id, why);
 		return;
 	}
 	snprintf(scheme, sizeof scheme, "%.*s", STR_ARG(scheme_name));
@@ -145,6 +160,7 @@ static void conn_new(int fd, bool remote)
 	struct conn *c = xzalloc(sizeof *c);
 
 	c->remote = remote;
+	c->own.per_second = key.clients.per_second > WORKER_SHARE ? key.clients.per_second / WORKER_SHARE : 1;
 	list_append(&key.conns, &c->node);
 	key.n_conns++;
 	key.n_remotes += remote;

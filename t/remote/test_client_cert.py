@@ -173,6 +173,20 @@ def test_remotes_signatures_do_not_use_up_the_servers(scarce):
     assert [c.recv()[0] for c in fronts] == ["SIGNED"] * 5
 
 
+def test_one_worker_leaves_signatures_for_the_others(scarce):
+    """What one asks for beyond its part counts for nobody else."""
+    path, tbs = scarce.suite.run_dir / "sign" / "client", b" " * 64 + b"TLS 1.3, client CertificateVerify\0" + os.urandom(32)
+    os.kill(key_worker(scarce), signal.SIGSTOP)
+    try:
+        greedy = ask_as_remote(path, tbs, der(scarce.cert), times=30)
+        other = ask_as_remote(path, tbs, der(scarce.cert))
+    finally:
+        os.kill(key_worker(scarce), signal.SIGCONT)
+    got = answers(greedy)
+    assert 1 <= got.count("SIGNED") <= 4 and got.count("REFUSED") == 30 - got.count("SIGNED")      # of 50 / 5 / 4, in one second or in two
+    assert answers(other) == ["SIGNED"]
+
+
 def test_mail_waits_when_the_certificate_cannot_be_proved(scarce):
     """Level may: a handshake that fails lets mail go in the clear, but not when it fails here."""
     mx(scarce, "unsigned.example", (10, 145))
