@@ -321,6 +321,8 @@ static int parse_hop(struct job *j)
 		if (end < 0)
 			return -1;
 		host = str_sub(s, 1, (size_t)end - 1);
+		if (str_case_starts(host, STR("IPv6:")))	/* for the log the bare address, as of an MX record */
+			host = str_from(host, 5);
 		s = str_from(s, (size_t)end + 1);
 		j->by_mx = false;
 	} else {

@@ -724,7 +724,7 @@ static int parse_address(struct answer *an, struct str address, struct smtp_addr
 	struct err e = { 0 };
 
 	if (address.n > ADDRESS_BYTES_MAX || smtp_addr_parse(an->a, address, out, &e) < 0 ||
-	    out->local.n == 0)
+	    out->local.n == 0 || route_number(an, out) < 0)
 		return -1;
 	if (out->domain.n == 0 && unroute(an->r->conf, an->a, out))
 		step(an, "no domain: %.*s is meant", STR_ARG(address_text(an->a, out->local, out->domain)));

@@ -119,6 +119,7 @@ void rewrite_masquerade(const struct conf *c, enum rewrite_class class, struct s
 /* --- route.c --- */
 /* transport_maps may take finals away from their mailboxes, or give them one. -1: failed. */
 int route_finals(struct answer *an) MUST_CHECK;
+int route_number(struct answer *an, struct smtp_addr *addr) MUST_CHECK;	/* a domain that is a number; -1: it is no address */
 
 /* --- expand.c --- */
 /* Virtual aliases, then the class. depth counts nesting of both kinds of aliases. */

@@ -223,6 +223,22 @@ static int policy_find(struct answer *an, struct route *out)
 	return r < 0 ? -1 : 0;
 }
 
+/* "user@1.2.3.4": no domain can be a number (RFC 1123 2.1), and a literal has brackets, which resolve_numeric_domain adds. */
+int route_number(struct answer *an, struct smtp_addr *addr)
+{
+	uint8_t ip[16];
+
+	for (size_t i = 0; i < addr->domain.n; i++)
+		if (!ch_digit(addr->domain.p[i]) && addr->domain.p[i] != '.')
+			return 0;
+	if (addr->domain.n == 0)
+		return 0;
+	if (!an->r->conf->resolve_numeric_domain || addr_parse(addr->domain, ip) < 0)
+		return -1;
+	addr->domain = str_c(arena_printf(an->a, "[%.*s]", STR_ARG(addr->domain)));
+	return 0;
+}
+
 void resolver_route(struct resolver *r, struct arena *a, struct str sender, struct str address, struct route *out)
 {
 	struct answer an = { .r = r, .a = a, .state = map_new() };
@@ -232,7 +248,7 @@ void resolver_route(struct resolver *r, struct arena *a, struct str sender, stru
 	an.finals_end = &an.finals;
 	an.steps_end = &an.steps;
 	*out = (struct route){ .login = STR(""), .policy = STR("") };
-	if (smtp_addr_parse(a, address, &addr, &e) < 0) {
+	if (smtp_addr_parse(a, address, &addr, &e) < 0 || route_number(&an, &addr) < 0) {
 		out->transport = STR("error");
 		out->nexthop = joined(a, "5.1.3 ", str_c("bad recipient address"));
 	} else {

@@ -397,6 +397,20 @@ static const struct want no_hacks[] = {
 	{ "a%remote.example@example.com", "routed: 550 5.1.1" },
 	{ "remote.example!a@example.com", "routed: 550 5.1.1" },
 };
+static const struct want numbers[] = {
+	{ "a@192.0.2.1", "error: 501 5.1.3" },
+	{ "a@127.0.0.1", "error: 501 5.1.3" },
+	{ "a@1234", "error: 501 5.1.3" },
+	{ "a@[192.0.2.1]", "default: remote a@[192.0.2.1]" },
+	{ "a@1.2.3.example", "default: remote a@1.2.3.example" },
+};
+static const struct want numbers_taken[] = {
+	{ "a@192.0.2.1", "default: remote a@[192.0.2.1]" },
+	{ "joe@127.0.0.1", "local: mailbox joe@[127.0.0.1]=joe" },
+	{ "a@1234", "error: 501 5.1.3" },
+	{ "a@1.2.3", "error: 501 5.1.3" },
+	{ "a@1.2.3.256", "error: 501 5.1.3" },
+};
 static const struct {
 	const char *conf;
 	const struct want *cases;
@@ -421,6 +435,8 @@ static const struct {
 	  "masquerade_domains = example.com\n", CASES(canonical) },
 	{ "expand_owner_alias = yes\nalias_maps = inline:{{list=joe} {owner-list=boss} {many=joe} {owner-many=boss, susan} {outer=list, susan} {owner-outer=john@remote.example}}\n",
 	  CASES(owners) },
+	{ "", CASES(numbers) },
+	{ "resolve_numeric_domain = yes\ninet_interfaces = 127.0.0.1\n", CASES(numbers_taken) },
 	{ "swap_bangpath = no\nallow_percent_hack = no\n", CASES(no_hacks) },
 #undef CASES
 };

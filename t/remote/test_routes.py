@@ -2,10 +2,12 @@
 import os
 import pathlib
 import re
+import smtplib
 import ssl
 import subprocess
 import sys
 import time
+import uuid
 
 import pytest
 
@@ -72,6 +74,36 @@ def test_a_host_without_mx(plain):
     plain.dns.add("bare.example", "A", "127.0.60.7")
     plain.sink(7)
     plain.log(plain.send("a@bare.example"), r"relay=bare\.example\[127\.0\.60\.7\]:25, .*status=sent")
+
+
+@pytest.mark.parametrize("records, want", [
+    (["10 127.0.60.14"], r"relay=127\.0\.60\.14\[127\.0\.60\.14\]:25, .*status=sent"),
+    (["10 2001:db8::1", "20 127.0.60.14"], r"relay=127\.0\.60\.14\[127\.0\.60\.14\]:25, .*status=sent"),     # no host can be named so
+    (["10 [127.0.60.14]"], r"dsn=4\.4\.3, status=deferred"),
+    (["10 127.0.0.1"], r"dsn=5\.4\.6, status=bounced \(mail for number\.example loops back to myself\)"),
+    (["10 127.0.60.14", "20 127.0.0.1"], r"relay=127\.0\.60\.14\[127\.0\.60\.14\]:25, .*status=sent"),
+])
+def test_an_exchanger_that_is_an_address(plain, records, want):
+    """Against RFC 5321 5.1, but it happens, and other servers take it."""
+    plain.sink(14)
+    name = "%s.number.example" % uuid.uuid4().hex[:8]
+    plain.dns.add(name, "MX", *records)
+    plain.log(plain.send("a@" + name), want.replace("number", r"\w+\.number"))
+
+
+@pytest.mark.parametrize("domain, want", [("[127.0.60.14]", r"relay=127\.0\.60\.14\[127\.0\.60\.14\]:25, .*status=sent"),
+                                          ("[IPv6:::ffff:127.0.60.14]", r"relay=::ffff:127\.0\.60\.14\[::ffff:127\.0\.60\.14\]:25, .*status=sent")])
+def test_an_address_in_place_of_a_domain(plain, domain, want):
+    sink = plain.sink(14)
+    plain.log(plain.send("a@" + domain), want)
+    assert sink.messages[-1][0][1].lower() == ("RCPT TO:<a@%s>" % domain).lower()
+
+
+def test_a_number_is_no_domain(plain):
+    with smtplib.SMTP(plain.host, 25, timeout=30) as s:
+        s.ehlo("t.example")
+        s.mail("me@example.com")
+        assert s.rcpt("a@127.0.60.14") == (501, b"5.1.3 <a@127.0.60.14>: Recipient address rejected: Bad recipient address syntax")
 
 
 def test_eight_bits_become_seven_for_an_old_server(plain):
