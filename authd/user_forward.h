@@ -1,4 +1,4 @@
-/* Where the mail of a user goes who is no more: a line in the map of virtual aliases. */
+/* Where the mail of a user goes who is no more: an alias, made by postern-alias, which knows the files and has the lock. */
 #ifndef AUTHD_USER_FORWARD_H
 #define AUTHD_USER_FORWARD_H
 
@@ -6,9 +6,9 @@
 #include "base/err.h"
 #include "conf/conf.h"
 
-/* May to be written there? Before anything is removed. */
-int user_forward_check(const struct conf *c, const char *to, struct err *e) MUST_CHECK;
-/* Add "name to" to the source of the first compiled map of virtual_alias_maps, and compile it. */
+/* Before the user is removed: so no mail for that name is refused in between, and a mistake removes nobody. */
 int user_forward_add(const struct conf *c, const char *name, const char *to, struct err *e) MUST_CHECK;
+/* The user was not removed after all. */
+void user_forward_undo(const struct conf *c, const char *name, const char *to);
 
 #endif

@@ -554,8 +554,6 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 
 	if (r->o.forward && !c->removing)
 		return err_set(e, ERR_INPUT, 0, "--forward is for del");
-	if (r->o.forward && user_forward_check(r->conf, r->o.forward, e) < 0)
-		return -1;
 	if (user_store_open(&r->s, r->conf, c->write, e) < 0)
 		return -1;
 	if (c->removing) {
@@ -564,14 +562,17 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 		if (!u || user_store_account(&r->s, u, &removed, e) < 0)
 			return -1;
 	}
-	if (c->fn(r, e) < 0)
+	if (r->o.forward && user_forward_add(r->conf, r->name, r->o.forward, e) < 0)
 		return -1;
+	if (c->fn(r, e) < 0 || (c->write && user_store_save(&r->s, c->removing, e) < 0)) {
+		if (r->o.forward)
+			user_forward_undo(r->conf, r->name, r->o.forward);
+		return -1;
+	}
 	if (!c->write)
 		return 0;
-	if (user_store_save(&r->s, c->removing, e) < 0)
-		return -1;
 	close_fd(&r->s.lock);
-	if (tell_authd(r, e) < 0 || (r->o.forward && user_forward_add(r->conf, r->name, r->o.forward, e) < 0))
+	if (tell_authd(r, e) < 0)
 		return -1;
 	return remove_mail ? mail_remove(&removed, e) : 0;
 }

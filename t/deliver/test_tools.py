@@ -1,6 +1,7 @@
 """The administrator's and the programs' tools: postqueue, postsuper, postcat, mailq, postern queue with filters, postern trace, sendmail's options, and maps that Debian's
 postmap and tinycdb read and write as we do."""
 import base64
+import concurrent.futures
 import json
 import os
 import re
@@ -335,10 +336,36 @@ def test_mail_of_a_removed_user_goes_on(suite, mail):
     assert suite.user_exists("gone@example.com")
     source = suite.base / "etc" / "virtual"
     before = source.read_text()
-    suite.tool("postern-user", "del", "gone@example.com", "--forward", "bob@example.com")
     try:
-        assert source.read_text() == before + "gone@example.com bob@example.com\n" and not suite.user_exists("gone@example.com")
-        mail.wait_for(mail.send(to="gone@example.com"), user="bob@example.com")
+        source.write_text(before + "something: that is no map\n")
+        p = suite.tool("postern-user", "del", "gone@example.com", "--forward", "bob@example.com", check=False)
+        assert p.returncode == 1 and b"nothing was changed" in p.stdout and suite.user_exists("gone@example.com"), p.stdout
+        source.write_text(before + "gone@example.com alice@example.com\n")
+        suite.tool("postern-user", "del", "gone@example.com", "--forward", "bob@example.com")
+        assert source.read_text() == before + "gone@example.com alice@example.com, bob@example.com\n"
+        assert not suite.user_exists("gone@example.com")
+        mid = mail.send(to="gone@example.com")
+        mail.wait_for(mid, user="bob@example.com")
+        mail.wait_for(mid, user="alice@example.com")
+    finally:
+        source.write_text(before)
+        suite.tool("postmap", "cdb:%s" % source)
+
+
+def test_removing_users_and_making_aliases_at_once(suite, mail):
+    """Both change one file: no line is lost."""
+    source = suite.base / "etc" / "virtual"
+    before = source.read_text()
+    names = ["gone%d@example.com" % i for i in range(6)]
+    for n in names:
+        suite.user_add(n, "gone-secret")
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda f: f(), [lambda n=n: suite.tool("postern-user", "del", n, "--forward", "bob@example.com") for n in names] +
+                          [lambda n=n: suite.tool("postern-alias", "add", "list-" + n, "bob@example.com") for n in names]))
+        rows = source.read_text().splitlines()
+        assert {r.split()[0] for r in rows} >= set(names) | {"list-" + n for n in names}
+        assert not any(suite.user_exists(n) for n in names)
     finally:
         source.write_text(before)
         suite.tool("postmap", "cdb:%s" % source)
