@@ -236,7 +236,7 @@ static enum advance begin(struct client *c, struct imap_lex *l, const struct com
 		return fail(c, r);
 	if ((r = may(c, name, ACL_I, true, &a->e)) != CMD_OK)
 		return fail(c, r);
-	if (rights_in(c, name, &a->rights, &e) < 0 || mbox_open(c->user->store, name, &a->mbox, &e) < 0)
+	if (rights_in(c, name, &a->rights, &e) < 0 || folder_target(c->user, name, &a->mbox, &e) < 0)
 		return fail(c, store_no(c, &e, true));
 	return ADV_ON;
 }

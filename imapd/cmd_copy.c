@@ -177,7 +177,7 @@ static enum cmd_result copy_or_move(struct client *c, struct imap_lex *l, bool m
 		return store_no(c, e, true);
 	if (!(a->uids = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)) || !(a->sources = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
-	if (mbox_open(c->user->store, a->name, &a->dst, e) < 0)
+	if (folder_target(c->user, a->name, &a->dst, e) < 0)
 		return store_no(c, e, true);
 	a->move = move;
 	for (size_t i = 0; i < a->n; i++)

@@ -1,5 +1,5 @@
-/* Mailboxes that connections have selected. Owns: one watch per folder for all of them, what is told to whom and when (RFC 3501 sections 5.2, 7.3.1,
- * 7.4.1: no EXPUNGE while numbers are in use), and the step from the client's sets to messages. */
+/* Mailboxes that connections have selected, or have put messages into a moment ago. Owns: one watch per selected folder for all of them, what is told to whom
+ * and when (RFC 3501 sections 5.2, 7.3.1, 7.4.1: no EXPUNGE while numbers are in use), and the step from the client's sets to messages. */
 #include <stdlib.h>
 
 #include "log/log.h"
@@ -82,34 +82,49 @@ static void on_watch(void *ctx, unsigned events)
 	}
 }
 
-static struct folder *folder_get(struct user *u, struct str name, struct err *e)
+static struct folder *folder_find(struct user *u, const struct mbox *m)
 {
-	struct mbox *m;
-	struct folder *f;
-
-	if (mbox_open(u->store, name, &m, e) < 0)
-		return NULL;
 	list_each(it, &u->folders) {
-		f = list_of(it, struct folder, node);
-		if (f->mbox == m) {
-			f->refs++;
-			timer_del(&f->timer);
-			mbox_close(&m);		/* counted: the folder holds it */
+		struct folder *f = list_of(it, struct folder, node);
+
+		if (f->mbox == m)
 			return f;
-		}
 	}
-	f = xzalloc(sizeof(*f));
+	return NULL;
+}
+
+/* Takes m. */
+static struct folder *folder_new(struct user *u, struct mbox *m, struct str name)
+{
+	struct folder *f = xzalloc(sizeof(*f));
+
 	f->user = u;
 	f->mbox = m;
 	f->name = str_n(xstrndup(name.p, name.n), name.n);
-	f->refs = 1;
-	const int fd = mbox_watch_fd(m);
-
-	if (fd >= 0)
-		f->watch = loop_watch(u->loop, fd, LOOP_READ, on_watch, f);
 	list_append(&u->folders, &f->node);
 	if (mbox_untidy(m))
 		flush_later(f);
+	return f;
+}
+
+static struct folder *folder_get(struct user *u, struct str name, struct err *e)
+{
+	struct mbox *m;
+
+	if (mbox_open(u->store, name, &m, e) < 0)
+		return NULL;
+	struct folder *f = folder_find(u, m);
+
+	if (f)
+		mbox_close(&m);		/* counted: the folder holds it */
+	else
+		f = folder_new(u, m, name);
+	f->refs++;
+	timer_del(&f->timer);
+	const int fd = f->watch ? -1 : mbox_watch_fd(f->mbox);
+
+	if (fd >= 0)
+		f->watch = loop_watch(u->loop, fd, LOOP_READ, on_watch, f);
 	return f;
 }
 
@@ -136,6 +151,54 @@ struct folder *folder_hold(struct user *u, struct str name, struct err *e)
 void folder_release(struct folder *f)
 {
 	folder_put(f);
+}
+
+/* Those that are open only because messages went there, from the eldest on, until there is room for one more. */
+static void targets_limit(struct user *u)
+{
+	unsigned n = 0;
+
+	list_each(it, &u->folders) {
+		const struct folder *f = list_of(it, struct folder, node);
+
+		n += f->refs == 0 && !f->watch;
+	}
+	list_each_safe(it, &u->folders) {
+		struct folder *f = list_of(it, struct folder, node);
+
+		if (n < TARGETS_MAX)
+			return;
+		if (f->refs > 0 || f->watch)
+			continue;
+		folder_free(f);
+		n--;
+	}
+}
+
+int folder_target(struct user *u, struct str name, struct mbox **out, struct err *e)
+{
+	struct mbox *m;
+
+	if (mbox_open(u->store, name, &m, e) < 0)
+		return -1;
+	struct folder *f = folder_find(u, m);
+
+	if (!f) {
+		targets_limit(u);
+		f = folder_new(u, m, name);
+		if (mbox_open(u->store, name, &m, e) < 0) {
+			folder_free(f);
+			return -1;
+		}
+	}
+	if (f->refs == 0) {
+		timer_del(&f->timer);
+		f->timer = loop_timer(u->loop, FOLDER_KEEP_MS, on_unused, f);
+		list_del(&f->node);
+		list_append(&u->folders, &f->node);
+	}
+	*out = m;
+	return 0;
 }
 
 void folder_forget_unused(struct user *u)

@@ -40,6 +40,7 @@ enum {
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
 	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
+	TARGETS_MAX = 4,		/* folders that stay open because messages went there: six descriptors each */
 	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
 	FOLDER_FLUSH_AGAIN_MS = 50,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
@@ -223,6 +224,10 @@ void folder_changed(struct user *u, const struct mbox *mbox);
 /* Keep a folder open and watched; NULL with *e. Given back with folder_release. */
 struct folder *folder_hold(struct user *u, struct str name, struct err *e);
 void folder_release(struct folder *f);
+
+/* Open a mailbox that messages are put into. It stays open for a while: more will follow, and opening it again and again would be most of the work. The caller
+ * closes *out. */
+int folder_target(struct user *u, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
 
 /* Close what nobody has selected (before folders are deleted or renamed). */
 void folder_forget_unused(struct user *u);

@@ -554,7 +554,7 @@ static enum cmd_result begin(struct transfer *t, struct imap_seqset *set, struct
 	struct client *c = t->c;
 	enum cmd_result r;
 
-	if (!t->to && mbox_open(c->user->store, name, &t->mbox, e) < 0)
+	if (!t->to && folder_target(c->user, name, &t->mbox, e) < 0)
 		return store_no(c, e, true);
 	if (!t->from) {
 		if ((r = own_source(t, set, e)) == CMD_AWAY)

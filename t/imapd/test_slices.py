@@ -1,6 +1,7 @@
 """What the store promises about work: no change of ours lists a directory, and a long command leaves room for the user's other connections. Seen from outside, by the
 session's system calls; nothing here depends on how fast the machine is."""
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -92,6 +93,55 @@ def test_a_move_is_one_sync(imap, folder, filled, suite, tmp_path):
     text = "\n".join(t.lines())
     assert text.count("linkat(") == COUNT
     assert len(re.findall(r"f(?:data)?sync\(", text)) == 1, re.sub(r".*linkat.*\n", "", text)
+
+
+def journals_open():
+    pid = subprocess.run(["pgrep", "-f", "^imapd: session " + ALICE], stdout=subprocess.PIPE).stdout.decode().strip()
+    targets = [os.readlink(fd) for fd in pathlib.Path("/proc/%s/fd" % pid).iterdir() if fd.is_symlink()]
+    return [t for t in targets if "/postern.journal" in t]
+
+
+def test_messages_one_by_one_open_their_folder_once(imap, folder, filled, tmp_path):
+    """APPEND after APPEND, COPY and MOVE into a folder that nobody has selected: it stays open."""
+    c, one = filled, imapmessages.numbered(1)
+    c.ok("CREATE %s-to" % folder)
+    with Trace(tmp_path / "trace", "openat") as t:
+        for _ in range(5):
+            c.append(folder + "-to", one)
+        c.ok("COPY 1 %s-to" % folder)
+        c.ok("MOVE 2 %s-to" % folder)
+        c.append(folder + "-to", one)
+    opened = sum('"postern.journal"' in line for line in t.lines())
+    assert opened == 1, "%d times" % opened
+    assert c.ok("STATUS %s-to (MESSAGES)" % folder)[0].endswith(b"(MESSAGES 8)")
+    # What is open for that reason is no hindrance to those who delete, rename and select.
+    c.ok("RENAME %s-to %s-as" % (folder, folder))
+    c.append(folder + "-as", one)
+    other = imap()
+    other.ok("SELECT %s-as" % folder)
+    assert other.ok("STATUS %s-as (MESSAGES)" % folder)[0].endswith(b"(MESSAGES 9)")
+    c.append(folder + "-as", one)
+    assert b"* 10 EXISTS" in other.ok("NOOP")
+    other.ok("UNSELECT")
+    c.ok("DELETE %s-as" % folder)
+    c.ok("CREATE %s-as" % folder)
+    c.append(folder + "-as", one)
+    assert c.ok("STATUS %s-as (MESSAGES)" % folder)[0].endswith(b"(MESSAGES 1)")
+    c.ok("DELETE %s-as" % folder)
+
+
+def test_few_folders_stay_open_for_messages_to_come(imap, folder):
+    c, one = imap(), imapmessages.numbered(1)
+    names = ["%s-%d" % (folder, n) for n in range(12)]
+    before = len(journals_open())
+    for name in names:
+        c.ok("CREATE " + name)
+        c.append(name, one)
+    assert before < len(journals_open()) <= before + 4
+    for name in names:
+        assert c.ok("STATUS %s (MESSAGES)" % name)[0].endswith(b"(MESSAGES 1)")
+        c.ok("DELETE " + name)
+    assert len(journals_open()) <= before
 
 
 def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
