@@ -8,10 +8,15 @@
 #include "base/buf.h"
 #include "os/os.h"
 
+struct entry {
+	struct str key;
+	unsigned value;
+};
+
 /* Sorted, not hashed: workers that are forked choose a new key for hashes. */
 struct addrlist {
 	struct arena *a;
-	struct str *keys;
+	struct entry *keys;
 	size_t n, cap;
 	bool ready;
 };
@@ -42,7 +47,7 @@ static bool fold(struct str in, struct buf *out)
 	return !buf_failed(out);
 }
 
-int addrlist_add(struct addrlist *l, struct str key, struct err *e)
+int addrlist_add(struct addrlist *l, struct str key, unsigned value, struct err *e)
 {
 	struct buf b;
 	if (key.n == 0 || !fold(key, &b))
@@ -51,7 +56,7 @@ int addrlist_add(struct addrlist *l, struct str key, struct err *e)
 		l->cap = l->cap == 0 ? 16 : l->cap * 2;
 		l->keys = xrealloc(l->keys, l->cap * sizeof(*l->keys));
 	}
-	l->keys[l->n++] = arena_str(l->a, buf_view(&b));
+	l->keys[l->n++] = (struct entry){ arena_str(l->a, buf_view(&b)), value };
 	l->ready = false;
 	buf_fini(&b);
 	return 0;
@@ -59,7 +64,7 @@ int addrlist_add(struct addrlist *l, struct str key, struct err *e)
 
 static int by_key(const void *x, const void *y)
 {
-	return str_cmp(*(const struct str *)x, *(const struct str *)y);
+	return str_cmp(((const struct entry *)x)->key, ((const struct entry *)y)->key);
 }
 
 void addrlist_ready(struct addrlist *l)
@@ -67,6 +72,15 @@ void addrlist_ready(struct addrlist *l)
 	if (!l->ready)
 		qsort(l->keys, l->n, sizeof(*l->keys), by_key);
 	l->ready = true;
+}
+
+struct str addrlist_twice(const struct addrlist *l)
+{
+	assert(l->ready);
+	for (size_t i = 1; i < l->n; i++)
+		if (by_key(&l->keys[i - 1], &l->keys[i]) == 0 && l->keys[i - 1].value != l->keys[i].value)
+			return l->keys[i].key;
+	return STR("");
 }
 
 int addrlist_load(const char *file, struct addrlist **out, struct err *e)
@@ -84,7 +98,7 @@ int addrlist_load(const char *file, struct addrlist **out, struct err *e)
 		struct str key, line = str_trim(str_split(&rest, '\n'));
 		if (line.n == 0 || line.p[0] == '#' || !str_token(&line, " \t", &key))
 			continue;
-		r = addrlist_add(l, key, e);
+		r = addrlist_add(l, key, 0, e);
 		if (r < 0)
 			err_wrap(e, "%s:%u", file, number);
 	}
@@ -96,37 +110,37 @@ int addrlist_load(const char *file, struct addrlist **out, struct err *e)
 	return r;
 }
 
-static bool has(const struct addrlist *l, struct str key)
+static const struct entry *at_key(const struct addrlist *l, struct str key)
 {
+	const struct entry wanted = { .key = key };
 	assert(l->ready);
-	return key.n > 0 && l->n > 0 && bsearch(&key, l->keys, l->n, sizeof(key), by_key) != NULL;
+	return key.n > 0 && l->n > 0 ? bsearch(&wanted, l->keys, l->n, sizeof(wanted), by_key) : NULL;
 }
 
-/* local@domain, then local@ */
-static bool has_local(const struct addrlist *l, struct str local, struct str domain)
+/* local@domain; domain empty: local@ */
+static const struct entry *at_local(const struct addrlist *l, struct str local, struct str domain)
 {
 	struct buf b;
 	buf_init(&b, ADDRLIST_KEY_MAX * 2);
 	buf_str(&b, local);
 	buf_ch(&b, '@');
-	const size_t bare = b.n;
 	buf_str(&b, domain);
-	const bool found = has(l, buf_view(&b)) || has(l, str_sub(buf_view(&b), 0, bare));
+	const struct entry *found = at_key(l, buf_view(&b));
 	buf_fini(&b);
 	return found;
 }
 
-static bool has_domain(const struct addrlist *l, struct str domain)
+static const struct entry *at_domain(const struct addrlist *l, struct str domain)
 {
 	struct buf b;
-	if (has(l, domain))
-		return true;
+	const struct entry *found = at_key(l, domain);
+	if (found != NULL)
+		return found;
 	buf_init(&b, ADDRLIST_KEY_MAX + 2);
 	buf_ch(&b, '.');
 	buf_str(&b, domain);
-	bool found = false;
-	for (struct str d = buf_view(&b); !found && d.n > 1;) {
-		found = has(l, d);
+	for (struct str d = buf_view(&b); found == NULL && d.n > 1;) {
+		found = at_key(l, d);
 		ptrdiff_t dot = str_chr(str_from(d, 1), '.');
 		d = dot < 0 ? STR("") : str_from(d, (size_t)dot + 1);
 	}
@@ -134,27 +148,43 @@ static bool has_domain(const struct addrlist *l, struct str domain)
 	return found;
 }
 
-bool addrlist_has(const struct addrlist *l, struct str address, char delimiter)
+/* The order of addrlist.h. */
+static const struct entry *at_address(const struct addrlist *l, struct str a, char delimiter)
 {
+	const ptrdiff_t at = str_rchr(a, '@');
+	const struct str whole = at < 0 ? a : str_sub(a, 0, (size_t)at), domain = at < 0 ? STR("") : str_from(a, (size_t)at + 1);
+	const ptrdiff_t plus = delimiter == 0 ? -1 : str_chr(whole, delimiter);
+	const struct str user = plus > 0 ? str_sub(whole, 0, (size_t)plus) : whole;
+	const struct { struct str local, domain; } keys[] = { { whole, domain }, { user, domain }, { whole, STR("") }, { user, STR("") } };
+	const struct entry *found = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(keys) && found == NULL; i++)
+		found = at_local(l, keys[i].local, keys[i].domain);
+	return found != NULL ? found : at_domain(l, domain);
+}
+
+bool addrlist_find(const struct addrlist *l, struct str address, char delimiter, unsigned *value_out)
+{
+	const struct entry *found = NULL;
 	struct buf b;
 	if (l == NULL || l->n == 0)
 		return false;
-	if (has(l, STR(".")))
-		return true;
-	if (address.n == 0)
-		return has(l, STR("<>")) || has(l, STR("@"));
-	if (!fold(address, &b)) {
-		buf_fini(&b);
-		return false;
+	const bool folded = fold(address, &b);
+	if (address.n == 0) {
+		found = at_key(l, STR("<>"));
+		found = found != NULL ? found : at_key(l, STR("@"));
+	} else if (folded) {
+		found = at_address(l, buf_view(&b), delimiter);
 	}
-	const struct str a = buf_view(&b);
-	const ptrdiff_t at = str_rchr(a, '@');
-	const struct str local = at < 0 ? a : str_sub(a, 0, (size_t)at), domain = at < 0 ? STR("") : str_from(a, (size_t)at + 1);
-	bool found = has_local(l, local, domain);
-	const ptrdiff_t plus = delimiter == 0 ? -1 : str_chr(local, delimiter);
-	if (!found && plus > 0)
-		found = has_local(l, str_sub(local, 0, (size_t)plus), domain);
-	found = found || has_domain(l, domain);
 	buf_fini(&b);
-	return found;
+	if (found == NULL)
+		found = at_key(l, STR("."));
+	if (found != NULL)
+		*value_out = found->value;
+	return found != NULL;
+}
+
+bool addrlist_has(const struct addrlist *l, struct str address, char delimiter)
+{
+	unsigned value;
+	return addrlist_find(l, address, delimiter, &value);
 }

@@ -51,7 +51,7 @@ static int scope_parse(struct str line, struct banned *b, struct err *e)
 	s->addresses = named ? addrlist_new() : NULL;
 	size_t n = 0;
 	for (; str_token(&rest, " \t,", &key); n++)
-		if (!named || addrlist_add(s->addresses, key, e) < 0)
+		if (!named || addrlist_add(s->addresses, key, 0, e) < 0)
 			return named ? -1 : err_set(e, ERR_CONF, 0, "[%s] takes no addresses", words[kind]);
 	if (named)
 		addrlist_ready(s->addresses);

@@ -32,6 +32,7 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 		{ conf->virus_database_directory, false, false },
 		{ dirs->tmp, true, false },
 		{ conf->filter_banned_names[0] != '\0' ? conf->filter_banned_names : dirs->share, false, false },
+		{ conf->filter_recipient_policies[0] != '\0' ? conf->filter_recipient_policies : dirs->share, false, false },
 		{ conf->whitelist_senders[0] != '\0' ? conf->whitelist_senders : dirs->share, false, false },
 		{ conf->blacklist_senders[0] != '\0' ? conf->blacklist_senders : dirs->share, false, false },
 		{ conf->public_suffix_list[0] != '\0' ? conf->public_suffix_list : dirs->share, false, false },

@@ -131,6 +131,9 @@ void door_ask(struct door_conn *c, struct ipc_filter_SCAN *m)
 		m->qid = str_c(qid);
 	}
 	m->size = c->size;
+	c->n_asked = m->recipients.n;
+	c->outcomes.n = 0;
+	arena_reset(c->of_outcomes);
 	c->asked = ipc_next_id(d->monitor);
 	if (c->fd < 0)
 		c->fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -174,10 +177,16 @@ static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		return;
 	}
 	struct door_entry *x = id == 0 ? NULL : find(d, id);
+	struct err e = { 0 };
 	if (x == NULL)
 		return;		/* its client has gone */
+	const int r = filter_outcomes_add(&x->c.outcomes, x->c.of_outcomes, x->c.n_asked, msg, &e);
+	if (r > 0)
+		return;
+	if (r < 0)
+		log_error("%s: %s", d->protocol->name, e.text);
 	x->c.asked = 0;
-	d->protocol->verdict(&x->c, msg);
+	d->protocol->verdict(&x->c, r < 0 ? NULL : &x->c.outcomes);
 	if (x->c.conn != NULL && x->c.asked == 0)	/* what came meanwhile */
 		d->protocol->data(&x->c);
 	if (x->c.conn != NULL && x->c.asked == 0 && x->ended)
@@ -202,6 +211,7 @@ static void entry_end(struct door_entry *x)
 	d->protocol->end(&x->c);
 	door_message_reset(&x->c);
 	buf_fini(&x->c.head);
+	arena_free(&x->c.of_outcomes);
 	loop_free_later(d->loop, x->c.state);	/* the protocol may be at work with it */
 	loop_free_later(d->loop, x);
 	end_when_drained(d);
@@ -273,6 +283,7 @@ static void enter(const struct door_listener *l, int fd)
 	x->c.teach = l->teach;
 	x->c.conf = d->conf;
 	x->c.fd = -1;
+	x->c.of_outcomes = arena_new(DOOR_OUTCOMES_BYTES_MAX);
 	x->c.state = xzalloc(d->protocol->state_size);
 	buf_init(&x->c.head, HEAD_KEPT_MAX);
 	list_append(&d->conns, &x->node);

@@ -18,6 +18,7 @@ enum {
 	DOOR_BYTES_FACTOR = 8,		/* times message_size_limit: content of all connections of one door together */
 	DOOR_IDLE_MS = 300000,
 	DOOR_RECIPIENTS_MAX = 1024,
+	DOOR_OUTCOMES_BYTES_MAX = 16 << 20,
 };
 
 /* --- what filterd starts --- */
@@ -49,13 +50,16 @@ struct door_conn {
 	bool full;			/* it is larger than may be, or there is no room: what is added is dropped */
 	bool teach;			/* it may say what is spam */
 	uint32_t asked;			/* the request that the monitor has; 0: none */
+	size_t n_asked;			/* recipients in it */
+	struct filter_outcomes outcomes;	/* that came so far */
+	struct arena *of_outcomes;
 };
 struct door_protocol {
 	const char *name;
 	size_t state_size;
 	void (*begin)(struct door_conn *c);		/* may be NULL */
 	void (*data)(struct door_conn *c);		/* input is there; must not wait for itself while a question is under way */
-	void (*verdict)(struct door_conn *c, const struct ipc_filter_VERDICT *v);	/* NULL: none can be had */
+	void (*verdict)(struct door_conn *c, const struct filter_outcomes *o);	/* NULL: none can be had; else at least one */
 	void (*closed)(struct door_conn *c);		/* may be NULL: no more input comes, and no question is under way; then it is closed */
 	void (*end)(struct door_conn *c);		/* free what state holds */
 };

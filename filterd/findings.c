@@ -1,4 +1,4 @@
-/* Findings as texts (findings.h): "class NUMBER\tdetail\ttext", "hit RULE", and the words of flags. */
+/* Findings as texts (findings.h): "class STAGE NUMBER\tdetail\ttext", "hit RULE", and the words of flags. */
 #include "findings.h"
 
 #include "base/enc.h"
@@ -20,9 +20,11 @@ struct ipc_strs findings_put(struct scan *s)
 {
 	struct str *v = ARENA_ARRAY(s->a, struct str, FINDINGS_MAX);
 	size_t n = 0;
-	for (size_t i = 0; i < CLASSES; i++)
-		if (s->found[i].detail != NULL)
-			v[n++] = str_c(arena_printf(s->a, "class %zu\t%.*s\t%.*s", i, STR_ARG(plain(s, s->found[i].detail)), STR_ARG(plain(s, s->found[i].text))));
+	for (size_t i = 0; i < STAGES * CLASSES; i++) {
+		const struct finding *f = &s->found[i / CLASSES][i % CLASSES];
+		if (f->detail != NULL)
+			v[n++] = str_c(arena_printf(s->a, "class %zu %zu\t%.*s\t%.*s", i / CLASSES, i % CLASSES, STR_ARG(plain(s, f->detail)), STR_ARG(plain(s, f->text))));
+	}
 	for (size_t i = 0; i < s->n_hits; i++)
 		v[n++] = str_c(arena_printf(s->a, "hit %.*s", STR_ARG(s->hits[i])));
 	if (s->scanned)
@@ -36,12 +38,11 @@ struct ipc_strs findings_put(struct scan *s)
 
 static void take_class(struct scan *s, struct str rest)
 {
-	uint64_t i;
-	const struct str number = str_split(&rest, '\t'), detail = str_split(&rest, '\t');
-	if (num_parse(number, 0, CLASSES - 1, &i) < 0 || rest.p == NULL)
+	uint64_t stage, class;
+	const struct str by = str_split(&rest, ' '), number = str_split(&rest, '\t'), detail = str_split(&rest, '\t');
+	if (num_parse(by, 0, STAGES - 1, &stage) < 0 || num_parse(number, 0, CLASSES - 1, &class) < 0 || rest.p == NULL)
 		return;
-	s->found[i].detail = arena_cstr(s->a, detail);
-	s->found[i].text = arena_cstr(s->a, rest);
+	s->found[stage][class] = (struct finding){ arena_cstr(s->a, detail), arena_cstr(s->a, rest) };
 }
 
 void findings_take(struct scan *s)

@@ -5,7 +5,7 @@
 #include "ipc/filter.h"
 #include "scan.h"
 
-enum { FINDINGS_MAX = CLASSES + FACTS_MAX + 4 };
+enum { FINDINGS_MAX = STAGES * CLASSES + FACTS_MAX + 4 };
 
 /* One text each, in s->a. */
 struct ipc_strs findings_put(struct scan *s);

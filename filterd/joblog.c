@@ -1,5 +1,5 @@
 /* See joblog.h. "Passed|Blocked CATEGORY {actions}, [POLICY ][client] <from> -> <to>,<to>, quarantine: X, Queue-ID: X, Message-ID: X, mail_id: X, Hits: n,
- * size: n". The category's detail in parentheses only where amavisd-new writes one. */
+ * size: n". What is kept for some recipients has an id of its own, which queued tells. The category's detail in parentheses only where amavisd-new writes one. */
 #include "joblog.h"
 
 #include <unistd.h>
@@ -40,12 +40,14 @@ static void put_item(const char *name, struct str value, struct buf *out)
 	text_neutral(out, value, 300, false);
 }
 
-static void put_envelope(const struct ipc_filter_SCAN *m, struct buf *out)
+static void put_envelope(const struct ipc_filter_SCAN *m, const struct ipc_filter_VERDICT *v, struct buf *out)
 {
+	size_t said = 0;
 	buf_c(out, m->user.n > 0 ? "ORIGINATING " : m->own ? "MYNETS " : "");
 	buf_printf(out, "[%.*s] <%.*s> -> ", STR_ARG(m->client), STR_ARG(m->sender));
-	for (size_t i = 0; i < m->recipients.n && i < RECIPIENTS_MAX; i++)
-		buf_printf(out, "%s<%.*s>", i == 0 ? "" : ",", STR_ARG(m->recipients.v[i]));
+	for (size_t i = 0; i < m->recipients.n && said < RECIPIENTS_MAX; i++)
+		if (filter_outcome_has(v, i))
+			buf_printf(out, "%s<%.*s>", said++ == 0 ? "" : ",", STR_ARG(m->recipients.v[i]));
 }
 
 void job_log_format(const struct ipc_filter_SCAN *m, const struct ipc_filter_VERDICT *v, struct buf *out)
@@ -58,8 +60,8 @@ void job_log_format(const struct ipc_filter_SCAN *m, const struct ipc_filter_VER
 	put_category(v->log, out);
 	buf_printf(out, " {%s%s%s%s}, ", actions[k].did, k == 0 && is_marked(v) ? "Tagged" : "", m->own ? "Outbound" : "Inbound",
 		   kept || str_eq(v->action, STR("redirect")) ? ",Quarantined" : "");
-	put_envelope(m, out);
-	put_item("quarantine", kept ? m->qid : str_eq(v->action, STR("redirect")) ? v->target : STR(""), out);
+	put_envelope(m, v, out);
+	put_item("quarantine", kept ? (v->whose.n == 0 ? m->qid : STR("")) : str_eq(v->action, STR("redirect")) ? v->target : STR(""), out);
 	put_item("Queue-ID", m->qid, out);
 	put_item("Message-ID", v->message_id, out);
 	put_item("mail_id", m->qid, out);

@@ -1,4 +1,4 @@
-/* The line about each message, in the form of amavisd-new, which log parsers know. */
+/* The line about each message, and each outcome where recipients have policies of their own, in the form of amavisd-new, which log parsers know. */
 #ifndef FILTERD_JOBLOG_H
 #define FILTERD_JOBLOG_H
 

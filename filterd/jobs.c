@@ -29,14 +29,23 @@ static void job_free(struct job *j)
 	arena_free(&j->a);
 }
 
-static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
+/* o has at least one. */
+static void job_answer_all(struct monitor *m, struct job *j, const struct filter_outcomes *o)
 {
 	struct err e = { 0 };
-	if ((j->scan.sign & SIGN_ONLY) == 0 && j->scan.teach == 0)
-		job_log(&j->scan, v, ++m->seq, clock_mono_ms() - j->since_ms);
-	if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_VERDICT, v, j->id, -1, &e) < 0)
-		log_error("verdict: %s", e.text);
+	for (size_t i = 0; i < o->n; i++) {
+		if ((j->scan.sign & SIGN_ONLY) == 0 && j->scan.teach == 0)
+			job_log(&j->scan, o->v[i], ++m->seq, clock_mono_ms() - j->since_ms);
+		if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_VERDICT, o->v[i], j->id, -1, &e) < 0)
+			log_error("verdict: %s", e.text);
+	}
 	job_free(j);
+}
+
+static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter_VERDICT *v)
+{
+	const struct filter_outcomes one = { .v = { v }, .n = 1 };
+	job_answer_all(m, j, &one);
 }
 
 static void job_unchecked(struct monitor *m, struct job *j, const char *why)
@@ -74,6 +83,7 @@ void job_take(struct client *c, uint32_t id, const struct ipc_filter_SCAN *scan,
 		if (fields[i]->p != NULL)
 			*fields[i] = arena_str(a, *fields[i]);
 	copy_strs(a, &j->scan.recipients);
+	copy_strs(a, &j->scan.before);
 	copy_strs(a, &j->scan.edits);
 	c->jobs++;
 	if (scan->teach && !kind_used(c->m->conf, STAGE_SCORE)) {
@@ -148,7 +158,7 @@ static void worker_failed(struct worker *w, const char *why)
 	w->job = NULL;
 	worker_drop(w);
 	if (j != NULL)
-		j->signs = 0;
+		j->outcomes.n = j->signs = 0;
 	if (j != NULL && ++j->attempts < MONITOR_ATTEMPTS) {
 		log_warning("%.*s: a worker was lost (%s), trying another", STR_ARG(j->scan.qid), why);
 		list_push(&m->waiting[j->kind], &j->node);
@@ -185,6 +195,7 @@ static void score_next(struct monitor *m, struct job *j, const struct ipc_filter
 	copy_strs(j->a, &j->scan.found);
 	j->scan.report = arena_str(j->a, v->report);
 	j->kind = STAGE_SCORE;
+	j->outcomes.n = 0;
 	j->attempts = j->asked = 0;
 	list_append(&m->waiting[STAGE_SCORE], &j->node);
 	m->n_waiting++;
@@ -209,15 +220,20 @@ static void keep_learned(struct monitor *m, const struct job *j, bool learns, st
 }
 
 /* Edits of both workers, in their order. learns: the rules of the worker that had it. */
-static void job_finish(struct monitor *m, struct job *j, bool learns, const struct ipc_filter_VERDICT *v)
+static void job_finish(struct monitor *m, struct job *j, bool learns)
 {
-	struct ipc_filter_VERDICT all = *v;
-	keep_learned(m, j, learns, &all);
-	if (j->edits.n > 0)
-		all.edits = join_strs(j->a, j->edits, v->edits);
+	struct filter_outcomes *o = &j->outcomes;
+	struct ipc_filter_VERDICT *all = ARENA_ARRAY(j->a, struct ipc_filter_VERDICT, o->n);
+	for (size_t i = 0; i < o->n; i++) {
+		all[i] = *o->v[i];
+		if (j->edits.n > 0)
+			all[i].edits = join_strs(j->a, j->edits, all[i].edits);
+		o->v[i] = &all[i];
+	}
+	keep_learned(m, j, learns, &all[o->n - 1]);
 	if (!(j->scan.sign & SIGN_ONLY) && j->scan.teach == 0)
-		suspects_look(m->suspects, j->a, &j->scan, &all);
-	job_answer(m, j, &all);
+		suspects_look(m->suspects, j->a, &j->scan, o);
+	job_answer_all(m, j, o);
 }
 
 /* Workers read what strangers send: keys sign only what was wished for. Whose name a seal bears is known; DKIM's is in the message, which nobody reads here. */
@@ -255,6 +271,12 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		worker_failed(w, "an answer nobody asked for");
 		return;
 	}
+	struct err e = { 0 };
+	const int r = filter_outcomes_add(&j->outcomes, j->a, j->scan.recipients.n, msg, &e);
+	if (r < 0)
+		worker_failed(w, e.text);
+	if (r != 0)
+		return;
 	w->job = NULL;
 	timer_del(&w->deadline);
 	worker_forget(w);
@@ -266,7 +288,7 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	if (j->kind == STAGE_SCAN && str_eq(((const struct ipc_filter_VERDICT *)msg)->action, STR("score")))
 		score_next(w->m, j, msg);
 	else
-		job_finish(w->m, j, w->learns, msg);
+		job_finish(w->m, j, w->learns);
 	dispatch(w->m);
 }
 

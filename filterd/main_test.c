@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "clamav.h"
+#include "ipc/filter.h"
 #include "os/os.h"
 #include "scan.h"
 #include "spam/spam.h"
@@ -63,7 +64,7 @@ static void print_text(const char *file, const struct scan *s, const struct find
 		printf("  %-8s %s\n", f->v[i].stage, f->v[i].text);
 }
 
-static int test_file(const struct filter_rules *rules, const char *file, bool json)
+static int test_file(const struct filter_rules *rules, const char *file, const char *recipient, bool json)
 {
 	struct buf text;
 	struct err e = { 0 };
@@ -77,7 +78,9 @@ static int test_file(const struct filter_rules *rules, const char *file, bool js
 		return 1;
 	}
 	struct arena *a = arena_new(0);
-	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = buf_view(&text), .explain = on_finding, .explain_ctx = &f };
+	struct str to = str_c(recipient);
+	const struct ipc_filter_SCAN facts = { .recipients = { &to, 1 } };
+	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = buf_view(&text), .facts = recipient == NULL ? NULL : &facts, .explain = on_finding, .explain_ctx = &f };
 	scan_run(&s);
 	(json ? print_json : print_text)(file, &s, &f);
 	arena_free(&a);
@@ -88,7 +91,7 @@ static int test_file(const struct filter_rules *rules, const char *file, bool js
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern-filter [-c FILE] test [--json] [--profile] MESSAGE...\n"
+	fputs("usage: postern-filter [-c FILE] test [--json] [--profile] [--recipient ADDRESS] MESSAGE...\n"
 	      "Shows the verdict on each message file, and every finding with its rule; or which rules take the time of scoring.\n", to);
 	return status;
 }
@@ -183,9 +186,10 @@ static int profile(const struct filter_rules *rules, char **files, bool json)
 
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "profile", no_argument, NULL, 'p' }, { "help", no_argument, NULL, 'h' },
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "profile", no_argument, NULL, 'p' },
+					      { "recipient", required_argument, NULL, 'r' }, { "help", no_argument, NULL, 'h' },
 					      { "version", no_argument, NULL, 'V' }, { 0 } };
-	const char *conf_file = conf_default_file();
+	const char *conf_file = conf_default_file(), *recipient = NULL;
 	bool json = false, profiles = false;
 	for (int c; (c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
 		if (c == 'c')
@@ -194,6 +198,8 @@ int main(int argc, char **argv)
 			json = true;
 		else if (c == 'p')
 			profiles = true;
+		else if (c == 'r')
+			recipient = optarg;
 		else if (c == 'V')
 			return puts("postern-filter (Postern) " POSTERN_VERSION) == EOF;
 		else
@@ -214,7 +220,7 @@ int main(int argc, char **argv)
 	if (profiles)
 		status = profile(&rules, argv + optind + 1, json);
 	for (int i = optind + 1; i < argc && !profiles; i++)
-		status |= test_file(&rules, argv[i], json);
+		status |= test_file(&rules, argv[i], recipient, json);
 	filter_rules_free(&rules);
 	conf_free(&conf);
 	return status;

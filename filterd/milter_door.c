@@ -28,6 +28,7 @@ struct milter {
 	struct str qid, user, sender;	/* of_mail */
 	struct str *rcpts;
 	size_t n_rcpts;
+	bool more_rcpts;	/* than that */
 };
 
 static void say(struct door_conn *c, char command, struct str data)
@@ -46,6 +47,7 @@ static void reset(struct door_conn *c)
 	m->qid = m->user = m->sender = STR("");
 	m->rcpts = ARENA_ARRAY(m->of_mail, struct str, DOOR_RECIPIENTS_MAX);
 	m->n_rcpts = 0;
+	m->more_rcpts = false;
 	m->headed = m->held_cr = false;
 	door_message_reset(c);
 }
@@ -203,12 +205,18 @@ static void put_reply(struct door_conn *c, const struct ipc_filter_VERDICT *v)
 	buf_fini(&b);
 }
 
-static void put_redirect(struct door_conn *c, const struct ipc_filter_VERDICT *v)
+static bool is(const struct ipc_filter_VERDICT *v, const char *action)
+{
+	return str_eq(v->action, str_c(action));
+}
+
+/* Those of one outcome leave the envelope. */
+static void drop_recipients(struct door_conn *c, const struct ipc_filter_VERDICT *v)
 {
 	const struct milter *m = c->state;
 	for (size_t i = 0; i < m->n_rcpts; i++)
-		put_address(c, '-', m->rcpts[i]);
-	put_address(c, '+', v->target);
+		if (filter_outcome_has(v, i))
+			put_address(c, '-', m->rcpts[i]);
 }
 
 static void put_quarantine(struct door_conn *c, const struct ipc_filter_VERDICT *v)
@@ -221,34 +229,117 @@ static void put_quarantine(struct door_conn *c, const struct ipc_filter_VERDICT 
 	buf_fini(&b);
 }
 
+static void put_edits(struct door_conn *c, const struct ipc_filter_VERDICT *v)
+{
+	for (size_t i = 0; i < v->edits.n; i++)
+		put_edit(c, v->edits.v[i]);
+}
+
+static bool can_change_recipients(const struct milter *m)
+{
+	return (m->actions & (MA_ADDRCPT | MA_DELRCPT)) == (MA_ADDRCPT | MA_DELRCPT);
+}
+
+static void put_refusal(struct door_conn *c, const struct ipc_filter_VERDICT *v)
+{
+	if (v->code >= 400 && v->code <= 599 && v->text.n > 0)
+		put_reply(c, v);
+	else
+		say(c, is(v, "tempfail") ? 't' : 'r', STR(""));
+}
+
+/* The same for all. */
 static void put_verdict(struct door_conn *c, const struct ipc_filter_VERDICT *v)
 {
 	const struct milter *m = c->state;
-	const bool quarantine = str_eq(v->action, STR("quarantine")), redirect = str_eq(v->action, STR("redirect"));
-	const bool can = quarantine ? (m->actions & MA_QUARANTINE) != 0 : (m->actions & (MA_ADDRCPT | MA_DELRCPT)) == (MA_ADDRCPT | MA_DELRCPT);
-	if (str_eq(v->action, STR("discard"))) {
+	const bool quarantine = is(v, "quarantine"), redirect = is(v, "redirect");
+	const bool can = quarantine ? (m->actions & MA_QUARANTINE) != 0 : can_change_recipients(m);
+	if (is(v, "discard")) {
 		say(c, 'd', STR(""));
-	} else if (str_eq(v->action, STR("accept")) || ((quarantine || redirect) && can)) {
-		for (size_t i = 0; i < v->edits.n; i++)
-			put_edit(c, v->edits.v[i]);
+	} else if (is(v, "accept") || ((quarantine || redirect) && can)) {
+		put_edits(c, v);
 		if (quarantine)
 			put_quarantine(c, v);
-		else if (redirect)
-			put_redirect(c, v);
+		if (redirect) {
+			drop_recipients(c, v);
+			put_address(c, '+', v->target);
+		}
 		say(c, 'c', STR(""));
-	} else if (v->code >= 400 && v->code <= 599 && v->text.n > 0) {
-		put_reply(c, v);
 	} else {
-		say(c, str_eq(v->action, STR("tempfail")) ? 't' : 'r', STR(""));
+		put_refusal(c, v);
 	}
 }
 
-static void on_verdict(struct door_conn *c, const struct ipc_filter_VERDICT *v)
+/* --- recipients with policies of their own --- */
+
+static const struct ipc_filter_VERDICT *first_that(const struct filter_outcomes *o, const char *action)
 {
-	if (v == NULL)
+	for (size_t i = 0; i < o->n; i++)
+		if (is(o->v[i], action))
+			return o->v[i];
+	return NULL;
+}
+
+static size_t marks(const struct ipc_filter_VERDICT *v)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < v->edits.n; i++)
+		n += str_starts(v->edits.v[i], STR("+X-Spam-Flag: YES")) || str_starts(v->edits.v[i], STR("+X-Amavis-Alert:"));
+	return n;
+}
+
+/* All get the same copy: with the marks of who is content with the fewest. */
+static const struct ipc_filter_VERDICT *least_marked(const struct filter_outcomes *o)
+{
+	const struct ipc_filter_VERDICT *least = NULL;
+	for (size_t i = 0; i < o->n; i++)
+		if (is(o->v[i], "accept") && (least == NULL || marks(o->v[i]) < marks(least)))
+			least = o->v[i];
+	return least;
+}
+
+/* A milter can take recipients out, but has one message for the others, and holds all of it or nothing. What some want kept is held for all: nothing is lost, and
+ * nobody gets what was to be kept from him. */
+static void put_outcomes(struct door_conn *c, const struct filter_outcomes *o)
+{
+	const struct milter *m = c->state;
+	const struct ipc_filter_VERDICT *least = least_marked(o), *held = first_that(o, "quarantine");
+	if (!can_change_recipients(m) || (held != NULL && !(m->actions & MA_QUARANTINE))) {
+		log_warning("milter: %s: recipients with policies of their own: the other side can take out no recipient, or hold no message", c->peer);
 		say(c, 't', STR(""));
+		return;
+	}
+	if (least == NULL && held == NULL && first_that(o, "redirect") == NULL && first_that(o, "discard") == NULL) {
+		put_refusal(c, o->v[0]);
+		return;
+	}
+	if (least != NULL || held != NULL)
+		put_edits(c, least != NULL ? least : held);
+	if (held != NULL)
+		put_quarantine(c, held);
+	size_t left = 0;
+	for (size_t i = 0; i < o->n; i++) {
+		if (is(o->v[i], "accept") || is(o->v[i], "quarantine")) {
+			left++;
+			continue;
+		}
+		drop_recipients(c, o->v[i]);
+		if (is(o->v[i], "redirect")) {
+			put_address(c, '+', o->v[i]->target);
+			left++;
+		}
+	}
+	say(c, left == 0 ? 'd' : 'c', STR(""));
+}
+
+static void on_verdict(struct door_conn *c, const struct filter_outcomes *o)
+{
+	if (o == NULL)
+		say(c, 't', STR(""));
+	else if (o->n == 1)
+		put_verdict(c, o->v[0]);
 	else
-		put_verdict(c, v);
+		put_outcomes(c, o);
 	reset(c);
 }
 
@@ -259,7 +350,8 @@ static void ask(struct door_conn *c)
 	const bool mynetworks = addr_parse(m->addr, addr) == 0 && conf_networks_have(c->conf->mynetworks, addr);
 	struct ipc_filter_SCAN q = { .qid = str_sub(m->qid, 0, 32), .sender = m->sender, .recipients = { m->rcpts, m->n_rcpts }, .client = str_sub(m->addr, 0, 64),
 				     .helo = str_sub(m->helo, 0, 512), .own = m->user.n > 0 || mynetworks, .user = str_sub(m->user, 0, 255) };
-	if (!c->full) {
+	const bool unknown = m->more_rcpts && c->conf->filter_recipient_policies[0] != '\0';	/* what they want is not asked */
+	if (!c->full && !unknown) {
 		door_ask(c, &q);
 		return;
 	}
@@ -337,11 +429,14 @@ static int take(struct door_conn *c, const struct milter_command *x, struct err 
 	case 'M':
 		door_message_reset(c);
 		m->n_rcpts = 0;
+		m->more_rcpts = false;
 		m->sender = address(m->of_mail, x->v[0]);
 		break;
 	case 'R':
 		if (m->n_rcpts < DOOR_RECIPIENTS_MAX)
 			m->rcpts[m->n_rcpts++] = address(m->of_mail, x->v[0]);
+		else
+			m->more_rcpts = true;
 		break;
 	case 'D':
 		macros(m, x);

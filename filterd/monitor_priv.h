@@ -37,6 +37,7 @@ struct job {
 	unsigned attempts, asked, signs;
 	enum stage_kind kind;	/* of the worker it needs */
 	struct ipc_strs edits;	/* what scanning wants of a message that is scored now */
+	struct filter_outcomes outcomes;	/* that came from its worker so far */
 	uint64_t since_ms;
 };
 

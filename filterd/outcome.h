@@ -1,4 +1,4 @@
-/* The last step of a scan (scan.h): what is done with a message in which the stages found this. */
+/* The last step of a scan (scan.h): what is done with a message in which the stages found this, for each group of recipients. */
 #ifndef FILTERD_OUTCOME_H
 #define FILTERD_OUTCOME_H
 
@@ -6,11 +6,13 @@
 #include "scan.h"
 
 enum origin scan_origin(const struct scan *s);
+/* s->groups, of the recipients in s->facts: at least one. */
+void outcome_groups(struct scan *s);
 /* Before the stages: fields that only we may write go. */
 void outcome_begin(struct scan *s);
-/* What was found so far keeps the message from its recipients. */
+/* What was found so far keeps the message from all recipients. */
 bool outcome_keeps(const struct scan *s);
-/* s->found to s->verdict. */
+/* What was found to s->verdict; where it is not the same for all groups, to s->outcomes. */
 void outcome(struct scan *s);
 
 #endif

@@ -1,4 +1,5 @@
-/* What is done with each class of message, by where it comes from: the actions of the configuration, changed by the policy of its origin. */
+/* What is done with each class of message: the actions of the configuration, changed by the policy of the message's origin, and for some recipients by a section
+ * of filter_recipient_policies. */
 #ifndef FILTERD_POLICY_H
 #define FILTERD_POLICY_H
 
@@ -6,7 +7,10 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "conf/conf.h"
+
+struct addrlist;
 
 enum class {
 #define CLASS(name, word, action, code, enhanced, alert, told) CLASS_##name,
@@ -24,14 +28,36 @@ enum action {
 extern const char *const action_names[ACTIONS];
 bool action_keeps(enum action a);	/* from its recipients */
 
+enum stage {
+#define STAGE(name, fn, kind, doc) STAGE_##name,
+#include "stages.def"
+#undef STAGE
+	STAGES
+};
+
 enum origin { ORIGIN_INBOUND, ORIGIN_MYNETS, ORIGIN_AUTHENTICATED, ORIGINS };
-enum { STAGES_MAX = 32 };
+
+enum { POLICIES_MAX = 4096, POLICY_FILE_MAX = 16 << 20 };	/* sections; bytes of the file */
+
+struct levels { double tag, tag2, kill; };
 
 struct policy {
+	const char *section;		/* NULL: of all who have none */
 	enum action actions[CLASSES];
-	bool off[STAGES_MAX];		/* stages that are not run, by their number in stages.def */
+	bool off[STAGES];		/* stages whose findings do not count */
+	struct levels levels;
+	const char *subject_tag, *redirect;
+	struct addrlist *white, *black;	/* a section's own senders; NULL: none */
 };
-/* The policies of all origins. Errors name the parameter. */
-int policy_load(const struct conf *conf, struct policy out[ORIGINS], struct err *e) MUST_CHECK;
+
+struct policies;
+/* Errors name the parameter, or file and line. Returns owned; borrows conf. */
+int policies_load(const struct conf *conf, struct policies **out, struct err *e) MUST_CHECK;
+void policies_free(struct policies **p);
+/* A recipient's: of the section that names the address, else the one that names what it was before aliases (n 0: the same), else that of all. The most exact
+ * key decides (addrlist.h). delimiter: between user and extension. */
+const struct policy *policy_of(const struct policies *p, enum origin o, struct str address, struct str before, char delimiter);
+bool policies_differ(const struct policies *p);	/* by recipient */
+const struct policy *policy_of_all(const struct policies *p, enum origin o);
 
 #endif

@@ -31,6 +31,7 @@ static int within_reach(const struct conf *c, struct err *e)
 	} rows[] = {
 		{ "filter_banned_names", c->filter_banned_names },
 		{ "virus_database_directory", c->virus_database_directory },
+		{ "filter_recipient_policies", c->filter_recipient_policies },
 		{ "whitelist_senders", c->whitelist_senders },
 		{ "blacklist_senders", c->blacklist_senders },
 		{ "public_suffix_list", c->public_suffix_list },

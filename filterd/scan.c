@@ -63,7 +63,7 @@ static int load_scanning(struct filter_rules *r, const char *share_dir, const ch
 int filter_rules_load(const struct conf *conf, unsigned kinds, bool jit, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e)
 {
 	struct filter_rules r = { .conf = conf, .kinds = kinds };
-	if (policy_load(conf, r.policy, e) < 0 || (kinds & 1u << STAGE_SCORE && stage_spam_load(&r, share_dir, jit, e) < 0) ||
+	if (policies_load(conf, &r.policies, e) < 0 || (kinds & 1u << STAGE_SCORE && stage_spam_load(&r, share_dir, jit, e) < 0) ||
 	    (kinds & 1u << STAGE_SCAN && load_scanning(&r, share_dir, tmp_dir, e) < 0)) {
 		filter_rules_free(&r);
 		return -1;
@@ -80,6 +80,7 @@ void filter_rules_free(struct filter_rules *r)
 	addrlist_free(&r->whitelist);
 	addrlist_free(&r->blacklist);
 	spam_free(&r->spam);
+	policies_free(&r->policies);
 }
 
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...)
@@ -106,12 +107,21 @@ int scan_each_part(const struct mime_part *p, int (*fn)(void *ctx, const struct 
 	return 0;
 }
 
+static bool wanted_by_any(const struct scan *s, enum stage stage)
+{
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (!s->groups[i].policy->off[stage])
+			return true;
+	return false;
+}
+
 /* 1: enough was found; -1: the verdict is that it could not be checked. */
-static int run_stage(struct scan *s, size_t i)
+static int run_stage(struct scan *s, enum stage i)
 {
 	struct err e = { 0 };
-	if (s->rules->policy[scan_origin(s)].off[i])
+	if (!wanted_by_any(s, i))
 		return 0;
+	s->stage = i;
 	int r = stages[i].run(s, &e);
 	if (r >= 0)
 		return r;
@@ -126,16 +136,17 @@ const struct verdict scan_accepts = { .action = VERDICT_ACCEPT, .code = 250, .en
 
 void scan_run(struct scan *s)
 {
-	_Static_assert(ARRAY_LEN(stages) <= STAGES_MAX, "policy.h has a switch for each");
 	const unsigned kinds = s->rules->kinds;
 	s->verdict = scan_accepts;
 	s->root = mime_parse(s->a, s->message);
+	outcome_groups(s);
 	if (kinds & 1u << STAGE_SCAN)
 		outcome_begin(s);
 	else
 		findings_take(s);
+	stage_lists_groups(s);
 	int r = 0;
-	for (size_t i = 0; i < ARRAY_LEN(stages) && r == 0; i++)
+	for (enum stage i = 0; i < STAGES && r == 0; i++)
 		if (kinds & 1u << stages[i].kind)
 			r = run_stage(s, i);
 	if (r < 0)

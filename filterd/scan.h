@@ -25,8 +25,6 @@ enum stage_kind { STAGE_SCAN, STAGE_SCORE, STAGE_KINDS };
 
 enum { FACTS_MAX = 16 };
 
-struct levels { double tag, tag2, kill; };
-
 /* Everything that is loaded. */
 struct filter_rules {
 	unsigned kinds;			/* 1 << enum stage_kind: which stages run */
@@ -35,9 +33,8 @@ struct filter_rules {
 	struct banned *banned;
 	struct psl *psl;		/* NULL: there is no public suffix list */
 	struct addrlist *whitelist, *blacklist;	/* of senders; NULL: none */
-	struct policy policy[ORIGINS];
+	struct policies *policies;
 	struct spam *spam;		/* NULL: spam_check = no */
-	struct levels levels;
 };
 /* kinds: what to load for. jit: patterns to machine code. */
 int filter_rules_load(const struct conf *conf, unsigned kinds, bool jit, const char *share_dir, const char *tmp_dir, struct filter_rules *out, struct err *e) MUST_CHECK;
@@ -61,15 +58,28 @@ struct verdict {
 	const char *notify;	/* an address that is to hear of it; "": none */
 	struct str edits[40];	/* header edits, lib/mail/edit.h */
 	size_t n_edits;
+	struct str whose;	/* bits of recipients, as in filter.def; n 0: all */
 	const char *hits;	/* the spam score; NULL: none */
 	const char *tests;	/* names of the rules that hit, divided by commas; NULL: none */
 	struct str learn;	/* what is to be learned of it (spam/taught.h); n 0: nothing */
 	const char *required;	/* the score from which mail is called spam; NULL: none */
 };
 
+void verdict_edit(struct verdict *v, const char *text);
 extern const struct verdict scan_accepts;	/* what a message has when no stage says anything */
 
-/* One message under check; lives in a. */
+/* Recipients of the same policy. */
+struct group {
+	const struct policy *policy;
+	unsigned char *whose;			/* as in filter.def; NULL: all */
+	bool whitelisted, blacklisted;		/* the sender, for them */
+};
+
+struct finding {
+	const char *detail, *text;		/* detail NULL: not found */
+};
+
+/* One message under check; lives in a. What the stages find is of the message; what follows from it is of each group (outcome.c). */
 struct scan {
 	struct arena *a;
 	const struct filter_rules *rules;
@@ -79,14 +89,19 @@ struct scan {
 	const struct auth_dns *dns;		/* NULL: nobody to ask */
 	spam_ask_fn *ask_lists;			/* with the context of dns */
 	const struct mime_part *root;
-	struct {
-		const char *detail, *text;	/* detail NULL: not found */
-	} found[CLASSES];
+	struct group *groups;			/* n_groups > 0 */
+	size_t n_groups;
+	enum stage stage;			/* that runs */
+	struct finding found[STAGES][CLASSES];
 	bool scanned;				/* by the virus engine */
-	bool whitelisted, blacklisted;		/* the sender */
+	bool whitelisted, blacklisted;		/* the sender, by the site's lists */
+	const struct spam_result *spam;		/* NULL: not scored */
+	const char *score;			/* "score 7.1", the detail of who is over a level */
 	struct str hits[FACTS_MAX];		/* names of SpamAssassin's rules that the sender's checks found true */
 	size_t n_hits;
-	struct verdict verdict;
+	struct verdict verdict;			/* when outcomes differ: of none of them, what they have in common */
+	struct verdict *outcomes;		/* n_outcomes > 1 */
+	size_t n_outcomes;
 	const char *dmarc;			/* a line of DMARC data; NULL: none */
 	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */
 	void *explain_ctx;
@@ -96,6 +111,11 @@ struct scan {
 void scan_run(struct scan *s);
 
 struct str stage_spam_text(const struct scan *s);	/* as much of the message as the spam stage looks at */
+/* What the score means for a group: its class, CLASSES none; its fields, in v. */
+enum class stage_spam_class(const struct scan *s, const struct group *g);
+void stage_spam_tell(struct scan *s, const struct group *g, struct verdict *v);
+/* Who of them wants this sender, and who does not. */
+void stage_lists_groups(struct scan *s);
 
 /* A stage: 0 go on, 1 enough was found, -1 trouble (tempfail). What it finds it says by scan_found(). Listed in stages.def. */
 typedef int stage_fn(struct scan *s, struct err *e);
@@ -103,10 +123,10 @@ typedef int stage_fn(struct scan *s, struct err *e);
 #include "stages.def"
 #undef STAGE
 
-/* The message is of this class; detail: what was found, for the log; text: for the client. The first finding of a class stands. 1: its action is to refuse,
- * nothing else needs to be looked at. */
+/* The message is of this class; detail: what was found, for the log; text: for the client. A stage's first finding of a class stands. 1: everybody's action is to
+ * refuse, nothing else needs to be looked at. */
 int scan_found(struct scan *s, enum class class, const char *detail, const char *text);
-void scan_edit(struct scan *s, const char *text);	/* a header edit (lib/mail/edit.h), which the arena keeps */
+void scan_edit(struct scan *s, const char *text);	/* for everybody: a header edit (lib/mail/edit.h), which the arena keeps */
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Walk all parts, parents before children. fn returns non-zero to stop; that value is returned. */
 int scan_each_part(const struct mime_part *p, int (*fn)(void *ctx, const struct mime_part *p), void *ctx);

@@ -181,9 +181,11 @@ static void answer_tell(struct door_conn *c, const struct ipc_filter_VERDICT *v)
 
 /* --- the verdict --- */
 
-static void on_verdict(struct door_conn *c, const struct ipc_filter_VERDICT *v)
+/* There is one recipient, so there is one verdict. */
+static void on_verdict(struct door_conn *c, const struct filter_outcomes *o)
 {
 	const struct spamd *s = c->state;
+	const struct ipc_filter_VERDICT *v = o == NULL ? NULL : o->v[0];
 	if (v == NULL || str_eq(v->action, STR("tempfail"))) {
 		answer_error(c, EX_TEMPFAIL_CODE, "the message could not be checked, try again later");
 		return;

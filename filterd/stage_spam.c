@@ -15,19 +15,6 @@ enum { STATUS_MAX = 4000, TESTS_MAX = 1900, COLUMNS_MAX = 78, STARS_MAX = 64, MI
 
 /* --- loading --- */
 
-static int level_read(const char *name, const char *text, const char *empty, double *out, struct err *e)
-{
-	char *end;
-	if (text[0] == '\0')
-		text = empty;
-	if (strcmp(text, "never") == 0)
-		text = "inf";
-	else if (text[0] != '-' && (text[0] < '0' || text[0] > '9'))
-		return err_set(e, ERR_CONF, 0, "%s: \"%s\" is no number and not \"never\"", name, text);
-	*out = strtod(text, &end);
-	return *end == '\0' ? 0 : err_set(e, ERR_CONF, 0, "%s: \"%s\" is no number and not \"never\"", name, text);
-}
-
 static void on_mistake(void *ctx, const char *file, unsigned line, const char *text)
 {
 	unsigned *n = ctx;
@@ -48,10 +35,6 @@ int stage_spam_load(struct filter_rules *r, const char *share_dir, bool jit, str
 	unsigned said = 0;
 	if (!conf->spam_check)
 		return 0;
-	if (level_read("spam_tag_level", conf->spam_tag_level, "-1e9", &r->levels.tag, e) < 0 ||
-	    level_read("spam_tag2_level", conf->spam_tag2_level, "never", &r->levels.tag2, e) < 0 ||
-	    level_read("spam_kill_level", conf->spam_kill_level, "never", &r->levels.kill, e) < 0)
-		return -1;
 	snprintf(own, sizeof(own), "%s/filter/rules", share_dir);
 	snprintf(tokens, sizeof(tokens), "%s/filter/tokens.cdb", conf->state_directory);
 	const struct spam_options o = { .rules_dir = conf->spam_rules_directory, .site_dir = conf->spam_site_directory, .own_dir = own,
@@ -91,9 +74,10 @@ static void word(struct buf *b, size_t *column, const char *text)
 	*column += n;
 }
 
-static struct str status(struct scan *s, const struct spam_result *r, double shown, bool spam)
+static struct str status(const struct scan *s, const struct group *g, double shown, bool spam)
 {
-	const struct levels *l = &s->rules->levels;
+	const struct spam_result *r = s->spam;
+	const struct levels *l = &g->policy->levels;
 	struct buf b;
 	buf_init(&b, STATUS_MAX);
 	buf_c(&b, "+X-Spam-Status:");
@@ -104,9 +88,9 @@ static struct str status(struct scan *s, const struct spam_result *r, double sho
 		word(&b, &column, arena_printf(s->a, "tagged_above=%s", points(s->a, l->tag)));
 	if (isfinite(l->tag2))
 		word(&b, &column, arena_printf(s->a, "required=%s", points(s->a, l->tag2)));
-	if (s->blacklisted)
+	if (g->blacklisted)
 		word(&b, &column, "BLACKLISTED");
-	if (s->whitelisted)
+	if (g->whitelisted)
 		word(&b, &column, "WHITELISTED");
 	for (size_t i = 0; i < r->n_hits && b.n < STATUS_MAX - 200; i++)
 		word(&b, &column, arena_printf(s->a, "%s%.*s=%s%s", i == 0 ? "tests=[" : "", (int)(r->hits[i].name.n < 100 ? r->hits[i].name.n : 100),
@@ -117,19 +101,6 @@ static struct str status(struct scan *s, const struct spam_result *r, double sho
 	struct str out = arena_str(s->a, buf_view(&b));
 	buf_fini(&b);
 	return out;
-}
-
-/* In the order of amavis from the last up; X-Spam-Flag: YES and the subject's tag come with the class's action (outcome.c). */
-static void tell(struct scan *s, const struct spam_result *r, double shown, bool spam)
-{
-	static const char stars[] = "****************************************************************";
-	const int n = shown < 1 ? 0 : shown > STARS_MAX ? STARS_MAX : (int)shown;
-	struct str field = status(s, r, shown, spam);
-	scan_edit(s, arena_cstr(s->a, field));
-	scan_edit(s, arena_printf(s->a, "+X-Spam-Level: %.*s", n, stars));
-	scan_edit(s, arena_printf(s->a, "+X-Spam-Score: %s", points(s->a, shown)));
-	if (!spam)
-		scan_edit(s, "+X-Spam-Flag: NO");
 }
 
 static const char *names(struct scan *s, const struct spam_result *r)
@@ -145,8 +116,9 @@ static const char *names(struct scan *s, const struct spam_result *r)
 
 static void explain(struct scan *s, const struct spam_result *r)
 {
-	scan_explain(s, "spam", "score %s, tag2 level %s, kill level %s, rules from %s", points(s->a, r->score), points(s->a, s->rules->levels.tag2),
-		     points(s->a, s->rules->levels.kill), spam_rules_from(s->rules->spam));
+	const struct levels *l = &s->groups[0].policy->levels;
+	scan_explain(s, "spam", "score %s, tag2 level %s, kill level %s, rules from %s", points(s->a, r->score), points(s->a, l->tag2), points(s->a, l->kill),
+		     spam_rules_from(s->rules->spam));
 	for (size_t i = 0; i < r->n_hits; i++) {
 		const struct spam_hit *h = &r->hits[i];
 		scan_explain(s, "spam", "%6s %.*s: %.*s%s%.*s%s", points(s->a, h->score), STR_ARG(h->name), STR_ARG(h->describe), h->matched.p == NULL ? "" : " \"",
@@ -182,28 +154,51 @@ static void facts_of(const struct scan *s, struct spam_facts *out)
 	out->user = m->user;
 }
 
-/* Who is on whitelist_senders is never spam; who is on blacklist_senders always (stage_lists.c has found it). */
-static double shown_score(const struct scan *s, double score)
+/* --- what it means for whom --- */
+
+static bool is_scored(const struct scan *s, const struct group *g)
 {
-	if (s->whitelisted)
-		return score > 0 ? 0 : score;
-	return s->blacklisted && score < STARS_MAX ? STARS_MAX : score;
+	return s->spam != NULL && !g->policy->off[STAGE_spam];
 }
 
-static int judge(struct scan *s, const struct spam_result *r)
+/* Whom a list wants is never spam; whom one does not want always is. */
+static double shown_score(const struct scan *s, const struct group *g)
 {
-	const struct levels *l = &s->rules->levels;
-	const double shown = shown_score(s, r->score);
-	const bool kill = !s->whitelisted && shown >= l->kill, spam = kill || (!s->whitelisted && shown >= l->tag2);
-	const char *detail = arena_printf(s->a, "score %s", points(s->a, r->score));
-	s->verdict.hits = points(s->a, r->score);
-	s->verdict.tests = names(s, r);
-	s->verdict.required = points(s->a, isfinite(l->tag2) ? l->tag2 : r->required);
-	if (spam || s->blacklisted || (s->whitelisted ? r->score - WHITE_POINTS : r->score) >= l->tag)
-		tell(s, r, shown, spam);
+	const double score = s->spam->score;
+	if (g->whitelisted)
+		return score > 0 ? 0 : score;
+	return g->blacklisted && score < STARS_MAX ? STARS_MAX : score;
+}
+
+enum class stage_spam_class(const struct scan *s, const struct group *g)
+{
+	if (!is_scored(s, g) || g->whitelisted)
+		return CLASSES;
+	const double shown = shown_score(s, g);
+	return shown >= g->policy->levels.kill ? CLASS_SPAM : shown >= g->policy->levels.tag2 ? CLASS_SPAMMY : CLASSES;
+}
+
+/* In the order of amavis from the last up; X-Spam-Flag: YES and the subject's tag come with the class's action (outcome.c). */
+void stage_spam_tell(struct scan *s, const struct group *g, struct verdict *v)
+{
+	static const char stars[] = "****************************************************************";
+	if (!is_scored(s, g))
+		return;
+	const struct levels *l = &g->policy->levels;
+	const struct spam_result *r = s->spam;
+	const double shown = shown_score(s, g);
+	const bool spam = stage_spam_class(s, g) != CLASSES;
+	v->hits = points(s->a, r->score);
+	v->tests = names(s, r);
+	v->required = points(s->a, isfinite(l->tag2) ? l->tag2 : r->required);
+	if (!spam && !g->blacklisted && (g->whitelisted ? r->score - WHITE_POINTS : r->score) < l->tag)
+		return;
+	const int n = shown < 1 ? 0 : shown > STARS_MAX ? STARS_MAX : (int)shown;
+	verdict_edit(v, arena_cstr(s->a, status(s, g, shown, spam)));
+	verdict_edit(v, arena_printf(s->a, "+X-Spam-Level: %.*s", n, stars));
+	verdict_edit(v, arena_printf(s->a, "+X-Spam-Score: %s", points(s->a, shown)));
 	if (!spam)
-		return 0;
-	return scan_found(s, kill ? CLASS_SPAM : CLASS_SPAMMY, detail, "This message looks like spam");
+		verdict_edit(v, "+X-Spam-Flag: NO");
 }
 
 /* Mail is scored without what was learned then; whoever reads the log is told by each worker once. */
@@ -219,14 +214,16 @@ static void tell_damage(const struct scan *s)
 int stage_spam(struct scan *s, struct err *e)
 {
 	(void)e;
-	struct spam_result r;
+	struct spam_result *r = ARENA_NEW(s->a, struct spam_result);
 	struct spam_facts facts;
 	if (s->rules->spam == NULL)
 		return 0;
 	facts_of(s, &facts);
-	spam_check(s->rules->spam, s->a, stage_spam_text(s), &facts, (s->explain != NULL ? SPAM_WANT_MATCHED : 0) | SPAM_WANT_LEARN, &r);
+	spam_check(s->rules->spam, s->a, stage_spam_text(s), &facts, (s->explain != NULL ? SPAM_WANT_MATCHED : 0) | SPAM_WANT_LEARN, r);
 	tell_damage(s);
-	explain(s, &r);
-	s->verdict.learn = r.learn;
-	return judge(s, &r);
+	explain(s, r);
+	s->verdict.learn = r->learn;
+	s->spam = r;
+	s->score = arena_printf(s->a, "score %s", points(s->a, r->score));
+	return 0;
 }

@@ -49,34 +49,55 @@ static bool is_vouched(const struct ipc_filter_SCAN *m)
 	return false;
 }
 
-/* The longest that any recipient has to wait. */
-static uint64_t wait_of(struct suspects *s, const uint8_t client[16], const struct ipc_filter_SCAN *m)
+static bool is_suspect(const struct suspects *s, struct arena *a, const struct ipc_filter_VERDICT *v)
+{
+	return str_eq(v->action, STR("accept")) && v->hits.n > 0 && strtod(arena_cstr(a, v->hits), NULL) >= s->level;
+}
+
+/* The longest that any recipient has to wait who would get it. */
+static uint64_t wait_of(struct suspects *s, struct arena *a, const uint8_t client[16], const struct ipc_filter_SCAN *m, const struct filter_outcomes *o)
 {
 	const bool vouched = is_vouched(m);
 	uint64_t wait = 0;
-	for (size_t i = 0; i < m->recipients.n && i < RECIPIENTS_MAX; i++) {
-		const uint64_t w = grey_ask(s->grey, client, m->sender, vouched, m->recipients.v[i], clock_wall());
-		wait = w > wait ? w : wait;
+	for (size_t k = 0; k < o->n; k++) {
+		if (!is_suspect(s, a, o->v[k]))
+			continue;
+		for (size_t i = 0; i < m->recipients.n && i < RECIPIENTS_MAX; i++) {
+			const uint64_t w = filter_outcome_has(o->v[k], i) ? grey_ask(s->grey, client, m->sender, vouched, m->recipients.v[i], clock_wall()) : 0;
+			wait = w > wait ? w : wait;
+		}
 	}
 	return wait;
 }
 
-void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct ipc_filter_VERDICT *v)
+static void note_whom_ours_write(struct suspects *s, const struct ipc_filter_SCAN *m, const struct filter_outcomes *o)
+{
+	for (size_t k = 0; k < o->n; k++)
+		for (size_t i = 0; str_eq(o->v[k]->action, STR("accept")) && i < m->recipients.n && i < RECIPIENTS_MAX; i++)
+			if (filter_outcome_has(o->v[k], i))
+				grey_wrote(s->grey, m->sender, m->recipients.v[i], clock_wall());
+}
+
+void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct filter_outcomes *o)
 {
 	uint8_t client[16];
-	if (s == NULL || !str_eq(v->action, STR("accept")))
+	if (s == NULL)
 		return;
-	for (size_t i = 0; m->own && i < m->recipients.n && i < RECIPIENTS_MAX; i++)
-		grey_wrote(s->grey, m->sender, m->recipients.v[i], clock_wall());
-	if (m->own || v->hits.n == 0 || addr_parse(m->client, client) < 0 || strtod(arena_cstr(a, v->hits), NULL) < s->level)
+	if (m->own) {
+		note_whom_ours_write(s, m, o);
 		return;
-	const uint64_t wait = wait_of(s, client, m);
+	}
+	const uint64_t wait = addr_parse(m->client, client) < 0 ? 0 : wait_of(s, a, client, m, o);
 	if (wait == 0)
 		return;
+	struct ipc_filter_VERDICT *v = ARENA_NEW(a, struct ipc_filter_VERDICT);
+	*v = *o->v[o->n - 1];
 	v->action = STR("tempfail");
 	v->code = 451;
 	v->enhanced = STR("4.7.1");
 	v->text = str_c(arena_printf(a, "Greylisted: please try again in %llu seconds", (unsigned long long)wait));
 	v->log = STR("TEMPFAIL");
 	v->notify = STR("");
+	v->whose = STR("");
+	*o = (struct filter_outcomes){ .v = { v }, .n = 1 };
 }

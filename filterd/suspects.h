@@ -11,7 +11,7 @@ struct suspects;
 void suspects_set(struct suspects **s, const struct conf *conf);
 /* Is greylist_level empty, or a score? To be asked before anything else. */
 int suspects_check(const struct conf *conf, struct err *e) MUST_CHECK;
-/* May turn *v into a temporary refusal, whose text lives in a. */
-void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct ipc_filter_VERDICT *v);
+/* May turn *o into a temporary refusal for all, which lives in a. */
+void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct filter_outcomes *o);
 
 #endif

@@ -61,6 +61,7 @@ static int stage(const struct filter_rules *rules, const struct ipc_filter_SCAN 
 	struct scan s = { .a = a, .rules = rules, .facts = facts, .explain = explain };
 	s.message = str_c(arena_printf(a, "%s\n\n%s", head, body));
 	s.root = mime_parse(a, s.message);
+	outcome_groups(&s);
 	const int r = stage_banned(&s, &e);
 	arena_free(&a);
 	return r;
@@ -141,7 +142,7 @@ int main(void)
 	if (!tap_ok(conf_parse(STR(""), "defaults", &conf, NULL, &e) == 0, "defaults: %s", e.text))
 		return tap_done();
 	rules.conf = conf;
-	tap_ok(policy_load(conf, rules.policy, &e) == 0, "policies load: %s", e.text);
+	tap_ok(policies_load(conf, &rules.policies, &e) == 0, "policies load: %s", e.text);
 	if (!tap_ok(banned_load("etc/share/filter/banned_names", &rules.banned, &e) == 0, "the shipped list loads: %s", e.text))
 		return tap_done();
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -149,6 +150,7 @@ int main(void)
 	banned_free(&rules.banned);
 	tap_ok(banned_load("/nonexistent", &rules.banned, &e) < 0, "a missing list is an error");
 	test_sections(&rules);
+	policies_free(&rules.policies);
 	conf_free(&conf);
 	return tap_done();
 }

@@ -40,6 +40,7 @@ static void decide(struct scan *s, struct arena *a, const struct filter_rules *r
 	*s = (struct scan){ .a = a, .rules = rules, .facts = facts, .message = str_c(message) };
 	s->verdict = (struct verdict){ .action = VERDICT_ACCEPT, .code = 250, .category = "CLEAN", .notify = "" };
 	s->root = mime_parse(a, s->message);
+	outcome_groups(s);
 	outcome_begin(s);
 	for (size_t i = 0; i < n; i++)
 		(void)scan_found(s, found[i], "what it was", "what the client reads");
@@ -86,7 +87,7 @@ static void test_each(void)
 			snprintf(text, sizeof(text), "%s = %s\nredirect_recipient = spam.police\n", rows[i].parameter, actions[k].action);
 			struct conf *c = conf_of(text);
 			rules.conf = c;
-			if (tap_ok(c != NULL && policy_load(c, rules.policy, &e) == 0, "%s, %s = %s: %s", rows[i].name, rows[i].parameter, actions[k].action, e.text)) {
+			if (tap_ok(c != NULL && policies_load(c, &rules.policies, &e) == 0, "%s, %s = %s: %s", rows[i].name, rows[i].parameter, actions[k].action, e.text)) {
 				decide(&s, a, &rules, NULL, "Subject: hello\n\nx\n", &rows[i].class, 1);
 				const char *edits = all_edits(&s);
 				tap_ok(s.verdict.action == actions[k].verdict && strcmp(s.verdict.category, rows[i].category) == 0, "its verdict");
@@ -94,6 +95,7 @@ static void test_each(void)
 				tap_ok((s.verdict.folder != NULL) == actions[k].junk && (s.verdict.target != NULL) == actions[k].target, "its folder and target");
 				tap_ok(s.verdict.code == (actions[k].marks || k == 0 ? 250 : rows[i].code), "its code %d", s.verdict.code);
 			}
+			policies_free(&rules.policies);
 			conf_free(&c);
 			arena_free(&a);
 		}
@@ -138,13 +140,14 @@ static void test_mixed(void)
 		struct conf *c = conf_of(mixed[i].conf);
 		const struct ipc_filter_SCAN facts = { .own = mixed[i].from != FROM_OUTSIDE, .user = mixed[i].from == FROM_USER ? STR("alice") : STR("") };
 		rules.conf = c;
-		if (tap_ok(c != NULL && policy_load(c, rules.policy, &e) == 0, "%s: %s", mixed[i].name, e.text)) {
+		if (tap_ok(c != NULL && policies_load(c, &rules.policies, &e) == 0, "%s: %s", mixed[i].name, e.text)) {
 			decide(&s, a, &rules, &facts, mixed[i].message, mixed[i].found, mixed[i].n);
 			const char *edits = all_edits(&s);
 			tap_ok(s.verdict.action == mixed[i].verdict && strcmp(s.verdict.category, mixed[i].category) == 0, "%s: %s %s", mixed[i].name,
 			       verdict_action_names[s.verdict.action], s.verdict.category);
 			tap_ok(strcmp(edits, mixed[i].edits) == 0, "%s: %s", mixed[i].name, edits);
 		}
+		policies_free(&rules.policies);
 		conf_free(&c);
 		arena_free(&a);
 	}
@@ -155,12 +158,69 @@ static void test_policy_mistakes(void)
 	static const char *const wrong[] = { "filter_policy_inbound = virus_action\n", "filter_policy_inbound = virus_action=eat\n", "filter_policy_inbound = bypass=nothing\n",
 					     "filter_policy_inbound = colour=red\n" };
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-		struct policy p[ORIGINS];
+		struct policies *p = NULL;
 		struct err e = { 0 };
 		struct conf *c = conf_of(wrong[i]);
-		tap_ok(c != NULL && policy_load(c, p, &e) < 0 && strstr(e.text, "filter_policy_inbound") != NULL, "told: %s", e.text);
+		tap_ok(c != NULL && policies_load(c, &p, &e) < 0 && strstr(e.text, "filter_policy_inbound") != NULL, "told: %s", e.text);
 		conf_free(&c);
 	}
+}
+
+/* --- recipients --- */
+
+static const char recipients_file[] =
+	"[one]\nrecipients = bob@example.com, @shop.example\nspam_action = tag\nspam_kill_level = 3\n"
+	"[two]\nrecipients = bob+lists@example.com .example.org\nrecipients = desk@\nspam_action = quarantine\nbypass = virus\n"
+	"[rest]\nrecipients = .\nspam_action = junk\nspam_subject_tag =\n";
+
+static const struct {
+	const char *address, *before, *section;
+} whose[] = {
+	{ "bob@example.com", "", "one" },         { "BOB+x@example.com", "", "one" },      { "bob+lists@example.com", "", "two" },
+	{ "joe@shop.example", "", "one" },        { "joe@sub.shop.example", "", "rest" },  { "joe@sub.example.org", "", "two" },
+	{ "desk@example.com", "", "two" },        { "desk@shop.example", "", "two" },      { "joe@example.net", "", "rest" },
+	{ "joe@example.net", "desk@x.y", "rest" },
+};
+
+static int policies_from(const char *text, struct conf **c, struct policies **p, struct err *e)
+{
+	char name[] = "/tmp/test_outcome.XXXXXX", conf[100];
+	const int fd = mkstemp(name);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return -1;
+	close(fd);
+	snprintf(conf, sizeof(conf), "filter_recipient_policies = %s\n", name);
+	*c = conf_of(conf);
+	const int r = *c == NULL ? -1 : policies_load(*c, p, e);
+	unlink(name);
+	return r;
+}
+
+static void test_whose(void)
+{
+	struct policies *p = NULL;
+	struct conf *c = NULL;
+	struct err e = { 0 };
+	if (tap_ok(policies_from(recipients_file, &c, &p, &e) == 0, "recipients load: %s", e.text)) {
+		for (size_t i = 0; i < ARRAY_LEN(whose); i++) {
+			const struct policy *x = policy_of(p, ORIGIN_INBOUND, str_c(whose[i].address), str_c(whose[i].before), '+');
+			tap_ok(strcmp(x->section, whose[i].section) == 0, "%s (%s): [%s]", whose[i].address, whose[i].before, x->section);
+		}
+		const struct policy *one = policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR(""), '+');
+		const struct policy *two = policy_of(p, ORIGIN_MYNETS, STR("desk@x"), STR(""), '+');
+		tap_ok(one->levels.kill < 3.1 && one->levels.tag2 > 6.3 && one->actions[CLASS_SPAM] == ACTION_tag && one->actions[CLASS_VIRUS] == ACTION_reject,
+		       "what a section does not say is as it is for all");
+		tap_ok(two->off[STAGE_virus] && !two->off[STAGE_spam] && strcmp(two->subject_tag, "[SPAM]") == 0, "what it says");
+	}
+	policies_free(&p);
+	conf_free(&c);
+	const char *const both = "[a]\nrecipients = sales@example.com\n";
+	if (tap_ok(policies_from(both, &c, &p, &e) == 0, "another: %s", e.text)) {
+		tap_ok(policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR("sales@example.com"), '+')->section != NULL, "by the name before aliases");
+		tap_ok(policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR("all@example.com"), '+')->section == NULL, "by none");
+	}
+	policies_free(&p);
+	conf_free(&c);
 }
 
 /* --- header form --- */
@@ -182,16 +242,18 @@ static void test_heads(void)
 	struct conf *c = conf_of("");
 	struct filter_rules rules = { .conf = c };
 	struct err e = { 0 };
-	tap_ok(c != NULL && policy_load(c, rules.policy, &e) == 0, "defaults");
+	tap_ok(c != NULL && policies_load(c, &rules.policies, &e) == 0, "defaults");
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
 		struct arena *a = arena_new(0);
 		struct scan s = { .a = a, .rules = &rules };
 		s.message = str_c(arena_printf(a, "%s\nbody\n", heads[i].head));
 		s.root = mime_parse(a, s.message);
-		const char *found = stage_header(&s, &e) < 0 ? "trouble" : s.found[CLASS_BADHEADER].detail;
+		outcome_groups(&s);
+		const char *found = stage_header(&s, &e) < 0 ? "trouble" : s.found[s.stage][CLASS_BADHEADER].detail;
 		tap_ok(heads[i].detail == NULL ? found == NULL : found != NULL && strcmp(found, heads[i].detail) == 0, "%s", found == NULL ? "good" : found);
 		arena_free(&a);
 	}
+	policies_free(&rules.policies);
 	conf_free(&c);
 }
 
@@ -215,7 +277,7 @@ static void test_sets(void)
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
 		struct addrlist *l = addrlist_new();
 		struct err e = { 0 };
-		const int added = addrlist_add(l, str_c(sets[i].keys), &e);
+		const int added = addrlist_add(l, str_c(sets[i].keys), 0, &e);
 		addrlist_ready(l);
 		tap_ok(added == 0 && addrlist_has(l, str_c(sets[i].address), '+') == sets[i].in, "%s %s <%s>", sets[i].keys,
 		       sets[i].in ? "has" : "has not", sets[i].address);
@@ -228,6 +290,7 @@ int main(void)
 	test_each();
 	test_mixed();
 	test_policy_mistakes();
+	test_whose();
 	test_heads();
 	test_sets();
 	return tap_done();

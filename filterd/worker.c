@@ -46,33 +46,51 @@ static struct str message_id(struct scan *s)
 	return neutral(s->a, arena_cstr(s->a, mail_unfold(s->a, f.value)), 250);
 }
 
-static void answer(int sock, uint32_t id, struct scan *s)
+/* What is not of the message as a whole. */
+static struct ipc_filter_VERDICT outcome_of(struct scan *s, const struct verdict *v)
 {
-	const struct verdict *v = &s->verdict;
 	const char *facts = v->detail == NULL ? v->category : arena_printf(s->a, "%s (%s)", v->category, v->detail);
-	struct ipc_filter_VERDICT m = {
+	return (struct ipc_filter_VERDICT){
 		.action = str_c(verdict_action_names[v->action]),
 		.code = (uint64_t)v->code,
 		.enhanced = str_c(v->enhanced),
 		.text = neutral(s->a, v->text, 390),
-		.edits = { (struct str *)(void *)&s->verdict.edits, v->n_edits },
+		.edits = { (struct str *)(uintptr_t)v->edits, v->n_edits },
 		.log = neutral(s->a, facts, 390),
 		.hits = str_c(v->hits),
-		.report = s->explain_ctx == NULL ? STR("") : buf_view(s->explain_ctx),
 		.folder = str_c(v->folder),
 		.target = str_c(v->target),
 		.notify = str_c(v->notify),
 		.message_id = message_id(s),
 		.tests = str_c(v->tests),
 		.required = str_c(v->required),
-		.dmarc = str_c(s->dmarc),
-		.learn = v->learn,
-		.found = v->action == VERDICT_SCORE ? findings_put(s) : (struct ipc_strs){ NULL, 0 },
+		.whose = v->whose,
 	};
+}
+
+static void send_verdict(int sock, uint32_t id, const struct ipc_filter_VERDICT *m)
+{
 	struct err e = { 0 };
-	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_VERDICT, &m, id, -1, &e) < 0) {
+	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_VERDICT, m, id, -1, &e) < 0) {
 		log_warning("worker: %s", e.text);
 		_exit(1);
+	}
+}
+
+static void answer(int sock, uint32_t id, struct scan *s)
+{
+	const size_t n = s->n_outcomes > 0 ? s->n_outcomes : 1;
+	for (size_t i = 0; i < n; i++) {
+		struct ipc_filter_VERDICT m = outcome_of(s, s->n_outcomes > 0 ? &s->outcomes[i] : &s->verdict);
+		m.more = i + 1 < n;
+		if (!m.more) {
+			m.report = s->explain_ctx == NULL ? STR("") : buf_view(s->explain_ctx);
+			m.dmarc = str_c(s->dmarc);
+			m.learn = s->verdict.learn;
+			if (s->verdict.action == VERDICT_SCORE)
+				m.found = findings_put(s);
+		}
+		send_verdict(sock, id, &m);
 	}
 }
 
@@ -97,7 +115,7 @@ static void teach(struct scan *s)
 		s->verdict.learn = STR("");
 }
 
-/* What was rejected is not signed. */
+/* What was rejected is not signed, nor what is not the same for all: who asked does so again for each of it. */
 static void check_and_sign(struct scan *s, struct asker *ask)
 {
 	const struct sign_hand hand = { asker_sign, ask };
@@ -106,7 +124,7 @@ static void check_and_sign(struct scan *s, struct asker *ask)
 		s->verdict = scan_accepts;
 	else
 		scan_run(s);
-	if (s->verdict.action != VERDICT_ACCEPT || sign_message(s, &hand, &e) == 0)
+	if (s->verdict.action != VERDICT_ACCEPT || s->n_outcomes > 1 || sign_message(s, &hand, &e) == 0)
 		return;
 	s->verdict = (struct verdict){ .action = VERDICT_TEMPFAIL, .code = 451, .enhanced = "4.7.5", .text = "The message could not be signed now, try again later",
 		.category = "UNCHECKED", .notify = "", .detail = arena_printf(s->a, "sign: %s", e.text) };

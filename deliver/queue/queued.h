@@ -24,6 +24,7 @@
  *	queued_trouble.c	notify_classes: what went wrong
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
+ *	queued_batches.c	what the filter wants done with a message, and where that is not the same for all recipients
  *	queued_ask.c	questions to resolve and filterd
  *	queued_checks.c	header_checks and their like, body_checks
  *	queued_milter.c	what milters hear of a transaction, and want
@@ -164,7 +165,7 @@ typedef void milted_fn(void *ctx, const struct ipc_policy_VERDICT *v);	/* NULL: 
 /* m: BEGIN, RCPT or MESSAGE with fd (or -1; borrowed). May answer later only. ms: for a process that hangs. */
 struct ask *milter_ask(struct queued *q, uint16_t type, const void *m, int fd, uint64_t ms, milted_fn *fn, void *ctx);
 void milter_tell_end(struct queued *q, uint64_t talk);
-typedef void scanned_fn(void *ctx, const struct ipc_filter_VERDICT *v);	/* NULL: no verdict */
+typedef void scanned_fn(void *ctx, const struct filter_outcomes *o);	/* NULL: no verdict; else at least one, valid during the call */
 void filter_start(struct queued *q, int link_fd);
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */
 void ask_forget(struct ask **a);	/* no call any more; accepts NULL */

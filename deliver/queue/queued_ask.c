@@ -12,6 +12,8 @@
 #include "log/log.h"
 #include "os/os.h"
 
+enum { OUTCOMES_BYTES_MAX = 16 << 20 };
+
 enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_PARTS, ASK_POLICY, ASK_MILTER, ASK_FILTER };
 
 struct ask {
@@ -35,6 +37,8 @@ struct ask {
 	/* filter, while it waits for a connection */
 	struct ipc_filter_SCAN scan;
 	int fd;
+	struct filter_outcomes *outcomes;	/* in arena: some of several verdicts; NULL: none yet */
+	struct arena *arena;
 };
 
 struct asks {
@@ -53,6 +57,7 @@ static void ask_free(struct ask *a)
 {
 	list_del(&a->node);
 	timer_del(&a->deadline);
+	arena_free(&a->arena);
 	free(a);
 }
 
@@ -435,18 +440,42 @@ void milter_tell_end(struct queued *q, uint64_t talk)
 
 /* --- filterd --- */
 
+/* Everything is there. */
+static void verdict_done(struct ask *a, const struct filter_outcomes *o)
+{
+	struct arena *of_o = a->arena;
+	scanned_fn *fn = a->scanned;
+	void *fn_ctx = a->ctx;
+
+	a->arena = NULL;
+	ask_free(a);
+	fn(fn_ctx, o);
+	arena_free(&of_o);
+}
+
 static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
 	struct ask *a = find(&q->filter->pending, id);
+	const struct ipc_filter_VERDICT *v = msg;
+	struct filter_outcomes alone = { .n = 0 };
+	struct err e = { 0 };
 
 	close_fd(&fd);
 	if (a == NULL)
 		return;
-	scanned_fn *fn = a->scanned;
-	void *fn_ctx = a->ctx;
-	ask_free(a);
-	fn(fn_ctx, msg);
+	if (v->more && a->arena == NULL) {
+		a->arena = arena_new(OUTCOMES_BYTES_MAX);
+		a->outcomes = ARENA_NEW(a->arena, struct filter_outcomes);
+	}
+	struct filter_outcomes *o = a->arena ? a->outcomes : &alone;
+	const int r = filter_outcomes_add(o, a->arena, a->scan.recipients.n, v, &e);
+	if (r == 0) {
+		verdict_done(a, o);
+	} else if (r < 0) {
+		log_warning("filterd: %s", e.text);
+		answer_none(a);
+	}
 }
 
 static void on_filter_closed(void *ctx, struct ipc_chan *ch, const struct err *why)

@@ -1,8 +1,8 @@
 /* From a complete message to the answer (ARCHITECTURE.md, the life of a message, 3 and 4):
- *	scan		filterd's verdict; edits are added to the envelope, signatures last
+ *	scan		filterd's verdict, or several (queued_batches.c); edits are added to the envelope, signatures last
  *	milters		those of third parties, after filterd, so that its edits do not break what they sign; then filterd is asked once more, for our signatures
  *	copies		agents write every local copy into tmp and sync it: nothing is visible yet
- *	record		what is remote, or failed for now, becomes one queue record, synced beside the loop, not yet scheduled
+ *	record		what is remote, or failed for now, becomes one queue record of each batch, synced beside the loop, not yet scheduled
  *	visible		the copies are renamed; from here there is no way back, and a client that goes away changes nothing
  *			A message for one mailbox alone skips these two: its agent renames the copy as soon as it is synced, unless the client has gone.
  *	late		renames that failed get into the record after all
@@ -22,7 +22,6 @@
 #include "smtp/dsn.h"
 
 static void start_copies(struct trans *t);
-static void scanned(struct trans *t);
 static void copies_settled(struct trans *t);
 static void make_visible(struct trans *t);
 static void all_visible(struct trans *t);
@@ -36,78 +35,15 @@ static void fail_all(struct trans *t, const struct err *e)
 
 /* --- scan --- */
 
-static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
+static void on_verdict(void *ctx, const struct filter_outcomes *o)
 {
 	struct trans *t = ctx;
 
 	t->ask = NULL;
-	t->n_finals = 0;
-	map_free(&t->seen);
-	for (size_t i = 0; r && i < r->kinds.n; i++) {
-		const struct final f = {
-			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
-		};
-		if (trans_final(t, &f) < 0)
-			break;
-	}
-	if (t->n_finals == 0) {
-		log_error("%s: <%.*s>, where filterd sends this message, does not exist", t->qid, STR_ARG(t->asked));
-		trans_answer(t, 451, "4.3.0", STR("Error: the address for such mail is not available"));
-	} else {
-		start_copies(t);
-	}
-}
-
-static void redirect(struct trans *t, struct str target)
-{
-	t->asked = arena_str(t->arena, target.n > 0 ? target : str_c(t->conf->redirect_recipient));
-	t->ask = resolve_ask(t->q, t->asked, on_target, t);
-}
-
-/* Copies in mailboxes go there; what a plus address asks for yields. */
-static void into_folder(struct trans *t, struct str folder)
-{
-	if (folder.n == 0)
-		return;
-	const struct str name = arena_str(t->arena, folder);
-	for (size_t i = 0; i < t->n_finals; i++)
-		t->finals[i].folder = name;
-}
-
-static void on_verdict(void *ctx, const struct ipc_filter_VERDICT *v)
-{
-	struct trans *t = ctx;
-	struct err e = { 0 };
-	char enhanced[13];
-
-	t->ask = NULL;
-	if (v == NULL) {
+	if (o == NULL)
 		trans_answer(t, 451, "4.3.0", STR("Error: content filter not available, try again later"));
-		return;
-	}
-	if (trans_edits(t, v->edits.v, v->edits.n, &e) < 0) {
-		fail_all(t, &e);
-		return;
-	}
-	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(v->enhanced));
-	notice_send(t, v);
-	if (str_eq(v->action, STR("accept"))) {
-		into_folder(t, v->folder);
-		scanned(t);
-	} else if (str_eq(v->action, STR("reject"))) {
-		trans_refuse(t, REFUSER_CONTENT, v->code >= 500 && v->code <= 599 ? v->code : 554, enhanced[0] == '5' ? enhanced : "5.7.1",
-			     v->text.n > 0 ? v->text : STR("Message content rejected"));
-	} else if (str_eq(v->action, STR("redirect"))) {
-		redirect(t, v->target);
-	} else if (str_eq(v->action, STR("quarantine"))) {
-		t->quarantine = arena_str(t->arena, v->log.n > 0 ? v->log : STR("unnamed"));
-		start_copies(t);
-	} else if (str_eq(v->action, STR("discard"))) {
-		trans_answer(t, 250, "2.7.0", str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid)));
-	} else {	/* tempfail, and whatever we do not know */
-		trans_refuse(t, REFUSER_CONTENT, v->code >= 400 && v->code <= 499 ? v->code : 451, enhanced[0] == '4' ? enhanced : "4.7.1",
-			     v->text.n > 0 ? v->text : STR("Message could not be checked, try again later"));
-	}
+	else
+		batches_sort(t, o);
 }
 
 /* Mail of ours gets a DKIM signature, mail of others that goes to another server an ARC set. */
@@ -124,9 +60,8 @@ static uint64_t sign_bits(const struct trans *t)
 }
 
 /* sign: bits of enum filter_sign. */
-static void scan(struct trans *t, uint64_t sign)
+static void scan(struct trans *t, uint64_t sign, struct ipc_strs edits, scanned_fn *fn)
 {
-	struct str *rcpts = ARENA_ARRAY(t->arena, struct str, t->n_finals);
 	const struct forwarded *fw = t->conn->forwarded;
 	struct ipc_filter_SCAN m = {
 		.qid = trans_qid(t), .sender = t->sender, .client = str_c(fw && fw->addr[0] ? fw->addr : t->conn->client),
@@ -135,13 +70,15 @@ static void scan(struct trans *t, uint64_t sign)
 		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 }, .sign = sign,
 	};
 
-	for (size_t i = 0; i < t->n_finals; i++)
-		rcpts[i] = t->finals[i].address;
-	m.recipients = (struct ipc_strs){ rcpts, t->n_finals < IPC_STRS_MAX ? t->n_finals : IPC_STRS_MAX };
+	m.recipients = batches_rows(t, &m.before);
+	if (m.recipients.n == 0) {
+		trans_answer(t, 452, "4.5.3", STR("Error: too many recipients"));
+		return;
+	}
 	if (sign)
-		m.edits = (struct ipc_strs){ t->edits, t->n_edits };
+		m.edits = edits;
 	t->step = STEP_SCAN;
-	t->ask = filter_ask(t->q, &m, t->fd, on_verdict, t);
+	t->ask = filter_ask(t->q, &m, t->fd, fn, t);
 }
 
 void commit_message(struct trans *t)
@@ -149,26 +86,83 @@ void commit_message(struct trans *t)
 	t->tells = t->conn->lmtp;
 	t->ours = !t->conn->lmtp && (conn_trusted(t->conn) || t->conn->mynetworks);
 	if (t->conf->filter_enable)
-		scan(t, t->talk ? 0 : sign_bits(t));
+		scan(t, t->talk ? 0 : sign_bits(t), (struct ipc_strs){ t->edits, t->n_edits }, on_verdict);
 	else
-		scanned(t);
+		commit_scanned(t);
 }
 
-static void scanned(struct trans *t)
+void commit_scanned(struct trans *t)
 {
 	if (t->talk && !t->milted)
 		milter_message(t);
+	else if (t->sorted)
+		commit_milted(t);	/* the filter signs nothing that is not the same for all */
+	else
+		commit_kept(t);
+}
+
+void commit_kept(struct trans *t)
+{
+	struct err e = { 0 };
+
+	if (batches_complete(t, &e) < 0)
+		fail_all(t, &e);
 	else
 		start_copies(t);
 }
 
+/* --- signatures, when the edits of all copies are known --- */
+
+static bool is_signed(struct trans *t, const struct batch *b)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->n_finals; i++)
+		any |= batch_of(t, &t->finals[i]) == b && t->finals[i].state != FINAL_FAILED;
+	return any && !b->quarantine.p;
+}
+
+static void sign_next(struct trans *t);
+
+static void on_signed(void *ctx, const struct filter_outcomes *o)
+{
+	struct trans *t = ctx;
+	struct err e = { 0 };
+
+	t->ask = NULL;
+	if (o == NULL) {
+		trans_answer(t, 451, "4.3.0", STR("Error: content filter not available, try again later"));
+	} else if (o->n != 1 || !str_eq(o->v[0]->action, STR("accept"))) {
+		trans_refuse(t, REFUSER_CONTENT, 451, "4.7.5", STR("The message could not be signed now, try again later"));
+	} else if (batch_edits(t, batch_at(t, t->signing), &o->v[0]->edits, &e) < 0) {
+		fail_all(t, &e);
+	} else {
+		t->signing++;
+		sign_next(t);
+	}
+}
+
+static void sign_next(struct trans *t)
+{
+	const struct batch *b;
+
+	while ((b = batch_at(t, t->signing)) != NULL && !is_signed(t, b))
+		t->signing++;
+	if (b == NULL)
+		start_copies(t);
+	else
+		scan(t, sign_bits(t) | SIGN_ONLY, (struct ipc_strs){ b->edits, b->n_edits }, on_signed);
+}
+
 void commit_milted(struct trans *t)
 {
-	const uint64_t sign = sign_bits(t);
+	struct err e = { 0 };
 
 	t->milted = true;
-	if (t->conf->filter_enable && sign)
-		scan(t, sign | SIGN_ONLY);
+	if (batches_complete(t, &e) < 0)
+		fail_all(t, &e);
+	else if (t->conf->filter_enable && sign_bits(t))
+		sign_next(t);
 	else
 		start_copies(t);
 }
@@ -267,10 +261,11 @@ static void on_deadline(void *ctx)
 
 static void start_copy(struct trans *t, struct final *f)
 {
+	const struct batch *b = batch_of(t, f);
 	const struct copy_request r = {
-		.user = f->user, .qid = trans_qid(t),
+		.user = f->user, .qid = str_c(b->qid),
 		.sender = f->sender.n > 0 ? f->sender : t->sender, .recipient = f->address, .original = f->original, .extension = f->extension,
-		.folder = f->folder, .edits = { t->edits, t->n_edits }, .size = t->size, .attempt = 1, .commit = t->n_finals == 1, .fd = t->fd,
+		.folder = f->folder, .edits = { b->edits, b->n_edits }, .size = t->size, .attempt = 1, .commit = t->n_finals == 1, .fd = t->fd,
 	};
 
 	f->alone = r.commit;
@@ -287,10 +282,12 @@ static void start_copies(struct trans *t)
 	effects_filter(t);
 	for (size_t i = 0; i < t->n_finals; i++)
 		local += str_eq(t->finals[i].kind, STR("mailbox"));
-	const bool in_session = !t->effects.hold.p && !t->quarantine.p && local > 0 && local <= t->conf->local_in_session_max;
+	const bool in_session = !t->effects.hold.p && local > 0 && local <= t->conf->local_in_session_max;
 	for (size_t i = 0; i < t->n_finals; i++) {
 		struct final *f = &t->finals[i];
-		if (in_session && str_eq(f->kind, STR("mailbox")))
+		if (f->state == FINAL_FAILED)
+			continue;
+		if (in_session && str_eq(f->kind, STR("mailbox")) && !batch_of(t, f)->quarantine.p)
 			start_copy(t, f);
 		else
 			f->state = FINAL_QUEUED;
@@ -327,17 +324,17 @@ static bool goes_on_record(const struct trans *t, const struct final *f)
 	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && !t->tells && t->sender.n > 0);
 }
 
-static struct spool_msg *record_envelope(struct trans *t)
+static struct spool_msg *record_envelope(struct trans *t, const struct batch *b)
 {
 	struct spool_msg *m = ARENA_NEW(t->arena, struct spool_msg);
 
-	m->qid = trans_qid(t);
+	m->qid = str_c(b->qid);
 	m->size = t->size;
 	m->arrived_us = clock_wall_us();
 	m->flags = (t->smtputf8 ? SPOOL_F_SMTPUTF8 : 0) | (t->ours ? SPOOL_F_OURS : 0);
 	m->sender = t->sender;
-	m->held = t->effects.hold.p != NULL || t->quarantine.p != NULL;
-	m->quarantine = t->quarantine.p ? t->quarantine : STR("");
+	m->held = t->effects.hold.p != NULL || b->quarantine.p != NULL;
+	m->quarantine = b->quarantine.p ? b->quarantine : STR("");
 	m->client = t->conn ? arena_str(t->arena, str_c(t->conn->client)) : STR("");
 	m->user = t->conn && t->conn->has_user ? arena_str(t->arena, str_c(t->conn->user)) : STR("");
 	m->helo = t->helo;
@@ -345,61 +342,123 @@ static struct spool_msg *record_envelope(struct trans *t)
 	m->body = t->body;
 	m->envid = t->envid;
 	m->ret = t->ret;
-	m->edits = t->edits;
-	m->n_edits = t->n_edits;
+	m->edits = b->edits;
+	m->n_edits = b->n_edits;
 	return m;
 }
 
-static struct spool_msg *record_build(struct trans *t)
+/* Is there somebody of the batch who is not on record yet, and is to be? */
+static bool wants_record(struct trans *t, const struct batch *b)
 {
-	struct spool_msg *m = record_envelope(t);
+	for (size_t i = 0; i < t->n_finals; i++) {
+		const struct final *f = &t->finals[i];
+		if (batch_of(t, f) == b && goes_on_record(t, f) && !f->recorded)
+			return true;
+	}
+	return false;
+}
+
+static struct spool_msg *record_build(struct trans *t, const struct batch *b)
+{
+	struct spool_msg *m = record_envelope(t, b);
 
 	for (size_t i = 0; i < t->n_finals; i++)
-		if (goes_on_record(t, &t->finals[i]))
+		if (batch_of(t, &t->finals[i]) == b && goes_on_record(t, &t->finals[i]))
 			record_final(t, m, &t->finals[i]);
 	return m;
 }
 
-static void record_undo(struct trans *t)
+static void records_undo(struct trans *t)
 {
-	spool_remove(t->q->spool, trans_qid(t), t->size);
-	t->msg = NULL;
+	struct batch *b;
+
+	for (size_t i = 0; (b = batch_at(t, i)) != NULL; i++) {
+		if (b->msg)
+			spool_remove(t->q->spool, str_c(b->qid), t->size);
+		b->msg = NULL;
+	}
 }
+
+/* logged: their lines about the envelope were written. */
+static void schedule(struct trans *t, bool logged)
+{
+	struct batch *b;
+
+	for (size_t i = 0; (b = batch_at(t, i)) != NULL; i++) {
+		if (b->msg && i > 0 && logged)
+			qlog_from(str_c(b->qid), t->sender, t->size, b->msg->n_rcpts);
+		if (b->msg)
+			sched_add(t->q, b->msg, logged);
+	}
+}
+
+static void records_fail(struct trans *t, const struct err *e)
+{
+	if (t->step == STEP_RECORD)
+		records_undo(t);
+	else
+		schedule(t, false);	/* some copies are out: the client sends again, and those who have theirs get it twice */
+	if (t->dropped)
+		trans_free(t);
+	else
+		fail_all(t, e);
+}
+
+static void records_next(struct trans *t);
 
 static void on_synced(void *ctx, int error)
 {
 	struct trans *t = ctx;
+	struct batch *b = batch_at(t, t->recording);
 	struct err e = { 0 };
 
-	if (error != 0 || t->dropped) {
-		record_undo(t);
-		if (t->dropped) {
-			trans_free(t);
-			return;
-		}
-		(void)err_set(&e, ERR_TEMP, error, "sync of the queue file");
-		fail_all(t, &e);
+	if (error == 0 && !t->dropped) {
+		t->recording++;
+		records_next(t);
 		return;
 	}
-	if (t->step == STEP_LATE)
-		all_visible(t);
-	else
-		make_visible(t);
+	(void)err_set(&e, ERR_TEMP, error, "sync of the queue file");
+	if (t->step == STEP_LATE) {
+		spool_remove(t->q->spool, str_c(b->qid), t->size);
+		b->msg = NULL;
+	}
+	records_fail(t, &e);
 }
 
-/* Write and sync; on_synced goes on. */
-static int record_write(struct trans *t, enum trans_step step, struct err *e)
+/* Write and sync; on_synced goes on. The main one takes the file that was received, the others are copies of it. */
+static int record_write(struct trans *t, struct batch *b, struct err *e)
 {
-	struct spool_msg *m = record_build(t);
+	struct spool_msg *m = record_build(t, b);
 	int fd = -1;
 
-	if (spool_commit(t->q->spool, m, &fd, e) < 0)
+	if (b == &t->main) {
+		if (spool_commit(t->q->spool, m, &fd, e) < 0)
+			return -1;
+		t->incoming = false;
+	} else if (spool_room(t->q->spool, t->size, t->q->conf->queue_minfree, e) < 0 || spool_copy(t->q->spool, m, t->fd, &fd, e) < 0) {
 		return -1;
-	t->incoming = false;
-	t->msg = m;
-	t->step = step;
+	} else {
+		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%.*s", b->qid, STR_ARG(m->message_id));
+	}
+	b->msg = m;
 	sync_submit(t->q->sync, fd, on_synced, t);
 	return 0;
+}
+
+/* One after the other: a large message is copied as often as there are batches, and others shall not wait for all of it. */
+static void records_next(struct trans *t)
+{
+	struct err e = { 0 };
+	struct batch *b;
+
+	while ((b = batch_at(t, t->recording)) != NULL && (b->msg || !wants_record(t, b)))
+		t->recording++;
+	if (b == NULL && t->step == STEP_LATE)
+		all_visible(t);
+	else if (b == NULL)
+		make_visible(t);
+	else if (record_write(t, b, &e) < 0)
+		records_fail(t, &e);
 }
 
 /* Everybody has failed for good: the client is told. */
@@ -416,21 +475,13 @@ static void refuse(struct trans *t)
 /* Every copy is ready, failed, or goes to the queue. */
 static void copies_settled(struct trans *t)
 {
-	const size_t failed = count(t, FINAL_FAILED);
-	struct err e = { 0 };
-	bool record = false;
-
 	timer_del(&t->deadline);
-	if (failed == t->n_finals) {
+	if (count(t, FINAL_FAILED) == t->n_finals) {
 		refuse(t);
 		return;
 	}
-	for (size_t i = 0; i < t->n_finals; i++)
-		record |= goes_on_record(t, &t->finals[i]);
-	if (!record)
-		make_visible(t);
-	else if (record_write(t, STEP_RECORD, &e) < 0)
-		fail_all(t, &e);
+	t->step = STEP_RECORD;
+	records_next(t);
 }
 
 /* --- visible --- */
@@ -448,37 +499,53 @@ static void make_visible(struct trans *t)
 			copy_commit(t->finals[i].copy);
 }
 
-/* Renames that failed: into the record. 0: done; 1: on_synced goes on; -1. */
-static int record_late(struct trans *t, struct err *e)
+/* Renames that failed: into the record that is there. */
+static int record_late(struct trans *t, struct batch *b, struct err *e)
 {
-	struct buf b;
-	int r = 0;
-	bool any = false;
+	struct buf r;
+	int ok;
 
-	for (size_t i = 0; i < t->n_finals; i++)
-		any |= goes_on_record(t, &t->finals[i]) && !t->finals[i].recorded;
-	if (!any)
-		return 0;
-	if (t->msg == NULL)
-		return record_write(t, STEP_LATE, e) < 0 ? -1 : 1;
-	buf_init(&b, SPOOL_RECORD_MAX);
-	for (size_t i = 0; i < t->n_finals; i++)
-		if (goes_on_record(t, &t->finals[i]) && !t->finals[i].recorded) {
-			record_final(t, t->msg, &t->finals[i]);
-			spool_journal_recipient(trans_qid(t), t->msg->n_rcpts - 1, &t->msg->rcpts[t->msg->n_rcpts - 1], &b);
-		}
-	r = buf_check(&b, "queue record", e);
-	if (r == 0)
-		r = spool_append(t->q->spool, trans_qid(t), t->size, buf_view(&b), true, e);
-	buf_fini(&b);
-	return r;
+	buf_init(&r, SPOOL_RECORD_MAX);
+	for (size_t i = 0; i < t->n_finals; i++) {
+		struct final *f = &t->finals[i];
+		if (batch_of(t, f) != b || !goes_on_record(t, f) || f->recorded)
+			continue;
+		record_final(t, b->msg, f);
+		spool_journal_recipient(str_c(b->qid), b->msg->n_rcpts - 1, &b->msg->rcpts[b->msg->n_rcpts - 1], &r);
+	}
+	ok = buf_check(&r, "queue record", e);
+	if (ok == 0 && r.n > 0)
+		ok = spool_append(t->q->spool, str_c(b->qid), t->size, buf_view(&r), true, e);
+	buf_fini(&r);
+	return ok;
 }
 
-static void log_finals(const struct trans *t)
+/* 0: done; 1: a record that was not there is written first, then this again; -1. */
+static int records_late(struct trans *t, struct err *e)
+{
+	struct batch *b;
+
+	for (size_t i = 0; (b = batch_at(t, i)) != NULL; i++)
+		if (b->msg && record_late(t, b, e) < 0)
+			return -1;
+	for (size_t i = 0; (b = batch_at(t, i)) != NULL; i++)
+		if (!b->msg && wants_record(t, b)) {
+			t->step = STEP_LATE;
+			t->recording = i;
+			records_next(t);
+			return 1;
+		}
+	return 0;
+}
+
+static void log_finals(struct trans *t)
 {
 	const uint64_t now = clock_mono_us();
+	size_t n = 0;
 
-	qlog_from(trans_qid(t), t->sender, t->size, t->n_finals);
+	for (size_t i = 0; i < t->n_finals; i++)
+		n += !t->finals[i].recorded || batch_of(t, &t->finals[i]) == &t->main;
+	qlog_from(trans_qid(t), t->sender, t->size, n);
 	for (size_t i = 0; i < t->n_finals; i++) {
 		const struct final *f = &t->finals[i];
 		const uint64_t end = f->done_us ? f->done_us : now;
@@ -506,7 +573,7 @@ static void tell_success(struct trans *t)
 		const struct final *f = &t->finals[i];
 		if (f->state != FINAL_SENT || !(f->notify & SMTP_NOTIFY_SUCCESS) || t->sender.n == 0)
 			continue;
-		m = m ? m : record_envelope(t);
+		m = m ? m : record_envelope(t, &t->main);
 		struct spool_rcpt *r = spool_msg_add(t->arena, m);
 		if (r)
 			*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .orcpt = f->orcpt, .notify = f->notify,
@@ -523,24 +590,21 @@ static void tell_success(struct trans *t)
 static void all_visible(struct trans *t)
 {
 	struct err e = { 0 };
-	struct queued *q = t->q;
-	const int r = record_late(t, &e);
+	const int r = records_late(t, &e);
 
 	if (r > 0)
 		return;
 	if (r < 0) {
 		/* Some copies are out, some are not: the client sends again, and those who have theirs get it twice. */
-		if (t->msg)
-			sched_add(q, t->msg, false);
+		schedule(t, false);
 		fail_all(t, &e);
 		return;
 	}
 	log_finals(t);
 	tell_success(t);
-	if (t->msg)
-		sched_add(q, t->msg, true);
-	else
+	if (t->main.msg == NULL)
 		qlog_removed(trans_qid(t));
+	schedule(t, true);
 	trans_answer(t, 250, "2.0.0", str_c(arena_printf(t->arena, "Ok: queued as %s", t->qid)));
 }
 

@@ -6,7 +6,6 @@
 
 #include "deliver/queue/queued_trans.h"
 #include "log/log.h"
-#include "mail/edit.h"
 
 static const char *const stage_words[] = {
 	[RESTRICT_MAIL] = "MAIL", [RESTRICT_RCPT] = "RCPT", [RESTRICT_DATA] = "DATA", [RESTRICT_END] = "END-OF-MESSAGE", [RESTRICT_ETRN] = "ETRN", [RESTRICT_NAMES] = "CONNECT",
@@ -138,24 +137,6 @@ void trans_judge(struct trans *t, enum restrict_stage stage, trans_passed_fn *fn
 
 /* --- doing it --- */
 
-int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e)
-{
-	struct str *v = ARENA_ARRAY(t->arena, struct str, t->n_edits + n + 1);
-
-	if (v == NULL || t->n_edits + n > SPOOL_EDITS_MAX)
-		return err_set(e, ERR_LIMIT, 0, "too many header edits");
-	if (t->n_edits > 0)
-		memcpy(v, t->edits, t->n_edits * sizeof(*v));
-	for (size_t i = 0; i < n; i++) {
-		if (mail_edit_check(edits[i], e) < 0)
-			return -1;
-		v[t->n_edits + i] = arena_str(t->arena, edits[i]);
-	}
-	t->edits = v;
-	t->n_edits += n;
-	return 0;
-}
-
 struct adding {
 	struct trans *t;
 	trans_passed_fn *fn;
@@ -236,17 +217,22 @@ void effects_filter(struct trans *t)
 {
 	size_t n = 0;
 
-	if (!t->effects.filter.p || t->quarantine.p)
+	if (!t->effects.filter.p || t->main.quarantine.p)
 		return;
 	for (size_t i = 0; i < t->n_finals; i++) {
-		struct final *f = &t->finals[i];
+		const struct final *f = &t->finals[i];
 		bool named = false;
+		if (batch_of(t, f)->quarantine.p || f->state == FINAL_FAILED) {
+			t->finals[n++] = *f;
+			continue;
+		}
 		for (size_t k = 0; k < n && !named; k++)
-			named = str_eq(t->finals[k].original, f->original) && t->finals[k].rcpt == f->rcpt;
+			named = str_eq(t->finals[k].original, f->original) && t->finals[k].rcpt == f->rcpt && t->finals[k].batch == f->batch;
 		if (named)
 			continue;
 		t->finals[n++] = (struct final){
-			.t = t, .kind = STR("remote"), .address = f->original, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .notify = f->notify,
+			.t = t, .batch = f->batch,
+			.kind = STR("remote"), .address = f->original, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .notify = f->notify,
 			.orcpt = f->orcpt,
 		};
 	}

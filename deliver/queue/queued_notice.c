@@ -44,7 +44,7 @@ static void put_head(const struct trans *t, struct buf *b)
 	buf_c(b, "-------------------------- END HEADERS ------------------------------\n");
 }
 
-static void put_text(const struct trans *t, const struct ipc_filter_VERDICT *v, struct buf *b)
+static void put_text(const struct trans *t, const struct ipc_filter_VERDICT *v, struct str kept, struct buf *b)
 {
 	const bool passed = str_eq(v->action, STR("accept"));
 
@@ -53,16 +53,19 @@ static void put_text(const struct trans *t, const struct ipc_filter_VERDICT *v, 
 	line(b, "Action", v->action);
 	line(b, "Client", str_c(t->conn->client));
 	line(b, "Sender", t->sender.n > 0 ? t->sender : STR("<>"));
-	for (size_t i = 0; i < t->n_finals && i < RECIPIENTS_SHOWN_MAX; i++)
-		line(b, "Recipient", t->finals[i].address);
+	for (size_t i = 0, n = 0; i < t->n_finals && n < RECIPIENTS_SHOWN_MAX; i++)
+		if (filter_outcome_has(v, t->finals[i].row)) {
+			line(b, "Recipient", t->finals[i].address);
+			n++;
+		}
 	line(b, "Message-ID", v->message_id);
 	line(b, "Queue-ID", trans_qid(t));
-	if (str_eq(v->action, STR("quarantine")))
-		buf_printf(b, "\nIt lies in quarantine: postern quarantine show|release|delete %s\n", t->qid);
+	if (kept.n > 0)
+		buf_printf(b, "\nIt lies in quarantine: postern quarantine show|release|delete %.*s\n", STR_ARG(kept));
 	put_head(t, b);
 }
 
-void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v)
+void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v, struct str kept)
 {
 	const struct conf *c = t->conf;
 	struct buf b;
@@ -80,7 +83,7 @@ void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v)
 	mail_date_format(clock_wall(), 0, &b);
 	const char *id = arena_printf(t->arena, "<filter.%s@%s>", t->qid, c->myhostname);
 	buf_printf(&b, "\nMessage-ID: %s\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n", id);
-	put_text(t, v, &b);
+	put_text(t, v, kept, &b);
 	if (buf_failed(&b)) {
 		log_warning("%s: the filter notification is too long", t->qid);
 		buf_fini(&b);

@@ -66,13 +66,13 @@ static void add_signatures(struct posting *p, const struct ipc_filter_VERDICT *v
 	p->m->n_edits += v->edits.n;
 }
 
-static void on_signed(void *ctx, const struct ipc_filter_VERDICT *v)
+static void on_signed(void *ctx, const struct filter_outcomes *o)
 {
 	struct posting *p = ctx;
 
 	close_fd(&p->fd);
 	spool_discard(p->q->spool, str_c(p->signing));
-	add_signatures(p, v);
+	add_signatures(p, o && o->n == 1 ? o->v[0] : NULL);
 	write_it(p);
 }
 

@@ -57,6 +57,7 @@ static struct trans *trans_new(struct conn_entry *c)
 	t->fd = t->new_body = -1;
 	t->start_us = clock_mono_us();
 	spool_qid_new(t->qid);
+	memcpy(t->main.qid, t->qid, sizeof(t->qid));
 	c->trans = t;
 	c->q->n_trans++;
 	return t;

@@ -13,9 +13,22 @@ enum final_state {
 	FINAL_FAILED,	/* for good */
 };
 
+/* Recipients for whom the same is done with the message. Where the filter wants more than one thing each has a message of its own in the queue. */
+struct batch {
+	struct str *own;	/* edits of its copies alone, behind the transaction's */
+	size_t n_own;
+	struct str *edits;	/* of its copies, once they are complete (batches_complete) */
+	size_t n_edits;
+	struct str quarantine;	/* why it is kept from them; p NULL: it is not */
+	char qid[SPOOL_QID_MAX + 1];
+	struct spool_msg *msg;	/* its record; NULL: none */
+};
+
 /* A recipient after expansion. */
 struct final {
 	struct trans *t;
+	struct batch *batch;	/* NULL: the transaction's main */
+	size_t row;		/* of the question to the filter */
 	struct str kind, address, user, extension, original, folder;
 	struct str sender;	/* owner-NAME of a list; empty: the message's */
 	enum final_state state;
@@ -70,7 +83,10 @@ struct trans {
 	uint64_t talk;			/* with the milters; 0: there are none, or they are done */
 	bool milted;			/* they have seen the message */
 	struct str head_text;		/* the message's header section */
-	struct str quarantine;		/* why filterd wants it kept; p NULL: it does not */
+	struct batch main;		/* of most recipients, mostly of all; its qid is the transaction's */
+	struct batch **batches;		/* of the others */
+	size_t n_batches;
+	bool sorted;			/* the filter had more than one verdict: it has signed nothing */
 	struct restrict_effects effects;	/* what the restrictions want done with the message */
 	uint64_t asked_notify;		/* and what its RCPT said */
 	struct str asked_orcpt;
@@ -91,7 +107,8 @@ struct trans {
 	size_t n_copying, n_committing;
 	bool ours;			/* the sender is one of us */
 	bool tells;			/* the client hears of each recipient itself (LMTP): nobody is sent a report */
-	struct spool_msg *msg;		/* the queue record; NULL: none */
+	size_t signing;			/* the batch that is signed */
+	size_t recording;		/* the batch whose record is being written */
 	bool dropped;			/* the client went away while the record was being synced */
 };
 
@@ -112,8 +129,8 @@ void effects_apply(struct trans *t, trans_passed_fn *fn);
 void effects_filter(struct trans *t);	/* FILTER: everybody's copy goes there */
 /* queued_checks.c: header_checks, body_checks; fn goes on unless they refuse. */
 void checks_run(struct trans *t, trans_passed_fn *fn);
-void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v);	/* queued_notice.c: to whom the verdict says, if anybody */
-int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
+/* queued_notice.c: to whom the verdict says, if anybody. kept: the message in quarantine; n 0: it is not kept. */
+void notice_send(struct trans *t, const struct ipc_filter_VERDICT *v, struct str kept);
 
 /* queued_milter.c: fn goes on unless a milter refuses. */
 void milter_mail(struct trans *t, trans_passed_fn *fn);
@@ -124,8 +141,20 @@ void milter_end(struct trans *t);
 /* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */
 void rewrite_message(struct trans *t, struct str head);
 
+/* queued_batches.c */
+int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
+static inline struct batch *batch_of(struct trans *t, const struct final *f) { return f->batch ? f->batch : &t->main; }
+struct batch *batch_at(struct trans *t, size_t i);	/* 0: the main; NULL: no more */
+struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out);	/* whom the filter is asked about; n 0: too many */
+/* What is done with whom; then commit_scanned, commit_kept, or the answer. */
+void batches_sort(struct trans *t, const struct filter_outcomes *o);
+int batches_complete(struct trans *t, struct err *e) MUST_CHECK;	/* their edits, from the transaction's and their own */
+int batch_edits(struct trans *t, struct batch *b, const struct ipc_strs *more, struct err *e) MUST_CHECK;	/* after batches_complete() */
+
 /* queued_commit.c: the message is complete and sealed. */
 void commit_message(struct trans *t);
+void commit_scanned(struct trans *t);	/* the filter is content */
+void commit_kept(struct trans *t);	/* nobody is to get it now: no milter sees it, nothing is signed */
 void commit_milted(struct trans *t);	/* milters are content */
 void commit_drop(struct trans *t);	/* the client has gone */
 

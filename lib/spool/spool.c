@@ -270,10 +270,12 @@ static int enqueue(struct spool *sp, const struct spool_msg *m, const struct fre
 
 static int copy_content(int to, int from, uint64_t size, struct err *e)
 {
+	off_t at = 0;
+
 	for (uint64_t left = size; left > 0;) {
-		const ssize_t n = sendfile(to, from, NULL, (size_t)left);
+		const ssize_t n = sendfile(to, from, &at, (size_t)left);
 		if (n <= 0)
-			return disk_error(n < 0 ? errno : EIO, "copy from memory", e);
+			return disk_error(n < 0 ? errno : EIO, "copy", e);
 		left -= (uint64_t)n;
 	}
 	return 0;
@@ -336,6 +338,20 @@ int spool_write(struct spool *sp, const struct spool_msg *m, struct str content,
 		return disk_error(we.sys, "write", e);
 	}
 	if (enqueue(sp, m, &f, e) < 0) {
+		fresh_discard(&f);
+		return -1;
+	}
+	*fd_out = f.fd;
+	return 0;
+}
+
+int spool_copy(struct spool *sp, const struct spool_msg *m, int from, int *fd_out, struct err *e)
+{
+	struct fresh f;
+
+	if (fresh_open(sp, m->qid, &f, e) < 0)
+		return -1;
+	if (copy_content(f.fd, from, m->size, e) < 0 || enqueue(sp, m, &f, e) < 0) {
 		fresh_discard(&f);
 		return -1;
 	}

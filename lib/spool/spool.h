@@ -134,6 +134,8 @@ int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struc
 void spool_remove(struct spool *sp, struct str qid, uint64_t size);
 /* A whole message from memory (bounces): content written, journal appended, in queue. As spool_commit. */
 int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e) MUST_CHECK;
+/* The same with the content of another message: the first m->size bytes of from, whose offset stays. */
+int spool_copy(struct spool *sp, const struct spool_msg *m, int from, int *fd_out, struct err *e) MUST_CHECK;
 /* Append records. sync: fdatasync before return. */
 int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e) MUST_CHECK;
 int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, struct err *e) MUST_CHECK;

@@ -222,6 +222,15 @@ static void test_files(void)
 	close(fd);
 	spool_remove(sp, QID, 12);
 	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), -1, "removed");
+	tap_is_int(spool_copy(sp, m, rfd, &fd, &e), 0, "the content of another, whose journal is left behind: %s", e.text);
+	close(fd);
+	tap_is_int(spool_load(sp, QID, 12, a, &got, NULL, &e), 0, "is a whole message: %s", e.text);
+	tap_ok(spool_read_fd(sp, QID, 12, &fd, &e) == 0 && pread_all(fd, body, 12, 0, &e) == 0 && memcmp(body, "Hello\nworld\n", 12) == 0, "with that content");
+	close(fd);
+	spool_remove(sp, QID, 12);
+	m->size = 12000;
+	tap_is_int(spool_copy(sp, m, rfd, &fd, &e), -1, "what is shorter than said is no message: %s", e.text);
+	m->size = 12;
 	buf_fini(&b);
 	close(rfd);
 	spool_close(&sp);

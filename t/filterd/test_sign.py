@@ -36,6 +36,7 @@ class Scene:
         self.suite = s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=(HOST,), real_ports=True, settings={
             "dns_servers": self.dns.address, "mynetworks": "203.0.113.0/24", "filter_virus_check": "no", "relayhost": "[127.0.0.1]:%d" % self.sink.port,
             "minimal_backoff_time": "1s", "arc_trusted_sealers": "trusted.test",
+            "filter_recipient_policies": "%s/etc/recipients" % base,
             "header_checks": "pcre:%s/etc/checks" % base,
             "listener.filtered": "%s:10025/smtp -o mynetworks= -o filter_enable=no -o smtpd_recipient_restrictions=\n"
                                  "    -o { smtpd_relay_restrictions = check_client_access cidr:%s/etc/filters, reject_unauth_destination }" % (HOST, base),
@@ -45,6 +46,7 @@ class Scene:
         s.user_add(ALICE, "alice-secret")
         s.user_add(BOB, "bob-secret")
         (base / "etc" / "checks").write_text("/^X-Filter:/ FILTER smtp:[%s]:10024\n" % FILTER)
+        (base / "etc" / "recipients").write_text("[marked]\nrecipients = marked@far.test\nspam_action = tag\n[plain]\nrecipients = plain@far.test\nspam_action = accept\n")
         (base / "etc" / "filters").write_text("127.0.0.1 OK\n")
         (base / "etc" / "virtual").write_text("away@example.com away@far.test\n")
         s.tool("postmap", "cdb:%s" % (base / "etc" / "virtual"))
@@ -297,6 +299,26 @@ def test_milters_see_what_filterd_added_and_our_signature_covers_what_they_chang
         s.sendmail("x@list.test", [ALICE], text)
     headers = [d for c, d in signing.milter.heard if c == b"L"]
     assert any(h.startswith(b"X-Spam-Flag\0") for h in headers) and any(h.startswith(b"Authentication-Results\0") for h in headers)
+
+
+@pytest.mark.parametrize("port", ["SUBMISSION", 2525])
+def test_copies_that_differ_by_recipient_are_signed_each(signing, port):
+    """Two policies, two subjects, two signatures that are good; a milter sees, and changes, what both have in common."""
+    change = milter_module.packet(b"i", struct.pack("!I", 0) + milter_module.z("X-Milted", "yes"))
+    signing.milter.reset({b"E": change + milter_module.packet(b"c")})
+    mid, text = letter(body="XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-" + "TEST-EMAIL*C.34X\r\n")
+    signing.submit(text, to=("marked@far.test", "plain@far.test"), port=port)
+    end = time.monotonic() + 30
+    got = {}
+    while len(got) < 2:
+        assert time.monotonic() < end, signing.suite.trouble()
+        time.sleep(0.01)
+        got = {env[1].split("<")[1].split("@")[0]: data for env, data, _secure in list(signing.sink.messages) if mid.encode() in data}
+    assert fields(got["marked"], "Subject")[0].startswith("Subject: [SPAM] about") and fields(got["plain"], "Subject")[0].startswith("Subject: about")
+    for data in got.values():
+        assert valid(signing, data) == {"rr", "ee"} and len(fields(data, "DKIM-Signature")) == 2
+        assert (b"X-Milted: yes" in data) == (port == 2525)
+    signing.milter.reset()
 
 
 def test_mail_waits_while_the_key_worker_is_away(signing):

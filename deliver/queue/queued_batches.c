@@ -1,0 +1,381 @@
+/* What the filter wants done with a message, and the case that this is not the same for all recipients. Those for whom it is the same are a batch: they share the
+ * header fields of their copies, and what goes to the queue for them is one message there. The first batch that is to get the message is the main one, which has
+ * the transaction's id; the others, and what is kept in quarantine, have ids of their own.
+ *	Who refuses a message that others take cannot be told so to an SMTP client any more: a sender of ours gets a bounce, a client of LMTP an answer for
+ * each recipient; for strangers, who get no bounce from us, it is kept or dropped as filter_rejected_recipients says. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deliver/queue/queued_trans.h"
+#include "log/log.h"
+#include "mail/edit.h"
+
+enum {
+	ROWS_MAX = IPC_STRS_MAX,
+	ROWS_FINAL_MAX = 1000,		/* recipients that are asked about by their own address; of others the one that was named counts */
+	ROWS_OWN_BYTES_MAX = 60000,
+	ROWS_BYTES_MAX = 100000,	/* what a question holds, well below IPC_PACKET_MAX */
+};
+
+struct batch *batch_at(struct trans *t, size_t i)
+{
+	return i == 0 ? &t->main : i <= t->n_batches ? t->batches[i - 1] : NULL;
+}
+
+/* --- the question --- */
+
+struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out)
+{
+	const size_t max = t->n_finals < ROWS_MAX ? t->n_finals : ROWS_MAX;
+	struct ipc_strs to = { ARENA_ARRAY(t->arena, struct str, max), 0 }, before = { ARENA_ARRAY(t->arena, struct str, max), 0 };
+	const bool differ = t->conf->filter_recipient_policies[0] != '\0';
+	size_t bytes = 0;
+	struct str named = { 0 };
+
+	if (to.v == NULL || before.v == NULL)
+		return (struct ipc_strs){ 0 };
+	for (size_t i = 0; i < t->n_finals; i++) {
+		struct final *f = &t->finals[i];
+		const bool own = to.n < ROWS_FINAL_MAX && bytes < ROWS_OWN_BYTES_MAX;
+		const bool full = to.n == max || bytes >= ROWS_BYTES_MAX, another = own || !named.p || !str_eq(named, f->original);
+		if (another && full && differ)
+			return (struct ipc_strs){ 0 };
+		if (another && !full) {
+			to.v[to.n++] = own ? f->address : f->original;
+			before.v[before.n++] = str_case_eq(f->address, f->original) ? STR("") : f->original;
+			bytes += f->address.n + f->original.n;
+			named = own ? (struct str){ 0 } : f->original;
+		}
+		f->row = to.n - 1;
+	}
+	*before_out = differ ? before : (struct ipc_strs){ 0 };
+	return to;
+}
+
+/* --- edits --- */
+
+static int append(struct trans *t, struct str **v, size_t *n, const struct str *more, size_t n_more, struct err *e)
+{
+	struct str *all = ARENA_ARRAY(t->arena, struct str, *n + n_more + 1);
+
+	if (all == NULL || *n + n_more > SPOOL_EDITS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "too many header edits");
+	if (*n > 0)
+		memcpy(all, *v, *n * sizeof(*all));
+	for (size_t i = 0; i < n_more; i++) {
+		if (mail_edit_check(more[i], e) < 0)
+			return -1;
+		all[*n + i] = arena_str(t->arena, more[i]);
+	}
+	*v = all;
+	*n += n_more;
+	return 0;
+}
+
+int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e)
+{
+	return append(t, &t->edits, &t->n_edits, edits, n, e);
+}
+
+int batch_edits(struct trans *t, struct batch *b, const struct ipc_strs *more, struct err *e)
+{
+	return append(t, &b->edits, &b->n_edits, more->v, more->n, e);
+}
+
+int batches_complete(struct trans *t, struct err *e)
+{
+	struct batch *b;
+
+	for (size_t i = 0; (b = batch_at(t, i)) != NULL; i++) {
+		b->edits = t->edits;
+		b->n_edits = t->n_edits;
+		if (b->n_own > 0 && append(t, &b->edits, &b->n_edits, b->own, b->n_own, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* --- sorting --- */
+
+static void note(const struct trans *t, const char *what, struct str why, struct str to, const char *as)
+{
+	log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: %s: END-OF-MESSAGE from %s[%s]: %.*s; from=<%.*s> to=<%.*s>%s%s", t->qid, what, t->conn->name, t->conn->client,
+	       STR_ARG(why), STR_ARG(t->sender), STR_ARG(to), as[0] ? " as " : "", as);
+}
+
+enum fate { FATE_PASS, FATE_KEEP, FATE_REDIRECT, FATE_DROP, FATE_FAIL };
+
+struct sorting {
+	struct trans *t;
+	const struct filter_outcomes *o;
+	enum fate fates[FILTER_OUTCOMES_MAX];
+	size_t common;		/* with so many edits all copies begin: they are the message's, and shown to milters */
+	bool has_main, passes;	/* passes: somebody gets it as it is addressed */
+	struct { struct str to; struct batch *batch; size_t rcpt; } redirect[FILTER_OUTCOMES_MAX];
+	size_t n_redirect, next;
+};
+
+static enum fate fate_of(const struct trans *t, const struct ipc_filter_VERDICT *v)
+{
+	if (str_eq(v->action, STR("accept")))
+		return FATE_PASS;
+	if (str_eq(v->action, STR("quarantine")))
+		return FATE_KEEP;
+	if (str_eq(v->action, STR("redirect")))
+		return FATE_REDIRECT;
+	if (str_eq(v->action, STR("discard")))
+		return FATE_DROP;
+	if (t->tells || (t->ours && t->sender.n > 0))
+		return FATE_FAIL;
+	return strcmp(t->conf->filter_rejected_recipients, "discard") == 0 ? FATE_DROP : FATE_KEEP;
+}
+
+static bool has_copies(enum fate f)
+{
+	return f != FATE_DROP && f != FATE_FAIL;
+}
+
+static int take_common(struct sorting *g, struct err *e)
+{
+	const struct ipc_filter_VERDICT *first = NULL;
+
+	for (size_t k = 0; k < g->o->n; k++) {
+		const struct ipc_filter_VERDICT *v = g->o->v[k];
+		size_t same = 0;
+		if (!has_copies(g->fates[k]))
+			continue;
+		while (first && same < g->common && same < v->edits.n && str_eq(v->edits.v[same], first->edits.v[same]))
+			same++;
+		g->common = first ? same : v->edits.n;
+		first = first ? first : v;
+	}
+	return first ? trans_edits(g->t, first->edits.v, g->common, e) : 0;
+}
+
+static struct batch *batch_new(struct trans *t)
+{
+	struct batch *b = ARENA_NEW(t->arena, struct batch);
+
+	if (b == NULL)
+		return NULL;
+	spool_qid_new(b->qid);
+	t->batches[t->n_batches++] = b;
+	return b;
+}
+
+/* The main one: of who gets the message, or of all. */
+static int batch_for(struct sorting *g, const struct ipc_filter_VERDICT *v, enum fate fate, struct batch **out, struct err *e)
+{
+	struct trans *t = g->t;
+	const bool main = g->o->n == 1 || (fate == FATE_PASS && !g->has_main);
+	struct batch *b = main ? &t->main : batch_new(t);
+
+	if (b == NULL)
+		return err_set(e, ERR_LIMIT, 0, "transaction too large");
+	g->has_main |= main;
+	if (fate == FATE_KEEP)
+		b->quarantine = arena_str(t->arena, v->log.n > 0 ? v->log : STR("unnamed"));
+	*out = b;
+	return append(t, &b->own, &b->n_own, v->edits.v + g->common, v->edits.n - g->common, e);
+}
+
+/* Copies in mailboxes go into the folder; what a plus address asks for yields. */
+static void settle(const struct sorting *g, struct final *f, const struct ipc_filter_VERDICT *v, enum fate fate, struct batch *b)
+{
+	struct trans *t = g->t;
+
+	f->batch = b;
+	if (fate == FATE_PASS && v->folder.n > 0)
+		f->folder = arena_str(t->arena, v->folder);
+	if (fate == FATE_KEEP && g->o->n > 1)
+		note(t, "quarantine", b->quarantine, f->address, b->qid);
+	if (fate == FATE_DROP && g->o->n > 1)
+		note(t, "discard", v->log, f->address, "");
+	if (fate != FATE_FAIL)
+		return;
+	f->state = FINAL_FAILED;
+	f->enhanced = arena_str(t->arena, v->enhanced.n > 0 && v->enhanced.p[0] == '5' ? v->enhanced : STR("5.7.1"));
+	f->text = arena_str(t->arena, v->text.n > 0 ? v->text : STR("Message content rejected"));
+}
+
+static void redirect_add(struct sorting *g, const struct ipc_filter_VERDICT *v, struct batch *b, size_t rcpt)
+{
+	struct str to = v->target.n > 0 ? v->target : str_c(g->t->conf->redirect_recipient);
+
+	g->redirect[g->n_redirect].to = arena_str(g->t->arena, to);
+	g->redirect[g->n_redirect].rcpt = rcpt;
+	g->redirect[g->n_redirect++].batch = b;
+}
+
+/* Those of one outcome; who is not to have it leaves the list. */
+static int sort_outcome(struct sorting *g, size_t k, struct err *e)
+{
+	struct trans *t = g->t;
+	const struct ipc_filter_VERDICT *v = g->o->v[k];
+	const enum fate fate = g->fates[k];
+	struct batch *b = NULL;
+	size_t n = 0, rcpt = SIZE_MAX;
+
+	if (has_copies(fate) && batch_for(g, v, fate, &b, e) < 0)
+		return -1;
+	notice_send(t, v, fate == FATE_KEEP ? str_c(b->qid) : STR(""));
+	for (size_t i = 0; i < t->n_finals; i++) {
+		struct final *f = &t->finals[i];
+		const bool its = filter_outcome_has(v, f->row);
+		if (its)
+			settle(g, f, v, fate, b);
+		rcpt = its && rcpt == SIZE_MAX ? f->rcpt : rcpt;
+		if (its && (fate == FATE_DROP || fate == FATE_REDIRECT))
+			continue;
+		t->finals[n++] = *f;
+	}
+	t->n_finals = n;
+	map_free(&t->seen);
+	if (fate == FATE_REDIRECT)
+		redirect_add(g, v, b, rcpt);
+	return 0;
+}
+
+/* --- where it goes instead --- */
+
+static void redirect_next(struct sorting *g);
+
+static void sorted(const struct sorting *g)
+{
+	struct trans *t = g->t;
+
+	if (t->n_finals == 0)
+		trans_answer(t, 250, "2.7.0", str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid)));
+	else if (g->passes)
+		commit_scanned(t);
+	else
+		commit_kept(t);
+}
+
+static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
+{
+	struct sorting *g = ctx;
+	struct trans *t = g->t;
+	size_t n = 0;
+
+	t->ask = NULL;
+	for (size_t i = 0; r && i < r->kinds.n; i++) {
+		const struct final f = {
+			.batch = g->redirect[g->next].batch, .rcpt = g->redirect[g->next].rcpt, .kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i],
+			.extension = r->extensions.v[i], .original = t->asked,
+		};
+		if (trans_final(t, &f) < 0)
+			break;
+		n++;
+	}
+	if (n == 0) {
+		log_error("%s: <%.*s>, where filterd sends this message, does not exist", t->qid, STR_ARG(t->asked));
+		trans_answer(t, 451, "4.3.0", STR("Error: the address for such mail is not available"));
+		return;
+	}
+	g->next++;
+	redirect_next(g);
+}
+
+static void redirect_next(struct sorting *g)
+{
+	struct trans *t = g->t;
+
+	if (g->next == g->n_redirect) {
+		sorted(g);
+		return;
+	}
+	t->asked = g->redirect[g->next].to;
+	t->ask = resolve_ask(t->q, t->asked, on_target, g);
+}
+
+/* --- verdicts --- */
+
+static void refuse(struct trans *t, const struct ipc_filter_VERDICT *v, uint64_t class, uint64_t code, const char *enhanced_else, struct str text)
+{
+	char enhanced[13];
+
+	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(v->enhanced));
+	trans_refuse(t, REFUSER_CONTENT, v->code / 100 == class ? v->code : code, enhanced[0] == (char)('0' + class) ? enhanced : enhanced_else,
+		     v->text.n > 0 ? v->text : text);
+}
+
+static bool is_known(struct str action)
+{
+	static const char *const known[] = { "accept", "reject", "redirect", "quarantine", "discard" };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (str_eq(action, str_c(known[i])))
+			return true;
+	return false;
+}
+
+/* One that is a refusal for all, for now or for good. NULL: none is. */
+static const struct ipc_filter_VERDICT *refusal(const struct filter_outcomes *o, bool *for_now_out)
+{
+	size_t rejects = 0;
+
+	*for_now_out = true;
+	for (size_t k = 0; k < o->n; k++) {
+		if (!is_known(o->v[k]->action))		/* tempfail, and whatever we do not know */
+			return o->v[k];
+		rejects += str_eq(o->v[k]->action, STR("reject"));
+	}
+	*for_now_out = false;
+	return rejects == o->n ? o->v[0] : NULL;
+}
+
+static bool is_same_refusal(const struct filter_outcomes *o)
+{
+	for (size_t k = 1; k < o->n; k++)
+		if (o->v[k]->code != o->v[0]->code || !str_eq(o->v[k]->text, o->v[0]->text))
+			return false;
+	return true;
+}
+
+static int sort_all(struct sorting *g, struct err *e)
+{
+	struct trans *t = g->t;
+
+	for (size_t k = 0; k < g->o->n; k++)
+		g->passes |= (g->fates[k] = fate_of(t, g->o->v[k])) == FATE_PASS;
+	if (take_common(g, e) < 0)
+		return -1;
+	for (size_t k = 0; k < g->o->n; k++)
+		if (sort_outcome(g, k, e) < 0)
+			return -1;
+	g->o = NULL;	/* valid during the call only */
+	return 0;
+}
+
+void batches_sort(struct trans *t, const struct filter_outcomes *o)
+{
+	struct err e = { 0 };
+	bool for_now;
+
+	const struct ipc_filter_VERDICT *no = refusal(o, &for_now);
+	if (no && (for_now || !t->tells || is_same_refusal(o))) {
+		for (size_t k = 0; k < o->n; k++)
+			notice_send(t, o->v[k], STR(""));
+		if (for_now)
+			refuse(t, no, 4, 451, "4.7.1", STR("Message could not be checked, try again later"));
+		else
+			refuse(t, no, 5, 554, "5.7.1", STR("Message content rejected"));
+		return;
+	}
+	struct sorting *g = ARENA_NEW(t->arena, struct sorting);
+	t->batches = ARENA_ARRAY(t->arena, struct batch *, o->n);
+	if (g == NULL || t->batches == NULL) {
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+		return;
+	}
+	*g = (struct sorting){ .t = t, .o = o };
+	t->sorted = o->n > 1;
+	if (sort_all(g, &e) < 0) {
+		log_error("%s: %s", t->qid, e.text);
+		trans_answer(t, 451, "4.3.0", STR("Error: queue file write error"));
+		return;
+	}
+	redirect_next(g);
+}

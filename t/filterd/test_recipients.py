@@ -1,0 +1,344 @@
+"""Recipients with policies of their own (postern-recipients(5)): one message, one check, for each what its policy says."""
+import email
+import os
+import pathlib
+import re
+import signal
+import smtplib
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+import mailtools
+import smtpsink
+from test_actions import arrived, empty, listed, quarantine, text_of
+from test_archives import letter, zipped
+from test_spam import fields
+
+SCRATCH = pathlib.Path(os.environ.get("POSTERN_SCRATCH", "/tmp"))
+WHO = ["bob", "alice", "carol", "dave", "erin", "frank", "gina", "hank"]
+BOB, ALICE, CAROL, DAVE, ERIN, FRANK, GINA, HANK = ["%s@example.com" % w for w in WHO]
+GOOD = "From: s@elsewhere.example\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\nSubject: hello\r\nMessage-ID: <%s@test.example>\r\n\r\n%s\r\n"
+RULES = "body TEST_HIGH /highword/\nscore TEST_HIGH 7.125\nbody TEST_LOW /lowword/\nscore TEST_LOW 2.5\n"
+MILTER = 8893
+POLICIES = """# what is different for whom
+[takes everything]
+recipients = carol@example.com
+bypass = lists header banned
+bypass = virus, spam
+[sales]
+recipients = alice@example.com sales@example.com
+spam_tag_level = -100
+spam_tag2_level = 2
+spam_kill_level = never
+spam_subject_tag = [sales?]
+whitelist_senders = friend@elsewhere.example
+[folder]
+recipients = dave@example.com
+spam_action = junk
+banned_action = tag
+blacklist_senders = @noisy.example
+[kept]
+recipients = erin@example.com
+spam_action = quarantine
+[forgotten]
+recipients = frank@example.com
+spam_action = discard
+[elsewhere]
+recipients = gina@example.com
+spam_action = redirect
+redirect_recipient = hank@example.com
+[a gateway's]
+recipients = .relay.example
+spam_action = tag
+"""
+
+
+def make(fresh, name, text=POLICIES, **settings):
+    rules = SCRATCH / "recipients-rules"
+    rules.mkdir(exist_ok=True)
+    (rules / "10.cf").write_text(RULES)
+    policies = SCRATCH / (name + ".policies")
+    policies.write_text(text)
+    return fresh(name, users=(BOB, ALICE, CAROL, DAVE, ERIN, FRANK, GINA, HANK), settings={
+        "spam_rules_directory": rules, "filter_recipient_policies": policies, "virus_scanned_header": "no", "filter_virus_check": "no",
+        "listener.store": "2424/lmtp", "inet_interfaces": "127.0.0.1", "filter_milter_listeners": "127.0.0.1:%d" % MILTER, **settings})
+
+
+@pytest.fixture(scope="module")
+def suite(fresh_suite_module):
+    return make(fresh_suite_module, "recipients")
+
+
+@pytest.fixture
+def mail(suite):
+    empty(suite)
+    return mailtools.Mail(suite)
+
+
+def send(suite, mid, body, to, sender="x@elsewhere.example", port="SMTP", lmtp=False):
+    with (smtplib.LMTP("127.0.0.1", 2424, timeout=60) if lmtp else smtplib.SMTP(suite.host, suite.port(port), timeout=60)) as s:
+        s.ehlo_or_helo_if_needed()
+        s.mail(sender)
+        for r in to:
+            code, text = s.rcpt(r)
+            assert code == 250, text
+        s.putcmd("data")
+        assert s.getreply()[0] == 354
+        s.send((GOOD % (mid, body)).encode() + b".\r\n")
+        return [s.getreply() for _r in to] if lmtp else s.getreply()
+
+
+def has(mail, user, mid, folder=""):
+    return any(mid.encode() in f.read_bytes() for f in mail.files(user, folder))
+
+
+def test_every_outcome_of_one_message(suite, mail):
+    """250 once; the copies are there, marked as each wants it; what is kept is kept for each with its own reason; who is left out is in the log."""
+    code, text = send(suite, "every", "highword", [BOB, ALICE, CAROL, DAVE, ERIN, FRANK, GINA])
+    assert code == 250, text
+    qid = text.split()[-1].decode()
+    alice = mail.wait_for("<every@test.example>", ALICE).read_text()
+    assert fields(alice, "Subject") == ["Subject: [sales?] hello"]
+    assert fields(alice, "X-Spam") == ["X-Spam-Flag: YES", "X-Spam-Score: 7.125", "X-Spam-Level: *******",
+                                       "X-Spam-Status: Yes, score=7.125 tagged_above=-100 required=2 tests=[TEST_HIGH=7.125] autolearn=no"]
+    carol = mail.wait_for("<every@test.example>", CAROL).read_text()
+    assert fields(carol, "Subject") == ["Subject: hello"] and fields(carol, "X-Spam") == []
+    dave = mail.wait_for("<every@test.example>", DAVE, ".Junk").read_text()
+    assert fields(dave, "Subject") == ["Subject: [SPAM] hello"]
+    hank = mail.wait_for("<every@test.example>", HANK).read_text()
+    assert fields(hank, "Subject") == ["Subject: hello"]
+    for user in (BOB, ERIN, FRANK, GINA):
+        assert not has(mail, user, "<every@") and not has(mail, user, "<every@", ".Junk")
+    kept = {m["recipients"][0]: m for m in listed(suite)}
+    assert sorted(kept) == [BOB, ERIN] and all(m["recipients"] == [r] and m["reason"] == "SPAM (score 7.125)" for r, m in kept.items())
+    assert len({qid, kept[BOB]["id"], kept[ERIN]["id"]}) == 3
+    suite.logged(r"%s: quarantine: END-OF-MESSAGE from .*: SPAM \(score 7\.125\); from=<x@elsewhere\.example> to=<bob@example\.com> as %s" % (qid, kept[BOB]["id"]))
+    suite.logged(r"%s: discard: END-OF-MESSAGE from .*: SPAM \(score 7\.125\); from=<x@elsewhere\.example> to=<frank@example\.com>" % qid)
+    suite.logged(r"Blocked SPAM {RejectedInbound}, .*-> <bob@example\.com>, Queue-ID: %s" % qid)
+    suite.logged(r"Passed SPAMMY {RelayedTaggedInbound}, .*-> <alice@example\.com>, Queue-ID: %s" % qid)
+    suite.logged(r"Passed CLEAN {RelayedInbound}, .*-> <carol@example\.com>, Queue-ID: %s" % qid)
+    quarantine(suite, "release", kept[BOB]["id"])
+    assert fields(mail.wait_for("<every@test.example>", BOB).read_text(), "Subject") == ["Subject: hello"]
+    assert [m["recipients"] for m in listed(suite)] == [[ERIN]]
+
+
+def test_who_refuses_may_be_left_out(fresh_suite):
+    suite, _sink = gateway(fresh_suite, "discards", POLICIES, filter_rejected_recipients="discard")
+    mail = mailtools.Mail(suite)
+    code, text = send(suite, "drop", "highword", [BOB, CAROL])
+    assert code == 250, text
+    mail.wait_for("<drop@test.example>", CAROL)
+    suite.logged(r"%s: discard: END-OF-MESSAGE from .*: SPAM \(score 7\.125\); from=<x@elsewhere\.example> to=<bob@example\.com>" % text.split()[-1].decode())
+    assert listed(suite) == [] and not has(mail, BOB, "<drop@")
+
+
+def test_refused_by_all_is_refused_in_the_session(suite, mail):
+    code, text = send(suite, "all", "highword", [BOB, HANK])
+    assert code == 550 and b"looks like spam" in text
+    assert listed(suite) == []
+
+
+def test_the_same_for_all_is_one_message(suite, mail):
+    """Policies that differ in what does not matter here: nothing was found."""
+    code, text = send(suite, "same", "nothing", [BOB, DAVE, ERIN, FRANK])
+    assert code == 250
+    qid = text.split()[-1].decode()
+    suite.logged(r"Passed CLEAN .*-> <bob@example\.com>,<dave@example\.com>,<erin@example\.com>,<frank@example\.com>, Queue-ID: %s" % qid)
+
+
+def test_levels_and_lists_of_a_recipient(suite, mail):
+    send(suite, "l1", "lowword", [BOB, ALICE])
+    assert fields(mail.wait_for("<l1@test.example>", ALICE).read_text(), "Subject") == ["Subject: [sales?] hello"]
+    assert fields(mail.wait_for("<l1@test.example>", BOB).read_text(), "Subject") == ["Subject: hello"]
+    send(suite, "l2", "highword", [ALICE, DAVE], sender="friend@elsewhere.example")
+    alice = mail.wait_for("<l2@test.example>", ALICE).read_text()
+    assert fields(alice, "Subject") == ["Subject: hello"] and "WHITELISTED" in fields(alice, "X-Spam-Status")[0]
+    mail.wait_for("<l2@test.example>", DAVE, ".Junk")
+    send(suite, "l3", "nothing", [BOB, DAVE], sender="someone@noisy.example")
+    mail.wait_for("<l3@test.example>", BOB)
+    assert fields(mail.wait_for("<l3@test.example>", DAVE, ".Junk").read_text(), "Subject") == ["Subject: [SPAM] hello"]
+
+
+def test_another_class_than_spam(suite, mail):
+    """An attachment: a mark for one, a refusal for the other, which is kept."""
+    raw = letter("tools.zip", zipped(("setup.exe", b"MZ"))).replace(b"Subject: x", b"Subject: two minds").replace(b"\n", b"\r\n")
+    mail.send(raw=raw, to=[DAVE, BOB, CAROL])
+    [m] = arrived(mail, DAVE, subject="two minds")
+    assert m["X-Amavis-Alert"].startswith("BANNED, message contains")
+    [m] = arrived(mail, CAROL, subject="two minds")
+    assert m["X-Amavis-Alert"] is None
+    [m] = listed(suite)
+    assert m["recipients"] == [BOB] and m["reason"].startswith("BANNED")
+
+
+def test_an_alias_is_known_by_both_of_its_names(suite, mail):
+    """sales has a section, hank has none: what is sent to sales is treated as sales wants it; alice's own section comes before that of the alias."""
+    virtual = suite.base / "etc" / "virtual"
+    virtual.write_text("sales@example.com hank@example.com\nteam@example.com hank@example.com, dave@example.com\n")
+    suite.tool("postmap", "cdb:%s" % virtual)
+    send(suite, "a1", "lowword", ["sales@example.com", BOB])
+    assert fields(mail.wait_for("<a1@test.example>", HANK).read_text(), "Subject") == ["Subject: [sales?] hello"]
+    assert fields(mail.wait_for("<a1@test.example>", BOB).read_text(), "Subject") == ["Subject: hello"]
+    assert send(suite, "a2", "highword", ["team@example.com"])[0] == 250
+    mail.wait_for("<a2@test.example>", DAVE, ".Junk")
+    [m] = listed(suite)
+    assert m["recipients"] == [HANK]
+
+
+def test_lmtp_hears_of_each(suite, mail):
+    bob, carol, erin, frank = send(suite, "lmtp", "highword", [BOB, CAROL, ERIN, FRANK], lmtp=True)
+    assert bob[0] == 550 and b"looks like spam" in bob[1]
+    assert [r[0] for r in (carol, erin, frank)] == [250, 250, 250]
+    mail.wait_for("<lmtp@test.example>", CAROL)
+    assert [m["recipients"] for m in listed(suite)] == [[ERIN]]
+
+
+def test_a_user_of_ours_gets_a_bounce(suite, mail):
+    context = suite.tls_context()
+    context.check_hostname = False
+    with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=60) as s:
+        s.login(HANK, suite.passwords[HANK])
+        assert s.sendmail(HANK, [BOB, CAROL], GOOD.replace("s@elsewhere.example", HANK) % ("ours", "highword")) == {}
+    mail.wait_for("<ours@test.example>", CAROL)
+    [m] = [m for m in arrived(mail, HANK, subject="Undelivered Mail Returned to Sender")]
+    assert BOB in m.as_string() and "looks like spam" in m.as_string() and CAROL not in m.get_payload(0).get_payload()
+    assert listed(suite) == []
+
+
+def test_what_is_kept_survives_a_kill(suite, mail):
+    """250 means that every copy is durable, the one in quarantine too."""
+    assert send(suite, "kill", "highword", [BOB, CAROL])[0] == 250
+    for pid, _user, _comm, cmd in suite.processes():
+        if cmd.startswith("queued: queue"):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        p = suite.tool("postern-quarantine", "list", "--json", check=False)
+        if p.returncode == 0 and "SPAM (score 7.125)" in p.stdout.decode():
+            break
+        time.sleep(0.05)
+    assert [m["recipients"] for m in listed(suite)] == [[BOB]]
+    mail.wait_for("<kill@test.example>", CAROL)
+
+
+def test_the_tool_tells_whose_policy(suite, tmp_path):
+    (tmp_path / "m").write_text(GOOD.replace("\r", "") % ("tool", "highword"))
+    out = {}
+    for to in (BOB, DAVE):
+        out[to] = suite.tool("postern-filter", "test", "--recipient", to, tmp_path / "m", check=False).stdout.decode()
+    assert ": reject SPAM:" in out[BOB] and "no section" in out[BOB]
+    assert ": accept SPAM:" in out[DAVE] and "section [folder]" in out[DAVE]
+
+
+# --- milters ---
+
+class Mta:
+    def __init__(self, actions=0x1ff):
+        self.s = socket.create_connection(("127.0.0.1", MILTER), timeout=30)
+        self.send(b"O", struct.pack("!III", 6, actions, 0x1fffff))
+        self.reply()
+
+    def send(self, command, data=b""):
+        self.s.sendall(struct.pack("!I", len(data) + 1) + command + data)
+
+    def reply(self):
+        def exact(n):
+            got = b""
+            while len(got) < n:
+                piece = self.s.recv(n - len(got))
+                assert piece
+                got += piece
+            return got
+        n = struct.unpack("!I", exact(4))[0]
+        data = exact(n)
+        return data[:1], data[1:]
+
+    def message(self, to, body):
+        self.send(b"C", b"client.example\x004\x00\x19192.0.2.1\x00")
+        self.send(b"H", b"client.example\0")
+        self.send(b"M", b"<x@elsewhere.example>\0")
+        for r in to:
+            self.send(b"R", b"<%s>\0" % r.encode())
+        for k, v in ((b"From", b"s@elsewhere.example"), (b"Date", b"Sat, 28 Nov 2026 10:00:00 +0000"), (b"Subject", b"hello")):
+            self.send(b"L", k + b"\0" + v + b"\0")
+        self.send(b"N")
+        self.send(b"B", body + b"\r\n")
+        self.send(b"E")
+        out = []
+        while True:
+            out.append(self.reply())
+            if out[-1][0] in b"ctrady":
+                return out
+
+
+def test_a_milter_takes_out_who_refuses(suite):
+    out = Mta().message([BOB, ALICE, CAROL, FRANK], b"highword")
+    assert [x for x in out if x[0] == b"-"] == [(b"-", b"<%s>\0" % BOB.encode()), (b"-", b"<%s>\0" % FRANK.encode())]
+    assert out[-1][0] == b"c" and not any(b"YES" in x[1] for x in out)
+
+
+def test_a_milter_holds_for_all_what_some_want_kept(suite):
+    out = Mta().message([ERIN, DAVE], b"highword")
+    assert [x[0] for x in out].count(b"q") == 1 and not any(x[0] == b"-" for x in out) and out[-1][0] == b"c"
+
+
+def test_a_milter_refuses_for_all(suite):
+    out = Mta().message([BOB, HANK], b"highword")
+    assert [x[0] for x in out] == [b"y"] and out[0][1].startswith(b"550 5.7.1")
+
+
+def test_a_milter_whose_mta_cannot_take_out_recipients(suite):
+    out = Mta(actions=0x11).message([BOB, CAROL], b"highword")
+    assert [x[0] for x in out] == [b"t"]
+    suite.logged(r"the other side can take out no recipient")
+
+
+# --- limits, mistakes ---
+
+def gateway(fresh_suite, name, policies, **settings):
+    sink = smtpsink.Sink()
+    return make(fresh_suite, name, policies, relay_domains="relay.example", relayhost="[127.0.0.1]:%d" % sink.port, filter_milter_listeners="",
+                **{"listener.store": "2425/lmtp"}, **settings), sink
+
+
+def test_a_thousand_recipients_with_a_thousand_policies(fresh_suite):
+    """Whoever wants a message with more than FILTER_OUTCOMES_MAX outcomes is told to come again, and nothing of it is kept; up to there each gets his own."""
+    to = ["u%d@relay.example" % i for i in range(1000)]
+    levels = "".join("[p%d]\nrecipients = %s\nspam_tag2_level = %d.5\nspam_kill_level = never\nspam_tag_level = -1\n" % (i, a, i + 8) for i, a in enumerate(to))
+    suite, sink = gateway(fresh_suite, "thousand", levels)
+    code, text = send(suite, "many", "highword", to)
+    assert code == 452 and text.startswith(b"4.5.3"), text
+    assert "x@elsewhere.example" not in suite.tool("postern-queue", "list").stdout.decode()
+    code, text = send(suite, "few", "highword", to[:64])
+    assert code == 250, text
+    sink.wait(64, 60)
+    required = sorted(re.search(rb"required=([\d.]+)", text).group(1) for _envelope, text, _secure in sink.messages)
+    assert required == sorted(b"%d.5" % (i + 8) for i in range(64))
+
+
+def test_policies_of_many_that_want_the_same(fresh_suite):
+    to = ["u%d@relay.example" % i for i in range(1000)]
+    levels = "".join("[p%d]\nrecipients = %s\nspam_kill_level = %d\n" % (i, a, i + 8) for i, a in enumerate(to))
+    suite, sink = gateway(fresh_suite, "alike", levels, spam_tag_level="never")
+    code, text = send(suite, "alike", "lowword", to)
+    assert code == 250, text
+
+
+@pytest.mark.parametrize("text, what", [
+    ("recipients = a@b\n", r":1: a setting before the first \[NAME\]"), ("[a]\n[b]\nrecipients = x\n", r":2: the section \[a\] before it has no recipients"),
+    ("[a]\nrecipients = x\ncolour = red\n", r':3: no setting is called "colour"'), ("[a]\nrecipients = x\nspam_action = eat\n", r':3: spam_action: no action is called "eat"'),
+    ("[a]\nrecipients = x@y\n[b]\nrecipients = X@y\n", r"x@y is a recipient of two sections"), ("[a]\nrecipients = x\nbypass = all\n", r':3: bypass: no check is called "all"'),
+    ("[a]\nrecipients = x\nspam_kill_level = much\n", r':3: spam_kill_level: the level: "much"'), ("[a\n", r":1: a section begins with \[NAME\]"),
+    ("[a]\nrecipients = x\nspam_kill_level = 1\nspam_kill_level = 2\n", r":4: spam_kill_level: said twice"), ("[a]\n", r"the section \[a\] before it has no recipients")])
+def test_a_mistake_is_told_and_the_old_policies_stay(suite, mail, text, what):
+    policies = SCRATCH / "recipients.policies"
+    policies.write_text(text)
+    try:
+        p = subprocess.run([suite.bin / "filterd", "-t", "-c", suite.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode != 0 and re.search(what, p.stdout.decode()), p.stdout
+    finally:
+        policies.write_text(POLICIES)
