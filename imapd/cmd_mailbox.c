@@ -96,7 +96,6 @@ enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 	return store_acl_create(c->user->store, name, use, e) < 0 ? store_no(c, e, false) : created(c, name, e);
 }
 
-/* The folder has gone when its directory has another name; its files follow. */
 static void on_purge(void *ctx)
 {
 	struct user *u = ctx;
@@ -106,6 +105,12 @@ static void on_purge(void *ctx)
 		timer_again(u->purge, 0);
 	else
 		timer_del(&u->purge);
+}
+
+void purge_later(struct user *u)
+{
+	if (!u->purge && store_purge_due(u->store))
+		u->purge = loop_timer(u->loop, 0, on_purge, u);
 }
 
 enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
@@ -121,8 +126,7 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	folder_forget_unused(c->user);
 	if (store_delete(c->user->store, name, e) < 0)
 		return store_no(c, e, false);
-	if (!c->user->purge)
-		c->user->purge = loop_timer(c->user->loop, 0, on_purge, c->user);
+	purge_later(c->user);
 	notify_tree(c, TREE_GONE, name, STR(""));
 	shares_tell(c->user);
 	return CMD_OK;

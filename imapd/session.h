@@ -314,6 +314,8 @@ enum cmd_result expunge_deleted(struct client *c, const struct imap_seqset *with
 const char *highestmodseq_code(struct client *c);
 
 /* --- cmd_mailbox.c --- */
+/* A deleted folder has gone when its directory has another name; its files follow in pieces, also those that an earlier process left. */
+void purge_later(struct user *u);
 /* before, "F" and the folder's id in hexadecimal (RFC 8474), after */
 void mailboxid_put(struct buf *out, const char *before, const struct mbox *m, const char *after);
 /* "* STATUS name (…)" for LIST … RETURN (STATUS …) */

@@ -255,6 +255,7 @@ int main(int argc, char **argv)
 	u.chan = ipc_chan_new(u.loop, CHANNEL, &ipc_sess, on_message, on_closed, &u);
 	if (shares_any(&u))
 		shares_tell(&u);
+	purge_later(&u);
 	user_idle(&u);
 	loop_run(u.loop);
 	if (u.purge)

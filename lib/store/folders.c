@@ -1,8 +1,8 @@
 /* The tree of folders: open, list, create, delete, rename, subscribe. Folders are directories ".A.B" below the root; a parent need not exist. Changes of
  * the tree are made under the root's lock, each step durable before the next.
  *
- * A deleted folder's directory first gets a name that nobody lists ("..postern.gone.<random>"), then is emptied: a crash leaves rubbish that the next deletion
- * sweeps, never half a folder. Its UIDVALIDITY stays below the root's counter, so that a new folder of the name has another. */
+ * A deleted folder's directory first gets a name that nobody lists ("..postern.gone.<random>"), then is emptied (purge.c): a crash leaves rubbish,
+ * never half a folder. Its UIDVALIDITY stays below the root's counter, so that a new folder of the name has another. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +16,6 @@
 #include "log/log.h"
 #include "os/os.h"
 #include "store/store_priv.h"
-
-#define GONE_PREFIX "..postern.gone."
-enum { PURGE_DEPTH_MAX = 4 };
 
 /* --- open --- */
 
@@ -76,6 +73,7 @@ void store_close(struct store **sp)
 		if (m->refs == 1)
 			mbox_close(&m);
 	}
+	purge_end(s);
 	close_fd(&s->rootfd);
 	close_fd(&s->lockfd);
 	close_fd(&s->guard_ino);
@@ -461,45 +459,6 @@ int store_create(struct store *s, struct str name, struct str special_use, struc
 
 /* --- delete --- */
 
-/* Everything in a directory of a deleted folder, as far as *left allows. Links are removed, not followed. */
-static void purge(int parent, const char *name, int depth, unsigned *left)
-{
-	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (d == NULL) {
-		close_fd(&fd);
-		return;
-	}
-	for (struct dirent *de; *left > 0 && (de = readdir(d)) != NULL;) {
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
-		if (unlinkat(fd, de->d_name, 0) == 0)
-			--*left;
-		else if ((errno == EISDIR || errno == EPERM) && depth < PURGE_DEPTH_MAX)
-			purge(fd, de->d_name, depth + 1, left);
-	}
-	closedir(d);
-	if (*left > 0)
-		(void)unlinkat(parent, name, AT_REMOVEDIR);
-}
-
-bool store_purge(struct store *s, unsigned max)
-{
-	int fd = openat(s->rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (d == NULL) {
-		close_fd(&fd);
-		return false;
-	}
-	for (struct dirent *de; max > 0 && (de = readdir(d)) != NULL;)
-		if (str_starts(str_c(de->d_name), STR(GONE_PREFIX)))
-			purge(s->rootfd, de->d_name, 0, &max);
-	closedir(d);
-	return max == 0;
-}
-
 /* Its UIDVALIDITY must never come again under this name (D26). */
 static int retire_uidvalidity(struct store *s, const char *dir, struct err *e)
 {
@@ -532,6 +491,7 @@ static int delete_locked(struct store *s, struct str name, const char *dir, stru
 	snprintf(gone, sizeof(gone), GONE_PREFIX "%016llx", (unsigned long long)random_u64());
 	if (renameat(s->rootfd, dir, s->rootfd, gone) < 0)
 		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "folder");
+	s->gone_left = true;
 	if (fsync_fd(s->rootfd, "mail tree", e) < 0)
 		return -1;
 	open_ones_gone(s, dir);

@@ -240,8 +240,10 @@ int root_each_dir(struct store *s, int (*fn)(void *ctx, const char *dir, struct 
 	}
 	r = fn(ctx, "", e);
 	for (struct dirent *de; r == 0 && (de = readdir(d)) != NULL;) {
-		if (de->d_name[0] != '.' || de->d_name[1] == '\0' || de->d_name[1] == '.')
+		if (de->d_name[0] != '.' || de->d_name[1] == '\0' || de->d_name[1] == '.') {
+			s->gone_left |= str_starts(str_c(de->d_name), STR(GONE_PREFIX));
 			continue;
+		}
 		if (de->d_type == DT_UNKNOWN && (fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode)))
 			continue;
 		if (de->d_type != DT_UNKNOWN && de->d_type != DT_DIR)

@@ -67,8 +67,9 @@ struct store_folder {
 int store_list(struct store *s, struct arena *a, struct store_folder **list_out, struct err *e) MUST_CHECK;	/* sorted by name, INBOX first */
 int store_create(struct store *s, struct str name, struct str special_use, struct err *e) MUST_CHECK;	/* parents too; ERR_EXISTS */
 int store_delete(struct store *s, struct str name, struct err *e) MUST_CHECK;	/* ERR_NOENT; INBOX: ERR_DENIED; children stay */
-/* Remove files of deleted folders, also of earlier processes', at most max. True: some may be left. */
+/* Remove files of deleted folders, also of earlier processes', at most max. True: some may be left. due: there are some, and nobody has begun. */
 bool store_purge(struct store *s, unsigned max);
+bool store_purge_due(const struct store *s);
 int store_rename(struct store *s, struct str from, struct str to, struct err *e) MUST_CHECK;	/* with children; INBOX: its mail moves */
 int store_subscribe(struct store *s, struct str name, bool on, struct err *e) MUST_CHECK;
 
@@ -87,6 +88,7 @@ struct mbox_status {
 	uint64_t highestmodseq;
 };
 int mbox_status(struct mbox *m, struct mbox_status *out, struct err *e) MUST_CHECK;
+uint32_t mbox_uidvalidity(const struct mbox *m);	/* without a look at the messages */
 /* The same without opening views: for STATUS and LIST-STATUS. */
 int store_status(struct store *s, struct str name, struct mbox_status *out, struct err *e) MUST_CHECK;
 /* Flags reach file names later: do it now for at most max messages; *more_out: some are left. For idle moments; closing does some, too. */

@@ -1,6 +1,6 @@
 /* What the files of lib/store share. Who owns what:
  *   names.c     folder names <-> directory names          folders.c  the tree: list, create, delete, rename
- *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses
+ *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses     purge.c  files of deleted folders
  *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
  *   state.c     the folder in memory: records, names, keyword sets; applies operations
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
@@ -318,7 +318,11 @@ struct store {
 	struct list mboxes;
 	struct quota limits;
 	int guard_ino;		/* inotify on cur/ directories around our own changes; -1 none */
+	bool gone_left;		/* files of deleted folders were seen that no walk has begun to remove */
+	struct purge *purge;	/* the walk; NULL: none */
 };
+#define GONE_PREFIX "..postern.gone."	/* names of deleted folders (purge.c) */
+void purge_end(struct store *s);
 int store_ready(struct store *s, struct err *e) MUST_CHECK;
 int store_dir_of(struct store *s, struct str name, struct buf *dir_out, struct err *e) MUST_CHECK;
 /* The mail was changed by us, by that much; by others. */

@@ -1,0 +1,111 @@
+/* Files of deleted folders. A deleted folder's directory has a name that nobody lists ("..postern.gone.<random>", folders.c); here it is emptied, a piece at a
+ * time. Between two pieces the walk stays where it is, since to look again for the first file left would take longer with each piece.
+ *
+ * What a crash leaves is found when the tree is opened. Several processes may be at it at once. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "store/store_priv.h"
+
+enum { LEVELS = 5 };	/* the tree's root, the folder, cur; others may have put something deeper, which stays */
+
+struct level {
+	DIR *d;
+	char name[FILE_NAME_MAX + 1];	/* in the level above */
+};
+struct purge {
+	struct level v[LEVELS];
+	size_t n;
+};
+
+/* Go into a directory; links are not followed. False: it cannot be. */
+static bool enter(struct purge *p, int at, const char *name)
+{
+	const size_t len = strlen(name);
+
+	if (p->n == LEVELS || len > FILE_NAME_MAX)
+		return false;
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *const d = fd < 0 ? NULL : fdopendir(fd);
+	if (d == NULL) {
+		close_fd(&fd);
+		return false;
+	}
+	struct level *const l = &p->v[p->n++];
+	l->d = d;
+	memcpy(l->name, name, len + 1);
+	return true;
+}
+
+/* All of the innermost directory was read. */
+static void leave(struct purge *p)
+{
+	const struct level *const l = &p->v[--p->n];
+
+	closedir(l->d);
+	if (p->n > 0)
+		(void)unlinkat(dirfd(p->v[p->n - 1].d), l->name, AT_REMOVEDIR);
+}
+
+static bool is_gone(const char *name)
+{
+	return str_starts(str_c(name), STR(GONE_PREFIX));
+}
+
+/* The next entry of the innermost directory. */
+static void step(struct purge *p, unsigned *left)
+{
+	DIR *const d = p->v[p->n - 1].d;
+	const struct dirent *const de = readdir(d);
+
+	if (de == NULL) {
+		leave(p);
+	} else if (p->n == 1) {
+		if (is_gone(de->d_name))
+			(void)enter(p, dirfd(d), de->d_name);
+	} else if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0) {
+		--*left;
+		if (unlinkat(dirfd(d), de->d_name, 0) < 0 && (errno == EISDIR || errno == EPERM))
+			(void)enter(p, dirfd(d), de->d_name);
+	}
+}
+
+void purge_end(struct store *s)
+{
+	while (s->purge && s->purge->n > 0)
+		closedir(s->purge->v[--s->purge->n].d);
+	free(s->purge);
+	s->purge = NULL;
+}
+
+bool store_purge(struct store *s, unsigned max)
+{
+	unsigned left = max;
+
+	while (left > 0) {
+		if (s->purge == NULL) {
+			if (!s->gone_left)
+				return false;
+			s->gone_left = false;	/* what is deleted from here on is for the next walk */
+			s->purge = xzalloc(sizeof(*s->purge));
+			if (!enter(s->purge, s->rootfd, ".")) {
+				purge_end(s);
+				return false;
+			}
+		}
+		while (left > 0 && s->purge->n > 0)
+			step(s->purge, &left);
+		if (s->purge->n == 0)
+			purge_end(s);
+	}
+	return s->purge != NULL || s->gone_left;
+}
+
+bool store_purge_due(const struct store *s)
+{
+	return s->gone_left;
+}

@@ -1,0 +1,104 @@
+/* Files of deleted folders: they go in pieces of any size, also those that a crash has left, and nothing else goes. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/test_store.h"
+#include "test/tap.h"
+
+enum { FILES = 40 };
+#define GONE "..postern.gone.0123456789abcdef"
+
+static void fill(const char *root, const char *folder)
+{
+	char rel[100];
+
+	for (int i = 0; i < FILES; i++) {
+		snprintf(rel, sizeof(rel), "%s/cur/%d.M1P1.h:2,S", folder, i);
+		put_file(root, rel, "x\n");
+	}
+}
+
+static bool there(const char *root, const char *rel)
+{
+	struct stat st;
+
+	return lstat(scratch_path(root, rel), &st) == 0;
+}
+
+static void test_in_pieces(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct err e = { 0 };
+	unsigned pieces = 0;
+
+	tap_is_int(store_create(s, STR("A"), (struct str){ 0 }, &e), 0, "a folder");
+	tap_is_int(store_create(s, STR("B"), (struct str){ 0 }, &e), 0, "another");
+	fill(root, ".A");
+	fill(root, ".B");
+	tap_ok(!store_purge_due(s) && !store_purge(s, 1000), "nothing to remove");
+	tap_is_int(store_delete(s, STR("A"), &e), 0, "deleted");
+	tap_ok(store_purge_due(s), "its files are there");
+	while (store_purge(s, 7) && pieces < 1000)
+		if (++pieces == 3)	/* one more in the middle of the walk */
+			tap_is_int(store_delete(s, STR("B"), &e), 0, "and the other one");
+	tap_ok(pieces >= 2 * FILES / 7 && pieces < 40, "in pieces: %u", pieces);
+	tap_ok(!store_purge_due(s) && !store_purge(s, 1), "nothing is left");
+	store_close(&s);
+	s = must_open(root);
+	tap_ok(!store_purge_due(s), "not for the next process either");
+	store_close(&s);
+}
+
+static void test_after_a_crash(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+
+	store_close(&s);
+	put_file(root, "cur/1.M1P1.h:2,S", "kept\n");
+	tap_is_int(mkdir(scratch_path(root, GONE), 0700), 0, "a deleted folder, half removed");
+	tap_is_int(mkdir(scratch_path(root, GONE "/cur"), 0700), 0, "its cur");
+	fill(root, GONE);
+	/* What somebody else has put there. */
+	tap_is_int(symlink("../../cur", scratch_path(root, GONE "/cur/link")), 0, "a link to the inbox");
+	tap_is_int(symlink("../cur", scratch_path(root, GONE "/new")), 0, "another, for a directory");
+	s = must_open(root);
+	tap_ok(store_purge_due(s), "is seen");
+	tap_ok(store_purge(s, 5), "begun");
+	store_close(&s);	/* in the middle */
+	s = must_open(root);
+	tap_ok(store_purge_due(s), "seen by the next process");
+	tap_ok(!store_purge(s, 1000), "all of it");
+	tap_ok(!there(root, GONE), "has gone");
+	tap_ok(there(root, "cur/1.M1P1.h:2,S"), "and nothing else");
+	store_close(&s);
+}
+
+/* Deeper than any folder of ours is: it stays, and nobody waits for it. */
+static void test_too_deep(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	char rel[200] = GONE;
+
+	for (int i = 0; i < 8; i++) {
+		tap_is_int(mkdir(scratch_path(root, rel), 0700), 0, "deeper");
+		snprintf(rel + strlen(rel), sizeof(rel) - strlen(rel), "/d");
+	}
+	store_close(&s);
+	s = must_open(root);
+	tap_ok(store_purge_due(s) && !store_purge(s, 1000), "the walk ends");
+	tap_ok(there(root, GONE "/d/d/d/d"), "what is too deep stays");
+	store_close(&s);
+}
+
+int main(void)
+{
+	test_in_pieces();
+	test_after_a_crash();
+	test_too_deep();
+	return tap_done();
+}
