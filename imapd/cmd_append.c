@@ -399,15 +399,14 @@ static enum cmd_result replace(struct client *c, const struct append *a, const c
 static enum cmd_result commit(struct client *c, struct append *a, struct err *e)
 {
 	uint32_t *uids = ARENA_ARRAY(c->arena, uint32_t, a->n);
-	struct mbox_status st;
 	size_t n = 0;
 
 	if (!uids)
 		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
-	if (mbox_append_commit(&a->to, uids, &n, e) < 0 || mbox_status(a->mbox, &st, e) < 0)
+	if (mbox_append_commit(&a->to, uids, &n, e) < 0)
 		return store_no(c, e, false);
 	folder_changed(c->user, a->mbox);
-	const char *code = append_uid_code(c, uids, n, st.uidvalidity);
+	const char *code = append_uid_code(c, uids, n, mbox_uidvalidity(a->mbox));
 
 	return a->replace ? replace(c, a, code, e) : command_answer(c, "OK", code, "Append completed.");
 }

@@ -66,14 +66,13 @@ static enum advance add(struct client *c, struct str text, const struct imap_url
 static enum advance in_mailbox(struct client *c, struct str text, const struct imap_url *u, append_room *room)
 {
 	struct err quiet = { 0 };
-	struct mbox_status st;
 	struct mbox_view *v;
 	struct mbox *m;
 	enum advance r;
 
 	if (mbox_open(c->user->store, u->mailbox, &m, &quiet) < 0)
 		return bad_url(c, text);
-	if (u->uidvalidity && (mbox_status(m, &st, &quiet) < 0 || st.uidvalidity != u->uidvalidity)) {
+	if (u->uidvalidity && mbox_uidvalidity(m) != u->uidvalidity) {
 		mbox_close(&m);
 		return bad_url(c, text);
 	}

@@ -69,15 +69,12 @@ static int parse(struct client *c, struct multi *m, struct err *e)
 /* " MAILBOX x UIDVALIDITY 1" */
 static struct str correlator(struct client *c, const struct multi *m, struct str name)
 {
-	struct mbox_status st = { 0 };
-	struct err quiet = { 0 };
 	struct buf b;
 
 	buf_init(&b, 8192);
 	buf_c(&b, " MAILBOX ");
 	client_put_mailbox(c, &b, name);
-	(void)!mbox_status(m->mbox, &st, &quiet);
-	buf_printf(&b, " UIDVALIDITY %u", st.uidvalidity);
+	buf_printf(&b, " UIDVALIDITY %u", mbox_uidvalidity(m->mbox));
 	const struct str s = arena_str(c->arena, buf_view(&b));
 
 	buf_fini(&b);

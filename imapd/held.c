@@ -91,15 +91,14 @@ static void commit(struct client *c, struct held *h)
 {
 	uint32_t *const uids = xzalloc((h->messages + 1) * sizeof(*uids));
 	enum cmd_result failed = CMD_OK;
-	struct mbox_status st = { 0 };
 	struct err e = { 0 };
 	size_t n;
 
-	if (mbox_append_commit(&h->to, uids, &n, &e) < 0 || mbox_status(h->mbox, &st, &e) < 0)
+	if (mbox_append_commit(&h->to, uids, &n, &e) < 0)
 		failed = store_no(c, &e, false);
 	else
 		folder_changed(c->user, h->mbox);
-	answer_all(c, h, uids, st.uidvalidity, failed, &e);
+	answer_all(c, h, uids, mbox_uidvalidity(h->mbox), failed, &e);
 	free(uids);
 }
 

@@ -322,7 +322,6 @@ static int target_data(struct transfer *t, struct str bytes)
 static void target_finish(struct transfer *t)
 {
 	struct client *c = t->c;
-	struct mbox_status st;
 	struct err e = { 0 };
 	uint32_t *uids;
 	size_t n = 0;
@@ -337,13 +336,13 @@ static void target_finish(struct transfer *t)
 		return;
 	}
 	uids = ARENA_ARRAY(c->arena, uint32_t, t->n);
-	if (mbox_append_commit(&t->append, uids, &n, &e) < 0 || mbox_status(t->mbox, &st, &e) < 0) {
+	if (mbox_append_commit(&t->append, uids, &n, &e) < 0) {
 		fail_err(t, &e);
 		return;
 	}
 	folder_changed(c->user, t->mbox);
 	buf_init(&b, n * 12 + 64);
-	buf_printf(&b, "%u ", st.uidvalidity);
+	buf_printf(&b, "%u ", mbox_uidvalidity(t->mbox));
 	imap_numbers_format(uids, n, &b);
 	copied(t, arena_str(c->arena, buf_view(&b)));
 	buf_fini(&b);

@@ -164,9 +164,7 @@ static void mail_LIST(struct client *c, struct str *args, unsigned n)
 static void mail_UIDL(struct client *c, struct str *args, unsigned n)
 {
 	const uint32_t only = n == 1 ? message(c, args[0]) : 0;
-	struct err e = { 0 };
 	struct buf b;
-	int r = 0;
 
 	if (only == UINT32_MAX)
 		return;
@@ -174,21 +172,21 @@ static void mail_UIDL(struct client *c, struct str *args, unsigned n)
 	buf_init(&b, ((size_t)c->n + 2) * 96);
 	if (n == 1) {
 		buf_printf(&b, "+OK %u ", only + 1);
-		r = drop_uidl(c, only, &b, &e);
+		drop_uidl(c, only, &b);
 		buf_c(&b, "\r\n");
 	} else {
 		buf_c(&b, "+OK\r\n");
-		for (uint32_t i = 0; r == 0 && i < c->n; i++) {
+		for (uint32_t i = 0; i < c->n; i++) {
 			if (c->marks[i] & DROP_DELETED)
 				continue;
 			buf_u64(&b, i + 1);
 			buf_ch(&b, ' ');
-			r = drop_uidl(c, i, &b, &e);
+			drop_uidl(c, i, &b);
 			buf_c(&b, "\r\n");
 		}
 		buf_c(&b, ".\r\n");
 	}
-	if (r < 0 || buf_failed(&b))
+	if (buf_failed(&b))
 		client_err(c, "SYS/TEMP", "The ids cannot be told.");
 	else
 		conn_write(c->conn, buf_view(&b));

@@ -180,7 +180,7 @@ static bool uidl_ok(struct str s)
 	return true;
 }
 
-int drop_uidl(struct client *c, uint32_t index, struct buf *out, struct err *e)
+void drop_uidl(struct client *c, uint32_t index, struct buf *out)
 {
 	const uint32_t seq = c->seqs[index];
 	const char *const saved = mbox_msg_pop3_uidl(c->v, seq);
@@ -189,21 +189,14 @@ int drop_uidl(struct client *c, uint32_t index, struct buf *out, struct err *e)
 
 	if (saved && uidl_ok(str_c(saved))) {	/* what the client was told by the server before us */
 		buf_c(out, saved);
-		return 0;
+		return;
 	}
-	if (c->uidvalidity == 0) {
-		struct mbox_status st;
-
-		if (mbox_status(c->m, &st, e) < 0)
-			return -1;
-		c->uidvalidity = st.uidvalidity;
-	}
+	const uint32_t uidvalidity = mbox_uidvalidity(c->m);
 	const uint32_t uid = mbox_view_uid(c->v, seq);
-	const int r = uidl_format(format, uid, c->uidvalidity, strchr(format, 'f') ? mbox_msg_basename(c->v, seq) : "", out);
+	const int r = uidl_format(format, uid, uidvalidity, strchr(format, 'f') ? mbox_msg_basename(c->v, seq) : "", out);
 	/* A file name may be too long, or hold bytes that no UIDL may; then the plain form. */
 	if (r < 0 || !uidl_ok(str_from(buf_view(out), before))) {
 		buf_cut(out, before);
-		buf_printf(out, "%08x%08x", uid, c->uidvalidity);
+		buf_printf(out, "%08x%08x", uid, uidvalidity);
 	}
-	return 0;
 }

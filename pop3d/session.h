@@ -62,7 +62,6 @@ struct client {
 	/* The maildrop as it was at login (RFC 1939 5): message numbers are 1.., in POP3 order. */
 	uint32_t n, left;		/* messages; not marked as deleted */
 	uint64_t octets;		/* of those left */
-	uint32_t uidvalidity;		/* 0: not asked for yet */
 	uint32_t *seqs;			/* index -> sequence number of the view */
 	uint64_t *sizes;		/* with CRLF */
 	unsigned char *marks;		/* DROP_DELETED, DROP_READ */
@@ -86,7 +85,7 @@ void drop_close(struct client *c);
 /* UPDATE: remove what was marked. */
 int drop_update(struct client *c, struct err *e) MUST_CHECK;
 /* UIDL of message index (0..): at most 70 printable bytes. */
-int drop_uidl(struct client *c, uint32_t index, struct buf *out, struct err *e) MUST_CHECK;
+void drop_uidl(struct client *c, uint32_t index, struct buf *out);
 int uidl_format(const char *format, uint32_t uid, uint32_t uidvalidity, const char *base, struct buf *out) MUST_CHECK;
 
 /* --- cmd.c --- */

@@ -958,6 +958,11 @@ int mbox_status(struct mbox *m, struct mbox_status *out, struct err *e)
 	return 0;
 }
 
+uint32_t mbox_uidvalidity(const struct mbox *m)
+{
+	return m->st.uidvalidity;
+}
+
 /* Sizes that no name told: count once, keep in the journal. */
 static int sizes_known(struct mbox *m, struct err *e)
 {
