@@ -34,7 +34,7 @@ struct attempt {
 	bool has_tag;
 	struct cache_stamp stamp;
 	uint64_t started;
-	struct checker *worker;
+	struct worker *worker;
 	bool sound;			/* the worker has given a verdict that can be true */
 	struct timer *timer;
 	struct attempt_result result;
@@ -78,7 +78,7 @@ static struct attempt *attempt_new(struct monitor *m, const struct facts *f, con
 
 static void worker_drop(struct attempt *a)
 {
-	checker_release(&a->worker, a->sound);
+	worker_release(&a->worker, a->sound);
 	if (a->running) {
 		a->running = false;
 		if (a->scram)
@@ -342,7 +342,7 @@ static void on_scram_name(struct attempt *a, struct str given)
 	if (find_account(a, str_c(a->given)) < 0 || ask_limits(a) < 0)
 		return;
 	const struct ipc_helper_ACCOUNT_IS m = { .user = a->wanted ? str_c(a->name) : STR("") };
-	if (checker_send(a->worker, IPC_helper_ACCOUNT_IS, &m, -1, &e) < 0)
+	if (worker_send(a->worker, IPC_helper_ACCOUNT_IS, &m, -1, &e) < 0)
 		finish_temp(a, "protocol");
 }
 
@@ -379,11 +379,11 @@ static void on_timeout(void *ctx)
 	finish_temp(a, "timeout");
 }
 
-static int worker_make(struct attempt *a, enum checker_kind kind, uint64_t life_ms, struct err *e)
+static int worker_make(struct attempt *a, enum worker_kind kind, uint64_t life_ms, struct err *e)
 {
-	static const struct checker_ops ops = { on_worker, on_worker_gone };
+	static const struct worker_ops ops = { on_worker, on_worker_gone };
 
-	a->worker = checker_take(a->m, kind, life_ms, &ops, a, e);
+	a->worker = worker_take(a->m, kind, life_ms, &ops, a, e);
 	if (a->worker == NULL)
 		return -1;
 	a->running = true;
@@ -415,13 +415,13 @@ static void check_start(struct attempt *a)
 	};
 
 	a->m->checks->running++;
-	if (worker_make(a, pam ? CHECKER_PAM : CHECKER_FILE, a->m->conf->auth_check_timeout * 1000, &e) < 0) {
+	if (worker_make(a, pam ? WORKER_PAM : WORKER_FILE, a->m->conf->auth_check_timeout * 1000, &e) < 0) {
 		a->m->checks->running--;
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
 		return;
 	}
-	if (sock_pair(SOCK_SEQPACKET, sp, &e) < 0 || checker_send(a->worker, IPC_helper_CHECK, &m, sp[1], &e) < 0) {
+	if (sock_pair(SOCK_SEQPACKET, sp, &e) < 0 || worker_send(a->worker, IPC_helper_CHECK, &m, sp[1], &e) < 0) {
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
 		return;
@@ -501,11 +501,11 @@ struct attempt *attempt_scram(struct monitor *m, const struct facts *f, struct s
 		return a;
 	}
 	m->checks->scram++;
-	if (worker_make(a, CHECKER_SCRAM, SCRAM_LIFE_MS, &e) < 0) {
+	if (worker_make(a, WORKER_SCRAM, SCRAM_LIFE_MS, &e) < 0) {
 		m->checks->scram--;
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
-	} else if (checker_send(a->worker, IPC_helper_SCRAM, &(struct ipc_helper_SCRAM){ .initial = initial }, -1, &e) < 0) {
+	} else if (worker_send(a->worker, IPC_helper_SCRAM, &(struct ipc_helper_SCRAM){ .initial = initial }, -1, &e) < 0) {
 		finish_temp(a, "protocol");
 	}
 	return a;
@@ -515,6 +515,6 @@ void attempt_step(struct attempt *a, struct str data)
 {
 	struct err e = { 0 };
 
-	if (!a->worker || checker_send(a->worker, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, -1, &e) < 0)
+	if (!a->worker || worker_send(a->worker, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, -1, &e) < 0)
 		finish_temp(a, "protocol");
 }

@@ -223,7 +223,7 @@ void helpers_reload(struct monitor *m)
 		ipc_chan_free(&p->ch);
 		start(p);
 	}
-	checkers_renew(m);
+	workers_renew(m);
 	helpers_keys_load(m);
 	dkim_load(m, NULL, NULL);
 }

@@ -202,7 +202,7 @@ int monitor_run(struct monitor *m)
 	m->cache = cache_new();
 	limits_apply(m);
 	snapshot_load(m);
-	checkers_init(m);
+	workers_init(m);
 	attempts_init(m);
 	sessions_init(m);
 	shares_load(m);

@@ -6,7 +6,7 @@
  *	helpers.c	the helper programs			sessions.c	one session process per user and service
  *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
  *	mux.c		CREDS of authd-mux			control.c	administrators' words
- *	checkers.c	check workers for attempts		dkim.c		signing keys for the key worker
+ *	workers.c	check workers for attempts		dkim.c		signing keys for the key worker
  *	guests.c	sessions that ask for others' folders	shares.h	who shares with whom, pure but for its file
  */
 #ifndef AUTHD_MONITOR_H
@@ -64,7 +64,7 @@ struct monitor {
 	struct accounts_state *accounts;
 	struct conns *conns;
 	struct checks *checks;
-	struct checkers *checkers;
+	struct workers *workers;
 	struct sessions *sessions;
 	struct shares *shares;
 	struct timer *shares_timer;	/* runs: the table has changes that its file lacks */
@@ -137,23 +137,23 @@ void attempt_step(struct attempt *a, struct str data);
 void attempt_cancel(struct attempt **a);		/* done is not called, but a check under way is still counted; accepts NULL */
 void attempt_log_refused(const struct facts *f, const char *mech, const char *reason, struct str given);
 
-/* --- checkers.c --- */
-struct checker;
-enum checker_kind {
-	CHECKER_FILE,	/* compares with the suite's password file, or with nobody's: serves further attempts */
-	CHECKER_PAM,
-	CHECKER_SCRAM,
+/* --- workers.c --- */
+struct worker;
+enum worker_kind {
+	WORKER_FILE,	/* compares with the suite's password file, or with nobody's: serves further attempts */
+	WORKER_PAM,
+	WORKER_SCRAM,
 };
-struct checker_ops {
+struct worker_ops {
 	void (*said)(void *ctx, uint16_t type, void *msg);
 	void (*gone)(void *ctx, const char *why);		/* nothing more comes; release it, unsound */
 };
-void checkers_init(struct monitor *m);
-void checkers_renew(struct monitor *m);		/* the zygote is another one from now on: keep none of the old */
+void workers_init(struct monitor *m);
+void workers_renew(struct monitor *m);		/* the zygote is another one from now on: keep none of the old */
 /* A check worker for an attempt of at most life_ms; NULL with *e. */
-struct checker *checker_take(struct monitor *m, enum checker_kind kind, uint64_t life_ms, const struct checker_ops *ops, void *ctx, struct err *e);
-int checker_send(struct checker *c, uint16_t type, const void *msg, int fd, struct err *e) MUST_CHECK;
-void checker_release(struct checker **c, bool sound);	/* sound: it has given its verdict, and nothing was wrong with it; accepts NULL */
+struct worker *worker_take(struct monitor *m, enum worker_kind kind, uint64_t life_ms, const struct worker_ops *ops, void *ctx, struct err *e);
+int worker_send(struct worker *c, uint16_t type, const void *msg, int fd, struct err *e) MUST_CHECK;
+void worker_release(struct worker **c, bool sound);	/* sound: it has given its verdict, and nothing was wrong with it; accepts NULL */
 
 /* --- conns.c --- */
 void conns_init(struct monitor *m);

@@ -1,5 +1,5 @@
 /* Check workers, one attempt each at a time. A worker that reads a client's own messages (SCRAM), or runs the code of others (PAM), serves one attempt and ends.
- * One that compares a password with the suite's own file does what a hash function does and nothing else; it may serve CHECKER_USES_MAX attempts, because a fork
+ * One that compares a password with the suite's own file does what a hash function does and nothing else; it may serve WORKER_USES_MAX attempts, because a fork
  * and the exit for each cost more than all else in such a login. Whoever speaks out of turn is dropped, and so is whoever could not tell. */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,32 +11,32 @@
 #include "log/log.h"
 
 enum {
-	CHECKER_USES_MAX = 64,
-	CHECKER_IDLE_MS = 5000,
-	CHECKER_LIFE_MS = 60000,	/* after which no attempt begins */
+	WORKER_USES_MAX = 64,
+	WORKER_IDLE_MS = 5000,
+	WORKER_LIFE_MS = 60000,	/* after which no attempt begins */
 	KILL_LATER_MS = 1000,
 };
 
-struct checker {
+struct worker {
 	struct list node;		/* of the idle ones, or of none */
-	struct checkers *pool;
+	struct workers *pool;
 	struct ipc_chan *chan;
-	const struct checker_ops *ops;	/* NULL: idle */
+	const struct worker_ops *ops;	/* NULL: idle */
 	void *ctx;
-	enum checker_kind kind;
+	enum worker_kind kind;
 	uint32_t uses;
 	unsigned generation;
 	uint64_t born_ms, idle_since_ms;
 };
 
-struct checkers {
+struct workers {
 	struct monitor *m;
 	struct list idle;		/* the longest first */
 	struct timer *timer;
 	unsigned generation;		/* of the zygote */
 };
 
-static void dismiss(struct checker *c)
+static void dismiss(struct worker *c)
 {
 	list_del(&c->node);
 	ipc_chan_free(&c->chan);
@@ -47,13 +47,13 @@ static void dismiss(struct checker *c)
 
 static void on_idle_timer(void *ctx)
 {
-	struct checkers *p = ctx;
+	struct workers *p = ctx;
 	const uint64_t now = clock_mono_ms();
 
 	list_each_safe(it, &p->idle) {
-		struct checker *c = list_of(it, struct checker, node);
-		if (now - c->idle_since_ms < CHECKER_IDLE_MS) {
-			timer_again(p->timer, c->idle_since_ms + CHECKER_IDLE_MS - now);
+		struct worker *c = list_of(it, struct worker, node);
+		if (now - c->idle_since_ms < WORKER_IDLE_MS) {
+			timer_again(p->timer, c->idle_since_ms + WORKER_IDLE_MS - now);
 			return;
 		}
 		dismiss(c);
@@ -61,46 +61,46 @@ static void on_idle_timer(void *ctx)
 }
 
 /* Alive, and has said nothing that nobody asked: its end may not have been seen yet. */
-static bool is_silent(const struct checker *c)
+static bool is_silent(const struct worker *c)
 {
 	char byte;
 
 	return recv(ipc_chan_fd(c->chan), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static struct checker *idle_one(struct checkers *p)
+static struct worker *idle_one(struct workers *p)
 {
 	const uint64_t now = clock_mono_ms();
 
 	while (!list_empty(&p->idle)) {		/* the last used: the others may grow old */
-		struct checker *c = list_of(p->idle.prev, struct checker, node);
-		if (now - c->born_ms < CHECKER_LIFE_MS && is_silent(c))
+		struct worker *c = list_of(p->idle.prev, struct worker, node);
+		if (now - c->born_ms < WORKER_LIFE_MS && is_silent(c))
 			return c;
 		dismiss(c);
 	}
 	return NULL;
 }
 
-void checkers_renew(struct monitor *m)
+void workers_renew(struct monitor *m)
 {
-	m->checkers->generation++;
-	list_each_safe(it, &m->checkers->idle)
-		dismiss(list_of(it, struct checker, node));
+	m->workers->generation++;
+	list_each_safe(it, &m->workers->idle)
+		dismiss(list_of(it, struct worker, node));
 }
 
-void checkers_init(struct monitor *m)
+void workers_init(struct monitor *m)
 {
-	m->checkers = xzalloc(sizeof *m->checkers);
-	m->checkers->m = m;
-	list_init(&m->checkers->idle);
-	m->checkers->timer = loop_timer(m->loop, UINT32_MAX, on_idle_timer, m->checkers);
+	m->workers = xzalloc(sizeof *m->workers);
+	m->workers->m = m;
+	list_init(&m->workers->idle);
+	m->workers->timer = loop_timer(m->loop, UINT32_MAX, on_idle_timer, m->workers);
 }
 
 /* --- what they say --- */
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	struct checker *c = ctx;
+	struct worker *c = ctx;
 
 	if (c->ops == NULL || id != c->uses) {
 		log_error("a check worker spoke out of turn");
@@ -115,7 +115,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
-	struct checker *c = ctx;
+	struct worker *c = ctx;
 
 	if (c->ops)
 		c->ops->gone(c->ctx, why->text);
@@ -125,25 +125,25 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 
 /* --- for attempts --- */
 
-static struct checker *make(struct monitor *m, enum checker_kind kind, uint64_t life_ms, struct err *e)
+static struct worker *make(struct monitor *m, enum worker_kind kind, uint64_t life_ms, struct err *e)
 {
 	static const uint16_t password[] = { IPC_helper_RESULT };
 	static const uint16_t scram[] = { IPC_helper_RESULT, IPC_helper_CREDS, IPC_helper_CHALLENGE };
 	int fd;
 
-	if (helpers_worker(m, HELPER_CHECK, life_ms + KILL_LATER_MS + (kind == CHECKER_FILE ? CHECKER_LIFE_MS : 0), &fd, e) < 0)
+	if (helpers_worker(m, HELPER_CHECK, life_ms + KILL_LATER_MS + (kind == WORKER_FILE ? WORKER_LIFE_MS : 0), &fd, e) < 0)
 		return NULL;
-	struct checker *c = xzalloc(sizeof *c);
-	*c = (struct checker){ .pool = m->checkers, .kind = kind, .born_ms = clock_mono_ms(), .generation = m->checkers->generation };
+	struct worker *c = xzalloc(sizeof *c);
+	*c = (struct worker){ .pool = m->workers, .kind = kind, .born_ms = clock_mono_ms(), .generation = m->workers->generation };
 	list_init(&c->node);
 	c->chan = ipc_chan_new(m->loop, fd, &ipc_helper, on_message, on_closed, c);
-	ipc_chan_allow(c->chan, kind == CHECKER_SCRAM ? (struct ipc_allow){ scram, ARRAY_LEN(scram) } : (struct ipc_allow){ password, ARRAY_LEN(password) });
+	ipc_chan_allow(c->chan, kind == WORKER_SCRAM ? (struct ipc_allow){ scram, ARRAY_LEN(scram) } : (struct ipc_allow){ password, ARRAY_LEN(password) });
 	return c;
 }
 
-struct checker *checker_take(struct monitor *m, enum checker_kind kind, uint64_t life_ms, const struct checker_ops *ops, void *ctx, struct err *e)
+struct worker *worker_take(struct monitor *m, enum worker_kind kind, uint64_t life_ms, const struct worker_ops *ops, void *ctx, struct err *e)
 {
-	struct checker *c = kind == CHECKER_FILE ? idle_one(m->checkers) : NULL;
+	struct worker *c = kind == WORKER_FILE ? idle_one(m->workers) : NULL;
 
 	if (c)
 		list_del(&c->node);
@@ -155,26 +155,26 @@ struct checker *checker_take(struct monitor *m, enum checker_kind kind, uint64_t
 	return c;
 }
 
-int checker_send(struct checker *c, uint16_t type, const void *msg, int fd, struct err *e)
+int worker_send(struct worker *c, uint16_t type, const void *msg, int fd, struct err *e)
 {
 	return ipc_send(c->chan, type, msg, c->uses, fd, e);
 }
 
-void checker_release(struct checker **cp, bool sound)
+void worker_release(struct worker **cp, bool sound)
 {
-	struct checker *c = *cp;
+	struct worker *c = *cp;
 
 	*cp = NULL;
 	if (c == NULL)
 		return;
-	struct checkers *p = c->pool;
+	struct workers *p = c->pool;
 	c->ops = NULL;
-	if (!sound || c->kind != CHECKER_FILE || c->uses >= CHECKER_USES_MAX || c->generation != p->generation) {
+	if (!sound || c->kind != WORKER_FILE || c->uses >= WORKER_USES_MAX || c->generation != p->generation) {
 		dismiss(c);
 		return;
 	}
 	c->idle_since_ms = clock_mono_ms();
 	if (list_empty(&p->idle))
-		timer_again(p->timer, CHECKER_IDLE_MS);
+		timer_again(p->timer, WORKER_IDLE_MS);
 	list_append(&p->idle, &c->node);
 }
