@@ -383,7 +383,7 @@ static int worker_make(struct attempt *a, enum worker_kind kind, uint64_t life_m
 {
 	static const struct worker_ops ops = { on_worker, on_worker_gone };
 
-	a->worker = worker_take(a->m, kind, life_ms, &ops, a, e);
+	a->worker = worker_take(a->m, kind, NULL, life_ms, &ops, a, e);
 	if (a->worker == NULL)
 		return -1;
 	a->running = true;

@@ -60,7 +60,7 @@ struct conn {
 	char mech[65];
 	uint64_t started;
 	/* the exchange */
-	struct ipc_chan *sasl;		/* PLAIN, LOGIN */
+	struct worker *sasl;		/* PLAIN, LOGIN */
 	bool is_scram, want_first, want_last, verified;
 	char given[513];
 	struct attempt *attempt;
@@ -104,11 +104,16 @@ static void to_front(struct conn *c, uint16_t type, const void *msg)
 		log_error("%s", e.text);
 }
 
-static void exchange_drop(struct conn *c)
+static void sasl_release(struct conn *c, bool sound)
 {
 	if (c->sasl)
 		c->m->conns->n_sasl--;
-	ipc_chan_free(&c->sasl);
+	worker_release(&c->sasl, sound);
+}
+
+static void exchange_drop(struct conn *c)
+{
+	sasl_release(c, false);
 	attempt_cancel(&c->attempt);
 	queue_tell_cancel(&c->tell);
 	c->is_scram = c->want_first = c->want_last = c->verified = false;
@@ -190,7 +195,7 @@ static void on_attempt_done(void *ctx, const struct attempt_result *r)
 		c->want_last = true;
 		to_front(c, IPC_auth_CHALLENGE, &(struct ipc_auth_CHALLENGE){ .data = r->data });
 		phase_set(c, PH_CHALLENGE);
-	} else if (!c->sasl || ipc_send(c->sasl, IPC_helper_VERDICT, &(struct ipc_helper_VERDICT){ .ok = 1 }, 1, -1, &e) < 0) {
+	} else if (!c->sasl || worker_send(c->sasl, IPC_helper_VERDICT, &(struct ipc_helper_VERDICT){ .ok = 1 }, -1, &e) < 0) {
 		fail(c, ERR_TEMP, "temporary authentication failure", 0);
 	}
 }
@@ -201,7 +206,7 @@ static void on_password_to(void *ctx, int fd)
 	struct err e = { 0 };
 	const struct ipc_helper_PASSWORD_TO m = { 0 };
 
-	if (c->sasl && ipc_send(c->sasl, IPC_helper_PASSWORD_TO, &m, 1, fd, &e) < 0)
+	if (c->sasl && worker_send(c->sasl, IPC_helper_PASSWORD_TO, &m, fd, &e) < 0)
 		log_error("%s", e.text);
 }
 
@@ -220,6 +225,7 @@ static const struct attempt_ops ops = { on_attempt_done, on_password_to, on_scra
 static void on_sasl_done(struct conn *c, const struct ipc_helper_DONE *d)
 {
 	if (d->code == ERR_NONE && c->verified && str_eq(d->given, str_c(c->given))) {
+		sasl_release(c, true);
 		grant(c);
 		return;
 	}
@@ -229,7 +235,7 @@ static void on_sasl_done(struct conn *c, const struct ipc_helper_DONE *d)
 	     malformed ? "malformed authentication data" : "authentication failed", malformed ? 0 : FAIL_DELAY_MS);
 }
 
-static void on_sasl(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+static void on_sasl(void *ctx, uint16_t type, void *msg)
 {
 	struct conn *c = ctx;
 
@@ -253,31 +259,29 @@ static void on_sasl(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 	}
 }
 
-static void on_sasl_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+static void on_sasl_gone(void *ctx, const char *why)
 {
 	struct conn *c = ctx;
 
-	log_warning("sasl worker: %s", why->text);
+	log_warning("sasl worker: %s", why);
 	fail(c, ERR_TEMP, "temporary authentication failure", 0);
 }
 
 static void sasl_start(struct conn *c, const struct ipc_auth_START *m)
 {
-	static const uint16_t allowed[] = { IPC_helper_CHALLENGE, IPC_helper_CREDS, IPC_helper_DONE };
+	static const struct worker_ops sasl_ops = { on_sasl, on_sasl_gone };
+	const uint8_t *client = c->facts.from.has_addr ? c->facts.from.addr : NULL;
 	const struct ipc_helper_BEGIN begin = { .service = str_c(c->service), .mech = str_c(c->mech), .initial = m->initial };
 	struct err e = { 0 };
-	int fd;
 
-	if (c->m->conns->n_sasl >= SASL_WORKERS_MAX || helpers_worker(c->m, HELPER_SASL, SASL_LIFE_MS, &fd, &e) < 0) {
+	if (c->m->conns->n_sasl >= SASL_WORKERS_MAX || (c->sasl = worker_take(c->m, WORKER_SASL, client, SASL_LIFE_MS, &sasl_ops, c, &e)) == NULL) {
 		log_warning("no sasl worker: %s", e.text[0] ? e.text : "too many at once");
 		fail(c, ERR_TEMP, "temporary authentication failure", 0);
 		return;
 	}
 	c->m->conns->n_sasl++;
-	c->sasl = ipc_chan_new(c->m->loop, fd, &ipc_helper, on_sasl, on_sasl_closed, c);
-	ipc_chan_allow(c->sasl, (struct ipc_allow){ allowed, ARRAY_LEN(allowed) });
 	phase_set(c, PH_WORKING);
-	if (ipc_send(c->sasl, IPC_helper_BEGIN, &begin, 1, -1, &e) < 0)
+	if (worker_send(c->sasl, IPC_helper_BEGIN, &begin, -1, &e) < 0)
 		fail(c, ERR_TEMP, "temporary authentication failure", 0);
 }
 
@@ -371,7 +375,7 @@ static void on_step(struct conn *c, struct str data)
 		attempt_step(c->attempt, data);
 	} else if (c->sasl) {
 		phase_set(c, PH_WORKING);
-		if (ipc_send(c->sasl, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, 1, -1, &e) < 0)
+		if (worker_send(c->sasl, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, -1, &e) < 0)
 			fail(c, ERR_TEMP, "temporary authentication failure", 0);
 	}
 }

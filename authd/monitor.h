@@ -6,7 +6,7 @@
  *	helpers.c	the helper programs			sessions.c	one session process per user and service
  *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
  *	mux.c		CREDS of authd-mux			control.c	administrators' words
- *	workers.c	check workers for attempts		dkim.c		signing keys for the key worker
+ *	workers.c	sasl and check workers			dkim.c		signing keys for the key worker
  *	guests.c	sessions that ask for others' folders	shares.h	who shares with whom, pure but for its file
  */
 #ifndef AUTHD_MONITOR_H
@@ -140,6 +140,7 @@ void attempt_log_refused(const struct facts *f, const char *mech, const char *re
 /* --- workers.c --- */
 struct worker;
 enum worker_kind {
+	WORKER_SASL,	/* one exchange at a time, and further ones of the same client */
 	WORKER_FILE,	/* compares with the suite's password file, or with nobody's: serves further attempts */
 	WORKER_PAM,
 	WORKER_SCRAM,
@@ -150,10 +151,11 @@ struct worker_ops {
 };
 void workers_init(struct monitor *m);
 void workers_renew(struct monitor *m);		/* the zygote is another one from now on: keep none of the old */
-/* A check worker for an attempt of at most life_ms; NULL with *e. */
-struct worker *worker_take(struct monitor *m, enum worker_kind kind, uint64_t life_ms, const struct worker_ops *ops, void *ctx, struct err *e);
+/* A worker for an attempt of at most life_ms; NULL with *e. client: its address, of 16 bytes, or NULL; only a sasl worker is told apart by it. */
+struct worker *worker_take(struct monitor *m, enum worker_kind kind, const uint8_t *client, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
+			   struct err *e);
 int worker_send(struct worker *c, uint16_t type, const void *msg, int fd, struct err *e) MUST_CHECK;
-void worker_release(struct worker **c, bool sound);	/* sound: it has given its verdict, and nothing was wrong with it; accepts NULL */
+void worker_release(struct worker **c, bool sound);	/* sound: it may serve again: a check worker that gave its verdict, a sasl worker after a right login; accepts NULL */
 
 /* --- conns.c --- */
 void conns_init(struct monitor *m);

@@ -1,8 +1,10 @@
 /* authd-sasl: libsasl2 in a process of its own. The zygote loads the library and the PLAIN and LOGIN plugins, then gives up everything; each
- * exchange runs in a fresh fork that knows one client's steps. Every option of the library is answered here, so no file outside decides;
+ * exchange runs in a fork that knows one client's steps. After a right login it may be asked again, for the same client, with nothing left of the
+ * last one: what the library frees is overwritten, and so are the messages. Every option of the library is answered here, so no file outside decides;
  * no auxprop, no saslauthd. Whether a password is right is not found out here: the callback hands it to the check worker, through the
  * descriptor that the monitor gives, and asks the monitor. (RFC 4616 PLAIN, RFC 4422 framing; LOGIN is a draft that clients use.) */
 #include <errno.h>
+#include <malloc.h>
 #include <sasl/sasl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ enum { WAIT_CLIENT_MS = 600000, GIVEN_MAX = 512, STEP_MAX = 16384 };
 static struct exchange {
 	const struct helper *h;
 	int channel;
+	uint32_t id;
 	char given[GIVEN_MAX + 1];
 	bool asked, right;
 } exchange;
@@ -73,11 +76,11 @@ static void send_or_exit(uint16_t type, const void *msg)
 {
 	struct err e = { 0 };
 
-	if (ipc_send_fd(exchange.channel, &ipc_helper, type, msg, 1, -1, &e) < 0)
+	if (ipc_send_fd(exchange.channel, &ipc_helper, type, msg, exchange.id, -1, &e) < 0)
 		_exit(0);
 }
 
-/* The next message for us; the process ends when the monitor does not want us any more. */
+/* The next message for us, of this exchange or of a new one; the process ends when the monitor does not want us any more. */
 static void *wait_for(struct arena *a, uint16_t *type, int *fd)
 {
 	struct err e = { 0 };
@@ -86,6 +89,9 @@ static void *wait_for(struct arena *a, uint16_t *type, int *fd)
 
 	if (ipc_recv_fd(exchange.channel, &ipc_helper, WAIT_CLIENT_MS, a, type, &id, &msg, fd, &e) < 0)
 		_exit(0);
+	if ((*type == IPC_helper_BEGIN) == (id == exchange.id))
+		_exit(0);
+	exchange.id = id;
 	return msg;
 }
 
@@ -169,31 +175,61 @@ static enum err_code code_of(int r)
 	}
 }
 
-static void finish(sasl_conn_t *conn, int r)
+/* The library's last word must be the name that was checked. */
+static bool is_right(sasl_conn_t *conn, int r)
 {
 	const void *name = NULL;
-	struct ipc_helper_DONE done = { .code = code_of(r), .given = str_c(exchange.given) };
 
-	if (r == SASL_OK) {
-		/* The library's last word must be the name that was checked. */
-		if (!exchange.right || sasl_getprop(conn, SASL_USERNAME, &name) != SASL_OK || !name ||
-		    strcmp((const char *)name, exchange.given) != 0)
-			done.code = ERR_AUTH;
-	} else {
-		done.text = str_c(sasl_errstring(r, NULL, NULL));
-	}
+	return r == SASL_OK && exchange.right && sasl_getprop(conn, SASL_USERNAME, &name) == SASL_OK && name &&
+	       strcmp((const char *)name, exchange.given) == 0;
+}
+
+/* Nobody but who knows a password leaves a process behind. */
+static void refuse(int r)
+{
+	const struct ipc_helper_DONE done = { .code = r == SASL_OK ? ERR_AUTH : code_of(r), .given = str_c(exchange.given),
+					      .text = r == SASL_OK ? (struct str){ 0 } : str_c(sasl_errstring(r, NULL, NULL)) };
+
 	send_or_exit(IPC_helper_DONE, &done);
 	_exit(0);
 }
 
-static void worker(const struct helper *h, int channel)
+/* One exchange. When it says that the login was right it has forgotten the password. */
+static void serve(struct arena *a)
 {
-	struct arena *a = arena_new(0);
 	sasl_conn_t *conn = NULL;
 	const char *out = NULL;
 	unsigned out_n = 0;
 	uint16_t type;
 	int fd = -1;
+
+	const struct ipc_helper_BEGIN *b = wait_for(a, &type, &fd);
+	if (type != IPC_helper_BEGIN)
+		_exit(0);
+	int r = sasl_server_new(arena_cstr(a, b->service), "localhost", NULL, NULL, NULL, NULL, 0, &conn);
+	if (r != SASL_OK)
+		refuse(SASL_FAIL);
+	r = sasl_server_start(conn, arena_cstr(a, b->mech), b->initial.p, (unsigned)b->initial.n, &out, &out_n);
+	while (r == SASL_CONTINUE) {
+		if (out_n > STEP_MAX)
+			refuse(SASL_FAIL);
+		send_or_exit(IPC_helper_CHALLENGE, &(struct ipc_helper_CHALLENGE){ .data = str_n(out ? out : "", out_n) });
+		arena_wipe(a);
+		const struct ipc_helper_STEP *s = wait_for(a, &type, &fd);
+		if (type != IPC_helper_STEP)
+			_exit(0);
+		r = sasl_server_step(conn, s->data.p, (unsigned)s->data.n, &out, &out_n);
+	}
+	if (!is_right(conn, r))
+		refuse(r);
+	sasl_dispose(&conn);
+	arena_wipe(a);
+	send_or_exit(IPC_helper_DONE, &(struct ipc_helper_DONE){ .code = ERR_NONE, .given = str_c(exchange.given) });
+}
+
+static void worker(const struct helper *h, int channel)
+{
+	struct arena *a = arena_new(0);
 	struct err e = { 0 };
 
 	/* The zygote may fork and end its workers; a worker, which has the client's bytes, may not: the others have the same uid. */
@@ -201,26 +237,45 @@ static void worker(const struct helper *h, int channel)
 		log_error("%s", e.text);
 		_exit(0);
 	}
-	exchange.h = h;
-	exchange.channel = channel;
-	const struct ipc_helper_BEGIN *b = wait_for(a, &type, &fd);
-	if (type != IPC_helper_BEGIN)
-		_exit(0);
-	int r = sasl_server_new(arena_cstr(a, b->service), "localhost", NULL, NULL, NULL, NULL, 0, &conn);
-	if (r != SASL_OK)
-		finish(conn, SASL_FAIL);
-	r = sasl_server_start(conn, arena_cstr(a, b->mech), b->initial.p, (unsigned)b->initial.n, &out, &out_n);
-	while (r == SASL_CONTINUE) {
-		if (out_n > STEP_MAX)
-			finish(conn, SASL_FAIL);
-		send_or_exit(IPC_helper_CHALLENGE, &(struct ipc_helper_CHALLENGE){ .data = str_n(out ? out : "", out_n) });
-		arena_reset(a);
-		const struct ipc_helper_STEP *s = wait_for(a, &type, &fd);
-		if (type != IPC_helper_STEP)
-			_exit(0);
-		r = sasl_server_step(conn, s->data.p, (unsigned)s->data.n, &out, &out_n);
+	for (uint32_t id = 0;; id = exchange.id) {
+		mem_wipe(&exchange, sizeof exchange);
+		exchange.h = h;
+		exchange.channel = channel;
+		exchange.id = id;
+		serve(a);
 	}
-	finish(conn, r);
+}
+
+/* --- the library's memory: what is given back is overwritten --- */
+
+static void *take(size_t n)
+{
+	return malloc(n);
+}
+
+static void *take_zeroed(size_t count, size_t size)
+{
+	return calloc(count, size);
+}
+
+static void give(void *p)
+{
+	if (p)
+		mem_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *resize(void *p, size_t n)
+{
+	const size_t had = p ? malloc_usable_size(p) : 0;
+	void *new = malloc(n);
+
+	if (!new)
+		return NULL;
+	if (p)
+		memcpy(new, p, had < n ? had : n);
+	give(p);
+	return new;
 }
 
 int main(int argc, char **argv)
@@ -228,6 +283,7 @@ int main(int argc, char **argv)
 	struct helper h;
 
 	helper_init(&h, argc, argv, "sasl");
+	sasl_set_alloc(take, take_zeroed, resize, give);
 	int r = sasl_server_init(callbacks, "postern");
 	if (r != SASL_OK) {
 		log_error("libsasl2 cannot be used: %s", sasl_errstring(r, NULL, NULL));

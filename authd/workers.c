@@ -1,8 +1,11 @@
-/* Check workers, one attempt each at a time. A worker that reads a client's own messages (SCRAM), or runs the code of others (PAM), serves one attempt and ends.
- * One that compares a password with the suite's own file does what a hash function does and nothing else; it may serve WORKER_USES_MAX attempts, because a fork
- * and the exit for each cost more than all else in such a login. Whoever speaks out of turn is dropped, and so is whoever could not tell. */
+/* Workers of the zygotes, one attempt each at a time. A check worker that reads a client's own messages (SCRAM), or runs the code of others (PAM), serves one attempt
+ * and ends. One that compares a password with the suite's own file does what a hash function does and nothing else; it may serve WORKER_USES_MAX attempts, because a
+ * fork and the exit for each cost more than all else in such a login. A sasl worker may serve as many, all of one client: it is kept after a login that was right, and
+ * wipes itself. So nobody who has no password meets a process that anybody else's will pass through. Whoever speaks out of turn is dropped, and so is whoever could
+ * not tell. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "authd/monitor.h"
@@ -14,6 +17,7 @@ enum {
 	WORKER_USES_MAX = 64,
 	WORKER_IDLE_MS = 5000,
 	WORKER_LIFE_MS = 60000,	/* after which no attempt begins */
+	WORKERS_IDLE_MAX = 64,	/* of all kinds */
 	KILL_LATER_MS = 1000,
 };
 
@@ -24,6 +28,8 @@ struct worker {
 	const struct worker_ops *ops;	/* NULL: idle */
 	void *ctx;
 	enum worker_kind kind;
+	uint8_t client[16];		/* WORKER_SASL: whom alone it serves again */
+	bool again;			/* it may serve further attempts */
 	uint32_t uses;
 	unsigned generation;
 	uint64_t born_ms, idle_since_ms;
@@ -32,13 +38,20 @@ struct worker {
 struct workers {
 	struct monitor *m;
 	struct list idle;		/* the longest first */
+	size_t n_idle;
 	struct timer *timer;
 	unsigned generation;		/* of the zygote */
 };
 
+static void leave_idle(struct worker *c)
+{
+	c->pool->n_idle -= list_empty(&c->node) ? 0 : 1;
+	list_del(&c->node);
+}
+
 static void dismiss(struct worker *c)
 {
-	list_del(&c->node);
+	leave_idle(c);
 	ipc_chan_free(&c->chan);
 	loop_free_later(c->pool->m->loop, c);
 }
@@ -68,12 +81,22 @@ static bool is_silent(const struct worker *c)
 	return recv(ipc_chan_fd(c->chan), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static struct worker *idle_one(struct workers *p)
+static bool serves(const struct worker *c, enum worker_kind kind, const uint8_t *client)
+{
+	return c->kind == kind && (kind == WORKER_FILE || (client && memcmp(c->client, client, sizeof c->client) == 0));
+}
+
+static struct worker *idle_one(struct workers *p, enum worker_kind kind, const uint8_t *client)
 {
 	const uint64_t now = clock_mono_ms();
 
-	while (!list_empty(&p->idle)) {		/* the last used: the others may grow old */
-		struct worker *c = list_of(p->idle.prev, struct worker, node);
+	/* The last used: the others may grow old. */
+	for (struct list *it = p->idle.prev, *next; it != &p->idle; it = next) {
+		struct worker *c = list_of(it, struct worker, node);
+
+		next = it->prev;
+		if (!serves(c, kind, client))
+			continue;
 		if (now - c->born_ms < WORKER_LIFE_MS && is_silent(c))
 			return c;
 		dismiss(c);
@@ -103,7 +126,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	struct worker *c = ctx;
 
 	if (c->ops == NULL || id != c->uses) {
-		log_error("a check worker spoke out of turn");
+		log_error("a login worker spoke out of turn");
 		if (c->ops)
 			c->ops->gone(c->ctx, "protocol");
 		else
@@ -125,29 +148,45 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 
 /* --- for attempts --- */
 
-static struct worker *make(struct monitor *m, enum worker_kind kind, uint64_t life_ms, struct err *e)
+/* What each kind may say. */
+static struct ipc_allow may_say(enum worker_kind kind)
 {
 	static const uint16_t password[] = { IPC_helper_RESULT };
 	static const uint16_t scram[] = { IPC_helper_RESULT, IPC_helper_CREDS, IPC_helper_CHALLENGE };
+	static const uint16_t sasl[] = { IPC_helper_DONE, IPC_helper_CREDS, IPC_helper_CHALLENGE };
+
+	switch (kind) {
+	case WORKER_SASL: return (struct ipc_allow){ sasl, ARRAY_LEN(sasl) };
+	case WORKER_SCRAM: return (struct ipc_allow){ scram, ARRAY_LEN(scram) };
+	default: return (struct ipc_allow){ password, ARRAY_LEN(password) };
+	}
+}
+
+static struct worker *make(struct monitor *m, enum worker_kind kind, const uint8_t *client, uint64_t life_ms, struct err *e)
+{
+	const bool again = kind == WORKER_FILE || (kind == WORKER_SASL && client);
 	int fd;
 
-	if (helpers_worker(m, HELPER_CHECK, life_ms + KILL_LATER_MS + (kind == WORKER_FILE ? WORKER_LIFE_MS : 0), &fd, e) < 0)
+	if (helpers_worker(m, kind == WORKER_SASL ? HELPER_SASL : HELPER_CHECK, life_ms + KILL_LATER_MS + (again ? WORKER_LIFE_MS : 0), &fd, e) < 0)
 		return NULL;
 	struct worker *c = xzalloc(sizeof *c);
-	*c = (struct worker){ .pool = m->workers, .kind = kind, .born_ms = clock_mono_ms(), .generation = m->workers->generation };
+	*c = (struct worker){ .pool = m->workers, .kind = kind, .again = again, .born_ms = clock_mono_ms(), .generation = m->workers->generation };
+	if (client)
+		memcpy(c->client, client, sizeof c->client);
 	list_init(&c->node);
 	c->chan = ipc_chan_new(m->loop, fd, &ipc_helper, on_message, on_closed, c);
-	ipc_chan_allow(c->chan, kind == WORKER_SCRAM ? (struct ipc_allow){ scram, ARRAY_LEN(scram) } : (struct ipc_allow){ password, ARRAY_LEN(password) });
+	ipc_chan_allow(c->chan, may_say(kind));
 	return c;
 }
 
-struct worker *worker_take(struct monitor *m, enum worker_kind kind, uint64_t life_ms, const struct worker_ops *ops, void *ctx, struct err *e)
+struct worker *worker_take(struct monitor *m, enum worker_kind kind, const uint8_t *client, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
+			   struct err *e)
 {
-	struct worker *c = kind == WORKER_FILE ? idle_one(m->workers) : NULL;
+	struct worker *c = idle_one(m->workers, kind, client);
 
 	if (c)
-		list_del(&c->node);
-	else if ((c = make(m, kind, life_ms, e)) == NULL)
+		leave_idle(c);
+	else if ((c = make(m, kind, client, life_ms, e)) == NULL)
 		return NULL;
 	c->uses++;
 	c->ops = ops;
@@ -169,12 +208,15 @@ void worker_release(struct worker **cp, bool sound)
 		return;
 	struct workers *p = c->pool;
 	c->ops = NULL;
-	if (!sound || c->kind != WORKER_FILE || c->uses >= WORKER_USES_MAX || c->generation != p->generation) {
+	if (!sound || !c->again || c->uses >= WORKER_USES_MAX || c->generation != p->generation) {
 		dismiss(c);
 		return;
 	}
+	if (p->n_idle == WORKERS_IDLE_MAX)
+		dismiss(list_of(p->idle.next, struct worker, node));
 	c->idle_since_ms = clock_mono_ms();
 	if (list_empty(&p->idle))
 		timer_again(p->timer, WORKER_IDLE_MS);
 	list_append(&p->idle, &c->node);
+	p->n_idle++;
 }

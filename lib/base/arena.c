@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/enc.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define POISON(p, n) ASAN_POISON_MEMORY_REGION((p), (n))
@@ -132,6 +134,15 @@ void arena_reset(struct arena *a)
 		POISON(a->newest->data, a->newest->size);
 	}
 	a->total = 0;
+}
+
+void arena_wipe(struct arena *a)
+{
+	for (struct block *b = a->newest; b != NULL; b = b->older) {
+		UNPOISON(b->data, b->used);
+		mem_wipe(b->data, b->used);
+	}
+	arena_reset(a);
 }
 
 size_t arena_used(const struct arena *a)

@@ -26,6 +26,7 @@ struct arena_mark {
 struct arena *arena_new(size_t max);
 void arena_free(struct arena **a);
 void arena_reset(struct arena *a);		/* empty; keeps the first block */
+void arena_wipe(struct arena *a);		/* the same, and what it held is overwritten */
 size_t arena_used(const struct arena *a);
 
 void *arena_alloc(struct arena *a, size_t n);

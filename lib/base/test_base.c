@@ -128,6 +128,14 @@ static void arenas(void)
 	tap_ok(((char *)arena_alloc(a, 64))[63] == 0, "memory is zeroed after release");
 	arena_release(a, empty);
 	tap_ok(arena_used(a) == 0, "release to empty");
+	const char *secret = arena_strdup(a, "secret");
+	tap_is_str(secret, "secret", "to be wiped");
+	arena_wipe(a);
+	tap_ok(arena_used(a) == 0, "wiped: empty");
+#ifndef __SANITIZE_ADDRESS__	/* which lets nobody look */
+	tap_ok(memcmp(secret, "\0\0\0\0\0\0", 6) == 0, "wiped: and overwritten");
+#endif
+	tap_is_str(arena_strdup(a, "next"), "next", "wiped: and of use");
 	arena_free(&a);
 	tap_ok(a == NULL, "free sets NULL");
 	struct own {

@@ -64,6 +64,99 @@ def test_a_worker_for_the_password_file_serves_again_and_has_no_processes(make_a
     wait_for(lambda: workers(check) == [], "an idle one ends")
 
 
+def writable_memory(pid):
+    """All that a process has in pages of its own."""
+    out = []
+    with open("/proc/%d/mem" % pid, "rb", buffering=0) as mem:
+        for line in pathlib.Path("/proc/%d/maps" % pid).read_text().splitlines():
+            span, rights = line.split()[:2]
+            if rights.startswith("rw"):
+                low, high = (int(x, 16) for x in span.split("-"))
+                mem.seek(low)
+                out.append(mem.read(high - low))
+    return b"".join(out)
+
+
+def exchange(parent, mech, user, password, client="192.0.2.1"):
+    ch = parent.conn("auth", client=client)
+    if mech == "PLAIN":
+        answer = ch.ask("START", id=1, mech="PLAIN", initial=b"\0%s\0%s" % (user.encode(), password.encode()))
+    else:
+        assert ch.ask("START", id=1, mech="LOGIN")[0] == "CHALLENGE"
+        assert ch.ask("STEP", id=2, data=user)[0] == "CHALLENGE"
+        answer = ch.ask("STEP", id=3, data=password)
+    ch.close()
+    return answer[0]
+
+
+@pytest.mark.skipif(os.environ.get("POSTERN_BUILD") == "asan", reason="keeps what was freed")
+def test_a_sasl_worker_serves_its_client_again_and_has_forgotten_the_password(make_authd):
+    a = make_authd(auth_cache_time="0")
+    secrets = {"alice@example.com": "Uf7-fir-tree-Qn2", "bob@example.com": "Kx9-oak-grove-Vb4"}
+    for user, password in secrets.items():
+        a.add(user, password)
+    a.start()
+    sasl, parent = zygote(a, "authd: sasl"), a.parent()
+    first = []
+    for mech in ("PLAIN", "LOGIN", "PLAIN"):
+        for user, password in secrets.items():
+            assert exchange(parent, mech, user, password) == "OK"
+            first = first or workers(sasl)
+            assert workers(sasl) == first and len(first) == 1
+            kept = writable_memory(first[0])
+            assert b"sasl" in kept, "the memory was read"
+            assert password[:8].encode() not in kept and password[8:].encode() not in kept, "the password is still there"
+            wait_for(lambda: user.encode() not in writable_memory(first[0]), "the name goes after it was said")
+    for _ in range(64):
+        assert exchange(parent, "PLAIN", "bob@example.com", secrets["bob@example.com"]) == "OK"
+    assert workers(sasl) != first, "but not for ever"
+    wait_for(lambda: workers(sasl) == [], "an idle one ends")
+
+
+def test_a_sasl_worker_serves_nobody_after_a_stranger_and_no_other_client(make_authd):
+    """Who has no password meets no process that another's password will pass through; nor does who comes from another address."""
+    a = make_authd(auth_cache_time="0", auth_throttle_exempt="192.0.2.0/24")
+    a.add("alice@example.com", "secret")
+    a.start()
+    sasl, parent = zygote(a, "authd: sasl"), a.parent()
+    assert exchange(parent, "PLAIN", "alice@example.com", "wrong") == "FAIL"
+    wait_for(lambda: workers(sasl) == [], "a wrong password ends it")
+    ch = parent.conn("auth", client="192.0.2.1")
+    assert ch.ask("START", id=1, mech="PLAIN", initial=b"nonsense")[0] == "FAIL"
+    ch.close()
+    wait_for(lambda: workers(sasl) == [], "so does what is no SASL")
+    assert exchange(parent, "PLAIN", "alice@example.com", "secret") == "OK"
+    mine = workers(sasl)
+    assert exchange(parent, "PLAIN", "alice@example.com", "secret", client="192.0.2.2") == "OK"
+    others = [p for p in workers(sasl) if p not in mine]
+    assert len(mine) == 1 and len(others) == 1, "another address, another process"
+    assert exchange(parent, "PLAIN", "alice@example.com", "wrong") == "FAIL"
+    wait_for(lambda: workers(sasl) == others, "a wrong password ends one that has served before")
+    ch = parent.conn("auth", client="192.0.2.2")
+    assert ch.ask("START", id=1, mech="LOGIN")[0] == "CHALLENGE"
+    assert workers(sasl) == others
+    ch.close()
+    wait_for(lambda: workers(sasl) == [], "and so does who leaves half way")
+
+
+def test_a_sasl_worker_that_dies_idle_costs_no_login(make_authd):
+    a = make_authd(auth_cache_time="0")
+    a.add("alice@example.com", "secret")
+    a.start()
+    sasl, parent = zygote(a, "authd: sasl"), a.parent()
+    assert exchange(parent, "PLAIN", "alice@example.com", "secret") == "OK"
+    dead = workers(sasl)[0]
+    os.kill(dead, signal.SIGKILL)
+    wait_for(lambda: dead not in workers(sasl), "it is reaped")
+    assert exchange(parent, "LOGIN", "alice@example.com", "secret") == "OK"
+    before = workers(sasl)
+    a.mark()
+    os.kill(a.monitor_pid(), signal.SIGHUP)
+    a.wait_log("authd-sasl is ready")
+    wait_for(lambda: not any(pathlib.Path("/proc/%d" % p).exists() for p in before), "a reload ends those that idle")
+    assert exchange(parent, "PLAIN", "alice@example.com", "secret") == "OK"
+
+
 def test_a_check_worker_that_dies_idle_costs_no_login(make_authd):
     a = make_authd(auth_cache_time="0")
     a.add("alice@example.com", "secret")
