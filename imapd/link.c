@@ -31,16 +31,18 @@ struct link {
 	bool over, paused;
 	/* the response that is being read */
 	bool mid, drop;		/* behind a literal; not for anybody */
+	bool passing;		/* to the client as it is */
 	bool to_data;		/* the literal goes to data() */
 	uint64_t left;		/* of the literal */
 	struct buf text;	/* when it is taken apart here */
 };
 
+enum when { NEVER, ALWAYS, SELECTED, NEWS };
 static const struct {
 	const char *word;
-	bool selected;
+	enum when when;
 } relayed[] = {
-#define RELAYED(word, selected) { word, selected },
+#define RELAYED(word, when) { word, when },
 #include "relayed.def"
 #undef RELAYED
 };
@@ -155,18 +157,31 @@ static struct str word_of(struct str line)
 	return word;
 }
 
-static bool may_pass(const struct link *l, struct str line)
+/* NEVER: not to be believed, or not now. */
+static enum when when_of(const struct link *l, struct str line)
 {
 	const struct str word = word_of(line);
 	const char *also = l->n_asks ? l->asks[0].user->also : NULL;
 
 	if (also && str_case_eq(word, str_c(also)))
-		return true;
+		return ALWAYS;
 	for (size_t i = 0; i < ARRAY_LEN(relayed); i++) {
 		if (str_case_eq(word, str_c(relayed[i].word)))
-			return !relayed[i].selected || l->c->remote == l || l->c->selecting == l;
+			return relayed[i].when == ALWAYS || l->c->remote == l || l->c->selecting == l ? relayed[i].when : NEVER;
 	}
-	return false;
+	return NEVER;
+}
+
+/* A response begins: whose is it? */
+static void response_begin(struct link *l, const struct ask *a, struct str line)
+{
+	const enum when when = when_of(l, line);
+	const bool asked = a && !a->user->pass;
+
+	/* FETCH is what the one who copies messages waits for. */
+	l->passing = when != NEVER && (!asked || (when == NEWS && !(a->user->literal && str_case_eq(word_of(line), STR("FETCH")))));
+	l->drop = when == NEVER || (asked && !l->passing && !a->user->untagged && !a->user->literal);
+	buf_reset(&l->text);
 }
 
 /* Bytes that the line announces at its end: "{5}" or "~{5}", before the line end. */
@@ -192,7 +207,6 @@ static void tagged(struct link *l, struct str line)
 static int on_line(struct link *l, struct str line)
 {
 	struct ask *a = first(l);
-	const bool pass = !a || a->user->pass;
 	uint64_t n = 0;
 
 	if (!l->mid && a && str_starts(line, str_c(a->tag)) && line.p[strlen(a->tag)] == ' ') {
@@ -206,16 +220,14 @@ static int on_line(struct link *l, struct str line)
 	}
 	if (!l->mid && !str_starts(line, STR("* ")))
 		return -1;
-	if (!l->mid) {
-		l->drop = !may_pass(l, line) || (!pass && !a->user->untagged && !a->user->literal);
-		buf_reset(&l->text);
-	}
+	if (!l->mid)
+		response_begin(l, a, line);
 	l->mid = announces(line, &n);
 	l->left = l->mid ? n : 0;
 	l->to_data = false;
 	if (l->drop)
 		return 0;
-	if (pass) {
+	if (l->passing) {
 		buf_str(resp(l->c), line);
 		return 0;
 	}
@@ -234,7 +246,7 @@ static void on_literal(struct link *l, struct str bytes)
 	l->left -= bytes.n;
 	if (l->drop)
 		return;
-	if (!a || a->user->pass)
+	if (l->passing)
 		buf_str(resp(l->c), bytes);
 	else if (l->to_data && a->user->data)
 		a->user->data(a->ctx, l, bytes);

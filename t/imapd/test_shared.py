@@ -323,6 +323,32 @@ def test_append_and_copies_by_a_reader(share, bob):
     assert has_seen(c) == [True, False, False, False]
 
 
+@pytest.mark.parametrize("command", ['LIST "" "Other/*"', "ESEARCH IN (mailboxes %s) RETURN (COUNT) ALL", "COPY 1 INBOX", "MOVE 1 INBOX"])
+def test_news_of_the_selected_mailbox_is_told_whatever_is_asked(share, bob, command):
+    """The owner's process tells what has changed with its answer to any question, also to those that are not the client's own."""
+    share.fill("one", "two", "three")
+    share.rights("lrte")
+    b, c = bob(), share.owner
+    b.ok("SELECT " + share.other)
+    c.ok("SELECT " + share.name)
+    numbers = [1, 2, 3]     # as bob knows them
+
+    def told(lines):
+        for l in lines:
+            m = re.match(rb"\* (\d+) (EXPUNGE|EXISTS)", l)
+            if m and m.group(2) == b"EXPUNGE":
+                del numbers[int(m.group(1)) - 1]
+            elif m:
+                numbers.extend(range(4, 4 + int(m.group(1)) - len(numbers)))
+    c.ok("UID STORE 2 +FLAGS.SILENT (\\Deleted)")
+    c.ok("EXPUNGE")
+    share.fill("four")
+    told(b.ok(command.replace("%s", share.other)))
+    told(b.ok("NOOP"))
+    assert numbers == ([3, 4] if command.startswith("MOVE") else [1, 3, 4])
+    assert [int(re.search(rb"UID (\d+)", l).group(1)) for l in b.ok("UID FETCH 1:* (UID)")] == numbers
+
+
 # --- LIST, subscriptions ---
 
 def test_list_shows_what_is_shared(share, bob):
