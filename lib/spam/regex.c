@@ -400,7 +400,7 @@ static struct rx *parse_quantified(struct parser *p)
 static void skip_extended(struct parser *p)
 {
 	while (p->extended && p->in.n > 0) {
-		if (ch_space(p->in.p[0])) {
+		if (p->in.p[0] == ' ' || (p->in.p[0] >= '\t' && p->in.p[0] <= '\r')) {
 			p->in = str_from(p->in, 1);
 		} else if (p->in.p[0] == '#') {
 			ptrdiff_t lf = str_chr(p->in, '\n');
