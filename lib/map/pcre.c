@@ -74,7 +74,7 @@ int pcre_compile(struct str pattern, const char *flags, bool jit, struct pcre **
 	if (flag_bits(flags, &bits, e) < 0)
 		return -1;
 	struct pcre *p = xzalloc(sizeof(*p));
-	p->code = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n, bits | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+	p->code = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n, bits | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT, &code, &at, NULL);
 	if (p->code == NULL) {
 		PCRE2_UCHAR text[160];
 		pcre2_get_error_message(code, text, sizeof(text));
@@ -121,9 +121,10 @@ void pcre_free(struct pcre **p)
 }
 
 /* PCRE2's result: the number of groups set, 0 none matched, -1. Machine code whose stack is too small for the subject gives way to the interpreter. */
-static int run(const struct pcre *p, struct str subject, size_t from, struct err *e)
+static int run(const struct pcre *p, struct str subject, size_t from, size_t to, struct err *e)
 {
 	const PCRE2_SPTR text = (PCRE2_SPTR)(subject.p == NULL ? "" : subject.p);
+	pcre2_set_offset_limit(work.limits, to);
 	int r = pcre2_match(p->code, text, subject.n, from, p->jit ? 0 : PCRE2_NO_JIT, work.data, work.limits);
 	if (r == PCRE2_ERROR_JIT_STACKLIMIT)
 		r = pcre2_match(p->code, text, subject.n, from, PCRE2_NO_JIT, work.data, work.limits);
@@ -138,7 +139,7 @@ static int run(const struct pcre *p, struct str subject, size_t from, struct err
 
 int pcre_match(const struct pcre *p, struct str subject, struct str *groups, size_t n, struct err *e)
 {
-	int set = run(p, subject, 0, e);
+	int set = run(p, subject, 0, PCRE2_UNSET, e);
 	if (set <= 0)
 		return set;
 	const char *from = subject.p == NULL ? "" : subject.p;
@@ -150,9 +151,9 @@ int pcre_match(const struct pcre *p, struct str subject, struct str *groups, siz
 	return 1;
 }
 
-int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t *start_out, size_t *end_out, struct err *e)
+int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t to, size_t *start_out, size_t *end_out, struct err *e)
 {
-	int set = from > subject.n ? 0 : run(p, subject, from, e);
+	int set = from > subject.n ? 0 : run(p, subject, from, to, e);
 	if (set <= 0)
 		return set;
 	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(work.data);

@@ -23,8 +23,9 @@ int pcre_parse(struct str in, bool jit, struct pcre **out, struct str *rest, str
 void pcre_free(struct pcre **p);
 /* 1 match, 0 none, -1 ERR_LIMIT (a limit was exceeded) or ERR_BUG. groups (may be NULL): up to n captured views, group 0 the whole; unset ones empty. */
 int pcre_match(const struct pcre *p, struct str subject, struct str *groups, size_t n, struct err *e) MUST_CHECK;
-/* The first match at or after from, as offsets into subject: results as above. Bytes before from are seen by lookbehinds and \b. */
-int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t *start_out, size_t *end_out, struct err *e) MUST_CHECK;
+/* The first match that begins at from or after, and at to or before (SIZE_MAX: anywhere), as offsets into subject: results as above. All of subject is seen: by
+ * lookbehinds and \b before from, by the match itself after to. */
+int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t to, size_t *start_out, size_t *end_out, struct err *e) MUST_CHECK;
 bool pcre_has_jit(const struct pcre *p);
 /* Take the right to write from all machine code made so far: no pattern may be compiled or freed with jit after it in this process. 0, or -1 when
  * writable code is left. */

@@ -424,8 +424,11 @@ static void patterns(void)
 	pcre_free(&p);
 	size_t start = 0, end = 0;
 	tap_ok(pcre_compile(STR("\\ba(?<n>b)|(?<n>c)"), "iJ", true, &p, &e) == 0 && pcre_seal(&e) == 0, "names may repeat; machine code is sealed (%s)", e.text);
-	tap_ok(pcre_find(p, STR("ab AB xab c"), 1, &start, &end, &e) == 1 && start == 3 && end == 5, "found from an offset, what is before it seen");
-	tap_ok(pcre_find(p, STR("ab AB xab c"), 5, &start, &end, &e) == 1 && start == 10 && pcre_find(p, STR("ab"), 3, &start, &end, &e) == 0, "the next one; none beyond the end");
+	tap_ok(pcre_find(p, STR("ab AB xab c"), 1, SIZE_MAX, &start, &end, &e) == 1 && start == 3 && end == 5, "found from an offset, what is before it seen");
+	tap_ok(pcre_find(p, STR("ab AB xab c"), 1, 2, &start, &end, &e) == 0 && pcre_find(p, STR("ab AB xab c"), 1, 3, &start, &end, &e) == 1,
+	       "a match begins where it may, and reaches beyond");
+	tap_ok(pcre_find(p, STR("ab AB xab c"), 5, SIZE_MAX, &start, &end, &e) == 1 && start == 10 &&
+	       pcre_find(p, STR("ab"), 3, SIZE_MAX, &start, &end, &e) == 0, "the next one; none beyond the end");
 	pcre_free(&p);
 	tap_ok(pcre_compile(STR("("), "", false, &p, &e) < 0 && e.code == ERR_CONF, "a bad one is told (%s)", e.text);
 	tap_ok(pcre_parse(STR("/a\\/b/ rest"), false, &p, &rest, &e) == 0 && pcre_match(p, STR("xa/b"), NULL, 0, &e) == 1, "an escaped delimiter %s", e.text);

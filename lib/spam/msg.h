@@ -53,7 +53,7 @@ struct uri {
 /* The texts of a header specification, and the same as one subject for a pattern. */
 struct head_value { bool made, defined; struct strs v; struct str joined; };
 
-struct line_hits { unsigned line; struct line_hits *next; };
+struct line_hits { unsigned line; size_t from, to; struct line_hits *next; };	/* where in the line a match may begin */
 /* A text in pieces, and which patterns of its prefilter may match where. */
 struct area {
 	bool made, scanned;

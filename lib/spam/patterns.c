@@ -54,5 +54,5 @@ bool pat(enum pattern_name name, struct str text)
 bool pat_find(enum pattern_name name, struct str text, size_t from, size_t *start, size_t *end)
 {
 	struct err e = { 0 };
-	return pcre_find(codes[name], text, from, start, end, &e) == 1;
+	return pcre_find(codes[name], text, from, SIZE_MAX, start, end, &e) == 1;
 }

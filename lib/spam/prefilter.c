@@ -24,6 +24,7 @@ struct prefilter {
 	unsigned n, n_literals, cap_literals, n_windows;
 	unsigned cap;
 	unsigned char *always;
+	unsigned *before;		/* how far a match may begin before what is required of it; RX_FAR: anywhere */
 	unsigned char *counter;		/* 1 + index of those that must be seen more than once, 0 the others */
 	unsigned char times[COUNTED_MAX];
 	unsigned n_counted;
@@ -94,7 +95,7 @@ static void add_windows(struct prefilter *f, struct arena *scratch, const struct
 {
 	struct rx_window w[RX_WINDOWS_MAX];
 	double rarity = 1;
-	size_t n = x == NULL ? 0 : rx_windows(scratch, x, w, &rarity);
+	size_t n = x == NULL ? 0 : rx_windows(scratch, x, w, &rarity, &f->before[number]);
 	f->always[number] = n == 0 || rarity > window_rarity_max;
 	for (size_t i = 0; i < n && !f->always[number]; i++) {
 		f->windows = grown(f->a, f->windows, f->n_windows, &f->cap_windows, sizeof(*f->windows));
@@ -106,14 +107,15 @@ static void add_windows(struct prefilter *f, struct arena *scratch, const struct
 
 unsigned prefilter_add(struct prefilter *f, struct str pattern, const char *flags)
 {
-	unsigned number = f->n, times = 1, cap = f->cap;
+	unsigned number = f->n, times = 1, cap = f->cap, cap_before = f->cap;
 	f->always = grown(f->a, f->always, f->n, &f->cap, 1);
 	f->counter = grown(f->a, f->counter, f->n, &cap, 1);
+	f->before = grown(f->a, f->before, f->n, &cap_before, sizeof(*f->before));
 	f->n++;
 	struct arena *scratch = arena_new(0);
 	struct rx *x = rx_parse(scratch, pattern, flags);
 	struct str *texts;
-	size_t n = x == NULL ? 0 : rx_literals(scratch, x, &texts, &times);
+	size_t n = x == NULL ? 0 : rx_literals(scratch, x, &texts, &times, &f->before[number]);
 	for (size_t i = 0; i < n; i++)
 		add_literal(f, texts[i], number);
 	f->stats.literal += n > 0;
@@ -192,17 +194,23 @@ struct prefilter_stats prefilter_stats(const struct prefilter *f)
 	return f->stats;
 }
 
-struct pass { const struct prefilter *f; void (*hit)(void *ctx, unsigned number); void *ctx; unsigned char seen[COUNTED_MAX]; };
+struct pass { const struct prefilter *f; prefilter_hit_fn *hit; void *ctx; unsigned char seen[COUNTED_MAX]; };
 
-static void literal_hit(struct pass *p, unsigned number)
+static void hit_at(const struct pass *p, unsigned number, size_t at)
+{
+	const size_t before = p->f->before[number];
+	p->hit(p->ctx, number, before >= RX_FAR || before > at ? 0 : at - before, at);
+}
+
+static void literal_hit(struct pass *p, unsigned number, size_t at)
 {
 	unsigned counter = p->f->counter[number];
 	if (counter == 0) {
-		p->hit(p->ctx, number);
+		hit_at(p, number, at);
 		return;
 	}
 	if (p->seen[counter - 1] < 255 && ++p->seen[counter - 1] >= p->f->times[counter - 1])
-		p->hit(p->ctx, number);
+		hit_at(p, number, at);
 }
 
 static void try_bucket(struct pass *p, unsigned h, struct str text, size_t at)
@@ -214,7 +222,7 @@ static void try_bucket(struct pass *p, unsigned h, struct str text, size_t at)
 		    text.p[at - l->at + l->text.n - 1] != l->text.p[l->text.n - 1] || memcmp(text.p + at - l->at, l->text.p, l->text.n) != 0)
 			continue;
 		for (unsigned k = 0; k < l->n_numbers; k++)
-			literal_hit(p, l->numbers[k]);
+			literal_hit(p, l->numbers[k], at - l->at);
 	}
 }
 
@@ -229,10 +237,10 @@ static void scan_literals(struct pass *pass, struct str text)
 	}
 }
 
-static void report(const struct prefilter *f, size_t word, uint64_t bits, void (*hit)(void *, unsigned), void *ctx)
+static void report(const struct pass *p, size_t word, uint64_t bits, size_t at)
 {
 	for (; bits != 0; bits &= bits - 1)
-		hit(ctx, f->windows[word * 64 + (size_t)__builtin_ctzll(bits)].number);
+		hit_at(p, p->f->windows[word * 64 + (size_t)__builtin_ctzll(bits)].number, at);
 }
 
 static bool pair_has(const struct prefilter *f, unsigned which, const unsigned char *p)
@@ -241,8 +249,9 @@ static bool pair_has(const struct prefilter *f, unsigned which, const unsigned c
 	return f->pairs[which][pair >> 6] >> (pair & 63) & 1;
 }
 
-static void scan_windows(const struct prefilter *f, struct str text, void (*hit)(void *, unsigned), void *ctx)
+static void scan_windows(const struct pass *pass, struct str text)
 {
+	const struct prefilter *f = pass->f;
 	const unsigned char *p = (const unsigned char *)text.p;
 	for (size_t i = 0; i <= text.n; i++) {
 		if (i + 4 <= text.n && (!pair_has(f, 0, p + i) || !pair_has(f, 1, p + i + 2)))
@@ -253,18 +262,18 @@ static void scan_windows(const struct prefilter *f, struct str text, void (*hit)
 		for (size_t w = 0; w < f->words; w++) {
 			uint64_t bits = r[0][w] & r[1][w] & r[2][w];
 			if (bits != 0 && (bits &= r[3][w] & r[4][w] & r[5][w]) != 0)
-				report(f, w, bits, hit, ctx);
+				report(pass, w, bits, i);
 		}
 	}
 }
 
-void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, void (*hit)(void *ctx, unsigned number), void *ctx)
+void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, prefilter_hit_fn *hit, void *ctx)
 {
 	struct pass p = { .f = f, .hit = hit, .ctx = ctx };
 	if (f->n_literals > 0)
 		scan_literals(&p, folded);
 	if (f->n_windows > 0)
-		scan_windows(f, text, hit, ctx);
+		scan_windows(&p, text);
 }
 
 void prefilter_fold(struct str text, struct buf *out)

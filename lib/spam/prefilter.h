@@ -20,8 +20,11 @@ void prefilter_finish(struct prefilter *f);
 unsigned prefilter_count(const struct prefilter *f);
 bool prefilter_always(const struct prefilter *f, unsigned number);
 struct prefilter_stats prefilter_stats(const struct prefilter *f);
-/* text may be anything; folded: the same with rx_fold on each byte. hit is called at least once for each candidate that is not "always". */
-void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, void (*hit)(void *ctx, unsigned number), void *ctx);
+/* The pattern may match, and such a match begins at one of these bytes. */
+typedef void prefilter_hit_fn(void *ctx, unsigned number, size_t from, size_t to);
+/* text may be anything; folded: the same with rx_fold on each byte. hit is called for all places where candidates that are not "always" may match, for each
+ * from left to right. */
+void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, prefilter_hit_fn *hit, void *ctx);
 void prefilter_fold(struct str text, struct buf *out);
 
 #endif

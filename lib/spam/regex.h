@@ -11,7 +11,8 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-enum { RX_DEPTH_MAX = 60, RX_LITERALS_MAX = 600, RX_LITERAL_LENGTH_MAX = 24, RX_WINDOW = 6, RX_WINDOWS_MAX = 24, RX_STATES_MAX = 20000 };
+enum { RX_DEPTH_MAX = 60, RX_LITERALS_MAX = 600, RX_LITERAL_LENGTH_MAX = 24, RX_WINDOW = 6, RX_WINDOWS_MAX = 24, RX_STATES_MAX = 20000,
+       RX_FAR = 1 << 20 };
 
 struct rx_set { uint64_t bits[4]; };
 static inline bool rx_set_has(const struct rx_set *s, unsigned char c) { return s->bits[c >> 6] >> (c & 63) & 1; }
@@ -26,13 +27,13 @@ struct rx {
 
 /* NULL: not understood. */
 struct rx *rx_parse(struct arena *a, struct str pattern, const char *flags);
-/* Lower-case texts of which at least one is in every match (of a folded subject), *times_out times at different places. 0: no such set of texts of three
- * bytes or more. */
-size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out);
-/* Windows: byte classes that lie one after the other. One of them is in every match. Returns how many (0: none); *rarity_out: how likely text passes,
- * roughly. */
+/* Lower-case texts of which at least one is in every match (of a folded subject), *times_out times at different places, and at most *before_out bytes after
+ * its beginning (RX_FAR: anywhere). 0: no such set of texts of three bytes or more. */
+size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out, unsigned *before_out);
+/* Windows: byte classes that lie one after the other. One of them is in every match, at most *before_out bytes after its beginning. Returns how many (0: none);
+ * *rarity_out: how likely text passes, roughly. */
 struct rx_window { struct rx_set set[RX_WINDOW]; size_t n; };
-size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out);
+size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out, unsigned *before_out);
 /* The pattern as an automaton: see machine.c. Built from its end: rx_build gives the state that matches x and goes on at `after`; -1: more than max states. */
 struct rx_state { const struct rx_set *set; int next, next2; };	/* set NULL: an empty move to next and next2, the end has none */
 struct rx_machine { struct rx_state *v; int n, max; unsigned copies; };

@@ -11,9 +11,11 @@
 enum { EXACT_MAX = 64 };
 
 struct strs { struct str *v; size_t n; };
+/* Texts of which one is in every match, no further from its beginning than this. */
+struct need { struct strs texts; unsigned before; };
 /* What is known of a node: all the texts it can match (exact), and/or texts of which one is in every match. partial: all are only the ends of what it
  * matches. */
-struct info { bool exact, partial; struct strs all, best; };
+struct info { bool exact, partial; struct need all, best; };
 
 static size_t shortest(struct strs s)
 {
@@ -30,9 +32,49 @@ static double worth(struct strs s)
 	return n < 2 ? 0 : (n > 8 ? 8 + (double)(n - 8) / 4 : (double)n) - log2((double)s.n) / 2;
 }
 
-static struct strs better(struct strs a, struct strs b)
+static struct need better(struct need a, struct need b)
 {
-	return worth(b) > worth(a) ? b : a;
+	return worth(b.texts) > worth(a.texts) ? b : a;
+}
+
+static unsigned sum(unsigned a, unsigned b)
+{
+	return a >= RX_FAR || b >= RX_FAR || a + b >= RX_FAR ? RX_FAR : a + b;
+}
+
+static unsigned times(unsigned a, unsigned n)
+{
+	return a == 0 || n == 0 ? 0 : a >= RX_FAR || n >= RX_FAR || (uint64_t)a * n >= RX_FAR ? RX_FAR : a * n;
+}
+
+static struct need moved(struct need n, unsigned by)
+{
+	n.before = sum(n.before, by);
+	return n;
+}
+
+/* The most bytes that x can match; RX_FAR: no end, or far. */
+static unsigned longest(const struct rx *x)
+{
+	unsigned n = 0;
+	switch (x->op) {
+	case RX_SET:
+		return 1;
+	case RX_CAT:
+		for (const struct rx *k = x->kids; k != NULL; k = k->next)
+			n = sum(n, longest(k));
+		return n;
+	case RX_ALT:
+		for (const struct rx *k = x->kids; k != NULL; k = k->next) {
+			const unsigned one = longest(k);
+			n = one > n ? one : n;
+		}
+		return n;
+	case RX_REPEAT:
+		return times(longest(x->kids), x->max);
+	default:
+		return 0;
+	}
 }
 
 static struct strs join(struct arena *a, struct strs x, struct strs y)
@@ -65,7 +107,7 @@ static struct strs product(struct arena *a, struct strs x, struct strs y)
 
 static struct info exactly(struct strs s)
 {
-	return (struct info){ .exact = true, .all = s };
+	return (struct info){ .exact = true, .all.texts = s };
 }
 
 static struct info set_info(struct arena *a, const struct rx_set *set)
@@ -86,27 +128,30 @@ static struct info set_info(struct arena *a, const struct rx_set *set)
 	return exactly(s);
 }
 
-static struct strs required(struct info i)
+static struct need required(struct info i)
 {
 	return i.exact ? better(i.best, i.all) : i.best;
 }
 
 static struct info literal_info(struct arena *a, const struct rx *x);
 
-static struct info cat_two(struct arena *a, struct info left, struct info right)
+/* n: the most bytes that left can match. */
+static struct info cat_two(struct arena *a, struct info left, struct info right, unsigned n)
 {
-	size_t longest = 0;
-	for (size_t i = 0; left.exact && i < left.all.n; i++)
-		longest = left.all.v[i].n > longest ? left.all.v[i].n : longest;
-	if (left.exact && right.exact && left.all.n * right.all.n <= EXACT_MAX && longest < RX_LITERAL_LENGTH_MAX) {
-		struct info out = exactly(product(a, left.all, right.all));
-		out.best = better(left.best, right.best);
+	size_t most = 0;
+	for (size_t i = 0; left.exact && i < left.all.texts.n; i++)
+		most = left.all.texts.v[i].n > most ? left.all.texts.v[i].n : most;
+	if (left.exact && right.exact && left.all.texts.n * right.all.texts.n <= EXACT_MAX && most < RX_LITERAL_LENGTH_MAX) {
+		struct info out = exactly(product(a, left.all.texts, right.all.texts));
+		out.all.before = left.all.before;
+		out.best = better(left.best, moved(right.best, n));
 		out.partial = left.partial;
 		return out;
 	}
 	/* The left side is done with; the right side's texts may grow further. */
 	struct info out = right;
-	out.best = better(required(left), right.best);
+	out.all.before = n;
+	out.best = better(required(left), moved(right.best, n));
 	out.partial = true;
 	return out;
 }
@@ -123,9 +168,13 @@ static struct info cat_info(struct arena *a, const struct rx *x)
 	struct strs empty = { ARENA_ARRAY(a, struct str, 1), 1 };
 	empty.v[0] = STR("");
 	struct info out = exactly(empty);
-	for (const struct rx *k = x->kids; k != NULL; k = k->next)
-		if (k->op != RX_ZERO)
-			out = cat_two(a, out, literal_info(a, k));
+	unsigned n = 0;
+	for (const struct rx *k = x->kids; k != NULL; k = k->next) {
+		if (k->op == RX_ZERO)
+			continue;
+		out = cat_two(a, out, literal_info(a, k), n);
+		n = sum(n, longest(k));
+	}
 	return settle(out);
 }
 
@@ -134,14 +183,14 @@ static struct info alt_info(struct arena *a, const struct rx *x)
 	struct info out = literal_info(a, x->kids);
 	for (const struct rx *k = x->kids->next; k != NULL; k = k->next) {
 		struct info i = literal_info(a, k);
-		if (out.exact && i.exact && out.all.n + i.all.n <= EXACT_MAX) {
-			out = exactly(join(a, out.all, i.all));
+		if (out.exact && i.exact && out.all.texts.n + i.all.texts.n <= EXACT_MAX) {
+			out = exactly(join(a, out.all.texts, i.all.texts));
 			continue;
 		}
-		struct strs l = required(out), r = required(i);
+		struct need l = required(out), r = required(i);
 		out = (struct info){ .exact = false };
-		if (l.n > 0 && r.n > 0 && shortest(l) > 0 && shortest(r) > 0 && l.n + r.n <= RX_LITERALS_MAX)
-			out.best = join(a, l, r);
+		if (shortest(l.texts) > 0 && shortest(r.texts) > 0 && l.texts.n + r.texts.n <= RX_LITERALS_MAX)
+			out.best = (struct need){ join(a, l.texts, r.texts), l.before > r.before ? l.before : r.before };
 	}
 	return out;
 }
@@ -149,17 +198,17 @@ static struct info alt_info(struct arena *a, const struct rx *x)
 static struct info repeat_info(struct arena *a, const struct rx *x)
 {
 	struct info kid = literal_info(a, x->kids);
-	if (x->min == 0 && x->max == 1 && kid.exact && kid.all.n < EXACT_MAX) {
+	if (x->min == 0 && x->max == 1 && kid.exact && kid.all.texts.n < EXACT_MAX) {
 		struct strs empty = { ARENA_ARRAY(a, struct str, 1), 1 };
 		empty.v[0] = STR("");
-		return exactly(join(a, kid.all, empty));
+		return exactly(join(a, kid.all.texts, empty));
 	}
 	if (x->min == 0)
 		return (struct info){ .exact = false };
 	if (x->min == x->max && x->min <= 4) {
 		struct info out = kid;
 		for (unsigned i = 1; i < x->min; i++)
-			out = cat_two(a, out, kid);
+			out = cat_two(a, out, kid, times(longest(x->kids), i));
 		return settle(out);
 	}
 	return (struct info){ .exact = false, .best = required(kid) };
@@ -193,16 +242,17 @@ static const struct rx *unwrapped(const struct rx *x)
 	return x;
 }
 
-size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out)
+size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out, unsigned *before_out)
 {
 	const struct rx *inner = unwrapped(x);
 	bool repeated = inner->op == RX_REPEAT && inner->min > 1;
-	struct strs s = repeated ? required(literal_info(a, inner->kids)) : required(literal_info(a, x));
+	struct need need = required(literal_info(a, repeated ? inner->kids : x));
 	*times_out = repeated ? inner->min : 1;
-	if (shortest(s) < 3 || s.n > RX_LITERALS_MAX)
+	*before_out = repeated ? RX_FAR : need.before;
+	if (shortest(need.texts) < 3 || need.texts.n > RX_LITERALS_MAX)
 		return 0;
-	*out = s.v;
-	return s.n;
+	*out = need.texts.v;
+	return need.texts.n;
 }
 
 /* --- windows --- */
@@ -282,24 +332,26 @@ static size_t windows_at(struct rx_machine *m, const struct rx *k, struct arena 
 	return n;
 }
 
-size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out)
+size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out, unsigned *before_out)
 {
 	struct arena_mark mark = arena_mark(a);
 	struct rx_machine m = { ARENA_ARRAY(a, struct rx_state, RX_STATES_MAX), 0, RX_STATES_MAX, RX_WINDOW };
 	struct rx_window *w = ARENA_ARRAY(a, struct rx_window, RX_WINDOWS_MAX);
 	size_t best_n = 0;
 	double best = 1;
+	unsigned before = 0;
 	x = unwrapped(x);
 	/* Any tail of a concatenation is in every match. */
 	struct rx alone = *x;
 	alone.next = NULL;
 	const struct rx *k = x->op == RX_CAT ? x->kids : &alone;
-	for (unsigned tries = 0; tries < 12 && k != NULL; tries++, k = k->next) {
+	for (unsigned tries = 0; tries < 12 && k != NULL; tries++, before = sum(before, longest(k)), k = k->next) {
 		double rarity;
 		size_t n = windows_at(&m, k, a, w, &rarity);
 		if (n > 0 && rarity < best) {
 			best = rarity;
 			best_n = n;
+			*before_out = before;
 			memcpy(out, w, n * sizeof(*w));
 		}
 	}

@@ -16,27 +16,35 @@ static void remember(struct msg *m, const struct rule *r, struct str text)
 		m->matched[r->index] = text;
 }
 
+/* Where in a text a match may begin. */
+struct where { struct str text; size_t from, to; };
+
+static struct where anywhere(struct str text)
+{
+	return (struct where){ text, 0, text.n };
+}
+
 /* Matches in one text, at most max. */
-static unsigned matches(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, unsigned max)
+static unsigned matches(struct msg *m, const struct rule *r, const struct pcre *code, struct where w, unsigned max)
 {
 	unsigned n = 0;
-	size_t at = 0, start, end;
+	size_t at = w.from, start, end;
 	struct err e = { 0 };
-	while (n < max) {
-		int found = pcre_find(code, text, at, &start, &end, &e);
+	while (n < max && at <= w.to) {
+		int found = pcre_find(code, w.text, at, w.to, &start, &end, &e);
 		m->limited += found < 0;
 		if (found <= 0)
 			break;
 		if (n++ == 0)
-			remember(m, r, str_sub(text, start, end - start));
+			remember(m, r, str_sub(w.text, start, end - start));
 		at = end > start ? end : end + 1;
 	}
 	return n;
 }
 
-static unsigned gated(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, unsigned max)
+static unsigned gated(struct msg *m, const struct rule *r, const struct pcre *code, struct where w, unsigned max)
 {
-	return r->gate != NULL && !gate_may(r->gate, text) ? 0 : matches(m, r, code, text, max);
+	return r->gate != NULL && !gate_may(r->gate, str_from(w.text, w.from)) ? 0 : matches(m, r, code, w, max);
 }
 
 static unsigned most(const struct rule *r)
@@ -98,14 +106,17 @@ static struct pcre *filled(struct msg *m, const struct rule *r)
 
 struct scan { struct msg *m; struct area *area; unsigned line; };
 
-static void on_may(void *ctx, unsigned number)
+static void on_may(void *ctx, unsigned number, size_t from, size_t to)
 {
 	struct scan *s = ctx;
-	struct line_hits **list = &s->area->may[number];
-	if (*list != NULL && (*list)->line == s->line)
+	struct line_hits **list = &s->area->may[number], *h = *list;
+	if (h != NULL && h->line == s->line) {
+		h->from = from < h->from ? from : h->from;
+		h->to = to > h->to ? to : h->to;
 		return;
-	struct line_hits *h = ARENA_NEW(s->m->a, struct line_hits);
-	*h = (struct line_hits){ s->line, *list };
+	}
+	h = ARENA_NEW(s->m->a, struct line_hits);
+	*h = (struct line_hits){ s->line, from, to, *list };
 	*list = h;
 }
 
@@ -162,12 +173,12 @@ static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre
 	bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
 	if (all) {
 		for (size_t i = skip_subject; i < area->pieces.n && n < max; i++)
-			n += gated(m, r, code, area->pieces.v[i], max - n);
+			n += gated(m, r, code, anywhere(area->pieces.v[i]), max - n);
 		return n;
 	}
 	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max; h = h->next)
 		if (h->line > 0 || !skip_subject)
-			n += gated(m, r, code, area->pieces.v[h->line], max - n);
+			n += gated(m, r, code, (struct where){ area->pieces.v[h->line], h->from, h->to }, max - n);
 	return n;
 }
 
@@ -200,7 +211,7 @@ static double run_header(struct msg *m, const struct rule *r)
 		return 0;
 	if (!v->defined)
 		return r->on_empty;
-	unsigned n = matches(m, r, r->pattern.code, v->joined, r->negated ? 1 : most(r));
+	unsigned n = matches(m, r, r->pattern.code, anywhere(v->joined), r->negated ? 1 : most(r));
 	return r->negated ? n == 0 : n;
 }
 
@@ -232,17 +243,17 @@ static double run_mimeheader(struct msg *m, const struct rule *r)
 			all = str_cat(m->a, all, str_ends(v, STR("\n")) ? v : str_cat(m->a, v, STR("\n")));
 			continue;
 		}
-		unsigned n = matches(m, r, r->pattern.code, v, most(r));
+		unsigned n = matches(m, r, r->pattern.code, anywhere(v), most(r));
 		if (n > 0)
 			return r->negated ? 0 : n;
 	}
-	unsigned n = concat && r->pattern.code != NULL ? matches(m, r, r->pattern.code, all, most(r)) : 0;
+	unsigned n = concat && r->pattern.code != NULL ? matches(m, r, r->pattern.code, anywhere(all), most(r)) : 0;
 	return r->negated ? n == 0 : n;
 }
 
 static bool detail_text(struct msg *m, const struct rule *r, const struct detail_test *d, struct str text)
 {
-	unsigned n = d->p.code == NULL ? 0 : matches(m, r, d->p.code, text, 1);
+	unsigned n = d->p.code == NULL ? 0 : matches(m, r, d->p.code, anywhere(text), 1);
 	return (n > 0) != d->negated;
 }
 
@@ -344,7 +355,7 @@ double rule_value(struct msg *m, const struct rule *r)
 	const struct cost_mark mark = cost_begin(m);
 	double v = 0;
 	if (is_active(m, r) && r->type == RULE_FULL)
-		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, m->whole, most(r));
+		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, anywhere(m->whole), most(r));
 	else if (is_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
 		v = run[r->type](m, r);
 	cost_of_rule(m, r, mark);

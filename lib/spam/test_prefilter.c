@@ -17,7 +17,9 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "\\b(?:[a-z]{3,}[\\s.]+){2}", "" }, { "(?:[a-z]*\\s?(?:foo|bar|baz)\\W{0,3}){3}", "i" }, { "[a-z ]{13}x", "" }, { "(?:\\w+\\s){20}", "" }, { "[^x]{3,5}(?:c|\\xa9)", "s" },
 	{ "[a-z]+\\d{3}", "" }, { "\\w{2}(?:foo|thing)\\b", "i" }, { "(?:\\S+\\s+){2,}\\S*c$", "m" }, { "[[:alpha:]]?[a-u]{4}(?!bar)z", "" },
 	{ "(?=[a-z])[a-z]{2,4}[A-Z]", "" }, { "(?>[a-z]+)\\.", "" }, { "[^\\d\\s]{2}\\s[^a-f]", "" }, { "(?:a|b|[c-z]|-)*-\\d", "i" },
-	{ "foo \v bar\f", "x" },
+	{ "(?:foo)?\\s?(?:bar){1,2}thing", "" }, { "\\bx{0,3}(?:viagra|colou?r)", "i" }, { "(?<=foo)bar[a-z]", "" }, { "[a-z]{0,4}[ .]?mixed", "i" }, { "(?:one|foo.*)two", "i" },
+	{ "(?:a|bc){2,4}def", "" }, { "\\Gfoo", "" }, { "foo \v bar\f", "x" },
+	{ "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
 };
 
 static unsigned seed = 12345;
@@ -43,9 +45,23 @@ static struct str text(struct buf *b)
 	return b->n == 0 ? STR("") : buf_view(b);
 }
 
-static void on_hit(void *ctx, unsigned number)
+struct where { bool may; size_t from, to; };
+
+static void on_hit(void *ctx, unsigned number, size_t from, size_t to)
 {
-	((bool *)ctx)[number] = true;
+	struct where *w = &((struct where *)ctx)[number];
+	w->from = !w->may || from < w->from ? from : w->from;
+	w->to = !w->may || to > w->to ? to : w->to;
+	w->may = true;
+}
+
+/* The same match, or none, where it may begin as in the whole text; from there on the gate is open. */
+static bool found_there(const struct pcre *code, struct gate *g, struct str t, const struct where *w)
+{
+	size_t start = 0, end = 0, s2 = 0, e2 = 0;
+	struct err e = { 0 };
+	const bool does = pcre_find(code, t, 0, SIZE_MAX, &start, &end, &e) == 1, there = pcre_find(code, t, w->from, w->to, &s2, &e2, &e) == 1;
+	return does == there && start == s2 && end == e2 && (!does || g == NULL || gate_may(g, str_from(t, w->from)));
 }
 
 /* Every byte of it asks for a new subset: work and memory end, the answer is then "it may". */
@@ -71,7 +87,7 @@ int main(void)
 	struct gate *gates[ARRAY_LEN(patterns)];
 	struct buf b, folded;
 	struct err e = { 0 };
-	unsigned missed = 0, matched = 0, spared = 0, shut = 0, n_gates = 0;
+	unsigned missed = 0, matched = 0, spared = 0, shut = 0, n_gates = 0, elsewhere = 0, narrowed = 0;
 	buf_init(&b, 100000);
 	buf_init(&folded, 100000);
 	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
@@ -84,22 +100,26 @@ int main(void)
 	}
 	prefilter_finish(f);
 	for (unsigned round = 0; round < 20000; round++) {
-		bool hit[ARRAY_LEN(patterns)] = { 0 };
+		struct where hit[ARRAY_LEN(patterns)] = { 0 };
 		struct str t = text(&b);
 		buf_reset(&folded);
 		prefilter_fold(t, &folded);
 		prefilter_scan(f, t, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, hit);
 		for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
-			bool open = gates[i] == NULL || gate_may(gates[i], t), may = open && (hit[i] || prefilter_always(f, (unsigned)i));
+			bool open = gates[i] == NULL || gate_may(gates[i], t), may = open && (hit[i].may || prefilter_always(f, (unsigned)i));
 			bool does = pcre_match(code[i], t, NULL, 0, &e) == 1;
 			if (does && !may && missed++ < 10)
 				tap_ok(false, "missed: /%s/%s in '%.*s'", patterns[i].text, patterns[i].flags, STR_ARG(t));
+			if (hit[i].may && !found_there(code[i], gates[i], t, &hit[i]) && elsewhere++ < 10)
+				tap_ok(false, "not at %zu to %zu: /%s/%s in '%.*s'", hit[i].from, hit[i].to, patterns[i].text, patterns[i].flags, STR_ARG(t));
+			narrowed += hit[i].may && (hit[i].from > 0 || hit[i].to < t.n);
 			matched += does;
 			spared += !may;
 			shut += !open;
 		}
 	}
 	tap_is_int(missed, 0, "no match is missed (of %u)", matched);
+	tap_is_int(elsewhere, 0, "no match is elsewhere than it may be (of %u places)", narrowed);
 	tap_ok(matched > 20000 && spared > 200000, "matches happen (%u) and work is spared (%u)", matched, spared);
 	struct prefilter_stats st = prefilter_stats(f);
 	tap_ok(st.literal >= 20 && st.window >= 5 && st.always >= 3, "all ways serve: %u by literals, %u by windows, %u always", st.literal, st.window, st.always);
