@@ -15,7 +15,12 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { CHILD_CHANNEL = 3, CHILD_LISTENER = 4, LISTENERS_MAX = 2, FAST_MS = 5000, BACKOFF_MS = 100, BACKOFF_MAX_MS = 5000, KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000 };
+enum {
+	CHILD_CHANNEL = 3, CHILD_LISTENER = 4, LISTENERS_MAX = 2,
+	FAST_MS = 5000, BACKOFF_MS = 100, BACKOFF_MAX_MS = 5000,
+	KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000,
+	KEYS_AGAIN_MS = 1000, KEYS_AGAIN_MAX = 60,	/* looks at a pair that did not fit */
+};
 
 static const struct row {
 	const char *program;
@@ -44,6 +49,8 @@ struct proc {
 struct helpers {
 	struct proc v[HELPERS];
 	bool keys_ok[2];	/* the server's, the client's */
+	struct timer *keys_again;
+	unsigned keys_tries;	/* since they were to be loaded */
 };
 
 static void start(struct proc *p);
@@ -127,6 +134,29 @@ static void again(struct proc *p)
 	p->again = loop_timer(p->m->loop, wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS, on_again, p);
 }
 
+static void keys_send(struct monitor *m, bool client);
+
+static void on_keys_again(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	timer_del(&m->helpers->keys_again);
+	keys_send(m, false);
+	keys_send(m, true);
+}
+
+/* Key and certificate are two files: who replaces them may be between the two. */
+static const char *keys_failed(struct monitor *m, bool client)
+{
+	struct helpers *h = m->helpers;
+
+	if (!h->keys_again && h->keys_tries < KEYS_AGAIN_MAX) {
+		h->keys_tries++;
+		h->keys_again = loop_timer(m->loop, KEYS_AGAIN_MS, on_keys_again, m);
+	}
+	return h->keys_ok[client] ? "; the old key stays in use" : "";
+}
+
 static void keys_result(struct monitor *m, bool client, const struct ipc_helper_KEYS_RESULT *r)
 {
 	const struct conf *c = m->conf;
@@ -136,8 +166,7 @@ static void keys_result(struct monitor *m, bool client, const struct ipc_helper_
 		m->helpers->keys_ok[client] = true;
 		log_info("TLS key and certificate loaded from %s", chain);
 	} else {
-		log_error("%s, %s: %.*s%s", client ? c->smtp_tls_key_file : c->tls_key_file, chain, STR_ARG(r->text),
-			  m->helpers->keys_ok[client] ? "; the old key stays in use" : "");
+		log_error("%s, %s: %.*s%s", client ? c->smtp_tls_key_file : c->tls_key_file, chain, STR_ARG(r->text), keys_failed(m, client));
 	}
 }
 
@@ -243,8 +272,10 @@ bool helpers_reaped(struct monitor *m, pid_t pid, int status)
 	return false;
 }
 
-static void keys_send(struct monitor *m, const char *key_file, const char *chain_file, bool client)
+static void keys_send(struct monitor *m, bool client)
 {
+	const struct conf *c = m->conf;
+	const char *key_file = client ? c->smtp_tls_key_file : c->tls_key_file, *chain_file = client ? c->smtp_tls_cert_file : c->tls_cert_file;
 	struct proc *p = &m->helpers->v[HELPER_KEY];
 	struct buf key, chain;
 	struct err e = { 0 };
@@ -255,7 +286,7 @@ static void keys_send(struct monitor *m, const char *key_file, const char *chain
 	buf_init(&chain, CHAIN_FILE_MAX);
 	if (file_read(key_file, KEY_FILE_MAX, &key, &e) < 0 || file_read(chain_file, CHAIN_FILE_MAX, &chain, &e) < 0 ||
 	    ipc_send(p->ch, IPC_helper_KEYS, &(struct ipc_helper_KEYS){ .key = buf_view(&key), .chain = buf_view(&chain), .client = client }, client ? 2 : 1, -1, &e) < 0)
-		log_error("TLS key: %s%s", e.text, m->helpers->keys_ok[client] ? "; the old key stays in use" : "");
+		log_error("TLS key: %s%s", e.text, keys_failed(m, client));
 	buf_wipe(&key);
 	buf_fini(&key);
 	buf_fini(&chain);
@@ -263,8 +294,9 @@ static void keys_send(struct monitor *m, const char *key_file, const char *chain
 
 void helpers_keys_load(struct monitor *m)
 {
-	keys_send(m, m->conf->tls_key_file, m->conf->tls_cert_file, false);
-	keys_send(m, m->conf->smtp_tls_key_file, m->conf->smtp_tls_cert_file, true);
+	m->helpers->keys_tries = 0;
+	keys_send(m, false);
+	keys_send(m, true);
 }
 
 int helpers_worker(struct monitor *m, enum helper_kind zygote, uint64_t life_ms, int *fd_out, struct err *e)

@@ -22,7 +22,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_WAIT_MS = 1000, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
 enum { CLIENT_SHARE = 5, WORKER_SHARE = 4 };	/* of the servers' signatures, for remote; of these, for one of its workers */
 
 struct budget {
@@ -52,6 +52,8 @@ static struct {
 	} keys[KEYS_KEPT], client_keys[KEYS_KEPT];	/* newest first */
 	struct list conns, registrars;
 	unsigned n_conns, n_registrars, n_remotes;
+	struct watch *listeners[2];
+	struct timer *late;
 	uid_t filter_uid, remote_uid;
 	/* Of fronts and of remote. Each has its own, so that neither can use up the other's. */
 	struct budget servers, clients;
@@ -263,6 +265,34 @@ static int cert_digest(struct str chain, uint8_t out[SCRAM_HASH], struct err *e)
 	return rc < 0 ? err_set(e, ERR_CONF, 0, "the certificate is not PEM") : 0;
 }
 
+/* Fronts may show a certificate whose key is forgotten now: their parents come back at once, and make new ones. */
+static void forget_registrars(void)
+{
+	list_each_safe(it, &key.registrars) {
+		struct registrar *r = list_of(it, struct registrar, node);
+
+		ipc_chan_free(&r->ch);
+		list_del(&r->node);
+		key.n_registrars--;
+		loop_free_later(key.loop, r);
+	}
+}
+
+/* The newest first. A certificate that is loaded again, as at each reload, takes no other's place. */
+static void pairs_put(struct pair pairs[KEYS_KEPT], struct pair p)
+{
+	int at = 0;
+
+	while (at < KEYS_KEPT - 1 && !(pairs[at].key && memcmp(pairs[at].cert, p.cert, sizeof p.cert) == 0))
+		at++;
+	if (pairs == key.keys && pairs[at].key && memcmp(pairs[at].cert, p.cert, sizeof p.cert) != 0)
+		forget_registrars();
+	tls_key_free(&pairs[at].key);
+	for (; at > 0; at--)
+		pairs[at] = pairs[at - 1];
+	pairs[0] = p;
+}
+
 static int keys_take(const struct ipc_helper_KEYS *m, struct err *e)
 {
 	struct pair p = { 0 }, *pairs = m->client ? key.client_keys : key.keys;
@@ -273,11 +303,16 @@ static int keys_take(const struct ipc_helper_KEYS *m, struct err *e)
 		tls_key_free(&p.key);
 		return -1;
 	}
-	tls_key_free(&pairs[KEYS_KEPT - 1].key);
-	for (int i = KEYS_KEPT - 1; i > 0; i--)
-		pairs[i] = pairs[i - 1];
-	pairs[0] = p;
+	pairs_put(pairs, p);
 	return 0;
+}
+
+/* Whoever comes before the keys do waits, for a moment, instead of hearing that there is none. */
+static void serve(void *ctx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(key.listeners); i++)
+		watch_set(key.listeners[i], LOOP_READ);
+	timer_del(&key.late);
 }
 
 static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -289,10 +324,12 @@ static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		key_dkim_take(msg);
 		return;
 	}
-	if (type == IPC_helper_DKIM_DONE)
+	if (type == IPC_helper_DKIM_DONE) {
 		key_dkim_done(msg, &r);
-	else if (keys_take(msg, &e) < 0)
+		serve(NULL);	/* they come last */
+	} else if (keys_take(msg, &e) < 0) {
 		r = (struct ipc_helper_KEYS_RESULT){ .ok = 0, .text = str_c(e.text) };
+	}
 	if (ipc_send(ch, IPC_helper_KEYS_RESULT, &r, id, -1, &e) < 0)
 		log_error("%s", e.text);
 }
@@ -325,8 +362,9 @@ int main(int argc, char **argv)
 	key.loop = loop_new();
 	key.monitor = ipc_chan_new(key.loop, HELPER_CHANNEL, &ipc_helper, on_monitor, on_monitor_closed, NULL);
 	ipc_chan_allow(key.monitor, (struct ipc_allow){ monitor_allowed, ARRAY_LEN(monitor_allowed) });
-	(void)loop_watch(key.loop, HELPER_LISTENER, LOOP_READ, on_listener, NULL);
-	(void)loop_watch(key.loop, HELPER_LISTENER2, LOOP_READ, on_remote_listener, NULL);
+	key.listeners[0] = loop_watch(key.loop, HELPER_LISTENER, 0, on_listener, NULL);
+	key.listeners[1] = loop_watch(key.loop, HELPER_LISTENER2, 0, on_remote_listener, NULL);
+	key.late = loop_timer(key.loop, KEYS_WAIT_MS, serve, NULL);
 	loop_run(key.loop);
 	return 0;
 }

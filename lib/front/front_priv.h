@@ -54,7 +54,8 @@ size_t limits_total(const struct limits *l);
 
 /* --- registration: reg.c --- */
 struct reg;
-struct reg *reg_new(struct loop *l, const struct front_run *run);	/* connects, and again whenever a daemon has gone */
+/* Connects, and again whenever a daemon has gone. key_back: the key worker is a new one; NULL: nobody wants to know. */
+struct reg *reg_new(struct loop *l, const struct front_run *run, void (*key_back)(void));
 void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
 /* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing. */
 int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e) MUST_CHECK;

@@ -57,6 +57,7 @@ static struct parent {
 	struct timer *retry, *pause;
 	uint64_t retry_ms;
 	bool paused, stopping;
+	bool renewing;			/* the key worker may have another key than the template's certificate has: the next template is waited for */
 	int spare_fd;			/* given up to be able to refuse when descriptors have run out */
 	uint64_t in_flight_max;
 	int fd_high;			/* a descriptor from here on says that they are about to run out */
@@ -69,7 +70,7 @@ static void start_worker(void *ctx);
 
 static bool may_accept(void)
 {
-	return p.now && !p.paused && p.now->in_flight < p.in_flight_max;
+	return p.now && !p.paused && !p.renewing && p.now->in_flight < p.in_flight_max;
 }
 
 static void update_watches(void)
@@ -245,6 +246,7 @@ static void on_ready(struct worker *w)
 	if (w != p.next)
 		return;
 	p.next = NULL;
+	p.renewing = false;
 	retire(p.now);
 	p.now = w;
 	update_watches();
@@ -305,6 +307,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 		log_error("%s has gone (pid %d)", w->ready ? "template" : "template did not get ready", (int)w->pid);
 	const bool needed = w == p.now || w == p.next;
 	p.now = w == p.now ? NULL : p.now;
+	p.renewing = p.renewing && w != p.next;	/* the old one is better than none */
 	p.next = w == p.next ? NULL : p.next;
 	limits_give_all(p.limits, w);
 	list_del(&w->node);
@@ -358,6 +361,18 @@ static void start_worker(void *ctx)
 	ipc_chan_allow(w->chan, (struct ipc_allow){ from_worker, ARRAY_LEN(from_worker) });
 	list_append(&p.workers, &w->node);
 	p.next = w;
+}
+
+/* authd was started again, or has forgotten an old key: the certificate may be another one by now. */
+static void on_key_back(void)
+{
+	if (p.stopping)
+		return;
+	retire(p.next);		/* it may have read the old one */
+	p.renewing = true;
+	start_worker(NULL);
+	p.renewing = p.next != NULL;
+	update_watches();
 }
 
 /* --- signals --- */
@@ -460,7 +475,7 @@ int parent_main(struct front_run *run)
 	p.limits = limits_new();
 	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
 	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);
-	p.reg = reg_new(p.loop, run);
+	p.reg = reg_new(p.loop, run, on_key_back);
 	for (size_t i = 0; i < p.n_listeners; i++)
 		p.watches[i] = loop_watch(p.loop, p.listeners[i].fd, 0, on_listener, &p.listeners[i]);
 	loop_signal(p.loop, SIGCHLD, on_child, NULL);

@@ -56,6 +56,7 @@ struct reg {
 	struct list unused;
 	int unused_fd_max;	/* a descriptor above this does not wait: they are needed for new connections */
 	struct link links[PEER_COUNT];
+	void (*key_back)(void);
 };
 
 unsigned front_peers_needed(const struct front_run *run)
@@ -111,10 +112,14 @@ static void try_connect(void *ctx)
 	ipc_chan_allow(k->chan, (struct ipc_allow){ NULL, 0 });
 	if (ipc_send(k->chan, IPC_reg_HELLO, &hello, 0, -1, &e) < 0)
 		log_error("%s: %s", rows[k->row].name, e.text);
-	if (k->said)
-		log_info("%s is back", rows[k->row].name);
+	const bool back = k->said;
 	k->said = false;
 	k->retry_ms = RETRY_FIRST_MS;
+	if (!back)
+		return;
+	log_info("%s is back", rows[k->row].name);
+	if (rows[k->row].bit == PEER_KEY && k->reg->key_back)
+		k->reg->key_back();
 }
 
 void reg_refresh(struct reg *r)
@@ -123,9 +128,10 @@ void reg_refresh(struct reg *r)
 		try_connect(&r->links[i]);
 }
 
-struct reg *reg_new(struct loop *l, const struct front_run *run)
+struct reg *reg_new(struct loop *l, const struct front_run *run, void (*key_back)(void))
 {
 	struct reg *r = xzalloc(sizeof(*r));
+	r->key_back = key_back;
 	r->loop = l;
 	r->run = run;
 	list_init(&r->unused);
