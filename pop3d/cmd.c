@@ -140,48 +140,81 @@ static void put_size(struct buf *out, uint32_t number, uint64_t size)
 	buf_c(out, "\r\n");
 }
 
+/* -ERR for a size that cannot be told. */
+static bool size_of(struct client *c, uint32_t i, uint64_t *out)
+{
+	struct err e = { 0 };
+
+	if (drop_size(c, i, out, &e) == 0)
+		return true;
+	log_error("pop3(%s): size: %s", c->user->name, e.text);
+	client_err(c, "SYS/TEMP", "The size cannot be told.");
+	return false;
+}
+
+static void list_one(struct client *c, uint32_t i)
+{
+	uint64_t size;
+
+	if (size_of(c, i, &size))
+		client_ok(c, "%u %llu", i + 1, (unsigned long long)size);
+}
+
 static void mail_LIST(struct client *c, struct str *args, unsigned n)
 {
+	bool ok = true;
+	uint64_t size;
 	struct buf b;
 
 	if (n == 1) {
 		const uint32_t i = message(c, args[0]);
 		if (i != UINT32_MAX)
-			client_ok(c, "%u %llu", i + 1, (unsigned long long)c->sizes[i]);
+			list_one(c, i);
 		return;
 	}
 	c->bad = 0;
-	client_ok(c, "%u messages (%llu octets)", c->left, (unsigned long long)c->octets);
-	buf_init(&b, ((size_t)c->n + 1) * 40);
-	for (uint32_t i = 0; i < c->n; i++)
-		if (!(c->marks[i] & DROP_DELETED))
-			put_size(&b, i + 1, c->sizes[i]);
+	buf_init(&b, ((size_t)c->n + 1) * 40 + 100);
+	buf_printf(&b, "+OK %u messages (%llu octets)\r\n", c->left, (unsigned long long)c->octets);
+	for (uint32_t i = 0; ok && i < c->n; i++) {
+		if (c->marks[i] & DROP_DELETED)
+			continue;
+		if ((ok = size_of(c, i, &size)))
+			put_size(&b, i + 1, size);
+	}
 	buf_c(&b, ".\r\n");
-	conn_write(c->conn, buf_view(&b));
+	if (ok)
+		conn_write(c->conn, buf_view(&b));
 	buf_fini(&b);
 }
 
 static void mail_UIDL(struct client *c, struct str *args, unsigned n)
 {
 	const uint32_t only = n == 1 ? message(c, args[0]) : 0;
+	struct uidl_form form;
 	struct buf b;
 
 	if (only == UINT32_MAX)
 		return;
 	c->bad = 0;
+	uidl_form_make(c->user->conf->pop3_uidl_format, mbox_uidvalidity(c->m), &form);
 	buf_init(&b, ((size_t)c->n + 2) * 96);
 	if (n == 1) {
 		buf_printf(&b, "+OK %u ", only + 1);
-		drop_uidl(c, only, &b);
+		drop_uidl(c, &form, only, &b);
 		buf_c(&b, "\r\n");
 	} else {
+		const bool plain = form.n > 0 && !mbox_pop3_any(c->m);
 		buf_c(&b, "+OK\r\n");
 		for (uint32_t i = 0; i < c->n; i++) {
 			if (c->marks[i] & DROP_DELETED)
 				continue;
+			if (plain) {
+				uidl_form_line(&form, i + 1, mbox_view_uid(c->v, drop_seq(c, i)), &b);
+				continue;
+			}
 			buf_u64(&b, i + 1);
 			buf_ch(&b, ' ');
-			drop_uidl(c, i, &b);
+			drop_uidl(c, &form, i, &b);
 			buf_c(&b, "\r\n");
 		}
 		buf_c(&b, ".\r\n");
@@ -197,11 +230,13 @@ static void mail_DELE(struct client *c, struct str *args, unsigned n)
 {
 	const uint32_t i = message(c, args[0]);
 
-	if (i == UINT32_MAX)
+	uint64_t size;
+
+	if (i == UINT32_MAX || !size_of(c, i, &size))
 		return;
 	c->marks[i] |= DROP_DELETED;
 	c->left--;
-	c->octets -= c->sizes[i];
+	c->octets -= size;
 	client_ok(c, "Marked to be deleted.");
 }
 
@@ -217,7 +252,7 @@ static void mail_RSET(struct client *c, struct str *args, unsigned n)
 			continue;
 		c->marks[i] &= (unsigned char)~DROP_DELETED;
 		c->left++;
-		c->octets += c->sizes[i];
+		c->octets += c->sizes[i] - 1;	/* asked for by DELE */
 	}
 	c->bad = 0;
 	client_ok(c, "%s", "");
@@ -257,7 +292,7 @@ static bool start(struct client *c, uint32_t i, uint64_t lines, struct err *e)
 {
 	int fd;
 
-	if (mbox_msg_open(c->v, c->seqs[i], &fd, e) < 0)
+	if (mbox_msg_open(c->v, drop_seq(c, i), &fd, e) < 0)
 		return false;
 	c->out = (struct sending){ .fd = fd, .index = i, .lines_left = lines, .line_start = true, .empty_line = true };
 	return true;
@@ -275,14 +310,16 @@ static void mail_RETR(struct client *c, struct str *args, unsigned n)
 	const uint32_t i = message(c, args[0]);
 	struct err e = { 0 };
 
+	uint64_t size;
+
 	if (i == UINT32_MAX)
 		return;
-	if (!start(c, i, UINT64_MAX, &e)) {
+	if (drop_size(c, i, &size, &e) < 0 || !start(c, i, UINT64_MAX, &e)) {
 		refuse(c, &e);
 		return;
 	}
 	c->n_retr++;
-	client_ok(c, "%llu octets", (unsigned long long)c->sizes[i]);
+	client_ok(c, "%llu octets", (unsigned long long)size);
 }
 
 static void mail_TOP(struct client *c, struct str *args, unsigned n)
@@ -372,7 +409,7 @@ static void finish(struct client *c, bool whole)
 	conn_write(c->conn, STR(".\r\n"));
 	if (whole)
 		c->marks[s->index] |= DROP_READ;
-	if (whole && mbox_msg_size_fix(c->v, c->seqs[s->index], s->size, s->size_crlf, &e) < 0)
+	if (whole && mbox_msg_size_fix(c->v, drop_seq(c, s->index), s->size, s->size_crlf, &e) < 0)
 		log_debug("pop3(%s): %s", c->user->name, e.text);
 	send_end(c);
 }

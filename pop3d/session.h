@@ -12,6 +12,7 @@
 #include "io/conn.h"
 #include "ipc/sess.h"
 #include "store/store.h"
+#include "uidl.h"
 
 enum { DROP_DELETED = 1, DROP_READ = 2 };	/* marks of a message */
 enum {
@@ -62,8 +63,8 @@ struct client {
 	/* The maildrop as it was at login (RFC 1939 5): message numbers are 1.., in POP3 order. */
 	uint32_t n, left;		/* messages; not marked as deleted */
 	uint64_t octets;		/* of those left */
-	uint32_t *seqs;			/* index -> sequence number of the view */
-	uint64_t *sizes;		/* with CRLF */
+	uint32_t *seqs;			/* index -> sequence number of the view; NULL: one more */
+	uint64_t *sizes;		/* with CRLF, and one more; 0: not asked for yet (drop_size) */
 	unsigned char *marks;		/* DROP_DELETED, DROP_READ */
 	struct sending out;
 	/* for the log */
@@ -82,11 +83,12 @@ void client_goodbye(struct client *c, const char *reason);
 /* --- maildrop.c --- */
 int drop_open(struct client *c, struct err *e) MUST_CHECK;	/* locks; ERR_LIMIT: in use */
 void drop_close(struct client *c);
+static inline uint32_t drop_seq(const struct client *c, uint32_t index) { return c->seqs ? c->seqs[index] : index + 1; }
+int drop_size(struct client *c, uint32_t index, uint64_t *out, struct err *e) MUST_CHECK;
 /* UPDATE: remove what was marked. */
 int drop_update(struct client *c, struct err *e) MUST_CHECK;
 /* UIDL of message index (0..): at most 70 printable bytes. */
-void drop_uidl(struct client *c, uint32_t index, struct buf *out);
-int uidl_format(const char *format, uint32_t uid, uint32_t uidvalidity, const char *base, struct buf *out) MUST_CHECK;
+void drop_uidl(struct client *c, const struct uidl_form *form, uint32_t index, struct buf *out);
 
 /* --- cmd.c --- */
 void client_command(struct client *c, struct str line);

@@ -269,6 +269,11 @@ const char *mbox_msg_pop3_uidl(struct mbox_view *v, uint32_t seq)
 	return p ? p->uidl : NULL;
 }
 
+bool mbox_pop3_any(const struct mbox *m)
+{
+	return m->st.n_pop3 > 0;
+}
+
 uint32_t mbox_msg_pop3_order(struct mbox_view *v, uint32_t seq)
 {
 	const struct rec *const r = rec_of(v, seq, NULL);
