@@ -169,6 +169,29 @@ static void maps(void)
 	map_free(&m);
 }
 
+/* Names that a peer found to share a place in one process share none in another: whoever cannot read the key cannot make a table slow. */
+static void collisions(void)
+{
+	enum { PLACES = 1024, NAMES = 1000 };
+	static char names[NAMES][16];
+	unsigned at[PLACES] = { 0 }, most = 0;
+	const struct str_hash_key key = str_hash_key();
+	size_t n = 0;
+
+	for (unsigned i = 0; n < NAMES; i++) {
+		snprintf(names[n], sizeof(names[n]), "n%u", i);
+		n += str_hash_by(&key, str_c(names[n])) % PLACES == 0;
+	}
+	str_hash_reseed();
+	const struct str_hash_key other = str_hash_key();
+	for (size_t i = 0; i < n; i++) {
+		const unsigned in = ++at[str_hash_by(&other, str_c(names[i])) % PLACES];
+		most = in > most ? in : most;
+	}
+	tap_ok(memcmp(&key, &other, sizeof(key)) != 0, "each process has a key of its own");
+	tap_ok(most < 20, "names of one place are spread by another key: at most %u together", most);
+}
+
 static void strings(void)
 {
 	struct str s = STR("a,b,,c");
@@ -318,6 +341,7 @@ int main(void)
 	buffers();
 	arenas();
 	maps();
+	collisions();
 	strings();
 	errors();
 	return tap_done();

@@ -10,6 +10,7 @@ import time
 import pytest
 
 import ipc
+from trace import Trace
 
 AUTH, TEMP, INPUT, DENIED = 8, 9, 1, 4
 
@@ -186,6 +187,38 @@ def test_unknown_name_costs_as_much_as_a_wrong_password(authd):
             assert login(authd, user, "wrong%d" % i, parent=p)[0] == "FAIL"
             best[user] = min(best[user], time.perf_counter() - start)
     assert abs(best["bob@example.com"] - best["ghost@example.com"]) < 0.010, best
+
+
+def processes(authd):
+    """{pid: title} of the monitor and all below it."""
+    out = {authd.proc.pid: "authd: supervisor"}
+    for _ in range(4):
+        for p in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            try:
+                parent = int(open("/proc/%d/stat" % p).read().rsplit(")", 1)[1].split()[1])
+                title = open("/proc/%d/cmdline" % p).read().strip("\0")
+            except OSError:
+                continue
+            if parent in out and p not in out:
+                out[p] = title
+    return out
+
+
+def test_unknown_name_is_the_same_work_as_a_wrong_password(authd, tmp_path):
+    """In messages and processes: a worker hashes for both."""
+    def work(user):
+        with Trace(tmp_path, processes(authd), "sendmsg,sendto,execve") as t:
+            name, f, _ = login(authd, user, "wrong", parent=parent)
+        answers.add((name, f["code"], f["text"], f["delay_ms"]))
+        return t.counts()
+    parent, answers = authd.parent(), set()
+    login(authd, "bob@example.com", "wrong", parent=parent)      # who starts a first worker does more
+    seen = {}
+    for i, user in enumerate(["bob@example.com", "ghost@example.com", "alice@example.com", "bob@nowhere.example", "bob@example.com"]):
+        seen[user, i] = work(user)
+    assert len(answers) == 1, answers
+    assert all(x == seen["bob@example.com", 0] for x in seen.values()), seen
+    assert seen["bob@example.com", 0]["authd: check", "sendmsg"] == 1
 
 
 def test_unknown_address_may_not_log_in(authd):
