@@ -17,6 +17,7 @@
  *	queued_local.c	its recipients with mailboxes
  *	queued_remote.c	its recipients elsewhere; destinations
  *	queued_outgoing.c	what smtp_generic_maps and smtp_header_checks make of it
+ *	queued_outbody.c	the same for its body: smtp_body_checks, and the fields of its parts
  *	queued_sts.c	questions to sts
  *	queued_tlsrpt.c	counts of TLS sessions
  *	queued_tlsreport.c	reports of them
@@ -156,6 +157,7 @@ struct ask *rewrite_ask(struct queued *q, const struct ipc_resolve_REWRITE *m, r
 typedef void matched_fn(void *ctx, const struct ipc_resolve_MATCHES *m);	/* NULL: no answer */
 typedef void parts_fn(void *ctx, const struct ipc_resolve_PART_MATCHES *m);	/* NULL: no answer */
 struct ask *parts_ask(struct queued *q, const struct ipc_resolve_PARTS *m, int fd, parts_fn *fn, void *ctx);	/* the same; fd stays the caller's */
+bool head_may_have_parts(struct str head);	/* queued_checks.c */
 struct ask *check_ask(struct queued *q, const struct ipc_resolve_CHECK *m, matched_fn *fn, void *ctx);	/* may answer later only */
 void policy_start(struct queued *q, int fd);
 typedef void acted_fn(void *ctx, const struct ipc_policy_ACTION *m);	/* NULL: no answer */
@@ -404,6 +406,8 @@ struct active {
 	struct spool_msg *msg;
 	struct arcpt *rcpts;
 	int fd;
+	int out_fd;			/* what other servers get in place of it, of out_size bytes; -1: it itself */
+	uint64_t out_size;
 	size_t outstanding;
 	struct buf journal;
 	uint64_t start_us;

@@ -68,6 +68,7 @@ static void active_free(struct active *a, bool removed)
 
 	m->active = NULL;
 	close_fd(&a->fd);
+	close_fd(&a->out_fd);
 	buf_fini(&a->journal);
 	sched_active_done(q, m);
 	if (removed) {
@@ -309,7 +310,7 @@ void active_start(struct queued *q, struct qmsg *m)
 	a->q = q;
 	a->m = m;
 	a->arena = arena;
-	a->fd = -1;
+	a->fd = a->out_fd = -1;
 	a->start_us = clock_mono_us();
 	if (spool_load(q->spool, str_c(m->qid), m->size, arena, &a->msg, &a->fd, &e) < 0) {
 		arena_free(&arena);

@@ -223,12 +223,12 @@ static void on_parts(void *ctx, const struct ipc_resolve_PART_MATCHES *m)
 }
 
 /* Types that have no parts, whatever else is said; of anything else the parser judges. */
-static bool has_parts(const struct trans *t)
+bool head_may_have_parts(struct str head)
 {
 	static const char *const leaves[] = { "text/", "image/", "audio/", "video/", "application/" };
 	struct mail_field f;
 
-	if (!mail_field_find(t->head_text, "Content-Type", &f))
+	if (!mail_field_find(head, "Content-Type", &f))
 		return false;
 	const struct str value = str_trim(f.value);
 	for (size_t i = 0; i < ARRAY_LEN(leaves); i++)
@@ -239,7 +239,7 @@ static bool has_parts(const struct trans *t)
 
 static bool wants_parts(const struct trans *t)
 {
-	return (t->conf->mime_header_checks.n > 0 || t->conf->nested_header_checks.n > 0) && has_parts(t);
+	return (t->conf->mime_header_checks.n > 0 || t->conf->nested_header_checks.n > 0) && head_may_have_parts(t->head_text);
 }
 
 /* --- the lines --- */

@@ -1,6 +1,6 @@
-/* A message as other servers get it: smtp_header_checks over its header, then smtp_generic_maps over the addresses of header and envelope (Postfix: generic(5)). Nothing
- * is kept: the message and its record stay as they are, and each attempt looks anew. The outcome is a list of edits for this attempt in place of the record's, and an
- * address for each sender and recipient.
+/* A message as other servers get it: smtp_header_checks and smtp_mime_header_checks over its header, then smtp_generic_maps over the addresses of header and envelope
+ * (Postfix: generic(5)). Nothing is kept: the message and its record stay as they are, and each attempt looks anew. The outcome is a list of edits for this attempt in
+ * place of the record's, and an address for each sender and recipient. Its body: queued_outbody.c.
  *
  * outgoing_wanted(); outgoing_make() calls back, also when there is trouble: then nothing of it may be sent.
  */
@@ -31,7 +31,7 @@ struct making {
 
 bool outgoing_wanted(const struct conf *c)
 {
-	return c->smtp_generic_maps.n > 0 || c->smtp_header_checks.n > 0;
+	return c->smtp_generic_maps.n > 0 || c->smtp_header_checks.n > 0 || c->smtp_mime_header_checks.n > 0;
 }
 
 static void done(struct making *g, const char *trouble)
@@ -169,15 +169,43 @@ static void ask_generic(struct making *g)
 
 /* --- header checks --- */
 
-static void tell(const struct making *g, bool warn, struct str line, const char *what, struct str text)
+static void tell(const struct active *a, const char *where, bool warn, struct str line, const char *what, struct str text)
 {
 	struct buf b;
 
 	buf_init(&b, 2048);
 	text_neutral(&b, line, 200, false);
-	log_as(log_ident("smtp"), warn ? LOG_LV_WARNING : LOG_LV_INFO, "%.*s: %s: header %s%s%.*s", STR_ARG(g->a->msg->qid), what, b.p ? b.p : "", text.n ? ": " : "",
+	log_as(log_ident("smtp"), warn ? LOG_LV_WARNING : LOG_LV_INFO, "%.*s: %s: %s %s%s%.*s", STR_ARG(a->msg->qid), what, where, b.p ? b.p : "", text.n ? ": " : "",
 	       STR_ARG(text));
 	buf_fini(&b);
+}
+
+int outgoing_action(const struct active *a, const char *where, struct str line, struct str action, enum outgoing_action *out, struct str *text_out, struct err *e)
+{
+	static const struct {
+		const char *word, *told;	/* told NULL: not */
+		enum outgoing_action action;
+		bool needs_text;
+	} rows[] = {
+		{ "DUNNO", NULL, OUTGOING_KEEP, false }, { "PASS", NULL, OUTGOING_KEEP, false }, { "OK", NULL, OUTGOING_KEEP, false },
+		{ "INFO", "info", OUTGOING_KEEP, false }, { "WARN", "warning", OUTGOING_KEEP, false }, { "IGNORE", NULL, OUTGOING_REMOVE, false },
+		{ "STRIP", "strip", OUTGOING_REMOVE, false }, { "REPLACE", "replace", OUTGOING_REPLACE, true }, { "PREPEND", "prepend", OUTGOING_PREPEND, true },
+	};
+	struct str text = action;
+	const struct str word = str_split(&text, ' ');
+
+	*text_out = text.p ? str_trim(text) : STR("");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!str_case_eq(word, str_c(rows[i].word)))
+			continue;
+		if (rows[i].needs_text && text_out->n == 0)
+			return err_set(e, ERR_CONF, 0, "%s without text", rows[i].word);
+		if (rows[i].told)
+			tell(a, where, strcmp(rows[i].told, "warning") == 0, line, rows[i].told, *text_out);
+		*out = rows[i].action;
+		return 0;
+	}
+	return err_set(e, ERR_CONF, 0, "%.*s is not possible when mail leaves", STR_ARG(str_sub(word, 0, 40)));
 }
 
 static int insert(struct making *g, size_t at, struct str text, struct err *e)
@@ -201,35 +229,25 @@ static int replace(struct making *g, size_t at, struct str text, struct err *e)
 /* What a table says of the field at this place. A removed field takes the places behind it along. */
 static int act(struct making *g, size_t at, struct str action, struct err *e)
 {
-	struct str text = action;
-	const struct str word = str_split(&text, ' ');
+	enum outgoing_action what;
+	struct str text;
 
 	if (at >= g->view.n)
 		return err_set(e, ERR_INPUT, 0, "a match of a field that is not there");
-	const struct str line = field_line(g, at);
-	text = text.p ? str_trim(text) : STR("");
-	if (str_case_eq(word, STR("DUNNO")) || str_case_eq(word, STR("PASS")))
-		return 0;
-	if (str_case_eq(word, STR("INFO")) || str_case_eq(word, STR("WARN"))) {
-		tell(g, str_case_eq(word, STR("WARN")), line, str_case_eq(word, STR("WARN")) ? "warning" : "info", text);
-		return 0;
-	}
-	if (str_case_eq(word, STR("IGNORE")) || str_case_eq(word, STR("STRIP"))) {
-		if (str_case_eq(word, STR("STRIP")))
-			tell(g, false, line, "strip", text);
+	if (outgoing_action(g->a, "header", field_line(g, at), action, &what, &text, e) < 0)
+		return -1;
+	switch (what) {
+	case OUTGOING_REMOVE:
 		g->shift--;
 		return mail_view_remove(&g->view, at, e);
-	}
-	if (str_case_eq(word, STR("REPLACE"))) {
-		tell(g, false, line, "replace", text);
+	case OUTGOING_REPLACE:
 		return replace(g, at, text, e);
-	}
-	if (str_case_eq(word, STR("PREPEND"))) {
-		tell(g, false, line, "prepend", text);
+	case OUTGOING_PREPEND:
 		g->shift++;
 		return insert(g, at, text, e);
+	default:
+		return 0;
 	}
-	return err_set(e, ERR_CONF, 0, "%.*s is not possible in smtp_header_checks", STR_ARG(str_sub(word, 0, 40)));
 }
 
 static void next_batch(struct making *g);
@@ -254,10 +272,16 @@ static void on_matches(void *ctx, const struct ipc_resolve_MATCHES *m)
 	next_batch(g);
 }
 
+static enum check_which kind_of(const struct making *g, size_t i)
+{
+	return resolver_mime_field(g->view.v[g->places[i] + g->shift].name) ? CHECK_SMTP_MIME : CHECK_SMTP_HEADER;
+}
+
+/* Fields of one kind together, in their order. */
 static void next_batch(struct making *g)
 {
 	struct str *lines = ARENA_ARRAY(g->a->arena, struct str, BATCH_LINES);
-	struct ipc_resolve_CHECK m = { .which = CHECK_SMTP_HEADER, .lines = { lines, 0 } };
+	struct ipc_resolve_CHECK m = { .which = g->sent < g->n ? kind_of(g, g->sent) : CHECK_SMTP_HEADER, .lines = { lines, 0 } };
 	size_t bytes = 0;
 
 	g->asked = g->sent;
@@ -265,7 +289,7 @@ static void next_batch(struct making *g)
 		done(g, "header too long for smtp_header_checks");
 		return;
 	}
-	while (g->sent < g->n && m.lines.n < BATCH_LINES && bytes < BATCH_BYTES - LINE_BYTES_MAX) {
+	while (g->sent < g->n && kind_of(g, g->sent) == m.which && m.lines.n < BATCH_LINES && bytes < BATCH_BYTES - LINE_BYTES_MAX) {
 		lines[m.lines.n] = str_sub(field_line(g, g->places[g->sent++] + g->shift), 0, LINE_BYTES_MAX);
 		bytes += 4 + lines[m.lines.n++].n;
 	}
@@ -296,8 +320,11 @@ void outgoing_make(struct active *a, struct outgoing *out, outgoing_fn *fn, void
 		done(g, "no memory");
 		return;
 	}
-	for (size_t i = 0; i < g->view.n && a->q->conf->smtp_header_checks.n > 0; i++)
-		if (g->view.v[i].name.n > 0)
+	for (size_t i = 0; i < g->view.n; i++) {
+		const struct str name = g->view.v[i].name;
+		const struct conf_list *tables = resolver_mime_field(name) ? &a->q->conf->smtp_mime_header_checks : &a->q->conf->smtp_header_checks;
+		if (name.n > 0 && tables->n > 0)
 			g->places[g->n++] = i;
+	}
 	next_batch(g);
 }

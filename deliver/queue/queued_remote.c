@@ -280,6 +280,9 @@ static int job_send(struct queued *q, struct job *j)
 		.edits = { m->edits, m->n_edits }, .size = m->size, .body = m->body, .smtputf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0, .login = j->login,
 		.policy = (m->flags & SPOOL_F_ANY_TLS) ? STR("may") : j->policy,
 	};
+	const bool other_body = a->out_fd >= 0 && strcmp(j->dest->transport, "smtp") == 0;
+	if (other_body)
+		s.size = a->out_size;
 	if (outgoing_of(a, j->at[0], j->dest->transport))
 		s.edits = outgoing_of(a, j->at[0], j->dest->transport)->edits;
 	add_dsn(j, &s);
@@ -290,7 +293,7 @@ static int job_send(struct queued *q, struct job *j)
 	if (q->remote == NULL)
 		return -1;
 	j->id = ipc_next_id(q->remote);
-	if (ipc_send(q->remote, IPC_remote_SEND, &s, j->id, a->fd, &e) < 0) {
+	if (ipc_send(q->remote, IPC_remote_SEND, &s, j->id, other_body ? a->out_fd : a->fd, &e) < 0) {
 		log_error("remote: %s", e.text);
 		return -1;
 	}
@@ -679,7 +682,7 @@ static void prepare(struct active *a, const size_t *at, size_t n)
 	outgoing_make(a, &p->out, on_outgoing, p);
 }
 
-void remote_send(struct active *a, const size_t *at, size_t n)
+static void prepare_all(struct active *a, const size_t *at, size_t n)
 {
 	if (!outgoing_wanted(a->q->conf)) {
 		route_all(a, at, n);
@@ -689,6 +692,37 @@ void remote_send(struct active *a, const size_t *at, size_t n)
 	for (size_t i = 0; i < n; i += OUTGOING_MAX)
 		prepare(a, at + i, n - i < OUTGOING_MAX ? n - i : OUTGOING_MAX);
 	active_one_done(a);
+}
+
+struct bodying {
+	struct active *a;
+	size_t *at, n;
+};
+
+static void on_outbody(void *ctx, const char *trouble)
+{
+	const struct bodying *b = ctx;
+	struct active *a = b->a;
+	const bool never = trouble && str_starts(str_c(trouble), STR("5."));
+
+	for (size_t i = 0; i < b->n && trouble; i++)
+		answer_here(&a->rcpts[b->at[i]], never ? SPOOL_BOUNCED : SPOOL_PENDING, "smtp", never ? "5.0.0" : "4.3.0", str_c(trouble));
+	if (trouble == NULL)
+		prepare_all(a, b->at, b->n);
+	active_one_done(a);
+}
+
+void remote_send(struct active *a, const size_t *at, size_t n)
+{
+	if (n == 0 || !outbody_wanted(a->q->conf)) {
+		prepare_all(a, at, n);
+		return;
+	}
+	struct bodying *b = ARENA_NEW(a->arena, struct bodying);
+	*b = (struct bodying){ a, ARENA_ARRAY(a->arena, size_t, n), n };
+	memcpy(b->at, at, n * sizeof(*at));
+	a->outstanding++;
+	outbody_make(a, on_outbody, b);
 }
 
 void remote_flush(struct queued *q)

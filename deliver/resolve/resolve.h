@@ -61,7 +61,7 @@ enum access_how {	/* which keys are tried, the first that is there decides. A ta
 void resolver_lookup(struct resolver *r, struct arena *a, struct str table, struct str key, enum access_how how, struct ipc_resolve_VALUE *out);
 
 /* header_checks and the like: the lines that match, and what is to be done. */
-enum check_which { CHECK_HEADER, CHECK_BODY, CHECK_MIME, CHECK_NESTED, CHECK_SMTP_HEADER, CHECK_WHICH_MAX_ };
+enum check_which { CHECK_HEADER, CHECK_BODY, CHECK_MIME, CHECK_NESTED, CHECK_SMTP_HEADER, CHECK_SMTP_MIME, CHECK_SMTP_NESTED, CHECK_SMTP_BODY, CHECK_WHICH_MAX_ };
 void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out);
 /* The same for the fields of the parts of a message, as far as they begin in its first RESOLVER_PARTS_BYTES_MAX bytes (message_size_limit's default): resolve_parts.c.
  * fd stays the caller's. */

@@ -1,6 +1,6 @@
-/* mime_header_checks and nested_header_checks: the fields of a message's parts (RFC 2045, 2046), found by lib/mail's parser over the whole message. They are looked for
- * here and not in queued, which has the spool. Only the start of a long message is looked at, as everybody's recipients wait meanwhile; too many parts or fields in it are
- * said, never passed over.
+/* mime_header_checks and nested_header_checks, and those of mail that leaves: the fields of a message's parts (RFC 2045, 2046), found by lib/mail's parser over the
+ * whole message. They are looked for here and not in queued, which has the spool. Only the start of a long message is looked at, as everybody's recipients wait
+ * meanwhile; too many parts or fields in it are said, never passed over.
  */
 #include <string.h>
 
@@ -9,14 +9,17 @@
 #include "mail/mime.h"
 #include "os/os.h"
 
-enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, FIELD_BYTES_MAX = 16384, SHOWN_MAX = 200 };
+enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, OUTGOING_MAX = 1000, OUTGOING_BYTES_MAX = 90000, FIELD_BYTES_MAX = 16384, SHOWN_MAX = 200 };
 
 struct walk {
 	struct resolver *r;
 	struct arena *a;
-	struct str lines[MATCHES_MAX], actions[MATCHES_MAX];
-	size_t n, fields;
+	struct str *lines, *actions, *places;
+	size_t n, fields, bytes;
 	unsigned trouble;
+	const char *start;		/* of the message */
+	bool outgoing;
+	uint64_t from, more;		/* of outgoing */
 };
 
 static void matched(struct walk *w, struct str line, struct str action)
@@ -32,9 +35,32 @@ static void matched(struct walk *w, struct str line, struct str action)
 	w->actions[w->n++] = action;
 }
 
+/* Each counts, for each is changed where it stands. What the answer has no room for comes with the next one. */
+static void matched_at(struct walk *w, struct str line, struct str action, const struct mail_field *f)
+{
+	const uint64_t at = (uint64_t)(f->whole.p - w->start);
+
+	if (w->n == OUTGOING_MAX || w->bytes > OUTGOING_BYTES_MAX) {
+		w->more = at;
+		return;
+	}
+	w->lines[w->n] = str_sub(line, 0, SHOWN_MAX);
+	w->actions[w->n] = action;
+	w->places[w->n] = str_c(arena_printf(w->a, "%llu %zu", (unsigned long long)at, f->whole.n));
+	w->bytes += w->lines[w->n].n + action.n + w->places[w->n].n + 12;
+	w->n++;
+}
+
+static enum check_which tables_for(const struct walk *w, struct str name, bool nested)
+{
+	if (nested && !resolver_mime_field(name))
+		return w->outgoing ? CHECK_SMTP_NESTED : CHECK_NESTED;
+	return w->outgoing ? CHECK_SMTP_MIME : CHECK_MIME;
+}
+
 static void check_field(struct walk *w, const struct mail_field *f, bool nested)
 {
-	const enum check_which which = nested && !resolver_mime_field(f->name) ? CHECK_NESTED : CHECK_MIME;
+	const enum check_which which = tables_for(w, f->name, nested);
 	const struct str line = str_sub(str_trim(f->whole), 0, FIELD_BYTES_MAX);
 	struct str action;
 
@@ -44,9 +70,13 @@ static void check_field(struct walk *w, const struct mail_field *f, bool nested)
 		w->trouble = 2;
 		return;
 	}
+	if ((uint64_t)(f->whole.p - w->start) < w->from)
+		return;
 	const int r = resolver_check_line(&w->r->checks[which], line, w->a, &action);
 	if (r < 0)
 		w->trouble = 1;
+	else if (r == 0 && w->outgoing)
+		matched_at(w, line, action, f);
 	else if (r == 0)
 		matched(w, line, action);
 }
@@ -57,7 +87,7 @@ static void check_part(struct walk *w, const struct mime_part *p)
 	struct str rest = p->head;
 	struct mail_field f;
 
-	while (w->trouble == 0 && mail_field_next(&rest, &f) == 0)
+	while (w->trouble == 0 && w->more == 0 && mail_field_next(&rest, &f) == 0)
 		check_field(w, &f, nested);
 }
 
@@ -66,7 +96,7 @@ static void check_below(struct walk *w, const struct mime_part *p)
 {
 	if (p->limited)
 		w->trouble = 2;
-	for (const struct mime_part *c = p->children; c && w->trouble == 0; c = c->next) {
+	for (const struct mime_part *c = p->children; c && w->trouble == 0 && w->more == 0; c = c->next) {
 		check_part(w, c);
 		check_below(w, c);
 	}
@@ -74,19 +104,23 @@ static void check_below(struct walk *w, const struct mime_part *p)
 
 void resolver_parts(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m, int fd, struct ipc_resolve_PART_MATCHES *out)
 {
-	struct walk w = { .r = r, .a = a };
+	const size_t cap = m->outgoing ? OUTGOING_MAX : MATCHES_MAX;
+	struct walk w = { .r = r, .a = a, .outgoing = m->outgoing != 0, .from = m->from };
 	struct err e = { 0 };
 	const size_t n = (size_t)(m->size < RESOLVER_PARTS_BYTES_MAX ? m->size : RESOLVER_PARTS_BYTES_MAX);
 	char *p = arena_alloc(a, n + 1);
 
 	*out = (struct ipc_resolve_PART_MATCHES){ .trouble = 1 };
-	if (p == NULL || fd < 0 || (n > 0 && pread_all(fd, p, n, 0, &e) < 0)) {
+	w.lines = ARENA_ARRAY(a, struct str, 3 * cap);
+	if (p == NULL || w.lines == NULL || fd < 0 || (n > 0 && pread_all(fd, p, n, 0, &e) < 0)) {
 		log_error("parts of a message: %s", e.code ? e.text : "no memory");
 		return;
 	}
+	w.actions = w.lines + cap;
+	w.places = w.actions + cap;
+	w.start = p;
 	check_below(&w, mime_parse(a, str_n(p, n)));
-	struct str *v = ARENA_ARRAY(a, struct str, 2 * MATCHES_MAX);
-	memcpy(v, w.lines, w.n * sizeof(*v));
-	memcpy(v + MATCHES_MAX, w.actions, w.n * sizeof(*v));
-	*out = (struct ipc_resolve_PART_MATCHES){ .lines = { v, w.n }, .actions = { v + MATCHES_MAX, w.n }, .trouble = w.trouble };
+	*out = (struct ipc_resolve_PART_MATCHES){ .lines = { w.lines, w.n }, .actions = { w.actions, w.n }, .trouble = w.trouble, .more = w.more };
+	if (w.outgoing)
+		out->places = (struct ipc_strs){ w.places, w.n };
 }
