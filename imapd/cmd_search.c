@@ -191,7 +191,7 @@ static enum cmd_result found(struct client *c, struct searching *s, struct err *
 	if (searching_finish(c, s, "SEARCH", e) < 0)
 		return CMD_NO;
 	if ((s->ret.what & IMAP_RETURN_UPDATE) && !s->matcher.uses_numbers)
-		(void)context_begin(c, s->text, s->results.v, s->results.n);
+		(void)context_begin(c, s->text, s->ret.items, s->results.v, s->results.n);
 	else if (s->ret.what & IMAP_RETURN_UPDATE)
 		no_update(c);
 	c->run.step = answer;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "fetch.h"
 #include "imap/out.h"
 #include "search.h"
 #include "session.h"
@@ -13,6 +14,8 @@ struct context {
 	struct arena *arena;
 	struct str tag;
 	bool uid;
+	bool has_fetch;			/* new messages come with these items (RFC 5465 7) */
+	struct imap_fetch fetch;
 	struct matcher matcher;
 	uint32_t *found;		/* UIDs, ascending */
 	size_t n, cap;
@@ -119,7 +122,16 @@ static int parse(struct client *c, struct context *x, struct str text, struct er
 	return matcher_init(&x->matcher, x->arena, c->folder->mbox, c->view, keys, resolve, c, e);
 }
 
-bool context_begin(struct client *c, struct str text, const uint32_t *found, size_t n)
+static int parse_items(struct context *x, struct str items, struct err *e)
+{
+	const struct str own = arena_str(x->arena, items);
+	struct imap_lex l = { .p = own.p, .end = own.p + own.n, .arena = x->arena };
+
+	x->has_fetch = items.n;
+	return items.n ? imap_get_fetch(&l, &x->fetch, e) : 0;
+}
+
+bool context_begin(struct client *c, struct str text, struct str items, const uint32_t *found, size_t n)
 {
 	const uint32_t count = mbox_view_count(c->view);
 	struct err e = { 0 };
@@ -133,7 +145,7 @@ bool context_begin(struct client *c, struct str text, const uint32_t *found, siz
 	x->arena = arena_new(0);
 	list_append(&c->contexts, &x->node);
 	c->n_contexts++;
-	if (parse(c, x, text, &e) < 0) {
+	if (parse(c, x, text, &e) < 0 || parse_items(x, items, &e) < 0) {
 		context_free(c, x);
 		no_update(c);
 		return false;
@@ -211,8 +223,13 @@ static void update(struct client *c, struct context *x)
 	for (size_t i = 0; i < x->n_changed; i++)
 		look(c, x, x->changed[i], &w);
 	x->n_changed = 0;
-	for (uint32_t seq = mbox_view_seq_from(c->view, x->last + 1); seq <= count; seq++)
+	for (uint32_t seq = mbox_view_seq_from(c->view, x->last + 1); seq <= count; seq++) {
+		const size_t before = w.n_come;
+
 		look(c, x, mbox_view_uid(c->view, seq), &w);
+		if (x->has_fetch && w.n_come > before)
+			fetch_now(c, &x->fetch, seq);
+	}
 	if (count && mbox_view_uid(c->view, count) > x->last)
 		x->last = mbox_view_uid(c->view, count);
 	tell(c, x, "REMOVEFROM", w.gone, w.n_gone);

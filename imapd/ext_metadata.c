@@ -259,6 +259,8 @@ enum cmd_result cmd_SETMETADATA(struct client *c, struct imap_lex *l, struct err
 	}
 	if (mbox_meta_set(m, wire.n == 0, c->arena, changes, e) < 0)
 		r = e->code == ERR_LIMIT ? command_answer(c, "NO", "METADATA TOOMANY", "Too many annotations.") : store_no(c, e, false);
+	else
+		notify_metadata(c, name, changes);
 	mbox_close(&m);
 	return r;
 }

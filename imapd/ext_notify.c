@@ -1,4 +1,5 @@
-/* NOTIFY (RFC 5465): a client is told of changes without asking, in the selected mailbox and in others. The first filter that a mailbox matches decides.
+/* NOTIFY (RFC 5465): a client is told of changes without asking, in the selected mailbox and in others. Of a mailbox it hears what all the filters ask for that
+ * mean it (section 6), up to one that says NONE.
  *
  * Other mailboxes stay open, as if selected, for as long as they are watched: their watches see what any program does. Names and subscriptions
  * are told when a connection of this user changes them. What happens while a command of the client runs is told with its answer. */
@@ -6,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "fetch.h"
 #include "imap/out.h"
 
@@ -82,37 +84,72 @@ static struct watched *watched_before(struct watched *v, size_t n, const struct 
 	return NULL;
 }
 
-/* The mailboxes that the filters mean now; each by its first filter. What was watched before keeps what it was told. */
+struct wanted {
+	struct wanted *next;
+	struct str name;
+	unsigned events;
+	bool closed;			/* a filter said NONE */
+};
+
+/* Each mailbox that a filter means, in their order, with its events. In the command's arena. */
+static enum cmd_result wanted_list(struct client *c, const struct imap_notify *what, struct wanted **head, struct err *e)
+{
+	struct map *by_name = map_new();
+	enum cmd_result r = CMD_OK;
+	struct wanted **tail = head;
+
+	*head = NULL;
+	for (size_t g = 0; r == CMD_OK && g < what->n; g++) {
+		struct mbox_names names = { 0 };
+
+		r = mboxes_expand(c, &what->v[g].boxes, &names, e);
+		for (size_t i = 0; r == CMD_OK && i < names.n; i++) {
+			struct wanted *w = map_get(by_name, names.v[i]);
+
+			if (!w) {
+				w = *tail = ARENA_NEW(c->arena, struct wanted);
+				tail = &w->next;
+				w->name = names.v[i];
+				(void)map_set(by_name, w->name, w);
+			}
+			w->closed |= !what->v[g].events;
+			w->events |= w->closed ? 0 : what->v[g].events;
+		}
+	}
+	map_free(&by_name);
+	return r;
+}
+
+static void watch(struct client *c, struct notify *y, const struct wanted *w, struct watched *old, size_t n_old, struct err *e)
+{
+	struct folder *const f = folder_hold(c->user, w->name, e);
+
+	if (!f)
+		return;
+	const struct watched *const was = watched_before(old, n_old, f);
+
+	y->v[y->n++] = (struct watched){ .f = f, .events = w->events, .told = was ? was->told : (struct mbox_status){ 0 } };
+	if (!was)
+		(void)!mbox_status(f->mbox, &y->v[y->n - 1].told, e);
+}
+
+/* The mailboxes that the filters mean now. What was watched before keeps what it was told. */
 static enum cmd_result match(struct client *c, struct notify *y, struct err *e)
 {
-	struct mbox_names all = { 0 };
 	struct watched *old = y->v;
 	const size_t n_old = y->n;
-	enum cmd_result r = CMD_OK;
+	struct wanted *w;
+	enum cmd_result r = wanted_list(c, &y->what, &w, e);
 
 	y->v = xzalloc((NOTIFY_MAILBOXES_MAX + 1) * sizeof(*y->v));
 	y->n = 0;
-	for (size_t g = 0; r == CMD_OK && g < y->what.n; g++) {
-		const size_t from = all.n;
-
-		r = mboxes_expand(c, &y->what.v[g].boxes, &all, e);
-		for (size_t i = from; r == CMD_OK && i < all.n; i++) {
-			struct folder *f;
-
-			if (!(y->what.v[g].events & (EVENT_BIT(MESSAGENEW) | EVENT_BIT(MESSAGEEXPUNGE))))
-				continue;
-			if (y->n == NOTIFY_MAILBOXES_MAX) {
-				r = command_answer(c, "NO", "NOTIFICATIONOVERFLOW", "Too many mailboxes to watch.");
-				break;
-			}
-			if (!(f = folder_hold(c->user, all.v[i], e)))
-				continue;
-			const struct watched *was = watched_before(old, n_old, f);
-
-			y->v[y->n++] = (struct watched){ .f = f, .events = y->what.v[g].events, .told = was ? was->told : (struct mbox_status){ 0 } };
-			if (!was)
-				(void)!mbox_status(f->mbox, &y->v[y->n - 1].told, e);
-		}
+	for (; r == CMD_OK && w; w = w->next) {
+		if (!(w->events & IMAP_MESSAGE_EVENTS))
+			continue;
+		if (y->n == NOTIFY_MAILBOXES_MAX)
+			r = command_answer(c, "NO", "NOTIFICATIONOVERFLOW", "Too many mailboxes to watch.");
+		else
+			watch(c, y, w, old, n_old, e);
 	}
 	for (size_t i = 0; i < n_old; i++)
 		folder_release(old[i].f);
@@ -132,6 +169,14 @@ bool notify_expunges(const struct client *c)
 	return notify_immediate(c) && c->notify->selected->boxes.kind == IMAP_MBOXES_SELECTED;
 }
 
+/* Expunges are told in any case: numbers depend on them. */
+bool notify_hears(const struct client *c, bool flags)
+{
+	const unsigned bit = flags ? EVENT_BIT(FLAGCHANGE) : EVENT_BIT(MESSAGENEW);
+
+	return !c->notify || (c->notify->selected && (c->notify->selected->events & bit));
+}
+
 void notify_new(struct client *c, uint32_t from, uint32_t to)
 {
 	const struct imap_event_group *g = c->notify ? c->notify->selected : NULL;
@@ -149,6 +194,15 @@ static bool busy(const struct client *c)
 	return c->run.cmd && !c->idling;
 }
 
+/* RFC 5465 5.8: from now on as after NOTIFY NONE. */
+static void overflow(struct client *c)
+{
+	resp_untagged(c, "OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch.");
+	c->notify->what = (struct imap_notify){ .none = true };
+	c->notify->selected = NULL;
+	release(c);
+}
+
 static void tell(struct client *c)
 {
 	struct notify *y = c->notify;
@@ -157,11 +211,8 @@ static void tell(struct client *c)
 
 	if (y->stale) {
 		y->stale = false;
-		if (match(c, y, &e) != CMD_OK) {	/* RFC 5465 5.8: as after NOTIFY NONE */
-			resp_untagged(c, "OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch.");
-			notify_end(c);
-			return;
-		}
+		if (match(c, y, &e) != CMD_OK)
+			overflow(c);
 	}
 	for (size_t i = 0; i < y->n; i++) {
 		struct watched *w = &y->v[i];
@@ -190,37 +241,123 @@ void notify_changed(struct user *u)
 	}
 }
 
-/* Which events a name's changes are for this client: the first filter decides. */
+/* Which events of the mailbox are for this client. */
 static unsigned events_of(struct client *c, struct str name)
 {
 	const struct notify *y = c->notify;
+	unsigned events = 0;
 
 	for (size_t g = 0; g < y->what.n; g++) {
-		if (mboxes_mean(c, &y->what.v[g].boxes, name))
-			return y->what.v[g].events;
+		if (!mboxes_mean(c, &y->what.v[g].boxes, name))
+			continue;
+		if (!y->what.v[g].events)
+			break;
+		events |= y->what.v[g].events;
 	}
-	return 0;
+	return events;
+}
+
+/* --- names --- */
+
+static void put_attribute(struct buf *out, const char **sep, struct str name)
+{
+	buf_c(out, *sep);
+	buf_str(out, name);
+	*sep = " ";
+}
+
+/* The name as it is now: section 5.5 wants all attributes right. */
+static void put_name(struct client *c, const struct store_folder *list, struct str name, struct str old)
+{
+	const struct store_folder nothing = { .special_use = STR("") }, *f = list;
+	struct buf *out = resp(c);
+	const char *sep = "";
+
+	while (f && !str_eq(f->name, name))
+		f = f->next;
+	f = f ? f : &nothing;
+	buf_c(out, "* LIST (");
+	if (!f->exists)
+		put_attribute(out, &sep, STR("\\NonExistent"));
+	put_attribute(out, &sep, f->children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
+	if (f->subscribed)
+		put_attribute(out, &sep, STR("\\Subscribed"));
+	if (f->special_use.n)
+		put_attribute(out, &sep, f->special_use);
+	buf_c(out, ") \"/\" ");
+	client_put_mailbox(c, out, name);
+	if (old.n) {
+		buf_c(out, " (\"OLDNAME\" (");
+		client_put_mailbox(c, out, old);
+		buf_c(out, "))");
+	}
+	buf_c(out, "\r\n");
+}
+
+static bool anybody_listens(const struct user *u)
+{
+	list_each(it, &u->clients) {
+		if (list_of(it, struct client, node)->notify)
+			return true;
+	}
+	return false;
 }
 
 void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old)
 {
+	const unsigned bit = what == TREE_SUBSCRIBED || what == TREE_UNSUBSCRIBED ? EVENT_BIT(SUBSCRIPTIONCHANGE) : EVENT_BIT(MAILBOXNAME);
+	/* Made or deleted, it changes its parent, too (section 5.4). */
+	const ptrdiff_t slash = bit == EVENT_BIT(MAILBOXNAME) && !old.n ? str_rchr(name, '/') : -1;
+	const struct str parent = slash > 0 ? str_sub(name, 0, (size_t)slash) : STR("");
+	struct store_folder *list;
+	struct err e = { 0 };
+
+	if (!anybody_listens(by->user) || store_list(by->user->store, by->arena, &list, &e) < 0)
+		return;
 	list_each_safe(it, &by->user->clients) {
 		struct client *c = list_of(it, struct client, node);
-		const unsigned bit = what == TREE_SUBSCRIBED || what == TREE_UNSUBSCRIBED ? EVENT_BIT(SUBSCRIPTIONCHANGE) : EVENT_BIT(MAILBOXNAME);
-		struct buf *out;
 
 		if (!c->notify || c->over)
 			continue;
 		c->notify->stale = true;
-		if (c == by || !(events_of(c, name) & bit))
+		if (c == by)
 			continue;
-		out = resp(c);
-		buf_printf(out, "* LIST (%s) \"/\" ", what == TREE_GONE ? "\\NonExistent" : what == TREE_SUBSCRIBED ? "\\Subscribed" : "");
+		if (events_of(c, name) & bit)
+			put_name(c, list, name, old);
+		if (parent.n && (events_of(c, parent) & bit))
+			put_name(c, list, parent, STR(""));
+		resp_flush(c);
+	}
+}
+
+/* --- annotations --- */
+
+static bool hears_metadata(struct client *c, struct str name)
+{
+	unsigned events = 0;
+
+	if (name.n)
+		return events_of(c, name) & EVENT_BIT(MAILBOXMETADATACHANGE);
+	for (size_t g = 0; g < c->notify->what.n; g++)
+		events |= c->notify->what.v[g].events;
+	return events & EVENT_BIT(SERVERMETADATACHANGE);
+}
+
+/* Only the names of what has changed (RFC 5464 4.4.2). */
+void notify_metadata(struct client *by, struct str name, const struct mbox_meta *changes)
+{
+	list_each_safe(it, &by->user->clients) {
+		struct client *c = list_of(it, struct client, node);
+
+		if (!c->notify || c->over || c == by || !hears_metadata(c, name))
+			continue;
+		struct buf *out = resp(c);
+
+		buf_c(out, "* METADATA ");
 		client_put_mailbox(c, out, name);
-		if (old.n) {
-			buf_c(out, " (\"OLDNAME\" (");
-			client_put_mailbox(c, out, old);
-			buf_c(out, "))");
+		for (const struct mbox_meta *m = changes; m; m = m->next) {
+			buf_ch(out, ' ');
+			imap_put_astring(out, m->name);
 		}
 		buf_c(out, "\r\n");
 		resp_flush(c);
@@ -282,9 +419,12 @@ static int parse(struct imap_lex *l, struct notify *y, struct err *e)
 
 static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 {
-	const enum cmd_result r = match(c, y, e);
+	enum cmd_result r;
 
-	if (r != CMD_OK)
+	/* What has changed until now is told by what was asked for until now (section 3.1: as a NOOP does). */
+	if (c->folder && folder_sync(c, true, true, e) < 0)
+		return store_no(c, e, false);
+	if ((r = match(c, y, e)) != CMD_OK)
 		return r;
 	for (size_t i = 0; y->what.status && i < y->n; i++) {
 		if (!c->folder || c->folder->mbox != y->v[i].f->mbox)
@@ -300,12 +440,10 @@ enum cmd_result cmd_NOTIFY(struct client *c, struct imap_lex *l, struct err *e)
 
 	y->arena = arena_new(1 << 24);
 	if (imap_get_sp(l, e) == 0 && parse(l, y, e) == 0)
-		r = y->what.bad_event ? bad_event(c) : y->what.none ? CMD_OK : begin(c, y, e);
+		r = y->what.bad_event ? bad_event(c) : begin(c, y, e);
 	/* What fails changes nothing. */
 	c->notify = r == CMD_OK ? before : y;
 	notify_end(c);
 	c->notify = r == CMD_OK ? y : before;
-	if (r == CMD_OK && y->what.none)
-		notify_end(c);
 	return r;
 }

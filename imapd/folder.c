@@ -225,6 +225,7 @@ int folder_select(struct client *c, struct str name, bool readonly, struct err *
 	c->view = readonly ? mbox_view_examine(f->mbox) : mbox_view_new(f->mbox);	/* RFC 3501 section 6.3.2 */
 	mbox_view_reader(c->view, client_reader(c));
 	c->readonly = readonly;
+	c->exists_untold = false;
 	/* What the refresh found is news to the others. */
 	folder_changed(c->user, f->mbox);
 	return 0;
@@ -304,11 +305,13 @@ static void tell(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
 		break;
 	case MBOX_CH_EXISTS:
 		t->exists = true;
+		if ((c->exists_untold = !notify_hears(c, false)))
+			break;
 		resp_untagged(c, "%u EXISTS", seq ? seq : mbox_view_count(c->view));
 		break;
 	case MBOX_CH_FLAGS:
 		contexts_changed(c, uid);
-		if (!imap_seqset_has(&c->run.own_flags, seq) && mbox_msg_get(c->view, seq, &m, NULL) == 0)
+		if (notify_hears(c, true) && !imap_seqset_has(&c->run.own_flags, seq) && mbox_msg_get(c->view, seq, &m, NULL) == 0)
 			resp_flags_response(c, seq, &m);
 		break;
 	}
@@ -321,6 +324,10 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 	if (refresh && mbox_refresh(c->folder->mbox, e) < 0)
 		return -1;
 	t.before = mbox_view_count(c->view);
+	if (c->exists_untold && notify_hears(c, false)) {
+		c->exists_untold = false;
+		resp_untagged(c, "%u EXISTS", t.before);
+	}
 	const int r = mbox_view_sync(c->view, allow_expunge, tell, &t, e);
 
 	tell_gone(&t);
@@ -330,6 +337,8 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 	if (t.exists)
 		notify_new(c, t.before + 1, mbox_view_count(c->view));
 	contexts_update(c);
+	if (!notify_hears(c, false))
+		return 0;
 	const uint32_t recent = t.exists ? mbox_view_recent(c->view) : c->recent;
 
 	if (recent != c->recent && !(c->enabled & EN_REV2))

@@ -136,6 +136,7 @@ struct client {
 	struct mbox_view *view;
 	bool readonly;
 	uint32_t recent;		/* as last told */
+	bool exists_untold;		/* there are more messages than the client has been told: it did not want to hear of them */
 	size_t keywords_told;		/* how many of the mailbox the client has been told of */
 	unsigned enabled;		/* EN_* */
 	struct imap_seqset saved;	/* UIDs; owned */
@@ -257,8 +258,9 @@ int select_params_get(struct client *c, struct imap_lex *l, struct select_params
 enum cmd_result qresync_start(struct client *c, struct select_params *p, struct err *e);
 
 /* --- ext_context.c: searches that are kept up to date (RFC 5267) --- */
-/* text: the search program, copied. found: numbers as answered. False: not kept, and the client is told NOUPDATE. */
-bool context_begin(struct client *c, struct str text, const uint32_t *found, size_t n);
+/* text: the search program; items: FETCH items of messages that come later, or nothing; both copied. found: numbers as answered. False: not kept, and the client
+ * is told NOUPDATE. */
+bool context_begin(struct client *c, struct str text, struct str items, const uint32_t *found, size_t n);
 void contexts_expunged(struct client *c, uint32_t seq, uint32_t uid);	/* before the client is told */
 void contexts_changed(struct client *c, uint32_t uid);			/* flags, or a new message: looked at by contexts_update */
 void contexts_update(struct client *c);
@@ -269,11 +271,14 @@ void no_update(struct client *c);	/* "NO [NOUPDATE tag]": this search is not kep
 enum notify_tree { TREE_MADE, TREE_GONE, TREE_SUBSCRIBED, TREE_UNSUBSCRIBED };
 bool notify_immediate(const struct client *c);	/* changes of the selected mailbox are told at once */
 bool notify_expunges(const struct client *c);	/* expunges, too */
+bool notify_hears(const struct client *c, bool flags);	/* of flags, or of new messages, in the selected mailbox */
 void notify_new(struct client *c, uint32_t from, uint32_t to);	/* these messages were announced */
 void notify_flush(struct client *c);		/* with the answer of a command */
 void notify_changed(struct user *u);		/* some folder has changed */
 void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old);
 void notify_forget(struct user *u, const struct folder *f);	/* it was deleted */
+struct mbox_meta;
+void notify_metadata(struct client *by, struct str name, const struct mbox_meta *changes);	/* of a mailbox, or with no name the account's */
 void notify_end(struct client *c);
 
 /* --- mboxes.c: what mailbox filters stand for --- */

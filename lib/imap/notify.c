@@ -54,7 +54,7 @@ static int check(const struct imap_event_group *g, struct err *e)
 		return err_set(e, ERR_INPUT, 0, "FlagChange goes with MessageNew and MessageExpunge");
 	if (g->has_fetch && !about_selected(g))
 		return err_set(e, ERR_INPUT, 0, "FETCH items are for the selected mailbox");
-	if (about_selected(g) && (g->events & (EVENT_BIT(MAILBOXNAME) | EVENT_BIT(SUBSCRIPTIONCHANGE))))
+	if (about_selected(g) && (g->events & ~(unsigned)IMAP_MESSAGE_EVENTS))
 		return err_set(e, ERR_INPUT, 0, "not an event of the selected mailbox");
 	return 0;
 }

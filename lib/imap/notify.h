@@ -12,7 +12,10 @@ enum imap_event {
 	IMAP_EVENT_MAX_
 };
 #define EVENT_BIT(id) (1u << IMAP_EVENT_##id)
-enum { IMAP_EVENT_GROUPS_MAX = 100 };
+enum {
+	IMAP_EVENT_GROUPS_MAX = 100,
+	IMAP_MESSAGE_EVENTS = EVENT_BIT(MESSAGENEW) | EVENT_BIT(MESSAGEEXPUNGE) | EVENT_BIT(FLAGCHANGE),
+};
 
 struct imap_event_group {
 	struct imap_mboxes boxes;

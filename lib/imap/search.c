@@ -1,6 +1,8 @@
 /* The parser of SEARCH keys (RFC 3501 section 9: search-key). Depth and number of keys are bounded. */
 #include "imap/search.h"
 
+#include "imap/fetch.h"
+
 enum arg { A_NONE, A_TEXT, A_FIELD_TEXT, A_ATOM, A_DATE, A_NUMBER, A_SET, A_KEY, A_TWO_KEYS, A_MODSEQ, A_AGE };
 
 struct row {
@@ -244,6 +246,21 @@ void imap_partial_resolve(const struct imap_partial *p, size_t n, size_t *from_o
 	*to_out = hi > lo ? (size_t)hi : 0;
 }
 
+/* [SP "(" fetch-att *(SP fetch-att) ")"] */
+static int get_update_items(struct imap_lex *l, struct imap_search_return *out, struct err *e)
+{
+	struct imap_fetch items;
+
+	if (l->end - l->p < 2 || l->p[0] != ' ' || l->p[1] != '(')
+		return 0;
+	const char *const from = ++l->p;
+
+	if (imap_get_fetch(l, &items, e) < 0)
+		return -1;
+	out->items = str_n(from, (size_t)(l->p - from));
+	return 0;
+}
+
 static int get_return(struct imap_lex *l, struct imap_search_return *out, struct err *e)
 {
 	static const struct {
@@ -264,7 +281,7 @@ static int get_return(struct imap_lex *l, struct imap_search_return *out, struct
 		if (table[i].bit == IMAP_RETURN_PARTIAL && ((out->what & IMAP_RETURN_PARTIAL) || imap_get_sp(l, e) < 0 || imap_get_partial(l, &out->partial, e) < 0))
 			return err_set(e, ERR_INPUT, 0, "invalid PARTIAL");
 		out->what |= table[i].bit;
-		return 0;
+		return table[i].bit == IMAP_RETURN_UPDATE ? get_update_items(l, out, e) : 0;
 	}
 	return err_set(e, ERR_INPUT, 0, "unknown RETURN option");
 }

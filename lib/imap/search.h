@@ -75,6 +75,7 @@ struct imap_search_return {
 	bool given;		/* "RETURN (…)" was there: the answer is an ESEARCH response */
 	unsigned what;		/* IMAP_RETURN_*; "RETURN ()" means ALL */
 	struct imap_partial partial;
+	struct str items;	/* of UPDATE: FETCH items of messages that come to the result (RFC 5465 7), with their "(…)"; empty: none */
 };
 /* "RETURN" SP "(" … ")" SP, when it is there. */
 int imap_get_search_return(struct imap_lex *l, struct imap_search_return *out, struct err *e) MUST_CHECK;

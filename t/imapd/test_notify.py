@@ -103,19 +103,83 @@ def test_names_and_subscriptions(imap, tree):
     c, other = imap(), imap()
     c.ok("NOTIFY SET (subtree %s (MailboxName SubscriptionChange MessageNew MessageExpunge))" % tree)
     other.ok("CREATE %s/new" % tree)
-    wait_for(c, rb'LIST \(\) "/" %s/new$' % tree.encode())
+    assert wait_for(c, rb'LIST \(.*\) "/" %s$' % tree.encode()) == [b'* LIST (\\HasNoChildren) "/" %s/new' % tree.encode(), b'* LIST (\\HasChildren) "/" %s' % tree.encode()]
     other.append(tree + "/new", numbered(1))		# it is watched from now on
     settle(c)
     other.append(tree + "/new", numbered(2))
     wait_for(c, rb"STATUS %s/new \(MESSAGES 2 " % tree.encode())
     other.ok("RENAME %s/new %s/renamed" % (tree, tree))
-    wait_for(c, rb'LIST \(\) "/" %s/renamed \("OLDNAME" \(%s/new\)\)' % (tree.encode(), tree.encode()))
+    wait_for(c, rb'LIST \(\\HasNoChildren\) "/" %s/renamed \("OLDNAME" \(%s/new\)\)' % (tree.encode(), tree.encode()))
     other.ok("SUBSCRIBE %s/renamed" % tree)
-    wait_for(c, rb'LIST \(\\Subscribed\) "/" %s/renamed' % tree.encode())
+    wait_for(c, rb'LIST \(\\HasNoChildren \\Subscribed\) "/" %s/renamed' % tree.encode())
     other.ok("UNSUBSCRIBE %s/renamed" % tree)
-    wait_for(c, rb'LIST \(\) "/" %s/renamed' % tree.encode())
+    wait_for(c, rb'LIST \(\\HasNoChildren\) "/" %s/renamed' % tree.encode())
     other.ok("DELETE %s/renamed" % tree)
-    wait_for(c, rb'LIST \(\\NonExistent\) "/" %s/renamed' % tree.encode())
+    wait_for(c, rb'LIST \(\\NonExistent \\HasNoChildren\) "/" %s/renamed' % tree.encode())
+
+
+def test_all_filters_count_until_one_says_none(imap, tree):
+    # RFC 5465 6: messages by the first filter, annotations by the second; nothing of "a"
+    c, other = imap(), imap()
+    c.ok("NOTIFY SET (mailboxes %s/a NONE) (mailboxes %s/c (MessageNew MessageExpunge)) (subtree %s (MailboxMetadataChange MessageNew MessageExpunge))" % (tree, tree, tree))
+    other.append(tree + "/a", numbered(1))
+    other.ok('SETMETADATA %s/a (/private/comment "x")' % tree)
+    other.append(tree + "/c", numbered(1))
+    other.ok('SETMETADATA %s/c (/private/comment "x" /shared/comment NIL)' % tree)
+    assert wait_for(c, rb"METADATA %s/c /private/comment /shared/comment$" % tree.encode())[0].startswith(b"* STATUS %s/c " % tree.encode())
+
+
+def test_annotations_of_the_account(imap):
+    c, other = imap(), imap()
+    other.ok('SETMETADATA "" (/private/vendor/x "y")')
+    c.ok("NOTIFY SET (personal (ServerMetadataChange))")
+    other.ok('SETMETADATA "" (/private/vendor/x NIL)')
+    assert wait_for(c, b"METADATA") == [b'* METADATA "" /private/vendor/x']
+    c.ok('SETMETADATA "" (/private/vendor/x "z")')       # what it does itself it need not be told
+    assert settle(c) == []
+    c.ok('SETMETADATA "" (/private/vendor/x NIL)')
+
+
+@pytest.mark.parametrize("quiet", ["NOTIFY NONE", "NOTIFY SET (selected NONE)", "NOTIFY SET (personal (MailboxName))"])
+def test_the_selected_mailbox_is_told_of_only_where_it_is_asked_for(imap, tree, quiet):
+    # RFC 5465 3.1; what messages are called by number is still told
+    c, other = imap(), imap()
+    for n in (1, 2):
+        c.append(tree, numbered(n))
+    c.ok("SELECT " + tree)
+    other.ok("SELECT " + tree)
+    other.append(tree, numbered(3))
+    assert any(b"3 EXISTS" in l for l in c.ok(quiet)), "what came before counts as before"
+    other.ok("STORE 1 +FLAGS.SILENT (\\Flagged)")
+    other.append(tree, numbered(4))
+    assert settle(c) == []
+    other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    other.ok("EXPUNGE")
+    assert settle(c) == [b"* 2 EXPUNGE"]
+    got = c.ok("NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))") + settle(c)
+    assert any(l == b"* 3 EXISTS" for l in got), got
+    other.ok("STORE 3 +FLAGS.SILENT (\\Answered)")
+    wait_for(c, rb"\* 3 FETCH \(UID 4 FLAGS \(.*\\Answered")
+
+
+def test_a_search_kept_up_to_date_brings_items_of_new_messages(imap, tree):
+    # RFC 5465 7
+    c, other = imap(), imap()
+    c.append(tree, numbered(1))
+    c.ok("SELECT " + tree)
+    c.cmd("SEARCH RETURN (COUNT UPDATE (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])) SUBJECT message", tag="a00")
+    other.append(tree, SIMPLE)
+    other.append(tree, numbered(2))
+    got = [l for l in c.ok("NOOP") if b"RECENT" not in l]
+    assert got[0] == b"* 3 EXISTS" and got[1].startswith(b"* 3 FETCH (UID 3 BODY[HEADER.FIELDS (SUBJECT)] {") and got[2:] == [b'* ESEARCH (TAG "a00") ADDTO (0 3)'], got
+    other.ok("SELECT " + tree)
+    c.cmd("SEARCH RETURN (COUNT UPDATE (UID)) FLAGGED", tag="a01")
+    other.ok("STORE 1 +FLAGS.SILENT (\\Flagged)")        # no new message
+    got = c.ok("NOOP")
+    assert b'* ESEARCH (TAG "a01") ADDTO (0 1)' in got and not any(b"(UID 1)" in l for l in got)
+    c.bad("SEARCH RETURN (UPDATE ()) ALL")
+    c.bad("SEARCH RETURN (UPDATE (FOO)) ALL")
+    c.bad("SEARCH RETURN (UPDATE (UID) ALL")
 
 
 def test_errors(imap, tree):
@@ -127,5 +191,5 @@ def test_errors(imap, tree):
         if bad.endswith("FOO"):
             c.ok("NOOP")
         c.ok("NOOP")
-    c.no("NOTIFY SET (personal (MessageNew MessageExpunge AnnotationChange))", "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)")
+    c.no("NOTIFY SET (personal (MessageNew MessageExpunge AnnotationChange))", "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)")
     c.no("NOTIFY SET (mailboxes %s/.. (MessageNew MessageExpunge))" % tree)
