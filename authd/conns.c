@@ -61,6 +61,7 @@ struct conn {
 	uint64_t started;
 	/* the exchange */
 	struct worker *sasl;		/* PLAIN, LOGIN */
+	struct worker_owner owner;	/* user "": it serves once */
 	bool is_scram, want_first, want_last, verified;
 	char given[513];
 	struct attempt *attempt;
@@ -225,7 +226,7 @@ static const struct attempt_ops ops = { on_attempt_done, on_password_to, on_scra
 static void on_sasl_done(struct conn *c, const struct ipc_helper_DONE *d)
 {
 	if (d->code == ERR_NONE && c->verified && str_eq(d->given, str_c(c->given))) {
-		sasl_release(c, true);
+		sasl_release(c, strcmp(c->owner.user, c->given) == 0);
 		grant(c);
 		return;
 	}
@@ -267,14 +268,30 @@ static void on_sasl_gone(void *ctx, const char *why)
 	fail(c, ERR_TEMP, "temporary authentication failure", 0);
 }
 
+/* Whose password comes, where the first words of PLAIN say so: compared only, for what counts is what the worker says, and whether the password is right. */
+static bool owner_known(const struct conn *c, struct str initial, struct worker_owner *o)
+{
+	*o = (struct worker_owner){ .user = "" };
+	if (!c->facts.from.has_addr || !str_eq(str_c(c->mech), STR("PLAIN")) || initial.n == 0 || initial.p[0] != 0)
+		return false;
+	const struct str rest = str_from(initial, 1);
+	const ptrdiff_t end = str_chr(rest, 0);
+
+	if (end <= 0 || (size_t)end >= sizeof o->user)
+		return false;
+	memcpy(o->addr, c->facts.from.addr, sizeof o->addr);
+	memcpy(o->user, rest.p, (size_t)end);
+	return true;
+}
+
 static void sasl_start(struct conn *c, const struct ipc_auth_START *m)
 {
 	static const struct worker_ops sasl_ops = { on_sasl, on_sasl_gone };
-	const uint8_t *client = c->facts.from.has_addr ? c->facts.from.addr : NULL;
+	const struct worker_owner *owner = owner_known(c, m->initial, &c->owner) ? &c->owner : NULL;
 	const struct ipc_helper_BEGIN begin = { .service = str_c(c->service), .mech = str_c(c->mech), .initial = m->initial };
 	struct err e = { 0 };
 
-	if (c->m->conns->n_sasl >= SASL_WORKERS_MAX || (c->sasl = worker_take(c->m, WORKER_SASL, client, SASL_LIFE_MS, &sasl_ops, c, &e)) == NULL) {
+	if (c->m->conns->n_sasl >= SASL_WORKERS_MAX || (c->sasl = worker_take(c->m, WORKER_SASL, owner, SASL_LIFE_MS, &sasl_ops, c, &e)) == NULL) {
 		log_warning("no sasl worker: %s", e.text[0] ? e.text : "too many at once");
 		fail(c, ERR_TEMP, "temporary authentication failure", 0);
 		return;

@@ -140,10 +140,15 @@ void attempt_log_refused(const struct facts *f, const char *mech, const char *re
 /* --- workers.c --- */
 struct worker;
 enum worker_kind {
-	WORKER_SASL,	/* one exchange at a time, and further ones of the same client */
+	WORKER_SASL,	/* one exchange at a time, and further ones of the same user from the same address */
 	WORKER_FILE,	/* compares with the suite's password file, or with nobody's: serves further attempts */
 	WORKER_PAM,
 	WORKER_SCRAM,
+};
+/* Whom alone a sasl worker serves again. user: as the client wrote it. */
+struct worker_owner {
+	uint8_t addr[16];
+	char user[513];
 };
 struct worker_ops {
 	void (*said)(void *ctx, uint16_t type, void *msg);
@@ -151,11 +156,11 @@ struct worker_ops {
 };
 void workers_init(struct monitor *m);
 void workers_renew(struct monitor *m);		/* the zygote is another one from now on: keep none of the old */
-/* A worker for an attempt of at most life_ms; NULL with *e. client: its address, of 16 bytes, or NULL; only a sasl worker is told apart by it. */
-struct worker *worker_take(struct monitor *m, enum worker_kind kind, const uint8_t *client, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
+/* A worker for an attempt of at most life_ms; NULL with *e. owner: of a sasl worker that may serve again; NULL: of none. */
+struct worker *worker_take(struct monitor *m, enum worker_kind kind, const struct worker_owner *owner, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
 			   struct err *e);
 int worker_send(struct worker *c, uint16_t type, const void *msg, int fd, struct err *e) MUST_CHECK;
-void worker_release(struct worker **c, bool sound);	/* sound: it may serve again: a check worker that gave its verdict, a sasl worker after a right login; accepts NULL */
+void worker_release(struct worker **c, bool sound);	/* sound: it may serve again: a check worker with its verdict, a sasl worker after its owner logged in; accepts NULL */
 
 /* --- conns.c --- */
 void conns_init(struct monitor *m);

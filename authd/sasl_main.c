@@ -1,5 +1,5 @@
 /* authd-sasl: libsasl2 in a process of its own. The zygote loads the library and the PLAIN and LOGIN plugins, then gives up everything; each
- * exchange runs in a fork that knows one client's steps. After a right login it may be asked again, for the same client, with nothing left of the
+ * exchange runs in a fork that knows one client's steps. After a right login it may be asked again, for the same user, with nothing left of the
  * last one: what the library frees is overwritten, and so are the messages. Every option of the library is answered here, so no file outside decides;
  * no auxprop, no saslauthd. Whether a password is right is not found out here: the callback hands it to the check worker, through the
  * descriptor that the monitor gives, and asks the monitor. (RFC 4616 PLAIN, RFC 4422 framing; LOGIN is a draft that clients use.) */

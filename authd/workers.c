@@ -1,8 +1,7 @@
 /* Workers of the zygotes, one attempt each at a time. A check worker that reads a client's own messages (SCRAM), or runs the code of others (PAM), serves one attempt
  * and ends. One that compares a password with the suite's own file does what a hash function does and nothing else; it may serve WORKER_USES_MAX attempts, because a
- * fork and the exit for each cost more than all else in such a login. A sasl worker may serve as many, all of one client: it is kept after a login that was right, and
- * wipes itself. So nobody who has no password meets a process that anybody else's will pass through. Whoever speaks out of turn is dropped, and so is whoever could
- * not tell. */
+ * fork and the exit for each cost more than all else in such a login. A sasl worker may serve as many, all of one user at one address: it is kept after a login that
+ * was right, and wipes itself. So no process sees the passwords of two. Whoever speaks out of turn is dropped, and so is whoever could not tell. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +27,7 @@ struct worker {
 	const struct worker_ops *ops;	/* NULL: idle */
 	void *ctx;
 	enum worker_kind kind;
-	uint8_t client[16];		/* WORKER_SASL: whom alone it serves again */
+	struct worker_owner owner;	/* WORKER_SASL that may serve again */
 	bool again;			/* it may serve further attempts */
 	uint32_t uses;
 	unsigned generation;
@@ -81,12 +80,13 @@ static bool is_silent(const struct worker *c)
 	return recv(ipc_chan_fd(c->chan), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static bool serves(const struct worker *c, enum worker_kind kind, const uint8_t *client)
+static bool serves(const struct worker *c, enum worker_kind kind, const struct worker_owner *owner)
 {
-	return c->kind == kind && (kind == WORKER_FILE || (client && memcmp(c->client, client, sizeof c->client) == 0));
+	return c->kind == kind && (kind == WORKER_FILE || (owner && memcmp(c->owner.addr, owner->addr, sizeof owner->addr) == 0 &&
+							   strcmp(c->owner.user, owner->user) == 0));
 }
 
-static struct worker *idle_one(struct workers *p, enum worker_kind kind, const uint8_t *client)
+static struct worker *idle_one(struct workers *p, enum worker_kind kind, const struct worker_owner *owner)
 {
 	const uint64_t now = clock_mono_ms();
 
@@ -95,7 +95,7 @@ static struct worker *idle_one(struct workers *p, enum worker_kind kind, const u
 		struct worker *c = list_of(it, struct worker, node);
 
 		next = it->prev;
-		if (!serves(c, kind, client))
+		if (!serves(c, kind, owner))
 			continue;
 		if (now - c->born_ms < WORKER_LIFE_MS && is_silent(c))
 			return c;
@@ -162,31 +162,31 @@ static struct ipc_allow may_say(enum worker_kind kind)
 	}
 }
 
-static struct worker *make(struct monitor *m, enum worker_kind kind, const uint8_t *client, uint64_t life_ms, struct err *e)
+static struct worker *make(struct monitor *m, enum worker_kind kind, const struct worker_owner *owner, uint64_t life_ms, struct err *e)
 {
-	const bool again = kind == WORKER_FILE || (kind == WORKER_SASL && client);
+	const bool again = kind == WORKER_FILE || (kind == WORKER_SASL && owner);
 	int fd;
 
 	if (helpers_worker(m, kind == WORKER_SASL ? HELPER_SASL : HELPER_CHECK, life_ms + KILL_LATER_MS + (again ? WORKER_LIFE_MS : 0), &fd, e) < 0)
 		return NULL;
 	struct worker *c = xzalloc(sizeof *c);
 	*c = (struct worker){ .pool = m->workers, .kind = kind, .again = again, .born_ms = clock_mono_ms(), .generation = m->workers->generation };
-	if (client)
-		memcpy(c->client, client, sizeof c->client);
+	if (owner)
+		c->owner = *owner;
 	list_init(&c->node);
 	c->chan = ipc_chan_new(m->loop, fd, &ipc_helper, on_message, on_closed, c);
 	ipc_chan_allow(c->chan, may_say(kind));
 	return c;
 }
 
-struct worker *worker_take(struct monitor *m, enum worker_kind kind, const uint8_t *client, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
+struct worker *worker_take(struct monitor *m, enum worker_kind kind, const struct worker_owner *owner, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
 			   struct err *e)
 {
-	struct worker *c = idle_one(m->workers, kind, client);
+	struct worker *c = idle_one(m->workers, kind, owner);
 
 	if (c)
 		leave_idle(c);
-	else if ((c = make(m, kind, client, life_ms, e)) == NULL)
+	else if ((c = make(m, kind, owner, life_ms, e)) == NULL)
 		return NULL;
 	c->uses++;
 	c->ops = ops;
