@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/num.h"
+#include "base/ids.h"
 #include "base/radix.h"
 #include "base/sha256.h"
 #include "base/str.h"
@@ -329,8 +330,47 @@ static void sorting(void)
 	}
 }
 
+/* Each id has its number, the next one when it is new, however many there are and however close they lie. */
+static void numbering(void)
+{
+	enum { N = 20000 };
+	static const uint64_t steps[] = { 1, UINT64_C(1) << 32, UINT64_C(0x9e3779b97f4a7c15), UINT64_C(1) << 40 };
+
+	for (size_t s = 0; s < ARRAY_LEN(steps); s++) {
+		struct ids t;
+		size_t wrong = 0;
+
+		ids_init(&t, s % 2 ? N : 0);
+		tap_is_int(ids_find(&t, 7), 0, "nothing is there");
+		for (uint32_t i = 0; i < N; i++) {
+			wrong += ids_number(&t, i * steps[s] + 7) != i + 1;
+			wrong += ids_number(&t, i / 2 * steps[s] + 7) != i / 2 + 1;
+		}
+		for (uint32_t i = 0; i < N; i++)
+			wrong += ids_find(&t, i * steps[s] + 7) != i + 1 || t.v[i + 1] != i * steps[s] + 7;
+		tap_is_int((long long)wrong + ids_find(&t, 6), 0, "numbers of ids in steps of %llx", (unsigned long long)steps[s]);
+		ids_fini(&t);
+	}
+}
+
+/* A table whose bytes are not what they were leads nowhere, and a look ends. */
+static void numbering_damaged(void)
+{
+	uint64_t v[3] = { 0, 11, 12 };
+	uint32_t slots[4] = { 9, 9, 9, 9 };
+	const struct ids t = { .v = v, .slots = slots, .bits = 2, .n = 2, .times = 1 };
+
+	tap_is_int(ids_find(&t, 11), 0, "numbers beyond the table");
+	slots[0] = slots[1] = slots[2] = slots[3] = 2;
+	tap_is_int(ids_find(&t, 11), 0, "a table without a free place");
+	tap_is_int(ids_find(&t, 12), 2, "what is there is found all the same");
+	tap_is_int(ids_find(&(struct ids){ 0 }, 12), 0, "no table");
+}
+
 int main(void)
 {
+	numbering();
+	numbering_damaged();
 	test_ascii_plain();
 	sha();
 	json();
