@@ -131,6 +131,21 @@ class Box:
             if f.is_file():
                 f.unlink()
 
+    def quiet(self):
+        """No process is left that served a connection: the next one has only what is in files."""
+        end = time.monotonic() + 60
+        while any(self.serves(pid) for pid in self.peer.group.pids()):
+            if time.monotonic() > end:
+                raise TimeoutError("a session of %s does not end" % self.peer.name)
+            time.sleep(0.05)
+
+    @staticmethod
+    def serves(pid):
+        try:
+            return os.path.basename(os.readlink("/proc/%d/exe" % pid)) in ("imap", "imap-session")
+        except OSError:
+            return False
+
     def selected(self, name="INBOX", tls=False):
         c = Client(self.peer, tls=tls)
         c.cmd("SELECT " + name)
@@ -331,12 +346,26 @@ def rows_sort(t):
             other.close()
             return s
         return work
+    def process(text):
+        """The same in a process that has just begun, all connections of the user having been closed."""
+        def work(box):
+            c = box.selected()
+            mail = b"From: new@bench.example\r\nSubject: new %d\r\nDate: Tue, 8 Feb 2022 10:00:00 +0000\r\n\r\nx\r\n" % time.time_ns()
+            c.cmd(b"APPEND INBOX {%d+}\r\n%s" % (len(mail), mail))
+            c.close()
+            box.quiet()
+            c = box.selected()
+            s, _ = timed(lambda: c.cmd(text))
+            c.close()
+            return s
+        return work
     for name, reach, text in (("SORT (REVERSE DATE)", 6, "SORT (REVERSE DATE) UTF-8 ALL"), ("SORT (SUBJECT)", 6, "SORT (SUBJECT) UTF-8 ALL"),
                               ("THREAD REFERENCES", 10, "THREAD REFERENCES UTF-8 ALL")):
         t.put(name + ", first", 1, simple(text))
         t.put(name + ", later", reach, simple(text), 3)
         t.put(name + ", after a flag changed", reach, flagged(text), 3)
         t.put(name + ", after a new message", reach, grown(text), 3)
+        t.put(name + ", after a new message, from a new process", reach, process(text), 3)
 
 
 def rows_store(t):
