@@ -1,13 +1,17 @@
 /* SORT and UID SORT (RFC 5256; DISPLAYFROM and DISPLAYTO of RFC 5957, RELEVANCY of RFC 6203; RETURN of RFC 5267): the walk of a search, then the values
- * of what was found, then sorting, each in slices. Where the folder's order is kept (orders.h), only messages that came since are sorted, and put into it. */
+ * of what was found, then sorting, each in slices. Where the folder's order is kept (orders.h), only messages that came since are sorted, and put into it; where
+ * it is not, but the folder has a file of keys (store/keys.h), it is made of that, without looking at a text. */
 #include "imap/sort.h"
 #include "orders.h"
 #include "searching.h"
+#include "store/keys.h"
 #include "store/summary.h"
 
 enum {
 	SUMMARIES_BATCH = 32, VALUES_BATCH = 256, COMPARISONS = 4096,
 	INSERT_BATCH = 16,	/* messages that are put into a kept order at once */
+	RANKS_BATCH = 1024,
+	MANY = 16,		/* this part of the folder, at least, is worth an order of all of it */
 };
 
 struct sorting {
@@ -23,6 +27,7 @@ struct sorting {
 	struct imap_sort sort;
 	bool unsure;		/* a message could not be read: the next time its values may be others */
 	uint32_t places;	/* of the view when the search ended */
+	uint32_t filed;		/* below: in the file of keys */
 	struct order_kept *kept;	/* NULL: none */
 	uint32_t *live;		/* its messages that are still there, */
 	size_t n_live;
@@ -119,6 +124,8 @@ static enum cmd_result answer_part(struct client *c, struct err *e)
 
 static enum cmd_result finish(struct client *c, struct sorting *t, const uint32_t *order, struct err *e)
 {
+	if (t->s.matcher.all)
+		folder_want_keys(c->folder);
 	if (results_permute(&t->s.results, c->arena, order, e) < 0 || searching_finish(c, &t->s, "SORT", e) < 0)
 		return CMD_NO;
 	/* CONTEXT=SORT is not offered (RFC 5267 section 4.1). */
@@ -305,19 +312,126 @@ static bool new_rows(struct client *c, const struct sorting *t, uint32_t **rows_
 	return *rows_out != NULL;
 }
 
+static enum cmd_result sort_kept(struct client *c, struct sorting *t, struct err *e)
+{
+	uint32_t *rows;
+	size_t n;
+
+	if (!t->kept || !new_rows(c, t, &rows, &n))
+		return sort_found(c, t, e);
+	return n > 0 ? sort_rows(c, t, rows, n, e) : pick(c, t, t->kept->v, t->kept->n, e);
+}
+
+/* --- an order of all messages that the file of keys has --- */
+
+static enum mbox_key key_of(enum imap_sort_by by)
+{
+	switch (by) {
+	case IMAP_SORT_FROM:
+		return MBOX_KEY_FROM;
+	case IMAP_SORT_TO:
+		return MBOX_KEY_TO;
+	case IMAP_SORT_CC:
+		return MBOX_KEY_CC;
+	case IMAP_SORT_DISPLAYFROM:
+		return MBOX_KEY_DISPLAYFROM;
+	case IMAP_SORT_DISPLAYTO:
+		return MBOX_KEY_DISPLAYTO;
+	default:
+		return MBOX_KEY_SUBJECT;
+	}
+}
+
+static unsigned columns(const struct sorting *t)
+{
+	unsigned what = MBOX_KEYS_SENT;
+
+	for (size_t k = 0; k < t->n_by; k++)
+		if (imap_sort_is_text(t->by[k].by))
+			what |= 1U << key_of(t->by[k].by);
+	return what;
+}
+
+static int64_t filed(struct client *c, uint32_t seq, uint32_t place, enum imap_sort_by by)
+{
+	int64_t sent;
+
+	if (imap_sort_is_text(by))
+		return mbox_keys_rank(c->folder->mbox, place, key_of(by));
+	sent = by == IMAP_SORT_DATE ? mbox_keys_sent(c->folder->mbox, place) : INT64_MIN;
+	return sent != INT64_MIN ? sent : mbox_msg_date(c->view, seq);
+}
+
+static enum cmd_result filed_sort_step(struct client *c, struct err *e)
+{
+	struct sorting *t = c->run.data;
+	uint32_t *v;
+
+	if (!imap_sort_step(&t->sort, COMPARISONS))
+		return CMD_MORE;
+	v = xmalloc((t->n_rows + 1) * sizeof(*v));
+	for (size_t i = 0; i < t->n_rows; i++)
+		v[i] = mbox_view_place(c->view, t->sort.order[i] + 1);
+	order_keep(c, t->by, t->n_by, v, t->n_rows, t->filed < t->places ? t->filed : t->places);
+	t->kept = order_get(c, t->by, t->n_by);
+	return sort_kept(c, t, e);
+}
+
+static enum cmd_result filed_step(struct client *c, struct err *e)
+{
+	struct sorting *t = c->run.data;
+
+	/* The file may be another one since the last slice. */
+	if (mbox_keys_load(c->folder->mbox, columns(t)))
+		return CMD_MORE;
+	if (mbox_keys_places(c->folder->mbox) != t->filed)
+		return sort_kept(c, t, e);
+	for (unsigned k = 0; k < RANKS_BATCH && t->at < t->n_rows; k++, t->at++) {
+		const uint32_t seq = (uint32_t)t->at + 1, place = mbox_view_place(c->view, seq);
+
+		for (size_t i = 0; i < t->n_by; i++)
+			t->values[t->at * t->n_by + i].number = filed(c, seq, place, t->by[i].by);
+	}
+	if (!mbox_keys_intact(c->folder->mbox))
+		return sort_kept(c, t, e);
+	if (t->at < t->n_rows)
+		return CMD_MORE;
+	t->sort = (struct imap_sort){ .by = t->by, .n_by = t->n_by, .values = t->values, .n = t->n_rows, .ranks = true };
+	if (imap_sort_begin(&t->sort, c->arena, e) < 0)
+		return CMD_NO;
+	c->run.step = filed_sort_step;
+	return CMD_MORE;
+}
+
+static enum cmd_result load_step(struct client *c, struct err *e)
+{
+	struct sorting *t = c->run.data;
+
+	if (mbox_keys_load(c->folder->mbox, columns(t)))
+		return CMD_MORE;
+	t->filed = mbox_keys_places(c->folder->mbox);
+	t->n_rows = mbox_view_seq_before(c->view, t->filed);
+	if (t->n_rows == 0)
+		return sort_kept(c, t, e);
+	if (!(t->values = ARENA_ARRAY(c->arena, union imap_sort_value, t->n_rows * t->n_by + 1)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
+	c->run.step = filed_step;
+	return CMD_MORE;
+}
+
 static enum cmd_result found(struct client *c, struct searching *s, struct err *e)
 {
 	struct sorting *t = (struct sorting *)(void *)s;
-	uint32_t *rows;
-	size_t n;
+	const bool keepable = order_can_keep(t->by, t->n_by);
 
 	t->cleanup = c->run.cleanup;
 	c->run.cleanup = cleanup;
 	t->places = mbox_view_places(c->view);
-	t->kept = order_can_keep(t->by, t->n_by) ? order_get(c, t->by, t->n_by) : NULL;
-	if (!t->kept || !new_rows(c, t, &rows, &n))
-		return sort_found(c, t, e);
-	return n > 0 ? sort_rows(c, t, rows, n, e) : pick(c, t, t->kept->v, t->kept->n, e);
+	t->kept = keepable ? order_get(c, t->by, t->n_by) : NULL;
+	if (t->kept || !keepable || s->results.n < mbox_view_count(c->view) / MANY)
+		return sort_kept(c, t, e);
+	c->run.step = load_step;
+	return CMD_MORE;
 }
 
 enum cmd_result cmd_SORT(struct client *c, struct imap_lex *l, struct err *e)

@@ -1,15 +1,23 @@
-/* THREAD and UID THREAD (RFC 5256; REFS): the walk of a search, then the messages into the tree, then its order and the answer, each in slices. */
+/* THREAD and UID THREAD (RFC 5256; REFS): the walk of a search, then the messages into the tree, then its order and the answer, each in slices. Message ids and
+ * subjects are numbers of the folder (store/keys.h), or, where few of its messages are threaded, of those alone. */
+#include "base/ids.h"
 #include "imap/thread.h"
 
 #include "searching.h"
-#include "store/summary.h"
+#include "store/keys.h"
 
-enum { ADD_BATCH = 32, WORK = 2048, PUT_BATCH = 1000 };
+enum {
+	LOOK_BATCH = 32, ADD_BATCH = 256, WORK = 2048, PUT_BATCH = 1000,
+	FEW = 16,	/* so many times fewer messages than ids in the folder */
+};
 
 struct threading {
 	struct searching s;	/* first */
 	enum imap_thread_alg alg;
 	struct imap_thread *tree;
+	struct mbox_thread_numbers numbers;
+	struct ids ids, subjects;	/* of few messages: numbers of numbers */
+	bool few;
 	void (*cleanup)(struct client *c);	/* of the walk */
 	size_t at;
 	bool answering;
@@ -20,6 +28,9 @@ static void cleanup(struct client *c)
 	struct threading *t = c->run.data;
 
 	imap_thread_free(&t->tree);
+	ids_fini(&t->ids);
+	ids_fini(&t->subjects);
+	mbox_thread_done(c->folder->mbox);
 	t->cleanup(c);
 }
 
@@ -55,25 +66,49 @@ static enum cmd_result order_step(struct client *c, struct err *e)
 	return CMD_MORE;
 }
 
-/* A message that cannot be read is a thread of its own. */
-static int add(struct client *c, struct threading *t, uint32_t number, struct err *e)
+static int finish(struct client *c, struct threading *t, struct err *e)
 {
-	const uint32_t seq = c->run.uid ? mbox_view_seq(c->view, number) : number;
-	struct mbox_summary sum = { .sent = INT64_MIN };
-	unsigned char refs[8 * SUMMARY_REFS_MAX];
-	struct imap_thread_msg m = { .number = number, .refs = refs };
-	struct err quiet = { 0 };
+	if (t->s.matcher.all)
+		folder_want_keys(c->folder);
+	if (searching_finish(c, &t->s, "THREAD", e) < 0)
+		return -1;
+	c->run.step = order_step;
+	return 0;
+}
 
-	if (mbox_summary_get(c->view, seq, &sum, &quiet) < 0)
-		sum = (struct mbox_summary){ .sent = INT64_MIN };
-	m.id = sum.msgid;
-	m.reply = sum.reply;
-	m.subject = sum.base_subject.n ? arena_str(c->arena, sum.base_subject) : STR("");
-	m.n_refs = sum.n_refs;
-	if (sum.n_refs)
-		memcpy(refs, sum.refs, 8 * sum.n_refs);
-	m.date = sum.sent != INT64_MIN ? sum.sent : mbox_msg_date(c->view, seq);
+static uint32_t number_of(const struct threading *t, const struct ids *few, uint32_t n)
+{
+	return t->few ? ids_find(few, n) : n;
+}
+
+static int add(struct client *c, struct threading *t, uint32_t seq, struct err *e)
+{
+	uint32_t refs[IMAP_THREAD_REFS_MAX];
+	struct imap_thread_msg m = { .number = c->run.uid ? mbox_view_uid(c->view, seq) : seq };
+	struct mbox_thread_keys k;
+
+	mbox_thread_get(c->view, seq, &k);
+	m.id = number_of(t, &t->ids, k.id);
+	m.subject = number_of(t, &t->subjects, k.subject);
+	m.reply = k.reply;
+	m.date = k.sent != INT64_MIN ? k.sent : mbox_msg_date(c->view, seq);
+	m.refs = k.refs;
+	m.n_refs = k.n_refs;
+	if (t->few) {
+		m.refs = refs;
+		m.n_refs = k.n_refs < ARRAY_LEN(refs) ? k.n_refs : ARRAY_LEN(refs);
+		for (size_t i = 0; i < m.n_refs; i++)
+			refs[i] = ids_find(&t->ids, k.refs[k.n_refs - m.n_refs + i]);
+	}
 	return imap_thread_add(t->tree, &m, e);
+}
+
+static enum cmd_result look_again(struct client *c, struct threading *t);
+
+/* The numbers are others now: there is another file. */
+static bool are_stale(struct client *c, const struct threading *t)
+{
+	return !mbox_keys_intact(c->folder->mbox) || mbox_thread_numbers(c->folder->mbox).stamp != t->numbers.stamp;
 }
 
 static enum cmd_result add_step(struct client *c, struct err *e)
@@ -81,12 +116,119 @@ static enum cmd_result add_step(struct client *c, struct err *e)
 	struct threading *t = c->run.data;
 	const struct results *r = &t->s.results;
 
+	if (are_stale(c, t))
+		return look_again(c, t);
 	for (unsigned n = 0; n < ADD_BATCH && t->at < r->n; n++) {
 		if (add(c, t, r->v[t->at++], e) < 0)
 			return CMD_NO;
 	}
-	if (t->at == r->n)
-		c->run.step = order_step;
+	if (are_stale(c, t))
+		return look_again(c, t);
+	if (t->at < r->n)
+		return CMD_MORE;
+	return finish(c, t, e) < 0 ? CMD_NO : CMD_MORE;
+}
+
+static enum cmd_result add_begin(struct client *c, struct threading *t)
+{
+	const uint32_t ids = t->few ? t->ids.n : t->numbers.ids, subjects = t->few ? t->subjects.n : t->numbers.subjects;
+
+	t->tree = imap_thread_new(c->arena, t->alg, t->s.results.n, ids, subjects);
+	t->at = 0;
+	c->run.step = add_step;
+	return CMD_MORE;
+}
+
+static void note(uint32_t n, struct ids *few)
+{
+	if (n)
+		(void)ids_number(few, n);
+}
+
+static enum cmd_result number_step(struct client *c, struct err *e)
+{
+	struct threading *t = c->run.data;
+	const struct results *r = &t->s.results;
+	struct mbox_thread_keys k;
+
+	(void)e;
+	if (are_stale(c, t))
+		return look_again(c, t);
+	for (unsigned n = 0; n < ADD_BATCH && t->at < r->n; n++) {
+		mbox_thread_get(c->view, r->v[t->at++], &k);
+		note(k.id, &t->ids);
+		note(k.subject, &t->subjects);
+		for (size_t i = 0; i < k.n_refs; i++)
+			note(k.refs[i], &t->ids);
+	}
+	return t->at < r->n ? CMD_MORE : add_begin(c, t);
+}
+
+static enum cmd_result looked(struct client *c, struct threading *t)
+{
+	t->numbers = mbox_thread_numbers(c->folder->mbox);
+	t->few = t->s.results.n < t->numbers.ids / FEW;
+	if (!t->few)
+		return add_begin(c, t);
+	ids_fini(&t->ids);
+	ids_fini(&t->subjects);
+	ids_init(&t->ids, t->s.results.n);
+	ids_init(&t->subjects, t->s.results.n);
+	t->at = 0;
+	c->run.step = number_step;
+	return CMD_MORE;
+}
+
+/* A message that cannot be read is a thread of its own. */
+static enum cmd_result look_step(struct client *c, struct err *e)
+{
+	struct threading *t = c->run.data;
+	const struct results *r = &t->s.results;
+	struct err quiet = { 0 };
+
+	(void)e;
+	for (unsigned n = 0; n < LOOK_BATCH && t->at < r->n; n++)
+		(void)!mbox_thread_look(c->view, r->v[t->at++], &quiet);
+	if (t->numbers.stamp != mbox_thread_numbers(c->folder->mbox).stamp)
+		return look_again(c, t);
+	return t->at < r->n ? CMD_MORE : looked(c, t);
+}
+
+/* Those that the file has need no look. */
+static void skip_filed(struct client *c, struct threading *t)
+{
+	const uint32_t last = mbox_view_seq_before(c->view, mbox_keys_places(c->folder->mbox));
+	const struct results *r = &t->s.results;
+	size_t hi = r->n;
+
+	t->at = 0;
+	while (t->at < hi) {
+		const size_t mid = t->at + (hi - t->at) / 2;
+
+		if (r->v[mid] <= last)
+			t->at = mid + 1;
+		else
+			hi = mid;
+	}
+}
+
+static enum cmd_result load_step(struct client *c, struct err *e)
+{
+	struct threading *t = c->run.data;
+
+	(void)e;
+	if (mbox_keys_load(c->folder->mbox, MBOX_KEYS_THREAD))
+		return CMD_MORE;
+	t->numbers = mbox_thread_numbers(c->folder->mbox);
+	skip_filed(c, t);
+	c->run.step = look_step;
+	return CMD_MORE;
+}
+
+static enum cmd_result look_again(struct client *c, struct threading *t)
+{
+	imap_thread_free(&t->tree);
+	c->run.step = load_step;
 	return CMD_MORE;
 }
 
@@ -94,13 +236,10 @@ static enum cmd_result found(struct client *c, struct searching *s, struct err *
 {
 	struct threading *t = (struct threading *)(void *)s;
 
-	if (searching_finish(c, s, "THREAD", e) < 0)
-		return CMD_NO;
-	t->tree = imap_thread_new(c->arena, t->alg, s->results.n);
+	(void)e;
 	t->cleanup = c->run.cleanup;
 	c->run.cleanup = cleanup;
-	c->run.step = add_step;
-	return CMD_MORE;
+	return look_again(c, t);
 }
 
 static int get_algorithm(struct imap_lex *l, enum imap_thread_alg *out, struct err *e)

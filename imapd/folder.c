@@ -2,7 +2,9 @@
  * and when (RFC 3501 sections 5.2, 7.3.1, 7.4.1: no EXPUNGE while numbers are in use), and the step from the client's sets to messages. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "log/log.h"
+#include "store/keys.h"
 #include "answers.h"
 #include "orders.h"
 
@@ -13,6 +15,7 @@ static void folder_free(struct folder *f)
 	list_del(&f->node);
 	timer_del(&f->timer);
 	timer_del(&f->flush);
+	timer_del(&f->keys);
 	watch_del(&f->watch);
 	answers_free(f);
 	orders_free(f);
@@ -57,6 +60,50 @@ static void flush_later(struct folder *f)
 		f->flush = loop_timer(f->user->loop, soon ? FOLDER_FLUSH_AGAIN_MS : FOLDER_FLUSH_MS, on_flush, f);
 		f->flush_soon = soon;
 	}
+}
+
+/* --- a file of keys --- */
+
+static bool commands_run(const struct user *u)
+{
+	list_each(it, &u->clients) {
+		if (list_of(it, struct client, node)->run.step)
+			return true;
+	}
+	return false;
+}
+
+/* A slice at a time; a little of it where commands are in progress. */
+static void on_keys(void *ctx)
+{
+	struct folder *f = ctx;
+	const bool busy = commands_run(f->user);
+	const uint64_t until = clock_mono_us() + (busy ? 0 : SLICE_US);
+	bool more;
+
+	timer_del(&f->keys);
+	f->user->working = "keys of a folder";
+	do
+		more = mbox_keys_step(f->mbox);
+	while (more && clock_mono_us() < until);
+	if (more)
+		f->keys = loop_timer(f->user->loop, busy ? FOLDER_KEYS_MS : 0, on_keys, f);
+}
+
+void folder_want_keys(struct folder *f)
+{
+	mbox_keys_want(f->mbox);
+	if (mbox_keys_wanted(f->mbox) && !f->keys)
+		f->keys = loop_timer(f->user->loop, FOLDER_KEYS_MS, on_keys, f);
+}
+
+bool folders_busy(const struct user *u)
+{
+	list_each(it, &u->folders) {
+		if (list_of(it, struct folder, node)->keys)
+			return true;
+	}
+	return false;
 }
 
 static void on_watch(void *ctx, unsigned events)

@@ -46,6 +46,7 @@ enum {
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
 	ORDERS_MAX = 2,			/* orders kept for a folder: 4 bytes a message each */
 	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
+	FOLDER_KEYS_MS = 20,		/* between pieces of the work on a file of keys while commands run */
 	GUESTS_MAX = 200,		/* connections of other users, all together */
 	GUEST_OUT_MAX = 4 << 20,	/* output above which a guest is taken for dead */
 };
@@ -90,6 +91,7 @@ struct folder {
 	struct order_kept *orders[ORDERS_MAX];	/* orders.h: the eldest first */
 	struct timer *flush;		/* file names lag behind the flags, or files of expunged messages are still there */
 	bool flush_soon;
+	struct timer *keys;		/* a file of keys is being made */
 };
 
 /* The command in progress. */
@@ -229,6 +231,10 @@ void folder_release(struct folder *f);
 /* Open a mailbox that messages are put into. It stays open for a while: more will follow, and opening it again and again would be most of the work. The caller
  * closes *out. */
 int folder_target(struct user *u, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
+
+/* The whole folder was sorted or threaded: a file of keys is made for the next time (store/keys.h), if it needs one, while nothing else is to do. */
+void folder_want_keys(struct folder *f);
+bool folders_busy(const struct user *u);	/* some are being made */
 
 /* Close what nobody has selected (before folders are deleted or renamed). */
 void folder_forget_unused(struct user *u);

@@ -145,6 +145,10 @@ static void on_linger(void *ctx)
 		timer_again(u->linger, 100);
 		return;
 	}
+	if (folders_busy(u)) {		/* what the next process will have of this one */
+		timer_again(u->linger, 100);
+		return;
+	}
 	ipc_chan_free(&u->chan);
 	loop_stop(u->loop);
 }

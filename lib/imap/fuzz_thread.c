@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/num.h"
+#include "base/map.h"
 #include "imap/sort.h"
 #include "imap/thread.h"
 
@@ -38,9 +38,19 @@ static void check(struct str out, uint32_t n)
 	free(seen);
 }
 
-static size_t one(struct arena *a, struct imap_thread *t, uint32_t number, const uint8_t *p, size_t n)
+/* The same number for the same subject. */
+static uint32_t subject_of(struct map *subjects, struct str base)
 {
-	unsigned char refs[8 * REFS_MAX];
+	void *have = base.n ? map_get(subjects, base) : NULL;
+
+	if (base.n && !have)
+		(void)map_set(subjects, base, have = (void *)(uintptr_t)(map_count(subjects) + 1));
+	return (uint32_t)(uintptr_t)have;
+}
+
+static size_t one(struct map *subjects, struct imap_thread *t, uint32_t number, const uint8_t *p, size_t n)
+{
+	uint32_t refs[REFS_MAX];
 	struct imap_thread_msg m = { .number = number, .refs = refs };
 	size_t at = 3, len;
 	struct buf base;
@@ -50,13 +60,13 @@ static size_t one(struct arena *a, struct imap_thread *t, uint32_t number, const
 	m.date = (int8_t)p[0];
 	m.id = p[1];
 	for (size_t k = p[2] % REFS_MAX; k > 0 && at < n; k--)
-		put_le64(refs + 8 * m.n_refs++, p[at++]);
+		refs[m.n_refs++] = p[at++];
 	len = at < n ? p[at++] % 32 : 0;
 	if (len > n - at)
 		len = n - at;
 	buf_init(&base, 1000);
 	m.reply = imap_base_subject(str_n(p + at, len), &base);
-	m.subject = arena_str(a, buf_view(&base));
+	m.subject = subject_of(subjects, buf_view(&base));
 	buf_fini(&base);
 	if (imap_thread_add(t, &m, NULL) < 0)
 		abort();
@@ -65,6 +75,7 @@ static size_t one(struct arena *a, struct imap_thread *t, uint32_t number, const
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct map *subjects;
 	struct imap_thread *t;
 	uint32_t number = 0;
 	struct arena *a;
@@ -74,9 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	a = arena_new(0);
-	t = imap_thread_new(a, (enum imap_thread_alg)(data[0] % IMAP_THREAD_MAX_), 0);
+	subjects = map_new();
+	t = imap_thread_new(a, (enum imap_thread_alg)(data[0] % IMAP_THREAD_MAX_), 0, 250, MESSAGES_MAX / 2);	/* some numbers are beyond */
 	while (size - at >= 4 && number < MESSAGES_MAX)
-		at += one(a, t, ++number, data + at, size - at);
+		at += one(subjects, t, ++number, data + at, size - at);
 	while (!imap_thread_step(t, 1 + data[0] / 4))
 		;
 	buf_init(&out, 1 << 20);
@@ -85,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(buf_view(&out), number);
 	buf_fini(&out);
 	imap_thread_free(&t);
+	map_free(&subjects);
 	arena_free(&a);
 	return 0;
 }

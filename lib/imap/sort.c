@@ -178,17 +178,17 @@ bool imap_base_subject(struct str subject, struct buf *out)
  * A number stands for each row's first value: itself, or of a text its first bytes. Rows are put in the order of these at once, in linear time (some 20 ns
  * each); what is alike then is merge-sorted by all values, run by run, in pieces. */
 
-static int value_cmp(enum imap_sort_by by, const union imap_sort_value *a, const union imap_sort_value *b)
+static int value_cmp(bool text, const union imap_sort_value *a, const union imap_sort_value *b)
 {
-	if (keys[by].text)
+	if (text)
 		return str_cmp(a->text, b->text);
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
-int imap_sort_cmp(const struct imap_sort_criterion *by, size_t n_by, const union imap_sort_value *a, const union imap_sort_value *b)
+static int values_cmp(const struct imap_sort_criterion *by, size_t n_by, bool ranks, const union imap_sort_value *a, const union imap_sort_value *b)
 {
 	for (size_t i = 0; i < n_by; i++) {
-		const int r = value_cmp(by[i].by, &a[i], &b[i]);
+		const int r = value_cmp(keys[by[i].by].text && !ranks, &a[i], &b[i]);
 
 		if (r)
 			return by[i].reverse ? -r : r;
@@ -196,9 +196,14 @@ int imap_sort_cmp(const struct imap_sort_criterion *by, size_t n_by, const union
 	return 0;
 }
 
+int imap_sort_cmp(const struct imap_sort_criterion *by, size_t n_by, const union imap_sort_value *a, const union imap_sort_value *b)
+{
+	return values_cmp(by, n_by, false, a, b);
+}
+
 static int row_cmp(const struct imap_sort *s, uint32_t a, uint32_t b)
 {
-	const int r = imap_sort_cmp(s->by, s->n_by, &s->values[a * s->n_by], &s->values[b * s->n_by]);
+	const int r = values_cmp(s->by, s->n_by, s->ranks, &s->values[a * s->n_by], &s->values[b * s->n_by]);
 
 	return r ? r : a < b ? -1 : 1;
 }
@@ -209,7 +214,7 @@ static uint64_t first_key(const struct imap_sort *s, size_t row)
 	const union imap_sort_value *const v = &s->values[row * s->n_by];
 	uint64_t key = 0;
 
-	if (keys[s->by[0].by].text) {
+	if (keys[s->by[0].by].text && !s->ranks) {
 		for (size_t i = 0; i < sizeof(key); i++)
 			key = key << 8 | (i < v->text.n ? (unsigned char)v->text.p[i] : 0);
 	} else {
@@ -231,7 +236,7 @@ int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e)
 	for (size_t i = 0; i < s->n; i++)
 		s->order[i] = (uint32_t)s->first[i].value;
 	/* Of one number nothing is left to compare: equal rows stay in their order. */
-	s->run_end = s->n_by == 1 && !keys[s->by[0].by].text ? s->n : 0;
+	s->run_end = s->n_by == 1 && (s->ranks || !keys[s->by[0].by].text) ? s->n : 0;
 	s->run_n = 0;
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SORT (RFC 5256, RFC 5957, RFC 6203): its criteria from a command's text, the base subject, and sorting in pieces. Pure: what a message's values are is
  * the program's matter.
  *
- *	struct imap_sort s = { .by = by, .n_by = n_by, .values = values, .numbers = numbers, .n = n };
+ *	struct imap_sort s = { .by = by, .n_by = n_by, .values = values, .n = n };
  *	imap_sort_begin(&s, arena);
  *	while (!imap_sort_step(&s, 10000)) … others' turn …;	then s.order[0..n) are indices in sorted order
  */
@@ -44,6 +44,7 @@ struct imap_sort {
 	size_t n_by;
 	const union imap_sort_value *values;	/* n rows of n_by */
 	size_t n;
+	bool ranks;			/* texts are given as numbers, too: their places in order */
 	uint32_t *order;		/* rows; equal ones stay in the order of their index */
 	/* inside */
 	uint32_t *other;

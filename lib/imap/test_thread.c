@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/num.h"
+#include "base/ids.h"
+#include "base/map.h"
 #include "imap/lex.h"
 #include "imap/sort.h"
 #include "imap/thread.h"
@@ -181,25 +182,48 @@ static uint64_t id_of(struct str text)
 	return text.n ? h : 0;
 }
 
+/* Messages as numbers. */
+struct numbered {
+	uint32_t id, refs[50], subject;
+	size_t n_refs;
+	bool reply;
+};
+
+static void number_mail(const struct mail *m, size_t n, struct ids *ids, struct map *subjects, struct numbered *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct str one, rest = str_c(m[i].refs);
+		struct buf base;
+
+		out[i].id = m[i].id[0] ? ids_number(ids, id_of(str_c(m[i].id))) : 0;
+		while (out[i].n_refs < 50 && str_token(&rest, " ", &one))
+			out[i].refs[out[i].n_refs++] = ids_number(ids, id_of(one));
+		buf_init(&base, 1000);
+		out[i].reply = imap_base_subject(str_c(m[i].subject), &base);
+		if (base.n && !map_get(subjects, buf_view(&base)))
+			(void)map_set(subjects, buf_view(&base), (void *)(uintptr_t)(map_count(subjects) + 1));
+		out[i].subject = base.n ? (uint32_t)(uintptr_t)map_get(subjects, buf_view(&base)) : 0;
+		buf_fini(&base);
+	}
+}
+
 static char *threads(enum imap_thread_alg alg, const struct mail *m, size_t n, size_t piece)
 {
-	struct imap_thread *t = imap_thread_new(arena, alg, 0);
+	struct numbered *const v = calloc(n + 1, sizeof(*v));
+	struct map *subjects = map_new();
+	struct imap_thread *t;
+	struct ids ids;
 	static struct buf out;
 
 	buf_fini(&out);
 	buf_init(&out, 1 << 24);
+	ids_init(&ids, 0);
+	number_mail(m, n, &ids, subjects, v);
+	t = imap_thread_new(arena, alg, n, ids.n, (uint32_t)map_count(subjects));
 	for (size_t i = 0; i < n; i++) {
-		unsigned char refs[50 * 8];
-		struct str one, rest = str_c(m[i].refs);
-		struct imap_thread_msg msg = { .number = (uint32_t)i + 1, .date = m[i].date, .id = id_of(str_c(m[i].id)), .refs = refs };
-		struct buf base;
+		const struct imap_thread_msg msg = { .number = (uint32_t)i + 1, .date = m[i].date, .id = v[i].id, .refs = v[i].refs, .n_refs = v[i].n_refs,
+			.subject = v[i].subject, .reply = v[i].reply };
 
-		while (msg.n_refs < 50 && str_token(&rest, " ", &one))
-			put_le64(refs + 8 * msg.n_refs++, id_of(one));
-		buf_init(&base, 1000);
-		msg.reply = imap_base_subject(str_c(m[i].subject), &base);
-		msg.subject = arena_str(arena, buf_view(&base));
-		buf_fini(&base);
 		if (imap_thread_add(t, &msg, NULL) < 0)
 			break;
 	}
@@ -208,6 +232,9 @@ static char *threads(enum imap_thread_alg alg, const struct mail *m, size_t n, s
 	while (!imap_thread_put(t, &out, piece))
 		;
 	imap_thread_free(&t);
+	ids_fini(&ids);
+	map_free(&subjects);
+	free(v);
 	return out.p;
 }
 

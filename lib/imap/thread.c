@@ -1,15 +1,12 @@
-/* Threads. A node is a message, or stands for one that is referred to but is not here (number 0). Nodes are numbers in one array, 0 is none; children are
- * lists. After the last message the tree goes through phases, each in pieces: prune, (merge by subject), sort what lies below, sort the roots.
+/* Threads. A node is a message, or stands for one that is referred to but is not here (number 0). Nodes are numbers in one array, 0 is none: first those
+ * of all ids, then those of messages without one and of what is made on the way; children are lists. After the last message the tree goes through phases,
+ * each in pieces: prune, (merge by subject), sort what lies below, sort the roots.
  *
  * RFC 5256 section 3, REFERENCES, in its steps: 1 link (imap_thread_add), 2 and 3 roots and pruning, 4 sort the roots, 5 gather by subject, 6 sort all. */
 #include "imap/thread.h"
 
 #include <stdlib.h>
 
-#include "base/clock.h"
-#include "base/map.h"
-#include "base/num.h"
-#include "base/str.h"
 #include "imap/sort.h"
 
 const char *const imap_thread_names[IMAP_THREAD_MAX_] = {
@@ -24,32 +21,20 @@ struct node {
 	uint32_t prev;			/* while messages are added */
 	uint32_t top;			/* REFS: an ancestor, perhaps the root */
 	int64_t date;			/* of a node that stands for others: of its first child; REFS: the latest in the tree */
-	struct str subject;
+	uint32_t subject;
 	bool reply;
 	bool rooted;			/* among the roots */
 };
 
 enum phase { PH_ADDING, PH_PRUNE, PH_FIRST_DATES, PH_FIRST_SORT, PH_TABLE, PH_MERGE, PH_BELOW, PH_DATES, PH_SORT, PH_LINK, PH_DONE };
 
-/* Nodes by message id. Ids are hashes, but anybody can make ids of many that lie close: the place is chosen by secret numbers. */
-struct id_slot {
-	uint64_t id;			/* 0: free */
-	uint32_t node;
-};
-struct id_table {
-	struct id_slot *v;
-	unsigned bits;			/* 2^bits slots, not more than half of them used */
-	size_t n;
-	uint64_t add, times;
-};
-
 struct imap_thread {
 	struct arena *a;
 	enum imap_thread_alg alg;
 	struct node *v;
 	size_t n, cap;
-	struct id_table by_id;
-	struct map *by_subject;
+	uint32_t ids, subjects;		/* the highest */
+	uint32_t *by_subject;		/* roots */
 	enum phase phase;
 	uint32_t at;			/* of the phase */
 	uint32_t *roots;
@@ -59,62 +44,18 @@ struct imap_thread {
 	bool inside;			/* imap_thread_put: at is a node to write */
 };
 
-static void *as_value(uint32_t i)
-{
-	return (void *)(uintptr_t)i;
-}
-
-static uint32_t as_node(const void *value)
-{
-	return (uint32_t)(uintptr_t)value;
-}
-
-/* --- the table of ids --- */
-
-static void ids_init(struct id_table *t, size_t expected)
-{
-	*t = (struct id_table){ .bits = 8, .add = random_u64(), .times = random_u64() | 1 };
-	while (t->bits < 32 && (size_t)1 << t->bits < expected * 2)
-		t->bits++;
-	t->v = xzalloc(((size_t)1 << t->bits) * sizeof(*t->v));
-}
-
-/* The slot of id, or the free one where it goes. */
-static struct id_slot *ids_slot(const struct id_table *t, uint64_t id)
-{
-	const size_t mask = ((size_t)1 << t->bits) - 1;
-	size_t at = (size_t)(((id + t->add) * t->times) >> (64 - t->bits));
-
-	while (t->v[at].id && t->v[at].id != id)
-		at = (at + 1) & mask;
-	return &t->v[at];
-}
-
-static void ids_grow(struct id_table *t)
-{
-	struct id_slot *const old = t->v;
-	const size_t n = (size_t)1 << t->bits;
-
-	t->bits++;
-	t->v = xzalloc(2 * n * sizeof(*t->v));
-	for (size_t i = 0; i < n; i++) {
-		if (old[i].id)
-			*ids_slot(t, old[i].id) = old[i];
-	}
-	free(old);
-}
-
-struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, size_t messages_max)
+struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, size_t messages_max, uint32_t ids, uint32_t subjects)
 {
 	struct imap_thread *t = ARENA_NEW(a, struct imap_thread);
 
 	t->a = a;
 	t->alg = alg;
-	t->cap = messages_max + 64;
+	t->ids = alg == IMAP_THREAD_ORDEREDSUBJECT ? 0 : ids;
+	t->subjects = subjects;
+	t->n = (size_t)t->ids + 1;
+	t->cap = t->n + (t->ids ? messages_max / 8 : messages_max) + 64;
 	t->v = xzalloc(t->cap * sizeof(*t->v));
-	t->n = 1;
-	ids_init(&t->by_id, messages_max);
-	t->by_subject = map_new();
+	t->by_subject = xzalloc(((size_t)subjects + 1) * sizeof(*t->by_subject));
 	return t;
 }
 
@@ -128,8 +69,7 @@ void imap_thread_free(struct imap_thread **tp)
 	free(t->v);
 	free(t->roots);
 	free(t->values);
-	free(t->by_id.v);
-	map_free(&t->by_subject);
+	free(t->by_subject);
 }
 
 /* --- adding --- */
@@ -144,19 +84,9 @@ static uint32_t node_new(struct imap_thread *t)
 	return (uint32_t)t->n++;
 }
 
-static uint32_t node_of_id(struct imap_thread *t, uint64_t id)
+static uint32_t node_of_id(const struct imap_thread *t, uint32_t id)
 {
-	struct id_table *const ids = &t->by_id;
-	struct id_slot *slot = ids_slot(ids, id);
-
-	if (slot->id)
-		return slot->node;
-	if (++ids->n > (size_t)1 << (ids->bits - 1)) {
-		ids_grow(ids);
-		slot = ids_slot(ids, id);
-	}
-	*slot = (struct id_slot){ id, node_new(t) };
-	return slot->node;
+	return id <= t->ids ? id : 0;
 }
 
 static bool is_above(const struct imap_thread *t, uint32_t who, uint32_t of)
@@ -205,12 +135,10 @@ static uint32_t link_references(struct imap_thread *t, const struct imap_thread_
 	uint32_t last = 0;
 
 	for (size_t i = from; i < m->n_refs; i++) {
-		const uint64_t id = get_le64(m->refs + 8 * i);
+		const uint32_t ref = node_of_id(t, m->refs[i]);
 
-		if (!id)
+		if (!ref)
 			continue;
-		const uint32_t ref = node_of_id(t, id);
-
 		/* What is known already is not changed by what others say of it. */
 		if (last && !t->v[ref].parent && may_link(t, last, ref))
 			adopt(t, last, ref);
@@ -221,15 +149,15 @@ static uint32_t link_references(struct imap_thread *t, const struct imap_thread_
 
 int imap_thread_add(struct imap_thread *t, const struct imap_thread_msg *m, struct err *e)
 {
-	uint32_t i = t->alg != IMAP_THREAD_ORDEREDSUBJECT && m->id ? node_of_id(t, m->id) : node_new(t);
+	uint32_t i = node_of_id(t, m->id);
 
 	if (t->n > UINT32_MAX / 2)
 		return err_set(e, ERR_LIMIT, 0, "too many references");
-	if (t->v[i].number)		/* a second message with that id: as if it had none */
+	if (!i || t->v[i].number)	/* a second message with an id: as if it had none */
 		i = node_new(t);
 	t->v[i].number = m->number;
 	t->v[i].date = m->date;
-	t->v[i].subject = m->subject;
+	t->v[i].subject = m->subject <= t->subjects ? m->subject : 0;
 	t->v[i].reply = m->reply;
 	if (t->alg == IMAP_THREAD_ORDEREDSUBJECT)
 		return 0;
@@ -309,7 +237,7 @@ static bool prune_some(struct imap_thread *t, size_t work)
 
 /* --- gathering by subject (step 5) --- */
 
-static struct str subject_of(const struct imap_thread *t, uint32_t i)
+static uint32_t subject_of(const struct imap_thread *t, uint32_t i)
 {
 	const uint32_t who = t->v[i].number ? i : t->v[i].child;
 
@@ -325,14 +253,12 @@ static bool table_some(struct imap_thread *t, size_t work)
 {
 	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
 		const uint32_t i = t->roots[t->root_at];
-		const struct str subject = subject_of(t, i);
+		const uint32_t subject = subject_of(t, i), have = t->by_subject[subject];
 
-		if (!subject.n)
+		if (!subject)
 			continue;
-		const uint32_t have = as_node(map_get(t->by_subject, subject));
-
 		if (!have || (!t->v[i].number && t->v[have].number) || (reply_of(t, have) && t->v[i].number && !t->v[i].reply))
-			(void)map_set(t->by_subject, subject, as_value(i));
+			t->by_subject[subject] = i;
 	}
 	return t->root_at == t->n_roots;
 }
@@ -363,8 +289,7 @@ static uint32_t join(struct imap_thread *t, uint32_t have, uint32_t i)
 /* True: i is no root any more. */
 static bool merge_root(struct imap_thread *t, uint32_t i)
 {
-	const struct str subject = subject_of(t, i);
-	const uint32_t have = subject.n ? as_node(map_get(t->by_subject, subject)) : 0;
+	const uint32_t have = t->by_subject[subject_of(t, i)];
 
 	if (!have || have == i)
 		return false;
@@ -503,11 +428,11 @@ static void sort_begin(struct imap_thread *t, bool by_subject)
 		union imap_sort_value *v = &t->values[i * n_by];
 
 		if (by_subject)
-			(v++)->text = t->v[t->roots[i]].subject;
+			(v++)->number = t->v[t->roots[i]].subject;
 		v[0].number = t->v[t->roots[i]].date;
 		v[1].number = number_of(t, t->roots[i]);
 	}
-	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .n = n };
+	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .n = n, .ranks = true };
 	(void)!imap_sort_begin(&t->sort, t->a, NULL);
 }
 
@@ -529,7 +454,7 @@ static void link_subjects(struct imap_thread *t)
 	for (size_t i = 0; i < t->n_roots; i++) {
 		const uint32_t n = t->roots[i];
 
-		if (!first || !str_eq(t->v[first].subject, t->v[n].subject)) {
+		if (!first || t->v[first].subject != t->v[n].subject) {
 			first = n;
 			last = 0;
 			continue;

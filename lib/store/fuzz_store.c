@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "store/keys_priv.h"
 #include "store/search.h"
 #include "store/store_priv.h"
 #include "store/summary.h"
@@ -17,13 +18,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { INPUT_MAX = 65536, JOURNAL_HEAD = 256, BATCH_HEAD = 32, INDEX_HEAD = 256, CHUNK = 4096, TEXT_MAX = 1 << 16, SUBS = 6 };
 static const char *const files[] = {
 	JOURNAL_NAME, INDEX_NAME, "dovecot-uidlist", "dovecot-keywords", "courierimapuiddb", CACHE_NAME, "postern.subscriptions", CACHEMAP_NAME,
-	IDENT_NAME, SYNC_NAME, "postern.special", "courierpop3dsizelist", SEARCH_NAME, SEARCHLOG_NAME,
+	IDENT_NAME, SYNC_NAME, "postern.special", "courierpop3dsizelist", SEARCH_NAME, SEARCHLOG_NAME, KEYS_NAME,
 };
 
 static struct buf journal, ident;
 static bool forged;	/* the index */
 static uint64_t generation;
 static unsigned char id[16];
+static uint32_t uidvalidity;
 
 #define check(good) do { if (!(good)) { (void)fprintf(stderr, "line %d: " #good "\n", __LINE__); abort(); } } while (0)
 
@@ -81,6 +83,7 @@ static void start(void)
 	check(mbox_store_flags(v, seqs, 2, MBOX_ADD, MBOX_ANSWERED, keywords, 1, 0, NULL, &failed, &e) == 0);
 	generation = m->j.generation;
 	memcpy(id, m->st.id, sizeof id);
+	uidvalidity = m->st.uidvalidity;
 	mbox_view_free(&v);
 	mbox_close(&m);
 	store_close(&s);
@@ -244,6 +247,64 @@ static void mend_search(unsigned char *p, size_t n)
 	}
 }
 
+/* Counts that the input has room for, checksums as they should be: the numbers in the columns are looked at. */
+static void mend_keys(struct buf *b)
+{
+	static const uint32_t most[] = { 8, 16, 5, 16, 8, 8, 8, 8, 8, 8 };
+	struct keys_counts c;
+	size_t bytes[KEYS_SECTIONS], at = KEYS_HEAD;
+
+	while (b->n < KEYS_HEAD)
+		buf_ch(b, 0);
+	memcpy(b->p, keys_magic, 8);
+	put_le32(b->p + 8, KEYS_VERSION);
+	put_le32(b->p + 12, SUMMARY_VERSION);
+	memcpy(b->p + 16, id, sizeof id);
+	put_le32(b->p + 32, uidvalidity);
+	for (size_t i = 0; i < ARRAY_LEN(most); i++)
+		put_le32(b->p + 36 + 4 * i, get_le32(b->p + 36 + 4 * i) % most[i]);
+	c = (struct keys_counts){ .rows = get_le32(b->p + 36), .ids = get_le32(b->p + 40), .bits = get_le32(b->p + 44), .refs = get_le32(b->p + 48),
+		.texts = { get_le32(b->p + 52) } };
+	keys_sizes(&c, bytes);
+	for (unsigned s = 0; s < KEYS_SECTIONS; s++) {
+		const size_t end = at + (bytes[s] + 7) / 8 * 8;
+		while (b->n < end)
+			buf_ch(b, 0);
+		put_le32(b->p + 96 + 4 * s, crc32c(0, b->p + at, bytes[s]));
+		at = end;
+	}
+	buf_cut(b, at);
+	put_le32(b->p + 252, crc32c(0, b->p, 252));
+}
+
+/* Forged columns give wrong orders; nothing else of theirs is believed. Then a file is made. */
+static void keys(struct mbox *m, struct mbox_view *v)
+{
+	struct mbox_thread_keys k;
+	struct err e = { 0 };
+	uint64_t sink = 0;
+
+	while (mbox_keys_load(m, MBOX_KEYS_THREAD | MBOX_KEYS_SENT | ((1 << MBOX_KEYS) - 1)))
+		;
+	check(mbox_keys_places(m) <= mbox_view_places(v));
+	for (uint32_t place = 0; place < mbox_keys_places(m); place++) {
+		sink += (uint64_t)mbox_keys_sent(m, place);
+		for (unsigned key = 0; key < MBOX_KEYS; key++)
+			sink += mbox_keys_rank(m, place, (enum mbox_key)key);
+	}
+	for (uint32_t seq = 1; seq <= mbox_view_count(v); seq++) {
+		(void)!mbox_thread_look(v, seq, &e);
+		mbox_thread_get(v, seq, &k);
+		for (size_t i = 0; i < k.n_refs; i++)
+			sink += k.refs[i];
+	}
+	check(mbox_keys_intact(m));
+	m->keys->wanted = true;
+	while (mbox_keys_step(m))
+		;
+	__asm__ volatile("" : : "r"(sink));	/* read for good */
+}
+
 static void use(struct store *s, struct mbox *m, struct mbox_view *v)
 {
 	const struct str keywords[] = { STR("new"), STR("kw") };
@@ -268,6 +329,7 @@ static void use(struct store *s, struct mbox *m, struct mbox_view *v)
 	}
 	mbox_cache_flush(m);
 	search(m, v, a);
+	keys(m, v);
 	const uint32_t first = 1, last = mbox_view_count(v);
 	if (last > 0) {
 		(void)!mbox_store_flags(v, &first, 1, MBOX_ADD, MBOX_FLAGGED, keywords, 2, 0, NULL, &failed, &e);
@@ -335,6 +397,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (strcmp(files[which], SEARCH_NAME) == 0 || strcmp(files[which], SEARCHLOG_NAME) == 0)
 		mend_search((unsigned char *)in.p, in.n);
+	if (strcmp(files[which], KEYS_NAME) == 0)
+		mend_keys(&in);
 	if (which == 1)
 		mend_index((unsigned char *)in.p, in.n);
 	put(root, files[which], buf_view(&in));

@@ -33,7 +33,7 @@ enum { COPY_BELOW = 1 << 20 };	/* smaller files are read: cheaper than mapping, 
 
 /* --- loading --- */
 
-static void *map_file(int fd, size_t n)
+void *file_map(int fd, size_t n)
 {
 	struct err e = { 0 };
 	void *p = MAP_FAILED;
@@ -214,7 +214,7 @@ int index_load(int dirfd, uint64_t *generation, uint64_t journal_size, struct st
 
 	CLEANUP_FD int fd = openat(dirfd, INDEX_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (!index_host_fits || fd < 0 || fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode) || sb.st_uid != geteuid() || sb.st_size < INDEX_HEAD || sb.st_size > INT64_C(1) << 36 ||
-	    (p = map_file(fd, (size_t)sb.st_size)) == NULL)
+	    (p = file_map(fd, (size_t)sb.st_size)) == NULL)
 		return 1;
 	const int r = load_from(st, p, (size_t)sb.st_size, *generation, journal_size);
 	if (r == 0) {

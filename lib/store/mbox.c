@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "store/keys_priv.h"
 #include "store/search.h"
 #include "store/store_priv.h"
 
@@ -725,6 +726,7 @@ static void mbox_free(struct mbox *m)
 	journal_abort(&m->rewriting, false);
 	cache_close(&m->cache);
 	search_close(&m->search);
+	keys_free(&m->keys);
 	mbox_pending_clear(m);
 	free(m->changes);
 	free(m->dir);
@@ -748,6 +750,7 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	m->j.fd = -1;
 	cache_init(&m->cache);
 	search_init(&m->search);
+	m->keys = keys_new();
 	list_init(&m->node);
 	list_init(&m->views);
 	state_init(&m->st);

@@ -144,6 +144,7 @@ uint64_t mbox_view_members(const struct mbox_view *v);
 uint32_t mbox_view_places(const struct mbox_view *v);		/* those below have been there since this view began or was last told */
 uint32_t mbox_view_place(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
 uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place);	/* 0: not numbered here */
+uint32_t mbox_view_seq_before(const struct mbox_view *v, uint32_t place);	/* the last one below that place; 0: none */
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
 /* What changed since the last sync, in the order IMAP wants it: expunges (each by its then-current sequence number, highest first), then new count, then flag
  * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. Flag changes that this view itself made

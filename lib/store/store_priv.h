@@ -14,6 +14,7 @@
  *   handback.c  Dovecot's files, written
  *   search.c search_ask.c trigram.c  the search index
  *   arrive.c    what is computed of new messages
+ *   keys.c keys_file.c keys_write.c  what SORT and THREAD need, in columns
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
  *   quota.c     maildirsize
  *   train.c trainqueue.c  what moves say of messages, until it is learned
@@ -292,6 +293,8 @@ int index_save(int dirfd, const struct state *st, uint64_t generation, uint64_t 
 /* The same in pieces (index_write.c). begin: 0; 1: none is written on this machine. step: work records or names; 1 more is left, 0 it is in place and *w
  * freed, -1 freed. The state must be as it was at begin. */
 struct index_writer;
+/* A file's bytes: a large one mapped, privately and under the guard (guard.h), a small one read. NULL: it cannot be. Freed with guard_del and munmap. */
+void *file_map(int fd, size_t n);
 int index_begin(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct index_writer **out, struct err *e) MUST_CHECK;
 int index_step(struct index_writer **w, uint32_t work, struct err *e) MUST_CHECK;
 void index_abort(struct index_writer **w);
@@ -461,6 +464,7 @@ struct mbox {
 	size_t guard_events;	/* on our cur since sync_own_begin */
 	struct cache cache;
 	struct search search;
+	struct keys *keys;	/* keys_priv.h */
 	char *pending_kw[STORE_KEYWORDS_MAX];	/* named by operations that are not committed yet */
 	size_t n_pending_kw;
 };

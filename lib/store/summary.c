@@ -14,7 +14,7 @@
 #include "store/store_priv.h"
 #include "store/summary.h"
 
-enum { HEAD = 56, TEXTS = 8, VERSION = 1, ENVELOPE_MAX = 2 << 20, USUAL_BYTES = 4000 };
+enum { HEAD = 56, TEXTS = 8, ENVELOPE_MAX = 2 << 20, USUAL_BYTES = 4000 };
 
 /* --- which fields are kept --- */
 
@@ -210,7 +210,7 @@ void summary_build(struct buf *out, struct arena *scratch, struct str text)
 	struct mail_fields head = mail_fields_of(scratch, text);
 	const bool kept = keep_fields(&head);	/* what follows needs no other fields */
 	struct envelope_addresses named;
-	unsigned char h[HEAD] = { VERSION };
+	unsigned char h[HEAD] = { SUMMARY_VERSION };
 	const size_t start = out->n;
 	size_t at, i = 0;
 	uint64_t id = 0;
@@ -242,7 +242,7 @@ int summary_parse(struct str in, struct mbox_summary *out)
 	const unsigned char *const h = (const unsigned char *)in.p;
 	struct str *const texts[TEXTS] = { &out->envelope, &out->fields, &out->base_subject, &out->from, &out->to, &out->cc, &out->display_from, &out->display_to };
 
-	if (in.n < HEAD || h[0] != VERSION || get_le32(h + 4) > SUMMARY_REFS_MAX || in.n - HEAD < (size_t)get_le32(h + 4) * 8)
+	if (in.n < HEAD || h[0] != SUMMARY_VERSION || get_le32(h + 4) > SUMMARY_REFS_MAX || in.n - HEAD < (size_t)get_le32(h + 4) * 8)
 		return -1;
 	*out = (struct mbox_summary){ .reply = h[1] != 0, .zone = (int16_t)(h[2] | h[3] << 8), .sent = (int64_t)get_le64(h + 8), .msgid = get_le64(h + 16),
 		.refs = h + HEAD, .n_refs = get_le32(h + 4) };

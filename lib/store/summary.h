@@ -14,6 +14,7 @@ enum {
 	SUMMARY_REFS_MAX = 200,		/* references that are kept: the last ones */
 	SUMMARY_FIELDS_MAX = 16384,	/* bytes of fields that are kept; a message with more has none kept */
 	SUMMARY_KEY_MAX = 1024,		/* bytes of a sort key */
+	SUMMARY_VERSION = 1,		/* another one whenever anything of it is computed otherwise */
 };
 
 struct mbox_summary {

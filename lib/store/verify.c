@@ -9,7 +9,7 @@
 
 #include "base/enc.h"
 #include "os/os.h"
-#include "store/store_priv.h"
+#include "store/keys_priv.h"
 
 struct verify {
 	struct store *s;
@@ -249,7 +249,7 @@ int mbox_repair(struct mbox *m, struct err *e)
 
 int mbox_rebuild(struct mbox *m, struct err *e)
 {
-	static const char *const names[] = { INDEX_NAME, CACHE_NAME, CACHEMAP_NAME, SYNC_NAME };
+	static const char *const names[] = { INDEX_NAME, CACHE_NAME, CACHEMAP_NAME, SYNC_NAME, KEYS_NAME };
 	int r;
 
 	if (mbox_lock(m, e) < 0)
@@ -258,6 +258,7 @@ int mbox_rebuild(struct mbox *m, struct err *e)
 		(void)unlinkat(m->dirfd, names[i], 0);
 	cache_close(&m->cache);
 	search_drop(m);
+	keys_drop(m, true);
 	r = index_save(m->dirfd, &m->st, m->j.generation, m->j.pos, e);
 	if (r == 0)
 		m->index_pos = m->j.pos;

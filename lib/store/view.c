@@ -119,6 +119,13 @@ uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place)
 	return view_seq(v, place);
 }
 
+uint32_t mbox_view_seq_before(const struct mbox_view *v, uint32_t place)
+{
+	const uint32_t pos = place < v->limit ? place : v->limit;
+
+	return pos - (uint32_t)set_lower(v->removed, v->n_removed, pos);
+}
+
 uint32_t mbox_view_recent(const struct mbox_view *v)
 {
 	uint32_t n = 0;

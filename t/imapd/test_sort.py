@@ -1,10 +1,14 @@
 """SORT and THREAD (RFC 5256, RFC 5957, RFC 5267's ESORT, RFC 6203's RELEVANCY)."""
+import os
 import random
 import re
+import signal
+import time
 
 import pytest
 
 from imapmessages import crlf
+from imapraw import Closed
 from threadmodel import references
 
 
@@ -162,12 +166,12 @@ SENDERS = ["ann", "bob", "carl"]
 class Model:
     """What the folder holds, in order."""
 
-    def __init__(self, rng):
-        self.rng, self.rows = rng, []
+    def __init__(self, rng, names):
+        self.rng, self.rows, self.names = rng, [], names
 
     def mail(self):
         subject, sender, day = self.rng.choice(SUBJECTS), self.rng.choice(SENDERS), self.rng.randrange(1, 8)
-        name, refs = "m%d" % self.rng.randrange(40), ["m%d" % self.rng.randrange(40) for _n in range(self.rng.choice((0, 0, 1, 1, 2, 3)))]
+        name, refs = "m%d" % self.rng.randrange(self.names), ["m%d" % self.rng.randrange(self.names) for _n in range(self.rng.choice((0, 0, 1, 1, 2, 3)))]
         text = mail(subject, "%d Feb 1994 10:00:00 +0000" % day, name, refs, sender + "@x")
         return text, {"SUBJECT": subject.replace("Re: ", "").upper(), "FROM": sender.upper(), "DATE": day, "id": name, "refs": refs, "reply": subject.startswith("Re:"),
                       "seen": False}
@@ -180,13 +184,24 @@ class Model:
         return rows
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_orders_follow_the_folder(imap, folder, seed):
-    """Kept orders and answers against a model, while another connection adds, removes and flags."""
-    rng = random.Random(seed)
-    model, a, b = Model(rng), imap(), imap()
-    a.ok("SELECT " + folder)
-    b.ok("SELECT " + folder)
+def connected(imap, folder):
+    """Two that have it selected. A session that was killed leaves connections that end while they log in."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            a, b = imap(), imap()
+            a.ok("SELECT " + folder)
+            b.ok("SELECT " + folder)
+            return a, b
+        except (Closed, AssertionError, OSError):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def follow(rng, imap, folder, first, rounds, between=lambda: False):
+    """Orders and answers against a model, while another connection adds, removes and flags; where between() says so, the session process is another one."""
+    model = Model(rng, first * 4 // 3)
+    a, b = connected(imap, folder)
     next_uid = 1
 
     def add(n):
@@ -209,8 +224,10 @@ def test_orders_follow_the_folder(imap, folder, seed):
         row["seen"] = not row["seen"]
         b.ok("UID STORE %d %sFLAGS.SILENT (\\Seen)" % (row["uid"], "+" if row["seen"] else "-"))
 
-    add(30)
-    for _round in range(60):
+    add(first)
+    for _round in range(rounds):
+        if between():
+            a, b = connected(imap, folder)
         rng.choice([lambda: add(1), lambda: add(3), remove, flag, flag, lambda: add(80) if rng.random() < 0.1 else None])()
         if rng.random() < 0.3:      # behind what the other one did
             a.ok("SORT (SUBJECT DATE) UTF-8 ALL")
@@ -224,3 +241,34 @@ def test_orders_follow_the_folder(imap, folder, seed):
         for alg in ("REFERENCES", "REFS"):
             assert result(c, "THREAD %s UTF-8 ALL" % alg, "THREAD") == result(c, "THREAD %s UTF-8 UNKEYWORD round%d" % (alg, _round), "THREAD")
         assert result(c, "THREAD REFERENCES UTF-8 ALL", "THREAD") == references(model.rows)
+        few = min(rng.randrange(1, 20), len(model.rows))
+        assert result(c, "THREAD REFERENCES UTF-8 1:%d" % few, "THREAD") == references(model.rows[:few])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_orders_follow_the_folder(imap, folder, seed):
+    follow(random.Random(seed), imap, folder, 30, 60)
+
+
+def test_orders_from_a_file(suite, imap, folder):
+    """A folder that is sorted or threaded as a whole gets a file of keys. What a process that has nothing but it answers follows the folder all the same."""
+    rng, kept, rounds = random.Random(7), suite.maildir("alice@example.com") / ("." + folder) / "postern.keys", iter(range(1000))
+    seen = set()
+
+    def between():
+        n = next(rounds)
+        if n == 0 or (not kept.exists() and n % 7):
+            return False
+        end = time.monotonic() + 30
+        while not kept.exists():
+            assert time.monotonic() < end, "no file of keys is made"
+            time.sleep(0.02)
+        seen.add(kept.stat().st_ino)
+        if rng.random() < 0.6:
+            return False
+        for pid, _user, _comm, cmd in suite.processes():
+            if "imapd: session alice" in cmd:
+                os.kill(pid, signal.SIGKILL)
+        return True
+    follow(rng, imap, folder, 300, 40, between)
+    assert seen
