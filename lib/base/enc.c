@@ -99,9 +99,13 @@ bool utf8_valid(struct str s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	for (size_t i = 0; i < s.n;) {
+		const size_t plain = str_span7(str_from(s, i));
+		if (plain > 0 && memchr(p + i, '\0', plain) != NULL)
+			return false;
+		i += plain;
 		uint32_t cp;
-		size_t len = utf8_seq(p + i, s.n - i, &cp);
-		if (len == 0 || cp == 0)
+		size_t len = i == s.n ? 0 : utf8_seq(p + i, s.n - i, &cp);
+		if (len == 0 && i < s.n)
 			return false;
 		i += len;
 	}

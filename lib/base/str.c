@@ -45,12 +45,17 @@ bool str_case_starts(struct str s, struct str prefix)
 	return s.n >= prefix.n && case_eq_n(s.p, prefix.p, prefix.n);
 }
 
-bool str_has_8bit(struct str s)
+size_t str_span7(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return true;
-	return false;
+	size_t i = 0;
+	for (uint64_t w; i + 8 <= s.n; i += 8) {
+		memcpy(&w, s.p + i, 8);
+		if (w & UINT64_C(0x8080808080808080))
+			break;
+	}
+	while (i < s.n && (unsigned char)s.p[i] < 0x80)
+		i++;
+	return i;
 }
 
 bool str_case_ends(struct str s, struct str suffix)

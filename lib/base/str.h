@@ -33,7 +33,8 @@ bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 bool str_case_starts(struct str s, struct str prefix);
 bool str_case_ends(struct str s, struct str suffix);
-bool str_has_8bit(struct str s);
+size_t str_span7(struct str s);				/* bytes before the first that has its high bit */
+static inline bool str_has_8bit(struct str s) { return str_span7(s) < s.n; }
 
 /* Index of the first (last) byte c, or -1. */
 ptrdiff_t str_chr(struct str s, char c);

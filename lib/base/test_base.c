@@ -70,6 +70,25 @@ static void base64(void)
 	}
 }
 
+/* Text is looked at eight bytes at a time: the one that tells stands at every place. */
+static void each_place(void)
+{
+	char text[30];
+	unsigned wrong = 0;
+	for (size_t at = 0; at < sizeof(text); at++) {
+		for (size_t n = at + 1; n <= sizeof(text); n++) {
+			memset(text, 'a', sizeof(text));
+			text[at] = (char)0x80;
+			wrong += str_span7(str_n(text, n)) != at || !str_has_8bit(str_n(text, n)) || str_has_8bit(str_n(text, at)) || utf8_valid(str_n(text, n));
+			text[at] = '\0';
+			wrong += str_has_8bit(str_n(text, n)) || utf8_valid(str_n(text, n)) || !utf8_valid(str_n(text, at));
+			memcpy(text + at, "\xc3\xa9", at + 1 < sizeof(text) ? 2 : 1);
+			wrong += utf8_valid(str_n(text, n)) != (n > at + 1);
+		}
+	}
+	tap_is_int((long)wrong, 0, "bytes that tell are seen wherever they stand");
+}
+
 static void utf8(void)
 {
 	static const struct {
@@ -378,6 +397,7 @@ int main(void)
 	sorting();
 	base64();
 	utf8();
+	each_place();
 	buffers();
 	arenas();
 	maps();

@@ -59,8 +59,9 @@ static size_t content_stop(const struct scanner *s, size_t start, size_t line)
 static size_t count_lines(struct str body)
 {
 	size_t n = 0;
-	for (size_t i = 0; i < body.n; i++)
-		n += body.p[i] == '\n';
+	const char *end = body.p + body.n;
+	for (const char *p = body.p; p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+		n++;
 	return n + (body.n > 0 && body.p[body.n - 1] != '\n');
 }
 
@@ -68,15 +69,16 @@ static size_t count_lines(struct str body)
 static struct str take_body(struct scanner *s)
 {
 	size_t start = s->at;
-	while (s->at < s->in.n) {
+	while (s->open > 0 && s->at < s->in.n) {
 		size_t end = line_end(s, s->at);
-		if (s->open > 0 && boundary_line(s, str_n(s->in.p + s->at, end - s->at))) {
+		if (boundary_line(s, str_n(s->in.p + s->at, end - s->at))) {
 			s->stop = content_stop(s, start, s->at);
 			s->at = end;
 			return str_n(s->in.p + start, s->stop - start);
 		}
 		s->at = end;
 	}
+	s->at = s->in.n;
 	s->hit = -1;
 	s->stop = s->in.n;
 	return str_n(s->in.p + start, s->at - start);

@@ -23,13 +23,12 @@ static const unsigned short w1252[32] = { 0x20ac, 0xfffd, 0x201a, 0x192, 0x201e,
 /* false when strict and a byte has no meaning. */
 static bool from_w1252(struct str in, bool strict, struct buf *out)
 {
-	for (size_t i = 0, plain; i < in.n; i++) {
-		for (plain = i; plain < in.n && (unsigned char)in.p[plain] < 0x80;)
-			plain++;
-		buf_mem(out, in.p + i, plain - i);
-		if (plain == in.n)
+	for (size_t i = 0; i < in.n; i++) {
+		const size_t plain = str_span7(str_from(in, i));
+		buf_mem(out, in.p + i, plain);
+		i += plain;
+		if (i == in.n)
 			break;
-		i = plain;
 		unsigned char c = (unsigned char)in.p[i];
 		unsigned cp = c >= 0x80 && c < 0xa0 ? w1252[c - 0x80] : c;
 		if (strict && cp == 0xfffd)

@@ -78,11 +78,14 @@ int eval_faraway(struct msg *m, const struct rule *r)
 	if (cs.p == NULL || charset_ok(m->s, cs))
 		return 0;
 	const struct strs *lines = msg_body_lines(m);
-	size_t high = 0, low = 0;
-	for (size_t i = 0; i < lines->n; i++)
-		for (size_t k = 0; k < lines->v[i].n; k++)
-			*((unsigned char)lines->v[i].p[k] >= 0x80 ? &high : &low) += 1;
-	return low <= high && high > 3;
+	size_t high = 0, all = 0;
+	for (size_t i = 0; i < lines->n; i++) {
+		const struct str line = lines->v[i];
+		for (size_t k = str_span7(line); k < line.n; k += 1 + str_span7(str_from(line, k + 1)))
+			high++;
+		all += line.n;
+	}
+	return all - high <= high && high > 3;
 }
 
 /* --- what the parts are --- */
@@ -151,9 +154,10 @@ static void qp_line(struct msg_evals *e, struct str line, struct line_counts *c)
 static void plain_line(struct str line, struct line_counts *c)
 {
 	size_t subs = 0;
-	for (size_t i = 0; i + 7 < line.n; i++) {
-		struct str s = str_from(line, i);
-		bool hex = str_starts(s, STR("&#x")) && s.p[7] == ';';
+	struct str s = line;
+	for (ptrdiff_t at; (at = str_chr(s, '&')) >= 0; s = str_from(s, 1)) {
+		s = str_from(s, (size_t)at);
+		bool hex = s.n > 7 && str_starts(s, STR("&#x")) && s.p[7] == ';';
 		for (size_t k = 3; k < 7 && hex; k++)
 			hex = ch_digit(s.p[k]) || (s.p[k] >= 'A' && s.p[k] <= 'F');
 		subs += hex;
@@ -164,10 +168,7 @@ static void plain_line(struct str line, struct line_counts *c)
 
 static bool illegal_line(struct str line)
 {
-	for (size_t i = 0; i < line.n; i++)
-		if (line.p[i] == '\0' || line.p[i] == '\r' || (unsigned char)line.p[i] >= 0x80)
-			return true;
-	return false;
+	return str_chr(line, '\0') >= 0 || str_chr(line, '\r') >= 0 || str_has_8bit(line);
 }
 
 static void part_lines(struct msg_evals *e, const struct part *p, struct str cte, struct line_counts *c)
@@ -328,8 +329,9 @@ static double upper_share(struct msg *m)
 			if (jis && k >= start && k < end)
 				continue;
 			length++;
-			upper += ch_upper(line.p[k]);
-			lower += ch_lower_p(line.p[k]) || ch_digit(line.p[k]);
+			const unsigned char c = (unsigned char)line.p[k];
+			upper += (unsigned char)(c - 'A') < 26;
+			lower += ((unsigned char)(c - 'a') < 26) | ((unsigned char)(c - '0') < 10);
 		}
 	}
 	return length < 200 || upper + lower == 0 ? 0 : (double)upper / (double)(upper + lower) * 100;

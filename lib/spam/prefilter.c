@@ -278,8 +278,15 @@ void prefilter_scan(const struct prefilter *f, struct str text, struct str folde
 
 void prefilter_fold(struct str text, struct buf *out)
 {
+	typedef unsigned char many __attribute__((vector_size(16)));	/* the compiler does not see it by itself */
 	char *p = buf_room(out, text.n);
-	for (size_t i = 0; p != NULL && i < text.n; i++)
+	size_t i = 0;
+	for (many v; p != NULL && i + sizeof(v) <= text.n; i += sizeof(v)) {
+		memcpy(&v, text.p + i, sizeof(v));
+		v += ((many)(v - 'A' < 26) | ((many)(v - 0xc0 < 31) & (many)(v != 0xd7))) & 32;
+		memcpy(p + i, &v, sizeof(v));
+	}
+	for (; p != NULL && i < text.n; i++)
 		p[i] = (char)rx_fold((unsigned char)text.p[i]);
 	buf_added(out, p == NULL ? 0 : text.n);
 }

@@ -76,15 +76,14 @@ static bool blank(char c)
 static bool start_delimiter(char c) { return in_set("><\"'`,{[(|", c) || blank(c); }
 
 /* Asked of every byte. */
-static bool end_delimiter(char c)
-{
-	switch (c) {
-	case '>': case '<': case '"': case '`': case '}': case ']': case '{': case '[': case '|':
-		return true;
-	default:
-		return blank(c);
-	}
-}
+enum { ENDS = 1, TELLS = 2 };
+static const unsigned char traits[256] = {
+	['>'] = ENDS, ['<'] = ENDS, ['"'] = ENDS, ['`'] = ENDS, ['}'] = ENDS, [']'] = ENDS, ['{'] = ENDS, ['['] = ENDS, ['|'] = ENDS, [' '] = ENDS, ['\t'] = ENDS,
+	['\n'] = ENDS, ['\v'] = ENDS, ['\f'] = ENDS, ['\r'] = ENDS, [27] = ENDS, [0xa0] = ENDS, ['.'] = TELLS, ['@'] = TELLS, [':'] = TELLS,
+};
+
+static bool end_delimiter(char c) { return traits[(unsigned char)c] == ENDS; }
+static bool tells(char c) { return traits[(unsigned char)c] == TELLS; }
 
 static bool mail_end(char c) { return end_delimiter(c) || c == ',' || c == '(' || c == '\'' || (unsigned char)c >= 0x80; }
 static bool bare_start(char c) { return in_set("!\"#$&'()*+,/:;<=>?@[\\]^`{|}~", c) || blank(c); }
@@ -274,12 +273,11 @@ static void line_uris(struct msg *m, struct str line, struct map *seen)
 {
 	for (size_t i = 0; i < line.n;) {
 		/* Words without a dot, an '@' or a colon hold nothing. */
-		size_t word = run(line, i, end_delimiter);
-		struct str w = str_sub(line, i, word - i);
-		if (str_chr(w, '.') < 0 && str_chr(w, '@') < 0 && str_chr(w, ':') < 0) {
-			i = word + 1;
-			continue;
-		}
+		const size_t sign = run(line, i, tells), word = run(line, sign, end_delimiter), from = i;
+		if (sign == line.n)
+			return;
+		for (i = sign; i > from && !end_delimiter(line.p[i - 1]);)
+			i--;
 		for (size_t end; i < word; i = end > i ? end : i + 1) {
 			struct str host = { 0 };
 			bool mail = false;
