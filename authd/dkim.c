@@ -90,7 +90,7 @@ static int send_keys(struct monitor *m, struct ipc_chan *ch, struct arena *a, co
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct dkim_row *row = &t->v[i];
-		const char *path = arena_printf(a, "%s/" DKIM_PRIVATE_DIR "/%.*s._domainkey.%.*s.pem", m->conf->state_directory, STR_ARG(row->selector), STR_ARG(row->domain));
+		const char *path = dkim_key_path(a, m->conf->state_directory, m->conf->dkim_credentials_directory, row->domain, row->selector);
 		struct buf key;
 		struct err one = { 0 };
 

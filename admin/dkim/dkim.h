@@ -18,7 +18,8 @@ void keyring_close(struct keyring *k);
 struct dkim_row *keyring_find(struct keyring *k, struct str domain, struct str selector);	/* NULL: none */
 /* pem: the key's file, written before the row that names it. ERR_EXISTS: there is such a selector. */
 int keyring_add(struct keyring *k, struct str domain, struct str selector, struct str pem, struct err *e) MUST_CHECK;
-int keyring_remove(struct keyring *k, struct dkim_row *row, struct err *e) MUST_CHECK;		/* row and file */
+int keyring_remove(struct keyring *k, struct dkim_row *row, struct err *e) MUST_CHECK;		/* row and file; a credential stays where systemd has it from */
+bool keyring_is_credential(const struct keyring *k, const struct dkim_row *row);
 int keyring_save(struct keyring *k, struct err *e) MUST_CHECK;
 int keyring_public(struct keyring *k, const struct dkim_row *row, struct buf *p_out, struct err *e) MUST_CHECK;	/* p= of its record, base64 */
 /* authd loads the keys again. 1: it does not run, which is no failure. */

@@ -65,6 +65,16 @@ static enum record_state published(struct run *r, const struct dkim_row *row, co
 	return s;
 }
 
+/* Row and file. What the service manager loads is the administrator's to remove. */
+static int drop(struct run *r, struct dkim_row *row)
+{
+	struct err e = { 0 };
+	if (keyring_is_credential(&r->k, row))
+		printf("its key is a credential of authd: remove " DKIM_CREDENTIAL "%.*s._domainkey.%.*s.pem where that is loaded from\n",
+		       STR_ARG(row->selector), STR_ARG(row->domain));
+	return keyring_remove(&r->k, row, &e) < 0 ? failed(&e) : 0;
+}
+
 /* --- making --- */
 
 /* "r202611a": kind, month, letter. */
@@ -94,6 +104,9 @@ static int make(struct run *r, struct str domain, struct str selector, enum sig_
 	buf_fini(&pem);
 	if (bad < 0)
 		return failed(&e);
+	if (*r->k.conf->dkim_credentials_directory)
+		printf("%s/" DKIM_PRIVATE_DIR "/%.*s._domainkey.%.*s.pem may become a credential of authd: postern-dkim(8), CREDENTIALS\n", r->k.conf->state_directory,
+		       STR_ARG(selector), STR_ARG(domain));
 	printf("made key %.*s of %.*s (%s). Publish its record, then: postern dkim rotate %.*s\n", STR_ARG(selector), STR_ARG(domain), sig_kind_name(kind), STR_ARG(domain));
 	return print_record(r, keyring_find(&r->k, domain, selector));
 }
@@ -277,14 +290,14 @@ static int cmd_retire(struct run *r)
 static int cmd_remove(struct run *r)
 {
 	struct dkim_row *row = named(r);
-	struct err e = { 0 };
 	if (row == NULL)
 		return 1;
 	if (row->state == DKIM_ACTIVE && !r->force) {
 		fputs("postern-dkim: mail is signed with it: retire it first, or --force\n", stderr);
 		return 1;
 	}
-	return keyring_remove(&r->k, row, &e) < 0 ? failed(&e) : tell(r);
+	const int status = drop(r, row);
+	return status ? status : tell(r);
 }
 
 /* --- rotating --- */
@@ -300,7 +313,6 @@ static struct dkim_row *of_kind(struct run *r, struct str domain, enum sig_kind 
 static int drop_old(struct run *r, struct str domain)
 {
 	const int64_t now = (int64_t)time(NULL);
-	struct err e = { 0 };
 	for (size_t i = 0; i < r->k.table.n;) {
 		struct dkim_row *row = &r->k.table.v[i];
 		if (row->state != DKIM_RETIRED || now - row->since < (int64_t)RETIRE_DAYS * DAY || !str_case_eq(row->domain, domain)) {
@@ -308,8 +320,9 @@ static int drop_old(struct run *r, struct str domain)
 			continue;
 		}
 		printf("%.*s of %.*s is removed: take its record out of the DNS\n", STR_ARG(row->selector), STR_ARG(row->domain));
-		if (keyring_remove(&r->k, row, &e) < 0)
-			return failed(&e);
+		const int status = drop(r, row);
+		if (status)
+			return status;
 	}
 	return 0;
 }

@@ -20,9 +20,16 @@ static const char *path_of(const struct keyring *k, const char *rest)
 	return arena_printf(k->a, "%s/%s", k->conf->state_directory, rest);
 }
 
+/* The file that is ours to write; a credential is the service manager's. */
 static const char *key_path(const struct keyring *k, struct str domain, struct str selector)
 {
-	return arena_printf(k->a, "%s/" DKIM_PRIVATE_DIR "/%.*s._domainkey.%.*s.pem", k->conf->state_directory, STR_ARG(selector), STR_ARG(domain));
+	return dkim_key_path(k->a, k->conf->state_directory, "", domain, selector);
+}
+
+bool keyring_is_credential(const struct keyring *k, const struct dkim_row *row)
+{
+	const char *used = dkim_key_path(k->a, k->conf->state_directory, k->conf->dkim_credentials_directory, row->domain, row->selector);
+	return strcmp(used, key_path(k, row->domain, row->selector)) != 0;
 }
 
 static int take_lock(struct keyring *k, struct err *e)
@@ -137,7 +144,7 @@ int keyring_public(struct keyring *k, const struct dkim_row *row, struct buf *p_
 	struct sign_key *key = NULL;
 	buf_init(&pem, DKIM_KEY_FILE_MAX);
 	buf_init(&raw, DKIM_KEY_FILE_MAX);
-	int r = file_read(key_path(k, row->domain, row->selector), DKIM_KEY_FILE_MAX, &pem, e);
+	int r = file_read(dkim_key_path(k->a, k->conf->state_directory, k->conf->dkim_credentials_directory, row->domain, row->selector), DKIM_KEY_FILE_MAX, &pem, e);
 	if (r == 0)
 		r = sign_key_load(buf_view(&pem), &key, e);
 	if (r == 0)

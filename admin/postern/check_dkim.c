@@ -26,8 +26,7 @@ static void check_keys(struct check *c, const struct dkim_table *t)
 	bool active = false;
 
 	for (size_t i = 0; i < t->n; i++) {
-		const char *path = arena_printf(c->a, "%s/" DKIM_PRIVATE_DIR "/%.*s._domainkey.%.*s.pem", c->conf->state_directory, STR_ARG(t->v[i].selector),
-						STR_ARG(t->v[i].domain));
+		const char *path = dkim_key_path(c->a, c->conf->state_directory, c->conf->dkim_credentials_directory, t->v[i].domain, t->v[i].selector);
 		(void)roots_alone(c, path, 077, "must be root's alone (mode 0600)");
 		active |= t->v[i].state == DKIM_ACTIVE;
 	}

@@ -1,6 +1,8 @@
 /* See dkim_table.h. */
 #include "authres/dkim_table.h"
 
+#include <unistd.h>
+
 #include "authres/auth.h"
 #include "base/num.h"
 
@@ -131,4 +133,12 @@ size_t dkim_table_signers(const struct dkim_table *t, struct str domain, const s
 		(void)str_split(&domain, '.');
 	}
 	return 0;
+}
+
+const char *dkim_key_path(struct arena *a, const char *state_directory, const char *credentials, struct str domain, struct str selector)
+{
+	const char *name = arena_printf(a, "%.*s._domainkey.%.*s.pem", STR_ARG(selector), STR_ARG(domain));
+	const char *credential = arena_printf(a, "%s/" DKIM_CREDENTIAL "%s", credentials, name);
+
+	return *credentials && access(credential, F_OK) == 0 ? credential : arena_printf(a, "%s/" DKIM_PRIVATE_DIR "/%s", state_directory, name);
 }

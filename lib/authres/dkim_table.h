@@ -1,5 +1,5 @@
 /* The table of signing keys, $state_directory/dkim/table/keys: what is public about them. `postern dkim` writes it; filterd reads it to know with which keys to sign,
- * authd to know which key files to load ($state_directory/dkim/private/SELECTOR._domainkey.DOMAIN.pem, root's). One key a line, "#" begins a comment:
+ * authd to know which key files to load (dkim_key_path, root's). One key a line, "#" begins a comment:
  *
  *	example.com 2026a rsa active 1795824000
  *
@@ -22,6 +22,7 @@ enum {
 #define DKIM_TABLE_DIR "dkim/table"
 #define DKIM_TABLE_FILE "dkim/table/keys"
 #define DKIM_PRIVATE_DIR "dkim/private"
+#define DKIM_CREDENTIAL "dkim_"		/* what stands before the name of a key's file among credentials */
 
 enum dkim_state {
 #define DKIM_STATE(name, signs, doc) DKIM_##name,
@@ -44,6 +45,9 @@ const char *sig_kind_name(enum sig_kind k);	/* rsa ed25519: as k= of a key recor
 /* Strings live in a. -1: ERR_CONF with the line's number. */
 int dkim_table_parse(struct arena *a, struct str text, struct dkim_table *out, struct err *e) MUST_CHECK;
 void dkim_table_format(const struct dkim_table *t, struct buf *out);
+/* Where a private key is: $state_directory/dkim/private/SELECTOR._domainkey.DOMAIN.pem, or a credential of that name (dkim_credentials_directory; "": none) when
+ * there is one. In a. */
+const char *dkim_key_path(struct arena *a, const char *state_directory, const char *credentials, struct str domain, struct str selector);
 /* The keys that sign for domain now: its own, or those of the nearest domain above it that has any. Returns how many. */
 size_t dkim_table_signers(const struct dkim_table *t, struct str domain, const struct dkim_row *out[DKIM_KEYS_PER_DOMAIN_MAX]);
 

@@ -365,6 +365,55 @@ def test_what_the_tool_refuses(scene, args):
     assert status != 0 and out
 
 
+def test_keys_that_are_credentials(signing):
+    """dkim_credentials_directory: keys of there come before files, are read again at a reload, and stay when a key is removed."""
+    creds, private = signing.suite.base / "credentials", signing.suite.state / "dkim" / "private"
+    creds.mkdir(mode=0o700)
+    signing.suite.conf.write_text(signing.suite.conf.read_text() + "dkim_credentials_directory = %s\n" % creds)
+    reload_authd(signing)
+    out = signing.tool("genkey", "cred.example.com", "-s", "c1", "-t", "ed25519")[1]
+    assert "private/c1._domainkey.cred.example.com.pem may become a credential of authd" in out
+    signing.publish()
+    record = signing.tool("dns", "cred.example.com")[1]
+    name = "c1._domainkey.cred.example.com.pem"
+    (private / name).rename(creds / ("dkim_" + name))
+    reload_authd(signing)
+    signing.tool("activate", "cred.example.com", "c1")
+    assert signing.tool("dns", "cred.example.com", "--check")[1].startswith(record)
+
+    def signed():
+        mid, text = letter(sender="alice@cred.example.com")
+        signing.submit(text)
+        return valid(signing, signing.arrives(mid))
+    assert signed() == {"c1"}
+    check = signing.suite.tool("postern", "check", check=False).stdout.decode()
+    assert "c1._domainkey" not in check, check
+    # Another key in its place, as where systemd renews it: a reload is enough.
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", creds / ("dkim_" + name)], check=True)
+    (creds / ("dkim_" + name)).chmod(0o600)
+    assert signed() == {"c1"}, "nobody was told yet"
+    reload_authd(signing)
+    assert signed() == set(), "it is another key now than the published one"
+    signing.dns.remove("c1._domainkey.cred.example.com")
+    signing.publish()
+    other = signing.tool("dns", "cred.example.com")[1]
+    assert other != record and "c1._domainkey" in other
+    (creds / ("dkim_" + name)).chmod(0o644)
+    assert "dkim_%s: error: must be root's alone" % name in signing.suite.tool("postern", "check", check=False).stdout.decode()
+    (creds / ("dkim_" + name)).chmod(0o600)
+    out = signing.tool("remove", "cred.example.com", "c1", "--force")[1]
+    assert "remove dkim_%s where that is loaded from" % name in out and (creds / ("dkim_" + name)).exists()
+
+
+def reload_authd(signing):
+    mark = signing.suite.log.stat().st_size
+    os.kill(int((signing.suite.run_dir / "authd.pid").read_text()), signal.SIGHUP)
+    end = time.monotonic() + 30
+    while not re.search(rb"\d+ DKIM keys loaded", signing.suite.log.read_bytes()[mark:]):
+        assert time.monotonic() < end, signing.suite.trouble()
+        time.sleep(0.02)
+
+
 def test_private_keys_are_roots_alone(signing):
     private = signing.suite.state / "dkim" / "private"
     assert private.stat().st_mode & 0o777 == 0o700

@@ -167,6 +167,48 @@ for i in $(seq 1 100); do
 	[ "$i" != 100 ] || fail "the renewed key is not used"
 	sleep 0.1
 done
+# DKIM keys as well: a directory of them, plain, then encrypted. What authd has not, filterd does not sign.
+"$PREFIX/sbin/postern" dkim genkey example.com -s boot -t ed25519 >/dev/null || fail "dkim genkey"
+in_time() { # COMMAND, until it succeeds
+	for i in $(seq 1 300); do
+		"$@" 2>/dev/null && return
+		sleep 0.1
+	done
+	return 1
+}
+submit() { # ID: a mail of alice's to alice, signed
+	curl -sS -k --crlf --max-time 20 smtps://127.0.0.1:465 -u alice@example.com:secret-word --mail-from alice@example.com --mail-rcpt alice@example.com -T - <<-MAIL
+		From: alice@example.com
+		To: alice@example.com
+		Subject: signed
+		Date: Sat, 28 Nov 2026 12:00:00 +0000
+		Message-ID: <$1@boot.example.com>
+
+		words
+	MAIL
+}
+signs() { # ID
+	in_time submit "$1" || fail "submission $1"
+	in_time grep -rlq "<$1@boot" "$state"/mail/alice@example.com/Maildir/new "$state"/mail/alice@example.com/Maildir/cur || fail "mail $1 did not come"
+	grep -rl "<$1@boot" "$state"/mail/alice@example.com/Maildir/new "$state"/mail/alice@example.com/Maildir/cur | xargs grep -q '^DKIM-Signature:.*' || fail "mail $1 is not signed"
+}
+"$PREFIX/sbin/postern" dkim activate example.com boot --force >/dev/null || fail "dkim activate"
+signs file
+name=boot._domainkey.example.com.pem
+mkdir -m 700 /root/dkim
+mv "$state/dkim/private/$name" /root/dkim/
+echo "dkim_credentials_directory = /run/credentials/postern-authd.service" >> "$conf/postern.conf"
+printf '[Service]\nLoadCredential=dkim:/root/dkim\n' > $dropin/dkim.conf
+restarted "DKIM key as a credential"
+signs credential
+"$PREFIX/sbin/postern" dkim dns example.com | grep -q '^boot._domainkey' || fail "the record of a key that is a credential"
+if [ -x /usr/bin/systemd-creds ] && mkdir -m 700 "$conf/dkim" && systemd-creds encrypt --with-key=host --name="dkim_$name" "/root/dkim/$name" "$conf/dkim/$name" 2>/dev/null; then
+	rm -r /root/dkim
+	printf '[Service]\nLoadCredentialEncrypted=dkim:%s\n' "$conf/dkim" > $dropin/dkim.conf
+	restarted "DKIM key as an encrypted credential"
+	signs encrypted
+fi
+"$PREFIX/sbin/postern" check | grep -q _domainkey && fail "postern check on DKIM keys: $("$PREFIX/sbin/postern" check | grep _domainkey)"
 # systemd holds the ports of postern.conf, and what has them sees no network. Other ones: a reload of systemd, a restart; a session lives through it.
 [ "$(systemctl show -p ActiveState --value postern-smtpd.socket postern-imapd.socket postern-pop3d.socket | grep -c '^active')" = 3 ] || fail "the sockets are not active"
 m=$(systemctl show -p MainPID --value postern-imapd.service)
@@ -176,13 +218,6 @@ cat >> "$conf/postern.conf" <<-CONF
 	metrics_listeners = 127.0.0.1:9154 [::1]:9154
 CONF
 systemctl restart postern-imapd.service || fail "restart of imapd"
-in_time() { # COMMAND, until it succeeds
-	for i in $(seq 1 300); do
-		"$@" 2>/dev/null && return
-		sleep 0.1
-	done
-	return 1
-}
 said() {
 	journalctl --no-pager -o cat _TRANSPORT=stdout + _TRANSPORT=syslog + _TRANSPORT=journal | grep -qF "$1"
 }
