@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/list.h"
@@ -73,6 +74,49 @@ int door_listen(struct conf_list where, gid_t gid, struct door_set *out, struct 
 		if (listen_one(where.v[i], gid, &out->fds[out->n], e) < 0)
 			return -1;
 	return 0;
+}
+
+bool door_is_at(int fd, const char *where)
+{
+	struct str s = str_c(where);
+	char host[CONF_HOST_MAX];
+	struct sockaddr_un un = { 0 };
+	socklen_t n = sizeof(un);
+	uint16_t port;
+
+	if (str_starts(s, STR("unix:")))
+		return getsockname(fd, (struct sockaddr *)&un, &n) == 0 && un.sun_family == AF_UNIX && strncmp(un.sun_path, where + 5, sizeof(un.sun_path)) == 0;
+	if (str_starts(s, STR("inet:")))
+		s = str_from(s, 5);
+	return conf_host_port(s, host, &port, NULL) == 0 && sock_is_at(fd, host, port);
+}
+
+static bool is_at_any(int fd, struct conf_list where)
+{
+	for (size_t i = 0; i < where.n; i++)
+		if (door_is_at(fd, where.v[i]))
+			return true;
+	return false;
+}
+
+void door_passed(struct conf_list where, struct door_set *out, void (*missing)(const char *param, const char *where), const char *param)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < where.n; i++) {
+		bool there = false;
+		for (size_t k = 0; k < out->n; k++)
+			there |= door_is_at(out->fds[k], where.v[i]);
+		if (!there)
+			missing(param, where.v[i]);
+	}
+	for (size_t k = 0; k < out->n; k++) {
+		if (is_at_any(out->fds[k], where))
+			out->fds[kept++] = out->fds[k];
+		else
+			close(out->fds[k]);
+	}
+	out->n = kept;
 }
 
 /* --- the message --- */

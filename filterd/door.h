@@ -32,6 +32,10 @@ struct door_set {
 };
 /* As root: bind what a list names ("host:port", "unix:/path", group gid), besides those that out has. */
 int door_listen(struct conf_list where, gid_t gid, struct door_set *out, struct err *e) MUST_CHECK;
+/* Those of out that a service manager has bound: to be what the list names. For an address that none is at, missing is called; what is at none is closed and
+ * out of the set. */
+void door_passed(struct conf_list where, struct door_set *out, void (*missing)(const char *param, const char *where), const char *param);
+bool door_is_at(int fd, const char *where);
 const char *door_name(const struct door_protocol *p);
 /* The process: confined already. sock: to the monitor. Does not return. */
 void door_run(const struct conf *conf, const struct door_set *set, int sock) __attribute__((noreturn));

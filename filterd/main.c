@@ -25,7 +25,7 @@
 
 struct options {
 	const char *conf;
-	bool foreground, verbose, unconfined, test;
+	bool foreground, verbose, unconfined, test, passed_only;
 };
 
 struct start {
@@ -39,9 +39,10 @@ struct start {
 
 static void usage(FILE *to)
 {
-	fputs("usage: filterd [-fnvt] [-c FILE]\n"
+	fputs("usage: filterd [-fnstv] [-c FILE]\n"
 	      "  -c FILE  configuration (default: as compiled in)\n"
 	      "  -f       stay in the foreground\n"
+	      "  -s       the service manager has bound filter_milter_listeners and filter_spamd_listeners: bind none\n"
 	      "  -t       check the configuration, signatures and lists, then exit\n"
 	      "  -v       log debug lines, and everything to standard error too\n"
 	      "  -n       no sandbox (development only)\n"
@@ -53,7 +54,7 @@ static void usage(FILE *to)
 static int options_read(int argc, char **argv, struct options *o, int *status)
 {
 	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
-	for (int c; (c = getopt_long(argc, argv, "c:fnvthV", longs, NULL)) != -1;) {
+	for (int c; (c = getopt_long(argc, argv, "c:fnsvthV", longs, NULL)) != -1;) {
 		switch (c) {
 		case 'c':
 			o->conf = optarg;
@@ -63,6 +64,9 @@ static int options_read(int argc, char **argv, struct options *o, int *status)
 			break;
 		case 'n':
 			o->unconfined = true;
+			break;
+		case 's':
+			o->passed_only = true;
 			break;
 		case 'v':
 			o->verbose = true;
@@ -223,16 +227,35 @@ static int start_door(void *ctx, size_t which, const struct conf *conf)
 	door_run(conf, set, sock);
 }
 
-/* filter_spamd_listeners came last in their set. */
-static void allow_tell(struct start *s)
+/* A door without a listener is none. */
+static void forget_empty(struct start *s)
 {
-	const struct conf_list *all = &s->conf->filter_spamd_listeners;
-	struct door_set *set = all->n == 0 ? NULL : door_set_of(s, &spamd_door);
-	for (size_t i = 0; i < all->n; i++)
-		set->teach[set->n - all->n + i] = conf_list_has(s->conf->filter_spamd_tell_listeners, all->v[i]);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->n_doors; i++)
+		if (s->doors[i].n > 0)
+			s->doors[kept++] = s->doors[i];
+	s->n_doors = kept;
 }
 
-static int listen_doors(struct start *s, gid_t gid, struct err *e)
+/* What was passed by a name of its own ("spamd-tell") and is not configured stays what it is called. */
+static void allow_tell(struct start *s)
+{
+	const struct conf_list tell = s->conf->filter_spamd_tell_listeners, all = s->conf->filter_spamd_listeners;
+	struct door_set *set = all.n == 0 ? NULL : door_set_of(s, &spamd_door);
+
+	for (size_t i = 0; i < all.n; i++)
+		for (size_t k = 0; k < set->n; k++)
+			if (door_is_at(set->fds[k], all.v[i]))
+				set->teach[k] = conf_list_has(tell, all.v[i]);
+}
+
+static void say_missing(const char *param, const char *where)
+{
+	log_error("%s: the service manager has passed no socket of %s; systemctl daemon-reload, then systemctl restart postern.target", param, where);
+}
+
+static int listen_doors(struct start *s, bool passed_only, gid_t gid, struct err *e)
 {
 	const struct {
 		const struct door_protocol *protocol;
@@ -241,10 +264,13 @@ static int listen_doors(struct start *s, gid_t gid, struct err *e)
 	} rows[] = { { &milter_door, "filter_milter_listeners", &s->conf->filter_milter_listeners }, { &spamd_door, "filter_spamd_listeners", &s->conf->filter_spamd_listeners } };
 	_Static_assert(ARRAY_LEN(rows) <= ARRAY_LEN(s->doors), "a set for each");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (rows[i].list->n > 0 && door_listen(*rows[i].list, gid, door_set_of(s, rows[i].protocol), e) < 0)
+		if (passed_only)
+			door_passed(*rows[i].list, door_set_of(s, rows[i].protocol), say_missing, rows[i].name);
+		else if (rows[i].list->n > 0 && door_listen(*rows[i].list, gid, door_set_of(s, rows[i].protocol), e) < 0)
 			return err_wrap(e, "%s", rows[i].name);
 	}
 	allow_tell(s);
+	forget_empty(s);
 	return 0;
 }
 
@@ -325,7 +351,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || reload_check(c, e) < 0 || places(s, e) < 0 ||
 	    confine_user(c->user_filter, &uid, &gid, e) < 0 ||
-	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, gid, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, o->passed_only, gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
 	    make_learned_dir(c, uid, gid, e) < 0)
 		return -1;

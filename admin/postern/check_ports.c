@@ -16,6 +16,7 @@ enum { WANTED_MAX = 256, HELD_MAX = 256, STATE_LISTEN = 0x0a, SERVICE_MANAGER = 
 struct wanted {
 	const char *param, *daemon, *host;	/* host "": all addresses */
 	uint16_t port;
+	const char *units[2];			/* of sockets, where systemd runs */
 };
 
 /* A listening socket on a wanted port. */
@@ -36,10 +37,10 @@ struct ports {
 
 /* --- wanted --- */
 
-static void want(struct ports *p, const char *param, const char *daemon, const char *host, uint16_t port)
+static void want(struct ports *p, struct wanted w)
 {
 	if (p->n_wanted < WANTED_MAX)
-		p->wanted[p->n_wanted++] = (struct wanted){ param, daemon, host, port };
+		p->wanted[p->n_wanted++] = w;
 }
 
 static void want_services(struct ports *p)
@@ -60,7 +61,8 @@ static void want_services(struct ports *p)
 			continue;
 		}
 		for (size_t k = 0; k < n; k++)
-			want(p, *v[k].name ? arena_printf(p->c->a, "listener.%s", v[k].name) : rows[i].param, rows[i].daemon, v[k].host, v[k].port);
+			want(p, (struct wanted){ *v[k].name ? arena_printf(p->c->a, "listener.%s", v[k].name) : rows[i].param, rows[i].daemon, v[k].host, v[k].port,
+						 { rows[i].daemon } });
 	}
 }
 
@@ -70,8 +72,10 @@ static void want_addresses(struct ports *p)
 	const struct {
 		const char *param, *daemon;
 		struct conf_list list;
-	} rows[] = { { "metrics_listeners", "log", o->metrics_listeners }, { "filter_milter_listeners", "filterd", o->filter_milter_listeners },
-		     { "filter_spamd_listeners", "filterd", o->filter_spamd_listeners } };
+		const char *units[2];
+	} rows[] = { { "metrics_listeners", "log", o->metrics_listeners, { "metrics" } },
+		     { "filter_milter_listeners", "filterd", o->filter_milter_listeners, { "milter" } },
+		     { "filter_spamd_listeners", "filterd", o->filter_spamd_listeners, { "spamd", "spamd-tell" } } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		for (size_t k = 0; k < rows[i].list.n; k++) {
@@ -86,7 +90,7 @@ static void want_addresses(struct ports *p)
 			if (conf_host_port(text, host, &port, &e) < 0)
 				found_param(p->c, SEV_ERROR, rows[i].param, "%s", e.text);
 			else
-				want(p, rows[i].param, rows[i].daemon, arena_strdup(p->c->a, host), port);
+				want(p, (struct wanted){ rows[i].param, rows[i].daemon, arena_strdup(p->c->a, host), port, { rows[i].units[0], rows[i].units[1] } });
 		}
 }
 
@@ -248,8 +252,12 @@ static bool by_our_socket_unit(const struct wanted *w, const struct held *h)
 
 	if (!is_systemd(h->pid))
 		return false;
-	(void)snprintf(path, sizeof(path), "/run/systemd/generator/postern-%s.socket", strcmp(w->daemon, "log") == 0 ? "metrics" : w->daemon);
-	return access(path, F_OK) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(w->units) && w->units[i]; i++) {
+		(void)snprintf(path, sizeof(path), "/run/systemd/generator/postern-%s.socket", w->units[i]);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
 }
 
 static const char *where_text(struct check *c, const struct wanted *w)

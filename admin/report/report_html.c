@@ -30,7 +30,7 @@ static const char style[] =
 	".grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr))}"
 	".charts{margin-bottom:14px;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr))}.wide{grid-column:1/-1}"
 	"section{background:var(--paper);border:1px solid var(--line);border-radius:8px;padding:14px;min-width:0}"
-	".tiles{display:grid;gap:10px;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));margin-bottom:14px}"
+	".tiles{display:grid;gap:10px;grid-template-columns:repeat(auto-fit,minmax(104px,1fr));margin-bottom:14px}"
 	".tile{background:var(--paper);border:1px solid var(--line);border-radius:8px;padding:10px 12px}.tile b{display:block;font-size:1.35rem;font-variant-numeric:tabular-nums}"
 	".tile span{color:var(--dim);font-size:.83rem}svg{display:block;width:100%;height:auto}svg text{fill:var(--dim);font:13px system-ui,sans-serif}"
 	".rule{stroke:var(--line)}.a{fill:var(--a)}.b{fill:var(--b)}.c{fill:var(--c)}.d{fill:var(--d)}.e{fill:var(--e)}"

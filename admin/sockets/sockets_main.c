@@ -151,11 +151,39 @@ static int metrics(const struct run *r, struct err *e)
 	return close_file(f, unit, e);
 }
 
+/* filterd's other protocols: the unit is called as the protocol is, by which filterd knows its sockets. tell: those of addresses in that list, or not in it. */
+static int doors(const struct run *r, const char *protocol, struct conf_list addresses, const struct conf_list *tell, bool in_tell, struct err *e)
+{
+	const char *unit = arena_printf(r->a, "postern-%s.socket", protocol);
+	FILE *f = NULL;
+
+	for (size_t i = 0; i < addresses.n; i++) {
+		struct str s = str_c(addresses.v[i]);
+		if (tell && conf_list_has(*tell, addresses.v[i]) != in_tell)
+			continue;
+		if (!f && begin(r, unit, "filterd", &f, e) < 0)
+			return -1;
+		for (size_t k = 0; k < 2; k++)
+			if (str_starts(s, k ? STR("inet:") : STR("unix:")))
+				s = str_from(s, 5);
+		fputs("ListenStream=", f);
+		put_path(f, arena_cstr(r->a, s));
+		fputc('\n', f);
+	}
+	if (!f)
+		return 0;
+	fprintf(f, "BindIPv6Only=ipv6-only\nFileDescriptorName=%s\nSocketMode=0660\nSocketGroup=%s\n", protocol, r->conf->user_filter);
+	return close_file(f, unit, e);
+}
+
 static int generate(const struct run *r, struct err *e)
 {
 	const struct conf *c = r->conf;
 	return front(r, "smtpd", "smtp", c->smtp_listeners, e) < 0 || front(r, "imapd", "imap", c->imap_listeners, e) < 0 ||
-			       front(r, "pop3d", "pop3", c->pop3_listeners, e) < 0 || metrics(r, e) < 0
+			       front(r, "pop3d", "pop3", c->pop3_listeners, e) < 0 || metrics(r, e) < 0 ||
+			       doors(r, "milter", c->filter_milter_listeners, NULL, false, e) < 0 ||
+			       doors(r, "spamd", c->filter_spamd_listeners, &c->filter_spamd_tell_listeners, false, e) < 0 ||
+			       doors(r, "spamd-tell", c->filter_spamd_listeners, &c->filter_spamd_tell_listeners, true, e) < 0
 		       ? -1
 		       : 0;
 }

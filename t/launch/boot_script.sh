@@ -216,11 +216,16 @@ m=$(systemctl show -p MainPID --value postern-imapd.service)
 cat >> "$conf/postern.conf" <<-CONF
 	imap_listeners = 143/imap 743/imap
 	metrics_listeners = 127.0.0.1:9154 [::1]:9154
+	filter_milter_listeners = 127.0.0.1:8891
+	filter_spamd_listeners = 127.0.0.1:783 unix:/run/postern/spamd.sock
+	filter_spamd_tell_listeners = unix:/run/postern/spamd.sock
 CONF
 systemctl restart postern-imapd.service || fail "restart of imapd"
 said() {
 	journalctl --no-pager -o cat _TRANSPORT=stdout + _TRANSPORT=syslog + _TRANSPORT=journal | grep -qF "$1"
 }
+systemctl restart postern-filterd.service || fail "restart of filterd"
+in_time said 'filter_milter_listeners: the service manager has passed no socket of 127.0.0.1:8891' || fail "it is not said which socket of filterd is missing"
 in_time said 'cannot listen on *:743: the service manager has passed no such socket' || fail "it is not said which port is missing"
 in_time said 'port 993 (::) was passed' || fail "it is not said which port is not served"
 curl -sS -k --max-time 5 imaps://127.0.0.1/ -u alice@example.com:secret-word >/dev/null 2>&1 && fail "a port is served that the configuration does not name"
@@ -230,6 +235,19 @@ in_time curl -sS --max-time 20 imap://127.0.0.1:743/INBOX -u alice@example.com:s
 curl -sS --max-time 5 imaps://127.0.0.1/ >/dev/null 2>&1
 [ $? = 7 ] || fail "the old port is open"
 for h in 127.0.0.1 '[::1]'; do curl -sS --max-time 20 "http://$h:9154/metrics" | grep -q '^postern_' || fail "no metrics on $h"; done
+# filterd's other protocols come the same way.
+spamd() { # CURL'S WORDS: is spamd's protocol spoken there?
+	printf 'PING SPAMC/1.2\r\n\r\n' | timeout 20 curl -sS --max-time 15 "$@" | grep -q '^SPAMD/.* PONG'
+}
+in_time spamd telnet://127.0.0.1:783 || fail "spamd's protocol"
+in_time spamd --unix-socket /run/postern/spamd.sock telnet://localhost || fail "spamd's protocol on a UNIX socket"
+[ "$(stat -c %a:%G /run/postern/spamd.sock)" = 660:_postern_filter ] || fail "whose spamd.sock is: $(stat -c %a:%G /run/postern/spamd.sock)"
+in_time python3 -c 'import socket, struct
+s = socket.create_connection(("127.0.0.1", 8891), 10)
+s.sendall(struct.pack("!IcIII", 13, b"O", 6, 0x1ff, 0x1fffff))
+assert s.recv(5)[4:] == b"O"' || fail "the milter protocol"
+m=$(systemctl show -p MainPID --value postern-filterd.service)
+[ "$(readlink "/proc/$m/ns/net")" != "$(readlink /proc/self/ns/net)" ] || fail "filterd has the network"
 # The sockets that systemd holds for us are ours; one that it holds for another service is not.
 check_ports() { "$PREFIX/sbin/postern" check | grep -E 'is held|in use'; }
 check_ports && fail "postern check takes systemd's sockets of ours for another's"

@@ -83,9 +83,9 @@ def test_the_administrators_files_stay(dest):
     assert below(dest) == {conf}
 
 
-@pytest.mark.parametrize("target", ["install", "uninstall"])
-def test_sockets_of_earlier_versions_go(dest, target):
-    old = pathlib.Path(str(dest) + PREFIX) / "lib/systemd/system/postern-submission.socket"
+@pytest.mark.parametrize("target, name", [("install", "submission"), ("uninstall", "submission"), ("install", "spamd")])
+def test_sockets_of_earlier_versions_go(dest, target, name):
+    old = pathlib.Path(str(dest) + PREFIX) / ("lib/systemd/system/postern-%s.socket" % name)
     old.write_text("[Socket]\nListenStream=587\n")
     make(target, dest)
     assert not old.exists()

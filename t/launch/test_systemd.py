@@ -63,7 +63,8 @@ def listens(unit):
 def test_units_are_well_formed(units, tmp_path):
     """Unknown settings, units that are named and missing; the programs are below DESTDIR, which the verifier cannot know."""
     conf = tmp_path / "postern.conf"
-    conf.write_text("myhostname = mail.example.com\nmetrics_listeners = 127.0.0.1:9154\n")
+    conf.write_text("myhostname = mail.example.com\nmetrics_listeners = 127.0.0.1:9154\nfilter_milter_listeners = 127.0.0.1:8891\n"
+                    "filter_spamd_listeners = 127.0.0.1:783 [::1]:783\nfilter_spamd_tell_listeners = [::1]:783\n")
     made = sockets(conf, tmp_path / "made")[2]
     every = [*sorted(units.iterdir()), *(f for f in made.values() if f.suffix == ".socket")]
     p = subprocess.run(["systemd-analyze", "verify", "--man=no", *map(str, every)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -84,13 +85,19 @@ def test_sockets_are_those_of_the_configuration(tmp_path):
         assert link.is_symlink() and link.resolve() == made[link.name].resolve()
     conf.write_text("myhostname = mail.example.com\ninet_interfaces = 192.0.2.1 [2001:db8::1]\nsmtp_listeners = 25/smtp *:2525/smtp 127.0.0.1:2525/smtp\n"
                     "listener.inside = 10.0.0.5:26/smtp\nlistener.more = 743/imap\nimap_listeners =\npop3_listeners =\n"
-                    "run_directory = /run/a%b\nmetrics_listeners = [::1]:9154\n")
+                    "run_directory = /run/a%b\nmetrics_listeners = [::1]:9154\n"
+                    "filter_milter_listeners = inet:127.0.0.1:8891 unix:/run/milter\nfilter_spamd_listeners = 127.0.0.1:783 [::1]:783\nfilter_spamd_tell_listeners = [::1]:783\n")
     early = tmp_path / "early"
     early.mkdir()
     code, out, made = sockets(conf, tmp_path / "other", early, tmp_path)
     assert code == 0 and "smtpd: port 2525 is listened on already" in out
     assert listens(made["postern-smtpd.socket"]) == ["192.0.2.1:25", "[2001:db8::1]:25", "2525", "10.0.0.5:26", "/run/a%%b/smtpd/submit"]
     assert listens(made["postern-imapd.socket"]) == ["192.0.2.1:743", "[2001:db8::1]:743"] and listens(made["postern-metrics.socket"]) == ["[::1]:9154"]
+    assert listens(made["postern-milter.socket"]) == ["127.0.0.1:8891", "/run/milter"] and listens(made["postern-spamd.socket"]) == ["127.0.0.1:783"]
+    assert listens(made["postern-spamd-tell.socket"]) == ["[::1]:783"]
+    for name in ("milter", "spamd", "spamd-tell"):
+        text = made["postern-%s.socket" % name].read_text()
+        assert "\nFileDescriptorName=%s\n" % name in text and "\nService=postern-filterd.service\n" in text
     assert "BindIPv6Only=ipv6-only" in made["postern-imapd.socket"].read_text()
     assert "postern-pop3d.socket" not in made and os.readlink(early / "postern-pop3d.service") == "/dev/null"
     conf.write_text("smtp_listeners = 25/nonsense\nmyhostname = mail.example.com\n")
