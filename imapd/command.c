@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "imap/out.h"
 #include "held.h"
+#include "link.h"
 #include "relay.h"
 #include "session.h"
 
@@ -114,6 +115,7 @@ void command_finish(struct client *c, enum cmd_result r, struct err *e)
 	command_reply(c, r, e);
 	resp_flush(c);
 	command_drop(c);
+	links_wake(c);
 	if (c->compress)
 		compress_begin(c);
 	if (c->bad >= CLIENT_BAD_MAX)

@@ -76,6 +76,7 @@ static enum cmd_result change(struct client *c, struct str name, struct str id, 
 		return store_no(c, e, false);
 	shares_tell(c->user);
 	guests_check(c->user);
+	notify_rights(c->user);
 	return CMD_OK;
 }
 

@@ -1,5 +1,5 @@
 /* ENABLE (RFC 5161): extensions that change what a client is sent. Names that are no such extension are left out of the answer. */
-#include "session.h"
+#include "link.h"
 
 static const struct {
 	const char *name;
@@ -55,5 +55,6 @@ enum cmd_result cmd_ENABLE(struct client *c, struct imap_lex *l, struct err *e)
 	if (bits & EN_CONDSTORE)
 		condstore_enable(c);
 	c->enabled |= bits;
+	links_enable(c);
 	return CMD_OK;
 }

@@ -10,6 +10,9 @@
 #include "base/map.h"
 #include "fetch.h"
 #include "imap/out.h"
+#include "link.h"
+#include "relay.h"
+#include "watches.h"
 
 struct watched {
 	struct folder *f;
@@ -22,8 +25,13 @@ struct notify {
 	const struct imap_event_group *selected;	/* NULL: nothing about the selected mailbox */
 	struct watched *v;
 	size_t n;
-	bool stale;			/* the tree has changed: match it again */
+	bool over;			/* too much was asked for */
+	bool stale;			/* the tree has changed, or what a guest may read: match it again */
+	struct list abroad;		/* folders of others */
+	bool selected_due;		/* the selected one is another user's, whose process has not answered yet */
+	struct buf later;		/* what they have told while something else was being said */
 };
+enum { NOTIFY_LATER_MAX = 1 << 20 };
 
 /* --- other mailboxes --- */
 
@@ -43,6 +51,8 @@ void notify_end(struct client *c)
 	if (!c->notify)
 		return;
 	release(c);
+	watches_end(&c->notify->abroad);
+	buf_fini(&c->notify->later);
 	arena_free(&c->notify->arena);
 	free(c->notify);
 	c->notify = NULL;
@@ -177,6 +187,56 @@ bool notify_hears(const struct client *c, bool flags)
 	return !c->notify || (c->notify->selected && (c->notify->selected->events & bit));
 }
 
+/* The selected mailbox is another user's: its process tells of it at once, or not at all, as the client wants it. False: too much is unanswered there. */
+static bool selected_abroad(struct client *c, const struct link_user *user)
+{
+	const struct imap_event_group *g = c->notify->selected;
+	struct buf b;
+
+	buf_init(&b, g ? g->text.n + 100 : 100);
+	buf_c(&b, "NOTIFY ");
+	if (g) {
+		buf_c(&b, g->boxes.kind == IMAP_MBOXES_SELECTED ? "SET (selected " : "SET (selected-delayed ");
+		buf_str(&b, g->text);
+		buf_ch(&b, ')');
+	} else {
+		buf_c(&b, "NONE");
+	}
+	const bool sent = link_command(c->remote, b.p, user, c);
+
+	buf_fini(&b);
+	return sent;
+}
+
+void notify_abroad(struct client *c)
+{
+	/* It has just answered, so there is room for a question. */
+	if (c->notify && c->remote)
+		(void)selected_abroad(c, &link_ignore);
+}
+
+static void on_selected(void *ctx, struct link *l, struct str rest)
+{
+	struct client *c = ctx;
+
+	(void)l;
+	(void)rest;
+	if (!c->notify || !c->notify->selected_due)
+		return;
+	c->notify->selected_due = false;
+	notify_answered(c);
+}
+
+/* The connection ends with the mailbox that is selected. */
+static void on_lost(void *ctx, struct link *l, enum err_code code)
+{
+	(void)ctx;
+	(void)l;
+	(void)code;
+}
+
+static const struct link_user telling_selected = { .tagged = on_selected, .lost = on_lost };
+
 void notify_new(struct client *c, uint32_t from, uint32_t to)
 {
 	const struct imap_event_group *g = c->notify ? c->notify->selected : NULL;
@@ -191,16 +251,46 @@ void notify_new(struct client *c, uint32_t from, uint32_t to)
 
 static bool busy(const struct client *c)
 {
-	return c->run.cmd && !c->idling;
+	return (c->run.cmd && !c->idling) || c->passing;
 }
 
-/* RFC 5465 5.8: from now on as after NOTIFY NONE. */
-static void overflow(struct client *c)
+/* RFC 5465 5.8: from now on as after NOTIFY NONE. Links end with the connection, or the next NOTIFY: one of them may be the caller. */
+static void be_none(struct client *c)
 {
-	resp_untagged(c, "OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch.");
+	c->notify->over = true;
 	c->notify->what = (struct imap_notify){ .none = true };
 	c->notify->selected = NULL;
 	release(c);
+}
+
+static void overflow(struct client *c)
+{
+	resp_untagged(c, "OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch.");
+	be_none(c);
+}
+
+void notify_overflow(struct client *c)
+{
+	if (!c->notify || c->notify->what.none)
+		return;
+	be_none(c);
+	buf_reset(&c->notify->later);
+	buf_c(&c->notify->later, "* OK [NOTIFICATIONOVERFLOW] Too much to tell.\r\n");
+	notify_later(c);
+}
+
+/* A guest hears of what it may read, at this moment. */
+static bool may_hear(struct client *c, const struct watched *w)
+{
+	const struct arena_mark mark = arena_mark(c->arena);
+	struct acl_entry *list;
+	struct err e = { 0 };
+	uint32_t rights = ACL_ALL;
+
+	if (c->guest)
+		rights = mbox_acl_get(w->f->mbox, c->arena, &list, &e) == 0 ? acl_rights_of(list, str_c(c->guest)) : 0;
+	arena_release(c->arena, mark);
+	return (rights & (ACL_L | ACL_R)) == (ACL_L | ACL_R);
 }
 
 static void tell(struct client *c)
@@ -217,16 +307,73 @@ static void tell(struct client *c)
 	for (size_t i = 0; i < y->n; i++) {
 		struct watched *w = &y->v[i];
 
-		if ((c->folder && c->folder->mbox == w->f->mbox) || mbox_status(w->f->mbox, &st, &e) < 0 || !is_news(w, &st))
+		if ((c->folder && c->folder->mbox == w->f->mbox) || mbox_status(w->f->mbox, &st, &e) < 0 || !is_news(w, &st) || !may_hear(c, w))
 			continue;
 		put_status(c, w);
 	}
 }
 
+static void tell_later(struct client *c)
+{
+	struct buf *b = &c->notify->later;
+
+	if (b->n)
+		buf_str(resp(c), buf_view(b));
+	buf_fini(b);
+	buf_init(b, NOTIFY_LATER_MAX);
+}
+
 void notify_flush(struct client *c)
 {
-	if (c->notify)
-		tell(c);
+	if (!c->notify)
+		return;
+	tell(c);
+	tell_later(c);
+}
+
+void notify_later(struct client *c)
+{
+	if (!c->notify || busy(c) || !c->notify->later.n)
+		return;
+	tell_later(c);
+	resp_flush(c);
+}
+
+void notify_aside(struct client *c, struct str response)
+{
+	if (!c->notify || c->notify->what.none)
+		return;
+	buf_str(&c->notify->later, response);
+	if (buf_failed(&c->notify->later))
+		notify_overflow(c);
+	else
+		notify_later(c);
+}
+
+bool notify_waits(const struct client *c)
+{
+	return c->notify && (c->notify->selected_due || watches_wait(&c->notify->abroad));
+}
+
+void notify_answered(struct client *c)
+{
+	struct err e = { 0 };
+
+	if (notify_waits(c))
+		return;
+	command_finish(c, c->notify->over ? command_answer(c, "NO", "NOTIFICATIONOVERFLOW", "Too much to watch of another user's folders.") : CMD_OK, &e);
+	if (!c->over)
+		client_continue(c);
+}
+
+void notify_rights(struct user *u)
+{
+	list_each(it, &u->clients) {
+		struct client *c = list_of(it, struct client, node);
+
+		if (c->guest && c->notify)
+			c->notify->stale = true;
+	}
 }
 
 void notify_changed(struct user *u)
@@ -280,9 +427,9 @@ static void put_name(struct client *c, const struct store_folder *list, struct s
 	if (!f->exists)
 		put_attribute(out, &sep, STR("\\NonExistent"));
 	put_attribute(out, &sep, f->children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
-	if (f->subscribed)
+	if (f->subscribed && !c->guest)	/* the owner's own affairs */
 		put_attribute(out, &sep, STR("\\Subscribed"));
-	if (f->special_use.n)
+	if (f->special_use.n && !c->guest)
 		put_attribute(out, &sep, f->special_use);
 	buf_c(out, ") \"/\" ");
 	client_put_mailbox(c, out, name);
@@ -292,6 +439,21 @@ static void put_name(struct client *c, const struct store_folder *list, struct s
 		buf_c(out, "))");
 	}
 	buf_c(out, "\r\n");
+}
+
+/* May the client know of the name? A guest of one that is gone, when it watched it. */
+static bool may_know(struct client *c, struct str name)
+{
+	uint32_t rights = 0;
+	struct err e = { 0 };
+
+	if (!c->guest || (rights_in(c, name, &rights, &e) == 0 && (rights & ACL_L)))
+		return true;
+	for (size_t i = 0; e.code == ERR_NOENT && i < c->notify->n; i++) {
+		if (str_eq(c->notify->v[i].f->name, name))
+			return true;
+	}
+	return false;
 }
 
 static bool anybody_listens(const struct user *u)
@@ -322,9 +484,11 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 		c->notify->stale = true;
 		if (c == by)
 			continue;
-		if (events_of(c, name) & bit)
+		if (c->guest && bit == EVENT_BIT(SUBSCRIPTIONCHANGE))
+			continue;
+		if ((events_of(c, name) & bit) && may_know(c, name))
 			put_name(c, list, name, old);
-		if (parent.n && (events_of(c, parent) & bit))
+		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent))
 			put_name(c, list, parent, STR(""));
 		resp_flush(c);
 	}
@@ -337,13 +501,35 @@ static bool hears_metadata(struct client *c, struct str name)
 	unsigned events = 0;
 
 	if (name.n)
-		return events_of(c, name) & EVENT_BIT(MAILBOXMETADATACHANGE);
+		return (events_of(c, name) & EVENT_BIT(MAILBOXMETADATACHANGE)) && may_know(c, name);
+	if (c->guest)
+		return false;
 	for (size_t g = 0; g < c->notify->what.n; g++)
 		events |= c->notify->what.v[g].events;
 	return events & EVENT_BIT(SERVERMETADATACHANGE);
 }
 
-/* Only the names of what has changed (RFC 5464 4.4.2). */
+/* Only the names of what has changed (RFC 5464 4.4.2); to a guest those that it may read. */
+static void put_changes(struct client *c, struct str name, const struct mbox_meta *changes)
+{
+	struct buf *out = resp(c);
+	bool any = false;
+
+	for (const struct mbox_meta *m = changes; m; m = m->next) {
+		if (c->guest && str_case_starts(m->name, STR("/private/")))
+			continue;
+		if (!any) {
+			buf_c(out, "* METADATA ");
+			client_put_mailbox(c, out, name);
+		}
+		any = true;
+		buf_ch(out, ' ');
+		imap_put_astring(out, m->name);
+	}
+	if (any)
+		buf_c(out, "\r\n");
+}
+
 void notify_metadata(struct client *by, struct str name, const struct mbox_meta *changes)
 {
 	list_each_safe(it, &by->user->clients) {
@@ -351,15 +537,7 @@ void notify_metadata(struct client *by, struct str name, const struct mbox_meta 
 
 		if (!c->notify || c->over || c == by || !hears_metadata(c, name))
 			continue;
-		struct buf *out = resp(c);
-
-		buf_c(out, "* METADATA ");
-		client_put_mailbox(c, out, name);
-		for (const struct mbox_meta *m = changes; m; m = m->next) {
-			buf_ch(out, ' ');
-			imap_put_astring(out, m->name);
-		}
-		buf_c(out, "\r\n");
+		put_changes(c, name, changes);
 		resp_flush(c);
 	}
 }
@@ -417,6 +595,15 @@ static int parse(struct imap_lex *l, struct notify *y, struct err *e)
 	return 0;
 }
 
+static enum cmd_result take_abroad(struct client *c, struct notify *y, struct err *e)
+{
+	enum cmd_result r = CMD_OK;
+
+	for (size_t g = 0; r == CMD_OK && g < y->what.n; g++)
+		r = watches_take(c, y->arena, &y->abroad, &y->what.v[g], e);
+	return r;
+}
+
 static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 {
 	enum cmd_result r;
@@ -424,7 +611,7 @@ static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 	/* What has changed until now is told by what was asked for until now (section 3.1: as a NOOP does). */
 	if (c->folder && folder_sync(c, true, true, e) < 0)
 		return store_no(c, e, false);
-	if ((r = match(c, y, e)) != CMD_OK)
+	if ((r = take_abroad(c, y, e)) != CMD_OK || (r = match(c, y, e)) != CMD_OK)
 		return r;
 	for (size_t i = 0; y->what.status && i < y->n; i++) {
 		if (!c->folder || c->folder->mbox != y->v[i].f->mbox)
@@ -439,11 +626,22 @@ enum cmd_result cmd_NOTIFY(struct client *c, struct imap_lex *l, struct err *e)
 	enum cmd_result r = CMD_BAD;
 
 	y->arena = arena_new(1 << 24);
+	list_init(&y->abroad);
+	buf_init(&y->later, NOTIFY_LATER_MAX);
 	if (imap_get_sp(l, e) == 0 && parse(l, y, e) == 0)
 		r = y->what.bad_event ? bad_event(c) : begin(c, y, e);
 	/* What fails changes nothing. */
 	c->notify = r == CMD_OK ? before : y;
 	notify_end(c);
 	c->notify = r == CMD_OK ? y : before;
-	return r;
+	if (r != CMD_OK)
+		return r;
+	y->selected_due = c->remote && selected_abroad(c, &telling_selected);
+	r = c->remote && !y->selected_due ? link_busy(c) : watches_begin(c, &y->abroad, y->what.status);
+	if (r == CMD_DONE) {
+		be_none(c);
+		watches_end(&y->abroad);
+		y->selected_due = false;
+	}
+	return r == CMD_OK && y->selected_due ? CMD_AWAY : r;
 }

@@ -29,6 +29,10 @@ struct link {
 	unsigned enabled;	/* EN_*, as far as it was told */
 	unsigned serial;	/* of our own tags */
 	bool over, paused;
+	bool held;			/* others have to finish first: links_wake() */
+	bool resting;			/* nothing is asked */
+	bool watches;			/* link_watch() */
+	struct ask always;		/* who hears it then */
 	/* the response that is being read */
 	bool mid, drop;		/* behind a literal; not for anybody */
 	bool passing;		/* to the client as it is */
@@ -54,6 +58,8 @@ static void forget(struct link *l)
 	struct client *c = l->c;
 
 	l->over = true;
+	if (c->passing == l)
+		c->passing = NULL;
 	list_del(&l->node);
 	timer_del(&l->timer);
 	conn_free(&l->conn);
@@ -74,6 +80,7 @@ void link_end(struct link *l)
 
 void links_end(struct client *c)
 {
+	timer_del(&c->wake);
 	list_each_safe(it, &c->links)
 		link_end(list_of(it, struct link, node));
 }
@@ -84,7 +91,7 @@ static void lose(struct link *l, enum err_code code, const char *why)
 	struct ask asks[LINK_ASKS_MAX];
 	struct client *c = l->c;
 	const unsigned n = l->n_asks;
-	const bool selected = c->remote == l;
+	const bool selected = c->remote == l, halfway = c->passing == l;
 
 	if (l->over)
 		return;
@@ -98,6 +105,12 @@ static void lose(struct link *l, enum err_code code, const char *why)
 		client_end(c, "Shared mailbox is gone", "The shared mailbox is no longer served.");
 		return;
 	}
+	if (halfway) {		/* what is said now would be taken for the rest of the response */
+		client_end(c, "Shared mailbox is gone within a response", NULL);
+		return;
+	}
+	if (l->watches)
+		l->always.user->lost(l->always.ctx, l, code);
 	for (unsigned i = 0; i < n && !c->over; i++)
 		asks[i].user->lost(asks[i].ctx, l, code);
 	transfer_lost(c, l, code);
@@ -114,6 +127,8 @@ static void on_timer(void *ctx)
 
 	if (l->n_asks || l->request) {
 		lose(l, ERR_TEMP, "no answer");
+	} else if (l->watches) {	/* neither end takes it for dead */
+		(void)!link_command(l, "NOOP", &link_ignore, NULL);
 	} else if (l->c->remote != l && !transfer_uses(l->c, l)) {
 		link_end(l);
 	} else {
@@ -131,12 +146,17 @@ static void wait_for(struct link *l, uint64_t ms)
 
 static void waiting(struct link *l)
 {
+	const bool rested = l->resting;
+
+	l->resting = !l->request && !l->n_asks;
+	if (l->watches && rested && l->resting)	/* what it tells does not put off our sign of life */
+		return;
 	if (l->request)
 		wait_for(l, LINK_OPEN_MS);
 	else if (l->n_asks)	/* a search may take long, and says that it goes on */
 		wait_for(l, l->asks[0].user->pass || l->asks[0].user->slow ? l->c->user->conf->imap_timeout * 1000 : LINK_ASK_MS);
 	else
-		wait_for(l, LINK_IDLE_MS);
+		wait_for(l, l->watches ? l->c->user->conf->imap_timeout * 500 : LINK_IDLE_MS);
 }
 
 /* --- reading --- */
@@ -144,6 +164,12 @@ static void waiting(struct link *l)
 static struct ask *first(struct link *l)
 {
 	return l->n_asks ? &l->asks[0] : NULL;
+}
+
+/* Who hears untagged responses; NULL: the client, as they are. */
+static const struct ask *hearer(struct link *l)
+{
+	return l->watches ? &l->always : first(l);
 }
 
 /* The word that says what an untagged response is: "* 12 EXISTS" and "* SEARCH 1 2". */
@@ -206,10 +232,10 @@ static void tagged(struct link *l, struct str line)
 /* A line, or the piece of one between literals. -1: this is no IMAP. */
 static int on_line(struct link *l, struct str line)
 {
-	struct ask *a = first(l);
+	const struct ask *const first_ask = first(l), *const a = hearer(l);
 	uint64_t n = 0;
 
-	if (!l->mid && a && str_starts(line, str_c(a->tag)) && line.p[strlen(a->tag)] == ' ') {
+	if (!l->mid && first_ask && str_starts(line, str_c(first_ask->tag)) && line.p[strlen(first_ask->tag)] == ' ') {
 		tagged(l, line);
 		return 0;
 	}
@@ -228,6 +254,7 @@ static int on_line(struct link *l, struct str line)
 	if (l->drop)
 		return 0;
 	if (l->passing) {
+		l->c->passing = l->mid ? l : NULL;
 		buf_str(resp(l->c), line);
 		return 0;
 	}
@@ -241,7 +268,7 @@ static int on_line(struct link *l, struct str line)
 
 static void on_literal(struct link *l, struct str bytes)
 {
-	const struct ask *a = first(l);
+	const struct ask *a = hearer(l);
 
 	l->left -= bytes.n;
 	if (l->drop)
@@ -286,18 +313,59 @@ static bool read_some(struct link *l)
 	return !l->over;
 }
 
+/* Its process speaks unasked where the selected mailbox is told of at once (NOTIFY): not into a response of another one, nor into an answer that is given in
+ * steps. */
+static bool may_speak(const struct link *l)
+{
+	const struct client *c = l->c;
+
+	if (c->passing)
+		return c->passing == l;
+	return l->n_asks || l->watches || !c->run.step;
+}
+
+static void read_all(struct link *l);
+
+static void on_wake(void *ctx)
+{
+	struct client *c = ctx;
+
+	timer_del(&c->wake);
+	list_each_safe(it, &c->links) {
+		struct link *l = list_of(it, struct link, node);
+
+		if (l->held && !l->paused)
+			read_all(l);
+		if (c->over)
+			return;
+	}
+}
+
+void links_wake(struct client *c)
+{
+	if (c->n_links && !c->wake)
+		c->wake = loop_timer(c->user->loop, 0, on_wake, c);
+}
+
 static void read_all(struct link *l)
 {
 	struct client *c = l->c;
+	const bool passing = c->passing;
 
 	waiting(l);
 	/* What the client does not take stays here, and then with the owner's process. */
-	while (!l->over && !resp_full(c) && read_some(l))
+	while (!l->over && !resp_full(c) && may_speak(l) && read_some(l))
 		;
-	if (!l->over)
-		conn_pause(l->conn, l->paused || resp_full(c));
+	if (!l->over) {
+		l->held = !may_speak(l);
+		conn_pause(l->conn, l->paused || l->held || resp_full(c));
+	}
+	if (!c->over && passing && !c->passing)
+		links_wake(c);
 	if (!c->over)
 		resp_flush(c);
+	if (!c->over && !c->passing)
+		notify_later(c);
 }
 
 void links_resume(struct client *c)
@@ -492,7 +560,7 @@ struct link *link_get(struct client *c, struct str owner)
 	list_each(it, &c->links) {
 		struct link *l = list_of(it, struct link, node);
 
-		if (str_eq(str_c(l->owner), owner)) {
+		if (!l->watches && str_eq(str_c(l->owner), owner)) {
 			enable(l);
 			return l;
 		}
@@ -502,4 +570,26 @@ struct link *link_get(struct client *c, struct str owner)
 	if (l)
 		enable(l);
 	return l;
+}
+
+struct link *link_watch(struct client *c, struct str owner, const struct link_user *user, void *ctx)
+{
+	struct link *l = link_new(c, owner);
+
+	if (!l)
+		return NULL;
+	l->watches = true;
+	l->always = (struct ask){ .user = user, .ctx = ctx };
+	enable(l);
+	return l;
+}
+
+void links_enable(struct client *c)
+{
+	list_each(it, &c->links) {
+		struct link *l = list_of(it, struct link, node);
+
+		if (l->watches)
+			enable(l);
+	}
 }

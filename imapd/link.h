@@ -41,6 +41,10 @@ struct link_user {
 
 /* The client's link to that user. NULL: too many. */
 struct link *link_get(struct client *c, struct str owner);
+/* One of its own, over which that process tells what it was asked to tell (watches.c): each untagged response goes to user->untagged, whatever is asked; lost()
+ * says that it has ended. It stays until link_end. NULL: too many. */
+struct link *link_watch(struct client *c, struct str owner, const struct link_user *user, void *ctx);
+void links_enable(struct client *c);	/* the client has enabled more: those are told */
 /* A command is under way: its tag, without which no tagged line is taken. What it says goes through link_write. False: too many are unanswered; nobody
  * will hear of this one, and nothing of it may be sent. */
 bool link_ask(struct link *l, struct str tag, const struct link_user *user, void *ctx) MUST_CHECK;
@@ -57,6 +61,7 @@ void link_break(struct link *l, const char *why);	/* its process says too much: 
 
 void links_end(struct client *c);
 void links_resume(struct client *c);		/* the client has taken its output */
+void links_wake(struct client *c);		/* the same, soon: a command has ended */
 /* From authd. */
 void link_opened(struct user *u, uint32_t id, int fd, enum err_code code);
 

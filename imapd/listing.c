@@ -91,15 +91,15 @@ static void parents(struct listing *l, struct str name)
 	}
 }
 
-/* "(" flags ")" SP delimiter SP mailbox */
-static int get_list(struct client *c, struct imap_lex *l, bool *exists, struct str *name)
+/* SP "(" flags ")" SP delimiter SP mailbox */
+int listing_parse(struct client *c, struct imap_lex *l, bool *exists, struct str *name)
 {
 	const struct run kept = c->run;
 	struct str word, wire;
 	struct err e = { 0 };
 
 	*exists = true;
-	if (imap_get_char(l, '(', &e) < 0)
+	if (imap_get_sp(l, &e) < 0 || imap_get_char(l, '(', &e) < 0)
 		return -1;
 	while (!imap_try(l, ')')) {
 		if (imap_try(l, ' '))
@@ -139,7 +139,6 @@ static void on_untagged(void *ctx, struct link *k, struct str text)
 	struct listing *l = a->l;
 	struct client *c = l->c;
 	struct imap_lex lex = { .p = text.p + 2, .end = text.p + text.n - 2, .arena = c->arena };
-	struct err e = { 0 };
 	struct str name;
 	bool exists;
 
@@ -154,7 +153,7 @@ static void on_untagged(void *ctx, struct link *k, struct str text)
 		return;
 	}
 	a->last = NULL;
-	if (imap_get_sp(&lex, &e) < 0 || get_list(c, &lex, &exists, &name) < 0 || !str_starts(name, a->prefix) || name.n <= a->prefix.n)
+	if (listing_parse(c, &lex, &exists, &name) < 0 || !str_starts(name, a->prefix) || name.n <= a->prefix.n)
 		return;
 	if ((a->last = node_get(l, name))) {
 		a->last->f.exists = exists;

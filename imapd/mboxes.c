@@ -2,6 +2,7 @@
 #include "imap/mboxes.h"
 
 #include "session.h"
+#include "spaces.h"
 
 static enum cmd_result add(struct client *c, struct mbox_names *out, struct str name, struct err *e)
 {
@@ -105,4 +106,31 @@ enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, str
 			r = add(c, out, list->name, e);
 	}
 	return r;
+}
+
+enum cmd_result mboxes_split(struct client *c, struct arena *a, struct imap_mboxes *f, mboxes_foreign_fn *fn, void *ctx, struct err *e)
+{
+	struct str *own;
+	size_t n = 0;
+
+	if (c->guest)
+		return CMD_OK;
+	if (!(own = ARENA_ARRAY(a, struct str, f->n + 1)))
+		return err_set(e, ERR_LIMIT, 0, "too many mailboxes"), CMD_NO;
+	for (size_t i = 0; i < f->n; i++) {
+		struct str name, owner;
+		enum cmd_result r = name_take(c, f->names[i], &name, e);
+
+		if (r != CMD_OK)
+			return r;
+		const int whose = space_owner(c, name, &owner);
+
+		if (whose == 0)
+			own[n++] = f->names[i];
+		if (whose == 1 && (r = fn(ctx, f, owner, name)) != CMD_OK)
+			return r;
+	}
+	f->names = own;
+	f->n = n;
+	return CMD_OK;
 }

@@ -55,36 +55,28 @@ static void add(struct client *c, struct source *s, enum imap_mboxes_kind kind, 
 	client_put_mailbox(c, &s->filters, name);
 }
 
+struct taking {
+	struct client *c;
+	struct others **o;
+};
+
+static enum cmd_result take(void *ctx, const struct imap_mboxes *f, struct str owner, struct str name)
+{
+	const struct taking *t = ctx;
+
+	if (!*t->o)
+		*(*t->o = ARENA_NEW(t->c->arena, struct others)) = (struct others){ .c = t->c };
+	struct source *s = source_of(*t->o, owner);
+
+	if (!s)
+		return command_answer(t->c, "NO", "LIMIT", "Folders of too many others at once.");
+	add(t->c, s, f->kind, name);
+	return CMD_OK;
+}
+
 enum cmd_result others_take(struct client *c, struct others **o, struct imap_mboxes *f, struct err *e)
 {
-	struct str *own = ARENA_ARRAY(c->arena, struct str, f->n + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; !c->guest && i < f->n; i++) {
-		struct str name, owner;
-		const enum cmd_result r = name_take(c, f->names[i], &name, e);
-
-		if (r != CMD_OK)
-			return r;
-		const int whose = space_owner(c, name, &owner);
-
-		if (whose == 0)
-			own[n++] = f->names[i];
-		if (whose != 1)
-			continue;
-		if (!*o)
-			*(*o = ARENA_NEW(c->arena, struct others)) = (struct others){ .c = c };
-		struct source *s = source_of(*o, owner);
-
-		if (!s)
-			return command_answer(c, "NO", "LIMIT", "Folders of too many others at once.");
-		add(c, s, f->kind, name);
-	}
-	if (!c->guest) {
-		f->names = own;
-		f->n = n;
-	}
-	return CMD_OK;
+	return mboxes_split(c, c->arena, f, take, &(struct taking){ c, o }, e);
 }
 
 static void sources_free(struct others *o)

@@ -168,6 +168,8 @@ static void on_tagged(void *ctx, struct link *l, struct str rest)
 		client_continue(c);
 		return;
 	}
+	const bool opened = r->selection == SEL_OPENS && str_case_starts(rest, STR("OK"));
+
 	selection_settle(r, str_case_starts(rest, STR("OK")));
 	idle_stop(c);
 	drop(c);
@@ -179,6 +181,9 @@ static void on_tagged(void *ctx, struct link *l, struct str rest)
 	buf_c(out, "\r\n");
 	resp_flush(c);
 	command_drop(c);
+	if (opened)
+		notify_abroad(c);
+	links_wake(c);
 	client_continue(c);
 }
 
@@ -390,7 +395,7 @@ bool relay_away(const struct client *c)
 {
 	const struct relay *r = c->relay;
 
-	if (c->transfer || c->listing || c->others)
+	if (c->transfer || c->listing || c->others || notify_waits(c) || (c->passing && !c->relay))
 		return true;
 	return r && (r->plus || (r->complete && !r->idle));
 }

@@ -150,6 +150,8 @@ struct client {
 	struct link *remote;		/* the selected mailbox is there (folder is NULL then) */
 	char *remote_name;		/* as the client spelled it */
 	struct link *selecting;		/* it is about to be */
+	struct timer *wake;		/* they may have something to say */
+	struct link *passing;		/* a response from there is on its way to the client, which must not be interrupted */
 	struct relay *relay;		/* the command in progress is there */
 	struct transfer *transfer;	/* it copies from there or to there */
 	struct listing *listing;	/* it asks what is there */
@@ -286,6 +288,13 @@ void notify_forget(struct user *u, const struct folder *f);	/* it was deleted */
 struct mbox_meta;
 void notify_metadata(struct client *by, struct str name, const struct mbox_meta *changes);	/* of a mailbox, or with no name the account's */
 void notify_end(struct client *c);
+bool notify_waits(const struct client *c);	/* NOTIFY's answer waits for processes of others */
+void notify_answered(struct client *c);		/* one of them has answered */
+void notify_later(struct client *c);		/* what had to wait, unless a command is under way */
+void notify_aside(struct client *c, struct str response);	/* from such a process: a whole one, told when nothing else is being said */
+void notify_overflow(struct client *c);
+void notify_abroad(struct client *c);		/* the mailbox of another one was selected */
+void notify_rights(struct user *u);		/* some access list has changed: guests are told of what they may read now */
 
 /* --- mboxes.c: what mailbox filters stand for --- */
 struct imap_mboxes;
@@ -297,6 +306,9 @@ struct mbox_names {
 /* Adds what the filter means now. CMD_OK, or NO (a name is invalid). */
 bool mboxes_mean(struct client *c, const struct imap_mboxes *f, struct str name);	/* is that mailbox (existing or not) among them? */
 enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, struct mbox_names *out, struct err *e);
+/* Takes the names of folders of others out of a filter, each with a call. What is left is on a. CMD_OK, or NO. */
+typedef enum cmd_result mboxes_foreign_fn(void *ctx, const struct imap_mboxes *f, struct str owner, struct str name);
+enum cmd_result mboxes_split(struct client *c, struct arena *a, struct imap_mboxes *f, mboxes_foreign_fn *fn, void *ctx, struct err *e);
 
 /* --- names.c: mailbox names of clients --- */
 /* Modified UTF-7 to UTF-8, in the arena; checks what the store would misunderstand. CMD_OK, or CMD_NO with [CANNOT]. */

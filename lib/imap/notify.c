@@ -65,6 +65,8 @@ static int get_group(struct imap_lex *l, struct imap_notify *out, struct imap_ev
 		return -1;
 	if (g->boxes.kind == IMAP_MBOXES_SUBTREE_ONE)	/* RFC 7377's own */
 		return err_set(e, ERR_INPUT, 0, "unknown mailbox filter");
+	const char *const from = l->p;
+
 	if (!imap_try_word(l, "NONE")) {
 		if (imap_get_char(l, '(', e) < 0)
 			return -1;
@@ -77,6 +79,7 @@ static int get_group(struct imap_lex *l, struct imap_notify *out, struct imap_ev
 		if (imap_get_char(l, ')', e) < 0)
 			return -1;
 	}
+	g->text = str_n(from, (size_t)(l->p - from));
 	if (!out->bad_event && check(g, e) < 0)
 		return -1;
 	return imap_get_char(l, ')', e);

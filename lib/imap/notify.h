@@ -20,6 +20,7 @@ enum {
 struct imap_event_group {
 	struct imap_mboxes boxes;
 	unsigned events;		/* EVENT_BIT(); 0: "NONE" */
+	struct str text;		/* as spelled */
 	bool has_fetch;			/* MessageNew with items */
 	struct imap_fetch fetch;
 };

@@ -248,13 +248,13 @@ C: b4 LIST "" () RETURN (SUBSCRIBED)
 S: b4 BAD *
 
 == RFC 6154 5: what mailboxes are for
-C: t1 LIST "" "S%"
+C: t1 LIST "" "Se%"
 S: * LIST (\HasNoChildren \Sent) "/" Sent
 S: t1 OK *
 C: t2 LIST "" "%" RETURN (SPECIAL-USE)
 S~ * LIST (*\Drafts) "/" Drafts
 S~ t2 OK *
-C: t3 LIST (SPECIAL-USE) "" ("S%" "INBOX")
+C: t3 LIST (SPECIAL-USE) "" ("Se%" "INBOX")
 S: * LIST (\HasNoChildren \Sent) "/" Sent
 S: t3 OK *
 C: t4 CREATE Everything (USE (\All))
