@@ -3,40 +3,51 @@
 
 #include <stdio.h>
 
-static void expand(const struct account *a, char letter, struct buf *out)
+static struct str value(const struct account *a, char var)
 {
 	const struct str name = str_c(a->name);
 	const ptrdiff_t at = str_rchr(name, '@');
 
-	switch (letter) {
-	case 'u': buf_str(out, name); break;
-	case 'n': buf_str(out, at < 0 ? name : str_sub(name, 0, (size_t)at)); break;
-	case 'd': buf_str(out, at < 0 ? STR("") : str_from(name, (size_t)at + 1)); break;
-	case 'h': buf_c(out, a->home); break;
-	default: buf_ch(out, letter);
+	switch (var) {
+	case 'n': return at < 0 ? name : str_sub(name, 0, (size_t)at);
+	case 'd': return at < 0 ? STR("") : str_from(name, (size_t)at + 1);
+	case 'h': return str_c(a->home);
+	default: return name;
 	}
 }
 
-static void maildir_put(const struct conf *c, const struct account *a, struct buf *out)
+static void expand(const struct account *a, const struct conf_place_part *p, struct buf *out)
 {
-	struct str t = str_c(c->mail_location);
+	const struct str whole = value(a, p->var), piece = str_sub(whole, p->offset < whole.n ? p->offset : whole.n, p->width);
 
-	if (str_starts(t, STR("maildir:")))
-		t = str_from(t, 8);
-	if (t.n == 0) {
-		buf_printf(out, "%s/%s", a->home, c->home_mailbox[0] ? c->home_mailbox : "Maildir");
-	} else if (str_starts(t, STR("~/"))) {
-		buf_c(out, a->home);
-		t = str_from(t, 1);
+	for (size_t i = 0; i < piece.n; i++) {
+		const char ch = piece.p[i];
+		buf_ch(out, p->letters == 'L' ? ch_lower(ch) : p->letters == 'U' && ch >= 'a' && ch <= 'z' ? (char)(ch - 'a' + 'A') : ch);
 	}
-	for (size_t i = 0; i < t.n; i++) {
-		if (t.p[i] == '%' && i + 1 < t.n)
-			expand(a, t.p[++i], out);
+}
+
+/* -1: mail_location makes no sense, which the check of the configuration refuses. */
+static int maildir_put(const struct conf *c, const struct account *a, struct buf *out)
+{
+	struct conf_place_part p;
+	bool below_home;
+	struct str in = conf_place_start(str_c(c->mail_location), &below_home);
+
+	if (in.n == 0)
+		buf_printf(out, "%s/%s", a->home, c->home_mailbox[0] ? c->home_mailbox : "Maildir");
+	else if (below_home)
+		buf_c(out, a->home);
+	while (in.n > 0) {
+		if (conf_place_next(&in, &p) < 0)
+			return -1;
+		if (p.var)
+			expand(a, &p, out);
 		else
-			buf_ch(out, t.p[i]);
+			buf_str(out, p.text);
 	}
 	while (out->n > 1 && out->p[out->n - 1] == '/')
 		buf_cut(out, out->n - 1);
+	return 0;
 }
 
 int place_account(const struct conf *c, struct account *a)
@@ -51,8 +62,7 @@ int place_account(const struct conf *c, struct account *a)
 			return -1;
 	}
 	buf_init(&b, ACCOUNT_PATH_MAX - 1);
-	maildir_put(c, a, &b);
-	if (!buf_failed(&b) && b.n) {
+	if (maildir_put(c, a, &b) == 0 && !buf_failed(&b) && b.n) {
 		memcpy(a->maildir, b.p, b.n + 1);
 		rc = 0;
 	}

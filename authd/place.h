@@ -7,7 +7,7 @@
 #include "map/accounts.h"
 
 /* Fill in the home of the suite's own user (virtual_mail_directory/NAME; a system account's is given) and the maildir: mail_location with
- * %u name, %n part before @, %d part behind it, %h home ("maildir:" and "~/" before it are understood), else home_mailbox below the home. -1: a
+ * %u name, %n part before @, %d part behind it, %h home, and pieces of them (conf's place.c), else home_mailbox below the home. -1: a
  * path is too long. */
 int place_account(const struct conf *c, struct account *a) MUST_CHECK;
 

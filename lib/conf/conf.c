@@ -327,6 +327,9 @@ static void check_together(const struct conf *c, struct trouble *t)
 	check_networks(c, "smtpd_authorized_xclient_hosts", c->smtpd_authorized_xclient_hosts, t);
 	check_networks(c, "smtpd_upstream_proxy_hosts", c->smtpd_upstream_proxy_hosts, t);
 	check_directories(c, t);
+	const char *const wrong = conf_place_wrong(str_c(c->mail_location));
+	if (wrong)
+		trouble_error(t, conf_setting(c, param_find(STR("mail_location")))->line, "mail_location: \"%s\": %s", c->mail_location, wrong);
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
 	if ((c->smtp_tls_cert_file[0] != 0) != (c->smtp_tls_key_file[0] != 0))

@@ -130,6 +130,15 @@ bool conf_networks_have(struct conf_list networks, const uint8_t addr[16]);	/* t
 int addr_parse(struct str s, uint8_t addr[16]) MUST_CHECK;	/* numeric v4 or v6, no brackets; -1 if it is not one */
 enum { CONF_HOST_MAX = 64 };
 /* "127.0.0.1:9154", "[::1]:9154": a numeric address and a port. ERR_CONF when it is not. */
+/* mail_location (place.c): text, or a piece of the account: var u n d h, letters L or U or 0, from offset on at most width bytes. */
+struct conf_place_part {
+	struct str text;	/* borrows; var 0 */
+	char var, letters;
+	size_t offset, width;
+};
+struct str conf_place_start(struct str location, bool *below_home_out);	/* the parts, without "maildir:" and "~" */
+int conf_place_next(struct str *in, struct conf_place_part *out) MUST_CHECK;	/* *in, not empty, advances; -1: it is wrong there */
+const char *conf_place_wrong(struct str location);	/* what an administrator is told; NULL: it can be understood */
 int conf_host_port(struct str text, char host_out[CONF_HOST_MAX], uint16_t *port_out, struct err *e) MUST_CHECK;
 
 #endif
