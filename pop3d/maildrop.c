@@ -142,5 +142,5 @@ void drop_uidl(struct client *c, const struct uidl_form *form, uint32_t index, s
 	if (form->n > 0)
 		uidl_form_put(form, uid, out);
 	else
-		uidl_put(format, uid, mbox_uidvalidity(c->m), strchr(format, 'f') ? mbox_msg_basename(c->v, seq) : "", out);
+		uidl_put(format, uid, mbox_uidvalidity(c->m), mbox_msg_basename(c->v, seq), out);
 }

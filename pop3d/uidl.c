@@ -1,9 +1,10 @@
-/* Unique ids of messages (RFC 1939 7), as pop3_uidl_format says: %u UID, %v UIDVALIDITY, %f base file name, with the widths and the X of Dovecot's. Pure. */
+/* Unique ids of messages (RFC 1939 7), as pop3_uidl_format says (conf's uidl.c reads it). Pure. */
 #include "uidl.h"
 
 #include <string.h>
 
 #include "base/arena.h"
+#include "conf/conf.h"
 
 /* Hexadecimal in lower case, as Dovecot's. Not printf: a hundred thousand ids are made before a client's first look. */
 static void put_number(struct buf *out, uint32_t v, unsigned base, unsigned width, char pad)
@@ -20,49 +21,31 @@ static void put_number(struct buf *out, uint32_t v, unsigned base, unsigned widt
 		buf_ch(out, digits[--n]);
 }
 
-/* One %-item at *f (behind the '%'): optional 0 and width, X or L or U, then u v f. -1: not known. */
-static int format_item(const char **f, uint32_t uid, uint32_t uidvalidity, const char *base, struct buf *out)
-{
-	unsigned width = 0;
-	bool zero = false, hex = false;
-
-	if (**f == '0') {
-		zero = true;
-		(*f)++;
-	}
-	while (ch_digit(**f) && width < 100)
-		width = width * 10 + (unsigned)(*(*f)++ - '0');
-	if (**f == 'X') {
-		hex = true;
-		(*f)++;
-	}
-	const char k = *(*f)++;
-	if (width >= 100)
-		return -1;
-	if (k == '%') {
-		buf_ch(out, '%');
-		return 0;
-	}
-	if (k == 'f') {
-		buf_c(out, base);
-		return 0;
-	}
-	if (k != 'u' && k != 'v')
-		return -1;
-	const uint32_t n = k == 'u' ? uid : uidvalidity;
-	put_number(out, n, hex ? 16 : 10, width, zero ? '0' : ' ');
-	return 0;
-}
-
 static int format_all(const char *format, uint32_t uid, uint32_t uidvalidity, const char *base, struct buf *out)
 {
-	for (const char *f = format; *f;) {
-		if (*f != '%')
-			buf_ch(out, *f++);
-		else if (f++, format_item(&f, uid, uidvalidity, base, out) < 0)
+	struct conf_uidl_part p;
+
+	for (struct str in = str_c(format); in.n > 0;) {
+		if (conf_uidl_next(&in, &p) < 0)
 			return -1;
+		if (p.var == 'u' || p.var == 'v')
+			put_number(out, p.var == 'u' ? uid : uidvalidity, p.hex ? 16 : 10, p.width, p.zero ? '0' : ' ');
+		else if (p.var)
+			buf_c(out, base);
+		else
+			buf_str(out, p.text);
 	}
 	return buf_failed(out) || out->n == 0 ? -1 : 0;
+}
+
+static bool names_files(const char *format)
+{
+	struct conf_uidl_part p;
+
+	for (struct str in = str_c(format); in.n > 0;)
+		if (conf_uidl_next(&in, &p) < 0 || p.var == 'f' || p.var == 'g')
+			return true;
+	return false;
 }
 
 bool uidl_ok(struct str s)
@@ -84,7 +67,7 @@ void uidl_form_make(const char *format, uint32_t uidvalidity, struct uidl_form *
 	*out = (struct uidl_form){ 0 };
 	buf_init(&zero, 4096);
 	buf_init(&all, 4096);
-	bool ok = strchr(format, 'f') == NULL && format_all(format, 0, uidvalidity, "", &zero) == 0 &&
+	bool ok = !names_files(format) && format_all(format, 0, uidvalidity, "", &zero) == 0 &&
 		  format_all(format, UINT32_MAX, uidvalidity, "", &all) == 0 && zero.n == all.n && uidl_ok(buf_view(&zero));
 	for (size_t i = 0; ok && i < zero.n; i++) {
 		if (zero.p[i] == all.p[i])

@@ -22,7 +22,7 @@ void uidl_form_make(const char *format, uint32_t uidvalidity, struct uidl_form *
 void uidl_form_put(const struct uidl_form *form, uint32_t uid, struct buf *out);
 /* number SP id CRLF: a line of UIDL's answer */
 void uidl_form_line(const struct uidl_form *form, uint32_t number, uint32_t uid, struct buf *out);
-/* Any format; base: "" where it has no f. What would be no id (RFC 1939: 1 to 70 printable bytes) is replaced by UID and UIDVALIDITY. */
+/* Any format; base: the file's name without flags. What would be no id (RFC 1939: 1 to 70 printable bytes) is replaced by UID and UIDVALIDITY. */
 void uidl_put(const char *format, uint32_t uid, uint32_t uidvalidity, const char *base, struct buf *out);
 bool uidl_ok(struct str s);
 

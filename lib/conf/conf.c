@@ -316,6 +316,12 @@ void conf_check_connection(const struct conf *c, struct trouble *t)
 	check_relay(c, t);
 }
 
+static void check_format(const struct conf *c, const char *name, const char *value, const char *wrong, struct trouble *t)
+{
+	if (wrong)
+		trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: \"%s\": %s", name, value, wrong);
+}
+
 static void check_together(const struct conf *c, struct trouble *t)
 {
 	check_listeners(c, "smtp_listeners", c->smtp_listeners, "smtp", t);
@@ -327,9 +333,8 @@ static void check_together(const struct conf *c, struct trouble *t)
 	check_networks(c, "smtpd_authorized_xclient_hosts", c->smtpd_authorized_xclient_hosts, t);
 	check_networks(c, "smtpd_upstream_proxy_hosts", c->smtpd_upstream_proxy_hosts, t);
 	check_directories(c, t);
-	const char *const wrong = conf_place_wrong(str_c(c->mail_location));
-	if (wrong)
-		trouble_error(t, conf_setting(c, param_find(STR("mail_location")))->line, "mail_location: \"%s\": %s", c->mail_location, wrong);
+	check_format(c, "mail_location", c->mail_location, conf_place_wrong(str_c(c->mail_location)), t);
+	check_format(c, "pop3_uidl_format", c->pop3_uidl_format, conf_uidl_wrong(str_c(c->pop3_uidl_format)), t);
 	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
 	if ((c->smtp_tls_cert_file[0] != 0) != (c->smtp_tls_key_file[0] != 0))

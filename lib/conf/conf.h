@@ -139,6 +139,15 @@ struct conf_place_part {
 struct str conf_place_start(struct str location, bool *below_home_out);	/* the parts, without "maildir:" and "~" */
 int conf_place_next(struct str *in, struct conf_place_part *out) MUST_CHECK;	/* *in, not empty, advances; -1: it is wrong there */
 const char *conf_place_wrong(struct str location);	/* what an administrator is told; NULL: it can be understood */
+/* pop3_uidl_format (uidl.c): text, or var u v f g */
+struct conf_uidl_part {
+	struct str text;	/* borrows; var 0 */
+	char var;
+	bool hex, zero;
+	unsigned width;		/* 0: none */
+};
+int conf_uidl_next(struct str *in, struct conf_uidl_part *out) MUST_CHECK;	/* like conf_place_next */
+const char *conf_uidl_wrong(struct str format);
 int conf_host_port(struct str text, char host_out[CONF_HOST_MAX], uint16_t *port_out, struct err *e) MUST_CHECK;
 
 #endif

@@ -1,0 +1,69 @@
+/* pop3_uidl_format, as Dovecot writes it: text and %u UID, %v UIDVALIDITY, %f and %g base file name (which is the GUID in a Maildir), %% itself; before u and v a
+ * 0 for zeros, a width, X for hexadecimal. Pure. What is not understood is an error: with other ids every client would download all mail again. */
+#include "conf/conf_priv.h"
+
+#include "base/num.h"
+
+enum { WIDTH_MAX = 70 };	/* RFC 1939 7: an id has at most so many bytes */
+
+/* Behind a '%'. */
+static int item(struct str *in, struct conf_uidl_part *p)
+{
+	uint64_t width;
+
+	if (in->n > 0 && in->p[0] == '0') {
+		p->zero = true;
+		*in = str_from(*in, 1);
+	}
+	if (in->n > 0 && ch_digit(in->p[0])) {
+		if (num_take(in, WIDTH_MAX, &width) < 0)
+			return -1;
+		p->width = (unsigned)width;
+	}
+	if (in->n > 0 && in->p[0] == 'X') {
+		p->hex = true;
+		*in = str_from(*in, 1);
+	}
+	if (in->n == 0 || in->p[0] == '\0' || !strchr("uvfg", in->p[0]))
+		return -1;
+	p->var = in->p[0];
+	*in = str_from(*in, 1);
+	return (p->zero || p->width || p->hex) && (p->var == 'f' || p->var == 'g') ? -1 : 0;
+}
+
+int conf_uidl_next(struct str *in, struct conf_uidl_part *out)
+{
+	const ptrdiff_t at = str_chr(*in, '%');
+
+	*out = (struct conf_uidl_part){ 0 };
+	if (at != 0) {
+		out->text = at < 0 ? *in : str_sub(*in, 0, (size_t)at);
+		*in = str_from(*in, out->text.n);
+		return 0;
+	}
+	if (in->n > 1 && in->p[1] == '%') {
+		out->text = str_sub(*in, 0, 1);
+		*in = str_from(*in, 2);
+		return 0;
+	}
+	*in = str_from(*in, 1);
+	return item(in, out);
+}
+
+const char *conf_uidl_wrong(struct str format)
+{
+	struct conf_uidl_part p;
+	bool unique = false;
+
+	for (struct str in = format; in.n > 0;) {
+		if (conf_uidl_next(&in, &p) < 0)
+			return "after % is allowed: f g u v, before u and v 0, a width to 70, X; %% for itself";
+		for (size_t i = 0; i < p.text.n; i++)
+			if (p.text.p[i] <= 0x20 || p.text.p[i] >= 0x7f)
+				return "blanks and other than ASCII characters cannot stand in an id (RFC 1939)";
+		if (p.width && !p.zero && p.var)
+			return "a width is filled up with blanks, which cannot stand in an id: %0 and the width are wanted";
+		unique |= p.var == 'u' || p.var == 'f' || p.var == 'g';
+	}
+	return unique ? NULL : "without %u, %f or %g all messages would have the same id";
+}
