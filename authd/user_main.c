@@ -527,9 +527,9 @@ static const struct command {
 	bool name, arg, write, removing;
 	const char *usage;
 } commands[] = {
-	{ "add", cmd_add, true, false, true, false, "add NAME [-p | --password-stdin] [--scheme yescrypt|sha512|plain]" },
+	{ "add", cmd_add, true, false, true, false, "add NAME [-p | --prompt | --password-stdin] [--scheme yescrypt|sha512|plain]" },
 	{ "public", cmd_public, false, false, true, false, "public                     makes the owner of the public folders" },
-	{ "passwd", cmd_passwd, true, false, true, false, "passwd NAME [-p | --password-stdin] [--scheme …]" },
+	{ "passwd", cmd_passwd, true, false, true, false, "passwd NAME [-p | --prompt | --password-stdin] [--scheme …]" },
 	{ "del", cmd_del, true, false, true, true, "del NAME [--keep-mail] [--forward ADDRESS]" },
 	{ "disable", cmd_disable, true, false, true, false, "disable NAME" },
 	{ "enable", cmd_enable, true, false, true, false, "enable NAME" },
@@ -541,7 +541,7 @@ static const struct command {
 
 static int usage(FILE *to)
 {
-	fprintf(to, "usage: postern-user [-c FILE] [-q] COMMAND\n");
+	fprintf(to, "usage: postern-user [-c FILE] [-q | --quiet] COMMAND\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		fprintf(to, "  %s\n", commands[i].usage);
 	return to == stdout ? 0 : EXIT_USAGE;

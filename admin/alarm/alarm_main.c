@@ -28,7 +28,7 @@ struct run {
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern-alarm [-n] [-c FILE] [--json]\n"
+	fputs("usage: postern-alarm [-n | --dry-run] [-c FILE] [--json]\n"
 	      "Look at disks, queue, logins, certificate, signatures and timers; mail what has changed since the last time to error_notice_recipient.\n"
 	      "  -n  only say it\n"
 	      "Exit status: 0 all is well, 1 something is not.\n",

@@ -31,7 +31,7 @@ static int usage(FILE *to, int status)
 	      "  --user    that user's mail: what is missing comes back, what is there stays as it is\n"
 	      "  --all     the mail of all users that were saved and have an account\n"
 	      "  --server  configuration, keys, accounts, maps; --force: also over files that differ\n"
-	      "  -n        say what would be done\n",
+	      "  -n, --dry-run  say what would be done\n",
 	      to);
 	return status;
 }

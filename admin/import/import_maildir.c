@@ -1,4 +1,4 @@
-/* A Maildir++ tree as a source, of Dovecot, Courier or none: folders by their directory names, flags and keywords by file names and dovecot-keywords, UIDs,
+/* A Maildir++ tree as a source, of Dovecot, Courier or none: folders by their directory names, flags and keywords by file names, dovecot-keywords and courierimapkeywords, UIDs,
  * UIDVALIDITY and POP3 ids by dovecot-uidlist or courierimapuiddb (kept where the folder is fresh), dates by the files' times, subscriptions. The tree is
  * only read. (A tree that stays where it is needs no import: it is taken over when it is first opened.) */
 #include <dirent.h>
@@ -13,7 +13,7 @@
 #include "store/maildir.h"
 #include "store/takeover.h"
 
-enum { PATH_BYTES = 4096, LIST_MAX = 512 << 20, SMALL_MAX = 1 << 20, KEYWORDS_PER_NAME = 26 };
+enum { PATH_BYTES = 4096, LIST_MAX = 512 << 20, SMALL_MAX = 1 << 20, KEYWORDS_PER_NAME = 26, KEYWORDS_MAX = KEYWORDS_PER_NAME + COURIER_WORDS_MAX, COURIER_FILES_MAX = 1000000 };
 
 struct message {
 	char *name;		/* "cur/…" */
@@ -31,6 +31,7 @@ struct source {
 	struct arena *a;
 	struct old_list old;
 	struct str letters[KEYWORDS_PER_NAME];
+	struct map *courier;	/* its keywords by base name */
 	struct message *v;
 	size_t n, cap;
 };
@@ -59,6 +60,42 @@ static int read_small(struct source *s, const char *name, size_t max, struct str
 	return 0;
 }
 
+/* Courier's: a list, and a file for each message that was changed since. */
+static int read_courier(struct source *s, struct err *e)
+{
+	static const char sub[] = "courierimapkeywords";
+	char full[PATH_BYTES];
+	struct err ignored = { 0 };
+	struct str text;
+	bool dir = false;
+	int fd = -1, rc = 0;
+	DIR *d;
+
+	(void)snprintf(full, sizeof full, "%s/%s", s->path, sub);
+	if (import_open(s->im, s->root, full, &fd, &dir, &ignored) < 0)
+		return 0;
+	if (!dir || (d = fdopendir(fd)) == NULL) {
+		close_fd(&fd);
+		return 0;
+	}
+	if (read_small(s, arena_printf(s->a, "%s/:list", sub), LIST_MAX, &text, e) < 0)
+		rc = -1;
+	else
+		courier_list_parse(s->a, text, s->courier);
+	const struct dirent *de;
+	for (size_t files = 0; rc == 0 && files < COURIER_FILES_MAX && (de = readdir(d)); files++) {
+		const char *name = arena_strdup(s->a, de->d_name);
+		if (name[0] == ':' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+			continue;
+		if (read_small(s, arena_printf(s->a, "%s/%s", sub, name), SMALL_MAX, &text, e) < 0)
+			rc = -1;
+		else
+			courier_file_parse(s->a, str_c(name), text, s->courier);
+	}
+	closedir(d);
+	return rc;
+}
+
 static int read_lists(struct source *s, struct err *e)
 {
 	static const char *const names[] = { "dovecot-uidlist", "courierimapuiddb" };
@@ -74,7 +111,7 @@ static int read_lists(struct source *s, struct err *e)
 	if (read_small(s, "dovecot-keywords", SMALL_MAX, &text, e) < 0)
 		return -1;
 	keywords_parse(s->a, text, s->letters);
-	return 0;
+	return read_courier(s, e);
 }
 
 /* --- messages --- */
@@ -138,7 +175,7 @@ static int order(const void *pa, const void *pb)
 	return a->secs != b->secs ? (a->secs < b->secs ? -1 : 1) : str_cmp(a->base, b->base);
 }
 
-static uint32_t flags_of(struct source *s, const char *name, struct str *keywords, size_t *n_out)
+static uint32_t flags_of(struct source *s, const char *name, struct str keywords[KEYWORDS_MAX], size_t *n_out)
 {
 	struct maildir_name n;
 	size_t k = 0;
@@ -149,6 +186,9 @@ static uint32_t flags_of(struct source *s, const char *name, struct str *keyword
 		if (ch_lower_p(c) && s->letters[c - 'a'].n > 0 && k < KEYWORDS_PER_NAME)
 			keywords[k++] = s->letters[c - 'a'];
 	}
+	const struct courier_words *w = map_get(s->courier, n.base);
+	for (size_t i = 0; w && i < w->n; i++)
+		keywords[k++] = w->v[i];
 	*n_out = k;
 	return takeover_flags(n.info);
 }
@@ -172,7 +212,7 @@ static int copy(struct source *s, int fd, struct err *e)
 static int one(struct source *s, const struct message *m, struct str folder, struct err *e)
 {
 	struct import_row *const row = import_row(s->t);
-	struct str keywords[KEYWORDS_PER_NAME];
+	struct str keywords[KEYWORDS_MAX];
 	struct import_message msg = { .uid = m->uid, .pop3_order = m->order, .pop3_uidl = m->uidl, .keywords = keywords };
 	const struct str parts[] = { STR("maildir"), folder, m->base };
 	char full[PATH_BYTES];
@@ -193,7 +233,7 @@ static int one(struct source *s, const struct message *m, struct str folder, str
 		(void)snprintf(row->note, sizeof row->note, "%.180s", dir ? full : one_err.text);
 		return 0;
 	}
-	msg.flags = flags_of(s, m->name, keywords, &msg.n_keywords);
+	msg.flags = flags_of(s, strchr(m->name, '/') + 1, keywords, &msg.n_keywords);
 	msg.date = st.st_mtime;
 	if (import_message_begin(s->t, &msg, e) < 0 || copy(s, fd, e) < 0)
 		return -1;
@@ -202,7 +242,7 @@ static int one(struct source *s, const struct message *m, struct str folder, str
 
 static int one_folder(struct import *im, unsigned root, const char *path, struct str folder, struct err *e)
 {
-	struct source s = { .im = im, .root = root, .path = path, .a = arena_new(0) };
+	struct source s = { .im = im, .root = root, .path = path, .a = arena_new(0), .courier = map_new() };
 	struct err late = { 0 };
 	int rc = import_target_open(im, folder, STR(""), path, &s.t, e);
 
@@ -225,6 +265,7 @@ static int one_folder(struct import *im, unsigned root, const char *path, struct
 	if (import_target_close(&s.t, rc < 0 ? &late : e) < 0)
 		rc = -1;
 	free(s.v);
+	map_free(&s.courier);
 	arena_free(&s.a);
 	return rc;
 }

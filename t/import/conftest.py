@@ -95,3 +95,20 @@ def old(suite, user, tmp_path):
     c.expunge()
     c.logout()
     return o
+
+
+@pytest.fixture
+def mail_of():
+    """mail_of(user): helpers to send and read mail of its suite."""
+    import mailtools
+
+    class Mail(mailtools.Mail):
+        def pop3(self, user):
+            import poplib
+            context = self.suite.tls_context()
+            context.check_hostname = False
+            m = poplib.POP3_SSL(self.suite.host, self.suite.port("POP3S"), context=context, timeout=30)
+            m.user(user)
+            m.pass_(self.suite.passwords[user])
+            return m
+    return lambda user: Mail(user.suite)

@@ -1,4 +1,5 @@
 """What the suite gives to the system beside units: init scripts, inetd's lines, the firewall, log rotation, rsyslog's snippet, completion."""
+import json
 import os
 import pathlib
 import re
@@ -199,3 +200,69 @@ def test_completion(suite, line, want):
     script = '. %s; COMP_WORDS=(%s %s); COMP_CWORD=%d; _postern %s; printf "%%s\\n" "${COMPREPLY[@]}"' % (
         ROOT / "etc/completion/postern", fake, " ".join(words), len(words), fake)
     assert sorted(run("bash", "-c", script)[1].split()) == want
+
+
+# --- every command: what its sources take is in its help, its help is completed, its lists are JSON too ---
+
+TOOLS = sorted((re.sub(r"^postern-", "", m.group(1)), m.group(2)) for f in (ROOT / "admin", ROOT / "authd", ROOT / "filterd", ROOT / "lib/store")
+               for mk in f.rglob("module.mk") for m in re.finditer(r"program,(postern-[a-z]+),(.*)", mk.read_text()) if m.group(1) not in ("postern-sockets",))
+
+
+def completed(suite, words, cur):
+    """What bash offers for "postern WORDS… CUR"."""
+    fake = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / "postern-for-completion"
+    fake.write_text('#!/bin/sh\nexec %s -c %s "$@"\n' % (suite.bin / "postern", suite.conf))
+    fake.chmod(0o755)
+    script = '. %s; COMP_WORDS=(%s %s "%s"); COMP_CWORD=%d; _postern %s; printf "%%s\\n" "${COMPREPLY[@]}"' % (
+        ROOT / "etc/completion/postern", fake, " ".join(words), cur, len(words) + 1, fake)
+    return set(run("bash", "-c", script)[1].split())
+
+
+def options_in_source(name):
+    """The long options that a program's own sources take."""
+    out = set()
+    for mk in ROOT.rglob("module.mk"):
+        for m in re.finditer(r"program,postern-%s,(\S+(?: \S+)*?),[a-z ]" % name, mk.read_text()):
+            for f in m.group(1).split():
+                source = ROOT / f if "/" in f else mk.parent / f
+                if source.exists() and source.parent == mk.parent:
+                    out |= set(re.findall(r'\{ "([a-z][a-z-]+)", (?:no_argument|required_argument|optional_argument)', source.read_text()))
+    return out - {"help", "version", "no-sandbox"}      # the last is for development
+
+
+@pytest.mark.parametrize("name", [n for n, _files in TOOLS])
+def test_every_option_is_in_the_help_and_completed(suite, name):
+    text = run(str(suite.bin / ("postern-" + name)), "--help")[1]
+    named = set(re.findall(r"--([a-z][a-z-]+)", text)) - {"help", "version"}
+    assert options_in_source(name) <= named, "taken and not in the help"
+    offered = completed(suite, [name], "--")
+    assert {"--" + n for n in named} <= offered, (sorted(named), sorted(offered))
+
+
+def test_every_word_is_completed(suite):
+    words = set(re.findall(r"(?m)^  ([a-z][a-z-]*) ", run(str(suite.bin / "postern"), "help")[1]))
+    assert {n for n, _files in TOOLS} - {"run", "sockets", "restore"} <= words | {"report", "setup", "user", "restore"}
+    assert words <= completed(suite, [], "")
+
+
+@pytest.mark.parametrize("words", [
+    ["check"], ["config"], ["status"], ["why", "alice@example.com"], ["user", "list"], ["user", "show", "alice@example.com"], ["alias", "list"], ["queue", "list"],
+    ["quarantine", "list"], ["dkim", "list"], ["dmarc", "list"], ["mailbox", "stat", "alice@example.com"], ["mailbox", "check", "alice@example.com"], ["learn", "--status"],
+    ["report", "--since", "today", "--no-mailboxes", "LOG"], ["alarm", "-n"], ["backup", "--list", "PLACE"], ["trace", "--file", "LOG", "alice@example.com"]])
+def test_every_list_is_json_too(suite, mail, words, tmp_path):
+    if words[0] in ("mailbox", "backup"):
+        mail.wait_for(mail.send(to="alice@example.com"), user="alice@example.com")
+    (tmp_path / "mail.log").write_text("Nov 28 12:00:00 h postfix/smtpd[7]: 4abc: client=unknown[192.0.2.1]\nNov 28 12:00:00 h postfix/qmgr[7]: 4abc: from=<alice@example.com>, size=1, "
+                                       "nrcpt=1 (queue active)\n")
+    if "PLACE" in words:
+        suite.tool("postern-backup", "--user", "alice@example.com", tmp_path)
+    words = [{"LOG": str(tmp_path / "mail.log"), "PLACE": str(tmp_path)}.get(w, w) for w in words]
+    p = subprocess.run([str(suite.bin / "postern"), "-c", str(suite.conf), *words[:1], "--json", *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.returncode in (0, 1), p.stderr
+    text = p.stdout.decode().strip()
+    try:
+        json.loads(text)
+    except ValueError:
+        for line in text.splitlines():      # or a value a line
+            json.loads(line)
+    assert text or words[0] in ("queue", "quarantine")      # an object a line: none waits
