@@ -151,6 +151,12 @@ static int save_root(struct saver *s, const char *path, bool follow, struct err 
 	return save_tree(s, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path, 0, follow, e);
 }
 
+/* A credential is there while its daemon runs, in the clear even where it is encrypted at its source; it is the source that comes back from a backup. */
+static bool is_credential(const char *path)
+{
+	return str_starts(str_c(path), STR("/run/credentials/"));
+}
+
 /* Whatever a parameter names by an absolute path, alone or behind a type ("cdb:/etc/aliases"), if it is a file. */
 static int save_named(struct saver *s, struct arena *a, struct err *e)
 {
@@ -168,6 +174,8 @@ static int save_named(struct saver *s, struct arena *a, struct err *e)
 			if (slash != 0 && (slash < 0 || word.p[slash - 1] != ':'))
 				continue;
 			const char *path = arena_printf(a, "%.*s", STR_ARG(str_from(word, (size_t)slash)));
+			if (is_credential(path))
+				continue;
 			if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && strncmp(path, s->conf->maillog_file, strlen(path) + 1) != 0 && save_file(s, path, e) < 0)
 				return -1;
 		}

@@ -208,6 +208,11 @@ if [ -x /usr/bin/systemd-creds ] && mkdir -m 700 "$conf/dkim" && systemd-creds e
 	restarted "DKIM key as an encrypted credential"
 	signs encrypted
 fi
+# A backup holds the files that credentials are loaded from, and not what they are in the clear.
+"$PREFIX/sbin/postern" backup >/dev/null || fail "a backup with credentials"
+cat /srv/backup/server/*.list > /run/saved || fail "no list of what was saved"
+grep -q "$conf/postern.conf$" /run/saved || fail "the configuration is not saved"
+grep -q "$(printf '\t')/run/credentials/" /run/saved && fail "a credential was saved: $(grep /run/credentials /run/saved)"
 "$PREFIX/sbin/postern" check | grep -q _domainkey && fail "postern check on DKIM keys: $("$PREFIX/sbin/postern" check | grep _domainkey)"
 # systemd holds the ports of postern.conf, and what has them sees no network. Other ones: a reload of systemd, a restart; a session lives through it.
 [ "$(systemctl show -p ActiveState --value postern-smtpd.socket postern-imapd.socket postern-pop3d.socket | grep -c '^active')" = 3 ] || fail "the sockets are not active"

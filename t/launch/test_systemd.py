@@ -114,4 +114,4 @@ def test_under_process_1():
     out = p.stdout.decode("utf-8", "replace")
     if p.returncode == CANNOT:
         pytest.skip("no cgroup2, no overlay file system or no systemd here")
-    assert p.returncode == 0 and "all is well" in out, out[:600] + "\n[…]\n" + out[-5000:]
+    assert p.returncode == 0 and "all is well" in out, "\n".join(re.findall(r"(?m)^FAILED.*", out)) + "\n" + out[:600] + "\n[…]\n" + out[-5000:]
