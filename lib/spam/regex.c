@@ -370,12 +370,28 @@ static bool braces(struct parser *p, unsigned *min, unsigned *max)
 	return true;
 }
 
+static void skip_extended(struct parser *p)
+{
+	while (p->extended && p->in.n > 0) {
+		if (p->in.p[0] == ' ' || (p->in.p[0] >= '\t' && p->in.p[0] <= '\r')) {
+			p->in = str_from(p->in, 1);
+		} else if (p->in.p[0] == '#') {
+			ptrdiff_t lf = str_chr(p->in, '\n');
+			p->in = str_from(p->in, lf < 0 ? p->in.n : (size_t)lf);
+		} else {
+			return;
+		}
+	}
+}
+
 static struct rx *parse_quantified(struct parser *p)
 {
 	struct rx *x = parse_atom(p);
-	while (p->in.n > 0 && !p->failed) {
+	for (skip_extended(p); p->in.n > 0 && !p->failed; skip_extended(p)) {
 		unsigned min = 0, max = UINT_MAX;
 		char c = p->in.p[0];
+		if (x->op == RX_EMPTY && strchr("{*+?", c) != NULL)
+			return fail(p);		/* of what stands before a comment */
 		if (c == '{') {
 			if (!braces(p, &min, &max))
 				return x;
@@ -395,20 +411,6 @@ static struct rx *parse_quantified(struct parser *p)
 		x = r;
 	}
 	return x;
-}
-
-static void skip_extended(struct parser *p)
-{
-	while (p->extended && p->in.n > 0) {
-		if (p->in.p[0] == ' ' || (p->in.p[0] >= '\t' && p->in.p[0] <= '\r')) {
-			p->in = str_from(p->in, 1);
-		} else if (p->in.p[0] == '#') {
-			ptrdiff_t lf = str_chr(p->in, '\n');
-			p->in = str_from(p->in, lf < 0 ? p->in.n : (size_t)lf);
-		} else {
-			return;
-		}
-	}
 }
 
 static struct rx *parse_cat(struct parser *p)

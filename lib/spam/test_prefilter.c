@@ -18,7 +18,7 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "[a-z]+\\d{3}", "" }, { "\\w{2}(?:foo|thing)\\b", "i" }, { "(?:\\S+\\s+){2,}\\S*c$", "m" }, { "[[:alpha:]]?[a-u]{4}(?!bar)z", "" },
 	{ "(?=[a-z])[a-z]{2,4}[A-Z]", "" }, { "(?>[a-z]+)\\.", "" }, { "[^\\d\\s]{2}\\s[^a-f]", "" }, { "(?:a|b|[c-z]|-)*-\\d", "i" },
 	{ "(?:foo)?\\s?(?:bar){1,2}thing", "" }, { "\\bx{0,3}(?:viagra|colou?r)", "i" }, { "(?<=foo)bar[a-z]", "" }, { "[a-z]{0,4}[ .]?mixed", "i" }, { "(?:one|foo.*)two", "i" },
-	{ "(?:a|bc){2,4}def", "" }, { "\\Gfoo", "" }, { "foo \v bar\f", "x" },
+	{ "(?:a|bc){2,4}def", "" }, { "\\Gfoo", "" }, { "foo \v bar\f", "x" }, { "thing zz ?", "x" }, { "thingx(?#c)?", "" }, { "lookout#c\nx *", "x" },
 	{ "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
 };
 
