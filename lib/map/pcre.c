@@ -125,7 +125,9 @@ static int run(const struct pcre *p, struct str subject, size_t from, size_t to,
 {
 	const PCRE2_SPTR text = (PCRE2_SPTR)(subject.p == NULL ? "" : subject.p);
 	pcre2_set_offset_limit(work.limits, to);
-	int r = pcre2_match(p->code, text, subject.n, from, p->jit ? 0 : PCRE2_NO_JIT, work.data, work.limits);
+	int r = PCRE2_ERROR_JIT_STACKLIMIT;
+	if (p->jit)
+		r = pcre2_jit_match(p->code, text, subject.n, from, 0, work.data, work.limits);
 	if (r == PCRE2_ERROR_JIT_STACKLIMIT)
 		r = pcre2_match(p->code, text, subject.n, from, PCRE2_NO_JIT, work.data, work.limits);
 	if (r == PCRE2_ERROR_NOMATCH)

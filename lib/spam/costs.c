@@ -15,8 +15,6 @@ static uint64_t now_ns(void)
 
 struct cost_mark cost_begin(struct msg *m)
 {
-	if (m->costs == NULL)
-		return (struct cost_mark){ 0 };
 	const struct cost_mark mark = { now_ns(), m->costs->inner };
 	m->costs->inner = 0;
 	return mark;
@@ -31,8 +29,7 @@ static uint64_t cost_end(struct msg *m, struct cost_mark mark)
 
 void cost_of_rule(struct msg *m, const struct rule *r, struct cost_mark mark)
 {
-	if (m->costs != NULL)
-		m->costs->rules[r->index] += cost_end(m, mark);
+	m->costs->rules[r->index] += cost_end(m, mark);
 }
 
 static void prefilters(struct msg *m)

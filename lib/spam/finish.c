@@ -162,7 +162,7 @@ static void scores_and_needs(struct set *s)
 			r->scores[k] = r->tflags & TFLAG_BIT(NICE) ? -v : v;
 	}
 	for (size_t i = 0; i < s->n; i++)
-		if (s->rules[i]->type != RULE_NONE && has_score(s->rules[i]) && (s->opt->all || !str_starts(s->rules[i]->name, STR("__"))))
+		if (s->rules[i]->type != RULE_NONE && has_score(s->rules[i]) && (s->opt->all || !rule_is_sub(s->rules[i])))
 			need(s, s->rules[i]);
 }
 
@@ -274,6 +274,14 @@ static void gates_learn(const struct set *s)
 			(void)gate_may(s->rules[i]->gate, s->rules[k]->describe);
 }
 
+static void list_results(struct set *s)
+{
+	s->results = ARENA_ARRAY(s->a, struct rule *, s->n + 1);
+	for (size_t i = 0; i < s->n; i++)
+		if (s->rules[i]->needed && !rule_is_sub(s->rules[i]) && s->rules[i]->type != RULE_NONE)
+			s->results[s->n_results++] = s->rules[i];
+}
+
 int set_finish(struct set *s, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_LEN(eval_heads); i++)
@@ -286,6 +294,7 @@ int set_finish(struct set *s, struct err *e)
 			rule_cost(s->rules[i]);
 	compile_all(s);
 	dns_lists_bind(s);
+	list_results(s);
 	s->body_filter = build_filter(s, RULE_BODY);
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);
 	s->uri_filter = build_filter(s, RULE_URI);

@@ -352,13 +352,14 @@ double rule_value(struct msg *m, const struct rule *r)
 	if (m->known[r->index] == 1)
 		return 0;	/* a meta that asks for itself */
 	m->known[r->index] = 1;
-	const struct cost_mark mark = cost_begin(m);
+	const struct cost_mark mark = m->costs == NULL ? (struct cost_mark){ 0 } : cost_begin(m);
 	double v = 0;
 	if (is_active(m, r) && r->type == RULE_FULL)
 		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, anywhere(m->whole), most(r));
 	else if (is_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
 		v = run[r->type](m, r);
-	cost_of_rule(m, r, mark);
+	if (m->costs != NULL)
+		cost_of_rule(m, r, mark);
 	settle(m, r, v);
 	return v;
 }

@@ -133,6 +133,8 @@ struct set {
 	struct map *by_name;
 	struct rule **rules;
 	size_t n, cap;
+	struct rule **results;		/* those that a result is made of */
+	size_t n_results;
 	struct head_spec **heads;
 	size_t n_heads, cap_heads;
 	struct map *head_by_key;
@@ -173,6 +175,7 @@ const struct globs *set_list_find(const struct set *s, struct str name);
 /* Tell something about a rule file; file NULL: about no line. */
 void set_say(struct set *s, const char *file, unsigned line, const char *fmt, ...) PRINTF_LIKE(4, 5);
 struct str str_lower_copy(struct arena *a, struct str s);
+static inline bool rule_is_sub(const struct rule *r) { return str_starts(r->name, STR("__")); }
 
 /* --- globs.c --- */
 void globs_add(struct arena *a, struct globs *g, struct str address);

@@ -146,11 +146,6 @@ double spam_required(const struct spam *s) { return s->set->num[SPAM_NUM_REQUIRE
 
 /* --- checking --- */
 
-static bool is_sub(const struct rule *r)
-{
-	return str_starts(r->name, STR("__"));
-}
-
 static int by_name(const void *a, const void *b)
 {
 	return str_cmp(((const struct spam_hit *)a)->name, ((const struct spam_hit *)b)->name);
@@ -162,7 +157,7 @@ static void collect_subs(struct msg *m, struct spam_result *out)
 	out->sub_counts = ARENA_ARRAY(m->a, unsigned, m->s->n + 1);
 	for (size_t i = 0; i < m->s->n; i++) {
 		const struct rule *r = m->s->rules[i];
-		double v = is_sub(r) && r->needed ? rule_value(m, r) : 0;
+		double v = rule_is_sub(r) && r->needed ? rule_value(m, r) : 0;
 		if (v == 0)
 			continue;
 		out->subs[out->n_subs] = r->name;
@@ -172,13 +167,15 @@ static void collect_subs(struct msg *m, struct spam_result *out)
 
 static void collect(struct msg *m, struct spam_result *out)
 {
-	out->hits = ARENA_ARRAY(m->a, struct spam_hit, m->s->n + 1);
-	for (size_t i = 0; i < m->s->n; i++) {
-		const struct rule *r = m->s->rules[i];
-		if (!r->needed || is_sub(r) || r->type == RULE_NONE || rule_value(m, r) == 0)
-			continue;
-		struct str text = m->matched == NULL ? (struct str){ 0 } : m->matched[i];
-		out->hits[out->n_hits++] = (struct spam_hit){ r->name, r->describe, r->scores[m->score_set], text };
+	const struct rule **hit = ARENA_ARRAY(m->a, const struct rule *, m->s->n_results + 1);
+	for (size_t i = 0; i < m->s->n_results; i++)
+		if (rule_value(m, m->s->results[i]) != 0)
+			hit[out->n_hits++] = m->s->results[i];
+	out->hits = ARENA_ARRAY(m->a, struct spam_hit, out->n_hits + 1);
+	for (size_t i = 0; i < out->n_hits; i++) {
+		const struct rule *r = hit[i];
+		const struct str text = m->matched == NULL ? (struct str){ 0 } : m->matched[r->index];
+		out->hits[i] = (struct spam_hit){ r->name, r->describe, r->scores[m->score_set], text };
 		out->score += r->scores[m->score_set];
 	}
 	if (out->n_hits > 1)
