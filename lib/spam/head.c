@@ -28,11 +28,11 @@ static struct str raw_unfolded(struct msg *m, struct str raw)
 
 enum form { DECODED, RAW, RAW_UNFOLDED };
 
-static void add_fields(struct msg *m, const char *key, enum form form, struct strs *out)
+static void add_fields(struct msg *m, struct str key, enum form form, struct strs *out)
 {
 	for (size_t i = 0; i < m->fields.n; i++) {
 		struct field *f = &m->fields.v[i];
-		if (!str_case_eq(f->key, str_c(key)))
+		if (f->key.n != key.n || !str_case_eq(f->key, key))
 			continue;
 		strs_add(m->a, out, form == RAW ? f->raw : form == RAW_UNFOLDED ? raw_unfolded(m, f->raw) : with_newline(m, field_value(m->a, f)));
 	}
@@ -139,7 +139,7 @@ static void get_message_ids(struct msg *m, bool raw, struct strs *out)
 	static const char *const keys[] = { "x-message-id", "resent-message-id", "x-original-message-id", "message-id" };
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		struct strs one = { 0 };
-		add_fields(m, keys[i], raw ? RAW_UNFOLDED : DECODED, &one);
+		add_fields(m, str_c(keys[i]), raw ? RAW_UNFOLDED : DECODED, &one);
 		if (one.n > 0 && one.v[one.n - 1].n > 0)
 			strs_add(m->a, out, one.v[one.n - 1]);
 	}
@@ -155,12 +155,12 @@ static void get_field(struct msg *m, const struct head_spec *h, struct strs *out
 		if (msg_envelope_from(m, &v))
 			strs_add(m->a, out, v);
 	} else if (str_case_eq(h->field, STR("ToCc"))) {
-		add_fields(m, "to", h->raw ? RAW_UNFOLDED : DECODED, out);
-		add_fields(m, "cc", h->raw ? RAW_UNFOLDED : DECODED, out);
+		add_fields(m, STR("to"), h->raw ? RAW_UNFOLDED : DECODED, out);
+		add_fields(m, STR("cc"), h->raw ? RAW_UNFOLDED : DECODED, out);
 	} else if (str_eq(h->field, STR("MESSAGEID"))) {
 		get_message_ids(m, h->raw, out);
 	} else {
-		add_fields(m, arena_cstr(m->a, h->field), needs_raw ? RAW : DECODED, out);
+		add_fields(m, h->field, needs_raw ? RAW : DECODED, out);
 	}
 }
 
@@ -369,7 +369,7 @@ static bool first_address(struct msg *m, const char *key, struct str *out)
 {
 	struct strs v = { 0 };
 	struct hdr_addr list[8];
-	add_fields(m, key, RAW, &v);
+	add_fields(m, str_c(key), RAW, &v);
 	size_t n = v.n == 0 ? 0 : addrs_parse(m->a, v.v[0], list, ARRAY_LEN(list));
 	for (size_t i = 0; i < n; i++) {
 		if (list[i].address.p != NULL) {
@@ -403,7 +403,7 @@ static bool by_fetchmail(struct msg *m)
 	if (!first_address(m, "x-sender", &sender) || str_chr(sender, '@') < 0)
 		return false;
 	struct strs received = { 0 };
-	add_fields(m, "received", DECODED, &received);
+	add_fields(m, STR("received"), DECODED, &received);
 	for (size_t i = 0; i < received.n; i++)
 		if (str_find(received.v[i], STR("(fetchmail")) >= 0)
 			return true;

@@ -96,8 +96,9 @@ struct str field_value(struct arena *a, struct field *f)
 
 const struct field *field_last(struct arena *a, const struct fields *f, const char *key)
 {
+	const struct str k = str_c(key);
 	for (size_t i = f->n; i-- > 0;) {
-		if (str_eq(f->v[i].key, str_c(key))) {
+		if (f->v[i].key.n == k.n && str_eq(f->v[i].key, k)) {
 			field_value(a, &f->v[i]);
 			return &f->v[i];
 		}
