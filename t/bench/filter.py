@@ -82,8 +82,9 @@ def ask_spamd(host, port, message):
 
 class Filterd(Postern):
     """filterd with everything, asked by spamd's protocol."""
-    def __init__(self, name, learn, rules):
-        super().__init__(filter_enable="yes", filter_spamd_listeners="127.0.0.2:%d" % SPAMD, filter_clients="127.0.0.0/8", filter_workers="1",
+    def __init__(self, name, learn, rules, workers=1, virus_check="yes"):
+        super().__init__(filter_enable="yes", filter_spamd_listeners="127.0.0.2:%d" % SPAMD, filter_clients="127.0.0.0/8", filter_workers=str(workers),
+                         filter_virus_check=virus_check,
                          spam_rules_directory="auto" if rules else "", spam_site_directory="/etc/spamassassin" if rules else "")
         self.name, self.learn = name, learn
 
@@ -316,6 +317,38 @@ def bench_check(learn, check, long):
         row(p.name, "%.2f%s" % (mean, goal), "%.1f%s" % (p99, " (30)" if goal else ""), "%.1f%s" % (of_long, " (6)" if goal else ""), round(pss, 1), mean / base)
 
 
+def private(pid):
+    """KiB that no other process has."""
+    text = pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text()
+    return sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", text, re.M))
+
+
+def bench_memory(check, workers=5):
+    """What each worker of both kinds has of its own beside what it shares with its template, after messages that went to all of them at once."""
+    header("Memory of %d workers without the virus engine, %d messages" % (workers, len(check)), "workers", "processes", "private MB of all (to reach)", "of the largest")
+    p = Filterd("filterd", {"spam": [], "ham": []}, True, workers, "no")
+    p.start()
+    try:
+        todo, lock = list(check), threading.Lock()
+
+        def client():
+            while True:
+                with lock:
+                    if not todo:
+                        break
+                    m = todo.pop()
+                p.check(m)
+        threads = [threading.Thread(target=client) for _ in range(workers)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        each = [private(pid) / 1024 for pid in p.group.pids() if re.match(rb"filterd: (scoring )?worker", pathlib.Path("/proc/%d/cmdline" % pid).read_bytes())]
+        row("filterd", len(each), "%.1f (40)" % sum(each), max(each))
+    finally:
+        p.stop()
+
+
 class Classic(Postfix):
     """Postfix, amavisd-new, SpamAssassin and clamd as the usual instructions have them."""
     name = "postfix + amavis"
@@ -396,4 +429,5 @@ def bench_filter(count_mail, clear_mail):
     long = long_ones(check) if learn["spam"] else []
     some = chosen(check)
     bench_check(learn, some, long)
+    bench_memory(some + long)
     bench_delivered([m for m in some if len(m) < 50000], count_mail, clear_mail)
