@@ -320,3 +320,113 @@ C: LANG *
 S: +OK *
 C: LANG tlh
 S: -ERR *
+
+== RFC 1939 10: the example session, without APOP
+@ POP3
+S: +OK *
+C: APOP mrose c4c9334bac560ecc979e58001b3e22fb
+S: -ERR *
+C: USER $USER
+S: +OK*
+C: PASS $PASSWORD
+S: +OK *
+C: STAT
+S: +OK 2 62
+C: LIST
+S: +OK*
+S: 1 31
+S: 2 31
+S: .
+C: RETR 1
+S: +OK*
+S: From: a@b
+S: Subject: 1
+S:
+S: ..dot
+S: .
+C: DELE 1
+S: +OK*
+C: RETR 2
+S: +OK*
+S~ .
+C: DELE 2
+S: +OK*
+C: QUIT
+S: +OK*
+END
+
+== RFC 1939 5, 7: numbers that are none, or gone
+@ POP3
+S: +OK *
+C: USER $USER
+S: +OK*
+C: PASS $PASSWORD
+S: +OK *
+C: DELE 1
+S: +OK*
+C: RETR 1
+S: -ERR *
+C: LIST 1
+S: -ERR *
+C: TOP 1 1
+S: -ERR *
+C: UIDL 1
+S: -ERR *
+C: DELE 3
+S: -ERR *
+C: UIDL 3
+S: -ERR *
+C: TOP 3 1
+S: -ERR *
+C: TOP 2 -1
+S: -ERR *
+C: LIST -1
+S: -ERR *
+C: RETR 99999999999999999999
+S: -ERR *
+C: RETR
+S: -ERR *
+C: DELE
+S: -ERR *
+C: NOOP x
+S: -ERR *
+C: LIST
+S: +OK*
+S: 2 31
+S: .
+
+== RFC 5034 4: an initial response, an empty one, one that is cancelled
+@ POP3
+S: +OK *
+C: AUTH PLAIN =
+S: -ERR *
+C: AUTH PLAIN $PLAIN more
+S: -ERR *
+C: AUTH LOGIN
+S: + *
+C: *
+S: -ERR *
+C: AUTH PLAIN $PLAIN
+S: +OK Logged in*
+C: AUTH PLAIN
+S: -ERR *
+
+== RFC 6856 3: languages: one, which stays when another is asked for
+@ POP3
+S: +OK *
+C: USER $USER
+S: +OK*
+C: PASS $PASSWORD
+S: +OK *
+C: LANG MUL
+S: -ERR *
+C: LANG
+S: +OK*
+S: en *
+S~ .
+C: LANG uga
+S: -ERR *
+C: LANG *
+S: +OK *
+C: LANG en more
+S: -ERR *
