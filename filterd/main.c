@@ -16,7 +16,7 @@
 #include "conf/conf.h"
 #include "confinement.h"
 #include "dmarcdata.h"
-#include "door.h"
+#include "doors.h"
 #include "learndata.h"
 #include "log/log.h"
 #include "monitor.h"
@@ -33,8 +33,7 @@ struct start {
 	struct filter_dirs dirs;
 	bool unconfined;
 	int listener;
-	struct door_set doors[2];	/* those that listen on nothing are not started */
-	size_t n_doors;
+	struct doors doors;
 };
 
 static void usage(FILE *to)
@@ -111,36 +110,6 @@ static int places(struct start *s, struct err *e)
 	return 0;
 }
 
-static struct door_set *door_set_of(struct start *s, const struct door_protocol *protocol)
-{
-	for (size_t i = 0; i < s->n_doors; i++)
-		if (s->doors[i].protocol == protocol)
-			return &s->doors[i];
-	s->doors[s->n_doors].protocol = protocol;
-	return &s->doors[s->n_doors++];
-}
-
-/* From systemd: "milter", "spamd", "spamd-tell". */
-static int given_door(struct start *s, const struct listen_fd *fd)
-{
-	static const struct {
-		const char *name;
-		const struct door_protocol *protocol;
-		bool teach;
-	} known[] = { { "milter", &milter_door, false }, { "spamd", &spamd_door, false }, { "spamd-tell", &spamd_door, true } };
-	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (strcmp(fd->name, known[i].name) != 0)
-			continue;
-		struct door_set *set = door_set_of(s, known[i].protocol);
-		if (set->n == DOOR_LISTENERS_MAX)
-			return -1;
-		set->teach[set->n] = known[i].teach;
-		set->fds[set->n++] = fd->fd;
-		return 0;
-	}
-	return -1;
-}
-
 static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 {
 	struct listen_fd fds[1 + 2 * DOOR_LISTENERS_MAX];
@@ -150,7 +119,7 @@ static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(fds[i].name, "scan") == 0)
 			s->listener = fds[i].fd;
-		else if (given_door(s, &fds[i]) < 0)
+		else if (doors_given(&s->doors, &fds[i]) < 0)
 			return err_set(e, ERR_CONF, 0, "a socket called \"%s\" was passed, and there is no use for it", fds[i].name);
 	}
 	if (s->listener >= 0)
@@ -165,32 +134,6 @@ static int listen_scan(struct start *s, gid_t queue_gid, struct err *e)
 	return s->listener < 0 ? -1 : 0;
 }
 
-/* As fork: 0 in the child, with *sock_out its end and no signal blocked; in the parent 1 and its end; -1. */
-static int fork_with_socket(const char *what, int *sock_out)
-{
-	int pair[2];
-	struct err e = { 0 };
-	if (sock_pair(SOCK_SEQPACKET, pair, &e) < 0) {
-		log_error("%s: %s", what, e.text);
-		return -1;
-	}
-	pid_t pid = fork();
-	if (pid < 0) {
-		log_error("%s: fork: %s", what, strerror(errno));
-		close(pair[0]);
-		close(pair[1]);
-		return -1;
-	}
-	close(pair[pid > 0 ? 1 : 0]);
-	*sock_out = pair[pid > 0 ? 0 : 1];
-	if (pid > 0)
-		return 1;
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	return 0;
-}
-
 static int start_template(void *ctx, enum stage_kind kind, const struct conf *conf)
 {
 	struct start *s = ctx;
@@ -201,87 +144,6 @@ static int start_template(void *ctx, enum stage_kind kind, const struct conf *co
 	const int keep[] = { 0, 1, 2, sock, log_fd() };
 	close_all_but(keep, ARRAY_LEN(keep));
 	template_run(kind, conf, &s->dirs, sock, s->unconfined);
-}
-
-static int start_door(void *ctx, size_t which, const struct conf *conf)
-{
-	struct start *s = ctx;
-	const struct door_set *set = &s->doors[which];
-	const struct confine c = { .role = CONFINE_DOOR, .unconfined = s->unconfined };
-	int sock = -1, keep[5 + DOOR_LISTENERS_MAX] = { 0, 1, 2 };
-	struct err e = { 0 };
-	const int r = fork_with_socket(door_name(set->protocol), &sock);
-	if (r != 0)
-		return sock;
-	size_t n = 3;
-	keep[n++] = sock;
-	keep[n++] = log_fd();
-	for (size_t i = 0; i < set->n; i++)
-		keep[n++] = set->fds[i];
-	close_all_but(keep, n);
-	proc_title("filterd-door", "filterd: %s", door_name(set->protocol));
-	if (confine_enter(&c, &e) < 0) {
-		log_error("%s: %s", door_name(set->protocol), e.text);
-		_exit(1);
-	}
-	door_run(conf, set, sock);
-}
-
-/* A door without a listener is none. */
-static void forget_empty(struct start *s)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < s->n_doors; i++)
-		if (s->doors[i].n > 0)
-			s->doors[kept++] = s->doors[i];
-	s->n_doors = kept;
-}
-
-/* What was passed by a name of its own ("spamd-tell") and is not configured stays what it is called. */
-static void allow_tell(struct start *s)
-{
-	const struct conf_list tell = s->conf->filter_spamd_tell_listeners, all = s->conf->filter_spamd_listeners;
-	struct door_set *set = all.n == 0 ? NULL : door_set_of(s, &spamd_door);
-
-	for (size_t i = 0; i < all.n; i++)
-		for (size_t k = 0; k < set->n; k++)
-			if (door_is_at(set->fds[k], all.v[i]))
-				set->teach[k] = conf_list_has(tell, all.v[i]);
-}
-
-static void say_missing(const char *param, const char *where)
-{
-	log_error("%s: the service manager has passed no socket of %s; systemctl daemon-reload, then systemctl restart postern.target", param, where);
-}
-
-static int listen_doors(struct start *s, bool passed_only, gid_t gid, struct err *e)
-{
-	const struct {
-		const struct door_protocol *protocol;
-		const char *name;
-		const struct conf_list *list;
-	} rows[] = { { &milter_door, "filter_milter_listeners", &s->conf->filter_milter_listeners }, { &spamd_door, "filter_spamd_listeners", &s->conf->filter_spamd_listeners } };
-	_Static_assert(ARRAY_LEN(rows) <= ARRAY_LEN(s->doors), "a set for each");
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (passed_only)
-			door_passed(*rows[i].list, door_set_of(s, rows[i].protocol), say_missing, rows[i].name);
-		else if (rows[i].list->n > 0 && door_listen(*rows[i].list, gid, door_set_of(s, rows[i].protocol), e) < 0)
-			return err_wrap(e, "%s", rows[i].name);
-	}
-	allow_tell(s);
-	forget_empty(s);
-	return 0;
-}
-
-/* A door that was taken over has no more than its listeners have. */
-static bool may_teach(void *ctx, size_t which)
-{
-	const struct start *s = ctx;
-	for (size_t i = 0; i < s->doors[which].n; i++)
-		if (s->doors[which].teach[i])
-			return true;
-	return false;
 }
 
 static void ready(void *ctx)
@@ -351,7 +213,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || reload_check(c, e) < 0 || places(s, e) < 0 ||
 	    confine_user(c->user_filter, &uid, &gid, e) < 0 ||
-	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || listen_doors(s, o->passed_only, gid, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || doors_listen(&s->doors, o->passed_only, gid, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
 	    make_learned_dir(c, uid, gid, e) < 0)
 		return -1;
@@ -360,13 +222,16 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	snprintf(pidfile, sizeof(pidfile), "%s/filterd.pid", c->run_directory);
 	if (pidfile_write(pidfile, e) < 0)
 		return -1;
+	if (doors_fork_templates(&s->doors, e) < 0)
+		return -1;
 	tmp_mount(&s->dirs, c, uid, gid);
 	if (filter_confine(CONFINE_FILTER, c->user_filter, c, &s->dirs, s->unconfined, e) < 0)
 		return -1;
 	proc_title("filterd", "filterd: monitor");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* templates report through their sockets */
-	const struct monitor_hooks hooks = { .start_template = start_template, .ready = ready, .start_door = start_door, .may_teach = may_teach, .n_doors = s->n_doors, .ctx = s };
+	const struct monitor_hooks hooks = { .start_template = start_template, .ready = ready, .start_door = doors_start, .may_teach = doors_may_teach,
+		.n_doors = s->doors.n, .ctx = s, .doors_ctx = &s->doors };
 	return monitor_run(c, s->listener, queue_uid, &hooks, e);
 }
 
@@ -381,6 +246,7 @@ int main(int argc, char **argv)
 	if (conf_load_told("filterd", o.conf, o.test, &s.conf) < 0)
 		return 1;
 	s.unconfined = o.unconfined;
+	doors_init(&s.doors, s.conf, o.unconfined);
 	if (o.test)
 		return test_rules(&s);
 	struct err e = { 0 };

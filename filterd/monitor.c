@@ -29,7 +29,7 @@ static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		scan->sign = 0;
 		scan->edits = (struct ipc_strs){ NULL, 0 };
 	}
-	if (c->door == NULL || !c->m->hooks->may_teach || !c->m->hooks->may_teach(c->m->hooks->ctx, c->door->which))
+	if (c->door == NULL || !c->m->hooks->may_teach || !c->m->hooks->may_teach(c->m->hooks->doors_ctx, c->door->which))
 		scan->teach = 0;
 	job_take(ctx, id, scan, fd);
 }
@@ -77,7 +77,7 @@ static void client_new(struct monitor *m, int fd, struct door *door)
 static void door_start(struct door *d)
 {
 	struct monitor *m = d->m;
-	const int fd = m->hooks->start_door(m->hooks->ctx, d->which, m->conf);
+	const int fd = m->hooks->start_door(m->hooks->doors_ctx, d->which, m->conf);
 	timer_del(&d->restart);
 	if (fd >= 0)
 		client_new(m, fd, d);

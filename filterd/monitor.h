@@ -25,7 +25,7 @@ struct monitor_hooks {
 	int (*start_door)(void *ctx, size_t which, const struct conf *conf);	/* forks that door (door.h), returns its socket, or -1 */
 	bool (*may_teach)(void *ctx, size_t which);	/* may that door's clients say what is spam? */
 	size_t n_doors;
-	void *ctx;
+	void *ctx, *doors_ctx;	/* of the first two; of the last two functions */
 };
 int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const struct monitor_hooks *hooks, struct err *e) MUST_CHECK;
 

@@ -66,20 +66,23 @@ int reload_check(const struct conf *c, struct err *e)
 	return suspects_check(c, e);
 }
 
+int reload_read(const char *file, struct conf **out, struct err *e)
+{
+	struct buf problems;
+	buf_init(&problems, PROBLEMS_MAX);
+	int r = trusted(file, e);
+	if (r == 0)
+		r = conf_load(file, out, &problems, e);
+	say_problems(buf_view(&problems));
+	buf_fini(&problems);
+	return r;
+}
+
 int reload_conf(const char *file, struct conf **out)
 {
 	struct conf *fresh = NULL;
-	struct buf problems;
 	struct err e = { 0 };
-	buf_init(&problems, PROBLEMS_MAX);
-	int r = trusted(file, &e);
-	if (r == 0)
-		r = conf_load(file, &fresh, &problems, &e);
-	say_problems(buf_view(&problems));
-	buf_fini(&problems);
-	if (r == 0 && (reload_check(fresh, &e) < 0 || within_reach(fresh, &e) < 0))
-		r = -1;
-	if (r == 0) {
+	if (reload_read(file, &fresh, &e) == 0 && reload_check(fresh, &e) == 0 && within_reach(fresh, &e) == 0) {
 		*out = fresh;
 		return 0;
 	}

@@ -8,6 +8,8 @@
  * processes could reach since their start. */
 int reload_conf(const char *file, struct conf **out) MUST_CHECK;
 
+/* The file alone, unread what it names: for processes that look at nothing of that. */
+int reload_read(const char *file, struct conf **out, struct err *e) MUST_CHECK;
 /* What the table of parameters cannot say of their values; for the start, too. */
 int reload_check(const struct conf *c, struct err *e) MUST_CHECK;
 

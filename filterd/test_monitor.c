@@ -183,7 +183,7 @@ static int serve(const struct conf *conf, const char *path, int listener, const 
 	if (pid < 0)
 		return 1;
 	struct scene s = { { scan[0], score[0] }, door[0] };
-	const struct monitor_hooks hooks = { .start_template = give_template, .start_door = give_door, .may_teach = everyone_may_teach, .n_doors = 1, .ctx = &s };
+	const struct monitor_hooks hooks = { .start_template = give_template, .start_door = give_door, .may_teach = everyone_may_teach, .n_doors = 1, .ctx = &s, .doors_ctx = &s };
 	const int ended = monitor_run(conf, listener, getuid(), &hooks, &e);
 	const ssize_t n = read(told[0], text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';

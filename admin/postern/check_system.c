@@ -28,6 +28,8 @@ static void check_users(struct check *c)
 		{ "user_mda", o->user_mda },	   { "user_remote", o->user_remote },
 		{ "user_filter", o->user_filter }, { "user_log", o->user_log },
 		{ "user_dns", o->user_dns },	   { "user_policy", o->user_policy },
+		{ "user_milter", o->user_milter },
+		{ "user_spamd", o->user_spamd },
 		{ "user_sts", o->user_sts },
 	};
 

@@ -395,6 +395,8 @@ static void add_users(void)
 	add_user(c->user_mda, false);
 	add_user(c->user_dns, false);
 	add_user(c->user_policy, false);
+	add_user(c->user_milter, false);
+	add_user(c->user_spamd, false);
 	add_user(c->user_sts, false);
 	add_user(c->user_log, false);
 }

@@ -72,6 +72,8 @@ static const struct confine_row {
 	[CONFINE_REMOTE] = { "remote", BASE | NET_OUT | NET_SOURCE | FORK | KILL, 0, LANDLOCK_ALL, 0 },
 	/* Its filter is inherited by the doors. */
 	[CONFINE_FILTER] = { "filter monitor", BASE | ACCEPT | UNIX_CONNECT | MEM_EXEC | FILES_RW | FD_WRITE | MEMFILE | FORK | THREADS | KILL | CONFINE, 0, LANDLOCK_ALL, 0 },
+	/* Its filter is inherited by the doors. */
+	[CONFINE_DOORS] = { "filter doors", BASE | ACCEPT | FS_READ | FD_WRITE | MEMFILE | FORK | CONFINE, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_DOOR] = { "filter door", BASE | ACCEPT | FD_WRITE | MEMFILE, 0, LANDLOCK_ALL, 0 },
 	/* libclamav makes, lists and removes directories of its own; links, sockets and other processes are not its business (measured). */
 	[CONFINE_SCAN] = { "scan", BASE | FS_READ | FS_WRITE | THREADS, 0, LANDLOCK_ALL, 0 },

@@ -31,6 +31,7 @@ enum confine_role {
 	CONFINE_DELIVER,	/* the user, one mail tree; set by deliver after its drop */
 	CONFINE_REMOTE,		/* network out; no files */
 	CONFINE_FILTER,		/* filterd monitor */
+	CONFINE_DOORS,		/* forks those: reads the configuration */
 	CONFINE_DOOR,		/* filterd's listeners: accept, files in memory */
 	CONFINE_SCAN,		/* filterd worker: signatures read-only, private temp space */
 	CONFINE_LOG,		/* log directory append */

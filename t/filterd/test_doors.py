@@ -343,3 +343,58 @@ def test_a_reload_replaces_the_doors_and_cuts_nobody_off(fresh_suite):
     suite.configure()
     os.kill([p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
     suite.logged("reload: filter_spamd_tell_listeners: 127.0.0.1:1 is none of filter_spamd_listeners; the old configuration stays")
+
+
+def test_listeners_have_users_of_their_own(doors):
+    """A client that takes one over could signal, and look into, what runs as the same user: the monitor and its workers do not. No root is left."""
+    users = {p[3]: p[1] for p in doors.processes() if p[3].startswith("filterd: ")}
+    assert users["filterd: milter"] == users["filterd: milter template"] == "_postern_milter"
+    assert users["filterd: spamd"] == users["filterd: spamd template"] == "_postern_spamd"
+    assert {u for t, u in users.items() if "milter" not in t and "spamd" not in t} == {"_postern_filter"}
+    for p in doors.processes():
+        if p[3] in ("filterd: milter template", "filterd: spamd template"):
+            status = dict(line.split(":", 1) for line in pathlib.Path("/proc/%d/status" % p[0]).read_text().splitlines())
+            assert status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1" and int(status["CapBnd"], 16) == 0
+
+
+def test_a_listener_whose_template_is_gone_comes_back(doors):
+    """filterd ends when it cannot start one as its user, and all of it is started again."""
+    old = [p[0] for p in doors.processes() if p[3] == "filterd: monitor"]
+    for p in doors.processes():
+        if p[3] == "filterd: spamd template":
+            os.kill(p[0], signal.SIGKILL)
+    for p in doors.processes():
+        if p[3] == "filterd: spamd":
+            os.kill(p[0], signal.SIGKILL)
+    end = time.monotonic() + 60
+    while True:
+        titles = [(p[3], p[0]) for p in doors.processes()]
+        if not any(pid in old for _t, pid in titles) and {"filterd: monitor", "filterd: spamd", "filterd: milter"} <= {t for t, _pid in titles}:
+            break
+        assert time.monotonic() < end, titles
+        time.sleep(0.05)
+    while spamc(MESSAGES["gtube"][0], "-c", check=False)[0] != 1:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_listener_started_anew_after_a_mistake_goes_on_by_what_was(doors):
+    """Its template reads the file itself when it was read anew before; with a mistake in it the last good one stays in force."""
+    good = doors.conf.read_text()
+    os.kill([p[0] for p in doors.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
+    before = {p[0] for p in doors.processes() if p[3] == "filterd: spamd"}
+    end = time.monotonic() + 60
+    while {p[0] for p in doors.processes() if p[3] == "filterd: spamd"} & before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    doors.conf.write_text(good + "filter_workers = many\n")
+    try:
+        for p in doors.processes():
+            if p[3] == "filterd: spamd":
+                os.kill(p[0], signal.SIGKILL)
+        doors.logged("a listener goes on by the old configuration")
+        while spamc(MESSAGES["good"][0], "-c", check=False)[0] != 0:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        doors.conf.write_text(good)

@@ -15,7 +15,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
-USERS = ["smtp", "imap", "pop3", "sasl", "pam", "key", "queue", "map", "mda", "remote", "filter", "dns", "policy", "sts", "log"]
+USERS = ["smtp", "imap", "pop3", "sasl", "pam", "key", "queue", "map", "mda", "remote", "filter", "milter", "spamd", "dns", "policy", "sts", "log"]
 PORTS = {"SMTP_PORT": 25, "SUBMISSION_PORT": 587, "SUBMISSIONS_PORT": 465, "IMAP_PORT": 143, "IMAPS_PORT": 993,
          "POP3_PORT": 110, "POP3S_PORT": 995}
 

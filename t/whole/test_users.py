@@ -10,7 +10,7 @@ import mailtools
 from test_walls import EXPECTED, find, settled
 
 ROLES = {"user_smtp": "smtp", "user_imap": "imap", "user_pop3": "pop3", "user_sasl": "sasl", "user_pam": "pam", "user_key": "key", "user_queue": "queue", "user_map": "map",
-         "user_mda": "mda", "user_remote": "remote", "user_filter": "filter", "user_dns": "dns", "user_policy": "policy", "user_sts": "sts", "user_log": "log"}
+         "user_mda": "mda", "user_remote": "remote", "user_filter": "filter", "user_dns": "dns", "user_policy": "policy", "user_sts": "sts", "user_milter": "milter", "user_spamd": "spamd", "user_log": "log"}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,8 @@ def other():
 
 
 def test_every_daemon_runs_as_the_user_that_is_set(other, fresh_suite):
-    s = fresh_suite("users", start=False, settings={k: "_other_" + v for k, v in ROLES.items()})
+    s = fresh_suite("users", start=False, settings={
+        "filter_milter_listeners": "127.0.0.1:8897", "filter_spamd_listeners": "127.0.0.1:7837", **{k: "_other_" + v for k, v in ROLES.items()}})
     os.chown(s.bin / "deliver", 0, grp.getgrnam("_other_mda").gr_gid)
     os.chmod(s.bin / "deliver", 0o4710)
     log = pwd.getpwnam("_other_log")
@@ -38,7 +39,7 @@ def test_every_daemon_runs_as_the_user_that_is_set(other, fresh_suite):
         assert b"* 1 EXISTS\r\n" in w.imap("b", "SELECT INBOX")
 
     def check():
-        for title, user in EXPECTED.items():
+        for title, user in {**EXPECTED, "filterd: milter": "_postern_milter", "filterd: spamd": "_postern_spamd"}.items():
             found = find(s.processes(), title)
             assert found and {p[1] for p in found} == {user.replace("_postern_", "_other_")}, title
     settled(check)

@@ -1,0 +1,36 @@
+/* The doors (door.h) as filterd starts them: their listeners, and who forks them. Started by root each kind of door has a template that became the door's user
+ * before the monitor became its own, and forks doors at the monitor's word; else the monitor, whose user they share, forks them itself.
+ */
+#ifndef FILTERD_DOORS_H
+#define FILTERD_DOORS_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "door.h"
+#include "os/os.h"
+
+enum { DOORS_MAX = 2 };
+
+struct doors {
+	const struct conf *conf;	/* the start's */
+	bool unconfined;
+	struct door_set sets[DOORS_MAX];	/* those that listen on nothing are not started */
+	int templates[DOORS_MAX];	/* sockets to them; -1: none */
+	size_t n;
+};
+
+void doors_init(struct doors *d, const struct conf *conf, bool unconfined);
+/* A socket from systemd: "milter", "spamd", "spamd-tell". -1: it is called otherwise, or there are too many. */
+int doors_given(struct doors *d, const struct listen_fd *fd) MUST_CHECK;
+/* What the configuration names; passed_only: the service manager has bound it. */
+int doors_listen(struct doors *d, bool passed_only, gid_t gid, struct err *e) MUST_CHECK;
+/* As root, before it is given up; for others nothing. */
+int doors_fork_templates(struct doors *d, struct err *e) MUST_CHECK;
+/* For struct monitor_hooks; ctx: struct doors. */
+int doors_start(void *ctx, size_t which, const struct conf *conf);
+bool doors_may_teach(void *ctx, size_t which);
+
+/* As fork: 0 in the child, with *sock_out its end and no signal blocked; in the parent 1 and its end; -1, which the log knows. */
+int fork_with_socket(const char *what, int *sock_out);
+
+#endif
