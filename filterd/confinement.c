@@ -6,14 +6,16 @@
 
 #include "authres/dkim_table.h"
 #include "dmarcdata.h"
+#include "grey.h"
 #include "learndata.h"
 
 int filter_confine(enum confine_role role, const char *user, const struct conf *conf, const struct filter_dirs *dirs, bool unconfined,
 		   struct err *e)
 {
 	const bool monitor = role == CONFINE_FILTER;
-	char keys[1200], dmarc[1200], learned[1200], queue[1200];
+	char keys[1200], dmarc[1200], learned[1200], queue[1200], known[1200];
 	snprintf(queue, sizeof(queue), "%s/" LEARN_QUEUE_DIR, conf->state_directory);
+	snprintf(known, sizeof(known), "%s/" GREY_DIR, conf->state_directory);
 	snprintf(learned, sizeof(learned), "%s/filter", conf->state_directory);
 	snprintf(dmarc, sizeof(dmarc), "%s/" DMARC_DATA_DIR, conf->state_directory);
 	snprintf(keys, sizeof(keys), "%s/" DKIM_TABLE_DIR, conf->state_directory);
@@ -21,6 +23,7 @@ int filter_confine(enum confine_role role, const char *user, const struct conf *
 		{ keys, false, false },
 		{ monitor ? dmarc : "", true, false },	/* not the workers' */
 		{ monitor ? queue : "", true, false },
+		{ monitor ? known : "", true, false },
 		{ monitor ? conf->conf_dir : "", false, false },	/* read again at SIGHUP */
 		{ learned, false, false },
 		{ "/usr", false, false },

@@ -1,4 +1,4 @@
-/* Findings as texts (findings.h): "class STAGE NUMBER\tdetail\ttext", "hit RULE", and the words of flags. */
+/* Findings as texts (findings.h): "class STAGE NUMBER\tdetail\ttext", "hit RULE", "author ADDRESS", and the words of flags. */
 #include "findings.h"
 
 #include "base/enc.h"
@@ -33,6 +33,8 @@ struct ipc_strs findings_put(struct scan *s)
 		v[n++] = STR("whitelisted");
 	if (s->blacklisted)
 		v[n++] = STR("blacklisted");
+	if (s->author != NULL)
+		v[n++] = str_c(arena_printf(s->a, "author %.*s", STR_ARG(plain(s, s->author))));
 	return (struct ipc_strs){ v, n };
 }
 

@@ -1,28 +1,52 @@
-/* See grey.h. */
+/* See grey.h. The file: a line for each time that somebody was known, "SECONDS KEY", the later one counts; KEY is the hash of an entry's kind and names in
+ * hexadecimal. */
 #include "grey.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/enc.h"
 #include "base/map.h"
+#include "base/num.h"
+#include "base/sha256.h"
+#include "os/os.h"
 
-enum { KEY_MAX = 1200 };
+enum { KEY_BYTES = 16, LINE_BYTES = 64 };
 
 struct entry {
 	int64_t first, last;
+	int64_t kept;	/* last as the file has it */
 	bool known;	/* it came back, or one of ours wrote there */
 };
 
 struct grey {
 	struct map *entries;
 	uint64_t delay_s, lifetime_s;
+	char path[1200];
+	int fd;		/* of the file, to append; -1: none */
+	uint64_t bytes;
+	bool failed;
 };
+
+/* Of names that who writes chooses; so many bytes fall together by no effort that anybody has. */
+struct key { unsigned char v[32]; };
+
+static struct str key_view(const struct key *k)
+{
+	return str_n((const char *)k->v, KEY_BYTES);
+}
 
 struct grey *grey_new(uint64_t delay_s, uint64_t lifetime_s)
 {
 	struct grey *g = xzalloc(sizeof(*g));
 	g->entries = map_new();
+	g->fd = -1;
 	grey_times(g, delay_s, lifetime_s);
 	return g;
 }
@@ -47,6 +71,7 @@ void grey_free(struct grey **g)
 	if (*g == NULL)
 		return;
 	forget_all(*g);
+	close_fd(&(*g)->fd);
 	free(*g);
 	*g = NULL;
 }
@@ -115,62 +140,168 @@ static struct entry *entry_of(struct grey *g, struct str key, int64_t now)
 	return x;
 }
 
-static void put_folded(struct buf *b, struct str s)
+/* --- the file --- */
+
+static void put_line(struct buf *b, struct str key, const struct entry *x)
 {
-	for (size_t i = 0; i < s.n; i++)
-		buf_ch(b, ch_lower(s.p[i]));
-	buf_ch(b, '\0');
+	buf_printf(b, "%lld ", (long long)x->last);
+	hex_encode(b, key);
+	buf_ch(b, '\n');
+}
+
+static int take_line(struct grey *g, struct str line, int64_t now)
+{
+	uint64_t last;
+	struct buf key;
+	const struct str seconds = str_split(&line, ' ');
+	buf_init(&key, KEY_BYTES + 1);
+	int r = line.p == NULL || line.n != 2 * KEY_BYTES || num_parse(seconds, 1, INT64_MAX / 2, &last) < 0 ? -1 : hex_decode(&key, line);
+	if (r == 0 && (int64_t)last <= now && now - (int64_t)last <= (int64_t)g->lifetime_s) {
+		struct entry *x = entry_of(g, buf_view(&key), now);
+		if (!x->known || x->last < (int64_t)last)
+			*x = (struct entry){ .first = (int64_t)last, .last = (int64_t)last, .kept = (int64_t)last, .known = true };
+	}
+	buf_fini(&key);
+	return r;
+}
+
+static int load(struct grey *g, int64_t now, size_t *bad, struct err *e)
+{
+	struct buf text;
+	struct stat st;
+	if (stat(g->path, &st) < 0 && errno == ENOENT)
+		return 0;
+	buf_init(&text, GREY_FILE_MAX + LINE_BYTES);
+	const int r = file_read(g->path, GREY_FILE_MAX + LINE_BYTES, &text, e);
+	for (struct str rest = buf_view(&text); r == 0 && rest.n > 0;)
+		*bad += take_line(g, str_split(&rest, '\n'), now) < 0;
+	buf_fini(&text);
+	return r;
+}
+
+/* Who is known now, each once. */
+static int write_anew(struct grey *g, int64_t now, struct err *e)
+{
+	struct buf b;
+	struct str key;
+	void *value;
+	buf_init(&b, (size_t)GREY_ENTRIES_MAX * LINE_BYTES);
+	for (size_t it = 0; map_next(g->entries, &it, &key, &value);) {
+		struct entry *x = value;
+		if (!x->known || is_over(g, x, now))
+			continue;
+		put_line(&b, key, x);
+		x->kept = x->last;
+	}
+	g->bytes = b.n;
+	close_fd(&g->fd);
+	const int r = file_replace(g->path, buf_view(&b), 0600, (uid_t)-1, (gid_t)-1, e);
+	buf_fini(&b);
+	if (r < 0)
+		return -1;
+	g->fd = open(g->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+	return g->fd < 0 ? err_set(e, ERR_TEMP, errno, "%s", g->path) : 0;
+}
+
+int grey_keep(struct grey *g, const char *path, int64_t now, size_t *bad_out, struct err *e)
+{
+	size_t bad = 0;
+	snprintf(g->path, sizeof(g->path), "%s", path);
+	if (load(g, now, &bad, e) < 0 || write_anew(g, now, e) < 0)
+		return -1;
+	*bad_out = bad;
+	return 0;
+}
+
+bool grey_keep_failed(struct grey *g)
+{
+	const bool failed = g->failed;
+	g->failed = false;
+	return failed;
+}
+
+/* He was seen: into the file, if that has it not, or not lately. */
+static void keep(struct grey *g, struct str key, struct entry *x, int64_t now)
+{
+	const uint64_t again = g->lifetime_s / 2 < GREY_KEEP_S ? g->lifetime_s / 2 : GREY_KEEP_S;
+	struct err e = { 0 };
+	struct buf b;
+	if (g->fd < 0 || !x->known || (x->kept != 0 && x->last - x->kept < (int64_t)again && x->last >= x->kept))
+		return;
+	buf_init(&b, LINE_BYTES);
+	put_line(&b, key, x);
+	const ssize_t n = write(g->fd, b.p, b.n);
+	if (n == (ssize_t)b.n)
+		x->kept = x->last;
+	g->failed |= n != (ssize_t)b.n;
+	g->bytes += b.n;
+	buf_fini(&b);
+	if (g->bytes > GREY_FILE_MAX)
+		g->failed |= write_anew(g, now, &e) < 0;
+}
+
+/* --- questions --- */
+
+static void add_folded(struct sha256 *h, struct str s)
+{
+	char part[256];
+	size_t n = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		part[n++] = (char)ch_lower(s.p[i]);
+		if (n == sizeof(part)) {
+			sha256_add(h, str_n(part, n));
+			n = 0;
+		}
+	}
+	part[n++] = '\0';
+	sha256_add(h, str_n(part, n));
+}
+
+/* kind: 'w' one of ours (b) wrote to a; 'g' a, from a client of that network, wrote to b. */
+static struct key key_of(char kind, struct str network, struct str a, struct str b)
+{
+	struct sha256 h;
+	struct key k;
+	sha256_init(&h);
+	sha256_add(&h, str_n(&kind, 1));
+	sha256_add(&h, network);
+	add_folded(&h, a);
+	add_folded(&h, b);
+	sha256_end(&h, k.v);
+	return k;
 }
 
 void grey_wrote(struct grey *g, struct str ours, struct str to, int64_t now)
 {
-	struct buf b;
 	if (ours.n == 0 || to.n == 0)
 		return;
-	buf_init(&b, KEY_MAX);
-	buf_ch(&b, 'w');
-	put_folded(&b, to);
-	put_folded(&b, ours);
-	if (!buf_failed(&b)) {
-		struct entry *x = entry_of(g, buf_view(&b), now);
-		x->known = true;
-		x->last = now;
-	}
-	buf_fini(&b);
+	const struct key k = key_of('w', STR(""), to, ours);
+	struct entry *x = entry_of(g, key_view(&k), now);
+	x->known = true;
+	x->last = now;
+	keep(g, key_view(&k), x, now);
 }
 
 static bool has_written(struct grey *g, struct str sender, struct str recipient, int64_t now)
 {
-	struct buf b;
-	buf_init(&b, KEY_MAX);
-	buf_ch(&b, 'w');
-	put_folded(&b, sender);
-	put_folded(&b, recipient);
-	const struct entry *x = buf_failed(&b) ? NULL : map_get(g->entries, buf_view(&b));
-	buf_fini(&b);
+	const struct key k = key_of('w', STR(""), sender, recipient);
+	const struct entry *x = map_get(g->entries, key_view(&k));
 	return x != NULL && x->known && !is_over(g, x, now);
 }
 
-uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, bool vouched, struct str recipient, int64_t now)
+uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, const struct str *vouched, size_t n_vouched, struct str recipient, int64_t now)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const bool v4 = memcmp(client, mapped, 12) == 0;
-	struct buf b;
-	uint64_t wait = 0;
-	if (vouched && has_written(g, sender, recipient, now))
-		return 0;
-	buf_init(&b, KEY_MAX);
-	buf_ch(&b, 'g');
-	buf_mem(&b, client, v4 ? 15 : 8);	/* its /24, its /64: large senders try again from a neighbour */
-	put_folded(&b, sender);
-	put_folded(&b, recipient);
-	if (!buf_failed(&b)) {
-		struct entry *x = entry_of(g, buf_view(&b), now);
-		const uint64_t age = now > x->first ? (uint64_t)(now - x->first) : 0;
-		x->known |= age >= g->delay_s;
-		x->last = now;
-		wait = x->known ? 0 : g->delay_s - age;
-	}
-	buf_fini(&b);
-	return wait;
+	for (size_t i = 0; i < n_vouched; i++)
+		if (has_written(g, vouched[i], recipient, now))
+			return 0;
+	const struct str network = str_n((const char *)client, v4 ? 15 : 8);	/* its /24, its /64: large senders try again from a neighbour */
+	const struct key k = key_of('g', network, sender, recipient);
+	struct entry *x = entry_of(g, key_view(&k), now);
+	const uint64_t age = now > x->first ? (uint64_t)(now - x->first) : 0;
+	x->known |= age >= g->delay_s;
+	x->last = now;
+	keep(g, key_view(&k), x, now);
+	return x->known ? 0 : g->delay_s - age;
 }

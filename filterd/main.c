@@ -17,6 +17,7 @@
 #include "confinement.h"
 #include "dmarcdata.h"
 #include "doors.h"
+#include "grey.h"
 #include "learndata.h"
 #include "log/log.h"
 #include "monitor.h"
@@ -192,12 +193,15 @@ static int dir_make_as(const char *path, mode_t mode, uid_t uid, gid_t gid, stru
 	return r;
 }
 
-/* Where postern-learn writes, and scoring workers read; and where the monitor writes, and postern-learn takes. */
+/* Where postern-learn writes, and scoring workers read; who is known to the monitor; and where that writes, and postern-learn takes. */
 static int make_learned_dir(const struct conf *c, uid_t uid, gid_t gid, struct err *e)
 {
 	char path[1200];
 	snprintf(path, sizeof(path), "%s/filter", c->state_directory);
 	if (dir_make(path, 0750, uid, gid, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/" GREY_DIR, c->state_directory);
+	if (dir_make_as(path, 0700, uid, gid, e) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/" LEARN_QUEUE_DIR, c->state_directory);
 	return dir_make_as(path, 0700, uid, gid, e);

@@ -9,7 +9,7 @@ $(call unittest,test_archive,test_archive.c archive.c tnef.c content.c,test base
 $(call fuzzer,fuzz_archive,fuzz_archive.c archive.c tnef.c content.c,base,-larchive)
 $(call unittest,test_doors,test_doors.c milter_in.c spamd_head.c,smtp base test)
 $(call fuzzer,fuzz_doors,fuzz_doors.c milter_in.c spamd_head.c,smtp base)
-$(call unittest,test_grey,test_grey.c grey.c,test base)
+$(call unittest,test_grey,test_grey.c grey.c,os log test base)
 $(call unittest,test_asker,test_asker.c asker.c,authres spam smtp dns map mail conf ipc io os log test base)
 $(call unittest,test_monitor,test_monitor.c monitor.c jobs.c generations.c reload.c joblog.c suspects.c grey.c relay.c keys.c dmarcdata.c learndata.c $(FILTER_SCAN),authres spam smtp dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_learndata,test_learndata.c learndata.c,spam map mail os log base test)

@@ -102,6 +102,7 @@ struct scan {
 	struct verdict verdict;			/* when outcomes differ: of none of them, what they have in common */
 	struct verdict *outcomes;		/* n_outcomes > 1 */
 	size_t n_outcomes;
+	const char *author;			/* whom a DKIM signature of his domain vouches for; NULL: nobody */
 	const char *dmarc;			/* a line of DMARC data; NULL: none */
 	void (*explain)(void *ctx, const char *stage, const char *finding);	/* may be NULL: postern-filter test */
 	void *explain_ctx;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "findings.h"
 #include "ipc/filter.h"
+#include "mail/head.h"
 
 enum { FIELD_MAX = 7000 };	/* of the field; VERDICT holds 8192 a text */
 
@@ -141,6 +142,21 @@ static void hits(struct scan *s, const struct found *f)
 		findings_hit(s, "DMARC_MISSING");
 }
 
+/* The one address in From, when a signature of its domain is good. */
+static void name_author(struct scan *s, const struct found *f)
+{
+	struct mail_field from;
+	struct mail_addr *a = NULL;
+	struct err e = { 0 };
+	bool good = f->dmarc.dkim_aligned;
+	if (!mail_field_find(s->root->head, "From", &from) || mail_addr_parse(s->a, from.value, &a, &e) < 0 || a == NULL || a->next != NULL || a->domain.n == 0)
+		return;
+	for (size_t i = 0; i < f->n_dkim; i++)
+		good |= f->dkim[i].result == AUTH_PASS && str_case_eq(f->dkim[i].domain, a->domain);
+	if (good)
+		s->author = arena_printf(s->a, "%.*s@%.*s", STR_ARG(a->local), STR_ARG(a->domain));
+}
+
 static int follow(struct scan *s, const struct found *f)
 {
 	if (f->dmarc.policy != DMARC_REJECT && f->dmarc.policy != DMARC_QUARANTINE)
@@ -160,6 +176,7 @@ int stage_sender(struct scan *s, struct err *e)
 	explain(s, &f);
 	report(s, &f);
 	hits(s, &f);
+	name_author(s, &f);
 	keep(s, &f);
 	return follow(s, &f);
 }

@@ -1,16 +1,19 @@
 /* See suspects.h. */
 #include "suspects.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "grey.h"
+#include "log/log.h"
 
 enum { RECIPIENTS_MAX = 50 };
 
 struct suspects {
 	struct grey *grey;
 	double level;
+	bool told;	/* the log knows that nothing can be written */
 };
 
 int suspects_check(const struct conf *conf, struct err *e)
@@ -26,6 +29,19 @@ static void suspects_free(struct suspects **s)
 	*s = NULL;
 }
 
+/* Without the file greylisting goes on: then a restart forgets. */
+static void remember(struct grey *g, const struct conf *conf)
+{
+	char path[1200];
+	size_t bad = 0;
+	struct err e = { 0 };
+	snprintf(path, sizeof(path), "%s/" GREY_DIR "/senders", conf->state_directory);
+	if (grey_keep(g, path, clock_wall(), &bad, &e) < 0)
+		log_error("who is known to greylisting is not kept: %s", e.text);
+	else if (bad > 0)
+		log_warning("%s: %zu lines made no sense and are left out", path, bad);
+}
+
 void suspects_set(struct suspects **s, const struct conf *conf)
 {
 	if (conf->greylist_level[0] == '\0') {
@@ -35,18 +51,23 @@ void suspects_set(struct suspects **s, const struct conf *conf)
 	if (*s == NULL) {
 		*s = xzalloc(sizeof(**s));
 		(*s)->grey = grey_new(conf->greylist_delay, conf->greylist_lifetime);
+		remember((*s)->grey, conf);
 	}
 	grey_times((*s)->grey, conf->greylist_delay, conf->greylist_lifetime);
 	(*s)->level = strtod(conf->greylist_level, NULL);
 }
 
-/* SPF of the envelope's sender: DKIM speaks for a header that need not name him. */
-static bool is_vouched(const struct ipc_filter_SCAN *m)
+/* Addresses that are not only said: the envelope's sender by SPF, the author by a DKIM signature of his domain. */
+static size_t vouched_for(const struct ipc_filter_SCAN *m, struct str out[2])
 {
-	for (size_t i = 0; i < m->found.n; i++)
+	size_t n = 0;
+	for (size_t i = 0; i < m->found.n && n < 2; i++) {
 		if (str_eq(m->found.v[i], STR("hit SPF_PASS")))
-			return true;
-	return false;
+			out[n++] = m->sender;
+		else if (str_starts(m->found.v[i], STR("author ")))
+			out[n++] = str_from(m->found.v[i], 7);
+	}
+	return n;
 }
 
 static bool is_suspect(const struct suspects *s, struct arena *a, const struct ipc_filter_VERDICT *v)
@@ -57,13 +78,14 @@ static bool is_suspect(const struct suspects *s, struct arena *a, const struct i
 /* The longest that any recipient has to wait who would get it. */
 static uint64_t wait_of(struct suspects *s, struct arena *a, const uint8_t client[16], const struct ipc_filter_SCAN *m, const struct filter_outcomes *o)
 {
-	const bool vouched = is_vouched(m);
+	struct str vouched[2];
+	const size_t n_vouched = vouched_for(m, vouched);
 	uint64_t wait = 0;
 	for (size_t k = 0; k < o->n; k++) {
 		if (!is_suspect(s, a, o->v[k]))
 			continue;
 		for (size_t i = 0; i < m->recipients.n && i < RECIPIENTS_MAX; i++) {
-			const uint64_t w = filter_outcome_has(o->v[k], i) ? grey_ask(s->grey, client, m->sender, vouched, m->recipients.v[i], clock_wall()) : 0;
+			const uint64_t w = filter_outcome_has(o->v[k], i) ? grey_ask(s->grey, client, m->sender, vouched, n_vouched, m->recipients.v[i], clock_wall()) : 0;
 			wait = w > wait ? w : wait;
 		}
 	}
@@ -78,6 +100,14 @@ static void note_whom_ours_write(struct suspects *s, const struct ipc_filter_SCA
 				grey_wrote(s->grey, m->sender, m->recipients.v[i], clock_wall());
 }
 
+static void tell_failure(struct suspects *s)
+{
+	const bool failed = grey_keep_failed(s->grey);
+	if (failed && !s->told)
+		log_error("who is known to greylisting cannot be written down");
+	s->told |= failed;
+}
+
 void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct filter_outcomes *o)
 {
 	uint8_t client[16];
@@ -85,9 +115,11 @@ void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_
 		return;
 	if (m->own) {
 		note_whom_ours_write(s, m, o);
+		tell_failure(s);
 		return;
 	}
 	const uint64_t wait = addr_parse(m->client, client) < 0 ? 0 : wait_of(s, a, client, m, o);
+	tell_failure(s);
 	if (wait == 0)
 		return;
 	struct ipc_filter_VERDICT *v = ARENA_NEW(a, struct ipc_filter_VERDICT);

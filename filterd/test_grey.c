@@ -2,7 +2,12 @@
 #include "grey.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/buf.h"
+#include "os/os.h"
 #include "test/tap.h"
 
 static const uint8_t one[16] = { [10] = 0xff, [11] = 0xff, [12] = 192, [13] = 0, [14] = 2, [15] = 1 };
@@ -36,25 +41,96 @@ static const struct {
 	{ "and is asked then", one, "e@x", "b@y", 50000000, 300 },
 };
 
+/* --- the file --- */
+
+enum { NOW = 400000000, LIFE = 86400 * 35 };
+
+static struct grey *started(const char *path, int64_t now, size_t *bad)
+{
+	struct grey *g = grey_new(300, LIFE);
+	struct err e = { 0 };
+	*bad = 0;
+	tap_ok(grey_keep(g, path, now, bad, &e) == 0, "started: %s", e.text);
+	return g;
+}
+
+static uint64_t friend_waits(struct grey *g, int64_t now)
+{
+	const struct str name = STR("friend@far");
+	return grey_ask(g, other, name, &name, 1, STR("bob@ours"), now);
+}
+
+static void test_restart(const char *dir)
+{
+	char path[200];
+	size_t bad;
+	struct err e = { 0 };
+	snprintf(path, sizeof(path), "%s/senders", dir);
+	struct grey *g = started(path, NOW, &bad);
+	grey_wrote(g, STR("Bob@ours"), STR("Friend@far"), NOW);
+	(void)grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), NOW);
+	(void)grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), NOW + 400);
+	(void)grey_ask(g, one, STR("waits@x"), NULL, 0, STR("b@y"), NOW + 400);
+	grey_free(&g);
+	g = started(path, NOW + 500, &bad);
+	tap_ok(bad == 0 && grey_count(g) == 2, "who is known is read, who waits is not");
+	tap_ok(friend_waits(g, NOW + 500) == 0 && grey_ask(g, one, STR("A@x"), NULL, 0, STR("b@y"), NOW + 500) == 0, "and passes");
+	tap_ok(grey_ask(g, one, STR("waits@x"), NULL, 0, STR("b@y"), NOW + 800) == 300, "who waited begins anew");
+	grey_wrote(g, STR("bob@ours"), STR("friend@far"), NOW + LIFE - 100);
+	grey_free(&g);
+	g = started(path, NOW + LIFE + 100, &bad);
+	tap_ok(friend_waits(g, NOW + LIFE + 100) == 0, "the later time counts");
+	tap_ok(grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), NOW + LIFE + 1000) == 300, "who was not seen again is forgotten");
+	grey_free(&g);
+
+	struct buf text;
+	buf_init(&text, 10000);
+	tap_ok(file_read(path, 9000, &text, &e) == 0 && str_find(buf_view(&text), STR("friend")) < 0, "no name is in it");
+	buf_c(&text, "nonsense\n12\n-1 00112233445566778899aabbccddeeff\n400000000 0011\n"
+		     "400000000 zz112233445566778899aabbccddeeff\n9999999999 00112233445566778899aabbccddeeff\n4000");
+	tap_ok(file_replace(path, buf_view(&text), 0600, (uid_t)-1, (gid_t)-1, &e) == 0, "damage");
+	buf_fini(&text);
+	g = started(path, NOW + LIFE + 200, &bad);
+	tap_ok(bad == 6, "%zu lines make no sense, one is of the future", bad);
+	tap_ok(friend_waits(g, NOW + LIFE + 200) == 0, "the others count");
+	grey_free(&g);
+	g = started(path, NOW + LIFE + 300, &bad);
+	tap_ok(bad == 0, "and the file is whole again");
+	grey_free(&g);
+	tap_ok(unlink(path) == 0 && mkdir(path, 0700) == 0, "a directory in its place");
+	g = grey_new(300, LIFE);
+	tap_ok(grey_keep(g, path, NOW, &bad, &e) < 0, "is told: %s", e.text);
+	grey_wrote(g, STR("bob@ours"), STR("friend@far"), NOW);
+	tap_ok(friend_waits(g, NOW) == 0, "and memory serves");
+	grey_free(&g);
+	(void)rmdir(path);
+}
+
 int main(void)
 {
+	char dir[] = "/tmp/test_grey.XXXXXX";
+	if (tap_ok(mkdtemp(dir) != NULL, "a directory"))
+		test_restart(dir);
+	(void)rmdir(dir);
 	struct grey *g = grey_new(300, 86400 * 35);
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-		const uint64_t wait = grey_ask(g, steps[i].client, str_c(steps[i].sender), false, str_c(steps[i].recipient), steps[i].now);
+		const uint64_t wait = grey_ask(g, steps[i].client, str_c(steps[i].sender), NULL, 0, str_c(steps[i].recipient), steps[i].now);
 		tap_ok(wait == steps[i].wait, "%s: %llu", steps[i].name, (unsigned long long)wait);
 	}
 	grey_wrote(g, STR("bob@ours"), STR("Friend@far"), 200000000);
-	tap_ok(grey_ask(g, other, STR("friend@FAR"), true, STR("Bob@ours"), 200000001) == 0, "whom ours wrote to is known");
-	tap_ok(grey_ask(g, other, STR("friend@far"), false, STR("bob@ours"), 200000001) == 300, "not who only says that he is it");
-	tap_ok(grey_ask(g, other, STR("friend@far"), true, STR("alice@ours"), 200000001) == 300, "to another of ours he is not");
-	tap_ok(grey_ask(g, other, STR("friend@far"), true, STR("bob@ours"), 200000000 + 86400 * 36) == 300, "nor for ever");
+	tap_ok(grey_ask(g, other, STR("friend@FAR"), (struct str[]){ STR("friend@FAR") }, 1, STR("Bob@ours"), 200000001) == 0, "whom ours wrote to is known");
+	tap_ok(grey_ask(g, other, STR("bounces@list"), (struct str[]){ STR("bounces@list"), STR("friend@far") }, 2, STR("bob@ours"), 200000001) == 0,
+	       "by his signature, whatever the envelope says");
+	tap_ok(grey_ask(g, other, STR("friend@far"), NULL, 0, STR("bob@ours"), 200000001) == 300, "not who only says that he is it");
+	tap_ok(grey_ask(g, other, STR("friend@far"), (struct str[]){ STR("friend@far") }, 1, STR("alice@ours"), 200000001) == 300, "to another of ours he is not");
+	tap_ok(grey_ask(g, other, STR("friend@far"), (struct str[]){ STR("friend@far") }, 1, STR("bob@ours"), 200000000 + 86400 * 36) == 300, "nor for ever");
 	grey_times(g, 100, 86400 * 40);
-	tap_ok(grey_ask(g, other, STR("new@far"), true, STR("bob@ours"), 200000000 + 86400 * 36) == 100, "another delay, from now on");
+	tap_ok(grey_ask(g, other, STR("new@far"), (struct str[]){ STR("new@far") }, 1, STR("bob@ours"), 200000000 + 86400 * 36) == 100, "another delay, from now on");
 	grey_times(g, 300, 86400 * 35);
 	for (unsigned i = 0; i < GREY_ENTRIES_MAX + 10; i++) {
 		char sender[40];
 		snprintf(sender, sizeof(sender), "s%u@x", i);
-		(void)grey_ask(g, one, str_c(sender), false, STR("b@y"), 300000000 + i);
+		(void)grey_ask(g, one, str_c(sender), NULL, 0, STR("b@y"), 300000000 + i);
 	}
 	tap_ok(grey_count(g) <= GREY_ENTRIES_MAX && grey_count(g) > GREY_ENTRIES_MAX / 2, "%zu entries at most", grey_count(g));
 	grey_free(&g);

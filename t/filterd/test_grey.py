@@ -1,9 +1,13 @@
 """Suspects wait once; whom our users wrote to does not; nobody else is delayed."""
+import base64
 import os
 import pathlib
+import signal
 import smtplib
 import subprocess
 import time
+
+import dkim
 
 import dnsserver
 import mailtools
@@ -52,5 +56,42 @@ def test_a_suspect_waits_once_and_whom_we_wrote_to_does_not(fresh_suite):
     assert send(suite, "friend@elsewhere.example", b"suspicious")[0] == 250
     assert send(suite, "friend@unsaid.example", b"suspicious")[0] == 451     # anybody can say that he is that friend
     assert send(suite, "friend@elsewhere.example", b"suspicious", to="alice@example.com")[0] == 451
+    # by a signature, from wherever: a list, a forwarder
+    key = suite.base / "friend.pem"
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, stderr=subprocess.DEVNULL)
+    der = subprocess.run(["openssl", "rsa", "-in", key, "-pubout", "-outform", "DER"], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    dns.add("k._domainkey.unsaid.example", "TXT", "v=DKIM1; k=rsa; p=" + base64.b64encode(der).decode())
+
+    def signed(subject, author="friend@unsaid.example"):
+        text = (LETTER % (subject, b"signed")).replace(b"s@elsewhere.example", author.encode())
+        return dkim.sign(text, b"k", b"unsaid.example", key.read_bytes(), include_headers=[b"from", b"subject"]) + text
+
+    def relayed(text, envelope, to=BOB):
+        with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=30) as s:
+            try:
+                s.sendmail(envelope + "@elsewhere.example", [to], text)
+                return 250
+            except smtplib.SMTPDataError as e:
+                return e.smtp_code
+    assert relayed(signed(b"suspicious"), "l1") == 250
+    assert relayed(signed(b"suspicious").replace(b"hello", b"hullo"), "l2") == 451        # no signature any more
+    assert relayed(signed(b"suspicious", author="other@unsaid.example"), "l3") == 451     # his domain's, not his
+    assert relayed(signed(b"suspicious", author="friend@elsewhere.example"), "l4") == 451     # whom he wrote to, signed by others
+    # a restart forgets nobody who is known
+    before = [p[0] for p in suite.processes() if p[3] == "filterd: monitor"]
+    os.kill(before[0], signal.SIGKILL)
+    end = time.monotonic() + 60
+    while True:
+        try:
+            code = send(suite, "friend@elsewhere.example", b"suspicious")
+        except (OSError, smtplib.SMTPException):
+            code = 0, ""
+        if code[0] == 250:
+            break
+        assert "Greylisted" not in code[1] and time.monotonic() < end, code
+        time.sleep(0.1)
+    assert before != [p[0] for p in suite.processes() if p[3] == "filterd: monitor"]
+    assert send(suite, "x@elsewhere.example", b"suspicious")[0] == 250
+    assert send(suite, "y2@elsewhere.example", b"suspicious")[0] == 451
     suite.logged(r"Blocked TEMPFAIL \{TempFailedInbound\}")
     dns.close()
