@@ -68,6 +68,41 @@ static void told_apart(struct spam *s, struct arena *a)
 	tap_ok(good.n_hits == 1 && str_eq(good.hits[0].name, STR("T_HAM")), "and one for ham");
 }
 
+/* What a word says that was in one message of spam and in no other mail. */
+static double rare_word(const char *where, unsigned n_spam, unsigned n_ham)
+{
+	struct learner *l = NULL;
+	struct learn_stats stats;
+	struct err e = { 0 };
+	char text[500];
+	struct spam *s = engine();
+	(void)unlink(file);
+	if (s == NULL || learner_open(file, 0, &l, &e) < 0)
+		return -1;
+	for (unsigned n = 0; n < n_spam; n++)
+		learner_message(l, s, str_c(message(text, sizeof(text), n, true)), BAYES_SPAM);
+	for (unsigned n = 0; n < n_ham; n++)
+		learner_message(l, s, str_c(message(text, sizeof(text), n, false)), BAYES_HAM);
+	learner_message(l, s, STR("Message-ID: <rare@x.example>\n\nzanzibar\n"), BAYES_SPAM);
+	tap_ok(learner_commit(&l, &stats, &e) == 0, "%s: %s", where, e.text);
+	spam_free(&s);
+	s = engine();
+	struct arena *a = arena_new(0);
+	struct spam_result r;
+	spam_check(s, a, STR("\nzanzibar\n"), NULL, 0, &r);
+	arena_free(&a);
+	spam_free(&s);
+	(void)unlink(file);
+	return r.bayes;
+}
+
+static void little_ham(void)
+{
+	const double even = rare_word("as much ham as spam", 90, 90), little = rare_word("little ham", 90, 30), no_spam = rare_word("little spam", 30, 90);
+	tap_ok(even > 0.75 && no_spam > 0.75, "a word of one message of spam says much where there is ham to compare with (%f, %f)", even, no_spam);
+	tap_ok(little > 0 && little < even - 0.1, "and less where there is little (%f)", little);
+}
+
 static void once_is_once(struct spam *s, struct arena *a)
 {
 	const double before = score(s, a, 900, true).bayes;
@@ -137,6 +172,7 @@ int main(void)
 	struct spam *s = engine();
 	struct arena *a = arena_new(0);
 	if (s != NULL) {
+		little_ham();
 		told_apart(s, a);
 		once_is_once(s, a);
 		too_many(s, a);
