@@ -154,7 +154,7 @@ static bool answer_locally(struct str name, unsigned type, struct str *record, s
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (!str_case_eq(name, str_c(rows[i].name)))
 			continue;
-		*out = (struct ipc_dns_ANSWER){ .rcode = DNS_RCODE_OK, .canonical = str_c(rows[i].name) };
+		*out = (struct ipc_dns_ANSWER){ .rcode = DNS_RCODE_OK, .canonical = str_c(rows[i].name), .ttl = DNS_TTL_MAX };
 		if (rows[i].type != type)
 			continue;
 		*record = str_c(rows[i].value);

@@ -1,6 +1,6 @@
 /* dns: the process that asks name servers for the others (lib/ipc/dns.def; the client's half is lib/dns/client.h). It knows no mail, no map and no key: what a
  * hostile answer could make of it is a liar about names. Questions run in parallel, equal ones are asked once, answers are kept for as long
- * as they say. Files: dns.c channels and questions, dns_cache.c, dns_ares.c (c-ares on the loop).
+ * as they say (lib/dns/cache.h). Files: dns.c channels and questions, dns_ares.c (c-ares on the loop).
  */
 #ifndef DELIVER_DNS_H
 #define DELIVER_DNS_H
@@ -12,6 +12,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "conf/conf.h"
+#include "dns/cache.h"
 #include "io/loop.h"
 #include "ipc/dns.h"
 
@@ -21,8 +22,6 @@ enum {
 	DNS_WAITERS_MAX = 4000,		/* unanswered questions of one channel */
 	DNS_CACHE_ENTRIES_MAX = 20000,
 	DNS_CACHE_BYTES_MAX = 8 << 20,
-	DNS_TTL_MAX = 3600,		/* seconds an answer is kept at most */
-	DNS_NEGATIVE_TTL_MAX = 300,
 };
 
 enum { DNS_PAIRS = 4 };		/* members of the group with a channel of their own: queued, remote, policy, sts */
@@ -36,15 +35,6 @@ struct dns_env {
 
 /* The child of queued's supervisor: reads the resolver's configuration, confines itself, serves until all channels of the group have ended. Does not return. */
 void dns_run(void *ctx);
-
-/* --- dns_cache.c: answers by key, least recently used first out --- */
-struct dns_cache;
-struct dns_cache *dns_cache_new(size_t entries_max, size_t bytes_max);
-void dns_cache_free(struct dns_cache **c);
-void dns_cache_put(struct dns_cache *c, struct str key, const struct ipc_dns_ANSWER *m, uint64_t now_ms);	/* ttl 0: not kept */
-/* What is kept for key, its ttl counted down; strings belong to the cache, valid until it changes. */
-bool dns_cache_get(struct dns_cache *c, struct str key, uint64_t now_ms, struct ipc_dns_ANSWER *out);
-size_t dns_cache_count(const struct dns_cache *c);
 
 /* --- dns_ares.c --- */
 struct resolver_ares;

@@ -266,6 +266,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	policy_start(q, env->policy_fd);
 	sts_start(q, env->sts_fd);
 	q->dns = dns_client_new(q->loop, env->dns_fd, NULL, NULL);
+	dns_client_remember(q->dns, QUEUED_NAMES_MAX, QUEUED_NAMES_BYTES_MAX);
 	filter_start(q, env->link_fd);
 	agents_start(q, env->spawn_fd, env->programs_fd);
 	tlsrpt_start(q);

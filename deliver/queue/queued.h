@@ -69,6 +69,8 @@ enum {
 	QUEUED_FINALS_MAX = 10000,	/* final recipients of one transaction, aliases expanded */
 	QUEUED_ACTIVE_MAX = 1500,	/* messages being tried at once */
 	QUEUED_REMOTE_JOBS_MAX = 512,	/* remote attempts at once: never more than remote may have workers */
+	QUEUED_NAMES_MAX = 1000,	/* answers of the dns process that are remembered */
+	QUEUED_NAMES_BYTES_MAX = 1 << 20,
 	QUEUED_AGENTS_MAX = 128,	/* delivery agents at once */
 	QUEUED_AGENTS_PER_USER_MAX = 8,
 	QUEUED_AGENT_IDLE_MS = 1200,

@@ -69,15 +69,33 @@ static void keep_values(struct known *k, const struct str *v, size_t n)
 	k->f.n = copy ? n : 0;
 }
 
-static void on_dns(void *ctx, const struct dns_answer *a)
+static enum fact_state dns_state(struct known *k, const struct dns_answer *a)
 {
 	static const enum fact_state states[] = { [DNS_HAS] = FACT_HAS, [DNS_HAS_NONE] = FACT_NONE, [DNS_NO_SUCH] = FACT_NO_NAME, [DNS_TROUBLE] = FACT_TROUBLE };
+
+	keep_values(k, a->v, a->n);
+	k->f.why = arena_str(k->j->arena, a->why);
+	return states[a->result];
+}
+
+static void on_dns(void *ctx, const struct dns_answer *a)
+{
 	struct known *k = ctx;
 
 	k->dns = NULL;
-	keep_values(k, a->v, a->n);
-	k->f.why = arena_str(k->j->arena, a->why);
-	known_now(k, states[a->result]);
+	known_now(k, dns_state(k, a));
+}
+
+/* Who comes again is looked up again, by name and in each list: that answer may still hold. */
+static void dns_find(struct known *k, const struct fact_key *key)
+{
+	struct dns_client *dns = k->j->q->dns;
+	struct dns_answer a;
+
+	if (dns_known(dns, key->key, key->arg, &a))
+		k->f.state = dns_state(k, &a);
+	else
+		k->dns = dns_ask(dns, key->key, key->arg, on_dns, k);
 }
 
 static void on_value(void *ctx, const struct ipc_resolve_VALUE *v)
@@ -157,7 +175,7 @@ static void send_for(struct known *k, const struct fact_key *key)
 	const struct ipc_resolve_LOOKUP m = { .table = key->subject, .key = key->key, .how = key->arg };
 
 	switch (key->kind) {
-	case FACT_DNS: k->dns = dns_ask(q->dns, key->key, key->arg, on_dns, k); break;
+	case FACT_DNS: dns_find(k, key); break;
 	case FACT_MAP: k->ask = lookup_ask(q, &m, on_value, k); break;
 	case FACT_CLASS: k->ask = resolve_ask(q, key->key, on_class, k); break;
 	case FACT_VERIFY: k->verify = verify_ask(q, key->key, on_verified, k); break;

@@ -1,11 +1,16 @@
 /* The client's half of lib/ipc/dns.def. A question waits in one of two lists: waiting (there is no channel yet) and pending (sent). */
 #include "dns/client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "dns/cache.h"
 #include "ipc/dns.h"
+
+enum { KNOWN_KEY_MAX = 300 };
 
 struct dns_ask {
 	struct list node;
@@ -27,11 +32,20 @@ struct dns_client {
 	struct list waiting;
 	struct map *pending;	/* id -> struct dns_ask */
 	size_t n;
+	struct dns_cache *known;	/* NULL: nothing is remembered */
 };
 
 static struct str key(const uint32_t *id)
 {
 	return str_n(id, sizeof(*id));
+}
+
+/* As the caller spells the name: another spelling is another question. 0: not to be remembered. */
+static size_t known_key(char *out, size_t size, struct str name, unsigned type)
+{
+	const int n = snprintf(out, size, "%u %.*s", type, STR_ARG(name));
+
+	return n < 0 || (size_t)n >= size || memchr(name.p ? name.p : "", '\0', name.n) ? 0 : (size_t)n;
 }
 
 static void ask_free(struct dns_ask *q)
@@ -79,20 +93,29 @@ static void refuse_later(struct dns_ask *q)
 	q->deadline = loop_timer(q->d->loop, 0, on_refused, q);
 }
 
+static struct dns_answer meaning(const struct ipc_dns_ANSWER *m)
+{
+	struct dns_answer a = { .ad = m->ad != 0, .ttl = (uint32_t)m->ttl, .canonical = m->canonical, .v = m->records.v, .n = m->records.n, .why = m->trouble };
+
+	if (m->trouble.n > 0 || (m->rcode != DNS_RCODE_OK && m->rcode != DNS_RCODE_NO_NAME))
+		return (struct dns_answer){ .result = DNS_TROUBLE, .why = m->trouble.n > 0 ? m->trouble : STR("the name server failed") };
+	a.result = a.n > 0 ? DNS_HAS : m->rcode == DNS_RCODE_NO_NAME ? DNS_NO_SUCH : DNS_HAS_NONE;
+	return a;
+}
+
 static void on_answer(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct dns_client *d = ctx;
 	const struct ipc_dns_ANSWER *m = msg;
 	struct dns_ask *q = map_get(d->pending, key(&id));
-	struct dns_answer a = { .ad = m->ad != 0, .ttl = (uint32_t)m->ttl, .canonical = m->canonical, .v = m->records.v, .n = m->records.n, .why = m->trouble };
+	char text[KNOWN_KEY_MAX];
+	size_t n;
 
 	if (q == NULL)
 		return;		/* forgotten meanwhile */
-	if (m->trouble.n > 0 || (m->rcode != DNS_RCODE_OK && m->rcode != DNS_RCODE_NO_NAME)) {
-		a = (struct dns_answer){ .result = DNS_TROUBLE, .why = m->trouble.n > 0 ? m->trouble : STR("the name server failed") };
-	} else {
-		a.result = a.n > 0 ? DNS_HAS : m->rcode == DNS_RCODE_NO_NAME ? DNS_NO_SUCH : DNS_HAS_NONE;
-	}
+	const struct dns_answer a = meaning(m);
+	if (d->known && a.result != DNS_TROUBLE && (n = known_key(text, sizeof(text), str_c(q->name), q->type)) > 0)
+		dns_cache_put(d->known, str_n(text, n), m, clock_mono_ms());
 	dns_fn *fn = q->fn;
 	void *fn_ctx = q->ctx;
 	ask_free(q);
@@ -190,7 +213,25 @@ void dns_client_free(struct dns_client **dp)
 	while (!list_empty(&d->waiting))
 		ask_free(list_of(d->waiting.next, struct dns_ask, node));
 	map_free(&d->pending);
+	dns_cache_free(&d->known);
 	free(d);
+}
+
+void dns_client_remember(struct dns_client *d, size_t entries_max, size_t bytes_max)
+{
+	d->known = dns_cache_new(entries_max, bytes_max);
+}
+
+bool dns_known(struct dns_client *d, struct str name, unsigned type, struct dns_answer *out)
+{
+	struct ipc_dns_ANSWER m;
+	char text[KNOWN_KEY_MAX];
+	const size_t n = d->known ? known_key(text, sizeof(text), name, type) : 0;
+
+	if (n == 0 || !dns_cache_get(d->known, str_n(text, n), clock_mono_ms(), &m))
+		return false;
+	*out = meaning(&m);
+	return true;
 }
 
 /* There is a channel, or one is on its way. */

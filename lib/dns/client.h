@@ -39,6 +39,9 @@ typedef int dns_open_fn(void *ctx, int *fd_out);
 struct dns_client *dns_client_new(struct loop *l, int fd, dns_open_fn *open, void *ctx);	/* takes fd; -1: at the first question */
 void dns_client_attach(struct dns_client *d, int fd);	/* takes fd; -1: there will be none: what waits is answered */
 void dns_client_free(struct dns_client **d);		/* answers nothing any more */
+/* Remember answers from now on, so many and so much; dns_known() finds them. For who asks the same again and again: each question is two wake-ups. */
+void dns_client_remember(struct dns_client *d, size_t entries_max, size_t bytes_max);
+bool dns_known(struct dns_client *d, struct str name, unsigned type, struct dns_answer *out);	/* true: *out, valid until the loop runs; else ask */
 struct dns_ask *dns_ask(struct dns_client *d, struct str name, unsigned type, dns_fn *fn, void *ctx);
 void dns_forget(struct dns_ask **q);			/* accepts NULL */
 

@@ -1,4 +1,5 @@
-$(call library,wire.c client.c)
+$(call library,wire.c cache.c client.c)
+$(call unittest,test_dns_cache,test_dns_cache.c,dns ipc base test)
 $(call unittest,test_wire,test_wire.c,dns base test)
 $(call unittest,test_client,test_client.c,dns ipc io os log base test)
 $(call fuzzer,fuzz_dns,fuzz_dns.c,dns base)

@@ -82,6 +82,19 @@ static void on_answer(void *ctx, const struct dns_answer *a)
 		loop_stop(s->loop);
 }
 
+static void known(struct scene *s, const char *name, unsigned type, const char *want, const char *what)
+{
+	struct dns_answer a;
+
+	s->answered = 0;
+	if (dns_known(s->client, str_c(name), type, &a))
+		on_answer(s, &a);
+	else
+		buf_c(&s->got, "unknown");
+	tap_is_str(s->got.p, want, "%s", what);
+	buf_reset(&s->got);
+}
+
 static void until(struct scene *s, int answers, const char *want, const char *what)
 {
 	s->answered = answers;
@@ -117,6 +130,19 @@ int main(void)
 	(void)dns_ask(s.client, STR("a.test"), DNS_MX, on_answer, &s);
 	until(&s, 1, "has(10 mx.test)(20 b.test)", "the next question opens a new channel");
 	tap_is_int(s.opened, 2, "which was opened once");
+	known(&s, "a.test", DNS_MX, "unknown", "nothing is remembered unless it is wanted");
+	dns_client_remember(s.client, 10, 10000);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		(void)dns_ask(s.client, str_c(names[i]), DNS_MX, on_answer, &s);
+	until(&s, 4, "no none trouble trouble", "questions of one who remembers");
+	(void)dns_ask(s.client, STR("a.test"), DNS_MX, on_answer, &s);
+	until(&s, 1, "has(10 mx.test)(20 b.test)", "and one with records");
+	known(&s, "a.test", DNS_MX, "has(10 mx.test)(20 b.test)", "records are remembered");
+	known(&s, "a.test", DNS_A, "unknown", "for their type");
+	known(&s, "none.test", DNS_MX, "none", "so is that there are none");
+	known(&s, "no.test", DNS_MX, "unknown", "but nothing that says no time");
+	known(&s, "fail.test", DNS_MX, "unknown", "and no failure");
+	known(&s, "slow.test", DNS_MX, "unknown", "nor silence");
 	ipc_chan_free(&s.server);
 	s.dead = true;
 	(void)dns_ask(s.client, STR("a.test"), DNS_MX, on_answer, &s);

@@ -1,11 +1,12 @@
 /* Answers that may still be given. One block of memory per answer; the list holds them from most to least recently used. */
+#include "dns/cache.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "deliver/dns/dns.h"
 
 struct entry {
 	struct list node;

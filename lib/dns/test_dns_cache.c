@@ -1,7 +1,7 @@
-/* The dns process's cache: answers live as long as they say, at most an hour, and the least recently used go when it is full. */
+/* The cache: answers live as long as they say, at most an hour, and the least recently used go when it is full. */
 #include <stdio.h>
 
-#include "deliver/dns/dns.h"
+#include "dns/cache.h"
 #include "test/tap.h"
 
 static void put(struct dns_cache *c, const char *key, const char *record, uint64_t ttl, uint64_t now)
