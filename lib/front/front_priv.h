@@ -67,8 +67,11 @@ int reg_settle(struct reg *r, struct err *e) MUST_CHECK;	/* inetd: the daemons h
 void reg_free(struct reg **r);
 
 /* --- handing a connection over: handover.c --- */
-/* CLIENT and the CHANNELs that fc has; fc stays the caller's. */
+/* CLIENT, with the socket and the channels that fc has, which stay the caller's. One message: each wakes a process. */
 int handover_send(struct ipc_chan *ch, const struct front_conn *fc, struct err *e) MUST_CHECK;
+struct ipc_handover_CLIENT;
+/* The other side: all descriptors are taken. false: they are not what the message says; *fc has those that there are, to be closed. */
+bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds more, struct front_conn *fc) MUST_CHECK;
 
 /* --- fronts that are processes, as the template sees them: isolated.c --- */
 struct isolated;

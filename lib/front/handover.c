@@ -1,4 +1,8 @@
 /* The table of the handover channel; its rows are handover.def. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/arena.h"
 #include "front/front_priv.h"
 #include "front/handover.h"
 
@@ -6,15 +10,26 @@
 #define IPC_NAME handover
 #include "ipc/define.h"
 
-static int send_channel(struct ipc_chan *ch, const char *daemon, int fd, struct err *e)
+/* The channels as bits of CLIENT, in the order of their descriptors. */
+static const struct {
+	uint64_t bit;
+	size_t offset;
+} channels[] = {
+	{ 1, offsetof(struct front_conn, auth_fd) },
+	{ 2, offsetof(struct front_conn, key_fd) },
+	{ 4, offsetof(struct front_conn, queue_fd) },
+};
+
+static int *channel(struct front_conn *fc, size_t i)
 {
-	const struct ipc_handover_CHANNEL m = { .daemon = str_c(daemon) };
-	return fd < 0 ? 0 : ipc_send(ch, IPC_handover_CHANNEL, &m, 0, fd, e);
+	return (int *)(void *)((char *)fc + channels[i].offset);
 }
 
 int handover_send(struct ipc_chan *ch, const struct front_conn *fc, struct err *e)
 {
-	const struct ipc_handover_CLIENT m = {
+	struct front_conn copy = *fc;
+	struct ipc_fds fds = { { fc->fd }, 1 };
+	struct ipc_handover_CLIENT m = {
 		.conn = fc->conn,
 		.profile = str_c(fc->profile),
 		.listener = str_c(fc->listener),
@@ -23,10 +38,39 @@ int handover_send(struct ipc_chan *ch, const struct front_conn *fc, struct err *
 		.client_port = fc->client_port,
 		.server = str_c(fc->server),
 		.server_port = fc->server_port,
-		.channels = (uint64_t)((fc->auth_fd >= 0) + (fc->key_fd >= 0) + (fc->queue_fd >= 0)),
 	};
-	if (ipc_send(ch, IPC_handover_CLIENT, &m, 0, fc->fd, e) < 0 || send_channel(ch, "auth", fc->auth_fd, e) < 0 ||
-	    send_channel(ch, "key", fc->key_fd, e) < 0 || send_channel(ch, "queue", fc->queue_fd, e) < 0)
-		return -1;
-	return 0;
+	for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
+		if (*channel(&copy, i) < 0)
+			continue;
+		m.channels |= channels[i].bit;
+		fds.v[fds.n++] = *channel(&copy, i);
+	}
+	return ipc_send_fds(ch, IPC_handover_CLIENT, &m, 0, &fds, e);
+}
+
+static void copy_text(char *to, size_t size, struct str s)
+{
+	(void)snprintf(to, size, "%.*s", STR_ARG(s));
+}
+
+bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds more, struct front_conn *fc)
+{
+	size_t used = 0;
+	*fc = (struct front_conn){ .conn = m->conn, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
+	fc->client_port = (uint16_t)m->client_port;
+	fc->server_port = (uint16_t)m->server_port;
+	fc->client_known = true;
+	copy_text(fc->profile, sizeof(fc->profile), m->profile);
+	copy_text(fc->listener, sizeof(fc->listener), m->listener);
+	fc->stress = m->stress != 0;
+	copy_text(fc->client, sizeof(fc->client), m->client);
+	copy_text(fc->server, sizeof(fc->server), m->server);
+	fc->implicit_tls = front_profile_tls(fc->profile);
+	for (size_t i = 0; i < ARRAY_LEN(channels) && used < more.n; i++)
+		if (m->channels & channels[i].bit)
+			*channel(fc, i) = more.v[used++];
+	const bool right = used == more.n && m->channels == (m->channels & 7) && (size_t)__builtin_popcountll(m->channels) == used;
+	while (used < more.n)
+		close(more.v[used++]);
+	return right;
 }

@@ -28,11 +28,8 @@ static struct template {
 	struct map *served;		/* here: conn -> struct served */
 	bool draining;
 	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
-	struct front_conn next;		/* being handed over */
-	uint64_t channels_left;
-	bool have_next;
 	bool in_front;			/* in a front process: one connection at a time */
-} t = { .next = { .fd = -1, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 } };
+} t;
 
 static void close_conn(struct front_conn *fc)
 {
@@ -204,7 +201,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why);
 
 static struct ipc_chan *handover_chan(int fd)
 {
-	static const uint16_t from_parent[] = { IPC_handover_CLIENT, IPC_handover_CHANNEL, IPC_handover_DRAIN };
+	static const uint16_t from_parent[] = { IPC_handover_CLIENT, IPC_handover_DRAIN };
 	struct ipc_chan *ch = ipc_chan_new(t.env.loop, fd, &ipc_handover, on_message, on_closed, NULL);
 	ipc_chan_allow(ch, (struct ipc_allow){ from_parent, ARRAY_LEN(from_parent) });
 	return ch;
@@ -251,55 +248,18 @@ static void become_front(struct front_conn *fc, int again_fd)
 
 /* --- taking over --- */
 
-static void serve_next(void)
+static void on_client(struct ipc_chan *ch, const struct ipc_handover_CLIENT *m, int fd)
 {
-	struct front_conn fc = t.next;
-	t.have_next = false;
-	t.next = (struct front_conn){ .fd = -1, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
-	if (!t.isolated) {
+	struct front_conn fc;
+	if (!handover_take(m, fd, ipc_more_fds(ch), &fc)) {
+		log_error("a connection came with other channels than it says");
+		close_conn(&fc);
+	} else if (!t.isolated) {
 		serve_here(&fc);
-		return;
+	} else {
+		isolated_serve(t.isolated, &fc);
+		close_conn(&fc);
 	}
-	isolated_serve(t.isolated, &fc);
-	close_conn(&fc);
-}
-
-static void copy_text(char *to, size_t size, struct str s)
-{
-	(void)snprintf(to, size, "%.*s", STR_ARG(s));
-}
-
-static void on_client(const struct ipc_handover_CLIENT *m, int fd)
-{
-	if (t.have_next)	/* cannot be: the parent sends all channels first */
-		close_conn(&t.next);
-	t.next = (struct front_conn){ .conn = m->conn, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
-	t.next.client_port = (uint16_t)m->client_port;
-	t.next.server_port = (uint16_t)m->server_port;
-	t.next.client_known = true;
-	copy_text(t.next.profile, sizeof(t.next.profile), m->profile);
-	copy_text(t.next.listener, sizeof(t.next.listener), m->listener);
-	t.next.stress = m->stress != 0;
-	copy_text(t.next.client, sizeof(t.next.client), m->client);
-	copy_text(t.next.server, sizeof(t.next.server), m->server);
-	t.next.implicit_tls = front_profile_tls(t.next.profile);
-	t.have_next = true;
-	t.channels_left = m->channels;
-	if (t.channels_left == 0)
-		serve_next();
-}
-
-static void on_channel(const struct ipc_handover_CHANNEL *m, int fd)
-{
-	int *to = str_eq(m->daemon, STR("auth")) ? &t.next.auth_fd : str_eq(m->daemon, STR("key")) ? &t.next.key_fd : &t.next.queue_fd;
-	close_fd(to);
-	*to = fd;
-	if (!t.have_next) {
-		close_fd(to);
-		return;
-	}
-	if (--t.channels_left == 0)
-		serve_next();
 }
 
 static void start_drain(void)
@@ -316,10 +276,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 {
 	switch (type) {
 	case IPC_handover_CLIENT:
-		on_client(msg, fd);
-		break;
-	case IPC_handover_CHANNEL:
-		on_channel(msg, fd);
+		on_client(ch, msg, fd);
 		break;
 	default:
 		start_drain();

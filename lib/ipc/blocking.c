@@ -34,19 +34,20 @@ static int wait_for(int sock, short events, int timeout_ms, struct err *e)
 int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id,
 		int fd, struct err *e)
 {
+	const struct ipc_fds fds = { { fd }, fd >= 0 ? 1 : 0 };
 	size_t n;
 	int r;
 
 	if (ipc_encode(p, type, msg, id, scratch, sizeof(scratch), &n, e) < 0)
 		return -1;
-	while ((r = packet_send(sock, scratch, n, fd, true, e)) == 1)
+	while ((r = packet_send(sock, scratch, n, &fds, true, e)) == 1)
 		if (wait_for(sock, POLLOUT, SEND_WAIT_MS, e) < 0)
 			break;
 	mem_wipe(scratch, n);
 	return r == 0 ? 0 : err_wrap(e, "%s", p->name);
 }
 
-static int decode_into(const struct ipc_proto *p, size_t n, int fd, struct arena *a,
+static int decode_into(const struct ipc_proto *p, size_t n, size_t n_fds, struct arena *a,
 		       uint16_t *type_out, uint32_t *id_out, void **msg_out, struct err *e)
 {
 	const struct str packet = arena_str(a, str_n(scratch, n));
@@ -54,25 +55,26 @@ static int decode_into(const struct ipc_proto *p, size_t n, int fd, struct arena
 	mem_wipe(scratch, n);
 	if (!packet.p)
 		return err_set(e, ERR_LIMIT, 0, "%s: no room for a packet", p->name);
-	return ipc_decode(p, packet, fd >= 0, a, type_out, id_out, msg_out, e);
+	return ipc_decode(p, packet, n_fds, a, type_out, id_out, msg_out, e);
 }
 
 int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a,
 		uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out, struct err *e)
 {
+	struct ipc_fds fds;
 	size_t n;
-	int fd, r;
+	int r;
 
-	while ((r = packet_recv(sock, scratch, &n, &fd, e)) == 1)
+	while ((r = packet_recv(sock, scratch, &n, &fds, e)) == 1)
 		if (wait_for(sock, POLLIN, timeout_ms, e) < 0)
 			return err_wrap(e, "%s", p->name);
 	if (r < 0)
 		return err_wrap(e, "%s", p->name);
-	if (decode_into(p, n, fd, a, type_out, id_out, msg_out, e) < 0) {
-		if (fd >= 0)
-			close(fd);
+	r = fds.n > 1 ? err_set(e, ERR_INPUT, 0, "too many descriptors") : decode_into(p, n, fds.n, a, type_out, id_out, msg_out, e);
+	if (r < 0) {
+		packet_close(&fds);
 		return -1;
 	}
-	*fd_out = fd;
+	*fd_out = fds.n > 0 ? fds.v[0] : -1;
 	return 0;
 }

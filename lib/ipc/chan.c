@@ -21,7 +21,7 @@ enum {
 struct queued {
 	struct list node;
 	size_t n;
-	int fd;
+	struct ipc_fds fds;
 	unsigned char bytes[];
 };
 
@@ -38,6 +38,7 @@ struct ipc_chan {
 	bool allow_set, freed;
 	int fd; /* -1 when closed */
 	uint32_t last_id;
+	struct ipc_fds more; /* of the message that is being handled */
 	struct list queue;
 	size_t queue_packets, queue_bytes, waiting_max;
 	struct err why; /* of the failed send */
@@ -51,8 +52,7 @@ static void queue_drop(struct ipc_chan *ch, struct queued *q)
 	list_del(&q->node);
 	ch->queue_packets--;
 	ch->queue_bytes -= q->n;
-	if (q->fd >= 0)
-		close(q->fd);
+	packet_close(&q->fds);
 	mem_wipe(q->bytes, q->n);
 	free(q);
 }
@@ -90,23 +90,25 @@ static bool may_send(const struct ipc_chan *ch, uint16_t type)
 }
 
 /* Decode and hand over one packet. false when the channel has failed (or was freed by its owner). */
-static bool chan_packet(struct ipc_chan *ch, size_t n, int fd)
+static bool chan_packet(struct ipc_chan *ch, size_t n, struct ipc_fds *fds)
 {
 	struct arena *a = arena_new(0);
 	struct err e = { 0 };
 	uint16_t type;
 	uint32_t id;
 	void *msg;
-	int r = ipc_decode(ch->proto, str_n(in_packet, n), fd >= 0, a, &type, &id, &msg, &e);
+	int r = ipc_decode(ch->proto, str_n(in_packet, n), fds->n, a, &type, &id, &msg, &e);
 
 	if (r == 0 && !may_send(ch, type))
 		r = err_set(&e, ERR_INPUT, 0, "%s: message %u is not allowed now", ch->proto->name,
 			    type);
 	if (r == 0) {
-		ch->fn(ch->ctx, ch, type, id, msg, fd);
+		for (size_t i = 1; i < fds->n; i++)
+			ch->more.v[ch->more.n++] = fds->v[i];
+		ch->fn(ch->ctx, ch, type, id, msg, fds->n > 0 ? fds->v[0] : -1);
+		packet_close(&ch->more);
 	} else {
-		if (fd >= 0)
-			close(fd);
+		packet_close(fds);
 		chan_fail(ch, &e);
 	}
 	mem_wipe(in_packet, n);
@@ -120,9 +122,9 @@ static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 {
 	while (max-- > 0) {
 		struct err e = { 0 };
+		struct ipc_fds fds;
 		size_t n;
-		int fd;
-		const int r = packet_recv(ch->fd, in_packet, &n, &fd, &e);
+		const int r = packet_recv(ch->fd, in_packet, &n, &fds, &e);
 
 		if (r == 1)
 			return;
@@ -131,8 +133,8 @@ static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 			chan_fail(ch, &e);
 			return;
 		}
-		const bool alone = few && fd < 0;
-		if (!chan_packet(ch, n, fd) || alone)
+		const bool alone = few && fds.n == 0;
+		if (!chan_packet(ch, n, &fds) || alone)
 			return;
 	}
 }
@@ -161,7 +163,7 @@ static void chan_flush(struct ipc_chan *ch)
 	while (!list_empty(&ch->queue)) {
 		struct queued *q = list_of(ch->queue.next, struct queued, node);
 		struct err e = { 0 };
-		const int r = packet_send(ch->fd, q->bytes, q->n, q->fd, false, &e);
+		const int r = packet_send(ch->fd, q->bytes, q->n, &q->fds, false, &e);
 
 		if (r == 1)
 			return;
@@ -237,7 +239,26 @@ uint32_t ipc_next_id(struct ipc_chan *ch)
 	return ch->last_id;
 }
 
-static void enqueue(struct ipc_chan *ch, size_t n, int fd)
+/* Their own copies, or none. */
+static bool duplicate(const struct ipc_fds *fds, struct ipc_fds *out)
+{
+	out->n = 0;
+	for (size_t i = 0; i < fds->n; i++) {
+		const int copy = fcntl(fds->v[i], F_DUPFD_CLOEXEC, 3);
+
+		if (copy < 0) {
+			const int why = errno;
+
+			packet_close(out);
+			errno = why;
+			return false;
+		}
+		out->v[out->n++] = copy;
+	}
+	return true;
+}
+
+static void enqueue(struct ipc_chan *ch, size_t n, const struct ipc_fds *fds)
 {
 	struct err e = { 0 };
 
@@ -247,9 +268,9 @@ static void enqueue(struct ipc_chan *ch, size_t n, int fd)
 		fail_later(ch, &e);
 		return;
 	}
-	const int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	struct ipc_fds copies;
 
-	if (fd >= 0 && copy < 0) {
+	if (!duplicate(fds, &copies)) {
 		err_set(&e, ERR_LIMIT, errno, "%s: no descriptor for a waiting packet",
 			ch->proto->name);
 		fail_later(ch, &e);
@@ -258,7 +279,7 @@ static void enqueue(struct ipc_chan *ch, size_t n, int fd)
 	struct queued *q = xmalloc(sizeof(*q) + n);
 
 	q->n = n;
-	q->fd = copy;
+	q->fds = copies;
 	memcpy(q->bytes, out_packet, n);
 	list_append(&ch->queue, &q->node);
 	ch->queue_packets++;
@@ -269,6 +290,20 @@ static void enqueue(struct ipc_chan *ch, size_t n, int fd)
 int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd,
 	     struct err *e)
 {
+	return ipc_send_fds(ch, type, msg, id, &(struct ipc_fds){ { fd }, fd >= 0 ? 1 : 0 }, e);
+}
+
+struct ipc_fds ipc_more_fds(struct ipc_chan *ch)
+{
+	const struct ipc_fds more = ch->more;
+
+	ch->more.n = 0;
+	return more;
+}
+
+int ipc_send_fds(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id,
+		 const struct ipc_fds *fds, struct err *e)
+{
 	struct err why = { 0 };
 	size_t n;
 	int r = 1;
@@ -277,9 +312,9 @@ int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, i
 		return -1;
 	if (ch->fd >= 0 && !ch->fail_timer) {
 		if (list_empty(&ch->queue))
-			r = packet_send(ch->fd, out_packet, n, fd, false, &why);
+			r = packet_send(ch->fd, out_packet, n, fds, false, &why);
 		if (r == 1)
-			enqueue(ch, n, fd);
+			enqueue(ch, n, fds);
 		else if (r < 0)
 			fail_later(ch, &why);
 	}

@@ -284,9 +284,12 @@ static int get_fields(struct in *in, unsigned count, const struct ipc_msg *m, st
 	return 0;
 }
 
-int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct arena *a,
+int ipc_decode(const struct ipc_proto *p, struct str packet, size_t n_fds, struct arena *a,
 	       uint16_t *type_out, uint32_t *id_out, void **msg_out, struct err *e)
 {
+	static const size_t fds_max[] = {
+		[IPC_NO_FD] = 0, [IPC_WITH_FD] = 1, [IPC_WITH_FDS] = IPC_FDS_MAX
+	};
 	struct in in = { (const unsigned char *)packet.p, packet.n };
 	const unsigned char *h;
 
@@ -301,9 +304,9 @@ int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct
 
 	if (!m)
 		return err_set(e, ERR_INPUT, 0, "%s: unknown message %u", p->name, type);
-	if (has_fd != (m->fd == IPC_WITH_FD))
+	if (n_fds < (m->fd == IPC_NO_FD ? 0 : 1) || n_fds > fds_max[m->fd])
 		return err_set(e, ERR_INPUT, 0, "%s.%s: %s descriptor", p->name, m->name,
-			       has_fd ? "unexpected" : "missing");
+			       n_fds ? "unexpected" : "missing");
 	void *msg = arena_alloc(a, m->size);
 
 	if (!msg)

@@ -1,8 +1,8 @@
 /* Messages between the suite's processes. Each channel is a .def file here: its messages, for each the typed fields with limits.
  * Struct, encoder, decoder, documentation and fuzz target come from the rows. Transport: SOCK_SEQPACKET UNIX sockets, one message
- * per packet, at most IPC_PACKET_MAX bytes; at most one descriptor rides along. Frame: magic, version, type, request id, field count; each field: tag,
- * length, bytes. Unknown, missing (required) or doubled fields, over-long fields, a wrong descriptor count: the channel is closed. No struct
- * is ever sent as memory.
+ * per packet, at most IPC_PACKET_MAX bytes; one descriptor may ride along, or with a message that is for that up to IPC_FDS_MAX.
+ * Frame: magic, version, type, request id, field count; each field: tag, length, bytes. Unknown, missing (required) or doubled
+ * fields, over-long fields, a wrong descriptor count: the channel is closed. No struct is ever sent as memory.
  *
  *   lib/ipc/auth.def:
  *	IPC_MSG(auth, START, 1, IPC_NO_FD, "front -> authd: begin a SASL exchange")
@@ -29,9 +29,14 @@
 #include "base/str.h"
 #include "io/loop.h"
 
-enum { IPC_PACKET_MAX = 131072, IPC_STRS_MAX = 2048 };
+enum { IPC_PACKET_MAX = 131072, IPC_STRS_MAX = 2048, IPC_FDS_MAX = 4 };
 enum ipc_need { IPC_OPTIONAL, IPC_REQUIRED };
-enum ipc_fd { IPC_NO_FD, IPC_WITH_FD };
+enum ipc_fd { IPC_NO_FD, IPC_WITH_FD, IPC_WITH_FDS };	/* none, one, 1 to IPC_FDS_MAX */
+
+struct ipc_fds {
+	int v[IPC_FDS_MAX];
+	size_t n;
+};
 
 struct ipc_strs {		/* a list of strings */
 	struct str *v;
@@ -62,14 +67,14 @@ struct ipc_proto {
 /* Pure codec (fuzzed). decode: the struct and its strings live in a / borrow packet. */
 int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, unsigned char *packet, size_t max, size_t *n_out,
 	       struct err *e) MUST_CHECK;
-int ipc_decode(const struct ipc_proto *p, struct str packet, bool has_fd, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
+int ipc_decode(const struct ipc_proto *p, struct str packet, size_t n_fds, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
 	       struct err *e) MUST_CHECK;
 
 /* A copy of a message (of its struct, that is) whose strings live in a. NULL: a's limit, or no such type. */
 void *ipc_copy(const struct ipc_proto *p, uint16_t type, const void *msg, struct arena *a);
 
 struct ipc_chan;
-/* One message: fd is -1 or owned by the callee. msg and strings are valid during the call. */
+/* One message: fd is -1 or owned by the callee; of IPC_WITH_FDS it is the first, ipc_more_fds() gives the others. msg and strings are valid during the call. */
 typedef void ipc_fn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd);
 /* The channel has closed (peer gone, malformed record, queue full): why says it. Called once; the callee frees the channel. */
 typedef void ipc_closed_fn(void *ctx, struct ipc_chan *ch, const struct err *why);
@@ -91,6 +96,10 @@ int ipc_chan_fd(const struct ipc_chan *ch);
 /* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets (ipc_chan_waiting_max) are queued, then the
  * channel closes with ERR_LIMIT. -1 only for a message that cannot be encoded. */
 int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;
+/* The same with several, for IPC_WITH_FDS. */
+int ipc_send_fds(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, const struct ipc_fds *fds, struct err *e) MUST_CHECK;
+/* During the callback, once: the descriptors after the first, owned by the caller. Those that nobody takes are closed. */
+struct ipc_fds ipc_more_fds(struct ipc_chan *ch);
 uint32_t ipc_next_id(struct ipc_chan *ch);	/* 1, 2, … for requests; answers carry the request's id */
 
 /* Blocking forms over a bare descriptor (tools, the key provider, deliver): timeout_ms per call. recv: *fd_out -1 or owned. */

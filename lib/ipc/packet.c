@@ -1,18 +1,17 @@
-/* sendmsg and recvmsg with at most one descriptor. */
+/* sendmsg and recvmsg with descriptors. */
 #include "ipc/packet.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FDS_TAKEN_MAX = 4 }; /* received, then closed, when a peer sends more than the one it may */
-
 union fd_space {
-	char bytes[CMSG_SPACE(sizeof(int) * FDS_TAKEN_MAX)];
+	char bytes[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
 	struct cmsghdr align;
 };
 
-int packet_send(int sock, const void *p, size_t n, int fd, bool wait, struct err *e)
+int packet_send(int sock, const void *p, size_t n, const struct ipc_fds *fds, bool wait,
+		struct err *e)
 {
 	union {
 		const void *c;
@@ -22,15 +21,17 @@ int packet_send(int sock, const void *p, size_t n, int fd, bool wait, struct err
 	union fd_space space = { .bytes = { 0 } };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
+	if (fds->n > 0) {
+		const size_t bytes = fds->n * sizeof(int);
+
 		mh.msg_control = space.bytes;
-		mh.msg_controllen = CMSG_SPACE(sizeof(int));
+		mh.msg_controllen = CMSG_SPACE(bytes);
 		struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
 
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		c->cmsg_len = CMSG_LEN(bytes);
+		memcpy(CMSG_DATA(c), fds->v, bytes);
 	}
 	for (;;) {
 		if (sendmsg(sock, &mh, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) >= 0)
@@ -46,30 +47,27 @@ int packet_send(int sock, const void *p, size_t n, int fd, bool wait, struct err
 	return err_set(e, ERR_TEMP, errno, "sendmsg");
 }
 
-/* Collects descriptors: the first in *first, the others are closed. Returns how many came. */
-static unsigned take_fds(struct msghdr *mh, int *first)
+void packet_close(struct ipc_fds *fds)
 {
-	unsigned count = 0;
+	while (fds->n > 0)
+		close(fds->v[--fds->n]);
+}
 
-	*first = -1;
+/* What does not fit into our space the kernel has closed, and said MSG_CTRUNC. */
+static void take_fds(struct msghdr *mh, struct ipc_fds *out)
+{
+	out->n = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t off = CMSG_LEN(0); off + sizeof(int) <= c->cmsg_len;
-		     off += sizeof(int)) {
-			int fd;
-
-			memcpy(&fd, (const char *)c + off, sizeof(int));
-			if (count++ == 0)
-				*first = fd;
-			else
-				close(fd);
-		}
+		for (size_t off = CMSG_LEN(0);
+		     off + sizeof(int) <= c->cmsg_len && out->n < IPC_FDS_MAX; off += sizeof(int))
+			memcpy(&out->v[out->n++], (const char *)c + off, sizeof(int));
 	}
-	return count;
 }
 
-int packet_recv(int sock, unsigned char *p, size_t *n_out, int *fd_out, struct err *e)
+int packet_recv(int sock, unsigned char *p, size_t *n_out, struct ipc_fds *fds_out,
+		struct err *e)
 {
 	struct iovec iov = { p, IPC_PACKET_MAX };
 	union fd_space space;
@@ -78,7 +76,6 @@ int packet_recv(int sock, unsigned char *p, size_t *n_out, int *fd_out, struct e
 			     .msg_control = space.bytes,
 			     .msg_controllen = sizeof(space.bytes) };
 	ssize_t n;
-	int fd;
 
 	do
 		n = recvmsg(sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -88,21 +85,15 @@ int packet_recv(int sock, unsigned char *p, size_t *n_out, int *fd_out, struct e
 		return 1;
 	if (n < 0)
 		return err_set(e, ERR_TEMP, errno, "recvmsg");
-	const unsigned fds = take_fds(&mh, &fd);
-
-	if (fds > 1 || (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
-		if (fd >= 0)
-			close(fd);
+	take_fds(&mh, fds_out);
+	if (n == 0 || (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		packet_close(fds_out);
+		if (n == 0)
+			return err_set(e, ERR_CLOSED, 0, "the peer has closed");
 		return err_set(e, ERR_INPUT, 0,
 			       mh.msg_flags & MSG_TRUNC ? "packet too long"
 							: "too many descriptors");
 	}
-	if (n == 0) {
-		if (fd >= 0)
-			close(fd);
-		return err_set(e, ERR_CLOSED, 0, "the peer has closed");
-	}
 	*n_out = (size_t)n;
-	*fd_out = fd;
 	return 0;
 }
