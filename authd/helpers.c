@@ -145,8 +145,8 @@ static void on_keys_again(void *ctx)
 	keys_send(m, true);
 }
 
-/* Key and certificate are two files: who replaces them may be between the two. */
-static const char *keys_failed(struct monitor *m, bool client)
+/* Key and certificate are two files: who replaces them may be between the two. The first and the last failure are told. */
+static void keys_failed(struct monitor *m, bool client, const char *why)
 {
 	struct helpers *h = m->helpers;
 
@@ -154,7 +154,8 @@ static const char *keys_failed(struct monitor *m, bool client)
 		h->keys_tries++;
 		h->keys_again = loop_timer(m->loop, KEYS_AGAIN_MS, on_keys_again, m);
 	}
-	return h->keys_ok[client] ? "; the old key stays in use" : "";
+	if (h->keys_tries == 1 || !h->keys_again)
+		log_error("%s%s", why, h->keys_ok[client] ? "; the old key stays in use" : "");
 }
 
 static void keys_result(struct monitor *m, bool client, const struct ipc_helper_KEYS_RESULT *r)
@@ -166,7 +167,9 @@ static void keys_result(struct monitor *m, bool client, const struct ipc_helper_
 		m->helpers->keys_ok[client] = true;
 		log_info("TLS key and certificate loaded from %s", chain);
 	} else {
-		log_error("%s, %s: %.*s%s", client ? c->smtp_tls_key_file : c->tls_key_file, chain, STR_ARG(r->text), keys_failed(m, client));
+		char why[2 * 1100 + 300];
+		(void)snprintf(why, sizeof(why), "%s, %s: %.*s", client ? c->smtp_tls_key_file : c->tls_key_file, chain, STR_ARG(r->text));
+		keys_failed(m, client, why);
 	}
 }
 
@@ -286,7 +289,7 @@ static void keys_send(struct monitor *m, bool client)
 	buf_init(&chain, CHAIN_FILE_MAX);
 	if (file_read(key_file, KEY_FILE_MAX, &key, &e) < 0 || file_read(chain_file, CHAIN_FILE_MAX, &chain, &e) < 0 ||
 	    ipc_send(p->ch, IPC_helper_KEYS, &(struct ipc_helper_KEYS){ .key = buf_view(&key), .chain = buf_view(&chain), .client = client }, client ? 2 : 1, -1, &e) < 0)
-		log_error("TLS key: %s%s", e.text, keys_failed(m, client));
+		keys_failed(m, client, e.text);
 	buf_wipe(&key);
 	buf_fini(&key);
 	buf_fini(&chain);
