@@ -190,10 +190,20 @@ uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid)
 	return pos + 1 - (uint32_t)set_lower(v->removed, v->n_removed, pos);
 }
 
+/* As many are numbered as there are in the folder, and none of those that are there is not numbered: no record need be looked at. */
+static bool all_live(const struct mbox_view *v)
+{
+	const struct state *const st = &v->m->st;
+
+	return v->limit == state_count(st) && mbox_view_count(v) == st->messages && !st->damaged;
+}
+
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq)
 {
 	const uint32_t pos = view_pos(v, seq);
 
+	if (all_live(v))
+		return false;
 	return pos != UINT32_MAX && (state_rec(&v->m->st, pos)->state & REC_GONE);
 }
 
