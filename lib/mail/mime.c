@@ -1,26 +1,72 @@
-/* The MIME parser (mime.h): one pass over the lines of a message in memory. A stack of open boundaries is compared with each line that begins
- * with "--"; the innermost match wins, an outer one ends all inner parts. RFC 2045, RFC 2046 5.1. Pure, linear for bounded depth. */
+/* The MIME parser (mime.h): one pass over the lines of a message in memory. Each line that begins with "--" is looked up among the open boundaries; the innermost match
+ * wins, an outer one ends all inner parts. RFC 2045, RFC 2046 5.1. Pure, linear: neither a line nor a count of lines costs more where many boundaries are open. */
 #include "mail/mime.h"
 
 #include "base/enc.h"
+
+enum { SLOTS = 256 };	/* at least twice MIME_DEPTH_MAX */
 
 struct scanner {
 	struct arena *a;
 	struct str in;
 	size_t at;		/* start of the next unread line */
+	size_t newlines;	/* before that */
 	struct str boundary[MIME_DEPTH_MAX];
 	unsigned open;		/* boundaries in force */
+	/* To find one: its level + 1 by hash. It shadows the same one of an outer level, if there is one (its level + 1). Boundaries go in the opposite order. */
+	uint8_t slot[SLOTS], shadowed[MIME_DEPTH_MAX];
+	uint64_t lengths[MIME_DEPTH_MAX + 1];	/* a bit for the length of each that is open, with so many open */
 	size_t parts;
 	/* The boundary line that ended the last body: level in the stack, or -1 at the end of input. */
 	int hit;
 	bool hit_final;
 	size_t stop;		/* where content ended: before the line end that belongs to that boundary line */
+	size_t stop_newlines;	/* before that */
 };
 
 static size_t line_end(const struct scanner *s, size_t from)
 {
 	const char *lf = from < s->in.n ? memchr(s->in.p + from, '\n', s->in.n - from) : NULL;
 	return lf == NULL ? s->in.n : (size_t)(lf - s->in.p) + 1;
+}
+
+/* --- open boundaries --- */
+
+static uint64_t length_bit(size_t n)
+{
+	return 1ULL << (n < 63 ? n : 63);
+}
+
+/* Where this boundary is, or would be. */
+static uint8_t *boundary_slot(struct scanner *s, struct str text)
+{
+	size_t at = str_hash(text) % SLOTS;
+
+	while (s->slot[at] != 0 && !str_eq(s->boundary[s->slot[at] - 1], text))
+		at = (at + 1) % SLOTS;
+	return &s->slot[at];
+}
+
+/* The innermost level that has it; -1: none. */
+static int boundary_level(struct scanner *s, struct str text)
+{
+	return s->lengths[s->open] & length_bit(text.n) ? *boundary_slot(s, text) - 1 : -1;
+}
+
+static void boundary_open(struct scanner *s, struct str text)
+{
+	uint8_t *slot = boundary_slot(s, text);
+
+	s->boundary[s->open] = text;
+	s->shadowed[s->open] = *slot;
+	s->lengths[s->open + 1] = s->lengths[s->open] | length_bit(text.n);
+	*slot = (uint8_t)++s->open;
+}
+
+static void boundary_close(struct scanner *s)
+{
+	*boundary_slot(s, s->boundary[s->open - 1]) = s->shadowed[s->open - 1];
+	s->open--;
 }
 
 /* RFC 2046 5.1.1: "--" boundary, "--" at the last one, then only blanks. */
@@ -30,57 +76,59 @@ static bool boundary_line(struct scanner *s, struct str line)
 		return false;
 	while (line.n > 2 && ch_space(line.p[line.n - 1]))
 		line.n--;
-	struct str text = str_from(line, 2);
-	for (unsigned i = s->open; i-- > 0;) {
-		if (str_eq(text, s->boundary[i])) {
-			s->hit = (int)i;
-			s->hit_final = false;
-			return true;
-		}
-		if (text.n == s->boundary[i].n + 2 && str_starts(text, s->boundary[i]) && str_ends(text, STR("--"))) {
-			s->hit = (int)i;
-			s->hit_final = true;
-			return true;
-		}
-	}
-	return false;
+	const struct str text = str_from(line, 2);
+	const int plain = boundary_level(s, text), final = str_ends(text, STR("--")) ? boundary_level(s, str_sub(text, 0, text.n - 2)) : -1;
+
+	if (plain < 0 && final < 0)
+		return false;
+	s->hit_final = final > plain;
+	s->hit = s->hit_final ? final : plain;
+	return true;
 }
 
-/* Content before the boundary line at `line` ends before the line end in front of it. */
-static size_t content_stop(const struct scanner *s, size_t start, size_t line)
+/* Content before the boundary line at s->at ends before the line end in front of it. */
+static void stop_before_line(struct scanner *s, size_t start)
 {
-	size_t stop = line;
+	size_t stop = s->at;
 	stop -= stop > start && s->in.p[stop - 1] == '\n';
-	stop -= stop > start && stop < line && s->in.p[stop - 1] == '\r';
-	return stop;
+	s->stop_newlines = s->newlines - (s->at - stop);
+	stop -= stop > start && stop < s->at && s->in.p[stop - 1] == '\r';
+	s->stop = stop;
 }
 
-/* IMAP's line count: line ends, and a last line without one. */
-static size_t count_lines(struct str body)
+static void stop_at_end(struct scanner *s)
 {
-	size_t n = 0;
-	const char *end = body.p + body.n;
-	for (const char *p = body.p; p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
-		n++;
-	return n + (body.n > 0 && body.p[body.n - 1] != '\n');
+	s->hit = -1;
+	s->stop = s->in.n;
+	s->stop_newlines = s->newlines;
+}
+
+static void line_taken(struct scanner *s, size_t end)
+{
+	s->newlines += s->in.p[end - 1] == '\n';
+	s->at = end;
+}
+
+/* IMAP's line count: line ends, and a last line without one. newlines: before the body. */
+static size_t count_lines(const struct scanner *s, struct str body, size_t newlines)
+{
+	return body.n == 0 ? 0 : s->stop_newlines - newlines + (body.p[body.n - 1] != '\n');
 }
 
 /* Read lines up to a boundary of any open level or the end of the input. */
 static struct str take_body(struct scanner *s)
 {
 	size_t start = s->at;
-	while (s->open > 0 && s->at < s->in.n) {
+	while (s->at < s->in.n) {
 		size_t end = line_end(s, s->at);
-		if (boundary_line(s, str_n(s->in.p + s->at, end - s->at))) {
-			s->stop = content_stop(s, start, s->at);
-			s->at = end;
+		if (s->open > 0 && boundary_line(s, str_n(s->in.p + s->at, end - s->at))) {
+			stop_before_line(s, start);
+			line_taken(s, end);
 			return str_n(s->in.p + start, s->stop - start);
 		}
-		s->at = end;
+		line_taken(s, end);
 	}
-	s->at = s->in.n;
-	s->hit = -1;
-	s->stop = s->in.n;
+	stop_at_end(s);
 	return str_n(s->in.p + start, s->at - start);
 }
 
@@ -94,20 +142,20 @@ static bool take_head(struct scanner *s, struct mime_part *p)
 		if (s->open > 0 && boundary_line(s, line)) {
 			p->head = str_n(s->in.p + start, s->at - start);
 			s->stop = s->at;
-			s->at = end;
+			s->stop_newlines = s->newlines;
+			line_taken(s, end);
 			return true;
 		}
 		if (line.p[0] == '\n' || (line.n >= 2 && line.p[0] == '\r' && line.p[1] == '\n')) {
 			p->head = str_n(s->in.p + start, s->at - start);
-			s->at = end;
+			line_taken(s, end);
 			return false;
 		}
 		p->head_lines++;
-		s->at = end;
+		line_taken(s, end);
 	}
 	p->head = str_n(s->in.p + start, s->at - start);
-	s->hit = -1;
-	s->stop = s->in.n;
+	stop_at_end(s);
 	return true;
 }
 
@@ -202,18 +250,18 @@ static struct mime_part *part_new(struct scanner *s, struct mime_part *parent)
 
 static void parse_part(struct scanner *s, struct mime_part *p, bool in_digest);
 
-/* The body from start to where content ended. */
-static void set_body(struct scanner *s, struct mime_part *p, size_t start)
+/* The body from start to where content ended. newlines: before start. */
+static void set_body(struct scanner *s, struct mime_part *p, size_t start, size_t newlines)
 {
 	p->body = str_n(s->in.p + start, s->stop > start ? s->stop - start : 0);
-	p->body_lines = count_lines(p->body);
+	p->body_lines = count_lines(s, p->body, newlines);
 }
 
 static void parse_multipart(struct scanner *s, struct mime_part *p, struct str boundary)
 {
-	unsigned level = s->open;
-	size_t start = s->at;
-	s->boundary[s->open++] = boundary;
+	const unsigned level = s->open;
+	const size_t start = s->at, newlines = s->newlines;
+	boundary_open(s, boundary);
 	take_body(s);	/* preamble */
 	bool digest = mime_type_is(p, "multipart", "digest");
 	struct mime_part **tail = &p->children;
@@ -227,10 +275,10 @@ static void parse_multipart(struct scanner *s, struct mime_part *p, struct str b
 		tail = &child->next;
 		parse_part(s, child, digest);
 	}
-	s->open = level;
+	boundary_close(s);
 	if (s->hit >= (int)level)
 		take_body(s);	/* epilogue, or all that is above the part limit */
-	set_body(s, p, start);
+	set_body(s, p, start, newlines);
 }
 
 static bool identity_encoding(const struct mime_part *p)
@@ -258,14 +306,15 @@ static void parse_part(struct scanner *s, struct mime_part *p, bool in_digest)
 	}
 	struct mime_part *inner = message && !deep && identity_encoding(p) ? part_new(s, p) : NULL;
 	if (inner != NULL) {
-		size_t start = s->at;
+		const size_t start = s->at, newlines = s->newlines;
 		parse_part(s, inner, false);
 		p->children = inner;
-		set_body(s, p, start);
+		set_body(s, p, start, newlines);
 		return;
 	}
+	const size_t newlines = s->newlines;
 	p->body = take_body(s);
-	p->body_lines = count_lines(p->body);
+	p->body_lines = count_lines(s, p->body, newlines);
 }
 
 struct mime_part *mime_parse(struct arena *a, struct str message)

@@ -18,6 +18,19 @@ static void show(const struct mime_part *p, struct buf *b)
 	}
 }
 
+/* Of every part of the tree: line ends, and a last line without one. */
+static bool lines_right(const struct mime_part *p)
+{
+	for (; p != NULL; p = p->next) {
+		size_t n = p->body.n > 0 && p->body.p[p->body.n - 1] != '\n';
+		for (size_t i = 0; i < p->body.n; i++)
+			n += p->body.p[i] == '\n';
+		if (n != p->body_lines || !lines_right(p->children))
+			return false;
+	}
+	return true;
+}
+
 #define MULTI "Content-Type: multipart/mixed; boundary=b\n\n"
 
 static void trees(void)
@@ -45,6 +58,11 @@ static void trees(void)
 		{ "Content-Type: multipart/mixed\n\nno boundary\n", "multipart/mixed[no boundary\n:1]" },
 		{ "Content-Type: nonsense\n\nx", "application/octet-stream[x:1]" },
 		{ "Content-Type: text\n\nx", "text/plain[x:1]" },
+		{ MULTI "--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n--b\n\ny\n--b--\n",
+		  "multipart/mixed(multipart/mixed(text/plain[x:1])text/plain[y:1])" },
+		{ "Content-Type: multipart/mixed; boundary=\"b--\"\n\n--b--\n" MULTI "--b\n\nx\n--b--\n--b--\n\ny\n",
+		  "multipart/mixed(multipart/mixed(text/plain[x:1])text/plain[y\n:1])" },
+		{ MULTI "--b\n\nx\n\n--b\n\n\n--b\n\n\n\ny\n\nz\n--b--\n", "multipart/mixed(text/plain[x\n:1]text/plain[:0]text/plain[\n\ny\n\nz:5])" },
 		{ MULTI "no parts at all\n", "multipart/mixed[no parts at all\n:1]" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -61,6 +79,7 @@ static void trees(void)
 			buf_ch(&crlf, *p);
 		}
 		buf_reset(&b);
+		tap_ok(lines_right(mime_parse(a, str_c(cases[i].in))) && lines_right(mime_parse(a, buf_view(&crlf))), "lines of each part");
 		show(mime_parse(a, buf_view(&crlf)), &b);
 		for (size_t k = 0; k < b.n; k++)
 			if (b.p[k] != '\r')
@@ -113,7 +132,7 @@ static void hostile(void)
 		buf_c(&b, cases[i].start);
 		repeat(&b, cases[i].repeated, cases[i].times);
 		const struct mime_part *p = mime_parse(a, buf_view(&b));
-		tap_ok(p != NULL && !buf_failed(&b), "hostile %s end", cases[i].name);
+		tap_ok(p != NULL && lines_right(p) && !buf_failed(&b), "hostile %s end", cases[i].name);
 		buf_fini(&b);
 		arena_free(&a);
 	}
