@@ -64,9 +64,13 @@ void resolver_lookup(struct resolver *r, struct arena *a, struct str table, stru
 enum check_which { CHECK_HEADER, CHECK_BODY, CHECK_MIME, CHECK_NESTED, CHECK_SMTP_HEADER, CHECK_SMTP_MIME, CHECK_SMTP_NESTED, CHECK_SMTP_BODY, CHECK_WHICH_MAX_ };
 void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolve_CHECK *m, struct ipc_resolve_MATCHES *out);
 /* The same for the fields of the parts of a message, as far as they begin in its first RESOLVER_PARTS_BYTES_MAX bytes (message_size_limit's default): resolve_parts.c.
- * fd stays the caller's. */
+ * In slices: resolver_parts_step as long as it says true, then the answer, which is valid as long as a. A step ends with the field (or, at first, with the piece of the
+ * message) during which so many microseconds have passed; fd stays the caller's. */
 enum { RESOLVER_PARTS_BYTES_MAX = 20971520 };
-void resolver_parts(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m, int fd, struct ipc_resolve_PART_MATCHES *out);
+struct parts_walk;
+struct parts_walk *resolver_parts_begin(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m);
+bool resolver_parts_step(struct parts_walk *w, int fd, uint64_t us);
+void resolver_parts_answer(const struct parts_walk *w, struct ipc_resolve_PART_MATCHES *out);
 /* One that mime_header_checks are asked for. */
 static inline bool resolver_mime_field(struct str name)
 {

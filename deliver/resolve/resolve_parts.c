@@ -1,28 +1,31 @@
 /* mime_header_checks and nested_header_checks, and those of mail that leaves: the fields of a message's parts (RFC 2045, 2046), found by lib/mail's parser over the
- * whole message. They are looked for here and not in queued, which has the spool. Only the start of a long message is looked at, as everybody's recipients wait
- * meanwhile; too many parts or fields in it are said, never passed over.
+ * whole message. They are looked for here and not in queued, which has the spool, and in slices, between which others are answered. Only the start of a long message is
+ * looked at; too many parts or fields in it are said, never passed over.
  */
-#include <string.h>
-
+#include "base/clock.h"
 #include "deliver/resolve/resolve_priv.h"
 #include "log/log.h"
 #include "mail/mime.h"
 #include "os/os.h"
 
-enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, OUTGOING_MAX = 1000, OUTGOING_BYTES_MAX = 90000, FIELD_BYTES_MAX = 16384, SHOWN_MAX = 200 };
+enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, OUTGOING_MAX = 1000, OUTGOING_BYTES_MAX = 90000, FIELD_BYTES_MAX = 16384, SHOWN_MAX = 200, READ_BYTES = 1 << 20 };
 
-struct walk {
+struct parts_walk {
 	struct resolver *r;
 	struct arena *a;
+	char *text;
+	size_t size, got;		/* of the message; read */
+	const struct mime_part *part;	/* NULL: not parsed yet */
+	struct str head;		/* of part: fields that are still to be looked at */
+	bool nested;
 	struct str *lines, *actions, *places;
 	size_t n, fields, bytes;
 	unsigned trouble;
-	const char *start;		/* of the message */
 	bool outgoing;
 	uint64_t from, more;		/* of outgoing */
 };
 
-static void matched(struct walk *w, struct str line, struct str action)
+static void matched(struct parts_walk *w, struct str line, struct str action)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (str_eq(w->actions[i], action))
@@ -36,9 +39,9 @@ static void matched(struct walk *w, struct str line, struct str action)
 }
 
 /* Each counts, for each is changed where it stands. What the answer has no room for comes with the next one. */
-static void matched_at(struct walk *w, struct str line, struct str action, const struct mail_field *f)
+static void matched_at(struct parts_walk *w, struct str line, struct str action, const struct mail_field *f)
 {
-	const uint64_t at = (uint64_t)(f->whole.p - w->start);
+	const uint64_t at = (uint64_t)(f->whole.p - w->text);
 
 	if (w->n == OUTGOING_MAX || w->bytes > OUTGOING_BYTES_MAX) {
 		w->more = at;
@@ -51,14 +54,14 @@ static void matched_at(struct walk *w, struct str line, struct str action, const
 	w->n++;
 }
 
-static enum check_which tables_for(const struct walk *w, struct str name, bool nested)
+static enum check_which tables_for(const struct parts_walk *w, struct str name, bool nested)
 {
 	if (nested && !resolver_mime_field(name))
 		return w->outgoing ? CHECK_SMTP_NESTED : CHECK_NESTED;
 	return w->outgoing ? CHECK_SMTP_MIME : CHECK_MIME;
 }
 
-static void check_field(struct walk *w, const struct mail_field *f, bool nested)
+static void check_field(struct parts_walk *w, const struct mail_field *f, bool nested)
 {
 	const enum check_which which = tables_for(w, f->name, nested);
 	const struct str line = str_sub(str_trim(f->whole), 0, FIELD_BYTES_MAX);
@@ -70,7 +73,7 @@ static void check_field(struct walk *w, const struct mail_field *f, bool nested)
 		w->trouble = 2;
 		return;
 	}
-	if ((uint64_t)(f->whole.p - w->start) < w->from)
+	if ((uint64_t)(f->whole.p - w->text) < w->from)
 		return;
 	const int r = resolver_check_line(&w->r->checks[which], line, w->a, &action);
 	if (r < 0)
@@ -81,46 +84,101 @@ static void check_field(struct walk *w, const struct mail_field *f, bool nested)
 		matched(w, line, action);
 }
 
-static void check_part(struct walk *w, const struct mime_part *p)
+/* The part behind p: what is inside of it first. NULL: it was the last. */
+static const struct mime_part *part_after(const struct mime_part *p)
 {
-	const bool nested = p->parent && mime_type_is(p->parent, "message", "*");
-	struct str rest = p->head;
+	if (p->children)
+		return p->children;
+	while (p && p->next == NULL)
+		p = p->parent;
+	return p ? p->next : NULL;
+}
+
+/* Goes to the next part. false: there is none, or it need not be looked at. The message's own header section is not a part's. */
+static bool next_part(struct parts_walk *w)
+{
+	if (w->part->limited)
+		w->trouble = 2;
+	w->part = w->trouble == 0 ? part_after(w->part) : NULL;
+	if (w->part == NULL)
+		return false;
+	w->head = w->part->head;
+	w->nested = w->part->parent && mime_type_is(w->part->parent, "message", "*");
+	return true;
+}
+
+/* One field. false: that was all. */
+static bool check_next(struct parts_walk *w)
+{
 	struct mail_field f;
 
-	while (w->trouble == 0 && w->more == 0 && mail_field_next(&rest, &f) == 0)
-		check_field(w, &f, nested);
+	while (mail_field_next(&w->head, &f) != 0)
+		if (!next_part(w))
+			return false;
+	check_field(w, &f, w->nested);
+	return w->trouble == 0 && w->more == 0;
 }
 
-/* Depth is bounded by the parser. The message's own header section is not a part's. */
-static void check_below(struct walk *w, const struct mime_part *p)
-{
-	if (p->limited)
-		w->trouble = 2;
-	for (const struct mime_part *c = p->children; c && w->trouble == 0 && w->more == 0; c = c->next) {
-		check_part(w, c);
-		check_below(w, c);
-	}
-}
+/* --- in slices --- */
 
-void resolver_parts(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m, int fd, struct ipc_resolve_PART_MATCHES *out)
+struct parts_walk *resolver_parts_begin(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m)
 {
 	const size_t cap = m->outgoing ? OUTGOING_MAX : MATCHES_MAX;
-	struct walk w = { .r = r, .a = a, .outgoing = m->outgoing != 0, .from = m->from };
-	struct err e = { 0 };
-	const size_t n = (size_t)(m->size < RESOLVER_PARTS_BYTES_MAX ? m->size : RESOLVER_PARTS_BYTES_MAX);
-	char *p = arena_alloc(a, n + 1);
+	struct parts_walk *w = ARENA_NEW(a, struct parts_walk);
 
-	*out = (struct ipc_resolve_PART_MATCHES){ .trouble = 1 };
-	w.lines = ARENA_ARRAY(a, struct str, 3 * cap);
-	if (p == NULL || w.lines == NULL || fd < 0 || (n > 0 && pread_all(fd, p, n, 0, &e) < 0)) {
-		log_error("parts of a message: %s", e.code ? e.text : "no memory");
-		return;
+	w->r = r;
+	w->a = a;
+	w->outgoing = m->outgoing != 0;
+	w->from = m->from;
+	w->size = (size_t)(m->size < RESOLVER_PARTS_BYTES_MAX ? m->size : RESOLVER_PARTS_BYTES_MAX);
+	w->text = arena_alloc(a, w->size + 1);
+	w->lines = ARENA_ARRAY(a, struct str, 3 * cap);
+	w->actions = w->lines + cap;
+	w->places = w->actions + cap;
+	w->trouble = w->text == NULL || w->lines == NULL;
+	return w;
+}
+
+static bool failed(struct parts_walk *w, const struct err *e)
+{
+	log_error("parts of a message: %s", e->text);
+	w->trouble = 1;
+	return false;
+}
+
+bool resolver_parts_step(struct parts_walk *w, int fd, uint64_t us)
+{
+	const uint64_t end = clock_mono_us() + us;
+	struct err e = { 0 };
+
+	if (w->trouble)
+		return false;
+	if (w->got < w->size) {
+		const size_t n = w->size - w->got < READ_BYTES ? w->size - w->got : READ_BYTES;
+		if (pread_all(fd, w->text + w->got, n, w->got, &e) < 0)
+			return failed(w, &e);
+		w->got += n;
+		return true;
 	}
-	w.actions = w.lines + cap;
-	w.places = w.actions + cap;
-	w.start = p;
-	check_below(&w, mime_parse(a, str_n(p, n)));
-	*out = (struct ipc_resolve_PART_MATCHES){ .lines = { w.lines, w.n }, .actions = { w.actions, w.n }, .trouble = w.trouble, .more = w.more };
-	if (w.outgoing)
-		out->places = (struct ipc_strs){ w.places, w.n };
+	if (w->part == NULL) {
+		w->part = mime_parse(w->a, str_n(w->text, w->size));
+		return true;
+	}
+	do {
+		if (!check_next(w))
+			return false;
+	} while (clock_mono_us() < end);
+	return true;
+}
+
+void resolver_parts_answer(const struct parts_walk *w, struct ipc_resolve_PART_MATCHES *out)
+{
+	*out = (struct ipc_resolve_PART_MATCHES){ .trouble = w->trouble };
+	if (w->trouble == 1)
+		return;
+	out->lines = (struct ipc_strs){ w->lines, w->n };
+	out->actions = (struct ipc_strs){ w->actions, w->n };
+	out->more = w->more;
+	if (w->outgoing)
+		out->places = (struct ipc_strs){ w->places, w->n };
 }

@@ -1,4 +1,4 @@
-/* The process: confined to reading the directories that hold maps, one channel, one question at a time. */
+/* The process: confined to reading the directories that hold maps, one channel, one question at a time but for those about parts of messages. */
 #include "deliver/resolve/resolve.h"
 
 #include <limits.h>
@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/map.h"
 #include "deliver/restrict/restrict.h"
 #include "io/loop.h"
@@ -15,12 +16,24 @@
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { PATHS_MAX = 64, EXIT_CONFIG = 78 };
+enum { PATHS_MAX = 64, EXIT_CONFIG = 78, SLICE_US = 2000 };
+
+/* A message whose parts are to be looked at. */
+struct parts_job {
+	struct list node;
+	uint32_t id;
+	int fd;
+	struct ipc_resolve_PARTS asked;
+	struct arena *arena;
+	struct parts_walk *walk;	/* NULL: its turn has not come */
+};
 
 struct server {
 	struct loop *loop;
 	struct resolver *resolver;
 	struct ipc_chan *chan;
+	struct list parts;
+	struct timer *slice;
 };
 
 /* --- confinement --- */
@@ -208,21 +221,54 @@ static void check(struct server *s, const struct ipc_resolve_CHECK *m, uint32_t 
 	arena_free(&a);
 }
 
-static void parts(struct server *s, const struct ipc_resolve_PARTS *m, int fd, uint32_t id)
+/* --- parts of messages: one after the other, a slice at a time, others are answered in between --- */
+
+static void parts_answer(struct server *s, const struct parts_job *j)
 {
-	struct arena *a = arena_new(0);
 	struct ipc_resolve_PART_MATCHES r;
 	struct err e = { 0 };
 
-	resolver_refresh(s->resolver);
-	resolver_parts(s->resolver, a, m, fd, &r);
-	if (ipc_send(s->chan, IPC_resolve_PART_MATCHES, &r, id, -1, &e) < 0) {
+	resolver_parts_answer(j->walk, &r);
+	if (ipc_send(s->chan, IPC_resolve_PART_MATCHES, &r, j->id, -1, &e) < 0) {
 		log_error("matches in parts: %s", e.text);
 		r = (struct ipc_resolve_PART_MATCHES){ .trouble = 1 };
-		if (ipc_send(s->chan, IPC_resolve_PART_MATCHES, &r, id, -1, &e) < 0)
+		if (ipc_send(s->chan, IPC_resolve_PART_MATCHES, &r, j->id, -1, &e) < 0)
 			loop_stop(s->loop);
 	}
-	arena_free(&a);
+}
+
+static void on_slice(void *ctx)
+{
+	struct server *s = ctx;
+	struct parts_job *j = list_of(s->parts.next, struct parts_job, node);
+
+	if (j->walk == NULL) {
+		j->arena = arena_new(0);
+		j->walk = resolver_parts_begin(s->resolver, j->arena, &j->asked);
+	}
+	if (!resolver_parts_step(j->walk, j->fd, SLICE_US)) {
+		parts_answer(s, j);
+		arena_free(&j->arena);
+		close_fd(&j->fd);
+		list_del(&j->node);
+		free(j);
+	}
+	if (!list_empty(&s->parts))
+		timer_again(s->slice, 0);
+}
+
+/* Takes fd. */
+static void parts(struct server *s, const struct ipc_resolve_PARTS *m, int fd, uint32_t id)
+{
+	struct parts_job *j = xzalloc(sizeof(*j));
+
+	resolver_refresh(s->resolver);
+	*j = (struct parts_job){ .id = id, .fd = fd, .asked = *m };	/* numbers alone */
+	if (list_empty(&s->parts)) {
+		timer_del(&s->slice);
+		s->slice = loop_timer(s->loop, 0, on_slice, s);
+	}
+	list_append(&s->parts, &j->node);
 }
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg,
@@ -230,6 +276,10 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 {
 	struct server *s = ctx;
 
+	if (type == IPC_resolve_PARTS) {
+		parts(s, msg, fd, id);
+		return;
+	}
 	if (type == IPC_resolve_ADDRESS)
 		answer(s, msg, id);
 	else if (type == IPC_resolve_REWRITE)
@@ -240,8 +290,6 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		look_up(s, msg, id);
 	else if (type == IPC_resolve_CHECK)
 		check(s, msg, id);
-	else if (type == IPC_resolve_PARTS)
-		parts(s, msg, fd, id);
 	else
 		resolver_refresh(s->resolver);
 	close_fd(&fd);
@@ -286,6 +334,7 @@ void resolve_run(struct resolve_env *env)
 	}
 	/* What root could open and user_map cannot must show now, not at the first replaced file. */
 	resolver_reload(s.resolver);
+	list_init(&s.parts);
 	s.chan = ipc_chan_new(s.loop, env->fd, &ipc_resolve, on_message, on_closed, &s);
 	ipc_chan_waiting_max(s.chan, IPC_GROUP_WAITING_MAX);
 	ipc_chan_allow(s.chan, (struct ipc_allow){ types, ARRAY_LEN(types) });

@@ -1,5 +1,6 @@
 /* Where addresses end: classes, virtual aliases, catch-alls, aliases(5), accounts, extensions, loops, trouble. */
 #include <fcntl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -562,6 +563,50 @@ static void explosions(void)
 	buf_fini(&text);
 }
 
+/* A message of parts, the fields of which are looked at one by one or all at once: what is found is the same. */
+static void parts(void)
+{
+	static const char text[] = "Content-Type: multipart/mixed; boundary=b\nX-Hit: of the message\n\n--b\nX-Hit: 1\nContent-Type: message/rfc822\n\nX-Hit: nested\nX-Other: 2\n"
+				   "Content-ID: 3\n\nX-Hit: text\n--b\nX-Hit: 4\n\n--b--\n";
+	struct conf *c = NULL;
+	char extra[1024];
+
+	put_file("mime", "/^X-Hit: (.*)/ WARN mime $1\n/^Content-ID:/ WARN id\n");
+	put_file("nested", "/^X-Hit: (.*)/ WARN nested $1\n");
+	(void)snprintf(extra, sizeof(extra), "mime_header_checks = pcre:%s/mime\nnested_header_checks = pcre:%s/nested\nsmtp_mime_header_checks = pcre:%s/mime\n", dir, dir, dir);
+	struct resolver *r = make(extra, &c);
+	put_file("message", text);
+	const int fd = open(path("message"), O_RDONLY);
+	for (int outgoing = 0; outgoing < 2; outgoing++)
+		for (int slow = 0; slow < 2; slow++) {
+			struct arena *a = arena_new(0);
+			const struct ipc_resolve_PARTS m = { .size = sizeof(text) - 1, .outgoing = (uint64_t)outgoing };
+			struct parts_walk *w = resolver_parts_begin(r, a, &m);
+			struct ipc_resolve_PART_MATCHES found;
+			struct buf got;
+			int steps = 1;
+
+			buf_init(&got, 1000);
+			while (resolver_parts_step(w, fd, slow ? 0 : 10000000))
+				steps++;
+			resolver_parts_answer(w, &found);
+			for (size_t i = 0; i < found.actions.n; i++)
+				buf_printf(&got, "%.*s;%.*s ", STR_ARG(found.actions.v[i]), STR_ARG(outgoing ? found.places.v[i] : STR("")));
+			tap_is_str(got.p,
+				   outgoing ? "WARN mime 1;69 9 WARN id;133 14 WARN mime 4;164 9 " : "WARN mime 1; WARN nested nested; WARN id; WARN mime 4; ", "parts%s, %s",
+				   outgoing ? " of what leaves" : "", slow ? "in slices" : "at once");
+			tap_ok(slow ? steps >= 8 : steps == 3, "in %d steps: read, parsed, looked at", steps);
+			buf_fini(&got);
+			arena_free(&a);
+		}
+	(void)close(fd);
+	(void)unlink(path("mime"));
+	(void)unlink(path("nested"));
+	(void)unlink(path("message"));
+	resolver_free(&r);
+	conf_free(&c);
+}
+
 static void items(void)
 {
 	static const struct { const char *value, *want; } cases[] = {
@@ -617,6 +662,7 @@ int main(void)
 	parameters();
 	rewrites();
 	blind_copies();
+	parts();
 	(void)unlink(path("accounts.cdb"));
 	(void)unlink(path("aliases"));
 	(void)unlink(path("virtual"));

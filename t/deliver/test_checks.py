@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import time
 import uuid
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mailtools  # noqa: E402
 import smtpsink  # noqa: E402
 import suite as suite_module  # noqa: E402
+from trace import Trace  # noqa: E402
 
 HEADER = r"""/^Subject: .*casino/ REJECT no gambling
 /^Subject: .*later/ 450 4.7.9 come back
@@ -116,10 +118,41 @@ LONG = ("a" * 70 + "\r\n") * 300000	# 21.3 MB as it is stored
 
 @pytest.mark.parametrize("before, code", [(True, 550), (False, 250)])
 def test_only_the_start_of_a_long_message_is_looked_at(scene, before, code):
-    """resolve answers nobody else meanwhile."""
     parts = ["Content-Type: a/b; name=evil.exe", "Content-Type: text/plain\r\n\r\n" + LONG]
     assert send(scene, *multipart(*(parts if before else parts[::-1])))[1] == code
     log_has(scene, r"of 21\d{6} bytes, mime_header_checks and nested_header_checks see the first 20971520")
+
+
+def test_others_are_answered_while_parts_are_looked_at(scene, tmp_path):
+    """resolve reads the message, and looks at its fields, in pieces. Somebody asks it for a recipient all the time, and is answered in between."""
+    fields = "".join("X-%d: %s\r\n" % (i, "a" * 60) for i in range(19000))
+    head, body = multipart(fields + "Content-Type: text/plain\r\n\r\n" + "a" * 70 + ("\r\n" + "a" * 70) * 190000)
+    (pid,) = [p[0] for p in scene.processes() if p[3] == "resolve"]
+    stop, codes = threading.Event(), []
+
+    def ask():
+        with mailtools.Wire(scene.hosts[0], scene.port("SMTP"), timeout=60) as w:
+            w.smtp()
+            w.smtp("EHLO c.test")
+            w.smtp("MAIL FROM:<a@b.test>")
+            while not stop.is_set():
+                codes.append(w.smtp("RCPT TO:<bob@example.com>")[0])
+                if codes[-1] != 250:
+                    w.smtp("RSET")
+                    w.smtp("MAIL FROM:<a@b.test>")
+    asking = threading.Thread(target=ask)
+    with Trace(tmp_path, {pid: "resolve"}, "pread64,sendmsg") as t:
+        asking.start()
+        try:
+            assert send(scene, head, body)[1] == 250
+        finally:
+            stop.set()
+            asking.join()
+    calls = [(m.group(2), int(m.group(3))) for m in (re.match(r"(\d+) +(\w+)\(.* = (\d+)$", line) for line in t.path.read_text().splitlines()) if m]
+    pieces = [i for i, (call, n) in enumerate(calls) if call == "pread64" and n >= 1 << 19]
+    assert len(pieces) >= 14
+    between = [sum(c == "sendmsg" for c, _ in calls[a:b]) for a, b in zip(pieces, pieces[1:])]
+    assert sum(between) > 0, "answers between its pieces"
 
 
 def test_what_a_part_makes_of_the_message(scene):
