@@ -5,7 +5,6 @@ import re
 import socket
 import sys
 import threading
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ import mailtools  # noqa: E402
 import milter as milter_module  # noqa: E402
 import suite as suite_module  # noqa: E402
 from milter import NR_ALL, SILENCE, packet, z  # noqa: E402
+from waiting import until  # noqa: E402
 
 HOST = "127.0.8.2"
 
@@ -65,13 +65,6 @@ def milter(scene):
         except OSError:
             pass
     return scene.one.reset()
-
-
-def until(what):
-    end = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def send(scene, n=1, helo="c.test", port=25, subject="hello", end="\r\n.\r\n"):

@@ -16,6 +16,7 @@ import pytest
 import mailtools
 import smtpsink
 from test_archives import letter, zipped
+from waiting import until
 
 EICAR = (r"X5O!P%@AP[4\PZX54(P^)7CC)7}" + "$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*").encode()
 GTUBE = ("XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-" + "TEST-EMAIL*C.34X").encode()
@@ -298,13 +299,6 @@ def test_postfix_with_filterd_as_its_milter(doors, postfix):
 
 def doors_of(suite, *names):
     return {p[0] for p in suite.processes() if p[3] in (names or ("filterd: milter", "filterd: spamd"))}
-
-
-def until(true):
-    end = time.monotonic() + 30
-    while not true() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert true()
 
 
 def turned_away():

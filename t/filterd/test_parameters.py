@@ -14,6 +14,7 @@ import suite as suite_module
 from test_actions import GTUBE, listed, quarantine, text_of
 from test_archives import letter, zipped
 from test_grey import send
+from waiting import until
 
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 SPAMD = 7831
@@ -32,16 +33,6 @@ def one(fresh_suite_module):
         "greylist_level": "25", "greylist_delay": "1s", "greylist_lifetime": "3s", "spam_site_directory": rules, "spam_kill_level": "100", "spam_tokens_max": "1000",
         "mynetworks": ""})
     return s, mailtools.Mail(s)
-
-
-def until(what, seconds=30):
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
 
 
 def test_spam_size_limit_and_spam_admin(one):

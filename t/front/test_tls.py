@@ -3,6 +3,7 @@ import socket
 import ssl
 import subprocess
 import time
+from waiting import until
 
 
 def served(s, port):
@@ -21,13 +22,6 @@ def make(directory, name):
 
 def der(path):
     return ssl.PEM_cert_to_DER_cert(path.read_text())
-
-
-def until(what, seconds=30):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_only_a_certificate_that_fits_the_key_is_taken(fresh_suite):

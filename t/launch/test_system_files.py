@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 import suite as suite_module
+from waiting import until
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = os.environ.get("POSTERN_BUILD", "dev")
@@ -94,14 +95,6 @@ def rotated(share, s, tmp_path):
         c.sendall(b"QUIT\r\n")
         c.recv(200)
     until(lambda: b"disconnect from" in s.log.read_bytes())
-
-
-def until(test):
-    import time
-    end = time.monotonic() + 30
-    while not test():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 # --- inetd ---

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from remotescene import Scene, mx  # noqa: E402
+from waiting import until  # noqa: E402
 
 COMMON = dict(minimal_backoff_time="3600s", maximal_backoff_time="4000s", initial_destination_concurrency="2", default_destination_concurrency_positive_feedback="0",
               smtp_mta_sts="no")
@@ -45,16 +46,6 @@ def two():
     users(s)
     yield s.start()
     s.close()
-
-
-def until(what, seconds=30):
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.03)
 
 
 def answers_no_data(scene, sink):

@@ -5,24 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from remotescene import Scene  # noqa: E402
+from waiting import until  # noqa: E402
 
 NAMES, PEER, DOMAIN = "127.0.9.53", "127.0.60.90", "peer.example"
-
-
-def until(what, seconds=30):
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.03)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import dnsserver
 import mailtools
 from test_esmtp import message
 from test_smtp import hello, log_has, new_id
+from waiting import until
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 LISTED, NAMELESS = "127.0.0.71", "127.0.0.72"
@@ -96,13 +97,6 @@ def rcpt(s, port, sender="joe@parent.test", to=BOB, source="127.0.0.70"):
         hello(w)
         assert w.smtp("MAIL FROM:<%s>" % sender)[0] == 250
         return w.smtp("RCPT TO:<%s>" % to)
-
-
-def until(what, seconds=30):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
 
 
 # --- limits of a listener ---

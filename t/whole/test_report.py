@@ -9,19 +9,13 @@ import smtplib
 import time
 
 import pytest
+from waiting import until
 
 DATE = "Date: Sat, 28 Nov 2026 12:00:00 +0000\r\n"
 
 
 def report(suite, *args):
     return json.loads(suite.tool("postern", "report", "--json", *args).stdout)
-
-
-def until(fn, seconds=30):
-    end = time.monotonic() + seconds
-    while not fn():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_what_happened_is_reported(suite, mail):

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from waiting import until
 
 
 def status(suite):
@@ -36,13 +37,6 @@ def numbers(answer):
     head, body = answer.split(b"\r\n\r\n", 1)
     assert head.startswith(b"HTTP/1.0 200 ") and ("Content-Length: %d" % len(body)).encode() in head
     return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))}
-
-
-def until(fn, seconds=30):
-    end = time.monotonic() + seconds
-    while not fn():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_status_counts_what_happens(suite, mail):
