@@ -38,12 +38,23 @@ class Authority:
     def ssl(*argv):
         return subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True).stdout
 
-    def make(self, name, subject=None):
-        cert, key, csr = (self.where / (name + s) for s in (".pem", ".key", ".csr"))
+    def make(self, name, subject=None, extensions=""):
+        cert, key, csr, ext = (self.where / (name + s) for s in (".pem", ".key", ".csr", ".ext"))
+        ext.write_text(extensions)
         self.ssl("req", *self.ec(), "-keyout", key, "-out", csr, "-subj", subject or "/CN=" + name)
-        self.ssl("x509", "-req", "-in", csr, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial", "-days", "30", "-out", cert)
+        self.ssl("x509", "-req", "-in", csr, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial", "-days", "30", "-extfile", ext, "-out", cert)
         return Certificate(cert, key)
 
+
+    def make_old(self, name):
+        """One of 2020."""
+        c = self.make(name)
+        (self.where / "index").write_text("")
+        (self.where / "ca.cnf").write_text("[ca]\ndefault_ca = d\n[d]\ndatabase = %s\nnew_certs_dir = %s\npolicy = p\ndefault_md = sha256\nrand_serial = yes\n[p]\ncommonName = optional\n"
+                                           % (self.where / "index", self.where))
+        self.ssl("ca", "-batch", "-notext", "-config", self.where / "ca.cnf", "-in", self.where / (name + ".csr"), "-cert", self.cert, "-keyfile", self.key,
+                 "-startdate", "20200101000000Z", "-enddate", "20200201000000Z", "-out", c.cert)
+        return c
 
     def below(self, name):
         """An authority that this one vouches for."""
@@ -81,7 +92,8 @@ def certs():
     through.cert.write_bytes(through.cert.read_bytes() + middle.cert.read_bytes())     # the chain that the client shows
     return {
         "ca": ours.cert, "through": through, "hashed": hashed, "vouched": ours.make("vouched"), "listed": ours.make("listed"), "by-key": theirs.make("by-key"),
-        "in-directory": theirs.make("in-directory"), "revoked": ours.make("revoked"),
+        "expired": ours.make_old("expired"), "a server's": ours.make("a-servers", extensions="extendedKeyUsage=serverAuth\n"),
+        "nameless": ours.make("nameless", subject="/"), "in-directory": theirs.make("in-directory"), "revoked": ours.make("revoked"),
         "foreign": Authority(where, "nobody's").make("foreign"), "hostile": ours.make("hostile", "/CN=a\tb\x01 relay=yes"),
         "self": Certificate(Authority(where, "self").cert, where / "self-ca.key"),
     }
@@ -172,7 +184,8 @@ def test_permit_tls_clientcerts_goes_by_fingerprint(asking, certs, version, name
     assert rcpt(session(asking, certs.get(name), version=version))[0] == code
 
 
-@pytest.mark.parametrize("name,code", [("vouched", 250), ("through", 250), ("in-directory", 250), ("by-key", 250), ("foreign", 554), ("self", 554), (None, 554)])
+@pytest.mark.parametrize("name,code", [("vouched", 250), ("through", 250), ("in-directory", 250), ("by-key", 250), ("nameless", 250), ("foreign", 554), ("self", 554), ("expired", 554),
+                                       ("a server's", 554), (None, 554)])
 def test_permit_tls_all_clientcerts_goes_by_authority(asking, certs, name, code):
     assert rcpt(session(asking, certs.get(name), port=2601))[0] == code
 
@@ -231,12 +244,12 @@ def test_a_policy_service_hears_of_it(asking, certs, asked):
 TLS_MACROS = (b"{tls_version}", b"{cipher}", b"{cipher_bits}")
 
 
-@pytest.mark.parametrize("name", ["vouched", "through", "self", "foreign", None])
+@pytest.mark.parametrize("name", ["vouched", "through", "self", "foreign", "expired", "nameless", None])
 def test_a_milter_hears_the_names_that_somebody_vouches_for(asking, certs, milter, name):
     milter.reset()
     assert rcpt(session(asking, certs.get(name), port=2606), "bob@example.com")[0] == 250
     heard = milter.macros[b"C"]
-    want = {"vouched": (b"vouched", b"our authority"), "through": (b"through", b"middle authority")}.get(name, (None, None))
+    want = {"vouched": (b"vouched", b"our authority"), "through": (b"through", b"middle authority"), "nameless": (None, b"our authority")}.get(name, (None, None))
     assert (heard.get(b"{cert_subject}"), heard.get(b"{cert_issuer}")) == want
     assert all(heard[m] for m in TLS_MACROS) and heard[b"{tls_version}"] == b"TLSv1.3" and int(heard[b"{cipher_bits}"]) >= 128
 
