@@ -1,4 +1,4 @@
-"""Postern beside Debian's Postfix and Dovecot: the same load, the same machine, the same run, as ratios.
+"""Postern beside Debian's Postfix, OpenSMTPD and Dovecot: the same load, the same machine, the same run, as ratios.
 
   smtp     mail to 50 local maildirs: sessions, messages a connection, sizes (SMTP_ROWS), all durability on
   login    IMAP logins a second over TLS (P-256, PLAIN password scheme, caches off); then PAM with yescrypt
@@ -28,9 +28,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import suite as lib  # noqa: E402
 import filter as filters  # noqa: E402
 import mailtools  # noqa: E402
+import opensmtpd  # noqa: E402
 import relay  # noqa: E402
 import submit  # noqa: E402
-from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, Postern, Postfix, header, row  # noqa: E402
+from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, OpenSmtpd, Postern, Postfix, header, row  # noqa: E402
 
 LOAD = lib.ROOT / "build" / "release" / "x" / "load"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -104,6 +105,10 @@ def bench_smtp():
            "CPU ms each", "ratio /s (to reach)", "ratio CPU (to reach)")
     peers = [Postfix(), Postern(), Postern(front_mode="shared"), Postern(filter_enable="yes")]
     peers[2].name, peers[3].name = "postern, shared", "postern, filter"
+    if opensmtpd.MISSING is None:
+        peers.insert(1, OpenSmtpd())
+    else:
+        print("(%s)" % opensmtpd.MISSING)
     for sessions, each, size, share, want_rate, want_cpu in SMTP_ROWS:
         messages = max(int(MESSAGES * share), 2 * sessions)
 

@@ -3,6 +3,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib")]
+import opensmtpd  # noqa: E402
 import suite as lib  # noqa: E402
 
 SCRATCH = pathlib.Path(os.environ["POSTERN_SCRATCH"])
@@ -113,6 +115,41 @@ class Postfix(Peer):
         lib.run(["postfix", "stop"], check=False)
         self.process.wait(20)
         lib.run(["umount", "/var/spool/postfix"], check=False)
+        self.group.remove()
+
+
+class OpenSmtpd(Peer):
+    """Debian's OpenSMTPD, unpacked by t/deps: its package conflicts with Postfix's. In a mount namespace of its own, where it finds the directories that it insists on."""
+    name = "opensmtpd"
+    host = "127.0.0.3"
+    smtp = 25
+
+    def start(self):
+        base = SCRATCH / "opensmtpd"
+        if not base.exists():
+            opensmtpd.make_users()
+            opensmtpd.make_spool(base / "spool")
+            for d in ("var-spool", "var-lib", "usr-libexec"):
+                for kind in ("upper", "work"):
+                    (base / (d + "-" + kind)).mkdir(parents=True)
+            (base / "smtpd.conf").write_text('listen on %s\naction "on" maildir "~/Maildir"\nmatch from any for domain "%s" action "on"\n' % (self.host, DOMAIN))
+            (base / "start").write_text("set -e\n" + "".join(
+                "mount -t overlay overlay -o lowerdir=/%s,upperdir=%s,workdir=%s /%s\n" % (d.replace("-", "/"), base / (d + "-upper"), base / (d + "-work"), d.replace("-", "/"))
+                for d in ("var-spool", "var-lib", "usr-libexec")) +
+                "mount -t tmpfs tmpfs /run\nmkdir -p /var/spool/smtpd /var/lib/opensmtpd/empty /usr/libexec/opensmtpd\nmount --bind %s /var/spool/smtpd\n"
+                "mount --bind %s /usr/libexec/opensmtpd\nexec %s -d -f %s\n"
+                % (base / "spool", opensmtpd.PLACE / "usr" / "libexec" / "opensmtpd", opensmtpd.SMTPD, base / "smtpd.conf"))
+        self.process = self.popen(["unshare", "--mount", "sh", base / "start"], start_new_session=True)
+        wait_port(self.host, self.smtp)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(20)
+        for pid in self.group.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.group.remove()
 
 

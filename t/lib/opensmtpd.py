@@ -31,6 +31,20 @@ def over(path, scratch):
     suite_module.run(["mount", "-t", "overlay", "overlay", "-o", "lowerdir=%s,upperdir=%s,workdir=%s" % (path, upper, work), path])
 
 
+def make_users():
+    """In this namespace's /etc."""
+    for user in ("opensmtpd", "opensmtpq"):
+        suite_module.run(["useradd", "--system", "--no-create-home", "--home-dir", "/var/lib/opensmtpd/empty", "--shell", "/usr/sbin/nologin", "--user-group", user])
+
+
+def make_spool(spool):
+    for name, mode, user in (("", 0o711, "root"), ("offline", 0o770, "root"), ("purge", 0o700, "opensmtpq")):
+        d = spool / name
+        d.mkdir(parents=True)
+        os.chown(d, pwd.getpwnam(user).pw_uid, pwd.getpwnam("opensmtpq").pw_gid if name == "offline" else 0)
+        os.chmod(d, mode)
+
+
 class Server:
     """It hands all mail for domain to the server at next_hop (an address, port 25). certificate: PEM files of chain and key, or None: no TLS."""
 
@@ -40,16 +54,9 @@ class Server:
         for d in ("/var/spool", "/var/lib"):
             over(d, scratch)
         suite_module.run(["mount", "-t", "tmpfs", "tmpfs", "/run"])
-        empty = pathlib.Path("/var/lib/opensmtpd/empty")
-        empty.mkdir(parents=True)
-        for user in ("opensmtpd", "opensmtpq"):
-            suite_module.run(["useradd", "--system", "--no-create-home", "--home-dir", empty, "--shell", "/usr/sbin/nologin", "--user-group", user])
-        self.spool = pathlib.Path("/var/spool/smtpd")
-        for name, mode, user in (("", 0o711, "root"), ("offline", 0o770, "root"), ("purge", 0o700, "opensmtpq")):
-            d = self.spool / name
-            d.mkdir()
-            os.chown(d, pwd.getpwnam(user).pw_uid, pwd.getpwnam("opensmtpq").pw_gid if name == "offline" else 0)
-            os.chmod(d, mode)
+        pathlib.Path("/var/lib/opensmtpd/empty").mkdir(parents=True)
+        make_users()
+        make_spool(pathlib.Path("/var/spool/smtpd"))
         pki = ""
         if certificate:
             pki = 'pki "%s" cert "%s"\npki "%s" key "%s"\n' % (domain, certificate[0], domain, certificate[1])
