@@ -49,75 +49,6 @@ bool session_may_offer_auth(const struct session *s)
 	return s->profile->offer_auth && !(s->discard & 1u << EXT_AUTH) && s->conf->smtpd_sasl_auth_enable && s->fc.auth_fd >= 0 && s->fc.client_known;
 }
 
-const char *session_stage(const struct session *s)
-{
-	static char text[48];
-
-	if (s->mode == MODE_DATA || s->mode == MODE_BDAT) {
-		(void)snprintf(text, sizeof text, "%s (%llu bytes)", commands[s->last_cmd].verb, (unsigned long long)s->data_bytes);
-		return text;
-	}
-	if (s->commands_total == 0)
-		return "CONNECT";
-	return commands[s->last_cmd].verb;
-}
-
-static struct str neutral(struct buf *b, struct str s)
-{
-	buf_init(b, 4096);
-	text_neutral(b, s, LOG_TEXT_MAX, false);
-	return buf_view(b);
-}
-
-void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to)
-{
-	struct buf b[4];
-	const struct str what = neutral(&b[0], text), from = neutral(&b[1], s->t.sender), rcpt = neutral(&b[2], to),
-			 helo = neutral(&b[3], buf_view(&s->helo));
-	const bool have_from = s->t.sender.p != NULL;
-	const char *id = s->t.rcpt_ok > 0 && s->t.qid[0] != '\0' ? s->t.qid : "NOQUEUE";
-
-	if (s->refuser == REFUSER_PATTERN)
-		return;
-	/* What a milter refuses, or the filter for what is in the message, has the form of a milter's refusal, which log parsers know. */
-	char verdict[40];
-	const bool milter = s->refuser == REFUSER_CONTENT, content = milter && strcmp(stage, "END-OF-MESSAGE") == 0;
-	if (content)
-		snprintf(verdict, sizeof(verdict), "%s", enhanced);
-	else
-		snprintf(verdict, sizeof(verdict), "%d %s", code, enhanced);
-	log_as(log_ident(content ? "cleanup" : "smtpd"), LOG_LV_INFO,
-		"%s: %sreject: %s from %s: %s %.*s;%s%.*s%s%s%.*s%s proto=%s helo=<%.*s>",
-		id, milter ? "milter-" : "", stage, s->host, verdict, STR_ARG(what),
-		 have_from ? " from=<" : "", STR_ARG(from), have_from ? ">" : "", to.p ? " to=<" : "", STR_ARG(rcpt), to.p ? ">" : "",
-		 s->profile->lmtp ? "LMTP" : s->esmtp ? "ESMTP" : "SMTP", STR_ARG(helo));
-	for (size_t i = 0; i < ARRAY_LEN(b); i++)
-		buf_fini(&b[i]);
-}
-
-static void log_disconnect(struct session *s)
-{
-	struct buf b;
-
-	buf_init(&b, 2048);
-	buf_printf(&b, "disconnect from %s", s->host);
-	for (size_t i = 0; i < CMD_MAX_; i++) {
-		if (s->count[i].total == 0)
-			continue;
-		buf_ch(&b, ' ');
-		for (const char *v = commands[i].verb; *v; v++)
-			buf_ch(&b, ch_lower(*v));
-		buf_printf(&b, "=%u", s->count[i].ok);
-		if (s->count[i].ok != s->count[i].total)
-			buf_printf(&b, "/%u", s->count[i].total);
-	}
-	buf_printf(&b, " commands=%u", s->commands_ok);
-	if (s->commands_ok != s->commands_total)
-		buf_printf(&b, "/%u", s->commands_total);
-	log_info("%s", b.p);
-	buf_fini(&b);
-}
-
 /* --- the transaction --- */
 
 void trans_reset(struct session *s, bool tell_queued)
@@ -250,7 +181,7 @@ static void release(struct session *s)
 	s->mode = MODE_CLOSED;
 	data_abandon(s);
 	if (begun)
-		log_disconnect(s);
+		session_log_disconnect(s);
 	peers_close(s);
 	timer_del(&s->timer);
 	watch_del(&s->upstream);
@@ -392,7 +323,7 @@ static void unknown_command(struct session *s, struct str line)
 		session_reply(s, 500, "5.5.2", "Error: command not recognized");
 		return;
 	}
-	neutral(&b, line);
+	session_neutral(&b, line);
 	log_warning("non-SMTP command from %s: %s", s->host, b.p);
 	buf_fini(&b);
 	smtp_reply_put(&s->out, 221, "2.7.0", STR("Error: I can break rules, too. Goodbye."));

@@ -219,6 +219,8 @@ const char *session_stage(const struct session *s);
 void session_host(struct session *s, struct str name);	/* the client has this name; empty: nothing new */
 void session_footer(const struct session *s, struct buf *out);	/* smtpd_reject_footer, appended to a refusal's text */
 void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to);
+void session_log_disconnect(struct session *s);
+struct str session_neutral(struct buf *b, struct str s);	/* a client's text for a log line; b is begun, and the caller's to end */
 
 /* Handlers: one prototype per row. */
 #define CMD(verb, states, flags, handler, help, source) void handler(struct session *s, struct str args);	/* some stand in two rows */

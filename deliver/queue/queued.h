@@ -15,7 +15,8 @@
  *	queued_gauges.c	how large the queue is, for scrapers
  *	queued_active.c	one message being tried
  *	queued_local.c	its recipients with mailboxes
- *	queued_remote.c	its recipients elsewhere; destinations
+ *	queued_routes.c	where its recipients elsewhere go
+ *	queued_remote.c	deliveries to them; destinations
  *	queued_outgoing.c	what smtp_generic_maps and smtp_header_checks make of it
  *	queued_outbody.c	the same for its body: smtp_body_checks, and the fields of its parts
  *	queued_sts.c	questions to sts
@@ -427,10 +428,15 @@ void active_one_done(struct active *a);	/* one of outstanding; may be the end of
 /* --- queued_local.c --- */
 void local_start(struct arcpt *x);
 
-/* --- queued_remote.c --- */
-void remotes_start(struct queued *q, int fd);
+/* --- queued_routes.c --- */
 /* Route and send these recipients of a; each round trip counts as one outstanding. */
 void remote_send(struct active *a, const size_t *at, size_t n);
+
+/* --- queued_remote.c --- */
+void remotes_start(struct queued *q, int fd);
+/* Recipient at of a into its destination's job among *jobs, which a holds until they go. */
+void remote_job_add(struct active *a, size_t at, const char *transport, struct str nexthop, struct str login, struct str policy, struct list *jobs);
+void remote_jobs_go(struct active *a, struct list *jobs);
 void remote_flush(struct queued *q);	/* forget what is known of dead destinations */
 
 /* --- queued_tlsrpt.c --- */

@@ -1,4 +1,4 @@
-RESOLVE := $(addprefix $(D)/,resolve.c expand.c route.c rewrite.c own.c aliases.c srs_key.c)
+RESOLVE := $(addprefix $(D)/,resolve.c resolve_answer.c expand.c route.c rewrite.c own.c aliases.c srs_key.c)
 RESOLVE_WHY := $(RESOLVE) $(D)/resolve_access.c $(D)/resolve_parts.c
 RESOLVE_RUN := $(RESOLVE_WHY) $(D)/resolve_run.c
 $(call unittest,test_resolve,test_resolve.c $(RESOLVE_WHY),smtp map mail conf os log base test)

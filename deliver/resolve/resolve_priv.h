@@ -84,6 +84,8 @@ int open_table(struct resolver *r, const char *spec, struct lookup **out, struct
 void step(struct answer *an, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int fail(struct answer *an, int code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);	/* the answer is this failure; returns -1 */
 int trouble(struct answer *an, const struct err *e);	/* 451; returns -1 */
+extern const char *const class_words[];	/* by enum addr_class */
+bool is_postmaster(struct str local);
 int classify(struct answer *an, struct str domain, enum addr_class *out) MUST_CHECK;
 /* 0: found, 1: not, -1: trouble (failed). Tries name whole, then without its extension, which *extension_out gets. */
 int account_find(struct answer *an, struct str name, struct str domain, struct account *out, struct str *extension_out) MUST_CHECK;
