@@ -5,6 +5,7 @@
 
 #include "deliver/queue/queued.h"
 #include "log/log.h"
+#include "smtp/addr.h"
 
 enum { SLICE = 100, ETRN_JOBS_MAX = 4 };
 
@@ -20,8 +21,7 @@ static size_t jobs;
 
 static bool matches(const struct etrn *job, struct str address)
 {
-	const ptrdiff_t at = str_rchr(address, '@');
-	const struct str domain = at < 0 ? STR("") : str_from(address, (size_t)at + 1), want = str_c(job->domain);
+	const struct str domain = smtp_domain_of(address), want = str_c(job->domain);
 
 	if (str_case_eq(domain, want))
 		return true;

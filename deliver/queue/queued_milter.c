@@ -9,6 +9,7 @@
 #include "deliver/queue/queued_trans.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/addr.h"
 
 enum { MACROS_MAX = 32 };
 
@@ -73,13 +74,6 @@ static void add(struct macros *m, const char *name, struct str value)
 	m->values[m->n++] = str_sub(value, 0, 1024);
 }
 
-static struct str domain_of(struct str address)
-{
-	const ptrdiff_t at = str_rchr(address, '@');
-
-	return at < 0 ? STR("") : str_from(address, (size_t)at + 1);
-}
-
 static struct str number(struct trans *t, uint64_t n)
 {
 	return n ? str_c(arena_printf(t->arena, "%llu", (unsigned long long)n)) : STR("");
@@ -141,7 +135,7 @@ static void fill_macros(struct trans *t, struct macros *m, struct str name, stru
 		add(m, "auth_authen", str_c(c->user));
 	}
 	add(m, "mail_addr", t->sender);
-	add(m, "mail_host", domain_of(t->sender));
+	add(m, "mail_host", smtp_domain_of(t->sender));
 	add(m, "mail_mailer", STR("smtp"));
 }
 
@@ -188,6 +182,16 @@ static void take_hold(struct trans *t, const struct ipc_policy_VERDICT *v)
 		t->effects.hold = arena_str(t->arena, v->quarantine.n > 0 ? v->quarantine : STR("quarantined by a milter"));
 }
 
+static void refuse_command(struct trans *t, const struct ipc_policy_VERDICT *v)
+{
+	const char *enhanced;
+	struct str text;
+	uint64_t code;
+
+	refuse(t, v, &code, &enhanced, &text);
+	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text);
+}
+
 /* true: it goes on. */
 static bool envelope_passes(struct trans *t, const struct ipc_policy_VERDICT *v)
 {
@@ -207,17 +211,13 @@ static void on_mail(void *ctx, const struct ipc_policy_VERDICT *v)
 {
 	struct milting *g = ctx;
 	struct trans *t = g->t;
-	const char *enhanced;
-	struct str text;
-	uint64_t code;
 
 	t->ask = NULL;
 	if (envelope_passes(t, v)) {
 		g->fn(t);
 		return;
 	}
-	refuse(t, v, &code, &enhanced, &text);
-	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text);
+	refuse_command(t, v);
 	trans_free(t);
 }
 
@@ -266,9 +266,6 @@ static void on_rcpt(void *ctx, const struct ipc_policy_VERDICT *v)
 {
 	struct milting *g = ctx;
 	struct trans *t = g->t;
-	const char *enhanced;
-	struct str text;
-	uint64_t code;
 
 	t->ask = NULL;
 	if (envelope_passes(t, v)) {
@@ -277,9 +274,8 @@ static void on_rcpt(void *ctx, const struct ipc_policy_VERDICT *v)
 	}
 	t->n_finals = t->before;
 	map_free(&t->seen);
-	refuse(t, v, &code, &enhanced, &text);
 	conn_phase(t->conn, PHASE_OPEN);
-	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text);
+	refuse_command(t, v);
 }
 
 static struct str mailer_of(const struct trans *t)
@@ -301,7 +297,7 @@ void milter_rcpt(struct trans *t, trans_passed_fn *fn)
 		return;
 	}
 	add(&m, "rcpt_addr", t->asked);
-	add(&m, "rcpt_host", domain_of(t->asked));
+	add(&m, "rcpt_host", smtp_domain_of(t->asked));
 	add(&m, "rcpt_mailer", mailer_of(t));
 	const struct ipc_policy_RCPT r = { .talk = t->talk, .recipient = t->asked, .names = { m.names, m.n }, .values = { m.values, m.n } };
 	t->ask = milter_ask(t->q, IPC_policy_RCPT, &r, -1, patience_ms(t, false), on_rcpt, g);

@@ -12,6 +12,7 @@
 #include "ipc/remote.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/addr.h"
 #include "smtp/dsn.h"
 
 enum {
@@ -214,19 +215,12 @@ static void add_dsn(struct job *j, struct ipc_remote_SEND *s)
 	}
 }
 
-static struct str domain_of(struct str address)
-{
-	const ptrdiff_t at = str_rchr(address, '@');
-
-	return at < 0 ? STR("") : str_from(address, (size_t)at + 1);
-}
-
 /* Mail of a stranger that came for one of our addresses and goes on to one elsewhere. */
 static bool is_forwarded(const struct queued *q, const struct spool_msg *m, const struct spool_rcpt *r)
 {
 	return q->srs.domain.n > 0 && m->sender.n > 0 && r->sender.n == 0 && !(m->flags & (SPOOL_F_OURS | SPOOL_F_BOUNCE)) &&
-	       !str_case_eq(domain_of(m->sender), q->srs.domain) &&
-	       ((m->flags & SPOOL_F_FORWARDED) || (r->original.n > 0 && !str_case_eq(domain_of(r->original), domain_of(r->address))));
+	       !str_case_eq(smtp_domain_of(m->sender), q->srs.domain) &&
+	       ((m->flags & SPOOL_F_FORWARDED) || (r->original.n > 0 && !str_case_eq(smtp_domain_of(r->original), smtp_domain_of(r->address))));
 }
 
 /* What smtp_generic_maps and smtp_header_checks make of it for this recipient; NULL: nothing. */

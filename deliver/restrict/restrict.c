@@ -354,13 +354,6 @@ void note(struct ev *ev, bool warn, const char *fmt, ...)
 	x->log[x->n_log++] = str_c(arena_strdup(ev->a, text));
 }
 
-struct str domain_of(struct str address)
-{
-	const ptrdiff_t at = str_rchr(address, '@');
-
-	return at < 0 ? (struct str){ 0 } : str_from(address, (size_t)at + 1);
-}
-
 bool class_is_ours(struct str class)
 {
 	return str_eq(class, STR("local")) || str_eq(class, STR("virtual")) || str_eq(class, STR("relay")) || str_eq(class, STR("unknown"));

@@ -202,7 +202,7 @@ static struct str object_domain(const struct ev *ev, enum object object)
 	struct str s = object == CLIENT ? str_c(ev->client_name) : object_text(ev, object);
 
 	if (object == SENDER || object == RCPT)
-		s = domain_of(s);
+		s = smtp_domain_of(s);
 	return s.n == 0 || s.p[0] == '[' || str_eq(s, STR("unknown")) || !smtp_domain_valid(s) ? (struct str){ 0 } : s;
 }
 

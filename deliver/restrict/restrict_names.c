@@ -173,7 +173,7 @@ static enum verdict judge_domain(struct ev *ev, const struct item *it, struct st
 
 enum verdict rule_reject_sender_unknown(struct ev *ev, const struct item *it)
 {
-	const struct str domain = domain_of(ev->f->sender);
+	const struct str domain = smtp_domain_of(ev->f->sender);
 
 	if (domain.n == 0 || domain.p[0] == '[')
 		return DUNNO;
@@ -185,7 +185,7 @@ enum verdict rule_reject_sender_unknown(struct ev *ev, const struct item *it)
 
 enum verdict rule_reject_rcpt_unknown(struct ev *ev, const struct item *it)
 {
-	const struct str domain = domain_of(ev->f->recipient);
+	const struct str domain = smtp_domain_of(ev->f->recipient);
 
 	if (domain.n == 0 || domain.p[0] == '[' || class_is_ours(ev->f->class))
 		return DUNNO;
@@ -349,7 +349,7 @@ enum verdict rule_rbl_client(struct ev *ev, const struct item *it)
 static struct str rhsbl_name(const struct ev *ev, enum object object)
 {
 	const struct str whole = object == CLIENT ? str_c(ev->client_name) : object_text(ev, object);
-	const struct str name = object == SENDER || object == RCPT ? domain_of(whole) : whole;
+	const struct str name = object == SENDER || object == RCPT ? smtp_domain_of(whole) : whole;
 
 	return name.n == 0 || name.p[0] == '[' || str_eq(name, STR("unknown")) || !smtp_domain_valid(name) ? (struct str){ 0 } : name;
 }

@@ -94,7 +94,6 @@ enum verdict defer_later(struct ev *ev, const struct item *it, const char *enhan
 int rule_code(const struct ev *ev, const struct item *it);
 struct str object_text(const struct ev *ev, enum object object);	/* the sender, the client's name and address, … */
 void note(struct ev *ev, bool warn, const char *fmt, ...) PRINTF_LIKE(3, 4);
-struct str domain_of(struct str address);
 bool class_is_ours(struct str class);
 
 /* --- restrict_names.c --- */

@@ -61,7 +61,7 @@ enum verdict rule_reject_helo_short(struct ev *ev, const struct item *it)
 
 static bool address_short(struct str addr)
 {
-	const struct str domain = domain_of(addr);
+	const struct str domain = smtp_domain_of(addr);
 
 	if (addr.n == 0 || (domain.n > 0 && domain.p[0] == '['))
 		return false;
@@ -92,7 +92,7 @@ enum verdict rule_reject_unlisted(struct ev *ev, const struct item *it)
 
 enum verdict rule_reject_unlisted_sender(struct ev *ev, const struct item *it)
 {
-	if (domain_of(ev->f->sender).n == 0)
+	if (smtp_domain_of(ev->f->sender).n == 0)
 		return DUNNO;
 	const struct fact *x = want(ev, FACT_CLASS, (struct str){ 0 }, ev->f->sender, 0);
 	if (x == NULL)
@@ -145,7 +145,7 @@ enum verdict rule_permit_own(struct ev *ev, const struct item *it)
 /* One of the mail exchangers of the recipient's domain has an address of ours. */
 enum verdict rule_permit_mx_backup(struct ev *ev, const struct item *it)
 {
-	const struct str domain = domain_of(ev->f->recipient);
+	const struct str domain = smtp_domain_of(ev->f->recipient);
 	struct str hosts[RESTRICT_HOSTS_MAX], addrs[RESTRICT_HOSTS_MAX];
 	size_t n_hosts, n_addrs;
 

@@ -143,6 +143,13 @@ bool smtp_literal_parse(struct str s, uint8_t addr[16])
 	return true;
 }
 
+struct str smtp_domain_of(struct str address)
+{
+	const ptrdiff_t at = str_rchr(address, '@');
+
+	return at < 0 ? STR("") : str_from(address, (size_t)at + 1);
+}
+
 bool smtp_helo_valid(struct str s)
 {
 	uint8_t addr[16];

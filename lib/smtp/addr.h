@@ -28,6 +28,7 @@ void smtp_addr_format(const struct smtp_addr *addr, struct buf *out);
 /* Parse what smtp_addr_format or an administrator wrote: local@domain or local alone. */
 int smtp_addr_parse(struct arena *a, struct str in, struct smtp_addr *out, struct err *e) MUST_CHECK;
 bool smtp_domain_valid(struct str d);		/* host name syntax (letters digits hyphen, UTF-8 labels), 1..255 */
+struct str smtp_domain_of(struct str address);	/* what is behind the last @ of one that was taken; empty: nothing */
 bool smtp_helo_valid(struct str s);		/* domain or address literal */
 bool smtp_literal_parse(struct str s, uint8_t addr[16]);	/* "[1.2.3.4]" "[IPv6:…]" */
 /* True when the local part routes elsewhere: holds @, % or ! (RFC: never an authorised destination). */
