@@ -209,6 +209,37 @@ def test_a_user_of_ours_gets_a_bounce(suite, mail):
     assert listed(suite) == []
 
 
+def test_nothing_stays_when_one_of_the_records_cannot_be_written(suite, mail):
+    """Of two messages for the quarantine the first finds a file that serves again, the second cannot make one: no copy, no record, a temporary refusal."""
+    incoming = suite.spool / "incoming"
+    assert send(suite, "spare", "highword", [BOB, CAROL])[0] == 250
+    [m] = listed(suite)
+    quarantine(suite, "delete", m["id"])
+    spare = sorted((suite.spool / "spare").iterdir())
+    assert spare and spare[0].name == "0"
+    for f in spare[1:]:
+        f.unlink()
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        for r in (BOB, ERIN, CAROL):
+            assert s.rcpt(r)[0] == 250
+        s.putcmd("data")
+        assert s.getreply()[0] == 354
+        incoming.chmod(0o500)
+        try:
+            s.send((GOOD % ("undone", "highword")).encode() + b".\r\n")
+            code, text = s.getreply()
+        finally:
+            incoming.chmod(0o700)
+    assert code == 451, text
+    assert listed(suite) == [] and not has(mail, CAROL, "<undone@") and "x@elsewhere.example" not in suite.tool("postern-queue", "list").stdout.decode()
+    assert [f for f in (suite.spool / "queue").iterdir() if b"undone@" in f.read_bytes()] == []
+    assert send(suite, "again", "highword", [BOB, ERIN, CAROL])[0] == 250
+    mail.wait_for("<again@test.example>", CAROL)
+    assert sorted(m["recipients"] for m in listed(suite)) == [[BOB], [ERIN]]
+
+
 def test_what_is_kept_survives_a_kill(suite, mail):
     """250 means that every copy is durable, the one in quarantine too."""
     assert send(suite, "kill", "highword", [BOB, CAROL])[0] == 250
