@@ -20,6 +20,7 @@
 
 enum {
 	KEYS_VERSION = 1, KEYS_HEAD = 256,
+	KEYS_MESSAGES_MAX = 1 << 20,	/* larger folders have no file: making it needs some 100 bytes of memory for each message */
 	KEYS_TAIL = 256,		/* messages that a file may be without, and a 64th of the folder */
 	KEYS_MEMORY_MAX = 32 << 20,	/* bytes of other messages that are kept after a command */
 	KEYS_REPLY = 1 << 30,		/* in KEYS_ID: the message is a reply by its subject */

@@ -298,7 +298,7 @@ static int write_step(struct mbox *m, struct keys_writer *w)
 
 static bool due(const struct mbox *m)
 {
-	return index_host_fits && !m->keys->off && !m->gone && m->st.uidvalidity != 0 && keys_uncovered(m) > KEYS_TAIL + m->st.messages / 64;
+	return index_host_fits && !m->keys->off && !m->gone && m->st.uidvalidity != 0 && m->st.messages <= KEYS_MESSAGES_MAX && keys_uncovered(m) > KEYS_TAIL + m->st.messages / 64;
 }
 
 void mbox_keys_want(struct mbox *m)

@@ -209,6 +209,11 @@ static void test_rows(void)
 	append(m, 0, 300);
 	tap_is_int((long long)wrong(m), 0, "without a file");
 	tap_is_int(filed(m), 0, "nothing is filed");
+	const uint32_t messages = m->st.messages;
+	m->st.messages = KEYS_MESSAGES_MAX + 1;
+	mbox_keys_want(m);
+	tap_ok(!mbox_keys_wanted(m), "too large a folder has no file");
+	m->st.messages = messages;
 	mbox_keys_want(m);
 	tap_ok(mbox_keys_wanted(m), "so many messages want a file");
 	while (mbox_keys_step(m))
