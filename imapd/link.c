@@ -8,7 +8,9 @@
 #include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "named.h"
 #include "relay.h"
+#include "spaces.h"
 
 struct ask {
 	char tag[IMAP_TAG_MAX + 1];
@@ -19,7 +21,7 @@ struct ask {
 struct link {
 	struct list node;	/* of client.links */
 	struct client *c;
-	char *owner;
+	char *owner, *prefix;	/* of the owner's folders */
 	uint32_t request;	/* of GUEST_OPEN; 0: answered */
 	struct conn *conn;	/* NULL: not open yet */
 	struct buf before;	/* what waits for it */
@@ -46,7 +48,7 @@ static const struct {
 	const char *word;
 	enum when when;
 } relayed[] = {
-#define RELAYED(word, when) { word, when },
+#define RELAYED(word, when, shape) { word, when },
 #include "relayed.def"
 #undef RELAYED
 };
@@ -66,7 +68,8 @@ static void forget(struct link *l)
 	buf_fini(&l->before);
 	buf_fini(&l->text);
 	free(l->owner);
-	l->owner = NULL;
+	free(l->prefix);
+	l->owner = l->prefix = NULL;
 	c->n_links--;
 	loop_free_later(c->user->loop, l);
 }
@@ -172,21 +175,11 @@ static const struct ask *hearer(struct link *l)
 	return l->watches ? &l->always : first(l);
 }
 
-/* The word that says what an untagged response is: "* 12 EXISTS" and "* SEARCH 1 2". */
-static struct str word_of(struct str line)
-{
-	struct str word = { 0 };
-
-	line = str_from(line, 2);
-	if (str_token(&line, " \r\n", &word) && word.n && ch_digit(word.p[0]))
-		(void)str_token(&line, " \r\n", &word);
-	return word;
-}
-
 /* NEVER: not to be believed, or not now. */
 static enum when when_of(const struct link *l, struct str line)
 {
-	const struct str word = word_of(line);
+	struct str rest;
+	const struct str word = named_word(line, &rest);
 	const char *also = l->n_asks ? l->asks[0].user->also : NULL;
 
 	if (also && str_case_eq(word, str_c(also)))
@@ -198,14 +191,27 @@ static enum when when_of(const struct link *l, struct str line)
 	return NEVER;
 }
 
+/* Does a response that passes as it is name the owner's folders only? */
+static bool may_name(struct link *l, struct str line)
+{
+	struct client *c = l->c;
+	const struct arena_mark mark = arena_mark(c->arena);
+	struct named n;
+	const bool ok = named_parse(c, line, &n) == 0 && (n.name.n == 0 || named_below(&n, str_c(l->prefix)));
+
+	arena_release(c->arena, mark);
+	return ok;
+}
+
 /* A response begins: whose is it? */
 static void response_begin(struct link *l, const struct ask *a, struct str line)
 {
 	const enum when when = when_of(l, line);
 	const bool asked = a && !a->user->pass;
+	struct str rest;
 
 	/* FETCH is what the one who copies messages waits for. */
-	l->passing = when != NEVER && (!asked || (when == NEWS && !(a->user->literal && str_case_eq(word_of(line), STR("FETCH")))));
+	l->passing = when != NEVER && (!asked || (when == NEWS && !(a->user->literal && str_case_eq(named_word(line, &rest), STR("FETCH")))));
 	l->drop = when == NEVER || (asked && !l->passing && !a->user->untagged && !a->user->literal);
 	buf_reset(&l->text);
 }
@@ -246,8 +252,13 @@ static int on_line(struct link *l, struct str line)
 	}
 	if (!l->mid && !str_starts(line, STR("* ")))
 		return -1;
-	if (!l->mid)
+	if (!l->mid) {
 		response_begin(l, a, line);
+		if (l->passing && !may_name(l, line)) {
+			link_break(l, "names what is not in them");
+			return 0;
+		}
+	}
 	l->mid = announces(line, &n);
 	l->left = l->mid ? n : 0;
 	l->to_data = false;
@@ -415,6 +426,19 @@ static void on_conn(void *ctx, struct conn *conn, enum conn_event ev)
 
 /* --- begin --- */
 
+/* Returns owned. */
+static char *prefix_of(struct client *c, struct str owner)
+{
+	struct buf b;
+
+	buf_init(&b, 2048);
+	space_prefix(&b, c->user->conf, owner);
+	char *const prefix = xstrndup(b.p, b.n);
+
+	buf_fini(&b);
+	return prefix;
+}
+
 static struct link *link_new(struct client *c, struct str owner)
 {
 	struct user *u = c->user;
@@ -426,6 +450,7 @@ static struct link *link_new(struct client *c, struct str owner)
 	l = xzalloc(sizeof(*l));
 	l->c = c;
 	l->owner = xstrndup(owner.p, owner.n);
+	l->prefix = prefix_of(c, owner);
 	buf_init(&l->before, LINK_OUT_MAX);
 	buf_init(&l->text, LINK_COLLECT_MAX);
 	list_append(&c->links, &l->node);

@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "link.h"
+#include "named.h"
 #include "relay.h"
 #include "spaces.h"
 
@@ -91,32 +92,6 @@ static void parents(struct listing *l, struct str name)
 	}
 }
 
-/* SP "(" flags ")" SP delimiter SP mailbox */
-int listing_parse(struct client *c, struct imap_lex *l, bool *exists, struct str *name)
-{
-	const struct run kept = c->run;
-	struct str word, wire;
-	struct err e = { 0 };
-
-	*exists = true;
-	if (imap_get_sp(l, &e) < 0 || imap_get_char(l, '(', &e) < 0)
-		return -1;
-	while (!imap_try(l, ')')) {
-		if (imap_try(l, ' '))
-			continue;
-		if (imap_get_char(l, '\\', &e) < 0 || imap_get_atom(l, &word, &e) < 0)
-			return -1;
-		if (str_case_eq(word, STR("NonExistent")) || str_case_eq(word, STR("Noselect")))
-			*exists = false;
-	}
-	if (imap_get_sp(l, &e) < 0 || imap_get_string(l, &word, &e) < 0 || imap_get_sp(l, &e) < 0 || imap_get_mailbox(l, &wire, &e) < 0)
-		return -1;
-	const bool ok = name_take(c, wire, name, &e) == CMD_OK;
-
-	c->run = kept;
-	return ok ? 0 : -1;
-}
-
 /* Kept as it is, behind what there is. -1: more than a folder has. */
 static int add_said(const struct asked *a, struct str text)
 {
@@ -133,31 +108,39 @@ static int add_said(const struct asked *a, struct str text)
 	return 0;
 }
 
+static void said(const struct asked *a, struct link *k, struct str name, struct str text)
+{
+	if (!str_eq(name, a->last->f.name))
+		link_break(k, "a folder is listed with what is said of another");
+	else if (add_said(a, text) < 0)
+		link_break(k, "says too much about a folder at LIST");
+}
+
 static void on_untagged(void *ctx, struct link *k, struct str text)
 {
 	struct asked *a = ctx;
 	struct listing *l = a->l;
 	struct client *c = l->c;
-	struct imap_lex lex = { .p = text.p + 2, .end = text.p + text.n - 2, .arena = c->arena };
-	struct str name;
-	bool exists;
+	struct str rest;
+	const struct str word = named_word(text, &rest);
+	struct named n;
 
 	a->bytes += text.n;
 	if (a->bytes > LISTING_OWNER_MAX) {
 		link_break(k, "says too much at LIST");
 		return;
 	}
-	if (!imap_try_word(&lex, "LIST")) {
-		if (a->last && (imap_try_word(&lex, "STATUS") || imap_try_word(&lex, "MYRIGHTS")) && add_said(a, text) < 0)
-			link_break(k, "says too much about a folder at LIST");
+	const bool ok = named_parse(c, text, &n) == 0 && named_below(&n, a->prefix);
+
+	if (!str_case_eq(word, STR("LIST"))) {
+		if (a->last && (str_case_eq(word, STR("STATUS")) || str_case_eq(word, STR("MYRIGHTS"))))
+			said(a, k, ok ? n.name : STR(""), text);
 		return;
 	}
 	a->last = NULL;
-	if (listing_parse(c, &lex, &exists, &name) < 0 || !str_starts(name, a->prefix) || name.n <= a->prefix.n)
-		return;
-	if ((a->last = node_get(l, name))) {
-		a->last->f.exists = exists;
-		parents(l, name);
+	if (ok && (a->last = node_get(l, n.name))) {
+		a->last->f.exists = n.exists;
+		parents(l, n.name);
 	}
 }
 

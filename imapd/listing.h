@@ -5,9 +5,6 @@
 #include "session.h"
 
 struct listing;
-struct imap_lex;
-/* What follows the word LIST of a response, up to the name, which is UTF-8 then. -1: it is none. */
-int listing_parse(struct client *c, struct imap_lex *l, bool *exists, struct str *name) MUST_CHECK;
 typedef void listing_fn(struct client *c, struct listing *l);	/* l is gone when it returns */
 
 /* May the pattern (as the client spells it, with its reference) match a folder of others? */

@@ -5,6 +5,7 @@
 
 #include "imap/out.h"
 #include "link.h"
+#include "named.h"
 #include "relay.h"
 #include "spaces.h"
 
@@ -95,45 +96,25 @@ void others_drop(struct others **o)
 
 /* --- what they say --- */
 
-/* "* ESEARCH (TAG x MAILBOX name …": the name's folder; *behind: from " MAILBOX" on. */
-static int get_found(struct client *c, struct str text, struct str *name, struct str *behind)
-{
-	struct imap_lex l = { .p = text.p, .end = text.p + text.n - 2, .arena = c->arena };
-	const struct run kept = c->run;
-	struct str tag, wire;
-	struct err e = { 0 };
-
-	if (imap_get_char(&l, '*', &e) < 0 || imap_get_sp(&l, &e) < 0 || !imap_try_word(&l, "ESEARCH") || imap_get_sp(&l, &e) < 0 || imap_get_char(&l, '(', &e) < 0 ||
-	    !imap_try_word(&l, "TAG") || imap_get_sp(&l, &e) < 0 || imap_get_astring(&l, &tag, &e) < 0)
-		return -1;
-	*behind = str_n(l.p, (size_t)(text.p + text.n - l.p));
-	if (imap_get_sp(&l, &e) < 0 || !imap_try_word(&l, "MAILBOX") || imap_get_sp(&l, &e) < 0 || imap_get_mailbox(&l, &wire, &e) < 0)
-		return -1;
-	const bool ok = name_take(c, wire, name, &e) == CMD_OK;
-
-	c->run = kept;
-	return ok ? 0 : -1;
-}
-
 static void on_untagged(void *ctx, struct link *k, struct str text)
 {
 	struct others *o = ctx;
 	struct client *c = o->c;
 	const struct source *s = &o->v[o->at - 1];
 	const struct arena_mark mark = arena_mark(c->arena);
-	struct str name, behind;
+	struct named n;
 
 	o->bytes += text.n;
 	if (o->bytes > OTHERS_BYTES_MAX) {
 		link_break(k, "says too much at ESEARCH");
 		return;
 	}
-	if (get_found(c, text, &name, &behind) == 0 && str_starts(name, s->prefix) && name.n > s->prefix.n) {
+	if (named_parse(c, text, &n) == 0 && n.behind && named_below(&n, s->prefix)) {
 		struct buf *out = resp(c);
 
 		buf_c(out, "* ESEARCH (TAG ");
 		imap_put_string(out, c->run.tag);
-		buf_str(out, behind);
+		buf_str(out, str_n(n.behind, (size_t)(text.p + text.n - n.behind)));
 		resp_flush(c);
 	}
 	arena_release(c->arena, mark);

@@ -25,6 +25,9 @@ static const struct {
 	{ "one more word about a folder", FOLDER("x") STATUS("x") RIGHTS("x") STATUS("x"), NULL, FOLDER("y"), true, false },
 	{ "a folder named again and again", FOLDER("x") STATUS("x") FOLDER("x") STATUS("x") FOLDER("x") RIGHTS("x"), NULL, FOLDER("y"), true, false },
 	{ "words about no folder", STATUS("x") STATUS("x") STATUS("x"), NULL, FOLDER("y"), false, false },
+	{ "the status of another's folder", FOLDER("x") "* STATUS INBOX (MESSAGES 1)\r\n", NULL, FOLDER("y"), true, false },
+	{ "rights to another folder", FOLDER("z") FOLDER("x") RIGHTS("z"), NULL, FOLDER("y"), true, false },
+	{ "an old name that is another's", "* LIST () \"/\" Other/eve/y (\"OLDNAME\" (INBOX))\r\n", NULL, "", true, false },
 	{ "more bytes than folders have", FOLDER("x"), "* OK ", FOLDER("y"), true, false },
 	{ "nobody waits for another one", FOLDER("x"), NULL, FOLDER("y"), false, true },
 };

@@ -2,7 +2,7 @@
 #include "watches.h"
 
 #include "link.h"
-#include "listing.h"
+#include "named.h"
 #include "relay.h"
 #include "spaces.h"
 
@@ -73,23 +73,15 @@ enum cmd_result watches_take(struct client *c, struct arena *a, struct list *all
 
 /* --- what they tell --- */
 
-/* The mailbox that a response is about; false: of no kind that is believed. */
-static bool get_name(struct client *c, struct str text, struct str *name)
+static bool believed(struct client *c, struct str text, struct str prefix)
 {
-	struct imap_lex l = { .p = text.p + 2, .end = text.p + text.n - 2, .arena = c->arena };
-	const struct run kept = c->run;
-	struct str wire;
-	struct err e = { 0 };
-	bool exists;
+	struct str rest;
+	const struct str word = named_word(text, &rest);
+	struct named n;
 
-	if (imap_try_word(&l, "LIST"))
-		return listing_parse(c, &l, &exists, name) == 0;
-	if (!(imap_try_word(&l, "STATUS") || imap_try_word(&l, "METADATA")) || imap_get_sp(&l, &e) < 0 || imap_get_mailbox(&l, &wire, &e) < 0)
+	if (!str_case_eq(word, STR("LIST")) && !str_case_eq(word, STR("STATUS")) && !str_case_eq(word, STR("METADATA")))
 		return false;
-	const bool ok = name_take(c, wire, name, &e) == CMD_OK;
-
-	c->run = kept;
-	return ok;
+	return named_parse(c, text, &n) == 0 && named_below(&n, prefix);
 }
 
 static void on_untagged(void *ctx, struct link *l, struct str text)
@@ -97,12 +89,11 @@ static void on_untagged(void *ctx, struct link *l, struct str text)
 	const struct watch_abroad *w = ctx;
 	struct client *c = w->c;
 	const struct arena_mark mark = arena_mark(c->arena);
-	struct str name;
 
 	(void)l;
 	if (str_starts(text, STR("* OK [NOTIFICATIONOVERFLOW]")))
 		notify_overflow(c);
-	else if (get_name(c, text, &name) && str_starts(name, w->prefix) && name.n > w->prefix.n)
+	else if (believed(c, text, w->prefix))
 		notify_aside(c, text);
 	arena_release(c->arena, mark);
 }

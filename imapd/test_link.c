@@ -1,0 +1,144 @@
+/* Commands about folders of others, when an owner's process names folders that are not its own. What it says is written here, as bytes. */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "imapd/link.h"
+#include "test/fuzz_session.h"
+#include "test/tap.h"
+
+enum { ANSWER_MAX = 60000 };
+
+#define SELECTED "* 1 EXISTS\r\na OK done\r\n"
+#define ENABLE "e ENABLE IMAP4rev2\r\n"
+#define ENABLED "postern.1 OK done\r\n"
+
+static const struct {
+	const char *name, *command, *said;
+	const char *bad;	/* what the client may not hear; NULL: it hears all */
+} cases[] = {
+	{ "STATUS", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS Other/eve/x (MESSAGES 1)\r\na OK done\r\n", NULL },
+	{ "STATUS of one's own", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
+	{ "STATUS of a third one's", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS \"Other/zoe/x\" (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
+	{ "STATUS of the owner's root", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS Other/eve/ (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
+	{ "STATUS behind a number", "a STATUS Other/eve/x (MESSAGES)\r\n", "* 1 STATUS INBOX (MESSAGES 1)\r\na OK done\r\n", " 1 STATUS" },
+	{ "STATUS of a literal", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS {5}\r\nINBOX (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
+	{ "STATUS of nothing", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS\r\na OK done\r\n", "* STATUS" },
+	{ "ACL", "a GETACL Other/eve/x\r\n", "* ACL Other/eve/x joe lr\r\na OK done\r\n", NULL },
+	{ "ACL of another", "a GETACL Other/eve/x\r\n", "* ACL Work joe lr\r\na OK done\r\n", "* ACL" },
+	{ "MYRIGHTS of another", "a MYRIGHTS Other/eve/x\r\n", "* MYRIGHTS Work lr\r\na OK done\r\n", "* MYRIGHTS" },
+	{ "LISTRIGHTS of another", "a LISTRIGHTS Other/eve/x joe\r\n", "* LISTRIGHTS Work joe lr\r\na OK done\r\n", "* LISTRIGHTS" },
+	{ "QUOTAROOT of another", "a GETQUOTAROOT Other/eve/x\r\n", "* QUOTAROOT Work \"\"\r\na OK done\r\n", "* QUOTAROOT" },
+	{ "METADATA with a literal", "a GETMETADATA Other/eve/x /shared/comment\r\n",
+	  "* METADATA Other/eve/x (/shared/comment {5}\r\nhello)\r\na OK done\r\n", NULL },
+	{ "METADATA of the server", "a GETMETADATA Other/eve/x /shared/comment\r\n", "* METADATA \"\" (/shared/comment {5}\r\nhello)\r\na OK done\r\n", "* METADATA" },
+	{ "LIST", ENABLE "a CREATE Other/eve/y\r\n", ENABLED "* LIST () \"/\" Other/eve/y (\"OLDNAME\" (\"Other/eve/x\"))\r\na OK done\r\n", NULL },
+	{ "LIST of another", ENABLE "a CREATE Other/eve/y\r\n", ENABLED "* LIST () \"/\" Work\r\na OK done\r\n", "* LIST" },
+	{ "LIST with another's old name", ENABLE "a CREATE Other/eve/y\r\n",
+	  ENABLED "* LIST () \"/\" Other/eve/y (\"OLDNAME\" (INBOX))\r\na OK done\r\n", "* LIST" },
+	{ "LIST with what nobody knows", ENABLE "a CREATE Other/eve/y\r\n",
+	  ENABLED "* LIST () \"/\" Other/eve/y (\"NEWNAME\" (INBOX))\r\na OK done\r\n", "* LIST" },
+	{ "ESEARCH of what is selected", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH (TAG \"b\") UID ADDTO (0 1)\r\n", NULL },
+	{ "ESEARCH without a tag", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH COUNT 1\r\n", NULL },
+	{ "ESEARCH of another", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH (TAG \"b\" MAILBOX INBOX UIDVALIDITY 1) UID ALL 1\r\n", "* ESEARCH" },
+	{ "ESEARCH of another, said otherwise", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH (MAILBOX INBOX TAG \"b\" UIDVALIDITY 1) UID ALL 1\r\n", "* ESEARCH" },
+};
+
+static struct user u;
+static size_t now;	/* the case */
+static int eve = -1;	/* her end of the link */
+
+static void stop(void *ctx)
+{
+	loop_stop(u.loop);
+}
+
+void user_idle(struct user *user)
+{
+	conn_when_finished(user->loop, stop, NULL);
+}
+
+/* All of it is there at once, and then the end. What she is told is not read. Our end. */
+static int owner(void)
+{
+	const size_t n = strlen(cases[now].said);
+	int s[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0 || write(s[1], cases[now].said, n) != (ssize_t)n)
+		abort();
+	(void)shutdown(s[1], SHUT_WR);
+	eve = s[1];
+	return s[0];
+}
+
+/* authd's part. */
+static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	if (type == IPC_sess_GUEST_OPEN)
+		link_opened(&u, id, owner(), ERR_NONE);
+}
+
+static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
+{
+}
+
+/* What joe hears. */
+static void hear(char *answer, size_t max)
+{
+	const struct ipc_sess_ATTACH m = { .conn = 1, .client = STR("192.0.2.1"), .server = STR("192.0.2.2"), .input = str_c(cases[now].command) };
+	struct ipc_chan *authd;
+	struct err e = { 0 };
+	size_t n = 0;
+	int chan[2], s[2];
+	ssize_t r;
+
+	u.loop = loop_new();
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, chan) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)
+		abort();
+	u.chan = ipc_chan_new(u.loop, chan[0], &ipc_sess, on_message, on_closed, NULL);
+	authd = ipc_chan_new(u.loop, chan[1], &ipc_sess, on_message, on_closed, NULL);
+	if (client_attach(&u, s[0], &m, &e) < 0)
+		abort();
+	if (!strstr(cases[now].command, "SELECT"))	/* which ends with the link */
+		(void)shutdown(s[1], SHUT_WR);
+	loop_run(u.loop);
+	while (n < max - 1 && (r = read(s[1], answer + n, max - 1 - n)) > 0)
+		n += (size_t)r;
+	answer[n] = '\0';
+	close(s[1]);
+	close(eve);
+	ipc_chan_free(&authd);
+	ipc_chan_free(&u.chan);
+	loop_free(&u.loop);
+}
+
+int main(void)
+{
+	static char answer[ANSWER_MAX];
+	struct err e = { 0 };
+	struct conf *c;
+
+	signal(SIGPIPE, SIG_IGN);
+	fuzz_log_mute();
+	if (conf_parse(STR("myhostname = h.example\n"), "test.conf", &c, NULL, &e) < 0 || store_open(fuzz_tree(), true, &u.store, &e) < 0)
+		abort();
+	u.conf = c;
+	u.name = "joe";
+	list_init(&u.clients);
+	list_init(&u.folders);
+	buf_init(&u.out, CLIENT_OUT_MAX);
+	for (now = 0; now < ARRAY_LEN(cases); now++) {
+		const char *said = cases[now].said;
+
+		hear(answer, sizeof(answer));
+		if (str_starts(str_c(said), STR(ENABLED)))
+			said += strlen(ENABLED);
+		if (!cases[now].bad)
+			tap_ok(strstr(answer, said) != NULL, "%s: passes", cases[now].name);
+		else
+			tap_ok(!strstr(answer, cases[now].bad) && (strstr(answer, "a NO [UNAVAILABLE]") || strstr(answer, "* BYE")), "%s: ends the link", cases[now].name);
+	}
+	store_close(&u.store);
+	return tap_done();
+}
