@@ -29,6 +29,8 @@ static const char *const commands[] = {
 
 static struct user u;
 static struct str said;		/* by eve, and by zoe too */
+static int theirs[64];		/* their ends */
+static size_t n_theirs;
 
 static void stop(void *ctx)
 {
@@ -45,17 +47,19 @@ void user_idle(struct user *user)
 		conn_when_finished(user->loop, stop, NULL);
 }
 
-/* All of it is there at once; then the process has gone. Our end. */
+/* All of it is there at once, and then the end. Theirs stays open: were it closed, our first word would fail before anything was read. -1: no more. */
 static int owner(void)
 {
 	int s[2];
 
+	if (n_theirs == ARRAY_LEN(theirs))
+		return -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0)
 		abort();
 	if (said.n && write(s[1], said.p, said.n) != (ssize_t)said.n)
 		abort();
 	(void)shutdown(s[1], SHUT_WR);
-	close(s[1]);
+	theirs[n_theirs++] = s[1];
 	return s[0];
 }
 
@@ -68,7 +72,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	if (type == IPC_sess_SHARERS_ASK)
 		listing_sharers(&u, id, &owners);
 	else if (type == IPC_sess_GUEST_OPEN)
-		link_opened(&u, id, owner(), ERR_NONE);
+		link_opened(&u, id, owner(), ERR_TEMP);
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -127,6 +131,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	loop_run(u.loop);
 	fuzz_client_end();
+	while (n_theirs)
+		close(theirs[--n_theirs]);
 	folder_forget_unused(&u);
 	if (u.n_clients || u.out.n)
 		abort();
