@@ -1,5 +1,5 @@
 /* Writing the index (index.c says what is in it), some thousand records at a time, so that a session can do it between its connections' commands. What is
- * written is the state at one place of the journal: a writer is given up when the state has moved on (mbox.c). */
+ * written is the state at one place of the journal: a writer is given up when the state has moved on (mbox_tidy.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

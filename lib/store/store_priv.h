@@ -7,6 +7,7 @@
  *   listing.c   a directory's files, in order
  *   sync.c      new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
+ *   mbox_load.c mbox_commit.c mbox_tidy.c  its journal: read, appended to, written anew     ident.c    UIDVALIDITY and mailbox id
  *   reader.c    readers of a shared folder
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
@@ -503,10 +504,13 @@ void mbox_unlock_folder(struct mbox *m);
 int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e) MUST_CHECK;
 /* Make sure that n more UIDs are covered by a reservation, which is durable with the next batch that is, at the latest. */
 int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
-int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;
+int mbox_load(struct mbox *m, struct err *e) MUST_CHECK;	/* first, under the lock */
+int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;	/* under the lock: everything that other processes wrote */
 bool mbox_index_due(const struct mbox *m);	/* an opening has much of the journal to read */
 bool mbox_journal_due(const struct mbox *m);	/* most of it is the past */
 bool mbox_index_step(struct mbox *m);	/* write a piece of the next journal, then of the next index; true: more is left */
+void mbox_tidy(struct mbox *m);		/* under the lock, before it is released */
+void mbox_tidy_last(struct mbox *m);	/* before the folder is closed */
 int mbox_replace_journal(struct mbox *m, bool keep_bad, struct err *e) MUST_CHECK;
 /* Number of each keyword, new ones defined by operations appended to ops. ids: room for n. ERR_LIMIT: too many. */
 int mbox_keyword_ids(struct mbox *m, const struct str *names, size_t n, uint16_t *ids, size_t *n_out, struct buf *ops, struct err *e) MUST_CHECK;
