@@ -2,7 +2,8 @@
 
 The corpus is BENCH_CORPUS (folders easy-ham-*, hard-ham-* and spam-* as t/bench/accuracy takes them), else mail that mkmail makes, which has no spam in it: then
 nothing is learned. Every server checks the same messages, by its own protocol, BENCH_FILTER_MESSAGES of them (300) after a warm-up; network tests are off
-everywhere, viruses are looked for by filterd and amavis alone, with the shipped test signatures."""
+everywhere, viruses are looked for by filterd (one row is without) and amavis alone, with the shipped test signatures.
+Three kinds of messages of 100 KB are made of the corpus (longmail.py)."""
 import hashlib
 import http.client
 import os
@@ -16,12 +17,12 @@ import threading
 import time
 
 import suite as lib
+from longmail import long_kinds
 from peers import DOMAIN, SCRATCH, USERS, Peer, Postern, Postfix, header, row, wait_port
 
 COUNT = int(os.environ.get("BENCH_FILTER_MESSAGES", "300"))
 LEARN = 400     # of each kind: sa-learn takes a third of a second for one
 SPAMD, RSPAMD, AMAVIS, RETURN = 783, 11333, 10024, 10025
-LONG = 100 << 10
 
 
 def corpus():
@@ -47,17 +48,6 @@ def chosen(messages):
     messages = [m for m in (m.replace(b"\r\n", b"\n") for m in messages) if b"\r" not in m and b"\0" not in m]
     step = max(1, len(messages) // COUNT)
     return messages[::step][:COUNT]
-
-
-def long_ones(messages):
-    """100 KB each: texts of the corpus one after the other under the first one's header."""
-    out, rest = [], list(messages)
-    while len(out) < 20 and rest:
-        head, body = b"Subject: long\nFrom: <a@example.org>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\n", b""
-        while len(body) < LONG and rest:
-            body += rest.pop().split(b"\n\n", 1)[-1]
-        out.append(head + b"\n" + body[:LONG])
-    return out
 
 
 def copies(files, where):
@@ -286,22 +276,23 @@ def cpu_of(p, messages):
 def check_all(p, messages, long):
     p.start()
     try:
-        for m in messages[:30] + long[:3]:
+        for m in messages[:30] + [kind[0] for kind in long.values()]:
             p.check(m)
         each = sorted(cpu_of(p, messages))
-        mean_long = sum(cpu_of(p, long)) / len(long) if long else float("nan")
-        return sum(each) / len(each), each[len(each) * 99 // 100], mean_long, p.pss() / 1024
+        means = [sum(cpu_of(p, kind)) / len(kind) if kind else float("nan") for kind in long.values()]
+        return sum(each) / len(each), each[len(each) * 99 // 100], means, p.pss() / 1024
     finally:
         p.stop()
 
 
 def bench_check(learn, check, long):
-    header("Content filters, %d messages one after the other, one worker" % len(check), "filter", "CPU ms mean (to reach)", "p99", "100 KB of text", "PSS MB", "times filterd")
+    header("Content filters, %d messages one after the other, one worker" % len(check), "filter", "CPU ms mean (to reach)", "p99",
+           *("100 KB " + kind for kind in long), "PSS MB", "times filterd")
     nothing = {"spam": [], "ham": []}
     peers = [Filterd("filterd, Debian's rules", nothing, True)]
     if learn["spam"]:
         peers.append(Filterd("filterd, Debian's rules, learned", learn, True))
-    peers.append(Filterd("filterd, shipped rules", nothing, False))
+    peers += [Filterd("filterd, Debian's rules, no virus engine", nothing, True, virus_check="no"), Filterd("filterd, shipped rules", nothing, False)]
     for program, make in (("rspamd", lambda: [Rspamd()]), ("bogofilter", lambda: [Bogofilter(learn)] if learn["spam"] else []),
                           ("spamd", lambda: [Spamd("spamd", nothing)] + ([Spamd("spamd, learned", learn)] if learn["spam"] else [])),
                           ("amavisd", lambda: [Amavis()] if shutil.which("clamd") else [])):
@@ -311,10 +302,11 @@ def bench_check(learn, check, long):
             print("(%s is not installed)" % program)
     base = None
     for p in peers:
-        mean, p99, of_long, pss = check_all(p, check, long)
+        mean, p99, means, pss = check_all(p, check, long)
         base = base or mean
         goal = " (3)" if p.name.startswith("filterd") else ""
-        row(p.name, "%.2f%s" % (mean, goal), "%.1f%s" % (p99, " (30)" if goal else ""), "%.1f%s" % (of_long, " (6)" if goal else ""), round(pss, 1), mean / base)
+        row(p.name, "%.2f%s" % (mean, goal), "%.1f%s" % (p99, " (30)" if goal else ""),
+            *("%.1f%s" % (of_long, " (6)" if goal else "") for of_long in means), round(pss, 1), mean / base)
 
 
 def private(pid):
@@ -426,8 +418,8 @@ def bench_delivered(check, count_mail, clear_mail):
 
 def bench_filter(count_mail, clear_mail):
     learn, check = corpus()
-    long = long_ones(check) if learn["spam"] else []
+    long = long_kinds(check) if learn["spam"] else {}
     some = chosen(check)
     bench_check(learn, some, long)
-    bench_memory(some + long)
+    bench_memory(some + [m for kind in long.values() for m in kind])
     bench_delivered([m for m in some if len(m) < 50000], count_mail, clear_mail)
