@@ -29,7 +29,7 @@ struct waiter {
 
 struct accounts_state {
 	struct cdbfile *cdb;		/* NULL: there is none yet */
-	size_t count;
+	size_t count, system, local;	/* local: the suite's own users who are named as system accounts are */
 	/* the gathering under way */
 	struct ipc_chan *ch;
 	pid_t pid;
@@ -86,18 +86,38 @@ static int get(struct monitor *m, struct str name, struct account *out, struct e
 	return e->code == ERR_NOENT ? 1 : -1;
 }
 
+/* joe@our.host is the system account joe, as clients of saslauthd know it. False: this can be no name of a system account. */
+static bool system_name(const struct monitor *m, struct str given, struct str *out)
+{
+	const ptrdiff_t at = str_rchr(given, '@');
+
+	*out = at < 0 ? given : str_sub(given, 0, (size_t)at);
+	return out->n && (at < 0 || in_list(m->conf->mydestination, str_from(given, (size_t)at + 1)));
+}
+
 int accounts_find(struct monitor *m, struct str given, struct account *out, struct err *e)
 {
+	struct str name;
+
 	if (!m->accounts->cdb)
 		return err_set(e, ERR_TEMP, 0, "no accounts have been gathered yet");
 	if (!account_name_valid(given))
 		return 1;
 	int rc = get(m, given, out, e);
-	const ptrdiff_t at = str_rchr(given, '@');
-	/* joe@our.host is the system account joe, as clients of saslauthd know it. */
-	if (rc == 1 && at > 0 && in_list(m->conf->mydestination, str_from(given, (size_t)at + 1)))
-		rc = get(m, str_sub(given, 0, (size_t)at), out, e);
+	if (rc == 1 && system_name(m, given, &name) && name.n < given.n)
+		rc = get(m, name, out, e);
 	return rc;
+}
+
+/* Where names of this form are accounts of both kinds, each unknown one keeps to a kind of its own. */
+bool accounts_system_like(const struct monitor *m, struct str given)
+{
+	const struct accounts_state *s = m->accounts;
+	struct str name;
+
+	if (s->system == 0 || !account_name_valid(given) || !system_name(m, given, &name))
+		return false;
+	return s->local == 0 || (str_case_hash(name) & 1);
 }
 
 size_t accounts_count(const struct monitor *m)
@@ -208,6 +228,23 @@ static int install(struct monitor *m, struct err *e)
 	return cdbwrite_commit(&w, 0644, 0, 0, e);
 }
 
+static void counts_take(struct monitor *m)
+{
+	struct accounts_state *s = m->accounts;
+	struct str name;
+
+	s->count = s->n;
+	s->system = s->local = 0;
+	for (size_t i = 0; i < s->n; i++) {
+		const struct account *a = &s->list[i];
+
+		if (!(a->flags & ACCOUNT_F_VIRTUAL))
+			s->system++;
+		else if (system_name(m, str_c(a->name), &name))
+			s->local++;
+	}
+}
+
 static void homes_make(struct monitor *m)
 {
 	struct accounts_state *s = m->accounts;
@@ -265,7 +302,7 @@ static void on_gathered(struct monitor *m, const struct ipc_helper_GATHERED *r)
 	} else {
 		reopen(m);
 		homes_make(m);
-		s->count = s->n;
+		counts_take(m);
 		log_info("accounts: %zu installed, %zu left out", s->n, s->refused);
 		sessions_check_accounts(m);
 		ok = true;

@@ -29,6 +29,7 @@ struct attempt {
 	void *ctx;
 	char mech[32], given[GIVEN_MAX + 1], name[GIVEN_MAX + 1];	/* name: of the account, or the folded given one */
 	bool scram, waiting, running, finished, exists, wanted;	/* wanted: an account that may log in */
+	bool pam;			/* PAM is asked, for who may not log in about nobody */
 	struct account account;
 	uint8_t tag[CACHE_TAG];
 	bool has_tag;
@@ -251,6 +252,7 @@ static int find_account(struct attempt *a, struct str name)
 	}
 	a->exists = rc == 0;
 	a->wanted = a->exists && !(a->account.flags & ACCOUNT_F_DISABLED);
+	a->pam = a->exists ? !(a->account.flags & ACCOUNT_F_VIRTUAL) : accounts_system_like(a->m, name);
 	if (a->exists)
 		snprintf(a->name, sizeof a->name, "%s", a->account.name);
 	else
@@ -405,17 +407,16 @@ static void check_start(struct attempt *a)
 {
 	struct err e = { 0 };
 	int sp[2];
-	const bool pam = a->wanted && !(a->account.flags & ACCOUNT_F_VIRTUAL);
 	const struct ipc_helper_CHECK m = {
 		.user = str_c(a->wanted ? a->name : "nobody"),
 		.given = str_c(a->given),
-		.how = str_c(!a->wanted ? "none" : pam ? "pam" : "file"),
+		.how = str_c(a->wanted ? (a->pam ? "pam" : "file") : a->pam ? "pam-none" : "none"),
 		.service = str_c(pam_service(a)),
 		.client = str_c(a->f->client),
 	};
 
 	a->m->checks->running++;
-	if (worker_make(a, pam ? WORKER_PAM : WORKER_FILE, a->m->conf->auth_check_timeout * 1000, &e) < 0) {
+	if (worker_make(a, a->pam ? WORKER_PAM : WORKER_FILE, a->m->conf->auth_check_timeout * 1000, &e) < 0) {
 		a->m->checks->running--;
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");

@@ -198,7 +198,21 @@ static struct verdict check_pam(const char *user, const char *service, const cha
 	return say(V_RIGHT, "pam");	/* the process ends: no pam_end */
 }
 
+/* As much work as for an account of the system with a wrong password: its modules hash nothing for a name that they do not know. The name that they are asked about
+ * is nobody's, whatever was given: a module that counts failures shuts out no root. What cannot be checked, cannot be checked for anybody. */
+static struct verdict check_pam_nobody(const char *service, const char *client, const char *password)
+{
+	const struct verdict v = check_nobody(str_c(password)), p = check_pam(":nobody", service, client, password);
+
+	return p.v == V_TEMP ? p : v;
+}
+
 /* --- one attempt --- */
+
+static bool asks_pam(struct str how)
+{
+	return str_eq(how, STR("pam")) || str_eq(how, STR("pam-none"));
+}
 
 static void answer(int channel, uint32_t id, const struct verdict *v, struct str data)
 {
@@ -228,10 +242,12 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 		v = say(V_WRONG, "empty password");
 	else if (str_eq(m->how, STR("file")))
 		v = check_file(m->user, p);
-	else if (str_eq(m->how, STR("pam")) && n > CRYPT_INPUT_MAX)
+	else if (asks_pam(m->how) && n > CRYPT_INPUT_MAX)
 		v = check_nobody(p);	/* no system hash can be of it, and PAM modules call it an error */
 	else if (str_eq(m->how, STR("pam")))
 		v = check_pam(arena_cstr(a, m->user), arena_cstr(a, m->service), arena_cstr(a, m->client), password);
+	else if (str_eq(m->how, STR("pam-none")))
+		v = check_pam_nobody(arena_cstr(a, m->service), arena_cstr(a, m->client), password);
 	else
 		v = check_nobody(p);
 	v.has_tag = helper_tag(h, m->given, p, v.tag, &e) == 0;
@@ -361,7 +377,7 @@ static void give_up_processes(const struct helper *h)
 
 static bool may_be_asked_again(uint16_t type, const void *msg)
 {
-	return type == IPC_helper_CHECK && !str_eq(((const struct ipc_helper_CHECK *)msg)->how, STR("pam"));
+	return type == IPC_helper_CHECK && !asks_pam(((const struct ipc_helper_CHECK *)msg)->how);
 }
 
 static void worker(const struct helper *h, int channel)

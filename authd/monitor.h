@@ -110,6 +110,8 @@ void accounts_tick(struct monitor *m);			/* has passwd or the users file changed
 /* 0 found; 1 no such account; -1 ERR_TEMP: the table cannot be read. given: as the client typed it. */
 int accounts_find(struct monitor *m, struct str given, struct account *out, struct err *e) MUST_CHECK;
 size_t accounts_count(const struct monitor *m);
+/* An unknown name: is a password for it as much work as one for a system account? Else as for one of the suite's own users. */
+bool accounts_system_like(const struct monitor *m, struct str given);
 
 /* --- attempt.c --- */
 struct attempt;

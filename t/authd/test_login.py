@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import os
+import pathlib
 import socket
 import time
 
@@ -204,21 +205,68 @@ def processes(authd):
     return out
 
 
-def test_unknown_name_is_the_same_work_as_a_wrong_password(authd, tmp_path):
-    """In messages and processes: a worker hashes for both."""
-    def work(user):
+def work_of_failures(authd, tmp_path, users):
+    """What a wrong password is answered, and the messages and processes that it takes, for each of users."""
+    parent, out = authd.parent(), {}
+    for user in users:
         with Trace(tmp_path, processes(authd), "sendmsg,sendto,execve") as t:
             name, f, _ = login(authd, user, "wrong", parent=parent)
-        answers.add((name, f["code"], f["text"], f["delay_ms"]))
-        return t.counts()
-    parent, answers = authd.parent(), set()
-    login(authd, "bob@example.com", "wrong", parent=parent)      # who starts a first worker does more
-    seen = {}
-    for i, user in enumerate(["bob@example.com", "ghost@example.com", "alice@example.com", "bob@nowhere.example", "bob@example.com"]):
-        seen[user, i] = work(user)
-    assert len(answers) == 1, answers
-    assert all(x == seen["bob@example.com", 0] for x in seen.values()), seen
-    assert seen["bob@example.com", 0]["authd: check", "sendmsg"] == 1
+        out[user] = (name, f["code"], f["text"], f["delay_ms"]), {k: n for k, n in t.counts().items() if k[0] in ("authd: check", "authd: monitor")}
+    return out
+
+
+def test_unknown_name_is_the_same_work_as_a_wrong_password(make_authd, tmp_path):
+    """In messages and processes: a worker hashes for both. In an authd of its own: a worker that has served its share is replaced, which is work."""
+    a = make_authd()
+    for user in ("alice@example.com", "bob@example.com"):
+        a.add(user, "secret", "yescrypt")
+    a.start()
+    login(a, "bob@example.com", "wrong")      # who starts a first worker does more
+    seen = work_of_failures(a, tmp_path, ["bob@example.com", "ghost@example.com", "alice@example.com", "bob@nowhere.example"])
+    assert all(x == seen["bob@example.com"] for x in seen.values()), seen
+    assert seen["bob@example.com"][1]["authd: check", "sendmsg"] == 1
+
+
+def test_unknown_name_is_the_same_work_as_a_system_account(authd, tmp_path):
+    """Root and nobody have no mail: they are unknown too."""
+    seen = work_of_failures(authd, tmp_path, ["joe", "ghost", "joe@localhost", "ghost@localhost", "root", "nobody"])
+    assert seen["joe"][1]["authd: check", "clone"] == 1, "PAM has a process of its own"
+    assert all(x == seen["joe"] for x in seen.values()), seen
+
+
+def test_a_disabled_system_account_is_the_same_work(authd, tmp_path):
+    authd.user("disable", "joe")
+    try:
+        assert login(authd, "joe", JOE)[0] == "FAIL"
+        seen = work_of_failures(authd, tmp_path, ["joe", "ghost"])
+    finally:
+        authd.user("enable", "joe")
+    assert seen["joe"] == seen["ghost"], seen
+
+
+def test_unknown_names_are_like_either_kind_where_there_are_both(authd, make_authd, tmp_path):
+    """joe is the system account of the other authd."""
+    a = make_authd()
+    a.add("own", "secret")
+    a.start()
+    names = ["ghost%d" % i for i in range(24)]
+    login(a, "own", "wrong")
+    kinds = {n: work_of_failures(a, tmp_path, [n])[n] for n in ("joe", "own")}
+    seen = [work_of_failures(a, tmp_path, names) for _ in range(2)]
+    assert seen[0] == seen[1], "each keeps to its kind"
+    assert {n for n in names if seen[0][n] == kinds["joe"]} | {n for n in names if seen[0][n] == kinds["own"]} == set(names), (kinds, seen)
+    assert all(k in seen[0].values() for k in kinds.values()), seen[0]
+
+
+@pytest.mark.parametrize("password", ["", ":", "x", "nobody"])
+def test_nobody_in_pam_never_logs_in(authd, make_authd, password):
+    """Not even where PAM says yes to all, as it does for joe."""
+    pathlib.Path("/etc/pam.d/postern-anybody").write_text("auth required pam_permit.so\naccount required pam_permit.so\n")
+    a = make_authd(auth_pam_service="postern-anybody")
+    a.start()
+    assert login(a, "joe", password or "x")[0] == "OK", "the service is asked"
+    for user in ("ghost", "root", ":nobody", "ghost@localhost"):
+        assert login(a, user, password)[0] == "FAIL"
 
 
 def test_unknown_address_may_not_log_in(authd):
