@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "imapd/link.h"
+#include "os/os.h"
 #include "test/fuzz_session.h"
 #include "test/tap.h"
 
@@ -45,9 +46,25 @@ static const struct {
 	{ "ESEARCH of another, said otherwise", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH (MAILBOX INBOX TAG \"b\" UIDVALIDITY 1) UID ALL 1\r\n", "* ESEARCH" },
 };
 
+/* A message of eve's that is copied to zoe's folder: what eve says of it. */
+static const struct {
+	const char *name, *said;
+	bool taken;
+} copies[] = {
+	{ "a copy", "(UID 7 FLAGS (\\Seen) INTERNALDATE \"17-Jul-1996 02:44:25 +0000\" BODY[] {1}\r\nx)\r\n", true },
+	{ "a copy whose flags hold a command",
+	  "(UID 7 FLAGS ({22}\r\n\r\nx DELETE Other/zoe/z) INTERNALDATE \"17-Jul-1996 02:44:25 +0000\" BODY[] {1}\r\nx)\r\n", false },
+	{ "a copy whose flags hold the end of a line", "(UID 7 FLAGS (x\rDELETE) INTERNALDATE \"17-Jul-1996 02:44:25 +0000\" BODY[] {1}\r\nx)\r\n", false },
+	{ "a copy whose date holds a command",
+	  "(UID 7 FLAGS () INTERNALDATE \"{24}\r\n\r\nx DELETE Other/zoe/z\r\n\" BODY[] {1}\r\nx)\r\n", false },
+};
+
 static struct user u;
 static size_t now;	/* the case */
 static int eve = -1;	/* her end of the link */
+static struct conn *source, *target;	/* eve's and zoe's ends, when messages are copied */
+static struct buf told;	/* to zoe */
+static bool copying;
 
 static void stop(void *ctx)
 {
@@ -72,11 +89,52 @@ static int owner(void)
 	return s[0];
 }
 
+/* The ends of a copy. */
+static void on_source(void *ctx, struct conn *k, enum conn_event ev)
+{
+	const struct str in = conn_input(k);
+
+	if (ev != CONN_EV_DATA)
+		return;
+	if (str_find(in, STR("FETCH 1 ")) >= 0) {
+		conn_write(k, STR("* 1 FETCH "));
+		conn_write(k, str_c(copies[now].said));
+		conn_write(k, STR("postern.1 OK done\r\n"));
+	} else if (str_find(in, STR("SELECT")) >= 0) {
+		conn_write(k, STR(SELECTED));
+	}
+	conn_consume(k, in.n);
+}
+
+static void on_target(void *ctx, struct conn *k, enum conn_event ev)
+{
+	const struct str in = conn_input(k);
+
+	if (ev != CONN_EV_DATA)
+		return;
+	buf_str(&told, in);
+	conn_consume(k, in.n);
+	if (str_ends(buf_view(&told), STR("x\r\n")))
+		conn_write(k, STR("postern.1 OK [APPENDUID 1 1] done\r\n"));
+}
+
+static int copy_end(struct str name)
+{
+	const struct conn_limits limits = { .in_max = 4096, .out_high = 4096, .out_max = 65536 };
+	const bool is_eve = str_eq(name, STR("eve"));
+	int s[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0)
+		abort();
+	*(is_eve ? &source : &target) = conn_new(u.loop, s[1], &limits, is_eve ? on_source : on_target, NULL);
+	return s[0];
+}
+
 /* authd's part. */
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	if (type == IPC_sess_GUEST_OPEN)
-		link_opened(&u, id, owner(), ERR_NONE);
+		link_opened(&u, id, copying ? copy_end(((const struct ipc_sess_GUEST_OPEN *)msg)->owner) : owner(), ERR_NONE);
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -84,9 +142,9 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 }
 
 /* What joe hears. */
-static void hear(char *answer, size_t max)
+static void hear(const char *command, bool end, char *answer, size_t max)
 {
-	const struct ipc_sess_ATTACH m = { .conn = 1, .client = STR("192.0.2.1"), .server = STR("192.0.2.2"), .input = str_c(cases[now].command) };
+	const struct ipc_sess_ATTACH m = { .conn = 1, .client = STR("192.0.2.1"), .server = STR("192.0.2.2"), .input = str_c(command) };
 	struct ipc_chan *authd;
 	struct err e = { 0 };
 	size_t n = 0;
@@ -100,14 +158,16 @@ static void hear(char *answer, size_t max)
 	authd = ipc_chan_new(u.loop, chan[1], &ipc_sess, on_message, on_closed, NULL);
 	if (client_attach(&u, s[0], &m, &e) < 0)
 		abort();
-	if (!strstr(cases[now].command, "SELECT"))	/* which ends with the link */
+	if (end)
 		(void)shutdown(s[1], SHUT_WR);
 	loop_run(u.loop);
 	while (n < max - 1 && (r = read(s[1], answer + n, max - 1 - n)) > 0)
 		n += (size_t)r;
 	answer[n] = '\0';
 	close(s[1]);
-	close(eve);
+	close_fd(&eve);
+	conn_free(&source);
+	conn_free(&target);
 	ipc_chan_free(&authd);
 	ipc_chan_free(&u.chan);
 	loop_free(&u.loop);
@@ -131,13 +191,23 @@ int main(void)
 	for (now = 0; now < ARRAY_LEN(cases); now++) {
 		const char *said = cases[now].said;
 
-		hear(answer, sizeof(answer));
+		hear(cases[now].command, !strstr(cases[now].command, "SELECT"), answer, sizeof(answer));	/* what is selected ends with the link */
 		if (str_starts(str_c(said), STR(ENABLED)))
 			said += strlen(ENABLED);
 		if (!cases[now].bad)
 			tap_ok(strstr(answer, said) != NULL, "%s: passes", cases[now].name);
 		else
 			tap_ok(!strstr(answer, cases[now].bad) && (strstr(answer, "a NO [UNAVAILABLE]") || strstr(answer, "* BYE")), "%s: ends the link", cases[now].name);
+	}
+	copying = true;
+	for (now = 0; now < ARRAY_LEN(copies); now++) {
+		buf_init(&told, ANSWER_MAX);
+		hear("a SELECT Other/eve/x\r\nb COPY 1 Other/zoe/z\r\nc LOGOUT\r\n", false, answer, sizeof(answer));
+		if (copies[now].taken)
+			tap_ok(strstr(answer, "b OK [COPYUID 1 7 1]") && strstr(told.p, "APPEND Other/zoe/z (\\Seen) \"17"), "%s: is made", copies[now].name);
+		else
+			tap_ok(!strstr(answer, "b OK") && !strstr(told.p, "DELETE"), "%s: does not reach the third one", copies[now].name);
+		buf_fini(&told);
 	}
 	store_close(&u.store);
 	return tap_done();

@@ -398,7 +398,8 @@ static int get_fetched(struct imap_lex *l, uint64_t *uid, struct str *flags, str
 	    !(end = memchr(l->p + 1, '"', (size_t)(l->end - l->p - 1))))
 		return -1;
 	*date = str_n(l->p, (size_t)(end + 1 - l->p));
-	return 0;
+	/* Both may become part of a command to a third one's process. */
+	return str_printable(*flags) && str_printable(*date) ? 0 : -1;
 }
 
 static bool on_literal(void *ctx, struct link *l, struct str text, uint64_t n)
@@ -410,8 +411,10 @@ static bool on_literal(void *ctx, struct link *l, struct str text, uint64_t n)
 	struct str flags, date;
 	uint64_t uid;
 
-	if (get_fetched(&lex, &uid, &flags, &date) < 0)
-		return false;
+	if (get_fetched(&lex, &uid, &flags, &date) < 0) {
+		link_break(l, "does not say what a message is that was asked for");
+		return true;
+	}
 	if (target_message(t, without_recent(t, flags), date, n) < 0)
 		return true;
 	arena_release(c->arena, mark);
