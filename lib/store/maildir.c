@@ -23,7 +23,6 @@
  * A message of at most COPY_BUFFER bytes is kept in memory until the sync, so that its file gets its full name at once:
  * open, write, fsync, rename, close. Larger ones are renamed inside tmp before the sync.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -38,11 +37,10 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "os/os.h"
-#include "store/maildir.h"
+#include "store/maildir_priv.h"
 
 enum {
 	COPY_BUFFER = 64 * 1024,
-	COPY_CHUNK = 256 * 1024,
 	HOST_MAX = 64,		/* bytes of the host name kept in a file name */
 	BASE_MAX = 200,		/* base name with id and host, before the sizes */
 };
@@ -88,7 +86,7 @@ static int check_dir(int fd, const char *what, dev_t *dev, struct err *e)
 	return 0;
 }
 
-static int open_dir(int at, const char *name, int *fd_out, struct err *e)
+int maildir_dir(int at, const char *name, int *fd_out, struct err *e)
 {
 	const int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
@@ -107,7 +105,7 @@ static int open_dir(int at, const char *name, int *fd_out, struct err *e)
 /* Open, making it when missing and wanted: made, synced, and the parent synced (D9). */
 static int open_or_make(int at, const char *name, bool create, int *fd_out, bool *made, struct err *e)
 {
-	if (open_dir(at, name, fd_out, e) == 0)
+	if (maildir_dir(at, name, fd_out, e) == 0)
 		return 0;
 	if (e->code != ERR_NOENT || !create)
 		return -1;
@@ -117,7 +115,7 @@ static int open_or_make(int at, const char *name, bool create, int *fd_out, bool
 		return err_set(e, sys == EDQUOT || sys == ENOSPC ? ERR_QUOTA : ERR_TEMP, sys, "cannot make %s", name);
 	}
 	*made = true;
-	return open_dir(at, name, fd_out, e);
+	return maildir_dir(at, name, fd_out, e);
 }
 
 static int open_subdirs(int dirfd, bool create, dev_t dev, bool *made, struct err *e)
@@ -223,92 +221,6 @@ static int make_base(char *out, size_t max, const char *id)
 			(unsigned long long)random_u64(), *id ? "Q" : "", id, host_part());
 }
 
-/* The number after ",S=" or ",W=". */
-static uint64_t size_of(struct str rest)
-{
-	uint64_t v;
-
-	if (num_take(&rest, UINT64_MAX - 1, &v) < 0 || (rest.n > 0 && rest.p[0] != ',' && rest.p[0] != ':'))
-		return UINT64_MAX;
-	return v;
-}
-
-/* The first of each kind counts. */
-static void parse_sizes(struct str base, struct maildir_name *out)
-{
-	bool has_size = false, has_crlf = false;
-	ptrdiff_t at;
-
-	for (; (at = str_chr(base, ',')) >= 0; base = str_from(base, (size_t)at + 1)) {
-		const struct str field = str_from(base, (size_t)at + 1);
-
-		if (field.n < 2 || field.p[1] != '=')
-			continue;
-		if (field.p[0] == 'S' && !has_size) {
-			has_size = true;
-			out->size = size_of(str_from(field, 2));
-		} else if (field.p[0] == 'W' && !has_crlf) {
-			has_crlf = true;
-			out->size_crlf = size_of(str_from(field, 2));
-		}
-	}
-}
-
-/* "M12P34R56Qid" -> microseconds and id. Other writers' unique parts are left alone. */
-static void parse_unique(struct str u, struct maildir_name *out)
-{
-	uint64_t v;
-	ptrdiff_t r, q;
-
-	if (u.n < 2 || u.p[0] != 'M' || !ch_digit(u.p[1]))
-		return;
-	struct str rest = str_from(u, 1);
-	if (num_take(&rest, 999999, &v) == 0)
-		out->usecs = (uint32_t)v;
-	r = str_chr(u, 'R');
-	if (r < 0)
-		return;
-	q = str_chr(str_from(u, (size_t)r), 'Q');
-	if (q == 17)	/* R and sixteen hex digits */
-		out->id = str_from(u, (size_t)(r + q + 1));
-}
-
-/* The first ":2,": a whole folder's names are looked through, so by its colon. */
-static ptrdiff_t info_find(struct str name)
-{
-	size_t from = 0;
-	ptrdiff_t at;
-
-	while ((at = str_chr(str_from(name, from), ':')) >= 0) {
-		from += (size_t)at + 1;
-		if (name.n - from >= 2 && name.p[from] == '2' && name.p[from + 1] == ',')
-			return (ptrdiff_t)from - 1;
-	}
-	return -1;
-}
-
-void maildir_name_parse(struct str name, struct maildir_name *out)
-{
-	const ptrdiff_t colon = info_find(name);
-	struct str rest;
-	uint64_t v;
-	ptrdiff_t dot;
-
-	*out = (struct maildir_name){ .base = name, .size = UINT64_MAX, .size_crlf = UINT64_MAX };
-	if (colon >= 0) {
-		out->base = str_sub(name, 0, (size_t)colon);
-		out->info = str_from(name, (size_t)colon + 3);
-	}
-	rest = out->base;
-	if (num_take(&rest, INT64_MAX, &v) == 0 && rest.n > 0 && rest.p[0] == '.') {
-		out->secs = (int64_t)v;
-		rest = str_from(rest, 1);
-		dot = str_chr(rest, '.');
-		parse_unique(dot < 0 ? rest : str_sub(rest, 0, (size_t)dot), out);
-	}
-	parse_sizes(out->base, out);
-}
-
 /* --- a copy --- */
 
 /* ENOSPC and EDQUOT are the mailbox's trouble, the rest is ours; all are temporary. */
@@ -365,7 +277,7 @@ static int write_out(struct maildir_copy *c, const char *p, size_t n, struct err
 	return 0;
 }
 
-static uint64_t count_lf(const char *p, size_t n)
+uint64_t maildir_count_lf(const char *p, size_t n)
 {
 	uint64_t lines = 0;
 
@@ -411,7 +323,7 @@ int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e)
 		return -1;
 	}
 	c->size += data.n;
-	c->lines += count_lf(data.p, data.n);
+	c->lines += maildir_count_lf(data.p, data.n);
 	return 0;
 }
 
@@ -437,7 +349,7 @@ static int range_to_memory(struct maildir_copy *c, int fd, uint64_t off, uint64_
 			return -1;
 		if (k == 0)
 			break;
-		c->lines += count_lf(c->buf + c->n, k);
+		c->lines += maildir_count_lf(c->buf + c->n, k);
 		c->n += k;
 		c->size += k;
 		off += k;
@@ -458,7 +370,7 @@ static int range_to_file(struct maildir_copy *c, int fd, uint64_t off, uint64_t 
 			break;
 		if ((r = write_out(c, chunk, k, e)) < 0)
 			break;
-		c->lines += count_lf(chunk, k);
+		c->lines += maildir_count_lf(chunk, k);
 		c->size += k;
 		off += k;
 		len -= k;
@@ -564,7 +476,7 @@ void maildir_copy_abort(struct maildir_copy **cp)
 }
 
 /* Rename that never replaces (D4); link and unlink where the file system has no such rename. */
-static int move_file(int dirfd, const char *from, const char *to, struct err *e)
+int maildir_move(int dirfd, const char *from, const char *to, struct err *e)
 {
 	if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
 		return 0;
@@ -576,11 +488,11 @@ static int move_file(int dirfd, const char *from, const char *to, struct err *e)
 	return 0;
 }
 
-static int sync_dir(int dirfd, const char *name, struct err *e)
+int maildir_dir_sync(int dirfd, const char *name, struct err *e)
 {
 	CLEANUP_FD int fd = -1;
 
-	return open_dir(dirfd, name, &fd, e) < 0 ? -1 : fsync_fd(fd, name, e);
+	return maildir_dir(dirfd, name, &fd, e) < 0 ? -1 : fsync_fd(fd, name, e);
 }
 
 int maildir_copy_commit(struct maildir_copy **cp, const char *info, struct err *e)
@@ -594,12 +506,12 @@ int maildir_copy_commit(struct maildir_copy **cp, const char *info, struct err *
 		maildir_copy_abort(cp);
 		return err_set(e, ERR_BUG, 0, "maildir commit before sync");
 	}
-	if (move_file(c->dirfd, c->tmp, to, e) < 0) {
+	if (maildir_move(c->dirfd, c->tmp, to, e) < 0) {
 		maildir_copy_abort(cp);
 		return -1;
 	}
 	memcpy(c->tmp, to, sizeof(to));
-	if ((sync_always || !dir_name_durable(c->fd)) && sync_dir(c->dirfd, dir, e) < 0) {
+	if ((sync_always || !dir_name_durable(c->fd)) && maildir_dir_sync(c->dirfd, dir, e) < 0) {
 		maildir_copy_abort(cp);	/* D3: a failed directory sync is a failed delivery */
 		return -1;
 	}
@@ -615,224 +527,4 @@ const char *maildir_copy_name(const struct maildir_copy *c)
 uint64_t maildir_copy_size(const struct maildir_copy *c)
 {
 	return c->size;
-}
-
-/* --- directories --- */
-
-typedef int dir_fn(void *ctx, int dirfd, const char *name, struct err *e);	/* 1: stop */
-
-static int each_file(int dirfd, const char *dir, dir_fn *fn, void *ctx, struct err *e)
-{
-	int fd = -1, r = 0;
-	DIR *d;
-
-	if (open_dir(dirfd, dir, &fd, e) < 0)
-		return -1;
-	d = fdopendir(fd);
-	if (d == NULL) {
-		close_fd(&fd);
-		return err_set(e, ERR_TEMP, errno, "%s", dir);
-	}
-	for (struct dirent *de; r == 0 && (de = readdir(d)) != NULL;)
-		if (de->d_name[0] != '.')
-			r = fn(ctx, fd, de->d_name, e);
-	closedir(d);
-	return r;
-}
-
-struct find_ctx {
-	struct str id;
-	bool found;
-};
-
-static int find_one(void *ctx, int dirfd, const char *name, struct err *e)
-{
-	struct find_ctx *f = ctx;
-	struct maildir_name n;
-
-	maildir_name_parse(str_c(name), &n);
-	f->found |= str_eq(n.id, f->id);
-	return f->found;
-}
-
-/* A write lease is granted only when nobody else has the file open. */
-static bool in_use(int fd)
-{
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
-		return true;
-	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
-	return false;
-}
-
-static int find_writer(void *ctx, int tmpfd, const char *name, struct err *e)
-{
-	const struct find_ctx *f = ctx;
-	struct maildir_name n;
-
-	maildir_name_parse(str_c(name), &n);
-	if (!str_eq(n.id, f->id))
-		return 0;
-	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	return fd >= 0 && in_use(fd) ? err_set(e, ERR_TEMP, 0, "another process still writes a copy of it") : 0;
-}
-
-int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e)
-{
-	struct find_ctx f = { .id = str_c(id) };
-
-	/* tmp first: what its writer makes visible meanwhile is found behind. */
-	if (each_file(dirfd, "tmp", find_writer, &f, e) < 0 || each_file(dirfd, "new", find_one, &f, e) < 0 || (!f.found && each_file(dirfd, "cur", find_one, &f, e) < 0))
-		return -1;
-	*found_out = f.found;
-	return 0;
-}
-
-struct usage_ctx {
-	uint64_t bytes, count;
-};
-
-static int usage_one(void *ctx, int dirfd, const char *name, struct err *e)
-{
-	struct usage_ctx *u = ctx;
-	struct maildir_name n;
-	struct stat st;
-
-	maildir_name_parse(str_c(name), &n);
-	if (n.size == UINT64_MAX) {
-		if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-			return 0;
-		n.size = (uint64_t)st.st_size;
-	}
-	if (num_add(u->bytes, n.size, &u->bytes))
-		u->bytes = UINT64_MAX;
-	u->count++;
-	return 0;
-}
-
-int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, struct err *e)
-{
-	struct usage_ctx u = { 0 };
-
-	if (each_file(dirfd, "cur", usage_one, &u, e) < 0 || each_file(dirfd, "new", usage_one, &u, e) < 0)
-		return -1;
-	*bytes_out = u.bytes;
-	*count_out = u.count;
-	return 0;
-}
-
-/* --- after a power cut --- */
-
-struct recover_ctx {
-	int dirfd;
-	int64_t now;
-	bool moved;
-};
-
-/* Is the file what its name says, byte and line counts? (A cut before the sync may leave the size without the data.) */
-static bool complete(int fd, const struct maildir_name *n)
-{
-	char *chunk;
-	uint64_t size = 0, lines = 0;
-	ssize_t k;
-
-	chunk = xmalloc(COPY_CHUNK);
-	while ((k = read(fd, chunk, COPY_CHUNK)) > 0) {
-		size += (uint64_t)k;
-		lines += count_lf(chunk, (size_t)k);
-	}
-	free(chunk);
-	return k == 0 && size == n->size && size + lines == n->size_crlf;
-}
-
-static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
-{
-	struct recover_ctx *r = ctx;
-	const struct str whole = str_c(name);
-	char from[MAILDIR_NAME_MAX + 8], to[MAILDIR_NAME_MAX + 8];
-	struct maildir_name n;
-	struct stat st;
-
-	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		return 0;
-	maildir_name_parse(whole, &n);
-	if (str_ends(whole, STR(",T")) && n.size != UINT64_MAX && n.size_crlf != UINT64_MAX && (uint64_t)st.st_size == n.size) {
-		if (in_use(fd))		/* its writer is not gone */
-			return 0;
-		if (complete(fd, &n)) {
-			snprintf(from, sizeof(from), "tmp/%s", name);
-			snprintf(to, sizeof(to), "new/%.*s", (int)(whole.n - 2), name);
-			if (move_file(r->dirfd, from, to, e) < 0) {
-				if (errno != ENOENT)
-					return -1;
-				err_clear(e);	/* its writer came first after all */
-				return 0;
-			}
-			r->moved = true;
-			return 0;
-		}
-	}
-	if (st.st_mtime < r->now - MAILDIR_TMP_AGE_S && st.st_ctime < r->now - MAILDIR_TMP_AGE_S)
-		(void)unlinkat(tmpfd, name, 0);
-	return 0;
-}
-
-int maildir_recover(int dirfd, struct err *e)
-{
-	struct recover_ctx r = { .dirfd = dirfd, .now = clock_wall() };
-	const int rc = each_file(dirfd, "tmp", recover_one, &r, e);
-
-	if (r.moved && sync_dir(dirfd, "new", e) < 0)
-		return -1;
-	return rc;
-}
-
-/* --- after a kill --- */
-
-enum { SETTLE_TRIES = 250, SETTLE_TRY_MS = 20 };
-
-struct settle_ctx {
-	int dirfd;
-	size_t id_len;
-	bool busy;
-};
-
-static int settle_one(void *ctx, int tmpfd, const char *name, struct err *e)
-{
-	struct settle_ctx *const s = ctx;
-	struct maildir_name n;
-	struct stat st;
-
-	maildir_name_parse(str_c(name), &n);
-	if (n.id.n != s->id_len)
-		return 0;
-	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0;
-	if (in_use(fd)) {
-		s->busy = true;
-		return 0;
-	}
-	(void)unlinkat(tmpfd, name, 0);		/* what was complete has been moved before */
-	(void)e;
-	return 0;
-}
-
-int maildir_settle(int dirfd, size_t id_len, struct err *e)
-{
-	const struct timespec pause = { .tv_nsec = SETTLE_TRY_MS * 1000000L };
-	struct settle_ctx s = { .dirfd = dirfd, .id_len = id_len };
-
-	for (int i = 0; i < SETTLE_TRIES; i++) {
-		s.busy = false;
-		if (maildir_recover(dirfd, e) < 0)
-			return -1;
-		/* What became free between the two looks is removed, too: nobody was promised it, and the caller brings it again. */
-		if (each_file(dirfd, "tmp", settle_one, &s, e) < 0)
-			return -1;
-		if (!s.busy)
-			return 0;
-		nanosleep(&pause, NULL);
-	}
-	return err_set(e, ERR_TEMP, 0, "another process still writes into tmp");
 }
