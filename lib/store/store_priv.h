@@ -1,5 +1,5 @@
 /* What the files of lib/store share. Who owns what:
- *   names.c     folder names <-> directory names          folders.c  the tree: list, create, delete, rename
+ *   names.c     folder names <-> directory names          folders.c  the tree: list, subscribe     tree.c  create, delete, rename
  *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses     purge.c  files of deleted folders
  *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
  *   state.c     the folder in memory: records, names, keyword sets; applies operations
@@ -336,6 +336,7 @@ void store_quota_forget(struct store *s);
 int lock_take(int fd, const char *what, struct err *e) MUST_CHECK;
 int lock_try(int fd) MUST_CHECK;	/* 0 taken, 1 held by another, -1 errno */
 void lock_release(int fd);
+bool root_has(struct store *s, const char *name);	/* that file or directory */
 int root_lock(struct store *s, struct err *e) MUST_CHECK;
 void root_unlock(struct store *s);
 /* A UIDVALIDITY that no folder of this tree had; durable. */
