@@ -2,7 +2,7 @@
  *   names.c     folder names <-> directory names          folders.c  the tree: list, subscribe     tree.c  create, delete, rename
  *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses     purge.c  files of deleted folders
  *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
- *   state.c     the folder in memory: records, names, keyword sets; applies operations
+ *   state.c     the folder in memory: records, names, keyword sets     state_apply.c  applies operations     letters.c  flags in file names
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
  *   listing.c   a directory's files, in order
  *   sync.c      new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
@@ -188,6 +188,11 @@ int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, 
 const struct kwset *state_kwset_get(const struct state *st, const struct rec *r);
 int state_keyword(const struct state *st, struct str name);	/* its number, or -1 */
 const struct pop3_info *state_pop3(const struct state *st, uint32_t uid);
+/* For state_apply.c. */
+void state_name_set(struct state *st, struct rec *r, struct str base, struct str info);
+size_t state_pop3_lower(const struct state *st, uint32_t uid);	/* where it is or would be */
+/* Each change of a keyword makes a set; those that no record has any more give their places to new ones. The numbers of the others hold. */
+void state_kwsets_sweep(struct state *st);
 void state_gone_add(struct state *st, uint64_t modseq, struct range uids);
 /* Apply the operations of one batch. -1: they make no sense (nothing after the senseless one is applied). */
 int state_apply(struct state *st, struct str ops, uint64_t modseq, struct err *e) MUST_CHECK;
