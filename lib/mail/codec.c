@@ -15,9 +15,27 @@ static size_t blanks_end(struct str in, size_t at, bool *ends)
 	return at;
 }
 
+/* From at on, up to the first byte that may mean something else than itself. A blank between letters is a letter. */
+static size_t qp_plain_end(struct str in, size_t at, bool header_q)
+{
+	for (; at < in.n; at++) {
+		const char c = in.p[at];
+		if (c == '=' || (header_q && c == '_'))
+			break;
+		if (!header_q && ch_blank(c) && (at + 1 == in.n || ch_space(in.p[at + 1])))
+			break;
+	}
+	return at;
+}
+
 void mail_qp_decode(struct str in, bool header_q, struct buf *out)
 {
 	for (size_t i = 0; i < in.n; i++) {
+		const size_t plain = qp_plain_end(in, i, header_q);
+
+		buf_mem(out, in.p + i, plain - i);
+		if ((i = plain) == in.n)
+			return;
 		char c = in.p[i];
 		if (!header_q && ch_blank(c)) {		/* blanks that end a line were added on the way (RFC 2045 6.7 rule 3) */
 			bool ends;
@@ -29,10 +47,6 @@ void mail_qp_decode(struct str in, bool header_q, struct buf *out)
 		}
 		if (header_q && c == '_') {
 			buf_ch(out, ' ');
-			continue;
-		}
-		if (c != '=') {
-			buf_ch(out, c);
 			continue;
 		}
 		int hi = i + 2 < in.n ? ch_xdigit(in.p[i + 1]) : -1, lo = hi >= 0 ? ch_xdigit(in.p[i + 2]) : -1;

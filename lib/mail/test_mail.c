@@ -101,6 +101,37 @@ static void words(void)
 	}
 }
 
+/* RFC 2045 6.7: what stands for itself, what a line's end may lose, what is no code after all. */
+static void quoted_printable(void)
+{
+	static const struct {
+		const char *in;
+		bool header_q;
+		const char *out;
+	} cases[] = {
+		{ "", false, "" },
+		{ "a b  c\td_e", false, "a b  c\td_e" },
+		{ "a b  c\td_e", true, "a b  c\td e" },
+		{ "end \t\nnext  \r\nlast \t ", false, "end\nnext\r\nlast" },
+		{ "a \rb\rc \r", false, "a \rb\rc \r" },
+		{ " \n a\n", false, "\n a\n" },
+		{ "gr=C3=bc=3D", false, "gr\xc3\xbc=" },
+		{ "soft =\nline =\r\n end= \t\n.", false, "soft line  end." },
+		{ "x =20\n", false, "x  \n" },
+		{ "=", false, "" },
+		{ "=4", false, "=4" },
+		{ "=G1 =4G =", false, "=G1 =4G " },
+		{ "=", true, "=" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf b;
+		buf_init(&b, 1000);
+		mail_qp_decode(str_c(cases[i].in), cases[i].header_q, &b);
+		tap_ok(str_eq(buf_view(&b), str_c(cases[i].out)), "quoted-printable %zu: %.*s", i, (int)b.n, b.n ? b.p : "");
+		buf_fini(&b);
+	}
+}
+
 static void params(void)
 {
 	static const struct {
@@ -192,6 +223,7 @@ int main(void)
 	addresses();
 	dates();
 	words();
+	quoted_printable();
 	params();
 	edits();
 	head_ends();
