@@ -229,7 +229,7 @@ static bool open_file(struct matcher *m, bool head_only)
 		return true;
 	msgfile_close(&m->file);
 	m->opened = true;
-	m->unreadable = msgfile_open(&m->file, m->view, m->seq, head_only, NULL) < 0;
+	m->unreadable = msgfile_read(&m->file, m->view, m->seq, head_only, NULL) < 0;
 	return !m->unreadable;
 }
 

@@ -19,10 +19,15 @@ static struct rec *rec_of(const struct mbox_view *v, uint32_t seq, uint32_t *pos
 	return pos == UINT32_MAX ? NULL : state_rec(&v->m->st, pos);
 }
 
+/* A FIFO must not hang us, a link must not lead out. */
+static int open_file(int dirfd, const char *name)
+{
+	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
 static int open_regular(int dirfd, const char *name, struct stat *st)
 {
-	/* A FIFO must not hang us, a link must not lead out. */
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = open_file(dirfd, name);
 
 	if (fd >= 0 && (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))) {
 		close_fd(&fd);
@@ -89,6 +94,18 @@ int message_link(struct mbox *m, const struct rec *r, int dirfd, const char *to)
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out)
 {
 	*fd_out = open_known(m, state_rec(&m->st, pos), st_out);
+	return *fd_out < 0 ? -1 : 0;
+}
+
+int message_open_bytes(struct mbox_view *v, uint32_t seq, int *fd_out, uint64_t *size_out)
+{
+	const struct rec *const r = rec_of(v, seq, NULL);
+	char name[FILE_NAME_MAX + 1];
+
+	if (r == NULL || (r->state & REC_GONE) || disk_name(name, state_name(&v->m->st, r), r->disk, state_info(&v->m->st, r)) < 0)
+		return -1;
+	*size_out = r->size;
+	*fd_out = open_file(v->m->curfd, name);
 	return *fd_out < 0 ? -1 : 0;
 }
 

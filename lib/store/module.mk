@@ -6,6 +6,7 @@ $(call unittest,test_quota,test_quota.c test_util.c,store imap mail log os base 
 $(call unittest,test_summary,test_summary.c test_util.c,store imap mail log os base test)
 $(call unittest,test_keys,test_keys.c test_util.c,store imap mail log os base test)
 $(call unittest,test_search,test_search.c test_util.c,store imap mail log os base test)
+$(call unittest,test_msgfile,test_msgfile.c test_util.c,store imap mail log os base test)
 $(call unittest,test_purge,test_purge.c test_util.c,store imap mail log os base test)
 $(call unittest,test_acl,test_acl.c test_util.c,store imap mail log os base test)
 $(call unittest,test_reader,test_reader.c test_util.c,store imap mail log os base test)

@@ -83,6 +83,38 @@ int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head
 	return message_open(v, seq, &fd, &st, e) < 0 ? -1 : msgfile_from(m, fd, &st, head_only, e);
 }
 
+/* One byte more than the file should have is asked for: the read that gets all but that one has seen its end. What is not a regular file, is shorter or
+ * longer, or fails on the way does not answer so. */
+static bool read_as_known(struct msgfile *m, int fd, uint64_t size, bool head_only)
+{
+	const bool part = head_only && size > HEAD_FIRST;
+	size_t head, body;
+	ssize_t n;
+
+	if (!part && size > READ_MAX)
+		return false;
+	const size_t want = part ? HEAD_FIRST : (size_t)size + 1;
+	m->own = xmalloc(want);
+	do
+		n = pread(fd, m->own, want, 0);
+	while (n < 0 && errno == EINTR);
+	m->text = str_n(m->own, n > 0 ? (size_t)n : 0);
+	m->head_only = part;
+	return part ? n == HEAD_FIRST && mail_head_find(m->text, false, &head, &body) == 0 : n >= 0 && (uint64_t)n == size;
+}
+
+int msgfile_read(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	uint64_t size;
+
+	*m = (struct msgfile){ 0 };
+	if (message_open_bytes(v, seq, &fd, &size) == 0 && read_as_known(m, fd, size, head_only))
+		return 0;
+	free(m->own);
+	return msgfile_open(m, v, seq, head_only, e);
+}
+
 void msgfile_close(struct msgfile *m)
 {
 	if (m->mapped) {

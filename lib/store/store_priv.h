@@ -538,6 +538,8 @@ void mbox_reap_soon(struct mbox *m);
 /* A link of it, from where the file should be or from where its flags would have it. 0, or -1 with errno. */
 int message_link(struct mbox *m, const struct rec *r, int dirfd, const char *to) MUST_CHECK;
 int message_open(struct mbox_view *v, uint32_t seq, int *fd_out, struct stat *st_out, struct err *e) MUST_CHECK;	/* a regular file */
+/* Where it is known to be, and how long it is thought to be; what kind of file it is was not asked. -1: message_open tells. */
+int message_open_bytes(struct mbox_view *v, uint32_t seq, int *fd_out, uint64_t *size_out) MUST_CHECK;
 int64_t message_date(struct mbox *m, struct rec *r);	/* INTERNALDATE; keeps what it finds */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
 int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e) MUST_CHECK;

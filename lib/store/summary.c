@@ -311,7 +311,7 @@ int mbox_summary_get(struct mbox_view *v, uint32_t seq, struct mbox_summary *out
 
 	if (mbox_summary_peek(v, seq, out) == 0)
 		return 0;
-	if (msgfile_open(&f, v, seq, true, e) < 0)
+	if (msgfile_read(&f, v, seq, true, e) < 0)
 		return -1;
 	const int r = mbox_summary_from(v, seq, msgfile_head(&f), out, e);
 	msgfile_close(&f);

@@ -1,0 +1,113 @@
+/* A message's file read with and without asking what it is: the same text, also where the file is not what the folder thinks it is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/msgfile.h"
+#include "store/test_store.h"
+#include "test/tap.h"
+
+enum { HEAD_BYTES = 40000, LARGE_BYTES = 300000 };
+#define SMALL "Subject: x\n\nbody\n"
+
+static char *long_text(const char *start, const char *line, size_t bytes, const char *end)
+{
+	char *const s = malloc(bytes + 200);
+	size_t n = 0;
+
+	if (s == NULL)
+		exit(94);
+	for (n = (size_t)sprintf(s, "%s", start); n < bytes;)
+		n += (size_t)sprintf(s + n, "%s", line);
+	sprintf(s + n, "%s", end);
+	return s;
+}
+
+/* Both ways of the whole, and of the header. text NULL: there is none. */
+static void is_read(struct mbox_view *v, uint32_t seq, const char *text, const char *what)
+{
+	const size_t n = text ? strlen(text) : 0;
+	struct err e = { 0 };
+	struct msgfile f;
+
+	for (int head = 0; head < 2; head++) {
+		for (int quick = 0; quick < 2; quick++) {
+			const int r = quick ? msgfile_read(&f, v, seq, head, &e) : msgfile_open(&f, v, seq, head, &e);
+			const char *const body = text ? strstr(text, "\n\n") : NULL;
+			const bool right = text == NULL ? r < 0
+				: r == 0 && msgfile_is_open(&f) && (head && f.head_only ? f.text.n <= n && body && f.text.n >= (size_t)(body - text) + 2 : f.text.n == n) &&
+				  memcmp(f.text.p, text, f.text.n) == 0;
+			tap_ok(right, "%s%s%s", what, head ? ", header" : "", quick ? ", quickly" : "");
+			if (r == 0)
+				msgfile_close(&f);
+		}
+	}
+}
+
+static void test_lengths(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	char *const head = long_text("Subject: x\n", "X-Long: 0123456789012345678901234567890123456789\n", HEAD_BYTES, "\nbody\n");
+	char *const large = long_text("Subject: x\n\n", "0123456789012345678901234567890123456789\n", LARGE_BYTES, "end\n");
+	char *const middle = long_text("Subject: x\n\n", "0123456789012345678901234567890123456789\n", HEAD_BYTES, "end\n");
+	const char *const texts[] = { SMALL, "", head, large, middle };
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		put_new(root, "", texts[i]);
+	struct mbox_view *v = mbox_view_new(m);
+	refresh_sync(m, v);
+	tap_is_int(mbox_view_count(v), ARRAY_LEN(texts), "all are there");
+	is_read(v, 1, SMALL, "a small one");
+	is_read(v, 2, "", "an empty one");
+	is_read(v, 3, head, "a long header");
+	is_read(v, 4, large, "a large one");
+	is_read(v, 5, middle, "longer than a header may be at first");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	free(head);
+	free(large);
+	free(middle);
+}
+
+/* The folder was numbered when the files were other ones. */
+static void test_changed(void)
+{
+	static const char *const names[] = { "cur/1000000001.M1P1.h:2,S", "cur/1000000002.M1P1.h:2,S", "cur/1000000003.M1P1.h:2,S", "cur/1000000004.M1P1.h:2,S",
+		"cur/1000000005.M1P1.h,S=5:2,S" };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		put_file(root, names[i], SMALL);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	tap_is_int(mbox_view_count(v), ARRAY_LEN(names), "of all");
+	put_file(root, names[0], "Subject: x\n\nlonger than it was\n");
+	put_file(root, names[1], "S: x\n\n.\n");
+	for (size_t i = 2; i < 4; i++)
+		tap_is_int(unlink(scratch_path(root, names[i])), 0, "removed");
+	tap_is_int(mkfifo(scratch_path(root, names[2]), 0600), 0, "a FIFO in its place");
+	put_file(root, "elsewhere", SMALL);
+	tap_is_int(symlink("../elsewhere", scratch_path(root, names[3])), 0, "a link in its place");
+	is_read(v, 1, "Subject: x\n\nlonger than it was\n", "a file that has grown");
+	is_read(v, 2, "S: x\n\n.\n", "one that has shrunk");
+	is_read(v, 5, SMALL, "one whose name lies");
+	is_read(v, 3, NULL, "a FIFO");
+	is_read(v, 4, NULL, "a link");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+int main(void)
+{
+	test_lengths();
+	test_changed();
+	scratch_remove();
+	return tap_done();
+}
