@@ -224,10 +224,16 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 
 /* --- RCPT --- */
 
-/* What makes two finals the same: kind, address without case, account. */
-static struct str final_key(struct trans *t, const struct final *f)
+/* Whose own policy keeps or refuses the message. Somebody else's may send it to him nevertheless: that is a copy of its own. */
+static bool is_left_out(struct trans *t, const struct final *f)
 {
-	char *k = arena_printf(t->arena, "%.*s %.*s %.*s", STR_ARG(f->kind), STR_ARG(f->user), STR_ARG(f->address));
+	return f->state == FINAL_FAILED || batch_of(t, f)->quarantine.p != NULL;
+}
+
+/* What makes two finals the same: kind, address without case, account. */
+static struct str final_key(struct trans *t, const struct final *f, bool left_out)
+{
+	char *k = arena_printf(t->arena, "%d %.*s %.*s %.*s", left_out, STR_ARG(f->kind), STR_ARG(f->user), STR_ARG(f->address));
 
 	for (char *p = k; p && *p; p++)
 		*p = ch_lower(*p);
@@ -240,20 +246,23 @@ static bool final_known(struct trans *t, const struct final *f)
 	/* Each RCPT of LMTP has an answer of its own, and so a copy of its own. */
 	if (t->conn && t->conn->lmtp)
 		return false;
+	const bool any = f->batch == NULL;	/* else it is a redirected copy */
 	if (t->n_finals < FINALS_FEW) {
-		for (size_t i = 0; i < t->n_finals; i++)
-			if (str_eq(t->finals[i].kind, f->kind) && str_case_eq(t->finals[i].address, f->address) && str_eq(t->finals[i].user, f->user))
+		for (size_t i = 0; i < t->n_finals; i++) {
+			const struct final *has = &t->finals[i];
+			if (str_eq(has->kind, f->kind) && str_case_eq(has->address, f->address) && str_eq(has->user, f->user) && (any || !is_left_out(t, has)))
 				return true;
+		}
 		return false;
 	}
 	if (t->seen == NULL) {
 		t->seen = map_new();
 		for (size_t i = 0; i < t->n_finals; i++)
-			(void)map_set(t->seen, final_key(t, &t->finals[i]), t);
+			(void)map_set(t->seen, final_key(t, &t->finals[i], is_left_out(t, &t->finals[i])), t);
 	}
 	const struct arena_mark mark = arena_mark(t->arena);
-	const struct str key = final_key(t, f);
-	const bool known = map_get(t->seen, key) != NULL;
+	const struct str key = final_key(t, f, false);
+	const bool known = map_get(t->seen, key) || (any && map_get(t->seen, final_key(t, f, true)));
 	if (!known)
 		(void)map_set(t->seen, key, t);
 	arena_release(t->arena, mark);

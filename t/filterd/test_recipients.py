@@ -136,6 +136,16 @@ def test_who_refuses_may_be_left_out(fresh_suite):
     assert listed(suite) == [] and not has(mail, BOB, "<drop@")
 
 
+@pytest.mark.parametrize("more", [0, 40])
+def test_a_redirected_copy_does_not_follow_the_policy_of_its_new_recipient(suite, mail, more):
+    """hank refuses it for himself; gina's, which goes to him, he gets. Few recipients are compared in another way than many."""
+    to = [GINA, HANK] + ["bob+%d@example.com" % i for i in range(more)]
+    code, text = send(suite, "sentto%d" % more, "highword", to)
+    assert code == 250, text
+    mail.wait_for("<sentto%d@test.example>" % more, HANK)
+    assert HANK in sum((m["recipients"] for m in listed(suite)), []) and not has(mail, GINA, "<sentto%d@" % more)
+
+
 def test_refused_by_all_is_refused_in_the_session(suite, mail):
     code, text = send(suite, "all", "highword", [BOB, HANK])
     assert code == 550 and b"looks like spam" in text
