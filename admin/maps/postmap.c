@@ -53,7 +53,7 @@ static int usage(FILE *to, int status)
 			"%s"
 			"  -c FILE   accepted; the configuration is not needed\n"
 			"types: cdb (default), hash (the same); to query also texthash, pcre, "
-			"static, inline\n",
+			"cidr, static, inline\n",
 			g.name, g.alias ? "" : "] [--colon-ok", g.name, g.name,
 			g.alias ? "aliases(5)" : "\"key value\" lines",
 			g.alias ? "" : "  --colon-ok  drop a colon after a key (\"key: value\")\n");
