@@ -165,7 +165,8 @@ static bool read_some(struct link *l)
 	}
 	const struct str line = str_sub(in, 0, (size_t)(lf - in.p) + 1);
 
-	if (line.n < 2 || lf[-1] != '\r' || on_line(l, line) < 0) {
+	/* A lone CR would end a line for some clients. */
+	if (line.n < 2 || memchr(line.p, '\r', line.n - 1) != lf - 1 || on_line(l, line) < 0) {
 		link_lose(l, ERR_TEMP, "malformed response");
 		return false;
 	}

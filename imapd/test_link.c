@@ -24,6 +24,8 @@ static const struct {
 	{ "STATUS of a third one's", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS \"Other/zoe/x\" (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
 	{ "STATUS of the owner's root", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS Other/eve/ (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
 	{ "STATUS behind a number", "a STATUS Other/eve/x (MESSAGES)\r\n", "* 1 STATUS INBOX (MESSAGES 1)\r\na OK done\r\n", " 1 STATUS" },
+	{ "STATUS behind a lone CR", "a STATUS Other/eve/x (MESSAGES)\r\n", "* OK x\r* STATUS INBOX (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
+	{ "STATUS behind a lone CR in a tagged line", "a STATUS Other/eve/x (MESSAGES)\r\n", "a OK x\r* STATUS INBOX (MESSAGES 1)\r\n", "* STATUS" },
 	{ "STATUS of a literal", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS {5}\r\nINBOX (MESSAGES 1)\r\na OK done\r\n", "* STATUS" },
 	{ "STATUS of nothing", "a STATUS Other/eve/x (MESSAGES)\r\n", "* STATUS\r\na OK done\r\n", "* STATUS" },
 	{ "ACL", "a GETACL Other/eve/x\r\n", "* ACL Other/eve/x joe lr\r\na OK done\r\n", NULL },
