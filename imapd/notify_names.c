@@ -1,0 +1,157 @@
+/* NOTIFY: names, subscriptions and annotations, which are told when a connection of this user changes them (RFC 5465 sections 5.4 to 5.7). */
+#include "imap/out.h"
+#include "notify_priv.h"
+
+/* Which events of the mailbox are for this client. */
+static unsigned events_of(struct client *c, struct str name)
+{
+	const struct notify *y = c->notify;
+	unsigned events = 0;
+
+	for (size_t g = 0; g < y->what.n; g++) {
+		if (!mboxes_mean(c, &y->what.v[g].boxes, name))
+			continue;
+		if (!y->what.v[g].events)
+			break;
+		events |= y->what.v[g].events;
+	}
+	return events;
+}
+
+/* --- names --- */
+
+static void put_attribute(struct buf *out, const char **sep, struct str name)
+{
+	buf_c(out, *sep);
+	buf_str(out, name);
+	*sep = " ";
+}
+
+/* The name as it is now: section 5.5 wants all attributes right. */
+static void put_name(struct client *c, const struct store_folder *list, struct str name, struct str old)
+{
+	const struct store_folder nothing = { .special_use = STR("") }, *f = list;
+	struct buf *out = resp(c);
+	const char *sep = "";
+
+	while (f && !str_eq(f->name, name))
+		f = f->next;
+	f = f ? f : &nothing;
+	buf_c(out, "* LIST (");
+	if (!f->exists)
+		put_attribute(out, &sep, STR("\\NonExistent"));
+	put_attribute(out, &sep, f->children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
+	if (f->subscribed && !c->guest)	/* the owner's own affairs */
+		put_attribute(out, &sep, STR("\\Subscribed"));
+	if (f->special_use.n && !c->guest)
+		put_attribute(out, &sep, f->special_use);
+	buf_c(out, ") \"/\" ");
+	client_put_mailbox(c, out, name);
+	if (old.n) {
+		buf_c(out, " (\"OLDNAME\" (");
+		client_put_mailbox(c, out, old);
+		buf_c(out, "))");
+	}
+	buf_c(out, "\r\n");
+}
+
+/* May the client know of the name? A guest of one that is gone, when it watched it. */
+static bool may_know(struct client *c, struct str name)
+{
+	uint32_t rights = 0;
+	struct err e = { 0 };
+
+	if (!c->guest || (rights_in(c, name, &rights, &e) == 0 && (rights & ACL_L)))
+		return true;
+	for (size_t i = 0; e.code == ERR_NOENT && i < c->notify->n; i++) {
+		if (str_eq(c->notify->v[i].f->name, name))
+			return true;
+	}
+	return false;
+}
+
+static bool anybody_listens(const struct user *u)
+{
+	list_each(it, &u->clients) {
+		if (list_of(it, struct client, node)->notify)
+			return true;
+	}
+	return false;
+}
+
+void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old)
+{
+	const unsigned bit = what == TREE_SUBSCRIBED || what == TREE_UNSUBSCRIBED ? EVENT_BIT(SUBSCRIPTIONCHANGE) : EVENT_BIT(MAILBOXNAME);
+	/* Made or deleted, it changes its parent, too (section 5.4). */
+	const ptrdiff_t slash = bit == EVENT_BIT(MAILBOXNAME) && !old.n ? str_rchr(name, '/') : -1;
+	const struct str parent = slash > 0 ? str_sub(name, 0, (size_t)slash) : STR("");
+	struct store_folder *list;
+	struct err e = { 0 };
+
+	if (!anybody_listens(by->user) || store_list(by->user->store, by->arena, &list, &e) < 0)
+		return;
+	list_each_safe(it, &by->user->clients) {
+		struct client *c = list_of(it, struct client, node);
+
+		if (!c->notify || c->over)
+			continue;
+		c->notify->stale = true;
+		if (c == by)
+			continue;
+		if (c->guest && bit == EVENT_BIT(SUBSCRIPTIONCHANGE))
+			continue;
+		if ((events_of(c, name) & bit) && may_know(c, name))
+			put_name(c, list, name, old);
+		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent))
+			put_name(c, list, parent, STR(""));
+		resp_flush(c);
+	}
+}
+
+/* --- annotations --- */
+
+static bool hears_metadata(struct client *c, struct str name)
+{
+	unsigned events = 0;
+
+	if (name.n)
+		return (events_of(c, name) & EVENT_BIT(MAILBOXMETADATACHANGE)) && may_know(c, name);
+	if (c->guest)
+		return false;
+	for (size_t g = 0; g < c->notify->what.n; g++)
+		events |= c->notify->what.v[g].events;
+	return events & EVENT_BIT(SERVERMETADATACHANGE);
+}
+
+/* Only the names of what has changed (RFC 5464 4.4.2); to a guest those that it may read. */
+static void put_changes(struct client *c, struct str name, const struct mbox_meta *changes)
+{
+	struct buf *out = resp(c);
+	bool any = false;
+
+	for (const struct mbox_meta *m = changes; m; m = m->next) {
+		if (c->guest && str_case_starts(m->name, STR("/private/")))
+			continue;
+		if (!any) {
+			buf_c(out, "* METADATA ");
+			client_put_mailbox(c, out, name);
+		}
+		any = true;
+		buf_ch(out, ' ');
+		imap_put_astring(out, m->name);
+	}
+	if (any)
+		buf_c(out, "\r\n");
+}
+
+void notify_metadata(struct client *by, struct str name, const struct mbox_meta *changes)
+{
+	list_each_safe(it, &by->user->clients) {
+		struct client *c = list_of(it, struct client, node);
+
+		if (!c->notify || c->over || c == by || !hears_metadata(c, name))
+			continue;
+		put_changes(c, name, changes);
+		resp_flush(c);
+	}
+}

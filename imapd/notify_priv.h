@@ -1,0 +1,26 @@
+/* What a client is told without asking (RFC 5465): shared by ext_notify.c and notify_names.c. */
+#ifndef IMAPD_NOTIFY_PRIV_H
+#define IMAPD_NOTIFY_PRIV_H
+
+#include "imap/notify.h"
+#include "session.h"
+
+struct watched {
+	struct folder *f;
+	unsigned events;
+	struct mbox_status told;
+};
+struct notify {
+	struct arena *arena;
+	struct imap_notify what;
+	const struct imap_event_group *selected;	/* NULL: nothing about the selected mailbox */
+	struct watched *v;
+	size_t n;
+	bool over;			/* too much was asked for */
+	bool stale;			/* the tree has changed, or what a guest may read: match it again */
+	struct list abroad;		/* folders of others */
+	bool selected_due;		/* the selected one is another user's, whose process has not answered yet */
+	struct buf later;		/* what they have told while something else was being said */
+};
+
+#endif
