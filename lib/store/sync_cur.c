@@ -1,0 +1,420 @@
+/* All files of cur against the state: after foreign changes, and at first sight of a folder. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "store/sync_priv.h"
+
+enum {
+	FIRST_PART = 1 << 18,	/* bytes of operations that are applied at once at first sight of a folder */
+	AHEAD = 8,		/* entries */
+};
+
+/* Base names -> positions, open addressing. */
+struct table {
+	const struct state *st;
+	uint32_t *slot;		/* position + 1 */
+	size_t mask;
+};
+
+static void table_init(struct table *t, const struct state *st)
+{
+	size_t n = 16;
+
+	while (n < (size_t)state_count(st) * 2)
+		n *= 2;
+	*t = (struct table){ .st = st, .slot = xzalloc(n * sizeof(*t->slot)), .mask = n - 1 };
+	for (uint32_t pos = 0; pos < state_count(st); pos++) {
+		const struct rec *const r = state_rec(st, pos);
+		if ((r->state & REC_GONE) && !(r->state & REC_ZOMBIE))
+			continue;
+		const struct str name = state_name(st, r);
+		if (name.n == 0)
+			continue;
+		size_t at = (size_t)str_hash(name) & t->mask;
+		while (t->slot[at])
+			at = (at + 1) & t->mask;
+		t->slot[at] = pos + 1;
+	}
+}
+
+static uint32_t table_find(const struct table *t, struct str base)
+{
+	for (size_t at = (size_t)str_hash(base) & t->mask; t->slot[at]; at = (at + 1) & t->mask)
+		if (str_eq(state_name(t->st, state_rec(t->st, t->slot[at] - 1)), base))
+			return t->slot[at] - 1;
+	return UINT32_MAX;
+}
+
+struct full {
+	struct mbox *m;
+	struct listing l;
+	struct table t;
+	unsigned char *seen;	/* per position */
+	struct buf ops;
+	struct str letters[26];
+	struct map *courier;	/* its keywords by base name; NULL none */
+	bool clean;		/* nothing was renamed in cur meanwhile */
+};
+
+/* Keywords of the letters a..z of a file that another server named, and more that it keeps elsewhere. */
+static size_t letter_keywords(struct mbox *m, struct str info, const struct str letters[26], const struct courier_words *more, uint16_t *ids, struct buf *ops)
+{
+	struct str names[26 + COURIER_WORDS_MAX];
+	struct err quiet = { 0 };
+	size_t n = 0, n_ids = 0;
+
+	for (size_t i = 0; i < info.n && info.p[i] != ','; i++)
+		if (info.p[i] >= 'a' && info.p[i] <= 'z' && letters[info.p[i] - 'a'].n > 0 && n < 26)
+			names[n++] = letters[info.p[i] - 'a'];
+	for (size_t i = 0; more && i < more->n; i++)
+		names[n++] = more->v[i];
+	return n > 0 && mbox_keyword_ids(m, names, n, ids, &n_ids, ops, &quiet) == 0 ? n_ids : 0;
+}
+
+/* Letters a..z of info that are not in but. */
+static struct str letters_besides(struct str info, struct str but, char out[27])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < info.n && info.p[i] != ',' && n < 26; i++) {
+		bool there = !ch_lower_p(info.p[i]);
+		for (size_t k = 0; k < but.n && but.p[k] != ','; k++)
+			there |= but.p[k] == info.p[i];
+		if (!there)
+			out[n++] = info.p[i];
+	}
+	return str_n(out, n);
+}
+
+static void full_letters(struct full *f, enum mbox_flag_op op, struct str letters, const struct range *one)
+{
+	uint16_t ids[26];
+	const size_t n = letter_keywords(f->m, letters, f->letters, NULL, ids, &f->ops);
+
+	if (n > 0)
+		op_flags(&f->ops, op, 0, ids, n, one, 1);
+}
+
+/* Somebody renamed a known file: what changed in its letters changed in the flags (three-way: ours may not be in the name yet). */
+static void full_known(struct full *f, uint32_t pos, const struct entry *en)
+{
+	const struct rec *const r = state_rec(&f->m->st, pos);
+	const struct str info = state_info(&f->m->st, r);
+	bool odd;
+	uint8_t disk = disk_of_info(en->n.info, &odd);
+	const struct range one = { r->uid, r->uid };
+
+	if (en->n.info.p == NULL)
+		disk |= DISK_NOINFO;
+	if (disk == r->disk && str_eq(odd ? en->n.info : (struct str){ 0 }, info))
+		return;
+	op_named(&f->ops, r->uid, disk, (struct str){ 0 }, odd ? en->n.info : (struct str){ 0 });
+	const unsigned was = flags_of_disk(r->disk), is = flags_of_disk(disk);
+	const unsigned added = is & ~was & ~r->flags, removed = was & ~is & r->flags;
+	if (added)
+		op_flags(&f->ops, MBOX_ADD, added, NULL, 0, &one, 1);
+	if (removed)
+		op_flags(&f->ops, MBOX_REMOVE, removed, NULL, 0, &one, 1);
+	char letters[27];
+	full_letters(f, MBOX_ADD, letters_besides(en->n.info, info, letters), &one);
+	full_letters(f, MBOX_REMOVE, letters_besides(info, en->n.info, letters), &one);
+}
+
+static int by_base(const void *a, const void *b)
+{
+	const struct old_msg *const x = a, *const y = b;
+
+	return str_cmp(x->base, y->base);
+}
+
+/* A first state is not written before it is whole: its operations need not be gathered. */
+static int full_apply(struct full *f, struct err *e)
+{
+	if (buf_check(&f->ops, "messages of the folder", e) < 0 || state_apply(&f->m->st, buf_view(&f->ops), f->m->st.modseq, e) < 0)
+		return -1;
+	mbox_pending_clear(f->m);	/* the keywords are named now */
+	buf_reset(&f->ops);
+	return 0;
+}
+
+/* Entries in their order lie anywhere in memory: have those to come on their way. */
+static void full_ahead(const struct full *f, size_t i)
+{
+	const struct entry *const en = i + AHEAD < f->l.n ? f->l.v[i + AHEAD] : NULL;
+
+	if (en == NULL)
+		return;
+	__builtin_prefetch(en);
+	__builtin_prefetch((const char *)en + 64);
+	__builtin_prefetch((const char *)en + 128);
+}
+
+/* Files that have no UID yet, in order. old: what another server called them. */
+static int full_number(struct full *f, const struct old_list *old, struct err *e)
+{
+	struct mbox *const m = f->m;
+	const int64_t now = clock_wall();
+	uint32_t uid;
+	size_t n = 0;
+
+	/* Entries to number were moved to the front by full_walk (f->l.n of them). */
+	for (size_t i = 0; i < f->l.n; i++) {
+		struct entry *const en = f->l.v[i];
+		if (old ? entry_believe(en, m->curfd) : entry_look(en, m->curfd))
+			f->l.v[n++] = en;
+	}
+	f->l.n = n;
+	listing_sort(&f->l);
+	uid = m->st.uidnext;
+	for (size_t i = 0; i < n; i++)	/* UIDs that Dovecot gave after us come before fresh ones */
+		uid = f->l.v[i]->uid >= uid ? f->l.v[i]->uid + 1 : uid;
+	if (old == NULL && n > 0 && mbox_reserve(m, n + (uid - m->st.uidnext), e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		const struct entry *const en = f->l.v[i];
+		uint16_t ids[26 + COURIER_WORDS_MAX];
+		size_t n_kw = 0;
+		bool odd;
+		uint8_t disk = disk_of_info(en->n.info, &odd);
+		if (en->n.info.p == NULL)
+			disk |= DISK_NOINFO;
+		if (odd || f->courier)
+			n_kw = letter_keywords(m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
+		/* Known UIDs come first, and all lie below the next one. */
+		if (en->uid == 0 && uid > UID_MAX)
+			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
+		sync_assign(&f->ops, en, en->n.base, en->uid ? en->uid : uid++, disk, odd ? en->n.info : (struct str){ 0 }, ids, n_kw, now);
+		if (old && f->ops.n > FIRST_PART && full_apply(f, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A second file of a base name that is taken: another message (a copy made by hand) under a name of its own. */
+static void full_twin(struct full *f, struct entry *en)
+{
+	char base[FILE_NAME_MAX + 1], name[FILE_NAME_MAX + 1];
+	struct stat st;
+	bool odd;
+	const uint8_t disk = disk_of_info(en->n.info, &odd);
+
+	if (fstatat(f->m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    sync_fresh_base(en->n.base, (uint64_t)st.st_size, en->n.size_crlf, base) < 0 ||
+	    disk_name(name, str_c(base), disk, odd ? en->n.info : (struct str){ 0 }) < 0 ||
+	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0) {
+		en->name = NULL;
+		return;
+	}
+	f->clean = false;
+	en->name = arena_strdup(f->l.a, name);
+	maildir_name_parse(str_c(en->name), &en->n);
+}
+
+/* A file of a message that is known already, the first one with its name. */
+static bool full_takes(struct full *f, uint32_t pos, const struct entry *en)
+{
+	if (pos == UINT32_MAX || f->seen[pos])
+		return false;
+	f->seen[pos] = 1;
+	if (state_rec(&f->m->st, pos)->state & REC_GONE) {	/* expunged, and still here (D20) */
+		(void)unlinkat(f->m->curfd, en->name, 0);
+		f->clean = false;
+	} else {
+		full_known(f, pos, en);
+	}
+	return true;
+}
+
+/* Compare each file with the state; what is new stays in f->l. */
+static void full_walk(struct full *f)
+{
+	/* Where nothing is known yet, all are sorted: those of one base name are neighbours. */
+	const bool known = state_count(&f->m->st) > 0;
+	struct map *fresh = known ? map_new() : NULL;
+	struct str last = { 0 };
+	size_t n = 0;
+
+	if (!known)
+		listing_sort(&f->l);
+	for (size_t i = 0; i < f->l.n; i++) {
+		full_ahead(f, i);
+		struct entry *const en = f->l.v[i];
+		const struct str base = en->n.base;
+		const uint32_t pos = known ? table_find(&f->t, base) : UINT32_MAX;
+		if (full_takes(f, pos, en) || base.n == 0)
+			continue;
+		const bool twin = pos != UINT32_MAX || (known ? map_get(fresh, base) != NULL : str_eq(last, base));
+		last = base;
+		if (twin)
+			full_twin(f, en);
+		if (en->name == NULL)
+			continue;
+		if (known)
+			(void)map_set(fresh, en->n.base, f);
+		f->l.v[n++] = en;
+	}
+	f->l.n = n;
+	map_free(&fresh);
+}
+
+/* A file that is renamed while a directory is listed may be missed: what seems gone is looked for once more. */
+static int full_missing(struct full *f, struct err *e)
+{
+	struct listing again = { 0 };
+	uint32_t missing = 0;
+	int r = 0;
+
+	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++)
+		missing += !f->seen[pos] && !(state_rec(&f->m->st, pos)->state & REC_GONE);
+	if (missing == 0)
+		return 0;
+	r = listing_read(&again, f->m->curfd, SIZE_MAX, e);
+	for (size_t i = 0; r == 0 && i < again.n; i++) {
+		const uint32_t pos = table_find(&f->t, again.v[i]->n.base);
+		if (pos == UINT32_MAX || f->seen[pos])
+			continue;
+		f->seen[pos] = 1;
+		if (!(state_rec(&f->m->st, pos)->state & REC_GONE))
+			full_known(f, pos, again.v[i]);
+	}
+	listing_fini(&again);
+	for (uint32_t pos = 0; r == 0 && pos < state_count(&f->m->st); pos++) {
+		const struct rec *const rec = state_rec(&f->m->st, pos);
+		if (f->seen[pos] || (rec->state & REC_GONE))
+			continue;
+		const struct range one = { rec->uid, rec->uid };
+		op_ranges(&f->ops, OP_EXPUNGE, &one, 1);
+		op_ranges(&f->ops, OP_DONE, &one, 1);
+	}
+	return r;
+}
+
+static int full_read(struct full *f, struct mbox *m, struct err *e)
+{
+	f->m = m;
+	buf_init(&f->ops, BATCH_MAX);
+	if (listing_read(&f->l, m->curfd, SIZE_MAX, e) < 0)
+		return -1;
+	takeover_keywords(m->dirfd, f->l.a, f->letters);
+	table_init(&f->t, &m->st);
+	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
+	return 0;
+}
+
+static void full_fini(struct full *f)
+{
+	listing_fini(&f->l);
+	map_free(&f->courier);
+	free(f->t.slot);
+	free(f->seen);
+	buf_fini(&f->ops);
+}
+
+/* Give the entries the UIDs that another server gave them. */
+static void full_match_old(struct full *f, const struct old_list *old)
+{
+	struct old_msg *const v = old->v;
+
+	if (old->n == 0)
+		return;
+	qsort(v, old->n, sizeof(*v), by_base);
+	for (size_t i = 0; i < f->l.n; i++) {
+		struct entry *const en = f->l.v[i];
+		const struct old_msg key = { .base = en->n.base };
+		const struct old_msg *const got = bsearch(&key, v, old->n, sizeof(*v), by_base);
+		if (got == NULL)
+			continue;
+		en->uid = got->uid;
+		if (got->size_crlf != UINT64_MAX && en->n.size_crlf == UINT64_MAX)
+			en->n.size_crlf = got->size_crlf;
+	}
+}
+
+/* New files that Dovecot numbered after the folder was given back to it: those UIDs, where they are above all of ours. */
+static int full_given(struct full *f, struct arena *a, struct err *e)
+{
+	struct old_list old = { 0 };
+	size_t n = 0;
+
+	if (f->l.n == 0)
+		return 0;
+	const int r = takeover_read(f->m, a, &old, e);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	if (old.uidvalidity != f->m->st.uidvalidity)
+		return 0;
+	for (size_t i = 0; i < old.n; i++)
+		if (old.v[i].uid >= f->m->st.uidnext)
+			old.v[n++] = old.v[i];
+	old.n = n;
+	full_match_old(f, &old);
+	return 0;
+}
+
+int sync_cur(struct mbox *m, struct err *e)
+{
+	struct full f = { .clean = true };
+	struct arena *a = arena_new(0);
+	struct timespec marked = { 0 }, after = { 0 };
+	int r;
+
+	if (sync_mark(m, &marked) < 0)
+		marked.tv_sec = 0;
+	r = full_read(&f, m, e);
+	if (r == 0) {
+		full_walk(&f);
+		r = full_missing(&f, e);
+	}
+	if (r == 0)
+		r = full_given(&f, a, e);
+	if (r == 0)
+		r = full_number(&f, NULL, e);
+	if (r == 0 && buf_check(&f.ops, "changes in the folder", e) < 0)
+		r = -1;
+	const uint32_t messages = m->st.messages, uidnext = m->st.uidnext;
+	if (r == 0 && f.ops.n > 0)
+		r = mbox_commit(m, &f.ops, DURABLE_NOW, e);
+	if (m->st.messages != messages || m->st.uidnext != uidnext)
+		store_quota_forget(m->s);
+	if (r == 0) {
+		/* Changed while it was listed, by us or by others: look again next time. */
+		const bool same = marked.tv_sec != 0 && f.clean && sync_dir_time(m->curfd, &after) == 0 && sync_same_time(&marked, &after);
+		m->cur_seen = same ? marked : (struct timespec){ 0 };
+		sync_record(m);
+	}
+	full_fini(&f);
+	arena_free(&a);
+	return r;
+}
+
+/* --- at first sight --- */
+
+static void put_pop3(struct full *f, const struct old_list *old)
+{
+	for (size_t i = 0; i < old->n; i++)
+		if (old->v[i].uidl.n > 0 || old->v[i].order > 0)
+			op_pop3(&f->ops, old->v[i].uid, old->v[i].order, old->v[i].uidl);
+}
+
+int sync_first_state(struct mbox *m, struct old_list *old, struct err *e)
+{
+	struct full f = { .clean = true };
+	int r = full_read(&f, m, e);
+
+	if (r == 0) {
+		f.courier = courier_keywords(m->dirfd, f.l.a);
+		full_match_old(&f, old);
+		full_walk(&f);
+		r = full_number(&f, old, e);
+	}
+	if (r == 0) {
+		put_pop3(&f, old);
+		r = full_apply(&f, e);
+	}
+	mbox_pending_clear(m);
+	full_fini(&f);
+	return r;
+}
