@@ -6,7 +6,9 @@
 S: 220 mail.example.com *
 C: EHLO bar.com
 S: 250-mail.example.com
+S~ 250-SIZE *
 S~ 250-8BITMIME
+S~ 250-DSN
 S~ 250 *
 C: MAIL FROM:<Smith@bar.com>
 S: 250 *
@@ -66,8 +68,8 @@ C: QUIT
 S: 221 *
 END
 
-# The reply to a recipient elsewhere is 554 here, as Postfix has it, in place of 551.
-== RFC 2034: the usage example
+# The reply to a recipient elsewhere is 554 here, as Postfix has it, in place of 551, and that to a message 2.0.0 in place of 2.6.0.
+== RFC 2034 6: the usage example
 @ SMTP
 S: 220 *
 C: EHLO ymir.claremont.edu
@@ -90,7 +92,31 @@ C: QUIT
 S: 221 2.0.0 *
 END
 
-== RFC 2920 4: the dialogue without pipelining, and with it
+== RFC 2920 4: the dialogue without pipelining
+@ SMTP
+S: 220 *
+C: HELO dbc.mtview.ca.us
+S: 250 mail.example.com
+C: MAIL FROM:<mrose@dbc.mtview.ca.us>
+S: 250 *
+C: RCPT TO:<ned@innosoft.com>
+S: 250 *
+C: RCPT TO:<dan@innosoft.com>
+S: 250 *
+C: RCPT TO:<kvc@innosoft.com>
+S: 250 *
+C: DATA
+S: 354 *
+C: Subject: a message
+C:
+C: of some lines
+C: .
+S: 250 *
+C: QUIT
+S: 221 *
+END
+
+== RFC 2920 4: the dialogue with pipelining
 @ SMTP
 S: 220 *
 C: EHLO dbc.mtview.ca.us
@@ -115,7 +141,7 @@ S: 250 *
 S: 221 *
 END
 
-# DATA may be answered by 354, with an empty message to follow, or, as here, refused.
+# Of the two forms that are shown, this server has the first: it refuses DATA, and is sent no empty message. Recipients elsewhere are 554 in place of 550.
 == RFC 2920 4: no recipient is left when DATA comes
 @ SMTP
 S: 220 *
@@ -137,7 +163,7 @@ END
 == RFC 3030 4.1: simple chunking
 @ SMTP
 S: 220 *
-C: EHLO cnri.reston.va.us
+C: EHLO ymir.claremont.edu
 S~ 250-CHUNKING
 S~ 250 *
 C: MAIL FROM:<Sam@Random.com>
@@ -153,8 +179,8 @@ C: QUIT
 S: 221 *
 END
 
-# BINARYMIME is not announced, and so no parameter of MAIL; the chunks of the example follow each other as there.
-== RFC 3030 4.2: pipelining chunks
+# BINARYMIME is not announced, and so no parameter of MAIL; the chunks, of fewer octets, follow each other as there.
+== RFC 3030 4.2: pipelining BINARYMIME
 @ SMTP
 S: 220 *
 C: EHLO ymir.claremont.edu
@@ -181,7 +207,8 @@ C: QUIT
 S: 221 *
 END
 
-== RFC 1870: the example
+# One limit for all recipients here: those elsewhere are refused for being there.
+== RFC 1870 8: the example
 @ SMTP
 S: 220 *
 C: EHLO ymir.claremont.edu
@@ -191,26 +218,28 @@ C: MAIL FROM:<ned@thor.innosoft.com> SIZE=500000
 S: 250 *
 C: RCPT TO:<ned@innosoft.com>
 S: 250 *
+C: RCPT TO:<ned@ymir.claremont.edu>
+S: 554 *
+C: RCPT TO:<ned@hmcvax.claremont.edu>
+S: 554 *
 C: DATA
 S: 354 *
 C: Some text.
 C: .
 S: 250 *
-C: MAIL FROM:<ned@thor.innosoft.com> SIZE=50000000
-S: 552 5.3.4 *
 C: QUIT
 S: 221 *
 END
 
-== RFC 6152: the example
+== RFC 6152 4: the usage example
 @ SMTP
 S: 220 *
-C: EHLO dbc.mtview.ca.us
+C: EHLO ymir.claremont.edu
 S~ 250-8BITMIME
 S~ 250 *
-C: MAIL FROM:<mrose@dbc.mtview.ca.us> BODY=8BITMIME
+C: MAIL FROM:<ned@ymir.claremont.edu> BODY=8BITMIME
 S: 250 *
-C: RCPT TO:<ned@innosoft.com>
+C: RCPT TO:<mrose@dbc.mtview.ca.us>
 S: 250 *
 C: DATA
 S: 354 *
@@ -226,7 +255,7 @@ C: QUIT
 S: 221 *
 END
 
-# The recipients of 10.1, by a user who may send to them.
+# The sender is one who may send to them.
 == RFC 3461 10.1: submission
 @ SUBMISSIONS tls
 S: 220 *
@@ -249,7 +278,12 @@ C: RCPT TO:<Fred@Bombs.AF.MIL> NOTIFY=NEVER
 S: 250 *
 C: RCPT TO:<George@Tax-ME.GOV> NOTIFY=FAILURE ORCPT=rfc822;George@Tax-ME.GOV
 S: 250 *
-C: RSET
+C: DATA
+S: 354 *
+C: Subject: the message
+C:
+C: goes here
+C: .
 S: 250 *
 C: QUIT
 S: 221 *
@@ -259,13 +293,18 @@ END
 @ SMTP
 S: 220 *
 C: EHLO mail.example.com
+S: 250-mail.example.com
 S~ 250-STARTTLS
+S~ 250-8BITMIME
+S~ 250-DSN
 S~ 250 *
 C: STARTTLS
 S: 220 *
 TLS
 C: EHLO mail.example.com
 S: 250-mail.example.com
+S~ 250-8BITMIME
+S~ 250-DSN
 S~ 250 *
 C: MAIL FROM:<user@bar.com>
 S: 250 *
@@ -281,6 +320,7 @@ S: 220 *
 C: EHLO client.example.com
 S: 250-mail.example.com
 S~ 250-STARTTLS
+S~ 250-ENHANCEDSTATUSCODES
 S~ 250 *
 C: STARTTLS
 S: 220 *
@@ -311,7 +351,7 @@ S~ 250 *
 C: AUTH CRAM-MD5
 S: 504 5.5.4 *
 
-# The address is xtext (RFC 3461 4); who submits may be somebody else than who is named.
+# By a user, who may send as himself only. The address is xtext (RFC 3461 4).
 == RFC 4954 5.1: MAIL with AUTH
 @ SUBMISSIONS tls
 S: 220 *
@@ -323,19 +363,30 @@ C: MAIL FROM:<alice@example.com> AUTH=e+3Dmc2@example.com
 S: 250 2.1.0 *
 C: RSET
 S: 250 *
+C: MAIL FROM:<alice@example.com> AUTH=<>
+S: 250 2.1.0 *
+C: RSET
+S: 250 *
 C: MAIL FROM:<alice@example.com> AUTH=e+3Dmc2@example.com+0
 S: 501 5.5.4 *
 
+# ETRN alone lacks an argument, which is not a wrong command (RFC 5321 4.2.2), and one without dots a name like others.
 == RFC 1985: the examples
 @ SMTP
 S: 220 *
-C: EHLO sigurd.innosoft.com
+C: EHLO ymir.claremont.edu
 S~ 250-ETRN
 S~ 250 *
 C: ETRN
 S: 501 5.5.4 *
-C: ETRN sigurd.innosoft.com
+C: ETRN localname
 S: 459 *
+C: ETRN uu.net
+S: 459 *
+C: ETRN sigurd.innosoft.com
+S: 250 *
+C: ETRN innosoft.com
+S: 250 *
 C: QUIT
 S: 221 *
 END

@@ -22,7 +22,7 @@ def base64_of(*words):
 @pytest.fixture(scope="module")
 def plain(module_suite):
     return module_suite("sections", settings={"filter_enable": "no", "inet_interfaces": "127.0.2.1", "listener.store": "24/lmtp", "auth_throttle_exempt": "127.0.0.0/8",
-                                              "smtpd_error_sleep_time": "0", "relayhost": "[127.0.0.9]:1",
+                                              "smtpd_error_sleep_time": "0", "fast_flush_domains": "innosoft.com sigurd.innosoft.com", "relayhost": "[127.0.0.9]:1",
                                               "virtual_alias_domains": " ".join({a.split("@")[1].lower() for a in ALIASES}),
                                               "virtual_alias_maps": "inline:{ %s }" % ", ".join("%s=bob@example.com" % a.lower() for a in ALIASES)})
 
