@@ -40,6 +40,7 @@ def postfix(server):
         "relayhost = [%s]:587\nsmtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = texthash:%s/sasl_passwd\nsmtp_sasl_security_options = noanonymous\n"
         "smtp_tls_security_level = may\nsmtp_tls_CAfile = %s\nmaillog_file = /var/spool/postfix/maillog\nmaillog_file_prefixes = /var\n"
         "minimal_backoff_time = 300s\n" % (data, etc, etc, server.host, etc, server.ca))
+    subprocess.run(["postconf", "-MX", "smtp/inet"], check=True)     # it only sends, and its address may be another suite's
     process = subprocess.Popen(["postfix", "start-fg"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = spool / "maillog"
 
