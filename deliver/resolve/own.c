@@ -8,7 +8,7 @@
 
 #include "base/str.h"
 
-enum { OWN_MAX = 256 };
+enum { OWN_MAX = 256, SMTP_PORT = 25 };
 
 static void own_add(struct own_addresses *own, const uint8_t addr[16])
 {
@@ -46,12 +46,27 @@ static void own_interfaces(struct own_addresses *own)
 	freeifaddrs(all);
 }
 
+static bool takes_all(const struct conf *c, struct arena *a)
+{
+	struct conf_listener *v;
+	struct err e = { 0 };
+	size_t n;
+
+	if (conf_listeners(c, c->smtp_listeners, "smtp", a, &v, &n, &e) < 0)
+		return false;	/* smtpd says why, and does not start */
+	for (size_t i = 0; i < n; i++)
+		if (v[i].port == SMTP_PORT && (v[i].host[0] == 0 || strcmp(v[i].host, "0.0.0.0") == 0))
+			return true;
+	return false;
+}
+
 void own_load(const struct conf *c, struct arena *a, struct own_addresses *own)
 {
 	const struct conf_list lists[] = { c->inet_interfaces, c->proxy_interfaces };
 
 	own->v = arena_array(a, OWN_MAX, 16);
 	own->n = 0;
+	own->loopback = takes_all(c, a);
 	for (size_t k = 0; k < ARRAY_LEN(lists); k++)
 		for (size_t i = 0; i < lists[k].n; i++) {
 			struct str s = str_c(lists[k].v[i]);
@@ -68,6 +83,10 @@ void own_load(const struct conf *c, struct arena *a, struct own_addresses *own)
 
 bool own_has(const struct own_addresses *own, const uint8_t addr[16])
 {
+	static const uint8_t loopback[13] = { [10] = 0xff, [11] = 0xff, [12] = 127 };
+
+	if (addr && own->loopback && memcmp(addr, loopback, sizeof loopback) == 0)
+		return true;
 	for (size_t i = 0; addr && i < own->n; i++)
 		if (memcmp(own->v[i], addr, 16) == 0)
 			return true;

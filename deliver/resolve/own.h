@@ -12,6 +12,7 @@
 struct own_addresses {
 	uint8_t (*v)[16];
 	size_t n;
+	bool loopback;			/* all of 127.0.0.0/8: a listener without address takes port 25 of each */
 };
 
 void own_load(const struct conf *c, struct arena *a, struct own_addresses *out);
