@@ -13,9 +13,10 @@
 
 enum {
 	ROWS_MAX = IPC_STRS_MAX,
-	ROWS_FINAL_MAX = 1000,		/* recipients that are asked about by their own address; of others the one that was named counts */
-	ROWS_OWN_BYTES_MAX = 60000,
 	ROWS_BYTES_MAX = 100000,	/* what a question holds, well below IPC_PACKET_MAX */
+	ROW_BYTES = 8,			/* of a recipient, beside the text */
+	LIST_ROWS_MAX = 1000,		/* a recipient that leads to more is asked about as it was named */
+	LIST_BYTES_MAX = 60000,
 };
 
 struct batch *batch_at(struct trans *t, size_t i)
@@ -25,32 +26,92 @@ struct batch *batch_at(struct trans *t, size_t i)
 
 /* --- the question --- */
 
+struct rows {
+	struct ipc_strs to, before;
+	size_t max, bytes;
+	bool full;
+};
+
+static size_t row_bytes(const struct final *f)
+{
+	return ROW_BYTES + f->address.n + (str_case_eq(f->address, f->original) ? 0 : f->original.n);
+}
+
+/* The end of those who come from the RCPT of the one at i. Whether they are asked about by their own addresses depends on nothing else that a client names: it
+ * could make room short for the one whose policy it does not like. A content filter's copy names commands and files as their alias, and so the whole alias. */
+static size_t rcpt_end(const struct trans *t, size_t i, bool *named_out, size_t *bytes_out)
+{
+	const struct final *first = &t->finals[i];
+	const size_t from = i;
+	bool programs = false;
+	size_t bytes = 0;
+
+	for (; i < t->n_finals && t->finals[i].rcpt == first->rcpt && str_eq(t->finals[i].original, first->original); i++) {
+		bytes += row_bytes(&t->finals[i]);
+		programs |= !final_has_address(&t->finals[i]);
+	}
+	*named_out = i - from > LIST_ROWS_MAX || bytes > LIST_BYTES_MAX || (programs && t->effects.filter.p);
+	*bytes_out = *named_out ? ROW_BYTES + first->original.n : bytes;
+	return i;
+}
+
+static bool has_policies(const struct trans *t)
+{
+	return t->conf->filter_enable && t->conf->filter_recipient_policies[0] != '\0';
+}
+
+bool batches_room(struct trans *t, size_t from)
+{
+	bool named;
+	size_t bytes;
+
+	if (from == t->n_finals || !has_policies(t))
+		return true;
+	const size_t n = rcpt_end(t, from, &named, &bytes) - from;
+	if (t->n_rows + (named ? 1 : n) > ROWS_MAX || t->row_bytes + bytes > ROWS_BYTES_MAX)
+		return false;
+	t->n_rows += named ? 1 : n;
+	t->row_bytes += bytes;
+	return true;
+}
+
+static void row_add(struct rows *r, const struct final *f, bool named)
+{
+	const size_t bytes = named ? ROW_BYTES + f->original.n : row_bytes(f);
+
+	if (r->to.n == r->max || r->bytes + bytes > ROWS_BYTES_MAX) {
+		r->full = true;
+		return;
+	}
+	r->to.v[r->to.n++] = named ? f->original : f->address;
+	r->before.v[r->before.n++] = named || str_case_eq(f->address, f->original) ? STR("") : f->original;
+	r->bytes += bytes;
+}
+
 struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out)
 {
 	const size_t max = t->n_finals < ROWS_MAX ? t->n_finals : ROWS_MAX;
-	struct ipc_strs to = { ARENA_ARRAY(t->arena, struct str, max), 0 }, before = { ARENA_ARRAY(t->arena, struct str, max), 0 };
-	const bool differ = t->conf->filter_recipient_policies[0] != '\0';
-	size_t bytes = 0;
-	struct str named = { 0 };
+	struct rows r = { .to = { ARENA_ARRAY(t->arena, struct str, max), 0 }, .before = { ARENA_ARRAY(t->arena, struct str, max), 0 }, .max = max };
+	const bool differ = has_policies(t);
+	size_t bytes;
+	bool named;
 
-	if (to.v == NULL || before.v == NULL)
+	if (r.to.v == NULL || r.before.v == NULL)
 		return (struct ipc_strs){ 0 };
-	for (size_t i = 0; i < t->n_finals; i++) {
-		struct final *f = &t->finals[i];
-		const bool own = to.n < ROWS_FINAL_MAX && bytes < ROWS_OWN_BYTES_MAX;
-		const bool full = to.n == max || bytes >= ROWS_BYTES_MAX, another = own || !named.p || !str_eq(named, f->original);
-		if (another && full && differ)
-			return (struct ipc_strs){ 0 };
-		if (another && !full) {
-			to.v[to.n++] = own ? f->address : f->original;
-			before.v[before.n++] = str_case_eq(f->address, f->original) ? STR("") : f->original;
-			bytes += f->address.n + f->original.n;
-			named = own ? (struct str){ 0 } : f->original;
+	for (size_t i = 0, end; i < t->n_finals; i = end) {
+		end = rcpt_end(t, i, &named, &bytes);
+		for (size_t k = i; k < end; k++) {
+			struct final *f = &t->finals[k];
+			if (k == i || !named)
+				row_add(&r, f, named);
+			f->row = r.to.n - 1;
+			f->named = named;
 		}
-		f->row = to.n - 1;
 	}
-	*before_out = differ ? before : (struct ipc_strs){ 0 };
-	return to;
+	if (r.full && differ)
+		return (struct ipc_strs){ 0 };
+	*before_out = differ ? r.before : (struct ipc_strs){ 0 };
+	return r.to;
 }
 
 /* --- edits --- */

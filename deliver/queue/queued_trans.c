@@ -457,6 +457,10 @@ static void rcpt_passed(struct trans *t)
 		else
 			refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena,
 				    "<%.*s>: Recipient address rejected: delivery to commands and files is not allowed by configuration", STR_ARG(t->asked))));
+	} else if (!batches_room(t, before)) {
+		t->n_finals = before;
+		map_free(&t->seen);
+		refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients with policies of their own"));
 	} else if (r->limited && t->n_finals == before + 1) {
 		ask_room(t, &t->finals[before]);
 	} else {

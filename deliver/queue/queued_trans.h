@@ -29,6 +29,7 @@ struct final {
 	struct trans *t;
 	struct batch *batch;	/* NULL: the transaction's main */
 	size_t row;		/* of the question to the filter */
+	bool named;		/* which asks about what its RCPT named, and not about itself */
 	struct str kind, address, user, extension, original, folder;
 	struct str sender;	/* owner-NAME of a list; empty: the message's */
 	enum final_state state;
@@ -41,6 +42,9 @@ struct final {
 	bool recorded;	/* in the queue record */
 	uint64_t done_us;
 };
+
+/* Do mailboxes or servers take it, whoever sends to that address? Commands and files of an alias have its address. */
+static inline bool final_has_address(const struct final *f) { return str_eq(f->kind, STR("mailbox")) || str_eq(f->kind, STR("remote")); }
 
 enum trans_step {
 	STEP_ENVELOPE,	/* MAIL, RCPT */
@@ -74,6 +78,7 @@ struct trans {
 	struct ask *ask;		/* resolve, or filterd */
 	struct copy *room;		/* an agent is asked whether a mailbox is full */
 	size_t before;			/* finals before the recipient that is asked about */
+	size_t n_rows, row_bytes;	/* of the question to the filter, as far as recipients are known */
 	uint64_t size_said;		/* SIZE= */
 	struct str asked;		/* address being resolved */
 	struct arena *asking;		/* of the recipient that is asked about alone: an alias may be large, and named often */
@@ -145,6 +150,7 @@ void rewrite_message(struct trans *t, struct str head);
 int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
 static inline struct batch *batch_of(struct trans *t, const struct final *f) { return f->batch ? f->batch : &t->main; }
 struct batch *batch_at(struct trans *t, size_t i);	/* 0: the main; NULL: no more */
+bool batches_room(struct trans *t, size_t from);	/* does the question have room for the finals from there on, which are one RCPT's? */
 struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out);	/* whom the filter is asked about; n 0: too many */
 /* What is done with whom; then commit_scanned, commit_kept, or the answer. */
 void batches_sort(struct trans *t, const struct filter_outcomes *o);
