@@ -212,7 +212,8 @@ void effects_apply(struct trans *t, trans_passed_fn *fn)
 }
 
 /* The whole message goes to the content filter, for those that were named and not for what they lead to: aliases count when it comes back. Of several recipients that
- * are one final each name stays one. */
+ * are one final each name stays one. But where recipients want different things done with it, a name may lead to some who get it in one message, in another, or not
+ * at all: there it goes for the addresses that it leads to. */
 void effects_filter(struct trans *t)
 {
 	size_t n = 0;
@@ -221,18 +222,19 @@ void effects_filter(struct trans *t)
 		return;
 	for (size_t i = 0; i < t->n_finals; i++) {
 		const struct final *f = &t->finals[i];
-		bool named = false;
+		const struct str to = t->sorted && !f->named && final_has_address(f) ? f->address : f->original;
+		bool there = false;
 		if (batch_of(t, f)->quarantine.p || f->state == FINAL_FAILED) {
 			t->finals[n++] = *f;
 			continue;
 		}
-		for (size_t k = 0; k < n && !named; k++)
-			named = str_eq(t->finals[k].original, f->original) && t->finals[k].rcpt == f->rcpt && t->finals[k].batch == f->batch;
-		if (named)
+		for (size_t k = 0; k < n && !there; k++)
+			there = str_eq(t->finals[k].address, to) && t->finals[k].rcpt == f->rcpt && t->finals[k].batch == f->batch;
+		if (there)
 			continue;
 		t->finals[n++] = (struct final){
 			.t = t, .batch = f->batch,
-			.kind = STR("remote"), .address = f->original, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .notify = f->notify,
+			.kind = STR("remote"), .address = to, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .notify = f->notify,
 			.orcpt = f->orcpt,
 		};
 	}

@@ -387,6 +387,28 @@ def test_a_crowd_does_not_hide_a_recipient_from_his_own_policy(fresh_suite, befo
     assert not has(mail, FRANK, "<crowd@")
 
 
+def test_a_content_filter_gets_for_each_what_he_wants(fresh_suite):
+    """An alias with members of different minds: each is named to the content filter once, who discards the message is not; one outcome leaves the alias whole."""
+    there = ("127.0.7.12", 10024)
+    aliases = {"team": "alice@example.com, carol@example.com", "drop": "carol@example.com, frank@example.com", "like": "bob@example.com, frank@example.com"}
+    suite, _sink = gateway(fresh_suite, "content", POLICIES,
+                           virtual_alias_maps="inline:{ %s }" % ", ".join("{ %s@example.com = %s }" % a for a in aliases.items()),
+                           smtpd_client_restrictions="check_client_access inline:{ { 127.0.0.1 = FILTER smtp:[%s]:%d } }" % there)
+    content = smtpsink.Sink(*there)
+    try:
+        for mid, body, to, named in (("c1", "nothing", "like", ["like"]), ("c2", "highword", "team", ["alice", "carol"]), ("c3", "highword", "drop", ["carol"])):
+            del content.messages[:]
+            assert send(suite, mid, body, [to + "@example.com"])[0] == 250
+            content.wait(len(named), 30)
+            end = time.monotonic() + 30
+            while b"x@elsewhere.example" in suite.tool("postern-queue", "list").stdout:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            assert sorted(line for envelope, _text, _secure in content.messages for line in envelope[1:]) == ["RCPT TO:<%s@example.com>" % n for n in named]
+    finally:
+        content.close()
+
+
 def test_policies_of_many_that_want_the_same(fresh_suite):
     to = ["u%d@relay.example" % i for i in range(1000)]
     levels = "".join("[p%d]\nrecipients = %s\nspam_kill_level = %d\n" % (i, a, i + 8) for i, a in enumerate(to))
