@@ -2,7 +2,8 @@
  * header fields of their copies, and what goes to the queue for them is one message there. The first batch that is to get the message is the main one, which has
  * the transaction's id; the others, and what is kept in quarantine, have ids of their own.
  *	Who refuses a message that others take cannot be told so to an SMTP client any more: a sender of ours gets a bounce, a client of LMTP an answer for
- * each recipient; for strangers, who get no bounce from us, it is kept or dropped as filter_rejected_recipients says. */
+ * each recipient; for strangers, who get no bounce from us, it is kept or dropped as filter_rejected_recipients says. So it is with members of an alias, for which LMTP
+ * has one answer, when others of them take the message. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,14 +171,18 @@ enum fate { FATE_PASS, FATE_KEEP, FATE_REDIRECT, FATE_DROP, FATE_FAIL };
 struct sorting {
 	struct trans *t;
 	const struct filter_outcomes *o;
-	enum fate fates[FILTER_OUTCOMES_MAX];
+	/* An outcome is one part, and for LMTP a refusal may be two: aliases (above) first. */
+	struct part { const struct ipc_filter_VERDICT *v; enum fate fate; bool split, alias; } parts[2 * FILTER_OUTCOMES_MAX];
+	size_t n_parts;
+	bool *others;		/* of an RCPT of LMTP: some who come from it do not refuse */
 	size_t common;		/* with so many edits all copies begin: they are the message's, and shown to milters */
 	bool has_main, passes;	/* passes: somebody gets it as it is addressed */
 	struct { struct str to; struct batch *batch; size_t rcpt; } redirect[FILTER_OUTCOMES_MAX];
 	size_t n_redirect, next;
 };
 
-static enum fate fate_of(const struct trans *t, const struct ipc_filter_VERDICT *v)
+/* alias: others who come from the same RCPT have another fate. */
+static enum fate fate_of(const struct trans *t, const struct ipc_filter_VERDICT *v, bool alias)
 {
 	if (str_eq(v->action, STR("accept")))
 		return FATE_PASS;
@@ -187,7 +192,7 @@ static enum fate fate_of(const struct trans *t, const struct ipc_filter_VERDICT 
 		return FATE_REDIRECT;
 	if (str_eq(v->action, STR("discard")))
 		return FATE_DROP;
-	if (t->tells || (t->ours && t->sender.n > 0))
+	if ((t->tells && !alias) || (t->ours && t->sender.n > 0))
 		return FATE_FAIL;
 	return strcmp(t->conf->filter_rejected_recipients, "discard") == 0 ? FATE_DROP : FATE_KEEP;
 }
@@ -197,14 +202,60 @@ static bool has_copies(enum fate f)
 	return f != FATE_DROP && f != FATE_FAIL;
 }
 
+static bool is_alias(const struct sorting *g, const struct final *f)
+{
+	return f->rcpt >= g->t->n_accepted || g->others[f->rcpt];
+}
+
+static void part_add(struct sorting *g, const struct ipc_filter_VERDICT *v, bool split, bool alias)
+{
+	const enum fate fate = fate_of(g->t, v, alias);
+
+	g->parts[g->n_parts++] = (struct part){ v, fate, split, alias };
+	g->passes |= fate == FATE_PASS;
+}
+
+/* Of those who refuse: are there some who do so with all of their RCPT, and others? */
+static void parts_of_refusal(struct sorting *g, const struct ipc_filter_VERDICT *v)
+{
+	bool alone = false, alias = false;
+
+	for (size_t i = 0; i < g->t->n_finals; i++)
+		if (filter_outcome_has(v, g->t->finals[i].row))
+			*(is_alias(g, &g->t->finals[i]) ? &alias : &alone) = true;
+	if (alias)
+		part_add(g, v, alone, true);
+	if (alone)
+		part_add(g, v, alias, false);
+}
+
+static int make_parts(struct sorting *g, struct err *e)
+{
+	struct trans *t = g->t;
+
+	if (t->tells && (g->others = ARENA_ARRAY(t->arena, bool, t->n_accepted + 1)) == NULL)
+		return err_set(e, ERR_LIMIT, 0, "transaction too large");
+	for (size_t k = 0; t->tells && k < g->o->n; k++)
+		for (size_t i = 0; fate_of(t, g->o->v[k], false) != FATE_FAIL && i < t->n_finals; i++)
+			if (t->finals[i].rcpt < t->n_accepted && filter_outcome_has(g->o->v[k], t->finals[i].row))
+				g->others[t->finals[i].rcpt] = true;
+	for (size_t k = 0; k < g->o->n; k++) {
+		if (t->tells && fate_of(t, g->o->v[k], false) == FATE_FAIL)
+			parts_of_refusal(g, g->o->v[k]);
+		else
+			part_add(g, g->o->v[k], false, false);
+	}
+	return 0;
+}
+
 static int take_common(struct sorting *g, struct err *e)
 {
 	const struct ipc_filter_VERDICT *first = NULL;
 
-	for (size_t k = 0; k < g->o->n; k++) {
-		const struct ipc_filter_VERDICT *v = g->o->v[k];
+	for (size_t k = 0; k < g->n_parts; k++) {
+		const struct ipc_filter_VERDICT *v = g->parts[k].v;
 		size_t same = 0;
-		if (!has_copies(g->fates[k]))
+		if (!has_copies(g->parts[k].fate))
 			continue;
 		while (first && same < g->common && same < v->edits.n && str_eq(v->edits.v[same], first->edits.v[same]))
 			same++;
@@ -237,6 +288,8 @@ static int batch_for(struct sorting *g, const struct ipc_filter_VERDICT *v, enum
 	g->has_main |= main;
 	if (fate == FATE_KEEP)
 		b->quarantine = arena_str(t->arena, v->log.n > 0 ? v->log : STR("unnamed"));
+	if (fate == FATE_KEEP && b->quarantine.p == NULL)
+		return err_set(e, ERR_LIMIT, 0, "transaction too large");	/* and not: it is not kept */
 	*out = b;
 	return append(t, &b->own, &b->n_own, v->edits.v + g->common, v->edits.n - g->common, e);
 }
@@ -256,6 +309,7 @@ static void settle(const struct sorting *g, struct final *f, const struct ipc_fi
 	if (fate != FATE_FAIL)
 		return;
 	f->state = FINAL_FAILED;
+	f->told = t->tells;
 	f->enhanced = arena_str(t->arena, v->enhanced.n > 0 && v->enhanced.p[0] == '5' ? v->enhanced : STR("5.7.1"));
 	f->text = arena_str(t->arena, v->text.n > 0 ? v->text : STR("Message content rejected"));
 }
@@ -269,21 +323,27 @@ static void redirect_add(struct sorting *g, const struct ipc_filter_VERDICT *v, 
 	g->redirect[g->n_redirect++].batch = b;
 }
 
-/* Those of one outcome; who is not to have it leaves the list. */
-static int sort_outcome(struct sorting *g, size_t k, struct err *e)
+static bool is_part_of(const struct sorting *g, const struct part *p, const struct final *f)
+{
+	return filter_outcome_has(p->v, f->row) && (!p->split || p->alias == is_alias(g, f));
+}
+
+/* Those of one part; who is not to have it leaves the list. */
+static int sort_part(struct sorting *g, const struct part *p, struct err *e)
 {
 	struct trans *t = g->t;
-	const struct ipc_filter_VERDICT *v = g->o->v[k];
-	const enum fate fate = g->fates[k];
+	const struct ipc_filter_VERDICT *v = p->v;
+	const enum fate fate = p->fate;
 	struct batch *b = NULL;
 	size_t n = 0, rcpt = SIZE_MAX;
 
 	if (has_copies(fate) && batch_for(g, v, fate, &b, e) < 0)
 		return -1;
-	notice_send(t, v, fate == FATE_KEEP ? str_c(b->qid) : STR(""));
+	if (!p->split || p->alias)
+		notice_send(t, v, fate == FATE_KEEP ? str_c(b->qid) : STR(""));
 	for (size_t i = 0; i < t->n_finals; i++) {
 		struct final *f = &t->finals[i];
-		const bool its = filter_outcome_has(v, f->row);
+		const bool its = is_part_of(g, p, f);
 		if (its)
 			settle(g, f, v, fate, b);
 		rcpt = its && rcpt == SIZE_MAX ? f->rcpt : rcpt;
@@ -397,14 +457,10 @@ static bool is_same_refusal(const struct filter_outcomes *o)
 
 static int sort_all(struct sorting *g, struct err *e)
 {
-	struct trans *t = g->t;
-
-	for (size_t k = 0; k < g->o->n; k++)
-		g->passes |= (g->fates[k] = fate_of(t, g->o->v[k])) == FATE_PASS;
-	if (take_common(g, e) < 0)
+	if (make_parts(g, e) < 0 || take_common(g, e) < 0)
 		return -1;
-	for (size_t k = 0; k < g->o->n; k++)
-		if (sort_outcome(g, k, e) < 0)
+	for (size_t k = 0; k < g->n_parts; k++)
+		if (sort_part(g, &g->parts[k], e) < 0)
 			return -1;
 	g->o = NULL;	/* valid during the call only */
 	return 0;

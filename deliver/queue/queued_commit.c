@@ -321,7 +321,7 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 /* Is this final to be in the record? A failure, so that the sender is told: the client was given a 250 for the others (RFC 5321 6.1). */
 static bool goes_on_record(const struct trans *t, const struct final *f)
 {
-	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && !t->tells && t->sender.n > 0);
+	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && !f->told && t->sender.n > 0);
 }
 
 static struct spool_msg *record_envelope(struct trans *t, const struct batch *b)
@@ -472,10 +472,35 @@ static void refuse(struct trans *t)
 		     str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text))));
 }
 
+/* LMTP has one answer for an alias: it is a failure if all members failed. */
+static int tell_failures(struct trans *t, struct err *e)
+{
+	bool *had = t->tells ? ARENA_ARRAY(t->arena, bool, t->n_accepted + 1) : NULL;
+
+	if (!t->tells)
+		return 0;
+	if (had == NULL)
+		return err_set(e, ERR_LIMIT, 0, "transaction too large");
+	for (size_t i = 0; i < t->n_finals; i++)
+		if (t->finals[i].rcpt < t->n_accepted && t->finals[i].state != FINAL_FAILED)
+			had[t->finals[i].rcpt] = true;
+	for (size_t i = 0; i < t->n_finals; i++) {
+		struct final *f = &t->finals[i];
+		f->told = f->state == FINAL_FAILED && f->rcpt < t->n_accepted && !had[f->rcpt];
+	}
+	return 0;
+}
+
 /* Every copy is ready, failed, or goes to the queue. */
 static void copies_settled(struct trans *t)
 {
+	struct err e = { 0 };
+
 	timer_del(&t->deadline);
+	if (tell_failures(t, &e) < 0) {
+		fail_all(t, &e);
+		return;
+	}
 	if (count(t, FINAL_FAILED) == t->n_finals) {
 		refuse(t);
 		return;

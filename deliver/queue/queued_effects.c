@@ -163,7 +163,7 @@ static void on_added(void *ctx, const struct ipc_resolve_RESULT *r)
 	}
 	for (; n < r->kinds.n; n++) {
 		const struct final f = {
-			.kind = r->kinds.v[n], .address = r->addresses.v[n], .user = r->users.v[n], .extension = r->extensions.v[n], .original = t->asked,
+			.kind = r->kinds.v[n], .address = r->addresses.v[n], .user = r->users.v[n], .extension = r->extensions.v[n], .original = t->asked, .rcpt = SIZE_MAX,
 		};
 		if (trans_final(t, &f) < 0)
 			break;

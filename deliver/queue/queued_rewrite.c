@@ -114,7 +114,7 @@ static void on_bcc(void *ctx, const struct ipc_resolve_RESULT *r)
 		log_warning("%s: blind copy to <%.*s>: no such recipient", t->qid, STR_ARG(t->asked));
 	for (size_t i = 0; i < r->kinds.n; i++) {
 		const struct final f = {
-			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
+			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked, .rcpt = SIZE_MAX,
 			.notify = SMTP_NOTIFY_NEVER, .sender = t->sender.n > 0 ? resolved_owner(r, i) : STR(""),
 		};
 		if (trans_final(t, &f) < 0)

@@ -85,16 +85,17 @@ void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct st
 		conn_reply(t->conn, t->reply_id, code, enhanced, text, with_qid ? trans_qid(t) : (struct str){ 0 });
 }
 
-/* RFC 2033 4.2: what became of recipient k. One that is queued is accepted. */
+/* RFC 2033 4.2: what became of recipient k. One that is queued is accepted, and an alias one of whose members has the message: who hears of a failure sends again,
+ * or tells the sender. The words name what the client named, for whom it leads to is not its business. */
 static void lmtp_status(const struct trans *t, size_t k, struct str *code, struct str *enhanced, struct str *text)
 {
 	for (size_t i = 0; i < t->n_finals; i++) {
 		const struct final *f = &t->finals[i];
-		if (f->rcpt != k || f->state != FINAL_FAILED)
+		if (f->rcpt != k || !f->told)
 			continue;
 		*code = str_eq(f->enhanced, STR("5.2.2")) ? STR("552") : STR("550");
 		*enhanced = f->enhanced.n > 0 && f->enhanced.p[0] == '5' ? f->enhanced : STR("5.0.0");
-		*text = str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text)));
+		*text = str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->original), STR_ARG(f->text)));
 		return;
 	}
 }

@@ -39,6 +39,7 @@ struct final {
 	uint64_t notify;	/* as that said */
 	struct str orcpt;
 	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
+	bool told;	/* failed with all of its RCPT, and the client of LMTP hears so; else the sender is sent a report */
 	bool recorded;	/* in the queue record */
 	uint64_t done_us;
 };
@@ -111,7 +112,7 @@ struct trans {
 	struct timer *deadline;
 	size_t n_copying, n_committing;
 	bool ours;			/* the sender is one of us */
-	bool tells;			/* the client hears of each recipient itself (LMTP): nobody is sent a report */
+	bool tells;			/* the client hears of each recipient itself (LMTP) */
 	size_t signing;			/* the batch that is signed */
 	size_t recording;		/* the batch whose record is being written */
 	bool dropped;			/* the client went away while the record was being synced */

@@ -141,6 +141,27 @@ def test_a_stranger_is_told_when_some_of_the_recipients_are_full(fresh_suite, si
     assert rcpts == ["x@elsewhere.example"] and b"Final-Recipient: rfc822; alice@example.com" in report and b"Status: 5.2.2" in report and b"bob@" not in report
 
 
+def test_by_lmtp_an_alias_with_one_full_member_is_taken(fresh_suite, sink):  # noqa: F811
+    """550 would have the client send again, or tell the sender that nobody has it. Refused is an alias of full ones."""
+    place = fresh_suite("quota-lmtp", settings={
+        "filter_enable": "no", "quota_full_action": "reject", "relayhost": "[127.0.0.3]:2525", "listener.store": "2424/lmtp", "inet_interfaces": "127.0.0.1",
+        "virtual_alias_maps": "inline:{ { some@example.com = alice@example.com, bob@example.com }, { full@example.com = alice@example.com } }"})
+    set_quota(place, ALICE, "3k")
+    with smtplib.LMTP("127.0.0.1", 2424, timeout=30) as s:
+        s.ehlo("here")
+        s.mail("x@elsewhere.example")
+        assert [s.rcpt(r)[0] for r in ("some@example.com", "full@example.com")] == [250, 250]
+        s.putcmd("data")
+        assert s.getreply()[0] == 354
+        s.send(b"Subject: t\r\n\r\n" + (b"x" * 70 + b"\r\n") * 100 + b".\r\n")
+        some, full = s.getreply(), s.getreply()
+    assert some[0] == 250, some
+    assert full[0] == 552 and full[1].startswith(b"5.2.2 <full@example.com>: ")
+    assert wait(lambda: sink.got) and len(list((place.maildir(BOB) / "new").iterdir())) == 1
+    (rcpts, report), = sink.got
+    assert rcpts == ["x@elsewhere.example"] and report.count(b"Final-Recipient: ") == 1 and b"Status: 5.2.2" in report and b"bob@" not in report
+
+
 def test_the_default_holds_for_who_has_no_own(place):
     set_quota(place, BOB, "default")
     rows = place.tool("postern-user", "list", "--json").stdout.decode()

@@ -207,6 +207,19 @@ def test_lmtp_hears_of_each(suite, mail):
     assert [m["recipients"] for m in listed(suite)] == [[ERIN]]
 
 
+def test_lmtp_has_one_answer_for_an_alias(suite, mail):
+    """A member who refuses is not told of when another one has the message: the client would send it again. Refused by all of them it is, in the name of the alias."""
+    virtual = suite.base / "etc" / "virtual"
+    virtual.write_text("some@example.com carol@example.com, bob@example.com\nnone@example.com bob@example.com, hank@example.com\n")
+    suite.tool("postmap", "cdb:%s" % virtual)
+    some, bob, none = send(suite, "lmtpalias", "highword", ["some@example.com", BOB, "none@example.com"], lmtp=True)
+    assert some[0] == 250, some
+    assert bob[0] == 550 and bob[1].startswith(b"5.7.1 <bob@example.com>: ")
+    assert none[0] == 550 and none[1].startswith(b"5.7.1 <none@example.com>: ")
+    mail.wait_for("<lmtpalias@test.example>", CAROL)
+    assert [m["recipients"] for m in listed(suite)] == [[BOB]]
+
+
 def test_a_user_of_ours_gets_a_bounce(suite, mail):
     context = suite.tls_context()
     context.check_hostname = False
