@@ -305,7 +305,7 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 	struct spool_rcpt *r = spool_msg_add(t->arena, m);
 
 	if (r == NULL)
-		return;		/* QUEUED_FINALS_MAX is far below SPOOL_RCPT_MAX */
+		return;		/* not recorded: the caller looks */
 	*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .user = f->user, .extension = f->extension, .folder = f->folder,
 				   .notify = f->notify, .orcpt = f->orcpt, .sender = f->sender };
 	if (f->state == FINAL_FAILED)
@@ -328,6 +328,8 @@ static struct spool_msg *record_envelope(struct trans *t, const struct batch *b)
 {
 	struct spool_msg *m = ARENA_NEW(t->arena, struct spool_msg);
 
+	if (m == NULL)
+		return NULL;
 	m->qid = str_c(b->qid);
 	m->size = t->size;
 	m->arrived_us = clock_wall_us();
@@ -358,14 +360,15 @@ static bool wants_record(struct trans *t, const struct batch *b)
 	return false;
 }
 
+/* NULL: it finds no memory, or not all of them do. */
 static struct spool_msg *record_build(struct trans *t, const struct batch *b)
 {
 	struct spool_msg *m = record_envelope(t, b);
 
-	for (size_t i = 0; i < t->n_finals; i++)
+	for (size_t i = 0; m && i < t->n_finals; i++)
 		if (batch_of(t, &t->finals[i]) == b && goes_on_record(t, &t->finals[i]))
 			record_final(t, m, &t->finals[i]);
-	return m;
+	return m && !wants_record(t, b) ? m : NULL;
 }
 
 static void records_undo(struct trans *t)
@@ -431,6 +434,8 @@ static int record_write(struct trans *t, struct batch *b, struct err *e)
 	struct spool_msg *m = record_build(t, b);
 	int fd = -1;
 
+	if (m == NULL)
+		return err_set(e, ERR_LIMIT, 0, "transaction too large");
 	if (b == &t->main) {
 		if (spool_commit(t->q->spool, m, &fd, e) < 0)
 			return -1;
@@ -536,9 +541,11 @@ static int record_late(struct trans *t, struct batch *b, struct err *e)
 		if (batch_of(t, f) != b || !goes_on_record(t, f) || f->recorded)
 			continue;
 		record_final(t, b->msg, f);
+		if (!f->recorded)
+			break;
 		spool_journal_recipient(str_c(b->qid), b->msg->n_rcpts - 1, &b->msg->rcpts[b->msg->n_rcpts - 1], &r);
 	}
-	ok = buf_check(&r, "queue record", e);
+	ok = wants_record(t, b) ? err_set(e, ERR_LIMIT, 0, "transaction too large") : buf_check(&r, "queue record", e);
 	if (ok == 0 && r.n > 0)
 		ok = spool_append(t->q->spool, str_c(b->qid), t->size, buf_view(&r), true, e);
 	buf_fini(&r);
@@ -599,7 +606,7 @@ static void tell_success(struct trans *t)
 		if (f->state != FINAL_SENT || !(f->notify & SMTP_NOTIFY_SUCCESS) || t->sender.n == 0)
 			continue;
 		m = m ? m : record_envelope(t, &t->main);
-		struct spool_rcpt *r = spool_msg_add(t->arena, m);
+		struct spool_rcpt *r = m ? spool_msg_add(t->arena, m) : NULL;
 		if (r)
 			*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .orcpt = f->orcpt, .notify = f->notify,
 						   .enhanced = f->enhanced, .text = f->text, .relay = STR("local") };
@@ -607,9 +614,10 @@ static void tell_success(struct trans *t)
 	if (m == NULL)
 		return;
 	bool *pick = ARENA_ARRAY(t->arena, bool, m->n_rcpts);
-	for (size_t i = 0; i < m->n_rcpts; i++)
+	for (size_t i = 0; pick && i < m->n_rcpts; i++)
 		pick[i] = true;
-	bounce_send(t->q, &(struct bounce_request){ .kind = DSN_SUCCESS, .m = m, .pick = pick, .fd = t->fd }, NULL, NULL);
+	if (pick)
+		bounce_send(t->q, &(struct bounce_request){ .kind = DSN_SUCCESS, .m = m, .pick = pick, .fd = t->fd }, NULL, NULL);
 }
 
 static void all_visible(struct trans *t)
