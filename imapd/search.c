@@ -297,6 +297,26 @@ static bool learned_head(struct matcher *m, const struct imap_search_key *k, str
 	return k->text.n == 0 || !mbox_search_in_head(k->field) || mbox_search_learned(m->view, m->seq, MBOX_SEARCH_HEAD, words, needles(k, words));
 }
 
+/* A message of which neither the index nor a summary tells anything: its header is read and learned. Only of one that matches is a summary made, which
+ * will be asked for next. */
+static bool new_head_matches(struct matcher *m, const struct imap_search_key *k)
+{
+	struct mbox_summary sum;
+	struct msgfile f;
+
+	if (m->unreadable || msgfile_read(&f, m->view, m->seq, true, NULL) < 0) {
+		m->unreadable = true;
+		return false;
+	}
+	const struct str head = msgfile_head(&f);
+	const bool found = learned_head(m, k, head) && head_matches(m, head, k);
+	/* Without an index the summary spares the next search the file. */
+	if (found || !mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD))
+		(void)!mbox_summary_from(m->view, m->seq, head, &sum, NULL);
+	msgfile_close(&f);
+	return found;
+}
+
 static bool header_matches(struct matcher *m, const struct imap_search_key *k)
 {
 	struct mbox_summary sum;
@@ -304,6 +324,8 @@ static bool header_matches(struct matcher *m, const struct imap_search_key *k)
 	if (ruled_out(m, k))
 		return false;
 	m->key = k;
+	if (mbox_search_in_head(k->field) && !mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD) && mbox_summary_peek(m->view, m->seq, &sum) != 0)
+		return new_head_matches(m, k);
 	if (!summary_keeps(k->field) || mbox_summary_get(m->view, m->seq, &sum, NULL) < 0 || !sum.fields.p)
 		return open_file(m, true) && head_matches(m, msgfile_head(&m->file), k);
 	if (!mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD) && !learned_head(m, k, sum.fields))

@@ -1,4 +1,6 @@
 """SEARCH (RFC 3501 6.4.4): keys, decoded text, charsets, limits."""
+import os
+
 import pytest
 
 from imapmessages import MULTI, SIMPLE, crlf, numbered
@@ -88,3 +90,25 @@ def test_empty_folder(imap, folder):
     c.ok("SELECT " + folder)
     assert c.ok("SEARCH ALL") == [b"* SEARCH"]
     assert c.ok("SEARCH 1:*") == [b"* SEARCH"]
+
+
+def test_a_first_search_keeps_no_more_than_it_needs(imap, folder, suite):
+    """Of files that nobody has looked at, the index learns which to look at next time; what is kept to show a message is made of those that are found."""
+    root = suite.maildir("alice@example.com") / ("." + folder)
+    owner, to = (root / "cur").stat(), ",\n ".join("Somebody With A Name %d <somebody%d@example.com>" % (k, k) for k in range(40))
+    for n in range(1, 41):
+        path = root / "cur" / ("17000000%02d.M1P1.h:2,S" % n)
+        path.write_text("From: sender%d@example.com\nTo: %s\nSubject: %s %d\n\nbody\n" % (n, to, "rarity" if n % 15 == 0 else "common", n))
+        os.chown(path, owner.st_uid, owner.st_gid)
+    c = imap()
+    c.ok("SELECT " + folder)
+    assert found(c, "SUBJECT rarity") == [15, 30]
+    assert 0 < (root / "postern.cache").stat().st_size < 10 * 2500
+    for other in (c, imap()):
+        other.ok("SELECT " + folder)
+        assert found(other, "SUBJECT rarity") == [15, 30]
+        assert found(other, "NOT SUBJECT common") == [15, 30]
+        assert found(other, "OR SUBJECT rarity FROM sender7@") == [7, 15, 30]
+        assert found(other, "FROM sender3") == [3] + list(range(30, 40))
+        assert found(other, "HEADER Subject \"\"") == list(range(1, 41))
+    assert all(b"common" in line or b"rarity" in line for line in c.ok("FETCH 1:* ENVELOPE"))
