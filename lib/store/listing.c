@@ -112,8 +112,20 @@ static int entry_cmp(const void *pa, const void *pb)
 	return str_cmp(a->n.base, b->n.base);
 }
 
+static bool is_sorted(const struct listing *l)
+{
+	for (size_t i = 1; i < l->n; i++) {
+		const uint64_t before = key_of(l->v[i - 1]), key = key_of(l->v[i]);
+		if (before > key || (before == key && entry_cmp(&l->v[i - 1], &l->v[i]) > 0))
+			return false;
+	}
+	return true;
+}
+
 void listing_sort(struct listing *l)
 {
+	if (is_sorted(l))	/* once more, when no UIDs were known */
+		return;
 	struct radix_item *const k = xmalloc((l->n + 1) * sizeof(*k));
 	struct entry **const by_key = xmalloc((l->n + 1) * sizeof(*by_key));
 
