@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/enc.h"
+#include "base/ip.h"
 #include "base/rate.h"
 #include "ipc/auth.h"
 #include "ipc/reg.h"
@@ -332,9 +333,7 @@ static bool too_often(struct conn *c)
 {
 	const struct conf *conf = c->m->conf;
 	const uint64_t max = conf->smtpd_client_auth_rate_limit;
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	const bool v4 = memcmp(c->facts.from.addr, mapped, sizeof mapped) == 0;
-	const struct str key = str_n(c->facts.from.addr, v4 ? 16 : 8);	/* IPv6: a /64 */
+	const struct str key = str_n(c->facts.from.addr, ip_is_v4(c->facts.from.addr) ? 16 : 8);	/* IPv6: a /64 */
 
 	if (max == 0 || !str_eq(str_c(c->service), STR("smtp")) || !c->facts.from.has_addr ||
 	    conf_networks_have(conf->smtpd_client_event_limit_exceptions, c->facts.from.addr))

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/enc.h"
+#include "base/ip.h"
 #include "base/num.h"
 
 enum kind { K_ADDR4, K_ADDR6, K_NET, K_ACCOUNT, K_PAIR, K_KNOWN, K_SEEN, KINDS };
@@ -89,13 +90,6 @@ static uint64_t sip(const uint64_t seed[2], const unsigned char *p, size_t n)
 
 /* --- keys --- */
 
-static bool is_v4(const uint8_t a[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(a, mapped, sizeof mapped) == 0;
-}
-
 /* The key of (kind, network part of the address, name, number). A key is never 0. */
 static uint64_t key_of(const struct throttle *t, enum kind k, const struct throttle_client *c, unsigned v4_bytes,
 		       unsigned v6_bytes, struct str user, uint64_t tag)
@@ -103,7 +97,7 @@ static uint64_t key_of(const struct throttle *t, enum kind k, const struct throt
 	unsigned char b[1 + 1 + 16 + 8 + 8] = { (unsigned char)k };
 
 	if (c && c->has_addr) {
-		bool v4 = is_v4(c->addr);
+		bool v4 = ip_is_v4(c->addr);
 
 		b[1] = v4 ? 4 : 6;
 		memcpy(b + 2, v4 ? c->addr + 12 : c->addr, v4 ? v4_bytes : v6_bytes);
@@ -127,7 +121,7 @@ static uint64_t key_addr(const struct throttle *t, const struct throttle_client 
 
 static enum kind addr_kind(const struct throttle_client *c)
 {
-	return is_v4(c->addr) ? K_ADDR4 : K_ADDR6;
+	return ip_is_v4(c->addr) ? K_ADDR4 : K_ADDR6;
 }
 
 /* --- tables --- */

@@ -42,17 +42,17 @@ struct workers {
 	unsigned generation;		/* of the zygote */
 };
 
-static void leave_idle(struct worker *c)
+static void leave_idle(struct worker *w)
 {
-	c->pool->n_idle -= list_empty(&c->node) ? 0 : 1;
-	list_del(&c->node);
+	w->pool->n_idle -= list_empty(&w->node) ? 0 : 1;
+	list_del(&w->node);
 }
 
-static void dismiss(struct worker *c)
+static void dismiss(struct worker *w)
 {
-	leave_idle(c);
-	ipc_chan_free(&c->chan);
-	loop_free_later(c->pool->m->loop, c);
+	leave_idle(w);
+	ipc_chan_free(&w->chan);
+	loop_free_later(w->pool->m->loop, w);
 }
 
 /* --- idle ones --- */
@@ -63,27 +63,27 @@ static void on_idle_timer(void *ctx)
 	const uint64_t now = clock_mono_ms();
 
 	list_each_safe(it, &p->idle) {
-		struct worker *c = list_of(it, struct worker, node);
-		if (now - c->idle_since_ms < WORKER_IDLE_MS) {
-			timer_again(p->timer, c->idle_since_ms + WORKER_IDLE_MS - now);
+		struct worker *w = list_of(it, struct worker, node);
+		if (now - w->idle_since_ms < WORKER_IDLE_MS) {
+			timer_again(p->timer, w->idle_since_ms + WORKER_IDLE_MS - now);
 			return;
 		}
-		dismiss(c);
+		dismiss(w);
 	}
 }
 
 /* Alive, and has said nothing that nobody asked: its end may not have been seen yet. */
-static bool is_silent(const struct worker *c)
+static bool is_silent(const struct worker *w)
 {
 	char byte;
 
-	return recv(ipc_chan_fd(c->chan), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	return recv(ipc_chan_fd(w->chan), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static bool serves(const struct worker *c, enum worker_kind kind, const struct worker_owner *owner)
+static bool serves(const struct worker *w, enum worker_kind kind, const struct worker_owner *owner)
 {
-	return c->kind == kind && (kind == WORKER_FILE || (owner && memcmp(c->owner.addr, owner->addr, sizeof owner->addr) == 0 &&
-							   strcmp(c->owner.user, owner->user) == 0));
+	return w->kind == kind && (kind == WORKER_FILE || (owner && memcmp(w->owner.addr, owner->addr, sizeof owner->addr) == 0 &&
+							   strcmp(w->owner.user, owner->user) == 0));
 }
 
 static struct worker *idle_one(struct workers *p, enum worker_kind kind, const struct worker_owner *owner)
@@ -92,14 +92,14 @@ static struct worker *idle_one(struct workers *p, enum worker_kind kind, const s
 
 	/* The last used: the others may grow old. */
 	for (struct list *it = p->idle.prev, *next; it != &p->idle; it = next) {
-		struct worker *c = list_of(it, struct worker, node);
+		struct worker *w = list_of(it, struct worker, node);
 
 		next = it->prev;
-		if (!serves(c, kind, owner))
+		if (!serves(w, kind, owner))
 			continue;
-		if (now - c->born_ms < WORKER_LIFE_MS && is_silent(c))
-			return c;
-		dismiss(c);
+		if (now - w->born_ms < WORKER_LIFE_MS && is_silent(w))
+			return w;
+		dismiss(w);
 	}
 	return NULL;
 }
@@ -123,27 +123,27 @@ void workers_init(struct monitor *m)
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	struct worker *c = ctx;
+	struct worker *w = ctx;
 
-	if (c->ops == NULL || id != c->uses) {
+	if (w->ops == NULL || id != w->uses) {
 		log_error("a login worker spoke out of turn");
-		if (c->ops)
-			c->ops->gone(c->ctx, "protocol");
+		if (w->ops)
+			w->ops->gone(w->ctx, "protocol");
 		else
-			dismiss(c);
+			dismiss(w);
 		return;
 	}
-	c->ops->said(c->ctx, type, msg);
+	w->ops->said(w->ctx, type, msg);
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
-	struct worker *c = ctx;
+	struct worker *w = ctx;
 
-	if (c->ops)
-		c->ops->gone(c->ctx, why->text);
+	if (w->ops)
+		w->ops->gone(w->ctx, why->text);
 	else
-		dismiss(c);
+		dismiss(w);
 }
 
 /* --- for attempts --- */
@@ -169,54 +169,54 @@ static struct worker *make(struct monitor *m, enum worker_kind kind, const struc
 
 	if (helpers_worker(m, kind == WORKER_SASL ? HELPER_SASL : HELPER_CHECK, life_ms + KILL_LATER_MS + (again ? WORKER_LIFE_MS : 0), &fd, e) < 0)
 		return NULL;
-	struct worker *c = xzalloc(sizeof *c);
-	*c = (struct worker){ .pool = m->workers, .kind = kind, .again = again, .born_ms = clock_mono_ms(), .generation = m->workers->generation };
+	struct worker *w = xzalloc(sizeof *w);
+	*w = (struct worker){ .pool = m->workers, .kind = kind, .again = again, .born_ms = clock_mono_ms(), .generation = m->workers->generation };
 	if (owner)
-		c->owner = *owner;
-	list_init(&c->node);
-	c->chan = ipc_chan_new(m->loop, fd, &ipc_helper, on_message, on_closed, c);
-	ipc_chan_allow(c->chan, may_say(kind));
-	return c;
+		w->owner = *owner;
+	list_init(&w->node);
+	w->chan = ipc_chan_new(m->loop, fd, &ipc_helper, on_message, on_closed, w);
+	ipc_chan_allow(w->chan, may_say(kind));
+	return w;
 }
 
 struct worker *worker_take(struct monitor *m, enum worker_kind kind, const struct worker_owner *owner, uint64_t life_ms, const struct worker_ops *ops, void *ctx,
 			   struct err *e)
 {
-	struct worker *c = idle_one(m->workers, kind, owner);
+	struct worker *w = idle_one(m->workers, kind, owner);
 
-	if (c)
-		leave_idle(c);
-	else if ((c = make(m, kind, owner, life_ms, e)) == NULL)
+	if (w)
+		leave_idle(w);
+	else if ((w = make(m, kind, owner, life_ms, e)) == NULL)
 		return NULL;
-	c->uses++;
-	c->ops = ops;
-	c->ctx = ctx;
-	return c;
+	w->uses++;
+	w->ops = ops;
+	w->ctx = ctx;
+	return w;
 }
 
-int worker_send(struct worker *c, uint16_t type, const void *msg, int fd, struct err *e)
+int worker_send(struct worker *w, uint16_t type, const void *msg, int fd, struct err *e)
 {
-	return ipc_send(c->chan, type, msg, c->uses, fd, e);
+	return ipc_send(w->chan, type, msg, w->uses, fd, e);
 }
 
 void worker_release(struct worker **cp, bool sound)
 {
-	struct worker *c = *cp;
+	struct worker *w = *cp;
 
 	*cp = NULL;
-	if (c == NULL)
+	if (w == NULL)
 		return;
-	struct workers *p = c->pool;
-	c->ops = NULL;
-	if (!sound || !c->again || c->uses >= WORKER_USES_MAX || c->generation != p->generation) {
-		dismiss(c);
+	struct workers *p = w->pool;
+	w->ops = NULL;
+	if (!sound || !w->again || w->uses >= WORKER_USES_MAX || w->generation != p->generation) {
+		dismiss(w);
 		return;
 	}
 	if (p->n_idle == WORKERS_IDLE_MAX)
 		dismiss(list_of(p->idle.next, struct worker, node));
-	c->idle_since_ms = clock_mono_ms();
+	w->idle_since_ms = clock_mono_ms();
 	if (list_empty(&p->idle))
 		timer_again(p->timer, WORKER_IDLE_MS);
-	list_append(&p->idle, &c->node);
+	list_append(&p->idle, &w->node);
 	p->n_idle++;
 }

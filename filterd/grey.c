@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/enc.h"
+#include "base/ip.h"
 #include "base/map.h"
 #include "base/num.h"
 #include "base/sha256.h"
@@ -291,12 +292,10 @@ static bool has_written(struct grey *g, struct str sender, struct str recipient,
 
 uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, const struct str *vouched, size_t n_vouched, struct str recipient, int64_t now)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	const bool v4 = memcmp(client, mapped, 12) == 0;
 	for (size_t i = 0; i < n_vouched; i++)
 		if (has_written(g, vouched[i], recipient, now))
 			return 0;
-	const struct str network = str_n((const char *)client, v4 ? 15 : 8);	/* its /24, its /64: large senders try again from a neighbour */
+	const struct str network = str_n((const char *)client, ip_is_v4(client) ? 15 : 8);	/* its /24, its /64: large senders try again from a neighbour */
 	const struct key k = key_of('g', network, sender, recipient);
 	struct entry *x = entry_of(g, key_view(&k), now);
 	const uint64_t age = now > x->first ? (uint64_t)(now - x->first) : 0;

@@ -303,8 +303,8 @@ struct mbox_names {
 	size_t n, cap;
 	bool selected;		/* the selected mailbox is meant */
 };
-/* Adds what the filter means now. CMD_OK, or NO (a name is invalid). */
 bool mboxes_mean(struct client *c, const struct imap_mboxes *f, struct str name);	/* is that mailbox (existing or not) among them? */
+/* Adds what the filter means now. CMD_OK, or NO (a name is invalid). */
 enum cmd_result mboxes_expand(struct client *c, const struct imap_mboxes *f, struct mbox_names *out, struct err *e);
 /* Takes the names of folders of others out of a filter, each with a call. What is left is on a. CMD_OK, or NO. */
 typedef enum cmd_result mboxes_foreign_fn(void *ctx, const struct imap_mboxes *f, struct str owner, struct str name);

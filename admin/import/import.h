@@ -4,8 +4,8 @@
  *
  * Every imported message has an id that says where it came from; the id is in its file's name and in postern.imported, so that a repeated or interrupted
  * import takes nothing twice, and does not bring back what the user has deleted since. */
-#ifndef DELIVER_IMPORT_H
-#define DELIVER_IMPORT_H
+#ifndef ADMIN_IMPORT_H
+#define ADMIN_IMPORT_H
 
 #include <stdbool.h>
 #include <stdint.h>

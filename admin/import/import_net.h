@@ -1,7 +1,7 @@
 /* The client of another server: a connection that is read and written in order, as a tool may. It runs as user_remote, without files; import_imap.c and
  * import_pop3.c are its languages, import_parse.c what is read of IMAP's answers (pure, fuzzed). */
-#ifndef DELIVER_IMPORT_NET_H
-#define DELIVER_IMPORT_NET_H
+#ifndef ADMIN_IMPORT_NET_H
+#define ADMIN_IMPORT_NET_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Compiling the sources of maps: what postmap, postalias, newaliases and `postern check` share. */
-#ifndef DELIVER_POSTMAP_H
-#define DELIVER_POSTMAP_H
+#ifndef ADMIN_POSTMAP_H
+#define ADMIN_POSTMAP_H
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /* What the parts of `postern check` share: a list of findings. */
-#ifndef DELIVER_CHECK_H
-#define DELIVER_CHECK_H
+#ifndef ADMIN_CHECK_H
+#define ADMIN_CHECK_H
 
 #include "base/arena.h"
 #include "base/attr.h"

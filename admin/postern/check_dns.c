@@ -10,6 +10,7 @@
 
 #include "admin/postern/check.h"
 #include "dns/client.h"
+#include "dns/wire.h"
 #include "os/os.h"
 
 enum { DOMAINS_MAX = 50, ADDRESSES_MAX = 16, ANSWER_MS = 5000 };
@@ -156,22 +157,6 @@ static void heard_reverse(struct names *n, const char *address, const struct dns
 		found(n->c, SEV_WARNING, "", "DNS", "the reverse name of %s is %.*s, not %s: many servers refuse its mail", address, STR_ARG(a->v[0]), own);
 }
 
-static const char *reverse_name(struct arena *a, const uint8_t addr[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	struct buf b;
-
-	if (memcmp(addr, mapped, sizeof(mapped)) == 0)
-		return arena_printf(a, "%u.%u.%u.%u.in-addr.arpa", addr[15], addr[14], addr[13], addr[12]);
-	buf_init(&b, 128);
-	for (int i = 15; i >= 0; i--)
-		buf_printf(&b, "%x.%x.", addr[i] & 15u, (unsigned)addr[i] >> 4);
-	buf_str(&b, STR("ip6.arpa"));
-	const char *out = arena_cstr(a, buf_view(&b));
-	buf_fini(&b);
-	return out;
-}
-
 static bool is_of_this_machine(const uint8_t addr[16])
 {
 	struct ifaddrs *all = NULL;
@@ -203,7 +188,7 @@ static void heard_addresses(struct names *n, const char *host, const struct dns_
 		n->has_address = true;
 		if (!is_of_this_machine(addr))
 			found(n->c, SEV_NOTE, "", "DNS", "%s is %s, which no interface of this machine has: right if a router passes it on", host, text);
-		ask(n, reverse_name(n->c->a, addr), DNS_PTR, heard_reverse, text);
+		ask(n, dns_reverse_name(n->c->a, addr, STR("")), DNS_PTR, heard_reverse, text);
 	}
 }
 

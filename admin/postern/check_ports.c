@@ -9,6 +9,7 @@
 
 #include "admin/postern/check.h"
 #include "admin/postern/proc_files.h"
+#include "base/ip.h"
 #include "base/num.h"
 
 enum { WANTED_MAX = 256, HELD_MAX = 256, STATE_LISTEN = 0x0a, SERVICE_MANAGER = 1 };
@@ -96,16 +97,10 @@ static void want_addresses(struct ports *p)
 
 /* --- held --- */
 
-static bool is_four(const uint8_t addr[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	return memcmp(addr, mapped, sizeof(mapped)) == 0;
-}
-
 static bool is_any(const uint8_t addr[16])
 {
 	static const uint8_t zero[16];
-	return memcmp(addr, zero, sizeof(zero)) == 0 || (is_four(addr) && memcmp(addr + 12, zero, 4) == 0);
+	return memcmp(addr, zero, sizeof(zero)) == 0 || (ip_is_v4(addr) && memcmp(addr + 12, zero, 4) == 0);
 }
 
 /* A socket of all IPv6 addresses mostly takes IPv4 as well; *maybe: whether it does is not to be seen. */
@@ -122,8 +117,8 @@ static bool in_the_way(const struct wanted *w, const struct held *h, bool *maybe
 		return false;
 	if (memcmp(addr, h->addr, sizeof(addr)) == 0)
 		return true;
-	*maybe = is_four(addr) && !is_four(h->addr) && is_any(h->addr);
-	return *maybe || (is_four(addr) == is_four(h->addr) && (is_any(addr) || is_any(h->addr)));
+	*maybe = ip_is_v4(addr) && !ip_is_v4(h->addr) && is_any(h->addr);
+	return *maybe || (ip_is_v4(addr) == ip_is_v4(h->addr) && (is_any(addr) || is_any(h->addr)));
 }
 
 /* "0100007F:0019": words of 32 bits, as this machine keeps them. */

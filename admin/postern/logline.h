@@ -1,7 +1,7 @@
 /* A line of our mail log, taken apart: "Mon DD HH:MM:SS host ident[pid]: text" (or an RFC 3339 stamp, as some syslogs write), where the text of a message's events
  * starts with its queue id. Pure. */
-#ifndef DELIVER_LOGLINE_H
-#define DELIVER_LOGLINE_H
+#ifndef ADMIN_LOGLINE_H
+#define ADMIN_LOGLINE_H
 
 #include <stdbool.h>
 

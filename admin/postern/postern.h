@@ -1,6 +1,6 @@
 /* The umbrella command `postern`: its built-in words, one function each; other words are programs. */
-#ifndef DELIVER_POSTERN_H
-#define DELIVER_POSTERN_H
+#ifndef ADMIN_POSTERN_H
+#define ADMIN_POSTERN_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* The restrictions' part of postern why. */
-#ifndef DELIVER_POSTERN_WHY_H
-#define DELIVER_POSTERN_WHY_H
+#ifndef ADMIN_POSTERN_WHY_H
+#define ADMIN_POSTERN_WHY_H
 
 #include "base/arena.h"
 #include "base/attr.h"

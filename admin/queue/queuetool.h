@@ -1,6 +1,6 @@
 /* The queue tool, inside: one request to queued and what is printed of its answer. */
-#ifndef DELIVER_QUEUETOOL_H
-#define DELIVER_QUEUETOOL_H
+#ifndef ADMIN_QUEUETOOL_H
+#define ADMIN_QUEUETOOL_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* Inside the sendmail tool: one posting, from options and stdin to the suite's submit socket. */
-#ifndef DELIVER_SENDMAIL_H
-#define DELIVER_SENDMAIL_H
+#ifndef ADMIN_SENDMAIL_H
+#define ADMIN_SENDMAIL_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* postern setup: its steps. Each looks first, changes nothing that is there, and says what it found or did. */
-#ifndef DELIVER_SETUP_H
-#define DELIVER_SETUP_H
+#ifndef ADMIN_SETUP_H
+#define ADMIN_SETUP_H
 
 #include <stdbool.h>
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ip.h"
 #include "base/rate.h"
 #include "deliver/queue/queued.h"
 #include "log/log.h"
@@ -37,17 +38,6 @@ static uint64_t limit_of(const struct conf *c, enum rate_kind kind)
 	}
 }
 
-/* What a customer has: an IPv4 address, an IPv6 /64. */
-static struct str key_of(const struct conn_entry *c, uint8_t key[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	memcpy(key, c->addr, 16);
-	if (memcmp(c->addr, mapped, sizeof(mapped)) != 0)
-		memset(key + 8, 0, 8);
-	return str_n(key, 16);
-}
-
 bool limit_refuses(struct conn_entry *c, enum rate_kind kind, uint32_t id)
 {
 	const uint64_t max = limit_of(c->conf, kind);
@@ -58,7 +48,8 @@ bool limit_refuses(struct conn_entry *c, enum rate_kind kind, uint32_t id)
 		return false;
 	if (c->q->rates == NULL)
 		c->q->rates = rate_new(RATE_CLIENTS_MAX);
-	const uint64_t n = rate_hit(c->q->rates, key_of(c, key), kind, clock_mono_ms(), c->conf->anvil_rate_time_unit * 1000);
+	ip_customer(c->addr, key);
+	const uint64_t n = rate_hit(c->q->rates, str_n(key, sizeof(key)), kind, clock_mono_ms(), c->conf->anvil_rate_time_unit * 1000);
 	if (n <= max)
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {

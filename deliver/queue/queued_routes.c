@@ -9,6 +9,7 @@
 #include "deliver/queue/queued.h"
 #include "deliver/queue/queued_outgoing.h"
 #include "os/os.h"
+#include "smtp/addr.h"
 
 enum { ROUTES_MAX = 100 };	/* addresses of one question */
 
@@ -57,10 +58,10 @@ static void route(struct active *a, size_t at, struct str transport, struct str 
 static void route_plain(struct active *a, size_t at, struct list *jobs)
 {
 	const struct str address = a->msg->rcpts[at].address;
-	const ptrdiff_t sign = str_rchr(address, '@');
+	const struct str domain = smtp_domain_of(address);
 	const char *relay = a->q->conf->relayhost;
 
-	route(a, at, STR("smtp"), relay[0] ? str_c(relay) : sign < 0 ? STR("localhost") : str_from(address, (size_t)sign + 1), STR(""), STR(""), jobs);
+	route(a, at, STR("smtp"), relay[0] ? str_c(relay) : domain.n == 0 ? STR("localhost") : domain, STR(""), STR(""), jobs);
 }
 
 /* A transport that resolve has fixed for it: "transport:nexthop". */

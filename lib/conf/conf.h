@@ -130,6 +130,7 @@ bool conf_networks_have(struct conf_list networks, const uint8_t addr[16]);	/* t
 int addr_parse(struct str s, uint8_t addr[16]) MUST_CHECK;	/* numeric v4 or v6, no brackets; -1 if it is not one */
 enum { CONF_HOST_MAX = 64 };
 /* "127.0.0.1:9154", "[::1]:9154": a numeric address and a port. ERR_CONF when it is not. */
+int conf_host_port(struct str text, char host_out[CONF_HOST_MAX], uint16_t *port_out, struct err *e) MUST_CHECK;
 /* mail_location (place.c): text, or a piece of the account: var u n d h, letters L or U or 0, from offset on at most width bytes. */
 struct conf_place_part {
 	struct str text;	/* borrows; var 0 */
@@ -148,6 +149,5 @@ struct conf_uidl_part {
 };
 int conf_uidl_next(struct str *in, struct conf_uidl_part *out) MUST_CHECK;	/* like conf_place_next */
 const char *conf_uidl_wrong(struct str format);
-int conf_host_port(struct str text, char host_out[CONF_HOST_MAX], uint16_t *port_out, struct err *e) MUST_CHECK;
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/enc.h"
+#include "base/ip.h"
 #include "base/num.h"
 
 enum form { RD_A, RD_AAAA, RD_NAME, RD_PREF_NAME, RD_TEXT, RD_SRV, RD_TLSA, RD_SOA };
@@ -434,10 +435,9 @@ int dns_query_put(uint16_t id, struct str name, unsigned type, unsigned char out
 
 const char *dns_reverse_name(struct arena *a, const uint8_t addr[16], struct str suffix)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	char nibbles[65];
 
-	if (memcmp(addr, mapped, sizeof(mapped)) == 0) {
+	if (ip_is_v4(addr)) {
 		if (suffix.n == 0)
 			suffix = STR("in-addr.arpa");
 		return arena_printf(a, "%u.%u.%u.%u.%.*s", addr[15], addr[14], addr[13], addr[12], STR_ARG(suffix));

@@ -1,5 +1,5 @@
 /* What an unprivileged template may send to the root parent, and back: any bytes through the decoder; what decodes must encode again, and to
- * the same. The first byte's top bit: a descriptor rides along. */
+ * the same. The first byte: how many descriptors ride along. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
@@ -17,13 +17,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t n;
 	if (size < 1 || size > IPC_PACKET_MAX)
 		return 0;
-	const bool has_fd = data[0] & 0x80;
+	const size_t n_fds = data[0] % (IPC_FDS_MAX + 2);
 	struct arena *a = arena_new(0);
 	struct err e = { 0 };
-	if (ipc_decode(&ipc_handover, str_n(data + 1, size - 1), has_fd, a, &type, &id, &msg, &e) == 0) {
+	if (ipc_decode(&ipc_handover, str_n(data + 1, size - 1), n_fds, a, &type, &id, &msg, &e) == 0) {
 		assert(ipc_encode(&ipc_handover, type, msg, id, again, sizeof(again), &n, &e) == 0);
 		assert(n <= size - 1);
-		assert(ipc_decode(&ipc_handover, str_n(again, n), has_fd, a, &type, &id, &msg, &e) == 0);
+		assert(ipc_decode(&ipc_handover, str_n(again, n), n_fds, a, &type, &id, &msg, &e) == 0);
 	}
 	arena_free(&a);
 	return 0;

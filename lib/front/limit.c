@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/ip.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/rate.h"
@@ -43,20 +44,12 @@ size_t limits_total(const struct limits *l)
 	return map_count(l->conns);
 }
 
-static void make_key(const uint8_t addr[16], uint8_t key_out[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	memcpy(key_out, addr, 16);
-	if (memcmp(addr, mapped, sizeof(mapped)) != 0)
-		memset(key_out + 8, 0, 8);
-}
-
 bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max)
 {
 	uint8_t key[16];
 	if (map_count(l->conns) >= total_max)
 		return false;
-	make_key(addr, key);
+	ip_customer(addr, key);
 	struct address *a = map_get(l->addresses, str_n(key, sizeof(key)));
 	if (a && a->n >= per_address_max)
 		return false;
@@ -79,7 +72,7 @@ uint64_t limits_rate(struct limits *l, const uint8_t addr[16], uint64_t now_ms, 
 
 	if (l->rate == NULL)
 		l->rate = rate_new(RATE_CLIENTS_MAX);
-	make_key(addr, key);
+	ip_customer(addr, key);
 	return rate_hit(l->rate, str_n(key, sizeof(key)), RATE_CONNECT, now_ms, window_ms);
 }
 
@@ -87,7 +80,7 @@ uint64_t limits_of(const struct limits *l, const uint8_t addr[16])
 {
 	uint8_t key[16];
 
-	make_key(addr, key);
+	ip_customer(addr, key);
 	const struct address *a = map_get(l->addresses, str_n(key, sizeof(key)));
 	return a ? a->n : 0;
 }

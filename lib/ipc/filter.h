@@ -11,7 +11,6 @@ extern const struct ipc_proto ipc_filter;
 
 enum {
 	FILTER_OUTCOMES_MAX = 64,	/* verdicts on one message: more are a temporary refusal */
-	FILTER_WHOSE_MAX = IPC_STRS_MAX / 8,
 };
 
 enum filter_sign {		/* bits of SCAN.sign */

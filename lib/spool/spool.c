@@ -425,7 +425,7 @@ int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, 
 
 /* --- recovery --- */
 
-/* Copy what is behind the good records into corrupt/, then cut it off, so that appends are readable again (D7, D8). */
+/* Copy what is behind the good records into corrupt/, then cut it off, so that appends are readable again. */
 static int cut_tail(struct spool *sp, const char *name, uint64_t good_end, struct str tail, struct err *e)
 {
 	char aside[NAME_MAX_ + 32];

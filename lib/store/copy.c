@@ -117,7 +117,7 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	}
 	if (done > 0)
 		sync_own_end(dst, clean && r == 0, done);
-	/* The names must be there before the journal says so (D21): where the file system keeps the order, the journal's sync does both. */
+	/* The names must be there before the journal says so: where the file system keeps the order, the journal's sync does both. */
 	if (r == 0 && !fs_commits_in_order(dst->curfd) && fsync(dst->curfd) < 0)
 		r = err_set(e, ERR_TEMP, errno, "sync of the folder");
 	if (r == 0)

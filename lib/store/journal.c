@@ -511,7 +511,7 @@ int journal_take(struct journal_writer **wp, struct journal *j, bool keep_bad, s
 	struct journal_writer *const w = *wp;
 	int r = writer_has_name(w) ? writer_head(w, e) : err_set(e, ERR_TEMP, 0, JOURNAL_NEW " is another's");
 
-	if (r == 0 && keep_bad) {	/* the damaged bytes are kept: the last such file (D8) */
+	if (r == 0 && keep_bad) {	/* the damaged bytes are kept: the last such file */
 		(void)unlinkat(w->dirfd, JOURNAL_BAD, 0);
 		(void)!linkat(w->dirfd, JOURNAL_NAME, w->dirfd, JOURNAL_BAD, 0);
 	}

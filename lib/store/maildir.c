@@ -102,7 +102,7 @@ int maildir_dir(int at, const char *name, int *fd_out, struct err *e)
 	return 0;
 }
 
-/* Open, making it when missing and wanted: made, synced, and the parent synced (D9). */
+/* Open, making it when missing and wanted: made, synced, and the parent synced. */
 static int open_or_make(int at, const char *name, bool create, int *fd_out, bool *made, struct err *e)
 {
 	if (maildir_dir(at, name, fd_out, e) == 0)
@@ -212,7 +212,7 @@ static bool id_valid(const char *id)
 	return n <= MAILDIR_ID_MAX;
 }
 
-/* secs.M<usec>P<pid>R<random>[Q<id>].<host>: unique by construction, exclusive create decides (D13). */
+/* secs.M<usec>P<pid>R<random>[Q<id>].<host>: unique by construction, exclusive create decides. */
 static int make_base(char *out, size_t max, const char *id)
 {
 	const uint64_t now = clock_wall_us();
@@ -475,7 +475,7 @@ void maildir_copy_abort(struct maildir_copy **cp)
 	copy_free(cp);
 }
 
-/* Rename that never replaces (D4); link and unlink where the file system has no such rename. */
+/* Rename that never replaces; link and unlink where the file system has no such rename. */
 int maildir_move(int dirfd, const char *from, const char *to, struct err *e)
 {
 	if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)

@@ -8,7 +8,7 @@ enum { COPY_CHUNK = 256 * 1024 };	/* bytes read at once */
 
 /* A subdirectory, no link. */
 int maildir_dir(int at, const char *name, int *fd_out, struct err *e) MUST_CHECK;
-/* Rename that never replaces (D4). */
+/* Rename that never replaces. */
 int maildir_move(int dirfd, const char *from, const char *to, struct err *e) MUST_CHECK;
 int maildir_dir_sync(int dirfd, const char *name, struct err *e) MUST_CHECK;
 uint64_t maildir_count_lf(const char *p, size_t n);

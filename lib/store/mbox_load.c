@@ -31,7 +31,7 @@ static void skip_reserved(struct state *st)
 	st->gone_floor = st->modseq;	/* expunges may be among what is lost */
 }
 
-/* Bytes that are no batch are behind us or at the end: set them aside, with the whole file (D8). */
+/* Bytes that are no batch are behind us or at the end: set them aside, with the whole file. */
 static int mend(struct mbox *m, uint64_t tail, struct err *e)
 {
 	uint32_t uv, bound;

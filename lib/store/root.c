@@ -200,7 +200,7 @@ int root_uidvalidity(struct store *s, uint32_t *out, struct err *e)
 	if (r == 0 && last == UINT32_MAX)
 		r = err_set(e, ERR_LIMIT, 0, "no UIDVALIDITY is left");
 	if (r == 0) {
-		/* The clock gives a start far above other servers' values; the counter alone keeps it ascending (D26). */
+		/* The clock gives a start far above other servers' values; the counter alone keeps it ascending. */
 		last = now > 0 && now < UINT32_MAX && (uint32_t)now > last ? (uint32_t)now : last + 1;
 		r = counter_write(s, last, e);
 	}

@@ -218,8 +218,8 @@ void mbox_append_abort(struct mbox_append **ap);
 
 /* POP3: saved UIDLs (Dovecot's P field), exclusive lock. */
 const char *mbox_msg_pop3_uidl(struct mbox_view *v, uint32_t seq);	/* NULL: none saved */
-bool mbox_pop3_any(const struct mbox *m);	/* is there a message with either? */
 uint32_t mbox_msg_pop3_order(struct mbox_view *v, uint32_t seq);	/* Dovecot's O field: lower first; 0: none, after those with one */
+bool mbox_pop3_any(const struct mbox *m);	/* is there a message with either? */
 int mbox_lock_exclusive(struct mbox *m, struct err *e) MUST_CHECK;	/* ERR_LIMIT: in use by another POP3 session */
 void mbox_unlock(struct mbox *m);
 

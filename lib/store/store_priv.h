@@ -292,6 +292,8 @@ int batch_parse(struct str in, uint64_t generation, uint64_t off, size_t *used_o
 		uint32_t *reserved_out);
 
 /* --- the index --- */
+/* A file's bytes: a large one mapped, privately and under the guard (guard.h), a small one read. NULL: it cannot be. Freed with guard_del and munmap. */
+void *file_map(int fd, size_t n);
 /* 0: st holds the index, as of *pos_out in the journal of that generation. 1: none, or it is of no use; 2: it knows
  * a longer journal. *generation 0: any, and set. */
 int index_load(int dirfd, uint64_t *generation, uint64_t journal_size, struct state *st, uint64_t *pos_out) MUST_CHECK;
@@ -299,8 +301,6 @@ int index_save(int dirfd, const struct state *st, uint64_t generation, uint64_t 
 /* The same in pieces (index_write.c). begin: 0; 1: none is written on this machine. step: work records or names; 1 more is left, 0 it is in place and *w
  * freed, -1 freed. The state must be as it was at begin. */
 struct index_writer;
-/* A file's bytes: a large one mapped, privately and under the guard (guard.h), a small one read. NULL: it cannot be. Freed with guard_del and munmap. */
-void *file_map(int fd, size_t n);
 int index_begin(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct index_writer **out, struct err *e) MUST_CHECK;
 int index_step(struct index_writer **w, uint32_t work, struct err *e) MUST_CHECK;
 void index_abort(struct index_writer **w);

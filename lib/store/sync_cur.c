@@ -219,7 +219,7 @@ static bool full_takes(struct full *f, uint32_t pos, const struct entry *en)
 	if (pos == UINT32_MAX || f->seen[pos])
 		return false;
 	f->seen[pos] = 1;
-	if (state_rec(&f->m->st, pos)->state & REC_GONE) {	/* expunged, and still here (D20) */
+	if (state_rec(&f->m->st, pos)->state & REC_GONE) {	/* expunged, and still here */
 		(void)unlinkat(f->m->curfd, en->name, 0);
 		f->clean = false;
 	} else {

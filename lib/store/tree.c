@@ -143,7 +143,7 @@ int store_create(struct store *s, struct str name, struct str special_use, struc
 
 /* --- delete --- */
 
-/* Its UIDVALIDITY must never come again under this name (D26). */
+/* Its UIDVALIDITY must never come again under this name. */
 static int retire_uidvalidity(struct store *s, const char *dir, struct err *e)
 {
 	uint32_t uv, bound;

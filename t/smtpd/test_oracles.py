@@ -40,5 +40,6 @@ def test_existing_and_unknown_recipients_are_equal_work(suite, wire, tmp_path, c
         seen[who] = work(suite, tmp_path, wire, command % (who + "@example.com"), answers)
     assert len(answers) == 1, answers
     assert all(counts == seen["bob"] for counts in seen.values()), seen
+    assert seen["bob"], "something was seen at all"
     if command.startswith("RCPT"):
         assert seen["bob"]["queued: queue", "sendmsg"] == 2 and seen["bob"]["resolve", "sendmsg"] == 1, "it was looked up, for both"

@@ -8,9 +8,9 @@ import pytest
 ROOT_MAY_BE = ("postern-run", "log: parent", "authd: supervisor", "authd: monitor", "smtpd: parent", "imapd: parent", "pop3d: parent", "queued: parent")
 
 EXPECTED = {
-    "log: worker": "_postern_log", "authd: key": "_postern_key", "authd: sasl": "_postern_sasl", "authd: check": "_postern_pam",
+    "log: worker": "_postern_log", "authd: key worker": "_postern_key", "authd: sasl": "_postern_sasl", "authd: check": "_postern_pam",
     "queued: queue": "_postern_queue", "resolve": "_postern_map", "spawn": "_postern_mda", "spawn: programs": "_postern_mda", "remote": "_postern_remote", "dns": "_postern_dns", "policy": "_postern_policy", "sts": "_postern_sts", "remote: connector": "_postern_remote",
-    "filterd: monitor": "_postern_filter", "smtpd: template": "_postern_smtp", "imapd: template": "_postern_imap",
+    "queued: connector": "_postern_queue", "authd: mux": "_postern_sasl", "filterd: monitor": "_postern_filter", "filterd: template": "_postern_filter", "smtpd: template": "_postern_smtp", "imapd: template": "_postern_imap",
     "pop3d: template": "_postern_pop3",
 }
 
@@ -20,7 +20,7 @@ def status(pid):
 
 
 def find(processes, words):
-    return [p for p in processes if p[3].startswith(words) or words in p[3]]
+    return [p for p in processes if p[3] == words or p[3].startswith(words + " ")]
 
 
 def settled(check, seconds=30):
