@@ -14,7 +14,6 @@
 #include "relay.h"
 #include "watches.h"
 
-enum { NOTIFY_LATER_MAX = 1 << 20 };
 
 /* --- other mailboxes --- */
 
@@ -310,8 +309,8 @@ void notify_flush(struct client *c)
 {
 	if (!c->notify)
 		return;
-	tell(c);
 	tell_later(c);
+	tell(c);
 }
 
 void notify_later(struct client *c)
@@ -322,11 +321,11 @@ void notify_later(struct client *c)
 	resp_flush(c);
 }
 
-void notify_aside(struct client *c, struct str response)
+void notify_aside(struct client *c, struct str responses)
 {
-	if (!c->notify || c->notify->what.none)
+	if (!c->notify || c->notify->what.none || !responses.n)
 		return;
-	buf_str(&c->notify->later, response);
+	buf_str(&c->notify->later, responses);
 	if (buf_failed(&c->notify->later))
 		notify_overflow(c);
 	else

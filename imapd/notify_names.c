@@ -28,10 +28,9 @@ static void put_attribute(struct buf *out, const char **sep, struct str name)
 }
 
 /* The name as it is now: section 5.5 wants all attributes right. */
-static void put_name(struct client *c, const struct store_folder *list, struct str name, struct str old)
+static void put_name(struct client *c, struct buf *out, const struct store_folder *list, struct str name, struct str old)
 {
 	const struct store_folder nothing = { .special_use = STR("") }, *f = list;
-	struct buf *out = resp(c);
 	const char *sep = "";
 
 	while (f && !str_eq(f->name, name))
@@ -87,9 +86,11 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 	const struct str parent = slash > 0 ? str_sub(name, 0, (size_t)slash) : STR("");
 	struct store_folder *list;
 	struct err e = { 0 };
+	struct buf told;
 
 	if (!anybody_listens(by->user) || store_list(by->user->store, by->arena, &list, &e) < 0)
 		return;
+	buf_init(&told, NOTIFY_LATER_MAX);
 	list_each_safe(it, &by->user->clients) {
 		struct client *c = list_of(it, struct client, node);
 
@@ -100,12 +101,14 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 			continue;
 		if (c->guest && bit == EVENT_BIT(SUBSCRIPTIONCHANGE))
 			continue;
+		buf_reset(&told);
 		if ((events_of(c, name) & bit) && may_know(c, name))
-			put_name(c, list, name, old);
+			put_name(c, &told, list, name, old);
 		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent))
-			put_name(c, list, parent, STR(""));
-		resp_flush(c);
+			put_name(c, &told, list, parent, STR(""));
+		notify_aside(c, buf_view(&told));
 	}
+	buf_fini(&told);
 }
 
 /* --- annotations --- */
@@ -124,9 +127,8 @@ static bool hears_metadata(struct client *c, struct str name)
 }
 
 /* Only the names of what has changed (RFC 5464 4.4.2); to a guest those that it may read. */
-static void put_changes(struct client *c, struct str name, const struct mbox_meta *changes)
+static void put_changes(struct client *c, struct buf *out, struct str name, const struct mbox_meta *changes)
 {
-	struct buf *out = resp(c);
 	bool any = false;
 
 	for (const struct mbox_meta *m = changes; m; m = m->next) {
@@ -146,12 +148,17 @@ static void put_changes(struct client *c, struct str name, const struct mbox_met
 
 void notify_metadata(struct client *by, struct str name, const struct mbox_meta *changes)
 {
+	struct buf told;
+
+	buf_init(&told, NOTIFY_LATER_MAX);
 	list_each_safe(it, &by->user->clients) {
 		struct client *c = list_of(it, struct client, node);
 
 		if (!c->notify || c->over || c == by || !hears_metadata(c, name))
 			continue;
-		put_changes(c, name, changes);
-		resp_flush(c);
+		buf_reset(&told);
+		put_changes(c, &told, name, changes);
+		notify_aside(c, buf_view(&told));
 	}
+	buf_fini(&told);
 }

@@ -5,6 +5,8 @@
 #include "imap/notify.h"
 #include "session.h"
 
+enum { NOTIFY_LATER_MAX = 1 << 20 };	/* bytes that wait to be told to one client */
+
 struct watched {
 	struct folder *f;
 	unsigned events;
@@ -20,7 +22,7 @@ struct notify {
 	bool stale;			/* the tree has changed, or what a guest may read: match it again */
 	struct list abroad;		/* folders of others */
 	bool selected_due;		/* the selected one is another user's, whose process has not answered yet */
-	struct buf later;		/* what they have told while something else was being said */
+	struct buf later;		/* what there was to tell while something else was being said */
 };
 
 #endif

@@ -291,7 +291,7 @@ void notify_end(struct client *c);
 bool notify_waits(const struct client *c);	/* NOTIFY's answer waits for processes of others */
 void notify_answered(struct client *c);		/* one of them has answered */
 void notify_later(struct client *c);		/* what had to wait, unless a command is under way */
-void notify_aside(struct client *c, struct str response);	/* from such a process: a whole one, told when nothing else is being said */
+void notify_aside(struct client *c, struct str responses);	/* whole ones, told when nothing else is being said */
 void notify_overflow(struct client *c);
 void notify_abroad(struct client *c);		/* the mailbox of another one was selected */
 void notify_rights(struct user *u);		/* some access list has changed: guests are told of what they may read now */

@@ -3,6 +3,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 
 import pytest
 
@@ -155,6 +156,38 @@ def test_a_literal_on_its_way_is_not_interrupted(scene):
     assert all(l.startswith(b"* STATUS " + scene.other.encode()) for l in told), told
     g.ok("CLOSE")
     g.ok("DELETE big-" + scene.name)
+
+
+@pytest.mark.parametrize("whose", ["own", "another's"])
+@pytest.mark.parametrize("change", ["CREATE %s/open/new", 'SETMETADATA %s/open (/shared/comment "x")'])
+def test_names_and_annotations_are_not_told_within_a_literal(scene, whose, change):
+    """Else the end of the message that is being read would be taken for what the server says."""
+    big = "Subject: big\r\n\r\n" + "0123456789abcdef\r\n" * 300000
+    scene.fill()
+    scene.owner.append(scene.name, big)
+    other = Imap(scene.suite, login=ALICE if whose == "own" else BOB)
+    reader = Imap(scene.suite, login=ALICE if whose == "own" else BOB)
+    if whose != "own":
+        for sub in ("", "/open", "/closed"):
+            reader.ok("CREATE %s%s" % (scene.name, sub))
+    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    reader.ok("NOTIFY SET (subtree %s (MailboxName SubscriptionChange MailboxMetadataChange))" % scene.name)
+    reader.ok("SELECT " + (scene.name if whose == "own" else scene.other))
+    reader.send("f FETCH 2 BODY.PEEK[]\r\n")
+    while b"{%d}" % len(big) not in reader.data:        # it is on its way, and not yet in any buffer to its end
+        reader.more()
+    other.ok(change.replace("%s", scene.name))
+    status, _, got = reader.finish("f")
+    assert status == "OK" and got[0] == b"* 2 FETCH (BODY[] {%d}\r\n%s)" % (len(big), big.encode())
+    told = [l for l in got[1:] if re.match(rb"\* (LIST|METADATA) ", l)] or [reader.line()]
+    assert re.match((r"\* (LIST \(.*\) \"/\"|METADATA) %s/" % scene.name).encode(), told[0]), told
+    reader.ok("UNSELECT")
+    if whose != "own":
+        for l in other.ok('LIST "" "%s*"' % scene.name)[::-1]:
+            other.ok("DELETE " + l.decode().split(" ")[-1])
+        other.ok("UNSUBSCRIBE %s/open" % scene.name)
+    reader.close()
+    other.close()
 
 
 def test_the_owners_process_ends(scene):
