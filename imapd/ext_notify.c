@@ -49,6 +49,7 @@ static void put_status(struct client *c, struct watched *w)
 	if (mbox_status(w->f->mbox, &st, &e) < 0)
 		return;
 	w->told = st;
+	st.unseen = mbox_unseen(w->f->mbox, client_reader(c));
 	out = resp(c);
 	buf_c(out, "* STATUS ");
 	client_put_mailbox(c, out, w->f->name);

@@ -27,6 +27,22 @@ static void put_attribute(struct buf *out, const char **sep, struct str name)
 	*sep = " ";
 }
 
+/* Of folders that a guest may not see nothing is told. */
+static bool has_children(struct client *c, const struct store_folder *list, const struct store_folder *f)
+{
+	struct err e = { 0 };
+	uint32_t rights;
+
+	if (!c->guest || !f->children)
+		return f->children;
+	for (const struct store_folder *k = list; k; k = k->next) {
+		if (k->exists && k->name.n > f->name.n && str_starts(k->name, f->name) && k->name.p[f->name.n] == '/' && rights_in(c, k->name, &rights, &e) == 0 &&
+		    (rights & ACL_L))
+			return true;
+	}
+	return false;
+}
+
 /* The name as it is now: section 5.5 wants all attributes right. */
 static void put_name(struct client *c, struct buf *out, const struct store_folder *list, struct str name, struct str old)
 {
@@ -39,7 +55,7 @@ static void put_name(struct client *c, struct buf *out, const struct store_folde
 	buf_c(out, "* LIST (");
 	if (!f->exists)
 		put_attribute(out, &sep, STR("\\NonExistent"));
-	put_attribute(out, &sep, f->children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
+	put_attribute(out, &sep, has_children(c, list, f) ? STR("\\HasChildren") : STR("\\HasNoChildren"));
 	if (f->subscribed && !c->guest)	/* the owner's own affairs */
 		put_attribute(out, &sep, STR("\\Subscribed"));
 	if (f->special_use.n && !c->guest)
@@ -54,13 +70,13 @@ static void put_name(struct client *c, struct buf *out, const struct store_folde
 	buf_c(out, "\r\n");
 }
 
-/* May the client know of the name? A guest of one that is gone, when it watched it. */
-static bool may_know(struct client *c, struct str name)
+/* May the client know of the name? A guest with these rights, and of one that is gone when it watched it. */
+static bool may_know(struct client *c, struct str name, uint32_t need)
 {
 	uint32_t rights = 0;
 	struct err e = { 0 };
 
-	if (!c->guest || (rights_in(c, name, &rights, &e) == 0 && (rights & ACL_L)))
+	if (!c->guest || (rights_in(c, name, &rights, &e) == 0 && (rights & need) == need))
 		return true;
 	for (size_t i = 0; e.code == ERR_NOENT && i < c->notify->n; i++) {
 		if (str_eq(c->notify->v[i].f->name, name))
@@ -101,10 +117,12 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 			continue;
 		if (c->guest && bit == EVENT_BIT(SUBSCRIPTIONCHANGE))
 			continue;
+		if (!may_know(c, name, ACL_L))
+			continue;
 		buf_reset(&told);
-		if ((events_of(c, name) & bit) && may_know(c, name))
+		if (events_of(c, name) & bit)
 			put_name(c, &told, list, name, old);
-		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent))
+		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent, ACL_L))
 			put_name(c, &told, list, parent, STR(""));
 		notify_aside(c, buf_view(&told));
 	}
@@ -118,7 +136,7 @@ static bool hears_metadata(struct client *c, struct str name)
 	unsigned events = 0;
 
 	if (name.n)
-		return (events_of(c, name) & EVENT_BIT(MAILBOXMETADATACHANGE)) && may_know(c, name);
+		return (events_of(c, name) & EVENT_BIT(MAILBOXMETADATACHANGE)) && may_know(c, name, ACL_L | ACL_R);
 	if (c->guest)
 		return false;
 	for (size_t g = 0; g < c->notify->what.n; g++)

@@ -127,6 +127,45 @@ def test_names_and_annotations(scene):
     scene.hear(r'\* LIST \(\\HasNoChildren\) "/" @/open/newer \("OLDNAME" \(@/open/new\)\)')
 
 
+def test_what_the_owner_has_read_is_not_told(scene):
+    scene.guest.ok("NOTIFY SET (mailboxes %s (MessageNew MessageExpunge))" % scene.other)
+    scene.fill()
+    scene.hear(r"\* STATUS @ \(MESSAGES 1 .* UNSEEN 1\)")
+    scene.owner.ok("SELECT " + scene.name)
+    scene.owner.ok("STORE 1 +FLAGS (\\Seen)")
+    scene.fill()
+    scene.hear(r"\* STATUS @ \(MESSAGES 2 .* UNSEEN 2\)")
+
+
+def test_folders_that_may_not_be_seen_are_told_of_by_no_parent(scene):
+    g, c = scene.guest, scene.owner
+    g.ok("NOTIFY SET (subtree %s (MailboxName MessageNew MessageExpunge))" % scene.other)
+    for sub in ("secret", "shown"):
+        c.ok("CREATE %s/open/%s" % (scene.name, sub))       # with the rights of the folder above it
+        scene.hear(r'\* LIST \(\\HasNoChildren\) "/" @/open/%s$' % sub)
+        scene.hear(r'\* LIST \(\\HasChildren\) "/" @/open$')
+        if sub == "secret":
+            c.ok("DELETEACL %s/open/secret %s" % (scene.name, BOB))
+    c.ok("CREATE %s/open/secret/below" % scene.name)
+    scene.fill("/open")
+    scene.hear(r"\* STATUS @/open \(MESSAGES 1 ")
+    c.ok("DELETE %s/open/shown" % scene.name)       # it was watched since
+    scene.hear(r'\* LIST \(\\NonExistent \\HasNoChildren\) "/" @/open/shown$')
+    scene.hear(r'\* LIST \(\\HasNoChildren\) "/" @/open$')
+    c.ok("DELETE %s/open/secret/below" % scene.name)
+    c.ok("DELETE %s/open/secret" % scene.name)
+    scene.fill("/open")
+    scene.hear(r"\* STATUS @/open \(MESSAGES 2 ")
+
+
+def test_annotations_are_told_of_to_who_may_read_them(scene):
+    scene.guest.ok("NOTIFY SET (subtree %s (MailboxMetadataChange))" % scene.other)
+    scene.rights("l", "/open")
+    for sub in ("/open", ""):
+        scene.owner.ok('SETMETADATA %s%s (/shared/comment "x")' % (scene.name, sub))
+    scene.hear(r"\* METADATA @ /shared/comment$")
+
+
 def test_none_ends_it(scene):
     g = scene.guest
     g.ok("NOTIFY SET (mailboxes %s (MessageNew MessageExpunge))" % scene.other)
