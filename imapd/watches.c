@@ -1,6 +1,7 @@
 /* See watches.h. Who cannot be reached, or shares nothing now, is asked again now and then: what is granted later is watched then (RFC 5465 5.9). */
 #include "watches.h"
 
+#include "imap/out.h"
 #include "link.h"
 #include "named.h"
 #include "relay.h"
@@ -16,6 +17,7 @@ struct watch_abroad {
 	struct link *l;			/* NULL: not there */
 	struct timer *retry;
 	bool due;			/* NOTIFY waits for its answer */
+	bool warned;
 };
 
 /* --- what is to be watched --- */
@@ -84,6 +86,29 @@ static bool believed(struct client *c, struct str text, struct str prefix)
 	return named_parse(c, text, &n) == 0 && named_below(&n, prefix);
 }
 
+/* It has more to tell than it can, or says so. The NOTIFY that waits for it is refused; later nobody else's folders suffer: it is asked again as one that is
+ * gone, and the client knows. */
+static void give_up(struct watch_abroad *w)
+{
+	struct client *c = w->c;
+	struct buf b;
+
+	if (w->due) {
+		notify_overflow(c);
+		return;
+	}
+	if (!w->warned) {
+		buf_init(&b, 2048);
+		buf_c(&b, "* NO Now and then only it is looked what there is of ");
+		imap_put_text(&b, w->owner);
+		buf_c(&b, ": too much to watch.\r\n");
+		notify_aside(c, buf_view(&b));
+		buf_fini(&b);
+	}
+	w->warned = true;
+	link_break(w->l, "too much to watch");
+}
+
 static void on_untagged(void *ctx, struct link *l, struct str text)
 {
 	const struct watch_abroad *w = ctx;
@@ -92,7 +117,7 @@ static void on_untagged(void *ctx, struct link *l, struct str text)
 
 	(void)l;
 	if (str_starts(text, STR("* OK [NOTIFICATIONOVERFLOW]")))
-		notify_overflow(c);
+		give_up(ctx);
 	else if (believed(c, text, w->prefix))
 		notify_aside(c, text);
 	arena_release(c->arena, mark);
@@ -100,12 +125,22 @@ static void on_untagged(void *ctx, struct link *l, struct str text)
 
 static void watch_open(struct watch_abroad *w, bool status);
 
+static void on_retry(void *ctx);
+
+static void retry_later(struct watch_abroad *w)
+{
+	if (!w->retry)
+		w->retry = loop_timer(w->c->user->loop, WATCHES_RETRY_MS, on_retry, w);
+}
+
 static void on_retry(void *ctx)
 {
 	struct watch_abroad *w = ctx;
 
 	timer_del(&w->retry);
 	watch_open(w, true);	/* nobody knows what has been missed */
+	if (!w->l)
+		retry_later(w);
 }
 
 static void on_gone(void *ctx, struct link *l, enum err_code code)
@@ -115,8 +150,7 @@ static void on_gone(void *ctx, struct link *l, enum err_code code)
 	(void)l;
 	(void)code;
 	w->l = NULL;
-	if (!w->retry)
-		w->retry = loop_timer(w->c->user->loop, WATCHES_RETRY_MS, on_retry, w);
+	retry_later(w);
 }
 
 static const struct link_user hearing = { .untagged = on_untagged, .lost = on_gone };
@@ -137,7 +171,7 @@ static void on_tagged(void *ctx, struct link *l, struct str rest)
 
 	(void)l;
 	if (!str_case_starts(rest, STR("OK")))
-		notify_overflow(w->c);
+		give_up(w);
 	answered(w);
 }
 

@@ -254,6 +254,23 @@ def test_too_many_owners(scene):
     assert scene.guest.ok("NOOP") == []
 
 
+def test_too_much_of_one_owner_is_no_end_of_the_others(scene):
+    c, g = scene.owner, scene.guest
+    for n in range(57):     # with the two that there are: all but one that a connection may watch
+        c.ok("CREATE %s/open/%d" % (scene.name, n))
+    g.ok("NOTIFY SET (subtree %s (MessageNew MessageExpunge)) (mailboxes INBOX (MessageNew MessageExpunge))" % scene.other)
+    scene.fill()
+    scene.hear(r"\* STATUS @ \(MESSAGES 1 ")
+    for n in (57, 58):
+        c.ok("CREATE %s/open/%d" % (scene.name, n))
+    scene.fill()
+    scene.hear(r"\* NO .*: too much to watch")
+    other = Imap(scene.suite, login=BOB)
+    other.append("INBOX", MESSAGE)
+    scene.hear(r"\* STATUS INBOX ")
+    other.close()
+
+
 def test_another_users_answers_are_waited_for_by_nobody_else(scene):
     """A process that stands still keeps the NOTIFY, and no other connection."""
     pid = [p[0] for p in scene.suite.processes() if p[3] == "imapd: session %s" % ALICE][0]
