@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/store_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -95,8 +96,40 @@ static void test_too_deep(void)
 	store_close(&s);
 }
 
+/* A delete that fails has renamed the folder, and its files are removed: who has it open must not add to it. */
+static void test_not_synced(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox_append *ap = NULL;
+	struct err e = { 0 };
+	struct mbox *m;
+	uint32_t uid;
+	size_t n;
+
+	tap_is_int(store_create(s, STR("A"), (struct str){ 0 }, &e), 0, "a folder");
+	tap_is_int(mbox_open(s, STR("A"), &m, &e), 0, "open");
+	tap_is_int(mbox_append_begin(m, &ap, &e), 0, "a message comes");
+	tap_is_int(mbox_append_message(ap, 0, NULL, 0, 0, &e), 0, "begun");
+	tap_is_int(mbox_append_data(ap, STR("x\n"), &e), 0, "its text");
+	/* Files are made and renamed through a descriptor of the path alone, and it cannot be synced. */
+	const int path = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC), kept = dup(s->rootfd);
+
+	tap_ok(path >= 0 && kept >= 0 && dup2(path, s->rootfd) >= 0, "no sync from here");
+	tap_is_int(store_delete(s, STR("A"), &e), -1, "not deleted for certain");
+	tap_ok(!there(root, ".A"), "but renamed");
+	tap_ok(dup2(kept, s->rootfd) >= 0, "the disk is well again");
+	close(path);
+	close(kept);
+	tap_is_int(mbox_append_commit(&ap, &uid, &n, &e), -1, "the message is not acknowledged");
+	mbox_append_abort(&ap);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
+	test_not_synced();
 	test_in_pieces();
 	test_after_a_crash();
 	test_too_deep();

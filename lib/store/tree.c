@@ -175,11 +175,12 @@ static int delete_locked(struct store *s, struct str name, const char *dir, stru
 	snprintf(gone, sizeof(gone), GONE_PREFIX "%016llx", (unsigned long long)random_u64());
 	if (renameat(s->rootfd, dir, s->rootfd, gone) < 0)
 		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "folder");
+	/* Also when that may not last: what is added to it from now on would be removed with it. */
 	s->gone_left = true;
-	if (fsync_fd(s->rootfd, "mail tree", e) < 0)
-		return -1;
 	open_ones_gone(s, dir);
 	store_quota_forget(s);
+	if (fsync_fd(s->rootfd, "mail tree", e) < 0)
+		return -1;
 	return special_rename(s, name, (struct str){ 0 }, e);
 }
 
