@@ -74,7 +74,28 @@ static void say_missing(const char *param, const char *where)
 	log_error("%s: the service manager has passed no socket of %s; systemctl daemon-reload, then systemctl restart postern.target", param, where);
 }
 
-int doors_listen(struct doors *d, bool passed_only, gid_t gid, struct err *e)
+static const char *user_of(const struct conf *conf, const struct door_protocol *p)
+{
+	return p == &milter_door ? conf->user_milter : conf->user_spamd;
+}
+
+static int listen_for_group(struct conf_list where, const char *user, struct door_set *set, struct err *e)
+{
+	uid_t uid;
+	gid_t gid;
+	return confine_user(user, &uid, &gid, e) < 0 ? -1 : door_listen(where, gid, set, e);
+}
+
+int doors_users_check(const struct conf *conf, struct err *e)
+{
+	uid_t uid;
+	gid_t gid;
+	if (conf->filter_milter_listeners.n > 0 && confine_user(conf->user_milter, &uid, &gid, e) < 0)
+		return -1;
+	return conf->filter_spamd_listeners.n > 0 ? confine_user(conf->user_spamd, &uid, &gid, e) : 0;
+}
+
+int doors_listen(struct doors *d, bool passed_only, struct err *e)
 {
 	const struct {
 		const struct door_protocol *protocol;
@@ -85,7 +106,7 @@ int doors_listen(struct doors *d, bool passed_only, gid_t gid, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (passed_only)
 			door_passed(*rows[i].list, set_of(d, rows[i].protocol), say_missing, rows[i].name);
-		else if (rows[i].list->n > 0 && door_listen(*rows[i].list, gid, set_of(d, rows[i].protocol), e) < 0)
+		else if (rows[i].list->n > 0 && listen_for_group(*rows[i].list, user_of(d->conf, rows[i].protocol), set_of(d, rows[i].protocol), e) < 0)
 			return err_wrap(e, "%s", rows[i].name);
 	}
 	allow_tell(d);
@@ -197,6 +218,7 @@ static void run_template(const struct doors *d, const struct door_set *set, cons
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* the monitor sees a door's end by its socket */
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);	/* of a terminal: the monitor's end is ours */
 	for (;;) {
 		uint16_t type;
 		uint32_t id;
@@ -214,10 +236,9 @@ static void run_template(const struct doors *d, const struct door_set *set, cons
 
 int doors_fork_templates(struct doors *d, struct err *e)
 {
-	const struct { const struct door_protocol *protocol; const char *user; } rows[] = { { &milter_door, d->conf->user_milter }, { &spamd_door, d->conf->user_spamd } };
 	for (size_t i = 0; i < d->n && geteuid() == 0; i++) {
 		const struct door_set *set = &d->sets[i];
-		const char *user = set->protocol == rows[0].protocol ? rows[0].user : rows[1].user;
+		const char *user = user_of(d->conf, set->protocol);
 		uid_t uid;
 		gid_t gid;
 		int sock = -1;
@@ -233,7 +254,7 @@ int doors_fork_templates(struct doors *d, struct err *e)
 	return 0;
 }
 
-/* Without it nobody could start a door as that user any more: filterd's supervisor starts all anew. */
+/* The monitor tries again; where the template has ended it ends (monitor.c). */
 static int ask_template(const struct doors *d, size_t which, bool fresh)
 {
 	const struct ipc_filter_FORK m = { .fresh = fresh };
@@ -247,8 +268,9 @@ static int ask_template(const struct doors *d, size_t which, bool fresh)
 	close(pair[1]);
 	if (r == 0)
 		return pair[0];
-	log_error("%s: its template has ended (%s): filterd ends, to be started anew", door_name(d->sets[which].protocol), e.text);
-	exit(1);
+	close(pair[0]);
+	log_error("%s: its template: %s", door_name(d->sets[which].protocol), e.text);
+	return -1;
 }
 
 int doors_start(void *ctx, size_t which, const struct conf *conf)

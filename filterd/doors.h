@@ -22,8 +22,10 @@ struct doors {
 void doors_init(struct doors *d, const struct conf *conf, bool unconfined);
 /* A socket from systemd: "milter", "spamd", "spamd-tell". -1: it is called otherwise, or there are too many. */
 int doors_given(struct doors *d, const struct listen_fd *fd) MUST_CHECK;
-/* What the configuration names; passed_only: the service manager has bound it. */
-int doors_listen(struct doors *d, bool passed_only, gid_t gid, struct err *e) MUST_CHECK;
+/* What the configuration names, its UNIX sockets for the group of the door's user; passed_only: the service manager has bound it. */
+int doors_listen(struct doors *d, bool passed_only, struct err *e) MUST_CHECK;
+/* Are the users of those doors there that the configuration names listeners of? */
+int doors_users_check(const struct conf *conf, struct err *e) MUST_CHECK;
 /* As root, before it is given up; for others nothing. */
 int doors_fork_templates(struct doors *d, struct err *e) MUST_CHECK;
 /* For struct monitor_hooks; ctx: struct doors. */

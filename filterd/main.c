@@ -153,11 +153,18 @@ static void ready(void *ctx)
 	proc_ready();
 }
 
+static int users_check(const struct conf *c, struct err *e)
+{
+	uid_t uid;
+	gid_t gid;
+	return confine_user(c->user_filter, &uid, &gid, e) < 0 || confine_user(c->user_queue, &uid, &gid, e) < 0 ? -1 : doors_users_check(c, e);
+}
+
 static int test_rules(struct start *s)
 {
 	struct filter_rules rules;
 	struct err e = { 0 };
-	if (reload_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
+	if (reload_check(s->conf, &e) < 0 || users_check(s->conf, &e) < 0 || places(s, &e) < 0 || filter_rules_load(s->conf, ~0u, false, s->dirs.share, "/tmp", &rules, &e) < 0) {
 		fprintf(stderr, "filterd: %s\n", e.text);
 		return 1;
 	}
@@ -217,7 +224,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || reload_check(c, e) < 0 || places(s, e) < 0 ||
 	    confine_user(c->user_filter, &uid, &gid, e) < 0 ||
-	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || doors_listen(&s->doors, o->passed_only, gid, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || doors_listen(&s->doors, o->passed_only, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
 	    make_learned_dir(c, uid, gid, e) < 0)
 		return -1;
@@ -235,7 +242,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* templates report through their sockets */
 	const struct monitor_hooks hooks = { .start_template = start_template, .ready = ready, .start_door = doors_start, .may_teach = doors_may_teach,
-		.n_doors = s->doors.n, .ctx = s, .doors_ctx = &s->doors };
+		.n_doors = s->doors.n, .door_templates = s->doors.templates, .ctx = s, .doors_ctx = &s->doors };
 	return monitor_run(c, s->listener, queue_uid, &hooks, e);
 }
 

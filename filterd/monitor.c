@@ -149,9 +149,27 @@ static void on_signal(void *ctx, int signo)
 	}
 }
 
+/* A template says nothing. Without it nobody could start a door as that user any more: filterd's supervisor starts all anew. */
+static void on_door_template(void *ctx, unsigned events)
+{
+	struct monitor *m = ctx;
+	(void)events;
+	m->door_template_ended = true;
+	loop_stop(m->loop);
+}
+
+static void doors_begin(struct monitor *m)
+{
+	for (size_t i = 0; i < m->hooks->n_doors && i < MONITOR_DOORS_MAX; i++) {
+		m->doors[i] = (struct door){ .m = m, .which = i };
+		if (m->hooks->door_templates != NULL && m->hooks->door_templates[i] >= 0)
+			m->doors[i].of_template = loop_watch(m->loop, m->hooks->door_templates[i], LOOP_READ, on_door_template, m);
+		door_start(&m->doors[i]);
+	}
+}
+
 int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const struct monitor_hooks *hooks, struct err *e)
 {
-	(void)e;
 	struct monitor m = { .loop = loop_new(), .first = conf, .conf = conf, .hooks = hooks, .listener = listener, .queue_uid = queue_uid };
 	list_init(&m.clients);
 	for (enum stage_kind k = 0; k < STAGE_KINDS; k++)
@@ -168,11 +186,10 @@ int monitor_run(const struct conf *conf, int listener, uid_t queue_uid, const st
 	struct watch *w = loop_watch(m.loop, listener, LOOP_READ, on_accept, &m);
 	m.watch = loop_timer(m.loop, WATCH_SIGNATURES_MS, generation_watch, &m);
 	templates_start(&m);
-	for (size_t i = 0; i < hooks->n_doors && i < MONITOR_DOORS_MAX; i++) {
-		m.doors[i] = (struct door){ .m = &m, .which = i };
-		door_start(&m.doors[i]);
-	}
+	doors_begin(&m);
 	loop_run(m.loop);
 	watch_del(&w);
-	return 0;
+	for (size_t i = 0; i < MONITOR_DOORS_MAX; i++)
+		watch_del(&m.doors[i].of_template);
+	return m.door_template_ended ? err_set(e, ERR_TEMP, 0, "a listener's template has ended: filterd ends, to be started anew") : 0;
 }

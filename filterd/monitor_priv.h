@@ -25,6 +25,7 @@ struct door {
 	struct monitor *m;
 	size_t which;
 	struct timer *restart;
+	struct watch *of_template;	/* NULL: it has none */
 };
 
 struct job {
@@ -77,6 +78,7 @@ struct monitor {
 	unsigned long long seq;
 	struct door doors[MONITOR_DOORS_MAX];
 	bool announced;
+	bool door_template_ended;
 	bool broken[STAGE_KINDS];	/* the last template could not load: who asks is answered at once */
 	struct timer *watch, *restart;
 	struct relay *relay;

@@ -21,10 +21,14 @@ static void role_of(struct str title, char *out, size_t size)
 		(void)snprintf(out, size, "%.*s %.*s", STR_ARG(first), STR_ARG(second));
 	else
 		(void)snprintf(out, size, "%.*s", STR_ARG(first));
-	/* Titles that go on in words: "authd: key worker". */
+	/* Titles that go on in words: "authd: key worker", "filterd: milter template". */
+	static const char *const go_on[] = { "key", "shared", "milter", "spamd", "scoring" };
 	const struct str third = str_split(&rest, ' ');
+	bool goes_on = false;
 
-	if (str_eq(second, STR("key")) || str_eq(second, STR("shared")))
+	for (size_t i = 0; i < ARRAY_LEN(go_on); i++)
+		goes_on |= str_eq(second, str_c(go_on[i]));
+	if (goes_on && third.n > 0)
 		(void)snprintf(out + strlen(out), size - strlen(out), " %.*s", STR_ARG(third));
 }
 

@@ -151,8 +151,9 @@ static int metrics(const struct run *r, struct err *e)
 	return close_file(f, unit, e);
 }
 
-/* filterd's other protocols: the unit is called as the protocol is, by which filterd knows its sockets. tell: those of addresses in that list, or not in it. */
-static int doors(const struct run *r, const char *protocol, struct conf_list addresses, const struct conf_list *tell, bool in_tell, struct err *e)
+/* filterd's other protocols: the unit is called as the protocol is, by which filterd knows its sockets. user: whose group may use them. tell: those of addresses
+ * in that list, or not in it. */
+static int doors(const struct run *r, const char *protocol, const char *user, struct conf_list addresses, const struct conf_list *tell, bool in_tell, struct err *e)
 {
 	const char *unit = arena_printf(r->a, "postern-%s.socket", protocol);
 	FILE *f = NULL;
@@ -172,7 +173,7 @@ static int doors(const struct run *r, const char *protocol, struct conf_list add
 	}
 	if (!f)
 		return 0;
-	fprintf(f, "BindIPv6Only=ipv6-only\nFileDescriptorName=%s\nSocketMode=0660\nSocketGroup=%s\n", protocol, r->conf->user_filter);
+	fprintf(f, "BindIPv6Only=ipv6-only\nFileDescriptorName=%s\nSocketMode=0660\nSocketGroup=%s\n", protocol, user);
 	return close_file(f, unit, e);
 }
 
@@ -181,9 +182,9 @@ static int generate(const struct run *r, struct err *e)
 	const struct conf *c = r->conf;
 	return front(r, "smtpd", "smtp", c->smtp_listeners, e) < 0 || front(r, "imapd", "imap", c->imap_listeners, e) < 0 ||
 			       front(r, "pop3d", "pop3", c->pop3_listeners, e) < 0 || metrics(r, e) < 0 ||
-			       doors(r, "milter", c->filter_milter_listeners, NULL, false, e) < 0 ||
-			       doors(r, "spamd", c->filter_spamd_listeners, &c->filter_spamd_tell_listeners, false, e) < 0 ||
-			       doors(r, "spamd-tell", c->filter_spamd_listeners, &c->filter_spamd_tell_listeners, true, e) < 0
+			       doors(r, "milter", c->user_milter, c->filter_milter_listeners, NULL, false, e) < 0 ||
+			       doors(r, "spamd", c->user_spamd, c->filter_spamd_listeners, &c->filter_spamd_tell_listeners, false, e) < 0 ||
+			       doors(r, "spamd-tell", c->user_spamd, c->filter_spamd_listeners, &c->filter_spamd_tell_listeners, true, e) < 0
 		       ? -1
 		       : 0;
 }

@@ -1,5 +1,6 @@
 """The other ways to filterd: Debian's spamc, Debian's Postfix with filterd as its milter, and those who send garbage. All get the same verdict."""
 import email
+import json
 import os
 import pathlib
 import re
@@ -351,14 +352,26 @@ def test_listeners_have_users_of_their_own(doors):
             assert status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1" and int(status["CapBnd"], 16) == 0
 
 
+def test_status_tells_them_from_their_templates(doors):
+    rows = {(r["role"], r["user"]): r["count"] for r in json.loads(doors.tool("postern", "status", "--json").stdout)["processes"]}
+    for name in ("milter", "spamd"):
+        assert rows["filterd: %s" % name, "_postern_%s" % name] == rows["filterd: %s template" % name, "_postern_%s" % name] == 1
+    assert rows["filterd: scoring template", "_postern_filter"] == 1
+
+
+def test_the_users_of_listeners_are_asked_for_before_a_start(doors, tmp_path):
+    conf = tmp_path / "postern.conf"
+    for user, code in (("_postern_spamd", 0), ("nobody-at-all", 1)):
+        conf.write_text(doors.conf.read_text() + "user_spamd = %s\n" % user)
+        p = subprocess.run([doors.bin / "filterd", "-t", "-c", conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode == code and ("nobody-at-all" in p.stdout.decode()) == (code == 1), p.stdout
+
+
 def test_a_listener_whose_template_is_gone_comes_back(doors):
-    """filterd ends when it cannot start one as its user, and all of it is started again."""
+    """filterd ends when it could not start one as its user any more, and all of it is started again."""
     old = [p[0] for p in doors.processes() if p[3] == "filterd: monitor"]
     for p in doors.processes():
         if p[3] == "filterd: spamd template":
-            os.kill(p[0], signal.SIGKILL)
-    for p in doors.processes():
-        if p[3] == "filterd: spamd":
             os.kill(p[0], signal.SIGKILL)
     end = time.monotonic() + 60
     while True:

@@ -246,7 +246,7 @@ spamd() { # CURL'S WORDS: is spamd's protocol spoken there?
 }
 in_time spamd telnet://127.0.0.1:783 || fail "spamd's protocol"
 in_time spamd --unix-socket /run/postern/spamd.sock telnet://localhost || fail "spamd's protocol on a UNIX socket"
-[ "$(stat -c %a:%G /run/postern/spamd.sock)" = 660:_postern_filter ] || fail "whose spamd.sock is: $(stat -c %a:%G /run/postern/spamd.sock)"
+[ "$(stat -c %a:%G /run/postern/spamd.sock)" = 660:_postern_spamd ] || fail "whose spamd.sock is: $(stat -c %a:%G /run/postern/spamd.sock)"
 in_time python3 -c 'import socket, struct
 s = socket.create_connection(("127.0.0.1", 8891), 10)
 s.sendall(struct.pack("!IcIII", 13, b"O", 6, 0x1ff, 0x1fffff))

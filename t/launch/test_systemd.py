@@ -98,6 +98,7 @@ def test_sockets_are_those_of_the_configuration(tmp_path):
     for name in ("milter", "spamd", "spamd-tell"):
         text = made["postern-%s.socket" % name].read_text()
         assert "\nFileDescriptorName=%s\n" % name in text and "\nService=postern-filterd.service\n" in text
+        assert text.endswith("\nSocketMode=0660\nSocketGroup=_postern_%s\n" % name.removesuffix("-tell"))
     assert "BindIPv6Only=ipv6-only" in made["postern-imapd.socket"].read_text()
     assert "postern-pop3d.socket" not in made and os.readlink(early / "postern-pop3d.service") == "/dev/null"
     conf.write_text("smtp_listeners = 25/nonsense\nmyhostname = mail.example.com\n")
