@@ -43,7 +43,8 @@ static int usage(FILE *to, int status)
 	      "  --folders  the folders of learn_spam_folders and learn_ham_folders\n"
 	      "  --limit N  at most so many messages of one DIR (100000)\n"
 	      "  --tokens FILE  the learned words of another file than state_directory/filter/tokens.cdb\n"
-	      "  -q         no progress, no summary\n", to);
+	      "  -q         no progress, no summary\n"
+	      "  --no-sandbox  no confinement (development only)\n", to);
 	return status;
 }
 

@@ -42,7 +42,8 @@ static int usage(FILE *to, int status)
 	      "Without DIR: below backup_directory, of which backup_keep snapshots are kept.\n"
 	      "  --keep N   afterwards keep the newest N snapshots of each, and what they need\n"
 	      "  --list     what snapshots there are\n"
-	      "  --verify   read everything that the newest snapshots name, and compare it with its checksums\n",
+	      "  --verify   read everything that the newest snapshots name, and compare it with its checksums\n"
+	      "  --no-sandbox  no confinement (development only)\n",
 	      to);
 	return status;
 }

@@ -47,6 +47,15 @@ static int usage(FILE *to, int status)
 	(void)fprintf(to, "usage: postern-import [-nq] [-c FILE] [--json] WORD --user USER …\n");
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		(void)fprintf(to, "  %-8s%s\n          %s\n", words[i].word, words[i].args, words[i].what);
+	(void)fputs("  -n, --dry-run         only say what would be done\n"
+		    "  -q                    no report\n"
+		    "  --tls HOW             implicit (default), starttls or none\n"
+		    "  --ca-file FILE        certificates to trust instead of the system's\n"
+		    "  --no-verify           trust any certificate\n"
+		    "  --password-file FILE  the password there; else it is asked for\n"
+		    "  --keep                leave mail there (default; pop3)\n"
+		    "  --no-sandbox          no confinement (development only)\n",
+		    to);
 	return status;
 }
 

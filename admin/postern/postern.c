@@ -61,6 +61,7 @@ static const struct {
 	{ "setup", "make a mail server for a domain, and say what DNS needs" },
 	{ "webmail", "a webmail on this machine, and client set-up by Thunderbird and Outlook" },
 	{ "run", "start the daemons and keep them running" },
+	{ "sockets", "write systemd's socket units for the listeners; systemd runs it" },
 };
 
 static int word_version(const struct postern *p, int argc, char **argv)

@@ -30,6 +30,7 @@ static int usage(FILE *to, int status)
 	      "  --since WHEN    24h 7d 4w today yesterday 2026-11-28 (default: 7d)\n"
 	      "  --html FILE     one page with charts, - for standard output\n"
 	      "  --mail ADDRESS  as a mail, with the page attached\n"
+	      "  --no-sandbox    no confinement (development only)\n"
 	      "LOG: files, plain or gzip, - for standard input; default: maillog_file, else /var/log/mail.log, and those rotated from it.\n",
 	      to);
 	return status;

@@ -87,8 +87,24 @@ def test_the_administrators_files_stay(dest):
 def test_sockets_of_earlier_versions_go(dest, target, name):
     old = pathlib.Path(str(dest) + PREFIX) / ("lib/systemd/system/postern-%s.socket" % name)
     old.write_text("[Socket]\nListenStream=587\n")
-    make(target, dest)
+    said = make(target, dest)
     assert not old.exists()
+    assert ("systemctl disable postern-%s.socket" % name in said) == (name == "spamd")
+    assert "systemctl disable" not in make(target, dest)
+
+
+def test_nothing_is_installed_before_every_user_is_there(tmp_path):
+    """An upgrade brings roles with users that are new; the daemons would not start."""
+    suite_module.ensure_users()
+    getent = tmp_path / "bin/getent"
+    getent.parent.mkdir()
+    getent.write_text('#!/bin/sh\n[ "$2" != _postern_spamd ] || exit 2\nPATH=${PATH#*:} exec getent "$@"\n')
+    getent.chmod(0o755)
+    env = {**os.environ, "PATH": "%s:%s" % (getent.parent, os.environ["PATH"]), "B": "build/" + BUILD, "DESTDIR": "", "PREFIX": str(tmp_path / "usr"),
+           "LIBEXECDIR": str(tmp_path / "libexec"), "SYSCONFDIR": str(tmp_path / "etc"), "PROGRAMS": "deliver sendmail"}
+    p = subprocess.run(["etc/install", "install"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 1 and "there is no user _postern_spamd" in p.stdout.decode() and "make users" in p.stdout.decode()
+    assert set(tmp_path.iterdir()) == {getent.parent}
 
 
 def test_uninstall_leaves_nothing(dest):
