@@ -74,7 +74,7 @@ def test_right_password(authd, user, password):
     ("alice@example.com", "Secret"), ("alice@example.com", "secret "), ("alice@example.com", "secre"), ("alice", "secret"),
     ("nobody@example.com", "secret"), ("root", "x"), ("daemon", "x"), ("joe", "wrong"), ("joe@other.example", JOE), ("../joe", JOE),
     ("joe\n", JOE), ("%n", "x"), ("joe'", "x"), ("alice@example.com", ""), ("", "secret"), ("a" * 300, "x"), (b"\xff\xfe", "x"),
-    ("alice@example.com", "x" * 1025), ("=secret", "x"), ("-alice", "x")])
+    ("alice@example.com", "x" * 1025), ("joe", "x" * 512), ("joe", "x" * 1025), ("=secret", "x"), ("-alice", "x")])
 def test_refused_alike(authd, user, password):
     name, f, c = login(authd, user, password)
     assert name == "FAIL"
@@ -150,7 +150,7 @@ def test_scram_mutations(authd, mutate):
     assert r[0] == "FAIL"
 
 
-@pytest.mark.parametrize("mech", ["CRAM-MD5", "DIGEST-MD5", "NTLM", "ANONYMOUS", "EXTERNAL", "SCRAM-SHA-256-PLUS", "X" * 64, "", "OTP"])
+@pytest.mark.parametrize("mech", ["CRAM-MD5", "DIGEST-MD5", "NTLM", "ANONYMOUS", "EXTERNAL", "SCRAM-SHA-256-PLUS", "X" * 64, "", "OTP", "OAUTHBEARER", "XOAUTH2"])
 def test_mechanism_not_offered(authd, mech):
     c = authd.parent().conn("auth", client="127.0.0.1")
     r = c.ask("START", id=1, mech=mech, initial=plain("alice@example.com", "secret"))

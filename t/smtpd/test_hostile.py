@@ -1,4 +1,5 @@
 """Hostile clients of smtpd that no other file has: t/cases.md says which case is tested where."""
+import re
 import socket
 import ssl
 import subprocess
@@ -7,6 +8,7 @@ import mailtools
 import pytest
 from test_esmtp import copies
 from test_smtp import envelope, hello, new_id
+from waiting import until
 
 BOB = "bob@example.com"
 
@@ -121,6 +123,30 @@ def test_a_handshake_in_small_records(open_house):
             s.sendall(hello_record[:3] + b"\0\1" + bytes([b]))
         first = s.recv(5)
     assert first == b"" or first[0] in (21, 22), "an alert, an answer or the end"
+    with wire(open_house, "SUBMISSIONS", context=context) as w:
+        assert w.smtp()[0] == 220
+
+
+@pytest.mark.parametrize("record", [b"\x15\x03\x03\0\x02\x01\x5a", b"\x16\x03\x03\0\0", b"\x17\x03\x03\0\0", b"\x14\x03\x03\0\x01\x01", b"\x18\x03\x03\0\x03\x01\x40\0"],
+                         ids=["warnings", "empty-handshake", "empty-data", "cipher-change", "heartbeat"])
+@pytest.mark.parametrize("hello", [False, True], ids=["first", "behind-hello"])
+def test_records_that_carry_nothing_end_the_connection(open_house, record, hello):
+    """Cases 60, 61: a flood of them is not read until the handshake's time is over; and no heartbeat is answered."""
+    inside, outside = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = open_house.tls_context()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(inside, outside, server_hostname="localhost").do_handshake()
+    answer, before = b"", len(open_house.log.read_text())
+    with socket.create_connection((open_house.host, open_house.port("SUBMISSIONS")), timeout=60) as s:
+        try:
+            s.sendall((outside.read() if hello else b"") + record * 10000)
+            while piece := s.recv(65536):
+                answer += piece
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+    assert not answer or answer[0] in (21, 22), "an alert, or the answer to the hello before it"
+    why = until(lambda: re.search(r"SSL_accept error from \S+: (.*)", open_house.log.read_text()[before:])).group(1)
+    assert re.fullmatch("TLS handshake: (unexpected (ccs )?message|record too small|too many warn alerts|bad record type|decryption failed or bad record mac)", why), why
     with wire(open_house, "SUBMISSIONS", context=context) as w:
         assert w.smtp()[0] == 220
 
