@@ -210,6 +210,17 @@ static void look_into(void *ctx, pid_t pid)
 
 /* --- what is said --- */
 
+/* What root may be told to type: a user names the units and control groups of his own as he likes. */
+static bool is_plain_unit(struct str unit)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.@-";
+	bool plain = unit.n > 0 && unit.p[0] != '-';
+
+	for (size_t i = 0; i < unit.n; i++)
+		plain &= unit.p[i] != '\0' && strchr(allowed, unit.p[i]) != NULL;
+	return plain;
+}
+
 /* The service that pid belongs to, as "; systemctl disable --now NAME ends it"; "". */
 static const char *service_advice(struct check *c, pid_t pid)
 {
@@ -222,7 +233,8 @@ static const char *service_advice(struct check *c, pid_t pid)
 	if (str_ends(unit, STR(".service"))) {
 		const ptrdiff_t at = str_chr(unit, '@');		/* of an instance: the service that starts them */
 		unit = str_sub(unit, 0, at > 0 ? (size_t)at : unit.n - 8);
-		out = arena_printf(c->a, "; systemctl disable --now %.*s ends it", STR_ARG(unit));
+		if (is_plain_unit(unit))
+			out = arena_printf(c->a, "; systemctl disable --now %.*s ends it", STR_ARG(unit));
 	}
 	buf_fini(&b);
 	return out;

@@ -3,10 +3,26 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/enc.h"
 #include "base/json.h"
 #include "admin/postern/check.h"
 
+enum { FINDING_TEXT_MAX = 8192 };
+
 static const char *const severity_words[] = { "note", "warning", "error" };
+
+/* A terminal is no place for the bytes of a process, a file or a name server. */
+static const char *neutral(struct check *c, const char *text)
+{
+	struct buf b;
+
+	buf_init(&b, FINDING_TEXT_MAX);
+	text_neutral(&b, str_c(text), FINDING_TEXT_MAX / 2, false);
+	const char *out = arena_str(c->a, buf_view(&b)).p;
+	buf_fini(&b);
+	return out;
+}
 
 static void add(struct check *c, enum severity s, const char *place, const char *what,
 		const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
@@ -18,9 +34,9 @@ static void add(struct check *c, enum severity s, const char *place, const char 
 
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	*f = (struct finding){ .severity = s,
-			       .place = arena_strdup(c->a, place),
-			       .what = arena_strdup(c->a, what),
-			       .text = arena_strdup(c->a, text) };
+			       .place = neutral(c, place),
+			       .what = neutral(c, what),
+			       .text = neutral(c, text) };
 	*c->end = f;
 	c->end = &f->next;
 	c->counts[s]++;

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -83,6 +84,35 @@ def test_who_has_a_port_is_named(check):
         assert text.startswith("%s:25 is held by exim4 (pid %d, %s/exim4): smtpd does not get it" % (host, pid, os.environ["POSTERN_SCRATCH"])), text
         p = subprocess.run([str(check.suite.bin / "postern"), "-c", str(check.suite.conf), "check"], stdout=subprocess.PIPE)
         assert p.returncode == 1 and b"held by exim4" in p.stdout
+
+
+def test_the_name_of_a_stranger_is_no_command_to_the_terminal(check):
+    with holder(check.suite.host, 2587, "a\x1b[2J\n\x07b") as pid:
+        found = ports(check("smtp_listeners = %s:2587/smtp\n" % check.suite.host))
+        p = subprocess.run([str(check.suite.bin / "postern"), "-c", str(check.suite.base / "etc" / "check.conf"), "check"], stdout=subprocess.PIPE)
+    for text in (found[0][2], p.stdout.decode()):
+        assert "2587 is held by a?[2J??b (pid %d, %s/a?[2J??b)" % (pid, os.environ["POSTERN_SCRATCH"]) in text, text
+    assert b"\x1b" not in p.stdout
+
+
+@pytest.mark.parametrize("unit, told", [("abc@1.service", "; systemctl disable --now abc ends it"), ("x;touch y.service", ""), ("$(id).service", "")])
+def test_only_the_name_of_a_service_is_advised(check, unit, told):
+    root, = [line.split()[1] for line in open("/proc/mounts") if line.split()[2] == "cgroup2"][:1] or pytest.skip("no control groups")
+    group = pathlib.Path(root) / unit
+    try:
+        group.mkdir()
+    except OSError as e:
+        pytest.skip("no control group can be made: %s" % e)
+    try:
+        with holder(check.suite.host, 2587) as pid:
+            (group / "cgroup.procs").write_text(str(pid))
+            (_s, _p, text), = ports(check("smtp_listeners = %s:2587/smtp\n" % check.suite.host))
+        assert text.endswith("smtpd does not get it" + told), text
+    finally:
+        end = time.monotonic() + 30
+        while (group / "cgroup.procs").read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+        group.rmdir()
 
 
 @pytest.mark.parametrize("held, severity", [("0.0.0.0", "error"), ("::", "warning"), ("127.0.0.77", None), ("::1", None)])
