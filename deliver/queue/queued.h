@@ -138,10 +138,12 @@ struct queued {
 };
 
 /* --- queued_sync.c --- */
-typedef void sync_fn(void *ctx, int error);	/* error: errno of fsync, 0 */
+typedef void sync_fn(void *ctx, int error);	/* error: errno of what was done, 0 */
 struct syncer *sync_new(struct loop *l, unsigned threads);
 /* fsync fd in a thread, close it, then fn in the loop. Takes fd. */
 void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx);
+/* Copy the first size bytes of from to to in a thread, then fn in the loop. Both stay the caller's, and open until then. */
+void sync_copy(struct syncer *s, int to, int from, uint64_t size, sync_fn *fn, void *ctx);
 
 /* --- queued_ask.c --- */
 struct ask;

@@ -10,6 +10,7 @@
  * Until "visible" any failure, and a client that has gone, undoes everything. A crash leaves at worst one duplicate: the agents drop what was not
  * committed, and a record without its answer is delivered although the client will send again.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,6 +429,33 @@ static void on_synced(void *ctx, int error)
 	records_fail(t, &e);
 }
 
+static int copied(struct trans *t, struct batch *b, struct err *e)
+{
+	int fd;
+
+	if (spool_copy_end(t->q->spool, b->making, &b->file, &fd, e) < 0)
+		return -1;
+	log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%.*s", b->qid, STR_ARG(b->making->message_id));
+	b->msg = b->making;
+	sync_submit(t->q->sync, fd, on_synced, t);
+	return 0;
+}
+
+static void on_copied(void *ctx, int error)
+{
+	struct trans *t = ctx;
+	struct batch *b = batch_at(t, t->recording);
+	struct err e = { 0 };
+
+	if (error != 0 || t->dropped) {
+		spool_copy_undo(&b->file);
+		(void)err_set(&e, error == ENOSPC || error == EDQUOT ? ERR_LIMIT : ERR_TEMP, error, "copy of the message");
+		records_fail(t, &e);
+	} else if (copied(t, b, &e) < 0) {
+		records_fail(t, &e);
+	}
+}
+
 /* Write and sync; on_synced goes on. The main one takes the file that was received, the others are copies of it. */
 static int record_write(struct trans *t, struct batch *b, struct err *e)
 {
@@ -436,15 +464,16 @@ static int record_write(struct trans *t, struct batch *b, struct err *e)
 
 	if (m == NULL)
 		return err_set(e, ERR_LIMIT, 0, "transaction too large");
-	if (b == &t->main) {
-		if (spool_commit(t->q->spool, m, &fd, e) < 0)
+	if (b != &t->main) {
+		if (spool_room(t->q->spool, t->size, t->q->conf->queue_minfree, e) < 0 || spool_copy_begin(t->q->spool, m->qid, &b->file, e) < 0)
 			return -1;
-		t->incoming = false;
-	} else if (spool_room(t->q->spool, t->size, t->q->conf->queue_minfree, e) < 0 || spool_copy(t->q->spool, m, t->fd, &fd, e) < 0) {
-		return -1;
-	} else {
-		log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: message-id=%.*s", b->qid, STR_ARG(m->message_id));
+		b->making = m;
+		sync_copy(t->q->sync, b->file.fd, t->fd, t->size, on_copied, t);
+		return 0;
 	}
+	if (spool_commit(t->q->spool, m, &fd, e) < 0)
+		return -1;
+	t->incoming = false;
 	b->msg = m;
 	sync_submit(t->q->sync, fd, on_synced, t);
 	return 0;

@@ -1,5 +1,5 @@
-/* fsync beside the loop: a few threads that do nothing else, so that syncs of many messages run together (the journal of the file system commits them as
- * one) and the loop never waits for a disk. They share with the loop only the two lists below, under one lock.
+/* fsync beside the loop, and copies of large messages: a few threads that do nothing else, so that syncs of many messages run together (the journal of the file
+ * system commits them as one) and the loop never waits for a disk. They share with the loop only the two lists below, under one lock.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +15,8 @@
 struct job {
 	struct job *next;
 	int fd, error;
+	int from;		/* to be copied to fd; -1: fd is to be synced, and closed */
+	uint64_t size;
 	sync_fn *fn;
 	void *ctx;
 };
@@ -59,8 +61,12 @@ static void *worker(void *ctx)
 
 	for (;;) {
 		struct job *j = take(s);
-		j->error = fsync(j->fd) < 0 ? errno : 0;
-		(void)close(j->fd);
+		if (j->from >= 0) {
+			j->error = spool_copy_content(j->fd, j->from, j->size);
+		} else {
+			j->error = fsync(j->fd) < 0 ? errno : 0;
+			(void)close(j->fd);
+		}
 		give_back(s, j);
 	}
 	return NULL;
@@ -114,16 +120,24 @@ struct syncer *sync_new(struct loop *l, unsigned threads)
 	return s;
 }
 
-void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx)
+static void submit(struct syncer *s, struct job wanted)
 {
 	struct job *j = xzalloc(sizeof(*j));
 
-	j->fd = fd;
-	j->fn = fn;
-	j->ctx = ctx;
+	*j = wanted;
 	pthread_mutex_lock(&s->lock);
 	*s->todo_end = j;
 	s->todo_end = &j->next;
 	pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->lock);
+}
+
+void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx)
+{
+	submit(s, (struct job){ .fd = fd, .from = -1, .fn = fn, .ctx = ctx });
+}
+
+void sync_copy(struct syncer *s, int to, int from, uint64_t size, sync_fn *fn, void *ctx)
+{
+	submit(s, (struct job){ .fd = to, .from = from, .size = size, .fn = fn, .ctx = ctx });
 }

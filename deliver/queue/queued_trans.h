@@ -22,6 +22,8 @@ struct batch {
 	struct str quarantine;	/* why it is kept from them; p NULL: it is not */
 	char qid[SPOOL_QID_MAX + 1];
 	struct spool_msg *msg;	/* its record; NULL: none */
+	struct spool_msg *making;	/* it, while the content is copied to its file */
+	struct spool_fresh file;
 };
 
 /* A recipient after expansion. */

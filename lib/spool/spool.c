@@ -22,7 +22,7 @@
 #include "os/os.h"
 #include "spool/spool.h"
 
-enum { NAME_MAX_ = 64, INODES_MIN = 1000 };
+enum { NAME_MAX_ = SPOOL_NAME_MAX, INODES_MIN = 1000 };
 
 struct spool {
 	int root, incoming, queue, corrupt;
@@ -212,14 +212,8 @@ void spool_discard(struct spool *sp, struct str qid)
 /* --- new files of the queue --- */
 
 /* A file that is written, or shall be, and has no name in queue/ yet. */
-struct fresh {
-	int fd;
-	int dir;		/* where its name is */
-	char name[NAME_MAX_];
-};
-
 /* An empty file, for writing: a spare one, or a new one in incoming/. */
-static int fresh_open(struct spool *sp, struct str qid, struct fresh *f, struct err *e)
+static int fresh_open(struct spool *sp, struct str qid, struct spool_fresh *f, struct err *e)
 {
 	while (sp->n_spare > 0) {
 		snprintf(f->name, sizeof(f->name), "%zu", --sp->n_spare);
@@ -234,14 +228,14 @@ static int fresh_open(struct spool *sp, struct str qid, struct fresh *f, struct 
 	return f->fd < 0 ? disk_error(errno, "create", e) : 0;
 }
 
-static void fresh_discard(struct fresh *f)
+static void fresh_discard(struct spool_fresh *f)
 {
 	close_fd(&f->fd);
 	(void)unlinkat(f->dir, f->name, 0);
 }
 
 /* Append m's journal to f (at the end of its content) and give it its name in queue/. Its descriptor stays the caller's. */
-static int enqueue(struct spool *sp, const struct spool_msg *m, const struct fresh *f, struct err *e)
+static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spool_fresh *f, struct err *e)
 {
 	char to[NAME_MAX_];
 	struct buf b;
@@ -268,17 +262,24 @@ static int enqueue(struct spool *sp, const struct spool_msg *m, const struct fre
 	return 0;
 }
 
-static int copy_content(int to, int from, uint64_t size, struct err *e)
+int spool_copy_content(int to, int from, uint64_t size)
 {
 	off_t at = 0;
 
 	for (uint64_t left = size; left > 0;) {
 		const ssize_t n = sendfile(to, from, &at, (size_t)left);
 		if (n <= 0)
-			return disk_error(n < 0 ? errno : EIO, "copy", e);
+			return n < 0 ? errno : EIO;
 		left -= (uint64_t)n;
 	}
 	return 0;
+}
+
+static int copy_content(int to, int from, uint64_t size, struct err *e)
+{
+	const int error = spool_copy_content(to, from, size);
+
+	return error ? disk_error(error, "copy", e) : 0;
 }
 
 static int has_size(int fd, uint64_t size, struct err *e)
@@ -289,7 +290,7 @@ static int has_size(int fd, uint64_t size, struct err *e)
 }
 
 /* A message that was received in memory, to be queued: write it to the disk. */
-static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, struct fresh *f, struct err *e)
+static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, struct spool_fresh *f, struct err *e)
 {
 	char name[NAME_MAX_];
 
@@ -306,7 +307,7 @@ static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, s
 
 int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e)
 {
-	struct fresh f = { .fd = -1, .dir = sp->incoming };
+	struct spool_fresh f = { .fd = -1, .dir = sp->incoming };
 
 	name_incoming(f.name, m->qid);
 	CLEANUP_FD int memory = sp->memory < 0 ? -1 : openat(sp->memory, f.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -328,7 +329,7 @@ int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struc
 
 int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e)
 {
-	struct fresh f;
+	struct spool_fresh f;
 	struct err we = { 0 };
 
 	if (fresh_open(sp, m->qid, &f, e) < 0)
@@ -345,18 +346,25 @@ int spool_write(struct spool *sp, const struct spool_msg *m, struct str content,
 	return 0;
 }
 
-int spool_copy(struct spool *sp, const struct spool_msg *m, int from, int *fd_out, struct err *e)
+int spool_copy_begin(struct spool *sp, struct str qid, struct spool_fresh *f, struct err *e)
 {
-	struct fresh f;
+	return fresh_open(sp, qid, f, e);
+}
 
-	if (fresh_open(sp, m->qid, &f, e) < 0)
-		return -1;
-	if (copy_content(f.fd, from, m->size, e) < 0 || enqueue(sp, m, &f, e) < 0) {
-		fresh_discard(&f);
+int spool_copy_end(struct spool *sp, const struct spool_msg *m, struct spool_fresh *f, int *fd_out, struct err *e)
+{
+	if (has_size(f->fd, m->size, e) < 0 || enqueue(sp, m, f, e) < 0) {
+		fresh_discard(f);
 		return -1;
 	}
-	*fd_out = f.fd;
+	*fd_out = f->fd;
+	f->fd = -1;
 	return 0;
+}
+
+void spool_copy_undo(struct spool_fresh *f)
+{
+	fresh_discard(f);
 }
 
 /* Whoever was given a descriptor of the old message and kept it would read the next one: a write lease is granted only when there is no other descriptor

@@ -30,6 +30,7 @@
 
 enum {
 	SPOOL_QID_MAX = 15,
+	SPOOL_NAME_MAX = 64,	/* of a file, with its NUL */
 	SPOOL_RCPT_MAX = 100000,	/* recipients of one message, those added later included */
 	SPOOL_EDITS_MAX = 256,
 	SPOOL_TEXT_MAX = 16384,		/* bytes of any one string in a record */
@@ -134,8 +135,17 @@ int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struc
 void spool_remove(struct spool *sp, struct str qid, uint64_t size);
 /* A whole message from memory (bounces): content written, journal appended, in queue. As spool_commit. */
 int spool_write(struct spool *sp, const struct spool_msg *m, struct str content, int *fd_out, struct err *e) MUST_CHECK;
-/* The same with the content of another message: the first m->size bytes of from, whose offset stays. */
-int spool_copy(struct spool *sp, const struct spool_msg *m, int from, int *fd_out, struct err *e) MUST_CHECK;
+/* The same with the content of another message, which may be large: begin makes a file for it, content copies the first size bytes of from, whose offset stays, and may do
+ * so in another thread (0, or errno); end is as spool_write, and undoes it if it fails. */
+struct spool_fresh {
+	int fd;			/* for writing */
+	int dir;		/* where its name is */
+	char name[SPOOL_NAME_MAX];
+};
+int spool_copy_begin(struct spool *sp, struct str qid, struct spool_fresh *f, struct err *e) MUST_CHECK;
+int spool_copy_content(int to, int from, uint64_t size) MUST_CHECK;
+int spool_copy_end(struct spool *sp, const struct spool_msg *m, struct spool_fresh *f, int *fd_out, struct err *e) MUST_CHECK;
+void spool_copy_undo(struct spool_fresh *f);
 /* Append records. sync: fdatasync before return. */
 int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e) MUST_CHECK;
 int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, struct err *e) MUST_CHECK;

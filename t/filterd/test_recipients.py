@@ -263,6 +263,19 @@ def test_nothing_stays_when_one_of_the_records_cannot_be_written(suite, mail):
     assert sorted(m["recipients"] for m in listed(suite)) == [[BOB], [ERIN]]
 
 
+def test_copies_of_a_large_message_are_whole(suite, mail):
+    """Each outcome's message is a copy of the content, made beside the loop."""
+    body = "highword\r\n" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\r\n" * 150000
+    assert send(suite, "large", body, [BOB, ERIN, CAROL])[0] == 250
+    kept = listed(suite)
+    assert sorted(m["recipients"] for m in kept) == [[BOB], [ERIN]]
+    for m in kept:
+        quarantine(suite, "release", m["id"])
+    for user in (BOB, ERIN, CAROL):
+        text = mail.wait_for("<large@test.example>", user).read_bytes()
+        assert text.split(b"\n\n", 1)[1].replace(b"\n", b"\r\n") == body.encode() + b"\r\n"
+
+
 def test_what_is_kept_survives_a_kill(suite, mail):
     """250 means that every copy is durable, the one in quarantine too."""
     assert send(suite, "kill", "highword", [BOB, CAROL])[0] == 250
