@@ -588,20 +588,19 @@ void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigra
 {
 	struct search *const s = &m->search;
 	const unsigned class = trigram_class(t);
-	uint64_t bits[TRIGRAM_SPACE / 64];
-	unsigned char row[ROW_HEAD];
+	const size_t bytes = trigram_bits(class) / 8;
 
 	if (s->off || !host_fits)
 		return;
-	trigram_sign(t, class, bits);
-	search_row_head(row, state_rec(&m->st, pos)->uid, kind, class);
-	buf_mem(&s->pending, row, sizeof(row));
-	const struct search_row r = { .uid = state_rec(&m->st, pos)->uid, .at = s->pending.n, .kind = (uint8_t)kind, .class = (uint8_t)class, .pending = true };
-	buf_mem(&s->pending, bits, trigram_bits(class) / 8);
-	if (buf_failed(&s->pending)) {	/* could not be written for long */
+	char *const room = buf_room(&s->pending, ROW_HEAD + bytes);
+	if (room == NULL) {	/* could not be written for long */
 		search_close(s);
 		return;
 	}
+	const struct search_row r = { .uid = state_rec(&m->st, pos)->uid, .at = s->pending.n + ROW_HEAD, .kind = (uint8_t)kind, .class = (uint8_t)class, .pending = true };
+	search_row_head((unsigned char *)room, r.uid, kind, class);
+	trigram_sign(t, class, (void *)(room + ROW_HEAD));	/* rows are multiples of eight bytes */
+	buf_added(&s->pending, ROW_HEAD + bytes);
 	row_add(s, &r);
 	cover(s, kind, pos);
 	if (s->pending.n > PENDING_BYTES)
