@@ -8,10 +8,11 @@
 #include <sysexits.h>
 
 #include "admin/queue/queuetool.h"
+#include "base/json.h"
+#include "base/num.h"
 #include "os/os.h"
 
-enum { IDS_PER_REQUEST = 1000, ID_LINE_MAX = 128 };
-
+enum { IDS_PER_REQUEST = 1000, ID_LINE_MAX = 128, KEY_MAX = 64 };
 
 /* --- requests about messages --- */
 
@@ -34,7 +35,8 @@ static void usage(FILE *to)
 	fprintf(to, "usage: postern-queue [-c FILE] list [--json] [FILTER…]\n"
 		    "       postern-queue [-c FILE] flush [ID… | FILTER…] | flush-domain DOMAIN…\n"
 		    "       postern-queue [-c FILE] hold | release | requeue | expire | delete ID… | FILTER…\n"
-		    "       postern-queue [-c FILE] show ID | status | tls | tls-report\n"
+		    "       postern-queue [-c FILE] show ID | tls-report\n"
+		    "       postern-queue [-c FILE] status | tls [--json]\n"
 		    "  ID may be ALL, and - reads ids from standard input. Without a word: list.\n"
 		    "  FILTER: --sender TEXT, --recipient TEXT, --reason TEXT: what contains it; several must all hold.\n");
 }
@@ -112,6 +114,22 @@ static void print_pairs(void *ctx, const struct ipc_control_LINE *l)
 	printf("\n");
 }
 
+/* One object a line; what is a count is a number. */
+static void print_object(void *ctx, const struct ipc_control_LINE *l)
+{
+	printf("{");
+	for (size_t i = 0; i < l->keys.n && i < l->values.n; i++) {
+		char name[KEY_MAX + 1];
+		uint64_t v;
+		snprintf(name, sizeof(name), "%.*s", STR_ARG(l->keys.v[i]));
+		if (num_parse(l->values.v[i], 0, INT64_MAX, &v) == 0)
+			json_number(stdout, name, (long long)v, i == 0);
+		else
+			json_field(stdout, name, l->values.v[i], i == 0);
+	}
+	printf("}\n");
+}
+
 static int do_word(const struct conf *c, const char *word, char **args, int n, const struct queue_filter *f, bool json)
 {
 	static const char *const acts[] = { "flush", "hold", "release", "requeue", "expire", "delete", "flush-domain" };
@@ -119,7 +137,7 @@ static int do_word(const struct conf *c, const char *word, char **args, int n, c
 	if (strcmp(word, "list") == 0 && n == 0)
 		return queue_list(c, f, json);
 	if ((strcmp(word, "status") == 0 || strcmp(word, "tls") == 0 || strcmp(word, "tls-report") == 0) && n == 0)
-		return queue_ask(c, word, NULL, 0, print_pairs, NULL, stdout);
+		return queue_ask(c, word, NULL, 0, json ? print_object : print_pairs, NULL, json ? stderr : stdout);
 	if (strcmp(word, "show") == 0 && n == 1)
 		return queue_show(c, args[0], "ehb", false);
 	for (size_t i = 0; i < ARRAY_LEN(acts); i++)

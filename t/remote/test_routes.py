@@ -1,4 +1,5 @@
 """Where mail goes and how: mail exchangers, transports, relays, logins, TLS; name server and receivers of this test."""
+import json
 import os
 import pathlib
 import re
@@ -297,6 +298,10 @@ def test_dane_believes_the_key_and_nothing_else(dane):
     rows = [r.split("\n", 1)[1] for r in rows if r.startswith("day: 2")]
     assert "domain: good.example\npolicy_type: tlsa\nresult_type: success\nexchanger: mx41.good.example\nsessions: 1" in rows
     assert "domain: bad.example\npolicy_type: tlsa\nresult_type: validation-failure\nexchanger: mx42.bad.example\nsessions: 1" in rows
+    objects = [json.loads(line) for line in dane.suite.tool("postern-queue", "tls", "--json").stdout.splitlines()]
+    assert len(objects) == len(rows) and all(o.pop("day").startswith("2") for o in objects)
+    assert {"domain": "good.example", "policy_type": "tlsa", "result_type": "success", "exchanger": "mx41.good.example", "sessions": 1} in objects
+    assert set(json.loads(dane.suite.tool("postern-queue", "status", "--json").stdout)) == {"messages", "transactions", "connections", "agents"}
 
 
 def test_records_that_nobody_vouches_for_are_no_demand(dane):
