@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/num.h"
+#include "content.h"
 #include "scan.h"
 
 enum {
@@ -26,6 +27,7 @@ struct clamav {
 	struct cl_engine *engine;
 	unsigned signatures;
 	bool shipped;
+	uint64_t scanned;	/* CL_COUNT_PRECISION bytes each */
 };
 
 static unsigned errors;		/* error lines of the library since the scan began */
@@ -155,6 +157,11 @@ bool clamav_shipped(const struct clamav *c)
 	return c->shipped;
 }
 
+uint64_t clamav_scanned(const struct clamav *c)
+{
+	return c->scanned * CL_COUNT_PRECISION;
+}
+
 const char *clamav_version(void)
 {
 	return cl_retver();
@@ -194,6 +201,7 @@ int clamav_scan_fd(struct clamav *c, int fd, const char **name_out, struct err *
 	if (lseek(fd, 0, SEEK_SET) < 0)
 		return err_set(e, ERR_TEMP, errno, "seek");
 	cl_error_t r = cl_scandesc_callback(fd, NULL, &virus, &scanned, c->engine, &o, NULL);
+	c->scanned += scanned;
 	return judge(r, virus, name_out, e);
 }
 
@@ -209,6 +217,7 @@ int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, st
 	if (map == NULL)
 		return err_set(e, ERR_TEMP, 0, "libclamav: no map");
 	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, NULL);
+	c->scanned += scanned;
 	int judged = judge(r, virus, name_out, e);
 	cl_fmap_close(map);
 	return judged;
@@ -294,10 +303,42 @@ int clamav_canary(struct clamav *c, struct err *e)
 
 /* --- the stage --- */
 
-/* A part whose decoded form differs from its bytes in the message is scanned by itself: libclamav recognises mail by its first lines only. */
+/* A part whose decoded form differs from its bytes in the message is scanned by itself: libclamav recognises mail by its first lines only, and its parser
+ * of mail is not ours. The same bytes it knows by their digest. */
 static bool needs_decoding(const struct mime_part *p)
 {
 	return p->children == NULL && (str_eq(p->encoding, STR("base64")) || str_eq(p->encoding, STR("quoted-printable")) || p->parent != NULL);
+}
+
+/* What a reader shows, and nothing saves: no part with a name. In base64 libclamav keeps line ends as they are. */
+static bool is_body_text(struct arena *a, const struct mime_part *p)
+{
+	struct str name;
+	return (mime_type_is(p, "text", "plain") || mime_type_is(p, "text", "html")) && !str_eq(p->encoding, STR("base64")) &&
+	       (p->disposition.p == NULL || str_case_eq(p->disposition, STR("inline"))) && mime_names(a, p, &name, 1) == 0;
+}
+
+/* Bytes of lines that end with LF or CRLF. */
+static bool is_lines(struct str s)
+{
+	if (memchr(s.p, '\0', s.n) != NULL)
+		return false;
+	for (const char *at = s.p, *end = s.p + s.n; (at = memchr(at, '\r', (size_t)(end - at))) != NULL; at++)
+		if (at + 1 == end || at[1] != '\n')
+			return false;
+	return true;
+}
+
+/* As the library's own parser of mail writes it: it has then scanned this very file within the message, and remembers its digest. */
+static void as_the_library_has_it(struct str text, struct buf *out)
+{
+	while (text.n > 0) {
+		const char *cr = memchr(text.p, '\r', text.n);
+		const size_t n = cr == NULL ? text.n : (size_t)(cr - text.p);
+		buf_mem(out, text.p, n);
+		text = str_from(text, cr == NULL ? n : n + 1);
+	}
+	buf_ch(out, '\n');
 }
 
 struct walk {
@@ -314,7 +355,12 @@ static int scan_part(void *ctx, const struct mime_part *p)
 	struct buf body;
 	buf_init(&body, p->body.n + 1);
 	mime_body_decode(p, &body);
-	int r = clamav_scan_mem(w->s->rules->clamav, buf_view(&body), &w->name, w->e);
+	struct buf text;
+	buf_init(&text, body.n + 1);
+	if (body.n > 0 && is_body_text(w->s->a, p) && is_lines(buf_view(&body)) && content_of(buf_view(&body)).name[0] == '\0')
+		as_the_library_has_it(buf_view(&body), &text);
+	int r = clamav_scan_mem(w->s->rules->clamav, buf_view(text.n > 0 ? &text : &body), &w->name, w->e);
+	buf_fini(&text);
 	buf_fini(&body);
 	return r;
 }

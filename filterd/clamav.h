@@ -23,6 +23,8 @@ int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e) MUST_CHECK;
 uint64_t clamav_signatures(const struct clamav *c);
 bool clamav_shipped(const struct clamav *c);		/* only the shipped test signatures serve */
 const char *clamav_version(void);
+/* Bytes looked through since it was loaded, unpacked ones too, about; what was known by its digest was not. */
+uint64_t clamav_scanned(const struct clamav *c);
 /* Scan a descriptor, or bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */
 int clamav_scan_fd(struct clamav *c, int fd, const char **name_out, struct err *e) MUST_CHECK;
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;

@@ -4,6 +4,7 @@ $(call program,filterd,main.c monitor.c jobs.c generations.c reload.c joblog.c s
 $(call program,postern-filter,main_test.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log base,-lclamav -larchive)
 $(call program,postern-learn,learn_main.c learn_feed.c learn_queue.c learn_folders.c learndata.c,spam store map mail conf ipc io os log base)
 $(call unittest,test_banned,test_banned.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
+$(call unittest,test_clamav,test_clamav.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_outcome,test_outcome.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_archive,test_archive.c archive.c tnef.c content.c,test base,-larchive)
 $(call fuzzer,fuzz_archive,fuzz_archive.c archive.c tnef.c content.c,base,-larchive)

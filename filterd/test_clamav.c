@@ -1,0 +1,198 @@
+/* The virus stage with real libclamav: what is found in every way a part is carried, and what is not looked through twice. Run from the top of the tree. */
+#include "clamav.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "ipc/filter.h"
+#include "outcome.h"
+#include "scan.h"
+#include "test/tap.h"
+
+static char dir[] = "/tmp/test_clamav.XXXXXX";
+
+/* The first is looked for in anything, the second is the MD5 and size of "first line\r\nsecond line\r\n". */
+static const char words[] = "Test.Word:0:*:776f726d776f7264\n", digests[] = "081ebfd2a223026bb6e000a9c3f1e666:25:Test.File\n";
+
+#define HEAD "From: a@example.org\r\nTo: b@example.com\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
+#define ODD_HEAD "X-One: 1\r\nX-Two: 2\r\nMIME-Version: 1.0\r\n"	/* libclamav does not take it for mail */
+#define PARTS "Content-Type: multipart/mixed; boundary=B\r\n\r\n--B\r\nContent-Type: text/plain\r\n\r\nsee below\r\n--B\r\n"
+#define END "\r\n--B--\r\n"
+#define QP "Content-Transfer-Encoding: quoted-printable\r\n"
+#define B64 "Content-Transfer-Encoding: base64\r\n"
+#define NAMED "Content-Disposition: attachment; filename=notes.txt\r\n"
+
+static const struct {
+	const char *message, *found;
+} cases[] = {
+	{ HEAD "\r\na wormword here\r\n", "Test.Word.UNOFFICIAL" },
+	{ HEAD "\r\na worm word here\r\n", NULL },
+	{ HEAD QP "\r\na worm=\r\nword here\r\n", "Test.Word.UNOFFICIAL" },
+	{ HEAD B64 "\r\nYSB3b3Jtd29yZCBoZXJlDQo=\r\n", "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS QP "\r\na worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS B64 "\r\nYSB3b3Jtd29yZCBoZXJlDQo=\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nYSB3b3Jtd29yZCBoZXJlDQo=\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: message/rfc822\r\n\r\n" HEAD QP "\r\na worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD "\r\nsee\r\n\r\nbegin 644 x\r\n182!W;W)M=V]R9\"!H97)E#0H \r\n`\r\nend\r\n", "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: text/html\r\n" QP "\r\n<p>a worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
+	/* Where libclamav sees no mail, our parser does. */
+	{ ODD_HEAD PARTS QP "\r\na worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ ODD_HEAD QP "\r\na worm=\r\nword here\r\n", "Test.Word.UNOFFICIAL" },
+	/* A file is looked at as it would be saved. */
+	{ HEAD PARTS NAMED QP "\r\nfirst line\r\nsecond l=69ne\r\n" END, "Test.File.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: text/plain; name=x.txt\r\n" QP "\r\nfirst line\r\nsecond l=69ne\r\n" END, "Test.File.UNOFFICIAL" },
+	{ HEAD PARTS B64 "\r\nZmlyc3QgbGluZQ0Kc2Vjb25kIGxpbmUNCg==\r\n" END, "Test.File.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: text/plain\r\n" QP "\r\na worm=\r\nword=0D=00 here\r\n" END, "Test.Word.UNOFFICIAL" },
+};
+
+static int write_file(const char *name, const char *text)
+{
+	char path[100];
+	snprintf(path, sizeof(path), "%s/db/%s", dir, name);
+	FILE *f = fopen(path, "w");
+	return f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ? -1 : 0;
+}
+
+static int databases(void)
+{
+	char line[400], path[100];
+	FILE *f = fopen("etc/share/clamav/postern-test.ndb", "r");
+	const bool read = f != NULL && fgets(line, sizeof(line), f) != NULL;
+	if (f != NULL)
+		fclose(f);
+	if (!read || mkdtemp(dir) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/db", dir);
+	return mkdir(path, 0700) < 0 ? -1 : write_file("canary.ndb", line) | write_file("words.ndb", words) | write_file("digests.hdb", digests);
+}
+
+static void clear(void)
+{
+	static const char *const names[] = { "db/canary.ndb", "db/words.ndb", "db/digests.hdb" };
+	char path[100];
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/db", dir);
+	rmdir(path);
+	tap_ok(rmdir(dir) == 0, "nothing is left of what was unpacked");
+}
+
+struct found {
+	char name[60];
+};
+
+static void on_finding(void *ctx, const char *stage, const char *text)
+{
+	(void)stage;
+	snprintf(ctx, sizeof(struct found), "%s", text);
+}
+
+static int stage(const struct filter_rules *rules, struct str message, struct found *found)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct scan s = { .a = a, .rules = rules, .message = message, .explain = on_finding, .explain_ctx = found };
+	found->name[0] = '\0';
+	FILE *f = tmpfile();
+	if (f == NULL || fwrite(message.p, 1, message.n, f) != message.n || fflush(f) != 0) {
+		tap_diag("no temporary file");
+		return -1;
+	}
+	s.fd = fileno(f);
+	s.root = mime_parse(a, message);
+	outcome_groups(&s);
+	const int r = stage_virus(&s, &e);
+	if (r < 0)
+		tap_diag("%s", e.text);
+	fclose(f);
+	arena_free(&a);
+	return r;
+}
+
+/* --- what is scanned --- */
+
+enum { LINES = 1500 };
+
+static void lines(struct buf *b, unsigned seed, const char *end)
+{
+	for (unsigned i = 0; i < LINES; i++)
+		buf_printf(b, "line %u of text %u, which =66ills some space%s\r\n", i, seed, end);
+}
+
+/* Text and the same as HTML, each with fields of its own. */
+static void alternative(struct buf *b, unsigned seed, const char *text_fields)
+{
+	buf_c(b, HEAD "Content-Type: multipart/alternative; boundary=B\r\n\r\n--B\r\nContent-Type: text/plain; charset=utf-8\r\n" QP);
+	buf_printf(b, "%s\r\n", text_fields);
+	lines(b, seed, "");
+	buf_c(b, "\r\n--B\r\nContent-Type: text/html; charset=utf-8\r\n" QP "\r\n<html><body>\r\n");
+	lines(b, seed, "<br>");
+	buf_c(b, "</body></html>\r\n" END);
+}
+
+/* Bytes that the stage has libclamav look through; of the message alone by whole. */
+static uint64_t scanned_of(const struct filter_rules *rules, const char *text_fields, bool whole)
+{
+	static unsigned seed;
+	struct buf b;
+	struct found found;
+	buf_init(&b, 1 << 20);
+	alternative(&b, seed++, text_fields);
+	const uint64_t before = clamav_scanned(rules->clamav);
+	if (whole) {
+		struct err e = { 0 };
+		const char *name = NULL;
+		tap_ok(clamav_scan_mem(rules->clamav, buf_view(&b), &name, &e) == 0, "the message alone is clean");
+	} else {
+		tap_is_int(stage(rules, buf_view(&b), &found), 0, "the message is clean");
+	}
+	buf_fini(&b);
+	return clamav_scanned(rules->clamav) - before;
+}
+
+static void test_once(const struct filter_rules *rules)
+{
+	const uint64_t alone = scanned_of(rules, "", true), stage_of_it = scanned_of(rules, "", false), named = scanned_of(rules, NAMED, false);
+	tap_ok(alone > (uint64_t)2 * LINES * 40, "the message is looked through: %llu bytes", (unsigned long long)alone);
+	tap_is_int((long long)stage_of_it, (long long)alone, "body texts are not looked through again");
+	tap_ok(named > alone + LINES * 40, "a named part is looked at as it would be saved: %llu bytes", (unsigned long long)named);
+}
+
+static void test_found(const struct filter_rules *rules)
+{
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct found found;
+		const int r = stage(rules, str_c(cases[i].message), &found);
+		tap_ok(r >= 0, "case %zu is scanned", i);
+		tap_is_str(found.name, cases[i].found == NULL ? "" : cases[i].found, "case %zu", i);
+	}
+}
+
+int main(void)
+{
+	struct filter_rules rules = { 0 };
+	struct conf *conf = NULL;
+	struct err e = { 0 };
+	if (!tap_ok(databases() == 0, "signatures are written"))
+		return tap_done();
+	char text[100];
+	snprintf(text, sizeof(text), "virus_database_directory = %s/db\n", dir);
+	if (!tap_ok(conf_parse(str_c(text), "test", &conf, NULL, &e) == 0, "configuration: %s", e.text))
+		return tap_done();
+	rules.conf = conf;
+	if (tap_ok(policies_load(conf, &rules.policies, &e) == 0, "policies load: %s", e.text) &&
+	    tap_ok(clamav_load(conf, "etc/share/clamav", dir, &rules.clamav, &e) == 0, "signatures load: %s", e.text)) {
+		test_found(&rules);
+		test_once(&rules);
+	}
+	filter_rules_free(&rules);
+	clear();
+	conf_free(&conf);
+	return tap_done();
+}
