@@ -28,6 +28,7 @@ struct sorting {
 	bool unsure;		/* a message could not be read: the next time its values may be others */
 	uint32_t places;	/* of the view when the search ended */
 	uint32_t filed;		/* below: in the file of keys */
+	uint64_t stamp;			/* of what that file says */
 	struct order_kept *kept;	/* NULL: none */
 	uint32_t *live;		/* its messages that are still there, */
 	size_t n_live;
@@ -384,7 +385,7 @@ static enum cmd_result filed_step(struct client *c, struct err *e)
 	/* The file may be another one since the last slice. */
 	if (mbox_keys_load(c->folder->mbox, columns(t)))
 		return CMD_MORE;
-	if (mbox_keys_places(c->folder->mbox) != t->filed)
+	if (mbox_keys_places(c->folder->mbox) != t->filed || mbox_thread_numbers(c->folder->mbox).stamp != t->stamp)
 		return sort_kept(c, t, e);
 	for (unsigned k = 0; k < RANKS_BATCH && t->at < t->n_rows; k++, t->at++) {
 		const uint32_t seq = (uint32_t)t->at + 1, place = mbox_view_place(c->view, seq);
@@ -410,6 +411,7 @@ static enum cmd_result load_step(struct client *c, struct err *e)
 	if (mbox_keys_load(c->folder->mbox, columns(t)))
 		return CMD_MORE;
 	t->filed = mbox_keys_places(c->folder->mbox);
+	t->stamp = mbox_thread_numbers(c->folder->mbox).stamp;
 	t->n_rows = mbox_view_seq_before(c->view, t->filed);
 	if (t->n_rows == 0)
 		return sort_kept(c, t, e);

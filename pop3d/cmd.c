@@ -236,7 +236,7 @@ static void mail_DELE(struct client *c, struct str *args, unsigned n)
 		return;
 	c->marks[i] |= DROP_DELETED;
 	c->left--;
-	c->octets -= size;
+	c->octets -= size < c->octets ? size : c->octets;	/* a file may be another size than its name said at login */
 	client_ok(c, "Marked to be deleted.");
 }
 
