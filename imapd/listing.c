@@ -2,7 +2,6 @@
  * folders this time. What an owner's process says of names that are not below its own prefix is not believed. */
 #include "listing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/map.h"

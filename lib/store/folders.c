@@ -1,15 +1,9 @@
 /* The tree of folders: open, list, subscribe; tree.c changes it. Folders are directories ".A.B" below the root; a parent need not exist. */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/enc.h"
-#include "base/num.h"
-#include "log/log.h"
 #include "os/os.h"
 #include "store/store_priv.h"
 
