@@ -94,6 +94,15 @@ static bool anybody_listens(const struct user *u)
 	return false;
 }
 
+/* Whole responses, or none: what does not fit would leave the client in the middle of one. */
+static void tell_aside(struct client *c, const struct buf *told)
+{
+	if (buf_failed(told))
+		notify_overflow(c);
+	else
+		notify_aside(c, buf_view(told));
+}
+
 void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old)
 {
 	const unsigned bit = what == TREE_SUBSCRIBED || what == TREE_UNSUBSCRIBED ? EVENT_BIT(SUBSCRIPTIONCHANGE) : EVENT_BIT(MAILBOXNAME);
@@ -124,7 +133,7 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 			put_name(c, &told, list, name, old);
 		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent, ACL_L))
 			put_name(c, &told, list, parent, STR(""));
-		notify_aside(c, buf_view(&told));
+		tell_aside(c, &told);
 	}
 	buf_fini(&told);
 }
@@ -176,7 +185,7 @@ void notify_metadata(struct client *by, struct str name, const struct mbox_meta 
 			continue;
 		buf_reset(&told);
 		put_changes(c, &told, name, changes);
-		notify_aside(c, buf_view(&told));
+		tell_aside(c, &told);
 	}
 	buf_fini(&told);
 }

@@ -38,20 +38,36 @@ static size_t row_bytes(const struct final *f)
 	return ROW_BYTES + f->address.n + (str_case_eq(f->address, f->original) ? 0 : f->original.n);
 }
 
-/* The end of those who come from the RCPT of the one at i. Whether they are asked about by their own addresses depends on nothing else that a client names: it
- * could make room short for the one whose policy it does not like. A content filter's copy names commands and files as their alias, and so the whole alias. */
+/* The length of an address without what the client wrote behind the delimiter, which goes along into the addresses of an alias. */
+static size_t own_length(const struct trans *t, const struct final *f)
+{
+	const ptrdiff_t at = str_rchr(f->address, '@'), asked = str_rchr(f->original, '@');
+	const struct str local = str_sub(f->address, 0, at < 0 ? f->address.n : (size_t)at), named = str_sub(f->original, 0, asked < 0 ? f->original.n : (size_t)asked);
+
+	for (size_t i = 1; i < named.n; i++)
+		if (named.p[i] != '\0' && strchr(t->conf->recipient_delimiter, named.p[i]))
+			return f->address.n - (str_case_ends(local, str_from(named, i)) ? named.n - i : 0);
+	return f->address.n;
+}
+
+/* The end of those who come from the RCPT of the one at i. Whether they are asked about by their own addresses depends on nothing else that a client names, nor on
+ * how it writes the name: it could make room short for the one whose policy it does not like. A content filter's copy names commands and files as their alias, and
+ * so the whole alias; likewise an alias that names itself, which what the filter gives back would be expanded to once more. */
 static size_t rcpt_end(const struct trans *t, size_t i, bool *named_out, size_t *bytes_out)
 {
 	const struct final *first = &t->finals[i];
 	const size_t from = i;
-	bool programs = false;
-	size_t bytes = 0;
+	bool whole = false;
+	size_t bytes = 0, own = 0;
 
 	for (; i < t->n_finals && t->finals[i].rcpt == first->rcpt && str_eq(t->finals[i].original, first->original); i++) {
-		bytes += row_bytes(&t->finals[i]);
-		programs |= !final_has_address(&t->finals[i]);
+		const struct final *f = &t->finals[i];
+		bytes += row_bytes(f);
+		own += ROW_BYTES + own_length(t, f);
+		whole |= !final_has_address(f) || (f != first && str_case_eq(f->address, f->original));
 	}
-	*named_out = i - from > LIST_ROWS_MAX || bytes > LIST_BYTES_MAX || (programs && t->effects.filter.p);
+	whole |= i - from > 1 && str_case_eq(first->address, first->original);
+	*named_out = i - from > LIST_ROWS_MAX || own > LIST_BYTES_MAX || (whole && t->effects.filter.p);
 	*bytes_out = *named_out ? ROW_BYTES + first->original.n : bytes;
 	return i;
 }

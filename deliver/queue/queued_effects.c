@@ -6,6 +6,7 @@
 
 #include "deliver/queue/queued_trans.h"
 #include "log/log.h"
+#include "smtp/dsn.h"
 
 static const char *const stage_words[] = {
 	[RESTRICT_MAIL] = "MAIL", [RESTRICT_RCPT] = "RCPT", [RESTRICT_DATA] = "DATA", [RESTRICT_END] = "END-OF-MESSAGE", [RESTRICT_ETRN] = "ETRN", [RESTRICT_NAMES] = "CONNECT",
@@ -164,6 +165,7 @@ static void on_added(void *ctx, const struct ipc_resolve_RESULT *r)
 	for (; n < r->kinds.n; n++) {
 		const struct final f = {
 			.kind = r->kinds.v[n], .address = r->addresses.v[n], .user = r->users.v[n], .extension = r->extensions.v[n], .original = t->asked, .rcpt = SIZE_MAX,
+			.notify = redirect ? 0 : SMTP_NOTIFY_NEVER,
 		};
 		if (trans_final(t, &f) < 0)
 			break;

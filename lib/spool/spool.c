@@ -212,7 +212,16 @@ void spool_discard(struct spool *sp, struct str qid)
 /* --- new files of the queue --- */
 
 /* A file that is written, or shall be, and has no name in queue/ yet. */
-/* An empty file, for writing: a spare one, or a new one in incoming/. */
+static int fresh_create(struct spool *sp, struct str qid, struct spool_fresh *f, struct err *e)
+{
+	name_incoming(f->name, qid);
+	f->dir = sp->incoming;
+	f->fd = openat(f->dir, f->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return f->fd < 0 ? disk_error(errno, "create", e) : 0;
+}
+
+/* An empty file, for writing: a spare one, or a new one in incoming/. A spare one keeps its name, which the next may get: it must be in queue/ before this returns to
+ * the loop. */
 static int fresh_open(struct spool *sp, struct str qid, struct spool_fresh *f, struct err *e)
 {
 	while (sp->n_spare > 0) {
@@ -222,10 +231,7 @@ static int fresh_open(struct spool *sp, struct str qid, struct spool_fresh *f, s
 		if (f->fd >= 0)
 			return 0;
 	}
-	name_incoming(f->name, qid);
-	f->dir = sp->incoming;
-	f->fd = openat(f->dir, f->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return f->fd < 0 ? disk_error(errno, "create", e) : 0;
+	return fresh_create(sp, qid, f, e);
 }
 
 static void fresh_discard(struct spool_fresh *f)
@@ -348,7 +354,7 @@ int spool_write(struct spool *sp, const struct spool_msg *m, struct str content,
 
 int spool_copy_begin(struct spool *sp, struct str qid, struct spool_fresh *f, struct err *e)
 {
-	return fresh_open(sp, qid, f, e);
+	return fresh_create(sp, qid, f, e);	/* others come and go before it ends */
 }
 
 int spool_copy_end(struct spool *sp, const struct spool_msg *m, struct spool_fresh *f, int *fd_out, struct err *e)

@@ -389,6 +389,51 @@ static void test_qid(void)
 	tap_ok(!spool_qid_valid(STR("../../etc/x")) && !spool_qid_valid(STR("1abcdefghjk")) && !spool_qid_valid(STR("")), "others are not ids");
 }
 
+/* While a copy is made beside the loop other messages come and go, and their files become spare ones. */
+static void test_others_leave_during_a_copy(void)
+{
+	char dir[] = "/tmp/test_spool.XXXXXX", body[12];
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct spool *sp = NULL;
+	struct scan_ctx s = { 0 };
+	struct spool_msg *m = sample(a), *got = NULL;
+	const struct str names[] = { STR("1OLDAAAAAAA"), STR("1OLDBBBBBBB"), STR("1NEWAAAAAAA"), STR("1NEWBBBBBBB") };
+	static const char *const texts[] = { "for ALICE..\n", "for BOB....\n" };
+	struct spool_fresh f[2];
+	int fd = -1;
+
+	if (mkdtemp(dir) == NULL || spool_make(dir, getuid(), getgid(), &e) < 0)
+		return;
+	tap_ok(spool_open(dir, &sp, &e) == 0 && spool_scan(sp, scanned, &s, &e) == 0, "a spool: %s", e.text);
+	for (size_t i = 0; i < 2; i++) {
+		m->qid = names[i];
+		tap_is_int(spool_write(sp, m, STR("old message\n"), &fd, &e), 0, "a message: %s", e.text);
+		close(fd);
+	}
+	spool_remove(sp, names[0], 12);
+	for (size_t i = 0; i < 2; i++) {
+		const int from = open(dir, O_TMPFILE | O_RDWR, 0600);
+		tap_ok(write(from, texts[i], 12) == 12 && spool_copy_begin(sp, names[2 + i], &f[i], &e) == 0 && spool_copy_content(f[i].fd, from, 12) == 0, "a copy begins");
+		close(from);
+		if (i == 0)
+			spool_remove(sp, names[1], 12);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		m->qid = names[2 + i];
+		tap_is_int(spool_copy_end(sp, m, &f[i], &fd, &e), 0, "and ends: %s", e.text);
+		close(fd);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		tap_is_int(spool_load(sp, names[2 + i], 12, a, &got, NULL, &e), 0, "it is a message: %s", e.text);
+		tap_ok(spool_read_fd(sp, names[2 + i], 12, &fd, &e) == 0 && pread_all(fd, body, 12, 0, &e) == 0 && memcmp(body, texts[i], 12) == 0, "its own");
+		close(fd);
+	}
+	spool_close(&sp);
+	arena_free(&a);
+	remove_tree(dir);
+}
+
 int main(void)
 {
 	test_round_trip();
@@ -397,6 +442,7 @@ int main(void)
 	test_qid();
 	test_files();
 	test_spare();
+	test_others_leave_during_a_copy();
 	test_memory();
 	return tap_done();
 }

@@ -413,6 +413,16 @@ def test_a_crowd_does_not_hide_a_recipient_from_his_own_policy(fresh_suite, befo
     assert not has(mail, FRANK, "<crowd@")
 
 
+def test_how_a_list_is_written_does_not_hide_its_members(fresh_suite):
+    """The extension that a client writes goes along into each member's address, and may be long."""
+    members = ", ".join(["u%d@relay.example" % i for i in range(600)] + ["frank@example.com"])
+    suite, _sink = gateway(fresh_suite, "written", POLICIES, virtual_alias_maps="inline:{ { list@example.com = %s } }" % members, spam_action="tag")
+    code, text = send(suite, "written", "highword", ["list+%s@example.com" % ("a" * 50)])
+    assert code == 250, text
+    suite.logged(r"%s: discard: END-OF-MESSAGE from .* to=<frank(\+a+)?@example\.com>" % text.split()[-1].decode())
+    assert not has(mailtools.Mail(suite), FRANK, "<written@")
+
+
 def test_a_content_filter_gets_for_each_what_he_wants(fresh_suite):
     """An alias with members of different minds: each is named to the content filter once, who discards the message is not; one outcome leaves the alias whole."""
     there = ("127.0.7.12", 10024)
