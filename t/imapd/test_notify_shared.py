@@ -291,10 +291,16 @@ def test_another_users_answers_are_waited_for_by_nobody_else(scene):
 EVENTS = "(MessageNew (UID BODY.PEEK[TEXT]) MessageExpunge FlagChange)"
 
 
+def told(g):
+    """The next response but RECENT: who of all sees a message first is open."""
+    line = g.line()
+    return told(g) if line.endswith(b" RECENT") else line
+
+
 def selected_tells(scene):
     g, c = scene.guest, scene.owner
     scene.fill()
-    assert [g.line() for _ in range(2)] == [b"* 1 EXISTS", b"* 1 FETCH (UID 1 BODY[TEXT] {6}\r\ntext\r\n)"]
+    assert [told(g) for _ in range(2)] == [b"* 1 EXISTS", b"* 1 FETCH (UID 1 BODY[TEXT] {6}\r\ntext\r\n)"]
     c.ok("SELECT " + scene.name)
     c.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
     line = g.line()
@@ -315,7 +321,7 @@ def test_selected(scene, first):
     scene.guest.ok("SELECT %s/open" % scene.other)
     scene.fill()
     scene.fill("/open")
-    assert scene.guest.line() == b"* 1 EXISTS"
+    assert told(scene.guest) == b"* 1 EXISTS"
     scene.guest.ok("NOTIFY NONE")
     scene.fill("/open")
     assert not any(b"EXISTS" in l for l in scene.guest.ok("NOOP"))
@@ -333,7 +339,7 @@ def test_selected_delayed_keeps_numbers(scene):
     c.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
     c.ok("EXPUNGE")
     scene.fill()
-    assert g.line() == b"* 3 EXISTS"
+    assert told(g) == b"* 3 EXISTS"
     assert any(l.startswith(b"* 2 FETCH (UID 2") for l in g.ok("FETCH 2 (UID)"))
     assert b"* 1 EXPUNGE" in g.ok("NOOP")
 
