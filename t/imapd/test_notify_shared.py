@@ -316,6 +316,7 @@ def test_selected(scene, first):
     commands = ["NOTIFY SET (selected %s)" % EVENTS, "SELECT " + scene.other]
     for command in commands if first == "NOTIFY" else commands[::-1]:
         scene.guest.ok(command)
+    scene.guest.ok("NOOP")      # the owner's process has heard of both
     selected_tells(scene)
     # another folder of the same owner, and one's own
     scene.guest.ok("SELECT %s/open" % scene.other)
