@@ -78,6 +78,8 @@ bool conf_is_listener(struct str name);		/* "listener.…": no parameter, but kn
 bool conf_variant_row(const struct conf *c, size_t i, const char **name_out, struct str *row_out, unsigned *line_out);
 /* listen.c: the rows of "listener.NAME" lines are listeners. */
 void conf_check_rows(const struct conf *c, struct trouble *t);
+/* place.c: what is no variable of a text with %: up to the next %, or the % of "%%". *in advances. False: a variable follows, behind the % that was taken. */
+bool conf_percent_text(struct str *in, struct str *text_out);
 /* derive.c: defaults that depend on the machine. */
 void conf_derive_names(struct conf *c, struct trouble *t);
 void conf_derive_networks(struct conf *c, struct trouble *t);

@@ -12,6 +12,19 @@ static int number(struct str *s, uint64_t *out)
 	return num_take(s, PIECE_MAX, out);
 }
 
+bool conf_percent_text(struct str *in, struct str *text_out)
+{
+	const ptrdiff_t at = str_chr(*in, '%');
+
+	if (at == 0 && !(in->n > 1 && in->p[1] == '%')) {
+		*in = str_from(*in, 1);
+		return false;
+	}
+	*text_out = at == 0 ? str_sub(*in, 0, 1) : at < 0 ? *in : str_sub(*in, 0, (size_t)at);
+	*in = str_from(*in, at == 0 ? 2 : text_out->n);
+	return true;
+}
+
 /* Behind a '%'. */
 static int variable(struct str *in, struct conf_place_part *p)
 {
@@ -45,21 +58,8 @@ static int variable(struct str *in, struct conf_place_part *p)
 
 int conf_place_next(struct str *in, struct conf_place_part *out)
 {
-	const ptrdiff_t at = str_chr(*in, '%');
-
 	*out = (struct conf_place_part){ 0 };
-	if (at != 0) {
-		out->text = at < 0 ? *in : str_sub(*in, 0, (size_t)at);
-		*in = str_from(*in, out->text.n);
-		return 0;
-	}
-	if (in->n > 1 && in->p[1] == '%') {
-		out->text = str_sub(*in, 0, 1);
-		*in = str_from(*in, 2);
-		return 0;
-	}
-	*in = str_from(*in, 1);
-	return variable(in, out);
+	return conf_percent_text(in, &out->text) ? 0 : variable(in, out);
 }
 
 struct str conf_place_start(struct str location, bool *below_home_out)

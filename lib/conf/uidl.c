@@ -33,21 +33,8 @@ static int item(struct str *in, struct conf_uidl_part *p)
 
 int conf_uidl_next(struct str *in, struct conf_uidl_part *out)
 {
-	const ptrdiff_t at = str_chr(*in, '%');
-
 	*out = (struct conf_uidl_part){ 0 };
-	if (at != 0) {
-		out->text = at < 0 ? *in : str_sub(*in, 0, (size_t)at);
-		*in = str_from(*in, out->text.n);
-		return 0;
-	}
-	if (in->n > 1 && in->p[1] == '%') {
-		out->text = str_sub(*in, 0, 1);
-		*in = str_from(*in, 2);
-		return 0;
-	}
-	*in = str_from(*in, 1);
-	return item(in, out);
+	return conf_percent_text(in, &out->text) ? 0 : item(in, out);
 }
 
 const char *conf_uidl_wrong(struct str format)

@@ -1,5 +1,4 @@
 """NOTIFY (RFC 5465) over folders of others: their owners' processes tell, a guest hears of what it may read."""
-import itertools
 import os
 import re
 import signal
@@ -8,17 +7,12 @@ import socket
 import pytest
 
 from imapraw import Imap
-
-ALICE, BOB = "alice@example.com", "bob@example.com"
-MESSAGE = "Subject: one\r\n\r\ntext\r\n"
-numbers = itertools.count(1)
+from imapshared import ALICE, BOB, MESSAGE, Shared, fixture
 
 
-class Scene:
+class Scene(Shared):
     def __init__(self, suite):
-        self.suite, self.name = suite, "watched-%d" % next(numbers)
-        self.other = "Other/%s/%s" % (ALICE, self.name)
-        self.owner, self.guest = Imap(suite, login=ALICE), Imap(suite, login=BOB)
+        super().__init__(suite, "watched")
         self.guest.ok("ID NIL")
         for sub in ("", "/open", "/closed"):
             self.owner.ok("CREATE %s%s" % (self.name, sub))
@@ -37,18 +31,8 @@ class Scene:
         assert re.match(want.replace("@", re.escape(self.other)), line), (want, line)
         return line
 
-    def close(self):
-        self.guest.close()
-        for l in self.owner.ok('LIST "" "%s*"' % self.name)[::-1]:
-            self.owner.cmd("DELETE " + l.decode().split(" ")[-1])
-        self.owner.close()
 
-
-@pytest.fixture
-def scene(suite):
-    s = Scene(suite)
-    yield s
-    s.close()
+scene = fixture(Scene)
 
 
 def settled(scene):

@@ -1,14 +1,9 @@
 """RFC 4314 section 4, right by right: what each command of a guest needs, that this is enough, and what is answered where it is missing."""
-import itertools
-
 import pytest
 
-from imapraw import Imap
+from imapshared import ALICE, BOB, MESSAGE, Shared, fixture
 
-ALICE, BOB = "alice@example.com", "bob@example.com"
 ALL = "lrswipkxtea"
-MESSAGE = "Subject: one\r\n\r\ntext\r\n"
-numbers = itertools.count(1)
 
 # (command, what it needs, what must be selected first). %s is the folder; TEXT a message of three bytes.
 TABLE = [
@@ -23,11 +18,9 @@ TABLE = [
 ]
 
 
-class Scene:
+class Scene(Shared):
     def __init__(self, suite):
-        self.name = "rights-%d" % next(numbers)
-        self.other = "Other/%s/%s" % (ALICE, self.name)
-        self.owner, self.guest = Imap(suite, login=ALICE), Imap(suite, login=BOB)
+        super().__init__(suite, "rights")
         for folder in (self.name, self.name + "/sub"):
             self.owner.ok("CREATE " + folder)
         self.owner.append(self.name, MESSAGE)
@@ -46,18 +39,8 @@ class Scene:
                 return line
         return self.guest.cmd(command.replace("%s", self.other))[1]
 
-    def close(self):
-        self.guest.close()
-        for l in self.owner.ok('LIST "" "%s*"' % self.name)[::-1]:
-            self.owner.cmd("DELETE " + l.decode().split(" ")[-1])
-        self.owner.close()
 
-
-@pytest.fixture
-def scene(suite):
-    s = Scene(suite)
-    yield s
-    s.close()
+scene = fixture(Scene)
 
 
 @pytest.mark.parametrize("command, needs, selected", TABLE, ids=[row[0].split("\r")[0].replace("%s", "folder") + (" of " + row[2].replace("%s", "folder") if row[2] else "")

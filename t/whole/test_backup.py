@@ -4,8 +4,10 @@ import imaplib
 import itertools
 import json
 import os
+import pathlib
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -311,9 +313,11 @@ def test_not_without_a_backup_and_not_for_strangers(suite, tmp_path):
     (tmp_path / "open").mkdir()
     os.chmod(tmp_path / "open", 0o777)
     assert suite.tool("postern-backup", tmp_path / "open", check=False).returncode == 75
-    p = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", str(suite.bin / "postern-backup"), "-c", str(suite.conf), "--user", "alice@example.com",
-                        "/var/tmp/nobody-backup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert p.returncode != 0 and not [f for f in (tmp_path).rglob("*.list")]
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as where:       # nobody could write a backup there
+        shutil.chown(where, "nobody")
+        p = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", str(suite.bin / "postern-backup"), "-c", str(suite.conf), "--user", "alice@example.com",
+                            where], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode != 0 and not list(pathlib.Path(where).rglob("*.list")), p.stdout
 
 
 def test_the_place_of_the_configuration(filled, tmp_path):
