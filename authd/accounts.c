@@ -120,6 +120,39 @@ bool accounts_system_like(const struct monitor *m, struct str given)
 	return s->local == 0 || (str_case_hash(name) & 1);
 }
 
+static void counts_add(struct monitor *m, const struct account *a)
+{
+	struct accounts_state *s = m->accounts;
+	struct str name;
+
+	s->count++;
+	if (!(a->flags & ACCOUNT_F_VIRTUAL))
+		s->system++;
+	else if (system_name(m, str_c(a->name), &name))
+		s->local++;
+}
+
+static int count_record(void *ctx, struct str key, struct str value)
+{
+	struct account a;
+	struct err e = { 0 };
+
+	if (account_parse(key, value, &a, &e) == 0)	/* else the marker, or what no look-up takes either */
+		counts_add(ctx, &a);
+	return 0;
+}
+
+/* Of the file of an earlier run: it serves until a gathering succeeds, perhaps for long. */
+static void counts_read(struct monitor *m)
+{
+	struct err e = { 0 };
+
+	if (m->accounts->cdb && cdbfile_each(m->accounts->cdb, count_record, m, &e) < 0) {
+		log_error("accounts.cdb: %s; it is not used", e.text);
+		cdbfile_close(&m->accounts->cdb);
+	}
+}
+
 size_t accounts_count(const struct monitor *m)
 {
 	return m->accounts->count;
@@ -231,18 +264,10 @@ static int install(struct monitor *m, struct err *e)
 static void counts_take(struct monitor *m)
 {
 	struct accounts_state *s = m->accounts;
-	struct str name;
 
-	s->count = s->n;
-	s->system = s->local = 0;
-	for (size_t i = 0; i < s->n; i++) {
-		const struct account *a = &s->list[i];
-
-		if (!(a->flags & ACCOUNT_F_VIRTUAL))
-			s->system++;
-		else if (system_name(m, str_c(a->name), &name))
-			s->local++;
-	}
+	s->count = s->system = s->local = 0;
+	for (size_t i = 0; i < s->n; i++)
+		counts_add(m, &s->list[i]);
 }
 
 static void homes_make(struct monitor *m)
@@ -436,5 +461,6 @@ void accounts_init(struct monitor *m)
 {
 	m->accounts = xzalloc(sizeof *m->accounts);
 	reopen(m);
+	counts_read(m);
 	gather_start(m);
 }

@@ -93,13 +93,14 @@ class Authd:
     def add(self, name, password, scheme="plain"):
         self.user("add", name, "--password-stdin", "--scheme", scheme, input=password.encode() + b"\n")
 
-    def start(self):
+    def start(self, gathers="accounts: "):
+        """gathers: what the log says when the accounts have been gathered."""
         out = open(self.out, "ab")
         # The sanitizers' run time does what no sandbox allows.
         sandbox = ["-n"] if os.environ.get("POSTERN_BUILD") == "asan" else []
         self.proc = subprocess.Popen([self.bin / "authd", "-c", self.conf, "-f", "-v", *sandbox], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         out.close()
-        self.wait_log("accounts: ")
+        self.wait_log(gathers)
         self.wait_log("authd-check is ready")
         self.wait_log("authd-mux is ready")
 

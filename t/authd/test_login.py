@@ -246,6 +246,22 @@ def test_unknown_names_are_like_either_kind_where_there_are_both(authd, make_aut
     assert all(k in seen[0].values() for k in kinds.values()), seen[0]
 
 
+def test_unknown_names_with_the_accounts_of_an_earlier_run(authd, make_authd, tmp_path):
+    """A users file that cannot be read leaves accounts.cdb as it was: unknown names are like the accounts that are in it. joe is the system account of the other authd."""
+    a = make_authd()
+    a.start()
+    a.stop()
+    (a.state / "users").write_text("no users file\n")
+    os.chmod(a.state / "users", 0o600)
+    (a.base / "out").unlink()
+    a.start(gathers="users file: ")
+    a.wait_log("the accounts stay as they were")
+    login(a, "joe", "wrong")
+    seen = work_of_failures(a, tmp_path, ["joe", "ghost", "ghost@localhost", "root"])
+    assert seen["joe"][1]["authd: check", "clone"] == 1, "PAM has a process of its own"
+    assert all(x == seen["joe"] for x in seen.values()), seen
+
+
 @pytest.mark.parametrize("password", ["", ":", "x", "nobody"])
 def test_nobody_in_pam_never_logs_in(authd, make_authd, password):
     """Not even where PAM says yes to all, as it does for joe."""
