@@ -249,8 +249,12 @@ static int make_parts(struct sorting *g, struct err *e)
 {
 	struct trans *t = g->t;
 
-	if (t->tells && (g->others = ARENA_ARRAY(t->arena, bool, t->n_accepted + 1)) == NULL)
-		return err_set(e, ERR_LIMIT, 0, "transaction too large");
+	if (t->tells) {
+		g->others = ARENA_ARRAY(t->arena, bool, t->n_accepted + 1);
+		t->discarded = ARENA_ARRAY(t->arena, bool, t->n_accepted + 1);
+		if (g->others == NULL || t->discarded == NULL)
+			return err_set(e, ERR_LIMIT, 0, "transaction too large");
+	}
 	for (size_t k = 0; t->tells && k < g->o->n; k++)
 		for (size_t i = 0; fate_of(t, g->o->v[k], false) != FATE_FAIL && i < t->n_finals; i++)
 			if (t->finals[i].rcpt < t->n_accepted && filter_outcome_has(g->o->v[k], t->finals[i].row))
@@ -322,6 +326,8 @@ static void settle(const struct sorting *g, struct final *f, const struct ipc_fi
 		note(t, "quarantine", b->quarantine, f->address, b->qid);
 	if (fate == FATE_DROP && g->o->n > 1)
 		note(t, "discard", v->log, f->address, "");
+	if (fate == FATE_DROP && t->tells && f->rcpt < t->n_accepted)
+		t->discarded[f->rcpt] = true;
 	if (fate != FATE_FAIL)
 		return;
 	f->state = FINAL_FAILED;
@@ -383,7 +389,7 @@ static void sorted(const struct sorting *g)
 	struct trans *t = g->t;
 
 	if (t->n_finals == 0)
-		trans_answer(t, 250, "2.7.0", str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid)));
+		trans_answer(t, 250, "2.7.0", trans_discarded(t));
 	else if (g->passes)
 		commit_scanned(t);
 	else

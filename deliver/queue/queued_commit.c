@@ -495,7 +495,7 @@ static void records_next(struct trans *t)
 		records_fail(t, &e);
 }
 
-/* Everybody has failed for good: the client is told. */
+/* Everybody has failed for good: the client is told. Of LMTP each RCPT has words of its own, and these are for one whose redirected copy came from another. */
 static void refuse(struct trans *t)
 {
 	const struct final *f = &t->finals[0];
@@ -503,7 +503,7 @@ static void refuse(struct trans *t)
 
 	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(f->enhanced));
 	trans_answer(t, strcmp(enhanced, "5.2.2") == 0 ? 552 : 550, enhanced[0] == '5' ? enhanced : "5.0.0",
-		     str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text))));
+		     t->tells ? f->text : str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text))));
 }
 
 /* LMTP has one answer for an alias: it is a failure if all members failed. */

@@ -85,8 +85,14 @@ void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct st
 		conn_reply(t->conn, t->reply_id, code, enhanced, text, with_qid ? trans_qid(t) : (struct str){ 0 });
 }
 
+struct str trans_discarded(const struct trans *t)
+{
+	return str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid));
+}
+
 /* RFC 2033 4.2: what became of recipient k. One that is queued is accepted, and an alias one of whose members has the message: who hears of a failure sends again,
- * or tells the sender. The words name what the client named, for whom it leads to is not its business. */
+ * or tells the sender. The words name what the client named, for whom it leads to is not its business. A failure of all others is none of one that is left out in
+ * silence. */
 static void lmtp_status(const struct trans *t, size_t k, struct str *code, struct str *enhanced, struct str *text)
 {
 	for (size_t i = 0; i < t->n_finals; i++) {
@@ -97,6 +103,11 @@ static void lmtp_status(const struct trans *t, size_t k, struct str *code, struc
 		*enhanced = f->enhanced.n > 0 && f->enhanced.p[0] == '5' ? f->enhanced : STR("5.0.0");
 		*text = str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->original), STR_ARG(f->text)));
 		return;
+	}
+	if (t->discarded && t->discarded[k] && code->n > 0 && code->p[0] == '5') {
+		*code = STR("250");
+		*enhanced = STR("2.7.0");
+		*text = trans_discarded(t);
 	}
 }
 

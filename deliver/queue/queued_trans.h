@@ -115,6 +115,7 @@ struct trans {
 	size_t n_copying, n_committing;
 	bool ours;			/* the sender is one of us */
 	bool tells;			/* the client hears of each recipient itself (LMTP) */
+	bool *discarded;		/* for LMTP: RCPTs some of whose recipients are left out in silence */
 	size_t signing;			/* the batch that is signed */
 	size_t recording;		/* the batch whose record is being written */
 	bool dropped;			/* the client went away while the record was being synced */
@@ -125,6 +126,7 @@ void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct st
 /* Answer and end. refuse: with a note for the log on who refuses; an answer is ours. */
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
 void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);
+struct str trans_discarded(const struct trans *t);	/* the words for who is left out in silence */
 void trans_free(struct trans *t);
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
 

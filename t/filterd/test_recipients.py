@@ -80,7 +80,7 @@ def mail(suite):
 
 
 def send(suite, mid, body, to, sender="x@elsewhere.example", port="SMTP", lmtp=False):
-    with (smtplib.LMTP("127.0.0.1", 2424, timeout=60) if lmtp else smtplib.SMTP(suite.host, suite.port(port), timeout=60)) as s:
+    with (smtplib.LMTP("127.0.0.1", lmtp, timeout=60) if lmtp else smtplib.SMTP(suite.host, suite.port(port), timeout=60)) as s:
         s.ehlo_or_helo_if_needed()
         s.mail(sender)
         for r in to:
@@ -200,7 +200,7 @@ def test_an_alias_is_known_by_both_of_its_names(suite, mail):
 
 
 def test_lmtp_hears_of_each(suite, mail):
-    bob, carol, erin, frank = send(suite, "lmtp", "highword", [BOB, CAROL, ERIN, FRANK], lmtp=True)
+    bob, carol, erin, frank = send(suite, "lmtp", "highword", [BOB, CAROL, ERIN, FRANK], lmtp=2424)
     assert bob[0] == 550 and b"looks like spam" in bob[1]
     assert [r[0] for r in (carol, erin, frank)] == [250, 250, 250]
     mail.wait_for("<lmtp@test.example>", CAROL)
@@ -212,12 +212,31 @@ def test_lmtp_has_one_answer_for_an_alias(suite, mail):
     virtual = suite.base / "etc" / "virtual"
     virtual.write_text("some@example.com carol@example.com, bob@example.com\nnone@example.com bob@example.com, hank@example.com\n")
     suite.tool("postmap", "cdb:%s" % virtual)
-    some, bob, none = send(suite, "lmtpalias", "highword", ["some@example.com", BOB, "none@example.com"], lmtp=True)
+    some, bob, none = send(suite, "lmtpalias", "highword", ["some@example.com", BOB, "none@example.com"], lmtp=2424)
     assert some[0] == 250, some
     assert bob[0] == 550 and bob[1].startswith(b"5.7.1 <bob@example.com>: ")
     assert none[0] == 550 and none[1].startswith(b"5.7.1 <none@example.com>: ")
     mail.wait_for("<lmtpalias@test.example>", CAROL)
     assert [m["recipients"] for m in listed(suite)] == [[BOB]]
+
+
+def test_lmtp_keeps_silent_for_who_wants_it_when_all_others_fail(suite, mail):
+    """Frank's copy is dropped; that bob refuses, or hank's mailbox is full, is an answer for what leads to them and none for frank, whose sender would hear who they are."""
+    virtual = suite.base / "etc" / "virtual"
+    virtual.write_text("them@example.com bob@example.com\n")
+    suite.tool("postmap", "cdb:%s" % virtual)
+    frank, them = send(suite, "silent", "highword", [FRANK, "them@example.com"], lmtp=2424)
+    assert frank[0] == 250 and frank[1].startswith(b"2.7.0 Ok, discarded"), frank
+    assert them[0] == 550 and them[1].startswith(b"5.7.1 <them@example.com>: "), them
+
+
+def test_lmtp_keeps_silent_for_who_wants_it_when_a_mailbox_is_full(fresh_suite):
+    suite, _sink = gateway(fresh_suite, "full", POLICIES, quota_full_action="reject", virtual_alias_maps="inline:{ { them@example.com = alice@example.com, dave@example.com } }")
+    for user in (ALICE, DAVE):
+        suite.tool("postern-user", "quota", user, "1k")
+    frank, them = send(suite, "nospace", "highword " + "x" * 900, [FRANK, "them@example.com"], lmtp=2425)
+    assert frank[0] == 250 and frank[1].startswith(b"2.7.0 Ok, discarded"), frank
+    assert them[0] == 552 and them[1].startswith(b"5.2.2 <them@example.com>: "), them
 
 
 def test_a_user_of_ours_gets_a_bounce(suite, mail):
