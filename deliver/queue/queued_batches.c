@@ -16,6 +16,8 @@ enum {
 	ROWS_MAX = IPC_STRS_MAX,
 	ROWS_BYTES_MAX = 100000,	/* what a question holds, well below IPC_PACKET_MAX */
 	ROW_BYTES = 8,			/* of a recipient, beside the text */
+	COPIES_ROWS = 64,		/* kept for blind copies, which come when no RCPT can be refused any more */
+	COPIES_BYTES = 8000,
 	LIST_ROWS_MAX = 1000,		/* a recipient that leads to more is asked about as it was named */
 	LIST_BYTES_MAX = 60000,
 };
@@ -85,7 +87,7 @@ bool batches_room(struct trans *t, size_t from)
 	if (from == t->n_finals || !has_policies(t))
 		return true;
 	const size_t n = rcpt_end(t, from, &named, &bytes) - from;
-	if (t->n_rows + (named ? 1 : n) > ROWS_MAX || t->row_bytes + bytes > ROWS_BYTES_MAX)
+	if (t->n_rows + (named ? 1 : n) > ROWS_MAX - COPIES_ROWS || t->row_bytes + bytes > ROWS_BYTES_MAX - COPIES_BYTES)
 		return false;
 	t->n_rows += named ? 1 : n;
 	t->row_bytes += bytes;

@@ -272,8 +272,7 @@ static void on_rcpt(void *ctx, const struct ipc_policy_VERDICT *v)
 		g->fn(t);
 		return;
 	}
-	t->n_finals = t->before;
-	map_free(&t->seen);
+	trans_rcpt_undo(t);
 	conn_phase(t->conn, PHASE_OPEN);
 	refuse_command(t, v);
 }

@@ -313,6 +313,14 @@ int trans_final(struct trans *t, const struct final *f)
 	return 0;
 }
 
+void trans_rcpt_undo(struct trans *t)
+{
+	t->n_finals = t->before;
+	t->n_rows = t->before_rows;
+	t->row_bytes = t->before_bytes;
+	map_free(&t->seen);	/* made anew when it is needed */
+}
+
 /* Is there anybody who would take it? What allow_mail_to_commands and allow_mail_to_files do not allow is refused at once. */
 static bool deliverable(const struct conf *c, struct str kind)
 {
@@ -433,8 +441,7 @@ static void on_room(void *ctx, enum copy_event ev, const struct copy_result *r)
 		accept_rcpt(t);
 		return;
 	}
-	t->n_finals = t->before;
-	map_free(&t->seen);
+	trans_rcpt_undo(t);
 	refuse_rcpt(t, r->permanent ? 552 : 452, r->permanent ? "5.2.2" : "4.2.2",
 		    str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: Mailbox is full", STR_ARG(t->asked))));
 }
@@ -457,21 +464,21 @@ static void rcpt_passed(struct trans *t)
 	const size_t before = t->before = t->n_finals;
 	int added;
 
+	t->before_rows = t->n_rows;
+	t->before_bytes = t->row_bytes;
 	if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
 		refuse_as_said(t, r, t->conf->unknown_local_recipient_reject_code, "5.1.1", "User unknown in local recipient table");
 	} else if (r->bounces && t->sender.n > 0) {
 		refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: only bounces are taken for this address", STR_ARG(t->asked))));
 	} else if ((added = add_finals(t, r)) != 0) {
-		t->n_finals = before;
-		map_free(&t->seen);	/* made anew when it is needed */
+		trans_rcpt_undo(t);
 		if (added < 0)
 			refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients"));
 		else
 			refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena,
 				    "<%.*s>: Recipient address rejected: delivery to commands and files is not allowed by configuration", STR_ARG(t->asked))));
 	} else if (!batches_room(t, before)) {
-		t->n_finals = before;
-		map_free(&t->seen);
+		trans_rcpt_undo(t);
 		refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients with policies of their own"));
 	} else if (r->limited && t->n_finals == before + 1) {
 		ask_room(t, &t->finals[before]);

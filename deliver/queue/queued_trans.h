@@ -80,8 +80,8 @@ struct trans {
 	struct map *seen;		/* keys of finals, once there are many */
 	struct ask *ask;		/* resolve, or filterd */
 	struct copy *room;		/* an agent is asked whether a mailbox is full */
-	size_t before;			/* finals before the recipient that is asked about */
 	size_t n_rows, row_bytes;	/* of the question to the filter, as far as recipients are known */
+	size_t before, before_rows, before_bytes;	/* finals, and of the question, before the recipient that is asked about */
 	uint64_t size_said;		/* SIZE= */
 	struct str asked;		/* address being resolved */
 	struct arena *asking;		/* of the recipient that is asked about alone: an alias may be large, and named often */
@@ -129,6 +129,7 @@ void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const c
 struct str trans_discarded(const struct trans *t);	/* the words for who is left out in silence */
 void trans_free(struct trans *t);
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
+void trans_rcpt_undo(struct trans *t);			/* the recipient that is asked about is refused */
 
 /* queued_effects.c: the restriction lists of this transaction. fn is called with the answer when it is no refusal; a refusal is told here and ends nothing but, at
  * RESTRICT_END, the transaction. */
