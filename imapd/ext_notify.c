@@ -171,7 +171,7 @@ bool notify_hears(const struct client *c, bool flags)
 }
 
 /* The selected mailbox is another user's: its process tells of it at once, or not at all, as the client wants it. False: too much is unanswered there. */
-static bool selected_abroad(struct client *c, const struct link_user *user)
+static bool selected_abroad(struct client *c, struct link *l, const struct link_user *user)
 {
 	const struct imap_event_group *g = c->notify->selected;
 	struct buf b;
@@ -185,17 +185,15 @@ static bool selected_abroad(struct client *c, const struct link_user *user)
 	} else {
 		buf_c(&b, "NONE");
 	}
-	const bool sent = link_command(c->remote, b.p, user, c);
+	const bool sent = link_command(l, b.p, user, c);
 
 	buf_fini(&b);
 	return sent;
 }
 
-void notify_abroad(struct client *c)
+bool notify_abroad(struct client *c, struct link *l)
 {
-	/* It has just answered, so there is room for a question. */
-	if (c->notify && c->remote)
-		(void)selected_abroad(c, &link_ignore);
+	return !c->notify || selected_abroad(c, l, &link_ignore);
 }
 
 static void on_selected(void *ctx, struct link *l, struct str rest)
@@ -465,7 +463,7 @@ enum cmd_result cmd_NOTIFY(struct client *c, struct imap_lex *l, struct err *e)
 	c->notify = r == CMD_OK ? y : before;
 	if (r != CMD_OK)
 		return r;
-	y->selected_due = c->remote && selected_abroad(c, &telling_selected);
+	y->selected_due = c->remote && selected_abroad(c, c->remote, &telling_selected);
 	r = c->remote && !y->selected_due ? link_busy(c) : watches_begin(c, &y->abroad, y->what.status);
 	if (r == CMD_DONE) {
 		be_none(c);

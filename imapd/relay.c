@@ -168,8 +168,6 @@ static void on_tagged(void *ctx, struct link *l, struct str rest)
 		client_continue(c);
 		return;
 	}
-	const bool opened = r->selection == SEL_OPENS && str_case_starts(rest, STR("OK"));
-
 	selection_settle(r, str_case_starts(rest, STR("OK")));
 	idle_stop(c);
 	drop(c);
@@ -181,8 +179,6 @@ static void on_tagged(void *ctx, struct link *l, struct str rest)
 	buf_c(out, "\r\n");
 	resp_flush(c);
 	command_drop(c);
-	if (opened)
-		notify_abroad(c);
 	links_wake(c);
 	client_continue(c);
 }
@@ -242,8 +238,11 @@ static void leave(struct client *c, const struct link *l)
 /* NULL: too much is unanswered there. */
 static struct relay *send(struct client *c, struct link *l, enum selection selection)
 {
-	struct relay *r = xzalloc(sizeof(*r));
+	struct relay *r;
 
+	if (selection == SEL_OPENS && !notify_abroad(c, l))
+		return NULL;
+	r = xzalloc(sizeof(*r));
 	*r = (struct relay){ .c = c, .l = l, .selection = selection, .complete = true };
 	if (!link_ask(l, c->run.tag, &pass, r)) {
 		free(r);

@@ -293,7 +293,8 @@ void notify_answered(struct client *c);		/* one of them has answered */
 void notify_later(struct client *c);		/* what had to wait, unless a command is under way */
 void notify_aside(struct client *c, struct str responses);	/* whole ones, told when nothing else is being said */
 void notify_overflow(struct client *c);
-void notify_abroad(struct client *c);		/* the mailbox of another one was selected */
+/* The next command there selects a mailbox: it is told of from the first message on. False: too much is unanswered there. */
+bool notify_abroad(struct client *c, struct link *l) MUST_CHECK;
 void notify_rights(struct user *u);		/* some access list has changed: guests are told of what they may read now */
 
 /* --- mboxes.c: what mailbox filters stand for --- */
