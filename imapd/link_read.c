@@ -4,7 +4,7 @@
 #include "named.h"
 #include "relay.h"
 
-enum when { NEVER, ALWAYS, SELECTED, NEWS };
+enum when { NEVER, ALWAYS, TEXT, SELECTED, NEWS };
 static const struct {
 	const char *word;
 	enum when when;
@@ -25,8 +25,21 @@ static const struct ask *hearer(struct link *l)
 	return l->watches ? &l->always : first(l);
 }
 
+/* Is the selected mailbox there, or about to be? What was said before the answer to SELECT is of another one. */
+static bool selected(const struct link *l)
+{
+	return l->c->remote == l || (l->c->selecting == l && l->n_asks && l->asks[0].user->pass);
+}
+
+static bool has_code(struct str rest)
+{
+	while (rest.n && rest.p[0] == ' ')
+		rest = str_from(rest, 1);
+	return str_starts(rest, STR("["));
+}
+
 /* NEVER: not to be believed, or not now. */
-static enum when when_of(const struct link *l, struct str line)
+static enum when when_of(const struct link *l, struct str line, bool asked)
 {
 	struct str rest;
 	const struct str word = named_word(line, &rest);
@@ -35,8 +48,11 @@ static enum when when_of(const struct link *l, struct str line)
 	if (also && str_case_eq(word, str_c(also)))
 		return ALWAYS;
 	for (size_t i = 0; i < ARRAY_LEN(relayed); i++) {
-		if (str_case_eq(word, str_c(relayed[i].word)))
-			return relayed[i].when == ALWAYS || l->c->remote == l || l->c->selecting == l ? relayed[i].when : NEVER;
+		const enum when when = relayed[i].when;
+
+		if (!str_case_eq(word, str_c(relayed[i].word)))
+			continue;
+		return when == ALWAYS || (when == TEXT && (asked || !has_code(rest))) || selected(l) ? when : NEVER;
 	}
 	return NEVER;
 }
@@ -56,8 +72,8 @@ static bool may_name(struct link *l, struct str line)
 /* A response begins: whose is it? */
 static void response_begin(struct link *l, const struct ask *a, struct str line)
 {
-	const enum when when = when_of(l, line);
 	const bool asked = a && !a->user->pass;
+	const enum when when = when_of(l, line, asked);
 	struct str rest;
 
 	/* FETCH is what the one who copies messages waits for. */

@@ -9,13 +9,17 @@
 #include "test/fuzz_session.h"
 #include "test/tap.h"
 
-enum { ANSWER_MAX = 60000 };
+enum { ANSWER_MAX = 60000, HANG_UP_MS = 5000 };
 
 #define SELECTED "* 1 EXISTS\r\na OK done\r\n"
 #define ENABLE "e ENABLE IMAP4rev2\r\n"
 #define ENABLED "postern.1 OK done\r\n"
+#define STATUS "a STATUS Other/eve/x (MESSAGES)\r\n"
+#define STATUS_ANSWER "* STATUS Other/eve/x (MESSAGES 1)\r\na OK done\r\n"
+#define NOTIFY "n NOTIFY SET (selected (MessageNew (UID) MessageExpunge))\r\n"
+#define NOTIFY_ANSWER "postern.1 OK done\r\n"
 
-static const struct {
+static const struct exchange {
 	const char *name, *command, *said;
 	const char *bad;	/* what the client may not hear; NULL: it hears all */
 } cases[] = {
@@ -46,6 +50,23 @@ static const struct {
 	{ "ESEARCH without a tag", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH COUNT 1\r\n", NULL },
 	{ "ESEARCH of another", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH (TAG \"b\" MAILBOX INBOX UIDVALIDITY 1) UID ALL 1\r\n", "* ESEARCH" },
 	{ "ESEARCH of another, said otherwise", "a SELECT Other/eve/x\r\n", SELECTED "* ESEARCH (MAILBOX INBOX TAG \"b\" UIDVALIDITY 1) UID ALL 1\r\n", "* ESEARCH" },
+	{ "NOTIFY before SELECT", NOTIFY "a SELECT Other/eve/x\r\n", NOTIFY_ANSWER SELECTED "* 2 EXISTS\r\n* 2 FETCH (UID 2)\r\n", NULL },
+	{ "FLAGS of what is selected", "a SELECT Other/eve/x\r\n", "* FLAGS (x)\r\n" SELECTED "* FLAGS (x y)\r\n", NULL },
+	{ "OK", STATUS, "* OK x\r\n" STATUS_ANSWER, NULL },
+	{ "OK with a code, of what is selected", "a SELECT Other/eve/x\r\n", "* OK [UIDVALIDITY 777] x\r\n" SELECTED "* NO [NOUPDATE \"b\"] x\r\n", NULL },
+};
+
+/* What is not for the client, though she may say it. */
+static const struct exchange passed_over[] = {
+	{ "EXISTS before the answer to SELECT", NOTIFY "a SELECT Other/eve/x\r\n", "* 5 EXISTS\r\n" NOTIFY_ANSWER SELECTED, "5 EXISTS" },
+	{ "FLAGS before the answer to SELECT", NOTIFY "a SELECT Other/eve/x\r\n", "* FLAGS (x)\r\n" NOTIFY_ANSWER SELECTED, "FLAGS" },
+	{ "FLAGS of nothing that is selected", STATUS, "* FLAGS (x)\r\n" STATUS_ANSWER, "FLAGS" },
+	{ "OK with a code", "s SELECT INBOX\r\n" STATUS, "* OK [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
+	{ "OK with a code behind spaces", STATUS, "* OK  [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
+	{ "OK with a code behind a number", STATUS, "* 1 OK [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
+	{ "OK with a code and a literal", STATUS, "* OK [X {5}\r\n777\r\n] x\r\n" STATUS_ANSWER, "777" },
+	{ "NO with a code", STATUS, "* NO [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
+	{ "BAD with a code", STATUS, "* BAD [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
 };
 
 /* A message of eve's that is copied to zoe's folder: what eve says of it. */
@@ -62,7 +83,8 @@ static const struct {
 };
 
 static struct user u;
-static size_t now;	/* the case */
+static const char *says;	/* she */
+static size_t now;	/* the copy */
 static int eve = -1;	/* her end of the link */
 static struct conn *source, *target;	/* eve's and zoe's ends, when messages are copied */
 static struct buf told;	/* to zoe */
@@ -81,10 +103,10 @@ void user_idle(struct user *user)
 /* All of it is there at once, and then the end. What she is told is not read. Our end. */
 static int owner(void)
 {
-	const size_t n = strlen(cases[now].said);
+	const size_t n = strlen(says);
 	int s[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0 || write(s[1], cases[now].said, n) != (ssize_t)n)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0 || write(s[1], says, n) != (ssize_t)n)
 		abort();
 	(void)shutdown(s[1], SHUT_WR);
 	eve = s[1];
@@ -143,11 +165,18 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 }
 
+/* Something has gone wrong: what is selected has not ended with the link. */
+static void hang_up(void *ctx)
+{
+	(void)shutdown(*(const int *)ctx, SHUT_WR);
+}
+
 /* What joe hears. */
 static void hear(const char *command, bool end, char *answer, size_t max)
 {
 	const struct ipc_sess_ATTACH m = { .conn = 1, .client = STR("192.0.2.1"), .server = STR("192.0.2.2"), .input = str_c(command) };
 	struct ipc_chan *authd;
+	struct timer *late;
 	struct err e = { 0 };
 	size_t n = 0;
 	int chan[2], s[2];
@@ -162,7 +191,9 @@ static void hear(const char *command, bool end, char *answer, size_t max)
 		abort();
 	if (end)
 		(void)shutdown(s[1], SHUT_WR);
+	late = loop_timer(u.loop, HANG_UP_MS, hang_up, &s[1]);
 	loop_run(u.loop);
+	timer_del(&late);
 	while (n < max - 1 && (r = read(s[1], answer + n, max - 1 - n)) > 0)
 		n += (size_t)r;
 	answer[n] = '\0';
@@ -173,6 +204,12 @@ static void hear(const char *command, bool end, char *answer, size_t max)
 	ipc_chan_free(&authd);
 	ipc_chan_free(&u.chan);
 	loop_free(&u.loop);
+}
+
+static void exchange(const struct exchange *x, char *answer, size_t max)
+{
+	says = x->said;
+	hear(x->command, !strstr(x->command, "SELECT Other"), answer, max);	/* what is selected ends with the link */
 }
 
 int main(void)
@@ -190,16 +227,20 @@ int main(void)
 	list_init(&u.clients);
 	list_init(&u.folders);
 	buf_init(&u.out, CLIENT_OUT_MAX);
-	for (now = 0; now < ARRAY_LEN(cases); now++) {
-		const char *said = cases[now].said;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *said = cases[i].said;
 
-		hear(cases[now].command, !strstr(cases[now].command, "SELECT"), answer, sizeof(answer));	/* what is selected ends with the link */
-		if (str_starts(str_c(said), STR(ENABLED)))
+		exchange(&cases[i], answer, sizeof(answer));
+		if (str_starts(str_c(said), STR(ENABLED)))	/* or NOTIFY_ANSWER */
 			said += strlen(ENABLED);
-		if (!cases[now].bad)
-			tap_ok(strstr(answer, said) != NULL, "%s: passes", cases[now].name);
+		if (!cases[i].bad)
+			tap_ok(strstr(answer, said) != NULL, "%s: passes", cases[i].name);
 		else
-			tap_ok(!strstr(answer, cases[now].bad) && (strstr(answer, "a NO [UNAVAILABLE]") || strstr(answer, "* BYE")), "%s: ends the link", cases[now].name);
+			tap_ok(!strstr(answer, cases[i].bad) && (strstr(answer, "a NO [UNAVAILABLE]") || strstr(answer, "* BYE")), "%s: ends the link", cases[i].name);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(passed_over); i++) {
+		exchange(&passed_over[i], answer, sizeof(answer));
+		tap_ok(!strstr(answer, passed_over[i].bad) && strstr(answer, "a OK done"), "%s: is passed over", passed_over[i].name);
 	}
 	copying = true;
 	for (now = 0; now < ARRAY_LEN(copies); now++) {
