@@ -1,4 +1,4 @@
-/* Commands about folders of others: they go to the owner's process as they came, tag and all, and so do the answers (link.c says which may). One command at
+/* Commands about folders of others: they go to the owner's process as they came, tag and all, and so do the answers (relayed.def says which may). One command at
  * a time, as the client's own: while it is away no further one is read. Literals stream through. What is not in relay.def is served here. */
 #include "relay.h"
 

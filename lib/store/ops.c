@@ -11,7 +11,7 @@
  *   DONE    9  0:24 n_ranges:32 (first:32 last:32)…               the files of these expunged messages are unlinked, durably
  *   VANISHED 10 0:24 n_ranges:32 modseq:64 (first:32 last:32)…    of a rewritten journal: expunged before it; without ranges: since when all are known
  *
- * modseq 0 is the batch's. Here only bytes become fields; what they mean to the state is state.c's. */
+ * modseq 0 is the batch's. Here only bytes become fields; what they mean to the state is state_apply.c's. */
 #include "base/num.h"
 #include "store/store_priv.h"
 

@@ -1,4 +1,4 @@
-/* Files of deleted folders. A deleted folder's directory has a name that nobody lists ("..postern.gone.<random>", folders.c); here it is emptied, a piece at a
+/* Files of deleted folders. A deleted folder's directory has a name that nobody lists ("..postern.gone.<random>", tree.c); here it is emptied, a piece at a
  * time. Between two pieces the walk stays where it is, since to look again for the first file left would take longer with each piece.
  *
  * What a crash leaves is found when the tree is opened. Several processes may be at it at once. */
