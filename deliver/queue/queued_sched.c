@@ -13,6 +13,7 @@
 #include "log/log.h"
 
 enum {
+	SWEEP_MS = 3600000,	/* looks for what a killed process left in incoming/ */
 	OLD_EVERY = 4,		/* one place in so many is for mail that was tried before */
 	LANE_SPARE = 5,		/* messages at hand beyond the window of a lane's destination */
 	LANE_LOCAL = 256,	/* mailboxes: agents have limits of their own */
@@ -36,7 +37,7 @@ struct sched {
 	size_t n, cap;		/* of the heap: messages that are neither due nor active nor held */
 	size_t n_active;
 	struct list turns;
-	struct timer *timer;
+	struct timer *timer, *sweep;
 };
 
 /* --- heap --- */
@@ -353,6 +354,16 @@ static int found(void *ctx, struct str qid, uint64_t size)
 	return 0;
 }
 
+static void on_sweep(void *ctx)
+{
+	struct queued *q = ctx;
+	struct err e = { 0 };
+
+	if (spool_sweep(q->spool, &e) < 0)
+		log_warning("%s", e.text);
+	timer_again(q->sched->sweep, SWEEP_MS);
+}
+
 void sched_start(struct queued *q, int remote_fd)
 {
 	struct err e = { 0 };
@@ -362,6 +373,7 @@ void sched_start(struct queued *q, int remote_fd)
 	q->sched->lanes = map_new();
 	list_init(&q->sched->turns);
 	q->sched->timer = loop_timer(q->loop, 0, run_due, q);
+	q->sched->sweep = loop_timer(q->loop, SWEEP_MS, on_sweep, q);
 	remotes_start(q, remote_fd);
 	if (spool_scan(q->spool, found, q, &e) < 0)
 		log_error("%s", e.text);

@@ -199,6 +199,8 @@ static const struct {
 	  "x.conf:1: pop3_uidl_format: \"%08X\": after % is allowed: f g u v, before u and v 0, a width to 70, X; %% for itself\n" },
 	{ "UIDL: wide", "pop3_uidl_format = %071u\n",
 	  "x.conf:1: pop3_uidl_format: \"%071u\": after % is allowed: f g u v, before u and v 0, a width to 70, X; %% for itself\n" },
+	{ "UIDL: long", "pop3_uidl_format = %040u%031v\n",
+	  "x.conf:1: pop3_uidl_format: \"%040u%031v\": it can be longer than the 70 bytes of an id (RFC 1939)\n" },
 	{ "UIDL: a name in hexadecimal", "pop3_uidl_format = %Xf\n",
 	  "x.conf:1: pop3_uidl_format: \"%Xf\": after % is allowed: f g u v, before u and v 0, a width to 70, X; %% for itself\n" },
 	{ "UIDL: blanks", "pop3_uidl_format = %u %v\n",

@@ -164,11 +164,6 @@ int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t to, 
 	return 1;
 }
 
-bool pcre_has_jit(const struct pcre *p)
-{
-	return p->jit;
-}
-
 /* PCRE2 keeps its machine code in anonymous mappings that stay writable. */
 int pcre_seal(struct err *e)
 {

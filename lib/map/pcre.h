@@ -26,7 +26,6 @@ int pcre_match(const struct pcre *p, struct str subject, struct str *groups, siz
 /* The first match that begins at from or after, and at to or before (SIZE_MAX: anywhere), as offsets into subject: results as above. All of subject is seen: by
  * lookbehinds and \b before from, by the match itself after to. */
 int pcre_find(const struct pcre *p, struct str subject, size_t from, size_t to, size_t *start_out, size_t *end_out, struct err *e) MUST_CHECK;
-bool pcre_has_jit(const struct pcre *p);
 /* Take the right to write from all machine code made so far: no pattern may be compiled or freed with jit after it in this process. 0, or -1 when
  * writable code is left. */
 int pcre_seal(struct err *e) MUST_CHECK;

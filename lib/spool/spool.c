@@ -539,7 +539,7 @@ static DIR *dir_stream(int dirfd, struct err *e)
 }
 
 /* What is in incoming/ was never acknowledged; young files may belong to a process that still ends. */
-static int sweep_incoming(struct spool *sp, struct err *e)
+int spool_sweep(struct spool *sp, struct err *e)
 {
 	DIR *d = dir_stream(sp->incoming, e);
 
@@ -556,25 +556,38 @@ static int sweep_incoming(struct spool *sp, struct err *e)
 	return 0;
 }
 
+static int sweep_all(int dirfd, struct err *e)
+{
+	DIR *d = dir_stream(dirfd, e);
+
+	if (d == NULL)
+		return -1;
+	for (struct dirent *de; (de = readdir(d)) != NULL;)
+		if (de->d_name[0] != '.')
+			(void)unlinkat(dirfd, de->d_name, 0);
+	closedir(d);
+	return 0;
+}
+
 /* What was kept empty by the last process may have been caught while it was written again. */
 static int sweep_spare(struct spool *sp, struct err *e)
 {
 	int fd = openat(sp->root, parts[4], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d;
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : disk_error(errno, parts[4], e);
-	d = dir_stream(fd, e);
-	for (struct dirent *de; d != NULL && (de = readdir(d)) != NULL;)
-		if (de->d_name[0] != '.')
-			(void)unlinkat(fd, de->d_name, 0);
-	if (d == NULL) {
+	if (sweep_all(fd, e) < 0) {
 		close(fd);
 		return -1;
 	}
-	closedir(d);
 	sp->spare = fd;
 	return 0;
+}
+
+/* The file system in memory may be older than this process, and soon full of what one that was killed was receiving. */
+static int sweep_memory(struct spool *sp, struct err *e)
+{
+	return sp->memory < 0 ? 0 : sweep_all(sp->memory, e);
 }
 
 int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e)
@@ -584,7 +597,7 @@ int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e)
 	uint64_t size;
 	int r = 0;
 
-	if (sweep_incoming(sp, e) < 0 || sweep_spare(sp, e) < 0 || (d = dir_stream(sp->queue, e)) == NULL)
+	if (spool_sweep(sp, e) < 0 || sweep_spare(sp, e) < 0 || sweep_memory(sp, e) < 0 || (d = dir_stream(sp->queue, e)) == NULL)
 		return -1;
 	for (struct dirent *de; r == 0 && (de = readdir(d)) != NULL;)
 		if (name_parse(de->d_name, &qid, &size))

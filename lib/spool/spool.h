@@ -152,8 +152,10 @@ int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, 
 /* Load and repair: a torn tail is copied to corrupt/ and cut off; an unreadable journal: the file is moved to corrupt/ (ERR_INPUT). Strings live in a.
  * fd_out: the same as spool_read_fd() gives; NULL: not wanted. */
 int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, int *fd_out, struct err *e) MUST_CHECK;
-/* Every file of queue/; fn returns non-zero to stop. For the queue's own process, at its start: sweeps old files of incoming/ and all of spare/, and
- * only from then on are files kept there. */
+/* Remove old files of incoming/: what a process left that was killed. */
+int spool_sweep(struct spool *sp, struct err *e) MUST_CHECK;
+/* Every file of queue/; fn returns non-zero to stop. For the queue's own process, at its start: sweeps as above, and all of spare/ and memory/; only from then on
+ * are files kept in spare/. */
 typedef int spool_fn(void *ctx, struct str qid, uint64_t size);
 int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e) MUST_CHECK;
 

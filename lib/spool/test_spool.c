@@ -346,7 +346,7 @@ static void test_memory(void)
 	snprintf(path, sizeof(path), "%s/memory", dir);
 	const struct memfs room = { .bytes = 16 << 20, .files = 100, .uid = getuid(), .gid = getgid() };
 	if (geteuid() != 0 || memfs_private(path, &room, &e) < 0) {
-		tap_skip(9, "no right to mount");
+		tap_skip(11, "no right to mount");
 		return;
 	}
 	tap_is_int(spool_open(dir, &sp, &e), 0, "opens: %s", e.text);
@@ -368,6 +368,11 @@ static void test_memory(void)
 	tap_ok(fd >= 0 && posix_fallocate(fd, 0, 9 << 20) == 0 && spool_receive(sp, QID, 12, &wfd, &rfd, &e) == 0 && holds(dir, "incoming"),
 	       "when it is half full mail is received on disk");
 	close(wfd), close(rfd), close(fd);
+	struct scan_ctx s = { 0 };
+	tap_ok(spool_scan(sp, scanned, &s, &e) == 0 && files_in(dir, "memory") == 0, "what a process left there that was killed does not outlive the next start");
+	spool_discard(sp, QID);
+	tap_ok(spool_receive(sp, QID, 12, &wfd, &rfd, &e) == 0 && holds(dir, "memory"), "and mail is received in memory again");
+	close(wfd), close(rfd);
 	spool_close(&sp);
 	arena_free(&a);
 	snprintf(path, sizeof(path), "%s/memory", dir);
