@@ -151,6 +151,22 @@ int fork_with_socket(const char *what, int *sock_out)
 	return 0;
 }
 
+int fork_wanted(int sock, bool *fresh_out)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	uint16_t type;
+	uint32_t id;
+	void *msg;
+	int fd = -1;
+	if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_filter_FORK || fd < 0)
+		_exit(0);
+	if (fresh_out != NULL)
+		*fresh_out = ((const struct ipc_filter_FORK *)msg)->fresh;
+	arena_free(&a);
+	return fd;
+}
+
 /* The child's end: it keeps its listeners and this socket. */
 static void run_door(const struct doors *d, const struct door_set *set, const struct conf *conf, int sock) __attribute__((noreturn));
 static void run_door(const struct doors *d, const struct door_set *set, const struct conf *conf, int sock)
@@ -202,7 +218,6 @@ static void run_template(const struct doors *d, const struct door_set *set, cons
 {
 	const struct confine_path paths[] = { { d->conf->conf_dir, false, false }, { "/etc", false, false } };
 	const struct confine c = { .role = CONFINE_DOORS, .user = user, .paths = paths, .n_paths = ARRAY_LEN(paths), .unconfined = d->unconfined };
-	struct arena *a = arena_new(0);
 	struct conf *mine = NULL;	/* NULL: the start's */
 	struct err e = { 0 };
 	int keep[5 + DOOR_LISTENERS_MAX] = { 0, 1, 2, sock, log_fd() };
@@ -220,14 +235,9 @@ static void run_template(const struct doors *d, const struct door_set *set, cons
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN);	/* of a terminal: the monitor's end is ours */
 	for (;;) {
-		uint16_t type;
-		uint32_t id;
-		void *msg;
-		int fd = -1;
-		arena_reset(a);
-		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_filter_FORK || fd < 0)
-			_exit(0);
-		if (((const struct ipc_filter_FORK *)msg)->fresh)
+		bool fresh;
+		int fd = fork_wanted(sock, &fresh);
+		if (fresh)
 			refresh(&mine, d->conf);
 		fork_door(d, set, mine != NULL ? mine : d->conf, sock, fd);
 		close_fd(&fd);

@@ -34,5 +34,8 @@ bool doors_may_teach(void *ctx, size_t which);
 
 /* As fork: 0 in the child, with *sock_out its end and no signal blocked; in the parent 1 and its end; -1, which the log knows. */
 int fork_with_socket(const char *what, int *sock_out);
+/* A template waits for the monitor's order to fork: the descriptor that the child is to get. fresh_out (NULL: of no interest): by the configuration as it is now. Ends the
+ * process when the monitor has closed its end, or says anything else. */
+int fork_wanted(int sock, bool *fresh_out);
 
 #endif

@@ -12,11 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/arena.h"
 #include "base/num.h"
 #include "clamav.h"
 #include "authres/sigcheck.h"
 #include "confinement.h"
+#include "doors.h"
 #include "ipc/filter.h"
 #include "log/log.h"
 #include "map/pcre.h"
@@ -147,15 +147,8 @@ void template_run(enum stage_kind kind, const struct conf *conf, const struct fi
 			    conf->public_suffix_list);
 	sigcheck_start();
 	say_ready(sock, &rules);
-	struct arena *a = arena_new(0);
 	for (;;) {
-		uint16_t type;
-		uint32_t id;
-		void *msg;
-		int fd = -1;
-		arena_reset(a);
-		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_filter_FORK || fd < 0)
-			_exit(0);
+		int fd = fork_wanted(sock, NULL);
 		fork_worker(&rules, dirs, unconfined, sock, fd);
 		close_fd(&fd);
 	}
