@@ -92,6 +92,15 @@ def send(suite, mid, body, to, sender="x@elsewhere.example", port="SMTP", lmtp=F
         return [s.getreply() for _r in to] if lmtp else s.getreply()
 
 
+def reload(suite, policies, text, told, times=1):
+    policies.write_text(text)
+    os.kill([p[0] for p in suite.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
+    end = time.monotonic() + 30
+    while suite.log.read_text().count(told) < times:
+        assert time.monotonic() < end, suite.trouble()
+        time.sleep(0.05)
+
+
 def has(mail, user, mid, folder=""):
     return any(mid.encode() in f.read_bytes() for f in mail.files(user, folder))
 
@@ -503,6 +512,11 @@ def test_policies_of_many_that_want_the_same(fresh_suite):
     suite, sink = gateway(fresh_suite, "alike", levels, spam_tag_level="never")
     code, text = send(suite, "alike", "lowword", to)
     assert code == 250, text
+    end = time.monotonic() + 60
+    while (got := sorted(line for envelope, _text, _secure in list(sink.messages) for line in envelope[1:])) != sorted("RCPT TO:<%s>" % a for a in to):
+        assert time.monotonic() < end, got
+        time.sleep(0.05)
+    assert {re.search(rb"^Received:.*?\sid ([^\s;]+)", text, re.S | re.M).group(1) for _envelope, text, _secure in sink.messages} == {text.split()[-1]}
 
 
 @pytest.mark.parametrize("text, what", [
@@ -519,3 +533,17 @@ def test_a_mistake_is_told_and_the_old_policies_stay(suite, mail, text, what):
         assert p.returncode != 0 and re.search(what, p.stdout.decode()), p.stdout
     finally:
         policies.write_text(POLICIES)
+
+
+def test_a_reload_reads_the_policies_and_keeps_the_old_ones_at_a_mistake(fresh_suite):
+    name = "policies-reload"
+    suite = make(fresh_suite, name, "[all]\nrecipients = @example.com\nspam_kill_level = 1\n", filter_milter_listeners="", **{"listener.store": "2426/lmtp"})
+    policies = SCRATCH / (name + ".policies")
+    assert send(suite, "before", "highword", [BOB])[0] == 550
+    reload(suite, policies, "[all]\nrecipients = @example.com\nspam_kill_level = never\n", "reload: the new configuration is in force")
+    assert send(suite, "after", "highword", [BOB])[0] == 250
+    reload(suite, policies, "[all]\nrecipients = @example.com\nspam_kill_level = 1\nspam_action = eat\n", "the old configuration stays")
+    assert re.search(re.escape(str(policies)) + r':4: spam_action: no action is called "eat"', suite.log.read_text()), suite.trouble()
+    assert send(suite, "still", "highword", [BOB])[0] == 250
+    reload(suite, policies, "[all]\nrecipients = @example.com\nspam_kill_level = 1\n", "reload: the new configuration is in force", 2)
+    assert send(suite, "again", "highword", [BOB])[0] == 550
