@@ -30,9 +30,11 @@ struct grey {
 	struct map *entries;
 	uint64_t delay_s, lifetime_s;
 	char path[1200];
+	bool loaded;	/* before that the file is not replaced: it may hold more than memory does */
 	int fd;		/* of the file, to append; -1: none */
 	uint64_t bytes;
-	bool failed;
+	struct err trouble;	/* why somebody who is known is not in the file */
+	int64_t tried;		/* then: when it was written last, in vain */
 };
 
 /* Of names that who writes chooses; so many bytes fall together by no effort that anybody has. */
@@ -129,7 +131,7 @@ static void make_room(struct grey *g, int64_t now)
 static struct entry *entry_of(struct grey *g, struct str key, int64_t now)
 {
 	struct entry *x = map_get(g->entries, key);
-	if (x != NULL && is_over(g, x, now))
+	if (x != NULL && (is_over(g, x, now) || (!x->known && x->first > now)))	/* by a clock that went back he would wait until it is there again */
 		*x = (struct entry){ .first = now };
 	if (x == NULL) {
 		if (map_count(g->entries) >= GREY_ENTRIES_MAX)
@@ -139,6 +141,12 @@ static struct entry *entry_of(struct grey *g, struct str key, int64_t now)
 		(void)map_set(g->entries, key, x);
 	}
 	return x;
+}
+
+/* A time of the future stays: the clock may be about to be set, and then counts what the file said. */
+static void seen(struct entry *x, int64_t now)
+{
+	x->last = now > x->last ? now : x->last;
 }
 
 /* --- the file --- */
@@ -157,7 +165,7 @@ static int take_line(struct grey *g, struct str line, int64_t now)
 	const struct str seconds = str_split(&line, ' ');
 	buf_init(&key, KEY_BYTES + 1);
 	int r = line.p == NULL || line.n != 2 * KEY_BYTES || num_parse(seconds, 1, INT64_MAX / 2, &last) < 0 ? -1 : hex_decode(&key, line);
-	if (r == 0 && (int64_t)last <= now && now - (int64_t)last <= (int64_t)g->lifetime_s) {
+	if (r == 0 && now - (int64_t)last <= (int64_t)g->lifetime_s) {
 		struct entry *x = entry_of(g, buf_view(&key), now);
 		if (!x->known || x->last < (int64_t)last)
 			*x = (struct entry){ .first = (int64_t)last, .last = (int64_t)last, .kept = (int64_t)last, .known = true };
@@ -180,65 +188,106 @@ static int load(struct grey *g, int64_t now, size_t *bad, struct err *e)
 	return r;
 }
 
-/* Who is known now, each once. */
-static int write_anew(struct grey *g, int64_t now, struct err *e)
+static bool is_of_the_file(const struct grey *g, const struct entry *x, int64_t now)
+{
+	return x->known && !is_over(g, x, now);
+}
+
+/* Who is known now, each once, in place of the file: that stays as it is when this fails. */
+static int replace_file(struct grey *g, int64_t now, struct err *e)
 {
 	struct buf b;
 	struct str key;
 	void *value;
 	buf_init(&b, (size_t)GREY_ENTRIES_MAX * LINE_BYTES);
-	for (size_t it = 0; map_next(g->entries, &it, &key, &value);) {
-		struct entry *x = value;
-		if (!x->known || is_over(g, x, now))
-			continue;
-		put_line(&b, key, x);
-		x->kept = x->last;
-	}
-	g->bytes = b.n;
-	close_fd(&g->fd);
+	for (size_t it = 0; map_next(g->entries, &it, &key, &value);)
+		if (is_of_the_file(g, value, now))
+			put_line(&b, key, value);
+	const uint64_t bytes = b.n;
 	const int r = file_replace(g->path, buf_view(&b), 0600, (uid_t)-1, (gid_t)-1, e);
 	buf_fini(&b);
 	if (r < 0)
 		return -1;
+	g->bytes = bytes;
+	close_fd(&g->fd);
 	g->fd = open(g->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
 	return g->fd < 0 ? err_set(e, ERR_TEMP, errno, "%s", g->path) : 0;
 }
 
-int grey_keep(struct grey *g, const char *path, int64_t now, size_t *bad_out, struct err *e)
+static int write_anew(struct grey *g, int64_t now)
 {
-	size_t bad = 0;
+	struct err e = { 0 };
+	struct str key;
+	void *value;
+	const int r = replace_file(g, now, &e);
+	g->tried = now;
+	g->trouble = e;
+	for (size_t it = 0; r == 0 && map_next(g->entries, &it, &key, &value);) {
+		struct entry *x = value;
+		if (is_of_the_file(g, x, now))
+			x->kept = x->last;
+	}
+	return r;
+}
+
+int grey_keep(struct grey *g, const char *path, int64_t now, size_t *bad_out)
+{
 	snprintf(g->path, sizeof(g->path), "%s", path);
-	if (load(g, now, &bad, e) < 0 || write_anew(g, now, e) < 0)
-		return -1;
-	*bad_out = bad;
-	return 0;
+	*bad_out = 0;
+	g->loaded = g->loaded || load(g, now, bad_out, &g->trouble) == 0;
+	return g->loaded ? write_anew(g, now) : -1;
 }
 
-bool grey_keep_failed(struct grey *g)
+const char *grey_trouble(const struct grey *g)
 {
-	const bool failed = g->failed;
-	g->failed = false;
-	return failed;
+	return g->trouble.code == ERR_NONE ? NULL : g->trouble.text;
 }
 
-/* He was seen: into the file, if that has it not, or not lately. */
-static void keep(struct grey *g, struct str key, struct entry *x, int64_t now)
+/* Half a line would make nonsense of the next one. */
+static int append(struct grey *g, struct str line, struct err *e)
+{
+	const ssize_t n = write(g->fd, line.p, line.n);
+	if (n == (ssize_t)line.n) {
+		g->bytes += line.n;
+		return 0;
+	}
+	const int why = n < 0 ? errno : ENOSPC;
+	if (n > 0 && ftruncate(g->fd, (off_t)g->bytes) < 0)
+		return err_set(e, ERR_TEMP, errno, "%s: half a line stays", g->path);
+	return err_set(e, ERR_TEMP, why, "%s", g->path);
+}
+
+static bool may_try(const struct grey *g, int64_t now)
+{
+	return now < g->tried || now - g->tried >= GREY_AGAIN_S;
+}
+
+static bool is_lately_kept(const struct grey *g, const struct entry *x)
 {
 	const uint64_t again = g->lifetime_s / 2 < GREY_KEEP_S ? g->lifetime_s / 2 : GREY_KEEP_S;
-	struct err e = { 0 };
+	return x->kept != 0 && x->last - x->kept < (int64_t)again;
+}
+
+/* He was seen: into the file, if that has it not, or not lately. After a failure all who lack there, by whoever is seen next. */
+static void keep(struct grey *g, struct str key, struct entry *x, int64_t now)
+{
 	struct buf b;
-	if (g->fd < 0 || !x->known || (x->kept != 0 && x->last - x->kept < (int64_t)again && x->last >= x->kept))
+	if (g->trouble.code != ERR_NONE) {
+		if (g->loaded && may_try(g, now))
+			(void)write_anew(g, now);
+		return;
+	}
+	if (g->fd < 0 || !x->known || is_lately_kept(g, x))
 		return;
 	buf_init(&b, LINE_BYTES);
 	put_line(&b, key, x);
-	const ssize_t n = write(g->fd, b.p, b.n);
-	if (n == (ssize_t)b.n)
+	if (append(g, buf_view(&b), &g->trouble) == 0)
 		x->kept = x->last;
-	g->failed |= n != (ssize_t)b.n;
-	g->bytes += b.n;
+	else
+		g->tried = now;
 	buf_fini(&b);
-	if (g->bytes > GREY_FILE_MAX)
-		g->failed |= write_anew(g, now, &e) < 0;
+	if (g->trouble.code == ERR_NONE && g->bytes > GREY_FILE_MAX)
+		(void)write_anew(g, now);
 }
 
 /* --- questions --- */
@@ -279,7 +328,7 @@ void grey_wrote(struct grey *g, struct str ours, struct str to, int64_t now)
 	const struct key k = key_of('w', STR(""), to, ours);
 	struct entry *x = entry_of(g, key_view(&k), now);
 	x->known = true;
-	x->last = now;
+	seen(x, now);
 	keep(g, key_view(&k), x, now);
 }
 
@@ -300,7 +349,7 @@ uint64_t grey_ask(struct grey *g, const uint8_t client[16], struct str sender, c
 	struct entry *x = entry_of(g, key_view(&k), now);
 	const uint64_t age = now > x->first ? (uint64_t)(now - x->first) : 0;
 	x->known |= age >= g->delay_s;
-	x->last = now;
+	seen(x, now);
 	keep(g, key_view(&k), x, now);
 	return x->known ? 0 : g->delay_s - age;
 }

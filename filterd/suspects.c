@@ -13,7 +13,7 @@ enum { RECIPIENTS_MAX = 50 };
 struct suspects {
 	struct grey *grey;
 	double level;
-	bool told;	/* the log knows that nothing can be written */
+	bool told;	/* the log knows that the file lacks somebody */
 };
 
 int suspects_check(const struct conf *conf, struct err *e)
@@ -30,15 +30,25 @@ static void suspects_free(struct suspects **s)
 }
 
 /* Without the file greylisting goes on: then a restart forgets. */
-static void remember(struct grey *g, const struct conf *conf)
+static void tell_trouble(struct suspects *s)
+{
+	const char *trouble = grey_trouble(s->grey);
+	if (trouble != NULL && !s->told)
+		log_error("who is known to greylisting is not kept: %s", trouble);
+	if (trouble == NULL && s->told)
+		log_info("who is known to greylisting is kept again");
+	s->told = trouble != NULL;
+}
+
+static void remember(struct suspects *s, const struct conf *conf)
 {
 	char path[1200];
 	size_t bad = 0;
-	struct err e = { 0 };
 	snprintf(path, sizeof(path), "%s/" GREY_DIR "/senders", conf->state_directory);
-	if (grey_keep(g, path, clock_wall(), &bad, &e) < 0)
-		log_error("who is known to greylisting is not kept: %s", e.text);
-	else if (bad > 0)
+	if (grey_keep(s->grey, path, clock_wall(), &bad) < 0)
+		s->told = false;	/* who reloads wants to hear it */
+	tell_trouble(s);
+	if (bad > 0)
 		log_warning("%s: %zu lines made no sense and are left out", path, bad);
 }
 
@@ -48,12 +58,14 @@ void suspects_set(struct suspects **s, const struct conf *conf)
 		suspects_free(s);
 		return;
 	}
-	if (*s == NULL) {
+	const bool first = *s == NULL;
+	if (first) {
 		*s = xzalloc(sizeof(**s));
 		(*s)->grey = grey_new(conf->greylist_delay, conf->greylist_lifetime);
-		remember((*s)->grey, conf);
 	}
 	grey_times((*s)->grey, conf->greylist_delay, conf->greylist_lifetime);
+	if (first || grey_trouble((*s)->grey) != NULL)
+		remember(*s, conf);
 	(*s)->level = strtod(conf->greylist_level, NULL);
 }
 
@@ -100,14 +112,6 @@ static void note_whom_ours_write(struct suspects *s, const struct ipc_filter_SCA
 				grey_wrote(s->grey, m->sender, m->recipients.v[i], clock_wall());
 }
 
-static void tell_failure(struct suspects *s)
-{
-	const bool failed = grey_keep_failed(s->grey);
-	if (failed && !s->told)
-		log_error("who is known to greylisting cannot be written down");
-	s->told |= failed;
-}
-
 void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_SCAN *m, struct filter_outcomes *o)
 {
 	uint8_t client[16];
@@ -115,11 +119,11 @@ void suspects_look(struct suspects *s, struct arena *a, const struct ipc_filter_
 		return;
 	if (m->own) {
 		note_whom_ours_write(s, m, o);
-		tell_failure(s);
+		tell_trouble(s);
 		return;
 	}
 	const uint64_t wait = addr_parse(m->client, client) < 0 ? 0 : wait_of(s, a, client, m, o);
-	tell_failure(s);
+	tell_trouble(s);
 	if (wait == 0)
 		return;
 	struct ipc_filter_VERDICT *v = ARENA_NEW(a, struct ipc_filter_VERDICT);

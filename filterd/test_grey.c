@@ -1,8 +1,10 @@
 /* Who waits, how long, and who does not. */
 #include "grey.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +41,7 @@ static const struct {
 	{ "known no longer", one, "a@x", "b@y", 1301 + 86400 * 30 + 86400 * 36, 300 },
 	{ "a clock that went back", one, "e@x", "b@y", 99999999, 300 },
 	{ "and is asked then", one, "e@x", "b@y", 50000000, 300 },
+	{ "does not keep him waiting", one, "e@x", "b@y", 50000300, 0 },
 };
 
 /* --- the file --- */
@@ -48,9 +51,7 @@ enum { NOW = 400000000, LIFE = 86400 * 35 };
 static struct grey *started(const char *path, int64_t now, size_t *bad)
 {
 	struct grey *g = grey_new(300, LIFE);
-	struct err e = { 0 };
-	*bad = 0;
-	tap_ok(grey_keep(g, path, now, bad, &e) == 0, "started: %s", e.text);
+	tap_ok(grey_keep(g, path, now, bad) == 0 && grey_trouble(g) == NULL, "started");
 	return g;
 }
 
@@ -58,6 +59,84 @@ static uint64_t friend_waits(struct grey *g, int64_t now)
 {
 	const struct str name = STR("friend@far");
 	return grey_ask(g, other, name, &name, 1, STR("bob@ours"), now);
+}
+
+static long long bytes_of(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) < 0 ? -1 : (long long)st.st_size;
+}
+
+/* A machine without a clock of its own starts long ago, and learns the time later. */
+static void test_clock_not_set(const char *dir)
+{
+	char path[200];
+	size_t bad;
+	snprintf(path, sizeof(path), "%s/senders", dir);
+	struct grey *g = started(path, NOW, &bad);
+	grey_wrote(g, STR("bob@ours"), STR("friend@far"), NOW);
+	(void)grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), NOW);
+	(void)grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), NOW + 300);
+	grey_free(&g);
+	g = started(path, 100, &bad);
+	tap_ok(friend_waits(g, 100) == 0, "who is known is, whatever the clock says");
+	tap_ok(grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), 100) == 0, "who came back, too");
+	grey_wrote(g, STR("bob@ours"), STR("friend@far"), 100);
+	tap_ok(friend_waits(g, NOW + 1000) == 0 && grey_ask(g, one, STR("a@x"), NULL, 0, STR("b@y"), NOW + 1000) == 0, "and when it is set");
+	grey_free(&g);
+	g = started(path, 100, &bad);
+	grey_free(&g);
+	g = started(path, NOW + LIFE - 10, &bad);
+	tap_ok(bad == 0 && grey_count(g) == 2 && friend_waits(g, NOW + LIFE - 10) == 0, "the file has them still");
+	grey_free(&g);
+	g = started(path, NOW + LIFE + 2000, &bad);
+	tap_ok(grey_count(g) == 0, "for as long as before");
+	grey_free(&g);
+	(void)unlink(path);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit r;
+	(void)getrlimit(RLIMIT_FSIZE, &r);
+	r.rlim_cur = bytes;
+	tap_ok(setrlimit(RLIMIT_FSIZE, &r) == 0, "files of %llu bytes at most", (unsigned long long)bytes);
+}
+
+static void test_full_disk(const char *dir)
+{
+	char path[200];
+	size_t bad;
+	struct rlimit before;
+	snprintf(path, sizeof(path), "%s/senders", dir);
+	(void)getrlimit(RLIMIT_FSIZE, &before);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	struct grey *g = started(path, NOW, &bad);
+	grey_wrote(g, STR("bob@ours"), STR("first@far"), NOW);
+	const long long size = bytes_of(path);
+	limit_files((rlim_t)size + 20);
+	grey_wrote(g, STR("bob@ours"), STR("friend@far"), NOW + 1);
+	tap_ok(grey_trouble(g) != NULL, "told: %s", grey_trouble(g));
+	tap_ok(bytes_of(path) == size, "half a line does not stay");
+	limit_files((rlim_t)size - 20);
+	grey_wrote(g, STR("bob@ours"), STR("second@far"), NOW + 1 + GREY_AGAIN_S);
+	tap_ok(grey_trouble(g) != NULL && bytes_of(path) == size, "nor is the file lost for a new one that has no room");
+	limit_files(before.rlim_cur);
+	grey_wrote(g, STR("bob@ours"), STR("third@far"), NOW + 2 * GREY_AGAIN_S);
+	tap_ok(grey_trouble(g) != NULL && bytes_of(path) == size, "not tried each time");
+	(void)grey_ask(g, one, STR("waits@x"), NULL, 0, STR("b@y"), NOW + 1 + 2 * GREY_AGAIN_S);
+	tap_ok(grey_trouble(g) == NULL && bytes_of(path) == 4 * size, "after a while all are written, whoever is seen");
+	grey_wrote(g, STR("bob@ours"), STR("fifth@far"), NOW + 2 + 2 * GREY_AGAIN_S);
+	tap_ok(bytes_of(path) == 5 * size, "and the next one");
+	limit_files((rlim_t)size);
+	grey_wrote(g, STR("bob@ours"), STR("sixth@far"), NOW + 3 + 2 * GREY_AGAIN_S);
+	limit_files(before.rlim_cur);
+	tap_ok(grey_trouble(g) != NULL && grey_keep(g, path, NOW + 4 + 2 * GREY_AGAIN_S, &bad) == 0 && grey_trouble(g) == NULL, "at once when asked to");
+	grey_free(&g);
+	g = started(path, NOW + 1000, &bad);
+	tap_ok(bad == 0 && grey_count(g) == 6 && friend_waits(g, NOW + 1000) == 0, "nobody is forgotten");
+	grey_free(&g);
+	(void)unlink(path);
 }
 
 static void test_restart(const char *dir)
@@ -99,18 +178,29 @@ static void test_restart(const char *dir)
 	grey_free(&g);
 	tap_ok(unlink(path) == 0 && mkdir(path, 0700) == 0, "a directory in its place");
 	g = grey_new(300, LIFE);
-	tap_ok(grey_keep(g, path, NOW, &bad, &e) < 0, "is told: %s", e.text);
+	tap_ok(grey_keep(g, path, NOW, &bad) < 0 && grey_trouble(g) != NULL, "is told: %s", grey_trouble(g));
 	grey_wrote(g, STR("bob@ours"), STR("friend@far"), NOW);
 	tap_ok(friend_waits(g, NOW) == 0, "and memory serves");
-	grey_free(&g);
 	(void)rmdir(path);
+	buf_init(&text, 100);
+	buf_c(&text, "400000000 00112233445566778899aabbccddeeff\n");
+	tap_ok(file_replace(path, buf_view(&text), 0600, (uid_t)-1, (gid_t)-1, &e) == 0, "a file that can be read");
+	buf_fini(&text);
+	grey_wrote(g, STR("bob@ours"), STR("other@far"), NOW + GREY_AGAIN_S);
+	tap_ok(grey_trouble(g) != NULL && bytes_of(path) == 43, "is not replaced by what memory has");
+	tap_ok(grey_keep(g, path, NOW, &bad) == 0 && grey_trouble(g) == NULL && grey_count(g) == 3 && bytes_of(path) == 3 * 43, "but joined with it when asked anew");
+	grey_free(&g);
+	(void)unlink(path);
 }
 
 int main(void)
 {
 	char dir[] = "/tmp/test_grey.XXXXXX";
-	if (tap_ok(mkdtemp(dir) != NULL, "a directory"))
+	if (tap_ok(mkdtemp(dir) != NULL, "a directory")) {
 		test_restart(dir);
+		test_clock_not_set(dir);
+		test_full_disk(dir);
+	}
 	(void)rmdir(dir);
 	struct grey *g = grey_new(300, 86400 * 35);
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
