@@ -21,6 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!utf8_valid(buf_view(&b)) || !str_eq(buf_view(&back), str_n(data, size)))
 			abort();
 	}
+	buf_reset(&b);
+	if (imap_utf7_decode_level(str_n(data, size), &b) == 0 && !utf8_valid(buf_view(&b)))
+		abort();
 	buf_reset(&back);
 	imap_utf7_encode(str_n(data, size), &back);
 	buf_fini(&b);

@@ -202,6 +202,36 @@ static void utf7(void)
 	}
 }
 
+/* A directory's level holds dots and control characters, which names on the wire may not. */
+static void utf7_level(void)
+{
+	static const struct {
+		const char *dir, *utf8;
+	} cases[] = {
+		{ "a&AC4-b", "a.b" }, { "a&AAk-b", "a\tb" }, { "&AIU-", "\xc2\x85" }, { "&-", "&" }, { "R&AOk-union", "R\xc3\xa9union" },
+		{ "&AC8-", NULL }, { "&AGE-", NULL }, { "&AAA-", NULL }, { "&2D0-", NULL }, { "&AOk-&AC4-", NULL }, { "&AC4", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf b;
+
+		buf_init(&b, 1000);
+		const int r = imap_utf7_decode_level(str_c(cases[i].dir), &b);
+		if (cases[i].utf8)
+			tap_ok(r == 0 && str_eq(buf_view(&b), str_c(cases[i].utf8)), "level %s", cases[i].dir);
+		else
+			tap_is_int(r, -1, "not a level: %s", cases[i].dir);
+		buf_fini(&b);
+	}
+	struct buf wire;
+	buf_init(&wire, 1000);
+	tap_ok(imap_utf7_decode(STR("a&AC4-b"), &wire) < 0 && imap_utf7_decode(STR("a&AAk-b"), &wire) < 0, "neither stands in a name on the wire");
+	buf_fini(&wire);
+	buf_init(&wire, 3);
+	tap_is_int(imap_utf7_decode(STR("abcd"), &wire), -1, "no room is an error");
+	buf_fini(&wire);
+}
+
 static void output(void)
 {
 	static const struct {
@@ -355,6 +385,7 @@ int main(void)
 	dates();
 	sets();
 	utf7();
+	utf7_level();
 	output();
 	patterns();
 	fetch();

@@ -16,8 +16,16 @@ static int digit(char c)
 	return c == '+' ? 62 : c == ',' ? 63 : -1;
 }
 
+/* May the unit stand in a run? What can stand for itself must: no second spelling, no hidden '/'. */
+static bool unit_may(unsigned unit, bool level)
+{
+	if (unit >= 0x20 && unit <= 0x7e)
+		return level && unit == '.';
+	return level ? unit != 0 : unit >= 0xa0;
+}
+
 /* One UTF-16 unit; *high holds a surrogate that waits for its partner. */
-static int unit_put(struct buf *out, unsigned unit, unsigned *high)
+static int unit_put(struct buf *out, unsigned unit, bool level, unsigned *high)
 {
 	if (*high) {
 		if (unit < 0xdc00 || unit > 0xdfff)
@@ -30,14 +38,14 @@ static int unit_put(struct buf *out, unsigned unit, unsigned *high)
 		*high = unit;
 		return 0;
 	}
-	if ((unit >= 0xdc00 && unit <= 0xdfff) || (unit >= 0x20 && unit <= 0x7e) || unit < 0x20 || (unit >= 0x7f && unit < 0xa0))
+	if ((unit >= 0xdc00 && unit <= 0xdfff) || !unit_may(unit, level))
 		return -1;
 	utf8_put(out, unit);
 	return 0;
 }
 
 /* The run between "&" and "-" (not empty). */
-static int run_decode(struct str run, struct buf *out)
+static int run_decode(struct str run, bool level, struct buf *out)
 {
 	unsigned bits = 0, have = 0, high = 0;
 
@@ -50,7 +58,7 @@ static int run_decode(struct str run, struct buf *out)
 		have += 6;
 		if (have >= 16) {
 			have -= 16;
-			if (unit_put(out, bits >> have & 0xffff, &high) < 0)
+			if (unit_put(out, bits >> have & 0xffff, level, &high) < 0)
 				return -1;
 			bits &= (1u << have) - 1;
 		}
@@ -58,7 +66,7 @@ static int run_decode(struct str run, struct buf *out)
 	return high || have >= 6 || bits ? -1 : 0;
 }
 
-int imap_utf7_decode(struct str in, struct buf *out)
+static int decode(struct str in, bool level, struct buf *out)
 {
 	for (size_t i = 0; i < in.n;) {
 		if (in.p[i] != '&') {
@@ -74,14 +82,24 @@ int imap_utf7_decode(struct str in, struct buf *out)
 			return -1;
 		if (n == 0)
 			buf_ch(out, '&');
-		else if (run_decode(str_sub(rest, 0, (size_t)n), out) < 0)
+		else if (run_decode(str_sub(rest, 0, (size_t)n), level, out) < 0)
 			return -1;
 		i += (size_t)n + 1;
 		/* "&AAA-&BBB-" has the other spelling "&AAABBB-". */
 		if (n > 0 && i + 1 < in.n && in.p[i] == '&' && in.p[i + 1] != '-')
 			return -1;
 	}
-	return 0;
+	return buf_failed(out) ? -1 : 0;
+}
+
+int imap_utf7_decode(struct str in, struct buf *out)
+{
+	return decode(in, false, out);
+}
+
+int imap_utf7_decode_level(struct str in, struct buf *out)
+{
+	return decode(in, true, out);
 }
 
 struct shift {

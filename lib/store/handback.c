@@ -234,7 +234,7 @@ static int put_subscription(struct buf *out, struct str name)
 	while (name.p != NULL) {
 		const struct str part = str_split(&name, '/');
 		buf_reset(&level);
-		if (mutf7_encode(part, &level) < 0) {
+		if (level_utf7(part, &level) < 0) {
 			buf_fini(&level);
 			return -1;
 		}

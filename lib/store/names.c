@@ -5,144 +5,18 @@
  * because printable ASCII must stand for itself; so nothing that exists is reinterpreted, and programs that decode it show the dot.
  * Since each directory name begins with a dot and holds neither '/' nor another way to say "..", nothing outside the root can be named. */
 #include "base/enc.h"
+#include "imap/utf7.h"
 #include "store/store_priv.h"
 
-static const char base64_mutf7[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 #define DOT_ESCAPE "&AC4-"
 
-static void put_unit(struct buf *out, uint32_t *bits, unsigned *n, uint32_t unit)
+int level_utf7(struct str utf8, struct buf *out)
 {
-	*bits = *bits << 16 | unit;
-	*n += 16;
-	while (*n >= 6) {
-		*n -= 6;
-		buf_ch(out, base64_mutf7[*bits >> *n & 63]);
-	}
-}
-
-/* A run of code points that cannot stand for themselves. */
-static void encode_run(struct str *in, struct buf *out)
-{
-	uint32_t bits = 0;
-	unsigned n = 0;
-
-	buf_ch(out, '&');
-	while (in->n > 0 && ((unsigned char)in->p[0] < 0x20 || (unsigned char)in->p[0] > 0x7e)) {
-		const uint32_t cp = utf8_next(in);
-		if (cp >= 0x10000) {
-			put_unit(out, &bits, &n, 0xd800 | (cp - 0x10000) >> 10);
-			put_unit(out, &bits, &n, 0xdc00 | ((cp - 0x10000) & 0x3ff));
-		} else {
-			put_unit(out, &bits, &n, cp);
-		}
-	}
-	if (n > 0)
-		buf_ch(out, base64_mutf7[bits << (6 - n) & 63]);
-	buf_ch(out, '-');
-}
-
-int mutf7_encode(struct str in, struct buf *out)
-{
-	if (!utf8_valid(in))
+	if (!utf8_valid(utf8))
 		return -1;
-	while (in.n > 0) {
-		const unsigned char c = (unsigned char)in.p[0];
-		if (c < 0x20 || c > 0x7e) {
-			encode_run(&in, out);
-			continue;
-		}
-		if (c == '&')
-			buf_c(out, "&-");
-		else
-			buf_ch(out, (char)c);
-		in = str_from(in, 1);
-	}
+	imap_utf7_encode(utf8, out);
 	return buf_failed(out) ? -1 : 0;
 }
-
-static int value_of(char c)
-{
-	const char *at = c ? strchr(base64_mutf7, c) : NULL;
-
-	return at ? (int)(at - base64_mutf7) : -1;
-}
-
-/* One UTF-16 unit of a run. high: a surrogate that waits for its other half. */
-static int decode_unit(struct buf *out, uint32_t unit, uint32_t *high)
-{
-	if (*high != 0) {
-		if (unit < 0xdc00 || unit > 0xdfff)
-			return -1;
-		utf8_put(out, 0x10000 + ((*high - 0xd800) << 10) + (unit - 0xdc00));
-		*high = 0;
-		return 0;
-	}
-	if (unit >= 0xd800 && unit <= 0xdbff) {
-		*high = unit;
-		return 0;
-	}
-	/* What can stand for itself must (no overlong forms, no hidden '/'); the one exception is the escaped dot. */
-	if ((unit >= 0xdc00 && unit <= 0xdfff) || unit == 0 || (unit >= 0x20 && unit <= 0x7e && unit != '.'))
-		return -1;
-	utf8_put(out, unit);
-	return 0;
-}
-
-/* in stands after '&'. */
-static int decode_run(struct str *in, struct buf *out)
-{
-	uint32_t bits = 0, high = 0;
-	unsigned n = 0, units = 0;
-
-	for (;;) {
-		if (in->n == 0)
-			return -1;
-		const char c = in->p[0];
-		*in = str_from(*in, 1);
-		if (c == '-')
-			break;
-		const int v = value_of(c);
-		if (v < 0)
-			return -1;
-		bits = bits << 6 | (uint32_t)v;
-		n += 6;
-		if (n >= 16) {
-			n -= 16;
-			if (decode_unit(out, bits >> n & 0xffff, &high) < 0)
-				return -1;
-			units++;
-		}
-	}
-	/* The rest is padding: less than a character's worth, and zero. */
-	return units == 0 || high != 0 || n >= 6 || (bits & ((1U << n) - 1)) != 0 ? -1 : 0;
-}
-
-int mutf7_decode(struct str in, struct buf *out)
-{
-	bool after_run = false;
-
-	while (in.n > 0) {
-		const unsigned char c = (unsigned char)in.p[0];
-		in = str_from(in, 1);
-		if (c < 0x20 || c > 0x7e)
-			return -1;
-		if (c != '&') {
-			buf_ch(out, (char)c);
-			after_run = false;
-		} else if (in.n > 0 && in.p[0] == '-') {
-			buf_ch(out, '&');
-			in = str_from(in, 1);
-			after_run = false;
-		} else if (after_run || decode_run(&in, out) < 0) {	/* two runs in a row would be one */
-			return -1;
-		} else {
-			after_run = true;
-		}
-	}
-	return buf_failed(out) ? -1 : 0;
-}
-
-/* --- names --- */
 
 static int level_check(struct str level, struct err *e)
 {
@@ -196,7 +70,7 @@ int name_normal(struct str name, struct buf *out, struct err *e)
 static int level_encode(struct str part, bool utf8_tree, struct buf *out)
 {
 	if (!utf8_tree)
-		return mutf7_encode(part, out);
+		return level_utf7(part, out);
 	buf_str(out, part);
 	return 0;
 }
@@ -256,11 +130,11 @@ static void level_decode(struct str level, bool raw, struct buf *out)
 		struct str rest = level;
 		int r = 0;
 		for (ptrdiff_t at; r == 0 && (at = str_find(rest, STR(DOT_ESCAPE))) >= 0;) {
-			r = mutf7_decode(str_sub(rest, 0, (size_t)at), out);
+			r = imap_utf7_decode_level(str_sub(rest, 0, (size_t)at), out);
 			buf_ch(out, '.');
 			rest = str_from(rest, (size_t)at + sizeof(DOT_ESCAPE) - 1);
 		}
-		if (r == 0 && mutf7_decode(rest, out) == 0)
+		if (r == 0 && imap_utf7_decode_level(rest, out) == 0)
 			return;
 		buf_cut(out, before);
 	}

@@ -312,8 +312,8 @@ int name_to_dir(struct str name, bool utf8_tree, struct buf *out, struct err *e)
 int name_from_dir(struct str dir, bool utf8_tree, struct buf *out) MUST_CHECK;
 /* Canonical form: INBOX upper case, no leading, trailing or double '/'. */
 int name_normal(struct str name, struct buf *out, struct err *e) MUST_CHECK;
-int mutf7_encode(struct str utf8, struct buf *out) MUST_CHECK;
-int mutf7_decode(struct str in, struct buf *out) MUST_CHECK;
+/* A level in modified UTF-7, its dots as they are; -1: not UTF-8, or no room. */
+int level_utf7(struct str utf8, struct buf *out) MUST_CHECK;
 
 /* --- the tree --- */
 struct store {
