@@ -1,6 +1,5 @@
 /* authd: who is who. This process keeps the listeners and restarts the monitor; monitor.h maps the rest. */
 #include <errno.h>
-#include <getopt.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +9,12 @@
 #include <unistd.h>
 
 #include "authd/monitor.h"
+#include "conf/daemon.h"
 #include "log/log.h"
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78 };
+enum { EXIT_NOPERM = 77, EXIT_CONFIG = 78 };
 
 static struct monitor monitor;
 
@@ -87,52 +87,7 @@ static int listen_all(struct monitor *m, struct err *e)
 	return listen_mux(m->conf, &m->listen[LISTEN_MUX], e);
 }
 
-static void usage(FILE *to)
-{
-	fprintf(to, "usage: authd [-c FILE] [-f] [-n] [-t] [-v] [--help] [--version]\n"
-		    "  -c FILE   configuration (default: %s)\n"
-		    "  -f        stay in the foreground\n"
-		    "  -n        no sandbox: for development only\n"
-		    "  -t        test the configuration and exit\n"
-		    "  -v        debug lines, and all lines on stderr\n", conf_default_file());
-}
-
-struct options {
-	const char *file;
-	bool foreground, test;
-};
-
-static void options_get(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
-	int opt;
-
-	*o = (struct options){ .file = conf_default_file() };
-	while ((opt = getopt_long(argc, argv, "c:fntv", longs, NULL)) != -1) {
-		switch (opt) {
-		case 'c': o->file = optarg; break;
-		case 'f': o->foreground = true; break;
-		case 'n': monitor.unconfined = true; break;
-		case 't': o->test = true; break;
-		case 'v': monitor.verbose = true; break;
-		case 'h':
-			usage(stdout);
-			exit(0);
-		case 'V':
-			printf("Postern %s\n", POSTERN_VERSION);
-			exit(0);
-		default:
-			usage(stderr);
-			exit(EXIT_USAGE);
-		}
-	}
-	if (optind != argc) {
-		usage(stderr);
-		exit(EXIT_USAGE);
-	}
-}
-
-static int start(const struct options *o, struct err *e)
+static int start(const struct daemon_options *o, struct err *e)
 {
 	char path[1100];
 
@@ -143,7 +98,7 @@ static int start(const struct options *o, struct err *e)
 		return -1;
 	if (pidfile_write(path, e) < 0)
 		return -1;
-	log_verbose(monitor.verbose);
+	log_verbose(o->verbose);
 	snprintf(path, sizeof path, "%s/log/sock", monitor.conf->run_directory);
 	if (log_open(monitor.conf->syslog_name, "authd", path, e) < 0)
 		log_warning("%s; lines go to stderr", e->text);
@@ -152,12 +107,15 @@ static int start(const struct options *o, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct options o;
+	static const struct daemon_usage usage = { .program = "authd" };
+	struct daemon_options o;
 	struct err e = { 0 };
 
 	proc_init(argc, argv);
-	options_get(argc, argv, &o);
-	if (conf_load_told("authd", o.file, true, &monitor.conf) < 0)
+	const int done = daemon_options_get(argc, argv, &usage, &o);
+	if (done >= 0)
+		return done;
+	if (conf_load_told("authd", o.conf_file, true, &monitor.conf) < 0)
 		return EXIT_CONFIG;
 	if (o.test)
 		return 0;
@@ -165,6 +123,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "authd must be started as root: it becomes other users\n");
 		return EXIT_NOPERM;
 	}
+	monitor.unconfined = o.unconfined;
+	monitor.verbose = o.verbose;
 	monitor.conf_file = monitor.conf->conf_file;
 	monitor.conf_file = strdup(monitor.conf_file);	/* outlives reloads */
 	proc_title("authd", "authd: supervisor");

@@ -2,7 +2,6 @@
  * from then on monitor.c serves, template.c loads, worker.c scans. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "authres/dkim_table.h"
 #include "base/buf.h"
 #include "conf/conf.h"
+#include "conf/daemon.h"
 #include "confinement.h"
 #include "dmarcdata.h"
 #include "doors.h"
@@ -24,11 +24,6 @@
 #include "os/os.h"
 #include "reload.h"
 
-struct options {
-	const char *conf;
-	bool foreground, verbose, unconfined, test, passed_only;
-};
-
 struct start {
 	struct conf *conf;
 	struct filter_dirs dirs;
@@ -36,60 +31,6 @@ struct start {
 	int listener;
 	struct doors doors;
 };
-
-static void usage(FILE *to)
-{
-	fputs("usage: filterd [-fnstv] [-c FILE]\n"
-	      "  -c FILE  configuration (default: as compiled in)\n"
-	      "  -f       stay in the foreground\n"
-	      "  -s       the service manager has bound filter_milter_listeners and filter_spamd_listeners: bind none\n"
-	      "  -t       check the configuration, signatures and lists, then exit\n"
-	      "  -v       log debug lines, and everything to standard error too\n"
-	      "  -n       no sandbox (development only)\n"
-	      "  --help   this text        --version\n",
-	      to);
-}
-
-/* 0 go on, else exit with *status. */
-static int options_read(int argc, char **argv, struct options *o, int *status)
-{
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
-	for (int c; (c = getopt_long(argc, argv, "c:fnsvthV", longs, NULL)) != -1;) {
-		switch (c) {
-		case 'c':
-			o->conf = optarg;
-			break;
-		case 'f':
-			o->foreground = true;
-			break;
-		case 'n':
-			o->unconfined = true;
-			break;
-		case 's':
-			o->passed_only = true;
-			break;
-		case 'v':
-			o->verbose = true;
-			break;
-		case 't':
-			o->test = true;
-			break;
-		case 'h':
-			usage(stdout);
-			*status = 0;
-			return 1;
-		case 'V':
-			puts("filterd (Postern) " POSTERN_VERSION);
-			*status = 0;
-			return 1;
-		default:
-			usage(stderr);
-			*status = 2;
-			return 1;
-		}
-	}
-	return 0;
-}
 
 /* A file system of our own for unpacking, seen by nobody else. Where the kernel does not allow it a plain directory serves, and the log says so. */
 static void tmp_mount(const struct filter_dirs *d, const struct conf *conf, uid_t uid, gid_t gid)
@@ -214,7 +155,7 @@ static int make_learned_dir(const struct conf *c, uid_t uid, gid_t gid, struct e
 	return dir_make_as(path, 0700, uid, gid, e);
 }
 
-static int start(const struct options *o, struct start *s, struct err *e)
+static int start(const struct daemon_options *o, struct start *s, struct err *e)
 {
 	const struct conf *c = s->conf;
 	char log_sock[1100], pidfile[1100];
@@ -224,7 +165,7 @@ static int start(const struct options *o, struct start *s, struct err *e)
 	log_verbose(o->verbose);
 	if (log_open(c->syslog_name, "filterd", log_sock, e) < 0 || reload_check(c, e) < 0 || places(s, e) < 0 ||
 	    confine_user(c->user_filter, &uid, &gid, e) < 0 ||
-	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || doors_listen(&s->doors, o->passed_only, e) < 0 ||
+	    confine_user(c->user_queue, &queue_uid, &queue_gid, e) < 0 || listen_scan(s, queue_gid, e) < 0 || doors_listen(&s->doors, o->separate, e) < 0 ||
 	    dir_make(s->dirs.tmp, 0700, uid, gid, e) < 0 || make_key_table_dir(c, e) < 0 || make_dmarc_dir(c, uid, gid, e) < 0 ||
 	    make_learned_dir(c, uid, gid, e) < 0)
 		return -1;
@@ -248,13 +189,17 @@ static int start(const struct options *o, struct start *s, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct options o = { 0 };
+	static const struct daemon_usage usage = {
+		.program = "filterd", .separate = "the service manager has bound filter_milter_listeners and filter_spamd_listeners: bind none",
+		.test = "test the configuration, signatures and lists, then exit",
+	};
+	struct daemon_options o;
 	struct start s = { .listener = -1 };
-	int status;
 	proc_init(argc, argv);
-	if (options_read(argc, argv, &o, &status) != 0)
-		return status;
-	if (conf_load_told("filterd", o.conf, o.test, &s.conf) < 0)
+	const int done = daemon_options_get(argc, argv, &usage, &o);
+	if (done >= 0)
+		return done;
+	if (conf_load_told("filterd", o.conf_file, o.test, &s.conf) < 0)
 		return 1;
 	s.unconfined = o.unconfined;
 	doors_init(&s.doors, s.conf, o.unconfined);

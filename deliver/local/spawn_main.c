@@ -3,7 +3,6 @@
  * queued that starts again, with a new configuration perhaps, has a new one.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,20 +12,16 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
+#include "conf/daemon.h"
 #include "deliver/local/spawn.h"
 #include "io/loop.h"
 #include "log/log.h"
 #include "os/os.h"
 
-struct options {
-	const char *file;
-	bool foreground, verbose, unconfined, test;
-};
-
 struct service {
 	struct loop *loop;
 	struct conf *conf;
-	const struct options *options;
+	const struct daemon_options *options;
 };
 
 struct door {
@@ -35,38 +30,6 @@ struct door {
 	bool programs;
 };
 
-static void usage(FILE *to)
-{
-	fprintf(to, "usage: spawn [-c FILE] [-f] [-n] [-t] [-v] [--help] [--version]\n"
-		    "  -c FILE   configuration (default: %s)\n"
-		    "  -f        stay in the foreground\n"
-		    "  -n        no sandbox: for development only\n"
-		    "  -t        test the configuration and exit\n"
-		    "  -v        debug lines, and all lines on stderr\n", conf_default_file());
-}
-
-static void options_get(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
-
-	*o = (struct options){ .file = conf_default_file() };
-	for (int opt; (opt = getopt_long(argc, argv, "c:fntv", longs, NULL)) != -1;)
-		switch (opt) {
-		case 'c': o->file = optarg; break;
-		case 'f': o->foreground = true; break;
-		case 'n': o->unconfined = true; break;
-		case 't': o->test = true; break;
-		case 'v': o->verbose = true; break;
-		case 'h': usage(stdout); exit(0);
-		case 'V': printf("Postern %s\n", POSTERN_VERSION); exit(0);
-		default: usage(stderr); exit(EX_USAGE);
-		}
-	if (optind != argc) {
-		usage(stderr);
-		exit(EX_USAGE);
-	}
-}
-
 /* --- a connection --- */
 
 /* The configuration of now: who connects has just read it. A bad one changes nothing. */
@@ -74,7 +37,7 @@ static void refresh(struct service *s)
 {
 	struct conf *fresh = NULL;
 
-	if (conf_load_told("spawn", s->options->file, true, &fresh) < 0) {
+	if (conf_load_told("spawn", s->options->conf_file, true, &fresh) < 0) {
 		log_error("the configuration has mistakes (\"spawn -t\" tells them): the one before stays");
 		return;
 	}
@@ -201,13 +164,16 @@ static int run(struct service *s, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct options o;
+	static const struct daemon_usage usage = { .program = "spawn" };
+	struct daemon_options o;
 	struct service s = { .options = &o };
 	struct err e = { 0 };
 
 	proc_init(argc, argv);
-	options_get(argc, argv, &o);
-	if (conf_load_told("spawn", o.file, true, &s.conf) < 0)
+	const int done = daemon_options_get(argc, argv, &usage, &o);
+	if (done >= 0)
+		return done;
+	if (conf_load_told("spawn", o.conf_file, true, &s.conf) < 0)
 		return EX_CONFIG;
 	if (o.test)
 		return 0;

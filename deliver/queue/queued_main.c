@@ -2,7 +2,6 @@
  * group: queue, resolve, spawn, dns, policy, sts, remote, connector. They
  * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
  */
-#include <getopt.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "conf/daemon.h"
 #include "deliver/dns/dns.h"
 #include "deliver/local/deliver_priv.h"
 #include "deliver/policy/policy.h"
@@ -25,11 +25,6 @@
 #include "os/confine.h"
 #include "os/os.h"
 
-struct options {
-	const char *file;
-	bool foreground, verbose, unconfined, test, spawn_service;
-};
-
 /* All that the children get. Their descriptors are filled in before each start. */
 struct parts {
 	struct queued_env queue;
@@ -41,13 +36,13 @@ struct parts {
 	struct sts_env sts;
 	struct connector_env link, unix_link;	/* queued's, remote's */
 	struct conf *conf;
-	const struct options *options;
+	const struct daemon_options *options;
 	struct stat chain;		/* smtp_tls_cert_file as the group has it */
 	uint64_t *generation;		/* a page shared with the children */
 };
 
 static int load(const char *file, struct conf **out);
-static void fill(struct parts *p, const struct options *o);
+static void fill(struct parts *p, const struct daemon_options *o);
 static int write_policies(const struct parts *p, struct err *e);
 
 static void run_resolve(void *ctx)
@@ -111,7 +106,7 @@ static void before_start(void *ctx)
 	struct parts *p = ctx;
 
 	pair(&p->queue.resolve_fd, &p->resolve.fd);
-	if (p->options->spawn_service) {
+	if (p->options->separate) {
 		ask_service(p, SPAWN_DOOR_AGENTS, &p->queue.spawn_fd);
 		ask_service(p, SPAWN_DOOR_PROGRAMS, &p->queue.programs_fd);
 	} else {
@@ -284,40 +279,6 @@ static int load(const char *file, struct conf **out)
 	return r;
 }
 
-static void usage(FILE *to)
-{
-	fprintf(to, "usage: queued [-c FILE] [-f] [-n] [-s] [-t] [-v] [--help] [--version]\n"
-		    "  -c FILE   configuration (default: %s)\n"
-		    "  -f        stay in the foreground\n"
-		    "  -n        no sandbox: for development only\n"
-		    "  -s        spawn is a service of its own\n"
-		    "  -t        test the configuration and exit\n"
-		    "  -v        debug lines, and all lines on stderr\n", conf_default_file());
-}
-
-static void options_get(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
-
-	*o = (struct options){ .file = conf_default_file() };
-	for (int opt; (opt = getopt_long(argc, argv, "c:fnstv", longs, NULL)) != -1;)
-		switch (opt) {
-		case 'c': o->file = optarg; break;
-		case 'f': o->foreground = true; break;
-		case 'n': o->unconfined = true; break;
-		case 's': o->spawn_service = true; break;
-		case 't': o->test = true; break;
-		case 'v': o->verbose = true; break;
-		case 'h': usage(stdout); exit(0);
-		case 'V': printf("Postern %s\n", POSTERN_VERSION); exit(0);
-		default: usage(stderr); exit(EX_USAGE);
-		}
-	if (optind != argc) {
-		usage(stderr);
-		exit(EX_USAGE);
-	}
-}
-
 /* --- what deliver is allowed: files that root alone writes, so that who starts it has no say in it --- */
 
 /* Compiled alias maps: the agent looks there itself for what it is asked to run. */
@@ -367,7 +328,7 @@ static int write_policies(const struct parts *p, struct err *e)
 	return r;
 }
 
-static void fill(struct parts *p, const struct options *o)
+static void fill(struct parts *p, const struct daemon_options *o)
 {
 	const struct conf *c = p->conf;
 
@@ -379,7 +340,7 @@ static void fill(struct parts *p, const struct options *o)
 	spawn_env_init(&p->programs, c, true, o->unconfined);
 }
 
-static int start(struct parts *p, const struct options *o, struct err *e)
+static int start(struct parts *p, const struct daemon_options *o, struct err *e)
 {
 	char path[1100];
 
@@ -404,12 +365,15 @@ static int start(struct parts *p, const struct options *o, struct err *e)
 int main(int argc, char **argv)
 {
 	static struct parts p;
-	struct options o;
+	static const struct daemon_usage usage = { .program = "queued", .separate = "spawn is a service of its own" };
+	struct daemon_options o;
 	struct err e = { 0 };
 
 	proc_init(argc, argv);
-	options_get(argc, argv, &o);
-	if (load(o.file, &p.conf) < 0)
+	const int done = daemon_options_get(argc, argv, &usage, &o);
+	if (done >= 0)
+		return done;
+	if (load(o.conf_file, &p.conf) < 0)
 		return EX_CONFIG;
 	if (o.test)
 		return 0;
@@ -447,7 +411,7 @@ int main(int argc, char **argv)
 		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
 		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },
 	};
-	const size_t n = ARRAY_LEN(children) - (o.spawn_service ? 2 : 0);
+	const size_t n = ARRAY_LEN(children) - (o.separate ? 2 : 0);
 	struct super s = { .children = children, .n = n, .before_start = before_start, .after_start = after_start, .hup = hup, .ctx = &p };
 	if (super_run(&s, &e) < 0) {
 		log_error("%s", e.text);

@@ -1,4 +1,5 @@
 /* Syntax, expansion, types, ranges, unknown names, derived values, listeners and networks. */
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
+#include "conf/daemon.h"
 #include "test/tap.h"
 
 /* A Postfix main.cf as a first-time administrator has it; every line must be taken as it is. */
@@ -471,8 +473,52 @@ static void files(void)
 	tap_ok(conf_load(name, &c, NULL, &e) < 0 && e.code == ERR_CONF, "a missing file is an error (%s)", e.text);
 }
 
+/* --- the command line of a daemon --- */
+
+static void daemon_line(void)
+{
+	static const struct daemon_usage all = { .program = "d", .separate = "ports are bound", .inetd = "descriptor 0" }, few = { .program = "d" };
+	static const struct {
+		const struct daemon_usage *usage;
+		const char *words[5];
+		int status;
+		struct daemon_options out;
+	} cases[] = {
+		{ &few, { "d" }, -1, { 0 } },
+		{ &few, { "d", "-fnv", "-c", "x" }, -1, { .conf_file = "x", .foreground = true, .unconfined = true, .verbose = true } },
+		{ &all, { "d", "-s", "-t", "-i" }, -1, { .separate = true, .test = true, .inetd = true } },
+		{ &few, { "d", "--no-sandbox" }, -1, { .unconfined = true } },
+		{ &few, { "d", "-s" }, 64, { 0 } },	/* not taken by this one */
+		{ &few, { "d", "-i" }, 64, { 0 } },
+		{ &all, { "d", "-x" }, 64, { 0 } },
+		{ &all, { "d", "-c" }, 64, { 0 } },
+		{ &all, { "d", "word" }, 64, { 0 } },
+		{ &all, { "d", "--help" }, 0, { 0 } },
+		{ &all, { "d", "--version" }, 0, { 0 } },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char *words[6] = { NULL };
+		struct daemon_options o;
+		int n = 0;
+
+		for (; cases[i].words[n]; n++)
+			words[n] = xstrdup(cases[i].words[n]);
+		optind = 0;	/* getopt begins anew */
+		const int status = daemon_options_get(n, words, cases[i].usage, &o);
+		const struct daemon_options *w = &cases[i].out;
+		tap_is_int(status, cases[i].status, "status of d %s", n > 1 ? cases[i].words[1] : "");
+		if (status < 0)
+			tap_ok(strcmp(o.conf_file, w->conf_file ? w->conf_file : conf_default_file()) == 0 && o.foreground == w->foreground && o.separate == w->separate &&
+				       o.test == w->test && o.verbose == w->verbose && o.unconfined == w->unconfined && o.inetd == w->inetd, "what is set");
+		for (int k = 0; k < n; k++)
+			free(words[k]);
+	}
+}
+
 int main(void)
 {
+	daemon_line();
 	postfix_file();
 	networks_when_confined();
 	defaults();

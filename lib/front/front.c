@@ -1,7 +1,6 @@
 /* The start of smtpd, imapd and pop3d: options, configuration, log, and then one of the two ways to run. */
 #include "front/front.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { EXIT_USAGE = 64, EXIT_CONF = 78, PROBLEMS_MAX = 1 << 20, OPT_HELP = 256, OPT_VERSION, OPT_NO_SANDBOX };
+enum { EXIT_CONF = 78, PROBLEMS_MAX = 1 << 20 };
 
 /* One log line per problem. */
 static void say_problems(const struct buf *problems)
@@ -40,72 +39,12 @@ int front_conf_load(const char *file, struct conf **out)
 	return r;
 }
 
-static int usage(const struct front_service *s, FILE *to, int status)
-{
-	(void)fprintf(to,
-		      "usage: %s [-fsvnt] [-c FILE]    serve as a daemon\n"
-		      "       %s -i [-vn] [-c FILE]    serve the connection on descriptor 0 (inetd, nowait)\n"
-		      "  -c FILE  configuration (default %s)\n"
-		      "  -f       stay in the foreground\n"
-		      "  -s       the service manager has bound all ports: bind none\n"
-		      "  -v       debug messages, and all messages on stderr too\n"
-		      "  -n       no sandbox (development only)\n"
-		      "  -t       test the configuration and exit\n",
-		      s->program, s->program, conf_default_file());
-	return status;
-}
-
-/* -1: go on; else the exit status. */
-static int options(int argc, char **argv, struct front_run *run)
-{
-	static const struct option longs[] = {
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
-		{ NULL, 0, NULL, 0 },
-	};
-	for (int o; (o = getopt_long(argc, argv, "c:fsvint", longs, NULL)) != -1;) {
-		switch (o) {
-		case 'c':
-			run->conf_file = optarg;
-			break;
-		case 'f':
-			run->foreground = true;
-			break;
-		case 's':
-			run->passed_only = true;
-			break;
-		case 'v':
-			run->verbose = true;
-			break;
-		case 'i':
-			run->inetd = true;
-			break;
-		case 'n':
-		case OPT_NO_SANDBOX:
-			run->no_sandbox = true;
-			break;
-		case 't':
-			run->test = true;
-			break;
-		case OPT_HELP:
-			return usage(run->service, stdout, 0);
-		case OPT_VERSION:
-			(void)printf("%s (Postern) %s\n", run->service->program, POSTERN_VERSION);
-			return 0;
-		default:
-			return usage(run->service, stderr, EXIT_USAGE);
-		}
-	}
-	return optind < argc ? usage(run->service, stderr, EXIT_USAGE) : -1;
-}
-
 static void open_log(const struct front_run *run)
 {
 	char path[4096];
 	struct err e = { 0 };
 	(void)snprintf(path, sizeof(path), "%s/log/sock", run->conf->run_directory);
-	log_verbose(run->verbose);
+	log_verbose(run->options.verbose);
 	/* Mail goes on without a log process; lines then go to stderr. */
 	if (log_open(run->conf->syslog_name, run->service->log_program, path, &e) < 0) {
 		struct err e2 = { 0 };
@@ -127,28 +66,29 @@ static int test_conf(const struct front_run *run)
 
 int front_main(int argc, char **argv, const struct front_service *s)
 {
+	const struct daemon_usage usage = {
+		.program = s->program, .separate = "the service manager has bound all ports: bind none", .inetd = "serve the connection on descriptor 0 (inetd, nowait)",
+	};
 	static struct front_run run;
 	run = (struct front_run){ .service = s };
 	proc_init(argc, argv);
-	const int done = options(argc, argv, &run);
+	const int done = daemon_options_get(argc, argv, &usage, &run.options);
 	if (done >= 0)
 		return done;
-	const int client_fd = run.inetd && !run.test ? inetd_take_client() : -1;
-	run.conf_file = run.conf_file ? run.conf_file : conf_default_file();
-	if (front_conf_load(run.conf_file, &run.conf) < 0)
+	const int client_fd = run.options.inetd && !run.options.test ? inetd_take_client() : -1;
+	if (front_conf_load(run.options.conf_file, &run.conf) < 0)
 		return EXIT_CONF;
-	run.conf_file = run.conf->conf_file;	/* absolute: a daemon has left the directory it was started in */
-	char *absolute = strdup(run.conf_file);
-	run.conf_file = absolute ? absolute : run.conf_file;
+	char *absolute = strdup(run.conf->conf_file);	/* a daemon has left the directory it was started in; outlives reloads */
+	run.options.conf_file = absolute ? absolute : run.conf->conf_file;
 	(void)snprintf(run.user, sizeof(run.user), "%s", s->user(run.conf));	/* the snapshot is freed on reload */
 	if (snprintf(run.empty_dir, sizeof(run.empty_dir), "%s/empty", run.conf->run_directory) >= (int)sizeof(run.empty_dir)) {
 		log_error("run_directory is too long");
 		return EXIT_CONF;
 	}
-	if (run.test)
+	if (run.options.test)
 		return test_conf(&run);
 	open_log(&run);
-	if (run.inetd)
+	if (run.options.inetd)
 		return inetd_main(&run, client_fd);
 	if (geteuid() != 0) {
 		log_error("%s must be started as root", s->program);

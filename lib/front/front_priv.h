@@ -9,6 +9,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "conf/conf.h"
+#include "conf/daemon.h"
 #include "front/front.h"
 #include "io/loop.h"
 #include "ipc/ipc.h"
@@ -17,8 +18,7 @@
 struct front_run {
 	const struct front_service *service;
 	struct conf *conf;		/* replaced whole on reload */
-	const char *conf_file;
-	bool foreground, passed_only, verbose, no_sandbox, inetd, test;
+	struct daemon_options options;	/* conf_file: absolute */
 	char user[64];			/* whom fronts run as */
 	char empty_dir[4096];		/* their root */
 };

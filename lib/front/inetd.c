@@ -62,7 +62,7 @@ static int find_facts(const struct front_run *run, int fd, struct front_conn *fc
 
 static int drop(const struct front_run *run, struct err *e)
 {
-	struct confine c = { .role = CONFINE_FRONT, .user = run->user, .root = run->empty_dir, .unconfined = run->no_sandbox };
+	struct confine c = { .role = CONFINE_FRONT, .user = run->user, .root = run->empty_dir, .unconfined = run->options.unconfined };
 	if (geteuid() != 0) {
 		c.user = NULL;
 		c.root = NULL;

@@ -60,7 +60,7 @@ static bool refused(const struct front_run *run, const struct front_listener *l,
 	uint8_t addr[16];
 	char text[INET6_ADDRSTRLEN] = "";
 	uint16_t port = 0;
-	if (!run->passed_only || l->local || row || known_profile(name, run->service->name))
+	if (!run->options.separate || l->local || row || known_profile(name, run->service->name))
 		return false;
 	if (sock_own_addr(l->fd, addr, text, &port) < 0)
 		text[0] = 0;
@@ -151,7 +151,7 @@ int front_listeners_open(const struct front_run *run, struct front_listener *out
 	int r = conf_listeners(run->conf, run->service->listeners(run->conf), run->service->name, a, &rows, &n_rows, e);
 	if (r == 0)
 		r = take_passed(run, rows, n_rows, out, &n, e);
-	if (r == 0 && run->passed_only)
+	if (r == 0 && run->options.separate)
 		r = say_missing(rows, n_rows, out, n, e);
 	else if (r == 0 && n == 0)
 		bind_own(rows, n_rows, out, &n);

@@ -387,7 +387,7 @@ static void on_child(void *ctx, int signo)
 static void on_hup(void *ctx, int signo)
 {
 	struct conf *fresh;
-	if (front_conf_load(p.run->conf_file, &fresh) < 0) {
+	if (front_conf_load(p.run->options.conf_file, &fresh) < 0) {
 		log_error("the configuration stays as it was");
 		return;
 	}
@@ -395,7 +395,7 @@ static void on_hup(void *ctx, int signo)
 	conf_free(&p.run->conf);
 	p.run->conf = fresh;
 	reg_refresh(p.reg);
-	log_info("reloaded %s", p.run->conf_file);
+	log_info("reloaded %s", p.run->options.conf_file);
 	retire(p.next);		/* it has the old values */
 	start_worker(NULL);
 }
@@ -445,14 +445,14 @@ static int set_up(struct front_run *run, struct err *e)
 	gid_t gid;
 	if (make_dirs(run, e) < 0 || confine_user(run->user, &uid, &gid, e) < 0)
 		return -1;
-	if (!run->foreground && proc_daemonize(e) < 0)
+	if (!run->options.foreground && proc_daemonize(e) < 0)
 		return -1;
 	if (write_pid(run, e) < 0)	/* first of all: a second start must not take sockets away */
 		return -1;
 	if (front_listeners_open(run, p.listeners, &p.n_listeners, e) < 0)
 		return -1;
 	const struct confine_path tree = { .path = "/" };
-	const struct confine c = { .role = CONFINE_PARENT, .paths = &tree, .n_paths = 1, .unconfined = run->no_sandbox };
+	const struct confine c = { .role = CONFINE_PARENT, .paths = &tree, .n_paths = 1, .unconfined = run->options.unconfined };
 	if (limits_by_files(e) < 0)
 		return -1;
 	p.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -484,7 +484,7 @@ int parent_main(struct front_run *run)
 	loop_signal(p.loop, SIGINT, on_term, NULL);
 	log_as(log_ident("master"), LOG_LV_INFO, "daemon started -- version %s, %s, %zu listeners, Landlock %d%s", POSTERN_VERSION,
 		run->service->program, p.n_listeners, confine_landlock_abi(),
-		 run->no_sandbox ? ", WITHOUT SANDBOX (-n)" : "");
+		 run->options.unconfined ? ", WITHOUT SANDBOX (-n)" : "");
 	start_worker(NULL);
 	loop_run(p.loop);
 	reg_tell_all(p.reg);

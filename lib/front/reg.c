@@ -188,7 +188,7 @@ static void on_first_use(void *ctx, unsigned events)
 static bool may_wait(const struct link *k, const struct front_conn *fc, int fd)
 {
 	const struct front_run *run = k->reg->run;
-	return rows[k->row].bit != PEER_QUEUE && !run->inetd && run->service->seldom_profile && strcmp(fc->profile, run->service->seldom_profile) == 0 &&
+	return rows[k->row].bit != PEER_QUEUE && !run->options.inetd && run->service->seldom_profile && strcmp(fc->profile, run->service->seldom_profile) == 0 &&
 	       fd <= k->reg->unused_fd_max;
 }
 

@@ -96,7 +96,7 @@ int template_prepare(const struct front_run *run, struct front_env *env, struct 
 
 static int enter(const struct front_run *run, enum confine_role role, struct err *e)
 {
-	const struct confine c = { .role = role, .user = run->user, .root = run->empty_dir, .unconfined = run->no_sandbox };
+	const struct confine c = { .role = role, .user = run->user, .root = run->empty_dir, .unconfined = run->options.unconfined };
 	return confine_enter(&c, e);
 }
 
@@ -121,7 +121,7 @@ static void end_if_drained(void)
 void front_narrow(struct front_env *env)
 {
 	struct err e = { 0 };
-	if (!t.in_front || t.run->no_sandbox)
+	if (!t.in_front || t.run->options.unconfined)
 		return;
 	if (confine_narrow_relay(&e) < 0) {
 		log_error("%s", e.text);
@@ -237,7 +237,7 @@ static void become_front(struct front_conn *fc, int again_fd)
 	proc_title(t.run->service->program, "%s: front %s %s", t.run->service->program, fc->client, fc->profile);
 	/* The template's filter already holds. What a front has beyond its own role is fork: a limit of no further process takes that away for a
 	 * hundredth of what a second filter costs (a filter is compiled by the kernel for each process that sets one). */
-	if (!t.run->no_sandbox && confine_no_fork(&e) < 0) {
+	if (!t.run->options.unconfined && confine_no_fork(&e) < 0) {
 		log_error("%s", e.text);
 		_exit(EXIT_OS);
 	}

@@ -3,7 +3,6 @@
  * re-opened; nothing is lost meanwhile, since the socket stays. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "conf/conf.h"
+#include "conf/daemon.h"
 #include "io/loop.h"
 #include "log/count.h"
 #include "log/frame.h"
@@ -41,8 +41,7 @@ enum {
 
 static struct {
 	struct conf *conf;
-	const char *conf_file;
-	bool foreground, passed_only, verbose, test, unconfined;
+	struct daemon_options options;
 	int sock, out; /* out: the file, or a socket to syslog; -1 none */
 	bool syslog;
 	struct frame_user users[16];
@@ -129,7 +128,7 @@ static void flush(struct worker *w, int level)
 	} else if (g.out >= 0) {
 		to_file(w);
 	}
-	if (g.verbose)
+	if (g.options.verbose)
 		(void)!write(2, w->out.p, w->out.n);
 	buf_reset(&w->out);
 }
@@ -253,7 +252,7 @@ static void child_confine(enum confine_role role)
 	struct confine c = { .role = role,
 			     .user = g.conf->user_log,
 			     .root = root,
-			     .unconfined = g.unconfined };
+			     .unconfined = g.options.unconfined };
 	struct err e = { 0 };
 
 	(void)snprintf(root, sizeof(root), "%s/empty", g.conf->run_directory);
@@ -452,60 +451,6 @@ static int open_socket(struct err *e)
 	return 0;
 }
 
-static int usage(FILE *to, int status)
-{
-	fputs("usage: log [-c FILE] [-f] [-s] [-v] [-n] [-t] [--help] [--version]\n"
-	      "The log writer of the Postern mail server.\n"
-	      "  -c FILE  configuration (default: " POSTERN_SYSCONFDIR "/postern/postern.conf)\n"
-	      "  -f       stay in the foreground\n"
-	      "  -s       the service manager has bound metrics_listeners: bind none\n"
-	      "  -v       also write every line to standard error\n"
-	      "  -n       no sandbox (development)\n"
-	      "  -t       test the configuration, then exit\n",
-	      to);
-	return status;
-}
-
-/* -1: go on; else the exit status. */
-static int options(int argc, char **argv)
-{
-	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
-					       { "version", no_argument, NULL, 'V' },
-					       { NULL, 0, NULL, 0 } };
-
-	g.conf_file = conf_default_file();
-	for (int o; (o = getopt_long(argc, argv, "c:fsvnt", longs, NULL)) != -1;) {
-		switch (o) {
-		case 'c':
-			g.conf_file = optarg;
-			break;
-		case 'f':
-			g.foreground = true;
-			break;
-		case 's':
-			g.passed_only = true;
-			break;
-		case 'v':
-			g.verbose = true;
-			break;
-		case 'n':
-			g.unconfined = true;
-			break;
-		case 't':
-			g.test = true;
-			break;
-		case 'h':
-			return usage(stdout, 0);
-		case 'V':
-			puts("log (Postern) " POSTERN_VERSION);
-			return 0;
-		default:
-			return usage(stderr, 64);
-		}
-	}
-	return optind == argc ? -1 : usage(stderr, 64);
-}
-
 /* Counting is a help, not a duty: without it lines are written all the same. */
 static void open_counters(void)
 {
@@ -538,11 +483,11 @@ static int run(void)
 	close_fd(&g.out);
 	add_users();
 	open_counters();
-	if (g.counters && metrics_listen(g.conf, g.passed_only, g.listeners, &g.n_listeners, &e) < 0)
+	if (g.counters && metrics_listen(g.conf, g.options.separate, g.listeners, &g.n_listeners, &e) < 0)
 		goto fail;
 	s.n += g.n_listeners > 0;
 	(void)snprintf(pidfile, sizeof(pidfile), "%s/log.pid", g.conf->run_directory);
-	if (!g.foreground && proc_daemonize(&e) < 0)
+	if (!g.options.foreground && proc_daemonize(&e) < 0)
 		goto fail;
 	if (pidfile_write(pidfile, &e) < 0) /* after the fork: the lock belongs to one process */
 		goto fail;
@@ -558,14 +503,15 @@ fail:
 
 int main(int argc, char **argv)
 {
-	proc_init(argc, argv);
-	const int status = options(argc, argv);
+	static const struct daemon_usage usage = { .program = "log", .separate = "the service manager has bound metrics_listeners: bind none" };
 
-	if (status >= 0)
-		return status;
-	if (conf_load_told("log", g.conf_file, true, &g.conf) < 0)
+	proc_init(argc, argv);
+	const int done = daemon_options_get(argc, argv, &usage, &g.options);
+	if (done >= 0)
+		return done;
+	if (conf_load_told("log", g.options.conf_file, true, &g.conf) < 0)
 		return EXIT_CONFIG;
-	if (g.test)
+	if (g.options.test)
 		return 0;
 	return run();
 }
