@@ -1,8 +1,5 @@
 /* What systemd says of the suite's units: those that failed, and those that died and were started again since the last look. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "admin/alarm/alarm.h"
@@ -14,27 +11,11 @@ enum { OUTPUT_MAX = 65536 };
 /* What the command prints; empty where systemd does not run. */
 static void ask_systemd(const char *const argv[], struct buf *out)
 {
-	int fds[2];
+	struct err ignored = { 0 };
+	int status;
 
-	if (access("/run/systemd/system", F_OK) < 0 || pipe2(fds, O_CLOEXEC) < 0)
-		return;
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		if (dup2(fds[1], 1) == 1)
-			execvp(argv[0], (char **)(uintptr_t)argv);
-		_exit(127);
-	}
-	close(fds[1]);
-	for (char *room; pid > 0 && (room = buf_room(out, 4096));) {
-		const ssize_t n = read(fds[0], room, 4096);
-		if (n <= 0)
-			break;
-		buf_added(out, (size_t)n);
-	}
-	close(fds[0]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (access("/run/systemd/system", F_OK) == 0)
+		(void)!proc_output(argv, false, out, &status, &ignored);
 }
 
 /* Failed, or died and wait to be started again. */

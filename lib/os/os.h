@@ -91,6 +91,11 @@ int proc_daemonize(struct err *e) MUST_CHECK;	/* unless -f; the parent exits aft
 uint64_t proc_watchdog_ms(void);
 void proc_ready(void);			/* tells systemd (or postern-run), the daemonize parent, and the fd given to proc_ready_fd; once */
 void proc_ready_fd(int fd);		/* takes fd: a newline is written there when ready */
+/* Run argv[0], which PATH finds, with no input, and wait for its end: what it prints (errors_too: also as errors) is appended to out; buf_failed(out): that was
+ * too much. Stores its exit status, 128 + the number of a signal that ended it, or PROC_NOT_STARTED where there is no such program. ERR_TEMP: no process could be
+ * made. For tools alone: nothing that is confined starts a program so. */
+enum { PROC_NOT_STARTED = 127 };
+int proc_output(const char *const argv[], bool errors_too, struct buf *out, int *status_out, struct err *e) MUST_CHECK;
 
 /* --- supervision: a root parent that only starts children and restarts them --- */
 struct super_child {

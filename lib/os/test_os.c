@@ -424,6 +424,41 @@ static void test_open_trusted(void)
 	(void)tap_ok(stat(in_dir("o/open/made/deep"), &st) == 0 && (st.st_mode & 07777) == 0755, "open trusted: directories were made");
 }
 
+/* --- other programs --- */
+
+static void test_output(void)
+{
+	static const struct {
+		const char *name, *argv[4];
+		bool errors_too;
+		int status;
+		const char *text;
+	} cases[] = {
+		{ "what it prints", { "printf", "a b" }, false, 0, "a b" },
+		{ "errors are apart", { "sh", "-c", "echo out; echo err >&2; exit 3" }, false, 3, "out\n" },
+		{ "errors too", { "sh", "-c", "echo out; echo err >&2; exit 3" }, true, 3, "out\nerr\n" },
+		{ "no input", { "cat" }, false, 0, "" },
+		{ "a signal", { "sh", "-c", "kill -KILL $$" }, false, 128 + SIGKILL, "" },
+		{ "no such program", { "/nonexistent/program" }, false, PROC_NOT_STARTED, "" },
+	};
+	struct err e = { 0 };
+	struct buf out;
+	int status;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		buf_init(&out, 100);
+		status = -1;
+		(void)tap_is_int(proc_output(cases[i].argv, cases[i].errors_too, &out, &status, &e), 0, "output: %s", cases[i].name);
+		(void)tap_ok(status == cases[i].status && str_eq(buf_view(&out), str_c(cases[i].text)), "output: %s: %d \"%.*s\"", cases[i].name, status,
+			     STR_ARG(buf_view(&out)));
+		buf_fini(&out);
+	}
+	static const char *const endless[] = { "sh", "-c", "head -c 1000000 /dev/zero; exit 5", NULL };
+	buf_init(&out, 100);
+	(void)tap_ok(proc_output(endless, false, &out, &status, &e) == 0 && status == 5 && buf_failed(&out), "output: too much of it, and it still ends");
+	buf_fini(&out);
+}
+
 int main(int argc, char **argv)
 {
 	proc_init(argc, argv);
@@ -440,6 +475,7 @@ int main(int argc, char **argv)
 	test_tcp();
 	test_pidfile();
 	test_super();
+	test_output();
 	remove_dir();
 	return tap_done();
 }
