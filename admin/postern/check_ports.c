@@ -11,13 +11,13 @@
 #include "admin/postern/proc_files.h"
 #include "base/ip.h"
 #include "base/num.h"
+#include "os/os.h"
 
-enum { WANTED_MAX = 256, HELD_MAX = 256, STATE_LISTEN = 0x0a, SERVICE_MANAGER = 1 };
+enum { WANTED_MAX = 256, HELD_MAX = 256, STATE_LISTEN = 0x0a, SERVICE_MANAGER = 1, UNITS_TEXT_MAX = 1 << 20 };
 
 struct wanted {
 	const char *param, *daemon, *host;	/* host "": all addresses */
 	uint16_t port;
-	const char *units[2];			/* of sockets, where systemd runs */
 };
 
 /* A listening socket on a wanted port. */
@@ -27,6 +27,7 @@ struct held {
 	uint64_t inode, uid;
 	pid_t pid;		/* of its holders: one of ours, or else the eldest; 0: not seen */
 	bool ours;
+	const char *unit, *service;	/* that is held by systemd: for which of its units, and what that starts; NULL: not known */
 };
 
 struct ports {
@@ -62,8 +63,7 @@ static void want_services(struct ports *p)
 			continue;
 		}
 		for (size_t k = 0; k < n; k++)
-			want(p, (struct wanted){ *v[k].name ? arena_printf(p->c->a, "listener.%s", v[k].name) : rows[i].param, rows[i].daemon, v[k].host, v[k].port,
-						 { rows[i].daemon } });
+			want(p, (struct wanted){ *v[k].name ? arena_printf(p->c->a, "listener.%s", v[k].name) : rows[i].param, rows[i].daemon, v[k].host, v[k].port });
 	}
 }
 
@@ -73,10 +73,9 @@ static void want_addresses(struct ports *p)
 	const struct {
 		const char *param, *daemon;
 		struct conf_list list;
-		const char *units[2];
-	} rows[] = { { "metrics_listeners", "log", o->metrics_listeners, { "metrics" } },
-		     { "filter_milter_listeners", "filterd", o->filter_milter_listeners, { "milter" } },
-		     { "filter_spamd_listeners", "filterd", o->filter_spamd_listeners, { "spamd", "spamd-tell" } } };
+	} rows[] = { { "metrics_listeners", "log", o->metrics_listeners },
+		     { "filter_milter_listeners", "filterd", o->filter_milter_listeners },
+		     { "filter_spamd_listeners", "filterd", o->filter_spamd_listeners } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		for (size_t k = 0; k < rows[i].list.n; k++) {
@@ -91,7 +90,7 @@ static void want_addresses(struct ports *p)
 			if (conf_host_port(text, host, &port, &e) < 0)
 				found_param(p->c, SEV_ERROR, rows[i].param, "%s", e.text);
 			else
-				want(p, (struct wanted){ rows[i].param, rows[i].daemon, arena_strdup(p->c->a, host), port, { rows[i].units[0], rows[i].units[1] } });
+				want(p, (struct wanted){ rows[i].param, rows[i].daemon, arena_strdup(p->c->a, host), port });
 		}
 }
 
@@ -208,6 +207,92 @@ static void look_into(void *ctx, pid_t pid)
 		closedir(d);
 }
 
+/* --- systemd binds ports for those whose units say so, ours among them --- */
+
+static bool is_systemd(pid_t pid)
+{
+	struct buf b;
+
+	if (pid != SERVICE_MANAGER)
+		return false;
+	buf_init(&b, PROC_FILE_MAX + 1);
+	const bool yes = str_eq(str_trim(proc_file(pid, "comm", &b)), STR("systemd"));
+	buf_fini(&b);
+	return yes;
+}
+
+/* Is "[::]:25 (Stream)" the address of that socket? */
+static bool is_address_of(const struct held *h, struct str listen)
+{
+	char host[CONF_HOST_MAX];
+	uint8_t addr[16];
+	uint16_t port;
+	struct err ignored = { 0 };
+
+	return conf_host_port(str_split(&listen, ' '), host, &port, &ignored) == 0 && port == h->port && addr_parse(str_c(host), addr) == 0 &&
+	       memcmp(addr, h->addr, sizeof(addr)) == 0;
+}
+
+/* Of two units that name the address one has it: ours may be waiting for it, since a daemon-reload. */
+static void note_unit(struct ports *p, struct held *h, struct str unit, struct str service)
+{
+	if (h->unit && str_starts(unit, STR("postern-")))
+		return;
+	h->unit = arena_cstr(p->c->a, unit);
+	h->service = arena_cstr(p->c->a, service);
+}
+
+/* systemctl show's properties of one unit, in any order; Listen= as often as it has addresses. */
+static void take_unit(struct ports *p, struct str shown)
+{
+	struct str unit = { 0 }, service = { 0 }, line;
+	bool active = false;
+
+	for (struct str rest = shown; str_token(&rest, "\n", &line);) {
+		const struct str name = str_split(&line, '=');
+		if (str_eq(name, STR("Id")))
+			unit = line;
+		else if (str_eq(name, STR("Triggers")))
+			service = line;
+		else if (str_eq(name, STR("ActiveState")))
+			active = str_eq(line, STR("active"));
+	}
+	for (struct str rest = shown; active && str_token(&rest, "\n", &line);) {
+		const bool address = str_eq(str_split(&line, '='), STR("Listen"));
+		for (size_t i = 0; address && i < p->n_held; i++)
+			if (is_systemd(p->held[i].pid) && is_address_of(&p->held[i], line))
+				note_unit(p, &p->held[i], unit, service);
+	}
+}
+
+static void ask_systemd(struct ports *p)
+{
+	static const char *const argv[] = { "systemctl", "show", "--no-pager", "--property=Id", "--property=Triggers", "--property=ActiveState", "--property=Listen",
+					    "*.socket", NULL };
+	bool asked = false;
+	int status;
+	struct buf out;
+	struct err ignored = { 0 };
+
+	for (size_t i = 0; i < p->n_held; i++)
+		asked |= !p->held[i].ours && is_systemd(p->held[i].pid);
+	if (!asked)
+		return;
+	buf_init(&out, UNITS_TEXT_MAX);
+	(void)!proc_output(argv, false, &out, &status, &ignored);
+	for (struct str rest = buf_view(&out); rest.n > 0;) {
+		const ptrdiff_t end = str_find(rest, STR("\n\n"));
+		take_unit(p, str_sub(rest, 0, end < 0 ? rest.n : (size_t)end));
+		rest = end < 0 ? STR("") : str_from(rest, (size_t)end + 2);
+	}
+	buf_fini(&out);
+}
+
+static bool by_our_socket_unit(struct check *c, const struct wanted *w, const struct held *h)
+{
+	return h->service && strcmp(h->service, arena_printf(c->a, "postern-%s.service", w->daemon)) == 0;
+}
+
 /* --- what is said --- */
 
 /* What root may be told to type: a user names the units and control groups of his own as he likes. */
@@ -240,38 +325,21 @@ static const char *service_advice(struct check *c, pid_t pid)
 	return out;
 }
 
-static bool is_systemd(pid_t pid)
-{
-	struct buf b;
-
-	if (pid != SERVICE_MANAGER)
-		return false;
-	buf_init(&b, PROC_FILE_MAX + 1);
-	const bool yes = str_eq(str_trim(proc_file(pid, "comm", &b)), STR("systemd"));
-	buf_fini(&b);
-	return yes;
-}
-
-/* systemd holds what postern-sockets had it bind. */
-static bool by_our_socket_unit(const struct wanted *w, const struct held *h)
-{
-	char path[128];
-
-	if (!is_systemd(h->pid))
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(w->units) && w->units[i]; i++) {
-		(void)snprintf(path, sizeof(path), "/run/systemd/generator/postern-%s.socket", w->units[i]);
-		if (access(path, F_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
 static const char *where_text(struct check *c, const struct wanted *w)
 {
 	if (!*w->host)
 		return arena_printf(c->a, "port %u", w->port);
 	return arena_printf(c->a, strchr(w->host, ':') ? "[%s]:%u" : "%s:%u", w->host, w->port);
+}
+
+static void tell_of_systemd(struct check *c, const struct wanted *w, const struct held *h, const char *where)
+{
+	if (!h->unit)
+		found_param(c, SEV_WARNING, w->param, "%s is held by systemd, for which unit is not to be seen (systemctl list-sockets): unless for one of ours, %s does not get it",
+			    where, w->daemon);
+	else
+		found_param(c, SEV_ERROR, w->param, "%s is held by systemd for %s (%s): %s does not get it%s", where, *h->service ? h->service : "no service", h->unit,
+			    w->daemon, is_plain_unit(str_c(h->unit)) ? arena_printf(c->a, "; systemctl disable --now %s ends it", h->unit) : "");
 }
 
 static void tell(struct ports *p, const struct wanted *w, const struct held *h, bool maybe)
@@ -292,7 +360,7 @@ static void tell(struct ports *p, const struct wanted *w, const struct held *h, 
 	if (str_ends(str_c(name), STR("inetd")))
 		found_param(p->c, SEV_NOTE, w->param, "%s is %s's (pid %d): right if that starts %s (-i)", where, name, (int)h->pid, w->daemon);
 	else if (is_systemd(h->pid))
-		found_param(p->c, SEV_ERROR, w->param, "%s is held for another service by %s (systemctl list-sockets): %s does not get it", where, name, w->daemon);
+		tell_of_systemd(p->c, w, h, where);
 	else
 		found_param(p->c, maybe ? SEV_WARNING : SEV_ERROR, w->param, "%s is held by %s (pid %d, %s): %s does not get it%s%s", where, name, (int)h->pid,
 			    proc_program(h->pid, exe, sizeof(exe)), w->daemon, maybe ? ", unless that takes IPv6 only" : "", service_advice(p->c, h->pid));
@@ -305,7 +373,8 @@ static void judge(struct ports *p, const struct wanted *w)
 
 	for (size_t i = 0; i < p->n_held; i++) {
 		const struct held *h = &p->held[i];
-		if (!in_the_way(w, h, &maybe) || h->ours || by_our_socket_unit(w, h) || (told && told->pid == h->pid && told->uid == h->uid))
+		if (!in_the_way(w, h, &maybe) || h->ours || by_our_socket_unit(p->c, w, h) ||
+		    (told && told->pid == h->pid && told->uid == h->uid && !h->unit))
 			continue;
 		tell(p, w, h, maybe);
 		told = h;
@@ -323,6 +392,7 @@ void check_ports(struct check *c)
 	read_held(p, "/proc/net/tcp6");
 	if (p->n_held > 0)
 		proc_each(look_into, p);
+	ask_systemd(p);
 	for (size_t i = 0; i < p->n_wanted; i++)
 		judge(p, &p->wanted[i]);
 }
