@@ -165,13 +165,15 @@ static int try_key(void *ctx, struct str key, struct str value, unsigned line)
 					     w->c->conf->mydestination.n
 						     ? w->c->conf->mydestination.v[0]
 						     : w->c->conf->myhostname));
-	resolver_answer(w->r, a, address, true, &res);
+	resolver_answer(w->r, a, address, false, &res);
 	if (w->alias)
 		check_alias_targets(w->c, w->param, w->spec, key, &res);
 	if (str_eq(res.class, STR("unknown")) ||
 	    (str_eq(res.class, STR("error")) && res.code != 501)) {
 		struct str why = res.text;
 
+		/* Only where it is told: what explains an answer reads the whole source for the line. */
+		resolver_answer(w->r, a, address, true, &res);
 		for (size_t i = 0; i < res.steps.n; i++)
 			if (str_ends(res.steps.v[i], STR(": unknown")) ||
 			    str_starts(res.steps.v[i], STR("trouble: ")))
@@ -197,6 +199,8 @@ static void walk_tables(struct check *c, struct resolver *r, const char *param,
 			continue;
 		if (!lookup_trouble(l) && !lookup_is_pattern(l))
 			(void)!lookup_each(l, try_key, &w, NULL);
+		if (w.keys > KEYS_MAX)
+			found_param(c, SEV_NOTE, param, "%s: where its keys lead was looked at for the first %d; it has more", list.v[i], KEYS_MAX);
 		if (w.dead > DEAD_MAX)
 			found_param(c, SEV_WARNING, param,
 				    "%s: more than %d such keys; the rest is not shown", list.v[i],
