@@ -13,7 +13,7 @@
 #include "dns/wire.h"
 #include "os/os.h"
 
-enum { DOMAINS_MAX = 50, ADDRESSES_MAX = 16, ANSWER_MS = 5000 };
+enum { DOMAINS_MAX = 50, ADDRESSES_MAX = 16, OTHERS_MAX = 900, ANSWER_MS = 5000 };
 
 struct names {
 	struct check *c;
@@ -83,31 +83,49 @@ static bool any_starts(const struct dns_answer *a, struct str text)
 
 /* --- a domain --- */
 
-static void heard_mail_address(struct names *n, const char *domain, const struct dns_answer *a)
+/* A domain without MX is its own one, if it has an address of either kind. */
+static bool is_its_own(struct names *n, const char *domain, const struct dns_answer *a)
 {
-	if (a->result == DNS_HAS)
-		found(n->c, SEV_NOTE, "", "DNS", "%s has no MX: its mail goes to its own address (RFC 5321 5.1), now %.*s", domain, STR_ARG(a->v[0]));
-	else
+	if (a->result != DNS_HAS || a->n == 0)
+		return false;
+	found(n->c, SEV_NOTE, "", "DNS", "%s has no MX: its mail goes to its own address (RFC 5321 5.1), now %.*s", domain, STR_ARG(a->v[0]));
+	return true;
+}
+
+static void heard_mail_ip6(struct names *n, const char *domain, const struct dns_answer *a)
+{
+	if (!is_its_own(n, domain, a))
 		found(n->c, SEV_WARNING, "", "DNS", "%s has no MX and no address: nobody can send it mail (postern setup prints the records)", domain);
+}
+
+static void heard_mail_ip4(struct names *n, const char *domain, const struct dns_answer *a)
+{
+	if (!is_its_own(n, domain, a))
+		ask(n, domain, DNS_AAAA, heard_mail_ip6, domain);
 }
 
 static void heard_mx(struct names *n, const char *domain, const struct dns_answer *a)
 {
 	const char *own = n->c->conf->myhostname;
 	struct buf others;
+	size_t left_out = 0;
 
 	if (a->result != DNS_HAS || a->n == 0) {
-		ask(n, domain, DNS_A, heard_mail_address, domain);
+		ask(n, domain, DNS_A, heard_mail_ip4, domain);
 		return;
 	}
-	buf_init(&others, 1024);
+	buf_init(&others, OTHERS_MAX + 256);
 	for (size_t i = 0; i < a->n; i++) {
 		const struct str host = str_from(a->v[i], (size_t)(str_chr(a->v[i], ' ') + 1));
 		if (str_case_eq(host, str_c(own)))
 			goto out;
-		if (others.n + host.n < 900)
+		if (others.n + host.n < OTHERS_MAX)
 			buf_printf(&others, "%s%.*s", others.n ? ", " : "", STR_ARG(host));
+		else
+			left_out++;
 	}
+	if (left_out)
+		buf_printf(&others, " and %zu more", left_out);
 	found(n->c, SEV_WARNING, "", "DNS", "no MX of %s is %s: its mail goes to %s", domain, own, others.p);
 out:
 	buf_fini(&others);
@@ -132,17 +150,25 @@ static bool is_public(const char *domain)
 	       !str_case_ends(str_c(domain), STR(".localdomain"));
 }
 
-static void ask_domains(struct names *n, struct conf_list domains)
+static void ask_domains(struct names *n, const char *param, struct conf_list domains)
 {
-	for (size_t i = 0; i < domains.n && i < DOMAINS_MAX; i++) {
+	size_t asked = 0, left_out = 0;
+
+	for (size_t i = 0; i < domains.n; i++) {
 		const char *d = domains.v[i];
 		if (!is_public(d) || str_case_eq(str_c(d), str_c(n->c->conf->myhostname)) ||
 		    (str_case_starts(str_c(d), STR("localhost.")) && str_case_eq(str_c(d + 10), str_c(n->c->conf->mydomain))))
 			continue;
+		if (++asked > DOMAINS_MAX) {
+			left_out++;
+			continue;
+		}
 		ask(n, d, DNS_MX, heard_mx, d);
 		ask(n, d, DNS_TXT, heard_spf, d);
 		ask(n, arena_printf(n->c->a, "_dmarc.%s", d), DNS_TXT, heard_dmarc, d);
 	}
+	if (left_out)
+		found_param(n->c, SEV_NOTE, param, "name servers are asked about the first %d of these domains; %zu were left out", DOMAINS_MAX, left_out);
 }
 
 /* --- our name --- */
@@ -190,6 +216,8 @@ static void heard_addresses(struct names *n, const char *host, const struct dns_
 			found(n->c, SEV_NOTE, "", "DNS", "%s is %s, which no interface of this machine has: right if a router passes it on", host, text);
 		ask(n, dns_reverse_name(n->c->a, addr, STR("")), DNS_PTR, heard_reverse, text);
 	}
+	if (a->result == DNS_HAS && a->n > ADDRESSES_MAX)
+		found(n->c, SEV_NOTE, "", "DNS", "%s has %zu addresses: the first %d were looked at", host, a->n, ADDRESSES_MAX);
 }
 
 static void say_what_is_missing(struct names *n)
@@ -217,9 +245,9 @@ void check_dns(struct check *c)
 		ask(&n, c->conf->myhostname, DNS_A, heard_addresses, c->conf->myhostname);
 		ask(&n, c->conf->myhostname, DNS_AAAA, heard_addresses, c->conf->myhostname);
 	}
-	ask_domains(&n, c->conf->mydestination);
-	ask_domains(&n, c->conf->virtual_mailbox_domains);
-	ask_domains(&n, c->conf->virtual_alias_domains);
+	ask_domains(&n, "mydestination", c->conf->mydestination);
+	ask_domains(&n, "virtual_mailbox_domains", c->conf->virtual_mailbox_domains);
+	ask_domains(&n, "virtual_alias_domains", c->conf->virtual_alias_domains);
 	n.end = loop_timer(n.loop, ANSWER_MS, on_late, &n);
 	if (n.open > 0)
 		loop_run(n.loop);

@@ -35,6 +35,7 @@ struct ports {
 	struct wanted wanted[WANTED_MAX];
 	struct held held[HELD_MAX];
 	size_t n_wanted, n_held;
+	size_t wanted_left_out, held_left_out;
 };
 
 /* --- wanted --- */
@@ -43,6 +44,8 @@ static void want(struct ports *p, struct wanted w)
 {
 	if (p->n_wanted < WANTED_MAX)
 		p->wanted[p->n_wanted++] = w;
+	else
+		p->wanted_left_out++;
 }
 
 static void want_services(struct ports *p)
@@ -165,12 +168,14 @@ static void read_held(struct ports *p, const char *file)
 	while (f && fgets(line, sizeof(line), f)) {
 		struct held h;
 		bool maybe, wanted = false;
-		if (p->n_held == HELD_MAX || take_line(str_c(line), &h) < 0)
+		if (take_line(str_c(line), &h) < 0)
 			continue;
 		for (size_t i = 0; i < p->n_wanted; i++)
 			wanted |= in_the_way(&p->wanted[i], &h, &maybe);
-		if (wanted)
+		if (wanted && p->n_held < HELD_MAX)
 			p->held[p->n_held++] = h;
+		else if (wanted)
+			p->held_left_out++;
 	}
 	if (f)
 		fclose(f);
@@ -335,7 +340,7 @@ static const char *where_text(struct check *c, const struct wanted *w)
 static void tell_of_systemd(struct check *c, const struct wanted *w, const struct held *h, const char *where)
 {
 	if (!h->unit)
-		found_param(c, SEV_WARNING, w->param, "%s is held by systemd, for which unit is not to be seen (systemctl list-sockets): unless for one of ours, %s does not get it",
+		found_param(c, SEV_WARNING, w->param, "%s is held by systemd, for which unit is not to be seen (systemctl list-sockets): unless for ours, %s does not get it",
 			    where, w->daemon);
 	else
 		found_param(c, SEV_ERROR, w->param, "%s is held by systemd for %s (%s): %s does not get it%s", where, *h->service ? h->service : "no service", h->unit,
@@ -381,6 +386,15 @@ static void judge(struct ports *p, const struct wanted *w)
 	}
 }
 
+static void say_what_is_missing(struct ports *p)
+{
+	if (p->wanted_left_out)
+		found(p->c, SEV_WARNING, p->c->conf->conf_file, "", "of all listeners the ports of %d were looked at, and not of %zu more", WANTED_MAX, p->wanted_left_out);
+	if (p->held_left_out)
+		found(p->c, SEV_WARNING, p->c->conf->conf_file, "", "%zu more sockets than the %d that were looked at listen on ports of ours (ss -ltnp)",
+			    p->held_left_out, HELD_MAX);
+}
+
 void check_ports(struct check *c)
 {
 	struct ports *p = ARENA_NEW(c->a, struct ports);
@@ -395,4 +409,5 @@ void check_ports(struct check *c)
 	ask_systemd(p);
 	for (size_t i = 0; i < p->n_wanted; i++)
 		judge(p, &p->wanted[i]);
+	say_what_is_missing(p);
 }

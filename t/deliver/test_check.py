@@ -66,6 +66,8 @@ def test_aliases(check):
     out = check("allow_mail_to_commands = alias\nallow_mail_to_files = alias\n")
     assert "is a command" not in out and "is a file" not in out
     assert "always_bcc: nobody@example.com reaches nobody" in check("always_bcc = nobody@example.com\n")
+    out = check(aliases="".join("a%d: alice@example.com\n" % i for i in range(20000)))
+    assert "note: alias_maps: cdb:%s/aliases: where its keys lead was looked at for the first 20000; it has more" % etc in out, out
 
 
 def test_why(check):

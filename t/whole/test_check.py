@@ -15,10 +15,13 @@ import suite as suite_module
 
 HOLDER = """
 import socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind((sys.argv[1], int(sys.argv[2])))
-s.listen()
+held = []
+for address in sys.argv[1].split(","):
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((address, int(sys.argv[2])))
+    s.listen()
+    held.append(s)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -26,7 +29,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def holder(address, port, name=None, **kw):
-    """A process, called name, that listens there: its pid."""
+    """A process, called name, that listens there (at each of "A,B"): its pid."""
     program = sys.executable
     if name:
         program = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / name
@@ -155,6 +158,16 @@ def test_a_listener_that_cannot_be_read(check):
     assert about(check("metrics_listeners = 9154\n"), "metrics_listeners", "ADDRESS:PORT is wanted")
 
 
+def test_ports_that_were_not_looked_at_are_told_of(check):
+    many = ",".join("127.1.%d.%d" % (i // 100, i % 100 + 1) for i in range(259))
+    with holder(many, 2587):
+        found = check("inet_interfaces = all\nsmtp_listeners = 2587/smtp\n")
+    assert [p for _s, p, _t in ports(found)] == ["smtp_listeners"], found
+    assert [s for s, _p, t in found if t == "3 more sockets than the 256 that were looked at listen on ports of ours (ss -ltnp)"] == ["warning"], found
+    found = check("metrics_listeners = %s\n" % " ".join("127.0.0.1:%d" % (20000 + i) for i in range(300)))
+    assert [s for s, _p, t in found if "of all listeners the ports of 256 were looked at, and not of " in t] == ["warning"], found
+
+
 # --- certificates ---
 
 def make_pair(d, name, *, key="ec:P-256", days=60, host="mail.example.com"):
@@ -267,6 +280,25 @@ def test_names_that_are_wrong(named):
     assert not [t for t in texts if "reverse name of 192.0.2.7" in t]
     found = names(named, "mail.nowhere.example", "")
     assert [s for s, t in found if "mail.nowhere.example, as this server calls itself, has no address" in t] == ["warning"], found
+
+
+def test_an_address_of_ipv6_is_an_address(named):
+    named.dns.host("mail.six.example", "2001:db8::6")
+    named.dns.add("bare6.example", "AAAA", "2001:db8::7")
+    found = names(named, "mail.six.example", "bare6.example")
+    assert [s for s, t in found if t == "bare6.example has no MX: its mail goes to its own address (RFC 5321 5.1), now 2001:db8::7"] == ["note"], found
+    assert not [t for _s, t in found if "no address" in t], found
+
+
+def test_what_was_not_asked_about_is_told_of(named):
+    domains = ["d%d.many.example" % i for i in range(53)]
+    named.dns.host("mail.many.example", *("192.0.2.%d" % (100 + i) for i in range(18)))
+    named.dns.add(domains[0], "MX", *("10 %s%d.elsewhere.example" % ("x" * 50, i) for i in range(20)))
+    found = named("myhostname = mail.many.example\nmydestination = %s\nvirtual_mailbox_domains =\nvirtual_alias_domains =\n" % " ".join(domains))
+    assert [s for s, t in about(found, "mydestination") if t == "name servers are asked about the first 50 of these domains; 3 were left out"] == ["note"], found
+    assert [s for s, t in about(found, "DNS") if t == "mail.many.example has 18 addresses: the first 16 were looked at"] == ["note"], found
+    assert [t for _s, t in about(found, "DNS") if t.startswith("no MX of d0.many.example is ") and t.endswith(" and 8 more")], found
+    assert [t for _s, t in about(found, "DNS") if "d49.many.example has no MX" in t] and not [t for _s, t in about(found, "DNS") if "d50.many.example has no MX" in t]
 
 
 def test_a_name_server_that_is_in_trouble_is_no_finding(named):
