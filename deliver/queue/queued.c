@@ -1,6 +1,7 @@
 /* queued: wiring. Confines itself to the spool, recovers what lies there, then is one loop that serves fronts, agents, resolve, remote, filterd and the
  * administrator. Also here: the connector, which opens filterd's socket for it, and the log lines whose form log parsers know.
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,7 +232,7 @@ static void confine(const struct queued_env *env)
 	confine_or_die(&how, "queued");
 }
 
-enum { MEMORY_FILES_MAX = 4096 };
+enum { MEMORY_FILES_MAX = 4096, KEEP_BYTES_MAX = 16 << 20, KEEP_MS = 2000 };
 
 /* Without the right to mount (a container) all mail is received on disk, as with 0; systemd mounts it for its unit. */
 static void mount_memory(const struct conf *c)
@@ -247,6 +248,14 @@ static void mount_memory(const struct conf *c)
 		log_info("mail is received on disk only (queue_memory_size): %s", e.text);
 }
 
+/* Memory of one message serves the next: given back to the kernel after each, it comes back as page faults, five a message. A quiet process gives it back. */
+static void keep_memory(struct loop *l)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES_MAX / 16);
+	(void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES_MAX);
+	loop_trim_when_idle(l, KEEP_MS);
+}
+
 static int start(struct queued *q, const struct queued_env *env, struct err *e)
 {
 	q->conf = env->conf;
@@ -259,6 +268,7 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 	if (q->conf->queue_memory_size == 0)
 		spool_disk_only(q->spool);
 	q->loop = loop_new();
+	keep_memory(q->loop);
 	loop_signal(q->loop, SIGTERM, on_term, q);
 	loop_signal(q->loop, SIGHUP, on_hup, q);
 	q->sync = sync_new(q->loop, QUEUED_SYNC_THREADS);
