@@ -46,5 +46,7 @@ void check_ports(struct check *c);
 void check_dns(struct check *c);
 /* --- check_dkim.c: signing keys --- */
 void check_dkim(struct check *c);
+/* --- check_filter.c: what filterd reads, as it says --- */
+void check_filter(struct check *c);
 
 #endif

@@ -143,8 +143,6 @@ static void check_limits(struct check *c)
 		found_param(
 			c, SEV_NOTE, "smtpd_soft_error_limit",
 			"above smtpd_hard_error_limit: sessions end before they are slowed down");
-	if (!conf_is_score(o->greylist_level))
-		found_param(c, SEV_ERROR, "greylist_level", "\"%s\" is no score: filterd would not start", o->greylist_level);
 	if (o->greylist_lifetime <= o->greylist_delay)
 		found_param(c, SEV_ERROR, "greylist_lifetime", "not above greylist_delay: who came back would be forgotten at once");
 	if (!o->smtpd_reject_unlisted_recipient)
@@ -256,14 +254,6 @@ static void check_all_milters(struct check *c)
 	}
 }
 
-static void check_doors(struct check *c)
-{
-	const char *const stray = conf_list_stray(c->conf->filter_spamd_tell_listeners, c->conf->filter_spamd_listeners);
-
-	if (stray)
-		found_param(c, SEV_ERROR, "filter_spamd_tell_listeners", "%s is none of filter_spamd_listeners: filterd would not start", stray);
-}
-
 void check_values(struct check *c)
 {
 	check_names(c);
@@ -273,7 +263,6 @@ void check_values(struct check *c)
 	check_delivery(c);
 	check_mailboxes(c);
 	check_limits(c);
-	check_doors(c);
 	check_restrictions(c);
 	check_client_certs(c);
 	check_all_milters(c);

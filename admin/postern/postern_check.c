@@ -177,6 +177,7 @@ int postern_check(const struct postern *p, int argc, char **argv)
 		check_system(&c);
 		check_ports(&c);
 		check_dkim(&c);
+		check_filter(&c);
 		check_dns(&c);
 	}
 	if (json)

@@ -19,6 +19,7 @@ static const struct row {
 	{ 'i', offsetof(struct daemon_options, inetd), NULL, offsetof(struct daemon_usage, inetd) },
 	{ 's', offsetof(struct daemon_options, separate), NULL, offsetof(struct daemon_usage, separate) },
 	{ 't', offsetof(struct daemon_options, test), "test the configuration, then exit", offsetof(struct daemon_usage, test) },
+	{ 'T', offsetof(struct daemon_options, test_quick), NULL, offsetof(struct daemon_usage, test_quick) },
 	{ 'v', offsetof(struct daemon_options, verbose), "debug lines, and all lines on standard error too", 0 },
 	{ 'n', offsetof(struct daemon_options, unconfined), "no sandbox (development only)", 0 },
 };

@@ -11,6 +11,7 @@ struct daemon_options {
 	bool foreground;	/* -f */
 	bool separate;		/* -s: what another unit of the service manager has taken over, as the daemon says it */
 	bool test;		/* -t */
+	bool test_quick;	/* -T: without what takes long, as the daemon says it */
 	bool verbose;		/* -v */
 	bool unconfined;	/* -n, --no-sandbox */
 	bool inetd;		/* -i */
@@ -22,6 +23,7 @@ struct daemon_usage {
 	const char *separate;	/* the line of -s */
 	const char *inetd;	/* the line of -i */
 	const char *test;	/* the line of -t, where more than the configuration is looked at */
+	const char *test_quick;	/* the line of -T */
 };
 
 /* -1: go on. Else the exit status: help or the version was shown, or the use was wrong and the usage stands on standard error (EX_USAGE). */

@@ -238,6 +238,51 @@ def test_permissions(check):
     subprocess.run(["umount", small], check=True)
 
 
+# --- what filterd reads ---
+
+def of_filterd(check, name, text, mode=0o644, more=""):
+    """The findings about that file of filterd's, as they are printed, FILE in place of its name."""
+    where = check.suite.base / "etc" / name
+    where.write_text(text)
+    where.chmod(mode)
+    check("%s = %s\n%s" % (name, where, more))
+    p = subprocess.run([str(check.suite.bin / "postern"), "-c", str(check.suite.base / "etc" / "check.conf"), "check"], stdout=subprocess.PIPE)
+    return [line.replace(str(where), "FILE") for line in p.stdout.decode().splitlines() if str(where) in line or "filterd" in line]
+
+
+LONG = "short@example.org\n%s\n" % ("x" * 2000)
+POLICY = "[boss]\nrecipients = boss@example.com\nspam_action = %s\n"
+
+
+@pytest.mark.parametrize("name, good, bad, told", [
+    ("filter_recipient_policies", POLICY % "reject", POLICY % "eat", 'FILE:3: spam_action: no action is called "eat"'),
+    ("filter_recipient_policies", "[a]\nrecipients = x@y\n", "[a]\nrecipients = x@y\n[b]\nrecipients = X@y\n", "FILE: x@y is a recipient of two sections"),
+    ("filter_banned_names", "reject /[.]exe$/\n", "reject /[.]exe$/\nforbid /[.]com$/\n", "FILE:2: error: a rule begins with reject or allow"),
+    ("whitelist_senders", "friend@example.org\n", LONG, "FILE:2: an address has 1 to"),
+    ("blacklist_senders", "foe@example.org\n", LONG, "FILE:2: an address has 1 to")], ids=["policy", "twice", "names", "white", "black"])
+def test_what_filterd_would_not_start_with(check, name, good, bad, told):
+    found = of_filterd(check, name, bad)
+    assert len(found) == 1 and "error: " in found[0] and told in found[0], found
+    assert of_filterd(check, name, bad, more="filter_enable = no\n") == [], "it is not started"
+    assert of_filterd(check, name, good) == []
+    found = of_filterd(check, name, good, 0o600)
+    assert len(found) == 1 and "error: " in found[0] and found[0].endswith("Permission denied"), found
+
+
+def test_mistakes_of_spam_rules_and_who_may_look(check):
+    rules = check.suite.base / "etc" / "rules"
+    rules.mkdir()
+    (rules / "site.cf").write_text("header SITE_TEST Subject =~ /(/\nscore SITE_TEST 3\nnonsense here\n")
+    settings = "spam_site_directory = %s\n" % rules
+    assert {(s, t.split(":")[0]) for s, t in about(check(settings), "") if "nonsense" in t or "SITE_TEST" in t} == {("warning", "unknown directive 'nonsense'"), ("warning", "SITE_TEST")}
+    (rules / "site.cf").write_text("header SITE_TEST Subject =~ /x/\nscore SITE_TEST 3\n")
+    assert [t for _s, _p, t in check(settings) if "SITE_TEST" in t] == []
+    found = about(check(settings, user="nobody", group="nogroup", extra_groups=[]), "filterd")
+    assert found == [("note", "the lists and rules that it reads are looked at by root alone")]
+    found = about(check("user_filter = nobody-at-all\n"), "filterd")
+    assert found == [("error", "user nobody-at-all does not exist (in /etc/passwd)")]
+
+
 # --- names ---
 
 @pytest.fixture(scope="module")
