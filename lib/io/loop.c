@@ -84,7 +84,7 @@ struct loop {
 	char *scratch;
 	held_fn *held;	/* NULL: nobody asks */
 	void *held_ctx;
-	uint64_t held_limit, held_since; /* CPU time of the thread; since 0: no round yet */
+	uint64_t held_limit, held_since; /* CPU time of the thread; since: at the end of the round before */
 	unsigned trim_ms;    /* loop_trim_when_idle */
 	bool trimmed;	     /* since the last event */
 	struct loop *parent; /* of a fork: never used, kept so that stale pointers stay harmless */
@@ -491,16 +491,18 @@ static int wait_ms(struct loop *l)
 void loop_tell_held(struct loop *l, uint64_t limit_us, held_fn *fn, void *ctx)
 {
 	l->held_limit = limit_us;
+	l->held_since = clock_thread_us();
 	l->held = fn;
 	l->held_ctx = ctx;
 }
 
 static void tell_held(struct loop *l)
 {
-	if (!l->held || !l->held_since)
+	if (!l->held)
 		return;
-	const uint64_t us = clock_thread_us() - l->held_since;
+	const uint64_t now = clock_thread_us(), us = now - l->held_since;
 
+	l->held_since = now;
 	if (us > l->held_limit)
 		l->held(l->held_ctx, us);
 }
@@ -512,6 +514,7 @@ void loop_run(struct loop *l)
 	assert(!l->running);
 	l->running = true;
 	l->stop = false;
+	l->held_since = l->held ? clock_thread_us() : 0;
 	for (run_tasks(l); free_garbage(l), !l->stop; run_tasks(l)) {
 		tell_held(l);
 		const int ms = wait_ms(l);
@@ -521,7 +524,6 @@ void loop_run(struct loop *l)
 		if (n < 0 && errno != EINTR)
 			refuse("epoll_wait");
 		l->now = clock_mono_ms();
-		l->held_since = l->held ? clock_thread_us() : 0;
 		for (int i = 0; i < n; i++)
 			dispatch(&ev[i]);
 		run_timers(l);
