@@ -58,3 +58,19 @@ uint64_t random_u64(void)
 	random_bytes(&v, sizeof(v));
 	return v;
 }
+
+/* Steele and others' SplitMix64, from a random start. The clock is added for processes that were forked: they go on from the same place. */
+uint64_t unique_u64(void)
+{
+	static uint64_t at;
+	struct timespec t = { 0 };
+
+	if (at == 0)
+		at = random_u64();
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	at += UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)t.tv_nsec;
+	uint64_t z = at;
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -386,8 +388,40 @@ static void numbering_damaged(void)
 	tap_is_int(ids_find(&(struct ids){ 0 }, 12), 0, "no table");
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Two processes that were one go on from the same place. */
+static void unique(void)
+{
+	enum { EACH = 1000 };
+	static uint64_t v[2 * EACH];
+	int fds[2], status = -1;
+	size_t same = 0;
+
+	(void)unique_u64();
+	tap_is_int(pipe(fds), 0, "a pipe");
+	const pid_t pid = fork();
+	for (size_t i = 0; i < EACH; i++)
+		v[i] = unique_u64();
+	if (pid == 0)
+		_exit(write(fds[1], v, EACH * sizeof(*v)) == EACH * sizeof(*v) ? 0 : 1);
+	tap_ok(waitpid(pid, &status, 0) == pid && status == 0 && read(fds[0], v + EACH, EACH * sizeof(*v)) == EACH * sizeof(*v), "numbers of two processes");
+	close(fds[0]);
+	close(fds[1]);
+	qsort(v, 2 * EACH, sizeof(*v), by_number);
+	for (size_t i = 1; i < 2 * EACH; i++)
+		same += v[i] == v[i - 1];
+	tap_is_int((long)same, 0, "no two are the same");
+}
+
 int main(void)
 {
+	unique();
 	numbering();
 	numbering_damaged();
 	test_ascii_plain();
