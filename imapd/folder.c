@@ -226,14 +226,14 @@ int folder_target(struct user *u, struct str name, struct mbox **out, struct err
 {
 	struct mbox *m;
 
-	if (mbox_open(u->store, name, &m, e) < 0)
+	if (mbox_open_target(u->store, name, &m, e) < 0)
 		return -1;
 	struct folder *f = folder_find(u, m);
 
 	if (!f) {
 		targets_limit(u);
 		f = folder_new(u, m, name);
-		if (mbox_open(u->store, name, &m, e) < 0) {
+		if (mbox_open_target(u->store, name, &m, e) < 0) {
 			folder_free(f);
 			return -1;
 		}

@@ -40,7 +40,7 @@ enum {
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
 	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
-	TARGETS_MAX = 4,		/* folders that stay open because messages went there: six descriptors each */
+	TARGETS_MAX = 4,		/* folders that stay open because messages went there: seven descriptors each */
 	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
 	FOLDER_FLUSH_AGAIN_MS = 50,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */

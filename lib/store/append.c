@@ -19,8 +19,11 @@ struct item {
 	char **names;
 	size_t n_names;
 	int64_t internaldate;
+	bool dated;		/* by who appends it */
 	uint32_t want_uid, order;	/* 0: none */
 	char *uidl;
+	char *text;		/* of a message that is in place, where it is in memory; NULL: it is not. Owned */
+	size_t text_n;
 	bool cr;		/* the last byte seen was a CR, not written yet */
 };
 
@@ -76,6 +79,7 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 		       int64_t internaldate, struct err *e)
 {
 	struct item it = { .flags = flags & 0x7f & ~(unsigned)MBOX_RECENT, .internaldate = internaldate > 0 ? internaldate : clock_wall(),
+		.dated = internaldate > 0,
 		.want_uid = from->uid, .order = from->pop3_order };
 
 	if (ap->n > 0 && item_end(&ap->v[ap->n - 1], e) < 0)
@@ -86,6 +90,8 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 		return err_set(e, ERR_LIMIT, 0, "too many keywords");
 	if (maildir_copy_begin(ap->m->dirfd, from->id, &it.copy, e) < 0)
 		return -1;
+	if (ap->m->in_order)
+		maildir_copy_ordered(it.copy);
 	if (from->pop3_uidl.n > 0 && from->pop3_uidl.n <= UIDL_MAX)
 		it.uidl = xstrndup(from->pop3_uidl.p, from->pop3_uidl.n);
 	it.names = xzalloc((n_keywords + 1) * sizeof(*it.names));
@@ -161,6 +167,7 @@ static void item_fini(struct item *it)
 		free(it->names[i]);
 	free(it->names);
 	free(it->uidl);
+	free(it->text);
 }
 
 void mbox_append_abort(struct mbox_append **app)
@@ -188,9 +195,11 @@ static int item_keywords(struct mbox *m, const struct item *it, uint16_t *ids, s
 	return mbox_keyword_ids(m, names, it->n_names, ids, n_out, ops, e);
 }
 
-/* One message into cur. named: its file there. */
-static int item_place(struct mbox *m, struct item *it, uint32_t uid, struct buf *ops, char named[FILE_NAME_MAX + 1], struct err *e)
+/* One message into cur. named: its file there. keep_text: what is in memory of it stays there. */
+static int item_place(struct mbox *m, struct item *it, uint32_t uid, bool keep_text, struct buf *ops, char named[FILE_NAME_MAX + 1],
+		      struct err *e)
 {
+	const int64_t now = clock_wall();
 	char base[FILE_NAME_MAX + 1], info[16];
 	uint16_t ids[STORE_KEYWORDS_MAX];
 	struct maildir_name n;
@@ -203,13 +212,15 @@ static int item_place(struct mbox *m, struct item *it, uint32_t uid, struct buf 
 	if (disk_name(named, str_n(base, len), disk_of_flags(it->flags), (struct str){ 0 }) < 0 || strlen(named + len) >= sizeof(info))
 		return err_set(e, ERR_BUG, 0, "file name");
 	memcpy(info, named + len, strlen(named + len) + 1);
+	it->text = keep_text ? maildir_copy_text(it->copy, &it->text_n) : NULL;
 	if (maildir_copy_commit(&it->copy, info, e) < 0)
 		return -1;
 	const struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = (time_t)it->internaldate } };
-	(void)utimensat(m->curfd, named, ts, AT_SYMLINK_NOFOLLOW);	/* for other programs; the journal has it */
+	if (it->dated || now > it->internaldate + 1)
+		(void)utimensat(m->curfd, named, ts, AT_SYMLINK_NOFOLLOW);	/* for other programs; the journal has it */
 	maildir_name_parse(str_n(base, len), &n);
 	const struct assign a = { .uid = uid, .flags = it->flags, .disk = disk_of_flags(it->flags), .base = str_n(base, len), .kw = ids, .n_kw = n_ids,
-		.internaldate = it->internaldate, .savedate = clock_wall(), .size = n.size, .size_crlf = n.size_crlf };
+		.internaldate = it->internaldate, .savedate = now, .size = n.size, .size_crlf = n.size_crlf };
 	op_assign(ops, &a);
 	if (it->uidl || it->order)
 		op_pop3(ops, uid, it->order, it->uidl ? str_c(it->uidl) : (struct str){ 0 });
@@ -229,6 +240,16 @@ static size_t give_uids(struct mbox_append *ap, uint32_t *uids)
 	return next - ap->m->st.uidnext;
 }
 
+static void tell_arrived(const struct mbox_append *ap, uint32_t first)
+{
+	struct str texts[ARRIVED_MAX];
+	size_t n = 0;
+
+	for (; n < ap->n && n < ARRIVED_MAX; n++)
+		texts[n] = (struct str){ ap->v[n].text, ap->v[n].text_n };
+	messages_arrived(ap->m, first, texts, n);
+}
+
 static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 {
 	struct mbox *const m = ap->m;
@@ -242,7 +263,7 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	const bool clean = r == 0 && sync_own_begin(m);
 	for (; r == 0 && done < ap->n; done++) {
 		sync_own_step(m, done);
-		r = item_place(m, &ap->v[done], uids[done], &ops, named[done], e);
+		r = item_place(m, &ap->v[done], uids[done], done < ARRIVED_MAX, &ops, named[done], e);
 		if (r < 0)
 			break;
 	}
@@ -258,7 +279,7 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	if (done > 0)
 		sync_record(m);
 	if (r == 0)
-		messages_arrived(m, first);
+		tell_arrived(ap, first);
 	mbox_pending_clear(m);
 	buf_fini(&ops);
 	free(named);

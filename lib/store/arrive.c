@@ -8,7 +8,6 @@
 #include "store/summary.h"
 
 enum {
-	ARRIVED_MAX = 50,		/* messages at once */
 	ARRIVED_BYTES = 4 << 20,	/* larger ones are looked at when they are asked for */
 	STRUCTURE_MAX = 1 << 20,
 };
@@ -26,28 +25,40 @@ static void note_structure(struct mbox *m, uint32_t uid, struct msgfile *f)
 	arena_free(&a);
 }
 
-static void arrived(struct mbox *m, uint32_t pos)
+static void learn(struct mbox *m, uint32_t pos, struct msgfile *f)
 {
 	const uint32_t uid = state_rec(&m->st, pos)->uid;
+
+	summary_note(m, uid, msgfile_head(f));
+	note_structure(m, uid, f);
+	if (search_loaded(m))
+		search_learn(m, pos, f);
+	msgfile_close(f);
+}
+
+static void arrived(struct mbox *m, uint32_t pos)
+{
 	struct msgfile f;
 	struct stat st;
 	struct err quiet = { 0 };
 
 	CLEANUP_FD int fd = -1;
-	if (message_open_pos(m, pos, &fd, &st) < 0 || st.st_size > ARRIVED_BYTES || msgfile_from(&f, fd, &st, false, &quiet) < 0)
-		return;
-	summary_note(m, uid, msgfile_head(&f));
-	note_structure(m, uid, &f);
-	if (search_loaded(m))
-		search_learn(m, pos, &f);
-	msgfile_close(&f);
+	if (message_open_pos(m, pos, &fd, &st) == 0 && st.st_size <= ARRIVED_BYTES && msgfile_from(&f, fd, &st, false, &quiet) == 0)
+		learn(m, pos, &f);
 }
 
-void messages_arrived(struct mbox *m, uint32_t pos)
+void messages_arrived(struct mbox *m, uint32_t pos, const struct str *texts, size_t n_texts)
 {
 	const uint32_t n = state_count(&m->st);
 
-	for (uint32_t i = 0; pos + i < n && i < ARRIVED_MAX; i++)
-		if (!(state_rec(&m->st, pos + i)->state & REC_GONE))
+	for (uint32_t i = 0; pos + i < n && i < ARRIVED_MAX; i++) {
+		struct msgfile at_hand = { .text = i < n_texts ? texts[i] : (struct str){ 0 } };
+
+		if (state_rec(&m->st, pos + i)->state & REC_GONE)
+			continue;
+		if (msgfile_is_open(&at_hand))
+			learn(m, pos + i, &at_hand);
+		else
 			arrived(m, pos + i);
+	}
 }

@@ -118,7 +118,7 @@ static int copy_all(struct mbox_view *v, const uint32_t *seqs, size_t n, struct 
 	if (done > 0)
 		sync_own_end(dst, clean && r == 0, done);
 	/* The names must be there before the journal says so: where the file system keeps the order, the journal's sync does both. */
-	if (r == 0 && !fs_commits_in_order(dst->curfd) && fsync(dst->curfd) < 0)
+	if (r == 0 && !dst->in_order && fsync(dst->curfd) < 0)
 		r = err_set(e, ERR_TEMP, errno, "sync of the folder");
 	if (r == 0)
 		r = mbox_commit(dst, &ops, how, e);
@@ -150,9 +150,7 @@ static uint64_t sum_sizes(const struct mbox_view *v, const uint32_t *seqs, size_
 /* Locks src beside dst where one sync can serve both. 1: it cannot, src is not locked. */
 static int lock_both(struct mbox *src, struct mbox *dst, struct err *e)
 {
-	struct stat a, b;
-
-	if (!fs_commits_in_order(dst->dirfd) || fstat(src->dirfd, &a) < 0 || fstat(dst->dirfd, &b) < 0 || a.st_dev != b.st_dev)
+	if (!dst->in_order || src->dev != dst->dev)
 		return 1;
 	return mbox_lock_try(src, e);
 }

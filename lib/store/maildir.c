@@ -52,6 +52,7 @@ struct maildir_copy {
 	size_t n, cap;
 	uint64_t size, lines;
 	bool synced, broken;
+	bool in_order;		/* fs_commits_in_order() is known to hold */
 	bool named;		/* all of it stands in tmp under its full name */
 };
 
@@ -215,7 +216,7 @@ static int make_base(char *out, size_t max, const char *id)
 	const uint64_t now = clock_wall_us();
 
 	return snprintf(out, max, "%llu.M%06uP%ldR%016llx%s%s.%s", (unsigned long long)(now / 1000000), (unsigned)(now % 1000000), (long)getpid(),
-			(unsigned long long)random_u64(), *id ? "Q" : "", id, host_part());
+			(unsigned long long)unique_u64(), *id ? "Q" : "", id, host_part());
 }
 
 /* --- a copy --- */
@@ -243,6 +244,23 @@ int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, str
 	}
 	*out = c;
 	return 0;
+}
+
+void maildir_copy_ordered(struct maildir_copy *c)
+{
+	c->in_order = true;
+}
+
+char *maildir_copy_text(struct maildir_copy *c, size_t *n_out)
+{
+	char *const text = c->size == c->n ? c->buf : NULL;
+
+	if (text == NULL || c->fd < 0)
+		return NULL;
+	*n_out = c->n;
+	c->buf = NULL;
+	c->n = c->cap = 0;
+	return text;
 }
 
 static int create_file(struct maildir_copy *c, const char *name, struct err *e)
@@ -445,7 +463,8 @@ int maildir_copy_written(struct maildir_copy *c, struct err *e)
 	if (usable(c, e) < 0 || (!c->named && name_file(c, e) < 0))
 		return -1;
 	c->named = true;
-	if (sync_always || !fs_commits_in_order(c->fd))
+	c->in_order = c->in_order || fs_commits_in_order(c->fd);
+	if (sync_always || !c->in_order)
 		return maildir_copy_sync(c, e);
 	if (sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
 		return write_error(c, errno, "sync_file_range", e);
@@ -508,7 +527,7 @@ int maildir_copy_commit(struct maildir_copy **cp, const char *info, struct err *
 		return -1;
 	}
 	memcpy(c->tmp, to, sizeof(to));
-	if ((sync_always || !dir_name_durable(c->fd)) && maildir_dir_sync(c->dirfd, dir, e) < 0) {
+	if ((sync_always || !(c->in_order || dir_name_durable(c->fd))) && maildir_dir_sync(c->dirfd, dir, e) < 0) {
 		maildir_copy_abort(cp);	/* D3: a failed directory sync is a failed delivery */
 		return -1;
 	}

@@ -40,6 +40,7 @@ int maildir_settle(int dirfd, size_t id_len, struct err *e) MUST_CHECK;
 
 /* A fresh file in tmp. dirfd is borrowed until commit. id: kept in the name ("" none; letters, digits, '-', at most MAILDIR_ID_MAX). */
 int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, struct err *e) MUST_CHECK;
+void maildir_copy_ordered(struct maildir_copy *c);	/* the caller knows that fs_commits_in_order() holds for dirfd */
 int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e) MUST_CHECK;	/* LF text */
 /* Bytes off.. to the end of a regular file (at most len of them: maildir_copy_range; ERR_INPUT when there are fewer). lines: ignored when UINT64_MAX, else the
  * caller's count of LF in that range, which saves looking at the bytes. */
@@ -56,6 +57,8 @@ int maildir_copy_written(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* Rename into new/ (info NULL) or cur/ (info = ":2,S"), durable on return in the sense above. Frees c, also on failure (then nothing is left behind). */
 int maildir_copy_commit(struct maildir_copy **c, const char *info, struct err *e) MUST_CHECK;
 void maildir_copy_abort(struct maildir_copy **c);
+/* After sync or written: the message, where all of it was kept in memory; else NULL. Returns owned, once. */
+char *maildir_copy_text(struct maildir_copy *c, size_t *n_out);
 const char *maildir_copy_name(const struct maildir_copy *c);	/* base name, valid after sync */
 uint64_t maildir_copy_size(const struct maildir_copy *c);	/* bytes so far */
 

@@ -37,7 +37,7 @@ static void mbox_free(struct mbox *m)
 	state_fini(&m->st);
 	if (m->guard_wd >= 0 && m->s->guard_ino >= 0)
 		(void)inotify_rm_watch(m->s->guard_ino, m->guard_wd);
-	int *const fds[] = { &m->dirfd, &m->curfd, &m->newfd, &m->lockfd, &m->popfd, &m->ino_fd };
+	int *const fds[] = { &m->dirfd, &m->curfd, &m->newfd, &m->lockfd, &m->popfd, &m->syncfd, &m->ino_fd };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close_fd(fds[i]);
 	index_abort(&m->writing);
@@ -63,7 +63,7 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	struct err quiet = { 0 };
 	int r;
 
-	*m = (struct mbox){ .s = s, .refs = 1, .dir = xstrdup(dir), .dirfd = -1, .curfd = -1, .newfd = -1, .lockfd = -1, .popfd = -1, .ino_fd = -1,
+	*m = (struct mbox){ .s = s, .refs = 1, .dir = xstrdup(dir), .dirfd = -1, .curfd = -1, .newfd = -1, .lockfd = -1, .popfd = -1, .syncfd = -1, .ino_fd = -1,
 		.wd_journal = -1, .wd_cur = -1, .wd_new = -1, .guard_wd = -1, .recent_uid = 1 };
 	m->j.fd = -1;
 	cache_init(&m->cache);
@@ -73,11 +73,16 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	list_init(&m->views);
 	state_init(&m->st);
 	/* A kill may have left a folder without all of its directories. */
-	struct stat there;
+	struct stat there = { 0 };
 	const bool mend_it = s->create && fstatat(s->rootfd, *dir ? dir : ".", &there, AT_SYMLINK_NOFOLLOW) == 0;
 	r = maildir_open_at(s->rootfd, dir, mend_it, &m->dirfd, e);
 	if (r == 0 && (open_sub(m, "cur", &m->curfd, e) < 0 || open_sub(m, "new", &m->newfd, e) < 0))
 		r = -1;
+	if (r == 0 && fstat(m->dirfd, &there) < 0)
+		r = err_set(e, ERR_TEMP, errno, "folder");
+	m->ino = there.st_ino;
+	m->dev = there.st_dev;
+	m->in_order = r == 0 && fs_commits_in_order(m->dirfd);
 	if (r == 0 && maildir_recover(m->dirfd, &quiet) < 0)
 		log_warning("mailbox %s%s: tmp: %s", s->root, dir, quiet.text);
 	if (r == 0)
@@ -102,40 +107,51 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 /* The folder that this process has open under that directory, if it is still the same directory. */
 static struct mbox *find_open(struct store *s, const char *dir)
 {
-	struct stat a, b;
+	struct stat st;
 
 	list_each(it, &s->mboxes) {
 		struct mbox *const m = list_of(it, struct mbox, node);
 		if (strcmp(m->dir, dir) != 0 || m->gone)
 			continue;
-		if (fstat(m->dirfd, &a) == 0 && fstatat(s->rootfd, *dir ? dir : ".", &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev)
+		if (fstatat(s->rootfd, *dir ? dir : ".", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == m->ino && st.st_dev == m->dev)
 			return m;
 	}
 	return NULL;
 }
 
-int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e)
+static int open_by_name(struct store *s, struct str name, struct mbox **out, struct err *e)
 {
 	struct buf dir;
-	struct mbox *m;
 	int r;
 
 	buf_init(&dir, FILE_NAME_MAX + 8);
-	r = store_ready(s, e);
-	if (r == 0)
+	r = name_to_dir(name, s->utf8_tree, &dir, e);
+	*out = r == 0 ? find_open(s, dir.p) : NULL;
+	if (*out) {
+		(*out)->refs++;
+	} else if (r == 0) {	/* other spellings of the name are looked for, too */
+		buf_reset(&dir);
 		r = store_dir_of(s, name, &dir, e);
-	if (r < 0) {
-		buf_fini(&dir);
-		return -1;
+		*out = r == 0 ? find_open(s, dir.p) : NULL;
+		if (*out)
+			(*out)->refs++;
+		else if (r == 0)
+			r = open_folder(s, dir.p, out, e);
 	}
-	buf_ch(&dir, '\0');
-	m = find_open(s, dir.p);
-	if (m)
-		m->refs++;
-	else
-		r = open_folder(s, dir.p, &m, e);
 	buf_fini(&dir);
-	if (r < 0)
+	return r;
+}
+
+int mbox_open_target(struct store *s, struct str name, struct mbox **out, struct err *e)
+{
+	return store_ready(s, e) < 0 ? -1 : open_by_name(s, name, out, e);
+}
+
+int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e)
+{
+	struct mbox *m;
+
+	if (mbox_open_target(s, name, &m, e) < 0)
 		return -1;
 	if (mbox_refresh(m, e) < 0) {
 		mbox_close(&m);

@@ -102,7 +102,7 @@ int mbox_reserve(struct mbox *m, size_t n, struct err *e)
 	buf_init(&ops, 64);
 	op_reserve(&ops, want > UID_MAX - UID_RESERVE ? UID_MAX : want + UID_RESERVE);
 	sync_group_begin(m->dirfd);
-	r = mbox_commit(m, &ops, fs_commits_in_order(m->dirfd) ? DURABLE_LATER : DURABLE_NOW, e);
+	r = mbox_commit(m, &ops, m->in_order ? DURABLE_LATER : DURABLE_NOW, e);
 	if (r == 0)
 		r = ident_write(m, e);
 	sync_group_leave();

@@ -10,6 +10,7 @@ $(call unittest,test_msgfile,test_msgfile.c test_util.c,store imap mail log os b
 $(call unittest,test_purge,test_purge.c test_util.c,store imap mail log os base test)
 $(call unittest,test_acl,test_acl.c test_util.c,store imap mail log os base test)
 $(call unittest,test_reader,test_reader.c test_util.c,store imap mail log os base test)
+$(call unittest,test_append,test_append.c test_util.c,store imap mail log os base test)
 $(call unittest,test_train,test_train.c test_util.c,store imap mail log os base test)
 $(call unittest,test_dirlist,test_dirlist.c,store log os base test)
 $(call unittest,test_names,test_names.c,store imap mail log os base test)

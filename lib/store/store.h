@@ -76,6 +76,8 @@ int store_subscribe(struct store *s, struct str name, bool on, struct err *e) MU
 /* --- a folder --- */
 /* Opens (takes over Dovecot's uidlist when there is no journal yet). One struct mbox per folder and process: counted. */
 int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
+/* The same for who only puts messages into it: what is new there is not looked for. The change itself is made upon what is there then. */
+int mbox_open_target(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
 void mbox_close(struct mbox **m);
 /* Look for foreign changes and other processes' records: cheap when nothing changed (two fstatat and one fstat). New files in new/ get UIDs and move to cur/. */
 int mbox_refresh(struct mbox *m, struct err *e) MUST_CHECK;

@@ -394,7 +394,7 @@ void cache_init(struct cache *c);
 void cache_close(struct cache *c);
 int cache_peek(struct mbox *m, uint32_t uid, uint32_t kind, struct str *out) MUST_CHECK;	/* 1: not there; *out valid until the next call about the cache */
 void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob);
-void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* the header is in hand: compute what is not cached (summary.c) */
+void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* of a new message, whose header is in hand (summary.c) */
 
 /* --- the search index (search.c) --- */
 struct learner;
@@ -448,6 +448,7 @@ struct mbox {
 	unsigned refs;
 	char *dir;		/* directory name; "" INBOX */
 	int dirfd, curfd, newfd, lockfd, popfd;
+	int syncfd;		/* postern.sync, once it was written */
 	int lock_depth;
 	bool gone;		/* deleted under us */
 	struct journal j;
@@ -469,6 +470,10 @@ struct mbox {
 	int ino_fd, wd_journal, wd_cur, wd_new;
 	int guard_wd;
 	size_t guard_events;	/* on our cur since sync_own_begin */
+	bool exact_times;	/* cur was seen to keep nanoseconds */
+	bool in_order;		/* fs_commits_in_order() */
+	ino_t ino;		/* of the directory */
+	dev_t dev;
 	struct cache cache;
 	struct search search;
 	struct keys *keys;	/* keys_priv.h */
@@ -547,8 +552,9 @@ int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_
 struct msgfile;
 int msgfile_from(struct msgfile *f, int fd, const struct stat *st, bool head_only, struct err *e) MUST_CHECK;	/* reads or maps an open file */
 /* Messages from position pos on are new: compute what will be asked of them while their files are at hand (arrive.c). At most some: the others are
- * looked at when they are asked for. */
-void messages_arrived(struct mbox *m, uint32_t pos);
+ * looked at when they are asked for. texts: those of the first n_texts messages, p NULL where it is only in the file. */
+enum { ARRIVED_MAX = 50 };
+void messages_arrived(struct mbox *m, uint32_t pos, const struct str *texts, size_t n_texts);
 unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */
 
 /* --- new/ and cur/ --- */

@@ -286,10 +286,7 @@ static int build_and_put(struct mbox *m, uint32_t uid, struct str head, struct e
 
 void summary_note(struct mbox *m, uint32_t uid, struct str head)
 {
-	struct str blob;
-
-	if (cache_peek(m, uid, MBOX_CACHE_SUMMARY, &blob) != 0)
-		(void)!build_and_put(m, uid, head, NULL);
+	(void)!build_and_put(m, uid, head, NULL);
 }
 
 int mbox_summary_from(struct mbox_view *v, uint32_t seq, struct str head, struct mbox_summary *out, struct err *e)

@@ -44,7 +44,7 @@ int sync_fresh_base(struct str old, uint64_t size, uint64_t size_crlf, char out[
 
 	maildir_name_parse(old, &n);
 	const int64_t secs = n.secs > 0 ? n.secs : clock_wall();
-	k = snprintf(out, FILE_NAME_MAX + 1, "%lld.M%06uP%ldR%016llx.postern,S=%llu", (long long)secs, n.usecs, (long)getpid(), (unsigned long long)random_u64(),
+	k = snprintf(out, FILE_NAME_MAX + 1, "%lld.M%06uP%ldR%016llx.postern,S=%llu", (long long)secs, n.usecs, (long)getpid(), (unsigned long long)unique_u64(),
 		     (unsigned long long)size);
 	if (k > 0 && size_crlf != UINT64_MAX && k < FILE_NAME_MAX - 30)
 		k += snprintf(out + k, (size_t)(FILE_NAME_MAX + 1 - k), ",W=%llu", (unsigned long long)size_crlf);
@@ -160,7 +160,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		if (r >= 0 && number && moved > 0)
 			sync_record(m);
 		if (r >= 0 && number)
-			messages_arrived(m, first);
+			messages_arrived(m, first, NULL, 0);
 	} else if (r == 0) {
 		/* Seen empty: that holds while the time stays, unless it is so young that the same tick may bring more. */
 		struct timespec now;

@@ -17,6 +17,7 @@
 enum {
 	RECORD = 64,
 	GUARD_STEP = 1000,	/* own changes between two looks at the events they caused */
+	EVENT_MAX = sizeof(struct inotify_event) + FILE_NAME_MAX + 1,
 };
 static const char record_magic[8] = "PSTNSYN1";
 
@@ -31,8 +32,10 @@ void sync_record(struct mbox *m)
 {
 	unsigned char p[RECORD] = { 0 };
 
-	CLEANUP_FD int fd = openat(m->dirfd, SYNC_NAME, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-	if (fd < 0)
+	/* Kept open: where somebody puts another in its place, the next process lists cur once. */
+	if (m->syncfd < 0)
+		m->syncfd = openat(m->dirfd, SYNC_NAME, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	if (m->syncfd < 0)
 		return;
 	memcpy(p, record_magic, sizeof(record_magic));
 	put_le64(p + 8, (uint64_t)m->cur_seen.tv_sec);
@@ -42,10 +45,12 @@ void sync_record(struct mbox *m)
 	put_le64(p + 40, m->j.generation);
 	put_le64(p + 48, m->j.pos);
 	put_le32(p + 60, crc32c(0, p, 60));
-	if (pwrite(fd, p, sizeof(p), 0) != (ssize_t)sizeof(p))
+	if (pwrite(m->syncfd, p, sizeof(p), 0) != (ssize_t)sizeof(p)) {
 		(void)unlinkat(m->dirfd, SYNC_NAME, 0);
-	else
-		m->recent_told = m->recent_uid;
+		close_fd(&m->syncfd);
+		return;
+	}
+	m->recent_told = m->recent_uid;
 }
 
 void sync_record_read(struct mbox *m)
@@ -99,9 +104,10 @@ static size_t guard_drain(struct mbox *m)
 {
 	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 	size_t mine = 0;
-	ssize_t n;
+	ssize_t n = sizeof(events);
 
-	while ((n = read(m->s->guard_ino, events, sizeof(events))) > 0) {
+	/* A read that leaves room for the longest event has emptied the queue. */
+	while (n > (ssize_t)(sizeof(events) - EVENT_MAX) && (n = read(m->s->guard_ino, events, sizeof(events))) > 0) {
 		for (char *p = events; p < events + n;) {
 			const struct inotify_event *const ev = (const void *)p;
 			if (ev->wd == m->guard_wd)
@@ -132,7 +138,7 @@ static void guard_start(struct mbox *m)
 /* The kernel's queue holds some thousands: long runs of changes call this on their way. */
 void sync_own_step(struct mbox *m, size_t done)
 {
-	if (done % GUARD_STEP == 0 && m->guard_wd >= 0)
+	if (done > 0 && done % GUARD_STEP == 0 && m->guard_wd >= 0)
 		m->guard_events += guard_drain(m);
 }
 
@@ -148,9 +154,17 @@ int sync_mark(struct mbox *m, struct timespec *out)
 
 	if (clock_gettime(CLOCK_REALTIME, &ts[1]) < 0)
 		return -1;
-	ts[1].tv_nsec = (long)(random_u64() % 1000000000);
-	/* File systems with coarser times keep less: what was kept counts. */
-	return futimens(m->curfd, ts) < 0 ? -1 : sync_dir_time(m->curfd, out);
+	ts[1].tv_nsec = (long)(unique_u64() % 1000000000);
+	if (futimens(m->curfd, ts) < 0)
+		return -1;
+	/* File systems with coarser times keep less: what was kept counts. One that has kept the last digit keeps all. */
+	if (!m->exact_times && sync_dir_time(m->curfd, out) < 0)
+		return -1;
+	if (m->exact_times)
+		*out = ts[1];
+	else
+		m->exact_times = ts[1].tv_nsec % 10 != 0 && sync_same_time(out, &ts[1]);
+	return 0;
 }
 
 void sync_own_end(struct mbox *m, bool clean, size_t events)

@@ -456,7 +456,7 @@ void mbox_reap(struct mbox *m, uint32_t max)
 	if (n > 0)
 		sync_own_end(m, clean, n);
 	/* Only when the unlinks are durable are the messages forgotten: else a power cut would bring their files back as new ones. */
-	if (ops.n > 0 && (fs_commits_in_order(m->curfd) || fsync(m->curfd) == 0))
+	if (ops.n > 0 && (m->in_order || fsync(m->curfd) == 0))
 		(void)!mbox_commit(m, &ops, DURABLE_LATER, &e);
 	if (n > 0)
 		sync_record(m);

@@ -1,0 +1,151 @@
+/* APPEND's target: a folder into which messages are put without looking for news there, and what is known of them at once. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "store/store_priv.h"
+#include "store/summary.h"
+#include "store/test_store.h"
+#include "test/tap.h"
+
+#define MSG "From: a@b\nSubject: x\n\nbody\n"
+#define CRLF_MSG "From: a@b\r\nSubject: x\r\n\r\nbody\r\n"
+
+static struct mbox *must_target(struct store *s, const char *name)
+{
+	struct err e = { 0 };
+	struct mbox *m = NULL;
+
+	if (mbox_open_target(s, str_c(name), &m, &e) < 0)
+		tap_ok(false, "target %s: %s", name, e.text);
+	return m;
+}
+
+/* In another process. */
+static void elsewhere(const char *root, void (*fn)(struct store *s))
+{
+	int status = -1;
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		struct store *s = must_open(root);
+		fn(s);
+		store_close(&s);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	tap_ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "another process did its part");
+}
+
+static void append_there(struct store *s)
+{
+	struct mbox *m = must_mbox(s, "Work");
+
+	if (append_one(m, 0, NULL, MSG) == 0)
+		_exit(1);
+	mbox_close(&m);
+}
+
+static void make_anew(struct store *s)
+{
+	struct err e = { 0 };
+
+	if (store_delete(s, STR("Work"), &e) < 0 || store_create(s, STR("Work"), (struct str){ 0 }, &e) < 0)
+		_exit(1);
+}
+
+static void test_target(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct err e = { 0 };
+	struct mbox_status st;
+
+	tap_is_int(store_create(s, STR("Work"), (struct str){ 0 }, &e), 0, "a folder");
+	struct mbox *m = must_mbox(s, "Work");
+	put_new(root, ".Work", MSG);
+	struct mbox *t = must_target(s, "Work");
+	tap_ok(t == m, "the folder that is open is the target");
+	tap_is_int((long)count_files(root, ".Work/new"), 1, "nobody looked for new mail");
+	tap_is_int(append_one(t, 0, NULL, MSG), 1, "what is appended comes first");
+	elsewhere(root, append_there);
+	tap_is_int(append_one(t, 0, NULL, MSG), 4, "what another process did meanwhile is known: it took up the new mail, and appended");
+	tap_ok(mbox_refresh(m, &e) == 0 && mbox_status(m, &st, &e) == 0 && st.messages == 4, "all are there once");
+	mbox_close(&t);
+
+	elsewhere(root, make_anew);
+	t = must_target(s, "Work");
+	tap_ok(t != NULL && t != m, "a folder of that name that was made meanwhile is another one");
+	tap_is_int(append_one(t, 0, NULL, MSG), 1, "with UIDs of its own");
+	mbox_close(&t);
+	mbox_close(&m);
+	tap_ok(mbox_open_target(s, STR("None"), &t, &e) < 0 && e.code == ERR_NOENT, "a target must be there");
+	store_close(&s);
+}
+
+/* Messages that stay in memory, and one that does not: what is computed at arrival is the same. */
+static void test_known_at_once(void)
+{
+	struct store *s = must_open(scratch_new());
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct buf large;
+
+	buf_init(&large, 1 << 20);
+	buf_c(&large, CRLF_MSG);
+	while (large.n < 200000)
+		buf_c(&large, "a line that makes it large\r\n");
+	for (unsigned round = 0; round < 2; round++) {
+		const uint32_t uid = append_one(m, 0, NULL, round ? large.p : CRLF_MSG);
+		struct mbox_summary sum;
+		struct str blob = { 0 };
+		tap_is_int(uid, round + 1, "a message %s", round ? "that goes through a file" : "in memory");
+		tap_is_int(cache_peek(m, uid, MBOX_CACHE_SUMMARY, &blob), 0, "its summary is there");
+		tap_ok(summary_parse(blob, &sum) == 0 && str_eq(sum.base_subject, STR("X")), "of what was appended");
+		tap_is_int(cache_peek(m, uid, MBOX_CACHE_BODYSTRUCTURE, &blob), 0, "and its structure");
+	}
+	buf_fini(&large);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+/* Seconds by which the file of a message, appended with this date (0: none), is younger than it should be. */
+static int64_t age_of_file(struct mbox *m, int64_t date)
+{
+	struct mbox_append *ap = NULL;
+	struct err e = { 0 };
+	struct stat st;
+	uint32_t uid;
+	size_t n;
+
+	if (mbox_append_begin(m, &ap, &e) < 0 || mbox_append_message(ap, 0, NULL, 0, date, &e) < 0 || mbox_append_data(ap, STR(CRLF_MSG), &e) < 0 ||
+	    mbox_append_commit(&ap, &uid, &n, &e) < 0)
+		return INT64_MAX;
+	CLEANUP_FD int fd = -1;
+	if (message_open_pos(m, state_count(&m->st) - 1, &fd, &st) < 0)
+		return INT64_MAX;
+	return (int64_t)st.st_mtime - state_rec(&m->st, state_count(&m->st) - 1)->internaldate;
+}
+
+static void test_times(void)
+{
+	struct store *s = must_open(scratch_new());
+	struct mbox *m = must_mbox(s, "INBOX");
+	const int64_t late = age_of_file(m, 0);
+
+	tap_ok(late >= -2 && late <= 2, "a message without a date: its file says when it came");
+	tap_is_int(age_of_file(m, 1000000000), 0, "with a date: its file has that");
+	mbox_close(&m);
+	store_close(&s);
+}
+
+int main(void)
+{
+	test_target();
+	test_known_at_once();
+	test_times();
+	return tap_done();
+}
