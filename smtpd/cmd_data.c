@@ -198,6 +198,7 @@ void data_ended(struct session *s)
 	close_fd(&s->data_fd);	/* so that queued can prove that nobody writes any more */
 	if (d->fault != SMTP_DATA_FINE) {
 		s->finish_after = faults[d->fault].close;
+		s->t.malformed = faults[d->fault].close ? faults[d->fault].text : NULL;
 		refuse(s, faults[d->fault].code, faults[d->fault].enhanced, faults[d->fault].text);
 	} else if (d->received > s->conf->hopcount_limit) {
 		refuse(s, 554, "5.4.6", "Error: too many hops");

@@ -193,9 +193,9 @@ void peers_event(struct session *s, struct str what, void (*then)(struct session
 	queue_ask(s, IPC_queue_EVENT, &m, QUEUE_MS, then);
 }
 
-void peers_reset(struct session *s)
+void peers_reset(struct session *s, const char *malformed)
 {
-	const struct ipc_queue_RESET m = { 0 };
+	const struct ipc_queue_RESET m = { .malformed = malformed ? str_c(malformed) : (struct str){ 0 } };
 	struct err e = { 0 };
 
 	if (s->queue != NULL && ipc_send(s->queue, IPC_queue_RESET, &m, 0, -1, &e) < 0)

@@ -20,7 +20,7 @@ void peers_xforward(struct session *s, const struct smtp_xattrs *x, void (*then)
 struct tls_cert_facts;
 void peers_ccert(struct session *s, const struct tls_cert_facts *f);
 void peers_event(struct session *s, struct str what, void (*then)(struct session *, const struct ipc_queue_REPLY *));
-void peers_reset(struct session *s);
+void peers_reset(struct session *s, const char *malformed);	/* malformed: what its content held that none may; NULL: nothing is known of that */
 /* -1: authd cannot be reached. Answers: auth_challenge(), auth_done(), auth_failed(). */
 int peers_auth_start(struct session *s, struct str mech, struct str initial) MUST_CHECK;
 int peers_auth_step(struct session *s, struct str data) MUST_CHECK;

@@ -56,7 +56,7 @@ void trans_reset(struct session *s, bool tell_queued)
 	close_fd(&s->data_fd);	/* before queued hears of it: nobody may write any more */
 	close_fd(&s->ready_fd);
 	if (tell_queued && s->t.open)
-		peers_reset(s);
+		peers_reset(s, s->t.malformed);
 	s->t = (struct trans){ 0 };
 	arena_reset(s->unit);
 	if (s->state & ST_TRANS) {

@@ -110,6 +110,7 @@ struct trans {
 	struct str first_rcpt;	/* that was accepted */
 	uint64_t rcpt_ok, rcpt_bad, rcpt_over;
 	char qid[33];
+	const char *malformed;	/* what its content held that none may; NULL: nothing so far */
 };
 
 struct smtp_xattrs;

@@ -13,6 +13,8 @@ static const char *const places[] = { "alias", "forward", "include", NULL };
 static const char *const extensions[] = { "canonical", "virtual", "alias", "forward", "include", "generic", NULL };
 static const char *const rewriting[] = { "envelope_sender", "envelope_recipient", "header_sender", "header_recipient", NULL };
 
+static const char *const classes[] = { "bounce", "2bounce", "delay", "resource", "software", "policy", "protocol", "data", NULL };
+
 static bool known(const char *const *words, const char *word)
 {
 	for (; *words; words++)
@@ -36,6 +38,7 @@ static void check_words(struct check *c)
 		{ "sender_canonical_classes", o->sender_canonical_classes, rewriting },
 		{ "recipient_canonical_classes", o->recipient_canonical_classes, rewriting },
 		{ "masquerade_classes", o->masquerade_classes, rewriting },
+		{ "notify_classes", o->notify_classes, classes },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)

@@ -332,6 +332,7 @@ bool notify_wanted(const struct conf *c, const char *class);	/* queued_bounce.c:
 
 /* --- queued_trouble.c --- */
 void trouble_refused(const struct conn_entry *c, uint64_t code, const char *enhanced, struct str text);	/* any answer: it is looked at */
+void trouble_data(const struct conn_entry *c, struct str what);	/* what its message held that none may; empty: nothing of the kind */
 void trouble_protocol(struct queued *q, struct str text);	/* another server broke it */
 
 /* --- queued_trans.c, queued_commit.c --- */

@@ -156,6 +156,7 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		allowed = client_xforward(c, id, msg);
 		break;
 	case IPC_queue_RESET:
+		trouble_data(c, ((const struct ipc_queue_RESET *)msg)->malformed);
 		trans_drop(&c->trans);
 		conn_phase(c, PHASE_IDLE);
 		break;

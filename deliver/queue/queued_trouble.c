@@ -1,6 +1,7 @@
-/* notify_classes resource, software, policy, protocol: error_notice_recipient is told what was refused to whom, and why. A refusal's class follows from its enhanced
- * status. The first of a class is told at once, what follows in one letter every TELL_EVERY_MS, so that a flood of refusals is no flood of mail. Lines are what the
- * log has, cut and neutralised; letters have double_bounce_sender and are never answered. */
+/* notify_classes resource, software, policy, protocol, data: error_notice_recipient is told what was refused to whom, and why. A refusal's class follows from its
+ * enhanced status; that of content which never gets here from what the front says of it. The first of a class is told at once, what follows in one letter every
+ * TELL_EVERY_MS, so that a flood of refusals is no flood of mail. Lines are what the log has, cut and neutralised; letters have double_bounce_sender and are never
+ * answered. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -11,7 +12,7 @@
 
 enum { TELL_EVERY_MS = 600000, LINES_MAX = 200, LINE_MAX_BYTES = 500, LETTER_MAX = 256 << 10 };
 
-enum class { RESOURCE, SOFTWARE, POLICY, PROTOCOL, CLASSES };
+enum class { RESOURCE, SOFTWARE, POLICY, PROTOCOL, DATA, CLASSES };
 
 static const struct class_row {
 	const char *word, *what;
@@ -20,6 +21,7 @@ static const struct class_row {
 	[SOFTWARE] = { "software", "Mail was not taken because a part of this system failed:" },
 	[POLICY] = { "policy", "Mail was refused by the restrictions of this system:" },
 	[PROTOCOL] = { "protocol", "Servers did not keep to the protocol:" },
+	[DATA] = { "data", "Clients sent what no message may hold, as who would smuggle a second one past a filter does:" },
 };
 
 struct trouble {
@@ -134,6 +136,16 @@ void trouble_refused(const struct conn_entry *c, uint64_t code, const char *enha
 	(void)snprintf(line, sizeof(line), "%.255s[%s] %s: %llu %s %.*s", c->name[0] ? c->name : "unknown", c->client, c->trans ? trans_id(c->trans) : "NOQUEUE",
 		       (unsigned long long)code, enhanced, STR_ARG(str_sub(text, 0, 400)));
 	note_line(c->q, (enum class)class, str_c(line));
+}
+
+void trouble_data(const struct conn_entry *c, struct str what)
+{
+	char line[600];
+
+	if (what.n == 0)
+		return;
+	(void)snprintf(line, sizeof(line), "%.255s[%s] %s: %.*s", c->name[0] ? c->name : "unknown", c->client, c->trans ? trans_id(c->trans) : "NOQUEUE", STR_ARG(what));
+	note_line(c->q, DATA, str_c(line));
 }
 
 void trouble_protocol(struct queued *q, struct str text)

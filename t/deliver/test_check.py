@@ -36,6 +36,7 @@ def check(fresh_suite):
     ("default_privs = root\n", "default_privs: root is root"),
     ("allow_mail_to_commands = aliases\n", '"aliases" is none of its words'),
     ("canonical_classes = header_senders\n", '"header_senders" is none of its words'),
+    ("notify_classes = bounces\n", 'notify_classes: "bounces" is none of its words'),
     ("local_header_rewrite_clients = permit_everybody\n", '"permit_everybody" is neither a network nor'),
     ("masquerade_domains = example.com !keep.example.com\n", "!keep.example.com is never reached: example.com stands before it"),
     ("relay_domains = backup.example\n", "relay_recipient_maps: empty: every address of relay_domains is accepted"),

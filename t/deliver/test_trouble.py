@@ -1,6 +1,7 @@
-"""notify_classes resource, software, policy, protocol: error_notice_recipient is told, once for many."""
+"""notify_classes resource, software, policy, protocol, data: error_notice_recipient is told, once for many."""
 import email
 import pathlib
+import re
 import smtplib
 import sys
 import time
@@ -13,7 +14,7 @@ from remotescene import Scene, mx  # noqa: E402
 
 @pytest.fixture(scope="module")
 def scene():
-    s = Scene(notify_classes="resource, software, policy, protocol", error_notice_recipient="alice@example.com", mynetworks="127.0.9.250/32", relay_domains="odd.example")
+    s = Scene(notify_classes="resource, software, policy, protocol, data", error_notice_recipient="alice@example.com", mynetworks="127.0.9.250/32", relay_domains="odd.example")
     table = s.map("access", "nobody@nowhere OK\n")
     s.suite.settings["smtpd_recipient_restrictions"] = "check_recipient_access texthash:%s" % table
     s.suite.user_add("alice@example.com", "alice-secret")
@@ -70,6 +71,18 @@ def test_protocol(scene):
     sink.greeting = "hello, who is there"
     scene.send("a@odd.example")
     assert "mx80.odd.example[127.0.60.80] broke the SMTP protocol" in letters(scene, "protocol")[0].get_payload()
+
+
+def test_data(scene):
+    """Content that ends the connection: who sends it tries to smuggle a message past a filter."""
+    with smtplib.SMTP(scene.host, 25, timeout=30) as s:
+        s.ehlo("t.example")
+        assert s.mail("joe@stranger.example")[0] == 250 and s.rcpt("alice@example.com")[0] == 250 and s.docmd("DATA")[0] == 354
+        s.send(b"Subject: x\r\n\r\nx\n.\r\nMAIL FROM:<evil@stranger.example>\r\n.\r\n")
+        assert s.getreply()[0] == 550
+        s.close()
+    text = letters(scene, "data")[0].get_payload()
+    assert re.search(r"\[127\.0\.0\.1\] [A-Z0-9]+: Error: bare <LF> received", text), text
 
 
 def test_software(scene):
