@@ -116,6 +116,7 @@ static void test_compile(void)
 		{ "an unknown word", "smtpd_helo_restrictions = reject_everything\n", "unknown restriction reject_everything" },
 		{ "relay_clientcerts that is no table", "relay_clientcerts = joe\n", "relay_clientcerts: \"joe\" is no table" },
 		{ "the older name", "smtpd_helo_restrictions = reject_invalid_hostname\n", NULL },
+		{ "more older names", "smtpd_helo_restrictions = reject_non_fqdn_hostname, reject_unknown_hostname\nsmtpd_client_restrictions = reject_unknown_client\n", NULL },
 		{ "a table", "smtpd_client_restrictions = check_client_access cdb:/etc/x\n", NULL },
 		{ "a table without the word before it", "smtpd_sender_restrictions = cdb:/etc/x\n", NULL },
 		{ "no table", "smtpd_client_restrictions = check_client_access permit\n", "\"permit\" is no table" },

@@ -26,6 +26,9 @@ def test_alias_database(fresh_suite):
     assert p.returncode == 0, p.stdout
     assert (etc / "more.cdb").exists() and (etc / "aliases.cdb").stat().st_mtime_ns == before
     assert subprocess.run([str(s.bin / "postmap"), "-c", str(s.conf), "-q", "team", "cdb:%s/more" % etc], stdout=subprocess.PIPE).stdout == b"bob@example.com\n"
+    (etc / "more.cdb").unlink()
+    p = subprocess.run([str(s.bin / "sendmail"), "-C", str(s.conf), "-bi"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 0 and (etc / "more.cdb").exists(), p.stdout
     s.conf.write_text(re.sub(r"(?m)^alias_database = .*$", "", s.conf.read_text()).replace(", cdb:%s/foreign" % etc, ""))
     assert newaliases(s).returncode == 0 and (etc / "aliases.cdb").stat().st_mtime_ns != before, "by default: alias_maps"
 

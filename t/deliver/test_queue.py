@@ -13,6 +13,7 @@ import time
 import pytest
 
 import ipc
+from trace import Trace
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 
@@ -217,6 +218,24 @@ def test_a_long_answer_comes_in_pages(make, sink):
     assert sorted(r["address"] for r in q["recipients"]) == sorted(everybody)
     shown = suite.tool("postern-queue", "show", q["queue_id"]).stdout
     assert shown.count(b"\nkind: remote\n") == 700 and shown.endswith(b"\n\nhello\n")
+
+
+def test_no_directory_is_listed(make, sink, tmp_path):
+    """Neither for what comes, goes, fails or waits, nor for a try of everything: directories are read at the start, and once an hour for what was left behind."""
+    suite = make(minimal_backoff_time="1h")
+    send(suite, "ann@elsewhere.example")
+    assert wait(lambda: sink.got) and wait(lambda: not queue(suite))
+    with Trace(tmp_path, {daemon(suite): "queued"}, "getdents64,unlinkat,linkat,openat") as t:
+        send(suite, [BOB, "ann@elsewhere.example", "bad@elsewhere.example", "later@elsewhere.example"])
+        assert wait(lambda: len(sink.got) == 2) and wait(lambda: files(suite, ALICE))
+        assert wait(lambda: len(queue(suite)) == 1 and queue(suite)[0]["queue_name"] == "deferred")
+        before = sink.tried
+        suite.tool("postern-queue", "flush")
+        assert wait(lambda: sink.tried > before) and wait(lambda: queue(suite)[0]["queue_name"] == "deferred")
+        suite.tool("postern-queue", "delete", queue(suite)[0]["queue_id"])
+        assert not queue(suite)
+    counts = t.counts()
+    assert sum(counts.values()) > 0 and counts["queued", "getdents64"] == 0, counts
 
 
 # --- forwarding, local trouble ---

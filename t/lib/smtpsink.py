@@ -27,6 +27,7 @@ class Sink(socketserver.ThreadingTCPServer):
         self.refuse, self.messages, self.commands, self.connections, self.peers, self.certs = {}, [], [], 0, [], []
         self.now, self.most, self.lock = 0, 0, threading.Lock()     # messages on their way at once
         self.greeting = "220 sink.test ESMTP"
+        self.gate = None    # an Event: no end of data is answered before it is set
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
@@ -148,6 +149,8 @@ class Handler(socketserver.StreamRequestHandler):
             lines.append(line[1:] if line.startswith(b".") else line)
         if self.server.delay:
             time.sleep(self.server.delay)
+        if self.server.gate:
+            self.server.gate.wait()
         self.count(-1)
         if "." in self.server.refuse:
             self.say(self.server.refuse["."])

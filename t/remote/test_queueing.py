@@ -4,6 +4,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -42,6 +43,27 @@ def test_a_backlog_for_one_domain_holds_up_no_other(scene):
     slow.delay = 0
     slow.wait(20)
     assert slow.most <= 3, "no more at once than the limit"
+
+
+def test_a_pile_of_old_mail_holds_up_no_new(scene):
+    """Of one domain: fresh mail goes before what was tried already, which still has its share."""
+    mx(scene, "pile.example", (10, 106))
+    sink = scene.sink(106)
+    sink.refuse["RCPT"] = "450 4.2.0 not now"
+    old = [scene.send("old@pile.example") for _ in range(30)]
+    for qid in old:
+        scene.log(qid, "status=deferred")
+    scene.suite.tool("postern-queue", "hold", *old)
+    sink.refuse.clear()
+    sink.gate = threading.Event()
+    scene.suite.tool("postern-queue", "release", *old)      # all are due at once
+    wait(lambda: sink.now > 0)
+    for _ in range(3):
+        scene.send("fresh@pile.example")
+    sink.gate.set()
+    sink.wait(33)
+    order = ["fresh@" in m[0][1] for m in sink.messages]
+    assert sum(order[:25]) == 3, order
 
 
 def test_domains_with_one_exchanger_share_its_limit(scene):

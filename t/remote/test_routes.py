@@ -21,7 +21,7 @@ MAP_GROUP = "_postern_map"
 
 @pytest.fixture(scope="module")
 def plain():
-    s = Scene(smtp_connection_cache_on_demand="no")
+    s = Scene(smtp_connection_cache_on_demand="no", proxy_interfaces="203.0.113.9")
     yield s.start()
     s.close()
 
@@ -50,6 +50,7 @@ def test_equal_preferences_share_the_load(plain):
     ("sick.example", [("*", "SERVFAIL")], r"dsn=4\.4\.3, status=deferred \(Host or domain name not found\. Name service error for name=sick\.example type=MX: Host not found, try again\)"),
     ("self.example", [("MX", "10 mail.example.com")], r"dsn=5\.4\.6, status=bounced \(mail for self\.example loops back to myself\)"),
     ("loop.example", [("MX", "10 other.loop.example")], r"dsn=5\.4\.6, status=bounced \(mail for loop\.example loops back to myself\)"),
+    ("nat.example", [("MX", "10 outside.nat.example")], r"dsn=5\.4\.6, status=bounced \(mail for nat\.example loops back to myself\)"),
     ("gone.example", [("MX", "10 nohost.gone.example")], r"dsn=5\.4\.4, status=bounced"),
 ])
 def test_domains_that_cannot_be_reached(plain, name, records, want):
@@ -57,6 +58,7 @@ def test_domains_that_cannot_be_reached(plain, name, records, want):
         plain.dns.add(name, kind, value)
     plain.dns.add("mail.example.com", "A", plain.host)
     plain.dns.zone["other.loop.example"] = {"A": [("127.0.0.1", None)]}     # an address of this machine, by another name
+    plain.dns.zone["outside.nat.example"] = {"A": [("203.0.113.9", None)]}      # proxy_interfaces
     plain.dns.zone["gone.example"] = plain.dns.zone.get("gone.example", {})
     plain.log(plain.send("a@" + name), want)
 
