@@ -1,4 +1,4 @@
-/* See test_zone.h. A value may hold \xHH. */
+/* See test_zone.h. A name and a value may hold \xHH. */
 #include "test_zone.h"
 
 #include "base/buf.h"
@@ -29,7 +29,7 @@ struct auth_answer zone_ask(void *ctx, struct arena *a, struct str name, unsigne
 	z->asked++;
 	while (rest.p != NULL) {
 		struct str line = str_split(&rest, '\n');
-		const struct str owner = str_split(&line, ' '), kind = str_split(&line, ' ');
+		const struct str owner = zone_unescape(a, str_split(&line, ' ')), kind = str_split(&line, ' ');
 		if (owner.n == 0 || !str_case_eq(owner, name))
 			continue;
 		if (r.known == AUTH_NO_SUCH)
