@@ -383,7 +383,7 @@ static const struct word {
 static int usage(FILE *to, int status)
 {
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		fprintf(to, "%s postern dkim %s\n", i == 0 ? "usage:" : "      ", words[i].usage);
+		fprintf(to, "%s postern-dkim [-c FILE] %s\n", i == 0 ? "usage:" : "      ", words[i].usage);
 	return status;
 }
 

@@ -27,8 +27,8 @@ struct run {
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: postern dmarc report [--day YYYYMMDD] [--dry-run] [--print]\n"
-	      "       postern dmarc list [--json]\n",
+	fputs("usage: postern-dmarc [-c FILE] report [--day YYYYMMDD] [--dry-run] [--print] [--no-sandbox]\n"
+	      "       postern-dmarc [-c FILE] list [--json]\n",
 	      to);
 	return status;
 }
@@ -37,8 +37,8 @@ static int usage(FILE *to, int status)
 static int options(int argc, char **argv, struct run *r)
 {
 	static const struct option longs[] = { { "day", required_argument, NULL, 'd' }, { "dry-run", no_argument, NULL, 'r' }, { "print", no_argument, NULL, 'p' },
-					       { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { 0 } };
-	for (int c; (c = getopt_long(argc, argv, "c:nh", longs, NULL)) != -1;) {
+					       { "json", no_argument, NULL, 'j' }, { "no-sandbox", no_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	for (int c; (c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
 		switch (c) {
 		case 'c': r->conf_file = optarg; break;
 		case 'd': r->day = optarg; break;

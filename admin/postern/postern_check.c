@@ -157,7 +157,7 @@ int postern_check(const struct postern *p, int argc, char **argv)
 	bool json = false, quiet = false;
 
 	optind = 0;
-	for (int ch; (ch = getopt_long(argc, argv, "jq", longs, NULL)) != -1;) {
+	for (int ch; (ch = getopt_long(argc, argv, "q", longs, NULL)) != -1;) {
 		if (ch == 'h')
 			return usage(stdout, POSTERN_OK);
 		if (ch != 'j' && ch != 'q')

@@ -161,7 +161,7 @@ int postern_status(const struct postern *p, int argc, char **argv)
 	bool json = false;
 
 	optind = 0;
-	for (int ch; (ch = getopt_long(argc, argv, "jw", longs, NULL)) != -1;) {
+	for (int ch; (ch = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		if (ch == 'h')
 			return usage(stdout, POSTERN_OK);
 		if (ch == 'j')

@@ -180,7 +180,7 @@ int postern_trace(const struct postern *p, int argc, char **argv)
 	int status = POSTERN_CONFIG;
 
 	optind = 0;
-	for (int ch; (ch = getopt_long(argc, argv, "jf:", longs, NULL)) != -1;) {
+	for (int ch; (ch = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		if (ch == 'h')
 			return usage(stdout, POSTERN_OK);
 		if (ch == 'j')

@@ -163,7 +163,7 @@ int postern_why(const struct postern *p, int argc, char **argv)
 	int status = POSTERN_OK;
 
 	optind = 0;
-	for (int ch; (ch = getopt_long(argc, argv, "j", longs, NULL)) != -1;) {
+	for (int ch; (ch = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		if (ch == 'h')
 			return usage(stdout, POSTERN_OK);
 		struct str *const texts[] = { ['s' - 'a'] = &q.who.sender, ['c' - 'a'] = &q.who.client, ['e' - 'a'] = &q.who.helo, ['l' - 'a'] = &q.who.login };

@@ -395,7 +395,7 @@ int main(int argc, char **argv)
 	};
 	struct tool t = { .since = 86400 };
 	const char *file = conf_default_file();
-	for (int opt; (opt = getopt_long(argc, argv, "c:jh", longs, NULL)) != -1;)
+	for (int opt; (opt = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;)
 		switch (opt) {
 		case 'c': file = optarg; break;
 		case 'j': t.json = true; break;

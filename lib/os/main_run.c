@@ -354,7 +354,7 @@ static int set_up(const char *pidfile, struct err *e)
 
 static int usage(FILE *to, int status)
 {
-	(void)fprintf(to, "usage: postern-run [-fvn] [-c FILE]        start the suite and keep it running\n"
+	(void)fprintf(to, "usage: postern-run [-fvn] [-c FILE]        start the suite and keep it running (-n, --no-sandbox: for development)\n"
 			  "       postern-run --stop [-c FILE]        end it, and wait for that\n"
 			  "       postern-run --reload [-c FILE]      let it read its configuration again\n");
 	return status;

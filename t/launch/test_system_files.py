@@ -10,7 +10,10 @@ import tempfile
 
 import pytest
 
+import dnsserver
+import mailtools
 import suite as suite_module
+from test_actions import GOOD, GTUBE
 from waiting import until
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -215,25 +218,83 @@ def completed(suite, words, cur):
     return set(run("bash", "-c", script)[1].split())
 
 
-def options_in_source(name):
-    """The long options that a program's own sources take."""
-    out = set()
+def sources():
+    """{program: the files of its own folder that it is made of}"""
+    made = {}
     for mk in ROOT.rglob("module.mk"):
-        for m in re.finditer(r"program,postern-%s,(\S+(?: \S+)*?),[a-z ]" % name, re.sub(r"\s*\\\n\s*", " ", mk.read_text())):
-            for f in m.group(1).split():
-                source = ROOT / f if "/" in f else mk.parent / f
-                if source.exists() and source.parent == mk.parent:
-                    out |= set(re.findall(r'\{ "([a-z][a-z-]+)", (?:no_argument|required_argument|optional_argument)', source.read_text()))
-    return out - {"help", "version"}
+        text = re.sub(r"\s*\\\n\s*", " ", mk.read_text())
+        lists = dict(re.findall(r"(?m)^([A-Z_]+) :?= (.*)$", text))
+        for m in re.finditer(r"\$\(call program,([\w-]+),([^,]*),", text):
+            names = re.sub(r"\$\(([A-Z_]+)\)", lambda k: lists.get(k.group(1), ""), m.group(2)).split()
+            made[m.group(1)] = [mk.parent / n for n in names if (mk.parent / n).is_file()]
+    return made
+
+
+def manuals():
+    """{program: its manual}; a manual may be of several."""
+    found = {}
+    for page in ROOT.rglob("*.[18]"):
+        text = page.read_text() if "build" not in page.relative_to(ROOT).parts else ""
+        head = re.search(r"(?ms)^\.Sh NAME\n(.*?)^\.Nd", text)
+        found.update({name: page for name in re.findall(r"(?m)^\.Nm (\S+)", head.group(1))} if head else {})
+    return found
+
+
+SOURCES, MANUALS, EVERYWHERE = sources(), manuals(), {"--help", "--version", "-h", "-V"}
+# sendmail's help is short, its options are those of others; authd's helpers are started by authd alone.
+DOCUMENTED = sorted(n for n in SOURCES if n in MANUALS and n != "sendmail" and not n.startswith("authd-"))
+
+
+def options_in_source(name):
+    """What a program's own sources take: {"--json", "-n"}."""
+    out = set()
+    for f in SOURCES[name]:
+        text = f.read_text()
+        out |= {"--" + n for n in re.findall(r'\{ "([a-z][a-z-]+)", (?:no_argument|required_argument|optional_argument)', text)}
+        for letters in re.findall(r'getopt(?:_long)?\([^"]*?"([^"]*)"', text):
+            out |= {"-" + c for c in letters if c.isalpha()}
+    return out - EVERYWHERE
+
+
+def options_in_help(text):
+    out = {"--" + n for n in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", text)} | {"-" + c for c in re.findall(r"(?<![\w-])-([A-Za-z])(?![\w-])", text)}
+    return (out | {"-" + c for group in re.findall(r"\[-([A-Za-z]{2,})\]", text) for c in group}) - EVERYWHERE
+
+
+def options_in_manual(page):
+    """Those of the synopsis and of the lists, ".Op Fl nq", ".It Fl q , -quiet"; and all that it names in between."""
+    text, named, listed = page.read_text(), set(), set()
+    for line in text.splitlines():
+        found = set()
+        for group in re.findall(r"\bFl ((?:-?[\w-]+)(?: , -[\w-]+)*)", line):
+            for word in group.split(" , "):
+                found |= {"-" + word} if word.startswith("-") else {"-" + c for c in word}
+        named |= found
+        listed |= found if line.startswith((".It ", ".Op ")) else set()
+    return named - EVERYWHERE, listed - EVERYWHERE
+
+
+def help_of(suite, name):
+    program = next(p for p in (suite.bin / name, ROOT / "build" / BUILD / name) if p.exists())
+    words = ("check", "config", "why", "trace", "status") if name == "postern" else ()
+    return "".join(run(program, *more, "--help", check=False)[1] for more in ([], *([w] for w in words)))
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_sources_help_and_manual_have_the_same_options(suite, name):
+    text = help_of(suite, name)
+    named, listed = options_in_manual(MANUALS[name])
+    others = set().union(*(options_in_help(help_of(suite, n)) for n in DOCUMENTED if MANUALS[n] == MANUALS[name]))
+    assert options_in_source(name) <= options_in_help(text), "taken and not in the help"
+    assert options_in_help(text) <= named, "in the help and not in the manual"
+    assert listed <= others, "in the manual and not in the help"
 
 
 @pytest.mark.parametrize("name", [n for n, _files in TOOLS])
-def test_every_option_is_in_the_help_and_completed(suite, name):
-    text = run(str(suite.bin / ("postern-" + name)), "--help")[1]
-    named = set(re.findall(r"--([a-z][a-z-]+)", text)) - {"help", "version"}
-    assert options_in_source(name) <= named, "taken and not in the help"
+def test_every_option_is_completed(suite, name):
+    named = {o for o in options_in_help(run(suite.bin / ("postern-" + name), "--help")[1]) if o.startswith("--")}
     offered = completed(suite, [name], "--")
-    assert {"--" + n for n in named} <= offered, (sorted(named), sorted(offered))
+    assert named <= offered, (sorted(named), sorted(offered))
 
 
 def test_every_word_is_completed(suite):
@@ -244,11 +305,28 @@ def test_every_word_is_completed(suite):
     assert words <= completed(suite, [], "")
 
 
+@pytest.fixture(scope="module")
+def holding(fresh_suite_module):
+    """One message waits, one is in quarantine, one counts for a report of DMARC; and there is a key."""
+    dns = dnsserver.Server()
+    dns.add("good.test", "TXT", "v=spf1 ip4:127.0.0.0/8 -all").add("_dmarc.good.test", "TXT", "v=DMARC1; p=none; rua=mailto:r@good.test")
+    s = fresh_suite_module("holding", settings={"spam_action": "quarantine", "relayhost": "[127.0.0.1]:1", "dns_servers": dns.address})
+    suite_module.run([s.bin / "sendmail", "-C", s.conf, "later@elsewhere.example"], input=b"Subject: later\n\nwords\n")
+    mailtools.Mail(s).send(raw=GOOD % (b"held", GTUBE))
+    mailtools.Mail(s).send(sender="x@good.test", raw=b"From: x@good.test\r\n" + (GOOD % (b"reported", b"words")).split(b"\r\n", 1)[1])
+    s.tool("postern-dkim", "genkey", "example.com", "-s", "s1", "-t", "ed25519")
+    until(lambda: [f for f in (s.state / "dmarc").glob("2*") if f.stat().st_size])
+    yield s
+    dns.close()
+
+
 @pytest.mark.parametrize("words", [
     ["check"], ["config"], ["status"], ["why", "alice@example.com"], ["user", "list"], ["user", "show", "alice@example.com"], ["alias", "list"], ["queue", "list"],
     ["quarantine", "list"], ["dkim", "list"], ["dmarc", "list"], ["mailbox", "stat", "alice@example.com"], ["mailbox", "check", "alice@example.com"], ["learn", "--status"],
     ["report", "--since", "today", "--no-mailboxes", "LOG"], ["alarm", "-n"], ["backup", "--list", "PLACE"], ["trace", "--file", "LOG", "alice@example.com"]])
-def test_every_list_is_json_too(suite, mail, words, tmp_path):
+def test_every_list_is_json_too(suite, mail, words, tmp_path, request):
+    if words[0] in ("queue", "quarantine", "dkim", "dmarc"):
+        suite = request.getfixturevalue("holding")
     if words[0] in ("mailbox", "backup"):
         mail.wait_for(mail.send(to="alice@example.com"), user="alice@example.com")
     (tmp_path / "mail.log").write_text("Nov 28 12:00:00 h postfix/smtpd[7]: 4abc: client=unknown[192.0.2.1]\nNov 28 12:00:00 h postfix/qmgr[7]: 4abc: from=<alice@example.com>, size=1, "
@@ -260,8 +338,10 @@ def test_every_list_is_json_too(suite, mail, words, tmp_path):
     assert p.returncode in (0, 1), p.stderr
     text = p.stdout.decode().strip()
     try:
-        json.loads(text)
+        values = json.loads(text)
     except ValueError:
-        for line in text.splitlines():      # or a value a line
-            json.loads(line)
-    assert text or words[0] in ("queue", "quarantine")      # an object a line: none waits
+        values = [json.loads(line) for line in text.splitlines()]      # or a value a line
+    assert values, text
+    if words[0] in ("queue", "quarantine"):
+        (line,), address = text.splitlines(), "later@elsewhere.example" if words[0] == "queue" else "bob@example.com"
+        assert '"%s"' % address in line, line
