@@ -151,11 +151,10 @@ restarted() {
 	fail "TLS with a $1"
 }
 restarted credential
-if [ -x /usr/bin/systemd-creds ] && systemd-creds encrypt --with-key=host --name=tls_key /root/mail-key.pem "$conf/tls_key.cred" 2>/dev/null; then
-	rm /root/mail-key.pem
-	printf '[Service]\nLoadCredential=\nLoadCredentialEncrypted=tls_key:%s\n' "$conf/tls_key.cred" > $dropin/credentials.conf
-	restarted "credential that was encrypted"
-fi
+systemd-creds encrypt --with-key=host --name=tls_key /root/mail-key.pem "$conf/tls_key.cred" || fail "systemd-creds encrypts no TLS key"
+rm /root/mail-key.pem
+printf '[Service]\nLoadCredential=\nLoadCredentialEncrypted=tls_key:%s\n' "$conf/tls_key.cred" > $dropin/credentials.conf
+restarted "credential that was encrypted"
 # A renewed certificate, as certbot's hook gives it: its key becomes the credential, in the form that the unit has.
 mkdir /root/lineage
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /root/lineage/privkey.pem -out /root/lineage/fullchain.pem -days 30 -subj /CN=mail.example.com \
@@ -202,12 +201,12 @@ printf '[Service]\nLoadCredential=dkim:/root/dkim\n' > $dropin/dkim.conf
 restarted "DKIM key as a credential"
 signs credential
 "$PREFIX/sbin/postern" dkim dns example.com | grep -q '^boot._domainkey' || fail "the record of a key that is a credential"
-if [ -x /usr/bin/systemd-creds ] && mkdir -m 700 "$conf/dkim" && systemd-creds encrypt --with-key=host --name="dkim_$name" "/root/dkim/$name" "$conf/dkim/$name" 2>/dev/null; then
-	rm -r /root/dkim
-	printf '[Service]\nLoadCredentialEncrypted=dkim:%s\n' "$conf/dkim" > $dropin/dkim.conf
-	restarted "DKIM key as an encrypted credential"
-	signs encrypted
-fi
+mkdir -m 700 "$conf/dkim"
+systemd-creds encrypt --with-key=host --name="dkim_$name" "/root/dkim/$name" "$conf/dkim/$name" || fail "systemd-creds encrypts no DKIM key"
+rm -r /root/dkim
+printf '[Service]\nLoadCredentialEncrypted=dkim:%s\n' "$conf/dkim" > $dropin/dkim.conf
+restarted "DKIM key as an encrypted credential"
+signs encrypted
 # A backup holds the files that credentials are loaded from, and not what they are in the clear.
 "$PREFIX/sbin/postern" backup >/dev/null || fail "a backup with credentials"
 cat /srv/backup/server/*.list > /run/saved || fail "no list of what was saved"
