@@ -35,6 +35,7 @@ struct attempt {
 	bool has_tag;
 	struct cache_stamp stamp;
 	uint64_t started;
+	int password_fd;		/* until the check worker has it; -1 */
 	struct worker *worker;
 	bool sound;			/* the worker has given a verdict that can be true */
 	struct timer *timer;
@@ -71,6 +72,7 @@ static struct attempt *attempt_new(struct monitor *m, const struct facts *f, con
 	a->ops = ops;
 	a->ctx = ctx;
 	a->started = clock_mono_ms();
+	a->password_fd = -1;
 	list_init(&a->node);
 	buf_init(&a->data, 16384);
 	snprintf(a->mech, sizeof a->mech, "%s", mech);
@@ -98,16 +100,13 @@ static void worker_drop(struct attempt *a)
 static void attempt_free(struct attempt *a)
 {
 	worker_drop(a);
+	close_fd(&a->password_fd);
 	timer_del(&a->timer);
 	buf_fini(&a->data);
 	loop_free_later(a->m->loop, a);
 }
 
 static void nobody_done(void *ctx, const struct attempt_result *r)
-{
-}
-
-static void nobody_password_to(void *ctx, int fd)
 {
 }
 
@@ -118,7 +117,7 @@ static void nobody_challenge(void *ctx, struct str data)
 /* A password is being checked: who goes away before the answer neither makes room for further checks nor escapes the limits. */
 static void abandon(struct attempt *a)
 {
-	static const struct attempt_ops nobody = { nobody_done, nobody_password_to, nobody_challenge };
+	static const struct attempt_ops nobody = { nobody_done, nobody_challenge };
 
 	a->own = *a->f;
 	snprintf(a->own_service, sizeof a->own_service, "%s", a->f->service);
@@ -187,6 +186,7 @@ static void finish(struct attempt *a, enum err_code code, const char *text, uint
 		return;
 	a->finished = true;
 	worker_drop(a);
+	close_fd(&a->password_fd);
 	a->result.code = code;
 	a->result.text = text;
 	a->result.delay_ms = delay_ms > passed ? delay_ms - passed : 0;
@@ -348,7 +348,7 @@ static void on_scram_name(struct attempt *a, struct str given)
 		finish_temp(a, "protocol");
 }
 
-static void on_worker(void *ctx, uint16_t type, void *msg)
+static void on_worker(void *ctx, uint16_t type, void *msg, int fd)
 {
 	struct attempt *a = ctx;
 
@@ -356,8 +356,8 @@ static void on_worker(void *ctx, uint16_t type, void *msg)
 	case IPC_helper_RESULT:
 		on_result(a, msg);
 		break;
-	case IPC_helper_CREDS:
-		on_scram_name(a, ((const struct ipc_helper_CREDS *)msg)->given);
+	case IPC_helper_NAME:
+		on_scram_name(a, ((const struct ipc_helper_NAME *)msg)->given);
 		break;
 	default:
 		a->ops->challenge(a->ctx, ((const struct ipc_helper_CHALLENGE *)msg)->data);
@@ -406,7 +406,6 @@ static const char *pam_service(const struct attempt *a)
 static void check_start(struct attempt *a)
 {
 	struct err e = { 0 };
-	int sp[2];
 	const struct ipc_helper_CHECK m = {
 		.user = str_c(a->wanted ? a->name : "nobody"),
 		.given = str_c(a->given),
@@ -422,14 +421,11 @@ static void check_start(struct attempt *a)
 		finish_temp(a, "no-worker");
 		return;
 	}
-	if (sock_pair(SOCK_SEQPACKET, sp, &e) < 0 || worker_send(a->worker, IPC_helper_CHECK, &m, sp[1], &e) < 0) {
+	if (worker_send(a->worker, IPC_helper_CHECK, &m, a->password_fd, &e) < 0) {
 		log_warning("%s", e.text);
 		finish_temp(a, "no-worker");
-		return;
 	}
-	close(sp[1]);
-	a->ops->password_to(a->ctx, sp[0]);
-	close(sp[0]);
+	close_fd(&a->password_fd);
 }
 
 static void next_waiting(struct monitor *m)
@@ -462,17 +458,18 @@ static void check_or_wait(struct attempt *a)
 
 /* --- beginnings --- */
 
-struct attempt *attempt_password(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str tag,
+struct attempt *attempt_password(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str tag, int password_fd,
 				 const struct attempt_ops *ops, void *ctx)
 {
-	return attempt_password_as(m, f, mech, given, given, tag, ops, ctx);
+	return attempt_password_as(m, f, mech, given, given, tag, password_fd, ops, ctx);
 }
 
 struct attempt *attempt_password_as(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str name,
-				    struct str tag, const struct attempt_ops *ops, void *ctx)
+				    struct str tag, int password_fd, const struct attempt_ops *ops, void *ctx)
 {
 	struct attempt *a = attempt_new(m, f, mech, ops, ctx);
 
+	a->password_fd = password_fd;
 	if (given.n == 0 || given.n > GIVEN_MAX || memchr(given.p, 0, given.n) || tag.n != CACHE_TAG) {
 		finish(a, ERR_AUTH, text_wrong, FAIL_DELAY_MS, "malformed");
 		return a;

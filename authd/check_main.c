@@ -1,5 +1,5 @@
 /* authd-check: is this password right? The zygote keeps PAM, its modules and the hash of nobody's password warm; an attempt runs in
- * a fork that gets one name from the monitor and one password over a socket that neither monitor nor zygote can read, and
+ * a fork that gets one name from the monitor and one password in a descriptor that the monitor passes on unread, and
  * answers with one verdict. One that was only asked about the suite's own password file may be asked again, one that ran PAM or SCRAM never is.
  * Whatever kills it is "could not be checked". SCRAM-SHA-256 (RFC 5802) runs here whole: nonce, proof. */
 #include <security/pam_appl.h>
@@ -231,7 +231,7 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 	struct err e = { 0 };
 	size_t n = 0;
 
-	if (helper_password_recv(fd, password, PASSWORD_MAX, &n, &e) < 0) {
+	if (helper_password_take(fd, password, PASSWORD_MAX, &n, &e) < 0) {
 		v = say(V_TEMP, e.text);
 		answer(channel, id, &v, (struct str){ 0 });
 		return;
@@ -346,7 +346,7 @@ static void attempt_scram(int channel, uint32_t id, struct str initial, struct a
 	base64_encode(&nonce, str_n(random, sizeof random));
 	if (scram_server_first(&s, initial, &e) < 0)
 		scram_failed(channel, id, &e, "");
-	scram_send(channel, IPC_helper_CREDS, &(struct ipc_helper_CREDS){ .given = str_c(s.user), .tag = STR("") }, id);
+	scram_send(channel, IPC_helper_NAME, &(struct ipc_helper_NAME){ .given = str_c(s.user) }, id);
 	const struct ipc_helper_ACCOUNT_IS *who = scram_wait(channel, IPC_helper_ACCOUNT_IS, a);
 	if (verifier_get(who->user, str_c(s.user), &v, &reason, &e) < 0) {
 		log_error("password of %.*s: %s", STR_ARG(who->user), e.text);

@@ -2,7 +2,6 @@
 #include "authd/helper.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -14,7 +13,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78, SETUP_MS = 10000, PASSWORD_WAIT_MS = 10000 };
+enum { EXIT_USAGE = 64, EXIT_NOPERM = 77, EXIT_CONFIG = 78, SETUP_MS = 10000 };
 
 void helper_init(struct helper *h, int argc, char **argv, const char *title)
 {
@@ -85,40 +84,35 @@ void helper_setup(struct helper *h)
 		exit(0);
 }
 
-int helper_password_send(int fd, struct str password, struct err *e)
+int helper_password_put(struct str password, int *fd_out, struct err *e)
 {
 	char mark = 'P';
 	struct iovec iov[2] = { { &mark, 1 }, { (void *)(uintptr_t)password.p, password.n } };
 	const struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+	int sp[2];
 
-	if (sendmsg(fd, &m, MSG_NOSIGNAL) != (ssize_t)password.n + 1)
-		return err_set(e, ERR_CLOSED, errno, "the check worker does not take the password");
+	if (sock_pair(SOCK_SEQPACKET, sp, e) < 0)
+		return -1;
+	const bool sent = sendmsg(sp[1], &m, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)password.n + 1;
+	const int why = errno;
+	close(sp[1]);
+	if (!sent) {
+		close(sp[0]);
+		return err_set(e, ERR_TEMP, why, "a password could not be put into a socket");
+	}
+	*fd_out = sp[0];
 	return 0;
 }
 
-/* Not for ever: the sasl worker that is to send it has a client of its own. */
-static bool comes(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int r;
-
-	do
-		r = poll(&p, 1, PASSWORD_WAIT_MS);
-	while (r < 0 && errno == EINTR);
-	return r > 0;
-}
-
-int helper_password_recv(int fd, char *out, size_t max, size_t *n_out, struct err *e)
+int helper_password_take(int fd, char *out, size_t max, size_t *n_out, struct err *e)
 {
 	char mark = 0;
 	struct iovec iov[2] = { { &mark, 1 }, { out, max } };
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n;
 
-	if (!comes(fd))
-		return err_set(e, ERR_CLOSED, 0, "no password came");
 	do
-		n = recvmsg(fd, &m, 0);
+		n = recvmsg(fd, &m, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 1 || mark != 'P')
 		return err_set(e, ERR_CLOSED, n < 0 ? errno : 0, "no password came");

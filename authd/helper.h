@@ -29,10 +29,11 @@ void helper_confine(const struct helper *h, enum confine_role role, const char *
 void helper_setup(struct helper *h);
 /* The tag of a login: same name and password, same tag, for the life of the monitor. */
 int helper_tag(const struct helper *h, struct str given, struct str password, uint8_t tag_out[32], struct err *e) MUST_CHECK;
-/* Write a password to the check worker's socket, and read it there (at most max bytes). The packet begins with 'P', so that an
- * end of the socket is not an empty password. */
-int helper_password_send(int fd, struct str password, struct err *e) MUST_CHECK;
-int helper_password_recv(int fd, char *out, size_t max, size_t *n_out, struct err *e) MUST_CHECK;
+/* A password on its way to the check worker: it lies in a socket that nobody writes to any more, and travels as a descriptor. The packet begins with
+ * 'P', so that an end of the socket is not an empty password. Put: *fd_out is the caller's, to be sent with CREDS. Take: at most max bytes; what does
+ * not lie there is not waited for. */
+int helper_password_put(struct str password, int *fd_out, struct err *e) MUST_CHECK;
+int helper_password_take(int fd, char *out, size_t max, size_t *n_out, struct err *e) MUST_CHECK;
 
 /* --- zygotes --- */
 /* In the worker; owns channel; must not return. */

@@ -195,7 +195,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		break;
 	}
 	default:
-		mux_message(p->m, ch, type, id, msg);
+		mux_message(p->m, ch, type, id, msg, fd);
 	}
 }
 

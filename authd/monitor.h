@@ -124,16 +124,16 @@ struct attempt_result {
 };
 struct attempt_ops {
 	void (*done)(void *ctx, const struct attempt_result *r);	/* once; the attempt is gone when it returns */
-	void (*password_to)(void *ctx, int fd);				/* hand this descriptor to whoever holds the password; borrowed */
 	void (*challenge)(void *ctx, struct str data);			/* SCRAM */
 };
 void attempts_init(struct monitor *m);
-/* facts and their strings must live as long as the attempt. tag: 32 bytes. done is never called before these return. */
-struct attempt *attempt_password(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str tag,
+/* facts and their strings must live as long as the attempt. tag: 32 bytes. password_fd: in which the password lies (helper.h); taken, passed on unread. done is
+ * never called before these return. */
+struct attempt *attempt_password(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str tag, int password_fd,
 				 const struct attempt_ops *ops, void *ctx);
 /* given is what the tag was made over; name is the account that is meant. */
 struct attempt *attempt_password_as(struct monitor *m, const struct facts *f, const char *mech, struct str given, struct str name,
-				    struct str tag, const struct attempt_ops *ops, void *ctx);
+				    struct str tag, int password_fd, const struct attempt_ops *ops, void *ctx);
 struct attempt *attempt_scram(struct monitor *m, const struct facts *f, struct str initial, const struct attempt_ops *ops, void *ctx);
 void attempt_step(struct attempt *a, struct str data);
 void attempt_cancel(struct attempt **a);		/* done is not called, but a check under way is still counted; accepts NULL */
@@ -153,7 +153,7 @@ struct worker_owner {
 	char user[513];
 };
 struct worker_ops {
-	void (*said)(void *ctx, uint16_t type, void *msg);
+	void (*said)(void *ctx, uint16_t type, void *msg, int fd);	/* fd: with CREDS only; taken */
 	void (*gone)(void *ctx, const char *why);		/* nothing more comes; release it, unsound */
 };
 void workers_init(struct monitor *m);
@@ -169,7 +169,7 @@ void conns_init(struct monitor *m);
 size_t conns_count(const struct monitor *m);
 
 /* --- mux.c --- */
-void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg);
+void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int password_fd);	/* taken */
 void mux_closed(struct monitor *m);
 
 /* --- sessions.c --- */

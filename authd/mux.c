@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/enc.h"
 #include "log/log.h"
+#include "os/os.h"
 
 enum { REQUESTS_MAX = 1024 };
 
@@ -68,22 +69,12 @@ static void on_done(void *ctx, const struct attempt_result *res)
 	request_free(r);
 }
 
-static void on_password_to(void *ctx, int fd)
-{
-	struct request *r = ctx;
-	struct err e = { 0 };
-	const struct ipc_helper_PASSWORD_TO m = { 0 };
-
-	if (ipc_send(r->ch, IPC_helper_PASSWORD_TO, &m, r->id, fd, &e) < 0)
-		log_error("%s", e.text);
-}
-
 static void on_challenge(void *ctx, struct str data)
 {
 	/* passwords only */
 }
 
-static const struct attempt_ops ops = { on_done, on_password_to, on_challenge };
+static const struct attempt_ops ops = { on_done, on_challenge };
 
 /* login and realm are one name when there is such an account; the library splits user@realm at the last @. */
 static void name_choose(struct request *r)
@@ -100,11 +91,12 @@ static void name_choose(struct request *r)
 		snprintf(r->user, sizeof r->user, "%s", a.name);
 }
 
-void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg)
+void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int password_fd)
 {
 	const struct ipc_helper_CREDS *c = msg;
 
 	if (n_requests >= REQUESTS_MAX) {
+		close_fd(&password_fd);
 		verdict(m, ch, id, false, 0);
 		return;
 	}
@@ -119,7 +111,7 @@ void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t
 	list_append(&requests, &r->node);
 	n_requests++;
 	name_choose(r);
-	r->attempt = attempt_password_as(m, &r->facts, "saslauthd", c->given, str_c(r->user), c->tag, &ops, r);
+	r->attempt = attempt_password_as(m, &r->facts, "saslauthd", c->given, str_c(r->user), c->tag, password_fd, &ops, r);
 }
 
 /* authd-mux died: nobody waits for these answers. */

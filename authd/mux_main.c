@@ -99,15 +99,18 @@ static void client_ask(struct client *c)
 
 	if (c->req.realm.n && c->req.realm.n <= 256)
 		m.realm = c->req.realm;
-	if (c->req.login.n > 255 || helper_tag(&mux.h, c->req.login, c->req.password, tag, &e) < 0) {
+	int fd = -1;
+
+	if (c->req.login.n > 255 || helper_tag(&mux.h, c->req.login, c->req.password, tag, &e) < 0 || helper_password_put(c->req.password, &fd, &e) < 0) {
 		answer(c, 0, "NO authentication failed");
 		return;
 	}
 	m.tag = str_n(tag, sizeof tag);
 	c->id = ipc_next_id(mux.monitor);
 	timer_again(c->timer, TOTAL_MS);
-	if (ipc_send(mux.monitor, IPC_helper_CREDS, &m, c->id, -1, &e) < 0)
+	if (ipc_send(mux.monitor, IPC_helper_CREDS, &m, c->id, fd, &e) < 0)
 		answer(c, 0, "NO authentication failed");
+	close(fd);
 }
 
 static void on_client(void *ctx, unsigned events)
@@ -177,24 +180,16 @@ static void on_listener(void *ctx, unsigned events)
 
 static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	struct err e = { 0 };
+	const struct ipc_helper_VERDICT *v = msg;
 
 	list_each_safe(it, &mux.clients) {
 		struct client *c = list_of(it, struct client, node);
 
 		if (!c->id || c->id != id)
 			continue;
-		if (type == IPC_helper_PASSWORD_TO) {
-			if (helper_password_send(fd, c->req.password, &e) < 0)
-				log_debug("%s", e.text);
-		} else {
-			const struct ipc_helper_VERDICT *v = msg;
-
-			answer(c, v->delay_ms, v->ok == 1 ? "OK Success." : "NO authentication failed");
-		}
+		answer(c, v->delay_ms, v->ok == 1 ? "OK Success." : "NO authentication failed");
 		break;
 	}
-	close_fd(&fd);
 }
 
 static void on_monitor_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -204,7 +199,7 @@ static void on_monitor_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 int main(int argc, char **argv)
 {
-	static const uint16_t allowed[] = { IPC_helper_PASSWORD_TO, IPC_helper_VERDICT };
+	static const uint16_t allowed[] = { IPC_helper_VERDICT };
 
 	helper_init(&mux.h, argc, argv, "mux");
 	list_init(&mux.clients);

@@ -1,8 +1,9 @@
 /* authd-sasl: libsasl2 in a process of its own. The zygote loads the library and the PLAIN and LOGIN plugins, then gives up everything; each
  * exchange runs in a fork that knows one client's steps. After a right login it may be asked again, for the same user, with nothing left of the
  * last one: what the library frees is overwritten, and so are the messages. Every option of the library is answered here, so no file outside decides;
- * no auxprop, no saslauthd. Whether a password is right is not found out here: the callback hands it to the check worker, through the
- * descriptor that the monitor gives, and asks the monitor. (RFC 4616 PLAIN, RFC 4422 framing; LOGIN is a draft that clients use.) */
+ * no auxprop, no saslauthd. Whether a password is right is not found out here: the callback takes it for right, so that the library says all that it has to
+ * say; a name that it would let in goes to the monitor, with the password in a descriptor for a check worker. That is the last word here, and only the check
+ * worker's counts. (RFC 4616 PLAIN, RFC 4422 framing; LOGIN is a draft that clients use.) */
 #include <errno.h>
 #include <malloc.h>
 #include <sasl/sasl.h>
@@ -25,7 +26,8 @@ static struct exchange {
 	int channel;
 	uint32_t id;
 	char given[GIVEN_MAX + 1];
-	bool asked, right;
+	uint8_t tag[32];
+	int password_fd;	/* -1: no password has come */
 } exchange;
 
 static const struct { const char *option, *value; } options[] = {
@@ -72,11 +74,11 @@ static int on_log(void *ctx, int level, const char *message)
 	return SASL_OK;
 }
 
-static void send_or_exit(uint16_t type, const void *msg)
+static void send_or_exit(uint16_t type, const void *msg, int fd)
 {
 	struct err e = { 0 };
 
-	if (ipc_send_fd(exchange.channel, &ipc_helper, type, msg, exchange.id, -1, &e) < 0)
+	if (ipc_send_fd(exchange.channel, &ipc_helper, type, msg, exchange.id, fd, &e) < 0)
 		_exit(0);
 }
 
@@ -95,47 +97,20 @@ static void *wait_for(struct arena *a, uint16_t *type, int *fd)
 	return msg;
 }
 
-static bool ask_monitor(struct str given, struct str password)
-{
-	uint8_t tag[32];
-	struct err e = { 0 };
-	bool right = false;
-	uint16_t type;
-	int fd = -1;
-
-	if (helper_tag(exchange.h, given, password, tag, &e) < 0)
-		return false;
-	send_or_exit(IPC_helper_CREDS, &(struct ipc_helper_CREDS){ .given = given, .tag = str_n(tag, sizeof tag) });
-	for (;;) {
-		struct arena *a = arena_new(0);
-		const void *msg = wait_for(a, &type, &fd);
-
-		if (type == IPC_helper_PASSWORD_TO) {
-			if (helper_password_send(fd, password, &e) < 0)
-				log_debug("%s", e.text);
-			close_fd(&fd);
-			arena_free(&a);
-			continue;
-		}
-		if (type != IPC_helper_VERDICT)
-			_exit(0);
-		right = ((const struct ipc_helper_VERDICT *)msg)->ok == 1;
-		arena_free(&a);
-		return right;
-	}
-}
-
 static int on_checkpass(sasl_conn_t *conn, void *ctx, const char *user, const char *pass, unsigned pass_n, struct propctx *props)
 {
-	const struct str given = str_c(user);
+	const struct str given = str_c(user), password = str_n(pass, pass_n);
+	struct err e = { 0 };
 
 	/* An empty password is never asked for: some back ends take it for an anonymous login. */
-	if (exchange.asked || given.n == 0 || given.n > GIVEN_MAX || pass_n == 0 || pass_n > PASSWORD_MAX || memchr(pass, 0, pass_n))
+	if (exchange.password_fd >= 0 || given.n == 0 || given.n > GIVEN_MAX || pass_n == 0 || pass_n > PASSWORD_MAX || memchr(pass, 0, pass_n))
 		return SASL_BADAUTH;
 	memcpy(exchange.given, given.p, given.n + 1);
-	exchange.asked = true;
-	exchange.right = ask_monitor(given, str_n(pass, pass_n));
-	return exchange.right ? SASL_OK : SASL_BADAUTH;
+	if (helper_tag(exchange.h, given, password, exchange.tag, &e) < 0 || helper_password_put(password, &exchange.password_fd, &e) < 0) {
+		log_warning("%s", e.text);
+		return SASL_FAIL;
+	}
+	return SASL_OK;
 }
 
 /* The library would cut blanks and line ends off a name: such a name is refused instead, before anything looks it up. */
@@ -170,31 +145,31 @@ static enum err_code code_of(int r)
 	case SASL_BADPROT:
 	case SASL_BADPARAM: return ERR_INPUT;
 	case SASL_NOMEM:
-	case SASL_FAIL: return exchange.asked ? ERR_AUTH : ERR_TEMP;
+	case SASL_FAIL: return exchange.password_fd >= 0 ? ERR_AUTH : ERR_TEMP;
 	default: return ERR_AUTH;
 	}
 }
 
 /* The library's last word must be the name that was checked. */
-static bool is_right(sasl_conn_t *conn, int r)
+static bool lets_in(sasl_conn_t *conn, int r)
 {
 	const void *name = NULL;
 
-	return r == SASL_OK && exchange.right && sasl_getprop(conn, SASL_USERNAME, &name) == SASL_OK && name &&
+	return r == SASL_OK && exchange.password_fd >= 0 && sasl_getprop(conn, SASL_USERNAME, &name) == SASL_OK && name &&
 	       strcmp((const char *)name, exchange.given) == 0;
 }
 
-/* Nobody but who knows a password leaves a process behind. */
+/* Nobody but who knows a password leaves a process behind: here it ends, and where the password was wrong the monitor ends it. */
 static void refuse(int r)
 {
 	const struct ipc_helper_DONE done = { .code = r == SASL_OK ? ERR_AUTH : code_of(r), .given = str_c(exchange.given),
 					      .text = r == SASL_OK ? (struct str){ 0 } : str_c(sasl_errstring(r, NULL, NULL)) };
 
-	send_or_exit(IPC_helper_DONE, &done);
+	send_or_exit(IPC_helper_DONE, &done, -1);
 	_exit(0);
 }
 
-/* One exchange. When it says that the login was right it has forgotten the password. */
+/* One exchange. When it says the name it has forgotten the password. */
 static void serve(struct arena *a)
 {
 	sasl_conn_t *conn = NULL;
@@ -213,18 +188,20 @@ static void serve(struct arena *a)
 	while (r == SASL_CONTINUE) {
 		if (out_n > STEP_MAX)
 			refuse(SASL_FAIL);
-		send_or_exit(IPC_helper_CHALLENGE, &(struct ipc_helper_CHALLENGE){ .data = str_n(out ? out : "", out_n) });
+		send_or_exit(IPC_helper_CHALLENGE, &(struct ipc_helper_CHALLENGE){ .data = str_n(out ? out : "", out_n) }, -1);
 		arena_wipe(a);
 		const struct ipc_helper_STEP *s = wait_for(a, &type, &fd);
 		if (type != IPC_helper_STEP)
 			_exit(0);
 		r = sasl_server_step(conn, s->data.p, (unsigned)s->data.n, &out, &out_n);
 	}
-	if (!is_right(conn, r))
+	if (!lets_in(conn, r))
 		refuse(r);
 	sasl_dispose(&conn);
 	arena_wipe(a);
-	send_or_exit(IPC_helper_DONE, &(struct ipc_helper_DONE){ .code = ERR_NONE, .given = str_c(exchange.given) });
+	send_or_exit(IPC_helper_CREDS, &(struct ipc_helper_CREDS){ .given = str_c(exchange.given), .tag = str_n(exchange.tag, sizeof exchange.tag) },
+		     exchange.password_fd);
+	close_fd(&exchange.password_fd);
 }
 
 static void worker(const struct helper *h, int channel)
@@ -242,6 +219,7 @@ static void worker(const struct helper *h, int channel)
 		exchange.h = h;
 		exchange.channel = channel;
 		exchange.id = id;
+		exchange.password_fd = -1;
 		serve(a);
 	}
 }

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "log/log.h"
+#include "os/os.h"
 
 enum {
 	WORKER_USES_MAX = 64,
@@ -127,13 +128,14 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 
 	if (w->ops == NULL || id != w->uses) {
 		log_error("a login worker spoke out of turn");
+		close_fd(&fd);
 		if (w->ops)
 			w->ops->gone(w->ctx, "protocol");
 		else
 			dismiss(w);
 		return;
 	}
-	w->ops->said(w->ctx, type, msg);
+	w->ops->said(w->ctx, type, msg, fd);
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -152,7 +154,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 static struct ipc_allow may_say(enum worker_kind kind)
 {
 	static const uint16_t password[] = { IPC_helper_RESULT };
-	static const uint16_t scram[] = { IPC_helper_RESULT, IPC_helper_CREDS, IPC_helper_CHALLENGE };
+	static const uint16_t scram[] = { IPC_helper_RESULT, IPC_helper_NAME, IPC_helper_CHALLENGE };
 	static const uint16_t sasl[] = { IPC_helper_DONE, IPC_helper_CREDS, IPC_helper_CHALLENGE };
 
 	switch (kind) {

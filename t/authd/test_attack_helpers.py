@@ -134,6 +134,22 @@ def test_a_sasl_worker_meets_the_password_of_one_user_only(make_authd):
     wait_for(lambda: sorted(workers(sasl)) == sorted(alices + bobs), "nor is who writes anything else there kept")
 
 
+def test_a_password_is_tried_only_for_whom_the_library_lets_in(make_authd):
+    """Who wants to be another one is refused, and learns nothing of the password: no process is asked about it."""
+    a = make_authd(auth_cache_time="0")
+    a.add("alice@example.com", "secret")
+    a.start()
+    sasl, check, parent = zygote(a, "authd: sasl"), zygote(a, "authd: check"), a.parent()
+    ch = parent.conn("auth", client="192.0.2.1")
+    r = ch.ask("START", id=1, mech="PLAIN", initial=b"bob@example.com\0alice@example.com\0secret")
+    assert r[0] == "FAIL" and r[2]["user"] == b"alice@example.com"
+    assert workers(check) == []
+    ch.close()
+    wait_for(lambda: workers(sasl) == [], "and its worker ends")
+    assert exchange(parent, "PLAIN", "alice@example.com", "secret") == "OK"
+    assert len(workers(check)) == 1
+
+
 def test_a_sasl_worker_serves_nobody_after_a_stranger_and_no_other_client(make_authd):
     """Who has no password meets no process that another's password will pass through; nor does who comes from another address."""
     a = make_authd(auth_cache_time="0", auth_throttle_exempt="192.0.2.0/24")
