@@ -146,10 +146,14 @@ static void conn_free(struct conn *c)
 
 /* --- granting --- */
 
+/* Of a connection to smtpd that was all that there is to say: queued knows whose it is, and to see it end would be for nothing. */
 static void granted(struct conn *c)
 {
 	to_front(c, IPC_auth_OK, &(struct ipc_auth_OK){ .user = str_c(c->account.name) });
-	phase_set(c, strcmp(c->service, "smtp") == 0 ? PH_OVER : PH_USER);
+	if (strcmp(c->service, "smtp") == 0)
+		conn_free(c);
+	else
+		phase_set(c, PH_USER);
 }
 
 static void on_told(void *ctx, bool ok)

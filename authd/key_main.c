@@ -1,5 +1,5 @@
 /* authd-key: the only process that holds private keys: of TLS here, of DKIM in key_dkim.c. A front's parent registers each connection here (reg.def, its peer must be
- * root); the front then asks for at most two signatures, and gets them only over the exact TLS server structures (lib/io/tls.h). Keys
+ * root); the front then asks for one signature, gets it only over the exact TLS server structures (lib/io/tls.h), and its channel ends. Keys
  * come from the monitor, which reads the files as root; the previous pair is kept for fronts that still show the old certificate. */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SIGNATURES_PER_CONN = 2, CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_WAIT_MS = 1000, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_WAIT_MS = 1000, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
 enum { CLIENT_SHARE = 5, WORKER_SHARE = 4 };	/* of the servers' signatures, for remote; of these, for one of its workers */
 
 struct budget {
@@ -32,7 +32,7 @@ struct budget {
 struct conn {
 	struct list node;
 	struct ipc_chan *ch;
-	unsigned used;
+	unsigned left;	/* signatures, of a front's; a handshake takes one, a template's self test has two handshakes */
 	bool remote;	/* one of remote's: asks for a client's signatures, as many as it has conversations, */
 	struct budget own;	/* but no more than its part, so that one worker cannot use up what all of them have */
 };
@@ -125,15 +125,24 @@ static void sign(struct conn *c, uint32_t id, struct tls_key *k, struct str sche
 		log_error("%s", e.text);
 }
 
+static void conn_free(struct conn *c)
+{
+	ipc_chan_free(&c->ch);
+	list_del(&c->node);
+	key.n_conns--;
+	key.n_remotes -= c->remote;
+	loop_free_later(key.loop, c);
+}
+
+/* Whoever has had what is due to it can ask for nothing more: to see it end would be for nothing. */
 static void on_conn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct conn *c = ctx;
 	const struct ipc_key_SIGN *m = msg;
 
-	if (c->used++ >= SIGNATURES_PER_CONN)
-		refuse(c, id, "more than two in one connection");
-	else
-		sign(c, id, key_for(key.keys, m->cert_sha256), m->scheme, m->tbs);
+	sign(c, id, key_for(key.keys, m->cert_sha256), m->scheme, m->tbs);
+	if (--c->left == 0)
+		conn_free(c);
 }
 
 static void on_remote(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -149,18 +158,16 @@ static void on_conn_closed(void *ctx, struct ipc_chan *ch, const struct err *why
 
 	if (why->code == ERR_INPUT)
 		log_warning("key channel closed: %s", why->text);
-	ipc_chan_free(&c->ch);
-	list_del(&c->node);
-	key.n_conns--;
-	key.n_remotes -= c->remote;
-	loop_free_later(key.loop, c);
+	conn_free(c);
 }
 
-/* fd is taken. */
-static void conn_new(int fd, bool remote)
+/* fd is taken. left: 0 for remote's, which are not counted. */
+static void conn_new(int fd, unsigned left)
 {
 	struct conn *c = xzalloc(sizeof *c);
+	const bool remote = left == 0;
 
+	c->left = left;
 	c->remote = remote;
 	c->own.per_second = key.clients.per_second > WORKER_SHARE ? key.clients.per_second / WORKER_SHARE : 1;
 	list_append(&key.conns, &c->node);
@@ -185,7 +192,8 @@ static void on_reg(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, v
 		close(fd);
 		return;
 	}
-	conn_new(fd, false);
+	const struct ipc_reg_CONN *m = msg;
+	conn_new(fd, str_eq(m->profile, STR("self test")) ? 2 : 1);
 }
 
 static void on_reg_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -237,7 +245,7 @@ static void on_remote_listener(void *ctx, unsigned events)
 		close(fd);
 		return;
 	}
-	conn_new(fd, true);
+	conn_new(fd, 0);
 }
 
 /* --- keys --- */

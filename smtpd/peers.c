@@ -229,12 +229,14 @@ static void on_auth(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 		ipc_chan_free(&s->auth);
 		return;
 	}
-	if (type == IPC_auth_CHALLENGE)
+	if (type == IPC_auth_CHALLENGE) {
 		auth_challenge(s, ((const struct ipc_auth_CHALLENGE *)msg)->data);
-	else if (type == IPC_auth_OK)
+	} else if (type == IPC_auth_OK) {
+		ipc_chan_free(&s->auth);
 		auth_done(s, ((const struct ipc_auth_OK *)msg)->user);
-	else
+	} else {
 		auth_failed(s, msg);
+	}
 }
 
 static int auth_send(struct session *s, uint16_t type, const void *m)

@@ -205,6 +205,8 @@ def test_smtp_login_needs_queued(authd):
     name, _, c = login(authd, "alice@example.com", "secret", service="smtp", parent=p)
     assert name == "OK"
     assert q.told == [("USER", {"conn": c.conn, "user": b"alice@example.com", "rights": b"submit"})]
+    with pytest.raises(ipc.Closed):
+        c.recv()
     login(authd, "alice@example.com", "wrong", service="smtp", parent=p)
     assert len(q.told) == 1, "nothing is said about a failed login"
 
@@ -214,11 +216,13 @@ def test_smtp_login_needs_queued(authd):
 def test_key_worker_signs_tls_structures_only(authd):
     p = ipc.Parent(authd.run_dir / "key" / "register", "imap")
     good = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + os.urandom(32)
-    k = p.conn("key")
-    for _ in range(2):
-        r = k.ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)
-        assert r[0] == "SIGNED" and r[2]["signature"]
-    assert k.ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)[0] == "REFUSED", "two in a connection"
+    for of_test, n in ((False, 1), (True, 2)):
+        k = p.conn("key", **({"profile": "self test"} if of_test else {}))
+        for _ in range(n):
+            r = k.ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)
+            assert r[0] == "SIGNED" and r[2]["signature"]
+        with pytest.raises((ipc.Closed, OSError)):
+            k.ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=good)
     for tbs in (b"", b"x", good[:-1], good + b"x", good.replace(b"server", b"client"), os.urandom(200)):
         assert p.conn("key").ask("SIGN", id=1, scheme="ecdsa_secp256r1_sha256", tbs=tbs)[0] == "REFUSED"
     assert p.conn("key").ask("SIGN", id=1, scheme="rsa_pkcs1_sha256", tbs=good)[0] == "REFUSED"
