@@ -174,6 +174,19 @@ static void test_found(const struct filter_rules *rules)
 	}
 }
 
+/* Signatures that load, but find nothing: without the canary's no worker serves by them. */
+static void test_canary(const struct conf *conf)
+{
+	struct clamav *c = NULL;
+	struct err e = { 0 };
+	char with[100], without[100];
+	snprintf(with, sizeof(with), "%s/db/canary.ndb", dir);
+	snprintf(without, sizeof(without), "%s/canary", dir);
+	tap_ok(rename(with, without) == 0 && clamav_load(conf, "etc/share/clamav", dir, &c, &e) < 0 && strstr(e.text, "the canary was not found") != NULL,
+	       "signatures that do not find the canary are refused: %s", e.text);
+	tap_ok(rename(without, with) == 0, "and it is there again");
+}
+
 int main(void)
 {
 	struct filter_rules rules = { 0 };
@@ -186,6 +199,7 @@ int main(void)
 	if (!tap_ok(conf_parse(str_c(text), "test", &conf, NULL, &e) == 0, "configuration: %s", e.text))
 		return tap_done();
 	rules.conf = conf;
+	test_canary(conf);
 	if (tap_ok(policies_load(conf, &rules.policies, &e) == 0, "policies load: %s", e.text) &&
 	    tap_ok(clamav_load(conf, "etc/share/clamav", dir, &rules.clamav, &e) == 0, "signatures load: %s", e.text)) {
 		test_found(&rules);

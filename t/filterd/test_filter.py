@@ -52,6 +52,24 @@ def test_a_killed_worker_costs_a_retry_not_the_mail(fresh_suite):
     assert tmp.is_dir()
 
 
+def test_a_worker_that_does_not_end_costs_a_retry_then_a_temporary_refusal(fresh_suite):
+    """Whatever holds it up; here the two that there are were stopped. Never is the mail let through."""
+    suite = fresh_suite("filter", settings={"filter_timeout": "1s", "filter_workers": "2"})
+
+    def workers():
+        return [pid for pid, _user, _comm, cmd in suite.processes() if cmd == "filterd: worker"]
+    end = time.monotonic() + 30
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        while len(workers()) < 2:
+            assert list(pool.map(lambda _: send(suite), range(8))) == [(250, "")] * 8 and time.monotonic() < end
+    for pid in workers():
+        os.kill(pid, signal.SIGSTOP)
+    code, text = send(suite, EICAR)
+    assert code == 451, text
+    suite.logged(r"a worker was lost \(time limit\), trying another")
+    assert send(suite)[0] == 250 and send(suite, EICAR)[0] == 550
+
+
 def test_no_space_to_unpack_is_a_temporary_refusal(fresh_suite):
     """libclamav answers "clean" when it cannot unpack: that must never pass."""
     import base64
@@ -107,6 +125,25 @@ def test_new_signatures_take_over_without_a_restart(fresh_suite, tmp_path):
     code, text = send(suite, word)
     assert code == 550 and "Test.New" in text
     assert [p[0] for p in suite.processes() if p[3] == "filterd: monitor"] == [filterd]
+
+
+def test_new_signatures_and_rules_are_noticed(fresh_suite):
+    """As freshclam and sa-update put them there, which tell nobody: filterd looks every half a minute."""
+    base = pathlib.Path(os.environ["POSTERN_SCRATCH"])
+    db, rules = base / "clamdb-watched", base / "rules-watched"
+    for d in (db, rules):
+        d.mkdir()
+    (rules / "10.cf").write_text("body NOTHING /not in any letter/\n")
+    suite = fresh_suite("filter", settings={"virus_database_directory": db, "spam_rules_directory": rules})
+    virus, spam = ("%s-%s" % (kind, os.urandom(4).hex()) for kind in ("worm", "offer"))
+    assert send(suite, virus)[0] == send(suite, spam)[0] == 250
+    (db / "new.ndb").write_text("Test.New:0:*:%s\nTest.Eicar-Test-Signature:0:*:%s\n" % (virus.encode().hex(), EICAR.encode().hex()))
+    (rules / "20.cf").write_text("body NEW_RULE /%s/\nscore NEW_RULE 20\n" % spam)
+    end = time.monotonic() + 120
+    while send(suite, virus)[0] == 250 or send(suite, spam)[0] == 250:
+        assert time.monotonic() < end, suite.trouble()
+        time.sleep(0.5)
+    assert "Test.New" in send(suite, virus)[1] and "spam" in send(suite, spam)[1]
 
 
 def test_broken_signatures_keep_the_old_ones(fresh_suite):
