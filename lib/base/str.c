@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 
 bool str_eq(struct str a, struct str b)
 {
@@ -192,7 +193,10 @@ static uint64_t hash(const uint64_t key[2], struct str s, bool fold)
 	struct sip h = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
 			 key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573 };
 	uint64_t m = 0;
-	for (size_t i = 0; i < s.n; i++) {
+	size_t i = 0;
+	for (; !fold && i + 8 <= s.n; i += 8)
+		sip_word(&h, get_le64(s.p + i));
+	for (; i < s.n; i++) {
 		char c = fold ? ch_lower(s.p[i]) : s.p[i];
 		m |= (uint64_t)(unsigned char)c << (8 * (i & 7));
 		if ((i & 7) == 7) {

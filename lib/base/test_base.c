@@ -228,6 +228,11 @@ static void strings(void)
 	tap_ok(str_eq(str_trim(STR(" \t x y \r\n")), STR("x y")), "trim");
 	tap_ok(str_case_hash(STR("ABC")) == str_case_hash(STR("abc")) && str_hash(STR("ABC")) != str_hash(STR("abc")),
 	       "case hash folds");
+	const struct str text = STR("a text of three words of eight bytes, and more");
+	bool same = true;
+	for (size_t i = 0; i <= text.n; i++)
+		same &= str_hash(str_sub(text, 0, i)) == str_case_hash(str_sub(text, 0, i)) && str_hash(str_sub(text, i, 20)) == str_case_hash(str_sub(text, i, 20));
+	tap_ok(same, "bytes and words of eight hash to the same");
 	struct str list = STR("  one two,three "), w;
 	n = 0;
 	while (str_token(&list, " ,", &w))
