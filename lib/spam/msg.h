@@ -54,12 +54,16 @@ struct uri {
 struct head_value { bool made, defined; struct strs v; struct str joined; };
 
 struct line_hits { unsigned line; size_t from, to; struct line_hits *next; };	/* where in the line a match may begin */
-/* A text in pieces, and which patterns of its prefilter may match where. */
+/* A text in pieces, and which patterns of its prefilter may match where. times: how often a piece is in the text, at the first of its places, and 0 at the others:
+ * alternatives mostly say the same again. NULL: each is looked at. */
 struct area {
 	bool made, scanned;
 	struct strs pieces;
+	unsigned *times;
 	struct line_hits **may;		/* by prefilter number, last line first */
 };
+
+static inline unsigned area_times(const struct area *area, size_t piece) { return area->times == NULL ? 1 : area->times[piece]; }
 
 enum msg_flag { MSG_NO_HEAD_END = 1, MSG_TRUNCATED_HEAD = 2, MSG_NO_PART_HEAD = 4, MSG_NO_PART_HEAD_END = 8, MSG_EPILOGUE = 16, MSG_PART_LIMIT = 32,
 		MSG_OPEN_BOUNDARY = 64, MSG_URI_CUT = 128 };

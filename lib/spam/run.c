@@ -130,6 +130,8 @@ static void scan_area(struct msg *m, struct area *area, const struct prefilter *
 	struct scan s = { m, area, 0 };
 	buf_init(&folded, m->whole.n * 8 + 131072);
 	for (size_t i = 0; i < area->pieces.n; i++) {
+		if (area_times(area, i) == 0)
+			continue;
 		s.line = (unsigned)i;
 		buf_reset(&folded);
 		prefilter_fold(area->pieces.v[i], &folded);
@@ -167,18 +169,25 @@ void run_prefilters(struct msg *m)
 	}
 }
 
+/* n, and what is found in a piece as often as the piece is there; at most max. */
+static unsigned run_piece(struct msg *m, const struct rule *r, const struct pcre *code, const struct area *area, size_t i, struct where w, unsigned n, unsigned max)
+{
+	const unsigned times = area_times(area, i), found = times == 0 ? 0 : gated(m, r, code, w, max - n);
+	return found > 0 && found > (max - n) / times ? max : n + found * times;
+}
+
 static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, struct area *area, bool all)
 {
 	unsigned n = 0, max = most(r);
 	bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
 	if (all) {
 		for (size_t i = skip_subject; i < area->pieces.n && n < max; i++)
-			n += gated(m, r, code, anywhere(area->pieces.v[i]), max - n);
+			n = run_piece(m, r, code, area, i, anywhere(area->pieces.v[i]), n, max);
 		return n;
 	}
 	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max; h = h->next)
 		if (h->line > 0 || !skip_subject)
-			n += gated(m, r, code, (struct where){ area->pieces.v[h->line], h->from, h->to }, max - n);
+			n = run_piece(m, r, code, area, h->line, (struct where){ area->pieces.v[h->line], h->from, h->to }, n, max);
 	return n;
 }
 

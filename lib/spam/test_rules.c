@@ -60,6 +60,31 @@ static void rules(void)
 	buf_fini(&got);
 }
 
+/* A line that stands there more than once counts each time, and once as the subject. */
+static void repeated(void)
+{
+	static const char mail[] = "Subject: buy pills\n\nbuy pills\n\npills, pills\n\nbuy pills\n\npills, pills\n\nbuy pills";
+	static const struct { const char *rules, *hits; } same[] = {
+		{ "body __A /pills/\ntflags __A multiple\nbody __B /pills$/\ntflags __B multiple\n", "__A(8) __B(6)" },
+		{ "body __A /pills/\ntflags __A multiple nosubject\nbody __B /[^a]pills/\ntflags __B multiple nosubject\n", "__A(7) __B(5)" },
+		{ "body __A /pills/\ntflags __A multiple maxhits=3\nbody __B /pills, p/\ntflags __B multiple maxhits=5\n", "__A(3) __B(2)" },
+		{ "body __A /p/\ntflags __A multiple maxhits=6\nbody __B /buy/\nbody __C /^b/\ntflags __C nosubject\n", "__A(6) __B __C" },
+	};
+	struct buf got;
+	buf_init(&got, 10000);
+	for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+		struct told told;
+		double score;
+		struct spam *s = rules_of(same[i].rules, true, &told);
+		if (tap_ok(s != NULL && told.text[0] == '\0', "rules %zu load (%s)", i, told.text)) {
+			hits_of(s, mail, &got, &score);
+			tap_is_str(got.p == NULL ? "" : got.p, same[i].hits, "hits %zu of lines that are the same", i);
+		}
+		spam_free(&s);
+	}
+	buf_fini(&got);
+}
+
 static const struct { const char *rules, *told; } mistakes[] = {
 	{ "body B /y/\nnonsense 1\n", "t.cf:2: unknown directive 'nonsense'\n" },
 	{ "body A /(/\nbody B /y/\n", "t.cf:1: A: pattern: missing closing parenthesis at offset 1\n" },
@@ -124,6 +149,7 @@ static void networks(void)
 int main(void)
 {
 	rules();
+	repeated();
 	told_mistakes();
 	networks();
 	return tap_done();

@@ -172,12 +172,27 @@ static void lines_of(struct msg *m, struct strs *out)
 	buf_fini(&lines);
 }
 
+/* The subject, the first line, is one by itself: some rules leave it out. */
+static void count_same(struct arena *a, struct area *area)
+{
+	struct map *first = map_new();
+	area->times = ARENA_ARRAY(a, unsigned, area->pieces.n + 1);
+	for (size_t i = 0; i < area->pieces.n; i++) {
+		const size_t at = i == 0 ? 0 : (size_t)(uintptr_t)map_get(first, area->pieces.v[i]);
+		if (i > 0 && at == 0)
+			map_set(first, area->pieces.v[i], (void *)(uintptr_t)i);
+		area->times[at == 0 ? i : at]++;
+	}
+	map_free(&first);
+}
+
 const struct strs *msg_body_lines(struct msg *m)
 {
 	if (m->body_lines.made)
 		return &m->body_lines.pieces;
 	m->body_lines.made = true;
 	lines_of(m, &m->body_lines.pieces);
+	count_same(m->a, &m->body_lines);
 	m->htmls = ARENA_ARRAY(m->a, struct html *, m->n_parts + 1);
 	for (size_t i = 0; i < m->n_parts; i++)
 		if (m->parts[i].html != NULL)

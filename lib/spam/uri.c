@@ -338,7 +338,8 @@ void msg_uris(struct msg *m)
 	struct map *seen = map_new();
 	const struct strs *lines = msg_body_lines(m);
 	for (size_t i = 0; i < lines->n; i++)
-		line_uris(m, lines->v[i], seen);
+		if (area_times(&m->body_lines, i) > 0)
+			line_uris(m, lines->v[i], seen);
 	map_free(&seen);
 	html_uris(m);
 	if (m->s->num[SPAM_NUM_DKIM_URIS] > 0) {
