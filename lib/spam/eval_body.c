@@ -1,24 +1,41 @@
 /* Eval functions over the text: alternatives that differ, blank lines, lengths (SpamAssassin's BodyEval). */
 #include <stdlib.h>
 
+#include "base/ids.h"
 #include "spam/eval.h"
 #include "spam/patterns.h"
 
 /* --- alternatives that do not say the same --- */
 
-/* Words with a letter, counted. */
-static void count_words(struct str text, struct map *words)
+/* How often each word is in the HTML and in the text, by the number of its hash; how many different ones there are. */
+struct words { struct ids ids; struct arena *a; struct word { size_t html, text; } *v; size_t cap, html, text; };
+
+static struct word *word_of(struct words *w, struct str text)
+{
+	const uint32_t n = ids_number(&w->ids, str_hash(text));
+	if (n >= w->cap) {
+		struct word *grown = ARENA_ARRAY(w->a, struct word, (size_t)n * 2 + 500);
+		if (w->cap > 0)
+			memcpy(grown, w->v, w->cap * sizeof(*grown));
+		w->v = grown;
+		w->cap = (size_t)n * 2 + 500;
+	}
+	return &w->v[n];
+}
+
+/* Words with a letter. */
+static void count_words(struct words *words, struct str text, bool html)
 {
 	while (text.n > 0) {
 		size_t n = 0;
 		bool letter = false;
-		while (n < text.n && !sp_char(text.p[n])) {
+		for (; n < text.n && !sp_char(text.p[n]); n++)
 			letter |= ch_alnum(text.p[n]) || text.p[n] == '_' || (unsigned char)text.p[n] >= 0xc3;
-			n++;
+		if (letter) {
+			struct word *w = word_of(words, str_sub(text, 0, n));
+			size_t *times = html ? &w->html : &w->text, *different = html ? &words->html : &words->text;
+			*different += (*times)++ == 0;
 		}
-		struct str w = str_sub(text, 0, n);
-		if (letter)
-			map_set(words, w, (void *)((uintptr_t)map_get(words, w) + 1));
 		text = str_from(text, n + 1);
 	}
 }
@@ -33,7 +50,9 @@ static bool below(const struct part *p, const struct part *top)
 
 static void compare_part(struct msg *m, struct msg_evals *e, size_t top)
 {
-	struct map *html = map_new(), *text = map_new();
+	struct words w = { .a = m->a };
+	size_t images = 0, same = 0;
+	ids_init(&w.ids, 2000);
 	for (size_t i = top; i < m->n_parts; i++) {
 		struct part *p = &m->parts[i];
 		if (!p->leaf || !below(p, &m->parts[top]) || !str_starts(p->type, STR("text")))
@@ -41,25 +60,20 @@ static void compare_part(struct msg *m, struct msg_evals *e, size_t top)
 		part_render(m, p);
 		if (p->rendered.p == NULL)
 			continue;
-		count_words(p->rendered, p->rendered_html ? html : text);
-		if (p->rendered_html && map_count(html) == 0 && p->html != NULL && html_tag_open(p->html, STR("img")) >= 0)
-			map_set(html, STR("\n"), (void *)1);
+		count_words(&w, p->rendered, p->rendered_html);
+		if (p->rendered_html && w.html == 0 && p->html != NULL && html_tag_open(p->html, STR("img")) >= 0)
+			images = 1;	/* counts as a word that is in no text */
 	}
-	size_t all = map_count(html), left = all, at = 0;
-	struct str key;
-	void *value;
+	for (size_t i = 0; i < w.cap; i++)
+		same += w.v[i].html > 0 && w.v[i].html <= w.v[i].text;
+	const size_t all = w.html + images;
 	if (all > 0) {
 		e->ma.html = all;
-		e->ma.text = map_count(text);
-		while (map_next(html, &at, &key, &value)) {
-			size_t in_text = (size_t)(uintptr_t)map_get(text, key);
-			left -= in_text > 0 && (size_t)(uintptr_t)value < in_text + 1;
-		}
-		double diff = (double)left / (double)all * 100;
+		e->ma.text = w.text;
+		double diff = (double)(all - same) / (double)all * 100;
 		e->ma.diff = diff > e->ma.diff ? diff : e->ma.diff;
 	}
-	map_free(&html);
-	map_free(&text);
+	ids_fini(&w.ids);
 }
 
 static const struct msg_evals *alternatives(struct msg *m)
@@ -121,7 +135,7 @@ int eval_vertical_words(struct msg *m, const struct rule *r)
 		e->vertical = -1;
 		const struct strs *lines = msg_body_lines(m);
 		for (size_t i = 0; i < lines->n; i++) {
-			struct str l = lines->v[i];
+			const struct str l = area_times(&m->body_lines, i) == 0 ? STR("") : lines->v[i];
 			size_t spaces = 0;
 			for (size_t k = 0; k < l.n; k++)
 				spaces += l.p[k] == ' ';

@@ -314,27 +314,39 @@ static bool likely_wrong_charset(struct msg *m)
 	return false;
 }
 
+struct letters { size_t length, upper, lower; };
+
+static void count_letters(struct str text, unsigned times, struct letters *n)
+{
+	static const uint64_t one[256] = { ['A' ... 'Z'] = 1ull << 32, ['a' ... 'z'] = 1, ['0' ... '9'] = 1 };
+	uint64_t both = 0;
+	for (size_t i = 0; i < text.n; i++)
+		both += one[(unsigned char)text.p[i]];
+	n->length += text.n * times;
+	n->upper += (both >> 32) * times;
+	n->lower += (both & UINT32_MAX) * times;
+}
+
 static double upper_share(struct msg *m)
 {
 	const struct strs *lines = msg_body_lines(m);
-	size_t length = 0, upper = 0, lower = 0, start, end;
+	struct letters n = { 0 };
+	size_t start, end;
 	if (likely_wrong_charset(m))
 		return 0;
 	for (size_t i = 0; i < lines->n; i++) {
 		struct str line = lines->v[i];
-		if (!pat(PAT_TWO_WORDS, line) || pat(PAT_BASE64_LINE, line))
+		const unsigned times = area_times(&m->body_lines, i);
+		if (times == 0 || !pat(PAT_TWO_WORDS, line) || pat(PAT_BASE64_LINE, line))
 			continue;
-		bool jis = pat_find(PAT_JIS, line, 0, &start, &end);
-		for (size_t k = 0; k < line.n; k++) {
-			if (jis && k >= start && k < end)
-				continue;
-			length++;
-			const unsigned char c = (unsigned char)line.p[k];
-			upper += (unsigned char)(c - 'A') < 26;
-			lower += ((unsigned char)(c - 'a') < 26) | ((unsigned char)(c - '0') < 10);
+		const bool jis = pat_find(PAT_JIS, line, 0, &start, &end);
+		if (jis) {
+			count_letters(str_sub(line, 0, start), times, &n);
+			line = str_from(line, end);
 		}
+		count_letters(line, times, &n);
 	}
-	return length < 200 || upper + lower == 0 ? 0 : (double)upper / (double)(upper + lower) * 100;
+	return n.length < 200 || n.upper + n.lower == 0 ? 0 : (double)n.upper / (double)(n.upper + n.lower) * 100;
 }
 
 int eval_uppercase(struct msg *m, const struct rule *r)

@@ -66,7 +66,9 @@ struct str html_entities(struct arena *a, struct str text, bool prefixes)
 		unsigned cp = 0;
 		size_t n = text.p[i] != '&' || rest.n == 0 ? 0 : rest.p[0] == '#' ? numeric(rest, &cp) : named(rest, prefixes, &cp);
 		if (n == 0) {
-			buf_ch(&b, text.p[i++]);
+			const ptrdiff_t next = str_chr(rest, '&');
+			buf_mem(&b, text.p + i, next < 0 ? text.n - i : (size_t)next + 1);
+			i += next < 0 ? text.n - i : (size_t)next + 1;
 			continue;
 		}
 		utf8_put(&b, cp);

@@ -23,7 +23,7 @@ struct html_events {
 void html_tokenize(struct arena *a, struct str text, const struct html_events *ev);
 struct str html_entities(struct arena *a, struct str text, bool prefixes);	/* &amp; …; prefixes: "&ampx" too */
 
-struct html_tag { struct str name; int open; };
+struct html_tag { struct str name; int open; unsigned is; };	/* is: of which lists (render.c) */
 struct html_uri { struct str uri; struct strs types, texts; };
 
 struct html_style {
@@ -50,6 +50,7 @@ struct html {
 	struct html_tag tag[HTML_TAGS_MAX];
 	size_t n_tag;
 	struct map *tag_at;		/* name -> index + 1; while rendering */
+	const struct html_tag *a_tag, *script_tag, *style_tag, *title_tag;	/* asked for with each text; NULL: not seen yet */
 	struct strs comments, scripts, titles, anchors;
 	struct html_uri *uris;
 	size_t n_uris, cap_uris;

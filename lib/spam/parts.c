@@ -120,11 +120,12 @@ void content_type_parse(struct arena *a, struct part *p)
 /* Long lines inside a multipart are cut, so that no pattern sees an endless one. */
 static struct str cut_lines(struct arena *a, struct str raw)
 {
-	size_t run = 0;
 	bool needed = false;
-	for (size_t i = 0; i < raw.n && !needed; i++) {
-		run = raw.p[i] == '\n' ? 0 : run + 1;
-		needed = run >= MSG_LINE_MAX;
+	for (size_t at = 0; at < raw.n && !needed;) {
+		const char *lf = memchr(raw.p + at, '\n', raw.n - at);
+		const size_t end = lf == NULL ? raw.n : (size_t)(lf - raw.p);
+		needed = end - at >= MSG_LINE_MAX;
+		at = end + 1;
 	}
 	if (!needed)
 		return raw;
@@ -292,36 +293,15 @@ void msg_parts(struct msg *m)
 
 /* --- transfer encodings --- */
 
+/* As lib/mail decodes it, but for what stands after the last line end: blanks and a '=' there are text. */
 static void qp(struct str in, struct buf *out)
 {
-	for (size_t i = 0; i < in.n; i++) {
-		char c = in.p[i];
-		if (ch_blank(c)) {	/* blanks at the end of a line are not there */
-			size_t k = i;
-			while (k < in.n && ch_blank(in.p[k]))
-				k++;
-			if (k < in.n && (in.p[k] == '\n' || (in.p[k] == '\r' && k + 1 < in.n && in.p[k + 1] == '\n'))) {
-				i = k - 1;
-				continue;
-			}
-		}
-		int hi = c == '=' && i + 2 < in.n ? ch_xdigit(in.p[i + 1]) : -1, lo = hi < 0 ? -1 : ch_xdigit(in.p[i + 2]);
-		if (lo >= 0) {
-			buf_ch(out, (char)(hi << 4 | lo));
-			i += 2;
-			continue;
-		}
-		if (c == '=') {
-			size_t k = i + 1;
-			while (k < in.n && ch_blank(in.p[k]))
-				k++;
-			k += k < in.n && in.p[k] == '\r';
-			if (k < in.n && in.p[k] == '\n') {
-				i = k;
-				continue;
-			}
-		}
-		buf_ch(out, c);
+	const size_t lines = (size_t)(str_rchr(in, '\n') + 1);
+	mail_qp_decode(str_sub(in, 0, lines), false, out);
+	for (size_t i = lines; i < in.n; i++) {
+		const int hi = in.p[i] == '=' && i + 2 < in.n ? ch_xdigit(in.p[i + 1]) : -1, lo = hi < 0 ? -1 : ch_xdigit(in.p[i + 2]);
+		buf_ch(out, lo < 0 ? in.p[i] : (char)(hi << 4 | lo));
+		i += lo < 0 ? 0 : 2;
 	}
 }
 
@@ -360,8 +340,9 @@ static void base64(struct str in, struct buf *out)
 
 static struct str lf_only(struct arena *a, struct buf *b)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < b->n; i++)
+	const ptrdiff_t cr = str_chr(buf_view(b), '\r');
+	size_t n = cr < 0 ? b->n : (size_t)cr;
+	for (size_t i = n; i < b->n; i++)
 		if (b->p[i] != '\r' || i + 1 >= b->n || b->p[i + 1] != '\n')
 			b->p[n++] = b->p[i];
 	buf_cut(b, n);

@@ -6,12 +6,23 @@
 #include "base/enc.h"
 #include "spam/html.h"
 
-static const char elements[] = " a abbr acronym address area b base bdo big blockquote body br button caption cite code col colgroup dd del dfn div dl dt em "
-	"fieldset form h1 h2 h3 h4 h5 h6 head hr html i img input ins kbd label legend li link map meta noscript object ol optgroup option p param pre q "
-	"samp script select small span strong style sub sup table tbody td textarea tfoot th thead title tr tt ul var applet basefont center dir font frame "
-	"frameset iframe isindex menu noframes s strike u nobr x-sigsep x-tab ";
-static const char tricks[] = " bgsound embed listing plaintext xmp ";
-static const char styled[] = " body font table tr th td big small basefont marquee span p div a ";
+/* What an element is to us: rows of words with blanks around each, bits of html_tag.is. */
+enum list { ELEMENT, TRICK, STYLED, BREAK, CELL, PARAGRAPH, BACKGROUND, LINK, SOURCE, FORM, BASE, META, FONT, IMG, OBJECT, ANCHOR, TITLE };
+static const char *const lists[] = {
+	[ELEMENT] = " a abbr acronym address area b base bdo big blockquote body br button caption cite code col colgroup dd del dfn div dl dt em "
+		"fieldset form h1 h2 h3 h4 h5 h6 head hr html i img input ins kbd label legend li link map meta noscript object ol optgroup option p param pre q "
+		"samp script select small span strong style sub sup table tbody td textarea tfoot th thead title tr tt ul var applet basefont center dir font frame "
+		"frameset iframe isindex menu noframes s strike u nobr x-sigsep x-tab ",
+	[TRICK] = " bgsound embed listing plaintext xmp ",
+	[STYLED] = " body font table tr th td big small basefont marquee span p div a ",
+	[BREAK] = " br div ",
+	[CELL] = " li th td dt dd embed h1 h2 h3 h4 h5 h6 ",
+	[PARAGRAPH] = " p hr blockquote pre listing plaintext xmp title ",
+	[BACKGROUND] = " body table tr td ",
+	[LINK] = " a area link ",
+	[SOURCE] = " img frame iframe embed script bgsound ",
+	[FORM] = " form ", [BASE] = " base ", [META] = " meta ", [FONT] = " font ", [IMG] = " img ", [OBJECT] = " object embed ", [ANCHOR] = " a ", [TITLE] = " title ",
+};
 
 static bool in(const char *list, struct str word)
 {
@@ -23,6 +34,24 @@ static bool in(const char *list, struct str word)
 	memcpy(key + 1, word.p, n);
 	memcpy(key + 1 + n, " ", 2);
 	return strstr(list, key) != NULL;
+}
+
+static unsigned lists_of(struct str tag)
+{
+	unsigned is = 0;
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		is |= in(lists[i], tag) ? 1u << i : 0;
+	return is;
+}
+
+static bool on(unsigned is, enum list list)
+{
+	return is >> list & 1;
+}
+
+static bool is_open(const struct html_tag *t)
+{
+	return t != NULL && t->open > 0;
 }
 
 /* --- chunks of text --- */
@@ -168,27 +197,27 @@ static void refresh_uri(struct html *h, struct str content)
 	push_uri(h, STR("meta"), semi < 0 ? v : sp_trim(str_sub(v, 0, (size_t)semi)));
 }
 
-static void tag_uris(struct html *h, struct str tag, const struct html_attr *attrs, size_t n)
+static void tag_uris(struct html *h, struct str tag, unsigned is, const struct html_attr *attrs, size_t n)
 {
 	struct str v, v2;
-	if (in(" body table tr td ", tag)) {
+	if (on(is, BACKGROUND)) {
 		if (attr(attrs, n, "background", false, &v))
 			push_uri(h, tag, v);
-	} else if (in(" a area link ", tag)) {
+	} else if (on(is, LINK)) {
 		if (attr(attrs, n, "href", true, &v))
 			push_uri(h, tag, v);
 		if (attr(attrs, n, "data-saferedirecturl", false, &v))
 			push_uri(h, tag, v);
-	} else if (in(" img frame iframe embed script bgsound ", tag)) {
+	} else if (on(is, SOURCE)) {
 		if (attr(attrs, n, "src", true, &v))
 			push_uri(h, tag, v);
-	} else if (in(" form ", tag)) {
+	} else if (on(is, FORM)) {
 		if (attr(attrs, n, "action", false, &v))
 			push_uri(h, tag, v);
-	} else if (in(" base ", tag)) {
+	} else if (on(is, BASE)) {
 		if (attr(attrs, n, "href", false, &v) && v.n > 0)
 			base_uri(h, v);
-	} else if (in(" meta ", tag) && attr(attrs, n, "http-equiv", false, &v) && attr(attrs, n, "content", false, &v2) &&
+	} else if (on(is, META) && attr(attrs, n, "http-equiv", false, &v) && attr(attrs, n, "content", false, &v2) &&
 		   str_case_find(v, STR("refresh")) >= 0) {
 		refresh_uri(h, v2);
 	}
@@ -231,7 +260,7 @@ static void image(struct html *h, const struct html_attr *attrs, size_t n)
 	struct str v[2];
 	const char *const names[] = { "width", "height" };
 	double size[2];
-	if (h->anchors.n > 0 && html_tag_open(h, STR("a")) > 0)
+	if (h->anchors.n > 0 && is_open(h->a_tag))
 		buf_c(&h->anchor_text, "<img>\n");
 	if (!attr(attrs, n, names[0], false, &v[0]) || !attr(attrs, n, names[1], false, &v[1]))
 		return;
@@ -287,24 +316,24 @@ static void content_charset(struct html *h, struct str content)
 	h->charsets = str_c(arena_printf(h->a, "%.*s%s%.*s", STR_ARG(h->charsets), h->charsets.n > 0 ? " " : "", STR_ARG(str_sub(v, 0, n))));
 }
 
-static void tag_tests(struct html *h, struct str tag, const struct html_attr *attrs, size_t n)
+static void tag_tests(struct html *h, unsigned is, const struct html_attr *attrs, size_t n)
 {
 	struct str v, v2;
-	if (in(" font ", tag) && attr(attrs, n, "face", false, &v) && !face_ok(v))
+	if (on(is, FONT) && attr(attrs, n, "face", false, &v) && !face_ok(v))
 		h->flags |= HTML_BAD_FACE;
-	if (in(" img ", tag))
+	if (on(is, IMG))
 		image(h, attrs, n);
-	if (in(" form ", tag) && attr(attrs, n, "action", false, &v) && str_case_find(v, STR("mailto:")) >= 0)
+	if (on(is, FORM) && attr(attrs, n, "action", false, &v) && str_case_find(v, STR("mailto:")) >= 0)
 		h->flags |= HTML_FORM_MAILTO;
-	if (in(" object embed ", tag))
+	if (on(is, OBJECT))
 		h->flags |= HTML_EMBEDS;
-	if (in(" a ", tag))
+	if (on(is, ANCHOR))
 		open_anchor(h, attrs, n);
-	if (in(" title ", tag)) {
+	if (on(is, TITLE)) {
 		close_text(h->a, &h->title_text, &h->titles, h->titles.n > 0);
 		strs_add(h->a, &h->titles, STR(""));
 	}
-	if (in(" meta ", tag) && attr(attrs, n, "http-equiv", false, &v) && attr(attrs, n, "content", false, &v2) &&
+	if (on(is, META) && attr(attrs, n, "http-equiv", false, &v) && attr(attrs, n, "content", false, &v2) &&
 	    str_case_find(v, STR("content-type")) >= 0)
 		content_charset(h, v2);
 }
@@ -319,9 +348,16 @@ static struct html_tag *tag_entry(struct html *h, struct str name, bool *fresh)
 		return &h->tag[at - 1];
 	if (h->n_tag >= HTML_TAGS_MAX)
 		return NULL;
-	h->tag[h->n_tag++] = (struct html_tag){ name, 0 };
+	struct html_tag *t = &h->tag[h->n_tag++];
+	*t = (struct html_tag){ name, 0, lists_of(name) };
 	map_set(h->tag_at, name, (void *)(uintptr_t)h->n_tag);
-	return &h->tag[h->n_tag - 1];
+	const struct { const char *name; const struct html_tag **tag; } asked[] = {
+		{ "a", &h->a_tag }, { "script", &h->script_tag }, { "style", &h->style_tag }, { "title", &h->title_tag },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+		if (str_eq(name, str_c(asked[i].name)))
+			*asked[i].tag = t;
+	return t;
 }
 
 /* "o:p", "st1:place": what word processors write. */
@@ -337,21 +373,23 @@ static bool namespaced(struct str tag)
 	return true;
 }
 
-static void tag_space(struct html *h, struct str tag)
+static void tag_space(struct html *h, unsigned is)
 {
-	if (in(" br div ", tag))
+	if (on(is, BREAK))
 		put_space(h, "\n");
-	else if (in(" li th td dt dd embed h1 h2 h3 h4 h5 h6 ", tag))
+	else if (on(is, CELL))
 		put_space(h, " ");
-	else if (in(" p hr blockquote pre listing plaintext xmp title ", tag))
+	else if (on(is, PARAGRAPH))
 		put_space(h, "\n\n");
 }
 
 static void on_tag(void *ctx, struct str tag, struct html_attr *attrs, size_t n, bool end)
 {
 	struct html *h = ctx;
-	bool ns = namespaced(tag), fresh, element = in(elements, tag);
+	bool fresh;
 	struct html_tag *t = tag_entry(h, tag, &fresh);
+	const unsigned is = t == NULL ? lists_of(tag) : t->is;
+	const bool ns = namespaced(tag), element = on(is, ELEMENT);
 	h->elements += element || ns;
 	h->elements_seen += (element || ns) && fresh;
 	h->tags++;
@@ -363,17 +401,17 @@ static void on_tag(void *ctx, struct str tag, struct html_attr *attrs, size_t n,
 			h->closed_extra++;
 		}
 	}
-	if (ns || (!element && !in(tricks, tag)))
+	if (ns || (!element && !on(is, TRICK)))
 		return;
-	if (in(styled, tag) && end)
+	if (on(is, STYLED) && end)
 		html_style_close(h, tag);
-	else if (in(styled, tag))
+	else if (on(is, STYLED))
 		html_style_open(h, tag, attrs, n);
-	tag_space(h, tag);
+	tag_space(h, is);
 	if (end)
 		return;
-	tag_uris(h, tag, attrs, n);
-	tag_tests(h, tag, attrs, n);
+	tag_uris(h, tag, is, attrs, n);
+	tag_tests(h, is, attrs, n);
 }
 
 /* Letters, digits and everything beyond ASCII. */
@@ -385,6 +423,8 @@ static bool word_byte(char c)
 
 static size_t chars(struct str s)
 {
+	if (!str_has_8bit(s))
+		return s.n;
 	size_t n = 0;
 	for (size_t i = 0; i < s.n; i++)
 		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
@@ -421,15 +461,15 @@ static bool only_space(struct str s)
 static void on_text(void *ctx, struct str text)
 {
 	struct html *h = ctx;
-	if (html_tag_open(h, STR("script")) > 0) {
+	if (is_open(h->script_tag)) {
 		strs_add(h->a, &h->scripts, text);
 		return;
 	}
-	if (html_tag_open(h, STR("style")) > 0)
+	if (is_open(h->style_tag))
 		return;
-	if (h->anchors.n > 0 && html_tag_open(h, STR("a")) > 0)
+	if (h->anchors.n > 0 && is_open(h->a_tag))
 		buf_str(&h->anchor_text, text);
-	if (h->titles.n > 0 && html_tag_open(h, STR("title")) > 0)
+	if (h->titles.n > 0 && is_open(h->title_tag))
 		buf_str(&h->title_text, text);
 	bool invisible = !only_space(text) && html_is_invisible(h);
 	if (h->n_chunks > 0)
@@ -457,56 +497,75 @@ static void on_declaration(void *ctx, struct str whole)
 }
 
 /* &nbsp; is a blank, <br/> is <br>, typographic quotes are quotes. */
-static struct str prepare(struct arena *a, struct str in_)
+static struct str prepare(struct arena *a, struct str text)
 {
-	struct buf b;
-	buf_init(&b, in_.n + 16);
-	for (size_t i = 0; i < in_.n;) {
-		struct str s = str_from(in_, i);
-		if (s.p[0] == '&' && str_starts(s, STR("&nbsp;"))) {
-			buf_ch(&b, ' ');
+	char *out = arena_alloc(a, text.n + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < text.n;) {
+		for (; i < text.n && text.p[i] != '&' && text.p[i] != '<' && text.p[i] != '\xe2'; i++)
+			out[n++] = text.p[i];
+		const struct str s = str_from(text, i);
+		if (s.n == 0)
+			break;
+		size_t name = 1, end;
+		if (str_starts(s, STR("&nbsp;"))) {
+			out[n++] = ' ';
 			i += 6;
-		} else if (str_starts(s, STR("\xe2\x80\x9c")) || str_starts(s, STR("\xe2\x80\x9d"))) {
-			buf_ch(&b, '"');
+			continue;
+		}
+		if (str_starts(s, STR("\xe2\x80\x9c")) || str_starts(s, STR("\xe2\x80\x9d"))) {
+			out[n++] = '"';
 			i += 3;
-		} else if (s.p[0] == '<') {
-			size_t n = 1, k;
-			while (n < s.n && (ch_alnum(s.p[n]) || s.p[n] == '_'))
-				n++;
-			for (k = n; k < s.n && sp_char(s.p[k]); k++)
-				;
-			bool self = n > 1 && k + 1 < s.n && s.p[k] == '/' && s.p[k + 1] == '>';
-			buf_mem(&b, s.p, self ? n : 1);
-			if (self)
-				buf_ch(&b, '>');
-			i += self ? k + 2 : 1;
-		} else {
-			buf_ch(&b, s.p[0]);
-			i++;
+			continue;
+		}
+		out[n++] = s.p[0];
+		i++;
+		if (s.p[0] != '<')
+			continue;
+		while (name < s.n && (ch_alnum(s.p[name]) || s.p[name] == '_'))
+			name++;
+		for (end = name; end < s.n && sp_char(s.p[end]); end++)
+			;
+		if (name == 1 || end + 1 >= s.n || s.p[end] != '/' || s.p[end + 1] != '>')
+			continue;
+		memcpy(out + n, s.p + 1, name - 1);
+		n += name - 1;
+		out[n++] = '>';
+		i += end + 1;
+	}
+	return str_n(out, n);
+}
+
+/* Characters, and those that are no blanks. */
+static void count_text(struct html *h, struct str s)
+{
+	for (size_t n; s.n > 0; s = str_from(s, n)) {
+		size_t blanks = 0;
+		n = str_span7(s);
+		for (size_t i = 0; i < n; i++)
+			blanks += text_space(s.p[i]);
+		h->non_space += n - blanks;
+		h->rendered_length += n;
+		for (struct str rest = str_from(s, n); rest.n > 0 && (unsigned char)rest.p[0] >= 0x80; n = s.n - rest.n) {
+			const uint32_t cp = utf8_next(&rest);
+			const bool blank = h->wide && (cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
+						       cp == 0x202f || cp == 0x205f || cp == 0x3000);
+			h->rendered_length++;
+			h->non_space += !blank;
 		}
 	}
-	struct str s = arena_str(a, buf_view(&b));
-	buf_fini(&b);
-	return s.p == NULL ? STR("") : s;
 }
 
 static void count_rendered(struct html *h, bool source_wide)
 {
 	h->wide = source_wide;
-	for (size_t i = 0; i < h->n_chunks; i++) {
+	for (size_t i = 0; i < h->n_chunks && !h->wide; i++) {
 		struct str s = h->chunks[i].text;
-		for (size_t k = 0; k < s.n; k++)
+		for (size_t k = str_span7(s); k < s.n; k++)
 			h->wide |= (unsigned char)s.p[k] > 0xc3;
 	}
-	for (size_t i = 0; i < h->n_chunks; i++) {
-		for (struct str s = h->chunks[i].text; s.n > 0;) {
-			uint32_t cp = utf8_next(&s);
-			bool blank = cp == ' ' || (cp >= 9 && cp <= 13) || (h->wide && (cp == 0x85 || cp == 0xa0 || cp == 0x1680 ||
-				     (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f || cp == 0x3000));
-			h->rendered_length++;
-			h->non_space += !blank;
-		}
-	}
+	for (size_t i = 0; i < h->n_chunks; i++)
+		count_text(h, h->chunks[i].text);
 }
 
 struct html *html_render(struct arena *a, struct str text)

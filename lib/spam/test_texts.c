@@ -33,6 +33,8 @@ static const struct { const char *mail, *lines; } bodies[] = {
 	{ "\nno subject", "[/][no subject]" },
 	{ "Subject: =?utf-8?q?caf=C3=A9?= =?utf-8?q?_x?=\n\nb\n", "[caf\xc3\xa9 x/][b ]" },
 	{ "Content-Transfer-Encoding: quoted-printable\n\na=20b=\nc=3D\n", "[/][a bc= ]" },
+	{ "Content-Transfer-Encoding: quoted-printable\n\na=\nb = \nc  \n=3d=4\ne=2", "[/][ab c ==4 e=2]" },
+	{ "Content-Transfer-Encoding: quoted-printable\n\nx=4=\n1y=4g= ", "[/][x=41y=4g= ]" },
 	{ "Content-Transfer-Encoding: base64\n\naGVs\nbG8=\n", "[/][hello]" },
 	{ "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\ncaf=E9 =80\n", "[/][caf\xc3\xa9 \xe2\x82\xac ]" },
 	{ "Content-Type: multipart/mixed; boundary=b\n\npre\n--b\n\none\n--b\nContent-Type: text/html\n\n<p>two</p>\n--b\nContent-Type: image/gif\n\nGIF\n--b--\n", "[/][one/][two/]" },

@@ -62,38 +62,35 @@ static size_t space_at(struct str s, bool wide)
 	return blank ? s.n - rest.n : 0;
 }
 
-/* A run of white space that holds two line ends is a paragraph, any other a blank. */
-static void squeeze(struct str in, bool wide, struct buf *out)
+/* A run of white space that holds two line ends is a paragraph, any other a blank. What comes out is never longer. */
+static size_t squeeze(struct str in, bool wide, char *out)
 {
+	size_t n = 0;
 	for (size_t i = 0; i < in.n;) {
-		size_t k = i, first = SIZE_MAX, last = 0, n;
-		while (k < in.n && (n = space_at(str_from(in, k), wide)) > 0) {
-			if (in.p[k] == '\n') {
-				first = first == SIZE_MAX ? k : first;
-				last = k;
-			}
-			k += n;
-		}
-		if (k == i) {
-			for (k = i + 1; k < in.n && in.p[k] > ' ';)	/* plain ASCII, most of all text */
-				k++;
-			if (in.p[i] == '\0')
-				buf_ch(out, '\n');
-			buf_mem(out, in.p + i + (in.p[i] == '\0'), k - i - (in.p[i] == '\0'));
-			i = k;
-			continue;
+		size_t k = i, first = SIZE_MAX, last = 0, one;
+		for (; i < in.n && (unsigned char)(in.p[i] - '!') < 0x80 - '!'; i++)	/* ASCII, most of all text */
+			out[n++] = in.p[i];
+		for (k = i; k < in.n && (one = space_at(str_from(in, k), wide)) > 0; k += one) {
+			if (in.p[k] != '\n')
+				continue;
+			first = first == SIZE_MAX ? k : first;
+			last = k;
 		}
 		if (first != SIZE_MAX && first < last) {
 			if (first > i)
-				buf_ch(out, ' ');
-			buf_ch(out, '\n');
+				out[n++] = ' ';
+			out[n++] = '\n';
 			if (last + 1 < k)
-				buf_ch(out, ' ');
-		} else {
-			buf_ch(out, ' ');
+				out[n++] = ' ';
+		} else if (k > i) {
+			out[n++] = ' ';
+		} else if (i < in.n) {
+			out[n++] = in.p[i] == '\0' ? '\n' : in.p[i];
+			k++;
 		}
 		i = k;
 	}
+	return n;
 }
 
 /* Characters below 256 as bytes: what a text without any other character looks like to rules. */
@@ -161,12 +158,14 @@ static void lines_of(struct msg *m, struct strs *out)
 		wide |= p->html != NULL ? p->html->wide : str_has_8bit(s);
 		buf_str(&text, cut_near(s, (size_t)m->s->num[SPAM_NUM_BODY_SIZE], "\n "));
 	}
-	if (!wide && html)
+	if (!wide && html && str_has_8bit(buf_view(&text)))
 		narrow(&text);
 	const struct field *subject = field_last(m->a, &m->fields, "subject");
 	buf_str(&lines, subject == NULL ? STR("") : subject->value);
 	buf_ch(&lines, '\n');
-	squeeze(buf_view(&text), wide, &lines);
+	char *room = buf_room(&lines, text.n);
+	if (room != NULL)
+		buf_added(&lines, squeeze(buf_view(&text), wide, room));
 	split_lines(m->a, arena_str(m->a, buf_view(&lines)), out);
 	buf_fini(&text);
 	buf_fini(&lines);

@@ -2,10 +2,12 @@
  * links, kinds of parts. Each once, as a hash. Pure. */
 #include <stdlib.h>
 
+#include "base/ids.h"
 #include "spam/bayes.h"
 #include "spam/html.h"
 
-struct sink { struct msg *m; uint64_t *v; size_t n; };
+/* v: the hashes so far, each once; words: of how many. */
+struct sink { struct msg *m; uint64_t *v; size_t n, words; struct ids seen; };
 
 /* FNV-1a, finished so that all bits count; the same in every process and release. */
 static uint64_t hash(const char *prefix, const char *word, size_t n, bool fold)
@@ -20,16 +22,24 @@ static uint64_t hash(const char *prefix, const char *word, size_t n, bool fold)
 	return h ^ h >> 29;
 }
 
+static void add_as(struct sink *s, const char *prefix, struct str word, bool fold)
+{
+	if (s->words == BAYES_TOKENS_MAX)
+		return;
+	const uint64_t h = hash(prefix, word.p, word.n, fold);
+	s->words++;
+	if (ids_number(&s->seen, h) > s->n)
+		s->v[s->n++] = h;
+}
+
 static void add(struct sink *s, const char *prefix, struct str word)
 {
-	if (s->n < BAYES_TOKENS_MAX)
-		s->v[s->n++] = hash(prefix, word.p, word.n, false);
+	add_as(s, prefix, word, false);
 }
 
 static void add_folded(struct sink *s, const char *prefix, struct str word)
 {
-	if (s->n < BAYES_TOKENS_MAX)
-		s->v[s->n++] = hash(prefix, word.p, word.n, true);
+	add_as(s, prefix, word, true);
 }
 
 static bool inside(char c)
@@ -45,7 +55,7 @@ static bool edge(char c)
 /* Words of a text. Long ones count by their beginning and length. */
 static void words(struct sink *s, const char *prefix, struct str text)
 {
-	for (size_t i = 0; i < text.n;) {
+	for (size_t i = 0; i < text.n && s->words < BAYES_TOKENS_MAX;) {
 		if (!inside(text.p[i])) {
 			i++;
 			continue;
@@ -163,7 +173,8 @@ static int by_value(const void *a, const void *b)
 
 size_t bayes_tokens(struct msg *m, uint64_t **out)
 {
-	struct sink s = { m, ARENA_ARRAY(m->a, uint64_t, BAYES_TOKENS_MAX), 0 };
+	struct sink s = { .m = m, .v = ARENA_ARRAY(m->a, uint64_t, BAYES_TOKENS_MAX) };
+	ids_init(&s.seen, 2000);
 	header(&s);
 	msg_body_lines(m);
 	parts(&s);
@@ -174,14 +185,11 @@ size_t bayes_tokens(struct msg *m, uint64_t **out)
 		if (m->parts[i].invisible.n > 0)
 			words(&s, "hidden:", m->parts[i].invisible);
 	}
+	ids_fini(&s.seen);
 	if (s.n > 1)
 		qsort(s.v, s.n, sizeof(*s.v), by_value);
-	size_t n = 0;
-	for (size_t i = 0; i < s.n; i++)
-		if (i == 0 || s.v[i] != s.v[i - 1])
-			s.v[n++] = s.v[i];
 	*out = s.v;
-	return n;
+	return s.n;
 }
 
 void bayes_digest(struct msg *m, unsigned char out[BAYES_DIGEST])
