@@ -168,6 +168,16 @@ int message_sizes(struct mbox *m, uint32_t uid, struct err *e)
 	return r < 0 ? -1 : sizes_set(m, uid, size, crlf, e);
 }
 
+/* Sizes that no name told. A message whose file has gone is shown all the same. */
+static int sizes_wanted(struct mbox *m, uint32_t uid, struct err *e)
+{
+	struct err mine = { 0 };
+
+	if (message_sizes(m, uid, &mine) == 0 || mine.code == ERR_NOENT)
+		return 0;
+	return err_set(e, mine.code, mine.sys, "sizes of message %u", uid);
+}
+
 int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct err *e)
 {
 	struct mbox *const m = v->m;
@@ -177,9 +187,8 @@ int mbox_msg_get(struct mbox_view *v, uint32_t seq, struct mbox_msg *out, struct
 	if (r == NULL)
 		return err_set(e, ERR_NOENT, 0, "no message %u", seq);
 	if (r->size_crlf == UINT64_MAX && !(r->state & REC_GONE)) {
-		if (message_sizes(m, r->uid, e) < 0 && e->code != ERR_NOENT)
+		if (sizes_wanted(m, r->uid, e) < 0)
 			return -1;
-		err_clear(e);
 		r = state_rec(&m->st, pos);
 	}
 	view_shown(v, r, out);

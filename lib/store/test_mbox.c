@@ -429,6 +429,26 @@ static void test_processes(void)
 	store_close(&s);
 }
 
+/* Its name does not say how long it is on the wire, and it cannot be counted any more. */
+static void test_gone_uncounted(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	struct mbox_msg msg;
+
+	put_file(root, "cur/1700000000.M1P1.other:2,S", MSG);
+	tap_is_int(mbox_refresh(m, &e), 0, "a file of another program is taken up");
+	struct mbox_view *v = mbox_view_new(m);
+	tap_is_int(unlink(scratch_path(root, "cur/1700000000.M1P1.other:2,S")), 0, "and removed by it");
+	tap_is_int(mbox_msg_get(v, 1, &msg, NULL), 0, "who wants no reason is told what is known");
+	tap_ok(msg.uid == 1 && (msg.flags & MBOX_SEEN) && msg.size_crlf == strlen(MSG), "of the message");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 /* What a client would believe after each event, against what the folder holds. */
 struct client {
 	struct mbox_view *v;
@@ -716,6 +736,7 @@ int main(void)
 	test_rewriting();
 	test_copy();
 	test_foreign();
+	test_gone_uncounted();
 	test_processes();
 	test_model();
 	test_no_room();
