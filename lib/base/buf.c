@@ -107,12 +107,14 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 void buf_u64(struct buf *b, unsigned long long v)
 {
+	static const char pairs[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+				    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 	char digits[20];
 	size_t i = sizeof(digits);
-	do {
-		digits[--i] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v != 0);
+	for (; v >= 10; v /= 100)
+		memcpy(digits + (i -= 2), pairs + 2 * (v % 100), 2);
+	if (v > 0 || i == sizeof(digits))
+		digits[--i] = (char)('0' + v);
 	buf_mem(b, digits + i, sizeof(digits) - i);
 }
 

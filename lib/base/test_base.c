@@ -400,6 +400,28 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* As printf writes them: at each number of digits the first and the last. */
+static void decimals(void)
+{
+	uint64_t power = 1;
+	struct buf b;
+	char text[32];
+	size_t wrong = 0;
+
+	buf_init(&b, 64);
+	for (int digits = 1; digits <= 20; digits++, power *= digits <= 20 ? 10 : 1) {
+		const uint64_t v[] = { power - 1, power, power + 1, power * 9 / 7, UINT64_MAX - power };
+		for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+			buf_reset(&b);
+			buf_u64(&b, v[i]);
+			snprintf(text, sizeof(text), "%llu", (unsigned long long)v[i]);
+			wrong += strcmp(text, b.p) != 0;
+		}
+	}
+	buf_fini(&b);
+	tap_is_int((long)wrong, 0, "numbers in decimal");
+}
+
 /* Two processes that were one go on from the same place. */
 static void unique(void)
 {
@@ -427,6 +449,7 @@ static void unique(void)
 int main(void)
 {
 	unique();
+	decimals();
 	numbering();
 	numbering_damaged();
 	test_ascii_plain();
