@@ -71,18 +71,18 @@ static bool is_kept(struct client *c, uint32_t seq)
 	return mbox_summary_get(c->view, seq, &s, NULL) == 0;
 }
 
-static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct err *e)
+/* f->msg is known. */
+static int message_begin(struct client *c, struct fetch *f, uint32_t seq)
 {
 	struct buf *out;
 
-	if (mbox_msg_get(c->view, seq, &f->msg, e) < 0)
-		return -1;
 	f->seq = seq;
-	f->mark = arena_mark(c->arena);
+	if (!f->light)
+		f->mark = arena_mark(c->arena);
 	f->section = f->what.sections;
 	f->first = true;
 	/* Opened first, so that a message that is gone leaves no half response. */
-	if ((f->needs_text || f->needs_head || (f->section && !is_kept(c, seq))) && msgfile_open(&f->file, c->view, seq, !f->needs_text, e) < 0)
+	if ((f->needs_text || f->needs_head || (f->section && !is_kept(c, seq))) && msgfile_open(&f->file, c->view, seq, !f->needs_text, &f->e) < 0)
 		return -1;
 	resp_new_keywords(c);
 	out = resp(c);
@@ -94,10 +94,8 @@ static int message_begin(struct client *c, struct fetch *f, uint32_t seq, struct
 
 static void message_items(struct client *c, struct fetch *f)
 {
-	struct err e = { 0 };
-
 	/* Each item writes all of itself or nothing: what is there stays. */
-	if (fetch_items(c, f, &e) == 0)
+	if (fetch_items(c, f, &f->e) == 0)
 		return;
 	f->lost = true;
 	f->section = NULL;
@@ -112,24 +110,20 @@ static void message_end(struct client *c, struct fetch *f)
 		buf_u64(out, f->msg.uid);
 	}
 	buf_c(out, ")\r\n");
+	f->seq = 0;
+	if (f->light)
+		return;
 	arena_release(c->arena, f->mark);
 	message_close(f);
 }
 
-static bool unchanged(struct client *c, const struct fetch *f, uint32_t seq)
-{
-	struct mbox_msg m;
-
-	return f->what.changed && mbox_msg_get(c->view, seq, &m, NULL) == 0 && m.modseq <= f->what.changedsince;
-}
-
 static void message_start(struct client *c, struct fetch *f, uint32_t seq)
 {
-	struct err e = { 0 };
+	const bool there = mbox_msg_get(c->view, seq, &f->msg, &f->e) == 0;
 
-	if (unchanged(c, f, seq))
+	if (there && f->what.changed && f->msg.modseq <= f->what.changedsince)
 		return;
-	if (message_begin(c, f, seq, &e) < 0) {
+	if (!there || message_begin(c, f, seq) < 0) {
 		f->lost = true;
 		message_close(f);
 		return;
@@ -301,6 +295,11 @@ static void implied_items(struct client *c, struct fetch *f)
 		f->what.items |= FETCH_BIT(UID);
 }
 
+static bool is_light(const struct fetch *f)
+{
+	return !f->what.sections && !(f->what.items & ~(FETCH_BIT(UID) | FETCH_BIT(FLAGS) | FETCH_BIT(MODSEQ) | FETCH_BIT(INTERNALDATE)));
+}
+
 static bool needs_head(const struct fetch *f)
 {
 	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
@@ -321,6 +320,7 @@ enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 	implied_items(c, f);
 	if (f->what.vanished && vanished_earlier(c, f->what.changedsince, &known, e) < 0)
 		return CMD_NO;
+	f->light = is_light(f);
 	f->needs_text = needs_text(f);
 	f->needs_head = needs_head(f);
 	/* A full disk must not keep anybody from reading. */

@@ -13,12 +13,14 @@ struct fetch {
 	size_t range;			/* of set; next message is set.v[range].lo + at */
 	uint32_t at;
 	struct imap_seqset seen_now;	/* messages that this FETCH has marked \Seen: their flags are told */
+	bool light;			/* nothing is asked for that takes of the arena or reads a file */
 	bool needs_head, needs_text;	/* some section reads the file's header, the whole message */
 	bool lost;			/* a message was gone */
 	bool opened;			/* a file was read since the last look */
 	/* the message in progress */
 	uint32_t seq;			/* 0: none */
 	struct mbox_msg msg;
+	struct err e;			/* why it is lost: nobody is told */
 	struct msgfile file;
 	const struct imap_section *section;	/* the next one to begin */
 	struct crlf cursor;		/* of the one being sent */

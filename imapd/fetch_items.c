@@ -208,8 +208,8 @@ int fetch_items(struct client *c, struct fetch *f, struct err *e)
 	/* The command has changed the flags: the client is told in the same response. */
 	if (imap_seqset_has(&f->seen_now, f->seq))
 		items |= FETCH_BIT(FLAGS) | (c->enabled & EN_CONDSTORE ? FETCH_BIT(MODSEQ) : 0);
-	for (unsigned i = 0; i < IMAP_FETCH_MAX_; i++) {
-		if (items & 1u << i && fns[i](c, f, e) < 0)
+	for (; items; items &= items - 1) {
+		if (fns[__builtin_ctz(items)](c, f, e) < 0)
 			return -1;
 	}
 	return 0;

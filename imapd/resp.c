@@ -78,6 +78,8 @@ void resp_tagged(struct client *c, const char *status, const char *code, const c
 
 /* --- flags --- */
 
+enum { SYSTEM_FLAGS = 128 };	/* combinations of them */
+
 static const struct {
 	uint32_t bit;
 	const char *name;
@@ -87,20 +89,37 @@ static const struct {
 	{ MBOX_FORWARDED, "$Forwarded" },
 };
 
+/* "(" and their names, for each combination: made once. */
+static struct str system_flags_text(uint32_t flags)
+{
+	static struct { char text[80]; unsigned char n; } made[SYSTEM_FLAGS];
+	struct buf b;
+
+	flags &= SYSTEM_FLAGS - 1;
+	if (made[flags].n == 0) {
+		buf_init(&b, sizeof(made->text));
+		buf_ch(&b, '(');
+		for (size_t i = 0; i < ARRAY_LEN(system_flags); i++) {
+			if (flags & system_flags[i].bit) {
+				buf_c(&b, b.n > 1 ? " " : "");
+				buf_c(&b, system_flags[i].name);
+			}
+		}
+		memcpy(made[flags].text, b.p, b.n);
+		made[flags].n = (unsigned char)b.n;
+		buf_fini(&b);
+	}
+	return str_n(made[flags].text, made[flags].n);
+}
+
 void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m)
 {
-	const char *sep = "";
+	const struct str system = system_flags_text(c->enabled & EN_REV2 ? m->flags & ~(uint32_t)MBOX_RECENT : m->flags);
+	const char *sep = system.n > 1 ? " " : "";
 	size_t n;
 	const char *const *names;
 
-	buf_ch(out, '(');
-	for (size_t i = 0; i < ARRAY_LEN(system_flags); i++) {
-		if (!(m->flags & system_flags[i].bit) || (system_flags[i].bit == MBOX_RECENT && (c->enabled & EN_REV2)))
-			continue;
-		buf_c(out, sep);
-		buf_c(out, system_flags[i].name);
-		sep = " ";
-	}
+	buf_str(out, system);
 	names = mbox_keywords(c->folder->mbox, &n);
 	for (size_t w = 0; w < ARRAY_LEN(m->keywords) && w * 64 < n; w++) {
 		for (uint64_t bits = m->keywords[w]; bits; bits &= bits - 1) {
