@@ -195,7 +195,7 @@ struct sorting {
 	bool *others;		/* of an RCPT of LMTP: some who come from it do not refuse */
 	size_t common;		/* with so many edits all copies begin: they are the message's, and shown to milters */
 	bool has_main, passes;	/* passes: somebody gets it as it is addressed */
-	struct { struct str to; struct batch *batch; size_t rcpt; } redirect[FILTER_OUTCOMES_MAX];
+	struct { struct str to; struct batch *batch; size_t rcpt; struct str *stands_for; } redirect[FILTER_OUTCOMES_MAX];
 	size_t n_redirect, next;
 };
 
@@ -253,8 +253,7 @@ static int make_parts(struct sorting *g, struct err *e)
 
 	if (t->tells) {
 		g->others = ARENA_ARRAY(t->arena, bool, t->n_accepted + 1);
-		t->discarded = ARENA_ARRAY(t->arena, bool, t->n_accepted + 1);
-		if (g->others == NULL || t->discarded == NULL)
+		if (g->others == NULL)
 			return err_set(e, ERR_LIMIT, 0, "transaction too large");
 	}
 	for (size_t k = 0; t->tells && k < g->o->n; k++)
@@ -328,8 +327,8 @@ static void settle(const struct sorting *g, struct final *f, const struct ipc_fi
 		note(t, "quarantine", b->quarantine, f->address, b->qid);
 	if (fate == FATE_DROP && g->o->n > 1)
 		note(t, "discard", v->log, f->address, "");
-	if (fate == FATE_DROP && t->tells && f->rcpt < t->n_accepted)
-		t->discarded[f->rcpt] = true;
+	if (fate == FATE_DROP)
+		trans_left_out(t, f);
 	if (fate != FATE_FAIL)
 		return;
 	f->state = FINAL_FAILED;
@@ -338,18 +337,34 @@ static void settle(const struct sorting *g, struct final *f, const struct ipc_fi
 	f->text = arena_str(t->arena, v->text.n > 0 ? v->text : STR("Message content rejected"));
 }
 
-static void redirect_add(struct sorting *g, const struct ipc_filter_VERDICT *v, struct batch *b, size_t rcpt)
-{
-	struct str to = v->target.n > 0 ? v->target : str_c(g->t->conf->redirect_recipient);
-
-	g->redirect[g->n_redirect].to = arena_str(g->t->arena, to);
-	g->redirect[g->n_redirect].rcpt = rcpt;
-	g->redirect[g->n_redirect++].batch = b;
-}
-
 static bool is_part_of(const struct sorting *g, const struct part *p, const struct final *f)
 {
 	return filter_outcome_has(p->v, f->row) && (!p->split || p->alias == is_alias(g, f));
+}
+
+/* One copy, for all of the part: each of their RCPTs has its answer. */
+static int redirect_add(struct sorting *g, const struct part *p, struct batch *b, struct err *e)
+{
+	struct trans *t = g->t;
+	const struct str to = p->v->target.n > 0 ? p->v->target : str_c(t->conf->redirect_recipient);
+	struct str *stands_for = t->tells ? ARENA_ARRAY(t->arena, struct str, t->n_accepted + 1) : NULL;
+	size_t rcpt = SIZE_MAX;
+
+	if (t->tells && stands_for == NULL)
+		return err_set(e, ERR_LIMIT, 0, "transaction too large");
+	for (size_t i = 0; i < t->n_finals; i++) {
+		const struct final *f = &t->finals[i];
+		if (!is_part_of(g, p, f))
+			continue;
+		rcpt = rcpt == SIZE_MAX ? f->rcpt : rcpt;
+		if (stands_for && f->rcpt < t->n_accepted)
+			stands_for[f->rcpt] = f->original;
+	}
+	g->redirect[g->n_redirect].to = arena_str(t->arena, to);
+	g->redirect[g->n_redirect].rcpt = rcpt;
+	g->redirect[g->n_redirect].stands_for = stands_for;
+	g->redirect[g->n_redirect++].batch = b;
+	return 0;
 }
 
 /* Those of one part; who is not to have it leaves the list. */
@@ -359,9 +374,11 @@ static int sort_part(struct sorting *g, const struct part *p, struct err *e)
 	const struct ipc_filter_VERDICT *v = p->v;
 	const enum fate fate = p->fate;
 	struct batch *b = NULL;
-	size_t n = 0, rcpt = SIZE_MAX;
+	size_t n = 0;
 
 	if (has_copies(fate) && batch_for(g, v, fate, &b, e) < 0)
+		return -1;
+	if (fate == FATE_REDIRECT && redirect_add(g, p, b, e) < 0)
 		return -1;
 	if (!p->split || p->alias)
 		notice_send(t, v, fate == FATE_KEEP ? str_c(b->qid) : STR(""));
@@ -370,15 +387,12 @@ static int sort_part(struct sorting *g, const struct part *p, struct err *e)
 		const bool its = is_part_of(g, p, f);
 		if (its)
 			settle(g, f, v, fate, b);
-		rcpt = its && rcpt == SIZE_MAX ? f->rcpt : rcpt;
 		if (its && (fate == FATE_DROP || fate == FATE_REDIRECT))
 			continue;
 		t->finals[n++] = *f;
 	}
 	t->n_finals = n;
 	map_free(&t->seen);
-	if (fate == FATE_REDIRECT)
-		redirect_add(g, v, b, rcpt);
 	return 0;
 }
 
@@ -407,7 +421,8 @@ static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 	t->ask = NULL;
 	for (size_t i = 0; r && i < r->kinds.n; i++) {
 		const struct final f = {
-			.batch = g->redirect[g->next].batch, .rcpt = g->redirect[g->next].rcpt, .kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i],
+			.batch = g->redirect[g->next].batch, .rcpt = g->redirect[g->next].rcpt, .stands_for = g->redirect[g->next].stands_for,
+			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i],
 			.extension = r->extensions.v[i], .original = t->asked,
 		};
 		if (trans_final(t, &f) < 0)

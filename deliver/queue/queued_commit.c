@@ -86,7 +86,10 @@ void commit_message(struct trans *t)
 {
 	t->tells = t->conn->lmtp;
 	t->ours = !t->conn->lmtp && (conn_trusted(t->conn) || t->conn->mynetworks);
-	if (t->conf->filter_enable)
+	t->discarded = t->tells ? ARENA_ARRAY(t->arena, bool, t->n_accepted + 1) : NULL;
+	if (t->tells && t->discarded == NULL)
+		trans_answer(t, 452, "4.3.1", STR("Error: transaction too large"));
+	else if (t->conf->filter_enable)
 		scan(t, t->talk ? 0 : sign_bits(t), (struct ipc_strs){ t->edits, t->n_edits }, on_verdict);
 	else
 		commit_scanned(t);
@@ -495,7 +498,7 @@ static void records_next(struct trans *t)
 		records_fail(t, &e);
 }
 
-/* Everybody has failed for good: the client is told. Of LMTP each RCPT has words of its own, and these are for one whose redirected copy came from another. */
+/* Everybody has failed for good: the client is told. Of LMTP each RCPT has words of its own, but where a REDIRECT has taken the place of all. */
 static void refuse(struct trans *t)
 {
 	const struct final *f = &t->finals[0];
@@ -504,6 +507,23 @@ static void refuse(struct trans *t)
 	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(f->enhanced));
 	trans_answer(t, strcmp(enhanced, "5.2.2") == 0 ? 552 : 550, enhanced[0] == '5' ? enhanced : "5.0.0",
 		     t->tells ? f->text : str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text))));
+}
+
+/* Do all RCPTs that it is for hear of its failure? */
+static bool heard_by_all(const struct trans *t, const struct final *f, const bool *had)
+{
+	bool any = false;
+
+	if (!f->stands_for)
+		return f->rcpt < t->n_accepted && !had[f->rcpt];
+	for (size_t k = 0; k < t->n_accepted; k++) {
+		if (!f->stands_for[k].p)
+			continue;
+		if (had[k])
+			return false;
+		any = true;
+	}
+	return any;
 }
 
 /* LMTP has one answer for an alias: it is a failure if all members failed. */
@@ -515,13 +535,15 @@ static int tell_failures(struct trans *t, struct err *e)
 		return 0;
 	if (had == NULL)
 		return err_set(e, ERR_LIMIT, 0, "transaction too large");
-	for (size_t i = 0; i < t->n_finals; i++)
-		if (t->finals[i].rcpt < t->n_accepted && t->finals[i].state != FINAL_FAILED)
-			had[t->finals[i].rcpt] = true;
 	for (size_t i = 0; i < t->n_finals; i++) {
-		struct final *f = &t->finals[i];
-		f->told = f->state == FINAL_FAILED && f->rcpt < t->n_accepted && !had[f->rcpt];
+		const struct final *f = &t->finals[i];
+		for (size_t k = 0; f->state != FINAL_FAILED && f->stands_for && k < t->n_accepted; k++)
+			had[k] |= f->stands_for[k].p != NULL;
+		if (f->state != FINAL_FAILED && f->rcpt < t->n_accepted)
+			had[f->rcpt] = true;
 	}
+	for (size_t i = 0; i < t->n_finals; i++)
+		t->finals[i].told = t->finals[i].state == FINAL_FAILED && heard_by_all(t, &t->finals[i], had);
 	return 0;
 }
 

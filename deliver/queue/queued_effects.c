@@ -236,7 +236,7 @@ void effects_filter(struct trans *t)
 			continue;
 		t->finals[n++] = (struct final){
 			.t = t, .batch = f->batch,
-			.kind = STR("remote"), .address = to, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .notify = f->notify,
+			.kind = STR("remote"), .address = to, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .stands_for = f->stands_for, .notify = f->notify,
 			.orcpt = f->orcpt,
 		};
 	}

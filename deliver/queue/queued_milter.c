@@ -319,6 +319,8 @@ static void remove_recipient(struct trans *t, struct str address)
 	for (size_t i = 0; i < t->n_finals; i++)
 		if (!str_case_eq(t->finals[i].original, address) && !str_case_eq(t->finals[i].address, address))
 			t->finals[n++] = t->finals[i];
+		else
+			trans_left_out(t, &t->finals[i]);
 	t->n_finals = n;
 	map_free(&t->seen);
 }

@@ -90,6 +90,12 @@ struct str trans_discarded(const struct trans *t)
 	return str_c(arena_printf(t->arena, "Ok, discarded, id=%s", t->qid));
 }
 
+void trans_left_out(struct trans *t, const struct final *f)
+{
+	for (size_t k = 0; t->discarded && k < t->n_accepted; k++)
+		t->discarded[k] |= final_named(f, k).p != NULL;
+}
+
 /* RFC 2033 4.2: what became of recipient k. One that is queued is accepted, and an alias one of whose members has the message: who hears of a failure sends again,
  * or tells the sender. The words name what the client named, for whom it leads to is not its business. A failure of all others is none of one that is left out in
  * silence. */
@@ -97,11 +103,12 @@ static void lmtp_status(const struct trans *t, size_t k, struct str *code, struc
 {
 	for (size_t i = 0; i < t->n_finals; i++) {
 		const struct final *f = &t->finals[i];
-		if (f->rcpt != k || !f->told)
+		const struct str named = final_named(f, k);
+		if (!named.p || !f->told)
 			continue;
 		*code = str_eq(f->enhanced, STR("5.2.2")) ? STR("552") : STR("550");
 		*enhanced = f->enhanced.n > 0 && f->enhanced.p[0] == '5' ? f->enhanced : STR("5.0.0");
-		*text = str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->original), STR_ARG(f->text)));
+		*text = str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(named), STR_ARG(f->text)));
 		return;
 	}
 	if (t->discarded && t->discarded[k] && code->n > 0 && code->p[0] == '5') {

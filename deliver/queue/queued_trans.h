@@ -38,6 +38,7 @@ struct final {
 	struct copy *copy;
 	struct str enhanced, text;
 	size_t rcpt;		/* number of the RCPT that it comes from */
+	const struct str *stands_for;	/* of LMTP, a redirected copy: for each RCPT whose recipient it takes the place of, what that named, else p NULL */
 	uint64_t notify;	/* as that said */
 	struct str orcpt;
 	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
@@ -45,6 +46,12 @@ struct final {
 	bool recorded;	/* in the queue record */
 	uint64_t done_us;
 };
+
+/* What RCPT k named, if the final is for it; else p NULL. */
+static inline struct str final_named(const struct final *f, size_t k)
+{
+	return f->stands_for ? f->stands_for[k] : f->rcpt == k ? f->original : (struct str){ 0 };
+}
 
 /* Do mailboxes or servers take it, whoever sends to that address? Commands and files of an alias have its address. */
 static inline bool final_has_address(const struct final *f) { return str_eq(f->kind, STR("mailbox")) || str_eq(f->kind, STR("remote")); }
@@ -127,6 +134,7 @@ void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct st
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
 void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);
 struct str trans_discarded(const struct trans *t);	/* the words for who is left out in silence */
+void trans_left_out(struct trans *t, const struct final *f);	/* that is done with this one, who leaves the list */
 void trans_free(struct trans *t);
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
 void trans_rcpt_undo(struct trans *t);			/* the recipient that is asked about is refused */

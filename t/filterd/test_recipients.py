@@ -13,10 +13,12 @@ import time
 import pytest
 
 import mailtools
+import milter
 import smtpsink
 from test_actions import arrived, empty, listed, quarantine, text_of
 from test_archives import letter, zipped
 from test_spam import fields
+from waiting import until
 
 SCRATCH = pathlib.Path(os.environ.get("POSTERN_SCRATCH", "/tmp"))
 WHO = ["bob", "alice", "carol", "dave", "erin", "frank", "gina", "hank"]
@@ -246,6 +248,56 @@ def test_lmtp_keeps_silent_for_who_wants_it_when_a_mailbox_is_full(fresh_suite):
     frank, them = send(suite, "nospace", "highword " + "x" * 900, [FRANK, "them@example.com"], lmtp=2425)
     assert frank[0] == 250 and frank[1].startswith(b"2.7.0 Ok, discarded"), frank
     assert them[0] == 552 and them[1].startswith(b"5.2.2 <them@example.com>: "), them
+
+
+INSTEAD = """[dropped]
+recipients = frank@example.com
+spam_action = discard
+[instead]
+recipients = gina@example.com alice@example.com
+spam_action = redirect
+redirect_recipient = hank@example.com
+[rest]
+recipients = @example.com
+spam_action = junk
+"""
+
+
+def with_a_full_mailbox(fresh_suite, name, **settings):
+    """Of hank, who has the mail of gina and alice; and a message that is too long for it, and spam."""
+    suite, _sink = gateway(fresh_suite, name, INSTEAD, quota_full_action="reject",
+                           virtual_alias_maps="inline:{ { both@example.com = gina@example.com, dave@example.com } }", **settings)
+    suite.tool("postern-user", "quota", HANK, "1k")
+    return suite, "highword\r\n" + 3 * ("x" * 900 + "\r\n")
+
+
+def test_lmtp_hears_of_a_redirected_copy_for_each_whose_place_it_takes(fresh_suite):
+    """One copy, which fails: nobody for whom it was has the message, and each hears that in his own name."""
+    suite, long = with_a_full_mailbox(fresh_suite, "instead")
+    full = [(552, b"5.2.2 <%s>: " % a.encode()) for a in (GINA, ALICE)]
+
+    def answers(mid, to):
+        return [(code, text[:len(b"5.2.2 <>: ") + len(a)] if code == 552 else b"") for a, (code, text) in zip(to, send(suite, mid, long, to, lmtp=2425))]
+    assert answers("all", [GINA, ALICE]) == full
+    assert answers("some", [GINA, DAVE, ALICE]) == [full[0], (250, b""), full[1]]
+    assert answers("silent", [FRANK, ALICE]) == [(250, b""), full[1]]
+    assert answers("alias", ["both@example.com", ALICE]) == [(250, b""), (250, b"")], "both has a copy: of the other one the sender is told by mail"
+    mail = mailtools.Mail(suite)
+    mail.wait_for("<alias@test.example>", DAVE, ".Junk")
+    suite.tool("postern-user", "quota", HANK, "none")
+    until(lambda: answers("room", [GINA, ALICE]) == [(250, b""), (250, b"")])
+    mail.wait_for("<room@test.example>", HANK)
+    assert len([f for f in mail.files(HANK) if b"<room@test.example>" in f.read_bytes()]) == 1
+
+
+def test_lmtp_keeps_silent_for_who_a_milter_takes_out(fresh_suite):
+    """He is no failure when all others have a full mailbox."""
+    theirs = milter.Milter().reset({b"E": milter.packet(b"-", milter.z("<dave@example.com>")) + milter.packet(b"c")})
+    suite, long = with_a_full_mailbox(fresh_suite, "takenout", smtpd_milters=theirs.name)
+    dave, hank = send(suite, "takenout", long, [DAVE, HANK], lmtp=2425)
+    assert dave[0] == 250 and dave[1].startswith(b"2.7.0 Ok, discarded"), dave
+    assert hank[0] == 552 and hank[1].startswith(b"5.2.2 <hank@example.com>: "), hank
+    theirs.close()
 
 
 def test_a_user_of_ours_gets_a_bounce(suite, mail):
