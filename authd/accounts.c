@@ -142,15 +142,23 @@ static int count_record(void *ctx, struct str key, struct str value)
 	return 0;
 }
 
-/* Of the file of an earlier run: it serves until a gathering succeeds, perhaps for long. */
-static void counts_read(struct monitor *m)
+/* Of the file that serves, which may be that of an earlier run, and for long: until a gathering succeeds. */
+static void counts_make(struct monitor *m)
 {
+	struct accounts_state *s = m->accounts;
 	struct err e = { 0 };
 
-	if (m->accounts->cdb && cdbfile_each(m->accounts->cdb, count_record, m, &e) < 0) {
+	s->count = s->system = s->local = 0;
+	if (s->cdb && cdbfile_each(s->cdb, count_record, m, &e) < 0) {
 		log_error("accounts.cdb: %s; it is not used", e.text);
-		cdbfile_close(&m->accounts->cdb);
+		cdbfile_close(&s->cdb);
 	}
+}
+
+void accounts_reloaded(struct monitor *m)
+{
+	counts_make(m);
+	accounts_refresh(m, NULL, NULL);
 }
 
 size_t accounts_count(const struct monitor *m)
@@ -261,15 +269,6 @@ static int install(struct monitor *m, struct err *e)
 	return cdbwrite_commit(&w, 0644, 0, 0, e);
 }
 
-static void counts_take(struct monitor *m)
-{
-	struct accounts_state *s = m->accounts;
-
-	s->count = s->system = s->local = 0;
-	for (size_t i = 0; i < s->n; i++)
-		counts_add(m, &s->list[i]);
-}
-
 static void homes_make(struct monitor *m)
 {
 	struct accounts_state *s = m->accounts;
@@ -327,7 +326,7 @@ static void on_gathered(struct monitor *m, const struct ipc_helper_GATHERED *r)
 	} else {
 		reopen(m);
 		homes_make(m);
-		counts_take(m);
+		counts_make(m);
 		log_info("accounts: %zu installed, %zu left out", s->n, s->refused);
 		sessions_check_accounts(m);
 		ok = true;
@@ -461,6 +460,6 @@ void accounts_init(struct monitor *m)
 {
 	m->accounts = xzalloc(sizeof *m->accounts);
 	reopen(m);
-	counts_read(m);
+	counts_make(m);
 	gather_start(m);
 }

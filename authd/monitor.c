@@ -173,7 +173,7 @@ static void on_hup(void *ctx, int signo)
 	buf_fini(&problems);
 	cache_flush(m->cache);
 	helpers_reload(m);
-	accounts_refresh(m, NULL, NULL);
+	accounts_reloaded(m);
 }
 
 static void on_tick(void *ctx)

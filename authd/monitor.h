@@ -105,6 +105,7 @@ void accounts_init(struct monitor *m);
 /* Gather again and install; done(ctx, ok) when that has happened (NULL: nobody waits). */
 typedef void accounts_done_fn(void *ctx, bool ok);
 void accounts_refresh(struct monitor *m, accounts_done_fn *done, void *ctx);
+void accounts_reloaded(struct monitor *m);		/* the configuration is another one, and may count other names among ours */
 bool accounts_reaped(struct monitor *m, pid_t pid);
 void accounts_tick(struct monitor *m);			/* has passwd or the users file changed? */
 /* 0 found; 1 no such account; -1 ERR_TEMP: the table cannot be read. given: as the client typed it. */

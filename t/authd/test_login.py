@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import os
 import pathlib
+import signal
 import socket
 import time
 
@@ -260,6 +261,27 @@ def test_unknown_names_with_the_accounts_of_an_earlier_run(authd, make_authd, tm
     seen = work_of_failures(a, tmp_path, ["joe", "ghost", "ghost@localhost", "root"])
     assert seen["joe"][1]["authd: check", "clone"] == 1, "PAM has a process of its own"
     assert all(x == seen["joe"] for x in seen.values()), seen
+
+
+def test_unknown_names_after_a_reload_with_other_domains(authd, make_authd, tmp_path):
+    """Where the domain of the suite's own users becomes one of mydestination, both kinds have names of the same form, from the reload on: also while no accounts can
+    be gathered. joe is the system account of the other authd."""
+    a = make_authd()
+    a.add("own@sub.example.com", "secret")
+    a.start()
+    (a.state / "users").write_text("no users file\n")
+    a.wait_log("the accounts stay as they were")
+    a.configure(mydestination="localhost, sub.example.com")
+    a.mark()
+    os.kill(a.monitor_pid(), signal.SIGHUP)
+    a.wait_log("authd-check is ready")
+    a.wait_log("the accounts stay as they were")
+    names = ["ghost%d@sub.example.com" % i for i in range(24)]
+    login(a, "own@sub.example.com", "wrong")
+    kinds = {n: work_of_failures(a, tmp_path, [n])[n] for n in ("joe", "own@sub.example.com")}
+    seen = work_of_failures(a, tmp_path, names)
+    assert all(k in seen.values() for k in kinds.values()), seen
+    assert all(x in kinds.values() for x in seen.values()), seen
 
 
 @pytest.mark.parametrize("password", ["", ":", "x", "nobody"])
