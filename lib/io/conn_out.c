@@ -2,6 +2,8 @@
  * the high-water mark and its limits; conn.c decides when output is pushed.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -327,14 +329,25 @@ int conn_push_out(struct conn *c)
 	return push_all(c, false);
 }
 
+/* The last answer, what the layers say at their end and the end itself leave in one packet. shutdown() sends what is held back. */
+static void hold_for_end(struct conn *c)
+{
+	static const int on = 1;
+
+	if (c->sock && !c->setup && !c->next && c->top != &c->fd_filter)
+		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));	/* refused: no TCP, no packets */
+}
+
 int conn_push_end(struct conn *c)
 {
 	struct err e = { 0 };
 
+	if (!c->shut_done)
+		hold_for_end(c);
 	/* Nobody waits for the rest of a handshake. */
 	if (c->setup && c->finishing)
 		c->shut_done = true;
-	else if (push_all(c, c->sock && c->top == &c->fd_filter && !c->next))	/* the end goes in the packet of the last answer */
+	else if (push_all(c, c->sock && c->top == &c->fd_filter && !c->next))	/* without layers a flag does the same */
 		return 1;
 	if (c->shut_done)
 		return 0;

@@ -1,5 +1,7 @@
 /* TLS between two connections in one loop: every kind of key under both versions, signed through the remote-key provider;
  * then what must not work. Certificates are made at run time. */
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -274,12 +276,11 @@ static const char *against(struct tls_ctx *ctx, const struct client_opts *o, voi
 
 /* --- what works --- */
 
-static bool handshake(struct tls_ctx *client, struct tls_ctx *server, const char *sni,
-		      struct end *a, struct end *b)
+static bool shake_hands(struct tls_ctx *client, struct tls_ctx *server, const char *sni,
+			struct end *a, struct end *b)
 {
 	bool dropped;
 
-	pair(a, b);
 	conn_starttls_server(b->c, server, &dropped);
 	conn_starttls_client(a->c, client, sni);
 	a->stop_at = 's';
@@ -291,6 +292,54 @@ static bool handshake(struct tls_ctx *client, struct tls_ctx *server, const char
 	}
 	a->stop_at = b->stop_at = 0;
 	return strcmp(a->events, "s") == 0 && strcmp(b->events, "s") == 0;
+}
+
+static bool handshake(struct tls_ctx *client, struct tls_ctx *server, const char *sni,
+		      struct end *a, struct end *b)
+{
+	pair(a, b);
+	return shake_hands(client, server, sni, a, b);
+}
+
+static void tcp_pair(struct end *a, struct end *b)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(addr);
+	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(l, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(l, 1) < 0 ||
+	    getsockname(l, (struct sockaddr *)&addr, &n) < 0 || connect(c, (struct sockaddr *)&addr, n) < 0)
+		abort();
+	end_init(a, c);
+	end_init(b, accept(l, NULL, NULL));
+	close(l);
+}
+
+static unsigned packets_with_data(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t n = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
+		abort();
+	return info.tcpi_data_segs_in;
+}
+
+static void last_words(struct tls_ctx *client, struct tls_ctx *server)
+{
+	struct end a, b;
+
+	tcp_pair(&a, &b);
+	tap_ok(shake_hands(client, server, "mail.example.org", &a, &b), "a handshake over TCP");
+	const unsigned before = packets_with_data(conn_fd(a.c));
+	a.stop_at = 'c';
+	conn_write(b.c, STR("221 Bye\r\n"));
+	conn_finish(&b.c, 10000);
+	tap_ok(run_ms(30000), "the end arrives");
+	tap_is_str(a.in.p, "221 Bye\r\n", "after the last answer");
+	tap_is_int(packets_with_data(conn_fd(a.c)) - before, 1, "both are one packet");
+	end_fini(&a);
+	end_fini(&b);
 }
 
 static void each_key(const char *kind, unsigned rounds, struct tls_ctx *client)
@@ -719,6 +768,7 @@ int main(void)
 	load_key(&cert);
 	struct tls_ctx *server = server_ctx(&cert, "imap");
 	bytes_pass(client, server);
+	last_words(client, server);
 	starttls_drops_plaintext(client, server);
 	injection(server);
 	refusals_by_server(server);
