@@ -267,18 +267,12 @@ static int full_missing(struct full *f, struct err *e)
 	int r = 0;
 
 	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++)
-		missing += !f->seen[pos] && !(state_rec(&f->m->st, pos)->state & REC_GONE);
+		missing += !f->seen[pos] && (state_rec(&f->m->st, pos)->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE;
 	if (missing == 0)
 		return 0;
 	r = listing_read(&again, f->m->curfd, SIZE_MAX, e);
-	for (size_t i = 0; r == 0 && i < again.n; i++) {
-		const uint32_t pos = table_find(&f->t, again.v[i]->n.base);
-		if (pos == UINT32_MAX || f->seen[pos])
-			continue;
-		f->seen[pos] = 1;
-		if (!(state_rec(&f->m->st, pos)->state & REC_GONE))
-			full_known(f, pos, again.v[i]);
-	}
+	for (size_t i = 0; r == 0 && i < again.n; i++)
+		(void)full_takes(f, table_find(&f->t, again.v[i]->n.base), again.v[i]);
 	listing_fini(&again);
 	for (uint32_t pos = 0; r == 0 && pos < state_count(&f->m->st); pos++) {
 		const struct rec *const rec = state_rec(&f->m->st, pos);

@@ -144,6 +144,19 @@ static void test_reaping(void)
 	tap_ok(!mbox_untidy(m) && mbox_view_count(v) == 20, "20 messages are left");
 	tap_ok(mbox_expunge(v, seqs, 5, &e) == 0, "five more: %s", e.text);
 	tap_is_int((long long)count_files(root, "cur"), 15, "few go at once");
+	/* Another program names one anew, and removes one, while they wait. */
+	char from[2][600], to[700];
+	tap_ok(mbox_view_sync(v, true, NULL, NULL, &e) == 0 && mbox_view_count(v) == 15, "15 are left");
+	struct mbox_view *other = mbox_view_new(m);
+	for (uint32_t i = 0; i < 2; i++)
+		snprintf(from[i], sizeof(from[i]), "%s/cur/%s:2,", root, mbox_msg_basename(v, i + 1));
+	snprintf(to, sizeof(to), "%sR", from[0]);
+	tap_ok(mbox_expunge(v, seqs, 3, &e) == 0 && count_files(root, "cur") == 15, "three that another connection sees: %s", e.text);
+	tap_ok(rename(from[0], to) == 0 && unlink(from[1]) == 0, "a foreign program renames one and removes one");
+	mbox_view_free(&other);
+	tap_ok(mbox_view_sync(v, true, NULL, NULL, &e) == 0 && mbox_flush(m, 100, &more, &e) == 0 && !mbox_untidy(m), "their time has come");
+	tap_is_int((long long)count_files(root, "cur"), 12, "what was renamed has gone as well");
+	tap_ok(mbox_refresh(m, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0 && mbox_view_count(v) == 12, "and does not come back: %u", mbox_view_count(v));
 	mbox_view_free(&v);
 	mbox_close(&m);
 	store_close(&s);

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
-#include "store/store_priv.h"
+#include "store/sync_priv.h"
 
 /* --- sorted sets of positions --- */
 
@@ -435,6 +435,7 @@ void mbox_reap(struct mbox *m, uint32_t max)
 	struct buf ops;
 	struct err e = { 0 };
 	uint32_t left = m->st.zombies, n = 0;
+	bool missed = false;
 
 	if (left == 0 || m->gone || mbox_lock(m, &e) < 0)
 		return;
@@ -449,12 +450,17 @@ void mbox_reap(struct mbox *m, uint32_t max)
 		left--;
 		if (wanted(m, pos))
 			continue;
-		n += message_unlink(m, r);
+		const unsigned unlinked = message_unlink(m, r);
+		n += unlinked;
+		missed |= unlinked == 0;
 		sync_own_step(m, n);
 		op_ranges(&ops, OP_DONE, &one, 1);
 	}
 	if (n > 0)
 		sync_own_end(m, clean, n);
+	/* Removed by another program, or renamed: a listing finds those while their names are known. Forgotten, they would come back as new ones. */
+	if (missed && sync_cur(m, &e) < 0)
+		buf_reset(&ops);
 	/* Only when the unlinks are durable are the messages forgotten: else a power cut would bring their files back as new ones. */
 	if (ops.n > 0 && (m->in_order || fsync(m->curfd) == 0))
 		(void)!mbox_commit(m, &ops, DURABLE_LATER, &e);
