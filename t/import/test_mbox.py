@@ -151,3 +151,14 @@ def test_a_quota_ends_it(user, suite, tmp_path):
     suite.tool("postern-user", "quota", user.name, "none")
     row = user.run("mbox", "--folder", "X", f)["X"]
     assert row["imported"] + row["known"] == 100 and len(user.messages("X")) == 100
+
+
+def test_progress_is_shown_on_a_terminal_only(user, suite, tmp_path):
+    f = put(tmp_path, "box", mbox(*(msg(n) for n in range(40))))
+    command = [str(suite.bin / "postern-import"), "-c", str(suite.conf), "mbox", "--user", user.name, "--folder"]
+    piped = subprocess.run([*command, "Piped", str(f)], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert b"\r" not in piped.stderr + piped.stdout and b"Piped" in piped.stdout
+    shown = subprocess.run(["script", "-qec", " ".join([*command, "Shown", str(f)]), "/dev/null"], stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
+    assert b"\r[" + b"#" * 30 + b"] 100%  " in shown
+    last = shown.rindex(b"%  ")
+    assert b"\r\x1b[K" in shown[last:] and b"Shown" in shown[last:]      # the bar makes room for the table
