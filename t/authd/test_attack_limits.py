@@ -2,11 +2,17 @@
 import base64
 import os
 import pathlib
+import re
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
+
+from test_login import TEMP
+from test_saslauthd import request
+from waiting import until
 
 
 def zygote(authd, title):
@@ -81,3 +87,34 @@ def test_scram_does_not_tell_system_accounts_from_nobody(make_authd):
     seen = [[(f["code"], f["text"], (f["delay_ms"] + 500) // 1000) for f in (scram(parent, client, user) for _ in range(12))]
             for user, client in (("joe", "192.0.2.1"), ("nobody-of-that-name", "198.51.100.1"))]
     assert seen[0] == seen[1]
+
+
+WAITING_MAX = int(re.search(r"CHECKS_WAITING_MAX = (\d+)", (pathlib.Path(__file__).resolve().parent.parent.parent / "authd" / "monitor.h").read_text()).group(1))
+BY_MUX, TOO_MANY = 500, 4
+
+
+def test_password_checks_that_wait_have_a_limit(make_authd):
+    """One is being checked, CHECKS_WAITING_MAX wait: who comes then is to try again, and of all others each gets its answer."""
+    a = make_authd(auth_check_workers_max="1", auth_check_timeout="120s", auth_cache_time="0")
+    a.add("alice@example.com", "secret")
+    a.start()
+    check, parent = zygote(a, "authd: check"), a.parent()
+    signal_all(check, signal.SIGSTOP)
+    try:
+        conns = [parent.conn("auth", client="127.0.0.1") for _ in range(1 + WAITING_MAX + TOO_MANY - BY_MUX)]
+        for c in conns:
+            c.send("START", id=1, mech="PLAIN", initial=b"\0alice@example.com\0secret")
+        muxed = []
+        for _ in range(BY_MUX):
+            muxed.append(socket.socket(socket.AF_UNIX))
+            muxed[-1].settimeout(120)
+            muxed[-1].connect(str(a.run_dir / "saslauthd" / "mux"))
+            muxed[-1].sendall(request("alice@example.com", "secret", "imap", ""))
+        until(lambda: a.log().count("reason=queue-full") >= TOO_MANY, 120)
+    finally:
+        signal_all(check, signal.SIGCONT)
+    codes = [(name, f.get("code")) for name, _id, f, _fd in (c.recv() for c in conns)]
+    answers = [s.recv(1000)[2:4] for s in muxed]
+    served = codes.count(("OK", None)) + answers.count(b"OK")
+    assert served == 1 + WAITING_MAX and a.log().count("reason=queue-full") == TOO_MANY, (len(codes), len(answers), served)
+    assert codes.count(("FAIL", TEMP)) + answers.count(b"NO") == TOO_MANY, (set(codes), set(answers))
