@@ -14,6 +14,21 @@ static void put_neutral(struct buf *out, struct str s, size_t max)
 	text_neutral(out, s, max, false);
 }
 
+/* The types of the parts for mail of either kind: RFC 3464, RFC 6533 4. */
+static const struct {
+	const char *report, *status, *message, *head;
+} types[] = {
+	[false] = { "delivery-status", "message/delivery-status\n", "message/rfc822\n", "text/rfc822-headers\n" },
+	[true] = { "global-delivery-status", "message/global-delivery-status\nContent-Transfer-Encoding: 8bit\n", "message/global\n", "message/global-headers\n" },
+};
+
+/* "utf-8" is the type of those that need it (RFC 6533 3). */
+static void put_address(struct buf *out, const char *field, const char *space, struct str address)
+{
+	buf_printf(out, "%s: %s;%s", field, ascii_plain(address) == address.n ? "rfc822" : "utf-8", space);
+	put_neutral(out, address, ADDRESS_MAX);
+}
+
 /* The code without its class: "5.1.1" and "4.1.1" mean the same thing, now and for good. "1.1" must not fit "1.10". */
 static bool reason_fits(struct str status, struct str row)
 {
@@ -91,7 +106,7 @@ static void put_header(const struct dsn *d, struct buf *out)
 	mail_date_format(d->now, 0, out);
 	buf_printf(out, "\nMessage-Id: <%.*s@%s>\n", STR_ARG(d->bounce_qid), d->hostname);
 	buf_printf(out, "Auto-Submitted: %s\nMIME-Version: 1.0\n", d->postmaster ? "auto-generated" : "auto-replied");
-	buf_printf(out, "Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"%.*s.%.*s/%s\"\n\n", STR_ARG(d->qid), STR_ARG(d->bounce_qid),
+	buf_printf(out, "Content-Type: multipart/report; report-type=%s;\n\tboundary=\"%.*s.%.*s/%s\"\n\n", types[d->utf8].report, STR_ARG(d->qid), STR_ARG(d->bounce_qid),
 		   d->hostname);
 	buf_c(out, "This is a MIME-encapsulated message.\n");
 }
@@ -139,11 +154,12 @@ static void put_rcpt_status(const struct dsn *d, const struct dsn_rcpt *r, struc
 	static const char *const defaults[] = { [DSN_FAILED] = "5.0.0", [DSN_DELAYED] = "4.0.0", [DSN_SUCCESS] = "2.0.0" };
 	const ptrdiff_t bracket = str_chr(r->relay, '[');
 
-	buf_c(out, "\nFinal-Recipient: rfc822; ");
-	put_neutral(out, r->address, ADDRESS_MAX);
-	if (r->orcpt.n > 0 || r->original.n > 0) {
-		buf_c(out, r->orcpt.n > 0 ? "\nOriginal-Recipient: " : "\nOriginal-Recipient: rfc822;");
-		put_neutral(out, r->orcpt.n > 0 ? r->orcpt : r->original, ADDRESS_MAX);
+	put_address(out, "\nFinal-Recipient", " ", r->address);
+	if (r->orcpt.n > 0) {
+		buf_c(out, "\nOriginal-Recipient: ");
+		put_neutral(out, r->orcpt, ADDRESS_MAX);
+	} else if (r->original.n > 0) {
+		put_address(out, "\nOriginal-Recipient", "", r->original);
 	}
 	buf_printf(out, "\nAction: %s\nStatus: ", d->kind == DSN_SUCCESS ? r->action : d->kind == DSN_FAILED ? "failed" : "delayed");
 	put_neutral(out, r->enhanced.n > 0 ? r->enhanced : str_c(defaults[d->kind]), 12);
@@ -163,14 +179,14 @@ static void put_rcpt_status(const struct dsn *d, const struct dsn_rcpt *r, struc
 static void put_status(const struct dsn *d, struct buf *out)
 {
 	put_boundary(d, out, "");
-	buf_printf(out, "Content-Description: Delivery report\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; %s\n", d->hostname);
+	buf_printf(out, "Content-Description: Delivery report\nContent-Type: %s\nReporting-MTA: dns; %s\n", types[d->utf8].status, d->hostname);
 	if (d->envid.n > 0) {
 		buf_c(out, "Original-Envelope-Id: ");
 		put_neutral(out, d->envid, ADDRESS_MAX);
 		buf_c(out, "\n");
 	}
-	buf_printf(out, "X-%s-Queue-ID: %.*s\nX-%s-Sender: rfc822; ", d->mail_name, STR_ARG(d->qid), d->mail_name);
-	put_neutral(out, d->sender, ADDRESS_MAX);
+	buf_printf(out, "X-%s-Queue-ID: %.*s\nX-%s-", d->mail_name, STR_ARG(d->qid), d->mail_name);
+	put_address(out, "Sender", " ", d->sender);
 	buf_c(out, "\nArrival-Date: ");
 	mail_date_format(d->arrived, 0, out);
 	buf_c(out, "\n");
@@ -185,11 +201,11 @@ static void put_original(const struct dsn *d, struct buf *out)
 
 	put_boundary(d, out, "");
 	if (whole) {
-		buf_printf(out, "Content-Description: %s\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\n", words[d->kind].part);
+		buf_printf(out, "Content-Description: %s\nContent-Type: %sContent-Transfer-Encoding: 8bit\n\n", words[d->kind].part, types[d->utf8].message);
 		buf_str(out, d->original);
 		return;
 	}
-	buf_printf(out, "Content-Description: %s Headers\nContent-Type: text/rfc822-headers\nContent-Transfer-Encoding: 8bit\n\n", words[d->kind].part);
+	buf_printf(out, "Content-Description: %s Headers\nContent-Type: %sContent-Transfer-Encoding: 8bit\n\n", words[d->kind].part, types[d->utf8].head);
 	if (mail_head_find(d->original, true, &head_n, &body) != 0 || head_n > HEAD_MAX)
 		head_n = d->original.n < HEAD_MAX ? d->original.n : HEAD_MAX;
 	buf_str(out, str_sub(d->original, 0, head_n));

@@ -1,4 +1,4 @@
-/* Delivery status notifications (RFC 3464, 6522, 3461): the text of a bounce, of a delay warning, of a report of success. Pure. */
+/* Delivery status notifications (RFC 3464, 6522, 6533, 3461): the text of a bounce, of a delay warning, of a report of success. Pure. */
 #ifndef DELIVER_DSN_H
 #define DELIVER_DSN_H
 
@@ -27,6 +27,7 @@ struct dsn {
 	struct str sender;		/* who sent the message */
 	struct str to;			/* who is told */
 	struct str envid;		/* ENVID=, or empty */
+	bool utf8;			/* the message was sent with SMTPUTF8: its header and addresses may be beyond ASCII (RFC 6533) */
 	bool postmaster;		/* a copy for the administrator: not an answer */
 	bool head_only;			/* RET=HDRS, or a copy */
 	uint64_t original_max;		/* bytes of an original that are returned; of a longer one its header */

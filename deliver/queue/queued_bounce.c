@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/enc.h"
 #include "deliver/queue/dsn.h"
 #include "deliver/queue/queued.h"
 #include "log/log.h"
@@ -93,13 +94,16 @@ static bool send_one(struct queued *q, const struct bounce_request *r, struct st
 	struct err e = { 0 };
 
 	spool_qid_new(qid);
+	const bool is_ascii = ascii_plain(to) == to.n;	/* else its own To: is not either; the parts within need 8BITMIME alone */
 	const char *const double_bounce = arena_printf(a, "%s@%s", q->conf->double_bounce_sender, q->conf->myorigin);
-	struct post_request p = { .sender = postmaster ? str_c(double_bounce) : STR(""), .flags = SPOOL_F_BOUNCE, .qid = str_c(qid), .to = &to, .n_to = 1,
+	struct post_request p = { .sender = postmaster ? str_c(double_bounce) : STR(""), .flags = SPOOL_F_BOUNCE | (is_ascii ? 0 : SPOOL_F_SMTPUTF8),
+				  .qid = str_c(qid), .to = &to, .n_to = 1,
 				  .message_id = str_c(arena_printf(a, "<%s@%s>", qid, q->conf->myhostname)) };
 	const uint64_t lifetime = m->sender.n > 0 ? q->conf->maximal_queue_lifetime : q->conf->bounce_queue_lifetime;
 	struct dsn d = {
 		.kind = r->kind, .hostname = q->conf->myhostname, .mail_name = q->conf->mail_name, .qid = m->qid, .bounce_qid = str_c(qid), .sender = m->sender, .to = to,
-		.envid = m->envid, .postmaster = postmaster, .head_only = postmaster || m->ret == SMTP_RET_HDRS, .original_max = q->conf->bounce_size_limit,
+		.envid = m->envid, .utf8 = (m->flags & SPOOL_F_SMTPUTF8) != 0, .postmaster = postmaster,
+		.head_only = postmaster || m->ret == SMTP_RET_HDRS, .original_max = q->conf->bounce_size_limit,
 		.arrived = (int64_t)(m->arrived_us / 1000000), .now = clock_wall(), .retry_until = (int64_t)(m->arrived_us / 1000000 + lifetime),
 	};
 	d.n_rcpts = collect(r, postmaster, a, &rcpts);

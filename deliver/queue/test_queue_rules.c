@@ -173,6 +173,16 @@ static void test_dsn_wishes(void)
 	tap_ok(!says(&d, "\n\nbody\n"), "a long one: its header");
 	d.postmaster = true;
 	tap_ok(says(&d, "Subject: Postmaster Copy: Undelivered Mail\n") && says(&d, "Auto-Submitted: auto-generated\n"), "a copy for postmaster");
+	d = (struct dsn){ .kind = DSN_FAILED, .hostname = "h.example", .mail_name = "P", .qid = STR("1A"), .bounce_qid = STR("1B"), .sender = STR("j\xc3\xb6@b"),
+			  .to = STR("j\xc3\xb6@b"), .utf8 = true, .rcpts = &r, .n_rcpts = 1,
+			  .original = STR("S: \xc3\xb6\n\nbody\n"), .original_whole = true, .original_max = 50000 };
+	r = (struct dsn_rcpt){ .address = STR("\xc3\xb6@example.net"), .original = STR("y@example.com"), .enhanced = STR("5.1.1"), .text = STR("550 no") };
+	tap_ok(says(&d, "\nFinal-Recipient: utf-8; \xc3\xb6@example.net\nOriginal-Recipient: rfc822;y@example.com\n") && says(&d, "Sender: utf-8; j\xc3\xb6@b\n"),
+	       "addresses beyond ASCII, and others");
+	tap_ok(says(&d, "report-type=global-delivery-status;") && says(&d, "Content-Type: message/global-delivery-status\nContent-Transfer-Encoding: 8bit\n\nReporting-MTA: ") &&
+		       says(&d, "Content-Type: message/global\nContent-Transfer-Encoding: 8bit\n\nS: "), "the types of RFC 6533");
+	d.head_only = true;
+	tap_ok(says(&d, "Content-Type: message/global-headers\nContent-Transfer-Encoding: 8bit\n\nS: "), "and of a header alone");
 	tap_is_str(dsn_reason(STR("5.1.1"), true), "There is no such address there.", "a reason for people");
 	tap_is_str(dsn_reason(STR("5.1.10"), true), "The domain takes no mail at all.", "no digit is taken for another");
 	tap_is_str(dsn_reason(STR("4.2.2"), false), "The mailbox is full.", "a reason for a delay");

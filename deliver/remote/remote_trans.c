@@ -7,6 +7,7 @@
 #include "deliver/remote/remote_smtp_priv.h"
 #include "log/log.h"
 #include "smtp/addr.h"
+#include "smtp/dsn.h"
 
 /* The envelope in the wire's form; queued holds addresses unquoted-or-quoted as a path needs them, so they go out as they are. Controls cannot be in
  * them, and are refused here all the same: they would be commands. */
@@ -46,12 +47,12 @@ static bool envelope_possible(struct smtp *s)
 	return true;
 }
 
-static void put_xtext(struct smtp *s, const char *word, struct str value)
+static void put_encoded(struct smtp *s, const char *word, void (*encode)(struct str in, struct buf *out), struct str value)
 {
 	struct buf b;
 
 	buf_init(&b, 8192);
-	smtp_xtext_encode(value, &b);
+	encode(value, &b);
 	conn_printf(s->c, "%s%.*s", word, STR_ARG(buf_view(&b)));
 	buf_fini(&b);
 }
@@ -70,7 +71,7 @@ static void send_mail(struct smtp *s)
 	if ((s->features & FEAT_DSN) && j->ret.n > 0)
 		conn_printf(s->c, " RET=%.*s", STR_ARG(j->ret));
 	if ((s->features & FEAT_DSN) && j->envid.n > 0)
-		put_xtext(s, " ENVID=", j->envid);
+		put_encoded(s, " ENVID=", smtp_xtext_encode, j->envid);
 	conn_write(s->c, STR("\r\n"));
 }
 
@@ -79,11 +80,8 @@ static void send_rcpt(struct smtp *s, const struct rcpt *to)
 	conn_printf(s->c, "RCPT TO:<%.*s>", STR_ARG(to->addr));
 	if ((s->features & FEAT_DSN) && to->notify.n > 0)
 		conn_printf(s->c, " NOTIFY=%.*s", STR_ARG(to->notify));
-	const ptrdiff_t type_end = str_chr(to->orcpt, ';');
-	if ((s->features & FEAT_DSN) && type_end > 0) {
-		conn_printf(s->c, " ORCPT=%.*s;", STR_ARG(str_sub(to->orcpt, 0, (size_t)type_end)));
-		put_xtext(s, "", str_from(to->orcpt, (size_t)type_end + 1));
-	}
+	if ((s->features & FEAT_DSN) && str_chr(to->orcpt, ';') > 0)
+		put_encoded(s, " ORCPT=", smtp_orcpt_format, to->orcpt);
 	conn_write(s->c, STR("\r\n"));
 }
 

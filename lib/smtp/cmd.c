@@ -49,7 +49,7 @@ int smtp_param_next(struct str *rest, struct smtp_param *out, struct err *e)
 		if (!ch_alnum(p.key.p[i]) && (i == 0 || p.key.p[i] != '-'))
 			return err_set(e, ERR_INPUT, 0, "bad character in a parameter name");
 	for (size_t i = 0; i < p.value.n; i++)
-		if (p.value.p[i] < '!' || p.value.p[i] > '~')
+		if ((unsigned char)p.value.p[i] < '!' || p.value.p[i] == '\x7f')
 			return err_set(e, ERR_INPUT, 0, "bad character in a parameter value");
 	if (p.key.n == 0 || (p.value.p != NULL && p.value.n == 0))
 		return err_set(e, ERR_INPUT, 0, "empty parameter");

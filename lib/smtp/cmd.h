@@ -21,7 +21,7 @@ struct smtp_param {
 	struct str key;		/* ALPHA/DIGIT then also '-' */
 	struct str value;	/* p NULL: no '=' */
 };
-/* Next ESMTP parameter (RFC 5321 4.1.2) of *rest, which advances. 0; 1: none is left; -1: ERR_INPUT. */
+/* Next ESMTP parameter (RFC 5321 4.1.2) of *rest, which advances; its value may hold bytes beyond ASCII (RFC 6531 3.3), and be no UTF-8. 0; 1: none is left; -1: ERR_INPUT. */
 int smtp_param_next(struct str *rest, struct smtp_param *out, struct err *e) MUST_CHECK;
 
 /* The value of SIZE= (RFC 1870 section 6.1: 1 to 20 digits). 0 and 0..max in *bytes_out; -1 with ERR_INPUT (not a number) or ERR_TOOBIG

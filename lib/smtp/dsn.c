@@ -1,4 +1,4 @@
-/* RFC 3461 section 4: NOTIFY, RET, ENVID, ORCPT. RFC 6533 3: the address type utf-8, whose xtext is ASCII too. */
+/* RFC 3461 section 4: NOTIFY, RET, ENVID, ORCPT. RFC 6533 3: the address type utf-8, as xtext or in UTF-8. */
 #include "smtp/dsn.h"
 
 #include "base/enc.h"
@@ -81,6 +81,37 @@ static bool is_type(struct str s)
 	return s.n > 0 && s.n <= 64;
 }
 
+/* RFC 6533 3, utf-8-addr-unitext: what xtext escapes is written \x{2B} there. */
+static int unitext_take(struct str in, struct buf *out)
+{
+	for (size_t i = 0; i < in.n; i++)
+		if ((unsigned char)in.p[i] < '!' || in.p[i] == '\x7f' || in.p[i] == '+' || in.p[i] == '=')
+			return -1;
+	buf_str(out, in);
+	return 0;
+}
+
+static bool is_utf8_type(struct str type)
+{
+	return str_case_eq(type, STR("utf-8"));
+}
+
+void smtp_orcpt_format(struct str orcpt, struct buf *out)
+{
+	struct str rest = orcpt;
+	const struct str type = str_split(&rest, ';');
+
+	buf_str(out, type);
+	buf_ch(out, ';');
+	while (rest.n > 0) {
+		const size_t plain = is_utf8_type(type) ? ascii_plain(rest) : rest.n;
+		smtp_xtext_encode(str_sub(rest, 0, plain), out);
+		rest = str_from(rest, plain);
+		if (rest.n > 0)
+			buf_printf(out, "\\x{%X}", (unsigned)utf8_next(&rest));
+	}
+}
+
 int smtp_orcpt_parse(struct str value, struct buf *out)
 {
 	const size_t before = out->n;
@@ -91,7 +122,8 @@ int smtp_orcpt_parse(struct str value, struct buf *out)
 		return -1;
 	buf_str(out, type);
 	buf_ch(out, ';');
-	if (smtp_xtext_decode(rest, out) < 0)
+	const bool utf8 = is_utf8_type(type) && ascii_plain(rest) < rest.n;
+	if ((utf8 ? unitext_take(rest, out) : smtp_xtext_decode(rest, out)) < 0)
 		return -1;
 	const struct str v = str_from(buf_view(out), before);
 	return v.n <= SMTP_ORCPT_MAX && utf8_valid(v) ? 0 : -1;

@@ -20,10 +20,13 @@ enum smtp_ret { SMTP_RET_NONE, SMTP_RET_FULL, SMTP_RET_HDRS };
 /* 0, or -1: not the syntax of RFC 3461 4.1 and 4.3. */
 int smtp_notify_parse(struct str value, uint64_t *bits_out) MUST_CHECK;
 int smtp_ret_parse(struct str value, uint64_t *ret_out) MUST_CHECK;
-/* Append the decoded value to out: of ENVID (4.4) printable ASCII, of ORCPT (4.2) "type;address" with an address that holds no control. A decoded
+/* Append the decoded value to out: of ENVID (4.4) printable ASCII, of ORCPT (4.2) "type;address" with an address that holds no control; of the type
+ * utf-8 it may be in UTF-8 already (RFC 6533 3), where the client may send that. A decoded
  * NUL or line end is refused, so that the value can stand in a report or a log as it is. */
 int smtp_envid_parse(struct str value, struct buf *out) MUST_CHECK;
 int smtp_orcpt_parse(struct str value, struct buf *out) MUST_CHECK;
+/* Append "type;xtext" of such an address, in ASCII: characters beyond it stand as \x{F6} in the type utf-8 (RFC 6533 3). */
+void smtp_orcpt_format(struct str orcpt, struct buf *out);
 /* Is this a set of bits that smtp_notify_parse could have given (or 0)? For receivers that were handed the bits. */
 bool smtp_notify_valid(uint64_t bits);
 /* "SUCCESS,FAILURE" and so on; nothing for 0. */

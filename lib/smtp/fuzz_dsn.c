@@ -11,6 +11,23 @@ static void clean(struct str s)
 			__builtin_trap();
 }
 
+/* What is sent on is ASCII, and no less an address to the next server. */
+static void on_the_wire(struct str orcpt)
+{
+	struct buf b, again;
+
+	clean(orcpt);
+	buf_init(&b, 1 << 16);
+	buf_init(&again, 1 << 16);
+	smtp_orcpt_format(orcpt, &b);
+	if (ascii_plain(buf_view(&b)) < b.n || str_chr(buf_view(&b), ' ') >= 0)
+		__builtin_trap();
+	if (b.n <= SMTP_ORCPT_MAX && smtp_orcpt_parse(buf_view(&b), &again) < 0)
+		__builtin_trap();
+	buf_fini(&again);
+	buf_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct str in = str_n(data, size);
@@ -22,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		clean(buf_view(&b));
 	buf_reset(&b);
 	if (smtp_orcpt_parse(in, &b) == 0)
-		clean(buf_view(&b));
+		on_the_wire(buf_view(&b));
 	buf_reset(&b);
 	if (smtp_notify_parse(in, &bits) == 0) {
 		smtp_notify_format(bits, &b);

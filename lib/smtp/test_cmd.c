@@ -8,7 +8,7 @@ static const struct { const char *line, *verb, *args; } lines[] = {
 };
 static const struct { const char *in, *key, *value; int r; } params[] = {
 	{ " SIZE=100 BODY=7BIT", "SIZE", "100", 0 }, { "", "", NULL, 1 }, { "  ", "", NULL, 1 }, { "SMTPUTF8", "SMTPUTF8", NULL, 0 }, { "SIZE=", "", NULL, -1 },
-	{ "=5", "", NULL, -1 }, { "A_B=1", "", NULL, -1 }, { "X-Y=1=2", "X-Y", "1=2", 0 }, { "A=\xff", "", NULL, -1 },
+	{ "=5", "", NULL, -1 }, { "A_B=1", "", NULL, -1 }, { "X-Y=1=2", "X-Y", "1=2", 0 }, { "A=\xff", "A", "\xff", 0 }, { "A=\x7f", "", NULL, -1 }, { "A\xff=1", "", NULL, -1 },
 };
 static const struct { const char *in; uint64_t max; int r; uint64_t want; } sizes[] = {
 	{ "0", 100, 0, 0 }, { "100", 100, 0, 100 }, { "101", 100, ERR_TOOBIG, 0 }, { "-1", 100, ERR_INPUT, 0 }, { "99999999999999999999", 100, ERR_TOOBIG, 0 },

@@ -26,6 +26,9 @@ static const struct text_case envid[] = {
 static const struct text_case orcpt[] = {
 	{ "rfc822;joe@example.com", "rfc822;joe@example.com" }, { "rfc822;a+2Bb@example.com", "rfc822;a+b@example.com" },
 	{ "utf-8;j\\x{F6}@example.com", "utf-8;j\\x{F6}@example.com" }, { "rfc822;", NULL }, { "rfc822", NULL }, { ";joe@example.com", NULL },
+	{ "utf-8;j\xc3\xb6@example.com", "utf-8;j\xc3\xb6@example.com" }, { "UTF-8;j\xc3\xb6\\x{2B}a@example.com", "UTF-8;j\xc3\xb6\\x{2B}a@example.com" },
+	{ "utf-8;j\xc3\xb6+2Ba@example.com", NULL }, { "utf-8;j\xc3\xb6=a@example.com", NULL }, { "utf-8;j\xc3@example.com", NULL }, { "utf-8;\xc3\xb6 x", NULL },
+	{ "utf-8;\xc3\xb6\x7f", NULL }, { "rfc822;j\xc3\xb6@example.com", NULL }, { "utf-8;a+2Bb@example.com", "utf-8;a+b@example.com" },
 	{ "rfc822;a+0D+0AX-Evil:+20y", NULL }, { "rfc822;a+00b", NULL }, { "rf c;x", NULL }, { "rfc822;+FF", NULL }, { "r\xc3\xb6;x", NULL },
 };
 
@@ -36,6 +39,22 @@ static void text_cases(const char *name, const struct text_case *v, size_t n, in
 		buf_init(&b, 4096);
 		const int r = parse(str_c(v[i].value), &b);
 		tap_ok(v[i].decoded ? r == 0 && str_eq(buf_view(&b), str_c(v[i].decoded)) : r < 0, "%s=%s", name, v[i].value);
+		buf_fini(&b);
+	}
+}
+
+static void test_orcpt_format(void)
+{
+	static const struct {
+		const char *in, *out;
+	} v[] = { { "rfc822;a+b=c@example.com", "rfc822;a+2Bb+3Dc@example.com" }, { "utf-8;j\xc3\xb6+a@example.com", "utf-8;j\\x{F6}+2Ba@example.com" },
+		  { "utf-8;\xe7\x94\xa8\xf0\x9f\x90\x88@x", "utf-8;\\x{7528}\\x{1F408}@x" }, { "utf-8;j\\x{F6}@x", "utf-8;j\\x{F6}@x" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct buf b;
+		buf_init(&b, 4096);
+		smtp_orcpt_format(str_c(v[i].in), &b);
+		tap_is_str(b.p, v[i].out, "ORCPT on the wire: %zu", i);
 		buf_fini(&b);
 	}
 }
@@ -75,6 +94,7 @@ int main(void)
 	tap_ok(smtp_ret_parse(STR("full"), &v) == 0 && v == SMTP_RET_FULL && smtp_ret_parse(STR("HDRS"), &v) == 0 &&
 	       v == SMTP_RET_HDRS && smtp_ret_parse(STR("BODY"), &v) < 0, "RET");
 	text_cases("ENVID", envid, sizeof envid / sizeof envid[0], smtp_envid_parse);
+	test_orcpt_format();
 	text_cases("ORCPT", orcpt, sizeof orcpt / sizeof orcpt[0], smtp_orcpt_parse);
 	test_limits();
 	return tap_done();

@@ -1,5 +1,6 @@
 """What senders and postmaster are told: RFC 3461, 3464, notify_classes, lifetimes."""
 import email
+import email.policy
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import suite as suite_module  # noqa: E402
 from smtpsink import Sink  # noqa: E402
+from waiting import until  # noqa: E402
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 
@@ -158,3 +160,28 @@ def test_a_delay_is_told_once_then_the_end(old):
     assert len(re.findall(r"%s: sender delay notification" % qid, text)) == 1 and len(re.findall(r"%s: sender non-delivery notification" % qid, text)) == 1
     assert not re.search(r"%s: sender delay notification" % quiet, text) and re.search(r"%s: sender non-delivery notification" % quiet, text)
     assert not re.search(r"%s: sender" % never, text)
+
+
+def test_mail_beyond_ascii_is_reported_as_such():
+    """RFC 6533: to a sender whose address needs SMTPUTF8 by SMTPUTF8, to another one without; what is named and returned in UTF-8 has the types for that."""
+    s = Scene("127.0.9.107", smtp_connection_cache_on_demand="no")
+    s.sink.features.append("SMTPUTF8")
+    s.sink.refuse["<\u00f6@x.example>"] = "550 5.1.1 no such user here"
+    body = "From: j\u00f6@b\u00fccher.example\r\nSubject: gr\u00fc\u00dfe\r\n\r\nthe body\r\n".encode()
+    try:
+        qid = s.send("\u00f6@x.example", sender="j\u00f6@b\u00fccher.example", options=["SMTPUTF8"], rcpt_options=["ORCPT=utf-8;old\\x{F6}@y.example"], body=body)
+        envelope, data, _secure = s.sink.wait(1)
+        assert envelope[0].startswith("MAIL FROM:<>") and envelope[0].endswith(" SMTPUTF8") and envelope[1] == "RCPT TO:<j\u00f6@b\u00fccher.example>", envelope
+        assert ("\r\nTo: j\u00f6@b\u00fccher.example\r\n").encode() in data
+        qid2 = s.send("\u00f6@x.example", options=["SMTPUTF8"], body=body)
+        data2 = next(f.read_bytes() for f in until(lambda: [f for f in s.files(ALICE) if qid2.encode() in f.read_bytes()]))
+        for q, raw in ((qid, data), (qid2, data2)):
+            m = email.message_from_bytes(raw, policy=email.policy.default)
+            assert m.get_param("report-type") == "global-delivery-status"
+            _text, status, original = m.get_payload()
+            assert (status.get_content_type(), original.get_content_type()) == ("message/global-delivery-status", "message/global")
+            assert "\nFinal-Recipient: utf-8; \u00f6@x.example".encode() in raw.replace(b"\r\n", b"\n"), raw
+        assert b"\r\nOriginal-Recipient: utf-8;old\\x{F6}@y.example\r\n" in data and "\nX-Postern-Sender: utf-8; j\u00f6@b".encode() in data.replace(b"\r\n", b"\n")
+        assert "Subject: gr\u00fc\u00dfe".encode() in data
+    finally:
+        s.close()

@@ -289,6 +289,86 @@ S: 250 2.1.0 Ok
 C: RCPT TO:<bob@example.com>
 S: 250 2.1.5 Ok
 
+== RFC 6531 3.5: an address beyond ASCII that nobody has, and words of it
+@ SMTP
+S: 220 *
+C: EHLO client.test
+S~ 250 *
+C: RSET
+S: 250 *
+C: MAIL FROM:<> SMTPUTF8
+S: 250 2.1.0 Ok
+C: RCPT TO:<用户@example.com>
+S: 550 5.1.1 *
+C: RCPT TO:<用户@例子.example>
+S: 554 5.7.1 *
+C: RSET
+S: 250 *
+C: MAIL FROM:<>
+S: 250 2.1.0 Ok
+C: RCPT TO:<用户@example.com>
+S: 553 5.6.7 *
+
+== RFC 6531 3.6: BODY with SMTPUTF8
+@ SMTP
+S: 220 *
+C: EHLO client.test
+S~ 250 *
+C: MAIL FROM:<jö@bücher.example> BODY=8BITMIME SMTPUTF8
+S: 250 2.1.0 Ok
+
+== RFC 6531 3.7.4.2: VRFY and EXPN with SMTPUTF8
+@ SMTP
+S: 220 *
+C: EHLO client.test
+S~ 250 *
+C: VRFY 用户@example.com SMTPUTF8
+S: 252 2.*
+C: EXPN 用户 SMTPUTF8
+S: 50* 5.*
+
+== RFC 6532 3.2: a header in UTF-8, and what the mailbox has of it
+@ SMTP
+S: 220 *
+C: EHLO client.test
+S~ 250 *
+C: MAIL FROM:<jö@bücher.example> SMTPUTF8
+S: 250 2.1.0 Ok
+C: RCPT TO:<bob@example.com>
+S: 250 2.1.5 Ok
+C: DATA
+S: 354 *
+C: From: Jörg <jö@bücher.example>
+C: To: bob@example.com
+C: Subject: 例子, grüße
+C: Message-ID: <rfc6532.例@bücher.example>
+C: 
+C: x
+C: .
+S: 250 2.0.0 Ok: queued as *
+C: QUIT
+S: 221 *
+END
+
+== RFC 6533 3: ORCPT of the type utf-8
+@ SMTP
+S: 220 *
+C: EHLO client.test
+S~ 250-DSN
+S~ 250 *
+C: MAIL FROM:<s@elsewhere.example>
+S: 250 2.1.0 Ok
+C: RCPT TO:<bob@example.com> ORCPT=utf-8;j\x{F6}@b\x{FC}cher.example
+S: 250 2.1.5 Ok
+C: RCPT TO:<bob@example.com> ORCPT=utf-8;jö@bücher.example
+S: 501 5.5.4 *
+C: RSET
+S: 250 *
+C: MAIL FROM:<s@elsewhere.example> SMTPUTF8
+S: 250 2.1.0 Ok
+C: RCPT TO:<bob@example.com> ORCPT=utf-8;jö@bücher.example
+S: 250 2.1.5 Ok
+
 == RFC 3030 2: BDAT
 @ SMTP
 S: 220 *
