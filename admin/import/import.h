@@ -33,7 +33,7 @@ enum { EXIT_USAGE = 64, EXIT_NOUSER = 67, EXIT_TEMP = 75, EXIT_CONF = 78 };
 
 struct import_options {
 	const char *word, *conf_file;
-	const char *user, *folder, *quote, *spool;
+	const char *user, *folder, *quote, *spool, *layout;
 	const char *host, *port, *login, *password_file, *tls, *ca_file;
 	bool dry_run, json, quiet, no_verify, unconfined;
 	bool delete, keep;	/* pop3 */
@@ -63,6 +63,7 @@ struct import {
 	struct import_row *rows, **tail;
 	uint64_t started_ms, shown_ms, total, at;	/* progress in bytes or messages */
 	bool tty;
+	struct map *subscribed;		/* by the source's list: names as ours; NULL: it has none, and all folders are */
 	bool restore;			/* the word backup: what is there stays, what is not comes back */
 };
 
@@ -101,6 +102,7 @@ void import_id_nth(char id[IMPORT_ID_LEN + 1], unsigned nth);	/* of the same con
 /* --- import_report.c --- */
 void import_progress(struct import *im, uint64_t at, uint64_t total, const char *what);
 int import_report(struct import *im);	/* exit status */
+void import_skipped(struct import *im, const char *path, const char *why);	/* a line about what is left alone */
 
 /* --- words: import_mbox.c, import_tree.c, import_maildir.c, import_server.c --- */
 typedef int import_word_fn(struct import *im, struct err *e);

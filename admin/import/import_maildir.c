@@ -1,6 +1,6 @@
-/* A Maildir++ tree as a source, of Dovecot, Courier or none: folders by their directory names, flags and keywords by file names, dovecot-keywords and courierimapkeywords, UIDs,
- * UIDVALIDITY and POP3 ids by dovecot-uidlist or courierimapuiddb (kept where the folder is fresh), dates by the files' times, subscriptions. The tree is
- * only read. (A tree that stays where it is needs no import: it is taken over when it is first opened.) */
+/* A Maildir++ tree as a source, of Dovecot, Courier or none, or one of Dovecot's LAYOUT=fs: folders by their directory names, flags and keywords by file
+ * names, dovecot-keywords and courierimapkeywords, UIDs, UIDVALIDITY and POP3 ids by dovecot-uidlist or courierimapuiddb (kept where the folder is fresh), dates
+ * by the files' times, subscriptions. The tree is only read. (A tree that stays where it is needs no import: it is taken over when it is first opened.) */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -290,44 +290,174 @@ static int folder_name(const char *dir, struct str prefix, struct buf *out)
 	return r < 0 || buf_failed(out) ? -1 : 0;
 }
 
-static int sub_folders(struct import *im, unsigned root, const char *path, int fd, struct str prefix, struct err *e)
+/* The folder whose maildir++ directory would be called dir, at path, when it is one. Trouble with it is told, and no reason to leave out others: -1 ends all. */
+static int take_folder(struct import *im, unsigned root, const char *path, const char *dir, struct str prefix, int *rc, struct err *e)
 {
-	char full[PATH_BYTES];
+	char cur_path[PATH_BYTES];
+	struct err one_err = { 0 };
+	struct buf name;
+	CLEANUP_FD int cur = -1;
+	bool is_dir = false;
+
+	(void)snprintf(cur_path, sizeof cur_path, "%s/cur", path);
+	if (import_open(im, root, cur_path, &cur, &is_dir, &one_err) < 0 || !is_dir)
+		return 0;
+	err_clear(&one_err);
+	buf_init(&name, STORE_FOLDER_NAME_MAX);
+	if (folder_name(dir, prefix, &name) < 0) {
+		(void)fprintf(stderr, "%s: a name that is none\n", path);
+		*rc = -1;
+	} else if (one_folder(im, root, path, arena_str(im->a, buf_view(&name)), &one_err) < 0) {
+		(void)fprintf(stderr, "%s: %s\n", path, one_err.text);
+		*e = one_err;
+		*rc = -1;
+	}
+	buf_fini(&name);
+	return one_err.code == ERR_QUOTA ? -1 : 0;
+}
+
+static int name_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What a directory holds, sorted; on im's arena. -1: it cannot be listed. */
+static int list_names(struct import *im, int fd, char ***v_out, size_t *n_out)
+{
 	const int own = dup(fd);
 	DIR *const d = own < 0 ? NULL : fdopendir(own);
-	int rc = 0;
+	char **v = NULL;
+	size_t n = 0, cap = 0;
 
-	if (d == NULL)
-		return err_set(e, ERR_TEMP, errno, "%s", path);
-	for (const struct dirent *de; (de = readdir(d));) {
-		struct buf name;
-		if (de->d_name[0] != '.' || de->d_name[1] == '\0' || de->d_name[1] == '.')
-			continue;
-		CLEANUP_FD int cur = -1;
-		struct err one_err = { 0 };
-		bool dir = false;
-		(void)snprintf(full, sizeof full, "%s/%s/cur", path, de->d_name);
-		if (import_open(im, root, full, &cur, &dir, &one_err) < 0 || !dir)
-			continue;
-		full[strlen(full) - 4] = '\0';
-		buf_init(&name, STORE_FOLDER_NAME_MAX);
-		if (folder_name(de->d_name, prefix, &name) < 0) {
-			(void)fprintf(stderr, "%s: a name that is none\n", full);
-			rc = -1;
-		} else if (one_folder(im, root, full, arena_str(im->a, buf_view(&name)), &one_err) < 0) {
-			(void)fprintf(stderr, "%s: %s\n", full, one_err.text);
-			*e = one_err;
-			rc = -1;
+	if (d == NULL) {
+		close_fd(&(int){ own });
+		return -1;
+	}
+	for (const struct dirent *de; (de = readdir(d)) && n < IMPORT_FILES_MAX;) {
+		if (n == cap) {
+			cap = cap ? cap * 2 : 64;
+			v = xrealloc(v, cap * sizeof *v);
 		}
-		buf_fini(&name);
-		if (one_err.code == ERR_QUOTA)
-			break;
+		v[n++] = arena_strdup(im->a, de->d_name);
 	}
 	closedir(d);
+	if (n > 0)
+		qsort(v, n, sizeof *v, name_cmp);
+	*v_out = v;
+	*n_out = n;
+	return 0;
+}
+
+/* A directory that may hold a folder, by its name: Maildir++'s have a dot before it, those of LAYOUT=fs none. */
+static bool is_candidate(const char *name, bool fs)
+{
+	if (name[0] == '.')
+		return !fs && name[1] != '\0' && name[1] != '.';
+	return fs && strcmp(name, "cur") != 0 && strcmp(name, "new") != 0 && strcmp(name, "tmp") != 0;
+}
+
+/* Folders of the other layout are not passed over in silence. */
+static void tell_if_folder(struct import *im, unsigned root, const char *path, const char *name, bool fs)
+{
+	char full[PATH_BYTES];
+	struct err ignored = { 0 };
+	CLEANUP_FD int cur = -1;
+	bool is_dir = false;
+
+	if (is_candidate(name, fs) && snprintf(full, sizeof full, "%s/%s/cur", path, name) < (int)sizeof full && import_open(im, root, full, &cur, &is_dir, &ignored) == 0 &&
+	    is_dir) {
+		full[strlen(full) - 4] = '\0';
+		import_skipped(im, full, fs ? "a folder of --layout fs" : "a folder of --layout maildir++");
+	}
+}
+
+static int sub_folders(struct import *im, unsigned root, const char *path, int fd, struct str prefix, struct err *e)
+{
+	char **names, full[PATH_BYTES];
+	size_t n;
+	int rc = 0, end = 0;
+
+	if (list_names(im, fd, &names, &n) < 0)
+		return err_set(e, ERR_TEMP, errno, "%s", path);
+	for (size_t i = 0; end == 0 && i < n; i++)
+		if (!is_candidate(names[i], false))
+			tell_if_folder(im, root, path, names[i], true);
+		else if (snprintf(full, sizeof full, "%s/%s", path, names[i]) < (int)sizeof full - 4)
+			end = take_folder(im, root, full, names[i], prefix, &rc, e);
+	free(names);
 	return rc;
 }
 
-int import_maildir_tree(struct import *im, unsigned root, const char *path, struct str prefix, struct err *e)
+/* LAYOUT=fs of Dovecot: a directory for each level; those without cur are levels alone. parent: the name so far, as a maildir++ directory's. */
+static int fs_folders(struct import *im, unsigned root, const char *path, int fd, struct str parent, unsigned depth, struct str prefix, struct err *e)
+{
+	char **names, full[PATH_BYTES];
+	size_t n;
+	int rc = 0, end = 0;
+
+	if (depth == IMPORT_DEPTH_MAX || list_names(im, fd, &names, &n) < 0)
+		return err_set(e, ERR_TEMP, 0, "%s: %s", path, depth == IMPORT_DEPTH_MAX ? "too deep" : "cannot be listed");
+	for (size_t i = 0; end == 0 && i < n; i++) {
+		struct err one_err = { 0 };
+		CLEANUP_FD int sub = -1;
+		bool is_dir = false;
+		struct buf dir;
+		if (depth == 0 && !is_candidate(names[i], true))
+			tell_if_folder(im, root, path, names[i], false);
+		if (!is_candidate(names[i], true) ||
+		    snprintf(full, sizeof full, "%s/%s", path, names[i]) >= (int)sizeof full - 4 || import_open(im, root, full, &sub, &is_dir, &one_err) < 0 || !is_dir)
+			continue;
+		buf_init(&dir, PATH_BYTES);
+		buf_str(&dir, parent);
+		takeover_level(str_c(names[i]), &dir);
+		end = take_folder(im, root, full, dir.p, prefix, &rc, e);
+		if (end == 0 && fs_folders(im, root, full, sub, buf_view(&dir), depth + 1, prefix, e) < 0)
+			rc = -1;
+		end = rc < 0 && e->code == ERR_QUOTA ? -1 : end;
+		buf_fini(&dir);
+	}
+	free(names);
+	return rc;
+}
+
+/* --- subscriptions --- */
+
+struct subscribing {
+	struct import *im;
+	struct str prefix;
+};
+
+static void subscribed(void *ctx, struct str name)
+{
+	static char yes;
+	const struct subscribing *g = ctx;
+	struct buf full;
+
+	buf_init(&full, 2 * STORE_FOLDER_NAME_MAX);
+	buf_str(&full, g->prefix);
+	if (g->prefix.n == 0 || !str_eq(name, STR("INBOX")))
+		buf_printf(&full, "%s%.*s", g->prefix.n > 0 ? "/" : "", STR_ARG(name));
+	(void)map_set(g->im->subscribed, arena_str(g->im->a, buf_view(&full)), &yes);
+	buf_fini(&full);
+}
+
+/* Of folders that are made here: those that were not subscribed there are not here. Without a list all are. */
+static int read_subscriptions(struct import *im, unsigned root, const char *path, bool fs, struct str prefix, struct err *e)
+{
+	struct source s = { .im = im, .root = root, .path = path, .a = im->a };
+	struct str text;
+
+	map_free(&im->subscribed);
+	if (read_small(&s, "subscriptions", SMALL_MAX, &text, e) < 0)
+		return -1;
+	if (text.p == NULL)
+		return 0;
+	im->subscribed = map_new();
+	takeover_subscriptions(text, fs ? '/' : '.', subscribed, &(struct subscribing){ im, prefix });
+	return 0;
+}
+
+static int maildir_tree(struct import *im, unsigned root, const char *path, bool fs, struct str prefix, struct err *e)
 {
 	CLEANUP_FD int fd = -1;
 	bool dir = false;
@@ -337,13 +467,21 @@ int import_maildir_tree(struct import *im, unsigned root, const char *path, stru
 		return -1;
 	if (!dir)
 		return err_set(e, ERR_INPUT, 0, "%s: no directory", path);
-	rc = one_folder(im, root, path, prefix.n > 0 ? prefix : STR("INBOX"), e);
-	if (rc < 0 && e->code == ERR_QUOTA)
+	if (read_subscriptions(im, root, path, fs, prefix, e) < 0)
 		return -1;
-	return sub_folders(im, root, path, fd, prefix, e) < 0 ? -1 : rc;
+	rc = one_folder(im, root, path, prefix.n > 0 ? prefix : STR("INBOX"), e);
+	if (rc == 0 || e->code != ERR_QUOTA)
+		rc = (fs ? fs_folders(im, root, path, fd, STR(""), 0, prefix, e) : sub_folders(im, root, path, fd, prefix, e)) < 0 ? -1 : rc;
+	map_free(&im->subscribed);
+	return rc;
+}
+
+int import_maildir_tree(struct import *im, unsigned root, const char *path, struct str prefix, struct err *e)
+{
+	return maildir_tree(im, root, path, false, prefix, e);
 }
 
 int import_word_maildir(struct import *im, struct err *e)
 {
-	return import_maildir_tree(im, 0, ".", str_c(im->o->folder ? im->o->folder : ""), e);
+	return maildir_tree(im, 0, ".", im->o->layout && strcmp(im->o->layout, "fs") == 0, str_c(im->o->folder ? im->o->folder : ""), e);
 }

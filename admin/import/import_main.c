@@ -31,14 +31,14 @@ static const struct {
 	{ "pop3", "--host H [--port N] [--login NAME] [--folder F] [--delete]", "an account of a POP3 server", import_word_server, false, true },
 };
 
-enum { O_USER = 256, O_FOLDER, O_QUOTE, O_SPOOL, O_HOST, O_PORT, O_LOGIN, O_PASSWORD, O_TLS, O_CA, O_NO_VERIFY, O_DELETE, O_KEEP, O_JSON, O_NO_SANDBOX };
+enum { O_USER = 256, O_FOLDER, O_QUOTE, O_SPOOL, O_HOST, O_PORT, O_LOGIN, O_PASSWORD, O_TLS, O_CA, O_NO_VERIFY, O_DELETE, O_KEEP, O_JSON, O_NO_SANDBOX, O_LAYOUT };
 
 static const struct option longs[] = {
 	{ "user", required_argument, NULL, O_USER }, { "folder", required_argument, NULL, O_FOLDER }, { "quote", required_argument, NULL, O_QUOTE },
 	{ "spool", required_argument, NULL, O_SPOOL }, { "host", required_argument, NULL, O_HOST }, { "port", required_argument, NULL, O_PORT },
 	{ "login", required_argument, NULL, O_LOGIN }, { "password-file", required_argument, NULL, O_PASSWORD }, { "tls", required_argument, NULL, O_TLS },
 	{ "ca-file", required_argument, NULL, O_CA }, { "no-verify", no_argument, NULL, O_NO_VERIFY }, { "delete", no_argument, NULL, O_DELETE },
-	{ "keep", no_argument, NULL, O_KEEP }, { "json", no_argument, NULL, O_JSON }, { "dry-run", no_argument, NULL, 'n' },
+	{ "layout", required_argument, NULL, O_LAYOUT }, { "keep", no_argument, NULL, O_KEEP }, { "json", no_argument, NULL, O_JSON }, { "dry-run", no_argument, NULL, 'n' },
 	{ "no-sandbox", no_argument, NULL, O_NO_SANDBOX }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 },
 };
 
@@ -53,6 +53,7 @@ static int usage(FILE *to, int status)
 		    "  --ca-file FILE        certificates to trust instead of the system's\n"
 		    "  --no-verify           trust any certificate\n"
 		    "  --password-file FILE  the password there; else it is asked for\n"
+		    "  --layout WHICH        of a maildir: maildir++ (default), or fs, where folders are directories in directories\n"
 		    "  --keep                leave mail there (default; pop3)\n"
 		    "  --no-sandbox          no confinement (development only)\n",
 		    to);
@@ -72,6 +73,7 @@ static int options_get(int argc, char **argv, struct import_options *o)
 		case O_FOLDER: o->folder = optarg; break;
 		case O_QUOTE: o->quote = optarg; break;
 		case O_SPOOL: o->spool = optarg; break;
+		case O_LAYOUT: o->layout = optarg; break;
 		case O_HOST: o->host = optarg; break;
 		case O_PORT: o->port = optarg; break;
 		case O_LOGIN: o->login = optarg; break;
@@ -106,7 +108,7 @@ static bool one_of(const char *value, const char *const *allowed, size_t n)
 
 static bool sensible(const struct import_options *o, size_t w)
 {
-	static const char *const quotes[] = { "rd", "o", "none" }, *const tls[] = { "implicit", "starttls", "none" };
+	static const char *const quotes[] = { "rd", "o", "none" }, *const tls[] = { "implicit", "starttls", "none" }, *const layouts[] = { "maildir++", "fs" };
 
 	if (words[w].one_user && o->user == NULL)
 		return false;
@@ -116,9 +118,11 @@ static bool sensible(const struct import_options *o, size_t w)
 		return false;
 	if (strcmp(words[w].word, "backup") == 0 && o->n_args > 2)
 		return false;
+	if (o->layout && strcmp(words[w].word, "maildir") != 0)
+		return false;
 	if ((o->delete || o->keep) && strcmp(words[w].word, "pop3") != 0)
 		return false;
-	return !(o->delete && o->keep) && o->n_args <= IMPORT_ROOTS_MAX && one_of(o->quote, quotes, 3) && one_of(o->tls, tls, 3) &&
+	return !(o->delete && o->keep) && o->n_args <= IMPORT_ROOTS_MAX && one_of(o->quote, quotes, 3) && one_of(o->tls, tls, 3) && one_of(o->layout, layouts, 2) &&
 	       !(strcmp(words[w].word, "tree") == 0 && o->user && o->n_args != 1);
 }
 

@@ -81,3 +81,15 @@ int import_report(struct import *im)
 	}
 	return sum.failed > 0 ? 1 : 0;
 }
+
+void import_skipped(struct import *im, const char *path, const char *why)
+{
+	struct import_row *const row = ARENA_NEW(im->a, struct import_row);
+
+	(void)snprintf(row->folder, sizeof row->folder, "-");
+	(void)snprintf(row->source, sizeof row->source, "%s", path);
+	(void)snprintf(row->note, sizeof row->note, "%s", why);
+	row->skipped = 1;
+	*im->tail = row;
+	im->tail = &row->next;
+}

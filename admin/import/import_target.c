@@ -188,7 +188,7 @@ static int folder_open(struct import_target *t, struct str name, struct str spec
 		if (!str_case_eq(name, STR("INBOX")) && store_create(im->s, name, special, e) < 0 && e->code != ERR_EXISTS)
 			return -1;
 		err_clear(e);
-		if (store_subscribe(im->s, name, true, e) < 0)
+		if ((!im->subscribed || map_get(im->subscribed, name)) && store_subscribe(im->s, name, true, e) < 0)
 			return -1;
 	}
 	if (mbox_open(im->s, name, &t->m, e) < 0 || (!im->o->dry_run && mbox_settle(t->m, IMPORT_ID_LEN, e) < 0))

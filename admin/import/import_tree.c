@@ -41,18 +41,6 @@ static void put_level(struct buf *out, const char *name)
 		utf8_put(out, (unsigned char)name[i]);
 }
 
-static void note(struct walk *w, const char *path, const char *why)
-{
-	struct import_row *const row = ARENA_NEW(w->im->a, struct import_row);
-
-	(void)snprintf(row->folder, sizeof row->folder, "-");
-	(void)snprintf(row->source, sizeof row->source, "%s", path);
-	(void)snprintf(row->note, sizeof row->note, "%s", why);
-	row->skipped = 1;
-	*w->im->tail = row;
-	w->im->tail = &row->next;
-}
-
 static void failed(struct walk *w, const char *path, const struct err *why)
 {
 	(void)fprintf(stderr, "%s: %s\n", path, why->text);
@@ -78,7 +66,7 @@ static void file(struct walk *w, int fd, const char *path, struct str folder)
 	const int k = kind(fd);
 
 	if (k < 0)
-		note(w, path, "not an mbox");
+		import_skipped(w->im, path, "not an mbox");
 	else if (import_mbox_file(w->im, fd, folder, STR(""), path, &one) < 0)
 		failed(w, path, &one);
 }
@@ -114,9 +102,9 @@ static void entry(struct walk *w, const char *path, struct str level_of, const c
 		buf_ch(&folder, '/');
 	put_level(&folder, name);
 	if (buf_failed(&folder))
-		note(w, path, "name too long");
+		import_skipped(w->im, path, "name too long");
 	else if (import_open(w->im, ROOT_HOME, path, &fd, &dir, &one) < 0)
-		note(w, path, one.text);
+		import_skipped(w->im, path, one.text);
 	else if (dir && is_maildir(w, path))
 		(void)(import_maildir_tree(w->im, ROOT_HOME, path, buf_view(&folder), &one) < 0 ? failed(w, path, &one) : (void)0);
 	else if (dir)
@@ -140,7 +128,7 @@ static void directory(struct walk *w, int fd, const char *path, struct str folde
 	DIR *const d = own < 0 ? NULL : fdopendir(own);
 
 	if (d == NULL || w->depth >= IMPORT_DEPTH_MAX) {
-		note(w, path, d ? "too deep" : "cannot be listed");
+		import_skipped(w->im, path, d ? "too deep" : "cannot be listed");
 		if (d)
 			closedir(d);
 		return;
@@ -184,7 +172,7 @@ static void place(struct walk *w, unsigned root, const char *path, const char *s
 	else if (!inbox && dir)
 		directory(w, fd, path, STR(""));
 	else
-		note(w, shown, "neither an mbox nor a folder");
+		import_skipped(w->im, shown, "neither an mbox nor a folder");
 }
 
 int import_word_tree(struct import *im, struct err *e)

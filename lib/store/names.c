@@ -8,7 +8,6 @@
 #include "imap/utf7.h"
 #include "store/store_priv.h"
 
-#define DOT_ESCAPE "&AC4-"
 
 int level_utf7(struct str utf8, struct buf *out)
 {

@@ -17,6 +17,7 @@
 #include "base/num.h"
 #include "os/os.h"
 #include "store/store_priv.h"
+#include "store/takeover.h"
 
 #define ROOT_NAME "postern.root"
 #define SUBS_NAME "postern.subscriptions"
@@ -301,54 +302,26 @@ static void courier_line(struct arena *a, struct sub_list *l, size_t *cap, struc
 	buf_fini(&dir);
 }
 
-/* Dovecot's TAB-escaping: 0x01 and a digit. */
-static void untab(struct str level, struct buf *out)
-{
-	for (size_t i = 0; i < level.n; i++) {
-		const char c = level.p[i];
-		if (c != 1 || i + 1 == level.n) {
-			buf_ch(out, c);
-			continue;
-		}
-		const char k = level.p[++i];
-		buf_ch(out, k == '1' ? 1 : k == 't' ? '\t' : k == 'n' ? '\n' : k == 'r' ? '\r' : k == '0' ? 0 : k);
-	}
-}
+struct adding {
+	struct arena *a;
+	struct sub_list *out;
+	size_t *cap;
+};
 
-/* Dovecot: version 2 has TAB between levels, the old form the storage's dot; levels in the storage's encoding. */
-static void dovecot_line(struct arena *a, struct sub_list *l, size_t *cap, struct str line, bool v2)
+static void dovecot_name(void *ctx, struct str name)
 {
-	struct buf dir, name;
+	const struct adding *g = ctx;
 
-	if (str_case_eq(line, STR("INBOX"))) {
-		sub_add(a, l, cap, line);
-		return;
-	}
-	buf_init(&dir, FILE_NAME_MAX + 2);
-	buf_init(&name, STORE_FOLDER_NAME_MAX + 1);
-	if (v2) {
-		for (struct str rest = line; rest.p != NULL;) {
-			buf_ch(&dir, '.');
-			untab(str_split(&rest, '\t'), &dir);
-		}
-	} else {
-		buf_ch(&dir, '.');
-		buf_str(&dir, line);
-	}
-	if (!buf_failed(&dir) && name_from_dir(buf_view(&dir), false, &name) == 0)
-		sub_add(a, l, cap, buf_view(&name));
-	buf_fini(&name);
-	buf_fini(&dir);
+	sub_add(g->a, g->out, g->cap, name);
 }
 
 static void subs_parse(struct arena *a, struct str text, int kind, struct sub_list *out)
 {
 	size_t cap = 0;
-	bool v2 = false;
 
-	if (kind == 1 && str_starts(text, STR("V\t2\n"))) {
-		v2 = true;
-		text = str_from(text, 4);
+	if (kind == 1) {
+		takeover_subscriptions(text, '.', dovecot_name, &(struct adding){ a, out, &cap });
+		return;
 	}
 	for (struct str rest = text; rest.p != NULL;) {
 		const struct str line = str_split(&rest, '\n');
@@ -356,8 +329,6 @@ static void subs_parse(struct arena *a, struct str text, int kind, struct sub_li
 			continue;
 		if (kind == 0)
 			own_line(a, out, &cap, line);
-		else if (kind == 1)
-			dovecot_line(a, out, &cap, line, v2);
 		else
 			courier_line(a, out, &cap, line);
 	}

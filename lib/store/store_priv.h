@@ -309,6 +309,7 @@ void index_abort(struct index_writer **w);
 /* Folder name (UTF-8, '/' between levels) -> directory name (".A.B", "" for INBOX). ERR_INPUT. */
 int name_to_dir(struct str name, bool utf8_tree, struct buf *out, struct err *e) MUST_CHECK;
 /* The other way; -1: not a name that we could have made. */
+#define DOT_ESCAPE "&AC4-"	/* a dot within a level of a directory's name */
 int name_from_dir(struct str dir, bool utf8_tree, struct buf *out) MUST_CHECK;
 /* Canonical form: INBOX upper case, no leading, trailing or double '/'. */
 int name_normal(struct str name, struct buf *out, struct err *e) MUST_CHECK;

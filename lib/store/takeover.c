@@ -225,6 +225,72 @@ int takeover_folder(struct str dir, struct buf *out)
 	return -1;
 }
 
+void takeover_level(struct str level, struct buf *dir)
+{
+	buf_ch(dir, '.');
+	for (size_t i = 0; i < level.n; i++)
+		if (level.p[i] == '.')
+			buf_c(dir, DOT_ESCAPE);
+		else
+			buf_ch(dir, level.p[i]);
+}
+
+/* --- subscriptions --- */
+
+/* Dovecot's TAB-escaping: 0x01 and a digit. */
+static void untab(struct str level, struct buf *out)
+{
+	for (size_t i = 0; i < level.n; i++) {
+		const char c = level.p[i];
+		if (c != 1 || i + 1 == level.n) {
+			buf_ch(out, c);
+			continue;
+		}
+		const char k = level.p[++i];
+		buf_ch(out, k == '1' ? 1 : k == 't' ? '\t' : k == 'n' ? '\n' : k == 'r' ? '\r' : k == '0' ? 0 : k);
+	}
+}
+
+/* Levels in the storage's encoding. */
+static void subscription(struct str line, char separator, bool escaped, takeover_name_fn *fn, void *ctx)
+{
+	struct buf level, dir, name;
+
+	if (str_case_eq(line, STR("INBOX"))) {
+		fn(ctx, STR("INBOX"));
+		return;
+	}
+	buf_init(&level, FILE_NAME_MAX + 2);
+	buf_init(&dir, 2 * FILE_NAME_MAX);
+	buf_init(&name, STORE_FOLDER_NAME_MAX + 1);
+	for (struct str rest = line; rest.p != NULL;) {
+		const struct str one = str_split(&rest, separator);
+		buf_reset(&level);
+		if (escaped)
+			untab(one, &level);
+		else
+			buf_str(&level, one);
+		takeover_level(buf_view(&level), &dir);
+	}
+	if (!buf_failed(&level) && !buf_failed(&dir) && name_from_dir(buf_view(&dir), false, &name) == 0)
+		fn(ctx, buf_view(&name));
+	buf_fini(&name);
+	buf_fini(&dir);
+	buf_fini(&level);
+}
+
+/* Version 2 has TAB between levels, the old form the storage's separator. */
+void takeover_subscriptions(struct str text, char separator, takeover_name_fn *fn, void *ctx)
+{
+	const bool v2 = str_starts(text, STR("V\t2\n"));
+
+	for (struct str rest = v2 ? str_from(text, 4) : text; rest.p != NULL;) {
+		const struct str line = str_split(&rest, '\n');
+		if (line.n > 0 && line.p[0] != '#')
+			subscription(line, v2 ? '\t' : separator, v2, fn, ctx);
+	}
+}
+
 /* --- keywords --- */
 
 void keywords_parse(struct arena *a, struct str text, struct str letters_out[26])

@@ -43,5 +43,10 @@ void courier_file_parse(struct arena *a, struct str name, struct str text, struc
 uint32_t takeover_flags(struct str info);
 /* ".Work.Clients" -> "Work/Clients", whether it is modified UTF-7 or UTF-8. -1: no name of a folder. */
 int takeover_folder(struct str dir, struct buf *out) MUST_CHECK;
+/* Append a level to the directory name of a folder: ".Work" and "Clients" make ".Work.Clients"; a dot within the level is escaped. */
+void takeover_level(struct str level, struct buf *dir);
+/* Dovecot's subscriptions: fn for each name, as that of a folder. separator: of the list's first version, '.' or, of LAYOUT=fs, '/'. */
+typedef void takeover_name_fn(void *ctx, struct str name);
+void takeover_subscriptions(struct str text, char separator, takeover_name_fn *fn, void *ctx);
 
 #endif

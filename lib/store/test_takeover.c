@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "store/store_priv.h"
+#include "store/takeover.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -131,6 +132,35 @@ static void test_courier(void)
 	mbox_view_free(&v);
 	mbox_close(&m);
 	store_close(&s);
+}
+
+static void add_name(void *ctx, struct str name)
+{
+	buf_printf(ctx, "%.*s|", STR_ARG(name));
+}
+
+static void test_subscriptions(void)
+{
+	static const struct {
+		const char *text;
+		char separator;
+		const char *names;
+	} v[] = {
+		{ "V\t2\n\nINBOX\nR&AOk-union\tSous\nv1.2\tx\n", '.', "INBOX|R\xc3\xa9union/Sous|v1.2/x|" },
+		{ "inbox\nWork.Clients\n# a word\nR&AOk-union\n", '.', "INBOX|Work/Clients|R\xc3\xa9union|" },
+		{ "Work/Clients/v1.2\nR&AOk-union/Sous\n", '/', "Work/Clients/v1.2|R\xc3\xa9union/Sous|" },
+		{ "V\t2\n\na\x01tb\tc\n../x\n\n\tx\n", '/', "" },
+		{ "../../x\n/x\nx/\n", '/', "" },
+		{ "", '.', "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct buf b;
+		buf_init(&b, 1000);
+		takeover_subscriptions(str_c(v[i].text), v[i].separator, add_name, &b);
+		tap_is_str(b.n ? b.p : "", v[i].names, "subscriptions %zu", i);
+		buf_fini(&b);
+	}
 }
 
 static const struct {
@@ -305,6 +335,7 @@ int main(void)
 	test_dovecot();
 	test_courier();
 	test_parser();
+	test_subscriptions();
 	test_many();
 	return tap_done();
 }

@@ -16,14 +16,14 @@ FOLDERS = ("INBOX", "Work", "Work.Clients", "R&AOk-union.Sous", "Odd &- end")
 class Dovecot:
     """Its imap and pop3 programs as the user, on a pipe: what it does to the files is the same, and no port is taken."""
 
-    def __init__(self, user, **settings):
+    def __init__(self, user, separator=".", **settings):
         self.user = user
         st = user.root.stat()
         self.ids = {"user": st.st_uid, "group": st.st_gid, "extra_groups": []}
         self.conf = user.root.parent / "dovecot.conf"       # where the user may read it
         lines = {"protocols": "imap pop3", "ssl": "no", "mail_location": "maildir:%s" % user.root, "base_dir": str(user.root.parent / "base"), "log_path": str(user.root.parent / "dovecot.log"),
                  "pop3_uidl_format": "%08Xu%08Xv", "mail_uid": st.st_uid, "mail_gid": st.st_gid, **settings}
-        self.conf.write_text("\n".join("%s = %s" % x for x in lines.items()) + "\nnamespace inbox {\n inbox = yes\n separator = .\n}\n")
+        self.conf.write_text("\n".join("%s = %s" % x for x in lines.items()) + "\nnamespace inbox {\n inbox = yes\n separator = %s\n}\n" % separator)
         os.chmod(self.conf, 0o644)
 
     def start(self, program):
@@ -216,3 +216,44 @@ def test_more_keywords_than_letters_are_said(user, moved_in):
     flags = snapshot(c, "INBOX")[1][1][0]
     c.logout()
     assert len(flags) == 24     # $Label0 and 23; two letters are other messages'
+
+
+# --- LAYOUT=fs: a source, never a mailbox in its place ---
+
+def test_a_tree_of_layout_fs_is_copied(user):
+    """Folders in folders, names with dots, a level without mail: with UIDs, flags, keywords and what was subscribed; twice takes nothing twice."""
+    user.make_root()
+    source = user.root.parent / "fs"
+    source.mkdir(mode=0o700)
+    st = user.root.stat()
+    os.chown(source, st.st_uid, st.st_gid)
+    d = Dovecot(user, separator="/", mail_location="maildir:%s:LAYOUT=fs" % source)
+    c = d.imap()
+    folders = ("INBOX", "Work", "Work/Clients", "Work/Clients/v1.2", "R&AOk-union/Sous", "Only level/below")
+    for f in folders[1:]:
+        assert c.create('"%s"' % f)[0] == "OK"
+        put(c, f, 1, "\\Flagged", "Work")
+    for n in range(5):
+        put(c, "INBOX", n, "\\Seen" if n % 2 else "", "$Label%d" % (n % 3))
+    c.select("INBOX")
+    c.store("2", "+FLAGS", "\\Deleted")
+    c.expunge()
+    for f in ("Work", "Work/Clients/v1.2", "R&AOk-union/Sous"):
+        c.subscribe('"%s"' % f)
+    before = {f: snapshot(c, f) for f in folders}
+    c.logout()
+    assert (source / "Work" / "Clients" / "v1.2" / "cur").is_dir() and not (source / "Only level" / "cur").exists(), "this is that layout"
+    rows = user.run("maildir", source)
+    assert {r["note"] for r in rows.values() if r["folder"] == "-"} == {"a folder of --layout fs"} and "Work" not in rows, rows
+    rows = user.run("maildir", "--layout", "fs", source)
+    ours = {f: f.replace("R&AOk-union", "R\u00e9union") for f in folders}
+    assert set(rows) == set(ours.values()) and sum(r["failed"] for r in rows.values()) == 0, rows
+    m = user.imap(None)
+    for f in folders:
+        assert snapshot(m, f) == (before[f] if f != "INBOX" else (snapshot(m, f)[0], before[f][1])), f
+    assert subscriptions(m, "/") >= {"Work", "Work/Clients/v1.2", "R&AOk-union/Sous"} and not subscriptions(m, "/") & {"Work/Clients", "Only level/below"}
+    m.logout()
+    again = user.run("maildir", "--layout", "fs", source)
+    assert sum(r["imported"] for r in again.values()) == 0 and sum(r["known"] for r in again.values()) == sum(r["found"] for r in again.values()) == 9
+    user.run("maildir", "--layout", "mbox", source, code=64)
+    user.run("tree", "--layout", "fs", source, code=64)
