@@ -10,7 +10,7 @@
 #include "base/num.h"
 #include "store/store_priv.h"
 
-enum { APPEND_MESSAGES_MAX = 10000 };
+enum { APPEND_MESSAGES_MAX = 10000, MEMORY_MAX = 4 << 20 };
 
 struct item {
 	struct maildir_copy *copy;
@@ -25,12 +25,14 @@ struct item {
 	char *text;		/* of a message that is in place, where it is in memory; NULL: it is not. Owned */
 	size_t text_n;
 	bool cr;		/* the last byte seen was a CR, not written yet */
+	bool ended;		/* nothing more of it comes */
 };
 
 struct mbox_append {
 	struct mbox *m;
 	struct item *v;
 	size_t n, cap;
+	size_t memory;		/* of the complete messages, together */
 	char *reader;		/* keyword that stands for \Seen; NULL: the flag does. Owned */
 };
 
@@ -51,12 +53,20 @@ void mbox_append_reader(struct mbox_append *ap, const char *reader)
 	ap->reader = reader ? reader_keyword(reader) : NULL;
 }
 
-/* The message before is complete. */
-static int item_end(struct item *it, struct err *e)
+/* The last message is complete. It stays in memory, but not all that come do. */
+static int last_end(struct mbox_append *ap, struct err *e)
 {
+	struct item *const it = ap->n > 0 ? &ap->v[ap->n - 1] : NULL;
+
+	if (it == NULL || it->ended)
+		return 0;
 	if (it->cr && maildir_copy_write(it->copy, STR("\r"), e) < 0)
 		return -1;
 	it->cr = false;
+	it->ended = true;
+	if (ap->memory + maildir_copy_memory(it->copy) > MEMORY_MAX)
+		return maildir_copy_spill(it->copy, e);
+	ap->memory += maildir_copy_memory(it->copy);
 	return 0;
 }
 
@@ -82,7 +92,7 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 		.dated = internaldate > 0,
 		.want_uid = from->uid, .order = from->pop3_order };
 
-	if (ap->n > 0 && item_end(&ap->v[ap->n - 1], e) < 0)
+	if (last_end(ap, e) < 0)
 		return -1;
 	if (ap->n == APPEND_MESSAGES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once", APPEND_MESSAGES_MAX);
@@ -149,7 +159,7 @@ int mbox_append_join(struct mbox_append *ap, struct mbox_append **fromp, struct 
 
 	if (from->m != ap->m || ap->n + from->n > APPEND_MESSAGES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d messages at once, or of several folders", APPEND_MESSAGES_MAX);
-	if (ap->n > 0 && item_end(&ap->v[ap->n - 1], e) < 0)
+	if (last_end(ap, e) < 0)
 		return -1;
 	items_grow(ap, from->n);
 	if (from->n > 0)
@@ -290,10 +300,8 @@ int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_o
 {
 	struct mbox_append *const ap = *app;
 	uint64_t bytes = 0;
-	int r = 0;
+	int r = last_end(ap, e);
 
-	if (ap->n > 0)
-		r = item_end(&ap->v[ap->n - 1], e);
 	for (size_t i = 0; i < ap->n; i++)
 		bytes += maildir_copy_size(ap->v[i].copy);
 	if (r == 0)

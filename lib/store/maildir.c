@@ -246,6 +246,11 @@ int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, str
 	return 0;
 }
 
+size_t maildir_copy_memory(const struct maildir_copy *c)
+{
+	return c->cap;
+}
+
 void maildir_copy_ordered(struct maildir_copy *c)
 {
 	c->in_order = true;
@@ -301,6 +306,18 @@ uint64_t maildir_count_lf(const char *p, size_t n)
 	return lines;
 }
 
+int maildir_copy_spill(struct maildir_copy *c, struct err *e)
+{
+	if (c->fd >= 0)
+		return 0;
+	if (create_file(c, c->base, e) < 0 || write_out(c, c->buf, c->n, e) < 0)
+		return -1;
+	free(c->buf);
+	c->buf = NULL;
+	c->n = c->cap = 0;
+	return 0;
+}
+
 /* Room for n more bytes in memory, or spill to a file. 1: in memory (c->buf + c->n); 0: in the file. */
 static int reserve(struct maildir_copy *c, uint64_t n, struct err *e)
 {
@@ -314,10 +331,7 @@ static int reserve(struct maildir_copy *c, uint64_t n, struct err *e)
 		}
 		return 1;
 	}
-	if (create_file(c, c->base, e) < 0 || write_out(c, c->buf, c->n, e) < 0)
-		return -1;
-	c->n = 0;
-	return 0;
+	return maildir_copy_spill(c, e);
 }
 
 static int usable(const struct maildir_copy *c, struct err *e)

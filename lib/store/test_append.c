@@ -1,4 +1,5 @@
 /* APPEND's target: a folder into which messages are put without looking for news there, and what is known of them at once. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,10 +143,50 @@ static void test_times(void)
 	store_close(&s);
 }
 
+/* Many small messages at once: not all of them wait in memory for the last. Those that do not have no name meanwhile that recovery would take for a complete one. */
+static void test_memory(void)
+{
+	enum { MANY = 400, BYTES = 60000 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_append *ap = NULL;
+	struct err e = { 0 };
+	uint32_t uids[MANY];
+	struct buf text;
+	size_t n = 0;
+	int r;
+
+	buf_init(&text, 2 * BYTES);
+	buf_c(&text, CRLF_MSG);
+	while (text.n < BYTES)
+		buf_c(&text, "a line of text\r\n");
+	r = mbox_append_begin(m, &ap, &e);
+	const size_t before = mallinfo2().uordblks;
+	for (unsigned i = 0; r == 0 && i < MANY; i++)
+		if ((r = mbox_append_message(ap, 0, NULL, 0, 0, &e)) == 0)
+			r = mbox_append_data(ap, buf_view(&text), &e);
+	const size_t grown = mallinfo2().uordblks - before;
+	tap_ok(r == 0 && grown < 8 << 20, "%d messages of %d bytes: %zu KB of memory", MANY, BYTES, grown >> 10);
+	CLEANUP_FD int dirfd = -1;
+	r = maildir_open(root, false, &dirfd, &e);
+	tap_ok(r == 0 && maildir_recover(dirfd, &e) == 0 && count_files(root, "new") == 0, "none of them could be taken for a complete one");
+	tap_is_int(mbox_append_commit(&ap, uids, &n, &e), 0, "they are appended");
+	tap_ok(n == MANY && count_files(root, "cur") == MANY && count_files(root, "tmp") == 0, "all of them");
+	struct mbox_view *v = mbox_view_new(m);
+	const char *const last = read_message(v, MANY);
+	tap_ok(mbox_view_count(v) == MANY && last && strlen(last) < text.n && strstr(last, "a line of text\na line of text\n"), "as they are");
+	mbox_view_free(&v);
+	buf_fini(&text);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	test_target();
 	test_known_at_once();
 	test_times();
+	test_memory();
 	return tap_done();
 }
