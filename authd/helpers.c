@@ -2,10 +2,12 @@
  * under way in it fails for now and never succeeds by accident. Requests sent to a helper that is still starting wait in its socket. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "authd/monitor.h"
@@ -19,6 +21,7 @@ enum {
 	CHILD_CHANNEL = 3, CHILD_LISTENER = 4, LISTENERS_MAX = 2,
 	FAST_MS = 5000, BACKOFF_MS = 100, BACKOFF_MAX_MS = 5000,
 	KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000,
+	END_MS = 1000, END_STEP_MS = 5,		/* of a helper that lost its channel; then it is killed */
 	KEYS_AGAIN_MS = 1000, KEYS_AGAIN_MAX = 60,	/* looks at a pair that did not fit */
 };
 
@@ -258,6 +261,29 @@ void helpers_reload(struct monitor *m)
 	workers_renew(m);
 	helpers_keys_load(m);
 	dkim_load(m, NULL, NULL);
+}
+
+/* One that serves a listener and has lost its channel ends by itself. */
+static void wait_for_end(struct proc *p)
+{
+	for (unsigned ms = 0; p->pid > 0; ms += END_STEP_MS) {
+		const pid_t r = waitpid(p->pid, NULL, WNOHANG);
+		if (r == p->pid || (r < 0 && errno != EINTR))
+			p->pid = 0;
+		else if (ms >= END_MS)
+			(void)kill(p->pid, SIGKILL);
+		if (p->pid > 0)
+			(void)poll(NULL, 0, END_STEP_MS);
+	}
+}
+
+void helpers_end(struct monitor *m)
+{
+	for (int k = 0; k < HELPERS; k++)
+		ipc_chan_free(&m->helpers->v[k].ch);
+	for (int k = 0; k < HELPERS; k++)
+		if (rows[k].listeners[0] >= 0)
+			wait_for_end(&m->helpers->v[k]);
 }
 
 struct ipc_chan *helpers_chan(struct monitor *m, enum helper_kind kind)

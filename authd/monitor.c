@@ -217,6 +217,7 @@ int monitor_run(struct monitor *m)
 	if (throttle_dirty(m->throttle) && snapshot_write(m, &e) < 0)
 		log_error("login limits: %s", e.text);
 	shares_save(m);
+	helpers_end(m);
 	cache_free(&m->cache);
 	return 0;
 }

@@ -88,6 +88,7 @@ struct facts {
 /* --- helpers.c --- */
 void helpers_init(struct monitor *m);
 void helpers_reload(struct monitor *m);			/* new keys; new zygotes, the old finish what they do */
+void helpers_end(struct monitor *m);			/* nobody listens any more when it returns: the next authd may start */
 bool helpers_reaped(struct monitor *m, pid_t pid, int status);
 void helpers_keys_load(struct monitor *m);
 /* dkim.c: read the table of signing keys and their files, hand them to the key worker. fn (may be NULL) is told what came of it. */

@@ -12,6 +12,7 @@ import time
 import pytest
 
 import ipc
+from test_attack_limits import zygote
 from test_login import login, plain
 
 TEMP, DENIED, LIMIT = 9, 4, 2
@@ -253,3 +254,21 @@ def test_bad_configuration_never_replaces_a_good_one(authd):
     authd.wait_log("the old configuration stays")
     authd.conf.write_text(good)
     assert login(authd, "alice@example.com", "secret")[0] == "OK"
+
+
+@pytest.mark.parametrize("helper", ["authd: mux", "authd: key worker"])
+def test_when_authd_has_ended_nobody_listens(make_authd, helper):
+    """However long a helper takes to notice: the next authd finds its sockets free."""
+    a = make_authd()
+    a.start()
+    os.kill(zygote(a, helper), signal.SIGSTOP)
+    a.stop()
+    assert a.proc.returncode == 0
+    for name in ("saslauthd/mux", "key/register", "sign/client", "auth/register"):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if name == "saslauthd/mux" else socket.SOCK_SEQPACKET)
+        with pytest.raises(ConnectionRefusedError):
+            s.connect(str(a.run_dir / name))
+        s.close()
+    a.mark()
+    a.start()
+    a.stop()
