@@ -1,5 +1,5 @@
 # Postern: one make, no recursion, no configure. Local choices go to config.mk (untracked), e.g. PREFIX = /opt/postern.
-# Targets: all check unit tools fuzz soak bench demo demo-stop demo-user users install uninstall lint stats docs dist clean. BUILD=dev|release|asan|fuzz|cov; V=1 shows commands.
+# Targets: all check unit tools fuzz soak bench demo demo-stop demo-user users install uninstall lint stats docs dist clean. BUILD=dev|release|asan|tsan|fuzz|cov; V=1 shows commands.
 
 -include config.mk
 
@@ -27,11 +27,13 @@ endif
 CFLAGS_dev := -O1 -g $(HARDEN)
 CFLAGS_release := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(HARDEN)
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_cov := -O0 -g --coverage
 LDFLAGS_dev := -pie -Wl,-z,relro,-z,now
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=address,undefined
 LDFLAGS_cov := --coverage
 ALL_CFLAGS := $(CC_COMMON) $(CC_WARN) $(CFLAGS_$(BUILD)) $(CFLAGS)

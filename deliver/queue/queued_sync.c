@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sysexits.h>
@@ -11,6 +10,9 @@
 
 #include "deliver/queue/queued.h"
 #include "log/log.h"
+#include "os/crew.h"
+
+enum { STACK = 64 * 1024 };
 
 struct job {
 	struct job *next;
@@ -94,28 +96,18 @@ static void on_event(void *ctx, unsigned events)
 struct syncer *sync_new(struct loop *l, unsigned threads)
 {
 	struct syncer *s = xzalloc(sizeof(*s));
-	pthread_attr_t attr;
-	pthread_t t;
-	sigset_t all, old;
 
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->work, NULL);
 	s->todo_end = &s->todo;
 	s->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 64 * 1024);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned i = 0; i < threads; i++) {
-		const int r = pthread_create(&t, &attr, worker, s);
+		const int r = thread_start(worker, s, STACK);
 		if (r != 0) {
 			log_error("cannot start a sync thread (errno %d)", r);
 			exit(EX_OSERR);
 		}
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	loop_watch(l, s->event, LOOP_READ, on_event, s);
 	return s;
 }

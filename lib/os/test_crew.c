@@ -1,0 +1,218 @@
+/* A crew does each item of a batch once, whatever its size, however batches overlap, and also when no thread can be made. BUILD=tsan looks for what two threads use. */
+#include "os/crew.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/attr.h"
+#include "base/clock.h"
+#include "test/tap.h"
+
+#ifdef __SANITIZE_THREAD__
+enum { OWN_THREADS = 2 };	/* the sanitizer has one */
+#else
+enum { OWN_THREADS = 1 };
+#endif
+enum { ITEMS = 1000, ROUNDS = 50, WAIT_MS = 60000 };
+
+struct item {
+	unsigned n, times, hand;
+	uint64_t answer;
+	bool helper, signals;
+};
+
+/* Some computing, so that threads get their share. */
+static void work(void *p, unsigned hand)
+{
+	struct item *const it = p;
+	sigset_t blocked;
+	uint64_t x = it->n;
+
+	for (unsigned i = 0; i < 200; i++)
+		x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
+	it->answer = x;
+	it->times++;
+	it->hand = hand;
+	it->helper = crew_inside();
+	(void)pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	it->signals = !sigismember(&blocked, SIGTERM);
+}
+
+static struct item *items_new(size_t n)
+{
+	struct item *const v = calloc(n + 1, sizeof(*v));
+
+	if (v == NULL)
+		exit(94);
+	for (size_t i = 0; i < n; i++)
+		v[i].n = (unsigned)i;
+	return v;
+}
+
+static bool each_once(const struct item *v, size_t n, unsigned size)
+{
+	struct item want;
+
+	for (size_t i = 0; i < n; i++) {
+		want = (struct item){ .n = (unsigned)i };
+		work(&want, 0);
+		if (v[i].times != 1 || v[i].answer != want.answer || v[i].hand >= size || v[i].helper != (v[i].hand > 0) || v[i].signals == v[i].helper)
+			return false;
+	}
+	return v[n].times == 0;
+}
+
+static void test_sizes(void)
+{
+	static const size_t counts[] = { 0, 1, 2, 3, 7, 64, ITEMS };
+
+	for (unsigned size = 1; size <= CREW_MAX; size++) {
+		struct crew *c = crew_new(size, CREW_IDLE_MS);
+		bool right = true;
+
+		tap_is_int(crew_size(c), size, "a crew of %u", size);
+		for (unsigned round = 0; round < ROUNDS; round++) {
+			for (size_t k = 0; k < ARRAY_LEN(counts); k++) {
+				struct item *const v = items_new(counts[k]);
+				struct crew_batch b = { .fn = work, .items = v, .size = sizeof(*v), .n = counts[k] };
+				crew_begin(c, &b);
+				crew_finish(c, &b);
+				right &= each_once(v, counts[k], size);
+				free(v);
+			}
+		}
+		tap_ok(right, "does each item of a batch once");
+		crew_free(&c);
+	}
+}
+
+static void test_overlap(void)
+{
+	struct crew *c = crew_new(CREW_MAX, CREW_IDLE_MS);
+	bool right = true;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct crew_batch b[5];
+		for (size_t k = 0; k < ARRAY_LEN(b); k++) {
+			b[k] = (struct crew_batch){ .fn = work, .items = items_new(40 * k), .size = sizeof(struct item), .n = 40 * k };
+			crew_begin(c, &b[k]);
+		}
+		for (size_t k = 0; k < ARRAY_LEN(b); k++) {	/* not in the order in which they began */
+			const size_t i = (k + round) % ARRAY_LEN(b);
+			crew_finish(c, &b[i]);
+			right &= each_once(b[i].items, b[i].n, CREW_MAX);
+			free(b[i].items);
+		}
+	}
+	tap_ok(right, "batches that overlap: each item once");
+	crew_free(&c);
+}
+
+/* --- others take part --- */
+
+static atomic_uint present;
+
+static void meet(void *p, unsigned hand)
+{
+	(void)p;
+	(void)hand;
+	atomic_fetch_add(&present, 1);
+	for (const uint64_t end = clock_mono_ms() + WAIT_MS; atomic_load(&present) < CREW_MAX && clock_mono_ms() < end;)
+		(void)usleep(1000);
+}
+
+/* As many items as hands, none of which ends before all have begun. */
+static void test_together(void)
+{
+	struct crew *c = crew_new(CREW_MAX, CREW_IDLE_MS);
+	char v[CREW_MAX];
+	struct crew_batch b = { .fn = meet, .items = v, .size = 1, .n = CREW_MAX };
+
+	crew_begin(c, &b);
+	crew_finish(c, &b);
+	tap_is_int(atomic_load(&present), CREW_MAX, "as many work at once as the crew has hands");
+	crew_free(&c);
+}
+
+static unsigned threads_now(void)
+{
+	DIR *const d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	for (struct dirent *de; d && (de = readdir(d)) != NULL;)
+		n += de->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static bool come_to(unsigned threads)
+{
+	for (const uint64_t end = clock_mono_ms() + WAIT_MS; threads_now() != threads; (void)usleep(1000))
+		if (clock_mono_ms() > end)
+			return false;
+	return true;
+}
+
+static void test_threads(unsigned before)
+{
+	struct crew *c = crew_new(3, 50);
+	struct item *v = items_new(ITEMS);
+	struct crew_batch b = { .fn = work, .items = v, .size = sizeof(*v), .n = ITEMS };
+
+	tap_ok(come_to(before), "no thread is made before there is work");
+	crew_begin(c, &b);
+	crew_finish(c, &b);
+	tap_ok(come_to(before), "without work the threads end");
+	free(v);
+	v = b.items = items_new(ITEMS);
+	crew_begin(c, &b);
+	crew_finish(c, &b);
+	tap_ok(each_once(v, ITEMS, 3), "and are made again");
+	free(v);
+	crew_free(&c);
+	tap_ok(come_to(before), "none is left of a crew that was freed");
+}
+
+/* Where no thread can be made (not for root: the limit is not his). */
+static void test_none(void)
+{
+	const pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0) {
+		const struct rlimit none = { 0, 0 };
+		if (getuid() == 0 && setuid(65534) < 0)
+			_exit(2);
+		if (setrlimit(RLIMIT_NPROC, &none) < 0)
+			_exit(3);
+		struct crew *c = crew_new(CREW_MAX, CREW_IDLE_MS);
+		struct item *const v = items_new(ITEMS);
+		struct crew_batch b = { .fn = work, .items = v, .size = sizeof(*v), .n = ITEMS };
+		crew_begin(c, &b);
+		crew_finish(c, &b);
+		bool alone = each_once(v, ITEMS, 1);	/* all by hand 0 */
+		crew_free(&c);
+		free(v);
+		_exit(alone ? 0 : 1);
+	}
+	tap_ok(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, "where no thread can be made the loop's does all (%x)", status);
+}
+
+int main(void)
+{
+	test_none();	/* before there is a thread */
+	test_sizes();
+	test_overlap();
+	test_together();
+	test_threads(OWN_THREADS);
+	return tap_done();
+}
