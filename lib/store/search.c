@@ -17,6 +17,7 @@
 #include "base/num.h"
 #include "os/os.h"
 #include "store/search_priv.h"
+#include "store/signer.h"
 
 enum {
 	HEAD = 64, RECORD_HEAD = 32, ROW_HEAD = 8,
@@ -55,7 +56,7 @@ void search_close(struct search *s)
 	free(s->blocks);
 	free(s->rows);
 	buf_fini(&s->pending);
-	search_learner_free(s);
+	signer_free(&s->signer);
 	search_init(s);
 }
 

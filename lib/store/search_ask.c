@@ -1,8 +1,6 @@
 /* Questions to the search index, and what it learns of a message whose file is in hand. */
-#include <stdlib.h>
-
-#include "imap/text.h"
 #include "store/search_priv.h"
+#include "store/signer.h"
 #include "store/summary.h"
 
 /* --- questions --- */
@@ -27,8 +25,6 @@ static void put(struct mbox_candidates *c, uint32_t pos)
 	if (pos < c->n)
 		c->bits[pos / 64] |= UINT64_C(1) << (pos % 64);
 }
-
-enum { TEXT_KEEP = 1 << 20 };
 
 struct question {
 	uint16_t hashes[4 * TRIGRAM_NEEDLE_MAX];
@@ -154,67 +150,28 @@ void mbox_search_and(struct mbox_candidates *c, const struct mbox_candidates *ot
 
 /* --- learning --- */
 
-static bool add_piece(void *ctx, struct str folded)
-{
-	trigram_add(ctx, folded);
-	return false;
-}
-
 /* Kept from message to message. */
-struct learner {
-	struct imap_text text;
-	struct trigrams t;
-};
-
-static struct learner *learner(struct search *s)
+static struct signer *signer(struct search *s)
 {
-	if (s->learner == NULL) {
-		s->learner = xzalloc(sizeof(*s->learner));
-		imap_text_init(&s->learner->text, add_piece, &s->learner->t);
-	}
-	trigrams_reset(&s->learner->t);
-	return s->learner;
-}
-
-void search_learner_free(struct search *s)
-{
-	if (s->learner)
-		imap_text_fini(&s->learner->text);
-	free(s->learner);
-	s->learner = NULL;
-}
-
-static void learned(struct mbox *m, uint32_t pos, unsigned kind)
-{
-	const struct imap_text *const t = &m->search.learner->text;
-
-	search_add(m, pos, kind, &m->search.learner->t);
-	if (m->search.learner && (t->folded.cap > TEXT_KEEP || t->decoded.cap > TEXT_KEEP || t->utf8.cap > TEXT_KEEP))
-		search_learner_free(&m->search);
+	if (s->signer == NULL)
+		s->signer = signer_new();
+	return s->signer;
 }
 
 static void learn_head(struct mbox *m, uint32_t pos, struct str head)
 {
 	if (search_covers(&m->search, MBOX_SEARCH_HEAD, pos))
 		return;
-	struct learner *const l = learner(&m->search);
-	struct mail_field f;
-
-	while (head.n && mail_field_next(&head, &f) == 0)
-		if (f.name.n && mbox_search_in_head(str_trim(f.name)))
-			(void)imap_text_value(&l->text, f.value);
-	learned(m, pos, MBOX_SEARCH_HEAD);
+	search_add(m, pos, MBOX_SEARCH_HEAD, signer_head(signer(&m->search), head));
 }
 
 static void learn_text(struct mbox *m, uint32_t pos, struct msgfile *f)
 {
-	struct learner *const l = learner(&m->search);
+	struct signer *const s = signer(&m->search);
 
-	/* The header as HEADER sees it, and as TEXT does: they are one, but for what is malformed. */
-	(void)imap_text_head(&l->text, msgfile_head(f));
-	const struct str head = msgfile_head(f), own = msgfile_mime(f)->head;
-	(void)imap_text_part(&l->text, msgfile_mime(f), own.p != head.p || own.n > head.n);
-	learned(m, pos, MBOX_SEARCH_TEXT);
+	search_add(m, pos, MBOX_SEARCH_TEXT, signer_text(s, msgfile_head(f), msgfile_mime(f)));
+	if (m->search.signer)	/* it has not been closed meanwhile */
+		signer_rest(s);
 }
 
 bool mbox_search_knows(const struct mbox_view *v, uint32_t seq, enum mbox_search_kind kind)

@@ -14,7 +14,6 @@ void search_row_head(unsigned char out[8], uint32_t uid, unsigned kind, unsigned
 void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t);
 
 bool search_loaded(const struct mbox *m);	/* this process has all of it */
-void search_learner_free(struct search *s);
 void search_learn(struct mbox *m, uint32_t pos, struct msgfile *f);
 
 #endif

@@ -13,7 +13,7 @@
  *   append.c copy.c cache.c                                what they say
  *   courier.c   Courier's keywords
  *   handback.c  Dovecot's files, written
- *   search.c search_ask.c trigram.c  the search index
+ *   search.c search_ask.c signer.c trigram.c  the search index
  *   arrive.c    what is computed of new messages
  *   keys.c keys_file.c keys_write.c  what SORT and THREAD need, in columns
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
@@ -398,7 +398,7 @@ void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob);
 void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* of a new message, whose header is in hand (summary.c) */
 
 /* --- the search index (search.c) --- */
-struct learner;
+struct signer;
 enum { SEARCH_BLOCKS, SEARCH_LOG };	/* its files */
 struct search_bits {
 	uint64_t *v;
@@ -430,7 +430,7 @@ struct search {
 	uint64_t garbage;	/* bytes of the log that blocks know */
 	uint64_t block_bytes, dead_bytes;	/* of blocks; of those among them that are no use */
 	struct buf pending;	/* rows that are not written yet */
-	struct learner *learner;	/* NULL: nothing was learned yet */
+	struct signer *signer;	/* NULL: nothing was learned yet */
 };
 void search_init(struct search *s);
 void search_close(struct search *s);
