@@ -1,6 +1,7 @@
 /* FETCH and UID FETCH (RFC 3501 section 6.4.5): the walk over the messages of the set, a slice at a time. A message's text goes out in pieces as
  * the connection takes it; what was announced as a literal's length is what is sent, whatever happens to the file. */
 #include "fetch.h"
+#include "store/ahead.h"
 #include "store/summary.h"
 
 enum {
@@ -27,6 +28,8 @@ static void message_close(struct fetch *f)
 static void cleanup(struct client *c)
 {
 	message_close(c->run.data);
+	if (c->view)
+		mbox_ahead_end(c->view);
 	if (c->folder)
 		mbox_cache_flush(c->folder->mbox);
 }
@@ -309,6 +312,41 @@ static bool needs_head(const struct fetch *f)
 	return false;
 }
 
+/* What is asked of a message whose file is not read for its sections anyway (store/ahead.h). */
+static unsigned asks(const struct fetch *f)
+{
+	const uint32_t items = f->what.items;
+	unsigned what = 0;
+
+	if (f->needs_text || f->needs_head)
+		return 0;
+	if ((items & FETCH_BIT(ENVELOPE)) || f->what.sections)
+		what |= MBOX_AHEAD_SUMMARY;
+	if (items & (FETCH_BIT(BODY) | FETCH_BIT(BODYSTRUCTURE)))
+		what |= MBOX_AHEAD_STRUCTURE;
+	if (items & FETCH_BIT(INTERNALDATE))
+		what |= MBOX_AHEAD_DATE;
+	return what;
+}
+
+static unsigned next_asked(void *ctx, uint32_t *seq)
+{
+	struct client *const c = ctx;
+	const struct fetch *const f = c->run.data;
+	struct mbox_msg m;
+
+	for (size_t i = f->range; i < f->set.n; i++) {
+		const struct imap_range *const r = &f->set.v[i];
+
+		if (*seq > r->hi)
+			continue;
+		*seq = *seq < r->lo ? r->lo : *seq;
+		return f->what.changed && mbox_msg_get(c->view, *seq, &m, NULL) == 0 && m.modseq <= f->what.changedsince ? 0 : asks(f);
+	}
+	*seq = 0;
+	return 0;
+}
+
 enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
@@ -329,5 +367,7 @@ enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 	c->run.data = f;
 	c->run.cleanup = cleanup;
 	c->run.step = fetch_step;
+	if (asks(f))
+		mbox_ahead_begin(c->view, asks(f), next_asked, c);
 	return CMD_MORE;
 }

@@ -11,6 +11,8 @@ static void cleanup(struct client *c)
 		saved_put(c, NULL, 0);
 	answer_making_fini(&s->making);
 	answer_put(&s->kept);
+	if (c->view)
+		mbox_ahead_end(c->view);
 	matcher_fini(&s->matcher);
 }
 
@@ -58,6 +60,7 @@ static enum cmd_result walk_step(struct client *c, struct err *e)
 	c->run.done = s->next - 1;
 	if (s->next <= count)
 		return CMD_MORE;
+	mbox_ahead_end(c->view);
 	return s->then(c, s, e);
 }
 
@@ -115,6 +118,8 @@ enum cmd_result searching_start(struct client *c, struct searching *s, struct im
 	if (s->matcher.uses_modseq)
 		condstore_enable(c);
 	s->next = 1;
+	if (!s->matcher.all)
+		mbox_ahead_begin(c->view, MATCHER_AHEAD, matcher_ahead, &s->matcher);
 	c->run.goal = mbox_view_count(c->view);
 	c->run.step = s->matcher.all ? all_step : walk_step;
 	if (s->key.n > 0 && !s->ret.given && !s->matcher.passing && (s->kept = answer_get(c, s->key)) != NULL)

@@ -136,6 +136,14 @@ static enum cmd_result finish(struct client *c, struct sorting *t, const uint32_
 	return CMD_MORE;
 }
 
+static unsigned next_values(void *ctx, uint32_t *seq)
+{
+	const struct sorting *const t = ctx;
+
+	*seq = results_from(t->rows, t->n_rows, *seq);
+	return *seq ? MBOX_AHEAD_SUMMARY : 0;
+}
+
 static enum cmd_result sort_step(struct client *c, struct err *e);
 
 static enum cmd_result values_step(struct client *c, struct err *e)
@@ -147,6 +155,7 @@ static enum cmd_result values_step(struct client *c, struct err *e)
 		values_of(c, t, t->rows[t->at], r->scores && !t->kept ? r->scores[t->at] : 0, &t->values[t->at * t->n_by]);
 	if (t->at < t->n_rows)
 		return CMD_MORE;
+	mbox_ahead_end(c->view);
 	t->sort = (struct imap_sort){ .by = t->by, .n_by = t->n_by, .values = t->values, .n = t->n_rows };
 	if (imap_sort_begin(&t->sort, c->arena, e) < 0)
 		return CMD_NO;
@@ -161,6 +170,8 @@ static enum cmd_result sort_rows(struct client *c, struct sorting *t, const uint
 	t->at = 0;
 	if (!(t->values = ARENA_ARRAY(c->arena, union imap_sort_value, n * t->n_by + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
+	if (t->needs_text || t->needs_date)
+		mbox_ahead_begin(c->view, MBOX_AHEAD_SUMMARY, next_values, t);
 	c->run.step = values_step;
 	return CMD_MORE;
 }

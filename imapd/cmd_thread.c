@@ -164,8 +164,17 @@ static enum cmd_result number_step(struct client *c, struct err *e)
 	return t->at < r->n ? CMD_MORE : add_begin(c, t);
 }
 
+static unsigned next_look(void *ctx, uint32_t *seq)
+{
+	const struct threading *const t = ctx;
+
+	*seq = results_from(t->s.results.v, t->s.results.n, *seq);
+	return *seq ? MBOX_AHEAD_SUMMARY : 0;
+}
+
 static enum cmd_result looked(struct client *c, struct threading *t)
 {
+	mbox_ahead_end(c->view);
 	t->numbers = mbox_thread_numbers(c->folder->mbox);
 	t->few = t->s.results.n < t->numbers.ids / FEW;
 	if (!t->few)
@@ -221,6 +230,7 @@ static enum cmd_result load_step(struct client *c, struct err *e)
 		return CMD_MORE;
 	t->numbers = mbox_thread_numbers(c->folder->mbox);
 	skip_filed(c, t);
+	mbox_ahead_begin(c->view, MBOX_AHEAD_SUMMARY, next_look, t);
 	c->run.step = look_step;
 	return CMD_MORE;
 }

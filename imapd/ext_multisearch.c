@@ -29,6 +29,7 @@ static void mailbox_close(struct multi *m)
 {
 	if (!m->mbox)
 		return;
+	mbox_ahead_end(m->view);
 	matcher_fini(&m->matcher);
 	if (m->own)
 		mbox_view_free(&m->view);
@@ -99,6 +100,7 @@ static int mailbox_open(struct client *c, struct multi *m, struct err *e)
 	if (parse(c, m, e) < 0 || results_init(&m->results, c->arena, mbox_view_count(m->view), m->ret.what & IMAP_RETURN_RELEVANCY, m->matcher.uses_modseq, e) < 0)
 		return -1;
 	m->answer = (struct answer){ .r = &m->results, .ret = m->ret, .uid = true, .correlator = correlator(c, m, name) };
+	mbox_ahead_begin(m->view, MATCHER_AHEAD, matcher_ahead, &m->matcher);
 	m->next = 1;
 	m->answering = false;
 	return 0;

@@ -28,6 +28,21 @@ void results_add(struct results *r, uint32_t number, unsigned score, uint64_t mo
 	r->n++;
 }
 
+uint32_t results_from(const uint32_t *v, size_t n, uint32_t seq)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		const size_t mid = lo + (hi - lo) / 2;
+
+		if (v[mid] < seq)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n ? v[lo] : 0;
+}
+
 int results_permute(struct results *r, struct arena *a, const uint32_t *order, struct err *e)
 {
 	const struct results old = *r;

@@ -18,6 +18,8 @@ void results_add(struct results *r, uint32_t number, unsigned score, uint64_t mo
 /* In the order of indices; keeps what belongs to each number. */
 int results_permute(struct results *r, struct arena *a, const uint32_t *order, struct err *e) MUST_CHECK;
 
+uint32_t results_from(const uint32_t *v, size_t n, uint32_t seq);	/* the first of n ascending numbers that is not below; 0: none */
+
 struct answer {
 	const struct results *r;
 	struct imap_search_return ret;	/* not given: a plain response */

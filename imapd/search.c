@@ -205,7 +205,7 @@ bool matcher_ready(struct matcher *m)
 	return m->ready;
 }
 
-uint32_t matcher_next(struct matcher *m, uint32_t seq)
+uint32_t matcher_next(const struct matcher *m, uint32_t seq)
 {
 	const uint32_t count = mbox_view_count(m->view);
 
@@ -493,6 +493,83 @@ static bool op_matches(struct matcher *m, const struct imap_search_key *k)
 static bool key_matches(struct matcher *m, const struct imap_search_key *k)
 {
 	return op_matches(m, k) != k->negate;
+}
+
+/* --- what is asked for next (store/ahead.h) --- */
+
+enum { NEVER = 1 << 30 };
+
+static unsigned asks(struct matcher *m, const struct imap_search_key *k);
+
+/* Keys that all must match: those of texts come last, and are tested when the others did. Keys of which one must: all are asked. */
+static unsigned asks_of(struct matcher *m, const struct imap_search_key *sub, bool all_must)
+{
+	unsigned what = 0;
+	bool any = false;
+
+	for (; sub; sub = sub->next) {
+		const unsigned its = asks(m, sub);
+
+		if (all_must && ((its & NEVER) || (what && (its & MBOX_AHEAD_TEXT))))
+			return its & NEVER ? NEVER : what;
+		any |= !(its & NEVER);
+		what |= its & ~(unsigned)NEVER;
+	}
+	return any || all_must ? what : NEVER;
+}
+
+static unsigned asks_header(struct matcher *m, const struct imap_search_key *k)
+{
+	struct mbox_summary sum;
+
+	if (!summary_keeps(k->field))
+		return MBOX_AHEAD_HEAD;
+	if (mbox_summary_cached(m->view, m->seq, &sum) == 0)
+		return 0;
+	return mbox_search_in_head(k->field) && !mbox_search_knows(m->view, m->seq, MBOX_SEARCH_HEAD) ? MBOX_AHEAD_HEAD : MBOX_AHEAD_SUMMARY;
+}
+
+/* Which MBOX_AHEAD_* the test of a key will ask for; NEVER: the key does not match, and no file is needed to know. */
+static unsigned asks(struct matcher *m, const struct imap_search_key *k)
+{
+	unsigned what;
+
+	switch (k->op) {
+	case IMAP_SEARCH_AND:
+	case IMAP_SEARCH_FUZZY:
+	case IMAP_SEARCH_NOT:
+	case IMAP_SEARCH_OR:
+		what = asks_of(m, k->sub, k->op != IMAP_SEARCH_OR);
+		return k->negate && (what & NEVER) ? 0 : what;
+	case IMAP_SEARCH_HEADER:
+		return ruled_out(m, k) ? (k->negate ? 0 : NEVER) : asks_header(m, k);
+	case IMAP_SEARCH_SENTBEFORE:
+	case IMAP_SEARCH_SENTON:
+	case IMAP_SEARCH_SENTSINCE:
+		return MBOX_AHEAD_HEAD;
+	case IMAP_SEARCH_BODY:
+	case IMAP_SEARCH_TEXT:
+		if (k->text.n == 0 || ruled_out(m, k))
+			return (k->text.n == 0) == k->negate ? NEVER : 0;
+		return MBOX_AHEAD_TEXT;
+	case IMAP_SEARCH_EMAILID:
+		return 0;
+	default:
+		return key_matches(m, k) ? 0 : NEVER;
+	}
+}
+
+unsigned matcher_ahead(void *ctx, uint32_t *seq)
+{
+	const struct matcher *const m = ctx;
+	struct matcher other = { .mbox = m->mbox, .view = m->view, .now = m->now };
+
+	*seq = matcher_next(m, *seq);
+	other.seq = *seq;
+	if (*seq == 0 || mbox_view_is_expunged(m->view, *seq) || mbox_msg_get(m->view, *seq, &other.msg, NULL) < 0)
+		return 0;
+	const unsigned what = asks(&other, m->keys);
+	return what & NEVER ? 0 : what;
 }
 
 bool matcher_test(struct matcher *m, uint32_t seq)

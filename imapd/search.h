@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "imap/search.h"
 #include "imap/text.h"
+#include "store/ahead.h"
 #include "store/search.h"
 
 enum { MATCH_SCORE_FULL = 100 };
@@ -45,7 +46,10 @@ void matcher_fini(struct matcher *m);
 /* The index is loaded, a piece at a time: call until true, before the first test. */
 bool matcher_ready(struct matcher *m);
 /* The first message from seq on that may match: 0 none. */
-uint32_t matcher_next(struct matcher *m, uint32_t seq);
+uint32_t matcher_next(const struct matcher *m, uint32_t seq);
 bool matcher_test(struct matcher *m, uint32_t seq);
+/* For a walk over all that matcher_next names: an mbox_ahead_fn of MATCHER_AHEAD, ctx the matcher. */
+enum { MATCHER_AHEAD = MBOX_AHEAD_SUMMARY | MBOX_AHEAD_HEAD | MBOX_AHEAD_TEXT };
+unsigned matcher_ahead(void *ctx, uint32_t *seq);
 
 #endif

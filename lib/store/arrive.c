@@ -9,7 +9,6 @@
 
 enum {
 	ARRIVED_BYTES = 4 << 20,	/* larger ones are looked at when they are asked for */
-	STRUCTURE_MAX = 1 << 20,
 };
 
 static void note_structure(struct mbox *m, uint32_t uid, struct msgfile *f)
@@ -17,7 +16,7 @@ static void note_structure(struct mbox *m, uint32_t uid, struct msgfile *f)
 	struct arena *a = arena_new(0);
 	struct buf b;
 
-	buf_init(&b, STRUCTURE_MAX);
+	buf_init(&b, STRUCTURE_KEPT_MAX);
 	structure_pack(&b, a, msgfile_mime(f));
 	if (!buf_failed(&b))
 		cache_put(m, uid, MBOX_CACHE_BODYSTRUCTURE, buf_view(&b));

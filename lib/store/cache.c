@@ -7,14 +7,16 @@
  *
  * Both are mapped; a lookup costs no system call, and nothing is loaded when a folder is opened. New blobs gather in memory and are appended many at once, under a
  * lock on the cache itself that is never waited for. A blob's checksum is verified when this process first uses it. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/num.h"
+#include "os/crew.h"
 #include "os/os.h"
-#include "store/store_priv.h"
+#include "store/ahead_priv.h"
 
 enum {
 	HEAD = 64, BLOB_HEAD = 32,
@@ -229,10 +231,16 @@ int cache_peek(struct mbox *m, uint32_t uid, uint32_t kind, struct str *out)
 
 int mbox_cache_get(struct mbox_view *v, uint32_t seq, uint32_t kind, struct arena *a, struct str *out)
 {
+	const uint32_t uid = mbox_view_uid(v, seq);
+	const struct ahead_item *it;
 	struct str s;
 
-	if (cache_peek(v->m, mbox_view_uid(v, seq), kind, &s) != 0)
-		return 1;
+	if (cache_peek(v->m, uid, kind, &s) != 0) {
+		if (kind != MBOX_CACHE_BODYSTRUCTURE || (it = ahead_get(v, seq, MBOX_AHEAD_STRUCTURE)) == NULL)
+			return 1;
+		s = buf_view(&it->structure);
+		cache_put(v->m, uid, kind, s);
+	}
 	char *const copy = arena_alloc(a, s.n + 1);
 	memcpy(copy, s.p, s.n);
 	*out = str_n(copy, s.n);
@@ -337,6 +345,7 @@ void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob)
 	struct cache *const c = &m->cache;
 	unsigned char h[BLOB_HEAD] = { 0 };
 
+	assert(!crew_inside());
 	if (uid == 0 || blob.n > BLOB_MAX)
 		return;
 	/* Without files the youngest is kept all the same: who put it looks at it. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/enc.h"
+#include "os/crew.h"
 #include "os/os.h"
 #include "store/store_priv.h"
 
@@ -64,6 +65,7 @@ void store_close(struct store **sp)
 			mbox_close(&m);
 	}
 	purge_end(s);
+	crew_free(&s->crew);
 	close_fd(&s->rootfd);
 	close_fd(&s->lockfd);
 	close_fd(&s->guard_ino);

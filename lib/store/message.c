@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
-#include "store/store_priv.h"
+#include "store/ahead_priv.h"
 
 enum { COUNT_CHUNK = 1 << 16 };
 
@@ -20,14 +20,14 @@ static struct rec *rec_of(const struct mbox_view *v, uint32_t seq, uint32_t *pos
 }
 
 /* A FIFO must not hang us, a link must not lead out. */
-static int open_file(int dirfd, const char *name)
+int message_open_name(int dirfd, const char *name)
 {
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
 static int open_regular(int dirfd, const char *name, struct stat *st)
 {
-	int fd = open_file(dirfd, name);
+	int fd = message_open_name(dirfd, name);
 
 	if (fd >= 0 && (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))) {
 		close_fd(&fd);
@@ -105,7 +105,7 @@ int message_open_bytes(struct mbox_view *v, uint32_t seq, int *fd_out, uint64_t 
 	if (r == NULL || (r->state & REC_GONE) || disk_name(name, state_name(&v->m->st, r), r->disk, state_info(&v->m->st, r)) < 0)
 		return -1;
 	*size_out = r->size;
-	*fd_out = open_file(v->m->curfd, name);
+	*fd_out = message_open_name(v->m->curfd, name);
 	return *fd_out < 0 ? -1 : 0;
 }
 
@@ -235,7 +235,10 @@ int64_t message_date(struct mbox *m, struct rec *r)
 int64_t mbox_msg_date(struct mbox_view *v, uint32_t seq)
 {
 	struct rec *const r = rec_of(v, seq, NULL);
+	const struct ahead_item *const it = r && r->internaldate == DATE_UNKNOWN ? ahead_get(v, seq, MBOX_AHEAD_DATE) : NULL;
 
+	if (it)
+		r->internaldate = it->mtime;
 	return r ? message_date(v->m, r) : 0;
 }
 

@@ -1,4 +1,4 @@
-$(call library,names.c root.c folders.c tree.c purge.c ops.c state.c state_apply.c letters.c journal.c guard.c index.c index_write.c sync.c sync_mark.c sync_cur.c takeover.c mbox.c mbox_load.c mbox_commit.c mbox_tidy.c ident.c view.c reader.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c keys.c keys_file.c keys_write.c arrive.c trigram.c signer.c search.c search_ask.c verify.c maildir.c maildir_name.c maildir_recover.c quota.c handback.c courier.c \
+$(call library,names.c root.c folders.c tree.c purge.c ops.c state.c state_apply.c letters.c journal.c guard.c index.c index_write.c sync.c sync_mark.c sync_cur.c takeover.c mbox.c mbox_load.c mbox_commit.c mbox_tidy.c ident.c view.c reader.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c keys.c keys_file.c keys_write.c arrive.c trigram.c signer.c ahead.c search.c search_ask.c verify.c maildir.c maildir_name.c maildir_recover.c quota.c handback.c courier.c \
 	meta.c acl.c acl_tree.c train.c trainqueue.c listing.c)
 $(call unittest,test_maildir,test_maildir.c,store imap mail log os base test)
 $(call unittest,test_mbox,test_mbox.c test_util.c,store imap mail log os base test)
@@ -7,6 +7,7 @@ $(call unittest,test_summary,test_summary.c test_util.c,store imap mail log os b
 $(call unittest,test_keys,test_keys.c test_util.c,store imap mail log os base test)
 $(call unittest,test_search,test_search.c test_util.c,store imap mail log os base test)
 $(call unittest,test_msgfile,test_msgfile.c test_util.c,store imap mail log os base test)
+$(call unittest,test_ahead,test_ahead.c test_util.c,store imap mail log os base test)
 $(call unittest,test_purge,test_purge.c test_util.c,store imap mail log os base test)
 $(call unittest,test_acl,test_acl.c test_util.c,store imap mail log os base test)
 $(call unittest,test_reader,test_reader.c test_util.c,store imap mail log os base test)

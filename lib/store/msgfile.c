@@ -9,7 +9,7 @@
 
 #include "mail/edit.h"
 #include "os/os.h"
-#include "store/store_priv.h"
+#include "store/ahead_priv.h"
 
 enum {
 	READ_MAX = 131072,		/* files up to this size are read, larger ones mapped */
@@ -83,24 +83,52 @@ int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head
 	return message_open(v, seq, &fd, &st, e) < 0 ? -1 : msgfile_from(m, fd, &st, head_only, e);
 }
 
+size_t msgfile_room(uint64_t size, bool head_only)
+{
+	if (head_only && size > HEAD_FIRST)
+		return HEAD_FIRST;
+	return size > READ_MAX ? SIZE_MAX : (size_t)size + 1;
+}
+
 /* One byte more than the file should have is asked for: the read that gets all but that one has seen its end. What is not a regular file, is shorter or
  * longer, or fails on the way does not answer so. */
-static bool read_as_known(struct msgfile *m, int fd, uint64_t size, bool head_only)
+bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str *text_out, bool *part_out)
 {
 	const bool part = head_only && size > HEAD_FIRST;
 	size_t head, body;
 	ssize_t n;
 
-	if (!part && size > READ_MAX)
-		return false;
-	const size_t want = part ? HEAD_FIRST : (size_t)size + 1;
-	m->own = xmalloc(want);
 	do
-		n = pread(fd, m->own, want, 0);
+		n = pread(fd, room, msgfile_room(size, head_only), 0);
 	while (n < 0 && errno == EINTR);
-	m->text = str_n(m->own, n > 0 ? (size_t)n : 0);
-	m->head_only = part;
-	return part ? n == HEAD_FIRST && mail_head_find(m->text, false, &head, &body) == 0 : n >= 0 && (uint64_t)n == size;
+	const struct str text = str_n(room, n > 0 ? (size_t)n : 0);
+	if (n < 0 || (part ? n < HEAD_FIRST || mail_head_find(text, false, &head, &body) != 0 : (uint64_t)n != size))
+		return false;
+	*text_out = text;
+	*part_out = part;
+	return true;
+}
+
+static bool read_as_known(struct msgfile *m, int fd, uint64_t size, bool head_only)
+{
+	const size_t room = msgfile_room(size, head_only);
+
+	if (room == SIZE_MAX)
+		return false;
+	m->own = xmalloc(room);
+	return msgfile_bytes(fd, size, head_only, m->own, &m->text, &m->head_only);
+}
+
+/* The crew has read it: the walk's batch keeps it until the next one. */
+static bool was_read(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only)
+{
+	const struct ahead_item *const it = ahead_get(v, seq, head_only ? MBOX_AHEAD_HEAD : MBOX_AHEAD_TEXT);
+
+	if (it == NULL)
+		return false;
+	m->text = it->text;
+	m->head_only = it->head_only;
+	return true;
 }
 
 int msgfile_read(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e)
@@ -109,6 +137,8 @@ int msgfile_read(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head
 	uint64_t size;
 
 	*m = (struct msgfile){ 0 };
+	if (was_read(m, v, seq, head_only))
+		return 0;
 	if (message_open_bytes(v, seq, &fd, &size) == 0 && read_as_known(m, fd, size, head_only))
 		return 0;
 	free(m->own);

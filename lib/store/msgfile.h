@@ -21,7 +21,8 @@ struct msgfile {
 
 /* -1: ERR_NOENT gone, ERR_TEMP. head_only: at least the header section is there, perhaps no more. */
 int msgfile_open(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e) MUST_CHECK;
-/* The same for who reads many and wants no more than their text: a file that is as long as it is known to be is not asked for anything else. */
+/* The same for who reads many and wants no more than their text: a file that is as long as it is known to be is not asked for anything else, and one that was read
+ * ahead (ahead.h) not even that: its text is valid until the walk's next message. */
 int msgfile_read(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool head_only, struct err *e) MUST_CHECK;
 void msgfile_close(struct msgfile *m);
 static inline bool msgfile_is_open(const struct msgfile *m) { return m->text.p != NULL; }

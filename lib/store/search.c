@@ -9,12 +9,14 @@
  * A record that does not verify ends what is believed of a file; the next writer writes over it. Rows whose message a block knows are passed over; when they are most
  * of the log, it is written anew. Blocks whose messages have gone are left out, when they are half of the file, by who loads it: a new file takes its place; what
  * still lives in one that is left out is learned again. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/num.h"
+#include "os/crew.h"
 #include "os/os.h"
 #include "store/search_priv.h"
 #include "store/signer.h"
@@ -584,26 +586,49 @@ void search_row_head(unsigned char out[8], uint32_t uid, unsigned kind, unsigned
 	out[5] = (unsigned char)class;
 }
 
-/* Remember a signature; it is written with others. */
-void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t)
+/* Room for a signature that is remembered, and written with others; NULL: none is. added() must follow. */
+static uint64_t *row_room(struct mbox *m, uint32_t pos, unsigned kind, unsigned class)
 {
 	struct search *const s = &m->search;
-	const unsigned class = trigram_class(t);
 	const size_t bytes = trigram_bits(class) / 8;
 
+	assert(!crew_inside());
 	if (s->off || !host_fits)
-		return;
+		return NULL;
 	char *const room = buf_room(&s->pending, ROW_HEAD + bytes);
 	if (room == NULL) {	/* could not be written for long */
 		search_close(s);
-		return;
+		return NULL;
 	}
 	const struct search_row r = { .uid = state_rec(&m->st, pos)->uid, .at = s->pending.n + ROW_HEAD, .kind = (uint8_t)kind, .class = (uint8_t)class, .pending = true };
 	search_row_head((unsigned char *)room, r.uid, kind, class);
-	trigram_sign(t, class, (void *)(room + ROW_HEAD));	/* rows are multiples of eight bytes */
 	buf_added(&s->pending, ROW_HEAD + bytes);
 	row_add(s, &r);
 	cover(s, kind, pos);
-	if (s->pending.n > PENDING_BYTES)
+	return (void *)(room + ROW_HEAD);	/* rows are multiples of eight bytes */
+}
+
+static void added(struct mbox *m)
+{
+	if (m->search.pending.n > PENDING_BYTES)
 		mbox_search_flush(m);
+}
+
+void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t)
+{
+	const unsigned class = trigram_class(t);
+	uint64_t *const bits = row_room(m, pos, kind, class);
+
+	if (bits)
+		trigram_sign(t, class, bits);
+	added(m);
+}
+
+void search_add_signed(struct mbox *m, uint32_t pos, unsigned kind, unsigned class, struct str signature)
+{
+	uint64_t *const bits = row_room(m, pos, kind, class);
+
+	if (bits)
+		memcpy(bits, signature.p, signature.n);
+	added(m);
 }

@@ -1,4 +1,5 @@
 /* Questions to the search index, and what it learns of a message whose file is in hand. */
+#include "store/ahead_priv.h"
 #include "store/search_priv.h"
 #include "store/signer.h"
 #include "store/summary.h"
@@ -198,18 +199,32 @@ bool mbox_search_learned(struct mbox_view *v, uint32_t seq, enum mbox_search_kin
 	return row_fits(s, last, &q);
 }
 
+/* What the crew has signed of it (ahead.h). */
+static void learn_signed(struct mbox_view *v, uint32_t seq, uint32_t pos)
+{
+	const struct ahead_item *const it = ahead_had(v, seq);
+
+	for (unsigned kind = 0; it && kind < MBOX_SEARCH_KINDS; kind++)
+		if (it->signature[kind].bits.n > 0 && !search_covers(&v->m->search, kind, pos))
+			search_add_signed(v->m, pos, kind, it->signature[kind].class, buf_view(&it->signature[kind].bits));
+}
+
 void mbox_search_learn(struct mbox_view *v, uint32_t seq, struct msgfile *f)
 {
 	const uint32_t pos = view_pos(v, seq);
 
-	if (pos != UINT32_MAX && msgfile_is_open(f))
-		search_learn(v->m, pos, f);
+	if (pos == UINT32_MAX || !msgfile_is_open(f))
+		return;
+	learn_signed(v, seq, pos);
+	search_learn(v->m, pos, f);
 }
 
 void mbox_search_learn_head(struct mbox_view *v, uint32_t seq, struct str head)
 {
 	const uint32_t pos = view_pos(v, seq);
 
-	if (pos != UINT32_MAX)
-		learn_head(v->m, pos, head);
+	if (pos == UINT32_MAX)
+		return;
+	learn_signed(v, seq, pos);
+	learn_head(v->m, pos, head);
 }

@@ -14,7 +14,7 @@
  *   courier.c   Courier's keywords
  *   handback.c  Dovecot's files, written
  *   search.c search_ask.c signer.c trigram.c  the search index
- *   arrive.c    what is computed of new messages
+ *   arrive.c    what is computed of new messages           ahead.c    what a walk needs next, by several threads
  *   keys.c keys_file.c keys_write.c  what SORT and THREAD need, in columns
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
  *   quota.c     maildirsize
@@ -44,6 +44,7 @@ enum {
 	KWSETS_SWEEP = 4096,		/* so many may be no record's any more, and as many as are some record's */
 	UIDL_MAX = 70,			/* RFC 1939 */
 	NEW_BATCH_MAX = 10000,		/* files of new/ that are taken up at once */
+	STRUCTURE_KEPT_MAX = 1 << 20,	/* bytes of a body structure that is made before it is asked for */
 	GONE_MAX = 1 << 15,		/* ranges in the log of expunges; then its older half is forgotten */
 };
 
@@ -330,6 +331,8 @@ struct store {
 	int guard_ino;		/* inotify on cur/ directories around our own changes; -1 none */
 	bool gone_left;		/* files of deleted folders were seen that no walk has begun to remove */
 	struct purge *purge;	/* the walk; NULL: none */
+	struct crew *crew;	/* threads for walks; NULL: there was none yet */
+	unsigned crew_size;	/* 0: by the processors */
 };
 #define GONE_PREFIX "..postern.gone."	/* names of deleted folders (purge.c) */
 void purge_end(struct store *s);
@@ -500,6 +503,7 @@ struct mbox_view {
 	int reader_id;		/* its number, -1 none; as of keywords_stamp reader_stamp */
 	uint64_t reader_stamp;
 	bool all_readers;
+	struct ahead *ahead;	/* a walk's messages are looked at ahead (ahead.c); NULL: no walk */
 };
 /* --- readers (reader.c) --- */
 #define KEYWORD_HIDDEN "(seen)"	/* begins such a keyword: "(" is in no keyword of IMAP */
@@ -549,8 +553,13 @@ int message_open_bytes(struct mbox_view *v, uint32_t seq, int *fd_out, uint64_t 
 int64_t message_date(struct mbox *m, struct rec *r);	/* INTERNALDATE; keeps what it finds */
 int message_sizes(struct mbox *m, uint32_t uid, struct err *e) MUST_CHECK;	/* count and write down */
 int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e) MUST_CHECK;
+int message_open_name(int dirfd, const char *name) MUST_CHECK;	/* -1 with errno; what kind of file it is was not asked */
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out) MUST_CHECK;	/* where it is known to be; errno */
 struct msgfile;
+/* A file that is thought to be size bytes long, read in one go into room, of msgfile_room() bytes (SIZE_MAX: it is too long for that). False: it is not as long as
+ * that, or head_only, and the header is longer than what was read. part_out: there is more. Pure but for fd. */
+size_t msgfile_room(uint64_t size, bool head_only);
+bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str *text_out, bool *part_out) MUST_CHECK;
 int msgfile_from(struct msgfile *f, int fd, const struct stat *st, bool head_only, struct err *e) MUST_CHECK;	/* reads or maps an open file */
 /* Messages from position pos on are new: compute what will be asked of them while their files are at hand (arrive.c). At most some: the others are
  * looked at when they are asked for. texts: those of the first n_texts messages, p NULL where it is only in the file. */

@@ -10,11 +10,11 @@
 #include "imap/sort.h"
 #include "imap/structure.h"
 #include "mail/head.h"
+#include "store/ahead_priv.h"
 #include "store/msgfile.h"
-#include "store/store_priv.h"
 #include "store/summary.h"
 
-enum { HEAD = 56, TEXTS = 8, ENVELOPE_MAX = 2 << 20, USUAL_BYTES = 4000 };
+enum { HEAD = 56, TEXTS = 8, USUAL_BYTES = 4000 };
 
 /* --- which fields are kept --- */
 
@@ -261,11 +261,29 @@ int summary_parse(struct str in, struct mbox_summary *out)
 
 /* --- of a message --- */
 
-int mbox_summary_peek(struct mbox_view *v, uint32_t seq, struct mbox_summary *out)
+static int cached(struct mbox *m, uint32_t uid, struct mbox_summary *out)
 {
 	struct str blob;
 
-	return cache_peek(v->m, mbox_view_uid(v, seq), MBOX_CACHE_SUMMARY, &blob) == 0 && summary_parse(blob, out) == 0 ? 0 : 1;
+	return cache_peek(m, uid, MBOX_CACHE_SUMMARY, &blob) == 0 && summary_parse(blob, out) == 0 ? 0 : 1;
+}
+
+int mbox_summary_cached(struct mbox_view *v, uint32_t seq, struct mbox_summary *out)
+{
+	return cached(v->m, mbox_view_uid(v, seq), out);
+}
+
+int mbox_summary_peek(struct mbox_view *v, uint32_t seq, struct mbox_summary *out)
+{
+	const uint32_t uid = mbox_view_uid(v, seq);
+	const struct ahead_item *it;
+
+	if (cached(v->m, uid, out) == 0)
+		return 0;
+	if ((it = ahead_get(v, seq, MBOX_AHEAD_SUMMARY)) == NULL)
+		return 1;
+	cache_put(v->m, uid, MBOX_CACHE_SUMMARY, buf_view(&it->summary));
+	return cached(v->m, uid, out);
 }
 
 static int build_and_put(struct mbox *m, uint32_t uid, struct str head, struct err *e)
@@ -273,7 +291,7 @@ static int build_and_put(struct mbox *m, uint32_t uid, struct str head, struct e
 	struct arena *a = arena_new(0);
 	struct buf b;
 
-	buf_init(&b, ENVELOPE_MAX + SUMMARY_FIELDS_MAX + 65536);
+	buf_init(&b, SUMMARY_BYTES_MAX);
 	(void)buf_room(&b, USUAL_BYTES);
 	summary_build(&b, a, head);
 	const int r = buf_check(&b, "envelope", e);
@@ -291,13 +309,11 @@ void summary_note(struct mbox *m, uint32_t uid, struct str head)
 
 int mbox_summary_from(struct mbox_view *v, uint32_t seq, struct str head, struct mbox_summary *out, struct err *e)
 {
-	struct mbox *const m = v->m;
 	const uint32_t uid = mbox_view_uid(v, seq);
-	struct str blob;
 
-	if (build_and_put(m, uid, head, e) < 0)
+	if (build_and_put(v->m, uid, head, e) < 0)
 		return -1;
-	if (cache_peek(m, uid, MBOX_CACHE_SUMMARY, &blob) == 0 && summary_parse(blob, out) == 0)
+	if (cached(v->m, uid, out) == 0)
 		return 0;
 	return err_set(e, ERR_TEMP, 0, "no cache");
 }

@@ -14,6 +14,7 @@ enum {
 	SUMMARY_REFS_MAX = 200,		/* references that are kept: the last ones */
 	SUMMARY_FIELDS_MAX = 16384,	/* bytes of fields that are kept; a message with more has none kept */
 	SUMMARY_KEY_MAX = 1024,		/* bytes of a sort key */
+	SUMMARY_BYTES_MAX = (2 << 20) + SUMMARY_FIELDS_MAX + 65536,	/* of a summary */
 	SUMMARY_VERSION = 1,		/* another one whenever anything of it is computed otherwise */
 };
 
@@ -38,8 +39,9 @@ static inline uint64_t summary_ref(const struct mbox_summary *s, size_t i) { ret
 /* The date alone (INT64_MIN: none), from memory after the first time: SORT and THREAD of a whole folder ask for all. */
 int mbox_sent_get(struct mbox_view *v, uint32_t seq, int64_t *out, struct err *e) MUST_CHECK;
 int mbox_summary_get(struct mbox_view *v, uint32_t seq, struct mbox_summary *out, struct err *e) MUST_CHECK;
-/* Only if it is cached already: 0, else 1. */
+/* Only if it is cached already, or was computed ahead (ahead.h): 0, else 1. */
 int mbox_summary_peek(struct mbox_view *v, uint32_t seq, struct mbox_summary *out) MUST_CHECK;
+int mbox_summary_cached(struct mbox_view *v, uint32_t seq, struct mbox_summary *out) MUST_CHECK;	/* only if it is cached */
 /* From the header section in hand. */
 int mbox_summary_from(struct mbox_view *v, uint32_t seq, struct str head, struct mbox_summary *out, struct err *e) MUST_CHECK;
 bool summary_keeps(struct str field_name);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "store/ahead.h"
 #include "store/sync_priv.h"
 
 /* --- sorted sets of positions --- */
@@ -293,6 +294,7 @@ void mbox_view_free(struct mbox_view **vp)
 	if (v == NULL)
 		return;
 	m = v->m;
+	mbox_ahead_end(v);
 	list_del(&v->node);
 	free(v->removed);
 	free(v->pending);

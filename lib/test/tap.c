@@ -126,3 +126,12 @@ int tap_done(void)
 	fflush(stdout);
 	return tap_failed || tap_count == 0;
 }
+
+#ifdef __SANITIZE_THREAD__
+/* The C library loads charsets under a lock of its own, which the sanitizer does not see. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "race:ld-linux\nrace:_dl_\nrace:rtld-malloc\nrace:__gconv\n";
+}
+#endif

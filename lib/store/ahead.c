@@ -1,0 +1,379 @@
+/* Two batches of messages: one that the walk is in, and the next, which the crew works on meanwhile. */
+#include "store/ahead.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "imap/structure.h"
+#include "os/crew.h"
+#include "os/os.h"
+#include "store/ahead_priv.h"
+#include "store/search_priv.h"
+#include "store/signer.h"
+#include "store/summary.h"
+
+enum {
+	BATCH = 64,			/* messages, */
+	HAND_BYTES = 160 * 1024,	/* and of their files, for each thread: so much is done within two milliseconds, whatever is to be done */
+	BATCH_LOOKS = 512,		/* messages that may be passed over to find them */
+	WORTH = 16,			/* fewer messages than these, */
+	WORTH_BYTES = 32 * 1024,	/* in less than that, are not: waking a thread costs as much as reading a few files */
+	USUAL_BYTES = 4000,		/* of what is made of a message */
+	KEEP_BYTES = 32 * 1024,		/* of memory for it, from batch to batch */
+};
+
+/* What belongs to one thread at a time. */
+struct ahead_hand {
+	struct arena *scratch;
+	struct signer *signer;		/* NULL: nothing is to be signed */
+};
+struct batch {
+	uint32_t first, last;		/* the walk's part that it covers; last 0: none */
+	size_t n, taken, at;		/* messages in it; of them the walk came to; where it was last */
+	size_t bytes, bytes_max;	/* of room */
+	bool running;
+	struct crew_batch work;
+	char *room;
+	struct ahead_item *items;
+};
+struct ahead {
+	struct mbox_view *v;
+	unsigned what;
+	mbox_ahead_fn *next;
+	void *ctx;
+	bool off;			/* it does not pay */
+	unsigned now;			/* the batch that the walk is in */
+	struct batch batch[2];
+	struct ahead_hand hands[CREW_MAX];
+};
+
+/* --- on a thread: nothing but the item and the hand is touched --- */
+
+static bool read_file(struct ahead_item *it)
+{
+	CLEANUP_FD int fd = message_open_name(it->dirfd, it->name);
+	struct stat st;
+
+	if (fd < 0 || (it->date && fstat(fd, &st) < 0))
+		return false;
+	if (it->date)
+		it->mtime = st.st_mtime > 0 ? st.st_mtime : 0;
+	return msgfile_bytes(fd, it->size, !(it->what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)), it->room, &it->text, &it->head_only);
+}
+
+static void sign(struct ahead_item *it, enum mbox_search_kind kind, const struct trigrams *t)
+{
+	struct ahead_signature *const s = &it->signature[kind];
+	const size_t bytes = trigram_bits(s->class = trigram_class(t)) / 8;
+	char *const room = buf_room(&s->bits, bytes);
+
+	if (room == NULL)
+		return;
+	trigram_sign(t, s->class, (void *)room);
+	buf_added(&s->bits, bytes);
+}
+
+static void compute(struct ahead_item *it, struct ahead_hand *hand, const struct msgfile *f)
+{
+	const struct str head = msgfile_head(f);
+
+	if (it->what & MBOX_AHEAD_SUMMARY) {
+		summary_build(&it->summary, hand->scratch, head);
+		it->done |= buf_failed(&it->summary) ? 0 : MBOX_AHEAD_SUMMARY;
+	}
+	if (it->sign[MBOX_SEARCH_HEAD])
+		sign(it, MBOX_SEARCH_HEAD, signer_head(hand->signer, head));
+	if (!it->sign[MBOX_SEARCH_TEXT] && !(it->what & MBOX_AHEAD_STRUCTURE))
+		return;
+	struct mime_part *const root = mime_parse(hand->scratch, f->text);
+	if (it->what & MBOX_AHEAD_STRUCTURE) {
+		structure_pack(&it->structure, hand->scratch, root);
+		it->done |= buf_failed(&it->structure) ? 0 : MBOX_AHEAD_STRUCTURE;
+	}
+	if (it->sign[MBOX_SEARCH_TEXT])
+		sign(it, MBOX_SEARCH_TEXT, signer_text(hand->signer, head, root));
+}
+
+static void look(void *item, unsigned h)
+{
+	struct ahead_item *const it = item;
+	struct ahead_hand *const hand = &it->hands[h];
+
+	if (it->what == MBOX_AHEAD_DATE) {
+		struct stat st;
+		if (fstatat(it->dirfd, it->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return;
+		it->mtime = st.st_mtime > 0 ? st.st_mtime : 0;
+		it->done = MBOX_AHEAD_DATE;
+		return;
+	}
+	if (!read_file(it))
+		return;
+	it->done = (it->date ? MBOX_AHEAD_DATE : 0) | MBOX_AHEAD_HEAD | (it->head_only ? 0 : MBOX_AHEAD_TEXT);
+	compute(it, hand, &(struct msgfile){ .text = it->text, .head_only = it->head_only });
+	arena_reset(hand->scratch);
+	if (hand->signer)
+		signer_rest(hand->signer);
+}
+
+/* --- batches --- */
+
+static void wait_for(struct ahead *a, struct batch *b)
+{
+	if (b->running)
+		crew_finish(a->v->m->s->crew, &b->work);
+	b->running = false;
+}
+
+/* For the next message; what is large is given back. */
+static void renew(struct buf *b, bool wanted)
+{
+	if (b->cap > KEEP_BYTES)
+		buf_fini(b);
+	buf_reset(b);
+	if (wanted && b->cap == 0)
+		(void)buf_room(b, USUAL_BYTES);	/* here, not on a thread: there it would take a heap of its own */
+}
+
+/* Memory for what was not there yet. */
+static void prepare(struct ahead *a, struct batch *b)
+{
+	if (b->items)
+		return;
+	b->items = xzalloc(BATCH * sizeof(*b->items));
+	b->bytes_max = (size_t)crew_size(a->v->m->s->crew) * HAND_BYTES;
+	b->room = xmalloc(b->bytes_max);
+	for (size_t i = 0; i < BATCH; i++) {
+		buf_init(&b->items[i].summary, SUMMARY_BYTES_MAX);
+		buf_init(&b->items[i].structure, STRUCTURE_KEPT_MAX);
+		for (size_t k = 0; k < MBOX_SEARCH_KINDS; k++)
+			buf_init(&b->items[i].signature[k].bits, TRIGRAM_SPACE / 8 + 1);
+		b->items[i].hands = a->hands;
+	}
+	for (size_t i = 0; i < crew_size(a->v->m->s->crew); i++) {
+		if (!a->hands[i].scratch)
+			a->hands[i].scratch = arena_new(0);
+		if (!a->hands[i].signer && (a->what & (MBOX_AHEAD_HEAD | MBOX_AHEAD_TEXT)))
+			a->hands[i].signer = signer_new();
+	}
+}
+
+static unsigned lacks(struct mbox *m, uint32_t uid, unsigned what)
+{
+	struct str blob;
+
+	if ((what & MBOX_AHEAD_SUMMARY) && cache_peek(m, uid, MBOX_CACHE_SUMMARY, &blob) == 0)
+		what &= ~(unsigned)MBOX_AHEAD_SUMMARY;
+	if ((what & MBOX_AHEAD_STRUCTURE) && cache_peek(m, uid, MBOX_CACHE_BODYSTRUCTURE, &blob) == 0)
+		what &= ~(unsigned)MBOX_AHEAD_STRUCTURE;
+	return what;
+}
+
+/* How much of its file will be read. */
+static size_t bytes_of(uint64_t size, unsigned what)
+{
+	if (what == MBOX_AHEAD_DATE)
+		return 0;
+	return msgfile_room(size, !(what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)));
+}
+
+/* 1: it is in the batch, 0: nothing of it can be done ahead, -1 the batch is full. */
+static int put(struct ahead *a, struct batch *b, uint32_t seq, unsigned what)
+{
+	struct mbox *const m = a->v->m;
+	const uint32_t pos = view_pos(a->v, seq);
+	const struct rec *const r = pos == UINT32_MAX ? NULL : state_rec(&m->st, pos);
+
+	if (r == NULL || (r->state & REC_GONE))
+		return 0;
+	if (r->internaldate != DATE_UNKNOWN)
+		what &= ~(unsigned)MBOX_AHEAD_DATE;
+	what = lacks(m, r->uid, what);
+	const size_t bytes = bytes_of(r->size, what);
+	if (what == 0 || bytes == SIZE_MAX)
+		return 0;
+	if (b->n == BATCH || bytes > b->bytes_max - b->bytes)
+		return -1;
+	struct ahead_item *const it = &b->items[b->n];
+	if (disk_name(it->name, state_name(&m->st, r), r->disk, state_info(&m->st, r)) < 0)
+		return 0;
+	const bool learn = !m->search.off && (what & (MBOX_AHEAD_HEAD | MBOX_AHEAD_TEXT));
+	it->seq = seq;
+	it->uid = r->uid;
+	it->what = what;
+	it->date = what & MBOX_AHEAD_DATE;
+	it->dirfd = m->curfd;
+	it->size = r->size;
+	it->room = b->room + b->bytes;
+	it->done = 0;
+	it->taken = false;
+	it->sign[MBOX_SEARCH_HEAD] = learn && !search_covers(&m->search, MBOX_SEARCH_HEAD, pos);
+	it->sign[MBOX_SEARCH_TEXT] = learn && (what & MBOX_AHEAD_TEXT) && !search_covers(&m->search, MBOX_SEARCH_TEXT, pos);
+	renew(&it->summary, what & MBOX_AHEAD_SUMMARY);
+	renew(&it->structure, what & MBOX_AHEAD_STRUCTURE);
+	for (size_t k = 0; k < MBOX_SEARCH_KINDS; k++)
+		renew(&it->signature[k].bits, it->sign[k]);
+	b->bytes += bytes;
+	b->n++;
+	return 1;
+}
+
+/* The walk from that message on, as far as a batch goes, begins to be looked at. */
+static void begin(struct ahead *a, struct batch *b, uint32_t from)
+{
+	uint32_t seq = from;
+
+	b->n = b->taken = b->at = b->bytes = 0;
+	b->first = from;
+	b->last = UINT32_MAX;
+	for (unsigned looks = 0;; looks++) {
+		const unsigned what = a->next(a->ctx, &seq) & a->what;
+		if (seq == 0)
+			break;
+		if (looks == BATCH_LOOKS || (what && put(a, b, seq, what) < 0)) {
+			b->last = seq - 1;
+			break;
+		}
+		seq++;
+	}
+	b->work = (struct crew_batch){ .fn = look, .items = b->items, .size = sizeof(*b->items), .n = b->n };
+	b->running = b->n >= WORTH || b->bytes >= WORTH_BYTES;
+	if (b->running)
+		crew_begin(a->v->m->s->crew, &b->work);
+	else
+		b->n = 0;
+}
+
+/* Does the walk need what is done for it? What it passes over was read for nothing. */
+static bool pays(const struct batch *b)
+{
+	return b->taken * 2 >= b->n;
+}
+
+static void advance(struct ahead *a, uint32_t seq)
+{
+	struct batch *b = &a->batch[a->now], *other = &a->batch[!a->now];
+
+	if (b->last && !pays(b)) {
+		wait_for(a, other);
+		a->off = true;
+		return;
+	}
+	if (other->last == 0 || seq > other->last || seq < other->first) {	/* it has only begun, or jumped */
+		wait_for(a, other);
+		prepare(a, other);
+		begin(a, other, seq);
+	}
+	a->now = !a->now;
+	wait_for(a, other);
+	if (other->last == UINT32_MAX)
+		return;
+	prepare(a, b);
+	begin(a, b, other->last + 1);
+}
+
+/* Is there so much in the next part of the walk that a batch is worth its memory? Else the part is passed over. */
+static bool worth(struct ahead *a, uint32_t from)
+{
+	struct batch *const b = &a->batch[a->now];
+	unsigned n = 0;
+	uint32_t seq = from;
+
+	for (unsigned looks = 0; looks < BATCH_LOOKS && n < WORTH; looks++, seq++) {
+		n += (a->next(a->ctx, &seq) & a->what) != 0;
+		if (seq == 0)
+			break;
+	}
+	if (n == WORTH)
+		return true;
+	b->first = from;
+	b->last = seq ? seq - 1 : UINT32_MAX;
+	return false;
+}
+
+static struct ahead_item *item_of(struct batch *b, uint32_t seq)
+{
+	while (b->at < b->n && b->items[b->at].seq < seq)
+		b->at++;
+	return b->at < b->n && b->items[b->at].seq == seq ? &b->items[b->at] : NULL;
+}
+
+const struct ahead_item *ahead_get(struct mbox_view *v, uint32_t seq, unsigned what)
+{
+	struct ahead *const a = v->ahead;
+
+	if (a == NULL || a->off || !(a->what & what))
+		return NULL;
+	if (seq > a->batch[a->now].last && (a->batch[a->now].items || worth(a, seq)))
+		advance(a, seq);
+	struct batch *const b = &a->batch[a->now];
+	struct ahead_item *const it = a->off || seq < b->first ? NULL : item_of(b, seq);
+	if (it == NULL || it->uid != mbox_view_uid(v, seq))
+		return NULL;
+	b->taken += !it->taken;
+	it->taken = true;
+	return (it->done & what) == what ? it : NULL;
+}
+
+const struct ahead_item *ahead_had(const struct mbox_view *v, uint32_t seq)
+{
+	const struct ahead *const a = v->ahead;
+	const struct batch *const b = a && !a->off ? &a->batch[a->now] : NULL;
+
+	return b && b->at < b->n && b->items[b->at].seq == seq && b->items[b->at].done ? &b->items[b->at] : NULL;
+}
+
+/* --- life --- */
+
+void store_crew_size(struct store *s, unsigned size)
+{
+	assert(s->crew == NULL);
+	s->crew_size = size;
+}
+
+void mbox_ahead_begin(struct mbox_view *v, unsigned what, mbox_ahead_fn *next, void *ctx)
+{
+	struct store *const s = v->m->s;
+
+	mbox_ahead_end(v);
+	if (s->crew == NULL) {
+		s->crew = crew_new(s->crew_size, CREW_IDLE_MS);
+		(void)str_hash_key();	/* made once: before there is a thread that hashes */
+	}
+	if (crew_size(s->crew) == 1)	/* nobody to do it */
+		return;
+	v->ahead = xmalloc(sizeof(*v->ahead));
+	*v->ahead = (struct ahead){ .v = v, .what = what, .next = next, .ctx = ctx };
+}
+
+static void batch_free(struct batch *b)
+{
+	for (size_t i = 0; b->items && i < BATCH; i++) {
+		buf_fini(&b->items[i].summary);
+		buf_fini(&b->items[i].structure);
+		for (size_t k = 0; k < MBOX_SEARCH_KINDS; k++)
+			buf_fini(&b->items[i].signature[k].bits);
+	}
+	free(b->items);
+	free(b->room);
+}
+
+void mbox_ahead_end(struct mbox_view *v)
+{
+	struct ahead *const a = v->ahead;
+
+	if (a == NULL)
+		return;
+	v->ahead = NULL;
+	for (size_t i = 0; i < 2; i++) {
+		wait_for(a, &a->batch[i]);
+		batch_free(&a->batch[i]);
+	}
+	for (size_t i = 0; i < CREW_MAX; i++) {
+		arena_free(&a->hands[i].scratch);
+		signer_free(&a->hands[i].signer);
+	}
+	free(a);
+}
