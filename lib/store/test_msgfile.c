@@ -1,4 +1,5 @@
 /* A message's file read with and without asking what it is: the same text, also where the file is not what the folder thinks it is. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,10 +105,36 @@ static void test_changed(void)
 	store_close(&s);
 }
 
+/* The first read of a file would make its inode dirty. */
+static void test_time_of_access(void)
+{
+	const struct timespec then[2] = { { .tv_sec = 1000 }, { .tv_sec = 2000 } };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct err e = { 0 };
+	struct msgfile f;
+	struct stat st;
+
+	put_file(root, "cur/1000000001.M1P1.h:2,S", SMALL);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	for (int quick = 0; quick < 2; quick++) {
+		tap_is_int(utimensat(AT_FDCWD, scratch_path(root, "cur/1000000001.M1P1.h:2,S"), then, 0), 0, "its times are of long ago");
+		tap_is_int(quick ? msgfile_read(&f, v, 1, false, &e) : msgfile_open(&f, v, 1, false, &e), 0, "it is read");
+		msgfile_close(&f);
+		(void)stat(scratch_path(root, "cur/1000000001.M1P1.h:2,S"), &st);
+		tap_is_int(st.st_atim.tv_sec, 1000, "reading a message leaves its time of access alone");
+	}
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	test_lengths();
 	test_changed();
+	test_time_of_access();
 	scratch_remove();
 	return tap_done();
 }
