@@ -392,6 +392,20 @@ static int to_luser(struct answer *an, struct str local, struct str domain, unsi
 	return expand_address(an, &next, depth + 1);
 }
 
+/* The transport that the maps have for the name without its extension, else the one for all. 0: it takes the mail; 1: there is none; -1. */
+static int to_transport(struct answer *an, const struct tables *maps, const char *for_all, struct str local, struct str text)
+{
+	struct str base, to = { 0 };
+
+	(void)extension_split(an->r->conf, local, &base);
+	const int r = tables_get(an, maps, base, true, &to);
+	if (r < 0)
+		return -1;
+	if (r == 1)
+		to = str_c(for_all);
+	return to.n ? final_add(an, "remote", text, to, STR("")) : 1;
+}
+
 /* Neither alias nor account. 1: refuse it; else it was taken by one who takes such, or will be returned. */
 static int to_unknown(struct answer *an, struct str local, struct str domain, unsigned depth)
 {
@@ -404,10 +418,11 @@ static int to_unknown(struct answer *an, struct str local, struct str domain, un
 
 	if (listed <= 0)
 		return listed < 0 ? -1 : 1;
-	if (c->mailbox_transport[0])
-		return final_add(an, "remote", text, str_c(c->mailbox_transport), STR(""));
-	if (c->fallback_transport[0])
-		return final_add(an, "remote", text, str_c(c->fallback_transport), STR(""));
+	int r = to_transport(an, &an->r->mailbox_transports, c->mailbox_transport, local, text);
+	if (r == 1)
+		r = to_transport(an, &an->r->fallback_transports, c->fallback_transport, local, text);
+	if (r != 1)
+		return r;
 	if (c->luser_relay[0])
 		return to_luser(an, local, domain, depth);
 	if (c->local_recipient_maps.n)
@@ -426,9 +441,10 @@ static int to_account(struct answer *an, struct str local, struct str domain, un
 	struct account acc;
 	struct str ext;
 	const int r = account_find(an, local, STR(""), &acc, &ext);
+	const int passed = r == 0 ? to_transport(an, &an->r->mailbox_transports, c->mailbox_transport, local, text) : 1;
 
-	if (r == 0 && c->mailbox_transport[0])
-		return final_add(an, "remote", text, str_c(c->mailbox_transport), STR(""));
+	if (passed != 1)
+		return passed;
 	return r == 0	? final_add(an, "mailbox", text, str_c(acc.name), ext)
 	       : r == 1 ? to_unknown(an, local, domain, depth)
 			: r;

@@ -32,6 +32,8 @@ static const struct table_row {
 	TABLES(local_recipient_maps, local_recipients),
 	TABLES(relay_recipient_maps, relay_recipients),
 	TABLES(relocated_maps, relocated),
+	TABLES(mailbox_transport_maps, mailbox_transports),
+	TABLES(fallback_transport_maps, fallback_transports),
 	TABLES(header_checks, checks[CHECK_HEADER]),
 	TABLES(body_checks, checks[CHECK_BODY]),
 	TABLES(mime_header_checks, checks[CHECK_MIME]),

@@ -358,6 +358,19 @@ static const struct want transport[] = {
 	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
 	{ "nobody@example.com", "unknown: 550 5.1.1" },
 };
+static const struct want transport_maps[] = {
+	{ "susan+x@example.com", "local: remote susan+x@example.com=lmtp:unix:/run/a" },
+	{ "boss@example.com", "local: mailbox boss@example.com=boss" },
+	{ "joe@example.com", "local: remote joe@example.com=lmtp:unix:/run/store" },
+	{ "old@example.com", "local: remote old@example.com=lmtp:unix:/run/b" },
+	{ "older+x@example.com", "local: remote older+x@example.com=lmtp:unix:/run/c" },
+};
+static const struct want fallback_maps[] = {
+	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
+	{ "older+x@example.com", "local: remote older+x@example.com=smtp:[old.example]" },
+	{ "nobody@example.com", "local: error nobody@example.com=unknown user: \"nobody\"+5.1.1" },
+};
+static const struct want transport_trouble[] = { { "susan@example.com", "error: 451 4.3.0" } };
 static const struct want listed[] = {
 	{ "extra@example.com", "local: error extra@example.com=unknown user: \"extra\"+5.1.1" },
 	{ "more@example.com", "local: error more@example.com=unknown user: \"more\"+5.1.1" },
@@ -427,6 +440,10 @@ static const struct {
 	{ "local_recipient_maps =\nluser_relay = $user@$domain\n", CASES(luser_loop) },
 	{ "local_recipient_maps =\nfallback_transport = lmtp:unix:/run/other\nluser_relay = boss\n", CASES(fallback) },
 	{ "mailbox_transport = lmtp:unix:/run/store\n", CASES(transport) },
+	{ "local_recipient_maps =\nmailbox_transport_maps = inline:{susan=lmtp:unix:/run/a, boss=, older=lmtp:unix:/run/c, old=lmtp:unix:/run/b}\n"
+	  "mailbox_transport = lmtp:unix:/run/store\nfallback_transport = lmtp:unix:/run/other\n", CASES(transport_maps) },
+	{ "local_recipient_maps =\nfallback_transport_maps = inline:{older=smtp:[old.example], susan=smtp:[wrong.example]}\n", CASES(fallback_maps) },
+	{ "mailbox_transport_maps = cdb:/no/such\n", CASES(transport_trouble) },
 	{ "local_recipient_maps = proxy:unix:passwd.byname inline:{extra=x, more@example.com=x}\n", CASES(listed) },
 	{ "relay_recipient_maps = inline:{known@backup.example=x, @a.sub.example=x}\n", CASES(relay_listed) },
 	{ "relocated_maps = inline:{joe@example.com=joe@elsewhere.example, @gone.example=nowhere}\nvirtual_alias_domains = gone.example\n", CASES(moved) },

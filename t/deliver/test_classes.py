@@ -86,12 +86,15 @@ def test_luser_relay_and_empty_local_recipient_maps(make):  # noqa: F811
     assert wait(lambda: not queue(suite)) == True  # noqa: E712
 
 
-@pytest.mark.parametrize("parameter", ["fallback_transport", "mailbox_transport"])
-def test_transports_in_the_mailboxs_place(make, store, parameter):  # noqa: F811
-    suite = make(local_recipient_maps="", virtual_mailbox_domains="", mydestination="localhost example.com", **{parameter: "lmtp:inet:127.0.0.9:2424"})
-    send(suite, "nobody@localhost" if parameter == "fallback_transport" else ALICE, sender="x@elsewhere.example")
+@pytest.mark.parametrize("parameter, to", [("fallback_transport", "nobody@localhost"), ("mailbox_transport", ALICE), ("fallback_transport_maps", "nobody@localhost"),
+                                           ("mailbox_transport_maps", ALICE)])
+def test_transports_in_the_mailboxs_place(make, store, parameter, to):  # noqa: F811
+    transport = "lmtp:inet:127.0.0.9:2424"
+    suite = make(local_recipient_maps="", virtual_mailbox_domains="", mydestination="localhost example.com",
+                 **{parameter: "inline:{%s=%s}" % (to.split("@")[0], transport) if parameter.endswith("_maps") else transport})
+    send(suite, to, sender="x@elsewhere.example")
     wait(lambda: store.got) or pytest.fail(suite.trouble())
-    assert store.got[0][0] == (["nobody@localhost"] if parameter == "fallback_transport" else [ALICE]) and b"hello" in store.got[0][1]
+    assert store.got[0][0] == [to] and b"hello" in store.got[0][1]
     assert wait(lambda: "lmtp[" in suite.log.read_text() and "status=sent" in suite.log.read_text())
     why = suite.tool("postern", "why", store.got[0][0][0]).stdout.decode()
     assert "-> remote %s, by lmtp to inet:127.0.0.9:2424" % store.got[0][0][0] in why, why
