@@ -13,6 +13,9 @@ enum {
 	CAP_SIZE = 32,		/* never on its own: the largest message follows the name */
 };
 
+/* Is it none of imap_discard_capabilities? */
+bool caps_offered(const struct conf *conf, const char *name);
+void caps_check(const struct conf *conf);	/* a word of it that is no capability: a line in the log */
 /* "IMAP4rev1 LITERAL+ …" for the conditions that hold now. mechs: AUTH= words are added. */
 void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs);
 

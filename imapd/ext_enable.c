@@ -1,4 +1,5 @@
 /* ENABLE (RFC 5161): extensions that change what a client is sent. Names that are no such extension are left out of the answer. */
+#include "caps.h"
 #include "link.h"
 
 static const struct {
@@ -11,10 +12,10 @@ static const struct {
 	{ "QRESYNC", EN_QRESYNC | EN_CONDSTORE },	/* RFC 7162 3.2.3: includes CONDSTORE */
 };
 
-static unsigned bits_of(struct str name, const char **known)
+static unsigned bits_of(const struct conf *conf, struct str name, const char **known)
 {
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (str_case_eq(name, str_c(rows[i].name))) {
+		if (str_case_eq(name, str_c(rows[i].name)) && caps_offered(conf, rows[i].name)) {
 			*known = rows[i].name;
 			return rows[i].bits;
 		}
@@ -45,7 +46,7 @@ enum cmd_result cmd_ENABLE(struct client *c, struct imap_lex *l, struct err *e)
 
 		if (imap_get_sp(l, e) < 0 || imap_get_atom(l, &name, e) < 0)
 			return CMD_BAD;
-		bits |= bits_of(name, &known);
+		bits |= bits_of(c->user->conf, name, &known);
 		for (size_t i = 0; known && i < ARRAY_LEN(rows); i++)
 			asked[i] |= rows[i].name == known;
 	} while (imap_at(l, ' '));

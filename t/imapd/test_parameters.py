@@ -9,7 +9,7 @@ ALICE, BOB = "alice@example.com", "bob@example.com"
 @pytest.fixture(scope="module")
 def other(fresh_suite_module):
     return fresh_suite_module("imap", settings={"imap_other_namespace": "Colleagues", "imap_shared_namespace": "", "imap_line_max": "65536", "shared_seen": "shared", "default_folders": "Sent Notes",
-                                                "quota_storage": "5k", "filter_enable": "no"})
+                                                "quota_storage": "5k", "filter_enable": "no", "imap_discard_capabilities": "imap4rev2 THREAD=REFS, APPENDLIMIT= SASL-IR REV3"})
 
 
 @pytest.fixture
@@ -21,6 +21,18 @@ def imap(other):
 
 def test_imap_other_namespace_and_imap_shared_namespace(imap):
     assert imap.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) (("Colleagues/" "/")) NIL']
+
+
+def test_imap_discard_capabilities(other, imap):
+    c = Imap(other)
+    assert b" LITERAL+ " in c.greeting and b"IMAP4rev2" not in c.greeting and b"SASL-IR" not in c.greeting and b"AUTH=PLAIN" in c.greeting
+    c.close()
+    words = imap.ok("CAPABILITY")[0].split()
+    assert b"IMAP4rev1" in words and b"THREAD=REFERENCES" in words and not {b"IMAP4rev2", b"THREAD=REFS"} & set(words) and b"APPENDLIMIT" not in b" ".join(words)
+    assert "imap_discard_capabilities: there is no capability REV3" in other.log.read_text()
+    assert imap.ok("ENABLE IMAP4rev2 CONDSTORE") == [b"* ENABLED CONDSTORE"]
+    assert b"* SEARCH" in b"".join(imap.ok("SELECT INBOX") and imap.ok("SEARCH ALL"))     # not as ESEARCH
+    imap.ok("UNSELECT")
 
 
 def test_default_folders(imap):
