@@ -1,12 +1,13 @@
 /* Changes of flags and keywords, expunges, and the lazy way of flags into file names. A change is one journal batch, synced before it returns; the file's name
  * follows in the background (mbox_flush): when the folder is closed, when the session idles, or by the admin's tool. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "store/search.h"
-#include "store/store_priv.h"
+#include "store/sync_priv.h"
 
 void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid)
 {
@@ -202,8 +203,8 @@ int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err
 
 /* --- names --- */
 
-/* Give one file the name that its flags ask for. Number of directory events it caused. */
-static unsigned flush_one(struct mbox *m, const struct rec *r, struct buf *ops)
+/* Give one file the name that its flags ask for. Number of directory events it caused. *missed: another program named or removed it meanwhile. */
+static unsigned flush_one(struct mbox *m, const struct rec *r, struct buf *ops, bool *missed)
 {
 	char from[FILE_NAME_MAX + 1], to[FILE_NAME_MAX + 1];
 	const uint8_t disk = disk_of_flags(r->flags);
@@ -211,8 +212,15 @@ static unsigned flush_one(struct mbox *m, const struct rec *r, struct buf *ops)
 
 	if (disk_name(from, base, r->disk, info) < 0 || disk_name(to, base, disk, info) < 0)
 		return 0;
-	if (strcmp(from, to) != 0 && rename_new(m->curfd, from, m->curfd, to) < 0 && errno != ENOENT)
-		return 0;	/* stays as it is: the journal knows better */
+	if (strcmp(from, to) != 0 && rename_new(m->curfd, from, m->curfd, to) < 0) {
+		if (errno != ENOENT)
+			return 0;	/* stays as it is: the journal knows better */
+		/* It has its name since before a crash; else what it is called now is not what we gave it. */
+		if (faccessat(m->curfd, to, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+			*missed = true;
+			return 0;
+		}
+	}
 	op_named(ops, r->uid, disk, (struct str){ 0 }, info);
 	return strcmp(from, to) != 0 ? 2 : 0;
 }
@@ -221,6 +229,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 {
 	struct buf ops;
 	size_t done = 0, events = 0;
+	bool missed = false;
 	int r = 0;
 
 	*more_out = false;
@@ -247,7 +256,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 			*more_out = true;
 			break;
 		}
-		events += flush_one(m, rec, &ops);
+		events += flush_one(m, rec, &ops, &missed);
 		sync_own_step(m, ++done);
 	}
 	if (events > 0)
@@ -256,6 +265,11 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		r = mbox_commit(m, &ops, DURABLE_LATER, e);
 	if (events > 0)
 		sync_record(m);
+	if (r == 0 && missed) {
+		const uint64_t before = m->j.pos;
+		r = sync_cur(m, e);
+		*more_out |= m->st.unflushed > 0 && m->j.pos != before;	/* by the names that were found */
+	}
 	mbox_unlock_folder(m);
 	buf_fini(&ops);
 	*more_out |= mbox_journal_due(m) || mbox_index_due(m);	/* when the names are done */

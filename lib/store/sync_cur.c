@@ -1,6 +1,7 @@
 /* All files of cur against the state: after foreign changes, and at first sight of a folder. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -212,6 +213,21 @@ static void full_twin(struct full *f, struct entry *en)
 	maildir_name_parse(str_c(en->name), &en->n);
 }
 
+/* Letters out of their order, or twice: no name that we would look for. */
+static void full_straighten(struct full *f, struct entry *en)
+{
+	char name[FILE_NAME_MAX + 1];
+	bool odd;
+	const uint8_t disk = disk_of_info(en->n.info, &odd);
+
+	if (!odd || disk_name(name, en->n.base, disk, en->n.info) < 0 || strcmp(name, en->name) == 0 ||
+	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0)
+		return;
+	f->clean = false;
+	en->name = arena_strdup(f->l.a, name);
+	maildir_name_parse(str_c(en->name), &en->n);
+}
+
 /* A file of a message that is known already, the first one with its name. */
 static bool full_takes(struct full *f, uint32_t pos, const struct entry *en)
 {
@@ -241,6 +257,8 @@ static void full_walk(struct full *f)
 	for (size_t i = 0; i < f->l.n; i++) {
 		full_ahead(f, i);
 		struct entry *const en = f->l.v[i];
+		if (en->n.info.n > 1)
+			full_straighten(f, en);
 		const struct str base = en->n.base;
 		const uint32_t pos = known ? table_find(&f->t, base) : UINT32_MAX;
 		if (full_takes(f, pos, en) || base.n == 0)

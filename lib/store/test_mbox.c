@@ -361,6 +361,17 @@ static void test_foreign(void)
 	const struct timespec before = m->cur_seen;
 	tap_is_str(changes(v, true), "", "our own rename is not foreign");
 	tap_ok(before.tv_sec != 0 && before.tv_nsec == m->cur_seen.tv_nsec, "and lists nothing");
+	tap_is_int(store_flags(v, 2, MBOX_ADD, MBOX_DRAFT, NULL), 0, "a flag of ours");
+	memcpy(from, to, sizeof(from));
+	snprintf(to, sizeof(to), "%s/cur/%s:2,Sz,x", root, base);
+	tap_is_int(rename(from, to), 0, "a foreign program takes others away before it reaches the name");
+	for (more = true; more;)
+		if (mbox_flush(m, 100, &more, &e) < 0)
+			break;
+	tap_is_str(changes(v, true), "f2", "flush finds that");
+	tap_is_str(describe(v), "1:0 2:18 3:0", "ours stays, and theirs are gone");
+	snprintf(to, sizeof(to), "%s/cur/%s:2,DSz,x", root, base);
+	tap_is_int(access(to, F_OK), 0, "the name has it all");
 	tap_is_int(unlink(to), 0, "a foreign program removes it");
 	tap_is_str(changes(v, true), "x2", "gone");
 	put_file(root, "cur/1.M2P3.host:2,S", "x\ny\n");
@@ -739,6 +750,41 @@ static void test_recent_once(void)
 	free(root);
 }
 
+/* Names as no program should write them: letters out of their order, or twice. */
+static void test_odd_letters(void)
+{
+	static const char *const names[] = { "1.M1P1.h:2,SR", "2.M1P1.h:2,SS", "3.M1P1.h:2,zSF,x=1", "4.M1P1.h:2,S," }, *const text[] = { "one", "two", "three", "four" };
+	char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	char path[100];
+	bool more = true;
+	struct err e = { 0 };
+
+	mbox_close(&m);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "cur/%s", names[i]);
+		put_file(root, path, text[i]);
+	}
+	m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	tap_is_str(describe(v), "1:9 2:8 3:a 4:8", "their flags");
+	for (uint32_t i = 0; i < ARRAY_LEN(names); i++)
+		tap_is_str(read_message(v, i + 1), text[i], "%s", names[i]);
+	rename(scratch_path(root, "cur/1.M1P1.h:2,RS"), scratch_path(root, "cur/1.M1P1.h:2,TSR"));
+	tap_is_str(read_message(v, 1), "one", "a known one");
+	tap_is_str(changes(v, true), "f1", "a flag more");
+	store_flags(v, 3, MBOX_REMOVE, MBOX_SEEN, NULL);
+	while (more && mbox_flush(m, 100, &more, &e) == 0)
+		;
+	tap_is_str(read_message(v, 3), "three", "and after a flag has changed");
+	tap_is_int(access(scratch_path(root, "cur/3.M1P1.h:2,Fz,x=1"), F_OK), 0, "which its name has");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	free(root);
+}
+
 int main(void)
 {
 	test_fresh();
@@ -750,6 +796,7 @@ int main(void)
 	test_copy();
 	test_foreign();
 	test_gone_uncounted();
+	test_odd_letters();
 	test_processes();
 	test_model();
 	test_no_room();
