@@ -51,6 +51,12 @@ static bool entry_ok(struct str name)
 	return name.n <= STORE_META_NAME_MAX;
 }
 
+/* What may be asked for: all of one kind as well, by its depth. */
+static bool asked_ok(struct str name, int depth)
+{
+	return entry_ok(name) || (depth != 0 && (str_case_eq(name, STR("/private")) || str_case_eq(name, STR("/shared"))));
+}
+
 /* The mailbox; the empty name means the account. */
 static enum cmd_result open_mailbox(struct client *c, struct str wire, uint32_t need, struct mbox **m, struct str *name, struct err *e)
 {
@@ -171,7 +177,7 @@ static int get_args(struct imap_lex *l, struct options *o, struct str *wire, str
 	if (*n > ENTRIES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "too many entries");
 	for (size_t i = 0; i < *n; i++) {
-		if (!entry_ok((*v)[i]))
+		if (!asked_ok((*v)[i], o->depth))
 			return err_set(e, ERR_INPUT, 0, "invalid entry name");
 	}
 	return 0;

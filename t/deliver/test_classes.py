@@ -83,7 +83,7 @@ def test_luser_relay_and_empty_local_recipient_maps(make):  # noqa: F811
     suite = make(local_recipient_maps="")
     send(suite, "nobody@localhost", sender=BOB)
     assert 'unknown user: "nobody"' in wait(lambda: files(suite, BOB))[0].read_text()
-    assert wait(lambda: not queue(suite)) == True  # noqa: E712
+    assert wait(lambda: not queue(suite))
 
 
 @pytest.mark.parametrize("parameter, to", [("fallback_transport", "nobody@localhost"), ("mailbox_transport", ALICE), ("fallback_transport_maps", "nobody@localhost"),
