@@ -135,6 +135,39 @@ static void buffers(void)
 	buf_fini(&b);
 }
 
+/* Those that share large pages, with small ones among them. */
+static void large_arrays(void)
+{
+	enum { N = 100000, EACH = 12 };
+	struct arena *a = arena_new(0);
+	const char *const small = arena_strdup(a, "small");
+	const struct arena_mark m = arena_mark(a);
+	uint32_t *v[EACH];
+	size_t dirty = 0, changed = 0;
+
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t k = 0; k < EACH; k++) {
+			v[k] = ARENA_ARRAY(a, uint32_t, N * (k % 5 + 1));
+			for (size_t i = 0; i < N * (k % 5 + 1); i++) {
+				dirty += v[k][i] != 0;
+				v[k][i] = k + 1;
+			}
+			memset(arena_alloc(a, 100), 0xff, 100);
+		}
+		for (uint32_t k = 0; k < EACH; k++)
+			for (size_t i = 0; i < N * (k % 5 + 1); i++)
+				changed += v[k][i] != k + 1;
+		arena_release(a, m);
+	}
+	tap_is_int((long)dirty, 0, "large arrays are zeroed");
+	tap_is_int((long)changed, 0, "and apart");
+	tap_is_str(small, "small", "what is older stays");
+	arena_free(&a);
+	a = arena_new(1 << 20);
+	tap_ok(arena_alloc(a, 1 << 19) != NULL && arena_alloc(a, 1 << 20) == NULL, "the maximum counts what was handed out, not pages");
+	arena_free(&a);
+}
+
 static void arenas(void)
 {
 	struct arena *a = arena_new(10000);
@@ -462,6 +495,7 @@ int main(void)
 	each_place();
 	buffers();
 	arenas();
+	large_arrays();
 	maps();
 	collisions();
 	strings();
