@@ -195,18 +195,20 @@ static uint32_t seq_there(const struct client *c, uint32_t place)
 static enum cmd_result pick(struct client *c, struct sorting *t, const uint32_t *v, size_t n, struct err *e)
 {
 	const struct results *r = &t->s.results;
-	uint32_t *const index = ARENA_ARRAY(c->arena, uint32_t, (size_t)mbox_view_count(c->view) + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
+	const size_t count = mbox_view_count(c->view);
+	const bool all = r->n == count;		/* each at its own number */
+	uint32_t *const index = all ? NULL : ARENA_ARRAY(c->arena, uint32_t, count + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
 	size_t k = 0;
 
-	if (!index || !order)
+	if ((!all && !index) || !order)
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
-	for (size_t i = 0; i < r->n; i++)
+	for (size_t i = 0; !all && i < r->n; i++)
 		index[r->v[i]] = (uint32_t)i + 1;
 	for (size_t i = 0; i < n && k < r->n; i++) {
-		const uint32_t seq = mbox_view_seq_at(c->view, v[i]);
+		const uint32_t seq = mbox_view_seq_at(c->view, v[i]), at = all ? seq : index[seq];
 
-		if (seq && index[seq])
-			order[k++] = index[seq] - 1;
+		if (at)
+			order[k++] = at - 1;
 	}
 	return k == r->n ? finish(c, t, order, e) : sort_found(c, t, e);
 }

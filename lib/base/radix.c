@@ -32,7 +32,7 @@ static void pass(const struct radix_item *from, struct radix_item *to, size_t n,
 		to[at[from[i].key >> shift & 0xff]++] = from[i];
 }
 
-void radix_sort(struct radix_item *v, size_t n)
+void radix_sort_with(struct radix_item *v, struct radix_item *room, size_t n)
 {
 	size_t count[BYTES][VALUES] = { 0 };
 
@@ -43,8 +43,7 @@ void radix_sort(struct radix_item *v, size_t n)
 	for (size_t i = 0; i < n; i++)
 		for (unsigned b = 0; b < BYTES; b++)
 			count[b][v[i].key >> 8 * b & 0xff]++;
-	struct radix_item *const other = xmalloc(n * sizeof(*other));
-	struct radix_item *from = v, *to = other;
+	struct radix_item *from = v, *to = room;
 	for (unsigned b = 0; b < BYTES; b++) {
 		if (count[b][v[0].key >> 8 * b & 0xff] == n)	/* the same in all */
 			continue;
@@ -55,5 +54,12 @@ void radix_sort(struct radix_item *v, size_t n)
 	}
 	if (from != v)
 		memcpy(v, from, n * sizeof(*v));
-	free(other);
+}
+
+void radix_sort(struct radix_item *v, size_t n)
+{
+	struct radix_item *const room = n <= FEW ? NULL : xmalloc(n * sizeof(*room));
+
+	radix_sort_with(v, room, n);
+	free(room);
 }

@@ -15,5 +15,7 @@ struct radix_item {
 
 /* Ascending by key; those of one key keep their order. */
 void radix_sort(struct radix_item *v, size_t n);
+/* The same for who has memory for n items more; what is in it afterwards is nothing. */
+void radix_sort_with(struct radix_item *v, struct radix_item *room, size_t n);
 
 #endif

@@ -225,18 +225,22 @@ static uint64_t first_key(const struct imap_sort *s, size_t row)
 
 int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e)
 {
+	/* Of one number nothing is left to compare: equal rows stay in their order. */
+	const bool one = s->n_by == 1 && (s->ranks || !keys[s->by[0].by].text);
+	struct radix_item *room;
+
 	s->order = ARENA_ARRAY(a, uint32_t, s->n + 1);
-	s->other = ARENA_ARRAY(a, uint32_t, s->n + 1);
+	s->other = one ? NULL : ARENA_ARRAY(a, uint32_t, s->n + 1);
 	s->first = ARENA_ARRAY(a, struct radix_item, s->n + 1);
-	if (!s->order || !s->other || !s->first)
+	room = ARENA_ARRAY(a, struct radix_item, s->n + 1);
+	if (!s->order || !s->first || !room || (!one && !s->other))
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort");
 	for (size_t i = 0; i < s->n; i++)
 		s->first[i] = (struct radix_item){ .key = first_key(s, i), .value = i };
-	radix_sort(s->first, s->n);
+	radix_sort_with(s->first, room, s->n);
 	for (size_t i = 0; i < s->n; i++)
 		s->order[i] = (uint32_t)s->first[i].value;
-	/* Of one number nothing is left to compare: equal rows stay in their order. */
-	s->run_end = s->n_by == 1 && (s->ranks || !keys[s->by[0].by].text) ? s->n : 0;
+	s->run_end = one ? s->n : 0;
 	s->run_n = 0;
 	return 0;
 }
