@@ -95,6 +95,31 @@ static void make_cert(const char *kind, long days, struct cert *out)
 	EVP_PKEY_free(key);
 }
 
+/* What ca has signed for a key of its own. */
+static void issue(const struct cert *ca, struct cert *out)
+{
+	BIO *ca_cert = BIO_new_mem_buf(ca->chain, -1), *ca_key = BIO_new_mem_buf(ca->key, -1), *bio = BIO_new(BIO_s_mem());
+	X509 *issuer = PEM_read_bio_X509(ca_cert, NULL, NULL, NULL), *x = X509_dup(issuer);
+	EVP_PKEY *signer = PEM_read_bio_PrivateKey(ca_key, NULL, NULL, NULL), *key = make_key("P-256");
+	X509_NAME *name = X509_NAME_new();
+
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"leaf.example.org", -1, -1, 0);
+	if (!X509_set_subject_name(x, name) || !X509_set_pubkey(x, key) || !X509_sign(x, signer, EVP_sha256()) || !PEM_write_bio_X509(bio, x))
+		abort();
+	pem_of(bio, out->chain, sizeof(out->chain));
+	bio = BIO_new(BIO_s_mem());
+	if (!PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
+		abort();
+	pem_of(bio, out->key, sizeof(out->key));
+	BIO_free(ca_cert);
+	BIO_free(ca_key);
+	X509_NAME_free(name);
+	X509_free(issuer);
+	X509_free(x);
+	EVP_PKEY_free(signer);
+	EVP_PKEY_free(key);
+}
+
 /* --- the key worker of these tests: in this process --- */
 
 static struct tls_key *worker_key;
@@ -682,6 +707,41 @@ static void verification(struct tls_ctx *server, const struct cert *cert)
 	       "a missing CA file is an error: %s", e.text);
 }
 
+static void tell_chain_length(SSL *ssl)
+{
+	const char n = (char)('0' + sk_X509_num(SSL_get_peer_cert_chain(ssl)));
+
+	SSL_write(ssl, &n, 1);
+}
+
+static void lone_certificate(void)
+{
+	static struct cert ca, leaf;
+	char name[] = "/tmp/test_tls.XXXXXX";
+	int fd = mkstemp(name);
+	const struct client_opts o = { 0 };
+	struct tls_ctx *server = NULL;
+	struct err e = { 0 };
+	struct end b;
+
+	make_cert("P-256", 30, &ca);
+	issue(&ca, &leaf);
+	load_key(&leaf);
+	(void)!write(fd, ca.chain, strlen(ca.chain));
+	close(fd);
+	tap_is_int(tls_server_new(str_c(leaf.chain), "", &server, &e), 0, "a server with a lone certificate %s", e.text);
+	tap_is_int(tls_server_believe(server, "", "", 9, &e), 0, "that believes nobody %s", e.text);
+	against(server, &o, tell_chain_length, &b, 'd');
+	tap_is_str(b.in.p, "1", "shows it alone");
+	end_fini(&b);
+	tap_is_int(tls_server_believe(server, name, "", 9, &e), 0, "one that believes the issuer %s", e.text);
+	against(server, &o, tell_chain_length, &b, 'd');
+	tap_is_str(b.in.p, "2", "shows that, too");
+	end_fini(&b);
+	tls_ctx_free(&server);
+	unlink(name);
+}
+
 static void bad_files(const struct cert *good)
 {
 	static struct cert other, weak, p521;
@@ -775,6 +835,8 @@ int main(void)
 	worker_fails(client, server);
 	plain_bytes_instead(server);
 	verification(server, &cert);
+	lone_certificate();
+	load_key(&cert);
 	bad_files(&cert);
 	information();
 	tls_ctx_free(&server);

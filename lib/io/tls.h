@@ -28,7 +28,8 @@ void tls_share_memory(void);
  * only others gets no_application_protocol. TLS 1.2 and 1.3, ECDHE only, no renegotiation, no compression, no tickets. Returns owned. */
 int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out, struct err *e) MUST_CHECK;
 /* Whose certificates clients may show to conn_starttls_server_asking (conn.h): authorities in the file (clients are told their names) and in the directory, by
- * names as c_rehash makes them; "": none. Both are read now. depth: certificates between client and authority. */
+ * names as c_rehash makes them; "": none. Both are read now, and complete our own chain where it is a lone certificate, as in Postfix. depth: certificates between
+ * client and authority. */
 int tls_server_believe(struct tls_ctx *t, const char *ca_file, const char *ca_dir, unsigned depth, struct err *e) MUST_CHECK;
 /* Who a certificate says that the peer is. Text is the peer's: printable where it is ASCII, not more. */
 enum { TLS_FINGERPRINT_MAX = 64 * 3, TLS_CN_MAX = 256 };

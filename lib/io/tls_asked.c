@@ -66,6 +66,8 @@ int tls_server_believe(struct tls_ctx *t, const char *ca_file, const char *ca_di
 		return -1;
 	if (*ca_dir && load_dir(t->ssl, ca_dir, e) < 0)
 		return -1;
+	if (*ca_file || *ca_dir)	/* they may complete our own chain, too */
+		SSL_CTX_clear_mode(t->ssl, SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_verify_depth(t->ssl, (int)depth);
 	SSL_CTX_set_max_cert_list(t->ssl, CHAIN_BYTES_MAX);
 	return 0;
