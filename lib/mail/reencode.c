@@ -1,5 +1,6 @@
 /* Transfer encodings made anew, for who cannot take a message as it is: 8-bit parts for servers without 8BITMIME (RFC 6152 3, RFC 2045 6), binary parts for a store of
- * text (RFC 3516 4.4). Leaves are encoded; composite parts keep their structure and lose a label that is no longer true; embedded messages are descended into.
+ * text (RFC 3516 4.4). Leaves are encoded; composite parts keep their structure and lose a label that is no longer true; embedded messages are descended into,
+ * but those whose own header is beyond ASCII.
  * What is a signature over the old form no longer fits, which is inherent. Header fields are left as they are. Pure; linear in the message.
  */
 #include "base/enc.h"
@@ -172,6 +173,12 @@ static bool is_binary(const struct mime_part *p)
 	return found;
 }
 
+/* A header in UTF-8 stays one: for seven bits the embedded message is encoded as a whole, which message/global may be and message/rfc822 may not (RFC 6532 3.7). */
+static bool keeps_structure(const struct writer *w, const struct mime_part *p)
+{
+	return p->children && !(w->what == MAIL_TO_7BIT && mime_type_is(p, "message", "global") && str_has_8bit(p->children->head));
+}
+
 static void emit(struct writer *w, const struct mime_part *p, bool top)
 {
 	const bool to_7bit = w->what == MAIL_TO_7BIT, text = to_7bit && str_case_eq(p->type, STR("text"));
@@ -183,7 +190,7 @@ static void emit(struct writer *w, const struct mime_part *p, bool top)
 		return;
 	}
 	copy_head_without(p->head, "Content-Transfer-Encoding", &mime, &w->out);
-	if (p->children) {
+	if (keeps_structure(w, p)) {
 		buf_printf(&w->out, "Content-Transfer-Encoding: %s\n\n", to_7bit ? "7bit" : "8bit");
 		emit_children(w, p);
 		return;

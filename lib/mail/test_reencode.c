@@ -21,6 +21,12 @@ static const struct {
 	{ "a message in a message", "MIME-Version: 1.0\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: "
 	  "8bit\n\n\xe4\n",
 	  "MIME-Version: 1.0\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=E4\n" },
+	{ "a message with a header in UTF-8", "MIME-Version: 1.0\nContent-Type: message/global\nContent-Transfer-Encoding: 8bit\n\nSubject: \xc3\xa4\n\nx\n",
+	  "MIME-Version: 1.0\nContent-Type: message/global\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogw6QNCg0KeA0K\n" },
+	{ "one of that type with a plain header", "MIME-Version: 1.0\nContent-Type: message/global\nContent-Transfer-Encoding: 8bit\n\nMIME-Version: 1.0\n\n\xe4\n",
+	  "MIME-Version: 1.0\nContent-Type: message/global\nContent-Transfer-Encoding: 7bit\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=E4\n" },
+	{ "the header alone, of a report", "MIME-Version: 1.0\nContent-Type: message/global-headers\nContent-Transfer-Encoding: 8bit\n\nSubject: \xc3\xa4\n",
+	  "MIME-Version: 1.0\nContent-Type: message/global-headers\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogw6QNCg==\n" },
 	{ "a folded label", "MIME-Version: 1.0\nContent-Transfer-Encoding:\n 8bit\nX: y\n\n\xe4\n", "MIME-Version: 1.0\nX: y\nContent-Transfer-Encoding: quoted-printable\n\n=E4\n" },
 };
 
