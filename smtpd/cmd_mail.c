@@ -1,5 +1,8 @@
 /* MAIL, RCPT, RSET: the envelope. Syntax and the limits of the protocol are decided here; who may send to whom is queued's answer.
- * RFC 5321 4.1.1.2, 4.1.1.3. The parameters are esmtp.c's. */
+ * RFC 5321 4.1.1.2, 4.1.1.3. The parameters are esmtp.c's.
+ *
+ * Where nobody is asked about MAIL alone it is answered here, and queued hears of it with the first RCPT: one wait less for the client, and for two processes. What
+ * queued has against it nevertheless (no room, say) is the answer to that RCPT, and the next one brings MAIL again. */
 #include <stdio.h>
 
 #include "smtp/addr.h"
@@ -7,14 +10,22 @@
 #include "smtpd/esmtp.h"
 #include "smtpd/peers.h"
 
+enum { TLS_TEXT_MAX = 128 };
+
+/* queued's answer names the transaction that it opens. */
+static void opened(struct session *s, struct str qid)
+{
+	s->t.open = true;
+	(void)snprintf(s->t.qid, sizeof s->t.qid, "%.*s", STR_ARG(qid));
+}
+
 static void mail_answered(struct session *s, const struct ipc_queue_REPLY *r)
 {
 	char enhanced[16];
 
 	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
 	if (r->code < 300) {
-		s->t.open = true;
-		(void)snprintf(s->t.qid, sizeof s->t.qid, "%.*s", STR_ARG(r->qid));
+		opened(s, r->qid);
 		session_set_state(s, ST_MAIL);
 	} else {
 		session_log_reject(s, "MAIL", (int)r->code, enhanced, r->text, (struct str){ 0 });
@@ -44,13 +55,56 @@ static bool needs_utf8(struct str path)
 	return false;
 }
 
+/* Has the configuration somebody who could refuse MAIL before there is a recipient? XFORWARD is for the next transaction of queued's, even if it has no recipient. */
+static bool is_asked(const struct session *s)
+{
+	const struct conf *c = s->conf;
+	const char *milters = s->profile->local ? c->non_smtpd_milters : c->smtpd_milters;
+
+	return !c->smtpd_delay_reject || milters[0] != '\0' || c->smtpd_client_message_rate_limit > 0 || (s->user[0] != '\0' && c->smtpd_user_message_limit > 0) ||
+	       s->forward != NULL;
+}
+
+/* tls: room for a description. */
+static struct ipc_queue_MAIL mail_message(const struct session *s, char *tls, size_t tls_size)
+{
+	const struct esmtp *p = s->t.params;
+
+	tls[0] = '\0';
+	if (session_secure(s))
+		(void)snprintf(tls, tls_size, "%s with cipher %s (%d/%d bits)", conn_tls_version(s->c), conn_tls_cipher(s->c), conn_tls_bits(s->c), conn_tls_bits(s->c));
+	return (struct ipc_queue_MAIL){
+		.sender = s->t.sender,
+		.helo = buf_view(&s->helo),
+		.esmtp = s->esmtp,
+		.size = p->size,
+		.body = p->body,
+		.smtputf8 = p->utf8,
+		.ret = p->ret,
+		.envid = p->envid,
+		.tls = tls[0] ? str_c(tls) : (struct str){ 0 },
+		.auth_method = s->user[0] ? str_c(s->mech) : (struct str){ 0 },
+	};
+}
+
+static void accept_mail(struct session *s)
+{
+	char tls[TLS_TEXT_MAX];
+
+	if (is_asked(s)) {
+		const struct ipc_queue_MAIL m = mail_message(s, tls, sizeof tls);
+		peers_mail(s, &m, mail_answered);
+		return;
+	}
+	session_set_state(s, ST_MAIL);
+	session_reply_str(s, 250, "2.1.0", STR("Ok"));
+}
+
 void cmd_mail(struct session *s, struct str args)
 {
-	struct esmtp p = { 0 };
 	struct smtp_addr addr;
 	struct str rest;
 	struct err e = { 0 };
-	char tls[128] = "";
 
 	if (s->state == ST_START && s->conf->smtpd_helo_required) {
 		session_reply(s, 503, "5.5.1", "Error: send HELO/EHLO first");
@@ -66,33 +120,19 @@ void cmd_mail(struct session *s, struct str args)
 		return;
 	}
 	const struct str sender = path_text(s, &addr);
-	if (esmtp_mail(s, rest, &p) < 0) {
+	struct esmtp *p = ARENA_NEW(s->unit, struct esmtp);
+	if (esmtp_mail(s, rest, p) < 0) {
 		trans_reset(s, false);
 		return;
 	}
-	if (!p.utf8 && needs_utf8(sender)) {
+	if (!p->utf8 && needs_utf8(sender)) {
 		trans_reset(s, false);
 		session_reply(s, 553, "5.6.7", "Must declare SMTPUTF8 to send unicode address");
 		return;
 	}
 	s->t.sender = sender;
-	s->t.utf8 = p.utf8;
-	if (session_secure(s))
-		(void)snprintf(tls, sizeof tls, "%s with cipher %s (%d/%d bits)", conn_tls_version(s->c), conn_tls_cipher(s->c), conn_tls_bits(s->c),
-			       conn_tls_bits(s->c));
-	const struct ipc_queue_MAIL m = {
-		.sender = sender,
-		.helo = buf_view(&s->helo),
-		.esmtp = s->esmtp,
-		.size = p.size,
-		.body = p.body,
-		.smtputf8 = p.utf8,
-		.ret = p.ret,
-		.envid = p.envid,
-		.tls = tls[0] ? str_c(tls) : (struct str){ 0 },
-		.auth_method = s->user[0] ? str_c(s->mech) : (struct str){ 0 },
-	};
-	peers_mail(s, &m, mail_answered);
+	s->t.params = p;
+	accept_mail(s);
 }
 
 static void rcpt_answered(struct session *s, const struct ipc_queue_REPLY *r)
@@ -101,6 +141,8 @@ static void rcpt_answered(struct session *s, const struct ipc_queue_REPLY *r)
 	const size_t n = strlen(s->rcpt);
 
 	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	if (!s->t.open && r->qid.n > 0)
+		opened(s, r->qid);
 	if (r->code < 300) {
 		if (s->t.rcpt_ok++ == 0)
 			s->t.first_rcpt = arena_str(s->unit, str_n(s->rcpt, n));
@@ -117,6 +159,23 @@ static void rcpt_refuse(struct session *s, int code, const char *enhanced, const
 	s->t.rcpt_bad++;
 	session_log_reject(s, "RCPT", code, enhanced, str_c(text), rcpt);
 	session_reply(s, code, enhanced, "%s", text);
+}
+
+static void ask_rcpt(struct session *s, const struct esmtp *p)
+{
+	const struct ipc_queue_RCPT r = { .recipient = str_c(s->rcpt), .notify = p->notify, .orcpt = p->orcpt, .ready = s->ready_fd < 0 };
+	char tls[TLS_TEXT_MAX];
+
+	if (s->t.open) {
+		peers_rcpt(s, &r, rcpt_answered);
+		return;
+	}
+	struct ipc_queue_MAIL m = mail_message(s, tls, sizeof tls);
+	m.recipient = r.recipient;
+	m.notify = r.notify;
+	m.orcpt = r.orcpt;
+	m.ready = r.ready;
+	peers_mail(s, &m, rcpt_answered);
 }
 
 void cmd_rcpt(struct session *s, struct str args)
@@ -143,7 +202,7 @@ void cmd_rcpt(struct session *s, struct str args)
 		session_reply(s, 452, "4.5.3", "Error: too many recipients");
 	} else {
 		const struct str text = path_text(s, &addr);
-		if (needs_utf8(text) && !s->t.utf8) {
+		if (needs_utf8(text) && !s->t.params->utf8) {
 			rcpt_refuse(s, 553, "5.6.7", "Must declare SMTPUTF8 to send unicode address", text);
 		} else if (text.n >= sizeof s->rcpt) {
 			rcpt_refuse(s, 501, "5.1.3", "Bad recipient address syntax", text);
@@ -154,8 +213,7 @@ void cmd_rcpt(struct session *s, struct str args)
 				rcpt_refuse(s, 550, "5.5.1", "Protocol error", text);
 				goto out;
 			}
-			const struct ipc_queue_RCPT m = { .recipient = str_c(s->rcpt), .notify = p.notify, .orcpt = p.orcpt, .ready = s->ready_fd < 0 };
-			peers_rcpt(s, &m, rcpt_answered);
+			ask_rcpt(s, &p);
 		}
 	}
 out:

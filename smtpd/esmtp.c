@@ -97,7 +97,7 @@ static int param_notify(struct session *s, struct str v, struct esmtp *p)
 
 static int param_orcpt(struct session *s, struct str v, struct esmtp *p)
 {
-	if (!s->t.utf8 && ascii_plain(v) < v.n)
+	if (!s->t.params->utf8 && ascii_plain(v) < v.n)
 		return bad(s, "Bad ORCPT parameter syntax: SMTPUTF8 was not said");
 	return decoded(s, v, smtp_orcpt_parse, &p->orcpt) < 0 ? bad(s, "Bad ORCPT parameter syntax") : 0;
 }

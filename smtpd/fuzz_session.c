@@ -48,7 +48,7 @@ static void check(bool good)
 
 static void answer(uint32_t id, uint64_t code, const char *enhanced, const char *text)
 {
-	const struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_c(text), .qid = STR("Q1") };
+	const struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_c(text), .qid = w.mail ? STR("Q1") : STR("") };
 	struct err e = { 0 };
 
 	check(ipc_send(w.queue, IPC_queue_REPLY, &m, id, -1, &e) == 0 || e.code != ERR_BUG);
@@ -69,6 +69,15 @@ static void take(const struct ipc_queue_DATA_END *m)
 	close_fd(&w.msg_fd);
 }
 
+static void take_rcpt(uint32_t id, struct str to)
+{
+	const bool good = !str_starts(to, STR("no"));
+
+	check(w.mail && !w.writing);
+	w.rcpt = w.rcpt || good;
+	answer(id, good ? 250 : 550, good ? "2.1.5" : "5.1.1", good ? "Ok" : "No");
+}
+
 static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct err e = { 0 };
@@ -81,15 +90,15 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 			return;
 		}
 		w.mail = !str_starts(from, STR("no"));
-		if (w.mail)
+		const struct str to = ((struct ipc_queue_MAIL *)msg)->recipient;
+		if (w.mail && to.n > 0)
+			take_rcpt(id, to);
+		else if (w.mail)
 			answer(id, 250, "2.1.0", "Ok");
 		else
 			answer(id, 450, "4.1.0", "No");
 	} else if (type == IPC_queue_RCPT) {
-		const bool good = !str_starts(((struct ipc_queue_RCPT *)msg)->recipient, STR("no"));
-		check(w.mail && !w.writing);
-		w.rcpt = w.rcpt || good;
-		answer(id, good ? 250 : 550, good ? "2.1.5" : "5.1.1", good ? "Ok" : "No");
+		take_rcpt(id, ((struct ipc_queue_RCPT *)msg)->recipient);
 	} else if (type == IPC_queue_DATA) {
 		const struct ipc_queue_OPEN m = { .size_max = SIZE_LIMIT };
 		check(w.mail && w.rcpt && !w.writing);

@@ -44,13 +44,13 @@ static bool reply_sane(const struct ipc_queue_REPLY *r)
 
 static bool ready_sane(const struct session *s)
 {
-	return s->asked == IPC_queue_RCPT && s->ready_fd < 0;
+	return s->cmd == CMD_RCPT && s->ready_fd < 0;
 }
 
 /* The usual answer to RCPT, and a descriptor for what follows. */
 static void ready(struct session *s, const struct ipc_queue_READY *m, int fd, void (*then)(struct session *, const struct ipc_queue_REPLY *))
 {
-	const struct ipc_queue_REPLY r = { .code = 250, .enhanced = STR("2.1.5"), .text = STR("Ok") };
+	const struct ipc_queue_REPLY r = { .code = 250, .enhanced = STR("2.1.5"), .text = STR("Ok"), .qid = m->qid };
 
 	s->ready_fd = fd;
 	s->ready_max = m->size_max;

@@ -6,6 +6,7 @@
 #include "ipc/queue.h"
 #include "smtpd/session.h"
 
+/* m with a recipient: then is told what becomes of that. */
 void peers_mail(struct session *s, const struct ipc_queue_MAIL *m, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 void peers_rcpt(struct session *s, const struct ipc_queue_RCPT *m, void (*then)(struct session *, const struct ipc_queue_REPLY *));
 /* then: refused. data_open() on success. */

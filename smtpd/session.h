@@ -103,10 +103,11 @@ struct profile {
 const struct profile *profile_find(const char *name);	/* unknown names: the strictest */
 
 /* One mail transaction; on the session's unit arena, dropped whole by trans_reset(). */
+struct esmtp;
 struct trans {
-	bool open;		/* queued has answered MAIL with 250 */
+	bool open;		/* queued knows of it: it has answered MAIL with 250, or the first RCPT, which brought MAIL with it */
+	const struct esmtp *params;	/* of MAIL */
 	struct str sender;
-	bool utf8;		/* SMTPUTF8 was said */
 	struct str first_rcpt;	/* that was accepted */
 	uint64_t rcpt_ok, rcpt_bad, rcpt_over;
 	char qid[33];

@@ -21,7 +21,7 @@
 #include "test/tap.h"
 
 enum { CASE_MS = 8000, STEPS_MAX = 80 };
-enum { BYTEWISE_NO = 1, KEEP_OPEN = 2, TRUSTED = 4 /* may XCLIENT, XFORWARD */, PROXIED = 8 /* a proxy */ };
+enum { BYTEWISE_NO = 1, KEEP_OPEN = 2, TRUSTED = 4 /* may XCLIENT, XFORWARD */, PROXIED = 8 /* a proxy */, ASKED = 16 /* MAIL is queued's to answer */ };
 
 struct transcript {
 	const char *name;
@@ -106,7 +106,7 @@ static const struct transcript transcripts[] = {
 		"S:250-SMTPUTF8", "S:250-CHUNKING", "S:250 LIMITS", "C:AUTH PLAIN\r\n", "S:503 ", MAIL1, BYE } },
 	{ "unknown profiles are the strictest", "whatever", 0, { HELLO, "C:MAIL FROM:<a@b>\r\n", "S:530 5.7.0", BYE } },
 	/* DSN */
-	{ "RFC 3461: what is asked reaches queued", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> RET=HDRS ENVID=QQ+2B1\r\n", "S:250 2.1.0 ret=2 envid=QQ+1",
+	{ "RFC 3461: what is asked reaches queued", "smtp", ASKED, { HELLO, "C:MAIL FROM:<a@b> RET=HDRS ENVID=QQ+2B1\r\n", "S:250 2.1.0 ret=2 envid=QQ+1",
 		"C:RCPT TO:<joe@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Joe+40example.com\r\n", "S:250 2.1.5 notify=5 orcpt=rfc822;Joe@example.com",
 		"C:RCPT TO:<ann@example.com> NOTIFY=NEVER\r\n", "S:250 2.1.5 notify=8 orcpt=", "C:RCPT TO:<bob@example.com>\r\n", "S:250 2.1.5 Ok", BYE } },
 	{ "RFC 3461: bad values", "smtp", 0, { HELLO, "C:MAIL FROM:<a@b> RET=ALL\r\n", "S:501 5.5.4", "C:MAIL FROM:<a@b> ENVID=a+0D+0Ab\r\n", "S:501 5.5.4", "C:MAIL FROM:<a@b> ENVID=a+00\r\n", "S:501 5.5.4",
@@ -145,7 +145,7 @@ static const struct transcript transcripts[] = {
 	{ "200 Received fields in chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 663\r\n", "C:R51", "S:250 ", "C:BDAT 3 LAST\r\n\r\nx", "S:554 5.4.6", "Q:0", BYE } },
 	{ "endless empty chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\n", "S:250 2.0.0 Ok: 0", "S:421 4.7.0", "E:" } },
 	/* XCLIENT, XFORWARD, PROXY: queued of straw says in the answer to MAIL what it was told */
-	{ "XCLIENT makes another client", "submission", TRUSTED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT NAME=[UNAVAILABLE] ADDR=203.0.113.7 LOGIN=joe HELO=their.host PROTO=ESMTP\r\n", "S:220 mail.example.com",
+	{ "XCLIENT makes another client", "submission", TRUSTED | ASKED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT NAME=[UNAVAILABLE] ADDR=203.0.113.7 LOGIN=joe HELO=their.host PROTO=ESMTP\r\n", "S:220 mail.example.com",
 		"C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1 Error: send HELO", "C:EHLO me\r\n", THELLO2, "C:MAIL FROM:<a@b>\r\n",
 		"S:250 2.1.0 203.0.113.7 joe", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:503 ",
 		"C:RSET\r\n", "S:250 ", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:220 ", "C:EHLO me\r\n", THELLO, "C:MAIL FROM:<a@b>\r\n", "S:530 ", BYE } },
@@ -155,7 +155,7 @@ static const struct transcript transcripts[] = {
 		"C:XFORWARD IDENT=1ABC SOURCE=REMOTE\r\n", "S:250 2.0.0", "C:XFORWARD LOGIN=joe\r\n", "S:501 ", "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 far.example 203.0.113.7 1ABC",
 		"C:XFORWARD IDENT=2\r\n", "S:503 ", "C:RSET\r\n", "S:250 ", "C:XFORWARD IDENT=3\r\n", "S:250 ", "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0   3", BYE } },
 	{ "XFORWARD of a stranger", "smtp", 0, { HELLO, "C:XFORWARD NAME=a.example\r\n", "S:550 5.7.0 Error: insufficient authorization", BYE } },
-	{ "a PROXY header before the greeting", "smtp", PROXIED, { "C:PROXY TCP4 203.0.113.7 192.0.2.2 4000 25\r\n", "S:220 ", "C:EHLO me\r\n", HELLO2, "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 203.0.113.7 ", BYE } },
+	{ "a PROXY header before the greeting", "smtp", PROXIED | ASKED, { "C:PROXY TCP4 203.0.113.7 192.0.2.2 4000 25\r\n", "S:220 ", "C:EHLO me\r\n", HELLO2, "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 203.0.113.7 ", BYE } },
 	{ "a proxy that speaks for itself", "smtp", PROXIED, { "C:PROXY UNKNOWN\r\n", "S:220 ", "C:EHLO me\r\n", HELLO2, "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 Ok", BYE } },
 	{ "no PROXY header from a proxy", "smtp", PROXIED, { "C:EHLO me\r\n", "E:", "Q:0" } },
 	{ "a PROXY header of a stranger", "smtp", 0, { "S:220 ", "C:PROXY TCP4 203.0.113.7 192.0.2.2 4000 25\r\n", "S:500 ", BYE } },
@@ -165,7 +165,23 @@ static const struct transcript transcripts[] = {
 	{ "too many errors", "smtp", 0, { HELLO, "C:X\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\n", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:500 ", "S:421 4.7.0 mail.example.com Error: too many errors", "E:" } },
 	{ "too many idle commands", "smtp", 0, { HELLO, "C:N20", "S:421 4.7.0", "E:" } },
 	{ "a message of the size limit and one above it", "smtp", BYTEWISE_NO, { HELLO, MAIL1, DATA1, "C:B100000", "S:250 ", MAIL1, DATA1, "C:B100001", "S:552 5.3.4 Error: message file too big", BYE } },
-	{ "queued has gone", "smtp", 0, { HELLO, "C:MAIL FROM:<die@b>\r\n", "S:421 4.3.0", "E:" } },
+	/* MAIL, where nobody is asked about it alone: straw says of MAIL that comes with a recipient how many came, and what they said */
+	{ "the first RCPT brings MAIL", "smtp", 0, { HELLO, "C:MAIL FROM:<told@b> RET=HDRS ENVID=QQ+2B1\r\n", "S:250 2.1.0 Ok",
+		"C:RCPT TO:<joe@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Joe+40example.com\r\n",
+		"S:250 2.1.5 1. told@b ret=2 envid=QQ+1 notify=5 orcpt=rfc822;Joe@example.com",
+		"C:RCPT TO:<ann@example.com> NOTIFY=NEVER\r\n", "S:250 2.1.5 notify=8 orcpt=", DATA1, "C:\r\nx\r\n.\r\n", "S:250 ", "M:\nx\n",
+		"C:MAIL FROM:<told@b>\r\n", "S:250 2.1.0 Ok", "C:RCPT TO:<joe@example.com>\r\n", "S:250 2.1.5 2. told@b ret=0 envid= notify=0 orcpt=", "Q:1", BYE } },
+	{ "a first RCPT that is refused has brought MAIL", "smtp", 0, { HELLO, "C:MAIL FROM:<told@b>\r\n", "S:250 ",
+		"C:RCPT TO:<unknown@example.com>\r\n", "S:550 5.1.1 ",
+		"C:RCPT TO:<joe@example.com>\r\n", "S:250 2.1.5 Ok", BYE } },
+	{ "MAIL that queued refuses comes again with the next RCPT", "smtp", 0, { HELLO,
+		"C:MAIL FROM:<full@b>\r\n", "S:250 ", "C:RCPT TO:<joe@example.com>\r\n", "S:452 4.3.1 1. full@b",
+		"C:DATA\r\n", "S:554 5.5.1",
+		"C:RCPT TO:<joe@example.com>\r\n", "S:452 4.3.1 2. full@b", "C:RSET\r\n", "S:250 ", MAIL1, DATA1, "C:\r\nx\r\n.\r\n", "S:250 ", "Q:1", BYE } },
+	{ "queued hears nothing of MAIL without RCPT", "smtp", 0, { HELLO, "C:MAIL FROM:<told@b>\r\n", "S:250 ", "C:RSET\r\n", "S:250 ",
+		"C:MAIL FROM:<told@b>\r\n", "S:250 ", "C:RCPT TO:<joe@example.com>\r\n", "S:250 2.1.5 1. told@b", BYE } },
+	{ "queued has gone", "smtp", ASKED, { HELLO, "C:MAIL FROM:<die@b>\r\n", "S:421 4.3.0", "E:" } },
+	{ "queued has gone, the first RCPT notices", "smtp", 0, { HELLO, "C:MAIL FROM:<die@b>\r\n", "S:250 ", "C:RCPT TO:<joe@example.com>\r\n", "S:421 4.3.0", "E:" } },
 };
 
 struct straw {
@@ -180,7 +196,7 @@ struct straw {
 	struct buf pending, seen;
 	int msg_fd, login;
 	char told[300];		/* by PROXIED, XCLIENT, XFORWARD */
-	unsigned messages;
+	unsigned messages, mails;
 	bool closed, failed, finished, done;
 	struct buf message;
 };
@@ -204,7 +220,7 @@ void front_select_key(const struct front_conn *fc)
 
 static void queue_say(struct straw *w, uint32_t id, uint64_t code, const char *enhanced, const char *text)
 {
-	const struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_c(text), .qid = STR("TESTQ1") };
+	const struct ipc_queue_REPLY m = { .code = code, .enhanced = str_c(enhanced), .text = str_c(text), .qid = code == 452 ? STR("") : STR("TESTQ1") };
 	struct err e = { 0 };
 
 	if (ipc_send(w->queue, IPC_queue_REPLY, &m, id, -1, &e) < 0)
@@ -262,6 +278,35 @@ static void etrn_said(struct straw *w, uint32_t id, struct str domain)
 		queue_say(w, id, 459, "4.7.1", text);
 }
 
+static void rcpt_answer(struct straw *w, uint32_t id, const struct ipc_queue_RCPT *m, const char *said)
+{
+	const struct str to = m->recipient;
+	char text[200];
+	const bool unknown = str_starts(to, STR("unknown")), ours = str_ends(to, STR("@example.com")) || str_eq(to, STR("postmaster"));
+
+	(void)snprintf(text, sizeof text, "<%.*s>: %s", STR_ARG(to), unknown ? "Recipient address rejected: User unknown" : "Relay access denied");
+	if (unknown)
+		queue_say(w, id, 550, "5.1.1", text);
+	else if (!ours)
+		queue_say(w, id, 554, "5.7.1", text);
+	else
+		queue_say(w, id, 250, "2.1.5", said ? said : rcpt_said(m, text, sizeof text));
+}
+
+/* MAIL with the first recipient. */
+static void take_both(struct straw *w, uint32_t id, const struct ipc_queue_MAIL *m)
+{
+	const struct ipc_queue_RCPT r = { .recipient = m->recipient, .notify = m->notify, .orcpt = m->orcpt };
+	char text[300];
+
+	(void)snprintf(text, sizeof text, "%u. %.*s ret=%d envid=%.*s notify=%d orcpt=%.*s", ++w->mails, STR_ARG(m->sender), (int)m->ret, STR_ARG(m->envid), (int)m->notify,
+		       STR_ARG(m->orcpt));
+	if (str_starts(m->sender, STR("full")))
+		queue_say(w, id, 452, "4.3.1", text);
+	else
+		rcpt_answer(w, id, &r, str_starts(m->sender, STR("told")) ? text : NULL);
+}
+
 static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct straw *w = ctx;
@@ -274,20 +319,15 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		}
 		const struct ipc_queue_MAIL *m = msg;
 		char text[200] = "Ok";
+		if (m->recipient.n > 0) {
+			take_both(w, id, m);
+			return;
+		}
 		if (m->ret || m->envid.n)
 			(void)snprintf(text, sizeof text, "ret=%d envid=%.*s", (int)m->ret, STR_ARG(m->envid));
 		queue_say(w, id, 250, "2.1.0", w->told[0] ? w->told : text);
 	} else if (type == IPC_queue_RCPT) {
-		const struct str to = ((struct ipc_queue_RCPT *)msg)->recipient;
-		char text[200];
-		const bool unknown = str_starts(to, STR("unknown")), ours = str_ends(to, STR("@example.com")) || str_eq(to, STR("postmaster"));
-		(void)snprintf(text, sizeof text, "<%.*s>: %s", STR_ARG(to), unknown ? "Recipient address rejected: User unknown" : "Relay access denied");
-		if (unknown)
-			queue_say(w, id, 550, "5.1.1", text);
-		else if (!ours)
-			queue_say(w, id, 554, "5.7.1", text);
-		else
-			queue_say(w, id, 250, "2.1.5", rcpt_said(msg, text, sizeof text));
+		rcpt_answer(w, id, msg, NULL);
 	} else if (type == IPC_queue_DATA) {
 		const struct ipc_queue_OPEN m = { .size_max = 100000 };
 		close_fd(&w->msg_fd);
@@ -583,12 +623,13 @@ static void mute(void)
 	(void)unlink(path);
 }
 
-static struct conf *make_conf(void)
+static struct conf *make_conf(bool asked)
 {
 	static const char text[] = "myhostname = mail.example.com\nmessage_size_limit = 100000\nsmtpd_tls_auth_only = no\nbroken_sasl_auth_clients = yes\n"
 				   "auth_mechanisms = PLAIN LOGIN\nsmtpd_hard_error_limit = 7\nsmtpd_soft_error_limit = 100\n"
 				   "smtpd_junk_command_limit = 5\nsmtpd_recipient_limit = 100\nsmtpd_authorized_xclient_hosts = 192.0.2.9\n"
 				   "smtpd_authorized_xforward_hosts = 192.0.2.9\nsmtpd_upstream_proxy_protocol = haproxy\nsmtpd_upstream_proxy_hosts = 192.0.2.8\n";
+	static const char delay[] = "smtpd_delay_reject = no\n";
 	char path[] = "/tmp/test_session.XXXXXX";
 	struct conf *c = NULL;
 	struct err e = { 0 };
@@ -596,7 +637,7 @@ static struct conf *make_conf(void)
 	const int fd = mkstemp(path);
 
 	buf_init(&problems, 65536);
-	if (fd < 0 || write_all(fd, text, sizeof text - 1, &e) < 0 || conf_load(path, &c, &problems, &e) < 0)
+	if (fd < 0 || write_all(fd, text, sizeof text - 1, &e) < 0 || (asked && write_all(fd, delay, sizeof delay - 1, &e) < 0) || conf_load(path, &c, &problems, &e) < 0)
 		tap_diag("%s %s", e.text, problems.p ? problems.p : "");
 	close(fd);
 	(void)unlink(path);
@@ -606,9 +647,9 @@ static struct conf *make_conf(void)
 
 int main(int argc, char **argv)
 {
-	struct conf *conf = make_conf();
+	struct conf *usual = make_conf(false), *asked = make_conf(true);
 
-	if (!tap_ok(conf != NULL, "configuration"))
+	if (!tap_ok(usual != NULL && asked != NULL, "configuration"))
 		return tap_done();
 	if (argc > 1)
 		log_verbose(true);
@@ -617,6 +658,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(transcripts); i++) {
 		if (argc > 1 && str_find(str_c(transcripts[i].name), str_c(argv[1])) < 0)
 			continue;
+		const struct conf *conf = transcripts[i].flags & ASKED ? asked : usual;
 		run(conf, &transcripts[i], 0, 0);
 		if (transcripts[i].flags & BYTEWISE_NO)
 			continue;
@@ -624,6 +666,7 @@ int main(int argc, char **argv)
 		for (size_t cut = 2; cut < 12; cut += 3)
 			run(conf, &transcripts[i], 2, cut);
 	}
-	conf_free(&conf);
+	conf_free(&usual);
+	conf_free(&asked);
 	return tap_done();
 }

@@ -322,9 +322,10 @@ struct conn_entry {
 enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA, PHASE_READY };	/* OPEN becomes READY by itself when the front can write */
 void conns_start(struct queued *q, int register_fd, int auth_fd);
 void conn_phase(struct conn_entry *c, enum conn_phase p);
-void conn_ready(struct conn_entry *c, uint32_t id, int fd);	/* READY; fd stays the caller's */
+void conn_ready(struct conn_entry *c, uint32_t id, int fd, struct str qid);	/* READY; fd stays the caller's. qid: as conn_reply */
+/* qid: of a transaction that this answer opens; else empty. */
 void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *enhanced, struct str text, struct str qid);
-void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);
+void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text, struct str qid);
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
 bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
 

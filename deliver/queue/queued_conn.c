@@ -42,9 +42,9 @@ static struct str host_of(const struct conn_entry *c)
 	return c->name[0] == '\0' || strcmp(c->name, "unknown") == 0 ? (struct str){ 0 } : str_c(c->name);
 }
 
-void conn_ready(struct conn_entry *c, uint32_t id, int fd)
+void conn_ready(struct conn_entry *c, uint32_t id, int fd, struct str qid)
 {
-	const struct ipc_queue_READY m = { .size_max = c->conf->message_size_limit, .host = host_of(c) };
+	const struct ipc_queue_READY m = { .size_max = c->conf->message_size_limit, .host = host_of(c), .qid = qid };
 	struct err e = { 0 };
 
 	if (c->chan && ipc_send(c->chan, IPC_queue_READY, &m, id, fd, &e) < 0)
@@ -66,9 +66,9 @@ void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *en
 	reply(c, id, code, enhanced, text, qid, REFUSER_US);
 }
 
-void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
+void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text, struct str qid)
 {
-	reply(c, id, code, enhanced, text, (struct str){ 0 }, by);
+	reply(c, id, code, enhanced, text, qid, by);
 }
 
 bool conn_trusted(const struct conn_entry *c)

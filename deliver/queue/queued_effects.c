@@ -96,7 +96,7 @@ static void refused(struct trans *t, enum restrict_stage stage, const struct res
 		return;
 	}
 	conn_phase(t->conn, PHASE_OPEN);
-	trans_reply(t, (uint64_t)a->code, a->enhanced, a->text, false);
+	trans_reply(t, (uint64_t)a->code, a->enhanced, a->text);
 }
 
 static void on_judged(void *ctx, const struct restrict_answer *a)

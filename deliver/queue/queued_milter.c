@@ -189,7 +189,7 @@ static void refuse_command(struct trans *t, const struct ipc_policy_VERDICT *v)
 	uint64_t code;
 
 	refuse(t, v, &code, &enhanced, &text);
-	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text);
+	conn_refuse(t->conn, t->reply_id, REFUSER_CONTENT, code, enhanced, text, trans_due_qid(t));
 }
 
 /* true: it goes on. */

@@ -79,10 +79,20 @@ void trans_drop(struct trans **tp)
 	trans_free(t);
 }
 
-void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text, bool with_qid)
+struct str trans_due_qid(struct trans *t)
 {
+	const bool due = t->mail_due;
+
+	t->mail_due = false;
+	return due ? trans_qid(t) : (struct str){ 0 };
+}
+
+void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+{
+	const struct str qid = trans_due_qid(t);
+
 	if (t->conn)
-		conn_reply(t->conn, t->reply_id, code, enhanced, text, with_qid ? trans_qid(t) : (struct str){ 0 });
+		conn_reply(t->conn, t->reply_id, code, enhanced, text, qid);
 }
 
 struct str trans_discarded(const struct trans *t)
@@ -141,7 +151,7 @@ void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const c
 	if (t->conn && t->conn->lmtp)
 		lmtp_reply(t, by, code, enhanced, text);
 	else if (t->conn)
-		conn_refuse(t->conn, t->reply_id, by, code, enhanced, text);
+		conn_refuse(t->conn, t->reply_id, by, code, enhanced, text, (struct str){ 0 });
 	trans_free(t);
 }
 
@@ -193,12 +203,26 @@ static uint64_t room_needed(const struct conf *c)
 static void mail_milted(struct trans *t)
 {
 	conn_phase(t->conn, PHASE_OPEN);
-	trans_reply(t, 250, "2.1.0", STR("Ok"), true);
+	t->mail_due = true;
+	if (t->first)
+		trans_rcpt(t, t->reply_id, t->first);
+	else
+		trans_reply(t, 250, "2.1.0", STR("Ok"));
 }
 
 static void mail_passed(struct trans *t)
 {
 	milter_mail(t, mail_milted);
+}
+
+/* The RCPT that came with it. */
+static struct ipc_queue_RCPT *first_rcpt(struct trans *t, const struct ipc_queue_MAIL *m)
+{
+	struct ipc_queue_RCPT *r = m->recipient.n > 0 ? ARENA_NEW(t->arena, struct ipc_queue_RCPT) : NULL;
+
+	if (r)
+		*r = (struct ipc_queue_RCPT){ .recipient = arena_str(t->arena, m->recipient), .notify = m->notify, .orcpt = arena_str(t->arena, m->orcpt), .ready = m->ready };
+	return r;
 }
 
 void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m)
@@ -232,6 +256,7 @@ void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *
 		t->ret = m->ret <= SMTP_RET_HDRS ? m->ret : SMTP_RET_NONE;
 		t->envid = arena_str(t->arena, m->envid);
 		t->declared = m->size;
+		t->first = first_rcpt(t, m);
 		t->reply_id = id;
 		conn_phase(c, PHASE_WAIT);
 		if (restrict_has(c->rules->restrictions, RESTRICT_MAIL))
@@ -361,7 +386,7 @@ static void announce(struct trans *t)
 static void refuse_rcpt(struct trans *t, uint64_t code, const char *enhanced, struct str text)
 {
 	conn_phase(t->conn, PHASE_OPEN);
-	trans_reply(t, code, enhanced, text, false);
+	trans_reply(t, code, enhanced, text);
 }
 
 /* The answer to RCPT as resolve gave it, in the usual frame. */
@@ -416,7 +441,7 @@ static bool answer_ready(struct trans *t)
 	if (!t->ready_wanted || t->n_accepted != 1 || t->talk != 0 || restrict_has(t->conn->rules->restrictions, RESTRICT_DATA) || receive(t, &wfd, &e) < 0)
 		return false;
 	conn_phase(t->conn, PHASE_OPEN);
-	conn_ready(t->conn, t->reply_id, wfd);
+	conn_ready(t->conn, t->reply_id, wfd, trans_due_qid(t));
 	close_fd(&wfd);
 	return true;
 }
@@ -429,7 +454,7 @@ static void rcpt_milted(struct trans *t)
 	if (answer_ready(t))
 		return;
 	conn_phase(t->conn, PHASE_OPEN);
-	trans_reply(t, 250, "2.1.5", STR("Ok"), false);
+	trans_reply(t, 250, "2.1.5", STR("Ok"));
 }
 
 static void accept_rcpt(struct trans *t)
@@ -521,14 +546,17 @@ void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m)
 {
 	t->reply_id = id;
 	if (t->n_accepted >= t->conf->smtpd_recipient_limit || (t->conn->lmtp && t->n_accepted >= QUEUED_LMTP_RCPTS_MAX) || t->n_finals >= QUEUED_FINALS_MAX) {
-		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
+		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"));
 		return;
 	}
-	if (limit_refuses(t->conn, RATE_RCPT, id) || user_limit_refuses(t->conn, RATE_RCPT, id))
+	if (limit_refuses(t->conn, RATE_RCPT, id) || user_limit_refuses(t->conn, RATE_RCPT, id)) {
+		if (t->mail_due)
+			trans_free(t);	/* the answer had no qid */
 		return;
+	}
 	t->asked = arena_str(t->arena, m->recipient);
 	if (t->asked.p == NULL) {
-		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"), false);
+		trans_reply(t, 452, "4.5.3", STR("Error: too many recipients"));
 		return;
 	}
 	t->asked_notify = smtp_notify_valid(m->notify) ? m->notify : 0;
@@ -550,7 +578,7 @@ static void data_passed(struct trans *t)
 		log_error("%s: %s", t->qid, e.text);
 		conn_phase(t->conn, PHASE_OPEN);
 		trans_reply(t, e.code == ERR_LIMIT ? 452 : 451, e.code == ERR_LIMIT ? "4.3.1" : "4.3.0",
-			    e.code == ERR_LIMIT ? STR("Insufficient system storage") : STR("Error: queue file write error"), false);
+			    e.code == ERR_LIMIT ? STR("Insufficient system storage") : STR("Error: queue file write error"));
 		return;
 	}
 	t->step = STEP_DATA;
@@ -564,7 +592,7 @@ void trans_data(struct trans *t, uint32_t id)
 {
 	t->reply_id = id;
 	if (t->n_accepted == 0) {
-		trans_reply(t, 554, "5.5.1", STR("Error: no valid recipients"), false);
+		trans_reply(t, 554, "5.5.1", STR("Error: no valid recipients"));
 	} else if (restrict_has(t->conn->rules->restrictions, RESTRICT_DATA)) {
 		conn_phase(t->conn, PHASE_WAIT);
 		trans_judge(t, RESTRICT_DATA, data_passed);

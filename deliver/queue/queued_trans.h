@@ -110,6 +110,8 @@ struct trans {
 	int new_body;			/* a milter's, to take the place of the message's; -1: none */
 	uint64_t new_body_size;
 	bool incoming;			/* spool holds it in incoming/ */
+	struct ipc_queue_RCPT *first;	/* came with MAIL, and is to be looked at when nobody has anything against that; NULL: did not */
+	bool mail_due;			/* the answer to RCPT is MAIL's, too */
 	bool ready_wanted;		/* the RCPT that is asked about may be answered by READY */
 	uint64_t declared;		/* SIZE=; 0: not given */
 	uint64_t size;			/* once sealed */
@@ -129,7 +131,8 @@ struct trans {
 };
 
 static inline struct str trans_qid(const struct trans *t) { return str_c(t->qid); }
-void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text, bool with_qid);
+struct str trans_due_qid(struct trans *t);	/* for the first answer of a transaction, which names it; to others nothing */
+void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text);
 /* Answer and end. refuse: with a note for the log on who refuses; an answer is ours. */
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
 void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);

@@ -146,3 +146,33 @@ def test_a_login_told_before_its_connection_is_registered_counts(front):  # noqa
     auth.sock.close()       # what waits of it is forgotten
     late = front(profile="submissions", conn=conn + 1)
     assert answer(late, "MAIL", sender="alice@example.com")[0] == 530
+
+
+def both(c, to, **more):
+    """MAIL with its first recipient: the answer's name, its fields, its descriptor."""
+    name, _, f, fd = c.ask("MAIL", 1, sender="x@elsewhere.example", recipient=to, **more)
+    return name, f, fd
+
+
+def test_mail_that_brings_its_first_recipient_has_one_answer(front):  # noqa: F811
+    c = front()
+    name, f, _ = both(c, BOB)
+    assert (name, f["code"], f["enhanced"]) == ("REPLY", 250, b"2.1.5") and f["qid"], f
+    assert answer(c, "RCPT", recipient=BOB.replace("bob", "alice"))[0] == 250
+    c.send("RESET", 2)
+    name, f, fd = both(c, BOB, ready=1)
+    assert name == "READY" and f["qid"], f
+    text = b"Subject: both\nFrom: x@elsewhere.example\n\nin one\n"
+    os.write(fd, text)
+    os.close(fd)
+    assert answer(c, "DATA_END", 2, size=len(text), lines=4, received=0)[0] == 250
+
+
+def test_a_first_recipient_that_is_refused_leaves_its_mail(front):  # noqa: F811
+    c = front()
+    name, f, _ = both(c, "nobody-of-that-name@localhost")
+    assert (name, f["code"]) == ("REPLY", 550) and f["qid"], "the transaction is open"
+    assert answer(c, "RCPT", recipient=BOB)[0] == 250
+    c.send("MAIL", 3, sender="x@elsewhere.example", recipient=BOB)
+    with pytest.raises(ipc.Closed):
+        c.recv()
