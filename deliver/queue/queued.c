@@ -232,6 +232,27 @@ static void confine(const struct queued_env *env)
 	confine_or_die(&how, "queued");
 }
 
+/* --- what resolve reads --- */
+
+static void watch_tables(void *ctx, const char *parameter, struct conf_list list)
+{
+	for (size_t i = 0; i < list.n; i++) {
+		const char *file = strstr(list.v[i], ":/");
+
+		if (file)
+			known_watch(ctx, file + 1);
+	}
+}
+
+static void watch_maps(struct queued *q, const struct conf *c)
+{
+	char accounts[1100];
+
+	(void)snprintf(accounts, sizeof(accounts), "%s/accounts.cdb", c->state_directory);
+	known_watch(q, accounts);
+	resolver_lists(c, watch_tables, q);
+}
+
 enum { MEMORY_FILES_MAX = 4096, KEEP_BYTES_MAX = 16 << 20, KEEP_MS = 2000 };
 
 /* Without the right to mount (a container) all mail is received on disk, as with 0; systemd mounts it for its unit. */
@@ -311,6 +332,7 @@ void queued_run(void *ctx)
 	}
 	mount_memory(env->conf);
 	queue_gauges_open(env->conf);
+	watch_maps(&q, env->conf);
 	confine(env);
 	if (start(&q, env, &e) < 0) {
 		log_error("%s", e.text);

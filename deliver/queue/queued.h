@@ -28,6 +28,7 @@
  *	queued_bounce.c	notifications
  *	queued_batches.c	what the filter wants done with a message, and where that is not the same for all recipients
  *	queued_ask.c	questions to resolve and filterd
+ *	queued_known.c	answers of resolve that are remembered
  *	queued_checks.c	header_checks and their like, body_checks
  *	queued_milter.c	what milters hear of a transaction, and want
  *	queued_restrict.c	restriction lists, and the facts that they ask for
@@ -85,6 +86,8 @@ struct conn_entry;
 struct trans;
 struct agents;
 struct asks;
+struct known;
+struct knowns;
 struct filter;
 struct syncer;
 struct sched;
@@ -114,6 +117,7 @@ struct queued {
 	size_t n_early;
 	struct map *conns;		/* 8 bytes of conn -> struct conn_entry */
 	struct asks *resolve;
+	struct knowns *known;		/* NULL: nothing is remembered */
 	struct agents *agents;
 	struct filter *filter;
 	struct syncer *sync;
@@ -179,6 +183,17 @@ void ask_forget(struct ask **a);	/* no call any more; accepts NULL */
 
 /* May mail go to a "command" or "file" named in where ("alias" "forward" "include")? */
 bool program_allowed(const struct conf *c, struct str kind, const char *where);
+
+/* --- queued_known.c --- */
+/* Before the process is confined, for each file whose contents answers of resolve depend on. None: nothing is remembered. */
+void known_watch(struct queued *q, const char *file);
+/* The answer that resolve would give now, to be dropped by the caller; NULL: ask it. generation_out: of the question, for known_put. */
+struct known *known_get(struct queued *q, struct str address, uint64_t *generation_out);
+const struct ipc_resolve_RESULT *known_result(const struct known *k);	/* valid until it is dropped */
+/* resolve's answer, which is remembered if it is plain enough, and nothing has happened since the question. */
+void known_put(struct queued *q, struct str address, uint64_t generation, const struct ipc_resolve_RESULT *r);
+void known_drop(struct known **k);	/* accepts NULL */
+void known_forget(struct queued *q);	/* all of them */
 
 /* --- queued_sts.c --- */
 typedef void sts_fn(void *ctx, const struct ipc_sts_POLICY *m);	/* NULL: no answer; valid during the call */

@@ -23,6 +23,9 @@ struct ask {
 	uint32_t id;
 	struct timer *deadline;
 	resolved_fn *resolved;
+	struct known *known;		/* the answer, which only has to be told */
+	char *address;			/* else it is remembered for that */
+	uint64_t generation;
 	rewritten_fn *rewritten;
 	routed_fn *routed;
 	size_t n_routes;
@@ -58,6 +61,8 @@ static void ask_free(struct ask *a)
 	list_del(&a->node);
 	timer_del(&a->deadline);
 	arena_free(&a->arena);
+	known_drop(&a->known);
+	free(a->address);
 	free(a);
 }
 
@@ -246,11 +251,14 @@ static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t 
 	resolved_fn *resolved = a->resolved;
 	rewritten_fn *rewritten = a->rewritten;
 	routed_fn *routed = a->routed;
+	const bool sane = type == IPC_resolve_RESULT && result_sane(msg);
+	if (a->address && sane)
+		known_put(q, str_c(a->address), a->generation, msg);
 	const size_t n_routes = a->n_routes;
 	void *fn_ctx = a->ctx;
 	ask_free(a);
 	if (resolved)
-		resolved(fn_ctx, type == IPC_resolve_RESULT && result_sane(msg) ? msg : NULL);
+		resolved(fn_ctx, sane ? msg : NULL);
 	else if (rewritten)
 		rewritten(fn_ctx, type == IPC_resolve_REWRITTEN ? msg : NULL);
 	else if (routed)
@@ -330,12 +338,32 @@ struct ask *lookup_ask(struct queued *q, const struct ipc_resolve_LOOKUP *m, loo
 	return send_ask(q->resolve, a, IPC_resolve_LOOKUP, m);
 }
 
+static void tell_known(void *ctx)
+{
+	struct ask *a = ctx;
+	struct known *k = a->known;
+	resolved_fn *fn = a->resolved;
+	void *fn_ctx = a->ctx;
+
+	a->known = NULL;
+	ask_free(a);
+	fn(fn_ctx, known_result(k));
+	known_drop(&k);
+}
+
 struct ask *resolve_ask(struct queued *q, struct str address, resolved_fn *fn, void *ctx)
 {
 	struct ask *a = ask_new(q, ASK_RESOLVE, QUEUED_ASK_MS, ctx);
 	const struct ipc_resolve_ADDRESS m = { .address = address };
 
 	a->resolved = fn;
+	a->known = known_get(q, address, &a->generation);
+	if (a->known) {
+		timer_del(&a->deadline);
+		a->deadline = loop_timer(q->loop, 0, tell_known, a);
+		return a;
+	}
+	a->address = xstrndup(address.p, address.n);
 	return send_ask(q->resolve, a, IPC_resolve_ADDRESS, &m);
 }
 
@@ -362,6 +390,7 @@ void resolve_reload(struct queued *q)
 	struct ipc_resolve_RELOAD m = { 0 };
 	struct err e = { 0 };
 
+	known_forget(q);
 	if (q->resolve->chan && ipc_send(q->resolve->chan, IPC_resolve_RELOAD, &m, 0, -1, &e) < 0)
 		log_warning("resolve: %s", e.text);
 }
