@@ -161,6 +161,11 @@ void connector_run(void *ctx)
 
 /* --- the end --- */
 
+static void flush_log(void *ctx)
+{
+	log_flush();
+}
+
 struct drain {
 	struct queued *q;
 	struct timer *timer;
@@ -176,6 +181,7 @@ static void drain(void *ctx)
 	if ((d->q->n_trans == 0 && sched_active(d->q) == 0) || now >= d->end_ms) {
 		tlsrpt_save(d->q);
 		verify_save(d->q);
+		log_flush();
 		_exit(0);
 	}
 	d->q->draining |= now >= d->leave_ms;	/* no quiet moment comes by itself: no new transactions */
@@ -290,6 +296,8 @@ static int start(struct queued *q, const struct queued_env *env, struct err *e)
 		spool_disk_only(q->spool);
 	q->loop = loop_new();
 	keep_memory(q->loop);
+	log_gather();
+	loop_round_end(q->loop, flush_log, NULL);
 	loop_signal(q->loop, SIGTERM, on_term, q);
 	loop_signal(q->loop, SIGHUP, on_hup, q);
 	q->sync = sync_new(q->loop, QUEUED_SYNC_THREADS);
@@ -339,5 +347,6 @@ void queued_run(void *ctx)
 		_exit(EX_CONFIG);
 	}
 	loop_run(q.loop);
+	log_flush();
 	_exit(0);
 }

@@ -4,6 +4,7 @@
  *	timers that are due
  *	tasks (conn.c writes its output here, once per round)
  *	memory of what died in the round
+ *	what wants to know of its end
  *
  * The kernel is told about a watch only when its interest changes, so a request that is read and answered costs no
  * epoll_ctl. Whoever needs more than this (threads, edge triggering, a second loop) does not belong in this suite.
@@ -82,6 +83,8 @@ struct loop {
 	struct watch *sigwatch;
 	struct handler handlers[SIGNALS];
 	char *scratch;
+	timer_fn *round_end;	/* NULL: none */
+	void *round_end_ctx;
 	held_fn *held;	/* NULL: nobody asks */
 	void *held_ctx;
 	uint64_t held_limit, held_since; /* CPU time of the thread; since: at the end of the round before */
@@ -488,6 +491,12 @@ static int wait_ms(struct loop *l)
 	return left == UINT64_MAX ? -1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
+void loop_round_end(struct loop *l, timer_fn *fn, void *ctx)
+{
+	l->round_end = fn;
+	l->round_end_ctx = ctx;
+}
+
 void loop_tell_held(struct loop *l, uint64_t limit_us, held_fn *fn, void *ctx)
 {
 	l->held_limit = limit_us;
@@ -517,6 +526,8 @@ void loop_run(struct loop *l)
 	l->held_since = l->held ? clock_thread_us() : 0;
 	for (run_tasks(l); free_garbage(l), !l->stop; run_tasks(l)) {
 		tell_held(l);
+		if (l->round_end)
+			l->round_end(l->round_end_ctx);
 		const int ms = wait_ms(l);
 		const uint64_t waited = l->trim_ms ? clock_mono_ms() : 0;
 		int n = epoll_wait(l->epfd, ev, EVENTS_PER_ROUND, ms);

@@ -36,6 +36,8 @@ void loop_trim_when_idle(struct loop *l, unsigned after_ms);
  * disks are not counted, nor what other processes took. */
 typedef void held_fn(void *ctx, uint64_t us);
 void loop_tell_held(struct loop *l, uint64_t limit_us, held_fn *fn, void *ctx);
+/* fn(ctx) at the end of each round, before the loop waits; one at most. */
+void loop_round_end(struct loop *l, timer_fn *fn, void *ctx);
 uint64_t loop_now(const struct loop *l);	/* monotonic milliseconds when this round began */
 /* In a forked child, before other descriptors are closed: forget the parent's epoll, signalfd, watches and timers, unblock its
  * signals; returns a fresh loop. Objects of the old loop may still be freed, and do nothing else. */

@@ -1,7 +1,7 @@
-/* The sending side of the log: formats, neutralises, sends one datagram per line, never blocks. Time, host and process id are
+/* The sending side of the log: formats, neutralises, sends datagrams, never blocks. Time, host and process id are
  * added by the log process from what it knows itself.
  *
- * Datagram: level digit, blank, ident, blank, text. */
+ * Datagram: level digit, blank, ident, blank, text; after a line feed the next line, of the same level. */
 #include "log/log.h"
 
 #include <errno.h>
@@ -26,7 +26,9 @@ static struct {
 	struct sockaddr_un to; /* sun_path empty: stderr only */
 	int fd;
 	unsigned long lost;
-	bool verbose, reconnected;
+	bool verbose, reconnected, gather;
+	struct buf held;	/* lines that wait for log_flush */
+	unsigned n_held;
 } state = { .name = "postern", .program = "postern", .fd = -1 };
 
 static const char *const level_words[] = { "error: ", "warning: ", "", "debug: " };
@@ -154,6 +156,38 @@ static void put_lost(void)
 		state.lost = 0;
 }
 
+static void send_lines(struct str lines, unsigned n)
+{
+	put_lost();
+	if (send_line(lines.p, lines.n) < 0)
+		state.lost += n;
+	else
+		state.reconnected = false;
+}
+
+void log_gather(void)
+{
+	buf_init(&state.held, LOG_DATAGRAM_MAX);
+	state.gather = true;
+}
+
+void log_flush(void)
+{
+	if (state.n_held > 0)
+		send_lines(buf_view(&state.held), state.n_held);
+	state.n_held = 0;
+	buf_reset(&state.held);
+}
+
+static void hold(struct str line)
+{
+	if (state.n_held > 0 && state.held.n + 1 + line.n > LOG_DATAGRAM_MAX)
+		log_flush();
+	if (state.n_held++ > 0)
+		buf_ch(&state.held, '\n');
+	buf_str(&state.held, line);
+}
+
 static void put_stderr(const char *ident, const char *text, size_t n)
 {
 	fprintf(stderr, "%s[%d]: %.*s\n", ident, (int)getpid(), (int)n, text);
@@ -175,11 +209,12 @@ static void put_line(const char *ident, enum log_level lv, const char *text)
 		put_stderr(ident, b.p + head, b.n - head);
 	if (state.fd < 0)
 		return;
-	put_lost();
-	if (send_line(b.p, b.n) < 0)
-		state.lost++;
-	else
-		state.reconnected = false;
+	if (state.gather && lv == LOG_LV_INFO) {
+		hold(buf_view(&b));
+		return;
+	}
+	log_flush();
+	send_lines(buf_view(&b), 1);
 }
 
 static void vline(const char *ident, enum log_level lv, const char *word, const char *fmt,
@@ -205,6 +240,8 @@ void log_line(enum log_level lv, const char *fmt, ...)
 	char ident[sizeof(state.name) + sizeof(state.program) + 1];
 	va_list ap;
 
+	if (lv == LOG_LV_DEBUG && !state.verbose)
+		return;
 	(void)snprintf(ident, sizeof(ident), "%s", log_ident(state.program));
 	va_start(ap, fmt);
 	vline(ident, lv, level_words[lv], fmt, ap);

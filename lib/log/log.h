@@ -1,4 +1,4 @@
-/* One event per line. Lines go by datagram to the log process ($run/log/sock), which adds time, host and the
+/* One event per line. Lines go by datagram, a line feed between several, to the log process ($run/log/sock), which adds time, host and the
  * sender's pid (from the kernel's credentials) and writes syslog's traditional form to maillog_file or to
  * syslog(3). Before log_open, and with -f -v, lines go to stderr. A full log holds a process up for at most
  * 10 ms, a dead one never: lines are counted and "N lines lost" follows; a sender above 200 lines a second is
@@ -29,6 +29,10 @@ enum log_level {
 int log_open(const char *syslog_name, const char *program, const char *sock, struct err *e) MUST_CHECK;
 void log_program(const char *program);		/* change the ident's second part (after fork) */
 void log_verbose(bool on);			/* debug lines, and a copy of all lines on stderr */
+/* From now on lines of level info wait for log_flush(), some in one datagram: for a process that says thousands a second, and flushes before it waits. What is
+ * worse than info goes at once, after what waits. */
+void log_gather(void);
+void log_flush(void);				/* does nothing when nothing waits */
 int log_fd(void);				/* for sandboxes and close-all loops; -1 when none */
 
 /* The level's word comes before the text ("warning: …", "error: …", as log parsers expect), unless fmt starts with it. errno is kept. */

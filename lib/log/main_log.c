@@ -148,7 +148,19 @@ static void put_lost(struct worker *w)
 		w->lost = lost; /* still no room: that line does not count */
 }
 
-/* 0: one datagram was handled, -1: none is there. */
+/* Lines of one datagram. */
+static int take(struct worker *w, struct str lines, const struct ucred *from, int *level)
+{
+	const int64_t now = clock_wall();
+	const uint64_t second = clock_mono_ms() / 1000;
+	int n = 0;
+
+	for (; lines.n > 0; n++)
+		frame_line(w->frame, str_split(&lines, '\n'), (struct frame_sender){ from->pid, from->uid }, now, second, &w->out, level);
+	return n;
+}
+
+/* One datagram: how many lines it had; -1: none is there. */
 static int receive(struct worker *w, int *level)
 {
 	static char packet[LOG_DATAGRAM_MAX + 64];
@@ -181,25 +193,23 @@ static int receive(struct worker *w, int *level)
 			close(fd);
 		}
 	}
-	if (cred.pid > 0)
-		frame_line(w->frame, str_n(packet, (size_t)n),
-			   (struct frame_sender){ cred.pid, cred.uid }, clock_wall(),
-			   clock_mono_ms() / 1000, &w->out, level);
-	return 0;
+	return cred.pid > 0 ? take(w, str_n(packet, (size_t)n), &cred, level) : 0;
 }
 
-/* How many datagrams there were. */
+/* How many lines there were, in at most max datagrams. */
 static unsigned drain(struct worker *w, unsigned max)
 {
-	int level = LOG_LV_INFO;
-	unsigned n = 0;
+	int level = LOG_LV_INFO, k;
+	unsigned lines = 0;
 
-	for (; n < max && receive(w, &level) == 0; n++)
+	for (unsigned n = 0; n < max && (k = receive(w, &level)) >= 0; n++) {
+		lines += (unsigned)k;
 		if (g.syslog || w->out.n > OUT_BYTES / 2)
 			flush(w, level);
+	}
 	flush(w, level);
 	put_lost(w);
-	return n;
+	return lines;
 }
 
 /* While many lines come, let some gather: waking us costs their senders more than the line does, and us more than to read it. Whoever says

@@ -110,21 +110,37 @@ static void sender(void)
 	log_as("dovecot", LOG_LV_WARNING, "imap-login: z");
 	n = recv(sock, got, sizeof(got), 0);
 	tap_is_mem(str_n(got, n > 0 ? (size_t)n : 0), STR("1 dovecot imap-login: z"), "an ident without a slash has no word");
+	log_gather();
+	log_info("one\ntwo");
+	log_as("postern/local", LOG_LV_INFO, "three");
+	tap_ok(recv(sock, got, sizeof(got), MSG_DONTWAIT) < 0, "lines wait");
+	log_flush();
+	n = recv(sock, got, sizeof(got), 0);
+	tap_is_mem(str_n(got, n > 0 ? (size_t)n : 0), STR("2 postern/smtpd one?two\n2 postern/local three"), "and go together");
+	log_info("four");
+	log_warning("five");
+	n = recv(sock, got, sizeof(got), 0);
+	tap_is_mem(str_n(got, n > 0 ? (size_t)n : 0), STR("2 postern/smtpd four"), "but not for long when there is worse:");
+	n = recv(sock, got, sizeof(got), 0);
+	tap_is_mem(str_n(got, n > 0 ? (size_t)n : 0), STR("1 postern/smtpd warning: five"), "that goes at once");
 	log_debug("not seen");
 	tap_ok(recv(sock, got, sizeof(got), MSG_DONTWAIT) < 0, "debug lines stay here");
 	const uint64_t start = clock_mono_ms();
 
 	for (int i = 0; i < 20000; i++)
 		log_info("flood %d", i);
+	log_flush();
 	tap_ok(clock_mono_ms() - start < 20000, "a log that is not read holds nobody up");
 	while (recv(sock, got, sizeof(got), MSG_DONTWAIT) > 0)
 		;
 	log_info("after");
+	log_flush();
 	n = recv(sock, got, sizeof(got), 0);
 	tap_ok(n > 0 && memmem(got, (size_t)n, "lines lost", 10), "what was lost is told");
 	close(sock);
 	unlink(sa.sun_path);
 	log_info("to nobody");
+	log_flush();
 	tap_ok(true, "a dead log holds nobody up");
 }
 
