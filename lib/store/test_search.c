@@ -59,6 +59,27 @@ static void signatures(void)
 	tap_ok(right && last == TRIGRAM_SPACE, "classes grow, in whole words");
 }
 
+/* Nothing of the texts before is left in a set, however many there were, and however long ago. */
+static void many_texts(void)
+{
+	static struct trigrams tri;
+	bool right = true;
+
+	for (unsigned apart = 1; apart < 600; apart++) {
+		trigrams_reset(&tri);
+		trigram_add(&tri, STR("the quick brown fox jumps over the lazy dog"));
+		const size_t n = tri.n;
+		for (unsigned i = 1; i < apart; i++) {
+			trigrams_reset(&tri);
+			trigram_add(&tri, STR("pack my box"));
+		}
+		trigrams_reset(&tri);
+		trigram_add(&tri, STR("the quick brown fox jumps over the lazy dog"));
+		right &= tri.n == n && n > 30;
+	}
+	tap_ok(right, "a set has what its own text has");
+}
+
 static void columns(void)
 {
 	enum { WORDS = 3 };
@@ -405,6 +426,7 @@ static void two_processes(void)
 int main(void)
 {
 	signatures();
+	many_texts();
 	columns();
 	whole_life();
 	compacted();

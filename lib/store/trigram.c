@@ -12,24 +12,29 @@ static uint16_t hash(uint32_t trigram)
 
 void trigrams_reset(struct trigrams *t)
 {
-	for (size_t i = 0; i < t->n; i++)
-		t->set[t->list[i] / 64] = 0;
 	t->n = 0;
+	if (++t->number > 0)
+		return;
+	memset(t->seen, 0, sizeof(t->seen));
+	t->number = 1;
 }
 
+/* Most of what a search index costs: no branch that could be guessed wrong, and a byte for each hash, for bits would have to be shifted. */
 void trigram_add(struct trigrams *t, struct str text)
 {
 	const unsigned char *const p = (const unsigned char *)text.p;
+	const uint8_t number = t->number;
 	uint32_t three = text.n >= 2 ? (uint32_t)p[0] << 8 | p[1] : 0;
+	size_t n = t->n;
 
-	for (size_t i = 2; i < text.n && t->n < TRIGRAM_SPACE; i++) {
+	for (size_t i = 2; i < text.n && n < TRIGRAM_SPACE; i++) {
 		three = (three << 8 | p[i]) & 0xffffff;
 		const uint16_t h = hash(three);
-		const uint64_t w = t->set[h / 64];
-		t->list[t->n] = h;	/* stays when it is new: no branch that could be guessed wrong */
-		t->n += !(w >> (h % 64) & 1);
-		t->set[h / 64] = w | UINT64_C(1) << (h % 64);
+		t->list[n] = h;		/* stays when it is new */
+		n += t->seen[h] != number;
+		t->seen[h] = number;
 	}
+	t->n = n;
 }
 
 size_t trigram_bits(unsigned class)

@@ -14,20 +14,21 @@
 
 enum {
 	TRIGRAM_SPACE = 1 << 16,	/* hashes of trigrams */
-	TRIGRAM_WORDS = TRIGRAM_SPACE / 64,
+	TRIGRAM_WORDS = TRIGRAM_SPACE / 64,	/* of the largest signature */
 	TRIGRAM_CLASSES = 32,		/* sizes of signatures, each a quarter larger than the one before */
 	TRIGRAM_NEEDLE_MAX = 64,	/* trigrams of a needle that are asked for */
 	TRIGRAM_ROWS = 1024,		/* signatures of a block */
 	TRIGRAM_ROW_WORDS = TRIGRAM_ROWS / 64,
 };
 
-/* The hashes that a text has, each once. Begins as zeros. */
+/* The hashes that a text has, each once. */
 struct trigrams {
-	uint64_t set[TRIGRAM_WORDS];
+	uint8_t seen[TRIGRAM_SPACE];	/* those of this text have its number */
+	uint8_t number;
 	uint16_t list[TRIGRAM_SPACE];
 	size_t n;
 };
-void trigrams_reset(struct trigrams *t);
+void trigrams_reset(struct trigrams *t);	/* for a new text; t, zeros at first, keeps what it needs to be quick */
 void trigram_add(struct trigrams *t, struct str text);
 unsigned trigram_class(const struct trigrams *t);	/* the size that fits: about a third of its bits will be set */
 size_t trigram_bits(unsigned class);			/* a multiple of 64; 0: no such class */
