@@ -333,16 +333,19 @@ void store_crew_size(struct store *s, unsigned size)
 	s->crew_size = size;
 }
 
-void mbox_ahead_begin(struct mbox_view *v, unsigned what, mbox_ahead_fn *next, void *ctx)
+struct crew *store_crew(struct store *s)
 {
-	struct store *const s = v->m->s;
-
-	mbox_ahead_end(v);
 	if (s->crew == NULL) {
 		s->crew = crew_new(s->crew_size, CREW_IDLE_MS);
 		(void)str_hash_key();	/* made once: before there is a thread that hashes */
 	}
-	if (crew_size(s->crew) == 1)	/* nobody to do it */
+	return s->crew;
+}
+
+void mbox_ahead_begin(struct mbox_view *v, unsigned what, mbox_ahead_fn *next, void *ctx)
+{
+	mbox_ahead_end(v);
+	if (crew_size(store_crew(v->m->s)) == 1)	/* nobody to do it */
 		return;
 	v->ahead = xmalloc(sizeof(*v->ahead));
 	*v->ahead = (struct ahead){ .v = v, .what = what, .next = next, .ctx = ctx };

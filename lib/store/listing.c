@@ -1,5 +1,5 @@
-/* Listings of cur/ and new/, at first sight of hundreds of thousands of files: entry and name lie side by side, each name is taken apart once, and what is
- * sorted are numbers. */
+/* Listings of cur/ and new/, at first sight of hundreds of thousands of files: the kernel's own records are kept, each name is taken apart once and where it lies, and
+ * what is sorted are numbers. The kernel tells names one piece after another, on one thread; the others take apart the piece before meanwhile (os/crew.h). */
 #include "store/listing.h"
 
 #include <dirent.h>
@@ -12,28 +12,24 @@
 #include "os/os.h"
 #include "store/store_priv.h"
 
-static void add(struct listing *l, const char *name)
-{
-	const size_t n = strlen(name);
-	struct entry *const en = arena_alloc(l->a, sizeof(*en) + n + 1);
+enum {
+	PIECE_FIRST = 32 * 1024,	/* bytes of the first piece: as much as most directories have */
+	PIECE_BYTES = 256 * 1024,
+};
 
-	if (l->n == l->cap) {
-		l->cap = l->cap ? l->cap * 2 : 64;
-		l->v = xrealloc(l->v, l->cap * sizeof(*l->v));
-	}
-	l->v[l->n++] = en;
-	en->name = (char *)(en + 1);
-	memcpy(en->name, name, n + 1);
-	maildir_name_parse(str_n(en->name, n), &en->n);
-}
+/* Records of the directory, and what was made of them. */
+struct listing_piece {
+	struct listing_piece *after;
+	struct crew_batch work;
+	int dirfd;
+	char *records;		/* struct dirent64 after struct dirent64 */
+	size_t bytes;
+	struct arena *a;
+	struct entry **v;
+	size_t n, cap;
+};
 
-void listing_fini(struct listing *l)
-{
-	arena_free(&l->a);
-	free(l->v);
-}
-
-static bool is_plain(int dirfd, const struct dirent *de)
+static bool is_plain(int dirfd, const struct dirent64 *de)
 {
 	struct stat st;
 
@@ -42,29 +38,111 @@ static bool is_plain(int dirfd, const struct dirent *de)
 	return fstatat(dirfd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-int listing_read(struct listing *l, int dirfd, size_t max, struct err *e)
+static void add(struct listing_piece *p, char *name)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct entry *const en = arena_alloc(p->a, sizeof(*en));
 
-	if (d == NULL) {
-		close_fd(&fd);
+	if (p->n == p->cap) {
+		p->cap = p->cap ? p->cap * 2 : 64;
+		p->v = xrealloc(p->v, p->cap * sizeof(*p->v));
+	}
+	p->v[p->n++] = en;
+	en->name = name;
+	maildir_name_parse(str_c(name), &en->n);
+}
+
+/* A crew_fn: touches nothing but the piece. */
+static void take_apart(void *piece, unsigned hand)
+{
+	struct listing_piece *const p = piece;
+
+	(void)hand;
+	for (size_t at = 0; at < p->bytes;) {
+		struct dirent64 *const de = (void *)(p->records + at);
+		at += de->d_reclen;
+		if (de->d_name[0] != '.' && is_plain(p->dirfd, de))
+			add(p, de->d_name);
+	}
+}
+
+static void piece_free(struct listing_piece *p)
+{
+	arena_free(&p->a);
+	free(p->v);
+	free(p->records);
+	free(p);
+}
+
+void listing_fini(struct listing *l)
+{
+	while (l->pieces) {
+		struct listing_piece *const p = l->pieces;
+		l->pieces = p->after;
+		piece_free(p);
+	}
+	arena_free(&l->a);
+	free(l->v);
+}
+
+/* The next records. NULL: none are left, or *sys is an errno. */
+static struct listing_piece *piece_read(int dirfd, size_t bytes, int *sys)
+{
+	struct listing_piece *const p = xzalloc(sizeof(*p));
+
+	*p = (struct listing_piece){ .dirfd = dirfd, .records = xmalloc(bytes) };
+	const ssize_t n = getdents64(dirfd, p->records, bytes);
+	*sys = n < 0 ? errno : 0;
+	if (n <= 0) {
+		piece_free(p);
+		return NULL;
+	}
+	p->bytes = (size_t)n;
+	p->a = arena_new(0);
+	p->work = (struct crew_batch){ .fn = take_apart, .items = p, .size = sizeof(*p), .n = 1 };
+	return p;
+}
+
+/* All entries in the order of the directory, at most max. */
+static void gather(struct listing *l, size_t max)
+{
+	size_t n = 0;
+
+	for (const struct listing_piece *p = l->pieces; p; p = p->after)
+		n += p->n;
+	l->v = xmalloc((n + 1) * sizeof(*l->v));
+	l->cap = n + 1;
+	for (const struct listing_piece *p = l->pieces; p; p = p->after) {
+		for (size_t i = 0; i < p->n && l->n < max; i++)
+			l->v[l->n++] = p->v[i];
+	}
+	l->more = l->n < n;
+}
+
+int listing_read(struct listing *l, int dirfd, size_t max, struct crew *crew, struct err *e)
+{
+	CLEANUP_FD int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct listing_piece *p, **end = &l->pieces;
+	size_t seen = 0;
+	int sys = 0;
+
+	if (fd < 0)
 		return err_set(e, ERR_TEMP, errno, "cannot list the folder");
-	}
 	l->a = arena_new(0);
-	errno = 0;
-	for (struct dirent *de; (de = readdir(d)) != NULL; errno = 0) {
-		if (de->d_name[0] == '.' || !is_plain(fd, de))
-			continue;
-		if (l->n == max) {
-			l->more = true;
-			break;
-		}
-		add(l, de->d_name);
+	while (seen <= max && (p = piece_read(fd, l->pieces ? PIECE_BYTES : PIECE_FIRST, &sys)) != NULL) {
+		if (crew && max == SIZE_MAX && l->pieces)
+			crew_begin(crew, &p->work);
+		else
+			take_apart(p, 0);
+		seen += max == SIZE_MAX ? 0 : p->n;
+		*end = p;
+		end = &p->after;
 	}
-	const int sys = errno;
-	closedir(d);
-	return sys && !l->more ? err_set(e, ERR_TEMP, sys, "cannot list the folder") : 0;
+	for (p = crew && max == SIZE_MAX && l->pieces ? l->pieces->after : NULL; p; p = p->after)
+		crew_finish(crew, &p->work);
+	if (sys)
+		return err_set(e, ERR_TEMP, sys, "cannot list the folder");
+	gather(l, max);
+	return 0;
 }
 
 bool entry_look(struct entry *en, int dirfd)

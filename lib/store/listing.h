@@ -1,7 +1,7 @@
 /* The files of a directory of a maildir, as its listing tells them, in the order of their arrival: what sync.c compares with the state.
  *
  *	struct listing l = { 0 };
- *	if (listing_read(&l, dirfd, SIZE_MAX, e) == 0) { listing_sort(&l); … l.v[i]->n.base … }
+ *	if (listing_read(&l, dirfd, SIZE_MAX, crew, e) == 0) { listing_sort(&l); … l.v[i]->n.base … }
  *	listing_fini(&l);
  */
 #ifndef STORE_LISTING_H
@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "os/crew.h"
 #include "store/maildir.h"
 
 struct entry {
@@ -20,15 +21,17 @@ struct entry {
 	int64_t mtime;		/* DATE_UNKNOWN: nobody has looked */
 	uint32_t uid;		/* known from another server; 0: none */
 };
+struct listing_piece;
 struct listing {
-	struct arena *a;
-	struct entry **v;	/* with their names in a */
+	struct arena *a;	/* for whoever adds to it */
+	struct entry **v;	/* as long as the listing */
 	size_t n, cap;
 	bool more;		/* stopped at the limit */
+	struct listing_piece *pieces;
 };
 
-/* Plain files whose names do not begin with a dot, at most max. */
-int listing_read(struct listing *l, int dirfd, size_t max, struct err *e) MUST_CHECK;
+/* Plain files whose names do not begin with a dot, at most max. crew: helps with a large directory, without a limit; NULL: nobody does. */
+int listing_read(struct listing *l, int dirfd, size_t max, struct crew *crew, struct err *e) MUST_CHECK;
 /* Known UIDs first, ascending; then by arrival: seconds, microseconds, name. */
 void listing_sort(struct listing *l);
 void listing_fini(struct listing *l);

@@ -336,6 +336,7 @@ struct store {
 };
 #define GONE_PREFIX "..postern.gone."	/* names of deleted folders (purge.c) */
 void purge_end(struct store *s);
+struct crew *store_crew(struct store *s);	/* its threads, which are made when there is work (ahead.c) */
 int store_ready(struct store *s, struct err *e) MUST_CHECK;
 int store_dir_of(struct store *s, struct str name, struct buf *dir_out, struct err *e) MUST_CHECK;
 /* The mail was changed by us, by that much; by others. */

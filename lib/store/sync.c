@@ -126,7 +126,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 	*more_out = false;
 	(void)sync_dir_time(m->newfd, &before);
 	buf_init(&ops, BATCH_MAX);
-	r = listing_read(&l, m->newfd, NEW_BATCH_MAX, e);
+	r = listing_read(&l, m->newfd, NEW_BATCH_MAX, NULL, e);
 	if (r == 0 && l.n > 0) {
 		listing_sort(&l);
 		if (number)

@@ -288,7 +288,7 @@ static int full_missing(struct full *f, struct err *e)
 		missing += !f->seen[pos] && (state_rec(&f->m->st, pos)->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE;
 	if (missing == 0)
 		return 0;
-	r = listing_read(&again, f->m->curfd, SIZE_MAX, e);
+	r = listing_read(&again, f->m->curfd, SIZE_MAX, store_crew(f->m->s), e);
 	for (size_t i = 0; r == 0 && i < again.n; i++)
 		(void)full_takes(f, table_find(&f->t, again.v[i]->n.base), again.v[i]);
 	listing_fini(&again);
@@ -307,7 +307,7 @@ static int full_read(struct full *f, struct mbox *m, struct err *e)
 {
 	f->m = m;
 	buf_init(&f->ops, BATCH_MAX);
-	if (listing_read(&f->l, m->curfd, SIZE_MAX, e) < 0)
+	if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
 		return -1;
 	takeover_keywords(m->dirfd, f->l.a, f->letters);
 	table_init(&f->t, &m->st);

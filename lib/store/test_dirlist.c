@@ -86,7 +86,7 @@ static void test_files(void)
 	put(fd, "1.a:2,", "123");
 	put(fd, ".hidden", "");
 	tap_ok(mkdirat(fd, "3.dir", 0700) == 0 && symlinkat("1.a:2,", fd, "4.link") == 0 && mkfifoat(fd, "5.fifo", 0600) == 0, "what is no file");
-	tap_is_int(listing_read(&l, fd, 10, &e), 0, "list: %s", e.text);
+	tap_is_int(listing_read(&l, fd, 10, NULL, &e), 0, "list: %s", e.text);
 	listing_sort(&l);
 	tap_ok(l.n == 2 && !l.more && strcmp(l.v[0]->name, "1.a:2,") == 0 && strcmp(l.v[1]->name, "2.b,S=7:2,S") == 0, "plain files, in order");
 	tap_ok(l.n == 2 && entry_believe(l.v[0], fd) && l.v[0]->size == 3 && l.v[0]->mtime > 0, "a name that tells no size: the file is asked");
@@ -94,7 +94,7 @@ static void test_files(void)
 	tap_ok(l.n == 2 && entry_look(l.v[1], fd) && l.v[1]->size == 5, "until the file is asked");
 	listing_fini(&l);
 	l = (struct listing){ 0 };
-	tap_ok(listing_read(&l, fd, 1, &e) == 0 && l.n == 1 && l.more, "at most so many");
+	tap_ok(listing_read(&l, fd, 1, NULL, &e) == 0 && l.n == 1 && l.more, "at most so many");
 	listing_fini(&l);
 	static const char *const names[] = { "2.b,S=7:2,S", "1.a:2,", ".hidden", "4.link", "5.fifo" };
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -104,9 +104,45 @@ static void test_files(void)
 	close_fd(&fd);
 }
 
+/* More names than one piece of the directory holds: a crew finds what one finds, in the same order. */
+static void test_large(void)
+{
+	enum { FILES = 4000, CREW = 4 };
+	char dir[] = "/tmp/test-listing-XXXXXX", name[256];
+	struct listing alone = { 0 }, helped = { 0 };
+	struct crew *crew = crew_new(CREW, CREW_IDLE_MS);
+	struct err e = { 0 };
+
+	tap_ok(mkdtemp(dir) != NULL, "directory");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "%u.M%uP1.%0*u.host,S=%u,W=%u:2,S", 1600000000 + i * 7919 % FILES, i, 150, i, i, i + 1);
+		int file = openat(fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		close_fd(&file);
+	}
+	tap_is_int(listing_read(&alone, fd, SIZE_MAX, NULL, &e), 0, "listed by one: %s", e.text);
+	tap_is_int(listing_read(&helped, fd, SIZE_MAX, crew, &e), 0, "and by a crew: %s", e.text);
+	tap_ok(alone.n == FILES && helped.n == FILES && !helped.more, "all files");
+	bool same = true;
+	for (size_t i = 0; i < FILES && same; i++) {
+		const struct entry *const a = alone.v[i], *const b = helped.v[i];
+		same = strcmp(a->name, b->name) == 0 && str_eq(a->n.base, b->n.base) && str_eq(b->n.info, STR("S")) && a->n.size == b->n.size && a->n.secs == b->n.secs &&
+		       b->n.size_crlf == b->n.size + 1 && b->n.base.p == b->name;
+	}
+	tap_ok(same, "the same names in the same order");
+	for (size_t i = 0; i < alone.n; i++)
+		(void)unlinkat(fd, alone.v[i]->name, 0);
+	listing_fini(&alone);
+	listing_fini(&helped);
+	crew_free(&crew);
+	close_fd(&fd);
+	tap_is_int(rmdir(dir), 0, "nothing else was there");
+}
+
 int main(void)
 {
 	test_order();
+	test_large();
 	test_files();
 	return tap_done();
 }
