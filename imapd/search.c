@@ -378,10 +378,13 @@ static bool day_matches(enum imap_search_op op, int64_t day, int64_t wanted)
 /* By the Date field, disregarding time and zone: the day as it is written there (RFC 3501 6.4.4). */
 static bool sent_matches(struct matcher *m, const struct imap_search_key *k)
 {
+	struct mbox_summary sum;
 	struct mail_field f;
 	int64_t when;
 	int zone;
 
+	if (mbox_summary_get(m->view, m->seq, &sum, NULL) == 0)
+		return sum.sent != INT64_MIN && day_matches(k->op, day_of(sum.sent + sum.zone * 60), k->days);
 	if (!open_file(m, true) || !mail_field_find(msgfile_head(&m->file), "Date", &f) || mail_date_parse(f.value, &when, &zone) < 0)
 		return false;
 	return day_matches(k->op, day_of(when + zone * 60), k->days);
@@ -532,6 +535,7 @@ static unsigned asks_header(struct matcher *m, const struct imap_search_key *k)
 /* Which MBOX_AHEAD_* the test of a key will ask for; NEVER: the key does not match, and no file is needed to know. */
 static unsigned asks(struct matcher *m, const struct imap_search_key *k)
 {
+	struct mbox_summary sum;
 	unsigned what;
 
 	switch (k->op) {
@@ -546,7 +550,7 @@ static unsigned asks(struct matcher *m, const struct imap_search_key *k)
 	case IMAP_SEARCH_SENTBEFORE:
 	case IMAP_SEARCH_SENTON:
 	case IMAP_SEARCH_SENTSINCE:
-		return MBOX_AHEAD_HEAD;
+		return mbox_summary_cached(m->view, m->seq, &sum) == 0 ? 0 : MBOX_AHEAD_SUMMARY;
 	case IMAP_SEARCH_BODY:
 	case IMAP_SEARCH_TEXT:
 		if (k->text.n == 0 || ruled_out(m, k))

@@ -174,6 +174,17 @@ def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
     assert rounds >= 3, "%d NOOPs were answered meanwhile" % rounds
 
 
+def test_dates_are_read_once(filled, folder, tmp_path):
+    """The Date field is kept with the rest of a header: a second search by it opens no message."""
+    filled.append(folder, b"Date: Tue, 2 Jan 1990 23:30:00 -0100\r\nSubject: x\r\n\r\nx\r\n")
+    found = [b"* SEARCH %d" % (COUNT + 1)]
+    assert filled.ok("SEARCH SENTSINCE 2-Jan-1990") == found
+    with Trace(tmp_path / "trace", "openat") as t:
+        assert filled.ok("SEARCH SENTON 2-Jan-1990") == found
+        assert filled.ok("SEARCH SENTSINCE 3-Jan-1990") == [b"* SEARCH"]
+    assert not [line for line in t.lines() if ",S=" in line]
+
+
 def test_changes_of_thousands_leave_room_for_others(imap, folder, filled, tmp_path):
     """COPY and STORE of thousands go in pieces, between which NOOPs of another connection are answered; of a COPY in smaller ones than where nobody waits."""
     a, b = filled, imap()
