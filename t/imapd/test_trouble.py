@@ -176,11 +176,11 @@ def test_headers_without_end(imap, folder, suite, head):
 
 def test_delivery_sessions_and_another_program_at_once(fresh_suite):
     """Mail comes, two sessions set flags and move, and a program that knows nothing of us takes files from new to cur and renames them, as mail readers of a maildir
-    do: every message is there once, no UID is given twice, and what the index says is what the files are."""
+    do: every message is there once and has the flags that nobody took away, no UID is given twice, and what the index says is what the files are."""
     suite = fresh_suite("at-once", users=(BOB,), settings={"filter_enable": "no"})
     imap = [Imap(suite, login=BOB) for _ in range(3)]
     imap[0].ok("CREATE Kept")
-    root, over, sent, failed = suite.maildir(BOB), threading.Event(), [], []
+    root, over, sent, failed, marked = suite.maildir(BOB), threading.Event(), [], [], set()
 
     def deliver(n):
         for k in range(60):
@@ -192,11 +192,14 @@ def test_delivery_sessions_and_another_program_at_once(fresh_suite):
     def session(c, r):
         c.ok("SELECT INBOX")
         while not over.is_set():
-            lines = c.ok("UID SEARCH ALL")
-            uids = lines[-1].split()[2:]
+            uids = [u for line in c.ok("UID SEARCH ALL") if line.startswith(b"* SEARCH") for u in line.split()[2:]]
             if uids:
                 some = b",".join(r.sample(uids, min(len(uids), 3))).decode()
                 c.cmd(r.choice(["UID STORE %s +FLAGS (\\Seen $Key)", "UID STORE %s -FLAGS (\\Flagged)", "UID MOVE %s Kept", "UID FETCH %s (FLAGS ENVELOPE)"]) % some)
+                if r.random() < 0.3:
+                    c.cmd("UID STORE %s +FLAGS.SILENT (\\Draft)" % some)
+                    lines = b"".join(c.ok("UID FETCH %s (FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])" % some))
+                    marked.update(m.group(1).decode() for m in re.finditer(rb"FLAGS \([^)]*Draft[^)]*\)[^<]*(<once-[^>]*>)", lines))
             c.ok("NOOP")
 
     def reader(r):
@@ -231,11 +234,13 @@ def test_delivery_sessions_and_another_program_at_once(fresh_suite):
     for t in others:
         t.join()
     assert not failed, failed
-    c, found, uids = imap[0], [], {}
+    c, found, uids, unmarked = imap[0], [], {}, set()
     for name in ("INBOX", "Kept"):
         c.ok("SELECT " + name)
-        for line in c.ok("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"):
+        for line in c.ok("UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"):
             m = re.search(rb"UID (\d+) .*Message-ID: (<once-\S+>)", line, re.S)
+            if m and b"\\Draft" not in line:
+                unmarked.add(m.group(2).decode())
             if m:
                 found.append(m.group(2).decode())
                 uids.setdefault(name, []).append(int(m.group(1)))
@@ -243,6 +248,7 @@ def test_delivery_sessions_and_another_program_at_once(fresh_suite):
     assert not twice, [(mid, [str(f.relative_to(root)) for f in sorted(root.rglob("*")) if f.is_file() and "postern" not in f.name and mid.encode() in f.read_bytes()],
                         [line for line in suite.log.read_text().splitlines() if "mailbox" in line][-5:]) for mid in twice]
     assert sorted(found) == sorted(sent)
+    assert marked and not marked & unmarked
     assert all(len(set(u)) == len(u) for u in uids.values()) and "Kept" in uids
     for c in imap:
         c.close()
