@@ -237,10 +237,11 @@ int64_t message_date(struct mbox *m, struct rec *r)
 
 int64_t mbox_msg_date(struct mbox_view *v, uint32_t seq)
 {
-	struct rec *const r = rec_of(v, seq, NULL);
+	struct rec *r = rec_of(v, seq, NULL);
 	const struct ahead_item *const it = r && r->internaldate == DATE_UNKNOWN ? ahead_get(v, seq, MBOX_AHEAD_DATE) : NULL;
 
-	if (it)
+	r = rec_of(v, seq, NULL);	/* whoever was asked what comes next may have brought the folder up to date, and records have moved */
+	if (r && it)
 		r->internaldate = it->mtime;
 	return r ? message_date(v->m, r) : 0;
 }

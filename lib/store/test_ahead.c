@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "imap/structure.h"
@@ -316,6 +317,72 @@ static void test_ends(void)
 	buf_fini(&out);
 }
 
+/* What a walk is asked about the next messages brings the folder up to date: another process has put many there, and the records of all move. */
+static unsigned next_counted(void *ctx, uint32_t *seq)
+{
+	struct mbox_view *const v = ctx;
+	struct mbox_msg msg;
+
+	*seq = *seq <= mbox_view_count(v) ? *seq : 0;
+	return *seq && mbox_msg_get(v, *seq, &msg, NULL) == 0 ? MBOX_AHEAD_DATE : 0;
+}
+
+static void put_many(const char *root)
+{
+	static uint32_t uids[MESSAGES];
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_append *ap = NULL;
+	struct err e = { 0 };
+	size_t n;
+	int r = mbox_append_begin(m, &ap, &e);
+
+	for (unsigned i = 0; r == 0 && i < MESSAGES; i++)
+		if ((r = mbox_append_message(ap, 0, NULL, 0, 0, &e)) == 0)
+			r = mbox_append_data(ap, STR("Subject: x\n\nx\n"), &e);
+	if (r < 0 || mbox_append_commit(&ap, uids, &n, &e) < 0)
+		_exit(1);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+static void test_growing(void)
+{
+	enum { OLD = 100 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct buf text;
+	unsigned wrong = 0;
+	int status = -1;
+
+	buf_init(&text, 1 << 20);
+	for (unsigned i = 1; i < 2 * OLD; i += 2) {
+		put_file(root, name_of(i, "S"), text_of(&text, i));
+		date(root, i);
+	}
+	buf_fini(&text);
+	store_crew_size(s, CREW_FOUR);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	const pid_t pid = fork();
+	if (pid == 0) {
+		put_many(root);
+		_exit(0);
+	}
+	tap_ok(waitpid(pid, &status, 0) == pid && status == 0, "another process puts many messages there");
+	mbox_ahead_begin(v, MBOX_AHEAD_DATE, next_counted, v);
+	for (uint32_t seq = 1; seq <= OLD; seq++)
+		wrong += mbox_msg_date(v, seq) != FIRST_DATE + 2 * (int64_t)seq - 1;
+	tap_is_int(wrong, 0, "dates, while the folder grows");
+	mbox_ahead_end(v);
+	for (uint32_t seq = 1; seq <= OLD; seq++)
+		wrong += mbox_msg_date(v, seq) != FIRST_DATE + 2 * (int64_t)seq - 1;
+	tap_is_int(wrong, 0, "and they stay");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	struct buf text;
@@ -330,6 +397,7 @@ int main(void)
 	}
 	test_walk(&walks[0], 8, false);
 	test_ends();
+	test_growing();
 	scratch_remove();
 	return tap_done();
 }
