@@ -99,6 +99,7 @@ struct getting {
 	struct options o;
 	const struct mbox_meta *list;
 	struct str mailbox;
+	bool *told;		/* of list: each once, however often it is asked for: names may hold each other */
 	bool open;		/* "* METADATA x (" was written */
 	uint64_t longest;	/* of what was left out */
 };
@@ -123,11 +124,15 @@ static void put(struct getting *g, struct str name, struct str value)
 static void get_one(struct getting *g, struct str asked)
 {
 	bool found = false;
+	size_t i = 0;
 
-	for (const struct mbox_meta *m = g->list; m; m = m->next) {
+	for (const struct mbox_meta *m = g->list; m; m = m->next, i++) {
 		if (!wanted(m->name, asked, g->o.depth) || (g->c->guest && is_private(m->name)))
 			continue;
 		found |= str_case_eq(m->name, asked);
+		if (g->told[i])
+			continue;
+		g->told[i] = true;
 		if (m->value.n <= g->o.maxsize)
 			put(g, m->name, m->value);
 		else if (m->value.n > g->longest)
@@ -137,8 +142,10 @@ static void get_one(struct getting *g, struct str asked)
 		put(g, asked, (struct str){ 0 });
 }
 
-static enum cmd_result answer(struct client *c, struct getting *g, const struct str *entries, size_t n)
+static enum cmd_result answer(struct client *c, struct getting *g, const struct str *entries, size_t n, struct err *e)
 {
+	if (!(g->told = ARENA_ARRAY(c->arena, bool, STORE_META_ENTRIES_MAX + 1)))
+		return err_set(e, ERR_LIMIT, 0, "command needs too much memory"), CMD_NO;
 	for (size_t i = 0; i < n; i++)
 		get_one(g, entries[i]);
 	if (g->open)
@@ -200,7 +207,7 @@ enum cmd_result cmd_GETMETADATA(struct client *c, struct imap_lex *l, struct err
 		r = store_no(c, e, false);
 	} else {
 		g.list = list;
-		r = answer(c, &g, v, n);
+		r = answer(c, &g, v, n, e);
 	}
 	mbox_close(&m);
 	return r;

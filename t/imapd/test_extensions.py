@@ -352,6 +352,9 @@ def test_metadata(imap, folder):
         got = metadata(c.ok("GETMETADATA (DEPTH infinity) %s %s" % (folder, asked)))
         assert got == [b"* METADATA %s (/shared/vendor/x/a {3}\r\na\r\n)" % folder.encode()]
     assert metadata(c.ok("GETMETADATA (DEPTH 1) %s /private" % folder)) == [b'* METADATA %s (/private/comment "My comment")' % folder.encode()]
+    for asked in ("/private /private/comment /PRIVATE", "/private/comment /private/comment"):    # each once
+        got = metadata(c.ok("GETMETADATA (DEPTH infinity) %s (%s)" % (folder, asked)))
+        assert got == [b'* METADATA %s (/private/comment "My comment")' % folder.encode()]
     c.bad("GETMETADATA %s /private" % folder)
     assert metadata(c.ok("GETMETADATA (DEPTH 1) %s /shared/vendor" % folder)) == []
     status, line, lines = c.cmd("GETMETADATA (MAXSIZE 5) %s (/private/comment /shared/vendor/x/a)" % folder)
