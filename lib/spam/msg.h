@@ -53,14 +53,15 @@ struct uri {
 /* The texts of a header specification, and the same as one subject for a pattern. */
 struct head_value { bool made, defined; struct strs v; struct str joined; };
 
-struct line_hits { unsigned line; size_t from, to; struct line_hits *next; };	/* where in the line a match may begin */
+/* Where in a line a match may begin. More such places in a line follow each other, apart. */
+struct line_hits { unsigned line; size_t from, to; struct line_hits *next; };
 /* A text in pieces, and which patterns of its prefilter may match where. times: how often a piece is in the text, at the first of its places, and 0 at the others:
  * alternatives mostly say the same again. NULL: each is looked at. */
 struct area {
 	bool made, scanned;
 	struct strs pieces;
 	unsigned *times;
-	struct line_hits **may;		/* by prefilter number, last line first */
+	struct line_hits **may, **last;	/* by prefilter number: the first of a list, and its last */
 };
 
 static inline unsigned area_times(const struct area *area, size_t piece) { return area->times == NULL ? 1 : area->times[piece]; }

@@ -16,35 +16,28 @@ static void remember(struct msg *m, const struct rule *r, struct str text)
 		m->matched[r->index] = text;
 }
 
-/* Where in a text a match may begin. */
-struct where { struct str text; size_t from, to; };
-
-static struct where anywhere(struct str text)
-{
-	return (struct where){ text, 0, text.n };
-}
-
-/* Matches in one text, at most max. */
-static unsigned matches(struct msg *m, const struct rule *r, const struct pcre *code, struct where w, unsigned max)
+/* Matches that begin at one of these bytes, at most max. *at: where the search goes on. */
+static unsigned matches_in(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, size_t *at, size_t to, unsigned max)
 {
 	unsigned n = 0;
-	size_t at = w.from, start, end;
+	size_t start, end;
 	struct err e = { 0 };
-	while (n < max && at <= w.to) {
-		int found = pcre_find(code, w.text, at, w.to, &start, &end, &e);
+	while (n < max && *at <= to) {
+		int found = pcre_find(code, text, *at, to, &start, &end, &e);
 		m->limited += found < 0;
 		if (found <= 0)
 			break;
 		if (n++ == 0)
-			remember(m, r, str_sub(w.text, start, end - start));
-		at = end > start ? end : end + 1;
+			remember(m, r, str_sub(text, start, end - start));
+		*at = end > start ? end : end + 1;
 	}
 	return n;
 }
 
-static unsigned gated(struct msg *m, const struct rule *r, const struct pcre *code, struct where w, unsigned max)
+static unsigned matches(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, unsigned max)
 {
-	return r->gate != NULL && !gate_may(r->gate, str_from(w.text, w.from)) ? 0 : matches(m, r, code, w, max);
+	size_t at = 0;
+	return matches_in(m, r, code, text, &at, text.n, max);
 }
 
 static unsigned most(const struct rule *r)
@@ -106,18 +99,22 @@ static struct pcre *filled(struct msg *m, const struct rule *r)
 
 struct scan { struct msg *m; struct area *area; unsigned line; };
 
+/* Places nearer to each other than this are one: a search costs as much as looking at so many bytes. A place is never as far before the last one of its line. */
+enum { PLACES_APART = 64 };
+
 static void on_may(void *ctx, unsigned number, size_t from, size_t to)
 {
 	struct scan *s = ctx;
-	struct line_hits **list = &s->area->may[number], *h = *list;
-	if (h != NULL && h->line == s->line) {
-		h->from = from < h->from ? from : h->from;
-		h->to = to > h->to ? to : h->to;
+	struct line_hits *last = s->area->last[number];
+	if (last != NULL && last->line == s->line && from <= last->to + PLACES_APART) {
+		last->from = from < last->from ? from : last->from;
+		last->to = to > last->to ? to : last->to;
 		return;
 	}
-	h = ARENA_NEW(s->m->a, struct line_hits);
-	*h = (struct line_hits){ s->line, from, to, *list };
-	*list = h;
+	struct line_hits *h = ARENA_NEW(s->m->a, struct line_hits);
+	*h = (struct line_hits){ s->line, from, to, NULL };
+	*(last == NULL ? &s->area->may[number] : &last->next) = h;
+	s->area->last[number] = h;
 }
 
 static void scan_area(struct msg *m, struct area *area, const struct prefilter *f)
@@ -126,6 +123,7 @@ static void scan_area(struct msg *m, struct area *area, const struct prefilter *
 		return;
 	area->scanned = true;
 	area->may = ARENA_ARRAY(m->a, struct line_hits *, prefilter_count(f) + 1);
+	area->last = ARENA_ARRAY(m->a, struct line_hits *, prefilter_count(f) + 1);
 	struct buf folded;
 	struct scan s = { m, area, 0 };
 	buf_init(&folded, m->whole.n * 8 + 131072);
@@ -170,24 +168,65 @@ void run_prefilters(struct msg *m)
 }
 
 /* n, and what is found in a piece as often as the piece is there; at most max. */
-static unsigned run_piece(struct msg *m, const struct rule *r, const struct pcre *code, const struct area *area, size_t i, struct where w, unsigned n, unsigned max)
+static unsigned added(const struct area *area, size_t piece, unsigned found, unsigned n, unsigned max)
 {
-	const unsigned times = area_times(area, i), found = times == 0 ? 0 : gated(m, r, code, w, max - n);
-	return found > 0 && found > (max - n) / times ? max : n + found * times;
+	const unsigned times = area_times(area, piece);
+	return found == 0 ? n : found > (max - n) / times ? max : n + found * times;
+}
+
+static bool gate_open(const struct rule *r, struct str text)
+{
+	return r->gate == NULL || gate_may(r->gate, text);
+}
+
+static unsigned run_all(struct msg *m, const struct rule *r, const struct pcre *code, const struct area *area, size_t first)
+{
+	unsigned n = 0, max = most(r);
+	for (size_t i = first; i < area->pieces.n && n < max; i++) {
+		const struct str text = area->pieces.v[i];
+		if (area_times(area, i) > 0 && gate_open(r, text))
+			n = added(area, i, matches(m, r, code, text, max - n), n, max);
+	}
+	return n;
+}
+
+/* The gate reads all that follows the first place: for a few bytes a search is quicker. */
+static bool worth_a_gate(const struct line_hits *h, size_t size)
+{
+	const unsigned line = h->line;
+	size_t bytes = 0;
+	for (; h != NULL && h->line == line; h = h->next)
+		bytes += h->to - h->from + PLACES_APART;
+	return bytes > size / 16;
+}
+
+/* At the places in one line; *h: the first, then the next line's first. */
+static unsigned run_places(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, const struct line_hits **h, unsigned max)
+{
+	const unsigned line = (*h)->line;
+	unsigned n = 0;
+	size_t at = 0;
+	bool open = !worth_a_gate(*h, text.n) || gate_open(r, str_from(text, (*h)->from));
+	for (; *h != NULL && (*h)->line == line; *h = (*h)->next) {
+		at = (*h)->from > at ? (*h)->from : at;
+		if (open && n < max)
+			n += matches_in(m, r, code, text, &at, (*h)->to, max - n);
+	}
+	return n;
 }
 
 static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, struct area *area, bool all)
 {
 	unsigned n = 0, max = most(r);
-	bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
-	if (all) {
-		for (size_t i = skip_subject; i < area->pieces.n && n < max; i++)
-			n = run_piece(m, r, code, area, i, anywhere(area->pieces.v[i]), n, max);
-		return n;
+	const bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
+	if (all)
+		return run_all(m, r, code, area, skip_subject);
+	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max;) {
+		const size_t i = h->line;
+		const unsigned found = run_places(m, r, code, area->pieces.v[i], &h, max - n);
+		if (i > 0 || !skip_subject)
+			n = added(area, i, found, n, max);
 	}
-	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max; h = h->next)
-		if (h->line > 0 || !skip_subject)
-			n = run_piece(m, r, code, area, h->line, (struct where){ area->pieces.v[h->line], h->from, h->to }, n, max);
 	return n;
 }
 
@@ -220,7 +259,7 @@ static double run_header(struct msg *m, const struct rule *r)
 		return 0;
 	if (!v->defined)
 		return r->on_empty;
-	unsigned n = matches(m, r, r->pattern.code, anywhere(v->joined), r->negated ? 1 : most(r));
+	unsigned n = matches(m, r, r->pattern.code, v->joined, r->negated ? 1 : most(r));
 	return r->negated ? n == 0 : n;
 }
 
@@ -252,17 +291,17 @@ static double run_mimeheader(struct msg *m, const struct rule *r)
 			all = str_cat(m->a, all, str_ends(v, STR("\n")) ? v : str_cat(m->a, v, STR("\n")));
 			continue;
 		}
-		unsigned n = matches(m, r, r->pattern.code, anywhere(v), most(r));
+		unsigned n = matches(m, r, r->pattern.code, v, most(r));
 		if (n > 0)
 			return r->negated ? 0 : n;
 	}
-	unsigned n = concat && r->pattern.code != NULL ? matches(m, r, r->pattern.code, anywhere(all), most(r)) : 0;
+	unsigned n = concat && r->pattern.code != NULL ? matches(m, r, r->pattern.code, all, most(r)) : 0;
 	return r->negated ? n == 0 : n;
 }
 
 static bool detail_text(struct msg *m, const struct rule *r, const struct detail_test *d, struct str text)
 {
-	unsigned n = d->p.code == NULL ? 0 : matches(m, r, d->p.code, anywhere(text), 1);
+	unsigned n = d->p.code == NULL ? 0 : matches(m, r, d->p.code, text, 1);
 	return (n > 0) != d->negated;
 }
 
@@ -364,7 +403,7 @@ double rule_value(struct msg *m, const struct rule *r)
 	const struct cost_mark mark = m->costs == NULL ? (struct cost_mark){ 0 } : cost_begin(m);
 	double v = 0;
 	if (is_active(m, r) && r->type == RULE_FULL)
-		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, anywhere(m->whole), most(r));
+		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, m->whole, most(r));
 	else if (is_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
 		v = run[r->type](m, r);
 	if (m->costs != NULL)

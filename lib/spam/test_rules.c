@@ -85,6 +85,30 @@ static void repeated(void)
 	buf_fini(&got);
 }
 
+/* Matches in one line that begin near each other, far apart, and where the one before has not ended. */
+static void far_apart(void)
+{
+	static const char rules[] = "body __A /pills/\ntflags __A multiple\nbody __B /pills?.{0,150}now/\ntflags __B multiple\nbody __C /pills .*?now/\n"
+		"tflags __C multiple\nbody __D /[a-z]{3,9} now/\ntflags __D multiple\nbody __E /pills (?!x).*now/\ntflags __E multiple maxhits=2\n"
+		"body __F /[0-9]\\s?x{2}[a-z]/\ntflags __F multiple\n";
+	struct told told;
+	struct buf mail, got;
+	double score;
+	buf_init(&mail, 10000);
+	buf_init(&got, 10000);
+	buf_c(&mail, "Subject: -\n\npills pills 1xxa 2 xxb");
+	for (unsigned i = 0; i < 100; i++)
+		buf_c(&mail, i == 40 ? " pills now and 3xxc" : i == 60 ? " pills, pills, buy now" : i == 90 ? " pills 4 xxd" : " word");
+	struct spam *s = rules_of(rules, true, &told);
+	if (tap_ok(s != NULL && told.text[0] == '\0', "they load (%s)", told.text)) {
+		hits_of(s, mail.p, &got, &score);
+		tap_is_str(got.p, "__A(6) __B __C __D(2) __E __F(4)", "matches are found in their order, wherever in a line");
+	}
+	spam_free(&s);
+	buf_fini(&mail);
+	buf_fini(&got);
+}
+
 static const struct { const char *rules, *told; } mistakes[] = {
 	{ "body B /y/\nnonsense 1\n", "t.cf:2: unknown directive 'nonsense'\n" },
 	{ "body A /(/\nbody B /y/\n", "t.cf:1: A: pattern: missing closing parenthesis at offset 1\n" },
@@ -150,6 +174,7 @@ int main(void)
 {
 	rules();
 	repeated();
+	far_apart();
 	told_mistakes();
 	networks();
 	return tap_done();
