@@ -9,7 +9,7 @@
 #include "spam/gate.h"
 #include "spam/prefilter.h"
 
-enum { META_DEPTH_MAX = 50 };
+enum { META_DEPTH_MAX = 50, HEAD_RULES_MIN = 6 };
 
 static const struct { const char *name; eval_fn *fn; unsigned pattern; } functions[] = {
 #define EVAL(name, fn, arg) { name, fn, arg },
@@ -266,6 +266,31 @@ static struct prefilter *build_filter(struct set *s, enum rule_type type)
 	return f;
 }
 
+static bool filters_head(const struct rule *r)
+{
+	return r->needed && r->type == RULE_HEADER && r->pattern.code != NULL;
+}
+
+/* Where many rules look at one field. */
+static void build_head_filters(struct set *s)
+{
+	unsigned *rules = ARENA_ARRAY(s->a, unsigned, s->n_heads + 1);
+	s->head_filters = ARENA_ARRAY(s->a, struct prefilter *, s->n_heads + 1);
+	for (size_t i = 0; i < s->n; i++)
+		rules[filters_head(s->rules[i]) ? s->rules[i]->head->index : s->n_heads]++;
+	for (size_t i = 0; i < s->n; i++) {
+		struct rule *r = s->rules[i];
+		if (!filters_head(r) || rules[r->head->index] < HEAD_RULES_MIN)
+			continue;
+		struct prefilter **f = &s->head_filters[r->head->index];
+		*f = *f == NULL ? prefilter_new(s->a) : *f;
+		r->slot = 1 + prefilter_add(*f, r->pattern.text, r->pattern.flags);
+	}
+	for (size_t i = 0; i < s->n_heads; i++)
+		if (s->head_filters[i] != NULL)
+			prefilter_finish(s->head_filters[i]);
+}
+
 /* What texts teach a gate, workers share when it is learned before they are forked: here from the rules' own descriptions, which are about the same things. */
 static void gates_learn(const struct set *s)
 {
@@ -298,6 +323,7 @@ int set_finish(struct set *s, struct err *e)
 	s->body_filter = build_filter(s, RULE_BODY);
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);
 	s->uri_filter = build_filter(s, RULE_URI);
+	build_head_filters(s);
 	if (s->opt->jit)
 		gates_learn(s);
 	return 0;

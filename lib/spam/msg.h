@@ -50,8 +50,8 @@ struct uri {
 	bool parsed, html;
 };
 
-/* The texts of a header specification, and the same as one subject for a pattern. */
-struct head_value { bool made, defined; struct strs v; struct str joined; };
+/* The texts of a header specification, and the same as one subject for a pattern; may: which patterns of its prefilter can match it, by number. */
+struct head_value { bool made, defined; struct strs v; struct str joined; bool *may; };
 
 /* Where in a line a match may begin. More such places in a line follow each other, apart. */
 struct line_hits { unsigned line; size_t from, to; struct line_hits *next; };

@@ -250,6 +250,35 @@ static double run_area(struct msg *m, const struct rule *r)
 
 /* --- the other kinds --- */
 
+static void on_head_may(void *ctx, unsigned number, size_t from, size_t to)
+{
+	(void)from;
+	(void)to;
+	((bool *)ctx)[number] = true;
+}
+
+static void scan_head(struct msg *m, struct head_value *v, const struct prefilter *f)
+{
+	struct buf folded;
+	v->may = ARENA_ARRAY(m->a, bool, prefilter_count(f) + 1);
+	buf_init(&folded, v->joined.n + 1);
+	prefilter_fold(v->joined, &folded);
+	prefilter_scan(f, v->joined, buf_view(&folded), on_head_may, v->may);
+	buf_fini(&folded);
+}
+
+/* False: what the rule's pattern requires is not in this field. */
+static bool head_may(struct msg *m, const struct rule *r)
+{
+	const struct prefilter *f = m->s->head_filters[r->head->index];
+	struct head_value *v = &m->heads[r->head->index];
+	if (r->slot == 0 || prefilter_always(f, r->slot - 1))
+		return true;
+	if (v->may == NULL)
+		scan_head(m, v, f);
+	return v->may[r->slot - 1];
+}
+
 static double run_header(struct msg *m, const struct rule *r)
 {
 	const struct head_value *v = msg_head(m, r->head);
@@ -259,7 +288,7 @@ static double run_header(struct msg *m, const struct rule *r)
 		return 0;
 	if (!v->defined)
 		return r->on_empty;
-	unsigned n = matches(m, r, r->pattern.code, v->joined, r->negated ? 1 : most(r));
+	unsigned n = head_may(m, r) ? matches(m, r, r->pattern.code, v->joined, r->negated ? 1 : most(r)) : 0;
 	return r->negated ? n == 0 : n;
 }
 
