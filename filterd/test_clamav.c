@@ -15,8 +15,12 @@
 
 static char dir[] = "/tmp/test_clamav.XXXXXX";
 
-/* The first is looked for in anything, the second is the MD5 and size of "first line\r\nsecond line\r\n". */
-static const char words[] = "Test.Word:0:*:776f726d776f7264\n", digests[] = "081ebfd2a223026bb6e000a9c3f1e666:25:Test.File\n";
+/* What is looked for in anything, in HTML, in mail and in text, the latter in lower case. The digest is the MD5 and size of "first line\r\nsecond line\r\n". */
+static const char words[] = "Test.Word:0:*:776f726d776f7264\n"
+	"Test.Html:3:*:3c623e626f6c643c2f623e776f726d\n"
+	"Test.Mail:4:*:582d576f726d3a20696e73696465\n"
+	"Test.Text:7:*:776f726d20696e206c6f7765722063617365\n";
+static const char digests[] = "081ebfd2a223026bb6e000a9c3f1e666:25:Test.File\n";
 
 #define HEAD "From: a@example.org\r\nTo: b@example.com\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
 #define ODD_HEAD "X-One: 1\r\nX-Two: 2\r\nMIME-Version: 1.0\r\n"	/* libclamav does not take it for mail */
@@ -39,6 +43,15 @@ static const struct {
 	{ HEAD PARTS "Content-Type: message/rfc822\r\n\r\n" HEAD QP "\r\na worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
 	{ HEAD "\r\nsee\r\n\r\nbegin 644 x\r\n182!W;W)M=V]R9\"!H97)E#0H \r\n`\r\nend\r\n", "Test.Word.UNOFFICIAL" },
 	{ HEAD PARTS "Content-Type: text/html\r\n" QP "\r\n<p>a worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
+	/* Each kind of target where it mostly is, and not elsewhere. */
+	{ HEAD PARTS "Content-Type: text/html\r\n" QP "\r\n<html><body><P>a <B>bo=\r\nld</B>Worm</body></html>\r\n" END, "Test.Html.UNOFFICIAL" },
+	{ HEAD PARTS B64 "Content-Type: text/html\r\n\r\nPGh0bWw+PGJvZHk+PGI+Ym9sZDwvYj53b3JtPC9ib2R5PjwvaHRtbD4K\r\n" END, "Test.Html.UNOFFICIAL" },
+	{ HEAD "Content-Type: text/html\r\n\r\n<html><body><b>bold</b>worm</body></html>\r\n", "Test.Html.UNOFFICIAL" },
+	{ HEAD "X-Worm: inside\r\n\r\ntext\r\n", "Test.Mail.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: message/rfc822\r\n\r\n" HEAD "X-Worm: inside\r\n\r\ntext\r\n" END, "Test.Mail.UNOFFICIAL" },
+	{ HEAD "\r\na Worm in  Lower case\r\n", "Test.Text.UNOFFICIAL" },
+	{ HEAD PARTS QP "\r\na Worm=20in Lower case\r\n" END, "Test.Text.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/octet-stream\r\n" B64 "\r\nAAFYLVdvcm06IGluc2lkZQA8Yj5ib2xkPC9iPndvcm0A\r\n" END, NULL },
 	/* Where libclamav sees no mail, our parser does. */
 	{ ODD_HEAD PARTS QP "\r\na worm=\r\nword here\r\n" END, "Test.Word.UNOFFICIAL" },
 	{ ODD_HEAD QP "\r\na worm=\r\nword here\r\n", "Test.Word.UNOFFICIAL" },
