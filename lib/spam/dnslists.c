@@ -336,22 +336,17 @@ static bool link_rule(struct asks *k, const struct uri_list *l, const struct dom
 
 /* --- all --- */
 
-static bool active(const struct msg *m, const struct rule *r)
-{
-	return r->needed && r->scores[m->score_set] != 0;
-}
-
 /* Every rule says its questions, or tells its answers; what depends on answers is asked in a further round. */
 static void round_of(struct asks *k, const struct domains *d, bool test)
 {
 	struct msg *m = k->m;
 	for (size_t i = 0; i < m->s->n && m->s->num[SPAM_NUM_SKIP_RBL] <= 0; i++) {
 		const struct rule *r = m->s->rules[i];
-		if (active(m, r) && asks_by_relay(r))
+		if (rule_active(m, r) && asks_by_relay(r))
 			m->listed[r->index] |= relay_rule(k, r, test);
 	}
 	for (const struct uri_list *l = m->s->uri_lists_dns; l != NULL && m->s->num[SPAM_NUM_SKIP_URIBL] <= 0; l = l->next)
-		if (active(m, l->rule))
+		if (rule_active(m, l->rule))
 			m->listed[l->rule->index] |= link_rule(k, l, d, test);
 }
 

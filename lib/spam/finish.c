@@ -299,6 +299,13 @@ static void gates_learn(const struct set *s)
 			(void)gate_may(s->rules[i]->gate, s->rules[k]->describe);
 }
 
+static void mark_active(struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		for (unsigned k = 0; k < 4; k++)
+			s->rules[i]->active |= s->rules[i]->needed && s->rules[i]->scores[k] != 0 ? (unsigned char)(1u << k) : 0;
+}
+
 static void list_results(struct set *s)
 {
 	s->results = ARENA_ARRAY(s->a, struct rule *, s->n + 1);
@@ -319,6 +326,7 @@ int set_finish(struct set *s, struct err *e)
 			rule_cost(s->rules[i]);
 	compile_all(s);
 	dns_lists_bind(s);
+	mark_active(s);
 	list_results(s);
 	s->body_filter = build_filter(s, RULE_BODY);
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);

@@ -160,6 +160,7 @@ struct str url_decode_safe(struct arena *a, struct str url);
 struct spam;
 struct set *spam_set(const struct spam *s);	/* for tools and tests */
 double rule_value(struct msg *m, const struct rule *r);
+static inline bool rule_active(const struct msg *m, const struct rule *r) { return r->active >> m->score_set & 1; }
 void run_prefilters(struct msg *m);		/* over all texts */
 
 /* --- costs.c --- */

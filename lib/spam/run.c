@@ -376,11 +376,6 @@ static double value_of_name(void *ctx, void *name)
 	return rule_value(ctx, name);
 }
 
-static bool is_active(const struct msg *m, const struct rule *r)
-{
-	return r->needed && r->scores[m->score_set] != 0;
-}
-
 static void settle(struct msg *m, const struct rule *r, double v)
 {
 	m->values[r->index] = v;
@@ -399,7 +394,7 @@ static bool peek(void *ctx, void *name, double *out)
 	const struct area *area = r->type == RULE_BODY ? &m->body_lines : r->type == RULE_RAWBODY ? &m->raw_pieces : r->type == RULE_URI ? &m->uri_list : NULL;
 	const struct prefilter *f = r->type == RULE_BODY ? m->s->body_filter : r->type == RULE_RAWBODY ? m->s->rawbody_filter : m->s->uri_filter;
 	bool absent = area != NULL && area->scanned && r->slot > 0 && !prefilter_always(f, r->slot - 1) && area->may[r->slot - 1] == NULL;
-	if (is_active(m, r) && !absent && r->type != RULE_EXISTS &&
+	if (rule_active(m, r) && !absent && r->type != RULE_EXISTS &&
 	    !(r->type == RULE_HEADER && m->heads[r->head->index].made && !m->heads[r->head->index].defined))
 		return false;
 	*out = rule_value(m, r);
@@ -431,9 +426,9 @@ double rule_value(struct msg *m, const struct rule *r)
 	m->known[r->index] = 1;
 	const struct cost_mark mark = m->costs == NULL ? (struct cost_mark){ 0 } : cost_begin(m);
 	double v = 0;
-	if (is_active(m, r) && r->type == RULE_FULL)
+	if (rule_active(m, r) && r->type == RULE_FULL)
 		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, m->whole, most(r));
-	else if (is_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
+	else if (rule_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
 		v = run[r->type](m, r);
 	if (m->costs != NULL)
 		cost_of_rule(m, r, mark);

@@ -74,37 +74,39 @@ struct msg;
 /* Evaluate; the number of hits. Listed in evals.def. */
 typedef int eval_fn(struct msg *m, const struct rule *r);
 
+/* What is looked at with each message comes first: of the thousands of rules, whose memory has left the cache since the last message, most are only asked. */
 struct rule {
-	struct str name;
 	enum rule_type type;
-	enum rule_type of;		/* the directive that defined it: which text an eval rule is about */
 	unsigned index;
-	unsigned tflags, maxhits;	/* maxhits 0: no limit */
-	double scores[4];
-	bool scored;			/* by a score line */
+	unsigned slot;			/* in the prefilter of its text, 0 none (prefilter.h) */
+	unsigned char active;		/* a bit for each set of scores: needed, and with a score in it */
 	bool negated;			/* !~ */
+	bool on_empty;			/* header: what the pattern says of an absent field */
+	bool needed;			/* has a score, or a meta that has asks for it */
+	struct expr *meta;
+	eval_fn *eval;
+	const struct head_spec *head;	/* header, mimeheader */
+	struct gate *gate;		/* of patterns that are dear otherwise; NULL: none (gate.h) */
+	unsigned tflags, maxhits;	/* maxhits 0: no limit */
+	struct pattern pattern;
+	struct str needs;		/* "%{NAME}" in the pattern: what the rule that captures NAME found; p NULL: none */
+	struct str name;
+	double scores[4];
+	enum rule_type of;		/* the directive that defined it: which text an eval rule is about */
+	bool scored;			/* by a score line */
 	bool replace;			/* named by replace_rules */
 	bool counted;			/* a meta compares or adds its number of hits */
 	struct str if_unset;		/* p NULL: none */
 	struct str describe;
 	const char *file;
 	unsigned line;
-	struct pattern pattern;
-	const struct head_spec *head;	/* header, mimeheader */
 	struct str text;		/* meta: the expression; eval: the call */
-	struct expr *meta;
-	eval_fn *eval;
 	struct str args[SPAM_ARGS_MAX];
 	struct pattern arg_pattern;	/* of evals that take one */
 	size_t n_args;
 	struct detail_test *detail;
 	const struct rule *list;	/* check_rbl…: the rule that names the zone; NULL: none (dnslists.h) */
-	struct gate *gate;		/* of patterns that are dear otherwise; NULL: none (gate.h) */
-	unsigned slot;			/* in the prefilter of its text, 0 none (prefilter.h) */
-	struct str needs;		/* "%{NAME}" in the pattern: what the rule that captures NAME found; p NULL: none */
 	struct str captures;		/* NAME of (?<NAME>…), when it is the first group */
-	bool needed;			/* has a score, or a meta that has asks for it */
-	bool on_empty;			/* header: what the pattern says of an absent field */
 	unsigned cost;
 };
 
