@@ -5,7 +5,7 @@
  * RFC 5256 section 3, REFERENCES, in its steps: 1 link (imap_thread_add), 2 and 3 roots and pruning, 4 sort the roots, 5 gather by subject, 6 sort all. */
 #include "imap/thread.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "imap/sort.h"
 
@@ -30,6 +30,7 @@ enum phase { PH_ADDING, PH_PRUNE, PH_FIRST_DATES, PH_FIRST_SORT, PH_TABLE, PH_ME
 
 struct imap_thread {
 	struct arena *a;
+	struct arena *own;		/* of nodes and what is as large as they */
 	enum imap_thread_alg alg;
 	struct node *v;
 	size_t n, cap;
@@ -54,8 +55,9 @@ struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, s
 	t->subjects = subjects;
 	t->n = (size_t)t->ids + 1;
 	t->cap = t->n + (t->ids ? messages_max / 8 : messages_max) + 64;
-	t->v = xzalloc(t->cap * sizeof(*t->v));
-	t->by_subject = xzalloc(((size_t)subjects + 1) * sizeof(*t->by_subject));
+	t->own = arena_new(0);
+	t->v = ARENA_ARRAY(t->own, struct node, t->cap);
+	t->by_subject = ARENA_ARRAY(t->own, uint32_t, (size_t)subjects + 1);
 	return t;
 }
 
@@ -64,12 +66,8 @@ void imap_thread_free(struct imap_thread **tp)
 	struct imap_thread *t = *tp;
 
 	*tp = NULL;
-	if (!t)
-		return;
-	free(t->v);
-	free(t->roots);
-	free(t->values);
-	free(t->by_subject);
+	if (t)
+		arena_free(&t->own);
 }
 
 /* --- adding --- */
@@ -77,8 +75,11 @@ void imap_thread_free(struct imap_thread **tp)
 static uint32_t node_new(struct imap_thread *t)
 {
 	if (t->n == t->cap) {
+		struct node *const v = ARENA_ARRAY(t->own, struct node, t->cap * 2);
+
+		memcpy(v, t->v, t->n * sizeof(*v));
+		t->v = v;
 		t->cap *= 2;
-		t->v = xrealloc(t->v, t->cap * sizeof(*t->v));
 	}
 	t->v[t->n] = (struct node){ 0 };
 	return (uint32_t)t->n++;
@@ -422,8 +423,7 @@ static void sort_begin(struct imap_thread *t, bool by_subject)
 			t->roots[n++] = t->roots[i];
 	}
 	t->n_roots = n;
-	free(t->values);
-	t->values = xzalloc((n + 1) * n_by * sizeof(*t->values));
+	t->values = ARENA_ARRAY(t->own, union imap_sort_value, (n + 1) * n_by);
 	for (size_t i = 0; i < n; i++) {
 		union imap_sort_value *v = &t->values[i * n_by];
 
@@ -438,11 +438,10 @@ static void sort_begin(struct imap_thread *t, bool by_subject)
 
 static void roots_take_order(struct imap_thread *t)
 {
-	uint32_t *sorted = xzalloc((t->n_roots + 1) * sizeof(*sorted));
+	uint32_t *sorted = ARENA_ARRAY(t->own, uint32_t, t->n_roots + 1);
 
 	for (size_t i = 0; i < t->n_roots; i++)
 		sorted[i] = t->roots[t->sort.order[i]];
-	free(t->roots);
 	t->roots = sorted;
 }
 
@@ -499,7 +498,7 @@ static bool phase_some(struct imap_thread *t, size_t work, enum phase *next)
 {
 	switch (t->phase) {
 	case PH_ADDING:
-		t->roots = xzalloc((t->n + 1) * sizeof(*t->roots));
+		t->roots = ARENA_ARRAY(t->own, uint32_t, t->n + 1);
 		*next = PH_PRUNE;
 		return true;
 	case PH_PRUNE:
