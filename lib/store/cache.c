@@ -25,6 +25,7 @@ enum {
 	PENDING_BYTES = 1 << 19,	/* gathered before they are written, */
 	PENDING_MAX = 512,		/* and so many */
 	PENDING_BYTES_MAX = 8 << 20,	/* dropped when they could not be written until then */
+	ASKS = 64,			/* of so many questions that the files cannot answer one asks whether others have made them, or made them longer */
 };
 static const uint64_t cache_max = UINT64_C(16) << 30;	/* bytes: then it is begun anew */
 static const char file_magic[8] = "PSTNCCH1";
@@ -76,6 +77,15 @@ static void use(struct cache *c, int data, int map)
 	grow_open(&c->map, map);
 }
 
+/* A folder that nobody has looked at is asked about message by message. What another process has just cached may be computed once more: that harms nobody. */
+static bool asks_now(struct cache *c)
+{
+	if (c->asks == 0)
+		return true;
+	c->asks--;
+	return false;
+}
+
 /* Both files, or the cache is off for this process. */
 static bool cache_open(struct mbox *m, bool create)
 {
@@ -83,7 +93,7 @@ static bool cache_open(struct mbox *m, bool create)
 
 	if (c->data.fd >= 0)
 		return true;
-	if (c->off)
+	if (c->off || (!create && !asks_now(c)))
 		return false;
 	int data = open_existing(m, CACHE_NAME);
 	int map = data < 0 ? -1 : open_existing(m, CACHEMAP_NAME);
@@ -97,8 +107,10 @@ static bool cache_open(struct mbox *m, bool create)
 	if (data < 0 || map < 0) {
 		close_fd(&data);
 		close_fd(&map);
+		c->asks = ASKS - 1;
 		return false;
 	}
+	c->asks = 0;
 	use(c, data, map);
 	return true;
 }
@@ -135,8 +147,12 @@ static uint64_t slot_of(uint32_t uid)
 
 static uint64_t slot_get(struct cache *c, uint32_t uid)
 {
+	if (slot_of(uid) + 8 > c->map.n && !asks_now(c))
+		return 0;
 	const unsigned char *const p = grow_at(&c->map, slot_of(uid), 8);
 
+	if (p == NULL)
+		c->asks = ASKS - 1;
 	return p ? get_le64(p) : 0;
 }
 
@@ -312,7 +328,9 @@ static void write_pending(struct mbox *m)
 		cache_close(c);
 		return;
 	}
+	c->asks = 0;
 	finish_heads(c, end);
+	c->asks = 0;	/* the map is longer now */
 	if (end < HEAD || !write_at(c->data.fd, c->out.p, c->out.n, end) || !write_slots(c, end)) {
 		/* A full disk: go on without. */
 		cache_close(c);

@@ -386,6 +386,7 @@ struct cache_pending {
 struct cache {
 	struct grow data, map;
 	bool off;		/* cannot be made: done without */
+	unsigned asks;		/* so many questions more are not worth a look at the files */
 	struct buf out;		/* blobs that are not written yet */
 	struct cache_pending *pending;
 	size_t n_pending, cap_pending;

@@ -174,6 +174,18 @@ def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
     assert rounds >= 3, "%d NOOPs were answered meanwhile" % rounds
 
 
+def test_a_message_is_opened_read_and_closed(filled, tmp_path):
+    """Headers that nobody has asked for yet: three system calls for each message, however many there are."""
+    with Trace(tmp_path / "trace", "openat,pread64,close,newfstatat,fstat,statx") as t:
+        filled.ok("FETCH 1:* (UID ENVELOPE)")
+    lines = t.lines()
+    read = sum("openat(" in line and ",S=" in line for line in lines)
+    assert read > COUNT // 2
+    for call in ("openat(", "pread64(", "close("):
+        assert sum(call in line for line in lines) < read + COUNT // 10, call
+    assert sum("stat" in line for line in lines) < COUNT // 10
+
+
 def test_dates_are_read_once(filled, folder, tmp_path):
     """The Date field is kept with the rest of a header: a second search by it opens no message."""
     filled.append(folder, b"Date: Tue, 2 Jan 1990 23:30:00 -0100\r\nSubject: x\r\n\r\nx\r\n")
