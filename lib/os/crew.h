@@ -42,7 +42,7 @@ struct crew_batch {
  * is work. */
 struct crew *crew_new(unsigned size, unsigned idle_ms);
 unsigned crew_size(const struct crew *c);
-/* Waits until the threads are through. No batch is in progress. */
+/* Waits until the threads are through. No batch is in progress. Not for a child that fork() made: it has the crew, but not the threads. */
 void crew_free(struct crew **c);
 
 /* The others begin; b and its items are theirs until crew_finish, which every batch must see, and which takes part. Batches may overlap. */

@@ -322,7 +322,9 @@ const struct ahead_item *ahead_had(const struct mbox_view *v, uint32_t seq)
 	const struct ahead *const a = v->ahead;
 	const struct batch *const b = a && !a->off ? &a->batch[a->now] : NULL;
 
-	return b && b->at < b->n && b->items[b->at].seq == seq && b->items[b->at].done ? &b->items[b->at] : NULL;
+	if (b == NULL || b->at >= b->n || b->items[b->at].seq != seq || b->items[b->at].uid != mbox_view_uid(v, seq))
+		return NULL;
+	return b->items[b->at].done ? &b->items[b->at] : NULL;
 }
 
 /* --- life --- */
