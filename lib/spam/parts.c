@@ -300,7 +300,7 @@ static void qp(struct str in, struct buf *out)
 	mail_qp_decode(str_sub(in, 0, lines), false, out);
 	for (size_t i = lines; i < in.n; i++) {
 		const int hi = in.p[i] == '=' && i + 2 < in.n ? ch_xdigit(in.p[i + 1]) : -1, lo = hi < 0 ? -1 : ch_xdigit(in.p[i + 2]);
-		buf_ch(out, lo < 0 ? in.p[i] : (char)(hi << 4 | lo));
+		buf_ch(out, (char)(lo < 0 ? in.p[i] : hi << 4 | lo));
 		i += lo < 0 ? 0 : 2;
 	}
 }
