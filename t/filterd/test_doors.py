@@ -388,8 +388,9 @@ def test_a_listener_whose_template_is_gone_comes_back(doors):
 def test_a_listener_started_anew_after_a_mistake_goes_on_by_what_was(doors):
     """Its template reads the file itself when it was read anew before; with a mistake in it the last good one stays in force."""
     good = doors.conf.read_text()
-    os.kill([p[0] for p in doors.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
     before = {p[0] for p in doors.processes() if p[3] == "filterd: spamd"}
+    assert before
+    os.kill([p[0] for p in doors.processes() if p[3] == "filterd: monitor"][0], signal.SIGHUP)
     end = time.monotonic() + 60
     while {p[0] for p in doors.processes() if p[3] == "filterd: spamd"} & before:
         assert time.monotonic() < end
