@@ -47,13 +47,24 @@ static bool envelope_possible(struct smtp *s)
 	return true;
 }
 
-static void put_encoded(struct smtp *s, const char *word, void (*encode)(struct str in, struct buf *out), struct str value)
+static void put_envid(struct smtp *s)
 {
 	struct buf b;
 
 	buf_init(&b, 8192);
-	encode(value, &b);
-	conn_printf(s->c, "%s%.*s", word, STR_ARG(buf_view(&b)));
+	smtp_xtext_encode(s->j->envid, &b);
+	conn_printf(s->c, " ENVID=%.*s", STR_ARG(buf_view(&b)));
+	buf_fini(&b);
+}
+
+/* Who gave the address in a form that is too long in this one has a recipient without it, and not a refusal. */
+static void put_orcpt(struct smtp *s, struct str orcpt)
+{
+	struct buf b;
+
+	buf_init(&b, 8192);
+	if (smtp_orcpt_format(orcpt, s->j->utf8, &b) == 0)
+		conn_printf(s->c, " ORCPT=%.*s", STR_ARG(buf_view(&b)));
 	buf_fini(&b);
 }
 
@@ -71,7 +82,7 @@ static void send_mail(struct smtp *s)
 	if ((s->features & FEAT_DSN) && j->ret.n > 0)
 		conn_printf(s->c, " RET=%.*s", STR_ARG(j->ret));
 	if ((s->features & FEAT_DSN) && j->envid.n > 0)
-		put_encoded(s, " ENVID=", smtp_xtext_encode, j->envid);
+		put_envid(s);
 	conn_write(s->c, STR("\r\n"));
 }
 
@@ -81,7 +92,7 @@ static void send_rcpt(struct smtp *s, const struct rcpt *to)
 	if ((s->features & FEAT_DSN) && to->notify.n > 0)
 		conn_printf(s->c, " NOTIFY=%.*s", STR_ARG(to->notify));
 	if ((s->features & FEAT_DSN) && str_chr(to->orcpt, ';') > 0)
-		put_encoded(s, " ORCPT=", smtp_orcpt_format, to->orcpt);
+		put_orcpt(s, to->orcpt);
 	conn_write(s->c, STR("\r\n"));
 }
 

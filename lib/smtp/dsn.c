@@ -96,20 +96,52 @@ static bool is_utf8_type(struct str type)
 	return str_case_eq(type, STR("utf-8"));
 }
 
-void smtp_orcpt_format(struct str orcpt, struct buf *out)
+static void put_escaped(struct str *rest, struct buf *out)
+{
+	buf_printf(out, "\\x{%X}", (unsigned)utf8_next(rest));
+}
+
+static void put_unitext(struct str text, struct buf *out)
+{
+	while (text.n > 0) {
+		size_t plain = 0;
+		while (plain < text.n && text.p[plain] != ' ' && text.p[plain] != '+' && text.p[plain] != '=')
+			plain++;
+		buf_str(out, str_sub(text, 0, plain));
+		text = str_from(text, plain);
+		if (text.n > 0)
+			put_escaped(&text, out);
+	}
+}
+
+static void put_ascii(struct str text, bool is_utf8, struct buf *out)
+{
+	while (text.n > 0) {
+		const size_t plain = is_utf8 ? ascii_plain(text) : text.n;
+		smtp_xtext_encode(str_sub(text, 0, plain), out);
+		text = str_from(text, plain);
+		if (text.n > 0)
+			put_escaped(&text, out);
+	}
+}
+
+int smtp_orcpt_format(struct str orcpt, bool smtputf8, struct buf *out)
 {
 	struct str rest = orcpt;
 	const struct str type = str_split(&rest, ';');
+	const bool is_utf8 = is_utf8_type(type);
+	const size_t before = out->n;
 
 	buf_str(out, type);
 	buf_ch(out, ';');
-	while (rest.n > 0) {
-		const size_t plain = is_utf8_type(type) ? ascii_plain(rest) : rest.n;
-		smtp_xtext_encode(str_sub(rest, 0, plain), out);
-		rest = str_from(rest, plain);
-		if (rest.n > 0)
-			buf_printf(out, "\\x{%X}", (unsigned)utf8_next(&rest));
-	}
+	if (smtputf8 && is_utf8 && ascii_plain(rest) < rest.n)
+		put_unitext(rest, out);
+	else
+		put_ascii(rest, is_utf8, out);
+	if (!buf_failed(out) && out->n - before <= SMTP_ORCPT_MAX)
+		return 0;
+	buf_cut(out, before);
+	return -1;
 }
 
 int smtp_orcpt_parse(struct str value, struct buf *out)

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-/* Decoded bytes: RFC 3461 4.4 for ENVID; ORCPT is an address with its type. */
+/* Bytes, decoded; and of ORCPT, an address with its type, as it is sent (RFC 3461 4.2, 4.4). */
 enum { SMTP_ENVID_MAX = 100, SMTP_ORCPT_MAX = 500 };
 
 /* NOTIFY= as bits; 0: not given (the server's default: failures, and delays if it likes). NEVER stands alone. */
@@ -25,8 +25,9 @@ int smtp_ret_parse(struct str value, uint64_t *ret_out) MUST_CHECK;
  * NUL or line end is refused, so that the value can stand in a report or a log as it is. */
 int smtp_envid_parse(struct str value, struct buf *out) MUST_CHECK;
 int smtp_orcpt_parse(struct str value, struct buf *out) MUST_CHECK;
-/* Append "type;xtext" of such an address, in ASCII: characters beyond it stand as \x{F6} in the type utf-8 (RFC 6533 3). */
-void smtp_orcpt_format(struct str orcpt, struct buf *out);
+/* Append such an address as ORCPT='s value. Of the type utf-8 it is in UTF-8 where smtputf8 says that the message is sent with SMTPUTF8; else all is xtext, with \x{F6}
+ * for what is beyond ASCII (RFC 6533 3). -1: it would be longer than SMTP_ORCPT_MAX, and nothing is appended: servers need not take that (RFC 3461 4.2). */
+int smtp_orcpt_format(struct str orcpt, bool smtputf8, struct buf *out) MUST_CHECK;
 /* Is this a set of bits that smtp_notify_parse could have given (or 0)? For receivers that were handed the bits. */
 bool smtp_notify_valid(uint64_t bits);
 /* "SUCCESS,FAILURE" and so on; nothing for 0. */

@@ -11,7 +11,7 @@ static void clean(struct str s)
 			__builtin_trap();
 }
 
-/* What is sent on is ASCII, and no less an address to the next server. */
+/* What is sent on is ASCII where it must be, and no less an address to the next server. */
 static void on_the_wire(struct str orcpt)
 {
 	struct buf b, again;
@@ -19,11 +19,16 @@ static void on_the_wire(struct str orcpt)
 	clean(orcpt);
 	buf_init(&b, 1 << 16);
 	buf_init(&again, 1 << 16);
-	smtp_orcpt_format(orcpt, &b);
-	if (ascii_plain(buf_view(&b)) < b.n || str_chr(buf_view(&b), ' ') >= 0)
-		__builtin_trap();
-	if (b.n <= SMTP_ORCPT_MAX && smtp_orcpt_parse(buf_view(&b), &again) < 0)
-		__builtin_trap();
+	for (int smtputf8 = 0; smtputf8 <= 1; smtputf8++) {
+		buf_reset(&b);
+		buf_reset(&again);
+		if (smtp_orcpt_format(orcpt, smtputf8, &b) < 0)
+			continue;
+		if ((!smtputf8 && ascii_plain(buf_view(&b)) < b.n) || str_chr(buf_view(&b), ' ') >= 0)
+			__builtin_trap();
+		if (smtp_orcpt_parse(buf_view(&b), &again) < 0)
+			__builtin_trap();
+	}
 	buf_fini(&again);
 	buf_fini(&b);
 }

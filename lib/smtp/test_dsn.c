@@ -46,17 +46,39 @@ static void text_cases(const char *name, const struct text_case *v, size_t n, in
 static void test_orcpt_format(void)
 {
 	static const struct {
-		const char *in, *out;
-	} v[] = { { "rfc822;a+b=c@example.com", "rfc822;a+2Bb+3Dc@example.com" }, { "utf-8;j\xc3\xb6+a@example.com", "utf-8;j\\x{F6}+2Ba@example.com" },
-		  { "utf-8;\xe7\x94\xa8\xf0\x9f\x90\x88@x", "utf-8;\\x{7528}\\x{1F408}@x" }, { "utf-8;j\\x{F6}@x", "utf-8;j\\x{F6}@x" } };
+		const char *in, *ascii, *utf8;
+	} v[] = { { "rfc822;a+b=c@example.com", "rfc822;a+2Bb+3Dc@example.com", NULL }, { "utf-8;j\\x{F6}@x", "utf-8;j\\x{F6}@x", NULL },
+		  { "utf-8;j\xc3\xb6+a@example.com", "utf-8;j\\x{F6}+2Ba@example.com", "utf-8;j\xc3\xb6\\x{2B}a@example.com" },
+		  { "utf-8;\xe7\x94\xa8=\xf0\x9f\x90\x88@x", "utf-8;\\x{7528}+3D\\x{1F408}@x", "utf-8;\xe7\x94\xa8\\x{3D}\xf0\x9f\x90\x88@x" },
+		  { "rfc822;j\xc3\xb6@x", "rfc822;j+C3+B6@x", NULL } };
 
-	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+	for (size_t i = 0; i < 2 * ARRAY_LEN(v); i++) {
+		const bool utf8 = i % 2;
 		struct buf b;
 		buf_init(&b, 4096);
-		smtp_orcpt_format(str_c(v[i].in), &b);
-		tap_is_str(b.p, v[i].out, "ORCPT on the wire: %zu", i);
+		const int r = smtp_orcpt_format(str_c(v[i / 2].in), utf8, &b);
+		tap_ok(r == 0 && str_eq(buf_view(&b), str_c(utf8 && v[i / 2].utf8 ? v[i / 2].utf8 : v[i / 2].ascii)), "ORCPT on the wire: %s%s", v[i / 2].ascii,
+		       utf8 ? ", with SMTPUTF8" : "");
 		buf_fini(&b);
 	}
+}
+
+/* Three bytes become eight. */
+static void test_orcpt_too_long(void)
+{
+	struct buf in, b;
+
+	buf_init(&in, 4096);
+	buf_init(&b, 4096);
+	buf_c(&in, "utf-8;xx");
+	for (int i = 0; i < 164; i++)
+		buf_c(&in, "\xe7\x94\xa8");
+	buf_c(&b, "before");
+	tap_ok(in.n == SMTP_ORCPT_MAX && smtp_orcpt_format(buf_view(&in), true, &b) == 0 && b.n == 6 + in.n, "an address as long as it may be, in UTF-8");
+	buf_cut(&b, 6);
+	tap_ok(smtp_orcpt_format(buf_view(&in), false, &b) < 0 && str_eq(buf_view(&b), STR("before")), "in ASCII it is too long, and left out");
+	buf_fini(&b);
+	buf_fini(&in);
 }
 
 static void test_limits(void)
@@ -95,6 +117,7 @@ int main(void)
 	       v == SMTP_RET_HDRS && smtp_ret_parse(STR("BODY"), &v) < 0, "RET");
 	text_cases("ENVID", envid, sizeof envid / sizeof envid[0], smtp_envid_parse);
 	test_orcpt_format();
+	test_orcpt_too_long();
 	text_cases("ORCPT", orcpt, sizeof orcpt / sizeof orcpt[0], smtp_orcpt_parse);
 	test_limits();
 	return tap_done();

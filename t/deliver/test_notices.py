@@ -162,6 +162,20 @@ def test_a_delay_is_told_once_then_the_end(old):
     assert not re.search(r"%s: sender" % never, text)
 
 
+def test_what_the_recipient_was_called_first_is_passed_on_as_far_as_a_server_must_take_it():
+    """ORCPT: in UTF-8 with SMTPUTF8 (RFC 6533 3); without it where it would be longer than the 500 bytes of RFC 3461 4.2, for which a server may refuse the recipient."""
+    s = Scene("127.0.9.108", smtp_connection_cache_on_demand="no")
+    s.sink.features += ["SMTPUTF8", "DSN"]
+    long = "ORCPT=utf-8;" + "\u7528" * 150 + "@x.example"
+    try:
+        for n, (options, orcpt, passed) in enumerate([(["SMTPUTF8"], long, " " + long), ([], "ORCPT=rfc822;" + 160 * "+2B", " ORCPT=rfc822;" + 160 * "+2B"),
+                                                      ([], "ORCPT=rfc822;" + 170 * "+2B", "")]):
+            s.gone(s.send("good@x.example", options=options, rcpt_options=[orcpt]))
+            assert s.sink.wait(n + 1)[0][1] == "RCPT TO:<good@x.example>" + passed
+    finally:
+        s.close()
+
+
 def test_mail_beyond_ascii_is_reported_as_such():
     """RFC 6533: to a sender whose address needs SMTPUTF8 by SMTPUTF8, to another one without; what is named and returned in UTF-8 has the types for that."""
     s = Scene("127.0.9.107", smtp_connection_cache_on_demand="no")
