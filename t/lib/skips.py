@@ -18,6 +18,7 @@ ROWS = [
     (r"^no cgroup2, no overlay file system or no systemd here$", "%s && %s && [ -e /lib/systemd/systemd ]" % (CGROUPS, OVERLAY)),
     (r"^no control groups$|^no control group can be made: ", CGROUPS),
     (r"^no loop device or file system: ", LOOP),
+    (r"^one processor$", "[ $(nproc) -gt 1 ]"),
     (r"^mail is on ", "stat -f -c %T /var/tmp | grep -qxE 'ext2/ext3|xfs|tmpfs'"),
     (r"^this Debian leaves documentation out$", "! grep -qs '^path-exclude.*/usr/share/doc' /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d/*"),
     (r"sanitizer|^runs without the sandbox$|^without the sandbox$|^keeps what was freed$|^its allocator keeps what is freed$", SANITIZED),
