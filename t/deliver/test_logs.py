@@ -95,7 +95,7 @@ def test_pflogsumm(day):
     # local 1 + 2 + 2, relayed 2, the notification
     assert total["delivered"] == 8 and total["deferred"] == 1 and total["bounced"] == 1 and total["forwarded"] == 0, out
     assert total["rejected"] == 3, out
-    assert "User unknown" in out and "Relay access denied" in out and "later@elsewhere.example" in out or "busy" in out
+    assert "User unknown" in out and "Relay access denied" in out and ("later@elsewhere.example" in out or "busy" in out)
     connects = len(re.findall(r"smtpd\[\d+\]: connect from", log(day)))
     assert re.search(r"(?m)^\s+%d\s+connections" % connects, out), out
 
@@ -111,7 +111,7 @@ def test_maillogconvert(day):
     assert codes.count("999") == 1 and codes.count("550") == 1 and codes.count("554") == 1, out   # unknown; relaying
     sizes = {r[9] for r in rows if r[8] == "1"}
     assert all(size.isdigit() and int(size) > 0 for size in sizes)
-    assert {r[3] for r in rows if r[8] == "1"} >= {ALICE, BOB, "ann@elsewhere.example", "joe@elsewhere.example"} or "team@localhost" in out
+    assert {r[3] for r in rows if r[8] == "1"} == {ALICE, BOB, "ann@elsewhere.example", "joe@elsewhere.example", "team@localhost"}, out
 
 
 def awstats_cron(log):

@@ -192,9 +192,13 @@ def test_an_address_beyond_ascii_in_a_map(mail, suite, fresh_suite):
 
 # --- RFC 9422, RFC 1985, VRFY ---
 
-def test_limits_say_what_is_enforced(mail, suite):
-    with mail.wire("SMTP") as w:
-        assert "LIMITS RCPTMAX=1000" in hello(w)
+def test_limits_say_what_is_enforced(fresh_suite):
+    suite = fresh_suite("limits", settings={"smtpd_recipient_limit": "100", "filter_enable": "no"})
+    with suite_wire(suite) as w:
+        assert "LIMITS RCPTMAX=100" in hello(w)
+        assert w.smtp("MAIL FROM:<s@elsewhere.example>")[0] == 250
+        assert [w.smtp("RCPT TO:<%s>" % a)[0] for a in (ALICE, BOB) * 50] == [250] * 100
+        assert w.smtp("RCPT TO:<%s>" % BOB) == (452, ["4.5.3 Error: too many recipients"])
 
 
 def test_etrn_serves_only_domains_that_are_relayed(fresh_suite):
