@@ -206,7 +206,7 @@ int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struc
 	c->id = m->conn;
 	snprintf(c->rip, sizeof(c->rip), "%.*s", STR_ARG(m->client));
 	snprintf(c->lip, sizeof(c->lip), "%.*s", STR_ARG(m->server));
-	c->arena = arena_new(0);
+	c->arena = arena_new_large();
 	buf_init(&c->before, CLIENT_IN_MAX);
 	buf_init(&c->text, (size_t)u->conf->imap_line_max + CLIENT_LITERALS_MAX + 64);
 	imap_scan_init(&c->scan, (size_t)u->conf->imap_line_max);

@@ -35,6 +35,7 @@ struct block {
 struct arena {
 	struct block *newest;
 	size_t max, total;	/* total: bytes handed out, gaps included */
+	bool large;
 };
 
 static void no_memory(void)
@@ -89,8 +90,14 @@ struct arena *arena_new(size_t max)
 	return a;
 }
 
-/* Arrays of a large folder: in pages of 2 MB, where the machine has them, one page fault stands for 512, and several arrays share a page. Otherwise
- * what is not touched costs nothing. Sets *size. */
+struct arena *arena_new_large(void)
+{
+	struct arena *a = arena_new(0);
+	a->large = true;
+	return a;
+}
+
+/* In pages of 2 MB, where the machine has them, one page fault stands for 512, and several arrays share a page. Sets *size. */
 static struct block *block_large(size_t *size)
 {
 	size_t bytes;
@@ -106,14 +113,15 @@ static struct block *block_large(size_t *size)
 	return b;
 }
 
-static struct block *block_new(struct block *older, size_t at_least)
+static struct block *block_new(const struct arena *a, size_t at_least)
 {
+	struct block *const older = a->newest;
 	size_t size = older == NULL ? FIRST_BLOCK : older->size * 2;
 	if (size > BLOCK_MAX)
 		size = BLOCK_MAX;
 	if (size < at_least)
 		size = at_least;
-	struct block *b = size < LARGE_FROM ? xmalloc(sizeof(*b) + size) : block_large(&size);
+	struct block *b = a->large && size >= LARGE_FROM ? block_large(&size) : xmalloc(sizeof(*b) + size);
 	b->older = older;
 	b->size = size;
 	b->used = 0;
@@ -143,7 +151,7 @@ void arena_free(struct arena **ap)
 
 void arena_reset(struct arena *a)
 {
-	while (a->newest != NULL && a->newest->older != NULL) {
+	while (a->newest != NULL && (a->newest->older != NULL || a->newest->size > BLOCK_MAX)) {
 		struct block *b = a->newest;
 		a->newest = b->older;
 		block_free(b);
@@ -184,7 +192,7 @@ void *arena_alloc(struct arena *a, size_t n)
 		return NULL;
 	struct block *b = a->newest;
 	if (b == NULL || b->size - b->used < need)
-		b = a->newest = block_new(b, need);
+		b = a->newest = block_new(a, need);
 	void *p = b->data + b->used;
 	b->used += need;
 	a->total += need;

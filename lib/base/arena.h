@@ -24,8 +24,11 @@ struct arena_mark {
 /* Returns owned. max: most bytes it may ever hold, 0 = no limit of its own. Over the max, allocations return
  * NULL (then the caller reports ERR_LIMIT); with max 0 they never return NULL. */
 struct arena *arena_new(size_t max);
+/* The same without a limit, for the arrays of a large folder: from 384 KB on they lie in pages of 2 MB, where the machine has them, which spares page faults.
+ * They may cost twice what was handed out, and more of a limit on addresses: not for what is counted in messages or clients, nor under RLIMIT_DATA. */
+struct arena *arena_new_large(void);
 void arena_free(struct arena **a);
-void arena_reset(struct arena *a);		/* empty; keeps the first block */
+void arena_reset(struct arena *a);		/* empty; keeps the first block, if that is a small one */
 void arena_wipe(struct arena *a);		/* the same, and what it held is overwritten */
 size_t arena_used(const struct arena *a);
 

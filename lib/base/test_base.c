@@ -1,4 +1,5 @@
 /* The base library's rules, as tables where the rule is a table. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +140,7 @@ static void buffers(void)
 static void large_arrays(void)
 {
 	enum { N = 100000, EACH = 12 };
-	struct arena *a = arena_new(0);
+	struct arena *a = arena_new_large();
 	const char *const small = arena_strdup(a, "small");
 	const struct arena_mark m = arena_mark(a);
 	uint32_t *v[EACH];
@@ -163,8 +164,34 @@ static void large_arrays(void)
 	tap_is_int((long)changed, 0, "and apart");
 	tap_is_str(small, "small", "what is older stays");
 	arena_free(&a);
+}
+
+static size_t memory_in_use(void)
+{
+	const struct mallinfo2 m = mallinfo2();
+	return m.uordblks + m.hblkhd;
+}
+
+/* What a peer sends is kept in such: it costs what it is long, and nothing when it is gone. */
+static void plain_arrays(void)
+{
+	enum { EACH = 1100000, N = 20 };
+	const size_t before = memory_in_use();
+	struct arena *a = arena_new(0);
+
+	for (int i = 0; i < N; i++)
+		memset(arena_alloc(a, EACH), 0xff, EACH);
+	tap_ok(memory_in_use() - before < (size_t)N * EACH + (size_t)N * 8192, "arrays cost what they are long: %zu bytes", memory_in_use() - before);
+	arena_reset(a);
+	tap_ok(memory_in_use() - before < 4096, "none of them stays: %zu bytes", memory_in_use() - before);
+	arena_free(&a);
+	a = arena_new_large();
+	memset(arena_alloc(a, EACH), 0xff, EACH);
+	arena_reset(a);
+	tap_ok(memory_in_use() - before < 4096, "nor of those that share pages: %zu bytes", memory_in_use() - before);
+	arena_free(&a);
 	a = arena_new(1 << 20);
-	tap_ok(arena_alloc(a, 1 << 19) != NULL && arena_alloc(a, 1 << 20) == NULL, "the maximum counts what was handed out, not pages");
+	tap_ok(arena_alloc(a, 1 << 19) != NULL && arena_alloc(a, 1 << 20) == NULL, "the maximum counts what was handed out");
 	arena_free(&a);
 }
 
@@ -496,6 +523,7 @@ int main(void)
 	buffers();
 	arenas();
 	large_arrays();
+	plain_arrays();
 	maps();
 	collisions();
 	strings();

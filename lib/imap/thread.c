@@ -55,7 +55,7 @@ struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, s
 	t->subjects = subjects;
 	t->n = (size_t)t->ids + 1;
 	t->cap = t->n + (t->ids ? messages_max / 8 : messages_max) + 64;
-	t->own = arena_new(0);
+	t->own = arena_new_large();
 	t->v = ARENA_ARRAY(t->own, struct node, t->cap);
 	t->by_subject = ARENA_ARRAY(t->own, uint32_t, (size_t)subjects + 1);
 	return t;
