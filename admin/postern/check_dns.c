@@ -104,6 +104,12 @@ static void heard_mail_ip4(struct names *n, const char *domain, const struct dns
 		ask(n, domain, DNS_AAAA, heard_mail_ip6, domain);
 }
 
+/* Beside others it means nothing (RFC 7505 3). */
+static bool is_null_mx(const struct dns_answer *a)
+{
+	return a->n == 1 && str_ends(a->v[0], STR(" ."));
+}
+
 static void heard_mx(struct names *n, const char *domain, const struct dns_answer *a)
 {
 	const char *own = n->c->conf->myhostname;
@@ -114,11 +120,17 @@ static void heard_mx(struct names *n, const char *domain, const struct dns_answe
 		ask(n, domain, DNS_A, heard_mail_ip4, domain);
 		return;
 	}
+	if (is_null_mx(a)) {
+		found(n->c, SEV_WARNING, "", "DNS", "%s has a null MX (RFC 7505): it says that it takes no mail, and none is sent to it", domain);
+		return;
+	}
 	buf_init(&others, OTHERS_MAX + 256);
 	for (size_t i = 0; i < a->n; i++) {
 		const struct str host = str_from(a->v[i], (size_t)(str_chr(a->v[i], ' ') + 1));
 		if (str_case_eq(host, str_c(own)))
 			goto out;
+		if (str_eq(host, STR(".")))
+			continue;
 		if (others.n + host.n < OTHERS_MAX)
 			buf_printf(&others, "%s%.*s", others.n ? ", " : "", STR_ARG(host));
 		else

@@ -335,6 +335,14 @@ def test_an_address_of_ipv6_is_an_address(named):
     assert not [t for _s, t in found if "no address" in t], found
 
 
+def test_a_null_mx_takes_no_mail(named):
+    """RFC 7505: alone it says so, beside others it means nothing."""
+    named.dns.host("mail.null.example", "192.0.2.7").add("null.example", "MX", "0 .").add("odd.example", "MX", "0 .", "10 mx.provider.example")
+    found = names(named, "mail.null.example", "null.example odd.example")
+    assert [s for s, t in found if t == "null.example has a null MX (RFC 7505): it says that it takes no mail, and none is sent to it"] == ["warning"], found
+    assert [t for _s, t in found if t.startswith("no MX of ")] == ["no MX of odd.example is mail.null.example: its mail goes to mx.provider.example"], found
+
+
 def test_what_was_not_asked_about_is_told_of(named):
     domains = ["d%d.many.example" % i for i in range(53)]
     named.dns.host("mail.many.example", *("192.0.2.%d" % (100 + i) for i in range(18)))
