@@ -21,8 +21,11 @@ CC_WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wcast-qual -Wconversion -Wstric
 CC_COMMON := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -Ilib -I$(B)/gen -MMD -MP -fno-strict-aliasing -pipe \
 	-DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_SYSCONFDIR='"$(SYSCONFDIR)"' -DPOSTERN_LIBEXECDIR='"$(LIBEXECDIR)"' -DPOSTERN_PREFIX='"$(PREFIX)"'
 HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection -ftrivial-auto-var-init=zero
-ifneq ($(CC),clang)
+ifeq ($(findstring clang,$(CC)),)
 CC_WARN += -Wno-format-truncation
+else
+# clang before 16 takes it only from who says so.
+HARDEN += $(if $(shell $(CC) -ftrivial-auto-var-init=zero -fsyntax-only -x c /dev/null 2>&1),-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
 endif
 CFLAGS_dev := -O1 -g $(HARDEN)
 CFLAGS_release := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(HARDEN)
