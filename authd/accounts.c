@@ -1,7 +1,8 @@
 /* accounts.cdb: who has mail here. authd-gather says what it found; this file believes none of it before it is checked: names, uid ranges
  * (system accounts at least auth_min_uid, the suite's own users inside their reserved range), no uid and no name twice, plain absolute paths, nothing
  * that /etc/passwd contradicts. A
- * whole list is installed by rename, or none: after an error the old table stays. Homes of the suite's own users are made here, so
+ * whole list is installed by rename, or none: after an error the old table stays, and so it does when a name service is away: an account that is not listed
+ * loses its sessions, and its mail is refused. Homes of the suite's own users are made here, so
  * that the first message finds one. */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { GATHER_MS = 60000, WATCHED = 2, WAITERS_MAX = 64 };
+enum { GATHER_MS = 60000, AGAIN_MS = 10000, WATCHED = 2, WAITERS_MAX = 64 };
 
 struct waiter {
 	accounts_done_fn *fn;
@@ -43,6 +44,8 @@ struct accounts_state {
 	struct waiter waiters[WAITERS_MAX];
 	size_t n_waiters, n_early;	/* early: those that the running gathering serves */
 	struct stat seen[WATCHED];
+	uint64_t again_ms;		/* after one that failed, when to gather again; 0 */
+	char told[400];			/* why it failed */
 };
 
 static void gather_start(struct monitor *m);
@@ -142,6 +145,12 @@ static int count_record(void *ctx, struct str key, struct str value)
 	return 0;
 }
 
+static void damaged(struct accounts_state *s, const char *why)
+{
+	log_error("accounts.cdb: %s; it is not used", why);
+	cdbfile_close(&s->cdb);
+}
+
 /* Of the file that serves, which may be that of an earlier run, and for long: until a gathering succeeds. */
 static void counts_make(struct monitor *m)
 {
@@ -149,10 +158,8 @@ static void counts_make(struct monitor *m)
 	struct err e = { 0 };
 
 	s->count = s->system = s->local = 0;
-	if (s->cdb && cdbfile_each(s->cdb, count_record, m, &e) < 0) {
-		log_error("accounts.cdb: %s; it is not used", e.text);
-		cdbfile_close(&s->cdb);
-	}
+	if (s->cdb && cdbfile_each(s->cdb, count_record, m, &e) < 0)
+		damaged(s, e.text);
 }
 
 void accounts_reloaded(struct monitor *m)
@@ -196,7 +203,8 @@ static const char *account_check(struct monitor *m, const struct ipc_helper_ACCO
 	const char *why = r->virtual ? NULL : etcpasswd_denies(m->accounts->passwd, str_c(a->name), a->uid, a->gid, r->home, c->auth_min_uid);
 	if (why)
 		return why;
-	a->flags = (r->virtual ? ACCOUNT_F_VIRTUAL : 0u) | (r->disabled ? ACCOUNT_F_DISABLED : 0u);
+	a->flags = (r->virtual ? ACCOUNT_F_VIRTUAL : etcpasswd_has(m->accounts->passwd, str_c(a->name)) ? 0u : ACCOUNT_F_SERVICE) |
+		   (r->disabled ? ACCOUNT_F_DISABLED : 0u);
 	a->quota_bytes = quota_effective(r->quota, c->quota_storage);
 	a->quota_count = quota_effective(r->quota_count, c->quota_messages);
 	if (!r->virtual && r->home.n >= sizeof a->home)
@@ -284,7 +292,59 @@ static void homes_make(struct monitor *m)
 	}
 }
 
+/* --- name services that are away --- */
+
+struct missing {
+	const struct monitor *m;
+	size_t had, gone;	/* accounts of name services, by the list that serves; of those, not in the new one */
+};
+
+static int miss_record(void *ctx, struct str key, struct str value)
+{
+	struct missing *x = ctx;
+	struct account a;
+	struct err e = { 0 };
+
+	if (account_parse(key, value, &a, &e) < 0 || !(a.flags & ACCOUNT_F_SERVICE) || a.uid < x->m->conf->auth_min_uid)
+		return 0;
+	x->had++;
+	x->gone += map_get(x->m->accounts->names, key) == NULL;
+	return 0;
+}
+
+/* Is the new list one to install? A service that broke off may have hidden any account, and many that are away say nothing of it. */
+static int services_check(struct monitor *m, struct str trouble, struct err *e)
+{
+	struct accounts_state *s = m->accounts;
+	struct missing x = { .m = m };
+
+	if (!m->conf->auth_system_accounts)
+		return 0;
+	if (s->cdb && cdbfile_each(s->cdb, miss_record, &x, e) < 0) {
+		damaged(s, e->text);
+		err_clear(e);
+	}
+	if (trouble.n && (x.gone || !s->cdb))
+		return err_set(e, ERR_TEMP, 0, "%.*s; %zu accounts of name services would be missing", STR_ARG(trouble), x.gone);
+	if (x.gone && x.gone == x.had)
+		return err_set(e, ERR_TEMP, 0, "name services list none of the %zu accounts that they had (if that is right: remove accounts.cdb, start authd again)",
+			       x.gone);
+	if (trouble.n)
+		log_warning("%.*s; no account is missing", STR_ARG(trouble));
+	return 0;
+}
+
 /* --- a gathering --- */
+
+/* It is tried again, but not told again. */
+static void failed(struct monitor *m, const char *why)
+{
+	struct accounts_state *s = m->accounts;
+
+	if (strcmp(s->told, why) != 0)
+		log_error("gather: %s; the accounts stay as they were", why);
+	snprintf(s->told, sizeof s->told, "%s", why);
+}
 
 static void gather_end(struct monitor *m, bool ok)
 {
@@ -304,6 +364,9 @@ static void gather_end(struct monitor *m, bool ok)
 	free(s->list);
 	s->list = NULL;
 	s->n = s->cap = s->refused = 0;
+	s->again_ms = ok ? 0 : clock_mono_ms() + AGAIN_MS;
+	if (ok)
+		s->told[0] = 0;
 	for (size_t i = 0; i < n; i++)
 		w[i].fn(w[i].ctx, ok);
 	if (s->again)
@@ -316,13 +379,14 @@ static void on_gathered(struct monitor *m, const struct ipc_helper_GATHERED *r)
 	struct err e = { 0 };
 	bool ok = false;
 
-	if (r->error.n) {
-		log_error("%.*s; the accounts stay as they were", STR_ARG(r->error));
-	} else if (r->count != s->n + s->refused) {
-		log_error("gather: %llu accounts announced, %zu came; the accounts stay as they were", (unsigned long long)r->count,
-			  s->n + s->refused);
-	} else if (install(m, &e) < 0) {
-		log_error("accounts.cdb: %s", e.text);
+	if (r->error.n)
+		(void)!err_set(&e, ERR_TEMP, 0, "%.*s", STR_ARG(r->error));
+	else if (r->count != s->n + s->refused)
+		(void)!err_set(&e, ERR_TEMP, 0, "%llu accounts announced, %zu came", (unsigned long long)r->count, s->n + s->refused);
+	else if (services_check(m, r->trouble, &e) == 0)
+		(void)!install(m, &e);
+	if (e.code != ERR_NONE) {
+		failed(m, e.text);
 	} else {
 		reopen(m);
 		homes_make(m);
@@ -348,7 +412,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct monitor *m = ctx;
 
-	log_error("gather: %s; the accounts stay as they were", why->text);
+	failed(m, why->text);
 	gather_end(m, false);
 }
 
@@ -356,7 +420,7 @@ static void on_timeout(void *ctx)
 {
 	struct monitor *m = ctx;
 
-	log_error("gather took more than %d s; the accounts stay as they were", GATHER_MS / 1000);
+	failed(m, "it took too long");
 	if (m->accounts->pid)	/* else it is reaped, and a child of its own has the channel: the number may be another's by now */
 		(void)kill(m->accounts->pid, SIGKILL);
 	gather_end(m, false);
@@ -415,7 +479,7 @@ static void gather_start(struct monitor *m)
 	s->uids = map_new();
 	watch_note(m, s->seen);
 	if (etcpasswd_read("/etc/passwd", &s->passwd, &e) < 0 || gather_begin(m, &e) < 0) {
-		log_error("gather: %s", e.text);
+		failed(m, e.text);
 		gather_end(m, false);
 		return;
 	}
@@ -432,6 +496,7 @@ void accounts_refresh(struct monitor *m, accounts_done_fn *done, void *ctx)
 	}
 	if (done)
 		s->waiters[s->n_waiters++] = (struct waiter){ done, ctx };
+	s->told[0] = 0;
 	if (s->names)
 		s->again = true;
 	else
@@ -450,10 +515,12 @@ void accounts_tick(struct monitor *m)
 
 		if (a->st_ino != b->st_ino || a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
 		    a->st_mtim.tv_nsec != b->st_mtim.tv_nsec) {
-			gather_start(m);
+			accounts_refresh(m, NULL, NULL);
 			return;
 		}
 	}
+	if (m->accounts->again_ms && clock_mono_ms() >= m->accounts->again_ms)
+		gather_start(m);
 }
 
 void accounts_init(struct monitor *m)

@@ -71,6 +71,11 @@ void etcpasswd_free(struct etcpasswd **pp)
 	free(p);
 }
 
+bool etcpasswd_has(const struct etcpasswd *p, struct str name)
+{
+	return map_get(p->names, name) != NULL;
+}
+
 const char *etcpasswd_denies(const struct etcpasswd *p, struct str name, uid_t uid, gid_t gid, struct str home, uint64_t min_id)
 {
 	const struct row *r = map_get(p->names, name);

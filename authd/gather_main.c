@@ -1,6 +1,7 @@
 /* authd-gather: reads who has mail, as an ordinary user without writable files: the users file (a descriptor that the monitor opened) and
  * passwd(5) with whatever name services the machine uses. What it says is not believed: the monitor checks each account and computes
  * paths and uid ranges itself. One run, one list, exit. */
+#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,14 @@ static int gather_virtual(const struct users *u, struct err *e)
 	return 0;
 }
 
-static int gather_system(const struct users *u, uint64_t min_uid, const struct conf *c, struct err *e)
+/* getpwent says in the same way that there is no more, and that it cannot go on. What was never there, or is not for this process, is no trouble. */
+static bool is_trouble(int why)
+{
+	return why != 0 && why != ENOENT && why != ESRCH && why != EACCES && why != EPERM;
+}
+
+/* *trouble: what name services had. */
+static int gather_system(const struct users *u, uint64_t min_uid, const struct conf *c, struct err *trouble, struct err *e)
 {
 	const uint64_t v_from = c->virtual_uid_base, v_to = v_from + c->virtual_uid_count;
 	struct map *notes = map_new();
@@ -49,7 +57,7 @@ static int gather_system(const struct users *u, uint64_t min_uid, const struct c
 	for (size_t i = 0; i < u->n; i++)
 		(void)map_set(notes, u->v[i].name, &u->v[i]);
 	setpwent();
-	while (rc == 0 && (pw = getpwent())) {
+	while (rc == 0 && (errno = 0, pw = getpwent()) != NULL) {
 		const struct str name = str_c(pw->pw_name), home = str_c(pw->pw_dir);
 
 		if (pw->pw_uid < min_uid || pw->pw_uid == UID_NOBODY || pw->pw_uid == (uid_t)-1 ||
@@ -63,6 +71,8 @@ static int gather_system(const struct users *u, uint64_t min_uid, const struct c
 						      .quota_count = r ? r->quota_count : 0 };
 		rc = send_account(&a, e);
 	}
+	if (rc == 0 && is_trouble(errno))
+		(void)!err_set(trouble, ERR_TEMP, errno, "passwd(5) could not be read to its end");
 	endpwent();
 	map_free(&notes);
 	return rc;
@@ -80,7 +90,7 @@ static int read_all(int fd, struct buf *out, struct err *e)
 	return buf_check(out, "users file", e);
 }
 
-static int gather(const struct conf *c, const struct ipc_helper_GATHER *g, int fd, struct err *e)
+static int gather(const struct conf *c, const struct ipc_helper_GATHER *g, int fd, struct err *trouble, struct err *e)
 {
 	struct arena *a = arena_new(0);
 	struct users u = { 0 };
@@ -93,7 +103,7 @@ static int gather(const struct conf *c, const struct ipc_helper_GATHER *g, int f
 	if (rc == 0)
 		rc = gather_virtual(&u, e);
 	if (rc == 0 && g->system)
-		rc = gather_system(&u, g->min_uid, c, e);
+		rc = gather_system(&u, g->min_uid, c, trouble, e);
 	buf_fini(&text);
 	arena_free(&a);
 	return rc;
@@ -103,7 +113,7 @@ int main(int argc, char **argv)
 {
 	struct helper h;
 	struct arena *a = arena_new(0);
-	struct err e = { 0 };
+	struct err trouble = { 0 }, e = { 0 };
 	uint16_t type;
 	uint32_t id;
 	void *msg;
@@ -124,8 +134,9 @@ int main(int argc, char **argv)
 	if (ipc_recv_fd(HELPER_CHANNEL, &ipc_helper, WAIT_MS, a, &type, &id, &msg, &fd, &e) < 0 || type != IPC_helper_GATHER)
 		return 0;
 	struct ipc_helper_GATHERED done = { 0 };
-	if (gather(h.conf, msg, fd, &e) < 0)
+	if (gather(h.conf, msg, fd, &trouble, &e) < 0)
 		done.error = str_c(e.text);
+	done.trouble = str_c(trouble.text);
 	done.count = sent;
 	(void)!ipc_send_fd(HELPER_CHANNEL, &ipc_helper, IPC_helper_GATHERED, &done, 1, -1, &e);
 	return 0;

@@ -108,7 +108,7 @@ typedef void accounts_done_fn(void *ctx, bool ok);
 void accounts_refresh(struct monitor *m, accounts_done_fn *done, void *ctx);
 void accounts_reloaded(struct monitor *m);		/* the configuration is another one, and may count other names among ours */
 bool accounts_reaped(struct monitor *m, pid_t pid);
-void accounts_tick(struct monitor *m);			/* has passwd or the users file changed? */
+void accounts_tick(struct monitor *m);			/* has passwd or the users file changed, or did the last gathering fail? */
 /* 0 found; 1 no such account; -1 ERR_TEMP: the table cannot be read. given: as the client typed it. */
 int accounts_find(struct monitor *m, struct str given, struct account *out, struct err *e) MUST_CHECK;
 size_t accounts_count(const struct monitor *m);

@@ -128,7 +128,7 @@ int account_parse(struct str name, struct str value, struct account *out, struct
 	if (num_parse(f[1], 1, UINT32_MAX - 1, &uid) < 0 ||
 	    num_parse(f[2], 1, UINT32_MAX - 1, &gid) < 0)
 		return bad(e, name, "bad uid or gid");
-	if (num_parse(f[3], 0, ACCOUNT_F_VIRTUAL | ACCOUNT_F_DISABLED, &flags) < 0 ||
+	if (num_parse(f[3], 0, ACCOUNT_F_VIRTUAL | ACCOUNT_F_DISABLED | ACCOUNT_F_SERVICE, &flags) < 0 ||
 	    account_quota_parse(f[4], &bytes, &count) < 0)
 		return bad(e, name, "bad flags or quota");
 	if (!path_plain(f[5]) || !path_plain(f[6]))

@@ -13,7 +13,7 @@
 #include "map/cdbfile.h"
 
 enum { ACCOUNT_NAME_MAX = 255, ACCOUNT_PATH_MAX = 1024 };
-enum { ACCOUNT_F_VIRTUAL = 1, ACCOUNT_F_DISABLED = 2 };
+enum { ACCOUNT_F_VIRTUAL = 1, ACCOUNT_F_DISABLED = 2, ACCOUNT_F_SERVICE = 4 };	/* service: of a name service, not in /etc/passwd */
 
 struct account {
 	char name[ACCOUNT_NAME_MAX + 1];	/* "joe" (system) or "alice@example.com" (virtual) */

@@ -1,4 +1,5 @@
 """authd alone in a scratch directory; the tests play fronts, queued, sessions and saslauthd's clients."""
+import json
 import os
 import pathlib
 import pwd
@@ -43,6 +44,28 @@ while True:
     conn.close()
 """
 
+GATHER = """#!/usr/bin/python3 -I
+# Plays the gatherer: says what the file says, or nothing at all.
+import json, pathlib, socket, sys
+sys.path.insert(0, %(lib)r)
+import ipc
+ipc.DEFS = pathlib.Path(%(lib)r)
+ch = ipc.Channel(socket.socket(fileno=3), "helper", timeout=None)
+ch.recv()
+ch.send("READY", id=1)
+ch.recv()
+said = json.load(open(%(said)r))
+if said is None:
+    try:
+        ch.recv()
+    except ipc.Closed:
+        pass
+    sys.exit(0)
+for row in said["rows"]:
+    ch.send("ACCOUNT", id=1, **row)
+ch.send("GATHERED", id=1, count=len(said["rows"]), **said["more"])
+"""
+
 
 class Authd:
     def __init__(self, base, **settings):
@@ -84,6 +107,18 @@ class Authd:
              "auth_throttle_exempt": "127.0.0.0/8", **self.settings}
         self.conf.write_text("".join("%s = %s\n" % kv for kv in s.items()))
 
+    def gathers(self, rows, **more):
+        """What the gatherer says from now on; rows None: nothing, until it is given up."""
+        said, lib = self.base / "gathered", self.base / "lib"
+        shutil.copy(ROOT / "lib" / "ipc" / "helper.def", lib)
+        new = said.with_suffix(".new")
+        new.write_text(json.dumps(None if rows is None else {"rows": rows, "more": more}))
+        os.replace(new, said)
+        program = self.bin / "authd-gather"
+        program.unlink()
+        program.write_text(GATHER % {"lib": str(lib), "said": str(said)})
+        os.chmod(program, 0o755)
+
     def user(self, *args, input=None, check=True):
         p = subprocess.run([self.bin / "postern-user", "-c", self.conf, *args], input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if check:
@@ -93,12 +128,12 @@ class Authd:
     def add(self, name, password, scheme="plain"):
         self.user("add", name, "--password-stdin", "--scheme", scheme, input=password.encode() + b"\n")
 
-    def start(self, gathers="accounts: "):
-        """gathers: what the log says when the accounts have been gathered."""
+    def start(self, gathers="accounts: ", within=()):
+        """gathers: what the log says when the accounts have been gathered. within: a command that executes what follows."""
         out = open(self.out, "ab")
         # The sanitizers' run time does what no sandbox allows.
         sandbox = ["-n"] if os.environ.get("POSTERN_BUILD") == "asan" else []
-        self.proc = subprocess.Popen([self.bin / "authd", "-c", self.conf, "-f", "-v", *sandbox], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self.proc = subprocess.Popen([*within, self.bin / "authd", "-c", self.conf, "-f", "-v", *sandbox], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         out.close()
         self.wait_log(gathers)
         self.wait_log("authd-check is ready")

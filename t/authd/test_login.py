@@ -248,15 +248,13 @@ def test_unknown_names_are_like_either_kind_where_there_are_both(authd, make_aut
 
 
 def test_unknown_names_with_the_accounts_of_an_earlier_run(authd, make_authd, tmp_path):
-    """A users file that cannot be read leaves accounts.cdb as it was: unknown names are like the accounts that are in it. joe is the system account of the other authd."""
+    """Until accounts have been gathered accounts.cdb is as it was: unknown names are like the accounts that are in it. joe is the system account of the other authd."""
     a = make_authd()
     a.start()
     a.stop()
-    (a.state / "users").write_text("no users file\n")
-    os.chmod(a.state / "users", 0o600)
+    a.gathers(None)
     (a.base / "out").unlink()
-    a.start(gathers="users file: ")
-    a.wait_log("the accounts stay as they were")
+    a.start(gathers="authd-key is ready")
     login(a, "joe", "wrong")
     seen = work_of_failures(a, tmp_path, ["joe", "ghost", "ghost@localhost", "root"])
     assert seen["joe"][1]["authd: check", "clone"] == 1, "PAM has a process of its own"
@@ -269,13 +267,11 @@ def test_unknown_names_after_a_reload_with_other_domains(authd, make_authd, tmp_
     a = make_authd()
     a.add("own@sub.example.com", "secret")
     a.start()
-    (a.state / "users").write_text("no users file\n")
-    a.wait_log("the accounts stay as they were")
+    a.gathers(None)
     a.configure(mydestination="localhost, sub.example.com")
     a.mark()
     os.kill(a.monitor_pid(), signal.SIGHUP)
     a.wait_log("authd-check is ready")
-    a.wait_log("the accounts stay as they were")
     names = ["ghost%d@sub.example.com" % i for i in range(24)]
     login(a, "own@sub.example.com", "wrong")
     kinds = {n: work_of_failures(a, tmp_path, [n])[n] for n in ("joe", "own@sub.example.com")}
