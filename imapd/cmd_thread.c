@@ -1,6 +1,7 @@
 /* THREAD and UID THREAD (RFC 5256; REFS): the walk of a search, then the messages into the tree, then its order and the answer, each in slices. Message ids and
  * subjects are numbers of the folder (store/keys.h), or, where few of its messages are threaded, of those alone. */
 #include "base/ids.h"
+#include "base/num.h"
 #include "imap/thread.h"
 
 #include "searching.h"
@@ -207,18 +208,8 @@ static enum cmd_result look_step(struct client *c, struct err *e)
 static void skip_filed(struct client *c, struct threading *t)
 {
 	const uint32_t last = mbox_view_seq_before(c->view, mbox_keys_places(c->folder->mbox));
-	const struct results *r = &t->s.results;
-	size_t hi = r->n;
 
-	t->at = 0;
-	while (t->at < hi) {
-		const size_t mid = t->at + (hi - t->at) / 2;
-
-		if (r->v[mid] <= last)
-			t->at = mid + 1;
-		else
-			hi = mid;
-	}
+	t->at = u32_lower(t->s.results.v, t->s.results.n, last + 1);
 }
 
 static enum cmd_result load_step(struct client *c, struct err *e)

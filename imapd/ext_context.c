@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "fetch.h"
 #include "imap/out.h"
 #include "search.h"
@@ -45,17 +46,7 @@ static void push(uint32_t **v, size_t *n, size_t *cap, uint32_t x)
 /* The place of uid in the result, or where it would go. */
 static size_t place(const struct context *x, uint32_t uid)
 {
-	size_t lo = 0, hi = x->n;
-
-	while (lo < hi) {
-		const size_t mid = lo + (hi - lo) / 2;
-
-		if (x->found[mid] < uid)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return u32_lower(x->found, x->n, uid);
 }
 
 static bool has(const struct context *x, uint32_t uid)

@@ -1,6 +1,7 @@
 /* Results of searches, written in pieces: a response may name hundreds of thousands of messages. */
 #include "results.h"
 
+#include "base/num.h"
 #include "imap/out.h"
 
 enum { PIECE = 1000 };
@@ -30,17 +31,9 @@ void results_add(struct results *r, uint32_t number, unsigned score, uint64_t mo
 
 uint32_t results_from(const uint32_t *v, size_t n, uint32_t seq)
 {
-	size_t lo = 0, hi = n;
+	const size_t at = u32_lower(v, n, seq);
 
-	while (lo < hi) {
-		const size_t mid = lo + (hi - lo) / 2;
-
-		if (v[mid] < seq)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < n ? v[lo] : 0;
+	return at < n ? v[at] : 0;
 }
 
 int results_permute(struct results *r, struct arena *a, const uint32_t *order, struct err *e)

@@ -1,4 +1,4 @@
-/* Numbers from peers: checked arithmetic and strict parsing (digits only: no sign, no blank, no overflow). */
+/* Numbers from peers: checked arithmetic and strict parsing (digits only: no sign, no blank, no overflow); numbers in bytes, and among others. */
 #ifndef BASE_NUM_H
 #define BASE_NUM_H
 
@@ -39,6 +39,22 @@ static inline uint32_t get_le32(const void *p) { const unsigned char *b = p; ret
 static inline uint64_t get_le64(const void *p) { return (uint64_t)get_le32(p) | (uint64_t)get_le32((const char *)p + 4) << 32; }
 static inline uint16_t get_be16(const void *p) { const unsigned char *b = p; return (uint16_t)(b[0] << 8 | b[1]); }
 static inline void put_be16(void *p, uint16_t v) { unsigned char *b = p; b[0] = (unsigned char)(v >> 8); b[1] = (unsigned char)v; }
+
+/* How many of n ascending numbers are below x: where x is, or where it would go. */
+static inline size_t u32_lower(const uint32_t *v, size_t n, uint32_t x)
+{
+	size_t lo = 0;
+
+	while (lo < n) {
+		const size_t mid = lo + (n - lo) / 2;
+
+		if (v[mid] < x)
+			lo = mid + 1;
+		else
+			n = mid;
+	}
+	return lo;
+}
 
 /* CRC-32C (Castagnoli) of n bytes, continuing from crc (0 to start); hardware instruction where there is one. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);

@@ -46,6 +46,21 @@ static void numbers(void)
 		int r = num_parse(str_c(cases[i].in), 0, cases[i].max, &v);
 		tap_ok(r == cases[i].result && v == (r == 0 ? cases[i].value : 77), "num_parse \"%s\"", cases[i].in);
 	}
+	static const uint32_t some[] = { 3, 3, 7, UINT32_MAX };
+
+	for (uint32_t n = 0; n <= ARRAY_LEN(some); n++) {
+		static const uint32_t asked[] = { 0, 2, 3, 4, 7, 8, UINT32_MAX };
+		bool right = true;
+
+		for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+			size_t below = 0;
+
+			while (below < n && some[below] < asked[i])
+				below++;
+			right &= u32_lower(some, n, asked[i]) == below;
+		}
+		tap_ok(right, "of %u ascending numbers: how many are below", n);
+	}
 	tap_ok(crc32c(0, "123456789", 9) == 0xe3069283u, "CRC-32C check value");
 }
 

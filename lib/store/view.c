@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "os/os.h"
 #include "store/ahead.h"
 #include "store/sync_priv.h"
@@ -42,24 +43,9 @@ static void set_sort(uint32_t *v, size_t *n)
 	*n = k;
 }
 
-/* How many members are below x. */
-static size_t set_lower(const uint32_t *v, size_t n, uint32_t x)
-{
-	size_t lo = 0;
-
-	while (lo < n) {
-		const size_t mid = lo + (n - lo) / 2;
-		if (v[mid] < x)
-			lo = mid + 1;
-		else
-			n = mid;
-	}
-	return lo;
-}
-
 static bool set_has(const uint32_t *v, size_t n, uint32_t x)
 {
-	const size_t at = set_lower(v, n, x);
+	const size_t at = u32_lower(v, n, x);
 
 	return at < n && v[at] == x;
 }
@@ -75,7 +61,7 @@ uint32_t mbox_view_next(const struct mbox_view *v, uint32_t seq, uint32_t flags)
 {
 	const uint32_t n = mbox_view_count(v);
 	uint32_t pos = seq >= 1 && seq <= n ? view_pos(v, seq) : v->limit;
-	size_t k = set_lower(v->removed, v->n_removed, pos);
+	size_t k = u32_lower(v->removed, v->n_removed, pos);
 
 	for (; pos < v->limit; pos++) {
 		if (k < v->n_removed && v->removed[k] == pos) {
@@ -124,7 +110,7 @@ uint32_t mbox_view_seq_before(const struct mbox_view *v, uint32_t place)
 {
 	const uint32_t pos = place < v->limit ? place : v->limit;
 
-	return pos - (uint32_t)set_lower(v->removed, v->n_removed, pos);
+	return pos - (uint32_t)u32_lower(v->removed, v->n_removed, pos);
 }
 
 uint32_t mbox_view_recent(const struct mbox_view *v)
@@ -161,7 +147,7 @@ uint32_t view_pos(const struct mbox_view *v, uint32_t seq)
 
 uint32_t view_seq(const struct mbox_view *v, uint32_t pos)
 {
-	const size_t below = set_lower(v->removed, v->n_removed, pos);
+	const size_t below = u32_lower(v->removed, v->n_removed, pos);
 
 	if (pos >= v->limit || (below < v->n_removed && v->removed[below] == pos))
 		return 0;
@@ -188,7 +174,7 @@ uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid)
 
 	if (pos >= v->limit)
 		return mbox_view_count(v) + 1;
-	return pos + 1 - (uint32_t)set_lower(v->removed, v->n_removed, pos);
+	return pos + 1 - (uint32_t)u32_lower(v->removed, v->n_removed, pos);
 }
 
 /* As many are numbered as there are in the folder, and none of those that are there is not numbered: no record need be looked at. */
@@ -336,7 +322,7 @@ static void read_changes(struct mbox_view *v)
 /* Pending positions below the limit become removed; the others were never numbered, and are removed silently later. */
 static void merge_removed(struct mbox_view *v, uint32_t below)
 {
-	const size_t n = set_lower(v->pending, v->n_pending, below);
+	const size_t n = u32_lower(v->pending, v->n_pending, below);
 
 	for (size_t i = 0; i < n; i++)
 		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
@@ -348,7 +334,7 @@ static void merge_removed(struct mbox_view *v, uint32_t below)
 
 static void tell_expunges(struct mbox_view *v, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
 {
-	const size_t n = set_lower(v->pending, v->n_pending, v->limit);
+	const size_t n = u32_lower(v->pending, v->n_pending, v->limit);
 
 	/* Highest first: the numbers of the others hold until their turn. */
 	for (size_t i = n; i-- > 0;) {
@@ -367,7 +353,7 @@ static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, u
 		return;
 	v->limit = now;
 	/* Come and gone since the last time: never numbered. */
-	const size_t from = set_lower(v->pending, v->n_pending, old);
+	const size_t from = u32_lower(v->pending, v->n_pending, old);
 	for (size_t i = from; i < v->n_pending; i++)
 		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
 	v->n_pending = from;
