@@ -1,8 +1,6 @@
 /* The capability list. Owns: which row holds when. */
 #include "caps.h"
 
-#include "log/log.h"
-
 static const struct {
 	const char *name;
 	unsigned when;
@@ -20,17 +18,23 @@ bool caps_offered(const struct conf *conf, const char *name)
 	return true;
 }
 
-void caps_check(const struct conf *conf)
+static bool is_known(const char *name)
 {
-	const struct conf_list l = conf->imap_discard_capabilities;
+	for (size_t k = 0; k < ARRAY_LEN(rows); k++)
+		if (str_case_eq(str_c(name), str_c(rows[k].name)))
+			return true;
+	return false;
+}
 
-	for (size_t i = 0; i < l.n; i++) {
-		bool known = false;
-		for (size_t k = 0; k < ARRAY_LEN(rows); k++)
-			known |= str_case_eq(str_c(l.v[i]), str_c(rows[k].name));
-		if (!known)
-			log_warning("imap_discard_capabilities: there is no capability %s", l.v[i]);
+const char *caps_unknown(const struct conf *conf, size_t *at)
+{
+	while (*at < conf->imap_discard_capabilities.n) {
+		const char *const name = conf->imap_discard_capabilities.v[(*at)++];
+
+		if (!is_known(name))
+			return name;
 	}
+	return NULL;
 }
 
 void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs)

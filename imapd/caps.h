@@ -15,7 +15,8 @@ enum {
 
 /* Is it none of imap_discard_capabilities? */
 bool caps_offered(const struct conf *conf, const char *name);
-void caps_check(const struct conf *conf);	/* a word of it that is no capability: a line in the log */
+/* The next word of it that is no capability, from *at on, which starts at 0; NULL: none. Borrows from conf. */
+const char *caps_unknown(const struct conf *conf, size_t *at);
 /* "IMAP4rev1 LITERAL+ …" for the conditions that hold now. mechs: AUTH= words are added. */
 void caps_put(struct buf *out, unsigned now, const struct conf *conf, bool mechs);
 

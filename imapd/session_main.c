@@ -215,7 +215,6 @@ static int start(struct user *u, const struct options *o, struct err *e)
 	store_quota_limits(u->store, &(struct quota){ a.quota_bytes, a.quota_count });
 	store_defaults(u->store, conf->default_folders.v, conf->default_folders.n);
 	load_charsets();
-	caps_check(conf);
 	return confine(o, &a, e);
 }
 

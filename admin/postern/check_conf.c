@@ -3,6 +3,7 @@
 
 #include "deliver/policy/milter_wire.h"
 #include "deliver/restrict/restrict.h"
+#include "imapd/caps.h"
 
 static bool is(const char *a, const char *b)
 {
@@ -254,6 +255,14 @@ static void check_all_milters(struct check *c)
 	}
 }
 
+static void check_capabilities(struct check *c)
+{
+	const char *word;
+
+	for (size_t at = 0; (word = caps_unknown(c->conf, &at)) != NULL;)
+		found_param(c, SEV_WARNING, "imap_discard_capabilities", "there is no capability %s (imapd(8) names them)", word);
+}
+
 void check_values(struct check *c)
 {
 	check_names(c);
@@ -266,6 +275,7 @@ void check_values(struct check *c)
 	check_restrictions(c);
 	check_client_certs(c);
 	check_all_milters(c);
+	check_capabilities(c);
 	check_next_hop(c, "relayhost");
 	check_next_hop(c, "content_filter");
 }

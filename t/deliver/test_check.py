@@ -45,6 +45,7 @@ def check(fresh_suite):
     ("greylist_lifetime = 1s\n", "greylist_lifetime: not above greylist_delay"),
     ("filter_spamd_tell_listeners = 127.0.0.1:783\n", "filter_spamd_tell_listeners: 127.0.0.1:783 is none of filter_spamd_listeners"),
     ("smtpd_reject_unlisted_recipient = no\n", "smtpd_reject_unlisted_recipient: changes nothing"),
+    ("imap_discard_capabilities = IMAP4rev2 appendlimit= REV3\n", "imap_discard_capabilities: there is no capability REV3"),
     ("recipient_delimiter = +a\n", "recipient_delimiter: 'a' (allowed: characters of"),
 ])
 def test_values(check, settings, wanted):

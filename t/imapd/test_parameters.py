@@ -1,4 +1,6 @@
 """What single parameters of imapd and the store do, each shown by an effect that the default does not have."""
+import subprocess
+
 import pytest
 
 from imapraw import Closed, Imap
@@ -29,7 +31,10 @@ def test_imap_discard_capabilities(other, imap):
     c.close()
     words = imap.ok("CAPABILITY")[0].split()
     assert b"IMAP4rev1" in words and b"THREAD=REFERENCES" in words and not {b"IMAP4rev2", b"THREAD=REFS"} & set(words) and b"APPENDLIMIT" not in b" ".join(words)
-    assert "imap_discard_capabilities: there is no capability REV3" in other.log.read_text()
+    told = "imap_discard_capabilities: there is no capability REV3"
+    assert told in other.log.read_text()
+    p = subprocess.run([other.bin / "imapd", "-t", "-c", other.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 0 and [line for line in p.stdout.decode().splitlines() if "capability" in line and line.endswith(told)], p.stdout
     assert imap.ok("ENABLE IMAP4rev2 CONDSTORE") == [b"* ENABLED CONDSTORE"]
     assert b"* SEARCH" in b"".join(imap.ok("SELECT INBOX") and imap.ok("SEARCH ALL"))     # not as ESEARCH
     imap.ok("UNSELECT")
