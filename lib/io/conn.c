@@ -270,6 +270,13 @@ const char *conn_tls_trust(const struct conn *c)
 	return f ? f->ops->tls->trust(f) : "";
 }
 
+const char *conn_tls_name(const struct conn *c)
+{
+	const struct filter *f = secure_layer(c);
+
+	return f ? f->ops->tls->name(f) : "";
+}
+
 int conn_tls_binding(const struct conn *c, unsigned char out[32])
 {
 	const struct filter *f = secure_layer(c);

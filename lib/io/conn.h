@@ -101,6 +101,8 @@ const char *conn_tls_cipher(const struct conn *c);
 int conn_tls_bits(const struct conn *c);
 /* Client: "Verified" (chain and name), "Trusted" (chain), "Untrusted"; server: "Trusted", "Untrusted", or "Anonymous": no certificate. */
 const char *conn_tls_trust(const struct conn *c);
+/* Server: the name that the client asked for, where it got a certificate of its own by it (tls_server_name); a host name's characters. Else "". */
+const char *conn_tls_name(const struct conn *c);
 /* RFC 9266 tls-exporter (TLS 1.3, and 1.2 with extended master secret). 0, or -1: not to be had. */
 int conn_tls_binding(const struct conn *c, unsigned char out[32]) MUST_CHECK;
 int conn_deflate(struct conn *c, struct err *e) MUST_CHECK;	/* RFC 4978, raw deflate both ways */

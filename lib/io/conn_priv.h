@@ -18,6 +18,7 @@ struct filter_tls {
 	const char *(*cipher)(const struct filter *f);
 	int (*bits)(const struct filter *f);
 	const char *(*trust)(const struct filter *f);
+	const char *(*name)(const struct filter *f);
 	int (*binding)(const struct filter *f, unsigned char out[32]);
 	int (*fingerprints)(const struct filter *f, unsigned char cert[32], unsigned char key[32]);
 	int (*cert)(const struct filter *f, const char *digest, struct tls_cert_facts *out);

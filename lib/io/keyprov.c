@@ -436,6 +436,14 @@ static int kind_of(EVP_PKEY *public)
 	return -1;
 }
 
+/* Of the curves those that a scheme has. */
+static bool has_scheme(EVP_PKEY *ec)
+{
+	char group[64];
+
+	return EVP_PKEY_get_group_name(ec, group, sizeof(group), NULL) == 1 && (strcmp(group, "prime256v1") == 0 || strcmp(group, "secp384r1") == 0);
+}
+
 int keyprov_key(X509 *cert, EVP_PKEY **out, struct err *e)
 {
 	EVP_PKEY *public = X509_get0_pubkey(cert);
@@ -448,6 +456,8 @@ int keyprov_key(X509 *cert, EVP_PKEY **out, struct err *e)
 
 	if (kind < 0)
 		return err_set(e, ERR_CONF, 0, "the certificate's key is not RSA, EC or Ed25519");
+	if (kind == KIND_EC && !has_scheme(public))
+		return err_set(e, ERR_CONF, 0, "the certificate's key is on another curve than P-256 and P-384");
 	if (load(e) < 0)
 		return -1;
 	int ok = X509_digest(cert, EVP_sha256(), sha, NULL) == 1 &&

@@ -42,6 +42,7 @@ static const char sigalgs[] = "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sh
 struct tls {
 	struct filter f;
 	SSL *ssl;
+	const struct tls_ctx *ctx;
 	int key_fd;
 	bool done; /* handshake is over */
 	bool flood;
@@ -255,6 +256,7 @@ void tls_ctx_free(struct tls_ctx **tp)
 		return;
 	*tp = NULL;
 	SSL_CTX_free(t->ssl);
+	tls_names_free(&t->names);
 	free(t);
 }
 
@@ -422,10 +424,16 @@ static int tls_cert(const struct filter *f, const char *digest, struct tls_cert_
 	return tls_cert_facts(of(f)->ssl, digest, out);
 }
 
+static const char *tls_name(const struct filter *f)
+{
+	return SSL_is_server(of(f)->ssl) ? tls_name_of(of(f)->ssl, of(f)->ctx) : "";
+}
+
 static const struct filter_tls tls_facts = { .version = tls_version,
 					     .cipher = tls_cipher,
 					     .bits = tls_bits,
 					     .trust = tls_trust,
+					     .name = tls_name,
 					     .binding = tls_binding,
 					     .fingerprints = tls_fingerprints,
 					     .cert = tls_cert };
@@ -443,6 +451,7 @@ static struct tls *tls_new(struct conn *c, const struct tls_ctx *ctx)
 
 	t->f.ops = &tls_ops;
 	t->f.setup_ms = HANDSHAKE_MS;
+	t->ctx = ctx;
 	t->key_fd = -1;
 	t->ssl = SSL_new(ctx->ssl);
 	if (t->ssl && SSL_set_fd(t->ssl, c->fd)) {

@@ -27,6 +27,15 @@ void tls_share_memory(void);
 /* chain: PEM text of the certificate chain. alpn: the one accepted name ("imap", "pop3"; "" none): a client that offers
  * only others gets no_application_protocol. TLS 1.2 and 1.3, ECDHE only, no renegotiation, no compression, no tickets. Returns owned. */
 int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out, struct err *e) MUST_CHECK;
+/* Further certificates of a server, shown to clients that ask for one of their names (RFC 6066 3) in place of the first; before the process forks. name: "mail.example.org", or
+ * ".example.org" for all below; in any case, with or without a dot at its end. Certificates of one name have different kinds of key, RSA, EC, Ed25519: the client's
+ * abilities decide. A client that asks for no name or another one gets the first certificate. ERR_CONF: what is wrong; the context stays as it was. */
+enum { TLS_NAME_MAX = 255, TLS_CERTS_MAX = 1000, TLS_NAMES_MAX = 10000, TLS_CERTS_OF_NAME_MAX = 3, TLS_CERT_SHA256 = 32 };
+struct tls_cert;
+int tls_server_cert(struct tls_ctx *t, struct str chain_pem, struct tls_cert **out, struct err *e) MUST_CHECK;	/* the context's */
+int tls_server_name(struct tls_ctx *t, struct str name, const struct tls_cert *const *certs, size_t n, struct err *e) MUST_CHECK;
+const unsigned char *tls_cert_sha256(const struct tls_cert *c);
+bool tls_name_valid(struct str name);
 /* Whose certificates clients may show to conn_starttls_server_asking (conn.h): authorities in the file (clients are told their names) and in the directory, by
  * names as c_rehash makes them; "": none. Both are read now, and complete our own chain where it is a lone certificate, as in Postfix. depth: certificates between
  * client and authority. */

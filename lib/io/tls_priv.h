@@ -12,11 +12,16 @@ struct tls_ctx {
 	SSL_CTX *ssl;
 	bool verify;
 	unsigned char alpn[1 + 32]; /* length and name, as on the wire; length 0: none */
+	struct tls_names *names;    /* NULL: one certificate for all */
 };
 
 /* tls_asked.c */
 void tls_ask_client(SSL *ssl);
 int tls_cert_facts(SSL *ssl, const char *digest, struct tls_cert_facts *out) MUST_CHECK;
+
+/* tls_names.c */
+const char *tls_name_of(SSL *ssl, const struct tls_ctx *t); /* conn_tls_name() */
+void tls_names_free(struct tls_names **n);
 
 /* tls_text.c */
 void tls_start_openssl(void); /* before any other use */
