@@ -203,10 +203,12 @@ static void finish_temp(struct attempt *a, const char *reason)
 	finish(a, ERR_TEMP, text_temp, 0, reason);
 }
 
-static void finish_ok(struct attempt *a, const char *reason)
+/* main: the account's own password was right, just now: then what was counted for this pair is forgiven. Whoever has stolen an application password shall not
+ * be able to guess on. */
+static void finish_ok(struct attempt *a, const char *reason, bool main)
 {
 	a->m->count.ok++;
-	throttle_success(a->m->throttle, (uint32_t)clock_wall(), &a->f->from, str_c(a->name));
+	throttle_success(a->m->throttle, (uint32_t)clock_wall(), &a->f->from, str_c(a->name), main);
 	a->result.account = a->account;
 	finish(a, ERR_NONE, "", 0, reason);
 }
@@ -278,11 +280,12 @@ static int ask_limits(struct attempt *a)
 	}
 }
 
-/* The cache's key: the tag with the service in it, and the account, which need not follow from the name in the tag (saslauthd's realms). */
+/* The cache's key: the tag with the service in it, and the account, which need not follow from the name in the tag (saslauthd's realms); and whether it is the webmail, which
+ * may use passwords that others may not. */
 static void cache_tag(const struct attempt *a, uint8_t out[CACHE_TAG])
 {
 	memcpy(out, a->tag, CACHE_TAG);
-	put_le64(out + CACHE_TAG - 8, get_le64(a->tag + CACHE_TAG - 8) ^ str_hash(str_c(a->f->service)));
+	put_le64(out + CACHE_TAG - 8, get_le64(a->tag + CACHE_TAG - 8) ^ str_hash(str_c(a->f->service)) ^ a->f->webmail);
 	put_le64(out + CACHE_TAG - 16, get_le64(a->tag + CACHE_TAG - 16) ^ str_hash(str_c(a->name)));
 }
 
@@ -319,8 +322,10 @@ static void on_result(struct attempt *a, const struct ipc_helper_RESULT *r)
 			cache_tag(a, tag);
 			cache_put(a->m->cache, clock_mono_ms(), &a->stamp, tag);
 		}
+		if (r->app.n)
+			uses_seen(a->m, r->app, a->f->client);
 		buf_str(&a->data, r->data);
-		finish_ok(a, reason);
+		finish_ok(a, reason, r->app.n == 0);
 	} else if (r->verdict == 2) {
 		log_warning("a password could not be checked: %s", reason);
 		finish_temp(a, reason);
@@ -343,7 +348,7 @@ static void on_scram_name(struct attempt *a, struct str given)
 	memcpy(a->given, given.p, given.n);
 	if (find_account(a, str_c(a->given)) < 0 || ask_limits(a) < 0)
 		return;
-	const struct ipc_helper_ACCOUNT_IS m = { .user = a->wanted ? str_c(a->name) : STR("") };
+	const struct ipc_helper_ACCOUNT_IS m = { .user = a->wanted ? str_c(a->name) : STR(""), .webmail = a->f->webmail };
 	if (worker_send(a->worker, IPC_helper_ACCOUNT_IS, &m, -1, &e) < 0)
 		finish_temp(a, "protocol");
 }
@@ -412,6 +417,8 @@ static void check_start(struct attempt *a)
 		.how = str_c(a->wanted ? (a->pam ? "pam" : "file") : a->pam ? "pam-none" : "none"),
 		.service = str_c(pam_service(a)),
 		.client = str_c(a->f->client),
+		.protocol = str_c(a->f->service),
+		.webmail = a->f->webmail,
 	};
 
 	a->m->checks->running++;
@@ -481,7 +488,7 @@ struct attempt *attempt_password_as(struct monitor *m, const struct facts *f, co
 		return a;
 	if (cached(a)) {
 		m->count.cached++;
-		finish_ok(a, "cached");
+		finish_ok(a, "cached", false);
 		return a;
 	}
 	check_or_wait(a);

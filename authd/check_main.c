@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "authd/apppass.h"
 #include "authd/helper.h"
 #include "authd/passfile.h"
 #include "authd/scram.h"
@@ -31,6 +32,7 @@ static uint8_t start_secret[32];	/* salts of unknown names while there is no pas
 struct verdict {
 	int v;
 	char reason[100];
+	char app[APP_ID + 1];		/* by which application password it is right; "" : the main one */
 	bool has_tag;
 	uint8_t tag[32];
 };
@@ -41,6 +43,51 @@ static struct verdict say(int v, const char *reason)
 
 	snprintf(r.reason, sizeof r.reason, "%s", reason);
 	return r;
+}
+
+/* --- application passwords --- */
+
+/* Those of user; none where there is no record. */
+static int app_record_get(struct str user, struct buf *value, struct app_passwords *out, struct err *e)
+{
+	struct cdbfile *c;
+	struct buf key;
+
+	if (cdbfile_open(passwd_file, &c, e) < 0)
+		return e->code == ERR_NOENT ? 0 : -1;
+	buf_init(&key, 512);
+	buf_c(&key, APP_KEY);
+	buf_str(&key, user);
+	const int rc = cdbfile_get(c, buf_view(&key), APP_RECORD_MAX, value, e);
+	buf_fini(&key);
+	cdbfile_close(&c);
+	return rc == 0 ? app_parse(buf_view(value), out, e) : rc < 0 ? -1 : 0;
+}
+
+/* 1: it is one of user's, *v says which; 0: it is none, and the main password may be tried; 2: none, and it may not; -1: *v says that it cannot be checked. */
+static int check_app(const struct ipc_helper_CHECK *m, struct str password, struct verdict *v)
+{
+	struct app_passwords p = { 0 };
+	const struct app_password *which = NULL;
+	struct err e = { 0 };
+	struct buf value;
+
+	buf_init(&value, APP_RECORD_MAX);
+	int rc = app_record_get(m->user, &value, &p, &e);
+	if (rc == 0)
+		rc = app_match(&p, password, app_service(m->protocol), (uint64_t)clock_wall(), &which, &e);
+	if (rc < 0) {
+		log_error("application passwords of %.*s: %s", STR_ARG(m->user), e.text);
+		*v = say(V_TEMP, "password file");
+	} else if (rc == 1) {
+		*v = say(V_RIGHT, "");
+		snprintf(v->reason, sizeof v->reason, "app-password:%.*s", STR_ARG(which->name));
+		snprintf(v->app, sizeof v->app, "%.*s", STR_ARG(which->id));
+	} else if (p.main_for_webmail && !m->webmail) {
+		rc = 2;
+	}
+	buf_fini(&value);
+	return rc;
 }
 
 /* --- the suite's own users --- */
@@ -68,13 +115,22 @@ static struct verdict check_nobody(struct str password)
 	return say(V_WRONG, "unknown user");
 }
 
-static struct verdict check_file(struct str user, struct str password)
+static struct verdict check_file(const struct ipc_helper_CHECK *m, struct str password)
 {
+	const struct str user = m->user;
 	struct pass_record r;
 	struct verdict v;
 	struct err e = { 0 };
 	struct buf value;
 
+	const int app = check_app(m, password, &v);
+	if (app == 1 || app < 0)
+		return v;
+	if (app == 2) {
+		v = check_nobody(password);
+		snprintf(v.reason, sizeof v.reason, "app password required");
+		return v;
+	}
 	buf_init(&value, PASS_RECORD_MAX);
 	int rc = record_get(user, &value, &r, &e);
 	if (rc == 0)
@@ -170,9 +226,10 @@ static struct verdict pam_verdict(pam_handle_t *p, int r, const char *step)
 	return v;
 }
 
+/* password NULL: it has been found right already, what is left is whether the account may log in. */
 static struct verdict check_pam(const char *user, const char *service, const char *client, const char *password)
 {
-	struct talk t = { user, password, 0 };
+	struct talk t = { user, password ? password : "", 0 };
 	const struct pam_conv conv = { converse, &t };
 	pam_handle_t *p = NULL;
 	const void *name = NULL;
@@ -187,7 +244,7 @@ static struct verdict check_pam(const char *user, const char *service, const cha
 	(void)pam_set_item(p, PAM_FAIL_DELAY, item);
 	if (client[0])
 		(void)pam_set_item(p, PAM_RHOST, client);
-	r = pam_authenticate(p, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
+	r = password ? pam_authenticate(p, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK) : PAM_SUCCESS;
 	if (r != PAM_SUCCESS)
 		return pam_verdict(p, r, "auth");
 	r = pam_acct_mgmt(p, PAM_SILENT);
@@ -207,6 +264,28 @@ static struct verdict check_pam_nobody(const char *service, const char *client, 
 	return p.v == V_TEMP ? p : v;
 }
 
+/* An account of the system. An application password stands in place of PAM's word on the password, not of its word on the account. */
+static struct verdict check_system(const struct ipc_helper_CHECK *m, const char *password, struct arena *a)
+{
+	const char *const service = arena_cstr(a, m->service), *const client = arena_cstr(a, m->client), *const user = arena_cstr(a, m->user);
+	struct verdict v, account;
+
+	switch (check_app(m, str_c(password), &v)) {
+	case 0:
+		return check_pam(user, service, client, password);
+	case 1:
+		account = check_pam(user, service, client, NULL);
+		return account.v == V_RIGHT ? v : account;
+	case 2:
+		v = check_pam_nobody(service, client, password);
+		if (v.v == V_WRONG)
+			snprintf(v.reason, sizeof v.reason, "app password required");
+		return v;
+	default:
+		return v;
+	}
+}
+
 /* --- one attempt --- */
 
 static bool asks_pam(struct str how)
@@ -218,6 +297,7 @@ static void answer(int channel, uint32_t id, const struct verdict *v, struct str
 {
 	struct err e = { 0 };
 	const struct ipc_helper_RESULT r = { .verdict = (uint64_t)v->v, .reason = str_c(v->reason), .data = data,
+					     .app = v->app[0] ? str_c(v->app) : (struct str){ 0 },
 					     .tag = v->has_tag ? str_n(v->tag, sizeof v->tag) : (struct str){ 0 } };
 
 	if (ipc_send_fd(channel, &ipc_helper, IPC_helper_RESULT, &r, id, -1, &e) < 0)
@@ -241,11 +321,11 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 	if (n == 0 || memchr(password, 0, n))
 		v = say(V_WRONG, "empty password");
 	else if (str_eq(m->how, STR("file")))
-		v = check_file(m->user, p);
+		v = check_file(m, p);
 	else if (asks_pam(m->how) && n > CRYPT_INPUT_MAX)
 		v = check_nobody(p);	/* no system hash can be of it, and PAM modules call it an error */
 	else if (str_eq(m->how, STR("pam")))
-		v = check_pam(arena_cstr(a, m->user), arena_cstr(a, m->service), arena_cstr(a, m->client), password);
+		v = check_system(m, password, a);
 	else if (str_eq(m->how, STR("pam-none")))
 		v = check_pam_nobody(arena_cstr(a, m->service), arena_cstr(a, m->client), password);
 	else
@@ -276,16 +356,22 @@ static struct str secret_get(struct buf *out)
 	return buf_view(out);
 }
 
-/* The account's verifier, or one that fits nobody. *reason_out says which, for the log. */
-static int verifier_get(struct str user, struct str given, struct scram_verifier *v, const char **reason_out, struct err *e)
+/* The account's verifier, or one that fits nobody. *reason_out says which, for the log. An application password has none: the client does not say which of them it
+ * has. */
+static int verifier_get(const struct ipc_helper_ACCOUNT_IS *who, struct str given, struct scram_verifier *v, const char **reason_out, struct err *e)
 {
+	const struct str user = who->user;
+	struct app_passwords apps = { 0 };
 	struct pass_record r = { 0 };
 	struct buf value, secret;
 	int rc = 1;
 
-	buf_init(&value, PASS_RECORD_MAX);
+	buf_init(&value, APP_RECORD_MAX);
 	buf_init(&secret, 256);
 	if (user.n)
+		rc = app_record_get(user, &value, &apps, e) < 0 ? -1 : 1;
+	buf_reset(&value);
+	if (rc == 1 && user.n && (!apps.main_for_webmail || who->webmail))
 		rc = record_get(user, &value, &r, e);
 	if (rc == 0 && r.has_scram) {
 		*v = r.scram;
@@ -348,7 +434,7 @@ static void attempt_scram(int channel, uint32_t id, struct str initial, struct a
 		scram_failed(channel, id, &e, "");
 	scram_send(channel, IPC_helper_NAME, &(struct ipc_helper_NAME){ .given = str_c(s.user) }, id);
 	const struct ipc_helper_ACCOUNT_IS *who = scram_wait(channel, IPC_helper_ACCOUNT_IS, a);
-	if (verifier_get(who->user, str_c(s.user), &v, &reason, &e) < 0) {
+	if (verifier_get(who, str_c(s.user), &v, &reason, &e) < 0) {
 		log_error("password of %.*s: %s", STR_ARG(who->user), e.text);
 		e.code = ERR_TEMP;
 		scram_failed(channel, id, &e, "");

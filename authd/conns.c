@@ -529,6 +529,7 @@ static void conn_new(struct registrar *r, const struct ipc_reg_CONN *m, int fd)
 				   .client_port = (unsigned)m->client_port };
 	c->facts.from.has_addr = addr_parse(m->client, c->facts.from.addr) == 0;
 	memcpy(c->peer, c->facts.from.addr, sizeof c->peer);
+	c->facts.webmail = c->facts.from.has_addr && cidr_match(r->m->webmail.v, r->m->webmail.n, c->peer);
 	c->facts.from.exempt = c->facts.from.has_addr && cidr_match(r->m->exempt.v, r->m->exempt.n, c->facts.from.addr);
 	list_append(&all->all, &c->node);
 	all->n++;

@@ -1,4 +1,4 @@
-/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed, shares. The peer is root, checked again here. */
+/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed, shares, app-uses. The peer is root, checked again here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -184,6 +184,17 @@ static void do_shares(struct client *c, const struct ipc_strs *args)
 	end(c, ERR_NONE, "");
 }
 
+/* Write down when application passwords were used: the tool reads the file then. */
+static void do_app_uses(struct client *c, const struct ipc_strs *args)
+{
+	struct err e = { 0 };
+
+	if (uses_save(c->m, &e) < 0)
+		end(c, e.code, e.text);
+	else
+		end(c, ERR_NONE, "");
+}
+
 static const struct {
 	const char *word;
 	void (*fn)(struct client *c, const struct ipc_strs *args);
@@ -193,6 +204,7 @@ static const struct {
 	{ "end-user", do_end_user },
 	{ "shares", do_shares },
 	{ "dkim-changed", do_dkim_changed },
+	{ "app-uses", do_app_uses },
 };
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -210,7 +222,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 			words[i].fn(c, &r->args);
 			return;
 		}
-	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed shares");
+	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed shares app-uses");
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)

@@ -206,6 +206,7 @@ int monitor_run(struct monitor *m)
 	attempts_init(m);
 	sessions_init(m);
 	shares_load(m);
+	uses_load(m);
 	queue_peer_init(m);
 	helpers_init(m);
 	accounts_init(m);
@@ -217,6 +218,8 @@ int monitor_run(struct monitor *m)
 	if (throttle_dirty(m->throttle) && snapshot_write(m, &e) < 0)
 		log_error("login limits: %s", e.text);
 	shares_save(m);
+	if (uses_save(m, &e) < 0)
+		log_error("%s", e.text);
 	helpers_end(m);
 	cache_free(&m->cache);
 	return 0;

@@ -7,6 +7,7 @@
  *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
  *	mux.c		CREDS of authd-mux			control.c	administrators' words
  *	workers.c	sasl and check workers			dkim.c		signing keys for the key worker
+ *	lastuse.c	uses of application passwords		uses.h		when and from where, pure
  *	guests.c	sessions that ask for others' folders	shares.h	who shares with whom, pure but for its file
  */
 #ifndef AUTHD_MONITOR_H
@@ -69,6 +70,9 @@ struct monitor {
 	struct shares *shares;
 	struct timer *shares_timer;	/* runs: the table has changes that its file lacks */
 	bool shares_dirty;
+	struct uses *uses;
+	struct timer *uses_timer;	/* likewise */
+	bool uses_dirty;
 	struct queue_peer *queue;
 	struct control *control;
 	struct timer *tick, *snapshot_timer;
@@ -83,6 +87,7 @@ struct facts {
 	const char *client, *server;	/* numeric, or "" */
 	unsigned client_port;
 	struct throttle_client from;
+	bool webmail;			/* the connection was accepted from webmail_hosts */
 };
 
 /* --- helpers.c --- */
@@ -206,6 +211,11 @@ void shares_load(struct monitor *m);
 void shares_save(struct monitor *m);	/* if it has changed since */
 void shares_told(struct monitor *m, const char *owner, struct str grantees);
 size_t shares_with(const struct monitor *m, const char *user, struct str *v, size_t max);	/* owners, sorted; valid until the next change */
+
+/* --- lastuse.c --- */
+void uses_load(struct monitor *m);
+int uses_save(struct monitor *m, struct err *e) MUST_CHECK;	/* if anything was used since */
+void uses_seen(struct monitor *m, struct str id, const char *client);	/* this application password was right */
 
 /* --- peers.c --- */
 void queue_peer_init(struct monitor *m);

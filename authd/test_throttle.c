@@ -83,7 +83,7 @@ static void test_pair_and_known(void)
 	struct throttle *t = fresh();
 	struct throttle_client thief = at(198, 51, 100, 7), owner = at(192, 0, 2, 1);
 
-	throttle_success(t, 500, &owner, STR("joe"));
+	throttle_success(t, 500, &owner, STR("joe"), true);
 	for (uint64_t i = 0; i < 5; i++)
 		throttle_fail(t, 1000, &thief, STR("joe"), true, 1 + i);
 	tap_is_int(throttle_ask(t, 1000, &thief, STR("joe")), THROTTLE_REFUSED, "five different passwords: the pair is refused");
@@ -194,6 +194,24 @@ static void test_bounds(void)
 	throttle_free(&t);
 }
 
+/* A success that forgives nothing makes the network known: four times five guesses are left, not without end. */
+static void test_unforgiving(void)
+{
+	for (int forgive = 0; forgive < 2; forgive++) {
+		struct throttle *t = fresh();
+		const struct throttle_client c = at(192, 0, 2, 1);
+		struct throttle_client from = c;
+
+		for (uint64_t i = 0; i < 24; i++) {
+			from.addr[15] = (uint8_t)(1 + i % 4);	/* of one network, below the address's own limit */
+			throttle_success(t, 1000, &from, STR("joe"), forgive);
+			throttle_fail(t, 1000, &from, STR("joe"), true, 1 + i);
+		}
+		tap_is_int(throttle_ask(t, 1000, &c, STR("joe")), forgive ? THROTTLE_PASS : THROTTLE_REFUSED, "a success that forgives: %d", forgive);
+		throttle_free(&t);
+	}
+}
+
 static void test_snapshot(void)
 {
 	struct throttle *t = fresh(), *u = fresh();
@@ -203,7 +221,7 @@ static void test_snapshot(void)
 
 	buf_init(&b, THROTTLE_SNAPSHOT_MAX);
 	buf_init(&again, THROTTLE_SNAPSHOT_MAX);
-	throttle_success(t, 1000, &owner, STR("joe"));
+	throttle_success(t, 1000, &owner, STR("joe"), true);
 	for (uint64_t i = 0; i < 10; i++)
 		throttle_fail(t, 1000, &c, STR("joe"), true, i + 1);
 	tap_ok(throttle_dirty(t), "failures make it worth saving");
@@ -239,6 +257,7 @@ int main(void)
 	test_dictionary();
 	test_exempt_and_local();
 	test_bounds();
+	test_unforgiving();
 	test_snapshot();
 	return tap_done();
 }

@@ -384,7 +384,7 @@ uint32_t throttle_fail(struct throttle *t, uint32_t now, const struct throttle_c
 	return delay;
 }
 
-void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user)
+void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool forgive)
 {
 	const struct str names[] = { user, { 0 } };	/* known to this account, and known at all */
 
@@ -399,7 +399,7 @@ void throttle_success(struct throttle *t, uint32_t now, const struct throttle_cl
 		x->since = now;
 	}
 	struct ent *pair = table_find(t, K_PAIR, key_net(t, K_PAIR, c, user));
-	if (pair)
+	if (pair && forgive)
 		pair->count = 0;
 }
 

@@ -7,7 +7,7 @@
  * account logged in during the last 30 days is known to it: no count of others' failures locks it out.
  *
  *	if (throttle_ask(t, now, &client, user) == THROTTLE_PASS) …check the password…
- *	delay = throttle_fail(t, now, &client, user, exists, tag);	or throttle_success(t, now, &client, user);
+ *	delay = throttle_fail(t, now, &client, user, exists, tag);	or throttle_success(t, now, &client, user, true);
  */
 #ifndef AUTHD_THROTTLE_H
 #define AUTHD_THROTTLE_H
@@ -67,7 +67,8 @@ enum throttle_answer throttle_ask(struct throttle *t, uint32_t now, const struct
 /* A password was wrong. exists: there is such an account. tag: identifies the password (0: not known, counts as new). Returns the
  * milliseconds after which the client may hear of it. */
 uint32_t throttle_fail(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool exists, uint64_t tag);
-void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
+/* forgive: what was counted for this account and network begins anew. */
+void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool forgive);
 /* Did user log in from this network during the last 30 days? */
 bool throttle_knows(const struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
 /* Failures counted for this address in the running window, for the log. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "authd/passfile.h"
+#include "authd/user_app.h"
 #include "authd/user_forward.h"
 #include "authd/user_store.h"
 #include "base/enc.h"
@@ -32,6 +33,7 @@ struct options {
 	const char *file, *scheme;
 	bool from_stdin, prompt, keep_mail, json, quiet;
 	const char *forward;		/* where mail for a removed user goes */
+	struct app_options app;
 };
 
 struct run {
@@ -41,6 +43,7 @@ struct run {
 	char name[ACCOUNT_NAME_MAX + 1];	/* of the command, folded */
 	const char *arg;			/* what comes behind it */
 	bool end_sessions;
+	struct app_made made;
 };
 
 /* --- names and passwords --- */
@@ -378,6 +381,7 @@ static int cmd_del(struct run *r, struct err *e)
 	if (!u)
 		return -1;
 	user_store_password(&r->s, str_c(r->name), (struct str){ 0 });
+	user_app_forget(&r->s, r->name);
 	users_remove(&r->s.users, u);
 	r->s.users_changed = true;
 	r->end_sessions = true;
@@ -496,12 +500,12 @@ static int cmd_show(struct run *r, struct err *e)
 
 /* --- telling authd --- */
 
-/* 0: done, or authd does not run; -1: it could not install the accounts. */
-static int tell_authd(struct run *r, struct err *e)
+/* 0: done, or authd does not run; -1: it could not do it. */
+static int tell_authd(struct run *r, const char *word, struct err *e)
 {
 	struct arena *a = r->s.arena;
 	struct str names[1] = { str_c(r->name) };
-	const struct ipc_control_REQUEST q = { .word = STR("users-changed"), .args = { names, r->end_sessions ? 1 : 0 } };
+	const struct ipc_control_REQUEST q = { .word = str_c(word), .args = { names, r->end_sessions ? 1 : 0 } };
 	uint16_t type = 0;
 	uint32_t id;
 	void *msg;
@@ -519,10 +523,48 @@ static int tell_authd(struct run *r, struct err *e)
 	return end->code ? err_set(e, ERR_TEMP, 0, "authd: %.*s", STR_ARG(end->text)) : 0;
 }
 
+/* --- application passwords --- */
+
+/* The user exists: a password for nobody would become that of who is given the name later. */
+static int app_user(struct run *r, struct err *e)
+{
+	const struct user_row *u = users_find(&r->s.users, str_c(r->name));
+
+	if ((u && !u->system) || (!strchr(r->name, '@') && getpwnam(r->name)))
+		return 0;
+	return err_set(e, ERR_NOENT, 0, "%s: no such user", r->name);
+}
+
+static int cmd_app_add(struct run *r, struct err *e)
+{
+	return app_user(r, e) < 0 ? -1 : user_app_add(&r->s, r->name, &r->o.app, &r->made, e);
+}
+
+static int cmd_app_del(struct run *r, struct err *e)
+{
+	r->end_sessions = true;
+	return user_app_del(&r->s, r->name, &r->o.app, e);
+}
+
+static int cmd_app_main(struct run *r, struct err *e)
+{
+	r->end_sessions = strcmp(r->arg, "webmail") == 0;
+	return app_user(r, e) < 0 ? -1 : user_app_main(&r->s, r->name, r->arg, e);
+}
+
+static int cmd_app_list(struct run *r, struct err *e)
+{
+	if (geteuid() != 0)
+		return err_set(e, ERR_DENIED, 0, "only root may read passwd.cdb");
+	if (tell_authd(r, "app-uses", e) < 0 || user_store_passwords_read(&r->s, e) < 0)
+		return -1;
+	return user_app_list(&r->s, r->name, &r->o.app, e);
+}
+
 /* --- the frame --- */
 
 static const struct command {
-	const char *word;
+	const char *word;	/* one, or two */
 	int (*fn)(struct run *r, struct err *e);
 	bool name, arg, write, removing;
 	const char *usage;
@@ -537,6 +579,10 @@ static const struct command {
 	{ "list", cmd_list, false, false, false, false, "list [--json]" },
 	{ "show", cmd_show, true, false, false, false, "show NAME [--json]" },
 	{ "import", cmd_import, false, false, true, false, "import [--scheme …] < FILE     lines NAME:PASSWORD" },
+	{ "app-password add", cmd_app_add, true, false, true, false, "app-password add NAME --name APP [--service imap,pop3,smtp] [--expires DAYSd|YYYY-MM-DD] [--json]" },
+	{ "app-password list", cmd_app_list, true, false, false, false, "app-password list NAME | --all [--json]" },
+	{ "app-password del", cmd_app_del, true, false, true, false, "app-password del NAME --name APP | --all" },
+	{ "app-password main", cmd_app_main, true, true, true, false, "app-password main NAME any|webmail     where the main password serves" },
 };
 
 static int usage(FILE *to)
@@ -572,14 +618,17 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 	if (!c->write)
 		return 0;
 	close_fd(&r->s.lock);
-	if (tell_authd(r, e) < 0)
+	if (r->made.shown[0])
+		user_app_print_made(&r->made, r->name, &r->o.app);
+	if (tell_authd(r, "users-changed", e) < 0)
 		return -1;
 	return remove_mail ? mail_remove(&removed, e) : 0;
 }
 
 static const struct option longs[] = {
 	{ "password-stdin", no_argument, NULL, 'P' }, { "prompt", no_argument, NULL, 'p' }, { "scheme", required_argument, NULL, 's' },
-	{ "forward", required_argument, NULL, 'f' },
+	{ "forward", required_argument, NULL, 'f' },  { "name", required_argument, NULL, 'n' }, { "service", required_argument, NULL, 'S' },
+	{ "expires", required_argument, NULL, 'e' },  { "all", no_argument, NULL, 'a' },
 	{ "keep-mail", no_argument, NULL, 'k' },      { "json", no_argument, NULL, 'j' },   { "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },	      { "quiet", no_argument, NULL, 'q' },  { 0 },
 };
@@ -597,7 +646,11 @@ static void options_get(int argc, char **argv, struct options *o)
 		case 's': o->scheme = optarg; break;
 		case 'k': o->keep_mail = true; break;
 		case 'f': o->forward = optarg; break;
-		case 'j': o->json = true; break;
+		case 'j': o->json = o->app.json = true; break;
+		case 'n': o->app.name = optarg; break;
+		case 'S': o->app.services = optarg; break;
+		case 'e': o->app.expires = optarg; break;
+		case 'a': o->app.all = true; break;
 		case 'q': o->quiet = true; break;
 		case 'h': exit(usage(stdout));
 		case 'V':
@@ -612,12 +665,19 @@ static const struct command *command_get(int argc, char **argv, struct run *r, s
 {
 	const struct command *c = NULL;
 
-	for (size_t i = 0; optind < argc && i < ARRAY_LEN(commands); i++)
-		if (strcmp(argv[optind], commands[i].word) == 0)
-			c = &commands[i];
-	if (!c || argc - optind != 1 + c->name + c->arg)
+	for (size_t i = 0; optind < argc && i < ARRAY_LEN(commands); i++) {
+		struct str rest = str_c(commands[i].word);
+
+		if (!str_eq(str_split(&rest, ' '), str_c(argv[optind])) || (rest.p && (optind + 1 >= argc || !str_eq(rest, str_c(argv[optind + 1])))))
+			continue;
+		c = &commands[i];
+		optind += rest.p ? 1 : 0;
+		break;
+	}
+	const bool named = c && c->name && !(c->fn == cmd_app_list && r->o.app.all);
+	if (!c || argc - optind != 1 + named + c->arg)
 		exit(usage(stderr));
-	if (c->name && name_take(r, str_c(argv[optind + 1]), e) < 0)
+	if (named && name_take(r, str_c(argv[optind + 1]), e) < 0)
 		return NULL;
 	if (c->arg)
 		r->arg = argv[optind + 2];

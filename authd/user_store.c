@@ -67,7 +67,7 @@ static int on_pair(void *ctx, struct str key, struct str value)
 	return 0;
 }
 
-static int passwords_read(struct user_store *s, struct err *e)
+int user_store_passwords_read(struct user_store *s, struct err *e)
 {
 	struct cdbfile *c;
 
@@ -89,7 +89,7 @@ int user_store_open(struct user_store *s, const struct conf *c, bool write, stru
 		return -1;
 	if (users_read(s, e) < 0)
 		return -1;
-	return write ? passwords_read(s, e) : 0;
+	return write ? user_store_passwords_read(s, e) : 0;
 }
 
 void user_store_close(struct user_store *s)
@@ -173,6 +173,13 @@ void user_store_password(struct user_store *s, struct str name, struct str value
 	} else if (value.p) {
 		pair_append(s, name, value);
 	}
+}
+
+struct str user_store_password_get(const struct user_store *s, struct str name)
+{
+	const struct pass_pair *p = pair_find(s, name);
+
+	return p ? p->value : (struct str){ 0 };
 }
 
 bool user_store_has_password(const struct user_store *s, struct str name)

@@ -27,6 +27,9 @@ void user_store_close(struct user_store *s);
 
 /* Set (value copied) or, with value.p NULL, remove. */
 void user_store_password(struct user_store *s, struct str name, struct str value);
+struct str user_store_password_get(const struct user_store *s, struct str name);	/* p NULL: none; borrowed */
+/* For a store that was opened to read. */
+int user_store_passwords_read(struct user_store *s, struct err *e) MUST_CHECK;
 bool user_store_has_password(const struct user_store *s, struct str name);
 /* The next uid of the reserved range; ERR_LIMIT when all are used. */
 int user_store_uid(struct user_store *s, uint32_t *uid_out, struct err *e) MUST_CHECK;

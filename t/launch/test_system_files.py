@@ -190,6 +190,7 @@ def test_rsyslog_understands_the_snippet(share, tmp_path):
 
 @pytest.mark.parametrize("line,want", [
     (["qu"], ["quarantine", "queue"]), (["user", "d"], ["del", "disable"]), (["queue", "re"], ["release", "requeue"]), (["user", "passwd", "al"], ["alice@example.com"]),
+    (["user", "app-password", "l"], ["list"]), (["user", "app-password", "del", "al"], ["alice@example.com"]), (["user", "app-password", "add", "bob", "--serv"], ["--service"]),
     (["-c", "CONF", "che"], ["check"]), (["alias", "a"], ["add"]), (["alias", "d"], ["del"]), (["alias", "l"], ["list"]), (["learn", "--fol"], ["--folders"]),
 ])
 def test_completion(suite, line, want):

@@ -108,6 +108,10 @@ def read_and_write(s):
 def administer(s, tmp_path):
     (tmp_path / "old.mbox").write_bytes(b"From x@y Sat Nov 28 12:00:00 2026\nSubject: old\n\nwords\n")
     s.tool("postern-import", "--user", BOB, "mbox", tmp_path / "old.mbox")
+    password = s.tool("postern-user", "app-password", "add", BOB, "--name", "phone").stdout.decode().strip()
+    c = Imap(s)
+    c.ok('LOGIN "%s" "%s"' % (BOB, password))
+    c.close()
     s.tool("postern-dkim", "genkey", "example.com", "-s", "s1", "-t", "ed25519")
     s.tool("postern-alarm", check=False)
     s.tool("postern-learn", "--queued")
@@ -115,7 +119,7 @@ def administer(s, tmp_path):
 
 # Of what such a day leaves: else this looks at too little.
 SEEN = {
-    "state": ("auth-limits", "dkim/private/*._domainkey.*.pem", "dkim/table/keys", "dmarc/*", "filter/known/senders", "filter/tokens.cdb", "learn.shares", "shares", "srs.key", "users.lock",
+    "state": ("app-uses", "auth-limits", "dkim/private/*._domainkey.*.pem", "dkim/table/keys", "dmarc/*", "filter/known/senders", "filter/tokens.cdb", "learn.shares", "shares", "srs.key", "users.lock",
               *("mail/*/Maildir/" + f for f in (
                   ".*/cur/*", ".*/postern.acl", ".*/postern.cachemap", ".*/postern.metadata", ".*/postern.search", "maildirsize", "postern.imported", "postern.poplogin", "postern.quota",
                   "postern.servermeta", "postern.shares", "postern.special", "postern.subscriptions", "postern.train/*.spam"))),
