@@ -6,7 +6,7 @@
 
 #include "base/arena.h"
 
-enum { BYTES = 8, VALUES = 256, FEW = 32 };
+enum { FEW = 32 };
 
 static void insert_each(struct radix_item *v, size_t n)
 {
@@ -20,46 +20,100 @@ static void insert_each(struct radix_item *v, size_t n)
 	}
 }
 
-static void pass(const struct radix_item *from, struct radix_item *to, size_t n, const size_t count[VALUES], unsigned shift)
+void radix_begin(struct radix *r, struct radix_item *v, struct radix_item *room, size_t n)
 {
-	size_t at[VALUES], sum = 0;
-
-	for (unsigned b = 0; b < VALUES; b++) {
-		at[b] = sum;
-		sum += count[b];
-	}
-	for (size_t i = 0; i < n; i++)
-		to[at[from[i].key >> shift & 0xff]++] = from[i];
+	*r = (struct radix){ .v = v, .to = room, .n = n };
 }
 
-void radix_sort_with(struct radix_item *v, struct radix_item *room, size_t n)
+static size_t piece_end(const struct radix *r, size_t *work)
 {
-	size_t count[BYTES][VALUES] = { 0 };
+	const size_t n = r->n - r->at < *work ? r->n - r->at : *work;
 
-	if (n <= FEW) {
-		insert_each(v, n);
-		return;
+	*work -= n;
+	return r->at + n;
+}
+
+/* All bytes at once: the items are read one time more than they are moved. */
+static bool count_some(struct radix *r, size_t *work)
+{
+	const size_t end = piece_end(r, work);
+
+	for (size_t i = r->at; i < end; i++) {
+		const uint64_t key = r->v[i].key;
+
+		for (unsigned b = 0; b < RADIX_BYTES; b++)
+			r->count[b][key >> 8 * b & 0xff]++;
 	}
-	for (size_t i = 0; i < n; i++)
-		for (unsigned b = 0; b < BYTES; b++)
-			count[b][v[i].key >> 8 * b & 0xff]++;
-	struct radix_item *from = v, *to = room;
-	for (unsigned b = 0; b < BYTES; b++) {
-		if (count[b][v[0].key >> 8 * b & 0xff] == n)	/* the same in all */
-			continue;
-		pass(from, to, n, count[b], 8 * b);
-		struct radix_item *const t = from;
-		from = to;
-		to = t;
+	r->at = end;
+	if (end < r->n)
+		return false;
+	r->at = 0;
+	return true;
+}
+
+static void counts_to_places(size_t count[RADIX_VALUES])
+{
+	size_t sum = 0;
+
+	for (unsigned b = 0; b < RADIX_VALUES; b++) {
+		const size_t n = count[b];
+
+		count[b] = sum;
+		sum += n;
 	}
-	if (from != v)
-		memcpy(v, from, n * sizeof(*v));
+}
+
+/* True: this pass is over, or was not needed. */
+static bool pass_some(struct radix *r, size_t *work)
+{
+	const struct radix_item *const from = r->v;
+	struct radix_item *const to = r->to;
+	size_t *const place = r->count[r->byte];
+	const unsigned shift = 8 * r->byte;
+
+	if (r->at == 0 && place[from[0].key >> shift & 0xff] == r->n)	/* the same in all */
+		return true;
+	if (*work == 0)
+		return false;
+	if (r->at == 0)
+		counts_to_places(place);
+	const size_t end = piece_end(r, work);
+
+	for (size_t i = r->at; i < end; i++)
+		to[place[from[i].key >> shift & 0xff]++] = from[i];
+	r->at = end;
+	if (end < r->n)
+		return false;
+	r->at = 0;
+	r->to = r->v;
+	r->v = to;
+	return true;
+}
+
+bool radix_step(struct radix *r, size_t *work)
+{
+	if (r->n <= FEW) {
+		insert_each(r->v, r->n);
+		return true;
+	}
+	if (!r->counted && !(r->counted = count_some(r, work)))
+		return false;
+	for (; r->byte < RADIX_BYTES; r->byte++)
+		if (!pass_some(r, work))
+			return false;
+	return true;
 }
 
 void radix_sort(struct radix_item *v, size_t n)
 {
 	struct radix_item *const room = n <= FEW ? NULL : xmalloc(n * sizeof(*room));
+	size_t work = SIZE_MAX;
+	struct radix r;
 
-	radix_sort_with(v, room, n);
+	radix_begin(&r, v, room, n);
+	while (!radix_step(&r, &work))
+		work = SIZE_MAX;
+	if (r.v != v)
+		memcpy(v, r.v, n * sizeof(*v));
 	free(room);
 }

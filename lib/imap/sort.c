@@ -175,8 +175,10 @@ bool imap_base_subject(struct str subject, struct buf *out)
 
 /* --- sorting ---
  *
- * A number stands for each row's first value: itself, or of a text its first bytes. Rows are put in the order of these at once, in linear time (some 20 ns
- * each); what is alike then is merge-sorted by all values, run by run, in pieces. */
+ * A number stands for each row's first value: itself, or of a text its first bytes. Rows are put in the order of these, in linear time (some 20 ns each);
+ * what is alike then is merge-sorted by all values, run by run: all of it in pieces. */
+
+enum { GATHER, PLACE, TAKE, RUNS };
 
 static int value_cmp(bool text, const union imap_sort_value *a, const union imap_sort_value *b)
 {
@@ -227,22 +229,49 @@ int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e)
 {
 	/* Of one number nothing is left to compare: equal rows stay in their order. */
 	const bool one = s->n_by == 1 && (s->ranks || !keys[s->by[0].by].text);
-	struct radix_item *room;
+	struct radix_item *const room = ARENA_ARRAY(a, struct radix_item, s->n + 1);
 
 	s->order = ARENA_ARRAY(a, uint32_t, s->n + 1);
 	s->other = one ? NULL : ARENA_ARRAY(a, uint32_t, s->n + 1);
 	s->first = ARENA_ARRAY(a, struct radix_item, s->n + 1);
-	room = ARENA_ARRAY(a, struct radix_item, s->n + 1);
-	if (!s->order || !s->first || !room || (!one && !s->other))
+	s->radix = ARENA_NEW(a, struct radix);
+	if (!s->order || !s->first || !room || !s->radix || (!one && !s->other))
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort");
-	for (size_t i = 0; i < s->n; i++)
-		s->first[i] = (struct radix_item){ .key = first_key(s, i), .value = i };
-	radix_sort_with(s->first, room, s->n);
-	for (size_t i = 0; i < s->n; i++)
-		s->order[i] = (uint32_t)s->first[i].value;
+	radix_begin(s->radix, s->first, room, s->n);
+	s->phase = GATHER;
+	s->at = 0;
 	s->run_end = one ? s->n : 0;
 	s->run_n = 0;
 	return 0;
+}
+
+static bool gather(struct imap_sort *s, size_t *work)
+{
+	for (; *work > 0 && s->at < s->n; s->at++, (*work)--)
+		s->first[s->at] = (struct radix_item){ .key = first_key(s, s->at), .value = s->at };
+	return s->at == s->n;
+}
+
+static bool take_order(struct imap_sort *s, size_t *work)
+{
+	for (; *work > 0 && s->at < s->n; s->at++, (*work)--)
+		s->order[s->at] = (uint32_t)s->first[s->at].value;
+	return s->at == s->n;
+}
+
+/* The order of the first values. True: it is there. */
+static bool place_step(struct imap_sort *s, size_t *work)
+{
+	if (s->phase == GATHER && gather(s, work))
+		s->phase = PLACE;
+	if (s->phase == PLACE && radix_step(s->radix, work)) {
+		s->phase = TAKE;
+		s->first = s->radix->v;
+		s->at = 0;
+	}
+	if (s->phase == TAKE && take_order(s, work))
+		s->phase = RUNS;
+	return s->phase == RUNS;
 }
 
 /* The next rows that are alike so far. False: there are none. */
@@ -311,6 +340,8 @@ static bool run_step(struct imap_sort *s, size_t *work)
 
 bool imap_sort_step(struct imap_sort *s, size_t work)
 {
+	if (!place_step(s, &work))
+		return false;
 	while (work > 0) {
 		if (s->run_n == 0 && !run_next(s, &work)) {
 			if (s->run_end >= s->n)

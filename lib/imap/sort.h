@@ -48,14 +48,18 @@ struct imap_sort {
 	uint32_t *order;		/* rows; equal ones stay in the order of their index */
 	/* inside */
 	uint32_t *other;
-	struct radix_item *first;	/* what stands for the rows' first values, sorted */
+	struct radix_item *first;	/* what stands for the rows' first values, in the end sorted */
+	struct radix *radix;
+	unsigned phase;
 	size_t run, run_n, run_end;	/* rows that are alike in it */
 	uint32_t *from, *to;		/* of the run, in order and other */
 	size_t width, at, left, right, mid, end;
 	bool merging;
 };
+/* Looks at no value yet. */
 int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e) MUST_CHECK;
-bool imap_sort_step(struct imap_sort *s, size_t comparisons);	/* true: sorted */
+/* So many rows are looked at, moved or compared. True: sorted. */
+bool imap_sort_step(struct imap_sort *s, size_t work);
 /* Two rows of values: negative, 0 or positive. */
 int imap_sort_cmp(const struct imap_sort_criterion *by, size_t n_by, const union imap_sort_value *a, const union imap_sort_value *b);
 

@@ -167,6 +167,26 @@ static void sorting_at_random(void)
 	}
 }
 
+/* No step takes longer than its work, whatever the number of rows; nothing is done before the first. */
+static void sorting_in_pieces(void)
+{
+	enum { N = 20000, PIECE = 100 };
+	static const struct imap_sort_criterion by = { .by = IMAP_SORT_DATE };
+	const struct arena_mark mark = arena_mark(arena);
+	union imap_sort_value *v = ARENA_ARRAY(arena, union imap_sort_value, N);
+	struct imap_sort s = { .by = &by, .n_by = 1, .values = v, .n = N };
+	unsigned steps = 1;
+	const int begun = imap_sort_begin(&s, arena, NULL);
+
+	for (unsigned i = 0; i < N; i++)
+		v[i].number = (int64_t)(random_u64() % 60000);
+	while (begun == 0 && !imap_sort_step(&s, PIECE))
+		steps++;
+	/* Each row is looked at, counted, moved by two bytes, and taken. */
+	tap_ok(begun == 0 && is_sorted(&s) && steps >= 5 * N / PIECE, "%u steps of %u for %u rows", steps, PIECE, N);
+	arena_release(arena, mark);
+}
+
 /* "number date id refs… subject" */
 struct mail {
 	int64_t date;
@@ -312,6 +332,7 @@ int main(void)
 	base_subjects();
 	sorting();
 	sorting_at_random();
+	sorting_in_pieces();
 	threading();
 	large();
 	arena_free(&arena);

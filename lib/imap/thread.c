@@ -40,8 +40,12 @@ struct imap_thread {
 	uint32_t at;			/* of the phase */
 	uint32_t *roots;
 	size_t n_roots, root_at;
-	struct imap_sort sort;
+	struct imap_sort sort;		/* of the roots: gathered, sorted, taken */
 	union imap_sort_value *values;
+	uint32_t *sorted;
+	size_t kept;			/* roots that are gathered */
+	enum { ROOTS_GATHER, ROOTS_SORT, ROOTS_TAKE } sorting;
+	uint32_t first, last;		/* PH_LINK: the root whose children are being found, and the last of them */
 	bool inside;			/* imap_thread_put: at is a node to write */
 };
 
@@ -416,56 +420,77 @@ static void sort_begin(struct imap_thread *t, bool by_subject)
 {
 	static const struct imap_sort_criterion subject_date[] = { { IMAP_SORT_SUBJECT, false }, { IMAP_SORT_DATE, false }, { IMAP_SORT_ARRIVAL, false } };
 	const size_t n_by = by_subject ? 3 : 2;
-	size_t n = 0;
 
-	for (size_t i = 0; i < t->n_roots; i++) {
-		if (t->roots[i])
-			t->roots[n++] = t->roots[i];
-	}
-	t->n_roots = n;
-	t->values = ARENA_ARRAY(t->own, union imap_sort_value, (n + 1) * n_by);
-	for (size_t i = 0; i < n; i++) {
-		union imap_sort_value *v = &t->values[i * n_by];
-
-		if (by_subject)
-			(v++)->number = t->v[t->roots[i]].subject;
-		v[0].number = t->v[t->roots[i]].date;
-		v[1].number = number_of(t, t->roots[i]);
-	}
-	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .n = n, .ranks = true };
-	(void)!imap_sort_begin(&t->sort, t->a, NULL);
+	t->values = ARENA_ARRAY(t->own, union imap_sort_value, (t->n_roots + 1) * n_by);
+	t->sorted = ARENA_ARRAY(t->own, uint32_t, t->n_roots + 1);
+	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .ranks = true };
+	t->sorting = ROOTS_GATHER;
+	t->kept = 0;
+	t->first = 0;
 }
 
-static void roots_take_order(struct imap_thread *t)
+static bool gather_some(struct imap_thread *t, size_t *work)
 {
-	uint32_t *sorted = ARENA_ARRAY(t->own, uint32_t, t->n_roots + 1);
+	const size_t n_by = t->sort.n_by;
 
-	for (size_t i = 0; i < t->n_roots; i++)
-		sorted[i] = t->roots[t->sort.order[i]];
-	t->roots = sorted;
-}
+	for (; *work > 0 && t->root_at < t->n_roots; t->root_at++, (*work)--) {
+		const uint32_t i = t->roots[t->root_at];
+		union imap_sort_value *v = &t->values[t->kept * n_by];
 
-/* ORDEREDSUBJECT: neighbours with one subject become the children of the first. */
-static void link_subjects(struct imap_thread *t)
-{
-	uint32_t first = 0, last = 0;
-
-	for (size_t i = 0; i < t->n_roots; i++) {
-		const uint32_t n = t->roots[i];
-
-		if (!first || t->v[first].subject != t->v[n].subject) {
-			first = n;
-			last = 0;
+		if (!i)
 			continue;
-		}
-		t->v[n].parent = first;
-		if (last)
-			t->v[last].next = n;
-		else
-			t->v[first].child = n;
-		last = n;
-		t->roots[i] = 0;
+		t->roots[t->kept++] = i;
+		if (n_by == 3)
+			(v++)->number = t->v[i].subject;
+		v[0].number = t->v[i].date;
+		v[1].number = number_of(t, i);
 	}
+	if (t->root_at < t->n_roots)
+		return false;
+	t->n_roots = t->sort.n = t->kept;
+	(void)!imap_sort_begin(&t->sort, t->a, NULL);
+	return true;
+}
+
+/* ORDEREDSUBJECT: neighbours with one subject become the children of the first. True: this one does. */
+static bool link_subject(struct imap_thread *t, uint32_t i)
+{
+	if (!t->first || t->v[t->first].subject != t->v[i].subject) {
+		t->first = i;
+		t->last = 0;
+		return false;
+	}
+	t->v[i].parent = t->first;
+	if (t->last)
+		t->v[t->last].next = i;
+	else
+		t->v[t->first].child = i;
+	t->last = i;
+	return true;
+}
+
+static bool take_some(struct imap_thread *t, size_t work, bool link)
+{
+	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
+		const uint32_t i = t->roots[t->sort.order[t->root_at]];
+
+		t->sorted[t->root_at] = link && link_subject(t, i) ? 0 : i;
+	}
+	if (t->root_at < t->n_roots)
+		return false;
+	t->roots = t->sorted;
+	return true;
+}
+
+static bool sort_some(struct imap_thread *t, size_t work, bool link)
+{
+	if (t->sorting == ROOTS_GATHER && gather_some(t, &work))
+		t->sorting = ROOTS_SORT;
+	if (t->sorting == ROOTS_SORT && imap_sort_step(&t->sort, work)) {
+		t->sorting = ROOTS_TAKE;
+		t->root_at = 0;
+	}
+	return t->sorting == ROOTS_TAKE && take_some(t, work, link);
 }
 
 /* --- phases --- */
@@ -482,16 +507,6 @@ static void phase_enter(struct imap_thread *t, enum phase p)
 static enum phase phase_after_prune(const struct imap_thread *t)
 {
 	return t->alg == IMAP_THREAD_ORDEREDSUBJECT ? PH_LINK : t->alg == IMAP_THREAD_REFERENCES ? PH_FIRST_DATES : PH_BELOW;
-}
-
-static bool sort_some(struct imap_thread *t, size_t work, bool link)
-{
-	if (!imap_sort_step(&t->sort, work))
-		return false;
-	roots_take_order(t);
-	if (link)
-		link_subjects(t);
-	return true;
 }
 
 static bool phase_some(struct imap_thread *t, size_t work, enum phase *next)
