@@ -60,10 +60,18 @@ static void unlist(struct crew *c, struct crew_batch *b)
 	}
 }
 
-/* Items that nobody has begun: some are done here. The lock is not held meanwhile. */
-static void do_some(struct crew *c, struct crew_batch *b, unsigned hand)
+/* What a hand takes of it at once. */
+static size_t share_of(const struct crew *c, const struct crew_batch *b)
 {
-	const size_t rest = b->n - b->next, share = rest / ((size_t)c->size * SHARES), n = share > 0 ? share : 1, from = b->next;
+	const size_t share = (b->n - b->next) / ((size_t)c->size * SHARES);
+
+	return share > 0 ? share : 1;
+}
+
+/* Items that nobody has begun: n of them are done here. The lock is not held meanwhile. */
+static void do_some(struct crew *c, struct crew_batch *b, size_t n, unsigned hand)
+{
+	const size_t from = b->next;
 
 	b->next += n;
 	if (b->next == b->n)
@@ -117,7 +125,7 @@ static void *thread(void *ctx)
 	pthread_mutex_lock(&c->lock);
 	const unsigned hand = hand_take(c);
 	while (c->batches != NULL || wait_for_work(c))
-		do_some(c, c->batches, hand);
+		do_some(c, c->batches, share_of(c, c->batches), hand);
 	c->taken[hand] = false;
 	c->threads--;
 	pthread_cond_signal(&c->ended);
@@ -213,8 +221,18 @@ void crew_finish(struct crew *c, struct crew_batch *b)
 		return;
 	pthread_mutex_lock(&c->lock);
 	while (b->next < b->n)
-		do_some(c, b, 0);
+		do_some(c, b, share_of(c, b), 0);
 	while (b->left > 0)
 		pthread_cond_wait(&c->done, &c->lock);
 	pthread_mutex_unlock(&c->lock);
+}
+
+bool crew_help(struct crew *c, struct crew_batch *b)
+{
+	pthread_mutex_lock(&c->lock);
+	const bool some = b->next < b->n;
+	if (some)
+		do_some(c, b, 1, 0);
+	pthread_mutex_unlock(&c->lock);
+	return some;
 }

@@ -48,6 +48,9 @@ void crew_free(struct crew **c);
 /* The others begin; b and its items are theirs until crew_finish, which every batch must see, and which takes part. Batches may overlap. */
 void crew_begin(struct crew *c, struct crew_batch *b);
 void crew_finish(struct crew *c, struct crew_batch *b);
+/* For a loop that does other things meanwhile: one item that nobody has begun is done here. False: there is none; those that others have begun are crew_finish's to wait
+ * for. */
+bool crew_help(struct crew *c, struct crew_batch *b);
 
 bool crew_inside(void);		/* is this thread one of a crew that is not the loop's? */
 

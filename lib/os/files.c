@@ -498,6 +498,14 @@ bool fs_commits_in_order(int fd)
 	return fs_is_one_of(fd, types, ARRAY_LEN(types));
 }
 
+/* A position is the upper 31 bits of the hash, then the lower half. */
+uint64_t dir_positions(int fd)
+{
+	static const unsigned long types[] = { FS_EXT4 };
+
+	return fs_is_one_of(fd, types, ARRAY_LEN(types)) ? UINT64_C(1) << 63 : 0;
+}
+
 /* --- descriptors --- */
 
 void close_all_but(const int *keep, size_t n)

@@ -49,6 +49,9 @@ bool dir_name_durable(int fd);	/* this file system makes a synced new file's nam
  * xfs; also tmpfs): files whose bytes are written out already (sync_file_range) need no sync of their own. ext4 without a journal looks the same and does not
  * (INSTALL says so). */
 bool fs_commits_in_order(int fd);
+/* Here a listing of this directory may begin at any position below the one returned, by several descriptors at once, and each entry has one position (ext4: the hash of its
+ * name; where a directory has no hashes, small and old ones, all entries are at the first positions). 0: it may not. */
+uint64_t dir_positions(int fd);
 /* Between these two, fsync_fd and what stands on it (file_replace …) only keep the order on such a file system: a file's bytes are written out, nothing is
  * committed. Nothing may be promised in between; end makes all of it durable with one sync of fd, whatever happened. For steps that are many and one for
  * the user, on one file system. They may be nested: the outermost end counts. */

@@ -116,6 +116,36 @@ static void test_overlap(void)
 	crew_free(&c);
 }
 
+/* A loop that does an item now and then, and gives the rest to the end at any of them. */
+static void test_help(void)
+{
+	struct crew *c = crew_new(CREW_MAX, CREW_IDLE_MS), *alone = crew_new(1, CREW_IDLE_MS);
+	bool right = true;
+	size_t done = 0;
+
+	for (size_t some = 0; some < 20; some++) {
+		struct item *const v = items_new(16);
+		struct crew_batch b = { .fn = work, .items = v, .size = sizeof(*v), .n = 16 };
+		crew_begin(c, &b);
+		for (size_t i = 0; i < some && crew_help(c, &b); i++)
+			;
+		crew_finish(c, &b);
+		right &= !crew_help(c, &b) && each_once(v, 16, CREW_MAX);
+		free(v);
+	}
+	tap_ok(right, "help with any number of items: each item once");
+	struct item *const v = items_new(16);
+	struct crew_batch b = { .fn = work, .items = v, .size = sizeof(*v), .n = 16 };
+	crew_begin(alone, &b);
+	while (crew_help(alone, &b))
+		done++;
+	crew_finish(alone, &b);
+	tap_ok(done == 16 && each_once(v, 16, 1), "who is alone helps with each");
+	free(v);
+	crew_free(&c);
+	crew_free(&alone);
+}
+
 /* --- others take part --- */
 
 static atomic_uint present;
@@ -212,6 +242,7 @@ int main(void)
 	test_none();	/* before there is a thread */
 	test_sizes();
 	test_overlap();
+	test_help();
 	test_together();
 	test_threads(OWN_THREADS);
 	return tap_done();

@@ -1,33 +1,70 @@
 /* Listings of cur/ and new/, at first sight of hundreds of thousands of files: the kernel's own records are kept, each name is taken apart once and where it lies, and
- * what is sorted are numbers. The kernel tells names one piece after another, on one thread; the others take apart the piece before meanwhile (os/crew.h). */
+ * what is sorted are numbers (listing_order.c).
+ *
+ * To list a large directory is mostly the kernel's work. Where the file system lets several read it at once, each from a place of its own (os.h: dir_positions), they do, in
+ * parts of some thousand files. Elsewhere the kernel tells names one piece after another, on one thread; the others take apart the piece before meanwhile (os/crew.h). */
 #include "store/listing.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/radix.h"
 #include "os/os.h"
 #include "store/store_priv.h"
 
 enum {
 	PIECE_FIRST = 32 * 1024,	/* bytes of the first piece: as much as most directories have */
 	PIECE_BYTES = 256 * 1024,
+	READ_BYTES = 32 * 1024,		/* asked for at once in a part that ends somewhere: what is read beyond its end is read in vain */
+	PART_BYTES = 512 * 1024,	/* of a directory, for a part of it: three milliseconds */
+	PARTS_MIN = 4,			/* fewer are not worth it */
+	PARTS_MAX = 1024,
 };
 
-/* Records of the directory, and what was made of them. */
-struct listing_piece {
-	struct listing_piece *after;
-	struct crew_batch work;
-	int dirfd;
-	char *records;		/* struct dirent64 after struct dirent64 */
-	size_t bytes;
-	struct arena *a;
-	struct entry **v;
+/* Records of the directory as the kernel tells them: struct dirent64 after struct dirent64. */
+struct block {
+	struct block *after;
 	size_t n, cap;
+	_Alignas(struct dirent64) char bytes[];
 };
+
+/* What follows upon another in the directory. One thread's at a time. */
+struct listing_part {
+	int dirfd;
+	uint64_t from, to;	/* positions in the directory, where parts are shared out */
+	struct block *blocks, **end;
+	int sys;		/* an errno: it could not be read */
+	struct entry *v;
+	struct radix_item *keys;	/* entry_key() and entry */
+	size_t n;
+	struct crew_batch work;
+};
+
+static struct listing_part *part_new(int dirfd)
+{
+	struct listing_part *const p = xzalloc(sizeof(*p));
+
+	p->dirfd = dirfd;
+	p->end = &p->blocks;
+	return p;
+}
+
+static void part_free(struct listing_part *p)
+{
+	while (p->blocks) {
+		struct block *const b = p->blocks;
+		p->blocks = b->after;
+		free(b);
+	}
+	free(p->v);
+	free(p->keys);
+	free(p);
+}
+
+/* --- names; on any thread --- */
 
 static bool is_plain(int dirfd, const struct dirent64 *de)
 {
@@ -38,111 +75,245 @@ static bool is_plain(int dirfd, const struct dirent64 *de)
 	return fstatat(dirfd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-static void add(struct listing_piece *p, char *name)
+void entry_parse(struct entry *en)
 {
-	struct entry *const en = arena_alloc(p->a, sizeof(*en));
+	maildir_name_parse(str_c(en->name), &en->n);
+	en->disk = disk_of_info(en->n.info, &en->odd);
+	if (en->n.info.p == NULL)
+		en->disk |= DISK_NOINFO;
+}
 
-	if (p->n == p->cap) {
-		p->cap = p->cap ? p->cap * 2 : 64;
-		p->v = xrealloc(p->v, p->cap * sizeof(*p->v));
-	}
-	p->v[p->n++] = en;
+static void add(struct listing_part *p, char *name)
+{
+	struct entry *const en = &p->v[p->n];
+
 	en->name = name;
-	maildir_name_parse(str_c(name), &en->n);
+	entry_parse(en);
+	p->keys[p->n++] = (struct radix_item){ .key = entry_key(en), .value = (uintptr_t)en };
 }
 
-/* A crew_fn: touches nothing but the piece. */
-static void take_apart(void *piece, unsigned hand)
-{
-	struct listing_piece *const p = piece;
-
-	(void)hand;
-	for (size_t at = 0; at < p->bytes;) {
-		struct dirent64 *const de = (void *)(p->records + at);
-		at += de->d_reclen;
-		if (de->d_name[0] != '.' && is_plain(p->dirfd, de))
-			add(p, de->d_name);
-	}
-}
-
-static void piece_free(struct listing_piece *p)
-{
-	arena_free(&p->a);
-	free(p->v);
-	free(p->records);
-	free(p);
-}
-
-void listing_fini(struct listing *l)
-{
-	while (l->pieces) {
-		struct listing_piece *const p = l->pieces;
-		l->pieces = p->after;
-		piece_free(p);
-	}
-	arena_free(&l->a);
-	free(l->v);
-}
-
-/* The next records. NULL: none are left, or *sys is an errno. */
-static struct listing_piece *piece_read(int dirfd, size_t bytes, int *sys)
-{
-	struct listing_piece *const p = xzalloc(sizeof(*p));
-
-	*p = (struct listing_piece){ .dirfd = dirfd, .records = xmalloc(bytes) };
-	const ssize_t n = getdents64(dirfd, p->records, bytes);
-	*sys = n < 0 ? errno : 0;
-	if (n <= 0) {
-		piece_free(p);
-		return NULL;
-	}
-	p->bytes = (size_t)n;
-	p->a = arena_new(0);
-	p->work = (struct crew_batch){ .fn = take_apart, .items = p, .size = sizeof(*p), .n = 1 };
-	return p;
-}
-
-/* All entries in the order of the directory, at most max. */
-static void gather(struct listing *l, size_t max)
+static size_t records(const struct listing_part *p)
 {
 	size_t n = 0;
 
-	for (const struct listing_piece *p = l->pieces; p; p = p->after)
-		n += p->n;
+	for (const struct block *b = p->blocks; b; b = b->after)
+		for (size_t at = 0; at < b->n; at += ((const struct dirent64 *)(const void *)(b->bytes + at))->d_reclen)
+			n++;
+	return n;
+}
+
+/* A crew_fn: touches nothing but the part. */
+static void take_apart(void *part, unsigned hand)
+{
+	struct listing_part *const p = part;
+	const size_t n = records(p);
+
+	(void)hand;
+	p->v = xzalloc((n + 1) * sizeof(*p->v));
+	p->keys = xmalloc((n + 1) * sizeof(*p->keys));
+	for (struct block *b = p->blocks; b; b = b->after) {
+		for (size_t at = 0; at < b->n;) {
+			struct dirent64 *const de = (void *)(b->bytes + at);
+			at += de->d_reclen;
+			if (de->d_name[0] != '.' && is_plain(p->dirfd, de))
+				add(p, de->d_name);
+		}
+	}
+}
+
+/* --- records --- */
+
+static struct block *block_add(struct listing_part *p, size_t bytes)
+{
+	struct block *const b = xmalloc(sizeof(*b) + bytes);
+
+	*b = (struct block){ .cap = bytes };
+	*p->end = b;
+	p->end = &b->after;
+	return b;
+}
+
+/* The next records, at most so many bytes of them. 0: none are left, or p->sys says why. */
+static size_t block_read(struct listing_part *p, int fd, struct block *b, size_t bytes)
+{
+	const ssize_t n = getdents64(fd, b->bytes + b->n, bytes);
+
+	if (n < 0)
+		p->sys = errno;
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* How many of the n bytes behind b->n are records of the part; *pos_io: the position of the first, then of the next. A record says where the next one is. */
+static size_t within(const struct listing_part *p, const struct block *b, size_t n, uint64_t *pos_io)
+{
+	size_t at = 0;
+
+	while (at < n && *pos_io < p->to) {
+		const struct dirent64 *const de = (const void *)(b->bytes + b->n + at);
+		at += de->d_reclen;
+		*pos_io = (uint64_t)de->d_off;
+	}
+	return at;
+}
+
+/* A crew_fn. Where there is no such position the directory is not of the kind that has them: all of it is the first part's. */
+static void read_part(void *part, unsigned hand)
+{
+	struct listing_part *const p = *(struct listing_part **)part;
+	CLEANUP_FD int fd = openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint64_t pos = p->from;
+	size_t n;
+
+	if (fd < 0)
+		p->sys = errno;
+	if (fd < 0 || (pos > 0 && lseek(fd, (off_t)pos, SEEK_SET) < 0))
+		return;
+	struct block *b = block_add(p, PIECE_BYTES);
+	while (pos < p->to) {
+		if (b->cap - b->n < READ_BYTES)
+			b = block_add(p, PIECE_BYTES);
+		if ((n = block_read(p, fd, b, READ_BYTES)) == 0)
+			break;
+		b->n += within(p, b, n, &pos);
+	}
+	take_apart(p, hand);
+}
+
+/* --- listing --- */
+
+static void parts_add(struct listing *l, struct listing_part *p)
+{
+	if (l->n_parts == l->cap_parts) {
+		l->cap_parts = l->cap_parts * 2 + 16;
+		l->parts = xrealloc(l->parts, l->cap_parts * sizeof(*l->parts));
+	}
+	l->parts[l->n_parts++] = p;
+}
+
+static void share_out(struct listing *l, uint64_t positions, uint64_t n)
+{
+	const uint64_t each = (positions >> 32) / n << 32;	/* no hash in two parts */
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct listing_part *const p = part_new(l->fd);
+		p->from = i * each;
+		p->to = i + 1 < n ? p->from + each : UINT64_MAX;
+		parts_add(l, p);
+	}
+	l->shared = true;
+	l->work = (struct crew_batch){ .fn = read_part, .items = l->parts, .size = sizeof(*l->parts), .n = l->n_parts };
+	crew_begin(l->crew, &l->work);
+}
+
+int listing_begin(struct listing *l, int dirfd, size_t max, struct crew *crew, struct err *e)
+{
+	struct stat st;
+
+	*l = (struct listing){ .a = arena_new(0), .fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), .max = max, .crew = max == SIZE_MAX ? crew : NULL };
+	if (l->fd < 0 || fstat(l->fd, &st) < 0)
+		return err_set(e, ERR_TEMP, errno, "cannot list the folder");
+	const uint64_t positions = l->crew && crew_size(l->crew) > 1 ? dir_positions(l->fd) : 0;
+	const uint64_t n = (uint64_t)st.st_size / PART_BYTES;
+
+	if (positions > 0 && n >= PARTS_MIN)
+		share_out(l, positions, n < PARTS_MAX ? n : PARTS_MAX);
+	return 0;
+}
+
+/* One piece more; the others take it apart, but the first: most directories have no second one. 1: there was one. */
+static int piece(struct listing *l, struct err *e)
+{
+	struct listing_part *const p = part_new(l->fd);
+	const size_t bytes = l->n_parts > 0 ? PIECE_BYTES : PIECE_FIRST;
+	struct block *const b = block_add(p, bytes);
+
+	b->n = block_read(p, l->fd, b, bytes);
+	if (b->n == 0) {
+		const int sys = p->sys;
+		part_free(p);
+		return sys ? err_set(e, ERR_TEMP, sys, "cannot list the folder") : 0;
+	}
+	parts_add(l, p);
+	if (l->crew && l->n_parts > 1) {
+		p->work = (struct crew_batch){ .fn = take_apart, .items = p, .size = sizeof(*p), .n = 1 };
+		crew_begin(l->crew, &p->work);
+	} else {
+		take_apart(p, 0);
+		l->n += p->n;
+	}
+	return l->n <= l->max;
+}
+
+/* Nobody works on it any more. */
+static void join(struct listing *l)
+{
+	if (l->crew && l->shared)
+		crew_finish(l->crew, &l->work);
+	for (size_t i = 1; l->crew && !l->shared && i < l->n_parts; i++)
+		crew_finish(l->crew, &l->parts[i]->work);
+	l->crew = NULL;
+}
+
+/* All entries in the order of the directory, at most max. */
+static void gather(struct listing *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n_parts; i++)
+		n += l->parts[i]->n;
 	l->v = xmalloc((n + 1) * sizeof(*l->v));
+	l->keys = xmalloc((n + 1) * sizeof(*l->keys));
 	l->cap = n + 1;
-	for (const struct listing_piece *p = l->pieces; p; p = p->after) {
-		for (size_t i = 0; i < p->n && l->n < max; i++)
-			l->v[l->n++] = p->v[i];
+	l->n = 0;
+	for (size_t i = 0; i < l->n_parts; i++) {
+		struct listing_part *const p = l->parts[i];
+		for (size_t k = 0; k < p->n && l->n < l->max; k++) {
+			l->keys[l->n] = p->keys[k];
+			l->v[l->n++] = &p->v[k];
+		}
+		free(p->keys);
+		p->keys = NULL;
 	}
 	l->more = l->n < n;
 }
 
+int listing_step(struct listing *l, struct err *e)
+{
+	const int more = l->shared ? crew_help(l->crew, &l->work) : piece(l, e);
+
+	if (more != 0)
+		return more;
+	join(l);
+	close_fd(&l->fd);
+	for (size_t i = 0; i < l->n_parts; i++)
+		if (l->parts[i]->sys)
+			return err_set(e, ERR_TEMP, l->parts[i]->sys, "cannot list the folder");
+	gather(l);
+	return 0;
+}
+
 int listing_read(struct listing *l, int dirfd, size_t max, struct crew *crew, struct err *e)
 {
-	CLEANUP_FD int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct listing_piece *p, **end = &l->pieces;
-	size_t seen = 0;
-	int sys = 0;
+	int r = listing_begin(l, dirfd, max, crew, e);
 
-	if (fd < 0)
-		return err_set(e, ERR_TEMP, errno, "cannot list the folder");
-	l->a = arena_new(0);
-	while (seen <= max && (p = piece_read(fd, l->pieces ? PIECE_BYTES : PIECE_FIRST, &sys)) != NULL) {
-		if (crew && max == SIZE_MAX && l->pieces)
-			crew_begin(crew, &p->work);
-		else
-			take_apart(p, 0);
-		seen += max == SIZE_MAX ? 0 : p->n;
-		*end = p;
-		end = &p->after;
-	}
-	for (p = crew && max == SIZE_MAX && l->pieces ? l->pieces->after : NULL; p; p = p->after)
-		crew_finish(crew, &p->work);
-	if (sys)
-		return err_set(e, ERR_TEMP, sys, "cannot list the folder");
-	gather(l, max);
-	return 0;
+	if (r == 0)
+		while ((r = listing_step(l, e)) > 0)
+			;
+	return r;
+}
+
+void listing_fini(struct listing *l)
+{
+	join(l);
+	listing_changed(l);
+	for (size_t i = 0; i < l->n_parts; i++)
+		part_free(l->parts[i]);
+	free(l->parts);
+	if (l->a)		/* it was begun */
+		close_fd(&l->fd);
+	arena_free(&l->a);
+	free(l->v);
+	*l = (struct listing){ .fd = -1 };
 }
 
 bool entry_look(struct entry *en, int dirfd)
@@ -163,63 +334,4 @@ bool entry_believe(struct entry *en, int dirfd)
 	en->size = en->n.size;
 	en->mtime = DATE_UNKNOWN;
 	return true;
-}
-
-/* --- order --- */
-
-enum { SECS_BITS = 43, USECS_BITS = 20 };	/* of a key; later years than 280,000 share one */
-
-/* Known UIDs below all others. */
-static uint64_t key_of(const struct entry *en)
-{
-	const uint64_t secs_max = (UINT64_C(1) << SECS_BITS) - 1, secs = (uint64_t)en->n.secs;
-
-	if (en->uid)
-		return en->uid;
-	return UINT64_C(1) << 63 | (secs < secs_max ? secs << USECS_BITS | en->n.usecs : secs_max << USECS_BITS);
-}
-
-static int entry_cmp(const void *pa, const void *pb)
-{
-	const struct entry *const a = *(struct entry *const *)pa, *const b = *(struct entry *const *)pb;
-
-	if (a->n.secs != b->n.secs)
-		return a->n.secs < b->n.secs ? -1 : 1;
-	if (a->n.usecs != b->n.usecs)
-		return a->n.usecs < b->n.usecs ? -1 : 1;
-	return str_cmp(a->n.base, b->n.base);
-}
-
-static bool is_sorted(const struct listing *l)
-{
-	for (size_t i = 1; i < l->n; i++) {
-		const uint64_t before = key_of(l->v[i - 1]), key = key_of(l->v[i]);
-		if (before > key || (before == key && entry_cmp(&l->v[i - 1], &l->v[i]) > 0))
-			return false;
-	}
-	return true;
-}
-
-void listing_sort(struct listing *l)
-{
-	if (is_sorted(l))	/* once more, when no UIDs were known */
-		return;
-	struct radix_item *const k = xmalloc((l->n + 1) * sizeof(*k));
-	struct entry **const by_key = xmalloc((l->n + 1) * sizeof(*by_key));
-
-	for (size_t i = 0; i < l->n; i++)
-		k[i] = (struct radix_item){ .key = key_of(l->v[i]), .value = i };
-	radix_sort(k, l->n);
-	for (size_t i = 0; i < l->n; i++)
-		by_key[i] = l->v[k[i].value];
-	for (size_t i = 0, end; i < l->n; i = end) {
-		for (end = i + 1; end < l->n && k[end].key == k[i].key; end++)
-			;
-		if (end - i > 1)
-			qsort(by_key + i, end - i, sizeof(*by_key), entry_cmp);
-	}
-	free(l->v);
-	l->v = by_key;
-	l->cap = l->n + 1;
-	free(k);
 }

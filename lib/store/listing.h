@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/radix.h"
 #include "os/crew.h"
 #include "store/maildir.h"
 
@@ -20,24 +21,45 @@ struct entry {
 	uint64_t size;		/* of the file */
 	int64_t mtime;		/* DATE_UNKNOWN: nobody has looked */
 	uint32_t uid;		/* known from another server; 0: none */
+	uint8_t disk;		/* DISK_*: what its letters say */
+	bool odd;		/* the name's info part is not just those letters */
 };
-struct listing_piece;
+struct listing_part;
+struct listing_order;
 struct listing {
 	struct arena *a;	/* for whoever adds to it */
 	struct entry **v;	/* as long as the listing */
 	size_t n, cap;
 	bool more;		/* stopped at the limit */
-	struct listing_piece *pieces;
+	/* inside */
+	int fd;
+	size_t max;
+	struct crew *crew;
+	struct crew_batch work;
+	struct listing_part **parts;
+	size_t n_parts, cap_parts;
+	bool shared;		/* its parts are read by all, where they lie in the directory is known */
+	struct radix_item *keys;	/* of v as it was gathered; NULL: to be made */
+	struct listing_order *order;	/* being sorted */
+	bool sorted;
 };
 
 /* Plain files whose names do not begin with a dot, at most max. crew: helps with a large directory, without a limit; NULL: nobody does. */
 int listing_read(struct listing *l, int dirfd, size_t max, struct crew *crew, struct err *e) MUST_CHECK;
-/* Known UIDs first, ascending; then by arrival: seconds, microseconds, name. */
+/* The same in pieces of a few milliseconds. step: 1 more is left, 0 all is there. Between them the crew goes on. */
+int listing_begin(struct listing *l, int dirfd, size_t max, struct crew *crew, struct err *e) MUST_CHECK;
+int listing_step(struct listing *l, struct err *e) MUST_CHECK;
+/* Known UIDs first, ascending; then by arrival: seconds, microseconds, name. Those that sort alike by the first two are neighbours. */
 void listing_sort(struct listing *l);
-void listing_fini(struct listing *l);
+bool listing_sort_step(struct listing *l);	/* the same in pieces; true: more is left */
+void listing_changed(struct listing *l);	/* UIDs or v were: it is sorted anew when that is asked for */
+void listing_fini(struct listing *l);		/* also in the midst of a reading, or of one that failed */
 /* What the directory does not say of the file, asked of the file. False: it is none that we take. */
 bool entry_look(struct entry *en, int dirfd);
 /* The same where the name tells the size: it is believed, and the time waits until somebody asks (message_date). */
 bool entry_believe(struct entry *en, int dirfd);
+/* en->name is another one. */
+void entry_parse(struct entry *en);
+uint64_t entry_key(const struct entry *en);	/* what it is sorted by, before its name */
 
 #endif

@@ -4,7 +4,7 @@
  *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
  *   state.c     the folder in memory: records, names, keyword sets     state_apply.c  applies operations     letters.c  flags in file names
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
- *   listing.c   a directory's files, in order
+ *   listing.c listing_order.c  a directory's files, in order
  *   sync.c sync_mark.c sync_cur.c  new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   mbox_load.c mbox_commit.c mbox_tidy.c  its journal: read, appended to, written anew     ident.c    UIDVALIDITY and mailbox id

@@ -85,11 +85,10 @@ static bool base_known(const struct mbox *m, struct str base, int64_t secs)
 static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MAX + 1], uint8_t *disk_out, bool *known, struct err *e)
 {
 	char name[FILE_NAME_MAX + 1];
-	bool odd;
 
 	if (!entry_look(en, m->newfd))
 		return 0;
-	*disk_out = disk_of_info(en->n.info, &odd);
+	*disk_out = en->disk & DISK_LETTERS;
 	memcpy(base_out, en->n.base.p, en->n.base.n);
 	base_out[en->n.base.n] = '\0';
 	/* A name that was numbered before stands in new after a power cut took a rename back: it keeps its UID, found by the listing. */

@@ -103,16 +103,13 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 {
 	const struct rec *const r = state_rec(&f->m->st, pos);
 	const struct str info = state_info(&f->m->st, r);
-	bool odd;
-	uint8_t disk = disk_of_info(en->n.info, &odd);
+	const struct str odd_info = en->odd ? en->n.info : (struct str){ 0 };
 	const struct range one = { r->uid, r->uid };
 
-	if (en->n.info.p == NULL)
-		disk |= DISK_NOINFO;
-	if (disk == r->disk && str_eq(odd ? en->n.info : (struct str){ 0 }, info))
+	if (en->disk == r->disk && str_eq(odd_info, info))
 		return;
-	op_named(&f->ops, r->uid, disk, (struct str){ 0 }, odd ? en->n.info : (struct str){ 0 });
-	const unsigned was = flags_of_disk(r->disk), is = flags_of_disk(disk);
+	op_named(&f->ops, r->uid, en->disk, (struct str){ 0 }, odd_info);
+	const unsigned was = flags_of_disk(r->disk), is = flags_of_disk(en->disk);
 	const unsigned added = is & ~was & ~r->flags, removed = was & ~is & r->flags;
 	if (added)
 		op_flags(&f->ops, MBOX_ADD, added, NULL, 0, &one, 1);
@@ -177,16 +174,12 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 		const struct entry *const en = f->l.v[i];
 		uint16_t ids[26 + COURIER_WORDS_MAX];
 		size_t n_kw = 0;
-		bool odd;
-		uint8_t disk = disk_of_info(en->n.info, &odd);
-		if (en->n.info.p == NULL)
-			disk |= DISK_NOINFO;
-		if (odd || f->courier)
+		if (en->odd || f->courier)
 			n_kw = letter_keywords(m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
 		/* Known UIDs come first, and all lie below the next one. */
 		if (en->uid == 0 && uid > UID_MAX)
 			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
-		sync_assign(&f->ops, en, en->n.base, en->uid ? en->uid : uid++, disk, odd ? en->n.info : (struct str){ 0 }, ids, n_kw, now);
+		sync_assign(&f->ops, en, en->n.base, en->uid ? en->uid : uid++, en->disk, en->odd ? en->n.info : (struct str){ 0 }, ids, n_kw, now);
 		if (old && f->ops.n > FIRST_PART && full_apply(f, e) < 0)
 			return -1;
 	}
@@ -198,34 +191,30 @@ static void full_twin(struct full *f, struct entry *en)
 {
 	char base[FILE_NAME_MAX + 1], name[FILE_NAME_MAX + 1];
 	struct stat st;
-	bool odd;
-	const uint8_t disk = disk_of_info(en->n.info, &odd);
 
 	if (fstatat(f->m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    sync_fresh_base(en->n.base, (uint64_t)st.st_size, en->n.size_crlf, base) < 0 ||
-	    disk_name(name, str_c(base), disk, odd ? en->n.info : (struct str){ 0 }) < 0 ||
+	    disk_name(name, str_c(base), en->disk & DISK_LETTERS, en->odd ? en->n.info : (struct str){ 0 }) < 0 ||
 	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0) {
 		en->name = NULL;
 		return;
 	}
 	f->clean = false;
 	en->name = arena_strdup(f->l.a, name);
-	maildir_name_parse(str_c(en->name), &en->n);
+	entry_parse(en);
 }
 
 /* Letters out of their order, or twice: no name that we would look for. */
 static void full_straighten(struct full *f, struct entry *en)
 {
 	char name[FILE_NAME_MAX + 1];
-	bool odd;
-	const uint8_t disk = disk_of_info(en->n.info, &odd);
 
-	if (!odd || disk_name(name, en->n.base, disk, en->n.info) < 0 || strcmp(name, en->name) == 0 ||
+	if (!en->odd || disk_name(name, en->n.base, en->disk, en->n.info) < 0 || strcmp(name, en->name) == 0 ||
 	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0)
 		return;
 	f->clean = false;
 	en->name = arena_strdup(f->l.a, name);
-	maildir_name_parse(str_c(en->name), &en->n);
+	entry_parse(en);
 }
 
 /* A file of a message that is known already, the first one with its name. */
@@ -274,6 +263,8 @@ static void full_walk(struct full *f)
 		f->l.v[n++] = en;
 	}
 	f->l.n = n;
+	if (known)
+		listing_changed(&f->l);
 	map_free(&fresh);
 }
 
@@ -342,6 +333,7 @@ static void full_match_old(struct full *f, const struct old_list *old)
 		if (got->size_crlf != UINT64_MAX && en->n.size_crlf == UINT64_MAX)
 			en->n.size_crlf = got->size_crlf;
 	}
+	listing_changed(&f->l);
 }
 
 /* New files that Dovecot numbered after the folder was given back to it: those UIDs, where they are above all of ours. */

@@ -104,37 +104,87 @@ static void test_files(void)
 	close_fd(&fd);
 }
 
-/* More names than one piece of the directory holds: a crew finds what one finds, in the same order. */
+static bool same_entries(const struct listing *a, const struct listing *b)
+{
+	for (size_t i = 0; i < a->n && i < b->n; i++) {
+		const struct entry *const x = a->v[i], *const y = b->v[i];
+		if (strcmp(x->name, y->name) != 0 || !str_eq(x->n.base, y->n.base) || !str_eq(y->n.info, STR("S")) || x->n.size != y->n.size || x->n.secs != y->n.secs ||
+		    y->n.size_crlf != y->n.size + 1 || y->n.base.p != y->name || y->disk != DISK_S || y->odd)
+			return false;
+	}
+	return a->n == b->n;
+}
+
+/* In pieces, with a crew of that size, to the end or given up after so many steps. */
+static int in_steps(struct listing *l, int dirfd, struct crew *crew, unsigned steps, unsigned *done_out, struct err *e)
+{
+	int r = listing_begin(l, dirfd, SIZE_MAX, crew, e);
+
+	*done_out = 0;
+	if (r < 0)
+		return r;
+	while (*done_out < steps && (r = listing_step(l, e)) > 0)
+		++*done_out;
+	return r;
+}
+
+static void make_files(int fd, size_t from, size_t to)
+{
+	char name[256];
+
+	for (size_t i = from; i < to; i++) {
+		snprintf(name, sizeof(name), "%zu.M%zuP1.%0*zu.host,S=%zu,W=%zu:2,S", 1600000000 + i * 7919 % to, i, 150, i, i, i + 1);
+		int file = openat(fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		close_fd(&file);
+	}
+}
+
+/* What a crew finds is what one finds, in the same order; also in pieces, and where it is given up in the midst. */
+static void compare(int fd, size_t files, bool shared)
+{
+	struct listing alone = { 0 }, helped = { 0 };
+	struct err e = { 0 };
+	unsigned steps = 0, n;
+
+	tap_is_int(listing_read(&alone, fd, SIZE_MAX, NULL, &e), 0, "%zu files listed by one: %s", files, e.text);
+	tap_ok(alone.n == files && !alone.more, "all of them");
+	for (unsigned size = 1; size <= CREW_MAX; size++) {
+		struct crew *crew = crew_new(size, CREW_IDLE_MS);
+		tap_ok(listing_read(&helped, fd, SIZE_MAX, crew, &e) == 0 && same_entries(&alone, &helped), "the same by a crew of %u", size);
+		tap_is_int(helped.shared, shared && size > 1, "which read it %s", helped.shared ? "in parts" : "in a row");
+		listing_fini(&helped);
+		const int r = in_steps(&helped, fd, crew, UINT32_MAX, &steps, &e);
+		tap_ok(r == 0 && same_entries(&alone, &helped), "the same in %u steps", steps);
+		listing_fini(&helped);
+		bool given_up = true;
+		for (unsigned k = 0; k < steps; k++) {
+			given_up &= in_steps(&helped, fd, crew, k, &n, &e) >= 0;
+			listing_fini(&helped);
+		}
+		tap_ok(given_up, "given up after each step");
+		crew_free(&crew);
+	}
+	listing_fini(&alone);
+}
+
+/* Directories of several pieces, and one that is large enough to be shared out where the file system allows it. */
 static void test_large(void)
 {
-	enum { FILES = 4000, CREW = 4 };
-	char dir[] = "/tmp/test-listing-XXXXXX", name[256];
-	struct listing alone = { 0 }, helped = { 0 };
-	struct crew *crew = crew_new(CREW, CREW_IDLE_MS);
+	enum { SOME = 3000, FILES = 9000 };
+	char dir[] = "/tmp/test-listing-XXXXXX";
+	struct listing l = { 0 };
 	struct err e = { 0 };
 
 	tap_ok(mkdtemp(dir) != NULL, "directory");
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (unsigned i = 0; i < FILES; i++) {
-		snprintf(name, sizeof(name), "%u.M%uP1.%0*u.host,S=%u,W=%u:2,S", 1600000000 + i * 7919 % FILES, i, 150, i, i, i + 1);
-		int file = openat(fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		close_fd(&file);
-	}
-	tap_is_int(listing_read(&alone, fd, SIZE_MAX, NULL, &e), 0, "listed by one: %s", e.text);
-	tap_is_int(listing_read(&helped, fd, SIZE_MAX, crew, &e), 0, "and by a crew: %s", e.text);
-	tap_ok(alone.n == FILES && helped.n == FILES && !helped.more, "all files");
-	bool same = true;
-	for (size_t i = 0; i < FILES && same; i++) {
-		const struct entry *const a = alone.v[i], *const b = helped.v[i];
-		same = strcmp(a->name, b->name) == 0 && str_eq(a->n.base, b->n.base) && str_eq(b->n.info, STR("S")) && a->n.size == b->n.size && a->n.secs == b->n.secs &&
-		       b->n.size_crlf == b->n.size + 1 && b->n.base.p == b->name;
-	}
-	tap_ok(same, "the same names in the same order");
-	for (size_t i = 0; i < alone.n; i++)
-		(void)unlinkat(fd, alone.v[i]->name, 0);
-	listing_fini(&alone);
-	listing_fini(&helped);
-	crew_free(&crew);
+	make_files(fd, 0, SOME);
+	compare(fd, SOME, false);
+	make_files(fd, SOME, FILES);
+	compare(fd, FILES, dir_positions(fd) > 0);
+	tap_is_int(listing_read(&l, fd, SIZE_MAX, NULL, &e), 0, "list: %s", e.text);
+	for (size_t i = 0; i < l.n; i++)
+		(void)unlinkat(fd, l.v[i]->name, 0);
+	listing_fini(&l);
 	close_fd(&fd);
 	tap_is_int(rmdir(dir), 0, "nothing else was there");
 }
