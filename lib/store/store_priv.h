@@ -1,7 +1,7 @@
 /* What the files of lib/store share. Who owns what:
  *   names.c     folder names <-> directory names          folders.c  the tree: list, subscribe     tree.c  create, delete, rename
  *   root.c      the root's own files: UIDVALIDITY counter, subscriptions, special uses     purge.c  files of deleted folders
- *   journal.c   the file of batches: append, scan, replace     ops.c   the operations inside a batch: encode
+ *   journal.c   the file of batches: append, scan     journal_write.c  written anew     ops.c   the operations inside a batch: encode
  *   state.c     the folder in memory: records, names, keyword sets     state_apply.c  applies operations     letters.c  flags in file names
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
  *   listing.c listing_order.c  a directory's files, in order
