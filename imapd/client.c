@@ -111,7 +111,10 @@ static void read_input(struct client *c)
 {
 	unsigned n = 0;
 
-	while (!c->over && !c->run.step && !c->timer && !resp_full(c) && !relay_away(c)) {
+	for (;;) {
+		notify_fetch(c);
+		if (c->over || c->run.step || c->timer || resp_full(c) || relay_away(c))
+			break;
 		if (n++ == CLIENT_ROUND_MAX) {
 			c->timer = loop_timer(c->user->loop, 0, on_round, c);
 			return;

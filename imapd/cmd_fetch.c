@@ -198,6 +198,92 @@ void fetch_now(struct client *c, const struct imap_fetch *what, uint32_t seq)
 	}
 }
 
+static bool is_light(const struct fetch *f)
+{
+	return !f->what.sections && !(f->what.items & ~(FETCH_BIT(UID) | FETCH_BIT(FLAGS) | FETCH_BIT(MODSEQ) | FETCH_BIT(INTERNALDATE)));
+}
+
+static bool needs_head(const struct fetch *f)
+{
+	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
+		if (!fetch_from_summary(s))
+			return true;
+	}
+	return false;
+}
+
+/* What is asked of a message whose file is not read for its sections anyway (store/ahead.h). */
+static unsigned asks(const struct fetch *f)
+{
+	const uint32_t items = f->what.items;
+	unsigned what = 0;
+
+	if (f->needs_text || f->needs_head)
+		return 0;
+	if ((items & FETCH_BIT(ENVELOPE)) || f->what.sections)
+		what |= MBOX_AHEAD_SUMMARY;
+	if (items & (FETCH_BIT(BODY) | FETCH_BIT(BODYSTRUCTURE)))
+		what |= MBOX_AHEAD_STRUCTURE;
+	if (items & FETCH_BIT(INTERNALDATE))
+		what |= MBOX_AHEAD_DATE;
+	return what;
+}
+
+static unsigned next_asked(void *ctx, uint32_t *seq)
+{
+	struct client *const c = ctx;
+	const struct fetch *const f = c->run.data;
+	struct mbox_msg m;
+
+	for (size_t i = f->range; i < f->set.n; i++) {
+		const struct imap_range *const r = &f->set.v[i];
+
+		if (*seq > r->hi)
+			continue;
+		*seq = *seq < r->lo ? r->lo : *seq;
+		return f->what.changed && mbox_msg_get(c->view, *seq, &m, NULL) == 0 && m.modseq <= f->what.changedsince ? 0 : asks(f);
+	}
+	*seq = 0;
+	return 0;
+}
+
+static void begin(struct client *c, struct fetch *f)
+{
+	f->light = is_light(f);
+	f->needs_text = needs_text(f);
+	f->needs_head = needs_head(f);
+	c->run.data = f;
+	c->run.cleanup = cleanup;
+	if (asks(f))
+		mbox_ahead_begin(c->view, asks(f), next_asked, c);
+}
+
+static enum cmd_result aside_step(struct client *c, struct err *e)
+{
+	struct fetch *f = c->run.data;
+
+	if (fetch_step(c, e) == CMD_MORE)
+		return CMD_MORE;
+	const struct arena_mark before = f->before;
+
+	cleanup(c);
+	arena_release(c->arena, before);
+	return CMD_ASIDE;
+}
+
+void fetch_aside(struct client *c, const struct imap_fetch *what, uint32_t from, uint32_t to)
+{
+	const struct arena_mark before = arena_mark(c->arena);
+	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+	struct imap_range *all = ARENA_NEW(c->arena, struct imap_range);
+
+	*all = (struct imap_range){ from, to };
+	*f = (struct fetch){ .what = *what, .set = { .v = all, .n = 1, .cap = 1 }, .before = before };
+	begin(c, f);
+	c->run.step = aside_step;
+	command_aside(c);
+}
+
 /* --- \Seen --- */
 
 /* Bodies that are read become \Seen: one change for all of them, before the first is sent. */
@@ -298,55 +384,6 @@ static void implied_items(struct client *c, struct fetch *f)
 		f->what.items |= FETCH_BIT(UID);
 }
 
-static bool is_light(const struct fetch *f)
-{
-	return !f->what.sections && !(f->what.items & ~(FETCH_BIT(UID) | FETCH_BIT(FLAGS) | FETCH_BIT(MODSEQ) | FETCH_BIT(INTERNALDATE)));
-}
-
-static bool needs_head(const struct fetch *f)
-{
-	for (const struct imap_section *s = f->what.sections; s; s = s->next) {
-		if (!fetch_from_summary(s))
-			return true;
-	}
-	return false;
-}
-
-/* What is asked of a message whose file is not read for its sections anyway (store/ahead.h). */
-static unsigned asks(const struct fetch *f)
-{
-	const uint32_t items = f->what.items;
-	unsigned what = 0;
-
-	if (f->needs_text || f->needs_head)
-		return 0;
-	if ((items & FETCH_BIT(ENVELOPE)) || f->what.sections)
-		what |= MBOX_AHEAD_SUMMARY;
-	if (items & (FETCH_BIT(BODY) | FETCH_BIT(BODYSTRUCTURE)))
-		what |= MBOX_AHEAD_STRUCTURE;
-	if (items & FETCH_BIT(INTERNALDATE))
-		what |= MBOX_AHEAD_DATE;
-	return what;
-}
-
-static unsigned next_asked(void *ctx, uint32_t *seq)
-{
-	struct client *const c = ctx;
-	const struct fetch *const f = c->run.data;
-	struct mbox_msg m;
-
-	for (size_t i = f->range; i < f->set.n; i++) {
-		const struct imap_range *const r = &f->set.v[i];
-
-		if (*seq > r->hi)
-			continue;
-		*seq = *seq < r->lo ? r->lo : *seq;
-		return f->what.changed && mbox_msg_get(c->view, *seq, &m, NULL) == 0 && m.modseq <= f->what.changedsince ? 0 : asks(f);
-	}
-	*seq = 0;
-	return 0;
-}
-
 enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
@@ -358,16 +395,10 @@ enum cmd_result cmd_FETCH(struct client *c, struct imap_lex *l, struct err *e)
 	implied_items(c, f);
 	if (f->what.vanished && vanished_earlier(c, f->what.changedsince, &known, e) < 0)
 		return CMD_NO;
-	f->light = is_light(f);
-	f->needs_text = needs_text(f);
-	f->needs_head = needs_head(f);
 	/* A full disk must not keep anybody from reading. */
 	if (!c->readonly && (c->rights & ACL_S) && sets_seen(f) && mark_seen(c, f, &ignored) < 0)
 		f->seen_now = (struct imap_seqset){ 0 };
-	c->run.data = f;
-	c->run.cleanup = cleanup;
+	begin(c, f);
 	c->run.step = fetch_step;
-	if (asks(f))
-		mbox_ahead_begin(c->view, asks(f), next_asked, c);
 	return CMD_MORE;
 }

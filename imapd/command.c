@@ -87,6 +87,7 @@ static void answer(struct client *c, enum cmd_result r, struct err *e)
 	case CMD_WAIT:
 	case CMD_AWAY:
 	case CMD_HELD:
+	case CMD_ASIDE:
 	case CMD_CLOSED:
 		return;
 	}
@@ -189,17 +190,43 @@ void command_step_later(struct client *c)
 		slice_later(c);
 }
 
+void command_aside(struct client *c)
+{
+	timer_del(&c->timer);		/* it may be that of input that is left over */
+	slice_later(c);
+}
+
+/* The client goes on where it was, between two commands or idling. What has changed meanwhile comes first. */
+static void aside_over(struct client *c)
+{
+	timer_del(&c->timer);
+	c->run.step = NULL;
+	c->run.cleanup = NULL;
+	c->run.data = NULL;
+	folder_push(c);
+	if (c->over)
+		return;
+	if (!c->run.step)
+		notify_flush(c);
+	resp_flush(c);
+	links_wake(c);
+}
+
 void command_step(struct client *c)
 {
 	struct err e = { 0 };
 
 	if (c->over || !c->run.step)
 		return;
-	c->user->working = c->run.cmd->verb;
+	c->user->working = c->run.cmd ? c->run.cmd->verb : "NOTIFY";
 	const enum cmd_result r = slice(c, &e);
 
 	if (r == CMD_CLOSED)
 		return;
+	if (r == CMD_ASIDE) {
+		aside_over(c);
+		return;
+	}
 	if (r != CMD_MORE) {
 		timer_del(&c->timer);
 		command_finish(c, r, &e);

@@ -6,8 +6,10 @@ static void on_keepalive(void *ctx)
 {
 	struct client *c = ctx;
 
-	resp_untagged(c, "OK Still here");
-	resp_flush(c);
+	if (!c->run.step) {		/* else it hears something anyway */
+		resp_untagged(c, "OK Still here");
+		resp_flush(c);
+	}
 	timer_again(c->keepalive, c->user->conf->imap_idle_notify_interval * 1000);
 }
 

@@ -2,18 +2,16 @@
  * mean it (section 6), up to one that says NONE.
  *
  * Other mailboxes stay open, as if selected, for as long as they are watched: their watches see what any program does. What happens while
- * a command of the client runs is told with its answer. notify_names.c has what is told of names and annotations. */
+ * a command of the client runs is told with its answer. notify_new.c has what is told of each new message, notify_names.c of names and annotations. */
 #include "notify_priv.h"
 
 #include <stdlib.h>
 
 #include "base/map.h"
-#include "fetch.h"
 #include "imap/out.h"
 #include "link.h"
 #include "relay.h"
 #include "watches.h"
-
 
 /* --- other mailboxes --- */
 
@@ -218,21 +216,11 @@ static void on_lost(void *ctx, struct link *l, enum err_code code)
 
 static const struct link_user telling_selected = { .tagged = on_selected, .lost = on_lost };
 
-void notify_new(struct client *c, uint32_t from, uint32_t to)
-{
-	const struct imap_event_group *g = c->notify ? c->notify->selected : NULL;
-
-	if (!g || !g->has_fetch)
-		return;
-	for (uint32_t seq = from; seq <= to; seq++)
-		fetch_now(c, &g->fetch, seq);
-}
-
 /* --- telling --- */
 
-static bool busy(const struct client *c)
+bool notify_busy(const struct client *c)
 {
-	return (c->run.cmd && !c->idling) || c->passing;
+	return (c->run.cmd && !c->idling) || c->run.step || c->passing;
 }
 
 /* RFC 5465 5.8: from now on as after NOTIFY NONE. Links end with the connection, or the next NOTIFY: one of them may be the caller. */
@@ -241,6 +229,7 @@ static void be_none(struct client *c)
 	c->notify->over = true;
 	c->notify->what = (struct imap_notify){ .none = true };
 	c->notify->selected = NULL;
+	c->notify->new_from = 0;
 	release(c);
 }
 
@@ -314,7 +303,7 @@ void notify_flush(struct client *c)
 
 void notify_later(struct client *c)
 {
-	if (!c->notify || busy(c) || !c->notify->later.n)
+	if (!c->notify || notify_busy(c) || !c->notify->later.n)
 		return;
 	tell_later(c);
 	resp_flush(c);
@@ -362,7 +351,7 @@ void notify_changed(struct user *u)
 	list_each_safe(it, &u->clients) {
 		struct client *c = list_of(it, struct client, node);
 
-		if (!c->notify || busy(c) || c->over)
+		if (!c->notify || notify_busy(c) || c->over)
 			continue;
 		tell(c);
 		resp_flush(c);
@@ -438,6 +427,7 @@ static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 	/* What has changed until now is told by what was asked for until now (section 3.1: as a NOOP does). */
 	if (c->folder && folder_sync(c, true, true, e) < 0)
 		return store_no(c, e, false);
+	notify_new_now(c);
 	if ((r = take_abroad(c, y, e)) != CMD_OK || (r = match(c, y, e)) != CMD_OK)
 		return r;
 	for (size_t i = 0; y->what.status && i < y->n; i++) {

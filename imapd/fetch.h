@@ -29,6 +29,7 @@ struct fetch {
 	bool unknown_cte;		/* a part could not be decoded */
 	bool first;			/* nothing was written after "(" yet */
 	struct arena_mark mark;		/* what the message took of the arena goes with it */
+	struct arena_mark before;	/* fetch_aside: and what all of them took */
 };
 
 /* Items other than sections, in the order of fetch.def. -1: the message cannot be read. */
@@ -39,6 +40,8 @@ int fetch_section(struct client *c, struct fetch *f, const struct imap_section *
 
 /* One message's FETCH response at once, for who is to be told of it (NOTIFY). */
 void fetch_now(struct client *c, const struct imap_fetch *what, uint32_t seq);
+/* The same for messages from one to another, a slice at a time, while the client is not in a command (it may idle). Until then it reads nothing. */
+void fetch_aside(struct client *c, const struct imap_fetch *what, uint32_t from, uint32_t to);
 /* The piece of a message that a section names, in file form. False: there is no such part. */
 bool section_piece(struct arena *a, struct msgfile *file, const struct imap_section *s, struct str *out);
 

@@ -283,6 +283,7 @@ void folder_unselect(struct client *c)
 	if (!c->folder)
 		return;
 	contexts_end(c);
+	notify_unselected(c);
 	saved_put(c, NULL, 0);
 	mbox_view_free(&c->view);
 	folder_put(c->folder);
@@ -394,22 +395,30 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 	return 0;
 }
 
+void folder_push(struct client *c)
+{
+	const bool pushed = c->idling || (notify_immediate(c) && !c->run.cmd && !c->append);
+	struct err e = { 0 };
+
+	if (!pushed || c->run.step || c->over || !c->folder)
+		return;
+	if (!guest_still(c)) {		/* the list may be another program's work */
+		guest_bye(c);
+	} else if (folder_sync(c, false, c->idling || notify_expunges(c), &e) < 0) {
+		client_end(c, e.text, "Mailbox is no longer usable.");
+	} else {
+		notify_fetch(c);
+		resp_flush(c);
+	}
+}
+
 void folder_changed(struct user *u, const struct mbox *mbox)
 {
 	list_each_safe(it, &u->clients) {
 		struct client *c = list_of(it, struct client, node);
-		struct err e = { 0 };
 
-		const bool pushed = c->idling || (notify_immediate(c) && !c->run.cmd && !c->append);
-
-		if (!pushed || c->over || !c->folder || (mbox && c->folder->mbox != mbox))
-			continue;
-		if (!guest_still(c))	/* the list may be another program's work */
-			guest_bye(c);
-		else if (folder_sync(c, false, c->idling || notify_expunges(c), &e) < 0)
-			client_end(c, e.text, "Mailbox is no longer usable.");
-		else
-			resp_flush(c);
+		if (!mbox || (c->folder && c->folder->mbox == mbox))
+			folder_push(c);
 	}
 	notify_changed(u);
 }

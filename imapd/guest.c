@@ -140,7 +140,7 @@ void guests_check(struct user *u)
 		struct client *c = list_of(it, struct client, node);
 
 		/* Whoever runs another command is told at its next one. */
-		if (c->guest && (!c->run.cmd || c->idling) && !guest_still(c))
+		if (c->guest && (!c->run.cmd || c->idling) && !c->run.step && !guest_still(c))
 			guest_bye(c);
 	}
 }

@@ -61,6 +61,7 @@ enum cmd_result {
 	CMD_WAIT,	/* not finished and no steps: something else ends it (IDLE) */
 	CMD_AWAY,	/* another process has it: its answer comes from there (relay.c) */
 	CMD_HELD,	/* complete, but answered later with others (held.c) */
+	CMD_ASIDE,	/* what was said between commands, or while idling, is over (fetch_aside) */
 	CMD_CLOSED,	/* the connection is gone: touch nothing */
 };
 /* What changes the responses of a connection: by ENABLE, or by using it (RFC 7162 3.1). */
@@ -195,6 +196,7 @@ void user_idle(struct user *u);		/* a connection has ended */
 enum cmd_result command_start(struct client *c);	/* c->text is complete */
 void command_step(struct client *c);			/* go on with the command in progress, if any */
 void command_step_later(struct client *c);		/* the same, when others had their turn */
+void command_aside(struct client *c);			/* run.step is set though no command asks for it: begin, when others had their turn */
 void command_finish(struct client *c, enum cmd_result r, struct err *e);
 void command_reply(struct client *c, enum cmd_result r, struct err *e);	/* updates and the tagged answer of c->run, which goes on to be there */
 void command_drop(struct client *c);			/* forget it: arena, text, cleanup */
@@ -225,6 +227,7 @@ void folder_unselect(struct client *c);
 int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e) MUST_CHECK;
 /* Something was changed through mbox: connections that idle on it hear of it now. mbox NULL: any. */
 void folder_changed(struct user *u, const struct mbox *mbox);
+void folder_push(struct client *c);	/* the same for one connection */
 
 /* Keep a folder open and watched; NULL with *e. Given back with folder_release. */
 struct folder *folder_hold(struct user *u, struct str name, struct err *e);
@@ -281,6 +284,8 @@ bool notify_immediate(const struct client *c);	/* changes of the selected mailbo
 bool notify_expunges(const struct client *c);	/* expunges, too */
 bool notify_hears(const struct client *c, bool flags);	/* of flags, or of new messages, in the selected mailbox */
 void notify_new(struct client *c, uint32_t from, uint32_t to);	/* these messages were announced */
+void notify_fetch(struct client *c);		/* what is to be told of them, unless a command is under way */
+void notify_unselected(struct client *c);
 void notify_flush(struct client *c);		/* with the answer of a command */
 void notify_changed(struct user *u);		/* some folder has changed */
 void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old);

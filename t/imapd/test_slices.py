@@ -303,6 +303,40 @@ def test_a_client_that_reads_fast_leaves_room_for_others(imap, filled, tmp_path)
     assert total >= 6 and most <= 2, "%d of %d writes between two looks" % (most, total)
 
 
+@pytest.mark.parametrize("idles", [False, True])
+def test_what_is_told_of_thousands_of_new_messages_leaves_room_for_others(imap, folder, filled, tmp_path, idles):
+    """NOTIFY with FETCH items (RFC 5465 5.2): they are told in pieces, and nothing else in the midst of one; the client's commands and further news have their turn."""
+    a, b, told = filled, imap(), imap()
+    b.ok("SELECT INBOX")
+    told.ok("SELECT " + folder)
+    told.ok("NOTIFY SET (selected (MessageNew (UID BODY.PEEK[]) MessageExpunge))")
+    if idles:
+        told.send("i1 IDLE\r\n")
+        assert told.line().startswith(b"+ ")
+    uids, exists, done = [], 0, False
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,openat") as t:
+        a.ok("COPY 1:* " + folder)
+        told.send("DONE\r\n" if idles else "n1 NOOP\r\n")
+        a.append(folder, imapmessages.numbered(7))
+        b.ok("NOOP")
+        while not done or len(uids) <= COUNT:
+            line = told.line()
+            m = re.match(rb"\* (\d+) FETCH \(UID (\d+) BODY\[\] \{(\d+)\}\r\n", line)
+            if m:
+                assert line.endswith(b")") and len(line) == m.end() + int(m[3]) + 1 and int(m[1]) <= exists, line[:200]
+                uids.append(int(m[2]))
+            elif line.endswith(b" EXISTS"):
+                exists = int(line.split()[1])
+            elif re.match(b"[in]1 OK", line):
+                done = True
+            else:
+                assert line.endswith(b" RECENT"), line[:200]
+    assert uids == list(range(COUNT + 1, 2 * COUNT + 2)) and exists == 2 * COUNT + 1
+    assert not [line for line in told.ok("NOOP") if not line.endswith(b" RECENT")]
+    most, total = longest([line for line in t.lines() if "epoll_" in line or ",S=" in line], "openat(")
+    assert total >= COUNT and most <= COUNT // 4, "%d of %d messages between two looks" % (most, total)
+
+
 def test_delete_answers_first(imap, folder, filled, suite, tmp_path):
     """The folder has gone at once; its files follow in pieces."""
     a, b = filled, imap()
