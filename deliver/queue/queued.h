@@ -417,6 +417,7 @@ struct arcpt {
 	const struct outgoing *out;	/* queued_outgoing.h; NULL: it is sent as it is kept */
 	size_t out_at;			/* its place there */
 	const char *success;		/* in this try: delivered relayed expanded; NULL: no, or somebody else tells of it */
+	bool warned;			/* in this try: of its delay */
 	/* .forward */
 	bool forwarding, ready, posted;
 	char forwarded_as[SPOOL_QID_MAX + 1];
@@ -434,6 +435,7 @@ struct active {
 	struct buf journal;
 	uint64_t start_us;
 	bool *pick;
+	bool warned_all;		/* every sender could be told of the delay */
 };
 void active_start(struct queued *q, struct qmsg *m);
 /* Who gets to hear of recipient r's failure, and whose mail it is to a server. */

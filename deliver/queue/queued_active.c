@@ -150,11 +150,40 @@ static void pick_one_sender(struct active *a, struct str *sender_out)
 	}
 }
 
+static size_t pick_unwarned(struct active *a)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->msg->n_rcpts; i++) {
+		a->pick[i] = a->msg->rcpts[i].state == SPOOL_PENDING && !a->rcpts[i].warned;
+		n += a->pick[i];
+	}
+	return n;
+}
+
+static void on_warned(void *ctx, bool ok);
+
+/* As with failures: each sender is told about recipients that are his. */
+static void warn_some(struct active *a)
+{
+	struct spool_msg m = *a->msg;
+
+	pick_one_sender(a, &m.sender);
+	bounce_send(a->q, &(struct bounce_request){ .kind = DSN_DELAYED, .m = &m, .pick = a->pick, .fd = a->fd }, on_warned, a);
+}
+
 static void on_warned(void *ctx, bool ok)
 {
 	struct active *a = ctx;
 
-	if (ok)
+	for (size_t i = 0; i < a->msg->n_rcpts; i++)
+		a->rcpts[i].warned |= a->pick[i];
+	a->warned_all &= ok;
+	if (pick_unwarned(a) > 0) {
+		warn_some(a);
+		return;
+	}
+	if (a->warned_all)
 		a->msg->warned = clock_wall();
 	remove_or_wait(a);
 }
@@ -164,8 +193,9 @@ static void maybe_warn(struct active *a)
 	const uint64_t after = a->q->conf->delay_warning_time;
 	const int64_t now = clock_wall();
 
-	if (after > 0 && a->msg->warned == 0 && a->msg->sender.n > 0 && now - a->m->arrived > (int64_t)after && pick(a, SPOOL_PENDING) > 0)
-		bounce_send(a->q, &(struct bounce_request){ .kind = DSN_DELAYED, .m = a->msg, .pick = a->pick, .fd = a->fd }, on_warned, a);
+	a->warned_all = true;
+	if (after > 0 && a->msg->warned == 0 && now - a->m->arrived > (int64_t)after && pick_unwarned(a) > 0)
+		warn_some(a);
 	else
 		remove_or_wait(a);
 }

@@ -1,6 +1,8 @@
 /* What the filter wants done with a message, and the case that this is not the same for all recipients. Those for whom it is the same are a batch: they share the
  * header fields of their copies, and what goes to the queue for them is one message there. The first batch that is to get the message is the main one, which has
  * the transaction's id; the others, and what is kept in quarantine, have ids of their own.
+ *	A copy that goes to another than it is addressed to (redirect) is nobody's business but the site's: it carries the envelope in its header, its return path is
+ * the owner of the list that it goes to, or bounce_notice_recipient, and so the sender hears neither of its fate nor of its address.
  *	Who refuses a message that others take cannot be told so to an SMTP client any more: a sender of ours gets a bounce, a client of LMTP an answer for
  * each recipient; for strangers, who get no bounce from us, it is kept or dropped as filter_rejected_recipients says. So it is with members of an alias, for which LMTP
  * has one answer, when others of them take the message. */
@@ -20,6 +22,7 @@ enum {
 	COPIES_BYTES = 8000,
 	LIST_ROWS_MAX = 1000,		/* a recipient that leads to more is asked about as it was named */
 	LIST_BYTES_MAX = 60000,
+	ENVELOPE_TO_MAX = 4000,		/* bytes of X-Envelope-To; who is not in it is in the log */
 };
 
 struct batch *batch_at(struct trans *t, size_t i)
@@ -195,7 +198,7 @@ struct sorting {
 	bool *others;		/* of an RCPT of LMTP: some who come from it do not refuse */
 	size_t common;		/* with so many edits all copies begin: they are the message's, and shown to milters */
 	bool has_main, passes;	/* passes: somebody gets it as it is addressed */
-	struct { struct str to; struct batch *batch; size_t rcpt; struct str *stands_for; } redirect[FILTER_OUTCOMES_MAX];
+	struct { struct str to, instead_of; struct batch *batch; size_t rcpt; struct str *stands_for; } redirect[FILTER_OUTCOMES_MAX];
 	size_t n_redirect, next;
 };
 
@@ -342,6 +345,27 @@ static bool is_part_of(const struct sorting *g, const struct part *p, const stru
 	return filter_outcome_has(p->v, f->row) && (!p->split || p->alias == is_alias(g, f));
 }
 
+/* For whom reads the redirected copies: from whom to whom it was. What the sender wrote there goes. */
+static int envelope_edits(struct sorting *g, const struct part *p, struct batch *b, struct err *e)
+{
+	struct trans *t = g->t;
+	struct str edits[4] = { STR("-X-Envelope-From#0"), STR("-X-Envelope-To#0") };
+	struct buf to;
+
+	buf_init(&to, ENVELOPE_TO_MAX * 2);
+	buf_c(&to, "+X-Envelope-To:");
+	for (size_t i = 0, n = 0; i < t->n_finals && to.n < ENVELOPE_TO_MAX; i++)
+		if (is_part_of(g, p, &t->finals[i]))
+			buf_printf(&to, "%s <%.*s>", n++ ? ",\n" : "", STR_ARG(t->finals[i].original));
+	int rc = buf_check(&to, "X-Envelope-To", e);
+	edits[2] = buf_view(&to);
+	edits[3] = str_c(arena_printf(t->arena, "+X-Envelope-From: <%.*s>", STR_ARG(t->sender)));
+	if (rc == 0)
+		rc = append(t, &b->own, &b->n_own, edits, ARRAY_LEN(edits), e);
+	buf_fini(&to);
+	return rc;
+}
+
 /* One copy, for all of the part: each of their RCPTs has its answer. */
 static int redirect_add(struct sorting *g, const struct part *p, struct batch *b, struct err *e)
 {
@@ -356,6 +380,8 @@ static int redirect_add(struct sorting *g, const struct part *p, struct batch *b
 		const struct final *f = &t->finals[i];
 		if (!is_part_of(g, p, f))
 			continue;
+		if (rcpt == SIZE_MAX)
+			g->redirect[g->n_redirect].instead_of = f->original;
 		rcpt = rcpt == SIZE_MAX ? f->rcpt : rcpt;
 		if (stands_for && f->rcpt < t->n_accepted)
 			stands_for[f->rcpt] = f->original;
@@ -364,7 +390,15 @@ static int redirect_add(struct sorting *g, const struct part *p, struct batch *b
 	g->redirect[g->n_redirect].rcpt = rcpt;
 	g->redirect[g->n_redirect].stands_for = stands_for;
 	g->redirect[g->n_redirect++].batch = b;
-	return 0;
+	return envelope_edits(g, p, b, e);
+}
+
+/* Who hears of a redirected copy that fails. */
+static struct str answers_for_it(struct trans *t, struct str owner)
+{
+	const char *const who = t->conf->bounce_notice_recipient;
+
+	return owner.n > 0 ? owner : str_c(strchr(who, '@') ? who : arena_printf(t->arena, "%s@%s", who, t->conf->myorigin));
 }
 
 /* Those of one part; who is not to have it leaves the list. */
@@ -423,7 +457,8 @@ static void on_target(void *ctx, const struct ipc_resolve_RESULT *r)
 		const struct final f = {
 			.batch = g->redirect[g->next].batch, .rcpt = g->redirect[g->next].rcpt, .stands_for = g->redirect[g->next].stands_for,
 			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i],
-			.extension = r->extensions.v[i], .original = t->asked,
+			.extension = r->extensions.v[i], .original = t->asked, .instead_of = g->redirect[g->next].instead_of,
+			.sender = answers_for_it(t, resolved_owner(r, i)),
 		};
 		if (trans_final(t, &f) < 0)
 			break;

@@ -325,7 +325,7 @@ static void record_final(struct trans *t, struct spool_msg *m, struct final *f)
 /* Is this final to be in the record? A failure, so that the sender is told: the client was given a 250 for the others (RFC 5321 6.1). */
 static bool goes_on_record(const struct trans *t, const struct final *f)
 {
-	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && !f->told && t->sender.n > 0);
+	return f->state == FINAL_QUEUED || (f->state == FINAL_FAILED && !f->told && (t->sender.n > 0 || f->sender.n > 0));
 }
 
 static struct spool_msg *record_envelope(struct trans *t, const struct batch *b)
@@ -506,7 +506,8 @@ static void refuse(struct trans *t)
 
 	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(f->enhanced));
 	trans_answer(t, strcmp(enhanced, "5.2.2") == 0 ? 552 : 550, enhanced[0] == '5' ? enhanced : "5.0.0",
-		     t->tells ? f->text : str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->address), STR_ARG(f->text))));
+		     t->tells ? f->text :
+				str_c(arena_printf(t->arena, "<%.*s>: %.*s", STR_ARG(f->instead_of.n > 0 ? f->instead_of : f->address), STR_ARG(f->text))));
 }
 
 /* Do all RCPTs that it is for hear of its failure? */

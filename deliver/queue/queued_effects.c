@@ -237,7 +237,7 @@ void effects_filter(struct trans *t)
 		t->finals[n++] = (struct final){
 			.t = t, .batch = f->batch,
 			.kind = STR("remote"), .address = to, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .stands_for = f->stands_for, .notify = f->notify,
-			.orcpt = f->orcpt,
+			.orcpt = f->orcpt, .instead_of = f->instead_of, .sender = f->instead_of.n > 0 ? f->sender : STR(""),
 		};
 	}
 	t->n_finals = n;

@@ -33,7 +33,8 @@ struct final {
 	size_t row;		/* of the question to the filter */
 	bool named;		/* which asks about what its RCPT named, and not about itself */
 	struct str kind, address, user, extension, original, folder;
-	struct str sender;	/* owner-NAME of a list; empty: the message's */
+	struct str sender;	/* owner-NAME of a list, or who answers for a redirected copy; empty: the message's */
+	struct str instead_of;	/* of a redirected copy: the first whose place it takes; the client hears of no other address */
 	enum final_state state;
 	struct copy *copy;
 	struct str enhanced, text;

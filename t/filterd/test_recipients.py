@@ -260,13 +260,16 @@ redirect_recipient = hank@example.com
 [rest]
 recipients = @example.com
 spam_action = junk
+[away]
+recipients = .relay.example
+spam_action = tag
 """
 
 
 def with_a_full_mailbox(fresh_suite, name, **settings):
     """Of hank, who has the mail of gina and alice; and a message that is too long for it, and spam."""
-    suite, _sink = gateway(fresh_suite, name, INSTEAD, quota_full_action="reject",
-                           virtual_alias_maps="inline:{ { both@example.com = gina@example.com, dave@example.com } }", **settings)
+    suite, suite.sink = gateway(fresh_suite, name, INSTEAD, virtual_alias_maps="inline:{ { both@example.com = gina@example.com, dave@example.com } }",
+                                **{"quota_full_action": "reject", **settings})
     suite.tool("postern-user", "quota", HANK, "1k")
     return suite, "highword\r\n" + 3 * ("x" * 900 + "\r\n")
 
@@ -290,6 +293,56 @@ def test_lmtp_hears_of_a_redirected_copy_for_each_whose_place_it_takes(fresh_sui
     assert len([f for f in mail.files(HANK) if b"<room@test.example>" in f.read_bytes()]) == 1
 
 
+def submit(suite, mid, body, to, sender):
+    context = suite.tls_context()
+    context.check_hostname = False
+    with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=60) as s:
+        s.login(sender, suite.passwords[sender])
+        assert s.sendmail(sender, to, GOOD.replace("s@elsewhere.example", sender) % (mid, body)) == {}
+
+
+def test_the_reader_of_redirected_mail_sees_from_whom_to_whom_it_was(fresh_suite):
+    """What the sender has written there himself is gone."""
+    suite, _sink = gateway(fresh_suite, "envelope", INSTEAD, virtual_alias_maps="inline:{ { both@example.com = gina@example.com, dave@example.com } }")
+    mail = mailtools.Mail(suite)
+    forged = "highword".join(["X-Envelope-To: <you@example.com>\r\nX-Envelope-From: <he@example.com>\r\n\r\n", ""])
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        s.sendmail("x@elsewhere.example", [DAVE, "both@example.com", ALICE], (GOOD % ("seen", "")).replace("\r\n\r\n", "\r\n", 1) + forged)
+    m = email.message_from_bytes(mail.wait_for("<seen@test.example>", HANK).read_bytes())
+    assert m.get_all("X-Envelope-From") == ["<x@elsewhere.example>"] and m.get_all("Return-Path") == ["<postmaster@example.com>"]
+    assert [" ".join(v.split()) for v in m.get_all("X-Envelope-To")] == ["<both@example.com>, <alice@example.com>"]
+    other = email.message_from_bytes(mail.wait_for("<seen@test.example>", DAVE, ".Junk").read_bytes())
+    assert other.get_all("Return-Path") == ["<x@elsewhere.example>"] and "gina" not in str(other)
+
+
+def test_of_a_redirected_copy_that_fails_the_site_hears_and_not_the_sender(fresh_suite):
+    """Neither a stranger nor one of ours learns who has such mail."""
+    suite, long = with_a_full_mailbox(fresh_suite, "insteadfails")
+    mail = mailtools.Mail(suite)
+    code, text = send(suite, "alone", long, [GINA])
+    assert code == 552 and text.startswith(b"5.2.2 <gina@example.com>: ") and b"hank" not in text, "nobody has it, and in the session it can be said"
+    assert send(suite, "stranger", long, [GINA, CAROL])[0] == 250
+    [m] = arrived(mail, ALICE, subject="Undelivered Mail Returned to Sender")
+    assert m["To"] == "postmaster@example.com" and HANK in m.as_string() and "<stranger@test.example>" in m.as_string()
+    submit(suite, "ours", long, [GINA, CAROL], DAVE)
+    until(lambda: len(arrived(mail, ALICE)) == 2)
+    mail.wait_for("<ours@test.example>", CAROL, ".Junk")
+    assert [m["To"] for m in arrived(mail, ALICE) if "<ours@test.example>" in m.as_string()] == ["postmaster@example.com"]
+    until(lambda: b"Mail queue is empty" in suite.tool("postern-queue", "list").stdout)
+    assert mail.files(DAVE) == [] and suite.sink.messages == []
+
+
+def test_of_a_redirected_copy_that_is_late_the_site_hears_and_not_the_sender(fresh_suite):
+    suite, long = with_a_full_mailbox(fresh_suite, "insteadlate", quota_full_action="tempfail", delay_warning_time="1s", minimal_backoff_time="1", maximal_backoff_time="1")
+    suite.sink.refuse["<later@relay.example>"] = "450 4.2.0 later"
+    mail = mailtools.Mail(suite)
+    submit(suite, "late", long, [GINA, "later@relay.example"], DAVE)
+    [m] = arrived(mail, ALICE, subject="Delayed Mail (still being retried)")
+    assert m["To"] == "postmaster@example.com" and HANK in m.as_string() and "later@" not in m.get_payload(0).as_string()
+    [m] = arrived(mail, DAVE, subject="Delayed Mail (still being retried)")
+    assert "later@relay.example" in m.as_string() and HANK not in m.as_string()
+
+
 def test_lmtp_keeps_silent_for_who_a_milter_takes_out(fresh_suite):
     """He is no failure when all others have a full mailbox."""
     theirs = milter.Milter().reset({b"E": milter.packet(b"-", milter.z("<dave@example.com>")) + milter.packet(b"c")})
@@ -301,11 +354,7 @@ def test_lmtp_keeps_silent_for_who_a_milter_takes_out(fresh_suite):
 
 
 def test_a_user_of_ours_gets_a_bounce(suite, mail):
-    context = suite.tls_context()
-    context.check_hostname = False
-    with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=60) as s:
-        s.login(HANK, suite.passwords[HANK])
-        assert s.sendmail(HANK, [BOB, CAROL], GOOD.replace("s@elsewhere.example", HANK) % ("ours", "highword")) == {}
+    submit(suite, "ours", "highword", [BOB, CAROL], HANK)
     mail.wait_for("<ours@test.example>", CAROL)
     [m] = [m for m in arrived(mail, HANK, subject="Undelivered Mail Returned to Sender")]
     assert BOB in m.as_string() and "looks like spam" in m.as_string() and CAROL not in m.get_payload(0).get_payload()
