@@ -1,5 +1,5 @@
 POLICY := $(addprefix $(D)/,policy.c policy_service.c policy_text.c dial.c policy_talk.c policy_milter.c policy_milter_ask.c policy_milter_change.c policy_milter_body.c policy_pool.c milter_wire.c)
-$(call unittest,test_policy,test_policy.c policy_text.c dial_text.c,base test)
-$(call fuzzer,fuzz_policy,fuzz_policy.c policy_text.c dial_text.c,base)
+$(call unittest,test_policy,test_policy.c policy_settings.c policy_text.c dial_text.c,conf os log base test)
+$(call fuzzer,fuzz_policy,fuzz_policy.c policy_settings.c policy_text.c dial_text.c,conf os log base)
 $(call unittest,test_milter,test_milter.c milter_wire.c dial_text.c,smtp base test)
 $(call fuzzer,fuzz_milter,fuzz_milter.c milter_wire.c dial_text.c,smtp base)

@@ -6,17 +6,16 @@
 
 #include "base/clock.h"
 #include "base/list.h"
-#include "base/num.h"
 #include "deliver/policy/policy.h"
+#include "deliver/policy/policy_settings.h"
 #include "io/conn.h"
 #include "log/log.h"
 
 struct service {
 	struct loop *loop;
 	struct dns_client *dns;
-	struct dial_target target;
+	struct policy_settings set;
 	char *text, *fallback;
-	uint64_t timeout_ms, max_idle_ms, max_ttl_ms, retry_ms, tries_max;
 	struct list waiting, idle;
 	size_t n_waiting, n_conns;
 };
@@ -27,7 +26,7 @@ struct link {
 	struct dial *dial;
 	struct conn *conn;
 	struct policy_ask *ask;
-	uint64_t opened_ms;
+	uint64_t opened_ms, asked;
 	bool used;			/* an answer has come over it: it may have been closed since */
 };
 
@@ -41,68 +40,20 @@ struct policy_ask {
 	void *ctx;
 };
 
-/* --- settings --- */
-
-static int seconds(struct str v, uint64_t *ms_out, struct err *e)
-{
-	uint64_t n;
-
-	if (v.n > 1 && v.p[v.n - 1] == 's')
-		v.n--;
-	if (num_parse(v, 1, 86400, &n) < 0)
-		return err_set(e, ERR_CONF, 0, "\"%.*s\" (allowed: 1s to 86400s)", STR_ARG(v));
-	*ms_out = n * 1000;
-	return 0;
-}
-
-static int setting(struct service *s, const struct service_setting *x, struct err *e)
-{
-	if (str_eq(x->name, STR("default_action"))) {
-		free(s->fallback);
-		s->fallback = xstrndup(x->value.p, x->value.n);
-		return 0;
-	}
-	if (str_eq(x->name, STR("timeout")))
-		return seconds(x->value, &s->timeout_ms, e);
-	if (str_eq(x->name, STR("max_idle")))
-		return seconds(x->value, &s->max_idle_ms, e);
-	if (str_eq(x->name, STR("max_ttl")))
-		return seconds(x->value, &s->max_ttl_ms, e);
-	if (str_eq(x->name, STR("retry_delay")))
-		return seconds(x->value, &s->retry_ms, e);
-	if (str_eq(x->name, STR("try_limit")))
-		return num_parse(x->value, 1, 100, &s->tries_max) < 0 ? err_set(e, ERR_CONF, 0, "try_limit (allowed: 1 to 100)") : 0;
-	return err_set(e, ERR_CONF, 0, "%.*s: no such setting of a policy service", STR_ARG(x->name));
-}
-
 int service_open(struct loop *l, struct dns_client *dns, const struct conf *c, struct str text, struct service **out, struct err *e)
 {
-	struct service_text t;
-	struct service *s = xzalloc(sizeof(*s));
-	int r = service_parse(text, &t, e);
+	struct policy_settings set;
 
-	s->loop = l;
-	s->dns = dns;
-	s->text = xstrndup(text.p, text.n);
-	s->timeout_ms = c->smtpd_policy_service_timeout * 1000;
-	s->max_idle_ms = c->smtpd_policy_service_max_idle * 1000;
-	s->max_ttl_ms = c->smtpd_policy_service_max_ttl * 1000;
-	s->retry_ms = c->smtpd_policy_service_retry_delay * 1000;
-	s->tries_max = c->smtpd_policy_service_try_limit;
+	if (policy_settings_parse(c, text, &set, e) < 0)
+		return -1;
+	struct service *s = xzalloc(sizeof(*s));
+	*s = (struct service){ .loop = l, .dns = dns, .set = set, .text = xstrndup(text.p, text.n) };
+	s->fallback = set.fallback.p ? xstrndup(set.fallback.p, set.fallback.n) : NULL;
+	s->set.fallback = s->set.context = (struct str){ 0 };	/* they borrow text */
 	list_init(&s->waiting);
 	list_init(&s->idle);
-	if (r == 0)
-		r = dial_parse(t.target, &s->target, e);
-	for (size_t i = 0; r == 0 && i < t.n; i++)
-		r = setting(s, &t.v[i], e);
-	if (r == 0) {
-		*out = s;
-		return 0;
-	}
-	free(s->fallback);
-	free(s->text);
-	free(s);
-	return -1;
+	*out = s;
+	return 0;
 }
 
 const char *service_fallback(const struct service *s)
@@ -163,9 +114,9 @@ static void failed(struct link *k, const char *why)
 	if (stale) {		/* closed while it was idle: that is no failure */
 		list_push(&s->waiting, &a->node);
 		pump(s);
-	} else if (++a->tries < s->tries_max) {
+	} else if (++a->tries < s->set.tries_max) {
 		log_warning("policy service %s: %s: trying again", s->text, text);
-		a->later = loop_timer(s->loop, s->retry_ms, on_later, a);
+		a->later = loop_timer(s->loop, s->set.retry_ms, on_later, a);
 	} else {
 		log_warning("policy service %s: %s", s->text, text);
 		ask_end(a, (struct str){ 0 }, text);
@@ -178,7 +129,7 @@ static void send_ask(struct link *k, struct policy_ask *a)
 	k->ask = a;
 	conn_write(k->conn, str_c(a->request));
 	conn_write(k->conn, STR("\n"));
-	conn_deadline(k->conn, k->s->timeout_ms);
+	conn_deadline(k->conn, k->s->set.timeout_ms);
 }
 
 /* An answer has come; the connection is free again. */
@@ -190,11 +141,12 @@ static void answered(struct link *k, struct str action)
 
 	k->ask = NULL;
 	k->used = true;
-	if (clock_mono_ms() - k->opened_ms >= s->max_ttl_ms) {
+	k->asked++;
+	if (clock_mono_ms() - k->opened_ms >= s->set.max_ttl_ms || (s->set.requests_max > 0 && k->asked >= s->set.requests_max)) {
 		link_free(k);
 	} else {
 		list_push(&s->idle, &k->node);
-		conn_deadline(k->conn, s->max_idle_ms);
+		conn_deadline(k->conn, s->set.max_idle_ms);
 	}
 	ask_end(a, str_c(copy), NULL);
 	free(copy);
@@ -266,7 +218,7 @@ static void link_new(struct service *s, struct policy_ask *a)
 	k->opened_ms = clock_mono_ms();
 	list_init(&k->node);
 	s->n_conns++;
-	k->dial = dial(s->loop, s->dns, &s->target, s->timeout_ms, on_dialled, k);
+	k->dial = dial(s->loop, s->dns, &s->set.target, s->set.timeout_ms, on_dialled, k);
 }
 
 static void pump(struct service *s)

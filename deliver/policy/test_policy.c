@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "deliver/policy/policy.h"
+#include "deliver/policy/policy_settings.h"
 #include "test/tap.h"
 
 static void test_answers(void)
@@ -73,9 +74,38 @@ static void test_names(void)
 	}
 }
 
+static void test_settings(void)
+{
+	static const struct {
+		const char *in, *want;
+	} t[] = {
+		{ "inet:h:1", "100000 300000 1000000 1000 2 7 [any] -" },
+		{ "{ inet:h:1, timeout=10s, max_idle=20, max_ttl=30s, retry_delay=4s, try_limit=5, request_limit=6, policy_context = mx in, default_action={ DEFER x } }",
+		  "10000 20000 30000 4000 5 6 [mx in] DEFER x" },
+		{ "{ inet:h:1, policy_context={ a, b } }", "no" }, { "{ inet:h:1, policy_context= }", "100000 300000 1000000 1000 2 7 [] -" },
+		{ "{ inet:h:1, timeout=0s }", "no" }, { "{ inet:h:1, timeout=1h }", "no" }, { "{ inet:h:1, try_limit=101 }", "no" }, { "{ inet:h:1, request_limit=-1 }", "no" },
+		{ "{ inet:h:1, time_out=1s }", "no" }, { "{ h, timeout=1s }", "no" },
+	};
+	struct conf *c = NULL;
+	struct err e = { 0 };
+
+	tap_is_int(conf_parse(STR("smtpd_policy_service_request_limit = 7\nsmtpd_policy_service_policy_context = any\n"), "x.conf", &c, NULL, &e), 0, "a configuration");
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		struct policy_settings s;
+		char got[300] = "no";
+		if (policy_settings_parse(c, str_c(t[i].in), &s, &e) == 0)
+			snprintf(got, sizeof(got), "%llu %llu %llu %llu %llu %llu [%.*s] %.*s", (unsigned long long)s.timeout_ms, (unsigned long long)s.max_idle_ms,
+				 (unsigned long long)s.max_ttl_ms, (unsigned long long)s.retry_ms, (unsigned long long)s.tries_max, (unsigned long long)s.requests_max,
+				 STR_ARG(s.context), STR_ARG(s.fallback.p ? s.fallback : STR("-")));
+		tap_is_str(got, t[i].want, "settings of \"%s\"", t[i].in);
+	}
+	conf_free(&c);
+}
+
 int main(void)
 {
 	test_answers();
+	test_settings();
 	test_names();
 	return tap_done();
 }

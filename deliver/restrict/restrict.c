@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/num.h"
-#include "deliver/policy/dial.h"
+#include "deliver/policy/policy_settings.h"
 #include "deliver/restrict/restrict_priv.h"
 
 #define FIX(code) (code), SIZE_MAX
@@ -89,16 +89,9 @@ static int table_note(struct words *w, const char *spec, struct err *e)
 	return 0;
 }
 
-static int service_valid(const char *text, struct err *e)
-{
-	struct service_text t;
-	struct dial_target target;
-
-	return service_parse(str_c(text), &t, e) < 0 || dial_parse(t.target, &target, e) < 0 ? -1 : 0;
-}
-
 static int take_argument(struct words *w, const struct rule *r, struct item *out, struct err *e)
 {
+	struct policy_settings set;
 	uint64_t seconds;
 
 	if (w->at == w->n)
@@ -112,7 +105,7 @@ static int take_argument(struct words *w, const struct rule *r, struct item *out
 	case DOMAIN_:
 		return dnsbl_filter_check(out->arg, e) < 0 ? err_wrap(e, "%s: %s", w->parameter, r->name) : 0;
 	case SERVICE:
-		return service_valid(out->arg, e) < 0 ? err_wrap(e, "%s: %s", w->parameter, r->name) : 0;
+		return policy_settings_parse(w->set->conf, str_c(out->arg), &set, e) < 0 ? err_wrap(e, "%s: %s", w->parameter, r->name) : 0;
 	case SECONDS:
 		return num_parse(word, 0, 600, &seconds) < 0 ? err_set(e, ERR_CONF, 0, "%s: sleep: \"%s\" (allowed: 0 to 600)", w->parameter, out->arg) : 0;
 	default:

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deliver/policy/policy_settings.h"
 #include "deliver/resolve/resolve.h"
 #include "deliver/restrict/restrict_priv.h"
 #include "mail/edit.h"
@@ -369,9 +370,11 @@ static void put_tls(struct buf *b, struct str tls)
 	attribute(b, "encryption_keysize", tls.n ? str_split(&bits, '/') : STR("0"));
 }
 
-static struct str policy_request(struct ev *ev)
+static struct str policy_request(struct ev *ev, const struct item *it)
 {
 	const struct restrict_facts *f = ev->f;
+	struct policy_settings set;
+	struct err e = { 0 };
 	const bool late = ev->stage == RESTRICT_DATA || ev->stage == RESTRICT_END;
 	struct buf b;
 
@@ -402,6 +405,9 @@ static struct str policy_request(struct ev *ev)
 	attribute(&b, "ccert_pubkey_fingerprint", f->ccert_key);
 	put_tls(&b, f->tls);
 	attribute(&b, "stress", STR(""));
+	attribute(&b, "policy_context", policy_settings_parse(ev->set->conf, str_c(it->arg), &set, &e) == 0 ? set.context : STR(""));
+	attribute(&b, "compatibility_level", STR("3.6"));	/* whose defaults ours are */
+	attribute(&b, "mail_version", STR(POSTERN_VERSION));
 	const struct str r = arena_str(ev->a, buf_view(&b));
 	buf_fini(&b);
 	return r;
@@ -409,7 +415,7 @@ static struct str policy_request(struct ev *ev)
 
 enum verdict rule_policy(struct ev *ev, const struct item *it)
 {
-	const struct fact *x = want(ev, FACT_POLICY, str_c(it->arg), policy_request(ev), 0);
+	const struct fact *x = want(ev, FACT_POLICY, str_c(it->arg), policy_request(ev, it), 0);
 
 	if (x == NULL)
 		return WAIT;

@@ -68,8 +68,9 @@ def scene():
         "smtpd_helo_restrictions": "check_helo_access pcre:%s/helo" % etc,
         "smtpd_sender_restrictions": "check_sender_access cdb:%s/senders, reject_unknown_sender_domain, reject_sender_login_mismatch" % etc,
         "smtpd_recipient_restrictions": "check_recipient_access texthash:%s/recipients, check_client_access cidr:%s/networks, "
-                                        "check_policy_service { inet:127.0.0.1:%d, timeout=5s, try_limit=1, default_action=DUNNO }"
+                                        "check_policy_service { inet:127.0.0.1:%d, timeout=5s, try_limit=1, default_action=DUNNO, policy_context=recipients }"
                                         % (etc, etc, policy.server_address[1]),
+        "smtpd_policy_service_policy_context": "elsewhere", "smtpd_policy_service_request_limit": "10",
         "smtpd_data_restrictions": "reject_multi_recipient_bounce",
         "smtpd_end_of_data_restrictions": "check_sender_access inline:{big@good.test=HOLD}",
         "listener.back": "127.0.4.1:10025/smtp -o { smtpd_recipient_restrictions = permit_mynetworks, reject } -o smtpd_sender_restrictions= -o smtpd_client_restrictions=",
@@ -255,7 +256,28 @@ def test_a_policy_service_gets_the_facts_over_few_connections(scene):
     assert request["client_address"] == CLIENT and request["client_name"] == request["reverse_client_name"] == "client.good.test"
     assert request["sender"] == "joe@good.test" and request["recipient"] == "bob@example.com" and request["helo_name"] == "client.good.test"
     assert request["instance"] and request["instance"] != policy.requests[-2]["instance"]
+    assert request["server_address"] == suite.hosts[0] and request["server_port"] == str(suite.port("SMTP")) and request["stress"] == ""
+    assert request["policy_context"] == "recipients" and request["compatibility_level"] == "3.6" and re.fullmatch(r"\d[\w.-]*", request["mail_version"])
     assert policy.connections - before <= 1
+
+
+def test_a_connection_to_a_policy_service_is_for_so_many_questions(scene):
+    suite, _dns, policy = scene
+    before = policy.connections, len(policy.requests)
+    for _ in range(30):
+        w, code, _ = talk(suite, CLIENT)
+        w.close()
+        assert code == 250
+    assert len(policy.requests) - before[1] == 30 and 2 <= policy.connections - before[0] <= 4
+
+
+@pytest.mark.parametrize("setting,told", [("policy_contxt=x", "policy_contxt: no such setting"), ("request_limit=x", "request_limit (allowed: 0 to 1000000)")])
+def test_check_tells_of_a_setting_that_is_none(scene, tmp_path, setting, told):
+    suite, _dns, _policy = scene
+    conf = tmp_path / "postern.conf"
+    conf.write_text(suite.conf.read_text().replace("policy_context=recipients", setting))
+    p = suite_module.run([suite.bin / "postern", "-c", conf, "check"], check=False)
+    assert p.returncode != 0 and told in p.stdout.decode()
 
 
 @pytest.mark.parametrize("word", ["hangup", "garbage", "endless", "twice"])
