@@ -54,8 +54,15 @@ size_t limits_total(const struct limits *l);
 
 /* --- registration: reg.c --- */
 struct reg;
-/* Connects, and again whenever a daemon has gone. key_back: the key worker is a new one; NULL: nobody wants to know. */
-struct reg *reg_new(struct loop *l, const struct front_run *run, void (*key_back)(void));
+/* What a parent is told; NULL: it does not want to know. */
+struct reg_calls {
+	void (*key_back)(void);	/* the key worker is a new one, or has forgotten a key */
+	void (*changed)(void);	/* what reg_coming() says may be another thing now */
+};
+/* Connects, and again whenever a daemon has gone. */
+struct reg *reg_new(struct loop *l, const struct front_run *run, struct reg_calls calls);
+/* A needed daemon has gone a moment ago (REG_COMING_MS) and may be back in the next: connections may wait for it in the listener. */
+bool reg_coming(const struct reg *r);
 void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
 /* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing. */
 int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e) MUST_CHECK;

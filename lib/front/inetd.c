@@ -86,7 +86,7 @@ int inetd_main(struct front_run *run, int fd)
 	fc.client_known = geteuid() == 0;
 	proc_title(run->service->program, "%s: inetd %s %s", run->service->program, fc.client, fc.profile);
 	struct loop *l = loop_new();
-	struct reg *reg = reg_new(l, run, NULL);
+	struct reg *reg = reg_new(l, run, (struct reg_calls){ NULL, NULL });
 	/* Prepared before the daemons hear of it: they need not wait for us. */
 	if (template_prepare(run, &env, &e) < 0 || reg_announce(reg, &fc, uid, &e) < 0 || reg_settle(reg, &e) < 0 || drop(run, &e) < 0) {
 		log_error("connection from %s refused: %s", fc.client, e.text);

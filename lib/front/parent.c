@@ -70,7 +70,7 @@ static void start_worker(void *ctx);
 
 static bool may_accept(void)
 {
-	return p.now && !p.paused && !p.renewing && p.now->in_flight < p.in_flight_max;
+	return p.now && !p.paused && !p.renewing && p.now->in_flight < p.in_flight_max && !reg_coming(p.reg);
 }
 
 static void update_watches(void)
@@ -475,7 +475,7 @@ int parent_main(struct front_run *run)
 	p.limits = limits_new();
 	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
 	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);
-	p.reg = reg_new(p.loop, run, on_key_back);
+	p.reg = reg_new(p.loop, run, (struct reg_calls){ on_key_back, update_watches });
 	for (size_t i = 0; i < p.n_listeners; i++)
 		p.watches[i] = loop_watch(p.loop, p.listeners[i].fd, 0, on_listener, &p.listeners[i]);
 	loop_signal(p.loop, SIGCHLD, on_child, NULL);

@@ -18,7 +18,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2 };
+enum { REG_COMING_MS = 300, REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2 };
 
 static const struct {
 	enum front_peer bit;
@@ -38,6 +38,7 @@ struct link {
 	struct timer *retry;
 	uint64_t retry_ms;
 	bool said;		/* that it is missing */
+	uint64_t gone_ms;	/* since when it has gone; 0: it is there, or never was */
 };
 
 /* A daemon's end of a channel that the front has not used yet. */
@@ -56,7 +57,7 @@ struct reg {
 	struct list unused;
 	int unused_fd_max;	/* a descriptor above this does not wait: they are needed for new connections */
 	struct link links[PEER_COUNT];
-	void (*key_back)(void);
+	struct reg_calls calls;
 };
 
 unsigned front_peers_needed(const struct front_run *run)
@@ -81,14 +82,32 @@ static void retry_later(struct link *k)
 	k->retry_ms = k->retry_ms * 2 < RETRY_MAX_MS ? k->retry_ms * 2 : RETRY_MAX_MS;
 }
 
+static void tell_changed(const struct link *k)
+{
+	if (k->reg->calls.changed)
+		k->reg->calls.changed();
+}
+
+bool reg_coming(const struct reg *r)
+{
+	for (size_t i = 0; i < PEER_COUNT; i++) {
+		const struct link *k = &r->links[i];
+		if (!k->chan && k->gone_ms && (front_peers_needed(r->run) & rows[i].bit) && clock_mono_ms() - k->gone_ms < REG_COMING_MS)
+			return true;
+	}
+	return false;
+}
+
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct link *k = ctx;
 	log_warning("%s has gone: %s", rows[k->row].name, why->text);
 	k->said = true;
+	k->gone_ms = clock_mono_ms();
 	ipc_chan_free(&k->chan);
 	k->retry_ms = RETRY_FIRST_MS;
 	retry_later(k);
+	tell_changed(k);
 }
 
 static void try_connect(void *ctx)
@@ -105,6 +124,8 @@ static void try_connect(void *ctx)
 			log_warning("%s is missing: %s", rows[k->row].name, e.text);
 		k->said = true;
 		retry_later(k);
+		if (k->gone_ms)
+			tell_changed(k);
 		return;
 	}
 	const struct ipc_reg_HELLO hello = { .service = str_c(k->reg->run->service->name), .version = REG_VERSION };
@@ -114,12 +135,14 @@ static void try_connect(void *ctx)
 		log_error("%s: %s", rows[k->row].name, e.text);
 	const bool back = k->said;
 	k->said = false;
+	k->gone_ms = 0;
 	k->retry_ms = RETRY_FIRST_MS;
 	if (!back)
 		return;
 	log_info("%s is back", rows[k->row].name);
-	if (rows[k->row].bit == PEER_KEY && k->reg->key_back)
-		k->reg->key_back();
+	if (rows[k->row].bit == PEER_KEY && k->reg->calls.key_back)
+		k->reg->calls.key_back();
+	tell_changed(k);
 }
 
 void reg_refresh(struct reg *r)
@@ -128,10 +151,10 @@ void reg_refresh(struct reg *r)
 		try_connect(&r->links[i]);
 }
 
-struct reg *reg_new(struct loop *l, const struct front_run *run, void (*key_back)(void))
+struct reg *reg_new(struct loop *l, const struct front_run *run, struct reg_calls calls)
 {
 	struct reg *r = xzalloc(sizeof(*r));
-	r->key_back = key_back;
+	r->calls = calls;
 	r->loop = l;
 	r->run = run;
 	list_init(&r->unused);

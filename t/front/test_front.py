@@ -422,6 +422,19 @@ def test_missing_daemon_is_busy_and_its_return_is_noticed(front):
     f.until(lambda: f.ask("x") == "echo x")
 
 
+def test_a_daemon_that_is_away_for_a_moment_costs_no_refusal(front):
+    """As when it is started again: who connects meanwhile waits in the listener."""
+    f = front().start()
+    for i in range(4):
+        f.queue.stop()
+        back = threading.Timer(0.1, f.queue.start)
+        back.start()
+        f.until(lambda: f.text().count("queued has gone") == i + 1)
+        assert f.ask("x%d" % i) == "echo x%d" % i
+        back.join()
+        f.until(lambda: f.text().count("queued is back") == i + 1)
+
+
 def test_descriptors_run_out(front):
     f = front(client_connection_count_limit=1000)
     f.start(["/bin/sh", "-c", "ulimit -n 40; exec %s -fv -c %s" % (ECHO, f.conf)])
