@@ -23,6 +23,7 @@ enum {
 	KEY_FILE_MAX = 65000, CHAIN_FILE_MAX = 60000,
 	END_MS = 1000, END_STEP_MS = 5,		/* of a helper that lost its channel; then it is killed */
 	KEYS_AGAIN_MS = 1000, KEYS_AGAIN_MAX = 60,	/* looks at a pair that did not fit */
+	KEYS_WAITING_MAX = 8192,	/* all keys at once, of TLS and of DKIM */
 };
 
 static const struct row {
@@ -49,9 +50,12 @@ struct proc {
 	uint16_t allowed[3];
 };
 
+/* Pairs of a key and a certificate: tls_cert_file's, remote's, all of tls_server_sni_maps. */
+enum keys_kind { KEYS_SERVER, KEYS_CLIENT, KEYS_SNI, KEYS_KINDS };
+
 struct helpers {
 	struct proc v[HELPERS];
-	bool keys_ok[2];	/* the server's, the client's */
+	bool keys_ok[KEYS_KINDS], keys_wanted[KEYS_KINDS];	/* loaded once; to be looked at again */
 	struct timer *keys_again;
 	unsigned keys_tries;	/* since they were to be loaded */
 };
@@ -137,42 +141,50 @@ static void again(struct proc *p)
 	p->again = loop_timer(p->m->loop, wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS, on_again, p);
 }
 
-static void keys_send(struct monitor *m, bool client);
+static void keys_send(struct monitor *m, enum keys_kind kind);
 
 static void on_keys_again(void *ctx)
 {
 	struct monitor *m = ctx;
 
 	timer_del(&m->helpers->keys_again);
-	keys_send(m, false);
-	keys_send(m, true);
+	for (enum keys_kind k = 0; k < KEYS_KINDS; k++)
+		if (m->helpers->keys_wanted[k])
+			keys_send(m, k);
 }
 
 /* Key and certificate are two files: who replaces them may be between the two. The first and the last failure are told. */
-static void keys_failed(struct monitor *m, bool client, const char *why)
+static void keys_failed(struct monitor *m, enum keys_kind kind, const char *why)
 {
 	struct helpers *h = m->helpers;
 
+	h->keys_wanted[kind] = true;
 	if (!h->keys_again && h->keys_tries < KEYS_AGAIN_MAX) {
 		h->keys_tries++;
 		h->keys_again = loop_timer(m->loop, KEYS_AGAIN_MS, on_keys_again, m);
 	}
 	if (h->keys_tries == 1 || !h->keys_again)
-		log_error("%s%s", why, h->keys_ok[client] ? "; the old key stays in use" : "");
+		log_error("%s%s", why, h->keys_ok[kind] ? "; the old key stays in use" : "");
 }
 
-static void keys_result(struct monitor *m, bool client, const struct ipc_helper_KEYS_RESULT *r)
+void helpers_sni_failed(struct monitor *m, const char *why)
+{
+	keys_failed(m, KEYS_SNI, why);
+}
+
+static void keys_result(struct monitor *m, enum keys_kind kind, const struct ipc_helper_KEYS_RESULT *r)
 {
 	const struct conf *c = m->conf;
+	const bool client = kind == KEYS_CLIENT;
 	const char *chain = client ? c->smtp_tls_cert_file : c->tls_cert_file;
 
 	if (r->ok) {
-		m->helpers->keys_ok[client] = true;
+		m->helpers->keys_ok[kind] = true;
 		log_info("TLS key and certificate loaded from %s", chain);
 	} else {
 		char why[2 * 1100 + 300];
 		(void)snprintf(why, sizeof(why), "%s, %s: %.*s", client ? c->smtp_tls_key_file : c->tls_key_file, chain, STR_ARG(r->text));
-		keys_failed(m, client, why);
+		keys_failed(m, kind, why);
 	}
 }
 
@@ -193,8 +205,10 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 
 		if (r->dkim)
 			dkim_result(p->m, id, r);
+		else if (r->sni)
+			sni_result(p->m, id, r);
 		else
-			keys_result(p->m, id == 2, r);
+			keys_result(p->m, id == KEYS_CLIENT ? KEYS_CLIENT : KEYS_SERVER, r);
 		break;
 	}
 	default:
@@ -231,7 +245,7 @@ static void start(struct proc *p)
 	p->allowed[0] = IPC_helper_READY;
 	memcpy(p->allowed + 1, row->sends, sizeof row->sends);
 	if (p->kind == HELPER_KEY)
-		ipc_chan_waiting_max(p->ch, IPC_GROUP_WAITING_MAX);	/* many keys at once */
+		ipc_chan_waiting_max(p->ch, KEYS_WAITING_MAX);
 	ipc_chan_allow(p->ch, (struct ipc_allow){ p->allowed, 1 + (row->sends[0] ? 1u : 0u) + (row->sends[1] ? 1u : 0u) });
 }
 
@@ -301,31 +315,45 @@ bool helpers_reaped(struct monitor *m, pid_t pid, int status)
 	return false;
 }
 
-static void keys_send(struct monitor *m, bool client)
+int helpers_keys_put(struct monitor *m, struct ipc_helper_KEYS *keys, const char *key_file, const char *chain_file, uint32_t id, struct err *e)
 {
-	const struct conf *c = m->conf;
-	const char *key_file = client ? c->smtp_tls_key_file : c->tls_key_file, *chain_file = client ? c->smtp_tls_cert_file : c->tls_cert_file;
 	struct proc *p = &m->helpers->v[HELPER_KEY];
 	struct buf key, chain;
-	struct err e = { 0 };
+	int r = -1;
 
-	if (!chain_file[0] || !p->ch)
-		return;
 	buf_init(&key, KEY_FILE_MAX);
 	buf_init(&chain, CHAIN_FILE_MAX);
-	if (file_read(key_file, KEY_FILE_MAX, &key, &e) < 0 || file_read(chain_file, CHAIN_FILE_MAX, &chain, &e) < 0 ||
-	    ipc_send(p->ch, IPC_helper_KEYS, &(struct ipc_helper_KEYS){ .key = buf_view(&key), .chain = buf_view(&chain), .client = client }, client ? 2 : 1, -1, &e) < 0)
-		keys_failed(m, client, e.text);
+	if (file_read(key_file, KEY_FILE_MAX, &key, e) == 0 && file_read(chain_file, CHAIN_FILE_MAX, &chain, e) == 0) {
+		keys->key = buf_view(&key);
+		keys->chain = buf_view(&chain);
+		r = ipc_send(p->ch, IPC_helper_KEYS, keys, id, -1, e);
+	}
 	buf_wipe(&key);
 	buf_fini(&key);
 	buf_fini(&chain);
+	return r;
+}
+
+static void keys_send(struct monitor *m, enum keys_kind kind)
+{
+	const struct conf *c = m->conf;
+	const bool client = kind == KEYS_CLIENT;
+	const char *chain = client ? c->smtp_tls_cert_file : c->tls_cert_file;
+	struct ipc_helper_KEYS keys = { .client = client };
+	struct err e = { 0 };
+
+	m->helpers->keys_wanted[kind] = false;
+	if (kind == KEYS_SNI)
+		sni_load(m);
+	else if (chain[0] && m->helpers->v[HELPER_KEY].ch && helpers_keys_put(m, &keys, client ? c->smtp_tls_key_file : c->tls_key_file, chain, kind, &e) < 0)
+		keys_failed(m, kind, e.text);
 }
 
 void helpers_keys_load(struct monitor *m)
 {
 	m->helpers->keys_tries = 0;
-	keys_send(m, false);
-	keys_send(m, true);
+	for (enum keys_kind k = 0; k < KEYS_KINDS; k++)
+		keys_send(m, k);
 }
 
 int helpers_worker(struct monitor *m, enum helper_kind zygote, uint64_t life_ms, int *fd_out, struct err *e)

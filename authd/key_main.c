@@ -1,5 +1,5 @@
-/* authd-key: the only process that holds private keys: of TLS here, of DKIM in key_dkim.c. A front's parent registers each connection here (reg.def, its peer must be
- * root); the front then asks for one signature, gets it only over the exact TLS server structures (lib/io/tls.h), and its channel ends. Keys
+/* authd-key: the only process that holds private keys: of TLS here and in key_certs.c, of DKIM in key_dkim.c. A front's parent registers each connection here (reg.def,
+ * its peer must be root); the front then asks for one signature, gets it only over the exact TLS server structures (lib/io/tls.h), and its channel ends. Keys
  * come from the monitor, which reads the files as root; the previous pair is kept for fronts that still show the old certificate. */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include "authd/helper.h"
+#include "authd/key_certs.h"
 #include "authd/key_dkim.h"
 #include "authd/scram.h"
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/enc.h"
 #include "base/list.h"
 #include "io/loop.h"
 #include "io/tls.h"
@@ -22,7 +22,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_WAIT_MS = 1000, KEYS_MAX = 65536, SIGNATURE_MAX = 1024 };
+enum { CONNS_MAX = 20000, REGISTRARS_MAX = 16, REMOTES_MAX = 1024, KEYS_KEPT = 2, KEYS_WAIT_MS = 1000, SIGNATURE_MAX = 1024 };
 enum { CLIENT_SHARE = 5, WORKER_SHARE = 4 };	/* of the servers' signatures, for remote; of these, for one of its workers */
 
 struct budget {
@@ -59,9 +59,9 @@ static struct {
 	struct budget servers, clients;
 } key;
 
-static const uint16_t conn_allowed[] = { IPC_key_SIGN }, remote_allowed[] = { IPC_key_CLIENT };
+static const uint16_t conn_allowed[] = { IPC_key_SIGN }, test_allowed[] = { IPC_key_KNOWN, IPC_key_SIGN }, remote_allowed[] = { IPC_key_CLIENT };
 static const uint16_t reg_first[] = { IPC_reg_HELLO }, reg_then[] = { IPC_reg_CONN };
-static const uint16_t monitor_allowed[] = { IPC_helper_KEYS, IPC_helper_DKIM_KEY, IPC_helper_DKIM_DONE };
+static const uint16_t monitor_allowed[] = { IPC_helper_KEYS, IPC_helper_KEYS_DONE, IPC_helper_DKIM_KEY, IPC_helper_DKIM_DONE };
 
 /* --- signatures --- */
 
@@ -92,6 +92,13 @@ static struct tls_key *key_for(const struct pair pairs[KEYS_KEPT], struct str ce
 		if (pairs[i].key && (cert.n == 0 || str_eq(cert, str_n(pairs[i].cert, sizeof pairs[i].cert))))
 			return pairs[i].key;
 	return NULL;
+}
+
+static struct tls_key *server_key_for(struct str cert)
+{
+	struct tls_key *k = key_for(key.keys, cert);
+
+	return k ? k : key_certs_find(cert);
 }
 
 /* NULL: it may be signed. What is beyond a worker's part takes nothing from the others. */
@@ -134,13 +141,30 @@ static void conn_free(struct conn *c)
 	loop_free_later(key.loop, c);
 }
 
+/* To a template: which certificates it may show, those whose keys are here. */
+static void say_known(struct conn *c, uint32_t id, const struct ipc_key_KNOWN *m)
+{
+	char flags[KEY_KNOWN_MAX];
+	struct err e = { 0 };
+	const size_t n = m->certs.n / SCRAM_HASH < KEY_KNOWN_MAX ? m->certs.n / SCRAM_HASH : KEY_KNOWN_MAX;
+
+	for (size_t i = 0; i < n; i++)
+		flags[i] = server_key_for(str_sub(m->certs, i * SCRAM_HASH, SCRAM_HASH)) ? 1 : 0;
+	if (ipc_send(c->ch, IPC_key_KNOWS, &(struct ipc_key_KNOWS){ .flags = str_n(flags, n) }, id, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
 /* Whoever has had what is due to it can ask for nothing more: to see it end would be for nothing. */
 static void on_conn(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct conn *c = ctx;
 	const struct ipc_key_SIGN *m = msg;
 
-	sign(c, id, key_for(key.keys, m->cert_sha256), m->scheme, m->tbs);
+	if (type == IPC_key_KNOWN) {
+		say_known(c, id, msg);
+		return;
+	}
+	sign(c, id, server_key_for(m->cert_sha256), m->scheme, m->tbs);
 	if (--c->left == 0)
 		conn_free(c);
 }
@@ -174,7 +198,9 @@ static void conn_new(int fd, unsigned left)
 	key.n_conns++;
 	key.n_remotes += remote;
 	c->ch = ipc_chan_new(key.loop, fd, &ipc_key, remote ? on_remote : on_conn, on_conn_closed, c);
-	ipc_chan_allow(c->ch, remote ? (struct ipc_allow){ remote_allowed, ARRAY_LEN(remote_allowed) } : (struct ipc_allow){ conn_allowed, ARRAY_LEN(conn_allowed) });
+	ipc_chan_allow(c->ch, remote   ? (struct ipc_allow){ remote_allowed, ARRAY_LEN(remote_allowed) } :
+			      left > 1 ? (struct ipc_allow){ test_allowed, ARRAY_LEN(test_allowed) } :
+					 (struct ipc_allow){ conn_allowed, ARRAY_LEN(conn_allowed) });
 }
 
 /* --- registration --- */
@@ -250,29 +276,6 @@ static void on_remote_listener(void *ctx, unsigned events)
 
 /* --- keys --- */
 
-/* SHA-256 of the first certificate of a PEM chain. */
-static int cert_digest(struct str chain, uint8_t out[SCRAM_HASH], struct err *e)
-{
-	static const struct str begin = { "-----BEGIN CERTIFICATE-----", 27 }, end = { "-----END CERTIFICATE-----", 25 };
-	const ptrdiff_t from = str_find(chain, begin), to = str_find(chain, end);
-	struct str text, line;
-	struct buf flat, der;
-	int rc = -1;
-
-	if (from < 0 || to < from)
-		return err_set(e, ERR_CONF, 0, "no certificate in the chain");
-	text = str_sub(chain, (size_t)from + begin.n, (size_t)(to - from) - begin.n);
-	buf_init(&flat, KEYS_MAX);
-	buf_init(&der, KEYS_MAX);
-	while (str_token(&text, "\r\n \t", &line))
-		buf_str(&flat, line);
-	if (base64_decode(&der, buf_view(&flat)) == 0 && der.n && !buf_failed(&der))
-		rc = digest_sha256(buf_view(&der), out);
-	buf_fini(&flat);
-	buf_fini(&der);
-	return rc < 0 ? err_set(e, ERR_CONF, 0, "the certificate is not PEM") : 0;
-}
-
 /* Fronts may show a certificate whose key is forgotten now: their parents come back at once, and make new ones. */
 static void forget_registrars(void)
 {
@@ -303,15 +306,13 @@ static void pairs_put(struct pair pairs[KEYS_KEPT], struct pair p)
 
 static int keys_take(const struct ipc_helper_KEYS *m, struct err *e)
 {
-	struct pair p = { 0 }, *pairs = m->client ? key.client_keys : key.keys;
+	struct pair p = { 0 };
 
-	if (cert_digest(m->chain, p.cert, e) < 0 || tls_key_load(m->key, &p.key, e) < 0)
+	if (m->generation)
+		return key_certs_take(m, e);
+	if (key_pair_load(m, &p.key, p.cert, e) < 0)
 		return -1;
-	if (tls_key_matches(p.key, m->chain, e) < 0) {
-		tls_key_free(&p.key);
-		return -1;
-	}
-	pairs_put(pairs, p);
+	pairs_put(m->client ? key.client_keys : key.keys, p);
 	return 0;
 }
 
@@ -335,8 +336,17 @@ static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	if (type == IPC_helper_DKIM_DONE) {
 		key_dkim_done(msg, &r);
 		serve(NULL);	/* they come last */
-	} else if (keys_take(msg, &e) < 0) {
-		r = (struct ipc_helper_KEYS_RESULT){ .ok = 0, .text = str_c(e.text) };
+	} else if (type == IPC_helper_KEYS_DONE) {
+		bool forgotten;
+		key_certs_done(msg, &r, &forgotten);
+		if (forgotten)
+			forget_registrars();
+	} else {
+		const struct ipc_helper_KEYS *m = msg;
+		if (keys_take(m, &e) < 0)
+			r = (struct ipc_helper_KEYS_RESULT){ .ok = 0, .sni = m->generation != 0, .text = str_c(e.text) };
+		else if (m->generation)
+			return;		/* that one of many is good is not told */
 	}
 	if (ipc_send(ch, IPC_helper_KEYS_RESULT, &r, id, -1, &e) < 0)
 		log_error("%s", e.text);

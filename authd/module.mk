@@ -1,4 +1,4 @@
-AUTHD_MONITOR := monitor.c conns.c attempt.c workers.c helpers.c accounts.c etcpasswd.c place.c sessions.c guests.c shares.c lastuse.c uses.c peers.c mux.c control.c dkim.c throttle.c cache.c
+AUTHD_MONITOR := monitor.c conns.c attempt.c workers.c helpers.c accounts.c etcpasswd.c place.c sessions.c guests.c shares.c lastuse.c uses.c peers.c mux.c control.c dkim.c sni.c throttle.c cache.c
 $(call program,authd,main.c $(AUTHD_MONITOR),authres map ipc io os conf log base)
 $(call unittest,test_throttle,test_throttle.c throttle.c,test base)
 $(call unittest,test_etcpasswd,test_etcpasswd.c etcpasswd.c,test base)
@@ -16,6 +16,6 @@ $(call program,authd-sasl,sasl_main.c helper.c zygote.c tag.c scram.c,ipc os con
 $(call program,authd-check,check_main.c helper.c zygote.c tag.c scram.c passfile.c apppass.c,map ipc os conf log base,-lpam -lcrypt -lcrypto)
 $(call program,authd-gather,gather_main.c helper.c users.c,map ipc os conf log base)
 $(call program,authd-mux,mux_main.c helper.c tag.c scram.c muxproto.c,io ipc os conf log base,-lcrypto)
-$(call program,authd-key,key_main.c key_dkim.c helper.c scram.c,authres io ipc os conf log base,-lcrypto)
+$(call program,authd-key,key_main.c key_certs.c key_dkim.c helper.c scram.c,authres io ipc os conf log base,-lcrypto)
 $(call program,postern-user,user_main.c user_app.c user_forward.c user_store.c users.c passfile.c apppass.c uses.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)
 $(call unittest,test_place,test_place.c place.c,map conf os log base test)

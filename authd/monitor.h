@@ -96,6 +96,12 @@ void helpers_reload(struct monitor *m);			/* new keys; new zygotes, the old fini
 void helpers_end(struct monitor *m);			/* nobody listens any more when it returns: the next authd may start */
 bool helpers_reaped(struct monitor *m, pid_t pid, int status);
 void helpers_keys_load(struct monitor *m);
+/* Both files of a pair to the key worker, with what else *keys says. *e names the file that cannot be read. */
+int helpers_keys_put(struct monitor *m, struct ipc_helper_KEYS *keys, const char *key_file, const char *chain_file, uint32_t id, struct err *e) MUST_CHECK;
+void helpers_sni_failed(struct monitor *m, const char *why);	/* told, and looked at again soon */
+/* sni.c: the same for all pairs of tls_server_sni_maps. */
+void sni_load(struct monitor *m);
+void sni_result(struct monitor *m, uint32_t id, const struct ipc_helper_KEYS_RESULT *r);
 /* dkim.c: read the table of signing keys and their files, hand them to the key worker. fn (may be NULL) is told what came of it. */
 typedef void dkim_loaded_fn(void *ctx, bool ok, const char *text);
 void dkim_load(struct monitor *m, dkim_loaded_fn *fn, void *ctx);

@@ -322,6 +322,22 @@ static void check_format(const struct conf *c, const char *name, const char *val
 		trouble_error(t, conf_setting(c, param_find(str_c(name)))->line, "%s: \"%s\": %s", name, value, wrong);
 }
 
+static void check_certificates(const struct conf *c, struct trouble *t)
+{
+	const unsigned line = conf_setting(c, param_find(STR("tls_server_sni_maps")))->line;
+
+	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
+		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
+	if ((c->smtp_tls_cert_file[0] != 0) != (c->smtp_tls_key_file[0] != 0))
+		trouble_error(t, 0, "smtp_tls_cert_file, smtp_tls_key_file: one is set without the other");
+	if (c->tls_server_sni_maps.n > 0 && !c->tls_cert_file[0])
+		trouble_error(t, line, "tls_server_sni_maps: tls_cert_file, for clients that ask for no name, is not set");
+	for (size_t i = 0; i < c->tls_server_sni_maps.n; i++)
+		if (!str_starts(str_c(c->tls_server_sni_maps.v[i]), STR("texthash:/")))
+			trouble_error(t, line, "tls_server_sni_maps: %s (allowed: texthash:/file; it is read whole and names files, so nothing is compiled)",
+				      c->tls_server_sni_maps.v[i]);
+}
+
 static void check_together(const struct conf *c, struct trouble *t)
 {
 	check_listeners(c, "smtp_listeners", c->smtp_listeners, "smtp", t);
@@ -335,10 +351,7 @@ static void check_together(const struct conf *c, struct trouble *t)
 	check_directories(c, t);
 	check_format(c, "mail_location", c->mail_location, conf_place_wrong(str_c(c->mail_location)), t);
 	check_format(c, "pop3_uidl_format", c->pop3_uidl_format, conf_uidl_wrong(str_c(c->pop3_uidl_format)), t);
-	if ((c->tls_cert_file[0] != 0) != (c->tls_key_file[0] != 0))
-		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
-	if ((c->smtp_tls_cert_file[0] != 0) != (c->smtp_tls_key_file[0] != 0))
-		trouble_error(t, 0, "smtp_tls_cert_file, smtp_tls_key_file: one is set without the other");
+	check_certificates(c, t);
 	for (const char *p = c->recipient_delimiter; *p; p++)
 		if (ch_alnum(*p) || !strchr("+-_=.#!%^~/*&", *p))
 			trouble_error(

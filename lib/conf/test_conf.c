@@ -217,6 +217,9 @@ static const struct {
 	{ "open relay", "smtpd_relay_restrictions = permit\n",
 	  "x.conf:1: smtpd_relay_restrictions: neither this nor smtpd_recipient_restrictions has reject_unauth_destination: an open relay\n" },
 	{ "key without certificate", "tls_key_file = /k\n", "x.conf: tls_cert_file, tls_key_file: one is set without the other\n" },
+	{ "certificates by name without a first", "tls_server_sni_maps = texthash:/m\n", "x.conf:1: tls_server_sni_maps: tls_cert_file, for clients that ask for no name, is not set\n" },
+	{ "certificates by name, compiled", "tls_cert_file = /c\ntls_key_file = /k\ntls_server_sni_maps = texthash:/m, hash:/sni\n",
+	  "x.conf:3: tls_server_sni_maps: hash:/sni (allowed: texthash:/file; it is read whole and names files, so nothing is compiled)\n" },
 	{ "invalid UTF-8", "myorigin = \xff\n", "x.conf:1: is not valid UTF-8\n" },
 	{ "every mistake, not the first", "a2 = 1\nhopcount_limit = x\nmyorigin\n",
 	  "x.conf:3: \"myorigin\": no \"=\" (allowed: name = value)\nx.conf:2: hopcount_limit: \"x\" (allowed: 1 to 1000)\n"

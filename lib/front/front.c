@@ -58,7 +58,7 @@ static int test_conf(const struct front_run *run)
 {
 	struct front_env env;
 	struct err e = { 0 };
-	if (template_prepare(run, &env, &e) == 0)
+	if (template_prepare(run, &(struct front_certs){ .key_fd = -1, .whole = true }, &env, &e) == 0)
 		return 0;
 	log_error("%s", e.text);
 	return EXIT_CONF;

@@ -12,6 +12,7 @@
 #include "conf/daemon.h"
 #include "front/front.h"
 #include "io/loop.h"
+#include "io/tls.h"
 #include "ipc/ipc.h"
 
 /* What the command line said, and what follows from it: the same for all files here, set once by front.c. */
@@ -96,12 +97,20 @@ void isolated_drain(struct isolated *iso);		/* no more come: those that wait end
 void isolated_forget(struct isolated *iso);
 size_t isolated_count(const struct isolated *iso);	/* processes */
 
+/* --- certificates: certs.c --- */
+struct front_certs {
+	int key_fd;	/* to the key worker, for its keys and the self test; -1: it is not asked */
+	bool whole;	/* every certificate by name, or an error; else what is broken is said and left out */
+};
+/* *out stays NULL where there is no TLS. ERR_CONF and others: what is wrong, with its parameter. */
+int front_certs_load(const struct front_run *run, const struct front_certs *how, struct tls_ctx **out, struct err *e) MUST_CHECK;
+
 /* --- serving: template.c --- */
-/* In a child of the parent: never returns. chan: the handover channel; key_fd: for the self test of TLS, or -1. The parent is told that
+/* In a child of the parent: never returns. chan: the handover channel. The parent is told that
  * connections have started when there are started_max of them at the latest. */
-void template_main(const struct front_run *run, int chan, int key_fd, uint64_t started_max) __attribute__((noreturn));
+void template_main(const struct front_run *run, int chan, const struct front_certs *how, uint64_t started_max) __attribute__((noreturn));
 /* Build what all fronts of a process share; to be called before confinement. */
-int template_prepare(const struct front_run *run, struct front_env *env, struct err *e) MUST_CHECK;
+int template_prepare(const struct front_run *run, const struct front_certs *how, struct front_env *env, struct err *e) MUST_CHECK;
 /* Serve one connection until it is over, then exit. */
 void front_serve_one(struct front_env *env, struct front_conn *fc) __attribute__((noreturn));
 void front_busy(const struct front_run *run, int fd, const char *profile, const char *line);	/* say the busy line; the caller closes */

@@ -57,6 +57,7 @@ static struct parent {
 	struct timer *retry, *pause;
 	uint64_t retry_ms;
 	bool paused, stopping;
+	bool whole;			/* of the next template: after a reload the old one is better than one that lacks certificates */
 	bool renewing;			/* the key worker may have another key than the template's certificate has: the next template is waited for */
 	int spare_fd;			/* given up to be able to refuse when descriptors have run out */
 	uint64_t in_flight_max;
@@ -246,7 +247,7 @@ static void on_ready(struct worker *w)
 	if (w != p.next)
 		return;
 	p.next = NULL;
-	p.renewing = false;
+	p.renewing = p.whole = false;
 	retire(p.now);
 	p.now = w;
 	update_watches();
@@ -275,6 +276,7 @@ static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
 	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
 	if (is_crash(m->status) && w == p.now && !p.next) {
 		log_warning("a front crashed: replacing its template");
+		p.whole = false;
 		start_worker(NULL);
 	}
 }
@@ -328,7 +330,8 @@ static void worker_child(int chan, int key_fd)
 	const int keep[] = { 0, 1, 2, log_fd(), chan, key_fd };
 	close_all_but(keep, ARRAY_LEN(keep));
 	str_hash_reseed();
-	template_main(p.run, chan, key_fd, p.in_flight_max / STARTED_BATCHES);
+	const struct front_certs how = { .key_fd = key_fd, .whole = p.whole && p.now };
+	template_main(p.run, chan, &how, p.in_flight_max / STARTED_BATCHES);
 }
 
 static void start_worker(void *ctx)
@@ -370,6 +373,7 @@ static void on_key_back(void)
 		return;
 	retire(p.next);		/* it may have read the old one */
 	p.renewing = true;
+	p.whole = false;	/* the old one may show a certificate that nobody signs for */
 	start_worker(NULL);
 	p.renewing = p.next != NULL;
 	update_watches();
@@ -397,6 +401,7 @@ static void on_hup(void *ctx, int signo)
 	reg_refresh(p.reg);
 	log_info("reloaded %s", p.run->options.conf_file);
 	retire(p.next);		/* it has the old values */
+	p.whole = true;
 	start_worker(NULL);
 }
 

@@ -13,12 +13,11 @@
 #include "base/map.h"
 #include "front/front_priv.h"
 #include "front/handover.h"
-#include "ipc/key_client.h"
 #include "log/log.h"
 #include "os/confine.h"
 #include "os/os.h"
 
-enum { CHAIN_MAX = 1 << 20, FILE_SLACK = 1 << 20, IDLE_TRIM_MS = 1000, EXIT_PREPARE = 78, EXIT_OS = 71 };
+enum { FILE_SLACK = 1 << 20, IDLE_TRIM_MS = 1000, EXIT_PREPARE = 78, EXIT_OS = 71 };
 
 static struct template {
 	const struct front_run *run;
@@ -51,24 +50,6 @@ void front_busy(const struct front_run *run, int fd, const char *profile, const 
 
 /* --- what all fronts share --- */
 
-static int load_tls(const struct front_run *run, struct front_env *env, struct err *e)
-{
-	const char *file = run->conf->tls_cert_file;
-	struct buf chain;
-	if (!*file)
-		return 0;
-	tls_share_memory();
-	tls_sign_through(key_client_sign);
-	buf_init(&chain, CHAIN_MAX);
-	int r = file_read(file, CHAIN_MAX, &chain, e);
-	if (r == 0)
-		r = tls_server_new(buf_view(&chain), run->service->alpn, &env->tls, e);
-	if (r == 0)
-		r = tls_warm_up(env->tls, e);
-	buf_fini(&chain);
-	return r < 0 ? err_wrap(e, "tls_cert_file") : 0;
-}
-
 /* The only file that a front writes is a message: what it is given of the spool must not fill the disk when it has been taken over. */
 static void limit_file_size(const struct conf *conf)
 {
@@ -84,12 +65,12 @@ static void limit_file_size(const struct conf *conf)
 		log_warning("RLIMIT_FSIZE: errno %d", errno);
 }
 
-int template_prepare(const struct front_run *run, struct front_env *env, struct err *e)
+int template_prepare(const struct front_run *run, const struct front_certs *how, struct front_env *env, struct err *e)
 {
 	*env = (struct front_env){ .conf = run->conf };
 	t.run = run;
 	limit_file_size(run->conf);
-	if (load_tls(run, env, e) < 0)
+	if (front_certs_load(run, how, &env->tls, e) < 0)
 		return -1;
 	return run->service->prepare ? run->service->prepare(env, e) : 0;
 }
@@ -306,14 +287,15 @@ static int test_tls(int key_fd, struct err *e)
 	return r < 0 ? err_wrap(e, "TLS self test") : 0;
 }
 
-static int start(const struct front_run *run, int chan, int key_fd, struct err *e)
+static int start(const struct front_run *run, int chan, const struct front_certs *how, struct err *e)
 {
 	static const struct isolated_calls calls = { .started = tell_started, .ended = tell_ended, .none_left = end_if_drained, .child = become_front };
 	const bool shared = strcmp(run->conf->front_mode, "shared") == 0;
 	t.served = map_new();
-	if (template_prepare(run, &t.env, e) < 0 || test_tls(key_fd, e) < 0)
+	if (template_prepare(run, how, &t.env, e) < 0 || test_tls(how->key_fd, e) < 0)
 		return -1;
-	close_fd(&key_fd);
+	if (how->key_fd >= 0)
+		close(how->key_fd);
 	t.env.loop = loop_new();
 	loop_signal(t.env.loop, SIGTERM, on_term, NULL);
 	if (!shared)
@@ -325,14 +307,14 @@ static int start(const struct front_run *run, int chan, int key_fd, struct err *
 	return ipc_send(t.chan, IPC_handover_READY, &ready, 0, -1, e);
 }
 
-void template_main(const struct front_run *run, int chan, int key_fd, uint64_t started_max)
+void template_main(const struct front_run *run, int chan, const struct front_certs *how, uint64_t started_max)
 {
 	struct err e = { 0 };
 	const char *program = run->service->program;
 	const bool shared = strcmp(run->conf->front_mode, "shared") == 0;
 	t.started_max = started_max;
 	proc_title(program, shared ? "%s: shared front" : "%s: template", program);
-	if (start(run, chan, key_fd, &e) < 0) {
+	if (start(run, chan, how, &e) < 0) {
 		log_error("%s: %s", program, e.text);
 		_exit(EXIT_PREPARE);
 	}
