@@ -70,6 +70,14 @@ void *xrealloc(void *p, size_t n)
 	return p;
 }
 
+void memory_large(void *p, size_t n)
+{
+	const uintptr_t from = ((uintptr_t)p + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1), to = ((uintptr_t)p + n) & ~(uintptr_t)(LARGE_PAGE - 1);
+
+	if (from < to)
+		(void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
+
 char *xstrndup(const char *s, size_t n)
 {
 	char *p = xmalloc(n + 1);

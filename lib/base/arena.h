@@ -49,6 +49,7 @@ void arena_release(struct arena *a, struct arena_mark m);
 void *xmalloc(size_t n);
 void *xzalloc(size_t n);
 void *xrealloc(void *p, size_t n);
+void memory_large(void *p, size_t n);	/* of what was allocated just now, and will be used: whole pages of 2 MB in it become such, where the machine has them */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 void xfree_p(void *pointer_to_pointer);	/* for CLEANUP(xfree_p): frees what the annotated pointer holds */

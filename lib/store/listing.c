@@ -33,13 +33,14 @@ struct block {
 
 /* What follows upon another in the directory. One thread's at a time. */
 struct listing_part {
+	struct arena *a;	/* holds what follows */
 	int dirfd;
 	uint64_t from, to;	/* positions in the directory, where parts are shared out */
 	struct block *blocks, **end;
 	int sys;		/* an errno: it could not be read */
 	struct entry *v;
 	struct radix_item *keys;	/* entry_key() and entry */
-	size_t n;
+	size_t n, name_bytes;
 	struct crew_batch work;
 };
 
@@ -47,6 +48,7 @@ static struct listing_part *part_new(int dirfd)
 {
 	struct listing_part *const p = xzalloc(sizeof(*p));
 
+	p->a = arena_new_large();	/* of a part of a large directory all lies in one page */
 	p->dirfd = dirfd;
 	p->end = &p->blocks;
 	return p;
@@ -54,13 +56,7 @@ static struct listing_part *part_new(int dirfd)
 
 static void part_free(struct listing_part *p)
 {
-	while (p->blocks) {
-		struct block *const b = p->blocks;
-		p->blocks = b->after;
-		free(b);
-	}
-	free(p->v);
-	free(p->keys);
+	arena_free(&p->a);
 	free(p);
 }
 
@@ -89,6 +85,7 @@ static void add(struct listing_part *p, char *name)
 
 	en->name = name;
 	entry_parse(en);
+	p->name_bytes += en->n.base.n + (en->odd ? en->n.info.n : 0);
 	p->keys[p->n++] = (struct radix_item){ .key = entry_key(en), .value = (uintptr_t)en };
 }
 
@@ -109,8 +106,8 @@ static void take_apart(void *part, unsigned hand)
 	const size_t n = records(p);
 
 	(void)hand;
-	p->v = xzalloc((n + 1) * sizeof(*p->v));
-	p->keys = xmalloc((n + 1) * sizeof(*p->keys));
+	p->v = ARENA_ARRAY(p->a, struct entry, n);
+	p->keys = ARENA_ARRAY(p->a, struct radix_item, n);
 	for (struct block *b = p->blocks; b; b = b->after) {
 		for (size_t at = 0; at < b->n;) {
 			struct dirent64 *const de = (void *)(b->bytes + at);
@@ -125,9 +122,9 @@ static void take_apart(void *part, unsigned hand)
 
 static struct block *block_add(struct listing_part *p, size_t bytes)
 {
-	struct block *const b = xmalloc(sizeof(*b) + bytes);
+	struct block *const b = arena_alloc(p->a, sizeof(*b) + bytes);
 
-	*b = (struct block){ .cap = bytes };
+	b->cap = bytes;
 	*p->end = b;
 	p->end = &b->after;
 	return b;
@@ -168,10 +165,10 @@ static void read_part(void *part, unsigned hand)
 		p->sys = errno;
 	if (fd < 0 || (pos > 0 && lseek(fd, (off_t)pos, SEEK_SET) < 0))
 		return;
-	struct block *b = block_add(p, PIECE_BYTES);
+	struct block *b = block_add(p, PART_BYTES);
 	while (pos < p->to) {
 		if (b->cap - b->n < READ_BYTES)
-			b = block_add(p, PIECE_BYTES);
+			b = block_add(p, PART_BYTES);
 		if ((n = block_read(p, fd, b, READ_BYTES)) == 0)
 			break;
 		b->n += within(p, b, n, &pos);
@@ -266,13 +263,12 @@ static void gather(struct listing *l)
 	l->cap = n + 1;
 	l->n = 0;
 	for (size_t i = 0; i < l->n_parts; i++) {
-		struct listing_part *const p = l->parts[i];
+		const struct listing_part *const p = l->parts[i];
 		for (size_t k = 0; k < p->n && l->n < l->max; k++) {
 			l->keys[l->n] = p->keys[k];
 			l->v[l->n++] = &p->v[k];
 		}
-		free(p->keys);
-		p->keys = NULL;
+		l->name_bytes += p->name_bytes;
 	}
 	l->more = l->n < n;
 }

@@ -31,6 +31,7 @@ struct listing {
 	struct entry **v;	/* as long as the listing */
 	size_t n, cap;
 	bool more;		/* stopped at the limit */
+	size_t name_bytes;	/* of all base names and odd info parts */
 	/* inside */
 	int fd;
 	size_t max;

@@ -32,7 +32,8 @@ static int entry_cmp(const void *pa, const void *pb)
 		return a->n.secs < b->n.secs ? -1 : 1;
 	if (a->n.usecs != b->n.usecs)
 		return a->n.usecs < b->n.usecs ? -1 : 1;
-	return str_cmp(a->n.base, b->n.base);
+	const int by_base = str_cmp(a->n.base, b->n.base);
+	return by_base != 0 ? by_base : strcmp(a->name, b->name);
 }
 
 static void order_begin(struct listing *l)

@@ -30,9 +30,29 @@ static void on_applied(void *ctx, enum applied what, uint32_t pos)
 	m->changes[m->n_changes++] = (struct change){ .pos = pos, .what = (uint32_t)what, .by = m->actor };
 }
 
+static void opened(struct mbox *m)
+{
+	m->st.applied = on_applied;
+	m->st.applied_ctx = m;
+	mbox_unlock_folder(m);
+}
+
+/* What there is of a state is none. */
+static void unopened(struct mbox *m)
+{
+	sync_first_free(&m->first);
+	journal_close(&m->j);
+	state_fini(&m->st);
+	state_init(&m->st);
+	m->index_pos = m->map_pos = 0;
+	mbox_unlock_folder(m);
+}
+
 static void mbox_free(struct mbox *m)
 {
 	list_del(&m->node);
+	if (m->first)
+		unopened(m);
 	journal_close(&m->j);
 	state_fini(&m->st);
 	if (m->guard_wd >= 0 && m->s->guard_ino >= 0)
@@ -60,7 +80,6 @@ static int open_sub(struct mbox *m, const char *name, int *fd, struct err *e)
 static int open_folder(struct store *s, const char *dir, struct mbox **out, struct err *e)
 {
 	struct mbox *const m = xzalloc(sizeof(*m));
-	struct err quiet = { 0 };
 	int r;
 
 	*m = (struct mbox){ .s = s, .refs = 1, .dir = xstrdup(dir), .dirfd = -1, .curfd = -1, .newfd = -1, .lockfd = -1, .popfd = -1, .syncfd = -1, .ino_fd = -1,
@@ -83,18 +102,6 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	m->ino = there.st_ino;
 	m->dev = there.st_dev;
 	m->in_order = r == 0 && fs_commits_in_order(m->dirfd);
-	if (r == 0 && maildir_recover(m->dirfd, &quiet) < 0)
-		log_warning("mailbox %s%s: tmp: %s", s->root, dir, quiet.text);
-	if (r == 0)
-		r = mbox_lock(m, e);
-	if (r == 0) {
-		r = mbox_load(m, e);
-		if (r == 0) {
-			m->st.applied = on_applied;
-			m->st.applied_ctx = m;
-		}
-		mbox_unlock_folder(m);
-	}
 	if (r < 0) {
 		mbox_free(m);
 		return -1;
@@ -102,6 +109,56 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	list_append(&s->mboxes, &m->node);
 	*out = m;
 	return 0;
+}
+
+/* 1: the lock is held until the first state is whole. */
+static int load(struct mbox *m, struct err *e)
+{
+	struct err quiet = { 0 };
+
+	if (maildir_recover(m->dirfd, &quiet) < 0)
+		log_warning("mailbox %s%s: tmp: %s", m->s->root, m->dir, quiet.text);
+	if (mbox_lock(m, e) < 0)
+		return -1;
+	int r = mbox_load(m, e);
+	if (r == 1 && (r = sync_first_begin(m, &m->first, e)) == 0)
+		return 1;
+	if (r == 0)
+		opened(m);
+	else
+		unopened(m);
+	return r;
+}
+
+int mbox_open_step(struct mbox *m, struct err *e)
+{
+	int r;
+
+	if (m->first == NULL)
+		return m->st.uidvalidity != 0 ? 0 : load(m, e);
+	if ((r = sync_first_step(m->first, e)) < 0)
+		unopened(m);
+	if (r != 0)
+		return r;
+	sync_first_free(&m->first);
+	opened(m);
+	return 0;
+}
+
+void mbox_open_progress(const struct mbox *m, uint64_t *done_out, uint64_t *goal_out)
+{
+	*done_out = *goal_out = 0;
+	if (m->first)
+		sync_first_progress(m->first, done_out, goal_out);
+}
+
+static int open_whole(struct mbox *m, struct err *e)
+{
+	int r;
+
+	while ((r = mbox_open_step(m, e)) > 0)
+		;
+	return r;
 }
 
 /* The folder that this process has open under that directory, if it is still the same directory. */
@@ -142,9 +199,30 @@ static int open_by_name(struct store *s, struct str name, struct mbox **out, str
 	return r;
 }
 
+int mbox_open_begin(struct store *s, struct str name, struct mbox **out, struct err *e)
+{
+	struct mbox *m;
+
+	if (store_ready(s, e) < 0 || open_by_name(s, name, &m, e) < 0)
+		return -1;
+	const int r = mbox_open_step(m, e);
+	if (r < 0)
+		mbox_close(&m);
+	else
+		*out = m;
+	return r;
+}
+
 int mbox_open_target(struct store *s, struct str name, struct mbox **out, struct err *e)
 {
-	return store_ready(s, e) < 0 ? -1 : open_by_name(s, name, out, e);
+	struct mbox *m;
+	int r = mbox_open_begin(s, name, &m, e);
+
+	if (r > 0 && (r = open_whole(m, e)) < 0)
+		mbox_close(&m);
+	if (r == 0)
+		*out = m;
+	return r;
 }
 
 int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e)

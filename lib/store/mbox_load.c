@@ -170,8 +170,7 @@ int mbox_load(struct mbox *m, struct err *e)
 			*e = one;
 			return -1;
 		}
-		r = recover(m, e);
-		return r == 1 ? sync_first(m, e) : r;
+		return recover(m, e);
 	}
 	if (fstat(m->j.fd, &st) < 0)
 		return err_set(e, ERR_TEMP, errno, JOURNAL_NAME);

@@ -37,6 +37,16 @@ static void tell(struct state *st, enum applied what, uint32_t pos)
 
 /* --- applying --- */
 
+void state_room(struct state *st, uint32_t records, size_t names)
+{
+	st->cap_tail = st->n_tail + records;
+	st->tail = xrealloc(st->tail, (size_t)st->cap_tail * sizeof(*st->tail));
+	st->names_cap = st->names_n + names;
+	st->names = xrealloc(st->names, st->names_cap);
+	memory_large(st->tail, (size_t)st->cap_tail * sizeof(*st->tail));
+	memory_large(st->names, st->names_cap);
+}
+
 static struct rec *tail_add(struct state *st)
 {
 	if (st->n_tail == st->cap_tail) {
@@ -61,22 +71,14 @@ static size_t ids_read(const struct op *o, uint16_t *ids, const struct state *st
 	return n;
 }
 
-static int kwset_of(struct state *st, const struct op *o, uint32_t *out, struct err *e)
+int state_assign(struct state *st, const struct assign *a, uint64_t modseq, struct err *e)
 {
-	uint16_t ids[STORE_KEYWORDS_MAX];
-
-	return state_kwset(st, ids, ids_read(o, ids, st), out, e);
-}
-
-static int apply_assign(struct state *st, const struct op *o, uint64_t modseq, struct err *e)
-{
-	const struct assign *const a = &o->assign;
 	const uint32_t n = state_count(st);
 	uint32_t kwset = 0;
 
 	if (a->uid == 0 || a->uid > UID_MAX || (n > 0 && a->uid <= state_rec(st, n - 1)->uid))
 		return err_set(e, ERR_INPUT, 0, "journal: UID %u out of order", a->uid);
-	if (o->n_ids > 0 && kwset_of(st, o, &kwset, e) < 0)
+	if (a->n_kw > 0 && state_kwset(st, a->kw, a->n_kw, &kwset, e) < 0)
 		return -1;
 	struct rec *const r = tail_add(st);
 	r->uid = a->uid;
@@ -97,6 +99,21 @@ static int apply_assign(struct state *st, const struct op *o, uint64_t modseq, s
 	st->members++;
 	tell(st, APPLIED_NEW, n);
 	return 0;
+}
+
+static int assign_with_keywords(struct state *st, const struct op *o, uint64_t modseq, struct err *e)
+{
+	uint16_t ids[STORE_KEYWORDS_MAX];
+	struct assign a = o->assign;
+
+	a.kw = ids;
+	a.n_kw = ids_read(o, ids, st);
+	return state_assign(st, &a, modseq, e);
+}
+
+static int apply_assign(struct state *st, const struct op *o, uint64_t modseq, struct err *e)
+{
+	return o->n_ids > 0 ? assign_with_keywords(st, o, modseq, e) : state_assign(st, &o->assign, modseq, e);
 }
 
 static int kwset_change(struct state *st, struct rec *r, enum mbox_flag_op mode, const uint16_t *ids, size_t n, struct err *e)

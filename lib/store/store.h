@@ -76,6 +76,13 @@ int store_subscribe(struct store *s, struct str name, bool on, struct err *e) MU
 /* --- a folder --- */
 /* Opens (takes over Dovecot's uidlist when there is no journal yet). One struct mbox per folder and process: counted. */
 int mbox_open(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
+/* The same in pieces of some milliseconds, for who serves others meanwhile: to number all files of a large folder takes long. 1: *out is the caller's, and is being opened:
+ * nothing can be done with it but these three and mbox_close, until one of the steps, the caller's or that of others who wait for the same folder, has returned 0. Its lock is
+ * held: deliveries of other processes wait in new/. On failure step has undone what there was, and tries again when it is called again. mbox_open by others does the rest of it
+ * at once. What has come since is not looked for: mbox_refresh. */
+int mbox_open_begin(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
+int mbox_open_step(struct mbox *m, struct err *e) MUST_CHECK;	/* 1: more is left */
+void mbox_open_progress(const struct mbox *m, uint64_t *done_out, uint64_t *goal_out);	/* messages; goal 0: not known */
 /* The same for who only puts messages into it: what is new there is not looked for. The change itself is made upon what is there then. */
 int mbox_open_target(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
 void mbox_close(struct mbox **m);

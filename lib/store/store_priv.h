@@ -5,7 +5,7 @@
  *   state.c     the folder in memory: records, names, keyword sets     state_apply.c  applies operations     letters.c  flags in file names
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
  *   listing.c listing_order.c  a directory's files, in order
- *   sync.c sync_mark.c sync_cur.c  new/ and cur/ against the state            takeover.c Dovecot's and Courier's files
+ *   sync.c sync_mark.c sync_cur.c  new/ and cur/ against the state     sync_first.c  the first one     takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   mbox_load.c mbox_commit.c mbox_tidy.c  its journal: read, appended to, written anew     ident.c    UIDVALIDITY and mailbox id
  *   reader.c    readers of a shared folder
@@ -197,6 +197,10 @@ void state_kwsets_sweep(struct state *st);
 void state_gone_add(struct state *st, uint64_t modseq, struct range uids);
 /* Apply the operations of one batch. -1: they make no sense (nothing after the senseless one is applied). */
 int state_apply(struct state *st, struct str ops, uint64_t modseq, struct err *e) MUST_CHECK;
+/* The one operation of which there are as many as messages, without its bytes. a->kw: numbers of keywords that are there. */
+struct assign;
+int state_assign(struct state *st, const struct assign *a, uint64_t modseq, struct err *e) MUST_CHECK;
+void state_room(struct state *st, uint32_t records, size_t names);	/* so many will come, and bytes of their names; more or fewer may */
 bool state_unflushed(const struct rec *r);	/* its file's name does not carry its flags */
 
 /* --- letters of a file name --- */
@@ -283,8 +287,14 @@ int journal_replace(struct journal *j, int dirfd, const struct state *st, bool k
 /* The same in pieces; begin and take under the lock. step: 1 more is left, 0 all is written. The state must be as it was at begin. take: the new journal is in place,
  * *w freed, on failure too. abort: locked says whether its file may be removed now; else the next writer does. */
 struct journal_writer;
+struct crew;
 int journal_begin(const struct journal *j, int dirfd, const struct state *st, struct journal_writer **out, struct err *e) MUST_CHECK;
 int journal_step(struct journal_writer *w, uint32_t work, struct err *e) MUST_CHECK;
+/* Of a first journal: what makes the state, as it is made, instead of what is in it (journal_step); rest: what else is in the state. The crew, if any, writes beside it. */
+void journal_helped(struct journal_writer *w, struct crew *crew);
+int journal_put(struct journal_writer *w, struct str ops, struct err *e) MUST_CHECK;
+int journal_put_assign(struct journal_writer *w, const struct assign *a, struct err *e) MUST_CHECK;
+int journal_rest(struct journal_writer *w, struct err *e) MUST_CHECK;
 bool journal_stale(const struct journal_writer *w, const struct journal *j);	/* the state has moved on since begin: abort */
 int journal_take(struct journal_writer **w, struct journal *j, bool keep_bad, struct err *e) MUST_CHECK;
 void journal_abort(struct journal_writer **w, bool locked);
@@ -448,6 +458,7 @@ struct change {
 	uint32_t what;		/* enum applied */
 	const struct mbox_view *by;	/* made through this view; NULL: another's */
 };
+struct sync_first;
 struct mbox {
 	struct list node;
 	struct store *s;
@@ -457,6 +468,7 @@ struct mbox {
 	int syncfd;		/* postern.sync, once it was written */
 	int lock_depth;
 	bool gone;		/* deleted under us */
+	struct sync_first *first;	/* its first state is being made: the rest of it is to come; NULL: it is there */
 	struct journal j;
 	struct state st;
 	uint64_t index_pos;	/* journal offset that the index on disk reflects */
@@ -522,7 +534,7 @@ void mbox_unlock_folder(struct mbox *m);
 int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e) MUST_CHECK;
 /* Make sure that n more UIDs are covered by a reservation, which is durable with the next batch that is, at the latest. */
 int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
-int mbox_load(struct mbox *m, struct err *e) MUST_CHECK;	/* first, under the lock */
+int mbox_load(struct mbox *m, struct err *e) MUST_CHECK;	/* first, under the lock; 1: there is nothing to load (sync_first_begin) */
 int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;	/* under the lock: everything that other processes wrote */
 bool mbox_index_due(const struct mbox *m);	/* an opening has much of the journal to read */
 bool mbox_journal_due(const struct mbox *m);	/* most of it is the past */
@@ -572,7 +584,13 @@ unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked:
 /* --- new/ and cur/ --- */
 int sync_folder(struct mbox *m, bool force, struct err *e) MUST_CHECK;
 int sync_again(struct mbox *m, struct err *e) MUST_CHECK;
-int sync_first(struct mbox *m, struct err *e) MUST_CHECK;	/* no journal yet: take over and number */
+/* No journal yet: take over and number, in pieces (sync_first.c), under the lock from begin to the end. step: 1 more is left, 0 the folder has its state and journal. free: at
+ * any time; m->st is not to be used where it was not at its end. */
+struct sync_first;
+int sync_first_begin(struct mbox *m, struct sync_first **out, struct err *e) MUST_CHECK;
+int sync_first_step(struct sync_first *f, struct err *e) MUST_CHECK;
+void sync_first_progress(const struct sync_first *f, uint64_t *done_out, uint64_t *goal_out);	/* messages; goal 0: not known yet */
+void sync_first_free(struct sync_first **f);
 /* Around our own changes in cur, under the lock: begin says whether cur is as accounted for; end gives the directory a time of our own, so that the
  * change is not taken for a foreign one; record tells other processes, after the journal holds what was changed. events: inotify events that our changes
  * caused. */

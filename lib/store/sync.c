@@ -51,19 +51,46 @@ int sync_fresh_base(struct str old, uint64_t size, uint64_t size_crlf, char out[
 	return k > 0 && k <= FILE_NAME_MAX ? 0 : -1;
 }
 
+static void renamed(struct entry *en, struct arena *a, const char *name)
+{
+	en->name = arena_strdup(a, name);
+	entry_parse(en);
+}
+
+bool sync_twin(struct mbox *m, struct arena *a, struct entry *en)
+{
+	char base[FILE_NAME_MAX + 1], name[FILE_NAME_MAX + 1];
+	struct stat st;
+
+	if (fstatat(m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || sync_fresh_base(en->n.base, (uint64_t)st.st_size, en->n.size_crlf, base) < 0 ||
+	    disk_name(name, str_c(base), en->disk & DISK_LETTERS, en->odd ? en->n.info : (struct str){ 0 }) < 0 || rename_new(m->curfd, en->name, m->curfd, name) < 0)
+		return false;
+	renamed(en, a, name);
+	return true;
+}
+
+bool sync_straighten(struct mbox *m, struct arena *a, struct entry *en)
+{
+	char name[FILE_NAME_MAX + 1];
+
+	if (!en->odd || disk_name(name, en->n.base, en->disk, en->n.info) < 0 || strcmp(name, en->name) == 0 ||
+	    rename_new(m->curfd, en->name, m->curfd, name) < 0)
+		return false;
+	renamed(en, a, name);
+	return true;
+}
+
 /* --- numbering --- */
 
-void sync_assign(struct buf *ops, const struct entry *en, struct str base, uint32_t uid, uint8_t disk, struct str odd_info, const uint16_t *kw, size_t n_kw,
-		 int64_t now)
+struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid, int64_t now)
 {
 	const uint64_t size = en->size;
 	/* ,W= is believed where ,S= does not contradict the file (they may lie). */
 	const bool trusted = en->n.size == UINT64_MAX || en->n.size == size;
-	const struct assign a = { .uid = uid, .flags = flags_of_disk(disk), .disk = disk, .base = base, .info = odd_info, .kw = kw, .n_kw = n_kw,
+
+	return (struct assign){ .uid = uid, .flags = flags_of_disk(en->disk), .disk = en->disk, .base = base, .info = en->odd ? en->n.info : (struct str){ 0 },
 		.internaldate = en->mtime, .savedate = now, .size = size,
 		.size_crlf = trusted && en->n.size_crlf != UINT64_MAX && en->n.size_crlf >= size ? en->n.size_crlf : UINT64_MAX };
-
-	op_assign(ops, &a);
 }
 
 /* Was a message of this base name numbered before? Its UID was given after the name was made: look at the youngest only. */
@@ -82,19 +109,20 @@ static bool base_known(const struct mbox *m, struct str base, int64_t secs)
 }
 
 /* Move one file of new/ to cur/. base_out: what it is called there. 1 moved, 0 it has gone, -1. */
-static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MAX + 1], uint8_t *disk_out, bool *known, struct err *e)
+static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MAX + 1], bool *known, struct err *e)
 {
 	char name[FILE_NAME_MAX + 1];
 
 	if (!entry_look(en, m->newfd))
 		return 0;
-	*disk_out = en->disk & DISK_LETTERS;
+	en->disk &= DISK_LETTERS;	/* what else its info says is dropped */
+	en->odd = false;
 	memcpy(base_out, en->n.base.p, en->n.base.n);
 	base_out[en->n.base.n] = '\0';
 	/* A name that was numbered before stands in new after a power cut took a rename back: it keeps its UID, found by the listing. */
 	*known = base_known(m, en->n.base, en->n.secs);
 	for (int tries = 0; tries < 3; tries++) {
-		if (disk_name(name, str_c(base_out), *disk_out, (struct str){ 0 }) == 0) {
+		if (disk_name(name, str_c(base_out), en->disk, (struct str){ 0 }) == 0) {
 			if (rename_new(m->newfd, en->name, m->curfd, name) == 0)
 				return 1;
 			if (errno == ENOENT)
@@ -109,8 +137,8 @@ static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MA
 	return err_set(e, ERR_TEMP, 0, "no free name in cur");
 }
 
-/* All of new/ (at most max files) into cur/, with UIDs when number is set. *moved_out: how many. */
-static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_out, struct err *e)
+/* New/ (at most max files) into cur/, with UIDs when number is set. *moved_out: how many. */
+static int take_new(struct mbox *m, bool number, size_t max, size_t *moved_out, bool *more_out, struct err *e)
 {
 	char base[FILE_NAME_MAX + 1];
 	struct listing l = { 0 };
@@ -125,7 +153,7 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 	*more_out = false;
 	(void)sync_dir_time(m->newfd, &before);
 	buf_init(&ops, BATCH_MAX);
-	r = listing_read(&l, m->newfd, NEW_BATCH_MAX, NULL, e);
+	r = listing_read(&l, m->newfd, max, NULL, e);
 	if (r == 0 && l.n > 0) {
 		listing_sort(&l);
 		if (number)
@@ -134,15 +162,16 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 		const uint32_t first = state_count(&m->st);
 		uid = m->st.uidnext;
 		for (size_t i = 0; r >= 0 && i < l.n; i++) {
-			uint8_t disk = 0;
 			bool known = false;
-			r = move_one(m, l.v[i], base, &disk, &known, e);
+			r = move_one(m, l.v[i], base, &known, e);
 			moved += r > 0;
 			foreign |= r > 0 && !known && l.v[i]->n.id.n == 0;	/* deliver's own names have an id, and it has told the quota */
 			sync_own_step(m, moved);
 			relist |= known;
-			if (r > 0 && number && !known)
-				sync_assign(&ops, l.v[i], str_c(base), uid++, disk, (struct str){ 0 }, NULL, 0, clock_wall());
+			if (r > 0 && number && !known) {
+				const struct assign a = sync_assign(l.v[i], str_c(base), uid++, clock_wall());
+				op_assign(&ops, &a);
+			}
 		}
 		if (moved > 0)
 			sync_own_end(m, clean && number && !relist && r >= 0, moved);
@@ -176,6 +205,11 @@ static int take_new(struct mbox *m, bool number, size_t *moved_out, bool *more_o
 	return r < 0 ? -1 : 0;
 }
 
+int sync_take_new(struct mbox *m, size_t max, size_t *moved_out, bool *more_out, struct err *e)
+{
+	return take_new(m, false, max, moved_out, more_out, e);
+}
+
 /* --- the ways in --- */
 
 /* Under the lock. */
@@ -187,13 +221,13 @@ static int sync_locked(struct mbox *m, bool force, struct err *e)
 	sync_record_read(m);
 	if (force || !sync_cur_is_seen(m)) {
 		do
-			if (take_new(m, false, &moved, &more, e) < 0)
+			if (take_new(m, false, NEW_BATCH_MAX, &moved, &more, e) < 0)
 				return -1;
 		while (more && moved > 0);
 		if (sync_cur(m, e) < 0)
 			return -1;
 	}
-	if (take_new(m, true, &moved, &more, e) < 0)
+	if (take_new(m, true, NEW_BATCH_MAX, &moved, &more, e) < 0)
 		return -1;
 	/* A listing found again what a power cut had moved back: number it by listing cur. */
 	return m->cur_seen.tv_sec == 0 && moved > 0 ? sync_cur(m, e) : 0;
@@ -212,77 +246,4 @@ int sync_folder(struct mbox *m, bool force, struct err *e)
 	r = sync_locked(m, force, e);
 	mbox_unlock_folder(m);
 	return r;
-}
-
-/* The journal is lost, the identity is known (m->st): what another server left behind still tells the UIDs of the mail it knew. 1: it does not. */
-int sync_again(struct mbox *m, struct err *e)
-{
-	struct old_list old = { 0 };
-	struct arena *a = arena_new(0);
-	int r = takeover_read(m, a, &old, e);
-
-	if (r == 0 && old.uidvalidity != m->st.uidvalidity)
-		r = 1;
-	if (r == 0)
-		r = sync_first_state(m, &old, e);
-	arena_free(&a);
-	return r;
-}
-
-static int first(struct mbox *m, struct err *e)
-{
-	struct old_list old = { 0 };
-	struct arena *a = arena_new(0);
-	size_t moved;
-	bool more;
-	int r = takeover_read(m, a, &old, e);
-
-	if (r == 1) {
-		r = root_uidvalidity(m->s, &old.uidvalidity, e);
-		old.uidnext = 1;
-	} else if (r == 0) {
-		r = root_uidvalidity_seen(m->s, old.uidvalidity, e);
-	}
-	if (r == 0) {
-		m->st.uidvalidity = old.uidvalidity;
-		m->st.uidnext = old.uidnext;
-		/* Above whatever another server's clients have seen, and above our own earlier values. */
-		m->st.modseq = m->st.gone_floor = clock_wall_us();
-		if (old.has_id)
-			memcpy(m->st.id, old.id, sizeof(m->st.id));
-		else
-			random_bytes(m->st.id, sizeof(m->st.id));
-		do
-			r = take_new(m, false, &moved, &more, e);
-		while (r == 0 && more && moved > 0);
-	}
-	/* So that the listing for the first state is not repeated at once. */
-	struct timespec marked = { 0 }, after = { 0 };
-	if (r == 0 && sync_mark(m, &marked) < 0)
-		marked.tv_sec = 0;
-	if (r == 0)
-		r = sync_first_state(m, &old, e);
-	if (r == 0) {
-		m->st.reserved = m->st.uidnext > UID_MAX - UID_RESERVE ? UID_MAX : m->st.uidnext + UID_RESERVE;
-		/* The journal first: a second copy alone would be taken for a folder that lost its journal. */
-		r = journal_replace(&m->j, m->dirfd, &m->st, false, e);
-	}
-	if (r == 0)
-		r = ident_write(m, e);
-	if (r == 0) {
-		const bool same = marked.tv_sec != 0 && sync_dir_time(m->curfd, &after) == 0 && sync_same_time(&marked, &after);
-		m->cur_seen = same ? marked : (struct timespec){ 0 };
-		/* Mail that another server knew is not recent. */
-		m->recent_uid = old.n > 0 ? old.uidnext : 1;
-		sync_record(m);
-	}
-	arena_free(&a);
-	return r;
-}
-
-int sync_first(struct mbox *m, struct err *e)
-{
-	sync_group_begin(m->dirfd);
-	const int r = first(m, e);
-	return sync_group_end(m->dirfd, "folder", r, e);
 }

@@ -1,4 +1,4 @@
-/* All files of cur against the state: after foreign changes, and at first sight of a folder. */
+/* All files of cur against the state, after foreign changes. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,7 @@
 #include "base/clock.h"
 #include "store/sync_priv.h"
 
-enum {
-	FIRST_PART = 1 << 18,	/* bytes of operations that are applied at once at first sight of a folder */
-	AHEAD = 8,		/* entries */
-};
+enum { AHEAD = 8 };	/* entries */
 
 /* Base names -> positions, open addressing. */
 struct table {
@@ -55,12 +52,10 @@ struct full {
 	unsigned char *seen;	/* per position */
 	struct buf ops;
 	struct str letters[26];
-	struct map *courier;	/* its keywords by base name; NULL none */
 	bool clean;		/* nothing was renamed in cur meanwhile */
 };
 
-/* Keywords of the letters a..z of a file that another server named, and more that it keeps elsewhere. */
-static size_t letter_keywords(struct mbox *m, struct str info, const struct str letters[26], const struct courier_words *more, uint16_t *ids, struct buf *ops)
+size_t sync_letter_keywords(struct mbox *m, struct str info, const struct str letters[26], const struct courier_words *more, uint16_t *ids, struct buf *ops)
 {
 	struct str names[26 + COURIER_WORDS_MAX];
 	struct err quiet = { 0 };
@@ -92,7 +87,7 @@ static struct str letters_besides(struct str info, struct str but, char out[27])
 static void full_letters(struct full *f, enum mbox_flag_op op, struct str letters, const struct range *one)
 {
 	uint16_t ids[26];
-	const size_t n = letter_keywords(f->m, letters, f->letters, NULL, ids, &f->ops);
+	const size_t n = sync_letter_keywords(f->m, letters, f->letters, NULL, ids, &f->ops);
 
 	if (n > 0)
 		op_flags(&f->ops, op, 0, ids, n, one, 1);
@@ -120,25 +115,8 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 	full_letters(f, MBOX_REMOVE, letters_besides(info, en->n.info, letters), &one);
 }
 
-static int by_base(const void *a, const void *b)
-{
-	const struct old_msg *const x = a, *const y = b;
-
-	return str_cmp(x->base, y->base);
-}
-
-/* A first state is not written before it is whole: its operations need not be gathered. */
-static int full_apply(struct full *f, struct err *e)
-{
-	if (buf_check(&f->ops, "messages of the folder", e) < 0 || state_apply(&f->m->st, buf_view(&f->ops), f->m->st.modseq, e) < 0)
-		return -1;
-	mbox_pending_clear(f->m);	/* the keywords are named now */
-	buf_reset(&f->ops);
-	return 0;
-}
-
 /* Entries in their order lie anywhere in memory: have those to come on their way. */
-static void full_ahead(const struct full *f, size_t i)
+static PREFETCHES void full_ahead(const struct full *f, size_t i)
 {
 	const struct entry *const en = i + AHEAD < f->l.n ? f->l.v[i + AHEAD] : NULL;
 
@@ -149,18 +127,19 @@ static void full_ahead(const struct full *f, size_t i)
 	__builtin_prefetch((const char *)en + 128);
 }
 
-/* Files that have no UID yet, in order. old: what another server called them. */
-static int full_number(struct full *f, const struct old_list *old, struct err *e)
+/* Files that have no UID yet, in order. */
+static int full_number(struct full *f, struct err *e)
 {
 	struct mbox *const m = f->m;
 	const int64_t now = clock_wall();
+	uint16_t ids[26 + COURIER_WORDS_MAX];
 	uint32_t uid;
 	size_t n = 0;
 
 	/* Entries to number were moved to the front by full_walk (f->l.n of them). */
 	for (size_t i = 0; i < f->l.n; i++) {
 		struct entry *const en = f->l.v[i];
-		if (old ? entry_believe(en, m->curfd) : entry_look(en, m->curfd))
+		if (entry_look(en, m->curfd))
 			f->l.v[n++] = en;
 	}
 	f->l.n = n;
@@ -168,53 +147,19 @@ static int full_number(struct full *f, const struct old_list *old, struct err *e
 	uid = m->st.uidnext;
 	for (size_t i = 0; i < n; i++)	/* UIDs that Dovecot gave after us come before fresh ones */
 		uid = f->l.v[i]->uid >= uid ? f->l.v[i]->uid + 1 : uid;
-	if (old == NULL && n > 0 && mbox_reserve(m, n + (uid - m->st.uidnext), e) < 0)
+	if (n > 0 && mbox_reserve(m, n + (uid - m->st.uidnext), e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		const struct entry *const en = f->l.v[i];
-		uint16_t ids[26 + COURIER_WORDS_MAX];
-		size_t n_kw = 0;
-		if (en->odd || f->courier)
-			n_kw = letter_keywords(m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
 		/* Known UIDs come first, and all lie below the next one. */
 		if (en->uid == 0 && uid > UID_MAX)
 			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
-		sync_assign(&f->ops, en, en->n.base, en->uid ? en->uid : uid++, en->disk, en->odd ? en->n.info : (struct str){ 0 }, ids, n_kw, now);
-		if (old && f->ops.n > FIRST_PART && full_apply(f, e) < 0)
-			return -1;
+		struct assign a = sync_assign(en, en->n.base, en->uid ? en->uid : uid++, now);
+		a.kw = ids;
+		a.n_kw = en->odd ? sync_letter_keywords(m, en->n.info, f->letters, NULL, ids, &f->ops) : 0;
+		op_assign(&f->ops, &a);
 	}
 	return 0;
-}
-
-/* A second file of a base name that is taken: another message (a copy made by hand) under a name of its own. */
-static void full_twin(struct full *f, struct entry *en)
-{
-	char base[FILE_NAME_MAX + 1], name[FILE_NAME_MAX + 1];
-	struct stat st;
-
-	if (fstatat(f->m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    sync_fresh_base(en->n.base, (uint64_t)st.st_size, en->n.size_crlf, base) < 0 ||
-	    disk_name(name, str_c(base), en->disk & DISK_LETTERS, en->odd ? en->n.info : (struct str){ 0 }) < 0 ||
-	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0) {
-		en->name = NULL;
-		return;
-	}
-	f->clean = false;
-	en->name = arena_strdup(f->l.a, name);
-	entry_parse(en);
-}
-
-/* Letters out of their order, or twice: no name that we would look for. */
-static void full_straighten(struct full *f, struct entry *en)
-{
-	char name[FILE_NAME_MAX + 1];
-
-	if (!en->odd || disk_name(name, en->n.base, en->disk, en->n.info) < 0 || strcmp(name, en->name) == 0 ||
-	    rename_new(f->m->curfd, en->name, f->m->curfd, name) < 0)
-		return;
-	f->clean = false;
-	en->name = arena_strdup(f->l.a, name);
-	entry_parse(en);
 }
 
 /* A file of a message that is known already, the first one with its name. */
@@ -235,36 +180,28 @@ static bool full_takes(struct full *f, uint32_t pos, const struct entry *en)
 /* Compare each file with the state; what is new stays in f->l. */
 static void full_walk(struct full *f)
 {
-	/* Where nothing is known yet, all are sorted: those of one base name are neighbours. */
-	const bool known = state_count(&f->m->st) > 0;
-	struct map *fresh = known ? map_new() : NULL;
-	struct str last = { 0 };
+	struct map *fresh = map_new();
 	size_t n = 0;
 
-	if (!known)
-		listing_sort(&f->l);
 	for (size_t i = 0; i < f->l.n; i++) {
 		full_ahead(f, i);
 		struct entry *const en = f->l.v[i];
-		if (en->n.info.n > 1)
-			full_straighten(f, en);
+		if (sync_straighten(f->m, f->l.a, en))
+			f->clean = false;
 		const struct str base = en->n.base;
-		const uint32_t pos = known ? table_find(&f->t, base) : UINT32_MAX;
+		const uint32_t pos = table_find(&f->t, base);
 		if (full_takes(f, pos, en) || base.n == 0)
 			continue;
-		const bool twin = pos != UINT32_MAX || (known ? map_get(fresh, base) != NULL : str_eq(last, base));
-		last = base;
-		if (twin)
-			full_twin(f, en);
-		if (en->name == NULL)
-			continue;
-		if (known)
-			(void)map_set(fresh, en->n.base, f);
+		if (pos != UINT32_MAX || map_get(fresh, base) != NULL) {
+			if (!sync_twin(f->m, f->l.a, en))
+				continue;
+			f->clean = false;
+		}
+		(void)map_set(fresh, en->n.base, f);
 		f->l.v[n++] = en;
 	}
 	f->l.n = n;
-	if (known)
-		listing_changed(&f->l);
+	listing_changed(&f->l);
 	map_free(&fresh);
 }
 
@@ -309,31 +246,9 @@ static int full_read(struct full *f, struct mbox *m, struct err *e)
 static void full_fini(struct full *f)
 {
 	listing_fini(&f->l);
-	map_free(&f->courier);
 	free(f->t.slot);
 	free(f->seen);
 	buf_fini(&f->ops);
-}
-
-/* Give the entries the UIDs that another server gave them. */
-static void full_match_old(struct full *f, const struct old_list *old)
-{
-	struct old_msg *const v = old->v;
-
-	if (old->n == 0)
-		return;
-	qsort(v, old->n, sizeof(*v), by_base);
-	for (size_t i = 0; i < f->l.n; i++) {
-		struct entry *const en = f->l.v[i];
-		const struct old_msg key = { .base = en->n.base };
-		const struct old_msg *const got = bsearch(&key, v, old->n, sizeof(*v), by_base);
-		if (got == NULL)
-			continue;
-		en->uid = got->uid;
-		if (got->size_crlf != UINT64_MAX && en->n.size_crlf == UINT64_MAX)
-			en->n.size_crlf = got->size_crlf;
-	}
-	listing_changed(&f->l);
 }
 
 /* New files that Dovecot numbered after the folder was given back to it: those UIDs, where they are above all of ours. */
@@ -353,7 +268,12 @@ static int full_given(struct full *f, struct arena *a, struct err *e)
 		if (old.v[i].uid >= f->m->st.uidnext)
 			old.v[n++] = old.v[i];
 	old.n = n;
-	full_match_old(f, &old);
+	struct old_table by_base;
+	old_table_init(&by_base, &old);
+	for (size_t i = 0; i < f->l.n; i++)
+		old_table_match(&by_base, f->l.v[i]);
+	old_table_fini(&by_base);
+	listing_changed(&f->l);
 	return 0;
 }
 
@@ -374,7 +294,7 @@ int sync_cur(struct mbox *m, struct err *e)
 	if (r == 0)
 		r = full_given(&f, a, e);
 	if (r == 0)
-		r = full_number(&f, NULL, e);
+		r = full_number(&f, e);
 	if (r == 0 && buf_check(&f.ops, "changes in the folder", e) < 0)
 		r = -1;
 	const uint32_t messages = m->st.messages, uidnext = m->st.uidnext;
@@ -390,34 +310,5 @@ int sync_cur(struct mbox *m, struct err *e)
 	}
 	full_fini(&f);
 	arena_free(&a);
-	return r;
-}
-
-/* --- at first sight --- */
-
-static void put_pop3(struct full *f, const struct old_list *old)
-{
-	for (size_t i = 0; i < old->n; i++)
-		if (old->v[i].uidl.n > 0 || old->v[i].order > 0)
-			op_pop3(&f->ops, old->v[i].uid, old->v[i].order, old->v[i].uidl);
-}
-
-int sync_first_state(struct mbox *m, struct old_list *old, struct err *e)
-{
-	struct full f = { .clean = true };
-	int r = full_read(&f, m, e);
-
-	if (r == 0) {
-		f.courier = courier_keywords(m->dirfd, f.l.a);
-		full_match_old(&f, old);
-		full_walk(&f);
-		r = full_number(&f, old, e);
-	}
-	if (r == 0) {
-		put_pop3(&f, old);
-		r = full_apply(&f, e);
-	}
-	mbox_pending_clear(m);
-	full_fini(&f);
 	return r;
 }

@@ -11,12 +11,28 @@ bool sync_cur_is_seen(struct mbox *m);
 /* Give cur a time that the clock's ticks do not give: now, with random nanoseconds. */
 int sync_mark(struct mbox *m, struct timespec *out) MUST_CHECK;
 
-/* The operation that gives the file en (named in cur as disk/info say) a UID. */
-void sync_assign(struct buf *ops, const struct entry *en, struct str base, uint32_t uid, uint8_t disk, struct str odd_info, const uint16_t *kw, size_t n_kw,
-		 int64_t now);
+/* What gives the file en a UID, as its name says it; without keywords. base: its name's, or another. */
+struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid, int64_t now);
 /* Under the lock: list cur, and write down how it differs from the state. */
 int sync_cur(struct mbox *m, struct err *e) MUST_CHECK;
-/* The state of a folder that has no journal: all files numbered, as another server did where it is known. m->st has its identity already. */
-int sync_first_state(struct mbox *m, struct old_list *old, struct err *e) MUST_CHECK;
+/* At most max files of new/ into cur/, without UIDs. *more_out: others are left. */
+int sync_take_new(struct mbox *m, size_t max, size_t *moved_out, bool *more_out, struct err *e) MUST_CHECK;
+/* Keywords of the letters a..z of a file that another server named, and more that it keeps elsewhere (NULL: none): their numbers in ids, which has room for
+ * 26 + COURIER_WORDS_MAX; new ones are named by operations appended to ops. Returns how many. */
+size_t sync_letter_keywords(struct mbox *m, struct str info, const struct str letters[26], const struct courier_words *more, uint16_t *ids, struct buf *ops);
+/* A second file of a base name that is taken: another message (a copy made by hand) gets a name of its own, from a. False: it has gone, or cannot. */
+bool sync_twin(struct mbox *m, struct arena *a, struct entry *en) MUST_CHECK;
+/* Letters out of their order, or twice: no name that we would look for. True: en has another one, from a. */
+bool sync_straighten(struct mbox *m, struct arena *a, struct entry *en);
+
+/* What another server knew, by base name. */
+struct old_table {
+	const struct old_list *old;
+	uint32_t *slot;		/* index + 1 */
+	size_t mask;
+};
+void old_table_init(struct old_table *t, const struct old_list *old);	/* borrows old */
+void old_table_fini(struct old_table *t);
+void old_table_match(const struct old_table *t, struct entry *en);	/* en gets the UID that it has there, if any */
 
 #endif
