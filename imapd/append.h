@@ -21,6 +21,7 @@ struct append {
 	bool literal8;		/* the literal was announced with "~" */
 	struct binary *binary;	/* it is the message, which waits to be looked at; NULL: none. Owned */
 	bool keywords;		/* any message has some */
+	uint32_t *uids;		/* of the messages that are in place */
 	bool replace;
 	uint32_t replaced;	/* sequence number */
 	bool failed;		/* what comes is read over */

@@ -10,7 +10,10 @@
 #include "imap/seqset.h"
 #include "relay.h"
 
-enum { APPEND_MESSAGES_MAX = 10000 };	/* of one command */
+enum {
+	APPEND_MESSAGES_MAX = 10000,	/* of one command */
+	APPEND_PIECE = 512,		/* of them become visible together: 25 us each, and a sync */
+};
 
 /* --- arguments of a message --- */
 
@@ -396,19 +399,27 @@ static enum cmd_result replace(struct client *c, const struct append *a, const c
 	return command_answer(c, "OK", highestmodseq_code(c), "Replace completed.");
 }
 
-static enum cmd_result commit(struct client *c, struct append *a, struct err *e)
+static enum cmd_result commit_step(struct client *c, struct err *e)
 {
-	uint32_t *uids = ARENA_ARRAY(c->arena, uint32_t, a->n);
-	size_t n = 0;
+	struct append *a = c->append;
+	const int r = mbox_append_step(a->to, APPEND_PIECE, a->uids, e);
 
-	if (!uids)
-		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
-	if (mbox_append_commit(&a->to, uids, &n, e) < 0)
+	if (r < 0)
 		return store_no(c, e, false);
+	if (r > 0)
+		return CMD_MORE;
 	folder_changed(c->user, a->mbox);
-	const char *code = append_uid_code(c, uids, n, mbox_uidvalidity(a->mbox));
+	const char *code = append_uid_code(c, a->uids, a->n, mbox_uidvalidity(a->mbox));
 
 	return a->replace ? replace(c, a, code, e) : command_answer(c, "OK", code, "Append completed.");
+}
+
+static enum cmd_result commit(struct client *c, struct append *a, struct err *e)
+{
+	if (!(a->uids = ARENA_ARRAY(c->arena, uint32_t, a->n)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
+	c->run.step = commit_step;
+	return CMD_MORE;
 }
 
 enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *e)
@@ -439,7 +450,8 @@ static enum cmd_result without_literal(struct client *c, struct imap_lex *l, str
 
 	(void)!begin(c, l, c->run.cmd, &name_ok);
 	r = append_finish(c, l, e);
-	append_abort(c);
+	if (r != CMD_MORE)
+		append_abort(c);
 	return r;
 }
 

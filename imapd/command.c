@@ -295,7 +295,12 @@ enum cmd_result command_start(struct client *c)
 	if (c->append) {
 		c->user->working = "APPEND";
 		trim_line_end(&l);
-		command_finish(c, append_finish(c, &l, &e), &e);
+		const enum cmd_result r = append_finish(c, &l, &e);
+
+		if (r == CMD_MORE)
+			command_step(c);
+		else
+			command_finish(c, r, &e);
 		return c->over ? CMD_CLOSED : CMD_OK;
 	}
 	held_commit(c);

@@ -8,9 +8,13 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "log/log.h"
 #include "store/store_priv.h"
 
-enum { APPEND_MESSAGES_MAX = 10000, MEMORY_MAX = 4 << 20 };
+enum {
+	APPEND_MESSAGES_MAX = 10000, MEMORY_MAX = 4 << 20,
+	WRITE_PIECE = 32,	/* messages that are written out, or waited for, at once: 100 us each */
+};
 
 struct item {
 	struct maildir_copy *copy;
@@ -32,6 +36,9 @@ struct mbox_append {
 	struct mbox *m;
 	struct item *v;
 	size_t n, cap;
+	bool checked;		/* the commit has begun */
+	size_t started, written, placed;	/* messages of which that is done */
+	uint32_t *uids;		/* of those in place; borrowed from who commits */
 	size_t memory;		/* of the complete messages, together */
 	char *reader;		/* keyword that stands for \Seen; NULL: the flag does. Owned */
 };
@@ -180,6 +187,23 @@ static void item_fini(struct item *it)
 	free(it->text);
 }
 
+/* Of all, or of none: those that are in place go again. */
+static void take_back(struct mbox_append *ap)
+{
+	struct mbox_view *v = mbox_view_peek(ap->m);
+	uint32_t *const seqs = xmalloc((ap->placed + 1) * sizeof(*seqs));
+	struct err e = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < ap->placed; i++)
+		if ((seqs[n] = mbox_view_seq(v, ap->uids[i])) != 0)
+			n++;
+	if (n > 0 && mbox_expunge(v, seqs, n, &e) < 0)
+		log_warning("mailbox %s%s: taking back what was appended: %s", ap->m->s->root, ap->m->dir, e.text);
+	free(seqs);
+	mbox_view_free(&v);
+}
+
 void mbox_append_abort(struct mbox_append **app)
 {
 	struct mbox_append *const ap = *app;
@@ -187,6 +211,8 @@ void mbox_append_abort(struct mbox_append **app)
 	*app = NULL;
 	if (ap == NULL)
 		return;
+	if (ap->placed > 0 && ap->placed < ap->n)
+		take_back(ap);
 	for (size_t i = 0; i < ap->n; i++)
 		item_fini(&ap->v[i]);
 	free(ap->v);
@@ -238,42 +264,42 @@ static int item_place(struct mbox *m, struct item *it, uint32_t uid, bool keep_t
 }
 
 /* Ascending UIDs from the next one on; a wanted one where it still can be had. Returns how many UIDs that spans. */
-static size_t give_uids(struct mbox_append *ap, uint32_t *uids)
+static size_t give_uids(const struct mbox *m, const struct item *v, size_t n, uint32_t *uids)
 {
-	uint32_t next = ap->m->st.uidnext;
+	uint32_t next = m->st.uidnext;
 
-	for (size_t i = 0; i < ap->n; i++) {
-		if (ap->v[i].want_uid > next && ap->v[i].want_uid < UID_MAX - ap->n)
-			next = ap->v[i].want_uid;
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].want_uid > next && v[i].want_uid < UID_MAX - n)
+			next = v[i].want_uid;
 		uids[i] = next++;
 	}
-	return next - ap->m->st.uidnext;
+	return next - m->st.uidnext;
 }
 
-static void tell_arrived(const struct mbox_append *ap, uint32_t first)
+static void tell_arrived(struct mbox *m, const struct item *v, size_t count, uint32_t first)
 {
 	struct str texts[ARRIVED_MAX];
 	size_t n = 0;
 
-	for (; n < ap->n && n < ARRIVED_MAX; n++)
-		texts[n] = (struct str){ ap->v[n].text, ap->v[n].text_n };
-	messages_arrived(ap->m, first, texts, n);
+	for (; n < count && n < ARRIVED_MAX; n++)
+		texts[n] = (struct str){ v[n].text, v[n].text_n };
+	messages_arrived(m, first, texts, n);
 }
 
-static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
+/* Under the lock: n messages at once. */
+static int place(struct mbox *m, struct item *v, size_t n, uint32_t *uids, struct err *e)
 {
-	struct mbox *const m = ap->m;
-	char (*named)[FILE_NAME_MAX + 1] = xzalloc((ap->n + 1) * sizeof(*named));
+	char (*named)[FILE_NAME_MAX + 1] = xzalloc((n + 1) * sizeof(*named));
 	const uint32_t first = state_count(&m->st);
 	struct buf ops;
 	size_t done = 0;
-	int r = mbox_reserve(m, give_uids(ap, uids), e);
+	int r = mbox_reserve(m, give_uids(m, v, n, uids), e);
 
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = r == 0 && sync_own_begin(m);
-	for (; r == 0 && done < ap->n; done++) {
+	for (; r == 0 && done < n; done++) {
 		sync_own_step(m, done);
-		r = item_place(m, &ap->v[done], uids[done], done < ARRIVED_MAX, &ops, named[done], e);
+		r = item_place(m, &v[done], uids[done], done < ARRIVED_MAX, &ops, named[done], e);
 		if (r < 0)
 			break;
 	}
@@ -289,33 +315,74 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	if (done > 0)
 		sync_record(m);
 	if (r == 0)
-		tell_arrived(ap, first);
+		tell_arrived(m, v, n, first);
 	mbox_pending_clear(m);
 	buf_fini(&ops);
 	free(named);
 	return r;
 }
 
+static uint64_t bytes_of(const struct item *v, size_t n)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += maildir_copy_size(v[i].copy);
+	return bytes;
+}
+
+static int place_some(struct mbox_append *ap, size_t max, struct err *e)
+{
+	struct item *const v = ap->v + ap->placed;
+	const size_t n = ap->n - ap->placed < max ? ap->n - ap->placed : max;
+	const uint64_t bytes = bytes_of(v, n);
+
+	if (mbox_lock(ap->m, e) < 0)
+		return -1;
+	const int r = place(ap->m, v, n, ap->uids + ap->placed, e);
+
+	mbox_unlock_folder(ap->m);
+	if (r < 0)
+		return -1;
+	ap->placed += n;
+	store_quota_add(ap->m->s, (int64_t)bytes, (int64_t)n);
+	return ap->placed < ap->n;
+}
+
+/* The next of them by fn. */
+static int some(struct mbox_append *ap, size_t *at, int (*fn)(struct maildir_copy *c, struct err *e), struct err *e)
+{
+	const size_t end = ap->n - *at < WRITE_PIECE ? ap->n : *at + WRITE_PIECE;
+
+	for (; *at < end; (*at)++)
+		if (fn(ap->v[*at].copy, e) < 0)
+			return -1;
+	return 1;
+}
+
+int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, struct err *e)
+{
+	ap->uids = uids_out;
+	if (!ap->checked && (last_end(ap, e) < 0 || store_quota_check(ap->m->s, bytes_of(ap->v, ap->n), ap->n, e) < 0))
+		return -1;
+	ap->checked = true;
+	if (ap->n > 1 && ap->started < ap->n)
+		return some(ap, &ap->started, maildir_copy_start, e);
+	if (ap->n > 1 && ap->written < ap->n)
+		return some(ap, &ap->written, maildir_copy_written, e);
+	if (ap->n == 1 && maildir_copy_written(ap->v[0].copy, e) < 0)
+		return -1;
+	return ap->n > 0 ? place_some(ap, max, e) : 0;
+}
+
 int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_out, struct err *e)
 {
 	struct mbox_append *const ap = *app;
-	uint64_t bytes = 0;
-	int r = last_end(ap, e);
+	int r;
 
-	for (size_t i = 0; i < ap->n; i++)
-		bytes += maildir_copy_size(ap->v[i].copy);
-	if (r == 0)
-		r = store_quota_check(ap->m->s, bytes, ap->n, e);
-	for (size_t i = 0; r == 0 && ap->n > 1 && i < ap->n; i++)
-		r = maildir_copy_start(ap->v[i].copy, e);
-	for (size_t i = 0; r == 0 && i < ap->n; i++)
-		r = maildir_copy_written(ap->v[i].copy, e);
-	if (r == 0 && ap->n > 0 && (r = mbox_lock(ap->m, e)) == 0) {
-		r = place_all(ap, uids_out, e);
-		mbox_unlock_folder(ap->m);
-		if (r == 0)
-			store_quota_add(ap->m->s, (int64_t)bytes, (int64_t)ap->n);
-	}
+	do
+		r = mbox_append_step(ap, SIZE_MAX, uids_out, e);
+	while (r > 0);
 	if (r == 0)
 		*n_out = ap->n;
 	mbox_append_abort(app);

@@ -223,6 +223,9 @@ int mbox_append_scratch(struct mbox_append *ap, struct err *e) MUST_CHECK;
 /* The messages of from, which is complete, behind those of ap, of the same folder: one commit makes all of them visible. from is freed on success. */
 int mbox_append_join(struct mbox_append *ap, struct mbox_append **from, struct err *e) MUST_CHECK;
 int mbox_append_commit(struct mbox_append **ap, uint32_t *uids_out, size_t *n_out, struct err *e) MUST_CHECK;	/* uids_out: room for all begun messages */
+/* The same in pieces, with others' turn in between: 1 more is left; 0 all messages are there, durably; -1. Up to max become visible together. uids_out is the same in all
+ * calls. Then, and at any time before, mbox_append_abort: what is there of an append that was not finished is taken back. */
+int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, struct err *e) MUST_CHECK;
 void mbox_append_abort(struct mbox_append **ap);
 
 /* POP3: saved UIDLs (Dovecot's P field), exclusive lock. */

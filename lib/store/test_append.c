@@ -182,11 +182,71 @@ static void test_memory(void)
 	store_close(&s);
 }
 
+static struct mbox_append *append_of(struct mbox *m, unsigned n)
+{
+	struct mbox_append *ap = NULL;
+	struct err e = { 0 };
+	int r = mbox_append_begin(m, &ap, &e);
+
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		if ((r = mbox_append_message(ap, 0, NULL, 0, 0, &e)) == 0)
+			r = mbox_append_data(ap, STR(CRLF_MSG), &e);
+	tap_ok(r == 0, "%u messages: %s", n, e.text);
+	return ap;
+}
+
+static uint32_t messages_of(struct mbox *m)
+{
+	struct mbox_status st = { 0 };
+	struct err e = { 0 };
+
+	return mbox_status(m, &st, &e) == 0 ? st.messages : UINT32_MAX;
+}
+
+/* Others may append between two pieces; what is given up in the middle leaves nothing, what is finished all of it. */
+static void test_pieces(void)
+{
+	enum { MANY = 100, PIECE = 40 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t uids[MANY], one;
+	struct err e = { 0 };
+	unsigned visible = 0;
+	bool ascending = true;
+	size_t n;
+	int r = 1;
+
+	for (unsigned round = 0; round < 2; round++) {
+		struct mbox_append *ap = append_of(m, MANY), *other;
+		const uint32_t before = messages_of(m);
+
+		while (messages_of(m) == before && r > 0)
+			r = mbox_append_step(ap, PIECE, uids, &e);
+		tap_ok(r == 1 && messages_of(m) == before + PIECE, "%u are there after the first piece", messages_of(m) - before);
+		other = append_of(m, 1);
+		tap_ok(mbox_append_commit(&other, &one, &n, &e) == 0 && one > uids[PIECE - 1], "another one comes between");
+		while (round == 1 && (r = mbox_append_step(ap, PIECE, uids, &e)) > 0)
+			visible++;
+		mbox_append_abort(&ap);
+		tap_is_int(messages_of(m), before + 1 + (round ? MANY : 0), round ? "finished: all are there" : "given up: none is");
+	}
+	for (unsigned i = 1; i < MANY; i++)
+		ascending &= uids[i] > uids[i - 1];
+	tap_ok(r == 0 && visible == 1 && ascending && uids[PIECE - 1] < one && uids[PIECE] > one, "their numbers ascend, with the other's between");
+	mbox_close(&m);
+	m = must_mbox(s, "INBOX");
+	tap_ok(messages_of(m) == MANY + 2 && count_files(root, "cur") == MANY + 2 && count_files(root, "tmp") == 0, "so it is when the folder is opened again");
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	test_target();
 	test_known_at_once();
 	test_times();
 	test_memory();
+	test_pieces();
 	return tap_done();
 }
