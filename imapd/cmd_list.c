@@ -13,7 +13,7 @@ enum {	/* selection */
 enum {	/* return */
 	RET_SUBSCRIBED = 1, RET_CHILDREN = 2, RET_SPECIAL = 4, RET_STATUS = 8, RET_MYRIGHTS = 16,
 };
-enum { PATTERNS_MAX = 1000 };
+enum { PATTERNS_MAX = 1000, LIST_PIECE = 64 };
 
 struct option {
 	const char *name;
@@ -265,7 +265,10 @@ static enum cmd_result list_step(struct client *c, struct err *e)
 	struct list_run *r = c->run.data;
 
 	(void)e;
-	for (unsigned n = 0; n < 64 && r->next; n++, r->next = r->next->next) {
+	/* For what is told of its messages a folder is opened. */
+	const unsigned cost = r->ret & RET_STATUS ? LIST_PIECE : 1;
+
+	for (unsigned n = 0; n < LIST_PIECE && r->next; n += cost, r->next = r->next->next) {
 		r->in_shared |= r->shared && r->next == r->shared;
 		one_folder(c, r, r->next);
 	}

@@ -5,6 +5,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -19,13 +20,14 @@ COUNT = 1000
 class Trace:
     """strace of alice's session process, from start() to stop()."""
 
-    def __init__(self, path, calls):
-        self.path, self.calls = path, calls
+    def __init__(self, path, calls, *options):
+        self.path, self.calls, self.options = path, calls, options
 
     def __enter__(self):
         pid = subprocess.run(["pgrep", "-f", "^imapd: session " + ALICE], stdout=subprocess.PIPE).stdout.decode().split()
         assert len(pid) == 1, pid
-        self.p = subprocess.Popen(["strace", "-f", "-s", "80", "-o", str(self.path), "-e", "trace=" + self.calls, "-p", pid[0]], stderr=subprocess.PIPE)
+        self.pid = int(pid[0])
+        self.p = subprocess.Popen(["strace", "-f", "-s", "80", "-o", str(self.path), "-e", "trace=" + self.calls, *self.options, "-p", pid[0]], stderr=subprocess.PIPE)
         assert b"attached" in self.p.stderr.readline()
         return self
 
@@ -37,8 +39,8 @@ class Trace:
         return self.path.read_text(errors="replace").splitlines()
 
 
-def fill(c, folder):
-    for first in range(0, COUNT, 500):
+def fill(c, folder, count=COUNT):
+    for first in range(0, count, 500):
         parts = b""
         for n in range(first, first + 500):
             m = imapmessages.numbered(n)
@@ -335,6 +337,95 @@ def test_what_is_told_of_thousands_of_new_messages_leaves_room_for_others(imap, 
     assert not [line for line in told.ok("NOOP") if not line.endswith(b" RECENT")]
     most, total = longest([line for line in t.lines() if "epoll_" in line or ",S=" in line], "openat(")
     assert total >= COUNT and most <= COUNT // 4, "%d of %d messages between two looks" % (most, total)
+
+
+def grow(c, folder, times):
+    for _ in range(times):
+        c.ok("COPY 1:* " + folder)
+        c.ok("NOOP")
+
+
+def all_at_once(folder):
+    m = imapmessages.numbered(1)
+    return b"APPEND %s" % folder.encode() + b" {%d+}\r\n%s" % (len(m), m) * 2 * COUNT
+
+
+class Going:
+    """Continues the process for as long as this lasts: each of its threads may be stopped once."""
+
+    def __init__(self, pid):
+        self.pid, self.over = pid, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.over.wait(0.02):
+            os.kill(self.pid, signal.SIGCONT)
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *unused):
+        self.over.set()
+        self.thread.join()
+
+
+LONG = {        # the command, messages in the folder, what is done before, what the command does with each message or piece of many, the call in which it is stopped
+    "COPY": ("COPY 1:* {0}", 1000, None, "linkat(", "linkat:when=100"),
+    "MOVE": ("MOVE 1:* {0}-to", 1000, lambda c, folder: c.ok("CREATE %s-to" % folder), "linkat(", "linkat:when=100"),
+    "STORE": ("STORE 1:* +FLAGS ($Long)", 500, lambda c, folder: grow(c, folder, 6), '"BTCH', "pwrite64:when=1"),
+    "EXPUNGE": ("EXPUNGE", 500, lambda c, folder: (grow(c, folder, 4), c.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")), '"BTCH', "pwrite64:when=1"),
+    "APPEND": (all_at_once, 0, None, "renameat2(", "renameat2:when=100"),
+    "FETCH": ("FETCH 1:* BODY.PEEK[]", 500, None, ",S=", "openat:when=20"),
+    "SEARCH": ("SEARCH BODY nowhere-to-be-found", 500, None, ",S=", "openat:when=20"),
+    "SORT": ("SORT (SUBJECT) UTF-8 ALL", 500, None, ",S=", "openat:when=20"),
+    "THREAD": ("THREAD REFERENCES UTF-8 ALL", 500, None, ",S=", "openat:when=20"),
+    "DELETE": ("DELETE {0}", 500, None, "unlinkat(", "unlinkat:when=100"),
+    "LIST": ('LIST "" {0}/* RETURN (STATUS (MESSAGES UNSEEN))', 0, lambda c, folder: [c.ok("CREATE %s/%d" % (folder, n)) for n in range(60)],
+             '"postern.journal"', "openat:when=50"),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_who_idles_hears_of_news_between_two_pieces(imap, folder, suite, tmp_path, name):
+    """The session is stopped in the midst of a long command of one connection; a file comes into the folder in which another one idles. When it goes on that one is
+    told before the command is done."""
+    command, count, before, work, stop = LONG[name]
+    a, b = imap(), imap()
+    fill(a, folder, count)
+    a.ok("SELECT " + folder)
+    b.ok("CREATE %s-beside" % folder)
+    b.ok("SELECT %s-beside" % folder)
+    b.send("i1 IDLE\r\n")
+    assert b.line().startswith(b"+ ")
+    if before:
+        before(a, folder)
+    new = suite.maildir(ALICE) / (".%s-beside" % folder) / "new"
+    calls = "%s,write,writev,sendto,sendmsg" % stop.split(":")[0]
+    with Trace(tmp_path / "trace", calls, "-e", "inject=%s:signal=STOP:%s" % tuple(stop.split(":"))) as t:
+        a.send(b"l1 " + (command(folder) if callable(command) else command.format(folder).encode()) + b"\r\n")
+        end = time.monotonic() + 60
+        while "stopped by SIGSTOP" not in t.path.read_text(errors="replace"):
+            assert time.monotonic() < end, "it was not stopped"
+            time.sleep(0.01)
+        (new / "1.M1P1.elsewhere").write_text("Subject: news\n\nx\n")
+        os.chown(new / "1.M1P1.elsewhere", new.stat().st_uid, new.stat().st_gid)
+        with Going(t.pid):
+            while not a.line().startswith(b"l1 OK"):
+                pass
+            while not b.line().endswith(b" EXISTS"):
+                pass
+            while name == "DELETE" and list(suite.maildir(ALICE).glob("..postern.gone.*")):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+    lines = t.lines()
+    told = [n for n, line in enumerate(lines) if "EXISTS" in line]
+    pieces = [n for n, line in enumerate(lines) if work in line]
+    b.send("DONE\r\n")
+    for more in ("-beside", "-to") + (tuple("/%d" % n for n in range(60)) if name == "LIST" else ()):
+        a.cmd("DELETE %s%s" % (folder, more))
+    if name == "DELETE":
+        a.ok("CREATE " + folder)
+    assert told and pieces[0] < told[0] < pieces[-1], "%d of %d pieces before the news, at %r" % (sum(n < told[0] for n in pieces), len(pieces), told)
 
 
 def test_delete_answers_first(imap, folder, filled, suite, tmp_path):
