@@ -1,5 +1,5 @@
 /* Notifications (dsn.c has the words): what failed, or is late, or has arrived, is told to the sender as he asked for it (RFC 3461 6). A notification has the null sender and
- * is never answered by another; one that cannot be delivered goes to postmaster where notify_classes asks for it (2bounce), from double_bounce_sender, and what cannot be
+ * is never answered by another; one that cannot be delivered goes to 2bounce_notice_recipient where notify_classes asks for it, from double_bounce_sender, and what cannot be
  * delivered then is dropped. Postmaster gets copies, with the header alone, of bounces and delay warnings where notify_classes says so. */
 #include <stdlib.h>
 #include <unistd.h>
@@ -158,7 +158,7 @@ void bounce_send(struct queued *q, const struct bounce_request *r, bounced_fn *f
 		copy_to_postmaster(q, r);
 		sent = send_one(q, r, m->sender, false, fn, ctx);
 	} else if (r->kind == DSN_FAILED && (notify_wanted(c, "2bounce") || notify_wanted(c, "bounce"))) {
-		sent = send_one(q, r, str_c(c->bounce_notice_recipient), true, fn, ctx);
+		sent = send_one(q, r, str_c(conf_digit(c, 2bounce_notice_recipient)), true, fn, ctx);
 	}
 	if (!sent && fn)
 		fn(ctx, true);	/* nobody is to be told */

@@ -21,6 +21,7 @@
 
 /* Types of params.def and the C type of the field:
  *   TEXT  const char * ($ expanded, trimmed; "" when empty)
+ *   DIGIT the same, whose name no identifier can be: conf_digit(c, 2bounce_notice_recipient)
  *   BOOL  bool (yes/no)         NUM  uint64_t       SIZE uint64_t bytes (k m g suffixes)
  *   SECS  uint64_t seconds (s m h d w suffixes)     LIST struct conf_list (split at commas and white space)
  *   ENUM  const char * (one of the words in its "values" column)
@@ -33,6 +34,7 @@ struct conf_list {
 struct conf {
 #define PARAM_SECTION(title)
 #define PARAM_TEXT(name, def, flags, doc) const char *name;
+#define PARAM_DIGIT(name, def, flags, doc) const char *x##name;
 #define PARAM_BOOL(name, def, flags, doc) bool name;
 #define PARAM_NUM(name, def, min, max, flags, doc) uint64_t name;
 #define PARAM_SIZE(name, def, min, max, flags, doc) uint64_t name;
@@ -42,6 +44,7 @@ struct conf {
 #include "conf/params.def"
 #undef PARAM_SECTION
 #undef PARAM_TEXT
+#undef PARAM_DIGIT
 #undef PARAM_BOOL
 #undef PARAM_NUM
 #undef PARAM_SIZE
@@ -52,6 +55,8 @@ struct conf {
 	const char *conf_dir;		/* its directory */
 	struct conf_private *priv;
 };
+
+#define conf_digit(c, name) ((c)->x##name)
 
 enum {
 	PARAM_F_NONE = 0,

@@ -9,6 +9,7 @@
 const struct param conf_params[] = {
 #define PARAM_SECTION(title) { PARAM_T_SECTION, title, "", 0, 0, "", 0, "", 0 },
 #define PARAM_TEXT(name, def, flags, doc) ROW(TEXT, name, def, 0, 0, "", flags, doc)
+#define PARAM_DIGIT(name, def, flags, doc) { PARAM_T_TEXT, #name, def, 0, 0, "", (flags), doc, offsetof(struct conf, x##name) },
 #define PARAM_BOOL(name, def, flags, doc)                                                          \
 	ROW(BOOL, name, (def) ? "yes" : "no", 0, 1, "", flags, doc)
 #define PARAM_NUM(name, def, min, max, flags, doc)                                                 \
