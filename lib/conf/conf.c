@@ -176,9 +176,11 @@ static int by_line(const void *a, const void *b)
 
 static void check_own_name(const struct setting *s, struct trouble *t)
 {
-	const char *near = param_suggest(str_c(s->name));
+	const char *const near = param_suggest(str_c(s->name)), *const instead = param_instead(str_c(s->name));
 
-	if (param_is_postfix(str_c(s->name)))
+	if (instead)
+		trouble_warning(t, s->line, "%s: not used by Postern: %s", s->name, instead);
+	else if (param_is_postfix(str_c(s->name)))
 		trouble_warning(t, s->line, "%s: not used by Postern", s->name);
 	else if (near)
 		trouble_error(

@@ -30,6 +30,7 @@ extern const struct param conf_params[];
 extern const size_t conf_n_params;
 const struct param *param_find(struct str name);	/* NULL: no such parameter */
 bool param_is_postfix(struct str name);			/* Postfix documents it (or it is one of its per-transport names) */
+const char *param_instead(struct str name);		/* of such a name: what there is instead, or why there is nothing; NULL: not said */
 /* The known name that is nearest to a mistyped one; NULL when none is near. */
 const char *param_suggest(struct str name);
 

@@ -24,10 +24,12 @@ const struct param conf_params[] = {
 };
 const size_t conf_n_params = ARRAY_LEN(conf_params);
 
-static const char *const postfix_names[] = {
-#define NAME(name) name,
+static const struct { const char *name, *instead; } postfix_names[] = {
+#define NAME(name) { name, NULL },
+#define NAME_BUT(name, instead) { name, instead },
 #include "conf/postfix_names.def"
 #undef NAME
+#undef NAME_BUT
 };
 
 /* Postfix's per-transport parameters: any transport's name before these. */
@@ -60,10 +62,18 @@ const struct param *param_find(struct str name)
 	return NULL;
 }
 
+const char *param_instead(struct str name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(postfix_names); i++)
+		if (str_eq(str_c(postfix_names[i].name), name))
+			return postfix_names[i].instead;
+	return NULL;
+}
+
 bool param_is_postfix(struct str name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(postfix_names); i++)
-		if (str_eq(str_c(postfix_names[i]), name))
+		if (str_eq(str_c(postfix_names[i].name), name))
 			return true;
 	for (size_t i = 0; i < ARRAY_LEN(transport_suffixes); i++)
 		if (str_ends(name, str_c(transport_suffixes[i])))

@@ -236,7 +236,7 @@ def test_check_tells_mistakes_with_their_lines(suite, scratch):
     assert code == 1
     assert "%s:%d: error: hopcount_limit: \"many\" (allowed: 1 to 1000)" % (conf, n + 1) in out
     assert "%s:%d: error: myorign: no such parameter" % (conf, n + 2) in out and "perhaps myorigin" in out
-    assert "%s:%d: warning: mailbox_size_limit: not used by Postern" % (conf, n + 3) in out
+    assert "%s:%d: warning: mailbox_size_limit: not used by Postern: it is quota_storage" % (conf, n + 3) in out
 
 
 def test_check_finds_the_articles_mistakes(suite, scratch):
