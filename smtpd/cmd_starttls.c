@@ -68,8 +68,10 @@ void cmd_starttls(struct session *s, struct str args)
 
 void tls_done(struct session *s)
 {
-	log_info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", conn_tls_trust(s->c), s->host, conn_tls_version(s->c), conn_tls_cipher(s->c),
-		 conn_tls_bits(s->c), conn_tls_bits(s->c));
+	const char *name = conn_tls_name(s->c);
+
+	log_info("%s TLS connection established from %s%s%s: %s with cipher %s (%d/%d bits)", conn_tls_trust(s->c), s->host, *name ? " to " : "", name,
+		 conn_tls_version(s->c), conn_tls_cipher(s->c), conn_tls_bits(s->c), conn_tls_bits(s->c));
 	if (ccert_asked(s))
 		ccert_seen(s);
 	trans_reset(s, true);

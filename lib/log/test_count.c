@@ -16,6 +16,7 @@ static const struct {
 } lines[] = {
 	{ "postern/smtpd", "connect from unknown[127.0.0.1]", BIT(smtp_connections) },
 	{ "postfix/smtpd", "Anonymous TLS connection established from unknown[127.0.0.1]: TLSv1.3", BIT(smtp_tls) },
+	{ "postfix/smtpd", "Anonymous TLS connection established from unknown[127.0.0.1] to mail.example.net: TLSv1.3", BIT(smtp_tls) },
 	{ "postern/smtpd", "1M1CJ73WRJ7: client=localhost[127.0.0.1]", BIT(mail_received) },
 	{ "postern/smtpd", "1M1CJ73ALZV: client=localhost[127.0.0.1], sasl_method=PLAIN, sasl_username=a@b.c", BIT(mail_received) | BIT(mail_submitted) },
 	{ "postern/smtpd", "NOQUEUE: reject: RCPT from localhost[127.0.0.1]: 550 5.1.1 x", BIT(smtp_rejected) },

@@ -113,6 +113,14 @@ def test_alpn_goes_with_a_name(served):
         mailtools.Wire(served.host, served.port("IMAPS"), context=context, server_name="mail.example.net").line()
 
 
+def test_the_log_names_it(served):
+    """In Postfix's words, and only where a certificate was chosen by it."""
+    for name, words in (("Mail.example.net", " to Mail.example.net"), ("other.example.net", ""), (None, "")):
+        mark = len(served.log.read_text())
+        shown(served, name, "SUBMISSIONS")
+        until(lambda: re.search(r"Anonymous TLS connection established from unknown\[[0-9.]+\]%s: TLSv1\.3 with cipher " % re.escape(words), served.log.read_text()[mark:]))
+
+
 # --- attacks ---
 
 def hello(name):
