@@ -38,8 +38,11 @@ void check_delivery(struct check *c);
 void check_alias_targets(struct check *c, const char *param, const char *spec, struct str key, const struct ipc_resolve_RESULT *r);
 /* --- check_maps.c: sources, compiled maps, recipients --- */
 void check_maps(struct check *c);
-/* --- check_system.c: users, permissions, certificates --- */
+/* --- check_system.c: users, permissions --- */
 void check_system(struct check *c);
+void check_secret(struct check *c, const char *param, const char *path);	/* a file of root's that nobody else reads or writes */
+/* --- check_certs.c: certificates and their keys --- */
+void check_certificates(struct check *c);
 /* --- check_ports.c: who else listens where we shall --- */
 void check_ports(struct check *c);
 /* --- check_dns.c: what the world sees of our domains, where the suite runs --- */
