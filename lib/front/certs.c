@@ -91,7 +91,7 @@ static int load_names(struct loading *l, struct err *e)
 			if (l->certs[name->pairs[k]])
 				certs[n++] = l->certs[name->pairs[k]];
 		if (n > 0 && tls_server_name(l->tls, name->name, certs, n, e) < 0) {
-			(void)err_wrap(e, "line %u", name->line);
+			(void)err_wrap(e, "%s:%u", name->file, name->line);
 			if (broken(l, e) < 0)
 				return -1;
 		}

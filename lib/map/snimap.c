@@ -14,6 +14,7 @@ struct reading {
 	struct snimap *map;
 	struct arena *a;
 	struct map *index;	/* "chain\nkey" to its pair */
+	const char *file;
 };
 
 /* The pair of these files, made if it is a new one. */
@@ -75,7 +76,7 @@ static int take_line(struct reading *r, struct str line, unsigned number, struct
 	if (map->n_names == SNIMAP_NAMES_MAX)
 		return err_set(e, ERR_CONF, 0, "more than %d names", SNIMAP_NAMES_MAX);
 	struct snimap_name *n = &map->names[map->n_names];
-	*n = (struct snimap_name){ .name = arena_str(r->a, key), .line = number };
+	*n = (struct snimap_name){ .name = arena_str(r->a, key), .file = r->file, .line = number };
 	if (take_pairs(r, value, n, e) < 0)
 		return -1;
 	if (n->n_pairs == 0)
@@ -86,7 +87,7 @@ static int take_line(struct reading *r, struct str line, unsigned number, struct
 
 int snimap_parse(struct str text, const char *file, struct arena *a, struct snimap *map, struct err *e)
 {
-	struct reading r = { .map = map, .a = a, .index = map_new() };
+	struct reading r = { .map = map, .a = a, .index = map_new(), .file = file };
 	struct source s;
 	struct str line;
 	int got;
@@ -116,13 +117,12 @@ static int read_table(const char *spec, struct arena *a, struct snimap *map, str
 
 	if (!str_starts(str_c(spec), type) || file[0] != '/')
 		return err_set(e, ERR_CONF, 0, "%.80s (allowed: texthash:/file)", spec);
-	map->file = arena_strdup(a, file);
 	if (geteuid() == 0 && stat(file, &st) == 0 && (st.st_uid != 0 || (st.st_mode & 022)))
 		return err_set(e, ERR_CONF, 0, "%s must belong to root and be writable by nobody else", file);
 	buf_init(&text, SNIMAP_BYTES_MAX);
 	int r = file_read(file, SNIMAP_BYTES_MAX, &text, e);
 	if (r == 0)
-		r = snimap_parse(buf_view(&text), file, a, map, e);
+		r = snimap_parse(buf_view(&text), arena_strdup(a, file), a, map, e);
 	buf_fini(&text);
 	return r;
 }

@@ -23,7 +23,8 @@ struct snimap_pair {
 };
 struct snimap_name {
 	struct str name;	/* as it stands there: tls_server_name() judges it */
-	unsigned line;
+	const char *file;	/* the table, */
+	unsigned line;		/* and where in it */
 	unsigned pairs[SNIMAP_OF_NAME_MAX];	/* indices into struct snimap's */
 	size_t n_pairs;
 };
@@ -32,12 +33,11 @@ struct snimap {
 	size_t n_pairs;
 	struct snimap_name *names;
 	size_t n_names;
-	const char *file;		/* of the table, for messages; the last one of several */
 };
 
 /* Everything lives in a. Files must be root's, where root reads them, and writable by nobody else: who writes them names keys. ERR_CONF with file and line. */
 int snimap_read(struct conf_list tables, struct arena *a, struct snimap *out, struct err *e) MUST_CHECK;
-/* One text, added to *map, which begins empty. Pure. */
+/* One text, added to *map, which begins empty; file is borrowed. Pure. */
 int snimap_parse(struct str text, const char *file, struct arena *a, struct snimap *map, struct err *e) MUST_CHECK;
 
 #endif

@@ -12,6 +12,7 @@ import pytest
 
 import dnsserver
 import suite as suite_module
+from named import Names
 
 HOLDER = """
 import socket, sys
@@ -55,7 +56,8 @@ class Check:
         where = self.suite.base / "etc" / "check.conf"
         where.write_text(text + settings)
         p = subprocess.run([str(self.suite.bin / "postern"), "-c", str(where), "check", "--json"], stdout=subprocess.PIPE, **kw)
-        return [(f["severity"], f["parameter"], f["text"]) for f in json.loads(p.stdout)]
+        self.found = json.loads(p.stdout)
+        return [(f["severity"], f["parameter"], f["text"]) for f in self.found]
 
 
 def about(findings, parameter, word=""):
@@ -207,6 +209,42 @@ def test_certificates(check):
     own, key = about_pair(*good, "smtp_tls_cert_file", "smtp_tls_key_file")
     assert [s for s, _t in own] == ["note"] and "expires in" in own[0][1] and key == []
     assert [s for s, t in about_pair(*make_pair(d, "soon2", days=2), "smtp_tls_cert_file", "smtp_tls_key_file")[0] if "expires in" in t] == ["warning"]
+
+
+def test_certificates_by_name(check):
+    """Each file, whether its key fits, whether it is for the names that the table gives it; and what the fronts would refuse."""
+    d = check.suite.base / "etc"
+    names = Names(d)
+    net, org = names.cert("mail.example.net"), names.cert("below", "*.example.org")
+
+    def about_names(rows):
+        names.write(rows)
+        check("tls_server_sni_maps = texthash:%s\n" % names.table)
+        return {(f["severity"], short(f["place"]), short(f["text"])) for f in check.found if f["parameter"] == "tls_server_sni_maps" and not f["text"].startswith(usual)}
+
+    def short(text):
+        return text.replace(str(d) + "/", "")
+
+    def expiry():
+        return {(f["severity"], short(f["place"])) for f in check.found if f["text"].startswith("expires in ")}
+    usual = ("expires in ", "holds one certificate")
+    good = {"mail.example.net": [net], ".example.org": [org], "mx.example.org": [org]}
+    assert about_names(good) == set()
+    assert ("note", "mail.example.net.pem") in expiry()
+    assert about_names({"mail.example.net": [net], "imap.example.net": [net]}) == {("warning", "sni:2", "mail.example.net.pem does not cover imap.example.net")}
+    assert about_names({"example.org": [org]}) == {("warning", "sni:1", "below.pem does not cover example.org")}
+    assert about_names({"mail.example.net": [(net[0], org[1])]}) == {("error", "below.key", "key and certificate do not belong together: key values mismatch")}
+    assert about_names({"mail.example.net": [(d / "nowhere.pem", net[1])]}) == {("error", "nowhere.pem", "nowhere.pem: No such file or directory")}
+    assert {(s, t) for s, _p, t in about_names({"mail.example.net": [(net[0], d / "nowhere.key")]})} == {("error", "nowhere.key: No such file or directory"), ("error", "nowhere.key cannot be read")}
+    assert about_names({"mail.example.net": [names.cert("soon", "mail.example.net", days=3)]}) == set() and ("warning", "soon.pem") in expiry()
+    assert [(s, p) for s, p, t in about_names({"mail.example.net": [net], "Mail.Example.NET.": [net]}) if "twice" in t] == [("error", "sni:2")]
+    assert [(s, p) for s, p, t in about_names({"m\u00fc.example.net": [net]}) if "is not a host name" in t] == [("error", "sni:1")]
+    net[1].chmod(0o640)
+    assert [(s, "others than root may read it" in t) for s, _p, t in about_names(good)] == [("error", True)]
+    net[1].chmod(0o600)
+    names.table.write_text("mail.example.net /both.pem\n")
+    found = about(check("tls_server_sni_maps = texthash:%s\n" % names.table), "tls_server_sni_maps")
+    assert [(s, "sni:1: /both.pem: a chain without a key" in t) for s, t in found] == [("error", True)], found
 
 
 # --- permissions ---
