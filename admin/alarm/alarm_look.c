@@ -12,9 +12,10 @@
 #include "base/clock.h"
 #include "io/tls.h"
 #include "ipc/ask.h"
+#include "map/snimap.h"
 #include "os/os.h"
 
-enum { PEM_MAX = 1 << 20, DAY_S = 86400 };
+enum { PEM_MAX = 1 << 20, DAY_S = 86400, CERTS_TOLD_MAX = 5, CERT_TEXT_MAX = 1200 };
 
 static enum alarm_level worse(enum alarm_level a, enum alarm_level b)
 {
@@ -106,27 +107,55 @@ static enum alarm_level look_logins(const struct conf *c, struct arena *a, struc
 
 /* --- what goes out of date --- */
 
-static enum alarm_level look_certificate(const struct conf *c, struct arena *a, struct buf *text)
+static enum alarm_level one_certificate(const struct conf *c, const char *file, struct arena *a, struct buf *text)
 {
+	const char *also = text->n ? "; " : "";
 	enum alarm_level level = ALARM_OK;
 	struct tls_cert_info info;
 	struct err e = { 0 };
 	struct buf pem;
 
-	if (!c->tls_cert_file[0])
-		return ALARM_OK;
 	buf_init(&pem, PEM_MAX);
-	if (file_read(c->tls_cert_file, PEM_MAX, &pem, &e) < 0 || tls_cert_info(buf_view(&pem), a, &info, &e) < 0) {
-		buf_printf(text, "the certificate cannot be read: %s", e.text);
+	if (file_read(file, PEM_MAX, &pem, &e) < 0 || tls_cert_info(buf_view(&pem), a, &info, &e) < 0) {
+		buf_printf(text, "%sthe certificate cannot be read: %s", also, e.text);
 		level = ALARM_URGENT;
 	} else if (info.days_left < 0) {
-		buf_printf(text, "the certificate %s has expired", c->tls_cert_file);
+		buf_printf(text, "%sthe certificate %s has expired", also, file);
 		level = ALARM_URGENT;
 	} else if (info.days_left < (int64_t)c->alarm_certificate_days) {
-		buf_printf(text, "the certificate %s expires in %lld days", c->tls_cert_file, (long long)info.days_left);
+		buf_printf(text, "%sthe certificate %s expires in %lld days", also, file, (long long)info.days_left);
 		level = ALARM_WARNING;
 	}
 	buf_fini(&pem);
+	return level;
+}
+
+/* Of many that are in trouble the first are named: those of one authority that was not reached end together. */
+static enum alarm_level look_certificate(const struct conf *c, struct arena *a, struct buf *text)
+{
+	enum alarm_level level = c->tls_cert_file[0] ? one_certificate(c, c->tls_cert_file, a, text) : ALARM_OK;
+	unsigned told = level != ALARM_OK, untold = 0;
+	struct snimap map;
+	struct err e = { 0 };
+
+	if (snimap_read(c->tls_server_sni_maps, a, &map, &e) < 0) {
+		buf_printf(text, "%stls_server_sni_maps: %s", text->n ? "; " : "", e.text);
+		return ALARM_URGENT;
+	}
+	for (size_t i = 0; i < map.n_pairs; i++) {
+		struct buf here;
+
+		buf_init(&here, CERT_TEXT_MAX);
+		const enum alarm_level one = one_certificate(c, map.pairs[i].chain, a, &here);
+		if (one != ALARM_OK && told++ < CERTS_TOLD_MAX)
+			buf_printf(text, "%s%.*s", text->n ? "; " : "", STR_ARG(buf_view(&here)));
+		else
+			untold += one != ALARM_OK;
+		level = worse(level, one);
+		buf_fini(&here);
+	}
+	if (untold > 0)
+		buf_printf(text, "; and %u more (postern check)", untold);
 	return level;
 }
 

@@ -11,7 +11,7 @@
 #include "base/num.h"
 #include "os/os.h"
 
-enum { EXIT_ALARM = 1, EXIT_USAGE = 64, EXIT_TEMP = 75, EXIT_CONF = 78, ROWS_MAX = 16, TEXT_MAX = 2000, STATE_MAX = 65536 };
+enum { EXIT_ALARM = 1, EXIT_USAGE = 64, EXIT_TEMP = 75, EXIT_CONF = 78, ROWS_MAX = 16, TEXT_MAX = 8000, STATE_MAX = 65536 };
 static const char *const levels[] = { "ok", "warning", "urgent" };
 
 struct found {

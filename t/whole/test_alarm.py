@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from named import Names
+
 
 @pytest.fixture
 def alarm(fresh_suite, tmp_path):
@@ -77,6 +79,24 @@ def test_a_certificate_that_is_about_to_expire(alarm):
         levels, text = alarm("tls_cert_file = %s\ntls_key_file = %s\n" % (etc / "short.pem", etc / "short-key.pem"))
         assert levels["certificate"] == level
         assert {"warning": "expires in 1", "ok": "well again", "urgent": "has expired"}[level] in text
+
+
+def test_a_certificate_by_name_that_is_about_to_expire(alarm):
+    names = Names(alarm.suite.base / "etc")
+    good, soon = names.cert("mail.example.net", days=60), [names.cert("soon%d.example.net" % i, days=3) for i in range(8)]
+    settings = "tls_server_sni_maps = texthash:%s\n" % names.table
+    names.write({"mail.example.net": [good]})
+    assert alarm(settings, status=0)[0]["certificate"] == "ok"
+    names.write({"mail.example.net": [good], "soon0.example.net": [soon[0]]})
+    levels, text = alarm(settings, status=1)
+    assert levels["certificate"] == "warning" and "the certificate %s expires in" % soon[0][0] in text and "mail.example.net.pem" not in text
+    names.write({"soon%d.example.net" % i: [pair] for i, pair in enumerate(soon)})
+    soon[0][0].unlink()
+    levels, text = alarm(settings, status=1)
+    assert levels["certificate"] == "urgent" and text.count("expires in") == 4 and "; and 3 more (postern check)" in text and "cannot be read: %s" % soon[0][0] in text
+    names.table.write_text("nonsense\n")
+    assert alarm(settings, status=1)[0]["certificate"] == "urgent"
+    assert alarm(status=0)[0]["certificate"] == "ok"
 
 
 def test_mail_that_waits(alarm):
