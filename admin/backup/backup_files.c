@@ -10,6 +10,7 @@
 
 #include "admin/backup/backup.h"
 #include "base/map.h"
+#include "map/snimap.h"
 #include "os/os.h"
 
 enum { COPY_BYTES = 65536, DEPTH_MAX = 8, FILES_MAX = 100000 };
@@ -183,6 +184,25 @@ static int save_named(struct saver *s, struct arena *a, struct err *e)
 	return 0;
 }
 
+/* Chains and keys that tls_server_sni_maps names. A table that is not to be read is saved as it is, and names nothing. */
+static int save_by_name(struct saver *s, struct arena *a, struct err *e)
+{
+	struct snimap map;
+	struct err why = { 0 };
+
+	if (snimap_read(s->conf->tls_server_sni_maps, a, &map, &why) < 0) {
+		warn(s, "tls_server_sni_maps", why.text);
+		return 0;
+	}
+	for (size_t i = 0; i < map.n_pairs; i++) {
+		const char *const files[] = { map.pairs[i].chain, map.pairs[i].key };
+		for (size_t k = 0; k < ARRAY_LEN(files); k++)
+			if (!is_credential(files[k]) && save_file(s, files[k], e) < 0)
+				return -1;
+	}
+	return 0;
+}
+
 static int save_all(struct saver *s, struct err *e)
 {
 	struct arena *a = arena_new(0);
@@ -194,6 +214,8 @@ static int save_all(struct saver *s, struct err *e)
 		r = save_file(s, s->conf->conf_file, e);
 	if (r == 0)
 		r = save_named(s, a, e);
+	if (r == 0)
+		r = save_by_name(s, a, e);
 	if (r == 0)
 		r = save_root(s, s->conf->state_directory, false, e);
 	arena_free(&a);

@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from named import Names
+
 numbers = itertools.count(1)
 
 
@@ -243,6 +245,25 @@ def test_the_servers_files_come_back(fresh_suite, tmp_path):
     restore(s, where, "--server", "--force")
     assert (s.base / "etc" / "aliases").read_bytes() == aliases
     assert any(f.startswith(str(s.state)) for f in state) and not any("/mail/" in f for f in state)
+
+
+def test_certificates_by_name_are_saved(fresh_suite, tmp_path):
+    """They may lie elsewhere than the configuration, as certbot's do, behind its links."""
+    s = fresh_suite("saved-names", start=False)
+    live = s.base / "letsencrypt" / "live"
+    live.mkdir(parents=True)
+    s.names = Names(s.base / "letsencrypt")
+    cert, key = s.names.cert("mail.example.net")
+    (live / "fullchain.pem").symlink_to("../mail.example.net.pem")
+    (live / "privkey.pem").symlink_to("../mail.example.net.key")
+    s.names.table = s.base / "certificates"
+    s.names.write({"mail.example.net": [(live / "fullchain.pem", live / "privkey.pem")], ".example.org": [(live / "fullchain.pem", "/run/credentials/postern-authd.service/org")]})
+    s.settings.update(tls_server_sni_maps="texthash:%s" % s.names.table)
+    s.configure()
+    where = tmp_path / "backup"
+    s.tool("postern-backup", where, check=False)
+    names = [line.split("\t")[-1] for line in max((where / "server").glob("*.list")).read_text().splitlines()]
+    assert {str(s.names.table), str(live / "fullchain.pem"), str(live / "privkey.pem")} <= set(names) and not [n for n in names if "credentials" in n]
 
 
 def test_what_service_users_plant_leads_root_nowhere(fresh_suite, tmp_path):
