@@ -1,14 +1,15 @@
-/* The prefilter (prefilter.h). Its tables are built once and read by all workers; a scan touches about 8 KiB of bitmap for literals and one row of masks
- * for each byte. */
+/* The prefilter (prefilter.h). Its tables are built once and read by all workers; a scan touches about 8 KiB of bitmap for literals and, for each byte, what
+ * says which windows begin with it and the next. */
 #include "spam/prefilter.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
+#include "base/num.h"
 #include "spam/regex.h"
 
-enum { GRAM = 3, HASH_BITS = 16, BUCKET_BITS = 13, COUNTED_MAX = 60 };
+enum { GRAM = 3, HASH_BITS = 16, BUCKET_BITS = 13, COUNTED_MAX = 60, PARTS = 8 };
 static const double window_rarity_max = 0.02;	/* less telling windows cost more than they spare */
 
 struct literal {
@@ -34,9 +35,9 @@ struct prefilter {
 	unsigned cap_windows;
 	uint64_t bitmap[1u << (HASH_BITS - 6)];
 	int buckets[1u << BUCKET_BITS];
-	size_t words;
-	uint64_t *masks;	/* [RX_WINDOW][257][words] */
-	uint64_t pairs[2][1u << 10];	/* two bytes that any window has in front, and behind these */
+	size_t words;		/* of a row */
+	uint64_t *masks;	/* [RX_WINDOW][257][words]: the windows that have the byte there; 256 is the text's end */
+	unsigned char *pairs;	/* of many windows: bit n % PARTS: one of those in word n begins with these two bytes; NULL: there is only one word */
 	struct prefilter_stats stats;
 };
 
@@ -136,7 +137,7 @@ static unsigned hash(unsigned gram)
 
 static unsigned gram_at(const unsigned char *p)
 {
-	return (unsigned)p[0] << 16 | (unsigned)p[1] << 8 | p[2];
+	return (unsigned)p[0] | (unsigned)p[1] << 8 | (unsigned)p[2] << 16;
 }
 
 static uint64_t *row(const struct prefilter *f, unsigned offset, unsigned byte)
@@ -144,13 +145,41 @@ static uint64_t *row(const struct prefilter *f, unsigned offset, unsigned byte)
 	return f->masks + (offset * 257u + byte) * f->words;
 }
 
-static void add_pairs(struct prefilter *f, const struct rx_window *w)
+/* Windows that begin alike stand together, so that what begins with two bytes is in few words. */
+static int by_sets(const void *a, const void *b)
 {
-	for (unsigned which = 0; which < 2; which++) {
-		const unsigned at = which * 2;
-		for (unsigned c = 0; c < 256; c++)
-			for (unsigned k = 0; k < 4 && (at >= w->n || rx_set_has(&w->set[at], (unsigned char)c)); k++)
-				f->pairs[which][c * 4 + k] |= at + 1 >= w->n ? UINT64_MAX : w->set[at + 1].bits[k];
+	const struct rx_window *x = &((const struct window *)a)->w, *y = &((const struct window *)b)->w;
+	for (size_t k = 0; k < x->n && k < y->n; k++) {
+		const int c = memcmp(&x->set[k], &y->set[k], sizeof(x->set[k]));
+		if (c != 0)
+			return c;
+	}
+	return (x->n > y->n) - (x->n < y->n);
+}
+
+static void add_pairs(unsigned char *pairs, const struct rx_window *w, unsigned bit)
+{
+	for (unsigned c = 0; c < 256; c++)
+		for (unsigned d = 0; d < 256 && rx_set_has(&w->set[0], (unsigned char)c); d++)
+			if (w->n < 2 || rx_set_has(&w->set[1], (unsigned char)d))
+				pairs[c << 8 | d] |= (unsigned char)(1u << bit);
+}
+
+static void finish_windows(struct prefilter *f)
+{
+	f->words = (f->n_windows + 63) / 64;
+	f->masks = ARENA_ARRAY(f->a, uint64_t, RX_WINDOW * 257u * f->words + 1);
+	f->pairs = f->words <= 1 ? NULL : ARENA_ARRAY(f->a, unsigned char, 1u << 16);
+	if (f->pairs != NULL)
+		qsort(f->windows, f->n_windows, sizeof(*f->windows), by_sets);
+	for (unsigned i = 0; i < f->n_windows; i++) {
+		const struct rx_window *w = &f->windows[i].w;
+		if (f->pairs != NULL)
+			add_pairs(f->pairs, w, i / 64 % PARTS);
+		for (unsigned k = 0; k < RX_WINDOW; k++)
+			for (unsigned c = 0; c < 257; c++)
+				if (k >= w->n || (c < 256 && rx_set_has(&w->set[k], (unsigned char)c)))
+					row(f, k, c)[i / 64] |= 1ull << i % 64;
 	}
 }
 
@@ -166,17 +195,9 @@ void prefilter_finish(struct prefilter *f)
 		f->buckets[h >> (HASH_BITS - BUCKET_BITS)] = (int)i;
 	}
 	f->stats.literals = f->n_literals;
+	f->stats.windows = f->n_windows;
 	map_free(&f->by_text);
-	f->words = (f->n_windows + 63) / 64;
-	f->masks = ARENA_ARRAY(f->a, uint64_t, RX_WINDOW * 257u * (f->words + 1));
-	for (unsigned i = 0; i < f->n_windows; i++) {
-		const struct rx_window *w = &f->windows[i].w;
-		add_pairs(f, w);
-		for (unsigned k = 0; k < RX_WINDOW; k++)
-			for (unsigned c = 0; c < 257; c++)
-				if (k >= w->n || (c < 256 && rx_set_has(&w->set[k], (unsigned char)c)))
-					row(f, k, c)[i >> 6] |= 1ull << (i & 63);
-	}
+	finish_windows(f);
 }
 
 unsigned prefilter_count(const struct prefilter *f)
@@ -226,15 +247,21 @@ static void try_bucket(struct pass *p, unsigned h, struct str text, size_t at)
 	}
 }
 
+static void try_gram(struct pass *pass, unsigned gram, struct str text, size_t at)
+{
+	const unsigned h = hash(gram);
+	if (pass->f->bitmap[h >> 6] >> (h & 63) & 1)
+		try_bucket(pass, h, text, at);
+}
+
 static void scan_literals(struct pass *pass, struct str text)
 {
-	const struct prefilter *f = pass->f;
 	const unsigned char *p = (const unsigned char *)text.p;
-	for (size_t i = 0; i + GRAM <= text.n; i++) {
-		unsigned h = hash(gram_at(p + i));
-		if (f->bitmap[h >> 6] >> (h & 63) & 1)
-			try_bucket(pass, h, text, i);
-	}
+	size_t i = 0;
+	for (; i + GRAM < text.n; i++)
+		try_gram(pass, get_le32(p + i) & 0xffffff, text, i);	/* one load, and a byte too many */
+	if (i + GRAM == text.n)
+		try_gram(pass, gram_at(p + i), text, i);
 }
 
 static void report(const struct pass *p, size_t word, uint64_t bits, size_t at)
@@ -243,28 +270,61 @@ static void report(const struct pass *p, size_t word, uint64_t bits, size_t at)
 		hit_at(p, p->f->windows[word * 64 + (size_t)__builtin_ctzll(bits)].number, at);
 }
 
-static bool pair_has(const struct prefilter *f, unsigned which, const unsigned char *p)
+/* Near the end of the text. */
+static void try_windows(const struct pass *p, struct str text, size_t at)
 {
-	const unsigned pair = (unsigned)p[0] << 8 | p[1];
-	return f->pairs[which][pair >> 6] >> (pair & 63) & 1;
+	for (size_t w = 0; w < p->f->words; w++) {
+		uint64_t bits = UINT64_MAX;
+		for (unsigned k = 0; k < RX_WINDOW; k++)
+			bits &= row(p->f, k, at + k < text.n ? (unsigned char)text.p[at + k] : 256)[w];
+		report(p, w, bits, at);
+	}
+}
+
+/* Returns where it stopped. */
+static size_t scan_few(const struct pass *pass, struct str text)
+{
+	const uint64_t *m = pass->f->masks;
+	const unsigned char *p = (const unsigned char *)text.p;
+	size_t i = 0;
+	for (; i + RX_WINDOW <= text.n; i++) {
+		uint64_t bits = m[p[i]] & m[257 + p[i + 1]] & m[2 * 257 + p[i + 2]] & m[3 * 257 + p[i + 3]];
+		if (bits != 0 && (bits &= m[4 * 257 + p[i + 4]] & m[5 * 257 + p[i + 5]]) != 0)
+			report(pass, 0, bits, i);
+	}
+	return i;
+}
+
+/* parts: which words. */
+static void try_words(const struct pass *pass, unsigned parts, const unsigned char *p, size_t at)
+{
+	const struct prefilter *f = pass->f;
+	const uint64_t *const r0 = row(f, 0, p[0]), *const r1 = row(f, 1, p[1]), *const r2 = row(f, 2, p[2]), *const r3 = row(f, 3, p[3]);
+	for (; parts != 0; parts &= parts - 1) {
+		for (size_t w = (size_t)__builtin_ctz(parts); w < f->words; w += PARTS) {
+			uint64_t bits = r0[w] & r1[w] & r2[w] & r3[w];
+			if (bits != 0 && (bits &= row(f, 4, p[4])[w] & row(f, 5, p[5])[w]) != 0)
+				report(pass, w, bits, at);
+		}
+	}
+}
+
+static size_t scan_many(const struct pass *pass, struct str text)
+{
+	const unsigned char *p = (const unsigned char *)text.p, *pairs = pass->f->pairs;
+	size_t i = 0;
+	for (; i + RX_WINDOW <= text.n; i++) {
+		const unsigned parts = pairs[(unsigned)p[i] << 8 | p[i + 1]];
+		if (parts != 0)
+			try_words(pass, parts, p + i, i);
+	}
+	return i;
 }
 
 static void scan_windows(const struct pass *pass, struct str text)
 {
-	const struct prefilter *f = pass->f;
-	const unsigned char *p = (const unsigned char *)text.p;
-	for (size_t i = 0; i <= text.n; i++) {
-		if (i + 4 <= text.n && (!pair_has(f, 0, p + i) || !pair_has(f, 1, p + i + 2)))
-			continue;
-		const uint64_t *r[RX_WINDOW];
-		for (unsigned k = 0; k < RX_WINDOW; k++)
-			r[k] = row(f, k, i + k < text.n ? p[i + k] : 256);
-		for (size_t w = 0; w < f->words; w++) {
-			uint64_t bits = r[0][w] & r[1][w] & r[2][w];
-			if (bits != 0 && (bits &= r[3][w] & r[4][w] & r[5][w]) != 0)
-				report(pass, w, bits, i);
-		}
-	}
+	for (size_t i = pass->f->pairs == NULL ? scan_few(pass, text) : scan_many(pass, text); i <= text.n; i++)
+		try_windows(pass, text, i);
 }
 
 void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, prefilter_hit_fn *hit, void *ctx)

@@ -1,5 +1,5 @@
 /* Which of many patterns can match a text at all, in one pass over it. Each pattern takes part with what it requires (regex.h): literals, found by a
- * table of three-byte sequences and then compared; or, without literals, a window of byte classes, all windows tested at once with one bit each. Patterns
+ * table of three-byte sequences and then compared; or, without literals, windows of byte classes, those that begin with the same two bytes tested at once. Patterns
  * that require nothing are always candidates. Never misses: a pattern that is not reported does not match.
  */
 #ifndef SPAM_PREFILTER_H
@@ -11,7 +11,7 @@
 
 struct prefilter;
 
-struct prefilter_stats { unsigned literal, window, always, literals; };
+struct prefilter_stats { unsigned literal, window, always, literals, windows; };
 
 /* Patterns are numbered from 0 in the order they are added. */
 struct prefilter *prefilter_new(struct arena *a);
