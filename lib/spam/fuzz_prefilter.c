@@ -43,10 +43,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	prefilter_scan(f, text, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &w);
 	struct gate *g = gate_new(pattern, flags);
 	size_t start, end;
+	const struct str texts[] = { text, text, STR(""), text, str_from(text, w.from), text };
+	bool may[ARRAY_LEN(texts)] = { true, true, true, true, true, true };
+	if (g != NULL)
+		gate_each(g, texts, ARRAY_LEN(texts), may);
 	const bool open = g == NULL || gate_may(g, str_from(text, w.from)), found = pcre_find(code, text, 0, SIZE_MAX, &start, &end, &e) == 1;
 	if (found && !prefilter_always(f, 0))
 		assert(w.may && start >= w.from && start <= w.to);
 	assert(open || !found);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		assert(may[i] || !found || texts[i].n == 0);
 	gate_free(&g);
 	buf_fini(&folded);
 	arena_free(&a);

@@ -13,6 +13,7 @@ enum {
 	SUBSETS_MIN = 256, PARTS_A_SUBSET = 8, MEMBERS_MAX = 400000, BUCKETS = 1024,	/* how many subsets are kept goes by the parts */
 	CREDIT_MAX = 3000, BYTES_A_CREDIT = 16,	/* new subsets that bytes of text pay for */
 	UNKNOWN = 0, MATCH = 1, FIRST = 2,
+	LANES = 4,
 };
 
 static const double begins_min = 0.2;
@@ -312,24 +313,98 @@ static void pay_in(struct gate *g, size_t bytes)
 	g->credit = credit > CREDIT_MAX ? CREDIT_MAX : (unsigned)credit;
 }
 
+static bool is_full(const struct gate *g)
+{
+	return g->n >= g->max || g->members >= MEMBERS_MAX;
+}
+
+/* A text on its way: what is left of it, and the row where it is. */
+struct lane { const unsigned char *p, *end; unsigned row; bool *may; };
+
+static struct lane lane_new(struct gate *g, struct str text, bool *may)
+{
+	pay_in(g, text.n);
+	*may = false;
+	const unsigned char *p = (const unsigned char *)text.p;
+	return (struct lane){ p, p + text.n, FIRST * g->n_classes, may };
+}
+
+/* One byte, whatever it leads to. False: the lane has ended. */
+static bool lane_step(struct gate *g, struct lane *l)
+{
+	if (l->p == l->end)
+		return false;
+	const unsigned c = g->class_of[*l->p++];
+	unsigned to = g->rows[l->row + c];
+	if (to == UNKNOWN && g->credit > 0) {
+		g->credit--;
+		to = step(g, l->row / g->n_classes, c);
+	}
+	*l->may = to == MATCH || to == UNKNOWN;
+	l->row = to;
+	return !*l->may;
+}
+
+/* As far as rows are known. */
+static void lane_run(const struct gate *g, struct lane *l)
+{
+	for (; l->p < l->end; l->p++) {
+		const unsigned to = g->rows[l->row + g->class_of[*l->p]];
+		if (to <= MATCH)
+			return;
+		l->row = to;
+	}
+}
+
+/* Each byte waits for the row that the one before it led to: of several texts side by side none waits for the others. */
+static void lanes_run(const struct gate *g, struct lane l[LANES])
+{
+	const unsigned *rows = g->rows;
+	const unsigned char *class = g->class_of, *p0 = l[0].p, *p1 = l[1].p, *p2 = l[2].p, *p3 = l[3].p;
+	unsigned r0 = l[0].row, r1 = l[1].row, r2 = l[2].row, r3 = l[3].row;
+	ptrdiff_t n = PTRDIFF_MAX, i = 0;
+	for (unsigned k = 0; k < LANES; k++)
+		n = l[k].end - l[k].p < n ? l[k].end - l[k].p : n;
+	for (; i < n; i++) {
+		const unsigned t0 = rows[r0 + class[p0[i]]], t1 = rows[r1 + class[p1[i]]], t2 = rows[r2 + class[p2[i]]], t3 = rows[r3 + class[p3[i]]];
+		if (t0 <= MATCH || t1 <= MATCH || t2 <= MATCH || t3 <= MATCH)
+			break;
+		r0 = t0;
+		r1 = t1;
+		r2 = t2;
+		r3 = t3;
+	}
+	for (unsigned k = 0; k < LANES; k++)
+		l[k].p += i;
+	l[0].row = r0;
+	l[1].row = r1;
+	l[2].row = r2;
+	l[3].row = r3;
+}
+
+void gate_each(struct gate *g, const struct str *texts, size_t n, bool *may_out)
+{
+	struct lane lanes[LANES];
+	unsigned active = 0;
+	for (size_t next = 0; next < n || active > 0;) {
+		if (active == 0 && is_full(g))
+			start(g);	/* no lane is at a row that it forgets */
+		for (; active < LANES && next < n && !is_full(g); next++)
+			lanes[active++] = lane_new(g, texts[next], &may_out[next]);
+		if (active == LANES)
+			lanes_run(g, lanes);
+		else
+			lane_run(g, &lanes[0]);
+		const unsigned ran = active == LANES ? LANES : 1;
+		for (unsigned k = ran; k-- > 0;)
+			if (!lane_step(g, &lanes[k]))
+				lanes[k] = lanes[--active];
+	}
+}
+
 bool gate_may(struct gate *g, struct str text)
 {
-	if (g->n >= g->max || g->members >= MEMBERS_MAX)
-		start(g);
-	pay_in(g, text.n);
-	unsigned row = FIRST * g->n_classes;
-	for (size_t i = 0; i < text.n; i++) {
-		const unsigned c = g->class_of[(unsigned char)text.p[i]];
-		unsigned to = g->rows[row + c];
-		if (to == UNKNOWN) {
-			if (g->credit == 0)
-				return true;
-			g->credit--;
-			to = step(g, row / g->n_classes, c);
-		}
-		if (to == MATCH)
-			return true;
-		row = to;
-	}
-	return false;
+	bool may;
+	gate_each(g, &text, 1, &may);
+	return may;
 }

@@ -100,7 +100,7 @@ static struct pcre *filled(struct msg *m, const struct rule *r)
 struct scan { struct msg *m; struct area *area; unsigned line; };
 
 /* Places nearer to each other than this are one: a search costs as much as looking at so many bytes. A place is never as far before the last one of its line. */
-enum { PLACES_APART = 64 };
+enum { PLACES_APART = 64, GATED_TOGETHER = 16 };
 
 static void on_may(void *ctx, unsigned number, size_t from, size_t to)
 {
@@ -174,18 +174,54 @@ static unsigned added(const struct area *area, size_t piece, unsigned found, uns
 	return found == 0 ? n : found > (max - n) / times ? max : n + found * times;
 }
 
-static bool gate_open(const struct rule *r, struct str text)
+/* Lines that a gate is asked about together, and those between them that need none. */
+struct group {
+	size_t n, n_gated, line[GATED_TOGETHER], gated[GATED_TOGETHER];
+	const struct line_hits *first[GATED_TOGETHER];
+	bool open[GATED_TOGETHER];
+	struct str texts[GATED_TOGETHER];
+};
+
+/* Only what tells what is in it: it is large, and new for a few lines of each rule. */
+static void group_clear(struct group *g)
 {
-	return r->gate == NULL || gate_may(r->gate, text);
+	g->n = g->n_gated = 0;
+}
+
+static void group_add(struct group *g, size_t line, const struct line_hits *first, bool gate, struct str text)
+{
+	g->line[g->n] = line;
+	g->first[g->n] = first;
+	g->open[g->n] = true;
+	if (gate) {
+		g->gated[g->n_gated] = g->n;
+		g->texts[g->n_gated++] = text;
+	}
+	g->n++;
+}
+
+static void group_ask(struct group *g, struct gate *gate)
+{
+	bool may[GATED_TOGETHER];
+	if (g->n_gated > 0)
+		gate_each(gate, g->texts, g->n_gated, may);
+	for (size_t i = 0; i < g->n_gated; i++)
+		g->open[g->gated[i]] = may[i];
 }
 
 static unsigned run_all(struct msg *m, const struct rule *r, const struct pcre *code, const struct area *area, size_t first)
 {
 	unsigned n = 0, max = most(r);
-	for (size_t i = first; i < area->pieces.n && n < max; i++) {
-		const struct str text = area->pieces.v[i];
-		if (area_times(area, i) > 0 && gate_open(r, text))
-			n = added(area, i, matches(m, r, code, text, max - n), n, max);
+	for (size_t i = first; i < area->pieces.n && n < max;) {
+		struct group g;
+		group_clear(&g);
+		for (; i < area->pieces.n && g.n < GATED_TOGETHER; i++)
+			if (area_times(area, i) > 0)
+				group_add(&g, i, NULL, r->gate != NULL, area->pieces.v[i]);
+		group_ask(&g, r->gate);
+		for (size_t k = 0; k < g.n && n < max; k++)
+			if (g.open[k])
+				n = added(area, g.line[k], matches(m, r, code, area->pieces.v[g.line[k]], max - n), n, max);
 	}
 	return n;
 }
@@ -200,19 +236,25 @@ static bool worth_a_gate(const struct line_hits *h, size_t size)
 	return bytes > size / 16;
 }
 
-/* At the places in one line; *h: the first, then the next line's first. */
-static unsigned run_places(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, const struct line_hits **h, unsigned max)
+/* At the places in one line, of which this is the first. */
+static unsigned run_places(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, const struct line_hits *h, unsigned max)
 {
-	const unsigned line = (*h)->line;
+	const unsigned line = h->line;
 	unsigned n = 0;
 	size_t at = 0;
-	bool open = !worth_a_gate(*h, text.n) || gate_open(r, str_from(text, (*h)->from));
-	for (; *h != NULL && (*h)->line == line; *h = (*h)->next) {
-		at = (*h)->from > at ? (*h)->from : at;
-		if (open && n < max)
-			n += matches_in(m, r, code, text, &at, (*h)->to, max - n);
+	for (; h != NULL && h->line == line && n < max; h = h->next) {
+		at = h->from > at ? h->from : at;
+		n += matches_in(m, r, code, text, &at, h->to, max - n);
 	}
 	return n;
+}
+
+static const struct line_hits *next_line(const struct line_hits *h)
+{
+	const unsigned line = h->line;
+	while (h != NULL && h->line == line)
+		h = h->next;
+	return h;
 }
 
 static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, struct area *area, bool all)
@@ -222,10 +264,17 @@ static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre
 	if (all)
 		return run_all(m, r, code, area, skip_subject);
 	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max;) {
-		const size_t i = h->line;
-		const unsigned found = run_places(m, r, code, area->pieces.v[i], &h, max - n);
-		if (i > 0 || !skip_subject)
-			n = added(area, i, found, n, max);
+		struct group g;
+		group_clear(&g);
+		for (; h != NULL && g.n < GATED_TOGETHER; h = next_line(h)) {
+			const struct str text = area->pieces.v[h->line];
+			if (h->line > 0 || !skip_subject)
+				group_add(&g, h->line, h, r->gate != NULL && worth_a_gate(h, text.n), str_from(text, h->from));
+		}
+		group_ask(&g, r->gate);
+		for (size_t k = 0; k < g.n && n < max; k++)
+			if (g.open[k])
+				n = added(area, g.line[k], run_places(m, r, code, area->pieces.v[g.line[k]], g.first[k], max - n), n, max);
 	}
 	return n;
 }

@@ -79,6 +79,33 @@ static void hostile(void)
 	gate_free(&g);
 }
 
+/* Several texts side by side, of any lengths: for each what it is alone. */
+static void side_by_side(void)
+{
+	struct gate *g = gate_new(STR("(?:[a-z]*\\s?(?:foo|bar|abc|on)\\W{0,3}){2}"), "i");
+	unsigned wrong = 0, open = 0, shut = 0;
+	struct buf b[20];
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		buf_init(&b[i], 10000);
+	for (unsigned round = 0; round < 2000; round++) {
+		struct str texts[ARRAY_LEN(b)];
+		bool may[ARRAY_LEN(b)];
+		const size_t n = next(ARRAY_LEN(b) + 1);
+		for (size_t i = 0; i < n; i++)
+			texts[i] = text(&b[i]);
+		gate_each(g, texts, n, may);
+		for (size_t i = 0; i < n; i++) {
+			wrong += may[i] != gate_may(g, texts[i]);
+			open += may[i];
+			shut += !may[i];
+		}
+	}
+	tap_ok(wrong == 0 && open > 500 && shut > 500, "a gate says of each of several texts what it says of it alone (%u open, %u shut, %u wrong)", open, shut, wrong);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		buf_fini(&b[i]);
+	gate_free(&g);
+}
+
 /* With so many windows that the prefilter goes another way about them. */
 static struct prefilter *with_more(struct arena *a)
 {
@@ -148,6 +175,7 @@ int main(void)
 	}
 	tap_ok(gate_new(STR("x"), "") == NULL && gate_new(STR("[a-z]*"), "") == NULL && gate_new(STR("(.)\\1"), "") == NULL, "no gate where it would not help");
 	hostile();
+	side_by_side();
 	buf_fini(&b);
 	buf_fini(&folded);
 	arena_free(&a);
