@@ -24,8 +24,7 @@ struct archive_member {
 	const struct archive_member *parent;	/* NULL: directly in what was handed in */
 	struct str name;			/* as stored, in UTF-8 where it says how; path and all */
 	const char *class;			/* content_of() */
-	unsigned rank;				/* 0; fn's own: it finds it again in the parent of what is inside, and when a file has several names */
-	struct str why;				/* the same */
+	void *mark;				/* NULL; fn's own: it finds it again in the parent of what is inside, and when a file has several names */
 };
 typedef int archive_fn(void *ctx, struct archive_member *m);
 

@@ -1,4 +1,4 @@
-/* Forbidden attachments: the rule file and its sections. Semantics are amavisd-new's banned_filename_re: of the keys of a part and of all parts around it,
+/* Forbidden attachments: lists of rules and their sections. Semantics are amavisd-new's banned_filename_re: of the keys of a part and of all parts around it,
  * the first rule that matches any key decides. */
 #include "banned.h"
 
@@ -10,7 +10,7 @@
 #include "map/pcre.h"
 #include "os/os.h"
 
-enum { RULES_MAX = BANNED_NONE, FILE_MAX = 1 << 20 };
+enum { FILE_MAX = 1 << 20 };
 
 struct rule {
 	bool reject;
@@ -26,9 +26,9 @@ struct scope {
 };
 
 struct banned {
-	struct rule rules[RULES_MAX];
+	struct rule *rules;
 	size_t n;
-	struct scope scopes[BANNED_SCOPES_MAX];
+	struct scope *scopes;
 	unsigned n_scopes;
 };
 
@@ -45,6 +45,7 @@ static int scope_parse(struct str line, struct banned *b, struct err *e)
 		return err_set(e, ERR_CONF, 0, "no section is called %.*s", STR_ARG(word));
 	if (b->n_scopes == BANNED_SCOPES_MAX)
 		return err_set(e, ERR_CONF, 0, "more than %d sections", BANNED_SCOPES_MAX);
+	b->scopes = xrealloc(b->scopes, (b->n_scopes + 1) * sizeof(*b->scopes));
 	struct scope *s = &b->scopes[b->n_scopes++];
 	s->kind = kind;
 	const bool named = kind == SCOPE_TO || kind == SCOPE_FROM;
@@ -74,13 +75,33 @@ static int rule_parse(struct str line, unsigned number, struct banned *b, struct
 		r.kind = BANNED_CLASS;
 		rest = str_from(rest, 6);
 	}
-	if (b->n == RULES_MAX)
-		return err_set(e, ERR_CONF, 0, "more than %d rules", RULES_MAX);
+	if (b->n == BANNED_RULES_MAX)
+		return err_set(e, ERR_CONF, 0, "more than %d rules", BANNED_RULES_MAX);
 	if (pcre_parse(rest, false, &r.pattern, &rest, e) < 0)
 		return -1;
+	b->rules = xrealloc(b->rules, (b->n + 1) * sizeof(*b->rules));
 	b->rules[b->n++] = r;
 	if (str_trim(rest).n > 0)
 		return err_set(e, ERR_CONF, 0, "text after the pattern");
+	return 0;
+}
+
+struct banned *banned_new(void)
+{
+	struct banned *b = xzalloc(sizeof(*b));
+	b->scopes = xzalloc(sizeof(*b->scopes));
+	b->n_scopes = 1;
+	return b;
+}
+
+int banned_add(struct banned *b, struct str line, unsigned number, bool own, struct err *e)
+{
+	if (line.n <= 1 || line.p[0] != '[')
+		return rule_parse(line, number, b, e);
+	if (scope_parse(line, b, e) < 0)
+		return -1;
+	if (own && b->scopes[b->n_scopes - 1].kind == SCOPE_TO)
+		return err_set(e, ERR_CONF, 0, "no [to] here: these rules are for the recipients of their section");
 	return 0;
 }
 
@@ -92,15 +113,14 @@ int banned_load(const char *file, struct banned **out, struct err *e)
 		buf_fini(&text);
 		return err_wrap(e, "filter_banned_names");
 	}
-	struct banned *b = xzalloc(sizeof(*b));
-	b->n_scopes = 1;
+	struct banned *b = banned_new();
 	struct str rest = buf_view(&text);
 	int r = 0;
 	for (unsigned number = 1; rest.p != NULL && r == 0; number++) {
 		struct str line = str_trim(str_split(&rest, '\n'));
 		if (line.n == 0 || line.p[0] == '#')
 			continue;
-		r = line.p[0] == '[' && line.n > 1 ? scope_parse(line, b, e) : rule_parse(line, number, b, e);
+		r = banned_add(b, line, number, false, e);
 		if (r < 0)
 			err_wrap(e, "%s:%u", file, number);
 	}
@@ -120,11 +140,13 @@ void banned_free(struct banned **b)
 		pcre_free(&(*b)->rules[i].pattern);
 	for (unsigned i = 0; i < (*b)->n_scopes; i++)
 		addrlist_free(&(*b)->scopes[i].addresses);
+	free((*b)->rules);
+	free((*b)->scopes);
 	free(*b);
 	*b = NULL;
 }
 
-void banned_scopes_of(const struct banned *b, const struct banned_who *who, struct banned_scopes *out)
+static void scopes_of(const struct banned *b, const struct banned_who *who, bool any[BANNED_SCOPES_MAX], bool all[BANNED_SCOPES_MAX])
 {
 	for (unsigned i = 0; i < b->n_scopes; i++) {
 		const struct scope *s = &b->scopes[i];
@@ -133,18 +155,28 @@ void banned_scopes_of(const struct banned *b, const struct banned_who *who, stru
 			in += addrlist_has(s->addresses, who->recipients[k], who->delimiter);
 		const bool fits = s->kind == SCOPE_ALL || (s->kind == SCOPE_OWN && who->own) || (s->kind == SCOPE_OUTSIDE && !who->own) ||
 				  (s->kind == SCOPE_FROM && addrlist_has(s->addresses, who->sender, who->delimiter));
-		out->any[i] = fits || in > 0;
-		out->all[i] = fits || (in > 0 && in == who->n_recipients);
+		any[i] = fits || in > 0;
+		all[i] = fits || (in > 0 && in == who->n_recipients);
 	}
 }
 
-int banned_first(const struct banned *b, const struct banned_scopes *s, const struct banned_keys *keys, unsigned before, unsigned *rule_out, size_t *key_out,
-		 struct err *e)
+void banned_lists_for(const struct banned *own, const struct banned *site, const struct banned_who *who, struct banned_lists *out)
 {
-	*rule_out = BANNED_NONE;
-	for (unsigned i = 0; i < b->n && i < before; i++) {
+	out->own = own;
+	out->site = site;
+	scopes_of(site, who, out->site_scopes.any, out->site_scopes.all);
+	if (own != NULL)
+		scopes_of(own, who, out->own_scopes.any, out->own_scopes.all);
+}
+
+/* The first of these rules, of which n are asked; n: none. */
+static int first_of(const struct banned *b, size_t n, const bool any[BANNED_SCOPES_MAX], const bool all[BANNED_SCOPES_MAX], const struct banned_keys *keys,
+		    size_t *rule_out, size_t *key_out, struct err *e)
+{
+	*rule_out = n;
+	for (size_t i = 0; i < n; i++) {
 		const struct rule *rule = &b->rules[i];
-		if (!(rule->reject ? s->any : s->all)[rule->scope])
+		if (!(rule->reject ? any : all)[rule->scope])
 			continue;
 		for (size_t k = 0; k < keys->n; k++) {
 			if (keys->v[k].kind != rule->kind)
@@ -162,10 +194,33 @@ int banned_first(const struct banned *b, const struct banned_scopes *s, const st
 	return 0;
 }
 
-bool banned_rejects(const struct banned *b, unsigned rule, unsigned *line_out)
+int banned_first(const struct banned_lists *l, const struct banned_keys *keys, unsigned before, unsigned *rule_out, size_t *key_out, struct err *e)
 {
-	if (rule >= b->n || !b->rules[rule].reject)
+	const size_t own = l->own == NULL ? 0 : l->own->n, n_own = before < own ? before : own;
+	size_t rule;
+	*rule_out = BANNED_NONE;
+	if (n_own > 0 && first_of(l->own, n_own, l->own_scopes.any, l->own_scopes.all, keys, &rule, key_out, e) < 0)
+		return -1;
+	if (n_own > 0 && rule < n_own) {
+		*rule_out = (unsigned)rule;
+		return 0;
+	}
+	const size_t left = before - n_own, n = left < l->site->n ? left : l->site->n;
+	if (first_of(l->site, n, l->site_scopes.any, l->site_scopes.all, keys, &rule, key_out, e) < 0)
+		return -1;
+	if (rule < n)
+		*rule_out = (unsigned)(own + rule);
+	return 0;
+}
+
+bool banned_rejects(const struct banned_lists *l, unsigned rule, unsigned *line_out, bool *own_out)
+{
+	const size_t own = l->own == NULL ? 0 : l->own->n;
+	const struct banned *b = rule < own ? l->own : l->site;
+	const size_t i = rule < own ? rule : rule - own;
+	if (i >= b->n || !b->rules[i].reject)
 		return false;
-	*line_out = b->rules[rule].line;
+	*line_out = b->rules[i].line;
+	*own_out = rule < own;
 	return true;
 }

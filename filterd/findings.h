@@ -2,10 +2,11 @@
 #ifndef FILTERD_FINDINGS_H
 #define FILTERD_FINDINGS_H
 
+#include "banned.h"
 #include "ipc/filter.h"
 #include "scan.h"
 
-enum { FINDINGS_MAX = STAGES * CLASSES + FACTS_MAX + 4 };
+enum { FINDINGS_MAX = STAGES * CLASSES + BANNED_VIEWS_MAX + FACTS_MAX + 4 };
 
 /* One text each, in s->a. */
 struct ipc_strs findings_put(struct scan *s);

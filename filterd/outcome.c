@@ -74,11 +74,13 @@ void outcome_groups(struct scan *s)
 
 static const struct finding no_finding;
 
-/* What the lists and the score say is the group's own. */
+/* What the lists, the score and rules about attachments say is the group's own. */
 static struct finding found(const struct scan *s, const struct group *g, enum class c)
 {
 	if (c == CLASS_SPAM && g->blacklisted)
 		return (struct finding){ "BLACKLISTED", "Mail from this sender is not wanted here" };
+	if (c == CLASS_BANNED && g->banned.detail != NULL && !g->policy->off[STAGE_banned])
+		return g->banned;
 	for (enum stage i = 0; i < STAGES; i++)
 		if (!g->policy->off[i] && s->found[i][c].detail != NULL)
 			return s->found[i][c];
@@ -94,6 +96,15 @@ int scan_found(struct scan *s, enum class class, const char *detail, const char 
 		*f = (struct finding){ detail, text };
 	for (size_t i = 0; i < s->n_groups; i++)
 		if (s->groups[i].policy->off[s->stage] || s->groups[i].policy->actions[class] != ACTION_reject)
+			return 0;
+	return 1;
+}
+
+int scan_found_banned(struct scan *s, struct group *g, struct finding f)
+{
+	g->banned = f;
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (s->groups[i].banned.detail == NULL || s->groups[i].policy->off[STAGE_banned] || s->groups[i].policy->actions[CLASS_BANNED] != ACTION_reject)
 			return 0;
 	return 1;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "addrlist.h"
+#include "banned.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "os/os.h"
@@ -39,6 +40,7 @@ struct section {
 	const char *tag, *tag2, *kill;	/* NULL: not said */
 	const char *subject_tag, *redirect;
 	struct addrlist *white, *black;
+	struct banned *banned;
 	size_t recipients;
 };
 
@@ -159,6 +161,7 @@ struct reading {
 	struct policies *p;
 	struct section *s;
 	struct str value;
+	unsigned line;
 };
 
 typedef int setting_fn(struct reading *r, struct err *e);
@@ -207,6 +210,13 @@ static int set_recipients(struct reading *r, struct err *e) { return add_all(r, 
 static int set_white(struct reading *r, struct err *e) { size_t n = 0; return add_all(r, &r->s->white, 0, &n, e); }
 static int set_black(struct reading *r, struct err *e) { size_t n = 0; return add_all(r, &r->s->black, 0, &n, e); }
 
+static int add_banned(struct reading *r, struct err *e)
+{
+	if (r->s->banned == NULL)
+		r->s->banned = banned_new();
+	return banned_add(r->s->banned, r->value, r->line, true, e);
+}
+
 static const struct {
 	const char *name;
 	setting_fn *set;
@@ -214,6 +224,7 @@ static const struct {
 	{ "recipients", set_recipients },   { "spam_tag_level", set_tag },            { "spam_tag2_level", set_tag2 },
 	{ "spam_kill_level", set_kill },    { "spam_subject_tag", set_subject_tag },  { "redirect_recipient", set_redirect },
 	{ "bypass", set_bypass },           { "whitelist_senders", set_white },       { "blacklist_senders", set_black },
+	{ "banned_rule", add_banned },
 };
 
 static int set_action(struct reading *r, size_t class, struct err *e)
@@ -224,7 +235,7 @@ static int set_action(struct reading *r, size_t class, struct err *e)
 	return action_parse(r->value, &r->s->actions[class], e);
 }
 
-static int line_parse(struct policies *p, struct str line, struct err *e)
+static int line_parse(struct policies *p, struct str line, unsigned number, struct err *e)
 {
 	struct str value = line;
 	const struct str name = str_trim(str_split(&value, '='));
@@ -232,7 +243,7 @@ static int line_parse(struct policies *p, struct str line, struct err *e)
 		return err_set(e, ERR_CONF, 0, "neither [NAME] nor SETTING = VALUE");
 	if (p->n == 0)
 		return err_set(e, ERR_CONF, 0, "a setting before the first [NAME]");
-	struct reading r = { p, &p->sections[p->n - 1], str_trim(value) };
+	struct reading r = { p, &p->sections[p->n - 1], str_trim(value), number };
 	const int class = find(class_names, CLASSES, name);
 	if (class >= 0)
 		return set_action(&r, (size_t)class, e) < 0 ? err_wrap(e, "%.*s", STR_ARG(name)) : 0;
@@ -271,7 +282,7 @@ static int file_parse(struct policies *p, const char *file, struct str text, str
 	for (; text.p != NULL && r == 0; number++) {
 		const struct str line = str_trim(str_split(&text, '\n'));
 		if (line.n > 0 && line.p[0] != '#')
-			r = line.p[0] == '[' && line.n > 1 ? section_begin(p, line, e) : line_parse(p, line, e);
+			r = line.p[0] == '[' && line.n > 1 ? section_begin(p, line, e) : line_parse(p, line, number, e);
 		if (r < 0)
 			return err_wrap(e, "%s:%u", file, number);
 	}
@@ -300,6 +311,7 @@ static int combine(const struct conf *conf, const struct policy *all, const stru
 		out->redirect = s->redirect;
 	out->white = s->white;
 	out->black = s->black;
+	out->banned = s->banned;
 	if (!conf->spam_check)
 		return 0;
 	return levels_read(s->tag != NULL ? s->tag : conf->spam_tag_level, s->tag2 != NULL ? s->tag2 : conf->spam_tag2_level,
@@ -348,6 +360,7 @@ void policies_free(struct policies **p)
 	for (size_t i = 0; i < (*p)->n; i++) {
 		addrlist_free(&(*p)->sections[i].white);
 		addrlist_free(&(*p)->sections[i].black);
+		banned_free(&(*p)->sections[i].banned);
 	}
 	addrlist_free(&(*p)->to);
 	free((*p)->sections);

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 
 struct addrlist;
+struct banned;
 
 enum class {
 #define CLASS(name, word, action, code, enhanced, alert, told) CLASS_##name,
@@ -48,6 +49,7 @@ struct policy {
 	struct levels levels;
 	const char *subject_tag, *redirect;
 	struct addrlist *white, *black;	/* a section's own senders; NULL: none */
+	struct banned *banned;		/* its rules about attachments, before those of the site; NULL: none */
 };
 
 struct policies;

@@ -68,15 +68,16 @@ struct verdict {
 void verdict_edit(struct verdict *v, const char *text);
 extern const struct verdict scan_accepts;	/* what a message has when no stage says anything */
 
+struct finding {
+	const char *detail, *text;		/* detail NULL: not found */
+};
+
 /* Recipients of the same policy. */
 struct group {
 	const struct policy *policy;
 	unsigned char *whose;			/* as in filter.def; NULL: all */
 	bool whitelisted, blacklisted;		/* the sender, for them */
-};
-
-struct finding {
-	const char *detail, *text;		/* detail NULL: not found */
+	struct finding banned;			/* an attachment, for them */
 };
 
 /* One message under check; lives in a. What the stages find is of the message; what follows from it is of each group (outcome.c). */
@@ -127,6 +128,8 @@ typedef int stage_fn(struct scan *s, struct err *e);
 /* The message is of this class; detail: what was found, for the log; text: for the client. A stage's first finding of a class stands. 1: everybody's action is to
  * refuse, nothing else needs to be looked at. */
 int scan_found(struct scan *s, enum class class, const char *detail, const char *text);
+/* A forbidden attachment, for the recipients of a group whose policy asks for it. 1: nobody's policy needs anything else to be looked at. */
+int scan_found_banned(struct scan *s, struct group *g, struct finding f);
 void scan_edit(struct scan *s, const char *text);	/* for everybody: a header edit (lib/mail/edit.h), which the arena keeps */
 void scan_explain(struct scan *s, const char *stage, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Walk all parts, parents before children. fn returns non-zero to stop; that value is returned. */

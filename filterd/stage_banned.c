@@ -1,5 +1,6 @@
-/* Forbidden attachments, the stage: the keys of each part and of what is packed in it, with every file name form that some client would use. What cannot
- * be looked into is class UNCHECKED, what is packed deeper or larger than the limits of archive.h is OVERLIMIT. */
+/* Forbidden attachments, the stage: the keys of each part and of what is packed in it, with every file name form that some client would use, against the rules
+ * of the site and those that sections of recipients have. What cannot be looked into is class UNCHECKED, what is packed deeper or larger than the limits of
+ * archive.h is OVERLIMIT. */
 #include "archive.h"
 #include "banned.h"
 #include "base/arena.h"
@@ -16,14 +17,22 @@ struct met {
 	struct str key;
 };
 
+/* Recipients for whom the same rules hold. */
+struct view {
+	const struct banned *own;
+	struct banned_lists lists;
+	bool done;		/* something forbidden was found */
+};
+
 struct judge {
 	struct scan *s;
-	struct banned_scopes scopes;
+	struct view *views;
+	size_t n, left;		/* left: that are not done */
 	struct banned_keys keys;
 	struct archive_walk walk;
-	struct met met;		/* of the part that is looked into */
+	struct met *met;	/* of the part that is looked into, one for each view, as everywhere */
 	struct str part;	/* a name of it */
-	bool enough;		/* a class that refuses was found */
+	bool enough;		/* nobody needs more to be found */
 	struct err *e;
 };
 
@@ -93,46 +102,65 @@ static const char *shown(struct scan *s, struct str text)
 	return v;
 }
 
-/* The keys against the rules before the one that was met outside. */
-static int meet(struct judge *j, struct met outside, struct met *out)
+/* The keys against the rules before the one that was met outside. NULL: trouble. */
+static struct met *meet(struct judge *j, const struct met *outside)
 {
-	unsigned rule;
-	size_t key = 0;
-	if (banned_first(j->s->rules->banned, &j->scopes, &j->keys, outside.rule, &rule, &key, j->e) < 0)
-		return -1;
-	*out = rule == BANNED_NONE ? outside : (struct met){ rule, arena_str(j->s->a, j->keys.v[key].text) };
-	return 0;
+	struct met *out = ARENA_ARRAY(j->s->a, struct met, j->n);
+	for (size_t i = 0; i < j->n; i++) {
+		unsigned rule = BANNED_NONE;
+		size_t key = 0;
+		if (!j->views[i].done && banned_first(&j->views[i].lists, &j->keys, outside[i].rule, &rule, &key, j->e) < 0)
+			return NULL;
+		out[i] = rule == BANNED_NONE ? outside[i] : (struct met){ rule, arena_str(j->s->a, j->keys.v[key].text) };
+	}
+	return out;
 }
 
-/* 1: it is forbidden, look no further. inside: it is packed in j->part. */
-static int judge(struct judge *j, struct met met, bool inside)
+static bool is_of(const struct group *g, const struct banned *own)
+{
+	return g->policy->banned == own && !g->policy->off[STAGE_banned];
+}
+
+static void tell(struct judge *j, struct view *v, struct finding f)
+{
+	for (size_t i = 0; i < j->s->n_groups; i++) {
+		struct group *g = &j->s->groups[i];
+		if (is_of(g, v->own))
+			j->enough = scan_found_banned(j->s, g, f) != 0;
+	}
+	v->done = true;
+	j->left--;
+}
+
+/* 1: it is forbidden for all for whom nothing was so far, look no further. inside: it is packed in j->part. */
+static int judge(struct judge *j, const struct met *met, bool inside)
 {
 	struct scan *s = j->s;
-	unsigned line;
-	if (!banned_rejects(s->rules->banned, met.rule, &line))
-		return 0;
-	const char *name = shown(s, met.key);
-	const char *in = inside && j->part.n > 0 && !str_eq(j->part, met.key) ? arena_printf(s->a, " inside \"%s\"", shown(s, j->part)) : "";
-	scan_explain(s, "banned", "\"%s\"%s is forbidden by line %u", name, in, line);
-	j->enough = scan_found(s, CLASS_BANNED, name, arena_printf(s->a, "Attachment \"%s\"%s is not allowed here (rule in line %u)", name, in, line)) != 0;
-	return 1;
+	for (size_t i = 0; i < j->n; i++) {
+		unsigned line;
+		bool own;
+		if (j->views[i].done || !banned_rejects(&j->views[i].lists, met[i].rule, &line, &own))
+			continue;
+		const char *name = shown(s, met[i].key), *rule = arena_printf(s->a, own ? "line %u of recipients' policies" : "line %u", line);
+		const char *in = inside && j->part.n > 0 && !str_eq(j->part, met[i].key) ? arena_printf(s->a, " inside \"%s\"", shown(s, j->part)) : "";
+		scan_explain(s, "banned", "\"%s\"%s is forbidden by %s", name, in, rule);
+		tell(j, &j->views[i], (struct finding){ name, arena_printf(s->a, "Attachment \"%s\"%s is not allowed here (rule in %s)", name, in, rule) });
+	}
+	return j->left == 0;
 }
 
 /* A packed file. What it is inside of was asked about before it. */
 static int on_member(void *ctx, struct archive_member *m)
 {
 	struct judge *j = ctx;
-	struct met met;
-	const struct archive_member *from = m->rank > 0 ? m : m->parent;	/* a further name of the same file, else what it is in */
-	const struct met outside = from == NULL ? j->met : (struct met){ from->rank - 1, from->why };
+	const struct met *outside = m->mark;	/* a further name of the same file, else what it is in */
+	if (outside == NULL)
+		outside = m->parent == NULL ? j->met : m->parent->mark;
 	j->keys.n = 0;
 	name_keys(j, m->name);
 	key_add(&j->keys, BANNED_CLASS, str_c(m->class));
-	if (meet(j, outside, &met) < 0)
-		return -1;
-	m->rank = met.rule + 1;
-	m->why = met.key;
-	return judge(j, met, true);
+	m->mark = meet(j, outside);
+	return m->mark == NULL ? -1 : judge(j, m->mark, true);
 }
 
 static int look_inside(struct judge *j, const struct mime_part *p, struct str body, struct content is)
@@ -143,14 +171,15 @@ static int look_inside(struct judge *j, const struct mime_part *p, struct str bo
 	return r;
 }
 
-static int check_leaf(struct judge *j, const struct mime_part *p, struct met outside, struct str names_of)
+static int check_leaf(struct judge *j, const struct mime_part *p, const struct met *outside, struct str names_of)
 {
 	struct buf body;
 	buf_init(&body, p->body.n + 1);
 	mime_body_decode(p, &body);
 	const struct content is = content_of(str_sub(buf_view(&body), 0, CONTENT_HEAD));
 	key_add(&j->keys, BANNED_CLASS, str_c(is.name));
-	int r = meet(j, outside, &j->met);
+	j->met = meet(j, outside);
+	int r = j->met == NULL ? -1 : 0;
 	if (r == 0) {
 		j->part = names_of;
 		r = judge(j, j->met, false);
@@ -162,19 +191,22 @@ static int check_leaf(struct judge *j, const struct mime_part *p, struct met out
 }
 
 /* Parts and those inside them; a leaf decides, with the least rule of all around it. */
-static int check_parts(struct judge *j, const struct mime_part *p, struct met outside, struct str around)
+static int check_parts(struct judge *j, const struct mime_part *p, const struct met *outside, struct str around)
 {
 	int r = 0;
 	for (; p != NULL && r == 0; p = p->next) {
+		const size_t left = j->left;
 		struct arena_mark m = arena_mark(j->s->a);
-		struct met met;
+		const struct met *met;
 		j->keys.n = 0;
 		const struct str name = part_keys(j, p), called = name.n > 0 ? name : around;
 		if (p->children == NULL)
 			r = check_leaf(j, p, outside, called);
-		else if ((r = meet(j, outside, &met)) == 0)
+		else if ((met = meet(j, outside)) == NULL)
+			r = -1;
+		else
 			r = check_parts(j, p->children, met, called);
-		if (r == 0)
+		if (r == 0 && j->left == left)	/* else what was found lies there */
 			arena_release(j->s->a, m);
 	}
 	return r;
@@ -200,24 +232,61 @@ static void report_unseen(struct judge *j)
 	}
 }
 
-static struct banned_who who(const struct scan *s)
+/* The recipients of groups that have these rules of their own. */
+static struct banned_who who(const struct scan *s, const struct banned *own)
 {
 	const char *d = s->rules->conf->recipient_delimiter;
+	struct banned_who w = { .delimiter = d == NULL ? '\0' : d[0] };
 	if (s->facts == NULL)
-		return (struct banned_who){ .delimiter = d == NULL ? '\0' : d[0] };
-	return (struct banned_who){ .sender = s->facts->sender, .recipients = s->facts->recipients.v, .n_recipients = s->facts->recipients.n,
-		.own = s->facts->own != 0, .delimiter = d == NULL ? '\0' : d[0] };
+		return w;
+	w.sender = s->facts->sender;
+	w.own = s->facts->own != 0;
+	struct str *v = ARENA_ARRAY(s->a, struct str, s->facts->recipients.n + 1);
+	for (size_t k = 0; k < s->n_groups; k++) {
+		const struct group *g = &s->groups[k];
+		if (!is_of(g, own))
+			continue;
+		for (size_t i = 0; i < s->facts->recipients.n; i++)
+			if (g->whose == NULL || (g->whose[i / 8] >> i % 8 & 1))
+				v[w.n_recipients++] = s->facts->recipients.v[i];
+	}
+	w.recipients = v;
+	return w;
+}
+
+static int views_make(struct judge *j)
+{
+	struct scan *s = j->s;
+	j->views = ARENA_ARRAY(s->a, struct view, s->n_groups < BANNED_VIEWS_MAX ? s->n_groups : BANNED_VIEWS_MAX);
+	for (size_t i = 0; i < s->n_groups; i++) {
+		const struct policy *p = s->groups[i].policy;
+		size_t k = p->off[STAGE_banned] ? 0 : j->n;
+		while (k > 0 && j->views[k - 1].own != p->banned)
+			k--;
+		if (p->off[STAGE_banned] || k > 0)
+			continue;
+		if (j->n == BANNED_VIEWS_MAX)
+			return err_set(j->e, ERR_LIMIT, 0, "recipients have more than %d different lists of attachments", BANNED_VIEWS_MAX);
+		const struct banned_who w = who(s, p->banned);
+		j->views[j->n].own = p->banned;
+		banned_lists_for(p->banned, s->rules->banned, &w, &j->views[j->n++].lists);
+	}
+	j->left = j->n;
+	return 0;
 }
 
 int stage_banned(struct scan *s, struct err *e)
 {
 	struct judge *j = ARENA_NEW(s->a, struct judge);
-	const struct banned_who w = who(s);
 	j->s = s;
 	j->e = e;
-	banned_scopes_of(s->rules->banned, &w, &j->scopes);
+	if (views_make(j) < 0)
+		return -1;
+	struct met *none = ARENA_ARRAY(s->a, struct met, j->n);
+	for (size_t i = 0; i < j->n; i++)
+		none[i].rule = BANNED_NONE;
 	archive_walk_init(&j->walk, s->a, s->message.n, on_member, j);
-	if (check_parts(j, s->root, (struct met){ .rule = BANNED_NONE }, STR("")) < 0)
+	if (check_parts(j, s->root, none, STR("")) < 0)
 		return -1;
 	report_unseen(j);
 	return j->enough;

@@ -1,4 +1,4 @@
-/* The shipped list against names, types and contents, plain and packed; sections. Run from the top of the tree. */
+/* The shipped list against names, types and contents, plain and packed; sections; rules of recipients. Run from the top of the tree. */
 #include "banned.h"
 
 #include <stdio.h>
@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "findings.h"
 #include "ipc/filter.h"
 #include "outcome.h"
 #include "scan.h"
@@ -98,13 +99,19 @@ static const struct {
 	{ "a.txt", "x@y.example", { "alice@example.com" }, true, false },
 };
 
-static int load_text(const char *text, struct banned **out, struct err *e)
+static int file_of(const char *text, char name[])
 {
-	char name[] = "/tmp/test_banned.XXXXXX";
 	const int fd = mkstemp(name);
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		return -1;
-	close(fd);
+	return close(fd);
+}
+
+static int load_text(const char *text, struct banned **out, struct err *e)
+{
+	char name[] = "/tmp/test_banned.XXXXXX";
+	if (file_of(text, name) < 0)
+		return -1;
 	const int r = banned_load(name, out, e);
 	unlink(name);
 	return r;
@@ -134,6 +141,113 @@ static void test_sections(struct filter_rules *rules)
 		tap_ok(load_text(wrong[i], &rules->banned, &e) < 0 && strstr(e.text, ":1") != NULL, "told: %s", e.text);
 }
 
+/* --- rules of recipients --- */
+
+static const char policies_text[] =
+	"[a]\nrecipients = alice@example.com\n"
+	"banned_rule = [from partner.example]\nbanned_rule = allow /\\.exe$/\n"
+	"banned_rule = [all]\nbanned_rule = reject /\\.pdf$/\n"
+	"[b]\nrecipients = bob@example.com\nbanned_rule = allow /^setup/\n"
+	"[c]\nrecipients = carol@example.com\nbypass = banned\n"
+	"[d]\nrecipients = dave@example.com\nbanned_action = discard\nbanned_rule = reject class:/^\\.pdf$/\n";
+
+static const char site_text[] = "[to fred@example.com]\nreject /\\.odt$/\n[to eve@example.com]\nallow /\\.pas$/\n[all]\nreject /\\.pas$/\nreject /\\.exe$/\n";
+
+static const char all_of_them[] = "alice@example.com bob@example.com carol@example.com dave@example.com eve@example.com fred@example.com";
+static const char uuencoded[] = "see below\n\nbegin 644 setup.exe\n#0V%T\n`\nend\n";
+
+/* For each recipient: A accepted, R rejected, D discarded. eve and fred have no section: the site's list is one for both. */
+static const struct {
+	const char *name, *sender, *head, *body, *to, *done;
+} own[] = {
+	{ "a program", "x@y.example", "a.exe", "x", all_of_them, "RRADRR" },
+	{ "from whom one takes it", "x@partner.example", "a.exe", "x", all_of_them, "ARADRR" },
+	{ "of a name that another takes", "x@y.example", "setup.exe", "x", all_of_them, "RAADRR" },
+	{ "the same packed", "x@y.example", "x.txt", uuencoded, all_of_them, "RAADRR" },
+	{ "what only one does not want", "x@y.example", "x.pdf", "x", all_of_them, "RAAAAA" },
+	{ "by name and by content", "x@y.example", "x.pdf", "%PDF-1.4 and more of it, so that its class is known", all_of_them, "RAADAA" },
+	{ "[to] of the site", "x@y.example", "x.odt", "x", all_of_them, "AAAARR" },
+	{ "[to] of the site for others", "x@y.example", "x.odt", "x", "alice@example.com bob@example.com carol@example.com", "AAA" },
+	{ "wanted by all who get it", "x@partner.example", "setup.exe", "x", "alice@example.com bob@example.com", "AA" },
+	{ "allowed to all who look at it", "x@y.example", "x.pas", "x", "bob@example.com carol@example.com eve@example.com", "RAA" },
+	{ "one recipient", "x@y.example", "a.exe", "x", "eve@example.com", "R" },
+};
+
+static const char *done_of(struct scan *s)
+{
+	const size_t n = s->facts->recipients.n;
+	char *out = arena_alloc(s->a, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		const struct verdict *v = &s->verdict;
+		for (size_t k = 0; k < s->n_outcomes; k++)
+			if ((unsigned char)s->outcomes[k].whose.p[i / 8] >> i % 8 & 1)
+				v = &s->outcomes[k];
+		out[i] = v->action == VERDICT_ACCEPT ? 'A' : v->action == VERDICT_REJECT ? 'R' : v->action == VERDICT_DISCARD ? 'D' : '?';
+	}
+	return out;
+}
+
+/* By the worker that scans, and by the next that is told what it found. */
+static void run_own(const struct filter_rules *rules, size_t i)
+{
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct str to[10], rest = str_c(own[i].to);
+	size_t n = 0;
+	while (str_token(&rest, " ", &to[n]))
+		n++;
+	struct ipc_filter_SCAN facts = { .sender = str_c(own[i].sender), .recipients = { to, n } };
+	struct scan s = { .a = a, .rules = rules, .facts = &facts, .verdict = scan_accepts };
+	s.message = str_c(arena_printf(a, "Content-Disposition: attachment; filename=%s\n\n%s", own[i].head, own[i].body));
+	s.root = mime_parse(a, s.message);
+	struct scan next = s;
+	outcome_groups(&s);
+	s.stage = STAGE_banned;
+	const int r = stage_banned(&s, &e);
+	outcome(&s);
+	facts.found = findings_put(&s);
+	outcome_groups(&next);
+	findings_take(&next);
+	outcome(&next);
+	tap_ok(r >= 0 && strcmp(done_of(&s), own[i].done) == 0, "%s: %s", own[i].name, r < 0 ? e.text : done_of(&s));
+	tap_ok(strcmp(done_of(&next), own[i].done) == 0, "... told to a scoring worker: %s", done_of(&next));
+	arena_free(&a);
+}
+
+static int load_policies(const char *text, struct conf **c, struct policies **p, struct err *e)
+{
+	char name[] = "/tmp/test_banned.XXXXXX", line[100];
+	if (file_of(text, name) < 0)
+		return -1;
+	snprintf(line, sizeof(line), "filter_recipient_policies=%s\n", name);
+	const int r = conf_parse(str_c(line), "test", c, NULL, e) < 0 ? -1 : policies_load(*c, p, e);
+	unlink(name);
+	return r;
+}
+
+static void test_own(void)
+{
+	struct filter_rules rules = { 0 };
+	struct conf *conf = NULL;
+	struct err e = { 0 };
+	if (!tap_ok(load_policies(policies_text, &conf, &rules.policies, &e) == 0, "rules of recipients load: %s", e.text))
+		return;
+	rules.conf = conf;
+	tap_ok(load_text(site_text, &rules.banned, &e) == 0, "the site's load: %s", e.text);
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		run_own(&rules, i);
+	banned_free(&rules.banned);
+	policies_free(&rules.policies);
+	conf_free(&conf);
+	static const char *const wrong[] = { "perhaps /x/", "allow /(/", "[to bob@example.com]", "[nowhere]", "" };
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		char text[200];
+		snprintf(text, sizeof(text), "[a]\nrecipients = a@b.example\nbanned_rule = %s\n", wrong[i]);
+		tap_ok(load_policies(text, &conf, &rules.policies, &e) < 0 && strstr(e.text, ":3: banned_rule: ") != NULL, "told: %s", e.text);
+		conf_free(&conf);
+	}
+}
+
 int main(void)
 {
 	struct filter_rules rules = { 0 };
@@ -150,6 +264,7 @@ int main(void)
 	banned_free(&rules.banned);
 	tap_ok(banned_load("/nonexistent", &rules.banned, &e) < 0, "a missing list is an error");
 	test_sections(&rules);
+	test_own();
 	policies_free(&rules.policies);
 	conf_free(&conf);
 	return tap_done();

@@ -38,6 +38,10 @@ spam_tag2_level = 2
 spam_kill_level = never
 spam_subject_tag = [sales?]
 whitelist_senders = friend@elsewhere.example
+banned_rule = [from partner.example]
+banned_rule = allow /^setup[.]exe$/i
+banned_rule = [all]
+banned_rule = reject /[.]odt$/
 [folder]
 recipients = dave@example.com
 spam_action = junk
@@ -194,6 +198,25 @@ def test_another_class_than_spam(suite, mail):
     assert m["X-Amavis-Alert"] is None
     [m] = listed(suite)
     assert m["recipients"] == [BOB] and m["reason"].startswith("BANNED")
+
+
+def test_an_attachment_for_some_from_some(suite, mail):
+    """banned_rule: what the section lets through is there for its recipients and from that sender alone; what it forbids is forbidden to nobody else."""
+    program = letter("tools.zip", zipped(("setup.exe", b"MZ"))).replace(b"\n", b"\r\n")
+    mail.send(raw=program.replace(b"Subject: x", b"Subject: for one"), to=[BOB, ALICE], sender="x@partner.example")
+    arrived(mail, ALICE, subject="for one")
+    [m] = listed(suite)
+    assert m["recipients"] == [BOB] and m["reason"].startswith("BANNED")
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        mail.send(raw=program, to=[BOB, ALICE], sender="x@elsewhere.example")
+    assert refused.value.smtp_code == 550 and b"setup.exe" in refused.value.smtp_error
+    document = letter("letter.odt", b"odt").replace(b"Subject: x", b"Subject: a document").replace(b"\n", b"\r\n")
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        mail.send(raw=document, to=ALICE, sender="x@partner.example")
+    assert refused.value.smtp_code == 550 and b"of recipients' policies" in refused.value.smtp_error
+    mail.send(raw=document, to=[BOB, ALICE])
+    arrived(mail, BOB, subject="a document")
+    assert sorted(m["recipients"] for m in listed(suite)) == [[ALICE], [BOB]]
 
 
 def test_an_alias_is_known_by_both_of_its_names(suite, mail):
