@@ -191,43 +191,76 @@ static void add_public(struct msg *m, struct strs *out, struct str ip)
 		strs_add(m->a, out, ip);
 }
 
-static void addresses(struct msg *m, struct str set, struct strs *out)
+static void strs_skip(struct strs *v, size_t n)
 {
+	v->v += n;
+	v->n -= n;
+}
+
+/* Where all who handed the message on are trusted nobody is asked about. A list that speaks well of somebody may be asked about who is trusted. */
+static void addresses(struct msg *m, const struct rule *list, struct strs *out)
+{
+	const struct str set = list->args[0];
 	const bool last = str_ends(set, STR("-lastexternal")), external = last || str_ends(set, STR("-notfirsthop"));
-	const bool first = str_ends(set, STR("-firsttrusted"));
+	struct strs untrusted = { 0 };
 	msg_relays(m);
-	for (size_t i = 0; i < m->n_relays; i++)
-		if (external ? !m->relays[i].internal : !m->relays[i].trusted)
+	for (size_t i = 0; i < m->n_relays; i++) {
+		if (!m->relays[i].trusted)
+			add_public(m, &untrusted, m->relays[i].ip);
+		if (external && !m->relays[i].internal)
 			add_public(m, out, m->relays[i].ip);
-	if (last || first)
+	}
+	if (!external)
+		*out = untrusted;
+	if (untrusted.n == 0)
+		out->n = 0;
+	else if (last || str_ends(set, STR("-firsttrusted")))
 		out->n = out->n > 1 ? 1 : out->n;
 	else if (external && out->n > 1)
 		out->n--;	/* who writes mail may have a dialled address */
-	if (!last && !first && !external && out->n > LIST_RELAYS_MAX) {
-		out->v += out->n - LIST_RELAYS_MAX;	/* those nearest to who wrote it, as there */
-		out->n = LIST_RELAYS_MAX;
-	}
+	else if (str_ends(set, STR("-untrusted")))
+		strs_skip(out, 1);
+	else if (!external && out->n > LIST_RELAYS_MAX)
+		strs_skip(out, out->n - LIST_RELAYS_MAX);	/* those nearest to who wrote it */
+	out->n = out->n > LIST_RELAYS_MAX ? LIST_RELAYS_MAX : out->n;
+	while (out->n > 0 && !(list->tflags & TFLAG_BIT(NICE)) && nets_match(&m->s->trusted, out->v[0]))
+		strs_skip(out, 1);
 }
 
-/* The names under a zone that the sender's address gives: its host's, its registered domain's, the envelope's. */
+/* The host of an address under a zone: with a top-level domain that there is, or an address of IP. */
+static void add_sender(struct msg *m, const struct rule *r, struct str address, struct strs *out)
+{
+	const ptrdiff_t sign = str_chr(address, '@');
+	struct str rest = sign < 0 ? STR("") : str_from(address, (size_t)sign + 1), host = STR(""), domain;
+	(void)str_token(&rest, "@ \t\n", &host);
+	host = str_lower_copy(m->a, host);
+	while (host.n > 0 && host.p[0] == '.')
+		host = str_from(host, 1);
+	while (host.n > 0 && host.p[host.n - 1] == '.')
+		host.n--;
+	if (str_chr(host, '.') < 0 || !uri_to_domain(m->s, m->a, host, &domain, &host))
+		return;
+	if (ip_is(host))
+		host = r->tflags & TFLAG_BIT(DOMAINS_ONLY) ? STR("") : reversed(m, host);
+	else if (r->tflags & TFLAG_BIT(IPS_ONLY))
+		host = STR("");
+	else if (calls(r, "check_rbl_from_domain"))
+		host = domain;
+	if (host.n > 0 && !strs_has(out, host))
+		strs_add(m->a, out, host);
+}
+
 static void sender_names(struct msg *m, const struct rule *r, struct strs *out)
 {
 	struct str envelope;
 	if (calls(r, "check_rbl_envfrom")) {
-		ptrdiff_t at = msg_envelope_from(m, &envelope) ? str_rchr(envelope, '@') : -1;
-		if (at >= 0)
-			strs_add(m->a, out, str_lower_copy(m->a, str_from(envelope, (size_t)at + 1)));
+		if (msg_envelope_from(m, &envelope))
+			add_sender(m, r, envelope, out);
 		return;
 	}
-	const struct strs *from = msg_get_all(m, "From:addr");
-	for (size_t i = 0; i < from->n && out->n < LIST_RELAYS_MAX; i++) {
-		ptrdiff_t at = str_rchr(from->v[i], '@');
-		struct str host = at < 0 ? STR("") : str_lower_copy(m->a, sp_trim(str_from(from->v[i], (size_t)at + 1)));
-		if (calls(r, "check_rbl_from_domain"))
-			host = domain_trim(m->s, m->a, host);
-		if (host.n > 0 && !strs_has(out, host))
-			strs_add(m->a, out, host);
-	}
+	const struct strs *from = from_addrs(m);
+	for (size_t i = 0; i < from->n && out->n < LIST_RELAYS_MAX; i++)
+		add_sender(m, r, from->v[i], out);
 }
 
 /* The questions of a check_rbl… rule; with test, whether one of their answers fits. */
@@ -242,7 +275,7 @@ static bool relay_rule(struct asks *k, const struct rule *r, bool test)
 	if (by_sender)
 		sender_names(m, r, &names);
 	else
-		addresses(m, list->args[0], &names);
+		addresses(m, list, &names);
 	bool hit = false;
 	for (size_t i = 0; i < names.n && list->n_args > 1; i++) {
 		const struct str name = by_sender ? names.v[i] : reversed(m, names.v[i]);

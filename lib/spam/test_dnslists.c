@@ -30,18 +30,27 @@ static void on_ask(void *ctx, struct arena *a, struct spam_question *q, size_t n
 #define RELAYS "Received: from mx.far.example (mx.far.example [203.0.113.9]) by mx.us.example (Postfix) with ESMTP id A; Thu, 22 Aug 2002 18:26:25 +0000\n" \
 	"Received: from pc (pc.far.example [192.0.2.7]) by mx.far.example (Postfix) with ESMTP id B; Thu, 22 Aug 2002 18:26:20 +0000\n"
 #define LINK RELAYS "From: a@mail.forged.example\nSubject: x\n\nsee http://www.bad.example/x and http://192.0.2.9/y\n"
+#define TRUSTED "internal_networks 127.0.0.1\ntrusted_networks "
 #define ZEN "header ZEN eval:check_rbl('zen', 'zen.test.')\n"
 
 static const struct { const char *rules, *message, *hits, *asked; } rows[] = {
 	{ ZEN, LINK, "ZEN", "1 7.2.0.192.zen.test\n1 9.113.0.203.zen.test\n" },
 	{ "header A eval:check_rbl('z-lastexternal', 'zen.test.')\n", LINK, "A", "1 9.113.0.203.zen.test\n" },
 	{ "header A eval:check_rbl('z-notfirsthop', 'zen.test', '^127\\.0\\.0\\.4$')\n", LINK, "", "1 9.113.0.203.zen.test\n" },
+	{ "header A eval:check_rbl('z-untrusted', 'zen.test.')\n", LINK, "A", "1 7.2.0.192.zen.test\n" },
+	{ TRUSTED "203.0.113.9\nheader A eval:check_rbl('z-lastexternal', 'zen.test.')\nheader B eval:check_rbl('y-lastexternal', 'odd.test.')\ntflags B nice\n", LINK, "",
+	  "1 9.113.0.203.odd.test\n" },
+	{ TRUSTED "203.0.113.9 192.0.2.7\nheader A eval:check_rbl('z-lastexternal', 'zen.test.')\ntflags A nice\n", LINK, "", "" },
 	{ ZEN "header A eval:check_rbl_sub('zen', '127.0.0.10')\nheader B eval:check_rbl_sub('zen', '127.0.0.1')\n", LINK, "A ZEN", NULL },
 	{ ZEN "header A eval:check_rbl_sub('zen', '^127\\.0\\.0\\.[23]$')\n", LINK, "A ZEN", NULL },
 	{ "header A eval:check_rbl('m-lastexternal', 'mask.test.', '8')\nheader B eval:check_rbl_sub('m-lastexternal', '2')\n", LINK, "A", NULL },
 	{ "header A eval:check_rbl('o', 'odd.test.')\n", LINK, "", NULL },
 	{ "header A eval:check_rbl_txt('w', 'words.test.', '(?i:spamcop)')\nheader B eval:check_rbl_txt('w', 'words.test.', 'other')\n", LINK, "A", NULL },
 	{ "header A eval:check_rbl_from_domain('s', 'senders.test.')\nheader B eval:check_rbl_from_host('h', 'exact.test.')\n", LINK, "A B", NULL },
+	{ "header A eval:check_rbl_from_host('h', 'exact.test.')\n", "From: a@mail.forged.nosuchplace\nSubject: x\n\nx\n", "", "" },
+	{ "header A eval:check_rbl_from_host('z', 'zen.test.')\n", "From: a@203.0.113.9\nSubject: x\n\nx\n", "A", "1 9.113.0.203.zen.test\n" },
+	{ "header A eval:check_rbl_from_host('h', 'exact.test.')\n", "From: a@b.example\nResent-From: c@mail.forged.example\nSubject: x\n\nx\n", "A",
+	  "1 mail.forged.example.exact.test\n" },
 	{ "header A eval:check_rbl_envfrom('s', 'senders.test.')\n", "Return-Path: <x@forged.example>\nSubject: x\n\nx\n", "A", "1 forged.example.senders.test\n" },
 	{ "urirhssub A hosts.test. A 4\nbody A eval:check_uridnsbl('A')\nurirhssub B hosts.test. A 127.0.1.4\nbody B eval:check_uridnsbl('B')\n"
 	  "urirhssub C hosts.test. A 127.0.1.2-127.0.1.9\nbody C eval:check_uridnsbl('C')\nurirhssub D hosts.test. A 127.0.1.5\nbody D eval:check_uridnsbl('D')\n",

@@ -1,7 +1,7 @@
 /* For tests and benches: what the engine makes of message files. One line each: path, score, rules, sub-rules (with their number of hits when it is not 1),
  * separated by tabs; or the texts that rules see, or only the time it takes, or
- * (-p) lines with nanoseconds and what took them.
- *	spamdump [-r RULES] [-s SITE] [-b BAYES] [-t] [-p] [-j] [-x WHAT] FILE…  (or paths on standard input)
+ * (-p) lines with nanoseconds and what took them. ZONE: what the DNS says, lines of a name, a type (A, NS, TXT or a number) and the data; then network rules run.
+ *	spamdump [-r RULES] [-s SITE] [-b BAYES] [-z ZONE] [-t] [-p] [-j] [-x WHAT] FILE…  (or paths on standard input)
  */
 #include <getopt.h>
 #include <malloc.h>
@@ -10,11 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "os/os.h"
 #include "spam/eval.h"
 #include "spam/spam.h"
 
-enum { MESSAGE_MAX = 64 << 20 };
+enum { MESSAGE_MAX = 64 << 20, ZONE_MAX = 1 << 20 };
 
 struct todo {
 	struct spam *s;
@@ -22,7 +23,31 @@ struct todo {
 	bool times, costs;
 	unsigned want;
 	const char *show;
+	struct buf zone;
 };
+
+static unsigned type_number(struct str s)
+{
+	uint64_t n;
+	return str_eq(s, STR("A")) ? 1 : str_eq(s, STR("NS")) ? 2 : str_eq(s, STR("TXT")) ? 16 : num_parse(s, 1, 65535, &n) == 0 ? (unsigned)n : 0;
+}
+
+/* The DNS is the zone's file. */
+static void on_ask(void *ctx, struct arena *a, struct spam_question *q, size_t n)
+{
+	const struct todo *t = ctx;
+	for (size_t i = 0; i < n; i++) {
+		struct strs found = { 0 };
+		for (struct str rest = buf_view(&t->zone); rest.n > 0;) {
+			struct str data = str_split(&rest, '\n');
+			const struct str name = str_split(&data, ' '), type = str_split(&data, ' ');
+			if (str_case_eq(name, q[i].name) && type_number(type) == q[i].type)
+				strs_add(a, &found, data);
+		}
+		q[i].records = found.v;
+		q[i].n = found.n;
+	}
+}
 
 static void say(void *ctx, const char *file, unsigned line, const char *text)
 {
@@ -79,8 +104,9 @@ static int check(struct todo *t, const char *file)
 		return 0;
 	}
 	struct spam_result r;
+	const struct spam_facts facts = { .ask = on_ask, .ask_ctx = t };
 	double start = cpu_ms();
-	spam_check(t->s, t->a, buf_view(&text), NULL, t->want, &r);
+	spam_check(t->s, t->a, buf_view(&text), t->zone.n > 0 ? &facts : NULL, t->want, &r);
 	double took = cpu_ms() - start;
 	if (t->costs) {
 		for (size_t i = 0; i < r.n_costs; i++)
@@ -107,8 +133,9 @@ int main(int argc, char **argv)
 {
 	struct spam_options o = { .rules_dir = "auto", .site_dir = "/etc/spamassassin", .jit = true, .all = true };
 	struct todo t = { .want = SPAM_WANT_ALL };
+	const char *zone = NULL;
 	bool quiet = true;
-	for (int c; (c = getopt(argc, argv, "r:s:b:o:jptvx:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "r:s:b:o:jptvx:z:")) != -1;) {
 		switch (c) {
 		case 'r':
 			o.rules_dir = optarg;
@@ -141,11 +168,20 @@ int main(int argc, char **argv)
 		case 'v':
 			quiet = false;
 			break;
+		case 'z':
+			zone = optarg;
+			o.network = true;
+			break;
 		default:
 			return 2;
 		}
 	}
 	struct err e = { 0 };
+	buf_init(&t.zone, ZONE_MAX);
+	if (zone != NULL && file_read(zone, ZONE_MAX, &t.zone, &e) < 0) {
+		fprintf(stderr, "spamdump: %s\n", e.text);
+		return 1;
+	}
 	mallopt(M_MMAP_THRESHOLD, 1 << 30);	/* as workers do: memory of one message serves the next */
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	if (spam_load(&o, say, quiet ? &t : NULL, &t.s, &e) < 0) {
@@ -161,6 +197,7 @@ int main(int argc, char **argv)
 		line[strcspn(line, "\n")] = '\0';
 		status |= check(&t, line);
 	}
+	buf_fini(&t.zone);
 	arena_free(&t.a);
 	spam_free(&t.s);
 	return status;
