@@ -3,7 +3,7 @@
 #include "imap/out.h"
 #include "log/log.h"
 #include "junk.h"
-#include "session.h"
+#include "opening.h"
 
 enum {
 	COPY_PIECE = 1024,
@@ -157,6 +157,22 @@ static void cleanup(struct client *c)
 	mbox_close(&a->dst);
 }
 
+static enum cmd_result opened(struct client *c, struct str name, void *ctx, struct err *e)
+{
+	struct copy_args *a = ctx;
+
+	if (folder_target(c->user, name, &a->dst, e) < 0)
+		return store_no(c, e, true);
+	for (size_t i = 0; i < a->n; i++)
+		a->sources[i] = mbox_view_uid(c->view, a->seqs[i]);
+	c->run.data = a;
+	c->run.cleanup = cleanup;
+	if (a->n == 0)
+		return command_answer(c, "OK", "", "No messages found.");
+	c->run.step = copy_step;
+	return CMD_MORE;
+}
+
 static enum cmd_result copy_or_move(struct client *c, struct imap_lex *l, bool move, struct err *e)
 {
 	struct copy_args *a = ARENA_NEW(c->arena, struct copy_args);
@@ -174,17 +190,8 @@ static enum cmd_result copy_or_move(struct client *c, struct imap_lex *l, bool m
 		return store_no(c, e, true);
 	if (!(a->uids = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)) || !(a->sources = ARENA_ARRAY(c->arena, uint32_t, a->n + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
-	if (folder_target(c->user, a->name, &a->dst, e) < 0)
-		return store_no(c, e, true);
 	a->move = move;
-	for (size_t i = 0; i < a->n; i++)
-		a->sources[i] = mbox_view_uid(c->view, a->seqs[i]);
-	c->run.data = a;
-	c->run.cleanup = cleanup;
-	if (a->n == 0)
-		return command_answer(c, "OK", "", "No messages found.");
-	c->run.step = copy_step;
-	return CMD_MORE;
+	return opening(c, a->name, true, opened, a, e);
 }
 
 enum cmd_result cmd_COPY(struct client *c, struct imap_lex *l, struct err *e)

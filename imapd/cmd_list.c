@@ -6,6 +6,7 @@
 #include "imap/out.h"
 #include "imap/utf7.h"
 #include "listing.h"
+#include "opening.h"
 
 enum {	/* selection */
 	SEL_SUBSCRIBED = 1, SEL_REMOTE = 2, SEL_RECURSIVE = 4, SEL_SPECIAL = 8,
@@ -38,6 +39,8 @@ struct list_run {
 	struct store_folder *next;
 	const struct store_folder *shared;	/* from here on they are others', and what they said comes with them */
 	bool in_shared;
+	bool put;			/* the next one's own line has been told: what RETURN asks for follows */
+	struct mbox *opening;		/* it is being opened for that */
 };
 
 /* --- arguments --- */
@@ -228,36 +231,42 @@ static void put_folder(struct client *c, const struct list_run *r, const struct 
 	buf_c(out, "\r\n");
 }
 
-/* What RETURN asks for in responses of its own. */
-static void put_more(struct client *c, const struct list_run *r, const struct store_folder *f)
+/* What RETURN asks for in responses of its own. False: the folder is not open yet. */
+static bool put_more(struct client *c, struct list_run *r, const struct store_folder *f)
 {
+	struct err quiet = { 0 };
 	uint32_t rights = 0;
 
 	if (r->in_shared) {
 		buf_str(resp(c), listing_said(f));
-		return;
+		return true;
 	}
-	if (!f->exists || rights_in(c, f->name, &rights, &(struct err){ 0 }) < 0)
-		return;
+	if (!f->exists || rights_in(c, f->name, &rights, &quiet) < 0)
+		return true;
+	const bool status = (r->ret & RET_STATUS) && (rights & ACL_R);
+
+	if (status && opening_step(c, f->name, &r->opening, &quiet) > 0)
+		return false;
 	if (r->ret & RET_MYRIGHTS)
 		myrights_put(c, f->name, rights);
-	if ((r->ret & RET_STATUS) && (rights & ACL_R))
-		(void)!status_put(c, f->name, r->status, &(struct err){ 0 });
+	if (status)
+		(void)!status_put(c, f->name, r->status, &quiet);
+	mbox_close(&r->opening);
+	return true;
 }
 
-static void one_folder(struct client *c, const struct list_run *r, const struct store_folder *f)
+/* True: it is in the answer. */
+static bool one_folder(struct client *c, const struct list_run *r, const struct store_folder *f)
 {
-	const struct arena_mark mark = arena_mark(c->arena);
 	/* What is only in the list of subscriptions is shown only to who asks for that. */
 	const bool listed = (f->exists || f->children || (r->select & SEL_SUBSCRIBED)) && matches(r, wire_name(c, f->name));
 	const bool by_child = listed && (r->select & SEL_RECURSIVE) && selected_below(c, r, f);
-
 	/* A name that only has children is listed by the plain form and as somebody's parent; subscribed ones stay subscribed. */
-	if (listed && (selected(r, f) || by_child)) {
+	const bool told = listed && (selected(r, f) || by_child);
+
+	if (told)
 		put_folder(c, r, f, by_child);
-		put_more(c, r, f);
-	}
-	arena_release(c->arena, mark);
+	return told;
 }
 
 static enum cmd_result list_step(struct client *c, struct err *e)
@@ -270,9 +279,22 @@ static enum cmd_result list_step(struct client *c, struct err *e)
 
 	for (unsigned n = 0; n < LIST_PIECE && r->next; n += cost, r->next = r->next->next) {
 		r->in_shared |= r->shared && r->next == r->shared;
-		one_folder(c, r, r->next);
+		const struct arena_mark mark = arena_mark(c->arena);
+		r->put = r->put || one_folder(c, r, r->next);
+		const bool done = !r->put || put_more(c, r, r->next);
+		arena_release(c->arena, mark);
+		if (!done)
+			return CMD_MORE;
+		r->put = false;
 	}
 	return r->next ? CMD_MORE : CMD_OK;
+}
+
+static void cleanup(struct client *c)
+{
+	struct list_run *r = c->run.data;
+
+	mbox_close(&r->opening);
 }
 
 /* What others share is known: on with it. */
@@ -293,6 +315,7 @@ static enum cmd_result start(struct client *c, struct list_run *r, struct err *e
 		return store_no(c, e, false);
 	r->next = list;
 	c->run.data = r;
+	c->run.cleanup = cleanup;
 	if (r->others && listing_start(c, r->ret & RET_STATUS ? r->status : 0, r->ret & RET_MYRIGHTS, with_shared))
 		return CMD_AWAY;
 	c->run.step = list_step;

@@ -1,5 +1,5 @@
 /* SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 sections 6.3.1, 6.3.2, 6.4.2; RFC 3691). */
-#include "session.h"
+#include "opening.h"
 
 static uint32_t first_unseen(struct client *c, const struct mbox_status *st)
 {
@@ -52,20 +52,41 @@ static int describe(struct client *c, uint32_t *uidvalidity, struct err *e)
 	return 0;
 }
 
+struct selecting {
+	struct select_params p;
+	bool readonly;
+};
+
+static enum cmd_result selected(struct client *c, struct str name, void *ctx, struct err *e)
+{
+	struct selecting *s = ctx;
+	uint32_t uidvalidity = 0;
+
+	if (folder_select(c, name, s->readonly, e) < 0)
+		return store_no(c, e, false);
+	if (describe(c, &uidvalidity, e) < 0) {
+		folder_unselect(c);
+		return store_no(c, e, false);
+	}
+	/* A mailbox with another UIDVALIDITY is a new one to the client (RFC 7162 3.2.5.1). */
+	if (s->p.qresync && s->p.uidvalidity == uidvalidity)
+		return qresync_start(c, &s->p, e);
+	return command_answer(c, "OK", s->readonly ? "READ-ONLY" : "READ-WRITE", s->readonly ? "Examine completed." : "Select completed.");
+}
+
 static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool readonly, struct err *e)
 {
-	struct select_params p = { 0 };
+	struct selecting *s = ARENA_NEW(c->arena, struct selecting);
 	struct str wire, name;
-	uint32_t uidvalidity = 0;
 	enum cmd_result r;
 
-	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || select_params_get(c, l, &p, e) < 0 || imap_get_end(l, e) < 0)
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || select_params_get(c, l, &s->p, e) < 0 || imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	/* Whatever comes of it, nothing stays selected (RFC 3501 6.3.1). */
 	if (c->folder && (c->enabled & (EN_QRESYNC | EN_REV2)))
 		resp_untagged(c, "OK [CLOSED] Previous mailbox is closed.");
 	folder_unselect(c);
-	if (p.condstore || p.qresync)
+	if (s->p.condstore || s->p.qresync)
 		c->enabled |= EN_CONDSTORE;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
@@ -74,17 +95,8 @@ static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool 
 	if (rights_in(c, name, &c->rights, e) < 0)
 		return store_no(c, e, false);
 	/* RFC 4314 section 5.2 */
-	readonly |= !(c->rights & (ACL_I | ACL_E | ACL_S | ACL_T | ACL_W));
-	if (folder_select(c, name, readonly, e) < 0)
-		return store_no(c, e, false);
-	if (describe(c, &uidvalidity, e) < 0) {
-		folder_unselect(c);
-		return store_no(c, e, false);
-	}
-	/* A mailbox with another UIDVALIDITY is a new one to the client (RFC 7162 3.2.5.1). */
-	if (p.qresync && p.uidvalidity == uidvalidity)
-		return qresync_start(c, &p, e);
-	return command_answer(c, "OK", readonly ? "READ-ONLY" : "READ-WRITE", readonly ? "Examine completed." : "Select completed.");
+	s->readonly = readonly || !(c->rights & (ACL_I | ACL_E | ACL_S | ACL_T | ACL_W));
+	return opening(c, name, false, selected, s, e);
 }
 
 enum cmd_result cmd_SELECT(struct client *c, struct imap_lex *l, struct err *e)

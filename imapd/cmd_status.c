@@ -1,6 +1,6 @@
 /* STATUS (RFC 3501 section 6.3.10); the items are status.def. */
 #include "imap/out.h"
-#include "session.h"
+#include "opening.h"
 
 enum {
 #define STATUS_ITEM(id, name, field, source) ITEM_##id,
@@ -138,20 +138,27 @@ int status_put(struct client *c, struct str name, uint32_t items, struct err *e)
 	return 0;
 }
 
+static enum cmd_result opened(struct client *c, struct str name, void *ctx, struct err *e)
+{
+	const uint32_t *items = ctx;
+
+	return status_put(c, name, *items, e) < 0 ? store_no(c, e, false) : CMD_OK;
+}
+
 enum cmd_result cmd_STATUS(struct client *c, struct imap_lex *l, struct err *e)
 {
+	uint32_t *items = ARENA_NEW(c->arena, uint32_t);
 	struct str wire, name;
-	uint32_t items;
 	enum cmd_result r;
 
-	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_sp(l, e) < 0 || status_items_get(l, &items, e) < 0 ||
+	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_sp(l, e) < 0 || status_items_get(l, items, e) < 0 ||
 	    imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
 	if ((r = may(c, name, ACL_R, false, e)) != CMD_OK)
 		return r;
-	if (items & 1u << ITEM_HIGHESTMODSEQ)
+	if (*items & 1u << ITEM_HIGHESTMODSEQ)
 		condstore_enable(c);
-	return status_put(c, name, items, e) < 0 ? store_no(c, e, false) : CMD_OK;
+	return opening(c, name, false, opened, items, e);
 }

@@ -2,6 +2,7 @@
  * is selected by it, and new messages stay recent. Folders of others are searched by their owners' processes (others.c). */
 #include "imap/mboxes.h"
 #include "imap/out.h"
+#include "opening.h"
 #include "others.h"
 #include "results.h"
 #include "search.h"
@@ -17,6 +18,7 @@ struct multi {
 	/* the mailbox in progress */
 	struct mbox *mbox;		/* NULL: none */
 	struct mbox_view *view;
+	struct mbox *opening;		/* the next one */
 	bool own;			/* view is not the client's */
 	struct matcher matcher;
 	struct results results;
@@ -38,7 +40,10 @@ static void mailbox_close(struct multi *m)
 
 static void cleanup(struct client *c)
 {
-	mailbox_close(c->run.data);
+	struct multi *m = c->run.data;
+
+	mailbox_close(m);
+	mbox_close(&m->opening);
 }
 
 struct resolving {
@@ -82,17 +87,20 @@ static struct str correlator(struct client *c, const struct multi *m, struct str
 	return s;
 }
 
-/* Deleted meanwhile, or unreadable: skipped (m->mbox stays NULL). -1: the search itself is wrong. */
+/* Deleted meanwhile, or unreadable: skipped; or not open yet (m->mbox stays NULL). -1: the search itself is wrong. */
 static int mailbox_open(struct client *c, struct multi *m, struct err *e)
 {
 	struct err quiet = { 0 };
 	const struct str name = m->at < m->names.n ? m->names.v[m->at] : c->folder->name;
 
-	m->at++;
-	if (mbox_open(c->user->store, name, &m->mbox, &quiet) < 0) {
-		m->mbox = NULL;
+	if (opening_step(c, name, &m->opening, &quiet) > 0)
 		return 0;
-	}
+	m->at++;
+	if (mbox_open(c->user->store, name, &m->mbox, &quiet) < 0)
+		m->mbox = NULL;
+	mbox_close(&m->opening);
+	if (!m->mbox)
+		return 0;
 	m->own = !c->folder || c->folder->mbox != m->mbox;
 	m->view = m->own ? mbox_view_peek(m->mbox) : c->view;
 	if (m->own)
