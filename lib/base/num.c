@@ -3,10 +3,38 @@
 
 #include <string.h>
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* The digits that the eight bytes at p begin with, all at once: how many (0 to 8), and their value. */
+static unsigned digits8(const char *p, uint64_t *out)
+{
+	const uint64_t low = 0x0101010101010101;
+	uint64_t x;
+
+	memcpy(&x, p, sizeof(x));
+	x ^= low * '0';
+	const uint64_t others = ((x + low * (0x80 - 10)) | x) & low * 0x80;	/* the first one, at least, is right */
+	const unsigned n = others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
+	if (n == 0)
+		return 0;
+	x <<= 64 - 8 * n;	/* zeros before them */
+	x = (x * 10 + (x >> 8)) & 0x00ff00ff00ff00ff;	/* pairs, */
+	x = (x * 100 + (x >> 16)) & 0x0000ffff0000ffff;	/* fours */
+	*out = (uint32_t)(x * 10000 + (x >> 32));
+	return n;
+}
+#else
+static unsigned digits8(const char *p, uint64_t *out)
+{
+	(void)p;
+	(void)out;
+	return 0;
+}
+#endif
+
 int num_take(struct str *s, uint64_t max, uint64_t *out)
 {
 	uint64_t v = 0;
-	size_t i = 0;
+	size_t i = s->n >= 8 ? digits8(s->p, &v) : 0;
 	for (; i < s->n && i < 19 && ch_digit(s->p[i]); i++)	/* so many always fit */
 		v = v * 10 + (uint64_t)(s->p[i] - '0');
 	for (; i < s->n && ch_digit(s->p[i]); i++) {

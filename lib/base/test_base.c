@@ -20,6 +20,34 @@
 #include "base/str.h"
 #include "test/tap.h"
 
+/* Any number of digits, before and after any bytes, at any end of the text: as one would read them one by one. */
+static void digits(void)
+{
+	static const char after[] = { ',', ':', '/', '.', '0' - 1, '9' + 1, (char)0x80, (char)0xff, (char)('0' | 0x80), ' ', 'a', 0 };
+	size_t wrong = 0;
+
+	for (size_t n = 0; n <= 22; n++) {
+		for (size_t more = 0; more <= 12; more++) {
+			for (unsigned round = 0; round < 20; round++) {
+				char *const text = malloc(n + more + 1);
+				uint64_t want = 0, got = 7;
+				bool fits = n > 0;
+				for (size_t i = 0; i < n + more; i++)
+					text[i] = i < n ? (char)('0' + random_u64() % 10) : i == n ? after[random_u64() % sizeof(after)] : (char)random_u64();
+				if (n == 20)
+					text[0] = '1';
+				for (size_t i = 0; i < n; i++)
+					fits = fits && !__builtin_mul_overflow(want, (uint64_t)10, &want) && !__builtin_add_overflow(want, (uint64_t)(text[i] - '0'), &want);
+				struct str s = str_n(text, n + more);
+				const int r = num_take(&s, UINT64_MAX, &got);
+				wrong += fits ? r != 0 || got != want || s.p != text + n || s.n != more : r != -1 || s.p != text || got != 7;
+				free(text);
+			}
+		}
+	}
+	tap_is_int((long long)wrong, 0, "numbers of any length, whatever follows");
+}
+
 static void numbers(void)
 {
 	static const struct {
@@ -547,6 +575,7 @@ int main(void)
 	sha();
 	json();
 	numbers();
+	digits();
 	sorting();
 	base64();
 	utf8();
