@@ -73,9 +73,18 @@ static bool is_plain(int dirfd, const struct dirent64 *de)
 
 void entry_parse(struct entry *en)
 {
-	maildir_name_parse(str_c(en->name), &en->n);
-	en->disk = disk_of_info(en->n.info, &en->odd);
-	if (en->n.info.p == NULL)
+	struct maildir_name n;
+
+	maildir_name_parse(str_c(en->name), &n);
+	en->told = n.size;
+	en->told_crlf = n.size_crlf;
+	en->secs = n.secs;
+	en->usecs = n.usecs;
+	en->base_n = (uint8_t)n.base.n;
+	en->info_n = (uint8_t)n.info.n;
+	en->id_n = (uint8_t)n.id.n;
+	en->disk = disk_of_info(n.info, &en->odd);
+	if (n.info.p == NULL)
 		en->disk |= DISK_NOINFO;
 }
 
@@ -85,7 +94,7 @@ static void add(struct listing_part *p, char *name)
 
 	en->name = name;
 	entry_parse(en);
-	p->name_bytes += en->n.base.n + (en->odd ? en->n.info.n : 0);
+	p->name_bytes += (size_t)en->base_n + (en->odd ? (size_t)en->info_n : 0);
 	p->keys[p->n++] = (struct radix_item){ .key = entry_key(en), .value = (uintptr_t)en };
 }
 
@@ -325,9 +334,9 @@ bool entry_look(struct entry *en, int dirfd)
 
 bool entry_believe(struct entry *en, int dirfd)
 {
-	if (en->n.size == UINT64_MAX || en->n.size > INT64_MAX)
+	if (en->told == UINT64_MAX || en->told > INT64_MAX)
 		return entry_look(en, dirfd);
-	en->size = en->n.size;
+	en->size = en->told;
 	en->mtime = DATE_UNKNOWN;
 	return true;
 }

@@ -1,7 +1,7 @@
 /* The files of a directory of a maildir, as its listing tells them, in the order of their arrival: what sync.c compares with the state.
  *
  *	struct listing l = { 0 };
- *	if (listing_read(&l, dirfd, SIZE_MAX, crew, e) == 0) { listing_sort(&l); … l.v[i]->n.base … }
+ *	if (listing_read(&l, dirfd, SIZE_MAX, crew, e) == 0) { listing_sort(&l); … entry_base(l.v[i]) … }
  *	listing_fini(&l);
  */
 #ifndef STORE_LISTING_H
@@ -15,15 +15,21 @@
 #include "os/crew.h"
 #include "store/maildir.h"
 
+/* 64 bytes: there are as many as messages, and each is looked at in an order of its own. */
 struct entry {
 	char *name;
-	struct maildir_name n;	/* its pieces, which point into it */
-	uint64_t size;		/* of the file */
-	int64_t mtime;		/* DATE_UNKNOWN: nobody has looked */
-	uint32_t uid;		/* known from another server; 0: none */
-	uint8_t disk;		/* DISK_*: what its letters say */
-	bool odd;		/* the name's info part is not just those letters */
+	uint64_t size;			/* of the file */
+	uint64_t told, told_crlf;	/* ,S= ,W=; UINT64_MAX: absent */
+	int64_t secs;			/* of arrival, as the name has it; and usecs */
+	int64_t mtime;			/* DATE_UNKNOWN: nobody has looked */
+	uint32_t usecs;
+	uint32_t uid;			/* known from another server; 0: none */
+	uint8_t base_n, info_n, id_n;	/* bytes of these pieces of the name */
+	uint8_t disk;			/* DISK_*: what its letters say */
+	bool odd;			/* the name's info part is not just those letters */
 };
+static inline struct str entry_base(const struct entry *en) { return str_n(en->name, en->base_n); }
+static inline struct str entry_info(const struct entry *en) { return str_n(en->name + en->base_n + 3, en->info_n); }	/* behind ":2,"; empty without */
 struct listing_part;
 struct listing_order;
 struct listing {

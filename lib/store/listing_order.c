@@ -17,22 +17,22 @@ struct listing_order {
 /* Known UIDs below all others. */
 uint64_t entry_key(const struct entry *en)
 {
-	const uint64_t secs_max = (UINT64_C(1) << SECS_BITS) - 1, secs = (uint64_t)en->n.secs;
+	const uint64_t secs_max = (UINT64_C(1) << SECS_BITS) - 1, secs = (uint64_t)en->secs;
 
 	if (en->uid)
 		return en->uid;
-	return UINT64_C(1) << 63 | (secs < secs_max ? secs << USECS_BITS | en->n.usecs : secs_max << USECS_BITS);
+	return UINT64_C(1) << 63 | (secs < secs_max ? secs << USECS_BITS | en->usecs : secs_max << USECS_BITS);
 }
 
 static int entry_cmp(const void *pa, const void *pb)
 {
 	const struct entry *const a = *(struct entry *const *)pa, *const b = *(struct entry *const *)pb;
 
-	if (a->n.secs != b->n.secs)
-		return a->n.secs < b->n.secs ? -1 : 1;
-	if (a->n.usecs != b->n.usecs)
-		return a->n.usecs < b->n.usecs ? -1 : 1;
-	const int by_base = str_cmp(a->n.base, b->n.base);
+	if (a->secs != b->secs)
+		return a->secs < b->secs ? -1 : 1;
+	if (a->usecs != b->usecs)
+		return a->usecs < b->usecs ? -1 : 1;
+	const int by_base = str_cmp(entry_base(a), entry_base(b));
 	return by_base != 0 ? by_base : strcmp(a->name, b->name);
 }
 

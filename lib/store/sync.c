@@ -62,8 +62,8 @@ bool sync_twin(struct mbox *m, struct arena *a, struct entry *en)
 	char base[FILE_NAME_MAX + 1], name[FILE_NAME_MAX + 1];
 	struct stat st;
 
-	if (fstatat(m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || sync_fresh_base(en->n.base, (uint64_t)st.st_size, en->n.size_crlf, base) < 0 ||
-	    disk_name(name, str_c(base), en->disk & DISK_LETTERS, en->odd ? en->n.info : (struct str){ 0 }) < 0 || rename_new(m->curfd, en->name, m->curfd, name) < 0)
+	if (fstatat(m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || sync_fresh_base(entry_base(en), (uint64_t)st.st_size, en->told_crlf, base) < 0 ||
+	    disk_name(name, str_c(base), en->disk & DISK_LETTERS, en->odd ? entry_info(en) : (struct str){ 0 }) < 0 || rename_new(m->curfd, en->name, m->curfd, name) < 0)
 		return false;
 	renamed(en, a, name);
 	return true;
@@ -73,7 +73,7 @@ bool sync_straighten(struct mbox *m, struct arena *a, struct entry *en)
 {
 	char name[FILE_NAME_MAX + 1];
 
-	if (!en->odd || disk_name(name, en->n.base, en->disk, en->n.info) < 0 || strcmp(name, en->name) == 0 ||
+	if (!en->odd || disk_name(name, entry_base(en), en->disk, entry_info(en)) < 0 || strcmp(name, en->name) == 0 ||
 	    rename_new(m->curfd, en->name, m->curfd, name) < 0)
 		return false;
 	renamed(en, a, name);
@@ -86,11 +86,11 @@ struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid,
 {
 	const uint64_t size = en->size;
 	/* ,W= is believed where ,S= does not contradict the file (they may lie). */
-	const bool trusted = en->n.size == UINT64_MAX || en->n.size == size;
+	const bool trusted = en->told == UINT64_MAX || en->told == size;
 
-	return (struct assign){ .uid = uid, .flags = flags_of_disk(en->disk), .disk = en->disk, .base = base, .info = en->odd ? en->n.info : (struct str){ 0 },
+	return (struct assign){ .uid = uid, .flags = flags_of_disk(en->disk), .disk = en->disk, .base = base, .info = en->odd ? entry_info(en) : (struct str){ 0 },
 		.internaldate = en->mtime, .savedate = now, .size = size,
-		.size_crlf = trusted && en->n.size_crlf != UINT64_MAX && en->n.size_crlf >= size ? en->n.size_crlf : UINT64_MAX };
+		.size_crlf = trusted && en->told_crlf != UINT64_MAX && en->told_crlf >= size ? en->told_crlf : UINT64_MAX };
 }
 
 /* Was a message of this base name numbered before? Its UID was given after the name was made: look at the youngest only. */
@@ -117,10 +117,10 @@ static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MA
 		return 0;
 	en->disk &= DISK_LETTERS;	/* what else its info says is dropped */
 	en->odd = false;
-	memcpy(base_out, en->n.base.p, en->n.base.n);
-	base_out[en->n.base.n] = '\0';
+	memcpy(base_out, en->name, en->base_n);
+	base_out[en->base_n] = '\0';
 	/* A name that was numbered before stands in new after a power cut took a rename back: it keeps its UID, found by the listing. */
-	*known = base_known(m, en->n.base, en->n.secs);
+	*known = base_known(m, entry_base(en), en->secs);
 	for (int tries = 0; tries < 3; tries++) {
 		if (disk_name(name, str_c(base_out), en->disk, (struct str){ 0 }) == 0) {
 			if (rename_new(m->newfd, en->name, m->curfd, name) == 0)
@@ -130,7 +130,7 @@ static int move_one(struct mbox *m, struct entry *en, char base_out[FILE_NAME_MA
 			if (errno != EEXIST && errno != ENAMETOOLONG)
 				return err_set(e, errno == ENOSPC || errno == EDQUOT ? ERR_QUOTA : ERR_TEMP, errno, "move from new to cur");
 		}
-		if (sync_fresh_base(en->n.base, en->size, en->n.size_crlf, base_out) < 0)
+		if (sync_fresh_base(entry_base(en), en->size, en->told_crlf, base_out) < 0)
 			return err_set(e, ERR_BUG, 0, "file name");
 		*known = false;
 	}
@@ -165,7 +165,7 @@ static int take_new(struct mbox *m, bool number, size_t max, size_t *moved_out, 
 			bool known = false;
 			r = move_one(m, l.v[i], base, &known, e);
 			moved += r > 0;
-			foreign |= r > 0 && !known && l.v[i]->n.id.n == 0;	/* deliver's own names have an id, and it has told the quota */
+			foreign |= r > 0 && !known && l.v[i]->id_n == 0;	/* deliver's own names have an id, and it has told the quota */
 			sync_own_step(m, moved);
 			relist |= known;
 			if (r > 0 && number && !known) {

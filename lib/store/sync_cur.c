@@ -98,7 +98,7 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 {
 	const struct rec *const r = state_rec(&f->m->st, pos);
 	const struct str info = state_info(&f->m->st, r);
-	const struct str odd_info = en->odd ? en->n.info : (struct str){ 0 };
+	const struct str odd_info = en->odd ? entry_info(en) : (struct str){ 0 };
 	const struct range one = { r->uid, r->uid };
 
 	if (en->disk == r->disk && str_eq(odd_info, info))
@@ -111,8 +111,8 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 	if (removed)
 		op_flags(&f->ops, MBOX_REMOVE, removed, NULL, 0, &one, 1);
 	char letters[27];
-	full_letters(f, MBOX_ADD, letters_besides(en->n.info, info, letters), &one);
-	full_letters(f, MBOX_REMOVE, letters_besides(info, en->n.info, letters), &one);
+	full_letters(f, MBOX_ADD, letters_besides(entry_info(en), info, letters), &one);
+	full_letters(f, MBOX_REMOVE, letters_besides(info, entry_info(en), letters), &one);
 }
 
 /* Entries in their order lie anywhere in memory: have those to come on their way. */
@@ -154,9 +154,9 @@ static int full_number(struct full *f, struct err *e)
 		/* Known UIDs come first, and all lie below the next one. */
 		if (en->uid == 0 && uid > UID_MAX)
 			return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
-		struct assign a = sync_assign(en, en->n.base, en->uid ? en->uid : uid++, now);
+		struct assign a = sync_assign(en, entry_base(en), en->uid ? en->uid : uid++, now);
 		a.kw = ids;
-		a.n_kw = en->odd ? sync_letter_keywords(m, en->n.info, f->letters, NULL, ids, &f->ops) : 0;
+		a.n_kw = en->odd ? sync_letter_keywords(m, entry_info(en), f->letters, NULL, ids, &f->ops) : 0;
 		op_assign(&f->ops, &a);
 	}
 	return 0;
@@ -188,7 +188,7 @@ static void full_walk(struct full *f)
 		struct entry *const en = f->l.v[i];
 		if (sync_straighten(f->m, f->l.a, en))
 			f->clean = false;
-		const struct str base = en->n.base;
+		const struct str base = entry_base(en);
 		const uint32_t pos = table_find(&f->t, base);
 		if (full_takes(f, pos, en) || base.n == 0)
 			continue;
@@ -197,7 +197,7 @@ static void full_walk(struct full *f)
 				continue;
 			f->clean = false;
 		}
-		(void)map_set(fresh, en->n.base, f);
+		(void)map_set(fresh, entry_base(en), f);
 		f->l.v[n++] = en;
 	}
 	f->l.n = n;
@@ -218,7 +218,7 @@ static int full_missing(struct full *f, struct err *e)
 		return 0;
 	r = listing_read(&again, f->m->curfd, SIZE_MAX, store_crew(f->m->s), e);
 	for (size_t i = 0; r == 0 && i < again.n; i++)
-		(void)full_takes(f, table_find(&f->t, again.v[i]->n.base), again.v[i]);
+		(void)full_takes(f, table_find(&f->t, entry_base(again.v[i])), again.v[i]);
 	listing_fini(&again);
 	for (uint32_t pos = 0; r == 0 && pos < state_count(&f->m->st); pos++) {
 		const struct rec *const rec = state_rec(&f->m->st, pos);

@@ -74,13 +74,13 @@ void old_table_fini(struct old_table *t)
 
 void old_table_match(const struct old_table *t, struct entry *en)
 {
-	for (size_t at = (size_t)str_hash(en->n.base) & t->mask; t->slot[at]; at = (at + 1) & t->mask) {
+	for (size_t at = (size_t)str_hash(entry_base(en)) & t->mask; t->slot[at]; at = (at + 1) & t->mask) {
 		const struct old_msg *const got = &t->old->v[t->slot[at] - 1];
-		if (!str_eq(got->base, en->n.base))
+		if (!str_eq(got->base, entry_base(en)))
 			continue;
 		en->uid = got->uid;
-		if (got->size_crlf != UINT64_MAX && en->n.size_crlf == UINT64_MAX)
-			en->n.size_crlf = got->size_crlf;
+		if (got->size_crlf != UINT64_MAX && en->told_crlf == UINT64_MAX)
+			en->told_crlf = got->size_crlf;
 		return;
 	}
 }
@@ -105,7 +105,7 @@ static int keywords(struct sync_first *f, const struct entry *en, uint16_t *ids,
 {
 	struct state *const st = &f->m->st;
 
-	*n_out = sync_letter_keywords(f->m, en->n.info, f->letters, f->courier ? map_get(f->courier, en->n.base) : NULL, ids, &f->ops);
+	*n_out = sync_letter_keywords(f->m, entry_info(en), f->letters, f->courier ? map_get(f->courier, entry_base(en)) : NULL, ids, &f->ops);
 	if (f->ops.n == 0)
 		return 0;
 	int r = buf_check(&f->ops, "keywords of the folder", e);
@@ -127,7 +127,7 @@ static int put(struct sync_first *f, const struct entry *en, const uint16_t *ids
 		return err_set(e, ERR_LIMIT, 0, "no UID is left in this folder");
 	if (uid >= f->uid)
 		f->uid = uid + 1;
-	struct assign a = sync_assign(en, en->n.base, uid, f->now);
+	struct assign a = sync_assign(en, entry_base(en), uid, f->now);
 	a.kw = ids;
 	a.n_kw = n_ids;
 	if (state_assign(&f->m->st, &a, f->m->st.modseq, e) < 0)
@@ -155,7 +155,7 @@ static int number_one(struct sync_first *f, struct entry *en, unsigned *work, st
 /* Those of one base name are neighbours, and sort alike. */
 static bool is_twin(const struct sync_first *f, const struct entry *en)
 {
-	return f->last && f->last->n.secs == en->n.secs && f->last->n.usecs == en->n.usecs && str_eq(f->last->n.base, en->n.base);
+	return f->last && f->last->secs == en->secs && f->last->usecs == en->usecs && str_eq(entry_base(f->last), entry_base(en));
 }
 
 static PREFETCHES void look_ahead(const struct listing *l, size_t i)
@@ -183,7 +183,7 @@ static int number(struct sync_first *f, struct err *e)
 		struct entry *const en = l->v[f->at];
 		if (en->odd && sync_straighten(f->m, l->a, en))
 			work += RENAMED;
-		if (en->n.base.n == 0)
+		if (en->base_n == 0)
 			continue;
 		if (is_twin(f, en)) {
 			l->v[f->twins++] = en;	/* where one was that has been seen to */

@@ -16,7 +16,7 @@ static struct entry *make(struct arena *a, const char *name, uint32_t uid)
 
 	en->name = arena_strdup(a, name);
 	en->uid = uid;
-	maildir_name_parse(str_c(en->name), &en->n);
+	entry_parse(en);
 	return en;
 }
 
@@ -25,11 +25,11 @@ static bool is_before(const struct entry *a, const struct entry *b)
 {
 	if (a->uid || b->uid)
 		return a->uid && (!b->uid || a->uid < b->uid);
-	if (a->n.secs != b->n.secs)
-		return a->n.secs < b->n.secs;
-	if (a->n.usecs != b->n.usecs)
-		return a->n.usecs < b->n.usecs;
-	return str_cmp(a->n.base, b->n.base) < 0;
+	if (a->secs != b->secs)
+		return a->secs < b->secs;
+	if (a->usecs != b->usecs)
+		return a->usecs < b->usecs;
+	return str_cmp(entry_base(a), entry_base(b)) < 0;
 }
 
 static void random_name(char *out, size_t max)
@@ -108,8 +108,8 @@ static bool same_entries(const struct listing *a, const struct listing *b)
 {
 	for (size_t i = 0; i < a->n && i < b->n; i++) {
 		const struct entry *const x = a->v[i], *const y = b->v[i];
-		if (strcmp(x->name, y->name) != 0 || !str_eq(x->n.base, y->n.base) || !str_eq(y->n.info, STR("S")) || x->n.size != y->n.size || x->n.secs != y->n.secs ||
-		    y->n.size_crlf != y->n.size + 1 || y->n.base.p != y->name || y->disk != DISK_S || y->odd)
+		if (strcmp(x->name, y->name) != 0 || !str_eq(entry_base(x), entry_base(y)) || !str_eq(entry_info(y), STR("S")) || x->told != y->told || x->secs != y->secs ||
+		    y->told_crlf != y->told + 1 || y->disk != DISK_S || y->odd)
 			return false;
 	}
 	return a->n == b->n;
