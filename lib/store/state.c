@@ -133,6 +133,13 @@ struct str state_name(const struct state *st, const struct rec *r)
 	return str_sub(s, 0, r->name_len);
 }
 
+bool state_name_is(const struct state *st, const struct rec *r, struct str base)
+{
+	const struct str s = name_bytes(st, r);
+
+	return base.n > 0 && r->name_len == base.n && s.n >= base.n && memcmp(s.p, base.p, base.n) == 0;
+}
+
 struct str state_info(const struct state *st, const struct rec *r)
 {
 	const struct str s = r->info_len ? name_checked(st, r) : (struct str){ 0 };

@@ -183,6 +183,7 @@ struct rec *state_find(const struct state *st, uint32_t uid);	/* NULL: none, or 
 /* Base name and odd info; empty when the names are damaged. */
 struct str state_name(const struct state *st, const struct rec *r);
 struct str state_info(const struct state *st, const struct rec *r);
+bool state_name_is(const struct state *st, const struct rec *r, struct str base);	/* that base name: what is damaged is none */
 void state_keyword_add(struct state *st, struct str name);	/* fewer than STORE_KEYWORDS_MAX are there */
 static inline bool state_is_hidden(const struct state *st, size_t id) { return st->hidden[id / 64] >> (id % 64) & 1; }
 int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e) MUST_CHECK;

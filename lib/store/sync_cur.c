@@ -7,7 +7,10 @@
 #include "base/clock.h"
 #include "store/sync_priv.h"
 
-enum { AHEAD = 8 };	/* entries */
+enum {
+	AHEAD = 16,	/* entries */
+	NEAR = 4,	/* records */
+};
 
 /* Base names -> positions, open addressing. */
 struct table {
@@ -48,7 +51,9 @@ static uint32_t table_find(const struct table *t, struct str base)
 struct full {
 	struct mbox *m;
 	struct listing l;
-	struct table t;
+	struct timespec marked;	/* cur's time, from before it was listed; tv_sec 0: none */
+	struct table t;		/* made when it is needed */
+	uint32_t next;		/* the record after the last that was found */
 	unsigned char *seen;	/* per position */
 	struct buf ops;
 	struct str letters[26];
@@ -115,16 +120,38 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 	full_letters(f, MBOX_REMOVE, letters_besides(info, entry_info(en), letters), &one);
 }
 
-/* Entries in their order lie anywhere in memory: have those to come on their way. */
+/* Files in the order of their arrival are mostly in that of their UIDs: then it is the next record, but for those whose files have gone. */
+static uint32_t full_find(struct full *f, struct str base)
+{
+	const struct state *const st = &f->m->st;
+	const uint32_t n = state_count(st), near = n - f->next < NEAR ? n : f->next + NEAR;
+	uint32_t pos = f->next;
+
+	for (; pos < near; pos++) {
+		const struct rec *const r = state_rec(st, pos);
+		if ((r->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE && state_name_is(st, r, base))
+			break;
+	}
+	if (pos == near) {
+		if (f->t.slot == NULL)
+			table_init(&f->t, st);
+		pos = table_find(&f->t, base);
+	}
+	if (pos != UINT32_MAX)
+		f->next = pos + 1;
+	return pos;
+}
+
+/* Entries in their order lie anywhere in memory, and so do their names, which they tell: have those to come on their way. */
 static PREFETCHES void full_ahead(const struct full *f, size_t i)
 {
-	const struct entry *const en = i + AHEAD < f->l.n ? f->l.v[i + AHEAD] : NULL;
-
-	if (en == NULL)
-		return;
-	__builtin_prefetch(en);
-	__builtin_prefetch((const char *)en + 64);
-	__builtin_prefetch((const char *)en + 128);
+	if (i + AHEAD < f->l.n)
+		__builtin_prefetch(f->l.v[i + AHEAD]);
+	if (i + AHEAD / 2 < f->l.n) {
+		const char *const name = f->l.v[i + AHEAD / 2]->name;
+		__builtin_prefetch(name);
+		__builtin_prefetch(name + 64);
+	}
 }
 
 /* Files that have no UID yet, in order. */
@@ -183,13 +210,14 @@ static void full_walk(struct full *f)
 	struct map *fresh = map_new();
 	size_t n = 0;
 
+	listing_sort(&f->l);
 	for (size_t i = 0; i < f->l.n; i++) {
 		full_ahead(f, i);
 		struct entry *const en = f->l.v[i];
 		if (sync_straighten(f->m, f->l.a, en))
 			f->clean = false;
 		const struct str base = entry_base(en);
-		const uint32_t pos = table_find(&f->t, base);
+		const uint32_t pos = full_find(f, base);
 		if (full_takes(f, pos, en) || base.n == 0)
 			continue;
 		if (pos != UINT32_MAX || map_get(fresh, base) != NULL) {
@@ -201,26 +229,41 @@ static void full_walk(struct full *f)
 		f->l.v[n++] = en;
 	}
 	f->l.n = n;
-	listing_changed(&f->l);
 	map_free(&fresh);
 }
 
-/* A file that is renamed while a directory is listed may be missed: what seems gone is looked for once more. */
-static int full_missing(struct full *f, struct err *e)
+/* Has nobody, we included, changed cur since before it was listed? Then what was told is what is there. */
+static bool full_exact(const struct full *f)
+{
+	struct timespec now;
+
+	return f->marked.tv_sec != 0 && f->clean && sync_dir_time(f->m->curfd, &now) == 0 && sync_same_time(&f->marked, &now);
+}
+
+/* Look for what seems gone once more. */
+static int full_again(struct full *f, struct err *e)
 {
 	struct listing again = { 0 };
+	const int r = listing_read(&again, f->m->curfd, SIZE_MAX, store_crew(f->m->s), e);
+
+	for (size_t i = 0; r == 0 && i < again.n; i++)
+		(void)full_takes(f, full_find(f, entry_base(again.v[i])), again.v[i]);
+	listing_fini(&again);
+	return r;
+}
+
+/* A file that is renamed while a directory is listed may be missed. */
+static int full_missing(struct full *f, struct err *e)
+{
 	uint32_t missing = 0;
-	int r = 0;
 
 	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++)
 		missing += !f->seen[pos] && (state_rec(&f->m->st, pos)->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE;
 	if (missing == 0)
 		return 0;
-	r = listing_read(&again, f->m->curfd, SIZE_MAX, store_crew(f->m->s), e);
-	for (size_t i = 0; r == 0 && i < again.n; i++)
-		(void)full_takes(f, table_find(&f->t, entry_base(again.v[i])), again.v[i]);
-	listing_fini(&again);
-	for (uint32_t pos = 0; r == 0 && pos < state_count(&f->m->st); pos++) {
+	if (!(f->m->exact_times && full_exact(f)) && full_again(f, e) < 0)
+		return -1;
+	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++) {
 		const struct rec *const rec = state_rec(&f->m->st, pos);
 		if (f->seen[pos] || (rec->state & REC_GONE))
 			continue;
@@ -228,17 +271,18 @@ static int full_missing(struct full *f, struct err *e)
 		op_ranges(&f->ops, OP_EXPUNGE, &one, 1);
 		op_ranges(&f->ops, OP_DONE, &one, 1);
 	}
-	return r;
+	return 0;
 }
 
 static int full_read(struct full *f, struct mbox *m, struct err *e)
 {
 	f->m = m;
 	buf_init(&f->ops, BATCH_MAX);
+	if (sync_mark(m, &f->marked) < 0)
+		f->marked.tv_sec = 0;
 	if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
 		return -1;
 	takeover_keywords(m->dirfd, f->l.a, f->letters);
-	table_init(&f->t, &m->st);
 	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
 	return 0;
 }
@@ -281,12 +325,8 @@ int sync_cur(struct mbox *m, struct err *e)
 {
 	struct full f = { .clean = true };
 	struct arena *a = arena_new(0);
-	struct timespec marked = { 0 }, after = { 0 };
-	int r;
+	int r = full_read(&f, m, e);
 
-	if (sync_mark(m, &marked) < 0)
-		marked.tv_sec = 0;
-	r = full_read(&f, m, e);
 	if (r == 0) {
 		full_walk(&f);
 		r = full_missing(&f, e);
@@ -304,8 +344,7 @@ int sync_cur(struct mbox *m, struct err *e)
 		store_quota_forget(m->s);
 	if (r == 0) {
 		/* Changed while it was listed, by us or by others: look again next time. */
-		const bool same = marked.tv_sec != 0 && f.clean && sync_dir_time(m->curfd, &after) == 0 && sync_same_time(&marked, &after);
-		m->cur_seen = same ? marked : (struct timespec){ 0 };
+		m->cur_seen = full_exact(&f) ? f.marked : (struct timespec){ 0 };
 		sync_record(m);
 	}
 	full_fini(&f);
