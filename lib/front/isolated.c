@@ -21,7 +21,8 @@
 
 enum {
 	AGAIN_MAX = 64,		/* processes with a channel for further connections: each fork closes so many */
-	IDLE_MAX = 16,		/* of them without a connection */
+	IDLE_MAX = 16,		/* of them without a connection for max_idle; what is more than that waits for SURPLUS_MS */
+	SURPLUS_MS = 2000,	/* a client with fifty connections at once has now ten, now forty: those forty come again in a moment */
 	EXIT_OS = 71,
 };
 
@@ -69,13 +70,20 @@ static void let_go(struct isolated *iso, struct child *c)
 	ipc_chan_free(&c->chan);
 }
 
+static uint64_t idle_max_ms(const struct isolated *iso)
+{
+	const uint64_t max = iso->run->conf->max_idle * 1000;
+	return iso->n_idle > IDLE_MAX && max > SURPLUS_MS ? SURPLUS_MS : max;
+}
+
 static void on_idle_timer(void *ctx)
 {
 	struct isolated *iso = ctx;
-	const uint64_t now = clock_mono_ms(), max = iso->run->conf->max_idle * 1000;
+	const uint64_t now = clock_mono_ms();
 	list_each_safe(it, &iso->idle)
 	{
 		struct child *c = list_of(it, struct child, node);
+		const uint64_t max = idle_max_ms(iso);
 		if (now - c->idle_since_ms < max) {
 			timer_again(iso->timer, c->idle_since_ms + max - now);
 			return;
@@ -92,10 +100,9 @@ static void becomes_idle(struct isolated *iso, struct child *c)
 	}
 	c->idle_since_ms = clock_mono_ms();
 	list_append(&iso->idle, &c->node);
-	if (++iso->n_idle == 1)
-		timer_again(iso->timer, iso->run->conf->max_idle * 1000);
-	else if (iso->n_idle > IDLE_MAX)
-		let_go(iso, list_of(iso->idle.next, struct child, node));
+	++iso->n_idle;
+	if (iso->n_idle == 1 || iso->n_idle == IDLE_MAX + 1)	/* else the timer runs for the first of the list */
+		timer_again(iso->timer, idle_max_ms(iso));
 }
 
 /* A front says that its connection is over. It is believed about its own only, whatever number it gives. */
@@ -116,10 +123,10 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	let_go(c->iso, c);
 }
 
+/* Who has waited for the shortest time: its memory is still in the processor's caches, and those that are too many get old and end. */
 static struct child *find_idle(struct isolated *iso, const struct front_conn *fc)
 {
-	list_each_safe(it, &iso->idle)
-	{
+	for (struct list *it = iso->idle.prev; it != &iso->idle; it = it->prev) {
 		struct child *c = list_of(it, struct child, node);
 		if (strcmp(c->client, fc->client) == 0 && strcmp(c->profile, fc->profile) == 0 && strcmp(c->listener, fc->listener) == 0)
 			return c;
@@ -184,6 +191,8 @@ void isolated_forget(struct isolated *iso)
 static pid_t fork_front(struct isolated *iso, struct front_conn *fc, int pair[2])
 {
 	struct err e = { 0 };
+	if (iso->n_again >= AGAIN_MAX && iso->n_idle > IDLE_MAX)	/* another client has more than its share of them */
+		let_go(iso, list_of(iso->idle.next, struct child, node));
 	if (may_come_again(iso, fc) && sock_pair(SOCK_SEQPACKET, pair, &e) < 0)
 		log_warning("%s", e.text);	/* then it serves this one only */
 	const pid_t pid = fork();
@@ -205,7 +214,7 @@ void isolated_serve(struct isolated *iso, struct front_conn *fc)
 		return;
 	}
 	/* A front that has been taken over may say that its connection is over, and keep it: the parent's count is wrong then, this one is not. */
-	const bool full = map_count(iso->children) >= iso->run->conf->process_limit + IDLE_MAX;
+	const bool full = map_count(iso->children) >= iso->run->conf->process_limit + AGAIN_MAX;
 	const pid_t pid = full ? -1 : fork_front(iso, fc, pair);
 	if (pid < 0) {
 		log_error("connection from %s refused: %s %d", fc->client, full ? "more processes than connections:" : "fork: errno",

@@ -307,14 +307,37 @@ def test_a_process_that_dies_while_it_waits_is_not_missed(front):
     f.until(lambda: f.ask("x") == "echo x")
 
 
-def test_no_more_than_sixteen_wait(front):
-    f = again(front, client_connection_count_limit=100)
-    conns = [f.connect() for _ in range(25)]
-    assert len({c.ask("peers").split()[3] for c in conns}) == 25
+def crowd(f, n, source=None):
+    """So many connections at once: the processes that serve them, which wait when this returns."""
+    conns = [f.connect(source) for _ in range(n)]
+    pids = [int(c.ask("peers").split()[3]) for c in conns]
+    assert len(set(pids)) == n
     for c in conns:
         c.ask("quit")
+        assert c.line() == ""
         c.close()
+    return pids
+
+
+def test_no_more_than_sixteen_wait_for_long(front):
+    f = again(front, client_connection_count_limit=100)
+    conns = crowd(f, 25)
+    assert len(set(crowd(f, 25)) & set(conns)) > 16, "a client with many at once comes again in a moment"
     f.until(lambda: 1 < len(f.children()) <= 17)
+    left = {pid for pid, _, cmd in f.children() if "front" in cmd}
+    assert len(left) == 16 and served_by(f) in left
+
+
+def test_one_client_does_not_take_all_places_of_those_that_wait(front):
+    f = again(front, client_connection_count_limit=100)
+
+    others = iter(range(9, 250))
+
+    def place_is_made():
+        crowd(f, 64)
+        source = "127.0.0.%d" % next(others)
+        return len({served_by(f, source=source) for _ in range(5)}) < 5 and len(f.children()) > 60      # those of the crowd still wait
+    f.until(place_is_made)
 
 
 def test_shared_serves_all_in_one_process(front):
