@@ -449,6 +449,7 @@ def test_a_daemon_that_is_away_for_a_moment_costs_no_refusal(front):
     """As when it is started again: who connects meanwhile waits in the listener."""
     f = front().start()
     for i in range(4):
+        f.until(lambda: f.queue.conns)      # one that it has not accepted yet it could not end
         f.queue.stop()
         back = threading.Timer(0.1, f.queue.start)
         back.start()
