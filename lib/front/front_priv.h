@@ -84,7 +84,7 @@ bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds m
 /* --- fronts that are processes, as the template sees them: isolated.c --- */
 struct isolated;
 struct isolated_calls {
-	void (*started)(void);			/* a connection is being served */
+	void (*started)(bool again);		/* a connection is being served; again: by a process that has served before */
 	void (*ended)(uint64_t conn, int status);	/* it has ended; status as wait(2) gives it */
 	void (*none_left)(void);
 	/* In the new process: serve fc; again_fd (or -1): the channel on which further connections come. Never returns. */

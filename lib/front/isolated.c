@@ -210,7 +210,7 @@ void isolated_serve(struct isolated *iso, struct front_conn *fc)
 {
 	int pair[2] = { -1, -1 };
 	if (serve_again(iso, fc)) {
-		iso->calls.started();
+		iso->calls.started(true);
 		return;
 	}
 	/* A front that has been taken over may say that its connection is over, and keep it: the parent's count is wrong then, this one is not. */
@@ -221,12 +221,12 @@ void isolated_serve(struct isolated *iso, struct front_conn *fc)
 			  full ? (int)map_count(iso->children) : errno);
 		close_fd(&pair[0]);
 		front_busy(iso->run, fc->fd, fc->profile, NULL);
-		iso->calls.started();
+		iso->calls.started(false);
 		iso->calls.ended(fc->conn, EXIT_OS << 8);
 		return;
 	}
 	(void)child_new(iso, fc, pid, pair[0]);
-	iso->calls.started();
+	iso->calls.started(false);
 }
 
 static void on_child(void *ctx, int signo)

@@ -40,7 +40,7 @@ struct worker {
 	struct ipc_chan *chan;
 	pid_t pid;
 	bool ready, retired;
-	uint64_t served, in_flight;
+	uint64_t served, in_flight;	/* served: without those that a process served again, as far as it has told */
 };
 
 static struct parent {
@@ -263,15 +263,17 @@ static bool is_crash(uint64_t status)
 	return sig == SIGSEGV || sig == SIGABRT || sig == SIGSYS || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
 }
 
-static void on_started(struct worker *w, uint64_t n)
+/* Those that took no fork teach nobody how the template's memory lies, and leave nothing in it. */
+static void on_started(struct worker *w, uint64_t n, uint64_t again)
 {
 	w->in_flight -= n < w->in_flight ? n : w->in_flight;
+	w->served -= again < w->served ? again : w->served;
 	update_watches();
 }
 
 static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
 {
-	on_started(w, m->started);
+	on_started(w, m->started, m->again);
 	limits_give(p.limits, m->conn);
 	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
 	if (is_crash(m->status) && w == p.now && !p.next) {
@@ -288,9 +290,11 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	case IPC_handover_READY:
 		on_ready(w);
 		break;
-	case IPC_handover_STARTED:
-		on_started(w, ((const struct ipc_handover_STARTED *)msg)->n);
+	case IPC_handover_STARTED: {
+		const struct ipc_handover_STARTED *m = msg;
+		on_started(w, m->n, m->again);
 		break;
+	}
 	default:
 		on_ended(w, msg);
 	}

@@ -27,6 +27,7 @@ static struct template {
 	struct map *served;		/* here: conn -> struct served */
 	bool draining;
 	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
+	uint64_t again;			/* of started */
 	bool in_front;			/* in a front process: one connection at a time */
 } t;
 
@@ -118,22 +119,23 @@ void front_select_key(const struct front_conn *fc)
 /* --- telling the parent --- */
 
 /* The parent only has to know that we keep up: it is told of several together, or of short connections when they end. */
-static void tell_started(void)
+static void tell_started(bool again)
 {
-	const struct ipc_handover_STARTED m = { .n = ++t.started };
+	t.again += again;
+	const struct ipc_handover_STARTED m = { .n = ++t.started, .again = t.again };
 	struct err e = { 0 };
 	if (t.started < t.started_max || t.in_front)
 		return;
-	t.started = 0;
+	t.started = t.again = 0;
 	if (t.chan && ipc_send(t.chan, IPC_handover_STARTED, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
 }
 
 static void tell_ended(uint64_t conn, int status)
 {
-	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status, .started = t.started };
+	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status, .started = t.started, .again = t.again };
 	struct err e = { 0 };
-	t.started = 0;
+	t.started = t.again = 0;
 	/* A front whose last connection it was tells by its end: nothing may be handed to it meanwhile. */
 	if (t.in_front && t.draining)
 		return;
@@ -152,7 +154,7 @@ static void serve_here(const struct front_conn *fc)
 	struct served *s = xzalloc(sizeof(*s));
 	s->fc = *fc;
 	(void)map_set(t.served, str_n(&s->fc.conn, sizeof(s->fc.conn)), s);
-	tell_started();
+	tell_started(false);
 	tls_key_channel(s->fc.key_fd);
 	t.run->service->session(&t.env, &s->fc);
 }

@@ -272,6 +272,18 @@ def test_a_process_ends_after_its_number_of_connections(front):
     assert len(set(seen)) == 5
 
 
+def template_of(f):
+    return {pid for pid, _, cmd in f.children() if "template" in cmd}
+
+
+def test_connections_that_take_no_fork_do_not_wear_the_template_out(front):
+    f = again(front, max_use=1000, front_template_max=40)
+    first = template_of(f)
+    pids = [served_by(f) for _ in range(120)]
+    assert len(set(pids)) < 25 and template_of(f) == first and len(first) == 1
+    f.until(lambda: served_by(f, "secret") and template_of(f) != first)
+
+
 def test_a_process_that_saw_a_secret_serves_nobody_else(front):
     f = again(front)
     seen = [served_by(f, "secret") for _ in range(5)]
