@@ -132,6 +132,11 @@ static void abandon(struct attempt *a)
 	a->abandoned = true;
 }
 
+const char *attempt_account(const struct attempt *a)
+{
+	return a->name;
+}
+
 void attempt_cancel(struct attempt **ap)
 {
 	struct attempt *a = *ap;

@@ -30,6 +30,8 @@ enum phase {
 	PHASES
 };
 
+static const char text_temp[] = "temporary authentication failure", text_changed[] = "account has changed";
+
 static const uint16_t may_idle[] = { IPC_auth_START, IPC_auth_CLIENT };
 static const uint16_t may_working[] = { IPC_auth_CANCEL };
 static const uint16_t may_challenge[] = { IPC_auth_STEP, IPC_auth_CANCEL };
@@ -64,6 +66,7 @@ struct conn {
 	struct worker *sasl;		/* PLAIN, LOGIN */
 	struct worker_owner owner;	/* user "": it serves once */
 	bool is_scram, want_first, want_last;
+	bool revoked;			/* since the login began, the user's password or rights have changed */
 	char given[513];
 	struct attempt *attempt;
 	struct account account;
@@ -164,7 +167,7 @@ static void on_told(void *ctx, bool ok)
 	if (ok)
 		granted(c);
 	else
-		fail(c, ERR_TEMP, "temporary authentication failure", 0);
+		fail(c, ERR_TEMP, text_temp, 0);
 }
 
 /* The password is right. For SMTP the queue must know before the client does. */
@@ -191,6 +194,10 @@ static void on_attempt_done(void *ctx, const struct attempt_result *r)
 	c->attempt = NULL;
 	if (r->code != ERR_NONE) {
 		fail(c, r->code, r->text, r->delay_ms);
+		return;
+	}
+	if (c->revoked) {
+		fail(c, ERR_TEMP, text_temp, 0);
 		return;
 	}
 	c->account = r->account;
@@ -241,7 +248,7 @@ static void on_sasl(void *ctx, uint16_t type, void *msg, int fd)
 
 	if (c->attempt || c->phase != PH_WORKING) {	/* it has said its last word, or was not asked */
 		close_fd(&fd);
-		fail(c, ERR_TEMP, "temporary authentication failure", 0);
+		fail(c, ERR_TEMP, text_temp, 0);
 		return;
 	}
 	switch (type) {
@@ -261,7 +268,7 @@ static void on_sasl_gone(void *ctx, const char *why)
 	struct conn *c = ctx;
 
 	log_warning("sasl worker: %s", why);
-	fail(c, ERR_TEMP, "temporary authentication failure", 0);
+	fail(c, ERR_TEMP, text_temp, 0);
 }
 
 /* Whose password comes, where the first words of PLAIN say so: compared only, for what counts is what the worker says, and whether the password is right. */
@@ -289,13 +296,13 @@ static void sasl_start(struct conn *c, const struct ipc_auth_START *m)
 
 	if (c->m->conns->n_sasl >= SASL_WORKERS_MAX || (c->sasl = worker_take(c->m, WORKER_SASL, owner, SASL_LIFE_MS, &sasl_ops, c, &e)) == NULL) {
 		log_warning("no sasl worker: %s", e.text[0] ? e.text : "too many at once");
-		fail(c, ERR_TEMP, "temporary authentication failure", 0);
+		fail(c, ERR_TEMP, text_temp, 0);
 		return;
 	}
 	c->m->conns->n_sasl++;
 	phase_set(c, PH_WORKING);
 	if (worker_send(c->sasl, IPC_helper_BEGIN, &begin, -1, &e) < 0)
-		fail(c, ERR_TEMP, "temporary authentication failure", 0);
+		fail(c, ERR_TEMP, text_temp, 0);
 }
 
 /* --- what the front asks --- */
@@ -343,6 +350,7 @@ static void on_start(struct conn *c, const struct ipc_auth_START *m)
 	for (size_t i = 0; i <= m->mech.n; i++)
 		c->mech[i] = i < m->mech.n ? ch_up(m->mech.p[i]) : 0;
 	c->given[0] = 0;
+	c->revoked = false;
 	c->started = clock_mono_ms();
 	if (!c->client_known) {
 		fail(c, ERR_DENIED, "no login from an unknown address", 0);
@@ -373,7 +381,9 @@ static void on_step(struct conn *c, struct str data)
 {
 	struct err e = { 0 };
 
-	if (c->want_last) {
+	if (c->revoked) {
+		fail(c, ERR_TEMP, text_temp, 0);
+	} else if (c->want_last) {
 		if (data.n == 0)
 			grant(c);
 		else
@@ -387,7 +397,7 @@ static void on_step(struct conn *c, struct str data)
 	} else if (c->sasl) {
 		phase_set(c, PH_WORKING);
 		if (worker_send(c->sasl, IPC_helper_STEP, &(struct ipc_helper_STEP){ .data = data }, -1, &e) < 0)
-			fail(c, ERR_TEMP, "temporary authentication failure", 0);
+			fail(c, ERR_TEMP, text_temp, 0);
 	}
 }
 
@@ -445,8 +455,8 @@ static void on_session(struct conn *c, const struct ipc_auth_SESSION *m, int fd)
 	socklen_t n = sizeof type;
 
 	/* Nothing may have changed between the password and now. */
-	if (rc != 0 || now.uid != c->account.uid || (now.flags & ACCOUNT_F_DISABLED)) {
-		session_fail(c, rc < 0 ? ERR_TEMP : ERR_AUTH, rc < 0 ? "temporary failure" : "account has changed");
+	if (rc != 0 || c->revoked || now.uid != c->account.uid || (now.flags & ACCOUNT_F_DISABLED)) {
+		session_fail(c, rc < 0 ? ERR_TEMP : ERR_AUTH, rc < 0 ? "temporary failure" : text_changed);
 		close_fd(&fd);
 		return;
 	}
@@ -460,6 +470,27 @@ static void on_session(struct conn *c, const struct ipc_auth_SESSION *m, int fd)
 					.fd = fd, .tag = m->tag, .input = m->input, .relayed = m->relayed };
 	phase_set(c, PH_ATTACH);
 	c->attach = session_attach(c->m, &ask, on_attached, c);
+}
+
+/* It is told when it asks the next time: between its questions it expects nothing. */
+static void login_revoke(struct conn *c)
+{
+	c->revoked = true;
+	if (!c->attach)
+		return;
+	attach_cancel(&c->attach);
+	session_fail(c, ERR_AUTH, text_changed);
+	phase_set(c, PH_USER);
+}
+
+void conns_revoke(struct monitor *m, struct str user)
+{
+	list_each(it, &m->conns->all) {
+		struct conn *c = list_of(it, struct conn, node);
+
+		if (str_case_eq(str_c(c->attempt ? attempt_account(c->attempt) : c->account.name), user))
+			login_revoke(c);
+	}
 }
 
 static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)

@@ -112,8 +112,10 @@ static void on_refreshed(void *ctx, bool ok)
 	struct client *c = ctx;
 
 	c->waiting = false;
-	for (size_t i = 0; i < c->n_names; i++)
+	for (size_t i = 0; i < c->n_names; i++) {
+		conns_revoke(c->m, c->names[i]);
 		(void)sessions_end_user(c->m, c->names[i], "password or rights changed");
+	}
 	if (c->gone)
 		client_free(c);
 	else

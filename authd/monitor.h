@@ -150,6 +150,7 @@ struct attempt *attempt_password_as(struct monitor *m, const struct facts *f, co
 struct attempt *attempt_scram(struct monitor *m, const struct facts *f, struct str initial, const struct attempt_ops *ops, void *ctx);
 void attempt_step(struct attempt *a, struct str data);
 void attempt_cancel(struct attempt **a);		/* done is not called, but a check under way is still counted; accepts NULL */
+const char *attempt_account(const struct attempt *a);	/* as far as it is known: "" while SCRAM's client has not named it */
 void attempt_log_refused(const struct facts *f, const char *mech, const char *reason, struct str given);
 
 /* --- workers.c --- */
@@ -180,6 +181,9 @@ void worker_release(struct worker **c, bool sound);	/* sound: it may serve again
 /* --- conns.c --- */
 void conns_init(struct monitor *m);
 size_t conns_count(const struct monitor *m);
+/* The password or the rights of user have changed: a login of theirs that has begun, or not got its session yet, gets none by what was right before. What smtpd
+ * and queued know stays. */
+void conns_revoke(struct monitor *m, struct str user);
 
 /* --- mux.c --- */
 void mux_message(struct monitor *m, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int password_fd);	/* taken */

@@ -13,7 +13,7 @@ import pytest
 
 import ipc
 from test_attack_limits import zygote
-from test_login import login, plain
+from test_login import login, plain, scram
 
 TEMP, DENIED, LIMIT = 9, 4, 2
 
@@ -25,6 +25,10 @@ def session(authd, user="alice@example.com", password="secret", service="imap", 
     r = c.ask("SESSION", id=5, fd=theirs.fileno(), tag=tag, input=b"x")
     theirs.close()
     return r, ours
+
+
+def change_password(authd, user, password):
+    authd.user("passwd", user, "--password-stdin", input=password.encode() + b"\n")
 
 
 def facts(sock):
@@ -108,6 +112,54 @@ def test_password_change_ends_sessions(authd):
     while os.path.exists("/proc/" + pid) and time.monotonic() < end:
         time.sleep(0.02)
     assert not os.path.exists("/proc/" + pid) and "password" in ended.read_text()
+
+
+class Meanwhile:
+    """A front's channel with something that happens before its question of this number."""
+
+    def __init__(self, channel, number, act):
+        self.channel, self.left, self.act = channel, number, act
+
+    def ask(self, *a, **k):
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return self.channel.ask(*a, **k)
+
+
+@pytest.mark.parametrize("number", [2, 3], ids=["proof", "last"])
+def test_a_login_kept_half_done_does_not_outlive_the_password(authd, number):
+    """Whoever has stolen a password could keep SCRAM exchanges waiting, and finish one when the owner has a new password."""
+    change = lambda: change_password(authd, "alice@example.com", "new")  # noqa: E731
+    try:
+        r, _ = scram(Meanwhile(authd.parent().conn("auth", client="127.0.0.1"), number, change), "alice@example.com", "secret")
+        assert r[0] == "FAIL" and r[2]["code"] == TEMP
+    finally:
+        change_password(authd, "alice@example.com", "secret")
+    assert session(authd)[0][0] == "SESSION_OK"
+
+
+def test_a_login_without_a_session_does_not_outlive_the_password(authd):
+    _, _, c = login(authd, "alice@example.com", "secret")
+    change_password(authd, "alice@example.com", "secret")
+    ours, theirs = socket.socketpair()
+    assert c.ask("SESSION", id=5, fd=theirs.fileno(), tag="a1", input=b"x")[0] == "SESSION_FAIL"
+
+
+def test_a_login_whose_session_is_being_started_does_not_outlive_the_password(authd):
+    authd.mark()
+    change_password(authd, "alice@example.com", "secret")     # ends the session that is there
+    authd.mode.write_text("stuck\n")
+    try:
+        _, _, c = login(authd, "alice@example.com", "secret")
+        ours, theirs = socket.socketpair()
+        c.send("SESSION", id=5, fd=theirs.fileno(), tag="a1", input=b"x")
+        authd.wait_log("session of alice@example.com (imap) started")
+        change_password(authd, "alice@example.com", "secret")
+        authd.mode.write_text("serve\n")
+        assert c.recv()[0] == "SESSION_FAIL"
+    finally:
+        authd.mode.write_text("serve\n")
 
 
 @pytest.mark.parametrize("word", ["disable", "del"])
