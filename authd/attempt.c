@@ -303,6 +303,17 @@ static bool cached(struct attempt *a)
 	return a->wanted && ttl && cache_has(a->m->cache, clock_mono_ms(), ttl, &a->stamp, tag);
 }
 
+/* Not what ends before the cache would forget it. */
+static void remember(struct attempt *a, uint64_t expires)
+{
+	uint8_t tag[CACHE_TAG];
+
+	if (expires && expires <= (uint64_t)clock_wall() + a->m->conf->auth_cache_time)
+		return;
+	cache_tag(a, tag);
+	cache_put(a->m->cache, clock_mono_ms(), &a->stamp, tag);
+}
+
 /* --- the check worker --- */
 
 static void on_result(struct attempt *a, const struct ipc_helper_RESULT *r)
@@ -321,12 +332,8 @@ static void on_result(struct attempt *a, const struct ipc_helper_RESULT *r)
 	}
 	a->sound = r->verdict != 2;
 	if (r->verdict == 1 && a->wanted) {
-		if (!a->scram) {
-			uint8_t tag[CACHE_TAG];
-
-			cache_tag(a, tag);
-			cache_put(a->m->cache, clock_mono_ms(), &a->stamp, tag);
-		}
+		if (!a->scram)
+			remember(a, r->expires);
 		if (r->app.n)
 			uses_seen(a->m, r->app, a->f->client);
 		buf_str(&a->data, r->data);

@@ -33,6 +33,7 @@ struct verdict {
 	int v;
 	char reason[100];
 	char app[APP_ID + 1];		/* by which application password it is right; "" : the main one */
+	uint64_t expires;		/* when that one ends; 0: never */
 	bool has_tag;
 	uint8_t tag[32];
 };
@@ -83,6 +84,7 @@ static int check_app(const struct ipc_helper_CHECK *m, struct str password, stru
 		*v = say(V_RIGHT, "");
 		snprintf(v->reason, sizeof v->reason, "app-password:%.*s", STR_ARG(which->name));
 		snprintf(v->app, sizeof v->app, "%.*s", STR_ARG(which->id));
+		v->expires = which->expires;
 	} else if (p.main_for_webmail && !m->webmail) {
 		rc = 2;
 	}
@@ -297,7 +299,7 @@ static void answer(int channel, uint32_t id, const struct verdict *v, struct str
 {
 	struct err e = { 0 };
 	const struct ipc_helper_RESULT r = { .verdict = (uint64_t)v->v, .reason = str_c(v->reason), .data = data,
-					     .app = v->app[0] ? str_c(v->app) : (struct str){ 0 },
+					     .app = v->app[0] ? str_c(v->app) : (struct str){ 0 }, .expires = v->expires,
 					     .tag = v->has_tag ? str_n(v->tag, sizeof v->tag) : (struct str){ 0 } };
 
 	if (ipc_send_fd(channel, &ipc_helper, IPC_helper_RESULT, &r, id, -1, &e) < 0)

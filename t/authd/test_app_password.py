@@ -12,6 +12,7 @@ import pytest
 from authdbox import Authd
 from test_login import AUTH, JOE, login, scram
 from test_saslauthd import ask, request
+from waiting import until
 
 WEBMAIL = "127.0.0.9"
 
@@ -136,6 +137,20 @@ def test_expired_it_is_wrong(make_authd):
         a.start()
         assert login(a, "alice@example.com", password)[0] == answer
         assert listed(a, "alice@example.com")["alice@example.com", "phone"]["expired"] == (answer == "FAIL")
+
+
+def test_it_is_not_remembered_beyond_its_end(make_authd):
+    a = make_authd(auth_cache_time="600")
+    a.add("alice@example.com", "secret")
+    password = make(a, "alice@example.com", "phone", "--expires", "1d")
+    a.start()
+    pairs = cdb_pairs(a.state / "passwd.cdb")
+    fields = pairs[b"=app alice@example.com"].split(b" ")
+    fields[3] = b"%d" % (time.time() + 5)
+    pairs[b"=app alice@example.com"] = b" ".join(fields)
+    cdb_write(a.state / "passwd.cdb", pairs)
+    assert login(a, "alice@example.com", password)[0] == "OK"
+    until(lambda: login(a, "alice@example.com", password)[0] == "FAIL")
 
 
 def cdb_pairs(path):
