@@ -422,6 +422,8 @@ static void on_client(struct conn *c, struct str address)
 	}
 	memcpy(c->facts.from.addr, a, sizeof a);
 	c->facts.from.exempt = cidr_match(c->m->exempt.v, c->m->exempt.n, a);
+	if (str_eq(str_c(c->service), STR("smtp")))	/* a proxy beside the webmail brings strangers */
+		c->facts.webmail = cidr_match(c->m->webmail.v, c->m->webmail.n, a);
 	snprintf(c->client, sizeof c->client, "%.*s", STR_ARG(address));
 }
 

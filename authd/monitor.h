@@ -87,7 +87,7 @@ struct facts {
 	const char *client, *server;	/* numeric, or "" */
 	unsigned client_port;
 	struct throttle_client from;
-	bool webmail;			/* the connection was accepted from webmail_hosts */
+	bool webmail;			/* it comes from webmail_hosts; to smtpd, by what its proxy says */
 };
 
 /* --- helpers.c --- */

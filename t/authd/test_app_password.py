@@ -10,7 +10,7 @@ import time
 import pytest
 
 from authdbox import Authd
-from test_login import AUTH, JOE, login, scram
+from test_login import AUTH, JOE, TEMP, login, plain, scram
 from test_saslauthd import ask, request
 from waiting import until
 
@@ -217,6 +217,19 @@ def test_the_main_password_is_for_the_webmail_only(authd, user, main):
     assert b"the main password is for the webmail only" in authd.user("app-password", "list", user).stdout
     authd.user("app-password", "main", user, "any")
     assert login(authd, user, main)[0] == "OK"
+
+
+def test_a_proxy_beside_the_webmail_is_none(make_authd):
+    a = make_authd(webmail_hosts=WEBMAIL, smtpd_upstream_proxy_hosts=WEBMAIL)
+    a.add("alice@example.com", "secret")
+    a.user("app-password", "main", "alice@example.com", "webmail")
+    a.start()
+    for named, code in ((None, TEMP), ("198.51.100.7", AUTH), (WEBMAIL, TEMP)):
+        c = a.parent("smtp").conn("auth", client=WEBMAIL)
+        if named:
+            c.send("CLIENT", address=named)
+        r = c.ask("START", id=1, mech="PLAIN", initial=plain("alice@example.com", "secret"))
+        assert r[0] == "FAIL" and r[2]["code"] == code, "right, but no queued is there to be told; or refused"
 
 
 def test_scram_is_the_main_passwords(authd):
