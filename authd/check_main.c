@@ -359,28 +359,25 @@ static struct str secret_get(struct buf *out)
 }
 
 /* The account's verifier, or one that fits nobody. *reason_out says which, for the log. An application password has none: the client does not say which of them it
- * has. */
+ * has. Nothing delays a challenge, so all is looked up and made for every name: its time does not tell who has one. */
 static int verifier_get(const struct ipc_helper_ACCOUNT_IS *who, struct str given, struct scram_verifier *v, const char **reason_out, struct err *e)
 {
-	const struct str user = who->user;
+	const struct str user = who->user.n ? who->user : STR(":nobody");	/* no account's name */
 	struct app_passwords apps = { 0 };
 	struct pass_record r = { 0 };
 	struct buf value, secret;
-	int rc = 1;
 
 	buf_init(&value, APP_RECORD_MAX);
 	buf_init(&secret, 256);
-	if (user.n)
-		rc = app_record_get(user, &value, &apps, e) < 0 ? -1 : 1;
+	int rc = app_record_get(user, &value, &apps, e);
 	buf_reset(&value);
-	if (rc == 1 && user.n && (!apps.main_for_webmail || who->webmail))
+	if (rc == 0)
 		rc = record_get(user, &value, &r, e);
-	if (rc == 0 && r.has_scram) {
+	scram_verifier_fake(secret_get(&secret), given, v);
+	*reason_out = who->user.n ? "no SCRAM verifier" : "unknown user";
+	if (rc == 0 && r.has_scram && (!apps.main_for_webmail || who->webmail)) {
 		*v = r.scram;
 		*reason_out = "password";
-	} else if (rc >= 0) {
-		scram_verifier_fake(secret_get(&secret), given, v);
-		*reason_out = user.n ? "no SCRAM verifier" : "unknown user";
 	}
 	buf_wipe(&value);
 	buf_fini(&value);

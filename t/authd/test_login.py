@@ -405,3 +405,14 @@ def test_log_line_is_not_forged(authd):
     authd.wait_log("login failed: ")
     line = [x for x in authd.log()[authd.at:].splitlines() if "login failed" in x][-1]
     assert line.count("\"") == 2 and line.index("rip=127.0.0.1") < line.index("user=")
+
+
+def test_a_challenge_is_the_same_work_for_every_name(authd, tmp_path):
+    """Nothing delays it, so that time would tell who has a verifier: in files that are opened."""
+    seen = {}
+    for user in ("bob@example.com", "ghost@example.com", "joe", "ghost"):
+        c = authd.parent().conn("auth", client="127.0.0.1")
+        with Trace(tmp_path, processes(authd), "openat") as t:
+            assert c.ask("START", id=1, mech="SCRAM-SHA-256", initial="n,,n=%s,r=abcdefghijkl" % user)[0] == "CHALLENGE"
+        seen[user] = t.counts()["authd: check", "openat"]
+    assert set(seen.values()) == {3}, seen
