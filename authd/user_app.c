@@ -46,6 +46,11 @@ static int record_put(struct user_store *s, const char *user, const struct app_p
 	return rc;
 }
 
+bool user_app_any(const struct user_store *s, const char *user)
+{
+	return user_store_has_password(s, key_of(s, user));
+}
+
 void user_app_forget(struct user_store *s, const char *user)
 {
 	user_store_password(s, key_of(s, user), (struct str){ 0 });

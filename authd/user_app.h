@@ -29,6 +29,7 @@ int user_app_del(struct user_store *s, const char *user, const struct app_option
 int user_app_main(struct user_store *s, const char *user, const char *what, struct err *e) MUST_CHECK;
 /* user "": everybody's. Prints. */
 int user_app_list(struct user_store *s, const char *user, const struct app_options *o, struct err *e) MUST_CHECK;
+bool user_app_any(const struct user_store *s, const char *user);	/* is anything written down for user? */
 void user_app_forget(struct user_store *s, const char *user);	/* all of it: the user is removed */
 
 #endif

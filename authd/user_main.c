@@ -535,6 +535,12 @@ static int app_user(struct run *r, struct err *e)
 	return err_set(e, ERR_NOENT, 0, "%s: no such user", r->name);
 }
 
+/* Of somebody who has gone there may be some, to be listed and taken away; of a name that was mistyped there are none. */
+static int app_user_ever(struct run *r, struct err *e)
+{
+	return user_app_any(&r->s, r->name) ? 0 : app_user(r, e);
+}
+
 static int cmd_app_add(struct run *r, struct err *e)
 {
 	return app_user(r, e) < 0 ? -1 : user_app_add(&r->s, r->name, &r->o.app, &r->made, e);
@@ -543,7 +549,7 @@ static int cmd_app_add(struct run *r, struct err *e)
 static int cmd_app_del(struct run *r, struct err *e)
 {
 	r->end_sessions = true;
-	return user_app_del(&r->s, r->name, &r->o.app, e);
+	return app_user_ever(r, e) < 0 ? -1 : user_app_del(&r->s, r->name, &r->o.app, e);
 }
 
 static int cmd_app_main(struct run *r, struct err *e)
@@ -556,7 +562,7 @@ static int cmd_app_list(struct run *r, struct err *e)
 {
 	if (geteuid() != 0)
 		return err_set(e, ERR_DENIED, 0, "only root may read passwd.cdb");
-	if (tell_authd(r, "app-uses", e) < 0 || user_store_passwords_read(&r->s, e) < 0)
+	if (tell_authd(r, "app-uses", e) < 0 || user_store_passwords_read(&r->s, e) < 0 || (r->name[0] && app_user_ever(r, e) < 0))
 		return -1;
 	return user_app_list(&r->s, r->name, &r->o.app, e);
 }

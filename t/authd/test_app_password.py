@@ -256,6 +256,15 @@ def test_an_account_of_the_system_that_has_expired_gets_in_by_none(authd):
     authd.user("enable", "joe")
 
 
+def test_those_of_an_account_that_has_gone_can_be_taken_away(authd):
+    subprocess.run(["useradd", "-M", "-s", "/bin/false", "leaver"], check=True)
+    make(authd, "leaver")
+    subprocess.run(["userdel", "leaver"], check=True)
+    assert list(listed(authd, "leaver")) == [("leaver", "phone")]
+    authd.user("app-password", "del", "leaver", "--all")
+    assert authd.user("app-password", "list", "leaver", check=False).returncode == 1
+
+
 def test_gone_with_the_user(authd):
     authd.add("eve@example.com", "x")
     password = make(authd, "eve@example.com")
@@ -271,7 +280,8 @@ def test_gone_with_the_user(authd):
     ["add", "alice@example.com", "--name", "x", "--service", ""], ["add", "alice@example.com", "--name", "x", "--expires", "2001-01-01"],
     ["add", "alice@example.com", "--name", "x", "--expires", "2035-02-30"], ["add", "alice@example.com", "--name", "x", "--expires", "0d"],
     ["add", "alice@example.com", "--name", "x", "--expires", "soon"], ["del", "alice@example.com"], ["del", "alice@example.com", "--name", "none"],
-    ["del", "alice@example.com", "--all", "--name", "x"], ["main", "alice@example.com", "nowhere"], ["main", "nobody@example.com", "any"], ["list"], ["frob", "x"], []])
+    ["del", "alice@example.com", "--all", "--name", "x"], ["main", "alice@example.com", "nowhere"], ["main", "nobody@example.com", "any"], ["del", "alcie@example.com", "--all"],
+    ["list", "alcie@example.com"], ["list"], ["frob", "x"], []])
 def test_refused(authd, args):
     before = (authd.state / "passwd.cdb").read_bytes()
     p = authd.user("app-password", *args, check=False)
