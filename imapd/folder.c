@@ -16,6 +16,7 @@ static void folder_free(struct folder *f)
 	timer_del(&f->timer);
 	timer_del(&f->flush);
 	timer_del(&f->keys);
+	timer_del(&f->look);
 	watch_del(&f->watch);
 	answers_free(f);
 	orders_free(f);
@@ -106,18 +107,28 @@ bool folders_busy(const struct user *u)
 	return false;
 }
 
-static void on_watch(void *ctx, unsigned events)
+/* --- news --- */
+
+static void on_look(void *ctx);
+
+static void look_later(struct folder *f)
 {
-	struct folder *f = ctx;
+	if (!f->look)
+		f->look = loop_timer(f->user->loop, 0, on_look, f);
+}
+
+static void news(struct folder *f)
+{
+	const uint64_t until = clock_mono_us() + SLICE_US;
 	struct user *u = f->user;
 	struct err e = { 0 };
+	int r;
 
-	(void)events;
-	u->working = "news of a folder";
-	mbox_watch_clear(f->mbox);
-	/* Every change of flags writes to the journal, so it comes by here. */
-	flush_later(f);
-	if (mbox_refresh(f->mbox, &e) == 0) {
+	while ((r = mbox_refresh_step(f->mbox, &e)) > 0 && clock_mono_us() < until)
+		;
+	if (r > 0) {
+		look_later(f);
+	} else if (r == 0) {
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {
 		folder_gone(u, f->mbox);
@@ -127,6 +138,27 @@ static void on_watch(void *ctx, unsigned events)
 	} else {
 		log_as("dovecot", LOG_LV_WARNING, "imap(%s): %.*s: %s", u->name, STR_ARG(f->name), e.text);
 	}
+}
+
+static void on_look(void *ctx)
+{
+	struct folder *f = ctx;
+
+	timer_del(&f->look);
+	f->user->working = "a changed folder";
+	news(f);
+}
+
+static void on_watch(void *ctx, unsigned events)
+{
+	struct folder *f = ctx;
+
+	(void)events;
+	f->user->working = "news of a folder";
+	mbox_watch_clear(f->mbox);
+	/* Every change of flags writes to the journal, so it comes by here. */
+	flush_later(f);
+	news(f);
 }
 
 static struct folder *folder_find(struct user *u, const struct mbox *m)
@@ -368,9 +400,13 @@ static void tell(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
 int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e)
 {
 	struct telling t = { .c = c };
+	const int more = refresh ? mbox_refresh_step(c->folder->mbox, e) : 0;
 
-	if (refresh && mbox_refresh(c->folder->mbox, e) < 0)
+	if (more < 0)
 		return -1;
+	/* Of a large folder that another program has changed all is told when it has been looked through. */
+	if (more > 0)
+		look_later(c->folder);
 	t.before = mbox_view_count(c->view);
 	if (c->exists_untold && notify_hears(c, false)) {
 		c->exists_untold = false;

@@ -1,4 +1,4 @@
-/* Opening folders in slices. Owns: the command until its folder is open. */
+/* Opening folders in slices, and looking through those that another program has changed. Owns: the command until its folder is open. */
 #include "opening.h"
 
 struct opening {
@@ -11,8 +11,10 @@ struct opening {
 
 int opening_step(struct client *c, struct str name, struct mbox **m, struct err *e)
 {
-	const int r = *m ? mbox_open_step(*m, e) : mbox_open_begin(c->user->store, name, m, e);
+	int r = *m ? mbox_open_step(*m, e) : mbox_open_begin(c->user->store, name, m, e);
 
+	if (r == 0)
+		r = mbox_refresh_step(*m, e);
 	if (r < 0)
 		mbox_close(m);
 	return r;

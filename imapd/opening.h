@@ -1,5 +1,5 @@
-/* Folders that must be looked at as a whole before anything can be said of them (no journal yet): they are opened in slices, and others have their turn. Several
- * connections may wait for the same folder. */
+/* Folders that must be looked at as a whole before anything can be said of them (no journal yet, or changed by another program): they are opened in slices, and others have
+ * their turn. Several connections may wait for the same folder. */
 #ifndef IMAPD_OPENING_H
 #define IMAPD_OPENING_H
 

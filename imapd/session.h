@@ -93,6 +93,7 @@ struct folder {
 	struct timer *flush;		/* file names lag behind the flags, or files of expunged messages are still there */
 	bool flush_soon;
 	struct timer *keys;		/* a file of keys is being made */
+	struct timer *look;		/* another program has changed it: it is being looked through */
 };
 
 /* The command in progress. */

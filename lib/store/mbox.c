@@ -53,6 +53,7 @@ static void mbox_free(struct mbox *m)
 	list_del(&m->node);
 	if (m->first)
 		unopened(m);
+	sync_look_free(&m->look);
 	journal_close(&m->j);
 	state_fini(&m->st);
 	if (m->guard_wd >= 0 && m->s->guard_ino >= 0)
@@ -303,6 +304,11 @@ int mbox_refresh(struct mbox *m, struct err *e)
 		r = 0;
 	}
 	return r;
+}
+
+int mbox_refresh_step(struct mbox *m, struct err *e)
+{
+	return sync_look_step(m) ? 1 : mbox_refresh(m, e);
 }
 
 static void watch_journal(struct mbox *m)

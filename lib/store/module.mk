@@ -1,4 +1,4 @@
-$(call library,names.c root.c folders.c tree.c purge.c ops.c state.c state_apply.c letters.c journal.c journal_write.c guard.c index.c index_write.c sync.c sync_mark.c sync_cur.c sync_first.c takeover.c mbox.c mbox_load.c mbox_commit.c mbox_tidy.c ident.c view.c reader.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c keys.c keys_file.c keys_write.c arrive.c trigram.c signer.c ahead.c search.c search_ask.c verify.c maildir.c maildir_name.c maildir_recover.c quota.c handback.c courier.c \
+$(call library,names.c root.c folders.c tree.c purge.c ops.c state.c state_apply.c letters.c journal.c journal_write.c guard.c index.c index_write.c sync.c sync_mark.c sync_cur.c sync_first.c sync_look.c takeover.c mbox.c mbox_load.c mbox_commit.c mbox_tidy.c ident.c view.c reader.c message.c msgfile.c flags.c append.c copy.c grow.c cache.c summary.c keys.c keys_file.c keys_write.c arrive.c trigram.c signer.c ahead.c search.c search_ask.c verify.c maildir.c maildir_name.c maildir_recover.c quota.c handback.c courier.c \
 	meta.c acl.c acl_tree.c train.c trainqueue.c listing.c listing_order.c)
 $(call unittest,test_maildir,test_maildir.c,store imap mail log os base test)
 $(call unittest,test_mbox,test_mbox.c test_util.c,store imap mail log os base test)
@@ -15,6 +15,7 @@ $(call unittest,test_append,test_append.c test_util.c,store imap mail log os bas
 $(call unittest,test_train,test_train.c test_util.c,store imap mail log os base test)
 $(call unittest,test_dirlist,test_dirlist.c,store log os base test)
 $(call unittest,test_first,test_first.c test_util.c,store imap mail log os base test)
+$(call unittest,test_look,test_look.c test_util.c,store imap mail log os base test)
 $(call unittest,test_names,test_names.c,store imap mail log os base test)
 $(call unittest,test_takeover,test_takeover.c test_util.c,store imap mail log os base test)
 $(call unittest,test_damage,test_damage.c test_util.c,store imap mail log os base test)

@@ -88,6 +88,8 @@ int mbox_open_target(struct store *s, struct str name, struct mbox **out, struct
 void mbox_close(struct mbox **m);
 /* Look for foreign changes and other processes' records: cheap when nothing changed (two fstatat and one fstat). New files in new/ get UIDs and move to cur/. */
 int mbox_refresh(struct mbox *m, struct err *e) MUST_CHECK;
+/* The same in pieces, where another program has changed a large folder: 1 more is left. mbox_refresh does what is left at once. */
+int mbox_refresh_step(struct mbox *m, struct err *e) MUST_CHECK;
 int mbox_watch_fd(struct mbox *m);	/* readable (inotify) when the folder may have changed: then mbox_watch_clear + mbox_refresh. -1: none */
 void mbox_watch_clear(struct mbox *m);
 

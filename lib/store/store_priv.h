@@ -5,7 +5,7 @@
  *   state.c     the folder in memory: records, names, keyword sets     state_apply.c  applies operations     letters.c  flags in file names
  *   index.c index_write.c  the state as a file, mapped     guard.c    mapped files that shrink under us
  *   listing.c listing_order.c  a directory's files, in order
- *   sync.c sync_mark.c sync_cur.c  new/ and cur/ against the state     sync_first.c  the first one     takeover.c Dovecot's and Courier's files
+ *   sync.c sync_mark.c sync_cur.c  new/ and cur/ against the state     sync_first.c  the first one     sync_look.c  listed in pieces     takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
  *   mbox_load.c mbox_commit.c mbox_tidy.c  its journal: read, appended to, written anew     ident.c    UIDVALIDITY and mailbox id
  *   reader.c    readers of a shared folder
@@ -460,6 +460,7 @@ struct change {
 	const struct mbox_view *by;	/* made through this view; NULL: another's */
 };
 struct sync_first;
+struct sync_look;
 struct mbox {
 	struct list node;
 	struct store *s;
@@ -478,6 +479,7 @@ struct mbox {
 	uint64_t writing_generation, writing_pos;
 	struct journal_writer *rewriting;	/* the next journal, likewise */
 	uint64_t quiet_pos;	/* length of the journal when one was last wanted */
+	struct sync_look *look;	/* at cur, in pieces; NULL: none */
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */
@@ -584,6 +586,10 @@ unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked:
 
 /* --- new/ and cur/ --- */
 int sync_folder(struct mbox *m, bool force, struct err *e) MUST_CHECK;
+/* A piece of a look at cur that comes before sync_folder, where the folder is large and another program has changed it; without the lock. True: more is left. */
+struct sync_look;
+bool sync_look_step(struct mbox *m);
+void sync_look_free(struct sync_look **l);
 int sync_again(struct mbox *m, struct err *e) MUST_CHECK;
 /* No journal yet: take over and number, in pieces (sync_first.c), under the lock from begin to the end. step: 1 more is left, 0 the folder has its state and journal. free: at
  * any time; m->st is not to be used where it was not at its end. */

@@ -278,10 +278,12 @@ static int full_read(struct full *f, struct mbox *m, struct err *e)
 {
 	f->m = m;
 	buf_init(&f->ops, BATCH_MAX);
-	if (sync_mark(m, &f->marked) < 0)
-		f->marked.tv_sec = 0;
-	if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
-		return -1;
+	if (!sync_look_take(m, &f->l, &f->marked)) {
+		if (sync_mark(m, &f->marked) < 0)
+			f->marked.tv_sec = 0;
+		if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
+			return -1;
+	}
 	takeover_keywords(m->dirfd, f->l.a, f->letters);
 	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
 	return 0;

@@ -15,6 +15,9 @@ int sync_mark(struct mbox *m, struct timespec *out) MUST_CHECK;
 struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid, int64_t now);
 /* Under the lock: list cur, and write down how it differs from the state. */
 int sync_cur(struct mbox *m, struct err *e) MUST_CHECK;
+/* Is there a look (sync_look_step) that is over, what is left of it done now, and is it what is there? take: the caller's, then. */
+bool sync_look_holds(struct mbox *m);
+bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out);
 /* At most max files of new/ into cur/, without UIDs. *more_out: others are left. */
 int sync_take_new(struct mbox *m, size_t max, size_t *moved_out, bool *more_out, struct err *e) MUST_CHECK;
 /* Keywords of the letters a..z of a file that another server named, and more that it keeps elsewhere (NULL: none): their numbers in ids, which has room for

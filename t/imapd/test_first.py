@@ -2,12 +2,13 @@
 order of events and by the session's system calls, not by a clock."""
 import os
 import re
+import time
 
 import pytest
 
 import imapmessages
 from imapraw import Imap
-from test_slices import Trace
+from test_slices import Going, Trace
 
 ALICE = "alice@example.com"
 MANY, SOME = 50000, 25000
@@ -138,3 +139,38 @@ def test_who_leaves_meanwhile_and_who_deletes_the_folder(server):
     assert b.ok('LIST "" away') == []
     assert b.cmd("SELECT away")[0] == "NO"
     b.ok("SELECT left")
+
+
+def test_another_programs_change_is_looked_through_in_slices(server, tmp_path):
+    """The session is stopped while it lists the changed folder; a file comes into INBOX. Who idles there is told before the look is over, and who idles in the large folder
+    then."""
+    leave_mail(server, "changed", MANY)
+    a, b = client(server), client(server)
+    for c, name in ((a, "changed"), (b, "INBOX")):
+        c.ok("SELECT " + name)
+        c.send("i1 IDLE\r\n")
+        assert c.line().startswith(b"+ ")
+    root = server.maildir(ALICE)
+    one = next(path for path in (root / ".changed" / "cur").iterdir() if path.name.startswith("1600000000."))
+    with Trace(tmp_path / "trace", "getdents64,write,writev,sendto,sendmsg", "-e", "inject=getdents64:signal=STOP:when=3") as t:
+        os.rename(one, str(one) + "FS")
+        end = time.monotonic() + 60
+        while "stopped by SIGSTOP" not in t.path.read_text(errors="replace"):
+            assert time.monotonic() < end, "it was not stopped"
+            time.sleep(0.01)
+        new = root / "new" / "1.M1P1.elsewhere"
+        new.write_text("Subject: news\n\nx\n")
+        os.chown(new, root.stat().st_uid, root.stat().st_gid)
+        with Going(t.pid):
+            while not b.line().endswith(b" EXISTS"):
+                pass
+            while not re.match(rb"\* 1 FETCH \(.*\\Flagged.*\\Seen|\* 1 FETCH \(.*\\Seen.*\\Flagged", a.line()):
+                pass
+    lines = t.lines()
+    listed = next(n for n, line in enumerate(lines) if "getdents64(" in line)
+    told = next(n for n, line in enumerate(lines) if " EXISTS" in line)
+    seen = next(n for n, line in enumerate(lines) if '"* 1 FETCH' in line)
+    assert listed < told < seen
+    for c in (a, b):
+        c.send("DONE\r\n")
+        assert c.finish("i1")[0] == "OK"
