@@ -166,8 +166,21 @@ for i in $(seq 1 100); do
 	[ "$i" != 100 ] || fail "the renewed key is not used"
 	sleep 0.1
 done
-# DKIM keys as well: a directory of them, plain, then encrypted. What authd has not, filterd does not sign.
-"$PREFIX/sbin/postern" dkim genkey example.com -s boot -t ed25519 >/dev/null || fail "dkim genkey"
+# The same for a certificate by name, whose key is a credential that systemd takes from certbot's own file.
+live=/etc/letsencrypt/live/mail.example.net
+mkdir -p $live && chmod 700 /etc/letsencrypt/live
+renewed() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $live/privkey.pem -out $live/fullchain.pem -days 30 -subj /CN=mail.example.net \
+		-addext subjectAltName=DNS:mail.example.net 2>/dev/null || fail "certificate of mail.example.net"
+}
+tls_net() {
+	curl -sS --max-time 20 --cacert $live/fullchain.pem --resolve mail.example.net:993:127.0.0.1 imaps://mail.example.net/INBOX -u alice@example.com:secret-word -X NOOP >/dev/null 2>&1
+}
+renewed
+printf '[Service]\nLoadCredential=example_net:%s\n' $live/privkey.pem > $dropin/names.conf
+echo "mail.example.net $live/fullchain.pem /run/credentials/postern-authd.service/example_net" > "$conf/certificates"
+echo "tls_server_sni_maps = texthash:$conf/certificates" >> "$conf/postern.conf"
+systemctl daemon-reload && systemctl restart postern-authd.service && systemctl reload postern-smtpd postern-imapd postern-pop3d || fail "certificates by name"
 in_time() { # COMMAND, until it succeeds
 	for i in $(seq 1 300); do
 		"$@" 2>/dev/null && return
@@ -175,6 +188,14 @@ in_time() { # COMMAND, until it succeeds
 	done
 	return 1
 }
+in_time tls_net || fail "TLS with the certificate of a name, its key a credential"
+tls || fail "TLS with the first certificate beside it"
+renewed
+RENEWED_LINEAGE=$live RENEWED_DOMAINS=mail.example.net "$PREFIX/share/postern/certbot/deploy-hook" || fail "the hook for certbot, a certificate by name"
+in_time tls_net || fail "the renewed certificate of a name is not served"
+in_time tls || fail "TLS with the first certificate after that"
+# DKIM keys as well: a directory of them, plain, then encrypted. What authd has not, filterd does not sign.
+"$PREFIX/sbin/postern" dkim genkey example.com -s boot -t ed25519 >/dev/null || fail "dkim genkey"
 submit() { # ID: a mail of alice's to alice, signed
 	curl -sS -k --crlf --max-time 20 smtps://127.0.0.1:465 -u alice@example.com:secret-word --mail-from alice@example.com --mail-rcpt alice@example.com -T - <<-MAIL
 		From: alice@example.com

@@ -13,6 +13,7 @@ import time
 import pytest
 
 import suite as suite_module
+from named import Names
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = os.environ.get("POSTERN_BUILD", "dev")
@@ -159,13 +160,38 @@ def renew(place):
         wait_for_certificate("127.0.77.1", port, ssl.PEM_cert_to_DER_cert((lineage / "fullchain.pem").read_text()))
 
 
-def wait_for_certificate(host, port, der):
-    """New connections get it; those from before go on."""
+    # One that tls_server_sni_maps names lies where certbot has it: it is read again, and nothing is copied.
+    names = Names(place.s.base)
+    live, elsewhere = place.s.base / "live" / "mail.example.net", place.s.base / "live" / "mail.example.org"
+    for directory in live, elsewhere:
+        directory.mkdir(parents=True)
+
+    def issue(directory):
+        for made, name in zip(names.cert("named"), ("fullchain.pem", "privkey.pem")):
+            shutil.copy(made, directory / name)
+        return names.der("named")
+    before = issue(live)
+    names.table.write_text("# comment %s/x %s/y\nmail.example.net %s\n\t%s\n" % (live, live, live / "fullchain.pem", live / "privkey.pem"))
+    with place.conf.open("a") as f:
+        f.write("tls_server_sni_maps = texthash:%s\n" % names.table)
+    place.s.reload()
+    wait_for_certificate("127.0.77.1", 993, before, "mail.example.net")
+    after, kept = issue(live), (place.etc / "cert.pem").read_bytes()
+    issue(elsewhere)
+    subprocess.run(["sh", hook], env={**env, "RENEWED_LINEAGE": str(elsewhere), "RENEWED_DOMAINS": "mail.example.org"}, check=True)
+    subprocess.run(["sh", hook], env={**env, "RENEWED_LINEAGE": str(live), "RENEWED_DOMAINS": "mail.example.net"}, check=True)
+    for port in 465, 993, 995:
+        wait_for_certificate("127.0.77.1", port, after, "mail.example.net")
+    assert (place.etc / "cert.pem").read_bytes() == kept
+
+
+def wait_for_certificate(host, port, der, name=None):
+    """New connections, that ask for name, get it; those from before go on."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     end = time.monotonic() + 30
     while True:
-        with socket.create_connection((host, port), timeout=30) as c, context.wrap_socket(c) as t:
+        with socket.create_connection((host, port), timeout=30) as c, context.wrap_socket(c, server_hostname=name) as t:
             if t.getpeercert(binary_form=True) == der:
                 return
         assert time.monotonic() < end, "the old certificate is still served on port %d" % port
