@@ -9,7 +9,7 @@ void cmd_noop(struct session *s, struct str args)
 void cmd_quit(struct session *s, struct str args)
 {
 	session_reply_str(s, 221, "2.0.0", STR("Bye"));
-	s->finish_after = true;
+	s->finish_after = s->quit = true;
 }
 
 /* No oracle: the same answer for every address (RFC 5321 3.5.3). */

@@ -136,6 +136,7 @@ struct session {
 	bool other_client;			/* authd is to be told of fc.client before a login */
 	uint32_t discard;			/* bits of enum ext_id: not to be offered (smtpd_discard_ehlo_keywords) */
 	bool esmtp, eof, dead, finish_after;	/* finish_after: close when the current reply is out */
+	bool quit;				/* the client has said its last word */
 	bool running;
 	bool answered;				/* since the deadline was set: only an answer starts a new one, not a byte */
 	struct buf helo;

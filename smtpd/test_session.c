@@ -2,7 +2,7 @@
  * step in one write, byte by byte, and cut at a place that moves. Network, root and the frame are not needed.
  *
  * Steps: "C:" bytes from the client (as they are), "S:" the start of the next reply line, "M:" the message that queued now holds, "E:" the server
- * closes, "Q:" the number of messages that queued was given so far.
+ * closes, "X:" and does not wait for our end, "W:" it does wait, "Q:" the number of messages that queued was given so far.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ struct transcript {
 #define LHELLO "S:220 ", "C:HELO me\r\n", "S:250 "
 #define MAIL1 "C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0", "C:RCPT TO:<joe@example.com>\r\n", "S:250 2.1.5"
 #define DATA1 "C:DATA\r\n", "S:354 "
-#define BYE "C:QUIT\r\n", "S:221 2.0.0 Bye", "E:"
+#define BYE "C:QUIT\r\n", "S:221 2.0.0 Bye", "E:", "X:"
 
 static const struct transcript transcripts[] = {
 	{ "RFC 5321 D.1: a message", "smtp", 0, { HELLO, MAIL1, DATA1, "C:Subject: x\r\n\r\n..dot\r\n.\r\n", "S:250 2.0.0 Ok: queued as", "M:Subject: x\n\n.dot\n", BYE } },
@@ -73,9 +73,9 @@ static const struct transcript transcripts[] = {
 		"C:QUIT now\r\n", "S:501 ", "C:\r\n", "S:500 ", "C: NOOP\r\n", "S:501 ", BYE } },
 	{ "RFC 5321 4.1.1.8: HELP", "smtp", 0, { HELLO, "C:HELP\r\n", "S:214-2.0.0 Commands:", "S:214-2.0.0 EHLO hostname", "S:214-", "S:214-2.0.0 MAIL FROM:<address>", "S:214-", "S:214-",
 		"S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214-", "S:214 2.0.0 HELP", BYE } },
-	{ "HTTP", "smtp", 0, { "S:220 ", "C:GET / HTTP/1.1\r\n", "S:221 2.7.0 Error: I can break rules", "E:" } },
+	{ "HTTP", "smtp", 0, { "S:220 ", "C:GET / HTTP/1.1\r\n", "S:221 2.7.0 Error: I can break rules", "E:", "W:" } },
 	{ "a header field", "smtp", 0, { "S:220 ", "C:Host: mail.example.com\r\n", "S:221 2.7.0", "E:" } },
-	{ "what follows QUIT is not run", "smtp", 0, { HELLO, "C:QUIT\r\nMAIL FROM:<a@b>\r\n", "S:221 ", "E:" } },
+	{ "what follows QUIT is not run", "smtp", BYTEWISE_NO, { HELLO, "C:QUIT\r\nMAIL FROM:<a@b>\r\n", "S:221 ", "E:" } },
 	{ "text behind EHLO", "smtp", BYTEWISE_NO, { "S:220 ", "C:EHLO me\r\nMAIL FROM:<a@b>\r\n", "S:554 5.5.0", "E:" } },
 	{ "text behind DATA", "smtp", BYTEWISE_NO, { HELLO, MAIL1, "C:DATA\r\nSubject: x\r\n", "S:554 5.5.0", "E:", "Q:0" } },
 	{ "text behind AUTH", "smtp", BYTEWISE_NO, { HELLO, "C:AUTH PLAIN\r\nAGpvZQBzZWNyZXQ=\r\nMAIL FROM:<a@b>\r\n", "S:554 5.5.0", "E:" } },
@@ -198,6 +198,7 @@ struct straw {
 	char told[300];		/* by PROXIED, XCLIENT, XFORWARD */
 	unsigned messages, mails;
 	bool closed, failed, finished, done;
+	int end_fd;		/* our end of the connection once it is closed */
 	struct buf message;
 };
 
@@ -470,6 +471,22 @@ static void expand(struct straw *w, const char *text)
 	}
 }
 
+static bool end_is_wanted(const struct straw *w)
+{
+	for (size_t i = w->step; i < STEPS_MAX && w->t->steps[i]; i++)
+		if (w->t->steps[i][0] == 'X' || w->t->steps[i][0] == 'W')
+			return true;
+	return false;
+}
+
+/* The server has ended its direction: does it still take what we send? Ours ends with this. */
+static bool waited_for(struct straw *w)
+{
+	const bool taken = send(w->end_fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+	close_fd(&w->end_fd);
+	return taken;
+}
+
 /* Do the steps that wait for nothing. */
 static void advance(struct straw *w)
 {
@@ -491,6 +508,11 @@ static void advance(struct straw *w)
 		} else if (step[0] == 'Q') {
 			if (w->messages != (unsigned)(step[2] - '0')) {
 				tap_diag("step %zu: queued has %u messages", w->step, w->messages);
+				finish(w, false);
+			}
+		} else if (step[0] == 'X' || step[0] == 'W') {
+			if (waited_for(w) != (step[0] == 'W')) {
+				tap_diag("step %zu: the server %s", w->step, step[0] == 'W' ? "has closed" : "waits");
 				finish(w, false);
 			}
 		} else if (step[0] == 'E') {
@@ -534,6 +556,7 @@ static void on_client(void *ctx, struct conn *c, enum conn_event ev)
 		conn_consume(c, in.n);
 	} else if (ev == CONN_EV_CLOSED || ev == CONN_EV_ERROR) {
 		w->closed = true;
+		w->end_fd = end_is_wanted(w) ? dup(conn_fd(c)) : -1;
 		buf_reset(&w->pending);
 		conn_free(&w->client);
 	}
@@ -555,7 +578,7 @@ static void on_finished(void *ctx)
 
 static void run(const struct conf *conf, const struct transcript *t, int way, size_t cut)
 {
-	struct straw w = { .t = t, .way = way, .cut = cut, .msg_fd = -1 };
+	struct straw w = { .t = t, .way = way, .cut = cut, .msg_fd = -1, .end_fd = -1 };
 	struct front_conn fc = { .conn = 1, .key_fd = -1, .client = "192.0.2.1", .server = "192.0.2.2", .client_known = true };
 	const struct conn_limits limits = { .in_max = 65536, .out_high = 1 << 20, .out_max = 1 << 22 };
 	struct err e = { 0 };
