@@ -46,6 +46,7 @@ struct ipc_chan {
 
 /* One of each per process: the loop is never re-entered, and blocking.c has its own. */
 static unsigned char in_packet[IPC_PACKET_MAX], out_packet[IPC_PACKET_MAX];
+static struct arena *decoded; /* what lies beside in_packet of the message that is being handled */
 
 static void queue_drop(struct ipc_chan *ch, struct queued *q)
 {
@@ -92,12 +93,14 @@ static bool may_send(const struct ipc_chan *ch, uint16_t type)
 /* Decode and hand over one packet. false when the channel has failed (or was freed by its owner). */
 static bool chan_packet(struct ipc_chan *ch, size_t n, struct ipc_fds *fds)
 {
-	struct arena *a = arena_new(0);
 	struct err e = { 0 };
 	uint16_t type;
 	uint32_t id;
 	void *msg;
-	int r = ipc_decode(ch->proto, str_n(in_packet, n), fds->n, a, &type, &id, &msg, &e);
+
+	if (!decoded)
+		decoded = arena_new(0);
+	int r = ipc_decode(ch->proto, str_n(in_packet, n), fds->n, decoded, &type, &id, &msg, &e);
 
 	if (r == 0 && !may_send(ch, type))
 		r = err_set(&e, ERR_INPUT, 0, "%s: message %u is not allowed now", ch->proto->name,
@@ -112,7 +115,7 @@ static bool chan_packet(struct ipc_chan *ch, size_t n, struct ipc_fds *fds)
 		chan_fail(ch, &e);
 	}
 	mem_wipe(in_packet, n);
-	arena_free(&a);
+	arena_reset(decoded);
 	return ch->fd >= 0;
 }
 
