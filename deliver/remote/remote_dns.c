@@ -13,7 +13,7 @@
 
 struct names {
 	struct dns_client *dns;
-	bool v4_first;
+	bool v4_first, v4, v6;
 };
 
 struct names *names_new(const struct conf *conf, struct loop *l, int dns_fd)
@@ -22,6 +22,8 @@ struct names *names_new(const struct conf *conf, struct loop *l, int dns_fd)
 
 	d->dns = dns_client_new(l, dns_fd, NULL, NULL);
 	d->v4_first = str_eq(str_c(conf->smtp_address_preference), STR("ipv4"));
+	d->v4 = conf_protocol(conf, AF_INET);
+	d->v6 = conf_protocol(conf, AF_INET6);
 	return d;
 }
 
@@ -106,7 +108,7 @@ void names_mx(struct names *d, const char *domain, mx_fn *fn, void *ctx)
 	(void)dns_ask(d->dns, str_c(domain), DNS_MX, got_mx, q);
 }
 
-/* --- addresses: A and AAAA together --- */
+/* --- addresses: A and AAAA together, as inet_protocols says --- */
 
 static void fill(struct address *a, const struct sockaddr *sa, uint16_t port)
 {
@@ -216,14 +218,18 @@ void names_addresses(struct names *d, const char *host, uint16_t port, address_f
 		return;
 	}
 	if (str_case_eq(str_c(host), STR("localhost"))) {	/* RFC 6761 6.3 */
-		const bool ok = names_numeric("::1", port, &a[0]) == 0 && names_numeric("127.0.0.1", port, &a[1]) == 0;
-		fn(ctx, ok ? NAMES_FOUND : NAMES_TEMPORARY, a, ok ? 2 : 0, false, "");
+		size_t n = 0;
+		n += d->v6 && names_numeric("::1", port, &a[n]) == 0;
+		n += d->v4 && names_numeric("127.0.0.1", port, &a[n]) == 0;
+		fn(ctx, NAMES_FOUND, a, n, false, "");
 		return;
 	}
 	struct address_query *q = xzalloc(sizeof *q);
-	*q = (struct address_query){ .fn = fn, .ctx = ctx, .port = port, .v4_first = d->v4_first, .waiting = 2, .secure = true };
-	(void)dns_ask(d->dns, str_c(host), DNS_A, got_a, q);
-	(void)dns_ask(d->dns, str_c(host), DNS_AAAA, got_aaaa, q);
+	*q = (struct address_query){ .fn = fn, .ctx = ctx, .port = port, .v4_first = d->v4_first, .waiting = (size_t)d->v4 + d->v6, .secure = true };
+	if (d->v4)
+		(void)dns_ask(d->dns, str_c(host), DNS_A, got_a, q);
+	if (d->v6)
+		(void)dns_ask(d->dns, str_c(host), DNS_AAAA, got_aaaa, q);
 }
 
 /* --- TLSA (RFC 7672 2.2) --- */

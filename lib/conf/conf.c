@@ -342,6 +342,12 @@ static void check_certificates(const struct conf *c, struct trouble *t)
 
 static void check_together(const struct conf *c, struct trouble *t)
 {
+	struct err e = { 0 };
+
+	if (conf_check_protocols(c, &e) < 0) {
+		trouble_error(t, conf_setting(c, param_find(STR("inet_protocols")))->line, "inet_protocols: %s", e.text);
+		return;		/* what listens follows from it */
+	}
 	check_listeners(c, "smtp_listeners", c->smtp_listeners, "smtp", t);
 	check_listeners(c, "imap_listeners", c->imap_listeners, "imap", t);
 	check_listeners(c, "pop3_listeners", c->pop3_listeners, "pop3", t);

@@ -107,6 +107,8 @@ struct conf_listener {
 				 * "imap"/"imaps", "pop3"/"pop3s" */
 	const char *name;	/* of its "listener.NAME" line; "" for those of the lists */
 };
+/* Is this family, AF_INET or AF_INET6, among inet_protocols? */
+bool conf_protocol(const struct conf *c, int family);
 /* All listeners of a service ("smtp", "imap", "pop3"): those of rows, and those of lines of their own,
  *	listener.alternate = 725/smtp
  *	listener.scanner = 10.0.0.5:2525/smtp -o smtpd_tls_auth_only=no -o { mynetworks = 10.0.0.0/24 }

@@ -34,6 +34,8 @@ const char *param_instead(struct str name);		/* of such a name: what there is in
 /* The known name that is nearest to a mistyped one; NULL when none is near. */
 const char *param_suggest(struct str name);
 
+int conf_check_protocols(const struct conf *c, struct err *e) MUST_CHECK;	/* listen.c: inet_protocols */
+
 /* A setting: of a parameter, or of a name that the administrator made up. */
 struct setting {
 	const char *name;

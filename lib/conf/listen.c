@@ -1,6 +1,9 @@
 /* Listener rows: [host:]port[/profile]. */
 #include "conf/conf_priv.h"
 
+#include <string.h>
+#include <sys/socket.h>
+
 #include "base/num.h"
 
 static const struct {
@@ -108,10 +111,45 @@ static int add(struct sink *s, struct conf_listener l, const char *host, struct 
 	return 0;
 }
 
-/* A row without host listens on inet_interfaces. */
-static int add_interfaces(const struct conf *c, struct conf_listener l, struct arena *a,
-			  struct sink *s, struct err *e)
+static bool protocol_named(const struct conf *c, const char *word)
 {
+	for (size_t i = 0; i < c->inet_protocols.n; i++)
+		if (strcmp(c->inet_protocols.v[i], word) == 0)
+			return true;
+	return false;
+}
+
+bool conf_protocol(const struct conf *c, int family)
+{
+	return protocol_named(c, "all") || protocol_named(c, family == AF_INET ? "ipv4" : "ipv6");
+}
+
+int conf_check_protocols(const struct conf *c, struct err *e)
+{
+	for (size_t i = 0; i < c->inet_protocols.n; i++) {
+		const char *const word = c->inet_protocols.v[i];
+		if (strcmp(word, "all") != 0 && strcmp(word, "ipv4") != 0 && strcmp(word, "ipv6") != 0)
+			return err_set(e, ERR_CONF, 0, "\"%.60s\" (allowed: all, ipv4, ipv6)", word);
+	}
+	return c->inet_protocols.n > 0 ? 0 : err_set(e, ERR_CONF, 0, "empty (allowed: all, ipv4, ipv6)");
+}
+
+/* All addresses, of the families that there are to be. */
+static int add_all(const struct conf *c, struct conf_listener l, struct sink *s, struct err *e)
+{
+	return add(s, l, !conf_protocol(c, AF_INET6) ? "0.0.0.0" : conf_protocol(c, AF_INET) ? "" : "::", e);
+}
+
+static int add_numeric(const struct conf *c, struct conf_listener l, const char *host, struct sink *s, struct err *e)
+{
+	return conf_protocol(c, strchr(host, ':') ? AF_INET6 : AF_INET) ? add(s, l, host, e) : 0;
+}
+
+/* A row without host listens on inet_interfaces. */
+static int add_interfaces(const struct conf *c, struct conf_listener l, struct arena *a, struct sink *s, struct err *e)
+{
+	const size_t before = s->n;
+
 	for (size_t i = 0; i < c->inet_interfaces.n; i++) {
 		struct str name = str_c(c->inet_interfaces.v[i]);
 		uint8_t addr[16];
@@ -120,21 +158,18 @@ static int add_interfaces(const struct conf *c, struct conf_listener l, struct a
 		if (name.n > 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
 			name = str_sub(name, 1, name.n - 2);
 		if (str_case_eq(name, STR("all")))
-			r = add(s, l, "", e);
-		else if (str_case_eq(name, STR("loopback-only")) ||
-			 str_case_eq(name, STR("localhost")))
-			r = add(s, l, "127.0.0.1", e) < 0 ? -1 : add(s, l, "::1", e);
+			r = add_all(c, l, s, e);
+		else if (str_case_eq(name, STR("loopback-only")) || str_case_eq(name, STR("localhost")))
+			r = add_numeric(c, l, "127.0.0.1", s, e) < 0 ? -1 : add_numeric(c, l, "::1", s, e);
 		else if (addr_parse(name, addr) == 0)
-			r = add(s, l, arena_cstr(a, name), e);
+			r = add_numeric(c, l, arena_cstr(a, name), s, e);
 		else
-			return err_set(e, ERR_CONF, 0,
-				       "inet_interfaces: \"%.*s\" (allowed: all, loopback-only, "
-				       "localhost, numeric addresses)",
+			return err_set(e, ERR_CONF, 0, "inet_interfaces: \"%.*s\" (allowed: all, loopback-only, localhost, numeric addresses)",
 				       STR_ARG(str_sub(name, 0, 60)));
 		if (r < 0)
 			return -1;
 	}
-	return 0;
+	return s->n == before && c->inet_interfaces.n > 0 ? err_set(e, ERR_CONF, 0, "inet_interfaces has no address of inet_protocols") : 0;
 }
 
 static int add_row(const struct conf *c, struct str row, const char *default_profile, struct arena *a, struct sink *s, struct err *e)
@@ -152,7 +187,9 @@ static int add_row(const struct conf *c, struct str row, const char *default_pro
 		return bad_row(row, "unknown profile", e);
 	if (l.profile == NULL)
 		return bad_row(row, "this port needs a profile", e);
-	return host.n == 0 && !any ? add_interfaces(c, l, a, s, e) : add(s, l, arena_cstr(a, host), e);
+	if (any)
+		return add_all(c, l, s, e);
+	return host.n == 0 ? add_interfaces(c, l, a, s, e) : add(s, l, arena_cstr(a, host), e);
 }
 
 /* "smtp", "imap" or "pop3". */

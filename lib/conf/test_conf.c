@@ -144,6 +144,10 @@ static const struct {
 	{ "no equals sign", "myorigin\n", "x.conf:1: \"myorigin\": no \"=\" (allowed: name = value)\n" },
 	{ "bad name", "my origin = x\n", "x.conf:1: \"my origin\" is not a parameter's name (allowed: letters, digits, _ - .)\n" },
 	{ "continuation of nothing", "  x = y\n", "x.conf:1: continues nothing (a line that starts with a blank belongs to the one before it)\n" },
+	{ "no protocol", "inet_protocols = ipv5\n", "x.conf:1: inet_protocols: \"ipv5\" (allowed: all, ipv4, ipv6)\n" },
+	{ "no protocols", "inet_protocols =\n", "x.conf:1: inet_protocols: empty (allowed: all, ipv4, ipv6)\n" },
+	{ "no interface of the protocol", "inet_protocols = ipv4\ninet_interfaces = ::1\nimap_listeners =\npop3_listeners =\n",
+	  "x.conf: smtp_listeners: inet_interfaces has no address of inet_protocols\n" },
 	{ "bool", "smtpd_sasl_auth_enable = maybe\n", "x.conf:1: smtpd_sasl_auth_enable: \"maybe\" (allowed: yes, no)\n" },
 	{ "number too small", "hopcount_limit = 0\n", "x.conf:1: hopcount_limit: \"0\" (allowed: 1 to 1000)\n" },
 	{ "number overflow", "hopcount_limit = 99999999999999999999999\n",
@@ -352,6 +356,11 @@ static void listeners(void)
 {
 	static const struct { const char *rows, *want; } cases[] = {
 		{ "127.0.0.1:25 [::1]:2525/submission", "127.0.0.1 25 smtp, ::1 2525 submission" },
+		{ "25/smtp *:26/smtp [::1]:27/smtp\ninet_protocols = ipv4", "0.0.0.0 25 smtp, 0.0.0.0 26 smtp, ::1 27 smtp" },
+		{ "25/smtp *:26/smtp 127.0.0.1:27/smtp\ninet_protocols = ipv6", ":: 25 smtp, :: 26 smtp, 127.0.0.1 27 smtp" },
+		{ "25/smtp\ninet_protocols = ipv4, ipv6", " 25 smtp" },
+		{ "25/smtp\ninet_protocols = ipv6\ninet_interfaces = loopback-only, 192.0.2.1, [2001:db8::1]", "::1 25 smtp, 2001:db8::1 25 smtp" },
+		{ "25/smtp\ninet_protocols = ipv4\ninet_interfaces = localhost, 192.0.2.1, 2001:db8::1", "127.0.0.1 25 smtp, 192.0.2.1 25 smtp" },
 		{ "465 587", " 465 submissions,  587 submission" },
 		{ "submissions", " 465 submissions" },
 		{ "*:25/smtp", " 25 smtp" },

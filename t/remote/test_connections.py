@@ -69,6 +69,17 @@ def test_ipv4_first():
         six.close(), four.close(), s.close()
 
 
+@pytest.mark.parametrize("protocol,there,way", [("ipv4", "half.example", r"half\.example\[127\.0\.62\.7\]"), ("ipv6", "dual.example", r"dual\.example\[fd00:60::1\]")])
+def test_of_one_protocol_alone_no_other_is_tried_or_asked_for(protocol, there, way):
+    s = make(inet_protocols=protocol, smtp_address_preference="ipv6" if protocol == "ipv4" else "ipv4", **LIMITS)
+    six, four = Sink(THERE, PORT), Sink("127.0.62.7", PORT)
+    try:
+        s.log(s.send("a@" + there), r"relay=%s:2525, .*status=sent" % way)
+        assert {t for n, t in s.dns.asked if n == there} & {"A", "AAAA"} == {"A" if protocol == "ipv4" else "AAAA"}
+    finally:
+        six.close(), four.close(), s.close()
+
+
 def test_a_server_that_takes_no_connection(limited):
     """Its backlog is full: nobody answers the first packet."""
     with socket.socket() as full:
