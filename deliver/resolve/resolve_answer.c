@@ -86,6 +86,17 @@ static const char *const unknown_texts[] = {
 	[CLASS_DEFAULT] = "User unknown",
 };
 
+static int unknown_code(const struct conf *c, enum addr_class class)
+{
+	switch (class) {
+	case CLASS_LOCAL: return (int)c->unknown_local_recipient_reject_code;
+	case CLASS_VIRTUAL_ALIAS: return (int)c->unknown_virtual_alias_reject_code;
+	case CLASS_VIRTUAL_MAILBOX: return (int)c->unknown_virtual_mailbox_reject_code;
+	case CLASS_RELAY: return (int)c->unknown_relay_recipient_reject_code;
+	default: return 550;
+	}
+}
+
 /* The old ways to write an address: user%domain and site!user. False: the local part holds neither, or its rewriting is off. */
 static bool unroute(const struct conf *c, struct arena *a, struct smtp_addr *addr)
 {
@@ -187,7 +198,7 @@ static const char *answer_parsed(struct answer *an, struct smtp_addr *addr)
 		return class_words[class];
 	if (an->dead.n && !str_case_eq(an->dead, address_text(an->a, addr->local, addr->domain)))
 		step(an, "its alias leads to %.*s, which does not exist", STR_ARG(an->dead));
-	const int code = class == CLASS_LOCAL ? (int)an->r->conf->unknown_local_recipient_reject_code : 550;
+	const int code = unknown_code(an->r->conf, class);
 	fail(an, code, code < 500 ? "4.1.1" : "5.1.1", "%s", unknown_texts[class]);
 	return "unknown";
 }

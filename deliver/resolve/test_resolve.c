@@ -388,6 +388,12 @@ static const struct want moved[] = {
 	{ "anybody@gone.example", "unknown: 550 5.1.6" },
 	{ "susan@example.com", "local: mailbox susan@example.com=susan" },
 };
+static const struct want codes[] = {
+	{ "nobody@example.com", "unknown: 450 4.1.1" },
+	{ "nobody@gone.example", "unknown: 451 4.1.1" },
+	{ "nobody@vmail.example", "unknown: 452 4.1.1" },
+	{ "other@backup.example", "unknown: 453 4.1.1" },
+};
 static const struct want virtual_listed[] = {
 	{ "alice@vmail.example", "virtual: mailbox alice@vmail.example=alice@vmail.example" },
 	{ "ally+x@vmail.example", "virtual: mailbox ally+x@vmail.example=john@vmail.example+x" },
@@ -446,6 +452,8 @@ static const struct {
 	{ "mailbox_transport_maps = cdb:/no/such\n", CASES(transport_trouble) },
 	{ "local_recipient_maps = proxy:unix:passwd.byname inline:{extra=x, more@example.com=x}\n", CASES(listed) },
 	{ "relay_recipient_maps = inline:{known@backup.example=x, @a.sub.example=x}\n", CASES(relay_listed) },
+	{ "unknown_local_recipient_reject_code = 450\nunknown_virtual_alias_reject_code = 451\nunknown_virtual_mailbox_reject_code = 452\n"
+	  "unknown_relay_recipient_reject_code = 453\nvirtual_alias_domains = gone.example\nrelay_recipient_maps = inline:{known@backup.example=x}\n", CASES(codes) },
 	{ "relocated_maps = inline:{joe@example.com=joe@elsewhere.example, @gone.example=nowhere}\nvirtual_alias_domains = gone.example\n", CASES(moved) },
 	{ "virtual_mailbox_maps = inline:{alice@vmail.example=x, ally@vmail.example=john@vmail.example, sys@vmail.example=joe, ghost@vmail.example=/no/where/}\n",
 	  CASES(virtual_listed) },

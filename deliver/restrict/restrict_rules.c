@@ -102,7 +102,7 @@ enum verdict rule_reject_unlisted_sender(struct ev *ev, const struct item *it)
 	return x->n > 0 && str_eq(x->v[0], STR("unknown")) ? refuse(ev, SENDER, 550, "5.1.0", STR("User unknown")) : DUNNO;
 }
 
-static enum verdict verified(struct ev *ev, const struct item *it, struct str address, const char *bad, const char *unsure)
+static enum verdict verified(struct ev *ev, const struct item *it, struct str address, const char *reason, const char *bad, const char *unsure)
 {
 	if (address.n == 0 || (it->object == RCPT && str_case_eq(address, STR("postmaster"))))
 		return DUNNO;
@@ -113,17 +113,18 @@ static enum verdict verified(struct ev *ev, const struct item *it, struct str ad
 		return defer_later(ev, it, unsure, STR("unverified address: Address verification in progress"));
 	if (x->n < 1 || str_eq(x->v[0], STR("good")))
 		return DUNNO;
-	return refuse(ev, it->object, rule_code(ev, it), bad, str_c(arena_printf(ev->a, "undeliverable address: %.*s", STR_ARG(x->n > 1 ? x->v[1] : STR("")))));
+	const char *const said = arena_printf(ev->a, "undeliverable address: %.*s", STR_ARG(x->n > 1 ? x->v[1] : STR("")));
+	return refuse(ev, it->object, rule_code(ev, it), bad, str_c(reason[0] ? reason : said));
 }
 
 enum verdict rule_reject_rcpt_unverified(struct ev *ev, const struct item *it)
 {
-	return verified(ev, it, ev->f->recipient, "5.1.1", "4.1.1");
+	return verified(ev, it, ev->f->recipient, ev->set->conf->unverified_recipient_reject_reason, "5.1.1", "4.1.1");
 }
 
 enum verdict rule_reject_sender_unverified(struct ev *ev, const struct item *it)
 {
-	return verified(ev, it, ev->f->sender, "5.1.7", "4.1.7");
+	return verified(ev, it, ev->f->sender, ev->set->conf->unverified_sender_reject_reason, "5.1.7", "4.1.7");
 }
 
 /* Is this address one of this machine's? resolve knows them: user@[address] is local then. DUNNO: no. */
