@@ -98,10 +98,24 @@ static bool too_many_errors(struct session *s)
 	return true;
 }
 
+/* soft_bounce. Not of AUTH: a mail program that hears of a wrong password is to ask for another. */
+static int soften(const struct session *s, int code, const char **enhanced, char room[16])
+{
+	if (!s->conf->soft_bounce || code < 500 || s->cmd == CMD_AUTH)
+		return code;
+	if (*enhanced && (*enhanced)[0] == '5') {
+		snprintf(room, 16, "4%.12s", *enhanced + 1);
+		*enhanced = room;
+	}
+	return code - 100;
+}
+
 static void put_reply(struct session *s, int code, const char *enhanced, struct str text)
 {
 	struct buf b;
+	char room[16];
 
+	code = soften(s, code, &enhanced, room);
 	if (code < 400 || s->conf->smtpd_reject_footer[0] == '\0') {
 		smtp_reply_put(&s->out, code, enhanced, text);
 		return;
@@ -151,7 +165,9 @@ void session_reply_part(struct session *s, int code, const char *enhanced, struc
 {
 	if (s->out.n > REPLY_MAX / 2)
 		flush(s);
-	smtp_reply_put(&s->out, code, enhanced, text);
+	char room[16];
+	const int said = soften(s, code, &enhanced, room);
+	smtp_reply_put(&s->out, said, enhanced, text);
 }
 
 void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)

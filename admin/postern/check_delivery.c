@@ -111,6 +111,8 @@ static void check_local(struct check *c)
 		found_param(c, SEV_WARNING, "luser_relay", "unknown recipients are refused before: it needs an empty \"local_recipient_maps =\"");
 	if (o->luser_relay[0] && o->fallback_transport[0])
 		found_param(c, SEV_NOTE, "luser_relay", "not used: fallback_transport takes what is unknown");
+	if (o->soft_bounce)
+		found_param(c, SEV_WARNING, "soft_bounce", "nothing is refused for good and nothing is returned: senders try for days, and do not hear of it");
 	if (o->mailbox_command[0])
 		found_param(c, SEV_NOTE, "mailbox_command", "takes all local mail: what IMAP and POP3 show is what it puts into the maildir");
 	if (o->relay_domains.n && !o->relay_recipient_maps.n)

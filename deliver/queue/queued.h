@@ -443,6 +443,11 @@ static inline struct str active_sender_of(const struct spool_msg *m, const struc
 {
 	return r->sender.n > 0 ? r->sender : m->sender;
 }
+/* soft_bounce: a failure for good is one for now. */
+static inline struct str softened(const struct conf *c, struct arena *a, struct str enhanced)
+{
+	return c->soft_bounce && enhanced.n > 0 && enhanced.p[0] == '5' ? str_c(arena_printf(a, "4%.*s", STR_ARG(str_from(enhanced, 1)))) : arena_str(a, enhanced);
+}
 void active_result(struct arcpt *x, enum spool_state state, struct str enhanced, struct str text, struct str relay);	/* of one recipient; logged */
 void active_one_done(struct active *a);	/* one of outstanding; may be the end of a */
 

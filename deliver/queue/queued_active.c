@@ -42,6 +42,10 @@ void active_result(struct arcpt *x, enum spool_state state, struct str enhanced,
 	struct active *a = x->a;
 	struct spool_rcpt *r = &a->msg->rcpts[x->at];
 
+	if (state == SPOOL_BOUNCED && a->q->conf->soft_bounce) {
+		state = SPOOL_PENDING;
+		enhanced = softened(a->q->conf, a->arena, enhanced);
+	}
 	r->state = state;
 	r->tries++;
 	r->when = clock_wall();
@@ -230,9 +234,11 @@ static void expire(struct active *a)
 {
 	const int64_t now = clock_wall();
 	const uint64_t age = now > a->m->arrived ? (uint64_t)(now - a->m->arrived) : 0;
+	const struct conf *const c = a->q->conf;
+	const uint64_t lifetime = a->msg->sender.n > 0 ? c->maximal_queue_lifetime : c->bounce_queue_lifetime;
 	bool any = false;
 
-	if (!a->m->expired && !retry_expired(age, a->msg->tries + 1, a->msg->sender.n > 0 ? a->q->conf->maximal_queue_lifetime : a->q->conf->bounce_queue_lifetime))
+	if (!a->m->expired && (c->soft_bounce || !retry_expired(age, a->msg->tries + 1, lifetime)))
 		return;
 	for (size_t i = 0; i < a->msg->n_rcpts; i++)
 		if (a->msg->rcpts[i].state == SPOOL_PENDING) {

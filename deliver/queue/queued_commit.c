@@ -207,7 +207,8 @@ static void copy_told(struct final *f, enum copy_event ev, const struct copy_res
 	case COPY_FAILED:
 		keep_result(f, r);
 		f->copy = NULL;
-		f->state = r->permanent ? FINAL_FAILED : FINAL_QUEUED;
+		f->enhanced = softened(t->conf, t->arena, f->enhanced);
+		f->state = r->permanent && !t->conf->soft_bounce ? FINAL_FAILED : FINAL_QUEUED;
 		break;
 	case COPY_DONE:		/* without COMMIT, when it was not told to: an agent that invents */
 		keep_result(f, r);

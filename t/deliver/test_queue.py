@@ -171,6 +171,37 @@ def test_expired_mail_is_returned(make, sink):
     assert suite.logged("status=expired, returned to sender")
 
 
+def test_soft_bounce_neither_refuses_for_good_nor_returns(make, sink):
+    suite = make(soft_bounce="yes", maximal_queue_lifetime="0", quota_full_action="reject")
+    assert send(suite, "bad@elsewhere.example") == {}
+    [row] = wait(lambda: [r for q in queue(suite) for r in q["recipients"] if r.get("delay_reason")])
+    assert "550 5.1.1 no such user here" in row["delay_reason"]
+    assert suite.logged(r"to=<bad@elsewhere\.example>, .*dsn=4\.1\.1, status=deferred") and files(suite, ALICE) == []
+    suite.tool("postern-user", "quota", BOB, "1k")
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=30) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        assert s.rcpt("nobody@example.com")[0] == 450
+        code, text = s.docmd("FROB")
+        assert (code, text[:5]) == (400, b"4.5.2")
+        code, text = s.rcpt(BOB)
+        assert code == 250
+        code, text = s.data("Subject: long\r\n\r\n" + 3 * ("x" * 900 + "\r\n"))
+        assert code == 250, text
+    assert suite.logged(r"to=<bob@example\.com>, .*dsn=4\.2\.2, status=deferred")
+    context = suite.tls_context()
+    context.check_hostname = False
+    with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=30) as s:
+        with pytest.raises(smtplib.SMTPAuthenticationError) as why:
+            s.login(ALICE, "wrong")
+        assert why.value.smtp_code == 535, "a mail program is to ask for another password"
+    p = suite.tool("postern", "check", check=False)
+    assert b"soft_bounce: nothing is refused for good" in p.stdout
+    suite.tool("postern-queue", "flush")
+    assert wait(lambda: len(re.findall(r"dsn=4\.2\.2, status=deferred", suite.log.read_text())) >= 2) and files(suite, ALICE) == [] == files(suite, BOB)
+    assert "status=bounced" not in suite.log.read_text() and "notification:" not in suite.log.read_text()
+
+
 def test_the_sender_is_warned_of_delay_once(make, sink):
     suite = make(delay_warning_time="1s", minimal_backoff_time="1", maximal_backoff_time="1")
     send(suite, "later@elsewhere.example")
