@@ -1,13 +1,15 @@
-/* Certificates and their keys: what fronts show, to all and by name, and what remote shows. */
+/* Certificates and their keys: what fronts show, to all and by name, what remote shows, and who is believed. */
+#include <dirent.h>
 #include <string.h>
 #include <time.h>
 
 #include "admin/postern/check.h"
+#include "base/num.h"
 #include "io/tls.h"
 #include "map/snimap.h"
 #include "os/os.h"
 
-enum { PEM_MAX = 1 << 20, EXPIRY_WARN_DAYS = 14, RSA_BITS_MIN = 2048 };
+enum { PEM_MAX = 1 << 20, CA_MAX = 16 << 20, EXPIRY_WARN_DAYS = 14, RSA_BITS_MIN = 2048 };
 
 struct pair {
 	const char *cert_param, *key_param, *cert, *key;
@@ -162,9 +164,46 @@ static void check_by_name(struct check *c)
 	buf_fini(&first);
 }
 
+/* Whom to believe: a file of certificates, a directory of them by hashes of their names. */
+static void check_authorities(struct check *c, const char *param, const char *file)
+{
+	struct tls_cert_info info;
+	struct buf pem;
+	struct err e = { 0 };
+
+	if (!file[0])
+		return;
+	buf_init(&pem, CA_MAX);
+	if (file_read(file, CA_MAX, &pem, &e) < 0 || tls_cert_info(buf_view(&pem), c->a, &info, &e) < 0)
+		found_param(c, SEV_ERROR, param, "%s", e.text);
+	buf_fini(&pem);
+}
+
+static void check_hashed(struct check *c, const char *param, const char *path)
+{
+	DIR *d = path[0] ? opendir(path) : NULL;
+	bool any = false;
+
+	for (const struct dirent *ent; d && (ent = readdir(d));) {
+		const struct str name = str_c(ent->d_name);
+		uint64_t hash;
+		any |= name.n == 10 && name.p[8] == '.' && num_parse_hex(str_sub(name, 0, 8), UINT32_MAX, &hash) == 0;
+	}
+	if (path[0] && !d)
+		found_param(c, SEV_ERROR, param, "%s cannot be read", path);
+	else if (d && !any)
+		found_param(c, SEV_ERROR, param, "%s has no certificate under the hash of its name: run openssl rehash %s", path, path);
+	if (d)
+		closedir(d);
+}
+
 void check_certificates(struct check *c)
 {
 	const struct conf *o = c->conf;
+
+	check_authorities(c, "smtpd_tls_CAfile", o->smtpd_tls_CAfile);
+	check_authorities(c, "smtp_tls_CAfile", o->smtp_tls_CAfile);
+	check_hashed(c, "smtpd_tls_CApath", o->smtpd_tls_CApath);
 
 	check_lone(c, &(struct pair){ "tls_cert_file", "tls_key_file", o->tls_cert_file, o->tls_key_file, true, false });
 	check_lone(c, &(struct pair){ "smtp_tls_cert_file", "smtp_tls_key_file", o->smtp_tls_cert_file, o->smtp_tls_key_file, false, false });

@@ -70,11 +70,26 @@ static void check_list(struct check *c, const char *param, struct conf_list list
 			check_compiled(c, param, list.v[i], alias);
 }
 
+static bool list_has(struct conf_list list, const char *word)
+{
+	for (size_t i = 0; i < list.n; i++)
+		if (strcmp(list.v[i], word) == 0)
+			return true;
+	return false;
+}
+
 static void check_one_list(void *ctx, const char *parameter, struct conf_list list)
 {
-	/* Its default is virtual_alias_maps, which is told of already. */
-	if (strcmp(parameter, "virtual_alias_domains") != 0 && strcmp(parameter, "local_recipient_maps") != 0)
-		check_list(ctx, parameter, list, strcmp(parameter, "alias_maps") == 0);
+	struct check *const c = ctx;
+
+	if (strcmp(parameter, "virtual_alias_domains") != 0 && strcmp(parameter, "local_recipient_maps") != 0) {
+		check_list(c, parameter, list, strcmp(parameter, "alias_maps") == 0);
+		return;
+	}
+	/* Their defaults are maps that are told of already. */
+	for (size_t i = 0; i < list.n; i++)
+		if (!list_has(c->conf->virtual_alias_maps, list.v[i]) && !list_has(c->conf->alias_maps, list.v[i]))
+			check_list(c, parameter, (struct conf_list){ &list.v[i], 1 }, false);
 }
 
 /* --- maps that nothing names --- */
@@ -285,6 +300,8 @@ void check_maps(struct check *c)
 {
 	check_list(c, "smtpd_discard_ehlo_keyword_address_maps", c->conf->smtpd_discard_ehlo_keyword_address_maps, false);
 	resolver_lists(c->conf, check_one_list, c);
+	check_list(c, "relay_clientcerts", c->conf->relay_clientcerts, false);
+	check_list(c, "smtpd_sender_login_maps", c->conf->smtpd_sender_login_maps, false);
 	check_unnamed(c);
 	check_recipients(c);
 }
