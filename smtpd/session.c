@@ -44,9 +44,17 @@ bool session_secure(const struct session *s)
 	return conn_secure(s->c);
 }
 
+static bool peer_in(const struct session *s, struct conf_list networks)
+{
+	uint8_t addr[16];
+
+	return networks.n > 0 && addr_parse(str_c(s->fc.client), addr) == 0 && conf_networks_have(networks, addr);
+}
+
 bool session_may_offer_auth(const struct session *s)
 {
-	return s->profile->offer_auth && !(s->discard & 1u << EXT_AUTH) && s->conf->smtpd_sasl_auth_enable && s->fc.auth_fd >= 0 && s->fc.client_known;
+	return s->profile->offer_auth && !(s->discard & 1u << EXT_AUTH) && s->conf->smtpd_sasl_auth_enable &&
+	       !peer_in(s, s->conf->smtpd_sasl_exceptions_networks) && s->fc.auth_fd >= 0 && s->fc.client_known;
 }
 
 /* --- the transaction --- */
@@ -599,13 +607,6 @@ void session_client(struct session *s, struct str name, struct str address)
 	(void)snprintf(s->fc.client, sizeof s->fc.client, "%.*s", STR_ARG(address));
 	(void)snprintf(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(shown), s->fc.client);
 	s->other_client = true;
-}
-
-static bool peer_in(const struct session *s, struct conf_list networks)
-{
-	uint8_t addr[16];
-
-	return networks.n > 0 && addr_parse(str_c(s->fc.client), addr) == 0 && conf_networks_have(networks, addr);
 }
 
 void session_begin(struct session *s)

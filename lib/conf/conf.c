@@ -312,6 +312,7 @@ void conf_check_connection(const struct conf *c, struct trouble *t)
 	check_networks(c, "mynetworks", c->mynetworks, t);
 	check_networks(c, "smtpd_client_event_limit_exceptions", c->smtpd_client_event_limit_exceptions, t);
 	check_networks(c, "smtpd_authorized_xforward_hosts", c->smtpd_authorized_xforward_hosts, t);
+	check_networks(c, "smtpd_sasl_exceptions_networks", c->smtpd_sasl_exceptions_networks, t);
 	if (c->smtpd_upstream_proxy_protocol[0] && c->smtpd_upstream_proxy_hosts.n == 0)
 		trouble_error(t, conf_setting(c, param_find(STR("smtpd_upstream_proxy_protocol")))->line,
 			      "smtpd_upstream_proxy_protocol: smtpd_upstream_proxy_hosts is empty: whose header is to be believed?");

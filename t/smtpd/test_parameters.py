@@ -66,6 +66,7 @@ def one(module_suite, names):
         "listener.sender": "2603/smtp -o { smtpd_sender_restrictions = check_sender_access inline:{{parent.test=REJECT} {.dotted.test=REJECT}}, reject_unknown_sender_domain }",
         "listener.policy": "2604/smtp -o { smtpd_recipient_restrictions = check_policy_service %s }" % policy.target,
         "listener.old": "2608/smtp -o { smtpd_recipient_restrictions = check_policy_service %s }" % old.target,
+        "listener.noauth": "2609/submission -o smtpd_tls_auth_only=no -o { smtpd_sasl_exceptions_networks = !127.0.0.92, 127.0.0.0/8 }",
         "listener.proxy": "2605/smtp -o smtpd_upstream_proxy_protocol=haproxy",
         "listener.greet": "2606/smtp -o postscreen_greet_wait=1 -o postscreen_greet_ttl=1s",
         "listener.own": "2607/submissions -o smtpd_sender_restrictions=reject_sender_login_mismatch",
@@ -234,6 +235,15 @@ def test_a_policy_service_that_does_not_answer(one):
     assert len(came) == 3
     assert came[2] - came[0] >= 9, "twice three seconds until it counts as silent, and three more before the next try"     # 12, but this side may be late
     assert rcpt(one, 2604)[0] == 250
+
+
+def test_smtpd_sasl_exceptions_networks(one):
+    for source, offered in (("127.0.0.91", False), ("127.0.0.92", True)):
+        with wire(one, 2609, source) as w:
+            w.smtp()
+            assert any(line.startswith("AUTH ") for line in w.smtp("EHLO x.test")[1]) == offered
+            answer = w.smtp("AUTH PLAIN " + base64.b64encode(b"\0%s\0%s" % (BOB.encode(), one.passwords[BOB].encode())).decode())
+            assert answer[0] == (235 if offered else 503), answer
 
 
 def test_smtpd_policy_service_max_ttl(one):
