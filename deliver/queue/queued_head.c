@@ -193,6 +193,8 @@ static void add_missing(const struct head_facts *f, struct seen *s, struct out *
 		s->id = str_c(arena_printf(o->a, "<%s.%.*s@%s>", stamp, STR_ARG(f->qid), f->hostname));
 		add(o, str_c(arena_printf(o->a, ">Message-Id: %.*s", STR_ARG(s->id))));
 	}
+	if (!f->submission)
+		return;
 	if (s->bcc)
 		add(o, STR("-Bcc#0"));
 	/* Programs that add their own beside their library's. */
@@ -215,7 +217,7 @@ int head_edits(struct arena *a, struct str head, const struct head_facts *f, str
 	buf_init(&b, VALUE_MAX);
 	put_received(f, &b);
 	add_buf(&o, &b);
-	if (f->submission)
+	if (f->submission || f->complete)
 		add_missing(f, &s, &o, &b);
 	buf_fini(&b);
 	if (s.return_path)

@@ -109,6 +109,13 @@ static void test_head(void)
 	tap_ok(!has_edit(&r, "-Bcc") && !has_edit(&r, ">Date"), "the rest of a stranger's header stays as it is");
 	tap_ok(has_edit(&r, "+Received: from evil??with??x (unknown [192.0.2.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))\n\tby mail.example.com (Postern) "
 			    "with ESMTPS id 1ABC\n\tfor <joe@example.com>; "), "the client's words cannot leave their place");
+	f.complete = true;
+	f.sender = STR("s@example.net");
+	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a stranger's header, always_add_missing_headers");
+	tap_ok(has_edit(&r, ">Date: Tue, 14 Nov 2023 22:13:20 +0000") && has_edit(&r, ">Message-Id: <20231114221320.1ABC@mail.example.com>") &&
+	       has_edit(&r, ">From: <s@example.net>") && !has_edit(&r, "-Bcc"), "what is missing is added, and that is all");
+	f.complete = false;
+	f.sender = STR("");
 	f.submission = true;
 	f.user = STR("joe");
 	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a user's header");

@@ -33,6 +33,15 @@ def test_alias_database(fresh_suite):
     assert newaliases(s).returncode == 0 and (etc / "aliases.cdb").stat().st_mtime_ns != before, "by default: alias_maps"
 
 
+def test_always_add_missing_headers(fresh_suite):
+    s = fresh_suite("missing", settings={"always_add_missing_headers": "yes", "filter_enable": "no"})
+    mail = mailtools.Mail(s)
+    mail.send(raw=b"Subject: bare\r\nBcc: x@y.example\r\n\r\nwords\r\n", sender="s@elsewhere.example")
+    text = mail.wait_for("Subject: bare", timeout=30).read_text()
+    assert re.search(r"^From: <s@elsewhere\.example>$", text, re.M) and re.search(r"^Message-Id: <\d{14}\.\w+@mail\.example\.com>$", text, re.M)
+    assert re.search(r"^Date: \w{3}, ", text, re.M) and "\nBcc: x@y.example\n" in text, "what a stranger wrote stays"
+
+
 @pytest.mark.skipif(os.environ.get("POSTERN_UNCONFINED") == "1", reason="a memory file system belongs to the confinement")
 @pytest.mark.parametrize("size, there", [("1m", True), ("0", False)])
 def test_queue_memory_size(fresh_suite, size, there):
