@@ -30,6 +30,7 @@ struct attempt {
 	char mech[32], given[GIVEN_MAX + 1], name[GIVEN_MAX + 1];	/* name: of the account, or the folded given one */
 	bool scram, waiting, running, finished, exists, wanted;	/* wanted: an account that may log in */
 	bool pam;			/* PAM is asked, for who may not log in about nobody */
+	bool guarded;			/* the account is under attack: an application password alone can be right */
 	struct account account;
 	uint8_t tag[CACHE_TAG];
 	bool has_tag;
@@ -268,6 +269,12 @@ static int find_account(struct attempt *a, struct str name)
 	return 0;
 }
 
+static void finish_guarded(struct attempt *a)
+{
+	a->m->count.refused++;
+	finish(a, ERR_TEMP, "temporarily unavailable", FAIL_DELAY_MS, "account-limit");
+}
+
 /* May it be tried at all? -1: the attempt is finished. */
 static int ask_limits(struct attempt *a)
 {
@@ -277,9 +284,10 @@ static int ask_limits(struct attempt *a)
 		finish(a, ERR_DENIED, text_many, FAIL_DELAY_MS, "limit");
 		return -1;
 	case THROTTLE_GUARDED:
-		a->m->count.refused++;
-		finish(a, ERR_TEMP, "temporarily unavailable", FAIL_DELAY_MS, "account-limit");
-		return -1;
+		a->guarded = a->wanted && !a->scram;
+		if (!a->guarded)
+			finish_guarded(a);
+		return a->guarded ? 0 : -1;
 	default:
 		return 0;
 	}
@@ -300,7 +308,7 @@ static bool cached(struct attempt *a)
 	uint8_t tag[CACHE_TAG];
 
 	cache_tag(a, tag);
-	return a->wanted && ttl && cache_has(a->m->cache, clock_mono_ms(), ttl, &a->stamp, tag);
+	return a->wanted && !a->guarded && ttl && cache_has(a->m->cache, clock_mono_ms(), ttl, &a->stamp, tag);
 }
 
 /* Not what ends before the cache would forget it. */
@@ -338,6 +346,8 @@ static void on_result(struct attempt *a, const struct ipc_helper_RESULT *r)
 			uses_seen(a->m, r->app, a->f->client);
 		buf_str(&a->data, r->data);
 		finish_ok(a, reason, r->app.n == 0);
+	} else if (r->verdict == 0 && a->guarded) {
+		finish_guarded(a);
 	} else if (r->verdict == 2) {
 		log_warning("a password could not be checked: %s", reason);
 		finish_temp(a, reason);
@@ -420,13 +430,23 @@ static const char *pam_service(const struct attempt *a)
 	return own[0] ? own : strcmp(a->f->service, "pop3") == 0 ? "pop" : a->f->service;
 }
 
+/* helper.def, CHECK. */
+static const char *check_how(const struct attempt *a)
+{
+	if (!a->wanted)
+		return a->pam ? "pam-none" : "none";
+	if (a->guarded)
+		return a->pam ? "pam-app" : "app";
+	return a->pam ? "pam" : "file";
+}
+
 static void check_start(struct attempt *a)
 {
 	struct err e = { 0 };
 	const struct ipc_helper_CHECK m = {
 		.user = str_c(a->wanted ? a->name : "nobody"),
 		.given = str_c(a->given),
-		.how = str_c(a->wanted ? (a->pam ? "pam" : "file") : a->pam ? "pam-none" : "none"),
+		.how = str_c(check_how(a)),
 		.service = str_c(pam_service(a)),
 		.client = str_c(a->f->client),
 		.protocol = str_c(a->f->service),

@@ -266,6 +266,20 @@ static struct verdict check_pam_nobody(const char *service, const char *client, 
 	return p.v == V_TEMP ? p : v;
 }
 
+/* The account is under attack: only what nobody can guess may be right. */
+static struct verdict check_app_alone(const struct ipc_helper_CHECK *m, const char *password, struct arena *a)
+{
+	struct verdict v, account;
+	const int rc = check_app(m, str_c(password), &v);
+
+	if (rc == 0 || rc == 2)
+		return say(V_WRONG, "account limit");
+	if (rc < 0 || str_eq(m->how, STR("app")))
+		return v;
+	account = check_pam(arena_cstr(a, m->user), arena_cstr(a, m->service), arena_cstr(a, m->client), NULL);
+	return account.v == V_RIGHT ? v : account;
+}
+
 /* An account of the system. An application password stands in place of PAM's word on the password, not of its word on the account. */
 static struct verdict check_system(const struct ipc_helper_CHECK *m, const char *password, struct arena *a)
 {
@@ -292,7 +306,7 @@ static struct verdict check_system(const struct ipc_helper_CHECK *m, const char 
 
 static bool asks_pam(struct str how)
 {
-	return str_eq(how, STR("pam")) || str_eq(how, STR("pam-none"));
+	return str_starts(how, STR("pam"));
 }
 
 static void answer(int channel, uint32_t id, const struct verdict *v, struct str data)
@@ -324,6 +338,8 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 		v = say(V_WRONG, "empty password");
 	else if (str_eq(m->how, STR("file")))
 		v = check_file(m, p);
+	else if (str_eq(m->how, STR("app")) || str_eq(m->how, STR("pam-app")))
+		v = check_app_alone(m, password, a);
 	else if (asks_pam(m->how) && n > CRYPT_INPUT_MAX)
 		v = check_nobody(p);	/* no system hash can be of it, and PAM modules call it an error */
 	else if (str_eq(m->how, STR("pam")))

@@ -326,3 +326,24 @@ def test_forgives_no_wrong_main_passwords(make_authd):
         assert login(a, "alice@example.com", "guess-%d" % i)[0] == "FAIL"
         refused += login(a, "alice@example.com", password)[0] != "OK"
     assert refused > 0
+
+
+@pytest.mark.parametrize("user,main", [("alice@example.com", "secret"), ("joe", JOE)])
+def test_an_account_under_attack_is_open_to_application_passwords(make_authd, authd, user, main):
+    """Guesses from everywhere shut out networks that the account does not know; a telephone that travels comes in, and who guesses on learns nothing."""
+    a = make_authd(auth_throttle_exempt="", auth_fail_account_max="3", auth_fail_network_max="1000", auth_fail_address_max="1000")
+    a.add("alice@example.com", "secret")
+    password = make(a, user, "phone", "--service", "imap")
+    a.start()
+    p = a.parent()
+    for i in range(3):
+        assert login(a, user, "guess%d" % i, client="10.%d.0.1" % i, parent=p)[1]["code"] == AUTH
+    for i, wrong in enumerate((main, "aaaa-aaaa-aaaa-aaaa-aaaa-aaaa", "x")):
+        name, f, _ = login(a, user, wrong, client="203.0.113.%d" % i, parent=p)
+        assert (name, f["code"], f["text"]) == ("FAIL", TEMP, b"temporarily unavailable") and f["delay_ms"] >= 1000
+    a.mark()
+    assert login(a, user, password, client="203.0.113.9", parent=p)[0] == "OK"
+    a.wait_log("reason=app-password:phone")
+    assert login(a, user, main, client="203.0.113.9", parent=p)[0] == "OK", "the network is known now"
+    assert login(a, user, password, client="192.0.2.1", parent=a.parent("pop3"), service="pop3")[0] == "FAIL", "not for this service, there or anywhere"
+    assert login(a, "nobody@example.com", password, client="192.0.2.1", parent=p)[0] == "FAIL"
