@@ -113,8 +113,9 @@ static void check_local(struct check *c)
 		found_param(c, SEV_NOTE, "luser_relay", "not used: fallback_transport takes what is unknown");
 	if (o->soft_bounce)
 		found_param(c, SEV_WARNING, "soft_bounce", "nothing is refused for good and nothing is returned: senders try for days, and do not hear of it");
-	if (o->mailbox_command[0])
-		found_param(c, SEV_NOTE, "mailbox_command", "takes all local mail: what IMAP and POP3 show is what it puts into the maildir");
+	if (o->mailbox_command[0] || o->mailbox_command_maps.n)
+		found_param(c, SEV_NOTE, o->mailbox_command[0] ? "mailbox_command" : "mailbox_command_maps",
+			    "takes all local mail: what IMAP and POP3 show is what it puts into the maildir");
 	if (o->relay_domains.n && !o->relay_recipient_maps.n)
 		found_param(c, SEV_NOTE, "relay_recipient_maps", "empty: every address of relay_domains is accepted, and what does not exist there is returned by us");
 }

@@ -300,6 +300,7 @@ void check_maps(struct check *c)
 {
 	check_list(c, "smtpd_discard_ehlo_keyword_address_maps", c->conf->smtpd_discard_ehlo_keyword_address_maps, false);
 	resolver_lists(c->conf, check_one_list, c);
+	check_list(c, "mailbox_command_maps", c->conf->mailbox_command_maps, false);
 	check_list(c, "relay_clientcerts", c->conf->relay_clientcerts, false);
 	check_list(c, "smtpd_sender_login_maps", c->conf->smtpd_sender_login_maps, false);
 	check_unnamed(c);

@@ -23,7 +23,7 @@ static void add_word(struct str v[POLICY_WORDS_MAX], size_t *n, struct str word)
 
 void policy_parse(struct str text, struct policy *out)
 {
-	struct policy p = { .limit_s = 1000, .delimiters = STR("+") };
+	struct policy p = { .limit_s = 1000, .delimiters = STR("+"), .text = text };
 
 	while (text.n > 0) {
 		struct str value = str_split(&text, '\n'), name = str_split(&value, '=');
@@ -45,6 +45,19 @@ void policy_parse(struct str text, struct policy *out)
 	if (p.n_forward == 0)
 		add_word(p.forward, &p.n_forward, STR("$home/.forward"));
 	*out = p;
+}
+
+/* What takes the mailbox's place: the user's own command (mailbox_command_maps), or everybody's. */
+static struct str command_of(const struct policy *p, struct str user)
+{
+	struct str text = p->text;
+
+	while (text.n > 0) {
+		struct str value = str_split(&text, '\n'), name = str_split(&value, '=');
+		if (str_eq(name, STR("command_of")) && str_case_eq(str_split(&value, ' '), user))
+			return value;
+	}
+	return p->mailbox_command;
 }
 
 static bool has_word(const struct str *v, size_t n, const char *word)
@@ -358,10 +371,11 @@ static int plan_mailbox(struct planning *p, struct err *e)
 		return err_wrap(e, ".forward");
 	if (p->plan->n_addresses == 0 && p->plan->n_programs == 0)
 		p->plan->keep = true;
-	if (p->plan->keep && policy->mailbox_command.n > 0) {
+	const struct str command = p->plan->keep ? command_of(policy, str_c(p->s->acct->name)) : (struct str){ 0 };
+	if (command.n > 0) {
 		p->plan->keep = false;
 		p->plan->commands = true;
-		p->plan->programs[p->plan->n_programs++] = (struct program){ .command = true, .text = policy->mailbox_command };
+		p->plan->programs[p->plan->n_programs++] = (struct program){ .command = true, .text = command };
 	}
 	return 0;
 }

@@ -34,6 +34,7 @@ struct policy {
 	bool run;			/* this agent can execute commands */
 	uint64_t limit_s;		/* of one command */
 	struct str delimiters, mailbox_command;
+	struct str text;		/* all of it: command_of=USER COMMAND lines are looked for when they are wanted */
 	struct str commands[POLICY_WORDS_MAX], files[POLICY_WORDS_MAX], forward[POLICY_WORDS_MAX];
 	size_t n_commands, n_files, n_forward;
 };

@@ -26,7 +26,7 @@ void spawn_env_init(struct spawn_env *env, const struct conf *c, bool programs, 
 	snprintf(env->agent, sizeof(env->agent), "%s/deliver", c->libexec_directory[0] ? c->libexec_directory : POSTERN_LIBEXECDIR);
 	snprintf(env->accounts, sizeof(env->accounts), "%s/accounts.cdb", c->state_directory);
 	snprintf(env->policy, sizeof(env->policy), "%s/%s", c->run_directory, programs ? "deliver-programs.policy" : "deliver.policy");
-	env->idle = programs && c->allow_mail_to_commands.n == 0 && c->mailbox_command[0] == '\0';
+	env->idle = programs && c->allow_mail_to_commands.n == 0 && c->mailbox_command[0] == '\0' && c->mailbox_command_maps.n == 0;
 }
 
 int spawn_check_agent(const struct conf *c, bool unconfined, struct err *e)

@@ -152,6 +152,9 @@ static void plans(void)
 	(void)unlink(put_file(".forward", "", 0600));
 	plan_is(PATHS, &plain, NULL, "keep;", "no forward file");
 	plan_is(PATHS "mailbox_command=/bin/x\n", &plain, NULL, "| /bin/x;", "mailbox_command takes the mailbox's place");
+	plan_is(PATHS "mailbox_command=/bin/x\ncommand_of=joey /bin/z\ncommand_of=JOE /bin/y -a b\ncommand_of=joe /bin/late\n", &plain, NULL, "| /bin/y -a b;",
+		"mailbox_command_maps: the first of the user's own");
+	plan_is(PATHS "command_of=joe@example.com /bin/z\n", &plain, NULL, "keep;", "mailbox_command_maps: somebody else's");
 	put_file(".forward", "a@x, \\joe\n", 0600);
 	plan_is(PATHS, &plain, NULL, "keep;a@x;", "an address and the mailbox");
 	put_file(".forward", "JOE, joe@example.com\n", 0600);

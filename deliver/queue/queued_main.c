@@ -2,6 +2,7 @@
  * group: queue, resolve, spawn, dns, policy, sts, remote, connector. They
  * talk over socket pairs that are made anew for each start of the group. It reads nothing from anybody.
  */
+#include <errno.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 #include "deliver/local/spawn.h"
 #include "deliver/sts/sts.h"
 #include "log/log.h"
+#include "map/accounts.h"
+#include "map/lookup.h"
 #include "os/confine.h"
 #include "os/os.h"
 
@@ -313,6 +316,50 @@ static void put_policy(const struct conf *c, struct buf *b)
 		buf_printf(b, "mailbox_command=%s\n", c->mailbox_command);
 }
 
+/* --- mailbox_command_maps: written out here, so that no agent opens a table --- */
+
+static int put_command(void *ctx, struct str key, struct str value, unsigned line)
+{
+	if (account_name_valid(key) && !memchr(value.p, '\n', value.n) && value.n > 0)
+		buf_printf(ctx, "command_of=%.*s %.*s\n", STR_ARG(key), STR_ARG(value));
+	return 0;
+}
+
+/* Who can write the table could run commands as any user. */
+static int is_roots(const struct lookup *l, struct err *e)
+{
+	const char *const file = lookup_file(l);
+	struct stat st;
+
+	if (file == NULL)
+		return 0;
+	if (stat(file, &st) < 0)
+		return err_set(e, ERR_CONF, errno, "%s", file);
+	return st.st_uid == 0 && !(st.st_mode & 022) ? 0 : err_set(e, ERR_CONF, 0, "%s: others than root may write it", file);
+}
+
+static int put_commands(const struct conf *c, struct buf *b, struct err *e)
+{
+	for (size_t i = 0; i < c->mailbox_command_maps.n; i++) {
+		struct lookup *l = NULL;
+		int r = lookup_open(c->mailbox_command_maps.v[i], &l, e);
+
+		if (r == 0 && lookup_trouble(l)) {
+			*e = *lookup_trouble(l);
+			r = -1;
+		}
+		if (r == 0)
+			r = is_roots(l, e);
+		if (r == 0)
+			r = lookup_each(l, put_command, b, e);
+		if (l)
+			lookup_close(&l);
+		if (r < 0)
+			return err_wrap(e, "mailbox_command_maps");
+	}
+	return 0;
+}
+
 static int write_policies(const struct parts *p, struct err *e)
 {
 	struct buf b;
@@ -320,7 +367,7 @@ static int write_policies(const struct parts *p, struct err *e)
 
 	buf_init(&b, DELIVER_POLICY_MAX);
 	put_policy(p->conf, &b);
-	r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->spawn.policy, buf_view(&b), 0600, 0, 0, e);
+	r = put_commands(p->conf, &b, e) < 0 || buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->spawn.policy, buf_view(&b), 0600, 0, 0, e);
 	buf_c(&b, "run=1\n");
 	if (r == 0)
 		r = buf_check(&b, "policy for deliver", e) < 0 ? -1 : file_replace(p->programs.policy, buf_view(&b), 0600, 0, 0, e);

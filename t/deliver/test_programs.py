@@ -2,6 +2,7 @@
 import os
 import pwd
 import re
+import signal
 import smtplib
 import stat
 import subprocess
@@ -206,6 +207,29 @@ def test_mailbox_command(place):
     send(suite, "bob@example.com", sender=ALICE)
     assert "hello" in content(suite.maildir(BOB).parent / "taken")
     assert not files(suite, BOB)
+
+
+def test_mailbox_command_maps(place):
+    """One user's own, before everybody's; read again at a reload, and refused where others could write it."""
+    suite = place("x: alice@example.com\n", mailbox_command_maps="inline:{ { bob@example.com = cat >>$$HOME/own; exit 0 } }", mailbox_command="cat >>$HOME/taken; exit 0")
+    send(suite, "bob@example.com", sender=ALICE)
+    send(suite, "alice@example.com", sender=BOB)
+    assert "hello" in content(suite.maildir(BOB).parent / "own") and "hello" in content(suite.maildir(ALICE).parent / "taken")
+    assert not files(suite, BOB) and not files(suite, ALICE) and not (suite.maildir(BOB).parent / "taken").exists()
+    table = suite.base / "etc" / "commands"
+    table.write_text("bob@example.com cat >>$HOME/again; exit 0\n")
+    os.chmod(table, 0o666)
+    suite.conf.write_text(re.sub(r"(?m)^mailbox_command_maps = .*$", "mailbox_command_maps = texthash:%s" % table, suite.conf.read_text()))
+    parent = [p[0] for p in suite.processes() if p[3] == "queued: parent"][0]
+    os.kill(parent, signal.SIGHUP)
+    assert suite.logged(r"error: mailbox_command_maps: \S+/commands: others than root may write it")
+    os.chmod(table, 0o600)
+    with open(suite.conf, "a") as f:
+        f.write("minimal_backoff_time = 301\n")
+    os.kill(parent, signal.SIGHUP)
+    wait(lambda: "again; exit 0" in (suite.run_dir / "deliver.policy").read_text())
+    send(suite, "bob@example.com", sender=ALICE)
+    assert "hello" in content(suite.maildir(BOB).parent / "again")
 
 
 # --- walls ---
