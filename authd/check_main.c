@@ -2,7 +2,6 @@
  * a fork that gets one name from the monitor and one password in a descriptor that the monitor passes on unread, and
  * answers with one verdict. One that was only asked about the suite's own password file may be asked again, one that ran PAM or SCRAM never is.
  * Whatever kills it is "could not be checked". SCRAM-SHA-256 (RFC 5802) runs here whole: nonce, proof. */
-#include <security/pam_appl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "authd/apppass.h"
+#include "authd/check.h"
 #include "authd/helper.h"
 #include "authd/passfile.h"
 #include "authd/scram.h"
@@ -22,23 +21,13 @@
 #include "map/cdbfile.h"
 #include "os/os.h"
 
-enum { V_WRONG, V_RIGHT, V_TEMP };
 enum { WAIT_MS = 130000, NAME_MAX_ = 512, MEMORY_MAX = 256 << 20 };
 
 static char passwd_file[1024];
 static struct buf dummy_hash;
 static uint8_t start_secret[32];	/* salts of unknown names while there is no password file */
 
-struct verdict {
-	int v;
-	char reason[100];
-	char app[APP_ID + 1];		/* by which application password it is right; "" : the main one */
-	uint64_t expires;		/* when that one ends; 0: never */
-	bool has_tag;
-	uint8_t tag[32];
-};
-
-static struct verdict say(int v, const char *reason)
+struct verdict verdict_say(int v, const char *reason)
 {
 	struct verdict r = { .v = v };
 
@@ -79,9 +68,9 @@ static int check_app(const struct ipc_helper_CHECK *m, struct str password, stru
 		rc = app_match(&p, password, app_service(m->protocol), (uint64_t)clock_wall(), &which, &e);
 	if (rc < 0) {
 		log_error("application passwords of %.*s: %s", STR_ARG(m->user), e.text);
-		*v = say(V_TEMP, "password file");
+		*v = verdict_say(V_TEMP, "password file");
 	} else if (rc == 1) {
-		*v = say(V_RIGHT, "");
+		*v = verdict_say(V_RIGHT, "");
 		snprintf(v->reason, sizeof v->reason, "app-password:%.*s", STR_ARG(which->name));
 		snprintf(v->app, sizeof v->app, "%.*s", STR_ARG(which->id));
 		v->expires = which->expires;
@@ -114,7 +103,7 @@ static struct verdict check_nobody(struct str password)
 	struct err e = { 0 };
 
 	(void)pass_verify(buf_view(&dummy_hash), password, &e);
-	return say(V_WRONG, "unknown user");
+	return verdict_say(V_WRONG, "unknown user");
 }
 
 static struct verdict check_file(const struct ipc_helper_CHECK *m, struct str password)
@@ -142,120 +131,16 @@ static struct verdict check_file(const struct ipc_helper_CHECK *m, struct str pa
 		snprintf(v.reason, sizeof v.reason, "no password set");
 	} else if (rc < 0 || rc == 9) {
 		log_error("password of %.*s: %s", STR_ARG(user), e.text);
-		v = say(V_TEMP, "password file");
+		v = verdict_say(V_TEMP, "password file");
 	} else {
-		v = rc == 11 ? say(V_RIGHT, "password") : say(V_WRONG, "password");
+		v = rc == 11 ? verdict_say(V_RIGHT, "password") : verdict_say(V_WRONG, "password");
 	}
 	buf_wipe(&value);
 	buf_fini(&value);
 	return v;
 }
 
-/* --- PAM --- */
-
-struct talk {
-	const char *user, *password;
-	unsigned asked;
-};
-
-static void no_delay(int status, unsigned usec, void *ctx)
-{
-	/* The front waits, not this worker. */
-}
-
-static void replies_free(struct pam_response *r, int n)
-{
-	for (int i = 0; i < n; i++) {
-		if (r[i].resp)
-			mem_wipe(r[i].resp, strlen(r[i].resp));
-		free(r[i].resp);
-	}
-	free(r);
-}
-
-/* The password for one prompt with echo off, the name for prompts with echo. A second secret (a one-time code) cannot be had. */
-static int converse(int n, const struct pam_message **msg, struct pam_response **out, void *ctx)
-{
-	struct talk *t = ctx;
-
-	if (n <= 0 || n > PAM_MAX_NUM_MSG)
-		return PAM_CONV_ERR;
-	struct pam_response *r = xzalloc((size_t)n * sizeof *r);
-	for (int i = 0; i < n; i++) {
-		switch (msg[i]->msg_style) {
-		case PAM_PROMPT_ECHO_OFF:
-			if (t->asked++) {
-				replies_free(r, n);
-				return PAM_CONV_ERR;
-			}
-			r[i].resp = xstrdup(t->password);
-			break;
-		case PAM_PROMPT_ECHO_ON:
-			r[i].resp = xstrdup(t->user);
-			break;
-		case PAM_ERROR_MSG:
-		case PAM_TEXT_INFO:
-			break;
-		default:
-			replies_free(r, n);
-			return PAM_CONV_ERR;
-		}
-	}
-	*out = r;
-	return PAM_SUCCESS;
-}
-
-static struct verdict pam_verdict(pam_handle_t *p, int r, const char *step)
-{
-	struct verdict v;
-
-	switch (r) {
-	case PAM_AUTH_ERR:
-	case PAM_USER_UNKNOWN:
-	case PAM_MAXTRIES:
-	case PAM_PERM_DENIED:
-	case PAM_CRED_INSUFFICIENT:
-	case PAM_ACCT_EXPIRED:
-	case PAM_NEW_AUTHTOK_REQD:
-	case PAM_AUTHTOK_EXPIRED:
-		v.v = V_WRONG;
-		break;
-	default:	/* a broken set-up is not the user's fault */
-		v.v = V_TEMP;
-	}
-	v = say(v.v, "");
-	snprintf(v.reason, sizeof v.reason, "PAM %s error (%s)", step, pam_strerror(p, r));
-	return v;
-}
-
-/* password NULL: it has been found right already, what is left is whether the account may log in. */
-static struct verdict check_pam(const char *user, const char *service, const char *client, const char *password)
-{
-	struct talk t = { user, password ? password : "", 0 };
-	const struct pam_conv conv = { converse, &t };
-	pam_handle_t *p = NULL;
-	const void *name = NULL;
-
-	int r = pam_start(service, user, &conv, &p);
-	if (r != PAM_SUCCESS)
-		return say(V_TEMP, "PAM start error");
-	typedef void delay_fn(int, unsigned, void *);
-	delay_fn *quiet = no_delay;
-	const void *item;
-	memcpy(&item, &quiet, sizeof item);
-	(void)pam_set_item(p, PAM_FAIL_DELAY, item);
-	if (client[0])
-		(void)pam_set_item(p, PAM_RHOST, client);
-	r = password ? pam_authenticate(p, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK) : PAM_SUCCESS;
-	if (r != PAM_SUCCESS)
-		return pam_verdict(p, r, "auth");
-	r = pam_acct_mgmt(p, PAM_SILENT);
-	if (r != PAM_SUCCESS)
-		return pam_verdict(p, r, "acct");
-	if (pam_get_item(p, PAM_USER, &name) != PAM_SUCCESS || !name || strcmp((const char *)name, user) != 0)
-		return say(V_TEMP, "PAM changed the user name");
-	return say(V_RIGHT, "pam");	/* the process ends: no pam_end */
-}
+/* --- accounts of the system --- */
 
 /* As much work as for an account of the system with a wrong password: its modules hash nothing for a name that they do not know. The name that they are asked about
  * is nobody's, whatever was given: a module that counts failures shuts out no root. What cannot be checked, cannot be checked for anybody. */
@@ -273,7 +158,7 @@ static struct verdict check_app_alone(const struct ipc_helper_CHECK *m, const ch
 	const int rc = check_app(m, str_c(password), &v);
 
 	if (rc == 0 || rc == 2)
-		return say(V_WRONG, "account limit");
+		return verdict_say(V_WRONG, "account limit");
 	if (rc < 0 || str_eq(m->how, STR("app")))
 		return v;
 	account = check_pam(arena_cstr(a, m->user), arena_cstr(a, m->service), arena_cstr(a, m->client), NULL);
@@ -328,14 +213,14 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 	size_t n = 0;
 
 	if (helper_password_take(fd, password, PASSWORD_MAX, &n, &e) < 0) {
-		v = say(V_TEMP, e.text);
+		v = verdict_say(V_TEMP, e.text);
 		answer(channel, id, &v, (struct str){ 0 });
 		return;
 	}
 	password[n] = 0;
 	const struct str p = str_n(password, n);
 	if (n == 0 || memchr(password, 0, n))
-		v = say(V_WRONG, "empty password");
+		v = verdict_say(V_WRONG, "empty password");
 	else if (str_eq(m->how, STR("file")))
 		v = check_file(m, p);
 	else if (str_eq(m->how, STR("app")) || str_eq(m->how, STR("pam-app")))
@@ -425,7 +310,7 @@ static void scram_send(int channel, uint16_t type, const void *msg, uint32_t id)
 
 static void scram_failed(int channel, uint32_t id, const struct err *e, const char *reason)
 {
-	struct verdict v = say(e->code == ERR_TEMP ? V_TEMP : V_WRONG, e->code == ERR_AUTH ? reason : e->text);
+	struct verdict v = verdict_say(e->code == ERR_TEMP ? V_TEMP : V_WRONG, e->code == ERR_AUTH ? reason : e->text);
 
 	answer(channel, id, &v, (struct str){ 0 });
 	_exit(0);
@@ -461,7 +346,7 @@ static void attempt_scram(int channel, uint32_t id, struct str initial, struct a
 	buf_reset(&out);
 	if (scram_server_final(&s, step->data, &out, &e) < 0)
 		scram_failed(channel, id, &e, reason);
-	struct verdict ok = say(V_RIGHT, "scram");
+	struct verdict ok = verdict_say(V_RIGHT, "scram");
 	answer(channel, id, &ok, buf_view(&out));
 }
 
@@ -512,21 +397,6 @@ static void worker(const struct helper *h, int channel)
 	_exit(0);
 }
 
-/* Open PAM once for each service and keep it open: its modules stay loaded, and workers find them in memory. */
-static void pam_warm(const struct conf *c)
-{
-	static const char *const names[] = { "smtp", "imap", "pop" };
-	static const struct pam_conv conv = { converse, NULL };
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		pam_handle_t *p = NULL;
-		const char *name = c->auth_pam_service[0] ? c->auth_pam_service : names[i];
-
-		if (pam_start(name, "nobody", &conv, &p) != PAM_SUCCESS)
-			log_warning("PAM service %s cannot be opened", name);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	struct helper h;
@@ -551,7 +421,7 @@ int main(int argc, char **argv)
 	paths[n++] = (struct confine_path){ .path = h.conf->state_directory };
 	helper_confine(&h, CONFINE_AUTH_CHECK, h.conf->user_pam, paths, n);
 	if (h.conf->auth_system_accounts)
-		pam_warm(h.conf);
+		check_pam_warm(h.conf);
 	helper_setup(&h);
 	zygote_run(&h, worker);
 }

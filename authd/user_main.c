@@ -1,22 +1,19 @@
 /* postern-user: the suite's own users and their passwords. Works on the files under a lock, then tells authd, which installs
  * the accounts and ends the sessions of users whose password or rights changed. Without a running authd the files are all there is to do. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "authd/passfile.h"
 #include "authd/user_app.h"
 #include "authd/user_forward.h"
+#include "authd/user_password.h"
+#include "authd/user_remove.h"
 #include "authd/user_store.h"
 #include "base/enc.h"
 #include "base/json.h"
@@ -27,7 +24,7 @@
 #include "os/os.h"
 #include "store/quota.h"
 
-enum { EXIT_USAGE = 64, ANSWER_MS = 60000, DEPTH_MAX = 64, LINE_MAX_ = 4096, REMOVE_TRIES = 50, REMOVE_PAUSE_NS = 100000000 };
+enum { EXIT_USAGE = 64, ANSWER_MS = 60000 };
 
 struct options {
 	const char *file, *scheme;
@@ -56,57 +53,6 @@ static int name_take(struct run *r, struct str given, struct err *e)
 		r->name[i] = ch_lower(given.p[i]);
 	r->name[given.n] = 0;
 	return 0;
-}
-
-static int password_stdin(struct buf *out, struct err *e)
-{
-	char chunk[512];
-	ssize_t n;
-
-	while ((n = read(0, chunk, sizeof chunk)) > 0)
-		buf_mem(out, chunk, (size_t)n);
-	mem_wipe(chunk, sizeof chunk);
-	if (n < 0 || buf_failed(out))
-		return err_set(e, ERR_INPUT, n < 0 ? errno : 0, "password from standard input%s", n < 0 ? "" : ": too long");
-	if (out->n && out->p[out->n - 1] == '\n')
-		buf_cut(out, out->n - 1);
-	return 0;
-}
-
-static int prompt_once(int tty, const char *text, struct buf *out, struct err *e)
-{
-	char c;
-	ssize_t n;
-
-	if (write(tty, text, strlen(text)) < 0)
-		return err_set(e, ERR_TEMP, errno, "terminal");
-	while ((n = read(tty, &c, 1)) == 1 && c != '\n')
-		buf_ch(out, c);
-	(void)!write(tty, "\n", 1);
-	return n < 1 || buf_failed(out) ? err_set(e, ERR_INPUT, 0, "no password") : 0;
-}
-
-static int password_prompt(struct buf *out, struct err *e)
-{
-	struct termios old, quiet;
-	struct buf again;
-	CLEANUP_FD int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
-
-	if (tty < 0 || tcgetattr(tty, &old) < 0)
-		return err_set(e, ERR_INPUT, errno, "no terminal to ask on: use --password-stdin");
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	(void)tcsetattr(tty, TCSAFLUSH, &quiet);
-	buf_init(&again, PASSWORD_MAX + 2);
-	int rc = prompt_once(tty, "New password: ", out, e);
-	if (rc == 0)
-		rc = prompt_once(tty, "Again: ", &again, e);
-	if (rc == 0 && !str_eq(buf_view(out), buf_view(&again)))
-		rc = err_set(e, ERR_INPUT, 0, "the two differ");
-	(void)tcsetattr(tty, TCSAFLUSH, &old);
-	buf_wipe(&again);
-	buf_fini(&again);
-	return rc;
 }
 
 /* Make the record of password and put it into the table. */
@@ -138,7 +84,7 @@ static int password_set(struct run *r, struct err *e)
 	if (!r->o.from_stdin && !r->o.prompt && !isatty(0))
 		rc = err_set(e, ERR_INPUT, 0, "say where the password comes from: --password-stdin or -p");
 	else
-		rc = r->o.from_stdin ? password_stdin(&password, e) : password_prompt(&password, e);
+		rc = user_password_take(r->o.from_stdin, &password, e);
 	if (rc == 0)
 		rc = password_put(r, str_c(r->name), buf_view(&password), e);
 	buf_wipe(&password);
@@ -324,55 +270,6 @@ static int cmd_quota(struct run *r, struct err *e)
 }
 
 /* --- removal --- */
-
-/* Remove what is in the open directory; nothing is followed. Runs as the user, so a name moved meanwhile harms nobody else. */
-static int tree_remove(int dir, unsigned depth)
-{
-	DIR *d = fdopendir(dir);
-	int rc = 0;
-
-	if (!d)
-		return -1;
-	for (const struct dirent *de; (de = readdir(d));) {
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
-		if (unlinkat(dirfd(d), de->d_name, 0) == 0)
-			continue;
-		const int sub = openat(dirfd(d), de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub < 0 || depth == DEPTH_MAX || tree_remove(sub, depth + 1) < 0 || unlinkat(dirfd(d), de->d_name, AT_REMOVEDIR) < 0)
-			rc = -1;
-	}
-	closedir(d);
-	return rc;
-}
-
-static int mail_remove(const struct account *a, struct err *e)
-{
-	int status = 0;
-	const pid_t pid = fork();
-
-	if (pid < 0)
-		return err_set(e, ERR_TEMP, errno, "fork");
-	if (pid == 0) {
-		const struct confine c = { .role = CONFINE_DELIVER, .uid = a->uid, .gid = a->gid, .unconfined = true };
-		struct err why = { 0 };
-		int dir = -1;
-
-		if (confine_enter(&c, &why) == 0)
-			dir = open(a->home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		int left = -1;
-		/* A session that ends writes its last meanwhile. */
-		for (int i = 0; dir >= 0 && left < 0 && i < REMOVE_TRIES; i++) {
-			const struct timespec pause = { .tv_nsec = i ? REMOVE_PAUSE_NS : 0 };
-			(void)nanosleep(&pause, NULL);
-			left = tree_remove(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
-		}
-		_exit(left == 0 ? 0 : 1);
-	}
-	if (waitpid(pid, &status, 0) != pid || status != 0 || rmdir(a->home) < 0)
-		return err_set(e, ERR_TEMP, 0, "%s could not be removed completely", a->home);
-	return 0;
-}
 
 static int cmd_del(struct run *r, struct err *e)
 {
@@ -628,7 +525,7 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 		user_app_print_made(&r->made, r->name, &r->o.app);
 	if (tell_authd(r, "users-changed", e) < 0)
 		return -1;
-	return remove_mail ? mail_remove(&removed, e) : 0;
+	return remove_mail ? user_home_remove(&removed, e) : 0;
 }
 
 static const struct option longs[] = {
