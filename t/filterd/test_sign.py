@@ -269,6 +269,67 @@ def test_a_chain_of_another_sealer_is_continued_or_found_broken(signing, sealer)
     assert "arc=fail" in fields(broken, "Authentication-Results")[0] and "cv=fail" in fields(broken, "ARC-Seal")[0]
 
 
+def instance(data, kind, i):
+    """The field of that set, from its name to its last line end."""
+    return re.search(rb"(?m)^%s:(?=[^\r]*\bi=%d;|(?:[^\r]*\r\n[ \t])+[^\r]*\bi=%d;)[^\r]*\r\n(?:[ \t][^\r]*\r\n)*" % (kind, i, i), data)[0]
+
+
+def within(kind, i, old, new):
+    def change(data):
+        field = instance(data, kind, i)
+        assert re.search(old, field), (old, field)
+        return data.replace(field, re.sub(old, new, field, count=1))
+    return change
+
+
+def plainly(old, new):
+    def change(data):
+        assert old in data, old
+        return data.replace(old, new, 1)
+    return change
+
+
+SEAL, SIGNATURE, RESULTS = b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results"
+CHAINS = {
+    "as it is": lambda data: data, "another fold": plainly(b"about\r\n  money", b"about money"), "blanks in the body": plainly(b"this  is", b"this is"),
+    "a field that is not signed": lambda data: b"X-New: 1\r\n" + data, "another body": plainly(b"a message", b"no message"), "more body": lambda data: data + b"more\r\n",
+    "another Subject": plainly(b"money", b"honey"), "another From": plainly(b"Somebody", b"Nobody"), "other case in the body": plainly(b"Hello", b"hello"),
+    **{"%s of %d is missing" % (kind.decode(), i): (lambda data, kind=kind, i=i: data.replace(instance(data, kind, i), b""))
+       for kind in (SEAL, SIGNATURE, RESULTS) for i in (1, 2, 3)},
+    **{"%s of 2 is there twice" % kind.decode(): (lambda data, kind=kind: instance(data, kind, 2) + data) for kind in (SEAL, SIGNATURE, RESULTS)},
+    **{"%s of %d has another i=" % (kind.decode(), i): within(kind, i, rb"i=%d;" % i, b"i=%d;" % (i + 3)) for kind in (SEAL, SIGNATURE, RESULTS) for i in (1, 3)},
+    "no set 2": lambda data: data.replace(instance(data, SEAL, 2), b"").replace(instance(data, SIGNATURE, 2), b"").replace(instance(data, RESULTS, 2), b""),
+    "no set 3": lambda data: data.replace(instance(data, SEAL, 3), b"").replace(instance(data, SIGNATURE, 3), b"").replace(instance(data, RESULTS, 3), b""),
+    "no set at all": lambda data: re.sub(rb"(?m)^ARC-", b"X-", data), "cv=none in 3": within(SEAL, 3, rb"cv=pass", b"cv=none"),
+    "cv=fail in 3": within(SEAL, 3, rb"cv=pass", b"cv=fail"), "cv=fail in 2": within(SEAL, 2, rb"cv=pass", b"cv=fail"), "cv=pass in 1": within(SEAL, 1, rb"cv=none", b"cv=pass"),
+    "other results in 1": within(RESULTS, 1, rb"spf=pass", b"spf=fail"), "other results in 3": within(RESULTS, 3, rb"arc=pass", b"arc=none"),
+    "another digest in 1": within(SIGNATURE, 1, rb"bh=..", b"bh=AA"), "another digest in 3": within(SIGNATURE, 3, rb"bh=..", b"bh=AA"),
+    "another signature in 1": within(SIGNATURE, 1, rb"\bb=..", b"b=AA"), "another seal in 1": within(SEAL, 1, rb"\bb=..", b"b=AA"), "another seal in 3": within(SEAL, 3, rb"\bb=..", b"b=AA"),
+    "another sealer in 3": within(SEAL, 3, rb"d=list.test", b"d=trusted.test"), "a sealer without a key": within(SEAL, 3, rb"d=list.test", b"d=shop.test"),
+    "another time in 2": within(SEAL, 2, rb"\bt=1", b"t=2"), "a seal with h=": within(SEAL, 3, rb"i=3;", b"i=3; h=from;"), "no algorithm": within(SEAL, 3, rb"a=rsa-sha256;", b""),
+    "an algorithm of old": within(SIGNATURE, 3, rb"a=rsa-sha256", b"a=rsa-sha1"),
+}
+
+
+def test_chains_are_judged_as_dkimpy_judges_them(scene, sealer):
+    """A chain of three sets, and each change to it that its standard forbids or allows (RFC 8617 section 5.2)."""
+    differ, judged = [], set()
+    for name, change in CHAINS.items():
+        mid, text = letter(sender="x@list.test", extra="Authentication-Results: lists.list.test;\r\n")
+        for results in (b"spf=pass smtp.mailfrom=list.test", b"arc=pass", b"arc=pass"):
+            text = sealer(re.sub(rb"(?m)^(Authentication-Results: [^;]*;).*\r\n", rb"\1 " + results + b"\r\n", text), "list.test")
+        data = change(text)
+        theirs = (dkim.arc_verify(data, dnsfunc=scene.txt)[0] or b"fail").decode()    # None: a seal says cv=fail
+        scene.outside(data, ALICE)
+        head = mailtools.Mail(scene.suite).wait_for(mid, ALICE).read_text().split("\n\n", 1)[0]
+        results = fields(head.replace("\r\n", "\n").replace("\n", "\r\n").encode() + b"\r\n\r\n", "Authentication-Results")[0]
+        ours = (re.findall(r"\barc=(\w+)", results) or ["none"])[0]
+        judged.add(ours)
+        if ours != theirs:
+            differ.append((name, theirs, ours))
+    assert not differ and judged == {"pass", "fail", "none"}, "dkimpy and ours: %r" % differ
+
+
 def test_a_users_forward_is_sealed(signing):
     home = signing.suite.maildir(BOB).parent
     forward = home / ".forward"
