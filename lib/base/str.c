@@ -76,11 +76,24 @@ ptrdiff_t str_rchr(struct str s, char c)
 	return at == NULL ? -1 : at - s.p;
 }
 
+enum { FIND_SHORT = 512 };	/* bytes: memmem fills a table of 256 before it looks */
+
+static const char *find_short(struct str s, struct str needle)
+{
+	const char *const end = s.p + (s.n - needle.n) + 1;
+	for (const char *at = s.p; at < end && (at = memchr(at, needle.p[0], (size_t)(end - at))) != NULL; at++)
+		if (memcmp(at, needle.p, needle.n) == 0)
+			return at;
+	return NULL;
+}
+
 ptrdiff_t str_find(struct str s, struct str needle)
 {
 	if (needle.n == 0)
 		return 0;
-	const char *at = s.n < needle.n ? NULL : memmem(s.p, s.n, needle.p, needle.n);
+	if (s.n < needle.n)
+		return -1;
+	const char *at = s.n <= FIND_SHORT ? find_short(s, needle) : memmem(s.p, s.n, needle.p, needle.n);
 	return at == NULL ? -1 : at - s.p;
 }
 

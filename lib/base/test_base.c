@@ -317,6 +317,25 @@ static void collisions(void)
 	tap_ok(most < 20, "names of one place are spread by another key: at most %u together", most);
 }
 
+/* Needles at every place, and nowhere, in texts on both sides of what counts as short. */
+static void find_everywhere(void)
+{
+	char text[600];
+	unsigned wrong = 0;
+	for (size_t n = 1; n <= sizeof(text); n += n < 520 && n > 500 ? 1 : 7) {
+		memset(text, 'a', n);
+		for (size_t at = 0; at < n; at++) {
+			text[at] = 'b';
+			wrong += str_find(str_n(text, n), STR("b")) != (ptrdiff_t)at;
+			wrong += str_find(str_n(text, n), STR("ab")) != (at == 0 ? -1 : (ptrdiff_t)at - 1);
+			wrong += str_find(str_n(text, n), STR("ba")) != (at + 1 == n ? -1 : (ptrdiff_t)at);
+			wrong += str_find(str_n(text, n), STR("bb")) != -1;
+			text[at] = 'a';
+		}
+	}
+	tap_is_int(wrong, 0, "found wherever it is");
+}
+
 static void strings(void)
 {
 	struct str s = STR("a,b,,c");
@@ -328,6 +347,7 @@ static void strings(void)
 	tap_ok(n == 4, "split gives empty parts too");
 	tap_ok(str_case_find(STR("Hello World"), STR("WORLD")) == 6, "case_find");
 	tap_ok(str_find(STR("abc"), STR("abcd")) < 0, "a longer needle is not found");
+	find_everywhere();
 	tap_ok(str_eq(str_trim(STR(" \t x y \r\n")), STR("x y")), "trim");
 	tap_ok(str_case_hash(STR("ABC")) == str_case_hash(STR("abc")) && str_hash(STR("ABC")) != str_hash(STR("abc")),
 	       "case hash folds");
