@@ -10,9 +10,10 @@
 /* How often each word is in the HTML and in the text, by the number of its hash; how many different ones there are. */
 struct words { struct ids ids; struct arena *a; struct word { size_t html, text; } *v; size_t cap, html, text; };
 
-static struct word *word_of(struct words *w, struct str text)
+/* A short word is its own number. */
+static struct word *word_of(struct words *w, struct str text, uint64_t bytes)
 {
-	const uint32_t n = ids_number(&w->ids, str_hash(text));
+	const uint32_t n = ids_number(&w->ids, text.n < sizeof(bytes) ? (uint64_t)text.n << 56 | bytes : str_hash(text));
 	if (n >= w->cap) {
 		struct word *grown = ARENA_ARRAY(w->a, struct word, (size_t)n * 2 + 500);
 		if (w->cap > 0)
@@ -28,11 +29,14 @@ static void count_words(struct words *words, struct str text, bool html)
 {
 	while (text.n > 0) {
 		size_t n = 0;
+		uint64_t bytes = 0;
 		bool letter = false;
-		for (; n < text.n && !sp_char(text.p[n]); n++)
+		for (; n < text.n && !sp_char(text.p[n]); n++) {
 			letter |= ch_alnum(text.p[n]) || text.p[n] == '_' || (unsigned char)text.p[n] >= 0xc3;
+			bytes = bytes << 8 | (unsigned char)text.p[n];
+		}
 		if (letter) {
-			struct word *w = word_of(words, str_sub(text, 0, n));
+			struct word *w = word_of(words, str_sub(text, 0, n), bytes);
 			size_t *times = html ? &w->html : &w->text, *different = html ? &words->html : &words->text;
 			*different += (*times)++ == 0;
 		}

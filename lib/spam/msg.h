@@ -172,7 +172,7 @@ void costs_collect(struct msg *m, struct spam_result *out);
 /* --- small helpers of all (strings.c) --- */
 struct str str_squeeze(struct arena *a, struct str s);		/* runs of white space to one blank */
 bool fold_ends(struct str s, const char *end);			/* case folded */
-bool sp_char(char c);						/* \s: space, \t \n \v \f \r */
+static inline bool sp_char(char c) { return c == ' ' || (c >= 9 && c <= 13); }	/* \s: space, \t \n \v \f \r */
 struct str sp_trim(struct str s);
 struct str str_cat(struct arena *a, struct str x, struct str y);
 

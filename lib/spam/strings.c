@@ -22,11 +22,6 @@ bool strs_has(const struct strs *s, struct str v)
 	return false;
 }
 
-bool sp_char(char c)
-{
-	return c == ' ' || (c >= 9 && c <= 13);
-}
-
 struct str sp_trim(struct str s)
 {
 	while (s.n > 0 && sp_char(s.p[0]))

@@ -62,13 +62,18 @@ static size_t space_at(struct str s, bool wide)
 	return blank ? s.n - rest.n : 0;
 }
 
+static bool is_visible(char c)
+{
+	return (unsigned char)(c - '!') < 0x80 - '!';
+}
+
 /* A run of white space that holds two line ends is a paragraph, any other a blank. What comes out is never longer. */
 static size_t squeeze(struct str in, bool wide, char *out)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < in.n;) {
 		size_t k = i, first = SIZE_MAX, last = 0, one;
-		for (; i < in.n && (unsigned char)(in.p[i] - '!') < 0x80 - '!'; i++)	/* ASCII, most of all text */
+		for (; i < in.n && (is_visible(in.p[i]) || (in.p[i] == ' ' && i + 1 < in.n && is_visible(in.p[i + 1]))); i++)	/* most of all text */
 			out[n++] = in.p[i];
 		for (k = i; k < in.n && (one = space_at(str_from(in, k), wide)) > 0; k += one) {
 			if (in.p[k] != '\n')
