@@ -1,5 +1,6 @@
 /* The gate (gate.h): the subsets of a pattern's automaton (machine.c) that texts reach, each a row of successors by class of bytes. A match may begin at every
- * byte, so the parts that begin one are in every subset: they are left out of all, and what they go to is kept by class. */
+ * byte, so the parts that begin one are in every subset: they are left out of all, and what they go to is kept by class. Where it begins at a line's start, they
+ * are added behind each line end, and what follows the empty subset is skipped up to there. */
 #include "spam/gate.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@ enum {
 	PARTS_MAX = 60000, PARTS_WANTED = 24000,	/* states of the pattern's automaton; a more exact one is not larger than this */
 	SUBSETS_MIN = 256, PARTS_A_SUBSET = 8, MEMBERS_MAX = 400000, BUCKETS = 1024,	/* how many subsets are kept goes by the parts */
 	CREDIT_MAX = 3000, BYTES_A_CREDIT = 16,	/* new subsets that bytes of text pay for */
-	UNKNOWN = 0, MATCH = 1, FIRST = 2,
+	UNKNOWN = 0, MATCH = 1, FIRST = 2, LINE_START = 3,
 	LANES = 4,
 };
 
@@ -27,6 +28,7 @@ struct gate {
 	struct arena *a;		/* of what stays */
 	struct rx_machine m;
 	int start;
+	bool lines;			/* a match begins at a line's start */
 	struct parts begin;		/* what a match may begin with */
 	bool *begins;			/* by part: passed on the way to one of these */
 	struct first *firsts;		/* by class */
@@ -104,7 +106,8 @@ static void classes(struct gate *g, const struct rx_set *kinds, unsigned n)
 
 static void kinds_and_classes(struct gate *g, struct arena *scratch)
 {
-	struct rx_set *kinds = ARENA_ARRAY(scratch, struct rx_set, (size_t)g->m.n + 1);
+	static const struct rx_set line_end = { { 1u << '\n' } };
+	struct rx_set *kinds = ARENA_ARRAY(scratch, struct rx_set, (size_t)g->m.n + 2);
 	unsigned n = 0;
 	g->kind = ARENA_ARRAY(g->a, unsigned, (size_t)g->m.n + 1);
 	for (int i = 0; i < g->m.n; i++) {
@@ -113,6 +116,8 @@ static void kinds_and_classes(struct gate *g, struct arena *scratch)
 		g->kind[i] = kind_of(kinds, &n, g->m.v[i].set);
 		g->m.v[i].set = &kinds[g->kind[i]];	/* only whether there is one counts from now on */
 	}
+	if (g->lines)
+		(void)kind_of(kinds, &n, &line_end);
 	classes(g, kinds, n);
 	for (int i = 0; i < g->m.n; i++)
 		if (g->m.v[i].set != NULL)
@@ -165,12 +170,12 @@ static bool begin(struct gate *g)
 	if (g->ends)
 		return false;
 	g->begin = kept(g->a, g->list, g->n_list);
-	for (int i = 0; i < g->m.n; i++)
+	for (int i = 0; i < g->m.n && !g->lines; i++)
 		g->begins[i] = g->seen[i] == g->mark;
 	return true;
 }
 
-/* How often text has a byte that a match may begin with. PCRE2 skips to such a byte quickly where they are rare, and to line starts. */
+/* How often text has a byte that a match may begin with. PCRE2 skips to such a byte quickly where they are rare, and to the text's start. */
 static double beginnings(const struct gate *g)
 {
 	struct rx_set first = { { 0 } };
@@ -230,12 +235,26 @@ static unsigned subset(struct gate *g)
 	return g->buckets[b] = g->n++;
 }
 
-/* The first subset is empty. */
+static void add_parts(struct gate *g, struct parts p)
+{
+	for (int i = 0; i < p.n; i++) {
+		if (g->seen[p.v[i]] == g->mark)
+			continue;
+		g->seen[p.v[i]] = g->mark;
+		g->list[g->n_list++] = p.v[i];
+	}
+}
+
+/* The first subset is empty, the second a line's start. */
 static void start(struct gate *g)
 {
 	forget(g);
 	list_new(g);
 	(void)subset(g);
+	if (g->lines) {
+		add_parts(g, g->begin);
+		(void)subset(g);
+	}
 }
 
 static const struct first *first(struct gate *g, unsigned class)
@@ -251,21 +270,24 @@ static const struct first *first(struct gate *g, unsigned class)
 
 static unsigned step(struct gate *g, unsigned from, unsigned class)
 {
-	const struct first *f = first(g, class);
+	const struct first *f = g->lines ? NULL : first(g, class);
 	list_new(g);
 	follow_all(g, g->subsets[from].parts, class);
-	for (int i = 0; i < f->parts.n; i++) {
-		const int s = f->parts.v[i];
-		if (g->seen[s] != g->mark) {
-			g->seen[s] = g->mark;
-			g->list[g->n_list++] = s;
-		}
-	}
-	const unsigned r = f->ends || g->ends ? MATCH : subset(g) * g->n_classes;
+	if (f != NULL)
+		add_parts(g, f->parts);
+	else if (class == g->class_of['\n'])
+		add_parts(g, g->begin);
+	const unsigned r = (f != NULL && f->ends) || g->ends ? MATCH : subset(g) * g->n_classes;
 	return g->rows[(size_t)from * g->n_classes + class] = r;
 }
 
 /* --- */
+
+/* "^…" with the flag m, and no alternative to it. */
+static bool begins_lines(struct str pattern, const char *flags, const struct rx *x)
+{
+	return str_starts(pattern, STR("^")) && strchr(flags, 'm') != NULL && x->op == RX_CAT && x->kids != NULL && x->kids->op == RX_ZERO;
+}
 
 struct gate *gate_new(struct str pattern, const char *flags)
 {
@@ -274,7 +296,8 @@ struct gate *gate_new(struct str pattern, const char *flags)
 	const struct rx *x = rx_parse(scratch, pattern, flags);
 	g->a = arena_new(0);
 	g->made = arena_new(0);
-	bool ok = x != NULL && !str_starts(pattern, STR("^")) && build(g, scratch, x);
+	g->lines = x != NULL && begins_lines(pattern, flags, x);
+	bool ok = x != NULL && (g->lines || !str_starts(pattern, STR("^"))) && build(g, scratch, x);
 	if (ok) {
 		g->list = ARENA_ARRAY(g->a, int, (size_t)g->m.n + 1);
 		g->seen = ARENA_ARRAY(g->a, unsigned, (size_t)g->m.n + 1);
@@ -382,7 +405,34 @@ static void lanes_run(const struct gate *g, struct lane l[LANES])
 	l[3].row = r3;
 }
 
-void gate_each(struct gate *g, const struct str *texts, size_t n, bool *may_out)
+/* Most lines are left after a byte or two. */
+static bool lines_may(struct gate *g, struct str text)
+{
+	bool may;
+	if (is_full(g))
+		start(g);
+	struct lane l = lane_new(g, text, &may);
+	for (l.row = LINE_START * g->n_classes; l.p < l.end;) {
+		if (l.row == FIRST * g->n_classes) {
+			l.p = memchr(l.p, '\n', (size_t)(l.end - l.p));
+			if (l.p == NULL)
+				return false;
+			l.p++;
+			l.row = LINE_START * g->n_classes;
+			continue;
+		}
+		const unsigned to = g->rows[l.row + g->class_of[*l.p]];
+		if (to > MATCH) {
+			l.p++;
+			l.row = to;
+		} else if (!lane_step(g, &l)) {
+			return may;
+		}
+	}
+	return false;
+}
+
+static void gate_lanes(struct gate *g, const struct str *texts, size_t n, bool *may_out)
 {
 	struct lane lanes[LANES];
 	unsigned active = 0;
@@ -400,6 +450,16 @@ void gate_each(struct gate *g, const struct str *texts, size_t n, bool *may_out)
 			if (!lane_step(g, &lanes[k]))
 				lanes[k] = lanes[--active];
 	}
+}
+
+void gate_each(struct gate *g, const struct str *texts, size_t n, bool *may_out)
+{
+	if (!g->lines) {
+		gate_lanes(g, texts, n, may_out);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		may_out[i] = lines_may(g, texts[i]);
 }
 
 bool gate_may(struct gate *g, struct str text)

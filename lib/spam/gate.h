@@ -12,7 +12,7 @@
 struct gate;
 
 /* Returns owned. NULL: a pattern that is not understood, too large, that may match an empty text, or that PCRE2 is quick with: one that begins with rare bytes or
- * at a line's start. */
+ * at the text's start. */
 struct gate *gate_new(struct str pattern, const char *flags);
 void gate_free(struct gate **g);
 bool gate_may(struct gate *g, struct str text);

@@ -19,7 +19,8 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "(?=[a-z])[a-z]{2,4}[A-Z]", "" }, { "(?>[a-z]+)\\.", "" }, { "[^\\d\\s]{2}\\s[^a-f]", "" }, { "(?:a|b|[c-z]|-)*-\\d", "i" },
 	{ "(?:foo)?\\s?(?:bar){1,2}thing", "" }, { "\\bx{0,3}(?:viagra|colou?r)", "i" }, { "(?<=foo)bar[a-z]", "" }, { "[a-z]{0,4}[ .]?mixed", "i" }, { "(?:one|foo.*)two", "i" },
 	{ "(?:a|bc){2,4}def", "" }, { "\\Gfoo", "" }, { "foo \v bar\f", "x" }, { "thing zz ?", "x" }, { "thingx(?#c)?", "" }, { "lookout#c\nx *", "x" },
-	{ "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
+	{ "^\\s?(?:foo|[a-z]{2,5}ing|c)\\s", "m" }, { "^[a-z]+\\s+(?:^ba|thing)[rz]", "im" }, { "^(?:[^x]*?q|\\W?[a-z]{3})[a-u]$", "ms" }, { "^[a-z]*(?:\\s|bc)def|^ba", "m" },
+	{ "(?m)^[a-z]?foo|[a-z]z", "m" }, { "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
 };
 
 static unsigned seed = 12345;
