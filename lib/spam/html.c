@@ -4,19 +4,26 @@
 
 #include "base/enc.h"
 
-static const struct { const char *name; unsigned cp; bool open; } entities[] = {
-#define ENTITY(name, cp, open) { name, cp, open },
+static const struct named { struct str name; unsigned cp; bool open; } entities[] = {
+#define ENTITY(name, cp, open) { { name, sizeof(name) - 1 }, cp, open },
 #include "spam/entities.def"
 #undef ENTITY
 };
 
+/* Mostly the first letters tell. */
+static int compare(struct str entity, struct str name)
+{
+	const int c = (unsigned char)entity.p[0] - (unsigned char)name.p[0];
+	return c != 0 ? c : str_cmp(entity, name);
+}
+
 /* By binary search: entities.def is sorted by bytes. */
 static unsigned entity(struct str name, bool semicolon)
 {
-	size_t low = 0, high = ARRAY_LEN(entities);
+	size_t low = 0, high = name.n == 0 ? 0 : ARRAY_LEN(entities);
 	while (low < high) {
 		size_t mid = (low + high) / 2;
-		int c = str_cmp(str_c(entities[mid].name), name);
+		int c = compare(entities[mid].name, name);
 		if (c == 0)
 			return entities[mid].open || semicolon ? entities[mid].cp : 0;
 		if (c < 0)
