@@ -303,7 +303,8 @@ static void mark_active(struct set *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		for (unsigned k = 0; k < 4; k++)
-			s->rules[i]->active |= s->rules[i]->needed && s->rules[i]->scores[k] != 0 ? (unsigned char)(1u << k) : 0;
+			if (s->rules[i]->needed && s->rules[i]->scores[k] != 0)
+				s->rules[i]->active = (unsigned char)(s->rules[i]->active | 1u << k);
 }
 
 static void list_results(struct set *s)
