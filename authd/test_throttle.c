@@ -194,22 +194,50 @@ static void test_bounds(void)
 	throttle_free(&t);
 }
 
-/* A success that forgives nothing makes the network known: four times five guesses are left, not without end. */
+/* An application password forgives nothing, and gives no more guesses than a stranger has. */
 static void test_unforgiving(void)
 {
-	for (int forgive = 0; forgive < 2; forgive++) {
+	for (int main = 0; main < 2; main++) {
 		struct throttle *t = fresh();
 		const struct throttle_client c = at(192, 0, 2, 1);
 		struct throttle_client from = c;
 
 		for (uint64_t i = 0; i < 24; i++) {
 			from.addr[15] = (uint8_t)(1 + i % 4);	/* of one network, below the address's own limit */
-			throttle_success(t, 1000, &from, STR("joe"), forgive);
+			throttle_success(t, 1000, &from, STR("joe"), main);
 			throttle_fail(t, 1000, &from, STR("joe"), true, 1 + i);
 		}
-		tap_is_int(throttle_ask(t, 1000, &c, STR("joe")), forgive ? THROTTLE_PASS : THROTTLE_REFUSED, "a success that forgives: %d", forgive);
+		tap_is_int(throttle_ask(t, 1000, &c, STR("joe")), main ? THROTTLE_PASS : THROTTLE_REFUSED, "a success of the main password: %d", main);
 		throttle_free(&t);
 	}
+}
+
+/* What a network is worth in which an application password alone has been right. */
+static void test_known_by_app(void)
+{
+	struct throttle *t = fresh();
+	const struct throttle_client c = at(192, 0, 2, 1), neighbour = at(192, 0, 2, 77);
+
+	throttle_success(t, 1000, &c, STR("joe"), false);
+	for (uint64_t i = 0; i < 50; i++) {
+		const struct throttle_client other = at(192, 0, 2, (unsigned)(10 + i));
+		throttle_fail(t, 1000, &other, STR("ghost"), false, 1 + i);
+	}
+	tap_is_int(throttle_ask(t, 1000, &neighbour, STR("joe")), THROTTLE_PASS, "others' failures in the network do not lock it out");
+	tap_is_int(throttle_ask(t, 1000, &neighbour, STR("ann")), THROTTLE_REFUSED, "as they do who is not known");
+	for (unsigned n = 0; n < 30; n++) {
+		const struct throttle_client bot = at(203, n, 113, 9);
+		throttle_success(t, 1000, &bot, STR("joe"), false);
+		throttle_fail(t, 1000, &bot, STR("joe"), true, 1000 + n);
+	}
+	const struct throttle_client next = at(203, 99, 113, 9);
+	throttle_success(t, 1000, &next, STR("joe"), false);
+	tap_is_int(throttle_ask(t, 1000, &next, STR("joe")), THROTTLE_GUARDED, "whoever has an application password cannot guess on from everywhere");
+	throttle_success(t, 1000, &next, STR("joe"), true);
+	tap_is_int(throttle_ask(t, 1000, &next, STR("joe")), THROTTLE_PASS, "the main password was right there");
+	throttle_success(t, 1001, &next, STR("joe"), false);
+	tap_is_int(throttle_ask(t, 1001, &next, STR("joe")), THROTTLE_PASS, "and an application password does not take that away");
+	throttle_free(&t);
 }
 
 static void test_snapshot(void)
@@ -258,6 +286,7 @@ int main(void)
 	test_exempt_and_local();
 	test_bounds();
 	test_unforgiving();
+	test_known_by_app();
 	test_snapshot();
 	return tap_done();
 }

@@ -30,7 +30,7 @@ struct ent {
 	uint32_t since;		/* start of the counting window; K_KNOWN, K_SEEN: last time */
 	uint32_t until;		/* refused (guarded) until */
 	uint16_t count;
-	uint16_t unknown;	/* K_ADDR*: unknown names among them */
+	uint16_t unknown;	/* K_ADDR*: unknown names among them; K_KNOWN: 1: by application passwords alone */
 	uint8_t level;		/* refusals so far: each lasts four times longer */
 };
 
@@ -251,16 +251,20 @@ static bool refused(const struct throttle *t, enum kind k, uint64_t key, uint32_
 	return x && x->until > now;
 }
 
-static bool known(const struct throttle *t, const struct throttle_client *c, struct str user, uint32_t now)
+enum acquaintance { STRANGER, KNOWN_BY_APP, KNOWN };
+
+static enum acquaintance known(const struct throttle *t, const struct throttle_client *c, struct str user, uint32_t now)
 {
 	const struct ent *x = table_find(t, K_KNOWN, key_net(t, K_KNOWN, c, user));
 
-	return x && age(now, x->since) < KNOWN_S;
+	if (!x || age(now, x->since) >= KNOWN_S)
+		return STRANGER;
+	return x->unknown ? KNOWN_BY_APP : KNOWN;
 }
 
 bool throttle_knows(const struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user)
 {
-	return !c->exempt && known(t, c, user, now);
+	return !c->exempt && known(t, c, user, now) != STRANGER;
 }
 
 static bool place_refused(const struct throttle *t, const struct throttle_client *c, uint32_t now)
@@ -271,7 +275,7 @@ static bool place_refused(const struct throttle *t, const struct throttle_client
 
 enum throttle_answer throttle_ask_client(struct throttle *t, uint32_t now, const struct throttle_client *c)
 {
-	if (c->exempt || known(t, c, (struct str){ 0 }, now))
+	if (c->exempt || known(t, c, (struct str){ 0 }, now) != STRANGER)
 		return THROTTLE_PASS;
 	return place_refused(t, c, now) ? THROTTLE_REFUSED : THROTTLE_PASS;
 }
@@ -282,9 +286,10 @@ enum throttle_answer throttle_ask(struct throttle *t, uint32_t now, const struct
 		return THROTTLE_PASS;
 	if (refused(t, K_PAIR, key_net(t, K_PAIR, c, user), now))
 		return THROTTLE_REFUSED;
-	if (known(t, c, user, now))
+	const enum acquaintance who = known(t, c, user, now);
+	if (who == KNOWN)
 		return THROTTLE_PASS;
-	if (place_refused(t, c, now))
+	if (who == STRANGER && place_refused(t, c, now))
 		return THROTTLE_REFUSED;
 	if (refused(t, K_ACCOUNT, key_of(t, K_ACCOUNT, NULL, 0, 0, user, 0), now))
 		return THROTTLE_GUARDED;
@@ -345,7 +350,7 @@ static uint32_t delay_for(uint32_t failures)
 static uint32_t count_all(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool exists)
 {
 	const struct throttle_limits *l = &t->lim;
-	uint32_t pair_max = known(t, c, user, now) ? l->pair_max * KNOWN_PAIR_FACTOR : l->pair_max;
+	uint32_t pair_max = known(t, c, user, now) == KNOWN ? l->pair_max * KNOWN_PAIR_FACTOR : l->pair_max;
 	uint32_t n = bump(t, table_make(t, K_PAIR, key_net(t, K_PAIR, c, user), now), pair_max, false, now);
 	uint32_t delay = 0;
 
@@ -379,27 +384,29 @@ uint32_t throttle_fail(struct throttle *t, uint32_t now, const struct throttle_c
 		delay = delay_for(throttle_count(t, now, c));
 	else
 		delay = count_all(t, now, c, user, exists);
-	if (t->in_second > t->lim.server_max && delay < STRANGER_DELAY_MS && !known(t, c, (struct str){ 0 }, now))
+	if (t->in_second > t->lim.server_max && delay < STRANGER_DELAY_MS && known(t, c, (struct str){ 0 }, now) == STRANGER)
 		delay = STRANGER_DELAY_MS;
 	return delay;
 }
 
-void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool forgive)
+void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool main)
 {
+	const bool met = known(t, c, user, now) != STRANGER;
 	const struct str names[] = { user, { 0 } };	/* known to this account, and known at all */
 
 	for (int i = 0; i < 2; i++) {
 		uint64_t key = key_net(t, K_KNOWN, c, names[i]);
 		struct ent *x = table_find(t, K_KNOWN, key);
 
-		if (!x || age(now, x->since) > 3600)	/* the snapshot need not follow every login */
+		if (!x || age(now, x->since) > 3600 || (main && x->unknown))	/* the snapshot need not follow every login */
 			t->dirty = true;
 		if (!x)
 			x = table_make(t, K_KNOWN, key, now);
 		x->since = now;
+		x->unknown = !main && (!met || x->unknown);
 	}
 	struct ent *pair = table_find(t, K_PAIR, key_net(t, K_PAIR, c, user));
-	if (pair && forgive)
+	if (pair && main)
 		pair->count = 0;
 }
 

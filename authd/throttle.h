@@ -4,7 +4,8 @@
  *
  * Rules. Failures are counted for the address (IPv4 /32, IPv6 /64), the network (/24, /48), the account, and the
  * account together with the network. The same wrong password for the same account counts once an hour. A network from which an
- * account logged in during the last 30 days is known to it: no count of others' failures locks it out.
+ * account logged in during the last 30 days is known to it: no count of others' failures locks it out. By application passwords alone it is known less: who has stolen
+ * one could make any network known, and guess the main password from all of them. From there the account's own limits hold as for strangers.
  *
  *	if (throttle_ask(t, now, &client, user) == THROTTLE_PASS) …check the password…
  *	delay = throttle_fail(t, now, &client, user, exists, tag);	or throttle_success(t, now, &client, user, true);
@@ -67,8 +68,8 @@ enum throttle_answer throttle_ask(struct throttle *t, uint32_t now, const struct
 /* A password was wrong. exists: there is such an account. tag: identifies the password (0: not known, counts as new). Returns the
  * milliseconds after which the client may hear of it. */
 uint32_t throttle_fail(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool exists, uint64_t tag);
-/* forgive: what was counted for this account and network begins anew. */
-void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool forgive);
+/* main: by the account's own password: what was counted for this account and network begins anew. */
+void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool main);
 /* Did user log in from this network during the last 30 days? */
 bool throttle_knows(const struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
 /* Failures counted for this address in the running window, for the log. */

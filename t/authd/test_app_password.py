@@ -344,6 +344,7 @@ def test_an_account_under_attack_is_open_to_application_passwords(make_authd, au
     a.mark()
     assert login(a, user, password, client="203.0.113.9", parent=p)[0] == "OK"
     a.wait_log("reason=app-password:phone")
-    assert login(a, user, main, client="203.0.113.9", parent=p)[0] == "OK", "the network is known now"
+    assert login(a, user, main, client="203.0.113.9", parent=p)[1]["code"] == TEMP, "whoever has stolen it cannot guess on from there"
+    assert login(a, user, password, client="203.0.113.9", parent=p)[0] == "OK"
     assert login(a, user, password, client="192.0.2.1", parent=a.parent("pop3"), service="pop3")[0] == "FAIL", "not for this service, there or anywhere"
     assert login(a, "nobody@example.com", password, client="192.0.2.1", parent=p)[0] == "FAIL"
