@@ -97,19 +97,26 @@ static unsigned hand_take(struct crew *c)
 	return hand;
 }
 
+static struct timespec in_ms(unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	return t;
+}
+
 /* False: there was nothing to do for long. */
 static bool wait_for_work(struct crew *c)
 {
-	struct timespec until;
+	const struct timespec until = in_ms(c->idle_ms);
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += c->idle_ms / 1000;
-	until.tv_nsec += (long)(c->idle_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	c->waiting++;
 	while (c->batches == NULL && !c->over && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&c->work, &c->lock, &until);
@@ -165,7 +172,7 @@ struct crew *crew_new(unsigned size, unsigned idle_ms)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->work, &attr);
-	pthread_cond_init(&c->done, NULL);
+	pthread_cond_init(&c->done, &attr);
 	pthread_cond_init(&c->ended, NULL);
 	pthread_condattr_destroy(&attr);
 	return c;
@@ -235,4 +242,16 @@ bool crew_help(struct crew *c, struct crew_batch *b)
 		do_some(c, b, 1, 0);
 	pthread_mutex_unlock(&c->lock);
 	return some;
+}
+
+bool crew_wait(struct crew *c, struct crew_batch *b, unsigned ms)
+{
+	const struct timespec until = in_ms(ms);
+
+	pthread_mutex_lock(&c->lock);
+	while (b->left > 0 && pthread_cond_timedwait(&c->done, &c->lock, &until) == 0)
+		;
+	const bool done = b->left == 0;
+	pthread_mutex_unlock(&c->lock);
+	return done;
 }

@@ -51,6 +51,8 @@ void crew_finish(struct crew *c, struct crew_batch *b);
 /* For a loop that does other things meanwhile: one item that nobody has begun is done here. False: there is none; those that others have begun are crew_finish's to wait
  * for. */
 bool crew_help(struct crew *c, struct crew_batch *b);
+/* For that loop, when there is nothing left to help with: wait for the others, but no longer than that. True: all of b is done. */
+bool crew_wait(struct crew *c, struct crew_batch *b, unsigned ms);
 
 bool crew_inside(void);		/* is this thread one of a crew that is not the loop's? */
 

@@ -159,6 +159,37 @@ static void meet(void *p, unsigned hand)
 		(void)usleep(1000);
 }
 
+static atomic_bool let_go;
+
+/* Ends when it is let. */
+static void linger(void *p, unsigned hand)
+{
+	(void)p;
+	(void)hand;
+	atomic_fetch_add(&present, 1);
+	for (const uint64_t end = clock_mono_ms() + WAIT_MS; !atomic_load(&let_go) && clock_mono_ms() < end;)
+		(void)usleep(1000);
+}
+
+/* A loop that does not wait for one who does not end. */
+static void test_wait(void)
+{
+	struct crew *c = crew_new(2, CREW_IDLE_MS);
+	char v[1];
+	struct crew_batch b = { .fn = linger, .items = v, .size = 1, .n = 1 };
+
+	crew_begin(c, &b);
+	for (const uint64_t end = clock_mono_ms() + WAIT_MS; atomic_load(&present) == 0 && clock_mono_ms() < end;)
+		(void)usleep(1000);
+	tap_ok(!crew_help(c, &b) && !crew_wait(c, &b, 1), "what another has begun is not done yet");
+	atomic_store(&let_go, true);
+	tap_ok(crew_wait(c, &b, WAIT_MS), "it is, when it is let go");
+	crew_finish(c, &b);
+	tap_ok(crew_wait(c, &b, 0), "and stays so");
+	atomic_store(&present, 0);
+	crew_free(&c);
+}
+
 /* As many items as hands, none of which ends before all have begun. */
 static void test_together(void)
 {
@@ -243,6 +274,7 @@ int main(void)
 	test_sizes();
 	test_overlap();
 	test_help();
+	test_wait();
 	test_together();
 	test_threads(OWN_THREADS);
 	return tap_done();

@@ -22,6 +22,7 @@ enum {
 	PART_BYTES = 512 * 1024,	/* of a directory, for a part of it: three milliseconds */
 	PARTS_MIN = 4,			/* fewer are not worth it */
 	PARTS_MAX = 1024,
+	WAIT_MS = 1,
 };
 
 /* Records of the directory as the kernel tells them: struct dirent64 after struct dirent64. */
@@ -250,14 +251,38 @@ static int piece(struct listing *l, struct err *e)
 	return l->n <= l->max;
 }
 
+/* Parts that were begun come to their end, one at a time. */
+static bool join_one(struct listing *l)
+{
+	if (l->joined == 0)
+		l->joined = 1;	/* nobody helped with the first */
+	if (!l->crew || l->joined >= l->n_parts)
+		return false;
+	crew_finish(l->crew, &l->parts[l->joined++]->work);
+	return true;
+}
+
 /* Nobody works on it any more. */
 static void join(struct listing *l)
 {
 	if (l->crew && l->shared)
 		crew_finish(l->crew, &l->work);
-	for (size_t i = 1; l->crew && !l->shared && i < l->n_parts; i++)
-		crew_finish(l->crew, &l->parts[i]->work);
+	while (!l->shared && join_one(l))
+		;
 	l->crew = NULL;
+}
+
+/* 1: more is left. A thread that is not let on its processor is not waited for: there is more to do than to look at this directory. */
+static int read_some(struct listing *l, struct err *e)
+{
+	if (l->shared)
+		return crew_help(l->crew, &l->work) || !crew_wait(l->crew, &l->work, WAIT_MS);
+	if (!l->whole) {
+		const int r = piece(l, e);
+		l->whole = r == 0;
+		return r < 0 ? -1 : 1;
+	}
+	return join_one(l);
 }
 
 /* All entries in the order of the directory, at most max. */
@@ -284,7 +309,7 @@ static void gather(struct listing *l)
 
 int listing_step(struct listing *l, struct err *e)
 {
-	const int more = l->shared ? crew_help(l->crew, &l->work) : piece(l, e);
+	const int more = read_some(l, e);
 
 	if (more != 0)
 		return more;

@@ -44,7 +44,8 @@ struct listing {
 	struct crew *crew;
 	struct crew_batch work;
 	struct listing_part **parts;
-	size_t n_parts, cap_parts;
+	size_t n_parts, cap_parts, joined;	/* joined: nobody works on those before it */
+	bool whole;		/* no more parts will come */
 	bool shared;		/* its parts are read by all, where they lie in the directory is known */
 	struct radix_item *keys;	/* of v as it was gathered; NULL: to be made */
 	struct listing_order *order;	/* being sorted */
