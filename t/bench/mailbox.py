@@ -206,6 +206,24 @@ def make_boxes(count):
     return Box(theirs, dove / "Maildir", "dovecot*"), Box(ours, home / "Maildir", "postern.*")
 
 
+def longest_noop(a, b, command):
+    """How long NOOPs of another connection of the user take while a's command runs."""
+    worst, over = [0.0], threading.Event()
+
+    def noops():
+        while not over.is_set():
+            s, _ = timed(lambda: b.cmd("NOOP"))
+            worst[0] = max(worst[0], s)
+    thread = threading.Thread(target=noops)
+    thread.start()
+    a.cmd(command)
+    over.set()
+    thread.join()
+    a.close()
+    b.close()
+    return worst[0]
+
+
 # --- groups of rows ---
 
 def rows_select(t):
@@ -216,6 +234,11 @@ def rows_select(t):
         c.close()
         return s
     t.put("SELECT, no index yet", 4, first, 3)
+
+    def neighbour(box):
+        box.restart(wipe=True)
+        return longest_noop(Client(box.peer), Client(box.peer), "SELECT INBOX")
+    t.put("longest NOOP beside it", 0, neighbour, 3)
 
     def fresh(box):
         box.restart()
@@ -296,23 +319,8 @@ def rows_search(t):
     row("size of the search index", "", "%.1f MB" % (size / 1e6), "%.1f %% of the mail" % (100 * size / mail), "15 %", "", "", "")
 
     def neighbour(box):
-        """How long NOOPs of another connection of the user take while all bodies are searched without index."""
         box.restart(wipe=True)
-        a, b = box.selected(), box.selected()
-        worst, over = [0.0], threading.Event()
-
-        def noops():
-            while not over.is_set():
-                s, _ = timed(lambda: b.cmd("NOOP"))
-                worst[0] = max(worst[0], s)
-        thread = threading.Thread(target=noops)
-        thread.start()
-        a.cmd("SEARCH BODY nowhere-to-be-found")
-        over.set()
-        thread.join()
-        a.close()
-        b.close()
-        return worst[0]
+        return longest_noop(box.selected(), box.selected(), "SEARCH BODY nowhere-to-be-found")
     t.put("longest NOOP beside a SEARCH BODY that builds the index", 0, neighbour)
 
 
