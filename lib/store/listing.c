@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@ enum {
 	PIECE_BYTES = 256 * 1024,
 	READ_BYTES = 32 * 1024,		/* asked for at once in a part that ends somewhere: what is read beyond its end is read in vain */
 	PART_BYTES = 512 * 1024,	/* of a directory, for a part of it: three milliseconds */
+	MORE_BYTES = 64 * 1024,		/* where its records are longer than that */
+	PART_ROOM = 1152 * 1024,	/* for all of a part, in most directories: records take as much as the directory, entries and keys as much again */
 	PARTS_MIN = 4,			/* fewer are not worth it */
 	PARTS_MAX = 1024,
 	WAIT_MS = 1,
@@ -32,9 +35,16 @@ struct block {
 	_Alignas(struct dirent64) char bytes[];
 };
 
+struct more {
+	struct more *after;
+	_Alignas(max_align_t) char bytes[];
+};
+
 /* What follows upon another in the directory. One thread's at a time. */
 struct listing_part {
-	struct arena *a;	/* holds what follows */
+	char *room;		/* what follows lies there, while there is some; the listing's */
+	size_t room_n;		/* bytes left */
+	struct more *more;	/* and there, when there is none */
 	int dirfd;
 	uint64_t from, to;	/* positions in the directory, where parts are shared out */
 	struct block *blocks, **end;
@@ -49,7 +59,6 @@ static struct listing_part *part_new(int dirfd)
 {
 	struct listing_part *const p = xzalloc(sizeof(*p));
 
-	p->a = arena_new_large();	/* of a part of a large directory all lies in one page */
 	p->dirfd = dirfd;
 	p->end = &p->blocks;
 	return p;
@@ -57,8 +66,29 @@ static struct listing_part *part_new(int dirfd)
 
 static void part_free(struct listing_part *p)
 {
-	arena_free(&p->a);
+	while (p->more) {
+		struct more *const m = p->more;
+		p->more = m->after;
+		free(m);
+	}
 	free(p);
+}
+
+/* Not zeroed. */
+static void *part_alloc(struct listing_part *p, size_t n)
+{
+	const size_t need = (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+
+	if (need <= p->room_n) {
+		char *const at = p->room;
+		p->room += need;
+		p->room_n -= need;
+		return at;
+	}
+	struct more *const m = xmalloc(sizeof(*m) + n);
+	m->after = p->more;
+	p->more = m;
+	return m->bytes;
 }
 
 /* --- names; on any thread --- */
@@ -93,7 +123,7 @@ static void add(struct listing_part *p, char *name)
 {
 	struct entry *const en = &p->v[p->n];
 
-	en->name = name;
+	*en = (struct entry){ .name = name };
 	entry_parse(en);
 	p->name_bytes += (size_t)en->base_n + (en->odd ? (size_t)en->info_n : 0);
 	p->keys[p->n++] = (struct radix_item){ .key = entry_key(en), .value = (uintptr_t)en };
@@ -116,8 +146,8 @@ static void take_apart(void *part, unsigned hand)
 	const size_t n = records(p);
 
 	(void)hand;
-	p->v = ARENA_ARRAY(p->a, struct entry, n);
-	p->keys = ARENA_ARRAY(p->a, struct radix_item, n);
+	p->v = part_alloc(p, n * sizeof(*p->v));
+	p->keys = part_alloc(p, n * sizeof(*p->keys));
 	for (struct block *b = p->blocks; b; b = b->after) {
 		for (size_t at = 0; at < b->n;) {
 			struct dirent64 *const de = (void *)(b->bytes + at);
@@ -132,9 +162,9 @@ static void take_apart(void *part, unsigned hand)
 
 static struct block *block_add(struct listing_part *p, size_t bytes)
 {
-	struct block *const b = arena_alloc(p->a, sizeof(*b) + bytes);
+	struct block *const b = part_alloc(p, sizeof(*b) + bytes);
 
-	b->cap = bytes;
+	*b = (struct block){ .cap = bytes };
 	*p->end = b;
 	p->end = &b->after;
 	return b;
@@ -178,7 +208,7 @@ static void read_part(void *part, unsigned hand)
 	struct block *b = block_add(p, PART_BYTES);
 	while (pos < p->to) {
 		if (b->cap - b->n < READ_BYTES)
-			b = block_add(p, PART_BYTES);
+			b = block_add(p, MORE_BYTES);
 		if ((n = block_read(p, fd, b, READ_BYTES)) == 0)
 			break;
 		b->n += within(p, b, n, &pos);
@@ -201,8 +231,12 @@ static void share_out(struct listing *l, uint64_t positions, uint64_t n)
 {
 	const uint64_t each = (positions >> 32) / n << 32;	/* no hash in two parts */
 
+	l->room = xmalloc((size_t)n * PART_ROOM);
+	memory_large(l->room, (size_t)n * PART_ROOM);
 	for (uint64_t i = 0; i < n; i++) {
 		struct listing_part *const p = part_new(l->fd);
+		p->room = l->room + i * PART_ROOM;
+		p->room_n = PART_ROOM;
 		p->from = i * each;
 		p->to = i + 1 < n ? p->from + each : UINT64_MAX;
 		parts_add(l, p);
@@ -339,6 +373,7 @@ void listing_fini(struct listing *l)
 	for (size_t i = 0; i < l->n_parts; i++)
 		part_free(l->parts[i]);
 	free(l->parts);
+	free(l->room);
 	if (l->a)		/* it was begun */
 		close_fd(&l->fd);
 	arena_free(&l->a);

@@ -44,6 +44,7 @@ struct listing {
 	struct crew *crew;
 	struct crew_batch work;
 	struct listing_part **parts;
+	char *room;		/* of parts that are shared out */
 	size_t n_parts, cap_parts, joined;	/* joined: nobody works on those before it */
 	bool whole;		/* no more parts will come */
 	bool shared;		/* its parts are read by all, where they lie in the directory is known */
