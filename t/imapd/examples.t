@@ -885,12 +885,12 @@ C:
 S: b OK *
 & 
 S: * 3 EXISTS
+S: * 3 RECENT
 S: * 3 FETCH (UID 3 BODY[header.fields (from to subject)] {54}
 S: From: alice@example.org
 S: Subject: Re: good morning
 S:
 S: )
-S~ * RECENT
 C: d NOTIFY SET (selected (MessageNew MessageExpunge Nonsense))
 S: d NO [BADEVENT (MessageNew *)] *
 C: e NOTIFY SET (selected MessageNew)
