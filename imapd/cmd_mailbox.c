@@ -2,6 +2,8 @@
 #include "base/enc.h"
 #include "session.h"
 
+enum { INBOX_PIECE = 256 };	/* messages that move at once: 20 us each, and a sync */
+
 /* SP mailbox, to the end. */
 static enum cmd_result one_name(struct client *c, struct imap_lex *l, struct str *name, struct err *e)
 {
@@ -132,6 +134,68 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	return CMD_OK;
 }
 
+/* --- RENAME --- */
+
+/* RFC 3501 6.3.5: INBOX stays, and the messages that it has now move to the new folder. */
+struct inbox_rename {
+	struct str to;
+	struct mbox *inbox, *target;
+	struct mbox_view *view;		/* of INBOX */
+	uint32_t last;			/* the last one's UID */
+};
+
+static void inbox_cleanup(struct client *c)
+{
+	struct inbox_rename *x = c->run.data;
+
+	mbox_view_free(&x->view);
+	mbox_close(&x->target);
+	mbox_close(&x->inbox);
+}
+
+static enum cmd_result renamed(struct client *c, struct str from, struct str to)
+{
+	notify_tree(c, TREE_MADE, to, from);
+	folder_changed(c->user, NULL);
+	return CMD_OK;
+}
+
+static enum cmd_result inbox_step(struct client *c, struct err *e)
+{
+	struct inbox_rename *x = c->run.data;
+	uint32_t seqs[INBOX_PIECE], uids[INBOX_PIECE], n = 0;
+
+	/* What was moved is not numbered any more. */
+	if (mbox_view_sync(x->view, true, NULL, NULL, e) < 0)
+		return store_no(c, e, false);
+	while (n < INBOX_PIECE && n < mbox_view_count(x->view) && mbox_view_uid(x->view, n + 1) <= x->last) {
+		seqs[n] = n + 1;
+		n++;
+	}
+	if (n == 0)
+		return renamed(c, STR("INBOX"), x->to);
+	return mbox_copy(x->view, seqs, n, x->target, true, uids, e) < 0 ? store_no(c, e, false) : CMD_MORE;
+}
+
+static enum cmd_result rename_inbox(struct client *c, struct str to, struct err *e)
+{
+	struct inbox_rename *x = ARENA_NEW(c->arena, struct inbox_rename);
+	uint32_t count;
+
+	if (store_create(c->user->store, to, STR(""), e) < 0)
+		return store_no(c, e, false);
+	x->to = to;
+	c->run.data = x;
+	c->run.cleanup = inbox_cleanup;
+	if (mbox_open(c->user->store, STR("INBOX"), &x->inbox, e) < 0 || mbox_open(c->user->store, to, &x->target, e) < 0)
+		return store_no(c, e, false);
+	x->view = mbox_view_peek(x->inbox);
+	count = mbox_view_count(x->view);
+	x->last = count ? mbox_view_uid(x->view, count) : 0;
+	c->run.step = inbox_step;
+	return CMD_MORE;
+}
+
 enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct str from_wire, to_wire, from, to;
@@ -148,11 +212,9 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 	if ((r = may(c, from, ACL_X, false, e)) != CMD_OK || (r = may_create(c, to, e)) != CMD_OK)
 		return r;
 	folder_forget_unused(c->user);
-	if (store_rename(c->user->store, from, to, e) < 0)
-		return store_no(c, e, false);
-	notify_tree(c, TREE_MADE, to, from);
-	folder_changed(c->user, NULL);
-	return CMD_OK;
+	if (str_eq(from, STR("INBOX")))
+		return rename_inbox(c, to, e);
+	return store_rename(c->user->store, from, to, e) < 0 ? store_no(c, e, false) : renamed(c, from, to);
 }
 
 static enum cmd_result subscribe(struct client *c, struct imap_lex *l, bool on, struct err *e)

@@ -70,7 +70,7 @@ int store_delete(struct store *s, struct str name, struct err *e) MUST_CHECK;	/*
 /* Remove files of deleted folders, also of earlier processes', at most max. True: some may be left. due: there are some, and nobody has begun. */
 bool store_purge(struct store *s, unsigned max);
 bool store_purge_due(const struct store *s);
-int store_rename(struct store *s, struct str from, struct str to, struct err *e) MUST_CHECK;	/* with children; INBOX: its mail moves */
+int store_rename(struct store *s, struct str from, struct str to, struct err *e) MUST_CHECK;	/* with children; INBOX: ERR_DENIED */
 int store_subscribe(struct store *s, struct str name, bool on, struct err *e) MUST_CHECK;
 
 /* --- a folder --- */

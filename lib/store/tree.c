@@ -323,33 +323,6 @@ static int rename_tree(struct store *s, struct str from_dir, struct str to_dir, 
 	return r;
 }
 
-/* RFC 3501 6.3.5: INBOX stays, its messages move to the new folder. */
-static int rename_inbox(struct store *s, struct str to, struct err *e)
-{
-	struct mbox *src = NULL, *dst = NULL;
-	struct mbox_view *v = NULL;
-	uint32_t *seqs = NULL;
-	int r = create_locked(s, to, e);
-
-	if (r == 0)
-		r = mbox_open(s, STR("INBOX"), &src, e);
-	if (r == 0)
-		r = mbox_open(s, to, &dst, e);
-	if (r == 0) {
-		v = mbox_view_new(src);
-		const uint32_t n = mbox_view_count(v);
-		seqs = xzalloc(((size_t)n + 1) * 2 * sizeof(*seqs));
-		for (uint32_t i = 0; i < n; i++)
-			seqs[i] = i + 1;
-		r = mbox_copy(v, seqs, n, dst, true, seqs + n + 1, e);
-	}
-	free(seqs);
-	mbox_view_free(&v);
-	mbox_close(&dst);
-	mbox_close(&src);
-	return r;
-}
-
 static int rename_locked(struct store *s, struct str from, struct str to, struct err *e)
 {
 	struct buf from_dir, to_dir;
@@ -363,16 +336,16 @@ static int rename_locked(struct store *s, struct str from, struct str to, struct
 	if (r == 0 && (to_dir.n == 0 || root_has(s, to_dir.p)))
 		r = err_set(e, ERR_EXISTS, 0, "the folder exists");
 	if (r == 0 && from_dir.n == 0)
-		r = rename_inbox(s, to, e);
-	else if (r == 0)
+		r = err_set(e, ERR_DENIED, 0, "INBOX cannot be renamed");
+	if (r == 0)
 		r = rename_tree(s, buf_view(&from_dir), buf_view(&to_dir), e);
 	/* Parents of the new name come into being (RFC 3501 6.3.5). */
-	for (size_t i = 1; r == 0 && from_dir.n > 0 && i < to.n; i++) {
+	for (size_t i = 1; r == 0 && i < to.n; i++) {
 		struct err one = { 0 };
 		if (to.p[i] == '/' && create_locked(s, str_sub(to, 0, i), &one) < 0 && one.code != ERR_EXISTS)
 			log_warning("mail tree %s: parent of a renamed folder: %s", s->root, one.text);
 	}
-	if (r == 0 && from_dir.n > 0)
+	if (r == 0)
 		r = special_rename(s, from, to, e);
 	buf_fini(&to_dir);
 	buf_fini(&from_dir);

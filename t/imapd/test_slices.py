@@ -372,6 +372,7 @@ class Going:
 LONG = {        # the command, messages in the folder, what is done before, what the command does with each message or piece of many, the call in which it is stopped
     "COPY": ("COPY 1:* {0}", 1000, None, "linkat(", "linkat:when=100"),
     "MOVE": ("MOVE 1:* {0}-to", 1000, lambda c, folder: c.ok("CREATE %s-to" % folder), "linkat(", "linkat:when=100"),
+    "RENAME": ("RENAME INBOX {0}-to", 1000, lambda c, folder: (c.ok("COPY 1:* INBOX")), "linkat(", "linkat:when=100"),
     "STORE": ("STORE 1:* +FLAGS ($Long)", 500, lambda c, folder: grow(c, folder, 6), '"BTCH', "pwrite64:when=1"),
     "EXPUNGE": ("EXPUNGE", 500, lambda c, folder: (grow(c, folder, 4), c.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")), '"BTCH', "pwrite64:when=1"),
     "APPEND": (all_at_once, 0, None, "renameat2(", "renameat2:when=100"),
