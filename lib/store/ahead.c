@@ -17,6 +17,8 @@
 enum {
 	BATCH = 64,			/* messages, */
 	HAND_BYTES = 160 * 1024,	/* and of their files, for each thread: so much is done within two milliseconds, whatever is to be done */
+	LARGE_HAND_BYTES = 512 * 1024,	/* the same of files that are large, which have memory of their own; one goes in any case, */
+	LARGE_MAX = 8 << 20,		/* but larger ones are left to the loop, which maps them */
 	BATCH_LOOKS = 512,		/* messages that may be passed over to find them */
 	WORTH = 16,			/* fewer messages than these, */
 	WORTH_BYTES = 32 * 1024,	/* in less than that, are not: waking a thread costs as much as reading a few files */
@@ -33,6 +35,7 @@ struct batch {
 	uint32_t first, last;		/* the walk's part that it covers; last 0: none */
 	size_t n, taken, at;		/* messages in it; of them the walk came to; where it was last */
 	size_t bytes, bytes_max;	/* of room */
+	size_t large;			/* bytes of large files */
 	bool running;
 	struct crew_batch work;
 	char *room;
@@ -171,12 +174,21 @@ static unsigned lacks(struct mbox *m, uint32_t uid, unsigned what)
 	return what;
 }
 
-/* How much of its file will be read. */
-static size_t bytes_of(uint64_t size, unsigned what)
+/* How much of its file will be read, and one byte. SIZE_MAX: not here. */
+static size_t bytes_of(uint64_t size, unsigned what, bool *large_out)
 {
-	if (what == MBOX_AHEAD_DATE)
-		return 0;
-	return msgfile_room(size, !(what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)));
+	const size_t n = what == MBOX_AHEAD_DATE ? 0 : msgfile_room(size, !(what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)));
+
+	*large_out = n == SIZE_MAX && size < LARGE_MAX;
+	return *large_out ? (size_t)size + 1 : n;
+}
+
+/* Is there room for one more? */
+static bool fits(const struct ahead *a, const struct batch *b, size_t bytes, bool large)
+{
+	if (b->n == BATCH)
+		return false;
+	return large ? b->large == 0 || b->large + bytes <= crew_size(a->v->m->s->crew) * LARGE_HAND_BYTES : bytes <= b->bytes_max - b->bytes;
 }
 
 /* 1: it is in the batch, 0: nothing of it can be done ahead, -1 the batch is full. */
@@ -191,10 +203,11 @@ static int put(struct ahead *a, struct batch *b, uint32_t seq, unsigned what)
 	if (r->internaldate != DATE_UNKNOWN)
 		what &= ~(unsigned)MBOX_AHEAD_DATE;
 	what = lacks(m, r->uid, what);
-	const size_t bytes = bytes_of(r->size, what);
+	bool large;
+	const size_t bytes = bytes_of(r->size, what, &large);
 	if (what == 0 || bytes == SIZE_MAX)
 		return 0;
-	if (b->n == BATCH || bytes > b->bytes_max - b->bytes)
+	if (!fits(a, b, bytes, large))
 		return -1;
 	struct ahead_item *const it = &b->items[b->n];
 	if (disk_name(it->name, state_name(&m->st, r), r->disk, state_info(&m->st, r)) < 0)
@@ -206,7 +219,8 @@ static int put(struct ahead *a, struct batch *b, uint32_t seq, unsigned what)
 	it->date = what & MBOX_AHEAD_DATE;
 	it->dirfd = m->curfd;
 	it->size = r->size;
-	it->room = b->room + b->bytes;
+	it->own = large ? xmalloc(bytes) : NULL;
+	it->room = large ? it->own : b->room + b->bytes;
 	it->done = 0;
 	it->taken = false;
 	it->sign[MBOX_SEARCH_HEAD] = learn && !search_covers(&m->search, MBOX_SEARCH_HEAD, pos);
@@ -215,9 +229,18 @@ static int put(struct ahead *a, struct batch *b, uint32_t seq, unsigned what)
 	renew(&it->structure, what & MBOX_AHEAD_STRUCTURE);
 	for (size_t k = 0; k < MBOX_SEARCH_KINDS; k++)
 		renew(&it->signature[k].bits, it->sign[k]);
-	b->bytes += bytes;
+	*(large ? &b->large : &b->bytes) += bytes;
 	b->n++;
 	return 1;
+}
+
+static void drop_large(struct batch *b)
+{
+	for (size_t i = 0; b->large && i < b->n; i++) {
+		free(b->items[i].own);
+		b->items[i].own = NULL;
+	}
+	b->large = 0;
 }
 
 /* The walk from that message on, as far as a batch goes, begins to be looked at. */
@@ -225,6 +248,7 @@ static void begin(struct ahead *a, struct batch *b, uint32_t from)
 {
 	uint32_t seq = from;
 
+	drop_large(b);
 	b->n = b->taken = b->at = b->bytes = 0;
 	b->first = from;
 	b->last = UINT32_MAX;
@@ -239,7 +263,7 @@ static void begin(struct ahead *a, struct batch *b, uint32_t from)
 		seq++;
 	}
 	b->work = (struct crew_batch){ .fn = look, .items = b->items, .size = sizeof(*b->items), .n = b->n };
-	b->running = b->n >= WORTH || b->bytes >= WORTH_BYTES;
+	b->running = b->n >= WORTH || b->bytes >= WORTH_BYTES || b->large;
 	if (b->running)
 		crew_begin(a->v->m->s->crew, &b->work);
 	else
@@ -355,6 +379,7 @@ void mbox_ahead_begin(struct mbox_view *v, unsigned what, mbox_ahead_fn *next, v
 
 static void batch_free(struct batch *b)
 {
+	drop_large(b);
 	for (size_t i = 0; b->items && i < BATCH; i++) {
 		buf_fini(&b->items[i].summary);
 		buf_fini(&b->items[i].structure);

@@ -19,7 +19,8 @@ struct ahead_item {
 	int dirfd;
 	uint64_t size;
 	char name[FILE_NAME_MAX + 1];
-	char *room;		/* for the file's bytes */
+	char *room;		/* for the file's bytes, */
+	char *own;		/* which is this, where they are many; else NULL. Owned */
 	struct ahead_hand *hands;
 	/* what was found; nothing where done says so */
 	unsigned done;

@@ -99,7 +99,7 @@ bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str
 	ssize_t n;
 
 	do
-		n = pread(fd, room, msgfile_room(size, head_only), 0);
+		n = pread(fd, room, part ? HEAD_FIRST : (size_t)size + 1, 0);
 	while (n < 0 && errno == EINTR);
 	const struct str text = str_n(room, n > 0 ? (size_t)n : 0);
 	if (n < 0 || (part ? n < HEAD_FIRST || mail_head_find(text, false, &head, &body) != 0 : (uint64_t)n != size))

@@ -573,7 +573,7 @@ int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e)
 int message_open_name(int dirfd, const char *name) MUST_CHECK;	/* -1 with errno; what kind of file it is was not asked */
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out) MUST_CHECK;	/* where it is known to be; errno */
 struct msgfile;
-/* A file that is thought to be size bytes long, read in one go into room, of msgfile_room() bytes (SIZE_MAX: it is too long for that). False: it is not as long as
+/* A file that is thought to be size bytes long, read in one go into room, of msgfile_room() bytes (SIZE_MAX: it is better mapped, else size + 1). False: it is not as long as
  * that, or head_only, and the header is longer than what was read. part_out: there is more. Pure but for fd. */
 size_t msgfile_room(uint64_t size, bool head_only);
 bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str *text_out, bool *part_out) MUST_CHECK;
