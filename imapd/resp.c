@@ -89,10 +89,10 @@ static const struct {
 	{ MBOX_FORWARDED, "$Forwarded" },
 };
 
-/* "(" and their names, for each combination: made once. */
-static struct str system_flags_text(uint32_t flags)
+/* "(" and their names, for each combination: made once. Returns how many bytes. */
+static size_t put_system_flags(struct buf *out, uint32_t flags)
 {
-	static struct { char text[80]; unsigned char n; } made[SYSTEM_FLAGS];
+	static struct { char text[63]; unsigned char n; } made[SYSTEM_FLAGS];
 	struct buf b;
 
 	flags &= SYSTEM_FLAGS - 1;
@@ -109,17 +109,22 @@ static struct str system_flags_text(uint32_t flags)
 		made[flags].n = (unsigned char)b.n;
 		buf_fini(&b);
 	}
-	return str_n(made[flags].text, made[flags].n);
+	/* All of the row: for few bytes, but not a number that it knows, the compiler makes an instruction that takes 20 ns to begin. */
+	char *const room = buf_room(out, sizeof(made->text));
+
+	if (room) {
+		memcpy(room, made[flags].text, sizeof(made->text));
+		buf_added(out, made[flags].n);
+	}
+	return made[flags].n;
 }
 
 void resp_flags(struct client *c, struct buf *out, const struct mbox_msg *m)
 {
-	const struct str system = system_flags_text(c->enabled & EN_REV2 ? m->flags & ~(uint32_t)MBOX_RECENT : m->flags);
-	const char *sep = system.n > 1 ? " " : "";
+	const char *sep = put_system_flags(out, c->enabled & EN_REV2 ? m->flags & ~(uint32_t)MBOX_RECENT : m->flags) > 1 ? " " : "";
 	size_t n;
 	const char *const *names;
 
-	buf_str(out, system);
 	names = mbox_keywords(c->folder->mbox, &n);
 	for (size_t w = 0; w < ARRAY_LEN(m->keywords) && w * 64 < n; w++) {
 		for (uint64_t bits = m->keywords[w]; bits; bits &= bits - 1) {
