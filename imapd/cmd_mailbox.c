@@ -125,7 +125,7 @@ enum cmd_result cmd_DELETE(struct client *c, struct imap_lex *l, struct err *e)
 	/* A folder that this connection has selected is left first, as clients expect. */
 	if (c->folder && str_eq(c->folder->name, name))
 		folder_unselect(c);
-	folder_forget_unused(c->user);
+	(void)folder_forget(c->user, name);
 	if (store_delete(c->user->store, name, e) < 0)
 		return store_no(c, e, false);
 	purge_later(c->user);
@@ -196,6 +196,16 @@ static enum cmd_result rename_inbox(struct client *c, struct str to, struct err 
 	return CMD_MORE;
 }
 
+/* What was to be done in the folder goes on, while it is open under its new name. */
+static void tidy(struct user *u, struct str name)
+{
+	struct mbox *m;
+	struct err quiet = { 0 };
+
+	if (folder_target(u, name, &m, &quiet) == 0)
+		mbox_close(&m);
+}
+
 enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 {
 	struct str from_wire, to_wire, from, to;
@@ -211,10 +221,15 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 		return no_cannot(c, "A mailbox cannot be moved into itself.");
 	if ((r = may(c, from, ACL_X, false, e)) != CMD_OK || (r = may_create(c, to, e)) != CMD_OK)
 		return r;
-	folder_forget_unused(c->user);
 	if (str_eq(from, STR("INBOX")))
 		return rename_inbox(c, to, e);
-	return store_rename(c->user->store, from, to, e) < 0 ? store_no(c, e, false) : renamed(c, from, to);
+	const bool untidy = folder_forget(c->user, from);
+
+	if (store_rename(c->user->store, from, to, e) < 0)
+		return store_no(c, e, false);
+	if (untidy)
+		tidy(c->user, to);
+	return renamed(c, from, to);
 }
 
 static enum cmd_result subscribe(struct client *c, struct imap_lex *l, bool on, struct err *e)

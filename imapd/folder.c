@@ -10,7 +10,7 @@
 
 /* --- shared folders --- */
 
-static void folder_free(struct folder *f)
+static void folder_end(struct folder *f, void (*closed)(struct mbox **))
 {
 	list_del(&f->node);
 	timer_del(&f->timer);
@@ -20,9 +20,14 @@ static void folder_free(struct folder *f)
 	watch_del(&f->watch);
 	answers_free(f);
 	orders_free(f);
-	mbox_close(&f->mbox);
+	closed(&f->mbox);
 	free((void *)(uintptr_t)f->name.p);
 	loop_free_later(f->user->loop, f);
+}
+
+static void folder_free(struct folder *f)
+{
+	folder_end(f, mbox_close);
 }
 
 /* Deleted under the connections that have it selected: they cannot go on (RFC 2180 section 3). */
@@ -288,6 +293,26 @@ void folder_forget_unused(struct user *u)
 		if (f->refs == 0)
 			folder_free(f);
 	}
+}
+
+static bool is_within(struct str name, struct str folder)
+{
+	return str_starts(name, folder) && (name.n == folder.n || name.p[folder.n] == '/');
+}
+
+bool folder_forget(struct user *u, struct str name)
+{
+	bool untidy = false;
+
+	list_each_safe(it, &u->folders) {
+		struct folder *f = list_of(it, struct folder, node);
+
+		if (f->refs > 0 || !is_within(f->name, name))
+			continue;
+		untidy |= f->name.n == name.n && mbox_untidy(f->mbox);
+		folder_end(f, mbox_leave);
+	}
+	return untidy;
 }
 
 int folder_select(struct client *c, struct str name, bool readonly, struct err *e)

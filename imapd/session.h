@@ -244,6 +244,8 @@ bool folders_busy(const struct user *u);	/* some are being made */
 
 /* Close what nobody has selected (before folders are deleted or renamed). */
 void folder_forget_unused(struct user *u);
+/* The same of that one and those below, and quickly: before it is deleted or renamed. True: it is left with files that are to be removed, or named anew. */
+bool folder_forget(struct user *u, struct str name);
 
 /* Messages of a set, as sequence numbers. For UIDs those that exist. -1 with ERR_INPUT: a sequence number out of range. */
 int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err *e) MUST_CHECK;

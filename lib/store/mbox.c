@@ -254,7 +254,7 @@ static void tell_recent(struct mbox *m)
 }
 
 /* What can wait until nobody looks: file names, unlinks, the index. */
-static void last_close(struct mbox *m)
+static void last_close(struct mbox *m, bool leave)
 {
 	struct err e = { 0 };
 	bool more;
@@ -263,6 +263,10 @@ static void last_close(struct mbox *m)
 		return;
 	mbox_cache_flush(m);
 	mbox_search_flush(m);
+	if (leave) {
+		tell_recent(m);
+		return;
+	}
 	mbox_reap(m, UINT32_MAX);
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);
@@ -270,15 +274,25 @@ static void last_close(struct mbox *m)
 	mbox_tidy_last(m);
 }
 
-void mbox_close(struct mbox **mp)
+static void close_or_leave(struct mbox **mp, bool leave)
 {
 	struct mbox *const m = *mp;
 
 	*mp = NULL;
 	if (m == NULL || --m->refs > 0)
 		return;
-	last_close(m);
+	last_close(m, leave);
 	mbox_free(m);
+}
+
+void mbox_close(struct mbox **mp)
+{
+	close_or_leave(mp, false);
+}
+
+void mbox_leave(struct mbox **mp)
+{
+	close_or_leave(mp, true);
 }
 
 /* --- up to date --- */

@@ -448,6 +448,27 @@ def test_delete_answers_first(imap, folder, filled, suite, tmp_path):
     a.ok("CREATE " + folder)
 
 
+@pytest.mark.parametrize("command", ["RENAME {0} {0}-as", "DELETE {0}"])
+def test_a_folder_with_files_to_be_removed_is_renamed_at_once(imap, folder, filled, suite, tmp_path, command):
+    """What EXPUNGE has left for later is left by RENAME and DELETE, too, and then goes on in pieces."""
+    a, b = filled, imap()
+    b.ok("SELECT INBOX")
+    cur = suite.maildir(ALICE) / (".%s-as" % folder) / "cur"
+    a.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,unlinkat") as t:
+        a.send("e1 EXPUNGE\r\ne2 UNSELECT\r\ne3 %s\r\n" % command.format(folder))
+        while not a.line().startswith(b"e3 OK"):
+            pass
+        end = time.monotonic() + 60
+        while any(cur.iterdir()) if cur.exists() else list(suite.maildir(ALICE).glob("..postern.gone.*")):
+            assert time.monotonic() < end
+            b.ok("NOOP")
+    most, total = longest(t.lines(), "unlinkat(")
+    a.cmd("DELETE %s-as" % folder)
+    a.ok("CREATE " + folder)
+    assert total >= COUNT and most <= 120, "%d of %d files between two looks" % (most, total)
+
+
 def test_what_a_crash_left_of_a_deleted_folder_goes_at_the_next_login(imap, suite):
     bob, root = "bob@example.com", suite.maildir("bob@example.com")
     imap(login=bob).ok("NOOP")
