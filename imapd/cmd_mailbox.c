@@ -1,4 +1,5 @@
 /* CREATE (with RFC 6154's USE), DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 sections 6.3.3 to 6.3.7). */
+#include "base/clock.h"
 #include "base/enc.h"
 #include "session.h"
 
@@ -103,7 +104,11 @@ static void on_purge(void *ctx)
 	struct user *u = ctx;
 
 	u->working = "removing a deleted folder";
-	if (store_purge(u->store, PURGE_PIECE))
+	const uint64_t since = clock_mono_us();
+	const bool more = store_purge(u->store, files_next(u));
+
+	files_took(u, clock_mono_us() - since);
+	if (more)
 		timer_again(u->purge, 0);
 	else
 		timer_del(&u->purge);

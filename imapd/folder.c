@@ -41,17 +41,36 @@ static void folder_gone(struct user *u, const struct mbox *mbox)
 	}
 }
 
+unsigned files_next(const struct user *u)
+{
+	return u->files ? u->files : FILES_MAX / 4;
+}
+
+void files_took(struct user *u, uint64_t us)
+{
+	const unsigned n = files_next(u);
+
+	if (us > SLICE_US)
+		u->files = n / 2 > FILES_MIN ? n / 2 : FILES_MIN;
+	else if (us < SLICE_US / 4)
+		u->files = n * 2 < FILES_MAX ? n * 2 : FILES_MAX;
+}
+
 /* Flags reach the names of files while nothing else is to do. */
 static void on_flush(void *ctx)
 {
 	struct folder *f = ctx;
 	struct err e = { 0 };
+	const uint64_t since = clock_mono_us();
 	bool more = false;
 
 	timer_del(&f->flush);
 	f->flush_soon = false;
 	f->user->working = "tidying up";
-	if (mbox_flush(f->mbox, FOLDER_FLUSH_MAX, &more, &e) < 0)
+	const int r = mbox_flush(f->mbox, files_next(f->user), &more, &e);
+
+	files_took(f->user, clock_mono_us() - since);
+	if (r < 0)
 		log_debug("imap(%s): %.*s: %s", f->user->name, STR_ARG(f->name), e.text);
 	else if (more)
 		f->flush = loop_timer(f->user->loop, FOLDER_FLUSH_AGAIN_MS, on_flush, f);

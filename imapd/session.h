@@ -35,17 +35,16 @@ enum {
 	CONTEXTS_MAX = 16,		/* searches of one connection that are kept up to date */
 	SLICE_US = 5000,		/* longest work on one command before others get their turn */
 	SLICE_MIN_US = 500,		/* and at least, where many have long ones */
-	PURGE_PIECE = 50,		/* files of a deleted folder that are removed at once: 60 us each where there is data to free */
+	FILES_MIN = 8, FILES_MAX = 100,	/* files renamed or removed in one piece of tidying up: as many as take about SLICE_US, 10 us or 500 us each by the disk */
 	HELD_US = 20000,		/* work after which others have waited too long: logged */
 	IDLE_LINE_MAX = 8192,
 	LINGER_MS = 5000,		/* the process outlives its last connection */
 	FOLDER_KEEP_MS = 30000,		/* a folder stays open after it was unselected */
 	TARGETS_MAX = 4,		/* folders that stay open because messages went there: seven descriptors each */
 	FOLDER_FLUSH_MS = 30000,	/* after a change, flags go into file names */
-	FOLDER_FLUSH_AGAIN_MS = 50,	/* the next piece of that work */
+	FOLDER_FLUSH_AGAIN_MS = 20,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
 	ORDERS_MAX = 2,			/* orders kept for a folder: 4 bytes a message each */
-	FOLDER_FLUSH_MAX = 100,		/* files renamed in one piece */
 	FOLDER_KEYS_MS = 20,		/* between pieces of the work on a file of keys while commands run */
 	GUESTS_MAX = 200,		/* connections of other users, all together */
 	GUEST_OUT_MAX = 4 << 20,	/* output above which a guest is taken for dead */
@@ -181,7 +180,12 @@ struct user {
 	struct client *out_client;	/* to which one */
 	const char *working;		/* what was begun last, for the log */
 	struct timer *purge;		/* files of deleted folders are being removed */
+	unsigned files;			/* in the next piece of tidying up; 0: nobody has tried */
 };
+
+/* How many files the next piece of tidying up takes; and, when it is over, how long that took. */
+unsigned files_next(const struct user *u);
+void files_took(struct user *u, uint64_t us);
 
 /* --- client.c: a connection --- */
 int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struct err *e) MUST_CHECK;

@@ -476,6 +476,26 @@ def test_a_folder_with_files_to_be_removed_is_renamed_at_once(imap, folder, fill
     assert total >= COUNT and most <= 120, "%d of %d files between two looks" % (most, total)
 
 
+def test_pieces_of_tidying_up_are_smaller_on_a_slow_disk(imap, folder, filled, suite, tmp_path):
+    """Each file takes 3 ms to remove: so many that a piece takes a slice, and no fewer than eight."""
+    a, b = filled, imap()
+    b.ok("SELECT INBOX")
+    a.ok("STORE 1:300 +FLAGS.SILENT (\\Deleted)")
+    cur = suite.maildir(ALICE) / ("." + folder) / "cur"
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,unlinkat", "-e", "inject=unlinkat:delay_exit=3000") as t:
+        a.ok("EXPUNGE")
+        end = time.monotonic() + 60
+        while len(list(cur.iterdir())) > COUNT - 300:
+            assert time.monotonic() < end
+            b.ok("NOOP")
+    pieces, now = [], 0
+    for line in t.lines():
+        now += "unlinkat(" in line
+        if "epoll_" in line and now:
+            pieces, now = pieces + [now], 0
+    assert sum(pieces) >= 250 and pieces[-2] <= 8 and max(pieces[5:]) <= 8, pieces
+
+
 def test_what_a_crash_left_of_a_deleted_folder_goes_at_the_next_login(imap, suite):
     bob, root = "bob@example.com", suite.maildir("bob@example.com")
     imap(login=bob).ok("NOOP")
