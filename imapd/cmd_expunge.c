@@ -4,12 +4,18 @@
 
 #include "session.h"
 
-enum { EXPUNGE_PIECE = 2000 };
+enum {
+	EXPUNGE_PIECE = 2000,
+	GATHER_PIECE = 4096,	/* messages that are looked up at once */
+};
 
 struct expunging {
 	uint32_t *uids;		/* numbers move from piece to piece */
 	size_t n, at;
 	bool told;		/* CLOSE tells its own client nothing */
+	struct imap_seqset within;	/* of these, when limited */
+	bool limited;
+	uint32_t seq;		/* the last one that was gathered; 0: all are */
 };
 
 static int expunge_piece(struct client *c, struct expunging *x, size_t max, struct err *e)
@@ -52,13 +58,34 @@ static enum cmd_result expunge_step(struct client *c, struct err *e)
 	return CMD_MORE;
 }
 
-/* The connection ended in the middle: what was asked for is done. */
+/* Numbers hold until the first expunge is told: all that are marked when the command begins are gathered before. */
+static enum cmd_result gather_step(struct client *c, struct err *e)
+{
+	struct expunging *x = c->run.data;
+
+	(void)e;
+	for (unsigned n = 0; n < GATHER_PIECE; n++) {
+		x->seq = mbox_view_next(c->view, x->seq + 1, MBOX_DELETED);
+		if (!x->seq)
+			break;
+		if (!x->limited || imap_seqset_has(&x->within, x->seq))
+			x->uids[x->n++] = mbox_view_uid(c->view, x->seq);
+	}
+	if (x->seq)
+		return CMD_MORE;
+	if (x->n == 0)
+		return expunge_end(c, x);
+	c->run.step = expunge_step;
+	return CMD_MORE;
+}
+
+/* The connection ended in the middle: what was asked for is done, if it had begun. */
 static void cleanup(struct client *c)
 {
 	struct expunging *x = c->run.data;
 	struct err e = { 0 };
 
-	if (x->at < x->n && c->view && expunge_piece(c, x, SIZE_MAX, &e) == 0)
+	if (!x->seq && x->at < x->n && c->view && expunge_piece(c, x, SIZE_MAX, &e) == 0)
 		folder_changed(c->user, c->folder->mbox);
 }
 
@@ -74,14 +101,11 @@ enum cmd_result expunge_deleted(struct client *c, const struct imap_seqset *with
 		return expunge_end(c, x);
 	if (!(x->uids = ARENA_ARRAY(c->arena, uint32_t, (size_t)mbox_view_count(c->view) + 1)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages"), CMD_NO;
-	for (uint32_t seq = 0; (seq = mbox_view_next(c->view, seq + 1, MBOX_DELETED)) != 0;)
-		if (!within || imap_seqset_has(within, seq))
-			x->uids[x->n++] = mbox_view_uid(c->view, seq);
-	if (x->n == 0)
-		return expunge_end(c, x);
+	x->limited = within != NULL;
+	x->within = within ? *within : (struct imap_seqset){ 0 };
 	c->run.data = x;
 	c->run.cleanup = cleanup;
-	c->run.step = expunge_step;
+	c->run.step = gather_step;
 	return CMD_MORE;
 }
 

@@ -1,6 +1,7 @@
 /* A connection's numbering of a folder. Positions in the state never move; a view numbers those below its limit, but for the ones whose removal it has
  * announced (sorted, so sequence number and position convert in O(log removed)). What happens meanwhile stands in the folder's list of changes, which each
  * view reads at its own pace and which is dropped when all have read it. */
+#include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -41,6 +42,24 @@ static void set_sort(uint32_t *v, size_t *n)
 		if (k == 0 || v[i] != v[k - 1])
 			v[k++] = v[i];
 	*n = k;
+}
+
+/* k more members, in order, none of which is in the set: from the end, so that each moves once. */
+static void set_merge(uint32_t **v, size_t *n, size_t *cap, const uint32_t *more, size_t k)
+{
+	size_t i = *n, to = *n + k;
+
+	if (k == 0)
+		return;
+	if (to > *cap) {
+		*cap = to + to / 2 + 16;
+		*v = xrealloc(*v, *cap * sizeof(**v));
+	}
+	*n = to;
+	while (k > 0) {
+		assert(i == 0 || (*v)[i - 1] != more[k - 1]);	/* a message goes once (state_apply.c) */
+		(*v)[--to] = i > 0 && (*v)[i - 1] > more[k - 1] ? (*v)[--i] : more[--k];
+	}
 }
 
 static bool set_has(const uint32_t *v, size_t n, uint32_t x)
@@ -324,12 +343,10 @@ static void merge_removed(struct mbox_view *v, uint32_t below)
 {
 	const size_t n = u32_lower(v->pending, v->n_pending, below);
 
-	for (size_t i = 0; i < n; i++)
-		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
+	set_merge(&v->removed, &v->n_removed, &v->cap_removed, v->pending, n);
 	if (n < v->n_pending)
 		memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof(*v->pending));
 	v->n_pending -= n;
-	set_sort(v->removed, &v->n_removed);
 }
 
 static void tell_expunges(struct mbox_view *v, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
@@ -354,10 +371,8 @@ static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, u
 	v->limit = now;
 	/* Come and gone since the last time: never numbered. */
 	const size_t from = u32_lower(v->pending, v->n_pending, old);
-	for (size_t i = from; i < v->n_pending; i++)
-		set_put(&v->removed, &v->n_removed, &v->cap_removed, v->pending[i]);
+	set_merge(&v->removed, &v->n_removed, &v->cap_removed, v->pending + from, v->n_pending - from);
 	v->n_pending = from;
-	set_sort(v->removed, &v->n_removed);
 	if (v->sees_recent)
 		see_recent(v);
 	if (mbox_view_count(v) != before && fn)

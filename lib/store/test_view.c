@@ -1,0 +1,102 @@
+/* A view's numbers, beside the plainest model of them: messages come and go in any order, and are told of now or later. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/test_store.h"
+#include "test/tap.h"
+
+enum { FIRST = 200, ROUNDS = 60, UIDS_MAX = FIRST + ROUNDS * 8 };
+
+/* UIDs in the order of their numbers. */
+struct model {
+	uint32_t uid[UIDS_MAX];
+	uint32_t n;
+};
+
+static void on_change(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
+{
+	struct model *const d = ctx;
+
+	if (what != MBOX_CH_EXPUNGE || seq == 0 || seq > d->n || d->uid[seq - 1] != uid)
+		return;
+	memmove(d->uid + seq - 1, d->uid + seq, (d->n - seq) * sizeof(*d->uid));
+	d->n--;
+}
+
+static bool same(struct mbox_view *v, const struct model *d)
+{
+	bool right = mbox_view_count(v) == d->n;
+
+	for (uint32_t seq = 1; right && seq <= d->n; seq++) {
+		const uint32_t uid = d->uid[seq - 1];
+
+		right = mbox_view_uid(v, seq) == uid && mbox_view_seq(v, uid) == seq && mbox_view_seq_from(v, uid) == seq &&
+			mbox_view_seq_at(v, mbox_view_place(v, seq)) == seq;
+	}
+	return right;
+}
+
+/* Any messages that the view numbers, in one call. */
+static void expunge_some(struct mbox_view *v, unsigned most)
+{
+	uint32_t seqs[UIDS_MAX];
+	struct err e = { 0 };
+	size_t n = 0;
+
+	for (uint32_t seq = 1; seq <= mbox_view_count(v) && n < most; seq++)
+		if (!mbox_view_is_expunged(v, seq) && random_u64() % 8 == 0)
+			seqs[n++] = seq;
+	if (n > 0 && mbox_expunge(v, seqs, n, &e) < 0)
+		tap_ok(false, "expunge: %s", e.text);
+}
+
+static void append_some(struct mbox *m, struct model *come, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		come->uid[come->n++] = append_one(m, 0, NULL, "Subject: x\r\n\r\nx\r\n");
+}
+
+/* by: makes the changes, and is told after each round; late is told of expunges now and then. */
+static void test_numbers(void)
+{
+	struct store *s = must_open(scratch_new());
+	struct mbox *m = must_mbox(s, "INBOX");
+	static struct model by_model, late_model, come;
+	struct err e = { 0 };
+	unsigned wrong = 0;
+
+	by_model.n = 0;
+	append_some(m, &by_model, FIRST);
+	late_model = by_model;
+	struct mbox_view *by = mbox_view_new(m), *late = mbox_view_new(m);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		const bool tell = random_u64() % 3 == 0;
+
+		come.n = 0;
+		append_some(m, &come, (unsigned)(random_u64() % 8));
+		expunge_some(by, 1 + (unsigned)(random_u64() % 30));
+		if (mbox_view_sync(by, true, on_change, &by_model, &e) < 0 || mbox_view_sync(late, tell, on_change, &late_model, &e) < 0)
+			tap_ok(false, "sync: %s", e.text);
+		memcpy(by_model.uid + by_model.n, come.uid, come.n * sizeof(*come.uid));
+		by_model.n += come.n;
+		memcpy(late_model.uid + late_model.n, come.uid, come.n * sizeof(*come.uid));
+		late_model.n += come.n;
+		wrong += !same(by, &by_model) || !same(late, &late_model);
+	}
+	tap_is_int(wrong, 0, "numbers are the model's after each of %d rounds", ROUNDS);
+	tap_ok(mbox_view_sync(late, true, on_change, &late_model, &e) == 0 && same(late, &late_model) && late_model.n == by_model.n &&
+	       memcmp(late_model.uid, by_model.uid, by_model.n * sizeof(*by_model.uid)) == 0, "and in the end those of the other view (%u)", by_model.n);
+	mbox_view_free(&by);
+	mbox_view_free(&late);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+int main(void)
+{
+	for (unsigned i = 0; i < 5; i++)
+		test_numbers();
+	scratch_remove();
+	return tap_done();
+}
