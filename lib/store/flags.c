@@ -248,7 +248,10 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		return -1;
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = sync_own_begin(m);
-	for (uint32_t pos = 0; pos < state_count(&m->st) && done < m->st.unflushed; pos++) {
+	const uint32_t unflushed = m->st.unflushed, count = state_count(&m->st), start = m->naming.left == unflushed && m->naming.pos < count ? m->naming.pos : 0;
+	uint32_t pos = 0;
+	for (uint32_t i = 0; i < count && done < unflushed; i++) {
+		pos = i < count - start ? start + i : start + i - count;
 		const struct rec *const rec = state_rec(&m->st, pos);
 		if ((rec->state & REC_GONE) || !state_unflushed(rec))
 			continue;
@@ -263,6 +266,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		sync_own_end(m, clean, events);
 	if (ops.n > 0)
 		r = mbox_commit(m, &ops, DURABLE_LATER, e);
+	m->naming = (struct tidy_walk){ done == max && m->st.unflushed + done == unflushed ? pos : 0, m->st.unflushed };
 	if (events > 0)
 		sync_record(m);
 	if (r == 0 && missed) {

@@ -461,6 +461,10 @@ struct change {
 };
 struct sync_first;
 struct sync_look;
+/* Where a walk in pieces over the records has come to, and how many of what it looks for there were then: it begins anew when that is another number. */
+struct tidy_walk {
+	uint32_t pos, left;
+};
 struct mbox {
 	struct list node;
 	struct store *s;
@@ -480,6 +484,7 @@ struct mbox {
 	struct journal_writer *rewriting;	/* the next journal, likewise */
 	uint64_t quiet_pos;	/* length of the journal when one was last wanted */
 	struct sync_look *look;	/* at cur, in pieces; NULL: none */
+	struct tidy_walk reaping, naming;	/* files of expunged messages, names to be brought up to date */
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */
 	uint32_t recent_uid;	/* the first UID that no view has had as recent */

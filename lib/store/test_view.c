@@ -1,8 +1,9 @@
-/* A view's numbers, beside the plainest model of them: messages come and go in any order, and are told of now or later. */
+/* A view's numbers, beside the plainest model of them: messages come and go in any order, and are told of now or later. And what is tidied up in pieces. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "store/store_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -93,8 +94,68 @@ static void test_numbers(void)
 	store_close(&s);
 }
 
+/* One piece of tidying up. True: there may be more. */
+static bool tidy(struct mbox *m)
+{
+	struct err e = { 0 };
+	bool more = false;
+
+	return mbox_flush(m, 20, &more, &e) == 0 && more;
+}
+
+static void flag(struct mbox_view *v, uint32_t first, uint32_t last, enum mbox_flag_op op)
+{
+	struct err e = { 0 };
+	uint32_t failed;
+	size_t n;
+
+	for (uint32_t seq = first; seq <= last; seq++)
+		if (mbox_store_flags(v, &seq, 1, op, MBOX_FLAGGED, NULL, 0, 0, &failed, &n, &e) < 0)
+			tap_ok(false, "flag: %s", e.text);
+}
+
+/* A piece goes on where the last one ended, but misses nothing that changes behind it. */
+static void test_tidying(void)
+{
+	static struct model d;
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	uint32_t seqs[150];
+
+	append_some(m, &d, 300);
+	struct mbox_view *v = mbox_view_new(m), *late = mbox_view_new(m);
+	flag(v, 1, 200, MBOX_ADD);
+	tap_ok(tidy(m) && tidy(m), "two pieces of names");
+	tap_is_int(m->st.unflushed, 160, "so many are left");
+	flag(v, 1, 10, MBOX_REMOVE);	/* one for each that is done: as many are left as the walk knows of, */
+	flag(v, 150, 159, MBOX_REMOVE);	/* but others */
+	tap_is_int(m->st.unflushed, 160, "others have changed");
+	while (tidy(m))
+		;
+	tap_is_int(m->st.unflushed, 0, "all names are right in the end");
+	for (uint32_t i = 0; i < 150; i++)
+		seqs[i] = 2 * i + 1;
+	tap_ok(mbox_expunge(v, seqs, 150, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0, "every second one goes");
+	while (tidy(m))
+		;
+	tap_is_int((long long)count_files(root, "cur"), 300, "its file stays while a view has not been told");
+	tap_ok(mbox_view_sync(late, true, NULL, NULL, &e) == 0 && tidy(m) && count_files(root, "cur") == 280, "then twenty go at a time");
+	seqs[0] = mbox_view_count(v);
+	tap_ok(mbox_expunge(v, seqs, 1, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0 && mbox_view_sync(late, true, NULL, NULL, &e) == 0, "another one");
+	while (tidy(m))
+		;
+	tap_is_int((long long)count_files(root, "cur"), 149, "none is left");
+	mbox_view_free(&v);
+	mbox_view_free(&late);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
+	test_tidying();
 	for (unsigned i = 0; i < 5; i++)
 		test_numbers();
 	scratch_remove();

@@ -437,15 +437,18 @@ void mbox_reap(struct mbox *m, uint32_t max)
 {
 	struct buf ops;
 	struct err e = { 0 };
-	uint32_t left = m->st.zombies, n = 0;
+	uint32_t n = 0, done = 0;
 	bool missed = false;
 
-	if (left == 0 || m->gone || mbox_lock(m, &e) < 0)
+	if (m->st.zombies == 0 || m->gone || mbox_lock(m, &e) < 0)
 		return;
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = sync_own_begin(m);
-	/* Zombies are young as a rule: look from the end. */
-	for (uint32_t pos = state_count(&m->st); left > 0 && n < max && pos-- > 0;) {
+	/* Zombies are young as a rule: look from the end, or on from where the last piece ended. */
+	const uint32_t before = m->st.zombies, count = state_count(&m->st), start = m->reaping.left == before && m->reaping.pos - 1 < count ? m->reaping.pos : count;
+	uint32_t left = before, pos = 0;
+	for (uint32_t i = 1; i <= count && left > 0 && n < max; i++) {
+		pos = i <= start ? start - i : start + count - i;
 		const struct rec *const r = state_rec(&m->st, pos);
 		const struct range one = { r->uid, r->uid };
 		if (!(r->state & REC_ZOMBIE))
@@ -458,6 +461,7 @@ void mbox_reap(struct mbox *m, uint32_t max)
 		missed |= unlinked == 0;
 		sync_own_step(m, n);
 		op_ranges(&ops, OP_DONE, &one, 1);
+		done++;
 	}
 	if (n > 0)
 		sync_own_end(m, clean, n);
@@ -469,6 +473,7 @@ void mbox_reap(struct mbox *m, uint32_t max)
 		(void)!mbox_commit(m, &ops, DURABLE_LATER, &e);
 	if (n > 0)
 		sync_record(m);
+	m->reaping = (struct tidy_walk){ m->st.zombies + done == before && n == max ? pos : 0, m->st.zombies };
 	buf_fini(&ops);
 	mbox_unlock_folder(m);
 }
