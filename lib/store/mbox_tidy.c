@@ -36,10 +36,10 @@ bool mbox_index_due(const struct mbox *m)
 	return m->j.fd >= 0 && m->st.uidvalidity != 0 && !m->gone && m->j.pos - m->index_pos > index_tail_max(m, 8) + 65536;
 }
 
-/* So much more than a new one would have. */
+/* So much more than a new one would have: messages that are there, and those whose files are still to be removed. */
 static bool journal_longer(const struct mbox *m, unsigned times)
 {
-	return m->j.pos > JOURNAL_MIN && m->j.pos / times > (uint64_t)m->st.messages * RECORD_ESTIMATE + JOURNAL_MIN;
+	return m->j.pos > JOURNAL_MIN && m->j.pos / times > ((uint64_t)m->st.messages + m->st.zombies) * RECORD_ESTIMATE + JOURNAL_MIN;
 }
 
 bool mbox_journal_due(const struct mbox *m)

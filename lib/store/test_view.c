@@ -153,8 +153,38 @@ static void test_tidying(void)
 	store_close(&s);
 }
 
+/* All messages are expunged, and their files still there: the journal has them, too, and is no longer than a new one would be. */
+static void test_journal(void)
+{
+	enum { MANY = 6000 };
+	struct store *s = must_open(scratch_new());
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	uint32_t *const seqs = xmalloc(MANY * sizeof(*seqs));
+	unsigned anew = 0;
+
+	for (uint32_t i = 0; i < MANY; i++) {
+		(void)append_one(m, 0, NULL, "Subject: x\r\n\r\nx\r\n");
+		seqs[i] = i + 1;
+	}
+	struct mbox_view *v = mbox_view_new(m);
+	tap_ok(mbox_expunge(v, seqs, MANY, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0, "all go");
+	for (unsigned i = 0; i < 50; i++) {
+		const uint64_t was = m->j.generation;
+
+		(void)tidy(m);
+		anew += m->j.generation != was;
+	}
+	tap_ok(m->st.zombies == MANY - 50 * 20 && anew <= 1, "50 pieces of tidying up: a new journal %u times", anew);
+	free(seqs);
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
+	test_journal();
 	test_tidying();
 	for (unsigned i = 0; i < 5; i++)
 		test_numbers();
