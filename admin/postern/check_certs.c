@@ -63,6 +63,8 @@ static bool check_certificate(struct check *c, const struct pair *p, struct buf 
 		check_certificate_info(c, p, info_out);
 	else
 		about(c, SEV_ERROR, p, false, e.text);
+	if (tls_holds_key(buf_view(pem)))
+		about(c, SEV_WARNING, p, false, "holds a private key: it is passed over, but processes that speak with the network read this file; put it into a file of its own");
 	if (pem->n && (file_read(p->key, PEM_MAX, &key_pem, &e) < 0 || tls_key_load(buf_view(&key_pem), &key, &e) < 0 || tls_key_matches(key, buf_view(pem), &e) < 0))
 		about(c, SEV_ERROR, p, true, e.text);
 	if (key)

@@ -82,6 +82,7 @@ static int show_certificate(struct remote *r, struct err *e)
 	int rc = file_read(r->conf->smtp_tls_cert_file, CHAIN_MAX, &chain, e);
 	if (rc == 0)
 		rc = tls_client_show(r->tls, buf_view(&chain), e);
+	buf_wipe(&chain);	/* it may hold a key (tls_holds_key) */
 	buf_fini(&chain);
 	return rc < 0 ? err_wrap(e, "smtp_tls_cert_file") : 0;
 }

@@ -43,6 +43,7 @@ static int load_one(struct tls_ctx *tls, const char *file, struct tls_cert **out
 	int r = file_read(file, CHAIN_MAX, &chain, e);
 	if (r == 0 && tls_server_cert(tls, buf_view(&chain), out, e) < 0)
 		r = err_wrap(e, "%s", file);
+	buf_wipe(&chain);	/* it may hold a key (tls_holds_key) */
 	buf_fini(&chain);
 	return r;
 }
@@ -132,6 +133,7 @@ int front_certs_load(const struct front_run *run, const struct front_certs *how,
 	int r = file_read(file, CHAIN_MAX, &chain, e);
 	if (r == 0)
 		r = tls_server_new(buf_view(&chain), run->service->alpn, &l.tls, e);
+	buf_wipe(&chain);	/* it may hold a key (tls_holds_key) */
 	buf_fini(&chain);
 	if (r < 0)
 		return err_wrap(e, "tls_cert_file");

@@ -767,6 +767,34 @@ static void bad_files(const struct cert *good)
 	tls_key_free(&k);
 }
 
+/* As other servers have it: key and chain in one file, in any order. */
+static void key_in_chain(void)
+{
+	static struct cert cert;
+	static char text[20000];
+	struct tls_ctx *t = NULL;
+	struct tls_cert_info info;
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+
+	make_cert("P-256", 5, &cert);
+	tap_ok(tls_holds_key(str_c(cert.key)) && !tls_holds_key(str_c(cert.chain2)), "a key is seen");
+	snprintf(text, sizeof(text), "%s%s%s%s", cert.key, cert.chain, cert.key, cert.chain);
+	tap_ok(tls_holds_key(str_c(text)), "in a chain, too");
+	tap_is_int(tls_server_new(str_c(text), "", &t, &e), 0, "and passed over %s", e.text);
+	tls_ctx_free(&t);
+	tap_ok(tls_cert_info(str_c(text), a, &info, &e) == 0 && info.chain_length == 2, "by all who read chains %s", e.text);
+	snprintf(text, sizeof(text), "-----BEGIN PRIVATE KEY-----\nthis is nothing that could be decoded\n%s", cert.chain);
+	tap_is_int(tls_server_new(str_c(text), "", &t, &e), 0, "unread %s", e.text);
+	tls_ctx_free(&t);
+	snprintf(text, sizeof(text), "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", cert.chain);
+	tap_ok(tls_server_new(str_c(text), "", &t, &e) < 0, "while a certificate that is none spoils the chain: %s", e.text);
+	snprintf(text, sizeof(text), "%s-----BEGIN CERTIFICATE-----", cert.chain);
+	tap_ok(tls_server_new(str_c(text), "", &t, &e) < 0, "or one that only begins: %s", e.text);
+	tap_ok(tls_server_new(str_c(cert.key), "", &t, &e) < 0, "a key alone is no chain: %s", e.text);
+	arena_free(&a);
+}
+
 static void information(void)
 {
 	static struct cert cert;
@@ -838,6 +866,7 @@ int main(void)
 	lone_certificate();
 	load_key(&cert);
 	bad_files(&cert);
+	key_in_chain();
 	information();
 	tls_ctx_free(&server);
 	tls_ctx_free(&client);

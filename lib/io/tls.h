@@ -110,6 +110,8 @@ struct tls_cert_info {
 	size_t chain_length;
 	bool self_signed;
 };
+/* A chain's file with a private key in it. It is passed over when the chain is read, and not even decoded; whoever has read the file wipes its text. */
+bool tls_holds_key(struct str pem);
 /* About the first certificate of the chain; strings live in a. ERR_CONF when it cannot be read. */
 int tls_cert_info(struct str chain_pem, struct arena *a, struct tls_cert_info *out, struct err *e) MUST_CHECK;
 /* Does the certificate cover this host name (RFC 6125, wildcards included)? */

@@ -46,29 +46,60 @@ void tls_chain_free(STACK_OF(X509) * *chain)
 	*chain = NULL;
 }
 
+/* The text of the next certificate, moved out of *rest; empty: there is none. Blocks of another kind, a private key above all, are not even decoded: what decodes them
+ * leaves their bytes in freed memory. */
+static struct str next_certificate(struct str *rest)
+{
+	static const struct str begin = { "-----BEGIN ", 11 };
+	static const char *const labels[] = { "CERTIFICATE-----", "X509 CERTIFICATE-----", "TRUSTED CERTIFICATE-----" };
+
+	for (ptrdiff_t at; (at = str_find(*rest, begin)) >= 0;) {
+		struct str block = str_from(*rest, (size_t)at);
+		const ptrdiff_t next = str_find(str_from(block, begin.n), begin);
+
+		block.n = next < 0 ? block.n : begin.n + (size_t)next;
+		*rest = str_from(*rest, (size_t)at + block.n);
+		for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+			if (str_starts(str_from(block, begin.n), str_c(labels[i])))
+				return block;
+	}
+	return (struct str){ 0 };
+}
+
+static X509 *read_one(struct str text)
+{
+	BIO *bio = BIO_new_mem_buf(text.p, (int)text.n);
+	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	BIO_free(bio);
+	return cert;
+}
+
 STACK_OF(X509) * tls_chain_read(struct str pem, struct err *e)
 {
 	tls_start_openssl();
-	BIO *bio = pem.n > 0 && pem.n <= TLS_PEM_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
 	STACK_OF(X509) *chain = sk_X509_new_null();
-	X509 *cert;
+	struct str rest = pem.n <= TLS_PEM_MAX ? pem : (struct str){ 0 }, text;
 
-	while (bio && chain && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		if (sk_X509_num(chain) >= TLS_CHAIN_MAX || !sk_X509_push(chain, cert)) {
+	while (chain && (text = next_certificate(&rest)).n > 0) {
+		X509 *cert = read_one(text);
+		if (!cert || sk_X509_num(chain) >= TLS_CHAIN_MAX || !sk_X509_push(chain, cert)) {
 			X509_free(cert);
-			break;
+			tls_chain_free(&chain);
+			tls_err(e, ERR_CONF, "certificate chain");
+			return NULL;
 		}
 	}
-	BIO_free(bio);
-	bool ended = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-	if (ended && chain && sk_X509_num(chain) > 0) {
-		ERR_clear_error();
+	if (chain && sk_X509_num(chain) > 0)
 		return chain;
-	}
 	tls_chain_free(&chain);
-	tls_err(e, ERR_CONF,
-		ended || pem.n == 0 ? "no certificate in the chain" : "certificate chain");
+	err_set(e, ERR_CONF, 0, "no certificate in the chain");
 	return NULL;
+}
+
+bool tls_holds_key(struct str pem)
+{
+	return str_find(pem, STR("PRIVATE KEY-----")) >= 0;
 }
 
 /* --- what a certificate says --- */

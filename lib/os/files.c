@@ -99,8 +99,8 @@ static int read_rest(int fd, size_t max, struct buf *out, struct err *e)
 {
 	max = max < out->max ? max : out->max;
 	for (;;) {
-		const size_t left = max - out->n;
-		const size_t want = left < READ_STEP ? left : READ_STEP;
+		const size_t left = max - out->n, spare = out->cap > out->n + 1 ? out->cap - out->n - 1 : READ_STEP;
+		const size_t want = left < spare ? left : spare;
 		char one, *room = want ? buf_room(out, want) : &one;
 		if (!room)
 			return err_set(e, ERR_BUG, 0, "a buffer is smaller than its maximum");
@@ -126,6 +126,9 @@ static int read_fd(int fd, size_t max, struct buf *out, struct err *e)
 		return err_set(e, ERR_DENIED, 0, "not a regular file");
 	if (st.st_size > 0 && (uint64_t)st.st_size > max)
 		return err_set(e, ERR_TOOBIG, 0, "%lld bytes, more than %zu", (long long)st.st_size, max);
+	/* Room for all of it and one more, which says that it has ended: it is not moved, and who wipes the buffer has wiped every byte that was read. */
+	if (st.st_size > 0 && (uint64_t)st.st_size < max && (uint64_t)st.st_size < out->max && !buf_room(out, (size_t)st.st_size + 1))
+		return err_set(e, ERR_BUG, 0, "a buffer is smaller than its maximum");
 	return read_rest(fd, max, out, e);
 }
 

@@ -63,6 +63,14 @@ static void test_read(void)
 	struct buf b;
 	struct err e = { 0 };
 	buf_init(&b, 100);
+	char long_text[3001];
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	put("long", long_text);
+	struct buf whole;
+	buf_init(&whole, 1 << 20);
+	(void)tap_ok(file_read(in_dir("long"), 1 << 20, &whole, &e) == 0 && whole.n == 3000 && whole.cap < 8192, "read: room for the file, at once");
+	buf_fini(&whole);
 	(void)mkfifo(in_dir("fifo"), 0600);
 	(void)tap_ok(file_read(in_dir("fifo"), 10, &b, &e) < 0 && e.code == ERR_DENIED, "read: a FIFO does not hang us");
 	(void)tap_ok(file_read(in_dir("none"), 10, &b, &e) < 0 && e.code == ERR_NOENT, "read: a missing file");

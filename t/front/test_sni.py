@@ -173,15 +173,42 @@ def test_a_thousand_names_leave_nothing_behind(served):
 
 
 def test_keys_are_in_the_key_worker_alone(served):
-    der = served.names.where / "mail.example.net.key"
-    text = subprocess.run(["openssl", "ec", "-in", der, "-text", "-noout"], capture_output=True, check=True).stdout.decode()
-    scalar = bytes.fromhex("".join(text[text.index("priv:") + 5:text.index("pub:")].split()).replace(":", ""))[-32:]
+    wanted = secrets_of(served.names.where / "mail.example.net.key")
     with mailtools.Wire(served.host, served.port("IMAPS"), context=ssl.create_default_context(cafile=str(served.names.ca)), server_name="mail.example.net") as w:
         assert w.line().startswith(b"* OK")
         for pid, _user, _comm, cmd in find(served.processes(), "imapd:"):
-            assert not memory_holds(pid, [scalar, scalar[::-1]]), cmd
+            assert not memory_holds(pid, wanted), cmd
         key = find(served.processes(), "authd: key")
-        assert memory_holds(key[0][0], [scalar, scalar[::-1]]), "the search itself must be able to find the key"
+        assert memory_holds(key[0][0], wanted), "the search itself must be able to find the key"
+
+
+def secrets_of(key):
+    """What of a key would be in the memory of whoever has read it: its number, its DER, its text."""
+    text = subprocess.run(["openssl", "ec", "-in", key, "-text", "-noout"], capture_output=True, check=True).stdout.decode()
+    scalar = bytes.fromhex("".join(text[text.index("priv:") + 5:text.index("pub:")].split()).replace(":", ""))[-32:]
+    lines = key.read_bytes().split(b"\n")
+    return [scalar, scalar[::-1], lines[1][:40], lines[2][:40]]
+
+
+@pytest.mark.parametrize("mode", ["isolated", "shared"])
+def test_a_key_that_stands_in_a_chain_s_file_is_in_no_front(fresh_suite, mode):
+    """As other servers have it, and some administrators therefore: what has been read is wiped, and nothing decodes it."""
+    s = make_served(fresh_suite, "in-chain", front_mode=mode)
+    (cert, key), own, own_key = s.rows["mail.example.net"][0], s.base / "etc" / "cert.pem", s.base / "etc" / "key.pem"
+    der = s.names.der("mail.example.net")
+    for chain, secret in ((cert, key), (own, own_key)):
+        words = b"words between\n" * 100
+        chain.write_bytes(words + secret.read_bytes() + words + chain.read_bytes() + words)
+    s.start()
+    wanted = secrets_of(key) + secrets_of(own_key)
+    with mailtools.Wire(s.host, s.port("IMAPS"), context=ssl.create_default_context(cafile=str(s.names.ca)), server_name="mail.example.net") as w:
+        assert w.line().startswith(b"* OK") and w.sock.getpeercert(binary_form=True) == der
+        assert shown(s, None)
+        for pid, _user, _comm, cmd in find(s.processes(), "imapd:") + find(s.processes(), "smtpd:"):
+            assert not memory_holds(pid, wanted), cmd
+        assert memory_holds(find(s.processes(), "authd: key")[0][0], wanted)
+    p = s.tool("postern", "check", check=False)
+    assert p.stdout.count(b"holds a private key: it is passed over") == 2
 
 
 # --- renewal and mistakes ---
