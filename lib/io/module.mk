@@ -1,4 +1,4 @@
-$(call library,loop.c watchdog.c line.c conn.c conn_in.c conn_out.c relay.c tls.c tls_names.c tls_client.c tls_asked.c tls_text.c tls_mem.c tls_make.c keyprov.c keysign.c deflate.c gzip.c)
+$(call library,loop.c watchdog.c line.c conn.c conn_in.c conn_out.c relay.c tls.c tls_ctx.c tls_warm.c tls_names.c tls_client.c tls_asked.c tls_text.c tls_mem.c tls_make.c keyprov.c keysign.c deflate.c gzip.c)
 $(call unittest,test_loop,test_loop.c,io base test)
 $(call unittest,test_line,test_line.c,io base test)
 $(call fuzzer,fuzz_line,fuzz_line.c,io base)

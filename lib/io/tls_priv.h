@@ -19,6 +19,20 @@ struct tls_ctx {
 void tls_ask_client(SSL *ssl);
 int tls_cert_facts(SSL *ssl, const char *digest, struct tls_cert_facts *out) MUST_CHECK;
 
+/* OpenSSL's controls take void *, and only read. */
+static inline void *tls_unconst(const char *s)
+{
+	return (void *)(uintptr_t)s;
+}
+
+/* tls.c */
+void tls_on_message(int write_p, int version, int type, const void *p, size_t n, SSL *ssl, void *arg); /* of every context */
+int tls_channel(void); /* set last by tls_key_channel() */
+
+/* tls_ctx.c */
+SSL_CTX *tls_server_common(void); /* without a certificate; NULL: no memory */
+SSL_CTX *tls_any_client(void);	  /* believes everybody */
+
 /* tls_names.c */
 const char *tls_name_of(SSL *ssl, const struct tls_ctx *t); /* conn_tls_name() */
 void tls_names_free(struct tls_names **n);
