@@ -88,6 +88,7 @@ def test_of_two_kinds_of_key_the_client_s_abilities_choose(served):
         return re.search(rb"Peer signature type: (\S+)", p.stdout).group(1)
     assert kind() == b"ECDSA"
     assert kind("-sigalgs", "RSA-PSS+SHA256") == b"RSA-PSS"
+    assert kind("-groups", "P-521:X25519") == b"ECDSA", "a client that is asked for another group says its name twice"
     assert kind("-tls1_2") == b"ECDSA"
     assert kind("-tls1_2", "-sigalgs", "RSA+SHA256") == b"RSA"
 
@@ -113,12 +114,16 @@ def test_alpn_goes_with_a_name(served):
         mailtools.Wire(served.host, served.port("IMAPS"), context=context, server_name="mail.example.net").line()
 
 
-def test_the_log_names_it(served):
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_the_log_names_it(served, version):
     """In Postfix's words, and only where a certificate was chosen by it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2 if version == "TLSv1.2" else ssl.TLSVersion.TLSv1_3
     for name, words in (("Mail.example.net", " to Mail.example.net"), ("other.example.net", ""), (None, "")):
         mark = len(served.log.read_text())
-        shown(served, name, "SUBMISSIONS")
-        until(lambda: re.search(r"Anonymous TLS connection established from unknown\[[0-9.]+\]%s: TLSv1\.3 with cipher " % re.escape(words), served.log.read_text()[mark:]))
+        shown(served, name, "SUBMISSIONS", context)
+        until(lambda: re.search(r"Anonymous TLS connection established from unknown\[[0-9.]+\]%s: %s with cipher " % (re.escape(words), re.escape(version)), served.log.read_text()[mark:]))
 
 
 # --- attacks ---
