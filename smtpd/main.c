@@ -23,6 +23,11 @@ static void client_limits(const struct conf *c, struct front_client_limits *out)
 	};
 }
 
+static bool may_log_in(const struct conf *c, const char *profile)
+{
+	return c->smtpd_sasl_auth_enable && profile_find(profile)->offer_auth;
+}
+
 static int prepare(struct front_env *env, struct err *e)
 {
 	return tables_open(env, e) < 0 ? -1 : ccert_open(env, e);
@@ -40,6 +45,7 @@ int main(int argc, char **argv)
 		.client_limits = client_limits,
 		.uses_queue = true,
 		.uses_auth = true,
+		.may_log_in = may_log_in,
 		.seldom_profile = "smtp",
 		.listeners = listeners,
 		.user = user,

@@ -54,6 +54,8 @@ struct front_service {
 	void (*client_limits)(const struct conf *c, struct front_client_limits *out);
 	const char *busy_line;		/* "421 4.3.2 … try again later\r\n" */
 	bool uses_queue, uses_auth;
+	/* Can a client of this profile log in, by the values of its listener? Where not, authd does not hear of it. NULL: yes. */
+	bool (*may_log_in)(const struct conf *c, const char *profile);
 	/* Its connections seldom log in or use TLS: authd and the key worker hear of them at first use, and one process serves several of a client's,
 	 * one after another. NULL: none. */
 	const char *seldom_profile;

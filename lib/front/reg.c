@@ -256,9 +256,16 @@ static int announce_to(struct link *k, struct front_conn *fc, uint64_t uid, stru
 	return 0;
 }
 
+static unsigned needed_by(const struct front_run *run, const struct front_conn *fc)
+{
+	const struct front_service *s = run->service;
+	const bool login = !s->may_log_in || s->may_log_in(conf_for(run->conf, str_c(fc->listener), false), fc->profile);
+	return front_peers_needed(run) & ~(login ? 0U : (unsigned)PEER_AUTH);
+}
+
 int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e)
 {
-	const unsigned needed = front_peers_needed(r->run);
+	const unsigned needed = needed_by(r->run, fc);
 	for (size_t i = 0; i < PEER_COUNT; i++)
 		if ((needed & rows[i].bit) && !r->links[i].chan)
 			return err_set(e, ERR_CLOSED, 0, "%s is missing", rows[i].name);

@@ -90,6 +90,11 @@ static const char *user(const struct conf *c)
 	return c->user_smtp;
 }
 
+static bool may_log_in(const struct conf *c, const char *profile)
+{
+	return c->smtpd_sasl_auth_enable;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct front_service echo = {
@@ -100,6 +105,7 @@ int main(int argc, char **argv)
 		.busy_line = "421 4.3.2 busy\r\n",
 		.uses_queue = true,
 		.uses_auth = true,
+		.may_log_in = may_log_in,
 		.seldom_profile = "submission",
 		.listeners = listeners,
 		.user = user,

@@ -233,6 +233,15 @@ def test_channels_lead_to_the_daemons(front):
     assert held.recv(10) == b""     # the front has ended, and nobody else holds the other end
 
 
+def test_authd_does_not_hear_of_who_cannot_log_in(front):
+    f = front(smtpd_sasl_auth_enable="no").start()
+    f.auth.stop()
+    f.until(lambda: "authd has gone" in f.text())
+    with f.connect() as c:      # nor is it missed
+        assert " auth 0 key 0 queue 1" in c.ask("peers")
+    assert not [p for p in f.auth.packets if b"127.0.0.1" in p]
+
+
 def again(front, **settings):
     """A front whose connections are of the profile that clients seldom log in on."""
     f = front(**settings)
