@@ -48,6 +48,7 @@ struct listing_part {
 	int dirfd;
 	uint64_t from, to;	/* positions in the directory, where parts are shared out */
 	struct block *blocks, **end;
+	bool lone;		/* it ended behind its first record */
 	int sys;		/* an errno: it could not be read */
 	struct entry *v;
 	struct radix_item *keys;	/* entry_key() and entry */
@@ -193,7 +194,8 @@ static size_t within(const struct listing_part *p, const struct block *b, size_t
 	return at;
 }
 
-/* A crew_fn. Where there is no such position the directory is not of the kind that has them: all of it is the first part's. */
+/* A crew_fn. Where there is no such position the directory is not of the kind that has them: all of it is the first part's. Where the first record lies nobody says; it may lie
+ * in a later part if this one is empty, as in a directory that was larger once (drop_strays). */
 static void read_part(void *part, unsigned hand)
 {
 	struct listing_part *const p = *(struct listing_part **)part;
@@ -213,6 +215,7 @@ static void read_part(void *part, unsigned hand)
 			break;
 		b->n += within(p, b, n, &pos);
 	}
+	p->lone = pos >= p->to && records(p) == 1;
 	take_apart(p, hand);
 }
 
@@ -319,6 +322,28 @@ static int read_some(struct listing *l, struct err *e)
 	return join_one(l);
 }
 
+static bool part_has(const struct listing_part *p, const char *name)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (strcmp(p->v[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The only record of a part may lie in a later one: then that has it too, and those between them have nothing else. */
+static void drop_strays(struct listing *l)
+{
+	for (size_t i = 0; i < l->n_parts; i++) {
+		struct listing_part *const p = l->parts[i];
+		for (size_t k = i + 1; p->lone && p->n > 0 && k < l->n_parts; k++) {
+			if (part_has(l->parts[k], p->v[0].name))
+				p->n = p->name_bytes = 0;
+			else if (l->parts[k]->n > 1)
+				break;
+		}
+	}
+}
+
 /* All entries in the order of the directory, at most max. */
 static void gather(struct listing *l)
 {
@@ -352,6 +377,7 @@ int listing_step(struct listing *l, struct err *e)
 	for (size_t i = 0; i < l->n_parts; i++)
 		if (l->parts[i]->sys)
 			return err_set(e, ERR_TEMP, l->parts[i]->sys, "cannot list the folder");
+	drop_strays(l);
 	gather(l);
 	return 0;
 }
