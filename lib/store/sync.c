@@ -69,6 +69,13 @@ bool sync_twin(struct mbox *m, struct arena *a, struct entry *en)
 	return true;
 }
 
+bool sync_is_there(const struct mbox *m, const struct entry *en)
+{
+	struct stat st;
+
+	return fstatat(m->curfd, en->name, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 bool sync_straighten(struct mbox *m, struct arena *a, struct entry *en)
 {
 	char name[FILE_NAME_MAX + 1];

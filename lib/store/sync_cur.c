@@ -204,10 +204,19 @@ static bool full_takes(struct full *f, uint32_t pos, const struct entry *en)
 	return true;
 }
 
+/* Those of one base name are neighbours: a second one, of the same as last (NULL: none)? Then it is another message, and gets a name of its own. */
+static bool full_twin(struct full *f, const struct entry *last, struct entry *en)
+{
+	if (last && str_eq(entry_base(last), entry_base(en)) && !sync_is_there(f->m, last))
+		return false;
+	return sync_twin(f->m, f->l.a, en);
+}
+
 /* Compare each file with the state; what is new stays in f->l. */
 static void full_walk(struct full *f)
 {
 	struct map *fresh = map_new();
+	const struct entry *last = NULL;
 	size_t n = 0;
 
 	listing_sort(&f->l);
@@ -218,13 +227,17 @@ static void full_walk(struct full *f)
 			f->clean = false;
 		const struct str base = entry_base(en);
 		const uint32_t pos = full_find(f, base);
-		if (full_takes(f, pos, en) || base.n == 0)
+		const bool taken = full_takes(f, pos, en);
+		if (taken)
+			last = en;
+		if (taken || base.n == 0)
 			continue;
 		if (pos != UINT32_MAX || map_get(fresh, base) != NULL) {
-			if (!sync_twin(f->m, f->l.a, en))
+			if (!full_twin(f, last, en))
 				continue;
 			f->clean = false;
 		}
+		last = en;
 		(void)map_set(fresh, entry_base(en), f);
 		f->l.v[n++] = en;
 	}

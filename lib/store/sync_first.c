@@ -44,7 +44,7 @@ struct sync_first {
 	struct timespec marked;
 	int64_t now;
 	size_t at, twins;	/* in the listing, or in old; twins: so many, at its front */
-	const struct entry *last;
+	const struct entry *last;	/* that was numbered */
 	uint32_t uid;		/* the next one */
 	bool known;		/* the identity was there before */
 };
@@ -148,6 +148,7 @@ static int number_one(struct sync_first *f, struct entry *en, unsigned *work, st
 {
 	if (!entry_believe(en, f->m->curfd))
 		return 0;
+	f->last = en;
 	*work += en->mtime == DATE_UNKNOWN ? 1 : ASKED;
 	return en->odd || f->courier ? put_with_keywords(f, en, e) : put(f, en, NULL, 0, e);
 }
@@ -163,7 +164,6 @@ static PREFETCHES void look_ahead(const struct listing *l, size_t i)
 	if (i + AHEAD < l->n) {
 		const char *const en = (const char *)l->v[i + AHEAD];
 		__builtin_prefetch(en);
-		__builtin_prefetch(en + 64);
 	}
 	if (i + NAME_AHEAD < l->n) {
 		const char *const name = l->v[i + NAME_AHEAD]->name;
@@ -186,10 +186,11 @@ static int number(struct sync_first *f, struct err *e)
 		if (en->base_n == 0)
 			continue;
 		if (is_twin(f, en)) {
-			l->v[f->twins++] = en;	/* where one was that has been seen to */
+			work += ASKED;
+			if (sync_is_there(f->m, f->last))
+				l->v[f->twins++] = en;	/* where one was that has been seen to */
 			continue;
 		}
-		f->last = en;
 		if (number_one(f, en, &work, e) < 0)
 			return -1;
 	}

@@ -25,6 +25,9 @@ int sync_take_new(struct mbox *m, size_t max, size_t *moved_out, bool *more_out,
 size_t sync_letter_keywords(struct mbox *m, struct str info, const struct str letters[26], const struct courier_words *more, uint16_t *ids, struct buf *ops);
 /* A second file of a base name that is taken: another message (a copy made by hand) gets a name of its own, from a. False: it has gone, or cannot. */
 bool sync_twin(struct mbox *m, struct arena *a, struct entry *en) MUST_CHECK;
+/* A file that is renamed while cur is listed may be told twice, under its old name and its new one. Is that of the same base name which came before still there? Else there is no
+ * second file; what it is called now is seen at the next look. */
+bool sync_is_there(const struct mbox *m, const struct entry *en);
 /* Letters out of their order, or twice: no name that we would look for. True: en has another one, from a. */
 bool sync_straighten(struct mbox *m, struct arena *a, struct entry *en);
 

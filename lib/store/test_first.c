@@ -24,9 +24,8 @@ static const char uidlist[] = "3 V77 N50\n5 :1500000003.M1P1.known\n9 :160000000
 
 /* --- a folder --- */
 
-static const char *make_plain(void)
+static const char *make_plain(const char *root)
 {
-	const char *const root = scratch_new();
 	static const char *const subs[] = { "cur", "new", "tmp" };
 	char rel[100];
 
@@ -292,6 +291,42 @@ static void test_meanwhile(const char *root)
 	tap_ok(right, "what came, went and was renamed meanwhile is seen, after each of %u pieces", n);
 }
 
+static void rename_plain(const char *root, bool back)
+{
+	char from[100], to[104];
+
+	for (unsigned i = 0; i < PLAIN; i++) {
+		if (i % 3 == 0)
+			continue;
+		snprintf(from, sizeof(from), "cur/%u.M%uP1.host,S=%u,W=%u:2,S", 1600000000 + i * 7919 % PLAIN, i, 1000 + i, 1001 + i);
+		snprintf(to, sizeof(to), "%.*sFS", (int)strlen(from) - 1, from);
+		(void)rename(scratch_path(root, back ? to : from), scratch_path(root, back ? from : to));
+	}
+}
+
+/* Renamed behind the listing's back to where it still comes by, a file is told twice, and is one message. */
+static void test_renamed(void)
+{
+	const char *const root = make_plain(scratch_on_disk());
+	struct err e = { 0 };
+	uint64_t done, goal = 0;
+	bool right = true;
+	unsigned k = 0;
+
+	for (; goal == 0; k++) {	/* it is known when all are listed */
+		reset(root, false);
+		struct opening o = begin(root, 1, k);
+		mbox_open_progress(o.m, &done, &goal);
+		rename_plain(root, k % 2);
+		(void)steps(&o, UINT32_MAX);
+		right &= o.r == 0 && mbox_refresh(o.m, &e) == 0 && o.m->st.messages == PLAIN + NEW + SPECIAL && o.m->st.uidnext == PLAIN + NEW + SPECIAL + 1;
+		if (!right)
+			tap_diag("piece %u: %d, %u messages, next UID %u", k, o.r, o.m->st.messages, o.m->st.uidnext);
+		give_up(&o);
+	}
+	tap_ok(right, "files that are renamed while they are listed are numbered once each, after each of %u pieces", k);
+}
+
 static void test_deleted(void)
 {
 	const char *const root = scratch_new();
@@ -337,12 +372,13 @@ static void test_full(const char *root)
 int main(void)
 {
 	signal(SIGXFSZ, SIG_IGN);
-	const char *const root = make_plain();
+	const char *const root = make_plain(scratch_new());
 
 	test_same(root, false);
 	test_same(root, true);
 	test_others(root);
 	test_meanwhile(root);
+	test_renamed();
 	test_deleted();
 	test_full(root);
 	return tap_done();

@@ -5,6 +5,7 @@
 #include "store/store.h"
 
 const char *scratch_new(void);		/* a fresh directory (its name is static, until the next call) */
+const char *scratch_on_disk(void);	/* the same where file systems list as they do on servers */
 void scratch_drop(const char *name);	/* that one, now */
 void scratch_remove(void);		/* all of them */
 char *scratch_path(const char *dir, const char *rest);	/* static, two at a time */

@@ -43,23 +43,34 @@ void scratch_remove(void)
 	}
 }
 
-const char *scratch_new(void)
+static const char *scratch_made(char *template)
 {
-	/* Memory where there is some: the tests make thousands of folders, and power cuts are not simulated here. */
-	char template[64] = "/dev/shm/test-store-XXXXXX";
-
 	if (!owner) {
 		owner = getpid();
 		atexit(scratch_remove);
 	}
 	if (n_scratches == SCRATCH_MAX)
 		scratch_remove();
-	if (mkdtemp(template) == NULL) {
-		memcpy(template, "/tmp/test-store-XXXXXX", sizeof("/tmp/test-store-XXXXXX"));
-		if (mkdtemp(template) == NULL)
-			exit(99);
-	}
-	return scratches[n_scratches++] = xstrdup(template);
+	return mkdtemp(template) == NULL ? NULL : (scratches[n_scratches++] = xstrdup(template));
+}
+
+const char *scratch_on_disk(void)
+{
+	char template[] = "/tmp/test-store-XXXXXX";
+	const char *const made = scratch_made(template);
+
+	if (!made)
+		exit(99);
+	return made;
+}
+
+const char *scratch_new(void)
+{
+	/* Memory where there is some: the tests make thousands of folders, and power cuts are not simulated here. */
+	char template[] = "/dev/shm/test-store-XXXXXX";
+	const char *const made = scratch_made(template);
+
+	return made ? made : scratch_on_disk();
 }
 
 char *scratch_path(const char *dir, const char *rest)
