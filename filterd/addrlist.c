@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -39,9 +40,10 @@ void addrlist_free(struct addrlist **l)
 	*l = NULL;
 }
 
+/* As long as it is: an address longer than any key may be of a listed domain. */
 static bool fold(struct str in, struct buf *out)
 {
-	buf_init(out, ADDRLIST_KEY_MAX);
+	buf_init(out, in.n + 1);
 	for (size_t i = 0; i < in.n; i++)
 		buf_ch(out, ch_lower(in.p[i]));
 	return !buf_failed(out);
@@ -50,7 +52,7 @@ static bool fold(struct str in, struct buf *out)
 int addrlist_add(struct addrlist *l, struct str key, unsigned value, struct err *e)
 {
 	struct buf b;
-	if (key.n == 0 || !fold(key, &b))
+	if (key.n == 0 || key.n > ADDRLIST_KEY_MAX || !fold(key, &b))
 		return err_set(e, ERR_CONF, 0, "an address has 1 to %d bytes", ADDRLIST_KEY_MAX);
 	if (l->n == l->cap) {
 		l->cap = l->cap == 0 ? 16 : l->cap * 2;
@@ -121,7 +123,7 @@ static const struct entry *at_key(const struct addrlist *l, struct str key)
 static const struct entry *at_local(const struct addrlist *l, struct str local, struct str domain)
 {
 	struct buf b;
-	buf_init(&b, ADDRLIST_KEY_MAX * 2);
+	buf_init(&b, local.n + domain.n + 2);
 	buf_str(&b, local);
 	buf_ch(&b, '@');
 	buf_str(&b, domain);
@@ -136,7 +138,7 @@ static const struct entry *at_domain(const struct addrlist *l, struct str domain
 	const struct entry *found = at_key(l, domain);
 	if (found != NULL)
 		return found;
-	buf_init(&b, ADDRLIST_KEY_MAX + 2);
+	buf_init(&b, domain.n + 2);
 	buf_ch(&b, '.');
 	buf_str(&b, domain);
 	for (struct str d = buf_view(&b); found == NULL && d.n > 1;) {
@@ -149,12 +151,14 @@ static const struct entry *at_domain(const struct addrlist *l, struct str domain
 }
 
 /* The order of addrlist.h. */
-static const struct entry *at_address(const struct addrlist *l, struct str a, char delimiter)
+static const struct entry *at_address(const struct addrlist *l, struct str a, const char *delimiters)
 {
 	const ptrdiff_t at = str_rchr(a, '@');
 	const struct str whole = at < 0 ? a : str_sub(a, 0, (size_t)at), domain = at < 0 ? STR("") : str_from(a, (size_t)at + 1);
-	const ptrdiff_t plus = delimiter == 0 ? -1 : str_chr(whole, delimiter);
-	const struct str user = plus > 0 ? str_sub(whole, 0, (size_t)plus) : whole;
+	size_t n = 1;
+	while (n < whole.n && (whole.p[n] == '\0' || strchr(delimiters, whole.p[n]) == NULL))
+		n++;
+	const struct str user = n < whole.n ? str_sub(whole, 0, n) : whole;
 	const struct { struct str local, domain; } keys[] = { { whole, domain }, { user, domain }, { whole, STR("") }, { user, STR("") } };
 	const struct entry *found = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(keys) && found == NULL; i++)
@@ -162,7 +166,7 @@ static const struct entry *at_address(const struct addrlist *l, struct str a, ch
 	return found != NULL ? found : at_domain(l, domain);
 }
 
-bool addrlist_find(const struct addrlist *l, struct str address, char delimiter, unsigned *value_out)
+bool addrlist_find(const struct addrlist *l, struct str address, const char *delimiters, unsigned *value_out)
 {
 	const struct entry *found = NULL;
 	struct buf b;
@@ -173,7 +177,7 @@ bool addrlist_find(const struct addrlist *l, struct str address, char delimiter,
 		found = at_key(l, STR("<>"));
 		found = found != NULL ? found : at_key(l, STR("@"));
 	} else if (folded) {
-		found = at_address(l, buf_view(&b), delimiter);
+		found = at_address(l, buf_view(&b), delimiters);
 	}
 	buf_fini(&b);
 	if (found == NULL)
@@ -183,8 +187,8 @@ bool addrlist_find(const struct addrlist *l, struct str address, char delimiter,
 	return found != NULL;
 }
 
-bool addrlist_has(const struct addrlist *l, struct str address, char delimiter)
+bool addrlist_has(const struct addrlist *l, struct str address, const char *delimiters)
 {
 	unsigned value;
-	return addrlist_find(l, address, delimiter, &value);
+	return addrlist_find(l, address, delimiters, &value);
 }

@@ -20,8 +20,8 @@ void addrlist_ready(struct addrlist *l);	/* after the last key, before the first
 struct str addrlist_twice(const struct addrlist *l);	/* a key that was added with two values; n 0: none */
 /* One key a line, # comments; what follows a key on its line is not read. Errors name file and line. */
 int addrlist_load(const char *file, struct addrlist **out, struct err *e) MUST_CHECK;
-/* delimiter: between user and extension, 0 none. l NULL: in no list. */
-bool addrlist_find(const struct addrlist *l, struct str address, char delimiter, unsigned *value_out);	/* of the first key in the order above */
-bool addrlist_has(const struct addrlist *l, struct str address, char delimiter);
+/* delimiters: the first of these characters divides user and extension, "" none. l NULL: in no list. */
+bool addrlist_find(const struct addrlist *l, struct str address, const char *delimiters, unsigned *value_out);	/* of the first key in the order above */
+bool addrlist_has(const struct addrlist *l, struct str address, const char *delimiters);
 
 #endif

@@ -152,9 +152,9 @@ static void scopes_of(const struct banned *b, const struct banned_who *who, bool
 		const struct scope *s = &b->scopes[i];
 		size_t in = 0;
 		for (size_t k = 0; s->kind == SCOPE_TO && k < who->n_recipients; k++)
-			in += addrlist_has(s->addresses, who->recipients[k], who->delimiter);
+			in += addrlist_has(s->addresses, who->recipients[k], who->delimiters);
 		const bool fits = s->kind == SCOPE_ALL || (s->kind == SCOPE_OWN && who->own) || (s->kind == SCOPE_OUTSIDE && !who->own) ||
-				  (s->kind == SCOPE_FROM && addrlist_has(s->addresses, who->sender, who->delimiter));
+				  (s->kind == SCOPE_FROM && addrlist_has(s->addresses, who->sender, who->delimiters));
 		any[i] = fits || in > 0;
 		all[i] = fits || (in > 0 && in == who->n_recipients);
 	}

@@ -25,7 +25,7 @@ struct banned_who {
 	const struct str *recipients;	/* none: unknown, then only sections for all hold */
 	size_t n_recipients;
 	bool own;			/* of our users, networks or programs */
-	char delimiter;
+	const char *delimiters;
 };
 /* What decides for some recipients: their own rules, then the site's, and which sections of both hold for whom. Made once per message. */
 struct banned_lists {

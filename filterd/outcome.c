@@ -56,11 +56,11 @@ void outcome_groups(struct scan *s)
 	const enum origin o = scan_origin(s);
 	const struct ipc_filter_SCAN *m = s->facts;
 	const size_t n = m == NULL || !policies_differ(s->rules->policies) ? 0 : m->recipients.n;
-	const char delimiter = s->rules->conf->recipient_delimiter[0];
+	const char *delimiters = s->rules->conf->recipient_delimiter;
 	s->groups = ARENA_ARRAY(s->a, struct group, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		const struct str before = i < m->before.n ? m->before.v[i] : STR("");
-		struct group *g = group_of(s, policy_of(s->rules->policies, o, m->recipients.v[i], before, delimiter), n);
+		struct group *g = group_of(s, policy_of(s->rules->policies, o, m->recipients.v[i], before, delimiters), n);
 		g->whose[i / 8] |= (unsigned char)(1u << i % 8);
 	}
 	if (s->n_groups == 0)

@@ -380,10 +380,10 @@ const struct policy *policy_of_all(const struct policies *p, enum origin o)
 	return &p->all[o];
 }
 
-const struct policy *policy_of(const struct policies *p, enum origin o, struct str address, struct str before, char delimiter)
+const struct policy *policy_of(const struct policies *p, enum origin o, struct str address, struct str before, const char *delimiters)
 {
 	unsigned i;
-	if (addrlist_find(p->to, address, delimiter, &i) || (before.n > 0 && addrlist_find(p->to, before, delimiter, &i)))
+	if (addrlist_find(p->to, address, delimiters, &i) || (before.n > 0 && addrlist_find(p->to, before, delimiters, &i)))
 		return &p->own[i * ORIGINS + o];
 	return &p->all[o];
 }

@@ -57,8 +57,8 @@ struct policies;
 int policies_load(const struct conf *conf, struct policies **out, struct err *e) MUST_CHECK;
 void policies_free(struct policies **p);
 /* A recipient's: of the section that names the address, else the one that names what it was before aliases (n 0: the same), else that of all. The most exact
- * key decides (addrlist.h). delimiter: between user and extension. */
-const struct policy *policy_of(const struct policies *p, enum origin o, struct str address, struct str before, char delimiter);
+ * key decides (addrlist.h). delimiters: between user and extension. */
+const struct policy *policy_of(const struct policies *p, enum origin o, struct str address, struct str before, const char *delimiters);
 bool policies_differ(const struct policies *p);	/* by recipient */
 const struct policy *policy_of_all(const struct policies *p, enum origin o);
 

@@ -236,7 +236,7 @@ static void report_unseen(struct judge *j)
 static struct banned_who who(const struct scan *s, const struct banned *own)
 {
 	const char *d = s->rules->conf->recipient_delimiter;
-	struct banned_who w = { .delimiter = d == NULL ? '\0' : d[0] };
+	struct banned_who w = { .delimiters = d == NULL ? "" : d };
 	if (s->facts == NULL)
 		return w;
 	w.sender = s->facts->sender;

@@ -17,13 +17,13 @@ static struct mail_addr *from_of(struct scan *s)
 
 static bool listed(const struct scan *s, const struct addrlist *l, const struct mail_addr *from)
 {
-	const char delimiter = s->rules->conf->recipient_delimiter[0];
+	const char *delimiters = s->rules->conf->recipient_delimiter;
 	if (l == NULL)
 		return false;
-	if (s->facts != NULL && addrlist_has(l, s->facts->sender, delimiter))
+	if (s->facts != NULL && addrlist_has(l, s->facts->sender, delimiters))
 		return true;
 	for (const struct mail_addr *a = from; a != NULL; a = a->next)
-		if (a->domain.n > 0 && addrlist_has(l, str_c(arena_printf(s->a, "%.*s@%.*s", STR_ARG(a->local), STR_ARG(a->domain))), delimiter))
+		if (a->domain.n > 0 && addrlist_has(l, str_c(arena_printf(s->a, "%.*s@%.*s", STR_ARG(a->local), STR_ARG(a->domain))), delimiters))
 			return true;
 	return false;
 }

@@ -203,11 +203,11 @@ static void test_whose(void)
 	struct err e = { 0 };
 	if (tap_ok(policies_from(recipients_file, &c, &p, &e) == 0, "recipients load: %s", e.text)) {
 		for (size_t i = 0; i < ARRAY_LEN(whose); i++) {
-			const struct policy *x = policy_of(p, ORIGIN_INBOUND, str_c(whose[i].address), str_c(whose[i].before), '+');
+			const struct policy *x = policy_of(p, ORIGIN_INBOUND, str_c(whose[i].address), str_c(whose[i].before), "+-");
 			tap_ok(strcmp(x->section, whose[i].section) == 0, "%s (%s): [%s]", whose[i].address, whose[i].before, x->section);
 		}
-		const struct policy *one = policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR(""), '+');
-		const struct policy *two = policy_of(p, ORIGIN_MYNETS, STR("desk@x"), STR(""), '+');
+		const struct policy *one = policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR(""), "+-");
+		const struct policy *two = policy_of(p, ORIGIN_MYNETS, STR("desk@x"), STR(""), "+-");
 		tap_ok(one->levels.kill < 3.1 && one->levels.tag2 > 6.3 && one->actions[CLASS_SPAM] == ACTION_tag && one->actions[CLASS_VIRUS] == ACTION_reject,
 		       "what a section does not say is as it is for all");
 		tap_ok(two->off[STAGE_virus] && !two->off[STAGE_spam] && strcmp(two->subject_tag, "[SPAM]") == 0, "what it says");
@@ -216,8 +216,8 @@ static void test_whose(void)
 	conf_free(&c);
 	const char *const both = "[a]\nrecipients = sales@example.com\n";
 	if (tap_ok(policies_from(both, &c, &p, &e) == 0, "another: %s", e.text)) {
-		tap_ok(policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR("sales@example.com"), '+')->section != NULL, "by the name before aliases");
-		tap_ok(policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR("all@example.com"), '+')->section == NULL, "by none");
+		tap_ok(policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR("sales@example.com"), "+-")->section != NULL, "by the name before aliases");
+		tap_ok(policy_of(p, ORIGIN_INBOUND, STR("bob@example.com"), STR("all@example.com"), "+-")->section == NULL, "by none");
 	}
 	policies_free(&p);
 	conf_free(&c);
@@ -259,6 +259,10 @@ static void test_heads(void)
 
 /* --- address sets --- */
 
+#define X10 "xxxxxxxxxx"
+#define X100 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10
+#define X400 X100 X100 X100 X100
+
 static const struct {
 	const char *keys, *address;
 	bool in;
@@ -270,6 +274,9 @@ static const struct {
 	{ ".", "", true },                                  { "<>", "", true },                                { "@", "", true },
 	{ "bob@example.com", "", false },                   { "ample.com", "a@example.com", false },           { "example.com", "example.com", false },
 	{ "bob@example.com", "bob", false },
+	{ "bob@example.com", "bob-x@example.com", true },   { "bob@example.com", "bob-x+y@example.com", true }, { "bob-x@example.com", "bob-x@example.com", true },
+	{ "bob@example.com", "-bob@example.com", false },
+	{ ".example.com", X400 "@a.example.com", true },    { "bob@example.com", "bob+" X400 "@example.com", true },
 };
 
 static void test_sets(void)
@@ -279,7 +286,7 @@ static void test_sets(void)
 		struct err e = { 0 };
 		const int added = addrlist_add(l, str_c(sets[i].keys), 0, &e);
 		addrlist_ready(l);
-		tap_ok(added == 0 && addrlist_has(l, str_c(sets[i].address), '+') == sets[i].in, "%s %s <%s>", sets[i].keys,
+		tap_ok(added == 0 && addrlist_has(l, str_c(sets[i].address), "+-") == sets[i].in, "%s %s <%s>", sets[i].keys,
 		       sets[i].in ? "has" : "has not", sets[i].address);
 		addrlist_free(&l);
 	}
