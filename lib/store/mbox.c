@@ -153,6 +153,16 @@ void mbox_open_progress(const struct mbox *m, uint64_t *done_out, uint64_t *goal
 		sync_first_progress(m->first, done_out, goal_out);
 }
 
+void mbox_openings_end(struct store *s)
+{
+	list_each(it, &s->mboxes) {
+		struct mbox *const m = list_of(it, struct mbox, node);
+		struct err theirs = { 0 };	/* who opens it tries again */
+		while (m->first && mbox_open_step(m, &theirs) > 0)
+			;
+	}
+}
+
 static int open_whole(struct mbox *m, struct err *e)
 {
 	int r;

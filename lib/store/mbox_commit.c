@@ -23,10 +23,12 @@ static int lock(struct mbox *m, bool wait, struct err *e)
 		m->lockfd = openat(m->dirfd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (m->lockfd < 0)
 		return err_set(e, ERR_TEMP, errno, LOCK_NAME);
-	if (wait)
-		r = lock_take(m->lockfd, "the folder", e);
-	else if ((r = lock_try(m->lockfd)) < 0)
+	if ((r = lock_try(m->lockfd)) < 0)
 		r = err_set(e, ERR_TEMP, errno, "cannot lock the folder");
+	if (r == 1 && wait) {
+		mbox_openings_end(m->s);
+		r = lock_take(m->lockfd, "the folder", e);
+	}
 	if (r != 0)
 		return r;
 	m->lock_depth = 1;

@@ -73,7 +73,7 @@ int lock_try(int fd)
 	return errno == EAGAIN || errno == EACCES ? 1 : -1;
 }
 
-/* The kernel's own waiting cannot be bounded without a signal; a lock is held for milliseconds at most, so short naps serve. */
+/* The kernel's own waiting cannot be bounded without a signal; a lock is held for milliseconds, but for that of a folder which is being made whole, so short naps serve. */
 int lock_take(int fd, const char *what, struct err *e)
 {
 	const uint64_t start = clock_mono_ms();

@@ -536,6 +536,8 @@ void view_shown(struct mbox_view *v, const struct rec *r, struct mbox_msg *out);
 bool reader_room(const struct mbox *m, struct str keyword);	/* is there room for this one */
 
 int mbox_lock(struct mbox *m, struct err *e) MUST_CHECK;	/* caught up with the journal on return */
+/* All folders that are being opened in pieces are opened now, and their locks free: who waits for another lock holds none of these, or two processes might wait for each other. */
+void mbox_openings_end(struct store *s);
 int mbox_lock_try(struct mbox *m, struct err *e) MUST_CHECK;	/* the same, but 1 when another process has it */
 void mbox_unlock_folder(struct mbox *m);
 /* Append ops as one batch (under the lock), then apply it. */

@@ -327,6 +327,49 @@ static void test_renamed(void)
 	tap_ok(right, "files that are renamed while they are listed are numbered once each, after each of %u pieces", k);
 }
 
+/* A process that is opening Work in pieces, and then wants the inbox. */
+static void other_process(const char *root, int said[2], int told[2])
+{
+	struct opening o = { .s = open_tree(root, 1) };	/* no thread in a child of one that had some */
+	struct mbox *m;
+	char c = 'x';
+
+	o.r = mbox_open_begin(o.s, STR("Work"), &o.m, &o.e);
+	close(said[0]);
+	close(told[1]);
+	const bool met = o.r == 1 && write(said[1], &c, 1) == 1 && read(told[0], &c, 1) == 1;
+	_exit(met && mbox_open(o.s, STR("INBOX"), &m, &o.e) == 0 && steps(&o, UINT32_MAX) > 0 && o.r == 0 ? 0 : 1);
+}
+
+static void test_each_other(void)
+{
+	const char *const root = scratch_new();
+	struct opening o = { .s = must_open(root) };
+	int said[2], told[2], status = 0;
+	struct mbox *m = NULL;
+	char c = 'x';
+
+	tap_ok(store_create(o.s, STR("Work"), (struct str){ 0 }, &o.e) == 0 && pipe(said) == 0 && pipe(told) == 0, "another folder");
+	static const char *const files[] = { "postern.journal", "postern.uidvalidity", ".Work/postern.journal", ".Work/postern.uidvalidity" };
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		(void)unlink(scratch_path(root, files[i]));
+	const pid_t pid = fork();
+	if (pid == 0)
+		other_process(root, said, told);
+	close(said[1]);
+	close(told[0]);
+	o.r = mbox_open_begin(o.s, STR("INBOX"), &o.m, &o.e);
+	tap_ok(o.r == 1 && read(said[0], &c, 1) == 1 && write(told[1], &c, 1) == 1, "two processes open a folder each");
+	tap_is_int(mbox_open(o.s, STR("Work"), &m, &o.e), 0, "one has the other's: %s", o.e.text);
+	tap_ok(steps(&o, UINT32_MAX) > 0 && o.r == 0, "and its own");
+	close(said[0]);
+	close(told[1]);
+	tap_ok(waitpid(pid, &status, 0) == pid && status == 0, "the other, too");
+	if (m)
+		mbox_close(&m);
+	give_up(&o);
+}
+
 static void test_deleted(void)
 {
 	const char *const root = scratch_new();
@@ -380,6 +423,7 @@ int main(void)
 	test_meanwhile(root);
 	test_renamed();
 	test_deleted();
+	test_each_other();
 	test_full(root);
 	return tap_done();
 }
