@@ -276,16 +276,15 @@ static void on_remote_listener(void *ctx, unsigned events)
 
 /* --- keys --- */
 
-/* Fronts may show a certificate whose key is forgotten now: their parents come back at once, and make new ones. */
-static void forget_registrars(void)
+/* Fronts may show a certificate whose key is forgotten now: their parents come back at once, and make new ones. What a parent has registered before it sees that
+ * we want it to go is a connection like all others: so our end is closed when its end is. */
+static void dismiss_registrars(void)
 {
-	list_each_safe(it, &key.registrars) {
-		struct registrar *r = list_of(it, struct registrar, node);
+	list_each(it, &key.registrars) {
+		const int fd = ipc_chan_fd(list_of(it, struct registrar, node)->ch);
 
-		ipc_chan_free(&r->ch);
-		list_del(&r->node);
-		key.n_registrars--;
-		loop_free_later(key.loop, r);
+		if (fd >= 0)
+			(void)shutdown(fd, SHUT_WR);
 	}
 }
 
@@ -297,7 +296,7 @@ static void pairs_put(struct pair pairs[KEYS_KEPT], struct pair p)
 	while (at < KEYS_KEPT - 1 && !(pairs[at].key && memcmp(pairs[at].cert, p.cert, sizeof p.cert) == 0))
 		at++;
 	if (pairs == key.keys && pairs[at].key && memcmp(pairs[at].cert, p.cert, sizeof p.cert) != 0)
-		forget_registrars();
+		dismiss_registrars();
 	tls_key_free(&pairs[at].key);
 	for (; at > 0; at--)
 		pairs[at] = pairs[at - 1];
@@ -340,7 +339,7 @@ static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		bool forgotten;
 		key_certs_done(msg, &r, &forgotten);
 		if (forgotten)
-			forget_registrars();
+			dismiss_registrars();
 	} else {
 		const struct ipc_helper_KEYS *m = msg;
 		if (keys_take(m, &e) < 0)

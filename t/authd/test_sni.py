@@ -71,7 +71,9 @@ def test_the_set_before_is_kept_and_no_older_one(authd):
     assert signs(first["a.example"]) and signs(second["b.example"]), "while one is missing all stay"
     (authd.base / "c.example.pem").unlink()
     third = named(authd, "c.example")
+    assert signs(second["b.example"]), "what is registered by a parent that has not looked yet is served"
     with pytest.raises(ipc.Closed):     # a front may show what is forgotten now
         parent[0].reg.recv()
+    parent[0].reg.close()
     parent[0] = ipc.Parent(authd.run_dir / "key" / "register", "imap")
     assert not signs(first["a.example"]) and signs(second["b.example"]) and signs(third["c.example"])
