@@ -9,7 +9,7 @@ struct opening {
 	void *ctx;
 };
 
-int opening_step(struct client *c, struct str name, struct mbox **m, struct err *e)
+static int piece(struct client *c, struct str name, struct mbox **m, struct err *e)
 {
 	int r = *m ? mbox_open_step(*m, e) : mbox_open_begin(c->user->store, name, m, e);
 
@@ -17,6 +17,17 @@ int opening_step(struct client *c, struct str name, struct mbox **m, struct err 
 		r = mbox_refresh_step(*m, e);
 	if (r < 0)
 		mbox_close(m);
+	return r;
+}
+
+int opening_step(struct client *c, struct str name, struct mbox **m, struct err *e)
+{
+	int r;
+
+	/* A folder that is being opened is locked, and a command whose client does not read gets no further steps: what others wait for is not left in its hands. */
+	do
+		r = piece(c, name, m, e);
+	while (r > 0 && resp_full(c));
 	return r;
 }
 
