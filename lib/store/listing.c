@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,6 +141,12 @@ static size_t records(const struct listing_part *p)
 	return n;
 }
 
+/* Some file systems have longer names than a Maildir's may be, and than an entry has room for: files of such names are no messages. */
+static bool fits(const char *name)
+{
+	return strnlen(name, FILE_NAME_MAX + 1) <= FILE_NAME_MAX;
+}
+
 /* A crew_fn: touches nothing but the part. */
 static void take_apart(void *part, unsigned hand)
 {
@@ -153,7 +160,7 @@ static void take_apart(void *part, unsigned hand)
 		for (size_t at = 0; at < b->n;) {
 			struct dirent64 *const de = (void *)(b->bytes + at);
 			at += de->d_reclen;
-			if (de->d_name[0] != '.' && is_plain(p->dirfd, de))
+			if (de->d_name[0] != '.' && fits(de->d_name) && is_plain(p->dirfd, de))
 				add(p, de->d_name);
 		}
 	}
