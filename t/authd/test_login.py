@@ -407,12 +407,16 @@ def test_log_line_is_not_forged(authd):
     assert line.count("\"") == 2 and line.index("rip=127.0.0.1") < line.index("user=")
 
 
-def test_a_challenge_is_the_same_work_for_every_name(authd, tmp_path):
-    """Nothing delays it, so that time would tell who has a verifier: in files that are opened."""
-    seen = {}
+def test_a_challenge_is_the_same_work_for_every_name(authd, make_authd, tmp_path):
+    """Nothing delays it, so that time would tell who has a verifier: in files that are opened. In an authd of its own, whose helpers no other test replaces meanwhile (joe is an
+    account of the system that the shared one has made)."""
+    a, seen = make_authd(), {}
+    a.add("bob@example.com", "bob secret", "yescrypt")
+    a.start()
+    login(a, "bob@example.com", "wrong")      # who starts a first worker does more
     for user in ("bob@example.com", "ghost@example.com", "joe", "ghost"):
-        c = authd.parent().conn("auth", client="127.0.0.1")
-        with Trace(tmp_path, processes(authd), "openat") as t:
+        c = a.parent().conn("auth", client="127.0.0.1")
+        with Trace(tmp_path, processes(a), "openat") as t:
             assert c.ask("START", id=1, mech="SCRAM-SHA-256", initial="n,,n=%s,r=abcdefghijkl" % user)[0] == "CHALLENGE"
         seen[user] = t.counts()["authd: check", "openat"]
     assert set(seen.values()) == {3}, seen
