@@ -216,20 +216,23 @@ def test_unknown_name_is_the_same_work_as_a_wrong_password(make_authd, tmp_path)
     assert seen["bob@example.com"][1]["authd: check", "sendmsg"] == 1
 
 
-def test_unknown_name_is_the_same_work_as_a_system_account(authd, tmp_path):
-    """Root and nobody have no mail: they are unknown too."""
-    seen = work_of_failures(authd, tmp_path, ["joe", "ghost", "joe@localhost", "ghost@localhost", "root", "nobody"])
+def test_unknown_name_is_the_same_work_as_a_system_account(authd, make_authd, tmp_path):
+    """Root and nobody have no mail: they are unknown too. In an authd of its own, whose helpers no other test replaces meanwhile; joe is the system account of the shared one."""
+    a = make_authd()
+    a.start()
+    login(a, "joe", "wrong")
+    seen = work_of_failures(a, tmp_path, ["joe", "ghost", "joe@localhost", "ghost@localhost", "root", "nobody"])
     assert seen["joe"][1]["authd: check", "clone"] == 1, "PAM has a process of its own"
     assert all(x == seen["joe"] for x in seen.values()), seen
 
 
-def test_a_disabled_system_account_is_the_same_work(authd, tmp_path):
-    authd.user("disable", "joe")
-    try:
-        assert login(authd, "joe", JOE)[0] == "FAIL"
-        seen = work_of_failures(authd, tmp_path, ["joe", "ghost"])
-    finally:
-        authd.user("enable", "joe")
+def test_a_disabled_system_account_is_the_same_work(authd, make_authd, tmp_path):
+    """joe is the system account of the other authd."""
+    a = make_authd()
+    a.user("disable", "joe")
+    a.start()
+    assert login(a, "joe", JOE)[0] == "FAIL"
+    seen = work_of_failures(a, tmp_path, ["joe", "ghost"])
     assert seen["joe"] == seen["ghost"], seen
 
 
