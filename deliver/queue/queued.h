@@ -27,7 +27,8 @@
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
  *	queued_batches.c	what the filter wants done with a message, and where that is not the same for all recipients
- *	queued_ask.c	questions to resolve and filterd
+ *	queued_ask.c	questions to resolve and policy
+ *	queued_filter.c	questions to filterd
  *	queued_known.c	answers of resolve that are remembered
  *	queued_checks.c	header_checks and their like, body_checks
  *	queued_milter.c	what milters hear of a transaction, and want
@@ -149,7 +150,7 @@ void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx);
 /* Copy the first size bytes of from to to in a thread, then fn in the loop. Both stay the caller's, and open until then. */
 void sync_copy(struct syncer *s, int to, int from, uint64_t size, sync_fn *fn, void *ctx);
 
-/* --- queued_ask.c --- */
+/* --- queued_ask.c, queued_filter.c --- */
 struct ask;
 typedef void resolved_fn(void *ctx, const struct ipc_resolve_RESULT *r);	/* NULL: no answer; valid during the call */
 void asks_start(struct queued *q, int fd);

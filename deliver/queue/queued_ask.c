@@ -1,62 +1,20 @@
-/* Questions to other processes: resolve (what is this recipient?), policy (what do services and milters say?) and filterd (is this message good?).
- * A question is answered once, or never
- * after ask_forget(); a channel that closes answers all its questions with "no answer", which callers turn into a temporary failure. filterd's
- * socket lies outside of the spool: the connector opens it, on demand, and again after filterd was restarted.
- */
+/* Questions to other processes: resolve (what is this recipient?) and policy (what do services and milters say?). A question is answered once, or never
+ * after ask_forget(); a channel that closes answers all its questions with "no answer", which callers turn into a temporary failure. filterd's are in
+ * queued_filter.c. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
-#include "deliver/queue/queued.h"
-#include "ipc/link.h"
+#include "deliver/queue/queued_ask.h"
 #include "log/log.h"
 #include "os/os.h"
-
-enum { OUTCOMES_BYTES_MAX = 16 << 20 };
-
-enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_PARTS, ASK_POLICY, ASK_MILTER, ASK_FILTER };
-
-struct ask {
-	struct list node;		/* of the channel's waiting or pending questions */
-	struct queued *q;
-	enum ask_kind kind;
-	uint32_t id;
-	struct timer *deadline;
-	resolved_fn *resolved;
-	struct known *known;		/* the answer, which only has to be told */
-	char *address;			/* else it is remembered for that */
-	uint64_t generation;
-	rewritten_fn *rewritten;
-	routed_fn *routed;
-	size_t n_routes;
-	looked_fn *looked;
-	matched_fn *matched;
-	size_t n_lines;
-	parts_fn *parts;
-	acted_fn *acted;
-	milted_fn *milted;
-	scanned_fn *scanned;
-	void *ctx;
-	/* filter, while it waits for a connection */
-	struct ipc_filter_SCAN scan;
-	int fd;
-	struct filter_outcomes *outcomes;	/* in arena: some of several verdicts; NULL: none yet */
-	struct arena *arena;
-};
 
 struct asks {
 	struct ipc_chan *chan;
 	struct list pending;
 };
 
-struct filter {
-	struct ipc_chan *chan, *link;
-	bool linking;
-	struct list waiting, pending;
-	uint64_t last_complaint_ms;
-};
-
-static void ask_free(struct ask *a)
+void ask_free(struct ask *a)
 {
 	list_del(&a->node);
 	timer_del(&a->deadline);
@@ -73,7 +31,7 @@ void ask_forget(struct ask **ap)
 	*ap = NULL;
 }
 
-static void answer_none(struct ask *a)
+void ask_answer_none(struct ask *a)
 {
 	resolved_fn *resolved = a->resolved;
 	rewritten_fn *rewritten = a->rewritten;
@@ -107,10 +65,10 @@ static void answer_none(struct ask *a)
 		scanned(ctx, NULL);
 }
 
-static void fail_all(struct list *l)
+void ask_fail_all(struct list *l)
 {
 	while (!list_empty(l))
-		answer_none(list_of(l->next, struct ask, node));
+		ask_answer_none(list_of(l->next, struct ask, node));
 }
 
 static void on_deadline(void *ctx)
@@ -118,10 +76,10 @@ static void on_deadline(void *ctx)
 	struct ask *a = ctx;
 
 	log_warning("%s does not answer", a->kind == ASK_FILTER ? "filterd" : a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve");
-	answer_none(a);
+	ask_answer_none(a);
 }
 
-static struct ask *ask_new(struct queued *q, enum ask_kind kind, uint64_t ms, void *ctx)
+struct ask *ask_new(struct queued *q, enum ask_kind kind, uint64_t ms, void *ctx)
 {
 	struct ask *a = xzalloc(sizeof(*a));
 
@@ -133,7 +91,7 @@ static struct ask *ask_new(struct queued *q, enum ask_kind kind, uint64_t ms, vo
 	return a;
 }
 
-static struct ask *find(struct list *l, uint32_t id)
+struct ask *ask_find(struct list *l, uint32_t id)
 {
 	list_each(n, l) {
 		struct ask *a = list_of(n, struct ask, node);
@@ -231,7 +189,7 @@ static bool answers(const struct ask *a, uint16_t type)
 static void on_resolved(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
-	struct ask *a = find(&q->resolve->pending, id);
+	struct ask *a = ask_find(&q->resolve->pending, id);
 
 	close_fd(&fd);
 	if (a == NULL || !answers(a, type))
@@ -271,7 +229,7 @@ static void on_resolve_closed(void *ctx, struct ipc_chan *ch, const struct err *
 
 	log_warning("resolve: %s", why->text);
 	ipc_chan_free(&q->resolve->chan);	/* it ends, and the supervisor starts the group again */
-	fail_all(&q->resolve->pending);
+	ask_fail_all(&q->resolve->pending);
 }
 
 void asks_start(struct queued *q, int fd)
@@ -288,7 +246,13 @@ void asks_start(struct queued *q, int fd)
 
 static void fail_later(void *ctx)
 {
-	answer_none(ctx);
+	ask_answer_none(ctx);
+}
+
+void ask_fail_later(struct ask *a)
+{
+	timer_del(&a->deadline);
+	a->deadline = loop_timer(a->q->loop, 0, fail_later, a);
 }
 
 /* Send, or fail from the loop. */
@@ -303,8 +267,7 @@ static struct ask *send_ask_with(struct asks *to, struct ask *a, uint16_t type, 
 			return a;
 		log_warning("%s: %s", a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve", e.text);
 	}
-	timer_del(&a->deadline);
-	a->deadline = loop_timer(a->q->loop, 0, fail_later, a);
+	ask_fail_later(a);
 	return a;
 }
 
@@ -400,7 +363,7 @@ void resolve_reload(struct queued *q)
 static void on_action(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
-	struct ask *a = find(&q->policy->pending, id);
+	struct ask *a = ask_find(&q->policy->pending, id);
 
 	if (a == NULL || (type != IPC_policy_ACTION) != (a->kind == ASK_MILTER)) {
 		close_fd(&fd);
@@ -426,7 +389,7 @@ static void on_policy_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 	log_warning("policy: %s", why->text);
 	ipc_chan_free(&q->policy->chan);	/* the group starts again */
-	fail_all(&q->policy->pending);
+	ask_fail_all(&q->policy->pending);
 }
 
 void policy_start(struct queued *q, int fd)
@@ -465,139 +428,4 @@ void milter_tell_end(struct queued *q, uint64_t talk)
 
 	if (q->policy->chan && ipc_send(q->policy->chan, IPC_policy_END, &m, ipc_next_id(q->policy->chan), -1, &e) < 0)
 		log_warning("policy: %s", e.text);
-}
-
-/* --- filterd --- */
-
-/* Everything is there. */
-static void verdict_done(struct ask *a, const struct filter_outcomes *o)
-{
-	struct arena *of_o = a->arena;
-	scanned_fn *fn = a->scanned;
-	void *fn_ctx = a->ctx;
-
-	a->arena = NULL;
-	ask_free(a);
-	fn(fn_ctx, o);
-	arena_free(&of_o);
-}
-
-static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
-{
-	struct queued *q = ctx;
-	struct ask *a = find(&q->filter->pending, id);
-	const struct ipc_filter_VERDICT *v = msg;
-	struct filter_outcomes alone = { .n = 0 };
-	struct err e = { 0 };
-
-	close_fd(&fd);
-	if (a == NULL)
-		return;
-	if (v->more && a->arena == NULL) {
-		a->arena = arena_new(OUTCOMES_BYTES_MAX);
-		a->outcomes = ARENA_NEW(a->arena, struct filter_outcomes);
-	}
-	struct filter_outcomes *o = a->arena ? a->outcomes : &alone;
-	const int r = filter_outcomes_add(o, a->arena, a->scan.recipients.n, v, &e);
-	if (r == 0) {
-		verdict_done(a, o);
-	} else if (r < 0) {
-		log_warning("filterd: %s", e.text);
-		answer_none(a);
-	}
-}
-
-static void on_filter_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
-{
-	struct queued *q = ctx;
-
-	log_warning("filterd: %s", why->text);
-	ipc_chan_free(&q->filter->chan);
-	fail_all(&q->filter->pending);
-}
-
-static void scan_send(struct queued *q, struct ask *a)
-{
-	struct filter *f = q->filter;
-	struct err e = { 0 };
-
-	list_del(&a->node);
-	list_append(&f->pending, &a->node);
-	a->id = ipc_next_id(f->chan);
-	if (ipc_send(f->chan, IPC_filter_SCAN, &a->scan, a->id, a->fd, &e) < 0) {
-		log_warning("filterd: %s", e.text);
-		timer_del(&a->deadline);
-		a->deadline = loop_timer(q->loop, 0, fail_later, a);
-	}
-}
-
-static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
-{
-	static const uint16_t types[] = { IPC_filter_VERDICT };
-	struct queued *q = ctx;
-	struct filter *f = q->filter;
-
-	f->linking = false;
-	if (type == IPC_link_FAILED) {
-		const struct ipc_link_FAILED *m = msg;
-		log_warning("filterd cannot be reached: %.*s", STR_ARG(m->text));
-		fail_all(&f->waiting);
-		return;
-	}
-	f->chan = ipc_chan_new(q->loop, fd, &ipc_filter, on_verdict, on_filter_closed, q);
-	ipc_chan_allow(f->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
-	while (f->chan && !list_empty(&f->waiting))
-		scan_send(q, list_of(f->waiting.next, struct ask, node));
-}
-
-static void on_link_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
-{
-	struct queued *q = ctx;
-
-	log_warning("connector: %s", why->text);
-	ipc_chan_free(&q->filter->link);
-	q->filter->linking = false;
-	fail_all(&q->filter->waiting);
-}
-
-void filter_start(struct queued *q, int link_fd)
-{
-	static const uint16_t types[] = { IPC_link_OPENED, IPC_link_FAILED };
-
-	q->filter = xzalloc(sizeof(*q->filter));
-	list_init(&q->filter->waiting);
-	list_init(&q->filter->pending);
-	q->filter->link = ipc_chan_new(q->loop, link_fd, &ipc_link, on_link, on_link_closed, q);
-	ipc_chan_allow(q->filter->link, (struct ipc_allow){ types, ARRAY_LEN(types) });
-}
-
-static bool link_ask(struct filter *f)
-{
-	struct ipc_link_OPEN m = { 0 };
-	struct err e = { 0 };
-
-	if (f->linking)
-		return true;
-	if (f->link == NULL || ipc_send(f->link, IPC_link_OPEN, &m, ipc_next_id(f->link), -1, &e) < 0)
-		return false;
-	f->linking = true;
-	return true;
-}
-
-struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx)
-{
-	struct filter *f = q->filter;
-	struct ask *a = ask_new(q, ASK_FILTER, q->conf->filter_timeout * 1000 + 10000, ctx);
-
-	a->scanned = fn;
-	a->scan = *m;
-	a->fd = fd;
-	list_append(&f->waiting, &a->node);
-	if (f->chan) {
-		scan_send(q, a);
-	} else if (!link_ask(f)) {
-		timer_del(&a->deadline);
-		a->deadline = loop_timer(q->loop, 0, fail_later, a);
-	}
-	return a;
 }
