@@ -10,8 +10,7 @@
 
 struct banned;
 
-enum { BANNED_KEYS_MAX = 64, BANNED_SCOPES_MAX = 100, BANNED_RULES_MAX = 1000, BANNED_NONE = 2 * BANNED_RULES_MAX,
-       BANNED_VIEWS_MAX = 32 /* different lists of one message's recipients */ };
+enum { BANNED_KEYS_MAX = 64, BANNED_SCOPES_MAX = 100, BANNED_RULES_MAX = 1000, BANNED_NONE = 2 * BANNED_RULES_MAX };
 
 enum banned_key { BANNED_NAME, BANNED_TYPE, BANNED_CLASS };
 struct banned_keys {

@@ -6,7 +6,7 @@
 #include "ipc/filter.h"
 #include "scan.h"
 
-enum { FINDINGS_MAX = STAGES * CLASSES + BANNED_VIEWS_MAX + FACTS_MAX + 4 };
+enum { FINDINGS_MAX = STAGES * CLASSES + FILTER_LISTS_MAX + FILTER_LISTS_COPIES + FACTS_MAX + 4 };
 
 /* One text each, in s->a. */
 struct ipc_strs findings_put(struct scan *s);

@@ -48,8 +48,21 @@ static void job_answer(struct monitor *m, struct job *j, const struct ipc_filter
 	job_answer_all(m, j, &one);
 }
 
+static void job_count(struct job *j, uint64_t lists)
+{
+	const struct ipc_filter_COUNT c = { .lists = lists };
+	struct err e = { 0 };
+	if (j->client->chan != NULL && ipc_send(j->client->chan, IPC_filter_COUNT, &c, j->id, -1, &e) < 0)
+		log_error("count: %s", e.text);
+	job_free(j);
+}
+
 static void job_unchecked(struct monitor *m, struct job *j, const char *why)
 {
+	if (j->lists) {
+		job_count(j, 0);
+		return;
+	}
 	struct ipc_filter_VERDICT v = { .action = STR("tempfail"), .code = 451, .enhanced = STR("4.3.0"),
 		.text = STR("The message could not be checked now, try again later"),
 		.log = str_c(arena_printf(j->a, "UNCHECKED (%s)", why)) };
@@ -72,6 +85,30 @@ static bool cannot_serve(const struct monitor *m)
 	return false;
 }
 
+static void job_wait(struct monitor *m, struct job *j)
+{
+	if (m->n_waiting >= MONITOR_WAITING_MAX || cannot_serve(m)) {
+		job_unchecked(m, j, cannot_serve(m) ? "signatures, lists or spam rules cannot be loaded" : "too many messages are waiting");
+		return;
+	}
+	/* Who asks for a number waits with a recipient for it, and it costs no time. */
+	(j->lists ? list_push : list_append)(&m->waiting[j->kind], &j->node);
+	m->n_waiting++;
+	dispatch(m);
+}
+
+void job_take_lists(struct client *c, uint32_t id, const struct ipc_filter_LISTS *q)
+{
+	struct arena *a = arena_new(0);
+	struct job *j = ARENA_NEW(a, struct job);
+	*j = (struct job){ .client = c, .a = a, .id = id, .fd = -1, .kind = STAGE_SCAN, .lists = true,
+		.scan = { .qid = STR("-"), .recipients = q->recipients, .before = q->before, .user = arena_str(a, q->user), .own = q->own } };
+	copy_strs(a, &j->scan.recipients);
+	copy_strs(a, &j->scan.before);
+	c->jobs++;
+	job_wait(c->m, j);
+}
+
 void job_take(struct client *c, uint32_t id, const struct ipc_filter_SCAN *scan, int fd)
 {
 	struct arena *a = arena_new(0);
@@ -90,13 +127,7 @@ void job_take(struct client *c, uint32_t id, const struct ipc_filter_SCAN *scan,
 		job_unchecked(c->m, j, "spam_check = no: nothing can be learned");
 		return;
 	}
-	if (c->m->n_waiting >= MONITOR_WAITING_MAX || cannot_serve(c->m)) {
-		job_unchecked(c->m, j, cannot_serve(c->m) ? "signatures, lists or spam rules cannot be loaded" : "too many messages are waiting");
-		return;
-	}
-	list_append(&c->m->waiting[j->kind], &j->node);
-	c->m->n_waiting++;
-	dispatch(c->m);
+	job_wait(c->m, j);
 }
 
 /* --- workers --- */
@@ -249,6 +280,16 @@ static bool may_sign(const struct monitor *m, struct job *j, struct str domain)
 	return false;
 }
 
+/* The worker has answered and waits for the next message; or ends. */
+static void worker_done(struct worker *w)
+{
+	w->job = NULL;
+	timer_del(&w->deadline);
+	worker_forget(w);
+	if (w->from != w->m->now[w->kind] || workers_count(w->m, w->kind).idle > w->m->conf->filter_workers)
+		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
+}
+
 static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct worker *w = ctx;
@@ -267,7 +308,14 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 			keys_ask(w->m->keys, &w->sign, w->chan, id, msg);
 		return;
 	}
-	if (j == NULL || type != IPC_filter_VERDICT || id != j->id) {
+	if (j != NULL && j->lists && type == IPC_filter_COUNT && id == j->id) {
+		struct monitor *m = w->m;
+		worker_done(w);
+		job_count(j, ((const struct ipc_filter_COUNT *)msg)->lists);
+		dispatch(m);
+		return;
+	}
+	if (j == NULL || j->lists || type != IPC_filter_VERDICT || id != j->id) {
 		worker_failed(w, "an answer nobody asked for");
 		return;
 	}
@@ -277,14 +325,10 @@ static void on_worker(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		worker_failed(w, e.text);
 	if (r != 0)
 		return;
-	w->job = NULL;
-	timer_del(&w->deadline);
-	worker_forget(w);
 	const struct str dmarc = ((const struct ipc_filter_VERDICT *)msg)->dmarc;
 	if (dmarc.n > 0)
 		dmarc_data_keep(w->m->dmarc, dmarc);
-	if (w->from != w->m->now[w->kind] || workers_count(w->m, w->kind).idle > w->m->conf->filter_workers)
-		worker_drop(w);	/* old signatures, or one of more than are needed: this was its last */
+	worker_done(w);
 	if (j->kind == STAGE_SCAN && str_eq(((const struct ipc_filter_VERDICT *)msg)->action, STR("score")))
 		score_next(w->m, j, msg);
 	else
@@ -300,7 +344,7 @@ static void on_worker_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 static int worker_new(struct monitor *m, enum stage_kind kind)
 {
-	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_ASK, IPC_filter_SIGN };
+	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_ASK, IPC_filter_SIGN, IPC_filter_COUNT };
 	int pair[2];
 	struct err e = { 0 };
 	struct ipc_filter_FORK msg = { 0 };
@@ -355,7 +399,8 @@ static void dispatch_kind(struct monitor *m, enum stage_kind kind)
 		list_del(&j->node);
 		m->n_waiting--;
 		struct err e = { 0 };
-		if (ipc_send(w->chan, IPC_filter_SCAN, &j->scan, j->id, j->fd, &e) < 0) {
+		const struct ipc_filter_LISTS lists = { .recipients = j->scan.recipients, .before = j->scan.before, .user = j->scan.user, .own = j->scan.own };
+		if (ipc_send(w->chan, j->lists ? IPC_filter_LISTS : IPC_filter_SCAN, j->lists ? (const void *)&lists : &j->scan, j->id, j->fd, &e) < 0) {
 			job_unchecked(m, j, e.text);
 			continue;
 		}

@@ -22,7 +22,10 @@ static void on_client(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	const struct client *c = ctx;
 	struct ipc_filter_SCAN *scan = msg;
 	(void)ch;
-	(void)type;
+	if (type == IPC_filter_LISTS) {
+		job_take_lists(ctx, id, msg);
+		return;
+	}
 	scan->found = (struct ipc_strs){ NULL, 0 };	/* what was found is for us to say */
 	scan->report = STR("");
 	if (c->door != NULL) {	/* it reads what strangers send: nothing is signed for it */
@@ -64,12 +67,12 @@ static void on_client_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 
 static void client_new(struct monitor *m, int fd, struct door *door)
 {
-	static const uint16_t may[] = { IPC_filter_SCAN };
+	static const uint16_t may[] = { IPC_filter_SCAN, IPC_filter_LISTS };
 	struct client *c = xzalloc(sizeof(*c));
 	c->m = m;
 	c->door = door;
 	c->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_client, on_client_closed, c);
-	ipc_chan_allow(c->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
+	ipc_chan_allow(c->chan, (struct ipc_allow){ may, door == NULL ? ARRAY_LEN(may) : 1 });
 	list_append(&m->clients, &c->node);
 	m->n_clients++;
 }

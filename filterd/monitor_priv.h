@@ -36,6 +36,7 @@ struct job {
 	uint32_t id;
 	int fd;
 	unsigned attempts, asked, signs;
+	bool lists;		/* no message: it is asked how many lists the recipients of scan have */
 	enum stage_kind kind;	/* of the worker it needs */
 	struct ipc_strs edits;	/* what scanning wants of a message that is scored now */
 	struct filter_outcomes outcomes;	/* that came from its worker so far */
@@ -90,6 +91,7 @@ struct monitor {
 
 /* --- jobs.c --- */
 void job_take(struct client *c, uint32_t id, const struct ipc_filter_SCAN *scan, int fd);	/* takes fd */
+void job_take_lists(struct client *c, uint32_t id, const struct ipc_filter_LISTS *q);
 void dispatch(struct monitor *m);		/* give workers what waits */
 /* Nobody can be served: those who wait hear it now, not when their patience ends. */
 void refuse_waiting(struct monitor *m, enum stage_kind kind);

@@ -7,9 +7,10 @@
 #include "base/buf.h"
 #include "base/enc.h"
 #include "ipc/filter.h"
+#include "outcome.h"
 #include "scan.h"
 
-enum { SHOWN_MAX = 100 };
+enum { SHOWN_MAX = 100, VIEWS_MAX = FILTER_LISTS_MAX + FILTER_LISTS_COPIES };
 
 /* The first rule that a thing, or one that it is inside of, meets, and the key that did. */
 struct met {
@@ -254,24 +255,41 @@ static struct banned_who who(const struct scan *s, const struct banned *own)
 	return w;
 }
 
+/* Whose rules the groups go by, each once (NULL: the site's alone); no more than max of them. */
+static size_t lists_of(const struct scan *s, const struct banned **v, size_t max)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_groups && n < max; i++) {
+		const struct policy *p = s->groups[i].policy;
+		size_t k = p->off[STAGE_banned] ? 0 : n;
+		while (k > 0 && v[k - 1] != p->banned)
+			k--;
+		if (!p->off[STAGE_banned] && k == 0)
+			v[n++] = p->banned;
+	}
+	return n;
+}
+
+size_t stage_banned_lists(const struct scan *s)
+{
+	const struct banned *v[VIEWS_MAX + 1];
+	return lists_of(s, v, ARRAY_LEN(v));
+}
+
 static int views_make(struct judge *j)
 {
 	struct scan *s = j->s;
-	j->views = ARENA_ARRAY(s->a, struct view, s->n_groups < BANNED_VIEWS_MAX ? s->n_groups : BANNED_VIEWS_MAX);
-	for (size_t i = 0; i < s->n_groups; i++) {
-		const struct policy *p = s->groups[i].policy;
-		size_t k = p->off[STAGE_banned] ? 0 : j->n;
-		while (k > 0 && j->views[k - 1].own != p->banned)
-			k--;
-		if (p->off[STAGE_banned] || k > 0)
-			continue;
-		if (j->n == BANNED_VIEWS_MAX)
-			return err_set(j->e, ERR_LIMIT, 0, "recipients have more than %d different lists of attachments", BANNED_VIEWS_MAX);
-		const struct banned_who w = who(s, p->banned);
-		j->views[j->n].own = p->banned;
-		banned_lists_for(p->banned, s->rules->banned, &w, &j->views[j->n++].lists);
+	const struct banned *v[VIEWS_MAX + 1];
+	const size_t n = lists_of(s, v, ARRAY_LEN(v));
+	if (n > VIEWS_MAX)
+		return err_set(j->e, ERR_LIMIT, 0, "recipients have more than %d different lists of attachments", VIEWS_MAX);
+	j->views = ARENA_ARRAY(s->a, struct view, n);
+	for (; j->n < n; j->n++) {
+		const struct banned_who w = who(s, v[j->n]);
+		j->views[j->n].own = v[j->n];
+		banned_lists_for(v[j->n], s->rules->banned, &w, &j->views[j->n].lists);
 	}
-	j->left = j->n;
+	j->left = n;
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "log/log.h"
 #include "mail/head.h"
 #include "os/os.h"
+#include "outcome.h"
 #include "sign.h"
 #include "spam/taught.h"
 
@@ -171,6 +172,19 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 		munmap(map, (size_t)st.st_size);
 }
 
+static void count_lists(const struct filter_rules *rules, int sock, uint32_t id, const struct ipc_filter_LISTS *q, struct arena *a)
+{
+	const struct ipc_filter_SCAN facts = { .recipients = q->recipients, .before = q->before, .user = q->user, .own = q->own };
+	struct scan s = { .a = a, .rules = rules, .fd = -1, .facts = &facts };
+	struct err e = { 0 };
+	outcome_groups(&s);
+	const struct ipc_filter_COUNT m = { .lists = stage_banned_lists(&s) };
+	if (ipc_send_fd(sock, &ipc_filter, IPC_filter_COUNT, &m, id, -1, &e) < 0) {
+		log_warning("worker: %s", e.text);
+		_exit(1);
+	}
+}
+
 void worker_run(const struct filter_rules *rules, int sock)
 {
 	struct arena *a = arena_new(0);
@@ -186,6 +200,10 @@ void worker_run(const struct filter_rules *rules, int sock)
 			_exit(e.code == ERR_CLOSED ? 0 : 1);
 		if ((type == IPC_filter_ANSWER || type == IPC_filter_SIGNATURE) && fd < 0) {	/* to a question that was given up */
 			served--;
+			continue;
+		}
+		if (type == IPC_filter_LISTS && fd < 0) {
+			count_lists(rules, sock, id, msg, a);
 			continue;
 		}
 		if (type != IPC_filter_SCAN || fd < 0)

@@ -180,6 +180,9 @@ void milter_tell_end(struct queued *q, uint64_t talk);
 typedef void scanned_fn(void *ctx, const struct filter_outcomes *o);	/* NULL: no verdict; else at least one, valid during the call */
 void filter_start(struct queued *q, int link_fd);
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx);	/* borrows m's strings and fd until answered */
+typedef void counted_fn(void *ctx, uint64_t lists);	/* 0: no answer */
+/* How many different lists of attachments have these recipients? Borrows m's until answered; may answer later only. */
+struct ask *lists_ask(struct queued *q, const struct ipc_filter_LISTS *m, counted_fn *fn, void *ctx);
 void ask_forget(struct ask **a);	/* no call any more; accepts NULL */
 
 /* May mail go to a "command" or "file" named in where ("alias" "forward" "include")? */

@@ -42,6 +42,7 @@ void ask_answer_none(struct ask *a)
 	acted_fn *acted = a->acted;
 	milted_fn *milted = a->milted;
 	scanned_fn *scanned = a->scanned;
+	counted_fn *counted = a->counted;
 	void *ctx = a->ctx;
 
 	ask_free(a);
@@ -63,6 +64,8 @@ void ask_answer_none(struct ask *a)
 		milted(ctx, NULL);
 	if (scanned)
 		scanned(ctx, NULL);
+	if (counted)
+		counted(ctx, 0);
 }
 
 void ask_fail_all(struct list *l)
@@ -75,7 +78,7 @@ static void on_deadline(void *ctx)
 {
 	struct ask *a = ctx;
 
-	log_warning("%s does not answer", a->kind == ASK_FILTER ? "filterd" : a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve");
+	log_warning("%s does not answer", a->kind == ASK_FILTER || a->kind == ASK_LISTS ? "filterd" : a->kind == ASK_POLICY || a->kind == ASK_MILTER ? "policy" : "resolve");
 	ask_answer_none(a);
 }
 

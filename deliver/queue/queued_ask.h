@@ -4,7 +4,7 @@
 
 #include "deliver/queue/queued.h"
 
-enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_PARTS, ASK_POLICY, ASK_MILTER, ASK_FILTER };
+enum ask_kind { ASK_RESOLVE, ASK_LOOKUP, ASK_CHECK, ASK_PARTS, ASK_POLICY, ASK_MILTER, ASK_FILTER, ASK_LISTS };
 
 struct ask {
 	struct list node;		/* of the channel's waiting or pending questions */
@@ -26,9 +26,11 @@ struct ask {
 	acted_fn *acted;
 	milted_fn *milted;
 	scanned_fn *scanned;
+	counted_fn *counted;
 	void *ctx;
 	/* filter, while it waits for a connection */
 	struct ipc_filter_SCAN scan;
+	struct ipc_filter_LISTS lists;
 	int fd;
 	struct filter_outcomes *outcomes;	/* in arena: some of several verdicts; NULL: none yet */
 	struct arena *arena;

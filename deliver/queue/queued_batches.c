@@ -110,10 +110,10 @@ static void row_add(struct rows *r, const struct final *f, bool named)
 	r->bytes += bytes;
 }
 
-struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out)
+struct ipc_strs batches_rows(struct trans *t, struct arena *a, struct ipc_strs *before_out)
 {
 	const size_t max = t->n_finals < ROWS_MAX ? t->n_finals : ROWS_MAX;
-	struct rows r = { .to = { ARENA_ARRAY(t->arena, struct str, max), 0 }, .before = { ARENA_ARRAY(t->arena, struct str, max), 0 }, .max = max };
+	struct rows r = { .to = { ARENA_ARRAY(a, struct str, max), 0 }, .before = { ARENA_ARRAY(a, struct str, max), 0 }, .max = max };
 	const bool differ = has_policies(t);
 	size_t bytes;
 	bool named;
@@ -134,6 +134,38 @@ struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out)
 		return (struct ipc_strs){ 0 };
 	*before_out = differ ? r.before : (struct ipc_strs){ 0 };
 	return r.to;
+}
+
+/* --- lists of attachments --- */
+
+/* filterd cannot be asked now, or knows nothing: it says so when it has the message. */
+static void on_lists(void *ctx, uint64_t lists)
+{
+	struct trans *t = ctx;
+	const bool full = lists > FILTER_LISTS_MAX;
+
+	t->ask = NULL;
+	if (lists > 0 && !full) {
+		t->n_lists = lists;
+		t->list_rows = t->n_rows;
+	}
+	if (full && t->before == 0)
+		log_warning("%s: those to whom <%.*s> leads have more than %d lists of attachments (banned_rule): they can get no message together",
+			    t->qid, STR_ARG(t->asked), FILTER_LISTS_MAX);
+	t->listed(t, full);
+}
+
+bool batches_lists(struct trans *t, listed_fn *fn)
+{
+	if (t->list_rows > t->n_rows)
+		t->list_rows = t->n_rows;	/* some who were counted were refused afterwards */
+	if (!has_policies(t) || t->n_lists + (t->n_rows - t->list_rows) <= FILTER_LISTS_MAX)
+		return false;
+	struct ipc_filter_LISTS m = { .user = t->conn->has_user ? str_c(t->conn->user) : STR(""), .own = conn_trusted(t->conn) || t->conn->mynetworks };
+	m.recipients = batches_rows(t, t->asking, &m.before);
+	t->listed = fn;
+	t->ask = lists_ask(t->q, &m, on_lists, t);
+	return true;
 }
 
 /* --- edits --- */

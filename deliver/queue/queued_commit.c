@@ -71,7 +71,7 @@ static void scan(struct trans *t, uint64_t sign, struct ipc_strs edits, scanned_
 		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 }, .sign = sign,
 	};
 
-	m.recipients = batches_rows(t, &m.before);
+	m.recipients = batches_rows(t, t->arena, &m.before);
 	if (m.recipients.n == 0) {
 		trans_answer(t, 452, "4.5.3", STR("Error: too many recipients"));
 		return;

@@ -27,6 +27,15 @@ static void verdict_done(struct ask *a, const struct filter_outcomes *o)
 	arena_free(&of_o);
 }
 
+static void on_count(struct ask *a, const struct ipc_filter_COUNT *m)
+{
+	counted_fn *fn = a->counted;
+	void *fn_ctx = a->ctx;
+
+	ask_free(a);
+	fn(fn_ctx, m->lists);
+}
+
 static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct queued *q = ctx;
@@ -36,8 +45,12 @@ static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	struct err e = { 0 };
 
 	close_fd(&fd);
-	if (a == NULL)
+	if (a == NULL || (type == IPC_filter_COUNT) != (a->kind == ASK_LISTS))
 		return;
+	if (type == IPC_filter_COUNT) {
+		on_count(a, msg);
+		return;
+	}
 	if (v->more && a->arena == NULL) {
 		a->arena = arena_new(OUTCOMES_BYTES_MAX);
 		a->outcomes = ARENA_NEW(a->arena, struct filter_outcomes);
@@ -61,15 +74,16 @@ static void on_filter_closed(void *ctx, struct ipc_chan *ch, const struct err *w
 	ask_fail_all(&q->filter->pending);
 }
 
-static void scan_send(struct queued *q, struct ask *a)
+static void filter_send(struct queued *q, struct ask *a)
 {
+	const bool lists = a->kind == ASK_LISTS;
 	struct filter *f = q->filter;
 	struct err e = { 0 };
 
 	list_del(&a->node);
 	list_append(&f->pending, &a->node);
 	a->id = ipc_next_id(f->chan);
-	if (ipc_send(f->chan, IPC_filter_SCAN, &a->scan, a->id, a->fd, &e) < 0) {
+	if (ipc_send(f->chan, lists ? IPC_filter_LISTS : IPC_filter_SCAN, lists ? (const void *)&a->lists : &a->scan, a->id, a->fd, &e) < 0) {
 		log_warning("filterd: %s", e.text);
 		ask_fail_later(a);
 	}
@@ -77,7 +91,7 @@ static void scan_send(struct queued *q, struct ask *a)
 
 static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	static const uint16_t types[] = { IPC_filter_VERDICT };
+	static const uint16_t types[] = { IPC_filter_VERDICT, IPC_filter_COUNT };
 	struct queued *q = ctx;
 	struct filter *f = q->filter;
 
@@ -91,7 +105,7 @@ static void on_link(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, 
 	f->chan = ipc_chan_new(q->loop, fd, &ipc_filter, on_verdict, on_filter_closed, q);
 	ipc_chan_allow(f->chan, (struct ipc_allow){ types, ARRAY_LEN(types) });
 	while (f->chan && !list_empty(&f->waiting))
-		scan_send(q, list_of(f->waiting.next, struct ask, node));
+		filter_send(q, list_of(f->waiting.next, struct ask, node));
 }
 
 static void on_link_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -128,19 +142,35 @@ static bool link_ask(struct filter *f)
 	return true;
 }
 
+static struct ask *ask_filter(struct ask *a)
+{
+	struct queued *q = a->q;
+	struct filter *f = q->filter;
+
+	list_append(&f->waiting, &a->node);
+	if (f->chan)
+		filter_send(q, a);
+	else if (!link_ask(f))
+		ask_fail_later(a);
+	return a;
+}
+
 struct ask *filter_ask(struct queued *q, const struct ipc_filter_SCAN *m, int fd, scanned_fn *fn, void *ctx)
 {
-	struct filter *f = q->filter;
 	struct ask *a = ask_new(q, ASK_FILTER, q->conf->filter_timeout * 1000 + 10000, ctx);
 
 	a->scanned = fn;
 	a->scan = *m;
 	a->fd = fd;
-	list_append(&f->waiting, &a->node);
-	if (f->chan) {
-		scan_send(q, a);
-	} else if (!link_ask(f)) {
-		ask_fail_later(a);
-	}
-	return a;
+	return ask_filter(a);
+}
+
+struct ask *lists_ask(struct queued *q, const struct ipc_filter_LISTS *m, counted_fn *fn, void *ctx)
+{
+	struct ask *a = ask_new(q, ASK_LISTS, QUEUED_ASK_MS, ctx);
+
+	a->counted = fn;
+	a->lists = *m;
+	a->fd = -1;
+	return ask_filter(a);
 }

@@ -489,6 +489,20 @@ static void ask_room(struct trans *t, const struct final *f)
 		t->room = copy_start(t->q, &r, on_room, t);
 }
 
+static void rcpt_listed(struct trans *t, bool full)
+{
+	const size_t before = t->before;
+
+	if (full) {
+		trans_rcpt_undo(t);
+		refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients with policies of their own"));
+	} else if (t->resolved->limited && t->n_finals == before + 1) {
+		ask_room(t, &t->finals[before]);
+	} else {
+		accept_rcpt(t);
+	}
+}
+
 /* The lists let the recipient pass: does it exist, and can it get this? */
 static void rcpt_passed(struct trans *t)
 {
@@ -512,10 +526,8 @@ static void rcpt_passed(struct trans *t)
 	} else if (!batches_room(t, before)) {
 		trans_rcpt_undo(t);
 		refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients with policies of their own"));
-	} else if (r->limited && t->n_finals == before + 1) {
-		ask_room(t, &t->finals[before]);
-	} else {
-		accept_rcpt(t);
+	} else if (!batches_lists(t, rcpt_listed)) {
+		rcpt_listed(t, false);
 	}
 }
 

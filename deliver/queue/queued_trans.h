@@ -87,8 +87,10 @@ struct trans {
 	size_t n_finals, cap_finals;
 	struct map *seen;		/* keys of finals, once there are many */
 	struct ask *ask;		/* resolve, or filterd */
+	void (*listed)(struct trans *t, bool full);	/* what follows a question about lists */
 	struct copy *room;		/* an agent is asked whether a mailbox is full */
 	size_t n_rows, row_bytes;	/* of the question to the filter, as far as recipients are known */
+	size_t n_lists, list_rows;	/* the first list_rows of them have n_lists lists of attachments at most */
 	size_t before, before_rows, before_bytes;	/* finals, and of the question, before the recipient that is asked about */
 	uint64_t size_said;		/* SIZE= */
 	struct str asked;		/* address being resolved */
@@ -169,7 +171,10 @@ int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *
 static inline struct batch *batch_of(struct trans *t, const struct final *f) { return f->batch ? f->batch : &t->main; }
 struct batch *batch_at(struct trans *t, size_t i);	/* 0: the main; NULL: no more */
 bool batches_room(struct trans *t, size_t from);	/* does the question have room for the finals from there on, which are one RCPT's? */
-struct ipc_strs batches_rows(struct trans *t, struct ipc_strs *before_out);	/* whom the filter is asked about; n 0: too many */
+struct ipc_strs batches_rows(struct trans *t, struct arena *a, struct ipc_strs *before_out);	/* whom the filter is asked about; n 0: too many */
+/* True: recipients may have more lists of attachments than a message can be checked against; it is asked, and fn is called later. False: they have not. */
+typedef void listed_fn(struct trans *t, bool full);
+bool batches_lists(struct trans *t, listed_fn *fn);
 /* What is done with whom; then commit_scanned, commit_kept, or the answer. */
 void batches_sort(struct trans *t, const struct filter_outcomes *o);
 int batches_complete(struct trans *t, struct err *e) MUST_CHECK;	/* their edits, from the transaction's and their own */

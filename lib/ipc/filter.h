@@ -11,6 +11,8 @@ extern const struct ipc_proto ipc_filter;
 
 enum {
 	FILTER_OUTCOMES_MAX = 64,	/* verdicts on one message: more are a temporary refusal */
+	FILTER_LISTS_MAX = 32,		/* lists of forbidden attachments that recipients named by a client may have */
+	FILTER_LISTS_COPIES = 8,	/* kept for blind copies, which come when no RCPT can be refused any more */
 };
 
 enum filter_sign {		/* bits of SCAN.sign */

@@ -539,6 +539,39 @@ def test_a_thousand_recipients_with_a_thousand_policies(fresh_suite):
     assert required == sorted(b"%d.5" % (i + 8) for i in range(64))
 
 
+def test_more_lists_of_attachments_than_a_message_can_have(fresh_suite):
+    """Each recipient of the relay's has a list of its own. The one too many is refused at once, not the message; those whose list is there already may come."""
+    text = "".join("[n%d]\nrecipients = u%d@relay.example w%d@relay.example\nbanned_rule = reject /[.]x%d$/\n" % (i, i, i, i) for i in range(50))
+    suite, _sink = gateway(fresh_suite, "lists", text)
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        assert [s.rcpt("u%d@relay.example" % i)[0] for i in range(32)] == 32 * [250]
+        assert s.rcpt("u32@relay.example") == (452, b"4.5.3 Error: too many recipients with policies of their own")
+        assert s.rcpt("w31@relay.example")[0] == 250, "the same list as u31's"
+        assert s.rcpt("other@relay.example")[0] == 452, "that of the site alone is one more"
+        assert s.rcpt(BOB)[0] == 452, "and bob's"
+        code, text = s.data((GOOD % ("lists", "body")).encode())
+        assert code == 250, text
+        s.mail("x@elsewhere.example")
+        assert s.rcpt("u32@relay.example")[0] == 250
+        assert s.data((GOOD % ("second", "body")).encode())[0] == 250
+
+
+def test_an_alias_with_more_lists_than_a_message_can_have(fresh_suite):
+    """It can get no message; the log tells whose it is."""
+    text = "".join("[n%d]\nrecipients = u%d@relay.example\nbanned_rule = reject /[.]x%d$/\n" % (i, i, i) for i in range(40))
+    aliases = SCRATCH / "lists.aliases"
+    aliases.write_text("all@example.com %s\n" % ", ".join("u%d@relay.example" % i for i in range(33)))
+    suite, _sink = gateway(fresh_suite, "lists2", text, virtual_alias_maps="texthash:%s" % aliases)
+    with smtplib.SMTP(suite.host, suite.port("SMTP"), timeout=60) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        assert s.rcpt("all@example.com")[0] == 452
+        assert s.rcpt("u1@relay.example")[0] == 250
+    assert "those to whom <all@example.com> leads have more than 32 lists of attachments" in suite.log.read_text()
+
+
 @pytest.mark.parametrize("before", [420, 1300])
 def test_a_crowd_does_not_hide_a_recipient_from_his_own_policy(fresh_suite, before):
     """Long addresses named first leave no room in the question: who comes then is refused for now, and never judged as the alias that leads to him."""
