@@ -21,6 +21,7 @@
 enum {
 	SCAN_FILES_MAX = 10000,		/* members of archives, in all */
 	SCAN_DEPTH_MAX = 17,		/* nesting of archives */
+	FEW_SIGNATURES = 1000,
 };
 
 struct clamav {
@@ -46,14 +47,40 @@ static void on_message(enum cl_msg severity, const char *full, const char *text,
 		*nl = '\0';
 }
 
-static bool is_signature_file(const char *name)
+enum holds {
+	NO_SIGNATURES,
+	NO_LINKS,	/* signatures, but no list of links that are forged or bad */
+	MAYBE_LINKS,
+};
+
+static enum holds holds_of(const char *name)
 {
-	static const char *const suffixes[] = { ".cvd", ".cld", ".cud", ".ndb", ".hdb", ".hsb", ".ldb", ".mdb", ".msb", ".cdb", ".db", ".yar", ".yara" };
+	static const struct {
+		const char *suffix;
+		enum holds holds;
+	} kinds[] = {
+		{ ".cvd", MAYBE_LINKS }, { ".cld", MAYBE_LINKS }, { ".cud", MAYBE_LINKS }, { ".pdb", MAYBE_LINKS }, { ".gdb", MAYBE_LINKS },
+		{ ".ndb", NO_LINKS }, { ".hdb", NO_LINKS }, { ".hsb", NO_LINKS }, { ".ldb", NO_LINKS }, { ".mdb", NO_LINKS }, { ".msb", NO_LINKS },
+		{ ".cdb", NO_LINKS }, { ".db", NO_LINKS }, { ".yar", NO_LINKS }, { ".yara", NO_LINKS },
+	};
 	struct str s = str_c(name);
-	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
-		if (str_ends(s, str_c(suffixes[i])))
-			return true;
-	return false;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (str_case_ends(s, str_c(kinds[i].suffix)))
+			return kinds[i].holds;
+	return NO_SIGNATURES;
+}
+
+static enum holds most_held(const char *dir)
+{
+	DIR *d = opendir(dir);
+	enum holds most = NO_SIGNATURES;
+	if (d == NULL)
+		return most;
+	for (struct dirent *f; (f = readdir(d)) != NULL;)
+		if (holds_of(f->d_name) > most)
+			most = holds_of(f->d_name);
+	closedir(d);
+	return most;
 }
 
 uint64_t clamav_fingerprint(const char *dir)
@@ -64,7 +91,7 @@ uint64_t clamav_fingerprint(const char *dir)
 		return 0;
 	for (struct dirent *f; (f = readdir(d)) != NULL;) {
 		struct stat st;
-		if (!is_signature_file(f->d_name) || fstatat(dirfd(d), f->d_name, &st, 0) < 0)
+		if (holds_of(f->d_name) == NO_SIGNATURES || fstatat(dirfd(d), f->d_name, &st, 0) < 0)
 			continue;
 		uint64_t facts[4] = { (uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec };
 		sum += (uint64_t)crc32c(0, facts, sizeof(facts)) << 16 | (uint64_t)(st.st_size & 0xffff);
@@ -101,6 +128,22 @@ int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e)
 	return r == CL_SUCCESS ? 0 : err_set(e, ERR_CONF, 0, "libclamav temporary directory: %s", cl_strerror(r));
 }
 
+/* What the engine does with these signatures alone is left out, where they cannot find anything by it.
+ * Two automata look at each byte, one for plain texts and one for texts with gaps, which can take both: with few signatures one pass is less. With 50,000 it is
+ * more, and takes four times the memory.
+ * All HTML is normalised once more for its links, which are then compared with lists. */
+static int fit_to(struct clamav *c, const char *dir, unsigned *load_out, struct err *e)
+{
+	unsigned n = 0;
+	cl_error_t r = cl_countsigs(dir, CL_COUNTSIGS_ALL, &n);
+	if (r == CL_SUCCESS && n <= FEW_SIGNATURES)
+		r = cl_engine_set_num(c->engine, CL_ENGINE_AC_ONLY, 1);
+	if (r != CL_SUCCESS)
+		return err_set(e, ERR_CONF, 0, "signatures in %s: %s", dir, cl_strerror(r));
+	*load_out = most_held(dir) == MAYBE_LINKS ? CL_DB_STDOPT : CL_DB_STDOPT & ~(unsigned)CL_DB_PHISHING_URLS;
+	return 0;
+}
+
 int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tmp_dir, struct clamav **out, struct err *e)
 {
 	cl_error_t r = cl_init(CL_INIT_DEFAULT);
@@ -114,10 +157,11 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 		dir = shipped_dir;
 		c->shipped = true;
 	}
-	if (c->engine == NULL || set_limits(c, conf, tmp_dir, e) < 0)
+	unsigned load;
+	if (c->engine == NULL || set_limits(c, conf, tmp_dir, e) < 0 || fit_to(c, dir, &load, e) < 0)
 		goto fail;
 	errors = 0;
-	r = cl_load(dir, c->engine, &c->signatures, CL_DB_STDOPT);
+	r = cl_load(dir, c->engine, &c->signatures, load);
 	if (r == CL_SUCCESS)
 		r = cl_engine_compile(c->engine);
 	if (r != CL_SUCCESS) {
@@ -190,19 +234,6 @@ static int judge(cl_error_t r, const char *virus, const char **name_out, struct 
 	if (errors > 0)
 		return err_set(e, ERR_TEMP, 0, "libclamav reported: %s", error_text);
 	return 0;
-}
-
-int clamav_scan_fd(struct clamav *c, int fd, const char **name_out, struct err *e)
-{
-	struct cl_scan_options o = options();
-	const char *virus = NULL;
-	unsigned long scanned = 0;
-	errors = 0;
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return err_set(e, ERR_TEMP, errno, "seek");
-	cl_error_t r = cl_scandesc_callback(fd, NULL, &virus, &scanned, c->engine, &o, NULL);
-	c->scanned += scanned;
-	return judge(r, virus, name_out, e);
 }
 
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e)
@@ -370,7 +401,7 @@ int stage_virus(struct scan *s, struct err *e)
 	if (s->rules->clamav == NULL)
 		return 0;
 	struct walk w = { .s = s, .e = e };
-	int r = clamav_scan_fd(s->rules->clamav, s->fd, &w.name, e);
+	int r = clamav_scan_mem(s->rules->clamav, s->message, &w.name, e);
 	if (r == 0)
 		r = scan_each_part(s->root, scan_part, &w);
 	s->scanned = r >= 0;

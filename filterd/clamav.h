@@ -25,8 +25,7 @@ bool clamav_shipped(const struct clamav *c);		/* only the shipped test signature
 const char *clamav_version(void);
 /* Bytes looked through since it was loaded, unpacked ones too, about; what was known by its digest was not. */
 uint64_t clamav_scanned(const struct clamav *c);
-/* Scan a descriptor, or bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */
-int clamav_scan_fd(struct clamav *c, int fd, const char **name_out, struct err *e) MUST_CHECK;
+/* Scan bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;
 /* The canary: a zip with the standard test file, made at run time, must be found. */
 int clamav_canary(struct clamav *c, struct err *e) MUST_CHECK;

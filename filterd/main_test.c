@@ -1,10 +1,8 @@
 /* postern-filter: explains what the filter makes of a message, in this process, with the installed lists and signatures. */
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <errno.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -69,23 +67,20 @@ static int test_file(const struct filter_rules *rules, const char *file, const c
 	struct buf text;
 	struct err e = { 0 };
 	struct findings f = { .n = 0 };
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	buf_init(&text, MESSAGE_MAX);
-	if (fd < 0 || file_read(file, MESSAGE_MAX, &text, &e) < 0) {
-		fprintf(stderr, "postern-filter: %s: %s\n", file, fd < 0 ? strerror(errno) : e.text);
-		close_fd(&fd);
+	if (file_read(file, MESSAGE_MAX, &text, &e) < 0) {
+		fprintf(stderr, "postern-filter: %s\n", e.text);
 		buf_fini(&text);
 		return 1;
 	}
 	struct arena *a = arena_new(0);
 	struct str to = str_c(recipient);
 	const struct ipc_filter_SCAN facts = { .recipients = { &to, 1 } };
-	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = buf_view(&text), .facts = recipient == NULL ? NULL : &facts, .explain = on_finding, .explain_ctx = &f };
+	struct scan s = { .a = a, .rules = rules, .message = buf_view(&text), .facts = recipient == NULL ? NULL : &facts, .explain = on_finding, .explain_ctx = &f };
 	scan_run(&s);
 	(json ? print_json : print_text)(file, &s, &f);
 	arena_free(&a);
 	buf_fini(&text);
-	close_fd(&fd);
 	return 0;
 }
 

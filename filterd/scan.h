@@ -84,8 +84,7 @@ struct group {
 struct scan {
 	struct arena *a;
 	const struct filter_rules *rules;
-	int fd;			/* read-only */
-	struct str message;
+	struct str message;	/* its bytes, which nobody changes meanwhile */
 	const struct ipc_filter_SCAN *facts;	/* of the connection and the envelope; NULL: unknown */
 	const struct auth_dns *dns;		/* NULL: nobody to ask */
 	spam_ask_fn *ask_lists;			/* with the context of dns */
@@ -109,7 +108,7 @@ struct scan {
 	void *explain_ctx;
 };
 
-/* Check the message in fd (regular file, immutable). Never fails: trouble is a TEMPFAIL verdict. message: its bytes. */
+/* Check the message. Never fails: trouble is a TEMPFAIL verdict. */
 void scan_run(struct scan *s);
 
 struct str stage_spam_text(const struct scan *s);	/* as much of the message as the spam stage looks at */

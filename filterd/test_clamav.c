@@ -19,8 +19,15 @@ static char dir[] = "/tmp/test_clamav.XXXXXX";
 static const char words[] = "Test.Word:0:*:776f726d776f7264\n"
 	"Test.Html:3:*:3c623e626f6c643c2f623e776f726d\n"
 	"Test.Mail:4:*:582d576f726d3a20696e73696465\n"
-	"Test.Text:7:*:776f726d20696e206c6f7765722063617365\n";
+	"Test.Text:7:*:776f726d20696e206c6f7765722063617365\n"
+	"Test.Start:0:0:737461727420776f726d\n"
+	"Test.Gap:0:*:6761702077{4-6}6f726d\n";
 static const char digests[] = "081ebfd2a223026bb6e000a9c3f1e666:25:Test.File\n";
+/* The same of "third line\r\n", by SHA-256; two words in any order in a file of a mail; a member of an archive by its name; a forged link. */
+static const char digests256[] = "5f7870d8ab7668e9ec699b405bc6bf5b24fce251622c6243ea9c5d88271cbe8e:12:Test.File256\n";
+static const char logic[] = "Test.Logic;Engine:51-255,Container:CL_TYPE_MAIL,Target:0;0&1;776f726d746f6e67;776f726d657965\n";
+static const char members[] = "Test.Member:CL_TYPE_ZIP:*:worm\\.txt:*:*:*:*:*:*\n";
+static const char links[] = "H:bank.example\n";
 
 #define HEAD "From: a@example.org\r\nTo: b@example.com\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
 #define ODD_HEAD "X-One: 1\r\nX-Two: 2\r\nMIME-Version: 1.0\r\n"	/* libclamav does not take it for mail */
@@ -60,7 +67,20 @@ static const struct {
 	{ HEAD PARTS "Content-Type: text/plain; name=x.txt\r\n" QP "\r\nfirst line\r\nsecond l=69ne\r\n" END, "Test.File.UNOFFICIAL" },
 	{ HEAD PARTS B64 "\r\nZmlyc3QgbGluZQ0Kc2Vjb25kIGxpbmUNCg==\r\n" END, "Test.File.UNOFFICIAL" },
 	{ HEAD PARTS "Content-Type: text/plain\r\n" QP "\r\na worm=\r\nword=0D=00 here\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS NAMED QP "\r\nthird l=69ne\r\n" END, "Test.File256.UNOFFICIAL" },
+	{ HEAD PARTS NAMED QP "\r\nwormeye a worm=\r\ntongue\r\n" END, "Test.Logic.UNOFFICIAL" },
+	{ HEAD PARTS NAMED QP "\r\nworm=\r\ntongue\r\n" END, NULL },
+	{ HEAD PARTS "Content-Type: application/zip\r\n" B64 "\r\nUEsDBBQAAAAAAAAAIQDHp4s7BAAAAAQAAAAIAAAAd29ybS50eHR0ZXh0UEsBAhQDFAAAAAAAAAAh\r\n"
+	  "AMenizsEAAAABAAAAAgAAAAAAAAAAAAAAIABAAAAAHdvcm0udHh0UEsFBgAAAAABAAEANgAAACoA\r\n"
+	  "AAAAAA==\r\n" END, "Test.Member.UNOFFICIAL" },
+	{ HEAD PARTS NAMED QP "\r\nsta=\r\nrt worm\r\n" END, "Test.Start.UNOFFICIAL" },
+	{ HEAD PARTS NAMED QP "\r\nno sta=\r\nrt worm\r\n" END, NULL },
+	{ HEAD PARTS B64 "Content-Type: application/x-y\r\n\r\nYSBnYXAgdy0tLS0tb3JtCg==\r\n" END, "Test.Gap.UNOFFICIAL" },
+	{ HEAD PARTS QP "\r\ngap w--orm\r\n" END, NULL },
 };
+
+/* Where links are compared with a list. */
+static const char forged[] = HEAD PARTS "Content-Type: text/html\r\n\r\n<html><body><a href=\"http://worm.example/\">http://bank.example/</a></body></html>\r\n" END;
 
 static int write_file(const char *name, const char *text)
 {
@@ -68,6 +88,18 @@ static int write_file(const char *name, const char *text)
 	snprintf(path, sizeof(path), "%s/db/%s", dir, name);
 	FILE *f = fopen(path, "w");
 	return f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ? -1 : 0;
+}
+
+/* More than those for which one automaton serves. */
+static int write_many(void)
+{
+	struct buf b;
+	buf_init(&b, 1 << 20);
+	for (unsigned i = 0; i < 1100; i++)
+		buf_printf(&b, "Test.Fill%u:0:*:ff%04xff00fffe00ffff00%04xff\n", i, i, i * 7);
+	const int r = write_file("many.ndb", b.p);
+	buf_fini(&b);
+	return r;
 }
 
 static int databases(void)
@@ -80,12 +112,14 @@ static int databases(void)
 	if (!read || mkdtemp(dir) == NULL)
 		return -1;
 	snprintf(path, sizeof(path), "%s/db", dir);
-	return mkdir(path, 0700) < 0 ? -1 : write_file("canary.ndb", line) | write_file("words.ndb", words) | write_file("digests.hdb", digests);
+	return mkdir(path, 0700) < 0 ? -1 : write_file("canary.ndb", line) | write_file("words.ndb", words) | write_file("digests.hdb", digests) |
+		write_file("digests.hsb", digests256) | write_file("logic.ldb", logic) | write_file("members.cdb", members);
 }
 
 static void clear(void)
 {
-	static const char *const names[] = { "db/canary.ndb", "db/words.ndb", "db/digests.hdb" };
+	static const char *const names[] = { "db/canary.ndb", "db/words.ndb", "db/digests.hdb", "db/digests.hsb", "db/logic.ldb", "db/members.cdb",
+		"db/links.PDB", "db/many.ndb" };
 	char path[100];
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
@@ -112,18 +146,11 @@ static int stage(const struct filter_rules *rules, struct str message, struct fo
 	struct err e = { 0 };
 	struct scan s = { .a = a, .rules = rules, .message = message, .explain = on_finding, .explain_ctx = found };
 	found->name[0] = '\0';
-	FILE *f = tmpfile();
-	if (f == NULL || fwrite(message.p, 1, message.n, f) != message.n || fflush(f) != 0) {
-		tap_diag("no temporary file");
-		return -1;
-	}
-	s.fd = fileno(f);
 	s.root = mime_parse(a, message);
 	outcome_groups(&s);
 	const int r = stage_virus(&s, &e);
 	if (r < 0)
 		tap_diag("%s", e.text);
-	fclose(f);
 	arena_free(&a);
 	return r;
 }
@@ -177,8 +204,11 @@ static void test_once(const struct filter_rules *rules)
 	tap_ok(named > alone + LINES * 40, "a named part is looked at as it would be saved: %llu bytes", (unsigned long long)named);
 }
 
-static void test_found(const struct filter_rules *rules)
+static void test_found(const struct filter_rules *rules, bool listed)
 {
+	struct found link;
+	tap_ok(stage(rules, str_c(forged), &link) >= 0, "a link is scanned");
+	tap_is_str(link.name, listed ? "Heuristics.Phishing.Email.SpoofedDomain" : "", "a link that pretends to go elsewhere");
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct found found;
 		const int r = stage(rules, str_c(cases[i].message), &found);
@@ -200,6 +230,18 @@ static void test_canary(const struct conf *conf)
 	tap_ok(rename(without, with) == 0, "and it is there again");
 }
 
+/* The engine is fitted to what is loaded: the same is found. */
+static void test_loaded(struct filter_rules *rules, bool listed, const char *what)
+{
+	struct err e = { 0 };
+	clamav_free(&rules->clamav);
+	if (!tap_ok(clamav_load(rules->conf, "etc/share/clamav", dir, &rules->clamav, &e) == 0, "%s load: %s", what, e.text))
+		return;
+	tap_diag("%s", what);
+	test_found(rules, listed);
+	test_once(rules);
+}
+
 int main(void)
 {
 	struct filter_rules rules = { 0 };
@@ -213,10 +255,12 @@ int main(void)
 		return tap_done();
 	rules.conf = conf;
 	test_canary(conf);
-	if (tap_ok(policies_load(conf, &rules.policies, &e) == 0, "policies load: %s", e.text) &&
-	    tap_ok(clamav_load(conf, "etc/share/clamav", dir, &rules.clamav, &e) == 0, "signatures load: %s", e.text)) {
-		test_found(&rules);
-		test_once(&rules);
+	if (tap_ok(policies_load(conf, &rules.policies, &e) == 0, "policies load: %s", e.text)) {
+		test_loaded(&rules, false, "few signatures");
+		tap_ok(write_file("links.PDB", links) == 0, "a list of domains is written");
+		test_loaded(&rules, true, "and a list of domains");
+		tap_ok(write_many() == 0, "many signatures are written");
+		test_loaded(&rules, true, "and many signatures");
 	}
 	filter_rules_free(&rules);
 	clear();

@@ -136,7 +136,7 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 {
 	struct stat st;
 	const struct auth_dns dns = { asker_ask, ask };
-	struct scan s = { .a = a, .rules = rules, .fd = fd, .message = STR(""), .facts = facts, .dns = &dns, .ask_lists = asker_ask_lists };
+	struct scan s = { .a = a, .rules = rules, .message = STR(""), .facts = facts, .dns = &dns, .ask_lists = asker_ask_lists };
 	struct buf report;
 	buf_init(&report, REPORT_MAX);
 	if (facts->want) {
@@ -175,7 +175,7 @@ static void serve(const struct filter_rules *rules, struct asker *ask, uint32_t 
 static void count_lists(const struct filter_rules *rules, int sock, uint32_t id, const struct ipc_filter_LISTS *q, struct arena *a)
 {
 	const struct ipc_filter_SCAN facts = { .recipients = q->recipients, .before = q->before, .user = q->user, .own = q->own };
-	struct scan s = { .a = a, .rules = rules, .fd = -1, .facts = &facts };
+	struct scan s = { .a = a, .rules = rules, .message = STR(""), .facts = &facts };
 	struct err e = { 0 };
 	outcome_groups(&s);
 	const struct ipc_filter_COUNT m = { .lists = stage_banned_lists(&s) };
