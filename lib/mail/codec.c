@@ -6,45 +6,47 @@
 #include "base/enc.h"
 #include "mail/head.h"
 
-/* The first byte of in, from at, that is no blank; *ends: with it the line does. */
-static size_t blanks_end(struct str in, size_t at, bool *ends)
+/* From at on, up to the first byte that means something else than itself in an encoded word. */
+static size_t word_plain_end(struct str in, size_t at)
 {
-	while (at < in.n && ch_blank(in.p[at]))
+	while (at < in.n && in.p[at] != '=' && in.p[at] != '_')
 		at++;
-	*ends = at == in.n || in.p[at] == '\n' || (in.p[at] == '\r' && at + 1 < in.n && in.p[at + 1] == '\n');
 	return at;
 }
 
-/* From at on, up to the first byte that may mean something else than itself. A blank between letters is a letter. */
-static size_t qp_plain_end(struct str in, size_t at, bool header_q)
+static size_t find(struct str in, size_t at, char c)
 {
-	for (; at < in.n; at++) {
-		const char c = in.p[at];
-		if (c == '=' || (header_q && c == '_'))
-			break;
-		if (!header_q && ch_blank(c) && (at + 1 == in.n || ch_space(in.p[at + 1])))
-			break;
+	const char *p = memchr(in.p + at, c, in.n - at);
+	return p == NULL ? in.n : (size_t)(p - in.p);
+}
+
+/* The bytes of in from at to end, between which there is no '=', less the blanks that end a line: those were added on the way (RFC 2045 6.7 rule 3). */
+static void put_lines(struct str in, size_t at, size_t end, struct buf *out)
+{
+	while (at < end) {
+		const size_t lf = find(str_sub(in, 0, end), at, '\n');
+		const bool ends = lf < end || end == in.n;
+		const size_t line_end = lf < end && lf > at && in.p[lf - 1] == '\r' ? lf - 1 : lf;
+		size_t text_end = line_end;
+		while (ends && text_end > at && ch_blank(in.p[text_end - 1]))
+			text_end--;
+		buf_mem(out, in.p + at, text_end - at);
+		at = lf < end ? lf + 1 : end;
+		buf_mem(out, in.p + line_end, at - line_end);
 	}
-	return at;
 }
 
 void mail_qp_decode(struct str in, bool header_q, struct buf *out)
 {
 	for (size_t i = 0; i < in.n; i++) {
-		const size_t plain = qp_plain_end(in, i, header_q);
-
-		buf_mem(out, in.p + i, plain - i);
+		const size_t plain = header_q ? word_plain_end(in, i) : find(in, i, '=');
+		if (header_q)
+			buf_mem(out, in.p + i, plain - i);
+		else
+			put_lines(in, i, plain, out);
 		if ((i = plain) == in.n)
 			return;
 		char c = in.p[i];
-		if (!header_q && ch_blank(c)) {		/* blanks that end a line were added on the way (RFC 2045 6.7 rule 3) */
-			bool ends;
-			const size_t end = blanks_end(in, i, &ends);
-			if (!ends)
-				buf_mem(out, in.p + i, end - i);
-			i = end - 1;
-			continue;
-		}
 		if (header_q && c == '_') {
 			buf_ch(out, ' ');
 			continue;
@@ -71,28 +73,58 @@ void mail_qp_decode(struct str in, bool header_q, struct buf *out)
 	}
 }
 
+/* Values of base64's characters and of those that stand for two of them in names of files, one more each; 0: none. */
+static const unsigned char b64_values[256] = {
+	['+'] = 63, 0, 63, 0, 64, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
+	['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 0, 0, 0, 0, 64, 0,
+	27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+};
+
+static unsigned b64_value(char c)	/* more than 63: none */
+{
+	return b64_values[(unsigned char)c] - 1u;
+}
+
+/* Groups of four characters with nothing between them: nearly all of a line. Returns where they end, or a while before. */
+static size_t b64_groups(struct str in, size_t at, struct buf *out)
+{
+	char run[768];
+	size_t n = 0;
+	for (; n < sizeof(run) && in.n - at >= 4; at += 4) {
+		const unsigned a = b64_value(in.p[at]), b = b64_value(in.p[at + 1]), c = b64_value(in.p[at + 2]), d = b64_value(in.p[at + 3]);
+		if ((a | b | c | d) > 63)
+			break;
+		run[n++] = (char)(a << 2 | b >> 4);
+		run[n++] = (char)(b << 4 | c >> 2);
+		run[n++] = (char)(c << 6 | d);
+	}
+	buf_mem(out, run, n);
+	return at;
+}
+
 void mail_b64_decode(struct str in, struct buf *out)
 {
 	unsigned v = 0, bits = 0;
 	for (size_t i = 0; i < in.n; i++) {
-		char c = in.p[i];
-		int d = ch_upper(c) ? c - 'A' : ch_lower_p(c) ? c - 'a' + 26 : ch_digit(c) ? c - '0' + 52 :
-			c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+		if (bits == 0)
+			i = b64_groups(in, i, out);
+		if (i == in.n || out->failed)
+			return;
+		const char c = in.p[i];
+		const unsigned d = b64_value(c);
 		if (c == '=') {
 			/* Padding ends a run; what follows is a new one (concatenated encodings). */
 			bits = 0;
 			v = 0;
 			continue;
 		}
-		if (d < 0)
+		if (d > 63)
 			continue;
-		v = (v << 6 | (unsigned)d) & 0xffffff;
+		v = (v << 6 | d) & 0xffffff;
 		bits += 6;
 		if (bits >= 8) {
 			bits -= 8;
 			buf_ch(out, (char)(v >> bits & 0xff));
-			if (out->failed)
-				return;
 		}
 	}
 }

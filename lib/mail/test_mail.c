@@ -1,6 +1,7 @@
 /* Fields, addresses, dates, words, parameters, edits: tables from the RFCs and from the wild. */
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/enc.h"
 #include "mail/edit.h"
 #include "mail/head.h"
 #include "test/tap.h"
@@ -118,6 +119,9 @@ static void quoted_printable(void)
 		{ "gr=C3=bc=3D", false, "gr\xc3\xbc=" },
 		{ "soft =\nline =\r\n end= \t\n.", false, "soft line  end." },
 		{ "x =20\n", false, "x  \n" },
+		{ "x=20 \t\r\n=41\r\n \r\n\t", false, "x \r\nA\r\n\r\n" },
+		{ "a \r \n b\r\r\n", false, "a \r\n b\r\r\n" },
+		{ "blank =\nand  =41 ", false, "blank and  A" },
 		{ "=", false, "" },
 		{ "=4", false, "=4" },
 		{ "=G1 =4G =", false, "=G1 =4G " },
@@ -130,6 +134,58 @@ static void quoted_printable(void)
 		tap_ok(str_eq(buf_view(&b), str_c(cases[i].out)), "quoted-printable %zu: %.*s", i, (int)b.n, b.n ? b.p : "");
 		buf_fini(&b);
 	}
+}
+
+/* RFC 2045 6.8, and what is no character of it, at each place of a group; file names' alphabet too. */
+static void base64(void)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{ "", "" },
+		{ "YWJjZGVm", "abcdef" },
+		{ "YWJjZA==", "abcd" },
+		{ "YWJjZGU=\r\n", "abcde" },
+		{ "YW\r\nJj\r\nZG.Vm", "abcdef" },
+		{ "Y\x80W J(jZ\xffGV\nm", "abcdef" },
+		{ "YQ==YmM=ZGVm", "abcdef" },
+		{ "Y=YWJj", "abc" },
+		{ "YWJjZ", "abc" },
+		{ "Pz8/Pj4+Pz8_Pj4-", "??\?>>>??\?>>>" },
+		{ "====", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf b;
+		buf_init(&b, 1000);
+		mail_b64_decode(str_c(cases[i].in), &b);
+		tap_ok(str_eq(buf_view(&b), str_c(cases[i].out)), "base64 %zu: %.*s", i, (int)b.n, b.n ? b.p : "");
+		buf_fini(&b);
+	}
+	/* All bytes, in lines of any length, with as much room as they need and less. */
+	struct buf bytes, text, lines, out;
+	buf_init(&bytes, 4000);
+	buf_init(&text, 8000);
+	for (unsigned i = 0; i < 3000; i++)
+		buf_ch(&bytes, (char)(i * 7 + i / 256));
+	base64_encode(&text, buf_view(&bytes));
+	for (size_t width = 1; width < 90; width++) {
+		buf_init(&lines, 16000);
+		for (struct str rest = buf_view(&text); rest.n > 0; rest = str_from(rest, width)) {
+			buf_str(&lines, str_sub(rest, 0, width));
+			buf_c(&lines, "\r\n");
+		}
+		buf_init(&out, bytes.n);
+		mail_b64_decode(buf_view(&lines), &out);
+		tap_ok(!buf_failed(&out) && str_eq(buf_view(&out), buf_view(&bytes)), "base64 in lines of %zu", width);
+		buf_fini(&out);
+		buf_init(&out, bytes.n - 1);
+		mail_b64_decode(buf_view(&lines), &out);
+		tap_ok(buf_failed(&out), "base64 into less room");
+		buf_fini(&out);
+		buf_fini(&lines);
+	}
+	buf_fini(&bytes);
+	buf_fini(&text);
 }
 
 static void params(void)
@@ -224,6 +280,7 @@ int main(void)
 	dates();
 	words();
 	quoted_printable();
+	base64();
 	params();
 	edits();
 	head_ends();
