@@ -74,7 +74,8 @@ int packet_recv(int sock, unsigned char *p, size_t *n_out, struct ipc_fds *fds_o
 	struct msghdr mh = { .msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = space.bytes,
-			     .msg_controllen = sizeof(space.bytes) };
+			     /* Not CMSG_SPACE: into what that rounds up to the kernel would put one more. */
+			     .msg_controllen = CMSG_LEN(sizeof(int) * IPC_FDS_MAX) };
 	ssize_t n;
 
 	do
