@@ -35,7 +35,7 @@ struct ipc_chan {
 	ipc_closed_fn *closed;
 	void *ctx;
 	struct ipc_allow allow;
-	bool allow_set, freed;
+	bool allow_set, freed, held;
 	int fd; /* -1 when closed */
 	uint32_t last_id;
 	struct ipc_fds more; /* of the message that is being handled */
@@ -123,7 +123,7 @@ static bool chan_packet(struct ipc_chan *ch, size_t n, struct ipc_fds *fds)
  * each time, while the loop comes back for it. Descriptors come in bursts, and the kernel limits how many are under way: those are all taken. */
 static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 {
-	while (max-- > 0) {
+	while (max-- > 0 && !ch->held) {
 		struct err e = { 0 };
 		struct ipc_fds fds;
 		size_t n;
@@ -161,6 +161,11 @@ static void fail_later(struct ipc_chan *ch, const struct err *why)
 	ch->fail_timer = loop_timer(ch->loop, 0, on_fail_timer, ch);
 }
 
+static unsigned may_read(const struct ipc_chan *ch)
+{
+	return ch->held ? 0 : LOOP_READ;
+}
+
 static void chan_flush(struct ipc_chan *ch)
 {
 	while (!list_empty(&ch->queue)) {
@@ -177,7 +182,7 @@ static void chan_flush(struct ipc_chan *ch)
 		}
 		queue_drop(ch, q);
 	}
-	watch_set(ch->watch, LOOP_READ);
+	watch_set(ch->watch, may_read(ch));
 }
 
 static void on_watch(void *ctx, unsigned events)
@@ -186,6 +191,8 @@ static void on_watch(void *ctx, unsigned events)
 
 	if ((events & LOOP_WRITE) && ch->fd >= 0)
 		chan_flush(ch);
+	if (ch->held && (events & LOOP_HUP))	/* nobody waits for what it said last */
+		ch->held = false;
 	if ((events & (LOOP_READ | LOOP_HUP)) && ch->fd >= 0)
 		chan_read(ch, ROUND_PACKETS_MAX, true);
 }
@@ -217,6 +224,28 @@ void ipc_chan_free(struct ipc_chan **chp)
 	ch->freed = true;
 	chan_shut(ch);
 	loop_free_later(ch->loop, ch);
+}
+
+void ipc_chan_hold(struct ipc_chan *ch, bool hold)
+{
+	if (ch->held == hold || ch->fd < 0)
+		return;
+	ch->held = hold;
+	watch_set(ch->watch, may_read(ch) | (list_empty(&ch->queue) ? 0 : LOOP_WRITE));
+}
+
+int ipc_chan_detach(struct ipc_chan **chp)
+{
+	struct ipc_chan *ch = *chp;
+	int fd = -1;
+
+	if (ch->fd >= 0 && !ch->fail_timer && list_empty(&ch->queue)) {
+		watch_del(&ch->watch);
+		fd = ch->fd;
+		ch->fd = -1;
+	}
+	ipc_chan_free(chp);
+	return fd;
 }
 
 void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow)
@@ -287,7 +316,7 @@ static void enqueue(struct ipc_chan *ch, size_t n, const struct ipc_fds *fds)
 	list_append(&ch->queue, &q->node);
 	ch->queue_packets++;
 	ch->queue_bytes += n;
-	watch_set(ch->watch, LOOP_READ | LOOP_WRITE);
+	watch_set(ch->watch, may_read(ch) | LOOP_WRITE);
 }
 
 int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd,

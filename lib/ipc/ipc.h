@@ -93,6 +93,10 @@ void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow);	/* borrows typ
 void ipc_chan_waiting_max(struct ipc_chan *ch, size_t packets);
 enum { IPC_GROUP_WAITING_MAX = 4096 };
 int ipc_chan_fd(const struct ipc_chan *ch);
+/* Read nothing from it for now (false: go on). That the peer has gone is still seen. */
+void ipc_chan_hold(struct ipc_chan *ch, bool hold);
+/* Frees ch and returns its descriptor, owned by the caller, for another channel later. -1, and closed: it has failed, or packets wait to be sent. */
+int ipc_chan_detach(struct ipc_chan **ch);
 /* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets (ipc_chan_waiting_max) are queued, then the
  * channel closes with ERR_LIMIT. -1 only for a message that cannot be encoded. */
 int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;

@@ -312,8 +312,61 @@ static void freed_inside(void)
 	end(&s);
 }
 
+static void held(void)
+{
+	const struct ipc_queue_RCPT m = { .recipient = STR("a@b") };
+	struct side s;
+	int fds[2];
+
+	start(&s, fds);
+	ipc_chan_hold(s.ch, true);
+	put(fds[1], IPC_queue_RCPT, &m, 1, -1);
+	struct timer *t = loop_timer(s.loop, 20, on_give_up, s.loop);
+	loop_run(s.loop);
+	tap_is_int(s.got, 0, "a channel that is held reads nothing");
+	timer_del(&t);
+	ipc_chan_hold(s.ch, false);
+	s.stop_after = 1;
+	run(&s);
+	tap_is_int(s.got, 1, "and goes on with what came meanwhile");
+	ipc_chan_hold(s.ch, true);
+	put(fds[1], IPC_queue_RCPT, &m, 2, -1);
+	close(fds[1]);
+	s.stop_after = 0;
+	run(&s);
+	tap_ok(s.got == 2 && s.closed == 1, "that its peer has gone is seen, after its last words");
+	end(&s);
+}
+
+static void detached(void)
+{
+	const struct ipc_queue_RCPT m = { .recipient = STR("a@b") };
+	struct err e = { 0 };
+	struct side s;
+	int fds[2];
+
+	start(&s, fds);
+	const int fd = ipc_chan_detach(&s.ch);
+	tap_ok(fd == fds[0] && s.ch == NULL, "a channel gives its descriptor back");
+	put(fds[1], IPC_queue_RCPT, &m, 1, -1);
+	s.ch = ipc_chan_new(s.loop, fd, &ipc_queue, on_msg, on_closed, &s);
+	s.stop_after = 1;
+	run(&s);
+	tap_is_int(s.got, 1, "which serves another");
+	const struct ipc_queue_REPLY r = { .code = 250, .enhanced = STR("2.0.0"), .text = STR("Ok") };
+	while (send(fds[0], "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+		continue;
+	tap_is_int(ipc_send(s.ch, IPC_queue_REPLY, &r, 1, -1, &e), 0, "with a packet that waits");
+	tap_ok(ipc_chan_detach(&s.ch) == -1 && s.ch == NULL, "there is none to give");
+	tap_ok(fcntl(fds[0], F_GETFD) < 0, "it is closed");
+	close(fds[1]);
+	end(&s);
+}
+
 int main(void)
 {
+	held();
+	detached();
 	order_and_fds();
 	answers();
 	phases();
