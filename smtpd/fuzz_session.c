@@ -27,6 +27,12 @@ static struct straw {
 	bool mail, rcpt, writing, over;
 } w;
 
+void front_keep(struct front_env *env, int auth_fd, int queue_fd)
+{
+	close_fd(&auth_fd);
+	close_fd(&queue_fd);
+}
+
 void front_last(struct front_env *env)
 {
 }

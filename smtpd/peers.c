@@ -92,12 +92,24 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	session_run(s);
 }
 
+/* queued must not take what comes for words of the connection before. */
+static void say_next(struct session *s)
+{
+	const struct ipc_queue_NEXT m = { .conn = s->fc.conn };
+	struct err e = { 0 };
+
+	if (ipc_send(s->queue, IPC_queue_NEXT, &m, 0, -1, &e) < 0)
+		log_error("%s: %s", s->host, e.text);
+}
+
 static bool queue_open(struct session *s)
 {
 	if (s->queue == NULL && s->fc.queue_fd >= 0) {
 		s->queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
 		ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
 		s->fc.queue_fd = -1;
+		if (s->fc.queue_again)
+			say_next(s);
 	}
 	return s->queue != NULL;
 }
@@ -288,11 +300,28 @@ void peers_auth_cancel(struct session *s)
 	(void)auth_send(s, IPC_auth_CANCEL, &m);
 }
 
+/* The channel for the client's next connection. While an answer is outstanding there is none: it would be taken for one of that connection's. */
+static int queue_left(struct session *s)
+{
+	const int unused = s->fc.queue_fd;
+
+	s->fc.queue_fd = -1;
+	if (s->queue == NULL)
+		return unused;
+	if (s->wait_id != 0) {
+		ipc_chan_free(&s->queue);
+		return -1;
+	}
+	if (s->t.open)
+		peers_reset(s, NULL);
+	return ipc_chan_detach(&s->queue);
+}
+
 void peers_close(struct session *s)
 {
-	ipc_chan_free(&s->queue);
+	const int auth = s->auth_gone ? -1 : s->fc.auth_fd;
+
 	ipc_chan_free(&s->auth);
-	close_fd(&s->fc.queue_fd);
-	if (!s->auth_gone)
-		close_fd(&s->fc.auth_fd);
+	s->fc.auth_fd = -1;
+	front_keep(s->env, auth, queue_left(s));
 }

@@ -204,6 +204,12 @@ struct straw {
 
 static struct straw *current;
 
+void front_keep(struct front_env *env, int auth_fd, int queue_fd)
+{
+	close_fd(&auth_fd);
+	close_fd(&queue_fd);
+}
+
 void front_last(struct front_env *env)
 {
 }

@@ -338,8 +338,10 @@ struct conn_entry {
 	uint64_t uid;			/* local: peer's */
 	struct trans *trans;
 	struct judge *judge;		/* of ETRN */
+	bool between;			/* the parent has told of the next connection on this channel, the front has not yet */
+	uint64_t next;			/* the front has, the parent has not: nothing is read meanwhile; 0: no */
 };
-enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA, PHASE_READY };	/* OPEN becomes READY by itself when the front can write */
+enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA, PHASE_READY, PHASE_BETWEEN };	/* OPEN becomes READY by itself when the front can write */
 void conns_start(struct queued *q, int register_fd, int auth_fd);
 void conn_phase(struct conn_entry *c, enum conn_phase p);
 void conn_ready(struct conn_entry *c, uint32_t id, int fd, struct str qid);	/* READY; fd stays the caller's. qid: as conn_reply */

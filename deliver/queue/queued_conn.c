@@ -15,11 +15,12 @@
 /* --- fronts --- */
 
 static const uint16_t in_idle[] = { IPC_queue_MAIL, IPC_queue_RESET, IPC_queue_ETRN, IPC_queue_PROXIED, IPC_queue_XCLIENT, IPC_queue_XFORWARD, IPC_queue_EVENT,
-				    IPC_queue_CCERT };
+				    IPC_queue_CCERT, IPC_queue_NEXT };
 static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RESET };
 static const uint16_t in_wait[] = { IPC_queue_RESET };
 static const uint16_t in_ready[] = { IPC_queue_RCPT, IPC_queue_DATA_END, IPC_queue_RESET };
 static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
+static const uint16_t in_between[] = { IPC_queue_NEXT, IPC_queue_RESET };	/* RESET: the last word of the connection before */
 
 static const struct ipc_allow phases[] = {
 	[PHASE_IDLE] = { in_idle, ARRAY_LEN(in_idle) },
@@ -27,6 +28,7 @@ static const struct ipc_allow phases[] = {
 	[PHASE_WAIT] = { in_wait, ARRAY_LEN(in_wait) },
 	[PHASE_DATA] = { in_data, ARRAY_LEN(in_data) },
 	[PHASE_READY] = { in_ready, ARRAY_LEN(in_ready) },
+	[PHASE_BETWEEN] = { in_between, ARRAY_LEN(in_between) },
 };
 
 void conn_phase(struct conn_entry *c, enum conn_phase p)
@@ -93,14 +95,19 @@ void conn_facts(const struct conn_entry *c, struct restrict_facts *f)
 	f->ccert_issuer = str_c(c->cert->issuer);
 }
 
-static void conn_end(struct conn_entry *c)
+static void conn_forget(struct conn_entry *c)
 {
-	ipc_chan_free(&c->chan);
 	judge_free(&c->judge);
 	trans_drop(&c->trans);
 	(void)map_del(c->q->conns, str_n(&c->id, sizeof(c->id)));
 	client_forget_forwarded(c);
 	client_forget_cert(c);
+}
+
+static void conn_end(struct conn_entry *c)
+{
+	ipc_chan_free(&c->chan);
+	conn_forget(c);
 	free(c);
 }
 
@@ -113,6 +120,24 @@ static bool keeps_writing(struct conn_entry *c, uint16_t type, uint32_t id)
 	if (type == IPC_queue_DATA_END)
 		conn_reply(c, id, 451, "4.3.0", STR("Error: queue file write error"), (struct str){ 0 });
 	conn_end(c);
+	return true;
+}
+
+/* --- the next connection on the same channel --- */
+
+/* Parent and front both tell of it, over sockets that nothing orders. What the front says of the next connection is read when the parent has told whose that is;
+ * what it said of the one before has been read by then, and who the client is it does not say at all. */
+static bool next_begins(struct conn_entry *c, uint64_t conn)
+{
+	if (c->between && conn == c->id) {
+		c->between = false;
+		conn_phase(c, PHASE_IDLE);
+		return true;
+	}
+	if (conn == c->id)
+		return false;	/* it speaks of this one already */
+	c->next = conn;
+	ipc_chan_hold(c->chan, true);
 	return true;
 }
 
@@ -158,7 +183,10 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	case IPC_queue_RESET:
 		trouble_data(c, ((const struct ipc_queue_RESET *)msg)->malformed);
 		trans_drop(&c->trans);
-		conn_phase(c, PHASE_IDLE);
+		conn_phase(c, c->between ? PHASE_BETWEEN : PHASE_IDLE);
+		break;
+	case IPC_queue_NEXT:
+		allowed = next_begins(c, ((const struct ipc_queue_NEXT *)msg)->conn);
 		break;
 	default:
 		break;
@@ -297,6 +325,40 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 	early_apply(c);
 }
 
+/* Of the connection before nothing is left: what does not stand here is as new. */
+static bool conn_renew(struct conn_entry *c, const struct ipc_reg_AGAIN *m)
+{
+	struct conn_entry fresh = { .q = c->q, .id = m->conn, .chan = c->chan, .rules = c->rules, .conf = c->conf, .client_port = m->client_port,
+				    .server_port = m->server_port, .lmtp = c->lmtp, .between = true, .next = c->next };
+
+	memcpy(fresh.profile, c->profile, sizeof(fresh.profile));
+	conn_forget(c);
+	*c = fresh;
+	(void)map_set(c->q->conns, str_n(&c->id, sizeof(c->id)), c);
+	return put_text(c->server, sizeof(c->server), m->server) && client_register(c, m->client);
+}
+
+static void on_again(struct queued *q, const struct ipc_reg_AGAIN *m)
+{
+	struct conn_entry *c = map_get(q->conns, str_n(&m->was, sizeof(m->was)));
+
+	if (c == NULL)
+		return;		/* its channel was closed here: so it is for the next one */
+	/* An honest front has closed the message before its connection was over: see keeps_writing. */
+	if (c->local || trans_written(c->trans) || map_get(q->conns, str_n(&m->conn, sizeof(m->conn))) || !conn_renew(c, m)) {
+		log_warning("connection from %.*s not taken", STR_ARG(m->client));
+		conn_end(c);
+		return;
+	}
+	conn_phase(c, PHASE_BETWEEN);
+	if (c->next == c->id) {
+		(void)next_begins(c, c->id);
+		c->next = 0;
+		ipc_chan_hold(c->chan, false);
+	}
+	early_apply(c);
+}
+
 struct parent {
 	struct queued *q;
 	struct ipc_chan *chan;
@@ -304,7 +366,7 @@ struct parent {
 };
 
 static const uint16_t reg_first[] = { IPC_reg_HELLO };
-static const uint16_t reg_then[] = { IPC_reg_CONN };
+static const uint16_t reg_then[] = { IPC_reg_CONN, IPC_reg_AGAIN };
 
 static void on_parent(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
@@ -312,6 +374,10 @@ static void on_parent(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 
 	if (type == IPC_reg_CONN) {
 		on_conn(p->q, msg, fd);
+		return;
+	}
+	if (type == IPC_reg_AGAIN) {
+		on_again(p->q, msg);
 		return;
 	}
 	const struct ipc_reg_HELLO *h = msg;

@@ -1,4 +1,5 @@
-/* Inside lib/front: front.c (start), parent.c (accepting), limit.c (counting), reg.c (telling the daemons), template.c (serving), inetd.c. */
+/* Inside lib/front: front.c (start), parent.c (accepting), limit.c (counting), reg.c (telling the daemons), again.c (fronts that serve again), template.c
+ * (serving), inetd.c. */
 #ifndef FRONT_FRONT_PRIV_H
 #define FRONT_FRONT_PRIV_H
 
@@ -65,8 +66,20 @@ struct reg *reg_new(struct loop *l, const struct front_run *run, struct reg_call
 /* A needed daemon has gone a moment ago (REG_COMING_MS) and may be back in the next: connections may wait for it in the listener. */
 bool reg_coming(const struct reg *r);
 void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
-/* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing. */
-int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e) MUST_CHECK;
+/* What a front that serves its client again keeps of its channels, and the daemons' ends of those that wait here for their first use. Begins zeroed. */
+struct unused;
+struct reg_kept {
+	struct unused *waiting[PEER_COUNT];	/* NULL: none */
+	uint64_t queued;			/* which start of queued its channel leads to; 0: to none */
+};
+/* Make the connection's channels and tell the daemons: fc->*_fd are set (owned by the caller). ERR_CLOSED: a needed daemon is missing.
+ * kept: of the front that will have them, valid until reg_kept_forget(); NULL: it serves no other connection. */
+int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e) MUST_CHECK;
+/* May that front, whose connection is over, serve fc? Not when it has used a channel over which passwords go, whatever it says itself. */
+bool reg_may_again(const struct reg *r, const struct reg_kept *kept, const struct front_conn *fc) MUST_CHECK;
+/* Instead of reg_announce() then: its channels are fc's now, and no more was's. Those that it needs anew are set in fc. */
+int reg_again(struct reg *r, uint64_t was, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e) MUST_CHECK;
+void reg_kept_forget(struct reg_kept *kept);
 /* The caller ends, its connections go on: what the daemons were to hear at first use they hear now. */
 void reg_tell_all(struct reg *r);
 /* A channel to the key worker for a self test; -1 when it is not there. */
@@ -81,20 +94,31 @@ struct ipc_handover_CLIENT;
 /* The other side: all descriptors are taken. false: they are not what the message says; *fc has those that there are, to be closed. */
 bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds more, struct front_conn *fc) MUST_CHECK;
 
+/* --- fronts that serve their client again, as the parent sees them: again.c --- */
+struct again;
+struct again_front;
+typedef void again_ended_fn(uint64_t conn);	/* the connection is over; said once of each that such a front serves */
+struct again *again_new(struct loop *l, const struct front_run *run, again_ended_fn *ended);	/* for the life of the process */
+/* fc is about to be served by a new process of owner: may that serve others of its client later? Then fc->again_fd is set (owned by the caller). NULL: no. */
+struct again_front *again_new_front(struct again *a, const void *owner, struct front_conn *fc);
+struct reg_kept *again_kept(struct again_front *f);	/* NULL for NULL */
+void again_give_up(struct again_front **f);		/* it could not be handed over, or may serve nobody any more; accepts NULL */
+/* One that waits for fc's client; NULL: none. */
+struct again_front *again_find(struct again *a, const struct front_conn *fc);
+uint64_t again_conn(const struct again_front *f);	/* what it has served last */
+int again_serve(struct again_front *f, const struct front_conn *fc, struct err *e) MUST_CHECK;	/* fc stays the caller's */
+void again_let_go_of(struct again *a, const void *owner);	/* no more come to fronts of this owner */
+
 /* --- fronts that are processes, as the template sees them: isolated.c --- */
 struct isolated;
 struct isolated_calls {
-	void (*started)(bool again);		/* a connection is being served; again: by a process that has served before */
-	void (*ended)(uint64_t conn, int status);	/* it has ended; status as wait(2) gives it */
+	void (*started)(void);			/* a connection is being served */
+	void (*ended)(uint64_t conn, int status);	/* its process has ended; status as wait(2) gives it */
 	void (*none_left)(void);
-	/* In the new process: serve fc; again_fd (or -1): the channel on which further connections come. Never returns. */
-	void (*child)(struct front_conn *fc, int again_fd);
+	void (*child)(struct front_conn *fc);	/* in the new process: serve fc. Never returns */
 };
 struct isolated *isolated_new(struct loop *l, const struct front_run *run, const struct isolated_calls *calls);	/* for the life of the process */
 void isolated_serve(struct isolated *iso, struct front_conn *fc);	/* fc stays the caller's */
-void isolated_drain(struct isolated *iso);		/* no more come: those that wait end */
-/* In the new process, which has a loop of its own already: the channels of other clients' fronts are none of its business. */
-void isolated_forget(struct isolated *iso);
 size_t isolated_count(const struct isolated *iso);	/* processes */
 
 /* --- certificates: certs.c --- */

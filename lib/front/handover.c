@@ -18,6 +18,7 @@ static const struct {
 	{ 1, offsetof(struct front_conn, auth_fd) },
 	{ 2, offsetof(struct front_conn, key_fd) },
 	{ 4, offsetof(struct front_conn, queue_fd) },
+	{ 8, offsetof(struct front_conn, again_fd) },
 };
 
 static int *channel(struct front_conn *fc, size_t i)
@@ -56,7 +57,7 @@ static void copy_text(char *to, size_t size, struct str s)
 bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds more, struct front_conn *fc)
 {
 	size_t used = 0;
-	*fc = (struct front_conn){ .conn = m->conn, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1 };
+	*fc = (struct front_conn){ .conn = m->conn, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .again_fd = -1 };
 	fc->client_port = (uint16_t)m->client_port;
 	fc->server_port = (uint16_t)m->server_port;
 	fc->client_known = true;
@@ -69,7 +70,7 @@ bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds m
 	for (size_t i = 0; i < ARRAY_LEN(channels) && used < more.n; i++)
 		if (m->channels & channels[i].bit)
 			*channel(fc, i) = more.v[used++];
-	const bool right = used == more.n && m->channels == (m->channels & 7) && (size_t)__builtin_popcountll(m->channels) == used;
+	const bool right = used == more.n && m->channels == (m->channels & 15) && (size_t)__builtin_popcountll(m->channels) == used;
 	while (used < more.n)
 		close(more.v[used++]);
 	return right;

@@ -88,7 +88,8 @@ int inetd_main(struct front_run *run, int fd)
 	struct loop *l = loop_new();
 	struct reg *reg = reg_new(l, run, (struct reg_calls){ NULL, NULL });
 	/* Prepared before the daemons hear of it: they need not wait for us. */
-	if (template_prepare(run, &(struct front_certs){ .key_fd = -1 }, &env, &e) < 0 || reg_announce(reg, &fc, uid, &e) < 0 || reg_settle(reg, &e) < 0 || drop(run, &e) < 0) {
+	if (template_prepare(run, &(struct front_certs){ .key_fd = -1 }, &env, &e) < 0 || reg_announce(reg, &fc, uid, NULL, &e) < 0 ||
+	    reg_settle(reg, &e) < 0 || drop(run, &e) < 0) {
 		log_error("connection from %s refused: %s", fc.client, e.text);
 		front_busy(run, fd, fc.profile, NULL);
 		return EXIT_BUSY;

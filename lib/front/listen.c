@@ -172,7 +172,7 @@ int front_listeners_open(const struct front_run *run, struct front_listener *out
 int front_conn_facts(int fd, bool local, const char *profile, struct front_conn *out, uint64_t *uid_out, uint8_t addr_out[16])
 {
 	uint8_t own[16];
-	*out = (struct front_conn){ .conn = 0, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .client_known = true };
+	*out = (struct front_conn){ .conn = 0, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .again_fd = -1, .client_known = true };
 	*uid_out = 0;
 	(void)snprintf(out->profile, sizeof(out->profile), "%s", profile);
 	out->implicit_tls = front_profile_tls(profile);

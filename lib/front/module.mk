@@ -1,4 +1,4 @@
-$(call library,front.c parent.c certs.c template.c isolated.c login.c inetd.c listen.c limit.c reg.c handover.c)
+$(call library,front.c parent.c certs.c template.c again.c isolated.c login.c inetd.c listen.c limit.c reg.c handover.c)
 $(call unittest,test_handover,test_handover.c,front map ipc io os conf log base test)
 # For t/front; not installed.
 $(call tool,front-echo,test_front.c,front map ipc io os conf log base)

@@ -39,8 +39,8 @@ struct worker {
 	struct list node;
 	struct ipc_chan *chan;
 	pid_t pid;
-	bool ready, retired;
-	uint64_t served, in_flight;	/* served: without those that a process served again, as far as it has told */
+	bool ready, retired, isolated;
+	uint64_t served, in_flight;	/* served: without those that a process served again */
 };
 
 static struct parent {
@@ -51,6 +51,7 @@ static struct parent {
 	size_t n_listeners;
 	struct limits *limits;
 	struct reg *reg;
+	struct again *again;
 	struct list workers;
 	struct worker *now;		/* takes new connections; NULL: none is ready */
 	struct worker *next;		/* getting ready; NULL: none */
@@ -171,6 +172,34 @@ static int hand_over(const struct front_conn *fc, struct err *e)
 	return 0;
 }
 
+/* To a process of its own, by the template. */
+static int serve_new(struct front_conn *fc, uint64_t uid, struct err *e)
+{
+	struct again_front *f = p.now->isolated ? again_new_front(p.again, p.now, fc) : NULL;
+	if (reg_announce(p.reg, fc, uid, again_kept(f), e) == 0 && hand_over(fc, e) == 0)
+		return 0;
+	again_give_up(&f);
+	return -1;
+}
+
+/* To one that has served this client before: no fork, and nothing for the template to do. */
+static int serve_again(struct again_front *f, struct front_conn *fc, uint64_t uid, struct err *e)
+{
+	if (reg_again(p.reg, again_conn(f), fc, uid, again_kept(f), e) == 0 && again_serve(f, fc, e) == 0)
+		return 0;
+	again_give_up(&f);
+	return -1;
+}
+
+static int serve(struct front_conn *fc, uint64_t uid, struct err *e)
+{
+	struct again_front *f = again_find(p.again, fc);
+	if (f && reg_may_again(p.reg, again_kept(f), fc))
+		return serve_again(f, fc, uid, e);
+	again_give_up(&f);
+	return serve_new(fc, uid, e);
+}
+
 static void take(const struct front_listener *l, int fd)
 {
 	struct front_conn fc;
@@ -191,7 +220,7 @@ static void take(const struct front_listener *l, int fd)
 		refuse(fd, l->profile, fc.client, "too many connections");
 		return;
 	}
-	if (reg_announce(p.reg, &fc, uid, &e) < 0 || hand_over(&fc, &e) < 0) {
+	if (serve(&fc, uid, &e) < 0) {
 		limits_give(p.limits, fc.conn);
 		refuse(fd, l->profile, fc.client, e.text);
 		fc.fd = -1;
@@ -200,6 +229,7 @@ static void take(const struct front_listener *l, int fd)
 	close_fd(&fc.auth_fd);
 	close_fd(&fc.key_fd);
 	close_fd(&fc.queue_fd);
+	close_fd(&fc.again_fd);
 	if (p.now && p.now->served >= conf->front_template_max && !p.next && p.retry_ms == 0)
 		start_worker(NULL);
 }
@@ -232,6 +262,7 @@ static void retire(struct worker *w)
 	if (!w || w->retired)
 		return;
 	w->retired = true;
+	again_let_go_of(p.again, w);
 	if (w == p.now)
 		p.now = NULL;
 	if (w == p.next)
@@ -263,17 +294,20 @@ static bool is_crash(uint64_t status)
 	return sig == SIGSEGV || sig == SIGABRT || sig == SIGSYS || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
 }
 
-/* Those that took no fork teach nobody how the template's memory lies, and leave nothing in it. */
-static void on_started(struct worker *w, uint64_t n, uint64_t again)
+static void on_started(struct worker *w, uint64_t n)
 {
 	w->in_flight -= n < w->in_flight ? n : w->in_flight;
-	w->served -= again < w->served ? again : w->served;
 	update_watches();
+}
+
+static void on_ended_again(uint64_t conn)
+{
+	limits_give(p.limits, conn);
 }
 
 static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
 {
-	on_started(w, m->started, m->again);
+	on_started(w, m->started);
 	limits_give(p.limits, m->conn);
 	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
 	if (is_crash(m->status) && w == p.now && !p.next) {
@@ -292,7 +326,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		break;
 	case IPC_handover_STARTED: {
 		const struct ipc_handover_STARTED *m = msg;
-		on_started(w, m->n, m->again);
+		on_started(w, m->n);
 		break;
 	}
 	default:
@@ -315,6 +349,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	p.now = w == p.now ? NULL : p.now;
 	p.renewing = p.renewing && w != p.next;	/* the old one is better than none */
 	p.next = w == p.next ? NULL : p.next;
+	again_let_go_of(p.again, w);
 	limits_give_all(p.limits, w);
 	list_del(&w->node);
 	ipc_chan_free(&w->chan);
@@ -364,6 +399,7 @@ static void start_worker(void *ctx)
 	}
 	struct worker *w = xzalloc(sizeof(*w));
 	w->pid = pid;
+	w->isolated = strcmp(p.run->conf->front_mode, "isolated") == 0;
 	w->chan = ipc_chan_new(p.loop, pair[0], &ipc_handover, on_message, on_closed, w);
 	ipc_chan_allow(w->chan, (struct ipc_allow){ from_worker, ARRAY_LEN(from_worker) });
 	list_append(&p.workers, &w->node);
@@ -482,6 +518,7 @@ int parent_main(struct front_run *run)
 	p.loop = loop_new();
 	loop_watchdog(p.loop);
 	p.limits = limits_new();
+	p.again = again_new(p.loop, run, on_ended_again);
 	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
 	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);
 	p.reg = reg_new(p.loop, run, (struct reg_calls){ on_key_back, update_watches });

@@ -37,6 +37,7 @@ struct link {
 	struct ipc_chan *chan;
 	struct timer *retry;
 	uint64_t retry_ms;
+	uint64_t start;		/* counts connections to it */
 	bool said;		/* that it is missing */
 	uint64_t gone_ms;	/* since when it has gone; 0: it is there, or never was */
 };
@@ -49,6 +50,7 @@ struct unused {
 	int fd;
 	struct front_conn fc;	/* the facts */
 	uint64_t uid;
+	struct unused **holder;	/* of a front that serves again; NULL: none */
 };
 
 struct reg {
@@ -133,6 +135,7 @@ static void try_connect(void *ctx)
 	ipc_chan_allow(k->chan, (struct ipc_allow){ NULL, 0 });
 	if (ipc_send(k->chan, IPC_reg_HELLO, &hello, 0, -1, &e) < 0)
 		log_error("%s: %s", rows[k->row].name, e.text);
+	k->start++;
 	const bool back = k->said;
 	k->said = false;
 	k->gone_ms = 0;
@@ -190,6 +193,8 @@ static int tell(struct link *k, const struct front_conn *fc, uint64_t uid, int f
 
 static void unused_free(struct unused *u)
 {
+	if (u->holder)
+		*u->holder = NULL;
 	list_del(&u->node);
 	watch_del(&u->watch);
 	close_fd(&u->fd);
@@ -215,10 +220,12 @@ static bool may_wait(const struct link *k, const struct front_conn *fc, int fd)
 	       fd <= k->reg->unused_fd_max;
 }
 
-static void wait_for_use(struct link *k, const struct front_conn *fc, uint64_t uid, int fd)
+static void wait_for_use(struct link *k, const struct front_conn *fc, uint64_t uid, int fd, struct reg_kept *kept)
 {
 	struct unused *u = xmalloc(sizeof(*u));
-	*u = (struct unused){ .link = k, .fd = fd, .fc = *fc, .uid = uid };
+	*u = (struct unused){ .link = k, .fd = fd, .fc = *fc, .uid = uid, .holder = kept ? &kept->waiting[k->row] : NULL };
+	if (u->holder)
+		*u->holder = u;
 	list_append(&k->reg->unused, &u->node);
 	u->watch = loop_watch(k->reg->loop, fd, LOOP_READ, on_first_use, u);
 }
@@ -237,13 +244,13 @@ void reg_tell_all(struct reg *r)
 	}
 }
 
-static int announce_to(struct link *k, struct front_conn *fc, uint64_t uid, struct err *e)
+static int announce_to(struct link *k, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e)
 {
 	int pair[2];
 	if (sock_pair(SOCK_SEQPACKET, pair, e) < 0)
 		return -1;
 	if (may_wait(k, fc, pair[0])) {
-		wait_for_use(k, fc, uid, pair[0]);
+		wait_for_use(k, fc, uid, pair[0], kept);
 	} else {
 		const int r = tell(k, fc, uid, pair[0], e);
 		close_fd(&pair[0]);
@@ -263,25 +270,85 @@ static unsigned needed_by(const struct front_run *run, const struct front_conn *
 	return front_peers_needed(run) & ~(login ? 0U : (unsigned)PEER_AUTH);
 }
 
-int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct err *e)
+static int all_there(const struct reg *r, unsigned needed, struct err *e)
 {
-	const unsigned needed = needed_by(r->run, fc);
 	for (size_t i = 0; i < PEER_COUNT; i++)
 		if ((needed & rows[i].bit) && !r->links[i].chan)
 			return err_set(e, ERR_CLOSED, 0, "%s is missing", rows[i].name);
-	for (size_t i = 0; i < PEER_COUNT; i++)
-		if ((needed & rows[i].bit) && announce_to(&r->links[i], fc, uid, e) < 0)
-			return -1;
 	return 0;
+}
+
+int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e)
+{
+	const unsigned needed = needed_by(r->run, fc);
+	if (all_there(r, needed, e) < 0)
+		return -1;
+	for (size_t i = 0; i < PEER_COUNT; i++) {
+		if ((needed & rows[i].bit) && announce_to(&r->links[i], fc, uid, kept, e) < 0)
+			return -1;
+		if (kept && (needed & rows[i].bit & PEER_QUEUE))
+			kept->queued = r->links[i].start;
+	}
+	return 0;
+}
+
+/* --- the same channels for another connection --- */
+
+bool reg_may_again(const struct reg *r, const struct reg_kept *kept, const struct front_conn *fc)
+{
+	for (size_t i = 0; i < PEER_COUNT; i++)
+		if (rows[i].bit == PEER_AUTH && (needed_by(r->run, fc) & PEER_AUTH) && !kept->waiting[i])
+			return false;
+	return true;
+}
+
+static int tell_again(struct link *k, uint64_t was, const struct front_conn *fc, struct err *e)
+{
+	const struct ipc_reg_AGAIN m = { .conn = fc->conn, .was = was, .client = str_c(fc->client), .client_port = fc->client_port, .server = str_c(fc->server),
+					 .server_port = fc->server_port };
+	return ipc_send(k->chan, IPC_reg_AGAIN, &m, 0, -1, e);
+}
+
+int reg_again(struct reg *r, uint64_t was, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e)
+{
+	const unsigned needed = needed_by(r->run, fc);
+	if (all_there(r, needed, e) < 0)
+		return -1;
+	for (size_t i = 0; i < PEER_COUNT; i++) {
+		struct link *k = &r->links[i];
+		int told = 0;
+		if (!(needed & rows[i].bit))
+			continue;
+		if (kept->waiting[i]) {
+			kept->waiting[i]->fc = *fc;
+			kept->waiting[i]->uid = uid;
+		} else if (rows[i].bit == PEER_QUEUE && kept->queued == k->start) {
+			told = tell_again(k, was, fc, e);
+		} else {
+			told = announce_to(k, fc, uid, kept, e);
+			kept->queued = rows[i].bit == PEER_QUEUE ? k->start : kept->queued;
+		}
+		if (told < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void reg_kept_forget(struct reg_kept *kept)
+{
+	for (size_t i = 0; i < PEER_COUNT; i++)
+		if (kept->waiting[i])
+			kept->waiting[i]->holder = NULL;
+	*kept = (struct reg_kept){ 0 };
 }
 
 int reg_key_channel(struct reg *r)
 {
-	struct front_conn fc = { .conn = random_u64(), .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .client = "local", .server = "local",
+	struct front_conn fc = { .conn = random_u64(), .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .again_fd = -1, .client = "local", .server = "local",
 				 .profile = "self test", .client_known = true };
 	struct err e = { 0 };
 	for (size_t i = 0; i < PEER_COUNT; i++)
-		if (rows[i].bit == PEER_KEY && r->links[i].chan && announce_to(&r->links[i], &fc, 0, &e) < 0)
+		if (rows[i].bit == PEER_KEY && r->links[i].chan && announce_to(&r->links[i], &fc, 0, NULL, &e) < 0)
 			log_error("%s: %s", rows[i].name, e.text);
 	return fc.key_fd;
 }

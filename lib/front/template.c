@@ -27,7 +27,7 @@ static struct template {
 	struct map *served;		/* here: conn -> struct served */
 	bool draining;
 	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
-	uint64_t again;			/* of started */
+	struct { int auth_fd, key_fd, queue_fd; } kept;	/* in a front that waits: its channels to the daemons */
 	bool in_front;			/* in a front process: one connection at a time */
 } t;
 
@@ -37,6 +37,7 @@ static void close_conn(struct front_conn *fc)
 	close_fd(&fc->auth_fd);
 	close_fd(&fc->key_fd);
 	close_fd(&fc->queue_fd);
+	close_fd(&fc->again_fd);
 }
 
 void front_busy(const struct front_run *run, int fd, const char *profile, const char *line)
@@ -119,27 +120,32 @@ void front_select_key(const struct front_conn *fc)
 /* --- telling the parent --- */
 
 /* The parent only has to know that we keep up: it is told of several together, or of short connections when they end. */
-static void tell_started(bool again)
+static void tell_started(void)
 {
-	t.again += again;
-	const struct ipc_handover_STARTED m = { .n = ++t.started, .again = t.again };
+	const struct ipc_handover_STARTED m = { .n = ++t.started };
 	struct err e = { 0 };
 	if (t.started < t.started_max || t.in_front)
 		return;
-	t.started = t.again = 0;
+	t.started = 0;
 	if (t.chan && ipc_send(t.chan, IPC_handover_STARTED, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
 }
 
 static void tell_ended(uint64_t conn, int status)
 {
-	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status, .started = t.started, .again = t.again };
+	const struct ipc_handover_ENDED m = { .conn = conn, .status = (uint64_t)(unsigned)status, .started = t.started };
 	struct err e = { 0 };
-	t.started = t.again = 0;
-	/* A front whose last connection it was tells by its end: nothing may be handed to it meanwhile. */
-	if (t.in_front && t.draining)
-		return;
+	t.started = 0;
 	if (t.chan && ipc_send(t.chan, IPC_handover_ENDED, &m, 0, -1, &e) < 0)
+		log_error("%s", e.text);
+}
+
+/* A front whose last connection it was tells by its end: nothing may be handed to it meanwhile. */
+static void tell_free(void)
+{
+	const struct ipc_handover_FREE m = { 0 };
+	struct err e = { 0 };
+	if (t.chan && !t.draining && ipc_send(t.chan, IPC_handover_FREE, &m, 0, -1, &e) < 0)
 		log_error("%s", e.text);
 }
 
@@ -154,7 +160,8 @@ static void serve_here(const struct front_conn *fc)
 	struct served *s = xzalloc(sizeof(*s));
 	s->fc = *fc;
 	(void)map_set(t.served, str_n(&s->fc.conn, sizeof(s->fc.conn)), s);
-	tell_started(false);
+	if (!t.in_front)
+		tell_started();
 	tls_key_channel(s->fc.key_fd);
 	t.run->service->session(&t.env, &s->fc);
 }
@@ -164,11 +171,30 @@ void front_done(struct front_env *env, const struct front_conn *fc)
 	struct served *s = map_del(t.served, str_n(&fc->conn, sizeof(fc->conn)));
 	if (!s)
 		return;
-	close_fd(&s->fc.key_fd);
+	if (t.in_front && !t.draining)
+		t.kept.key_fd = s->fc.key_fd;	/* where it was used the next connection brings another */
+	else
+		close_fd(&s->fc.key_fd);
 	tls_key_channel(-1);
-	tell_ended(s->fc.conn, 0);
+	if (t.in_front)
+		tell_free();
+	else
+		tell_ended(s->fc.conn, 0);
 	loop_free_later(env->loop, s);
 	end_if_drained();
+}
+
+void front_keep(struct front_env *env, int auth_fd, int queue_fd)
+{
+	if (t.in_front && queue_fd < 0)
+		t.draining = true;
+	if (t.in_front && !t.draining) {
+		t.kept.auth_fd = auth_fd;
+		t.kept.queue_fd = queue_fd;
+	} else {
+		close_fd(&auth_fd);
+		close_fd(&queue_fd);
+	}
 }
 
 void front_last(struct front_env *env)
@@ -196,6 +222,7 @@ static void serve_first(struct front_conn *fc)
 	t.in_front = true;
 	t.draining = !t.chan;
 	t.isolated = NULL;
+	t.kept.auth_fd = t.kept.key_fd = t.kept.queue_fd = -1;
 	t.served = map_new();
 	serve_here(fc);
 	loop_run(t.env.loop);
@@ -210,12 +237,11 @@ void front_serve_one(struct front_env *env, struct front_conn *fc)
 	_exit(EXIT_OS);
 }
 
-static void become_front(struct front_conn *fc, int again_fd)
+static void become_front(struct front_conn *fc)
 {
 	struct err e = { 0 };
 	t.env.loop = loop_after_fork(&t.env.loop);
 	ipc_chan_free(&t.chan);
-	isolated_forget(t.isolated);
 	str_hash_reseed();
 	proc_title(t.run->service->program, "%s: front %s %s", t.run->service->program, fc->client, fc->profile);
 	/* The template's filter already holds. What a front has beyond its own role is fork: a limit of no further process takes that away for a
@@ -224,12 +250,34 @@ static void become_front(struct front_conn *fc, int again_fd)
 		log_error("%s", e.text);
 		_exit(EXIT_OS);
 	}
-	if (again_fd >= 0)
-		t.chan = handover_chan(again_fd);
+	if (fc->again_fd >= 0)
+		t.chan = handover_chan(fc->again_fd);
+	fc->again_fd = -1;	/* the channel's */
 	serve_first(fc);
 }
 
 /* --- taking over --- */
+
+/* A channel that came goes before one that was kept. */
+static void take_kept(int *kept, int *fd)
+{
+	if (*fd < 0)
+		*fd = *kept;
+	else
+		close_fd(kept);
+	*kept = -1;
+}
+
+/* The next connection of a front's client. */
+static void serve_next(struct front_conn *fc)
+{
+	close_fd(&fc->again_fd);
+	fc->queue_again = fc->queue_fd < 0;
+	take_kept(&t.kept.auth_fd, &fc->auth_fd);
+	take_kept(&t.kept.key_fd, &fc->key_fd);
+	take_kept(&t.kept.queue_fd, &fc->queue_fd);
+	serve_here(fc);
+}
 
 static void on_client(struct ipc_chan *ch, const struct ipc_handover_CLIENT *m, int fd)
 {
@@ -237,7 +285,10 @@ static void on_client(struct ipc_chan *ch, const struct ipc_handover_CLIENT *m, 
 	if (!handover_take(m, fd, ipc_more_fds(ch), &fc)) {
 		log_error("a connection came with other channels than it says");
 		close_conn(&fc);
+	} else if (t.in_front) {
+		serve_next(&fc);
 	} else if (!t.isolated) {
+		close_fd(&fc.again_fd);
 		serve_here(&fc);
 	} else {
 		isolated_serve(t.isolated, &fc);
@@ -248,8 +299,6 @@ static void on_client(struct ipc_chan *ch, const struct ipc_handover_CLIENT *m, 
 static void start_drain(void)
 {
 	t.draining = true;
-	if (t.isolated)
-		isolated_drain(t.isolated);
 	if (!t.in_front)
 		proc_title(t.run->service->program, "%s: draining", t.run->service->program);
 	end_if_drained();

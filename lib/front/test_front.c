@@ -2,6 +2,7 @@
  * "quit" ends the session. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -20,8 +21,7 @@ struct session {
 static void end(struct session *s)
 {
 	conn_finish(&s->c, LINGER_MS);
-	close_fd(&s->fc.auth_fd);
-	close_fd(&s->fc.queue_fd);
+	front_keep(s->env, s->fc.auth_fd, s->fc.queue_fd);
 	front_done(s->env, &s->fc);
 	loop_free_later(s->env->loop, s);
 }
@@ -38,6 +38,12 @@ static bool one_line(struct session *s, struct str line)
 	}
 	if (str_eq(line, STR("secret")))
 		front_last(s->env);
+	if (str_eq(line, STR("login")) && send(s->fc.auth_fd, "x", 1, MSG_NOSIGNAL) != 1)	/* taken over: it does not say that it has seen one */
+		return true;
+	if (str_eq(line, STR("lose"))) {
+		close_fd(&s->fc.queue_fd);
+		s->fc.queue_fd = -1;
+	}
 	if (str_eq(line, STR("narrow"))) {
 		front_narrow(s->env);
 		conn_printf(s->c, "narrowed\r\n");

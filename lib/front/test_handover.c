@@ -52,9 +52,9 @@ static char letter_of(int *fd)
 
 static void describe(struct front_conn *fc, char *out, size_t size)
 {
-	const char socket = letter_of(&fc->fd), auth = letter_of(&fc->auth_fd), key = letter_of(&fc->key_fd), queue = letter_of(&fc->queue_fd);
-	(void)snprintf(out, size, "%llx %s %s %s:%u %s:%u %d %c%c%c%c", (unsigned long long)fc->conn, fc->profile, fc->listener, fc->client, fc->client_port,
-		       fc->server, fc->server_port, fc->implicit_tls, socket, auth, key, queue);
+	const char socket = letter_of(&fc->fd), auth = letter_of(&fc->auth_fd), key = letter_of(&fc->key_fd), queue = letter_of(&fc->queue_fd), again = letter_of(&fc->again_fd);
+	(void)snprintf(out, size, "%llx %s %s %s:%u %s:%u %d %c%c%c%c%c", (unsigned long long)fc->conn, fc->profile, fc->listener, fc->client, fc->client_port,
+		       fc->server, fc->server_port, fc->implicit_tls, socket, auth, key, queue, again);
 }
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -76,10 +76,10 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	loop_stop(s.loop);
 }
 
-static struct front_conn sample(bool auth, bool key, bool queue)
+static struct front_conn sample(bool auth, bool key, bool queue, bool again)
 {
 	struct front_conn fc = { .conn = 0xabc, .fd = lettered('S'), .auth_fd = auth ? lettered('A') : -1, .key_fd = key ? lettered('K') : -1,
-				 .queue_fd = queue ? lettered('Q') : -1, .client_port = 4000, .server_port = 465, .client_known = true };
+				 .queue_fd = queue ? lettered('Q') : -1, .again_fd = again ? lettered('F') : -1, .client_port = 4000, .server_port = 465, .client_known = true };
 	(void)snprintf(fc.profile, sizeof(fc.profile), "submissions");
 	(void)snprintf(fc.listener, sizeof(fc.listener), "l");
 	(void)snprintf(fc.client, sizeof(fc.client), "192.0.2.1");
@@ -93,24 +93,25 @@ static void close_all(struct front_conn *fc)
 	close_fd(&fc->auth_fd);
 	close_fd(&fc->key_fd);
 	close_fd(&fc->queue_fd);
+	close_fd(&fc->again_fd);
 }
 
-static void send_one(bool auth, bool key, bool queue)
+static void send_one(bool auth, bool key, bool queue, bool again)
 {
-	struct front_conn fc = sample(auth, key, queue);
+	struct front_conn fc = sample(auth, key, queue, again);
 	struct err e = { 0 };
 	if (handover_send(s.from, &fc, &e) < 0)
 		tap_ok(false, "%s", e.text);
 	close_all(&fc);
 }
 
-static void whole(bool auth, bool key, bool queue, const char *letters)
+static void whole(bool auth, bool key, bool queue, bool again, const char *letters)
 {
 	char want[100];
 	(void)snprintf(want, sizeof(want), "abc submissions l 192.0.2.1:4000 192.0.2.2:465 1 %s", letters);
 	s.got = s.right = 0;
 	s.wanted = 1;
-	send_one(auth, key, queue);
+	send_one(auth, key, queue, again);
 	loop_run(s.loop);
 	tap_is_str(s.text, want, "%s", letters);
 	tap_is_int(s.right, 1, "as it was said");
@@ -140,27 +141,28 @@ int main(void)
 	s.from = ipc_chan_new(s.loop, pair[0], &ipc_handover, on_message, on_closed, NULL);
 	s.to = ipc_chan_new(s.loop, pair[1], &ipc_handover, on_message, on_closed, NULL);
 	const int before = open_count();
-	whole(true, true, true, "SAKQ");
-	whole(false, false, true, "S--Q");
-	whole(true, false, true, "SA-Q");
-	whole(false, true, false, "S-K-");
-	whole(false, false, false, "S---");
+	whole(true, true, true, true, "SAKQF");
+	whole(true, true, true, false, "SAKQ-");
+	whole(false, false, true, false, "S--Q-");
+	whole(true, false, true, false, "SA-Q-");
+	whole(false, true, false, true, "S-K-F");
+	whole(false, false, false, false, "S----");
 	s.got = s.right = 0;
 	s.wanted = MANY;
 	for (int i = 0; i < MANY; i++)
-		send_one(true, true, true);
+		send_one(true, true, true, true);
 	loop_run(s.loop);
 	tap_is_int(s.right, MANY, "many at once, those that had to wait too");
 	tap_is_int(open_count(), before, "no descriptor is left");
 	s.careless = true;
 	s.got = 0;
 	s.wanted = 1;
-	send_one(true, true, true);
+	send_one(true, true, true, true);
 	loop_run(s.loop);
 	tap_is_int(open_count(), before, "what nobody takes is closed");
 	misfit(7, 2, "a channel too few");
 	misfit(2, 2, "one too many");
-	misfit(8, 1, "a channel that does not exist");
+	misfit(16, 1, "a channel that does not exist");
 	const struct ipc_handover_READY ready = { 0 };
 	const int extra = lettered('x');
 	const struct ipc_fds two = { { extra, extra }, 2 };

@@ -29,7 +29,7 @@
 #include "base/str.h"
 #include "io/loop.h"
 
-enum { IPC_PACKET_MAX = 131072, IPC_STRS_MAX = 2048, IPC_FDS_MAX = 4 };
+enum { IPC_PACKET_MAX = 131072, IPC_STRS_MAX = 2048, IPC_FDS_MAX = 5 };
 enum ipc_need { IPC_OPTIONAL, IPC_REQUIRED };
 enum ipc_fd { IPC_NO_FD, IPC_WITH_FD, IPC_WITH_FDS };	/* none, one, 1 to IPC_FDS_MAX */
 

@@ -300,6 +300,60 @@ def test_a_process_that_saw_a_secret_serves_nobody_else(front):
     f.until(lambda: not set(seen) & {pid for pid, _, _ in f.children()})
 
 
+def test_a_process_keeps_its_channel_to_queued(front):
+    f = again(front)
+    f.until(lambda: served_by(f) == served_by(f))
+    pid, channels, packets = served_by(f), len(f.queue.fds), len(f.queue.packets)
+    for _ in range(3):
+        with f.connect() as c:
+            assert " queue 1 " in c.ask("peers") and int(c.ask("peers").split()[3]) == pid
+            c.ask("quit")
+            assert c.line() == ""
+    f.until(lambda: len(f.queue.packets) == packets + 3)
+    assert len(f.queue.fds) == channels, "told of, on the same channel"
+    f.queue.stop()
+    f.until(lambda: "queued has gone" in f.text())
+    f.queue.start()
+    f.until(lambda: "queued is back" in f.text())
+    f.queue.packets.clear()
+    assert served_by(f) == pid
+    f.until(lambda: [p for p in f.queue.packets if b"127.0.0.1" in p])
+    assert len(f.queue.fds) == channels + 1, "another one to another queued"
+
+
+@pytest.mark.parametrize("line", ["login", "lose"])
+def test_a_process_that_used_up_a_channel_serves_nobody_else(front, line):
+    """Also when it does not say that a password went through it: the parent saw its channel to authd being used."""
+    f = again(front)
+    seen = [served_by(f, line) for _ in range(5)]
+    assert len(set(seen)) == 5
+
+
+def test_reload_lets_a_process_finish_and_counts_it(front):
+    f = again(front, client_connection_count_limit=2)
+    f.until(lambda: served_by(f) == served_by(f))
+    waits = served_by(f)
+    held = []
+
+    def another_is_served():
+        c = f.connect()
+        held.append(c)
+        return c.ask("x") == "echo x"
+    with f.connect() as c:
+        assert int(c.ask("peers").split()[3]) == waits
+        f.proc.send_signal(signal.SIGHUP)
+        f.until(lambda: "reloaded" in f.text())
+        f.until(lambda: served_by(f) != waits)
+        assert c.ask("x") == "echo x", "what it serves it serves to the end"
+        f.until(another_is_served)
+        with f.connect() as third:
+            assert third.greeting == "421 4.3.2 busy"
+    f.until(lambda: waits not in {pid for pid, _, _ in f.children()})
+    f.until(another_is_served)      # the first counts no more
+    for c in held:
+        c.close()
+
+
 def test_a_process_that_waits_ends_in_time_and_with_its_template(front):
     f = again(front, max_idle=1)
     pid = served_by(f)

@@ -1,9 +1,12 @@
 """A process of smtpd serves its client's next connection too, but not after a login, nor for a proxy's or another server's clients."""
 import base64
+import os
+import signal
 
 import pytest
 
 import mailtools
+import waiting
 
 PLAIN = base64.b64encode(b"\0alice@example.com\0alice-secret").decode()
 
@@ -38,3 +41,48 @@ def test_such_a_process_serves_nobody_else(again, command):
     assert len(set(seen)) == 6
     later = [one(again, "after-%s%d" % (word, n)) for n in range(6)]
     assert not set(seen) & set(later)
+
+
+def secured(s, name):
+    w = mailtools.Mail(s).wire("SMTP")
+    assert w.smtp()[0] == 220 and w.smtp("EHLO " + name)[0] == 250 and w.smtp("STARTTLS")[0] == 220
+    w.starttls(s.tls_context())
+    assert w.smtp("EHLO " + name)[0] == 250 and w.smtp("MAIL FROM:<%s@remote.test>" % name)[0] == 250
+    assert w.smtp("RCPT TO:<nobody@example.com>")[0] == 550
+    w.close()
+    return int(s.logged(r"smtpd\[(\d+)\]: NOQUEUE: reject: RCPT from .* from=<%s@remote\.test>" % name).group(1))
+
+
+def test_each_connection_has_a_handshake_of_its_own(again):
+    """One signature is all that a channel to the key worker is for: the next connection brings another."""
+    seen = [secured(again, "tls%d" % n) for n in range(8)]
+    assert len(set(seen)) < len(seen)
+
+
+def test_recipients_of_a_connection_that_was_lost_get_nothing_of_the_next(again):
+    for n in range(6):
+        lost, w = (mailtools.Mail(again).wire("SMTP") for _ in range(2))
+        for c in (lost, w):
+            assert c.smtp()[0] == 220 and c.smtp("EHLO c.test")[0] == 250 and c.smtp("MAIL FROM:<lost%d@remote.test>" % n)[0] == 250
+        assert lost.smtp("RCPT TO:<alice@example.com>")[0] == 250
+        lost.close()
+        assert w.smtp("RCPT TO:<nobody@example.com>")[0] == 550
+        w.close()
+        c = mailtools.Mail(again).wire("SMTP")
+        assert c.smtp()[0] == 220 and c.smtp("EHLO c.test")[0] == 250 and c.smtp("MAIL FROM:<after%d@remote.test>" % n)[0] == 250
+        assert c.smtp("RCPT TO:<bob@example.com>")[0] == 250 and c.smtp("DATA")[0] == 354
+        c.send("Subject: after%d\r\n\r\nx\r\n.\r\n" % n)
+        assert c.smtp()[0] == 250 and c.smtp("QUIT")[0] == 221
+        c.close()
+    boxes = {u: [p.read_text() for p in (again.maildir(u + "@example.com") / "new").glob("*")] for u in ("alice", "bob")}
+    assert not [t for t in boxes["alice"] if "Subject: after" in t]
+    assert len([t for t in boxes["bob"] if "Subject: after" in t]) == 6
+
+
+def test_queued_is_started_again_beneath_a_process_that_waits(again):
+    before = one(again, "beneath")
+    (queue,) = [p[0] for p in again.processes() if p[3].startswith("queued: queue")]
+    os.kill(queue, signal.SIGKILL)
+    waiting.until(lambda: [p for p in again.processes() if p[3].startswith("queued: queue") and p[0] != queue])
+    seen = [one(again, "beneath%d" % n) for n in range(4)]
+    assert before > 0 and len(seen) == 4

@@ -41,7 +41,7 @@ def at_rest(value, seconds=0.5):
 @pytest.fixture
 def open_ones(fresh_suite):
     """Greeted on port 25, with nothing said yet."""
-    s = fresh_suite("smtpd-first")
+    s = fresh_suite("smtpd-first", settings={"max_use": "1"})    # a front that waits for its client keeps its channels
     mail = mailtools.Mail(s)
     authd, key = pid_of(s, "authd: monitor"), pid_of(s, "authd: key worker")
     before = at_rest(lambda: (descriptors(authd), descriptors(key)))

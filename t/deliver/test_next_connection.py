@@ -1,0 +1,155 @@
+"""A front that serves its client's next connection keeps its channel to queued: of the connection before nothing is left, and neither parent nor front alone begins one.
+This file plays both."""
+import os
+
+import pytest
+
+import ipc
+from test_queue import ALICE, BOB, answer, front, make, sink  # noqa: F401
+
+ELSEWHERE = "joe@there.example"
+HERE, STRANGER = "127.0.0.1", "192.0.2.1"
+
+
+def again(c, client=STRANGER, conn=None, was=None):
+    """The parent's word: the next connection's name."""
+    conn = int.from_bytes(os.urandom(8), "little") if conn is None else conn
+    c.parent.reg.send("AGAIN", conn=conn, was=c.conn if was is None else was, client=client, client_port=40001, server="127.0.0.1", server_port=25)
+    c.conn = conn
+    return conn
+
+
+def mail(c, to=BOB, sender="x@elsewhere.example"):
+    code = answer(c, "MAIL", sender=sender)[0]
+    return code if code != 250 else answer(c, "RCPT", recipient=to)[0]
+
+
+def silent(c, seconds=0.3):
+    c.sock.settimeout(seconds)
+    try:
+        with pytest.raises((TimeoutError, BlockingIOError)):
+            c.sock.recv(1, 2)   # MSG_PEEK
+    finally:
+        c.sock.settimeout(30)
+
+
+def closed(c):
+    with pytest.raises(ipc.Closed):
+        c.recv()
+
+
+def test_the_open_transaction_is_dropped(front):  # noqa: F811
+    c = front()
+    assert mail(c) == 250
+    c.send("NEXT", conn=again(c))
+    assert mail(c, BOB.replace("bob", "alice")) == 250, "no nested MAIL"
+    name, _, _, fd = c.ask("DATA", 3)
+    assert name == "OPEN"
+    text = b"Subject: next\nFrom: x@elsewhere.example\n\nof the second\n"
+    os.write(fd, text)
+    os.close(fd)
+    assert answer(c, "DATA_END", 4, size=len(text), lines=4, received=0)[0] == 250
+    suite = front.suite
+    assert [len(list((suite.maildir(u + "@example.com") / "new").glob("*"))) for u in ("alice", "bob")] == [1, 0]
+
+
+def test_it_is_who_the_parent_says_and_not_who_it_was(front):  # noqa: F811
+    c = front(client=HERE)
+    assert mail(c, ELSEWHERE) == 250, "mynetworks"
+    c.send("RESET", 2)
+    c.send("NEXT", conn=again(c, STRANGER))
+    assert mail(c, ELSEWHERE) == 554
+    c.send("RESET", 2)
+    c.send("NEXT", conn=again(c, HERE))
+    assert mail(c, ELSEWHERE) == 250
+
+
+def test_a_login_belongs_to_its_connection(front):  # noqa: F811
+    c = front(profile="submissions")
+    auth = ipc.Channel.connect(front.suite.run_dir / "queue" / "auth", "queue")
+    auth.send("USER", id=1, conn=c.conn, user=ALICE, rights="submit")
+    assert auth.recv()[0] == "USER_OK"
+    assert answer(c, "MAIL", sender=ALICE)[0] == 250
+    c.send("RESET", 2)
+    c.send("NEXT", conn=again(c))
+    assert answer(c, "MAIL", sender=ALICE)[0] == 530
+    auth.send("USER", id=2, conn=c.conn, user=ALICE, rights="submit")
+    assert auth.recv()[:2] == ("USER_OK", 2)
+    assert answer(c, "MAIL", sender=ALICE)[0] == 250
+
+
+def test_a_login_told_before_the_next_connection_counts(front):  # noqa: F811
+    c = front(profile="submissions")
+    auth = ipc.Channel.connect(front.suite.run_dir / "queue" / "auth", "queue")
+    auth.send("USER", id=1, conn=0x77777, user=ALICE, rights="submit")
+    assert answer(c, "MAIL", sender=ALICE)[0] == 530
+    c.send("NEXT", conn=again(c, conn=0x77777))
+    assert auth.recv()[:2] == ("USER_OK", 1)
+    assert answer(c, "MAIL", sender=ALICE)[0] == 250
+
+
+def test_what_the_front_says_first_waits_for_the_parent(front):  # noqa: F811
+    c = front(client=HERE)
+    c.send("NEXT", conn=0x5151)
+    c.send("MAIL", 1, sender="x@elsewhere.example", recipient=ELSEWHERE)
+    silent(c)
+    again(c, STRANGER, conn=0x5050)         # another: one that ended without a word
+    silent(c)
+    again(c, STRANGER, conn=0x5151)
+    name, _, f, _ = c.recv()
+    assert (name, f["code"]) == ("REPLY", 554), "it is not taken for the words of the first"
+
+
+def test_without_the_front_s_word_the_next_has_not_begun(front):  # noqa: F811
+    c, other = front(), front()
+    again(c)
+    assert mail(other) == 250
+    c.send("RESET", 1)      # the last word of the one before may come late
+    c.send("MAIL", 2, sender="x@elsewhere.example")
+    closed(c)
+
+
+@pytest.mark.parametrize("conn", ["own", "twice"])
+def test_a_front_begins_none_of_its_own(front, conn):  # noqa: F811
+    c, other = front(), front()
+    if conn == "twice":
+        c.send("NEXT", conn=again(c))
+        assert mail(c) == 250
+        c.send("RESET", 2)
+    c.send("NEXT", conn=c.conn)
+    closed(c)
+    assert mail(other) == 250
+
+
+def test_inside_of_a_transaction_there_is_no_next(front):  # noqa: F811
+    c = front()
+    assert mail(c) == 250
+    c.send("NEXT", conn=1)
+    closed(c)
+
+
+def test_a_name_in_use_is_not_given_twice(front):  # noqa: F811
+    c, other = front(), front()
+    assert answer(other, "MAIL", sender="x@elsewhere.example")[0] == 250
+    again(c, conn=other.conn)
+    closed(c)
+    assert answer(other, "RCPT", recipient=BOB)[0] == 250
+
+
+def test_of_a_channel_that_is_closed_there_is_no_next(front):  # noqa: F811
+    c, other = front(), front()
+    c.send("NEXT", conn=c.conn)
+    closed(c)
+    again(c)
+    assert mail(other) == 250
+
+
+def test_a_message_kept_open_ends_the_channel_here_too(front):  # noqa: F811
+    c, other = front(), front()
+    assert mail(c) == 250
+    name, _, _, fd = c.ask("DATA", 3)
+    assert name == "OPEN"
+    c.send("NEXT", conn=again(c))
+    closed(c)
+    os.close(fd)
+    assert mail(other) == 250
