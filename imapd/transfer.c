@@ -1,6 +1,6 @@
 /* COPY and MOVE between folders of different owners (RFC 3501 6.4.7, RFC 6851). Two processes are in it: messages are read in one and appended in the other,
- * through sockets, a piece at a time; each side enforces its own rights. All messages become visible together, or none: the target is one APPEND of
- * several messages (RFC 3502). A MOVE takes the originals away after that. */
+ * through sockets, a piece at a time; each side enforces its own rights. All messages become visible together, or none, also where a process is killed: the target is
+ * one APPEND of several messages (RFC 3502). A MOVE takes the originals away after that. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +10,10 @@
 #include "relay.h"
 #include "spaces.h"
 
-enum { TRANSFER_MAX = 10000 };	/* messages of one command, as of one APPEND */
+enum {
+	TRANSFER_MAX = 10000,	/* messages of one command, as of one APPEND */
+	TRANSFER_PIECE = 256,	/* of those that are put or taken away at once: some milliseconds */
+};
 
 struct transfer {
 	struct client *c;
@@ -23,10 +26,12 @@ struct transfer {
 	uint32_t *seqs;
 	size_t n_seqs, at;
 	bool sent;
-	struct timer *timer;		/* begins it */
+	struct timer *timer;		/* begins it, or goes on */
+	size_t expunged;		/* of the originals, in pieces */
 	/* target of our own */
 	struct mbox *mbox;
 	struct mbox_append *append;
+	uint32_t *new_uids;
 	uint64_t bytes;			/* so far, for the quota */
 	/* target elsewhere */
 	bool begun;
@@ -179,20 +184,36 @@ static void on_marked(void *ctx, struct link *l, struct str rest)
 
 static const struct link_user marking = { .slow = true, .tagged = on_marked, .lost = on_lost };
 
+static void on_expunge_own(void *ctx)
+{
+	struct transfer *t = ctx;
+	struct client *c = t->c;
+	const size_t n = t->n_seqs - t->expunged < TRANSFER_PIECE ? t->n_seqs - t->expunged : TRANSFER_PIECE;
+	struct err e = { 0 };
+
+	c->user->working = "MOVE to another user's folder";
+	timer_del(&t->timer);
+	if (mbox_expunge(c->view, t->seqs + t->expunged, n, &e) < 0) {
+		fail_err(t, &e);
+		return;
+	}
+	t->expunged += n;
+	if (t->expunged < t->n_seqs) {
+		t->timer = loop_timer(c->user->loop, 0, on_expunge_own, t);
+		return;
+	}
+	folder_changed(c->user, c->folder->mbox);
+	moved(t);
+}
+
 static void take_away(struct transfer *t)
 {
 	struct client *c = t->c;
-	struct err e = { 0 };
 	struct buf *out = resp(c), b;
 
 	buf_printf(out, "* OK [%s] Moved\r\n", t->code);
 	if (!t->from) {
-		if (mbox_expunge(c->view, t->seqs, t->n_seqs, &e) < 0) {
-			fail_err(t, &e);
-			return;
-		}
-		folder_changed(c->user, c->folder->mbox);
-		moved(t);
+		on_expunge_own(t);
 		return;
 	}
 	buf_init(&b, t->n * 12 + 64);
@@ -319,33 +340,52 @@ static int target_data(struct transfer *t, struct str bytes)
 	return -1;
 }
 
-static void target_finish(struct transfer *t)
+static void own_copied(struct transfer *t)
 {
 	struct client *c = t->c;
-	struct err e = { 0 };
-	uint32_t *uids;
-	size_t n = 0;
 	struct buf b;
+
+	folder_changed(c->user, t->mbox);
+	buf_init(&b, t->n * 12 + 64);
+	buf_printf(&b, "%u ", mbox_uidvalidity(t->mbox));
+	imap_numbers_format(t->new_uids, t->n, &b);
+	copied(t, arena_str(c->arena, buf_view(&b)));
+	buf_fini(&b);
+}
+
+static void on_append_own(void *ctx)
+{
+	struct transfer *t = ctx;
+	struct err e = { 0 };
+
+	t->c->user->working = "COPY from another user's folder";
+	timer_del(&t->timer);
+	const int r = mbox_append_step(t->append, TRANSFER_PIECE, t->new_uids, &e);
+
+	if (r > 0) {
+		t->timer = loop_timer(t->c->user->loop, 0, on_append_own, t);
+	} else if (r < 0) {
+		fail_err(t, &e);
+	} else {
+		mbox_append_abort(&t->append);
+		own_copied(t);
+	}
+}
+
+static void target_finish(struct transfer *t)
+{
+	struct err e = { 0 };
 
 	if (t->n == 0) {
 		answer(t, "OK", "", "No messages found.");
-		return;
-	}
-	if (t->to) {
+	} else if (t->to) {
 		link_write(t->to, STR("\r\n"));	/* on_appended goes on */
-		return;
-	}
-	uids = ARENA_ARRAY(c->arena, uint32_t, t->n);
-	if (mbox_append_commit(&t->append, uids, &n, &e) < 0) {
+	} else if (!(t->new_uids = ARENA_ARRAY(t->c->arena, uint32_t, t->n))) {
+		(void)err_set(&e, ERR_LIMIT, 0, "too many messages");
 		fail_err(t, &e);
-		return;
+	} else {
+		on_append_own(t);
 	}
-	folder_changed(c->user, t->mbox);
-	buf_init(&b, n * 12 + 64);
-	buf_printf(&b, "%u ", mbox_uidvalidity(t->mbox));
-	imap_numbers_format(uids, n, &b);
-	copied(t, arena_str(c->arena, buf_view(&b)));
-	buf_fini(&b);
 }
 
 static void add_uid(struct transfer *t, uint32_t uid)

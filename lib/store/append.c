@@ -1,6 +1,6 @@
-/* APPEND: messages arrive in pieces, are written out in tmp (maildir.c), and become visible together: moved into cur with their flags in the name, then
- * one journal batch gives them their UIDs; its sync makes all of it durable. A crash between the two leaves files that the next look finds as new mail:
- * nothing was promised yet. */
+/* APPEND: messages arrive in pieces and are written out in tmp (maildir.c). One is moved into cur with its flags in the name, then a journal batch gives it its UID; the
+ * batch's sync makes all of it durable. A crash between the two leaves a file that the next look finds as new mail: nothing was promised yet. So it is with several
+ * appends that share a sync (mbox_append_join). Several messages of one append are all there or none: the batch comes first, the way into cur after it (together.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -36,9 +36,10 @@ struct mbox_append {
 	struct mbox *m;
 	struct item *v;
 	size_t n, cap;
+	bool together;		/* all or none of them, whatever happens */
 	bool checked;		/* the commit has begun */
+	bool numbered;		/* it is over: the files are still to follow */
 	size_t started, written, placed;	/* messages of which that is done */
-	uint32_t *uids;		/* of those in place; borrowed from who commits */
 	size_t memory;		/* of the complete messages, together */
 	char *reader;		/* keyword that stands for \Seen; NULL: the flag does. Owned */
 };
@@ -89,6 +90,7 @@ int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str
 {
 	static const struct mbox_origin none = { .id = "" };
 
+	ap->together |= ap->n > 0;
 	return mbox_append_import(ap, &none, flags, keywords, n_keywords, internaldate, e);
 }
 
@@ -172,6 +174,7 @@ int mbox_append_join(struct mbox_append *ap, struct mbox_append **fromp, struct 
 	if (from->n > 0)
 		memcpy(ap->v + ap->n, from->v, from->n * sizeof(*from->v));
 	ap->n += from->n;
+	ap->together |= from->together;
 	from->n = 0;
 	mbox_append_abort(fromp);
 	return 0;
@@ -187,23 +190,6 @@ static void item_fini(struct item *it)
 	free(it->text);
 }
 
-/* Of all, or of none: those that are in place go again. */
-static void take_back(struct mbox_append *ap)
-{
-	struct mbox_view *v = mbox_view_peek(ap->m);
-	uint32_t *const seqs = xmalloc((ap->placed + 1) * sizeof(*seqs));
-	struct err e = { 0 };
-	size_t n = 0;
-
-	for (size_t i = 0; i < ap->placed; i++)
-		if ((seqs[n] = mbox_view_seq(v, ap->uids[i])) != 0)
-			n++;
-	if (n > 0 && mbox_expunge(v, seqs, n, &e) < 0)
-		log_warning("mailbox %s%s: taking back what was appended: %s", ap->m->s->root, ap->m->dir, e.text);
-	free(seqs);
-	mbox_view_free(&v);
-}
-
 void mbox_append_abort(struct mbox_append **app)
 {
 	struct mbox_append *const ap = *app;
@@ -211,10 +197,11 @@ void mbox_append_abort(struct mbox_append **app)
 	*app = NULL;
 	if (ap == NULL)
 		return;
-	if (ap->placed > 0 && ap->placed < ap->n)
-		take_back(ap);
-	for (size_t i = 0; i < ap->n; i++)
+	for (size_t i = 0; i < ap->n; i++) {
+		if (ap->numbered)	/* what has not followed does so when all is quiet */
+			maildir_copy_keep(&ap->v[i].copy);
 		item_fini(&ap->v[i]);
+	}
 	free(ap->v);
 	free(ap->reader);
 	mbox_close(&ap->m);
@@ -231,35 +218,63 @@ static int item_keywords(struct mbox *m, const struct item *it, uint16_t *ids, s
 	return mbox_keyword_ids(m, names, it->n_names, ids, n_out, ops, e);
 }
 
-/* One message into cur. named: its file there. keep_text: what is in memory of it stays there. */
-static int item_place(struct mbox *m, struct item *it, uint32_t uid, bool keep_text, struct buf *ops, char named[FILE_NAME_MAX + 1],
-		      struct err *e)
+/* What the journal says of a message. */
+static int item_assign(struct mbox *m, const struct item *it, uint32_t uid, struct buf *ops, struct err *e)
 {
-	const int64_t now = clock_wall();
-	char base[FILE_NAME_MAX + 1], info[16];
+	const struct str base = str_c(maildir_copy_name(it->copy));
 	uint16_t ids[STORE_KEYWORDS_MAX];
 	struct maildir_name n;
-	size_t n_ids, len;
+	size_t n_ids;
 
 	if (item_keywords(m, it, ids, &n_ids, ops, e) < 0)
 		return -1;
-	len = strlen(maildir_copy_name(it->copy));
-	memcpy(base, maildir_copy_name(it->copy), len + 1);
-	if (disk_name(named, str_n(base, len), disk_of_flags(it->flags), (struct str){ 0 }) < 0 || strlen(named + len) >= sizeof(info))
-		return err_set(e, ERR_BUG, 0, "file name");
-	memcpy(info, named + len, strlen(named + len) + 1);
-	it->text = keep_text ? maildir_copy_text(it->copy, &it->text_n) : NULL;
-	if (maildir_copy_commit(&it->copy, info, e) < 0)
-		return -1;
-	const struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = (time_t)it->internaldate } };
-	if (it->dated || now > it->internaldate + 1)
-		(void)utimensat(m->curfd, named, ts, AT_SYMLINK_NOFOLLOW);	/* for other programs; the journal has it */
-	maildir_name_parse(str_n(base, len), &n);
-	const struct assign a = { .uid = uid, .flags = it->flags, .disk = disk_of_flags(it->flags), .base = str_n(base, len), .kw = ids, .n_kw = n_ids,
-		.internaldate = it->internaldate, .savedate = now, .size = n.size, .size_crlf = n.size_crlf };
+	maildir_name_parse(base, &n);
+	const struct assign a = { .uid = uid, .flags = it->flags, .disk = disk_of_flags(it->flags), .base = base, .kw = ids, .n_kw = n_ids,
+		.internaldate = it->internaldate, .savedate = clock_wall(), .size = n.size, .size_crlf = n.size_crlf };
 	op_assign(ops, &a);
 	if (it->uidl || it->order)
 		op_pop3(ops, uid, it->order, it->uidl ? str_c(it->uidl) : (struct str){ 0 });
+	return 0;
+}
+
+/* The file's name in cur. Returns where its info part begins, or NULL. */
+static const char *item_name(const struct item *it, char named[FILE_NAME_MAX + 1], struct err *e)
+{
+	const struct str base = str_c(maildir_copy_name(it->copy));
+
+	if (disk_name(named, base, disk_of_flags(it->flags), (struct str){ 0 }) == 0)
+		return named + base.n;
+	(void)err_set(e, ERR_BUG, 0, "file name");
+	return NULL;
+}
+
+/* For other programs; the journal has it. */
+static void item_date(struct mbox *m, const struct item *it, const char *named)
+{
+	const struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = (time_t)it->internaldate } };
+
+	if (it->dated || clock_wall() > it->internaldate + 1)
+		(void)utimensat(m->curfd, named, ts, AT_SYMLINK_NOFOLLOW);
+}
+
+/* What is in memory of a message stays there when its file is closed. */
+static void item_keep_text(struct item *it)
+{
+	it->text = maildir_copy_text(it->copy, &it->text_n);
+}
+
+/* One message into cur. named: its file there. */
+static int item_place(struct mbox *m, struct item *it, uint32_t uid, bool keep_text, struct buf *ops, char named[FILE_NAME_MAX + 1], struct err *e)
+{
+	const char *const info = item_name(it, named, e);
+
+	if (!info || item_assign(m, it, uid, ops, e) < 0)
+		return -1;
+	if (keep_text)
+		item_keep_text(it);
+	if (maildir_copy_commit(&it->copy, info, e) < 0)
+		return -1;
+	item_date(m, it, named);
 	return 0;
 }
 
@@ -331,22 +346,101 @@ static uint64_t bytes_of(const struct item *v, size_t n)
 	return bytes;
 }
 
-static int place_some(struct mbox_append *ap, size_t max, struct err *e)
+static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 {
-	struct item *const v = ap->v + ap->placed;
-	const size_t n = ap->n - ap->placed < max ? ap->n - ap->placed : max;
-	const uint64_t bytes = bytes_of(v, n);
+	const uint64_t bytes = bytes_of(ap->v, ap->n);
 
 	if (mbox_lock(ap->m, e) < 0)
 		return -1;
-	const int r = place(ap->m, v, n, ap->uids + ap->placed, e);
+	const int r = place(ap->m, ap->v, ap->n, uids, e);
 
 	mbox_unlock_folder(ap->m);
 	if (r < 0)
 		return -1;
-	ap->placed += n;
-	store_quota_add(ap->m->s, (int64_t)bytes, (int64_t)n);
+	ap->placed = ap->n;
+	store_quota_add(ap->m->s, (int64_t)bytes, (int64_t)ap->n);
+	return 0;
+}
+
+/* --- all or none --- */
+
+/* Under the lock: all of them at once, while their files stand in tmp. */
+static int number(struct mbox_append *ap, uint32_t *uids, struct err *e)
+{
+	struct mbox *const m = ap->m;
+	const uint32_t first = state_count(&m->st);
+	struct buf ops;
+	int r = mbox_reserve(m, give_uids(m, ap->v, ap->n, uids), e);
+
+	buf_init(&ops, BATCH_MAX);
+	for (size_t i = 0; r == 0 && i < ap->n; i++)
+		r = item_assign(m, &ap->v[i], uids[i], &ops, e);
+	if (r == 0)
+		r = together_sync(m, "tmp", e);
+	if (r == 0)
+		r = mbox_commit(m, &ops, DURABLE_NOW, e);
+	mbox_pending_clear(m);
+	buf_fini(&ops);
+	if (r < 0)
+		return -1;
+	ap->numbered = m->in_tmp = true;
+	for (size_t i = 0; i < ap->n && i < ARRIVED_MAX; i++)
+		item_keep_text(&ap->v[i]);
+	tell_arrived(m, ap->v, ap->n, first);
+	return 0;
+}
+
+static int number_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
+{
+	const uint64_t bytes = bytes_of(ap->v, ap->n);
+
+	if (mbox_lock(ap->m, e) < 0)
+		return -1;
+	const int r = number(ap, uids, e);
+
+	mbox_unlock_folder(ap->m);
+	if (r < 0)
+		return -1;
+	store_quota_add(ap->m->s, (int64_t)bytes, (int64_t)ap->n);
+	return 1;
+}
+
+/* Nothing of it can fail any more: what does not get into cur now is found where it is. 1: more is left. */
+static int follow(struct mbox_append *ap, size_t max)
+{
+	struct mbox *const m = ap->m;
+	const size_t end = ap->n - ap->placed < max ? ap->n : ap->placed + max;
+	size_t moved = 0;
+	struct err e = { 0 };
+
+	if (mbox_lock(m, &e) < 0)
+		return 0;
+	const bool clean = sync_own_begin(m);
+	for (; ap->placed < end; ap->placed++) {
+		struct item *const it = &ap->v[ap->placed];
+		char named[FILE_NAME_MAX + 1];
+
+		if (item_name(it, named, &e) && together_place(m, str_c(maildir_copy_name(it->copy)), named) == 0) {
+			item_date(m, it, named);
+			sync_own_step(m, ++moved);
+		}
+		maildir_copy_keep(&it->copy);
+	}
+	if (moved > 0) {
+		sync_own_end(m, clean, moved);
+		(void)!together_sync(m, "cur", &e);
+		sync_record(m);
+	}
+	mbox_unlock_folder(m);
 	return ap->placed < ap->n;
+}
+
+/* --- in pieces --- */
+
+static int start_together(struct maildir_copy *c, struct err *e)
+{
+	maildir_copy_together(c);
+	return maildir_copy_start(c, e);
 }
 
 /* The next of them by fn. */
@@ -362,17 +456,18 @@ static int some(struct mbox_append *ap, size_t *at, int (*fn)(struct maildir_cop
 
 int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, struct err *e)
 {
-	ap->uids = uids_out;
+	if (ap->numbered)
+		return follow(ap, max);
 	if (!ap->checked && (last_end(ap, e) < 0 || store_quota_check(ap->m->s, bytes_of(ap->v, ap->n), ap->n, e) < 0))
 		return -1;
 	ap->checked = true;
 	if (ap->n > 1 && ap->started < ap->n)
-		return some(ap, &ap->started, maildir_copy_start, e);
+		return some(ap, &ap->started, ap->together ? start_together : maildir_copy_start, e);
 	if (ap->n > 1 && ap->written < ap->n)
 		return some(ap, &ap->written, maildir_copy_written, e);
 	if (ap->n == 1 && maildir_copy_written(ap->v[0].copy, e) < 0)
 		return -1;
-	return ap->n > 0 ? place_some(ap, max, e) : 0;
+	return ap->n == 0 ? 0 : ap->together ? number_all(ap, uids_out, e) : place_all(ap, uids_out, e);
 }
 
 int mbox_append_commit(struct mbox_append **app, uint32_t *uids_out, size_t *n_out, struct err *e)

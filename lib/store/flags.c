@@ -215,6 +215,10 @@ static unsigned flush_one(struct mbox *m, const struct rec *r, struct buf *ops, 
 	if (strcmp(from, to) != 0 && rename_new(m->curfd, from, m->curfd, to) < 0) {
 		if (errno != ENOENT)
 			return 0;	/* stays as it is: the journal knows better */
+		if (together_place(m, base, to) == 0) {
+			op_named(ops, r->uid, disk, (struct str){ 0 }, info);
+			return 1;
+		}
 		/* It has its name since before a crash; else what it is called now is not what we gave it. */
 		if (faccessat(m->curfd, to, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
 			*missed = true;
@@ -235,10 +239,11 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 	*more_out = false;
 	mbox_cache_flush(m);
 	mbox_search_flush(m);
+	*more_out = together_settle(m, max, m->st.damaged);
 	if (m->st.zombies > 0) {
 		const uint32_t before = m->st.zombies;
 		mbox_reap(m, max < UINT32_MAX ? (uint32_t)max : UINT32_MAX);
-		*more_out = m->st.zombies > 0 && m->st.zombies < before;
+		*more_out |= m->st.zombies > 0 && m->st.zombies < before;
 	}
 	if (m->st.unflushed == 0) {
 		*more_out |= mbox_index_step(m);

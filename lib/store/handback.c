@@ -216,6 +216,8 @@ int mbox_handback(struct mbox *m, unsigned *lost_out, struct err *e)
 
 	if (mbox_lock(m, e) < 0)
 		return -1;
+	m->in_tmp = true;
+	(void)together_settle(m, SIZE_MAX, m->st.damaged);
 	r = handback(m, &lost, e);
 	mbox_unlock_folder(m);
 	if (r == 0)

@@ -16,6 +16,8 @@
  * (shutdown ioctl without log flush): in 12 cuts of ext4 39 acknowledged copies stood complete in tmp, in 4 of xfs 6; none was lost. Where
  * dir_name_durable() does not know the file system, or sync_directories = yes, the directories are synced as in (1).
  *
+ * Several messages that one APPEND brings must not be recovered so, for some may be complete and others not: their names in tmp end with ",A", and together.c says the rest.
+ *
  * APPEND has a journal to sync anyway (maildir_copy_written): write tmp, wait until the bytes are on the disk (sync_file_range: no commit), rename, write the
  * journal, sync the journal. Where the file system commits in order, that one commit holds the file's size and names, too, and a cut before it leaves
  * neither a record without its file nor a name without its bytes. 0.34 ms a message where two syncs take 0.70 (t/deliver/test_powercut.py cuts it).
@@ -54,6 +56,7 @@ struct maildir_copy {
 	bool synced, broken;
 	bool in_order;		/* fs_commits_in_order() is known to hold */
 	bool named;		/* all of it stands in tmp under its full name */
+	const char *ends;	/* what ends that name */
 };
 
 static bool sync_always;
@@ -61,6 +64,11 @@ static bool sync_always;
 void maildir_sync_directories(bool always)
 {
 	sync_always = always;
+}
+
+bool maildir_syncs_directories(void)
+{
+	return sync_always;
 }
 
 /* --- folders --- */
@@ -237,6 +245,7 @@ int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, str
 	c = xzalloc(sizeof(*c));
 	c->dirfd = dirfd;
 	c->fd = -1;
+	c->ends = ",T";
 	const int n = make_base(c->base, sizeof(c->base), id);
 	if (n < 0 || n >= (int)sizeof(c->base)) {
 		free(c);
@@ -256,6 +265,11 @@ void maildir_copy_ordered(struct maildir_copy *c)
 	c->in_order = true;
 }
 
+void maildir_copy_together(struct maildir_copy *c)
+{
+	c->ends = MAILDIR_TOGETHER;
+}
+
 char *maildir_copy_text(struct maildir_copy *c, size_t *n_out)
 {
 	char *const text = c->size == c->n ? c->buf : NULL;
@@ -268,9 +282,9 @@ char *maildir_copy_text(struct maildir_copy *c, size_t *n_out)
 	return text;
 }
 
-static int create_file(struct maildir_copy *c, const char *name, struct err *e)
+static int create_file(struct maildir_copy *c, const char *name, const char *ends, struct err *e)
 {
-	const int n = snprintf(c->tmp, sizeof(c->tmp), "tmp/%s,T", name);
+	const int n = snprintf(c->tmp, sizeof(c->tmp), "tmp/%s%s", name, ends);
 
 	if (n < 0 || n >= (int)sizeof(c->tmp))
 		return err_set(e, ERR_BUG, 0, "maildir name too long");
@@ -310,7 +324,7 @@ int maildir_copy_spill(struct maildir_copy *c, struct err *e)
 {
 	if (c->fd >= 0)
 		return 0;
-	if (create_file(c, c->base, e) < 0 || write_out(c, c->buf, c->n, e) < 0)
+	if (create_file(c, c->base, ",T", e) < 0 || write_out(c, c->buf, c->n, e) < 0)
 		return -1;
 	free(c->buf);
 	c->buf = NULL;
@@ -441,9 +455,9 @@ static int name_file(struct maildir_copy *c, struct err *e)
 	if (n < 0 || n >= MAILDIR_NAME_MAX - 32)
 		return err_set(e, ERR_BUG, 0, "maildir name too long");
 	if (c->fd < 0)
-		return create_file(c, c->name, e) < 0 ? -1 : write_out(c, c->buf, c->n, e);
+		return create_file(c, c->name, c->ends, e) < 0 ? -1 : write_out(c, c->buf, c->n, e);
 	memcpy(before, c->tmp, sizeof(before));
-	snprintf(c->tmp, sizeof(c->tmp), "tmp/%s,T", c->name);
+	snprintf(c->tmp, sizeof(c->tmp), "tmp/%s%s", c->name, c->ends);
 	if (renameat(c->dirfd, before, c->dirfd, c->tmp) < 0) {
 		const int sys = errno;
 		memcpy(c->tmp, before, sizeof(before));
@@ -505,6 +519,12 @@ void maildir_copy_abort(struct maildir_copy **cp)
 	copy_free(cp);
 }
 
+void maildir_copy_keep(struct maildir_copy **cp)
+{
+	if (*cp)
+		copy_free(cp);
+}
+
 /* Rename that never replaces; link and unlink where the file system has no such rename. */
 int maildir_move(int dirfd, const char *from, const char *to, struct err *e)
 {
@@ -532,7 +552,7 @@ int maildir_copy_commit(struct maildir_copy **cp, const char *info, struct err *
 	const char *const dir = info ? "cur" : "new";
 	const int n = snprintf(to, sizeof(to), "%s/%s%s", dir, c->name, info ? info : "");
 
-	if (!c->synced || n < 0 || n >= (int)sizeof(to)) {
+	if (!c->synced || strcmp(c->ends, MAILDIR_TOGETHER) == 0 || n < 0 || n >= (int)sizeof(to)) {
 		maildir_copy_abort(cp);
 		return err_set(e, ERR_BUG, 0, "maildir commit before sync");
 	}

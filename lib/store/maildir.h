@@ -22,6 +22,7 @@ enum {
 	MAILDIR_ID_MAX = 64,		/* bytes of an id kept in the name */
 	MAILDIR_TMP_AGE_S = 36 * 3600,	/* unfinished files in tmp are left alone for so long */
 };
+#define MAILDIR_TOGETHER ",A"	/* ends the name in tmp of one of several files that become visible all or none (together.c): the folder's journal says what it is */
 
 /* Make root (0700) with cur, new, tmp, synced, when missing. Refuses symlinks, foreign owners, group- or world-writable. Returns a directory
  * descriptor. ERR_NOENT: not there and !create. ERR_TEMP: there, but not to be trusted. */
@@ -29,7 +30,8 @@ int maildir_open(const char *root, bool create, int *dirfd_out, struct err *e) M
 int maildir_open_at(int rootfd, const char *folder /* ".Work" or "" */, bool create, int *dirfd_out, struct err *e) MUST_CHECK;
 
 /* After a power cut an acknowledged copy may still stand complete in tmp: move such files into new and sweep old unfinished ones. Call it when a
- * user's maildir is opened (session start, deliver's start), before new is read. Cheap when tmp is empty. Files that a live process writes are not touched. */
+ * user's maildir is opened (session start, deliver's start), before new is read. Cheap when tmp is empty. Files that a live process writes are not touched.
+ * 0; 1: there are files of several that belong together, which are the folder's to settle. */
 int maildir_recover(int dirfd, struct err *e) MUST_CHECK;
 /* sync_directories = yes: sync the directory after each rename as well, whatever the file system. Process-wide. */
 void maildir_sync_directories(bool always);
@@ -41,6 +43,8 @@ int maildir_settle(int dirfd, size_t id_len, struct err *e) MUST_CHECK;
 /* A fresh file in tmp. dirfd is borrowed until commit. id: kept in the name ("" none; letters, digits, '-', at most MAILDIR_ID_MAX). */
 int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, struct err *e) MUST_CHECK;
 void maildir_copy_ordered(struct maildir_copy *c);	/* the caller knows that fs_commits_in_order() holds for dirfd */
+void maildir_copy_together(struct maildir_copy *c);	/* before start, written, sync: its name in tmp becomes MAILDIR_TOGETHER's, commit is not for it */
+void maildir_copy_keep(struct maildir_copy **c);	/* frees it; the file stays where it is */
 int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e) MUST_CHECK;	/* LF text */
 /* Bytes off.. to the end of a regular file (at most len of them: maildir_copy_range; ERR_INPUT when there are fewer). lines: ignored when UINT64_MAX, else the
  * caller's count of LF in that range, which saves looking at the bytes. */

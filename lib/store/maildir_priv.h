@@ -11,6 +11,11 @@ int maildir_dir(int at, const char *name, int *fd_out, struct err *e) MUST_CHECK
 /* Rename that never replaces. */
 int maildir_move(int dirfd, const char *from, const char *to, struct err *e) MUST_CHECK;
 int maildir_dir_sync(int dirfd, const char *name, struct err *e) MUST_CHECK;
+/* Each file of a subdirectory but hidden ones; fn returns 1: stop. */
+typedef int maildir_file_fn(void *ctx, int dirfd, const char *name, struct err *e);
+int maildir_each_file(int dirfd, const char *dir, maildir_file_fn *fn, void *ctx, struct err *e) MUST_CHECK;
+bool maildir_in_use(int fd);	/* somebody else has the file open */
+bool maildir_syncs_directories(void);	/* sync_directories = yes */
 uint64_t maildir_count_lf(const char *p, size_t n);
 
 #endif

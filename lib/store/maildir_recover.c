@@ -14,9 +14,7 @@
 #include "os/os.h"
 #include "store/maildir_priv.h"
 
-typedef int dir_fn(void *ctx, int dirfd, const char *name, struct err *e);	/* 1: stop */
-
-static int each_file(int dirfd, const char *dir, dir_fn *fn, void *ctx, struct err *e)
+int maildir_each_file(int dirfd, const char *dir, maildir_file_fn *fn, void *ctx, struct err *e)
 {
 	int fd = -1, r = 0;
 	DIR *d;
@@ -51,7 +49,7 @@ static int find_one(void *ctx, int dirfd, const char *name, struct err *e)
 }
 
 /* A write lease is granted only when nobody else has the file open. */
-static bool in_use(int fd)
+bool maildir_in_use(int fd)
 {
 	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
 		return true;
@@ -68,7 +66,7 @@ static int find_writer(void *ctx, int tmpfd, const char *name, struct err *e)
 	if (!str_eq(n.id, f->id))
 		return 0;
 	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	return fd >= 0 && in_use(fd) ? err_set(e, ERR_TEMP, 0, "another process still writes a copy of it") : 0;
+	return fd >= 0 && maildir_in_use(fd) ? err_set(e, ERR_TEMP, 0, "another process still writes a copy of it") : 0;
 }
 
 int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e)
@@ -76,7 +74,8 @@ int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e)
 	struct find_ctx f = { .id = str_c(id) };
 
 	/* tmp first: what its writer makes visible meanwhile is found behind. */
-	if (each_file(dirfd, "tmp", find_writer, &f, e) < 0 || each_file(dirfd, "new", find_one, &f, e) < 0 || (!f.found && each_file(dirfd, "cur", find_one, &f, e) < 0))
+	if (maildir_each_file(dirfd, "tmp", find_writer, &f, e) < 0 || maildir_each_file(dirfd, "new", find_one, &f, e) < 0 ||
+	    (!f.found && maildir_each_file(dirfd, "cur", find_one, &f, e) < 0))
 		return -1;
 	*found_out = f.found;
 	return 0;
@@ -108,7 +107,7 @@ int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, struct er
 {
 	struct usage_ctx u = { 0 };
 
-	if (each_file(dirfd, "cur", usage_one, &u, e) < 0 || each_file(dirfd, "new", usage_one, &u, e) < 0)
+	if (maildir_each_file(dirfd, "cur", usage_one, &u, e) < 0 || maildir_each_file(dirfd, "new", usage_one, &u, e) < 0)
 		return -1;
 	*bytes_out = u.bytes;
 	*count_out = u.count;
@@ -121,6 +120,7 @@ struct recover_ctx {
 	int dirfd;
 	int64_t now;
 	bool moved;
+	bool together;		/* some are of several that belong together */
 };
 
 /* Is the file what its name says, byte and line counts? (A cut before the sync may leave the size without the data.) */
@@ -150,9 +150,13 @@ static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
 	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
 		return 0;
+	if (str_ends(whole, STR(MAILDIR_TOGETHER))) {	/* never swept either: a journal may know it */
+		r->together = true;
+		return 0;
+	}
 	maildir_name_parse(whole, &n);
 	if (str_ends(whole, STR(",T")) && n.size != UINT64_MAX && n.size_crlf != UINT64_MAX && (uint64_t)st.st_size == n.size) {
-		if (in_use(fd))		/* its writer is not gone */
+		if (maildir_in_use(fd))		/* its writer is not gone */
 			return 0;
 		if (complete(fd, &n)) {
 			snprintf(from, sizeof(from), "tmp/%s", name);
@@ -175,11 +179,11 @@ static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
 int maildir_recover(int dirfd, struct err *e)
 {
 	struct recover_ctx r = { .dirfd = dirfd, .now = clock_wall() };
-	const int rc = each_file(dirfd, "tmp", recover_one, &r, e);
+	const int rc = maildir_each_file(dirfd, "tmp", recover_one, &r, e);
 
 	if (r.moved && maildir_dir_sync(dirfd, "new", e) < 0)
 		return -1;
-	return rc;
+	return rc == 0 && r.together ? 1 : rc;
 }
 
 /* --- after a kill --- */
@@ -199,12 +203,12 @@ static int settle_one(void *ctx, int tmpfd, const char *name, struct err *e)
 	struct stat st;
 
 	maildir_name_parse(str_c(name), &n);
-	if (n.id.n != s->id_len)
+	if (n.id.n != s->id_len || str_ends(str_c(name), STR(MAILDIR_TOGETHER)))
 		return 0;
 	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
-	if (in_use(fd)) {
+	if (maildir_in_use(fd)) {
 		s->busy = true;
 		return 0;
 	}
@@ -223,7 +227,7 @@ int maildir_settle(int dirfd, size_t id_len, struct err *e)
 		if (maildir_recover(dirfd, e) < 0)
 			return -1;
 		/* What became free between the two looks is removed, too: nobody was promised it, and the caller brings it again. */
-		if (each_file(dirfd, "tmp", settle_one, &s, e) < 0)
+		if (maildir_each_file(dirfd, "tmp", settle_one, &s, e) < 0)
 			return -1;
 		if (!s.busy)
 			return 0;

@@ -13,7 +13,10 @@
 #include "store/search.h"
 #include "store/store_priv.h"
 
-enum { FLUSH_AT_CLOSE = 1000 };	/* file names brought up to date when a folder is closed */
+enum {
+	FLUSH_AT_CLOSE = 1000,	/* file names brought up to date when a folder is closed */
+	SETTLE_AT_OPEN = 100,	/* files that are moved from tmp when one is opened: the rest when all is quiet */
+};
 
 /* --- open and close --- */
 
@@ -30,8 +33,10 @@ static void on_applied(void *ctx, enum applied what, uint32_t pos)
 	m->changes[m->n_changes++] = (struct change){ .pos = pos, .what = (uint32_t)what, .by = m->actor };
 }
 
-static void opened(struct mbox *m)
+/* salvage: records may be missing. */
+static void opened(struct mbox *m, bool salvage)
 {
+	(void)together_settle(m, SETTLE_AT_OPEN, salvage);
 	m->st.applied = on_applied;
 	m->st.applied_ctx = m;
 	mbox_unlock_folder(m);
@@ -117,15 +122,18 @@ static int load(struct mbox *m, struct err *e)
 {
 	struct err quiet = { 0 };
 
-	if (maildir_recover(m->dirfd, &quiet) < 0)
+	const int recovered = maildir_recover(m->dirfd, &quiet);
+
+	if (recovered < 0)
 		log_warning("mailbox %s%s: tmp: %s", m->s->root, m->dir, quiet.text);
+	m->in_tmp = recovered == 1;
 	if (mbox_lock(m, e) < 0)
 		return -1;
 	int r = mbox_load(m, e);
 	if (r == 1 && (r = sync_first_begin(m, &m->first, e)) == 0)
 		return 1;
 	if (r == 0)
-		opened(m);
+		opened(m, m->st.damaged);
 	else
 		unopened(m);
 	return r;
@@ -142,7 +150,7 @@ int mbox_open_step(struct mbox *m, struct err *e)
 	if (r != 0)
 		return r;
 	sync_first_free(&m->first);
-	opened(m);
+	opened(m, true);
 	return 0;
 }
 
@@ -277,6 +285,7 @@ static void last_close(struct mbox *m, bool leave)
 		tell_recent(m);
 		return;
 	}
+	(void)together_settle(m, FLUSH_AT_CLOSE, m->st.damaged);
 	mbox_reap(m, UINT32_MAX);
 	if (m->st.unflushed > 0 && mbox_flush(m, FLUSH_AT_CLOSE, &more, &e) < 0)
 		log_debug("mailbox %s%s: flush: %s", m->s->root, m->dir, e.text);

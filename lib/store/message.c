@@ -39,6 +39,13 @@ static int open_regular(int dirfd, const char *name, struct stat *st)
 	return fd;
 }
 
+static int open_together(struct mbox *m, const struct rec *r, struct stat *st)
+{
+	char path[TOGETHER_PATH_MAX];
+
+	return together_path(&m->st, r, path) < 0 ? -1 : open_regular(m->dirfd, path, st);
+}
+
 static int open_named(struct mbox *m, const struct rec *r, uint8_t disk, struct stat *st)
 {
 	char name[FILE_NAME_MAX + 1];
@@ -58,7 +65,7 @@ static int open_known(struct mbox *m, const struct rec *r, struct stat *st)
 
 	if (fd < 0 && errno == ENOENT && r->disk != wanted)
 		fd = open_named(m, r, wanted, st);
-	return fd;
+	return fd < 0 && errno == ENOENT ? open_together(m, r, st) : fd;
 }
 
 static int open_uid(struct mbox *m, uint32_t uid, bool gone_too, struct stat *st, int *fd_out, struct err *e)
@@ -85,13 +92,13 @@ static int open_uid(struct mbox *m, uint32_t uid, bool gone_too, struct stat *st
 int message_link(struct mbox *m, const struct rec *r, int dirfd, const char *to)
 {
 	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
-	char from[FILE_NAME_MAX + 1];
+	char from[FILE_NAME_MAX + 1], path[TOGETHER_PATH_MAX];
 
 	errno = ENOENT;
 	for (size_t i = 0; errno == ENOENT && i < ARRAY_LEN(disks); i++)
 		if (disk_name(from, state_name(&m->st, r), disks[i], state_info(&m->st, r)) == 0 && linkat(m->curfd, from, dirfd, to, 0) == 0)
 			return 0;
-	return -1;
+	return errno == ENOENT && together_path(&m->st, r, path) == 0 ? linkat(m->dirfd, path, dirfd, to, 0) : -1;
 }
 
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out)
@@ -319,10 +326,10 @@ uint32_t mbox_msg_pop3_order(struct mbox_view *v, uint32_t seq)
 unsigned message_unlink(struct mbox *m, const struct rec *r)
 {
 	const uint8_t disks[] = { r->disk, disk_of_flags(r->flags) };
-	char name[FILE_NAME_MAX + 1];
+	char name[FILE_NAME_MAX + 1], path[TOGETHER_PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_LEN(disks); i++)
 		if (disk_name(name, state_name(&m->st, r), disks[i], state_info(&m->st, r)) == 0 && unlinkat(m->curfd, name, 0) == 0)
 			return 1;
-	return 0;
+	return together_path(&m->st, r, path) == 0 && unlinkat(m->dirfd, path, 0) == 0;
 }

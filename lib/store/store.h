@@ -200,7 +200,7 @@ int mbox_expunge(struct mbox_view *v, const uint32_t *seqs, size_t n, struct err
 /* Copy (move): messages by seq into dst. uids_out: n new UIDs, in order. All or nothing. Hard links within a file system. */
 int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *dst, bool move, uint32_t *uids_out, struct err *e) MUST_CHECK;
 
-/* Appending: message arrives in pieces, is made visible together (MULTIAPPEND), with UIDs. */
+/* Appending: messages arrive in pieces and are made visible together (MULTIAPPEND), with UIDs: all or none, also when a kill or a power cut comes in between. */
 struct mbox_append;
 int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e) MUST_CHECK;
 void mbox_append_reader(struct mbox_append *ap, const char *reader);	/* \Seen of what follows is that reader's own; NULL: the owner's */
@@ -227,8 +227,8 @@ int mbox_append_scratch(struct mbox_append *ap, struct err *e) MUST_CHECK;
 /* The messages of from, which is complete, behind those of ap, of the same folder: one commit makes all of them visible. from is freed on success. */
 int mbox_append_join(struct mbox_append *ap, struct mbox_append **from, struct err *e) MUST_CHECK;
 int mbox_append_commit(struct mbox_append **ap, uint32_t *uids_out, size_t *n_out, struct err *e) MUST_CHECK;	/* uids_out: room for all begun messages */
-/* The same in pieces, with others' turn in between: 1 more is left; 0 all messages are there, durably; -1. Up to max become visible together. uids_out is the same in all
- * calls. Then, and at any time before, mbox_append_abort: what is there of an append that was not finished is taken back. */
+/* The same in pieces of up to max files, with others' turn in between: 1 more is left; 0 all messages are there, durably; -1: none is. uids_out is the same in all
+ * calls. Then, and at any time before, mbox_append_abort. */
 int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, struct err *e) MUST_CHECK;
 void mbox_append_abort(struct mbox_append **ap);
 

@@ -11,6 +11,7 @@
  *   reader.c    readers of a shared folder
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
  *   append.c copy.c cache.c                                what they say
+ *   together.c  messages that are numbered before their files are in cur
  *   courier.c   Courier's keywords
  *   handback.c  Dovecot's files, written
  *   search.c search_ask.c signer.c trigram.c  the search index
@@ -498,6 +499,7 @@ struct mbox {
 	size_t guard_events;	/* on our cur since sync_own_begin */
 	bool exact_times;	/* cur was seen to keep nanoseconds */
 	bool in_order;		/* fs_commits_in_order() */
+	bool in_tmp;		/* files of messages may stand in tmp (together.c) */
 	ino_t ino;		/* of the directory */
 	dev_t dev;
 	struct cache cache;
@@ -590,6 +592,16 @@ int msgfile_from(struct msgfile *f, int fd, const struct stat *st, bool head_onl
 enum { ARRIVED_MAX = 50 };
 void messages_arrived(struct mbox *m, uint32_t pos, const struct str *texts, size_t n_texts);
 unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */
+
+/* --- messages that are numbered before their files are in cur (together.c) --- */
+enum { TOGETHER_PATH_MAX = FILE_NAME_MAX + 8 };
+int together_path(const struct state *st, const struct rec *r, char out[TOGETHER_PATH_MAX]) MUST_CHECK;	/* where its file is then, from the folder's directory on; -1 with errno */
+int together_place(struct mbox *m, struct str base, const char *name) MUST_CHECK;	/* into cur, under the lock; -1 with errno */
+int together_sync(struct mbox *m, const char *sub, struct err *e) MUST_CHECK;	/* names in that subdirectory, where the next sync of the journal does not make them durable */
+/* Base names of all that are there, in a map that is the caller's; NULL with *e. */
+struct map *together_names(struct mbox *m, struct arena *a, struct err *e) MUST_CHECK;
+/* Tidying up, at most max files: those of messages into cur, the others away, or with salvage, where records may be lost, into new. True: some may be left. */
+bool together_settle(struct mbox *m, size_t max, bool salvage);
 
 /* --- new/ and cur/ --- */
 int sync_folder(struct mbox *m, bool force, struct err *e) MUST_CHECK;

@@ -276,14 +276,22 @@ static int full_missing(struct full *f, struct err *e)
 		return 0;
 	if (!(f->m->exact_times && full_exact(f)) && full_again(f, e) < 0)
 		return -1;
+	struct map *in_tmp = together_names(f->m, f->l.a, e);
+	if (!in_tmp)
+		return -1;
 	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++) {
 		const struct rec *const rec = state_rec(&f->m->st, pos);
 		if (f->seen[pos] || (rec->state & REC_GONE))
 			continue;
+		if (map_get(in_tmp, state_name(&f->m->st, rec))) {
+			f->m->in_tmp = true;
+			continue;
+		}
 		const struct range one = { rec->uid, rec->uid };
 		op_ranges(&f->ops, OP_EXPUNGE, &one, 1);
 		op_ranges(&f->ops, OP_DONE, &one, 1);
 	}
+	map_free(&in_tmp);
 	return 0;
 }
 

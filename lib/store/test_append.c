@@ -203,40 +203,151 @@ static uint32_t messages_of(struct mbox *m)
 	return mbox_status(m, &st, &e) == 0 ? st.messages : UINT32_MAX;
 }
 
-/* Others may append between two pieces; what is given up in the middle leaves nothing, what is finished all of it. */
+enum { MANY = 100, PIECE = 30 };
+
+static bool all_read(struct mbox *m)
+{
+	struct mbox_view *v = mbox_view_new(m);
+	uint32_t good = 0;
+
+	for (uint32_t seq = 1; seq <= mbox_view_count(v); seq++) {
+		const char *const text = read_message(v, seq);
+		good += text != NULL && strcmp(text, MSG) == 0;
+	}
+	const bool all = good == mbox_view_count(v);
+
+	mbox_view_free(&v);
+	return all;
+}
+
+/* Until all are numbered and so many of their files have come into cur. */
+static int steps_until(struct mbox_append *ap, const char *root, size_t in_cur, uint32_t *uids)
+{
+	struct err e = { 0 };
+	int r = 1;
+
+	while (r > 0 && count_files(root, "cur") < in_cur)
+		r = mbox_append_step(ap, PIECE, uids, &e);
+	return r;
+}
+
+static void look_there(struct store *s)
+{
+	struct mbox *m = must_mbox(s, "INBOX");
+
+	if (!all_read(m))
+		_exit(1);
+	mbox_close(&m);
+}
+
+static void find_none_there(struct store *s)
+{
+	struct mbox *m = must_mbox(s, "INBOX");
+
+	if (messages_of(m) != 0)
+		_exit(1);
+	mbox_close(&m);
+}
+
+/* All are there or none, also while their files are on their way. */
 static void test_pieces(void)
 {
-	enum { MANY = 100, PIECE = 40 };
 	const char *const root = scratch_new();
 	struct store *s = must_open(root);
 	struct mbox *m = must_mbox(s, "INBOX");
 	uint32_t uids[MANY], one;
 	struct err e = { 0 };
-	unsigned visible = 0;
-	bool ascending = true;
+	bool ascending = true, more;
 	size_t n;
-	int r = 1;
 
-	for (unsigned round = 0; round < 2; round++) {
-		struct mbox_append *ap = append_of(m, MANY), *other;
-		const uint32_t before = messages_of(m);
+	struct mbox_append *ap = append_of(m, MANY), *other;
+	while (count_files(root, "tmp") < MANY / 2)
+		tap_ok(mbox_append_step(ap, PIECE, uids, &e) == 1, "some are written out");
+	elsewhere(root, find_none_there);
+	tap_ok(messages_of(m) == 0, "none is there");
+	mbox_append_abort(&ap);
+	tap_ok(messages_of(m) == 0 && count_files(root, "tmp") == 0, "given up: none");
 
-		while (messages_of(m) == before && r > 0)
-			r = mbox_append_step(ap, PIECE, uids, &e);
-		tap_ok(r == 1 && messages_of(m) == before + PIECE, "%u are there after the first piece", messages_of(m) - before);
-		other = append_of(m, 1);
-		tap_ok(mbox_append_commit(&other, &one, &n, &e) == 0 && one > uids[PIECE - 1], "another one comes between");
-		while (round == 1 && (r = mbox_append_step(ap, PIECE, uids, &e)) > 0)
-			visible++;
-		mbox_append_abort(&ap);
-		tap_is_int(messages_of(m), before + 1 + (round ? MANY : 0), round ? "finished: all are there" : "given up: none is");
-	}
+	ap = append_of(m, MANY);
+	while (count_files(root, "tmp") < MANY)
+		tap_ok(mbox_append_step(ap, PIECE, uids, &e) == 1, "they are written out");
+	elsewhere(root, find_none_there);
+	tap_is_int(steps_until(ap, root, 1, uids), 1, "a piece of their files has come");
+	tap_ok(count_files(root, "cur") == PIECE && count_files(root, "tmp") == MANY - PIECE, "the others stand in tmp");
+	tap_ok(messages_of(m) == MANY && all_read(m), "all are there, and can be read");
+	other = append_of(m, 1);
+	tap_ok(mbox_append_commit(&other, &one, &n, &e) == 0 && one > uids[MANY - 1], "another one comes between");
+	elsewhere(root, look_there);
+	tap_is_int(mbox_append_step(ap, MANY, uids, &e), 0, "another process has moved the rest");
+	mbox_append_abort(&ap);
 	for (unsigned i = 1; i < MANY; i++)
 		ascending &= uids[i] > uids[i - 1];
-	tap_ok(r == 0 && visible == 1 && ascending && uids[PIECE - 1] < one && uids[PIECE] > one, "their numbers ascend, with the other's between");
+	tap_ok(ascending && count_files(root, "cur") == MANY + 1 && count_files(root, "tmp") == 0, "all have come into cur, and their numbers ascend");
+	while (mbox_flush(m, 100, &more, &e) == 0 && more)
+		;
+	tap_ok(!mbox_untidy(m) && messages_of(m) == MANY + 1 && all_read(m), "nothing is left to do");
+	mbox_close(&m);
+	store_close(&s);
+}
+
+/* While files stand in tmp: flags, copies, expunges, a listing, and a connection that ends. */
+static void test_on_their_way(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	uint32_t uids[MANY], copies[MANY], seqs[MANY];
+	size_t failed;
+	bool more = true;
+	int rounds = 0;
+
+	tap_is_int(store_create(s, STR("Work"), (struct str){ 0 }, &e), 0, "a folder");
+	struct mbox *work = must_mbox(s, "Work");
+	struct mbox_append *ap = append_of(m, MANY);
+	tap_is_int(steps_until(ap, root, 1, uids), 1, "a piece of their files has come");
+	struct mbox_view *v = mbox_view_new(m);
+	for (uint32_t i = 0; i < MANY; i++)
+		seqs[i] = i + 1;
+	tap_is_int(mbox_copy(v, seqs, MANY, work, false, copies, &e), 0, "all are copied");
+	tap_ok(messages_of(work) == MANY && all_read(work), "and read there");
+	tap_is_int(mbox_store_flags(v, seqs + 90, 5, MBOX_ADD, MBOX_FLAGGED, NULL, 0, 0, NULL, &failed, &e), 0, "some are flagged");
+	tap_is_int(mbox_expunge(v, seqs + 95, 5, &e), 0, "some are expunged");
+	put_file(root, "cur/1000000001.foreign:2,", MSG);
+	tap_ok(mbox_refresh(m, &e) == 0 && messages_of(m) == MANY - 5 + 1 && all_read(m), "another program's file is found, and none is missed");
+	mbox_append_abort(&ap);
+	mbox_view_free(&v);
+	for (; more && rounds < 100; rounds++)
+		if (mbox_flush(m, 20, &more, &e) < 0)
+			break;
+	tap_ok(!more && rounds > 3, "what was left is tidied up in pieces");
+	tap_ok(count_files(root, "tmp") == 0 && count_files(root, "cur") == MANY - 5 + 1, "all files are in cur");
 	mbox_close(&m);
 	m = must_mbox(s, "INBOX");
-	tap_ok(messages_of(m) == MANY + 2 && count_files(root, "cur") == MANY + 2 && count_files(root, "tmp") == 0, "so it is when the folder is opened again");
+	tap_ok(messages_of(m) == MANY - 5 + 1 && all_read(m), "so it is when the folder is opened again");
+	mbox_close(&m);
+	mbox_close(&work);
+	store_close(&s);
+}
+
+/* The folder's own files are lost, and with them what says that the messages were promised. */
+static void test_without_a_journal(void)
+{
+	static const char *const own[] = { "postern.journal", "postern.index", "postern.uidvalidity" };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t uids[MANY];
+
+	struct mbox_append *ap = append_of(m, MANY);
+	tap_is_int(steps_until(ap, root, 1, uids), 1, "a piece of their files has come");
+	mbox_append_abort(&ap);
+	mbox_leave(&m);
+	tap_ok(count_files(root, "tmp") == MANY - PIECE, "the others stand in tmp");
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		(void)unlink(scratch_path(root, own[i]));
+	m = must_mbox(s, "INBOX");
+	tap_ok(messages_of(m) == MANY && all_read(m) && count_files(root, "tmp") == 0, "all are new mail: %u", messages_of(m));
 	mbox_close(&m);
 	store_close(&s);
 }
@@ -248,5 +359,7 @@ int main(void)
 	test_times();
 	test_memory();
 	test_pieces();
+	test_on_their_way();
+	test_without_a_journal();
 	return tap_done();
 }

@@ -185,6 +185,97 @@ static bool holds_append(const char *root, char why[200])
 	return good;
 }
 
+/* Several in one APPEND, which are not all written out, and get into cur, at once (RFC 3502: all or none of them). */
+enum { MANY = 40, MANY_STEP = 9 };
+
+static void many_text(char out[40], int i)
+{
+	snprintf(out, 40, "one of many: %d\n", i);
+}
+
+/* half: it ends when some have come into cur. */
+static void append_many(const char *root, bool half)
+{
+	struct look l;
+	struct mbox_append *ap;
+	struct err e = { 0 };
+	const struct str kw = STR("new-word");
+	static uint32_t uids[MANY];
+	char text[40];
+	int r = 0;
+
+	look_at(&l, root, "INBOX");
+	if (mbox_append_begin(l.m, &ap, &e) < 0)
+		_exit(3);
+	for (int i = 0; r == 0 && i < MANY; i++) {
+		many_text(text, i);
+		r = mbox_append_message(ap, i % 2 ? MBOX_SEEN : 0, &kw, i % 3 == 0, 5, &e);
+		if (r == 0)
+			r = mbox_append_data(ap, str_c(text), &e);
+	}
+	do
+		r = r < 0 ? r : mbox_append_step(ap, MANY_STEP, uids, &e);
+	while (r > 0 && !(half && count_files(root, "cur") > MANY_STEP));
+	if (r < 0)
+		_exit(3);
+	promise->uid[0] = uids[0];
+	promise->uid[1] = uids[MANY - 1];
+	promise->done = 1;
+	if (half)
+		_exit(0);
+	mbox_append_abort(&ap);
+	look_end(&l);
+}
+
+static void run_append_many(const char *root)
+{
+	append_many(root, false);
+}
+
+static bool holds_append_many(const char *root, char why[200])
+{
+	struct look l;
+	char text[40];
+	int there = 0;
+
+	look_at(&l, root, "INBOX");
+	bool good = sound(&l, root, "", why) && base_holds(&l, why);
+	for (int i = 0; good && i < MANY; i++) {
+		many_text(text, i);
+		const uint32_t seq = find(&l, text);
+		good = seq != UINT32_MAX;
+		there += seq != 0;
+	}
+	const size_t left = count_files(root, "tmp");
+	if (good && (left > 0 || (there != MANY && (there != 0 || promise->done)) ||
+		     (promise->done && (mbox_view_uid(l.v, 4) != promise->uid[0] || mbox_view_uid(l.v, 3 + MANY) != promise->uid[1])))) {
+		snprintf(why, 200, "%d of %d are there, %zu files in tmp", there, MANY, left);
+		good = false;
+	}
+	look_end(&l);
+	return good;
+}
+
+static void prepare_half(const char *root)
+{
+	int status;
+
+	prepare_some(root);
+	const pid_t pid = fork();
+	if (pid == 0)
+		append_many(root, true);
+	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		exit(93);
+}
+
+static void run_look(const char *root)
+{
+	struct look l;
+
+	look_at(&l, root, "INBOX");
+	look_end(&l);
+}
+
 static void run_flags(const char *root)
 {
 	struct look l;
@@ -469,6 +560,8 @@ static const struct scenario scenarios[] = {
 	{ "first delivery", NULL, run_deliver, NULL },
 	{ "delivery", prepare_some, run_deliver, holds_deliver },
 	{ "append of two", prepare_some, run_append, holds_append },
+	{ "append of many", prepare_some, run_append_many, holds_append_many },
+	{ "what an append of many has left", prepare_half, run_look, holds_append_many },
 	{ "flags and their way into names", prepare_some, run_flags, holds_flags },
 	{ "expunge", prepare_some, run_expunge, holds_expunge },
 	{ "move", prepare_two, run_move, holds_move },

@@ -413,7 +413,7 @@ enum { REAP_NOW = 20 };		/* so many are unlinked at once; more, piece by piece w
 
 bool mbox_untidy(const struct mbox *m)
 {
-	return m->st.zombies > 0 || mbox_journal_due(m) || mbox_index_due(m);
+	return m->st.zombies > 0 || m->in_tmp || mbox_journal_due(m) || mbox_index_due(m);
 }
 
 /* Does a view still number the message? Those that were opened by it may be read until it is told. */

@@ -11,20 +11,20 @@ import time
 import pytest
 
 import imapmessages
-from imapraw import Imap
+from imapraw import Closed, Imap
 
 ALICE = "alice@example.com"
 COUNT = 1000
 
 
 class Trace:
-    """strace of alice's session process, from start() to stop()."""
+    """strace of alice's session process, or another user's, from start() to stop()."""
 
-    def __init__(self, path, calls, *options):
-        self.path, self.calls, self.options = path, calls, options
+    def __init__(self, path, calls, *options, user=ALICE):
+        self.path, self.calls, self.options, self.user = path, calls, options, user
 
     def __enter__(self):
-        pid = subprocess.run(["pgrep", "-f", "^imapd: session " + ALICE], stdout=subprocess.PIPE).stdout.decode().split()
+        pid = subprocess.run(["pgrep", "-f", "^imapd: session " + self.user], stdout=subprocess.PIPE).stdout.decode().split()
         assert len(pid) == 1, pid
         self.pid = int(pid[0])
         self.p = subprocess.Popen(["strace", "-f", "-s", "80", "-o", str(self.path), "-e", "trace=" + self.calls, *self.options, "-p", pid[0]], stderr=subprocess.PIPE)
@@ -33,7 +33,11 @@ class Trace:
 
     def __exit__(self, *unused):
         self.p.send_signal(signal.SIGINT)
-        self.p.wait()
+        try:
+            self.p.wait(20)
+        except subprocess.TimeoutExpired:       # it may wait for ever for threads of a process that was killed
+            self.p.kill()
+            self.p.wait()
 
     def lines(self):
         return self.path.read_text(errors="replace").splitlines()
@@ -234,6 +238,52 @@ def test_changes_of_thousands_leave_room_for_others(imap, folder, filled, tmp_pa
     assert stored > 2, "%d batches since the last copy's: STORE on %d is one piece" % (stored, 16 * COUNT)
     assert looks >= 10, "%d looks at the connections" % looks
     assert len(a.ok("SEARCH KEYWORD $Piece")[0].split()) - 2 == 16 * COUNT
+
+
+@pytest.mark.parametrize("call,there", [("sync_file_range", 0), ("renameat2", 1500)])
+def test_messages_of_one_append_are_all_there_or_none(imap, suite, tmp_path, call, there):
+    """RFC 3502: also where the session is killed while they are written out, or while their files follow into cur. Those go in pieces."""
+    parts = b"".join(b" {%d+}\r\n" % len(m) + m for m in map(imapmessages.numbered, range(1500)))
+    c = imap()
+    c.ok("CREATE together-" + call)
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,renameat2,sync_file_range", "-e", "inject=%s:signal=SIGKILL:when=700" % call) as t:
+        c.send(b"k1 APPEND together-" + call.encode() + parts + b"\r\n")
+        with pytest.raises((Closed, ConnectionError)):
+            c.finish("k1")
+    assert longest(t.lines(), "renameat2(")[0] <= 256
+    c = imap()
+    name = b"together-" + call.encode()
+    assert c.ok("STATUS together-%s (MESSAGES)" % call) == [b"* STATUS %s (MESSAGES %d)" % (name, there)]
+    c.ok("SELECT together-" + call)
+    if there:
+        assert len([line for line in c.ok("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])") if b" FETCH " in line]) == there
+    c.ok("CLOSE")
+
+    def files(sub, end):
+        return len([f for f in (suite.maildir(ALICE) / (".together-" + call) / sub).iterdir() if f.name.endswith(end)])
+    deadline = time.monotonic() + 60
+    while files("tmp", ",A") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (files("tmp", ",A"), files("cur", ""), files("new", "")) == (0, there, 0)
+    c.ok("DELETE together-" + call)
+
+
+def test_a_copy_from_another_user_leaves_room_for_others(imap, folder, filled, tmp_path):
+    """It is written out, and gets into cur, in pieces, and all of it is there or none."""
+    bob = "bob@example.com"
+    filled.ok("SETACL %s %s lr" % (folder, bob))
+    a, b = imap(login=bob), imap(login=bob)
+    b.ok("SELECT INBOX")
+    a.ok("CREATE from-alice")
+    a.ok("SELECT Other/%s/%s" % (ALICE, folder))
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,renameat2,sync_file_range", user=bob) as t:
+        a.ok("COPY 1:* from-alice")
+    most, total = longest(t.lines(), "renameat2(")
+    assert total == COUNT and most <= 256, "%d of %d messages between two looks" % (most, total)
+    most, total = longest(t.lines(), "sync_file_range(")
+    assert total >= COUNT and most <= 256, "%d of %d syncs between two looks" % (most, total)
+    assert b.ok("STATUS from-alice (MESSAGES)") == [b"* STATUS from-alice (MESSAGES %d)" % COUNT]
+    a.ok("DELETE from-alice")
 
 
 def test_a_copy_that_fails_in_a_later_piece_is_taken_back(imap, suite):
