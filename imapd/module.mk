@@ -1,4 +1,4 @@
-IMAP_SESSION := client.c command.c resp.c folder.c opening.c names.c mboxes.c caps.c \
+IMAP_SESSION := client.c command.c resp.c folder.c sets.c opening.c names.c mboxes.c caps.c \
 	cmd_basic.c cmd_select.c cmd_mailbox.c cmd_list.c cmd_status.c cmd_append.c held.c ext_catenate.c cmd_copy.c cmd_store.c cmd_expunge.c \
 	cmd_fetch.c fetch_items.c emailid.c \
 	cmd_search.c answers.c cmd_sort.c orders.c cmd_thread.c search_prepare.c search.c results.c ext_context.c ext_notify.c notify_new.c notify_names.c ext_multisearch.c \

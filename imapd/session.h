@@ -251,6 +251,7 @@ void folder_forget_unused(struct user *u);
 /* The same of that one and those below, and quickly: before it is deleted or renamed. True: it is left with files that are to be removed, or named anew. */
 bool folder_forget(struct user *u, struct str name);
 
+/* --- sets.c: from sets to messages --- */
 /* Messages of a set, as sequence numbers. For UIDs those that exist. -1 with ERR_INPUT: a sequence number out of range. */
 int set_resolve(struct client *c, struct imap_seqset *set, bool uid, struct err *e) MUST_CHECK;
 /* A set of UIDs of a view, "*" and "$" put in place; those without a message stay. */
