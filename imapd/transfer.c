@@ -9,34 +9,7 @@
 #include "link.h"
 #include "relay.h"
 #include "spaces.h"
-
-enum {
-	TRANSFER_MAX = 10000,	/* messages of one command, as of one APPEND */
-	TRANSFER_PIECE = 256,	/* of those that are put or taken away at once: some milliseconds */
-};
-
-struct transfer {
-	struct client *c;
-	struct link *from, *to;		/* NULL: the client's own */
-	bool move, failed;
-	struct str set, name;		/* as the client spelled them; in the command's arena */
-	uint32_t *uids;			/* of the originals, in order */
-	size_t n;
-	/* source of our own */
-	uint32_t *seqs;
-	size_t n_seqs, at;
-	bool sent;
-	struct timer *timer;		/* begins it, or goes on */
-	size_t expunged;		/* of the originals, in pieces */
-	/* target of our own */
-	struct mbox *mbox;
-	struct mbox_append *append;
-	uint32_t *new_uids;
-	uint64_t bytes;			/* so far, for the quota */
-	/* target elsewhere */
-	bool begun;
-	const char *code;		/* COPYUID */
-};
+#include "transfer_priv.h"
 
 /* --- the end --- */
 
@@ -61,7 +34,7 @@ void transfer_end(struct client *c)
 	free(t);
 }
 
-static void answer(struct transfer *t, const char *status, const char *code, const char *text)
+void transfer_answer(struct transfer *t, const char *status, const char *code, const char *text)
 {
 	struct client *c = t->c;
 	struct err e = { 0 };
@@ -81,22 +54,22 @@ static void drop_target(struct transfer *t)
 	t->to = NULL;
 }
 
-static void fail(struct transfer *t, const char *code, const char *text)
+void transfer_fail(struct transfer *t, const char *code, const char *text)
 {
 	if (t->failed)
 		return;
 	t->failed = true;
 	drop_target(t);
-	answer(t, "NO", code, text);
+	transfer_answer(t, "NO", code, text);
 }
 
-static void fail_err(struct transfer *t, const struct err *e)
+void transfer_fail_err(struct transfer *t, const struct err *e)
 {
-	fail(t, err_row(e->code)->imap, e->text);
+	transfer_fail(t, err_row(e->code)->imap, e->text);
 }
 
 /* What the other process says, as it says it. */
-static void pass_on(struct transfer *t, struct str rest)
+void transfer_pass_on(struct transfer *t, struct str rest)
 {
 	struct client *c = t->c;
 	const struct str kept = arena_str(c->arena, rest);
@@ -113,7 +86,7 @@ static void pass_on(struct transfer *t, struct str rest)
 	client_continue(c);
 }
 
-static void on_lost(void *ctx, struct link *l, enum err_code code)
+void transfer_on_lost(void *ctx, struct link *l, enum err_code code)
 {
 	struct transfer *t = ctx;
 
@@ -122,9 +95,9 @@ static void on_lost(void *ctx, struct link *l, enum err_code code)
 	if (t->from == l)
 		t->from = NULL;
 	if (code == ERR_NOENT)
-		fail(t, "TRYCREATE", "No such mailbox.");
+		transfer_fail(t, "TRYCREATE", "No such mailbox.");
 	else
-		fail(t, "UNAVAILABLE", "The shared folder cannot be reached now.");
+		transfer_fail(t, "UNAVAILABLE", "The shared folder cannot be reached now.");
 }
 
 bool transfer_uses(const struct client *c, const struct link *l)
@@ -135,257 +108,13 @@ bool transfer_uses(const struct client *c, const struct link *l)
 void transfer_lost(struct client *c, struct link *l, enum err_code code)
 {
 	if (transfer_uses(c, l))
-		on_lost(c->transfer, l, code);
+		transfer_on_lost(c->transfer, l, code);
 }
 
-static void fail_busy(struct transfer *t)
+void transfer_fail_busy(struct transfer *t)
 {
 	(void)link_busy(t->c);
-	fail(t, t->c->run.code, t->c->run.text);
-}
-
-/* --- after the copy: the originals of a MOVE --- */
-
-static void moved(struct transfer *t)
-{
-	answer(t, "OK", "", "Move completed.");
-}
-
-static void on_expunged(void *ctx, struct link *l, struct str rest)
-{
-	struct transfer *t = ctx;
-
-	if (str_case_starts(rest, STR("OK")))
-		moved(t);
-	else
-		pass_on(t, rest);
-}
-
-static const struct link_user expunging = { .slow = true, .pass = true, .tagged = on_expunged, .lost = on_lost };
-
-static void on_marked(void *ctx, struct link *l, struct str rest)
-{
-	struct transfer *t = ctx;
-	struct buf b;
-
-	if (!str_case_starts(rest, STR("OK"))) {
-		pass_on(t, rest);
-		return;
-	}
-	buf_init(&b, t->n * 12 + 64);
-	buf_c(&b, "UID EXPUNGE ");
-	imap_numbers_format(t->uids, t->n, &b);
-	const bool sent = link_command(l, b.p, &expunging, t);
-
-	buf_fini(&b);
-	if (!sent)
-		fail_busy(t);
-}
-
-static const struct link_user marking = { .slow = true, .tagged = on_marked, .lost = on_lost };
-
-static void on_expunge_own(void *ctx)
-{
-	struct transfer *t = ctx;
-	struct client *c = t->c;
-	const size_t n = t->n_seqs - t->expunged < TRANSFER_PIECE ? t->n_seqs - t->expunged : TRANSFER_PIECE;
-	struct err e = { 0 };
-
-	c->user->working = "MOVE to another user's folder";
-	timer_del(&t->timer);
-	if (mbox_expunge(c->view, t->seqs + t->expunged, n, &e) < 0) {
-		fail_err(t, &e);
-		return;
-	}
-	t->expunged += n;
-	if (t->expunged < t->n_seqs) {
-		t->timer = loop_timer(c->user->loop, 0, on_expunge_own, t);
-		return;
-	}
-	folder_changed(c->user, c->folder->mbox);
-	moved(t);
-}
-
-static void take_away(struct transfer *t)
-{
-	struct client *c = t->c;
-	struct buf *out = resp(c), b;
-
-	buf_printf(out, "* OK [%s] Moved\r\n", t->code);
-	if (!t->from) {
-		on_expunge_own(t);
-		return;
-	}
-	buf_init(&b, t->n * 12 + 64);
-	buf_c(&b, "UID STORE ");
-	imap_numbers_format(t->uids, t->n, &b);
-	buf_c(&b, " +FLAGS.SILENT (\\Deleted)");
-	const bool sent = link_command(t->from, b.p, &marking, t);
-
-	buf_fini(&b);
-	if (!sent)
-		fail_busy(t);
-}
-
-/* validity and to: as the target's APPENDUID has them. */
-static void copied(struct transfer *t, struct str validity_and_to)
-{
-	struct client *c = t->c;
-	struct str to = validity_and_to;
-	const struct str validity = str_split(&to, ' ');
-	struct buf b;
-
-	buf_init(&b, t->n * 12 + to.n + 100);
-	buf_printf(&b, "COPYUID %.*s ", STR_ARG(validity));
-	imap_numbers_format(t->uids, t->n, &b);
-	buf_printf(&b, " %.*s", STR_ARG(to));
-	t->code = arena_cstr(c->arena, buf_view(&b));
-	buf_fini(&b);
-	if (t->move)
-		take_away(t);
-	else
-		answer(t, "OK", t->code, "Copy completed.");
-}
-
-/* --- the target --- */
-
-static void on_appended(void *ctx, struct link *l, struct str rest)
-{
-	struct transfer *t = ctx;
-	static const char code[] = "OK [APPENDUID ";
-	const char *end;
-
-	t->begun = false;
-	if (str_case_starts(rest, str_c(code)) && (end = memchr(rest.p, ']', rest.n)))
-		copied(t, arena_str(t->c->arena, str_n(rest.p + sizeof(code) - 1, (size_t)(end - rest.p) - sizeof(code) + 1)));
-	else if (str_case_starts(rest, STR("OK")))
-		answer(t, "OK", "", "Copy completed.");
-	else
-		pass_on(t, rest);
-}
-
-static void push(struct transfer *t);
-
-static void on_drained(void *ctx, struct link *l)
-{
-	struct transfer *t = ctx;
-
-	if (t->from)
-		link_pause(t->from, false);
-	else
-		push(t);
-}
-
-static const struct link_user appending = { .slow = true, .tagged = on_appended, .lost = on_lost, .drained = on_drained };
-
-static int own_message(struct transfer *t, struct str flags, struct str date, uint64_t size)
-{
-	struct client *c = t->c;
-	struct imap_lex fl = { .p = flags.p, .end = flags.p + flags.n, .arena = c->arena }, dl = { .p = date.p, .end = date.p + date.n, .arena = c->arena };
-	struct imap_flags f = { 0 };
-	struct err e = { 0 };
-	int64_t when;
-
-	t->bytes += size;
-	if (imap_get_flags(&fl, false, &f, &e) < 0 || imap_get_date_time(&dl, &when, &e) < 0 ||
-	    store_quota_check(c->user->store, t->bytes, t->n + 1, &e) < 0 || (!t->append && mbox_append_begin(t->mbox, &t->append, &e) < 0)) {
-		fail_err(t, &e);
-		return -1;
-	}
-	const uint32_t bits = flags_of(&f);
-
-	if (mbox_append_message(t->append, bits, f.keywords, f.n, when ? when : 1, &e) == 0)
-		return 0;
-	fail_err(t, &e);
-	return -1;
-}
-
-/* The next message begins: size bytes of data are to follow. flags without \Recent. */
-static int target_message(struct transfer *t, struct str flags, struct str date, uint64_t size)
-{
-	struct buf b;
-
-	if (t->n == TRANSFER_MAX) {
-		fail(t, "LIMIT", "Too many messages in one command.");
-		return -1;
-	}
-	if (!t->to)
-		return own_message(t, flags, date, size);
-	if (!t->begun && !link_command_begin(t->to, "APPEND ", &appending, t)) {
-		fail_busy(t);
-		return -1;
-	}
-	buf_init(&b, 1 << 20);
-	if (!t->begun) {
-		buf_str(&b, t->name);
-		t->begun = true;
-	}
-	buf_printf(&b, " %.*s %.*s {%llu+}\r\n", STR_ARG(flags), STR_ARG(date), (unsigned long long)size);
-	link_write(t->to, buf_view(&b));
-	buf_fini(&b);
-	return 0;
-}
-
-static int target_data(struct transfer *t, struct str bytes)
-{
-	struct err e = { 0 };
-
-	if (t->to) {
-		link_write(t->to, bytes);
-		return 0;
-	}
-	if (mbox_append_data(t->append, bytes, &e) == 0)
-		return 0;
-	fail_err(t, &e);
-	return -1;
-}
-
-static void own_copied(struct transfer *t)
-{
-	struct client *c = t->c;
-	struct buf b;
-
-	folder_changed(c->user, t->mbox);
-	buf_init(&b, t->n * 12 + 64);
-	buf_printf(&b, "%u ", mbox_uidvalidity(t->mbox));
-	imap_numbers_format(t->new_uids, t->n, &b);
-	copied(t, arena_str(c->arena, buf_view(&b)));
-	buf_fini(&b);
-}
-
-static void on_append_own(void *ctx)
-{
-	struct transfer *t = ctx;
-	struct err e = { 0 };
-
-	t->c->user->working = "COPY from another user's folder";
-	timer_del(&t->timer);
-	const int r = mbox_append_step(t->append, TRANSFER_PIECE, t->new_uids, &e);
-
-	if (r > 0) {
-		t->timer = loop_timer(t->c->user->loop, 0, on_append_own, t);
-	} else if (r < 0) {
-		fail_err(t, &e);
-	} else {
-		mbox_append_abort(&t->append);
-		own_copied(t);
-	}
-}
-
-static void target_finish(struct transfer *t)
-{
-	struct err e = { 0 };
-
-	if (t->n == 0) {
-		answer(t, "OK", "", "No messages found.");
-	} else if (t->to) {
-		link_write(t->to, STR("\r\n"));	/* on_appended goes on */
-	} else if (!(t->new_uids = ARENA_ARRAY(t->c->arena, uint32_t, t->n))) {
-		(void)err_set(&e, ERR_LIMIT, 0, "too many messages");
-		fail_err(t, &e);
-	} else {
-		on_append_own(t);
-	}
+	transfer_fail(t, t->c->run.code, t->c->run.text);
 }
 
 static void add_uid(struct transfer *t, uint32_t uid)
@@ -455,7 +184,7 @@ static bool on_literal(void *ctx, struct link *l, struct str text, uint64_t n)
 		link_break(l, "does not say what a message is that was asked for");
 		return true;
 	}
-	if (target_message(t, without_recent(t, flags), date, n) < 0)
+	if (transfer_target_message(t, without_recent(t, flags), date, n) < 0)
 		return true;
 	arena_release(c->arena, mark);
 	add_uid(t, (uint32_t)uid);
@@ -466,7 +195,7 @@ static void on_data(void *ctx, struct link *l, struct str bytes)
 {
 	struct transfer *t = ctx;
 
-	if (target_data(t, bytes) == 0 && t->to && link_full(t->to))
+	if (transfer_target_data(t, bytes) == 0 && t->to && link_full(t->to))
 		link_pause(l, true);
 }
 
@@ -475,14 +204,14 @@ static void on_fetched(void *ctx, struct link *l, struct str rest)
 	struct transfer *t = ctx;
 
 	if (str_case_starts(rest, STR("OK"))) {
-		target_finish(t);
+		transfer_target_finish(t);
 		return;
 	}
 	drop_target(t);
-	pass_on(t, rest);
+	transfer_pass_on(t, rest);
 }
 
-static const struct link_user fetching = { .slow = true, .literal = on_literal, .data = on_data, .tagged = on_fetched, .lost = on_lost };
+static const struct link_user fetching = { .slow = true, .literal = on_literal, .data = on_data, .tagged = on_fetched, .lost = transfer_on_lost };
 
 static bool fetch(struct transfer *t)
 {
@@ -507,12 +236,12 @@ static void on_rights_known(void *ctx, struct link *l, struct str rest)
 	struct transfer *t = ctx;
 
 	if (t->failed || !str_case_starts(rest, STR("OK")))
-		answer(t, "NO", "NOPERM", "Permission denied.");
+		transfer_answer(t, "NO", "NOPERM", "Permission denied.");
 	else if (!fetch(t))
-		fail_busy(t);
+		transfer_fail_busy(t);
 }
 
-static const struct link_user learning = { .untagged = on_rights, .tagged = on_rights_known, .lost = on_lost };
+static const struct link_user learning = { .untagged = on_rights, .tagged = on_rights_known, .lost = transfer_on_lost };
 
 /* --- a source of our own --- */
 
@@ -528,7 +257,7 @@ static int push_one(struct transfer *t)
 	int r;
 
 	if (mbox_msg_get(c->view, seq, &m, &e) < 0 || msgfile_open(&file, c->view, seq, false, &e) < 0) {
-		fail_err(t, &e);
+		transfer_fail_err(t, &e);
 		return -1;
 	}
 	const uint64_t size = crlf_size(file.text);
@@ -543,12 +272,12 @@ static int push_one(struct transfer *t)
 	const struct str date = arena_str(c->arena, buf_view(&b));
 
 	buf_reset(&b);
-	r = target_message(t, flags, date, size);
+	r = transfer_target_message(t, flags, date, size);
 	if (r == 0) {
 		crlf_start(&cursor, file.text);
 		crlf_read(&cursor, &b, size);
 		add_uid(t, m.uid);
-		r = target_data(t, buf_view(&b));
+		r = transfer_target_data(t, buf_view(&b));
 	}
 	buf_fini(&b);
 	msgfile_close(&file);
@@ -556,7 +285,7 @@ static int push_one(struct transfer *t)
 }
 
 /* Until the other side has enough for now. */
-static void push(struct transfer *t)
+void transfer_push(struct transfer *t)
 {
 	while (t->at < t->n_seqs && !link_full(t->to)) {
 		if (push_one(t) < 0)
@@ -565,7 +294,7 @@ static void push(struct transfer *t)
 	if (t->at < t->n_seqs || t->sent)
 		return;
 	t->sent = true;
-	target_finish(t);
+	transfer_target_finish(t);
 }
 
 static enum cmd_result own_source(struct transfer *t, struct imap_seqset *set, struct err *e)
@@ -586,7 +315,7 @@ static enum cmd_result own_source(struct transfer *t, struct imap_seqset *set, s
 
 static void on_push(void *ctx)
 {
-	push(ctx);
+	transfer_push(ctx);
 }
 
 /* --- the command --- */
