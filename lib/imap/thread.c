@@ -1,52 +1,18 @@
 /* Threads. A node is a message, or stands for one that is referred to but is not here (number 0). Nodes are numbers in one array, 0 is none: first those
  * of all ids, then those of messages without one and of what is made on the way; children are lists. After the last message the tree goes through phases,
- * each in pieces: prune, (merge by subject), sort what lies below, sort the roots.
+ * each in pieces: prune, (merge by subject), sort what lies below, sort the roots (thread_order.c).
  *
  * RFC 5256 section 3, REFERENCES, in its steps: 1 link (imap_thread_add), 2 and 3 roots and pruning, 4 sort the roots, 5 gather by subject, 6 sort all. */
 #include "imap/thread.h"
 
 #include <string.h>
 
-#include "imap/sort.h"
+#include "imap/thread_priv.h"
 
 const char *const imap_thread_names[IMAP_THREAD_MAX_] = {
 #define THREAD_ALG(id, name, source) [IMAP_THREAD_##id] = name,
 #include "imap/thread.def"
 #undef THREAD_ALG
-};
-
-struct node {
-	uint32_t number;		/* 0: not here */
-	uint32_t parent, child, next;
-	uint32_t prev;			/* while messages are added */
-	uint32_t top;			/* REFS: an ancestor, perhaps the root */
-	int64_t date;			/* of a node that stands for others: of its first child; REFS: the latest in the tree */
-	uint32_t subject;
-	bool reply;
-	bool rooted;			/* among the roots */
-};
-
-enum phase { PH_ADDING, PH_PRUNE, PH_FIRST_DATES, PH_FIRST_SORT, PH_TABLE, PH_MERGE, PH_BELOW, PH_DATES, PH_SORT, PH_LINK, PH_DONE };
-
-struct imap_thread {
-	struct arena *a;
-	struct arena *own;		/* of nodes and what is as large as they */
-	enum imap_thread_alg alg;
-	struct node *v;
-	size_t n, cap;
-	uint32_t ids, subjects;		/* the highest */
-	uint32_t *by_subject;		/* roots */
-	enum phase phase;
-	uint32_t at;			/* of the phase */
-	uint32_t *roots;
-	size_t n_roots, root_at;
-	struct imap_sort sort;		/* of the roots: gathered, sorted, taken */
-	union imap_sort_value *values;
-	uint32_t *sorted;
-	size_t kept;			/* roots that are gathered */
-	enum { ROOTS_GATHER, ROOTS_SORT, ROOTS_TAKE } sorting;
-	uint32_t first, last;		/* PH_LINK: the root whose children are being found, and the last of them */
-	bool inside;			/* imap_thread_put: at is a node to write */
 };
 
 struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, size_t messages_max, uint32_t ids, uint32_t subjects)
@@ -316,183 +282,6 @@ static bool merge_some(struct imap_thread *t, size_t work)
 	return t->root_at == t->n_roots;
 }
 
-/* --- order --- */
-
-static uint32_t number_of(const struct imap_thread *t, uint32_t i)
-{
-	return t->v[i].number ? t->v[i].number : t->v[t->v[i].child].number;
-}
-
-static bool before(const struct imap_thread *t, uint32_t a, uint32_t b)
-{
-	if (t->v[a].date != t->v[b].date)
-		return t->v[a].date < t->v[b].date;
-	return number_of(t, a) < number_of(t, b);
-}
-
-static uint32_t list_merge(struct imap_thread *t, uint32_t a, uint32_t b)
-{
-	uint32_t head = 0, *link = &head;
-
-	while (a && b) {
-		uint32_t *const least = before(t, b, a) ? &b : &a;
-
-		*link = *least;
-		link = &t->v[*least].next;
-		*least = *link;
-	}
-	*link = a ? a : b;
-	return head;
-}
-
-/* Bottom-up merge sort of a list: runs[k] holds 2^k nodes. */
-static uint32_t list_sort(struct imap_thread *t, uint32_t list)
-{
-	uint32_t runs[32] = { 0 }, sorted = 0;
-
-	while (list) {
-		uint32_t one = list;
-		size_t k = 0;
-
-		list = t->v[list].next;
-		t->v[one].next = 0;
-		for (; runs[k]; k++) {
-			one = list_merge(t, runs[k], one);
-			runs[k] = 0;
-		}
-		runs[k] = one;
-	}
-	for (size_t k = 0; k < 32; k++)
-		sorted = list_merge(t, runs[k], sorted);
-	return sorted;
-}
-
-/* Children of nodes that are here; those of the others, all roots, wait for their dates, which are their first child's. */
-static bool below_some(struct imap_thread *t, size_t work)
-{
-	for (; work > 0 && t->at < t->n; work--, t->at++) {
-		if (t->v[t->at].number && t->v[t->at].child)
-			t->v[t->at].child = list_sort(t, t->v[t->at].child);
-	}
-	return t->at >= t->n;
-}
-
-/* REFS: the youngest message decides where its thread stands. */
-static void latest_to_root(struct imap_thread *t, uint32_t i)
-{
-	const int64_t date = t->v[i].date;
-	uint32_t root = i;
-
-	while (t->v[root].parent)
-		root = t->v[root].top ? t->v[root].top : t->v[root].parent;
-	while (i != root) {		/* the way is short the next time */
-		const uint32_t up = t->v[i].top ? t->v[i].top : t->v[i].parent;
-
-		t->v[i].top = root;
-		i = up;
-	}
-	if (date > t->v[root].date)
-		t->v[root].date = date;
-}
-
-/* Dates of what stands for others; for REFS also those of the youngest below each root. */
-static bool dates_some(struct imap_thread *t, size_t work)
-{
-	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
-		const uint32_t i = t->roots[t->root_at];
-
-		if (!i || t->v[i].number)
-			continue;
-		t->v[i].child = list_sort(t, t->v[i].child);
-		t->v[i].date = t->v[t->v[i].child].date;
-	}
-	if (t->root_at < t->n_roots)
-		return false;
-	for (; t->alg == IMAP_THREAD_REFS && work > 0 && t->at < t->n; work--, t->at++) {
-		if (t->v[t->at].number && t->v[t->at].parent)
-			latest_to_root(t, t->at);
-	}
-	return t->alg != IMAP_THREAD_REFS || t->at >= t->n;
-}
-
-/* Roots by date and number; for ORDEREDSUBJECT first by subject, to find what belongs together. */
-static void sort_begin(struct imap_thread *t, bool by_subject)
-{
-	static const struct imap_sort_criterion subject_date[] = { { IMAP_SORT_SUBJECT, false }, { IMAP_SORT_DATE, false }, { IMAP_SORT_ARRIVAL, false } };
-	const size_t n_by = by_subject ? 3 : 2;
-
-	t->values = ARENA_ARRAY(t->own, union imap_sort_value, (t->n_roots + 1) * n_by);
-	t->sorted = ARENA_ARRAY(t->own, uint32_t, t->n_roots + 1);
-	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .ranks = true };
-	t->sorting = ROOTS_GATHER;
-	t->kept = 0;
-	t->first = 0;
-}
-
-static bool gather_some(struct imap_thread *t, size_t *work)
-{
-	const size_t n_by = t->sort.n_by;
-
-	for (; *work > 0 && t->root_at < t->n_roots; t->root_at++, (*work)--) {
-		const uint32_t i = t->roots[t->root_at];
-		union imap_sort_value *v = &t->values[t->kept * n_by];
-
-		if (!i)
-			continue;
-		t->roots[t->kept++] = i;
-		if (n_by == 3)
-			(v++)->number = t->v[i].subject;
-		v[0].number = t->v[i].date;
-		v[1].number = number_of(t, i);
-	}
-	if (t->root_at < t->n_roots)
-		return false;
-	t->n_roots = t->sort.n = t->kept;
-	(void)!imap_sort_begin(&t->sort, t->a, NULL);
-	return true;
-}
-
-/* ORDEREDSUBJECT: neighbours with one subject become the children of the first. True: this one does. */
-static bool link_subject(struct imap_thread *t, uint32_t i)
-{
-	if (!t->first || t->v[t->first].subject != t->v[i].subject) {
-		t->first = i;
-		t->last = 0;
-		return false;
-	}
-	t->v[i].parent = t->first;
-	if (t->last)
-		t->v[t->last].next = i;
-	else
-		t->v[t->first].child = i;
-	t->last = i;
-	return true;
-}
-
-static bool take_some(struct imap_thread *t, size_t work, bool link)
-{
-	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
-		const uint32_t i = t->roots[t->sort.order[t->root_at]];
-
-		t->sorted[t->root_at] = link && link_subject(t, i) ? 0 : i;
-	}
-	if (t->root_at < t->n_roots)
-		return false;
-	t->roots = t->sorted;
-	return true;
-}
-
-static bool sort_some(struct imap_thread *t, size_t work, bool link)
-{
-	if (t->sorting == ROOTS_GATHER && gather_some(t, &work))
-		t->sorting = ROOTS_SORT;
-	if (t->sorting == ROOTS_SORT && imap_sort_step(&t->sort, work)) {
-		t->sorting = ROOTS_TAKE;
-		t->root_at = 0;
-	}
-	return t->sorting == ROOTS_TAKE && take_some(t, work, link);
-}
-
 /* --- phases --- */
 
 static void phase_enter(struct imap_thread *t, enum phase p)
@@ -501,7 +290,7 @@ static void phase_enter(struct imap_thread *t, enum phase p)
 	t->at = 1;
 	t->root_at = 0;
 	if (p == PH_FIRST_SORT || p == PH_SORT || p == PH_LINK)
-		sort_begin(t, p == PH_LINK);
+		thread_sort_begin(t, p == PH_LINK);
 }
 
 static enum phase phase_after_prune(const struct imap_thread *t)
@@ -521,10 +310,10 @@ static bool phase_some(struct imap_thread *t, size_t work, enum phase *next)
 		return prune_some(t, work);
 	case PH_FIRST_DATES:
 		*next = PH_FIRST_SORT;
-		return dates_some(t, work);
+		return thread_dates_some(t, work);
 	case PH_FIRST_SORT:
 		*next = PH_TABLE;
-		return sort_some(t, work, false);
+		return thread_sort_some(t, work, false);
 	case PH_TABLE:
 		*next = PH_MERGE;
 		return table_some(t, work);
@@ -533,16 +322,16 @@ static bool phase_some(struct imap_thread *t, size_t work, enum phase *next)
 		return merge_some(t, work);
 	case PH_BELOW:
 		*next = PH_DATES;
-		return below_some(t, work);
+		return thread_below_some(t, work);
 	case PH_DATES:
 		*next = PH_SORT;
-		return dates_some(t, work);
+		return thread_dates_some(t, work);
 	case PH_LINK:
 		*next = PH_SORT;
-		return sort_some(t, work, true);
+		return thread_sort_some(t, work, true);
 	case PH_SORT:
 		*next = PH_DONE;
-		return sort_some(t, work, false);
+		return thread_sort_some(t, work, false);
 	case PH_DONE:
 		break;
 	}
