@@ -142,7 +142,7 @@ void template_run(enum stage_kind kind, const struct conf *conf, const struct fi
 	struct err e = { 0 };
 	if (filter_rules_load(conf, 1u << kind, true, dirs->share, dirs->tmp, &rules, &e) < 0 || (kind == STAGE_SCORE && pcre_seal(&e) < 0))
 		say_broken(sock, &e);
-	if (conf->sender_authentication && rules.psl == NULL)
+	if (kind == STAGE_SCAN && conf->sender_authentication && rules.psl == NULL)
 		log_warning("no public suffix list at \"%s\": the organisation of a domain is its last two labels, wrong for co.uk and its like (public_suffix_list)",
 			    conf->public_suffix_list);
 	sigcheck_start();

@@ -141,6 +141,7 @@ def day(suite):
 def test_public_suffix_list(reports):
     """co.test is no organisation, says the list: so host.shop.co.test belongs to shop.co.test, whose policy it is."""
     assert from_shop(reports[0]) == 550
+    assert "no public suffix list" not in reports[0].log.read_text()
 
 
 def test_dmarc_report_sender_and_organisation(reports):
@@ -172,3 +173,14 @@ def test_dmarc_reports(reports):
     assert from_shop(suite) == 550
     assert until(lambda: day(suite) and day(suite).read_text() != before)
     assert day(suite).read_text().count("\n") == before.count("\n") + 1
+
+
+def test_no_public_suffix_list(reports):
+    """Then co.test is the organisation, which has no policy; the log says so once."""
+    suite, _sink = reports
+    suite.settings["public_suffix_list"] = SCRATCH / "nowhere"
+    suite.configure()
+    suite.stop()
+    suite.start()
+    assert from_shop(suite) == 250
+    assert suite.log.read_text().count("no public suffix list at \"%s\"" % (SCRATCH / "nowhere")) == 1
