@@ -124,13 +124,13 @@ static void put_reply(struct session *s, int code, const char *enhanced, struct 
 	char room[16];
 
 	code = soften(s, code, &enhanced, room);
-	if (code < 400 || s->conf->smtpd_reject_footer[0] == '\0') {
+	if (code < 400 || !session_has_footer(s)) {
 		smtp_reply_put(&s->out, code, enhanced, text);
 		return;
 	}
 	buf_init(&b, FOOTED_MAX);
 	buf_str(&b, text);
-	session_footer(s, &b);
+	session_footer(s, code, enhanced, &b);
 	smtp_reply_put(&s->out, code, enhanced, buf_failed(&b) ? text : buf_view(&b));
 	buf_fini(&b);
 }

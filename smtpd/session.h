@@ -220,7 +220,8 @@ const struct refusal *session_demands(const struct session *s);
 const char *session_stage(const struct session *s);
 /* "NOQUEUE: reject: RCPT from host[ip]: 554 5.7.1 text; from=<a> to=<b> proto=ESMTP helo=<h>" */
 void session_host(struct session *s, struct str name);	/* the client has this name; empty: nothing new */
-void session_footer(const struct session *s, struct buf *out);	/* smtpd_reject_footer, appended to a refusal's text */
+bool session_has_footer(const struct session *s);
+void session_footer(const struct session *s, int code, const char *enhanced, struct buf *text);	/* what is to be said with a refusal, appended to its text */
 void session_log_reject(struct session *s, const char *stage, int code, const char *enhanced, struct str text, struct str to);
 void session_log_disconnect(struct session *s);
 struct str session_neutral(struct buf *b, struct str s);	/* a client's text for a log line; b is begun, and the caller's to end */

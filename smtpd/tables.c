@@ -6,20 +6,34 @@
 #include "log/log.h"
 #include "map/lookup.h"
 
-struct tables {
-	struct lookup **discard;
-	size_t n_discard;
+struct table_list {
+	const char *parameter;
+	struct lookup **v;
+	size_t n;
 };
+
+struct tables {
+	struct table_list discard, footer;
+};
+
+static int list_open(const char *parameter, struct conf_list l, struct table_list *out, struct err *e)
+{
+	out->parameter = parameter;
+	out->v = xzalloc((l.n + 1) * sizeof(struct lookup *));
+	for (; out->n < l.n; out->n++)
+		if (lookup_open(l.v[out->n], &out->v[out->n], e) < 0)
+			return err_wrap(e, "%s", parameter);
+	return 0;
+}
 
 int tables_open(struct front_env *env, struct err *e)
 {
-	const struct conf_list l = env->conf->smtpd_discard_ehlo_keyword_address_maps;
+	const struct conf *c = env->conf;
 	struct tables *t = xzalloc(sizeof(*t));
 
-	t->discard = xzalloc((l.n + 1) * sizeof(*t->discard));
-	for (; t->n_discard < l.n; t->n_discard++)
-		if (lookup_open(l.v[t->n_discard], &t->discard[t->n_discard], e) < 0)
-			return err_wrap(e, "smtpd_discard_ehlo_keyword_address_maps");
+	if (list_open("smtpd_discard_ehlo_keyword_address_maps", c->smtpd_discard_ehlo_keyword_address_maps, &t->discard, e) < 0 ||
+	    list_open("smtpd_reject_footer_maps", c->smtpd_reject_footer_maps, &t->footer, e) < 0)
+		return -1;
 	env->service_ctx = t;
 	return 0;
 }
@@ -53,17 +67,29 @@ static int ask(struct lookup *l, struct str key, struct buf *out, struct err *e)
 	return out->n > before ? 0 : 1;
 }
 
+static bool find(const struct table_list *l, struct str key, struct buf *out)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct err e = { 0 };
+		const int r = ask(l->v[i], key, out, &e);
+		if (r == 0)
+			return true;
+		if (r < 0)
+			log_warning("%s: %s", l->parameter, e.text);
+	}
+	return false;
+}
+
 bool tables_discard(const struct front_env *env, struct str client, struct buf *out)
 {
 	const struct tables *t = env->service_ctx;
 
-	for (size_t i = 0; t && i < t->n_discard; i++) {
-		struct err e = { 0 };
-		const int r = ask(t->discard[i], client, out, &e);
-		if (r == 0)
-			return true;
-		if (r < 0)
-			log_warning("smtpd_discard_ehlo_keyword_address_maps: %s", e.text);
-	}
-	return false;
+	return t && find(&t->discard, client, out);
+}
+
+bool tables_footer(const struct front_env *env, struct str reply, struct buf *out)
+{
+	const struct tables *t = env->service_ctx;
+
+	return t && find(&t->footer, reply, out);
 }

@@ -288,7 +288,8 @@ int restrict_compile(const struct conf *c, struct arena *a, struct restrict_set 
 	s->cap_tables = TABLES_MAX;
 	s->tables = ARENA_ARRAY(a, const char *, TABLES_MAX);
 	if (compile_classes(s, a, e) < 0 || compile_lists(s, a, e) < 0 || dnsbl_compile(s, a, e) < 0 ||
-	    note_tables(s, "smtpd_sender_login_maps", c->smtpd_sender_login_maps, e) < 0 || note_tables(s, "relay_clientcerts", c->relay_clientcerts, e) < 0)
+	    note_tables(s, "smtpd_sender_login_maps", c->smtpd_sender_login_maps, e) < 0 || note_tables(s, "relay_clientcerts", c->relay_clientcerts, e) < 0 ||
+	    note_tables(s, "rbl_reply_maps", c->rbl_reply_maps, e) < 0 || rbl_reply_check(c, a, e) < 0)
 		return -1;
 	if (!is_relay_safe(&s->relay) && !is_relay_safe(&s->recipient))
 		return err_set(e, ERR_CONF, 0, "smtpd_relay_restrictions or smtpd_recipient_restrictions: one must hold reject_unauth_destination (or reject, defer, "

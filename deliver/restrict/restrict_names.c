@@ -322,16 +322,14 @@ static enum verdict ask_list(struct ev *ev, const struct item *it, const char *n
 	return DUNNO;
 }
 
-static enum verdict refuse_listed(struct ev *ev, const struct item *it, const char *what, struct str on, const char *name, struct str domain)
+static enum verdict ask_reason(struct ev *ev, const struct item *it, const char *class, struct str what, const char *name, struct str domain)
 {
 	const struct fact *x = want_dns(ev, str_c(name), DNS_TXT);
 
 	if (x == NULL)
 		return WAIT;
-	const struct str why = x->state == FACT_HAS ? x->v[0] : STR("");
-	return refuse_whole(ev, rule_code(ev, it), it->rule->enhanced,
-			    str_c(arena_printf(ev->a, "Service unavailable; %s [%.*s] blocked using %.*s%s%.*s", what, STR_ARG(on), STR_ARG(domain), why.n ? "; " : "",
-					       STR_ARG(str_sub(why, 0, 200)))));
+	const struct listing l = { class, what, domain, x->state == FACT_HAS ? str_sub(x->v[0], 0, 200) : STR("") };
+	return refuse_listed(ev, it, &l);
 }
 
 enum verdict rule_rbl_client(struct ev *ev, const struct item *it)
@@ -343,7 +341,7 @@ enum verdict rule_rbl_client(struct ev *ev, const struct item *it)
 	split_filter(str_c(it->arg), &domain, &filter);
 	const char *name = dns_reverse_name(ev->a, ev->f->addr, domain);
 	const enum verdict v = ask_list(ev, it, name, domain, filter);
-	return v == PERMIT ? refuse_listed(ev, it, "Client host", ev->f->client, name, domain) : v == WAIT ? WAIT : DUNNO;
+	return v == PERMIT ? ask_reason(ev, it, "Client host", ev->f->client, name, domain) : v == WAIT ? WAIT : DUNNO;
 }
 
 static struct str rhsbl_name(const struct ev *ev, enum object object)
@@ -356,10 +354,10 @@ static struct str rhsbl_name(const struct ev *ev, enum object object)
 
 enum verdict rule_rhsbl(struct ev *ev, const struct item *it)
 {
-	static const char *const what[] = {
+	static const char *const class[] = {
 		[CLIENT] = "Client host", [REVERSE] = "Unverified Client host", [HELO] = "Helo command", [SENDER] = "Sender address", [RCPT] = "Recipient address",
 	};
-	const struct str on = rhsbl_name(ev, it->object);
+	const struct str on = rhsbl_name(ev, it->object), whole = it->object == SENDER || it->object == RCPT ? object_text(ev, it->object) : on;
 	struct str domain, filter;
 
 	if (on.n == 0)
@@ -367,7 +365,7 @@ enum verdict rule_rhsbl(struct ev *ev, const struct item *it)
 	split_filter(str_c(it->arg), &domain, &filter);
 	const char *name = arena_printf(ev->a, "%.*s.%.*s", STR_ARG(on), STR_ARG(domain));
 	const enum verdict v = ask_list(ev, it, name, domain, filter);
-	return v == PERMIT ? refuse_listed(ev, it, what[it->object], on, name, domain) : v == WAIT ? WAIT : DUNNO;
+	return v == PERMIT ? ask_reason(ev, it, class[it->object], whole, name, domain) : v == WAIT ? WAIT : DUNNO;
 }
 
 /* Whether a good list knows the client. When that cannot be told, no refusal for good may follow. */

@@ -96,6 +96,15 @@ struct str object_text(const struct ev *ev, enum object object);	/* the sender, 
 void note(struct ev *ev, bool warn, const char *fmt, ...) PRINTF_LIKE(3, 4);
 bool class_is_ours(struct str class);
 
+/* --- restrict_reply.c --- */
+struct listing {
+	const char *class;		/* what is listed: "Client host" … */
+	struct str what, domain;	/* the address or name, the list */
+	struct str reason;		/* as the list says; n 0: it says nothing */
+};
+enum verdict refuse_listed(struct ev *ev, const struct item *it, const struct listing *l) MUST_CHECK;
+int rbl_reply_check(const struct conf *c, struct arena *a, struct err *e) MUST_CHECK;
+
 /* --- restrict_names.c --- */
 /* Fills client_name and reverse_name. WAIT, or DUNNO. */
 enum verdict client_names(struct ev *ev);

@@ -83,6 +83,13 @@ void conf_print(const struct conf *c, bool only_changed, FILE *to);
 /* Value of a parameter or of a user-defined name, unexpanded text; false when not known. */
 bool conf_lookup(const struct conf *c, const char *name, struct str *out);
 
+/* --- values with PARAM_F_LATE --- */
+/* What stands for $name now; false: there is no such name. */
+typedef bool conf_late_fn(void *ctx, struct str name, struct str *value_out);
+/* Append text with its names filled in: $name, ${name}, $(name), ${name?text}, ${name:text}, ${name?{text}:{other}}, $$. What stands for a name is not looked at
+ * again. ERR_CONF: a name that is not known, or none. */
+int conf_late(struct str text, conf_late_fn *fn, void *ctx, struct buf *out, struct err *e) MUST_CHECK;
+
 /* --- for tools --- */
 struct conf_param_info {
 	const char *name, *def, *doc;

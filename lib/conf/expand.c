@@ -175,6 +175,37 @@ int conf_value(const struct conf *c, const struct param *p, struct str text, str
 	return conf_expand(c, text, out, e);
 }
 
+static int late(struct str text, conf_late_fn *fn, void *ctx, unsigned depth, struct buf *out, struct err *e)
+{
+	struct reference r;
+
+	for (ptrdiff_t at; (at = str_chr(text, '$')) >= 0;) {
+		struct str value = { 0 };
+		buf_str(out, str_sub(text, 0, (size_t)at));
+		text = str_from(text, (size_t)at + 1);
+		if (text.n && text.p[0] == '$') {
+			buf_ch(out, '$');
+			text = str_from(text, 1);
+			continue;
+		}
+		if (depth > CONF_DEPTH_MAX || reference_parse(&text, &r) < 0)
+			return err_set(e, ERR_CONF, 0, "bad $ reference");
+		if (!fn(ctx, r.name, &value))
+			return err_set(e, ERR_CONF, 0, "$%.*s is not known here", STR_ARG(r.name));
+		if (!r.test)
+			buf_str(out, value);
+		else if (late((value.n != 0) == (r.test == '?') ? r.text : r.other, fn, ctx, depth + 1, out, e) < 0)
+			return -1;
+	}
+	buf_str(out, text);
+	return buf_check(out, "value", e);
+}
+
+int conf_late(struct str text, conf_late_fn *fn, void *ctx, struct buf *out, struct err *e)
+{
+	return late(text, fn, ctx, 0, out, e);
+}
+
 void conf_references(struct str text, void (*fn)(void *ctx, struct str name), void *ctx)
 {
 	for (ptrdiff_t at; (at = str_chr(text, '$')) >= 0;) {

@@ -17,7 +17,7 @@ import mailtools  # noqa: E402
 import smtpsink  # noqa: E402
 import suite as suite_module  # noqa: E402
 
-CLIENT, LISTED, NAMELESS, SILENT = "127.0.4.10", "127.0.4.11", "127.0.4.12", "127.0.4.13"
+CLIENT, LISTED, NAMELESS, SILENT, TOLD = "127.0.4.10", "127.0.4.11", "127.0.4.12", "127.0.4.13", "127.0.4.14"
 
 
 class Policy(socketserver.ThreadingTCPServer):
@@ -64,7 +64,8 @@ def scene():
     s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.4.1",), real_ports=True, settings={
         "dns_servers": dns.address, "dns_timeout": "2s", "mynetworks": "127.0.4.1/32", "filter_enable": "no",
         "smtpd_restriction_classes": "strict", "strict": "reject_unknown_client_hostname",
-        "smtpd_client_restrictions": "reject_rbl_client bl.test=127.0.0.[2..9]",
+        "smtpd_client_restrictions": "reject_rbl_client bl.test=127.0.0.[2..9], reject_rbl_client bl2.test",
+        "rbl_reply_maps": "texthash:%s/replies" % etc, "smtpd_reject_footer_maps": "pcre:%s/footers" % etc,
         "smtpd_helo_restrictions": "check_helo_access pcre:%s/helo" % etc,
         "smtpd_sender_restrictions": "check_sender_access cdb:%s/senders, reject_unknown_sender_domain, reject_sender_login_mismatch" % etc,
         "smtpd_recipient_restrictions": "check_recipient_access texthash:%s/recipients, check_client_access cidr:%s/networks, "
@@ -80,6 +81,7 @@ def scene():
     dns.host("client.good.test", CLIENT).host("listed.test", LISTED)
     dns.add("good.test", "MX", "10 mx.good.test").add("nullmx.test", "MX", "0 .").add("slow.test", "*", "SERVFAIL").add("a-only.test", "A", "192.0.2.1")
     dns.add("11.4.0.127.bl.test", "A", "127.0.0.4").add("11.4.0.127.bl.test", "TXT", "see http://bl.test/?127.0.4.11")
+    dns.add("14.4.0.127.bl2.test", "A", "127.0.0.4")
     dns.add("13.4.0.127.w1.test", "A", "127.0.0.2").add("13.4.0.127.w2.test", "A", "127.0.0.11")
     dns.add(dnsserver.reverse(CLIENT), "PTR")
     etc.mkdir(parents=True, exist_ok=True)
@@ -88,6 +90,8 @@ def scene():
     (etc / "recipients").write_text("bob+strict@example.com strict\nbob+moved@ REDIRECT alice@example.com\nbob+copied@example.com BCC alice@example.com\n"
                                     "bob+gone@example.com DISCARD\nbob+filter@example.com FILTER smtp-amavis:[127.0.0.1]:1\n"
                                     "postmaster@example.com FILTER smtp:[127.0.4.2]:10024\n")
+    (etc / "replies").write_text("bl2.test 550 5.7.9 $rbl_class $client_address is on $rbl_domain${rbl_reason?, and why}, $sender\n")
+    (etc / "footers").write_text("/^550 5\\.7\\.9 Client host \\S+ is on (\\S+),/ \\c; ask $1\\nor $$server_name\n/^500 / you said $$what\n")
     (etc / "networks").write_text("127.0.4.12/32 450 4.7.9 not from here\n")
     s.make()
     s.tool("postmap", "cdb:%s/senders" % etc)
@@ -145,6 +149,16 @@ def test_refused_with_reason_and_footer(scene, source, how, code, text):
         assert got == code and re.search(text, lines[0]), lines
         assert lines[1].endswith("Ask postmaster@example.com, you are %s" % source)
     log_has(suite, r"NOQUEUE: reject: RCPT from \S+\[%s\]: %d " % (source, code))
+
+
+def test_a_list_with_words_and_a_footer_of_its_own(scene):
+    suite, _dns, _policy = scene
+    w, code, lines = talk(suite, TOLD)
+    with w:
+        assert code == 550 and lines == ["5.7.9 Client host 127.0.4.14 is on bl2.test, joe@good.test; ask bl2.test", "5.7.9 or mail.example.com"]
+        assert w.smtp("WHAT") == (500, ["5.5.2 Error: command not recognized"]), "a footer with a name that there is not is none"
+    log_has(suite, r"NOQUEUE: reject: RCPT from \S+\[%s\]: 550 5\.7\.9 Client host 127\.0\.4\.14 is on bl2\.test, joe@good\.test;" % TOLD)
+    log_has(suite, r"smtpd_reject_footer: \$what is not known here")
 
 
 def test_names_are_verified_logged_and_in_received(scene):
