@@ -17,7 +17,7 @@ enum { ROUTES_MAX = 100 };	/* addresses of one question */
 
 static bool needs_maps(const struct conf *c)
 {
-	return c->transport_maps.n > 0 || c->sender_dependent_relayhost_maps.n > 0 || c->smtp_tls_policy_maps.n > 0 ||
+	return c->transport_maps.n > 0 || c->sender_dependent_relayhost_maps.n > 0 || c->sender_dependent_default_transport_maps.n > 0 || c->smtp_tls_policy_maps.n > 0 ||
 	       (c->smtp_sasl_auth_enable && c->smtp_sasl_password_maps.n > 0) || strcmp(c->default_transport, "smtp") != 0 ||
 	       (strcmp(c->relay_transport, "relay") != 0 && strcmp(c->relay_transport, "smtp") != 0);
 }

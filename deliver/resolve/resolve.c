@@ -50,6 +50,7 @@ static const struct table_row {
 	TABLES(recipient_bcc_maps, recipient_bcc),
 	TABLES(transport_maps, transport),
 	TABLES(sender_dependent_relayhost_maps, sender_relayhost),
+	TABLES(sender_dependent_default_transport_maps, sender_transport),
 	TABLES(smtp_sasl_password_maps, passwords),
 	TABLES(smtp_tls_policy_maps, tls_policy),
 	DOMAINS(mydestination),

@@ -1,6 +1,7 @@
-/* Routing of mail that is not for a mailbox of ours: transport and next hop of an address (transport_maps, default_transport, relay_transport), the relay that takes
- * their place (relayhost, sender_dependent_relayhost_maps), the TLS policy of that next hop and the login for it. Order as in Postfix: what transport_maps says wins;
- * where it names no next hop, or there is no entry, the sender's relay, then relayhost, then the recipient's domain. Trouble with a map is transport "retry".
+/* Routing of mail that is not for a mailbox of ours: transport and next hop of an address (transport_maps, default_transport or the sender's own,
+ * relay_transport), the relay that takes their place (relayhost, sender_dependent_relayhost_maps), the TLS policy of that next hop and the login for
+ * it. Order as in Postfix: what transport_maps says wins; where it names no next hop, or there is no entry, the sender's relay, then relayhost, then
+ * the recipient's domain. Trouble with a map is transport "retry".
  */
 #include <string.h>
 
@@ -118,33 +119,47 @@ int route_finals(struct answer *an)
 
 /* --- one route --- */
 
+/* What a table has for a sender: by the address, without its extension, by @domain. As tables_get; DUNNO is nothing. */
+static int sender_find(struct answer *an, const struct tables *t, struct str sender, const char *for_null, struct str *out)
+{
+	const struct str key = sender.n > 0 ? sender : str_c(for_null);
+	const ptrdiff_t at = str_rchr(key, '@');
+	struct str base;
+
+	if (t->n == 0 || key.n == 0)
+		return 1;
+	int r = tables_get(an, t, key, true, out);
+	if (r == 1 && at > 0 && extension_split(an->r->conf, str_sub(key, 0, (size_t)at), &base).n > 0)
+		r = tables_get(an, t, address_text(an->a, base, str_from(key, (size_t)at + 1)), false, out);
+	if (r == 1 && at >= 0)
+		r = tables_get(an, t, str_from(key, (size_t)at), false, out);
+	return r == 0 && str_case_eq(*out, STR("DUNNO")) ? 1 : r;
+}
+
 /* The relay for this sender, or relayhost; empty: none. */
 static int relay_find(struct answer *an, struct str sender, struct str *out)
 {
-	const ptrdiff_t at = str_rchr(sender, '@');
-	int r = 1;
+	const struct conf *c = an->r->conf;
+	const int r = sender_find(an, &an->r->sender_relayhost, sender, c->empty_address_relayhost_maps_lookup_key, out);
 
-	*out = str_c(an->r->conf->relayhost);
-	if (an->r->sender_relayhost.n > 0 && sender.n > 0) {
-		r = tables_get(an, &an->r->sender_relayhost, sender, true, out);
-		if (r == 1 && at >= 0)
-			r = tables_get(an, &an->r->sender_relayhost, str_from(sender, (size_t)at), false, out);
-	}
 	if (r == 1)
-		*out = str_c(an->r->conf->relayhost);
-	else if (r == 0 && str_case_eq(*out, STR("DUNNO")))
-		*out = str_c(an->r->conf->relayhost);
+		*out = str_c(c->relayhost);
 	return r < 0 ? -1 : 0;
 }
 
-static int by_class(struct answer *an, const struct smtp_addr *addr, struct str *out)
+static int by_class(struct answer *an, struct str sender, const struct smtp_addr *addr, struct str *out)
 {
+	const struct conf *c = an->r->conf;
 	enum addr_class class;
+	int r = 1;
 
 	if (classify(an, addr->domain, &class) < 0)
 		return -1;
-	*out = str_c(class == CLASS_RELAY ? an->r->conf->relay_transport : an->r->conf->default_transport);
-	return 0;
+	if (class == CLASS_DEFAULT)
+		r = sender_find(an, &an->r->sender_transport, sender, c->empty_address_default_transport_maps_lookup_key, out);
+	if (r == 1)
+		*out = str_c(class == CLASS_RELAY ? c->relay_transport : c->default_transport);
+	return r < 0 ? -1 : 0;
 }
 
 static int route_find(struct answer *an, struct str sender, const struct smtp_addr *addr, struct route *out)
@@ -152,7 +167,7 @@ static int route_find(struct answer *an, struct str sender, const struct smtp_ad
 	struct str value = STR(""), fallback;
 	const int r = an->r->transport.n > 0 ? transport_find(an, addr, &value) : 1;
 
-	if (r < 0 || by_class(an, addr, &fallback) < 0)
+	if (r < 0 || by_class(an, sender, addr, &fallback) < 0)
 		return -1;
 	split(r == 0 ? value : STR(""), &out->transport, &out->nexthop);
 	if (out->transport.n == 0) {

@@ -176,11 +176,14 @@ plain.example      :
 deep.example       :[127.0.60.25]:25
 mine.example       local:
 """)
-    senders = s.map("senders", "@second.example [127.0.60.26]:25\n")
+    senders = s.map("senders", "@second.example [127.0.60.26]:25\nnull [127.0.60.34]:25\n")
+    transports = s.map("senders-transports", "@third.example smtp:[127.0.60.33]:25\njoe@third.example DUNNO\n@fourth.example smtp:\nclosed@third.example error:5.7.1 not from you\n"
+                                             "nobody smtp:[127.0.60.35]:25\n")
     passwords = s.map("passwords", "[127.0.60.20]:25 joe:s3cret:word\n[127.0.60.21]:25 joe:wrong\n", 0o640)
     policy = s.map("policy", "[127.0.60.27]:25 verify match=right.example\n[127.0.60.28]:25 verify match=right.example\n[127.0.60.29]:25 encrypt\n"
                              "[127.0.60.30]:25 fingerprint match=%s\n[127.0.60.31]:25 fingerprint match=00\n")
     s.suite.settings.update(transport_maps="texthash:%s" % table, sender_dependent_relayhost_maps="texthash:%s" % senders,
+                            sender_dependent_default_transport_maps="texthash:%s" % transports, empty_address_default_transport_maps_lookup_key="nobody", empty_address_relayhost_maps_lookup_key="null",
                             smtp_sasl_password_maps="texthash:%s" % passwords, smtp_tls_policy_maps="texthash:%s" % policy)
     for n in range(27, 33):
         table.write_text(table.read_text() + "tls%d.example smtp:[127.0.60.%d]:25\n" % (n, n))
@@ -247,6 +250,22 @@ def test_lmtp_answers_for_each_recipient(maps):
 def test_the_relay_of_a_sender(maps):
     maps.sink(26)
     maps.log(maps.send("a@anywhere.example", sender="x@second.example"), r"relay=127\.0\.60\.26\[127\.0\.60\.26\]:25, .*status=sent")
+
+
+@pytest.mark.parametrize("sender, to, want", [
+    ("x@third.example", "a@anywhere.example", r"relay=127\.0\.60\.33\[127\.0\.60\.33\]:25, .*status=sent"),
+    ("closed+tag@third.example", "a@anywhere.example", r"relay=none, .*dsn=5\.7\.1, status=bounced \(not from you\)"),
+    ("joe@third.example", "a@anywhere.example", r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent"),
+    ("x@fourth.example", "a@anywhere.example", r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent"),
+    ("x@third.example", "a@x.below.example", r"relay=127\.0\.60\.22\[127\.0\.60\.22\]:25, .*status=sent"),
+    ("x@third.example", "a@relay.example", r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent"),
+    ("", "a@relay.example", r"relay=127\.0\.60\.34\[127\.0\.60\.34\]:25, .*status=sent"),
+    ("", "a@anywhere.example", r"relay=127\.0\.60\.35\[127\.0\.60\.35\]:25, .*status=sent"),
+], ids=["a domain", "an address", "DUNNO", "no next hop: the relay", "transport_maps first", "not relay_domains", "the null sender's relay", "the null sender"])
+def test_the_transport_of_a_sender(maps, sender, to, want):
+    for n in (20, 22, 33, 34, 35):
+        maps.sink(n, **({"login": (["PLAIN", "CRAM-MD5"], "joe", "s3cret:word")} if n == 20 else {}))
+    maps.log(maps.send(to, sender=sender), want)
 
 
 @pytest.mark.parametrize("n, names, want, secure", [
