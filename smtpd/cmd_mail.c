@@ -59,9 +59,9 @@ static bool needs_utf8(struct str path)
 static bool is_asked(const struct session *s)
 {
 	const struct conf *c = s->conf;
-	const char *milters = s->profile->local ? c->non_smtpd_milters : c->smtpd_milters;
+	const bool local = s->profile->local, milters = (local ? c->non_smtpd_milters : c->smtpd_milters)[0] != '\0' || (!local && c->smtpd_milter_maps.n > 0);
 
-	return !c->smtpd_delay_reject || milters[0] != '\0' || c->smtpd_client_message_rate_limit > 0 || (s->user[0] != '\0' && c->smtpd_user_message_limit > 0) ||
+	return !c->smtpd_delay_reject || milters || c->smtpd_client_message_rate_limit > 0 || (s->user[0] != '\0' && c->smtpd_user_message_limit > 0) ||
 	       s->forward != NULL;
 }
 

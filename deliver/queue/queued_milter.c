@@ -22,7 +22,7 @@ struct milting {
 
 static const char *milters_of(const struct trans *t)
 {
-	return t->conn->local ? t->conf->non_smtpd_milters : t->conf->smtpd_milters;
+	return t->conn->local ? t->conf->non_smtpd_milters : t->milters ? t->milters : t->conf->smtpd_milters;
 }
 
 static struct milting *milting(struct trans *t, trans_passed_fn *fn)
@@ -246,18 +246,59 @@ static void begin(struct trans *t)
 	t->ask = milter_ask(t->q, IPC_policy_BEGIN, &b, -1, patience_ms(t, false), on_mail, g);
 }
 
+static void milters_known(struct trans *t)
+{
+	if (!milters_of(t)[0])
+		t->milting->fn(t);
+	/* Milters are told the client's name, which is usually looked up at the first recipient. */
+	else if (t->conn->named || t->conn->local)
+		begin(t);
+	else
+		trans_judge(t, RESTRICT_NAMES, begin);
+}
+
+static void look_up(struct milting *g);
+
+static void on_milters(void *ctx, const struct ipc_resolve_VALUE *v)
+{
+	struct milting *g = ctx;
+	struct trans *t = g->t;
+
+	t->ask = NULL;
+	if (v && v->found == 1) {
+		t->milters = str_case_eq(str_trim(v->value), STR("DISABLE")) ? "" : arena_cstr(t->arena, v->value);
+		milters_known(t);
+	} else if (v && v->found == 0) {
+		g->at++;
+		look_up(g);
+	} else {	/* whom it may not pass unseen cannot be told */
+		log_warning("smtpd_milter_maps: %.*s", STR_ARG(v ? v->value : STR("resolve does not answer")));
+		conn_reply(t->conn, t->reply_id, 451, "4.3.0", STR("Error: temporary lookup failure"), trans_due_qid(t));
+		trans_free(t);
+	}
+}
+
+static void look_up(struct milting *g)
+{
+	struct trans *t = g->t;
+	const struct conf_list l = t->conf->smtpd_milter_maps;
+
+	if (t->conn->local || g->at == l.n) {
+		milters_known(t);
+		return;
+	}
+	const struct ipc_resolve_LOOKUP m = { .table = str_c(l.v[g->at]), .key = str_c(t->conn->client), .how = ACCESS_WHOLE };
+	t->ask = lookup_ask(t->q, &m, on_milters, g);
+}
+
 void milter_mail(struct trans *t, trans_passed_fn *fn)
 {
-	if (!milters_of(t)[0]) {
+	if (t->conf->smtpd_milter_maps.n == 0 && !milters_of(t)[0]) {
 		fn(t);
 		return;
 	}
 	t->milting = milting(t, fn);
-	/* Milters are told the client's name, which is usually looked up at the first recipient. */
-	if (t->conn->named || t->conn->local)
-		begin(t);
-	else
-		trans_judge(t, RESTRICT_NAMES, begin);
+	look_up(t->milting);
 }
 
 /* --- RCPT --- */

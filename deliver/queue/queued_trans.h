@@ -97,6 +97,7 @@ struct trans {
 	struct arena *asking;		/* of the recipient that is asked about alone: an alias may be large, and named often */
 	struct ipc_resolve_RESULT *resolved;	/* what it is, while the restrictions are evaluated */
 	struct judge *judge;
+	const char *milters;		/* as smtpd_milter_maps has them for the client; NULL: nothing */
 	struct milting *milting;	/* what follows when the milters have nothing against MAIL */
 	uint64_t talk;			/* with the milters; 0: there are none, or they are done */
 	bool milted;			/* they have seen the message */

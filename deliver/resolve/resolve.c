@@ -51,6 +51,7 @@ static const struct table_row {
 	TABLES(transport_maps, transport),
 	TABLES(sender_dependent_relayhost_maps, sender_relayhost),
 	TABLES(sender_dependent_default_transport_maps, sender_transport),
+	TABLES(smtpd_milter_maps, milters),
 	TABLES(smtp_sasl_password_maps, passwords),
 	TABLES(smtp_tls_policy_maps, tls_policy),
 	DOMAINS(mydestination),

@@ -91,6 +91,8 @@ static bool look_address(struct search *s, struct str address)
 
 static struct lookup *find_table(const struct resolver *r, struct str spec)
 {
+	if (str_starts(spec, STR("proxy:")))	/* as open_table() does */
+		spec = str_from(spec, 6);
 	for (size_t i = 0; i < r->n_opened; i++)
 		if (str_eq(spec, str_c(lookup_spec(r->opened[i]))))
 			return r->opened[i];

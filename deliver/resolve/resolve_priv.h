@@ -37,7 +37,7 @@ struct resolver {
 	struct arena *arena;
 	struct lookup **opened;		/* every table once */
 	size_t n_opened;
-	struct tables transport, sender_relayhost, sender_transport, passwords, tls_policy;
+	struct tables transport, sender_relayhost, sender_transport, milters, passwords, tls_policy;
 	struct tables aliases, virtual, mailboxes, local_recipients, relay_recipients, relocated, mailbox_transports, fallback_transports;
 	struct tables checks[CHECK_WHICH_MAX_];
 	struct tables generic, canonical, sender_canonical, recipient_canonical, sender_bcc, recipient_bcc;

@@ -42,8 +42,10 @@ def scene():
     settings = {
         "filter_enable": "no", "smtpd_milters": one.name, "non_smtpd_milters": one.name, "milter_connect_timeout": "3s", "milter_command_timeout": "2s",
         "milter_content_timeout": "2s", "milter_macro_daemon_name": "the-daemon", "milter_max_idle": "0", "smtpd_hard_error_limit": "1000", "smtpd_soft_error_limit": "999",
-        "smtpd_error_sleep_time": "0", "smtpd_peername_lookup": "no",
+        "smtpd_error_sleep_time": "0", "smtpd_peername_lookup": "no", "smtpd_milter_maps": "proxy:cidr:%s/milters, texthash:%s/more-milters" % (base, base),
     }
+    (base / "milters").write_text("127.0.8.66 DISABLE\n127.0.8.67 %s, %s\n" % (two.name, one.name))
+    (base / "more-milters").write_text("127.0.8.66 inet:127.0.0.1:1\n127.0.8.68 %s\n127.0.8.69 nonsense\n" % two.name)
     settings.update({"listener." + n: "%s:%d/smtp -o smtpd_milters=%s" % (HOST, p, special[n]) for n, p in LISTENERS.items()})
     s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=(HOST,), real_ports=True, settings=settings)
     s.make()
@@ -601,3 +603,16 @@ def test_rspamd_rejects_spam_and_lets_mail_pass(rspamd):
         assert sent.code == 250 and re.search(r"^X-Spam: Yes$", sent.head(), re.M), sent.head()
     finally:
         s.stop()
+
+
+@pytest.mark.parametrize("source, first, second", [("127.0.8.65", True, False), ("127.0.8.66", False, False), ("127.0.8.67", True, True), ("127.0.8.68", False, True)])
+def test_milters_by_the_clients_address(scene, milter, source, first, second):
+    sent = Sent(scene, source=source)
+    assert sent.code == 250, sent.text
+    assert [any(c == b"M" for c, _ in m.heard) for m in (scene.one, scene.two)] == [first, second]     # not QUIT: it may belong to the message before
+
+
+def test_milters_of_a_table_that_are_none(scene, milter):
+    """They are no reason to let mail through unseen."""
+    sent = Sent(scene, source="127.0.8.69")
+    assert sent.mail[0] == 451, sent.mail
