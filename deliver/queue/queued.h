@@ -334,7 +334,7 @@ struct conn_entry {
 	bool peer_known, proxied_due;	/* proxied_due: it is a proxy and has not said for whom it speaks */
 	struct client_cert *cert;	/* that the client has shown; NULL: none */
 	struct forwarded *forwarded;	/* XFORWARD; NULL: nothing */
-	bool addr_known, mynetworks, local, lmtp, has_user;
+	bool addr_known, mynetworks, local, lmtp, has_user, stress;
 	uint64_t uid;			/* local: peer's */
 	struct trans *trans;
 	struct judge *judge;		/* of ETRN */

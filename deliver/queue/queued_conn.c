@@ -81,7 +81,7 @@ bool conn_trusted(const struct conn_entry *c)
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f)
 {
 	*f = (struct restrict_facts){
-		.mynetworks = c->mynetworks || c->local, .local = c->local, .user = c->has_user, .addr_known = c->addr_known, .client = str_c(c->client),
+		.mynetworks = c->mynetworks || c->local, .local = c->local, .user = c->has_user, .stress = c->stress, .addr_known = c->addr_known, .client = str_c(c->client),
 		.login = c->has_user ? str_c(c->user) : STR(""), .server = str_c(c->server), .client_port = c->client_port, .server_port = c->server_port,
 		.client_name = c->named ? c->name : NULL, .reverse_name = c->reverse,
 	};
@@ -313,6 +313,7 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 	}
 	(void)put_text(c->server, sizeof(c->server), m->server);
 	c->client_port = m->client_port;
+	c->stress = m->stress == 1;
 	c->server_port = m->server_port;
 	c->lmtp = str_eq(m->profile, STR("lmtp"));
 	if (str_eq(m->profile, STR("local")) && m->uid > 0) {

@@ -38,6 +38,7 @@ struct restrict_facts {
 	bool secure;		/* the conversation is encrypted */
 	bool esmtp;
 	bool addr_known;
+	bool stress;		/* it was taken while there were many connections */
 	uint8_t addr[16];
 	struct str client, helo, sender, recipient, login, method, etrn;
 	struct str server, qid, instance, tls;

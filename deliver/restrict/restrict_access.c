@@ -404,7 +404,7 @@ static struct str policy_request(struct ev *ev, const struct item *it)
 	attribute(&b, "ccert_fingerprint", f->ccert);
 	attribute(&b, "ccert_pubkey_fingerprint", f->ccert_key);
 	put_tls(&b, f->tls);
-	attribute(&b, "stress", STR(""));
+	attribute(&b, "stress", f->stress ? STR("yes") : STR(""));
 	attribute(&b, "policy_context", policy_settings_parse(ev->set->conf, str_c(it->arg), &set, &e) == 0 ? set.context : STR(""));
 	attribute(&b, "compatibility_level", STR("3.6"));	/* whose defaults ours are */
 	attribute(&b, "mail_version", STR(POSTERN_VERSION));

@@ -180,6 +180,7 @@ static struct ipc_reg_CONN facts(const struct link *k, const struct front_conn *
 		.server_port = fc->server_port,
 		.uid = uid,
 		.listener = fc->listener[0] ? str_c(fc->listener) : (struct str){ 0 },
+		.stress = fc->stress,
 	};
 }
 
