@@ -1,5 +1,5 @@
-/* Certificates by name: the monitor reads the tables of tls_server_sni_maps and the files that they name, as root, and hands them to the key worker unread, as with
- * the pair of tls_cert_file. One that is broken is told, and left out: the others serve. */
+/* Certificates beside that of tls_cert_file: the monitor reads the tables of tls_server_sni_maps and the files that they and tls_alt_cert_files name, as root, and
+ * hands them to the key worker unread, as with the first pair. One that is broken is told, and left out: the others serve. */
 #include <stdio.h>
 
 #include "authd/monitor.h"
@@ -13,12 +13,20 @@ static struct {
 	uint64_t generation;	/* 0: there never was one */
 } sni;
 
+static const char *what(const struct conf *c)
+{
+	if (c->tls_alt_cert_files.n == 0)
+		return "tls_server_sni_maps";
+	return c->tls_server_sni_maps.n > 0 ? "tls_alt_cert_files and tls_server_sni_maps" : "tls_alt_cert_files";
+}
+
 static void pair_failed(struct monitor *m, size_t i, struct str why)
 {
 	char text[2 * SNIMAP_PATH_MAX + 400];
 
 	if (i < sni.map.n_pairs)
-		(void)snprintf(text, sizeof(text), "tls_server_sni_maps: %s, %s: %.*s", sni.map.pairs[i].key, sni.map.pairs[i].chain, STR_ARG(why));
+		(void)snprintf(text, sizeof(text), "%s: %s, %s: %.*s", i < sni.map.n_alt ? "tls_alt_cert_files" : "tls_server_sni_maps",
+			       sni.map.pairs[i].key, sni.map.pairs[i].chain, STR_ARG(why));
 	else
 		(void)snprintf(text, sizeof(text), "tls_server_sni_maps: %.*s", STR_ARG(why));
 	helpers_sni_failed(m, text);
@@ -31,8 +39,7 @@ static bool tables_read(struct monitor *m)
 	if (sni.a)
 		arena_free(&sni.a);
 	sni.a = arena_new(0);
-	sni.map = (struct snimap){ .n_pairs = 0 };
-	if (snimap_read(m->conf->tls_server_sni_maps, sni.a, &sni.map, &e) == 0)
+	if (snimap_conf(m->conf, sni.a, &sni.map, &e) == 0)
 		return true;
 	pair_failed(m, SIZE_MAX, str_c(e.text));
 	return false;
@@ -43,7 +50,7 @@ void sni_load(struct monitor *m)
 	struct ipc_chan *ch = helpers_chan(m, HELPER_KEY);
 	struct err e = { 0 };
 
-	if (ch == NULL || (sni.generation == 0 && m->conf->tls_server_sni_maps.n == 0))
+	if (ch == NULL || (sni.generation == 0 && m->conf->tls_server_sni_maps.n == 0 && m->conf->tls_alt_cert_files.n == 0))
 		return;
 	sni.generation++;
 	struct ipc_helper_KEYS_DONE done = { .generation = sni.generation, .missing = !tables_read(m) };
@@ -64,5 +71,5 @@ void sni_result(struct monitor *m, uint32_t id, const struct ipc_helper_KEYS_RES
 	if (!r->ok)
 		pair_failed(m, id, r->text);
 	else if (sni.map.n_pairs > 0)
-		log_info("TLS keys of %llu of %zu certificates of tls_server_sni_maps loaded", (unsigned long long)r->count, sni.map.n_pairs);
+		log_info("TLS keys of %llu of %zu certificates of %s loaded", (unsigned long long)r->count, sni.map.n_pairs, what(m->conf));
 }

@@ -138,7 +138,7 @@ static enum alarm_level look_certificate(const struct conf *c, struct arena *a, 
 	struct snimap map;
 	struct err e = { 0 };
 
-	if (snimap_read(c->tls_server_sni_maps, a, &map, &e) < 0) {
+	if (snimap_conf(c, a, &map, &e) < 0) {
 		buf_printf(text, "%stls_server_sni_maps: %s", text->n ? "; " : "", e.text);
 		return ALARM_URGENT;
 	}

@@ -184,16 +184,14 @@ static int save_named(struct saver *s, struct arena *a, struct err *e)
 	return 0;
 }
 
-/* Chains and keys that tls_server_sni_maps names. A table that is not to be read is saved as it is, and names nothing. */
+/* Chains and keys that tls_alt_cert_files and tls_server_sni_maps name. A table that is not to be read is saved as it is, and names nothing. */
 static int save_by_name(struct saver *s, struct arena *a, struct err *e)
 {
 	struct snimap map;
 	struct err why = { 0 };
 
-	if (snimap_read(s->conf->tls_server_sni_maps, a, &map, &why) < 0) {
+	if (snimap_conf(s->conf, a, &map, &why) < 0)
 		warn(s, "tls_server_sni_maps", why.text);
-		return 0;
-	}
 	for (size_t i = 0; i < map.n_pairs; i++) {
 		const char *const files[] = { map.pairs[i].chain, map.pairs[i].key };
 		for (size_t k = 0; k < ARRAY_LEN(files); k++)

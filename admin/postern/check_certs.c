@@ -88,7 +88,7 @@ static void check_lone(struct check *c, const struct pair *p)
 	buf_fini(&pem);
 }
 
-/* --- tls_server_sni_maps --- */
+/* --- tls_alt_cert_files, tls_server_sni_maps --- */
 
 /* What the table's certificates become in a front, so that what it refuses is refused here. */
 struct by_name {
@@ -102,13 +102,19 @@ struct by_name {
 static void check_pairs(struct by_name *b)
 {
 	for (size_t i = 0; i < b->map.n_pairs; i++) {
-		const struct pair p = { "tls_server_sni_maps", "tls_server_sni_maps", b->map.pairs[i].chain, b->map.pairs[i].key, true, true };
+		const bool alt = i < b->map.n_alt;
+		const struct pair p = {
+			alt ? "tls_alt_cert_files" : "tls_server_sni_maps", alt ? "tls_alt_key_files" : "tls_server_sni_maps", b->map.pairs[i].chain,
+			b->map.pairs[i].key, true, true,
+		};
 		struct err e = { 0 };
 		struct buf pem;
 
 		buf_init(&pem, PEM_MAX);
 		if (check_certificate(b->c, &p, &pem, &b->infos[i]) && b->tls && tls_server_cert(b->tls, buf_view(&pem), &b->certs[i], &e) < 0)
 			about(b->c, SEV_ERROR, &p, false, e.text);
+		if (alt && b->infos[i].key_type && !tls_cert_covers(&b->infos[i], str_c(b->c->conf->myhostname)))
+			about(b->c, SEV_WARNING, &p, false, arena_printf(b->c->a, "does not cover myhostname (%s)", b->c->conf->myhostname));
 		buf_fini(&pem);
 	}
 }
@@ -117,6 +123,19 @@ static void check_pairs(struct by_name *b)
 static bool covers(const struct by_name *b, unsigned pair, struct str name)
 {
 	return tls_cert_covers(&b->infos[pair], str_starts(name, STR(".")) ? str_c(arena_printf(b->c->a, "x%.*s", STR_ARG(name))) : name);
+}
+
+static void check_alt(struct by_name *b)
+{
+	const struct tls_cert *certs[SNIMAP_OF_NAME_MAX];
+	struct err e = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->map.n_alt; i++)
+		if (b->certs[i])
+			certs[n++] = b->certs[i];
+	if (n > 0 && tls_server_also(b->tls, certs, n, &e) < 0)
+		found_param(b->c, SEV_ERROR, "tls_alt_cert_files", "%s", e.text);
 }
 
 static void check_names(struct by_name *b)
@@ -147,19 +166,19 @@ static void check_by_name(struct check *c)
 	struct err e = { 0 };
 	struct buf first;
 
-	if (c->conf->tls_server_sni_maps.n == 0)
+	if (c->conf->tls_server_sni_maps.n == 0 && c->conf->tls_alt_cert_files.n == 0)
 		return;
-	if (snimap_read(c->conf->tls_server_sni_maps, c->a, &b.map, &e) < 0) {
+	if (snimap_conf(c->conf, c->a, &b.map, &e) < 0)
 		found_param(c, SEV_ERROR, "tls_server_sni_maps", "%s", e.text);
-		return;
-	}
 	b.infos = ARENA_ARRAY(c->a, struct tls_cert_info, b.map.n_pairs + 1);
+	memset(b.infos, 0, (b.map.n_pairs + 1) * sizeof(*b.infos));
 	b.certs = ARENA_ARRAY(c->a, struct tls_cert *, b.map.n_pairs + 1);
 	memset(b.certs, 0, (b.map.n_pairs + 1) * sizeof(*b.certs));
 	buf_init(&first, PEM_MAX);
 	if (file_read(c->conf->tls_cert_file, PEM_MAX, &first, &e) == 0 && tls_server_new(buf_view(&first), "", &b.tls, &e) < 0)
 		b.tls = NULL;	/* said where it was looked at for itself */
 	check_pairs(&b);
+	check_alt(&b);
 	check_names(&b);
 	if (b.tls)
 		tls_ctx_free(&b.tls);

@@ -333,6 +333,11 @@ static void check_certificates(const struct conf *c, struct trouble *t)
 		trouble_error(t, 0, "tls_cert_file, tls_key_file: one is set without the other");
 	if ((c->smtp_tls_cert_file[0] != 0) != (c->smtp_tls_key_file[0] != 0))
 		trouble_error(t, 0, "smtp_tls_cert_file, smtp_tls_key_file: one is set without the other");
+	if (c->tls_alt_cert_files.n != c->tls_alt_key_files.n || c->tls_alt_cert_files.n > 2)
+		trouble_error(t, 0, "tls_alt_cert_files, tls_alt_key_files: %zu certificates and %zu keys (allowed: as many of both, at most 2)",
+			      c->tls_alt_cert_files.n, c->tls_alt_key_files.n);
+	if (c->tls_alt_cert_files.n > 0 && !c->tls_cert_file[0])
+		trouble_error(t, 0, "tls_alt_cert_files: tls_cert_file is not set");
 	if (c->tls_server_sni_maps.n > 0 && !c->tls_cert_file[0])
 		trouble_error(t, line, "tls_server_sni_maps: tls_cert_file, for clients that ask for no name, is not set");
 	for (size_t i = 0; i < c->tls_server_sni_maps.n; i++)

@@ -1,6 +1,7 @@
-/* The certificates that all fronts of a process show: that of tls_cert_file, and those of tls_server_sni_maps to clients that ask for one of their names. Read as root,
- * before the walls; keys are in the key worker, which is asked whether it has them. A process that takes the place of one that serves after a reload wants all of them
- * (whole): else the old one stays. Any other does without one that is broken, and says which: its name gets the certificate of tls_cert_file.
+/* The certificates that all fronts of a process show: that of tls_cert_file, beside it those of tls_alt_cert_files, and those of tls_server_sni_maps to
+ * clients that ask for one of their names. Read as root, before the walls; keys are in the key worker, which is asked whether it has them. A process that
+ * takes the place of one that serves after a reload wants all of them (whole): else the old one stays. Any other does without one that is broken, and says
+ * which: clients get the certificate of tls_cert_file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,13 +27,18 @@ struct loading {
 };
 
 /* 0: said, go on without it; -1: it is not to be done without. */
-static int broken(const struct loading *l, struct err *e)
+static int broken(const struct loading *l, const char *of, struct err *e)
 {
 	if (l->how->whole)
-		return err_wrap(e, "tls_server_sni_maps");
-	log_error("tls_server_sni_maps: %s; clients get the certificate of tls_cert_file instead", e->text);
+		return err_wrap(e, "%s", of);
+	log_error("%s: %s; clients get the certificate of tls_cert_file instead", of, e->text);
 	err_clear(e);
 	return 0;
+}
+
+static const char *of_pair(const struct loading *l, size_t i)
+{
+	return i < l->map.n_alt ? "tls_alt_cert_files" : "tls_server_sni_maps";
 }
 
 static int load_one(struct tls_ctx *tls, const char *file, struct tls_cert **out, struct err *e)
@@ -51,7 +57,7 @@ static int load_one(struct tls_ctx *tls, const char *file, struct tls_cert **out
 static int load_certs(struct loading *l, struct err *e)
 {
 	for (size_t i = 0; i < l->map.n_pairs; i++)
-		if (load_one(l->tls, l->map.pairs[i].chain, &l->certs[i], e) < 0 && broken(l, e) < 0)
+		if (load_one(l->tls, l->map.pairs[i].chain, &l->certs[i], e) < 0 && broken(l, of_pair(l, i), e) < 0)
 			return -1;
 	return 0;
 }
@@ -75,7 +81,7 @@ static int ask_keys(struct loading *l, struct arena *a, struct err *e)
 			continue;
 		l->certs[i] = NULL;
 		err_set(e, ERR_TEMP, 0, "%s: the key worker has no key of it", l->map.pairs[i].chain);
-		if (broken(l, e) < 0)
+		if (broken(l, of_pair(l, i), e) < 0)
 			return -1;
 	}
 	return 0;
@@ -93,28 +99,42 @@ static int load_names(struct loading *l, struct err *e)
 				certs[n++] = l->certs[name->pairs[k]];
 		if (n > 0 && tls_server_name(l->tls, name->name, certs, n, e) < 0) {
 			(void)err_wrap(e, "%s:%u", name->file, name->line);
-			if (broken(l, e) < 0)
+			if (broken(l, "tls_server_sni_maps", e) < 0)
 				return -1;
 		}
 	}
 	return 0;
 }
 
-static int load_by_name(struct loading *l, struct conf_list tables, struct err *e)
+/* Those of tls_alt_cert_files. */
+static int load_alt(struct loading *l, struct err *e)
+{
+	const struct tls_cert *certs[SNIMAP_OF_NAME_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->map.n_alt; i++)
+		if (l->certs[i])
+			certs[n++] = l->certs[i];
+	return n > 0 && tls_server_also(l->tls, certs, n, e) < 0 ? broken(l, "tls_alt_cert_files", e) : 0;
+}
+
+static int load_further(struct loading *l, const struct conf *c, struct err *e)
 {
 	struct arena *a = arena_new(0);
 	int r = 0;
 
-	if (snimap_read(tables, a, &l->map, e) < 0) {
-		r = broken(l, e);
-	} else {
+	if (snimap_conf(c, a, &l->map, e) < 0)
+		r = broken(l, "tls_server_sni_maps", e);
+	if (r == 0) {
 		l->certs = ARENA_ARRAY(a, struct tls_cert *, l->map.n_pairs + 1);
 		r = load_certs(l, e);
-		if (r == 0)
-			r = ask_keys(l, a, e);
-		if (r == 0)
-			r = load_names(l, e);
 	}
+	if (r == 0)
+		r = ask_keys(l, a, e);
+	if (r == 0)
+		r = load_alt(l, e);
+	if (r == 0)
+		r = load_names(l, e);
 	arena_free(&a);
 	return r;
 }
@@ -137,7 +157,7 @@ int front_certs_load(const struct front_run *run, const struct front_certs *how,
 	buf_fini(&chain);
 	if (r < 0)
 		return err_wrap(e, "tls_cert_file");
-	if (run->conf->tls_server_sni_maps.n > 0 && load_by_name(&l, run->conf->tls_server_sni_maps, e) < 0)
+	if ((run->conf->tls_server_sni_maps.n > 0 || run->conf->tls_alt_cert_files.n > 0) && load_further(&l, run->conf, e) < 0)
 		return -1;
 	*out = l.tls;
 	return tls_warm_up(l.tls, e) < 0 ? err_wrap(e, "tls_cert_file") : 0;

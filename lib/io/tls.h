@@ -33,6 +33,7 @@ int tls_server_new(struct str chain_pem, const char *alpn, struct tls_ctx **out,
 enum { TLS_NAME_MAX = 255, TLS_CERTS_MAX = 1000, TLS_NAMES_MAX = 10000, TLS_CERTS_OF_NAME_MAX = 3, TLS_CERT_SHA256 = 32 };
 struct tls_cert;
 int tls_server_cert(struct tls_ctx *t, struct str chain_pem, struct tls_cert **out, struct err *e) MUST_CHECK;	/* the context's */
+int tls_server_also(struct tls_ctx *t, const struct tls_cert *const *certs, size_t n, struct err *e) MUST_CHECK;	/* beside the first, of other kinds of key */
 int tls_server_name(struct tls_ctx *t, struct str name, const struct tls_cert *const *certs, size_t n, struct err *e) MUST_CHECK;
 const unsigned char *tls_cert_sha256(const struct tls_cert *c);
 bool tls_name_valid(struct str name);

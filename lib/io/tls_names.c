@@ -94,7 +94,7 @@ static const struct shown *find(const struct tls_names *names, const char *asked
 
 /* --- in a handshake --- */
 
-/* The one certificate that comes from the context must go: of two kinds of key OpenSSL would take the better one, whatever its name. */
+/* The certificates that come from the context must go: of two kinds of key OpenSSL would take the better one, whatever its name. */
 static bool show(SSL *ssl, const struct shown *w)
 {
 	int ok = 1;
@@ -212,6 +212,22 @@ const unsigned char *tls_cert_sha256(const struct tls_cert *c)
 static bool same_kind(const struct tls_cert *a, const struct tls_cert *b)
 {
 	return EVP_PKEY_get_base_id(X509_get0_pubkey(a->leaf)) == EVP_PKEY_get_base_id(X509_get0_pubkey(b->leaf));
+}
+
+int tls_server_also(struct tls_ctx *t, const struct tls_cert *const *certs, size_t n, struct err *e)
+{
+	const struct tls_cert first = { .leaf = SSL_CTX_get0_certificate(t->ssl) };
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k <= i; k++)
+			if (same_kind(certs[i], k == i ? &first : certs[k]))
+				return err_set(e, ERR_CONF, 0, "two certificates have the same kind of key");
+	for (size_t i = 0; i < n; i++) {
+		const struct tls_cert *c = certs[i];
+		if (SSL_CTX_use_cert_and_key(t->ssl, c->leaf, c->key, sk_X509_num(c->chain) > 0 ? c->chain : NULL, 1) != 1)
+			return tls_err(e, ERR_CONF, "certificate");
+	}
+	return 0;
 }
 
 int tls_server_name(struct tls_ctx *t, struct str name, const struct tls_cert *const *certs, size_t n, struct err *e)

@@ -85,6 +85,12 @@ static int take_line(struct reading *r, struct str line, unsigned number, struct
 	return 0;
 }
 
+static void rooms(struct arena *a, struct snimap *map)
+{
+	map->pairs = ARENA_ARRAY(a, struct snimap_pair, SNIMAP_PAIRS_MAX);
+	map->names = ARENA_ARRAY(a, struct snimap_name, SNIMAP_NAMES_MAX);
+}
+
 int snimap_parse(struct str text, const char *file, struct arena *a, struct snimap *map, struct err *e)
 {
 	struct reading r = { .map = map, .a = a, .index = map_new(), .file = file };
@@ -92,10 +98,8 @@ int snimap_parse(struct str text, const char *file, struct arena *a, struct snim
 	struct str line;
 	int got;
 
-	if (map->pairs == NULL) {
-		map->pairs = ARENA_ARRAY(a, struct snimap_pair, SNIMAP_PAIRS_MAX);
-		map->names = ARENA_ARRAY(a, struct snimap_name, SNIMAP_NAMES_MAX);
-	}
+	if (map->pairs == NULL)
+		rooms(a, map);
 	for (size_t i = 0; i < map->n_pairs; i++)
 		(void)map_set(r.index, str_c(arena_printf(a, "%s\n%s", map->pairs[i].chain, map->pairs[i].key)), &map->pairs[i]);
 	source_init(&s, text);
@@ -127,13 +131,35 @@ static int read_table(const char *spec, struct arena *a, struct snimap *map, str
 	return r;
 }
 
+static int read_tables(struct conf_list tables, struct arena *a, struct snimap *map, struct err *e)
+{
+	for (size_t i = 0; i < tables.n; i++)
+		if (read_table(tables.v[i], a, map, e) < 0)
+			return -1;
+	return 0;
+}
+
 int snimap_read(struct conf_list tables, struct arena *a, struct snimap *out, struct err *e)
 {
 	struct snimap map = { .n_pairs = 0 };
 
-	for (size_t i = 0; i < tables.n; i++)
-		if (read_table(tables.v[i], a, &map, e) < 0)
-			return -1;
+	if (read_tables(tables, a, &map, e) < 0)
+		return -1;
+	*out = map;
+	return 0;
+}
+
+int snimap_conf(const struct conf *c, struct arena *a, struct snimap *out, struct err *e)
+{
+	struct snimap map = { .n_pairs = 0 };
+
+	rooms(a, &map);
+	for (; map.n_alt < c->tls_alt_cert_files.n && map.n_alt < c->tls_alt_key_files.n && map.n_alt < SNIMAP_OF_NAME_MAX; map.n_alt++)
+		map.pairs[map.n_alt] = (struct snimap_pair){ .chain = c->tls_alt_cert_files.v[map.n_alt], .key = c->tls_alt_key_files.v[map.n_alt] };
+	map.n_pairs = map.n_alt;
+	*out = map;
+	if (read_tables(c->tls_server_sni_maps, a, &map, e) < 0)
+		return -1;
 	*out = map;
 	return 0;
 }

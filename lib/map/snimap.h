@@ -1,5 +1,5 @@
-/* tls_server_sni_maps: the files of the certificates that a server shows by the name that a client asks for (RFC 6066 3). Tables are texts that are read whole,
- * "texthash:/file", of lines
+/* Further certificates of a server: those of tls_alt_cert_files, and tls_server_sni_maps: the files of the certificates that it shows by the name that a
+ * client asks for (RFC 6066 3). Tables are texts that are read whole, "texthash:/file", of lines
  *	mail.example.net	CHAIN KEY
  *	.example.org		CHAIN KEY, CHAIN KEY
  * with absolute paths, blanks or commas between them: a certificate chain, its private key, and the same of another kind of key. Which process reads which of the two
@@ -30,11 +30,13 @@ struct snimap_name {
 };
 struct snimap {
 	struct snimap_pair *pairs;	/* each once */
-	size_t n_pairs;
+	size_t n_pairs, n_alt;	/* the first n_alt of them are those of tls_alt_cert_files: shown where tls_cert_file's is */
 	struct snimap_name *names;
 	size_t n_names;
 };
 
+/* All that a configuration names. On failure of the tables *out has those of tls_alt_cert_files alone. */
+int snimap_conf(const struct conf *c, struct arena *a, struct snimap *out, struct err *e) MUST_CHECK;
 /* Everything lives in a. Files must be root's, where root reads them, and writable by nobody else: who writes them names keys. ERR_CONF with file and line. */
 int snimap_read(struct conf_list tables, struct arena *a, struct snimap *out, struct err *e) MUST_CHECK;
 /* One text, added to *map, which begins empty; file is borrowed. Pure. */
