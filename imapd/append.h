@@ -12,6 +12,10 @@ enum append_where {
 };
 struct append {
 	struct mbox *mbox;
+	struct mbox *opening;	/* it is being opened, in slices; NULL: it is open, or not yet begun */
+	bool waits;		/* for that: what the command says from at on is read then */
+	struct str name;	/* UTF-8, in the command's arena */
+	size_t at;		/* in c->text */
 	uint32_t rights;	/* ACL_* in it */
 	struct mbox_append *to;
 	enum append_where where;
@@ -32,7 +36,7 @@ struct append {
 /* "APPENDUID validity uids", in the command's arena. */
 const char *append_uid_code(struct client *c, const uint32_t *uids, size_t n, uint32_t validity);
 
-enum advance { ADV_ON, ADV_LITERAL, ADV_END, ADV_FAILED };
+enum advance { ADV_ON, ADV_LITERAL, ADV_END, ADV_FAILED, ADV_WAIT };
 
 /* May the message in progress have size bytes more? ADV_ON, or ADV_FAILED with the answer. */
 typedef enum advance append_room(struct client *c, uint64_t size);

@@ -40,7 +40,7 @@ static bool literal(struct client *c)
 
 	if (!c->idling && (c->append || c->relay || c->text.n > 0))
 		how = append_literal(c);
-	if (how == APPEND_STREAM)
+	if (how == APPEND_STREAM || how == APPEND_OPENING)
 		return true;
 	if (how == APPEND_REFUSED)
 		return !imap_scan_refuse(&c->scan);
@@ -118,6 +118,11 @@ static void read_input(struct client *c)
 		if (n++ == CLIENT_ROUND_MAX) {
 			c->timer = loop_timer(c->user->loop, 0, on_round, c);
 			return;
+		}
+		if (append_waited(c)) {
+			if (!literal(c))
+				command_text(c);
+			continue;
 		}
 		if (!(relay_streaming(c) ? relay_data(c) : append_streaming(c) ? append_data(c) : read_some(c)))
 			break;

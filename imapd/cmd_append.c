@@ -8,6 +8,7 @@
 #include "append.h"
 #include "held.h"
 #include "imap/seqset.h"
+#include "opening.h"
 #include "relay.h"
 
 enum {
@@ -217,10 +218,25 @@ static enum advance get_replaced(struct client *c, struct imap_lex *l)
 	return ADV_ON;
 }
 
+/* Its mailbox is opened, or a piece of that is done. ADV_WAIT: more is left. */
+static enum advance target(struct client *c)
+{
+	struct append *a = c->append;
+	struct err e = { 0 };
+	const int r = opening_target_step(c, a->name, &a->opening, &e);
+
+	if (r > 0)
+		return ADV_WAIT;
+	if (r < 0 || folder_target(c->user, a->name, &a->mbox, &e) < 0)
+		return fail(c, store_no(c, &e, true));
+	mbox_close(&a->opening);
+	return ADV_ON;
+}
+
 /* Mailbox, after the verb and what REPLACE has before it. name_ok false: its literal is still to come. */
 static enum advance begin(struct client *c, struct imap_lex *l, const struct command *cmd, bool *name_ok)
 {
-	struct str wire, name;
+	struct str wire;
 	struct err e = { 0 };
 	struct append *a;
 	enum cmd_result r;
@@ -235,13 +251,14 @@ static enum advance begin(struct client *c, struct imap_lex *l, const struct com
 		*name_ok = false;
 		return fail(c, CMD_BAD);
 	}
-	if ((r = name_take(c, wire, &name, &a->e)) != CMD_OK)
+	if ((r = name_take(c, wire, &a->name, &a->e)) != CMD_OK)
 		return fail(c, r);
-	if ((r = may(c, name, ACL_I, true, &a->e)) != CMD_OK)
+	if ((r = may(c, a->name, ACL_I, true, &a->e)) != CMD_OK)
 		return fail(c, r);
-	if (rights_in(c, name, &a->rights, &e) < 0 || folder_target(c->user, name, &a->mbox, &e) < 0)
+	if (rights_in(c, a->name, &a->rights, &e) < 0)
 		return fail(c, store_no(c, &e, true));
-	return ADV_ON;
+	a->name = arena_str(c->arena, a->name);
+	return target(c);
 }
 
 /* Tag and verb, when it is such a command. */
@@ -278,6 +295,47 @@ static enum append_literal settle(struct client *c, enum advance r)
 	return APPEND_STREAM;
 }
 
+/* Nothing of the client is read while its mailbox is being opened. Called as a step. */
+static enum cmd_result open_step(struct client *c, struct err *e)
+{
+	(void)e;
+	return target(c) == ADV_WAIT ? CMD_MORE : CMD_ASIDE;
+}
+
+static void wait_for_target(struct client *c, const struct imap_lex *l, enum cmd_result (*step)(struct client *c, struct err *e))
+{
+	c->append->waits = true;
+	c->append->at = (size_t)(l->p - c->text.p);
+	c->run.step = step;
+}
+
+/* The lexer where it was when the waiting began. */
+static struct imap_lex resumed(struct client *c)
+{
+	c->append->waits = false;
+	return (struct imap_lex){ .p = c->text.p + c->append->at, .end = c->text.p + c->text.n, .arena = c->arena };
+}
+
+bool append_waited(const struct client *c)
+{
+	return c->append && c->append->waits && !c->run.step;
+}
+
+/* The announcement that the text ends with. */
+static enum append_literal announced(struct client *c, struct imap_lex *l, enum advance r)
+{
+	if (r == ADV_WAIT) {
+		wait_for_target(c, l, open_step);
+		command_step_later(c);
+		return APPEND_OPENING;
+	}
+	if (r == ADV_ON)
+		r = c->append->failed ? ADV_FAILED : advance(c, l);
+	if (r == ADV_END)
+		r = bad(c, "invalid APPEND arguments");
+	return settle(c, r);
+}
+
 enum append_literal append_literal(struct client *c)
 {
 	struct imap_lex l = { .p = c->text.p, .end = c->text.p + c->text.n, .arena = c->arena };
@@ -286,6 +344,10 @@ enum append_literal append_literal(struct client *c)
 
 	if (c->relay)
 		return relay_more(c);
+	if (c->append && c->append->waits) {
+		l = resumed(c);
+		return announced(c, &l, ADV_ON);
+	}
 	if (!c->append) {
 		const struct command *cmd = streamed(c, &l);
 		enum append_literal how;
@@ -303,11 +365,7 @@ enum append_literal append_literal(struct client *c)
 			return APPEND_INLINE;
 		}
 	}
-	if (r == ADV_ON)
-		r = c->append->failed ? ADV_FAILED : advance(c, &l);
-	if (r == ADV_END)
-		r = bad(c, "invalid APPEND arguments");
-	return settle(c, r);
+	return announced(c, &l, r);
 }
 
 /* --- the message --- */
@@ -356,6 +414,7 @@ void append_abort(struct client *c)
 	if (a->to)
 		mbox_append_abort(&a->to);
 	binary_free(a);
+	mbox_close(&a->opening);
 	mbox_close(&a->mbox);
 	free(a);
 }
@@ -442,17 +501,35 @@ enum cmd_result append_finish(struct client *c, struct imap_lex *l, struct err *
 	return commit(c, a, e);
 }
 
-/* Reached when no message literal came: by CATENATE of nothing but URLs, else it is wrong. */
-static enum cmd_result without_literal(struct client *c, struct imap_lex *l, struct err *e)
+static enum cmd_result finish(struct client *c, struct imap_lex *l, struct err *e)
 {
-	enum cmd_result r;
-	bool name_ok;
+	const enum cmd_result r = append_finish(c, l, e);
 
-	(void)!begin(c, l, c->run.cmd, &name_ok);
-	r = append_finish(c, l, e);
 	if (r != CMD_MORE)
 		append_abort(c);
 	return r;
+}
+
+static enum cmd_result open_whole_step(struct client *c, struct err *e)
+{
+	if (target(c) == ADV_WAIT)
+		return CMD_MORE;
+	struct imap_lex l = resumed(c);
+
+	while (l.end > l.p && (l.end[-1] == '\n' || l.end[-1] == '\r'))
+		l.end--;
+	return finish(c, &l, e);
+}
+
+/* Reached when no message literal came: by CATENATE of nothing but URLs, else it is wrong. */
+static enum cmd_result without_literal(struct client *c, struct imap_lex *l, struct err *e)
+{
+	bool name_ok;
+
+	if (begin(c, l, c->run.cmd, &name_ok) != ADV_WAIT)
+		return finish(c, l, e);
+	wait_for_target(c, l, open_whole_step);
+	return CMD_MORE;
 }
 
 enum cmd_result cmd_APPEND(struct client *c, struct imap_lex *l, struct err *e)

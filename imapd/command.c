@@ -227,6 +227,11 @@ void command_step(struct client *c)
 		aside_over(c);
 		return;
 	}
+	if (r == CMD_AWAY) {
+		timer_del(&c->timer);
+		resp_flush(c);
+		return;
+	}
 	if (r != CMD_MORE) {
 		timer_del(&c->timer);
 		command_finish(c, r, &e);

@@ -1,6 +1,6 @@
 /* METADATA (RFC 5464): annotations of mailboxes and, with the empty name, of the account. /private and /shared are kept; both are the user's own here. */
 #include "imap/out.h"
-#include "session.h"
+#include "opening.h"
 
 enum { ENTRIES_MAX = 1000 };
 
@@ -57,8 +57,8 @@ static bool asked_ok(struct str name, int depth)
 	return entry_ok(name) || (depth != 0 && (str_case_eq(name, STR("/private")) || str_case_eq(name, STR("/shared"))));
 }
 
-/* The mailbox; the empty name means the account. */
-static enum cmd_result open_mailbox(struct client *c, struct str wire, uint32_t need, struct mbox **m, struct str *name, struct err *e)
+/* then gets the mailbox open, to open it again; the empty name means the account. *name: as notify_metadata wants it. */
+static enum cmd_result open_mailbox(struct client *c, struct str wire, uint32_t need, struct str *name, opened_fn *then, void *ctx, struct err *e)
 {
 	enum cmd_result r;
 
@@ -69,7 +69,7 @@ static enum cmd_result open_mailbox(struct client *c, struct str wire, uint32_t 
 		return r;
 	if (wire.n && (r = may(c, *name, need, false, e)) != CMD_OK)
 		return r;
-	return mbox_open(c->user->store, wire.n ? *name : STR("INBOX"), m, e) < 0 ? store_no(c, e, false) : CMD_OK;
+	return opening(c, wire.n ? *name : STR("INBOX"), false, then, ctx, e);
 }
 
 /* --- GETMETADATA --- */
@@ -98,7 +98,9 @@ struct getting {
 	struct client *c;
 	struct options o;
 	const struct mbox_meta *list;
-	struct str mailbox;
+	struct str mailbox;		/* empty: the account */
+	struct str *asked;
+	size_t n_asked;
 	bool *told;		/* of list: each once, however often it is asked for: names may hold each other */
 	bool open;		/* "* METADATA x (" was written */
 	uint64_t longest;	/* of what was left out */
@@ -142,12 +144,12 @@ static void get_one(struct getting *g, struct str asked)
 		put(g, asked, (struct str){ 0 });
 }
 
-static enum cmd_result answer(struct client *c, struct getting *g, const struct str *entries, size_t n, struct err *e)
+static enum cmd_result answer(struct client *c, struct getting *g, struct err *e)
 {
 	if (!(g->told = ARENA_ARRAY(c->arena, bool, STORE_META_ENTRIES_MAX + 1)))
 		return err_set(e, ERR_LIMIT, 0, "command needs too much memory"), CMD_NO;
-	for (size_t i = 0; i < n; i++)
-		get_one(g, entries[i]);
+	for (size_t i = 0; i < g->n_asked; i++)
+		get_one(g, g->asked[i]);
 	if (g->open)
 		buf_c(resp(c), ")\r\n");
 	if (!g->longest)
@@ -190,27 +192,32 @@ static int get_args(struct imap_lex *l, struct options *o, struct str *wire, str
 	return 0;
 }
 
+static enum cmd_result get(struct client *c, struct str name, void *ctx, struct err *e)
+{
+	struct getting *g = ctx;
+	struct mbox_meta *list;
+	struct mbox *m;
+
+	if (mbox_open(c->user->store, name, &m, e) < 0)
+		return store_no(c, e, false);
+	const int r = mbox_meta_get(m, g->mailbox.n == 0, c->arena, &list, e);
+
+	mbox_close(&m);
+	if (r < 0)
+		return store_no(c, e, false);
+	g->list = list;
+	return answer(c, g, e);
+}
+
 enum cmd_result cmd_GETMETADATA(struct client *c, struct imap_lex *l, struct err *e)
 {
-	struct getting g = { .c = c };
-	struct mbox_meta *list;
-	struct str wire, *v;
-	enum cmd_result r;
-	struct mbox *m;
-	size_t n;
+	struct getting *g = ARENA_NEW(c->arena, struct getting);
+	struct str wire;
 
-	if (get_args(l, &g.o, &wire, &v, &n, e) < 0)
+	g->c = c;
+	if (get_args(l, &g->o, &wire, &g->asked, &g->n_asked, e) < 0)
 		return CMD_BAD;
-	if ((r = open_mailbox(c, wire, ACL_R, &m, &g.mailbox, e)) != CMD_OK)
-		return r;
-	if (mbox_meta_get(m, wire.n == 0, c->arena, &list, e) < 0) {
-		r = store_no(c, e, false);
-	} else {
-		g.list = list;
-		r = answer(c, &g, v, n, e);
-	}
-	mbox_close(&m);
-	return r;
+	return open_mailbox(c, wire, ACL_R, &g->mailbox, get, g, e);
 }
 
 /* --- SETMETADATA --- */
@@ -253,27 +260,41 @@ static enum cmd_result get_changes(struct client *c, struct imap_lex *l, struct 
 	return r;
 }
 
+struct setting {
+	struct str mailbox;		/* empty: the account */
+	struct mbox_meta *changes;
+	bool private_too;		/* a guest sets private ones, which are not kept */
+};
+
+static enum cmd_result set(struct client *c, struct str name, void *ctx, struct err *e)
+{
+	struct setting *s = ctx;
+	struct mbox *m;
+
+	if (s->private_too)
+		return command_answer(c, "NO", "METADATA NOPRIVATE", "Private annotations of others' folders are not kept.");
+	if (mbox_open(c->user->store, name, &m, e) < 0)
+		return store_no(c, e, false);
+	const int r = mbox_meta_set(m, s->mailbox.n == 0, c->arena, s->changes, e);
+
+	mbox_close(&m);
+	if (r < 0)
+		return e->code == ERR_LIMIT ? command_answer(c, "NO", "METADATA TOOMANY", "Too many annotations.") : store_no(c, e, false);
+	notify_metadata(c, s->mailbox, s->changes);
+	return CMD_OK;
+}
+
 enum cmd_result cmd_SETMETADATA(struct client *c, struct imap_lex *l, struct err *e)
 {
-	struct mbox_meta *changes = NULL;
-	struct str wire, name;
+	struct setting *s = ARENA_NEW(c->arena, struct setting);
+	struct str wire;
 	enum cmd_result r;
-	struct mbox *m;
 
 	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || imap_get_sp(l, e) < 0)
 		return CMD_BAD;
-	if ((r = get_changes(c, l, &changes, e)) != CMD_OK || (r = open_mailbox(c, wire, ACL_R | ACL_W, &m, &name, e)) != CMD_OK)
+	if ((r = get_changes(c, l, &s->changes, e)) != CMD_OK)
 		return r;
-	for (const struct mbox_meta *x = changes; x && c->guest; x = x->next) {
-		if (!is_private(x->name))
-			continue;
-		mbox_close(&m);
-		return command_answer(c, "NO", "METADATA NOPRIVATE", "Private annotations of others' folders are not kept.");
-	}
-	if (mbox_meta_set(m, wire.n == 0, c->arena, changes, e) < 0)
-		r = e->code == ERR_LIMIT ? command_answer(c, "NO", "METADATA TOOMANY", "Too many annotations.") : store_no(c, e, false);
-	else
-		notify_metadata(c, name, changes);
-	mbox_close(&m);
-	return r;
+	for (const struct mbox_meta *x = s->changes; x && wire.n && c->guest; x = x->next)
+		s->private_too |= is_private(x->name);
+	return open_mailbox(c, wire, ACL_R | ACL_W, &s->mailbox, set, s, e);
 }

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "imap/out.h"
 #include "link.h"
+#include "opening.h"
 #include "relay.h"
 #include "watches.h"
 
@@ -437,22 +438,45 @@ static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 	return CMD_OK;
 }
 
-enum cmd_result cmd_NOTIFY(struct client *c, struct imap_lex *l, struct err *e)
-{
-	struct notify *y = xzalloc(sizeof(*y)), *before = c->notify;
-	enum cmd_result r = CMD_BAD;
+/* What a NOTIFY waits for: the mailboxes that it will watch are opened in slices. */
+struct notifying {
+	struct notify *y;
+	struct wanted *next;
+	struct mbox *opened[NOTIFY_MAILBOXES_MAX + 1];	/* they stay open until they are watched */
+	size_t n;
+};
 
-	y->arena = arena_new(1 << 24);
-	list_init(&y->abroad);
-	buf_init(&y->later, NOTIFY_LATER_MAX);
-	if (imap_get_sp(l, e) == 0 && parse(l, y, e) == 0)
-		r = y->what.bad_event ? bad_event(c) : begin(c, y, e);
-	/* What fails changes nothing. */
-	c->notify = r == CMD_OK ? before : y;
+static void discard(struct client *c, struct notify *y)
+{
+	struct notify *const now = c->notify;
+
+	c->notify = y;
 	notify_end(c);
-	c->notify = r == CMD_OK ? y : before;
+	c->notify = now;
+}
+
+static void cleanup(struct client *c)
+{
+	struct notifying *o = c->run.data;
+
+	for (size_t i = 0; i <= o->n && i < ARRAY_LEN(o->opened); i++)
+		mbox_close(&o->opened[i]);
+	if (o->y)
+		discard(c, o->y);
+}
+
+/* What fails changes nothing. */
+static enum cmd_result take_effect(struct client *c, struct notifying *o, struct err *e)
+{
+	struct notify *const y = o->y, *const before = c->notify;
+	enum cmd_result r = begin(c, y, e);
+
 	if (r != CMD_OK)
 		return r;
+	o->y = NULL;
+	c->notify = y;
+	if (before)
+		discard(c, before);
 	y->selected_due = c->remote && selected_abroad(c, c->remote, &telling_selected);
 	r = c->remote && !y->selected_due ? link_busy(c) : watches_begin(c, &y->abroad, y->what.status);
 	if (r == CMD_DONE) {
@@ -461,4 +485,44 @@ enum cmd_result cmd_NOTIFY(struct client *c, struct imap_lex *l, struct err *e)
 		y->selected_due = false;
 	}
 	return r == CMD_OK && y->selected_due ? CMD_AWAY : r;
+}
+
+static enum cmd_result step(struct client *c, struct err *e)
+{
+	struct notifying *o = c->run.data;
+	struct err theirs = { 0 };	/* a mailbox that cannot be opened is not watched */
+
+	for (; o->next && o->n < NOTIFY_MAILBOXES_MAX; o->next = o->next->next) {
+		if (!(o->next->events & IMAP_MESSAGE_EVENTS))
+			continue;
+		const int r = opening_step(c, o->next->name, &o->opened[o->n], &theirs);
+
+		if (r > 0)
+			return CMD_MORE;
+		o->n += r == 0;
+		err_clear(&theirs);
+	}
+	c->run.step = NULL;
+	return take_effect(c, o, e);
+}
+
+enum cmd_result cmd_NOTIFY(struct client *c, struct imap_lex *l, struct err *e)
+{
+	struct notifying *o = ARENA_NEW(c->arena, struct notifying);
+	struct notify *y = o->y = xzalloc(sizeof(*y));
+	enum cmd_result r;
+
+	y->arena = arena_new(1 << 24);
+	list_init(&y->abroad);
+	buf_init(&y->later, NOTIFY_LATER_MAX);
+	c->run.data = o;
+	c->run.cleanup = cleanup;
+	if (imap_get_sp(l, e) < 0 || parse(l, y, e) < 0)
+		return CMD_BAD;
+	if (y->what.bad_event)
+		return bad_event(c);
+	if ((r = wanted_list(c, &y->what, &o->next, e)) != CMD_OK)
+		return r;
+	c->run.step = step;
+	return CMD_MORE;
 }

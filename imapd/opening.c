@@ -9,26 +9,36 @@ struct opening {
 	void *ctx;
 };
 
-static int piece(struct client *c, struct str name, struct mbox **m, struct err *e)
+static int piece(struct client *c, struct str name, bool news, struct mbox **m, struct err *e)
 {
 	int r = *m ? mbox_open_step(*m, e) : mbox_open_begin(c->user->store, name, m, e);
 
-	if (r == 0)
+	if (r == 0 && news)
 		r = mbox_refresh_step(*m, e);
 	if (r < 0)
 		mbox_close(m);
 	return r;
 }
 
-int opening_step(struct client *c, struct str name, struct mbox **m, struct err *e)
+static int pieces(struct client *c, struct str name, bool news, struct mbox **m, struct err *e)
 {
 	int r;
 
 	/* A folder that is being opened is locked, and a command whose client does not read gets no further steps: what others wait for is not left in its hands. */
 	do
-		r = piece(c, name, m, e);
+		r = piece(c, name, news, m, e);
 	while (r > 0 && resp_full(c));
 	return r;
+}
+
+int opening_step(struct client *c, struct str name, struct mbox **m, struct err *e)
+{
+	return pieces(c, name, true, m, e);
+}
+
+int opening_target_step(struct client *c, struct str name, struct mbox **m, struct err *e)
+{
+	return pieces(c, name, false, m, e);
 }
 
 static void cleanup(struct client *c)

@@ -9,6 +9,9 @@
  * for mbox_open and its like, which take no time then. -1: *m is NULL. Close *m, whatever was returned. */
 int opening_step(struct client *c, struct str name, struct mbox **m, struct err *e) MUST_CHECK;
 
+/* The same for who only puts messages there (folder_target): what is new in it is not looked for. */
+int opening_target_step(struct client *c, struct str name, struct mbox **m, struct err *e) MUST_CHECK;
+
 /* For a handler that needs the folder: returns what then returns, or CMD_MORE, and then goes on where it is open. trycreate: as store_no says, when it cannot be. name and ctx
  * live on the command's arena. */
 typedef enum cmd_result opened_fn(struct client *c, struct str name, void *ctx, struct err *e);

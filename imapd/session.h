@@ -334,8 +334,9 @@ void client_put_mailbox(struct client *c, struct buf *out, struct str utf8);
 enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate);
 
 /* --- cmd_append.c --- */
-enum append_literal { APPEND_INLINE, APPEND_STREAM, APPEND_REFUSED };
-enum append_literal append_literal(struct client *c);	/* the literal announced in a CF_STREAM command */
+enum append_literal { APPEND_INLINE, APPEND_STREAM, APPEND_REFUSED, APPEND_OPENING };
+enum append_literal append_literal(struct client *c);	/* the literal announced in a CF_STREAM command; APPEND_OPENING: ask again when append_waited */
+bool append_waited(const struct client *c);		/* its mailbox has been opened */
 bool append_streaming(const struct client *c);		/* the next input is message data */
 bool append_data(struct client *c);			/* takes input; false: more is needed */
 void append_abort(struct client *c);
