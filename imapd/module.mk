@@ -11,3 +11,4 @@ $(call fuzzer,fuzz_imap_link,fuzz_link.c $(IMAP_SESSION),imap mail map store ipc
 $(call fuzzer,fuzz_imap_login,fuzz_login.c login.c front_cmd.c caps.c,front map imap ipc conf io os log base test)
 $(call unittest,test_listing,test_listing.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
 $(call unittest,test_link,test_link.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
+$(call unittest,test_opening,test_opening.c $(IMAP_SESSION),imap mail map store ipc conf io os log base test)
