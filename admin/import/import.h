@@ -64,6 +64,7 @@ struct import {
 	uint64_t started_ms, shown_ms, total, at;	/* progress in bytes or messages */
 	bool tty;
 	struct map *subscribed;		/* by the source's list: names as ours; NULL: it has none, and all folders are */
+	bool in_place;			/* the source is the user's own maildir */
 	bool restore;			/* the word backup: what is there stays, what is not comes back */
 };
 
@@ -89,6 +90,7 @@ bool import_target_has(struct import_target *t, uint32_t uidvalidity, uint32_t u
 int import_target_reserve(struct import_target *t, uint32_t next, struct err *e) MUST_CHECK;
 /* Keep the UIDs of the source; only where the folder has given out none. */
 int import_target_adopt(struct import_target *t, uint32_t uidvalidity, struct err *e) MUST_CHECK;
+bool import_target_is_at(const struct import_target *t, int dirfd);	/* that open directory is the folder itself */
 bool import_target_known(const struct import_target *t, const char *id);
 int import_message_begin(struct import_target *t, const struct import_message *m, struct err *e) MUST_CHECK;
 int import_message_data(struct import_target *t, struct str data, struct err *e) MUST_CHECK;

@@ -240,15 +240,27 @@ static int one(struct source *s, const struct message *m, struct str folder, str
 	return import_message_end(s->t, e);
 }
 
+/* A folder that is where it belongs was taken over when it was opened: it is no mail from elsewhere. */
+static bool is_in_place(struct source *s)
+{
+	struct err ignored = { 0 };
+	CLEANUP_FD int fd = -1;
+	bool dir = false;
+
+	if (import_open(s->im, s->root, s->path, &fd, &dir, &ignored) < 0 || !dir || !import_target_is_at(s->t, fd))
+		return false;
+	s->im->in_place = true;
+	(void)snprintf(import_row(s->t)->note, sizeof import_row(s->t)->note, "stays in its place");
+	return true;
+}
+
 static int one_folder(struct import *im, unsigned root, const char *path, struct str folder, struct err *e)
 {
 	struct source s = { .im = im, .root = root, .path = path, .a = arena_new(0), .courier = map_new() };
 	struct err late = { 0 };
 	int rc = import_target_open(im, folder, STR(""), path, &s.t, e);
 
-	if (rc == 0)
-		rc = read_lists(&s, e);
-	if (rc == 0) {
+	if (rc == 0 && !is_in_place(&s) && (rc = read_lists(&s, e)) == 0) {
 		list_dir(&s, "cur");
 		list_dir(&s, "new");
 		match(&s);
@@ -364,6 +376,8 @@ static void tell_if_folder(struct import *im, unsigned root, const char *path, c
 	CLEANUP_FD int cur = -1;
 	bool is_dir = false;
 
+	if (im->in_place && !fs)	/* what was copied out of it */
+		return;
 	if (is_candidate(name, fs) && snprintf(full, sizeof full, "%s/%s/cur", path, name) < (int)sizeof full && import_open(im, root, full, &cur, &is_dir, &ignored) == 0 &&
 	    is_dir) {
 		full[strlen(full) - 4] = '\0';

@@ -222,6 +222,11 @@ int import_target_open(struct import *im, struct str name, struct str special, c
 	return 0;
 }
 
+bool import_target_is_at(const struct import_target *t, int dirfd)
+{
+	return t->m && mbox_is_at(t->m, dirfd);
+}
+
 struct import_row *import_row(struct import_target *t)
 {
 	return t->row;

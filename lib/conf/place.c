@@ -76,6 +76,8 @@ const char *conf_place_wrong(struct str location)
 	bool below_home;
 	struct str in = conf_place_start(location, &below_home);
 
+	if (str_ends(in, STR(":LAYOUT=fs")))
+		return "folders of that layout are copied to this one: give the path alone, and run \"postern import maildir --layout fs --user USER PATH\" for each user";
 	if (str_chr(in, ':') >= 0)
 		return "one Maildir's path is wanted, without another format or options behind a \":\"";
 	if (in.n > 0 && in.p[0] != '/' && !str_starts(in, STR("%h/")))

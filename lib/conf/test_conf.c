@@ -188,7 +188,8 @@ static const struct {
 	  "x.conf:1: listener.x: \"-o\" (allowed: -o name=value, -o { name = value })\n" },
 	{ "listener line: its name", "listener.a.b = 725/smtp\n", "x.conf:1: listener.a.b: the name of a listener has letters, digits, - and _, at most 31\n" },
 	{ "mail_location: options", "mail_location = maildir:~/Maildir:LAYOUT=fs\n",
-	  "x.conf:1: mail_location: \"maildir:~/Maildir:LAYOUT=fs\": one Maildir's path is wanted, without another format or options behind a \":\"\n" },
+	  "x.conf:1: mail_location: \"maildir:~/Maildir:LAYOUT=fs\": folders of that layout are copied to this one: give the path alone, and run "
+	  "\"postern import maildir --layout fs --user USER PATH\" for each user\n" },
 	{ "mail_location: another format", "mail_location = mdbox:~/mdbox\n",
 	  "x.conf:1: mail_location: \"mdbox:~/mdbox\": one Maildir's path is wanted, without another format or options behind a \":\"\n" },
 	{ "mail_location: relative", "mail_location = mail/%u\n",

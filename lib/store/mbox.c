@@ -470,6 +470,13 @@ int mbox_vanished(struct mbox *m, uint64_t since, struct arena *a, struct mbox_r
 	return 0;
 }
 
+bool mbox_is_at(const struct mbox *m, int dirfd)
+{
+	struct stat st;
+
+	return fstat(dirfd, &st) == 0 && st.st_ino == m->ino && st.st_dev == m->dev;
+}
+
 int mbox_settle(struct mbox *m, size_t id_len, struct err *e)
 {
 	return maildir_settle(m->dirfd, id_len, e) < 0 ? -1 : mbox_refresh(m, e);

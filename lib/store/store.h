@@ -219,6 +219,8 @@ int mbox_append_import(struct mbox_append *ap, const struct mbox_origin *from, u
 int mbox_adopt_uidvalidity(struct mbox *m, uint32_t uidvalidity, struct err *e) MUST_CHECK;
 /* New messages get UIDs of at least next: those below may have been shown by a server that this one takes the place of. */
 int mbox_reserve_uids(struct mbox *m, uint32_t next, struct err *e) MUST_CHECK;
+/* Is this open directory the folder's own? */
+bool mbox_is_at(const struct mbox *m, int dirfd);
 /* Before an import: finish what a killed one left in tmp (maildir_settle), and number it. */
 int mbox_settle(struct mbox *m, size_t id_len, struct err *e) MUST_CHECK;
 int mbox_append_data(struct mbox_append *ap, struct str data, struct err *e) MUST_CHECK;	/* CRLF or LF; stored as LF */

@@ -257,3 +257,42 @@ def test_a_tree_of_layout_fs_is_copied(user):
     assert sum(r["imported"] for r in again.values()) == 0 and sum(r["known"] for r in again.values()) == sum(r["found"] for r in again.values()) == 9
     user.run("maildir", "--layout", "mbox", source, code=64)
     user.run("tree", "--layout", "fs", source, code=64)
+
+
+def test_a_tree_of_layout_fs_is_converted_in_its_place(user):
+    """The INBOX is taken over as it is, the folders are copied to where they belong; what comes there later comes with the next run, and twice takes nothing twice."""
+    user.make_root()
+    d = Dovecot(user, separator="/", mail_location="maildir:%s:LAYOUT=fs" % user.root)
+    c = d.imap()
+    folders = ("INBOX", "Work", "Work/Clients")
+    for n, f in enumerate(folders):
+        assert f == "INBOX" or c.create(f)[0] == "OK"
+        for k in range(3 + n):
+            put(c, f, k, "\\Seen" if k % 2 else "", "Work")
+        c.subscribe(f)
+    before = {f: snapshot(c, f) for f in folders}
+    c.logout()
+    rows = user.run("maildir", "--layout", "fs", user.root)
+    assert set(rows) == set(folders) and rows["INBOX"]["imported"] == rows["INBOX"]["failed"] == 0 and rows["INBOX"]["note"] == "stays in its place", rows
+    assert [rows[f]["imported"] for f in folders[1:]] == [4, 5]
+    m = user.imap(None)
+    assert {f: snapshot(m, f) for f in folders} == before and subscriptions(m, "/") >= set(folders)
+    m.logout()
+    c = d.imap()
+    put(c, "Work", 9, "\\Flagged")
+    c.logout()
+    again = user.run("maildir", "--layout", "fs", user.root)
+    assert set(again) == set(folders) and [again[f]["imported"] for f in folders] == [0, 1, 0], again
+    m = user.imap(None)
+    assert [len(snapshot(m, f)[1]) for f in folders] == [3, 5, 5]
+    m.logout()
+
+
+def test_a_tree_in_its_place_is_not_copied_into_itself(user, moved_in):
+    d, before = moved_in
+    rows = user.run("maildir", user.root)
+    assert sum(r["imported"] for r in rows.values()) == 0 and {r["note"] for r in rows.values()} == {"stays in its place"}, rows
+    m = user.imap(None)
+    for f in FOLDERS[1:]:
+        assert len(snapshot(m, f.replace(".", "/"))[1]) == len(before[f][1])
+    m.logout()
