@@ -120,6 +120,19 @@ uint32_t utf8_next(struct str *s)
 	return len == 0 ? 0xfffd : cp;
 }
 
+size_t text_to_lf(char *to, struct str in)
+{
+	size_t n = 0;
+	for (struct str rest = in; rest.n > 0;) {
+		const char *cr = memchr(rest.p, '\r', rest.n);
+		const size_t at = cr == NULL ? rest.n : (size_t)(cr - rest.p), keep = at + (cr != NULL && (at + 1 == rest.n || cr[1] != '\n'));
+		memmove(to + n, rest.p, keep);
+		n += keep;
+		rest = str_from(rest, cr == NULL ? rest.n : at + 1);
+	}
+	return n;
+}
+
 /* Eight at a time: no high bit, none below ' ', none that is DEL. */
 size_t ascii_plain(struct str s)
 {

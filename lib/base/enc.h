@@ -20,6 +20,8 @@ bool utf8_valid(struct str s);
 /* Next code point at *s, which advances; an invalid byte gives U+FFFD and advances by one. *s not empty. */
 uint32_t utf8_next(struct str *s);
 void utf8_put(struct buf *out, uint32_t cp);
+/* The text less each CR that stands before an LF, in to, which has room for all of it and may be in.p. Returns its length. */
+size_t text_to_lf(char *to, struct str in);
 size_t ascii_plain(struct str s);	/* bytes from 0x20 to 0x7e at its start: what most text is, to be taken at once */
 
 /* Text for a log line, a header or a helper: controls, DEL, invalid UTF-8 and (when ascii) all non-ASCII become

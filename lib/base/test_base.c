@@ -436,6 +436,24 @@ static void sha(void)
 }
 
 /* Every byte at every place of a text, against a look at one byte after the other. */
+/* To another place, and in its own. */
+static void test_to_lf(void)
+{
+	static const struct {
+		struct str in, out;
+	} cases[] = {
+		{ STR(""), STR("") }, { STR("a\r\nb\r\n"), STR("a\nb\n") }, { STR("\r\n\r\n"), STR("\n\n") }, { STR("a\nb"), STR("a\nb") },
+		{ STR("a\r\r\nb"), STR("a\r\nb") }, { STR("a\rb\r"), STR("a\rb\r") }, { STR("\r"), STR("\r") }, { STR("a\0\r\nb"), STR("a\0\nb") },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char other[20], own[20];
+		const size_t n = text_to_lf(other, cases[i].in);
+		memcpy(own, cases[i].in.p, cases[i].in.n);
+		const size_t k = text_to_lf(own, str_n(own, cases[i].in.n));
+		tap_ok(str_eq(str_n(other, n), cases[i].out) && str_eq(str_n(own, k), cases[i].out), "line ends to LF, case %zu", i);
+	}
+}
+
 static void test_ascii_plain(void)
 {
 	unsigned wrong = 0;
@@ -591,6 +609,7 @@ int main(void)
 	decimals();
 	numbering();
 	numbering_damaged();
+	test_to_lf();
 	test_ascii_plain();
 	sha();
 	json();

@@ -24,18 +24,23 @@ static struct word *word_of(struct words *w, struct str text, uint64_t bytes)
 	return &w->v[n];
 }
 
+enum { SPACE = 1, LETTER = 2 };
+static const unsigned char kinds[256] = {
+	[' '] = SPACE, [9 ... 13] = SPACE, ['0' ... '9'] = LETTER, ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['_'] = LETTER, [0xc3 ... 255] = LETTER,
+};
+
 /* Words with a letter. */
 static void count_words(struct words *words, struct str text, bool html)
 {
 	while (text.n > 0) {
 		size_t n = 0;
 		uint64_t bytes = 0;
-		bool letter = false;
-		for (; n < text.n && !sp_char(text.p[n]); n++) {
-			letter |= ch_alnum(text.p[n]) || text.p[n] == '_' || (unsigned char)text.p[n] >= 0xc3;
-			bytes = bytes << 8 | (unsigned char)text.p[n];
+		unsigned seen = 0;
+		for (unsigned char c; n < text.n && kinds[c = (unsigned char)text.p[n]] != SPACE; n++) {
+			seen |= kinds[c];
+			bytes = bytes << 8 | c;
 		}
-		if (letter) {
+		if (seen & LETTER) {
 			struct word *w = word_of(words, str_sub(text, 0, n), bytes);
 			size_t *times = html ? &w->html : &w->text, *different = html ? &words->html : &words->text;
 			*different += (*times)++ == 0;

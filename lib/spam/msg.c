@@ -1,6 +1,8 @@
 /* A message's header section as rules see it: fields with their decoded and raw values, and what was odd about it (msg.h). */
 #include "spam/msg.h"
 
+#include "base/enc.h"
+
 static struct str line_at(struct str in)
 {
 	const char *lf = memchr(in.p, '\n', in.n);
@@ -114,11 +116,7 @@ static struct str to_lf(struct arena *a, struct str in)
 	if (!crlf)
 		return in;
 	char *p = arena_alloc(a, in.n + 1);
-	size_t n = 0;
-	for (size_t i = 0; i < in.n; i++)
-		if (in.p[i] != '\r' || i + 1 >= in.n || in.p[i + 1] != '\n')
-			p[n++] = in.p[i];
-	return str_n(p, n);
+	return str_n(p, text_to_lf(p, in));
 }
 
 /* "From x" of an mbox, but not a field "From :". */

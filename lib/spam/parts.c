@@ -1,6 +1,7 @@
 /* The parts of a message as rules see them: lib/mail's tree, with each part's own header, types as SpamAssassin names them, and the decoded bytes. */
 #include <string.h>
 
+#include "base/enc.h"
 #include "spam/msg.h"
 
 enum { LOOKED_MAX = 20 };	/* multiparts whose boundaries are examined */
@@ -340,12 +341,8 @@ static void base64(struct str in, struct buf *out)
 
 static struct str lf_only(struct arena *a, struct buf *b)
 {
-	const ptrdiff_t cr = str_chr(buf_view(b), '\r');
-	size_t n = cr < 0 ? b->n : (size_t)cr;
-	for (size_t i = n; i < b->n; i++)
-		if (b->p[i] != '\r' || i + 1 >= b->n || b->p[i + 1] != '\n')
-			b->p[n++] = b->p[i];
-	buf_cut(b, n);
+	if (b->n > 0)
+		buf_cut(b, text_to_lf(b->p, buf_view(b)));
 	struct str s = arena_str(a, buf_view(b));
 	buf_fini(b);
 	return s.p == NULL ? STR("") : s;
