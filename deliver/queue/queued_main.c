@@ -453,7 +453,7 @@ int main(int argc, char **argv)
 		{ .name = "remote", .run = run_remote, .ctx = &p.remote, .with_group = true },
 		{ .name = "connector", .run = connector_run, .ctx = &p.link, .with_group = true },
 		{ .name = "unix-connector", .run = connector_run, .ctx = &p.unix_link, .with_group = true },
-		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true },
+		{ .name = "queue", .run = queued_run, .ctx = &p.queue, .with_group = true, .leads = true },
 		/* Last: not there when spawn is a service. */
 		{ .name = "spawn", .run = spawn_run, .ctx = &p.spawn, .with_group = true },
 		{ .name = "programs", .run = spawn_run, .ctx = &p.programs, .with_group = true },

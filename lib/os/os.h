@@ -106,12 +106,14 @@ struct super_child {
 	void (*run)(void *ctx);		/* in the child: confine itself, loop; must not return */
 	void *ctx;
 	bool with_group;		/* when it dies, all with_group children are ended and started again together (their channels are gone) */
+	bool leads;			/* at the end it ends first, while the others still serve it */
 	pid_t pid;			/* 0: not running */
 	uint64_t started_ms;		/* from here on: super_run's own; leave zero */
 	uint64_t start_at_ms;
 	unsigned fast_deaths;
 };
-/* Start all, restart those that die (at once, then after 100 ms … 5 s when they die fast). SIGTERM: end all (TERM, 10 s, KILL) and return.
+/* Start all, restart those that die (at once, then after 100 ms … 5 s when they die fast). SIGTERM: end those that lead, then all
+ * others (each time TERM, 10 s, KILL) and return.
  * SIGHUP: hup(hup_ctx) then SIGHUP to all. before_start(ctx) runs in the parent before each (re)start of the group: makes the socket pairs
  * that members share; after_start closes the parent's copies. Children get SIGTERM when the supervisor dies. Calls proc_ready() after the first
  * start: listeners must exist by then. */

@@ -26,6 +26,7 @@ struct state {
 	struct super *s;
 	sigset_t watched;
 	bool stopping;
+	bool leads_ending;		/* of stopping: the others are told when those that lead are gone */
 	bool group_ending;		/* members are being ended; the group starts again when all are gone */
 	uint64_t group_start_ms;	/* when the group is to be started; 0: it runs */
 	uint64_t watchdog_ms, watchdog_at_ms;
@@ -160,12 +161,35 @@ static void reap(struct state *st)
 				child_died(st, &st->s->children[i], status);
 }
 
+static size_t signal_leads(const struct super *s, int signo)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->children[i].leads && s->children[i].pid > 0) {
+			(void)kill(s->children[i].pid, signo);
+			n++;
+		}
+	return n;
+}
+
+/* Those that lead may finish what the others do for them. */
 static void begin_stop(struct state *st)
 {
 	if (st->stopping)
 		return;
 	st->stopping = true;
 	(void)sd_notify_send("STOPPING=1");
+	st->kill_ms = clock_mono_ms() + END_WAIT_MS;
+	st->leads_ending = signal_leads(st->s, SIGTERM) > 0;
+	if (!st->leads_ending)
+		signal_children(st->s, SIGTERM, false);
+}
+
+static void go_on_stopping(struct state *st)
+{
+	if (!st->leads_ending || signal_leads(st->s, 0) > 0)
+		return;
+	st->leads_ending = false;
 	st->kill_ms = clock_mono_ms() + END_WAIT_MS;
 	signal_children(st->s, SIGTERM, false);
 }
@@ -182,9 +206,14 @@ static uint64_t do_timers(struct state *st)
 		}
 		next = st->watchdog_at_ms < next ? st->watchdog_at_ms : next;
 	}
+	if (st->stopping)
+		go_on_stopping(st);
 	if (st->kill_ms && (st->stopping || st->group_ending)) {
 		if (now >= st->kill_ms) {
-			signal_children(st->s, SIGKILL, !st->stopping);
+			if (st->leads_ending)
+				(void)signal_leads(st->s, SIGKILL);
+			else
+				signal_children(st->s, SIGKILL, !st->stopping);
 			st->kill_ms = now + END_WAIT_MS;
 		}
 		next = st->kill_ms < next ? st->kill_ms : next;

@@ -294,6 +294,34 @@ static void run_worker(void *ctx)
 		(void)pause();
 }
 
+/* Ends only after a while, and says so; the others say so too. */
+static void run_ending(void *ctx)
+{
+	sigset_t end;
+	int signo;
+	const char c = *(const char *)ctx;
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &end, NULL);
+	if (write(starts[1], "s", 1) != 1 || sigwait(&end, &signo) != 0)
+		_exit(1);
+	if (c == 'l')
+		(void)usleep(300000);
+	_exit(write(starts[1], &c, 1) == 1 ? 0 : 1);
+}
+
+static void run_ending_supervisor(void)
+{
+	static char a[] = "a", l[] = "l";
+	static struct super_child kids[] = {
+		{ .name = "a", .run = run_ending, .ctx = a, .with_group = true },
+		{ .name = "l", .run = run_ending, .ctx = l, .with_group = true, .leads = true },
+	};
+	static struct super s = { .children = kids, .n = 2 };
+	struct err e = { 0 };
+	_exit(super_run(&s, &e) == 0 ? 0 : 1);
+}
+
 static void note_group(void *ctx)
 {
 	(void)!write(starts[1], "g", 1);
@@ -380,6 +408,28 @@ static void test_super(void)
 	int status = 1;
 	(void)waitpid(pid, &status, 0);
 	(void)tap_is_int(status, 0, "supervision: ends with its children");
+	close(starts[0]);
+	close(starts[1]);
+}
+
+static void test_super_leads(void)
+{
+	char got[16];
+	int status = 1;
+	if (pipe2(starts, O_NONBLOCK) < 0)
+		return;
+	(void)fflush(stdout);
+	const pid_t pid = fork();
+	if (pid == 0)
+		run_ending_supervisor();
+	letters(got, 2);
+	(void)kill(pid, SIGTERM);
+	letters(got, 1);
+	(void)tap_is_str(got, "l", "supervision: who leads ends first");
+	letters(got, 1);
+	(void)tap_is_str(got, "a", "supervision: then the others");
+	(void)waitpid(pid, &status, 0);
+	(void)tap_is_int(status, 0, "supervision: and all is ended");
 	close(starts[0]);
 	close(starts[1]);
 }
@@ -483,6 +533,7 @@ int main(int argc, char **argv)
 	test_tcp();
 	test_pidfile();
 	test_super();
+	test_super_leads();
 	test_output();
 	remove_dir();
 	return tap_done();

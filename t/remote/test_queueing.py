@@ -104,6 +104,25 @@ def test_flush_by_domain_and_requeue(scene):
     assert len(later.messages) == 2 and len(other.messages) == 1
 
 
+def test_a_stop_lets_end_what_is_under_way(scene):
+    """What a receiver is about to take is waited for, and the parts that serve the queue end after it: what they did is noted, not done again."""
+    mx(scene, "held.example", (10, 107))
+    held = scene.sink(107)
+    held.gate = threading.Event()
+    qid = scene.send("a@held.example")
+    wait(lambda: held.now == 1)
+    seen = len(scene.suite.log.read_text(errors="replace"))
+    threading.Timer(1, held.gate.set).start()
+    scene.suite.stop()
+    said = scene.suite.log.read_text(errors="replace")[seen:]
+    assert re.search(" %s: to=<a@held.*status=sent" % qid, said) and " %s: removed" % qid in said, said
+    assert "the peer has closed" not in said
+    scene.suite.start()
+    scene.suite.tool("postern-queue", "flush")
+    scene.log(scene.send("b@held.example"), "status=sent")
+    assert len(held.messages) == 2
+
+
 def private_kb(suite):
     """Of the process that holds the queue."""
     parent = int((suite.run_dir / "queued.pid").read_text())
