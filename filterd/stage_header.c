@@ -1,4 +1,5 @@
 /* The header section's form (RFC 5322 3.6), as amavisd-new's bad-header check tells it: one finding a message, the most telling one. */
+#include "ipc/filter.h"
 #include "mail/head.h"
 #include "scan.h"
 
@@ -46,14 +47,20 @@ static const char *twice(struct scan *s, struct str head, const struct mail_fiel
 	return NULL;
 }
 
-static const char *missing(struct str head)
+/* What is added on the way is not missing. */
+static const char *missing(const struct scan *s, struct str head)
 {
-	static const struct { const char *name, *text; } needed[] = {
-		{ "Date", "missing required header field: \"Date\"" }, { "From", "missing required header field: \"From\"" },
+	const bool date = s->facts != NULL && s->facts->complete, from = date && s->facts->sender.n > 0;
+	const struct {
+		const char *name, *text;
+		bool added;
+	} needed[] = {
+		{ "Date", "missing required header field: \"Date\"", date },
+		{ "From", "missing required header field: \"From\"", from },
 	};
 	struct mail_field f;
 	for (size_t i = 0; i < ARRAY_LEN(needed); i++)
-		if (!mail_field_find(head, needed[i].name, &f))
+		if (!needed[i].added && !mail_field_find(head, needed[i].name, &f))
 			return needed[i].text;
 	return NULL;
 }
@@ -70,7 +77,7 @@ int stage_header(struct scan *s, struct err *e)
 			why = twice(s, head, &f);
 	}
 	if (why == NULL)
-		why = missing(head);
+		why = missing(s, head);
 	if (why == NULL)
 		return 0;
 	scan_explain(s, "header", "%s", why);

@@ -350,6 +350,7 @@ void conn_reply(struct conn_entry *c, uint32_t id, uint64_t code, const char *en
 void conn_refuse(struct conn_entry *c, uint32_t id, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text, struct str qid);
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f);	/* what is known without a transaction */
 bool conn_trusted(const struct conn_entry *c);	/* authenticated, or submits locally */
+bool conn_completes(const struct conn_entry *c);	/* what its messages lack in their headers is added */
 
 bool notify_wanted(const struct conf *c, const char *class);	/* queued_bounce.c: is it among notify_classes? */
 

@@ -68,7 +68,7 @@ static void scan(struct trans *t, uint64_t sign, struct ipc_strs edits, scanned_
 		.qid = trans_qid(t), .sender = t->sender, .client = str_c(fw && fw->addr[0] ? fw->addr : t->conn->client),
 		.helo = fw && fw->helo[0] ? str_c(fw->helo) : t->helo, .size = t->size,
 		.own = t->conn->has_user || t->conn->mynetworks || t->conn->local,
-		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 }, .sign = sign,
+		.user = t->conn->has_user ? str_c(t->conn->user) : (struct str){ 0 }, .sign = sign, .complete = conn_completes(t->conn),
 	};
 
 	m.recipients = batches_rows(t, t->arena, &m.before);

@@ -78,6 +78,11 @@ bool conn_trusted(const struct conn_entry *c)
 	return c->has_user || c->local;
 }
 
+bool conn_completes(const struct conn_entry *c)
+{
+	return conn_trusted(c) || c->conf->always_add_missing_headers;
+}
+
 void conn_facts(const struct conn_entry *c, struct restrict_facts *f)
 {
 	*f = (struct restrict_facts){

@@ -39,6 +39,18 @@ def test_the_first_messages_at_once_are_all_checked(fresh_suite):
     assert "UNCHECKED" not in log(suite)
 
 
+def test_a_submission_lacks_nothing_that_is_added(fresh_suite):
+    suite = fresh_suite("filter")
+    context = suite.tls_context()
+    context.check_hostname = False
+    with smtplib.SMTP_SSL(suite.host, suite.port("SUBMISSIONS"), context=context, timeout=60) as s:
+        s.login("alice@example.com", suite.passwords["alice@example.com"])
+        s.sendmail("alice@example.com", [BOB], "Subject: t\r\n\r\nhello\r\n")
+    suite.logged("Passed CLEAN .*<alice@example.com> -> ")
+    assert send(suite)[0] == 250
+    suite.logged("Passed BAD-HEADER .*<x@elsewhere.example> -> ")
+
+
 def test_a_killed_worker_costs_a_retry_not_the_mail(fresh_suite):
     suite = fresh_suite("filter")
     for _round in range(5):
