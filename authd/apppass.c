@@ -20,14 +20,6 @@ bool app_name_valid(struct str name)
 	return name.n <= APP_NAME_MAX && account_name_valid(name);
 }
 
-bool app_id_valid(struct str id)
-{
-	for (size_t i = 0; i < id.n; i++)
-		if (!memchr("0123456789abcdef", id.p[i], 16))
-			return false;
-	return id.n == APP_ID;
-}
-
 unsigned app_service(struct str name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(services); i++)

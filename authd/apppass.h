@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/attr.h"
 #include "base/buf.h"
@@ -46,12 +47,20 @@ struct app_passwords {
 };
 
 bool app_name_valid(struct str name);	/* as an account's, at most APP_NAME_MAX bytes */
-bool app_id_valid(struct str id);
+static inline bool app_id_valid(struct str id)	/* here: the monitor does not link apppass.c, which hashes */
+{
+	for (size_t i = 0; i < id.n; i++)
+		if (!memchr("0123456789abcdef", id.p[i], 16))
+			return false;
+	return id.n == APP_ID;
+}
 unsigned app_service(struct str name);	/* of a login: "imap" "pop3" "pop" "smtp"; any other is APP_OTHER */
 /* "imap,smtp" or "all"; ERR_INPUT names what is neither imap, pop3 nor smtp. */
 int app_services_parse(struct str s, unsigned *out, struct err *e) MUST_CHECK;
 void app_services_format(unsigned services, struct buf *out);
 int app_parse(struct str value, struct app_passwords *out, struct err *e) MUST_CHECK;
+/* Drops those that were made before (Unix seconds): for an account that had the name earlier. */
+void app_drop_before(struct app_passwords *p, uint64_t since);
 void app_format(const struct app_passwords *p, struct buf *out);
 /* A new one: salt, hash, and id_out, which out borrows. shown: "abcd-efgh-…", the only time that it is seen. The rest of out is the caller's. */
 int app_make(struct app_password *out, char id_out[APP_ID + 1], char shown[APP_SHOWN], struct err *e) MUST_CHECK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "authd/apppass.h"
 #include "base/arena.h"
 #include "base/map.h"
 #include "base/num.h"
@@ -40,13 +41,6 @@ void uses_free(struct uses **up)
 	*up = NULL;
 }
 
-static bool id_valid(struct str id)
-{
-	uint64_t n;
-
-	return id.n == 16 && num_parse_hex(id, UINT64_MAX, &n) == 0;
-}
-
 static void oldest_drop(struct uses *u)
 {
 	struct str key, oldest = { 0 };
@@ -74,7 +68,7 @@ static bool client_valid(struct str client)
 
 bool uses_note(struct uses *u, struct str id, uint64_t when, struct str client)
 {
-	if (!id_valid(id) || !client_valid(client) || when == 0)
+	if (!app_id_valid(id) || !client_valid(client) || when == 0)
 		return false;
 	struct use *x = map_get(u->by_id, id);
 	if (!x) {
