@@ -1,7 +1,10 @@
 """PAM modules that hang, crash, leave, change the name or ask twice: a temporary failure at worst, never a login, and nobody else notices."""
+import json
 import os
 import pathlib
+import pwd
 import shutil
+import struct
 import subprocess
 import time
 
@@ -114,3 +117,30 @@ def test_hanging_checks_do_not_pile_up(authd):
             break
         time.sleep(0.2)
     assert left == [], "only the zygote is left"
+
+
+def test_no_login_by_mail_clears_what_other_services_have_counted(authd):
+    """Two wrong passwords of three, at ssh say. A telephone that logs in each minute, by whatever password, must not give who guesses there another two. The
+    directory is one that the check worker may look into: the default one it cannot even see."""
+    module = pathlib.Path("/lib/x86_64-linux-gnu/security/pam_faillock.so")
+    if not module.exists():
+        pytest.skip("no pam_faillock")
+    counts = pathlib.Path("/etc/postern-faillock")
+    counts.mkdir(exist_ok=True)
+    tally = b"".join(struct.pack("52sHHQ", b"192.0.2.7", 0, 1, int(time.time())) for _ in range(2))
+    (counts / "pat").write_bytes(tally)
+    uid = pwd.getpwnam("pat").pw_uid
+    for owner, mode in ((0, 0o660), (uid, 0o660), (uid, 0o600)):
+        os.chown(counts / "pat", owner, 0)
+        os.chmod(counts / "pat", mode)
+        pathlib.Path("/etc/pam.d/postern-test").write_text(
+            "auth required pam_faillock.so preauth dir=%s deny=3\nauth sufficient %s/fine.so\nauth required pam_faillock.so authsucc dir=%s deny=3\n"
+            "account required pam_faillock.so dir=%s\naccount required %s/fine.so\n" % (counts, authd.dir, counts, counts, authd.dir))
+        app = json.loads(authd.user("app-password", "add", "pat", "--name", "phone", "--json").stdout)["password"]
+        assert login(authd, "pat", app)[0] == "OK"
+        assert (counts / "pat").read_bytes() == tally
+        assert login(authd, "pat", "main-%d-%o" % (owner, mode))[0] == "OK"
+        assert (counts / "pat").read_bytes() == tally
+        authd.user("app-password", "del", "pat", "--all")
+    (counts / "pat").write_bytes(tally + tally[:64])
+    assert login(authd, "pat", "main again")[0] == "OK", "so it shuts nobody out, either: it cannot read its file"
