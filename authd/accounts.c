@@ -21,7 +21,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { GATHER_MS = 60000, AGAIN_MS = 10000, WATCHED = 2, WAITERS_MAX = 64 };
+enum { GATHER_MS = 60000, AGAIN_MS = 10000, WATCHED = 2, WAITERS_MAX = 64, MOMENT_S = 5 };
 
 struct waiter {
 	accounts_done_fn *fn;
@@ -249,6 +249,38 @@ static void account_add(struct monitor *m, const struct ipc_helper_ACCOUNT *r)
 	s->list[s->n++] = a;
 }
 
+/* --- since when there is an account of the system --- */
+
+/* When the list that serves was installed: who is not in it was none then. */
+static unsigned long long installed_at(const struct monitor *m)
+{
+	struct stat st;
+	char path[1100];
+
+	file_path(m, "accounts.cdb", path);
+	return stat(path, &st) == 0 && st.st_mtime > 0 ? (unsigned long long)st.st_mtime : 0;
+}
+
+/* A name may be given again, to somebody else: what was made for the one before is not for this one. Who has another uid has had it for a moment only, in which
+ * something may have been made for it. Of a list that is damaged, or the first, nothing is known. */
+static void since_take(struct monitor *m)
+{
+	struct accounts_state *s = m->accounts;
+	const unsigned long long installed = installed_at(m), moment = (unsigned long long)clock_wall() - MOMENT_S;
+
+	for (size_t i = 0; s->cdb && i < s->n; i++) {
+		struct account *a = &s->list[i], old;
+		struct err e = { 0 };
+
+		if (a->flags & ACCOUNT_F_VIRTUAL)
+			continue;
+		if (accounts_get(s->cdb, str_c(a->name), 0, &old, &e) == 0)
+			a->since = old.uid == a->uid && !(old.flags & ACCOUNT_F_VIRTUAL) ? old.since : moment;
+		else if (e.code == ERR_NOENT)
+			a->since = installed;
+	}
+}
+
 /* --- installing --- */
 
 static int install(struct monitor *m, struct err *e)
@@ -383,8 +415,10 @@ static void on_gathered(struct monitor *m, const struct ipc_helper_GATHERED *r)
 		(void)!err_set(&e, ERR_TEMP, 0, "%.*s", STR_ARG(r->error));
 	else if (r->count != s->n + s->refused)
 		(void)!err_set(&e, ERR_TEMP, 0, "%llu accounts announced, %zu came", (unsigned long long)r->count, s->n + s->refused);
-	else if (services_check(m, r->trouble, &e) == 0)
+	else if (services_check(m, r->trouble, &e) == 0) {
+		since_take(m);
 		(void)!install(m, &e);
+	}
 	if (e.code != ERR_NONE) {
 		failed(m, e.text);
 	} else {

@@ -113,6 +113,16 @@ int app_parse(struct str value, struct app_passwords *out, struct err *e)
 	return 0;
 }
 
+void app_drop_before(struct app_passwords *p, uint64_t since)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i].made >= since)
+			p->v[n++] = p->v[i];
+	p->n = n;
+}
+
 void app_format(const struct app_passwords *p, struct buf *out)
 {
 	buf_c(out, p->main_for_webmail ? "1 webmail\n" : "1 any\n");

@@ -451,6 +451,7 @@ static void check_start(struct attempt *a)
 		.client = str_c(a->f->client),
 		.protocol = str_c(a->f->service),
 		.webmail = a->f->webmail,
+		.since = a->wanted ? a->account.since : 0,
 	};
 
 	a->m->checks->running++;

@@ -64,6 +64,7 @@ static int check_app(const struct ipc_helper_CHECK *m, struct str password, stru
 
 	buf_init(&value, APP_RECORD_MAX);
 	int rc = app_record_get(m->user, &value, &p, &e);
+	app_drop_before(&p, m->since);
 	if (rc == 0)
 		rc = app_match(&p, password, app_service(m->protocol), (uint64_t)clock_wall(), &which, &e);
 	if (rc < 0) {

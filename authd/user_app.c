@@ -10,6 +10,7 @@
 #include "base/enc.h"
 #include "base/json.h"
 #include "base/num.h"
+#include "map/accounts.h"
 #include "os/os.h"
 
 enum { DAY = 86400, DAYS_MAX = 36500 };
@@ -21,12 +22,24 @@ static struct str key_of(const struct user_store *s, const char *user)
 	return str_c(arena_printf(s->arena, APP_KEY "%s", user));
 }
 
+/* Since when the account is there, as authd knows; 0: it does not, or the account has gone. */
+static uint64_t since_of(const struct user_store *s, const char *user)
+{
+	struct account a;
+	struct err e = { 0 };
+
+	return account_load(s->conf->state_directory, str_c(user), 0, &a, &e) == 0 ? a.since : 0;
+}
+
 static int record_get(const struct user_store *s, const char *user, struct app_passwords *out, struct err *e)
 {
 	const struct str value = user_store_password_get(s, key_of(s, user));
 
 	*out = (struct app_passwords){ 0 };
-	return value.p && app_parse(value, out, e) < 0 ? err_wrap(e, "passwd.cdb: %s", user) : 0;
+	if (value.p && app_parse(value, out, e) < 0)
+		return err_wrap(e, "passwd.cdb: %s", user);
+	app_drop_before(out, since_of(s, user));
+	return 0;
 }
 
 static int record_put(struct user_store *s, const char *user, const struct app_passwords *p, struct err *e)
@@ -202,11 +215,11 @@ static const char *when_text(uint64_t when, const char *never, char out[40])
 	return out;
 }
 
-static void print_one(struct listing *l, const char *user, const struct app_password *r)
+static void print_one(struct listing *l, const char *user, uint64_t since, const struct app_password *r)
 {
 	char client[USES_CLIENT_MAX + 1], services[32], made[40], expires[40], used[40];
 	const uint64_t last = uses_last(l->uses, r->id, client);
-	const bool expired = r->expires && r->expires <= l->now;
+	const bool expired = (r->expires && r->expires <= l->now) || r->made < since;
 
 	(void)services_text(r->services, services);
 	if (l->o->json) {
@@ -230,12 +243,13 @@ static void print_one(struct listing *l, const char *user, const struct app_pass
 
 static int list_of_user(struct listing *l, const char *user, struct str value, struct err *e)
 {
+	const uint64_t since = since_of(l->s, user);
 	struct app_passwords p;
 
 	if (app_parse(value, &p, e) < 0)
 		return err_wrap(e, "passwd.cdb: %s", user);
 	for (size_t i = 0; i < p.n; i++)
-		print_one(l, user, &p.v[i]);
+		print_one(l, user, since, &p.v[i]);
 	if (p.main_for_webmail && !l->o->json)
 		printf("%-30s the main password is for the webmail only\n", user);
 	return 0;

@@ -1,5 +1,5 @@
-/* Records of accounts.cdb. Value: "1", uid, gid, flags, quota (bytes, or bytes and messages), home, maildir, separated by tabs. A reader refuses what it does not
- * know: another version, a missing or a further field, a path that is not plain. */
+/* Records of accounts.cdb. Value: "1", uid, gid, flags, quota (bytes, or bytes and messages), home, maildir, separated by tabs, and since when where that is
+ * known. A reader refuses what it does not know: another version, a missing or a further field, a path that is not plain. */
 #include "map/accounts.h"
 
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 static const char marker_key[] = "\0postern-accounts";
 static const char version[] = "1";
-enum { VALUE_MAX = 4096, FIELDS = 7 };
+enum { VALUE_MAX = 4096, FIELDS = 7, FIELDS_MAX = 8 };
 
 int accounts_open(const char *path, bool trusted, struct cdbfile **out, struct err *e)
 {
@@ -114,16 +114,16 @@ void account_quota_format(struct buf *out, unsigned long long bytes, unsigned lo
 
 int account_parse(struct str name, struct str value, struct account *out, struct err *e)
 {
-	struct str f[FIELDS], rest = value;
-	uint64_t uid, gid, flags;
+	struct str f[FIELDS_MAX], rest = value;
+	uint64_t uid, gid, flags, since = 0;
 	unsigned long long bytes, count;
 	size_t n = 0;
 
-	while (rest.p && n < FIELDS)
+	while (rest.p && n < FIELDS_MAX)
 		f[n++] = str_split(&rest, '\t');
 	if (!account_name_valid(name))
 		return bad(e, name, "bad name");
-	if (n != FIELDS || rest.p || !str_eq(f[0], str_c(version)))
+	if (n < FIELDS || rest.p || !str_eq(f[0], str_c(version)))
 		return bad(e, name, "not a record of this version");
 	if (num_parse(f[1], 1, UINT32_MAX - 1, &uid) < 0 ||
 	    num_parse(f[2], 1, UINT32_MAX - 1, &gid) < 0)
@@ -131,11 +131,13 @@ int account_parse(struct str name, struct str value, struct account *out, struct
 	if (num_parse(f[3], 0, ACCOUNT_F_VIRTUAL | ACCOUNT_F_DISABLED | ACCOUNT_F_SERVICE, &flags) < 0 ||
 	    account_quota_parse(f[4], &bytes, &count) < 0)
 		return bad(e, name, "bad flags or quota");
+	if (n == FIELDS_MAX && num_parse(f[7], 1, INT64_MAX, &since) < 0)
+		return bad(e, name, "bad time");
 	if (!path_plain(f[5]) || !path_plain(f[6]))
 		return bad(e, name, "bad home or maildir");
 	*out = (struct account){
 		.uid = (uid_t)uid, .gid = (gid_t)gid, .flags = (unsigned)flags, .quota_bytes = bytes,
-		.quota_count = count
+		.quota_count = count, .since = since
 	};
 	copy(out->name, name);
 	copy(out->home, f[5]);
@@ -148,6 +150,8 @@ void account_format(const struct account *a, struct buf *value_out)
 	buf_printf(value_out, "%s\t%u\t%u\t%u\t", version, (unsigned)a->uid, (unsigned)a->gid, a->flags);
 	account_quota_format(value_out, a->quota_bytes, a->quota_count);
 	buf_printf(value_out, "\t%s\t%s", a->home, a->maildir);
+	if (a->since)
+		buf_printf(value_out, "\t%llu", a->since);
 }
 
 int accounts_get(struct cdbfile *c, struct str name, uid_t min_uid, struct account *out,

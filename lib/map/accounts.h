@@ -23,6 +23,7 @@ struct account {
 	char home[ACCOUNT_PATH_MAX];
 	char maildir[ACCOUNT_PATH_MAX];		/* absolute INBOX root */
 	unsigned long long quota_bytes, quota_count;	/* 0: none */
+	unsigned long long since;	/* system: there was no account of that name and uid before (Unix seconds); 0: not known */
 };
 
 /* Opens and checks the marker; when trusted, the file and its parents must be root's (setuid callers). */

@@ -173,13 +173,14 @@ static void accounts(void)
 	};
 	static const struct { const char *name, *value; } bad[] = {
 		{ "another version", "2\t1000\t1000\t0\t0\t/h\t/h/m" }, { "a field too few", "1\t1000\t1000\t0\t0\t/h" },
-		{ "a field too many", "1\t1000\t1000\t0\t0\t/h\t/h/m\tx" }, { "uid 0", "1\t0\t1000\t0\t0\t/h\t/h/m" },
+		{ "a field too many", "1\t1000\t1000\t0\t0\t/h\t/h/m\t5\tx" },
+		{ "no time", "1\t1000\t1000\t0\t0\t/h\t/h/m\tx" }, { "uid 0", "1\t0\t1000\t0\t0\t/h\t/h/m" },
 		{ "gid 0", "1\t1000\t0\t0\t0\t/h\t/h/m" }, { "negative", "1\t-1\t1000\t0\t0\t/h\t/h/m" }, { "uid -1", "1\t4294967295\t1000\t0\t0\t/h\t/h/m" },
 		{ "relative home", "1\t1000\t1000\t0\t0\th\t/h/m" }, { "climbing maildir", "1\t1000\t1000\t0\t0\t/h\t/h/../m" },
 		{ "home is the root", "1\t1000\t1000\t0\t0\t/\t/m" }, { "control in a path", "1\t1000\t1000\t0\t0\t/h\n\t/m" }, { "empty", "" },
 	};
 	struct account a = { .name = "joe", .uid = 1000, .gid = 1001, .flags = ACCOUNT_F_VIRTUAL, .quota_bytes = 5,
-			     .home = "/home/joe", .maildir = "/home/joe/Maildir/" };
+			     .home = "/home/joe", .maildir = "/home/joe/Maildir/" }, late = a;
 	struct account got = { 0 };
 	struct cdbfile *c = NULL;
 	struct cdbwrite *w;
@@ -193,6 +194,10 @@ static void accounts(void)
 	buf_init(&b, 4096);
 	account_format(&a, &b);
 	tap_ok(account_parse(STR("joe"), buf_view(&b), &got, &e) == 0 && memcmp(&a, &got, sizeof(a)) == 0, "a record comes back the same %s", e.text);
+	late.since = 1795000000;
+	buf_reset(&b);
+	account_format(&late, &b);
+	tap_ok(account_parse(STR("joe"), buf_view(&b), &got, &e) == 0 && memcmp(&late, &got, sizeof(late)) == 0, "and one that says since when %s", e.text);
 	if (cdbwrite_begin(path("acc.cdb"), &w, &e) < 0 || accounts_put_marker(w, &e) < 0 || cdbwrite_add(w, STR("joe"), buf_view(&b), &e) < 0 ||
 	    cdbwrite_commit(&w, 0644, (uid_t)-1, (gid_t)-1, &e) < 0)
 		abort();

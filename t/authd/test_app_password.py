@@ -265,6 +265,43 @@ def test_those_of_an_account_that_has_gone_can_be_taken_away(authd):
     assert authd.user("app-password", "list", "leaver", check=False).returncode == 1
 
 
+@pytest.mark.parametrize("uids, seen, earlier", [((4321, 4321), True, 2), ((4321, 4322), True, 2), ((4321, 4322), False, 7)],
+                         ids=["the same uid", "another uid", "another uid at once"])
+def test_none_of_an_account_before_of_the_same_name(authd, uids, seen, earlier):
+    """The name of a system account is given again, to somebody else."""
+    def there(uid):
+        subprocess.run(["useradd", "-m", "-d", str(authd.base / ("leaver%d" % uid)), "-u", str(uid), "-s", "/bin/false", "leaver"], check=True)
+        subprocess.run(["chpasswd"], input=b"leaver:main-%d" % uid, check=True)
+        gather()
+        until(lambda: login(authd, "leaver", "main-%d" % uid)[0] == "OK")
+    def gather():       # now, and not when it is next looked whether /etc/passwd has changed
+        authd.user("disable", "joe")
+        authd.user("enable", "joe")
+    there(uids[0])
+    try:
+        old = make(authd, "leaver")
+        assert login(authd, "leaver", old)[0] == "OK"
+        made = listed(authd, "leaver")["leaver", "phone"]["made"]
+        until(lambda: time.time() >= made + earlier)      # what was made within the second in which the account went is let pass
+        subprocess.run(["userdel", "-r", "leaver"], check=True, stderr=subprocess.DEVNULL)
+        if seen:
+            gather()
+            until(lambda: b"leaver" not in (authd.state / "accounts.cdb").read_bytes())
+        there(uids[1])
+        gather()
+        until(lambda: b"\t%d\t" % uids[1] in (authd.state / "accounts.cdb").read_bytes())
+        assert login(authd, "leaver", old)[0] == "FAIL"
+        assert listed(authd, "leaver")["leaver", "phone"]["expired"]
+        new = make(authd, "leaver")
+        assert login(authd, "leaver", new)[0] == "OK" and login(authd, "leaver", old)[0] == "FAIL"
+        gather()        # another one changes nothing
+        assert login(authd, "leaver", new)[0] == "OK" and login(authd, "leaver", old)[0] == "FAIL"
+        assert [r["expired"] for r in listed(authd, "leaver").values()] == [False]
+    finally:
+        subprocess.run(["userdel", "-r", "leaver"], check=False, stderr=subprocess.DEVNULL)
+        authd.user("app-password", "del", "leaver", "--all", check=False)
+
+
 def test_gone_with_the_user(authd):
     authd.add("eve@example.com", "x")
     password = make(authd, "eve@example.com")
