@@ -335,7 +335,7 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 static bool conn_renew(struct conn_entry *c, const struct ipc_reg_AGAIN *m)
 {
 	struct conn_entry fresh = { .q = c->q, .id = m->conn, .chan = c->chan, .rules = c->rules, .conf = c->conf, .client_port = m->client_port,
-				    .server_port = m->server_port, .lmtp = c->lmtp, .between = true, .next = c->next };
+				    .server_port = m->server_port, .stress = m->stress == 1, .lmtp = c->lmtp, .between = true, .next = c->next };
 
 	memcpy(fresh.profile, c->profile, sizeof(fresh.profile));
 	conn_forget(c);

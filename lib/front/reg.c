@@ -306,7 +306,7 @@ bool reg_may_again(const struct reg *r, const struct reg_kept *kept, const struc
 static int tell_again(struct link *k, uint64_t was, const struct front_conn *fc, struct err *e)
 {
 	const struct ipc_reg_AGAIN m = { .conn = fc->conn, .was = was, .client = str_c(fc->client), .client_port = fc->client_port, .server = str_c(fc->server),
-					 .server_port = fc->server_port };
+					 .server_port = fc->server_port, .stress = fc->stress };
 	return ipc_send(k->chan, IPC_reg_AGAIN, &m, 0, -1, e);
 }
 

@@ -1,5 +1,7 @@
 """Limits of one client: connections, rates, the pause before the greeting, delays and stress. Each listener has limits of its own, each test an address."""
 import base64
+import socketserver
+import threading
 import time
 
 import mailtools
@@ -9,6 +11,27 @@ from test_smtp import hello, log_has, new_id
 
 BOB = "bob@example.com"
 OPEN = " -o smtpd_tls_auth_only=no"
+
+
+class Policy(socketserver.ThreadingTCPServer):
+    """A policy service that keeps the stress it hears of, and puts off."""
+    daemon_threads = True
+
+    def __init__(self):
+        heard = self.heard = []
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                for line in self.rfile:
+                    if line.startswith(b"stress="):
+                        heard.append(line[7:].strip().decode())
+                    if line == b"\n":
+                        self.wfile.write(b"action=450 4.7.1 later\n\n")
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+
+POLICY = Policy()
 SETTINGS = {
     "inet_interfaces": "127.0.0.1", "filter_enable": "no", "mynetworks": "127.0.0.200", "auth_throttle_exempt": "127.0.0.0/8",
     "smtpd_client_auth_rate_limit": "2", "anvil_rate_time_unit": "300s", "process_limit": "40",
@@ -22,7 +45,8 @@ SETTINGS = {
     "listener.drop": "2537/smtp -o postscreen_greet_wait=30s -o postscreen_greet_action=drop -o postscreen_greet_banner=",
     "listener.auth": "2538/smtp" + OPEN,
     "listener.errors": "2539/smtp -o smtpd_soft_error_limit=1 -o smtpd_error_sleep_time=1 -o smtpd_hard_error_limit=3",
-    "listener.stress": "2540/smtp -o { smtpd_banner = $myhostname ${stress?{busy}:{calm}} }",
+    "listener.stress": "2540/smtp -o { smtpd_banner = $myhostname ${stress?{busy}:{calm}} } "
+                       "-o { smtpd_recipient_restrictions = check_policy_service { inet:127.0.0.1:%d, timeout=20s } }" % POLICY.server_address[1],
 }
 
 
@@ -180,14 +204,25 @@ def test_errors_are_answered_later_and_later_not_at_all(limits):
     assert w.smtp("X")[0] == 500 and w.smtp()[0] == 421 and w.closed()
 
 
+def told(w):
+    """What a policy service hears of the connection's stress."""
+    assert w.smtp("EHLO client.example")[0] == 250 and w.smtp("MAIL FROM:<a@client.example>")[0] == 250
+    assert w.smtp("RCPT TO:<%s>" % BOB)[0] == 450
+    return POLICY.heard[-1]
+
+
 def test_stress(limits):
-    assert wire(2540, 26).smtp()[1] == ["mail.example.com calm"]
+    w = wire(2540, 26)
+    assert w.smtp()[1] == ["mail.example.com calm"] and told(w) == ""
+    w.smtp("QUIT")
     held = [wire(2540, 100 + i) for i in range(34)]
     for w in held:
         assert w.smtp()[0] == 220
     w = wire(2540, 150)
-    assert w.smtp()[1] == ["mail.example.com busy"]
-    w.smtp("EHLO x")
-    assert w.smtp("X")[0] == 500 and w.smtp()[0] == 421 and w.closed()      # one error is enough now
+    assert w.smtp()[1] == ["mail.example.com busy"] and told(w) == "yes"
+    again = wire(2540, 26)      # a process that has served it in calm
+    assert again.smtp()[1] == ["mail.example.com busy"] and told(again) == "yes"
+    for x in w, again:
+        assert x.smtp()[0] == 421 and x.closed()        # one error is enough now
     for w in held:
         w.sock.close()
