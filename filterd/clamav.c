@@ -28,19 +28,49 @@ struct clamav {
 	struct cl_engine *engine;
 	unsigned signatures;
 	bool shipped;
+	bool damaged;		/* since the message began: something in it is, and was not looked into */
 	uint64_t scanned;	/* CL_COUNT_PRECISION bytes each */
 };
 
-static unsigned errors;		/* error lines of the library since the scan began */
+/* Of the scan that runs. */
+static struct cl_engine *scanning;
+static unsigned errors, damages;	/* lines of the library: trouble of ours, trouble with what it unpacks */
 static char error_text[160];
 
+/* Beginnings of what the library says as an error and is none: the file is damaged, and will be the next time. A file that cannot be read is another line. */
+static bool is_damage(struct str text)
+{
+	static const char *const beginnings[] = {
+		"cli_scanxz: premature end of compressed stream", "cli_scanxz: decompress error: 1",
+		"pdf_readstring: Invalid, truncated dictionary",
+		"scanzws: Error reading SWF file", "scanzws: possibly truncated file", "scancws: Error reading SWF file",
+		"scan_mso_stream: Error reading MSO file", "ole2: Invalid key length", "ole2: Password length overflow",
+		"HWP3.x: Paragraph[", "HWP3.x: Bookmark has incorrect length", "HWP3.x: Information", "HWP3.x: ID ", "HWP3.x: Font Entry",
+		"HWP3.x: Doc info block size", "HWP3.x: Failed to read information block", "HWPML: Unrecognized encoding method",
+		"egg_parse_archive_extra_field: File buffer too small", "egg_parse_file_extra_field: File buffer too small",
+		"cli_egg_deflate_decompress: failed", "cli_egg_bzip2_decompress: failed", "cli_egg_lzma_decompress: failed",
+		"cli_untar: block read error", "email message decode error: invalid",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(beginnings); i++)
+		if (str_starts(text, str_c(beginnings[i])))
+			return true;
+	return false;
+}
+
+/* The library goes on after trouble, and would then remember the file as clean: it must be told before it ends with it. */
 static void on_message(enum cl_msg severity, const char *full, const char *text, void *ctx)
 {
 	(void)full;
 	(void)ctx;
 	if (severity < CL_MSG_ERROR)
 		return;
-	errors++;
+	if (scanning != NULL)
+		(void)cl_engine_set_num(scanning, CL_ENGINE_DISABLE_CACHE, 1);
+	const bool damage = text != NULL && is_damage(str_c(text));
+	errors += !damage;
+	damages += damage;
+	if (damage && errors > 0)
+		return;
 	snprintf(error_text, sizeof(error_text), "%s", text == NULL ? "" : text);
 	char *nl = strchr(error_text, '\n');
 	if (nl != NULL)
@@ -223,7 +253,7 @@ static struct cl_scan_options options(void)
 }
 
 /* What the library's answer means for us. */
-static int judge(cl_error_t r, const char *virus, const char **name_out, struct err *e)
+static int judge(struct clamav *c, cl_error_t r, const char *virus, const char **name_out, struct err *e)
 {
 	if (r == CL_VIRUS) {
 		*name_out = virus == NULL ? "unnamed" : virus;
@@ -233,6 +263,7 @@ static int judge(cl_error_t r, const char *virus, const char **name_out, struct 
 		return err_set(e, ERR_TEMP, 0, "libclamav: %s", cl_strerror(r));
 	if (errors > 0)
 		return err_set(e, ERR_TEMP, 0, "libclamav reported: %s", error_text);
+	c->damaged |= damages > 0;
 	return 0;
 }
 
@@ -243,14 +274,18 @@ int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, st
 	struct cl_scan_options o = options();
 	const char *virus = NULL;
 	unsigned long scanned = 0;
-	errors = 0;
+	errors = damages = 0;
 	cl_fmap_t *map = cl_fmap_open_memory(data.p, data.n);
 	if (map == NULL)
 		return err_set(e, ERR_TEMP, 0, "libclamav: no map");
+	scanning = c->engine;
 	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, NULL);
+	scanning = NULL;
 	c->scanned += scanned;
-	int judged = judge(r, virus, name_out, e);
+	int judged = judge(c, r, virus, name_out, e);
 	cl_fmap_close(map);
+	if (cl_engine_set_num(c->engine, CL_ENGINE_DISABLE_CACHE, 0) != CL_SUCCESS)
+		return err_set(e, ERR_TEMP, 0, "libclamav: no cache");
 	return judged;
 }
 
@@ -401,10 +436,15 @@ int stage_virus(struct scan *s, struct err *e)
 	if (s->rules->clamav == NULL)
 		return 0;
 	struct walk w = { .s = s, .e = e };
+	s->rules->clamav->damaged = false;
 	int r = clamav_scan_mem(s->rules->clamav, s->message, &w.name, e);
 	if (r == 0)
 		r = scan_each_part(s->root, scan_part, &w);
 	s->scanned = r >= 0;
+	if (r == 0 && s->rules->clamav->damaged) {
+		scan_explain(s, "virus", "not all could be looked into: %s", error_text);
+		return scan_found(s, CLASS_UNCHECKED, "damaged", "An attachment is damaged and cannot be checked");
+	}
 	if (r <= 0)
 		return r;
 	/* Over a limit: the library says so as a "virus" of this prefix. It is not proof of one, but nothing says the message is clean. */

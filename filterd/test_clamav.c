@@ -1,8 +1,10 @@
 /* The virus stage with real libclamav: what is found in every way a part is carried, and what is not looked through twice. Run from the top of the tree. */
 #include "clamav.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,7 +133,7 @@ static void clear(void)
 }
 
 struct found {
-	char name[60];
+	char name[120];
 };
 
 static void on_finding(void *ctx, const char *stage, const char *text)
@@ -217,6 +219,49 @@ static void test_found(const struct filter_rules *rules, bool listed)
 	}
 }
 
+static void remove_all(const char *pattern)
+{
+	char path[100];
+	glob_t g;
+	snprintf(path, sizeof(path), "%s/%s", dir, pattern);
+	if (glob(path, 0, NULL, &g) != 0)
+		return;
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		rmdir(g.gl_pathv[i]);
+	globfree(&g);
+}
+
+/* What libclamav gave up on it would remember as clean; the sender tries again. Its parser of mail alone sees what is in here. */
+static void test_trouble(const struct filter_rules *rules)
+{
+	static const char message[] = HEAD "\r\nonce more\r\n\r\nbegin 644 x\r\n182!W;W)M=V]R9\"!H97)E#0H \r\n`\r\nend\r\n";
+	struct rlimit was, none;
+	struct found found;
+	if (!tap_ok(getrlimit(RLIMIT_NOFILE, &was) == 0, "a limit of files"))
+		return;
+	none = was;
+	none.rlim_cur = 3;
+	tap_ok(setrlimit(RLIMIT_NOFILE, &none) == 0, "no file can be made");
+	tap_ok(stage(rules, str_c(message), &found) < 0, "then the message is not checked");
+	tap_ok(setrlimit(RLIMIT_NOFILE, &was) == 0, "files can be made again");
+	tap_is_int(stage(rules, str_c(message), &found), 1, "the next time it is");
+	tap_is_str(found.name, "Test.Word.UNOFFICIAL", "and what is in it is found");
+	remove_all("*-scantemp.*/*");	/* without files the library opens no directory to clear it */
+	remove_all("*-scantemp.*");
+}
+
+/* A damaged file will be as damaged the next time: what is known of it is said each time, nobody waits for better times. */
+static void test_damaged(const struct filter_rules *rules)
+{
+	static const char message[] = HEAD PARTS B64 "Content-Type: application/x-xz\r\n\r\n/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQA7RCCCPP3m8cJrMPkOxw==\r\n" END;
+	struct found found;
+	for (unsigned time = 0; time < 2; time++) {
+		tap_ok(stage(rules, str_c(message), &found) >= 0, "a damaged file is scanned");
+		tap_is_str(found.name, "not all could be looked into: cli_scanxz: premature end of compressed stream", "and said to be");
+	}
+	tap_ok(stage(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0 && found.name[0] == '\0', "the next message is not");
+}
+
 /* Signatures that load, but find nothing: without the canary's no worker serves by them. */
 static void test_canary(const struct conf *conf)
 {
@@ -240,6 +285,8 @@ static void test_loaded(struct filter_rules *rules, bool listed, const char *wha
 	tap_diag("%s", what);
 	test_found(rules, listed);
 	test_once(rules);
+	test_damaged(rules);
+	test_trouble(rules);
 }
 
 int main(void)
