@@ -51,6 +51,7 @@ struct unused {
 	struct front_conn fc;	/* the facts */
 	uint64_t uid;
 	struct unused **holder;	/* of a front that serves again; NULL: none */
+	bool asked;		/* it has been used, while its daemon was away */
 };
 
 struct reg {
@@ -68,6 +69,7 @@ unsigned front_peers_needed(const struct front_run *run)
 }
 
 static void try_connect(void *ctx);
+static void asked_settle(struct link *k);
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
@@ -90,13 +92,16 @@ static void tell_changed(const struct link *k)
 		k->reg->calls.changed();
 }
 
+static bool is_coming(const struct link *k)
+{
+	return !k->chan && k->gone_ms && clock_mono_ms() - k->gone_ms < REG_COMING_MS;
+}
+
 bool reg_coming(const struct reg *r)
 {
-	for (size_t i = 0; i < PEER_COUNT; i++) {
-		const struct link *k = &r->links[i];
-		if (!k->chan && k->gone_ms && (front_peers_needed(r->run) & rows[i].bit) && clock_mono_ms() - k->gone_ms < REG_COMING_MS)
+	for (size_t i = 0; i < PEER_COUNT; i++)
+		if ((front_peers_needed(r->run) & rows[i].bit) && is_coming(&r->links[i]))
 			return true;
-	}
 	return false;
 }
 
@@ -126,6 +131,8 @@ static void try_connect(void *ctx)
 			log_warning("%s is missing: %s", rows[k->row].name, e.text);
 		k->said = true;
 		retry_later(k);
+		if (!is_coming(k))
+			asked_settle(k);
 		if (k->gone_ms)
 			tell_changed(k);
 		return;
@@ -143,6 +150,7 @@ static void try_connect(void *ctx)
 	if (!back)
 		return;
 	log_info("%s is back", rows[k->row].name);
+	asked_settle(k);
 	if (rows[k->row].bit == PEER_KEY && k->reg->calls.key_back)
 		k->reg->calls.key_back();
 	tell_changed(k);
@@ -202,16 +210,40 @@ static void unused_free(struct unused *u)
 	free(u);
 }
 
-/* The front has gone, or asks something: then the daemon is told, and finds the question in the channel. */
+static void used(struct unused *u)
+{
+	struct err e = { 0 };
+	if (!u->link->chan)
+		log_warning("%s is missing: a channel of %s is closed", rows[u->link->row].name, u->fc.client);
+	else if (tell(u->link, &u->fc, u->uid, u->fd, &e) < 0)
+		log_error("%s", e.text);
+	unused_free(u);
+}
+
+/* The front has gone, or asks something: then the daemon is told, and finds the question in the channel. One that is started again in this moment finds it when it
+ * is there. */
 static void on_first_use(void *ctx, unsigned events)
 {
 	struct unused *u = ctx;
-	struct err e = { 0 };
-	if (!(events & LOOP_HUP) && !u->link->chan)
-		log_warning("%s is missing: a channel of %s is closed", rows[u->link->row].name, u->fc.client);
-	else if (!(events & LOOP_HUP) && tell(u->link, &u->fc, u->uid, u->fd, &e) < 0)
-		log_error("%s", e.text);
-	unused_free(u);
+	if (events & LOOP_HUP) {
+		unused_free(u);
+	} else if (is_coming(u->link)) {
+		u->asked = true;
+		watch_set(u->watch, 0);
+	} else {
+		used(u);
+	}
+}
+
+/* The daemon is back, or has been away for too long. */
+static void asked_settle(struct link *k)
+{
+	list_each_safe(it, &k->reg->unused)
+	{
+		struct unused *u = list_of(it, struct unused, node);
+		if (u->asked && u->link == k)
+			used(u);
+	}
 }
 
 static bool may_wait(const struct link *k, const struct front_conn *fc, int fd)
@@ -225,6 +257,8 @@ static void wait_for_use(struct link *k, const struct front_conn *fc, uint64_t u
 {
 	struct unused *u = xmalloc(sizeof(*u));
 	*u = (struct unused){ .link = k, .fd = fd, .fc = *fc, .uid = uid, .holder = kept ? &kept->waiting[k->row] : NULL };
+	if (u->holder && *u->holder)
+		(*u->holder)->holder = NULL;	/* it was asked, and nobody waits for the answer any more */
 	if (u->holder)
 		*u->holder = u;
 	list_append(&k->reg->unused, &u->node);
@@ -298,7 +332,7 @@ int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct reg_
 bool reg_may_again(const struct reg *r, const struct reg_kept *kept, const struct front_conn *fc)
 {
 	for (size_t i = 0; i < PEER_COUNT; i++)
-		if (rows[i].bit == PEER_AUTH && (needed_by(r->run, fc) & PEER_AUTH) && !kept->waiting[i])
+		if (rows[i].bit == PEER_AUTH && (needed_by(r->run, fc) & PEER_AUTH) && (!kept->waiting[i] || kept->waiting[i]->asked))
 			return false;
 	return true;
 }
@@ -320,7 +354,7 @@ int reg_again(struct reg *r, uint64_t was, struct front_conn *fc, uint64_t uid, 
 		int told = 0;
 		if (!(needed & rows[i].bit))
 			continue;
-		if (kept->waiting[i]) {
+		if (kept->waiting[i] && !kept->waiting[i]->asked) {
 			kept->waiting[i]->fc = *fc;
 			kept->waiting[i]->uid = uid;
 		} else if (rows[i].bit == PEER_QUEUE && kept->queued == k->start) {

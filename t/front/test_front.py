@@ -534,6 +534,28 @@ def test_a_daemon_that_is_away_for_a_moment_costs_no_refusal(front):
         f.until(lambda: f.text().count("queued is back") == i + 1)
 
 
+def test_what_is_asked_while_a_daemon_is_started_again_waits_for_it(front):
+    f = again(front)
+    for i in range(4):
+        with f.connect() as c:
+            assert c.ask("x") == "echo x"
+            f.until(lambda: f.auth.conns)
+            f.auth.packets.clear()
+            f.auth.stop()
+            f.until(lambda: f.text().count("authd has gone") == i + 1)
+            assert c.ask("login") == "echo login"
+            f.auth.start()
+            f.until(lambda: [p for p in f.auth.packets if b"127.0.0.1" in p])
+            assert f.auth.fds[-1].recv(10) == b"x", "the question that waited"
+            f.until(lambda: f.text().count("authd is back") == i + 1)
+    with f.connect() as c:
+        assert c.ask("x") == "echo x"
+        f.auth.stop()
+        f.until(lambda: "authd has gone" in f.text())
+        assert c.ask("login") == "echo login"
+        f.until(lambda: "authd is missing: a channel of 127.0.0.1 is closed" in f.text())
+
+
 def test_descriptors_run_out(front):
     f = front(client_connection_count_limit=1000)
     f.start(["/bin/sh", "-c", "ulimit -n 40; exec %s -fv -c %s" % (ECHO, f.conf)])
