@@ -340,6 +340,7 @@ struct conn_entry {
 	struct judge *judge;		/* of ETRN */
 	bool between;			/* the parent has told of the next connection on this channel, the front has not yet */
 	uint64_t next;			/* the front has, the parent has not: nothing is read meanwhile; 0: no */
+	struct list siblings;		/* of the same parent; alone when that has gone: then no next one is told of */
 };
 enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA, PHASE_READY, PHASE_BETWEEN };	/* OPEN becomes READY by itself when the front can write */
 void conns_start(struct queued *q, int register_fd, int auth_fd);

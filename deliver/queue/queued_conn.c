@@ -113,6 +113,7 @@ static void conn_end(struct conn_entry *c)
 {
 	ipc_chan_free(&c->chan);
 	conn_forget(c);
+	list_del(&c->siblings);
 	free(c);
 }
 
@@ -139,8 +140,8 @@ static bool next_begins(struct conn_entry *c, uint64_t conn)
 		conn_phase(c, PHASE_IDLE);
 		return true;
 	}
-	if (conn == c->id)
-		return false;	/* it speaks of this one already */
+	if (conn == c->id || list_empty(&c->siblings))
+		return false;	/* it speaks of this one already; or nobody is left to tell of another */
 	c->next = conn;
 	ipc_chan_hold(c->chan, true);
 	return true;
@@ -295,8 +296,15 @@ static void early_forget(struct queued *q, const struct ipc_chan *ch)
 	}
 }
 
-static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
+struct parent {
+	struct queued *q;
+	struct ipc_chan *chan;
+	struct list conns;	/* that it registered */
+};
+
+static void on_conn(struct parent *p, const struct ipc_reg_CONN *m, int fd)
 {
+	struct queued *q = p->q;
 	const struct rules *rules = rules_of(q, m->listener);
 	struct conn_entry *c;
 
@@ -326,6 +334,7 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 		c->uid = m->uid - 1;
 	}
 	(void)map_set(q->conns, str_n(&c->id, sizeof(c->id)), c);
+	list_append(&p->conns, &c->siblings);
 	c->chan = ipc_chan_new(q->loop, fd, &ipc_queue, on_front, on_front_closed, c);
 	conn_phase(c, PHASE_IDLE);
 	early_apply(c);
@@ -335,7 +344,7 @@ static void on_conn(struct queued *q, const struct ipc_reg_CONN *m, int fd)
 static bool conn_renew(struct conn_entry *c, const struct ipc_reg_AGAIN *m)
 {
 	struct conn_entry fresh = { .q = c->q, .id = m->conn, .chan = c->chan, .rules = c->rules, .conf = c->conf, .client_port = m->client_port,
-				    .server_port = m->server_port, .stress = m->stress == 1, .lmtp = c->lmtp, .between = true, .next = c->next };
+				    .server_port = m->server_port, .stress = m->stress == 1, .lmtp = c->lmtp, .between = true, .next = c->next, .siblings = c->siblings };
 
 	memcpy(fresh.profile, c->profile, sizeof(fresh.profile));
 	conn_forget(c);
@@ -365,12 +374,6 @@ static void on_again(struct queued *q, const struct ipc_reg_AGAIN *m)
 	early_apply(c);
 }
 
-struct parent {
-	struct queued *q;
-	struct ipc_chan *chan;
-	bool greeted;
-};
-
 static const uint16_t reg_first[] = { IPC_reg_HELLO };
 static const uint16_t reg_then[] = { IPC_reg_CONN, IPC_reg_AGAIN };
 
@@ -379,7 +382,7 @@ static void on_parent(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	struct parent *p = ctx;
 
 	if (type == IPC_reg_CONN) {
-		on_conn(p->q, msg, fd);
+		on_conn(p, msg, fd);
 		return;
 	}
 	if (type == IPC_reg_AGAIN) {
@@ -397,11 +400,18 @@ static void on_parent(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 	ipc_chan_allow(p->chan, (struct ipc_allow){ reg_then, ARRAY_LEN(reg_then) });
 }
 
-/* Its connections live on: their channels are the fronts'. */
+/* Its connections live on: their channels are the fronts'. But what it was still to tell of a next one never comes: a front that waits for that hears it now. */
 static void on_parent_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct parent *p = ctx;
 
+	list_each_safe(it, &p->conns) {
+		struct conn_entry *c = list_of(it, struct conn_entry, siblings);
+
+		list_del(&c->siblings);
+		if (c->next != 0)
+			conn_end(c);
+	}
 	early_forget(p->q, ch);
 	ipc_chan_free(&p->chan);
 	free(p);
@@ -443,6 +453,7 @@ static void accept_one(struct listener *l, int fd)
 	}
 	struct parent *p = xzalloc(sizeof(*p));
 	p->q = l->q;
+	list_init(&p->conns);
 	p->chan = ipc_chan_new(l->q->loop, fd, l->auth ? &ipc_queue : &ipc_reg, l->auth ? on_auth : on_parent, on_parent_closed, p);
 	ipc_chan_allow(p->chan, l->auth ? (struct ipc_allow){ auth_types, ARRAY_LEN(auth_types) } : (struct ipc_allow){ reg_first, ARRAY_LEN(reg_first) });
 }

@@ -149,7 +149,36 @@ def test_a_message_kept_open_ends_the_channel_here_too(front):  # noqa: F811
     assert mail(c) == 250
     name, _, _, fd = c.ask("DATA", 3)
     assert name == "OPEN"
-    c.send("NEXT", conn=again(c))
+    again(c)
     closed(c)
     os.close(fd)
     assert mail(other) == 250
+
+
+@pytest.mark.parametrize("first", ["the front", "the parent"])
+def test_a_parent_that_has_gone_tells_of_none(front, first):  # noqa: F811
+    """Its word may have been lost with it: the client hears so now, and not when its patience ends."""
+    c, idle, other = front(), front(), front()
+    assert mail(c) == 250
+    c.send("RESET", 2)
+    if first == "the front":
+        c.send("NEXT", conn=0x6161)
+        silent(c)
+    c.parent.reg.close()
+    if first == "the parent":
+        assert mail(other) == 250
+        c.send("NEXT", conn=0x6161)
+    closed(c)
+    assert mail(idle) == 250, "what is served is served to the end"
+
+
+def test_the_next_of_a_parent_that_has_gone_since(front):  # noqa: F811
+    c, other = front(client=HERE), front()
+    conn = again(c, STRANGER)
+    c.parent.reg.close()
+    assert mail(other) == 250
+    c.send("NEXT", conn=conn)
+    assert mail(c, ELSEWHERE) == 554
+    c.send("RESET", 2)
+    c.send("NEXT", conn=0x6262)
+    closed(c)
