@@ -74,6 +74,7 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	}
 	s->wait_id = 0;
 	s->on_queue = NULL;
+	s->unheard = false;
 	if (type == IPC_queue_REPLY) {
 		session_host(s, ((const struct ipc_queue_REPLY *)msg)->host);
 		s->refuser = ((const struct ipc_queue_REPLY *)msg)->refuser;
@@ -92,24 +93,25 @@ static void on_queue(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 	session_run(s);
 }
 
-/* queued must not take what comes for words of the connection before. */
-static void say_next(struct session *s)
+static void queue_tell(struct session *s, uint16_t type, const void *m)
 {
-	const struct ipc_queue_NEXT m = { .conn = s->fc.conn };
 	struct err e = { 0 };
 
-	if (ipc_send(s->queue, IPC_queue_NEXT, &m, 0, -1, &e) < 0)
+	s->unheard = true;
+	if (ipc_send(s->queue, type, m, 0, -1, &e) < 0)
 		log_error("%s: %s", s->host, e.text);
 }
 
 static bool queue_open(struct session *s)
 {
+	const struct ipc_queue_NEXT next = { .conn = s->fc.conn };
+
 	if (s->queue == NULL && s->fc.queue_fd >= 0) {
 		s->queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
 		ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
 		s->fc.queue_fd = -1;
-		if (s->fc.queue_again)
-			say_next(s);
+		if (s->fc.queue_again)	/* queued must not take what comes for words of the connection before */
+			queue_tell(s, IPC_queue_NEXT, &next);
 	}
 	return s->queue != NULL;
 }
@@ -167,10 +169,9 @@ void peers_etrn(struct session *s, struct str domain, void (*then)(struct sessio
 void peers_proxied(struct session *s, uint16_t client_port, uint16_t server_port)
 {
 	const struct ipc_queue_PROXIED m = { .client = str_c(s->fc.client), .client_port = client_port, .server_port = server_port };
-	struct err e = { 0 };
 
-	if (queue_open(s) && ipc_send(s->queue, IPC_queue_PROXIED, &m, 0, -1, &e) < 0)
-		log_error("%s: %s", s->host, e.text);
+	if (queue_open(s))
+		queue_tell(s, IPC_queue_PROXIED, &m);
 }
 
 void peers_xclient(struct session *s, const struct smtp_xattrs *x, void (*then)(struct session *, const struct ipc_queue_REPLY *))
@@ -192,10 +193,9 @@ void peers_ccert(struct session *s, const struct tls_cert_facts *f)
 	const struct ipc_queue_CCERT m = {
 		.cert = str_c(f->cert), .key = str_c(f->key), .trusted = f->trusted, .subject = str_c(f->subject), .issuer = str_c(f->issuer),
 	};
-	struct err e = { 0 };
 
-	if (queue_open(s) && ipc_send(s->queue, IPC_queue_CCERT, &m, 0, -1, &e) < 0)
-		log_error("%s: %s", s->host, e.text);
+	if (queue_open(s))
+		queue_tell(s, IPC_queue_CCERT, &m);
 }
 
 void peers_event(struct session *s, struct str what, void (*then)(struct session *, const struct ipc_queue_REPLY *))
@@ -300,7 +300,8 @@ void peers_auth_cancel(struct session *s)
 	(void)auth_send(s, IPC_auth_CANCEL, &m);
 }
 
-/* The channel for the client's next connection. While an answer is outstanding there is none: it would be taken for one of that connection's. */
+/* The channel for the client's next connection. While an answer is outstanding there is none: it would be taken for one of that connection's. Nor while what was said
+ * may lie there unread: queued would meet it when the parent has told it of that connection already. Of RESET alone it knows that it may come late. */
 static int queue_left(struct session *s)
 {
 	const int unused = s->fc.queue_fd;
@@ -308,7 +309,7 @@ static int queue_left(struct session *s)
 	s->fc.queue_fd = -1;
 	if (s->queue == NULL)
 		return unused;
-	if (s->wait_id != 0) {
+	if (s->wait_id != 0 || s->unheard) {
 		ipc_chan_free(&s->queue);
 		return -1;
 	}

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import signal
 import socketserver
 import ssl
 import subprocess
@@ -188,6 +189,22 @@ def test_permit_tls_clientcerts_goes_by_fingerprint(asking, certs, version, name
                                        ("a server's", 554), (None, 554)])
 def test_permit_tls_all_clientcerts_goes_by_authority(asking, certs, name, code):
     assert rcpt(session(asking, certs.get(name), port=2601))[0] == code
+
+
+def test_a_certificate_of_the_connection_before_that_queued_reads_late(asking, certs):
+    """A process that waits for its client keeps no channel on which something lies unread: queued would meet it in the next connection."""
+    (queue,) = [p[0] for p in asking.processes() if p[3].startswith("queued: queue")]
+    os.kill(queue, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            w = session(asking, certs["listed"])
+            assert w.smtp("QUIT")[0] == 221
+            w.close()
+        w = session(asking)
+    finally:
+        os.kill(queue, signal.SIGCONT)
+    assert rcpt(w)[0] == 554
+    assert rcpt(session(asking, certs["listed"]))[0] == 250
 
 
 def test_mail_to_us_needs_none(asking):
