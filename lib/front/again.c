@@ -104,12 +104,15 @@ static void ends(struct again_front *f)
 	f->set->ended(f->conn);
 }
 
-/* FREE. It is believed about its own connection, and once. */
+/* FREE. It is believed about its own connection, and once: who goes on saying it keeps the parent busy. */
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct again_front *f = ctx;
-	if (f->free)
+	if (f->free) {
+		log_warning("a front of %s says twice that it is free", f->client);
+		let_go(f);
 		return;
+	}
 	ends(f);
 	becomes_idle(f);
 }
