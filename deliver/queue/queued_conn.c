@@ -455,6 +455,7 @@ static void accept_one(struct listener *l, int fd)
 	p->q = l->q;
 	list_init(&p->conns);
 	p->chan = ipc_chan_new(l->q->loop, fd, l->auth ? &ipc_queue : &ipc_reg, l->auth ? on_auth : on_parent, on_parent_closed, p);
+	ipc_chan_bursts(p->chan);	/* many fronts wait for what one parent says */
 	ipc_chan_allow(p->chan, l->auth ? (struct ipc_allow){ auth_types, ARRAY_LEN(auth_types) } : (struct ipc_allow){ reg_first, ARRAY_LEN(reg_first) });
 }
 

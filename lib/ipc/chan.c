@@ -35,7 +35,7 @@ struct ipc_chan {
 	ipc_closed_fn *closed;
 	void *ctx;
 	struct ipc_allow allow;
-	bool allow_set, freed, held;
+	bool allow_set, freed, held, bursts;
 	int fd; /* -1 when closed */
 	uint32_t last_id;
 	struct ipc_fds more; /* of the message that is being handled */
@@ -194,7 +194,7 @@ static void on_watch(void *ctx, unsigned events)
 	if (ch->held && (events & LOOP_HUP))	/* nobody waits for what it said last */
 		ch->held = false;
 	if ((events & (LOOP_READ | LOOP_HUP)) && ch->fd >= 0)
-		chan_read(ch, ROUND_PACKETS_MAX, true);
+		chan_read(ch, ROUND_PACKETS_MAX, !ch->bursts);
 }
 
 struct ipc_chan *ipc_chan_new(struct loop *l, int fd, const struct ipc_proto *p, ipc_fn *fn,
@@ -224,6 +224,11 @@ void ipc_chan_free(struct ipc_chan **chp)
 	ch->freed = true;
 	chan_shut(ch);
 	loop_free_later(ch->loop, ch);
+}
+
+void ipc_chan_bursts(struct ipc_chan *ch)
+{
+	ch->bursts = true;
 }
 
 void ipc_chan_hold(struct ipc_chan *ch, bool hold)

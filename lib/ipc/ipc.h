@@ -93,6 +93,8 @@ void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow);	/* borrows typ
 void ipc_chan_waiting_max(struct ipc_chan *ch, size_t packets);
 enum { IPC_GROUP_WAITING_MAX = 4096 };
 int ipc_chan_fd(const struct ipc_chan *ch);
+/* Messages come several at a time: all that are there are taken in a round of the loop, up to a limit, and not one with what has no descriptor. */
+void ipc_chan_bursts(struct ipc_chan *ch);
 /* Read nothing from it for now (false: go on). That the peer has gone is still seen. */
 void ipc_chan_hold(struct ipc_chan *ch, bool hold);
 /* Frees ch and returns its descriptor, owned by the caller, for another channel later. -1, and closed: it has failed, or packets wait to be sent. */

@@ -338,6 +338,26 @@ static void held(void)
 	end(&s);
 }
 
+static void bursts(void)
+{
+	const struct ipc_queue_RCPT m = { .recipient = STR("a@b") };
+	struct side s;
+	int fds[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		start(&s, fds);
+		if (i == 1)
+			ipc_chan_bursts(s.ch);
+		for (uint32_t k = 1; k <= 40; k++)
+			put(fds[1], IPC_queue_RCPT, &m, k, -1);
+		s.stop_after = 1;
+		run(&s);
+		tap_is_int(s.got, i == 1 ? 32 : 1, i == 1 ? "of a burst a round takes up to its limit" : "else one, when nothing rides along");
+		close(fds[1]);
+		end(&s);
+	}
+}
+
 static void detached(void)
 {
 	const struct ipc_queue_RCPT m = { .recipient = STR("a@b") };
@@ -366,6 +386,7 @@ static void detached(void)
 int main(void)
 {
 	held();
+	bursts();
 	detached();
 	order_and_fds();
 	answers();
