@@ -140,7 +140,7 @@ void searching_keeps(struct client *c, struct searching *s, const struct imap_le
 	buf_fini(&b);
 }
 
-/* RFC 5182 2.1, table: MIN and MAX alone save just those; PARTIAL (RFC 9394) its part. */
+/* RFC 5182 2.1 and RFC 9394 3.2, their tables: MIN and MAX save just those, PARTIAL its part, beside them; with COUNT it is all, as without any. */
 static int save(struct client *c, const struct searching *s, struct err *e)
 {
 	const struct results *r = &s->results;
@@ -150,14 +150,15 @@ static int save(struct client *c, const struct searching *s, struct err *e)
 
 	if (!(uids = ARENA_ARRAY(c->arena, uint32_t, r->n + 2)))
 		return err_set(e, ERR_LIMIT, 0, "too many messages");
-	if (what & IMAP_RETURN_PARTIAL)
-		imap_partial_resolve(&s->ret.partial, r->n, &from, &to);
-	else if (!(what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT)) && (what & (IMAP_RETURN_MIN | IMAP_RETURN_MAX)))
+	if (!(what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT)) && (what & (IMAP_RETURN_MIN | IMAP_RETURN_MAX | IMAP_RETURN_PARTIAL))) {
 		to = 0;
-	if (to == 0 && r->n && (what & IMAP_RETURN_MIN))
-		uids[n++] = mbox_view_uid(c->view, r->v[0]);
-	if (to == 0 && r->n && (what & IMAP_RETURN_MAX))
-		uids[n++] = mbox_view_uid(c->view, r->v[r->n - 1]);
+		if (what & IMAP_RETURN_PARTIAL)
+			imap_partial_resolve(&s->ret.partial, r->n, &from, &to);
+		if (r->n && (what & IMAP_RETURN_MIN))
+			uids[n++] = mbox_view_uid(c->view, r->v[0]);
+		if (r->n && (what & IMAP_RETURN_MAX))
+			uids[n++] = mbox_view_uid(c->view, r->v[r->n - 1]);
+	}
 	for (; from < to; from++)
 		uids[n++] = mbox_view_uid(c->view, r->v[from]);
 	saved_put(c, uids, n);

@@ -147,17 +147,16 @@ static uint64_t answer_modseq(const struct answer *a)
 {
 	const struct results *r = a->r;
 	const unsigned what = a->ret.what;
-	size_t from, to;
+	size_t from = 0, to = 0;
 
 	if (what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT))
 		return highest(r, 0, r->n);
-	if (what & IMAP_RETURN_PARTIAL) {
+	if (what & IMAP_RETURN_PARTIAL)
 		imap_partial_resolve(&a->ret.partial, r->n, &from, &to);
-		return highest(r, from, to);
-	}
 	const uint64_t min = what & IMAP_RETURN_MIN ? r->modseqs[0] : 0, max = what & IMAP_RETURN_MAX ? r->modseqs[r->n - 1] : 0;
+	const uint64_t most = min > max ? min : max, part = highest(r, from, to);
 
-	return min > max ? min : max;
+	return part > most ? part : most;
 }
 
 static void scores_step(struct buf *out, struct answer *a)

@@ -89,6 +89,19 @@ static void change(struct arena *a, struct mbox_meta **list, const struct mbox_m
 	**list = (struct mbox_meta){ .name = to->name, .value = to->value };
 }
 
+/* The mailbox has changed, though no message has (RFC 7162 3.2). */
+static int raise_modseq(struct mbox *m, struct err *e)
+{
+	struct buf ops;
+	int r;
+
+	buf_init(&ops, 64);
+	op_reserve(&ops, m->st.reserved);	/* as it is: the batch's mod-sequence is the news */
+	r = mbox_commit(m, &ops, DURABLE_LATER, e);
+	buf_fini(&ops);
+	return r;
+}
+
 int mbox_meta_set(struct mbox *m, bool server, struct arena *a, const struct mbox_meta *changes, struct err *e)
 {
 	struct mbox_meta *list;
@@ -115,6 +128,8 @@ int mbox_meta_set(struct mbox *m, bool server, struct arena *a, const struct mbo
 		}
 		r = buf_check(&b, "annotations", e);
 	}
+	if (r == 0 && !server)
+		r = raise_modseq(m, e);
 	if (r == 0)
 		r = file_replace_at(m->dirfd, file_name(server), buf_view(&b), 0600, e);
 	buf_fini(&b);

@@ -245,3 +245,17 @@ def test_the_log_survives_a_kill(c, suite, imap, folder):
     q = imap()
     q.ok("ENABLE QRESYNC")
     assert vanished(q.ok("SELECT %s (QRESYNC (%d %d))" % (folder, validity, modseq))) == {1, 2, 3}
+
+
+def test_an_annotation_raises_the_highest(c, folder):
+    """RFC 7162 3.2: the mailbox's, also where nothing is selected; no message has changed."""
+    def highest():
+        return int(re.search(rb"HIGHESTMODSEQ (\d+)", c.ok("STATUS %s (HIGHESTMODSEQ)" % folder)[0]).group(1))
+    before = highest()
+    c.ok('SETMETADATA %s (/private/comment "x")' % folder)
+    after = highest()
+    assert after > before
+    c.ok('SETMETADATA "" (/private/comment "x")')
+    assert highest() == after
+    c.ok("SELECT " + folder)
+    assert not [line for line in c.ok("FETCH 1:* (FLAGS) (CHANGEDSINCE %d)" % before) if b" FETCH " in line]

@@ -74,6 +74,11 @@ def test_saved_result(c):
     assert answer(c, "SEARCH RETURN (SAVE MIN MAX) ALL") == "MIN 1 MAX 9" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 1,9"
     assert answer(c, "SEARCH RETURN (SAVE MAX COUNT) 2:4") == "MAX 4 COUNT 3" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 2:4"
     assert answer(c, "SEARCH RETURN (SAVE PARTIAL -1:-2) ALL") == "PARTIAL (-1:-2 8:9)" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 8:9"
+    # RFC 9394 3.2: beside MIN and MAX they are all saved; with COUNT all that was found.
+    assert answer(c, "SEARCH RETURN (SAVE PARTIAL 3:4 MIN) ALL") == "MIN 1 PARTIAL (3:4 3:4)" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 1,3:4"
+    assert answer(c, "SEARCH RETURN (SAVE PARTIAL 1:2 MIN MAX) ALL") == "MIN 1 MAX 9 PARTIAL (1:2 1:2)" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 1:2,9"
+    assert answer(c, "SEARCH RETURN (SAVE PARTIAL 50:60 MAX) ALL") == "MAX 9 PARTIAL (50:60 NIL)" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 9"
+    assert answer(c, "SEARCH RETURN (SAVE PARTIAL 3:4 COUNT) ALL") == "COUNT 9 PARTIAL (3:4 3:4)" and answer(c, "SEARCH RETURN (ALL) $") == "ALL 1:9"
 
 
 def test_saved_result_and_expunge(c, folder):
