@@ -232,6 +232,7 @@ enum cmd_result cmd_RENAME(struct client *c, struct imap_lex *l, struct err *e)
 
 	if (store_rename(c->user->store, from, to, e) < 0)
 		return store_no(c, e, false);
+	folder_renamed(c->user, from, to);
 	if (untidy)
 		tidy(c->user, to);
 	return renamed(c, from, to);

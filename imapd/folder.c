@@ -334,6 +334,23 @@ bool folder_forget(struct user *u, struct str name)
 	return untidy;
 }
 
+void folder_renamed(struct user *u, struct str from, struct str to)
+{
+	list_each(it, &u->folders) {
+		struct folder *f = list_of(it, struct folder, node);
+		struct buf name;
+
+		if (!is_within(f->name, from))
+			continue;
+		buf_init(&name, to.n + f->name.n + 1);
+		buf_str(&name, to);
+		buf_str(&name, str_from(f->name, from.n));
+		free((void *)(uintptr_t)f->name.p);
+		f->name = str_n(xstrndup(name.p, name.n), name.n);
+		buf_fini(&name);
+	}
+}
+
 int folder_select(struct client *c, struct str name, bool readonly, struct err *e)
 {
 	struct folder *f = folder_get(c->user, name, e);

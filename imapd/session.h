@@ -250,6 +250,8 @@ bool folders_busy(const struct user *u);	/* some are being made */
 void folder_forget_unused(struct user *u);
 /* The same of that one and those below, and quickly: before it is deleted or renamed. True: it is left with files that are to be removed, or named anew. */
 bool folder_forget(struct user *u, struct str name);
+/* That one and those below have other names, also where they are selected, or watched. */
+void folder_renamed(struct user *u, struct str from, struct str to);
 
 /* --- sets.c: from sets to messages --- */
 /* Messages of a set, as sequence numbers. For UIDs those that exist. -1 with ERR_INPUT: a sequence number out of range. */

@@ -224,3 +224,21 @@ def test_list_status_and_children(imap, folder):
     c.ok("UNSUBSCRIBE %s/gone" % folder)
     c.bad('LIST (RECURSIVEMATCH) "" *')
     c.ok('LIST (REMOTE) "" *')
+
+
+def test_a_selected_mailbox_that_is_renamed_goes_by_its_new_name(imap, folder):
+    """RFC 3501 6.3.5: it stays selected, with those below it; one that is made under the old name is another."""
+    c, other = imap(), imap()
+    for name in ("x", "x/y"):
+        c.ok("CREATE %s/%s" % (folder, name))
+    c.append(folder + "/x/y", b"Subject: here\r\n\r\nx\r\n")
+    c.ok("SELECT %s/x/y" % folder)
+    other.ok("RENAME %s/x %s/z" % (folder, folder))
+    assert [line for line in c.ok("ESEARCH IN (selected) RETURN (COUNT) ALL") if b"MAILBOX %s/z/y " % folder.encode() in line]
+    other.ok("CREATE %s/x/y" % folder)
+    c.ok("DELETE %s/x/y" % folder)
+    assert c.ok("SEARCH ALL")[-1] == b"* SEARCH 1"        # still selected
+    c.ok("DELETE %s/z/y" % folder)                          # left first, without a word
+    c.bad("SEARCH ALL")
+    c.ok("DELETE %s/z" % folder)
+    c.ok("DELETE %s/x" % folder)
