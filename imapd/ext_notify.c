@@ -112,21 +112,23 @@ static enum cmd_result wanted_list(struct client *c, const struct imap_notify *w
 	return r;
 }
 
-static void watch(struct client *c, struct notify *y, const struct wanted *w, struct watched *old, size_t n_old, struct err *e)
+/* grown: not by the command, but as the tree has changed since: what came into a new mailbox before it was watched is news. */
+static void watch(struct client *c, struct notify *y, const struct wanted *w, bool grown, struct watched *old, size_t n_old, struct err *e)
 {
 	struct folder *const f = folder_hold(c->user, w->name, e);
 
 	if (!f)
 		return;
 	const struct watched *const was = watched_before(old, n_old, f);
+	struct mbox_status *const told = &y->v[y->n].told;
 
 	y->v[y->n++] = (struct watched){ .f = f, .events = w->events, .told = was ? was->told : (struct mbox_status){ 0 } };
-	if (!was)
-		(void)!mbox_status(f->mbox, &y->v[y->n - 1].told, e);
+	if (!was && mbox_status(f->mbox, told, e) == 0 && grown && told->messages > 0)
+		*told = (struct mbox_status){ 0 };
 }
 
 /* The mailboxes that the filters mean now. What was watched before keeps what it was told. */
-static enum cmd_result match(struct client *c, struct notify *y, struct err *e)
+static enum cmd_result match(struct client *c, struct notify *y, bool grown, struct err *e)
 {
 	struct watched *old = y->v;
 	const size_t n_old = y->n;
@@ -141,7 +143,7 @@ static enum cmd_result match(struct client *c, struct notify *y, struct err *e)
 		if (y->n == NOTIFY_MAILBOXES_MAX)
 			r = command_answer(c, "NO", "NOTIFICATIONOVERFLOW", "Too many mailboxes to watch.");
 		else
-			watch(c, y, w, old, n_old, e);
+			watch(c, y, w, grown, old, n_old, e);
 	}
 	for (size_t i = 0; i < n_old; i++)
 		folder_release(old[i].f);
@@ -271,9 +273,14 @@ static void tell(struct client *c)
 	struct mbox_status st;
 
 	if (y->stale) {
-		y->stale = false;
-		if (match(c, y, &e) != CMD_OK)
+		const struct arena_mark mark = arena_mark(c->arena);
+
+		const bool grown = y->grown;
+
+		y->stale = y->grown = false;
+		if (match(c, y, grown, &e) != CMD_OK)
 			overflow(c);
+		arena_release(c->arena, mark);
 	}
 	for (size_t i = 0; i < y->n; i++) {
 		struct watched *w = &y->v[i];
@@ -347,16 +354,18 @@ void notify_rights(struct user *u)
 	}
 }
 
+void notify_look(struct client *c)
+{
+	if (!c->notify || notify_busy(c) || c->over)
+		return;
+	tell(c);
+	resp_flush(c);
+}
+
 void notify_changed(struct user *u)
 {
-	list_each_safe(it, &u->clients) {
-		struct client *c = list_of(it, struct client, node);
-
-		if (!c->notify || notify_busy(c) || c->over)
-			continue;
-		tell(c);
-		resp_flush(c);
-	}
+	list_each_safe(it, &u->clients)
+		notify_look(list_of(it, struct client, node));
 }
 
 void notify_forget(struct user *u, const struct folder *f)
@@ -429,7 +438,7 @@ static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 	if (c->folder && folder_sync(c, true, true, e) < 0)
 		return store_no(c, e, false);
 	notify_new_now(c);
-	if ((r = take_abroad(c, y, e)) != CMD_OK || (r = match(c, y, e)) != CMD_OK)
+	if ((r = take_abroad(c, y, e)) != CMD_OK || (r = match(c, y, false, e)) != CMD_OK)
 		return r;
 	for (size_t i = 0; y->what.status && i < y->n; i++) {
 		if (!c->folder || c->folder->mbox != y->v[i].f->mbox)

@@ -121,7 +121,7 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 
 		if (!c->notify || c->over)
 			continue;
-		c->notify->stale = true;
+		c->notify->stale = c->notify->grown = true;
 		if (c == by)
 			continue;
 		if (c->guest && bit == EVENT_BIT(SUBSCRIPTIONCHANGE))
@@ -135,6 +135,9 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 			put_name(c, &told, list, parent, STR(""));
 		tell_aside(c, &told);
 	}
+	/* What is new is watched from now on: what another process brings there is seen. */
+	list_each_safe(it, &by->user->clients)
+		notify_look(list_of(it, struct client, node));
 	buf_fini(&told);
 }
 

@@ -21,11 +21,13 @@ struct notify {
 	size_t n;
 	bool over;			/* too much was asked for */
 	bool stale;			/* the tree has changed, or what a guest may read: match it again */
+	bool grown;			/* the tree has */
 	struct list abroad;		/* folders of others */
 	bool selected_due;		/* the selected one is another user's, whose process has not answered yet */
 	struct buf later;		/* what there was to tell while something else was being said */
 };
 bool notify_busy(const struct client *c);	/* nothing can be told now */
+void notify_look(struct client *c);		/* what has changed, and which mailboxes there are, unless nothing can be told now */
 void notify_new_now(struct client *c);		/* what is to be told of new messages, in a command */
 
 #endif

@@ -1,4 +1,5 @@
 """NOTIFY (RFC 5465)."""
+import os
 import re
 
 import pytest
@@ -47,6 +48,24 @@ def test_other_mailboxes(imap, tree):
     c.ok("NOTIFY NONE")
     other.append(tree + "/a", numbered(2))
     assert settle(c) == []
+
+
+def test_a_mailbox_that_is_made_later_is_watched_at_once(imap, tree, suite):
+    """RFC 5465 section 6: filters mean what they match when it happens. The first message there is told of, whoever brings it, and what comes after the
+    mailbox was renamed by its new name."""
+    c, other = imap(), imap()
+    c.ok("NOTIFY SET (subtree %s (MessageNew MessageExpunge MailboxName))" % tree)
+    other.ok("CREATE %s/new" % tree)
+    wait_for(c, rb'LIST \(\\HasNoChildren\) "/" %s/new$' % tree.encode())
+    new = suite.maildir("alice@example.com") / (".%s.new" % tree) / "new"
+    one = new / "1600000000.M1P1.elsewhere"
+    one.write_bytes(numbered(1).replace(b"\r\n", b"\n"))
+    os.chown(one, new.stat().st_uid, new.stat().st_gid)
+    wait_for(c, rb"STATUS %s/new \(MESSAGES 1 UIDNEXT 2 " % tree.encode())
+    other.ok("RENAME %s/new %s/renamed" % (tree, tree))
+    wait_for(c, rb'LIST \(\\HasNoChildren\) "/" %s/renamed \("OLDNAME" \(%s/new\)\)' % (tree.encode(), tree.encode()))
+    other.append(tree + "/renamed", numbered(2))
+    assert len(wait_for(c, rb"STATUS %s/renamed \(MESSAGES 2 UIDNEXT 3 " % tree.encode())) == 1
 
 
 def test_one_event_of_other_mailboxes(imap, tree):
