@@ -113,6 +113,7 @@ static void read_input(struct client *c)
 
 	for (;;) {
 		notify_fetch(c);
+		contexts_aside(c);
 		if (c->over || c->run.step || c->timer || resp_full(c) || relay_away(c))
 			break;
 		if (n++ == CLIENT_ROUND_MAX) {

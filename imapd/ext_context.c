@@ -1,6 +1,9 @@
 /* Searches that are kept up to date (RFC 5267, CONTEXT=SEARCH): after each change that the connection is told of, the messages concerned are looked at
  * again, and what has come or gone is told as ADDTO and REMOVEFROM. A result is UIDs in ascending order; positions are told as 0, since
- * results of SEARCH have no order of their own. CANCELUPDATE ends them. */
+ * results of SEARCH have no order of their own. CANCELUPDATE ends them.
+ *
+ * A look may read a message's file, and there may be thousands: what does not fit into a slice is looked at when the command has been answered, in slices, before another one
+ * is read. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -21,8 +24,10 @@ struct context {
 	uint32_t *found;		/* UIDs, ascending */
 	size_t n, cap;
 	uint32_t last;			/* the highest UID looked at */
-	uint32_t *changed;		/* UIDs to look at again */
-	size_t n_changed, cap_changed;
+	uint32_t *changed;		/* UIDs to look at again, those before changed_at again */
+	size_t n_changed, cap_changed, changed_at;
+	uint32_t *come, *gone;		/* found out, and not told yet: as they are told */
+	size_t n_come, n_gone, cap_come, cap_gone;
 };
 
 void no_update(struct client *c)
@@ -80,6 +85,8 @@ static void context_free(struct client *c, struct context *x)
 	matcher_fini(&x->matcher);
 	free(x->found);
 	free(x->changed);
+	free(x->come);
+	free(x->gone);
 	arena_free(&x->arena);
 	free(x);
 }
@@ -165,11 +172,19 @@ static void tell(struct client *c, const struct context *x, const char *what, co
 	buf_c(out, ")\r\n");
 }
 
+static void tell_all(struct client *c, struct context *x)
+{
+	tell(c, x, "REMOVEFROM", x->gone, x->n_gone);
+	tell(c, x, "ADDTO", x->come, x->n_come);
+	x->n_gone = x->n_come = 0;
+}
+
 void contexts_expunged(struct client *c, uint32_t seq, uint32_t uid)
 {
 	list_each(it, &c->contexts) {
 		struct context *x = list_of(it, struct context, node);
 
+		tell_all(c, x);		/* while the numbers in it are right */
 		if (!has(x, uid))
 			continue;
 		drop(x, uid);
@@ -186,53 +201,89 @@ void contexts_changed(struct client *c, uint32_t uid)
 	}
 }
 
-struct news {
-	uint32_t *come, *gone;
-	size_t n_come, n_gone, cap_come, cap_gone;
-};
-
-static void look(struct client *c, struct context *x, uint32_t uid, struct news *w)
+/* True: it has come into the result. */
+static bool look(struct client *c, struct context *x, uint32_t uid)
 {
 	const uint32_t seq = mbox_view_seq(c->view, uid);
 	const bool was = has(x, uid), is = seq && matcher_test(&x->matcher, seq);
 
 	if (is && !was) {
 		put(x, uid);
-		push(&w->come, &w->n_come, &w->cap_come, x->uid ? uid : seq);
+		push(&x->come, &x->n_come, &x->cap_come, x->uid ? uid : seq);
 	} else if (was && !is) {
 		drop(x, uid);
-		push(&w->gone, &w->n_gone, &w->cap_gone, x->uid ? uid : seq);
+		push(&x->gone, &x->n_gone, &x->cap_gone, x->uid ? uid : seq);
 	}
+	return is && !was;
 }
 
-static void update(struct client *c, struct context *x)
+/* The message to look at next: 0 none. */
+static uint32_t next_uid(struct client *c, const struct context *x)
 {
-	const uint32_t count = mbox_view_count(c->view);
-	struct news w = { 0 };
+	if (x->changed_at < x->n_changed)
+		return x->changed[x->changed_at];
+	return mbox_view_uid(c->view, mbox_view_seq_from(c->view, x->last + 1));
+}
 
-	x->matcher.now = clock_wall();
-	for (size_t i = 0; i < x->n_changed; i++)
-		look(c, x, x->changed[i], &w);
-	x->n_changed = 0;
-	for (uint32_t seq = mbox_view_seq_from(c->view, x->last + 1); seq <= count; seq++) {
-		const size_t before = w.n_come;
+static void look_at_next(struct client *c, struct context *x, uint32_t uid)
+{
+	const bool again = x->changed_at < x->n_changed;
+	const bool come = look(c, x, uid);
 
-		look(c, x, mbox_view_uid(c->view, seq), &w);
-		if (x->has_fetch && w.n_come > before)
-			fetch_now(c, &x->fetch, seq);
+	if (again) {
+		x->changed_at++;
+	} else {
+		x->last = uid;
+		if (x->has_fetch && come)
+			fetch_now(c, &x->fetch, mbox_view_seq(c->view, uid));
 	}
-	if (count && mbox_view_uid(c->view, count) > x->last)
-		x->last = mbox_view_uid(c->view, count);
-	tell(c, x, "REMOVEFROM", w.gone, w.n_gone);
-	tell(c, x, "ADDTO", w.come, w.n_come);
-	free(w.come);
-	free(w.gone);
+	if (x->changed_at == x->n_changed)
+		x->changed_at = x->n_changed = 0;
+}
+
+/* Until there is nothing more to look at, or the time has come. False: more is left. */
+static bool update_some(struct client *c, uint64_t until)
+{
+	list_each(it, &c->contexts) {
+		struct context *x = list_of(it, struct context, node);
+		uint32_t uid;
+
+		x->matcher.now = clock_wall();
+		while ((uid = next_uid(c, x)) != 0) {
+			look_at_next(c, x, uid);
+			if (clock_mono_us() >= until || resp_full(c))
+				return false;
+		}
+		tell_all(c, x);
+	}
+	return true;
 }
 
 void contexts_update(struct client *c)
 {
-	list_each(it, &c->contexts)
-		update(c, list_of(it, struct context, node));
+	if (c->n_contexts > 0)
+		(void)update_some(c, clock_mono_us() + SLICE_US);
+}
+
+static enum cmd_result update_step(struct client *c, struct err *e)
+{
+	(void)e;
+	return update_some(c, clock_mono_us() + SLICE_MIN_US) ? CMD_ASIDE : CMD_MORE;
+}
+
+void contexts_aside(struct client *c)
+{
+	if (c->n_contexts == 0 || !c->view || c->over || c->run.step || c->append || c->relay || (c->run.cmd && !c->idling))
+		return;
+	list_each(it, &c->contexts) {
+		const struct context *x = list_of(it, struct context, node);
+
+		if (next_uid(c, x) == 0)
+			continue;
+		c->run.step = update_step;
+		command_aside(c);
+		return;
+	}
 }
 
 /* --- CANCELUPDATE --- */

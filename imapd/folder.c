@@ -505,6 +505,7 @@ void folder_push(struct client *c)
 		client_end(c, e.text, "Mailbox is no longer usable.");
 	} else {
 		notify_fetch(c);
+		contexts_aside(c);
 		resp_flush(c);
 	}
 }

@@ -285,6 +285,7 @@ bool context_begin(struct client *c, struct str text, struct str items, const ui
 void contexts_expunged(struct client *c, uint32_t seq, uint32_t uid);	/* before the client is told */
 void contexts_changed(struct client *c, uint32_t uid);			/* flags, or a new message: looked at by contexts_update */
 void contexts_update(struct client *c);
+void contexts_aside(struct client *c);	/* what contexts_update has left, unless a command is under way */
 void contexts_end(struct client *c);
 void no_update(struct client *c);	/* "NO [NOUPDATE tag]": this search is not kept up to date */
 

@@ -268,6 +268,26 @@ def test_messages_of_one_append_are_all_there_or_none(imap, suite, tmp_path, cal
     c.ok("DELETE together-" + call)
 
 
+def test_a_search_kept_up_to_date_leaves_room_for_others(imap, folder, filled, tmp_path):
+    """RFC 5267: a thousand new messages whose text must be read: some for the command's answer, the others behind it, and all are told once."""
+    a, b, kept = filled, imap(), imap()
+    kept.ok("SELECT " + folder)
+    b.ok("SELECT INBOX")
+    assert len(kept.cmd("UID SEARCH RETURN (COUNT UPDATE) NOT BODY nowhere-to-be-found", tag="u1")[2]) == 1
+    a.ok("COPY 1:* " + folder)
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,openat") as t:
+        kept.send("n1 NOOP\r\nn2 UID STORE %d:%d +FLAGS.SILENT (\\Seen)\r\nn3 NOOP\r\n" % (COUNT + 1, COUNT + 2))
+        b.ok("NOOP")
+        lines = []
+        while not lines or not lines[-1].startswith(b"n3 "):
+            lines.append(kept.line())
+    most, read = longest(t.lines(), ",S=")
+    assert read >= COUNT and most <= COUNT // 4, "%d of %d messages between two looks" % (most, read)
+    told = [line for line in lines if b"ESEARCH" in line]
+    assert told == [b'* ESEARCH (TAG "u1") UID ADDTO (0 %d:%d)' % (COUNT + 1, 2 * COUNT)], told
+    assert lines.index(told[0]) < next(n for n, line in enumerate(lines) if line.startswith(b"n2 "))
+
+
 def test_a_copy_from_another_user_leaves_room_for_others(imap, folder, filled, tmp_path):
     """It is written out, and gets into cur, in pieces, and all of it is there or none."""
     bob = "bob@example.com"
