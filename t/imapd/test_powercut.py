@@ -1,5 +1,5 @@
 """Power cuts under APPEND: one sync makes message, name and UID durable together. Whatever was answered with OK is there, under the UID that was told; nothing
-half-written is ever shown; no UID comes twice. And under MOVE, where one sync is for both folders: each message is in one of them at least, and where OK said."""
+half-written is ever shown; no UID comes twice; of several messages in one APPEND all are there or none. And under MOVE, where one sync is for both folders: each message is in one of them at least, and where OK said."""
 import os
 import random
 import re
@@ -19,8 +19,8 @@ def message(key, size):
     return b"Subject: %s\r\n\r\n%s\r\nend of %s\r\n" % (key, b"x" * size, key)
 
 
-def append_all(suite, n, sent, told):
-    """Single and several messages, small and spilled to a file, until the power goes. told: (UID, key) of what was answered with OK."""
+def append_all(suite, n, sent, told, together):
+    """Single and several messages, small and spilled to a file, until the power goes. told: (UID, key) of what was answered with OK; together: keys of one command each."""
     i = 0
     try:
         c = Imap(suite, login=USER)
@@ -32,6 +32,7 @@ def append_all(suite, n, sent, told):
                 sent[keys[-1]] = message(keys[-1], size)
             data = [b"(\\Seen) {%d+}\r\n%s" % (len(sent[k]), sent[k]) for k in keys]
             if random.random() < 0.5:
+                together.append(keys)
                 status, line, _ = c.cmd(b"APPEND INBOX " + b" ".join(data))
                 if status != "OK":      # the disk has gone
                     return
@@ -67,10 +68,10 @@ def test_what_was_appended_survives(fresh_suite, kind):
     try:
         suite.passwords[USER] = "secret"
         suite.user_add(USER, "secret")
-        sent, told = {}, []
+        sent, told, together = {}, [], []
         for r in range(ROUNDS):
             suite.start()
-            threads = [threading.Thread(target=append_all, args=(suite, 2 * r + n, sent, told)) for n in range(2)]
+            threads = [threading.Thread(target=append_all, args=(suite, 2 * r + n, sent, told, together)) for n in range(2)]
             before = len(told)
             for t in threads:
                 t.start()
@@ -93,6 +94,9 @@ def test_what_was_appended_survives(fresh_suite, kind):
             lost = [(uid, key) for uid, key in told if got.get(uid) != sent[key]]
             assert not lost, "%d of %d are not as told: %s" % (len(lost), len(told), lost[:5])
             assert set(got.values()) <= set(sent.values()), "something half-written is shown"
+            there = set(got.values())
+            parts = [keys for keys in together if len({sent[k] in there for k in keys}) > 1]
+            assert not parts, "%d of %d commands are there in part: %s" % (len(parts), len(together), parts[:3])
             _, line, _ = c.cmd(b"APPEND INBOX {3+}\r\nx\r\n")
             fresh = int(re.search(r"APPENDUID \d+ (\d+)", line).group(1))
             assert fresh > max(uid for uid, _ in told)
