@@ -29,9 +29,10 @@ static enum cmd_result all_step(struct client *c, struct err *e)
 {
 	struct searching *s = c->run.data;
 	const uint32_t count = mbox_view_count(c->view);
+	const bool live = mbox_view_is_live(c->view);
 
 	for (unsigned n = 0; n < ALL_BATCH && s->next <= count; n++, s->next++) {
-		if (!mbox_view_is_expunged(c->view, s->next))
+		if (live || !mbox_view_is_expunged(c->view, s->next))
 			results_add(&s->results, s->next, MATCH_SCORE_FULL, 0);
 	}
 	c->run.done = s->next - 1;

@@ -1,7 +1,7 @@
 /* SORT and UID SORT (RFC 5256; DISPLAYFROM and DISPLAYTO of RFC 5957, RELEVANCY of RFC 6203; RETURN of RFC 5267): the walk of a search, then the values
  * of what was found, then sorting, each in slices. Where the folder's order is kept (orders.h), only messages that came since are sorted, and put into it; where
  * it is not, but the folder has a file of keys (store/keys.h), it is made of that, without looking at a text. */
-#include "imap/sort.h"
+#include "imap/order.h"
 #include "orders.h"
 #include "searching.h"
 #include "store/keys.h"
@@ -10,7 +10,7 @@
 enum {
 	SUMMARIES_BATCH = 32, VALUES_BATCH = 256, COMPARISONS = 4096,
 	INSERT_BATCH = 16,	/* messages that are put into a kept order at once */
-	RANKS_BATCH = 1024,
+	ORDER_BATCH = 4096,
 	MANY = 16,		/* this part of the folder, at least, is worth an order of all of it */
 };
 
@@ -25,12 +25,13 @@ struct sorting {
 	union imap_sort_value *values;
 	size_t at;
 	struct imap_sort sort;
+	struct imap_order order;	/* by the file of keys */
 	bool unsure;		/* a message could not be read: the next time its values may be others */
 	uint32_t places;	/* of the view when the search ended */
 	uint32_t filed;		/* below: in the file of keys */
 	uint64_t stamp;			/* of what that file says */
 	struct order_kept *kept;	/* NULL: none */
-	uint32_t *live;		/* its messages that are still there, */
+	const uint32_t *live;	/* its messages that are still there, */
 	size_t n_live;
 	uint32_t *before;	/* and for each row, in order, how many of them come before it */
 	void (*cleanup)(struct client *c);	/* of the walk */
@@ -123,11 +124,12 @@ static enum cmd_result answer_part(struct client *c, struct err *e)
 	return answer_making_step(c, &t->s.making, put_part, e);
 }
 
+/* order NULL: the results are in order. */
 static enum cmd_result finish(struct client *c, struct sorting *t, const uint32_t *order, struct err *e)
 {
 	if (t->s.matcher.all)
 		folder_want_keys(c->folder);
-	if (results_permute(&t->s.results, c->arena, order, e) < 0 || searching_finish(c, &t->s, "SORT", e) < 0)
+	if ((order && results_permute(&t->s.results, c->arena, order, e) < 0) || searching_finish(c, &t->s, "SORT", e) < 0)
 		return CMD_NO;
 	/* CONTEXT=SORT is not offered (RFC 5267 section 4.1). */
 	if (t->s.ret.what & IMAP_RETURN_UPDATE)
@@ -191,21 +193,36 @@ static uint32_t seq_there(const struct client *c, uint32_t place)
 	return seq && !mbox_view_is_expunged(c->view, seq) ? seq : 0;
 }
 
+/* Every message was found, and v names each: so they are the results. False: they are not, and nothing has changed. */
+static bool pick_all(const struct client *c, struct results *r, const uint32_t *v, size_t n)
+{
+	size_t k = 0;
+
+	if (n != r->n || n != mbox_view_count(c->view) || r->scores || r->modseqs)
+		return false;
+	for (; k < n && (r->v[k] = mbox_view_seq_at(c->view, v[k])) != 0; k++)
+		;
+	for (size_t i = 0; k < n && i < n; i++)
+		r->v[i] = (uint32_t)i + 1;
+	return k == n;
+}
+
 /* What was found, in the order of v. */
 static enum cmd_result pick(struct client *c, struct sorting *t, const uint32_t *v, size_t n, struct err *e)
 {
 	const struct results *r = &t->s.results;
 	const size_t count = mbox_view_count(c->view);
-	const bool all = r->n == count;		/* each at its own number */
-	uint32_t *const index = all ? NULL : ARENA_ARRAY(c->arena, uint32_t, count + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
-	size_t k = 0;
 
-	if ((!all && !index) || !order)
+	if (pick_all(c, &t->s.results, v, n))
+		return finish(c, t, NULL, e);
+	uint32_t *const index = ARENA_ARRAY(c->arena, uint32_t, count + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
+	size_t k = 0;
+	if (!index || !order)
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
-	for (size_t i = 0; !all && i < r->n; i++)
+	for (size_t i = 0; i < r->n; i++)
 		index[r->v[i]] = (uint32_t)i + 1;
 	for (size_t i = 0; i < n && k < r->n; i++) {
-		const uint32_t seq = mbox_view_seq_at(c->view, v[i]), at = all ? seq : index[seq];
+		const uint32_t at = index[mbox_view_seq_at(c->view, v[i])];
 
 		if (at)
 			order[k++] = at - 1;
@@ -243,19 +260,15 @@ static uint32_t rank_of(struct client *c, struct sorting *t, const union imap_so
 
 static enum cmd_result merged(struct client *c, struct sorting *t, struct err *e)
 {
-	const size_t n = t->n_live + t->n_rows;
-	uint32_t *const v = xmalloc((n + 1) * sizeof(*v));
-	size_t k = 0, live = 0;
+	uint32_t *const rows = ARENA_ARRAY(c->arena, uint32_t, t->n_rows + 1);
 
-	for (size_t i = 0; i < t->n_rows; i++) {
-		while (live < t->before[i])
-			v[k++] = t->live[live++];
-		v[k++] = mbox_view_place(c->view, t->rows[t->sort.order[i]]);
-	}
-	while (live < t->n_live)
-		v[k++] = t->live[live++];
-	order_keep(c, t->by, t->n_by, v, n, t->places);
-	return pick(c, t, v, n, e);
+	if (!rows)
+		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
+	for (size_t i = 0; i < t->n_rows; i++)
+		rows[i] = mbox_view_place(c->view, t->rows[t->sort.order[i]]);
+	const struct order_more more = { .live = t->live, .n_live = t->n_live, .rows = rows, .before = t->before, .n = t->n_rows, .places = t->places };
+	order_add(c, &t->kept, &more);
+	return pick(c, t, t->kept->v, t->kept->n, e);
 }
 
 static enum cmd_result insert_step(struct client *c, struct err *e)
@@ -269,16 +282,32 @@ static enum cmd_result insert_step(struct client *c, struct err *e)
 	return t->at < t->n_rows ? CMD_MORE : merged(c, t, e);
 }
 
+/* Those of the kept order that are still there: all of it, where no more are numbered below its end. */
+static bool live_find(struct client *c, struct sorting *t)
+{
+	const struct order_kept *const k = t->kept;
+	uint32_t *live;
+
+	t->live = k->v;
+	t->n_live = k->n;
+	if (mbox_view_is_live(c->view) && mbox_view_seq_before(c->view, k->places) == k->n)
+		return true;
+	if (!(live = ARENA_ARRAY(c->arena, uint32_t, k->n + 1)))
+		return false;
+	t->live = live;
+	t->n_live = 0;
+	for (size_t i = 0; i < k->n; i++) {
+		if (seq_there(c, k->v[i]))
+			live[t->n_live++] = k->v[i];
+	}
+	return true;
+}
+
 static enum cmd_result insert_begin(struct client *c, struct sorting *t, struct err *e)
 {
-	t->live = ARENA_ARRAY(c->arena, uint32_t, t->kept->n + 1);
 	t->before = ARENA_ARRAY(c->arena, uint32_t, t->n_rows + 1);
-	if (!t->live || !t->before)
+	if (!t->before || !live_find(c, t))
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
-	for (size_t i = 0; i < t->kept->n; i++) {
-		if (seq_there(c, t->kept->v[i]))
-			t->live[t->n_live++] = t->kept->v[i];
-	}
 	t->at = 0;
 	c->run.step = insert_step;
 	return CMD_MORE;
@@ -366,27 +395,29 @@ static unsigned columns(const struct sorting *t)
 	return what;
 }
 
-static int64_t filed(struct client *c, uint32_t seq, uint32_t place, enum imap_sort_by by)
+/* By the file; of a message that has no date of its own: when it came. */
+static int64_t filed(const void *ctx, uint32_t row, size_t k)
 {
+	const struct client *const c = ctx;
+	const struct sorting *const t = c->run.data;
+	const enum imap_sort_by by = t->by[k].by;
+	const uint32_t place = mbox_view_place(c->view, row + 1);
 	int64_t sent;
 
 	if (imap_sort_is_text(by))
 		return mbox_keys_rank(c->folder->mbox, place, key_of(by));
 	sent = by == IMAP_SORT_DATE ? mbox_keys_sent(c->folder->mbox, place) : INT64_MIN;
-	return sent != INT64_MIN ? sent : mbox_msg_date(c->view, seq);
+	return sent != INT64_MIN ? sent : mbox_msg_date(c->view, row + 1);
 }
 
-static enum cmd_result filed_sort_step(struct client *c, struct err *e)
+static enum cmd_result filed_order(struct client *c, struct sorting *t, struct err *e)
 {
-	struct sorting *t = c->run.data;
-	uint32_t *v;
+	const size_t n = t->order.n;
+	uint32_t *const v = xmalloc((n + 1) * sizeof(*v));
 
-	if (!imap_sort_step(&t->sort, COMPARISONS))
-		return CMD_MORE;
-	v = xmalloc((t->n_rows + 1) * sizeof(*v));
-	for (size_t i = 0; i < t->n_rows; i++)
-		v[i] = mbox_view_place(c->view, t->sort.order[i] + 1);
-	order_keep(c, t->by, t->n_by, v, t->n_rows, t->filed < t->places ? t->filed : t->places);
+	for (size_t i = 0; i < n; i++)
+		v[i] = mbox_view_place(c->view, imap_order_row(&t->order, i) + 1);
+	order_keep(c, t->by, t->n_by, v, n, t->filed < t->places ? t->filed : t->places);
 	t->kept = order_get(c, t->by, t->n_by);
 	return sort_kept(c, t, e);
 }
@@ -400,21 +431,11 @@ static enum cmd_result filed_step(struct client *c, struct err *e)
 		return CMD_MORE;
 	if (mbox_keys_places(c->folder->mbox) != t->filed || mbox_thread_numbers(c->folder->mbox).stamp != t->stamp)
 		return sort_kept(c, t, e);
-	for (unsigned k = 0; k < RANKS_BATCH && t->at < t->n_rows; k++, t->at++) {
-		const uint32_t seq = (uint32_t)t->at + 1, place = mbox_view_place(c->view, seq);
+	const bool done = imap_order_step(&t->order, ORDER_BATCH);
 
-		for (size_t i = 0; i < t->n_by; i++)
-			t->values[t->at * t->n_by + i].number = filed(c, seq, place, t->by[i].by);
-	}
 	if (!mbox_keys_intact(c->folder->mbox))
 		return sort_kept(c, t, e);
-	if (t->at < t->n_rows)
-		return CMD_MORE;
-	t->sort = (struct imap_sort){ .by = t->by, .n_by = t->n_by, .values = t->values, .n = t->n_rows, .ranks = true };
-	if (imap_sort_begin(&t->sort, c->arena, e) < 0)
-		return CMD_NO;
-	c->run.step = filed_sort_step;
-	return CMD_MORE;
+	return done ? filed_order(c, t, e) : CMD_MORE;
 }
 
 static enum cmd_result load_step(struct client *c, struct err *e)
@@ -425,11 +446,11 @@ static enum cmd_result load_step(struct client *c, struct err *e)
 		return CMD_MORE;
 	t->filed = mbox_keys_places(c->folder->mbox);
 	t->stamp = mbox_thread_numbers(c->folder->mbox).stamp;
-	t->n_rows = mbox_view_seq_before(c->view, t->filed);
-	if (t->n_rows == 0)
+	t->order = (struct imap_order){ .by = t->by, .n_by = t->n_by, .number = filed, .ctx = c, .n = mbox_view_seq_before(c->view, t->filed) };
+	if (t->order.n == 0)
 		return sort_kept(c, t, e);
-	if (!(t->values = ARENA_ARRAY(c->arena, union imap_sort_value, t->n_rows * t->n_by + 1)))
-		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
+	if (imap_order_begin(&t->order, c->arena, e) < 0)
+		return CMD_NO;
 	c->run.step = filed_step;
 	return CMD_MORE;
 }

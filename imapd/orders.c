@@ -71,6 +71,53 @@ void order_keep(struct client *c, const struct imap_sort_criterion *by, size_t n
 	insert(f, k, gone);
 }
 
+/* Is it used by nobody but one command, and the folder? */
+static bool is_alone(const struct folder *f, const struct order_kept *k)
+{
+	bool kept = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(f->orders); i++)
+		kept |= f->orders[i] == k;
+	return kept && k->refs == 2;
+}
+
+/* From the end, so that each moves once. */
+static void put_between(uint32_t *v, const struct order_more *m)
+{
+	size_t end = m->n_live;
+
+	for (size_t i = m->n; i-- > 0;) {
+		const size_t from = m->before[i];
+
+		memmove(v + from + i + 1, m->live == v ? v + from : m->live + from, (end - from) * sizeof(*v));
+		v[from + i] = m->rows[i];
+		end = from;
+	}
+	if (m->live != v)
+		memcpy(v, m->live, end * sizeof(*v));
+}
+
+void order_add(struct client *c, struct order_kept **kp, const struct order_more *m)
+{
+	struct order_kept *const k = *kp;
+	const size_t n = m->n_live + m->n;
+	struct order_more more = *m;
+
+	if (m->live == k->v && is_alone(c->folder, k)) {
+		more.live = k->v = xrealloc(k->v, (n + 1) * sizeof(*k->v));
+		put_between(k->v, &more);
+		k->n = n;
+		k->places = m->places;
+		return;
+	}
+	uint32_t *const v = xmalloc((n + 1) * sizeof(*v));
+	put_between(v, m);
+	order_keep(c, k->by, k->n_by, v, n, m->places);
+	struct order_kept *const made = order_get(c, k->by, k->n_by);
+	order_put(kp);
+	*kp = made;
+}
+
 void orders_free(struct folder *f)
 {
 	for (size_t i = 0; i < ARRAY_LEN(f->orders); i++)

@@ -1,4 +1,4 @@
-$(call library,scan.c lex.c seqset.c utf7.c out.c match.c fetch.c search.c fold.c sort.c thread.c thread_order.c mboxes.c notify.c crlf.c structure.c text.c preview.c url.c)
+$(call library,scan.c lex.c seqset.c utf7.c out.c match.c fetch.c search.c fold.c sort.c order.c thread.c thread_order.c mboxes.c notify.c crlf.c structure.c text.c preview.c url.c)
 $(call fuzzer,fuzz_url,fuzz_url.c,imap base)
 $(call unittest,test_imap,test_imap.c,imap base test)
 $(call unittest,test_scan,test_scan.c,imap base test)

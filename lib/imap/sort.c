@@ -187,10 +187,10 @@ static int value_cmp(bool text, const union imap_sort_value *a, const union imap
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
-static int values_cmp(const struct imap_sort_criterion *by, size_t n_by, bool ranks, const union imap_sort_value *a, const union imap_sort_value *b)
+int imap_sort_cmp(const struct imap_sort_criterion *by, size_t n_by, const union imap_sort_value *a, const union imap_sort_value *b)
 {
 	for (size_t i = 0; i < n_by; i++) {
-		const int r = value_cmp(keys[by[i].by].text && !ranks, &a[i], &b[i]);
+		const int r = value_cmp(keys[by[i].by].text, &a[i], &b[i]);
 
 		if (r)
 			return by[i].reverse ? -r : r;
@@ -198,14 +198,9 @@ static int values_cmp(const struct imap_sort_criterion *by, size_t n_by, bool ra
 	return 0;
 }
 
-int imap_sort_cmp(const struct imap_sort_criterion *by, size_t n_by, const union imap_sort_value *a, const union imap_sort_value *b)
-{
-	return values_cmp(by, n_by, false, a, b);
-}
-
 static int row_cmp(const struct imap_sort *s, uint32_t a, uint32_t b)
 {
-	const int r = values_cmp(s->by, s->n_by, s->ranks, &s->values[a * s->n_by], &s->values[b * s->n_by]);
+	const int r = imap_sort_cmp(s->by, s->n_by, &s->values[a * s->n_by], &s->values[b * s->n_by]);
 
 	return r ? r : a < b ? -1 : 1;
 }
@@ -216,7 +211,7 @@ static uint64_t first_key(const struct imap_sort *s, size_t row)
 	const union imap_sort_value *const v = &s->values[row * s->n_by];
 	uint64_t key = 0;
 
-	if (keys[s->by[0].by].text && !s->ranks) {
+	if (keys[s->by[0].by].text) {
 		for (size_t i = 0; i < sizeof(key); i++)
 			key = key << 8 | (i < v->text.n ? (unsigned char)v->text.p[i] : 0);
 	} else {
@@ -228,7 +223,7 @@ static uint64_t first_key(const struct imap_sort *s, size_t row)
 int imap_sort_begin(struct imap_sort *s, struct arena *a, struct err *e)
 {
 	/* Of one number nothing is left to compare: equal rows stay in their order. */
-	const bool one = s->n_by == 1 && (s->ranks || !keys[s->by[0].by].text);
+	const bool one = s->n_by == 1 && !keys[s->by[0].by].text;
 	struct radix_item *const room = ARENA_ARRAY(a, struct radix_item, s->n + 1);
 
 	s->order = ARENA_ARRAY(a, uint32_t, s->n + 1);

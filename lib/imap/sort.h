@@ -44,7 +44,6 @@ struct imap_sort {
 	size_t n_by;
 	const union imap_sort_value *values;	/* n rows of n_by */
 	size_t n;
-	bool ranks;			/* texts are given as numbers, too: their places in order */
 	uint32_t *order;		/* rows; equal ones stay in the order of their index */
 	/* inside */
 	uint32_t *other;

@@ -98,15 +98,33 @@ bool thread_dates_some(struct imap_thread *t, size_t work)
 	return t->alg != IMAP_THREAD_REFS || t->at >= t->n;
 }
 
+static int64_t root_number(const void *ctx, uint32_t row, size_t k)
+{
+	const struct imap_thread *const t = ctx;
+	const uint32_t i = t->roots[row];
+
+	switch (t->order.by[k].by) {
+	case IMAP_SORT_SUBJECT:
+		return t->v[i].subject;
+	case IMAP_SORT_DATE:
+		return t->v[i].date;
+	default:
+		return number_of(t, i);
+	}
+}
+
 /* Roots by date and number; for ORDEREDSUBJECT first by subject, to find what belongs together. */
 void thread_sort_begin(struct imap_thread *t, bool by_subject)
 {
 	static const struct imap_sort_criterion subject_date[] = { { IMAP_SORT_SUBJECT, false }, { IMAP_SORT_DATE, false }, { IMAP_SORT_ARRIVAL, false } };
 	const size_t n_by = by_subject ? 3 : 2;
 
-	t->values = ARENA_ARRAY(t->own, union imap_sort_value, (t->n_roots + 1) * n_by);
-	t->sorted = ARENA_ARRAY(t->own, uint32_t, t->n_roots + 1);
-	t->sort = (struct imap_sort){ .by = by_subject ? subject_date : subject_date + 1, .n_by = n_by, .values = t->values, .ranks = true };
+	if (!t->sorted)
+		t->sorted = ARENA_ARRAY(t->own, uint32_t, t->n_roots + 1);
+	t->order.by = subject_date + 3 - n_by;
+	t->order.n_by = n_by;
+	t->order.number = root_number;
+	t->order.ctx = t;
 	t->sorting = ROOTS_GATHER;
 	t->kept = 0;
 	t->first = 0;
@@ -114,24 +132,14 @@ void thread_sort_begin(struct imap_thread *t, bool by_subject)
 
 static bool gather_some(struct imap_thread *t, size_t *work)
 {
-	const size_t n_by = t->sort.n_by;
-
 	for (; *work > 0 && t->root_at < t->n_roots; t->root_at++, (*work)--) {
-		const uint32_t i = t->roots[t->root_at];
-		union imap_sort_value *v = &t->values[t->kept * n_by];
-
-		if (!i)
-			continue;
-		t->roots[t->kept++] = i;
-		if (n_by == 3)
-			(v++)->number = t->v[i].subject;
-		v[0].number = t->v[i].date;
-		v[1].number = number_of(t, i);
+		if (t->roots[t->root_at])
+			t->roots[t->kept++] = t->roots[t->root_at];
 	}
 	if (t->root_at < t->n_roots)
 		return false;
-	t->n_roots = t->sort.n = t->kept;
-	(void)!imap_sort_begin(&t->sort, t->a, NULL);
+	t->n_roots = t->order.n = t->kept;
+	(void)!imap_order_begin(&t->order, t->own, NULL);
 	return true;
 }
 
@@ -155,13 +163,16 @@ static bool link_subject(struct imap_thread *t, uint32_t i)
 static bool take_some(struct imap_thread *t, size_t work, bool link)
 {
 	for (; work > 0 && t->root_at < t->n_roots; work--, t->root_at++) {
-		const uint32_t i = t->roots[t->sort.order[t->root_at]];
+		const uint32_t i = t->roots[imap_order_row(&t->order, t->root_at)];
 
 		t->sorted[t->root_at] = link && link_subject(t, i) ? 0 : i;
 	}
 	if (t->root_at < t->n_roots)
 		return false;
+	uint32_t *const swap = t->roots;
+
 	t->roots = t->sorted;
+	t->sorted = swap;
 	return true;
 }
 
@@ -169,7 +180,7 @@ bool thread_sort_some(struct imap_thread *t, size_t work, bool link)
 {
 	if (t->sorting == ROOTS_GATHER && gather_some(t, &work))
 		t->sorting = ROOTS_SORT;
-	if (t->sorting == ROOTS_SORT && imap_sort_step(&t->sort, work)) {
+	if (t->sorting == ROOTS_SORT && imap_order_step(&t->order, work)) {
 		t->sorting = ROOTS_TAKE;
 		t->root_at = 0;
 	}

@@ -2,7 +2,7 @@
 #ifndef IMAP_THREAD_PRIV_H
 #define IMAP_THREAD_PRIV_H
 
-#include "imap/sort.h"
+#include "imap/order.h"
 #include "imap/thread.h"
 
 struct node {
@@ -30,9 +30,8 @@ struct imap_thread {
 	uint32_t at;			/* of the phase */
 	uint32_t *roots;
 	size_t n_roots, root_at;
-	struct imap_sort sort;		/* of the roots: gathered, sorted, taken */
-	union imap_sort_value *values;
-	uint32_t *sorted;
+	struct imap_order order;	/* of the roots: gathered, sorted, taken */
+	uint32_t *sorted;		/* as many */
 	size_t kept;			/* roots that are gathered */
 	enum { ROOTS_GATHER, ROOTS_SORT, ROOTS_TAKE } sorting;
 	uint32_t first, last;		/* PH_LINK: the root whose children are being found, and the last of them */

@@ -159,6 +159,7 @@ uint32_t mbox_view_place(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX
 uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place);	/* 0: not numbered here */
 uint32_t mbox_view_seq_before(const struct mbox_view *v, uint32_t place);	/* the last one below that place; 0: none */
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
+bool mbox_view_is_live(const struct mbox_view *v);		/* none is that, for sure */
 /* What changed since the last sync, in the order IMAP wants it: expunges (each by its then-current sequence number, highest first), then new count, then flag
  * changes. allow_expunge false (FETCH, STORE, SEARCH by number): they wait. fn is called per change. Flag changes that this view itself made
  * (mbox_store_flags) are not reported to it: the caller knows them; expunges are, always. */

@@ -197,7 +197,7 @@ uint32_t mbox_view_seq_from(const struct mbox_view *v, uint32_t uid)
 }
 
 /* As many are numbered as there are in the folder, and none of those that are there is not numbered: no record need be looked at. */
-static bool all_live(const struct mbox_view *v)
+bool mbox_view_is_live(const struct mbox_view *v)
 {
 	const struct state *const st = &v->m->st;
 
@@ -206,10 +206,9 @@ static bool all_live(const struct mbox_view *v)
 
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq)
 {
-	const uint32_t pos = view_pos(v, seq);
-
-	if (all_live(v))
+	if (mbox_view_is_live(v))
 		return false;
+	const uint32_t pos = view_pos(v, seq);
 	return pos != UINT32_MAX && (state_rec(&v->m->st, pos)->state & REC_GONE);
 }
 
