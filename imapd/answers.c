@@ -12,7 +12,8 @@ struct answer_kept {
 	bool lasting;
 	uint64_t stamp;
 	char *reader;		/* whose \Seen they may speak of; NULL: the owner's. Owned */
-	struct str key, text;	/* owned */
+	struct str key;		/* owned */
+	struct buf text;
 };
 
 void answer_put(struct answer_kept **kp)
@@ -23,7 +24,7 @@ void answer_put(struct answer_kept **kp)
 	if (k == NULL || --k->refs > 0)
 		return;
 	free((void *)(uintptr_t)k->key.p);
-	free((void *)(uintptr_t)k->text.p);
+	buf_fini(&k->text);
 	free(k->reader);
 	free(k);
 }
@@ -73,14 +74,14 @@ static struct str owned(struct str s)
 }
 
 /* In a free place, else in the eldest's: the first. */
-static void keep(const struct client *c, const struct answer_making *m)
+static void keep(const struct client *c, struct answer_making *m)
 {
 	struct answer_kept *const k = xzalloc(sizeof(*k));
 	const char *const reader = client_reader(c);
 	struct folder *const f = c->folder;
 	size_t i = 0;
 
-	*k = (struct answer_kept){ .refs = 1, .lasting = m->lasting, .stamp = m->stamp, .key = owned(m->key), .text = owned(buf_view(&m->text)),
+	*k = (struct answer_kept){ .refs = 1, .lasting = m->lasting, .stamp = m->stamp, .key = owned(m->key), .text = m->text,
 		.reader = reader ? xstrdup(reader) : NULL };
 	while (i < ARRAY_LEN(f->answers) && f->answers[i])
 		i++;
@@ -88,6 +89,7 @@ static void keep(const struct client *c, const struct answer_making *m)
 		answer_put(&f->answers[0]);
 		memmove(f->answers, f->answers + 1, (--i) * sizeof(f->answers[0]));
 	}
+	buf_init(&m->text, ANSWER_BYTES_MAX);
 	f->answers[i] = k;
 }
 
@@ -122,7 +124,7 @@ bool answer_replay(struct client *c, const struct answer_kept *k, size_t *at)
 {
 	const size_t n = k->text.n - *at < PIECE ? k->text.n - *at : PIECE;
 
-	buf_str(resp(c), str_sub(k->text, *at, n));
+	buf_str(resp(c), str_sub(buf_view(&k->text), *at, n));
 	*at += n;
 	return *at == k->text.n;
 }
