@@ -22,12 +22,12 @@ struct imap_thread *imap_thread_new(struct arena *a, enum imap_thread_alg alg, s
 	t->a = a;
 	t->alg = alg;
 	t->ids = alg == IMAP_THREAD_ORDEREDSUBJECT ? 0 : ids;
-	t->subjects = subjects;
+	t->subjects = subjects < SUBJECT_MAX ? subjects : SUBJECT_MAX;
 	t->n = (size_t)t->ids + 1;
 	t->cap = t->n + (t->ids ? messages_max / 8 : messages_max) + 64;
 	t->own = arena_new_large();
 	t->v = ARENA_ARRAY(t->own, struct node, t->cap);
-	t->by_subject = ARENA_ARRAY(t->own, uint32_t, (size_t)subjects + 1);
+	t->by_subject = ARENA_ARRAY(t->own, uint32_t, (size_t)t->subjects + 1);
 	return t;
 }
 
@@ -128,7 +128,7 @@ int imap_thread_add(struct imap_thread *t, const struct imap_thread_msg *m, stru
 		i = node_new(t);
 	t->v[i].number = m->number;
 	t->v[i].date = m->date;
-	t->v[i].subject = m->subject <= t->subjects ? m->subject : 0;
+	t->v[i].subject = (m->subject <= t->subjects ? m->subject : 0) & SUBJECT_MAX;
 	t->v[i].reply = m->reply;
 	if (t->alg == IMAP_THREAD_ORDEREDSUBJECT)
 		return 0;
@@ -198,6 +198,7 @@ static void prune_root(struct imap_thread *t, uint32_t i)
 static bool prune_some(struct imap_thread *t, size_t work)
 {
 	for (; work > 0 && t->at < t->n; work--, t->at++) {
+		t->v[t->at].top = 0;
 		if (t->v[t->at].parent == 0 && !t->v[t->at].rooted)
 			prune_root(t, t->at);
 		else if (t->v[t->at].number)

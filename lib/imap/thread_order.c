@@ -28,24 +28,28 @@ static uint32_t list_merge(struct imap_thread *t, uint32_t a, uint32_t b)
 	return head;
 }
 
-/* Bottom-up merge sort of a list: runs[k] holds 2^k nodes. */
+/* Bottom-up merge sort of a list: runs[k] holds 2^k nodes. Most lists hold one. */
 static uint32_t list_sort(struct imap_thread *t, uint32_t list)
 {
-	uint32_t runs[32] = { 0 }, sorted = 0;
+	uint32_t runs[32], sorted = 0;
+	size_t n_runs = 0;
 
+	if (!list || !t->v[list].next)
+		return list;
 	while (list) {
 		uint32_t one = list;
 		size_t k = 0;
 
 		list = t->v[list].next;
 		t->v[one].next = 0;
-		for (; runs[k]; k++) {
+		for (; k < n_runs && runs[k]; k++) {
 			one = list_merge(t, runs[k], one);
 			runs[k] = 0;
 		}
+		n_runs += k == n_runs;
 		runs[k] = one;
 	}
-	for (size_t k = 0; k < 32; k++)
+	for (size_t k = 0; k < n_runs; k++)
 		sorted = list_merge(t, runs[k], sorted);
 	return sorted;
 }

@@ -8,13 +8,17 @@
 struct node {
 	uint32_t number;		/* 0: not here */
 	uint32_t parent, child, next;
-	uint32_t prev;			/* while messages are added */
-	uint32_t top;			/* REFS: an ancestor, perhaps the root */
+	union {
+		uint32_t prev;		/* while messages are added */
+		uint32_t top;		/* then, for REFS: an ancestor, perhaps the root */
+	};
+	uint32_t subject : 30;
+	bool reply : 1;
+	bool rooted : 1;		/* among the roots */
 	int64_t date;			/* of a node that stands for others: of its first child; REFS: the latest in the tree */
-	uint32_t subject;
-	bool reply;
-	bool rooted;			/* among the roots */
 };
+enum { SUBJECT_MAX = (1 << 30) - 1 };
+_Static_assert(sizeof(struct node) == 32, "two nodes in a cache line");
 
 enum phase { PH_ADDING, PH_PRUNE, PH_FIRST_DATES, PH_FIRST_SORT, PH_TABLE, PH_MERGE, PH_BELOW, PH_DATES, PH_SORT, PH_LINK, PH_DONE };
 
