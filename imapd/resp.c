@@ -7,7 +7,7 @@
 #include "imap/out.h"
 #include "session.h"
 
-enum { FLUSH_AT = 32768 };
+enum { FLUSH_AT = 65536 };
 
 struct buf *resp(struct client *c)
 {
@@ -29,7 +29,7 @@ void resp_flush(struct client *c)
 		c->out_bytes += out->n;
 		conn_write(c->conn, buf_view(out));
 	}
-	if (out->cap > 4 * FLUSH_AT)
+	if (out->cap > 2 * FLUSH_AT)
 		buf_fini(out);
 	else
 		buf_reset(out);
