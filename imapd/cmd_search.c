@@ -114,7 +114,9 @@ enum cmd_result searching_start(struct client *c, struct searching *s, struct im
 		s->failed = false;	/* BAD: what was saved stays */
 		return CMD_BAD;
 	}
-	if (results_init(&s->results, c->arena, mbox_view_count(c->view), s->scored || (s->ret.what & IMAP_RETURN_RELEVANCY), s->matcher.uses_modseq, e) < 0)
+	const uint32_t room = s->matcher.all ? mbox_view_count(c->view) : RESULTS_FEW;
+
+	if (results_init(&s->results, c->arena, room, s->scored || (s->ret.what & IMAP_RETURN_RELEVANCY), s->matcher.uses_modseq, e) < 0)
 		return CMD_NO;
 	if (s->matcher.uses_modseq)
 		condstore_enable(c);

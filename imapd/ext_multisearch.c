@@ -105,7 +105,7 @@ static int mailbox_open(struct client *c, struct multi *m, struct err *e)
 	m->view = m->own ? mbox_view_peek(m->mbox) : c->view;
 	if (m->own)
 		mbox_view_reader(m->view, client_reader(c));
-	if (parse(c, m, e) < 0 || results_init(&m->results, c->arena, mbox_view_count(m->view), m->ret.what & IMAP_RETURN_RELEVANCY, m->matcher.uses_modseq, e) < 0)
+	if (parse(c, m, e) < 0 || results_init(&m->results, c->arena, RESULTS_FEW, m->ret.what & IMAP_RETURN_RELEVANCY, m->matcher.uses_modseq, e) < 0)
 		return -1;
 	m->answer = (struct answer){ .r = &m->results, .ret = m->ret, .uid = true, .correlator = correlator(c, m, name) };
 	mbox_ahead_begin(m->view, MATCHER_AHEAD, matcher_ahead, &m->matcher);

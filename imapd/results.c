@@ -6,21 +6,39 @@
 
 enum { PIECE = 1000 };
 
-int results_init(struct results *r, struct arena *a, size_t max, bool scores, bool modseqs, struct err *e)
+int results_init(struct results *r, struct arena *a, size_t room, bool scores, bool modseqs, struct err *e)
 {
-	*r = (struct results){ .cap = max };
-	r->v = ARENA_ARRAY(a, uint32_t, max + 1);
-	r->scores = scores ? ARENA_ARRAY(a, uint8_t, max + 1) : NULL;
-	r->modseqs = modseqs ? ARENA_ARRAY(a, uint64_t, max + 1) : NULL;
+	*r = (struct results){ .cap = room, .a = a };
+	r->v = ARENA_ARRAY(a, uint32_t, room + 1);
+	r->scores = scores ? ARENA_ARRAY(a, uint8_t, room + 1) : NULL;
+	r->modseqs = modseqs ? ARENA_ARRAY(a, uint64_t, room + 1) : NULL;
 	if (!r->v || (scores && !r->scores) || (modseqs && !r->modseqs))
 		return err_set(e, ERR_LIMIT, 0, "too many messages");
 	return 0;
 }
 
+/* A command's arena has no maximum: it does not fail. */
+static void *larger(struct arena *a, const void *v, size_t n, size_t room, size_t size)
+{
+	void *const more = v ? arena_array(a, room + 1, size) : NULL;
+
+	if (v)
+		memcpy(more, v, n * size);
+	return more;
+}
+
+static void grow(struct results *r)
+{
+	r->cap = r->cap * 2 + RESULTS_FEW;
+	r->v = larger(r->a, r->v, r->n, r->cap, sizeof(*r->v));
+	r->scores = larger(r->a, r->scores, r->n, r->cap, sizeof(*r->scores));
+	r->modseqs = larger(r->a, r->modseqs, r->n, r->cap, sizeof(*r->modseqs));
+}
+
 void results_add(struct results *r, uint32_t number, unsigned score, uint64_t modseq)
 {
 	if (r->n == r->cap)
-		return;
+		grow(r);
 	r->v[r->n] = number;
 	if (r->scores)
 		r->scores[r->n] = (uint8_t)score;

@@ -6,14 +6,16 @@
 #include "imap/search.h"
 #include "session.h"
 
+enum { RESULTS_FEW = 250 };
 struct results {
 	uint32_t *v;		/* sequence numbers or UIDs */
 	uint8_t *scores;	/* NULL: not wanted */
 	uint64_t *modseqs;	/* NULL: not wanted */
 	size_t n, cap;
+	struct arena *a;
 };
-/* Room for max. -1 ERR_LIMIT. */
-int results_init(struct results *r, struct arena *a, size_t max, bool scores, bool modseqs, struct err *e) MUST_CHECK;
+/* With room for so many, which grows: most searches find few messages of many. -1 ERR_LIMIT. */
+int results_init(struct results *r, struct arena *a, size_t room, bool scores, bool modseqs, struct err *e) MUST_CHECK;
 void results_add(struct results *r, uint32_t number, unsigned score, uint64_t modseq);
 /* In the order of indices; keeps what belongs to each number. */
 int results_permute(struct results *r, struct arena *a, const uint32_t *order, struct err *e) MUST_CHECK;

@@ -264,6 +264,19 @@ def test_fuzzy(imap, folder):
     c.bad("SEARCH FUZZY")
 
 
+def test_many_are_found(imap, folder):
+    """More than a search has room for at first: numbers, scores and mod-sequences go with them."""
+    c = imap()
+    for n in range(900):
+        c.append(folder, b"Subject: %s\r\n\r\nx\r\n" % (b"working meeting" if n % 3 else b"a meeting working"))
+    c.ok("SELECT " + folder)
+    got = answer(c, 'SEARCH RETURN (ALL RELEVANCY) FUZZY SUBJECT "meeting working"')
+    assert got == "ALL 1:900 RELEVANCY (%s)" % " ".join("50" if n % 3 else "100" for n in range(900))
+    c.ok("STORE 700 +FLAGS.SILENT (\\Flagged)")
+    modseq = int(re.search(rb"FETCH \(MODSEQ \((\d+)\)", b" ".join(c.ok("FETCH 700 (MODSEQ)"))).group(1))
+    assert answer(c, "SEARCH RETURN (MIN MAX COUNT) SUBJECT meeting MODSEQ 1") == "MIN 1 MAX 900 COUNT 900 MODSEQ %d" % modseq
+
+
 def test_collation(imap, folder):
     # I18NLEVEL=1: i;unicode-casemap
     c = imap()
