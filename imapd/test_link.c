@@ -61,7 +61,7 @@ static const struct exchange passed_over[] = {
 	{ "EXISTS before the answer to SELECT", NOTIFY "a SELECT Other/eve/x\r\n", "* 5 EXISTS\r\n" NOTIFY_ANSWER SELECTED, "5 EXISTS" },
 	{ "FLAGS before the answer to SELECT", NOTIFY "a SELECT Other/eve/x\r\n", "* FLAGS (x)\r\n" NOTIFY_ANSWER SELECTED, "FLAGS" },
 	{ "FLAGS of nothing that is selected", STATUS, "* FLAGS (x)\r\n" STATUS_ANSWER, "FLAGS" },
-	{ "OK with a code", "s SELECT INBOX\r\n" STATUS, "* OK [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
+	{ "OK with a code", "s SELECT INBOX\r\n" STATUS, "* OK [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "[UIDVALIDITY 777]" },
 	{ "OK with a code behind spaces", STATUS, "* OK  [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
 	{ "OK with a code behind a number", STATUS, "* 1 OK [UIDVALIDITY 777] x\r\n" STATUS_ANSWER, "777" },
 	{ "OK with a code and a literal", STATUS, "* OK [X {5}\r\n777\r\n] x\r\n" STATUS_ANSWER, "777" },
