@@ -510,7 +510,6 @@ int parent_main(struct front_run *run)
 	p.run = run;
 	proc_title(run->service->program, "%s: parent", run->service->program);
 	proc_nofile_raise();
-	proc_code_forked();
 	if (set_up(run, &e) < 0) {
 		log_error("%s", e.text);
 		return EXIT_CONF;

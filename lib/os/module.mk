@@ -1,6 +1,5 @@
 $(call library,files.c sock.c proc.c output.c super.c confine.c seccomp.c landlock.c memfs.c crew.c)
 $(call unittest,test_os,test_os.c,os log base test)
-$(call unittest,test_code,test_code.c,os log base test)
 $(call unittest,test_crew,test_crew.c,os log base test)
 $(call unittest,test_confine,test_confine.c,os log base test)
 $(call program,postern-run,main_run.c,conf os log base)

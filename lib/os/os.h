@@ -84,9 +84,6 @@ bool sock_is_at(int fd, const char *host, uint16_t port);
 /* Before anything: fds 0-2 open, umask 022, signals as at boot (SIGPIPE and SIGXFSZ ignored, none blocked), environment cleared to PATH and TZ,
  * room for the title. argv[i] point to copies afterwards. */
 void proc_init(int argc, char **argv);
-/* What forked children run is mapped in them from the start, as far as the parent has run it: else each finds its code page by page (50 of
- * the 145 faults of a front here). Before confinement; changes no byte, and nothing at all where the kernel refuses. */
-void proc_code_forked(void);
 void proc_nofile_raise(void);			/* soft limit of descriptors up to the hard one, at most 65536 */
 void proc_title(const char *comm, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* comm (15 bytes) and the argv text that ps shows */
 int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_SOCKET either */

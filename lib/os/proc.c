@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -24,7 +23,7 @@
 #include "base/num.h"
 #include "os/os_priv.h"
 
-enum { PASSED_FDS_MAX = 64, NOFILE_WANTED = 65536, CODE_MIN = 128 << 10 };
+enum { PASSED_FDS_MAX = 64, NOFILE_WANTED = 65536 };
 
 extern char **environ;
 
@@ -186,34 +185,6 @@ void proc_title(const char *comm, const char *fmt, ...)
 	const size_t n = strnlen(text, proc.title_size - 1);
 	memcpy(proc.title, text, n);
 	memset(proc.title + n, 0, proc.title_size - n);
-}
-
-/* fork copies the page table of a mapping when something in it is the process' own; what is only mapped from a file it leaves to faults. So one page of each
- * large mapping of code is made ours: the last one's last byte is written as it is. That goes through /proc/self/mem: no mapping becomes writable for it. */
-static void own_a_page(int mem, uint64_t end)
-{
-	const off_t at = (off_t)end - 1;
-	char byte;
-	if (pread(mem, &byte, 1, at) != 1 || pwrite(mem, &byte, 1, at) != 1)
-		return;		/* then its children fault, as all do elsewhere */
-}
-
-void proc_code_forked(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	const int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-	char line[512];		/* the rest of a longer one is none */
-	while (maps && mem >= 0 && fgets(line, sizeof(line), maps)) {
-		struct str rest = str_c(line);
-		const struct str from = str_split(&rest, '-'), to = str_split(&rest, ' ');
-		uint64_t a, b;
-		if (str_starts(rest, STR("r-xp ")) && num_parse_hex(from, INT64_MAX, &a) == 0 && num_parse_hex(to, INT64_MAX, &b) == 0 && b > a && b - a >= CODE_MIN)
-			own_a_page(mem, b);
-	}
-	if (maps)
-		fclose(maps);
-	if (mem >= 0)
-		close(mem);
 }
 
 void proc_nofile_raise(void)
