@@ -233,6 +233,11 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 		if (archive_entry_filetype(entry) == AE_IFDIR)
 			continue;
 		const bool raw = archive_format(r) == ARCHIVE_FORMAT_RAW;
+		if (raw && how == AS_PACKED && archive_filter_count(r) < 2) {	/* no filter takes it: what comes out is what went in */
+			w->found |= ARCHIVE_DAMAGED;
+			found = w->fn(w->ctx, &unread);
+			break;
+		}
 		struct archive_member m = { .parent = l->in, .name = raw ? raw_name : entry_name(w, entry), .class = "" };
 		if (l->names != NULL && l->names->n < ARCHIVE_MEMBERS_MAX)
 			l->names->v[l->names->n++] = str_hash(m.name);

@@ -249,6 +249,9 @@ static void test_locked(void)
 	buf_fini(&b);
 	expect(STR("PK\x03\x04 is not all that a zip needs"), "broken.zip", ARCHIVE_DAMAGED, "");
 	expect(STR("\x1f\x8b\x08\x08....\x02\x03setup.exe\0garbage"), "x.gz", ARCHIVE_DAMAGED, "setup.exe() ");
+	/* Beginnings that no filter takes are not packed in themselves. */
+	expect(STR("\x1f\x8b\x08\0...."), "x.exe.gz", ARCHIVE_DAMAGED, "x.exe() ");
+	expect(STR("BZh9....."), "x.exe.bz2", ARCHIVE_DAMAGED, "x.exe() ");
 }
 
 /* A gzip file that stores a name: what is inside is called so. */
