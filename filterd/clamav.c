@@ -43,12 +43,12 @@ static bool is_damage(struct str text)
 	static const char *const beginnings[] = {
 		"cli_scanxz: premature end of compressed stream", "cli_scanxz: decompress error: 1",
 		"pdf_readstring: Invalid, truncated dictionary",
-		"scanzws: Error reading SWF file", "scanzws: possibly truncated file", "scancws: Error reading SWF file",
+		"scanzws: Error reading SWF file", "scanzws: possibly truncated file", "scanzws: LzmaInit() failed", "scancws: Error reading SWF file",
 		"scan_mso_stream: Error reading MSO file", "ole2: Invalid key length", "ole2: Password length overflow",
 		"HWP3.x: Paragraph[", "HWP3.x: Bookmark has incorrect length", "HWP3.x: Information", "HWP3.x: ID ", "HWP3.x: Font Entry",
-		"HWP3.x: Doc info block size", "HWP3.x: Failed to read information block", "HWPML: Unrecognized encoding method",
+		"HWP3.x: Doc info block size", "HWP3.x: Failed to read", "HWPML: Unrecognized encoding method",
 		"egg_parse_archive_extra_field: File buffer too small", "egg_parse_file_extra_field: File buffer too small",
-		"cli_egg_deflate_decompress: failed", "cli_egg_bzip2_decompress: failed", "cli_egg_lzma_decompress: failed",
+		"cli_egg_peek_file_header: Invalid handle values", "cli_egg_deflate_decompress: failed", "cli_egg_bzip2_decompress: failed", "cli_egg_lzma_decompress: failed",
 		"cli_untar: block read error", "email message decode error: invalid",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(beginnings); i++)
