@@ -193,14 +193,40 @@ static uint32_t seq_there(const struct client *c, uint32_t place)
 	return seq && !mbox_view_is_expunged(c->view, seq) ? seq : 0;
 }
 
+/* The numbers of messages at their places: looked up one by one they would take a search among those that have gone, each. */
+struct numbers {
+	uint32_t places;
+	const uint32_t *v;	/* NULL: none has gone: place + 1 */
+};
+
+static int numbers_get(struct client *c, struct numbers *out, struct err *e)
+{
+	const uint32_t places = mbox_view_places(c->view);
+	uint32_t *v;
+
+	*out = (struct numbers){ .places = places };
+	if (mbox_view_count(c->view) == places)
+		return 0;
+	if (!(v = ARENA_ARRAY(c->arena, uint32_t, places)))
+		return err_set(e, ERR_LIMIT, 0, "too many messages to sort");
+	mbox_view_seqs_get(c->view, places, v);
+	out->v = v;
+	return 0;
+}
+
+static uint32_t number_at(const struct numbers *x, uint32_t place)
+{
+	return place >= x->places ? 0 : x->v ? x->v[place] : place + 1;
+}
+
 /* Every message was found, and v names each: so they are the results. False: they are not, and nothing has changed. */
-static bool pick_all(const struct client *c, struct results *r, const uint32_t *v, size_t n)
+static bool pick_all(const struct client *c, struct results *r, const struct numbers *x, const uint32_t *v, size_t n)
 {
 	size_t k = 0;
 
 	if (n != r->n || n != mbox_view_count(c->view) || r->scores || r->modseqs)
 		return false;
-	for (; k < n && (r->v[k] = mbox_view_seq_at(c->view, v[k])) != 0; k++)
+	for (; k < n && (r->v[k] = number_at(x, v[k])) != 0; k++)
 		;
 	for (size_t i = 0; k < n && i < n; i++)
 		r->v[i] = (uint32_t)i + 1;
@@ -211,18 +237,20 @@ static bool pick_all(const struct client *c, struct results *r, const uint32_t *
 static enum cmd_result pick(struct client *c, struct sorting *t, const uint32_t *v, size_t n, struct err *e)
 {
 	const struct results *r = &t->s.results;
-	const size_t count = mbox_view_count(c->view);
+	struct numbers x;
 
-	if (pick_all(c, &t->s.results, v, n))
+	if (numbers_get(c, &x, e) < 0)
+		return CMD_NO;
+	if (pick_all(c, &t->s.results, &x, v, n))
 		return finish(c, t, NULL, e);
-	uint32_t *const index = ARENA_ARRAY(c->arena, uint32_t, count + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
+	uint32_t *const index = ARENA_ARRAY(c->arena, uint32_t, mbox_view_count(c->view) + 1), *const order = ARENA_ARRAY(c->arena, uint32_t, r->n + 1);
 	size_t k = 0;
 	if (!index || !order)
 		return err_set(e, ERR_LIMIT, 0, "too many messages to sort"), CMD_NO;
 	for (size_t i = 0; i < r->n; i++)
 		index[r->v[i]] = (uint32_t)i + 1;
 	for (size_t i = 0; i < n && k < r->n; i++) {
-		const uint32_t at = index[mbox_view_seq_at(c->view, v[i])];
+		const uint32_t at = index[number_at(&x, v[i])];
 
 		if (at)
 			order[k++] = at - 1;
@@ -396,18 +424,17 @@ static unsigned columns(const struct sorting *t)
 }
 
 /* By the file; of a message that has no date of its own: when it came. */
-static int64_t filed(const void *ctx, uint32_t row, size_t k)
+static int64_t filed(const void *ctx, uint32_t place, size_t k)
 {
 	const struct client *const c = ctx;
 	const struct sorting *const t = c->run.data;
 	const enum imap_sort_by by = t->by[k].by;
-	const uint32_t place = mbox_view_place(c->view, row + 1);
 	int64_t sent;
 
 	if (imap_sort_is_text(by))
 		return mbox_keys_rank(c->folder->mbox, place, key_of(by));
 	sent = by == IMAP_SORT_DATE ? mbox_keys_sent(c->folder->mbox, place) : INT64_MIN;
-	return sent != INT64_MIN ? sent : mbox_msg_date(c->view, row + 1);
+	return sent != INT64_MIN ? sent : mbox_msg_date(c->view, mbox_view_seq_at(c->view, place));
 }
 
 static enum cmd_result filed_order(struct client *c, struct sorting *t, struct err *e)
@@ -416,7 +443,7 @@ static enum cmd_result filed_order(struct client *c, struct sorting *t, struct e
 	uint32_t *const v = xmalloc((n + 1) * sizeof(*v));
 
 	for (size_t i = 0; i < n; i++)
-		v[i] = mbox_view_place(c->view, imap_order_row(&t->order, i) + 1);
+		v[i] = imap_order_row(&t->order, i);
 	order_keep(c, t->by, t->n_by, v, n, t->filed < t->places ? t->filed : t->places);
 	t->kept = order_get(c, t->by, t->n_by);
 	return sort_kept(c, t, e);
@@ -438,6 +465,19 @@ static enum cmd_result filed_step(struct client *c, struct err *e)
 	return done ? filed_order(c, t, e) : CMD_MORE;
 }
 
+static void give_places(const struct client *c, struct imap_order *o)
+{
+	uint32_t places[256];
+
+	for (size_t i = 0; i < o->n; i += ARRAY_LEN(places)) {
+		const size_t n = o->n - i < ARRAY_LEN(places) ? o->n - i : ARRAY_LEN(places);
+
+		mbox_view_places_get(c->view, (uint32_t)i + 1, (uint32_t)n, places);
+		for (size_t k = 0; k < n; k++)
+			imap_order_give(o, i + k, places[k]);
+	}
+}
+
 static enum cmd_result load_step(struct client *c, struct err *e)
 {
 	struct sorting *t = c->run.data;
@@ -451,6 +491,7 @@ static enum cmd_result load_step(struct client *c, struct err *e)
 		return sort_kept(c, t, e);
 	if (imap_order_begin(&t->order, c->arena, e) < 0)
 		return CMD_NO;
+	give_places(c, &t->order);
 	c->run.step = filed_step;
 	return CMD_MORE;
 }

@@ -31,9 +31,15 @@ struct imap_order {
 };
 /* Looks at no number yet. May be begun again, with the memory that it has where that is enough. */
 int imap_order_begin(struct imap_order *o, struct arena *a, struct err *e) MUST_CHECK;
+/* Before the first step, for each i below n, where rows have other numbers than i. */
+static inline void imap_order_give(struct imap_order *o, size_t i, uint32_t row)
+{
+	o->v[i] = row;
+	o->begun = true;
+}
 /* So many rows are looked at or moved. True: sorted. */
 bool imap_order_step(struct imap_order *o, size_t work);
-/* Rows that are alike in all stay in the order of their index. */
+/* Rows that are alike in all stay in the order in which they were given. */
 static inline uint32_t imap_order_row(const struct imap_order *o, size_t i) { return (uint32_t)o->v[i]; }
 
 #endif

@@ -157,6 +157,9 @@ uint64_t mbox_view_members(const struct mbox_view *v);
 uint32_t mbox_view_places(const struct mbox_view *v);		/* those below have been there since this view began or was last told */
 uint32_t mbox_view_place(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
 uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place);	/* 0: not numbered here */
+/* Many at once: the places of n messages from seq on; the numbers at all places below, 0 where there is none. */
+void mbox_view_places_get(const struct mbox_view *v, uint32_t seq, uint32_t n, uint32_t *out);
+void mbox_view_seqs_get(const struct mbox_view *v, uint32_t places, uint32_t *out);
 uint32_t mbox_view_seq_before(const struct mbox_view *v, uint32_t place);	/* the last one below that place; 0: none */
 bool mbox_view_is_expunged(const struct mbox_view *v, uint32_t seq);	/* gone from the folder, still numbered here */
 bool mbox_view_is_live(const struct mbox_view *v);		/* none is that, for sure */

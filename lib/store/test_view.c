@@ -38,6 +38,25 @@ static bool same(struct mbox_view *v, const struct model *d)
 	return right;
 }
 
+/* Many at once say what one by one says, from any number on, and beyond the last place. */
+static bool same_at_once(const struct mbox_view *v)
+{
+	const uint32_t n = mbox_view_count(v), places = mbox_view_places(v) + (uint32_t)(random_u64() % 3), seq = 1 + (uint32_t)(random_u64() % (n + 1));
+	uint32_t *const some = xmalloc((n + 1) * sizeof(*some)), *const seqs = xmalloc((places + 1) * sizeof(*seqs));
+	bool right = true;
+
+	if (seq <= n)
+		mbox_view_places_get(v, seq, n + 1 - seq, some);
+	for (uint32_t i = seq; i <= n; i++)
+		right &= some[i - seq] == mbox_view_place(v, i);
+	mbox_view_seqs_get(v, places, seqs);
+	for (uint32_t place = 0; place < places; place++)
+		right &= seqs[place] == mbox_view_seq_at(v, place);
+	free(some);
+	free(seqs);
+	return right;
+}
+
 /* Any messages that the view numbers, in one call. */
 static void expunge_some(struct mbox_view *v, unsigned most)
 {
@@ -83,7 +102,7 @@ static void test_numbers(void)
 		by_model.n += come.n;
 		memcpy(late_model.uid + late_model.n, come.uid, come.n * sizeof(*come.uid));
 		late_model.n += come.n;
-		wrong += !same(by, &by_model) || !same(late, &late_model);
+		wrong += !same(by, &by_model) || !same(late, &late_model) || !same_at_once(by) || !same_at_once(late);
 	}
 	tap_is_int(wrong, 0, "numbers are the model's after each of %d rounds", ROUNDS);
 	tap_ok(mbox_view_sync(late, true, on_change, &late_model, &e) == 0 && same(late, &late_model) && late_model.n == by_model.n &&

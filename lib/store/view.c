@@ -125,6 +125,33 @@ uint32_t mbox_view_seq_at(const struct mbox_view *v, uint32_t place)
 	return view_seq(v, place);
 }
 
+void mbox_view_places_get(const struct mbox_view *v, uint32_t seq, uint32_t n, uint32_t *out)
+{
+	uint32_t pos = view_pos(v, seq);
+	size_t k = u32_lower(v->removed, v->n_removed, pos);
+
+	for (uint32_t i = 0; i < n; i++) {
+		for (; k < v->n_removed && v->removed[k] == pos; k++)
+			pos++;
+		out[i] = pos++;
+	}
+}
+
+void mbox_view_seqs_get(const struct mbox_view *v, uint32_t places, uint32_t *out)
+{
+	uint32_t seq = 0;
+	size_t k = 0;
+
+	for (uint32_t pos = 0; pos < places; pos++) {
+		if (k < v->n_removed && v->removed[k] == pos) {
+			out[pos] = 0;
+			k++;
+		} else {
+			out[pos] = pos < v->limit ? ++seq : 0;
+		}
+	}
+}
+
 uint32_t mbox_view_seq_before(const struct mbox_view *v, uint32_t place)
 {
 	const uint32_t pos = place < v->limit ? place : v->limit;
