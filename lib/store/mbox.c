@@ -49,6 +49,7 @@ static void unopened(struct mbox *m)
 	journal_close(&m->j);
 	state_fini(&m->st);
 	state_init(&m->st);
+	m->n_left = 0;
 	m->index_pos = m->map_pos = 0;
 	mbox_unlock_folder(m);
 }
@@ -73,6 +74,7 @@ static void mbox_free(struct mbox *m)
 	keys_free(&m->keys);
 	mbox_pending_clear(m);
 	free(m->changes);
+	free(m->left);
 	free(m->dir);
 	free(m);
 }

@@ -493,6 +493,8 @@ struct mbox {
 	struct list views;
 	struct change *changes;
 	size_t n_changes, cap_changes;
+	uint32_t *left;		/* positions of messages that have gone, as they were when somebody last looked (view.c) */
+	size_t n_left, cap_left;
 	const struct mbox_view *actor;
 	int ino_fd, wd_journal, wd_cur, wd_new;
 	int guard_wd;

@@ -260,6 +260,34 @@ static void see_recent(struct mbox_view *v)
 	}
 }
 
+static size_t left_count(const struct mbox *m)
+{
+	return state_count(&m->st) - m->st.messages;
+}
+
+/* Those that have gone. None comes back, and none has another position: as long as they are as many they are the same, and nobody looks at all messages for them. */
+static void left_look(struct mbox *m)
+{
+	if (m->n_left == left_count(m) && !m->st.damaged)
+		return;
+	m->n_left = 0;
+	for (uint32_t pos = 0; pos < state_count(&m->st); pos++)
+		if (state_rec(&m->st, pos)->state & REC_GONE)
+			set_put(&m->left, &m->n_left, &m->cap_left, pos);
+}
+
+/* What a view that ends knows of them. */
+static void left_learn(struct mbox *m, struct mbox_view *v)
+{
+	if (!numbers_all(v) || m->st.damaged || m->n_left == v->n_removed)
+		return;
+	free(m->left);
+	m->left = v->removed;
+	m->n_left = v->n_removed;
+	m->cap_left = v->cap_removed;
+	v->removed = NULL;
+}
+
 struct mbox_view *mbox_view_peek(struct mbox *m)
 {
 	struct mbox_view *const v = xzalloc(sizeof(*v));
@@ -268,10 +296,10 @@ struct mbox_view *mbox_view_peek(struct mbox *m)
 	v->limit = state_count(&m->st);
 	v->cursor = m->n_changes;
 	/* Positions hold gone messages only while their files wait to be unlinked, or since this process opened the folder. */
-	if (m->st.messages != v->limit)
-		for (uint32_t pos = 0; pos < v->limit; pos++)
-			if (state_rec(&m->st, pos)->state & REC_GONE)
-				set_put(&v->removed, &v->n_removed, &v->cap_removed, pos);
+	if (m->st.messages != v->limit) {
+		left_look(m);
+		set_merge(&v->removed, &v->n_removed, &v->cap_removed, m->left, m->n_left);
+	}
 	list_append(&m->views, &v->node);
 	m->refs++;
 	return v;
@@ -327,6 +355,7 @@ void mbox_view_free(struct mbox_view **vp)
 	m = v->m;
 	mbox_ahead_end(v);
 	list_del(&v->node);
+	left_learn(m, v);
 	free(v->removed);
 	free(v->pending);
 	free(v->flagged);
