@@ -223,8 +223,9 @@ static int scan_on(struct scan *s, uint64_t *off, struct err *e)
 	return 0;
 }
 
-int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e)
+int journal_scan_some(struct journal *j, uint64_t max, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e)
 {
+	const uint64_t stop = j->pos > UINT64_MAX - max ? UINT64_MAX : j->pos + max;
 	struct scan s = { .j = j };
 	uint64_t modseq;
 	uint32_t uidnext, reserved;
@@ -237,7 +238,7 @@ int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out,
 	if (fstat(j->fd, &st) < 0)
 		return err_set(e, ERR_TEMP, errno, JOURNAL_NAME);
 	s.end = (uint64_t)st.st_size;
-	while (j->pos < s.end) {
+	while (j->pos < s.end && j->pos < stop) {
 		struct err bad = { 0 };
 		r = scan_at(&s, j->pos, &used, &ops, &modseq, &uidnext, &reserved, e);
 		if (r < 0)
@@ -262,7 +263,12 @@ int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out,
 	free(s.w.p);
 	if (j->pos > s.end && r >= 0)	/* shorter than it was: cut by somebody */
 		j->holes = true;
-	return r < 0 ? -1 : 0;
+	return r < 0 ? -1 : *tail_out == 0 && j->pos < s.end;
+}
+
+int journal_scan(struct journal *j, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e)
+{
+	return journal_scan_some(j, UINT64_MAX, fn, ctx, tail_out, e);
 }
 
 void journal_batch_head(unsigned char head[BATCH_HEAD], uint64_t generation, uint64_t off, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved)

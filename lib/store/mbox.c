@@ -46,6 +46,7 @@ static void opened(struct mbox *m, bool salvage)
 static void unopened(struct mbox *m)
 {
 	sync_first_free(&m->first);
+	m->loading = false;
 	journal_close(&m->j);
 	state_fini(&m->st);
 	state_init(&m->st);
@@ -57,7 +58,7 @@ static void unopened(struct mbox *m)
 static void mbox_free(struct mbox *m)
 {
 	list_del(&m->node);
-	if (m->first)
+	if (m->first || m->loading)
 		unopened(m);
 	sync_look_free(&m->look);
 	journal_close(&m->j);
@@ -119,7 +120,20 @@ static int open_folder(struct store *s, const char *dir, struct mbox **out, stru
 	return 0;
 }
 
-/* 1: the lock is held until the first state is whole. */
+/* r: mbox_load's. 1: more is left, and the lock is held. */
+static int load_on(struct mbox *m, int r, struct err *e)
+{
+	if (r == 1 && (r = sync_first_begin(m, &m->first, e)) == 0)
+		return 1;
+	if (r == 2)
+		return 1;
+	if (r == 0)
+		opened(m, m->st.damaged);
+	else
+		unopened(m);
+	return r;
+}
+
 static int load(struct mbox *m, struct err *e)
 {
 	struct err quiet = { 0 };
@@ -131,20 +145,15 @@ static int load(struct mbox *m, struct err *e)
 	m->in_tmp = recovered == 1;
 	if (mbox_lock(m, e) < 0)
 		return -1;
-	int r = mbox_load(m, e);
-	if (r == 1 && (r = sync_first_begin(m, &m->first, e)) == 0)
-		return 1;
-	if (r == 0)
-		opened(m, m->st.damaged);
-	else
-		unopened(m);
-	return r;
+	return load_on(m, mbox_load(m, e), e);
 }
 
 int mbox_open_step(struct mbox *m, struct err *e)
 {
 	int r;
 
+	if (m->loading)
+		return load_on(m, mbox_load_step(m, e), e);
 	if (m->first == NULL)
 		return m->st.uidvalidity != 0 ? 0 : load(m, e);
 	if ((r = sync_first_step(m->first, e)) < 0)
@@ -168,7 +177,7 @@ void mbox_openings_end(struct store *s)
 	list_each(it, &s->mboxes) {
 		struct mbox *const m = list_of(it, struct mbox, node);
 		struct err theirs = { 0 };	/* who opens it tries again */
-		while (m->first && mbox_open_step(m, &theirs) > 0)
+		while ((m->first || m->loading) && mbox_open_step(m, &theirs) > 0)
 			;
 	}
 }
@@ -279,7 +288,7 @@ static void last_close(struct mbox *m, bool leave)
 	struct err e = { 0 };
 	bool more;
 
-	if (m->gone || m->j.fd < 0 || m->st.uidvalidity == 0)
+	if (m->gone || m->j.fd < 0 || m->st.uidvalidity == 0 || m->loading)
 		return;
 	mbox_cache_flush(m);
 	mbox_search_flush(m);

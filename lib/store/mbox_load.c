@@ -8,6 +8,8 @@
 #include "log/log.h"
 #include "store/store_priv.h"
 
+enum { LOAD_PIECE = 1 << 20 };	/* bytes of the journal that are read at once: a millisecond, by which the index may be missed */
+
 /* --- journal to state --- */
 
 static int on_batch(void *ctx, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e)
@@ -163,7 +165,6 @@ int mbox_load(struct mbox *m, struct err *e)
 	struct stat st;
 	uint64_t pos;
 	int r;
-	bool shorter;
 
 	if (journal_open(&m->j, m->dirfd, &head, &one) < 0) {
 		if (one.code != ERR_NOENT && one.code != ERR_INPUT) {
@@ -175,7 +176,7 @@ int mbox_load(struct mbox *m, struct err *e)
 	if (fstat(m->j.fd, &st) < 0)
 		return err_set(e, ERR_TEMP, errno, JOURNAL_NAME);
 	r = index_load(m->dirfd, &m->j.generation, (uint64_t)st.st_size, &m->st, &pos);
-	shorter = r == 2;
+	m->index_longer = r == 2;
 	if (r == 0) {
 		m->j.pos = m->index_pos = m->map_pos = pos;
 		m->st.mend = mend_chunk;
@@ -184,19 +185,40 @@ int mbox_load(struct mbox *m, struct err *e)
 		identity(m, &head);
 		m->index_pos = 0;
 	}
-	if (scan_journal(m, e) < 0)
-		return -1;
+	m->loading = true;
+	return mbox_load_step(m, e);
+}
+
+/* All of the journal is read. */
+static int loaded(struct mbox *m, struct err *e)
+{
 	/* A crash right after the folder's first journal leaves it without the second copy. */
 	uint32_t uv, bound;
 	uint8_t id[16];
+
+	m->loading = false;
 	if (m->index_pos == 0 && ident_read(m->dirfd, &uv, id, &bound) != 0 && ident_write(m, e) < 0)
 		return -1;
 	/* A journal cut at the end of a batch looks whole; but others remember how long it was. */
 	sync_record_read(m);
-	if (!shorter && (m->told_generation != m->j.generation || m->told_pos <= m->j.pos))
+	if (!m->index_longer && (m->told_generation != m->j.generation || m->told_pos <= m->j.pos))
 		return 0;
 	m->j.holes = true;
 	return mend(m, 0, e);
+}
+
+int mbox_load_step(struct mbox *m, struct err *e)
+{
+	uint64_t tail;
+	const int r = journal_scan_some(&m->j, LOAD_PIECE, on_batch, &m->st, &tail, e);
+
+	if (r > 0)
+		return 2;
+	if (r < 0 || ((tail || m->j.holes) && mend(m, tail, e) < 0)) {
+		m->loading = false;
+		return -1;
+	}
+	return loaded(m, e);
 }
 
 /* --- another process replaced the journal --- */

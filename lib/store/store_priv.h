@@ -281,6 +281,8 @@ enum durable {
 	DURABLE_WRITTEN,	/* on the disk: where the file system commits in order, the next sync of any file of it makes the batch durable */
 	DURABLE_NOW,
 };
+/* The same, until so many bytes are behind j->pos: 1 more is left. */
+int journal_scan_some(struct journal *j, uint64_t max, batch_fn *fn, void *ctx, uint64_t *tail_out, struct err *e) MUST_CHECK;
 /* Append one batch at j->pos. The file is as before on failure. */
 int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, enum durable how, struct err *e) MUST_CHECK;
 int journal_sync(struct journal *j, struct err *e) MUST_CHECK;	/* all batches are durable */
@@ -476,6 +478,8 @@ struct mbox {
 	int lock_depth;
 	bool gone;		/* deleted under us */
 	struct sync_first *first;	/* its first state is being made: the rest of it is to come; NULL: it is there */
+	bool loading;		/* its journal is being read: the rest of it is to come */
+	bool index_longer;	/* the index knew a longer journal */
 	struct journal j;
 	struct state st;
 	uint64_t index_pos;	/* journal offset that the index on disk reflects */
@@ -548,7 +552,9 @@ void mbox_unlock_folder(struct mbox *m);
 int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e) MUST_CHECK;
 /* Make sure that n more UIDs are covered by a reservation, which is durable with the next batch that is, at the latest. */
 int mbox_reserve(struct mbox *m, size_t n, struct err *e) MUST_CHECK;
-int mbox_load(struct mbox *m, struct err *e) MUST_CHECK;	/* first, under the lock; 1: there is nothing to load (sync_first_begin) */
+/* First, under the lock; 1: there is nothing to load (sync_first_begin); 2: a piece is done, and mbox_load_step does the next, until it returns another value. */
+int mbox_load(struct mbox *m, struct err *e) MUST_CHECK;
+int mbox_load_step(struct mbox *m, struct err *e) MUST_CHECK;
 int mbox_catch_up(struct mbox *m, struct err *e) MUST_CHECK;	/* under the lock: everything that other processes wrote */
 bool mbox_index_due(const struct mbox *m);	/* an opening has much of the journal to read */
 bool mbox_journal_due(const struct mbox *m);	/* most of it is the past */

@@ -412,6 +412,55 @@ static void test_full(const char *root)
 	give_up(&o);
 }
 
+/* A journal of some pieces, without an index. Returns where the index was. */
+static const char *make_long(const char *root)
+{
+	static uint32_t seqs[PLAIN];
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	struct err e = { 0 };
+
+	for (uint32_t i = 0; i < PLAIN / 2; i++)
+		seqs[i] = 2 * i + 1;
+	for (int i = 0; m->j.pos < 4 << 20; i++)
+		if (mbox_store_flags(v, seqs, PLAIN / 2, i % 2 ? MBOX_REMOVE : MBOX_ADD, MBOX_DRAFT, NULL, 0, 0, NULL, NULL, &e) < 0)
+			break;
+	tap_ok(m->j.pos >= 4 << 20, "a journal of %llu KB: %s", (unsigned long long)m->j.pos >> 10, e.text);
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	return scratch_path(root, "postern.index");
+}
+
+/* The index is lost, and the journal is read in pieces, whoever gives it up or waits for it. */
+static void test_lost_index(const char *root)
+{
+	char index[600];
+	unsigned n = 0;
+
+	reset(root, false);
+	snprintf(index, sizeof(index), "%s", make_long(root));
+	const struct digest want = look(root);
+	(void)unlink(index);
+	tap_ok(same(in_pieces(root, 1, &n), want) && n >= 3, "read in %u pieces, it is the same", n);
+	for (unsigned k = 0; k < 3; k++) {
+		(void)unlink(index);
+		struct opening o = begin(root, 1, k);
+		struct mbox *second;
+		tap_ok(o.r == 1, "after %u pieces more is left", k + 1);
+		if (k > 0) {
+			tap_ok(mbox_open(o.s, STR("INBOX"), &second, &o.e) == 0 && second == o.m && same(digest(second), want), "another one has it all at once: %s", o.e.text);
+			mbox_close(&second);
+		}
+		give_up(&o);
+		tap_ok(same(look(root), want), "given up then, it is the same");
+		(void)unlink(index);
+		die(root, k);
+		tap_ok(same(look(root), want), "and where the process died");
+	}
+}
+
 int main(void)
 {
 	signal(SIGXFSZ, SIG_IGN);
@@ -425,5 +474,6 @@ int main(void)
 	test_deleted();
 	test_each_other();
 	test_full(root);
+	test_lost_index(root);
 	return tap_done();
 }
