@@ -1,11 +1,10 @@
 /* OpenSSL's memory in a process that forks one child per connection. What the template allocates is grouped: the many
  * small objects whose locks and reference counts every handshake writes to (a lock is 56 bytes) lie together by size, the
- * few larger ones beside each other, so that few pages are copied for each child. A child allocates from pages of its own,
- * beside what it inherited; what it inherited it neither frees nor reuses, for that would only copy pages.
+ * few larger ones beside each other, so that few pages are copied for each child. A child allocates from malloc, beside
+ * what it inherited; what it inherited it neither frees nor reuses, for that would only copy pages.
  *
- * Classes of 16 bytes, with free lists, carved from the pages of a reserved range. A page holds objects of one class, or
- * (MIXED, and all of a child's) objects that carry their class before them. Nothing is joined or given back: a handshake
- * takes and frees thousands of small objects, for which malloc's care was a fifteenth of all that it computes. Not used under the address sanitizer, which shall
+ * Before the fork: classes of 16 bytes, with free lists, carved from the pages of a reserved range. A page holds objects
+ * of one class, or (MIXED) objects that carry their class before them. Not used under the address sanitizer, which shall
  * see each object.
  */
 #include <pthread.h>
@@ -39,7 +38,7 @@ static struct {
 	unsigned char class[PAGES]; /* of each page's objects */
 	void *free[CLASSES];
 	char *next[SAME_MAX + 1], *end[SAME_MAX + 1]; /* [MIXED] and the classes of their own */
-	size_t inherited;	    /* in a child: pages of the template's; 0: this is it */
+	bool child;
 } mem;
 
 static bool is_ours(const void *p)
@@ -59,8 +58,7 @@ static char *carve(size_t kind, size_t size)
 	if ((size_t)(mem.end[kind] - mem.next[kind]) < size) {
 		if (mem.pages == PAGES)
 			return NULL;
-		if (mem.class[mem.pages] != kind) /* a child's are MIXED: no page is touched for it */
-			mem.class[mem.pages] = (unsigned char)kind;
+		mem.class[mem.pages] = (unsigned char)kind;
 		mem.next[kind] = mem.base + mem.pages++ * PAGE;
 		mem.end[kind] = mem.next[kind] + PAGE;
 	}
@@ -71,7 +69,7 @@ static char *carve(size_t kind, size_t size)
 
 static void *new_object(size_t c)
 {
-	if (c <= SAME_MAX && !mem.inherited)
+	if (c <= SAME_MAX)
 		return carve(c, c * ALIGN);
 	char *p = carve(MIXED, (c + 1) * ALIGN);
 	if (!p)
@@ -87,7 +85,7 @@ static void *take(size_t n, const char *file, int line)
 
 	if (n == 0)
 		return NULL;
-	if (n > CLASS_MAX)
+	if (mem.child || n > CLASS_MAX)
 		return malloc(n);
 	if (mem.free[c]) {
 		p = mem.free[c];
@@ -109,7 +107,7 @@ static void give(void *p, const char *file, int line)
 {
 	if (!is_ours(p)) {
 		free(p);
-	} else if (page_of(p) >= mem.inherited) {
+	} else if (!mem.child) {
 		const size_t c = size_of(p) / ALIGN;
 
 		memcpy(p, &mem.free[c], sizeof(p));
@@ -139,9 +137,7 @@ static void *resize(void *p, size_t n, const char *file, int line)
 
 static void in_child(void)
 {
-	mem.inherited = mem.pages;
-	memset(mem.free, 0, sizeof(mem.free));
-	mem.next[MIXED] = mem.end[MIXED] = mem.base;
+	mem.child = true;
 }
 
 void tls_share_memory(void)
