@@ -6,15 +6,16 @@ import pytest
 
 import ipc
 from test_queue import ALICE, BOB, answer, front, make, sink  # noqa: F401
+from test_restrict import Policy
 
 ELSEWHERE = "joe@there.example"
 HERE, STRANGER = "127.0.0.1", "192.0.2.1"
 
 
-def again(c, client=STRANGER, conn=None, was=None):
+def again(c, client=STRANGER, conn=None, was=None, **more):
     """The parent's word: the next connection's name."""
     conn = int.from_bytes(os.urandom(8), "little") if conn is None else conn
-    c.parent.reg.send("AGAIN", conn=conn, was=c.conn if was is None else was, client=client, client_port=40001, server="127.0.0.1", server_port=25)
+    c.parent.reg.send("AGAIN", conn=conn, was=c.conn if was is None else was, client=client, client_port=40001, server="127.0.0.1", server_port=25, **more)
     c.conn = conn
     return conn
 
@@ -182,3 +183,17 @@ def test_the_next_of_a_parent_that_has_gone_since(front):  # noqa: F811
     c.send("RESET", 2)
     c.send("NEXT", conn=0x6262)
     closed(c)
+
+
+def test_each_connection_has_stress_of_its_own(make):  # noqa: F811
+    policy = Policy()
+    suite = make(smtpd_recipient_restrictions="reject_unauth_destination, check_policy_service inet:127.0.0.1:%d" % policy.server_address[1])
+    c = ipc.Parent(suite.run_dir / "queue" / "register", "smtp")
+    c, parent = c.conn("queue"), c
+    c.parent = parent
+    assert mail(c) == 250
+    for stress in (1, 0, 1):
+        c.send("RESET", 2)
+        c.send("NEXT", conn=again(c, stress=stress))
+        assert mail(c) == 250
+    assert [r["stress"] for r in policy.requests] == ["", "yes", "", "yes"]

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "t" / "lib"))
+import ipc  # noqa: E402
 import suite as lib  # noqa: E402
 
 ECHO = ROOT / "build" / os.environ.get("POSTERN_BUILD", "dev") / "x" / "front-echo"
@@ -319,6 +320,24 @@ def test_a_process_keeps_its_channel_to_queued(front):
     assert served_by(f) == pid
     f.until(lambda: [p for p in f.queue.packets if b"127.0.0.1" in p])
     assert len(f.queue.fds) == channels + 1, "another one to another queued"
+
+
+def test_queued_hears_of_stress_on_a_channel_that_is_kept_too(front):
+    f = again(front, process_limit=10)
+    f.until(lambda: served_by(f) == served_by(f))
+    held = [f.connect() for _ in range(8)]
+    for c in held:
+        assert c.ask("x") == "echo x"
+    told = len(f.queue.packets)
+    table = ipc.table("reg")
+
+    def conns():
+        return [(name, m.get("stress", 0)) for name, _, m in (ipc.decode(table, p) for p in f.queue.packets[told:])]
+    f.until(lambda: served_by(f) and conns()[-1:] == [("AGAIN", 1)])
+    assert {s for _, s in conns()} == {1}
+    for c in held:
+        c.close()
+    f.until(lambda: served_by(f) and conns()[-1:] == [("AGAIN", 0)])
 
 
 @pytest.mark.parametrize("line", ["login", "lose"])
