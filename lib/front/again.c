@@ -38,6 +38,7 @@ struct again {
 	struct loop *loop;
 	const struct front_run *run;
 	again_ended_fn *ended;
+	int fd_max;			/* a descriptor above this is needed for clients: who waits for one has none */
 	struct list all, idle;		/* idle: the longest first */
 	size_t n, n_idle;
 	struct timer *timer;
@@ -151,6 +152,11 @@ struct again_front *again_new_front(struct again *a, const void *owner, struct f
 		log_warning("%s", e.text);	/* then it serves this one only */
 		return NULL;
 	}
+	if (pair[0] > a->fd_max) {
+		close_fd(&pair[0]);
+		close_fd(&pair[1]);
+		return NULL;
+	}
 	struct again_front *f = xzalloc(sizeof(*f));
 	*f = (struct again_front){ .set = a, .owner = owner, .conn = fc->conn, .served = 1 };
 	memcpy(f->client, fc->client, sizeof(f->client));
@@ -233,10 +239,10 @@ void again_let_go_of(struct again *a, const void *owner)
 	}
 }
 
-struct again *again_new(struct loop *l, const struct front_run *run, again_ended_fn *ended)
+struct again *again_new(struct loop *l, const struct front_run *run, int fd_max, again_ended_fn *ended)
 {
 	struct again *a = xzalloc(sizeof(*a));
-	*a = (struct again){ .loop = l, .run = run, .ended = ended };
+	*a = (struct again){ .loop = l, .run = run, .ended = ended, .fd_max = fd_max };
 	list_init(&a->all);
 	list_init(&a->idle);
 	a->timer = loop_timer(l, UINT32_MAX, on_idle_timer, a);

@@ -98,7 +98,8 @@ bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds m
 struct again;
 struct again_front;
 typedef void again_ended_fn(uint64_t conn);	/* the connection is over; said once of each that such a front serves */
-struct again *again_new(struct loop *l, const struct front_run *run, again_ended_fn *ended);	/* for the life of the process */
+/* For the life of the process. fd_max: the highest descriptor that such a front may take here; the others are for clients. */
+struct again *again_new(struct loop *l, const struct front_run *run, int fd_max, again_ended_fn *ended);
 /* fc is about to be served by a new process of owner: may that serve others of its client later? Then fc->again_fd is set (owned by the caller). NULL: no. */
 struct again_front *again_new_front(struct again *a, const void *owner, struct front_conn *fc);
 struct reg_kept *again_kept(struct again_front *f);	/* NULL for NULL */

@@ -518,7 +518,7 @@ int parent_main(struct front_run *run)
 	p.loop = loop_new();
 	loop_watchdog(p.loop);
 	p.limits = limits_new();
-	p.again = again_new(p.loop, run, on_ended_again);
+	p.again = again_new(p.loop, run, p.fd_high / 2, on_ended_again);
 	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
 	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);
 	p.reg = reg_new(p.loop, run, (struct reg_calls){ on_key_back, update_watches });

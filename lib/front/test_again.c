@@ -194,7 +194,7 @@ int main(void)
 		return tap_done();
 	}
 	loop = loop_new();
-	again = again_new(loop, &run, on_ended);
+	again = again_new(loop, &run, 1000, on_ended);
 	its_client_alone();
 	free_once();
 	nothing_else();

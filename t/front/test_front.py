@@ -373,6 +373,16 @@ def test_reload_lets_a_process_finish_and_counts_it(front):
         c.close()
 
 
+def test_those_that_wait_leave_descriptors_to_clients(front):
+    f = front()
+    f.settings["smtp_listeners"] = "127.0.0.1:%d/submission" % f.port
+    f.write_conf()
+    f.start(["prlimit", "--nofile=64", ECHO, "-fv", "-c", f.conf])
+    for i in range(2, 62):
+        served_by(f, source="127.0.0.%d" % i)
+    assert "refused" not in f.text()
+
+
 def test_a_process_that_waits_ends_in_time_and_with_its_template(front):
     f = again(front, max_idle=1)
     pid = served_by(f)
