@@ -65,6 +65,8 @@ struct reg_calls {
 struct reg *reg_new(struct loop *l, const struct front_run *run, struct reg_calls calls);
 /* A needed daemon has gone a moment ago (REG_COMING_MS) and may be back in the next: connections may wait for it in the listener. */
 bool reg_coming(const struct reg *r);
+/* A daemon does not keep up with what it is told. With much more of it its channel would close, for all. */
+bool reg_behind(const struct reg *r);
 void reg_refresh(struct reg *r);			/* the configuration has changed: another set of daemons may be needed */
 /* What a front that serves its client again keeps of its channels, and the daemons' ends of those that wait here for their first use. Begins zeroed. */
 struct unused;

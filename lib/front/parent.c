@@ -26,7 +26,7 @@ enum {
 	IN_FLIGHT_MAX = 32,		/* handed over, not yet started */
 	STARTED_BATCHES = 4,		/* in how many messages a template tells that these have started */
 	IN_FLIGHT_FDS = 8,		/* descriptors of one of these on their way; the kernel limits their sum by RLIMIT_NOFILE */
-	FULL_PAUSE_MS = 100,		/* after descriptors ran out */
+	FULL_PAUSE_MS = 100,		/* after descriptors ran out, or while a daemon does not keep up */
 	RETRY_FIRST_MS = 100, RETRY_MAX_MS = 5000,	/* between templates that do not get ready */
 	LOG_EVERY_MS = 1000,		/* refusals of the same kind are logged this often */
 	FD_RESERVE = 16,		/* descriptors that a connection in the making, and what waits in channels, may need */
@@ -237,6 +237,10 @@ static void take(const struct front_listener *l, int fd)
 static void on_listener(void *ctx, unsigned events)
 {
 	const struct front_listener *l = ctx;
+	if (reg_behind(p.reg)) {
+		pause_accepting();
+		return;
+	}
 	for (int i = 0; i < ACCEPT_ROUND && may_accept(); i++) {
 		const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= p.fd_high) {

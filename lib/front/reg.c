@@ -18,7 +18,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { REG_COMING_MS = 300, REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2 };
+enum { REG_COMING_MS = 300, REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2, BEHIND_PACKETS = 64 };
 
 static const struct {
 	enum front_peer bit;
@@ -101,6 +101,14 @@ bool reg_coming(const struct reg *r)
 {
 	for (size_t i = 0; i < PEER_COUNT; i++)
 		if ((front_peers_needed(r->run) & rows[i].bit) && is_coming(&r->links[i]))
+			return true;
+	return false;
+}
+
+bool reg_behind(const struct reg *r)
+{
+	for (size_t i = 0; i < PEER_COUNT; i++)
+		if (r->links[i].chan && ipc_chan_waiting(r->links[i].chan) >= BEHIND_PACKETS)
 			return true;
 	return false;
 }

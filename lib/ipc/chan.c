@@ -264,6 +264,11 @@ void ipc_chan_waiting_max(struct ipc_chan *ch, size_t packets)
 	ch->waiting_max = packets;
 }
 
+size_t ipc_chan_waiting(const struct ipc_chan *ch)
+{
+	return ch->queue_packets;
+}
+
 int ipc_chan_fd(const struct ipc_chan *ch)
 {
 	return ch->fd;

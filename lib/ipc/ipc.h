@@ -92,6 +92,7 @@ void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow);	/* borrows typ
 /* How many packets may wait for a peer that does not take them: 256, or so many. For channels within a group, whose users bound what they ask. */
 void ipc_chan_waiting_max(struct ipc_chan *ch, size_t packets);
 enum { IPC_GROUP_WAITING_MAX = 4096 };
+size_t ipc_chan_waiting(const struct ipc_chan *ch);	/* packets that the socket has not taken yet */
 int ipc_chan_fd(const struct ipc_chan *ch);
 /* Messages come several at a time: all that are there are taken in a round of the loop, up to a limit, and not one with what has no descriptor. */
 void ipc_chan_bursts(struct ipc_chan *ch);

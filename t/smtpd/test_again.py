@@ -2,6 +2,8 @@
 import base64
 import os
 import signal
+import threading
+import time
 
 import pytest
 
@@ -86,3 +88,34 @@ def test_queued_is_started_again_beneath_a_process_that_waits(again):
     waiting.until(lambda: [p for p in again.processes() if p[3].startswith("queued: queue") and p[0] != queue])
     seen = [one(again, "beneath%d" % n) for n in range(4)]
     assert before > 0 and len(seen) == 4
+
+
+def test_clients_that_leave_at_once_do_not_overrun_queued(again):
+    """Each costs us next to nothing, and queued a word: while it does not read, clients wait where connections do."""
+    (queue,) = [p[0] for p in again.processes() if p[3].startswith("queued: queue")]
+    told = again.log.read_text().count("queued has gone")
+    left, codes = [3000], set()
+
+    def leave():
+        while left[0] > 0:
+            left[0] -= 1
+            with mailtools.Mail(again).wire("SMTP") as w:
+                codes.add((w.smtp()[0], w.smtp("QUIT")[0]))
+    threads = [threading.Thread(target=leave) for _ in range(4)]
+    os.kill(queue, signal.SIGSTOP)
+    try:
+        for t in threads:
+            t.start()
+        before = None
+        while left[0] > 0 and left[0] != before:
+            before = left[0]
+            time.sleep(0.5)
+    finally:
+        os.kill(queue, signal.SIGCONT)
+    for t in threads:
+        t.join()
+    w = mailtools.Mail(again).wire("SMTP")
+    assert w.smtp()[0] == 220 and w.smtp("EHLO c.test")[0] == 250 and w.smtp("MAIL FROM:<afterwards@remote.test>")[0] == 250
+    assert w.smtp("RCPT TO:<alice@example.com>")[0] == 250
+    w.close()
+    assert codes == {(220, 221)} and again.log.read_text().count("queued has gone") == told
