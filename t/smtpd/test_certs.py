@@ -16,6 +16,7 @@ import milter as milter_module
 from test_smtp import log_has as log_has_soon
 
 ELSEWHERE = "joe@there.example"
+OF_LISTENERS = "127.0.2.1"      # of the ports below; the suite's own address depends on how many came before
 
 
 def log_has(suite, pattern):
@@ -142,7 +143,7 @@ def asking(module_suite, certs, asked, milter):
     os.chmod(table, 0o644)
     return module_suite("certs", settings={
         "smtpd_tls_ask_ccert": "yes", "smtpd_tls_CAfile": certs["ca"], "smtpd_tls_CApath": certs["hashed"], "relay_clientcerts": "texthash:%s" % table,
-        "smtpd_relay_restrictions": "permit_tls_clientcerts, reject_unauth_destination", "inet_interfaces": "127.0.2.1", "filter_enable": "no", "relayhost": "[127.0.0.9]:1",
+        "smtpd_relay_restrictions": "permit_tls_clientcerts, reject_unauth_destination", "inet_interfaces": OF_LISTENERS, "filter_enable": "no", "relayhost": "[127.0.0.9]:1",
         "smtpd_client_restrictions": "check_ccert_access inline:{ { %s = REJECT revoked } }" % certs["revoked"].fingerprint(),
         "listener.vouched": "2601/smtp -o { smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination } -o smtpd_client_restrictions=",
         "listener.members": "2602/submissions -o smtpd_tls_req_ccert=yes -o smtpd_sasl_auth_enable=no",
@@ -165,7 +166,7 @@ def context(suite, certificate=None, version=None):
 
 
 def session(suite, certificate=None, port=25, version=None):
-    w = mailtools.Wire(suite.host, port)
+    w = mailtools.Wire(suite.host if port == 25 else OF_LISTENERS, port)
     assert w.smtp()[0] == 220
     assert w.smtp("EHLO client.test")[0] == 250
     assert w.smtp("STARTTLS")[0] == 220
@@ -218,14 +219,14 @@ def test_check_ccert_access(asking, certs):
 
 
 def test_a_listener_that_demands_one(asking, certs):
-    w = mailtools.Wire(asking.host, 2602, context=context(asking, certs["vouched"]), server_name="mail.example.com")
+    w = mailtools.Wire(OF_LISTENERS, 2602, context=context(asking, certs["vouched"]), server_name="mail.example.com")
     assert w.smtp()[0] == 220
     w = session(asking, certs["vouched"], port=2603)
     assert rcpt(w, "bob@example.com")[0] == 250
     for name in ("foreign", "self", None):
         code, texts = rcpt(session(asking, certs.get(name), port=2603), "bob@example.com")
         assert (code, "client certificate" in texts[0]) == (530, True), name
-    w = mailtools.Wire(asking.host, 2603)
+    w = mailtools.Wire(OF_LISTENERS, 2603)
     assert w.smtp()[0] == 220 and w.smtp("EHLO client.test")[0] == 250
     assert rcpt(w, "bob@example.com") == (530, ["5.7.0 Must issue a STARTTLS command first"])
 
