@@ -22,6 +22,7 @@
 #include "ipc/link.h"
 #include "ipc/remote.h"
 #include "log/log.h"
+#include "map/lookups.h"
 #include "os/confine.h"
 #include "os/os.h"
 
@@ -95,6 +96,8 @@ int remote_init(struct remote *r, const struct conf *conf, struct err *e)
 	r->given = -1;
 	r->key_fd = -1;
 	own_load(conf, arena_new(0), &r->own);	/* for as long as the process lives */
+	if (lookups_open("smtp_discard_ehlo_keyword_address_maps", conf->smtp_discard_ehlo_keyword_address_maps, &r->discard, e) < 0)
+		return -1;
 	if (tls_client_new(false, *conf->smtp_tls_CAfile ? conf->smtp_tls_CAfile : NULL, &r->tls, e) < 0)
 		return -1;
 	return *conf->smtp_tls_cert_file ? show_certificate(r, e) : 0;

@@ -153,6 +153,7 @@ struct remote {
 	struct ipc_chan *queue;
 	struct names *names;
 	struct tls_ctx *tls;
+	struct lookups *discard;	/* smtp_discard_ehlo_keyword_address_maps */
 	struct own_addresses own;
 	int given;			/* a connection for the next SEND; -1: none */
 	int key_fd;			/* to the key worker, which signs for smtp_tls_cert_file; -1: no certificate is shown */

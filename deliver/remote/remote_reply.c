@@ -6,6 +6,7 @@
 #include "base/enc.h"
 #include "base/num.h"
 #include "deliver/remote/remote_smtp_priv.h"
+#include "map/lookups.h"
 #include "smtp/reply.h"
 
 void reply_said(const struct smtp *s, const struct reply *r, const char *command, char out[700])
@@ -62,6 +63,31 @@ static void whole_reply(struct smtp *s, int code)
 		on_unasked(s, &r);
 }
 
+/* Looked up at the first line of an answer to EHLO. What is too long for a list of keywords is none. */
+static void discard_find(struct smtp *s)
+{
+	struct buf b;
+
+	buf_init(&b, sizeof s->discard - 1);
+	s->discard_own = lookups_find(s->r->discard, str_c(s->target.addr.text), &b) && !buf_failed(&b);
+	(void)snprintf(s->discard, sizeof s->discard, "%.*s", STR_ARG(buf_view(&b)));
+	buf_fini(&b);
+}
+
+static bool discarded(const struct smtp *s, struct str word)
+{
+	const struct conf_list l = s->r->conf->smtp_discard_ehlo_keywords;
+	struct str rest = str_c(s->discard), one;
+
+	while (s->discard_own && str_token(&rest, ", \t", &one))
+		if (str_case_eq(word, one))
+			return true;
+	for (size_t i = 0; !s->discard_own && i < l.n; i++)
+		if (str_case_eq(word, str_c(l.v[i])))
+			return true;
+	return false;
+}
+
 static void take_feature(struct smtp *s, struct str text)
 {
 	static const struct { const char *word; unsigned bit; } words[] = {
@@ -71,9 +97,8 @@ static void take_feature(struct smtp *s, struct str text)
 	const struct str word = str_split(&text, ' ');
 	uint64_t size;
 
-	for (size_t i = 0; i < s->r->conf->smtp_discard_ehlo_keywords.n; i++)
-		if (str_case_eq(word, str_c(s->r->conf->smtp_discard_ehlo_keywords.v[i])))
-			return;
+	if (discarded(s, word))
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (str_case_eq(word, str_c(words[i].word)))
 			s->features |= words[i].bit;
@@ -95,6 +120,8 @@ static int take_line(struct smtp *s, struct str line)
 		smtp_broken(s, text);
 		return -1;
 	}
+	if (s->step == STEP_EHLO && s->lines == 1)
+		discard_find(s);
 	if (s->step == STEP_EHLO && l.code == 250 && s->lines > 1)
 		take_feature(s, str_from(line, 4));
 	if (s->lines == 1 && l.enhanced.n > 0 && l.enhanced.n < sizeof s->enhanced)

@@ -40,6 +40,8 @@ struct smtp {
 	char key[1800];			/* what it may serve again (key_of) */
 	uint16_t port;
 	unsigned features, mechs, messages;
+	char discard[512];		/* of this server, by smtp_discard_ehlo_keyword_address_maps */
+	bool discard_own;
 	uint64_t size_max, born_ms;
 	bool lmtp, esmtp, secure_tried, reused;
 	enum auth_mech mech;

@@ -1,4 +1,4 @@
-$(call library,pcre.c cdbfile.c cdbwrite.c accounts.c source.c snimap.c lookup.c)
+$(call library,pcre.c cdbfile.c cdbwrite.c accounts.c source.c snimap.c lookup.c lookups.c)
 $(call unittest,test_map,test_map.c,map conf os log base test)
 $(call fuzzer,fuzz_cdb,fuzz_cdb.c,map conf os log base)
 $(call unittest,test_snimap,test_snimap.c,map os log base test)

@@ -179,10 +179,12 @@ mine.example       local:
     senders = s.map("senders", "@second.example [127.0.60.26]:25\nnull [127.0.60.34]:25\n")
     transports = s.map("senders-transports", "@third.example smtp:[127.0.60.33]:25\njoe@third.example DUNNO\n@fourth.example smtp:\nclosed@third.example error:5.7.1 not from you\n"
                                              "nobody smtp:[127.0.60.35]:25\n")
+    keywords = s.map("keywords", "127.0.60.22 size\n127.0.60.25 8bitmime, Pipelining\n")
     passwords = s.map("passwords", "[127.0.60.20]:25 joe:s3cret:word\n[127.0.60.21]:25 joe:wrong\n", 0o640)
     policy = s.map("policy", "[127.0.60.27]:25 verify match=right.example\n[127.0.60.28]:25 verify match=right.example\n[127.0.60.29]:25 encrypt\n"
                              "[127.0.60.30]:25 fingerprint match=%s\n[127.0.60.31]:25 fingerprint match=00\n")
     s.suite.settings.update(transport_maps="texthash:%s" % table, sender_dependent_relayhost_maps="texthash:%s" % senders,
+                            smtp_discard_ehlo_keyword_address_maps="texthash:%s" % keywords,
                             sender_dependent_default_transport_maps="texthash:%s" % transports, empty_address_default_transport_maps_lookup_key="nobody", empty_address_relayhost_maps_lookup_key="null",
                             smtp_sasl_password_maps="texthash:%s" % passwords, smtp_tls_policy_maps="texthash:%s" % policy)
     for n in range(27, 33):
@@ -236,6 +238,14 @@ def test_transport_maps(maps, to, want):
     for n in (22, 24, 25):
         maps.sink(n)
     maps.log(maps.send(to), want)
+
+
+def test_keywords_that_one_server_should_not_have_said(maps):
+    sinks = maps.sink(22), maps.sink(24)
+    for s, to in zip(sinks, ("a@x.below.example", "bob@example.com")):
+        maps.log(maps.send(to), "status=sent")
+        mail = [c for c in s.commands if c.startswith("MAIL")][-1]
+        assert ("SIZE=" in mail) == (s is sinks[1]), mail
 
 
 def test_lmtp_answers_for_each_recipient(maps):
