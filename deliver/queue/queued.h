@@ -6,9 +6,11 @@
  *	queued_limit.c	rates of a client; the greeting's pause
  *	queued_user.c	limits of a login
  *	queued_rules.c	what holds for the connections of a listener
- *	queued_trans.c	MAIL, RCPT, DATA: the envelope
+ *	queued_trans.c	MAIL, DATA: the envelope
+ *	queued_rcpt.c	RCPT: its recipients
  *	queued_rewrite.c	addresses of a complete message, blind copies
- *	queued_commit.c	scan, local copies, queue record, answer
+ *	queued_commit.c	scan, local copies, answer
+ *	queued_record.c	the queue records that come between
  *	queued_head.c	the header: what is added, what is removed (pure)
  *	queued_agent.c	delivery agents and the copies they write
  *	queued_sched.c	the schedule: which message when
@@ -360,7 +362,7 @@ void trouble_refused(const struct conn_entry *c, uint64_t code, const char *enha
 void trouble_data(const struct conn_entry *c, struct str what);	/* what its message held that none may; empty: nothing of the kind */
 void trouble_protocol(struct queued *q, struct str text);	/* another server broke it */
 
-/* --- queued_trans.c, queued_commit.c --- */
+/* --- queued_trans.c, queued_rcpt.c, queued_commit.c --- */
 void trans_mail(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m);
 void trans_rcpt(struct trans *t, uint32_t id, const struct ipc_queue_RCPT *m);
 void trans_data(struct trans *t, uint32_t id);

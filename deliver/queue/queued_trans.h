@@ -143,6 +143,7 @@ void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const c
 struct str trans_discarded(const struct trans *t);	/* the words for who is left out in silence */
 void trans_left_out(struct trans *t, const struct final *f);	/* that is done with this one, who leaves the list */
 void trans_free(struct trans *t);
+int trans_receive(struct trans *t, int *wfd_out, struct err *e) MUST_CHECK;	/* a file for the message; *wfd_out is its only writable descriptor */
 int trans_final(struct trans *t, const struct final *f);	/* adds it unless it is there; -1: too many */
 void trans_rcpt_undo(struct trans *t);			/* the recipient that is asked about is refused */
 
@@ -187,5 +188,15 @@ void commit_scanned(struct trans *t);	/* the filter is content */
 void commit_kept(struct trans *t);	/* nobody is to get it now: no milter sees it, nothing is signed */
 void commit_milted(struct trans *t);	/* milters are content */
 void commit_drop(struct trans *t);	/* the client has gone */
+void commit_fail(struct trans *t, const struct err *e);	/* told, for now */
+void commit_visible(struct trans *t);	/* the records are there: rename the copies */
+void commit_done(struct trans *t);	/* they are visible */
+
+/* queued_record.c */
+void records_write(struct trans *t);	/* what is to go on record and is not; then commit_visible, after STEP_LATE commit_done, or the answer */
+/* Those that could not be renamed. 0: done; 1: a record is written for them, then commit_done; -1. */
+int records_late(struct trans *t, struct err *e) MUST_CHECK;
+void records_schedule(struct trans *t, bool logged);	/* logged: their lines about the envelope were written */
+struct spool_msg *record_envelope(struct trans *t, const struct batch *b);	/* without recipients; NULL: no memory */
 
 #endif
