@@ -12,7 +12,8 @@
  *	queued_commit.c	scan, local copies, answer
  *	queued_record.c	the queue records that come between
  *	queued_head.c	the header: what is added, what is removed (pure)
- *	queued_agent.c	delivery agents and the copies they write
+ *	queued_agent.c	a delivery agent and the copy it writes
+ *	queued_lines.c	copies that wait for one, and who starts it
  *	queued_sched.c	the schedule: which message when
  *	queued_gauges.c	how large the queue is, for scrapers
  *	queued_active.c	one message being tried
@@ -208,7 +209,7 @@ void sts_start(struct queued *q, int fd);
 bool sts_wanted(const struct queued *q, const char *transport, struct str nexthop);
 void sts_ask(struct queued *q, struct str domain, sts_fn *fn, void *ctx);	/* may answer later only */
 
-/* --- queued_agent.c --- */
+/* --- queued_agent.c, queued_lines.c --- */
 struct copy;
 enum copy_event {
 	COPY_READY,	/* durable in tmp; copy_commit or copy_abort must follow */

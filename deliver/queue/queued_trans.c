@@ -1,5 +1,6 @@
-/* MAIL and DATA, and the life of a transaction (RCPT: queued_rcpt.c): what is decided about an envelope. Facts about the client come from the acceptor and authd (conn_entry), about recipients from resolve;
- * the front only reports what the client said. Answers in the words that other servers use (log parsers and fail2ban know them).
+/* MAIL and DATA, and the life of a transaction (RCPT: queued_rcpt.c): what is decided about an envelope. Facts about the client come from the acceptor
+ * and authd (conn_entry), about recipients from resolve; the front only reports what the client said. Answers in the words that other servers use (log
+ * parsers and fail2ban know them).
  */
 #include <stdio.h>
 #include <stdlib.h>
