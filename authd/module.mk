@@ -1,4 +1,4 @@
-AUTHD_MONITOR := monitor.c conns.c attempt.c workers.c helpers.c accounts.c etcpasswd.c place.c sessions.c guests.c shares.c lastuse.c uses.c peers.c mux.c control.c dkim.c sni.c throttle.c cache.c
+AUTHD_MONITOR := monitor.c conns.c login.c attempt.c workers.c helpers.c accounts.c etcpasswd.c place.c sessions.c guests.c shares.c lastuse.c uses.c peers.c mux.c control.c dkim.c sni.c throttle.c cache.c
 $(call program,authd,main.c $(AUTHD_MONITOR),authres map ipc io os conf log base)
 $(call unittest,test_throttle,test_throttle.c throttle.c,test base)
 $(call unittest,test_etcpasswd,test_etcpasswd.c etcpasswd.c,test base)

@@ -3,6 +3,7 @@
  *
  *	main.c		options, listeners, supervision		monitor.c	start, reload, timers, the end
  *	conns.c		registered connections, phases		attempt.c	one login attempt: limits, cache, check, verdict
+ *	login.c		the exchange that leads to one
  *	helpers.c	the helper programs			sessions.c	one session process per user and service
  *	accounts.c	gather, validate, install, look up	peers.c		queued is told who logged in
  *	mux.c		CREDS of authd-mux			control.c	administrators' words
