@@ -94,6 +94,10 @@ class Front:
             self.until(lambda: self.ask("ping") == "echo ping")
         return self
 
+    def settled(self):
+        """Until the parent sleeps: it has read what its processes had said before, that one is free, say."""
+        self.until(lambda: (pathlib.Path("/proc") / str(self.proc.pid) / "stat").read_text().rsplit(") ", 1)[1][0] == "S")
+
     def until(self, what, seconds=30):
         end = time.monotonic() + seconds
         while True:
@@ -258,6 +262,7 @@ def served_by(f, *lines, source=None):
             c.ask(line)
         c.ask("quit")
         assert c.line() == ""
+    f.settled()
     return pid
 
 
@@ -304,12 +309,16 @@ def test_a_process_that_saw_a_secret_serves_nobody_else(front):
 def test_a_process_keeps_its_channel_to_queued(front):
     f = again(front)
     f.until(lambda: served_by(f) == served_by(f))
-    pid, channels, packets = served_by(f), len(f.queue.fds), len(f.queue.packets)
+    told = len(f.queue.packets)
+    pid = served_by(f)
+    f.until(lambda: len(f.queue.packets) > told)
+    channels, packets = len(f.queue.fds), len(f.queue.packets)
     for _ in range(3):
         with f.connect() as c:
             assert " queue 1 " in c.ask("peers") and int(c.ask("peers").split()[3]) == pid
             c.ask("quit")
             assert c.line() == ""
+        f.settled()
     f.until(lambda: len(f.queue.packets) == packets + 3)
     assert len(f.queue.fds) == channels, "told of, on the same channel"
     f.queue.stop()
