@@ -197,8 +197,10 @@ void mbox_append_abort(struct mbox_append **app)
 	*app = NULL;
 	if (ap == NULL)
 		return;
+	if (ap->numbered && ap->placed < ap->n)		/* what has not followed does so when all is quiet */
+		ap->m->in_tmp = true;
 	for (size_t i = 0; i < ap->n; i++) {
-		if (ap->numbered)	/* what has not followed does so when all is quiet */
+		if (ap->numbered)
 			maildir_copy_keep(&ap->v[i].copy);
 		item_fini(&ap->v[i]);
 	}
@@ -383,7 +385,7 @@ static int number(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	buf_fini(&ops);
 	if (r < 0)
 		return -1;
-	ap->numbered = m->in_tmp = true;
+	ap->numbered = true;
 	for (size_t i = 0; i < ap->n && i < ARRIVED_MAX; i++)
 		item_keep_text(&ap->v[i]);
 	tell_arrived(m, ap->v, ap->n, first);
@@ -423,6 +425,8 @@ static int follow(struct mbox_append *ap, size_t max)
 		if (item_name(it, named, &e) && together_place(m, str_c(maildir_copy_name(it->copy)), named) == 0) {
 			item_date(m, it, named);
 			sync_own_step(m, ++moved);
+		} else {
+			m->in_tmp = true;
 		}
 		maildir_copy_keep(&it->copy);
 	}
