@@ -90,12 +90,34 @@ static struct archive *reader(struct str data, enum how how)
 	return NULL;
 }
 
+/* Packed in a way that libclamav has no decoder for: it would say clean of what it has not seen. 7z: of some of its methods. bzip2: it says so where
+ * there is no memory for the decoder, too. */
+static bool is_strange(struct archive *r)
+{
+	static const char *const zip_methods[] = { "(uncompressed)", "(deflation)", "(deflation-64-bit)" };
+	const int format = archive_format(r) & ARCHIVE_FORMAT_BASE_MASK;
+	for (int i = 0; i < archive_filter_count(r); i++) {
+		const int code = archive_filter_code(r, i);
+		if (code != ARCHIVE_FILTER_NONE && code != ARCHIVE_FILTER_GZIP && code != ARCHIVE_FILTER_XZ && code != ARCHIVE_FILTER_UU)
+			return true;
+	}
+	if (format != ARCHIVE_FORMAT_ZIP)
+		return format == ARCHIVE_FORMAT_7ZIP || format == ARCHIVE_FORMAT_RAR || format == ARCHIVE_FORMAT_RAR_V5 || format == ARCHIVE_FORMAT_LHA;
+	const struct str name = str_c(archive_format_name(r));
+	for (size_t i = 0; i < ARRAY_LEN(zip_methods); i++)
+		if (str_ends(name, str_c(zip_methods[i])))
+			return false;
+	return true;
+}
+
 /* The library says "encrypted" in words only where even the names are. */
 static void trouble(struct archive_walk *w, struct archive *r)
 {
 	const char *why = archive_error_string(r);
 	const bool locked = archive_read_has_encrypted_entries(r) > 0 || (why != NULL && str_case_find(str_c(why), STR("encrypt")) >= 0);
 	w->found |= locked ? ARCHIVE_ENCRYPTED : ARCHIVE_DAMAGED;
+	if (w->strange && !locked && is_strange(r))
+		w->missed |= ARCHIVE_DAMAGED;
 }
 
 static bool pay(struct archive_walk *w, struct reading *g, size_t data)
@@ -141,8 +163,8 @@ static struct str entry_name(struct archive_walk *w, struct archive_entry *entry
 	return arena_str(w->a, str_sub(s, 0, ARCHIVE_NAME_MAX));
 }
 
-/* The member's bytes: as many as tell its class, all when it is packed itself. */
-static struct content member_read(struct archive_walk *w, struct reading *g, struct buf *out)
+/* The member's bytes: as many as tell its class, all when it is packed itself, or when all are wanted. */
+static struct content member_read(struct archive_walk *w, struct reading *g, bool all, struct buf *out)
 {
 	size_t want = CONTENT_HEAD;
 	struct content is = { "", CONTENT_OTHER };
@@ -160,7 +182,7 @@ static struct content member_read(struct archive_walk *w, struct reading *g, str
 			continue;
 		if (want == CONTENT_HEAD)
 			is = content_of(buf_view(out));
-		if (n <= 0 || is.kind == CONTENT_OTHER)
+		if (n <= 0 || (is.kind == CONTENT_OTHER && !all))
 			return is;
 		want = SIZE_MAX;
 	}
@@ -171,9 +193,16 @@ static int member(struct level *l, struct reading *g, struct archive_member *m, 
 	struct archive_walk *w = l->w;
 	struct buf data;
 	buf_init(&data, ARCHIVE_BYTES_MAX + 1);
-	const struct content is = member_read(w, g, &data);
+	const bool all = w->strange && is_strange(g->r);
+	const unsigned before = w->found;
+	w->found = 0;
+	const struct content is = member_read(w, g, all, &data);
+	w->missed |= all ? w->found : 0;
+	w->found |= before;
 	m->class = is.name;
+	m->data = all ? buf_view(&data) : STR("");
 	int found = w->fn(w->ctx, m);
+	m->data = STR("");
 	if (found == 0 && whole && is.kind != CONTENT_OTHER) {
 		struct level below = { .w = w, .in = m, .depth = l->depth + 1 };
 		found = walk(&below, buf_view(&data), is, m->name);
@@ -205,6 +234,7 @@ static int entries(struct level *l, struct str data, enum how how, struct str ra
 	struct reading g = { .r = r };
 	if (r == NULL) {
 		w->found |= ARCHIVE_DAMAGED;
+		w->missed |= how == AS_PACKED ? ARCHIVE_DAMAGED : 0;
 		return how == AS_PACKED ? w->fn(w->ctx, &unread) : 0;
 	}
 	int found = 0;
@@ -358,7 +388,7 @@ static struct str uu_begin(struct str line)
 	return str_trim(rest);
 }
 
-int archive_walk_uu(struct archive_walk *w, struct str text)
+static int walk_uu(struct archive_walk *w, struct str text)
 {
 	struct level top = { .w = w };
 	struct str rest = text;
@@ -369,12 +399,19 @@ int archive_walk_uu(struct archive_walk *w, struct str text)
 			continue;
 		if (++files > UU_FILES_MAX)
 			w->found |= ARCHIVE_OVER;
-		const unsigned before = w->found;
+		const unsigned before = w->found, missed = w->missed;
 		struct archive_member m = { .name = name, .class = "" };
 		found = w->fn(w->ctx, &m);
 		if (found == 0)
 			found = entries(&top, here, AS_UU, name);
 		w->found = before | (w->found & ~(unsigned)ARCHIVE_DAMAGED);	/* prose may begin so */
+		w->missed = missed | (w->missed & ~(unsigned)ARCHIVE_DAMAGED);
 	}
 	return found;
+}
+
+int archive_walk_body(struct archive_walk *w, struct str data, struct content is, struct str stored_name, bool is_text)
+{
+	const int r = archive_walk(w, data, is, stored_name);
+	return r == 0 && is.kind == CONTENT_OTHER && is_text ? walk_uu(w, data) : r;
 }

@@ -24,6 +24,7 @@ struct archive_member {
 	const struct archive_member *parent;	/* NULL: directly in what was handed in */
 	struct str name;			/* as stored, in UTF-8 where it says how; path and all */
 	const char *class;			/* content_of() */
+	struct str data;			/* all its bytes, where the walk wants them; else n is 0 */
 	void *mark;				/* NULL; fn's own: it finds it again in the parent of what is inside, and when a file has several names */
 };
 typedef int archive_fn(void *ctx, struct archive_member *m);
@@ -35,6 +36,8 @@ struct archive_walk {
 	size_t members;		/* left */
 	uint64_t bytes;		/* left */
 	unsigned found;		/* ARCHIVE_ bits so far */
+	bool strange;		/* set it: fn gets all bytes of members that libclamav does not unpack */
+	unsigned missed;	/* ARCHIVE_ bits of those: the bytes are not all */
 };
 /* Process-wide, once, before the first walk: names in all scripts. */
 void archive_init(void);
@@ -42,7 +45,7 @@ void archive_walk_init(struct archive_walk *w, struct arena *a, uint64_t message
 /* Walk data of this kind; stored_name: how it was called (a compressed file without a name of its own is called so, less its suffix). Never fails: what
  * cannot be read is a bit of w->found. */
 int archive_walk(struct archive_walk *w, struct str data, struct content is, struct str stored_name);
-/* The uuencoded files within a text. */
-int archive_walk_uu(struct archive_walk *w, struct str text);
+/* The same; where it is a text, the uuencoded files within. */
+int archive_walk_body(struct archive_walk *w, struct str data, struct content is, struct str stored_name, bool is_text);
 
 #endif

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/num.h"
@@ -409,14 +410,30 @@ static void as_the_library_has_it(struct str text, struct buf *out)
 
 struct walk {
 	struct scan *s;
+	struct archive_walk unpacked;
 	const char *name;
 	struct err *e;
 };
 
+/* Of an archive that the library cannot unpack: a file. */
+static int on_member(void *ctx, struct archive_member *m)
+{
+	struct walk *w = ctx;
+	return clamav_scan_mem(w->s->rules->clamav, m->data, &w->name, w->e);
+}
+
+static int scan_unpacked(struct walk *w, const struct mime_part *p, struct str body)
+{
+	const struct arena_mark mark = arena_mark(w->s->a);
+	const int r = archive_walk_body(&w->unpacked, body, content_of(str_sub(body, 0, CONTENT_HEAD)), STR(""), mime_type_is(p, "text", "*"));
+	arena_release(w->s->a, mark);
+	return r;
+}
+
 static int scan_part(void *ctx, const struct mime_part *p)
 {
 	struct walk *w = ctx;
-	if (!needs_decoding(p))
+	if (p->children != NULL)
 		return 0;
 	struct buf body;
 	buf_init(&body, p->body.n + 1);
@@ -425,10 +442,30 @@ static int scan_part(void *ctx, const struct mime_part *p)
 	buf_init(&text, body.n + 1);
 	if (body.n > 0 && is_body_text(w->s->a, p) && is_lines(buf_view(&body)) && content_of(buf_view(&body)).name[0] == '\0')
 		as_the_library_has_it(buf_view(&body), &text);
-	int r = clamav_scan_mem(w->s->rules->clamav, buf_view(text.n > 0 ? &text : &body), &w->name, w->e);
+	int r = !needs_decoding(p) ? 0 : clamav_scan_mem(w->s->rules->clamav, buf_view(text.n > 0 ? &text : &body), &w->name, w->e);
+	if (r == 0)
+		r = scan_unpacked(w, p, buf_view(&body));
 	buf_fini(&text);
 	buf_fini(&body);
 	return r;
+}
+
+/* Nothing was found, but not all was looked through. missed: of what the library does not unpack. */
+static int report_unseen(struct scan *s, unsigned missed)
+{
+	int enough = 0;
+	if (s->rules->clamav->damaged) {
+		scan_explain(s, "virus", "not all could be looked into: %s", error_text);
+		enough |= scan_found(s, CLASS_UNCHECKED, "damaged", "An attachment is damaged and cannot be checked");
+	} else if (missed & ARCHIVE_DAMAGED) {
+		scan_explain(s, "virus", "not all of an archive could be unpacked");
+		enough |= scan_found(s, CLASS_UNCHECKED, "damaged", "An attachment is a damaged archive and cannot be checked");
+	}
+	if (missed & ARCHIVE_OVER) {
+		scan_explain(s, "virus", "an archive is over the limits");
+		enough |= scan_found(s, CLASS_OVERLIMIT, "over limits", "An attachment is too deeply packed, or too large unpacked, to be checked");
+	}
+	return enough;
 }
 
 int stage_virus(struct scan *s, struct err *e)
@@ -437,15 +474,15 @@ int stage_virus(struct scan *s, struct err *e)
 		return 0;
 	struct walk w = { .s = s, .e = e };
 	s->rules->clamav->damaged = false;
+	archive_walk_init(&w.unpacked, s->a, s->message.n, on_member, &w);
+	w.unpacked.strange = true;
 	int r = clamav_scan_mem(s->rules->clamav, s->message, &w.name, e);
 	if (r == 0)
 		r = scan_each_part(s->root, scan_part, &w);
 	s->scanned = r >= 0;
-	if (r == 0 && s->rules->clamav->damaged) {
-		scan_explain(s, "virus", "not all could be looked into: %s", error_text);
-		return scan_found(s, CLASS_UNCHECKED, "damaged", "An attachment is damaged and cannot be checked");
-	}
-	if (r <= 0)
+	if (r == 0)
+		return report_unseen(s, w.unpacked.missed);
+	if (r < 0)
 		return r;
 	/* Over a limit: the library says so as a "virus" of this prefix. It is not proof of one, but nothing says the message is clean. */
 	const char *name = arena_strdup(s->a, w.name);

@@ -164,14 +164,6 @@ static int on_member(void *ctx, struct archive_member *m)
 	return m->mark == NULL ? -1 : judge(j, m->mark, true);
 }
 
-static int look_inside(struct judge *j, const struct mime_part *p, struct str body, struct content is)
-{
-	int r = archive_walk(&j->walk, body, is, j->part);
-	if (r == 0 && is.kind == CONTENT_OTHER && mime_type_is(p, "text", "*"))
-		r = archive_walk_uu(&j->walk, body);
-	return r;
-}
-
 static int check_leaf(struct judge *j, const struct mime_part *p, const struct met *outside, struct str names_of)
 {
 	struct buf body;
@@ -186,7 +178,7 @@ static int check_leaf(struct judge *j, const struct mime_part *p, const struct m
 		r = judge(j, j->met, false);
 	}
 	if (r == 0)
-		r = look_inside(j, p, buf_view(&body), is);
+		r = archive_walk_body(&j->walk, buf_view(&body), is, j->part, mime_type_is(p, "text", "*"));
 	buf_fini(&body);
 	return r;
 }

@@ -75,6 +75,20 @@ static const struct {
 	{ HEAD PARTS "Content-Type: application/zip\r\n" B64 "\r\nUEsDBBQAAAAAAAAAIQDHp4s7BAAAAAQAAAAIAAAAd29ybS50eHR0ZXh0UEsBAhQDFAAAAAAAAAAh\r\n"
 	  "AMenizsEAAAABAAAAAgAAAAAAAAAAAAAAIABAAAAAHdvcm0udHh0UEsFBgAAAAABAAEANgAAACoA\r\n"
 	  "AAAAAA==\r\n" END, "Test.Member.UNOFFICIAL" },
+	/* Methods that the library has no decoder for: LZMA in a zip, bzip2 and Deflate in 7z, PPMd in 7z with more memory than it gives. */
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nUEsDBD8AAgAOAFIIfl0FXDnpNAAAAC0AAAABAAAAeAkEBQBdAACAAAA5m8ny51C4xeJctNch28Lz\r\n"
+	  "uOGCiCv604BfgZ2bjvVj6kvbceyQ//ruM4BQSwECPwM/AAIADgBSCH5dBVw56TQAAAAtAAAAAQAA\r\n"
+	  "AAAAAAAAAAAAgAEAAAAAeFBLBQYAAAAAAQABAC8AAABTAAAAAAA=\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nN3q8ryccAAT5eqm4RgAAAAAAAAA+AAAAAAAAAEIuGItCWmg5MUFZJlNZuV12IQAAElGAABBABCZD\r\n"
+	  "nMAgADFMAACVT9KeIZBuE7EkqftWqGrRFj5NnB6U86MWoPC7kinChIXK67EIAQQGAAEJRgAHCwEA\r\n"
+	  "AQMEAgIMLQAICgEFXDnpAAAFARkMAAAAAAAAAAAAAAAAEQUAeAAAABUGAQAggKSBAAA=\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nN3q8ryccAASoKhgcLgAAAAAAAAA+AAAAAAAAAM/Qxmc9yrEJACAMRNHeKW4AlwrkwCYGYkDHVyxS\r\n"
+	  "/ObzlhuRPAmZCsH2sJdiMNj/LNIuAQQGAAEJLgAHCwEAAQMEAQgMLQAICgEFXDnpAAAFARkMAAAA\r\n"
+	  "AAAAAAAAAAAAEQUAeAAAABUGAQAggKSBAAA=\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nN3q8ryccAAT8jziAIgAAAAAAAABSAAAAAAAAAIsziJ8AcvpM9xXB0RvLtaNHYDWKy9+lS6d/QRV6\r\n"
+	  "WbStCyAHDxgAAQQGAAEJIgAHCwEAASMDBAEFBgAAAGAMLQAICgEFXDnpAAAFARkGAAAAAAAAEQ0A\r\n"
+	  "eQAuAGIAaQBuAAAAFAoBALM+d91lgN0BFQYBACCApIEAAA==\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nKLUv/QRYRQEA+HNvbWUgdGV4dCBhbmQgYSB3b3Jtd29yZCBoZXJlLAoCAEYVEK/pBOrR9h8=\r\n" END, "Test.Word.UNOFFICIAL" },
 	{ HEAD PARTS NAMED QP "\r\nsta=\r\nrt worm\r\n" END, "Test.Start.UNOFFICIAL" },
 	{ HEAD PARTS NAMED QP "\r\nno sta=\r\nrt worm\r\n" END, NULL },
 	{ HEAD PARTS B64 "Content-Type: application/x-y\r\n\r\nYSBnYXAgdy0tLS0tb3JtCg==\r\n" END, "Test.Gap.UNOFFICIAL" },
