@@ -58,9 +58,10 @@ def test_a_mailbox_that_is_made_later_is_watched_at_once(imap, tree, suite):
     other.ok("CREATE %s/new" % tree)
     wait_for(c, rb'LIST \(\\HasNoChildren\) "/" %s/new$' % tree.encode())
     new = suite.maildir("alice@example.com") / (".%s.new" % tree) / "new"
-    one = new / "1600000000.M1P1.elsewhere"
+    one = new.parent / "tmp" / "1600000000.M1P1.elsewhere"
     one.write_bytes(numbered(1).replace(b"\r\n", b"\n"))
     os.chown(one, new.stat().st_uid, new.stat().st_gid)
+    one.rename(new / one.name)
     wait_for(c, rb"STATUS %s/new \(MESSAGES 1 UIDNEXT 2 " % tree.encode())
     other.ok("RENAME %s/new %s/renamed" % (tree, tree))
     wait_for(c, rb'LIST \(\\HasNoChildren\) "/" %s/renamed \("OLDNAME" \(%s/new\)\)' % (tree.encode(), tree.encode()))
