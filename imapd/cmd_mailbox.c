@@ -107,7 +107,7 @@ static void on_purge(void *ctx)
 	const uint64_t since = clock_mono_us();
 	const bool more = store_purge(u->store, files_next(u));
 
-	files_took(u, clock_mono_us() - since);
+	files_took(u, clock_mono_us() - since, more);
 	if (more)
 		timer_again(u->purge, 0);
 	else

@@ -46,13 +46,13 @@ unsigned files_next(const struct user *u)
 	return u->files ? u->files : FILES_MAX / 4;
 }
 
-void files_took(struct user *u, uint64_t us)
+void files_took(struct user *u, uint64_t us, bool full)
 {
 	const unsigned n = files_next(u);
 
 	if (us > SLICE_US)
 		u->files = n / 2 > FILES_MIN ? n / 2 : FILES_MIN;
-	else if (us < SLICE_US / 4)
+	else if (full && us < SLICE_US / 4)
 		u->files = n * 2 < FILES_MAX ? n * 2 : FILES_MAX;
 }
 
@@ -69,7 +69,7 @@ static void on_flush(void *ctx)
 	f->user->working = "tidying up";
 	const int r = mbox_flush(f->mbox, files_next(f->user), &more, &e);
 
-	files_took(f->user, clock_mono_us() - since);
+	files_took(f->user, clock_mono_us() - since, more);
 	if (r < 0)
 		log_debug("imap(%s): %.*s: %s", f->user->name, STR_ARG(f->name), e.text);
 	else if (more)

@@ -183,9 +183,9 @@ struct user {
 	unsigned files;			/* in the next piece of tidying up; 0: nobody has tried */
 };
 
-/* How many files the next piece of tidying up takes; and, when it is over, how long that took. */
+/* How many files the next piece of tidying up takes; and, when it is over, how long that took. full: it left some, so that its time tells what a file takes. */
 unsigned files_next(const struct user *u);
-void files_took(struct user *u, uint64_t us);
+void files_took(struct user *u, uint64_t us, bool full);
 
 /* --- client.c: a connection --- */
 int client_attach(struct user *u, int fd, const struct ipc_sess_ATTACH *m, struct err *e) MUST_CHECK;
