@@ -484,10 +484,10 @@ int stage_virus(struct scan *s, struct err *e)
 		return report_unseen(s, w.unpacked.missed);
 	if (r < 0)
 		return r;
-	/* Over a limit: the library says so as a "virus" of this prefix. It is not proof of one, but nothing says the message is clean. */
+	/* Over a limit: the library says so as a "virus" of such a name. It is not proof of one, but nothing says the message is clean. */
 	const char *name = arena_strdup(s->a, w.name);
 	scan_explain(s, "virus", "%s", name);
-	if (str_case_find(str_c(w.name), STR("Limits.Exceeded")) >= 0)
+	if (str_case_find(str_c(w.name), STR("Limits.Exceeded")) >= 0 || str_case_find(str_c(w.name), STR("XZ.DicSizeLimit")) >= 0)
 		return scan_found(s, CLASS_OVERLIMIT, name, arena_printf(s->a, "The message is too deeply packed to be checked (%s)", name));
 	return scan_found(s, CLASS_VIRUS, name, arena_printf(s->a, "The message is infected: %s", name));
 }

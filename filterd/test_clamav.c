@@ -276,6 +276,22 @@ static void test_damaged(const struct filter_rules *rules)
 	tap_ok(stage(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0 && found.name[0] == '\0', "the next message is not");
 }
 
+/* A dictionary larger than the library, or the worker, has memory for is no virus. */
+static void test_dictionary(const struct filter_rules *rules)
+{
+	static const char message[] = HEAD PARTS B64 "Content-Type: application/x-xz\r\n\r\n/Td6WFoAAATm1rRGAgAhAScAAACwsHLr4AAsACVdADmbyfLnULjF4ly01yHbwvO44YKIK/rTgF+B\r\n"
+		"nZuO9WPqS9JOAAAAAAAASnPRwPG+4EUAAUEtGpc7jB+2830BAAAAAARZWg==\r\n" END;
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct scan s = { .a = a, .rules = rules, .message = str_c(message) };
+	s.root = mime_parse(a, s.message);
+	outcome_groups(&s);
+	tap_ok(stage_virus(&s, &e) >= 0, "an .xz with a large dictionary is scanned: %s", e.text);
+	tap_ok(s.found[s.stage][CLASS_VIRUS].detail == NULL, "it is not called infected");
+	tap_is_str(s.found[s.stage][CLASS_OVERLIMIT].detail, "Heuristics.XZ.DicSizeLimit", "but over the limits");
+	arena_free(&a);
+}
+
 /* Signatures that load, but find nothing: without the canary's no worker serves by them. */
 static void test_canary(const struct conf *conf)
 {
@@ -300,6 +316,7 @@ static void test_loaded(struct filter_rules *rules, bool listed, const char *wha
 	test_found(rules, listed);
 	test_once(rules);
 	test_damaged(rules);
+	test_dictionary(rules);
 	test_trouble(rules);
 }
 
