@@ -14,8 +14,6 @@
 #include "store/maildir_priv.h"
 #include "store/sync_priv.h"
 
-enum { DAY_S = 86400 };
-
 /* --- one file --- */
 
 static int path_of(char out[TOGETHER_PATH_MAX], struct str base)
@@ -52,18 +50,15 @@ struct left {
 	struct map *by_base;	/* base name -> its struct left_one */
 	struct left_one {
 		struct str base;
-		int64_t secs;
 		bool known;
 		struct left_one *next;
 	} *first;
-	int64_t eldest;
 };
 
 static int left_add(void *ctx, int tmpfd, const char *file, struct err *e)
 {
 	struct left *const l = ctx;
 	const struct str name = str_c(file);
-	struct maildir_name n;
 
 	(void)tmpfd;
 	(void)e;
@@ -71,17 +66,15 @@ static int left_add(void *ctx, int tmpfd, const char *file, struct err *e)
 		return 0;
 	struct left_one *const one = ARENA_NEW(l->a, struct left_one);
 
-	maildir_name_parse(name, &n);
-	*one = (struct left_one){ .base = arena_str(l->a, str_sub(name, 0, name.n - (sizeof(MAILDIR_TOGETHER) - 1))), .secs = n.secs, .next = l->first };
+	*one = (struct left_one){ .base = arena_str(l->a, str_sub(name, 0, name.n - (sizeof(MAILDIR_TOGETHER) - 1))), .next = l->first };
 	l->first = one;
-	l->eldest = n.secs < l->eldest ? n.secs : l->eldest;
 	(void)map_set(l->by_base, one->base, one);
 	return 0;
 }
 
 static int left_read(struct left *l, struct mbox *m, struct err *e)
 {
-	*l = (struct left){ .a = arena_new(0), .by_base = map_new(), .eldest = INT64_MAX };
+	*l = (struct left){ .a = arena_new(0), .by_base = map_new() };
 	return maildir_each_file(m->dirfd, "tmp", left_add, l, e);
 }
 
@@ -93,7 +86,7 @@ static void left_fini(struct left *l)
 
 struct map *together_names(struct mbox *m, struct arena *a, struct err *e)
 {
-	struct left l = { .a = a, .by_base = map_new(), .eldest = INT64_MAX };
+	struct left l = { .a = a, .by_base = map_new() };
 
 	if (maildir_each_file(m->dirfd, "tmp", left_add, &l, e) == 0)
 		return l.by_base;
@@ -105,7 +98,7 @@ struct map *together_names(struct mbox *m, struct arena *a, struct err *e)
 	return NULL;
 }
 
-/* Files of records, youngest first, into cur; at most max. Returns how many. UIDs were given after the names were made: records older than all of these are not looked at. */
+/* Files of records, youngest first, into cur; at most max. Returns how many. What no record has will be removed: all are looked at, whatever their times: clocks are set. */
 static size_t take_known(struct mbox *m, struct left *l, size_t max)
 {
 	const bool clean = sync_own_begin(m);
@@ -116,8 +109,6 @@ static size_t take_known(struct mbox *m, struct left *l, size_t max)
 		const struct rec *const r = state_rec(&m->st, pos);
 		char name[FILE_NAME_MAX + 1];
 
-		if (r->savedate + DAY_S < l->eldest)
-			break;
 		struct left_one *const one = map_get(l->by_base, state_name(&m->st, r));
 		if (!one)
 			continue;
