@@ -426,7 +426,8 @@ static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, u
 	v->limit = now;
 	/* Come and gone since the last time: never numbered. */
 	const size_t from = u32_lower(v->pending, v->n_pending, old);
-	set_merge(&v->removed, &v->n_removed, &v->cap_removed, v->pending + from, v->n_pending - from);
+	if (from < v->n_pending)
+		set_merge(&v->removed, &v->n_removed, &v->cap_removed, v->pending + from, v->n_pending - from);
 	v->n_pending = from;
 	if (v->sees_recent)
 		see_recent(v);
