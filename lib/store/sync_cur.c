@@ -7,16 +7,54 @@
 #include "base/clock.h"
 #include "store/sync_priv.h"
 
-enum { AHEAD = 16 };	/* entries */
+enum {
+	AHEAD = 16,	/* entries */
+	NEAR = 4,	/* records */
+};
+
+/* Base names -> positions, open addressing. */
+struct table {
+	const struct state *st;
+	uint32_t *slot;		/* position + 1 */
+	size_t mask;
+};
+
+static void table_init(struct table *t, const struct state *st)
+{
+	size_t n = 16;
+
+	while (n < (size_t)state_count(st) * 2)
+		n *= 2;
+	*t = (struct table){ .st = st, .slot = xzalloc(n * sizeof(*t->slot)), .mask = n - 1 };
+	for (uint32_t pos = 0; pos < state_count(st); pos++) {
+		const struct rec *const r = state_rec(st, pos);
+		if ((r->state & REC_GONE) && !(r->state & REC_ZOMBIE))
+			continue;
+		const struct str name = state_name(st, r);
+		if (name.n == 0)
+			continue;
+		size_t at = (size_t)str_hash(name) & t->mask;
+		while (t->slot[at])
+			at = (at + 1) & t->mask;
+		t->slot[at] = pos + 1;
+	}
+}
+
+static uint32_t table_find(const struct table *t, struct str base)
+{
+	for (size_t at = (size_t)str_hash(base) & t->mask; t->slot[at]; at = (at + 1) & t->mask)
+		if (str_eq(state_name(t->st, state_rec(t->st, t->slot[at] - 1)), base))
+			return t->slot[at] - 1;
+	return UINT32_MAX;
+}
 
 struct full {
 	struct mbox *m;
 	struct listing l;
 	struct timespec marked;	/* cur's time, from before it was listed; tv_sec 0: none */
-	struct name_table t;	/* made when it is needed */
+	struct table t;		/* made when it is needed */
 	uint32_t next;		/* the record after the last that was found */
 	unsigned char *seen;	/* per position */
-	uint32_t *where;	/* positions of the entries, as a look has found them; NULL: full_find finds them */
 	struct buf ops;
 	struct str letters[26];
 	bool clean;		/* nothing was renamed in cur meanwhile */
@@ -82,17 +120,22 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 	full_letters(f, MBOX_REMOVE, letters_besides(info, entry_info(en), letters), &one);
 }
 
+/* Files in the order of their arrival are mostly in that of their UIDs: then it is the next record, but for those whose files have gone. */
 static uint32_t full_find(struct full *f, struct str base)
 {
 	const struct state *const st = &f->m->st;
-	uint32_t pos = match_near(st, f->next, base);
+	const uint32_t n = state_count(st), near = n - f->next < NEAR ? n : f->next + NEAR;
+	uint32_t pos = f->next;
 
-	if (pos == UINT32_MAX) {
-		if (f->t.slot == NULL) {
-			name_table_init(&f->t, st);
-			name_table_add(&f->t, UINT32_MAX);
-		}
-		pos = name_table_find(&f->t, base);
+	for (; pos < near; pos++) {
+		const struct rec *const r = state_rec(st, pos);
+		if ((r->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE && state_name_is(st, r, base))
+			break;
+	}
+	if (pos == near) {
+		if (f->t.slot == NULL)
+			table_init(&f->t, st);
+		pos = table_find(&f->t, base);
 	}
 	if (pos != UINT32_MAX)
 		f->next = pos + 1;
@@ -183,7 +226,7 @@ static void full_walk(struct full *f)
 		if (sync_straighten(f->m, f->l.a, en))
 			f->clean = false;
 		const struct str base = entry_base(en);
-		const uint32_t pos = f->where ? f->where[i] : full_find(f, base);
+		const uint32_t pos = full_find(f, base);
 		const bool taken = full_takes(f, pos, en);
 		if (taken)
 			last = en;
@@ -254,33 +297,24 @@ static int full_missing(struct full *f, struct err *e)
 
 static int full_read(struct full *f, struct mbox *m, struct err *e)
 {
-	struct sync_match match = { 0 };
-
 	f->m = m;
 	buf_init(&f->ops, BATCH_MAX);
-	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
-	if (sync_look_take(m, &f->l, &f->marked, &match)) {
-		/* Records may have come since, whose files are still to come. */
-		memcpy(f->seen, match.seen, match.n);
-		f->where = match.where;
-		match.where = NULL;
-		sync_match_fini(&match);
-	} else {
+	if (!sync_look_take(m, &f->l, &f->marked)) {
 		if (sync_mark(m, &f->marked) < 0)
 			f->marked.tv_sec = 0;
 		if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
 			return -1;
 	}
 	takeover_keywords(m->dirfd, f->l.a, f->letters);
+	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
 	return 0;
 }
 
 static void full_fini(struct full *f)
 {
 	listing_fini(&f->l);
-	name_table_fini(&f->t);
+	free(f->t.slot);
 	free(f->seen);
-	free(f->where);
 	buf_fini(&f->ops);
 }
 

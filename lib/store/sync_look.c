@@ -1,6 +1,6 @@
-/* A look at all of cur in pieces, without the folder's lock, before what differs from the state is written down under the lock (sync_cur.c): to list a large folder that
- * another program has changed, and to find the record of each file, takes most of the time. What was found is used only while cur has the time that it was given before: then
- * it is what is there. Else it is listed again, and at the third time under the lock at once. */
+/* A look at all of cur in pieces, without the folder's lock, before it is compared with the state under the lock (sync_cur.c): to list a large folder that another program has
+ * changed takes most of the time. What was listed is used only while cur has the time that it was given before: then it is what is there. Else it is listed again, and at the
+ * third time under the lock at once. */
 #include <stdlib.h>
 
 #include "store/sync_priv.h"
@@ -14,16 +14,13 @@ struct sync_look {
 	struct listing l;
 	struct timespec marked;
 	unsigned tries;
-	bool ready, sorted;
-	struct sync_match match;
+	bool ready;
 };
 
 void sync_look_free(struct sync_look **lp)
 {
-	if (*lp) {
+	if (*lp)
 		listing_fini(&(*lp)->l);
-		sync_match_fini(&(*lp)->match);
-	}
 	free(*lp);
 	*lp = NULL;
 }
@@ -78,12 +75,8 @@ bool sync_look_step(struct mbox *m)
 		r = begin(m, &given_up);
 	} else {
 		r = m->look->ready ? 0 : step(m, &given_up);
-		if (r == 0 && !m->look->sorted) {
-			m->look->sorted = !listing_sort_step(&m->look->l);
-			r = 1;
-		} else if (r == 0) {
-			r = sync_match_step(&m->look->match, &m->st, &m->look->l);
-		}
+		if (r == 0)
+			r = listing_sort_step(&m->look->l);
 	}
 	if (r < 0)
 		sync_look_free(&m->look);
@@ -99,13 +92,12 @@ bool sync_look_holds(struct mbox *m)
 	return m->look != NULL;
 }
 
-bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out)
+bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out)
 {
 	if (!sync_look_holds(m))
 		return false;
 	*l_out = m->look->l;
 	*marked_out = m->look->marked;
-	*match_out = m->look->match;
 	free(m->look);
 	m->look = NULL;
 	return true;
