@@ -55,7 +55,7 @@ enum cmd_result store_no(struct client *c, const struct err *e, bool trycreate)
 {
 	const char *text = arena_strdup(c->arena, e->text);
 
-	if (e->code == ERR_NOENT && c->guest)	/* as of what is hidden */
+	if (e->code == ERR_NOENT && (c->guest || e->sys))	/* a guest the same as of what is hidden; and nobody a file's name */
 		text = "No such mailbox.";
 	if (e->code == ERR_NOENT)
 		return command_answer(c, "NO", trycreate ? "TRYCREATE" : "NONEXISTENT", text ? text : "No such mailbox.");

@@ -177,6 +177,10 @@ C: c DELETE gone
 S: c NO [NONEXISTENT] *
 C: d DELETE INBOX
 S: d NO *
+C: e SELECT gone
+S: e NO [NONEXISTENT] No such mailbox.
+C: f STATUS gone (MESSAGES)
+S: f NO [NONEXISTENT] No such mailbox.
 
 == RFC 3501 6.3.5: RENAME
 C: a CREATE old/sub
