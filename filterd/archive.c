@@ -91,14 +91,14 @@ static struct archive *reader(struct str data, enum how how)
 }
 
 /* Packed in a way that libclamav has no decoder for: it would say clean of what it has not seen. 7z: of some of its methods. bzip2: it says so where
- * there is no memory for the decoder, too. */
+ * there is no memory for the decoder, too. xz: of one that ends too early it says that, and has looked at nothing of it. */
 static bool is_strange(struct archive *r)
 {
 	static const char *const zip_methods[] = { "(uncompressed)", "(deflation)", "(deflation-64-bit)" };
 	const int format = archive_format(r) & ARCHIVE_FORMAT_BASE_MASK;
 	for (int i = 0; i < archive_filter_count(r); i++) {
 		const int code = archive_filter_code(r, i);
-		if (code != ARCHIVE_FILTER_NONE && code != ARCHIVE_FILTER_GZIP && code != ARCHIVE_FILTER_XZ && code != ARCHIVE_FILTER_UU)
+		if (code != ARCHIVE_FILTER_NONE && code != ARCHIVE_FILTER_GZIP && code != ARCHIVE_FILTER_UU)
 			return true;
 	}
 	if (format != ARCHIVE_FORMAT_ZIP)

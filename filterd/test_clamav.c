@@ -88,6 +88,15 @@ static const struct {
 	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nN3q8ryccAAT8jziAIgAAAAAAAABSAAAAAAAAAIsziJ8AcvpM9xXB0RvLtaNHYDWKy9+lS6d/QRV6\r\n"
 	  "WbStCyAHDxgAAQQGAAEJIgAHCwEAASMDBAEFBgAAAGAMLQAICgEFXDnpAAAFARkGAAAAAAAAEQ0A\r\n"
 	  "eQAuAGIAaQBuAAAAFAoBALM+d91lgN0BFQYBACCApIEAAA==\r\n" END, "Test.Word.UNOFFICIAL" },
+	/* Two streams of xz, and one that ends too early, of which it looks at nothing. */
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\n/Td6WFoAAAFpIt42AgAhARYAAAB0L+Wj4AIDABldADmbyfLnULjF4ly01yB7IWp5Y9oZokt9AAAAAA\r\n"
+	  "AAba+3xgABMYQEAAAA0IF3xz4wDYsCAAAAAAFZWv03elhaAAABaSLeNgIAIQEWAAAAdC/lo+ACEQAl\r\n"
+	  "XQA5m8ny51C4xeJctNch28LzuOGCiCv604BfgaJ5BLqDF696bKAAAAAAAMYb8bYAAT2SBAAAAIkjFV\r\n"
+	  "8+MA2LAgAAAAABWVo=\r\n" END, "Test.Word.UNOFFICIAL" },
+	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\n/Td6WFoAAAFpIt42AgAhARYAAAB0L+Wj5hqdAJ1dADmbyfLnULjF4ly01yHbwvO44YKIK/rTgF+Bna\r\n"
+	  "iJfGJPPk7UX0KjtCuVdms4r+kLjFRfx0pTZ9LuuCLa2FaF/ZU86UlZygkg5Q9z5WJSc1/Exr+LfKgh\r\n"
+	  "RSpgWRTyn5GRTAFmJY9dQRDj3unSMRdYebNt5YA3udmAwuK8GWnZIUpZheqJ/SveMjEan7eNMW5wnq\r\n"
+	  "cjX+woy4XGJahvAAAAAA==\r\n" END, "Test.Word.UNOFFICIAL" },
 	{ HEAD PARTS "Content-Type: application/x-y\r\n" B64 "\r\nKLUv/QRYRQEA+HNvbWUgdGV4dCBhbmQgYSB3b3Jtd29yZCBoZXJlLAoCAEYVEK/pBOrR9h8=\r\n" END, "Test.Word.UNOFFICIAL" },
 	{ HEAD PARTS NAMED QP "\r\nsta=\r\nrt worm\r\n" END, "Test.Start.UNOFFICIAL" },
 	{ HEAD PARTS NAMED QP "\r\nno sta=\r\nrt worm\r\n" END, NULL },
