@@ -1,14 +1,16 @@
 /* Signing: what dkim_sign makes passes dkim_verify, and passes no longer after changes; chains that arc_seal makes pass arc_verify, and every kind of broken chain
  * fails. Keys are made at each run.
  *
- * With a file: its cases instead, one a line, fields divided by tabs: "zone" NAME TYPE TEXT; "case" RESULT NAME MESSAGE (\xHH for bytes); "---" begins a
- * new zone. So a public suite can be run after conversion. */
+ * With a file: its cases instead, one a line, fields divided by tabs: "zone" NAME TYPE TEXT; "case" RESULT NAME MESSAGE (\xHH for bytes); "seal" CV NAME DOMAIN
+ * SELECTOR KEY TIME RESULTS MESSAGE; "---" begins a new zone. A second file gets what was sealed, a line each: "sealed" NAME FIELDS, or "not sealed" NAME WHY. So other
+ * implementations judge our seals, and a public suite can be run after conversion. */
 #include <stdio.h>
 
 #include "authres/arc.h"
 #include "authres/dkim.h"
 #include "authres/sigmake.h"
 #include "base/enc.h"
+#include "base/num.h"
 #include "mail/edit.h"
 #include "test/tap.h"
 #include "test_zone.h"
@@ -328,11 +330,64 @@ static void long_chain(void)
 
 /* --- cases of a file --- */
 
-static void from_file(const char *path)
+static void put_escaped(FILE *out, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		const unsigned char c = (unsigned char)s.p[i];
+		if (c < ' ' || c > '~' || c == '\\')
+			fprintf(out, "\\x%02x", c);
+		else
+			fputc(c, out);
+	}
+}
+
+static int sign_by(void *ctx, const struct dkim_signer *k, const unsigned char hash[32], struct buf *out, struct err *e)
+{
+	(void)k;
+	return sign_hash(ctx, hash, out, e);
+}
+
+/* What the chain is found to be is what the new seal says of it. */
+static void seal_case(struct arena *a, const struct auth_dns *dns, struct str rest, FILE *out)
+{
+	const char *want = arena_cstr(a, str_split(&rest, '\t')), *name = arena_cstr(a, str_split(&rest, '\t'));
+	struct dkim_signer k = { .sign = sign_by };
+	k.domain = str_split(&rest, '\t');
+	k.selector = str_split(&rest, '\t');
+	const struct str pem = zone_unescape(a, str_split(&rest, '\t')), at = str_split(&rest, '\t');
+	const struct str results = zone_unescape(a, str_split(&rest, '\t')), m = zone_unescape(a, rest);
+	struct sign_key *key = NULL;
+	struct err e = { 0 };
+	size_t head_n = 0, body_at = 0;
+	struct str made[3];
+	uint64_t now = 0;
+	if (!tap_ok(num_parse(at, 0, INT64_MAX, &now) == 0 && sign_key_load(pem, &key, &e) == 0 && mail_head_find(m, true, &head_n, &body_at) == 0, "%s: what is given", name))
+		return;
+	const struct arc_result r = arc_verify(a, dns, m, (int64_t)now);
+	tap_is_str(auth_result_name(r.result), want, "%s: the chain so far", name);
+	const struct dkim_letter l = dkim_letter(a, str_sub(m, 0, head_n), str_from(m, body_at));
+	k.ctx = key;
+	k.kind = sign_key_kind(key);
+	if (arc_seal(a, &(struct arc_seal){ &l, &k, results, r.result, (int64_t)now }, made, &e) < 0) {
+		fprintf(out, "not sealed\t%s\t%s\n", name, e.text);
+	} else {
+		fprintf(out, "sealed\t%s\t", name);
+		for (int i = 2; i >= 0; i--) {
+			put_escaped(out, made[i]);
+			put_escaped(out, STR("\n"));
+		}
+		fputc('\n', out);
+	}
+	sign_key_free(&key);
+}
+
+static void from_file(const char *path, const char *sealed_path)
 {
 	struct buf zone;
 	static char line[400000];
-	FILE *f = fopen(path, "r");
+	FILE *f = fopen(path, "r"), *out = fopen(sealed_path != NULL ? sealed_path : "/dev/null", "w");
+	if (!tap_ok(out != NULL, "a file for what is sealed"))
+		return;
 	buf_init(&zone, 1 << 20);
 	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
 		struct str rest = str_n(line, strcspn(line, "\n")), kind = str_split(&rest, '\t');
@@ -341,10 +396,15 @@ static void from_file(const char *path)
 		} else if (str_eq(kind, STR("zone"))) {
 			buf_str(&zone, rest);
 			buf_ch(&zone, '\n');
-		} else if (str_eq(kind, STR("case"))) {
+		} else if (str_eq(kind, STR("case")) || str_eq(kind, STR("seal"))) {
 			struct arena *a = arena_new(0);
 			struct zone z = { .text = buf_view(&zone) };
 			const struct auth_dns dns = { zone_ask, &z };
+			if (str_eq(kind, STR("seal"))) {
+				seal_case(a, &dns, rest, out);
+				arena_free(&a);
+				continue;
+			}
 			const char *want = arena_cstr(a, str_split(&rest, '\t')), *name = arena_cstr(a, str_split(&rest, '\t'));
 			const struct arc_result r = arc_verify(a, &dns, zone_unescape(a, rest), NOW);
 			if (!tap_is_str(auth_result_name(r.result), want, "%s", name))
@@ -356,13 +416,14 @@ static void from_file(const char *path)
 		tap_ok(false, "%s: cannot be read", path);
 	else
 		fclose(f);
+	fclose(out);
 	buf_fini(&zone);
 }
 
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
-		from_file(argv[1]);
+		from_file(argv[1], argv[2]);
 		return tap_done();
 	}
 	buf_init(&zone_all, 100000);
