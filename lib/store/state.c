@@ -176,6 +176,7 @@ int state_take(struct state *st, uint32_t pos, const struct state *from, const s
 		return -1;
 	*to = *r;
 	to->kwset = kwset;
+	st->renames++;
 	if (base.n > 0)
 		state_name_set(st, to, base, info);
 	return 0;

@@ -306,6 +306,7 @@ static void apply_named(struct state *st, const struct op *o)
 	if (o->assign.base.n > 0 || o->assign.info.n > 0 || r->info_len > 0)
 		state_name_set(st, r, name, o->assign.info);
 	r->state = (uint8_t)(o->assign.info.n ? r->state | REC_ODD : r->state & ~REC_ODD);
+	st->renames++;
 	count(st, r, 1);
 }
 

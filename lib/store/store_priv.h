@@ -150,6 +150,7 @@ struct state {
 	uint8_t id[16];		/* of the mailbox, for ever */
 	uint32_t uidvalidity, uidnext, reserved;	/* UIDs below reserved may have been shown */
 	uint64_t modseq;	/* highest */
+	uint64_t renames;	/* another after each name that a record got besides its first */
 	uint64_t members;	/* another after each message that came or went, and each size that was corrected: not after flags. Of this process alone */
 	struct gone *gone;
 	size_t n_gone, cap_gone;

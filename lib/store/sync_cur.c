@@ -7,54 +7,16 @@
 #include "base/clock.h"
 #include "store/sync_priv.h"
 
-enum {
-	AHEAD = 16,	/* entries */
-	NEAR = 4,	/* records */
-};
-
-/* Base names -> positions, open addressing. */
-struct table {
-	const struct state *st;
-	uint32_t *slot;		/* position + 1 */
-	size_t mask;
-};
-
-static void table_init(struct table *t, const struct state *st)
-{
-	size_t n = 16;
-
-	while (n < (size_t)state_count(st) * 2)
-		n *= 2;
-	*t = (struct table){ .st = st, .slot = xzalloc(n * sizeof(*t->slot)), .mask = n - 1 };
-	for (uint32_t pos = 0; pos < state_count(st); pos++) {
-		const struct rec *const r = state_rec(st, pos);
-		if ((r->state & REC_GONE) && !(r->state & REC_ZOMBIE))
-			continue;
-		const struct str name = state_name(st, r);
-		if (name.n == 0)
-			continue;
-		size_t at = (size_t)str_hash(name) & t->mask;
-		while (t->slot[at])
-			at = (at + 1) & t->mask;
-		t->slot[at] = pos + 1;
-	}
-}
-
-static uint32_t table_find(const struct table *t, struct str base)
-{
-	for (size_t at = (size_t)str_hash(base) & t->mask; t->slot[at]; at = (at + 1) & t->mask)
-		if (str_eq(state_name(t->st, state_rec(t->st, t->slot[at] - 1)), base))
-			return t->slot[at] - 1;
-	return UINT32_MAX;
-}
+enum { AHEAD = 16 };	/* entries */
 
 struct full {
 	struct mbox *m;
 	struct listing l;
 	struct timespec marked;	/* cur's time, from before it was listed; tv_sec 0: none */
-	struct table t;		/* made when it is needed */
+	struct name_table t;	/* made when it is needed */
 	uint32_t next;		/* the record after the last that was found */
 	unsigned char *seen;	/* per position */
+	struct sync_match match;	/* of a look; seen NULL: full_find finds the records */
 	struct buf ops;
 	struct str letters[26];
 	bool clean;		/* nothing was renamed in cur meanwhile */
@@ -120,22 +82,17 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 	full_letters(f, MBOX_REMOVE, letters_besides(info, entry_info(en), letters), &one);
 }
 
-/* Files in the order of their arrival are mostly in that of their UIDs: then it is the next record, but for those whose files have gone. */
 static uint32_t full_find(struct full *f, struct str base)
 {
 	const struct state *const st = &f->m->st;
-	const uint32_t n = state_count(st), near = n - f->next < NEAR ? n : f->next + NEAR;
-	uint32_t pos = f->next;
+	uint32_t pos = match_near(st, f->next, base);
 
-	for (; pos < near; pos++) {
-		const struct rec *const r = state_rec(st, pos);
-		if ((r->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE && state_name_is(st, r, base))
-			break;
-	}
-	if (pos == near) {
-		if (f->t.slot == NULL)
-			table_init(&f->t, st);
-		pos = table_find(&f->t, base);
+	if (pos == UINT32_MAX) {
+		if (f->t.slot == NULL) {
+			name_table_init(&f->t, st, 0);
+			name_table_add(&f->t, UINT32_MAX);
+		}
+		pos = name_table_find(&f->t, base);
 	}
 	if (pos != UINT32_MAX)
 		f->next = pos + 1;
@@ -226,7 +183,7 @@ static void full_walk(struct full *f)
 		if (sync_straighten(f->m, f->l.a, en))
 			f->clean = false;
 		const struct str base = entry_base(en);
-		const uint32_t pos = full_find(f, base);
+		const uint32_t pos = f->match.seen ? f->match.where[i] : full_find(f, base);
 		const bool taken = full_takes(f, pos, en);
 		if (taken)
 			last = en;
@@ -265,24 +222,37 @@ static int full_again(struct full *f, struct err *e)
 	return r;
 }
 
+/* The next message without a file from the *at_io-th candidate on, which are those that a look left, and all records that came since. */
+static bool full_lacks(const struct full *f, uint32_t *at_io, uint32_t *pos_out)
+{
+	const struct sync_match *const k = &f->match;
+
+	for (;; ++*at_io) {
+		const uint32_t pos = *at_io < k->n_missing ? k->missing[*at_io] : k->n + (*at_io - k->n_missing);
+		if (pos >= state_count(&f->m->st))
+			return false;
+		if (f->seen[pos] || (state_rec(&f->m->st, pos)->state & REC_GONE))
+			continue;
+		*pos_out = pos;
+		++*at_io;
+		return true;
+	}
+}
+
 /* A file that is renamed while a directory is listed may be missed. */
 static int full_missing(struct full *f, struct err *e)
 {
-	uint32_t missing = 0;
+	uint32_t at = 0, pos;
 
-	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++)
-		missing += !f->seen[pos] && (state_rec(&f->m->st, pos)->state & (REC_GONE | REC_ZOMBIE)) != REC_GONE;
-	if (missing == 0)
+	if (!full_lacks(f, &at, &pos))
 		return 0;
 	if (!(f->m->exact_times && full_exact(f)) && full_again(f, e) < 0)
 		return -1;
 	struct map *in_tmp = together_names(f->m, f->l.a, e);
 	if (!in_tmp)
 		return -1;
-	for (uint32_t pos = 0; pos < state_count(&f->m->st); pos++) {
+	for (at = 0; full_lacks(f, &at, &pos);) {
 		const struct rec *const rec = state_rec(&f->m->st, pos);
-		if (f->seen[pos] || (rec->state & REC_GONE))
-			continue;
 		if (map_get(in_tmp, state_name(&f->m->st, rec))) {
 			f->m->in_tmp = true;
 			continue;
@@ -295,25 +265,45 @@ static int full_missing(struct full *f, struct err *e)
 	return 0;
 }
 
+/* What a look has left of the listing, if the names that it knew are still the records'. */
+static void full_looked(struct full *f)
+{
+	struct sync_match *const k = &f->match;
+
+	if (!sync_match_names_same(k, &f->m->st)) {
+		sync_match_fini(k);
+		return;
+	}
+	sync_match_late(k, &f->m->st);
+	memcpy(f->seen, k->seen, k->n);
+	free(f->l.v);
+	f->l.v = k->left;
+	f->l.n = k->n_left;
+	k->left = NULL;
+}
+
 static int full_read(struct full *f, struct mbox *m, struct err *e)
 {
 	f->m = m;
 	buf_init(&f->ops, BATCH_MAX);
-	if (!sync_look_take(m, &f->l, &f->marked)) {
+	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
+	if (sync_look_take(m, &f->l, &f->marked, &f->match)) {
+		full_looked(f);
+	} else {
 		if (sync_mark(m, &f->marked) < 0)
 			f->marked.tv_sec = 0;
 		if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
 			return -1;
 	}
 	takeover_keywords(m->dirfd, f->l.a, f->letters);
-	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
 	return 0;
 }
 
 static void full_fini(struct full *f)
 {
 	listing_fini(&f->l);
-	free(f->t.slot);
+	name_table_fini(&f->t);
+	sync_match_fini(&f->match);
 	free(f->seen);
 	buf_fini(&f->ops);
 }

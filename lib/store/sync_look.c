@@ -1,6 +1,6 @@
-/* A look at all of cur in pieces, without the folder's lock, before it is compared with the state under the lock (sync_cur.c): to list a large folder that another program has
- * changed takes most of the time. What was listed is used only while cur has the time that it was given before: then it is what is there. Else it is listed again, and at the
- * third time under the lock at once. */
+/* A look at all of cur in pieces, without the folder's lock, before what differs from the state is written down under the lock (sync_cur.c): to list a large folder that
+ * another program has changed, and to find the record of each file, takes most of the time. What was found is used only while cur has the time that it was given before: then
+ * it is what is there. Else it is listed again, and at the third time under the lock at once. */
 #include <stdlib.h>
 
 #include "store/sync_priv.h"
@@ -14,24 +14,36 @@ struct sync_look {
 	struct listing l;
 	struct timespec marked;
 	unsigned tries;
-	bool ready;
+	bool listed;
+	struct sync_match match;
 };
 
 void sync_look_free(struct sync_look **lp)
 {
-	if (*lp)
+	if (*lp) {
 		listing_fini(&(*lp)->l);
+		sync_match_fini(&(*lp)->match);
+	}
 	free(*lp);
 	*lp = NULL;
 }
 
+/* What others have written down until now is read, and what they find from now on gives cur another time: they do either under the lock. It is not waited for. */
 static int begin(struct mbox *m, struct err *e)
 {
 	struct sync_look *const k = m->look;
+	const int locked = mbox_lock_try(m, e);
 
+	if (locked < 0)
+		return -1;
 	listing_fini(&k->l);
+	sync_match_fini(&k->match);
+	k->listed = false;
 	k->tries++;
-	return sync_mark(m, &k->marked) < 0 || listing_begin(&k->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0 ? -1 : 1;
+	const int r = sync_mark(m, &k->marked);
+	if (locked == 0)
+		mbox_unlock_folder(m);
+	return r < 0 || listing_begin(&k->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0 ? -1 : 1;
 }
 
 static bool holds(struct mbox *m)
@@ -50,17 +62,28 @@ static bool is_due(struct mbox *m)
 	return !sync_cur_is_seen(m);
 }
 
+/* 0: it is what is there. */
+static int check(struct mbox *m, struct err *e)
+{
+	if (holds(m))
+		return 0;
+	return m->look->tries < TRIES ? begin(m, e) : -1;
+}
+
 static int step(struct mbox *m, struct err *e)
 {
 	struct sync_look *const k = m->look;
-	const int r = listing_step(&k->l, e);
 
-	if (r != 0)
-		return r;
-	if (!holds(m))
-		return k->tries < TRIES ? begin(m, e) : -1;
-	k->ready = true;
-	return 0;
+	if (!k->listed) {
+		const int r = listing_step(&k->l, e);
+		if (r != 0)
+			return r;
+		k->listed = true;
+		return check(m, e) < 0 ? -1 : 1;
+	}
+	if (listing_sort_step(&k->l) || sync_match_step(&k->match, &m->st, &k->l))
+		return 1;
+	return check(m, e);
 }
 
 bool sync_look_step(struct mbox *m)
@@ -74,9 +97,7 @@ bool sync_look_step(struct mbox *m)
 		m->look = xzalloc(sizeof(*m->look));
 		r = begin(m, &given_up);
 	} else {
-		r = m->look->ready ? 0 : step(m, &given_up);
-		if (r == 0)
-			r = listing_sort_step(&m->look->l);
+		r = step(m, &given_up);
 	}
 	if (r < 0)
 		sync_look_free(&m->look);
@@ -92,12 +113,13 @@ bool sync_look_holds(struct mbox *m)
 	return m->look != NULL;
 }
 
-bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out)
+bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out)
 {
 	if (!sync_look_holds(m))
 		return false;
 	*l_out = m->look->l;
 	*marked_out = m->look->marked;
+	*match_out = m->look->match;
 	free(m->look);
 	m->look = NULL;
 	return true;

@@ -17,7 +17,40 @@ struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid,
 int sync_cur(struct mbox *m, struct err *e) MUST_CHECK;
 /* Is there a look (sync_look_step) that is over, what is left of it done now, and is it what is there? take: the caller's, then. */
 bool sync_look_holds(struct mbox *m);
-bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out);
+struct sync_match;
+bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out);
+/* --- which record a file is of (sync_match.c) --- */
+struct name_table {
+	const struct state *st;
+	uint32_t *slot;		/* position + 1 */
+	size_t mask;
+	uint32_t n, at;		/* records before at are in it */
+};
+void name_table_init(struct name_table *t, const struct state *st, uint32_t from);	/* empty; for the records from there on */
+bool name_table_add(struct name_table *t, uint32_t work);	/* so many records more; true: more are left */
+uint32_t name_table_find(const struct name_table *t, struct str base);	/* UINT32_MAX: none */
+void name_table_fini(struct name_table *t);
+uint32_t match_near(const struct state *st, uint32_t next, struct str base);	/* among the records that are likely; UINT32_MAX: none */
+/* All entries of a sorted listing, in pieces; step true: more is to do. Then there are left, in their order, those whose files are not called as is known, and the records of all
+ * other messages. A state moves on between that and the lock: there what was found counts if names_same, after late. */
+struct sync_match {
+	struct entry **left;	/* n_left entries of the listing */
+	uint32_t *where;	/* and their records, UINT32_MAX none */
+	size_t n_left;
+	unsigned char *seen;	/* per position: the file is there as it is known; n of them */
+	uint32_t *missing;	/* the n_missing positions of messages of which that cannot be said */
+	uint32_t n, n_missing;
+	/* inside */
+	uint64_t renames;	/* of the state, then */
+	struct name_table t;
+	uint32_t next, checked;	/* checked: records that were looked at for missing */
+	size_t at;
+	bool far, apart;	/* far: some records are to be looked for in the table; apart: the entries that are left are known */
+};
+bool sync_match_step(struct sync_match *k, const struct state *st, const struct listing *l);
+bool sync_match_names_same(const struct sync_match *k, const struct state *st);
+void sync_match_late(struct sync_match *k, const struct state *st);	/* entries without a record, among those that came since */
+void sync_match_fini(struct sync_match *k);
 /* At most max files of new/ into cur/, without UIDs. *more_out: others are left. */
 int sync_take_new(struct mbox *m, size_t max, size_t *moved_out, bool *more_out, struct err *e) MUST_CHECK;
 /* Keywords of the letters a..z of a file that another server named, and more that it keeps elsewhere (NULL: none): their numbers in ids, which has room for

@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include "store/ahead.h"
-#include "store/store_priv.h"
+#include "store/sync_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
-enum { LARGE = 10100, SMALL = 500, STEPS = 16 };	/* STEPS: no look has more, and some places are enough */
+enum { LARGE = 10100, SMALL = 500, STEPS = 32 };	/* STEPS: no look has more, and some places are enough */
 
 static const char *make(unsigned files)
 {
@@ -63,6 +63,19 @@ static bool right(struct mbox *m, const char *root)
 	if (n != count_files(root, "cur") || count_files(root, "new") > 0)
 		tap_diag("%u messages, %zu files, %zu new", n, count_files(root, "cur"), count_files(root, "new"));
 	return n == m->st.messages && n == count_files(root, "cur") && count_files(root, "new") == 0;
+}
+
+/* All messages of other are in m, and called there as in other. */
+static bool keeps(const struct mbox *m, const struct mbox *other)
+{
+	for (uint32_t pos = 0; pos < state_count(&other->st); pos++) {
+		const struct rec *const r = state_rec(&other->st, pos), *const mine = state_find(&m->st, r->uid);
+		if (!(r->state & REC_GONE) && (!mine || !str_eq(state_name(&m->st, mine), state_name(&other->st, r)))) {
+			tap_diag("UID %u has gone", r->uid);
+			return false;
+		}
+	}
+	return true;
 }
 
 static int finish(struct mbox *m, unsigned *n_out, struct err *e)
@@ -123,7 +136,7 @@ static void test_meanwhile(const char *root, enum meanwhile what, unsigned *k)
 		while (n < stop && (r = mbox_refresh_step(m, &e)) > 0)
 			n++;
 		happen(what, root, m, other, *k, &e);
-		good &= r >= 0 && finish(m, &left, &e) == 0 && right(m, root);
+		good &= r >= 0 && finish(m, &left, &e) == 0 && right(m, root) && (what != OTHER_PROCESS || keeps(m, other));
 		most = n + left > most ? n + left : most;
 	}
 	tap_ok(good, "%s meanwhile: %s", ways[what], e.text);
@@ -137,6 +150,84 @@ static void test_meanwhile(const char *root, enum meanwhile what, unsigned *k)
 	mbox_close(&other);
 	store_close(&s);
 	store_close(&s2);
+}
+
+/* What another process finds of a change and writes down after the look has begun and cur has got its time: as if it had listed cur before. */
+enum late { NUMBERED, NAMED, LATE_WAYS };
+static const char *const late_ways[] = { "numbered files", "named one, and somebody took that back" };
+
+static void happen_late(enum late what, const char *root, struct mbox *other, struct err *e)
+{
+	const char *const name = "cur/1600000000.M0P1.host,S=1000,W=1001:2,";
+	char was[200], is[200];
+	bool more;
+
+	if (what == NUMBERED) {
+		(void)!mbox_refresh(other, e);
+		return;
+	}
+	struct mbox_view *v = mbox_view_peek(other);
+	const uint32_t first = 1;
+	(void)!mbox_store_flags(v, &first, 1, MBOX_ADD, MBOX_FLAGGED, NULL, 0, 0, NULL, NULL, e);
+	(void)!mbox_flush(other, 100, &more, e);
+	mbox_view_free(&v);
+	snprintf(was, sizeof(was), "%s/%s", root, name);
+	snprintf(is, sizeof(is), "%sF", was);
+	tap_ok(rename(is, was) == 0, "the file had been given its letter");
+}
+
+static void test_late(enum late what)
+{
+	const char *const root = make(LARGE);
+	struct store *s = must_open(root), *s2 = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX"), *other = must_mbox(s2, "INBOX");
+	struct err e = { 0 };
+	struct stat st;
+
+	put_file(root, "cur/1610000000.M1P1.brought:2,F", "one\n");
+	while (sync_look_step(m))
+		;
+	tap_ok(m->look && fstat(m->curfd, &st) == 0, "a look is over");
+	happen_late(what, root, other, &e);
+	tap_ok(futimens(m->curfd, (struct timespec[2]){ st.st_atim, st.st_mtim }) == 0 && sync_look_holds(m), "and holds");
+	tap_ok(mbox_refresh(m, &e) == 0 && right(m, root) && (what == NAMED || keeps(m, other)), "when another process has %s: %s", late_ways[what], e.text);
+	mbox_close(&m);
+	mbox_close(&other);
+	store_close(&s);
+	store_close(&s2);
+}
+
+/* What is left for the one piece under the lock: the files that are not called as is known, however many others there are. */
+static void test_match(void)
+{
+	enum { CHANGES = 5 };
+	const char *const root = make(LARGE);
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct listing l = { 0 };
+	struct sync_match k = { 0 };
+	struct err e = { 0 };
+	unsigned steps = 1, known = 0, fresh = 0, seen = 0;
+
+	for (unsigned i = 0; i < CHANGES; i++)
+		change(root, 2 * i);
+	tap_ok(listing_read(&l, m->curfd, SIZE_MAX, NULL, &e) == 0 && l.n == LARGE, "one comes for each that goes: %s", e.text);
+	listing_sort(&l);
+	while (sync_match_step(&k, &m->st, &l))
+		steps++;
+	for (size_t i = 0; i < k.n_left; i++) {
+		const uint32_t pos = k.where[i];
+		fresh += pos == UINT32_MAX;
+		known += pos != UINT32_MAX && str_eq(state_name(&m->st, state_rec(&m->st, pos)), entry_base(k.left[i]));
+	}
+	for (uint32_t pos = 0; pos < k.n; pos++)
+		seen += k.seen[pos];
+	tap_ok(k.n_left == 2 * CHANGES && known == CHANGES && fresh == CHANGES, "of which %u were renamed and %u brought are left, in %u steps", known, fresh, steps);
+	tap_ok(seen == LARGE - 2 * CHANGES && k.n_missing == 2 * CHANGES && steps > 3, "the other %u are there, %u are to be looked for", seen, k.n_missing);
+	sync_match_fini(&k);
+	listing_fini(&l);
+	mbox_close(&m);
+	store_close(&s);
 }
 
 int main(void)
@@ -154,5 +245,8 @@ int main(void)
 	tap_ok(finish(m, &n, &e) == 0 && n == 0 && right(m, small), "a small folder is refreshed at once");
 	mbox_close(&m);
 	store_close(&s);
+	for (enum late what = NUMBERED; what < LATE_WAYS; what++)
+		test_late(what);
+	test_match();
 	return tap_done();
 }
