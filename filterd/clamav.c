@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "archive.h"
@@ -17,12 +19,15 @@
 #include "base/buf.h"
 #include "base/num.h"
 #include "content.h"
+#include "os/os.h"
 #include "scan.h"
 
 enum {
 	SCAN_FILES_MAX = 10000,		/* members of archives, in all */
 	SCAN_DEPTH_MAX = 17,		/* nesting of archives */
 	FEW_SIGNATURES = 1000,
+	ROOM_DESCRIPTORS = 8 * (SCAN_DEPTH_MAX + 1),
+	ROOM_FILES = 256,
 };
 
 struct clamav {
@@ -30,6 +35,9 @@ struct clamav {
 	unsigned signatures;
 	bool shipped;
 	bool damaged;		/* since the message began: something in it is, and was not looked into */
+	char tmp[1100];
+	int tmp_fd;		/* while a scan runs */
+	uint64_t room_bytes;
 	uint64_t scanned;	/* CL_COUNT_PRECISION bytes each */
 };
 
@@ -59,23 +67,57 @@ static bool is_damage(struct str text)
 }
 
 /* The library goes on after trouble, and would then remember the file as clean: it must be told before it ends with it. */
-static void on_message(enum cl_msg severity, const char *full, const char *text, void *ctx)
+static void on_trouble(const char *text)
 {
-	(void)full;
-	(void)ctx;
-	if (severity < CL_MSG_ERROR)
-		return;
 	if (scanning != NULL)
 		(void)cl_engine_set_num(scanning, CL_ENGINE_DISABLE_CACHE, 1);
-	const bool damage = text != NULL && is_damage(str_c(text));
+	const bool damage = is_damage(str_c(text));
 	errors += !damage;
 	damages += damage;
 	if (damage && errors > 0)
 		return;
-	snprintf(error_text, sizeof(error_text), "%s", text == NULL ? "" : text);
+	snprintf(error_text, sizeof(error_text), "%s", text);
 	char *nl = strchr(error_text, '\n');
 	if (nl != NULL)
 		*nl = '\0';
+}
+
+static void on_message(enum cl_msg severity, const char *full, const char *text, void *ctx)
+{
+	(void)full;
+	(void)ctx;
+	if (severity >= CL_MSG_ERROR)
+		on_trouble(text == NULL ? "" : text);
+}
+
+/* Not of all that it cannot do does the library say so: what of a small part cannot be written is not scanned, and no HTML is when its files cannot be made. So
+ * there must be room before each layer; another worker may fill the space meanwhile. A file system that does not count its files says 0. */
+static bool has_room(const struct clamav *c)
+{
+	struct statfs s;
+	return fstatfs(c->tmp_fd, &s) == 0 && (uint64_t)s.f_bavail * (uint64_t)s.f_bsize >= c->room_bytes && (s.f_files == 0 || s.f_ffree >= ROOM_FILES);
+}
+
+static cl_error_t on_layer(int fd, const char *type, void *ctx)
+{
+	(void)fd;
+	(void)type;
+	if (!has_room(ctx))
+		on_trouble("the temporary space is full");
+	return CL_CLEAN;
+}
+
+/* How many descriptors a layer takes at once is known, and how many layers there can be. */
+static int room_open(struct clamav *c, struct err *e)
+{
+	struct rlimit r;
+	c->tmp_fd = open(c->tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->tmp_fd < 0)
+		return err_set(e, ERR_TEMP, errno, "%s", c->tmp);
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && (rlim_t)c->tmp_fd + ROOM_DESCRIPTORS <= r.rlim_cur)
+		return 0;
+	close_fd(&c->tmp_fd);
+	return err_set(e, ERR_TEMP, 0, "too few files can be opened for libclamav");
 }
 
 enum holds {
@@ -135,6 +177,7 @@ uint64_t clamav_fingerprint(const char *dir)
 static int set_limits(struct clamav *c, const struct conf *conf, const char *tmp_dir, struct err *e)
 {
 	uint64_t message = conf->message_size_limit;
+	c->room_bytes = message;
 	const struct {
 		enum cl_engine_field field;
 		long long value;
@@ -156,6 +199,7 @@ static int set_limits(struct clamav *c, const struct conf *conf, const char *tmp
 int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e)
 {
 	cl_error_t r = cl_engine_set_str(c->engine, CL_ENGINE_TMPDIR, dir);
+	snprintf(c->tmp, sizeof(c->tmp), "%s", dir);
 	return r == CL_SUCCESS ? 0 : err_set(e, ERR_CONF, 0, "libclamav temporary directory: %s", cl_strerror(r));
 }
 
@@ -182,6 +226,7 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 		return err_set(e, ERR_TEMP, 0, "libclamav: %s", cl_strerror(r));
 	cl_set_clcb_msg(on_message);
 	struct clamav *c = xzalloc(sizeof(*c));
+	c->tmp_fd = -1;
 	c->engine = cl_engine_new();
 	const char *dir = conf->virus_database_directory;
 	if (clamav_fingerprint(dir) == 0) {
@@ -195,6 +240,7 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 	r = cl_load(dir, c->engine, &c->signatures, load);
 	if (r == CL_SUCCESS)
 		r = cl_engine_compile(c->engine);
+	cl_engine_set_clcb_pre_scan(c->engine, on_layer);
 	if (r != CL_SUCCESS) {
 		err_set(e, ERR_CONF, 0, "signatures in %s: %s", dir, cl_strerror(r));
 		goto fail;
@@ -276,12 +322,17 @@ int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, st
 	const char *virus = NULL;
 	unsigned long scanned = 0;
 	errors = damages = 0;
+	if (room_open(c, e) < 0)
+		return -1;
 	cl_fmap_t *map = cl_fmap_open_memory(data.p, data.n);
-	if (map == NULL)
+	if (map == NULL) {
+		close_fd(&c->tmp_fd);
 		return err_set(e, ERR_TEMP, 0, "libclamav: no map");
+	}
 	scanning = c->engine;
-	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, NULL);
+	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, c);
 	scanning = NULL;
+	close_fd(&c->tmp_fd);
 	c->scanned += scanned;
 	int judged = judge(c, r, virus, name_out, e);
 	cl_fmap_close(map);

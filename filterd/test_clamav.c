@@ -1,11 +1,15 @@
 /* The virus stage with real libclamav: what is found in every way a part is carried, and what is not looked through twice. Run from the top of the tree. */
 #include "clamav.h"
 
-#include <glob.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -242,35 +246,121 @@ static void test_found(const struct filter_rules *rules, bool listed)
 	}
 }
 
-static void remove_all(const char *pattern)
-{
-	char path[100];
-	glob_t g;
-	snprintf(path, sizeof(path), "%s/%s", dir, pattern);
-	if (glob(path, 0, NULL, &g) != 0)
-		return;
-	for (size_t i = 0; i < g.gl_pathc; i++)
-		rmdir(g.gl_pathv[i]);
-	globfree(&g);
-}
+/* --- trouble --- */
 
 /* What libclamav gave up on it would remember as clean; the sender tries again. Its parser of mail alone sees what is in here. */
 static void test_trouble(const struct filter_rules *rules)
 {
-	static const char message[] = HEAD "\r\nonce more\r\n\r\nbegin 644 x\r\n182!W;W)M=V]R9\"!H97)E#0H \r\n`\r\nend\r\n";
+	struct buf b;
 	struct rlimit was, none;
+	struct found found;
+	if (!tap_ok(getrlimit(RLIMIT_FSIZE, &was) == 0, "a limit of bytes"))
+		return;
+	buf_init(&b, 1 << 16);
+	buf_c(&b, HEAD "\r\nonce more\r\n\r\nbegin 644 x\r\n");
+	for (unsigned i = 0; i < 120; i++)
+		buf_c(&b, "M86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A\r\n");
+	buf_c(&b, "182!W;W)M=V]R9\"!H97)E#0H \r\n`\r\nend\r\n");
+	none = was;
+	none.rlim_cur = 0;
+	signal(SIGXFSZ, SIG_IGN);
+	tap_ok(setrlimit(RLIMIT_FSIZE, &none) == 0, "nothing can be written");
+	tap_ok(stage(rules, buf_view(&b), &found) < 0, "then the message is not checked");
+	tap_ok(setrlimit(RLIMIT_FSIZE, &was) == 0, "all can be written again");
+	tap_is_int(stage(rules, buf_view(&b), &found), 1, "the next time it is");
+	tap_is_str(found.name, "Test.Word.UNOFFICIAL", "and what is in it is found");
+	buf_fini(&b);
+}
+
+/* A part that is found in a file of a few bytes, and one in a file that is made of HTML: libclamav says nothing when it cannot make those. */
+static const char small_part[] = HEAD "\r\nsee\r\n\r\nbegin 644 x\r\n182!W;W)M=V]R9\"!H97)E#0H \r\n`\r\nend\r\n";
+static const char small_page[] = HEAD "Content-Type: text/html\r\n\r\n<html><body><b>bold</b>worm</body></html>\r\n";
+
+static bool both_found(const struct filter_rules *rules)
+{
+	struct found found;
+	return stage(rules, str_c(small_part), &found) == 1 && stage(rules, str_c(small_page), &found) == 1;
+}
+
+static bool none_clean(const struct filter_rules *rules)
+{
+	struct found found;
+	return stage(rules, str_c(small_part), &found) != 0 && stage(rules, str_c(small_page), &found) != 0;
+}
+
+static void test_few_descriptors(const struct filter_rules *rules)
+{
+	struct rlimit was, few;
 	struct found found;
 	if (!tap_ok(getrlimit(RLIMIT_NOFILE, &was) == 0, "a limit of files"))
 		return;
-	none = was;
-	none.rlim_cur = 3;
-	tap_ok(setrlimit(RLIMIT_NOFILE, &none) == 0, "no file can be made");
-	tap_ok(stage(rules, str_c(message), &found) < 0, "then the message is not checked");
-	tap_ok(setrlimit(RLIMIT_NOFILE, &was) == 0, "files can be made again");
-	tap_is_int(stage(rules, str_c(message), &found), 1, "the next time it is");
-	tap_is_str(found.name, "Test.Word.UNOFFICIAL", "and what is in it is found");
-	remove_all("*-scantemp.*/*");	/* without files the library opens no directory to clear it */
-	remove_all("*-scantemp.*");
+	few = was;
+	for (few.rlim_cur = 3; few.rlim_cur < 24; few.rlim_cur++) {
+		const bool set = setrlimit(RLIMIT_NOFILE, &few) == 0;
+		const int part = stage(rules, str_c(small_part), &found), page = stage(rules, str_c(small_page), &found);
+		tap_ok(set && setrlimit(RLIMIT_NOFILE, &was) == 0 && part < 0 && page < 0, "with %d descriptors nothing is checked", (int)few.rlim_cur);
+	}
+	tap_ok(both_found(rules), "with more it is");
+}
+
+/* A file system of its own, seen by nobody else. */
+static bool mount_small(const char *space)
+{
+	return mkdir(space, 0700) == 0 && unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+	       mount("test", space, "tmpfs", 0, "size=32m,nr_inodes=400") == 0;
+}
+
+static void fill_bytes(const char *name)
+{
+	struct statfs s;
+	const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	tap_ok(fd >= 0 && fstatfs(fd, &s) == 0 && fallocate(fd, 0, 0, (off_t)s.f_bavail * (off_t)s.f_bsize) == 0, "the temporary space is full");
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Names of files: space/0 and so on. Returns how many there was place for. */
+static unsigned fill_files(const char *space)
+{
+	char name[120];
+	for (unsigned n = 0;; n++) {
+		snprintf(name, sizeof(name), "%s/%u", space, n);
+		const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		if (fd < 0)
+			return n;
+		close(fd);
+	}
+}
+
+static void test_full(const struct filter_rules *rules)
+{
+	char space[100], name[120];
+	struct err e = { 0 };
+	snprintf(space, sizeof(space), "%s/space", dir);
+	if (!mount_small(space)) {
+		tap_skip(1, "nothing can be mounted here");
+		rmdir(space);
+		return;
+	}
+	tap_ok(clamav_use_tmp(rules->clamav, space, &e) == 0, "a small space serves: %s", e.text);
+	snprintf(name, sizeof(name), "%s/bytes", space);
+	fill_bytes(name);
+	tap_ok(none_clean(rules), "nothing is called clean");
+	unlink(name);
+	tap_ok(both_found(rules), "with room again all is found");
+	unsigned n = fill_files(space);
+	tap_ok(n > 300, "the space holds no more files");
+	for (unsigned room = 0; room < 24 && n > 0; room++) {
+		tap_ok(none_clean(rules), "with room for %u files nothing is called clean", room);
+		snprintf(name, sizeof(name), "%s/%u", space, --n);
+		unlink(name);
+	}
+	while (n > 0) {
+		snprintf(name, sizeof(name), "%s/%u", space, --n);
+		unlink(name);
+	}
+	tap_ok(both_found(rules), "with room again all is found");
+	tap_ok(clamav_use_tmp(rules->clamav, dir, &e) == 0 && umount2(space, 0) == 0 && rmdir(space) == 0, "and nothing is left");
 }
 
 /* A damaged file will be as damaged the next time: what is known of it is said each time, nobody waits for better times. */
@@ -327,6 +417,8 @@ static void test_loaded(struct filter_rules *rules, bool listed, const char *wha
 	test_damaged(rules);
 	test_dictionary(rules);
 	test_trouble(rules);
+	test_few_descriptors(rules);
+	test_full(rules);
 }
 
 int main(void)
