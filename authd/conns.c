@@ -244,18 +244,30 @@ static void conn_new(struct registrar *r, const struct ipc_reg_CONN *m, int fd)
 
 static const uint16_t reg_first[] = { IPC_reg_HELLO }, reg_then[] = { IPC_reg_CONN };
 
+/* Its connections go on. */
+static void registrar_end(struct registrar *r)
+{
+	ipc_chan_free(&r->ch);
+	list_del(&r->node);
+	r->m->conns->n_registrars--;
+	loop_free_later(r->m->loop, r);
+}
+
 static void on_registrar(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct registrar *r = ctx;
+	struct err e = { 0 };
 
 	if (type == IPC_reg_CONN) {
 		conn_new(r, msg, fd);
 		return;
 	}
 	const struct ipc_reg_HELLO *h = msg;
-	if (h->version != 1 || !service_known(h->service)) {
-		log_error("registration of \"%.*s\", version %llu, refused", STR_ARG(h->service), (unsigned long long)h->version);
-		ipc_chan_allow(ch, (struct ipc_allow){ NULL, 0 });
+	if (!service_known(h->service))
+		(void)err_set(&e, ERR_INPUT, 0, "there is no service \"%.*s\"", STR_ARG(h->service));
+	if (e.code != ERR_NONE || reg_welcome(ch, h, &ipc_auth, &e) < 0) {
+		log_error("registration refused: %s", e.text);
+		registrar_end(r);
 		return;
 	}
 	put(r->service, sizeof r->service, h->service);
@@ -263,17 +275,11 @@ static void on_registrar(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t
 	log_debug("%s registers connections", r->service);
 }
 
-/* The parent has gone; its connections go on. */
 static void on_registrar_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
-	struct registrar *r = ctx;
-
 	if (why->code != ERR_CLOSED)
-		log_error("registration of %s closed: %s", r->service, why->text);
-	ipc_chan_free(&r->ch);
-	list_del(&r->node);
-	r->m->conns->n_registrars--;
-	loop_free_later(r->m->loop, r);
+		log_error("registration of %s closed: %s", ((struct registrar *)ctx)->service, why->text);
+	registrar_end(ctx);
 }
 
 static void on_listener(void *ctx, unsigned events)

@@ -205,10 +205,24 @@ static void conn_new(int fd, unsigned left)
 
 /* --- registration --- */
 
+static void registrar_end(struct registrar *r)
+{
+	ipc_chan_free(&r->ch);
+	list_del(&r->node);
+	key.n_registrars--;
+	loop_free_later(key.loop, r);
+}
+
 static void on_reg(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct registrar *r = ctx;
+	struct err e = { 0 };
 
+	if (type == IPC_reg_HELLO && reg_welcome(ch, msg, &ipc_key, &e) < 0) {
+		log_error("key registration refused: %s", e.text);
+		registrar_end(r);
+		return;
+	}
 	if (type == IPC_reg_HELLO) {
 		r->said_hello = true;
 		ipc_chan_allow(ch, (struct ipc_allow){ reg_then, ARRAY_LEN(reg_then) });
@@ -224,14 +238,9 @@ static void on_reg(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, v
 
 static void on_reg_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
-	struct registrar *r = ctx;
-
 	if (why->code != ERR_CLOSED)
 		log_warning("registration closed: %s", why->text);
-	ipc_chan_free(&r->ch);
-	list_del(&r->node);
-	key.n_registrars--;
-	loop_free_later(key.loop, r);
+	registrar_end(ctx);
 }
 
 static void on_listener(void *ctx, unsigned events)

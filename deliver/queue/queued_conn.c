@@ -389,10 +389,10 @@ static void on_parent(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id
 		on_again(p->q, msg);
 		return;
 	}
-	const struct ipc_reg_HELLO *h = msg;
+	struct err e = { 0 };
 	close_fd(&fd);
-	if (h->version != 1) {
-		log_error("a parent speaks version %llu", (unsigned long long)h->version);
+	if (reg_welcome(ch, msg, &ipc_queue, &e) < 0) {
+		log_error("registration refused: %s", e.text);
 		ipc_chan_free(&p->chan);
 		free(p);
 		return;

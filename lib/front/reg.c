@@ -1,5 +1,6 @@
 /* Telling authd, the key worker and queued that a connection exists, with one end of its channel. One registration channel to each; when
- * one breaks it is made again, sooner at first, and meanwhile connections are refused politely.
+ * one breaks it is made again, sooner at first, and meanwhile connections are refused politely. A daemon is told of connections as soon as it can be
+ * reached; but where the last channel was closed without WELCOME, as one of another release does it, when it has said that.
  *
  * Most connections to port 25 never log in, and many use no TLS: of these authd and the key worker hear when the front first writes to its
  * channel. Until then the daemon's end waits here; what the front wrote waits in it and is read by the daemon only. */
@@ -14,21 +15,25 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "front/front_priv.h"
+#include "ipc/auth.h"
+#include "ipc/key.h"
+#include "ipc/queue.h"
 #include "ipc/reg.h"
 #include "log/log.h"
 #include "os/os.h"
 
-enum { REG_COMING_MS = 300, REG_VERSION = 1, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2, BEHIND_PACKETS = 64 };
+enum { REG_COMING_MS = 300, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2, BEHIND_PACKETS = 64 };
 
 static const struct {
 	enum front_peer bit;
 	const char *name;
 	const char *path;	/* below run_directory */
+	const struct ipc_proto *proto;	/* of the connections' channels */
 	size_t fd_offset;	/* of the front's end in struct front_conn */
 } rows[PEER_COUNT] = {
-	{ PEER_AUTH, "authd", "auth/register", offsetof(struct front_conn, auth_fd) },
-	{ PEER_KEY, "authd's key worker", "key/register", offsetof(struct front_conn, key_fd) },
-	{ PEER_QUEUE, "queued", "queue/register", offsetof(struct front_conn, queue_fd) },
+	{ PEER_AUTH, "authd", "auth/register", &ipc_auth, offsetof(struct front_conn, auth_fd) },
+	{ PEER_KEY, "authd's key worker", "key/register", &ipc_key, offsetof(struct front_conn, key_fd) },
+	{ PEER_QUEUE, "queued", "queue/register", &ipc_queue, offsetof(struct front_conn, queue_fd) },
 };
 
 struct link {
@@ -39,6 +44,8 @@ struct link {
 	uint64_t retry_ms;
 	uint64_t start;		/* counts connections to it */
 	bool said;		/* that it is missing */
+	bool welcome;		/* it has answered HELLO on this channel */
+	unsigned unwelcome;	/* how many it has closed instead, one after another */
 	uint64_t gone_ms;	/* since when it has gone; 0: it is there, or never was */
 };
 
@@ -71,12 +78,6 @@ unsigned front_peers_needed(const struct front_run *run)
 static void try_connect(void *ctx);
 static void asked_settle(struct link *k);
 
-static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
-{
-	if (fd >= 0)	/* nothing may come (ipc_chan_allow), so nothing does */
-		close(fd);
-}
-
 static void retry_later(struct link *k)
 {
 	if (!k->retry)
@@ -92,9 +93,14 @@ static void tell_changed(const struct link *k)
 		k->reg->calls.changed();
 }
 
+static bool is_there(const struct link *k)
+{
+	return k->chan && (k->welcome || k->unwelcome == 0);
+}
+
 static bool is_coming(const struct link *k)
 {
-	return !k->chan && k->gone_ms && clock_mono_ms() - k->gone_ms < REG_COMING_MS;
+	return !is_there(k) && k->gone_ms && clock_mono_ms() - k->gone_ms < REG_COMING_MS;
 }
 
 bool reg_coming(const struct reg *r)
@@ -116,17 +122,52 @@ bool reg_behind(const struct reg *r)
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct link *k = ctx;
-	log_warning("%s has gone: %s", rows[k->row].name, why->text);
+	k->unwelcome += k->welcome ? 0 : 1;
+	if (k->unwelcome <= 1)		/* not taken once: it may just have been stopped */
+		log_warning("%s has gone: %s", rows[k->row].name, why->text);
+	else if (k->unwelcome == 2)
+		log_error("%s does not take our registration: it may be of another release, which its log says (%s)", rows[k->row].name, why->text);
+	if (k->unwelcome <= 1)
+		k->gone_ms = clock_mono_ms();
 	k->said = true;
-	k->gone_ms = clock_mono_ms();
 	ipc_chan_free(&k->chan);
-	k->retry_ms = RETRY_FIRST_MS;
+	if (k->welcome)
+		k->retry_ms = RETRY_FIRST_MS;
+	k->welcome = false;
 	retry_later(k);
 	tell_changed(k);
 }
 
+/* From now on it is told of connections. */
+static void is_here(struct link *k)
+{
+	const bool back = k->said;
+	k->said = false;
+	k->gone_ms = 0;
+	if (!back)
+		return;
+	log_info("%s is back", rows[k->row].name);
+	asked_settle(k);
+	if (rows[k->row].bit == PEER_KEY && k->reg->calls.key_back)
+		k->reg->calls.key_back();
+	tell_changed(k);
+}
+
+static void on_welcome(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
+{
+	struct link *k = ctx;
+	const bool doubted = k->unwelcome > 0;
+	ipc_chan_allow(ch, (struct ipc_allow){ NULL, 0 });
+	k->retry_ms = RETRY_FIRST_MS;
+	k->welcome = true;
+	k->unwelcome = 0;
+	if (doubted)
+		is_here(k);
+}
+
 static void try_connect(void *ctx)
 {
+	static const uint16_t from_daemon[] = { IPC_reg_WELCOME };
 	struct link *k = ctx;
 	char path[4096];
 	struct err e = { 0 };
@@ -145,23 +186,14 @@ static void try_connect(void *ctx)
 			tell_changed(k);
 		return;
 	}
-	const struct ipc_reg_HELLO hello = { .service = str_c(k->reg->run->service->name), .version = REG_VERSION };
-	k->chan = ipc_chan_new(k->reg->loop, fd, &ipc_reg, on_message, on_closed, k);
-	ipc_chan_allow(k->chan, (struct ipc_allow){ NULL, 0 });
+	const struct ipc_reg_HELLO hello = { .service = str_c(k->reg->run->service->name), .version = reg_version(rows[k->row].proto) };
+	k->chan = ipc_chan_new(k->reg->loop, fd, &ipc_reg, on_welcome, on_closed, k);
+	ipc_chan_allow(k->chan, (struct ipc_allow){ from_daemon, ARRAY_LEN(from_daemon) });
 	if (ipc_send(k->chan, IPC_reg_HELLO, &hello, 0, -1, &e) < 0)
 		log_error("%s: %s", rows[k->row].name, e.text);
 	k->start++;
-	const bool back = k->said;
-	k->said = false;
-	k->gone_ms = 0;
-	k->retry_ms = RETRY_FIRST_MS;
-	if (!back)
-		return;
-	log_info("%s is back", rows[k->row].name);
-	asked_settle(k);
-	if (rows[k->row].bit == PEER_KEY && k->reg->calls.key_back)
-		k->reg->calls.key_back();
-	tell_changed(k);
+	if (k->unwelcome == 0)
+		is_here(k);
 }
 
 void reg_refresh(struct reg *r)
@@ -221,7 +253,7 @@ static void unused_free(struct unused *u)
 static void used(struct unused *u)
 {
 	struct err e = { 0 };
-	if (!u->link->chan)
+	if (!is_there(u->link))
 		log_warning("%s is missing: a channel of %s is closed", rows[u->link->row].name, u->fc.client);
 	else if (tell(u->link, &u->fc, u->uid, u->fd, &e) < 0)
 		log_error("%s", e.text);
@@ -280,7 +312,7 @@ void reg_tell_all(struct reg *r)
 		struct unused *u = list_of(it, struct unused, node);
 		const struct ipc_reg_CONN m = facts(u->link, &u->fc, u->uid);
 		struct err e = { 0 };
-		const int sock = u->link->chan ? ipc_chan_fd(u->link->chan) : -1;
+		const int sock = is_there(u->link) ? ipc_chan_fd(u->link->chan) : -1;
 		if (sock >= 0 && ipc_send_fd(sock, &ipc_reg, IPC_reg_CONN, &m, 0, u->fd, &e) < 0)
 			log_error("%s: %s", rows[u->link->row].name, e.text);
 		unused_free(u);
@@ -316,7 +348,7 @@ static unsigned needed_by(const struct front_run *run, const struct front_conn *
 static int all_there(const struct reg *r, unsigned needed, struct err *e)
 {
 	for (size_t i = 0; i < PEER_COUNT; i++)
-		if ((needed & rows[i].bit) && !r->links[i].chan)
+		if ((needed & rows[i].bit) && !is_there(&r->links[i]))
 			return err_set(e, ERR_CLOSED, 0, "%s is missing", rows[i].name);
 	return 0;
 }
@@ -391,7 +423,7 @@ int reg_key_channel(struct reg *r)
 				 .profile = "self test", .client_known = true };
 	struct err e = { 0 };
 	for (size_t i = 0; i < PEER_COUNT; i++)
-		if (rows[i].bit == PEER_KEY && r->links[i].chan && announce_to(&r->links[i], &fc, 0, NULL, &e) < 0)
+		if (rows[i].bit == PEER_KEY && is_there(&r->links[i]) && announce_to(&r->links[i], &fc, 0, NULL, &e) < 0)
 			log_error("%s: %s", rows[i].name, e.text);
 	return fc.key_fd;
 }

@@ -70,6 +70,9 @@ int ipc_encode(const struct ipc_proto *p, uint16_t type, const void *msg, uint32
 int ipc_decode(const struct ipc_proto *p, struct str packet, size_t n_fds, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out,
 	       struct err *e) MUST_CHECK;
 
+/* What the table says, as a number: another one after any change of a row. Of no use but to be compared. */
+uint64_t ipc_version(const struct ipc_proto *p);
+
 /* A copy of a message (of its struct, that is) whose strings live in a. NULL: a's limit, or no such type. */
 void *ipc_copy(const struct ipc_proto *p, uint16_t type, const void *msg, struct arena *a);
 

@@ -199,9 +199,36 @@ static void tables(void)
 	tap_ok(unique, "types are unique in a channel, tags in a message, at most 32 fields");
 }
 
+static void versions(void)
+{
+	const struct ipc_field f = { "field", IPC_T_STR, 1, IPC_REQUIRED, 64, 0 };
+	const struct ipc_msg m = { "MSG", "what it is for", 1, IPC_NO_FD, 8, &f, 1 };
+	const struct ipc_field fields[] = {
+		{ "other", IPC_T_STR, 1, IPC_REQUIRED, 64, 0 }, { "field", IPC_T_STRS, 1, IPC_REQUIRED, 64, 0 }, { "field", IPC_T_STR, 2, IPC_REQUIRED, 64, 0 },
+		{ "field", IPC_T_STR, 1, IPC_OPTIONAL, 64, 0 }, { "field", IPC_T_STR, 1, IPC_REQUIRED, 65, 0 },
+	};
+	const struct ipc_msg msgs[] = {
+		{ "OTHER", "", 1, IPC_NO_FD, 8, &f, 1 }, { "MSG", "", 2, IPC_NO_FD, 8, &f, 1 }, { "MSG", "", 1, IPC_WITH_FD, 8, &f, 1 }, { "MSG", "", 1, IPC_NO_FD, 8, &f, 0 },
+	};
+	const struct ipc_msg two[] = { m, msgs[1] }, moved = { "MSG", "in other words", 1, IPC_NO_FD, 16, &f, 1 };
+	const uint64_t v = ipc_version(&(struct ipc_proto){ "chan", &m, 1 });
+	bool differ = ipc_version(&(struct ipc_proto){ "other", &m, 1 }) != v && ipc_version(&(struct ipc_proto){ "chan", two, 2 }) != v;
+
+	for (size_t i = 0; i < ARRAY_LEN(msgs); i++)
+		differ &= ipc_version(&(struct ipc_proto){ "chan", &msgs[i], 1 }) != v;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		const struct ipc_msg changed = { "MSG", "", 1, IPC_NO_FD, 8, &fields[i], 1 };
+
+		differ &= ipc_version(&(struct ipc_proto){ "chan", &changed, 1 }) != v;
+	}
+	tap_ok(differ, "a table with anything changed has another version");
+	tap_ok(ipc_version(&(struct ipc_proto){ "chan", &moved, 1 }) == v, "but what both sides need not agree on");
+}
+
 int main(void)
 {
 	tables();
+	versions();
 	for (size_t c = 0; c < ARRAY_LEN(ipc_all); c++)
 		for (size_t i = 0; i < ipc_all[c]->n_msgs; i++)
 			for (enum fill how = 0; how < FILL_MAX_; how++)

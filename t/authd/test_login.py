@@ -346,8 +346,7 @@ def test_doubled_connection_name(authd):
 def test_registration_needs_root_and_hello(authd):
     path = authd.run_dir / "auth" / "register"
     c = ipc.Channel.connect(path, "reg")
-    c.send_raw(ipc.encode(c.tab, "HELLO", service="imap", version=2))
-    c.send_raw(ipc.encode(c.tab, "HELLO", service="imap", version=1))
+    c.send("HELLO", service="nntp", version=ipc.reg_version("auth"))
     assert closed(c)
     pid = os.fork()
     if pid == 0:
@@ -359,6 +358,17 @@ def test_registration_needs_root_and_hello(authd):
             os._exit(0)
         os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize("channel", ["auth", "key"])
+def test_a_parent_of_another_release_is_refused_in_clear_words(authd, channel):
+    path = authd.run_dir / channel / "register"
+    authd.mark()
+    c = ipc.Channel.connect(path, "reg")
+    c.send("HELLO", service="imap", version=ipc.reg_version(channel) + 1)
+    assert closed(c)
+    authd.wait_log("registration refused: the parent of imap is of another release than this process: restart")
+    assert ipc.Parent(path, "imap"), "one of this release is not"
 
 
 def test_many_at_once(authd):

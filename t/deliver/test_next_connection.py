@@ -110,6 +110,17 @@ def test_without_the_front_s_word_the_next_has_not_begun(front):  # noqa: F811
     closed(c)
 
 
+def test_a_parent_that_knows_no_next_connection_is_of_another_release(front):  # noqa: F811
+    path = front.suite.run_dir / "queue" / "register"
+    c = ipc.Channel.connect(path, "reg")
+    c.send("HELLO", service="smtp", version=1)
+    closed(c)
+    front.suite.logged("registration refused: the parent of smtp is of another release than this process: restart")
+    c = ipc.Channel.connect(path, "reg")
+    c.send("HELLO", service="smtp", version=ipc.reg_version("queue"))
+    assert c.recv()[0] == "WELCOME"
+
+
 @pytest.mark.parametrize("conn", ["own", "twice"])
 def test_a_front_begins_none_of_its_own(front, conn):  # noqa: F811
     c, other = front(), front()

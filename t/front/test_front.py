@@ -18,6 +18,7 @@ import ipc  # noqa: E402
 import suite as lib  # noqa: E402
 
 ECHO = ROOT / "build" / os.environ.get("POSTERN_BUILD", "dev") / "x" / "front-echo"
+REG = ipc.table("reg")
 PORTS = iter(range(22000, 23000))
 
 
@@ -29,7 +30,9 @@ class Daemon:
         self.path, self.packets, self.fds, self.conns = path, [], [], []
         self.start()
 
-    def start(self):
+    def start(self, takes=True):
+        """takes: False as one of another release, which closes the channel at HELLO."""
+        self.takes, self.hellos = takes, 0
         if self.path.exists():
             self.path.unlink()
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -51,9 +54,20 @@ class Daemon:
         while True:
             try:
                 data, anc, _, _ = c.recvmsg(131072, socket.CMSG_SPACE(4))
+            except ConnectionResetError:
+                continue    # it went without reading WELCOME; what it said is still to be read
             except OSError:
                 return
             if not data:
+                return
+            if ipc.decode(REG, data)[0] == "HELLO" and self.takes:
+                try:
+                    c.send(ipc.encode(REG, "WELCOME"))
+                except BrokenPipeError:
+                    pass    # of inetd's process, which has said all that it had to
+            elif not self.takes:
+                self.hellos += 1
+                c.shutdown(socket.SHUT_RDWR)
                 return
             self.packets.append(data)
             for level, kind, raw in anc:
@@ -556,6 +570,24 @@ def test_missing_daemon_is_busy_and_its_return_is_noticed(front):
     f.until(lambda: f.connect().greeting == "421 4.3.2 busy")
     f.queue.start()
     f.until(lambda: f.ask("x") == "echo x")
+
+
+def test_a_daemon_of_another_release_is_told_of_no_connection(front):
+    f = front().start()
+    f.queue.stop()
+    f.queue.start(takes=False)
+    f.until(lambda: f.queue.hellos > 2)
+    assert [f.connect().greeting for _ in range(5)] == ["421 4.3.2 busy"] * 5, "not a channel that leads nowhere"
+    said = "queued does not take our registration: it may be of another release"
+    back = f.text().count("queued is back")
+    assert f.text().count(said) == 1 and back <= 1
+    hellos, end = f.queue.hellos, time.monotonic() + 2
+    f.until(lambda: time.monotonic() > end)
+    assert f.queue.hellos - hellos < 10, "it is asked again, but not all the time"
+    f.queue.stop()
+    f.queue.start()
+    f.until(lambda: f.text().count("queued is back") == back + 1)
+    assert f.ask("x") == "echo x"
 
 
 def test_a_daemon_that_is_away_for_a_moment_costs_no_refusal(front):

@@ -34,6 +34,26 @@ def table(channel):
     return out
 
 
+def version(channel):
+    """What ipc_version() says of the channel: a hash of its rows."""
+    text = channel
+    for kind, args in ROW.findall((DEFS / (channel + ".def")).read_text()):
+        a = [x.strip() for x in args.split(",")]
+        if kind == "MSG":
+            text += "\n%s %s %d" % (a[1], a[2], ("IPC_NO_FD", "IPC_WITH_FD", "IPC_WITH_FDS").index(a[3]))
+        elif kind != "END":
+            most = "0" if kind == "U64" else a[4]
+            text += "\n\t%s %d %s %d %s" % (a[2], ("STR", "U64", "STRS").index(kind), a[3], a[-1] == "IPC_REQUIRED", most)
+    h = 0xcbf29ce484222325
+    for b in text.encode():
+        h = (h ^ b) * 0x100000001b3 % 2 ** 64
+    return h
+
+
+def reg_version(channel):
+    return version("reg") ^ version(channel)
+
+
 def as_bytes(v):
     return v.encode() if isinstance(v, str) else bytes(v)
 
@@ -140,7 +160,7 @@ class Parent:
     def __init__(self, path, service):
         self.service = service
         self.reg = Channel.connect(path, "reg")
-        self.reg.send("HELLO", service=service, version=1)
+        assert self.reg.ask("HELLO", service=service, version=reg_version(path.parent.name))[0] == "WELCOME"
 
     def conn(self, channel, client="192.0.2.1", profile=None, conn=None, **more):
         """A fresh connection: the front's end of its channel."""
