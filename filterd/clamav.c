@@ -121,7 +121,8 @@ static int room_open(struct clamav *c, struct err *e)
 }
 
 enum holds {
-	NO_SIGNATURES,
+	NOT_READ,	/* by libclamav */
+	NO_SIGNATURES,	/* settings, exceptions, what signatures refer to; or what is not loaded by our options: signatures of unwanted programs */
 	NO_LINKS,	/* signatures, but no list of links that are forged or bad */
 	MAYBE_LINKS,
 };
@@ -134,19 +135,24 @@ static enum holds holds_of(const char *name)
 	} kinds[] = {
 		{ ".cvd", MAYBE_LINKS }, { ".cld", MAYBE_LINKS }, { ".cud", MAYBE_LINKS }, { ".pdb", MAYBE_LINKS }, { ".gdb", MAYBE_LINKS },
 		{ ".ndb", NO_LINKS }, { ".hdb", NO_LINKS }, { ".hsb", NO_LINKS }, { ".ldb", NO_LINKS }, { ".mdb", NO_LINKS }, { ".msb", NO_LINKS },
-		{ ".cdb", NO_LINKS }, { ".db", NO_LINKS }, { ".yar", NO_LINKS }, { ".yara", NO_LINKS },
+		{ ".cdb", NO_LINKS }, { ".db", NO_LINKS }, { ".yar", NO_LINKS }, { ".yara", NO_LINKS }, { ".sdb", NO_LINKS }, { ".zmd", NO_LINKS },
+		{ ".rmd", NO_LINKS }, { ".imp", NO_LINKS },
+		{ ".wdb", NO_SIGNATURES }, { ".fp", NO_SIGNATURES }, { ".sfp", NO_SIGNATURES }, { ".ign", NO_SIGNATURES }, { ".ign2", NO_SIGNATURES },
+		{ ".cfg", NO_SIGNATURES }, { ".ftm", NO_SIGNATURES }, { ".cat", NO_SIGNATURES }, { ".crb", NO_SIGNATURES }, { ".idb", NO_SIGNATURES },
+		{ ".ioc", NO_SIGNATURES }, { ".pwdb", NO_SIGNATURES }, { ".cbc", NO_SIGNATURES }, { ".hdu", NO_SIGNATURES }, { ".hsu", NO_SIGNATURES },
+		{ ".mdu", NO_SIGNATURES }, { ".msu", NO_SIGNATURES }, { ".ndu", NO_SIGNATURES }, { ".ldu", NO_SIGNATURES },
 	};
 	struct str s = str_c(name);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (str_case_ends(s, str_c(kinds[i].suffix)))
 			return kinds[i].holds;
-	return NO_SIGNATURES;
+	return NOT_READ;
 }
 
 static enum holds most_held(const char *dir)
 {
 	DIR *d = opendir(dir);
-	enum holds most = NO_SIGNATURES;
+	enum holds most = NOT_READ;
 	if (d == NULL)
 		return most;
 	for (struct dirent *f; (f = readdir(d)) != NULL;)
@@ -164,7 +170,7 @@ uint64_t clamav_fingerprint(const char *dir)
 		return 0;
 	for (struct dirent *f; (f = readdir(d)) != NULL;) {
 		struct stat st;
-		if (holds_of(f->d_name) == NO_SIGNATURES || fstatat(dirfd(d), f->d_name, &st, 0) < 0)
+		if (holds_of(f->d_name) == NOT_READ || fstatat(dirfd(d), f->d_name, &st, 0) < 0)
 			continue;
 		uint64_t facts[4] = { (uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec };
 		sum += (uint64_t)crc32c(0, facts, sizeof(facts)) << 16 | (uint64_t)(st.st_size & 0xffff);
@@ -229,7 +235,7 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 	c->tmp_fd = -1;
 	c->engine = cl_engine_new();
 	const char *dir = conf->virus_database_directory;
-	if (clamav_fingerprint(dir) == 0) {
+	if (most_held(dir) <= NO_SIGNATURES) {
 		dir = shipped_dir;
 		c->shipped = true;
 	}

@@ -29,7 +29,7 @@ uint64_t clamav_scanned(const struct clamav *c);
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;
 /* The canary: a zip with the standard test file, made at run time, must be found. */
 int clamav_canary(struct clamav *c, struct err *e) MUST_CHECK;
-/* Changes when the files of a signature directory change. */
+/* Changes when files of a signature directory change that libclamav reads; 0: there are none. */
 uint64_t clamav_fingerprint(const char *dir);
 
 #endif

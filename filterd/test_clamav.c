@@ -119,6 +119,13 @@ static int write_file(const char *name, const char *text)
 	return f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ? -1 : 0;
 }
 
+static void remove_file(const char *name)
+{
+	char path[100];
+	snprintf(path, sizeof(path), "%s/db/%s", dir, name);
+	unlink(path);
+}
+
 /* More than those for which one automaton serves. */
 static int write_many(void)
 {
@@ -147,13 +154,10 @@ static int databases(void)
 
 static void clear(void)
 {
-	static const char *const names[] = { "db/canary.ndb", "db/words.ndb", "db/digests.hdb", "db/digests.hsb", "db/logic.ldb", "db/members.cdb",
-		"db/links.PDB", "db/many.ndb" };
+	static const char *const names[] = { "canary.ndb", "words.ndb", "digests.hdb", "digests.hsb", "logic.ldb", "members.cdb", "links.PDB", "many.ndb" };
 	char path[100];
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		unlink(path);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		remove_file(names[i]);
 	snprintf(path, sizeof(path), "%s/db", dir);
 	rmdir(path);
 	tap_ok(rmdir(dir) == 0, "nothing is left of what was unpacked");
@@ -391,6 +395,35 @@ static void test_dictionary(const struct filter_rules *rules)
 	arena_free(&a);
 }
 
+/* Whatever libclamav 1.4 reads is watched; a directory of nothing but settings has no signatures, and the shipped ones serve. */
+static void test_watched(const struct conf *conf)
+{
+	static const char *const read[] = { "cvd", "cld", "cud", "pdb", "gdb", "ndb", "hdb", "hsb", "ldb", "mdb", "msb", "cdb", "db", "yar", "yara", "sdb", "zmd",
+		"rmd", "imp", "wdb", "fp", "sfp", "ign", "ign2", "cfg", "ftm", "cat", "crb", "idb", "ioc", "pwdb", "cbc", "hdu", "hsu", "mdu", "msu", "ndu", "ldu", "HDU" };
+	static const char *const others[] = { "txt", "info", "dat", "hdb.new", "sdbx" };
+	char db[100], away[100], name[20];
+	struct clamav *c = NULL;
+	struct err e = { 0 };
+	snprintf(db, sizeof(db), "%s/db", dir);
+	snprintf(away, sizeof(away), "%s/away", dir);
+	if (!tap_ok(rename(db, away) == 0 && mkdir(db, 0700) == 0 && clamav_fingerprint(db) == 0, "an empty directory"))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(read) + ARRAY_LEN(others); i++) {
+		const bool is_read = i < ARRAY_LEN(read);
+		snprintf(name, sizeof(name), "x.%s", is_read ? read[i] : others[i - ARRAY_LEN(read)]);
+		const bool written = write_file(name, "x\n") == 0;
+		const uint64_t first = clamav_fingerprint(db);
+		const bool again = write_file(name, "longer\n") == 0;
+		tap_ok(written && again && (first != 0) == is_read && (clamav_fingerprint(db) != first) == is_read, "%s is %swatched", name, is_read ? "" : "not ");
+		remove_file(name);
+	}
+	tap_ok(write_file("x.fp", "") == 0 && clamav_load(conf, "etc/share/clamav", dir, &c, &e) == 0 && clamav_shipped(c),
+	       "exceptions alone are no signatures: %s", e.text);
+	clamav_free(&c);
+	remove_file("x.fp");
+	tap_ok(rmdir(db) == 0 && rename(away, db) == 0, "the signatures are there again");
+}
+
 /* Signatures that load, but find nothing: without the canary's no worker serves by them. */
 static void test_canary(const struct conf *conf)
 {
@@ -433,6 +466,7 @@ int main(void)
 	if (!tap_ok(conf_parse(str_c(text), "test", &conf, NULL, &e) == 0, "configuration: %s", e.text))
 		return tap_done();
 	rules.conf = conf;
+	test_watched(conf);
 	test_canary(conf);
 	if (tap_ok(policies_load(conf, &rules.policies, &e) == 0, "policies load: %s", e.text)) {
 		test_loaded(&rules, false, "few signatures");
