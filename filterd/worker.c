@@ -189,6 +189,8 @@ void worker_run(const struct filter_rules *rules, int sock)
 {
 	struct arena *a = arena_new(0);
 	struct asker ask = { .sock = sock };
+	if (rules->clamav != NULL)
+		proc_keep_memory(WORKER_KEEPS_BYTES);
 	for (unsigned served = 0; served < WORKER_MESSAGES_MAX; served++) {
 		uint16_t type;
 		uint32_t id;

@@ -10,6 +10,7 @@
 enum {
 	WORKER_MESSAGES_MAX = 1000,	/* then the worker is replaced; its canary is checked before */
 	WORKER_MEMORY_MAX_MB = 2048,
+	WORKER_KEEPS_BYTES = 8 << 20,	/* of what libclamav took for a message: it asks for 260 KB for each stream of a PDF */
 };
 
 struct filter_dirs {

@@ -1,7 +1,6 @@
 /* queued: wiring. Confines itself to the spool, recovers what lies there, then is one loop that serves fronts, agents, resolve, remote, filterd and the
  * administrator. Also here: the connector, which opens filterd's socket for it, and the log lines whose form log parsers know.
  */
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -278,8 +277,7 @@ static void mount_memory(const struct conf *c)
 /* Memory of one message serves the next: given back to the kernel after each, it comes back as page faults, five a message. A quiet process gives it back. */
 static void keep_memory(struct loop *l)
 {
-	(void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES_MAX / 16);
-	(void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES_MAX);
+	proc_keep_memory(KEEP_BYTES_MAX);
 	loop_trim_when_idle(l, KEEP_MS);
 }
 

@@ -85,6 +85,9 @@ bool sock_is_at(int fd, const char *host, uint16_t port);
  * room for the title. argv[i] point to copies afterwards. */
 void proc_init(int argc, char **argv);
 void proc_nofile_raise(void);			/* soft limit of descriptors up to the hard one, at most 65536 */
+/* Of freed memory up to bytes stay with the process: that of one message serves the next. What malloc would map by itself, to give it back with the first free,
+ * is of the heap then, up to a sixteenth of bytes. */
+void proc_keep_memory(size_t bytes);
 void proc_title(const char *comm, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* comm (15 bytes) and the argv text that ps shows */
 int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_SOCKET either */
 int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of this process (so after proc_daemonize): a second start fails */

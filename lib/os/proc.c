@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #endif
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -194,6 +195,12 @@ void proc_nofile_raise(void)
 		return;
 	r.rlim_cur = r.rlim_max < NOFILE_WANTED ? r.rlim_max : NOFILE_WANTED;
 	(void)setrlimit(RLIMIT_NOFILE, &r);
+}
+
+void proc_keep_memory(size_t bytes)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, (int)(bytes / 16));
+	(void)mallopt(M_TRIM_THRESHOLD, (int)bytes);
 }
 
 /* --- readiness --- */

@@ -4,7 +4,6 @@
  *	spamdump [-r RULES] [-s SITE] [-b BAYES] [-z ZONE] [-t] [-p] [-j] [-x WHAT] FILE…  (or paths on standard input)
  */
 #include <getopt.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -182,8 +181,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "spamdump: %s\n", e.text);
 		return 1;
 	}
-	mallopt(M_MMAP_THRESHOLD, 1 << 30);	/* as workers do: memory of one message serves the next */
-	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	if (spam_load(&o, say, quiet ? &t : NULL, &t.s, &e) < 0) {
 		fprintf(stderr, "spamdump: %s\n", e.text);
 		return 1;
