@@ -7,7 +7,8 @@
  *     72 messages:32   76 unseen:32   80 deleted:32   84 messages of unknown CRLF size:32   88 zombies:32   92 unflushed:32   96 sum of CRLF sizes:64
  *     104 keywords:32   108 keyword sets:32   112 POP3 entries:32   116 crc32c of the chunk table:32
  *     120 meta offset:64   128 meta bytes:64   136 crc32c of meta:32   144 chunk table offset:64   152 names offset:64   160 names bytes:64
- *     168 ranges in the log of expunges:32   176 its floor:64   184 … zero   252 crc32c of the first 252 bytes
+ *     168 ranges in the log of expunges:32   176 its floor:64
+ *     184 latest time of a name:64   192 one more than the greatest setback of the clock:64 (0: not known)   200 … zero   252 crc32c of the first 252 bytes
  *   records (struct rec) from 256 on, UIDs ascending; those of expunged messages only while their file may still be there (zombies)
  *   chunk table: crc32c:32 of each 4096 bytes of records
  *   meta: keywords (len:8 text), keyword sets but the empty one (n:16 ids:16…), POP3 entries (uid:32 order:32 len:8 text), log of expunges
@@ -172,6 +173,10 @@ static void load_head(struct state *st, unsigned char *p)
 	st->n_map = get_le32(p + 60);
 	st->modseq = get_le64(p + 64);
 	st->gone_floor = get_le64(p + 176);
+	const uint64_t last = get_le64(p + 184), setback = get_le64(p + 192);
+	const bool known = last < INT64_MAX && setback > 0 && setback <= INT64_MAX;
+	st->named_last = known ? (int64_t)last : 0;
+	st->setback = known ? (int64_t)setback - 1 : INT64_MAX;
 	st->messages = get_le32(p + 72);
 	st->unseen = get_le32(p + 76);
 	st->deleted = get_le32(p + 80);

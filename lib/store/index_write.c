@@ -186,6 +186,8 @@ static void fill_head(unsigned char h[INDEX_HEAD], const struct state *st, uint6
 	put_le32(h + 112, (uint32_t)st->n_pop3);
 	put_le32(h + 168, (uint32_t)st->n_gone);
 	put_le64(h + 176, st->gone_floor);
+	put_le64(h + 184, (uint64_t)st->named_last);
+	put_le64(h + 192, st->setback < INT64_MAX ? (uint64_t)st->setback + 1 : 0);
 }
 
 int index_begin(int dirfd, const struct state *st, uint64_t generation, uint64_t pos, struct index_writer **out, struct err *e)

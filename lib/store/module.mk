@@ -17,6 +17,7 @@ $(call unittest,test_train,test_train.c test_util.c,store imap mail log os base 
 $(call unittest,test_dirlist,test_dirlist.c,store log os base test)
 $(call unittest,test_first,test_first.c test_util.c,store imap mail log os base test)
 $(call unittest,test_look,test_look.c test_util.c,store imap mail log os base test)
+$(call unittest,test_clock,test_clock.c test_util.c,store imap mail log os base test)
 $(call unittest,test_names,test_names.c,store imap mail log os base test)
 $(call unittest,test_takeover,test_takeover.c test_util.c,store imap mail log os base test)
 $(call unittest,test_damage,test_damage.c test_util.c,store imap mail log os base test)

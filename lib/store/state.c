@@ -147,6 +147,31 @@ struct str state_info(const struct state *st, const struct rec *r)
 	return str_from(s, r->name_len < s.n ? r->name_len : s.n);
 }
 
+/* A number that lies further ahead is no time. */
+enum { AHEAD_MAX_S = 10 * 366 * 86400 };
+
+static void note_clock(struct state *st, const struct rec *r, struct str base)
+{
+	const int64_t saved = r->savedate > 0 ? r->savedate : 0;
+	uint64_t named;
+
+	if (num_take(&base, INT64_MAX, &named) == 0 && (int64_t)named > st->named_last && (int64_t)named - AHEAD_MAX_S < saved)
+		st->named_last = (int64_t)named;
+	if (st->named_last - saved > st->setback)
+		st->setback = st->named_last - saved;
+}
+
+int64_t state_setback(struct state *st)
+{
+	if (st->setback == INT64_MAX) {
+		st->named_last = st->setback = 0;
+		for (uint32_t pos = 0; pos < state_count(st); pos++)
+			note_clock(st, state_rec(st, pos), state_name(st, state_rec(st, pos)));
+	}
+	return st->setback;
+}
+
+/* r->savedate is set. */
 void state_name_set(struct state *st, struct rec *r, struct str base, struct str info)
 {
 	const size_t n = base.n + info.n;
@@ -163,6 +188,7 @@ void state_name_set(struct state *st, struct rec *r, struct str base, struct str
 	r->info_len = (uint8_t)info.n;
 	r->name_crc = crc32c(0, st->names + st->names_n, n);
 	st->names_n += n;
+	note_clock(st, r, base);
 }
 
 int state_take(struct state *st, uint32_t pos, const struct state *from, const struct rec *r, struct err *e)

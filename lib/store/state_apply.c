@@ -307,6 +307,8 @@ static void apply_named(struct state *st, const struct op *o)
 		state_name_set(st, r, name, o->assign.info);
 	r->state = (uint8_t)(o->assign.info.n ? r->state | REC_ODD : r->state & ~REC_ODD);
 	st->renames++;
+	if (o->assign.base.n > 0)
+		st->setback = INT64_MAX;	/* those behind it were numbered with another name before them */
 	count(st, r, 1);
 }
 

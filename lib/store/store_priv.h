@@ -150,6 +150,8 @@ struct state {
 	uint8_t id[16];		/* of the mailbox, for ever */
 	uint32_t uidvalidity, uidnext, reserved;	/* UIDs below reserved may have been shown */
 	uint64_t modseq;	/* highest */
+	int64_t named_last;	/* the latest time that a name tells: seconds */
+	int64_t setback;	/* see state_setback; INT64_MAX: not known */
 	uint64_t renames;	/* another after each name that a record got besides its first */
 	uint64_t members;	/* another after each message that came or went, and each size that was corrected: not after flags. Of this process alone */
 	struct gone *gone;
@@ -186,6 +188,8 @@ struct rec *state_find(const struct state *st, uint32_t uid);	/* NULL: none, or 
 struct str state_name(const struct state *st, const struct rec *r);
 struct str state_info(const struct state *st, const struct rec *r);
 bool state_name_is(const struct state *st, const struct rec *r, struct str base);	/* that base name: what is damaged is none */
+/* No message was numbered by a clock that was further behind the names of it and of those before it: seconds. None from before a savedate has a later name than that and this. */
+int64_t state_setback(struct state *st);
 void state_keyword_add(struct state *st, struct str name);	/* fewer than STORE_KEYWORDS_MAX are there */
 static inline bool state_is_hidden(const struct state *st, size_t id) { return st->hidden[id / 64] >> (id % 64) & 1; }
 int state_kwset(struct state *st, const uint16_t *ids, size_t n, uint32_t *out, struct err *e) MUST_CHECK;

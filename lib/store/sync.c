@@ -20,7 +20,6 @@
 
 enum {
 	RACY_NS = 40000000,	/* a directory time younger than this may hide a further change in the same clock tick */
-	DAY_S = 86400,
 };
 
 /* --- names --- */
@@ -100,14 +99,15 @@ struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid,
 		.size_crlf = trusted && en->told_crlf != UINT64_MAX && en->told_crlf >= size ? en->told_crlf : UINT64_MAX };
 }
 
-/* Was a message of this base name numbered before? Its UID was given after the name was made: look at the youngest only. */
-static bool base_known(const struct mbox *m, struct str base, int64_t secs)
+/* Was a message of this base name numbered before? Its UID was given after the name was made, though by a clock that was perhaps set back: look at the youngest only. */
+static bool base_known(struct mbox *m, struct str base, int64_t secs)
 {
 	const uint32_t crc = crc32c(0, base.p, base.n);
+	const int64_t since = secs < 0 || secs > clock_wall() ? INT64_MIN : secs - state_setback(&m->st);
 
 	for (uint32_t pos = state_count(&m->st); pos-- > 0;) {
 		const struct rec *const r = state_rec(&m->st, pos);
-		if (secs > DAY_S && r->savedate + DAY_S < secs)
+		if ((r->savedate > 0 ? r->savedate : 0) < since)
 			return false;
 		if (r->name_len == base.n && (r->info_len || r->name_crc == crc) && str_eq(state_name(&m->st, r), base))
 			return true;
