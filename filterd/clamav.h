@@ -27,6 +27,10 @@ const char *clamav_version(void);
 uint64_t clamav_scanned(const struct clamav *c);
 /* Scan bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;
+/* A message begins. */
+void clamav_begin(struct clamav *c);
+/* What libclamav said of something in it that is damaged and was not looked into; NULL: nothing is. Valid until the next scan. */
+const char *clamav_damage(const struct clamav *c);
 /* The canary: a zip with the standard test file, made at run time, must be found. */
 int clamav_canary(struct clamav *c, struct err *e) MUST_CHECK;
 /* Changes when files of a signature directory change that libclamav reads; 0: there are none. */
