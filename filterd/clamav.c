@@ -25,6 +25,7 @@ enum {
 	FEW_SIGNATURES = 1000,
 	ROOM_DESCRIPTORS = 8 * (SCAN_DEPTH_MAX + 1),
 	ROOM_FILES = 256,
+	SAME_SIZE_MAX = 4,		/* inner files that one layer is compared with */
 };
 
 struct clamav {
@@ -35,7 +36,10 @@ struct clamav {
 	char tmp[1100];
 	int tmp_fd;		/* while a scan runs */
 	uint64_t room_bytes;
+	struct clamav_inner *inner;	/* of the scan that runs; n_inner */
+	size_t n_inner;
 	uint64_t scanned;	/* CL_COUNT_PRECISION bytes each */
+	uint64_t scans;
 };
 
 /* Of the scan that runs. */
@@ -101,6 +105,28 @@ static cl_error_t on_layer(int fd, const char *type, void *ctx)
 	(void)type;
 	if (!has_room(ctx))
 		on_trouble("the temporary space is full");
+	return CL_CLEAN;
+}
+
+/* Each layer, before it is known by its digest or scanned. */
+static cl_error_t on_file(int fd, const char *type, const char **ancestors, size_t parent_size, const char *name, size_t size, const char *bytes,
+			  uint32_t level, uint32_t attributes, void *ctx)
+{
+	struct clamav *c = ctx;
+	unsigned same_size = 0;
+	(void)fd, (void)type, (void)ancestors, (void)parent_size, (void)name, (void)attributes;
+	if (level == 0 || bytes == NULL)
+		return CL_CLEAN;
+	for (size_t i = 0; i < c->n_inner && same_size < SAME_SIZE_MAX; i++) {
+		struct clamav_inner *f = &c->inner[i];
+		if (f->met || f->data.n != size)
+			continue;
+		same_size++;
+		if (memcmp(f->data.p, bytes, size) == 0) {
+			f->met = true;
+			break;
+		}
+	}
 	return CL_CLEAN;
 }
 
@@ -244,6 +270,7 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 	if (r == CL_SUCCESS)
 		r = cl_engine_compile(c->engine);
 	cl_engine_set_clcb_pre_scan(c->engine, on_layer);
+	cl_engine_set_clcb_file_inspection(c->engine, on_file);
 	if (r != CL_SUCCESS) {
 		err_set(e, ERR_CONF, 0, "signatures in %s: %s", dir, cl_strerror(r));
 		goto fail;
@@ -296,6 +323,11 @@ const char *clamav_damage(const struct clamav *c)
 	return c->damaged ? error_text : NULL;
 }
 
+uint64_t clamav_scans(const struct clamav *c)
+{
+	return c->scans;
+}
+
 const char *clamav_version(void)
 {
 	return cl_retver();
@@ -329,6 +361,13 @@ static int judge(struct clamav *c, cl_error_t r, const char *virus, const char *
 
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e)
 {
+	return clamav_scan_outer(c, data, NULL, 0, name_out, e);
+}
+
+int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *inner, size_t n, const char **name_out, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		inner[i].met = false;
 	if (data.n == 0)
 		return 0;
 	struct cl_scan_options o = options();
@@ -343,10 +382,17 @@ int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, st
 		return err_set(e, ERR_TEMP, 0, "libclamav: no map");
 	}
 	scanning = c->engine;
+	c->inner = inner;
+	c->n_inner = n;
 	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, c);
 	scanning = NULL;
+	c->n_inner = 0;
 	close_fd(&c->tmp_fd);
 	c->scanned += scanned;
+	c->scans++;
+	/* What was come upon in something damaged, as with what it knows by digest: that is looked at by itself. */
+	for (size_t i = 0; i < n && damages > 0; i++)
+		inner[i].met = false;
 	int judged = judge(c, r, virus, name_out, e);
 	cl_fmap_close(map);
 	if (cl_engine_set_num(c->engine, CL_ENGINE_DISABLE_CACHE, 0) != CL_SUCCESS)

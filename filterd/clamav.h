@@ -25,8 +25,15 @@ bool clamav_shipped(const struct clamav *c);		/* only the shipped test signature
 const char *clamav_version(void);
 /* Bytes looked through since it was loaded, unpacked ones too, about; what was known by its digest was not. */
 uint64_t clamav_scanned(const struct clamav *c);
+uint64_t clamav_scans(const struct clamav *c);		/* how often something was handed over */
 /* Scan bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */
 int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;
+/* The same for what holds other files: met is set for those that were come upon, byte for byte, so that nothing is left to look at in them. */
+struct clamav_inner {
+	struct str data;	/* borrowed */
+	bool met;
+};
+int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *inner, size_t n, const char **name_out, struct err *e) MUST_CHECK;
 /* A message begins. */
 void clamav_begin(struct clamav *c);
 /* What libclamav said of something in it that is damaged and was not looked into; NULL: nothing is. Valid until the next scan. */

@@ -9,8 +9,14 @@
 #include "content.h"
 #include "scan.h"
 
+enum {
+	INNER_MAX = 64,			/* parts that libclamav is expected to come upon by itself, and */
+	INNER_BYTES_MAX = 8 << 20,	/* their encoded bytes; of more it is asked one by one */
+};
+
 /* A part whose decoded form differs from its bytes in the message is scanned by itself: libclamav recognises mail by its first lines only, and its parser
- * of mail is not ours. The same bytes it knows by their digest. */
+ * of mail is not ours. Where both come to the same bytes these were scanned with the message; of what that scan did not meet it knows by its digest
+ * what it scanned before. */
 static bool needs_decoding(const struct mime_part *p)
 {
 	return p->children == NULL && (str_eq(p->encoding, STR("base64")) || str_eq(p->encoding, STR("quoted-printable")) || p->parent != NULL);
@@ -47,9 +53,39 @@ static void as_the_library_has_it(struct str text, struct buf *out)
 	buf_ch(out, '\n');
 }
 
+/* A part as it is handed over. */
+struct file {
+	const struct mime_part *part;
+	struct buf body, text;	/* text: of a body text, in the library's form; else empty */
+};
+
+static void file_init(struct arena *a, const struct mime_part *p, struct file *f)
+{
+	f->part = p;
+	buf_init(&f->body, p->body.n + 1);
+	mime_body_decode(p, &f->body);
+	buf_init(&f->text, f->body.n + 1);
+	if (f->body.n > 0 && is_body_text(a, p) && is_lines(buf_view(&f->body)) && content_of(buf_view(&f->body)).name[0] == '\0')
+		as_the_library_has_it(buf_view(&f->body), &f->text);
+}
+
+static void file_fini(struct file *f)
+{
+	buf_fini(&f->text);
+	buf_fini(&f->body);
+}
+
+static struct str file_bytes(const struct file *f)
+{
+	return buf_view(f->text.n > 0 ? &f->text : &f->body);
+}
+
 struct walk {
 	struct scan *s;
 	struct archive_walk unpacked;
+	struct file files[INNER_MAX];	/* decoded before the message is scanned, in the order of parts; n, next of them is expected next */
+	struct clamav_inner inner[INNER_MAX];
+	size_t n, next, bytes;
 	const char *name;
 	struct err *e;
 };
@@ -69,23 +105,47 @@ static int scan_unpacked(struct walk *w, const struct mime_part *p, struct str b
 	return r;
 }
 
+static int decode_part(void *ctx, const struct mime_part *p)
+{
+	struct walk *w = ctx;
+	if (!needs_decoding(p) || p->body.n > INNER_BYTES_MAX - w->bytes)
+		return 0;
+	file_init(w->s->a, p, &w->files[w->n]);
+	w->inner[w->n].data = file_bytes(&w->files[w->n]);
+	w->bytes += p->body.n;
+	return ++w->n == INNER_MAX;
+}
+
+static int scan_file(struct walk *w, const struct file *f, bool met)
+{
+	int r = met || !needs_decoding(f->part) ? 0 : clamav_scan_mem(w->s->rules->clamav, file_bytes(f), &w->name, w->e);
+	return r == 0 ? scan_unpacked(w, f->part, buf_view(&f->body)) : r;
+}
+
 static int scan_part(void *ctx, const struct mime_part *p)
 {
 	struct walk *w = ctx;
 	if (p->children != NULL)
 		return 0;
-	struct buf body;
-	buf_init(&body, p->body.n + 1);
-	mime_body_decode(p, &body);
-	struct buf text;
-	buf_init(&text, body.n + 1);
-	if (body.n > 0 && is_body_text(w->s->a, p) && is_lines(buf_view(&body)) && content_of(buf_view(&body)).name[0] == '\0')
-		as_the_library_has_it(buf_view(&body), &text);
-	int r = !needs_decoding(p) ? 0 : clamav_scan_mem(w->s->rules->clamav, buf_view(text.n > 0 ? &text : &body), &w->name, w->e);
+	if (w->next < w->n && w->files[w->next].part == p) {
+		const size_t i = w->next++;
+		return scan_file(w, &w->files[i], w->inner[i].met);
+	}
+	struct file f;
+	file_init(w->s->a, p, &f);
+	int r = scan_file(w, &f, false);
+	file_fini(&f);
+	return r;
+}
+
+static int scan_all(struct walk *w)
+{
+	scan_each_part(w->s->root, decode_part, w);
+	int r = clamav_scan_outer(w->s->rules->clamav, w->s->message, w->inner, w->n, &w->name, w->e);
 	if (r == 0)
-		r = scan_unpacked(w, p, buf_view(&body));
-	buf_fini(&text);
-	buf_fini(&body);
+		r = scan_each_part(w->s->root, scan_part, w);
+	for (size_t i = 0; i < w->n; i++)
+		file_fini(&w->files[i]);
 	return r;
 }
 
@@ -116,9 +176,7 @@ int stage_virus(struct scan *s, struct err *e)
 	clamav_begin(s->rules->clamav);
 	archive_walk_init(&w.unpacked, s->a, s->message.n, on_member, &w);
 	w.unpacked.strange = true;
-	int r = clamav_scan_mem(s->rules->clamav, s->message, &w.name, e);
-	if (r == 0)
-		r = scan_each_part(s->root, scan_part, &w);
+	const int r = scan_all(&w);
 	s->scanned = r >= 0;
 	if (r == 0)
 		return report_unseen(s, w.unpacked.missed);

@@ -237,6 +237,32 @@ static void test_once(const struct filter_rules *rules)
 	tap_ok(named > alone + LINES * 40, "a named part is looked at as it would be saved: %llu bytes", (unsigned long long)named);
 }
 
+static unsigned scans_of(const struct filter_rules *rules, const char *message)
+{
+	struct found found;
+	const uint64_t before = clamav_scans(rules->clamav);
+	tap_ok(stage(rules, str_c(message), &found) >= 0, "it is scanned");
+	return (unsigned)(clamav_scans(rules->clamav) - before);
+}
+
+/* What libclamav comes upon in the message is handed over once, and all else by itself. */
+static void test_met(const struct filter_rules *rules)
+{
+	static const char pdf[] = "Content-Type: application/pdf\r\n" B64 "\r\nJVBERi0xLjQKbm90aGluZwo=\r\n";
+	static const char zip[] = "Content-Type: application/x-y\r\n" B64 "\r\nAAECAwQFBgcICQoLDA0ODw==\r\n", zip2[] = "\r\n--B\r\n"
+		"Content-Type: application/x-y\r\n" B64 "\r\nAAECAwQFBgcICQoLDA0ODg==\r\n";
+	static const char xz[] = "\r\n--B\r\n" B64 "Content-Type: application/x-xz\r\n\r\n/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQA7RCCCPP3m8cJrMPkOxw==\r\n";
+	char text[4000];
+	snprintf(text, sizeof(text), HEAD PARTS "%s" END, pdf);
+	tap_is_int(scans_of(rules, text), 1, "a text and an attachment are met in the message");
+	snprintf(text, sizeof(text), HEAD PARTS "%s%s%s%s" END, zip, zip2, zip2, zip2);
+	tap_is_int(scans_of(rules, text), 1, "also some of one size, and the same ones");
+	tap_is_int(scans_of(rules, HEAD PARTS NAMED QP "\r\nnotes=20of lines\r\n" END), 2, "a text with a name is handed over as it would be saved");
+	tap_is_int(scans_of(rules, ODD_HEAD QP "\r\nnotes=20of lines\r\n"), 2, "where libclamav sees no mail the text is handed over");
+	snprintf(text, sizeof(text), HEAD PARTS "%s%s" END, pdf, xz);
+	tap_is_int(scans_of(rules, text), 4, "and where something is damaged");
+}
+
 static void test_found(const struct filter_rules *rules, bool listed)
 {
 	struct found link;
@@ -447,6 +473,7 @@ static void test_loaded(struct filter_rules *rules, bool listed, const char *wha
 	tap_diag("%s", what);
 	test_found(rules, listed);
 	test_once(rules);
+	test_met(rules);
 	test_damaged(rules);
 	test_dictionary(rules);
 	test_trouble(rules);
