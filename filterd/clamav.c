@@ -43,7 +43,6 @@ struct clamav {
 };
 
 /* Of the scan that runs. */
-static struct cl_engine *scanning;
 static unsigned errors, damages;	/* lines of the library: trouble of ours, trouble with what it unpacks */
 static char error_text[160];
 
@@ -67,11 +66,9 @@ static bool is_damage(struct str text)
 	return false;
 }
 
-/* The library goes on after trouble, and would then remember the file as clean: it must be told before it ends with it. */
+/* The library goes on after trouble. */
 static void on_trouble(const char *text)
 {
-	if (scanning != NULL)
-		(void)cl_engine_set_num(scanning, CL_ENGINE_DISABLE_CACHE, 1);
 	const bool damage = is_damage(str_c(text));
 	errors += !damage;
 	damages += damage;
@@ -108,7 +105,7 @@ static cl_error_t on_layer(int fd, const char *type, void *ctx)
 	return CL_CLEAN;
 }
 
-/* Each layer, before it is known by its digest or scanned. */
+/* Each layer, before it is scanned. */
 static cl_error_t on_file(int fd, const char *type, const char **ancestors, size_t parent_size, const char *name, size_t size, const char *bytes,
 			  uint32_t level, uint32_t attributes, void *ctx)
 {
@@ -216,6 +213,8 @@ static int set_limits(struct clamav *c, const struct conf *conf, const char *tmp
 		{ CL_ENGINE_MAX_RECURSION, SCAN_DEPTH_MAX },
 		{ CL_ENGINE_MAX_FILES, SCAN_FILES_MAX },
 		{ CL_ENGINE_MAX_SCANTIME, (long long)(conf->filter_timeout * 1000) },
+		/* It would know what is clean by MD5 and size, of which anybody can make two files. */
+		{ CL_ENGINE_DISABLE_CACHE, 1 },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(nums); i++) {
 		cl_error_t r = cl_engine_set_num(c->engine, nums[i].field, nums[i].value);
@@ -381,22 +380,18 @@ int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *in
 		close_fd(&c->tmp_fd);
 		return err_set(e, ERR_TEMP, 0, "libclamav: no map");
 	}
-	scanning = c->engine;
 	c->inner = inner;
 	c->n_inner = n;
 	cl_error_t r = cl_scanmap_callback(map, NULL, &virus, &scanned, c->engine, &o, c);
-	scanning = NULL;
 	c->n_inner = 0;
 	close_fd(&c->tmp_fd);
 	c->scanned += scanned;
 	c->scans++;
-	/* What was come upon in something damaged, as with what it knows by digest: that is looked at by itself. */
+	/* It may have given up within. */
 	for (size_t i = 0; i < n && damages > 0; i++)
 		inner[i].met = false;
 	int judged = judge(c, r, virus, name_out, e);
 	cl_fmap_close(map);
-	if (cl_engine_set_num(c->engine, CL_ENGINE_DISABLE_CACHE, 0) != CL_SUCCESS)
-		return err_set(e, ERR_TEMP, 0, "libclamav: no cache");
 	return judged;
 }
 

@@ -23,7 +23,7 @@ int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e) MUST_CHECK;
 uint64_t clamav_signatures(const struct clamav *c);
 bool clamav_shipped(const struct clamav *c);		/* only the shipped test signatures serve */
 const char *clamav_version(void);
-/* Bytes looked through since it was loaded, unpacked ones too, about; what was known by its digest was not. */
+/* Bytes looked through since it was loaded, unpacked ones too, about. */
 uint64_t clamav_scanned(const struct clamav *c);
 uint64_t clamav_scans(const struct clamav *c);		/* how often something was handed over */
 /* Scan bytes in memory. 0 clean; 1 infected (*name_out valid until the next scan); -1 not scanned (ERR_TEMP). */

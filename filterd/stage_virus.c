@@ -10,13 +10,12 @@
 #include "scan.h"
 
 enum {
-	INNER_MAX = 64,			/* parts that libclamav is expected to come upon by itself, and */
-	INNER_BYTES_MAX = 8 << 20,	/* their encoded bytes; of more it is asked one by one */
+	INNER_MAX = 256,		/* parts that libclamav is expected to come upon by itself, and */
+	INNER_BYTES_MAX = 256 << 20,	/* their encoded bytes; more is looked at twice */
 };
 
 /* A part whose decoded form differs from its bytes in the message is scanned by itself: libclamav recognises mail by its first lines only, and its parser
- * of mail is not ours. Where both come to the same bytes these were scanned with the message; of what that scan did not meet it knows by its digest
- * what it scanned before. */
+ * of mail is not ours. Where both come to the same bytes these were scanned with the message. */
 static bool needs_decoding(const struct mime_part *p)
 {
 	return p->children == NULL && (str_eq(p->encoding, STR("base64")) || str_eq(p->encoding, STR("quoted-printable")) || p->parent != NULL);
@@ -41,7 +40,7 @@ static bool is_lines(struct str s)
 	return true;
 }
 
-/* As the library's own parser of mail writes it: it has then scanned this very file within the message, and remembers its digest. */
+/* As the library's own parser of mail writes it: it has then scanned this very file within the message. */
 static void as_the_library_has_it(struct str text, struct buf *out)
 {
 	while (text.n > 0) {

@@ -27,7 +27,8 @@ static const char words[] = "Test.Word:0:*:776f726d776f7264\n"
 	"Test.Mail:4:*:582d576f726d3a20696e73696465\n"
 	"Test.Text:7:*:776f726d20696e206c6f7765722063617365\n"
 	"Test.Start:0:0:737461727420776f726d\n"
-	"Test.Gap:0:*:6761702077{4-6}6f726d\n";
+	"Test.Gap:0:*:6761702077{4-6}6f726d\n"
+	"Test.Twin:0:*:0283e4888325f1415a\n";
 static const char digests[] = "081ebfd2a223026bb6e000a9c3f1e666:25:Test.File\n";
 /* The same of "third line\r\n", by SHA-256; two words in any order in a file of a mail; a member of an archive by its name; a forged link. */
 static const char digests256[] = "5f7870d8ab7668e9ec699b405bc6bf5b24fce251622c6243ea9c5d88271cbe8e:12:Test.File256\n";
@@ -276,9 +277,26 @@ static void test_found(const struct filter_rules *rules, bool listed)
 	}
 }
 
+/* --- what was clean --- */
+
+/* A file for which another of the same MD5 and size was made (X. Wang and others, 2004), after that one. */
+static void test_remembered(const struct filter_rules *rules)
+{
+	static const char twin[] = HEAD PARTS B64 "Content-Type: application/x-y\r\n\r\n0THdAsXm7sRpPZoGmK/5XC/KtYcSRn6rQARYPrj7f4lVrTQGCfSzAoPkiIMlcUFaCFEl6PfNyZ/Z\r\n"
+		"Hb3ygDc8W9iCPjFWNI9brm2s1DbJGcbdU+K0h9oD/QI5YwbSSM2g6Z8zQg9XfujOVLZwgKgNHsaY\r\n"
+		"Iby2qIOTlvllK2/3KnA=\r\n" END;
+	static const char infected[] = HEAD PARTS B64 "Content-Type: application/x-y\r\n\r\n0THdAsXm7sRpPZoGmK/5XC/KtQcSRn6rQARYPrj7f4lVrTQGCfSzAoPkiIMl8UFaCFEl6PfNyZ/Z\r\n"
+		"Hb1ygDc8W9iCPjFWNI9brm2s1DbJGcbdU+I0h9oD/QI5YwbSSM2g6Z8zQg9XfujOVLZwgCgNHsaY\r\n"
+		"Iby2qIOTlvllq2/3KnA=\r\n" END;
+	struct found found;
+	tap_is_int(stage(rules, str_c(twin), &found), 0, "a file is clean");
+	tap_is_int(stage(rules, str_c(infected), &found), 1, "another with its digest and size is not");
+	tap_is_str(found.name, "Test.Twin.UNOFFICIAL", "and its signature finds it");
+}
+
 /* --- trouble --- */
 
-/* What libclamav gave up on it would remember as clean; the sender tries again. Its parser of mail alone sees what is in here. */
+/* What libclamav gave up on is clean to it; the sender tries again. Its parser of mail alone sees what is in here. */
 static void test_trouble(const struct filter_rules *rules)
 {
 	struct buf b;
@@ -474,6 +492,7 @@ static void test_loaded(struct filter_rules *rules, bool listed, const char *wha
 	test_found(rules, listed);
 	test_once(rules);
 	test_met(rules);
+	test_remembered(rules);
 	test_damaged(rules);
 	test_dictionary(rules);
 	test_trouble(rules);
