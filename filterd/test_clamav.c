@@ -33,7 +33,7 @@ static const char digests[] = "081ebfd2a223026bb6e000a9c3f1e666:25:Test.File\n";
 /* The same of "third line\r\n", by SHA-256; two words in any order in a file of a mail; a member of an archive by its name; a forged link. */
 static const char digests256[] = "5f7870d8ab7668e9ec699b405bc6bf5b24fce251622c6243ea9c5d88271cbe8e:12:Test.File256\n";
 static const char logic[] = "Test.Logic;Engine:51-255,Container:CL_TYPE_MAIL,Target:0;0&1;776f726d746f6e67;776f726d657965\n";
-static const char members[] = "Test.Member:CL_TYPE_ZIP:*:worm\\.txt:*:*:*:*:*:*\n";
+static const char members[] = "Test.Member:CL_TYPE_ZIP:*:worm\\.txt:*:*:*:*:*:*\nTest.Attached:CL_TYPE_MAIL:*:worm\\.bin:*:*:*:*:*:*\n";
 static const char links[] = "H:bank.example\n";
 
 #define HEAD "From: a@example.org\r\nTo: b@example.com\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
@@ -63,6 +63,11 @@ static const struct {
 	{ HEAD "Content-Type: text/html\r\n\r\n<html><body><b>bold</b>worm</body></html>\r\n", "Test.Html.UNOFFICIAL" },
 	{ HEAD "X-Worm: inside\r\n\r\ntext\r\n", "Test.Mail.UNOFFICIAL" },
 	{ HEAD PARTS "Content-Type: message/rfc822\r\n\r\n" HEAD "X-Worm: inside\r\n\r\ntext\r\n" END, "Test.Mail.UNOFFICIAL" },
+	/* What libclamav's own parser of mail alone finds, beside uuencoded files and what is to be in a mail: attachments by name, and mails in texts. */
+	{ HEAD PARTS "Content-Type: application/x-y\r\nContent-Disposition: attachment; filename=worm.bin\r\n" B64 "\r\nbm90aGluZyBlbHNlCg==\r\n" END,
+	  "Test.Attached.UNOFFICIAL" },
+	{ HEAD "\r\nIt came back:\r\n\r\nReceived: from a by b\r\nMIME-Version: 1.0\r\nContent-Type: application/x-y\r\nContent-Transfer-Encoding: base64\r\n"
+	  "\r\nYSB3b3Jtd29yZCBoZXJlDQo=\r\n", "Test.Word.UNOFFICIAL" },
 	{ HEAD "\r\na Worm in  Lower case\r\n", "Test.Text.UNOFFICIAL" },
 	{ HEAD PARTS QP "\r\na Worm=20in Lower case\r\n" END, "Test.Text.UNOFFICIAL" },
 	{ HEAD PARTS "Content-Type: application/octet-stream\r\n" B64 "\r\nAAFYLVdvcm06IGluc2lkZQA8Yj5ib2xkPC9iPndvcm0A\r\n" END, NULL },
