@@ -25,6 +25,7 @@ enum {
 	FEW_SIGNATURES = 1000,
 	ROOM_DESCRIPTORS = 8 * (SCAN_DEPTH_MAX + 1),
 	ROOM_FILES = 256,
+	ROOM_PART = 8,			/* of the temporary space, where that is small beside the largest message */
 	SAME_SIZE_MAX = 4,		/* inner files that one layer is compared with */
 };
 
@@ -93,7 +94,10 @@ static void on_message(enum cl_msg severity, const char *full, const char *text,
 static bool has_room(const struct clamav *c)
 {
 	struct statfs s;
-	return fstatfs(c->tmp_fd, &s) == 0 && (uint64_t)s.f_bavail * (uint64_t)s.f_bsize >= c->room_bytes && (s.f_files == 0 || s.f_ffree >= ROOM_FILES);
+	if (fstatfs(c->tmp_fd, &s) < 0)
+		return false;
+	const uint64_t block = (uint64_t)s.f_bsize, part = s.f_blocks * block / ROOM_PART, wanted = part < c->room_bytes ? part : c->room_bytes;
+	return s.f_bavail * block >= wanted && (s.f_files == 0 || s.f_ffree >= ROOM_FILES);
 }
 
 static cl_error_t on_layer(int fd, const char *type, void *ctx)

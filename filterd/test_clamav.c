@@ -363,11 +363,13 @@ static bool mount_small(const char *space)
 	       mount("test", space, "tmpfs", 0, "size=32m,nr_inodes=400") == 0;
 }
 
-static void fill_bytes(const char *name)
+/* All of the space but left bytes. */
+static void fill_bytes(const char *name, off_t left)
 {
 	struct statfs s;
 	const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	tap_ok(fd >= 0 && fstatfs(fd, &s) == 0 && fallocate(fd, 0, 0, (off_t)s.f_bavail * (off_t)s.f_bsize) == 0, "the temporary space is full");
+	tap_ok(fd >= 0 && fstatfs(fd, &s) == 0 && fallocate(fd, 0, 0, (off_t)s.f_bavail * (off_t)s.f_bsize - left) == 0, "%lld bytes of the temporary space are left",
+	       (long long)left);
 	if (fd >= 0)
 		close(fd);
 }
@@ -389,6 +391,7 @@ static void test_full(const struct filter_rules *rules)
 {
 	char space[100], name[120];
 	struct err e = { 0 };
+	struct found found;
 	snprintf(space, sizeof(space), "%s/space", dir);
 	if (!mount_small(space)) {
 		tap_skip(1, "nothing can be mounted here");
@@ -397,8 +400,11 @@ static void test_full(const struct filter_rules *rules)
 	}
 	tap_ok(clamav_use_tmp(rules->clamav, space, &e) == 0, "a small space serves: %s", e.text);
 	snprintf(name, sizeof(name), "%s/bytes", space);
-	fill_bytes(name);
+	fill_bytes(name, 0);
 	tap_ok(none_clean(rules), "nothing is called clean");
+	unlink(name);
+	fill_bytes(name, 6 << 20);
+	tap_ok(stage(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0, "in a small space an eighth is room, though messages may be larger");
 	unlink(name);
 	tap_ok(both_found(rules), "with room again all is found");
 	unsigned n = fill_files(space);
