@@ -1,8 +1,12 @@
 /* Address fields of a header. */
 #include "deliver/queue/header_addresses.h"
 
+#include <string.h>
+
 #include "mail/edit.h"
 #include "smtp/addr.h"
+
+enum { FIRST_ROOM = 16 };
 
 static const struct {
 	const char *name;
@@ -70,6 +74,25 @@ static struct str address_text(struct arena *a, const struct mail_addr *m)
 	return s;
 }
 
+/* For one more behind n. */
+static bool make_room(struct arena *a, size_t n, struct header_addresses *h)
+{
+	if (n < h->room)
+		return true;
+	const size_t room = h->room > 0 ? 2 * h->room : FIRST_ROOM;
+	struct str *addresses = ARENA_ARRAY(a, struct str, room), *classes = ARENA_ARRAY(a, struct str, room);
+	if (addresses == NULL || classes == NULL)
+		return false;
+	if (n > 0) {
+		memcpy(addresses, h->addresses, n * sizeof(*addresses));
+		memcpy(classes, h->classes, n * sizeof(*classes));
+	}
+	h->addresses = addresses;
+	h->classes = classes;
+	h->room = room;
+	return true;
+}
+
 static void take_field(struct arena *a, const struct mail_field *f, size_t kind, unsigned number, const struct header_completion *c, struct header_addresses *out)
 {
 	struct header_field h = { .name = str_c(fields[kind].name), .number = number, .first = out->n };
@@ -85,7 +108,7 @@ static void take_field(struct arena *a, const struct mail_field *f, size_t kind,
 			continue;
 		if (m->local.n == 0)
 			return;		/* not understood */
-		if (n == HEADER_ADDRESSES_MAX || bytes > HEADER_ADDRESS_BYTES_MAX)
+		if (n == HEADER_ADDRESSES_MAX || bytes > HEADER_ADDRESS_BYTES_MAX || !make_room(a, n, out))
 			return;		/* the field is left alone */
 		h.changed |= complete(a, c, m);
 		out->classes[n] = fields[kind].sender ? STR("sender") : STR("recipient");
@@ -103,7 +126,7 @@ void header_addresses_find(struct arena *a, struct str head, const struct header
 	unsigned counts[ARRAY_LEN(fields)] = { 0 };
 	struct mail_field f;
 
-	out->n = out->bytes = out->n_fields = 0;
+	*out = (struct header_addresses){ 0 };
 	while (mail_field_next(&head, &f) == 0) {
 		const int kind = field_index(f.name);
 		if (kind >= 0)

@@ -29,14 +29,15 @@ struct header_field {
 };
 
 struct header_addresses {
-	struct str addresses[HEADER_ADDRESSES_MAX];	/* local@domain, quoted where needed */
-	struct str classes[HEADER_ADDRESSES_MAX];	/* "sender" or "recipient" */
+	struct str *addresses;	/* local@domain, quoted where needed */
+	struct str *classes;	/* "sender" or "recipient" */
 	size_t n, bytes;
+	size_t room;		/* of both lists; most messages have two or three addresses */
 	struct header_field fields[HEADER_ADDRESS_FIELDS_MAX];
 	size_t n_fields;
 };
 
-/* Fields with more than fits are left alone. */
+/* Fields with more than fits are left alone. What is found lies in a, and what was in *out before is forgotten. */
 void header_addresses_find(struct arena *a, struct str head, const struct header_completion *c, struct header_addresses *out);
 /* Address i is this from now on. */
 void header_address_set(struct header_addresses *h, size_t i, struct str address);

@@ -162,7 +162,8 @@ static void ask_generic(struct making *g)
 		v[2 * i] = o->senders[i];
 		v[2 * i + 1] = o->recipients[i];
 	}
-	memcpy(v + 2 * o->n, g->head.addresses, g->head.n * sizeof(*v));
+	if (g->head.n > 0)
+		memcpy(v + 2 * o->n, g->head.addresses, g->head.n * sizeof(*v));
 	const struct ipc_resolve_REWRITE m = { .sender = STR(""), .generic = 1, .addresses = { v, 2 * o->n + g->head.n } };
 	(void)rewrite_ask(g->a->q, &m, on_generic, g);
 }

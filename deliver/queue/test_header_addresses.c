@@ -81,9 +81,37 @@ static void limits(void)
 	arena_free(&a);
 }
 
+/* Memory is for the addresses that are there, not for all that might be. */
+static void room(void)
+{
+	static struct header_addresses h;
+	struct arena *a = arena_new(0);
+	struct buf head, want;
+	size_t right = 0;
+
+	header_addresses_find(a, STR("From: a@b.example\nTo: c@d.example\n"), &none, &h);
+	(void)tap_ok(h.n == 2 && arena_used(a) + sizeof(h) < 8192, "two addresses: %zu bytes", arena_used(a) + sizeof(h));
+	buf_init(&head, 1 << 20);
+	buf_init(&want, 100);
+	for (int i = 0; i < HEADER_ADDRESSES_MAX; i++)
+		buf_printf(&head, "%sa%d@b.example", i == 0 ? "From: " : i % 100 == 0 ? "\nTo: " : ", ", i);
+	buf_c(&head, "\nCc: one@more.example\n");
+	header_addresses_find(a, buf_view(&head), &none, &h);
+	for (size_t i = 0; i < h.n; i++) {
+		buf_reset(&want);
+		buf_printf(&want, "a%zu@b.example", i);
+		right += str_eq(h.addresses[i], buf_view(&want)) && str_eq(h.classes[i], i < 100 ? STR("sender") : STR("recipient"));
+	}
+	(void)tap_is_int((int)right, HEADER_ADDRESSES_MAX, "as many as are taken, in their order");
+	buf_fini(&head);
+	buf_fini(&want);
+	arena_free(&a);
+}
+
 int main(void)
 {
 	fields();
 	limits();
+	room();
 	return tap_done();
 }
