@@ -1,5 +1,6 @@
-/* A crew: a few threads that help the thread of the loop with a batch of work that is all computing and reading, on machines with more than one processor. The
- * loop's thread is one of the crew: what the others do not get to, or cannot be made for, it does itself, so a crew never fails and never queues.
+/* A crew: a few threads that help the thread of the loop with a batch of work on machines with more than one processor: computing, reading, and writing to files that
+ * nobody else knows. The loop's thread is one of the crew: what the others do not get to, or cannot be made for, it does itself, so a crew never fails and never
+ * queues.
  *
  * What runs as a crew_fn is pure: it reads what was copied for it before the batch began, and writes what belongs to its item or to its hand. It touches no object
  * that the loop's thread uses meanwhile (folders, views, connections, the crew itself), no static buffer, and reports nothing but what it leaves in its item. What may

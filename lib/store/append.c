@@ -9,11 +9,13 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "log/log.h"
+#include "os/crew.h"
 #include "store/store_priv.h"
 
 enum {
 	APPEND_MESSAGES_MAX = 10000, MEMORY_MAX = 4 << 20,
 	WRITE_PIECE = 32,	/* messages that are written out, or waited for, at once: 100 us each */
+	CREATE_PIECE = 8,	/* of them, files that are created while others are written */
 };
 
 struct item {
@@ -441,19 +443,67 @@ static int follow(struct mbox_append *ap, size_t max)
 
 /* --- in pieces --- */
 
-static int start_together(struct maildir_copy *c, struct err *e)
+/* One that the crew writes while the next ones are created here: a directory takes one new name at a time. */
+struct start {
+	struct maildir_copy *copy;
+	int r;
+	struct err e;
+};
+
+static void start_one(void *item, unsigned hand)
 {
-	maildir_copy_together(c);
-	return maildir_copy_start(c, e);
+	struct start *const s = item;
+
+	(void)hand;
+	s->r = maildir_copy_start(s->copy, &s->e);
 }
 
-/* The next of them by fn. */
-static int some(struct mbox_append *ap, size_t *at, int (*fn)(struct maildir_copy *c, struct err *e), struct err *e)
+/* At most max files. How many are there; *r_out: -1 where the next one could not be made. */
+static size_t create_some(struct mbox_append *ap, struct start *v, size_t max, int *r_out, struct err *e)
 {
-	const size_t end = ap->n - *at < WRITE_PIECE ? ap->n : *at + WRITE_PIECE;
+	size_t n = 0;
 
-	for (; *at < end; (*at)++)
-		if (fn(ap->v[*at].copy, e) < 0)
+	for (; n < max && ap->started < ap->n; n++, ap->started++) {
+		struct maildir_copy *const c = ap->v[ap->started].copy;
+		if (ap->together)
+			maildir_copy_together(c);
+		if ((*r_out = maildir_copy_create(c, e)) < 0)
+			break;
+		v[n] = (struct start){ .copy = c };
+	}
+	return n;
+}
+
+static int start_some(struct mbox_append *ap, struct err *e)
+{
+	struct crew *const crew = store_crew(ap->m->s);
+	struct crew_batch b[WRITE_PIECE / CREATE_PIECE];
+	struct start v[WRITE_PIECE];
+	size_t n = 0, batches = 0;
+	int r = 0;
+
+	while (r == 0 && batches < ARRAY_LEN(b) && ap->started < ap->n) {
+		const size_t k = create_some(ap, v + n, CREATE_PIECE, &r, e);
+		if (ap->n >= CREATE_PIECE) {
+			b[batches] = (struct crew_batch){ .fn = start_one, .items = v + n, .size = sizeof(*v), .n = k };
+			crew_begin(crew, &b[batches++]);
+		}
+		n += k;
+	}
+	for (size_t i = 0; batches == 0 && i < n; i++)	/* so few are not worth a thread */
+		start_one(&v[i], 0);
+	for (size_t i = 0; i < batches; i++)
+		crew_finish(crew, &b[i]);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if ((r = v[i].r) < 0)
+			*e = v[i].e;
+	return r < 0 ? -1 : 1;
+}
+
+static int wait_for_some(struct mbox_append *ap, struct err *e)
+{
+	for (size_t n = 0; n < WRITE_PIECE && ap->written < ap->n; n++, ap->written++)
+		if (maildir_copy_written(ap->v[ap->written].copy, e) < 0)
 			return -1;
 	return 1;
 }
@@ -466,9 +516,9 @@ int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, str
 		return -1;
 	ap->checked = true;
 	if (ap->n > 1 && ap->started < ap->n)
-		return some(ap, &ap->started, ap->together ? start_together : maildir_copy_start, e);
+		return start_some(ap, e);
 	if (ap->n > 1 && ap->written < ap->n)
-		return some(ap, &ap->written, maildir_copy_written, e);
+		return wait_for_some(ap, e);
 	if (ap->n == 1 && maildir_copy_written(ap->v[0].copy, e) < 0)
 		return -1;
 	return ap->n == 0 ? 0 : ap->together ? number_all(ap, uids_out, e) : place_all(ap, uids_out, e);

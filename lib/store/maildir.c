@@ -55,7 +55,8 @@ struct maildir_copy {
 	uint64_t size, lines;
 	bool synced, broken;
 	bool in_order;		/* fs_commits_in_order() is known to hold */
-	bool named;		/* all of it stands in tmp under its full name */
+	bool named;		/* its file in tmp has its full name, */
+	bool filled;		/* and all of the message in it */
 	const char *ends;	/* what ends that name */
 };
 
@@ -455,7 +456,8 @@ static int name_file(struct maildir_copy *c, struct err *e)
 	if (n < 0 || n >= MAILDIR_NAME_MAX - 32)
 		return err_set(e, ERR_BUG, 0, "maildir name too long");
 	if (c->fd < 0)
-		return create_file(c, c->name, c->ends, e) < 0 ? -1 : write_out(c, c->buf, c->n, e);
+		return create_file(c, c->name, c->ends, e);
+	c->filled = true;
 	memcpy(before, c->tmp, sizeof(before));
 	snprintf(c->tmp, sizeof(c->tmp), "tmp/%s%s", c->name, c->ends);
 	if (renameat(c->dirfd, before, c->dirfd, c->tmp) < 0) {
@@ -466,18 +468,34 @@ static int name_file(struct maildir_copy *c, struct err *e)
 	return 0;
 }
 
-int maildir_copy_start(struct maildir_copy *c, struct err *e)
+int maildir_copy_create(struct maildir_copy *c, struct err *e)
 {
 	if (usable(c, e) < 0 || (!c->named && name_file(c, e) < 0))
 		return -1;
 	c->named = true;
+	return 0;
+}
+
+/* All of it stands in tmp under its full name. */
+static int fill(struct maildir_copy *c, struct err *e)
+{
+	if (maildir_copy_create(c, e) < 0 || (!c->filled && write_out(c, c->buf, c->n, e) < 0))
+		return -1;
+	c->filled = true;
+	return 0;
+}
+
+int maildir_copy_start(struct maildir_copy *c, struct err *e)
+{
+	if (fill(c, e) < 0)
+		return -1;
 	(void)sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* only a hint: fsync promises */
 	return 0;
 }
 
 int maildir_copy_sync(struct maildir_copy *c, struct err *e)
 {
-	if (usable(c, e) < 0 || (!c->named && name_file(c, e) < 0))
+	if (fill(c, e) < 0)
 		return -1;
 	/* D5: a failed sync is never repeated on the same file; the copy is broken. */
 	if (fsync(c->fd) < 0)
@@ -488,9 +506,8 @@ int maildir_copy_sync(struct maildir_copy *c, struct err *e)
 
 int maildir_copy_written(struct maildir_copy *c, struct err *e)
 {
-	if (usable(c, e) < 0 || (!c->named && name_file(c, e) < 0))
+	if (fill(c, e) < 0)
 		return -1;
-	c->named = true;
 	c->in_order = c->in_order || fs_commits_in_order(c->fd);
 	if (sync_always || !c->in_order)
 		return maildir_copy_sync(c, e);

@@ -53,6 +53,8 @@ int maildir_copy_range(struct maildir_copy *c, int fd, uint64_t off, uint64_t le
 /* What is in memory goes into the file, which is open from then on and has no name yet that recovery takes for a complete one. */
 int maildir_copy_spill(struct maildir_copy *c, struct err *e) MUST_CHECK;
 size_t maildir_copy_memory(const struct maildir_copy *c);	/* bytes that it takes of memory */
+/* Its file, under the name that it keeps in tmp; what is in memory is not in it yet. The rest of the work (start) may then be done on another thread. */
+int maildir_copy_create(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* Begin to write it out. Where several copies are to be synced, start all of them first: the first one's sync then writes them all. */
 int maildir_copy_start(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* fsync; the final name (with ,S= ,W=) is known. After this a power cut leaves the copy complete in tmp under a name that maildir_recover knows. */

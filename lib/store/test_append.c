@@ -1,8 +1,10 @@
 /* APPEND's target: a folder into which messages are put without looking for news there, and what is known of them at once. */
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "store/ahead.h"
 #include "store/store_priv.h"
 #include "store/summary.h"
 #include "store/test_store.h"
@@ -47,6 +50,7 @@ static void elsewhere(const char *root, void (*fn)(struct store *s))
 
 	if (pid == 0) {
 		struct store *s = must_open(root);
+		store_crew_size(s, 1);	/* a child of a process with threads makes none */
 		fn(s);
 		store_close(&s);
 		_exit(0);
@@ -390,6 +394,88 @@ static void test_clock_set_back(void)
 	store_close(&s);
 }
 
+static size_t threads(void)
+{
+	return count_files("/proc/self", "task");
+}
+
+/* Message i of a row: all have other lengths. */
+static void text_of(struct buf *out, unsigned i, const char *eol)
+{
+	buf_reset(out);
+	buf_printf(out, "Subject: %u%s%s", i, eol, eol);
+	for (unsigned k = 0; k < i; k++)
+		buf_printf(out, "%u%s", k, eol);
+}
+
+/* The same, whoever writes them out. */
+static void test_crews(unsigned size)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox_append *ap = NULL;
+	struct err e = { 0 };
+	struct buf text;
+	uint32_t uids[MANY];
+	unsigned good = 0;
+	size_t n = 0;
+
+	store_crew_size(s, size);
+	struct mbox *m = must_mbox(s, "INBOX");
+	buf_init(&text, 4096);
+	int r = mbox_append_begin(m, &ap, &e);
+	for (unsigned i = 0; r == 0 && i < MANY; i++) {
+		text_of(&text, i, "\r\n");
+		if ((r = mbox_append_message(ap, 0, NULL, 0, 0, &e)) == 0)
+			r = mbox_append_data(ap, buf_view(&text), &e);
+	}
+	const size_t before = threads();
+	tap_ok(r == 0 && mbox_append_commit(&ap, uids, &n, &e) == 0 && n == MANY, "a crew of %u: all are there: %s", size, e.text);
+	tap_is_int(threads() > before, size > 1, "the loop has help, or has not");
+	struct mbox_view *v = mbox_view_new(m);
+	for (unsigned i = 0; i < mbox_view_count(v); i++) {
+		text_of(&text, i, "\n");
+		const char *const t = read_message(v, i + 1);
+		good += t && str_eq(str_c(t), buf_view(&text)) && mbox_view_uid(v, i + 1) == uids[i];
+	}
+	tap_is_int(good, MANY, "each as it is, in their order");
+	mbox_view_free(&v);
+	buf_fini(&text);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+/* One message of many cannot be written: there is none. */
+static void test_one_fails(void)
+{
+	const struct rlimit small = { .rlim_cur = 2000, .rlim_max = RLIM_INFINITY };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct rlimit was;
+	uint32_t uids[MANY];
+	struct err e = { 0 };
+	char line[3001];
+	int r = 1;
+
+	memset(line, 'x', sizeof(line));
+	struct mbox_append *ap = append_of(m, 13), *long_one = NULL, *rest = append_of(m, 20);
+	tap_ok(mbox_append_begin(m, &long_one, &e) == 0 && mbox_append_message(long_one, 0, NULL, 0, 0, &e) == 0 &&
+	       mbox_append_data(long_one, str_n(line, sizeof(line)), &e) == 0, "a long one");
+	tap_ok(mbox_append_join(ap, &long_one, &e) == 0 && mbox_append_join(ap, &rest, &e) == 0, "in the midst of them");
+	getrlimit(RLIMIT_FSIZE, &was);
+	signal(SIGXFSZ, SIG_IGN);
+	tap_is_int(setrlimit(RLIMIT_FSIZE, &small), 0, "no file may become so long");
+	while (r > 0)
+		r = mbox_append_step(ap, PIECE, uids, &e);
+	setrlimit(RLIMIT_FSIZE, &was);
+	tap_ok(r < 0 && e.code == ERR_QUOTA, "that is said: %s", e.text);
+	mbox_append_abort(&ap);
+	tap_ok(messages_of(m) == 0 && count_files(root, "tmp") == 0 && count_files(root, "cur") == 0, "none of them is there");
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	test_target();
@@ -400,5 +486,8 @@ int main(void)
 	test_on_their_way();
 	test_without_a_journal();
 	test_clock_set_back();
+	test_crews(1);
+	test_crews(4);
+	test_one_fails();
 	return tap_done();
 }
