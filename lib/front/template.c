@@ -27,7 +27,7 @@ static struct template {
 	struct map *served;		/* here: conn -> struct served */
 	bool draining;
 	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
-	struct { int auth_fd, key_fd, queue_fd; } kept;	/* in a front that waits: its channels to the daemons */
+	struct { int auth_fd, key_fd, queue_fd; struct watch *queue_watch; } kept;	/* in a front that waits: its channels to the daemons */
 	bool in_front;			/* in a front process: one connection at a time */
 } t;
 
@@ -184,6 +184,15 @@ void front_done(struct front_env *env, const struct front_conn *fc)
 	end_if_drained();
 }
 
+/* queued has closed the channel that was for the next connection: it refused the last one, or was ended. The parent hears that no more may come; what it
+ * has sent already is still served, and then it lets go. */
+static void on_queue_gone(void *ctx, unsigned events)
+{
+	watch_del(&t.kept.queue_watch);
+	if (t.chan)
+		(void)shutdown(ipc_chan_fd(t.chan), SHUT_WR);
+}
+
 void front_keep(struct front_env *env, int auth_fd, int queue_fd)
 {
 	if (t.in_front && queue_fd < 0)
@@ -191,6 +200,7 @@ void front_keep(struct front_env *env, int auth_fd, int queue_fd)
 	if (t.in_front && !t.draining) {
 		t.kept.auth_fd = auth_fd;
 		t.kept.queue_fd = queue_fd;
+		t.kept.queue_watch = loop_watch(t.env.loop, queue_fd, 0, on_queue_gone, NULL);
 	} else {
 		close_fd(&auth_fd);
 		close_fd(&queue_fd);
@@ -275,6 +285,7 @@ static void serve_next(struct front_conn *fc)
 	fc->queue_again = fc->queue_fd < 0;
 	take_kept(&t.kept.auth_fd, &fc->auth_fd);
 	take_kept(&t.kept.key_fd, &fc->key_fd);
+	watch_del(&t.kept.queue_watch);
 	take_kept(&t.kept.queue_fd, &fc->queue_fd);
 	serve_here(fc);
 }

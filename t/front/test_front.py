@@ -340,9 +340,30 @@ def test_a_process_keeps_its_channel_to_queued(front):
     f.queue.start()
     f.until(lambda: "queued is back" in f.text())
     f.queue.packets.clear()
-    assert served_by(f) == pid
+    with f.connect() as c:
+        assert " queue 1 " in c.ask("peers")
     f.until(lambda: [p for p in f.queue.packets if b"127.0.0.1" in p])
     assert len(f.queue.fds) == channels + 1, "another one to another queued"
+
+
+def test_a_process_whose_channel_was_closed_serves_nobody_else(front):
+    """queued refuses a connection by closing its channel. The next client has nothing to do with that."""
+    f = again(front)
+    f.until(lambda: served_by(f) == served_by(f))
+    for when in ("served", "waits"):
+        f.queue.fds.clear()
+        with f.connect("127.0.0.9") as c:
+            pid = int(c.ask("peers").split()[3])
+            f.until(lambda: f.queue.fds)
+            if when == "served":
+                f.queue.fds[-1].close()
+            c.ask("quit")
+            assert c.line() == ""
+        if when == "waits":
+            f.settled()
+            f.queue.fds[-1].close()
+        f.until(lambda: pid not in [p for p, _, _ in f.children()])
+    assert served_by(f) == served_by(f), "others go on"
 
 
 def test_queued_hears_of_stress_on_a_channel_that_is_kept_too(front):
