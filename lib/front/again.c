@@ -28,7 +28,9 @@ struct again_front {
 	const void *owner;		/* its template */
 	struct ipc_chan *chan;
 	uint64_t conn;			/* what it serves, or has served last */
+	uint64_t first;			/* what its process began with: so the template calls it */
 	bool free, last;		/* last: it has been told that no more come */
+	bool over;			/* the process has ended, or nobody can tell when it does */
 	uint64_t served, idle_since_ms;
 	struct reg_kept kept;
 	char client[64], profile[32], listener[32];
@@ -37,7 +39,7 @@ struct again_front {
 struct again {
 	struct loop *loop;
 	const struct front_run *run;
-	again_ended_fn *ended;
+	struct again_calls calls;
 	int fd_max;			/* a descriptor above this is needed for clients: who waits for one has none */
 	struct list all, idle;		/* idle: the longest first */
 	size_t n, n_idle;
@@ -50,9 +52,11 @@ static void leave_idle(struct again_front *f)
 	list_del(&f->node);
 }
 
-/* It ends when it sees that nothing more can come. */
+/* It ends when it sees that nothing more can come. One that has been taken over need not, and may have kept its client. */
 static void let_go(struct again_front *f)
 {
+	if (!f->over)
+		f->set->calls.lingers(f->owner, f->first);
 	leave_idle(f);
 	list_del(&f->all);
 	f->set->n--;
@@ -102,7 +106,7 @@ static void ends(struct again_front *f)
 	if (f->free)
 		return;
 	f->free = true;
-	f->set->ended(f->conn);
+	f->set->calls.ended(f->conn);
 }
 
 /* FREE. It is believed about its own connection, and once: who goes on saying it keeps the parent busy. */
@@ -158,7 +162,7 @@ struct again_front *again_new_front(struct again *a, const void *owner, struct f
 		return NULL;
 	}
 	struct again_front *f = xzalloc(sizeof(*f));
-	*f = (struct again_front){ .set = a, .owner = owner, .conn = fc->conn, .served = 1 };
+	*f = (struct again_front){ .set = a, .owner = owner, .conn = fc->conn, .first = fc->conn, .served = 1 };
 	memcpy(f->client, fc->client, sizeof(f->client));
 	memcpy(f->profile, fc->profile, sizeof(f->profile));
 	memcpy(f->listener, fc->listener, sizeof(f->listener));
@@ -182,6 +186,13 @@ void again_give_up(struct again_front **fp)
 	*fp = NULL;
 	if (f)
 		let_go(f);
+}
+
+void again_not_begun(struct again_front **fp)
+{
+	if (*fp)
+		(*fp)->over = true;
+	again_give_up(fp);
 }
 
 /* --- one that waits --- */
@@ -225,13 +236,23 @@ static void make_last(struct again_front *f)
 		log_error("%s", e.text);
 }
 
-void again_let_go_of(struct again *a, const void *owner)
+void again_process_ended(struct again *a, uint64_t first)
+{
+	list_each_safe(it, &a->all)
+	{
+		struct again_front *f = list_of(it, struct again_front, all);
+		f->over = f->over || f->first == first;
+	}
+}
+
+void again_let_go_of(struct again *a, const void *owner, bool owner_is_gone)
 {
 	list_each_safe(it, &a->all)
 	{
 		struct again_front *f = list_of(it, struct again_front, all);
 		if (f->owner != owner)
 			continue;
+		f->over = f->over || owner_is_gone;
 		if (f->free)
 			let_go(f);
 		else
@@ -239,10 +260,10 @@ void again_let_go_of(struct again *a, const void *owner)
 	}
 }
 
-struct again *again_new(struct loop *l, const struct front_run *run, int fd_max, again_ended_fn *ended)
+struct again *again_new(struct loop *l, const struct front_run *run, int fd_max, struct again_calls calls)
 {
 	struct again *a = xzalloc(sizeof(*a));
-	*a = (struct again){ .loop = l, .run = run, .ended = ended, .fd_max = fd_max };
+	*a = (struct again){ .loop = l, .run = run, .calls = calls, .fd_max = fd_max };
 	list_init(&a->all);
 	list_init(&a->idle);
 	a->timer = loop_timer(l, UINT32_MAX, on_idle_timer, a);

@@ -47,6 +47,8 @@ struct limits;
 struct limits *limits_new(void);
 /* Count a connection of addr (IPv6: its /64), served by owner; false, and not counted, when it is one too many. */
 bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max);
+/* Count something of owner in all, whatever the limits, and of no address. */
+void limits_linger(struct limits *l, const void *owner, uint64_t conn);
 void limits_give(struct limits *l, uint64_t conn);	/* unknown names are ignored */
 void limits_give_all(struct limits *l, const void *owner);	/* nobody can tell any more when they end */
 /* New connections of addr (IPv6: its /64) in the running window, this one included. */
@@ -99,18 +101,25 @@ bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds m
 /* --- fronts that serve their client again, as the parent sees them: again.c --- */
 struct again;
 struct again_front;
-typedef void again_ended_fn(uint64_t conn);	/* the connection is over; said once of each that such a front serves */
+struct again_calls {
+	void (*ended)(uint64_t conn);	/* the connection is over; said once of each that such a front serves */
+	/* No more come to the process that owner started for the connection first. It ends, but until it has it may hold a client all the same. */
+	void (*lingers)(const void *owner, uint64_t first);
+};
 /* For the life of the process. fd_max: the highest descriptor that such a front may take here; the others are for clients. */
-struct again *again_new(struct loop *l, const struct front_run *run, int fd_max, again_ended_fn *ended);
+struct again *again_new(struct loop *l, const struct front_run *run, int fd_max, struct again_calls calls);
 /* fc is about to be served by a new process of owner: may that serve others of its client later? Then fc->again_fd is set (owned by the caller). NULL: no. */
 struct again_front *again_new_front(struct again *a, const void *owner, struct front_conn *fc);
 struct reg_kept *again_kept(struct again_front *f);	/* NULL for NULL */
-void again_give_up(struct again_front **f);		/* it could not be handed over, or may serve nobody any more; accepts NULL */
+void again_give_up(struct again_front **f);		/* it may serve nobody any more; accepts NULL */
+void again_not_begun(struct again_front **f);		/* it was never handed over; accepts NULL */
 /* One that waits for fc's client; NULL: none. */
 struct again_front *again_find(struct again *a, const struct front_conn *fc);
 uint64_t again_conn(const struct again_front *f);	/* what it has served last */
 int again_serve(struct again_front *f, const struct front_conn *fc, struct err *e) MUST_CHECK;	/* fc stays the caller's */
-void again_let_go_of(struct again *a, const void *owner);	/* no more come to fronts of this owner */
+/* The process that began with this connection has ended. To be said before it is given back (limits_give). */
+void again_process_ended(struct again *a, uint64_t first);
+void again_let_go_of(struct again *a, const void *owner, bool owner_is_gone);	/* no more come to fronts of this owner */
 
 /* --- fronts that are processes, as the template sees them: isolated.c --- */
 struct isolated;

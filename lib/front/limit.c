@@ -16,7 +16,7 @@ struct address {
 
 struct counted {
 	uint64_t conn;
-	struct address *address;
+	struct address *address;	/* NULL: of none */
 	const void *owner;
 	struct list node;
 };
@@ -44,6 +44,14 @@ size_t limits_total(const struct limits *l)
 	return map_count(l->conns);
 }
 
+static void count(struct limits *l, const void *owner, uint64_t conn, struct address *a)
+{
+	struct counted *c = xzalloc(sizeof(*c));
+	*c = (struct counted){ .conn = conn, .address = a, .owner = owner };
+	list_append(&l->all, &c->node);
+	(void)map_set(l->conns, str_n(&conn, sizeof(conn)), c);
+}
+
 bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8_t addr[16], uint64_t per_address_max, uint64_t total_max)
 {
 	uint8_t key[16];
@@ -59,11 +67,14 @@ bool limits_take(struct limits *l, const void *owner, uint64_t conn, const uint8
 		(void)map_set(l->addresses, str_n(key, sizeof(key)), a);
 	}
 	a->n++;
-	struct counted *c = xzalloc(sizeof(*c));
-	*c = (struct counted){ .conn = conn, .address = a, .owner = owner };
-	list_append(&l->all, &c->node);
-	(void)map_set(l->conns, str_n(&conn, sizeof(conn)), c);
+	count(l, owner, conn, a);
 	return true;
+}
+
+void limits_linger(struct limits *l, const void *owner, uint64_t conn)
+{
+	if (!map_get(l->conns, str_n(&conn, sizeof(conn))))
+		count(l, owner, conn, NULL);
 }
 
 uint64_t limits_rate(struct limits *l, const uint8_t addr[16], uint64_t now_ms, uint64_t window_ms)
@@ -93,7 +104,7 @@ void limits_give(struct limits *l, uint64_t conn)
 	struct address *a = c->address;
 	list_del(&c->node);
 	free(c);
-	if (--a->n > 0)
+	if (!a || --a->n > 0)
 		return;
 	(void)map_del(l->addresses, str_n(a->key, sizeof(a->key)));
 	free(a);

@@ -178,7 +178,7 @@ static int serve_new(struct front_conn *fc, uint64_t uid, struct err *e)
 	struct again_front *f = p.now->isolated ? again_new_front(p.again, p.now, fc) : NULL;
 	if (reg_announce(p.reg, fc, uid, again_kept(f), e) == 0 && hand_over(fc, e) == 0)
 		return 0;
-	again_give_up(&f);
+	again_not_begun(&f);
 	return -1;
 }
 
@@ -266,7 +266,7 @@ static void retire(struct worker *w)
 	if (!w || w->retired)
 		return;
 	w->retired = true;
-	again_let_go_of(p.again, w);
+	again_let_go_of(p.again, w, false);
 	if (w == p.now)
 		p.now = NULL;
 	if (w == p.next)
@@ -309,9 +309,15 @@ static void on_ended_again(uint64_t conn)
 	limits_give(p.limits, conn);
 }
 
+static void on_lingers(const void *owner, uint64_t first)
+{
+	limits_linger(p.limits, owner, first);
+}
+
 static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
 {
 	on_started(w, m->started);
+	again_process_ended(p.again, m->conn);
 	limits_give(p.limits, m->conn);
 	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
 	if (is_crash(m->status) && w == p.now && !p.next) {
@@ -353,7 +359,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	p.now = w == p.now ? NULL : p.now;
 	p.renewing = p.renewing && w != p.next;	/* the old one is better than none */
 	p.next = w == p.next ? NULL : p.next;
-	again_let_go_of(p.again, w);
+	again_let_go_of(p.again, w, true);
 	limits_give_all(p.limits, w);
 	list_del(&w->node);
 	ipc_chan_free(&w->chan);
@@ -522,7 +528,7 @@ int parent_main(struct front_run *run)
 	p.loop = loop_new();
 	loop_watchdog(p.loop);
 	p.limits = limits_new();
-	p.again = again_new(p.loop, run, p.fd_high / 2, on_ended_again);
+	p.again = again_new(p.loop, run, p.fd_high / 2, (struct again_calls){ .ended = on_ended_again, .lingers = on_lingers });
 	p.pause = loop_timer(p.loop, 0, on_pause_over, NULL);
 	p.retry = loop_timer(p.loop, UINT32_MAX, start_worker, NULL);
 	p.reg = reg_new(p.loop, run, (struct reg_calls){ on_key_back, update_watches });

@@ -17,13 +17,21 @@ enum { ROUND_MS = 20, ENDS_MAX = 200, MANY = 64 };
 static struct loop *loop;
 static struct again *again;
 static uint64_t ends[ENDS_MAX];
-static size_t n_ends;
+static size_t n_ends, n_lingers;
+static uint64_t lingers;	/* the last that does */
 static const char *const owner = "a template";
 
 static void on_ended(uint64_t conn)
 {
 	if (n_ends < ENDS_MAX)
 		ends[n_ends++] = conn;
+}
+
+static void on_lingers(const void *of, uint64_t first)
+{
+	tap_ok(of == owner, "a process of that template");
+	lingers = first;
+	n_lingers++;
 }
 
 static void stop(void *ctx)
@@ -173,7 +181,7 @@ static void bounded(void)
 	tap_is_int((long long)n_ends, MANY, "all have ended");
 	more = start(101, "192.0.2.3");
 	tap_ok(more >= 0 && let_go(fds[0]) && !let_go(fds[1]), "who has waited longest makes room for another client");
-	again_let_go_of(again, owner);
+	again_let_go_of(again, owner, false);
 	tap_ok(let_go(fds[1]) && let_go(fds[MANY - 1]) && !let_go(more), "with their template all are let go, but what is served");
 	say_free(more, 1);
 	rounds();
@@ -181,6 +189,29 @@ static void bounded(void)
 	for (int i = 0; i < MANY; i++)
 		close_fd(&fds[i]);
 	close_fd(&more);
+	n_ends = 0;
+}
+
+/* What it was told of the end of a process, and what not, decides whether that counts when it is let go. */
+static void lingering(void)
+{
+	int kept = start(1, "192.0.2.1"), ended = start(3, "192.0.2.2"), orphan = start(4, "192.0.2.3");
+	say_free(kept, 1);
+	say_free(ended, 1);
+	say_free(orphan, 1);
+	rounds();
+	tap_ok(serve(2, "192.0.2.1") && n_lingers == 0, "who waits does not linger");
+	say_free(kept, 2);
+	rounds();
+	tap_ok(let_go(kept) && n_lingers == 1 && lingers == 1, "a process that is let go does, by the name that its template knows");
+	again_process_ended(again, 3);
+	close_fd(&ended);
+	rounds();
+	tap_ok(n_lingers == 1 && !waits("192.0.2.2"), "one that has ended does not");
+	again_let_go_of(again, owner, true);
+	tap_ok(let_go(orphan) && n_lingers == 1, "nor one of whose end nobody can tell");
+	close_fd(&kept);
+	close_fd(&orphan);
 	n_ends = 0;
 }
 
@@ -194,7 +225,8 @@ int main(void)
 		return tap_done();
 	}
 	loop = loop_new();
-	again = again_new(loop, &run, 1000, on_ended);
+	again = again_new(loop, &run, 1000, (struct again_calls){ .ended = on_ended, .lingers = on_lingers });
+	lingering();
 	its_client_alone();
 	free_once();
 	nothing_else();

@@ -366,6 +366,24 @@ def test_a_process_whose_channel_was_closed_serves_nobody_else(front):
     assert served_by(f) == served_by(f), "others go on"
 
 
+def test_a_process_that_is_let_go_counts_until_it_has_ended(front):
+    """One that was taken over may say that it is free and keep its client."""
+    f = again(front, max_idle=1, process_limit=2)
+    f.until(lambda: served_by(f) == served_by(f))
+    pid, channels = served_by(f), f.fds()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        f.until(lambda: f.fds() < channels)
+        with f.connect() as c:
+            assert c.greeting == "hello" and f.connect().greeting == "421 4.3.2 busy"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    f.until(lambda: pid not in [p for p, _, _ in f.children()])
+    with f.connect() as a:
+        assert a.greeting == "hello"
+        f.until(lambda: f.connect().greeting == "hello")
+
+
 def test_queued_hears_of_stress_on_a_channel_that_is_kept_too(front):
     f = again(front, process_limit=10)
     f.until(lambda: served_by(f) == served_by(f))
