@@ -236,13 +236,69 @@ static void rcpt_listed(struct trans *t, bool full)
 	}
 }
 
+static void rcpt_routed(struct trans *t)
+{
+	if (!batches_room(t, t->before)) {
+		trans_rcpt_undo(t);
+		refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients with policies of their own"));
+	} else if (!batches_lists(t, rcpt_listed)) {
+		rcpt_listed(t, false);
+	}
+}
+
+/* --- transport error --- */
+
+static bool is_error(struct str transport)
+{
+	return str_case_eq(transport, STR("error"));
+}
+
+/* Without an answer it is accepted: the question comes again at delivery. */
+static void on_routes(void *ctx, const struct ipc_resolve_ROUTES *r)
+{
+	struct trans *t = ctx;
+	struct str text, enhanced;
+	bool all = r != NULL;
+	char code[13];
+
+	t->ask = NULL;
+	for (size_t i = 0; r && i < r->transports.n; i++)
+		all &= is_error(r->transports.v[i]);
+	if (!all) {
+		rcpt_routed(t);
+		return;
+	}
+	enhanced = routes_text(r->nexthops.v[0], "5.1.1", &text);
+	(void)snprintf(code, sizeof(code), "%.*s", STR_ARG(enhanced));
+	trans_rcpt_undo(t);
+	refuse_rcpt(t, 550, code, str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: %.*s", STR_ARG(t->asked), STR_ARG(text))));
+}
+
+/* As in Postfix a recipient whose transport is error is refused now, and need not be told of in a bounce; here also one whose aliases lead nowhere else. */
+static bool ask_routes(struct trans *t)
+{
+	const size_t n = t->n_finals - t->before;
+	struct str addresses[ROUTES_MAX];
+
+	if (n == 0 || n > ROUTES_MAX || !routes_need_maps(t->q->conf))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const struct final *f = &t->finals[t->before + i];
+		if (!str_eq(f->kind, STR("remote")) || f->user.n > 0)
+			return false;
+		addresses[i] = f->address;
+	}
+	t->ask = route_ask(t->q, t->sender, (struct ipc_strs){ addresses, n }, on_routes, t);
+	return true;
+}
+
 /* The lists let the recipient pass: does it exist, and can it get this? */
 static void rcpt_passed(struct trans *t)
 {
 	const struct ipc_resolve_RESULT *r = t->resolved;
-	const size_t before = t->before = t->n_finals;
 	int added;
 
+	t->before = t->n_finals;
 	t->before_rows = t->n_rows;
 	t->before_bytes = t->row_bytes;
 	if (str_eq(r->class, STR("unknown")) || r->kinds.n == 0) {
@@ -256,11 +312,8 @@ static void rcpt_passed(struct trans *t)
 		else
 			refuse_rcpt(t, 550, "5.7.1", str_c(arena_printf(t->arena,
 				    "<%.*s>: Recipient address rejected: delivery to commands and files is not allowed by configuration", STR_ARG(t->asked))));
-	} else if (!batches_room(t, before)) {
-		trans_rcpt_undo(t);
-		refuse_rcpt(t, 452, "4.5.3", STR("Error: too many recipients with policies of their own"));
-	} else if (!batches_lists(t, rcpt_listed)) {
-		rcpt_listed(t, false);
+	} else if (!ask_routes(t)) {
+		rcpt_routed(t);
 	}
 }
 

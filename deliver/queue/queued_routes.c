@@ -11,27 +11,33 @@
 #include "os/os.h"
 #include "smtp/addr.h"
 
-enum { ROUTES_MAX = 100 };	/* addresses of one question */
-
 /* --- routes --- */
 
-static bool needs_maps(const struct conf *c)
+bool routes_need_maps(const struct conf *c)
 {
 	return c->transport_maps.n > 0 || c->sender_dependent_relayhost_maps.n > 0 || c->sender_dependent_default_transport_maps.n > 0 || c->smtp_tls_policy_maps.n > 0 ||
 	       (c->smtp_sasl_auth_enable && c->smtp_sasl_password_maps.n > 0) || strcmp(c->default_transport, "smtp") != 0 ||
 	       (strcmp(c->relay_transport, "relay") != 0 && strcmp(c->relay_transport, "smtp") != 0);
 }
 
-/* Text of transports error, retry and discard: "5.1.1 no such user" or the text alone. */
-static void answer_here(struct arcpt *x, enum spool_state st, const char *program, const char *class, struct str text)
+struct str routes_text(struct str nexthop, const char *class, struct str *text_out)
 {
-	struct str rest = text;
+	struct str rest = nexthop;
 	const struct str first = str_split(&rest, ' ');
 	const bool given = first.n >= 5 && first.p[0] == class[0] && first.p[1] == '.';
 
+	*text_out = given ? str_trim(rest) : nexthop.n > 0 ? nexthop : STR("no reason given");
+	return given ? first : str_c(class);
+}
+
+static void answer_here(struct arcpt *x, enum spool_state st, const char *program, const char *class, struct str hop)
+{
+	struct str text;
+	const struct str enhanced = routes_text(hop, class, &text);
+
 	x->program = program;
 	x->start_us = clock_mono_us();
-	active_result(x, st, given ? first : str_c(class), given ? str_trim(rest) : text.n > 0 ? text : STR("no reason given"), STR("none"));
+	active_result(x, st, enhanced, text, STR("none"));
 }
 
 static const char *remote_transport(struct str t)
@@ -119,7 +125,7 @@ static void route_all(struct active *a, const size_t *at, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (a->msg->rcpts[at[i]].user.n > 0)
 			route_fixed(a, at[i], &jobs);
-		else if (needs_maps(a->q->conf))
+		else if (routes_need_maps(a->q->conf))
 			ask[n_ask++] = at[i];
 		else
 			route_plain(a, at[i], &jobs);

@@ -167,6 +167,7 @@ def maps():
     table = s.map("transport", """smtp.example       smtp:[127.0.60.21]:25
 .below.example     smtp:[127.0.60.22]:25
 closed.example     error:5.7.1 we do not speak to them
+silent.example     error:nobody is there
 sick.example       retry:4.4.1 cable cut
 black.example      discard:gone
 lm.example         lmtp:inet:127.0.60.23:25
@@ -183,7 +184,8 @@ mine.example       local:
     passwords = s.map("passwords", "[127.0.60.20]:25 joe:s3cret:word\n[127.0.60.21]:25 joe:wrong\n", 0o640)
     policy = s.map("policy", "[127.0.60.27]:25 verify match=right.example\n[127.0.60.28]:25 verify match=right.example\n[127.0.60.29]:25 encrypt\n"
                              "[127.0.60.30]:25 fingerprint match=%s\n[127.0.60.31]:25 fingerprint match=00\n")
-    s.suite.settings.update(transport_maps="texthash:%s" % table, sender_dependent_relayhost_maps="texthash:%s" % senders,
+    aliases = s.map("aliases", "both@example.com alice@example.com, a@closed.example, a@anywhere.example\nled@example.com a@closed.example\n")
+    s.suite.settings.update(transport_maps="texthash:%s" % table, virtual_alias_maps="texthash:%s" % aliases, sender_dependent_relayhost_maps="texthash:%s" % senders,
                             smtp_discard_ehlo_keyword_address_maps="texthash:%s" % keywords,
                             sender_dependent_default_transport_maps="texthash:%s" % transports, empty_address_default_transport_maps_lookup_key="nobody", empty_address_relayhost_maps_lookup_key="null",
                             smtp_sasl_password_maps="texthash:%s" % passwords, smtp_tls_policy_maps="texthash:%s" % policy)
@@ -225,7 +227,7 @@ def test_a_wrong_password(maps):
 
 @pytest.mark.parametrize("to, want", [
     ("a@x.below.example", r"relay=127\.0\.60\.22\[127\.0\.60\.22\]:25, .*status=sent"),
-    ("a@closed.example", r"error\[\d+\]: .*relay=none, .*dsn=5\.7\.1, status=bounced \(we do not speak to them\)"),
+    ("both@example.com", r"error\[\d+\]: .*to=<a@closed\.example>, .*relay=none, .*dsn=5\.7\.1, status=bounced \(we do not speak to them\)"),
     ("a@sick.example", r"retry\[\d+\]: .*relay=none, .*dsn=4\.4\.1, status=deferred \(cable cut\)"),
     ("a@black.example", r"discard\[\d+\]: .*relay=none, .*dsn=2\.0\.0, status=sent \(gone\)"),
     ("a@odd.example", r"dsn=4\.3\.5, status=deferred \(unknown mail transport: uucp\)"),
@@ -238,6 +240,22 @@ def test_transport_maps(maps, to, want):
     for n in (22, 24, 25):
         maps.sink(n)
     maps.log(maps.send(to), want)
+
+
+@pytest.mark.parametrize("sender, to, want", [
+    ("me@example.com", "a@closed.example", (550, b"5.7.1 <a@closed.example>: Recipient address rejected: we do not speak to them")),
+    ("me@example.com", "led@example.com", (550, b"5.7.1 <led@example.com>: Recipient address rejected: we do not speak to them")),
+    ("closed@third.example", "a@anywhere.example", (550, b"5.7.1 <a@anywhere.example>: Recipient address rejected: not from you")),
+    ("me@example.com", "a@silent.example", (550, b"5.1.1 <a@silent.example>: Recipient address rejected: nobody is there")),
+    ("me@example.com", "a@sick.example", (250, b"2.1.5 Ok")),
+    ("me@example.com", "both@example.com", (250, b"2.1.5 Ok")),
+], ids=["an address", "an alias", "by the sender", "no code", "retry", "an alias for others too"])
+def test_transport_error_is_told_at_rcpt(maps, sender, to, want):
+    with smtplib.SMTP(maps.host, 25, timeout=30) as s:
+        s.ehlo("t.example")
+        s.mail(sender)
+        assert s.rcpt(to) == want
+        assert s.rcpt("bob@example.com")[0] == 250, "the others are not concerned"
 
 
 def test_keywords_that_one_server_should_not_have_said(maps):
@@ -264,7 +282,7 @@ def test_the_relay_of_a_sender(maps):
 
 @pytest.mark.parametrize("sender, to, want", [
     ("x@third.example", "a@anywhere.example", r"relay=127\.0\.60\.33\[127\.0\.60\.33\]:25, .*status=sent"),
-    ("closed+tag@third.example", "a@anywhere.example", r"relay=none, .*dsn=5\.7\.1, status=bounced \(not from you\)"),
+    ("closed+tag@third.example", "both@example.com", r"to=<a@anywhere\.example>, .*relay=none, .*dsn=5\.7\.1, status=bounced \(not from you\)"),
     ("joe@third.example", "a@anywhere.example", r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent"),
     ("x@fourth.example", "a@anywhere.example", r"relay=127\.0\.60\.20\[127\.0\.60\.20\]:25, .*status=sent"),
     ("x@third.example", "a@x.below.example", r"relay=127\.0\.60\.22\[127\.0\.60\.22\]:25, .*status=sent"),
