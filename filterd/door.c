@@ -190,6 +190,20 @@ void door_ask(struct door_conn *c, struct ipc_filter_SCAN *m)
 	}
 }
 
+bool door_count(struct door_conn *c, const struct ipc_filter_LISTS *m)
+{
+	struct door *d = c->door;
+	struct err e = { 0 };
+	const uint32_t id = ipc_next_id(d->monitor);
+	if (ipc_send(d->monitor, IPC_filter_LISTS, m, id, -1, &e) < 0) {
+		log_error("%s: %s", d->protocol->name, e.text);
+		return false;
+	}
+	c->asked = id;
+	c->counting = true;
+	return true;
+}
+
 static void on_end(void *ctx)
 {
 	(void)ctx;
@@ -211,6 +225,15 @@ static void drain(struct door *d)
 	end_when_drained(d);
 }
 
+/* After an answer: what came meanwhile. */
+static void go_on(struct door_entry *x)
+{
+	if (x->c.conn != NULL && x->c.asked == 0)
+		x->c.door->protocol->data(&x->c);
+	if (x->c.conn != NULL && x->c.asked == 0 && x->ended)
+		door_close(&x->c);
+}
+
 static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct door *d = ctx;
@@ -222,8 +245,15 @@ static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	}
 	struct door_entry *x = id == 0 ? NULL : find(d, id);
 	struct err e = { 0 };
-	if (x == NULL)
+	if (x == NULL || x->c.counting != (type == IPC_filter_COUNT))
 		return;		/* its client has gone */
+	if (x->c.counting) {
+		x->c.counting = false;
+		x->c.asked = 0;
+		d->protocol->counted(&x->c, ((const struct ipc_filter_COUNT *)msg)->lists);
+		go_on(x);
+		return;
+	}
 	const int r = filter_outcomes_add(&x->c.outcomes, x->c.of_outcomes, x->c.n_asked, msg, &e);
 	if (r > 0)
 		return;
@@ -231,10 +261,7 @@ static void on_verdict(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 		log_error("%s: %s", d->protocol->name, e.text);
 	x->c.asked = 0;
 	d->protocol->verdict(&x->c, r < 0 ? NULL : &x->c.outcomes);
-	if (x->c.conn != NULL && x->c.asked == 0)	/* what came meanwhile */
-		d->protocol->data(&x->c);
-	if (x->c.conn != NULL && x->c.asked == 0 && x->ended)
-		door_close(&x->c);
+	go_on(x);
 }
 
 static void on_monitor_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
@@ -363,7 +390,7 @@ static void on_accept(void *ctx, unsigned events)
 
 void door_run(const struct conf *conf, const struct door_set *set, int sock)
 {
-	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_DRAIN };
+	static const uint16_t may[] = { IPC_filter_VERDICT, IPC_filter_COUNT, IPC_filter_DRAIN };
 	static struct door_listener listeners[DOOR_LISTENERS_MAX];
 	struct door d = { .loop = loop_new(), .conf = conf, .protocol = set->protocol };
 	list_init(&d.conns);

@@ -54,6 +54,7 @@ struct door_conn {
 	bool full;			/* it is larger than may be, or there is no room: what is added is dropped */
 	bool teach;			/* it may say what is spam */
 	uint32_t asked;			/* the request that the monitor has; 0: none */
+	bool counting;			/* it is that of door_count() */
 	size_t n_asked;			/* recipients in it */
 	struct filter_outcomes outcomes;	/* that came so far */
 	struct arena *of_outcomes;
@@ -64,6 +65,7 @@ struct door_protocol {
 	void (*begin)(struct door_conn *c);		/* may be NULL */
 	void (*data)(struct door_conn *c);		/* input is there; must not wait for itself while a question is under way */
 	void (*verdict)(struct door_conn *c, const struct filter_outcomes *o);	/* NULL: none can be had; else at least one */
+	void (*counted)(struct door_conn *c, uint64_t lists);	/* NULL where door_count() is not called */
 	void (*closed)(struct door_conn *c);		/* may be NULL: no more input comes, and no question is under way; then it is closed */
 	void (*end)(struct door_conn *c);		/* free what state holds */
 };
@@ -73,6 +75,8 @@ void door_message_reset(struct door_conn *c);
 void door_message_add(struct door_conn *c, struct str bytes);
 /* Ask about it: m's strings are needed during the call only. The verdict comes later, never within. */
 void door_ask(struct door_conn *c, struct ipc_filter_SCAN *m);
+/* How many lists of attachments have these recipients? counted() is told later, 0: nobody can say now. false: it cannot be asked. */
+bool door_count(struct door_conn *c, const struct ipc_filter_LISTS *m);
 void door_close(struct door_conn *c);			/* when what was written has left */
 
 #endif

@@ -1,4 +1,5 @@
-/* The milter protocol: filterd for other MTAs. It wants no answers asked for but the last, keeps the message as it comes, and turns the verdict into what a
+/* The milter protocol: filterd for other MTAs. It wants no answers asked for but the last, and where recipients have policies of their own to each of them: there one
+ * that is one too many is refused, and not the message for all. It keeps the message as it comes, and turns the verdict into what a
  * milter may say at the end: header changes, a reply of its own, quarantine, discard, another recipient. */
 #include "door.h"
 
@@ -16,7 +17,7 @@
 enum {
 	OUR_ACTIONS = MA_ADDHDRS | MA_CHGHDRS | MA_QUARANTINE | MA_ADDRCPT | MA_DELRCPT,
 	OUR_STEPS = MP_NO_UNKNOWN | MP_NO_DATA | MP_LEADSPC | MP_NR_CONN | MP_NR_HELO | MP_NR_MAIL | MP_NR_RCPT | MP_NR_HDR | MP_NR_EOH | MP_NR_BODY,
-	EDIT_MAX = 16384,
+	LISTS_MAX = FILTER_LISTS_MAX + FILTER_LISTS_COPIES,	/* of attachments: nobody comes after RCPT */
 };
 
 struct milter {
@@ -29,6 +30,8 @@ struct milter {
 	struct str *rcpts;
 	size_t n_rcpts;
 	bool more_rcpts;	/* than that */
+	uint64_t n_lists;	/* of attachments, that the first list_rcpts of them have */
+	size_t list_rcpts;
 };
 
 static void say(struct door_conn *c, char command, struct str data)
@@ -40,14 +43,20 @@ static void say(struct door_conn *c, char command, struct str data)
 	buf_fini(&b);
 }
 
+static void forget_recipients(struct milter *m)
+{
+	m->n_rcpts = m->list_rcpts = 0;
+	m->n_lists = 0;
+	m->more_rcpts = false;
+}
+
 static void reset(struct door_conn *c)
 {
 	struct milter *m = c->state;
 	arena_reset(m->of_mail);
 	m->qid = m->user = m->sender = STR("");
 	m->rcpts = ARENA_ARRAY(m->of_mail, struct str, DOOR_RECIPIENTS_MAX);
-	m->n_rcpts = 0;
-	m->more_rcpts = false;
+	forget_recipients(m);
 	m->headed = m->held_cr = false;
 	door_message_reset(c);
 }
@@ -343,14 +352,24 @@ static void on_verdict(struct door_conn *c, const struct filter_outcomes *o)
 	reset(c);
 }
 
-static void ask(struct door_conn *c)
+static bool is_own(const struct door_conn *c)
 {
 	const struct milter *m = c->state;
 	uint8_t addr[16];
-	const bool mynetworks = addr_parse(m->addr, addr) == 0 && conf_networks_have(c->conf->mynetworks, addr);
+	return m->user.n > 0 || (addr_parse(m->addr, addr) == 0 && conf_networks_have(c->conf->mynetworks, addr));
+}
+
+static bool has_policies(const struct door_conn *c)
+{
+	return c->conf->filter_recipient_policies[0] != '\0';
+}
+
+static void ask(struct door_conn *c)
+{
+	const struct milter *m = c->state;
 	struct ipc_filter_SCAN q = { .qid = str_sub(m->qid, 0, 32), .sender = m->sender, .recipients = { m->rcpts, m->n_rcpts }, .client = str_sub(m->addr, 0, 64),
-				     .helo = str_sub(m->helo, 0, 512), .own = m->user.n > 0 || mynetworks, .user = str_sub(m->user, 0, 255) };
-	const bool unknown = m->more_rcpts && c->conf->filter_recipient_policies[0] != '\0';	/* what they want is not asked */
+				     .helo = str_sub(m->helo, 0, 512), .own = is_own(c), .user = str_sub(m->user, 0, 255) };
+	const bool unknown = m->more_rcpts && has_policies(c);	/* what they want is not asked */
 	if (!c->full && !unknown) {
 		door_ask(c, &q);
 		return;
@@ -370,7 +389,7 @@ static int agree(struct door_conn *c, const struct milter_command *x, struct err
 	const uint32_t version = x->version < MILTER_VERSION ? x->version : MILTER_VERSION;
 	m->agreed = true;
 	m->actions = x->actions & OUR_ACTIONS;
-	m->protocol = x->protocol & OUR_STEPS;
+	m->protocol = x->protocol & OUR_STEPS & ~(has_policies(c) ? (uint32_t)MP_NR_RCPT : 0);
 	const uint32_t v[3] = { version, m->actions, m->protocol };
 	for (size_t i = 0; i < 12; i++)
 		b[i] = (char)(v[i / 4] >> (24 - 8 * (i % 4)));
@@ -409,6 +428,49 @@ static bool wants_answer(const struct milter *m, char command)
 	return false;
 }
 
+/* --- recipients --- */
+
+static void answer_rcpt(struct door_conn *c, bool taken)
+{
+	const struct milter *m = c->state;
+	const struct ipc_filter_VERDICT refusal = { .code = 452, .enhanced = STR("4.5.3"), .text = STR("Error: too many recipients with policies of their own") };
+	if (!wants_answer(m, 'R'))
+		return;
+	if (taken)
+		say(c, 'c', STR(""));
+	else
+		put_reply(c, &refusal);
+}
+
+static void on_counted(struct door_conn *c, uint64_t lists)
+{
+	struct milter *m = c->state;
+	const bool full = lists > LISTS_MAX;
+	if (full) {
+		m->n_rcpts--;
+	} else if (lists > 0) {
+		m->n_lists = lists;
+		m->list_rcpts = m->n_rcpts;
+	}
+	answer_rcpt(c, !full);
+}
+
+/* Each recipient more has one list more at most: mostly there is nothing to ask. */
+static void recipient(struct door_conn *c, struct str rcpt)
+{
+	struct milter *m = c->state;
+	const bool answered = has_policies(c) && wants_answer(m, 'R');
+	if (m->n_rcpts == DOOR_RECIPIENTS_MAX) {
+		m->more_rcpts |= !answered;
+		answer_rcpt(c, !answered);
+		return;
+	}
+	m->rcpts[m->n_rcpts++] = address(m->of_mail, rcpt);
+	const struct ipc_filter_LISTS q = { .recipients = { m->rcpts, m->n_rcpts }, .user = str_sub(m->user, 0, 255), .own = is_own(c) };
+	if (!answered || m->n_lists + (m->n_rcpts - m->list_rcpts) <= LISTS_MAX || !door_count(c, &q))
+		answer_rcpt(c, true);
+}
+
 /* 1: the connection ends. */
 static int take(struct door_conn *c, const struct milter_command *x, struct err *e)
 {
@@ -433,11 +495,8 @@ static int take(struct door_conn *c, const struct milter_command *x, struct err 
 		m->sender = address(m->of_mail, x->v[0]);
 		break;
 	case 'R':
-		if (m->n_rcpts < DOOR_RECIPIENTS_MAX)
-			m->rcpts[m->n_rcpts++] = address(m->of_mail, x->v[0]);
-		else
-			m->more_rcpts = true;
-		break;
+		recipient(c, x->v[0]);
+		return 0;
 	case 'D':
 		macros(m, x);
 		break;
@@ -491,4 +550,5 @@ static void on_data(struct door_conn *c)
 	}
 }
 
-const struct door_protocol milter_door = { .name = "milter", .state_size = sizeof(struct milter), .begin = on_begin, .data = on_data, .verdict = on_verdict, .end = on_end };
+const struct door_protocol milter_door = { .name = "milter", .state_size = sizeof(struct milter), .begin = on_begin, .data = on_data, .verdict = on_verdict, .counted = on_counted,
+					    .end = on_end };

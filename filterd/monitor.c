@@ -72,7 +72,7 @@ static void client_new(struct monitor *m, int fd, struct door *door)
 	c->m = m;
 	c->door = door;
 	c->chan = ipc_chan_new(m->loop, fd, &ipc_filter, on_client, on_client_closed, c);
-	ipc_chan_allow(c->chan, (struct ipc_allow){ may, door == NULL ? ARRAY_LEN(may) : 1 });
+	ipc_chan_allow(c->chan, (struct ipc_allow){ may, ARRAY_LEN(may) });
 	list_append(&m->clients, &c->node);
 	m->n_clients++;
 }

@@ -456,10 +456,13 @@ def test_the_tool_tells_whose_policy(suite, tmp_path):
 # --- milters ---
 
 class Mta:
-    def __init__(self, actions=0x1ff):
-        self.s = socket.create_connection(("127.0.0.1", MILTER), timeout=30)
-        self.send(b"O", struct.pack("!III", 6, actions, 0x1fffff))
-        self.reply()
+    NR_RCPT = 0x8000
+
+    def __init__(self, actions=0x1ff, protocol=0x1fffff, port=MILTER):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.send(b"O", struct.pack("!III", 6, actions, protocol))
+        self.steps = struct.unpack("!III", self.reply()[1])[2]
+        self.rcpts = []     # the answers to them
 
     def send(self, command, data=b""):
         self.s.sendall(struct.pack("!I", len(data) + 1) + command + data)
@@ -482,6 +485,8 @@ class Mta:
         self.send(b"M", b"<x@elsewhere.example>\0")
         for r in to:
             self.send(b"R", b"<%s>\0" % r.encode())
+            if not self.steps & self.NR_RCPT:
+                self.rcpts.append(self.reply())
         for k, v in ((b"From", b"s@elsewhere.example"), (b"Date", b"Sat, 28 Nov 2026 10:00:00 +0000"), (b"Subject", b"hello")):
             self.send(b"L", k + b"\0" + v + b"\0")
         self.send(b"N")
@@ -514,6 +519,22 @@ def test_a_milter_whose_mta_cannot_take_out_recipients(suite):
     out = Mta(actions=0x11).message([BOB, CAROL], b"highword")
     assert [x[0] for x in out] == [b"t"]
     suite.logged(r"the other side can take out no recipient")
+
+
+def test_a_milter_refuses_the_recipient_who_is_one_too_many(fresh_suite):
+    """Not the message for all: the MTA waits for an answer to RCPT."""
+    text = "".join("[n%d]\nrecipients = u%d@relay.example w%d@relay.example\nbanned_rule = reject /[.]x%d$/\n" % (i, i, i, i) for i in range(50))
+    make(fresh_suite, "milter-lists", text, filter_milter_listeners="127.0.0.1:%d" % (MILTER + 100))
+    refusal = (b"y", b"452 4.5.3 Error: too many recipients with policies of their own\0")
+    m = Mta(port=MILTER + 100)
+    for _ in range(2):      # of the message before nothing is left
+        m.rcpts = []
+        out = m.message(["u%d@relay.example" % i for i in range(42)] + ["w3@relay.example", BOB], b"hello")
+        assert m.rcpts == [(b"c", b"")] * 40 + [refusal] * 2 + [(b"c", b"")] + [refusal]
+        assert out[-1][0] == b"c"
+    m.rcpts = []
+    out = m.message(["u%d@relay.example" % (i % 40) for i in range(1025)], b"hello")
+    assert m.rcpts == [(b"c", b"")] * 1024 + [refusal] and out[-1][0] == b"c"
 
 
 # --- limits, mistakes ---
