@@ -168,19 +168,6 @@ def test_another_protocols_name_in_the_handshake(open_house):
         wire(open_house, "SUBMISSIONS", context=context)
 
 
-def test_no_session_is_resumed(open_house):
-    """Case 64."""
-    context = open_house.tls_context()
-    context.check_hostname = False
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    session = None
-    for _ in range(3):
-        with socket.create_connection((open_house.host, open_house.port("SUBMISSIONS")), timeout=60) as s:
-            with context.wrap_socket(s, server_hostname="localhost", session=session) as t:
-                assert t.recv(10) and not t.session_reused
-                session = t.session
-
-
 def test_a_handshake_that_stops(open_house):
     """Many that begin and say no more hold up nobody."""
     held = [socket.create_connection((open_house.host, open_house.port("SUBMISSIONS")), timeout=60) for _ in range(20)]
