@@ -103,12 +103,19 @@ static void tell_aside(struct client *c, const struct buf *told)
 		notify_aside(c, buf_view(told));
 }
 
+static struct str parent_of(struct str name)
+{
+	const ptrdiff_t slash = str_rchr(name, '/');
+
+	return slash > 0 ? str_sub(name, 0, (size_t)slash) : STR("");
+}
+
 void notify_tree(struct client *by, enum notify_tree what, struct str name, struct str old)
 {
 	const unsigned bit = what == TREE_SUBSCRIBED || what == TREE_UNSUBSCRIBED ? EVENT_BIT(SUBSCRIPTIONCHANGE) : EVENT_BIT(MAILBOXNAME);
-	/* Made or deleted, it changes its parent, too (section 5.4). */
-	const ptrdiff_t slash = bit == EVENT_BIT(MAILBOXNAME) && !old.n ? str_rchr(name, '/') : -1;
-	const struct str parent = slash > 0 ? str_sub(name, 0, (size_t)slash) : STR("");
+	/* Made, deleted or moved, it changes its parents, too (section 5.4): one has a child more, one a child less. */
+	const bool stays = bit != EVENT_BIT(MAILBOXNAME) || (old.n > 0 && str_eq(parent_of(old), parent_of(name)));
+	const struct str parents[] = { stays ? STR("") : parent_of(name), stays ? STR("") : parent_of(old) };
 	struct store_folder *list;
 	struct err e = { 0 };
 	struct buf told;
@@ -131,8 +138,9 @@ void notify_tree(struct client *by, enum notify_tree what, struct str name, stru
 		buf_reset(&told);
 		if (events_of(c, name) & bit)
 			put_name(c, &told, list, name, old);
-		if (parent.n && (events_of(c, parent) & bit) && may_know(c, parent, ACL_L))
-			put_name(c, &told, list, parent, STR(""));
+		for (size_t i = 0; i < ARRAY_LEN(parents); i++)
+			if (parents[i].n && (events_of(c, parents[i]) & bit) && may_know(c, parents[i], ACL_L))
+				put_name(c, &told, list, parents[i], STR(""));
 		tell_aside(c, &told);
 	}
 	/* What is new is watched from now on: what another process brings there is seen. */

@@ -119,6 +119,20 @@ def test_selected(imap, tree):
     assert any(l == b"* 1 EXPUNGE" for l in settle(c))
 
 
+def test_a_mailbox_that_moves_changes_both_parents(imap, tree):
+    c, other = imap(), imap()
+    for name in ("from", "from/kid", "to"):
+        other.ok("CREATE %s/%s" % (tree, name))
+    c.ok("NOTIFY SET (subtree %s (MailboxName))" % tree)
+    t = tree.encode()
+    other.ok("RENAME %s/from/kid %s/to/kid" % (tree, tree))
+    assert wait_for(c, rb'LIST \(.*\) "/" %s/from$' % t) == [
+        b'* LIST (\\HasNoChildren) "/" %s/to/kid ("OLDNAME" (%s/from/kid))' % (t, t), b'* LIST (\\HasChildren) "/" %s/to' % t, b'* LIST (\\HasNoChildren) "/" %s/from' % t]
+    other.ok("RENAME %s/to %s/then" % (tree, tree))     # its parent has as many as before
+    assert wait_for(c, rb'LIST .* "/" %s/then' % t) == [b'* LIST (\\HasChildren) "/" %s/then ("OLDNAME" (%s/to))' % (t, t)]
+    assert settle(c) == []
+
+
 def test_names_and_subscriptions(imap, tree):
     c, other = imap(), imap()
     c.ok("NOTIFY SET (subtree %s (MailboxName SubscriptionChange MessageNew MessageExpunge))" % tree)
