@@ -288,15 +288,21 @@ int imap_get_fetch(struct imap_lex *l, struct imap_fetch *out, struct err *e)
 static int get_modifier(struct imap_lex *l, struct imap_fetch *out, struct err *e)
 {
 	if (imap_try_word(l, "VANISHED")) {
+		if (out->vanished)
+			return err_set(e, ERR_INPUT, 0, "VANISHED twice");
 		out->vanished = true;
 		return 0;
 	}
 	if (imap_try_word(l, "PARTIAL")) {
+		if (out->part)
+			return err_set(e, ERR_INPUT, 0, "PARTIAL twice");
 		out->part = true;
 		return imap_get_sp(l, e) < 0 ? -1 : imap_get_partial(l, &out->partial, e);
 	}
 	if (!imap_try_word(l, "CHANGEDSINCE"))
 		return err_set(e, ERR_INPUT, 0, "unknown FETCH modifier");
+	if (out->changed)
+		return err_set(e, ERR_INPUT, 0, "CHANGEDSINCE twice");
 	out->changed = true;
 	/* 0 is sent by iOS after a server has gained mod-sequences. */
 	if (imap_get_sp(l, e) < 0 || imap_get_number(l, 0, INT64_MAX, &out->changedsince, e) < 0)

@@ -189,6 +189,8 @@ def test_partial_fetch(c):
     assert uids("UID FETCH 1:* (UID) (PARTIAL 20:30)") == []
     c.bad("FETCH 1:3 (UID) (PARTIAL 1:2)")
     c.bad("UID FETCH 1:3 (UID) (PARTIAL 0:2)")
+    for twice in ("PARTIAL 1:2 PARTIAL 1:2", "CHANGEDSINCE 1 CHANGEDSINCE 1", "VANISHED CHANGEDSINCE 1 VANISHED"):
+        c.bad("UID FETCH 1:3 (UID) (%s)" % twice)
 
 
 # --- CONTEXT=SEARCH ---
