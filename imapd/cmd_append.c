@@ -79,6 +79,8 @@ static enum advance message_begin(struct client *c, struct imap_lex *l)
 	if (!a->to && mbox_append_begin(a->mbox, &a->to, &a->e) < 0)
 		return fail(c, CMD_NO);
 	mbox_append_reader(a->to, client_reader(c));
+	if (a->replace)
+		mbox_append_instead(a->to, a->gone);
 	if (mbox_append_message(a->to, bits, m.flags.keywords, m.flags.n, m.date, &a->e) < 0)
 		return fail(c, CMD_NO);
 	a->n++;
@@ -99,7 +101,7 @@ static enum advance room_for(struct client *c, uint64_t size)
 		return no(c, "TOOBIG", "Message is larger than this server takes.");
 	a->size += size;
 	a->all += size;
-	if (store_quota_check(c->user->store, a->all, a->n, &e) < 0)
+	if (a->replace ? store_quota_instead(c->user->store, a->all, a->gone, &e) < 0 : store_quota_check(c->user->store, a->all, a->n, &e) < 0)
 		return fail(c, store_no(c, &e, false));
 	return ADV_ON;
 }
@@ -196,11 +198,14 @@ static enum advance advance(struct client *c, struct imap_lex *l)
 
 /* --- the command's beginning --- */
 
-/* "set" SP: one message of the selected mailbox (RFC 8508 section 3.2). */
+/* "set" SP: one message of the selected mailbox (RFC 8508 section 3.2). It goes when the new one is there, and as that is one command, only the difference counts
+ * against a quota: who saves a draft again has no more mail than before. */
 static enum advance get_replaced(struct client *c, struct imap_lex *l)
 {
 	struct append *a = c->append;
 	struct imap_seqset set;
+	struct mbox_msg m;
+	struct err e = { 0 };
 
 	if (!c->folder)
 		return bad(c, "No mailbox selected");
@@ -215,6 +220,9 @@ static enum advance get_replaced(struct client *c, struct imap_lex *l)
 	if (set.n == 0 || mbox_view_is_expunged(c->view, set.v[0].lo))
 		return no(c, "NONEXISTENT", "No such message.");
 	a->replaced = set.v[0].lo;
+	if (mbox_msg_get(c->view, a->replaced, &m, &e) < 0)
+		return fail(c, store_no(c, &e, false));
+	a->gone = m.size;
 	return ADV_ON;
 }
 

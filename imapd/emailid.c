@@ -1,4 +1,6 @@
-/* Message names made of content: SHA-256 over INTERNALDATE and the file, cut to 128 bits. */
+/* Message names made of content: SHA-256 over INTERNALDATE and the file, cut to 128 bits. RFC 8474 5.1: two messages of one name must agree in all that can
+ * never change of a message, and these do. So the same bytes with the same date have the same name, whether COPY, APPEND or REPLACE brought them, also in the place of
+ * a message that goes: a client that has its data need not fetch it again. */
 #include "emailid.h"
 
 #include <stdio.h>

@@ -43,6 +43,8 @@ struct mbox_append {
 	bool numbered;		/* it is over: the files are still to follow */
 	size_t started, written, placed;	/* messages of which that is done */
 	size_t memory;		/* of the complete messages, together */
+	bool instead;		/* of a message of gone bytes */
+	uint64_t gone;
 	char *reader;		/* keyword that stands for \Seen; NULL: the flag does. Owned */
 };
 
@@ -55,6 +57,12 @@ int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e)
 	m->refs++;
 	*out = ap;
 	return 0;
+}
+
+void mbox_append_instead(struct mbox_append *ap, uint64_t bytes)
+{
+	ap->instead = true;
+	ap->gone = bytes;
 }
 
 void mbox_append_reader(struct mbox_append *ap, const char *reader)
@@ -508,11 +516,18 @@ static int wait_for_some(struct mbox_append *ap, struct err *e)
 	return 1;
 }
 
+static int quota_allows(const struct mbox_append *ap, struct err *e)
+{
+	const uint64_t bytes = bytes_of(ap->v, ap->n);
+
+	return ap->instead && ap->n == 1 ? store_quota_instead(ap->m->s, bytes, ap->gone, e) : store_quota_check(ap->m->s, bytes, ap->n, e);
+}
+
 int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, struct err *e)
 {
 	if (ap->numbered)
 		return follow(ap, max);
-	if (!ap->checked && (last_end(ap, e) < 0 || store_quota_check(ap->m->s, bytes_of(ap->v, ap->n), ap->n, e) < 0))
+	if (!ap->checked && (last_end(ap, e) < 0 || quota_allows(ap, e) < 0))
 		return -1;
 	ap->checked = true;
 	if (ap->n > 1 && ap->started < ap->n)

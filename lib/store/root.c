@@ -51,6 +51,11 @@ int store_quota_check(struct store *s, uint64_t bytes, uint64_t count, struct er
 	return quota_check(s->rootfd, &s->limits, &(struct quota){ bytes, count }, e);
 }
 
+int store_quota_instead(struct store *s, uint64_t bytes, uint64_t gone, struct err *e)
+{
+	return bytes <= gone ? 0 : store_quota_check(s, bytes - gone, 0, e);
+}
+
 void store_quota_add(struct store *s, int64_t bytes, int64_t count)
 {
 	quota_add(s->rootfd, &s->limits, bytes, count);

@@ -53,6 +53,7 @@ void store_quota_limits(struct store *s, const struct quota *limits);
 const struct quota *store_quota(const struct store *s);	/* never NULL; quota_is_set() says whether there is one */
 int store_quota_use(struct store *s, struct quota *use_out, struct err *e) MUST_CHECK;
 int store_quota_check(struct store *s, uint64_t bytes, uint64_t count, struct err *e) MUST_CHECK;	/* before a literal is read */
+int store_quota_instead(struct store *s, uint64_t bytes, uint64_t gone, struct err *e) MUST_CHECK;	/* of one message in the place of one of gone bytes: no larger, it fits */
 
 /* Names are UTF-8 with '/' between levels; "INBOX" any case. On disk: Maildir++ ".Work.Clients", modified UTF-7 (or UTF-8 where the tree already has
  * it); a dot inside a level is stored as a named escape. Invalid names: ERR_INPUT. */
@@ -208,6 +209,7 @@ int mbox_copy(struct mbox_view *v, const uint32_t *seqs, size_t n, struct mbox *
 struct mbox_append;
 int mbox_append_begin(struct mbox *m, struct mbox_append **out, struct err *e) MUST_CHECK;
 void mbox_append_reader(struct mbox_append *ap, const char *reader);	/* \Seen of what follows is that reader's own; NULL: the owner's */
+void mbox_append_instead(struct mbox_append *ap, uint64_t bytes);	/* a message of this size, of the same user, goes for it: it does not count against the quota */
 int mbox_append_message(struct mbox_append *ap, uint32_t flags, const struct str *keywords, size_t n_keywords, int64_t internaldate /* 0: now */,
 			struct err *e) MUST_CHECK;	/* starts the next message */
 /* The same with what is known of a message that lived elsewhere. id: kept in its file's name (maildir.h); uid: taken where it is not below the next one. */

@@ -324,6 +324,11 @@ def test_quota(imap, suite):
             if status != "OK":
                 break
         assert "[OVERQUOTA]" in line
+        c.ok("SELECT INBOX")
+        for text, want in ((SIMPLE, "OK"), (SIMPLE + b"x" * 1000, "OK"), (big, "NO")):      # what goes does not count beside what comes in its place
+            c.send(b"b REPLACE 1 INBOX {%d+}\r\n" % len(text) + text + b"\r\n")
+            status, line, _ = c.finish("b")
+            assert status == want and (status == "OK" or "[OVERQUOTA]" in line), line
         c.no('SETQUOTA "" (STORAGE 512)', "NOPERM")
         c.no("GETQUOTA nothing", "NONEXISTENT")
         c.no("GETQUOTAROOT nothing", "NONEXISTENT")
