@@ -1,4 +1,4 @@
-/* The life of a connection: greeting, line loop, dispatch, replies, limits, good-bye. Owns struct session; leaves what commands mean to cmd_*.c and
+/* The life of a connection: greeting, line loop, dispatch, limits, good-bye. Owns struct session; leaves what commands mean to cmd_*.c and
  * what other daemons say to peers.c. RFC 5321 sections 3.1, 4.2, 4.3, 4.5.3; RFC 2920.
  *
  * One read may hold many commands (pipelining): their replies are collected in s->out and given to the connection when the next thing to happen
@@ -7,7 +7,6 @@
 #include "smtp/addr.h"
 #include "smtpd/session.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -73,125 +72,13 @@ void trans_reset(struct session *s, bool tell_queued)
 	}
 }
 
-/* --- replies --- */
-
-static void flush(struct session *s)
-{
-	if (s->out.n == 0)
-		return;
-	conn_write(s->c, buf_view(&s->out));
-	buf_reset(&s->out);
-}
-
-static void end_after_flush(struct session *s)
-{
-	s->finish_after = true;
-}
-
-static void sleep_for(struct session *s, uint64_t ms)
+void session_sleep(struct session *s, uint64_t ms)
 {
 	s->mode_after = s->mode;
 	s->mode = MODE_SLEEP;
 	timer_del(&s->timer);
 	s->timer = loop_timer(s->env->loop, ms, on_timer, s);
 	conn_deadline(s->c, 0);
-}
-
-/* An error answer counts; too many end the session. */
-static bool too_many_errors(struct session *s)
-{
-	if (++s->errors < s->conf->smtpd_hard_error_limit)
-		return false;
-	log_info("too many errors after %s from %s", session_stage(s), s->host);
-	return true;
-}
-
-/* soft_bounce. Not of AUTH: a mail program that hears of a wrong password is to ask for another. */
-static int soften(const struct session *s, int code, const char **enhanced, char room[16])
-{
-	if (!s->conf->soft_bounce || code < 500 || s->cmd == CMD_AUTH)
-		return code;
-	if (*enhanced && (*enhanced)[0] == '5') {
-		snprintf(room, 16, "4%.12s", *enhanced + 1);
-		*enhanced = room;
-	}
-	return code - 100;
-}
-
-static void put_reply(struct session *s, int code, const char *enhanced, struct str text)
-{
-	struct buf b;
-	char room[16];
-
-	code = soften(s, code, &enhanced, room);
-	if (code < 400 || !session_has_footer(s)) {
-		smtp_reply_put(&s->out, code, enhanced, text);
-		return;
-	}
-	buf_init(&b, FOOTED_MAX);
-	buf_str(&b, text);
-	session_footer(s, code, enhanced, &b);
-	smtp_reply_put(&s->out, code, enhanced, buf_failed(&b) ? text : buf_view(&b));
-	buf_fini(&b);
-}
-
-static void reply(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)
-{
-	if (s->out.n > REPLY_MAX / 2)
-		flush(s);
-	if (s->mode == MODE_QUEUE || s->mode == MODE_AUTH)
-		s->mode = MODE_COMMAND;
-	put_reply(s, code, enhanced, text);
-	s->answered = true;
-	if (code >= 300 && code < 400)
-		return;
-	if (code < 400) {
-		s->count[s->cmd].ok++;
-		s->commands_ok++;
-	} else if (code == 421 || code == 521) {
-		end_after_flush(s);
-	} else if (too_many_errors(s)) {
-		struct buf b;
-		buf_init(&b, 512);
-		buf_printf(&b, "%s Error: too many errors", s->conf->myhostname);
-		smtp_reply_put(&s->out, 421, "4.7.0", buf_view(&b));
-		buf_fini(&b);
-		end_after_flush(s);
-	} else if (s->errors > s->conf->smtpd_soft_error_limit && delay_ms < s->conf->smtpd_error_sleep_time * 1000) {
-		delay_ms = s->conf->smtpd_error_sleep_time * 1000;
-	}
-	if (delay_ms > 0)
-		sleep_for(s, delay_ms);
-}
-
-void session_reply_str(struct session *s, int code, const char *enhanced, struct str text)
-{
-	reply(s, 0, code, enhanced, text);
-}
-
-void session_reply_part(struct session *s, int code, const char *enhanced, struct str text)
-{
-	if (s->out.n > REPLY_MAX / 2)
-		flush(s);
-	char room[16];
-	const int said = soften(s, code, &enhanced, room);
-	smtp_reply_put(&s->out, said, enhanced, text);
-}
-
-void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text)
-{
-	reply(s, delay_ms, code, enhanced, text);
-}
-
-void session_reply(struct session *s, int code, const char *enhanced, const char *fmt, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	const int n = vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	reply(s, 0, code, enhanced, str_n(text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1));
 }
 
 /* --- the end --- */
@@ -233,7 +120,7 @@ void session_finish(struct session *s)
 	if (s->dead)
 		return;
 	const uint64_t linger_ms = all_is_said(s) ? 0 : LINGER_MS;
-	flush(s);
+	session_flush(s);
 	conn_finish(&s->c, linger_ms);
 	release(s);
 }
@@ -291,7 +178,7 @@ static bool out_of_sync(struct session *s)
 	(void)str_token(&rest, " \t\r\n", &verb);
 	log_info("improper command pipelining after %s from %s: %s", session_stage(s), s->host, commands[find_command(s, verb)].verb);
 	session_reply(s, 554, "5.5.0", "Error: SMTP protocol synchronization");
-	end_after_flush(s);
+	session_end_after_flush(s);
 	return true;
 }
 
@@ -328,7 +215,7 @@ static void dispatch(struct session *s, enum command_id id, struct str args)
 	s->count[id].total++;
 	s->commands_total++;
 	s->cmd = s->last_cmd = id;
-	if ((cmd->flags & F_JUNK) && ++s->junk > s->conf->smtpd_junk_command_limit && too_many_errors(s)) {
+	if ((cmd->flags & F_JUNK) && ++s->junk > s->conf->smtpd_junk_command_limit && session_too_many_errors(s)) {
 		session_reply(s, 421, "4.7.0", "%s Error: too many errors", s->conf->myhostname);
 		return;
 	}
@@ -359,7 +246,7 @@ static void unknown_command(struct session *s, struct str line)
 	log_warning("non-SMTP command from %s: %s", s->host, b.p);
 	buf_fini(&b);
 	smtp_reply_put(&s->out, 221, "2.7.0", STR("Error: I can break rules, too. Goodbye."));
-	end_after_flush(s);
+	session_end_after_flush(s);
 }
 
 static void command_line(struct session *s, struct str line)
@@ -413,7 +300,7 @@ static void bad_line(struct session *s, const struct err *e)
 	session_reply(s, bare_lf ? 500 : 501, "5.5.2", "Error: %s received", e->text);
 	/* A client that begins with such a line speaks another protocol (a TLS hello, a binary one). */
 	if (bare_lf || ++s->bad_lines >= BAD_LINES_MAX || s->commands_total == 1)
-		end_after_flush(s);
+		session_end_after_flush(s);
 }
 
 static bool client_turn(const struct session *s)
@@ -465,7 +352,7 @@ void session_run(struct session *s)
 		return;
 	}
 	if (s->mode == MODE_TLS) {
-		flush(s);
+		session_flush(s);
 		return;
 	}
 	if (s->mode == MODE_GREET) {
@@ -476,10 +363,10 @@ void session_run(struct session *s)
 	/* Another daemon has the word: hold the replies of a group back while more of it is there. */
 	if (!client_turn(s)) {
 		if (conn_input(s->c).n == 0)
-			flush(s);
+			session_flush(s);
 		return;
 	}
-	flush(s);
+	session_flush(s);
 	if (s->eof) {
 		log_info("lost connection after %s from %s", session_stage(s), s->host);
 		session_drop(s);

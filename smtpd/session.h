@@ -194,6 +194,12 @@ void session_reply_str(struct session *s, int code, const char *enhanced, struct
 void session_reply_part(struct session *s, int code, const char *enhanced, struct str text);
 /* The same after a delay of authd's or ours. */
 void session_reply_after(struct session *s, uint64_t delay_ms, int code, const char *enhanced, struct str text);
+/* Replies that wait are given to the connection; the session ends when they have left; nothing of the client is read for so long. */
+void session_flush(struct session *s);
+void session_end_after_flush(struct session *s);
+void session_sleep(struct session *s, uint64_t ms);
+/* An error more. true: that is one too many, and the log says so. */
+bool session_too_many_errors(struct session *s);
 /* The 220 line. */
 void session_greet(struct session *s);
 /* Read on; called when an answer of another daemon has been turned into a reply. */
