@@ -5,7 +5,6 @@
  * in one journal commit on ext4, xfs and btrfs; where dir_name_durable() does not know the file system the directory is synced too. A cut
  * between leaves a file without commit mark, or one in incoming/ or spare/: none was acknowledged.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,22 +16,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/num.h"
 #include "os/os.h"
-#include "spool/spool.h"
+#include "spool/spool_priv.h"
 
-enum { NAME_MAX_ = SPOOL_NAME_MAX, INODES_MIN = 1000 };
+enum { INODES_MIN = 1000 };
 
-struct spool {
-	int root, incoming, queue, corrupt;
-	int spare;		/* -1: none are kept */
-	int memory;		/* -1: no file system in memory is mounted there */
-	bool sync_dirs;		/* the file system does not make names durable with the file */
-	size_t n_spare;		/* spare/0 … are there */
-};
-
-static const char *const parts[] = { "incoming", "queue", "corrupt", "memory", "spare", SPOOL_STATE };
+static const char *const parts[] = { "incoming", "queue", "corrupt", "memory", SPOOL_SPARE, SPOOL_STATE };
 
 /* Made before, or systemd's file system in memory: nothing to do, and no right to look inside is needed. */
 static bool is_made(const char *path, uid_t uid, gid_t gid)
@@ -127,7 +117,7 @@ void spool_close(struct spool **spp)
 	*spp = NULL;
 }
 
-static int disk_error(int sys, const char *what, struct err *e)
+int spool_disk_error(int sys, const char *what, struct err *e)
 {
 	return err_set(e, sys == ENOSPC || sys == EDQUOT ? ERR_LIMIT : ERR_TEMP, sys, "spool: %s", what);
 }
@@ -138,7 +128,7 @@ int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e)
 	uint64_t want;
 
 	if (fstatvfs(sp->queue, &v) < 0)
-		return disk_error(errno, "statvfs", e);
+		return spool_disk_error(errno, "statvfs", e);
 	if (num_add(need, reserve, &want) || (uint64_t)v.f_bavail * v.f_frsize < want)
 		return err_set(e, ERR_LIMIT, 0, "Insufficient system storage");
 	if (v.f_files > 0 && v.f_favail < INODES_MIN)
@@ -146,14 +136,14 @@ int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e)
 	return 0;
 }
 
-static void name_of(char out[NAME_MAX_], struct str qid, uint64_t size)
+void spool_name_of(char out[SPOOL_NAME_MAX], struct str qid, uint64_t size)
 {
-	snprintf(out, NAME_MAX_, "%.*s.%llu", STR_ARG(qid), (unsigned long long)size);
+	snprintf(out, SPOOL_NAME_MAX, "%.*s.%llu", STR_ARG(qid), (unsigned long long)size);
 }
 
-static void name_incoming(char out[NAME_MAX_], struct str qid)
+static void name_incoming(char out[SPOOL_NAME_MAX], struct str qid)
 {
-	snprintf(out, NAME_MAX_, "%.*s", STR_ARG(qid));
+	snprintf(out, SPOOL_NAME_MAX, "%.*s", STR_ARG(qid));
 }
 
 /* Small, and not more than half of it is in use: what clients understate must not fail for those that wait. */
@@ -168,19 +158,19 @@ static bool memory_has_room(const struct spool *sp, uint64_t declared)
 int spool_receive(struct spool *sp, struct str qid, uint64_t declared, int *write_fd_out, int *read_fd_out, struct err *e)
 {
 	const int dir = memory_has_room(sp, declared) ? sp->memory : sp->incoming;
-	char name[NAME_MAX_];
+	char name[SPOOL_NAME_MAX];
 	int rfd;
 
 	name_incoming(name, qid);
 	const int wfd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (wfd < 0)
-		return disk_error(errno, "create", e);
+		return spool_disk_error(errno, "create", e);
 	rfd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (rfd < 0) {
 		const int sys = errno;
 		close(wfd);
 		(void)unlinkat(dir, name, 0);
-		return disk_error(sys, "reopen", e);
+		return spool_disk_error(sys, "reopen", e);
 	}
 	*write_fd_out = wfd;
 	*read_fd_out = rfd;
@@ -202,7 +192,7 @@ int spool_sealed(int read_fd, uint64_t *size_out, struct err *e)
 
 void spool_discard(struct spool *sp, struct str qid)
 {
-	char name[NAME_MAX_];
+	char name[SPOOL_NAME_MAX];
 
 	name_incoming(name, qid);
 	if (sp->memory < 0 || unlinkat(sp->memory, name, 0) < 0)
@@ -217,7 +207,7 @@ static int fresh_create(struct spool *sp, struct str qid, struct spool_fresh *f,
 	name_incoming(f->name, qid);
 	f->dir = sp->incoming;
 	f->fd = openat(f->dir, f->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return f->fd < 0 ? disk_error(errno, "create", e) : 0;
+	return f->fd < 0 ? spool_disk_error(errno, "create", e) : 0;
 }
 
 /* An empty file, for writing: a spare one, or a new one in incoming/. A spare one keeps its name, which the next may get: it must be in queue/ before this returns to
@@ -243,7 +233,7 @@ static void fresh_discard(struct spool_fresh *f)
 /* Append m's journal to f (at the end of its content) and give it its name in queue/. Its descriptor stays the caller's. */
 static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spool_fresh *f, struct err *e)
 {
-	char to[NAME_MAX_];
+	char to[SPOOL_NAME_MAX];
 	struct buf b;
 	struct err we = { 0 };
 	int r;
@@ -257,10 +247,10 @@ static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spo
 	r = write_all(f->fd, b.p, b.n, &we);
 	buf_fini(&b);
 	if (r < 0)
-		return disk_error(we.sys, "write", e);
-	name_of(to, m->qid, m->size);
+		return spool_disk_error(we.sys, "write", e);
+	spool_name_of(to, m->qid, m->size);
 	if (renameat(f->dir, f->name, sp->queue, to) < 0)
-		return disk_error(errno, "rename", e);
+		return spool_disk_error(errno, "rename", e);
 	if (sp->sync_dirs && (fsync_fd(f->fd, "queue file", e) < 0 || fsync_fd(sp->queue, "queue directory", e) < 0)) {
 		(void)unlinkat(sp->queue, to, 0);
 		return -1;
@@ -285,7 +275,7 @@ static int copy_content(int to, int from, uint64_t size, struct err *e)
 {
 	const int error = spool_copy_content(to, from, size);
 
-	return error ? disk_error(error, "copy", e) : 0;
+	return error ? spool_disk_error(error, "copy", e) : 0;
 }
 
 static int has_size(int fd, uint64_t size, struct err *e)
@@ -298,7 +288,7 @@ static int has_size(int fd, uint64_t size, struct err *e)
 /* A message that was received in memory, to be queued: write it to the disk. */
 static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, struct spool_fresh *f, struct err *e)
 {
-	char name[NAME_MAX_];
+	char name[SPOOL_NAME_MAX];
 
 	if (has_size(from, m->size, e) < 0 || fresh_open(sp, m->qid, f, e) < 0)
 		return -1;
@@ -325,7 +315,7 @@ int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struc
 	}
 	CLEANUP_FD int fd = f.fd = openat(f.dir, f.name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return disk_error(errno, "open", e);
+		return spool_disk_error(errno, "open", e);
 	if (has_size(fd, m->size, e) < 0 || enqueue(sp, m, &f, e) < 0)
 		return -1;
 	*fd_out = fd;
@@ -342,7 +332,7 @@ int spool_write(struct spool *sp, const struct spool_msg *m, struct str content,
 		return -1;
 	if (write_all(f.fd, content.p, content.n, &we) < 0) {
 		fresh_discard(&f);
-		return disk_error(we.sys, "write", e);
+		return spool_disk_error(we.sys, "write", e);
 	}
 	if (enqueue(sp, m, &f, e) < 0) {
 		fresh_discard(&f);
@@ -377,7 +367,7 @@ void spool_copy_undo(struct spool_fresh *f)
  * of the file. Emptied, it has blocks of its own when it serves again, so that a cut leaves nothing of the old message in the new one's place. */
 static bool keep_spare(struct spool *sp, const char *name)
 {
-	char to[NAME_MAX_];
+	char to[SPOOL_NAME_MAX];
 
 	if (sp->spare < 0 || sp->n_spare >= SPOOL_SPARE_MAX)
 		return false;
@@ -397,211 +387,42 @@ static bool keep_spare(struct spool *sp, const char *name)
 
 void spool_remove(struct spool *sp, struct str qid, uint64_t size)
 {
-	char name[NAME_MAX_];
+	char name[SPOOL_NAME_MAX];
 
-	name_of(name, qid, size);
+	spool_name_of(name, qid, size);
 	if (!keep_spare(sp, name))
 		(void)unlinkat(sp->queue, name, 0);
 }
 
 int spool_append(struct spool *sp, struct str qid, uint64_t size, struct str records, bool sync, struct err *e)
 {
-	char name[NAME_MAX_];
+	char name[SPOOL_NAME_MAX];
 	struct err we = { 0 };
 
-	name_of(name, qid, size);
+	spool_name_of(name, qid, size);
 	CLEANUP_FD int fd = openat(sp->queue, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return disk_error(errno, "open", e);
+		return spool_disk_error(errno, "open", e);
 	const off_t end = lseek(fd, 0, SEEK_END);
 	if (write_all(fd, records.p, records.n, &we) < 0) {
 		/* Half a record would hide all later ones: take our own bytes back. */
 		if (end >= 0 && ftruncate(fd, end) < 0)
-			return disk_error(errno, "append and truncate", e);
-		return disk_error(we.sys, "append", e);
+			return spool_disk_error(errno, "append and truncate", e);
+		return spool_disk_error(we.sys, "append", e);
 	}
 	if (sync && fdatasync(fd) < 0)
-		return disk_error(errno, "sync", e);
+		return spool_disk_error(errno, "sync", e);
 	return 0;
 }
 
 int spool_read_fd(struct spool *sp, struct str qid, uint64_t size, int *fd_out, struct err *e)
 {
-	char name[NAME_MAX_];
+	char name[SPOOL_NAME_MAX];
 
-	name_of(name, qid, size);
+	spool_name_of(name, qid, size);
 	const int fd = openat(sp->queue, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(e, errno == ENOENT ? ERR_NOENT : ERR_TEMP, errno, "queue file %s", name);
 	*fd_out = fd;
-	return 0;
-}
-
-/* --- recovery --- */
-
-/* Copy what is behind the good records into corrupt/, then cut it off, so that appends are readable again. */
-static int cut_tail(struct spool *sp, const char *name, uint64_t good_end, struct str tail, struct err *e)
-{
-	char aside[NAME_MAX_ + 32];
-
-	snprintf(aside, sizeof(aside), "%s.tail.%llu", name, (unsigned long long)good_end);
-	CLEANUP_FD int to = openat(sp->corrupt, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (to < 0 || write_all(to, tail.p, tail.n, e) < 0 || fsync_fd(to, aside, e) < 0)
-		return to < 0 ? disk_error(errno, "corrupt/", e) : -1;
-	CLEANUP_FD int fd = openat(sp->queue, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, (off_t)good_end) < 0)
-		return disk_error(errno, "cut", e);
-	return fsync_fd(fd, name, e);
-}
-
-static int read_journal(int fd, uint64_t size, struct arena *a, struct str *out, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return disk_error(errno, "stat", e);
-	if ((uint64_t)st.st_size < size)
-		return err_set(e, ERR_NOENT, 0, "content is incomplete");
-	const uint64_t n = (uint64_t)st.st_size - size;
-	if (n > SPOOL_JOURNAL_MAX)
-		return err_set(e, ERR_INPUT, 0, "journal of %llu bytes", (unsigned long long)n);
-	char *p = arena_alloc(a, (size_t)n + 1);
-	if (p == NULL)
-		return err_set(e, ERR_LIMIT, 0, "no room for a queue record");
-	*out = str_n(p, (size_t)n);
-	return n == 0 ? 0 : pread_all(fd, p, (size_t)n, size, e);
-}
-
-static bool old_enough(int fd)
-{
-	struct stat st;
-	const int64_t limit = clock_wall() - SPOOL_SWEEP_AGE_S;
-
-	return fstat(fd, &st) == 0 && st.st_mtime < limit && st.st_ctime < limit;
-}
-
-int spool_load(struct spool *sp, struct str qid, uint64_t size, struct arena *a, struct spool_msg **out, int *fd_out, struct err *e)
-{
-	char name[NAME_MAX_], aside[NAME_MAX_ + 32];
-	struct str journal = { 0 };
-	size_t good = 0;
-	CLEANUP_FD int fd = -1;
-
-	name_of(name, qid, size);
-	if (spool_read_fd(sp, qid, size, &fd, e) < 0)
-		return -1;
-	const struct str own = arena_str(a, qid);
-	int r = read_journal(fd, size, a, &journal, e);
-	if (r == 0)
-		r = spool_journal_decode(own, size, journal, a, out, &good, e);
-	if (r == 0 && good < journal.n)
-		r = cut_tail(sp, name, size + good, str_from(journal, good), e);
-	if (r == 0 && fd_out) {
-		*fd_out = fd;
-		fd = -1;
-	}
-	if (r == 0)
-		return 0;
-	if (r < 0 && e->code == ERR_NOENT && old_enough(fd)) {
-		(void)unlinkat(sp->queue, name, 0);
-		return err_set(e, ERR_NOENT, 0, "%s: never completed, removed", name);
-	}
-	if (r < 0 && e->code == ERR_INPUT) {
-		snprintf(aside, sizeof(aside), "%s.%lld", name, (long long)clock_wall());
-		(void)renameat(sp->queue, name, sp->corrupt, aside);
-		return err_wrap(e, "%s moved to corrupt/%s", name, aside);
-	}
-	return r;
-}
-
-static bool name_parse(const char *name, struct str *qid, uint64_t *size)
-{
-	const struct str s = str_c(name);
-	const ptrdiff_t dot = str_chr(s, '.');
-
-	if (dot < 0)
-		return false;
-	*qid = str_sub(s, 0, (size_t)dot);
-	return spool_qid_valid(*qid) && num_parse(str_from(s, (size_t)dot + 1), 0, INT64_MAX, size) == 0;
-}
-
-static DIR *dir_stream(int dirfd, struct err *e)
-{
-	const int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (d == NULL) {
-		(void)disk_error(errno, "readdir", e);
-		if (fd >= 0)
-			close(fd);
-	}
-	return d;
-}
-
-/* What is in incoming/ was never acknowledged; young files may belong to a process that still ends. */
-int spool_sweep(struct spool *sp, struct err *e)
-{
-	DIR *d = dir_stream(sp->incoming, e);
-
-	if (d == NULL)
-		return -1;
-	for (struct dirent *de; (de = readdir(d)) != NULL;) {
-		if (de->d_name[0] == '.')
-			continue;
-		CLEANUP_FD int fd = openat(sp->incoming, de->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (fd >= 0 && old_enough(fd))
-			(void)unlinkat(sp->incoming, de->d_name, 0);
-	}
-	closedir(d);
-	return 0;
-}
-
-static int sweep_all(int dirfd, struct err *e)
-{
-	DIR *d = dir_stream(dirfd, e);
-
-	if (d == NULL)
-		return -1;
-	for (struct dirent *de; (de = readdir(d)) != NULL;)
-		if (de->d_name[0] != '.')
-			(void)unlinkat(dirfd, de->d_name, 0);
-	closedir(d);
-	return 0;
-}
-
-/* What was kept empty by the last process may have been caught while it was written again. */
-static int sweep_spare(struct spool *sp, struct err *e)
-{
-	int fd = openat(sp->root, parts[4], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : disk_error(errno, parts[4], e);
-	if (sweep_all(fd, e) < 0) {
-		close(fd);
-		return -1;
-	}
-	sp->spare = fd;
-	return 0;
-}
-
-/* The file system in memory may be older than this process, and soon full of what one that was killed was receiving. */
-static int sweep_memory(struct spool *sp, struct err *e)
-{
-	return sp->memory < 0 ? 0 : sweep_all(sp->memory, e);
-}
-
-int spool_scan(struct spool *sp, spool_fn *fn, void *ctx, struct err *e)
-{
-	DIR *d;
-	struct str qid;
-	uint64_t size;
-	int r = 0;
-
-	if (spool_sweep(sp, e) < 0 || sweep_spare(sp, e) < 0 || sweep_memory(sp, e) < 0 || (d = dir_stream(sp->queue, e)) == NULL)
-		return -1;
-	for (struct dirent *de; r == 0 && (de = readdir(d)) != NULL;)
-		if (name_parse(de->d_name, &qid, &size))
-			r = fn(ctx, qid, size);
-	closedir(d);
 	return 0;
 }
