@@ -17,5 +17,5 @@ $(call program,authd-check,check_main.c check_pam.c helper.c zygote.c tag.c scra
 $(call program,authd-gather,gather_main.c helper.c users.c,map ipc os conf log base)
 $(call program,authd-mux,mux_main.c helper.c tag.c scram.c muxproto.c,io ipc os conf log base,-lcrypto)
 $(call program,authd-key,key_main.c key_certs.c key_dkim.c helper.c scram.c,authres io ipc os conf log base,-lcrypto)
-$(call program,postern-user,user_main.c user_app.c user_forward.c user_password.c user_remove.c user_store.c users.c passfile.c apppass.c uses.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)
+$(call program,postern-user,user_main.c user_show.c user_app.c user_forward.c user_password.c user_remove.c user_store.c users.c passfile.c apppass.c uses.c scram.c place.c,map ipc os conf log base,-lcrypt -lcrypto)
 $(call unittest,test_place,test_place.c place.c,map conf os log base test)
