@@ -29,6 +29,7 @@
  *	queued_trouble.c	notify_classes: what went wrong
  *	queued_post.c	messages of our own making
  *	queued_bounce.c	notifications
+ *	queued_rows.c	whom the filter is asked about
  *	queued_batches.c	what the filter wants done with a message, and where that is not the same for all recipients
  *	queued_ask.c	questions to resolve and policy
  *	queued_filter.c	questions to filterd

@@ -168,15 +168,17 @@ void milter_end(struct trans *t);
 /* queued_rewrite.c: addresses are rewritten, blind copies added; then commit_message. head: the message's header section. */
 void rewrite_message(struct trans *t, struct str head);
 
-/* queued_batches.c */
-int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
-static inline struct batch *batch_of(struct trans *t, const struct final *f) { return f->batch ? f->batch : &t->main; }
-struct batch *batch_at(struct trans *t, size_t i);	/* 0: the main; NULL: no more */
+/* queued_rows.c */
 bool batches_room(struct trans *t, size_t from);	/* does the question have room for the finals from there on, which are one RCPT's? */
 struct ipc_strs batches_rows(struct trans *t, struct arena *a, struct ipc_strs *before_out);	/* whom the filter is asked about; n 0: too many */
 /* True: recipients may have more lists of attachments than a message can be checked against; it is asked, and fn is called later. False: they have not. */
 typedef void listed_fn(struct trans *t, bool full);
 bool batches_lists(struct trans *t, listed_fn *fn);
+
+/* queued_batches.c */
+int trans_edits(struct trans *t, const struct str *edits, size_t n, struct err *e) MUST_CHECK;	/* adds them to the envelope */
+static inline struct batch *batch_of(struct trans *t, const struct final *f) { return f->batch ? f->batch : &t->main; }
+struct batch *batch_at(struct trans *t, size_t i);	/* 0: the main; NULL: no more */
 /* What is done with whom; then commit_scanned, commit_kept, or the answer. */
 void batches_sort(struct trans *t, const struct filter_outcomes *o);
 int batches_complete(struct trans *t, struct err *e) MUST_CHECK;	/* their edits, from the transaction's and their own */
