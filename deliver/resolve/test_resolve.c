@@ -1,80 +1,11 @@
 /* Where addresses end: classes, virtual aliases, catch-alls, aliases(5), accounts, extensions, loops, trouble. */
 #include <fcntl.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "deliver/resolve/aliases.h"
-#include "deliver/resolve/resolve.h"
-#include "map/accounts.h"
+#include "deliver/resolve/test_scene.h"
 #include "test/tap.h"
-
-static char dir[64];
-
-static const char *path(const char *name)
-{
-	static char p[128];
-
-	(void)snprintf(p, sizeof(p), "%s/%s", dir, name);
-	return p;
-}
-
-static void put_file(const char *name, const char *text)
-{
-	const int fd = open(path(name), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		abort();
-	close(fd);
-}
-
-static void put_accounts(void)
-{
-	static const char *const names[] = { "joe", "susan", "boss", "administrator", "john", "plus+name", "self", "chief",
-					     "alice@vmail.example", "john@vmail.example" };
-	struct cdbwrite *w;
-	struct err e = { 0 };
-
-	if (cdbwrite_begin(path("accounts.cdb"), &w, &e) < 0 || accounts_put_marker(w, &e) < 0)
-		abort();
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		struct account a = { .uid = 2000 + (uid_t)i, .gid = 2000, .home = "/mail/x", .maildir = "/mail/x/Maildir/" };
-		struct buf b;
-
-		buf_init(&b, 4096);
-		(void)snprintf(a.name, sizeof(a.name), "%s", names[i]);
-		account_format(&a, &b);
-		if (cdbwrite_add(w, str_c(names[i]), buf_view(&b), &e) < 0)
-			abort();
-		buf_fini(&b);
-	}
-	if (cdbwrite_commit(&w, 0644, (uid_t)-1, (gid_t)-1, &e) < 0)
-		abort();
-}
-
-static struct resolver *make(const char *extra, struct conf **conf)
-{
-	struct resolver *r = NULL;
-	struct buf text, problems;
-	struct err e = { 0 };
-
-	buf_init(&text, 65536);
-	buf_init(&problems, 65536);
-	buf_printf(&text,
-		   "myhostname = mail.example.com\nmydomain = example.com\nmyorigin = $mydomain\n"
-		   "mydestination = $myhostname localhost $mydomain\nproxy_interfaces = 192.0.2.9\ninet_interfaces = 127.0.0.1\n"
-		   "virtual_mailbox_domains = vmail.example\nrelay_domains = backup.example .sub.example\nstate_directory = %s\n%s",
-		   dir, extra);
-	if (conf_parse(buf_view(&text), "x.conf", conf, &problems, &e) < 0 || resolver_new(*conf, &r, &e) < 0)
-		printf("# %s\n# %s\n", problems.p, e.text);
-	if (!r)
-		abort();
-	buf_fini(&text);
-	buf_fini(&problems);
-	return r;
-}
 
 /* "class: kind address=user+extension by owner …" or "class: code enhanced". */
 static void describe(const struct ipc_resolve_RESULT *r, struct buf *out)
@@ -227,10 +158,10 @@ static void usual_cases(void)
 	struct conf *c = NULL;
 	char extra[512];
 
-	put_file("aliases", aliases);
-	put_file("virtual", virtual);
-	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\n", dir, dir);
-	struct resolver *r = make(extra, &c);
+	scene_put("aliases", aliases);
+	scene_put("virtual", virtual);
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\n", scene_dir(), scene_dir());
+	struct resolver *r = scene_resolver(extra, &c);
 
 	check(r, "usual", usual, ARRAY_LEN(usual));
 	resolver_free(&r);
@@ -258,18 +189,18 @@ static void catch_alls(void)
 	struct conf *c = NULL;
 	char extra[512];
 
-	put_file("aliases", "postmaster administrator\nmarketing boss\n");
+	scene_put("aliases", "postmaster administrator\nmarketing boss\n");
 	/* Listed by name, susan is safe from the catch-all even where it is strict. */
-	put_file("virtual", "suzan.smith susan@mail.example.com\n@example.com john@example.com\n");
-	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\n", dir, dir);
-	struct resolver *r = make(extra, &c);
+	scene_put("virtual", "suzan.smith susan@mail.example.com\n@example.com john@example.com\n");
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\n", scene_dir(), scene_dir());
+	struct resolver *r = scene_resolver(extra, &c);
 
 	check(r, "a catch-all yields", catch_sane, ARRAY_LEN(catch_sane));
 	resolver_free(&r);
 	conf_free(&c);
-	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\ncatchall_strict = yes\n", dir, dir);
-	put_file("virtual", "suzan.smith susan@mail.example.com\n@example.com john@example.com\njohn@example.com john@example.com\n");
-	r = make(extra, &c);
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\nvirtual_alias_maps = texthash:%s/virtual\ncatchall_strict = yes\n", scene_dir(), scene_dir());
+	scene_put("virtual", "suzan.smith susan@mail.example.com\n@example.com john@example.com\njohn@example.com john@example.com\n");
+	r = scene_resolver(extra, &c);
 	struct want fixed[ARRAY_LEN(catch_strict)];
 
 	memcpy(fixed, catch_strict, sizeof(fixed));
@@ -299,27 +230,27 @@ static void postmaster_and_trouble(void)
 {
 	struct conf *c = NULL;
 	char extra[512];
-	struct resolver *r = make("", &c);
+	struct resolver *r = scene_resolver("", &c);
 
 	check(r, "no maps", no_aliases, ARRAY_LEN(no_aliases));
 	resolver_free(&r);
 	conf_free(&c);
-	r = make("alias_maps = inline:{root=boss}\n", &c);
+	r = scene_resolver("alias_maps = inline:{root=boss}\n", &c);
 	check(r, "postmaster falls back to root", root_only, ARRAY_LEN(root_only));
 	resolver_free(&r);
 	conf_free(&c);
-	(void)snprintf(extra, sizeof(extra), "virtual_alias_maps = hash:%s/none\n", dir);
-	r = make(extra, &c);
+	(void)snprintf(extra, sizeof(extra), "virtual_alias_maps = hash:%s/none\n", scene_dir());
+	r = scene_resolver(extra, &c);
 	check(r, "a map that is missing is trouble", missing_map, ARRAY_LEN(missing_map));
 	resolver_free(&r);
 	conf_free(&c);
-	r = make("alias_maps = inline:{postmaster=boss}\n", &c);
-	(void)rename(path("accounts.cdb"), "/tmp/test_resolve.moved");
+	r = scene_resolver("alias_maps = inline:{postmaster=boss}\n", &c);
+	(void)rename(scene_path("accounts.cdb"), "/tmp/test_resolve.moved");
 	resolver_refresh(r);
 	static const struct want moved[] = { { "susan@example.com", "error: 451 4.3.0" } };
 
 	check(r, "accounts.cdb went away", moved, 1);
-	(void)rename("/tmp/test_resolve.moved", path("accounts.cdb"));
+	(void)rename("/tmp/test_resolve.moved", scene_path("accounts.cdb"));
 	resolver_refresh(r);
 	check(r, "and came back", no_aliases + 3, 1);
 	resolver_free(&r);
@@ -471,7 +402,7 @@ static void parameters(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(parameter_cases); i++) {
 		struct conf *c = NULL;
-		struct resolver *r = make(parameter_cases[i].conf, &c);
+		struct resolver *r = scene_resolver(parameter_cases[i].conf, &c);
 
 		char title[60];
 
@@ -481,78 +412,6 @@ static void parameters(void)
 		resolver_free(&r);
 		conf_free(&c);
 	}
-}
-
-/* Rewriting of a message's own addresses. "S" envelope sender, "s" header sender, "r" header recipient. */
-static const struct {
-	const char *conf, *what, *in, *want;
-} rewriting[] = {
-	{ "", "S", "joe@example.com", "joe@example.com" },
-	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\n", "S", "joe@example.com", "Joe.Doe@example.com" },
-	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\n", "s", "joe+x@example.com", "Joe.Doe+x@example.com" },
-	{ "canonical_maps = inline:{joe@example.com=Joe.Doe@example.com}\ncanonical_classes = header_sender\n", "S", "joe@example.com", "joe@example.com" },
-	{ "canonical_maps = inline:{joe@example.com=x@y.example}\ncanonical_classes = header_sender\n", "r", "joe@example.com", "joe@example.com" },
-	{ "sender_canonical_maps = inline:{joe=first}\ncanonical_maps = inline:{first=last}\n", "S", "joe@example.com", "last@example.com" },
-	{ "sender_canonical_maps = inline:{joe=first}\n", "r", "joe@example.com", "joe@example.com" },
-	{ "recipient_canonical_maps = inline:{joe=first}\n", "r", "joe@example.com", "first@example.com" },
-	{ "canonical_maps = inline:{joe=|sh}\n", "S", "joe@example.com", "451" },
-	{ "sender_canonical_maps = inline:{joe=first}\nsender_canonical_classes = envelope_sender\n", "s", "joe@example.com", "joe@example.com" },
-	{ "sender_canonical_maps = inline:{joe=first}\nsender_canonical_classes = header_sender\n", "S", "joe@example.com", "joe@example.com" },
-	{ "recipient_canonical_maps = inline:{joe=first}\nrecipient_canonical_classes = envelope_recipient\n", "r", "joe@example.com", "joe@example.com" },
-	{ "masquerade_domains = example.com\n", "S", "joe@a.b.example.com", "joe@example.com" },
-	{ "masquerade_domains = example.com\n", "s", "joe@example.com", "joe@example.com" },
-	{ "masquerade_domains = example.com\n", "r", "joe@a.example.com", "joe@example.com" },
-	{ "masquerade_domains = example.com\n", "r", "joe@xexample.com", "joe@xexample.com" },
-	{ "masquerade_domains = !keep.example.com example.com\n", "S", "joe@a.keep.example.com", "joe@a.keep.example.com" },
-	{ "masquerade_domains = !keep.example.com example.com\n", "S", "joe@keep.example.com", "joe@keep.example.com" },
-	{ "masquerade_domains = example.com !keep.example.com\n", "S", "joe@keep.example.com", "joe@example.com" },
-	{ "masquerade_domains = a.example.com example.com\n", "S", "joe@b.a.example.com", "joe@a.example.com" },
-	{ "masquerade_domains = a.example.com example.com\n", "S", "joe@a.example.com", "joe@a.example.com" },
-	{ "masquerade_domains = example.com\nmasquerade_exceptions = root\n", "S", "ROOT@a.example.com", "ROOT@a.example.com" },
-	{ "masquerade_domains = example.com\nmasquerade_classes = header_sender\n", "S", "joe@a.example.com", "joe@a.example.com" },
-	{ "canonical_maps = inline:{joe@a.example.com=jd@b.example.com}\nmasquerade_domains = example.com\n", "S", "joe@a.example.com", "jd@example.com" },
-};
-
-static void rewrites(void)
-{
-	for (size_t i = 0; i < ARRAY_LEN(rewriting); i++) {
-		const bool envelope = rewriting[i].what[0] == 'S';
-		struct str in = str_c(rewriting[i].in), class = rewriting[i].what[0] == 's' ? STR("sender") : STR("recipient");
-		const struct ipc_resolve_REWRITE m = { .sender = envelope ? in : STR(""), .envelope = envelope, .addresses = { &in, !envelope }, .classes = { &class, !envelope } };
-		struct ipc_resolve_REWRITTEN out;
-		struct arena *a = arena_new(0);
-		struct conf *c = NULL;
-		struct resolver *r = make(rewriting[i].conf, &c);
-
-		resolver_rewrite(r, a, &m, &out);
-		const struct str got = out.code ? STR("451") : envelope ? out.sender : out.addresses.v[0];
-		tap_is_mem(got, str_c(rewriting[i].want), "%s of %s, row %zu", rewriting[i].what, rewriting[i].in, i);
-		arena_free(&a);
-		resolver_free(&r);
-		conf_free(&c);
-	}
-}
-
-static void blind_copies(void)
-{
-	struct str rcpts[] = { STR("joe+x@example.com"), STR("x@secret.example"), STR("other@example.com") };
-	const struct ipc_resolve_REWRITE m = { .sender = STR("susan@example.com"), .recipients = { rcpts, 3 } };
-	struct ipc_resolve_REWRITTEN out;
-	struct arena *a = arena_new(0);
-	struct conf *c = NULL;
-	struct buf got;
-	struct resolver *r = make("always_bcc = archive\nsender_bcc_maps = inline:{susan@example.com=boss}\n"
-				  "recipient_bcc_maps = inline:{joe=a@x.example, @secret.example=boss}\n", &c);
-
-	buf_init(&got, 1000);
-	resolver_rewrite(r, a, &m, &out);
-	for (size_t i = 0; i < out.bcc.n; i++)
-		buf_printf(&got, "%.*s;", STR_ARG(out.bcc.v[i]));
-	tap_is_str(got.p, "archive;boss;a@x.example;", "blind copies, each once");
-	buf_fini(&got);
-	arena_free(&a);
-	resolver_free(&r);
-	conf_free(&c);
 }
 
 /* a0 -> a1,a1; a1 -> a2,a2 …: 2^40 ways, and 2,000 different names. */
@@ -572,9 +431,9 @@ static void explosions(void)
 	for (int i = 0; i < 150; i++)
 		buf_printf(&text, "d%d d%d\n", i, i + 1);
 	buf_c(&text, "d150 joe\n");
-	put_file("aliases", text.p);
-	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\n", dir);
-	struct resolver *r = make(extra, &c);
+	scene_put("aliases", text.p);
+	(void)snprintf(extra, sizeof(extra), "alias_maps = texthash:%s/aliases\n", scene_dir());
+	struct resolver *r = scene_resolver(extra, &c);
 	static const struct want cases[] = {
 		{ "a0@example.com", "local: mailbox joe@example.com=joe" },
 		{ "wide@example.com", "error: 451 4.6.0" },
@@ -596,12 +455,13 @@ static void parts(void)
 	struct conf *c = NULL;
 	char extra[1024];
 
-	put_file("mime", "/^X-Hit: (.*)/ WARN mime $1\n/^Content-ID:/ WARN id\n");
-	put_file("nested", "/^X-Hit: (.*)/ WARN nested $1\n");
-	(void)snprintf(extra, sizeof(extra), "mime_header_checks = pcre:%s/mime\nnested_header_checks = pcre:%s/nested\nsmtp_mime_header_checks = pcre:%s/mime\n", dir, dir, dir);
-	struct resolver *r = make(extra, &c);
-	put_file("message", text);
-	const int fd = open(path("message"), O_RDONLY);
+	scene_put("mime", "/^X-Hit: (.*)/ WARN mime $1\n/^Content-ID:/ WARN id\n");
+	scene_put("nested", "/^X-Hit: (.*)/ WARN nested $1\n");
+	(void)snprintf(extra, sizeof(extra), "mime_header_checks = pcre:%s/mime\nnested_header_checks = pcre:%s/nested\nsmtp_mime_header_checks = pcre:%s/mime\n",
+		       scene_dir(), scene_dir(), scene_dir());
+	struct resolver *r = scene_resolver(extra, &c);
+	scene_put("message", text);
+	const int fd = open(scene_path("message"), O_RDONLY);
 	for (int outgoing = 0; outgoing < 2; outgoing++)
 		for (int slow = 0; slow < 2; slow++) {
 			struct arena *a = arena_new(0);
@@ -625,72 +485,22 @@ static void parts(void)
 			arena_free(&a);
 		}
 	(void)close(fd);
-	(void)unlink(path("mime"));
-	(void)unlink(path("nested"));
-	(void)unlink(path("message"));
+	(void)unlink(scene_path("mime"));
+	(void)unlink(scene_path("nested"));
+	(void)unlink(scene_path("message"));
 	resolver_free(&r);
 	conf_free(&c);
 }
 
-static void items(void)
-{
-	static const struct { const char *value, *want; } cases[] = {
-		{ "a, b", "address a|address b|" },
-		{ "a,,b,", "address a|address b|" },
-		{ "\"|cmd a,b\" , /dir/", "command cmd a,b|file /dir/|" },
-		{ "|cmd (x)", "command cmd (x)|" },
-		{ ":include:/x", "include /x|" },
-		{ "\\joe", "plain joe|" },
-		{ "\"a b\"@c", "address \"a b\"@c|" },
-		{ "\"joe\"", "address \"joe\"|" },
-		{ "(c) a (d(e))", "address a|" },
-		{ "J. Doe <joe@x>", "address joe@x|" },
-		{ "\"Doe, J.\" <joe@x>", "address joe@x|" },
-		{ "\"open", "!" },
-		{ "(open", "!" },
-		{ "a, <b", "address a|!" },
-		{ "|", "!" },
-		{ "", "" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct arena *a = arena_new(0);
-		struct alias_reader rd;
-		struct alias_item it;
-		struct buf got;
-		struct err e = { 0 };
-		int r;
-
-		buf_init(&got, 4096);
-		alias_reader_init(&rd, str_c(cases[i].value));
-		while ((r = alias_next(&rd, a, &it, &e)) > 0)
-			buf_printf(&got, "%s %.*s|", it.plain ? "plain" : alias_kind_words[it.kind], STR_ARG(it.text));
-		if (r < 0)
-			buf_c(&got, "!");
-		tap_is_mem(buf_view(&got), str_c(cases[i].want), "items of \"%s\" %s", cases[i].value, e.text);
-		buf_fini(&got);
-		arena_free(&a);
-	}
-}
-
 int main(void)
 {
-	(void)snprintf(dir, sizeof(dir), "/tmp/test_resolve.%d", (int)getpid());
-	if (mkdir(dir, 0700) < 0 || !freopen("/dev/null", "w", stderr))
-		return 1;
-	put_accounts();
-	items();
+	scene_begin();
 	usual_cases();
 	catch_alls();
 	postmaster_and_trouble();
 	explosions();
 	parameters();
-	rewrites();
-	blind_copies();
 	parts();
-	(void)unlink(path("accounts.cdb"));
-	(void)unlink(path("aliases"));
-	(void)unlink(path("virtual"));
-	(void)rmdir(dir);
+	scene_end();
 	return tap_done();
 }
