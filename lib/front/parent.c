@@ -22,7 +22,6 @@
 #include "os/os.h"
 
 enum {
-	ACCEPT_ROUND = 16,		/* connections taken from one listener before others have their turn */
 	IN_FLIGHT_MAX = 32,		/* handed over, not yet started */
 	STARTED_BATCHES = 4,		/* in how many messages a template tells that these have started */
 	IN_FLIGHT_FDS = 8,		/* descriptors of one of these on their way; the kernel limits their sum by RLIMIT_NOFILE */
@@ -234,6 +233,8 @@ static void take(const struct front_listener *l, int fd)
 		start_worker(NULL);
 }
 
+/* One, and the loop comes back for more: nearly always it was the only one, and accept4() makes a socket and a file before it finds that none waits. So others have
+ * their turn after each, too. */
 static void on_listener(void *ctx, unsigned events)
 {
 	const struct front_listener *l = ctx;
@@ -241,17 +242,14 @@ static void on_listener(void *ctx, unsigned events)
 		pause_accepting();
 		return;
 	}
-	for (int i = 0; i < ACCEPT_ROUND && may_accept(); i++) {
+	if (may_accept()) {
 		const int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= p.fd_high) {
+		if (fd >= p.fd_high)
 			refuse(fd, l->profile, "?", "descriptors run out");
-		} else if (fd >= 0) {
+		else if (fd >= 0)
 			take(l, fd);
-		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			refuse_full(l);
-		} else if (errno != EINTR && errno != ECONNABORTED) {
-			break;
-		}
 	}
 	if (!may_accept())
 		update_watches();

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "t" / "lib"))
 import ipc  # noqa: E402
 import suite as lib  # noqa: E402
+from trace import Trace  # noqa: E402
 
 ECHO = ROOT / "build" / os.environ.get("POSTERN_BUILD", "dev") / "x" / "front-echo"
 REG = ipc.table("reg")
@@ -237,6 +238,21 @@ def test_isolated_forks_a_confined_front_per_connection(front):
         assert {"smtpd: template", "smtpd: front 127.0.0.1 smtp"} <= titles
         assert a.ask("quit") == "bye"
     f.until(lambda: len(f.children()) == 1)
+
+
+def test_a_connection_costs_one_accept_and_none_is_left_waiting(front):
+    f = front().start()
+    with Trace(f.base, {f.proc.pid: "parent"}, "accept4") as t:
+        for _ in range(10):
+            assert f.ask("ping") == "echo ping"
+    taken = [result for call, result in t.ended() if call == "accept4"]
+    assert len(taken) == 10 and min(taken) >= 0, "none looks for a connection that is not there"
+    f.proc.send_signal(signal.SIGSTOP)      # and then many wait at once
+    made = [socket.create_connection(("127.0.0.1", f.port), timeout=30) for _ in range(40)]
+    f.proc.send_signal(signal.SIGCONT)
+    for s in made:
+        assert s.recv(100) == b"hello\r\n"
+        s.close()
 
 
 def test_channels_lead_to_the_daemons(front):
