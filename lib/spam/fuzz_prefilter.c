@@ -9,12 +9,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct where { bool may; size_t from, to; };
+struct where { bool may; size_t from, to; const struct prefilter *f; struct str text; };
 
-static void on_hit(void *ctx, unsigned number, size_t from, size_t to)
+static void on_hit(void *ctx, unsigned number, size_t at)
 {
 	struct where *w = ctx;
-	(void)number;
+	size_t from = at, to = at;
+	if (!prefilter_place(w->f, number, w->text, 0, &from, &to))
+		return;
 	w->from = !w->may || from < w->from ? from : w->from;
 	w->to = !w->may || to > w->to ? to : w->to;
 	w->may = true;
@@ -37,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	prefilter_add(f, pattern, flags);
 	prefilter_finish(f);
 	struct buf folded;
-	struct where w = { false, 0, 0 };
+	struct where w = { .f = f, .text = text };
 	buf_init(&folded, 10000);
 	prefilter_fold(text, &folded);
 	prefilter_scan(f, text, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &w);

@@ -283,12 +283,6 @@ static unsigned step(struct gate *g, unsigned from, unsigned class)
 
 /* --- */
 
-/* "^…" with the flag m, and no alternative to it. */
-static bool begins_lines(struct str pattern, const char *flags, const struct rx *x)
-{
-	return str_starts(pattern, STR("^")) && strchr(flags, 'm') != NULL && x->op == RX_CAT && x->kids != NULL && x->kids->op == RX_ZERO;
-}
-
 struct gate *gate_new(struct str pattern, const char *flags)
 {
 	struct gate *g = xzalloc(sizeof(*g));
@@ -296,7 +290,7 @@ struct gate *gate_new(struct str pattern, const char *flags)
 	const struct rx *x = rx_parse(scratch, pattern, flags);
 	g->a = arena_new(0);
 	g->made = arena_new(0);
-	g->lines = x != NULL && begins_lines(pattern, flags, x);
+	g->lines = x != NULL && rx_begins(pattern, flags, x) == RX_LINES;
 	bool ok = x != NULL && (g->lines || !str_starts(pattern, STR("^"))) && build(g, scratch, x);
 	if (ok) {
 		g->list = ARENA_ARRAY(g->a, int, (size_t)g->m.n + 1);

@@ -53,7 +53,7 @@ struct uri {
 /* The texts of a header specification, and the same as one subject for a pattern; may: which patterns of its prefilter can match it, by number. */
 struct head_value { bool made, defined; struct strs v; struct str joined; bool *may; };
 
-/* Where in a line a match may begin. More such places in a line follow each other, apart. */
+/* From where to where in a line there is what a pattern requires, and when its rule runs: where a match may begin. More such places in a line follow each other, apart. */
 struct line_hits { unsigned line; size_t from, to; struct line_hits *next; };
 /* A text in pieces, and which patterns of its prefilter may match where. times: how often a piece is in the text, at the first of its places, and 0 at the others:
  * alternatives mostly say the same again. NULL: each is looked at. */

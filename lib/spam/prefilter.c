@@ -25,7 +25,7 @@ struct prefilter {
 	unsigned n, n_literals, cap_literals, n_windows;
 	unsigned cap;
 	unsigned char *always;
-	unsigned *before;		/* how far a match may begin before what is required of it; RX_FAR: anywhere */
+	struct range { struct rx_reach before; enum rx_begin begin; } *ranges;	/* how far before what is required of it, and where at all, a match may begin */
 	unsigned char *counter;		/* 1 + index of those that must be seen more than once, 0 the others */
 	unsigned char times[COUNTED_MAX];
 	unsigned n_counted;
@@ -96,7 +96,7 @@ static void add_windows(struct prefilter *f, struct arena *scratch, const struct
 {
 	struct rx_window w[RX_WINDOWS_MAX];
 	double rarity = 1;
-	size_t n = x == NULL ? 0 : rx_windows(scratch, x, w, &rarity, &f->before[number]);
+	size_t n = x == NULL ? 0 : rx_windows(scratch, x, w, &rarity, &f->ranges[number].before);
 	f->always[number] = n == 0 || rarity > window_rarity_max;
 	for (size_t i = 0; i < n && !f->always[number]; i++) {
 		f->windows = grown(f->a, f->windows, f->n_windows, &f->cap_windows, sizeof(*f->windows));
@@ -108,15 +108,16 @@ static void add_windows(struct prefilter *f, struct arena *scratch, const struct
 
 unsigned prefilter_add(struct prefilter *f, struct str pattern, const char *flags)
 {
-	unsigned number = f->n, times = 1, cap = f->cap, cap_before = f->cap;
+	unsigned number = f->n, times = 1, cap = f->cap, cap_ranges = f->cap;
 	f->always = grown(f->a, f->always, f->n, &f->cap, 1);
 	f->counter = grown(f->a, f->counter, f->n, &cap, 1);
-	f->before = grown(f->a, f->before, f->n, &cap_before, sizeof(*f->before));
+	f->ranges = grown(f->a, f->ranges, f->n, &cap_ranges, sizeof(*f->ranges));
 	f->n++;
 	struct arena *scratch = arena_new(0);
 	struct rx *x = rx_parse(scratch, pattern, flags);
 	struct str *texts;
-	size_t n = x == NULL ? 0 : rx_literals(scratch, x, &texts, &times, &f->before[number]);
+	size_t n = x == NULL ? 0 : rx_literals(scratch, x, &texts, &times, &f->ranges[number].before);
+	f->ranges[number].begin = x == NULL ? RX_ANYWHERE : rx_begins(pattern, flags, x);
 	for (size_t i = 0; i < n; i++)
 		add_literal(f, texts[i], number);
 	f->stats.literal += n > 0;
@@ -217,21 +218,46 @@ struct prefilter_stats prefilter_stats(const struct prefilter *f)
 
 struct pass { const struct prefilter *f; prefilter_hit_fn *hit; void *ctx; unsigned char seen[COUNTED_MAX]; };
 
-static void hit_at(const struct pass *p, unsigned number, size_t at)
+/* The first byte that what is at `at` can belong to. */
+static size_t reached(const struct rx_reach *before, struct str text, size_t at, size_t floor)
 {
-	const size_t before = p->f->before[number];
-	p->hit(p->ctx, number, before >= RX_FAR || before > at ? 0 : at - before, at);
+	if (before->bytes >= RX_FAR || at < floor)
+		return floor < at ? floor : at;
+	if ((before->free.bits[0] | before->free.bits[1] | before->free.bits[2] | before->free.bits[3]) == 0)
+		return at - floor > before->bytes ? at - before->bytes : floor;
+	size_t left = before->bytes, i = at;
+	for (; i > floor; i--) {
+		if (rx_set_has(&before->free, (unsigned char)text.p[i - 1]))
+			continue;
+		if (left == 0)
+			break;
+		left--;
+	}
+	return i;
+}
+
+bool prefilter_place(const struct prefilter *f, unsigned number, struct str text, size_t floor, size_t *from, size_t *to)
+{
+	const struct range *r = &f->ranges[number];
+	*from = reached(&r->before, text, *from, floor);
+	if (r->begin == RX_TEXT) {
+		*to = 0;
+	} else if (r->begin == RX_LINES && *to > 0) {
+		const char *lf = memrchr(text.p, '\n', *to);
+		*to = lf == NULL ? 0 : (size_t)(lf - text.p) + 1;
+	}
+	return *from <= *to;
 }
 
 static void literal_hit(struct pass *p, unsigned number, size_t at)
 {
 	unsigned counter = p->f->counter[number];
 	if (counter == 0) {
-		hit_at(p, number, at);
+		p->hit(p->ctx, number, at);
 		return;
 	}
 	if (p->seen[counter - 1] < 255 && ++p->seen[counter - 1] >= p->f->times[counter - 1])
-		hit_at(p, number, at);
+		p->hit(p->ctx, number, at);
 }
 
 static void try_bucket(struct pass *p, unsigned h, struct str text, size_t at)
@@ -267,7 +293,7 @@ static void scan_literals(struct pass *pass, struct str text)
 static void report(const struct pass *p, size_t word, uint64_t bits, size_t at)
 {
 	for (; bits != 0; bits &= bits - 1)
-		hit_at(p, p->f->windows[word * 64 + (size_t)__builtin_ctzll(bits)].number, at);
+		p->hit(p->ctx, p->f->windows[word * 64 + (size_t)__builtin_ctzll(bits)].number, at);
 }
 
 /* Near the end of the text. */
@@ -343,7 +369,9 @@ void prefilter_fold(struct str text, struct buf *out)
 	size_t i = 0;
 	for (many v; p != NULL && i + sizeof(v) <= text.n; i += sizeof(v)) {
 		memcpy(&v, text.p + i, sizeof(v));
+		const many space = (many)(v - 9 < 5);
 		v += ((many)(v - 'A' < 26) | ((many)(v - 0xc0 < 31) & (many)(v != 0xd7))) & 32;
+		v = (v & ~space) | (space & ' ');
 		memcpy(p + i, &v, sizeof(v));
 	}
 	for (; p != NULL && i < text.n; i++)

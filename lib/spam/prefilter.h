@@ -20,11 +20,13 @@ void prefilter_finish(struct prefilter *f);
 unsigned prefilter_count(const struct prefilter *f);
 bool prefilter_always(const struct prefilter *f, unsigned number);
 struct prefilter_stats prefilter_stats(const struct prefilter *f);
-/* The pattern may match, and such a match begins at one of these bytes. */
-typedef void prefilter_hit_fn(void *ctx, unsigned number, size_t from, size_t to);
-/* text may be anything; folded: the same with rx_fold on each byte. hit is called for all places where candidates that are not "always" may match, for each
- * from left to right. */
+/* Something that the pattern requires is here. */
+typedef void prefilter_hit_fn(void *ctx, unsigned number, size_t at);
+/* text may be anything; folded: the same with rx_fold on each byte. hit is called for all that candidates which are not "always" require, for each mostly from left
+ * to right. */
 void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, prefilter_hit_fn *hit, void *ctx);
+/* From *from to *to there are places that hit was told. Makes of them where a match may begin that they belong to, from floor on; false: nowhere. */
+bool prefilter_place(const struct prefilter *f, unsigned number, struct str text, size_t floor, size_t *from, size_t *to);
 void prefilter_fold(struct str text, struct buf *out);
 
 #endif

@@ -50,7 +50,7 @@ static void set_or(struct rx_set *s, const struct rx_set *other)
 static void set_both_cases(struct rx_set *s)
 {
 	for (unsigned c = 0; c < 256; c++) {
-		unsigned low = rx_fold((unsigned char)c);
+		unsigned low = rx_lower((unsigned char)c);
 		if (low != c && (rx_set_has(s, (unsigned char)c) || rx_set_has(s, (unsigned char)low))) {
 			set_add(s, c);
 			set_add(s, low);
@@ -150,7 +150,38 @@ static struct rx *byte_node(struct parser *p, unsigned c)
 	return x;
 }
 
-/* [:alpha:] and its like are rare: they make the class unknown. */
+/* "[:alpha:]", "[:^alpha:]"; p->in at the bracket, which is taken with all of it. Collating elements, and names that are none, make the class unknown. */
+static bool named_class(struct parser *p, struct rx_set *out)
+{
+	static const struct { const char *name, *ranges; } names[] = {
+		{ "alpha", "AZaz" }, { "digit", "09" }, { "alnum", "09AZaz" }, { "upper", "AZ" }, { "lower", "az" }, { "space", "\t\r  " }, { "blank", "\t\t  " },
+		{ "punct", "!/:@[`{~" }, { "print", " ~" }, { "graph", "!~" }, { "cntrl", "\1\37\177\177" }, { "xdigit", "09AFaf" }, { "word", "09AZ__az" },
+	};
+	struct str s = str_from(p->in, 2);
+	const ptrdiff_t end = p->in.p[1] == ':' ? str_find(s, STR(":]")) : -1;
+	if (end < 0)
+		return false;
+	const bool negated = s.p[0] == '^';
+	const struct str name = str_sub(s, negated, (size_t)end - negated);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (!str_eq(name, str_c(names[i].name)))
+			continue;
+		struct rx_set set = { { 0 } };
+		for (const char *r = names[i].ranges; *r != '\0'; r += 2)
+			set_range(&set, (unsigned char)r[0], (unsigned char)r[1]);
+		if (str_eq(name, STR("cntrl")))
+			set_add(&set, 0);
+		if (p->caseless)
+			set_both_cases(&set);
+		if (negated)
+			set_not(&set);
+		set_or(out, &set);
+		p->in = str_from(s, (size_t)end + 2);
+		return true;
+	}
+	return false;
+}
+
 static struct rx *parse_class(struct parser *p)
 {
 	struct rx *x = node(p, RX_SET);
@@ -162,8 +193,12 @@ static struct rx *parse_class(struct parser *p)
 	for (; p->in.n > 0 && (first || p->in.p[0] != ']'); first = false) {
 		char c = p->in.p[0];
 		int byte = (unsigned char)c;
-		if (c == '[' && p->in.n > 1 && strchr(":.=", p->in.p[1]) != NULL)
-			return fail(p);
+		if (c == '[' && p->in.n > 1 && strchr(":.=", p->in.p[1]) != NULL) {
+			if (range || !named_class(p, &x->set))
+				return fail(p);
+			last = -1;
+			continue;
+		}
 		p->in = str_from(p->in, 1);
 		if (c == '-' && last >= 0 && !range && p->in.n > 0 && p->in.p[0] != ']') {
 			range = true;
@@ -205,6 +240,18 @@ static struct rx *parse_class(struct parser *p)
 
 static struct rx *parse_alt(struct parser *p);
 
+/* What a group matched: anything. So is the byte that \12 may be. */
+static struct rx *parse_reference(struct parser *p)
+{
+	struct rx *any = node(p, RX_SET), *x = node(p, RX_REPEAT);
+	while (p->in.n > 0 && ch_digit(p->in.p[0]))
+		p->in = str_from(p->in, 1);
+	set_not(&any->set);
+	x->max = UINT_MAX;
+	x->kids = any;
+	return x;
+}
+
 static struct rx *parse_escape(struct parser *p)
 {
 	if (p->in.n == 0)
@@ -219,6 +266,8 @@ static struct rx *parse_escape(struct parser *p)
 		p->in = str_from(p->in, 1);
 		return node(p, RX_ZERO);
 	}
+	if (c >= '1' && c <= '9')
+		return parse_reference(p);
 	int byte = byte_escape(p);
 	return byte < 0 ? fail(p) : byte_node(p, (unsigned)byte);
 }
@@ -444,4 +493,11 @@ struct rx *rx_parse(struct arena *a, struct str pattern, const char *flags)
 			    .extended = strchr(flags, 'x') != NULL };
 	struct rx *x = parse_alt(&p);
 	return p.failed || p.in.n > 0 ? NULL : x;
+}
+
+enum rx_begin rx_begins(struct str pattern, const char *flags, const struct rx *x)
+{
+	if (!str_starts(pattern, STR("^")) || x->op != RX_CAT || x->kids == NULL || x->kids->op != RX_ZERO)
+		return RX_ANYWHERE;
+	return strchr(flags, 'm') != NULL ? RX_LINES : RX_TEXT;
 }

@@ -12,7 +12,7 @@ enum { EXACT_MAX = 64 };
 
 struct strs { struct str *v; size_t n; };
 /* Texts of which one is in every match, no further from its beginning than this. */
-struct need { struct strs texts; unsigned before; };
+struct need { struct strs texts; struct rx_reach before; };
 /* What is known of a node: all the texts it can match (exact), and/or texts of which one is in every match. partial: all are only the ends of what it
  * matches. */
 struct info { bool exact, partial; struct need all, best; };
@@ -37,45 +37,84 @@ static struct need better(struct need a, struct need b)
 	return worth(b.texts) > worth(a.texts) ? b : a;
 }
 
-static unsigned sum(unsigned a, unsigned b)
+/* --- how far it is to somewhere --- */
+
+static const struct rx_reach far = { .bytes = RX_FAR };
+
+static void set_or(struct rx_set *to, const struct rx_set *s)
 {
-	return a >= RX_FAR || b >= RX_FAR || a + b >= RX_FAR ? RX_FAR : a + b;
+	for (unsigned k = 0; k < 4; k++)
+		to->bits[k] |= s->bits[k];
 }
 
-static unsigned times(unsigned a, unsigned n)
+static struct rx_reach sum(struct rx_reach a, struct rx_reach b)
 {
-	return a == 0 || n == 0 ? 0 : a >= RX_FAR || n >= RX_FAR || (uint64_t)a * n >= RX_FAR ? RX_FAR : a * n;
+	if (a.bytes + b.bytes >= RX_FAR)
+		return far;
+	a.bytes += b.bytes;
+	set_or(&a.free, &b.free);
+	return a;
 }
 
-static struct need moved(struct need n, unsigned by)
+/* What both can be. */
+static struct rx_reach either(struct rx_reach a, struct rx_reach b)
+{
+	a.bytes = a.bytes > b.bytes ? a.bytes : b.bytes;
+	set_or(&a.free, &b.free);
+	return a;
+}
+
+static struct rx_reach times(struct rx_reach a, unsigned n)
+{
+	if (n == 0)
+		return (struct rx_reach){ 0 };
+	if ((uint64_t)a.bytes * n >= RX_FAR)
+		return far;
+	a.bytes *= n;
+	return a;
+}
+
+static struct need moved(struct need n, struct rx_reach by)
 {
 	n.before = sum(n.before, by);
 	return n;
 }
 
-/* The most bytes that x can match; RX_FAR: no end, or far. */
-static unsigned longest(const struct rx *x)
+static void all_bytes(const struct rx *x, struct rx_set *out)
 {
-	unsigned n = 0;
+	if (x->op == RX_SET)
+		set_or(out, &x->set);
+	for (const struct rx *k = x->kids; k != NULL; k = k->next)
+		all_bytes(k, out);
+}
+
+/* The most that x can match. */
+static struct rx_reach longest(const struct rx *x)
+{
+	struct rx_reach n = { 0 };
 	switch (x->op) {
 	case RX_SET:
-		return 1;
+		n.bytes = 1;
+		return n;
 	case RX_CAT:
 		for (const struct rx *k = x->kids; k != NULL; k = k->next)
 			n = sum(n, longest(k));
 		return n;
 	case RX_ALT:
-		for (const struct rx *k = x->kids; k != NULL; k = k->next) {
-			const unsigned one = longest(k);
-			n = one > n ? one : n;
-		}
+		for (const struct rx *k = x->kids; k != NULL; k = k->next)
+			n = either(n, longest(k));
 		return n;
 	case RX_REPEAT:
-		return times(longest(x->kids), x->max);
+		if (x->max < UINT_MAX)
+			return times(longest(x->kids), x->max);
+		all_bytes(x->kids, &n.free);
+		return (n.free.bits[0] & n.free.bits[1] & n.free.bits[2] & n.free.bits[3]) == UINT64_MAX ? far : n;
 	default:
-		return 0;
+		return n;
 	}
 }
+
+/* --- */
 
 static struct strs join(struct arena *a, struct strs x, struct strs y)
 {
@@ -113,12 +152,14 @@ static struct info exactly(struct strs s)
 static struct info set_info(struct arena *a, const struct rx_set *set)
 {
 	struct strs s = { ARENA_ARRAY(a, struct str, 5), 0 };
+	bool seen[256] = { false };
 	for (unsigned c = 0; c < 256; c++) {
 		if (!rx_set_has(set, (unsigned char)c))
 			continue;
-		unsigned char low = rx_fold((unsigned char)c);
-		if (low != c && rx_set_has(set, low))
+		const unsigned char low = rx_fold((unsigned char)c);
+		if (seen[low])
 			continue;
+		seen[low] = true;
 		if (s.n == 4)
 			return (struct info){ .exact = false };
 		char *p = arena_alloc(a, 2);
@@ -135,8 +176,8 @@ static struct need required(struct info i)
 
 static struct info literal_info(struct arena *a, const struct rx *x);
 
-/* n: the most bytes that left can match. */
-static struct info cat_two(struct arena *a, struct info left, struct info right, unsigned n)
+/* n: the most that left can match. */
+static struct info cat_two(struct arena *a, struct info left, struct info right, struct rx_reach n)
 {
 	size_t most = 0;
 	for (size_t i = 0; left.exact && i < left.all.texts.n; i++)
@@ -168,7 +209,7 @@ static struct info cat_info(struct arena *a, const struct rx *x)
 	struct strs empty = { ARENA_ARRAY(a, struct str, 1), 1 };
 	empty.v[0] = STR("");
 	struct info out = exactly(empty);
-	unsigned n = 0;
+	struct rx_reach n = { 0 };
 	for (const struct rx *k = x->kids; k != NULL; k = k->next) {
 		if (k->op == RX_ZERO)
 			continue;
@@ -190,7 +231,7 @@ static struct info alt_info(struct arena *a, const struct rx *x)
 		struct need l = required(out), r = required(i);
 		out = (struct info){ .exact = false };
 		if (shortest(l.texts) > 0 && shortest(r.texts) > 0 && l.texts.n + r.texts.n <= RX_LITERALS_MAX)
-			out.best = (struct need){ join(a, l.texts, r.texts), l.before > r.before ? l.before : r.before };
+			out.best = (struct need){ join(a, l.texts, r.texts), either(l.before, r.before) };
 	}
 	return out;
 }
@@ -242,13 +283,13 @@ static const struct rx *unwrapped(const struct rx *x)
 	return x;
 }
 
-size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out, unsigned *before_out)
+size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out, struct rx_reach *before_out)
 {
 	const struct rx *inner = unwrapped(x);
 	bool repeated = inner->op == RX_REPEAT && inner->min > 1;
 	struct need need = required(literal_info(a, repeated ? inner->kids : x));
 	*times_out = repeated ? inner->min : 1;
-	*before_out = repeated ? RX_FAR : need.before;
+	*before_out = repeated ? far : need.before;
 	if (shortest(need.texts) < 3 || need.texts.n > RX_LITERALS_MAX)
 		return 0;
 	*out = need.texts.v;
@@ -265,7 +306,7 @@ double rx_rarity(unsigned char c)
 		return letters[c - 'a'] * 0.00075;
 	if (c >= 'A' && c <= 'Z')
 		return letters[c - 'A'] * 0.00006;
-	return c == ' ' ? 0.16 : c >= '0' && c <= '9' ? 0.005 : c >= 0x80 ? 0.0003 : c == '.' || c == ',' || c == '-' ? 0.01 :
+	return c == ' ' ? 0.16 : c >= '0' && c <= '9' ? 0.005 : c >= 0x80 ? 0.0001 : c == '.' || c == ',' || c == '-' ? 0.01 :
 	       c < ' ' && c != '\n' ? 0.0002 : 0.002;
 }
 
@@ -292,8 +333,7 @@ static size_t walk(const struct rx_machine *m, int start, int end, struct arena 
 			const struct rx_state *s = &m->v[now[i]];
 			if (now[i] == end)
 				return n;	/* it may have ended here */
-			for (unsigned k = 0; k < 4; k++)
-				out[n].bits[k] |= s->set->bits[k];
+			set_or(&out[n], s->set);
 			rx_follow(m, s->next, seen, mark, next, &n_next);
 		}
 		int *t = now;
@@ -332,14 +372,14 @@ static size_t windows_at(struct rx_machine *m, const struct rx *k, struct arena 
 	return n;
 }
 
-size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out, unsigned *before_out)
+size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out, struct rx_reach *before_out)
 {
 	struct arena_mark mark = arena_mark(a);
 	struct rx_machine m = { ARENA_ARRAY(a, struct rx_state, RX_STATES_MAX), 0, RX_STATES_MAX, RX_WINDOW };
 	struct rx_window *w = ARENA_ARRAY(a, struct rx_window, RX_WINDOWS_MAX);
 	size_t best_n = 0;
 	double best = 1;
-	unsigned before = 0;
+	struct rx_reach before = { 0 };
 	x = unwrapped(x);
 	/* Any tail of a concatenation is in every match. */
 	struct rx alone = *x;

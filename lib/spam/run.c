@@ -100,19 +100,19 @@ static struct pcre *filled(struct msg *m, const struct rule *r)
 struct scan { struct msg *m; struct area *area; unsigned line; };
 
 /* Places nearer to each other than this are one: a search costs as much as looking at so many bytes. A place is never as far before the last one of its line. */
-enum { PLACES_APART = 64, GATED_TOGETHER = 16 };
+enum { PLACES_APART = 64, GATED_TOGETHER = 64 };
 
-static void on_may(void *ctx, unsigned number, size_t from, size_t to)
+static void on_may(void *ctx, unsigned number, size_t at)
 {
 	struct scan *s = ctx;
 	struct line_hits *last = s->area->last[number];
-	if (last != NULL && last->line == s->line && from <= last->to + PLACES_APART) {
-		last->from = from < last->from ? from : last->from;
-		last->to = to > last->to ? to : last->to;
+	if (last != NULL && last->line == s->line && at <= last->to + PLACES_APART) {
+		last->from = at < last->from ? at : last->from;
+		last->to = at > last->to ? at : last->to;
 		return;
 	}
 	struct line_hits *h = ARENA_NEW(s->m->a, struct line_hits);
-	*h = (struct line_hits){ s->line, from, to, NULL };
+	*h = (struct line_hits){ s->line, at, at, NULL };
 	*(last == NULL ? &s->area->may[number] : &last->next) = h;
 	s->area->last[number] = h;
 }
@@ -178,15 +178,9 @@ static unsigned added(const struct area *area, size_t piece, unsigned found, uns
 struct group {
 	size_t n, n_gated, line[GATED_TOGETHER], gated[GATED_TOGETHER];
 	const struct line_hits *first[GATED_TOGETHER];
-	bool open[GATED_TOGETHER];
+	bool open[GATED_TOGETHER], may[GATED_TOGETHER];
 	struct str texts[GATED_TOGETHER];
 };
-
-/* Only what tells what is in it: it is large, and new for a few lines of each rule. */
-static void group_clear(struct group *g)
-{
-	g->n = g->n_gated = 0;
-}
 
 static void group_add(struct group *g, size_t line, const struct line_hits *first, bool gate, struct str text)
 {
@@ -202,81 +196,111 @@ static void group_add(struct group *g, size_t line, const struct line_hits *firs
 
 static void group_ask(struct group *g, struct gate *gate)
 {
-	bool may[GATED_TOGETHER];
 	if (g->n_gated > 0)
-		gate_each(gate, g->texts, g->n_gated, may);
+		gate_each(gate, g->texts, g->n_gated, g->may);
 	for (size_t i = 0; i < g->n_gated; i++)
-		g->open[g->gated[i]] = may[i];
+		g->open[g->gated[i]] = g->may[i];
 }
 
-static unsigned run_all(struct msg *m, const struct rule *r, const struct pcre *code, const struct area *area, size_t first)
+/* One rule on its way through the lines of a text. */
+struct run { struct msg *m; const struct rule *r; const struct pcre *code; const struct prefilter *f; struct area *area; unsigned n, max; };
+
+/* At the places in one line, of which this is the first; NULL: at all. */
+static void run_line(struct run *u, size_t line, const struct line_hits *h)
 {
-	unsigned n = 0, max = most(r);
-	for (size_t i = first; i < area->pieces.n && n < max;) {
-		struct group g;
-		group_clear(&g);
-		for (; i < area->pieces.n && g.n < GATED_TOGETHER; i++)
-			if (area_times(area, i) > 0)
-				group_add(&g, i, NULL, r->gate != NULL, area->pieces.v[i]);
-		group_ask(&g, r->gate);
-		for (size_t k = 0; k < g.n && n < max; k++)
-			if (g.open[k])
-				n = added(area, g.line[k], matches(m, r, code, area->pieces.v[g.line[k]], max - n), n, max);
+	const struct str text = u->area->pieces.v[line];
+	unsigned n = h == NULL ? matches(u->m, u->r, u->code, text, u->max - u->n) : 0;
+	size_t at = 0;
+	for (; h != NULL && u->n + n < u->max; h = h->next) {
+		at = h->from > at ? h->from : at;
+		n += matches_in(u->m, u->r, u->code, text, &at, h->to, u->max - u->n - n);
 	}
-	return n;
+	u->n = added(u->area, line, n, u->n, u->max);
+}
+
+static void run_group(struct run *u, struct group *g)
+{
+	group_ask(g, u->r->gate);
+	for (size_t k = 0; k < g->n && u->n < u->max; k++)
+		if (g->open[k])
+			run_line(u, g->line[k], g->first[k]);
+	g->n = g->n_gated = 0;
+}
+
+static void run_all(struct run *u, size_t first)
+{
+	struct group *g = u->r->gate == NULL ? NULL : ARENA_NEW(u->m->a, struct group);
+	for (size_t i = first; i < u->area->pieces.n && u->n < u->max; i++) {
+		if (area_times(u->area, i) == 0)
+			continue;
+		if (g == NULL)
+			run_line(u, i, NULL);
+		else
+			group_add(g, i, NULL, true, u->area->pieces.v[i]);
+		if (g != NULL && g->n == GATED_TOGETHER)
+			run_group(u, g);
+	}
+	if (g != NULL)
+		run_group(u, g);
+}
+
+/* The places in the line of h, of which it is the first, where matches may begin: the first of those; NULL: there are none. *rest: what is in other lines. */
+static struct line_hits *places(const struct prefilter *f, unsigned number, struct str text, struct line_hits *h, struct line_hits **rest)
+{
+	const unsigned line = h->line;
+	struct line_hits *first = NULL, **tail = &first;
+	size_t floor = 0;
+	for (; h != NULL && h->line == line; h = h->next) {
+		if (!prefilter_place(f, number, text, floor, &h->from, &h->to))
+			continue;
+		floor = h->to;
+		*tail = h;
+		tail = &h->next;
+	}
+	*rest = h;
+	*tail = NULL;
+	return first;
 }
 
 /* The gate reads all that follows the first place: for a few bytes a search is quicker. */
 static bool worth_a_gate(const struct line_hits *h, size_t size)
 {
-	const unsigned line = h->line;
 	size_t bytes = 0;
-	for (; h != NULL && h->line == line; h = h->next)
+	for (; h != NULL; h = h->next)
 		bytes += h->to - h->from + PLACES_APART;
 	return bytes > size / 16;
 }
 
-/* At the places in one line, of which this is the first. */
-static unsigned run_places(struct msg *m, const struct rule *r, const struct pcre *code, struct str text, const struct line_hits *h, unsigned max)
+static void run_places(struct run *u, size_t from)
 {
-	const unsigned line = h->line;
-	unsigned n = 0;
-	size_t at = 0;
-	for (; h != NULL && h->line == line && n < max; h = h->next) {
-		at = h->from > at ? h->from : at;
-		n += matches_in(m, r, code, text, &at, h->to, max - n);
+	struct group *g = u->r->gate == NULL ? NULL : ARENA_NEW(u->m->a, struct group);
+	const unsigned number = u->r->slot - 1;
+	for (struct line_hits *h = u->area->may[number]; h != NULL && u->n < u->max;) {
+		const size_t line = h->line;
+		const struct str text = u->area->pieces.v[line];
+		const struct line_hits *first = places(u->f, number, text, h, &h);
+		if (first == NULL || line < from)
+			continue;
+		if (g == NULL)
+			run_line(u, line, first);
+		else
+			group_add(g, line, first, worth_a_gate(first, text.n), str_from(text, first->from));
+		if (g != NULL && g->n == GATED_TOGETHER)
+			run_group(u, g);
 	}
-	return n;
+	if (g != NULL)
+		run_group(u, g);
 }
 
-static const struct line_hits *next_line(const struct line_hits *h)
+static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, const struct prefilter *f, struct area *area)
 {
-	const unsigned line = h->line;
-	while (h != NULL && h->line == line)
-		h = h->next;
-	return h;
-}
-
-static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, struct area *area, bool all)
-{
-	unsigned n = 0, max = most(r);
-	const bool skip_subject = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT));
-	if (all)
-		return run_all(m, r, code, area, skip_subject);
-	for (const struct line_hits *h = area->may[r->slot - 1]; h != NULL && n < max;) {
-		struct group g;
-		group_clear(&g);
-		for (; h != NULL && g.n < GATED_TOGETHER; h = next_line(h)) {
-			const struct str text = area->pieces.v[h->line];
-			if (h->line > 0 || !skip_subject)
-				group_add(&g, h->line, h, r->gate != NULL && worth_a_gate(h, text.n), str_from(text, h->from));
-		}
-		group_ask(&g, r->gate);
-		for (size_t k = 0; k < g.n && n < max; k++)
-			if (g.open[k])
-				n = added(area, g.line[k], run_places(m, r, code, area->pieces.v[g.line[k]], g.first[k], max - n), n, max);
-	}
-	return n;
+	struct run u = { m, r, code, f, area, 0, most(r) };
+	const size_t first = r->type == RULE_BODY && (r->tflags & TFLAG_BIT(NOSUBJECT)) ? 1 : 0;
+	if (prefilter_always(f, r->slot - 1))
+		run_all(&u, first);
+	else
+		run_places(&u, first);
+	return u.n;
 }
 
 static double run_area(struct msg *m, const struct rule *r)
@@ -286,24 +310,26 @@ static double run_area(struct msg *m, const struct rule *r)
 	if (r->slot == 0)
 		return 0;
 	scan_area(m, area, f);
-	bool all = prefilter_always(f, r->slot - 1);
-	if (!all && area->may[r->slot - 1] == NULL)
+	if (!prefilter_always(f, r->slot - 1) && area->may[r->slot - 1] == NULL)
 		return 0;
 	if (r->needs.p == NULL)
-		return run_lines(m, r, r->pattern.code, area, all);
+		return run_lines(m, r, r->pattern.code, f, area);
 	struct pcre *code = filled(m, r);
-	unsigned n = code == NULL ? 0 : run_lines(m, r, code, area, all);
+	unsigned n = code == NULL ? 0 : run_lines(m, r, code, f, area);
 	pcre_free(&code);
 	return n;
 }
 
 /* --- the other kinds --- */
 
-static void on_head_may(void *ctx, unsigned number, size_t from, size_t to)
+struct head_scan { struct head_value *v; const struct prefilter *f; };
+
+static void on_head_may(void *ctx, unsigned number, size_t at)
 {
-	(void)from;
-	(void)to;
-	((bool *)ctx)[number] = true;
+	const struct head_scan *s = ctx;
+	size_t from = at, to = at;
+	if (!s->v->may[number])
+		s->v->may[number] = prefilter_place(s->f, number, s->v->joined, 0, &from, &to);
 }
 
 static void scan_head(struct msg *m, struct head_value *v, const struct prefilter *f)
@@ -312,7 +338,8 @@ static void scan_head(struct msg *m, struct head_value *v, const struct prefilte
 	v->may = ARENA_ARRAY(m->a, bool, prefilter_count(f) + 1);
 	buf_init(&folded, v->joined.n + 1);
 	prefilter_fold(v->joined, &folded);
-	prefilter_scan(f, v->joined, buf_view(&folded), on_head_may, v->may);
+	struct head_scan s = { v, f };
+	prefilter_scan(f, v->joined, buf_view(&folded), on_head_may, &s);
 	buf_fini(&folded);
 }
 

@@ -20,6 +20,8 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "(?:foo)?\\s?(?:bar){1,2}thing", "" }, { "\\bx{0,3}(?:viagra|colou?r)", "i" }, { "(?<=foo)bar[a-z]", "" }, { "[a-z]{0,4}[ .]?mixed", "i" }, { "(?:one|foo.*)two", "i" },
 	{ "(?:a|bc){2,4}def", "" }, { "\\Gfoo", "" }, { "foo \v bar\f", "x" }, { "thing zz ?", "x" }, { "thingx(?#c)?", "" }, { "lookout#c\nx *", "x" },
 	{ "^\\s?(?:foo|[a-z]{2,5}ing|c)\\s", "m" }, { "^[a-z]+\\s+(?:^ba|thing)[rz]", "im" }, { "^(?:[^x]*?q|\\W?[a-z]{3})[a-u]$", "ms" }, { "^[a-z]*(?:\\s|bc)def|^ba", "m" },
+	{ "[[:upper:]]{2}[[:^alpha:]_]", "" }, { "[[:digit:][:space:]x]{2}[[:lower:]]", "i" }, { "(foo|ba.)[^x]{0,9}\\1c", "" }, { "[a-z]+@1x?", "" }, { "^[a-z]+ word", "m" },
+	{ "^[^>]?.*?thing", "m" }, { "^abc.*bar", "s" }, { "one\\s(?:two|foo)\\s?bar", "i" }, { "(?:[a-z]\\W?)+thing\\b", "" },
 	{ "(?m)^[a-z]?foo|[a-z]z", "m" }, { "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
 };
 
@@ -47,10 +49,15 @@ static struct str text(struct buf *b)
 }
 
 struct where { bool may; size_t from, to; };
+struct scan { const struct prefilter *f; struct str text; struct where *where; };
 
-static void on_hit(void *ctx, unsigned number, size_t from, size_t to)
+static void on_hit(void *ctx, unsigned number, size_t at)
 {
-	struct where *w = &((struct where *)ctx)[number];
+	const struct scan *s = ctx;
+	struct where *w = &s->where[number];
+	size_t from = at, to = at;
+	if (!prefilter_place(s->f, number, s->text, 0, &from, &to))
+		return;
 	w->from = !w->may || from < w->from ? from : w->from;
 	w->to = !w->may || to > w->to ? to : w->to;
 	w->may = true;
@@ -107,6 +114,45 @@ static void side_by_side(void)
 	gate_free(&g);
 }
 
+/* From where to where a match may begin, in texts that have what is required once; -1: nowhere. */
+static void narrow(void)
+{
+	static const struct { const char *pattern, *flags, *text; int from, to; } cases[] = {
+		{ "[a-z]+@example", "", "some words, joe@example", 12, 15 },
+		{ "[a-z]{2}[0-9]{0,3}xyz", "", "so many words xyz", 9, 14 },
+		{ "(?:\\d+|ten)\\s(?:to|for)\\syour\\saccount", "i", "On the second day 17 for\tYour account", 15, 20 },
+		{ "(?:\\d+|ten)\\s(?:to|for)\\syour\\saccount", "i", "10 for yours account", -1, -1 },
+		{ "^[a-z ]+\\.txt", "m", "one\ntwo three.txt", 4, 4 },
+		{ "^[a-z]+\\.txt", "m", "no one.txt", -1, -1 },
+		{ "^(?:foo|ba.).{0,5}bar", "", "foo! bar", 0, 0 },
+		{ "^(?:foo|ba.).{0,5}bar", "", "something foo bar", -1, -1 },
+		{ "(.)\\1[[:digit:]]{2}bcd", "", "12345bcd", 0, 5 },
+		{ "(?:[[:xdigit:]]{2}|-){1,4}QQQ", "", "the id is 12-34QQQ", 7, 15 },
+		{ "<[^>]*href=", "i", "<b>this</b> <i href=", 3, 15 },
+		{ "\\.[^.]*href=", "i", "It. Is. There href=", 3, 14 },
+		{ ",[^,\\n]*href=", "i", "one\ntwo, three href=", 4, 15 },
+	};
+	struct buf folded;
+	buf_init(&folded, 1000);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct arena *a = arena_new(0);
+		struct prefilter *f = prefilter_new(a);
+		struct where w = { 0 };
+		const struct str t = str_c(cases[i].text);
+		struct scan s = { f, t, &w };
+		prefilter_add(f, str_c(cases[i].pattern), cases[i].flags);
+		prefilter_finish(f);
+		buf_reset(&folded);
+		prefilter_fold(t, &folded);
+		prefilter_scan(f, t, buf_view(&folded), on_hit, &s);
+		const int from = w.may ? (int)w.from : -1, to = w.may ? (int)w.to : -1;
+		tap_ok(!prefilter_always(f, 0) && from == cases[i].from && to == cases[i].to, "/%s/%s begins from %d to %d in '%s' (%d to %d)", cases[i].pattern,
+		       cases[i].flags, cases[i].from, cases[i].to, cases[i].text, from, to);
+		arena_free(&a);
+	}
+	buf_fini(&folded);
+}
+
 /* With so many windows that the prefilter goes another way about them. */
 static struct prefilter *with_more(struct arena *a)
 {
@@ -146,9 +192,10 @@ int main(void)
 		struct str t = text(&b);
 		buf_reset(&folded);
 		prefilter_fold(t, &folded);
-		prefilter_scan(f, t, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, hit);
+		struct scan s = { f, t, hit }, s_more = { more, t, hit_more };
+		prefilter_scan(f, t, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &s);
 		memset(hit_more, 0, prefilter_count(more) * sizeof(*hit_more));
-		prefilter_scan(more, t, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, hit_more);
+		prefilter_scan(more, t, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &s_more);
 		for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
 			differ += hit[i].may != hit_more[i].may || hit[i].from != hit_more[i].from || hit[i].to != hit_more[i].to;
 			bool open = gates[i] == NULL || gate_may(gates[i], t), may = open && (hit[i].may || prefilter_always(f, (unsigned)i));
@@ -175,6 +222,7 @@ int main(void)
 		gate_free(&gates[i]);
 	}
 	tap_ok(gate_new(STR("x"), "") == NULL && gate_new(STR("[a-z]*"), "") == NULL && gate_new(STR("(.)\\1"), "") == NULL, "no gate where it would not help");
+	narrow();
 	hostile();
 	side_by_side();
 	buf_fini(&b);
