@@ -14,10 +14,10 @@ enum {
 	SUBSETS_MIN = 256, PARTS_A_SUBSET = 8, MEMBERS_MAX = 400000, BUCKETS = 1024,	/* how many subsets are kept goes by the parts */
 	CREDIT_MAX = 3000, BYTES_A_CREDIT = 16,	/* new subsets that bytes of text pay for */
 	UNKNOWN = 0, MATCH = 1, FIRST = 2, LINE_START = 3,
-	LANES = 4,
+	LANES = 4, BLOCK = 8,
 };
 
-static const double begins_min = 0.2;
+static const double begins_min = 0.05;
 
 struct parts { const int *v; int n; };
 struct subset { struct parts parts; unsigned hash, next; };	/* in no order; next: in the bucket, 0 the last */
@@ -202,9 +202,12 @@ static void room(struct gate *g)
 {
 	if (g->n < g->cap)
 		return;
-	g->cap = g->cap == 0 ? 32 : g->cap * 2;
+	const bool new = g->cap == 0;
+	g->cap = new ? 32 : g->cap * 2;
 	g->subsets = xrealloc(g->subsets, g->cap * sizeof(*g->subsets));
 	g->rows = xrealloc(g->rows, (size_t)g->cap * g->n_classes * sizeof(*g->rows));
+	if (new)
+		memset(g->rows, UNKNOWN, FIRST * g->n_classes * sizeof(*g->rows));
 }
 
 /* Whether these are the parts in g->list, of which there are as many. */
@@ -268,6 +271,15 @@ static const struct first *first(struct gate *g, unsigned class)
 	return f;
 }
 
+/* Most texts would be let through after their first bytes. */
+static bool ends_at_once(struct gate *g)
+{
+	double share = 0;
+	for (unsigned c = 0; c < 256; c++)
+		share += first(g, g->class_of[c])->ends ? rx_rarity((unsigned char)c) : 0;
+	return share >= begins_min;
+}
+
 static unsigned step(struct gate *g, unsigned from, unsigned class)
 {
 	const struct first *f = g->lines ? NULL : first(g, class);
@@ -303,8 +315,10 @@ struct gate *gate_new(struct str pattern, const char *flags)
 		g->credit = CREDIT_MAX;
 		g->max = SUBSETS_MIN + (unsigned)g->m.n / PARTS_A_SUBSET;
 		g->firsts = ARENA_ARRAY(g->a, struct first, g->n_classes);
-		start(g);
+		ok = !ends_at_once(g);
 	}
+	if (ok)
+		start(g);
 	arena_free(&scratch);
 	if (!ok)
 		gate_free(&g);
@@ -362,18 +376,8 @@ static bool lane_step(struct gate *g, struct lane *l)
 	return !*l->may;
 }
 
-/* As far as rows are known. */
-static void lane_run(const struct gate *g, struct lane *l)
-{
-	for (; l->p < l->end; l->p++) {
-		const unsigned to = g->rows[l->row + g->class_of[*l->p]];
-		if (to <= MATCH)
-			return;
-		l->row = to;
-	}
-}
-
-/* Each byte waits for the row that the one before it led to: of several texts side by side none waits for the others. */
+/* Each byte waits for the row that the one before it led to: of several texts side by side none waits for the others. What is unknown leads to itself, so that eight
+ * bytes are read without a look at where they lead; if that is nowhere, they are gone through again. */
 static void lanes_run(const struct gate *g, struct lane l[LANES])
 {
 	const unsigned *rows = g->rows;
@@ -382,6 +386,18 @@ static void lanes_run(const struct gate *g, struct lane l[LANES])
 	ptrdiff_t n = PTRDIFF_MAX, i = 0;
 	for (unsigned k = 0; k < LANES; k++)
 		n = l[k].end - l[k].p < n ? l[k].end - l[k].p : n;
+	for (; n - i >= BLOCK; i += BLOCK) {
+		unsigned t0 = r0, t1 = r1, t2 = r2, t3 = r3;
+#define STEP(k) t0 = rows[t0 + class[p0[i + k]]], t1 = rows[t1 + class[p1[i + k]]], t2 = rows[t2 + class[p2[i + k]]], t3 = rows[t3 + class[p3[i + k]]]
+		STEP(0), STEP(1), STEP(2), STEP(3), STEP(4), STEP(5), STEP(6), STEP(7);
+#undef STEP
+		if (t0 <= MATCH || t1 <= MATCH || t2 <= MATCH || t3 <= MATCH)
+			break;
+		r0 = t0;
+		r1 = t1;
+		r2 = t2;
+		r3 = t3;
+	}
 	for (; i < n; i++) {
 		const unsigned t0 = rows[r0 + class[p0[i]]], t1 = rows[r1 + class[p1[i]]], t2 = rows[r2 + class[p2[i]]], t3 = rows[r3 + class[p3[i]]];
 		if (t0 <= MATCH || t1 <= MATCH || t2 <= MATCH || t3 <= MATCH)
@@ -397,6 +413,27 @@ static void lanes_run(const struct gate *g, struct lane l[LANES])
 	l[1].row = r1;
 	l[2].row = r2;
 	l[3].row = r3;
+}
+
+/* The same for the last ones of many. */
+static void lane_run(const struct gate *g, struct lane *l)
+{
+	const unsigned *rows = g->rows;
+	const unsigned char *class = g->class_of, *p = l->p, *const end = l->end;
+	unsigned row = l->row;
+	for (; end - p >= BLOCK; p += BLOCK) {
+		unsigned to = row;
+#define STEP(k) to = rows[to + class[p[k]]]
+		STEP(0), STEP(1), STEP(2), STEP(3), STEP(4), STEP(5), STEP(6), STEP(7);
+#undef STEP
+		if (to <= MATCH)
+			break;
+		row = to;
+	}
+	for (unsigned to; p < end && (to = rows[row + class[*p]]) > MATCH; p++)
+		row = to;
+	l->p = p;
+	l->row = row;
 }
 
 /* Most lines are left after a byte or two. */
