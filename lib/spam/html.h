@@ -1,5 +1,5 @@
-/* HTML as rules need it: a tolerant tokenizer (html.c), the text that a reader sees and what rules count on the way (render.c), styles (style.c). Input and
- * output are UTF-8.
+/* HTML as rules need it: a tolerant tokenizer (html.c), the text that a reader sees and what rules count on the way (render.c), what tags say (html_tags.c),
+ * styles (style.c). Input and output are UTF-8.
  */
 #ifndef SPAM_HTML_H
 #define SPAM_HTML_H
@@ -23,7 +23,7 @@ struct html_events {
 void html_tokenize(struct arena *a, struct str text, const struct html_events *ev);
 struct str html_entities(struct arena *a, struct str text, bool prefixes);	/* &amp; …; prefixes: "&ampx" too */
 
-struct html_tag { struct str name; int open; unsigned is; };	/* is: of which lists (render.c) */
+struct html_tag { struct str name; int open; unsigned is; };	/* is: bits of the lists that it is on (html_list) */
 struct html_uri { struct str uri; struct strs types, texts; };
 
 struct html_style {
@@ -32,6 +32,13 @@ struct html_style {
 	int size;
 	bool hidden_display, hidden_visibility;
 };
+
+enum html_list {
+	HTML_ELEMENT, HTML_TRICK, HTML_STYLED, HTML_BREAK, HTML_CELL, HTML_PARAGRAPH, HTML_BACKGROUND, HTML_LINK, HTML_SOURCE,
+	HTML_FORM, HTML_BASE, HTML_META, HTML_FONT, HTML_IMG, HTML_OBJECT, HTML_ANCHOR, HTML_TITLE,
+};
+static inline bool html_on(unsigned is, enum html_list list) { return is >> list & 1; }
+static inline bool html_is_open(const struct html_tag *t) { return t != NULL && t->open > 0; }
 
 enum html_flag { HTML_LOW_CONTRAST = 1, HTML_BAD_COLOUR = 2, HTML_BAD_FACE = 4, HTML_FORM_MAILTO = 8, HTML_EMBEDS = 16 };
 
@@ -74,6 +81,11 @@ int html_tag_open(const struct html *h, struct str name);	/* how many are open; 
 bool html_number(const struct html *h, struct str name, double *out);
 const struct strs *html_list(const struct html *h, struct str name);	/* "comment" "script" "title" "anchor" */
 struct str target_uri(struct arena *a, struct str base, struct str uri);
+
+/* --- html_tags.c --- */
+unsigned html_lists(struct str tag);
+void html_tag_says(struct html *h, struct str tag, unsigned is, const struct html_attr *attrs, size_t n);	/* of a tag that opens */
+void html_texts_close(struct html *h);	/* those of anchors and titles that are open at the end */
 
 /* --- style.c --- */
 void html_style_open(struct html *h, struct str tag, struct html_attr *attrs, size_t n);
