@@ -8,6 +8,7 @@
 #include "spam/expr.h"
 #include "spam/gate.h"
 #include "spam/prefilter.h"
+#include "spam/regex.h"
 
 enum { META_DEPTH_MAX = 50, HEAD_RULES_MIN = 6 };
 
@@ -299,6 +300,24 @@ static void gates_learn(const struct set *s)
 			(void)gate_may(s->rules[i]->gate, s->rules[k]->describe);
 }
 
+static void find_runs(struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct rule *r = s->rules[i];
+		struct rx_run run;
+		if (!r->needed || r->type != RULE_FULL || r->pattern.code == NULL)
+			continue;
+		struct arena *scratch = arena_new(0);
+		const struct rx *x = rx_parse(scratch, r->pattern.text, r->pattern.flags);
+		if (x != NULL && rx_run(x, &run)) {
+			struct rx_run *kept = ARENA_NEW(s->a, struct rx_run);
+			*kept = run;
+			r->run = kept;
+		}
+		arena_free(&scratch);
+	}
+}
+
 static void mark_active(struct set *s)
 {
 	for (size_t i = 0; i < s->n; i++)
@@ -333,6 +352,7 @@ int set_finish(struct set *s, struct err *e)
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);
 	s->uri_filter = build_filter(s, RULE_URI);
 	build_head_filters(s);
+	find_runs(s);
 	if (s->opt->jit)
 		gates_learn(s);
 	return 0;

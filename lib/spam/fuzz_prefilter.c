@@ -6,6 +6,7 @@
 #include "map/pcre.h"
 #include "spam/gate.h"
 #include "spam/prefilter.h"
+#include "spam/regex.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -53,6 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (found && !prefilter_always(f, 0))
 		assert(w.may && start >= w.from && start <= w.to);
 	assert(open || !found);
+	struct rx_run run;
+	const struct rx *x = rx_parse(a, pattern, flags);
+	assert(x == NULL || !found || !rx_run(x, &run) || rx_run_in(&run, text));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		assert(may[i] || !found || texts[i].n == 0);
 	gate_free(&g);

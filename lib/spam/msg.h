@@ -103,6 +103,7 @@ struct msg {
 	unsigned char *known;		/* 0 no, 1 being made, 2 yes */
 	struct str *matched;		/* by index, with SPAM_WANT_MATCHED */
 	unsigned limited;
+	struct group *group;		/* run.c's */
 	struct msg_evals *evals;	/* what eval functions keep */
 	struct costs *costs;		/* with SPAM_WANT_COSTS */
 	double bayes;

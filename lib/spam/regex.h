@@ -36,6 +36,11 @@ size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsign
  * *rarity_out: how likely text passes, roughly. */
 struct rx_window { struct rx_set set[RX_WINDOW]; size_t n; };
 size_t rx_windows(struct arena *a, const struct rx *x, struct rx_window out[RX_WINDOWS_MAX], double *rarity_out, struct rx_reach *before_out);
+/* A run of bytes of one class that is in every match, of RX_RUN_MIN or more. False: none is known. */
+enum { RX_RUN_MIN = 32 };
+struct rx_run { struct rx_set set; size_t n; };
+bool rx_run(const struct rx *x, struct rx_run *out);
+bool rx_run_in(const struct rx_run *r, struct str text);	/* whether the text has one; mostly looks at a byte in n */
 /* Where all matches begin: RX_LINES, at a line's start ("^…" with the flag m, and no alternative to it); RX_TEXT, at the text's. */
 enum rx_begin { RX_ANYWHERE, RX_LINES, RX_TEXT };
 enum rx_begin rx_begins(struct str pattern, const char *flags, const struct rx *x);

@@ -296,6 +296,38 @@ size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsign
 	return need.texts.n;
 }
 
+/* --- runs --- */
+
+bool rx_run(const struct rx *x, struct rx_run *out)
+{
+	const struct rx *inner = unwrapped(x);
+	size_t best = RX_RUN_MIN - 1;
+	for (const struct rx *k = inner->op == RX_CAT ? inner->kids : inner; k != NULL; k = inner->op == RX_CAT ? k->next : NULL) {
+		const struct rx *one = k->op == RX_REPEAT ? unwrapped(k->kids) : NULL;
+		if (one == NULL || one->op != RX_SET || k->min <= best)
+			continue;
+		best = k->min;
+		*out = (struct rx_run){ one->set, best };
+	}
+	return best >= RX_RUN_MIN;
+}
+
+/* A byte of another class near the end of where a run might be spares all before it. */
+bool rx_run_in(const struct rx_run *r, struct str text)
+{
+	size_t start = 0, known = 0;	/* from start to known all are of the class */
+	while (text.n - start >= r->n) {
+		size_t i = start + r->n;
+		while (i > known && rx_set_has(&r->set, (unsigned char)text.p[i - 1]))
+			i--;
+		if (i <= known)
+			return true;
+		known = start + r->n;
+		start = i;
+	}
+	return false;
+}
+
 /* --- windows --- */
 
 /* How often a byte stands in mail, roughly: letters by their rank, everything else evenly. */

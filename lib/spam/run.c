@@ -7,6 +7,7 @@
 #include "spam/expr.h"
 #include "spam/gate.h"
 #include "spam/prefilter.h"
+#include "spam/regex.h"
 
 /* --- patterns over texts --- */
 
@@ -174,13 +175,20 @@ static unsigned added(const struct area *area, size_t piece, unsigned found, uns
 	return found == 0 ? n : found > (max - n) / times ? max : n + found * times;
 }
 
-/* Lines that a gate is asked about together, and those between them that need none. */
+/* Lines that a gate is asked about together, and those between them that need none. One for all rules of a message, which do not run inside each other. */
 struct group {
 	size_t n, n_gated, line[GATED_TOGETHER], gated[GATED_TOGETHER];
 	const struct line_hits *first[GATED_TOGETHER];
 	bool open[GATED_TOGETHER], may[GATED_TOGETHER];
 	struct str texts[GATED_TOGETHER];
 };
+
+static struct group *group_of(struct msg *m)
+{
+	if (m->group == NULL)
+		m->group = ARENA_NEW(m->a, struct group);
+	return m->group;
+}
 
 static void group_add(struct group *g, size_t line, const struct line_hits *first, bool gate, struct str text)
 {
@@ -229,7 +237,7 @@ static void run_group(struct run *u, struct group *g)
 
 static void run_all(struct run *u, size_t first)
 {
-	struct group *g = u->r->gate == NULL ? NULL : ARENA_NEW(u->m->a, struct group);
+	struct group *g = u->r->gate == NULL ? NULL : group_of(u->m);
 	for (size_t i = first; i < u->area->pieces.n && u->n < u->max; i++) {
 		if (area_times(u->area, i) == 0)
 			continue;
@@ -273,7 +281,7 @@ static bool worth_a_gate(const struct line_hits *h, size_t size)
 
 static void run_places(struct run *u, size_t from)
 {
-	struct group *g = u->r->gate == NULL ? NULL : ARENA_NEW(u->m->a, struct group);
+	struct group *g = u->r->gate == NULL ? NULL : group_of(u->m);
 	const unsigned number = u->r->slot - 1;
 	for (struct line_hits *h = u->area->may[number]; h != NULL && u->n < u->max;) {
 		const size_t line = h->line;
@@ -484,6 +492,13 @@ static double run_meta(struct msg *m, const struct rule *r)
 	return n != 0 && n <= 0 ? 1 : n;
 }
 
+static double run_full(struct msg *m, const struct rule *r)
+{
+	if (r->pattern.code == NULL || (r->run != NULL && !rx_run_in(r->run, m->whole)))
+		return 0;
+	return matches(m, r, r->pattern.code, m->whole, most(r));
+}
+
 static double run_eval(struct msg *m, const struct rule *r)
 {
 	return r->eval == NULL ? 0 : r->eval(m, r);
@@ -492,7 +507,8 @@ static double run_eval(struct msg *m, const struct rule *r)
 double rule_value(struct msg *m, const struct rule *r)
 {
 	static double (*const run[])(struct msg *, const struct rule *) = {
-		[RULE_HEADER] = run_header, [RULE_EXISTS] = run_header, [RULE_BODY] = run_area, [RULE_RAWBODY] = run_area, [RULE_URI] = run_area,
+		[RULE_HEADER] = run_header, [RULE_EXISTS] = run_header, [RULE_BODY] = run_area, [RULE_RAWBODY] = run_area, [RULE_FULL] = run_full,
+		[RULE_URI] = run_area,
 		[RULE_MIMEHEADER] = run_mimeheader, [RULE_URI_DETAIL] = run_detail, [RULE_EVAL] = run_eval, [RULE_META] = run_meta, [RULE_OFF] = fact_value,
 	};
 	if (m->known[r->index] == 2)
@@ -502,9 +518,7 @@ double rule_value(struct msg *m, const struct rule *r)
 	m->known[r->index] = 1;
 	const struct cost_mark mark = m->costs == NULL ? (struct cost_mark){ 0 } : cost_begin(m);
 	double v = 0;
-	if (rule_active(m, r) && r->type == RULE_FULL)
-		v = r->pattern.code == NULL ? 0 : matches(m, r, r->pattern.code, m->whole, most(r));
-	else if (rule_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
+	if (rule_active(m, r) && r->type < ARRAY_LEN(run) && run[r->type] != NULL)
 		v = run[r->type](m, r);
 	if (m->costs != NULL)
 		cost_of_rule(m, r, mark);

@@ -87,6 +87,7 @@ struct rule {
 	eval_fn *eval;
 	const struct head_spec *head;	/* header, mimeheader */
 	struct gate *gate;		/* of patterns that are dear otherwise; NULL: none (gate.h) */
+	const struct rx_run *run;	/* of patterns about the whole message: what it must have; NULL: nothing is known (regex.h) */
 	unsigned tflags, maxhits;	/* maxhits 0: no limit */
 	struct pattern pattern;
 	struct str needs;		/* "%{NAME}" in the pattern: what the rule that captures NAME found; p NULL: none */

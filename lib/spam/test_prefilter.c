@@ -153,6 +153,34 @@ static void narrow(void)
 	buf_fini(&folded);
 }
 
+/* What rx_run_in says is what PCRE2 does, for runs everywhere and nearly long enough ones. */
+static void runs(void)
+{
+	const char *const pattern = "^(?:[^\\r\\n]){40}";
+	struct arena *a = arena_new(0);
+	const struct rx *x = rx_parse(a, str_c(pattern), "m");
+	struct pcre *code = NULL;
+	struct err e = { 0 };
+	struct rx_run run, none;
+	unsigned wrong = 0, there = 0;
+	char t[400];
+	bool ok = x != NULL && rx_run(x, &run) && run.n == 40 && pcre_compile(str_c(pattern), "", false, &code, &e) == 0;
+	pcre_free(&code);
+	ok = ok && pcre_compile(STR("[^\\r\\n]{40}"), "", false, &code, &e) == 0;
+	for (unsigned round = 0; ok && round < 20000; round++) {
+		const size_t n = next(sizeof(t));
+		for (size_t i = 0; i < n; i++)
+			t[i] = next(30) == 0 ? "\r\n"[next(2)] : 'x';
+		const bool does = pcre_match(code, str_n(t, n), NULL, 0, &e) == 1;
+		wrong += does != rx_run_in(&run, str_n(t, n));
+		there += does;
+	}
+	tap_ok(ok && wrong == 0 && there > 5000 && there < 18000, "a run is found where there is one (%u of 20000, %u wrong)", there, wrong);
+	tap_ok(!rx_run(rx_parse(a, STR("x[a-z]{31}|[a-z]{99}"), ""), &none) && !rx_run(rx_parse(a, STR("(?:ab){50}"), ""), &none), "no run where not every match has one");
+	pcre_free(&code);
+	arena_free(&a);
+}
+
 /* With so many windows that the prefilter goes another way about them. */
 static struct prefilter *with_more(struct arena *a)
 {
@@ -223,6 +251,7 @@ int main(void)
 	}
 	tap_ok(gate_new(STR("x"), "") == NULL && gate_new(STR("[a-z]*"), "") == NULL && gate_new(STR("(.)\\1"), "") == NULL, "no gate where it would not help");
 	narrow();
+	runs();
 	hostile();
 	side_by_side();
 	buf_fini(&b);
