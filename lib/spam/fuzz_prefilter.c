@@ -54,6 +54,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (found && !prefilter_always(f, 0))
 		assert(w.may && start >= w.from && start <= w.to);
 	assert(open || !found);
+	size_t from = 0, to = 0, s2 = 0;
+	bool there = false;
+	const bool tells = g != NULL && gate_tells(g);
+	for (; tells && !there && gate_next(g, text, &from, &to); from = to + 1)
+		there = pcre_find(code, text, from, to, &s2, &end, &e) == 1;
+	assert(!tells || (there == found && (!found || s2 == start)));
 	struct rx_run run;
 	const struct rx *x = rx_parse(a, pattern, flags);
 	assert(x == NULL || !found || !rx_run(x, &run) || rx_run_in(&run, text));

@@ -29,6 +29,7 @@ struct gate {
 	struct rx_machine m;
 	int start;
 	bool lines;			/* a match begins at a line's start */
+	bool again;			/* a match can pass a part that begins one: that no other part is there does not mean that nothing is begun */
 	struct parts begin;		/* what a match may begin with */
 	bool *begins;			/* by part: passed on the way to one of these */
 	struct first *firsts;		/* by class */
@@ -172,6 +173,11 @@ static bool begin(struct gate *g)
 	g->begin = kept(g->a, g->list, g->n_list);
 	for (int i = 0; i < g->m.n && !g->lines; i++)
 		g->begins[i] = g->seen[i] == g->mark;
+	for (int i = 0; i < g->m.n && !g->again; i++) {
+		const struct rx_state *s = &g->m.v[i];
+		if (s->set != NULL || !g->begins[i])
+			g->again = (s->next >= 0 && g->begins[s->next]) || (s->next2 >= 0 && g->begins[s->next2]);
+	}
 	return true;
 }
 
@@ -498,4 +504,46 @@ bool gate_may(struct gate *g, struct str text)
 	bool may;
 	gate_each(g, &text, 1, &may);
 	return may;
+}
+
+bool gate_tells(const struct gate *g)
+{
+	return !g->again;
+}
+
+/* Where nothing is begun, nothing can have begun before. What begins at the bytes that are told, the caller has to try: then all is known up to there. */
+bool gate_next(struct gate *g, struct str text, size_t *from, size_t *to_out)
+{
+	const unsigned nothing = FIRST * g->n_classes, line_start = LINE_START * g->n_classes;
+	bool may;
+	if (*from >= text.n)
+		return false;
+	if (is_full(g))
+		start(g);
+	struct lane l = lane_new(g, str_from(text, *from), &may);
+	const unsigned char *begun = l.p;
+	if (g->lines && (*from == 0 || l.p[-1] == '\n'))
+		l.row = line_start;
+	for (;;) {
+		if (l.row == nothing) {
+			const unsigned char *lf = g->lines ? memchr(l.p, '\n', (size_t)(l.end - l.p)) : NULL;
+			if (g->lines && lf == NULL)
+				return false;
+			l.p = g->lines ? lf + 1 : l.p;
+			l.row = g->lines ? line_start : nothing;
+			begun = l.p;
+		}
+		const unsigned to = l.p < l.end ? g->rows[l.row + g->class_of[*l.p]] : UNKNOWN;
+		if (to > MATCH) {
+			l.p++;
+			l.row = to;
+		} else if (!lane_step(g, &l)) {
+			break;
+		}
+	}
+	if (!may)
+		return false;
+	*from = (size_t)(begun - (const unsigned char *)text.p);
+	*to_out = l.row == UNKNOWN ? text.n : (size_t)(l.p - (const unsigned char *)text.p) - 1;
+	return true;
 }

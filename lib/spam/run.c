@@ -179,7 +179,7 @@ static unsigned added(const struct area *area, size_t piece, unsigned found, uns
 struct group {
 	size_t n, n_gated, line[GATED_TOGETHER], gated[GATED_TOGETHER];
 	const struct line_hits *first[GATED_TOGETHER];
-	bool open[GATED_TOGETHER], may[GATED_TOGETHER];
+	bool open[GATED_TOGETHER], asked[GATED_TOGETHER], may[GATED_TOGETHER];
 	struct str texts[GATED_TOGETHER];
 };
 
@@ -195,6 +195,7 @@ static void group_add(struct group *g, size_t line, const struct line_hits *firs
 	g->line[g->n] = line;
 	g->first[g->n] = first;
 	g->open[g->n] = true;
+	g->asked[g->n] = gate;
 	if (gate) {
 		g->gated[g->n_gated] = g->n;
 		g->texts[g->n_gated++] = text;
@@ -226,12 +227,27 @@ static void run_line(struct run *u, size_t line, const struct line_hits *h)
 	u->n = added(u->area, line, n, u->n, u->max);
 }
 
+/* Where its gate opens. */
+static void run_gated(struct run *u, size_t line, const struct line_hits *h)
+{
+	const struct str text = u->area->pieces.v[line];
+	size_t at = h == NULL ? 0 : h->from, from = at, to, last = text.n;
+	unsigned n = 0;
+	for (; h != NULL; h = h->next)
+		last = h->to;
+	for (; u->n + n < u->max && from <= last && gate_next(u->r->gate, text, &from, &to); from = to < at ? at : to + 1) {
+		at = from > at ? from : at;
+		n += matches_in(u->m, u->r, u->code, text, &at, to < last ? to : last, u->max - u->n - n);
+	}
+	u->n = added(u->area, line, n, u->n, u->max);
+}
+
 static void run_group(struct run *u, struct group *g)
 {
 	group_ask(g, u->r->gate);
 	for (size_t k = 0; k < g->n && u->n < u->max; k++)
 		if (g->open[k])
-			run_line(u, g->line[k], g->first[k]);
+			(g->asked[k] && gate_tells(u->r->gate) ? run_gated : run_line)(u, g->line[k], g->first[k]);
 	g->n = g->n_gated = 0;
 }
 
