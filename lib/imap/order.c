@@ -1,5 +1,6 @@
 /* Rows by numbers: a stable radix sort, of the last criterion first. A row's place in the array is 8 bytes, half of its number and its index, so each number is
- * sorted by its low half, and by the high one only where it is not the same in all rows; for dates and ranks it is. */
+ * sorted by its low half, and by the high one only where it is not the same in all rows; for dates and ranks it is. lib/base/radix.c sorts items of 16 bytes by numbers
+ * that lie in memory already: with it a large mailbox touched twice as many fresh pages, and each number was written and read once more. */
 #include "imap/order.h"
 
 #include <string.h>
