@@ -2,6 +2,8 @@ $(call library,names.c root.c folders.c tree.c purge.c ops.c state.c state_apply
 	meta.c acl.c acl_tree.c train.c trainqueue.c listing.c listing_order.c)
 $(call unittest,test_maildir,test_maildir.c,store imap mail log os base test)
 $(call unittest,test_mbox,test_mbox.c test_util.c,store imap mail log os base test)
+$(call unittest,test_tidy,test_tidy.c test_util.c,store imap mail log os base test)
+$(call unittest,test_model,test_model.c test_util.c,store imap mail log os base test)
 $(call unittest,test_view,test_view.c test_util.c,store imap mail log os base test)
 $(call unittest,test_quota,test_quota.c test_util.c,store imap mail log os base test)
 $(call unittest,test_summary,test_summary.c test_util.c,store imap mail log os base test)

@@ -17,6 +17,7 @@ size_t count_files(const char *root, const char *rel);
 struct store *must_open(const char *root);
 struct mbox *must_mbox(struct store *s, const char *name);
 uint32_t append_one(struct mbox *m, unsigned flags, const char *keyword, const char *text);
+int store_flags(struct mbox_view *v, uint32_t seq, enum mbox_flag_op op, unsigned flags, const char *keyword);	/* keyword may be NULL */
 void refresh_sync(struct mbox *m, struct mbox_view *v);
 /* "1=uid:flags[,keyword…] 2=…" of a view: for comparisons. Static. */
 const char *describe(struct mbox_view *v);

@@ -213,3 +213,11 @@ char *read_message(struct mbox_view *v, uint32_t seq)
 	out[n < 0 ? 0 : n] = '\0';
 	return out;
 }
+
+int store_flags(struct mbox_view *v, uint32_t seq, enum mbox_flag_op op, unsigned flags, const char *kw)
+{
+	const struct str k = str_c(kw);
+	struct err e = { 0 };
+
+	return mbox_store_flags(v, &seq, 1, op, flags, &k, kw ? 1 : 0, 0, NULL, NULL, &e);
+}
