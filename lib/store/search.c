@@ -1,11 +1,5 @@
 /* The files of the search index: load, append, seal, replace. Disposable, never synced, never trusted without its checksums; what is lost is learned again.
  *
- *   postern.search     64 bytes header ("PSTNSRC1", mailbox id[16] at 8), then blocks: TRIGRAM_ROWS signatures of one class, by columns
- *   postern.searchlog  the same header, then batches of rows: signatures that are not in a block yet
- *   both are records, each at a multiple of 8, appended under a lock on postern.search that is never waited for:
- *     0 "PSRC"   4 what:8 (1 rows, 2 block) kind:8 class:8 zero:8   8 bytes:32   12 messages:32   16 zero   28 crc32c of mailbox id, these 28 bytes, the rest
- *     32 rows: (uid:32 kind:8 class:8 zero:16 bits…)…      block: uid:32… (to a multiple of 8), TRIGRAM_ROW_WORDS 64-bit words per bit of the class
- *
  * A record that does not verify ends what is believed of a file; the next writer writes over it. Rows whose message a block knows are passed over; when they are most
  * of the log, it is written anew. Blocks whose messages have gone are left out, when they are half of the file, by who loads it: a new file takes its place; what
  * still lives in one that is left out is learned again. */
@@ -22,7 +16,7 @@
 #include "store/signer.h"
 
 enum {
-	HEAD = 64, RECORD_HEAD = 32, ROW_HEAD = 8,
+	ROW_HEAD = 8,
 	WHAT_ROWS = 1, WHAT_BLOCK = 2,
 	LOAD_STEP = 4 << 20,		/* bytes verified in one go */
 	PENDING_BYTES = 1 << 18,	/* rows gathered before they are written */
@@ -30,8 +24,6 @@ enum {
 	BLOCKS_DEAD_MIN = 1 << 17,	/* the same of blocks */
 	LIVE_PART = 4,			/* a block with less than a fourth of its messages is no use */
 };
-static const char file_magic[8] = "PSTNSRC1";
-static const char record_magic[4] = "PSRC";
 #define LOG_NEW "postern.searchlog.new"
 #define BLOCKS_NEW "postern.search.new"
 
@@ -74,41 +66,18 @@ static const char *name_of(size_t i)
 	return i == SEARCH_BLOCKS ? SEARCH_NAME : SEARCHLOG_NAME;
 }
 
-static void head_put(char p[HEAD], const uint8_t id[16])
-{
-	memset(p, 0, HEAD);
-	memcpy(p, file_magic, sizeof(file_magic));
-	memcpy(p + 8, id, 16);
-}
-
-static bool head_ok(const struct mbox *m, int fd)
-{
-	char p[HEAD], want[HEAD];
-
-	head_put(want, m->st.id);
-	return pread(fd, p, sizeof(p), 0) == (ssize_t)sizeof(p) && memcmp(p, want, HEAD) == 0;
-}
-
-static bool head_write(const struct mbox *m, int fd)
-{
-	char p[HEAD];
-
-	head_put(p, m->st.id);
-	return pwrite(fd, p, sizeof(p), 0) == (ssize_t)sizeof(p);
-}
-
 static int open_one(struct mbox *m, size_t i, bool create)
 {
 	int fd = openat(m->dirfd, name_of(i), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !head_ok(m, fd))) {
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !search_head_ok(m, fd))) {
 		close_fd(&fd);
 		(void)unlinkat(m->dirfd, name_of(i), 0);
 	}
 	if (fd < 0 && create) {
 		fd = openat(m->dirfd, name_of(i), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (fd >= 0 && !head_write(m, fd))
+		if (fd >= 0 && !search_head_write(m, fd))
 			close_fd(&fd);
 	}
 	return fd;
@@ -134,7 +103,7 @@ static bool open_files(struct mbox *m, bool create)
 		}
 		grow_open(&s->file[i], fd);
 		s->ino[i] = st.st_ino;
-		s->pos[i] = HEAD;
+		s->pos[i] = SEARCH_HEAD;
 	}
 	return true;
 }
@@ -263,61 +232,21 @@ static bool take_block(struct mbox *m, uint64_t off, unsigned kind, unsigned cla
 	return true;
 }
 
-static uint32_t record_crc(const uint8_t id[16], const unsigned char *head, const void *payload, size_t n)
-{
-	return crc32c(crc32c(crc32c(0, id, 16), head, 28), payload, n);
-}
-
-/* The record at off, if one that verifies stands there. */
-static const unsigned char *record_at(struct grow *g, const uint8_t id[16], uint64_t off)
-{
-	const unsigned char *p = grow_at(g, off, RECORD_HEAD);
-
-	if (p == NULL || memcmp(p, record_magic, sizeof(record_magic)) != 0)
-		return NULL;
-	const uint32_t bytes = get_le32(p + 8);
-	if (bytes % 8 != 0 || (p = grow_at(g, off, RECORD_HEAD + (size_t)bytes)) == NULL || get_le32(p + 28) != record_crc(id, p, p + RECORD_HEAD, bytes))
-		return NULL;
-	return p;
-}
-
-uint64_t search_check(int dirfd, const uint8_t id[16], const char *name)
-{
-	struct grow g = { .fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) };
-	uint64_t off = HEAD, left;
-	const unsigned char *p;
-	char want[HEAD];
-	struct stat st;
-
-	if (g.fd < 0 || fstat(g.fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		grow_close(&g);
-		return 0;
-	}
-	while ((p = record_at(&g, id, off)) != NULL)
-		off += RECORD_HEAD + (uint64_t)get_le32(p + 8);
-	left = (uint64_t)st.st_size > off ? (uint64_t)st.st_size - off : 0;
-	head_put(want, id);
-	if ((p = grow_at(&g, 0, HEAD)) == NULL || memcmp(p, want, HEAD) != 0)
-		left = (uint64_t)st.st_size;
-	grow_close(&g);
-	return left;
-}
-
 /* Take the record at the file's position: its bytes with the head, 0 when nothing that verifies stands there. */
 static size_t take_record(struct mbox *m, size_t i)
 {
 	struct search *const s = &m->search;
 	const uint64_t off = s->pos[i];
-	const unsigned char *const p = record_at(&s->file[i], m->st.id, off);
+	const unsigned char *const p = search_record_at(&s->file[i], m->st.id, off);
 
 	if (p == NULL)
 		return 0;
 	const uint32_t bytes = get_le32(p + 8), n = get_le32(p + 12);
 	const unsigned what = p[4], kind = p[5], class = p[6];
-	if (what == WHAT_BLOCK && i == SEARCH_BLOCKS ? !take_block(m, off + RECORD_HEAD, kind, class, n, bytes)
-						     : what != WHAT_ROWS || i != SEARCH_LOG || !take_rows(m, off + RECORD_HEAD, n, bytes))
+	if (what == WHAT_BLOCK && i == SEARCH_BLOCKS ? !take_block(m, off + SEARCH_RECORD_HEAD, kind, class, n, bytes)
+						     : what != WHAT_ROWS || i != SEARCH_LOG || !take_rows(m, off + SEARCH_RECORD_HEAD, n, bytes))
 		return 0;
-	return RECORD_HEAD + (size_t)bytes;
+	return SEARCH_RECORD_HEAD + (size_t)bytes;
 }
 
 /* True: all of both files was taken. */
@@ -359,45 +288,24 @@ bool search_loaded(const struct mbox *m)
 
 /* --- writing --- */
 
-static void record_head(const struct mbox *m, unsigned char h[RECORD_HEAD], unsigned what, unsigned kind, unsigned class, uint32_t n, const void *payload, size_t bytes)
-{
-	memset(h, 0, RECORD_HEAD);
-	memcpy(h, record_magic, sizeof(record_magic));
-	h[4] = (unsigned char)what;
-	h[5] = (unsigned char)kind;
-	h[6] = (unsigned char)class;
-	put_le32(h + 8, (uint32_t)bytes);
-	put_le32(h + 12, n);
-	put_le32(h + 28, record_crc(m->st.id, h, payload, bytes));
-}
-
-static bool record_write(int fd, uint64_t off, const unsigned char h[RECORD_HEAD], const void *payload, size_t bytes)
-{
-	struct err e = { 0 };
-
-	/* The head last: without it nothing is there. */
-	return lseek(fd, (off_t)(off + RECORD_HEAD), SEEK_SET) >= 0 && write_all(fd, payload, bytes, &e) == 0 &&
-	       pwrite(fd, h, RECORD_HEAD, (off_t)off) == (ssize_t)RECORD_HEAD;
-}
-
 /* What waits becomes a batch of the log. */
 static bool write_pending(struct mbox *m)
 {
 	struct search *const s = &m->search;
-	unsigned char h[RECORD_HEAD];
+	unsigned char h[SEARCH_RECORD_HEAD];
 	uint32_t n = 0;
 
 	for (size_t i = 0; i < s->n_rows; i++)
 		n += s->rows[i].pending;
-	record_head(m, h, WHAT_ROWS, 0, 0, n, s->pending.p, s->pending.n);
-	if (!record_write(s->file[SEARCH_LOG].fd, s->pos[SEARCH_LOG], h, s->pending.p, s->pending.n))
+	search_record_head(m, h, WHAT_ROWS, 0, 0, n, s->pending.p, s->pending.n);
+	if (!search_record_write(s->file[SEARCH_LOG].fd, s->pos[SEARCH_LOG], h, s->pending.p, s->pending.n))
 		return false;
 	for (size_t i = 0; i < s->n_rows; i++) {
 		if (s->rows[i].pending)
-			s->rows[i].at += s->pos[SEARCH_LOG] + RECORD_HEAD;
+			s->rows[i].at += s->pos[SEARCH_LOG] + SEARCH_RECORD_HEAD;
 		s->rows[i].pending = false;
 	}
-	s->pos[SEARCH_LOG] += RECORD_HEAD + s->pending.n;
+	s->pos[SEARCH_LOG] += SEARCH_RECORD_HEAD + s->pending.n;
 	buf_fini(&s->pending);
 	return true;
 }
@@ -409,7 +317,7 @@ static bool seal(struct mbox *m, unsigned kind, unsigned class)
 	const size_t bits = trigram_bits(class), bytes = TRIGRAM_ROWS * 4 + bits * TRIGRAM_ROWS / 8;
 	const uint64_t *rows[TRIGRAM_ROWS];
 	unsigned char *const p = xmalloc(bytes);
-	unsigned char h[RECORD_HEAD];
+	unsigned char h[SEARCH_RECORD_HEAD];
 	size_t n = 0, kept = 0;
 
 	(void)grow_at(&s->file[SEARCH_LOG], 0, s->pos[SEARCH_LOG]);	/* all of it at one place, while pointers are held */
@@ -424,8 +332,8 @@ static bool seal(struct mbox *m, unsigned kind, unsigned class)
 	bool ok = n == TRIGRAM_ROWS;
 	if (ok) {
 		trigram_columns(rows, bits, (uint64_t *)(void *)(p + TRIGRAM_ROWS * 4));
-		record_head(m, h, WHAT_BLOCK, kind, class, TRIGRAM_ROWS, p, bytes);
-		ok = record_write(s->file[SEARCH_BLOCKS].fd, s->pos[SEARCH_BLOCKS], h, p, bytes);
+		search_record_head(m, h, WHAT_BLOCK, kind, class, TRIGRAM_ROWS, p, bytes);
+		ok = search_record_write(s->file[SEARCH_BLOCKS].fd, s->pos[SEARCH_BLOCKS], h, p, bytes);
 	}
 	free(p);
 	if (!ok || (n = take_record(m, SEARCH_BLOCKS)) == 0)
@@ -447,7 +355,7 @@ static bool seal(struct mbox *m, unsigned kind, unsigned class)
 static bool use_log(struct mbox *m, int fd, const struct buf *rows)
 {
 	struct search *const s = &m->search;
-	uint64_t at = HEAD + RECORD_HEAD;
+	uint64_t at = SEARCH_HEAD + SEARCH_RECORD_HEAD;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -455,7 +363,7 @@ static bool use_log(struct mbox *m, int fd, const struct buf *rows)
 	grow_close(&s->file[SEARCH_LOG]);
 	grow_open(&s->file[SEARCH_LOG], fd);
 	s->ino[SEARCH_LOG] = st.st_ino;
-	s->pos[SEARCH_LOG] = HEAD + RECORD_HEAD + rows->n;
+	s->pos[SEARCH_LOG] = SEARCH_HEAD + SEARCH_RECORD_HEAD + rows->n;
 	s->garbage = 0;
 	for (size_t i = 0; i < s->n_rows; i++) {
 		s->rows[i].at = at + ROW_HEAD;
@@ -466,10 +374,11 @@ static bool use_log(struct mbox *m, int fd, const struct buf *rows)
 
 static bool write_log(struct mbox *m, int fd, const struct buf *rows)
 {
-	unsigned char h[RECORD_HEAD];
+	unsigned char h[SEARCH_RECORD_HEAD];
 
-	record_head(m, h, WHAT_ROWS, 0, 0, (uint32_t)m->search.n_rows, rows->p, rows->n);
-	return !buf_failed(rows) && head_write(m, fd) && record_write(fd, HEAD, h, rows->p, rows->n) && renameat(m->dirfd, LOG_NEW, m->dirfd, SEARCHLOG_NAME) == 0;
+	search_record_head(m, h, WHAT_ROWS, 0, 0, (uint32_t)m->search.n_rows, rows->p, rows->n);
+	return !buf_failed(rows) && search_head_write(m, fd) && search_record_write(fd, SEARCH_HEAD, h, rows->p, rows->n) &&
+	       renameat(m->dirfd, LOG_NEW, m->dirfd, SEARCHLOG_NAME) == 0;
 }
 
 /* The log without what blocks know: a new file with one batch. */
@@ -507,8 +416,8 @@ static bool copy_blocks(struct mbox *m, int fd)
 
 	for (size_t i = 0; i < s->n_blocks; i++) {
 		const struct search_block *const b = &s->blocks[i];
-		const size_t n = RECORD_HEAD + uids_bytes(b->n) + trigram_bits(b->class) * TRIGRAM_ROWS / 8;
-		const unsigned char *const p = block_dead(b) ? NULL : grow_at(&s->file[SEARCH_BLOCKS], b->uids - RECORD_HEAD, n);
+		const size_t n = SEARCH_RECORD_HEAD + uids_bytes(b->n) + trigram_bits(b->class) * TRIGRAM_ROWS / 8;
+		const unsigned char *const p = block_dead(b) ? NULL : grow_at(&s->file[SEARCH_BLOCKS], b->uids - SEARCH_RECORD_HEAD, n);
 
 		if (!block_dead(b) && (p == NULL || write_all(fd, p, n, &e) < 0))
 			return false;
@@ -525,7 +434,7 @@ static bool compact(struct mbox *m)
 		return false;
 	(void)unlinkat(m->dirfd, BLOCKS_NEW, 0);
 	CLEANUP_FD int fd = openat(m->dirfd, BLOCKS_NEW, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	const bool ok = fd >= 0 && head_write(m, fd) && lseek(fd, HEAD, SEEK_SET) == HEAD && copy_blocks(m, fd) &&
+	const bool ok = fd >= 0 && search_head_write(m, fd) && lseek(fd, SEARCH_HEAD, SEEK_SET) == SEARCH_HEAD && copy_blocks(m, fd) &&
 			renameat(m->dirfd, BLOCKS_NEW, m->dirfd, SEARCH_NAME) == 0;
 
 	if (ok) {

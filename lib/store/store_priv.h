@@ -14,7 +14,7 @@
  *   together.c  messages that are numbered before their files are in cur
  *   courier.c   Courier's keywords
  *   handback.c  Dovecot's files, written
- *   search.c search_ask.c signer.c trigram.c  the search index
+ *   search.c search_records.c search_ask.c signer.c trigram.c  the search index
  *   arrive.c    what is computed of new messages           ahead.c    what a walk needs next, by several threads
  *   keys.c keys_file.c keys_write.c  what SORT and THREAD need, in columns
  *   summary.c   what is cached of a header                 grow.c     files that grow, mapped
