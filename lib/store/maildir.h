@@ -82,7 +82,8 @@ struct maildir_name {
 void maildir_name_parse(struct str name, struct maildir_name *out);
 /* Is there a copy with this id (attempt > 1)? ERR_TEMP: not yet, but a process that may still make one visible has it open in tmp. */
 int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e) MUST_CHECK;
-/* Sum of the sizes of the messages in this folder (by ,S=, else by stat) and their number, for quotas. */
-int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, struct err *e) MUST_CHECK;
+/* Sum of the sizes of the messages in this folder (by ,S=, else by stat) and their number, for quotas; with those whose files a crash has left in tmp (MAILDIR_TOGETHER).
+ * *written_out: others stand there for a moment, and are not among them. */
+int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, bool *written_out, struct err *e) MUST_CHECK;
 
 #endif

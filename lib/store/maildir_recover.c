@@ -83,6 +83,7 @@ int maildir_find_id(int dirfd, const char *id, bool *found_out, struct err *e)
 
 struct usage_ctx {
 	uint64_t bytes, count;
+	bool written;
 };
 
 static int usage_one(void *ctx, int dirfd, const char *name, struct err *e)
@@ -103,14 +104,31 @@ static int usage_one(void *ctx, int dirfd, const char *name, struct err *e)
 	return 0;
 }
 
-int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, struct err *e)
+/* One of several files that are numbered while they stand in tmp, and then told to the quota: mail, but for whom writes it, who may have told that or not. */
+static int usage_together(void *ctx, int tmpfd, const char *name, struct err *e)
+{
+	struct usage_ctx *const u = ctx;
+
+	if (!str_ends(str_c(name), STR(MAILDIR_TOGETHER)))
+		return 0;
+	CLEANUP_FD int fd = openat(tmpfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0 && !maildir_in_use(fd))
+		return usage_one(u, tmpfd, name, e);
+	u->written = true;
+	return 0;
+}
+
+int maildir_usage(int dirfd, uint64_t *bytes_out, uint64_t *count_out, bool *written_out, struct err *e)
 {
 	struct usage_ctx u = { 0 };
+	struct err no_tmp = { 0 };
 
 	if (maildir_each_file(dirfd, "cur", usage_one, &u, e) < 0 || maildir_each_file(dirfd, "new", usage_one, &u, e) < 0)
 		return -1;
+	(void)!maildir_each_file(dirfd, "tmp", usage_together, &u, &no_tmp);
 	*bytes_out = u.bytes;
 	*count_out = u.count;
+	*written_out = u.written;
 	return 0;
 }
 

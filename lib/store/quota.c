@@ -221,18 +221,19 @@ static void count_folder(int rootfd, const char *dir, struct quota *sum, bool *m
 	struct timespec before[2], after[2];
 	struct err ignored = { 0 };
 	uint64_t bytes, count;
+	bool written;
 
 	/* Not a folder, or not a sane one: no mail of ours. */
 	if (maildir_open_at(rootfd, dir, false, &fd, &ignored) < 0)
 		return;
 	times(fd, before);
-	if (maildir_usage(fd, &bytes, &count, &ignored) < 0)
+	if (maildir_usage(fd, &bytes, &count, &written, &ignored) < 0)
 		return;
 	times(fd, after);
 	if (num_add(sum->bytes, bytes, &sum->bytes))
 		sum->bytes = INT64_MAX;
 	sum->count += count;
-	*moving |= memcmp(before, after, sizeof(before)) != 0;
+	*moving |= written || memcmp(before, after, sizeof(before)) != 0;
 }
 
 static int count_all(int rootfd, struct quota *sum_out, bool *moving_out, struct err *e)

@@ -199,16 +199,24 @@ static void test_memory(void)
 	store_close(&s);
 }
 
-static struct mbox_append *append_of(struct mbox *m, unsigned n)
+/* For other processes, too: they tell nothing. */
+static struct mbox_append *append_begun(struct mbox *m, unsigned n, struct err *e)
 {
 	struct mbox_append *ap = NULL;
-	struct err e = { 0 };
-	int r = mbox_append_begin(m, &ap, &e);
+	int r = mbox_append_begin(m, &ap, e);
 
 	for (unsigned i = 0; r == 0 && i < n; i++)
-		if ((r = mbox_append_message(ap, 0, NULL, 0, 0, &e)) == 0)
-			r = mbox_append_data(ap, STR(CRLF_MSG), &e);
-	tap_ok(r == 0, "%u messages: %s", n, e.text);
+		if ((r = mbox_append_message(ap, 0, NULL, 0, 0, e)) == 0)
+			r = mbox_append_data(ap, STR(CRLF_MSG), e);
+	return ap;
+}
+
+static struct mbox_append *append_of(struct mbox *m, unsigned n)
+{
+	struct err e = { 0 };
+	struct mbox_append *const ap = append_begun(m, n, &e);
+
+	tap_ok(e.code == ERR_NONE, "%u messages: %s", n, e.text);
 	return ap;
 }
 
@@ -476,6 +484,82 @@ static void test_one_fails(void)
 	store_close(&s);
 }
 
+/* --- the quota, which is counted anew while some stand in tmp --- */
+
+static const struct quota quota_limits = { 1 << 20, 0 };
+enum { MSG_BYTES = sizeof(MSG) - 1 };
+
+static void write_and_end_there(struct store *s)
+{
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t uids[MANY];
+	struct err e = { 0 };
+
+	struct mbox_append *ap = append_begun(m, MANY, &e);
+	for (size_t before = count_files(s->root, "tmp"); count_files(s->root, "tmp") < before + MANY;)
+		if (mbox_append_step(ap, PIECE, uids, &e) <= 0)
+			_exit(1);
+	_exit(0);
+}
+
+static void begin_and_end_there(struct store *s)
+{
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t uids[MANY];
+	struct err e = { 0 };
+
+	store_quota_limits(s, &quota_limits);
+	struct mbox_append *ap = append_begun(m, MANY, &e);
+	while (m->st.messages < 2 * MANY)
+		if (mbox_append_step(ap, PIECE, uids, &e) <= 0)
+			_exit(1);
+	_exit(mbox_append_step(ap, PIECE, uids, &e) == 1 ? 0 : 1);
+}
+
+static bool uses(struct store *s, size_t messages)
+{
+	struct quota use = { 0 };
+	struct err e = { 0 };
+
+	if (store_quota_use(s, &use, &e) == 0 && use.bytes == messages * MSG_BYTES && use.count == messages)
+		return true;
+	tap_diag("%llu bytes, %llu messages", (unsigned long long)use.bytes, (unsigned long long)use.count);
+	return false;
+}
+
+static void test_quota_counted(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t uids[MANY];
+	struct err e = { 0 };
+
+	store_quota_limits(s, &quota_limits);
+	struct mbox_append *ap = append_of(m, MANY);
+	tap_is_int(steps_until(ap, root, 1, uids), 1, "a piece of their files has come");
+	store_quota_forget(s);
+	tap_ok(uses(s, PIECE) && access(scratch_path(root, "maildirsize"), F_OK) < 0, "the others are not counted, and that sum is not kept");
+	while (mbox_append_step(ap, PIECE, uids, &e) > 0)
+		;
+	mbox_append_abort(&ap);
+	tap_ok(uses(s, MANY) && access(scratch_path(root, "maildirsize"), F_OK) == 0, "when all have come they are counted, and the sum is kept");
+	elsewhere(root, begin_and_end_there);
+	tap_is_int((long)count_files(root, "tmp"), MANY - PIECE, "the files of one that was killed stand in tmp");
+	store_quota_forget(s);
+	tap_ok(uses(s, 2 * MANY), "and are counted");
+	tap_ok(mbox_refresh(m, &e) == 0 && messages_of(m) == 2 * MANY && uses(s, 2 * MANY), "when they have come, too");
+	mbox_close(&m);
+	tap_ok(uses(s, 2 * MANY), "and when all is tidied up");
+	elsewhere(root, write_and_end_there);
+	store_quota_forget(s);
+	tap_ok(uses(s, 3 * MANY), "those of one that was killed before it had promised anything are counted,");
+	m = must_mbox(s, "INBOX");
+	tap_ok(messages_of(m) == 2 * MANY && count_files(root, "tmp") == 0 && uses(s, 2 * MANY), "until they are tidied up");
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	test_target();
@@ -483,6 +567,7 @@ int main(void)
 	test_times();
 	test_memory();
 	test_pieces();
+	test_quota_counted();
 	test_on_their_way();
 	test_without_a_journal();
 	test_clock_set_back();

@@ -130,6 +130,7 @@ static size_t take_known(struct mbox *m, struct left *l, size_t max)
 static void drop_unknown(struct mbox *m, const struct left *l, bool salvage)
 {
 	struct err e = { 0 };
+	bool dropped = false;
 
 	for (const struct left_one *one = l->first; one; one = one->next) {
 		char from[TOGETHER_PATH_MAX], to[TOGETHER_PATH_MAX];
@@ -139,10 +140,12 @@ static void drop_unknown(struct mbox *m, const struct left *l, bool salvage)
 			continue;
 		snprintf(to, sizeof(to), "new/%.*s", STR_ARG(one->base));
 		if (!salvage)
-			(void)unlinkat(m->dirfd, from, 0);
+			dropped |= unlinkat(m->dirfd, from, 0) == 0;
 		else if (maildir_move(m->dirfd, from, to, &e) < 0)
 			log_warning("mailbox %s%s: %s: %s", m->s->root, m->dir, from, e.text);
 	}
+	if (dropped)
+		store_quota_forget(m->s);	/* it may have counted them */
 }
 
 bool together_settle(struct mbox *m, size_t max, bool salvage)
