@@ -135,10 +135,16 @@ bool folders_busy(const struct user *u)
 
 static void on_look(void *ctx);
 
-static void look_later(struct folder *f)
+static void look_later(struct folder *f, unsigned ms)
 {
 	if (!f->look)
-		f->look = loop_timer(f->user->loop, 0, on_look, f);
+		f->look = loop_timer(f->user->loop, ms, on_look, f);
+}
+
+static void look_again(struct folder *f)
+{
+	if (mbox_unsure(f->mbox))
+		look_later(f, FOLDER_LOOK_MS);
 }
 
 static void news(struct folder *f)
@@ -151,8 +157,9 @@ static void news(struct folder *f)
 	while ((r = mbox_refresh_step(f->mbox, &e)) > 0 && clock_mono_us() < until)
 		;
 	if (r > 0) {
-		look_later(f);
+		look_later(f, 0);
 	} else if (r == 0) {
+		look_again(f);
 		folder_changed(u, f->mbox);
 	} else if (e.code == ERR_NOENT) {
 		folder_gone(u, f->mbox);
@@ -361,6 +368,7 @@ int folder_select(struct client *c, struct str name, bool readonly, struct err *
 		folder_put(f);
 		return -1;
 	}
+	look_again(f);
 	c->folder = f;
 	c->view = readonly ? mbox_view_examine(f->mbox) : mbox_view_new(f->mbox);	/* RFC 3501 section 6.3.2 */
 	mbox_view_reader(c->view, client_reader(c));
@@ -467,7 +475,9 @@ int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *
 		return -1;
 	/* Of a large folder that another program has changed all is told when it has been looked through. */
 	if (more > 0)
-		look_later(c->folder);
+		look_later(c->folder, 0);
+	else
+		look_again(c->folder);
 	t.before = mbox_view_count(c->view);
 	if (c->exists_untold && notify_hears(c, false)) {
 		c->exists_untold = false;

@@ -45,6 +45,7 @@ enum {
 	FOLDER_FLUSH_AGAIN_MS = 20,	/* the next piece of that work */
 	ANSWERS_MAX = 4,		/* answers kept for a folder */
 	ORDERS_MAX = 2,			/* orders kept for a folder: 4 bytes a message each */
+	FOLDER_LOOK_MS = 1000,		/* until one that was changed while it was looked through is looked through again */
 	FOLDER_KEYS_MS = 20,		/* between pieces of the work on a file of keys while commands run */
 	GUESTS_MAX = 200,		/* connections of other users, all together */
 	GUEST_OUT_MAX = 4 << 20,	/* output above which a guest is taken for dead */

@@ -355,6 +355,11 @@ int mbox_refresh_step(struct mbox *m, struct err *e)
 	return sync_look_step(m) ? 1 : mbox_refresh(m, e);
 }
 
+bool mbox_unsure(const struct mbox *m)
+{
+	return m->unsure_ms != 0;
+}
+
 static void watch_journal(struct mbox *m)
 {
 	char path[2048];

@@ -93,6 +93,8 @@ void mbox_leave(struct mbox **m);
 int mbox_refresh(struct mbox *m, struct err *e) MUST_CHECK;
 /* The same in pieces, where another program has changed a large folder: 1 more is left. mbox_refresh does what is left at once. */
 int mbox_refresh_step(struct mbox *m, struct err *e) MUST_CHECK;
+/* Another program changed a large folder all the time while it was looked through: not all is known yet, a refresh soon looks again. */
+bool mbox_unsure(const struct mbox *m);
 int mbox_watch_fd(struct mbox *m);	/* readable (inotify) when the folder may have changed: then mbox_watch_clear + mbox_refresh. -1: none */
 void mbox_watch_clear(struct mbox *m);
 

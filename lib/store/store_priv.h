@@ -298,6 +298,7 @@ struct mbox {
 	struct journal_writer *rewriting;	/* the next journal, likewise */
 	uint64_t quiet_pos;	/* length of the journal when one was last wanted */
 	struct sync_look *look;	/* at cur, in pieces; NULL: none */
+	uint64_t unsure_ms;	/* when a look was used during which cur changed, and none since that is exact; 0: there is no such */
 	struct tidy_walk reaping, naming;	/* files of expunged messages, names to be brought up to date */
 	struct timespec cur_seen, new_seen;	/* directory times that are accounted for; tv_sec 0: none */
 	uint64_t told_generation, told_pos;	/* length of the journal as postern.sync has it */

@@ -228,7 +228,7 @@ static int sync_locked(struct mbox *m, bool force, struct err *e)
 	sync_record_read(m);
 	/* What is new would change cur under a look that is over. */
 	const bool looked = sync_look_holds(m);
-	if (force || !sync_cur_is_seen(m)) {
+	if (force || !(sync_cur_is_seen(m) || sync_look_recent(m))) {
 		for (more = !looked, moved = 1; more && moved > 0;)
 			if (take_new(m, false, NEW_BATCH_MAX, &moved, &more, e) < 0)
 				return -1;
@@ -239,7 +239,7 @@ static int sync_locked(struct mbox *m, bool force, struct err *e)
 	if (take_new(m, true, NEW_BATCH_MAX, &moved, &more, e) < 0)
 		return -1;
 	/* A listing found again what a power cut had moved back: number it by listing cur. */
-	return m->cur_seen.tv_sec == 0 && moved > 0 ? sync_cur(m, e) : 0;
+	return m->cur_seen.tv_sec == 0 && moved > 0 && !mbox_unsure(m) ? sync_cur(m, e) : 0;
 }
 
 int sync_folder(struct mbox *m, bool force, struct err *e)
@@ -248,7 +248,7 @@ int sync_folder(struct mbox *m, bool force, struct err *e)
 	bool new_same = sync_dir_time(m->newfd, &now) == 0 && m->new_seen.tv_sec != 0 && sync_same_time(&now, &m->new_seen);
 	int r;
 
-	if (!force && new_same && sync_cur_is_seen(m)) {
+	if (!force && new_same && (sync_cur_is_seen(m) || sync_look_recent(m))) {
 		sync_look_free(&m->look);
 		return 0;
 	}

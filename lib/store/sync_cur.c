@@ -17,6 +17,7 @@ struct full {
 	uint32_t next;		/* the record after the last that was found */
 	unsigned char *seen;	/* per position */
 	struct sync_match match;	/* of a look; seen NULL: full_find finds the records */
+	bool looked, exact;	/* by a look; and what it did not find was not there */
 	struct buf ops;
 	struct str letters[26];
 	bool clean;		/* nothing was renamed in cur meanwhile */
@@ -244,9 +245,9 @@ static int full_missing(struct full *f, struct err *e)
 {
 	uint32_t at = 0, pos;
 
-	if (!full_lacks(f, &at, &pos))
+	if ((f->looked && !f->exact) || !full_lacks(f, &at, &pos))
 		return 0;
-	if (!(f->m->exact_times && full_exact(f)) && full_again(f, e) < 0)
+	if (!(f->m->exact_times && (f->looked || full_exact(f))) && full_again(f, e) < 0)
 		return -1;
 	struct map *in_tmp = together_names(f->m, f->l.a, e);
 	if (!in_tmp)
@@ -287,11 +288,13 @@ static int full_read(struct full *f, struct mbox *m, struct err *e)
 	f->m = m;
 	buf_init(&f->ops, BATCH_MAX);
 	f->seen = xzalloc((size_t)state_count(&m->st) + 1);
-	if (sync_look_take(m, &f->l, &f->marked, &f->match)) {
+	f->looked = sync_look_take(m, &f->l, &f->marked, &f->match, &f->exact);
+	if (f->looked) {
 		full_looked(f);
 	} else {
 		if (sync_mark(m, &f->marked) < 0)
 			f->marked.tv_sec = 0;
+		m->unsure_ms = 0;
 		if (listing_read(&f->l, m->curfd, SIZE_MAX, store_crew(m->s), e) < 0)
 			return -1;
 	}

@@ -1,20 +1,23 @@
 /* A look at all of cur in pieces, without the folder's lock, before what differs from the state is written down under the lock (sync_cur.c): to list a large folder that
- * another program has changed, and to find the record of each file, takes most of the time. What was found is used only while cur has the time that it was given before: then
- * it is what is there. Else it is listed again, and at the third time under the lock at once. */
+ * another program has changed, and to find the record of each file, takes most of the time. While cur has the time that it was given before, what was found is what is there. Else
+ * it is listed again; at last what was found is used where it can be proven under the lock: files that are there. What seems gone may have got another name meanwhile, and waits
+ * for a look while nothing changes. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "store/sync_priv.h"
 
 enum {
 	LOOK_MIN = 10000,	/* messages: fewer are listed in some milliseconds */
 	TRIES = 2,
+	UNSURE_MS = 1000,	/* so long nobody lists cur at once after that */
 };
 
 struct sync_look {
 	struct listing l;
 	struct timespec marked;
 	unsigned tries;
-	bool listed;
+	bool listed, inexact;
 	struct sync_match match;
 };
 
@@ -62,12 +65,16 @@ static bool is_due(struct mbox *m)
 	return !sync_cur_is_seen(m);
 }
 
-/* 0: it is what is there. */
 static int check(struct mbox *m, struct err *e)
 {
-	if (holds(m))
-		return 0;
-	return m->look->tries < TRIES ? begin(m, e) : -1;
+	struct sync_look *const k = m->look;
+
+	if (!k->inexact && !holds(m)) {
+		if (k->tries < TRIES)
+			return begin(m, e);
+		k->inexact = true;
+	}
+	return 0;
 }
 
 static int step(struct mbox *m, struct err *e)
@@ -108,19 +115,24 @@ bool sync_look_holds(struct mbox *m)
 {
 	while (m->look && sync_look_step(m))
 		;
-	if (m->look && !holds(m))
-		sync_look_free(&m->look);
 	return m->look != NULL;
 }
 
-bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out)
+bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out, bool *exact_out)
 {
 	if (!sync_look_holds(m))
 		return false;
+	*exact_out = !m->look->inexact && holds(m);
 	*l_out = m->look->l;
-	*marked_out = m->look->marked;
+	*marked_out = *exact_out ? m->look->marked : (struct timespec){ 0 };
 	*match_out = m->look->match;
 	free(m->look);
 	m->look = NULL;
+	m->unsure_ms = *exact_out ? 0 : clock_mono_ms();
 	return true;
+}
+
+bool sync_look_recent(const struct mbox *m)
+{
+	return !m->look && m->unsure_ms != 0 && clock_mono_ms() - m->unsure_ms < UNSURE_MS;
 }

@@ -95,7 +95,10 @@ bool sync_cur_is_seen(struct mbox *m)
 {
 	struct timespec now;
 
-	return m->cur_seen.tv_sec != 0 && sync_dir_time(m->curfd, &now) == 0 && sync_same_time(&now, &m->cur_seen);
+	if (m->cur_seen.tv_sec == 0 || sync_dir_time(m->curfd, &now) < 0 || !sync_same_time(&now, &m->cur_seen))
+		return false;
+	m->unsure_ms = 0;	/* perhaps by what another process has found */
+	return true;
 }
 
 /* --- our own changes --- */

@@ -15,10 +15,11 @@ int sync_mark(struct mbox *m, struct timespec *out) MUST_CHECK;
 struct assign sync_assign(const struct entry *en, struct str base, uint32_t uid, int64_t now);
 /* Under the lock: list cur, and write down how it differs from the state. */
 int sync_cur(struct mbox *m, struct err *e) MUST_CHECK;
-/* Is there a look (sync_look_step) that is over, what is left of it done now, and is it what is there? take: the caller's, then. */
+/* Is there a look (sync_look_step)? What is left of it is done now. take: the caller's, then. *exact_out: it is what is there; else what it has not found may be there, too. */
 bool sync_look_holds(struct mbox *m);
 struct sync_match;
-bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out);
+bool sync_look_take(struct mbox *m, struct listing *l_out, struct timespec *marked_out, struct sync_match *match_out, bool *exact_out);
+bool sync_look_recent(const struct mbox *m);	/* the last one was not exact, and is not worth another at once */
 /* --- which record a file is of (sync_match.c) --- */
 struct name_table {
 	const struct state *st;

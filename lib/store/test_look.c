@@ -152,6 +152,42 @@ static void test_meanwhile(const char *root, enum meanwhile what, unsigned *k)
 	store_close(&s2);
 }
 
+/* Another program brings, renames and removes files for as long as anybody looks: what is there is found, what has gone is found when it rests, and nobody lists cur at once. */
+static void test_restless(void)
+{
+	enum { MAX = 200 };
+	const char *const root = make(LARGE);
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct err e = { 0 };
+	unsigned n = 0, left;
+	int r;
+
+	do
+		change(root, 2 * ++n);
+	while ((r = mbox_refresh_step(m, &e)) > 0 && n < MAX);
+	const struct rec *const gone = state_find(&m->st, 8), *const brought = state_find(&m->st, LARGE + 1), *const named = state_find(&m->st, 7);
+	tap_ok(r == 0 && mbox_unsure(m), "%u changes, one at each step: %s", n, e.text);
+	tap_ok(brought && named && named->flags == MBOX_SEEN && gone && m->st.messages > LARGE, "what came is there, what was renamed, too");
+	tap_ok(mbox_refresh(m, &e) == 0 && mbox_unsure(m) && state_find(&m->st, 8), "who asks at once is not kept waiting");
+	while (mbox_unsure(m) && finish(m, &left, &e) == 0)
+		;
+	tap_ok(right(m, root) && !mbox_unsure(m), "when nothing changes any more all is found: %s", e.text);
+	for (uint32_t uid = LARGE + 1, k = 1; k <= n; k++, uid++)
+		r |= state_find(&m->st, uid) == NULL;
+	tap_ok(r == 0 && m->st.uidnext == LARGE + n + 1, "each new file has one UID");
+	do
+		change(root, 2 * ++n);
+	while (mbox_refresh_step(m, &e) > 0 && n < MAX);
+	struct store *s2 = must_open(root);
+	struct mbox *other = must_mbox(s2, "INBOX");
+	tap_ok(mbox_unsure(m) && right(other, root) && finish(m, &left, &e) == 0 && left == 0 && !mbox_unsure(m) && right(m, root), "or what another process found: %s", e.text);
+	mbox_close(&other);
+	store_close(&s2);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 /* What another process finds of a change and writes down after the look has begun and cur has got its time: as if it had listed cur before. */
 enum late { NUMBERED, NAMED, LATE_WAYS };
 static const char *const late_ways[] = { "numbered files", "named one, and somebody took that back" };
@@ -245,6 +281,7 @@ int main(void)
 	tap_ok(finish(m, &n, &e) == 0 && n == 0 && right(m, small), "a small folder is refreshed at once");
 	mbox_close(&m);
 	store_close(&s);
+	test_restless();
 	for (enum late what = NUMBERED; what < LATE_WAYS; what++)
 		test_late(what);
 	test_match();
