@@ -242,8 +242,12 @@ static void on_unused(void *ctx)
 {
 	struct folder *f = ctx;
 
+	timer_del(&f->timer);
 	f->user->working = "closing a folder";
-	folder_free(f);
+	if (mbox_leaving(f->mbox, files_next(f->user)))
+		f->timer = loop_timer(f->user->loop, FOLDER_FLUSH_AGAIN_MS, on_unused, f);
+	else
+		folder_free(f);
 }
 
 /* A folder stays open for a while: webmail logs in anew for each page, and closing a watch costs the kernel 10 ms. */

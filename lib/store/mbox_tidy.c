@@ -91,16 +91,15 @@ static bool journal_step_due(struct mbox *m)
 	return r > 0;
 }
 
-bool mbox_index_step(struct mbox *m)
+/* due: a new index is worth it. */
+static bool index_step_due(struct mbox *m, bool due)
 {
 	struct err e = { 0 };
 	int r = 0;
 
-	if (!m->writing && journal_step_due(m))
-		return true;
 	if (m->writing && (m->writing_pos != m->j.pos || m->writing_generation != m->j.generation))
 		index_abort(&m->writing);
-	if (!m->writing && !mbox_index_due(m))
+	if (!m->writing && !due)
 		return false;
 	if (!m->writing) {
 		m->writing_generation = m->j.generation;
@@ -117,6 +116,29 @@ bool mbox_index_step(struct mbox *m)
 	return false;
 }
 
+bool mbox_index_step(struct mbox *m)
+{
+	return (!m->writing && journal_step_due(m)) || index_step_due(m, mbox_index_due(m));
+}
+
+/* At the last closing less is worth it: nobody writes it later. */
+static bool index_due_last(const struct mbox *m)
+{
+	return m->j.pos - m->index_pos > index_tail_max(m, 32);
+}
+
+bool mbox_leaving(struct mbox *m, size_t max)
+{
+	struct err e = { 0 };
+	bool more = false;
+
+	if (m->refs > 1 || m->gone || m->j.fd < 0 || m->st.uidvalidity == 0 || m->loading)
+		return false;
+	if (mbox_flush(m, max, &more, &e) < 0)
+		return false;
+	return more || index_step_due(m, index_due_last(m));
+}
+
 void mbox_tidy(struct mbox *m)
 {
 	struct err e = { 0 };
@@ -131,7 +153,7 @@ void mbox_tidy_last(struct mbox *m)
 {
 	struct err e = { 0 };
 
-	if (m->j.pos - m->index_pos > index_tail_max(m, 32) && m->lockfd >= 0 && mbox_lock_try(m, &e) == 0) {
+	if (index_due_last(m) && m->lockfd >= 0 && mbox_lock_try(m, &e) == 0) {
 		save_index(m);
 		mbox_unlock_folder(m);
 	}

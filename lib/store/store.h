@@ -87,6 +87,8 @@ void mbox_open_progress(const struct mbox *m, uint64_t *done_out, uint64_t *goal
 /* The same for who only puts messages into it: what is new there is not looked for. The change itself is made upon what is there then. */
 int mbox_open_target(struct store *s, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
 void mbox_close(struct mbox **m);
+/* What the last mbox_close would do, in pieces of at most max files: true more is left. False, too, when others have it open. */
+bool mbox_leaving(struct mbox *m, size_t max);
 /* The same for a folder that will be deleted or renamed: what takes long and the next opening can do as well is left (files of expunged messages, names, the index). */
 void mbox_leave(struct mbox **m);
 /* Look for foreign changes and other processes' records: cheap when nothing changed (two fstatat and one fstat). New files in new/ get UIDs and move to cur/. */

@@ -451,8 +451,45 @@ static void test_odd_letters(void)
 	free(root);
 }
 
+/* Names and the index are written in pieces while others may have their turn; the closing itself finds nothing to do. */
+static void test_leaving(void)
+{
+	enum { FILES = 300, PIECE = 50 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	char rel[100];
+	uint32_t seqs[FILES];
+	struct err e = { 0 };
+	struct stat before = { 0 }, after = { 0 };
+	unsigned steps = 0, seen = 0;
+
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(rel, sizeof(rel), "new/%u.M%uP1.host", 1600000000 + i, i);
+		put_file(root, rel, MSG);
+		seqs[i] = i + 1;
+	}
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m);
+	tap_ok(mbox_store_flags(v, seqs, FILES, MBOX_ADD, MBOX_SEEN, NULL, 0, 0, NULL, NULL, &e) == 0, "flags: %s", e.text);
+	tap_ok(!mbox_leaving(m, PIECE) && m->st.unflushed == FILES, "nothing is done while somebody looks");
+	mbox_view_free(&v);
+	while (mbox_leaving(m, PIECE))
+		steps++;
+	tap_ok(steps >= FILES / PIECE - 1 && m->st.unflushed == 0, "%u pieces and one", steps);
+	tap_is_int(stat(scratch_path(root, INDEX_NAME), &before), 0, "the index is there");
+	mbox_close(&m);
+	tap_ok(stat(scratch_path(root, INDEX_NAME), &after) == 0 && before.st_ino == after.st_ino, "and is not written again");
+	m = must_mbox(s, "INBOX");
+	for (uint32_t pos = 0; pos < m->st.n_map; pos++)
+		seen += state_rec(&m->st, pos)->disk == DISK_S;
+	tap_is_int(seen, FILES, "it has all");
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
+	test_leaving();
 	test_fresh();
 	test_recent_once();
 	test_delivery();
