@@ -5,21 +5,37 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "os/crew.h"
 #include "os/os.h"
 #include "store/store_priv.h"
 
-enum { LEVELS = 5 };	/* the tree's root, the folder, cur; others may have put something deeper, which stays */
+enum {
+	LEVELS = 5,	/* the tree's root, the folder, cur; others may have put something deeper, which stays */
+	LARGE = 8192,	/* files: what the kernel remembers of their names goes with their directory, which takes a millisecond for a thousand */
+	WAIT_MS = 1,
+	WAITS_MAX = 500,
+};
 
 struct level {
 	DIR *d;
+	unsigned unlinked;
 	char name[FILE_NAME_MAX + 1];	/* in the level above */
+};
+struct removal {
+	int at;
+	char name[FILE_NAME_MAX + 1];
 };
 struct purge {
 	struct level v[LEVELS];
 	size_t n;
+	struct removal removal;		/* of a large directory, which a thread does */
+	struct crew_batch work;
+	unsigned waits;
+	bool running;
 };
 
 /* Go into a directory; links are not followed. False: it cannot be. */
@@ -37,18 +53,37 @@ static bool enter(struct purge *p, int at, const char *name)
 	}
 	struct level *const l = &p->v[p->n++];
 	l->d = d;
+	l->unlinked = 0;
 	memcpy(l->name, name, len + 1);
 	return true;
 }
 
+/* A crew_fn. */
+static void remove_directory(void *removal, unsigned hand)
+{
+	const struct removal *const r = removal;
+
+	(void)hand;
+	(void)unlinkat(r->at, r->name, AT_REMOVEDIR);
+}
+
 /* All of the innermost directory was read. */
-static void leave(struct purge *p)
+static void leave(struct purge *p, struct crew *crew)
 {
 	const struct level *const l = &p->v[--p->n];
 
 	closedir(l->d);
-	if (p->n > 0)
-		(void)unlinkat(dirfd(p->v[p->n - 1].d), l->name, AT_REMOVEDIR);
+	if (p->n == 0)
+		return;
+	p->removal.at = dirfd(p->v[p->n - 1].d);
+	memcpy(p->removal.name, l->name, sizeof(l->name));
+	p->waits = 0;
+	p->running = l->unlinked >= LARGE && crew_size(crew) > 1;
+	p->work = (struct crew_batch){ .fn = remove_directory, .items = &p->removal, .size = sizeof(p->removal), .n = 1 };
+	if (p->running)
+		crew_begin(crew, &p->work);
+	else
+		remove_directory(&p->removal, 0);
 }
 
 static bool is_gone(const char *name)
@@ -57,18 +92,19 @@ static bool is_gone(const char *name)
 }
 
 /* The next entry of the innermost directory. */
-static void step(struct purge *p, unsigned *left)
+static void step(struct purge *p, struct crew *crew, unsigned *left)
 {
 	DIR *const d = p->v[p->n - 1].d;
 	const struct dirent *const de = readdir(d);
 
 	if (de == NULL) {
-		leave(p);
+		leave(p, crew);
 	} else if (p->n == 1) {
 		if (is_gone(de->d_name))
 			(void)enter(p, dirfd(d), de->d_name);
 	} else if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0) {
 		--*left;
+		p->v[p->n - 1].unlinked++;
 		if (unlinkat(dirfd(d), de->d_name, 0) < 0 && (errno == EISDIR || errno == EPERM))
 			(void)enter(p, dirfd(d), de->d_name);
 	}
@@ -76,10 +112,26 @@ static void step(struct purge *p, unsigned *left)
 
 void purge_end(struct store *s)
 {
+	if (s->purge && s->purge->running)
+		crew_finish(s->crew, &s->purge->work);
 	while (s->purge && s->purge->n > 0)
 		closedir(s->purge->v[--s->purge->n].d);
 	free(s->purge);
 	s->purge = NULL;
+}
+
+/* Is the large directory removed? Where no thread begins, as where none can be made, it is done here at last. */
+static bool removed(struct store *s, bool now)
+{
+	struct purge *const p = s->purge;
+
+	if (!now && p->waits++ == WAITS_MAX)
+		(void)crew_help(s->crew, &p->work);
+	if (!now && !crew_wait(s->crew, &p->work, WAIT_MS))
+		return false;
+	crew_finish(s->crew, &p->work);
+	p->running = false;
+	return true;
 }
 
 bool store_purge(struct store *s, unsigned max)
@@ -97,8 +149,12 @@ bool store_purge(struct store *s, unsigned max)
 				return false;
 			}
 		}
-		while (left > 0 && s->purge->n > 0)
-			step(s->purge, &left);
+		if (s->purge->running && !removed(s, max == UINT_MAX))
+			return true;
+		while (left > 0 && s->purge->n > 0 && !s->purge->running)
+			step(s->purge, store_crew(s), &left);
+		if (s->purge->running)
+			continue;
 		if (s->purge->n == 0)
 			purge_end(s);
 	}

@@ -1,9 +1,15 @@
 /* Files of deleted folders: they go in pieces of any size, also those that a crash has left, and nothing else goes. */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "os/crew.h"
+#include "store/ahead.h"
 #include "store/store_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
@@ -11,14 +17,30 @@
 enum { FILES = 40 };
 #define GONE "..postern.gone.0123456789abcdef"
 
-static void fill(const char *root, const char *folder)
+static int removals, elsewhere;	/* of directories named cur, and how many of them on other threads */
+
+int unlinkat(int fd, const char *name, int flags)
+{
+	if ((flags & AT_REMOVEDIR) && strcmp(name, "cur") == 0) {
+		removals++;
+		elsewhere += crew_inside();
+	}
+	return (int)syscall(SYS_unlinkat, fd, name, flags);
+}
+
+static void fill_with(const char *root, const char *folder, int files)
 {
 	char rel[100];
 
-	for (int i = 0; i < FILES; i++) {
+	for (int i = 0; i < files; i++) {
 		snprintf(rel, sizeof(rel), "%s/cur/%d.M1P1.h:2,S", folder, i);
 		put_file(root, rel, "x\n");
 	}
+}
+
+static void fill(const char *root, const char *folder)
+{
+	fill_with(root, folder, FILES);
 }
 
 static bool there(const char *root, const char *rel)
@@ -78,6 +100,50 @@ static void test_after_a_crash(void)
 	store_close(&s);
 }
 
+/* A large directory is removed while the loop does other things, where there is a thread for it; else all the same. */
+static void test_large(unsigned crew)
+{
+	enum { MANY = 8300, PIECE = 1000 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct err e = { 0 };
+	unsigned pieces = 0;
+
+	store_crew_size(s, crew);
+	tap_is_int(store_create(s, STR("A"), (struct str){ 0 }, &e), 0, "a folder");
+	fill_with(root, ".A", MANY);
+	tap_is_int(store_delete(s, STR("A"), &e), 0, "deleted");
+	removals = elsewhere = 0;
+	while (store_purge(s, PIECE))
+		pieces++;
+	tap_ok(pieces >= MANY / PIECE && removals == 1 && elsewhere == (crew > 1), "of %u who work: %u pieces, %d on another thread", crew, pieces, elsewhere);
+	store_close(&s);
+	s = must_open(root);
+	tap_ok(!store_purge_due(s), "nothing is left");
+	store_close(&s);
+}
+
+/* Ended while it is being removed, or done at once. */
+static void test_large_ends(bool now)
+{
+	enum { MANY = 8300 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	struct err e = { 0 };
+
+	store_crew_size(s, 2);
+	tap_is_int(store_create(s, STR("A"), (struct str){ 0 }, &e), 0, "a folder");
+	fill_with(root, ".A", MANY);
+	tap_is_int(store_delete(s, STR("A"), &e), 0, "deleted");
+	removals = 0;
+	while (removals == 0 && store_purge(s, now ? UINT_MAX : 10))
+		;
+	store_close(&s);
+	s = must_open(root);
+	tap_ok(!store_purge(s, UINT_MAX) && removals == 1, "a large one is removed %s", now ? "at once" : "also when the store is closed meanwhile");
+	store_close(&s);
+}
+
 /* Deeper than any folder of ours is: it stays, and nobody waits for it. */
 static void test_too_deep(void)
 {
@@ -133,5 +199,9 @@ int main(void)
 	test_in_pieces();
 	test_after_a_crash();
 	test_too_deep();
+	test_large(1);
+	test_large(2);
+	test_large_ends(false);
+	test_large_ends(true);
 	return tap_done();
 }
