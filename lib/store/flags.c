@@ -240,11 +240,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 	mbox_cache_flush(m);
 	mbox_search_flush(m);
 	*more_out = together_settle(m, max, m->st.damaged);
-	if (m->st.zombies > 0) {
-		const uint32_t before = m->st.zombies;
-		mbox_reap(m, max < UINT32_MAX ? (uint32_t)max : UINT32_MAX);
-		*more_out |= m->st.zombies > 0 && m->st.zombies < before;
-	}
+	*more_out |= mbox_reap_step(m, max < UINT32_MAX ? (uint32_t)max : UINT32_MAX);
 	if (m->st.unflushed == 0) {
 		*more_out |= mbox_index_step(m);
 		return 0;
@@ -271,7 +267,7 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 		sync_own_end(m, clean, events);
 	if (ops.n > 0)
 		r = mbox_commit(m, &ops, DURABLE_LATER, e);
-	m->naming = (struct tidy_walk){ done == max && m->st.unflushed + done == unflushed ? pos : 0, m->st.unflushed };
+	m->naming = (struct tidy_walk){ .pos = done == max && m->st.unflushed + done == unflushed ? pos : 0, .left = m->st.unflushed };
 	if (events > 0)
 		sync_record(m);
 	if (r == 0 && missed) {

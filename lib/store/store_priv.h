@@ -276,6 +276,7 @@ struct sync_look;
 /* Where a walk in pieces over the records has come to, and how many of what it looks for there were then: it begins anew when that is another number. */
 struct tidy_walk {
 	uint32_t pos, left;
+	uint32_t passed;	/* records since something was done */
 };
 struct mbox {
 	struct list node;
@@ -386,6 +387,7 @@ uint32_t view_pos(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out o
 uint32_t view_seq(const struct mbox_view *v, uint32_t pos);	/* 0: not numbered */
 /* Unlink files of expunged messages that no view reads any more, at most max; soon: now when they are few. */
 void mbox_reap(struct mbox *m, uint32_t max);
+bool mbox_reap_step(struct mbox *m, uint32_t max);	/* a piece of that; true: more can be done */
 void mbox_reap_soon(struct mbox *m);
 
 /* --- a message's file --- */

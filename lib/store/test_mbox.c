@@ -451,6 +451,39 @@ static void test_odd_letters(void)
 	free(root);
 }
 
+/* Files that are still wanted: who looks for them looks at some records at a time, and not for ever. */
+static void test_reaping_far(void)
+{
+	enum { FILES = 20000, GONE = 100 };
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	char rel[100];
+	uint32_t seqs[GONE];
+	struct err e = { 0 };
+	unsigned steps = 0;
+
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(rel, sizeof(rel), "cur/%u.M%uP1.host,S=2,W=3:2,", 1600000000 + i, i);
+		put_file(root, rel, "");
+	}
+	for (uint32_t i = 0; i < GONE; i++)
+		seqs[i] = i + 1;
+	struct mbox *m = must_mbox(s, "INBOX");
+	struct mbox_view *v = mbox_view_new(m), *other = mbox_view_new(m);
+	tap_ok(mbox_expunge(v, seqs, GONE, &e) == 0 && mbox_view_sync(v, true, NULL, NULL, &e) == 0, "the first are expunged: %s", e.text);
+	while (mbox_reap_step(m, 10) && m->reaping.passed > 0)
+		steps++;
+	tap_ok(steps > 1 && m->st.zombies == GONE, "another connection sees them: looked for in %u pieces more", steps);
+	mbox_view_free(&other);
+	for (steps = 0; mbox_reap_step(m, 10) && steps < 1000; steps++)
+		;
+	tap_ok(m->st.zombies == 0 && steps >= GONE / 10 && steps < 30, "then they go, in %u pieces", steps);
+	tap_is_int((long long)count_files(root, "cur"), FILES - GONE, "the others are there");
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 /* Names and the index are written in pieces while others may have their turn; the closing itself finds nothing to do. */
 static void test_leaving(void)
 {
@@ -490,6 +523,7 @@ static void test_leaving(void)
 int main(void)
 {
 	test_leaving();
+	test_reaping_far();
 	test_fresh();
 	test_recent_once();
 	test_delivery();

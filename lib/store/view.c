@@ -465,7 +465,10 @@ int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx
 
 /* --- files of expunged messages --- */
 
-enum { REAP_NOW = 20 };		/* so many are unlinked at once; more, piece by piece when the folder is flushed */
+enum {
+	REAP_NOW = 20,		/* so many are unlinked at once; more, piece by piece when the folder is flushed, */
+	REAP_LOOKS = 1 << 13,	/* for which so many records are looked at: half a millisecond */
+};
 
 bool mbox_untidy(const struct mbox *m)
 {
@@ -489,7 +492,8 @@ void mbox_reap_soon(struct mbox *m)
 		mbox_reap(m, REAP_NOW);
 }
 
-void mbox_reap(struct mbox *m, uint32_t max)
+/* At most max files, of at most so many records. True: more can be done; false, too, when those that are left are still wanted. */
+static bool reap(struct mbox *m, uint32_t max, uint32_t looks)
 {
 	struct buf ops;
 	struct err e = { 0 };
@@ -497,13 +501,15 @@ void mbox_reap(struct mbox *m, uint32_t max)
 	bool missed = false;
 
 	if (m->st.zombies == 0 || m->gone || mbox_lock(m, &e) < 0)
-		return;
+		return false;
 	buf_init(&ops, BATCH_MAX);
 	const bool clean = sync_own_begin(m);
 	/* Zombies are young as a rule: look from the end, or on from where the last piece ended. */
-	const uint32_t before = m->st.zombies, count = state_count(&m->st), start = m->reaping.left == before && m->reaping.pos - 1 < count ? m->reaping.pos : count;
-	uint32_t left = before, pos = 0;
-	for (uint32_t i = 1; i <= count && left > 0 && n < max; i++) {
+	const uint32_t before = m->st.zombies, count = state_count(&m->st);
+	const bool goes_on = m->reaping.left == before && m->reaping.pos - 1 < count;
+	const uint32_t start = goes_on ? m->reaping.pos : count, passed = goes_on ? m->reaping.passed : 0, all = passed < count ? count - passed : 0;
+	uint32_t left = before, pos = 0, i;
+	for (i = 1; i <= all && i <= looks && left > 0 && n < max; i++) {
 		pos = i <= start ? start - i : start + count - i;
 		const struct rec *const r = state_rec(&m->st, pos);
 		const struct range one = { r->uid, r->uid };
@@ -529,7 +535,20 @@ void mbox_reap(struct mbox *m, uint32_t max)
 		(void)!mbox_commit(m, &ops, DURABLE_LATER, &e);
 	if (n > 0)
 		sync_record(m);
-	m->reaping = (struct tidy_walk){ m->st.zombies + done == before && n == max ? pos : 0, m->st.zombies };
+	const bool through = left == 0 || i > all, forgotten = m->st.zombies + done == before;
+	m->reaping = (struct tidy_walk){ forgotten && !through ? pos : 0, m->st.zombies, done > 0 ? 0 : passed + i - 1 };
+	const bool more = m->st.zombies > 0 && (through ? m->st.zombies < before : forgotten);
 	buf_fini(&ops);
 	mbox_unlock_folder(m);
+	return more;
+}
+
+void mbox_reap(struct mbox *m, uint32_t max)
+{
+	(void)reap(m, max, UINT32_MAX);
+}
+
+bool mbox_reap_step(struct mbox *m, uint32_t max)
+{
+	return reap(m, max, REAP_LOOKS);
 }
