@@ -37,8 +37,11 @@ static void tell(struct state *st, enum applied what, uint32_t pos)
 
 /* --- applying --- */
 
+/* And for a quarter more, which takes no memory until they come: else the first one would have all of them copied. */
 void state_room(struct state *st, uint32_t records, size_t names)
 {
+	records += records / 4;
+	names += names / 4;
 	st->cap_tail = st->n_tail + records;
 	st->tail = xrealloc(st->tail, (size_t)st->cap_tail * sizeof(*st->tail));
 	st->names_cap = st->names_n + names;

@@ -461,6 +461,26 @@ static void test_lost_index(const char *root)
 	}
 }
 
+/* Whoever comes next has room: what is there is not copied. */
+static void test_room(void)
+{
+	const char *const root = scratch_new();
+	struct store *s = must_open(root);
+	char rel[100];
+
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(rel, sizeof(rel), "cur/%u.M%uP1.host,S=2,W=3:2,", 1600000000 + i, i);
+		put_file(root, rel, "x\n");
+	}
+	struct mbox *m = must_mbox(s, "INBOX");
+	const uint32_t records = m->st.cap_tail;
+	const size_t names = m->st.names_cap;
+
+	tap_ok(m->st.n_tail == 100 && append_one(m, 0, NULL, "y\n") == 101 && m->st.cap_tail == records && m->st.names_cap == names, "the first after it finds room");
+	mbox_close(&m);
+	store_close(&s);
+}
+
 int main(void)
 {
 	signal(SIGXFSZ, SIG_IGN);
@@ -472,6 +492,7 @@ int main(void)
 	test_meanwhile(root);
 	test_renamed();
 	test_deleted();
+	test_room();
 	test_each_other();
 	test_full(root);
 	test_lost_index(root);
