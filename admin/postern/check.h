@@ -41,6 +41,8 @@ void check_maps(struct check *c);
 /* --- check_system.c: users, permissions --- */
 void check_system(struct check *c);
 void check_secret(struct check *c, const char *param, const char *path);	/* a file of root's that nobody else reads or writes */
+/* --- check_disk.c: whether the disks keep what was synced --- */
+void check_disks(struct check *c);
 /* --- check_certs.c: certificates and their keys --- */
 void check_certificates(struct check *c);
 /* --- check_ports.c: who else listens where we shall --- */

@@ -175,6 +175,7 @@ int postern_check(const struct postern *p, int argc, char **argv)
 		check_values(&c);
 		check_maps(&c);
 		check_system(&c);
+		check_disks(&c);
 		check_certificates(&c);
 		check_ports(&c);
 		check_dkim(&c);

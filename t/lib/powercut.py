@@ -15,18 +15,19 @@ SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
 
 
 class Disk:
-    def __init__(self, where, kind):
-        self.image, self.at, self.kind = where / "image", where / "at", kind
+    def __init__(self, where, kind, features=(), options=()):
+        """features: of mkfs; options: of mount."""
+        self.image, self.at, self.kind, self.options = where / "image", where / "at", kind, ["loop", *options]
         where.mkdir()
         self.at.mkdir()
         with open(self.image, "wb") as f:
             f.truncate(600 << 20)
-        subprocess.run(["mkfs." + kind, "-q"] + (["-F"] if kind == "ext4" else []) + [str(self.image)], check=True,
+        subprocess.run(["mkfs." + kind, "-q"] + (["-F"] if kind == "ext4" else []) + [*features, str(self.image)], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.mount()
 
     def mount(self):
-        subprocess.run(["mount", "-o", "loop", "-t", self.kind, str(self.image), str(self.at)], check=True)
+        subprocess.run(["mount", "-o", ",".join(self.options), "-t", self.kind, str(self.image), str(self.at)], check=True)
 
     def cut(self):
         fd = os.open(self.at, os.O_RDONLY)
@@ -43,14 +44,14 @@ class Disk:
         raise RuntimeError("cannot unmount %s" % self.at)
 
 
-def disks(name, kind, n=1):
+def disks(name, kind, n=1, **how):
     """n of them below the scratch directory; the test is skipped where that cannot be had."""
     if shutil.which("mkfs." + kind) is None:
         pytest.skip("no mkfs." + kind)
     base = pathlib.Path(os.environ["POSTERN_SCRATCH"]) / name
     base.mkdir()
     try:
-        return [Disk(base / str(k), kind) for k in range(n)]
+        return [Disk(base / str(k), kind, **how) for k in range(n)]
     except (OSError, subprocess.CalledProcessError) as why:
         pytest.skip("no loop device or file system: %s" % why)
 
