@@ -71,6 +71,9 @@ static void full_known(struct full *f, uint32_t pos, const struct entry *en)
 
 	if (en->disk == r->disk && str_eq(odd_info, info))
 		return;
+	/* Or we, or another process, did after it was listed: then that is written down already. */
+	if (f->looked && !f->exact && !sync_is_there(f->m, en))
+		return;
 	op_named(&f->ops, r->uid, en->disk, (struct str){ 0 }, odd_info);
 	const unsigned was = flags_of_disk(r->disk), is = flags_of_disk(en->disk);
 	const unsigned added = is & ~was & ~r->flags, removed = was & ~is & r->flags;

@@ -188,6 +188,53 @@ static void test_restless(void)
 	store_close(&s);
 }
 
+/* Gives the message a flag, and its file the letter. */
+static void flag(struct mbox *m, uint32_t uid, struct err *e)
+{
+	struct mbox_view *v = mbox_view_peek(m);
+	uint32_t seq = 1;
+	bool more = true;
+
+	while (seq < mbox_view_count(v) && mbox_view_uid(v, seq) < uid)
+		seq++;
+	tap_ok(mbox_view_uid(v, seq) == uid && mbox_store_flags(v, &seq, 1, MBOX_ADD, MBOX_FLAGGED, NULL, 0, 0, NULL, NULL, e) == 0, "UID %u is flagged", uid);
+	while (more && mbox_flush(m, 100, &more, e) == 0)
+		;
+	mbox_view_free(&v);
+}
+
+/* The same while flags are changed by us, or by another process: what had been listed before is not what is there. */
+static void test_restless_flags(bool ours)
+{
+	const char *const root = make(LARGE);
+	struct store *s = must_open(root), *s2 = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX"), *other = must_mbox(s2, "INBOX");
+	struct err e = { 0 };
+	unsigned n = 0, left, lost = 0;
+
+	for (unsigned stop = 1; stop < STEPS; stop++) {
+		const uint32_t uid = 3 * (1000 + stop);
+		unsigned steps = 0;
+		do {
+			change(root, ++n);
+			if (++steps == stop)
+				flag(ours ? m : other, uid, &e);
+		} while (mbox_refresh_step(m, &e) > 0);
+		const struct rec *const r = state_find(&m->st, uid);
+		lost += steps >= stop && (!r || (r->state & REC_GONE) || !(r->flags & MBOX_FLAGGED));
+		while (mbox_unsure(m) && finish(m, &left, &e) == 0)
+			;
+		if (steps < stop)
+			break;
+	}
+	tap_ok(lost == 0, "flags that %s set meanwhile are kept: %u lost", ours ? "we" : "another process", lost);
+	tap_ok(right(m, root), "and the files are called so");
+	mbox_close(&other);
+	store_close(&s2);
+	mbox_close(&m);
+	store_close(&s);
+}
+
 /* What another process finds of a change and writes down after the look has begun and cur has got its time: as if it had listed cur before. */
 enum late { NUMBERED, NAMED, LATE_WAYS };
 static const char *const late_ways[] = { "numbered files", "named one, and somebody took that back" };
@@ -282,6 +329,8 @@ int main(void)
 	mbox_close(&m);
 	store_close(&s);
 	test_restless();
+	test_restless_flags(true);
+	test_restless_flags(false);
 	for (enum late what = NUMBERED; what < LATE_WAYS; what++)
 		test_late(what);
 	test_match();
