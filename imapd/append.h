@@ -28,7 +28,7 @@ struct append {
 	uint32_t *uids;		/* of the messages that are in place */
 	bool replace;
 	uint32_t replaced;	/* sequence number */
-	uint64_t gone;		/* bytes of its file */
+	uint64_t gone, gone_crlf;	/* bytes of its file; as they are sent */
 	bool failed;		/* what comes is read over */
 	enum cmd_result result;	/* when failed: CMD_BAD, CMD_NO or CMD_DONE (answer in c->run) */
 	struct err e;

@@ -101,7 +101,7 @@ static enum advance room_for(struct client *c, uint64_t size)
 		return no(c, "TOOBIG", "Message is larger than this server takes.");
 	a->size += size;
 	a->all += size;
-	if (a->replace ? store_quota_instead(c->user->store, a->all, a->gone, &e) < 0 : store_quota_check(c->user->store, a->all, a->n, &e) < 0)
+	if (a->replace ? store_quota_instead(c->user->store, a->all, a->gone_crlf, &e) < 0 : store_quota_check(c->user->store, a->all, a->n, &e) < 0)
 		return fail(c, store_no(c, &e, false));
 	return ADV_ON;
 }
@@ -223,6 +223,7 @@ static enum advance get_replaced(struct client *c, struct imap_lex *l)
 	if (mbox_msg_get(c->view, a->replaced, &m, &e) < 0)
 		return fail(c, store_no(c, &e, false));
 	a->gone = m.size;
+	a->gone_crlf = m.size_crlf;
 	return ADV_ON;
 }
 

@@ -342,6 +342,33 @@ def test_quota(imap, suite):
         suite.tool("postern", "user", "quota", "bob@example.com", "none")
 
 
+def test_quota_replace(imap, suite):
+    """A mailbox that is full to the last byte takes a draft once more: lines are a byte longer on the wire than in its file."""
+    draft = b"Subject: draft\r\n\r\n" + b"line\r\n" * 3000
+    suite.tool("postern", "user", "quota", "bob@example.com", "1M,1000")
+    try:
+        c = imap(login="bob@example.com")
+
+        def answer(command, text):
+            c.send(b"a %s INBOX {%d+}\r\n" % (command, len(text)) + text + b"\r\n")
+            return c.finish("a")[:2]
+
+        assert answer(b"APPEND", draft)[0] == "OK"
+        c.ok("SELECT INBOX")
+        last = int(re.search(rb"MESSAGES (\d+)", c.ok("STATUS INBOX (MESSAGES)")[0]).group(1))
+        for bits in range(19, -1, -1):
+            while answer(b"APPEND", b"x" * (1 << bits))[0] == "OK":
+                pass
+        status, line = answer(b"REPLACE %d" % last, draft)
+        assert status == "OK", line
+        status, line = answer(b"REPLACE *", draft + b"x")
+        assert status == "NO" and "[OVERQUOTA]" in line, line
+        c.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+        c.ok("EXPUNGE")
+    finally:
+        suite.tool("postern", "user", "quota", "bob@example.com", "none")
+
+
 # --- METADATA ---
 
 def metadata(lines):
