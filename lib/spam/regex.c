@@ -262,7 +262,7 @@ static struct rx *parse_escape(struct parser *p)
 		p->in = str_from(p->in, 1);
 		return x;
 	}
-	if (strchr("bBAzZ", c) != NULL) {	/* not \G: it is where the search begins, which depends on what was seen before */
+	if (str_chr(STR("bBAzZ"), c) >= 0) {	/* not \G: it is where the search begins, which depends on what was seen before */
 		p->in = str_from(p->in, 1);
 		return node(p, RX_ZERO);
 	}
