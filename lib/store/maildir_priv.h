@@ -15,6 +15,8 @@ int maildir_dir_sync(int dirfd, const char *name, struct err *e) MUST_CHECK;
 typedef int maildir_file_fn(void *ctx, int dirfd, const char *name, struct err *e);
 int maildir_each_file(int dirfd, const char *dir, maildir_file_fn *fn, void *ctx, struct err *e) MUST_CHECK;
 bool maildir_in_use(int fd);	/* somebody else has the file open */
+/* Is the file, read from its start, what its name says, byte and line counts? (A cut before the sync may leave the size without the data.) */
+bool maildir_is_complete(int fd, struct str name);
 bool maildir_syncs_directories(void);	/* sync_directories = yes */
 uint64_t maildir_count_lf(const char *p, size_t n);
 

@@ -141,20 +141,23 @@ struct recover_ctx {
 	bool together;		/* some are of several that belong together */
 };
 
-/* Is the file what its name says, byte and line counts? (A cut before the sync may leave the size without the data.) */
-static bool complete(int fd, const struct maildir_name *n)
+bool maildir_is_complete(int fd, struct str name)
 {
+	struct maildir_name n;
 	char *chunk;
 	uint64_t size = 0, lines = 0;
 	ssize_t k;
 
+	maildir_name_parse(name, &n);
+	if (n.size == UINT64_MAX || n.size_crlf == UINT64_MAX)
+		return false;
 	chunk = xmalloc(COPY_CHUNK);
 	while ((k = read(fd, chunk, COPY_CHUNK)) > 0) {
 		size += (uint64_t)k;
 		lines += maildir_count_lf(chunk, (size_t)k);
 	}
 	free(chunk);
-	return k == 0 && size == n->size && size + lines == n->size_crlf;
+	return k == 0 && size == n.size && size + lines == n.size_crlf;
 }
 
 static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
@@ -176,7 +179,7 @@ static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)
 	if (str_ends(whole, STR(",T")) && n.size != UINT64_MAX && n.size_crlf != UINT64_MAX && (uint64_t)st.st_size == n.size) {
 		if (maildir_in_use(fd))		/* its writer is not gone */
 			return 0;
-		if (complete(fd, &n)) {
+		if (maildir_is_complete(fd, whole)) {
 			snprintf(from, sizeof(from), "tmp/%s", name);
 			snprintf(to, sizeof(to), "new/%.*s", (int)(whole.n - 2), name);
 			if (maildir_move(r->dirfd, from, to, e) < 0) {

@@ -126,7 +126,7 @@ static size_t take_known(struct mbox *m, struct left *l, size_t max)
 	return moved;
 }
 
-/* Of no record. Where records may be lost (salvage) it is mail all the same. */
+/* Of no record. Where records may be lost (salvage) what is whole is mail all the same; what is not was never promised. */
 static void drop_unknown(struct mbox *m, const struct left *l, bool salvage)
 {
 	struct err e = { 0 };
@@ -139,7 +139,7 @@ static void drop_unknown(struct mbox *m, const struct left *l, bool salvage)
 		if (fd < 0 || maildir_in_use(fd))
 			continue;
 		snprintf(to, sizeof(to), "new/%.*s", STR_ARG(one->base));
-		if (!salvage)
+		if (!salvage || !maildir_is_complete(fd, one->base))
 			dropped |= unlinkat(m->dirfd, from, 0) == 0;
 		else if (maildir_move(m->dirfd, from, to, &e) < 0)
 			log_warning("mailbox %s%s: %s: %s", m->s->root, m->dir, from, e.text);
