@@ -39,6 +39,7 @@ struct clamav {
 	uint64_t room_bytes;
 	struct clamav_inner *inner;	/* of the scan that runs; n_inner */
 	size_t n_inner;
+	bool mail[SCAN_DEPTH_MAX + 1];	/* the layer that it is in at each level is mail, in mail alone */
 	uint64_t scanned;	/* CL_COUNT_PRECISION bytes each */
 	uint64_t scans;
 };
@@ -109,14 +110,19 @@ static cl_error_t on_layer(int fd, const char *type, void *ctx)
 	return CL_CLEAN;
 }
 
-/* Each layer, before it is scanned. */
+/* Each layer, before it is scanned. What stands in mail is scanned as the type that its bytes have, as it would be by itself. Elsewhere it may not be: a partition of a
+ * disk's image, say, is looked at as a file system's, whatever it holds; and what was normalised or decrypted is not what a reader gets. */
 static cl_error_t on_file(int fd, const char *type, const char **ancestors, size_t parent_size, const char *name, size_t size, const char *bytes,
 			  uint32_t level, uint32_t attributes, void *ctx)
 {
 	struct clamav *c = ctx;
 	unsigned same_size = 0;
-	(void)fd, (void)type, (void)ancestors, (void)parent_size, (void)name, (void)attributes;
-	if (level == 0 || bytes == NULL)
+	(void)fd, (void)ancestors, (void)parent_size, (void)name;
+	if (level >= ARRAY_LEN(c->mail))
+		return CL_CLEAN;
+	const bool in_mail = level == 0 || c->mail[level - 1];
+	c->mail[level] = in_mail && attributes == LAYER_ATTRIBUTES_NONE && strcmp(type, "CL_TYPE_MAIL") == 0;
+	if (level == 0 || !in_mail || attributes != LAYER_ATTRIBUTES_NONE || bytes == NULL)
 		return CL_CLEAN;
 	for (size_t i = 0; i < c->n_inner && same_size < SAME_SIZE_MAX; i++) {
 		struct clamav_inner *f = &c->inner[i];

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/enc.h"
 #include "ipc/filter.h"
 #include "outcome.h"
 #include "scan.h"
@@ -269,6 +271,38 @@ static void test_met(const struct filter_rules *rules)
 	tap_is_int(scans_of(rules, text), 4, "and where something is damaged");
 }
 
+/* The bytes of the last part are met in a partition, too, where they are no file; in the message they are another's, for a text that is unpacked gets a line end. */
+static void test_met_elsewhere(const struct filter_rules *rules)
+{
+	enum { SECTOR = 512, LINE = 64, GROUPS = 48, ENTRY = 446 };
+	static const unsigned char entry[16] = { 0x80, 0, 2, 0, 0x83, 0, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0 };	/* one sector, the second */
+	char disk[2 * SECTOR] = { 0 };
+	struct buf m;
+	buf_init(&m, 8000);
+	memcpy(disk + ENTRY, entry, sizeof(entry));
+	memcpy(disk + SECTOR - 2, "\x55\xaa", 2);
+	memset(disk + SECTOR, 'w', SECTOR);
+	for (int with = 0; with < 2; with++) {
+		buf_reset(&m);
+		buf_c(&m, HEAD PARTS);
+		if (with == 1) {
+			buf_c(&m, "Content-Type: application/x-y\r\n" B64 "\r\n");
+			for (size_t i = 0; i < sizeof(disk); i += GROUPS) {
+				base64_encode(&m, str_sub(str_n(disk, sizeof(disk)), i, GROUPS));
+				buf_c(&m, "\r\n");
+			}
+			buf_c(&m, "--B\r\n");
+		}
+		buf_c(&m, NAMED QP "\r\n");
+		for (size_t i = 0; i < SECTOR; i += LINE) {
+			buf_str(&m, str_n(disk + SECTOR + i, LINE));
+			buf_c(&m, i + LINE < SECTOR ? "=\r\n" : END);
+		}
+		tap_is_int(scans_of(rules, m.p), 2, with == 1 ? "what is met as a partition is not met as a file" : "the text is handed over");
+	}
+	buf_fini(&m);
+}
+
 static void test_found(const struct filter_rules *rules, bool listed)
 {
 	struct found link;
@@ -503,6 +537,7 @@ static void test_loaded(struct filter_rules *rules, bool listed, const char *wha
 	test_found(rules, listed);
 	test_once(rules);
 	test_met(rules);
+	test_met_elsewhere(rules);
 	test_remembered(rules);
 	test_damaged(rules);
 	test_dictionary(rules);
