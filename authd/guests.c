@@ -13,7 +13,10 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { SHARES_SAVE_MS = 2000 };
+enum {
+	SHARES_SAVE_MS = 2000,
+	AGAIN_MS = 1,		/* a round of the loop, at least */
+};
 
 struct guests {
 	struct monitor *m;
@@ -28,8 +31,9 @@ struct opening {
 	struct list node;
 	struct guests *g;	/* NULL: nobody waits any more */
 	struct monitor *m;
+	struct timer *again;	/* until the owner's session was heard */
 	uint32_t id;
-	int fd;			/* the asker's end */
+	int fd;			/* the asker's end; -1: not yet made */
 	char owner[ACCOUNT_NAME_MAX + 1];
 };
 
@@ -56,6 +60,18 @@ void guests_free(struct guests **g)
 	*g = NULL;
 }
 
+static void opening_end(struct opening *o, enum err_code code)
+{
+	if (o->g) {
+		o->g->n--;
+		list_del(&o->node);
+		o->g->fn(o->g->ctx, o->id, str_c(o->owner), code, code == ERR_NONE ? o->fd : -1);
+	}
+	timer_del(&o->again);
+	close_fd(&o->fd);
+	loop_free_later(o->m->loop, o);
+}
+
 static void on_attached(void *ctx, enum err_code code, const char *text, pid_t pid)
 {
 	struct opening *o = ctx;
@@ -63,13 +79,7 @@ static void on_attached(void *ctx, enum err_code code, const char *text, pid_t p
 	(void)pid;
 	if (code != ERR_NONE)
 		log_warning("session of %s takes no guest: %s", o->owner, text);
-	if (o->g) {
-		o->g->n--;
-		list_del(&o->node);
-		o->g->fn(o->g->ctx, o->id, str_c(o->owner), code, code == ERR_NONE ? o->fd : -1);
-	}
-	close_fd(&o->fd);
-	loop_free_later(o->m->loop, o);
+	opening_end(o, code);
 }
 
 static int owner_find(struct guests *g, struct str owner, struct account *a, struct err *e)
@@ -83,26 +93,63 @@ static int owner_find(struct guests *g, struct str owner, struct account *a, str
 	return 0;
 }
 
+static void attach(struct opening *o, const struct account *account)
+{
+	struct err e = { 0 };
+	int sp[2];
+
+	if (sock_pair(SOCK_STREAM, sp, &e) < 0) {
+		opening_end(o, e.code);
+		return;
+	}
+	o->fd = sp[0];
+	snprintf(o->owner, sizeof o->owner, "%s", account->name);
+	const struct attach_ask ask = { .conn = ++serial, .service = "imap", .client = "shared", .server = "", .account = account, .guest = o->g->asker,
+					.fd = sp[1] };
+
+	log_debug("%s asks for the folders of %s", o->g->asker, account->name);
+	(void)session_attach(o->m, &ask, on_attached, o);
+}
+
+static void on_again(void *ctx)
+{
+	struct opening *o = ctx;
+	struct account account;
+	struct err e = { 0 };
+
+	timer_del(&o->again);
+	if (!o->g || owner_find(o->g, str_c(o->owner), &account, &e) < 0)
+		opening_end(o, e.code);
+	else
+		attach(o, &account);
+}
+
+/* An owner may have been told OK for a new share although its session's word for it was not read yet: that of the asker's can come first, for they have different
+ * sockets. So nobody is refused before another round was read. */
 void guests_open(struct guests *g, uint32_t id, struct str owner)
 {
 	struct account account;
 	struct err e = { 0 };
-	int sp[2];
 
-	if (g->n >= GUEST_OPENS_MAX || owner_find(g, owner, &account, &e) < 0 || sock_pair(SOCK_STREAM, sp, &e) < 0) {
-		g->fn(g->ctx, id, owner, e.code ? e.code : ERR_LIMIT, -1);
+	if (g->n >= GUEST_OPENS_MAX || owner.n > ACCOUNT_NAME_MAX) {
+		g->fn(g->ctx, id, owner, g->n >= GUEST_OPENS_MAX ? ERR_LIMIT : ERR_NOENT, -1);
+		return;
+	}
+	const int found = owner_find(g, owner, &account, &e);
+
+	if (found < 0 && e.code != ERR_NOENT) {
+		g->fn(g->ctx, id, owner, e.code, -1);
 		return;
 	}
 	struct opening *o = xzalloc(sizeof *o);
-	*o = (struct opening){ .g = g, .m = g->m, .id = id, .fd = sp[0] };
-	snprintf(o->owner, sizeof o->owner, "%s", account.name);
+	*o = (struct opening){ .g = g, .m = g->m, .id = id, .fd = -1 };
+	snprintf(o->owner, sizeof o->owner, "%.*s", STR_ARG(owner));
 	list_append(&g->all, &o->node);
 	g->n++;
-	const struct attach_ask ask = { .conn = ++serial, .service = "imap", .client = "shared", .server = "", .account = &account, .guest = g->asker,
-					.fd = sp[1] };
-
-	log_debug("%s asks for the folders of %s", g->asker, account.name);
-	(void)session_attach(g->m, &ask, on_attached, o);
+	if (found < 0)
+		o->again = loop_timer(g->m->loop, AGAIN_MS, on_again, o);
+	else
+		attach(o, &account);
 }
 
 /* --- the table and its file --- */
