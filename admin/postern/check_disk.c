@@ -1,6 +1,7 @@
 /* Does what is synced survive a power cut? What a 250 promises rests on the file system's journal and on its barriers (fs_commits_in_order in os/os.h), and the daemons,
  * which see no devices, cannot know of an ext4 that has none. */
-#include <stdlib.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -10,7 +11,7 @@
 #include "base/str.h"
 #include "os/os.h"
 
-enum { MOUNTS_MAX = 1 << 20, ATTRIBUTE_MAX = 65536, PLACES = 4 };
+enum { MOUNTS_MAX = 1 << 20, ATTRIBUTE_MAX = 65536, DEVICES_MAX = 64 };
 
 /* The options of the file system on dev if it is one of ext4's driver, as /proc/self/mountinfo has them (proc(5)): "… MAJOR:MINOR … - TYPE SOURCE OPTIONS". */
 static bool ext4_options(struct str mounts, dev_t dev, struct str *out)
@@ -89,28 +90,56 @@ static const char *mail_directory(struct check *c)
 	return arena_cstr(c->a, str_sub(all, 0, n));
 }
 
-void check_disks(struct check *c)
+struct disks {
+	struct check *c;
+	struct str mounts;
+	dev_t seen[DEVICES_MAX];	/* what is more than that is not looked at */
+	size_t n;
+};
+
+static void place(struct disks *d, const char *param, const char *path)
 {
-	const struct {
-		const char *param, *path;
-	} places[PLACES] = { { "queue_directory", c->conf->queue_directory }, { "state_directory", c->conf->state_directory },
-			     { "virtual_mail_directory", c->conf->virtual_mail_directory }, { "mail_location", mail_directory(c) } };
-	dev_t seen[PLACES];
-	size_t n = 0;
-	struct err e = { 0 };
-	struct buf mounts;
 	struct stat st;
 
+	if (path[0] != '/' || stat(path, &st) < 0 || d->n == ARRAY_LEN(d->seen))
+		return;
+	for (size_t i = 0; i < d->n; i++)
+		if (d->seen[i] == st.st_dev)
+			return;
+	d->seen[d->n++] = st.st_dev;
+	look(d->c, param, path, st.st_dev, d->mounts);
+}
+
+/* Where homes are, not each of them: one may be another machine's, and away. */
+static void homes(struct disks *d)
+{
+	const struct passwd *pw;
+
+	setpwent();
+	while ((pw = getpwent()) != NULL) {
+		const char *slash = strrchr(pw->pw_dir, '/');
+		if (pw->pw_uid >= d->c->conf->auth_min_uid && slash != NULL && slash > pw->pw_dir)
+			place(d, "home_mailbox", arena_cstr(d->c->a, str_n(pw->pw_dir, (size_t)(slash - pw->pw_dir))));
+	}
+	endpwent();
+}
+
+void check_disks(struct check *c)
+{
+	const char *const mail = mail_directory(c);
+	struct err e = { 0 };
+	struct buf mounts;
+
 	buf_init(&mounts, MOUNTS_MAX);
-	if (file_read("/proc/self/mountinfo", MOUNTS_MAX, &mounts, &e) == 0)
-		for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-			bool again = places[i].path[0] != '/' || stat(places[i].path, &st) < 0;
-			for (size_t k = 0; !again && k < n; k++)
-				again = seen[k] == st.st_dev;
-			if (again)
-				continue;
-			seen[n++] = st.st_dev;
-			look(c, places[i].param, places[i].path, st.st_dev, buf_view(&mounts));
-		}
+	if (file_read("/proc/self/mountinfo", MOUNTS_MAX, &mounts, &e) == 0) {
+		struct disks d = { .c = c, .mounts = buf_view(&mounts) };
+		place(&d, "queue_directory", c->conf->queue_directory);
+		place(&d, "state_directory", c->conf->state_directory);
+		place(&d, "virtual_mail_directory", c->conf->virtual_mail_directory);
+		if (mail[0] == '/')
+			place(&d, "mail_location", mail);
+		else
+			homes(&d);
+	}
 	buf_fini(&mounts);
 }

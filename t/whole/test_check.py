@@ -420,6 +420,10 @@ def test_a_file_system_that_keeps_less_than_was_synced_is_named(check, name, how
         assert not told or told in here[0][2]
         mail = about(check("mail_location = %s/mail/%%n/\n" % disk.at), "mail_location", "power cut")
         assert [s for s, _t in mail] == (["warning"] if told else []), mail
+        subprocess.run(["useradd", "-M", "-d", str(disk.at / "mail" / "zoe"), "zoe"], check=True)
+        homes = [t for _s, t in about(check(), "home_mailbox", "power cut") if str(disk.at) in t]
+        subprocess.run(["userdel", "zoe"], check=True)
+        assert len(homes) == (1 if told else 0), homes
     finally:
         disk.unmount()
 
