@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "smtp/reply.h"
 
 struct asked {
 	const struct conf *conf;
@@ -29,7 +30,7 @@ static int status_of(const struct ipc_resolve_RESULT *r)
 {
 	if (r->code >= 400 && r->code < 500)
 		return POSTERN_TEMP;
-	return r->kinds.n ? POSTERN_OK : POSTERN_FAILED;
+	return r->kinds.n > 0 && r->code < 500 ? POSTERN_OK : POSTERN_FAILED;
 }
 
 /* Mail that goes elsewhere: by what, and where to. */
@@ -46,6 +47,22 @@ static bool find_route(const struct asked *q, struct arena *a, const struct ipc_
 	}
 	resolver_route(q->resolver, a, q->who.sender, r->addresses.v[i], out);
 	return true;
+}
+
+/* As queued does at RCPT: who leads to transport error alone is refused. */
+static void refuse_by_route(const struct asked *q, struct arena *a, struct ipc_resolve_RESULT *r)
+{
+	struct route route = { 0 };
+	struct str text;
+
+	if (r->code != 0 || r->kinds.n == 0)
+		return;
+	for (size_t i = r->kinds.n; i-- > 0;)
+		if (r->users.v[i].n > 0 || !find_route(q, a, r, i, &route) || !str_case_eq(route.transport, STR("error")))
+			return;
+	r->enhanced = smtp_enhanced_split(route.nexthop, "5.1.1", &text);
+	r->code = 550;
+	r->text = str_c(arena_printf(a, "Recipient address rejected: %.*s", STR_ARG(text)));
 }
 
 static void print_text(const struct asked *q, struct arena *a, const char *address, const struct ipc_resolve_RESULT *r)
@@ -139,6 +156,7 @@ static int explain(const struct asked *q, const char *address, bool first)
 	struct ipc_resolve_RESULT res;
 
 	resolver_answer(q->resolver, a, str_c(address), true, &res);
+	refuse_by_route(q, a, &res);
 	if (q->json)
 		print_json(q, a, address, &res, first);
 	else

@@ -476,8 +476,6 @@ void remotes_start(struct queued *q, int fd);
 /* Recipient at of a into its destination's job among *jobs, which a holds until they go. */
 bool routes_need_maps(const struct conf *c);	/* not all routes are known without a question to resolve */
 enum { ROUTES_MAX = 100 };	/* addresses of one question */
-/* What the next hop of error, retry or discard says: "5.1.1 no such user", or the text alone, which gets class. Returns the enhanced code. */
-struct str routes_text(struct str nexthop, const char *class, struct str *text_out);
 void remote_job_add(struct active *a, size_t at, const char *transport, struct str nexthop, struct str login, struct str policy, struct list *jobs);
 void remote_jobs_go(struct active *a, struct list *jobs);
 void remote_flush(struct queued *q);	/* forget what is known of dead destinations */

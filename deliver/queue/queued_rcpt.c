@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "os/os.h"
 #include "smtp/dsn.h"
+#include "smtp/reply.h"
 
 enum { FINALS_FEW = 32 };
 
@@ -268,7 +269,7 @@ static void on_routes(void *ctx, const struct ipc_resolve_ROUTES *r)
 		rcpt_routed(t);
 		return;
 	}
-	enhanced = routes_text(r->nexthops.v[0], "5.1.1", &text);
+	enhanced = smtp_enhanced_split(r->nexthops.v[0], "5.1.1", &text);
 	(void)snprintf(code, sizeof(code), "%.*s", STR_ARG(enhanced));
 	trans_rcpt_undo(t);
 	refuse_rcpt(t, 550, code, str_c(arena_printf(t->arena, "<%.*s>: Recipient address rejected: %.*s", STR_ARG(t->asked), STR_ARG(text))));

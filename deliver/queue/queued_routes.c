@@ -10,6 +10,7 @@
 #include "deliver/queue/queued_outgoing.h"
 #include "os/os.h"
 #include "smtp/addr.h"
+#include "smtp/reply.h"
 
 /* --- routes --- */
 
@@ -20,20 +21,10 @@ bool routes_need_maps(const struct conf *c)
 	       (strcmp(c->relay_transport, "relay") != 0 && strcmp(c->relay_transport, "smtp") != 0);
 }
 
-struct str routes_text(struct str nexthop, const char *class, struct str *text_out)
-{
-	struct str rest = nexthop;
-	const struct str first = str_split(&rest, ' ');
-	const bool given = first.n >= 5 && first.p[0] == class[0] && first.p[1] == '.';
-
-	*text_out = given ? str_trim(rest) : nexthop.n > 0 ? nexthop : STR("no reason given");
-	return given ? first : str_c(class);
-}
-
 static void answer_here(struct arcpt *x, enum spool_state st, const char *program, const char *class, struct str hop)
 {
 	struct str text;
-	const struct str enhanced = routes_text(hop, class, &text);
+	const struct str enhanced = smtp_enhanced_split(hop, class, &text);
 
 	x->program = program;
 	x->start_us = clock_mono_us();

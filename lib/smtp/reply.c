@@ -51,6 +51,17 @@ bool smtp_enhanced_valid(struct str s)
 	return true;
 }
 
+struct str smtp_enhanced_split(struct str s, const char *code, struct str *text_out)
+{
+	struct str rest = s;
+	const struct str first = str_split(&rest, ' ');
+	const bool given = smtp_enhanced_valid(first) && first.p[0] == code[0];
+	const struct str text = str_trim(given ? rest : s);
+
+	*text_out = text.n > 0 ? text : STR("no reason given");
+	return given ? first : str_c(code);
+}
+
 int smtp_reply_line_parse(struct str line, struct smtp_reply_line *out, struct err *e)
 {
 	struct smtp_reply_line r = { .last = true };

@@ -31,5 +31,7 @@ struct smtp_reply_line {
 int smtp_reply_line_parse(struct str line, struct smtp_reply_line *out, struct err *e) MUST_CHECK;
 /* True for "c.s.d" with c one of 2, 4, 5 and s, d of 1 to 3 digits (RFC 3463). */
 bool smtp_enhanced_valid(struct str s);
+/* What an administrator writes for a refusal, "5.7.1 not to them" or the text alone: the code, or code itself where there is none of its class. *text_out: never empty. */
+struct str smtp_enhanced_split(struct str s, const char *code, struct str *text_out);
 
 #endif

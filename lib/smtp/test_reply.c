@@ -29,8 +29,26 @@ static const struct { const char *line; int r, code; bool last; const char *enha
 	{ "HTTP/1.1 400", -1, 0, false, "", "" },
 };
 
+static const struct {
+	const char *in, *code, *enhanced, *text;
+} splits[] = {
+	{ "5.7.1 not to them", "5.1.1", "5.7.1", "not to them" }, { "nobody is there", "5.1.1", "5.1.1", "nobody is there" }, { "4.4.1 cable cut", "5.1.1", "5.1.1", "4.4.1 cable cut" },
+	{ "5.foo bar", "5.1.1", "5.1.1", "5.foo bar" }, { "5.1.1234 x", "5.0.0", "5.0.0", "5.1.1234 x" }, { "5.7.1", "5.1.1", "5.7.1", "no reason given" },
+	{ "", "5.1.1", "5.1.1", "no reason given" }, { " ", "4.3.0", "4.3.0", "no reason given" },
+};
+
+static void test_splits(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(splits); i++) {
+		struct str text;
+		const struct str enhanced = smtp_enhanced_split(str_c(splits[i].in), splits[i].code, &text);
+		tap_ok(str_eq(enhanced, str_c(splits[i].enhanced)) && str_eq(text, str_c(splits[i].text)), "split \"%s\"", splits[i].in);
+	}
+}
+
 int main(void)
 {
+	test_splits();
 	struct buf b;
 	struct err e = { 0 };
 

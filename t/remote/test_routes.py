@@ -256,6 +256,10 @@ def test_transport_error_is_told_at_rcpt(maps, sender, to, want):
         s.mail(sender)
         assert s.rcpt(to) == want
         assert s.rcpt("bob@example.com")[0] == 250, "the others are not concerned"
+    why = maps.suite.tool("postern", "why", "--sender", sender, to, check=False)
+    told = re.search(r"class \w+: 550 (\S+) (.*)", why.stdout.decode())
+    assert why.returncode == (want[0] != 250), why
+    assert want[0] == 250 or "%s <%s>: %s" % (told[1], to, told[2]) == want[1].decode(), why
 
 
 def test_keywords_that_one_server_should_not_have_said(maps):
