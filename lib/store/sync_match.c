@@ -1,5 +1,6 @@
-/* Files of a listing and the records that have their base names. A look at a large folder finds them before the folder is locked, in pieces; positions of records hold, and
- * what was listed is used only while cur is as it was then. Most files are called as is known: of those nothing is left but that they are there.
+/* Files of a listing and the records that have their base names. A look at a large folder finds them before the folder is locked, in pieces: positions of records hold, and
+ * what was listed is what is there while cur is as it was then; after that only what is proven under the lock is used (sync_look.c). Most files are called as is known: of
+ * those nothing is left but that they are there.
  *
  * Another process may write down names of these files meanwhile, of what it found before cur was given its time. Records that came are looked at again for files that had none;
  * where a record's name has changed, all is found anew, under the lock. */
