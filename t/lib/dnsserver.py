@@ -6,6 +6,7 @@
 
 Names that were not added do not exist (NXDOMAIN); a name with other types has no data. Special values of a name (type "*"): SERVFAIL, REFUSED, DROP (never
 answers), TRUNCATE (over UDP), or bytes: sent as they are, but for the id. dns.asked lists (name, type) as they came."""
+import errno
 import ipaddress
 import socketserver
 import struct
@@ -67,13 +68,25 @@ class Server:
                         self.wfile.write(struct.pack(">H", len(answer)) + answer)
 
         socketserver.ThreadingTCPServer.allow_reuse_address = True
-        self.servers = [socketserver.ThreadingUDPServer((address, port), Udp)]
+        self.servers = self.pair(address, port, Udp, Tcp)
         self.port = self.servers[0].server_address[1]
-        self.servers.append(socketserver.ThreadingTCPServer((address, self.port), Tcp))
         self.address = "%s:%d" % (address, self.port)
         for s in self.servers:
             s.daemon_threads = True
             threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @staticmethod
+    def pair(address, port, udp, tcp):
+        """The two servers on one port. What the kernel gives for UDP may be a
+        connection's on TCP: then another is asked for."""
+        while True:
+            first = socketserver.ThreadingUDPServer((address, port), udp)
+            try:
+                return [first, socketserver.ThreadingTCPServer(first.server_address, tcp)]
+            except OSError as e:
+                first.server_close()
+                if port or e.errno != errno.EADDRINUSE:
+                    raise
 
     def add(self, name, kind, *values, ttl=None):
         """Add records (or a special value with kind "*")."""
