@@ -323,7 +323,8 @@ static bool sets_seen(const struct fetch *f)
 	return false;
 }
 
-/* UIDs of the set, as the client named them: what of them has vanished is told too. */
+/* UIDs of the set, as the client named them: what of them has vanished is told too. "1:*" means all that the client knows: also those behind the last
+ * message that is left, of which it would never hear otherwise. */
 static int known_uids(struct client *c, const struct fetch *f, struct imap_seqset *known, struct err *e)
 {
 	*known = (struct imap_seqset){ .n = f->set.n, .cap = f->set.n };
@@ -332,7 +333,10 @@ static int known_uids(struct client *c, const struct fetch *f, struct imap_seqse
 	if (f->set.n)
 		memcpy(known->v, f->set.v, f->set.n * sizeof(*known->v));
 	known->saved = f->set.saved;
-	return set_uids(c, c->view, known, e);
+	if (known->saved)
+		return set_uids(c, c->view, known, e);
+	imap_seqset_resolve(known, UINT32_MAX);
+	return 0;
 }
 
 /* Of the set's messages only those at the positions asked for. */

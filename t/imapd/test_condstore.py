@@ -198,9 +198,23 @@ def test_uid_fetch_vanished(c, imap, folder):
     got = q.ok("UID FETCH 1:10 (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq)
     assert vanished(got) == {1, 5} and b"VANISHED" in got[0]
     assert vanished(q.ok("UID FETCH 2:10 (FLAGS) (VANISHED CHANGEDSINCE %d)" % modseq)) == {5}
+    # "*" is no less than what the client knows: the last message has vanished
+    assert vanished(q.ok("UID FETCH 1:* (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq)) == {1, 5}
+    assert vanished(q.ok("UID FETCH *:3 (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq)) == {5}
+    assert vanished(q.ok("UID FETCH 2:4 (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq)) == set()
     q.bad("FETCH 1:3 (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq)
     q.bad("UID FETCH 1:10 (FLAGS) (VANISHED)")
     c.bad("UID FETCH 1:10 (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq)	# not enabled
+
+
+def test_closed_is_said_whatever_was_enabled(imap, folder):
+    # section 3.2.11: a server that has QRESYNC says it
+    c = imap()
+    assert not any(b"[CLOSED]" in l for l in c.ok("SELECT " + folder))
+    for command in ("SELECT " + folder, "EXAMINE INBOX"):
+        assert c.ok(command)[0] == b"* OK [CLOSED] Previous mailbox is closed."
+    c.ok("UNSELECT")
+    assert not any(b"[CLOSED]" in l for l in c.ok("SELECT " + folder))
 
 
 def test_vanished_replaces_expunge(c, imap, folder):
