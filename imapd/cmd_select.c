@@ -83,7 +83,7 @@ static enum cmd_result select_folder(struct client *c, struct imap_lex *l, bool 
 	if (imap_get_sp(l, e) < 0 || imap_get_mailbox(l, &wire, e) < 0 || select_params_get(c, l, &s->p, e) < 0 || imap_get_end(l, e) < 0)
 		return CMD_BAD;
 	/* Whatever comes of it, nothing stays selected (RFC 3501 6.3.1). */
-	if (c->folder && (c->enabled & (EN_QRESYNC | EN_REV2)))
+	if (c->folder)	/* RFC 7162 3.2.11: of a server that has QRESYNC, whatever was enabled */
 		resp_untagged(c, "OK [CLOSED] Previous mailbox is closed.");
 	folder_unselect(c);
 	if (s->p.condstore || s->p.qresync)

@@ -224,12 +224,12 @@ void remote_unselect(struct client *c)
 		link_end(l);
 }
 
-/* What was selected elsewhere is left before another mailbox is opened (RFC 9051 6.3.2). */
+/* What was selected elsewhere is left before another mailbox is opened (RFC 7162 3.2.11, RFC 9051 6.3.2). */
 static void leave(struct client *c, const struct link *l)
 {
 	if (c->remote == l)	/* its process does so itself */
 		return;
-	if ((c->folder || c->remote) && (c->enabled & (EN_QRESYNC | EN_REV2)))
+	if (c->folder || c->remote)
 		resp_untagged(c, "OK [CLOSED] Previous mailbox is closed.");
 	folder_unselect(c);
 	remote_unselect(c);

@@ -138,6 +138,7 @@ S~ * FLAGS (\Answered \Flagged \Deleted \Seen \Draft*)
 S~ * 2 EXISTS
 S~ b OK [READ-WRITE] *
 C: c SELECT nowhere
+S: * OK [CLOSED] *
 S: c NO *
 C: d FETCH 1 FLAGS
 S: d BAD *
