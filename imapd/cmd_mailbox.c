@@ -40,7 +40,7 @@ static int get_use(struct imap_lex *l, struct str *use, size_t *n, struct err *e
 	return imap_get_char(l, ')', e);
 }
 
-static bool use_known(struct str *use)
+bool special_use_known(struct str *use)
 {
 	static const char *const known[] = { "\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash" };
 
@@ -92,7 +92,7 @@ enum cmd_result cmd_CREATE(struct client *c, struct imap_lex *l, struct err *e)
 		return CMD_BAD;
 	if ((r = name_take(c, wire, &name, e)) != CMD_OK)
 		return r;
-	if (n > 1 || (n && !use_known(&use)))
+	if (n > 1 || (n && !special_use_known(&use)))
 		return command_answer(c, "NO", "USEATTR", "Not a special use of this server, or more than one.");
 	if ((r = may_create(c, name, e)) != CMD_OK)
 		return r;

@@ -94,6 +94,41 @@ static bool wanted(struct str have, struct str asked, int depth)
 	return depth < 0 || levels <= depth;
 }
 
+/* --- a mailbox's special use (RFC 6154 section 4): the tree's knowledge, which CREATE and LIST speak of as well --- */
+
+static bool is_use(struct str name)
+{
+	return str_case_eq(name, STR("/private/specialuse"));
+}
+
+static struct mbox_meta *without_use(struct client *c, const struct mbox_meta *list)
+{
+	struct mbox_meta *out = NULL, **tail = &out;
+
+	for (; list; list = list->next) {
+		if (is_use(list->name))
+			continue;
+		*tail = ARENA_NEW(c->arena, struct mbox_meta);
+		**tail = (struct mbox_meta){ .name = list->name, .value = list->value };
+		tail = &(*tail)->next;
+	}
+	return out;
+}
+
+/* In place of what the folder's annotations may say of it, from before it was understood. */
+static int use_put(struct client *c, struct str folder, struct mbox_meta **list, struct err *e)
+{
+	struct mbox_meta *const mine = ARENA_NEW(c->arena, struct mbox_meta);
+
+	*list = without_use(c, *list);
+	*mine = (struct mbox_meta){ .name = STR("/private/specialuse"), .next = *list };
+	if (store_special_get(c->user->store, folder, c->arena, &mine->value, e) < 0)
+		return -1;
+	if (mine->value.n)
+		*list = mine;
+	return 0;
+}
+
 struct getting {
 	struct client *c;
 	struct options o;
@@ -192,6 +227,16 @@ static int get_args(struct imap_lex *l, struct options *o, struct str *wire, str
 	return 0;
 }
 
+/* Of a mailbox of the client's own. */
+static bool asks_use(const struct getting *g)
+{
+	bool asks = false;
+
+	for (size_t i = 0; i < g->n_asked; i++)
+		asks |= wanted(STR("/private/specialuse"), g->asked[i], g->o.depth);
+	return asks && g->mailbox.n && !g->c->guest;
+}
+
 static enum cmd_result get(struct client *c, struct str name, void *ctx, struct err *e)
 {
 	struct getting *g = ctx;
@@ -203,7 +248,7 @@ static enum cmd_result get(struct client *c, struct str name, void *ctx, struct 
 	const int r = mbox_meta_get(m, g->mailbox.n == 0, c->arena, &list, e);
 
 	mbox_close(&m);
-	if (r < 0)
+	if (r < 0 || (asks_use(g) && use_put(c, name, &list, e) < 0))
 		return store_no(c, e, false);
 	g->list = list;
 	return answer(c, g, e);
@@ -264,7 +309,21 @@ struct setting {
 	struct str mailbox;		/* empty: the account */
 	struct mbox_meta *changes;
 	bool private_too;		/* a guest sets private ones, which are not kept */
+	struct mbox_meta *use;		/* the last change of the special use; NULL: none */
 };
+
+/* Only what CREATE takes is taken: "the server MUST check the validity" (RFC 6154 section 4). */
+static bool use_ok(struct setting *s, struct str name)
+{
+	for (struct mbox_meta *x = s->changes; x && s->mailbox.n; x = x->next) {
+		if (!is_use(x->name))
+			continue;
+		if (x->value.p && (str_eq(name, STR("INBOX")) || !special_use_known(&x->value)))
+			return false;
+		s->use = x;
+	}
+	return true;
+}
 
 static enum cmd_result set(struct client *c, struct str name, void *ctx, struct err *e)
 {
@@ -273,13 +332,17 @@ static enum cmd_result set(struct client *c, struct str name, void *ctx, struct 
 
 	if (s->private_too)
 		return command_answer(c, "NO", "METADATA NOPRIVATE", "Private annotations of others' folders are not kept.");
+	if (!use_ok(s, name))
+		return command_answer(c, "NO", "USEATTR", "Not a special use of this server, or more than one.");
 	if (mbox_open(c->user->store, name, &m, e) < 0)
 		return store_no(c, e, false);
-	const int r = mbox_meta_set(m, s->mailbox.n == 0, c->arena, s->changes, e);
+	const int r = mbox_meta_set(m, s->mailbox.n == 0, c->arena, s->use ? without_use(c, s->changes) : s->changes, e);
 
 	mbox_close(&m);
 	if (r < 0)
 		return e->code == ERR_LIMIT ? command_answer(c, "NO", "METADATA TOOMANY", "Too many annotations.") : store_no(c, e, false);
+	if (s->use && store_special_set(c->user->store, name, s->use->value, e) < 0)
+		return store_no(c, e, false);
 	notify_metadata(c, s->mailbox, s->changes);
 	return CMD_OK;
 }

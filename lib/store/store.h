@@ -67,6 +67,8 @@ struct store_folder {
 };
 int store_list(struct store *s, struct arena *a, struct store_folder **list_out, struct err *e) MUST_CHECK;	/* sorted by name, INBOX first */
 int store_create(struct store *s, struct str name, struct str special_use, struct err *e) MUST_CHECK;	/* parents too; ERR_EXISTS */
+int store_special_get(struct store *s, struct str name, struct arena *a, struct str *special_use_out, struct err *e) MUST_CHECK;	/* empty: none */
+int store_special_set(struct store *s, struct str name, struct str special_use, struct err *e) MUST_CHECK;	/* no other folder keeps it; empty: none */
 int store_delete(struct store *s, struct str name, struct err *e) MUST_CHECK;	/* ERR_NOENT; INBOX: ERR_DENIED; children stay */
 /* Remove files of deleted folders, also of earlier processes', at most max. True: some may be left. due: there are some, and nobody has begun. */
 bool store_purge(struct store *s, unsigned max);

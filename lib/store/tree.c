@@ -44,6 +44,7 @@ static int make_folder(struct store *s, struct str name, const char *dir, struct
 	return 0;
 }
 
+/* No use: the folder has none any more. */
 static int special_set(struct store *s, struct str name, struct str use, struct err *e)
 {
 	struct arena *a = arena_new(0);
@@ -73,7 +74,7 @@ static int special_set(struct store *s, struct str name, struct str use, struct 
 			at = &(*at)->next;
 	mine.next = l;
 	if (r == 0)
-		r = root_special_write(s, &mine, e);
+		r = root_special_write(s, use.n ? &mine : l, e);
 	arena_free(&a);
 	return r;
 }
@@ -86,6 +87,39 @@ static bool use_known(struct str use)
 		if (str_case_eq(use, str_c(uses[i])))
 			return true;
 	return false;
+}
+
+int store_special_get(struct store *s, struct str name, struct arena *a, struct str *special_use_out, struct err *e)
+{
+	struct store_folder *f;
+	struct buf normal;
+
+	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
+	const int r = name_normal(name, &normal, e) < 0 || store_list(s, a, &f, e) < 0 ? -1 : 0;
+
+	while (r == 0 && f && !str_eq(f->name, buf_view(&normal)))
+		f = f->next;
+	if (r == 0)
+		*special_use_out = f ? f->special_use : STR("");
+	buf_fini(&normal);
+	return r;
+}
+
+int store_special_set(struct store *s, struct str name, struct str special_use, struct err *e)
+{
+	struct buf normal;
+	int r;
+
+	if (special_use.n > 0 && !use_known(special_use))
+		return err_set(e, ERR_INPUT, 0, "special use is not known");
+	buf_init(&normal, STORE_FOLDER_NAME_MAX + 1);
+	r = name_normal(name, &normal, e);
+	if (r == 0 && (r = root_lock(s, e)) == 0) {
+		r = special_set(s, buf_view(&normal), special_use, e);
+		root_unlock(s);
+	}
+	buf_fini(&normal);
+	return r;
 }
 
 static int create_locked(struct store *s, struct str name, struct err *e)

@@ -404,6 +404,33 @@ def test_metadata(imap, folder):
     c.ok('SETMETADATA "" (/private/vendor/y NIL)')
 
 
+def test_special_use_is_an_annotation(imap, folder):
+    # RFC 6154 section 4: what LIST and CREATE say of a mailbox's use and /private/specialuse are one
+    c, other = imap(), imap()
+    before, name = c.ok('LIST (SPECIAL-USE) "" *'), folder.encode()
+    backslash = "\\\\"      # in a quoted string
+
+    def use(mailbox, client=c):
+        got = metadata(client.ok("GETMETADATA %s /private/specialuse" % mailbox))
+        return re.fullmatch(rb"\* METADATA \S+ \(/private/specialuse (.*)\)", got[0]).group(1).decode()
+
+    assert use("Junk") == '"%sJunk"' % backslash and use(folder) == "NIL"
+    assert metadata(c.ok("GETMETADATA (DEPTH infinity) Junk /private")) == [b'* METADATA Junk (/private/specialuse "\\\\Junk")']
+    for wrong in (backslash + "Foo", backslash + "All", "Sent", backslash + "Sent " + backslash + "Trash", ""):
+        c.no('SETMETADATA %s (/private/comment "x" /private/specialuse "%s")' % (folder, wrong), "USEATTR")
+    c.no('SETMETADATA INBOX (/private/specialuse "%sArchive")' % backslash, "USEATTR")
+    assert c.ok('LIST (SPECIAL-USE) "" *') == before
+    assert b"comment NIL" in metadata(c.ok("GETMETADATA %s /private/comment" % folder))[0]    # all or none
+    c.ok('SETMETADATA %s (/PRIVATE/SpecialUse "%sarchive" /private/comment "x")' % (folder, backslash))
+    assert b'* LIST (\\HasNoChildren \\Archive) "/" ' + name in other.ok('LIST (SPECIAL-USE) "" *')
+    assert use(folder, other) == '"%sArchive"' % backslash and use("Archive") == "NIL"
+    assert metadata(c.ok("GETMETADATA %s /private/comment" % folder)) == [b'* METADATA %s (/private/comment "x")' % name]
+    c.ok("SETMETADATA %s (/private/specialuse NIL)" % folder)
+    assert use(folder) == "NIL" and not any(b"\\Archive" in l for l in c.ok('LIST (SPECIAL-USE) "" *'))
+    c.ok('SETMETADATA Archive (/private/specialuse "%sArchive")' % backslash)
+    assert c.ok('LIST (SPECIAL-USE) "" *') == before
+
+
 def test_metadata_errors(imap, folder):
     c = imap()
     for bad in ("GETMETADATA", "GETMETADATA x", "GETMETADATA %s /foo" % folder, "GETMETADATA %s /private/a*" % folder, "GETMETADATA %s /private//a" % folder,
