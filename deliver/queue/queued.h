@@ -512,7 +512,9 @@ void verify_save(struct queued *q);
  * message, or empty: not now (permanent false) or never (none of the recipients exists). */
 typedef void posted_fn(void *ctx, struct str qid, bool permanent);
 struct post_request {		/* strings are copied, content is taken */
-	struct str sender, qid /* or empty */, message_id;
+	struct str sender, qid /* or empty */, message_id, body;
+	struct str envid, orcpt;	/* a forwarded copy's, as the message had them; ret and notify too */
+	uint64_t ret, notify;
 	const struct str *to;
 	size_t n_to;
 	const struct str *edits;

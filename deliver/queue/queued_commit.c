@@ -412,28 +412,52 @@ static void log_finals(struct trans *t)
 	}
 }
 
-/* Those who asked to be told of success (RFC 3461 4.1) hear of the copies that are in mailboxes now. */
+/* Is it of several addresses, or of a list, that a RCPT named, and of which the sender hears as one? */
+static bool is_expanded(struct trans *t, const struct final *f)
+{
+	return (f->asked_notify & ~f->notify & SMTP_NOTIFY_SUCCESS) && f->state != FINAL_FAILED && batch_of(t, f)->quarantine.p == NULL;
+}
+
+struct success {
+	struct spool_msg *m;
+	const char **actions;
+};
+
+static void success_add(struct trans *t, struct success *s, const struct spool_rcpt *r, const char *action)
+{
+	s->m = s->m ? s->m : record_envelope(t, &t->main);
+	s->actions = s->actions ? s->actions : ARENA_ARRAY(t->arena, const char *, t->n_finals);
+	struct spool_rcpt *to = s->m && s->actions ? spool_msg_add(t->arena, s->m) : NULL;
+	if (to == NULL)
+		return;
+	*to = *r;
+	to->relay = STR("local");
+	to->notify = SMTP_NOTIFY_SUCCESS;
+	s->actions[s->m->n_rcpts - 1] = action;
+}
+
+/* Those who asked to be told of success (RFC 3461 4.1) hear of the copies that are in mailboxes now, and of what was expanded. */
 static void tell_success(struct trans *t)
 {
-	struct spool_msg *m = NULL;
+	struct success s = { 0 };
+	size_t told = SIZE_MAX;		/* the RCPT whose expansion has its line: what one led to stands together */
 
-	for (size_t i = 0; i < t->n_finals; i++) {
+	for (size_t i = 0; t->sender.n > 0 && i < t->n_finals; i++) {
 		const struct final *f = &t->finals[i];
-		if (f->state != FINAL_SENT || !(f->notify & SMTP_NOTIFY_SUCCESS) || t->sender.n == 0)
-			continue;
-		m = m ? m : record_envelope(t, &t->main);
-		struct spool_rcpt *r = m ? spool_msg_add(t->arena, m) : NULL;
-		if (r)
-			*r = (struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .orcpt = f->orcpt, .notify = f->notify,
-						   .enhanced = f->enhanced, .text = f->text, .relay = STR("local") };
+		if (is_expanded(t, f) && f->rcpt != told)
+			success_add(t, &s, &(struct spool_rcpt){ .kind = STR("remote"), .address = f->original, .original = f->original, .orcpt = f->asked_orcpt,
+								 .enhanced = STR("2.0.0"), .text = f->sender.n > 0 ? STR("delivered to a list") : STR("alias expanded") },
+				    f->sender.n > 0 ? "delivered" : "expanded");
+		else if (f->state == FINAL_SENT && (f->notify & SMTP_NOTIFY_SUCCESS))
+			success_add(t, &s, &(struct spool_rcpt){ .kind = f->kind, .address = f->address, .original = f->original, .orcpt = f->orcpt, .enhanced = f->enhanced,
+								 .text = f->text }, "delivered");
+		told = is_expanded(t, f) ? f->rcpt : told;
 	}
-	if (m == NULL)
-		return;
-	bool *pick = ARENA_ARRAY(t->arena, bool, m->n_rcpts);
-	for (size_t i = 0; pick && i < m->n_rcpts; i++)
+	bool *pick = s.m ? ARENA_ARRAY(t->arena, bool, s.m->n_rcpts) : NULL;
+	for (size_t i = 0; pick && i < s.m->n_rcpts; i++)
 		pick[i] = true;
 	if (pick)
-		bounce_send(t->q, &(struct bounce_request){ .kind = DSN_SUCCESS, .m = m, .pick = pick, .fd = t->fd }, NULL, NULL);
+		bounce_send(t->q, &(struct bounce_request){ .kind = DSN_SUCCESS, .m = s.m, .pick = pick, .actions = s.actions, .fd = t->fd }, NULL, NULL);
 }
 
 void commit_done(struct trans *t)

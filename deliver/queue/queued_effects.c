@@ -224,7 +224,8 @@ void effects_filter(struct trans *t)
 		return;
 	for (size_t i = 0; i < t->n_finals; i++) {
 		const struct final *f = &t->finals[i];
-		const struct str to = t->sorted && !f->named && final_has_address(f) ? f->address : f->original;
+		const bool as_named = !(t->sorted && !f->named && final_has_address(f));
+		const struct str to = as_named ? f->original : f->address;
 		bool there = false;
 		if (batch_of(t, f)->quarantine.p || f->state == FINAL_FAILED) {
 			t->finals[n++] = *f;
@@ -236,8 +237,9 @@ void effects_filter(struct trans *t)
 			continue;
 		t->finals[n++] = (struct final){
 			.t = t, .batch = f->batch,
-			.kind = STR("remote"), .address = to, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .stands_for = f->stands_for, .notify = f->notify,
-			.orcpt = f->orcpt, .instead_of = f->instead_of, .sender = f->instead_of.n > 0 ? f->sender : STR(""),
+			.kind = STR("remote"), .address = to, .original = f->original, .user = t->effects.filter, .rcpt = f->rcpt, .stands_for = f->stands_for,
+			.notify = as_named ? f->asked_notify : f->notify, .orcpt = as_named ? f->asked_orcpt : f->orcpt, .instead_of = f->instead_of,
+			.sender = f->instead_of.n > 0 ? f->sender : STR(""),
 		};
 	}
 	t->n_finals = n;

@@ -2,9 +2,11 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/enc.h"
 #include "deliver/queue/queued.h"
 #include "log/log.h"
 #include "os/os.h"
+#include "smtp/dsn.h"
 
 static void commit_forwarded(struct arcpt *x)
 {
@@ -51,14 +53,25 @@ static bool is_mailbox(const struct spool_rcpt *r)
 	return str_eq(r->kind, STR("mailbox"));
 }
 
+/* What a forwarded copy's reports call the recipient: as the sender did (RFC 3461 5.2.7.1). Those to a list's owner name the member instead. */
+static struct str original_recipient(const struct active *a, const struct spool_rcpt *r)
+{
+	if (r->sender.n > 0)
+		return STR("");
+	if (r->orcpt.n > 0 || r->original.n == 0)
+		return r->orcpt;
+	return str_c(arena_printf(a->arena, "%s;%.*s", ascii_plain(r->original) == r->original.n ? "rfc822" : "utf-8", STR_ARG(r->original)));
+}
+
 /* The user's .forward: a new message to those addresses, marked with our Delivered-To so that a loop is noticed. */
 static void forward(struct arcpt *x, const struct copy_result *r)
 {
 	struct active *a = x->a;
 	const struct spool_msg *m = a->msg;
+	const struct spool_rcpt *from = &m->rcpts[x->at];
 	struct post_request p = {
-		.sender = active_sender_of(m, &m->rcpts[x->at]), .message_id = m->message_id, .flags = m->flags | SPOOL_F_FORWARDED, .to = r->recipients.v,
-		.n_to = r->recipients.n,
+		.sender = active_sender_of(m, from), .message_id = m->message_id, .flags = m->flags | SPOOL_F_FORWARDED, .body = m->body, .to = r->recipients.v,
+		.n_to = r->recipients.n, .envid = m->envid, .ret = m->ret, .notify = smtp_notify_without_success(from->notify), .orcpt = original_recipient(a, from),
 	};
 	struct str *edits = ARENA_ARRAY(a->arena, struct str, m->n_edits + 1);
 	struct err e = { 0 };
@@ -66,7 +79,7 @@ static void forward(struct arcpt *x, const struct copy_result *r)
 	for (size_t i = 0; i < m->n_edits; i++)
 		edits[i] = m->edits[i];
 	edits[m->n_edits] = str_c(arena_printf(a->arena, "+Delivered-To: %.*s",
-					       STR_ARG(is_mailbox(&m->rcpts[x->at]) ? m->rcpts[x->at].address : m->rcpts[x->at].original)));
+					       STR_ARG(is_mailbox(from) ? from->address : from->original)));
 	p.edits = edits;
 	p.n_edits = m->n_edits + 1;
 	x->forwarding = true;

@@ -15,6 +15,8 @@ struct posting {
 	struct buf content;
 	struct str *to;
 	size_t n_to, next;
+	uint64_t notify;	/* of each recipient */
+	struct str orcpt;	/* of each but a list's, whose owner knows its members by their own addresses */
 	bool no_answer, forwarded;
 	char signing[SPOOL_QID_MAX + 1];	/* the file that filterd reads */
 	int fd;
@@ -136,6 +138,8 @@ static void on_resolved(void *ctx, const struct ipc_resolve_RESULT *r)
 		x->extension = arena_str(p->arena, r->extensions.v[i]);
 		x->original = asked;
 		x->sender = p->m->sender.n > 0 ? arena_str(p->arena, resolved_owner(r, i)) : STR("");
+		x->notify = p->notify;
+		x->orcpt = x->sender.n > 0 ? STR("") : p->orcpt;
 	}
 	resolve_next(p);
 }
@@ -180,6 +184,11 @@ void post(struct queued *q, struct post_request *r, posted_fn *fn, void *ctx)
 	p->m->flags = r->flags;
 	p->m->sender = arena_str(a, r->sender);
 	p->m->message_id = arena_str(a, r->message_id);
+	p->m->body = arena_str(a, r->body);
+	p->m->envid = arena_str(a, r->envid);
+	p->m->ret = r->ret;
+	p->notify = r->notify;
+	p->orcpt = arena_str(a, r->orcpt);
 	p->m->edits = copy_strs(a, r->edits, r->n_edits);
 	p->m->n_edits = r->n_edits;
 	resolve_next(p);

@@ -153,10 +153,12 @@ static int add_finals(struct trans *t, const struct ipc_resolve_RESULT *r)
 	bool any = false;
 
 	for (size_t i = 0; i < r->kinds.n; i++) {
+		const struct str owner = t->sender.n > 0 ? resolved_owner(r, i) : STR("");
 		const struct final f = {
 			.kind = r->kinds.v[i], .address = r->addresses.v[i], .user = r->users.v[i], .extension = r->extensions.v[i], .original = t->asked,
-			.rcpt = t->n_accepted, .notify = t->asked_notify, .orcpt = t->asked_orcpt,
-			.sender = t->sender.n > 0 ? resolved_owner(r, i) : STR(""),
+			.rcpt = t->n_accepted, .sender = owner, .asked_notify = t->asked_notify, .asked_orcpt = t->asked_orcpt,
+			.notify = r->kinds.n > 1 || owner.n > 0 ? smtp_notify_without_success(t->asked_notify) : t->asked_notify,
+			.orcpt = owner.n > 0 ? STR("") : t->asked_orcpt,
 		};
 		any |= deliverable(t->q->conf, f.kind);
 		if (trans_final(t, &f) < 0)

@@ -40,8 +40,10 @@ struct final {
 	struct str enhanced, text;
 	size_t rcpt;		/* number of the RCPT that it comes from */
 	const struct str *stands_for;	/* of LMTP, a redirected copy: for each RCPT whose recipient it takes the place of, what that named, else p NULL */
-	uint64_t notify;	/* as that said */
-	struct str orcpt;
+	uint64_t asked_notify;	/* as that said */
+	struct str asked_orcpt;
+	uint64_t notify;	/* of this one: not SUCCESS where that named several or a list (RFC 3461 5.2.7), of which the sender hears as one */
+	struct str orcpt;	/* empty for a list's member: its owner knows it by its own address */
 	bool alone;	/* the only recipient, in a mailbox: visible as soon as it is durable */
 	bool told;	/* failed with all of its RCPT, and the client of LMTP hears so; else the sender is sent a report */
 	bool recorded;	/* in the queue record */

@@ -14,6 +14,13 @@ static const struct {
 	{ "DELAY", SMTP_NOTIFY_DELAY },
 };
 
+uint64_t smtp_notify_without_success(uint64_t bits)
+{
+	const uint64_t rest = bits & ~(uint64_t)SMTP_NOTIFY_SUCCESS;
+
+	return rest == 0 && bits != 0 ? SMTP_NOTIFY_NEVER : rest;
+}
+
 bool smtp_notify_valid(uint64_t bits)
 {
 	return bits == SMTP_NOTIFY_NEVER || bits < SMTP_NOTIFY_NEVER;

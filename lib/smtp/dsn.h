@@ -30,6 +30,8 @@ int smtp_orcpt_parse(struct str value, struct buf *out) MUST_CHECK;
 int smtp_orcpt_format(struct str orcpt, bool smtputf8, struct buf *out) MUST_CHECK;
 /* Is this a set of bits that smtp_notify_parse could have given (or 0)? For receivers that were handed the bits. */
 bool smtp_notify_valid(uint64_t bits);
+/* The same wishes for copies of whose success somebody else tells (RFC 3461 5.2.7: aliases and lists): without SUCCESS, and NEVER where that was all. */
+uint64_t smtp_notify_without_success(uint64_t bits);
 /* "SUCCESS,FAILURE" and so on; nothing for 0. */
 void smtp_notify_format(uint64_t bits, struct buf *out);
 

@@ -113,6 +113,9 @@ int main(void)
 		buf_fini(&b);
 	}
 	tap_ok(smtp_notify_valid(0) && !smtp_notify_valid(9) && !smtp_notify_valid(16), "only such bits are valid");
+	tap_ok(smtp_notify_without_success(0) == 0 && smtp_notify_without_success(SMTP_NOTIFY_SUCCESS) == SMTP_NOTIFY_NEVER &&
+	       smtp_notify_without_success(SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_DELAY) == SMTP_NOTIFY_DELAY &&
+	       smtp_notify_without_success(SMTP_NOTIFY_NEVER) == SMTP_NOTIFY_NEVER, "without SUCCESS");
 	tap_ok(smtp_ret_parse(STR("full"), &v) == 0 && v == SMTP_RET_FULL && smtp_ret_parse(STR("HDRS"), &v) == 0 &&
 	       v == SMTP_RET_HDRS && smtp_ret_parse(STR("BODY"), &v) < 0, "RET");
 	text_cases("ENVID", envid, sizeof envid / sizeof envid[0], smtp_envid_parse);

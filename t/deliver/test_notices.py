@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import suite as suite_module  # noqa: E402
 from smtpsink import Sink  # noqa: E402
+from test_queue import put_forward  # noqa: E402
 from waiting import until  # noqa: E402
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -123,6 +124,70 @@ def test_success_is_told_where_it_was_asked_for(scene):
     scene.gone(scene.send("good2@x.example", rcpt_options=["NOTIFY=SUCCESS"]))
     scene.sink.features.remove("DSN")
     assert "NOTIFY=SUCCESS" in scene.sink.messages[-1][0][1] and len(scene.files(ALICE)) == before, "that server will tell"
+
+
+CARL, OWNER, TEAM, PAIR, ROUND = "carl@example.com", "owner-team@example.com", "team@localhost", "pair@localhost", "round@localhost"
+
+
+@pytest.fixture(scope="module")
+def lists(scene):
+    """A user who has his mail sent on; a list with an owner, two addresses without one, a list in a file; a server that takes wishes for notifications."""
+    suite = scene.suite
+    for u in (CARL, OWNER):
+        suite.user_add(u, "secret")
+    put_forward(suite, CARL, "bad@x.example\n")
+    etc = suite.base / "etc"
+    members = etc / "members"
+    members.write_text("bad@x.example\ngood@x.example\n")
+    (etc / "aliases").write_text("team: %s, bad@x.example\nowner-team: %s\npair: %s, good@x.example\nround: :include:%s\n" % (BOB, BOB, BOB, members))
+    suite.tool("postalias", "cdb:%s" % (etc / "aliases"))
+    scene.sink.features.append("DSN")
+    yield scene
+    scene.sink.features.remove("DSN")
+
+
+def forwarded(scene, qid):
+    """The copy that qid's mail was sent on as, once that is done with."""
+    copy = scene.suite.logged(r"%s: to=.*\(forwarded as (\w+)\)" % qid).group(1)
+    scene.gone(copy)
+    return copy
+
+
+@pytest.mark.parametrize("to", [CARL, ROUND])
+def test_who_wants_to_hear_nothing_hears_nothing_of_a_forwarded_copy(lists, to):
+    before = len(lists.files(ALICE))
+    copy = forwarded(lists, lists.send(to, rcpt_options=["NOTIFY=NEVER"]))
+    assert re.search(r"%s: to=<bad@x\.example>.*status=bounced" % copy, lists.suite.log.read_text()) and len(lists.files(ALICE)) == before
+    if to == ROUND:
+        assert "RCPT TO:<good@x.example> NOTIFY=NEVER ORCPT=rfc822;round@localhost" in lists.sink.messages[-1][0]
+
+
+@pytest.mark.parametrize("to, options, name", [(CARL, ["ORCPT=rfc822;old@y.example"], "rfc822;old@y.example"), (CARL, [], "rfc822;carl@example.com"),
+                                               (ROUND, [], "rfc822;round@localhost")])
+def test_reports_of_a_forwarded_copy_name_who_the_mail_was_for(lists, to, options, name):
+    copy = forwarded(lists, lists.send(to, options=["RET=HDRS", "ENVID=E1"], rcpt_options=options))
+    _, _, status, original = lists.report(ALICE, copy)
+    assert status[0]["Original-Envelope-Id"] == "E1" and original.get_content_type() == "text/rfc822-headers"
+    assert status[1]["Original-Recipient"] == name and status[1]["Final-Recipient"] == "rfc822; bad@x.example" and len(status) == 2
+
+
+def test_of_several_that_an_address_stands_for_success_is_told_once(lists):
+    """RFC 3461 5.2.7: nobody who writes to an address learns so who is behind it."""
+    qid = lists.send(PAIR, rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
+    _, text, status, _ = lists.report(ALICE, qid)
+    assert [(s["Final-Recipient"], s["Action"]) for s in status[1:]] == [("rfc822; pair@localhost", "expanded")] and BOB not in text
+    lists.gone(qid)
+    assert "RCPT TO:<good@x.example> NOTIFY=FAILURE" in lists.sink.messages[-1][0]
+
+
+def test_a_list_has_its_mail_and_its_owner_hears_of_members(lists):
+    qid = lists.send(TEAM, rcpt_options=["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;old@y.example"])
+    _, text, status, _ = lists.report(ALICE, qid)
+    assert [(s["Final-Recipient"], s["Original-Recipient"], s["Action"]) for s in status[1:]] == [("rfc822; team@localhost", "rfc822;old@y.example", "delivered")]
+    _, _, status, _ = lists.report(OWNER, qid)
+    assert [(s["Final-Recipient"], s["Original-Recipient"], s["Action"]) for s in status[1:]] == [("rfc822; bad@x.example", "rfc822;team@localhost", "failed")]
+    lists.gone(qid)
+    assert len(lists.files(OWNER)) == 1
 
 
 def test_nothing_answers_a_notification(scene):
