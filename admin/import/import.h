@@ -65,6 +65,7 @@ struct import {
 	bool tty;
 	struct map *subscribed;		/* by the source's list: names as ours; NULL: it has none, and all folders are */
 	bool in_place;			/* the source is the user's own maildir */
+	unsigned maildirs;		/* directories of folders that were come upon */
 	bool restore;			/* the word backup: what is there stays, what is not comes back */
 };
 
@@ -100,6 +101,9 @@ enum { SUM_LEN = 32 };
 /* First 16 bytes of SHA-256 over the parts, each ended by a NUL, as hex. */
 void import_id(const struct str *parts, size_t n, char out[IMPORT_ID_LEN + 1]);
 void import_id_nth(char id[IMPORT_ID_LEN + 1], unsigned nth);	/* of the same content: another id */
+
+/* Said of what is found in that form. */
+#define IMPORT_DBOX "Dovecot's sdbox or mdbox, which Dovecot alone reads: bring it with the word imap, or let doveadm copy it into a maildir first"
 
 /* --- import_report.c --- */
 void import_progress(struct import *im, uint64_t at, uint64_t total, const char *what);

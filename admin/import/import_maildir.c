@@ -284,6 +284,16 @@ static int one_folder(struct import *im, unsigned root, const char *path, struct
 
 /* --- the tree --- */
 
+static bool has_dir(struct import *im, unsigned root, const char *path, const char *sub)
+{
+	char full[PATH_BYTES];
+	struct err ignored = { 0 };
+	CLEANUP_FD int fd = -1;
+	bool is_dir = false;
+
+	return snprintf(full, sizeof full, "%s/%s", path, sub) < (int)sizeof full && import_open(im, root, full, &fd, &is_dir, &ignored) == 0 && is_dir;
+}
+
 static int folder_name(const char *dir, struct str prefix, struct buf *out)
 {
 	struct buf own;
@@ -305,16 +315,12 @@ static int folder_name(const char *dir, struct str prefix, struct buf *out)
 /* The folder whose maildir++ directory would be called dir, at path, when it is one. Trouble with it is told, and no reason to leave out others: -1 ends all. */
 static int take_folder(struct import *im, unsigned root, const char *path, const char *dir, struct str prefix, int *rc, struct err *e)
 {
-	char cur_path[PATH_BYTES];
 	struct err one_err = { 0 };
 	struct buf name;
-	CLEANUP_FD int cur = -1;
-	bool is_dir = false;
 
-	(void)snprintf(cur_path, sizeof cur_path, "%s/cur", path);
-	if (import_open(im, root, cur_path, &cur, &is_dir, &one_err) < 0 || !is_dir)
+	if (!has_dir(im, root, path, "cur"))
 		return 0;
-	err_clear(&one_err);
+	im->maildirs++;
 	buf_init(&name, STORE_FOLDER_NAME_MAX);
 	if (folder_name(dir, prefix, &name) < 0) {
 		(void)fprintf(stderr, "%s: a name that is none\n", path);
@@ -372,17 +378,13 @@ static bool is_candidate(const char *name, bool fs)
 static void tell_if_folder(struct import *im, unsigned root, const char *path, const char *name, bool fs)
 {
 	char full[PATH_BYTES];
-	struct err ignored = { 0 };
-	CLEANUP_FD int cur = -1;
-	bool is_dir = false;
 
 	if (im->in_place && !fs)	/* what was copied out of it */
 		return;
-	if (is_candidate(name, fs) && snprintf(full, sizeof full, "%s/%s/cur", path, name) < (int)sizeof full && import_open(im, root, full, &cur, &is_dir, &ignored) == 0 &&
-	    is_dir) {
-		full[strlen(full) - 4] = '\0';
-		import_skipped(im, full, fs ? "a folder of --layout fs" : "a folder of --layout maildir++");
-	}
+	if (!is_candidate(name, fs) || snprintf(full, sizeof full, "%s/%s", path, name) >= (int)sizeof full || !has_dir(im, root, full, "cur"))
+		return;
+	im->maildirs++;
+	import_skipped(im, full, fs ? "a folder of --layout fs" : "a folder of --layout maildir++");
 }
 
 static int sub_folders(struct import *im, unsigned root, const char *path, int fd, struct str prefix, struct err *e)
@@ -471,6 +473,14 @@ static int read_subscriptions(struct import *im, unsigned root, const char *path
 	return 0;
 }
 
+/* A directory without any mail in the form asked for must not end in a report that nothing was to be done. */
+static int nothing_there(struct import *im, unsigned root, const char *path, struct err *e)
+{
+	if (has_dir(im, root, path, "mailboxes"))
+		return err_set(e, ERR_INPUT, 0, "%s", IMPORT_DBOX);
+	return err_set(e, ERR_INPUT, 0, "no maildir: neither the directory nor any below it has a cur");
+}
+
 static int maildir_tree(struct import *im, unsigned root, const char *path, bool fs, struct str prefix, struct err *e)
 {
 	CLEANUP_FD int fd = -1;
@@ -483,11 +493,12 @@ static int maildir_tree(struct import *im, unsigned root, const char *path, bool
 		return err_set(e, ERR_INPUT, 0, "%s: no directory", path);
 	if (read_subscriptions(im, root, path, fs, prefix, e) < 0)
 		return -1;
+	im->maildirs = has_dir(im, root, path, "cur") || has_dir(im, root, path, "new");
 	rc = one_folder(im, root, path, prefix.n > 0 ? prefix : STR("INBOX"), e);
 	if (rc == 0 || e->code != ERR_QUOTA)
 		rc = (fs ? fs_folders(im, root, path, fd, STR(""), 0, prefix, e) : sub_folders(im, root, path, fd, prefix, e)) < 0 ? -1 : rc;
 	map_free(&im->subscribed);
-	return rc;
+	return rc == 0 && im->maildirs == 0 ? nothing_there(im, root, path, e) : rc;
 }
 
 int import_maildir_tree(struct import *im, unsigned root, const char *path, struct str prefix, struct err *e)

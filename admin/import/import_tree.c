@@ -107,6 +107,8 @@ static void entry(struct walk *w, const char *path, struct str level_of, const c
 		import_skipped(w->im, path, one.text);
 	else if (dir && is_maildir(w, path))
 		(void)(import_maildir_tree(w->im, ROOT_HOME, path, buf_view(&folder), &one) < 0 ? failed(w, path, &one) : (void)0);
+	else if (dir && strcmp(name, "dbox-Mails") == 0)
+		import_skipped(w->im, path, IMPORT_DBOX);
 	else if (dir)
 		directory(w, fd, path, buf_view(&folder));
 	else

@@ -1,6 +1,7 @@
 """A mailbox of Debian's Dovecot: taken over in place with UIDs, flags, keywords, subscriptions and POP3 ids, changed here, handed back, changed there, and
 taken over again."""
 import imaplib
+import json
 import os
 import poplib
 import subprocess
@@ -257,6 +258,28 @@ def test_a_tree_of_layout_fs_is_copied(user):
     assert sum(r["imported"] for r in again.values()) == 0 and sum(r["known"] for r in again.values()) == sum(r["found"] for r in again.values()) == 9
     user.run("maildir", "--layout", "mbox", source, code=64)
     user.run("tree", "--layout", "fs", source, code=64)
+
+
+@pytest.mark.parametrize("layout", ("maildir++", "fs"))
+def test_what_is_no_maildir_is_said(user, tmp_path, layout):
+    """Dovecot's other forms, and an empty or wrong directory: no report of nothing found, with status 0."""
+    def refused(what):
+        p = user.suite.tool("postern-import", "maildir", "--user", user.name, "--layout", layout, str(tmp_path / what), check=False)
+        assert p.returncode == 75, (p.returncode, p.stdout, p.stderr)
+        return p.stdout.decode()
+    for form in ("sdbox", "mdbox"):
+        mails = tmp_path / form / "mailboxes/INBOX/dbox-Mails"
+        mails.mkdir(parents=True)
+        (mails / "u.1").write_bytes(b"2 M1e C5f0\n\001\002N                0000000e\nSubject: a\n\nb\n\n\001\003\nR5f0\n\n")
+        assert "sdbox or mdbox" in refused(form)
+    (tmp_path / "wrong" / "letters").mkdir(parents=True)
+    assert "no maildir" in refused("wrong")
+    # in a home what is of that form is named, its files are not taken one by one
+    (tmp_path / "home").mkdir()
+    (tmp_path / "sdbox").rename(tmp_path / "home" / "mail")
+    p = user.suite.tool("postern-import", "--json", "tree", "--user", user.name, str(tmp_path / "home"))
+    rows = [json.loads(line) for line in p.stdout.decode().splitlines() if line.startswith("{")]
+    assert ["sdbox or mdbox" in r["source"] + r.get("note", "") for r in rows if r["skipped"]] == [True]
 
 
 def test_a_tree_of_layout_fs_is_converted_in_its_place(user):
