@@ -3,7 +3,11 @@
  * process has learnt is that client's own; one that has seen a password, or speaks for a proxy's clients, serves nobody else (front_last).
  *
  * The parent hands a connection to such a process itself, by the channel that was made with it. All that a front can say there is that it is free, without a
- * word more; what the connection is, whose and where its channels lead is known here. The channels to the daemons stay (struct reg_kept). */
+ * word more; what the connection is, whose and where its channels lead is known here. The channels to the daemons stay (struct reg_kept).
+ *
+ * That a front is free matters when the next connection comes, and is asked for then (again_hear). A client that sends much opens that at once, and to be woken for the
+ * word before it was half of what the parent cost. Who has not said it after HEAR_MS is listened to as others are. */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,6 +24,7 @@ enum {
 	AGAIN_MAX = 64,		/* processes that may serve again */
 	IDLE_MAX = 16,		/* of them without a connection for max_idle; what is more than that waits for SURPLUS_MS */
 	SURPLUS_MS = 2000,	/* a client with fifty connections at once has now ten, now forty: those forty come again in a moment */
+	HEAR_MS = 500,		/* nobody is woken meanwhile by what a front says */
 };
 
 struct again_front {
@@ -31,6 +36,7 @@ struct again_front {
 	uint64_t first;			/* what its process began with: so the template calls it */
 	bool free, last;		/* last: it has been told that no more come */
 	bool over;			/* the process has ended, or nobody can tell when it does */
+	bool asked;			/* what it says is heard when it is asked, and wakes nobody */
 	uint64_t served, idle_since_ms;
 	struct reg_kept kept;
 	char client[64], profile[32], listener[32];
@@ -42,8 +48,8 @@ struct again {
 	struct again_calls calls;
 	int fd_max;			/* a descriptor above this is needed for clients: who waits for one has none */
 	struct list all, idle;		/* idle: the longest first */
-	size_t n, n_idle;
-	struct timer *timer;
+	size_t n, n_idle, n_asked;
+	struct timer *timer, *hear;	/* hear: runs while any is asked */
 };
 
 static void leave_idle(struct again_front *f)
@@ -52,9 +58,22 @@ static void leave_idle(struct again_front *f)
 	list_del(&f->node);
 }
 
+static void set_asked(struct again_front *f, bool asked)
+{
+	struct again *a = f->set;
+	if (f->asked == asked)
+		return;
+	f->asked = asked;
+	ipc_chan_hold(f->chan, asked);
+	a->n_asked += asked ? 1 : (size_t)-1;
+	if (asked && a->n_asked == 1)
+		timer_again(a->hear, HEAR_MS);
+}
+
 /* It ends when it sees that nothing more can come. One that has been taken over need not, and may have kept its client. */
 static void let_go(struct again_front *f)
 {
+	set_asked(f, false);
 	if (!f->over)
 		f->set->calls.lingers(f->owner, f->first);
 	leave_idle(f);
@@ -130,6 +149,38 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 		log_warning("a front of %s: %s", f->client, why->text);
 	ends(f);
 	let_go(f);
+}
+
+/* --- being told --- */
+
+void again_hear(struct again *a)
+{
+	struct again_front *who[AGAIN_MAX];
+	struct pollfd fds[AGAIN_MAX];
+	nfds_t n = 0;
+	if (a->n_asked == 0)
+		return;
+	list_each(it, &a->all)
+	{
+		struct again_front *f = list_of(it, struct again_front, all);
+		if (!f->asked)
+			continue;
+		who[n] = f;
+		fds[n++] = (struct pollfd){ .fd = ipc_chan_fd(f->chan), .events = POLLIN };
+	}
+	if (poll(fds, n, 0) <= 0)
+		return;
+	for (nfds_t i = 0; i < n; i++)
+		if (fds[i].revents)
+			ipc_chan_take(who[i]->chan);
+}
+
+/* The loop hears what any of them has said already. */
+static void on_hear_timer(void *ctx)
+{
+	struct again *a = ctx;
+	list_each(it, &a->all)
+		set_asked(list_of(it, struct again_front, all), false);
 }
 
 /* --- a new one --- */
@@ -218,6 +269,7 @@ int again_serve(struct again_front *f, const struct front_conn *fc, struct err *
 	if (handover_send(f->chan, fc, e) < 0)
 		return -1;
 	leave_idle(f);
+	set_asked(f, true);
 	f->free = false;
 	f->conn = fc->conn;
 	f->served++;
@@ -267,5 +319,6 @@ struct again *again_new(struct loop *l, const struct front_run *run, int fd_max,
 	list_init(&a->all);
 	list_init(&a->idle);
 	a->timer = loop_timer(l, UINT32_MAX, on_idle_timer, a);
+	a->hear = loop_timer(l, UINT32_MAX, on_hear_timer, a);
 	return a;
 }

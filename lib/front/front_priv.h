@@ -113,6 +113,8 @@ struct again_front *again_new_front(struct again *a, const void *owner, struct f
 struct reg_kept *again_kept(struct again_front *f);	/* NULL for NULL */
 void again_give_up(struct again_front **f);		/* it may serve nobody any more; accepts NULL */
 void again_not_begun(struct again_front **f);		/* it was never handed over; accepts NULL */
+/* What fronts have said since: to be called before connections are counted, and before one is looked for. */
+void again_hear(struct again *a);
 /* One that waits for fc's client; NULL: none. */
 struct again_front *again_find(struct again *a, const struct front_conn *fc);
 uint64_t again_conn(const struct again_front *f);	/* what it has served last */

@@ -210,6 +210,7 @@ static void take(const struct front_listener *l, int fd)
 		close(fd);	/* gone already */
 		return;
 	}
+	again_hear(p.again);
 	fc.conn = random_u64();
 	(void)snprintf(fc.listener, sizeof(fc.listener), "%s", l->name);
 	fc.stress = limits_total(p.limits) >= conf->process_limit / STRESS_OF * STRESS_FROM;

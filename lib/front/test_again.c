@@ -12,7 +12,7 @@
 #include "os/os.h"
 #include "test/tap.h"
 
-enum { ROUND_MS = 20, ENDS_MAX = 200, MANY = 64 };
+enum { ROUND_MS = 20, HEARD_ROUNDS = 500, ENDS_MAX = 200, MANY = 64 };
 
 static struct loop *loop;
 static struct again *again;
@@ -44,6 +44,13 @@ static void rounds(void)
 	struct timer *t = loop_timer(loop, ROUND_MS, stop, loop);
 	loop_run(loop);
 	timer_del(&t);
+}
+
+/* As the parent does for the next connection. */
+static void hear(void)
+{
+	rounds();
+	again_hear(again);
 }
 
 static struct front_conn conn_of(uint64_t conn, const char *client)
@@ -158,13 +165,41 @@ static void used_up(void)
 	int fd = start(1, "192.0.2.1");
 	for (uint64_t i = 2; i <= 3; i++) {
 		say_free(fd, 1);
-		rounds();
+		hear();
 		tap_ok(serve(i, "192.0.2.1"), "%d", (int)i);
 	}
 	say_free(fd, 1);
-	rounds();
+	hear();
 	tap_ok(!waits("192.0.2.1") && let_go(fd) && n_ends == 3, "after max_use connections it is let go");
 	close_fd(&fd);
+	n_ends = 0;
+}
+
+/* Of one that serves again: the word for its next connection is there in time, and who sends none is heard all the same. */
+static void heard_when_asked(void)
+{
+	int fd = start(1, "192.0.2.1"), other = start(2, "192.0.2.1");
+	say_free(fd, 1);
+	rounds();
+	tap_ok(serve(3, "192.0.2.1"), "it serves again");
+	again_hear(again);
+	tap_ok(n_ends == 1 && !waits("192.0.2.1"), "and has said nothing yet");
+	say_free(fd, 1);
+	rounds();
+	tap_is_int((long long)n_ends, 1, "nobody is woken for its word");
+	again_hear(again);
+	tap_ok(n_ends == 2 && ends[1] == 3 && waits("192.0.2.1"), "which is there when it is asked for");
+	tap_ok(serve(4, "192.0.2.1"), "and so the next connection is its");
+	say_free(fd, 1);
+	for (int i = 0; i < HEARD_ROUNDS && n_ends < 3; i++)
+		rounds();
+	tap_ok(n_ends == 3 && ends[2] == 4, "it is heard when no other connection comes, too");
+	close_fd(&other);
+	rounds();
+	tap_ok(n_ends == 4 && ends[3] == 2, "the end of another wakes at once");
+	close_fd(&fd);
+	rounds();
+	tap_ok(n_ends == 4 && !waits("192.0.2.1"), "nobody waits");
 	n_ends = 0;
 }
 
@@ -202,7 +237,8 @@ static void lingering(void)
 	rounds();
 	tap_ok(serve(2, "192.0.2.1") && n_lingers == 0, "who waits does not linger");
 	say_free(kept, 2);
-	rounds();
+	hear();
+	hear();
 	tap_ok(let_go(kept) && n_lingers == 1 && lingers == 1, "a process that is let go does, by the name that its template knows");
 	again_process_ended(again, 3);
 	close_fd(&ended);
@@ -231,6 +267,7 @@ int main(void)
 	free_once();
 	nothing_else();
 	used_up();
+	heard_when_asked();
 	bounded();
 	return tap_done();
 }

@@ -239,6 +239,16 @@ void ipc_chan_hold(struct ipc_chan *ch, bool hold)
 	watch_set(ch->watch, may_read(ch) | (list_empty(&ch->queue) ? 0 : LOOP_WRITE));
 }
 
+void ipc_chan_take(struct ipc_chan *ch)
+{
+	const bool held = ch->held;
+
+	ch->held = false;
+	if (ch->fd >= 0)
+		chan_read(ch, ROUND_PACKETS_MAX, !ch->bursts);
+	ch->held = held;
+}
+
 int ipc_chan_detach(struct ipc_chan **chp)
 {
 	struct ipc_chan *ch = *chp;

@@ -101,6 +101,8 @@ int ipc_chan_fd(const struct ipc_chan *ch);
 void ipc_chan_bursts(struct ipc_chan *ch);
 /* Read nothing from it for now (false: go on). That the peer has gone is still seen. */
 void ipc_chan_hold(struct ipc_chan *ch, bool hold);
+/* Read now what is there, from one that is held as well: for who looks when it matters, and need not be woken before. */
+void ipc_chan_take(struct ipc_chan *ch);
 /* Frees ch and returns its descriptor, owned by the caller, for another channel later. -1, and closed: it has failed, or packets wait to be sent. */
 int ipc_chan_detach(struct ipc_chan **ch);
 /* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets (ipc_chan_waiting_max) are queued, then the

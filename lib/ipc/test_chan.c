@@ -325,16 +325,24 @@ static void held(void)
 	loop_run(s.loop);
 	tap_is_int(s.got, 0, "a channel that is held reads nothing");
 	timer_del(&t);
-	ipc_chan_hold(s.ch, false);
-	s.stop_after = 1;
-	run(&s);
-	tap_is_int(s.got, 1, "and goes on with what came meanwhile");
-	ipc_chan_hold(s.ch, true);
+	ipc_chan_take(s.ch);
+	ipc_chan_take(s.ch);
+	tap_is_int(s.got, 1, "but what is there when it is to be taken");
 	put(fds[1], IPC_queue_RCPT, &m, 2, -1);
+	t = loop_timer(s.loop, 20, on_give_up, s.loop);
+	loop_run(s.loop);
+	tap_is_int(s.got, 1, "it stays held");
+	timer_del(&t);
+	ipc_chan_hold(s.ch, false);
+	s.stop_after = 2;
+	run(&s);
+	tap_is_int(s.got, 2, "and goes on with what came meanwhile");
+	ipc_chan_hold(s.ch, true);
+	put(fds[1], IPC_queue_RCPT, &m, 3, -1);
 	close(fds[1]);
 	s.stop_after = 0;
 	run(&s);
-	tap_ok(s.got == 2 && s.closed == 1, "that its peer has gone is seen, after its last words");
+	tap_ok(s.got == 3 && s.closed == 1, "that its peer has gone is seen, after its last words");
 	end(&s);
 }
 
