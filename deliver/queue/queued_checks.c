@@ -15,13 +15,14 @@
 #include "mail/head.h"
 #include "os/os.h"
 
-enum { FIELDS_MAX = 4000, BATCH_LINES = 2000, BATCH_BYTES = 100000, LINE_BYTES_MAX = 16384, BODY_LIMIT_MAX = 1 << 20 };
+enum { FIELDS_MAX = 4000, BATCH_LINES = 2000, BATCH_BYTES = 110000, BODY_PIECE_BYTES = 2048, BODY_LIMIT_MAX = 1 << 20 };
 
 struct line {
 	struct str text;
 	struct str name;	/* of a header field of the message; empty: it cannot be changed */
 	enum check_which which;
 	unsigned number;	/* the K-th of that name */
+	size_t place;		/* among all fields, from 1 */
 };
 
 struct checking {
@@ -30,20 +31,22 @@ struct checking {
 	enum { STAGE_HEADER, STAGE_PARTS, STAGE_BODY } stage;
 	struct line *v;
 	size_t n, sent, asked;	/* lines asked about: asked..sent */
+	bool passed;		/* PASS: nothing more is looked at */
 };
 
 static void next_batch(struct checking *g);
 
 /* --- what a match does --- */
 
-static void tell(struct checking *g, const struct line *l, bool warn, const char *what, struct str text)
+/* As log parsers know it: "ID: warning: header …" is what became of a message, and no trouble of ours. */
+static void tell(struct checking *g, const struct line *l, const char *what, struct str text)
 {
 	const struct trans *t = g->t;
 	struct buf b;
 
 	buf_init(&b, 2048);
 	text_neutral(&b, l->text, 200, false);
-	log_as(log_ident("cleanup"), warn ? LOG_LV_WARNING : LOG_LV_INFO, "%s: %s: %s %s from %s[%s]; from=<%.*s> proto=%s helo=<%.*s>%s%.*s", t->qid, what,
+	log_as(log_ident("cleanup"), LOG_LV_INFO, "%s: %s: %s %s from %s[%s]; from=<%.*s> proto=%s helo=<%.*s>%s%.*s", t->qid, what,
 	       l->which == CHECK_BODY ? "body" : "header", b.p ? b.p : "", t->conn->name[0] ? t->conn->name : "unknown", t->conn->client,
 	       STR_ARG(t->sender), t->esmtp ? "ESMTP" : "SMTP", STR_ARG(t->helo), text.n ? ": " : "", STR_ARG(text));
 	buf_fini(&b);
@@ -52,7 +55,8 @@ static void tell(struct checking *g, const struct line *l, bool warn, const char
 /* false: the transaction has ended. */
 static bool broken(struct checking *g, const struct line *l, const char *why)
 {
-	tell(g, l, true, "reject", str_c(why));
+	tell(g, l, "reject", str_c(why));
+	log_as(log_ident("cleanup"), LOG_LV_WARNING, "%s: a pattern's action cannot be done: %s", g->t->qid, why);
 	trans_refuse(g->t, REFUSER_PATTERN, 451, "4.3.5", STR("Server configuration error"));
 	return false;
 }
@@ -75,16 +79,41 @@ static bool replace(struct checking *g, const struct line *l, struct str text)
 	const struct str name = str_trim(str_sub(text, 0, (size_t)colon)), value = str_trim(str_from(text, (size_t)colon + 1));
 	if (str_case_eq(name, l->name))
 		return edit(g, l, arena_printf(a, "=%.*s#%u: %.*s", STR_ARG(l->name), l->number, STR_ARG(value)));
-	return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number)) && edit(g, l, arena_printf(a, "+%.*s: %.*s", STR_ARG(name), STR_ARG(value)));
+	return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number)) && edit(g, l, arena_printf(a, "<%zu %.*s: %.*s", l->place, STR_ARG(name), STR_ARG(value)));
+}
+
+/* IGNORE, STRIP, REPLACE, PREPEND: in the field's own place. */
+static bool change(struct checking *g, const struct line *l, struct str word, struct str text)
+{
+	struct arena *a = g->t->arena;
+
+	if (l->which == CHECK_BODY)
+		return broken(g, l, "the body is never changed: IGNORE, STRIP, REPLACE and PREPEND are not possible in body_checks");
+	if (l->name.n == 0) {
+		tell(g, l, "warning", STR("the header of a part is never changed"));
+		return true;
+	}
+	if (str_case_eq(word, STR("IGNORE")))
+		return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number));
+	if (str_case_eq(word, STR("STRIP"))) {
+		tell(g, l, "strip", text);
+		return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number));
+	}
+	if (str_case_eq(word, STR("REPLACE"))) {
+		tell(g, l, "replace", text);
+		return replace(g, l, text);
+	}
+	tell(g, l, "prepend", text);
+	return edit(g, l, arena_printf(a, "<%zu %.*s", l->place, STR_ARG(text)));
 }
 
 static bool refuse(struct checking *g, const struct line *l, const struct access_action *act)
 {
 	struct trans *t = g->t;
 	const struct str text = act->text.n > 0 ? act->text : STR("message content rejected");
-	const char *enhanced = act->enhanced.n > 0 ? arena_cstr(t->arena, act->enhanced) : act->code < 500 ? "4.7.1" : "5.7.1";
+	const char *enhanced = act->enhanced[0] ? arena_strdup(t->arena, act->enhanced) : act->code < 500 ? "4.7.1" : "5.7.1";
 
-	tell(g, l, false, "reject", text);
+	tell(g, l, "reject", text);
 	trans_refuse(t, REFUSER_PATTERN, (uint64_t)act->code, enhanced, str_sub(arena_str(t->arena, text), 0, RESTRICT_TEXT_MAX));
 	return false;
 }
@@ -98,25 +127,26 @@ static bool effect(struct checking *g, const struct line *l, const struct access
 	switch (act->kind) {
 	case ACCESS_HOLD:
 		x->hold = text;
-		tell(g, l, false, "hold", text);
+		tell(g, l, "hold", text);
 		return true;
 	case ACCESS_DISCARD:
 		x->discard = text;
 		return true;
 	case ACCESS_REDIRECT:
 		x->redirect = text;
-		tell(g, l, false, "redirect", text);
+		tell(g, l, "redirect", text);
 		return true;
 	case ACCESS_FILTER:
 		x->filter = text;
-		tell(g, l, false, "filter", text);
+		tell(g, l, "filter", text);
 		return true;
 	case ACCESS_BCC:
 		if (x->n_bcc < RESTRICT_EFFECTS_MAX)
 			x->bcc[x->n_bcc++] = text;
+		tell(g, l, "bcc", text);
 		return true;
 	case ACCESS_WARN: case ACCESS_INFO:
-		tell(g, l, act->kind == ACCESS_WARN, act->kind == ACCESS_WARN ? "warning" : "info", act->text);
+		tell(g, l, act->kind == ACCESS_WARN ? "warning" : "info", act->text);
 		return true;
 	case ACCESS_OK: case ACCESS_DUNNO:
 		return true;
@@ -129,26 +159,22 @@ static bool apply(struct checking *g, const struct line *l, struct str action)
 {
 	struct str rest = action;
 	const struct str word = str_split(&rest, ' '), text = rest.p ? str_trim(rest) : STR("");
-	struct arena *a = g->t->arena;
 	struct access_action act;
 	struct err e = { 0 };
 
-	const bool removes = str_case_eq(word, STR("IGNORE")) || str_case_eq(word, STR("STRIP"));
-	if (removes || str_case_eq(word, STR("REPLACE")) || str_case_eq(word, STR("PREPEND"))) {
-		if (l->which == CHECK_BODY)
-			return broken(g, l, "the body is never changed: IGNORE, STRIP, REPLACE and PREPEND are not possible in body_checks");
-		if (l->name.n == 0) {
-			tell(g, l, true, "warning", STR("the header of a part is never changed"));
-			return true;
-		}
-		if (removes)
-			return edit(g, l, arena_printf(a, "-%.*s#%u", STR_ARG(l->name), l->number));
-		return str_case_eq(word, STR("REPLACE")) ? replace(g, l, text) : edit(g, l, arena_printf(a, "+%.*s", STR_ARG(text)));
-	}
-	if (str_case_eq(word, STR("PASS")))
+	if (str_case_eq(word, STR("IGNORE")) || str_case_eq(word, STR("STRIP")) || str_case_eq(word, STR("REPLACE")) || str_case_eq(word, STR("PREPEND")))
+		return change(g, l, word, text);
+	if (str_case_eq(word, STR("PASS"))) {
+		tell(g, l, "pass", text);
+		g->passed = true;
 		return true;
+	}
 	if (access_parse(action, 450, 550, &act, &e) < 0)
 		return broken(g, l, e.text);
+	if (act.kind == ACCESS_REFUSE && str_case_eq(word, STR("REJECT")) && act.given_class == '4') {
+		act.code = 451;		/* here, unlike in access(5), the text's code decides */
+		act.enhanced[0] = '4';
+	}
 	return act.kind == ACCESS_REFUSE ? refuse(g, l, &act) : effect(g, l, &act);
 }
 
@@ -165,10 +191,13 @@ static void on_matches(void *ctx, const struct ipc_resolve_MATCHES *m)
 		trans_answer(t, 451, "4.3.0", STR("Error: content checks not available, try again later"));
 		return;
 	}
-	for (size_t i = 0; i < m->at.n; i++)
+	for (size_t i = 0; i < m->at.n && !g->passed; i++)
 		if (num_parse(m->at.v[i], 0, g->sent - g->asked - 1, &at) < 0 || !apply(g, &g->v[g->asked + at], arena_str(t->arena, m->actions.v[i])))
 			return;
-	next_batch(g);
+	if (g->passed)
+		g->fn(t);
+	else
+		next_batch(g);
 }
 
 static void next_stage(struct checking *g);
@@ -191,7 +220,7 @@ static void next_batch(struct checking *g)
 		return;
 	}
 	m.lines.v = lines;
-	while (m.lines.n < left && g->v[g->sent].which == m.which && bytes < BATCH_BYTES - LINE_BYTES_MAX) {
+	while (m.lines.n < left && g->v[g->sent].which == m.which && (bytes == 0 || bytes + 4 + g->v[g->sent].text.n <= BATCH_BYTES)) {
 		lines[m.lines.n++] = g->v[g->sent].text;
 		bytes += 4 + g->v[g->sent++].text.n;
 	}
@@ -214,12 +243,15 @@ static void on_parts(void *ctx, const struct ipc_resolve_PART_MATCHES *m)
 		trans_answer(t, 554, "5.6.0", STR("Error: too many parts, or fields in them, to be checked"));
 		return;
 	}
-	for (size_t i = 0; i < m->lines.n; i++) {
+	for (size_t i = 0; i < m->lines.n && !g->passed; i++) {
 		const struct line l = { .text = arena_str(t->arena, m->lines.v[i]), .which = CHECK_MIME };
 		if (!apply(g, &l, arena_str(t->arena, m->actions.v[i])))
 			return;
 	}
-	next_stage(g);
+	if (g->passed)
+		g->fn(t);
+	else
+		next_stage(g);
 }
 
 /* Types that have no parts, whatever else is said; of anything else the parser judges. */
@@ -267,8 +299,13 @@ static void start_header(struct checking *g)
 		for (size_t k = 0; k < i; k++)
 			number += str_case_eq(all.v[k].name, f->name);
 		const enum check_which which = resolver_mime_field(f->name) ? CHECK_MIME : CHECK_HEADER;
-		if ((which == CHECK_MIME ? t->conf->mime_header_checks.n : t->conf->header_checks.n) > 0)
-			g->v[g->n++] = (struct line){ str_sub(str_trim(f->whole), 0, LINE_BYTES_MAX), f->name, which, number };
+		if ((which == CHECK_MIME ? t->conf->mime_header_checks.n : t->conf->header_checks.n) == 0)
+			continue;
+		if (f->whole.n > RESOLVER_FIELD_BYTES_MAX) {
+			trans_answer(t, 554, "5.6.0", STR("Error: a header field is too long to be checked"));
+			return;
+		}
+		g->v[g->n++] = (struct line){ str_trim(f->whole), f->name, which, number, i + 1 };
 	}
 	next_batch(g);
 }
@@ -300,6 +337,7 @@ static void start_body(struct checking *g)
 	}
 	for (size_t i = 0; i < rest.n; i++)
 		cap += rest.p[i] == '\n';
+	cap += rest.n / BODY_PIECE_BYTES;
 	g->n = g->sent = g->asked = 0;
 	g->v = ARENA_ARRAY(t->arena, struct line, cap + 1);
 	if (g->v == NULL) {
@@ -308,8 +346,8 @@ static void start_body(struct checking *g)
 	}
 	while (rest.p && rest.n > 0) {
 		const struct str line = str_split(&rest, '\n');
-		if (line.n > 0)
-			g->v[g->n++] = (struct line){ .text = str_sub(line, 0, LINE_BYTES_MAX), .which = CHECK_BODY };
+		for (size_t at = 0; at < line.n; at += BODY_PIECE_BYTES)	/* a long one in pieces, as body_checks see it elsewhere */
+			g->v[g->n++] = (struct line){ .text = str_sub(line, at, BODY_PIECE_BYTES), .which = CHECK_BODY };
 	}
 	next_batch(g);
 }

@@ -66,7 +66,7 @@ void resolver_check(struct resolver *r, struct arena *a, const struct ipc_resolv
 /* The same for the fields of the parts of a message, as far as they begin in its first RESOLVER_PARTS_BYTES_MAX bytes (message_size_limit's default): resolve_parts.c.
  * In slices: resolver_parts_step as long as it says true, then the answer, which is valid as long as a. A step ends with the field (or, at first, with the piece of the
  * message) during which so many microseconds have passed; fd stays the caller's. */
-enum { RESOLVER_PARTS_BYTES_MAX = 20971520 };
+enum { RESOLVER_PARTS_BYTES_MAX = 20971520, RESOLVER_FIELD_BYTES_MAX = 102400 };	/* a longer field is refused: what no pattern sees could hold anything */
 struct parts_walk;
 struct parts_walk *resolver_parts_begin(struct resolver *r, struct arena *a, const struct ipc_resolve_PARTS *m);
 bool resolver_parts_step(struct parts_walk *w, int fd, uint64_t us);

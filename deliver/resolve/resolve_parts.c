@@ -8,7 +8,7 @@
 #include "mail/mime.h"
 #include "os/os.h"
 
-enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, OUTGOING_MAX = 1000, OUTGOING_BYTES_MAX = 90000, FIELD_BYTES_MAX = 16384, SHOWN_MAX = 200, READ_BYTES = 1 << 20 };
+enum { FIELDS_MAX = 20000, MATCHES_MAX = 20, OUTGOING_MAX = 1000, OUTGOING_BYTES_MAX = 90000, SHOWN_MAX = 200, READ_BYTES = 1 << 20 };
 
 struct parts_walk {
 	struct resolver *r;
@@ -64,12 +64,12 @@ static enum check_which tables_for(const struct parts_walk *w, struct str name, 
 static void check_field(struct parts_walk *w, const struct mail_field *f, bool nested)
 {
 	const enum check_which which = tables_for(w, f->name, nested);
-	const struct str line = str_sub(str_trim(f->whole), 0, FIELD_BYTES_MAX);
+	const struct str line = str_sub(str_trim(f->whole), 0, RESOLVER_FIELD_BYTES_MAX);
 	struct str action;
 
 	if (f->name.n == 0 || w->r->checks[which].n == 0)
 		return;
-	if (++w->fields > FIELDS_MAX) {
+	if (++w->fields > FIELDS_MAX || (f->whole.n > RESOLVER_FIELD_BYTES_MAX && !w->outgoing)) {
 		w->trouble = 2;
 		return;
 	}

@@ -30,7 +30,8 @@ enum access_kind {
 struct access_action {
 	enum access_kind kind;
 	int code;
-	struct str enhanced;	/* empty: none was given */
+	char enhanced[10];	/* of the code's class; empty: none was given */
+	char given_class;	/* the class that it was written with */
 	struct str text;	/* borrows */
 };
 

@@ -95,10 +95,10 @@ enum verdict access_apply(struct ev *ev, const struct item *it, struct str value
 	case ACCESS_OK: return PERMIT;
 	case ACCESS_DUNNO: return DUNNO;
 	case ACCESS_REFUSE:
-		return refuse(ev, it->object, act.code, act.enhanced.n ? arena_cstr(ev->a, act.enhanced) : act.code < 500 ? "4.7.1" : "5.7.1",
+		return refuse(ev, it->object, act.code, act.enhanced[0] ? act.enhanced : act.code < 500 ? "4.7.1" : "5.7.1",
 			      or_text(act.text, act.code < 500 ? "Try again later" : "Access denied"));
 	case ACCESS_DEFER_IF_PERMIT:
-		return defer_later(ev, it, act.enhanced.n ? arena_cstr(ev->a, act.enhanced) : "4.7.1", or_text(act.text, "Service unavailable"));
+		return defer_later(ev, it, act.enhanced[0] ? act.enhanced : "4.7.1", or_text(act.text, "Service unavailable"));
 	case ACCESS_DEFER_IF_REJECT: return rule_defer_reject(ev, it);
 	case ACCESS_RESTRICTIONS: return words_run(ev, it, act.text, from);
 	default: return effect(ev, it, &act, from);

@@ -429,8 +429,8 @@ int lookup_get(struct lookup *l, struct str key, struct buf *out, unsigned *line
 			*e = l->trouble;
 		return -1;
 	}
-	if (key.n > KEY_MAX)
-		return 1;
+	if (!l->type->is_pattern && key.n > KEY_MAX)
+		return 1;	/* no table has such a key */
 	if (!l->type->is_pattern) {
 		for (size_t i = 0; i < key.n; i++)
 			folded[i] = ch_lower(key.p[i]);

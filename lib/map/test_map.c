@@ -326,6 +326,31 @@ static const char *look(struct lookup *l, const char *key, struct buf *out, unsi
 	return r == 0 ? out->p : r == 1 ? NULL : "TEMP";
 }
 
+/* Lines of mail are asked about, too, and no table of keys has such a one. */
+static void test_long_keys(void)
+{
+	char key[5003], spec[600];
+	struct lookup *l;
+	struct err e = { 0 };
+	struct buf out;
+	unsigned line;
+
+	buf_init(&out, 4096);
+	memset(key, 'x', 5000);
+	memcpy(key + 5000, "/y", 3);
+	put_file("long", STR("/\\/y$/ found\n"));
+	(void)snprintf(spec, sizeof(spec), "pcre:%s", path("long"));
+	if (lookup_open(spec, &l, &e) < 0)
+		abort();
+	tap_is_str(look(l, key, &out, &line), "found", "a pattern sees all of a long line");
+	lookup_close(&l);
+	if (lookup_open("inline:{x=y}", &l, &e) < 0)
+		abort();
+	tap_ok(look(l, key, &out, &line) == NULL, "a key that is too long is none");
+	lookup_close(&l);
+	buf_fini(&out);
+}
+
 static void tables(void)
 {
 	static const struct { const char *type, *key, *want; unsigned line; } cases[] = {
@@ -451,10 +476,11 @@ int main(void)
 	accounts();
 	lines();
 	pairs_cut();
+	test_long_keys();
 	tables();
 	refresh();
 	patterns();
-	static const char *const names[] = { "a.cdb", "n.cdb", "d.cdb", "x.cdb", "acc.cdb", "t", "p", "bad", "r.cdb", "rt", "a.cdb.tmp", "none.cdb" };
+	static const char *const names[] = { "a.cdb", "n.cdb", "d.cdb", "x.cdb", "acc.cdb", "t", "p", "bad", "r.cdb", "rt", "long", "a.cdb.tmp", "none.cdb" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		(void)unlink(path(names[i]));

@@ -30,6 +30,9 @@ HEADER = r"""/^Subject: .*casino/ REJECT no gambling
 /^X-Broken:/ REPLACE nothing
 /^X-Strange:/ EXPLODE
 /^X-Long:.*end$/ REJECT a long one
+/^X-Temporary:/ REJECT 4.7.8 not today
+/^X-Known:/ PASS one of ours
+/^X-Strip:/ STRIP for good
 """
 
 
@@ -50,7 +53,7 @@ def scene():
     (etc / "header").write_text(HEADER)
     (etc / "mime").write_text(MIME)
     (etc / "nested").write_text(NESTED)
-    (etc / "body").write_text("/^buy now/ REJECT 5.7.8 no trade\n/^change me/ REPLACE it\n/deep inside/ WARN found\n")
+    (etc / "body").write_text("/^buy now/ REJECT 5.7.8 no trade\n/^change me/ REPLACE it\n/deep inside/ WARN found\n/no end of it$/ REJECT too far\n")
     s = suite_module.Suite(base, build=os.environ.get("POSTERN_BUILD", "dev"), hosts=("127.0.7.1",), real_ports=True,
                            settings={"filter_enable": "no", "hopcount_limit": "5", "listener.store": "24/lmtp", "relay_domains": "relay.test",
                                      "smtpd_end_of_data_restrictions": "check_sender_access inline:{late@b.test=REJECT}", "header_checks": "pcre:%s/header" % etc, "body_checks": "pcre:%s/body" % etc, "body_checks_size_limit": "4096", "message_size_limit": "30000000", "mime_header_checks": "pcre:%s/mime" % etc, "nested_header_checks": "pcre:%s/nested" % etc})
@@ -101,6 +104,8 @@ PARTS = [
     ("the words in a body without parts", ("Content-Type: text/plain\r\n", "Content-Type: a/b; name=evil.exe"), 250, None),
     ("a MIME field of the message itself", ("Content-Type: a/b; name=evil.exe\r\n", "x"), 550, "5.7.1 no programs"),
     ("another field of it is header_checks' business", ("X-Mime-Top: 1\r\n", "x"), 250, None),
+    ("behind much else in a field", multipart("Content-Type: a/b; x=%s;\r\n name=evil.exe" % ("x" * 60000)), 550, "5.7.1 no programs"),
+    ("a field longer than any that is looked at", multipart("Content-Type: a/b; x=%s;\r\n name=evil.exe" % ("x" * 110000)), 554, "5.6.0 Error: too many parts, or fields in them, to be checked"),
     ("more parts than can be looked at", multipart(*["Content-Type: a/b"] * 10100), 554, "5.6.0 Error: too many parts, or fields in them, to be checked"),
 ]
 
@@ -216,13 +221,18 @@ def log_has(suite, pattern):
     ("Subject: best CASINO\r\n", "x", 550, "5.7.1 no gambling"),
     ("Subject: later\r\n", "x", 450, "4.7.9 come back"),
     ("X-Long: a\r\n b\r\n end\r\n", "x", 550, "5.7.1 a long one"),
+    ("X-Long: %s\r\n %s\r\n end\r\n" % ("a" * 3000, "b" * 60000), "x", 550, "5.7.1 a long one"),
+    ("X-Any: %s\r\n" % ("a" * 110000), "x", 554, "5.6.0 Error: a header field is too long to be checked"),
+    ("X-Temporary: 1\r\n", "x", 451, "4.7.8 not today"),
+    ("X-Known: 1\r\nSubject: casino\r\n", "x\r\nbuy now\r\n", 250, None),
+    ("", "y" * 3000 + "no end of it", 550, "5.7.1 too far"),
     ("X-Broken: 1\r\n", "x", 451, "4.3.5 Server configuration error"),
     ("X-Strange: 1\r\n", "x", 451, "4.3.5 Server configuration error"),
     ("", "hello\r\nbuy now\r\n", 550, "5.7.8 no trade"),
     ("", "change me", 451, "4.3.5 Server configuration error"),
     ("Subject: casino".replace("casino", "fine") + "\r\n", "Subject: casino", 250, None),
     ("", "y" * 70 + "\r\n" + ("z" * 70 + "\r\n") * 60 + "buy now", 250, None),
-], ids=["reject", "code", "folded", "broken replace", "no action", "body", "body cannot change", "header patterns are for headers", "beyond the size limit"])
+], ids=["reject", "code", "folded", "long", "too long", "temporary", "passed", "a long line", "broken replace", "no action", "body", "body cannot change", "header patterns are for headers", "beyond the size limit"])
 def test_refused_or_not(scene, header, body, code, text):
     _mid, got, said = send(scene, header, body)
     assert got == code and (text is None or said == text), said
@@ -271,7 +281,19 @@ def test_what_changes_the_header(scene):
     assert "Secret" not in head and "secret" not in head
     assert "X-Old: new a\n" in head and "X-Old: new b\n" in head and "X-Old: a" not in head
     assert "X-Renamed: me" in head and "X-Rename:" not in head
-    assert "X-Marked: yes" in head and "X-Mark: 1" in head and "X-Keep: yes" in head
+    assert "X-Keep: yes" in head
+    # in their own places
+    names = [line.split(":")[0] for line in head.split("\n") if not line.startswith((" ", "\t"))]
+    assert names[-7:] == ["From", "X-Old", "X-Old", "X-Renamed", "X-Marked", "X-Mark", "X-Keep"]
+
+
+def test_what_was_done_is_logged_as_log_parsers_know_it(scene):
+    word = uuid.uuid4().hex
+    mid, code, _ = send(scene, "".join("X-%s: %s\r\n" % (n, word) for n in ("Strip", "Old", "Mark", "Copy", "Warn", "Known")))
+    assert code == 250 and "X-Strip" not in read(scene, mid)
+    for what, name, text in (("strip", "Strip", "for good"), ("replace", "Old", "X-Old: new " + word), ("prepend", "Mark", "X-Marked: yes"), ("bcc", "Copy", "alice@example.com"),
+                             ("warning", "Warn", "odd field"), ("pass", "Known", "one of ours")):
+        log_has(scene, r"cleanup\[\d+\]: \w+: %s: header X-%s: %s from \S+; from=<a@b\.test> proto=ESMTP helo=<c\.test>: %s$" % (what, name, word, re.escape(text)))
 
 
 def test_what_moves_the_message(scene):
