@@ -233,12 +233,13 @@ static enum advance target(struct client *c)
 	struct append *a = c->append;
 	struct err e = { 0 };
 	const int r = opening_target_step(c, a->name, &a->opening, &e);
+	struct mbox *const m = a->opening;
 
 	if (r > 0)
 		return ADV_WAIT;
-	if (r < 0 || folder_target(c->user, a->name, &a->mbox, &e) < 0)
+	a->opening = NULL;
+	if (r < 0 || folder_target_opened(c->user, a->name, m, &a->mbox, &e) < 0)
 		return fail(c, store_no(c, &e, true));
-	mbox_close(&a->opening);
 	return ADV_ON;
 }
 

@@ -293,8 +293,11 @@ int folder_target(struct user *u, struct str name, struct mbox **out, struct err
 {
 	struct mbox *m;
 
-	if (mbox_open_target(u->store, name, &m, e) < 0)
-		return -1;
+	return mbox_open_target(u->store, name, &m, e) < 0 ? -1 : folder_target_opened(u, name, m, out, e);
+}
+
+int folder_target_opened(struct user *u, struct str name, struct mbox *m, struct mbox **out, struct err *e)
+{
 	struct folder *f = folder_find(u, m);
 
 	if (!f) {

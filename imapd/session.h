@@ -242,6 +242,7 @@ void folder_release(struct folder *f);
 /* Open a mailbox that messages are put into. It stays open for a while: more will follow, and opening it again and again would be most of the work. The caller
  * closes *out. */
 int folder_target(struct user *u, struct str name, struct mbox **out, struct err *e) MUST_CHECK;
+int folder_target_opened(struct user *u, struct str name, struct mbox *m, struct mbox **out, struct err *e) MUST_CHECK;	/* takes m, that mailbox */
 
 /* The whole folder was sorted or threaded: a file of keys is made for the next time (store/keys.h), if it needs one, while nothing else is to do. */
 void folder_want_keys(struct folder *f);

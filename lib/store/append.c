@@ -28,8 +28,8 @@ struct item {
 	bool dated;		/* by who appends it */
 	uint32_t want_uid, order;	/* 0: none */
 	char *uidl;
-	char *text;		/* of a message that is in place, where it is in memory; NULL: it is not. Owned */
-	size_t text_n;
+	char *text;		/* what arrival.text is, where that is in memory. Owned */
+	struct arrival arrival;
 	bool cr;		/* the last byte seen was a CR, not written yet */
 	bool ended;		/* nothing more of it comes */
 };
@@ -198,6 +198,7 @@ static void item_fini(struct item *it)
 	free(it->names);
 	free(it->uidl);
 	free(it->text);
+	arrival_fini(&it->arrival);
 }
 
 void mbox_append_abort(struct mbox_append **app)
@@ -272,15 +273,16 @@ static void item_date(struct mbox *m, const struct item *it, const char *named)
 /* What is in memory of a message stays there when its file is closed. */
 static void item_keep_text(struct item *it)
 {
-	it->text = maildir_copy_text(it->copy, &it->text_n);
+	if (!it->text)
+		it->arrival.text.p = it->text = maildir_copy_text(it->copy, &it->arrival.text.n);
 }
 
 /* One message into cur. named: its file there. */
-static int item_place(struct mbox *m, struct item *it, uint32_t uid, bool keep_text, struct buf *ops, char named[FILE_NAME_MAX + 1], struct err *e)
+static int item_place(struct mbox *m, struct item *it, bool keep_text, char named[FILE_NAME_MAX + 1], struct err *e)
 {
 	const char *const info = item_name(it, named, e);
 
-	if (!info || item_assign(m, it, uid, ops, e) < 0)
+	if (!info)
 		return -1;
 	if (keep_text)
 		item_keep_text(it);
@@ -305,28 +307,52 @@ static size_t give_uids(const struct mbox *m, const struct item *v, size_t n, ui
 
 static void tell_arrived(struct mbox *m, const struct item *v, size_t count, uint32_t first)
 {
-	struct str texts[ARRIVED_MAX];
+	struct arrival at_hand[ARRIVED_MAX];
 	size_t n = 0;
 
 	for (; n < count && n < ARRIVED_MAX; n++)
-		texts[n] = (struct str){ v[n].text, v[n].text_n };
-	messages_arrived(m, first, texts, n);
+		at_hand[n] = v[n].arrival;
+	messages_arrived(m, first, at_hand, n);
 }
 
-/* Under the lock: n messages at once. */
-static int place(struct mbox *m, struct item *v, size_t n, uint32_t *uids, struct err *e)
+/* The disk is writing the message: until it has, what will be asked of it is found out. */
+static int wait_for_it(struct mbox_append *ap, struct err *e)
 {
-	char (*named)[FILE_NAME_MAX + 1] = xzalloc((n + 1) * sizeof(*named));
+	struct item *const it = &ap->v[0];
+
+	item_keep_text(it);
+	arrival_look(&it->arrival);
+	ap->written = 1;
+	return maildir_copy_written(it->copy, e);
+}
+
+/* Under the lock: what the journal will say of all of them, as operations; when it is done their bytes are on the disk. */
+static int prepare(struct mbox_append *ap, uint32_t *uids, struct buf *ops, struct err *e)
+{
+	struct mbox *const m = ap->m;
+	int r = mbox_reserve(m, give_uids(m, ap->v, ap->n, uids), e);
+
+	for (size_t i = 0; r == 0 && i < ap->n; i++)
+		r = item_assign(m, &ap->v[i], uids[i], ops, e);
+	return r == 0 && ap->written < ap->n ? wait_for_it(ap, e) : r;
+}
+
+/* Under the lock: all of them at once. */
+static int place(struct mbox_append *ap, uint32_t *uids, struct err *e)
+{
+	struct mbox *const m = ap->m;
+	char (*named)[FILE_NAME_MAX + 1] = xzalloc((ap->n + 1) * sizeof(*named));
 	const uint32_t first = state_count(&m->st);
 	struct buf ops;
 	size_t done = 0;
-	int r = mbox_reserve(m, give_uids(m, v, n, uids), e);
 
 	buf_init(&ops, BATCH_MAX);
+	int r = prepare(ap, uids, &ops, e);
 	const bool clean = r == 0 && sync_own_begin(m);
-	for (; r == 0 && done < n; done++) {
+
+	for (; r == 0 && done < ap->n; done++) {
 		sync_own_step(m, done);
-		r = item_place(m, &v[done], uids[done], done < ARRIVED_MAX, &ops, named[done], e);
+		r = item_place(m, &ap->v[done], done < ARRIVED_MAX, named[done], e);
 		if (r < 0)
 			break;
 	}
@@ -342,7 +368,7 @@ static int place(struct mbox *m, struct item *v, size_t n, uint32_t *uids, struc
 	if (done > 0)
 		sync_record(m);
 	if (r == 0)
-		tell_arrived(m, v, n, first);
+		tell_arrived(m, ap->v, ap->n, first);
 	mbox_pending_clear(m);
 	buf_fini(&ops);
 	free(named);
@@ -364,7 +390,7 @@ static int place_all(struct mbox_append *ap, uint32_t *uids, struct err *e)
 
 	if (mbox_lock(ap->m, e) < 0)
 		return -1;
-	const int r = place(ap->m, ap->v, ap->n, uids, e);
+	const int r = place(ap, uids, e);
 
 	mbox_unlock_folder(ap->m);
 	if (r < 0)
@@ -382,11 +408,10 @@ static int number(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	struct mbox *const m = ap->m;
 	const uint32_t first = state_count(&m->st);
 	struct buf ops;
-	int r = mbox_reserve(m, give_uids(m, ap->v, ap->n, uids), e);
 
 	buf_init(&ops, BATCH_MAX);
-	for (size_t i = 0; r == 0 && i < ap->n; i++)
-		r = item_assign(m, &ap->v[i], uids[i], &ops, e);
+	int r = prepare(ap, uids, &ops, e);
+
 	if (r == 0)
 		r = together_sync(m, "tmp", e);
 	if (r == 0)
@@ -516,6 +541,18 @@ static int wait_for_some(struct mbox_append *ap, struct err *e)
 	return 1;
 }
 
+/* One message. The disk begins with it, and is waited for under the lock, when there is nothing else left to do. Not so for a large one: that may take long, and nobody is to
+ * wait for the lock meanwhile. */
+static int start_alone(struct mbox_append *ap, struct err *e)
+{
+	struct maildir_copy *const c = ap->v[0].copy;
+
+	if (maildir_copy_memory(c) > 0)
+		return maildir_copy_start(c, e);
+	ap->written = 1;
+	return maildir_copy_written(c, e);
+}
+
 static int quota_allows(const struct mbox_append *ap, struct err *e)
 {
 	const uint64_t bytes = bytes_of(ap->v, ap->n);
@@ -534,7 +571,7 @@ int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, str
 		return start_some(ap, e);
 	if (ap->n > 1 && ap->written < ap->n)
 		return wait_for_some(ap, e);
-	if (ap->n == 1 && maildir_copy_written(ap->v[0].copy, e) < 0)
+	if (ap->n == 1 && start_alone(ap, e) < 0)
 		return -1;
 	return ap->n == 0 ? 0 : ap->together ? number_all(ap, uids_out, e) : place_all(ap, uids_out, e);
 }

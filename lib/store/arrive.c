@@ -11,28 +11,79 @@ enum {
 	ARRIVED_BYTES = 4 << 20,	/* larger ones are looked at when they are asked for */
 };
 
-static void note_structure(struct mbox *m, uint32_t uid, struct msgfile *f)
+static void look_structure(struct buf *out, struct arena *a, struct msgfile *f)
+{
+	buf_init(out, STRUCTURE_KEPT_MAX);
+	structure_pack(out, a, msgfile_mime(f));
+}
+
+/* Both, where they can be had. */
+static void look(struct arrival *at, struct msgfile *f)
 {
 	struct arena *a = arena_new(0);
-	struct buf b;
 
-	buf_init(&b, STRUCTURE_KEPT_MAX);
-	structure_pack(&b, a, msgfile_mime(f));
-	if (!buf_failed(&b))
-		cache_put(m, uid, MBOX_CACHE_BODYSTRUCTURE, buf_view(&b));
-	buf_fini(&b);
+	summary_make(&at->summary, a, msgfile_head(f));
+	look_structure(&at->structure, a, f);
+	at->looked = true;
 	arena_free(&a);
 }
 
-static void learn(struct mbox *m, uint32_t pos, struct msgfile *f)
+void arrival_look(struct arrival *at)
+{
+	struct msgfile f = { .text = at->text };
+
+	if (!at->text.p || at->looked)
+		return;
+	look(at, &f);
+	msgfile_close(&f);
+}
+
+void arrival_fini(struct arrival *at)
+{
+	if (at->looked) {
+		buf_fini(&at->summary);
+		buf_fini(&at->structure);
+	}
+	at->looked = false;
+}
+
+static void put(struct mbox *m, uint32_t uid, uint32_t kind, const struct buf *b)
+{
+	if (!buf_failed(b))
+		cache_put(m, uid, kind, buf_view(b));
+}
+
+static void learn(struct mbox *m, uint32_t pos, const struct arrival *at, struct msgfile *f)
 {
 	const uint32_t uid = state_rec(&m->st, pos)->uid;
 
-	summary_note(m, uid, msgfile_head(f));
-	note_structure(m, uid, f);
+	put(m, uid, MBOX_CACHE_SUMMARY, &at->summary);
+	put(m, uid, MBOX_CACHE_BODYSTRUCTURE, &at->structure);
 	if (search_loaded(m))
 		search_learn(m, pos, f);
+}
+
+static void learn_file(struct mbox *m, uint32_t pos, struct msgfile *f)
+{
+	struct arrival at = { .text = f->text };
+
+	look(&at, f);
+	learn(m, pos, &at, f);
+	arrival_fini(&at);
 	msgfile_close(f);
+}
+
+/* Its text is in memory, perhaps also what is to be known of it. */
+static void arrived_at_hand(struct mbox *m, uint32_t pos, const struct arrival *at)
+{
+	struct msgfile f = { .text = at->text };
+
+	if (!at->looked) {
+		learn_file(m, pos, &f);
+		return;
+	}
+	learn(m, pos, at, &f);
+	msgfile_close(&f);
 }
 
 static void arrived(struct mbox *m, uint32_t pos)
@@ -43,20 +94,18 @@ static void arrived(struct mbox *m, uint32_t pos)
 
 	CLEANUP_FD int fd = -1;
 	if (message_open_pos(m, pos, &fd, &st) == 0 && st.st_size <= ARRIVED_BYTES && msgfile_from(&f, fd, &st, false, &quiet) == 0)
-		learn(m, pos, &f);
+		learn_file(m, pos, &f);
 }
 
-void messages_arrived(struct mbox *m, uint32_t pos, const struct str *texts, size_t n_texts)
+void messages_arrived(struct mbox *m, uint32_t pos, const struct arrival *at_hand, size_t n_at_hand)
 {
 	const uint32_t n = state_count(&m->st);
 
 	for (uint32_t i = 0; pos + i < n && i < ARRIVED_MAX; i++) {
-		struct msgfile at_hand = { .text = i < n_texts ? texts[i] : (struct str){ 0 } };
-
 		if (state_rec(&m->st, pos + i)->state & REC_GONE)
 			continue;
-		if (msgfile_is_open(&at_hand))
-			learn(m, pos + i, &at_hand);
+		if (i < n_at_hand && at_hand[i].text.p)
+			arrived_at_hand(m, pos + i, &at_hand[i]);
 		else
 			arrived(m, pos + i);
 	}

@@ -223,7 +223,7 @@ void cache_init(struct cache *c);
 void cache_close(struct cache *c);
 int cache_peek(struct mbox *m, uint32_t uid, uint32_t kind, struct str *out) MUST_CHECK;	/* 1: not there; *out valid until the next call about the cache */
 void cache_put(struct mbox *m, uint32_t uid, uint32_t kind, struct str blob);
-void summary_note(struct mbox *m, uint32_t uid, struct str head);	/* of a new message, whose header is in hand (summary.c) */
+void summary_make(struct buf *out, struct arena *scratch, struct str head);	/* makes out and builds the summary there, which may fail in it (summary.c) */
 
 /* --- the search index (search.c) --- */
 struct signer;
@@ -407,10 +407,18 @@ struct msgfile;
 size_t msgfile_room(uint64_t size, bool head_only);
 bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str *text_out, bool *part_out) MUST_CHECK;
 int msgfile_from(struct msgfile *f, int fd, const struct stat *st, bool head_only, struct err *e) MUST_CHECK;	/* reads or maps an open file */
+/* A new message whose text is in memory, and what is kept of it once that was computed. */
+struct arrival {
+	struct str text;	/* p NULL: it is only in the file. Borrowed */
+	bool looked;
+	struct buf summary, structure;	/* then; they may have failed */
+};
+void arrival_look(struct arrival *at);	/* computes both where there is a text; knows of no folder */
+void arrival_fini(struct arrival *at);	/* of what was computed */
 /* Messages from position pos on are new: compute what will be asked of them while their files are at hand (arrive.c). At most some: the others are
- * looked at when they are asked for. texts: those of the first n_texts messages, p NULL where it is only in the file. */
+ * looked at when they are asked for. at_hand: the first messages. */
 enum { ARRIVED_MAX = 50 };
-void messages_arrived(struct mbox *m, uint32_t pos, const struct str *texts, size_t n_texts);
+void messages_arrived(struct mbox *m, uint32_t pos, const struct arrival *at_hand, size_t n_at_hand);
 unsigned message_unlink(struct mbox *m, const struct rec *r);	/* files unlinked: 0 or 1 */
 
 /* --- messages that are numbered before their files are in cur (together.c) --- */

@@ -286,25 +286,25 @@ int mbox_summary_peek(struct mbox_view *v, uint32_t seq, struct mbox_summary *ou
 	return cached(v->m, uid, out);
 }
 
+void summary_make(struct buf *out, struct arena *scratch, struct str head)
+{
+	buf_init(out, SUMMARY_BYTES_MAX);
+	(void)buf_room(out, USUAL_BYTES);
+	summary_build(out, scratch, head);
+}
+
 static int build_and_put(struct mbox *m, uint32_t uid, struct str head, struct err *e)
 {
 	struct arena *a = arena_new(0);
 	struct buf b;
 
-	buf_init(&b, SUMMARY_BYTES_MAX);
-	(void)buf_room(&b, USUAL_BYTES);
-	summary_build(&b, a, head);
+	summary_make(&b, a, head);
 	const int r = buf_check(&b, "envelope", e);
 	if (r == 0)
 		cache_put(m, uid, MBOX_CACHE_SUMMARY, buf_view(&b));
 	buf_fini(&b);
 	arena_free(&a);
 	return r;
-}
-
-void summary_note(struct mbox *m, uint32_t uid, struct str head)
-{
-	(void)!build_and_put(m, uid, head, NULL);
 }
 
 int mbox_summary_from(struct mbox_view *v, uint32_t seq, struct str head, struct mbox_summary *out, struct err *e)
