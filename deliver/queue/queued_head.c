@@ -9,10 +9,10 @@
 #include "mail/edit.h"
 #include "mail/head.h"
 
-enum { EDITS_MAX = 64, VALUE_MAX = 4096, FORGED_MAX = 32 };
+enum { EDITS_MAX = 64, VALUE_MAX = 4096, FORGED_MAX = 32, HOSTNAME_MAX = 255 };
 
 struct seen {
-	unsigned received, results;
+	unsigned received, results, forged;
 	unsigned date, message_id, from, sender, bcc, return_path;
 	struct str id;
 };
@@ -34,15 +34,26 @@ static void add(struct out *o, struct str text)
 	o->r->edits[o->r->n_edits++] = text;
 }
 
-/* Does this Authentication-Results field carry our name? authserv-id is the first token. */
+/* Does this Authentication-Results field carry our name? The authserv-id stands behind comments, a token or a quoted string (RFC 8601 2.2). */
 static bool claims_us(struct arena *a, struct str value, const char *hostname)
 {
-	struct str v = mail_unfold(a, value);
+	const struct str v = mail_skip_cfws(mail_unfold(a, value));
+	const bool quoted = v.n > 0 && v.p[0] == '"';
+	char id[HOSTNAME_MAX + 2];	/* with a dot at the end: who compares host names takes it for ours */
 	size_t n = 0;
 
-	while (n < v.n && !ch_blank(v.p[n]) && v.p[n] != ';' && v.p[n] != '(')
-		n++;
-	return str_case_eq(str_sub(v, 0, n), str_c(hostname));
+	for (size_t i = quoted; i < v.n; i++) {
+		if (quoted ? v.p[i] == '"' : ch_blank(v.p[i]) || v.p[i] == ';' || v.p[i] == '(')
+			break;
+		if (quoted && v.p[i] == '\\' && i + 1 < v.n)
+			i++;
+		if (n == sizeof(id))
+			return false;
+		id[n++] = v.p[i];
+	}
+	if (n > 0 && id[n - 1] == '.')
+		n--;
+	return str_case_eq(str_n(id, n), str_c(hostname));
 }
 
 static void look_at(const struct mail_field *f, const struct head_facts *facts, struct seen *s, struct out *o)
@@ -66,7 +77,7 @@ static void look_at(const struct mail_field *f, const struct head_facts *facts, 
 		s->message_id++;
 	} else if (str_case_eq(f->name, STR("Authentication-Results"))) {
 		s->results++;
-		if (claims_us(o->a, f->value, facts->hostname) && o->r->n_edits < FORGED_MAX)
+		if (claims_us(o->a, f->value, facts->hostname) && s->forged++ < FORGED_MAX)
 			add(o, str_c(arena_printf(o->a, "-Authentication-Results#%u", s->results)));
 	}
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
@@ -214,6 +225,10 @@ int head_edits(struct arena *a, struct str head, const struct head_facts *f, str
 
 	while (mail_field_next(&head, &field) == 0)
 		look_at(&field, f, &s, &o);
+	if (s.forged > FORGED_MAX) {	/* none of them stays: they go with all that others said */
+		r.n_edits = 0;
+		add(&o, STR("-Authentication-Results#0"));
+	}
 	buf_init(&b, VALUE_MAX);
 	put_received(f, &b);
 	add_buf(&o, &b);

@@ -90,6 +90,31 @@ static bool has_edit(const struct head_result *r, const char *start)
 	return false;
 }
 
+/* RFC 8601 5: none that claims our name stays, however it is written, and however many there are. */
+static void forged_results(struct arena *a, const struct head_facts *f)
+{
+	static const char *const ours[] = { "mail.example.com; spf=pass", "MAIL.example.COM 1; spf=pass", "\"mail.example.com\"; spf=pass", "(a (b) \\) c) mail.example.com; none",
+		"\n\t(x)\n\t\"mail\\.example.com\" (y) 1;none", "mail.example.com(x);none", "mail.example.com.; none", "mail.example.com" };
+	static const char *const others[] = { "other.example; spf=pass", "(mail.example.com) other.example; none", "sub.mail.example.com; none", "mail.example.com.net; none",
+		"\"mail.example.com x\"; none", "(mail.example.com", "\"", "" };
+	struct head_result r;
+	struct err e = { 0 };
+	struct buf b;
+
+	for (size_t i = 0; i < ARRAY_LEN(ours) + ARRAY_LEN(others); i++) {
+		const bool mine = i < ARRAY_LEN(ours);
+		const char *const value = mine ? ours[i] : others[i - ARRAY_LEN(ours)];
+		const struct str head = str_c(arena_printf(a, "Authentication-Results: %s\nSubject: s\n", value));
+		tap_ok(head_edits(a, head, f, &r, &e) == 0 && has_edit(&r, "-Authentication-Results#1") == mine, "results %zu: %s", i, mine ? "ours, and go" : "stay");
+	}
+	buf_init(&b, 10000);
+	for (int i = 0; i < 100; i++)
+		buf_printf(&b, "Authentication-Results: %s; spf=pass\n", i % 2 ? "mail.example.com" : "other.example");
+	tap_ok(head_edits(a, buf_view(&b), f, &r, &e) == 0 && has_edit(&r, "-Authentication-Results#0") && !has_edit(&r, "-Authentication-Results#2"),
+	       "many: all go");
+	buf_fini(&b);
+}
+
 static void test_head(void)
 {
 	struct arena *a = arena_new(0);
@@ -109,6 +134,7 @@ static void test_head(void)
 	tap_ok(!has_edit(&r, "-Bcc") && !has_edit(&r, ">Date"), "the rest of a stranger's header stays as it is");
 	tap_ok(has_edit(&r, "+Received: from evil??with??x (unknown [192.0.2.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))\n\tby mail.example.com (Postern) "
 			    "with ESMTPS id 1ABC\n\tfor <joe@example.com>; "), "the client's words cannot leave their place");
+	forged_results(a, &f);
 	f.complete = true;
 	f.sender = STR("s@example.net");
 	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a stranger's header, always_add_missing_headers");

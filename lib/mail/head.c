@@ -162,6 +162,14 @@ static void skip_cfws(struct cursor *c)
 	}
 }
 
+struct str mail_skip_cfws(struct str s)
+{
+	struct cursor c = { .in = s };
+
+	skip_cfws(&c);
+	return c.in;
+}
+
 /* Quoted string at c->in: unquoted into buf. */
 static void take_quoted(struct cursor *c, struct buf *out)
 {
