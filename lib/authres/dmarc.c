@@ -25,28 +25,61 @@ static int read_policy(struct str s, enum dmarc_policy *out)
 	return -1;
 }
 
+/* Their names in any case, as the grammar of RFC 7489 6.4 has them. */
+static bool tag(const struct auth_tags *t, struct str name, struct str *value_out)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (str_case_eq(t->v[i].name, name)) {
+			*value_out = t->v[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* "v" *WSP "=" *WSP "DMARC1" in front (6.4); what has not is no record of this kind (6.6.3). */
+static bool is_record(struct str text)
+{
+	struct auth_tags t;
+
+	return auth_tags_parse(str_split(&text, ';'), &t) == 0 && str_case_eq(t.v[0].name, STR("v")) && str_eq(t.v[0].value, STR("DMARC1"));
+}
+
+/* Syntax errors behind that are ignored, and do not void the policy (6.3): of doubled tags the first counts. */
+static void read_tags(struct str text, struct auth_tags *out)
+{
+	struct auth_tags one;
+	struct str there;
+
+	out->n = 0;
+	while (text.p != NULL && out->n < AUTH_TAGS_MAX)
+		if (auth_tags_parse(str_split(&text, ';'), &one) == 0 && !tag(out, one.v[0].name, &there))
+			out->v[out->n++] = one.v[0];
+}
+
 int dmarc_record_parse(struct str text, struct dmarc_record *out)
 {
 	struct auth_tags t;
 	struct str s;
 	uint64_t pct = 100;
 	struct dmarc_record r = { .percent = 100 };
-	if (auth_tags_parse(text, &t) < 0 || !str_eq(t.v[0].name, STR("v")) || !str_eq(t.v[0].value, STR("DMARC1")))
+	if (!is_record(text))
 		return -1;
-	const bool good = auth_tag(&t, "p", &s) && read_policy(s, &r.policy) == 0;
+	read_tags(text, &t);
+	bool good = tag(&t, STR("p"), &s) && read_policy(s, &r.policy) == 0;
 	r.sub_policy = r.policy;
-	if (auth_tag(&t, "sp", &s) && read_policy(s, &r.sub_policy) < 0)
-		return -1;
+	if (tag(&t, STR("sp"), &s) && read_policy(s, &r.sub_policy) < 0)
+		good = false;
 	if (!good) {	/* 6.6.3: who asks for reports is at least monitored */
-		if (!auth_tag(&t, "rua", &s) || s.n == 0)
+		if (!tag(&t, STR("rua"), &s) || s.n == 0)
 			return -1;
 		r.policy = r.sub_policy = DMARC_NOTHING;
 	}
-	r.strict_dkim = auth_tag(&t, "adkim", &s) && str_case_eq(s, STR("s"));
-	r.strict_spf = auth_tag(&t, "aspf", &s) && str_case_eq(s, STR("s"));
-	if (auth_tag(&t, "pct", &s) && num_parse(s, 0, 100, &pct) == 0)
+	r.strict_dkim = tag(&t, STR("adkim"), &s) && str_case_eq(s, STR("s"));
+	r.strict_spf = tag(&t, STR("aspf"), &s) && str_case_eq(s, STR("s"));
+	if (tag(&t, STR("pct"), &s) && num_parse(s, 0, 100, &pct) == 0)
 		r.percent = (unsigned)pct;
-	if (auth_tag(&t, "rua", &s))
+	if (tag(&t, STR("rua"), &s))
 		r.rua = s;
 	*out = r;
 	return 0;
@@ -61,7 +94,7 @@ static enum auth_result record_at(struct arena *a, const struct auth_dns *dns, s
 	if (got.known == AUTH_TROUBLE)
 		return AUTH_TEMPERROR;
 	for (size_t i = 0; got.known == AUTH_HAS && i < got.n; i++) {
-		if (str_starts(got.v[i], STR("v=DMARC1"))) {
+		if (is_record(got.v[i])) {
 			text = got.v[i];
 			found++;
 		}

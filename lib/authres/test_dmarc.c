@@ -29,6 +29,10 @@ static const char zone_text[] =
 	"_dmarc.noisy.test TXT some other text\n_dmarc.noisy.test TXT v=DMARC1; p=quarantine\n"
 	"_dmarc.faulty.test TXT v=DMARC1; p=ban\n"
 	"_dmarc.faulty2.test TXT v=DMARC1; p=ban; rua=mailto:a@faulty2.test\n"
+	"_dmarc.faulty3.test TXT v=DMARC1; p=reject; sp=ban; rua=mailto:a@faulty3.test\n"
+	"_dmarc.wide.test TXT v = DMARC1 ; P = reject ;\n"
+	"_dmarc.loose.test TXT v=DMARC1; p=reject;; rua=mailto:a@loose.test; rua=mailto:b@loose.test; 1=2; nonsense; adkim=s\n"
+	"_dmarc.later.test TXT v=DMARC10; p=none\n_dmarc.later.test TXT v=DMARC1; p=reject\n"
 	"_dmarc.xn--bnk-qla.test TXT v=DMARC1; p=reject\n"
 	"_dmarc.slow.test TIMEOUT\n";
 
@@ -58,6 +62,10 @@ static const struct {
 	{ "From: a@noisy.test\n", NULL, NULL, 0, "fail", "quarantine", "other text beside the record" },
 	{ "From: a@faulty.test\n", NULL, NULL, 0, "none", "none", "an unknown policy" },
 	{ "From: a@faulty2.test\n", NULL, NULL, 0, "fail", "none", "an unknown policy, but reports are wanted" },
+	{ "From: a@faulty3.test\n", NULL, NULL, 0, "fail", "none", "an unknown policy for subdomains, but reports are wanted" },
+	{ "From: a@wide.test\n", NULL, NULL, 0, "fail", "reject", "blanks around =, tags in capitals" },
+	{ "From: a@loose.test\n", NULL, "pass x.loose.test", 0, "fail", "reject", "mistakes behind the policy are passed over, each by itself" },
+	{ "From: a@later.test\n", NULL, NULL, 0, "fail", "reject", "a record of another version is none" },
 	{ "From: a@slow.test\n", NULL, NULL, 0, "temperror", "none", "nobody answers" },
 	{ "From: a@nothing.test\n", NULL, NULL, 0, "none", "none", "no record" },
 	{ "From: a@customer.hosting.test\n", NULL, NULL, 0, "none", "none", "a public suffix is no organisation" },
