@@ -56,10 +56,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(open || !found);
 	size_t from = 0, to = 0, s2 = 0;
 	bool there = false;
-	const bool tells = g != NULL && gate_tells(g);
-	for (; tells && !there && gate_next(g, text, &from, &to); from = to + 1)
+	const bool tells = g != NULL;
+	for (; tells && !there && gate_next(g, text, &from, text.n, &to); from = to + 1)
 		there = pcre_find(code, text, from, to, &s2, &end, &e) == 1;
 	assert(!tells || (there == found && (!found || s2 == start)));
+	/* The same about the place only that the prefilter told. */
+	const bool placed = tells && w.may;
+	for (there = false, from = w.from; placed && !there && gate_next(g, text, &from, w.to, &to); from = to + 1)
+		there = pcre_find(code, text, from, to < w.to ? to : w.to, &s2, &end, &e) == 1;
+	assert(!placed || (there == found && (!found || s2 == start)));
 	struct rx_run run;
 	const struct rx *x = rx_parse(a, pattern, flags);
 	assert(x == NULL || !found || !rx_run(x, &run) || rx_run_in(&run, text));

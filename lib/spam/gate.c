@@ -29,9 +29,7 @@ struct gate {
 	struct rx_machine m;
 	int start;
 	bool lines;			/* a match begins at a line's start */
-	bool again;			/* a match can pass a part that begins one: that no other part is there does not mean that nothing is begun */
-	struct parts begin;		/* what a match may begin with */
-	bool *begins;			/* by part: passed on the way to one of these */
+	struct parts begin;		/* what a match may begin with: parts of their own, which nothing leads to, so that where no other is nothing is begun */
 	struct first *firsts;		/* by class */
 	unsigned *kind;			/* of each part: its set, without repetitions */
 	struct rx_set *by_class;	/* of each such set: the classes that it holds */
@@ -64,7 +62,7 @@ static bool build(struct gate *g, struct arena *scratch, const struct rx *x)
 	}
 	if (g->start < 0)
 		return false;
-	g->m.v = ARENA_ARRAY(g->a, struct rx_state, (size_t)g->m.n);
+	g->m.v = ARENA_ARRAY(g->a, struct rx_state, 2 * (size_t)g->m.n);	/* what begins a match comes after them */
 	memcpy(g->m.v, v, (size_t)g->m.n * sizeof(*v));
 	return true;
 }
@@ -125,10 +123,10 @@ static void kinds_and_classes(struct gate *g, struct arena *scratch)
 			g->m.v[i].set = &g->by_class[g->kind[i]];
 }
 
-/* Adds what is reached from s without a byte, but for the beginning. */
+/* Adds what is reached from s without a byte. */
 static void follow(struct gate *g, int s)
 {
-	while (s >= 0 && !g->begins[s] && g->seen[s] != g->mark) {
+	while (s >= 0 && g->seen[s] != g->mark) {
 		const struct rx_state *p = &g->m.v[s];
 		g->seen[s] = g->mark;
 		if (p->set != NULL || p->next < 0) {
@@ -170,14 +168,11 @@ static bool begin(struct gate *g)
 	follow(g, g->start);
 	if (g->ends)
 		return false;
-	g->begin = kept(g->a, g->list, g->n_list);
-	for (int i = 0; i < g->m.n && !g->lines; i++)
-		g->begins[i] = g->seen[i] == g->mark;
-	for (int i = 0; i < g->m.n && !g->again; i++) {
-		const struct rx_state *s = &g->m.v[i];
-		if (s->set != NULL || !g->begins[i])
-			g->again = (s->next >= 0 && g->begins[s->next]) || (s->next2 >= 0 && g->begins[s->next2]);
+	for (int i = 0; i < g->n_list; i++) {
+		g->m.v[g->m.n] = g->m.v[g->list[i]];
+		g->list[i] = g->m.n++;
 	}
+	g->begin = kept(g->a, g->list, g->n_list);
 	return true;
 }
 
@@ -311,9 +306,8 @@ struct gate *gate_new(struct str pattern, const char *flags)
 	g->lines = x != NULL && rx_begins(pattern, flags, x) == RX_LINES;
 	bool ok = x != NULL && (g->lines || !str_starts(pattern, STR("^"))) && build(g, scratch, x);
 	if (ok) {
-		g->list = ARENA_ARRAY(g->a, int, (size_t)g->m.n + 1);
-		g->seen = ARENA_ARRAY(g->a, unsigned, (size_t)g->m.n + 1);
-		g->begins = ARENA_ARRAY(g->a, bool, (size_t)g->m.n + 1);
+		g->list = ARENA_ARRAY(g->a, int, 2 * (size_t)g->m.n);
+		g->seen = ARENA_ARRAY(g->a, unsigned, 2 * (size_t)g->m.n);
 		ok = begin(g) && beginnings(g) >= begins_min;
 	}
 	if (ok) {
@@ -358,9 +352,8 @@ static bool is_full(const struct gate *g)
 /* A text on its way: what is left of it, and the row where it is. */
 struct lane { const unsigned char *p, *end; unsigned row; bool *may; };
 
-static struct lane lane_new(struct gate *g, struct str text, bool *may)
+static struct lane lane_new(const struct gate *g, struct str text, bool *may)
 {
-	pay_in(g, text.n);
 	*may = false;
 	const unsigned char *p = (const unsigned char *)text.p;
 	return (struct lane){ p, p + text.n, FIRST * g->n_classes, may };
@@ -448,6 +441,7 @@ static bool lines_may(struct gate *g, struct str text)
 	bool may;
 	if (is_full(g))
 		start(g);
+	pay_in(g, text.n);
 	struct lane l = lane_new(g, text, &may);
 	for (l.row = LINE_START * g->n_classes; l.p < l.end;) {
 		if (l.row == FIRST * g->n_classes) {
@@ -476,8 +470,10 @@ static void gate_lanes(struct gate *g, const struct str *texts, size_t n, bool *
 	for (size_t next = 0; next < n || active > 0;) {
 		if (active == 0 && is_full(g))
 			start(g);	/* no lane is at a row that it forgets */
-		for (; active < LANES && next < n && !is_full(g); next++)
+		for (; active < LANES && next < n && !is_full(g); next++) {
+			pay_in(g, texts[next].n);
 			lanes[active++] = lane_new(g, texts[next], &may_out[next]);
+		}
 		if (active == LANES)
 			lanes_run(g, lanes);
 		else
@@ -506,44 +502,47 @@ bool gate_may(struct gate *g, struct str text)
 	return may;
 }
 
-bool gate_tells(const struct gate *g)
+/* Goes on until the lane ends or nothing that began up to `enough` is begun any more; returns since where something may have begun. */
+static const unsigned char *lane_until(struct gate *g, struct lane *l, const unsigned char *enough)
 {
-	return !g->again;
+	const unsigned nothing = FIRST * g->n_classes, line_start = LINE_START * g->n_classes;
+	const unsigned char *begun = l->p;
+	for (;;) {
+		if (l->row == nothing) {
+			const unsigned char *lf = g->lines ? memchr(l->p, '\n', (size_t)(l->end - l->p)) : NULL;
+			l->p = !g->lines ? l->p : lf == NULL ? l->end : lf + 1;
+			l->row = g->lines && lf != NULL ? line_start : nothing;
+			begun = l->p;
+			if (begun > enough)
+				return begun;
+		}
+		const unsigned to = l->p < l->end ? g->rows[l->row + g->class_of[*l->p]] : UNKNOWN;
+		if (to > MATCH) {
+			l->p++;
+			l->row = to;
+		} else if (!lane_step(g, l)) {
+			return begun;
+		}
+	}
 }
 
 /* Where nothing is begun, nothing can have begun before. What begins at the bytes that are told, the caller has to try: then all is known up to there. */
-bool gate_next(struct gate *g, struct str text, size_t *from, size_t *to_out)
+bool gate_next(struct gate *g, struct str text, size_t *from, size_t last, size_t *to_out)
 {
-	const unsigned nothing = FIRST * g->n_classes, line_start = LINE_START * g->n_classes;
+	const unsigned char *const start_of = (const unsigned char *)text.p;
 	bool may;
-	if (*from >= text.n)
+	if (*from >= text.n || *from > last)
 		return false;
 	if (is_full(g))
 		start(g);
 	struct lane l = lane_new(g, str_from(text, *from), &may);
-	const unsigned char *begun = l.p;
 	if (g->lines && (*from == 0 || l.p[-1] == '\n'))
-		l.row = line_start;
-	for (;;) {
-		if (l.row == nothing) {
-			const unsigned char *lf = g->lines ? memchr(l.p, '\n', (size_t)(l.end - l.p)) : NULL;
-			if (g->lines && lf == NULL)
-				return false;
-			l.p = g->lines ? lf + 1 : l.p;
-			l.row = g->lines ? line_start : nothing;
-			begun = l.p;
-		}
-		const unsigned to = l.p < l.end ? g->rows[l.row + g->class_of[*l.p]] : UNKNOWN;
-		if (to > MATCH) {
-			l.p++;
-			l.row = to;
-		} else if (!lane_step(g, &l)) {
-			break;
-		}
-	}
+		l.row = LINE_START * g->n_classes;
+	const unsigned char *begun = lane_until(g, &l, start_of + (last < text.n ? last : text.n));
+	pay_in(g, (size_t)(l.p - start_of) - *from);
 	if (!may)
 		return false;
-	*from = (size_t)(begun - (const unsigned char *)text.p);
-	*to_out = l.row == UNKNOWN ? text.n : (size_t)(l.p - (const unsigned char *)text.p) - 1;
+	*from = (size_t)(begun - start_of);
+	*to_out = l.row == UNKNOWN ? text.n : (size_t)(l.p - start_of) - 1;
 	return true;
 }

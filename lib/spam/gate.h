@@ -17,9 +17,8 @@ struct gate *gate_new(struct str pattern, const char *flags);
 void gate_free(struct gate **g);
 bool gate_may(struct gate *g, struct str text);
 void gate_each(struct gate *g, const struct str *texts, size_t n, bool *may_out);	/* the same for n texts, in less time */
-/* Whether gate_next knows more than gate_may: not of a pattern in which a match can come back to what begins one. */
-bool gate_tells(const struct gate *g);
-/* The next bytes from *from on where a match may begin: sets *from to the first and *to_out to the last of them. False: there are none. Only where gate_tells. */
-bool gate_next(struct gate *g, struct str text, size_t *from, size_t *to_out);
+/* The next bytes from *from to last where a match may begin: sets *from to the first and *to_out to the last of them, which may be after `last`. False: there are
+ * none. Reads on after `last` only until nothing is begun. */
+bool gate_next(struct gate *g, struct str text, size_t *from, size_t last, size_t *to_out);
 
 #endif

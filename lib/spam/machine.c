@@ -18,20 +18,31 @@ int rx_build_list(struct rx_machine *m, const struct rx *k, int after)
 	return rest < 0 ? -1 : rx_build(m, k, rest);
 }
 
+/* x as often as it likes: wide enough for any upper end. */
+static int build_loop(struct rx_machine *m, const struct rx *x, int after)
+{
+	const int loop = rx_state_new(m, NULL, after, -1);
+	const int body = loop < 0 ? -1 : rx_build(m, x, loop);
+	if (body < 0)
+		return -1;
+	m->v[loop].next2 = body;
+	return loop;
+}
+
+static int build_optional(struct rx_machine *m, const struct rx *x, int after)
+{
+	const int body = rx_build(m, x, after);
+	return body < 0 ? -1 : rx_state_new(m, NULL, after, body);
+}
+
 static int build_repeat(struct rx_machine *m, const struct rx *x, int after)
 {
 	const unsigned copies = x->min > m->copies ? m->copies : x->min;
 	int s = after;
-	if (x->max > copies) {
-		int loop = rx_state_new(m, NULL, after, -1);	/* zero or more: wide enough for any upper end */
-		if (loop < 0)
-			return -1;
-		int body = rx_build(m, x->kids, loop);
-		if (body < 0)
-			return -1;
-		m->v[loop].next2 = body;
-		s = loop;
-	}
+	if (x->min == 0 && x->max == 1)
+		return build_optional(m, x->kids, after);
+	if (x->max > copies)
+		s = build_loop(m, x->kids, after);
 	for (unsigned i = 0; i < copies && s >= 0; i++)
 		s = rx_build(m, x->kids, s);
 	return s;

@@ -175,13 +175,8 @@ static unsigned added(const struct area *area, size_t piece, unsigned found, uns
 	return found == 0 ? n : found > (max - n) / times ? max : n + found * times;
 }
 
-/* Lines that a gate is asked about together, and those between them that need none. One for all rules of a message, which do not run inside each other. */
-struct group {
-	size_t n, n_gated, line[GATED_TOGETHER], gated[GATED_TOGETHER];
-	const struct line_hits *first[GATED_TOGETHER];
-	bool open[GATED_TOGETHER], asked[GATED_TOGETHER], may[GATED_TOGETHER];
-	struct str texts[GATED_TOGETHER];
-};
+/* Lines that a gate is asked about together. One for all rules of a message, which do not run inside each other. */
+struct group { size_t n, line[GATED_TOGETHER]; struct str texts[GATED_TOGETHER]; bool may[GATED_TOGETHER]; };
 
 static struct group *group_of(struct msg *m)
 {
@@ -190,25 +185,10 @@ static struct group *group_of(struct msg *m)
 	return m->group;
 }
 
-static void group_add(struct group *g, size_t line, const struct line_hits *first, bool gate, struct str text)
+static void group_add(struct group *g, size_t line, struct str text)
 {
 	g->line[g->n] = line;
-	g->first[g->n] = first;
-	g->open[g->n] = true;
-	g->asked[g->n] = gate;
-	if (gate) {
-		g->gated[g->n_gated] = g->n;
-		g->texts[g->n_gated++] = text;
-	}
-	g->n++;
-}
-
-static void group_ask(struct group *g, struct gate *gate)
-{
-	if (g->n_gated > 0)
-		gate_each(gate, g->texts, g->n_gated, g->may);
-	for (size_t i = 0; i < g->n_gated; i++)
-		g->open[g->gated[i]] = g->may[i];
+	g->texts[g->n++] = text;
 }
 
 /* One rule on its way through the lines of a text. */
@@ -227,28 +207,40 @@ static void run_line(struct run *u, size_t line, const struct line_hits *h)
 	u->n = added(u->area, line, n, u->n, u->max);
 }
 
-/* Where its gate opens. */
+/* From `from` to last, where its gate opens. Returns how often it matches; *at: where the search goes on. */
+static unsigned run_between(struct run *u, struct str text, size_t *at, size_t last, unsigned max)
+{
+	unsigned n = 0;
+	for (size_t from = *at, to; n < max && gate_next(u->r->gate, text, &from, last, &to); from = to < *at ? *at : to + 1) {
+		*at = from > *at ? from : *at;
+		n += matches_in(u->m, u->r, u->code, text, at, to < last ? to : last, max - n);
+	}
+	return n;
+}
+
+/* Each place by itself: what lies between them the gate need not read. */
 static void run_gated(struct run *u, size_t line, const struct line_hits *h)
 {
 	const struct str text = u->area->pieces.v[line];
-	size_t at = h == NULL ? 0 : h->from, from = at, to, last = text.n;
 	unsigned n = 0;
-	for (; h != NULL; h = h->next)
-		last = h->to;
-	for (; u->n + n < u->max && from <= last && gate_next(u->r->gate, text, &from, &to); from = to < at ? at : to + 1) {
-		at = from > at ? from : at;
-		n += matches_in(u->m, u->r, u->code, text, &at, to < last ? to : last, u->max - u->n - n);
+	size_t at = 0;
+	if (h == NULL)
+		n = run_between(u, text, &at, text.n, u->max - u->n);
+	for (; h != NULL && u->n + n < u->max; h = h->next) {
+		at = h->from > at ? h->from : at;
+		n += run_between(u, text, &at, h->to, u->max - u->n - n);
 	}
 	u->n = added(u->area, line, n, u->n, u->max);
 }
 
 static void run_group(struct run *u, struct group *g)
 {
-	group_ask(g, u->r->gate);
+	if (g->n > 0)
+		gate_each(u->r->gate, g->texts, g->n, g->may);
 	for (size_t k = 0; k < g->n && u->n < u->max; k++)
-		if (g->open[k])
-			(g->asked[k] && gate_tells(u->r->gate) ? run_gated : run_line)(u, g->line[k], g->first[k]);
-	g->n = g->n_gated = 0;
+		if (g->may[k])
+			run_gated(u, g->line[k], NULL);
+	g->n = 0;
 }
 
 static void run_all(struct run *u, size_t first)
@@ -260,7 +252,7 @@ static void run_all(struct run *u, size_t first)
 		if (g == NULL)
 			run_line(u, i, NULL);
 		else
-			group_add(g, i, NULL, true, u->area->pieces.v[i]);
+			group_add(g, i, u->area->pieces.v[i]);
 		if (g != NULL && g->n == GATED_TOGETHER)
 			run_group(u, g);
 	}
@@ -286,34 +278,15 @@ static struct line_hits *places(const struct prefilter *f, unsigned number, stru
 	return first;
 }
 
-/* The gate reads all that follows the first place: for a few bytes a search is quicker. */
-static bool worth_a_gate(const struct line_hits *h, size_t size)
-{
-	size_t bytes = 0;
-	for (; h != NULL; h = h->next)
-		bytes += h->to - h->from + PLACES_APART;
-	return bytes > size / 16;
-}
-
 static void run_places(struct run *u, size_t from)
 {
-	struct group *g = u->r->gate == NULL ? NULL : group_of(u->m);
 	const unsigned number = u->r->slot - 1;
 	for (struct line_hits *h = u->area->may[number]; h != NULL && u->n < u->max;) {
 		const size_t line = h->line;
-		const struct str text = u->area->pieces.v[line];
-		const struct line_hits *first = places(u->f, number, text, h, &h);
-		if (first == NULL || line < from)
-			continue;
-		if (g == NULL)
-			run_line(u, line, first);
-		else
-			group_add(g, line, first, worth_a_gate(first, text.n), str_from(text, first->from));
-		if (g != NULL && g->n == GATED_TOGETHER)
-			run_group(u, g);
+		const struct line_hits *first = places(u->f, number, u->area->pieces.v[line], h, &h);
+		if (first != NULL && line >= from)
+			(u->r->gate != NULL ? run_gated : run_line)(u, line, first);
 	}
-	if (g != NULL)
-		run_group(u, g);
 }
 
 static unsigned run_lines(struct msg *m, const struct rule *r, const struct pcre *code, const struct prefilter *f, struct area *area)
