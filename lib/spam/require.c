@@ -8,7 +8,7 @@
 
 /* --- literals --- */
 
-enum { EXACT_MAX = 64 };
+enum { EXACT_MAX = 64, COPIES_MAX = 4 };
 
 struct strs { struct str *v; size_t n; };
 /* Texts of which one is in every match, no further from its beginning than this. */
@@ -204,6 +204,25 @@ static struct info settle(struct info i)
 	return (struct info){ .exact = false, .best = required(i) };
 }
 
+/* x, repeated from its min on, after left: so often it stands there as it is, and once more before whatever follows. n: the most that left can match. */
+static struct info cat_repeated(struct arena *a, struct info left, const struct rx *x, struct info kid, struct rx_reach n)
+{
+	struct rx rest = *x;
+	rest.min = 0;
+	rest.max = x->max == UINT_MAX ? UINT_MAX : x->max - 1;
+	for (unsigned i = 0; i < x->min; i++)
+		left = cat_two(a, left, kid, sum(n, times(longest(x->kids), i)));
+	kid.best = required(left);
+	kid.all.before = sum(n, longest(&rest));
+	kid.partial = true;
+	return kid;
+}
+
+static bool is_open(const struct rx *x)
+{
+	return x->op == RX_REPEAT && x->min >= 1 && x->min <= COPIES_MAX && x->max > x->min;
+}
+
 static struct info cat_info(struct arena *a, const struct rx *x)
 {
 	struct strs empty = { ARENA_ARRAY(a, struct str, 1), 1 };
@@ -213,7 +232,11 @@ static struct info cat_info(struct arena *a, const struct rx *x)
 	for (const struct rx *k = x->kids; k != NULL; k = k->next) {
 		if (k->op == RX_ZERO)
 			continue;
-		out = cat_two(a, out, literal_info(a, k), n);
+		const struct info i = literal_info(a, is_open(k) ? k->kids : k);
+		if (is_open(k) && i.exact)
+			out = cat_repeated(a, out, k, i, n);
+		else
+			out = cat_two(a, out, is_open(k) ? (struct info){ .best = i.best } : i, n);
 		n = sum(n, longest(k));
 	}
 	return settle(out);
@@ -246,7 +269,7 @@ static struct info repeat_info(struct arena *a, const struct rx *x)
 	}
 	if (x->min == 0)
 		return (struct info){ .exact = false };
-	if (x->min == x->max && x->min <= 4) {
+	if (x->min == x->max && x->min <= COPIES_MAX) {
 		struct info out = kid;
 		for (unsigned i = 1; i < x->min; i++)
 			out = cat_two(a, out, kid, times(longest(x->kids), i));
@@ -283,6 +306,21 @@ static const struct rx *unwrapped(const struct rx *x)
 	return x;
 }
 
+/* Without those that begin with another of them. */
+static struct strs shortened(struct strs s)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		bool needed = true;
+		for (size_t k = 0; k < s.n && needed; k++)
+			needed = k == i || s.v[k].n > s.v[i].n || !str_starts(s.v[i], s.v[k]) || (s.v[k].n == s.v[i].n && k > i);
+		if (needed)
+			s.v[n++] = s.v[i];
+	}
+	s.n = n;
+	return s;
+}
+
 size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsigned *times_out, struct rx_reach *before_out)
 {
 	const struct rx *inner = unwrapped(x);
@@ -292,6 +330,7 @@ size_t rx_literals(struct arena *a, const struct rx *x, struct str **out, unsign
 	*before_out = repeated ? far : need.before;
 	if (shortest(need.texts) < 3 || need.texts.n > RX_LITERALS_MAX)
 		return 0;
+	need.texts = shortened(need.texts);
 	*out = need.texts.v;
 	return need.texts.n;
 }

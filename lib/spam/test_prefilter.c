@@ -23,6 +23,7 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "[[:upper:]]{2}[[:^alpha:]_]", "" }, { "[[:digit:][:space:]x]{2}[[:lower:]]", "i" }, { "(foo|ba.)[^x]{0,9}\\1c", "" }, { "[a-z]+@1x?", "" }, { "^[a-z]+ word", "m" },
 	{ "^[^>]?.*?thing", "m" }, { "^abc.*bar", "s" }, { "one\\s(?:two|foo)\\s?bar", "i" }, { "(?:[a-z]\\W?)+thing\\b", "" },
 	{ "(?m)^[a-z]?foo|[a-z]z", "m" }, { "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
+	{ "vi+agr+a", "i" }, { "fo+(?:ba+r)?t+w", "i" }, { "(?:ab+|c+d?)e{0,2}f?x+", "" }, { "(?:(?:fo)+|(?:ba){1,2}r)z*th+ing", "i" }, { "(?:z{2,}|[ab]+)c+", "" },
 };
 
 static unsigned seed = 12345;
@@ -146,6 +147,9 @@ static void narrow(void)
 		{ "<[^>]*href=", "i", "<b>this</b> <i href=", 3, 15 },
 		{ "\\.[^.]*href=", "i", "It. Is. There href=", 3, 14 },
 		{ ",[^,\\n]*href=", "i", "one\ntwo, three href=", 4, 15 },
+		{ "of+ic+er", "", "an offficcer", 3, 6 },
+		{ "of+ic+er", "", "an of ic er", -1, -1 },
+		{ "[a-z ]*(?:ba)+r", "", "BA ba babar", 2, 8 },
 	};
 	struct buf folded;
 	buf_init(&folded, 1000);
