@@ -241,12 +241,12 @@ static void keep_learned(struct monitor *m, const struct job *j, bool learns, st
 		v->learn = STR("");
 	if (v->learn.n == 0)
 		return;
-	const bool kept = learn_data_keep(m->first->state_directory, v->learn, j->scan.teach != 0, &e) == 0;
-	if (!kept && !m->learn_told)
+	const int kept = learn_data_keep(m->first->state_directory, v->learn, j->scan.teach != 0, &e);
+	if (kept < 0 && !m->learn_told)
 		log_warning("what is to be learned of messages is not kept: %s", e.text);
-	m->learn_told = !kept;
-	v->learn = j->scan.teach != 0 && kept ? STR("1") : STR("");
-	if (j->scan.teach != 0 && !kept)
+	m->learn_told = kept < 0;
+	v->learn = j->scan.teach != 0 && kept == 0 ? STR("1") : STR("");
+	if (j->scan.teach != 0 && kept < 0)
 		v->action = STR("tempfail");
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,6 +60,23 @@ static int append(const char *path, struct str bytes, struct err *e)
 	return err_set(e, ERR_TEMP, why, "%s", path);
 }
 
+/* What waits here comes behind what has been learned: the last word about the message says whether t is news. */
+static void last_word(const char *path, const struct taught *t, bool *news)
+{
+	struct err e = { 0 };
+	struct taught other;
+	struct str record;
+	struct buf b;
+
+	buf_init(&b, LEARN_QUEUE_MAX + 1);
+	if (file_read_at(AT_FDCWD, path, LEARN_QUEUE_MAX, &b, &e) < 0 && e.code != ERR_NOENT)
+		*news = true;
+	for (struct str rest = buf_view(&b); taught_file_next(&rest, &record) == 0;)
+		if (taught_head(record, &other, &e) == 0 && memcmp(other.digest, t->digest, BAYES_DIGEST) == 0)
+			*news = !other.told || other.as != t->as;
+	buf_fini(&b);
+}
+
 int learn_data_keep(const char *state_dir, struct str record, bool told, struct err *e)
 {
 	const struct queue_files names = names_of(state_dir);
@@ -70,6 +88,13 @@ int learn_data_keep(const char *state_dir, struct str record, bool told, struct 
 	arena_free(&a);
 	if (k < 0)
 		return -1;
+	bool news = !t.known;
+	if (t.known) {
+		last_word(names.taken, &t, &news);
+		last_word(names.queue, &t, &news);
+	}
+	if (!news)
+		return 1;
 	struct buf b;
 	buf_init(&b, TAUGHT_MAX + 100);
 	taught_file_put(&b, record);

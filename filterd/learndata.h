@@ -12,7 +12,8 @@
 #define LEARN_QUEUE_DIR "filter/queue"
 enum { LEARN_QUEUE_MAX = 16 << 20 };	/* bytes; what is more is not kept, and the log says so */
 
-/* The monitor's. record: a worker's, as spam/taught.h has it; told: a person said it, as that class. 0 kept; -1 it is no such record, or there is no room. */
+/* The monitor's. record: a worker's, as spam/taught.h has it; told: a person said it, as that class. 0 kept; 1 it was learned so
+ * already, and nothing that waits here says otherwise; -1 it is no such record, or there is no room. */
 int learn_data_keep(const char *state_dir, struct str record, bool told, struct err *e) MUST_CHECK;
 
 /* postern-learn's. Everything that is kept there, in order, records framed; then, when it has been learned, it is removed. A run that ended in between finds

@@ -58,6 +58,29 @@ static void test_order(void)
 	tap_ok(learn_data_taken(dir, &e) == 0 && !learn_data_there(dir) && take() == 0, "then there is nothing");
 }
 
+static struct str again(enum bayes_class as, bool told, bool known)
+{
+	const struct taught t = { .as = as, .told = told, .known = known, .digest = "one" };
+	return taught_format(a, &t);
+}
+
+/* What a person says again is no news, but where what waits here says otherwise: it would be learned behind that. */
+static void test_said_again(void)
+{
+	struct err e = { 0 };
+	tap_ok(learn_data_keep(dir, again(BAYES_SPAM, true, true), true, &e) == 1 && !learn_data_there(dir), "what was learned is not kept");
+	tap_ok(learn_data_keep(dir, again(BAYES_SPAM, true, false), true, &e) == 0, "said for the first time");
+	tap_ok(learn_data_keep(dir, again(BAYES_NONE, true, true), true, &e) == 0, "to forget it before it was learned is news");
+	tap_ok(learn_data_keep(dir, again(BAYES_NONE, true, true), true, &e) == 1, "once");
+	tap_ok(learn_data_keep(dir, record(BAYES_NONE, true, 0), true, &e) == 0, "of another message");
+	tap_is_int((long)take(), 3, "in order");
+	tap_ok(learn_data_keep(dir, again(BAYES_NONE, true, true), true, &e) == 1, "while it is being learned");
+	tap_ok(learn_data_keep(dir, again(BAYES_HAM, true, true), true, &e) == 0, "and otherwise again");
+	tap_ok(learn_data_keep(dir, again(BAYES_SPAM, false, false), false, &e) == 0 && learn_data_keep(dir, again(BAYES_SPAM, true, true), true, &e) == 0,
+	       "what was found of itself is no person's word");
+	tap_ok(learn_data_taken(dir, &e) == 0 && take() == 3 && learn_data_taken(dir, &e) == 0, "taken");
+}
+
 static void test_taken_meanwhile(void)
 {
 	struct err e = { 0 };
@@ -94,6 +117,7 @@ int main(void)
 	a = arena_new(0);
 	test_who_speaks();
 	test_order();
+	test_said_again();
 	test_taken_meanwhile();
 	test_full();
 	arena_free(&a);

@@ -112,8 +112,7 @@ static void on_finding(void *ctx, const char *stage, const char *finding)
 static void teach(struct scan *s)
 {
 	s->verdict = scan_accepts;
-	if (!spam_teach(s->rules->spam, s->a, s->message, (enum bayes_class)(s->facts->teach - 1), &s->verdict.learn))
-		s->verdict.learn = STR("");
+	spam_teach(s->rules->spam, s->a, s->message, (enum bayes_class)(s->facts->teach - 1), &s->verdict.learn);
 }
 
 /* What was rejected is not signed, nor what is not the same for all: who asked does so again for each of it. */

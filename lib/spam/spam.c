@@ -203,7 +203,7 @@ void spam_check(const struct spam *s, struct arena *a, struct str message, const
 		costs_collect(m, out);
 }
 
-bool spam_teach(const struct spam *s, struct arena *a, struct str message, enum bayes_class as, struct str *out)
+void spam_teach(const struct spam *s, struct arena *a, struct str message, enum bayes_class as, struct str *out)
 {
 	struct msg *m = ARENA_NEW(a, struct msg);
 	struct taught t = { .as = as, .told = true };
@@ -211,10 +211,8 @@ bool spam_teach(const struct spam *s, struct arena *a, struct str message, enum 
 	bayes_digest(m, t.digest);
 	if (s->set->bayes != NULL) {
 		bayes_refresh(s->set->bayes);
-		if (bayes_seen(s->set->bayes, t.digest) == as)
-			return false;
+		t.known = bayes_seen(s->set->bayes, t.digest) == as;
 	}
 	t.n_tokens = bayes_tokens(m, &t.tokens);
 	*out = taught_format(a, &t);
-	return true;
 }

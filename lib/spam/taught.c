@@ -6,6 +6,7 @@
 #include "base/num.h"
 
 enum { FRAME = 8 };	/* length, checksum */
+enum { SAYS_ITSELF, SAYS_PERSON, SAYS_PERSON_AGAIN };
 
 struct str taught_format(struct arena *a, const struct taught *t)
 {
@@ -13,23 +14,35 @@ struct str taught_format(struct arena *a, const struct taught *t)
 	unsigned char *p = arena_alloc(a, TAUGHT_HEAD + 8 * n);
 
 	p[0] = (unsigned char)t->as;
-	p[1] = t->told;
+	p[1] = !t->told ? SAYS_ITSELF : t->known ? SAYS_PERSON_AGAIN : SAYS_PERSON;
 	memcpy(p + 2, t->digest, BAYES_DIGEST);
 	for (size_t i = 0; i < n; i++)
 		put_le64(p + TAUGHT_HEAD + 8 * i, t->tokens[i]);
 	return str_n((const char *)p, TAUGHT_HEAD + 8 * n);
 }
 
-int taught_parse(struct arena *a, struct str record, struct taught *out, struct err *e)
+int taught_head(struct str record, struct taught *out, struct err *e)
 {
 	const unsigned char *p = (const unsigned char *)record.p;
 	struct taught t = { 0 };
 
-	if (record.n < TAUGHT_HEAD || record.n > TAUGHT_MAX || (record.n - TAUGHT_HEAD) % 8 != 0 || p[0] > BAYES_HAM || p[1] > 1)
+	if (record.n < TAUGHT_HEAD || record.n > TAUGHT_MAX || (record.n - TAUGHT_HEAD) % 8 != 0 || p[0] > BAYES_HAM || p[1] > SAYS_PERSON_AGAIN)
 		return err_set(e, ERR_INPUT, 0, "not what is to be learned of a message");
 	t.as = (enum bayes_class)p[0];
-	t.told = p[1];
+	t.told = p[1] != SAYS_ITSELF;
+	t.known = p[1] == SAYS_PERSON_AGAIN;
 	memcpy(t.digest, p + 2, BAYES_DIGEST);
+	*out = t;
+	return 0;
+}
+
+int taught_parse(struct arena *a, struct str record, struct taught *out, struct err *e)
+{
+	const unsigned char *p = (const unsigned char *)record.p;
+	struct taught t;
+
+	if (taught_head(record, &t, e) < 0)
+		return -1;
 	t.n_tokens = (record.n - TAUGHT_HEAD) / 8;
 	t.tokens = ARENA_ARRAY(a, uint64_t, t.n_tokens + 1);
 	for (size_t i = 0; i < t.n_tokens; i++)

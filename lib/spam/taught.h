@@ -17,6 +17,7 @@ struct spam_result;
 struct taught {
 	enum bayes_class as;	/* BAYES_NONE: forget */
 	bool told;		/* by a person; false: of itself */
+	bool known;		/* of what a person says: learned as that already, as far as is known where the message was read */
 	unsigned char digest[BAYES_DIGEST];
 	uint64_t *tokens;
 	size_t n_tokens;
@@ -24,6 +25,7 @@ struct taught {
 
 struct str taught_format(struct arena *a, const struct taught *t);
 int taught_parse(struct arena *a, struct str record, struct taught *out, struct err *e) MUST_CHECK;
+int taught_head(struct str record, struct taught *out, struct err *e) MUST_CHECK;	/* the same without the tokens */
 
 /* A file of them. */
 void taught_file_put(struct buf *b, struct str record);
@@ -33,7 +35,7 @@ int taught_file_next(struct str *rest, struct str *record_out) MUST_CHECK;
 /* Is the message under check to be learned by SpamAssassin's conditions (bayes_auto_learn)? Sets learn of its result. */
 void autolearn(struct msg *m, struct spam_result *out);
 
-/* What a person says of a message. False: it was learned as that already. */
-bool spam_teach(const struct spam *s, struct arena *a, struct str message, enum bayes_class as, struct str *out);
+/* What a person says of a message. */
+void spam_teach(const struct spam *s, struct arena *a, struct str message, enum bayes_class as, struct str *out);
 
 #endif

@@ -514,12 +514,21 @@ def test_spamc_teaches(fresh_suite):
     told = learn(suite, "--queued")
     assert (told["forgotten"], told["all_ham"]) == (1, 0)
     assert learn(suite, "--status")["tokens"] == 0
+    # a word taken back before it was learned
+    for second, left in (("forget", 0), ("spam", 1)):
+        assert b"successfully" in spamc(text, "-L", "spam")[1]
+        assert b"successfully" in spamc(text, "-L", "ham")[1]
+        assert b"successfully" in spamc(text, "-L", second)[1]
+        told = learn(suite, "--queued")
+        assert (told["all_spam"], told["all_ham"]) == (left, 0)
+    assert b"successfully" in spamc(text, "-L", "forget")[1]
+    assert learn(suite, "--queued")["all_spam"] == 0
     for kind in ("report", "revoke"):
         assert spamc(text, "-x", "-C", kind) == (0, b"Unable to report/revoke message\n")
     assert spamc(text, "-x", "-L", "spam", port=SPAMD + 1) == (74, b"")
     assert not (suite.state / "filter" / "queue" / "taught").exists()
     assert spamc(text, "-c")[0] == 0
-    for head, words in (("Message-class: spam\r\nSet: local", b"DidSet: local"), ("Remove: local", b"EX_OK\r\nContent-length"), ("Set: remote", b"69 Service Unavailable"),
+    for head, words in (("Message-class: spam\r\nSet: local", b"DidSet: local"), ("Remove: local", b"DidRemove: local"), ("Remove: local", b"EX_OK\r\nContent-length"), ("Set: remote", b"69 Service Unavailable"),
                         ("Set: local", b"69 Service Unavailable"), ("Message-class: egg\r\nSet: local", b"76 Bad header line"), ("Set: orbit", b"76 Bad header line"),
                         ("Message-class: ham\r\nSet: local\r\nRemove: local", b"69 Service Unavailable"), ("User: bob", b"69 Service Unavailable")):
         with socket.create_connection(("127.0.0.1", SPAMD), timeout=30) as s:
