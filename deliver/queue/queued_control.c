@@ -305,8 +305,8 @@ static size_t every(struct queued *q, each_fn *fn, bool quarantined)
 	return n;
 }
 
-/* Of those in quarantine, or of the others: what releases or deletes ALL of one must not reach the other. */
-static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn, bool quarantined)
+/* Of those in quarantine, or of the others: what releases or deletes ALL of one must not reach the other. *missing_out: the first that is not there. */
+static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn, bool quarantined, struct str *missing_out)
 {
 	size_t n = 0;
 	struct qmsg *m;
@@ -317,6 +317,8 @@ static size_t each(struct queued *q, struct ipc_strs args, each_fn *fn, bool qua
 		} else if ((m = sched_find(q, args.v[i])) != NULL && m->quarantined == quarantined) {
 			fn(q, m);
 			n++;
+		} else if (missing_out->n == 0) {
+			*missing_out = args.v[i];
 		}
 	}
 	return n;
@@ -333,12 +335,13 @@ static void say_each(struct client *c, size_t n, const char *done, bool may_be_n
 static void do_each(struct client *c, struct ipc_strs args, each_fn *fn, const char *done)
 {
 	static struct str all[] = { { "ALL", 3 } };
+	struct str gone = { 0 };	/* mail leaves the queue all the time */
 
 	if (args.n == 0 && fn == flush_one) {
 		args = (struct ipc_strs){ all, 1 };
 		remote_flush(c->q);
 	}
-	say_each(c, each(c->q, args, fn, false), done, fn == flush_one);
+	say_each(c, each(c->q, args, fn, false, &gone), done, fn == flush_one);
 }
 
 static void do_flush(struct client *c, struct ipc_strs args) { do_each(c, args, flush_one, "Flushed"); }
@@ -374,15 +377,23 @@ static void do_expire_release(struct client *c, struct ipc_strs args) { do_each(
 static void do_release(struct client *c, struct ipc_strs args) { do_each(c, args, release_one, "Released from hold"); }
 static void do_delete(struct client *c, struct ipc_strs args) { do_each(c, args, control_delete, "Deleted"); }
 
-static void do_quarantine_delete(struct client *c, struct ipc_strs args)
+/* What is not there is a mistake of who typed it: nothing but an id names what is kept, no recipient. */
+static void do_quarantined(struct client *c, struct ipc_strs args, each_fn *fn, const char *done)
 {
-	say_each(c, each(c->q, args, control_delete, true), "Deleted from quarantine", false);
+	struct str missing = { 0 };
+	const size_t n = each(c->q, args, fn, true, &missing);
+	char text[200];
+
+	if (missing.n == 0) {
+		say_each(c, n, done, false);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s: %zu message%s; not there: %.*s", done, n, n == 1 ? "" : "s", (int)(missing.n < 80 ? missing.n : 80), missing.p);
+	end(c, ERR_NOENT, text);
 }
 
-static void do_quarantine_release(struct client *c, struct ipc_strs args)
-{
-	say_each(c, each(c->q, args, quarantine_release, true), "Released from quarantine", false);
-}
+static void do_quarantine_delete(struct client *c, struct ipc_strs args) { do_quarantined(c, args, control_delete, "Deleted from quarantine"); }
+static void do_quarantine_release(struct client *c, struct ipc_strs args) { do_quarantined(c, args, quarantine_release, "Released from quarantine"); }
 
 /* "quarantine-expire AGE": what is older, in seconds. */
 static void do_quarantine_expire(struct client *c, struct ipc_strs args)

@@ -91,6 +91,20 @@ def mail_fails(mail):
         return True
 
 
+def test_an_id_that_is_not_in_quarantine_is_told(acting, mail):
+    empty(acting)
+    mail.send(raw=GOOD % (b"q9", EICAR))
+    [m] = listed(acting)
+    for word, done in (("release", "Released"), ("delete", "Deleted")):
+        p = acting.tool("postern-quarantine", word, "nosuch", CAROL, check=False)
+        assert p.returncode == 65 and p.stdout.decode() == done + " from quarantine: 0 messages; not there: nosuch\n"
+    # as of amavis' tool, which takes other recipients: nobody shall think that they get it
+    p = acting.tool("postern-quarantine", "release", m["id"], CAROL, check=False)
+    assert p.returncode == 65 and p.stdout.decode() == "Released from quarantine: 1 message; not there: %s\n" % CAROL
+    p = acting.tool("postern-quarantine", "release", m["id"], check=False)
+    assert p.returncode == 65 and "not there: %s" % m["id"] in p.stdout.decode()
+
+
 def test_quarantine_survives_a_kill(acting, mail):
     import signal
     empty(acting)
