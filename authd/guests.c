@@ -22,9 +22,13 @@ struct guests {
 	struct monitor *m;
 	const char *asker;
 	guest_answer_fn *fn;
+	sharers_answer_fn *sharers;
 	void *ctx;
 	struct list all;
 	unsigned n;
+	uint32_t asks[SHARERS_ASKS_MAX];	/* who shares with the asker is to be answered, */
+	unsigned n_asks;
+	struct timer *again;			/* then */
 };
 
 struct opening {
@@ -39,11 +43,11 @@ struct opening {
 
 static uint64_t serial;		/* of these connections; the names of others are random */
 
-struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn *fn, void *ctx)
+struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn *fn, sharers_answer_fn *sharers, void *ctx)
 {
 	struct guests *g = xzalloc(sizeof *g);
 
-	*g = (struct guests){ .m = m, .asker = asker, .fn = fn, .ctx = ctx };
+	*g = (struct guests){ .m = m, .asker = asker, .fn = fn, .sharers = sharers, .ctx = ctx };
 	list_init(&g->all);
 	return g;
 }
@@ -56,6 +60,7 @@ void guests_free(struct guests **g)
 		list_of(it, struct opening, node)->g = NULL;
 		list_del(it);
 	}
+	timer_del(&(*g)->again);
 	free(*g);
 	*g = NULL;
 }
@@ -150,6 +155,29 @@ void guests_open(struct guests *g, uint32_t id, struct str owner)
 		o->again = loop_timer(g->m->loop, AGAIN_MS, on_again, o);
 	else
 		attach(o, &account);
+}
+
+static void on_sharers_again(void *ctx)
+{
+	struct guests *g = ctx;
+	const unsigned n = g->n_asks;
+
+	timer_del(&g->again);
+	g->n_asks = 0;
+	for (unsigned i = 0; i < n; i++)
+		g->sharers(g->ctx, g->asks[i]);
+}
+
+/* Likewise none is left out before another round was read. Who asks for more than that at once is answered as of now. */
+void guests_sharers(struct guests *g, uint32_t id)
+{
+	if (g->n_asks == SHARERS_ASKS_MAX) {
+		g->sharers(g->ctx, id);
+		return;
+	}
+	g->asks[g->n_asks++] = id;
+	timer_del(&g->again);
+	g->again = loop_timer(g->m->loop, AGAIN_MS, on_sharers_again, g);
 }
 
 /* --- the table and its file --- */

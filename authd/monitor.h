@@ -42,6 +42,7 @@ enum {
 	SESSIONS_MAX = 20000,
 	SHARERS_MAX = 200,		/* owners that one user is told of */
 	GUEST_OPENS_MAX = 32,		/* connections to others that one session waits for */
+	SHARERS_ASKS_MAX = 16,		/* its questions who shares with its user that wait for the others' word */
 	FAIL_DELAY_MS = 2000,		/* of a refusal that is not counted */
 };
 
@@ -215,9 +216,11 @@ size_t sessions_count(const struct monitor *m);
 /* --- guests.c: a session asks for another user's shared folders; who asks is what this process knows of the session, not what it says --- */
 struct guests;
 typedef void guest_answer_fn(void *ctx, uint32_t id, struct str owner, enum err_code code, int fd);	/* fd borrowed; -1 with a code */
-struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn *fn, void *ctx);	/* of one session */
+typedef void sharers_answer_fn(void *ctx, uint32_t id);	/* it may be answered now */
+struct guests *guests_new(struct monitor *m, const char *asker, guest_answer_fn *fn, sharers_answer_fn *sharers, void *ctx);	/* of one session */
 void guests_free(struct guests **g);	/* nobody hears the answers any more */
 void guests_open(struct guests *g, uint32_t id, struct str owner);
+void guests_sharers(struct guests *g, uint32_t id);
 void shares_load(struct monitor *m);
 void shares_save(struct monitor *m);	/* if it has changed since */
 void shares_told(struct monitor *m, const char *owner, struct str grantees);

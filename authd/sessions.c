@@ -124,6 +124,7 @@ static void child_exec(const struct monitor *m, const struct account *a, const c
 static void session_closed(struct session *s, const char *why);
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd);
 static void on_guest(void *ctx, uint32_t id, struct str owner, enum err_code code, int fd);
+static void on_sharers(void *ctx, uint32_t id);
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
@@ -174,7 +175,7 @@ static struct session *session_start(struct monitor *m, const char *service, con
 	m->sessions->n++;
 	s->ch = ipc_chan_new(m->loop, sp[0], &ipc_sess, on_message, on_closed, s);
 	ipc_chan_allow(s->ch, (struct ipc_allow){ allowed, is_imap ? ARRAY_LEN(allowed) : 3 });
-	s->guests = guests_new(m, s->account.name, on_guest, s);
+	s->guests = guests_new(m, s->account.name, on_guest, on_sharers, s);
 	log_debug("session of %s (%s) started, pid %d", a->name, service, (int)pid);
 	return s;
 }
@@ -333,8 +334,12 @@ static void on_guest(void *ctx, uint32_t id, struct str owner, enum err_code cod
 		log_error("session of %s: %s", s->account.name, e.text);
 }
 
-static void sharers(struct session *s, uint32_t id)
+static void on_sharers(void *ctx, uint32_t id)
 {
+	struct session *s = ctx;
+
+	if (!s->ch)
+		return;
 	struct str v[SHARERS_MAX];
 	const struct ipc_sess_SHARERS m = { .owners = { v, shares_with(s->m, s->account.name, v, SHARERS_MAX) } };
 	struct err e = { 0 };
@@ -349,7 +354,7 @@ static bool guest_message(struct session *s, uint16_t type, uint32_t id, void *m
 	if (type == IPC_sess_SHARES)
 		shares_told(s->m, s->account.name, ((const struct ipc_sess_SHARES *)msg)->grantees);
 	else if (type == IPC_sess_SHARERS_ASK)
-		sharers(s, id);
+		guests_sharers(s->guests, id);
 	else if (type == IPC_sess_GUEST_OPEN)
 		guests_open(s->guests, id, ((const struct ipc_sess_GUEST_OPEN *)msg)->owner);
 	else

@@ -551,21 +551,27 @@ def test_a_search_whose_owner_dies_goes_on(suite, share, bob):
     assert status == "OK" and [l for l in lines(got, "ESEARCH") if "MAILBOX INBOX" in l], (line, got)
 
 
-def test_what_was_shared_with_ok_is_there_at_once(suite, share, bob):
-    """authd may read the guest's question before the owner's word, on another socket, whichever came first: here it reads both in one round, the question first."""
+@pytest.mark.parametrize("command, answer", [("SELECT %s", "* 1 EXISTS"), ('LIST "" Other/*', '"/" %s')])
+def test_what_was_shared_with_ok_is_there_at_once(suite, share, imap, command, answer):
+    """authd may read the guest's question before the owner's word, on another socket, whichever came first: here it reads both in one round, the question first. The
+    guest is somebody with whom nobody has shared anything."""
     share.fill("one")
-    opens, other = bob(), bob()
+    guest = "guest-%d@example.com" % next(numbers)
+    suite.user_add(guest, "secret")
+    suite.passwords[guest] = "secret"
+    asks, other = imap(guest), imap(guest)
+    command, answer = (text.replace("%s", share.other) for text in (command, answer))
     authd = [p[0] for p in suite.processes() if p[3].startswith("authd: monitor")][0]
     os.kill(authd, signal.SIGSTOP)
     try:
-        opens.send("a SELECT %s\r\n" % share.other)
+        asks.send("a %s\r\n" % command)
         other.ok("NOOP")
-        share.rights("lr")
+        share.rights("lr", guest)
     finally:
         os.kill(authd, signal.SIGCONT)
-    status, line, got = opens.finish("a")
-    assert status == "OK" and b"* 1 EXISTS" in got, line
-    opens.no("SELECT Other/nobody@example.com/x", "NONEXISTENT")
+    status, line, got = asks.finish("a")
+    assert status == "OK" and [l for l in got if l.decode().endswith(answer)], (line, got)
+    asks.no("SELECT Other/nobody@example.com/x", "NONEXISTENT")
 
 
 def test_guest_makes_and_removes_folders(share, bob):
