@@ -31,9 +31,12 @@ struct network {
 
 struct pattern {
 	struct pattern *next;
-	struct pcre *re;
+	struct pcre *re;	/* NULL: endif */
 	struct str value;
 	unsigned line;
+	bool inverted;		/* "!": it is for what does not match */
+	bool is_if;
+	struct pattern *past;	/* of an if: its endif; while that has not come yet, the if around it */
 };
 
 struct lookup {
@@ -46,7 +49,7 @@ struct lookup {
 	struct map *keys;
 	struct entry *entries, **entries_end;
 	/* pcre */
-	struct pattern *patterns, **patterns_end;
+	struct pattern *patterns, **patterns_end, *open_if;
 	struct network *networks, **networks_end; /* cidr */
 	struct stat st; /* of the text that was read */
 	bool broken;
@@ -88,6 +91,7 @@ static void memory_free(struct lookup *l)
 	l->entries_end = &l->entries;
 	l->patterns = NULL;
 	l->patterns_end = &l->patterns;
+	l->open_if = NULL;
 	l->networks = NULL;
 	l->networks_end = &l->networks;
 }
@@ -245,32 +249,85 @@ static int pattern_parse(struct str line, struct pcre **out, struct str *rest, s
 	return pcre_compile(str_sub(line, 1, end - 1), flags, false, out, e);
 }
 
+static void pattern_add(struct lookup *l, struct pattern *p)
+{
+	*l->patterns_end = p;
+	l->patterns_end = &p->next;
+}
+
+static int endif_put(struct lookup *l, struct pattern *p, struct err *e)
+{
+	struct pattern *opened = l->open_if;
+
+	if (opened == NULL)
+		return err_set(e, ERR_CONF, 0, "endif without if");
+	l->open_if = opened->past;
+	opened->past = p;
+	pattern_add(l, p);
+	return 0;
+}
+
+/* The first word of line, if it is this one. */
+static bool word_is(struct str line, const char *word)
+{
+	return str_case_eq(str_split(&line, ' '), str_c(word));
+}
+
+/* What stands behind a pattern; with "!" nothing is captured that it could name. */
+static int value_put(struct pattern *p, struct str value, struct lookup *l, struct err *e)
+{
+	const struct str none[1] = { { 0 } };
+	struct buf b;
+
+	p->value = arena_str(l->arena, str_trim(value));
+	if (p->is_if ? p->value.n > 0 : p->value.n == 0)
+		return err_set(e, ERR_CONF, 0, p->is_if ? "a value behind if" : "no value after the pattern");
+	if (!p->inverted || p->is_if)
+		return 0;
+	buf_init(&b, LOOKUP_VALUE_MAX);
+	const int r = pcre_expand(p->value, none, 1, &b, e);
+	buf_fini(&b);
+	return r;
+}
+
 static int pcre_put(struct lookup *l, struct str line, unsigned number, struct err *e)
 {
 	struct pattern *p = ARENA_NEW(l->arena, struct pattern);
-	struct pcre *re;
 	struct str rest;
 
 	if (number > PATTERNS_MAX)
 		return err_set(e, ERR_CONF, 0, "more than %d lines", PATTERNS_MAX);
-	if (str_eq(str_sub(line, 0, 3), STR("if ")) || str_eq(line, STR("endif")) ||
-	    line.p[0] == '!')
-		return err_set(e, ERR_CONF, 0, "\"if\", \"endif\" and \"!\" are not supported");
-	if (pattern_parse(line, &re, &rest, e) < 0)
-		return -1;
-	p->re = re;
 	p->line = number;
-	p->value = arena_str(l->arena, str_trim(rest));
-	*l->patterns_end = p;
-	l->patterns_end = &p->next;
-	if (p->value.n == 0)
-		return err_set(e, ERR_CONF, 0, "no value after the pattern");
+	if (word_is(line, "endif"))
+		return endif_put(l, p, e);
+	p->is_if = word_is(line, "if");
+	if (p->is_if)
+		line = str_trim(str_from(line, 2));
+	while (line.n > 0 && line.p[0] == '!') {
+		p->inverted = !p->inverted;
+		line = str_trim(str_from(line, 1));
+	}
+	if (line.n == 0)
+		return err_set(e, ERR_CONF, 0, "no pattern (allowed: /pattern/flags value)");
+	if (pattern_parse(line, &p->re, &rest, e) < 0)
+		return -1;
+	pattern_add(l, p);
+	if (value_put(p, rest, l, e) < 0)
+		return -1;
+	if (p->is_if) {
+		p->past = l->open_if;
+		l->open_if = p;
+	}
 	return 0;
 }
 
 static int pcre_load(struct lookup *l, struct err *e)
 {
-	return text_load(l, pcre_put, e);
+	if (text_load(l, pcre_put, e) < 0)
+		return -1;
+	if (l->open_if != NULL)
+		return err_set(e, ERR_CONF, 0, "%s:%u: if without endif", l->file, l->open_if->line);
+	return 0;
 }
 
 static int pcre_get(struct lookup *l, struct str key, struct buf *out, unsigned *line,
@@ -278,11 +335,17 @@ static int pcre_get(struct lookup *l, struct str key, struct buf *out, unsigned 
 {
 	for (const struct pattern *p = l->patterns; p; p = p->next) {
 		struct str groups[PCRE_GROUPS_MAX] = { { 0 } };
-		const int r = pcre_match(p->re, key, groups, PCRE_GROUPS_MAX, e);
 
+		if (p->re == NULL)
+			continue;
+		const int r = pcre_match(p->re, key, groups, PCRE_GROUPS_MAX, e);
 		if (r < 0)
 			return err_wrap(e, "%s:%u", l->file, p->line);
-		if (r == 0)
+		if ((r == 1) == p->inverted) {
+			p = p->is_if ? p->past : p;
+			continue;
+		}
+		if (p->is_if)
 			continue;
 		*line = p->line;
 		return pcre_expand(p->value, groups, PCRE_GROUPS_MAX, out, e);

@@ -35,14 +35,14 @@ static int flag_bits(const char *flags, uint32_t *out, struct err *e)
 		char letter;
 		uint32_t bit;
 	} known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x', PCRE2_EXTENDED }, { 'U', PCRE2_UNGREEDY },
-		    { 'n', PCRE2_NO_AUTO_CAPTURE }, { 'J', PCRE2_DUPNAMES } };
+		    { 'n', PCRE2_NO_AUTO_CAPTURE }, { 'J', PCRE2_DUPNAMES }, { 'A', PCRE2_ANCHORED }, { 'E', PCRE2_DOLLAR_ENDONLY }, { 'X', 0 } };	/* X: PCRE2 has no other way */
 	uint32_t bits = 0;
 	for (; *flags != '\0'; flags++) {
 		size_t i = 0;
 		while (i < ARRAY_LEN(known) && known[i].letter != *flags)
 			i++;
 		if (i == ARRAY_LEN(known))
-			return err_set(e, ERR_CONF, 0, "unknown pattern flag '%c' (known: i m s x U n J)", *flags);
+			return err_set(e, ERR_CONF, 0, "unknown pattern flag '%c' (known: i m s x U n J A E X)", *flags);
 		bits ^= known[i].bit;	/* pcre_table(5): a flag toggles */
 	}
 	*out = bits;

@@ -15,7 +15,8 @@ struct pcre;
 
 enum { PCRE_MATCH_LIMIT = 1000000, PCRE_HEAP_LIMIT_KIB = 16384, PCRE_DEPTH_LIMIT = 1000, PCRE_GROUPS_MAX = 32 };
 
-/* pattern: without delimiters; flags: letters of "imsxUnJ" ("" none; n: only named groups capture, J: names may repeat). ERR_CONF with PCRE2's text
+/* pattern: without delimiters; flags: letters of "imsxUnJAEX" ("" none; n: only named groups capture, J: names may repeat, A: at the start
+ * alone, E: $ only at the very end). ERR_CONF with PCRE2's text
  * and offset. Returns owned. */
 int pcre_compile(struct str pattern, const char *flags, bool jit, struct pcre **out, struct err *e) MUST_CHECK;
 /* "/pattern/flags" or any other punctuation as delimiter; *rest what follows. */

@@ -326,6 +326,50 @@ static const char *look(struct lookup *l, const char *key, struct buf *out, unsi
 	return r == 0 ? out->p : r == 1 ? NULL : "TEMP";
 }
 
+/* pcre_table(5)'s conditions. */
+static void test_conditions(void)
+{
+	static const struct { const char *table, *key, *want; unsigned line; } cases[] = {
+		{ "if /^a/\n/b/ ab\nendif\n/b/ b\n", "ab", "ab", 2 },
+		{ "if /^a/\n/b/ ab\nendif\n/b/ b\n", "xb", "b", 4 },
+		{ "if /^a/\n/b/ ab\nendif\n/a/ a\n", "ac", "a", 4 },
+		{ "IF !/^a/i\n/(b)/ not $1\nENDIF\n", "Ab", "not b", 2 },
+		{ "if !/^a/\n/b/ not\nendif\n", "Ab", NULL, 0 },
+		{ "if /a/\nif /b/\n/./ both\nendif\n/./ a\nendif\n/./ none\n", "ab", "both", 3 },
+		{ "if /a/\nif /b/\n/./ both\nendif\n/./ a\nendif\n/./ none\n", "a", "a", 5 },
+		{ "if /a/\nif /b/\n/./ both\nendif\n/./ a\nendif\n/./ none\n", "b", "none", 7 },
+		{ "!/a/ other\n/a/ a\n", "b", "other", 1 },
+		{ "!/a/ other\n/a/ a\n", "a", "a", 2 },
+		{ "!!/a/ a\n", "a", "a", 1 },
+		{ "if /a/\nendif\n", "a", NULL, 0 },
+		{ "/a$/E end\n", "a\n", NULL, 0 },
+		{ "/a/A start\n", "ba", NULL, 0 },
+		{ "if /a/\n/b/ x\n", "b", "TEMP", 0 },
+		{ "endif\n", "b", "TEMP", 0 },
+		{ "if /a/ value\nendif\n", "b", "TEMP", 0 },
+		{ "!/(a)/ $1\n", "b", "TEMP", 0 },
+		{ "if\nendif\n", "b", "TEMP", 0 },
+		{ "!\n", "b", "TEMP", 0 },
+	};
+	char spec[600];
+	struct buf out;
+
+	buf_init(&out, 4096);
+	(void)snprintf(spec, sizeof(spec), "pcre:%s", path("p"));
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct lookup *l;
+		struct err e = { 0 };
+		unsigned line;
+		put_file("p", str_c(cases[i].table));
+		if (lookup_open(spec, &l, &e) < 0)
+			abort();
+		tap_is_str(look(l, cases[i].key, &out, &line), cases[i].want, "conditions %zu (%s)", i, lookup_trouble(l) ? lookup_trouble(l)->text : "");
+		tap_is_int(line, cases[i].line, "and the line");
+		lookup_close(&l);
+	}
+	buf_fini(&out);
+}
+
 /* Lines of mail are asked about, too, and no table of keys has such a one. */
 static void test_long_keys(void)
 {
@@ -477,6 +521,7 @@ int main(void)
 	lines();
 	pairs_cut();
 	test_long_keys();
+	test_conditions();
 	tables();
 	refresh();
 	patterns();
