@@ -58,6 +58,10 @@ static int add_list(struct post *p, struct str value)
 		return EX_DATAERR;
 	}
 	for (const struct mail_addr *m = list; m != NULL && r == 0; m = m->next) {
+		if (m->doubtful) {
+			(void)fprintf(stderr, "sendmail: %.*s: no list of addresses\n", STR_ARG(value));
+			return EX_DATAERR;
+		}
 		if (m->local.p == NULL || m->domain.p == NULL || m->local.n == 0) {
 			/* A bare word is a local user; a group's start and end are nobody. */
 			if (m->local.p != NULL && m->local.n > 0 && m->domain.p == NULL && str_chr(value, ':') < 0)
@@ -81,12 +85,13 @@ int post_recipient(struct post *p, struct str text)
 	return add_list(p, text);
 }
 
-/* CRLF and CR become LF, NUL becomes '?': smtpd refuses what is ambiguous, and a poster's output must arrive. */
+/* CRLF (with more CR before it, too) becomes LF, NUL becomes '?': smtpd refuses what is ambiguous, and a poster's output must arrive. A CR elsewhere becomes a blank: as the
+ * end of a line it would begin a header field, or an end of data, that who checked the text for line ends has not seen. */
 static void normalise(struct buf *out, const char *p, size_t n, bool *cr)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (*cr && p[i] != '\n')
-			buf_ch(out, '\n');
+		if (*cr && p[i] != '\n' && p[i] != '\r')
+			buf_ch(out, ' ');
 		*cr = p[i] == '\r';
 		if (!*cr)
 			buf_ch(out, p[i] == '\0' ? '?' : p[i]);

@@ -114,6 +114,7 @@ struct cursor {
 	struct str comment;	/* last comment seen: old style display name */
 	struct mail_addr **tail;
 	size_t count;
+	bool doubtful;		/* of the address that is being read */
 };
 
 /* Is c allowed in an atom, taken widely (RFC 5322 3.2.3 and what is found)? */
@@ -194,12 +195,24 @@ static struct mail_addr *add(struct cursor *c)
 	return m;
 }
 
-/* Words up to a delimiter: atoms, dots and quoted strings. spaced: words are separated by one blank (a phrase); else they are joined (a local
- * part). What cannot start a word is skipped. */
-static void take_words(struct cursor *c, struct buf *out, bool spaced, const char *stop)
+/* Is there a blank between what was taken and what comes that an address cannot have? It may stand around dots alone (RFC 5322 4.4). left: what was left before it. */
+static bool parted(const struct cursor *c, const struct buf *taken, size_t left)
 {
+	return taken->n > 0 && c->in.n < left && c->in.n > 0 && c->in.p[0] != '.' && taken->p[taken->n - 1] != '.';
+}
+
+enum words { PHRASE, LOCAL_PART, DOMAIN };
+
+/* Words up to a delimiter: atoms, dots and quoted strings. Those of a phrase are separated by one blank, others joined. What cannot start a word is skipped. */
+static void take_words(struct cursor *c, struct buf *out, enum words kind, const char *stop)
+{
+	const bool spaced = kind == PHRASE;
 	bool gap = false;
-	for (skip_cfws(c); c->in.n > 0 && !stops(stop, c->in.p[0]); skip_cfws(c)) {
+	size_t left = 0;
+	for (skip_cfws(c); c->in.n > 0 && !stops(stop, c->in.p[0]); left = c->in.n, skip_cfws(c)) {
+		if (kind == DOMAIN && parted(c, out, left))
+			return;		/* the next address begins, without a comma */
+		c->doubtful |= kind == LOCAL_PART && parted(c, out, left);
 		size_t before = out->n;
 		if (spaced && gap)
 			buf_ch(out, ' ');
@@ -236,7 +249,7 @@ static void take_domain(struct cursor *c, struct buf *out)
 		skip_cfws(c);
 		return;
 	}
-	take_words(c, out, false, ",;>:<@(");
+	take_words(c, out, DOMAIN, ",;>:<@(");
 }
 
 static struct str keep(struct cursor *c, struct buf *b)
@@ -248,11 +261,26 @@ static struct str keep(struct cursor *c, struct buf *b)
 	return s;
 }
 
+/* "@" and a domain; of several the last. */
+static struct str take_domains(struct cursor *c, struct buf *b)
+{
+	struct str domain = STR("");
+
+	for (int n = 0; c->in.n > 0 && c->in.p[0] == '@'; n++) {
+		c->doubtful |= n > 0;
+		c->in = str_from(c->in, 1);
+		take_domain(c, b);
+		domain = keep(c, b);
+	}
+	return domain;
+}
+
 /* "<" route ":" addr-spec ">" at c->in. */
 static void take_angle(struct cursor *c, struct buf *b, struct str name)
 {
 	struct mail_addr *m = add(c);
 	c->in = str_from(c->in, 1);
+	c->doubtful = false;
 	skip_cfws(c);
 	struct str route = { 0 };
 	if (c->in.n > 0 && c->in.p[0] == '@') {
@@ -262,35 +290,27 @@ static void take_angle(struct cursor *c, struct buf *b, struct str name)
 			c->in = str_from(c->in, (size_t)colon + 1);
 		}
 	}
-	take_words(c, b, false, "@>,;<");
-	struct str local = keep(c, b), domain = STR("");
-	while (c->in.n > 0 && c->in.p[0] == '@') {
-		c->in = str_from(c->in, 1);
-		take_domain(c, b);
-		domain = keep(c, b);
-	}
+	take_words(c, b, LOCAL_PART, "@>,;<");
+	struct str local = keep(c, b), domain = take_domains(c, b);
+	c->doubtful |= c->in.n > 0 && c->in.p[0] != '>';
 	ptrdiff_t close = str_chr(c->in, '>');
 	ptrdiff_t comma = str_chr(c->in, ',');
 	if (close >= 0 && (comma < 0 || close < comma))
 		c->in = str_from(c->in, (size_t)close + 1);
 	if (m != NULL)
-		*m = (struct mail_addr){ .name = name, .route = route, .local = local, .domain = domain, .next = m->next };
+		*m = (struct mail_addr){ .name = name, .route = route, .local = local, .domain = domain, .doubtful = c->doubtful, .next = m->next };
 	skip_cfws(c);
 }
 
 /* addr-spec without brackets whose local part is in b; a comment after it is the display name. */
 static void take_bare(struct cursor *c, struct buf *b)
 {
-	struct str local = keep(c, b), domain = STR("");
+	struct str local = keep(c, b);
 	c->comment = (struct str){ 0 };
-	while (c->in.n > 0 && c->in.p[0] == '@') {
-		c->in = str_from(c->in, 1);
-		take_domain(c, b);
-		domain = keep(c, b);
-	}
+	struct str domain = take_domains(c, b);
 	struct mail_addr *m = add(c);
 	if (m != NULL)
-		*m = (struct mail_addr){ .local = local, .domain = domain, .name = c->comment };
+		*m = (struct mail_addr){ .local = local, .domain = domain, .name = c->comment, .doubtful = c->doubtful };
 }
 
 int mail_addr_parse(struct arena *a, struct str value, struct mail_addr **list_out, struct err *e)
@@ -315,7 +335,7 @@ int mail_addr_parse(struct arena *a, struct str value, struct mail_addr **list_o
 		c.comment = (struct str){ 0 };
 		size_t before = c.in.n;
 		struct str start = c.in;
-		take_words(&c, &b, true, "@<,;:");
+		take_words(&c, &b, PHRASE, "@<,;:");
 		if (c.in.n > 0 && c.in.p[0] == '<') {
 			take_angle(&c, &b, b.n > 0 ? keep(&c, &b) : (struct str){ 0 });
 		} else if (c.in.n > 0 && c.in.p[0] == ':' && !group) {
@@ -329,7 +349,8 @@ int mail_addr_parse(struct arena *a, struct str value, struct mail_addr **list_o
 			/* A local part may not hold blanks: read it again, joined. */
 			buf_reset(&b);
 			c.in = start;
-			take_words(&c, &b, false, "@<,;:");
+			c.doubtful = false;
+			take_words(&c, &b, LOCAL_PART, "@<,;:");
 			take_bare(&c, &b);
 		}
 		if (c.in.n == before)

@@ -37,6 +37,7 @@ struct mail_addr {
 	struct str route;	/* source route, p NULL: none */
 	struct str local;	/* unquoted local part; group start: the group's name with domain p NULL; group end: both NULL */
 	struct str domain;
+	bool doubtful;		/* more than one "@", or words side by side: what is here is a guess, to be shown and not to be sent to */
 	struct mail_addr *next;
 };
 enum { MAIL_ADDR_MAX = 10000, MAIL_COMMENT_DEPTH_MAX = 50 };

@@ -9,7 +9,7 @@
 static void addresses(void)
 {
 	static const struct {
-		const char *in, *out;	/* name|local@domain; */
+		const char *in, *out;	/* name|local@domain; with ? before the semicolon: doubtful */
 	} cases[] = {
 		{ "joe@example.com", "|joe@example.com;" },
 		{ "Joe Q. Public <john.q.public@example.com>", "Joe Q. Public|john.q.public@example.com;" },
@@ -26,7 +26,17 @@ static void addresses(void)
 		{ ",,,", "" },
 		{ "", "" },
 		{ "<>", "|@;" },
-		{ "a@b@c", "|a@c;" },
+		{ "a@b@c", "|a@c?;" },
+		{ "a@@b", "|a@b?;" },
+		{ "<a@b@c>", "|a@c?;" },
+		{ "a@b.test c@d.test", "|a@b.test;|c@d.test;" },
+		{ "a@b.test\n c@d.test, e@f.test", "|a@b.test;|c@d.test;|e@f.test;" },
+		{ "a@b.test <c@d.test>", "|a@b.test;|c@d.test;" },
+		{ "<a@b.test c@d.test> , x@y.test", "|a@b.test?;|x@y.test;" },
+		{ "John Smith@x.test", "|JohnSmith@x.test?;" },
+		{ "John Smith", "|JohnSmith@?;" },
+		{ "a . b @ c . d", "|a.b@c.d;" },
+		{ "\"a\"(x). b@c", "|a.b@c;" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct arena *a = arena_new(0);
@@ -36,9 +46,9 @@ static void addresses(void)
 		buf_init(&b, 10000);
 		int r = mail_addr_parse(a, str_c(cases[i].in), &list, &e);
 		for (; list != NULL; list = list->next)
-			buf_printf(&b, "%.*s|%.*s@%.*s;", STR_ARG(list->name),
+			buf_printf(&b, "%.*s|%.*s@%.*s%s;", STR_ARG(list->name),
 				   STR_ARG(list->local.p == NULL ? STR("-") : list->local),
-				   STR_ARG(list->domain.p == NULL ? STR("-") : list->domain));
+				   STR_ARG(list->domain.p == NULL ? STR("-") : list->domain), list->doubtful ? "?" : "");
 		tap_ok(r == 0, "addresses parse: %s", cases[i].in);
 		tap_is_str(b.p, cases[i].out, "%s", cases[i].in);
 		buf_fini(&b);

@@ -210,6 +210,27 @@ def test_sendmails_options(make, sink):  # noqa: F811
         post(suite, *mute, BOB)
 
 
+def test_sendmail_guesses_no_recipient(make, sink):  # noqa: F811
+    """Addresses side by side are several; what is none is refused, and not sent to somebody else who looks like it."""
+    suite = make()
+    post(suite, "-t", "-i", text="To: ann@elsewhere.example bea@other.example,\n\tcat@elsewhere.example\n dora@elsewhere.example\nSubject: t\n\nx\n")
+    names = ["ann@elsewhere.example", "bea@other.example", "cat@elsewhere.example", "dora@elsewhere.example"]
+    assert wait(lambda: sorted(r for rcpts, _ in sink.got for r in rcpts) == names), sink.got
+    for bad in ("bob@@example.com", "b ob@example.com", "<bob@example.com alice@example.com>"):
+        assert post(suite, "-t", "-i", text="To: %s\nSubject: t\n\nx\n" % bad, check=False).returncode == 65, bad
+    assert post(suite, "-i", "bob@@example.com", check=False).returncode == 65
+    assert not files(suite, BOB) and not files(suite, ALICE)
+
+
+def test_a_cr_begins_no_line(make):  # noqa: F811
+    """Who writes a header with what somebody typed looks for line feeds."""
+    suite = make()
+    post(suite, "-t", "-i", text="To: bob@example.com\r\nSubject: a\rBcc: alice@example.com\rX-B: c\r\n\r\none\r\r\ntwo\r.\rthree\n")
+    (f,) = wait(lambda: files(suite, BOB))
+    text = f.read_text()
+    assert "\nSubject: a Bcc: alice@example.com X-B: c\n" in text and text.endswith("\n\none\ntwo . three\n") and not files(suite, ALICE)
+
+
 def played_smtpd(suite, argv, text=b"Subject: t\n\nx\n"):
     """What sendmail says to the submit socket."""
     conf = suite.base / "etc" / "played.conf"
