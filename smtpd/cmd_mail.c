@@ -192,7 +192,7 @@ void cmd_rcpt(struct session *s, struct str args)
 	}
 	if (smtp_path_parse(s->unit, args, s->conf->strict_rfc821_envelopes, true, &addr, &rest, &e) < 0)
 		session_reply(s, 501, "5.1.3", "Bad recipient address syntax: %s", e.text);
-	else if (addr.local.n == 0 || addr.local.n > SMTP_LOCAL_MAX)
+	else if (addr.local.n == 0)
 		session_reply(s, 501, "5.1.3", "Bad recipient address syntax");
 	else if (esmtp_rcpt(s, rest, &p) < 0)
 		;	/* answered */

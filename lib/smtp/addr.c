@@ -4,8 +4,8 @@
  *     check as a routed address and is refused there with the reason, rather than as a syntax error; strict mode refuses both;
  *   - one trailing dot of a domain is dropped, so "local." and "local" are one name;
  *   - domain labels may hold '_', which exists in the wild;
- *   - local parts up to SMTP_LOCAL_WIRE_MAX are parsed: bounce addresses of mailing services are longer than RFC 5321's 64. Whoever
- *     must hold recipients to SMTP_LOCAL_MAX checks that.
+ *   - local parts may have SMTP_LOCAL_MAX bytes: bounce addresses of mailing services, and those that people unsubscribe and answer
+ *     to, are longer than RFC 5321's 64, which asks for more where that is possible (4.5.3.1).
  */
 #include "smtp/addr.h"
 
@@ -214,8 +214,8 @@ static int take_local(struct arena *a, struct str *in, bool strict, struct smtp_
 			return err_set(e, ERR_INPUT, 0, "misplaced dot in the local part");
 		*in = str_from(*in, n);
 	}
-	if (out->local.n > SMTP_LOCAL_WIRE_MAX)
-		return err_set(e, ERR_INPUT, 0, "local part longer than %d", SMTP_LOCAL_WIRE_MAX);
+	if (out->local.n > SMTP_LOCAL_MAX)
+		return err_set(e, ERR_INPUT, 0, "local part longer than %d", SMTP_LOCAL_MAX);
 	return 0;
 }
 

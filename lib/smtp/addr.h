@@ -10,8 +10,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* RFC 5321 4.5.3.1. Local parts of senders are longer in the wild; SMTP_LOCAL_WIRE_MAX is what is parsed, RCPT holds to SMTP_LOCAL_MAX. */
-enum { SMTP_LOCAL_MAX = 64, SMTP_LOCAL_WIRE_MAX = 255, SMTP_DOMAIN_MAX = 255 };
+/* RFC 5321 4.5.3.1; local parts are longer in the wild than its 64. */
+enum { SMTP_LOCAL_MAX = 255, SMTP_DOMAIN_MAX = 255 };
 
 struct smtp_addr {
 	struct str local;	/* unquoted local part; empty with empty domain: the null address */
@@ -20,7 +20,7 @@ struct smtp_addr {
 };
 
 /* One path "<@route:local@domain>" or, when !strict, also without brackets; the rest (ESMTP parameters) is left in *rest. Source routes are
- * accepted and dropped (RFC 5321 4.1.1.3, appendix C). utf8: SMTPUTF8 in force. Errors: ERR_INPUT with a text that names the fault ("local part longer than 64",
+ * accepted and dropped (RFC 5321 4.1.1.3, appendix C). utf8: SMTPUTF8 in force. Errors: ERR_INPUT with a text that names the fault ("local part longer than 255",
  * "bad character …"). Strings live in a. */
 int smtp_path_parse(struct arena *a, struct str in, bool strict, bool utf8, struct smtp_addr *out, struct str *rest, struct err *e) MUST_CHECK;
 /* local@domain, unquoted-or-quoted as a path needs it (no brackets). */
