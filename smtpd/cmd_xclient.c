@@ -1,6 +1,7 @@
 /* XCLIENT and XFORWARD, for the hosts of smtpd_authorized_xclient_hosts and smtpd_authorized_xforward_hosts: Postfix's extensions of these names. XCLIENT makes
  * the rest of the session that of another client, XFORWARD tells for logs and filters where a message came from. Announced and admitted by the address
- * that the connection was accepted from; queued checks the same again before it believes anything. */
+ * that the connection was accepted from, and by that of the client for whom it speaks by then: a proxy hands on what its clients send. queued checks the same
+ * again before it believes anything. */
 #include <stdio.h>
 #include <string.h>
 

@@ -494,6 +494,9 @@ void session_client(struct session *s, struct str name, struct str address)
 	(void)snprintf(s->fc.client, sizeof s->fc.client, "%.*s", STR_ARG(address));
 	(void)snprintf(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(shown), s->fc.client);
 	s->other_client = true;
+	/* What the other client says comes through its proxy, too: that one may not speak for anybody. */
+	s->may_xclient = s->may_xclient && peer_in(s, s->conf->smtpd_authorized_xclient_hosts);
+	s->may_xforward = s->may_xforward && peer_in(s, s->conf->smtpd_authorized_xforward_hosts);
 }
 
 void session_begin(struct session *s)

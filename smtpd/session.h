@@ -124,7 +124,7 @@ struct session {
 	struct conn *c;
 	enum session_state state;
 	enum session_mode mode, mode_after;	/* mode_after: what MODE_SLEEP returns to */
-	bool may_xclient, may_xforward;		/* by the address that was accepted */
+	bool may_xclient, may_xforward;		/* by the address that was accepted, and that of the client it speaks for */
 	bool cert_trusted;			/* the client has shown a certificate that smtpd_tls_CAfile's or smtpd_tls_CApath's authorities vouch for */
 	struct smtp_xattrs *xclient;		/* being asked of queued; unit arena */
 	struct smtp_xattrs *forward;		/* XFORWARD for the next message; in forward_arena */

@@ -35,7 +35,9 @@ struct transcript {
 	"S:250 LIMITS RCPTMAX=100"
 #define HELLO1 "C:EHLO me\r\n", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
 #define HELLO2 "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
-#define THELLO2 "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-XCLIENT NAME ADDR", "S:250-XFORWARD", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
+/* Of who has logged in, and may not speak for others. */
+#define UHELLO "S:250-mail", "S:250-PIPELINING", "S:250-SIZE", "S:250-VRFY", "S:250-ETRN", "S:250-ENHANCEDSTATUSCODES", "S:250-8BITMIME", "S:250-DSN", \
+	"S:250-SMTPUTF8", "S:250-CHUNKING", "S:250 LIMITS"
 #define THELLO "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT", \
 	"S:250-XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE", "S:250-", "S:250-", "S:250-", "S:250-", "S:250-", "S:250 "
 #define LHELLO "S:220 ", "C:HELO me\r\n", "S:250 "
@@ -146,9 +148,10 @@ static const struct transcript transcripts[] = {
 	{ "endless empty chunks", "smtp", 0, { HELLO, MAIL1, "C:BDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\nBDAT 0\r\n", "S:250 2.0.0 Ok: 0", "S:421 4.7.0", "E:" } },
 	/* XCLIENT, XFORWARD, PROXY: queued of straw says in the answer to MAIL what it was told */
 	{ "XCLIENT makes another client", "submission", TRUSTED | ASKED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT NAME=[UNAVAILABLE] ADDR=203.0.113.7 LOGIN=joe HELO=their.host PROTO=ESMTP\r\n", "S:220 mail.example.com",
-		"C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1 Error: send HELO", "C:EHLO me\r\n", THELLO2, "C:MAIL FROM:<a@b>\r\n",
-		"S:250 2.1.0 203.0.113.7 joe", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:503 ",
-		"C:RSET\r\n", "S:250 ", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:220 ", "C:EHLO me\r\n", THELLO, "C:MAIL FROM:<a@b>\r\n", "S:530 ", BYE } },
+		"C:MAIL FROM:<a@b>\r\n", "S:503 5.5.1 Error: send HELO", "C:EHLO me\r\n", UHELLO, "C:MAIL FROM:<a@b>\r\n",
+		"S:250 2.1.0 203.0.113.7 joe", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:550 ",
+		"C:RSET\r\n", "S:250 ", "C:XCLIENT ADDR=203.0.113.8\r\n", "S:550 5.7.0 Error: insufficient authorization",
+		"C:MAIL FROM:<a@b>\r\n", "S:250 2.1.0 203.0.113.7 joe", BYE } },
 	{ "XCLIENT syntax", "smtp", TRUSTED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT\r\n", "S:501 5.5.4", "C:XCLIENT ADDR=x\r\n", "S:501 ", "C:XCLIENT ADDR=1.2.3.4 EVIL=1\r\n", "S:501 ", BYE } },
 	{ "text behind XCLIENT", "smtp", TRUSTED | BYTEWISE_NO, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XCLIENT ADDR=1.2.3.4\r\nMAIL FROM:<a@b>\r\n", "S:554 5.5.0", "E:" } },
 	{ "XFORWARD adds up, and ends with the message", "smtp", TRUSTED, { "S:220 ", "C:EHLO me\r\n", THELLO, "C:XFORWARD NAME=far.example ADDR=203.0.113.7\r\n", "S:250 2.0.0",

@@ -88,9 +88,15 @@ static void set_login(struct conn_entry *c, struct str login)
 	c->has_user = login.n > 0;
 }
 
+/* By the peer, and by the client for whom it speaks by now: what a proxy hands on after XCLIENT or a PROXY header are that client's words. */
+static bool speaks_for_others(const struct conn_entry *c, struct conf_list hosts)
+{
+	return c->peer_known && c->addr_known && conf_networks_have(hosts, c->peer) && conf_networks_have(hosts, c->addr);
+}
+
 bool client_xclient(struct conn_entry *c, uint32_t id, const struct ipc_queue_XCLIENT *m)
 {
-	if (!c->peer_known || !conf_networks_have(c->conf->smtpd_authorized_xclient_hosts, c->peer)) {
+	if (!speaks_for_others(c, c->conf->smtpd_authorized_xclient_hosts)) {
 		log_warning("%s may not send XCLIENT: channel closed", c->client);
 		return false;
 	}
@@ -112,7 +118,7 @@ bool client_xclient(struct conn_entry *c, uint32_t id, const struct ipc_queue_XC
 
 bool client_xforward(struct conn_entry *c, uint32_t id, const struct ipc_queue_XFORWARD *m)
 {
-	if (!c->peer_known || !conf_networks_have(c->conf->smtpd_authorized_xforward_hosts, c->peer)) {
+	if (!speaks_for_others(c, c->conf->smtpd_authorized_xforward_hosts)) {
 		log_warning("%s may not send XFORWARD: channel closed", c->client);
 		return false;
 	}

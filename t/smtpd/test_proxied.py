@@ -156,15 +156,47 @@ def test_xclient_changes_rights_both_ways(proxied):
     w.smtp("EHLO again.test")
     assert relay_answer(w) == 250
     log_has(proxied, r": client=in\.example\[10\.1\.2\.3\]$")
+    w = wire(proxied, "127.0.0.70")
+    hello(w)
+    assert w.smtp("XCLIENT LOGIN=alice@example.com")[0] == 220
+    w.smtp("EHLO again.test")
+    assert relay_answer(w) == 250
     w.smtp("RSET")
-    assert w.smtp("XCLIENT ADDR=203.0.113.7 LOGIN=alice@example.com")[0] == 220
+    assert w.smtp("XCLIENT ADDR=203.0.113.7 LOGIN=alice@example.com")[0] == 220, "nobody else has spoken yet"
     w.smtp("EHLO again.test")
     assert relay_answer(w) == 250
     log_has(proxied, r": client=unknown\[203\.0\.113\.7\], sasl_method=XCLIENT, sasl_username=alice@example\.com$")
-    w.smtp("RSET")
+    w = wire(proxied, "127.0.0.70")
+    hello(w)
+    assert w.smtp("XCLIENT LOGIN=alice@example.com")[0] == 220
+    w.smtp("EHLO again.test")
     assert w.smtp("XCLIENT ADDR=203.0.113.7")[0] == 220
     w.smtp("EHLO again.test")
     assert relay_answer(w) == 554
+
+
+@pytest.mark.parametrize("told", ["ADDR=203.0.113.7", "ADDR=[UNAVAILABLE]"])
+def test_who_comes_through_a_proxy_is_nobody_else(proxied, told):
+    """A proxy that has said for whom it acts hands on what that one sends."""
+    w = wire(proxied, "127.0.0.70")
+    hello(w)
+    assert w.smtp("XCLIENT " + told)[0] == 220
+    code, words = w.smtp("EHLO again.test")
+    assert code == 250 and not any(x.startswith(("XCLIENT", "XFORWARD")) for x in words)
+    assert w.smtp("XCLIENT ADDR=10.1.2.3 LOGIN=alice@example.com")[0] == 550 and w.smtp("XFORWARD ADDR=10.1.2.3")[0] == 550
+    assert relay_answer(w) == 554
+
+
+@pytest.mark.parametrize("message, values", [("XCLIENT", {"addr": "10.1.2.3"}), ("XFORWARD", {"addr": "10.1.2.3"})])
+def test_queued_believes_no_second_client(proxied, message, values):
+    """… whatever its front says."""
+    parent = ipc.Parent(proxied.run_dir / "queue" / "register", "smtp")
+    front = parent.conn("queue", client="127.0.0.70")
+    front.send("XCLIENT", id=1, addr="203.0.113.7")
+    assert front.recv()[2]["code"] == 220
+    front.send(message, id=2, **values)
+    with pytest.raises(ipc.Closed):
+        front.recv()
 
 
 def test_xforward_is_for_the_log(proxied):
