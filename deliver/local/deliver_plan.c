@@ -113,8 +113,8 @@ static void read_forward(struct sources *s, int dir, const char *name, const str
 		keep(&s->forwards, s->arena, &f);
 }
 
-/* Every file "name+extension" of dir. */
-static void read_extended(struct sources *s, int dir, struct str base, const struct kept_file *like)
+/* Every file "name+extension" of dir. delimiters: that it may have; of recipient_delimiter each for mail with the same alone. */
+static void read_extended(struct sources *s, int dir, struct str base, struct str delimiters, const struct kept_file *like)
 {
 	const int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -123,9 +123,10 @@ static void read_extended(struct sources *s, int dir, struct str base, const str
 	for (const struct dirent *de; d && (de = readdir(d)) != NULL && n < FORWARD_FILES_MAX;) {
 		const struct str name = str_c(de->d_name);
 		struct kept_file f = *like;
-		if (name.n < base.n + 2 || !str_starts(name, base) || str_chr(s->policy.delimiters, name.p[base.n]) < 0)
+		if (name.n < base.n + 2 || !str_starts(name, base) || str_chr(delimiters, name.p[base.n]) < 0)
 			continue;
 		f.extension = arena_str(s->arena, str_from(name, base.n + 1));
+		f.delimiter = delimiters.p == s->policy.delimiters.p ? name.p[base.n] : '\0';
 		read_forward(s, dir, de->d_name, &f);
 		n++;
 	}
@@ -148,13 +149,14 @@ static void read_template(struct sources *s, size_t i)
 	static const char *const extended[] = { "${recipient_delimiter}${extension}", "$recipient_delimiter$extension", "+${extension}", "+$extension" };
 	struct str t = s->policy.forward[i];
 	struct kept_file like = { .template = i };
-	bool ext = false;
+	bool ext = false, plus = false;
 
 	t = replace(s->arena, replace(s->arena, t, "$home", s->acct->home), "${home}", s->acct->home);
 	t = replace(s->arena, replace(s->arena, t, "$user", s->acct->name), "${user}", s->acct->name);
 	for (size_t k = 0; k < ARRAY_LEN(extended) && !ext; k++) {
 		const ptrdiff_t at = str_find(t, str_c(extended[k]));
 		ext = at >= 0;
+		plus = ext && extended[k][0] == '+';
 		if (ext)
 			t = str_sub(t, 0, (size_t)at);
 	}
@@ -167,7 +169,7 @@ static void read_template(struct sources *s, size_t i)
 	if (dir < 0)
 		return;
 	if (ext)
-		read_extended(s, dir, str_c(base), &like);
+		read_extended(s, dir, str_c(base), plus ? STR("+") : s->policy.delimiters, &like);
 	else
 		read_forward(s, dir, base, &like);
 }
@@ -347,19 +349,30 @@ static int plan_alias(struct planning *p, struct err *e)
 	return err_set(e, ERR_TEMP, 0, "the alias does not say so (any more)");
 }
 
-/* The forward file for this message's extension: the first template that has one decides. */
-static const struct kept_file *choose_forward(const struct sources *s, struct str extension)
+/* What stands before the extension in the recipient's address. */
+static char delimiter_of(const struct ipc_deliver_COPY *m)
 {
+	const ptrdiff_t at = str_rchr(m->recipient, '@');
+	const struct str local = at < 0 ? m->recipient : str_sub(m->recipient, 0, (size_t)at);
+
+	return m->extension.n > 0 && local.n > m->extension.n ? local.p[local.n - m->extension.n - 1] : '\0';
+}
+
+/* The forward file for this message's extension: the first template that has one decides. */
+static const struct kept_file *choose_forward(const struct sources *s, const struct ipc_deliver_COPY *m)
+{
+	const char delimiter = delimiter_of(m);
+
 	for (size_t i = 0; i < s->policy.n_forward; i++)
 		for (const struct kept_file *f = s->forwards; f; f = f->next)
-			if (f->template == i && (f->extension.n == 0 || str_case_eq(f->extension, extension)))
+			if (f->template == i && (f->extension.n == 0 || (str_case_eq(f->extension, m->extension) && (f->delimiter == '\0' || f->delimiter == delimiter))))
 				return f;
 	return NULL;
 }
 
 static int plan_mailbox(struct planning *p, struct err *e)
 {
-	const struct kept_file *f = choose_forward(p->s, p->m->extension);
+	const struct kept_file *f = choose_forward(p->s, p->m);
 	const struct policy *policy = &p->s->policy;
 
 	if (f && f->trouble.code) {

@@ -45,6 +45,7 @@ struct kept_file {
 	struct kept_file *next;
 	struct str path;
 	struct str extension;		/* of a .forward+extension; else empty */
+	char delimiter;			/* before it; '\0': for mail with any */
 	size_t template;		/* which forward_path */
 	struct str text;
 	struct err trouble;		/* it must not be used: why */

@@ -145,7 +145,8 @@ static void plan_is(const char *policy, const struct ipc_deliver_COPY *m, const 
 
 static void plans(void)
 {
-	const struct ipc_deliver_COPY plain = { .recipient = STR("joe@example.com") }, ext = { .recipient = STR("joe+x@example.com"), .extension = STR("x") };
+	const struct ipc_deliver_COPY plain = { .recipient = STR("joe@example.com") }, ext = { .recipient = STR("joe+x@example.com"), .extension = STR("x") },
+		minus = { .recipient = STR("joe-x@example.com"), .extension = STR("x") };
 	struct ipc_deliver_COPY item = { .recipient = STR("list@example.com"), .kind = STR("command"), .item = STR("cmd") };
 	char text[400];
 
@@ -161,7 +162,12 @@ static void plans(void)
 	plan_is(PATHS, &plain, NULL, "keep;", "the user's own name and address are the mailbox");
 	put_file(".forward+x", "ext@x\n", 0600);
 	put_file(".forward", "a@x\n", 0600);
+	put_file(".forward-x", "minus@x\n", 0600);
 	plan_is(PATHS, &ext, NULL, "ext@x;", ".forward+extension first");
+	plan_is(PATHS, &minus, NULL, "minus@x;", "by the delimiter that the address has");
+	plan_is("forward=$home/.forward+$extension\ndelimiter=+-\n", &minus, NULL, "ext@x;", "or that forward_path has");
+	(void)unlink(put_file(".forward-x", "", 0600));
+	plan_is(PATHS, &minus, NULL, "a@x;", "that with another one is not for it");
 	plan_is(PATHS, &plain, NULL, "a@x;", "but not for mail without it");
 	plan_is("forward=$home/.forward\n", &ext, NULL, "a@x;", "forward_path says which files are looked for");
 	(void)unlink(put_file(".forward+x", "", 0600));
