@@ -448,6 +448,12 @@ enum verdict list_run(struct ev *ev, const struct list *l)
 	return v;
 }
 
+/* Who is refused must be able to ask somebody why (RFC 5321 4.5.1): no list says anything of a recipient that is "postmaster" and nothing else. */
+static bool always_taken(const struct ev *ev)
+{
+	return ev->stage == RESTRICT_RCPT && str_case_eq(ev->f->recipient, STR("postmaster"));
+}
+
 static enum verdict run_lists(struct ev *ev)
 {
 	const struct restrict_set *s = ev->set;
@@ -459,6 +465,8 @@ static enum verdict run_lists(struct ev *ev)
 	};
 	enum verdict v = client_names(ev);
 
+	if (v == DUNNO && always_taken(ev))
+		return PERMIT;
 	if (v == DUNNO && early)
 		v = dnsbl_score(ev);
 	for (size_t i = 0; i < ARRAY_LEN(all) && (v == DUNNO || v == PERMIT); i++)
