@@ -9,7 +9,7 @@
 
 static const unsigned char v2_mark[12] = { 0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a };
 
-enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_TCP4 = 0x11, V2_TCP6 = 0x21 };
+enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_UNSPEC = 0, V2_TCP4 = 0x11, V2_TCP6 = 0x21 };
 
 static int bad(struct err *e, const char *why)
 {
@@ -101,7 +101,7 @@ static int v2(struct str in, struct smtp_proxy *out, size_t *used_out, struct er
 	if (in.n < SMTP_PROXY_V2_HEAD + n)
 		return 1;
 	*used_out = SMTP_PROXY_V2_HEAD + n;
-	if (command == V2_LOCAL) {
+	if (command == V2_LOCAL || family == V2_UNSPEC) {	/* UNKNOWN of version 1 */
 		out->local = true;
 		return 0;
 	}

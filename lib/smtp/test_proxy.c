@@ -31,6 +31,7 @@ static const struct {
 	{ "version 2, IPv4", STR(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x02\x0f\xa0\0\x19"), 0, "192.0.2.1 4000 198.51.100.2 25" },
 	{ "version 2, IPv6 and a value behind", STR(V2 "\x21\x21\0\x27\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\x02\x04\0\0"), 0, "2001:db8::1 1 ::1 2" },
 	{ "version 2, local", STR(V2 "\x20\0\0\0"), 0, "local" },
+	{ "version 2, of nobody known", STR(V2 "\x21\0\0\x03\x01\0\0"), 0, "local" },
 	{ "version 2, a UNIX socket", STR(V2 "\x21\x31\0\x04" "abcd"), -1, "" },
 	{ "version 2, UDP", STR(V2 "\x21\x12\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x02\x0f\xa0\0\x19"), -1, "" },
 	{ "version 2, too short", STR(V2 "\x21\x11\0\x0b\xc0\0\x02\x01\xc6\x33\x64\x02\x0f\xa0\0"), -1, "" },
