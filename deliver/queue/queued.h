@@ -248,6 +248,7 @@ size_t agents_count(const struct queued *q);
 /* --- queued_head.c (pure) --- */
 struct head_facts {
 	bool submission;	/* authenticated or local: Date, Message-ID are added, Bcc removed */
+	bool own;		/* of mynetworks: Bcc is removed */
 	bool complete;		/* they are added to others', too */
 	bool esmtp, lmtp, utf8;	/* the protocol of Received's "with" */
 	bool name_user, hide_client;	/* smtpd_sasl_authenticated_header, smtpd_hide_client_address */

@@ -13,7 +13,7 @@ enum { EDITS_MAX = 64, VALUE_MAX = 4096, FORGED_MAX = 32, HOSTNAME_MAX = 255 };
 
 struct seen {
 	unsigned received, results, forged;
-	unsigned date, message_id, from, sender, bcc, return_path;
+	unsigned date, message_id, from, sender, bcc, resent_bcc, return_path;
 	struct str id;
 };
 
@@ -66,6 +66,7 @@ static void look_at(const struct mail_field *f, const struct head_facts *facts, 
 		{ "From", offsetof(struct seen, from) },
 		{ "Sender", offsetof(struct seen, sender) },
 		{ "Bcc", offsetof(struct seen, bcc) },
+		{ "Resent-Bcc", offsetof(struct seen, resent_bcc) },
 		{ "Return-Path", offsetof(struct seen, return_path) },
 	};
 
@@ -206,8 +207,6 @@ static void add_missing(const struct head_facts *f, struct seen *s, struct out *
 	}
 	if (!f->submission)
 		return;
-	if (s->bcc)
-		add(o, STR("-Bcc#0"));
 	/* Programs that add their own beside their library's. */
 	if (s->date == 2)
 		add(o, STR("-Date#2"));
@@ -237,6 +236,10 @@ int head_edits(struct arena *a, struct str head, const struct head_facts *f, str
 	buf_fini(&b);
 	if (s.return_path)
 		add(&o, STR("-Return-Path#0"));
+	if ((f->submission || f->own) && s.bcc)
+		add(&o, STR("-Bcc#0"));
+	if ((f->submission || f->own) && s.resent_bcc)
+		add(&o, STR("-Resent-Bcc#0"));
 	if (o.failed)
 		return err_set(e, ERR_BUG, 0, "header edits");
 	r.received = s.received;

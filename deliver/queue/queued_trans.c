@@ -339,7 +339,7 @@ static int look_at_head(struct trans *t, struct str *head, struct err *e)
 {
 	const struct conn_entry *c = t->conn;
 	struct head_facts f = {
-		.submission = conn_trusted(c), .complete = conn_completes(c), .esmtp = t->esmtp, .sender = t->sender,
+		.submission = conn_trusted(c), .own = c->mynetworks, .complete = conn_completes(c), .esmtp = t->esmtp, .sender = t->sender,
 		.name_user = t->conf->smtpd_sasl_authenticated_header, .hide_client = t->conf->smtpd_hide_client_address, .utf8 = t->smtputf8, .lmtp = c->lmtp,
 		.client = c->local ? STR("local") : str_c(c->client), .client_name = str_c(c->name), .helo = t->helo, .tls = t->tls,
 		.user = c->has_user ? str_c(c->user) : STR(""), .recipient = t->n_accepted == 1 ? t->first_rcpt : STR(""), .qid = trans_qid(t),

@@ -124,14 +124,19 @@ static void test_head(void)
 	};
 	struct head_result r;
 	struct err e = { 0 };
-	const struct str head = STR("Received: a\nReceived: b\nReturn-Path: <x>\nBcc: secret\nAuthentication-Results: other.example; spf=pass\n"
+	const struct str head = STR("Received: a\nReceived: b\nReturn-Path: <x>\nBcc: secret\nResent-Bcc: secret\nAuthentication-Results: other.example; spf=pass\n"
 				    "authentication-results:\n mail.example.com; dkim=pass\nSubject: s\n");
 
 	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a stranger's header");
 	tap_is_int(r.received, 2, "two hops");
 	tap_ok(has_edit(&r, "-Return-Path#0"), "Return-Path goes");
 	tap_ok(has_edit(&r, "-Authentication-Results#2") && !has_edit(&r, "-Authentication-Results#1"), "a verdict in our name goes, another's stays");
-	tap_ok(!has_edit(&r, "-Bcc") && !has_edit(&r, ">Date"), "the rest of a stranger's header stays as it is");
+	tap_ok(!has_edit(&r, "-Bcc") && !has_edit(&r, "-Resent-Bcc") && !has_edit(&r, ">Date"), "the rest of a stranger's header stays as it is");
+	f.own = true;
+	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a header of mynetworks");
+	tap_ok(has_edit(&r, "-Bcc#0") && has_edit(&r, "-Resent-Bcc#0") && !has_edit(&r, ">Date"), "nobody is to see who has a blind copy");
+	f.own = false;
+	tap_is_int(head_edits(a, head, &f, &r, &e), 0, "a stranger's header again");
 	tap_ok(has_edit(&r, "+Received: from evil??with??x (unknown [192.0.2.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))\n\tby mail.example.com (Postern) "
 			    "with ESMTPS id 1ABC\n\tfor <joe@example.com>; "), "the client's words cannot leave their place");
 	forged_results(a, &f);

@@ -71,3 +71,10 @@ def test_a_map_that_cannot_be_read_is_a_temporary_failure(make):  # noqa: F811
     except smtplib.SMTPDataError as e:
         assert e.smtp_code == 451
     assert files(suite, BOB) == [] and queue(suite) == []
+
+
+def test_blind_copies_of_own_networks_stay_blind(make):  # noqa: F811
+    suite = make()
+    send(suite, BOB, text="Subject: t\r\nBcc: carl@example.com\r\n dora@example.com\r\nResent-Bcc: emil@example.com\r\nTo: bob@example.com\r\n\r\nx\r\n")
+    m, text = one(suite)
+    assert m["Subject"] == "t" and m["To"] == BOB and b"carl" not in text and b"dora" not in text and b"emil" not in text
