@@ -54,25 +54,33 @@ void session_log_reject(struct session *s, const char *stage, int code, const ch
 		buf_fini(&b[i]);
 }
 
+static void put_count(struct buf *b, unsigned ok, unsigned total)
+{
+	buf_ch(b, '=');
+	buf_u64(b, ok);
+	if (ok == total)
+		return;
+	buf_ch(b, '/');
+	buf_u64(b, total);
+}
+
 void session_log_disconnect(struct session *s)
 {
 	struct buf b;
 
 	buf_init(&b, 2048);
-	buf_printf(&b, "disconnect from %s", s->host);
+	buf_c(&b, "disconnect from ");
+	buf_c(&b, s->host);
 	for (size_t i = 0; i < CMD_MAX_; i++) {
 		if (s->count[i].total == 0)
 			continue;
 		buf_ch(&b, ' ');
 		for (const char *v = commands[i].verb; *v; v++)
 			buf_ch(&b, ch_lower(*v));
-		buf_printf(&b, "=%u", s->count[i].ok);
-		if (s->count[i].ok != s->count[i].total)
-			buf_printf(&b, "/%u", s->count[i].total);
+		put_count(&b, s->count[i].ok, s->count[i].total);
 	}
-	buf_printf(&b, " commands=%u", s->commands_ok);
-	if (s->commands_ok != s->commands_total)
-		buf_printf(&b, "/%u", s->commands_total);
+	buf_c(&b, " commands");
+	put_count(&b, s->commands_ok, s->commands_total);
 	log_info("%s", b.p);
 	buf_fini(&b);
 }

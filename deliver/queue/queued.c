@@ -25,17 +25,9 @@ enum {
 
 /* --- log lines --- */
 
-/* Two or three significant places, as other servers write delays. */
 static void put_seconds(struct buf *b, double s)
 {
-	if (s < 0.0005)
-		buf_c(b, "0");
-	else if (s < 1)
-		buf_printf(b, s < 0.01 ? "%.1g" : "%.2g", s);
-	else if (s < 10)
-		buf_printf(b, "%.1f", s);
-	else
-		buf_printf(b, "%.0f", s);
+	buf_seconds(b, s > 0 ? (uint64_t)(s * 1e6 + 0.5) : 0);
 }
 
 void qlog_delivery(const struct log_delivery *d)
@@ -43,13 +35,15 @@ void qlog_delivery(const struct log_delivery *d)
 	struct buf b;
 
 	buf_init(&b, 4096);
-	buf_printf(&b, "%.*s: to=<", STR_ARG(d->qid));
+	buf_str(&b, d->qid);
+	buf_c(&b, ": to=<");
 	text_neutral(&b, d->address, 320, false);
 	if (d->original.n > 0 && !str_case_eq(d->original, d->address)) {
 		buf_c(&b, ">, orig_to=<");
 		text_neutral(&b, d->original, 320, false);
 	}
-	buf_printf(&b, ">, relay=%.*s", STR_ARG(d->relay));
+	buf_c(&b, ">, relay=");
+	buf_str(&b, d->relay);
 	if (d->uses > 1)
 		buf_printf(&b, ", conn_use=%llu", (unsigned long long)d->uses);
 	buf_c(&b, ", delay=");
@@ -62,7 +56,11 @@ void qlog_delivery(const struct log_delivery *d)
 	put_seconds(&b, d->setup);
 	buf_c(&b, "/");
 	put_seconds(&b, d->transfer);
-	buf_printf(&b, ", dsn=%.*s, status=%s (", STR_ARG(d->enhanced), d->status);
+	buf_c(&b, ", dsn=");
+	buf_str(&b, d->enhanced);
+	buf_c(&b, ", status=");
+	buf_c(&b, d->status);
+	buf_c(&b, " (");
 	text_neutral(&b, d->text, 600, false);
 	buf_c(&b, ")");
 	log_as(log_ident(d->program), LOG_LV_INFO, "%s", b.p);

@@ -144,7 +144,11 @@ void client_log_text(const struct conn_entry *c, struct buf *out)
 {
 	const struct forwarded *f = c->forwarded;
 
-	buf_printf(out, "client=%s[%s]", c->name[0] ? c->name : "unknown", c->client);
+	buf_c(out, "client=");
+	buf_c(out, c->name[0] ? c->name : "unknown");
+	buf_ch(out, '[');
+	buf_c(out, c->client);
+	buf_ch(out, ']');
 	if (f != NULL && f->ident[0])
 		buf_printf(out, ", orig_queue_id=%s", f->ident);
 	if (f != NULL && (f->name[0] || f->addr[0]))

@@ -118,6 +118,49 @@ void buf_u64(struct buf *b, unsigned long long v)
 	buf_mem(b, digits + i, sizeof(digits) - i);
 }
 
+/* Zeros before v, to so many places; those at its end are left out. */
+static void put_fraction(struct buf *b, uint64_t v, int places)
+{
+	char digits[20];
+	int n = places;
+
+	for (int i = places; i-- > 0; v /= 10)
+		digits[i] = (char)('0' + v % 10);
+	while (n > 0 && digits[n - 1] == '0')
+		n--;
+	buf_mem(b, digits, (size_t)n);
+}
+
+void buf_seconds(struct buf *b, uint64_t us)
+{
+	uint64_t step = 1;
+
+	if (us >= 10000000) {
+		buf_u64(b, us / 1000000 + (us % 1000000 >= 500000));
+		return;
+	}
+	if (us >= 1000000) {
+		const uint64_t tenths = (us + 50000) / 100000;
+		buf_u64(b, tenths / 10);
+		buf_ch(b, '.');
+		buf_u64(b, tenths % 10);
+		return;
+	}
+	if (us < 500) {
+		buf_ch(b, '0');
+		return;
+	}
+	while (us / step >= (us < 10000 ? 10 : 100))
+		step *= 10;
+	us = (us + step / 2) / step * step;
+	if (us >= 1000000) {
+		buf_ch(b, '1');
+		return;
+	}
+	buf_c(b, "0.");
+	put_fraction(b, us, 6);
+}
+
 void buf_cut(struct buf *b, size_t n)
 {
 	if (n < b->n) {

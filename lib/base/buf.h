@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/attr.h"
@@ -50,6 +51,9 @@ static inline void buf_c(struct buf *b, const char *s) { buf_mem(b, s, strlen(s)
 static inline void buf_ch(struct buf *b, char c) { buf_mem(b, &c, 1); }
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_u64(struct buf *b, unsigned long long v);	/* decimal, fast */
+/* Seconds of so many microseconds, as logs of mail servers have them: "0" below half a millisecond, one significant place below 10 ms, two below a second, one after the
+ * point below ten seconds. */
+void buf_seconds(struct buf *b, uint64_t us);
 /* n bytes to be written by the caller at the returned place (NULL when over the max), then buf_added(b, k<=n). */
 char *buf_room(struct buf *b, size_t n);
 static inline void buf_added(struct buf *b, size_t n)

@@ -176,6 +176,15 @@ void text_neutral(struct buf *out, struct str in, size_t max, bool ascii)
 {
 	size_t start = out->n;
 	while (in.n > 0) {
+		const size_t plain = ascii_plain(in), room = max - (out->n - start);
+		if (plain > 0) {
+			buf_mem(out, in.p, plain < room ? plain : room);
+			in = str_from(in, plain);
+			if (plain <= room)
+				continue;
+			buf_c(out, "...");
+			return;
+		}
 		uint32_t cp;
 		size_t len = utf8_seq((const unsigned char *)in.p, in.n, &cp);
 		/* C1 controls and the bidirectional overrides could fool a reader of the log. */

@@ -92,8 +92,14 @@ static const char *stamp(struct frame *f, int64_t now)
 static void put(struct frame *f, struct str ident, pid_t pid, struct str text, int64_t now,
 		struct buf *out)
 {
-	buf_printf(out, "%s %s %.*s[%d]: ", stamp(f, now), f->host, (int)ident.n, ident.p,
-		   (int)pid);
+	buf_c(out, stamp(f, now));
+	buf_ch(out, ' ');
+	buf_c(out, f->host);
+	buf_ch(out, ' ');
+	buf_str(out, ident);
+	buf_ch(out, '[');
+	buf_u64(out, (unsigned long long)pid);
+	buf_c(out, "]: ");
 	text_neutral(out, text, LOG_TEXT_MAX, false);
 	buf_ch(out, '\n');
 }

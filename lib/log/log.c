@@ -104,9 +104,13 @@ static bool parsed_by_others(const char *program)
 const char *log_ident(const char *program)
 {
 	static char ident[sizeof(state.name) + sizeof(state.program) + 1];
+	const char *const before = parsed_by_others(program) ? state.name : "postern";
+	const size_t n = strlen(before), room = sizeof(ident) - n - 2, k = strlen(program);
 
-	(void)snprintf(ident, sizeof(ident), "%s/%s",
-		       parsed_by_others(program) ? state.name : "postern", program);
+	memcpy(ident, before, n);
+	ident[n] = '/';
+	memcpy(ident + n + 1, program, k < room ? k : room);
+	ident[n + 1 + (k < room ? k : room)] = '\0';
 	return ident;
 }
 
@@ -201,7 +205,10 @@ static void put_line(const char *ident, enum log_level lv, const char *text)
 	if (!b.max)
 		buf_init(&b, LOG_DATAGRAM_MAX + 16);
 	buf_reset(&b);
-	buf_printf(&b, "%d %s ", (int)lv, ident);
+	buf_ch(&b, (char)('0' + (int)lv));
+	buf_ch(&b, ' ');
+	buf_c(&b, ident);
+	buf_ch(&b, ' ');
 	const size_t head = b.n;
 
 	text_neutral(&b, str_trim(str_c(text)), LOG_TEXT_MAX, false);
@@ -237,14 +244,12 @@ static void vline(const char *ident, enum log_level lv, const char *word, const 
 
 void log_line(enum log_level lv, const char *fmt, ...)
 {
-	char ident[sizeof(state.name) + sizeof(state.program) + 1];
 	va_list ap;
 
 	if (lv == LOG_LV_DEBUG && !state.verbose)
 		return;
-	(void)snprintf(ident, sizeof(ident), "%s", log_ident(state.program));
 	va_start(ap, fmt);
-	vline(ident, lv, level_words[lv], fmt, ap);
+	vline(log_ident(state.program), lv, level_words[lv], fmt, ap);
 	va_end(ap);
 }
 
