@@ -32,7 +32,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -42,7 +41,6 @@
 
 enum {
 	COPY_BUFFER = 64 * 1024,
-	HOST_MAX = 64,		/* bytes of the host name kept in a file name */
 	BASE_MAX = 200,		/* base name with id and host, before the sizes */
 };
 
@@ -188,48 +186,6 @@ int maildir_open_at(int rootfd, const char *folder, bool create, int *dirfd_out,
 	return open_folder(rootfd, *folder ? folder : ".", create, dirfd_out, e);
 }
 
-/* --- names --- */
-
-/* This machine's name, made safe for a file name: '/' and ':' as octal, anything odd dropped. */
-static const char *host_part(void)
-{
-	static char host[HOST_MAX + 8];
-	struct utsname u;
-	size_t n = 0;
-
-	if (host[0] != '\0')
-		return host;
-	if (uname(&u) < 0 || u.nodename[0] == '\0')
-		memcpy(u.nodename, "localhost", sizeof("localhost"));
-	for (const char *p = u.nodename; *p && n < HOST_MAX - 4; p++) {
-		if (ch_alnum(*p) || *p == '.' || *p == '-' || *p == '_')
-			host[n++] = *p;
-		else if (*p == '/' || *p == ':')
-			n += (size_t)snprintf(host + n, 5, "\\%03o", (unsigned)(unsigned char)*p);
-	}
-	host[n] = '\0';
-	return host;
-}
-
-static bool id_valid(const char *id)
-{
-	size_t n = 0;
-
-	for (; id[n]; n++)
-		if (!ch_alnum(id[n]) && id[n] != '-')
-			return false;
-	return n <= MAILDIR_ID_MAX;
-}
-
-/* secs.M<usec>P<pid>R<random>[Q<id>].<host>: unique by construction, exclusive create decides. */
-static int make_base(char *out, size_t max, const char *id)
-{
-	const uint64_t now = clock_wall_us();
-
-	return snprintf(out, max, "%llu.M%06uP%ldR%016llx%s%s.%s", (unsigned long long)(now / 1000000), (unsigned)(now % 1000000), (long)getpid(),
-			(unsigned long long)unique_u64(), *id ? "Q" : "", id, host_part());
-}
-
 /* --- a copy --- */
 
 /* ENOSPC and EDQUOT are the mailbox's trouble, the rest is ours; all are temporary. */
@@ -243,13 +199,13 @@ int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, str
 {
 	struct maildir_copy *c;
 
-	if (!id_valid(id))
+	if (!maildir_id_valid(id))
 		return err_set(e, ERR_BUG, 0, "maildir id");
 	c = xzalloc(sizeof(*c));
 	c->dirfd = dirfd;
 	c->fd = -1;
 	c->ends = ",T";
-	const int n = make_base(c->base, sizeof(c->base), id);
+	const int n = maildir_base_make(c->base, sizeof(c->base), id);
 	if (n < 0 || n >= (int)sizeof(c->base)) {
 		free(c);
 		return err_set(e, ERR_BUG, 0, "maildir name too long");

@@ -1,6 +1,56 @@
-/* What the names of a maildir's files tell, ours and other writers'. */
+/* The names of a maildir's files: how ours are made, and what they tell, ours and other writers'. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
 #include "base/num.h"
-#include "store/maildir.h"
+#include "store/maildir_priv.h"
+
+enum { HOST_MAX = 64 };		/* bytes of the host name kept in a file name */
+
+/* This machine's name, made safe for a file name: '/' and ':' as octal, anything odd dropped. */
+static const char *host_part(void)
+{
+	static char host[HOST_MAX + 8];
+	struct utsname u;
+	size_t n = 0;
+
+	if (host[0] != '\0')
+		return host;
+	if (uname(&u) < 0 || u.nodename[0] == '\0')
+		memcpy(u.nodename, "localhost", sizeof("localhost"));
+	for (const char *p = u.nodename; *p && n < HOST_MAX - 4; p++) {
+		if (ch_alnum(*p) || *p == '.' || *p == '-' || *p == '_')
+			host[n++] = *p;
+		else if (*p == '/' || *p == ':')
+			n += (size_t)snprintf(host + n, 5, "\\%03o", (unsigned)(unsigned char)*p);
+	}
+	host[n] = '\0';
+	return host;
+}
+
+bool maildir_id_valid(const char *id)
+{
+	size_t n = 0;
+
+	for (; id[n]; n++)
+		if (!ch_alnum(id[n]) && id[n] != '-')
+			return false;
+	return n <= MAILDIR_ID_MAX;
+}
+
+/* secs.M<usec>P<pid>R<random>[Q<id>].<host>: unique by construction, exclusive create decides. */
+int maildir_base_make(char *out, size_t max, const char *id)
+{
+	const uint64_t now = clock_wall_us();
+
+	return snprintf(out, max, "%llu.M%06uP%ldR%016llx%s%s.%s", (unsigned long long)(now / 1000000), (unsigned)(now % 1000000), (long)getpid(),
+			(unsigned long long)unique_u64(), *id ? "Q" : "", id, host_part());
+}
+
+/* --- what they tell --- */
 
 /* The number after ",S=" or ",W=". */
 static uint64_t size_of(struct str rest)
