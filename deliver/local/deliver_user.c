@@ -56,6 +56,7 @@ struct copy {
 	const struct ipc_deliver_COPY *m;
 	int fd;
 	uint64_t size;
+	struct str text;		/* the whole message, where so much of it was read that it is; else empty */
 	struct str head;		/* as in the message, without the empty line */
 	uint64_t body;			/* offset behind the header section (the empty line) */
 	struct maildir_copy *out;
@@ -120,6 +121,8 @@ static int read_head(struct agent *ag, struct copy *c, struct err *e)
 		size_t head_n, body;
 		if (n > 0 && pread_all(c->fd, p, n, 0, e) < 0)
 			return -1;
+		if (n == c->size)
+			c->text = str_n(p, n);
 		if (mail_head_find(str_n(p, n), n == c->size, &head_n, &body) == 0) {
 			c->head = str_n(p, head_n);
 			c->body = head_n;	/* the empty line is copied with the body */
@@ -248,6 +251,14 @@ static int check_room(struct agent *ag, uint64_t size, bool reject, struct err *
 	return -1;
 }
 
+/* From its empty line on. */
+static int write_body(const struct copy *c, struct err *e)
+{
+	if (c->text.n > 0)
+		return maildir_copy_write(c->out, str_from(c->text, c->body), e);
+	return maildir_copy_range(c->out, c->fd, c->body, c->size - c->body, UINT64_MAX, e);
+}
+
 static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 {
 	char id[MAILDIR_ID_MAX + 1];
@@ -267,7 +278,7 @@ static int write_copy(struct agent *ag, struct copy *c, struct err *e)
 		return -1;
 	buf_init(&head, HEAD_MAX * 2);
 	if (build_head(c, &head, e) == 0 && maildir_copy_begin(dir, id, &c->out, e) == 0 && maildir_copy_write(c->out, buf_view(&head), e) == 0 &&
-	    maildir_copy_range(c->out, c->fd, c->body, c->size - c->body, UINT64_MAX, e) == 0)
+	    write_body(c, e) == 0)
 		r = maildir_copy_sync(c->out, e);
 	buf_fini(&head);
 	return r;

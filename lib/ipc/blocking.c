@@ -65,9 +65,11 @@ int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct aren
 	size_t n;
 	int r;
 
-	while ((r = packet_recv(sock, scratch, &n, &fds, e)) == 1)
+	/* It is seldom there already: who asks for it waits for an answer, or for the next thing to do. */
+	do
 		if (wait_for(sock, POLLIN, timeout_ms, e) < 0)
 			return err_wrap(e, "%s", p->name);
+	while ((r = packet_recv(sock, scratch, &n, &fds, e)) == 1);
 	if (r < 0)
 		return err_wrap(e, "%s", p->name);
 	r = fds.n > 1 ? err_set(e, ERR_INPUT, 0, "too many descriptors") : decode_into(p, n, fds.n, a, type_out, id_out, msg_out, e);

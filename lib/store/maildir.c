@@ -205,8 +205,7 @@ int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, str
 	c->dirfd = dirfd;
 	c->fd = -1;
 	c->ends = ",T";
-	const int n = maildir_base_make(c->base, sizeof(c->base), id);
-	if (n < 0 || n >= (int)sizeof(c->base)) {
+	if (maildir_base_make(c->base, sizeof(c->base), id) < 0) {
 		free(c);
 		return err_set(e, ERR_BUG, 0, "maildir name too long");
 	}
@@ -243,10 +242,10 @@ char *maildir_copy_text(struct maildir_copy *c, size_t *n_out)
 
 static int create_file(struct maildir_copy *c, const char *name, const char *ends, struct err *e)
 {
-	const int n = snprintf(c->tmp, sizeof(c->tmp), "tmp/%s%s", name, ends);
-
-	if (n < 0 || n >= (int)sizeof(c->tmp))
+	if (maildir_path_make(c->tmp, sizeof(c->tmp), "tmp", name, ends) < 0) {
+		c->tmp[0] = '\0';
 		return err_set(e, ERR_BUG, 0, "maildir name too long");
+	}
 	c->fd = openat(c->dirfd, c->tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (c->fd < 0) {
 		const int sys = errno;
@@ -408,21 +407,18 @@ int maildir_copy_file(struct maildir_copy *c, int fd, uint64_t off, uint64_t lin
 /* Give the file its full name in tmp: created so when it was kept in memory, else renamed. */
 static int name_file(struct maildir_copy *c, struct err *e)
 {
-	char before[sizeof(c->tmp)];
-	const int n = snprintf(c->name, sizeof(c->name), "%s,S=%llu,W=%llu", c->base, (unsigned long long)c->size, (unsigned long long)(c->size + c->lines));
+	char to[sizeof(c->tmp)];
 
-	if (n < 0 || n >= MAILDIR_NAME_MAX - 32)
+	if (maildir_name_make(c->name, MAILDIR_NAME_MAX - 32, c->base, c->size, c->size + c->lines) < 0)
 		return err_set(e, ERR_BUG, 0, "maildir name too long");
 	if (c->fd < 0)
 		return create_file(c, c->name, c->ends, e);
 	c->filled = true;
-	memcpy(before, c->tmp, sizeof(before));
-	snprintf(c->tmp, sizeof(c->tmp), "tmp/%s%s", c->name, c->ends);
-	if (renameat(c->dirfd, before, c->dirfd, c->tmp) < 0) {
-		const int sys = errno;
-		memcpy(c->tmp, before, sizeof(before));
-		return write_error(c, sys, "rename in tmp", e);
-	}
+	if (maildir_path_make(to, sizeof(to), "tmp", c->name, c->ends) < 0)
+		return err_set(e, ERR_BUG, 0, "maildir name too long");
+	if (renameat(c->dirfd, c->tmp, c->dirfd, to) < 0)
+		return write_error(c, errno, "rename in tmp", e);
+	memcpy(c->tmp, to, sizeof(to));
 	return 0;
 }
 
@@ -525,9 +521,8 @@ int maildir_copy_commit(struct maildir_copy **cp, const char *info, struct err *
 	struct maildir_copy *c = *cp;
 	char to[MAILDIR_NAME_MAX + 8];
 	const char *const dir = info ? "cur" : "new";
-	const int n = snprintf(to, sizeof(to), "%s/%s%s", dir, c->name, info ? info : "");
 
-	if (!c->synced || strcmp(c->ends, MAILDIR_TOGETHER) == 0 || n < 0 || n >= (int)sizeof(to)) {
+	if (!c->synced || strcmp(c->ends, MAILDIR_TOGETHER) == 0 || maildir_path_make(to, sizeof(to), dir, c->name, info ? info : "") < 0) {
 		maildir_copy_abort(cp);
 		return err_set(e, ERR_BUG, 0, "maildir commit before sync");
 	}

@@ -8,8 +8,10 @@ enum { COPY_CHUNK = 256 * 1024 };	/* bytes read at once */
 
 /* May this be the id in a name? Letters, digits and "-", at most MAILDIR_ID_MAX. */
 bool maildir_id_valid(const char *id);
-/* A new name without the sizes. As snprintf() the length that it has, or would have had. */
+/* Into max bytes of out; -1: it is longer. A new name without the sizes; one with them; where it stands in a folder, its name followed by what ends it. */
 int maildir_base_make(char *out, size_t max, const char *id) MUST_CHECK;
+int maildir_name_make(char *out, size_t max, const char *base, uint64_t size, uint64_t size_crlf) MUST_CHECK;
+int maildir_path_make(char *out, size_t max, const char *dir, const char *name, const char *ends) MUST_CHECK;
 /* A subdirectory, no link. */
 int maildir_dir(int at, const char *name, int *fd_out, struct err *e) MUST_CHECK;
 /* Rename that never replaces. */

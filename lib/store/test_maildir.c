@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "os/os.h"
-#include "store/maildir.h"
+#include "store/maildir_priv.h"
 #include "test/tap.h"
 
 static char scratch[] = "/tmp/test_maildir.XXXXXX";
@@ -281,6 +282,31 @@ static void test_distrust(void)
 	close(root);
 }
 
+/* What is made is what is read, as long as it may be and no longer. */
+static void names_made(void)
+{
+	const int64_t now = clock_wall();
+	char id[MAILDIR_ID_MAX + 1], base[MAILDIR_NAME_MAX], name[MAILDIR_NAME_MAX], path[MAILDIR_NAME_MAX + 8], form[100];
+	struct maildir_name n;
+	unsigned usecs = 0;
+	int pid = 0, used = 0;
+
+	memset(id, 'x', MAILDIR_ID_MAX);
+	id[MAILDIR_ID_MAX] = '\0';
+	tap_is_int(maildir_base_make(base, sizeof(base), id), 0, "the longest id");
+	tap_ok(sscanf(base, "%*d.M%6uP%dR%*16[0-9a-f]Q%n", &usecs, &pid, &used) == 2 && used > 0 && strncmp(base + used, id, MAILDIR_ID_MAX) == 0 &&
+	       base[used + MAILDIR_ID_MAX] == '.' && pid == (int)getpid(), "%s", base);
+	tap_is_int(maildir_name_make(name, sizeof(name), base, 1234567890123, 0), 0, "its sizes");
+	maildir_name_parse(str_c(name), &n);
+	tap_ok(n.secs >= now && n.secs <= now + 60 && n.usecs == usecs && str_eq(n.id, str_c(id)) && n.size == 1234567890123 && n.size_crlf == 0, "%s", name);
+	tap_ok(maildir_base_make(base, sizeof(base), "") == 0 && strchr(base, 'Q') == NULL, "no id, no mark of one");
+	tap_is_int(maildir_path_make(path, sizeof(path), "tmp", "name", ",T"), 0, "a path");
+	tap_is_str(path, "tmp/name,T", "of its three parts");
+	tap_ok(maildir_path_make(form, 11, "tmp", "name", ",T") == 0 && strcmp(form, path) == 0, "it may just fit");
+	tap_is_int(maildir_path_make(form, 10, "tmp", "name", ",T"), -1, "or not");
+	tap_is_int(maildir_base_make(form, 40, id), -1, "a name that is too long");
+}
+
 int main(void)
 {
 	char cmd[100];
@@ -296,5 +322,6 @@ int main(void)
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", scratch);
 	if (run(cmd) != 0)
 		return 1;
+	names_made();
 	return tap_done();
 }
