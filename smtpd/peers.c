@@ -109,6 +109,7 @@ static bool queue_open(struct session *s)
 	if (s->queue == NULL && s->fc.queue_fd >= 0) {
 		s->queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
 		ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
+		ipc_chan_alone(s->queue);
 		s->fc.queue_fd = -1;
 		if (s->fc.queue_again)	/* queued must not take what comes for words of the connection before */
 			queue_tell(s, IPC_queue_NEXT, &next);

@@ -260,8 +260,10 @@ static void become_front(struct front_conn *fc)
 		log_error("%s", e.text);
 		_exit(EXIT_OS);
 	}
-	if (fc->again_fd >= 0)
+	if (fc->again_fd >= 0) {
 		t.chan = handover_chan(fc->again_fd);
+		ipc_chan_alone(t.chan);
+	}
 	fc->again_fd = -1;	/* the channel's */
 	serve_first(fc);
 }

@@ -35,7 +35,7 @@ struct ipc_chan {
 	ipc_closed_fn *closed;
 	void *ctx;
 	struct ipc_allow allow;
-	bool allow_set, freed, held, bursts;
+	bool allow_set, freed, held, bursts, alone;
 	int fd; /* -1 when closed */
 	uint32_t last_id;
 	struct ipc_fds more; /* of the message that is being handled */
@@ -120,7 +120,8 @@ static bool chan_packet(struct ipc_chan *ch, size_t n, struct ipc_fds *fds)
 }
 
 /* Read what is there, at most max packets. few: nearly always there is one, an answer or a question, and to look for a second one costs a system call
- * each time, while the loop comes back for it. Descriptors come in bursts, and the kernel limits how many are under way: those are all taken. */
+ * each time, while the loop comes back for it. Descriptors come in bursts, and the kernel limits how many are under way: those are all taken, but where it is known that
+ * they come alone. */
 static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 {
 	while (max-- > 0 && !ch->held) {
@@ -136,8 +137,8 @@ static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 			chan_fail(ch, &e);
 			return;
 		}
-		const bool alone = few && fds.n == 0;
-		if (!chan_packet(ch, n, &fds) || alone)
+		const bool last = few && (ch->alone || fds.n == 0);
+		if (!chan_packet(ch, n, &fds) || last)
 			return;
 	}
 }
@@ -229,6 +230,11 @@ void ipc_chan_free(struct ipc_chan **chp)
 void ipc_chan_bursts(struct ipc_chan *ch)
 {
 	ch->bursts = true;
+}
+
+void ipc_chan_alone(struct ipc_chan *ch)
+{
+	ch->alone = true;
 }
 
 void ipc_chan_hold(struct ipc_chan *ch, bool hold)

@@ -99,6 +99,8 @@ size_t ipc_chan_waiting(const struct ipc_chan *ch);	/* packets that the socket h
 int ipc_chan_fd(const struct ipc_chan *ch);
 /* Messages come several at a time: all that are there are taken in a round of the loop, up to a limit, and not one with what has no descriptor. */
 void ipc_chan_bursts(struct ipc_chan *ch);
+/* The opposite, for who is answered, or given something, once at a time: one in a round, with a descriptor too. */
+void ipc_chan_alone(struct ipc_chan *ch);
 /* Read nothing from it for now (false: go on). That the peer has gone is still seen. */
 void ipc_chan_hold(struct ipc_chan *ch, bool hold);
 /* Read now what is there, from one that is held as well: for who looks when it matters, and need not be woken before. */

@@ -346,6 +346,35 @@ static void held(void)
 	end(&s);
 }
 
+/* Descriptors are all taken in a round, or where they come alone one. */
+static void alone(void)
+{
+	static const struct {
+		bool alone;
+		unsigned first;		/* messages of the first round */
+	} cases[] = { { false, 3 }, { true, 1 } };
+	const struct ipc_queue_OPEN m = { .size_max = 1 };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct side s;
+		int fds[2];
+		start(&s, fds);
+		if (cases[i].alone)
+			ipc_chan_alone(s.ch);
+		for (uint32_t k = 1; k <= 3; k++)
+			put(fds[1], IPC_queue_OPEN, &m, k, fds[1]);
+		s.stop_after = 1;
+		run(&s);
+		tap_is_int(s.got, cases[i].first, "messages with descriptors in one round, case %zu", i);
+		s.stop_after = 3;
+		if (s.got < 3)
+			run(&s);
+		tap_is_int(s.got, 3, "and all in the end");
+		close(fds[1]);
+		end(&s);
+	}
+}
+
 static void bursts(void)
 {
 	const struct ipc_queue_RCPT m = { .recipient = STR("a@b") };
@@ -394,6 +423,7 @@ static void detached(void)
 int main(void)
 {
 	held();
+	alone();
 	bursts();
 	detached();
 	order_and_fds();
