@@ -27,10 +27,10 @@ static struct straw {
 	bool mail, rcpt, writing, over;
 } w;
 
-void front_keep(struct front_env *env, int auth_fd, int queue_fd)
+void front_keep(struct front_env *env, int auth_fd, struct ipc_chan *queue)
 {
 	close_fd(&auth_fd);
-	close_fd(&queue_fd);
+	ipc_chan_free(&queue);
 }
 
 void front_last(struct front_env *env)

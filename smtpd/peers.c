@@ -105,16 +105,23 @@ static void queue_tell(struct session *s, uint16_t type, const void *m)
 static bool queue_open(struct session *s)
 {
 	const struct ipc_queue_NEXT next = { .conn = s->fc.conn };
+	const bool again = s->fc.queue_fd < 0;
 
-	if (s->queue == NULL && s->fc.queue_fd >= 0) {
+	if (s->queue != NULL)
+		return true;
+	if (!again)
 		s->queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
-		ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
-		ipc_chan_alone(s->queue);
-		s->fc.queue_fd = -1;
-		if (s->fc.queue_again)	/* queued must not take what comes for words of the connection before */
-			queue_tell(s, IPC_queue_NEXT, &next);
-	}
-	return s->queue != NULL;
+	else if (s->fc.queue != NULL && ipc_chan_pass(s->fc.queue, on_queue, on_queue_closed, s))
+		s->queue = s->fc.queue;
+	else
+		return false;
+	s->fc.queue = NULL;
+	s->fc.queue_fd = -1;
+	ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
+	ipc_chan_alone(s->queue);
+	if (again)	/* queued must not take what comes for words of the connection before */
+		queue_tell(s, IPC_queue_NEXT, &next);
+	return true;
 }
 
 static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t ms, void (*then)(struct session *, const struct ipc_queue_REPLY *))
@@ -303,20 +310,25 @@ void peers_auth_cancel(struct session *s)
 
 /* The channel for the client's next connection. While an answer is outstanding there is none: it would be taken for one of that connection's. Nor while what was said
  * may lie there unread: queued would meet it when the parent has told it of that connection already. Of RESET alone it knows that it may come late. */
-static int queue_left(struct session *s)
+static struct ipc_chan *queue_left(struct session *s)
 {
-	const int unused = s->fc.queue_fd;
+	struct ipc_chan *left = s->fc.queue;
 
+	if (s->queue == NULL && s->fc.queue_fd >= 0)	/* never asked: queued waits for a first word */
+		left = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, on_queue, on_queue_closed, s);
+	s->fc.queue = NULL;
 	s->fc.queue_fd = -1;
 	if (s->queue == NULL)
-		return unused;
+		return left;
 	if (s->wait_id != 0 || s->unheard) {
 		ipc_chan_free(&s->queue);
-		return -1;
+		return NULL;
 	}
 	if (s->t.open)
 		peers_reset(s, NULL);
-	return ipc_chan_detach(&s->queue);
+	left = s->queue;
+	s->queue = NULL;
+	return left;
 }
 
 void peers_close(struct session *s)

@@ -17,12 +17,14 @@
 #include "io/loop.h"
 #include "io/tls.h"
 
+struct ipc_chan;
+
 /* One accepted connection, as the front gets it. */
 struct front_conn {
 	uint64_t conn;			/* its name everywhere */
 	int fd;				/* the client's socket; owned by the session code */
 	int auth_fd, key_fd, queue_fd;	/* channels (SEQPACKET); -1 when the service has none; owned by the session code, but key_fd by the frame */
-	bool queue_again;		/* queue_fd has served another connection of this client: NEXT comes first */
+	struct ipc_chan *queue;		/* instead of queue_fd, and owned as that: it has served another connection of this client, and NEXT comes first; NULL: none */
 	int again_fd;			/* the frame's: where further connections come from; -1: none do */
 	char client[64], server[64];	/* numeric */
 	uint16_t client_port, server_port;
@@ -77,8 +79,8 @@ int front_main(int argc, char **argv, const struct front_service *s);
 /* The session is over (its descriptors are closed). Isolated: the process exits after the loop's round, or waits for its client to come again. */
 void front_done(struct front_env *env, const struct front_conn *fc);
 /* What the session has left of its channels, just before front_done(): sound, unread and with nothing outstanding, or -1. Takes them: its client's next
- * connection gets them, or they are closed. Without a queue channel there is no next one; an auth channel that was used is not left. */
-void front_keep(struct front_env *env, int auth_fd, int queue_fd);
+ * connection gets them, or they are closed. Without a queue channel there is no next one (NULL); an auth channel that was used is not left. */
+void front_keep(struct front_env *env, int auth_fd, struct ipc_chan *queue);
 /* This process serves no other connection: it has seen a secret, or its client speaks for others. */
 void front_last(struct front_env *env);
 /* To be called before each step of a TLS handshake in shared mode (selects the connection's key channel); conn events do it through this hook. */

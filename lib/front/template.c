@@ -27,7 +27,7 @@ static struct template {
 	struct map *served;		/* here: conn -> struct served */
 	bool draining;
 	uint64_t started, started_max;	/* not yet told to the parent; to be told when so many */
-	struct { int auth_fd, key_fd, queue_fd; struct watch *queue_watch; } kept;	/* in a front that waits: its channels to the daemons */
+	struct { int auth_fd, key_fd; struct ipc_chan *queue; } kept;	/* in a front that waits: its channels to the daemons */
 	bool in_front;			/* in a front process: one connection at a time */
 } t;
 
@@ -184,27 +184,32 @@ void front_done(struct front_env *env, const struct front_conn *fc)
 	end_if_drained();
 }
 
-/* queued has closed the channel that was for the next connection: it refused the last one, or was ended. The parent hears that no more may come; what it
- * has sent already is still served, and then it lets go. */
-static void on_queue_gone(void *ctx, unsigned events)
+/* queued has closed the channel that was for the next connection: it refused the last one, or was ended. The parent hears that no more may come, and lets go. */
+static void on_queue_gone(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
-	watch_del(&t.kept.queue_watch);
+	ipc_chan_free(&t.kept.queue);
 	if (t.chan)
 		(void)shutdown(ipc_chan_fd(t.chan), SHUT_WR);
 }
 
-void front_keep(struct front_env *env, int auth_fd, int queue_fd)
+/* An answer to nobody. */
+static void on_unasked(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
-	if (t.in_front && queue_fd < 0)
-		t.draining = true;
-	if (t.in_front && !t.draining) {
+	const struct err why = { .code = ERR_INPUT };
+	close_fd(&fd);
+	on_queue_gone(ctx, ch, &why);
+}
+
+void front_keep(struct front_env *env, int auth_fd, struct ipc_chan *queue)
+{
+	if (t.in_front && !t.draining && queue && ipc_chan_pass(queue, on_unasked, on_queue_gone, NULL)) {
 		t.kept.auth_fd = auth_fd;
-		t.kept.queue_fd = queue_fd;
-		t.kept.queue_watch = loop_watch(t.env.loop, queue_fd, 0, on_queue_gone, NULL);
-	} else {
-		close_fd(&auth_fd);
-		close_fd(&queue_fd);
+		t.kept.queue = queue;
+		return;
 	}
+	t.draining = t.draining || t.in_front;
+	close_fd(&auth_fd);
+	ipc_chan_free(&queue);
 }
 
 void front_last(struct front_env *env)
@@ -232,7 +237,7 @@ static void serve_first(struct front_conn *fc)
 	t.in_front = true;
 	t.draining = !t.chan;
 	t.isolated = NULL;
-	t.kept.auth_fd = t.kept.key_fd = t.kept.queue_fd = -1;
+	t.kept.auth_fd = t.kept.key_fd = -1;
 	t.served = map_new();
 	serve_here(fc);
 	loop_run(t.env.loop);
@@ -284,11 +289,12 @@ static void take_kept(int *kept, int *fd)
 static void serve_next(struct front_conn *fc)
 {
 	close_fd(&fc->again_fd);
-	fc->queue_again = fc->queue_fd < 0;
 	take_kept(&t.kept.auth_fd, &fc->auth_fd);
 	take_kept(&t.kept.key_fd, &fc->key_fd);
-	watch_del(&t.kept.queue_watch);
-	take_kept(&t.kept.queue_fd, &fc->queue_fd);
+	if (fc->queue_fd >= 0)
+		ipc_chan_free(&t.kept.queue);
+	fc->queue = t.kept.queue;
+	t.kept.queue = NULL;
 	serve_here(fc);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "front/front.h"
+#include "ipc/queue.h"
 #include "log/log.h"
 #include "os/os.h"
 
@@ -21,7 +22,9 @@ struct session {
 static void end(struct session *s)
 {
 	conn_finish(&s->c, LINGER_MS);
-	front_keep(s->env, s->fc.auth_fd, s->fc.queue_fd);
+	if (s->fc.queue_fd >= 0)
+		s->fc.queue = ipc_chan_new(s->env->loop, s->fc.queue_fd, &ipc_queue, NULL, NULL, NULL);
+	front_keep(s->env, s->fc.auth_fd, s->fc.queue);
 	front_done(s->env, &s->fc);
 	loop_free_later(s->env->loop, s);
 }
@@ -42,14 +45,14 @@ static bool one_line(struct session *s, struct str line)
 		return true;
 	if (str_eq(line, STR("lose"))) {
 		close_fd(&s->fc.queue_fd);
-		s->fc.queue_fd = -1;
+		ipc_chan_free(&s->fc.queue);
 	}
 	if (str_eq(line, STR("narrow"))) {
 		front_narrow(s->env);
 		conn_printf(s->c, "narrowed\r\n");
 	} else if (str_eq(line, STR("peers"))) {
 		conn_printf(s->c, "%s %s pid %d auth %d key %d queue %d tls %d\r\n", s->fc.client, s->fc.profile, (int)getpid(), s->fc.auth_fd >= 0,
-			    s->fc.key_fd >= 0, s->fc.queue_fd >= 0, s->env->tls != NULL);
+			    s->fc.key_fd >= 0, s->fc.queue_fd >= 0 || s->fc.queue, s->env->tls != NULL);
 	} else {
 		conn_printf(s->c, "echo %.*s\r\n", STR_ARG(line));
 	}

@@ -255,18 +255,14 @@ void ipc_chan_take(struct ipc_chan *ch)
 	ch->held = held;
 }
 
-int ipc_chan_detach(struct ipc_chan **chp)
+bool ipc_chan_pass(struct ipc_chan *ch, ipc_fn *fn, ipc_closed_fn *closed, void *ctx)
 {
-	struct ipc_chan *ch = *chp;
-	int fd = -1;
-
-	if (ch->fd >= 0 && !ch->fail_timer && list_empty(&ch->queue)) {
-		watch_del(&ch->watch);
-		fd = ch->fd;
-		ch->fd = -1;
-	}
-	ipc_chan_free(chp);
-	return fd;
+	if (ch->fd < 0 || ch->fail_timer || !list_empty(&ch->queue))
+		return false;
+	ch->fn = fn;
+	ch->closed = closed;
+	ch->ctx = ctx;
+	return true;
 }
 
 void ipc_chan_allow(struct ipc_chan *ch, struct ipc_allow allow)

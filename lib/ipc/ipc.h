@@ -105,8 +105,8 @@ void ipc_chan_alone(struct ipc_chan *ch);
 void ipc_chan_hold(struct ipc_chan *ch, bool hold);
 /* Read now what is there, from one that is held as well: for who looks when it matters, and need not be woken before. */
 void ipc_chan_take(struct ipc_chan *ch);
-/* Frees ch and returns its descriptor, owned by the caller, for another channel later. -1, and closed: it has failed, or packets wait to be sent. */
-int ipc_chan_detach(struct ipc_chan **ch);
+/* Others hear of it from now on, and nothing that was said before is with it. false, and nothing is done: it has failed, or packets wait to be sent. */
+bool ipc_chan_pass(struct ipc_chan *ch, ipc_fn *fn, ipc_closed_fn *closed, void *ctx) MUST_CHECK;
 /* Queue and send; fd (or -1) is duplicated into the message, the caller keeps its own. Never blocks: up to 256 packets (ipc_chan_waiting_max) are queued, then the
  * channel closes with ERR_LIMIT. -1 only for a message that cannot be encoded. */
 int ipc_send(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;

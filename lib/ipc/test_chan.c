@@ -395,28 +395,31 @@ static void bursts(void)
 	}
 }
 
-static void detached(void)
+static void passed_on(void)
 {
 	const struct ipc_queue_RCPT m = { .recipient = STR("a@b") };
 	struct err e = { 0 };
-	struct side s;
+	struct side s, other;
 	int fds[2];
 
 	start(&s, fds);
-	const int fd = ipc_chan_detach(&s.ch);
-	tap_ok(fd == fds[0] && s.ch == NULL, "a channel gives its descriptor back");
+	other = (struct side){ .loop = s.loop, .last_fd = -1, .stop_after = 1 };
 	put(fds[1], IPC_queue_RCPT, &m, 1, -1);
-	s.ch = ipc_chan_new(s.loop, fd, &ipc_queue, on_msg, on_closed, &s);
 	s.stop_after = 1;
 	run(&s);
-	tap_is_int(s.got, 1, "which serves another");
+	put(fds[1], IPC_queue_RCPT, &m, 2, -1);
+	tap_ok(ipc_chan_pass(s.ch, on_msg, on_closed, &other), "a channel is passed on");
+	run(&s);
+	tap_ok(s.got == 1 && other.got == 1 && other.last_id == 2, "what comes then is another's");
 	const struct ipc_queue_REPLY r = { .code = 250, .enhanced = STR("2.0.0"), .text = STR("Ok") };
 	while (send(fds[0], "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
 		continue;
 	tap_is_int(ipc_send(s.ch, IPC_queue_REPLY, &r, 1, -1, &e), 0, "with a packet that waits");
-	tap_ok(ipc_chan_detach(&s.ch) == -1 && s.ch == NULL, "there is none to give");
-	tap_ok(fcntl(fds[0], F_GETFD) < 0, "it is closed");
+	tap_ok(!ipc_chan_pass(s.ch, on_msg, on_closed, &s), "it is not");
 	close(fds[1]);
+	run(&s);
+	tap_ok(s.closed == 0 && other.closed == 1, "its end is the other's too");
+	s.ch = NULL;
 	end(&s);
 }
 
@@ -425,7 +428,7 @@ int main(void)
 	held();
 	alone();
 	bursts();
-	detached();
+	passed_on();
 	order_and_fds();
 	answers();
 	phases();
