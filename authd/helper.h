@@ -28,7 +28,7 @@ void helper_confine(const struct helper *h, enum confine_role role, const char *
 /* Wait for SETUP (the tag key), answer READY. Exits quietly when the monitor has gone. */
 void helper_setup(struct helper *h);
 /* The tag of a login: same name and password, same tag, for the life of the monitor. */
-int helper_tag(const struct helper *h, struct str given, struct str password, uint8_t tag_out[32], struct err *e) MUST_CHECK;
+void helper_tag(const struct helper *h, struct str given, struct str password, uint8_t tag_out[32]);
 /* A password on its way to the check worker: it lies in a socket that nobody writes to any more, and travels as a descriptor. The packet begins with
  * 'P', so that an end of the socket is not an empty password. Put: *fd_out is the caller's, to be sent with CREDS. Take: at most max bytes; what does
  * not lie there is not waited for. */

@@ -101,10 +101,11 @@ static void client_ask(struct client *c)
 		m.realm = c->req.realm;
 	int fd = -1;
 
-	if (c->req.login.n > 255 || helper_tag(&mux.h, c->req.login, c->req.password, tag, &e) < 0 || helper_password_put(c->req.password, &fd, &e) < 0) {
+	if (c->req.login.n > 255 || helper_password_put(c->req.password, &fd, &e) < 0) {
 		answer(c, 0, "NO authentication failed");
 		return;
 	}
+	helper_tag(&mux.h, c->req.login, c->req.password, tag);
 	m.tag = str_n(tag, sizeof tag);
 	c->id = ipc_next_id(mux.monitor);
 	timer_again(c->timer, TOTAL_MS);
@@ -211,10 +212,6 @@ int main(int argc, char **argv)
 		}
 	if (f)
 		fclose(f);
-	uint8_t warm[32];
-	struct err e = { 0 };
-	if (helper_tag(&mux.h, STR("a"), STR("b"), warm, &e) < 0)
-		log_error("%s", e.text);
 	helper_confine(&mux.h, CONFINE_AUTH_MUX, mux.h.conf->user_sasl, NULL, 0);
 	helper_setup(&mux.h);
 	mux.loop = loop_new();

@@ -60,25 +60,6 @@ void scram_verifier_fake(struct str secret, struct str user, struct scram_verifi
 	*out = v;
 }
 
-int tag_make(const uint8_t key[32], const struct str *fields, size_t n, uint8_t tag_out[32], struct err *e)
-{
-	struct buf b;
-	int rc;
-
-	buf_init(&b, 65536);
-	for (size_t i = 0; i < n; i++) {
-		uint8_t len[8];
-
-		put_le64(len, fields[i].n);
-		buf_mem(&b, len, sizeof len);
-		buf_str(&b, fields[i]);
-	}
-	rc = buf_failed(&b) ? -1 : hmac(key, 32, buf_view(&b), tag_out);
-	buf_wipe(&b);
-	buf_fini(&b);
-	return rc < 0 ? err_set(e, ERR_TEMP, 0, "HMAC failed") : 0;
-}
-
 /* --- the verifier as text --- */
 
 static int base64_fixed(struct str in, size_t min, size_t max, uint8_t *out, size_t *n_out)

@@ -63,7 +63,5 @@ int scram_server_challenge(struct scram *s, const struct scram_verifier *v, stru
 int scram_server_final(struct scram *s, struct str message, struct buf *out, struct err *e) MUST_CHECK;
 
 int digest_sha256(struct str data, uint8_t out[SCRAM_HASH]) MUST_CHECK;
-/* HMAC-SHA-256 with key over the fields, each with its length before it. */
-int tag_make(const uint8_t key[32], const struct str *fields, size_t n, uint8_t tag_out[32], struct err *e) MUST_CHECK;
 
 #endif

@@ -79,21 +79,9 @@ static void forked(const struct helper *h, zygote_worker_fn *fn, bool *open)
 	arena_free(&a);
 }
 
-/* What a library sets up at its first use is then there for all workers, not made anew in each. */
-static void warm_up(const struct helper *h)
-{
-	struct err e = { 0 };
-	uint8_t tag[32];
-
-	if (helper_tag(h, STR("x"), STR("x"), tag, &e) < 0)
-		log_warning("warm-up: %s", e.text);
-}
-
 void zygote_run(const struct helper *h, zygote_worker_fn *fn)
 {
 	bool open = true;
-
-	warm_up(h);
 
 	/* Attempts in progress end by themselves, so a reload interrupts none. */
 	while (open || workers.n) {

@@ -1,7 +1,9 @@
-/* SHA-256 as FIPS 180-4 section 6.2 writes it. */
+/* SHA-256 as FIPS 180-4 section 6.2 writes it; HMAC as RFC 2104 section 2 does. */
 #include "base/sha256.h"
 
 #include <string.h>
+
+#include "base/enc.h"
 
 static const uint32_t k[64] = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -19,6 +21,16 @@ static uint32_t rotr(uint32_t x, unsigned n)
 	return x >> n | x << (32 - n);
 }
 
+/* Round i of eight: a is the variable that was h in the round before. */
+static inline void round_of(uint32_t v[8], unsigned i, uint32_t kw)
+{
+	const uint32_t a = v[-i & 7], b = v[(1 - i) & 7], c = v[(2 - i) & 7], e = v[(4 - i) & 7], f = v[(5 - i) & 7], g = v[(6 - i) & 7];
+	const uint32_t one = v[(7 - i) & 7] + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & f) ^ (~e & g)) + kw;
+
+	v[(3 - i) & 7] += one;
+	v[(7 - i) & 7] = one + (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+}
+
 static void block(struct sha256 *s, const unsigned char *p)
 {
 	uint32_t w[64], v[8];
@@ -29,16 +41,15 @@ static void block(struct sha256 *s, const unsigned char *p)
 		w[t] = (rotr(w[t - 2], 17) ^ rotr(w[t - 2], 19) ^ w[t - 2] >> 10) + w[t - 7] + (rotr(w[t - 15], 7) ^ rotr(w[t - 15], 18) ^ w[t - 15] >> 3) +
 		       w[t - 16];
 	memcpy(v, s->h, sizeof(v));
-	for (int t = 0; t < 64; t++) {
-		const uint32_t one = v[7] + (rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25)) + ((v[4] & v[5]) ^ (~v[4] & v[6])) + k[t] + w[t];
-		const uint32_t two = (rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22)) + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-
-		memmove(v + 1, v, 7 * sizeof(*v));
-		v[4] += one;
-		v[0] = one + two;
+	/* Eight rounds move each variable once around: written out, none is moved at all. */
+	for (unsigned t = 0; t < 64; t += 8) {
+#pragma GCC unroll 8
+		for (unsigned i = 0; i < 8; i++)
+			round_of(v, i, k[t + i] + w[t + i]);
 	}
 	for (int i = 0; i < 8; i++)
 		s->h[i] += v[i];
+	mem_wipe(w, sizeof(w));	/* the data, which may be a password */
 }
 
 void sha256_init(struct sha256 *s)
@@ -73,4 +84,42 @@ void sha256_end(struct sha256 *s, unsigned char out[32])
 	sha256_add(s, str_n(end, n + 8));
 	for (int i = 0; i < 32; i++)
 		out[i] = (unsigned char)(s->h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+static void start_pad(struct hmac_sha256 *h, unsigned char with)
+{
+	for (size_t i = 0; i < sizeof(h->pad); i++)
+		h->pad[i] ^= with;
+	sha256_init(&h->hash);
+	sha256_add(&h->hash, str_n(h->pad, sizeof(h->pad)));
+}
+
+void hmac_sha256_init(struct hmac_sha256 *h, struct str key)
+{
+	memset(h->pad, 0, sizeof(h->pad));
+	if (key.n > sizeof(h->pad)) {
+		sha256_init(&h->hash);
+		sha256_add(&h->hash, key);
+		sha256_end(&h->hash, h->pad);
+	} else {
+		memcpy(h->pad, key.p, key.n);
+	}
+	start_pad(h, 0x36);
+}
+
+void hmac_sha256_add(struct hmac_sha256 *h, struct str data)
+{
+	sha256_add(&h->hash, data);
+}
+
+void hmac_sha256_end(struct hmac_sha256 *h, unsigned char out[32])
+{
+	unsigned char inner[32];
+
+	sha256_end(&h->hash, inner);
+	start_pad(h, 0x36 ^ 0x5c);
+	sha256_add(&h->hash, str_n(inner, sizeof(inner)));
+	sha256_end(&h->hash, out);
+	mem_wipe(h, sizeof(*h));
+	mem_wipe(inner, sizeof(inner));
 }

@@ -435,6 +435,55 @@ static void sha(void)
 	tap_ok(same, "SHA-256 in pieces");
 }
 
+/* Cases 1 to 4, 6 and 7 of RFC 4231 section 4: keys shorter and longer than a block. */
+static void hmac(void)
+{
+	static const struct {
+		const char *key;
+		size_t key_times;
+		const char *data;
+		size_t data_times;
+		const char *hex;
+	} cases[] = {
+		{ "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", 1, "4869205468657265", 1, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
+		{ "4a656665", 1, "7768617420646f2079612077616e7420666f72206e6f7468696e673f", 1, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+		{ "aa", 20, "dd", 50, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe" },
+		{ "0102030405060708090a0b0c0d0e0f10111213141516171819", 1, "cd", 50, "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b" },
+		{ "aa", 131, "54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b6579202d2048617368204b6579204669727374", 1,
+		  "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54" },
+		{ "aa", 131,
+		  "5468697320697320612074657374207573696e672061206c6172676572207468616e20626c6f636b2d73697a65206b657920616e642061206c6172676572207468616e20"
+		  "626c6f636b2d73697a6520646174612e20546865206b6579206e6565647320746f20626520686173686564206265666f7265206265696e6720757365642062792074686520"
+		  "484d414320616c676f726974686d2e", 1,
+		  "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2" },
+	};
+	static const struct hmac_sha256 wiped;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct hmac_sha256 h;
+		unsigned char mac[32];
+		struct buf key, data, hex;
+
+		buf_init(&key, 1000);
+		buf_init(&data, 1000);
+		buf_init(&hex, 100);
+		for (size_t n = 0; n < cases[i].key_times; n++)
+			(void)!hex_decode(&key, str_c(cases[i].key));
+		for (size_t n = 0; n < cases[i].data_times; n++)
+			(void)!hex_decode(&data, str_c(cases[i].data));
+		hmac_sha256_init(&h, buf_view(&key));
+		hmac_sha256_add(&h, str_sub(buf_view(&data), 0, 7));
+		hmac_sha256_add(&h, str_from(buf_view(&data), 7));
+		hmac_sha256_end(&h, mac);
+		hex_encode(&hex, str_n(mac, sizeof(mac)));
+		tap_is_str(hex.p, cases[i].hex, "HMAC-SHA-256, case %zu", i + 1);
+		tap_ok(memcmp(&h, &wiped, sizeof(h)) == 0, "HMAC-SHA-256 leaves nothing, case %zu", i + 1);
+		buf_fini(&key);
+		buf_fini(&data);
+		buf_fini(&hex);
+	}
+}
+
 /* Every byte at every place of a text, against a look at one byte after the other. */
 /* To another place, and in its own. */
 static void test_to_lf(void)
@@ -612,6 +661,7 @@ int main(void)
 	test_to_lf();
 	test_ascii_plain();
 	sha();
+	hmac();
 	json();
 	numbers();
 	digits();

@@ -6,33 +6,23 @@
 #include "base/sha256.h"
 #include "smtp/addr.h"
 
-enum { HASH_CHARS = 8, LOCAL_MAX = 64, DAY_CYCLE = 1024, BLOCK = 64 };
+enum { HASH_CHARS = 8, LOCAL_MAX = 64, DAY_CYCLE = 1024 };
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/* RFC 2104 over SHA-256, of the form ('0' or '1') and the text: what was signed for one form must not do for the other, whose text a stranger may have chosen.
+/* Of the form ('0' or '1') and the text: what was signed for one form must not do for the other, whose text a stranger may have chosen.
  * Letters are folded, as mail servers on the way may do. */
 static void hmac(const struct srs *s, char form, struct str text, unsigned char out[32])
 {
-	unsigned char pad[BLOCK];
-	struct sha256 h;
+	struct hmac_sha256 h;
 
-	for (size_t i = 0; i < BLOCK; i++)
-		pad[i] = (i < SRS_KEY_BYTES ? s->key[i] : 0) ^ 0x36;
-	sha256_init(&h);
-	sha256_add(&h, str_n(pad, BLOCK));
-	sha256_add(&h, str_n(&form, 1));
+	hmac_sha256_init(&h, str_n(s->key, SRS_KEY_BYTES));
+	hmac_sha256_add(&h, str_n(&form, 1));
 	for (size_t i = 0; i < text.n; i++) {
 		const char c = ch_lower(text.p[i]);
-		sha256_add(&h, str_n(&c, 1));
+		hmac_sha256_add(&h, str_n(&c, 1));
 	}
-	sha256_end(&h, out);
-	for (size_t i = 0; i < BLOCK; i++)
-		pad[i] = (i < SRS_KEY_BYTES ? s->key[i] : 0) ^ 0x5c;
-	sha256_init(&h);
-	sha256_add(&h, str_n(pad, BLOCK));
-	sha256_add(&h, str_n(out, 32));
-	sha256_end(&h, out);
+	hmac_sha256_end(&h, out);
 }
 
 static void hash_of(const struct srs *s, char form, struct str text, char out[HASH_CHARS + 1])
