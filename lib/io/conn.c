@@ -109,13 +109,15 @@ static void free_filters(struct filter *f)
 /* All but the descriptor. Memory that a running callback may still look at lives to the end of the round. */
 static void let_go(struct conn *c)
 {
-	if (c->finishing)
-		loop_finishing(c->l, -1);
+	const bool last = c->finishing && loop_finishing(c->l, -1);
+
 	c->dead = true;
 	c->fn = NULL;
 	watch_del(&c->w);
 	timer_del(&c->timer);
 	loop_task_cancel(&c->task);
+	if (last)	/* the process ends */
+		return;
 	free_filters(c->next);
 	free_filters(c->top);
 	c->top = &c->fd_filter;
@@ -507,7 +509,7 @@ void conn_finish(struct conn **cp, uint64_t linger_ms)
 	free_filters(c->next); /* a layer that nobody will use */
 	c->next = NULL;
 	c->finishing = c->shut = true;
-	loop_finishing(c->l, 1);
+	(void)loop_finishing(c->l, 1);
 	conn_deadline(c, linger_ms);
 	conn_post(c);
 }

@@ -42,7 +42,8 @@ void conn_free(struct conn **c);
 /* Send what is buffered, then TLS close-notify, then end our direction and wait for the peer to end its own (so that what
  * was sent is not lost to a reset); the callback is not called any more; at most linger_ms. 0: one attempt, then close. */
 void conn_finish(struct conn **c, uint64_t linger_ms);
-/* fn(ctx) once when no connection of the loop is left in conn_finish: only then may the process exit. One at a time. */
+/* fn(ctx) once when no connection of the loop is left in conn_finish: only then may the process exit, and then it is to exit, for what the last of them holds
+ * is not freed any more: a front for each connection would spend a fiftieth of its time on that. One at a time. */
 void conn_when_finished(struct loop *l, timer_fn *fn, void *ctx);
 const char *conn_error(const struct conn *c);
 /* CONN_EV_ERROR of a TLS handshake: it failed here, for want of the key worker's signature, whatever the peer did. */

@@ -438,11 +438,13 @@ static void tell_finished(struct loop *l)
 		loop_later(l, fn, l->finished_ctx);
 }
 
-void loop_finishing(struct loop *l, int delta)
+bool loop_finishing(struct loop *l, int delta)
 {
 	l->finishing += delta;
-	if (l->finishing == 0)
+	const bool ends = l->finishing == 0 && l->finished;
+	if (ends)
 		tell_finished(l);
+	return ends;
 }
 
 void loop_when_finished(struct loop *l, timer_fn *fn, void *ctx)

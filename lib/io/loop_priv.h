@@ -22,8 +22,8 @@ void loop_task_cancel(struct loop_task *t);
 enum { LOOP_SCRATCH = 65536 };
 char *loop_scratch(struct loop *l);
 
-/* The count of connections in conn_finish(), for conn_when_finished(). */
-void loop_finishing(struct loop *l, int delta);
+/* The count of connections in conn_finish(), for conn_when_finished(): true when it has been told that none is left. */
+bool loop_finishing(struct loop *l, int delta);
 void loop_when_finished(struct loop *l, timer_fn *fn, void *ctx);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "io/conn.h"
+#include "io/conn_priv.h"
 #include "test/tap.h"
 
 static struct loop *loop;
@@ -340,6 +340,54 @@ static void finish_sends_all(void)
 	tap_ok(run() && finished, "with none finishing the answer comes at once");
 }
 
+/* A layer that passes everything on and counts its ends. */
+static int layers_freed;
+
+static ssize_t pass_read(struct filter *f, void *p, size_t n, struct err *e)
+{
+	return f->below->ops->read(f->below, p, n, e);
+}
+
+static ssize_t pass_write(struct filter *f, const void *p, size_t n, bool more, struct err *e)
+{
+	return f->below->ops->write(f->below, p, n, more, e);
+}
+
+static void count_free(struct filter *f)
+{
+	layers_freed++;
+}
+
+static void last_is_left_to_the_kernel(void)
+{
+	static const struct filter_ops ops = { .read = pass_read, .write = pass_write, .free = count_free };
+	static struct filter layers[2];
+	struct end a, b, c, d;
+
+	pair(&a, &b);
+	pair(&c, &d);
+	layers[0].ops = layers[1].ops = &ops;
+	conn_push(a.c, &layers[0]);
+	conn_push(c.c, &layers[1]);
+	RUN_UNTIL(a.c->top == &layers[0] && c.c->top == &layers[1]);
+	layers_freed = 0;
+	finished = false;
+	conn_finish(&a.c, 30000);
+	conn_finish(&c.c, 30000);
+	conn_when_finished(loop, on_finished, NULL);
+	RUN_UNTIL(b.n_events > 0 && d.n_events > 0);	/* each sees the other's end */
+	conn_free(&b.c);
+	RUN_UNTIL(layers_freed > 0);
+	tap_ok(!finished && layers_freed == 1, "the first of two that finish is freed");
+	conn_free(&d.c);
+	run();
+	tap_ok(finished && layers_freed == 1, "the last is left for the end of the process");
+	end_fini(&a);
+	end_fini(&b);
+	end_fini(&c);
+	end_fini(&d);
+}
+
 static void broken_peer_is_an_error(void)
 {
 	struct end a, b;
@@ -562,6 +610,7 @@ int main(void)
 	deadlines_pass();
 	end_of_input();
 	finish_sends_all();
+	last_is_left_to_the_kernel();
 	broken_peer_is_an_error();
 	freed_in_its_callback();
 	detached();
