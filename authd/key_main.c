@@ -2,8 +2,10 @@
  * its peer must be root); the front then asks for one signature, gets it only over the exact TLS server structures (lib/io/tls.h), and its channel ends. Keys
  * come from the monitor, which reads the files as root; the previous pair is kept for fronts that still show the old certificate. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -332,6 +334,19 @@ static void serve(void *ctx)
 	timer_del(&key.late);
 }
 
+/* A key should not reach the swap. Where little may be locked that is the heap: all memory together would be refused, or, where it fits, each allocation that
+ * comes when the rest is used up. Best effort: a smaller limit than the heap leaves the keys as they are. */
+static void lock_memory(void)
+{
+	const size_t heap = mallinfo2().arena;
+	struct rlimit may;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &may) == 0 && may.rlim_cur == RLIM_INFINITY)
+		(void)mlockall(MCL_CURRENT | MCL_FUTURE);
+	else
+		(void)mlock((char *)sbrk(0) - heap, heap);
+}
+
 static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct ipc_helper_KEYS_RESULT r = { .ok = 1 };
@@ -343,7 +358,8 @@ static void on_monitor(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	}
 	if (type == IPC_helper_DKIM_DONE) {
 		key_dkim_done(msg, &r);
-		serve(NULL);	/* they come last */
+		lock_memory();	/* they come last */
+		serve(NULL);
 	} else if (type == IPC_helper_KEYS_DONE) {
 		bool forgotten;
 		key_certs_done(msg, &r, &forgotten);
@@ -383,7 +399,6 @@ int main(int argc, char **argv)
 	key.servers.per_second = h.conf->tls_signatures_per_second;
 	key.clients.per_second = h.conf->tls_signatures_per_second / CLIENT_SHARE;
 	helper_confine(&h, CONFINE_AUTH_KEY, h.conf->user_key, NULL, 0);
-	(void)mlockall(MCL_CURRENT | MCL_FUTURE);	/* best effort: a key should not reach the swap */
 	helper_setup(&h);
 	key.loop = loop_new();
 	key.monitor = ipc_chan_new(key.loop, HELPER_CHANNEL, &ipc_helper, on_monitor, on_monitor_closed, NULL);

@@ -47,9 +47,11 @@ static const struct confine_row {
 	[CONFINE_FRONT] = { "front", BASE | RELAY | FD_WRITE | CONFINE, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_SESSION_IMAP] = { "imap session", BASE | FILES_RW | THREADS | INOTIFY, 0, LANDLOCK_ALL, 0 },
 	[CONFINE_SESSION_POP3] = { "pop3 session", BASE | FILES_RW | THREADS | INOTIFY, 0, LANDLOCK_ALL, 0 },
-	/* Starts sessions: holds what they need; makes the homes of the suite's own users (CHOWN). Landlock would be theirs as well and cannot know their mail trees. */
+	/* Starts sessions and the key worker: holds what they need (the latter locks its keys into memory); makes the homes of the suite's own users (CHOWN). Landlock
+	 * would be theirs as well and cannot know their mail trees. */
 	[CONFINE_AUTH_MONITOR] = { "auth monitor",
-		BASE | RELAY | MEM_EXEC | ACCEPT | UNIX_CONNECT | FILES_RW | FS_OWN | INOTIFY | FORK | THREADS | EXEC | KILL | SETID | CONFINE, R_ROOT, LANDLOCK_NONE,
+		BASE | RELAY | LOCK_MEMORY | MEM_EXEC | ACCEPT | UNIX_CONNECT | FILES_RW | FS_OWN | INOTIFY | FORK | THREADS | EXEC | KILL | SETID | CONFINE, R_ROOT,
+		LANDLOCK_NONE,
 		CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) | CAP_BIT(CAP_SYS_CHROOT) | CAP_BIT(CAP_KILL) | CAP_BIT(CAP_DAC_READ_SEARCH) },
 	[CONFINE_AUTH_SASL] = { "auth sasl", BASE | FORK | KILL | CONFINE, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
 	[CONFINE_AUTH_MUX] = { "auth mux", BASE | ACCEPT, R_EMPTY_ROOT, LANDLOCK_ALL, 0 },
