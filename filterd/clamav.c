@@ -3,7 +3,6 @@
 #include "clamav.h"
 
 #include <clamav.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,8 +15,8 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/num.h"
 #include "os/os.h"
+#include "signatures.h"
 
 enum {
 	SCAN_FILES_MAX = 10000,		/* members of archives, in all */
@@ -150,66 +149,6 @@ static int room_open(struct clamav *c, struct err *e)
 	return err_set(e, ERR_TEMP, 0, "too few files can be opened for libclamav");
 }
 
-enum holds {
-	NOT_READ,	/* by libclamav */
-	NO_SIGNATURES,	/* settings, exceptions, what signatures refer to; or what is not loaded by our options: signatures of unwanted programs */
-	NO_LINKS,	/* signatures, but no list of links that are forged or bad */
-	MAYBE_LINKS,
-};
-
-static enum holds holds_of(const char *name)
-{
-	static const struct {
-		const char *suffix;
-		enum holds holds;
-	} kinds[] = {
-		{ ".cvd", MAYBE_LINKS }, { ".cld", MAYBE_LINKS }, { ".cud", MAYBE_LINKS }, { ".pdb", MAYBE_LINKS }, { ".gdb", MAYBE_LINKS },
-		{ ".ndb", NO_LINKS }, { ".hdb", NO_LINKS }, { ".hsb", NO_LINKS }, { ".ldb", NO_LINKS }, { ".mdb", NO_LINKS }, { ".msb", NO_LINKS },
-		{ ".cdb", NO_LINKS }, { ".db", NO_LINKS }, { ".yar", NO_LINKS }, { ".yara", NO_LINKS }, { ".sdb", NO_LINKS }, { ".zmd", NO_LINKS },
-		{ ".rmd", NO_LINKS }, { ".imp", NO_LINKS },
-		{ ".wdb", NO_SIGNATURES }, { ".fp", NO_SIGNATURES }, { ".sfp", NO_SIGNATURES }, { ".ign", NO_SIGNATURES }, { ".ign2", NO_SIGNATURES },
-		{ ".cfg", NO_SIGNATURES }, { ".ftm", NO_SIGNATURES }, { ".cat", NO_SIGNATURES }, { ".crb", NO_SIGNATURES }, { ".idb", NO_SIGNATURES },
-		{ ".ioc", NO_SIGNATURES }, { ".pwdb", NO_SIGNATURES }, { ".cbc", NO_SIGNATURES }, { ".hdu", NO_SIGNATURES }, { ".hsu", NO_SIGNATURES },
-		{ ".mdu", NO_SIGNATURES }, { ".msu", NO_SIGNATURES }, { ".ndu", NO_SIGNATURES }, { ".ldu", NO_SIGNATURES },
-	};
-	struct str s = str_c(name);
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (str_case_ends(s, str_c(kinds[i].suffix)))
-			return kinds[i].holds;
-	return NOT_READ;
-}
-
-static enum holds most_held(const char *dir)
-{
-	DIR *d = opendir(dir);
-	enum holds most = NOT_READ;
-	if (d == NULL)
-		return most;
-	for (struct dirent *f; (f = readdir(d)) != NULL;)
-		if (holds_of(f->d_name) > most)
-			most = holds_of(f->d_name);
-	closedir(d);
-	return most;
-}
-
-uint64_t clamav_fingerprint(const char *dir)
-{
-	DIR *d = opendir(dir);
-	uint64_t sum = 0;
-	if (d == NULL)
-		return 0;
-	for (struct dirent *f; (f = readdir(d)) != NULL;) {
-		struct stat st;
-		if (holds_of(f->d_name) == NOT_READ || fstatat(dirfd(d), f->d_name, &st, 0) < 0)
-			continue;
-		uint64_t facts[4] = { (uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec };
-		sum += (uint64_t)crc32c(0, facts, sizeof(facts)) << 16 | (uint64_t)(st.st_size & 0xffff);
-		sum |= 1;
-	}
-	closedir(d);
-	return sum;
-}
-
 static int set_limits(struct clamav *c, const struct conf *conf, const char *tmp_dir, struct err *e)
 {
 	uint64_t message = conf->message_size_limit;
@@ -245,7 +184,7 @@ int clamav_use_tmp(struct clamav *c, const char *dir, struct err *e)
  * Two automata look at each byte, one for plain texts and one for texts with gaps, which can take both: with few signatures one pass is less. With 50,000 it is
  * more, and takes four times the memory.
  * All HTML is normalised once more for its links, which are then compared with lists. */
-static int fit_to(struct clamav *c, const char *dir, unsigned *load_out, struct err *e)
+static int fit_to(struct clamav *c, const char *dir, const struct signatures *kinds, unsigned *load_out, struct err *e)
 {
 	unsigned n = 0;
 	cl_error_t r = cl_countsigs(dir, CL_COUNTSIGS_ALL, &n);
@@ -253,7 +192,7 @@ static int fit_to(struct clamav *c, const char *dir, unsigned *load_out, struct 
 		r = cl_engine_set_num(c->engine, CL_ENGINE_AC_ONLY, 1);
 	if (r != CL_SUCCESS)
 		return err_set(e, ERR_CONF, 0, "signatures in %s: %s", dir, cl_strerror(r));
-	*load_out = most_held(dir) == MAYBE_LINKS ? CL_DB_STDOPT : CL_DB_STDOPT & ~(unsigned)CL_DB_PHISHING_URLS;
+	*load_out = kinds->links ? CL_DB_STDOPT : CL_DB_STDOPT & ~(unsigned)CL_DB_PHISHING_URLS;
 	return 0;
 }
 
@@ -267,12 +206,14 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 	c->tmp_fd = -1;
 	c->engine = cl_engine_new();
 	const char *dir = conf->virus_database_directory;
-	if (most_held(dir) <= NO_SIGNATURES) {
+	struct signatures kinds = signatures_in(dir);
+	if (!kinds.any) {
 		dir = shipped_dir;
 		c->shipped = true;
+		kinds = signatures_in(dir);
 	}
 	unsigned load;
-	if (c->engine == NULL || set_limits(c, conf, tmp_dir, e) < 0 || fit_to(c, dir, &load, e) < 0)
+	if (c->engine == NULL || set_limits(c, conf, tmp_dir, e) < 0 || fit_to(c, dir, &kinds, &load, e) < 0)
 		goto fail;
 	errors = 0;
 	r = cl_load(dir, c->engine, &c->signatures, load);

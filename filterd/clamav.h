@@ -40,7 +40,5 @@ void clamav_begin(struct clamav *c);
 const char *clamav_damage(const struct clamav *c);
 /* The canary: a zip with the standard test file, made at run time, must be found. */
 int clamav_canary(struct clamav *c, struct err *e) MUST_CHECK;
-/* Changes when files of a signature directory change that libclamav reads; 0: there are none. */
-uint64_t clamav_fingerprint(const char *dir);
 
 #endif

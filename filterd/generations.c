@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "clamav.h"
 #include "log/log.h"
 #include "os/os.h"
 #include "reload.h"
+#include "signatures.h"
 #include "spam/spam.h"
 #include "suspects.h"
 
@@ -181,7 +181,7 @@ static void on_template_closed(void *ctx, struct ipc_chan *ch, const struct err 
 static uint64_t fingerprint(const struct monitor *m, enum stage_kind kind)
 {
 	const struct conf *c = conf_next(m);
-	return kind == STAGE_SCAN ? clamav_fingerprint(c->virus_database_directory) : spam_fingerprint(c->spam_rules_directory, c->spam_site_directory);
+	return kind == STAGE_SCAN ? signatures_fingerprint(c->virus_database_directory) : spam_fingerprint(c->spam_rules_directory, c->spam_site_directory);
 }
 
 static void template_start(struct monitor *m, enum stage_kind kind)

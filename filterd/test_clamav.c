@@ -19,6 +19,7 @@
 #include "ipc/filter.h"
 #include "outcome.h"
 #include "scan.h"
+#include "signatures.h"
 #include "test/tap.h"
 
 static char dir[] = "/tmp/test_clamav.XXXXXX";
@@ -495,15 +496,15 @@ static void test_watched(const struct conf *conf)
 	struct err e = { 0 };
 	snprintf(db, sizeof(db), "%s/db", dir);
 	snprintf(away, sizeof(away), "%s/away", dir);
-	if (!tap_ok(rename(db, away) == 0 && mkdir(db, 0700) == 0 && clamav_fingerprint(db) == 0, "an empty directory"))
+	if (!tap_ok(rename(db, away) == 0 && mkdir(db, 0700) == 0 && signatures_fingerprint(db) == 0, "an empty directory"))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(read) + ARRAY_LEN(others); i++) {
 		const bool is_read = i < ARRAY_LEN(read);
 		snprintf(name, sizeof(name), "x.%s", is_read ? read[i] : others[i - ARRAY_LEN(read)]);
 		const bool written = write_file(name, "x\n") == 0;
-		const uint64_t first = clamav_fingerprint(db);
+		const uint64_t first = signatures_fingerprint(db);
 		const bool again = write_file(name, "longer\n") == 0;
-		tap_ok(written && again && (first != 0) == is_read && (clamav_fingerprint(db) != first) == is_read, "%s is %swatched", name, is_read ? "" : "not ");
+		tap_ok(written && again && (first != 0) == is_read && (signatures_fingerprint(db) != first) == is_read, "%s is %swatched", name, is_read ? "" : "not ");
 		remove_file(name);
 	}
 	tap_ok(write_file("x.fp", "") == 0 && clamav_load(conf, "etc/share/clamav", dir, &c, &e) == 0 && clamav_shipped(c),
