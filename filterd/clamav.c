@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "os/os.h"
+#include "plain.h"
 #include "signatures.h"
 
 enum {
@@ -32,6 +33,7 @@ struct clamav {
 	struct cl_engine *engine;
 	unsigned signatures;
 	bool shipped;
+	bool wants_mail;
 	bool damaged;		/* since the message began: something in it is, and was not looked into */
 	char tmp[1100];
 	int tmp_fd;		/* while a scan runs */
@@ -212,6 +214,7 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 		c->shipped = true;
 		kinds = signatures_in(dir);
 	}
+	const uint64_t before = signatures_fingerprint(dir);
 	unsigned load;
 	if (c->engine == NULL || set_limits(c, conf, tmp_dir, e) < 0 || fit_to(c, dir, &kinds, &load, e) < 0)
 		goto fail;
@@ -229,6 +232,8 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 		err_set(e, ERR_CONF, 0, "%s holds no signatures", dir);
 		goto fail;
 	}
+	/* Whoever changes them meanwhile may have brought others. */
+	c->wants_mail = !plain_knows(clamav_version()) || kinds.mail || before == 0 || signatures_fingerprint(dir) != before;
 	if (clamav_canary(c, e) < 0)
 		goto fail;
 	*out = c;
@@ -258,6 +263,11 @@ bool clamav_shipped(const struct clamav *c)
 	return c->shipped;
 }
 
+bool clamav_wants_mail(const struct clamav *c)
+{
+	return c->wants_mail;
+}
+
 uint64_t clamav_scanned(const struct clamav *c)
 {
 	return c->scanned * CL_COUNT_PRECISION;
@@ -283,13 +293,13 @@ const char *clamav_version(void)
 	return cl_retver();
 }
 
-static struct cl_scan_options options(void)
+static struct cl_scan_options options(bool mail)
 {
 	return (struct cl_scan_options){
 		.general = CL_SCAN_GENERAL_HEURISTICS,
 		.parse = CL_SCAN_PARSE_ARCHIVE | CL_SCAN_PARSE_ELF | CL_SCAN_PARSE_PDF | CL_SCAN_PARSE_SWF | CL_SCAN_PARSE_HWP3 |
-			 CL_SCAN_PARSE_XMLDOCS | CL_SCAN_PARSE_MAIL | CL_SCAN_PARSE_OLE2 | CL_SCAN_PARSE_HTML | CL_SCAN_PARSE_PE |
-			 CL_SCAN_PARSE_ONENOTE,
+			 CL_SCAN_PARSE_XMLDOCS | CL_SCAN_PARSE_OLE2 | CL_SCAN_PARSE_HTML | CL_SCAN_PARSE_PE | CL_SCAN_PARSE_ONENOTE |
+			 (mail ? CL_SCAN_PARSE_MAIL : 0u),
 		.heuristic = CL_SCAN_HEURISTIC_EXCEEDS_MAX,
 	};
 }
@@ -309,18 +319,11 @@ static int judge(struct clamav *c, cl_error_t r, const char *virus, const char *
 	return 0;
 }
 
-int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e)
+static int scan(struct clamav *c, struct str data, bool mail, struct clamav_inner *inner, size_t n, const char **name_out, struct err *e)
 {
-	return clamav_scan_outer(c, data, NULL, 0, name_out, e);
-}
-
-int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *inner, size_t n, const char **name_out, struct err *e)
-{
-	for (size_t i = 0; i < n; i++)
-		inner[i].met = false;
 	if (data.n == 0)
 		return 0;
-	struct cl_scan_options o = options();
+	struct cl_scan_options o = options(mail);
 	const char *virus = NULL;
 	unsigned long scanned = 0;
 	errors = damages = 0;
@@ -344,6 +347,23 @@ int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *in
 	int judged = judge(c, r, virus, name_out, e);
 	cl_fmap_close(map);
 	return judged;
+}
+
+int clamav_scan_mem(struct clamav *c, struct str data, const char **name_out, struct err *e)
+{
+	return scan(c, data, true, NULL, 0, name_out, e);
+}
+
+int clamav_scan_plain(struct clamav *c, struct str data, const char **name_out, struct err *e)
+{
+	return scan(c, data, false, NULL, 0, name_out, e);
+}
+
+int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *inner, size_t n, const char **name_out, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		inner[i].met = false;
+	return scan(c, data, true, inner, n, name_out, e);
 }
 
 /* --- the canary --- */

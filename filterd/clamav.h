@@ -34,6 +34,10 @@ struct clamav_inner {
 	bool met;
 };
 int clamav_scan_outer(struct clamav *c, struct str data, struct clamav_inner *inner, size_t n, const char **name_out, struct err *e) MUST_CHECK;
+/* Mail of which all parts are handed over one by one, and its own parser finds none: it looks at the bytes alone. */
+int clamav_scan_plain(struct clamav *c, struct str data, const char **name_out, struct err *e) MUST_CHECK;
+/* Signatures are loaded that find something by way of its parser of mail alone, or may be. */
+bool clamav_wants_mail(const struct clamav *c);
 /* A message begins. */
 void clamav_begin(struct clamav *c);
 /* What libclamav said of something in it that is damaged and was not looked into; NULL: nothing is. Valid until the next scan. */

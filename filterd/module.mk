@@ -1,11 +1,12 @@
 FILTER_DOORS := doors.c door.c milter_door.c milter_in.c spamd_door.c spamd_head.c
-FILTER_SCAN := scan.c policy.c outcome.c addrlist.c banned.c content.c archive.c tnef.c clamav.c signatures.c stage_virus.c stage_lists.c stage_header.c stage_banned.c stage_sender.c stage_spam.c findings.c
+FILTER_SCAN := scan.c policy.c outcome.c addrlist.c banned.c content.c archive.c tnef.c clamav.c signatures.c plain.c plain_files.c stage_virus.c stage_lists.c stage_header.c stage_banned.c stage_sender.c stage_spam.c findings.c
 $(call program,filterd,main.c monitor.c jobs.c generations.c reload.c joblog.c suspects.c grey.c template.c worker.c relay.c keys.c dmarcdata.c learndata.c asker.c sign.c confinement.c $(FILTER_DOORS) $(FILTER_SCAN),authres spam smtp dns map mail conf ipc io os log base,-lclamav -larchive)
 $(call program,postern-filter,main_test.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log base,-lclamav -larchive)
 $(call program,postern-learn,learn_main.c learn_feed.c learn_queue.c learn_folders.c learndata.c,spam store map mail conf ipc io os log base)
 $(call unittest,test_banned,test_banned.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_clamav,test_clamav.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_signatures,test_signatures.c signatures.c,test base)
+$(call unittest,test_plain,test_plain.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_outcome,test_outcome.c $(FILTER_SCAN),authres spam dns map mail conf ipc io os log test base,-lclamav -larchive)
 $(call unittest,test_archive,test_archive.c archive.c tnef.c content.c,test base,-larchive)
 $(call fuzzer,fuzz_archive,fuzz_archive.c archive.c tnef.c content.c,base,-larchive)

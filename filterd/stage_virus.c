@@ -7,11 +7,14 @@
 #include "base/buf.h"
 #include "clamav.h"
 #include "content.h"
+#include "plain.h"
 #include "scan.h"
 
 enum {
 	INNER_MAX = 256,		/* parts that libclamav is expected to come upon by itself, and */
 	INNER_BYTES_MAX = 256 << 20,	/* their encoded bytes; more is looked at twice */
+	INNER_MAILS_MAX = 16,		/* mails in texts of mails, one in another, and */
+	INNER_MAIL_BYTES_MAX = 1 << 20,	/* the largest of them; what is beyond is left to libclamav's parser, which has a limit of its own */
 };
 
 /* A part whose decoded form differs from its bytes in the message is scanned by itself: libclamav recognises mail by its first lines only, and its parser
@@ -137,8 +140,82 @@ static int scan_part(void *ctx, const struct mime_part *p)
 	return r;
 }
 
+/* --- a message whose parts are the same to libclamav's parser: it is not asked for them --- */
+
+static int scan_mail(struct walk *w, struct str message, unsigned depth);
+
+/* What its parser would write of the part. own: ours, that is scanned by itself; it may be the same. */
+static int scan_plain_files(struct walk *w, const struct mime_part *p, struct str own, unsigned depth)
+{
+	struct clamav *c = w->s->rules->clamav;
+	struct buf file;
+	int r = 0;
+	buf_init(&file, p->body.n + PLAIN_MORE_MAX);
+	if ((own.n == 0 || !plain_file_is_ours(p)) && plain_file(p, &file) && !str_eq(buf_view(&file), own))
+		r = clamav_scan_mem(c, buf_view(&file), &w->name, w->e);
+	buf_reset(&file);
+	if (r == 0 && plain_file_of_base64(p, &file))
+		r = clamav_scan_mem(c, buf_view(&file), &w->name, w->e);
+	buf_reset(&file);
+	if (r == 0 && plain_mail(p, &file))
+		r = scan_mail(w, buf_view(&file), depth + 1);
+	buf_fini(&file);
+	return r;
+}
+
+static int scan_plain_part(void *ctx, const struct mime_part *p)
+{
+	struct walk *w = ctx;
+	struct file f;
+	if (p->children != NULL)
+		return 0;
+	file_init(w->s->a, p, &f);
+	int r = scan_file(w, &f, false);
+	if (r == 0)
+		r = scan_plain_files(w, p, needs_decoding(p) ? file_bytes(&f) : STR(""), 0);
+	file_fini(&f);
+	return r;
+}
+
+struct inner_mail {
+	struct walk *w;
+	unsigned depth;
+};
+
+static int scan_inner_part(void *ctx, const struct mime_part *p)
+{
+	const struct inner_mail *m = ctx;
+	return p->children != NULL ? 0 : scan_plain_files(m->w, p, STR(""), m->depth);
+}
+
+/* A mail that begins in a text, with perhaps another in its own. */
+static int scan_mail(struct walk *w, struct str message, unsigned depth)
+{
+	struct clamav *c = w->s->rules->clamav;
+	const struct arena_mark mark = arena_mark(w->s->a);
+	const struct mime_part *root = mime_parse(w->s->a, message);
+	int r;
+	if (depth <= INNER_MAILS_MAX && message.n <= INNER_MAIL_BYTES_MAX && mail_is_plain(message, root)) {
+		r = clamav_scan_plain(c, message, &w->name, w->e);
+		if (r == 0)
+			r = scan_each_part(root, scan_inner_part, &(struct inner_mail){ w, depth });
+	} else {
+		r = clamav_scan_mem(c, message, &w->name, w->e);
+	}
+	arena_release(w->s->a, mark);
+	return r;
+}
+
+static int scan_plain(struct walk *w)
+{
+	const int r = clamav_scan_plain(w->s->rules->clamav, w->s->message, &w->name, w->e);
+	return r == 0 ? scan_each_part(w->s->root, scan_plain_part, w) : r;
+}
+
 static int scan_all(struct walk *w)
 {
+	if (!clamav_wants_mail(w->s->rules->clamav) && mail_is_plain(w->s->message, w->s->root))
+		return scan_plain(w);
 	scan_each_part(w->s->root, decode_part, w);
 	int r = clamav_scan_outer(w->s->rules->clamav, w->s->message, w->inner, w->n, &w->name, w->e);
 	if (r == 0)

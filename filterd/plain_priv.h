@@ -1,0 +1,22 @@
+/* What plain.c (is a message plain?) and plain_files.c (which files are in it?) share. */
+#ifndef FILTERD_PLAIN_PRIV_H
+#define FILTERD_PLAIN_PRIV_H
+
+#include "plain.h"
+
+/* Of the fields that libclamav's parser reads. */
+struct plain_fields {
+	unsigned types, encodings, dispositions;	/* how many there are */
+	bool useful;	/* one by which it knows that this is mail */
+	bool named;	/* it has a name for the part, or makes one */
+};
+/* false: there is something that it may read in another way. */
+bool plain_head(const struct mime_part *p, struct plain_fields *out);
+bool plain_is_identity(const struct mime_part *p);	/* neither base64 nor quoted-printable */
+/* The next line as it reads it, without its line end. more: another follows, though it be empty. */
+struct str plain_take_line(struct str *s, bool *more);
+bool plain_all_of(struct str line, const char *bytes);	/* only these bytes, but some */
+/* The text of a message of one part: perhaps there is a mail in it that begins with its own fields. */
+bool plain_holds_bounce(const struct mime_part *p);
+
+#endif
