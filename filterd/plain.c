@@ -7,7 +7,6 @@
 
 enum {
 	FIELD_LINE_MAX = 990,		/* it cuts lines of 1000 */
-	LINES_MAX = 200000,		/* it has a limit of 262144 lines that begin with a blank */
 	MULTIPARTS_MAX = 8,
 	CHILDREN_MAX = 100,		/* it has a limit of 1024 */
 	DEPTH_MAX = 6,			/* it counts these as nested archives */
@@ -203,22 +202,11 @@ static void count_borders(struct str line, struct borders *b)
 		b->v[i].lines += changed ? is_strewn(line, b->v[i].text) : str_case_find(line, b->v[i].text) >= 0;
 }
 
-static bool begins_uuencoded(struct str line)
-{
-	return str_case_starts(line, STR("begin ")) && line.n >= 10 && ch_digit(line.p[6]) && ch_digit(line.p[7]) && ch_digit(line.p[8]) && line.p[9] == ' ';
-}
-
 static bool line_is_plain(struct str line, struct borders *b)
 {
-	if (line.n == 0)
-		return true;
-	if (line.p[0] == '=')
-		return !str_starts(line, STR("=ybegin"));
-	if (line.p[0] == 'b')
-		return !begins_uuencoded(line);
-	if (line.p[0] == '-' || line.p[0] == '(')
+	if (line.n > 0 && (line.p[0] == '-' || line.p[0] == '('))
 		count_borders(line, b);
-	return true;
+	return !plain_begins_file(line);
 }
 
 /* Lines that end with LF or CRLF, and nothing of it elsewhere. */
@@ -232,13 +220,14 @@ static bool has_clear_ends(struct str s)
 	return true;
 }
 
+/* Of a message of one part its lines have been looked at, by plain_holds_more(). */
 static bool lines_are_plain(struct str message, struct borders *b)
 {
 	if (!has_clear_ends(message))
 		return false;
 	bool more;
-	for (size_t n = 0; message.n > 0; n++)
-		if (n == LINES_MAX || !line_is_plain(plain_take_line(&message, &more), b))
+	for (size_t n = 0; b->n > 0 && message.n > 0; n++)
+		if (n == PLAIN_LINES_MAX || !line_is_plain(plain_take_line(&message, &more), b))
 			return false;
 	for (size_t i = 0; i < b->n; i++)
 		if (b->v[i].lines != b->v[i].wanted)
@@ -261,7 +250,7 @@ static struct str first_line(struct str body)
 static bool only_part_is_plain(const struct mime_part *p)
 {
 	const struct str line = first_line(p->body);
-	return !str_starts(line, STR("Date: ")) && !str_starts(line, STR("Message-Id: ")) && !plain_holds_bounce(p);
+	return !str_starts(line, STR("Date: ")) && !str_starts(line, STR("Message-Id: ")) && !plain_holds_more(p);
 }
 
 /* A part of a multipart: it goes on reading fields where the first line looks like one. */

@@ -17,7 +17,8 @@ bool plain_knows(const char *version);
 bool mail_is_plain(struct str message, const struct mime_part *root);
 /* What its parser writes into files of a part of a plain message that has no parts of its own. false: nothing of this kind. */
 bool plain_file(const struct mime_part *p, struct buf *out);	/* decoded line by line, with LF */
-bool plain_file_is_ours(const struct mime_part *p);		/* that is of base64, and surely what mime_body_decode() makes of it */
+/* That is of base64, and surely the same: decoded by mime_body_decode(). */
+bool plain_file_is_ours(const struct mime_part *p, struct str decoded);
 /* Decoded from base64, where the sender says "7bit", or nothing of a part with a name. */
 bool plain_file_of_base64(const struct mime_part *p, struct buf *out);
 /* Where a line of a text names an encoding: a mail that begins with this line, but for a field before it. */

@@ -14,13 +14,13 @@ enum { LINE_BYTES = 999 };
 
 struct str plain_take_line(struct str *s, bool *more)
 {
-	const ptrdiff_t lf = str_chr(str_sub(*s, 0, LINE_BYTES + 1), '\n');
-	struct str line = str_sub(*s, 0, lf < 0 ? s->n : (size_t)lf);
-	size_t taken = line.n + (lf >= 0);
-	line.n -= lf > 0 && line.p[line.n - 1] == '\r';
+	const char *lf = s->n == 0 ? NULL : memchr(s->p, '\n', s->n <= LINE_BYTES ? s->n : LINE_BYTES + 1);
+	struct str line = { s->p, lf == NULL ? s->n : (size_t)(lf - s->p) };
+	size_t taken = line.n + (lf != NULL);
+	line.n -= lf != NULL && line.n > 0 && line.p[line.n - 1] == '\r';
 	if (line.n >= LINE_BYTES)
 		taken = line.n = LINE_BYTES;
-	*more = lf >= 0 || line.n == LINE_BYTES;
+	*more = lf != NULL || line.n == LINE_BYTES;
 	*s = str_from(*s, taken);
 	return line;
 }
@@ -124,11 +124,18 @@ static bool put_qp(struct buf *out, struct str line)
 	return false;
 }
 
+/* Runs of digits: nearly all of a line. */
 static void put_digits(struct buf *digits, struct str line)
 {
-	for (size_t i = 0; i < line.n && line.p[i] != '='; i++)
-		if (ch_alnum(line.p[i]) || line.p[i] == '+' || line.p[i] == '/')
-			buf_ch(digits, line.p[i]);
+	static const bool is_digit[256] = { ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['0' ... '9'] = true, ['+'] = true, ['/'] = true };
+	for (size_t i = 0; i < line.n && line.p[i] != '='; i++) {
+		const size_t start = i;
+		while (i < line.n && is_digit[(unsigned char)line.p[i]])
+			i++;
+		buf_mem(digits, line.p + start, i - start);
+		if (i < line.n && line.p[i] == '=')
+			return;
+	}
 }
 
 /* What is left of the last group is a byte less than its digits; of its last bits it makes another one unless they are 0, or there is but one digit. */
@@ -196,30 +203,25 @@ bool plain_file(const struct mime_part *p, struct buf *out)
 	return true;
 }
 
-/* Whole groups of four, padded at the end alone, with no bits that stand for nothing, and nothing between them but line ends. */
-static bool is_strict_base64(struct str body)
+/* Whole groups of four, padded at the end alone, with no bits that stand for nothing, and nothing between them but line ends. Of anything else less would have been decoded,
+ * but of the two digits that are others' alphabet. */
+bool plain_file_is_ours(const struct mime_part *p, struct str decoded)
 {
 	static const char *const last[] = { NULL, "AEIMQUYcgkosw048", "AQgw" };
-	size_t n = 0;
+	struct str body = p->body;
+	size_t pads = 0, ends = 0;
+	if (!str_eq(p->encoding, STR("base64")) || str_chr(body, '-') >= 0 || str_chr(body, '_') >= 0)
+		return false;
 	while (body.n > 0 && ch_space(body.p[body.n - 1]))
 		body.n--;
-	for (; n < 2 && body.n > 0 && body.p[body.n - 1] == '='; n++)
+	for (; pads < 2 && body.n > 0 && body.p[body.n - 1] == '='; pads++)
 		body.n--;
-	if (n > 0 && (body.n == 0 || strchr(last[n], body.p[body.n - 1]) == NULL))
+	if (pads > 0 && (body.n == 0 || strchr(last[pads], body.p[body.n - 1]) == NULL))
 		return false;
-	for (size_t i = 0; i < body.n; i++) {
-		const char c = body.p[i];
-		const bool digit = ch_alnum(c) || c == '+' || c == '/';
-		if (!digit && c != '\r' && c != '\n')
-			return false;
-		n += digit;
-	}
-	return n % 4 == 0;
-}
-
-bool plain_file_is_ours(const struct mime_part *p)
-{
-	return str_eq(p->encoding, STR("base64")) && is_strict_base64(p->body);
+	for (const char *at = body.p, *end = body.p + body.n; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
+		ends += at > body.p && at[-1] == '\r' ? 2 : 1;
+	const size_t n = body.n - ends + pads;
+	return n % 4 == 0 && decoded.n == n / 4 * 3 - pads;
 }
 
 bool plain_file_of_base64(const struct mime_part *p, struct buf *out)
@@ -252,7 +254,16 @@ bool plain_mail(const struct mime_part *p, struct buf *out)
 	return found;
 }
 
-/* --- mails in texts --- */
+/* --- mails and files in texts --- */
+
+bool plain_begins_file(struct str line)
+{
+	if (line.n < 7 || (line.p[0] != 'b' && line.p[0] != '='))
+		return false;
+	if (line.p[0] == '=')
+		return str_starts(line, STR("=ybegin"));
+	return str_case_starts(line, STR("begin ")) && line.n >= 10 && ch_digit(line.p[6]) && ch_digit(line.p[7]) && ch_digit(line.p[8]) && line.p[9] == ' ';
+}
 
 /* Their first lines are fields by which mail is known, up to 71 bytes each, of which one says that it is more than text. */
 static bool may_begin(struct str line)
@@ -281,14 +292,16 @@ static void see_line(struct seen *s, struct str line)
 		s->begun = may_begin(line);
 }
 
-static bool has_bounce_in_lines(const struct mime_part *p)
+static bool has_more_in_lines(const struct mime_part *p)
 {
 	const bool qp = str_eq(p->encoding, STR("quoted-printable"));
 	struct seen s = { 0 };
 	struct str line;
 	struct buf decoded;
+	size_t n = 0;
 	buf_init(&decoded, p->body.n + 1);
 	for (struct lines l = lines_of(p); !s.found && lines_next(&l, &line);) {
+		s.found = plain_begins_file(line) || ++n > PLAIN_LINES_MAX;
 		s.encoding |= names_encoding(line);
 		s.received |= line.n > 0 && ch_lower(line.p[0]) == 'r' && str_case_starts(line, STR("Received: "));
 		if (qp && str_chr(line, '=') >= 0) {
@@ -313,7 +326,7 @@ static bool has_bounce_in_base64(const struct mime_part *p)
 	return found;
 }
 
-bool plain_holds_bounce(const struct mime_part *p)
+bool plain_holds_more(const struct mime_part *p)
 {
-	return has_bounce_in_lines(p) || (str_eq(p->encoding, STR("base64")) && has_bounce_in_base64(p));
+	return has_more_in_lines(p) || (str_eq(p->encoding, STR("base64")) && has_bounce_in_base64(p));
 }

@@ -4,6 +4,8 @@
 
 #include "plain.h"
 
+enum { PLAIN_LINES_MAX = 200000 };	/* it has a limit of 262144 lines that begin with a blank */
+
 /* Of the fields that libclamav's parser reads. */
 struct plain_fields {
 	unsigned types, encodings, dispositions;	/* how many there are */
@@ -16,7 +18,9 @@ bool plain_is_identity(const struct mime_part *p);	/* neither base64 nor quoted-
 /* The next line as it reads it, without its line end. more: another follows, though it be empty. */
 struct str plain_take_line(struct str *s, bool *more);
 bool plain_all_of(struct str line, const char *bytes);	/* only these bytes, but some */
-/* The text of a message of one part: perhaps there is a mail in it that begins with its own fields. */
-bool plain_holds_bounce(const struct mime_part *p);
+/* A uuencoded file, or one in yEnc, begins here. */
+bool plain_begins_file(struct str line);
+/* The text of a message of one part: perhaps there is a file in it, or a mail that begins with its own fields. */
+bool plain_holds_more(const struct mime_part *p);
 
 #endif

@@ -151,7 +151,7 @@ static int scan_plain_files(struct walk *w, const struct mime_part *p, struct st
 	struct buf file;
 	int r = 0;
 	buf_init(&file, p->body.n + PLAIN_MORE_MAX);
-	if ((own.n == 0 || !plain_file_is_ours(p)) && plain_file(p, &file) && !str_eq(buf_view(&file), own))
+	if ((own.n == 0 || !plain_file_is_ours(p, own)) && plain_file(p, &file) && !str_eq(buf_view(&file), own))
 		r = clamav_scan_mem(c, buf_view(&file), &w->name, w->e);
 	buf_reset(&file);
 	if (r == 0 && plain_file_of_base64(p, &file))

@@ -63,6 +63,7 @@ static const struct {
 	{ HEAD TEXT QP "\r\na =77ormword here\r\n", "Test.Word", PLAIN },
 	{ HEAD APP B64 "\r\n" WORD, "Test.Word", PLAIN },
 	{ HEAD TEXT B64 "\r\nYSB3b3Jtd29y!\r\nZCBoZXJl\r\n", "Test.Word", PLAIN },
+	{ HEAD TEXT B64 "\r\nY-SB_3b-3J_td29yZCBoZXJl\r\n", "Test.Word", PLAIN },	/* digits to us, and none to it */
 	{ HEAD MIXED PART APP B64 "\r\n" WORD END, "Test.Word", PLAIN },
 	{ HEAD MIXED PART "Content-Type: application/x-y; name=\"a.b\"\r\n" B64 "Content-Disposition: attachment;\r\n\tfilename=\"a.b\"\r\n\r\n" WORD END, "Test.Word", PLAIN },
 	{ HEAD MIXED "--=_b1\r\nContent-Type: multipart/alternative; boundary=\"=_b2\"\r\n\r\n--=_b2\r\n" TEXT "\r\nx\r\n--=_b2\r\nContent-Type: text/html\r\n" QP
