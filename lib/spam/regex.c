@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <string.h>
 
+enum { CHARS_ASCII = 128, CHARS = 256 };
+
 struct parser {
 	struct arena *a;
 	struct str in;
@@ -47,9 +49,10 @@ static void set_or(struct rx_set *s, const struct rx_set *other)
 		s->bits[i] |= other->bits[i];
 }
 
-static void set_both_cases(struct rx_set *s)
+/* chars: of letters up to there. PCRE2's own tables know those of ASCII, and tables of a locale more. */
+static void set_both_cases(struct rx_set *s, unsigned chars)
 {
-	for (unsigned c = 0; c < 256; c++) {
+	for (unsigned c = 0; c < chars; c++) {
 		unsigned low = rx_lower((unsigned char)c);
 		if (low != c && (rx_set_has(s, (unsigned char)c) || rx_set_has(s, (unsigned char)low))) {
 			set_add(s, c);
@@ -146,7 +149,7 @@ static struct rx *byte_node(struct parser *p, unsigned c)
 	struct rx *x = node(p, RX_SET);
 	set_add(&x->set, c);
 	if (p->caseless)
-		set_both_cases(&x->set);
+		set_both_cases(&x->set, CHARS);
 	return x;
 }
 
@@ -172,7 +175,7 @@ static bool named_class(struct parser *p, struct rx_set *out)
 		if (str_eq(name, STR("cntrl")))
 			set_add(&set, 0);
 		if (p->caseless)
-			set_both_cases(&set);
+			set_both_cases(&set, CHARS_ASCII);
 		if (negated)
 			set_not(&set);
 		set_or(out, &set);
@@ -216,6 +219,9 @@ static struct rx *parse_class(struct parser *p)
 			if (p->in.n > 0 && p->in.p[0] == 'b') {
 				byte = '\b';
 				p->in = str_from(p->in, 1);
+			} else if (p->in.n > 0 && (p->in.p[0] == '8' || p->in.p[0] == '9')) {
+				byte = p->in.p[0];
+				p->in = str_from(p->in, 1);
 			} else if (p->in.n > 0 && ch_digit(p->in.p[0])) {
 				byte = (int)number_escape(p);
 			} else {
@@ -232,7 +238,7 @@ static struct rx *parse_class(struct parser *p)
 		return fail(p);
 	p->in = str_from(p->in, 1);
 	if (p->caseless)
-		set_both_cases(&x->set);
+		set_both_cases(&x->set, negated ? CHARS_ASCII : CHARS);	/* what it may match, with either tables */
 	if (negated)
 		set_not(&x->set);
 	return x;
@@ -272,7 +278,7 @@ static struct rx *parse_escape(struct parser *p)
 	return byte < 0 ? fail(p) : byte_node(p, (unsigned)byte);
 }
 
-/* (?i-s) and (?i-s: — false when it is something else. */
+/* (?i-s) and (?i-s: and (?^i: — false when it is something else, as (?xx), which changes classes. */
 static bool parse_flags(struct parser *p)
 {
 	struct parser was = *p;
@@ -281,6 +287,10 @@ static bool parse_flags(struct parser *p)
 		char c = p->in.p[0];
 		if (c == '-')
 			on = false;
+		else if (c == '^')
+			p->caseless = p->dotall = p->extended = false;
+		else if (c == 'x' && p->in.n > 1 && p->in.p[1] == 'x')
+			break;
 		else if (c == 'i')
 			p->caseless = on;
 		else if (c == 's')
@@ -289,7 +299,7 @@ static bool parse_flags(struct parser *p)
 			p->extended = on;
 		else if (c == ')' || c == ':')
 			return true;
-		else if (strchr("mnaJU^", c) == NULL)
+		else if (strchr("mnaJU", c) == NULL)
 			break;
 	}
 	*p = was;
@@ -391,6 +401,16 @@ static struct rx *parse_atom(struct parser *p)
 	}
 }
 
+/* {,m} and { n, m }: what repeats to newer versions of PCRE2, and is only a brace and what follows to others. */
+static bool is_new_braces(struct str s)
+{
+	bool digits = false;
+	size_t i = 1;
+	for (; i < s.n && (ch_digit(s.p[i]) || ch_blank(s.p[i]) || s.p[i] == ','); i++)
+		digits |= ch_digit(s.p[i]);
+	return digits && i < s.n && s.p[i] == '}';
+}
+
 /* {n} {n,} {n,m}; false: a brace that is only a brace. */
 static bool braces(struct parser *p, unsigned *min, unsigned *max)
 {
@@ -443,7 +463,7 @@ static struct rx *parse_quantified(struct parser *p)
 			return fail(p);		/* of what stands before a comment */
 		if (c == '{') {
 			if (!braces(p, &min, &max))
-				return x;
+				return is_new_braces(p->in) ? fail(p) : x;
 		} else if (c == '*' || c == '+' || c == '?') {
 			min = c == '+';
 			max = c == '?' ? 1 : UINT_MAX;

@@ -24,6 +24,7 @@ static const struct { const char *text, *flags; } patterns[] = {
 	{ "^[^>]?.*?thing", "m" }, { "^abc.*bar", "s" }, { "one\\s(?:two|foo)\\s?bar", "i" }, { "(?:[a-z]\\W?)+thing\\b", "" },
 	{ "(?m)^[a-z]?foo|[a-z]z", "m" }, { "[a-z ]?(?:[^x]{0,2}viagra.?)[^x]", "is" }, { "[^c](?:bar|[a-z]{1,3}thing[a-z]?).", "" }, { "(?:[a-z]{1,3}alpha.){2}", "" },
 	{ "vi+agr+a", "i" }, { "fo+(?:ba+r)?t+w", "i" }, { "(?:ab+|c+d?)e{0,2}f?x+", "" }, { "(?:(?:fo)+|(?:ba){1,2}r)z*th+ing", "i" }, { "(?:z{2,}|[ab]+)c+", "" },
+	{ "(?^:one t)wo", "x" }, { "(?xx)[^x z][b-w]or[b-d]", "" }, { "[^\\xe3][\\x80-\\x8f]", "i" },
 };
 
 static unsigned seed = 12345;
