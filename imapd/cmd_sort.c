@@ -413,9 +413,10 @@ static enum mbox_key key_of(enum imap_sort_by by)
 	}
 }
 
+/* Those that are looked at: each costs its checksum. */
 static unsigned columns(const struct sorting *t)
 {
-	unsigned what = MBOX_KEYS_SENT;
+	unsigned what = t->needs_date ? MBOX_KEYS_SENT : 0;
 
 	for (size_t k = 0; k < t->n_by; k++)
 		if (imap_sort_is_text(t->by[k].by))

@@ -9,6 +9,8 @@
 #include "base/arena.h"
 #include "base/enc.h"
 
+enum { U64_DIGITS = 20 };
+
 static char empty[1];	/* what p points to while nothing is allocated; never written */
 
 void buf_init(struct buf *b, size_t max)
@@ -105,17 +107,34 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	va_end(again);
 }
 
+static size_t digits_of(unsigned long long v)
+{
+	size_t n = 1;
+
+	for (unsigned long long power = 10; v >= power; power *= 10) {
+		n++;
+		if (n == U64_DIGITS)	/* the next power is none of 64 bits */
+			break;
+	}
+	return n;
+}
+
+/* Where they will stand: an answer may be hundreds of thousands of numbers, and copying each took as long as making it. */
 void buf_u64(struct buf *b, unsigned long long v)
 {
 	static const char pairs[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
 				    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-	char digits[20];
-	size_t i = sizeof(digits);
+	const size_t n = digits_of(v);
+	char *const to = buf_room(b, n);
+	size_t i = n;
+
+	if (!to)
+		return;
 	for (; v >= 10; v /= 100)
-		memcpy(digits + (i -= 2), pairs + 2 * (v % 100), 2);
-	if (v > 0 || i == sizeof(digits))
-		digits[--i] = (char)('0' + v);
-	buf_mem(b, digits + i, sizeof(digits) - i);
+		memcpy(to + (i -= 2), pairs + 2 * (v % 100), 2);
+	if (i > 0)
+		to[0] = (char)('0' + v);
+	buf_added(b, n);
 }
 
 /* Zeros before v, to so many places; those at its end are left out. */

@@ -626,6 +626,12 @@ static void decimals(void)
 	}
 	buf_fini(&b);
 	tap_is_int((long)wrong, 0, "numbers in decimal");
+	buf_init(&b, 5);
+	buf_u64(&b, 123);
+	buf_u64(&b, 456);
+	buf_u64(&b, 7);
+	tap_ok(buf_failed(&b) && strcmp(b.p, "123") == 0, "of a number that has no room nothing is written, nor of what follows");
+	buf_fini(&b);
 }
 
 /* Two processes that were one go on from the same place. */
