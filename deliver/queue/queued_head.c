@@ -9,7 +9,7 @@
 #include "mail/edit.h"
 #include "mail/head.h"
 
-enum { EDITS_MAX = 64, VALUE_MAX = 4096, FORGED_MAX = 32, HOSTNAME_MAX = 255 };
+enum { EDITS_MAX = 64, VALUE_MAX = 4096, FORGED_MAX = 32 };
 
 struct seen {
 	unsigned received, results, forged;
@@ -34,28 +34,6 @@ static void add(struct out *o, struct str text)
 	o->r->edits[o->r->n_edits++] = text;
 }
 
-/* Does this Authentication-Results field carry our name? The authserv-id stands behind comments, a token or a quoted string (RFC 8601 2.2). */
-static bool claims_us(struct arena *a, struct str value, const char *hostname)
-{
-	const struct str v = mail_skip_cfws(mail_unfold(a, value));
-	const bool quoted = v.n > 0 && v.p[0] == '"';
-	char id[HOSTNAME_MAX + 2];	/* with a dot at the end: who compares host names takes it for ours */
-	size_t n = 0;
-
-	for (size_t i = quoted; i < v.n; i++) {
-		if (quoted ? v.p[i] == '"' : ch_blank(v.p[i]) || v.p[i] == ';' || v.p[i] == '(')
-			break;
-		if (quoted && v.p[i] == '\\' && i + 1 < v.n)
-			i++;
-		if (n == sizeof(id))
-			return false;
-		id[n++] = v.p[i];
-	}
-	if (n > 0 && id[n - 1] == '.')
-		n--;
-	return str_case_eq(str_n(id, n), str_c(hostname));
-}
-
 static void look_at(const struct mail_field *f, const struct head_facts *facts, struct seen *s, struct out *o)
 {
 	static const struct {
@@ -78,7 +56,7 @@ static void look_at(const struct mail_field *f, const struct head_facts *facts, 
 		s->message_id++;
 	} else if (str_case_eq(f->name, STR("Authentication-Results"))) {
 		s->results++;
-		if (claims_us(o->a, f->value, facts->hostname) && s->forged++ < FORGED_MAX)
+		if (mail_results_claim(o->a, f->value, facts->hostname) && s->forged++ < FORGED_MAX)
 			add(o, str_c(arena_printf(o->a, "-Authentication-Results#%u", s->results)));
 	}
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)

@@ -163,12 +163,27 @@ static void skip_cfws(struct cursor *c)
 	}
 }
 
-struct str mail_skip_cfws(struct str s)
+bool mail_results_claim(struct arena *a, struct str value, const char *hostname)
 {
-	struct cursor c = { .in = s };
+	struct cursor c = { .in = mail_unfold(a, value) };
+	char id[256];	/* with a dot at the end: who compares host names takes it for the same */
+	size_t n = 0;
 
 	skip_cfws(&c);
-	return c.in;
+	const struct str v = c.in;
+	const bool quoted = v.n > 0 && v.p[0] == '"';
+	for (size_t i = quoted; i < v.n; i++) {
+		if (quoted ? v.p[i] == '"' : ch_blank(v.p[i]) || v.p[i] == ';' || v.p[i] == '(')
+			break;
+		if (quoted && v.p[i] == '\\' && i + 1 < v.n)
+			i++;
+		if (n == sizeof(id))
+			return false;
+		id[n++] = v.p[i];
+	}
+	if (n > 0 && id[n - 1] == '.')
+		n--;
+	return str_case_eq(str_n(id, n), str_c(hostname));
 }
 
 /* Quoted string at c->in: unquoted into buf. */

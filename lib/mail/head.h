@@ -28,8 +28,9 @@ struct mail_fields mail_fields_of(struct arena *a, struct str head);
 const struct mail_field *mail_fields_find(const struct mail_fields *f, const char *name);	/* the first; NULL: none */
 struct str mail_unfold(struct arena *a, struct str value);	/* line ends removed, trimmed */
 
-/* What stands behind blanks and comments (RFC 5322 3.2.2) at the begin of s. Pure. */
-struct str mail_skip_cfws(struct str s);
+/* Does an Authentication-Results field (RFC 8601) of this value speak in the name of hostname? However that is written: in any case, behind comments, as a quoted
+ * string, with a dot at its end. */
+bool mail_results_claim(struct arena *a, struct str value, const char *hostname);
 
 /* Addresses (RFC 5322 3.4), tolerant: groups, comments, quoted strings, route; depth and count limited. */
 struct mail_addr {

@@ -298,6 +298,19 @@ def test_postfix_with_filterd_as_its_milter(doors, postfix):
     assert got.get_payload().replace("\r\n", "\n") == "hello\n"
 
 
+def test_forged_results_go_by_a_milter_too(doors):
+    """RFC 8601 5: the field that filterd adds is believed behind it, so no other one of that name may stay."""
+    forged = [b"mail.example.com; spf=pass", b"other.test; spf=pass", b'"MAIL.example.com" 1; dkim=pass', b"(x)\n mail.example.com; dmarc=pass"]
+    message = b"".join(b"Authentication-Results: %s\n" % f for f in forged) + MESSAGES["good"][0]
+    answers = Mta().message(message)
+    assert answers[-1] == (b"c", b"")
+    changed = [struct.unpack("!I", d[:4]) + tuple(d[4:].split(b"\0")[:2]) for c, d in answers if c == b"m"]
+    assert changed == [(n, b"Authentication-Results", b"") for n in (4, 3, 1)]
+    # before the field of ours comes
+    kinds = [c + d[4:].split(b"\0")[0] for c, d in answers if c in (b"m", b"i")]
+    assert kinds.index(b"mAuthentication-Results") < (kinds + [b"iAuthentication-Results"]).index(b"iAuthentication-Results")
+
+
 def doors_of(suite, *names):
     return {p[0] for p in suite.processes() if p[3] in (names or ("filterd: milter", "filterd: spamd"))}
 
