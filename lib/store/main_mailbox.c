@@ -450,7 +450,10 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
-	if (chdir("/") < 0 || store_open(account.maildir, fn == word_create, &r.s, &e) < 0) {
+	/* Copies of a tree often lack empty directories: they are made again, in a tree that is there. */
+	const bool make = fn == word_create || (fn == word_repair && access(account.maildir, F_OK) == 0);
+
+	if (chdir("/") < 0 || store_open(account.maildir, make, &r.s, &e) < 0) {
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}

@@ -194,6 +194,18 @@ static int check_files(struct verify *v, struct err *e)
 	return 0;
 }
 
+/* Nobody has looked into it since its mail came, from deliver or another program: there is nothing yet that could be wrong. */
+static bool never_opened(int dirfd)
+{
+	static const char *const names[] = { JOURNAL_NAME, IDENT_NAME, INDEX_NAME };
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (fstatat(dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+			return false;
+	return true;
+}
+
 int mbox_verify(struct store *s, struct str name, void (*say)(void *ctx, const char *line), void *ctx, size_t *problems_out, struct err *e)
 {
 	struct verify v = { .s = s, .dirfd = -1, .curfd = -1, .say = say, .ctx = ctx, .j = { .fd = -1 } };
@@ -208,6 +220,11 @@ int mbox_verify(struct store *s, struct str name, void (*say)(void *ctx, const c
 	buf_fini(&dir);
 	if (r < 0)
 		return -1;
+	if (never_opened(v.dirfd)) {
+		close_fd(&v.dirfd);
+		*problems_out = 0;
+		return 0;
+	}
 	state_init(&v.st);
 	v.curfd = openat(v.dirfd, "cur", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	CLEANUP_FD int lock = openat(v.dirfd, LOCK_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);

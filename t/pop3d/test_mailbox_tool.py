@@ -1,6 +1,7 @@
 """postern-mailbox: look, repair, flush, rebuild; as root it becomes the user first."""
 import imaplib
 import os
+import shutil
 import subprocess
 
 ONE = b"From: a@b\nSubject: one\n\nbody\n"
@@ -32,6 +33,32 @@ def test_check_and_stat_of_a_sound_mailbox(drop, suite):
     assert "INBOX: ok" in out
     code, out = tool(suite, "-f", "INBOX", "stat", d.name)
     assert code == 0 and " 2 messages" in out and out.count("\n") == 1
+
+
+def test_check_of_a_folder_that_nobody_has_opened(drop, suite):
+    d = drop(ONE, ONE)      # as deliver leaves it
+    assert tool(suite, "-f", "INBOX", "check", d.name) == (0, "INBOX: ok\n")
+    d.login().ok("QUIT")
+    (d.root / "postern.journal").unlink()
+    code, out = tool(suite, "-f", "INBOX", "check", d.name)
+    assert code == 1 and "postern.journal" in out, out
+
+
+def test_repair_makes_directories_that_a_copy_has_left_out(drop, suite):
+    d = drop(ONE)
+    c = imap(d)
+    c.create("Work")
+    c.append("Work", None, None, ONE.replace(b"\n", b"\r\n"))
+    c.logout()
+    d.login().ok("QUIT")
+    where = [x for folder in (d.root, d.root / ".Work") for x in (folder / "new", folder / "tmp")]
+    for x in where:         # rsync --prune-empty-dirs
+        shutil.rmtree(x)
+    code, out = tool(suite, "check", d.name)
+    assert code == 75 and "tmp is missing" in out, out
+    code, out = tool(suite, "repair", d.name)
+    assert code == 0 and "INBOX: repaired, 1 messages" in out and "Work: repaired, 1 messages" in out, out
+    assert tool(suite, "-q", "check", d.name) == (0, "") and all(x.stat().st_uid == d.root.stat().st_uid for x in where)
 
 
 def test_repair_finds_what_was_changed_in_place(drop, suite):
