@@ -34,11 +34,11 @@ static bool ndb_wants_mail(struct str line)
 	return is_target_mail(str_split(&line, ':'));
 }
 
-/* name;settings;expression;… */
+/* name;settings;expression;… Among those that a file is in ("Intermediates") any may be a mail. */
 static bool ldb_wants_mail(struct str line)
 {
 	static const struct str target = { "Target:", sizeof("Target:") - 1 };
-	if (str_find(line, STR("CL_TYPE_MAIL")) >= 0)
+	if (str_find(line, STR("CL_TYPE_MAIL")) >= 0 || str_find(line, STR("CL_TYPE_ANY")) >= 0)
 		return true;
 	for (ptrdiff_t at; (at = str_find(line, target)) >= 0;) {
 		line = str_from(line, (size_t)at + target.n);
@@ -100,7 +100,7 @@ static const struct kind *kind_of(const char *name)
 	return NULL;
 }
 
-/* Of a file that cannot be read nothing is known. */
+/* Of a file that cannot be read nothing is known. A comment is a line that begins with "#", and with nothing before it. */
 static bool file_wants_mail(int dir_fd, const char *name, wants_fn *wants)
 {
 	char *text = NULL;
@@ -112,7 +112,7 @@ static bool file_wants_mail(int dir_fd, const char *name, wants_fn *wants)
 		return true;
 	for (ssize_t n; !found && (n = getline(&text, &room, f)) > 0;) {
 		const struct str line = str_trim(str_n(text, (size_t)n));
-		found = line.n > 0 && line.p[0] != '#' && wants(line);
+		found = line.n > 0 && text[0] != '#' && wants(line);
 	}
 	found |= ferror(f) != 0;
 	free(text);

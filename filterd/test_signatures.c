@@ -37,6 +37,7 @@ static void test_kinds(void)
 		{ "a.ldb", "A;Engine:51-255,Target:0;0;6161\n", true, false, false }, { "a.ldb", "A;Engine:51-255,Target:4;0;6161\n", true, false, true },
 		{ "a.ldb", "A;Container:CL_TYPE_MAIL,Target:0;0;6161\n", true, false, true }, { "a.ldb", "A;Intermediates:CL_TYPE_MAIL>CL_TYPE_ZIP,Target:0;0;6161\n", true, false, true },
 		{ "a.ldb", "A;Container:CL_TYPE_ZIP,Target:0;0;6161\n", true, false, false }, { "a.ldb", "A;Target:0,Target:4;0;6161\n", true, false, true },
+		{ "a.ldb", "A;Intermediates:CL_TYPE_ANY>CL_TYPE_ZIP,Target:0;0;6161\n", true, false, true }, { "a.ndb", " #A:4:*:6161\n", true, false, true },
 		{ "a.cdb", "A:CL_TYPE_ZIP:*:a:*:*:*:*:*:*\n", true, false, false }, { "a.cdb", "A:CL_TYPE_MAIL:*:a:*:*:*:*:*:*\n", true, false, true },
 		{ "a.cdb", "A:*:*:a:*:*:*:*:*:*\n", true, false, true }, { "a.cdb", "A:CL_TYPE_ANY:*:a:*:*:*:*:*:*\n", true, false, true },
 		{ "a.hdb", "", true, false, false }, { "a.cvd", "", true, true, true }, { "a.pdb", "", true, true, true }, { "a.cbc", "", false, false, true },
