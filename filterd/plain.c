@@ -253,7 +253,7 @@ static bool only_part_is_plain(const struct mime_part *p)
 	return !str_starts(line, STR("Date: ")) && !str_starts(line, STR("Message-Id: ")) && !plain_holds_more(p);
 }
 
-/* A part of a multipart: it goes on reading fields where the first line looks like one. */
+/* A part of a multipart, that may be one itself: it goes on reading fields where the first line looks like one. */
 static bool one_part_is_plain(const struct mime_part *p)
 {
 	const struct str line = first_line(p->body);
@@ -293,12 +293,13 @@ static bool preamble_is_plain(struct str text, struct str boundary)
 
 static bool part_is_plain(const struct mime_part *p, struct borders *b);
 
+/* Its line is the first behind the fields of a part with an empty body. */
 static bool is_boundary(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] <= ' ')
 			return false;
-	return s.n > 0;
+	return s.n > 0 && str_case_find(s, STR("base64")) < 0;
 }
 
 static bool multipart_is_plain(const struct mime_part *p, struct borders *b)
@@ -330,7 +331,7 @@ static bool part_is_plain(const struct mime_part *p, struct borders *b)
 	if (!plain_head(p, &fields) || p->limited || multipart != (p->children != NULL) || (p->parent == NULL ? !fields.useful : fields.types == 0))
 		return false;
 	if (multipart)
-		return multipart_is_plain(p, b);
+		return (p->parent == NULL || one_part_is_plain(p)) && multipart_is_plain(p, b);
 	return p->parent == NULL ? only_part_is_plain(p) : one_part_is_plain(p);
 }
 

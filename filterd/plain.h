@@ -9,12 +9,12 @@
 #include "base/buf.h"
 #include "mail/mime.h"
 
-enum { PLAIN_MORE_MAX = 64 };	/* a file is longer than the body that it is made of by so many bytes at most */
-
 /* Is this so for a version of the library, "1.4.3"? */
 bool plain_knows(const char *version);
 /* root: the parsed message. Pure, linear. */
 bool mail_is_plain(struct str message, const struct mime_part *root);
+/* How long each of these files may be, at most: it ends each piece of a long line. */
+size_t plain_file_max(const struct mime_part *p);
 /* What its parser writes into files of a part of a plain message that has no parts of its own. false: nothing of this kind. */
 bool plain_file(const struct mime_part *p, struct buf *out);	/* decoded line by line, with LF */
 /* That is of base64, and surely the same: decoded by mime_body_decode(). */

@@ -165,6 +165,13 @@ static void put_base64(const struct mime_part *p, struct buf *out)
 
 /* --- files --- */
 
+#define BOUNCE "Received: by clamd (bounce)\n"
+
+size_t plain_file_max(const struct mime_part *p)
+{
+	return p->body.n + p->body.n / LINE_BYTES + sizeof(BOUNCE) + 1;
+}
+
 static bool names_encoding(struct str line)
 {
 	return line.n > 0 && ch_lower(line.p[0]) == 'c' && str_case_starts(line, STR("Content-Transfer-Encoding")) && str_find(line, STR("7bit")) < 0;
@@ -243,7 +250,7 @@ bool plain_mail(const struct mime_part *p, struct buf *out)
 		return false;
 	for (struct lines l = lines_of(p); lines_next(&l, &line);) {
 		if (!found && names_encoding(line)) {
-			buf_c(out, "Received: by clamd (bounce)\n");
+			buf_c(out, BOUNCE);
 			found = true;
 		}
 		if (found) {
@@ -276,7 +283,7 @@ static bool says_more_than_text(struct str line)
 	return ch_lower(line.p[0]) == 'c' && str_case_starts(line, STR("Content-Type:")) && str_case_find(line, STR("text/plain")) < 0 && str_case_find(line, STR("text/html")) < 0;
 }
 
-/* What it takes for a line of the text: of quoted-printable, decoded. */
+/* What it takes for a line of the text: of quoted-printable, decoded, up to a NUL. */
 struct seen {
 	bool begun, found;
 	bool encoding, received;	/* a text with an encoding and a line of a mail server is looked at from that line on, or is not */
@@ -284,7 +291,9 @@ struct seen {
 
 static void see_line(struct seen *s, struct str line)
 {
-	if (line.n == 0 || line.p[0] == '\n' || line.p[0] == '\0')
+	const ptrdiff_t nul = str_chr(line, '\0');
+	line.n = nul < 0 ? line.n : (size_t)nul;
+	if (line.n == 0 || line.p[0] == '\n')
 		s->begun = false;
 	else if (s->begun)
 		s->found |= says_more_than_text(line);

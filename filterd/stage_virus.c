@@ -144,21 +144,26 @@ static int scan_part(void *ctx, const struct mime_part *p)
 
 static int scan_mail(struct walk *w, struct str message, unsigned depth);
 
+/* Never the beginning of a file alone. */
+static int scan_whole(struct walk *w, const struct buf *file)
+{
+	return buf_check(file, "a file as libclamav writes it", w->e) < 0 ? -1 : clamav_scan_mem(w->s->rules->clamav, buf_view(file), &w->name, w->e);
+}
+
 /* What its parser would write of the part. own: ours, that is scanned by itself; it may be the same. */
 static int scan_plain_files(struct walk *w, const struct mime_part *p, struct str own, unsigned depth)
 {
-	struct clamav *c = w->s->rules->clamav;
 	struct buf file;
 	int r = 0;
-	buf_init(&file, p->body.n + PLAIN_MORE_MAX);
+	buf_init(&file, plain_file_max(p));
 	if ((own.n == 0 || !plain_file_is_ours(p, own)) && plain_file(p, &file) && !str_eq(buf_view(&file), own))
-		r = clamav_scan_mem(c, buf_view(&file), &w->name, w->e);
+		r = scan_whole(w, &file);
 	buf_reset(&file);
 	if (r == 0 && plain_file_of_base64(p, &file))
-		r = clamav_scan_mem(c, buf_view(&file), &w->name, w->e);
+		r = scan_whole(w, &file);
 	buf_reset(&file);
 	if (r == 0 && plain_mail(p, &file))
-		r = scan_mail(w, buf_view(&file), depth + 1);
+		r = buf_check(&file, "a mail in a text", w->e) < 0 ? -1 : scan_mail(w, buf_view(&file), depth + 1);
 	buf_fini(&file);
 	return r;
 }

@@ -123,6 +123,13 @@ static const struct {
 	{ HEAD " \r\n" MIXED PART APP B64 "\r\n" WORD END, "Test.Word", NOT },
 	{ "X-One: 1\r\nFrom a b\r\n" HEAD MIXED PART APP B64 "\r\n" WORD END, "Test.Word", NOT },
 	{ HEAD APP B64 "\r\nYSB3b3Jt\rd29yZCBoZXJl\r\n", "Test.Word", NOT },
+	/* What it takes for fields where a part's first line looks like one, and be it a boundary's. */
+	{ HEAD MIXED PART "Content-Type: multipart/mixed; boundary=\"=_b2\"\r\n\r\nContents\r\nCont()ent-Type: application/x-y\r\nCont()ent-Transfer-Encoding: base64\r\n\r\n"
+	  WORD "--=_b2\r\n" TEXT "\r\nx\r\n--=_b2--\r\n" END, "Test.Word", NOT },
+	{ HEAD "Content-Type: multipart/mixed; boundary=to-base64\r\n\r\n--to-base64\r\n" APP "\r\n\r\n--to-base64\r\n" TEXT "\r\n" WORD "--to-base64--\r\n", "Test.Word", NOT },
+	/* Lines of quoted-printable end at a NUL to it, where it looks for mails in a text. */
+	{ HEAD TEXT QP "\r\nsee\r\n\r\nSubject: x=00 and more of this line, so that all of it is too long to be the first of a mail\r\nContent-Type: application/x-y; name=3Dz\r\n\r\n" WORD, "Test.Word", NOT },
+	{ HEAD TEXT QP "\r\nsee\r\n\r\nSubject: x\r\nContent-Type: application/x-y; name=3Dz=00text/plain\r\n\r\n" WORD, "Test.Word", NOT },
 };
 
 struct found {
@@ -307,6 +314,22 @@ static void test_long_lines(const struct filter_rules *rules)
 	buf_fini(&b);
 }
 
+/* It ends a line behind each piece, so its file is the longer the more of them there are. */
+static void test_many_pieces(const struct filter_rules *rules)
+{
+	enum { PIECE = 999, PIECES = 100, WORD_BYTES = 4 };
+	struct buf b;
+	struct found ours, theirs;
+	buf_init(&b, 1 << 18);
+	buf_c(&b, HEAD MIXED PART APP "\r\n");
+	for (size_t i = 0; i < PIECES * PIECE - WORD_BYTES; i++)
+		buf_ch(&b, 'x');
+	buf_c(&b, "wormends" END);
+	const int its = alone(rules, buf_view(&b), &theirs), r = stage(rules, buf_view(&b), &ours);
+	tap_ok(is_plain(buf_view(&b)) && its == 1 && r == 1, "a line of %d pieces: %s, %s", PIECES, theirs.name, ours.name);
+	buf_fini(&b);
+}
+
 /* Parts are handed over, the message is looked at as bytes. */
 static void test_plain_scans(const struct filter_rules *rules)
 {
@@ -350,6 +373,7 @@ static void test_scans(struct filter_rules *rules)
 	test_plain_scans(rules);
 	test_nested(rules);
 	test_long_lines(rules);
+	test_many_pieces(rules);
 	test_changed(rules);
 }
 
