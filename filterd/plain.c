@@ -11,6 +11,7 @@ enum {
 	CHILDREN_MAX = 100,		/* it has a limit of 1024 */
 	DEPTH_MAX = 6,			/* it counts these as nested archives */
 	PARAMS_MAX = 20,		/* it has a limit of 256 */
+	BOUNDARY_MAX = 70,		/* RFC 2046 5.1.1 */
 };
 
 /* --- fields --- */
@@ -176,7 +177,8 @@ bool plain_head(const struct mime_part *p, struct plain_fields *out)
 
 /* A multipart that is open somewhere in the message. */
 struct border {
-	struct str text;	/* its boundary */
+	char text[BOUNDARY_MAX];	/* its boundary in lower case, */
+	size_t length;			/* and of that */
 	size_t lines;		/* that may be one, and */
 	size_t wanted;		/* those that are */
 };
@@ -187,19 +189,28 @@ struct borders {
 };
 
 /* Is text in the line, with other bytes between, perhaps? What the library takes out of the line are comments and backslashes. */
-static bool is_strewn(struct str line, struct str text)
+static bool is_strewn(const char *line, size_t n, const struct border *b)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < line.n && n < text.n; i++)
-		n += ch_lower(line.p[i]) == ch_lower(text.p[n]);
-	return n == text.n;
+	size_t found = 0;
+	for (size_t i = 0; i < n && found < b->length; i++)
+		found += line[i] == b->text[found];
+	return found == b->length;
 }
 
+static void lower(char *to, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		to[i] = ch_lower(s.p[i]);
+}
+
+/* memmem is linear, whatever the lines and boundaries are. */
 static void count_borders(struct str line, struct borders *b)
 {
 	const bool changed = str_chr(line, '(') >= 0;
+	char low[PLAIN_LINE_MAX];
+	lower(low, line);
 	for (size_t i = 0; i < b->n; i++)
-		b->v[i].lines += changed ? is_strewn(line, b->v[i].text) : str_case_find(line, b->v[i].text) >= 0;
+		b->v[i].lines += changed ? is_strewn(low, line.n, &b->v[i]) : memmem(low, line.n, b->v[i].text, b->v[i].length) != NULL;
 }
 
 static bool line_is_plain(struct str line, struct borders *b)
@@ -299,7 +310,7 @@ static bool is_boundary(struct str s)
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] <= ' ')
 			return false;
-	return s.n > 0 && str_case_find(s, STR("base64")) < 0;
+	return s.n > 0 && s.n <= BOUNDARY_MAX && str_case_find(s, STR("base64")) < 0;
 }
 
 static bool multipart_is_plain(const struct mime_part *p, struct borders *b)
@@ -320,7 +331,8 @@ static bool multipart_is_plain(const struct mime_part *p, struct borders *b)
 			return false;
 		at = c->body.p + c->body.n;
 	}
-	*border = (struct border){ .text = boundary, .wanted = n + 1 };
+	*border = (struct border){ .length = boundary.n, .wanted = n + 1 };
+	lower(border->text, boundary);
 	return n > 0 && border_is_plain(str_n(at, (size_t)(p->body.p + p->body.n - at)), boundary, true);
 }
 

@@ -9,18 +9,15 @@ bool plain_is_identity(const struct mime_part *p)
 	return !str_eq(p->encoding, STR("base64")) && !str_eq(p->encoding, STR("quoted-printable"));
 }
 
-/* It reads so many bytes of a line at most, with a CR, and then as many of the rest. */
-enum { LINE_BYTES = 999 };
-
 struct str plain_take_line(struct str *s, bool *more)
 {
-	const char *lf = s->n == 0 ? NULL : memchr(s->p, '\n', s->n <= LINE_BYTES ? s->n : LINE_BYTES + 1);
+	const char *lf = s->n == 0 ? NULL : memchr(s->p, '\n', s->n <= PLAIN_LINE_MAX ? s->n : PLAIN_LINE_MAX + 1);
 	struct str line = { s->p, lf == NULL ? s->n : (size_t)(lf - s->p) };
 	size_t taken = line.n + (lf != NULL);
 	line.n -= lf != NULL && line.n > 0 && line.p[line.n - 1] == '\r';
-	if (line.n >= LINE_BYTES)
-		taken = line.n = LINE_BYTES;
-	*more = lf != NULL || line.n == LINE_BYTES;
+	if (line.n >= PLAIN_LINE_MAX)
+		taken = line.n = PLAIN_LINE_MAX;
+	*more = lf != NULL || line.n == PLAIN_LINE_MAX;
 	*s = str_from(*s, taken);
 	return line;
 }
@@ -169,7 +166,7 @@ static void put_base64(const struct mime_part *p, struct buf *out)
 
 size_t plain_file_max(const struct mime_part *p)
 {
-	return p->body.n + p->body.n / LINE_BYTES + sizeof(BOUNCE) + 1;
+	return p->body.n + p->body.n / PLAIN_LINE_MAX + sizeof(BOUNCE) + 1;
 }
 
 static bool names_encoding(struct str line)

@@ -15,6 +15,8 @@ struct plain_fields {
 /* false: there is something that it may read in another way. */
 bool plain_head(const struct mime_part *p, struct plain_fields *out);
 bool plain_is_identity(const struct mime_part *p);	/* neither base64 nor quoted-printable */
+/* It reads so many bytes of a line at most, with a CR, and then as many of the rest. */
+enum { PLAIN_LINE_MAX = 999 };
 /* The next line as it reads it, without its line end. more: another follows, though it be empty. */
 struct str plain_take_line(struct str *s, bool *more);
 bool plain_all_of(struct str line, const char *bytes);	/* only these bytes, but some */

@@ -48,6 +48,8 @@ static void remove_file(const char *name)
 #define PART "--=_b1\r\n" TEXT "\r\nsee below\r\n--=_b1\r\n"
 #define APP "Content-Type: application/x-y\r\n"
 #define END "\r\n--=_b1--\r\n"
+#define BOUNDARY_70 "1234567890123456789012345678901234567890123456789012345678901234567890"
+#define BOUNDARY_71 BOUNDARY_70 "1"
 #define WORD "YSB3b3Jtd29yZCBoZXJl\r\n"	/* "a wormword here" */
 
 enum kind { PLAIN, NOT };
@@ -69,6 +71,7 @@ static const struct {
 	{ HEAD MIXED "--=_b1\r\nContent-Type: multipart/alternative; boundary=\"=_b2\"\r\n\r\n--=_b2\r\n" TEXT "\r\nx\r\n--=_b2\r\nContent-Type: text/html\r\n" QP
 	  "\r\n<html><P>a <B>bo=\r\nld</B>Worm</html>\r\n--=_b2--\r\n\r\n--=_b1\r\n" APP B64 "\r\nbm90aGluZw==\r\n" END, "Test.Html", PLAIN },
 	{ HEAD MIXED "This is a multi-part message.\r\n\r\n" PART TEXT "\r\na Worm  in Lower case\r\n" END, "Test.Text", PLAIN },
+	{ HEAD "Content-Type: multipart/mixed; boundary=" BOUNDARY_70 "\r\n\r\n--" BOUNDARY_70 "\r\n" TEXT "\r\na wormword here\r\n--" BOUNDARY_70 "--\r\n", "Test.Word", PLAIN },
 	/* It writes lines with LF; of empty ones it keeps one, but in a text by itself; of such of blanks, the first. */
 	{ HEAD MIXED PART TEXT "\r\na worm\r\nends\r\n" END, "Test.Lines", PLAIN },
 	{ HEAD MIXED PART "Content-Type: text/plain; name=x.txt\r\n\r\na worm\r\nends\r\n" END, "Test.Lines", PLAIN },
@@ -123,6 +126,7 @@ static const struct {
 	{ HEAD " \r\n" MIXED PART APP B64 "\r\n" WORD END, "Test.Word", NOT },
 	{ "X-One: 1\r\nFrom a b\r\n" HEAD MIXED PART APP B64 "\r\n" WORD END, "Test.Word", NOT },
 	{ HEAD APP B64 "\r\nYSB3b3Jt\rd29yZCBoZXJl\r\n", "Test.Word", NOT },
+	{ HEAD "Content-Type: multipart/mixed; boundary=" BOUNDARY_71 "\r\n\r\n--" BOUNDARY_71 "\r\n" TEXT "\r\na wormword here\r\n--" BOUNDARY_71 "--\r\n", "Test.Word", NOT },
 	/* What it takes for fields where a part's first line looks like one, and be it a boundary's. */
 	{ HEAD MIXED PART "Content-Type: multipart/mixed; boundary=\"=_b2\"\r\n\r\nContents\r\nCont()ent-Type: application/x-y\r\nCont()ent-Transfer-Encoding: base64\r\n\r\n"
 	  WORD "--=_b2\r\n" TEXT "\r\nx\r\n--=_b2--\r\n" END, "Test.Word", NOT },
