@@ -220,6 +220,36 @@ static bool line_is_plain(struct str line, struct borders *b)
 	return !plain_begins_file(line);
 }
 
+/* An attribute's value from here on: "data:", with what may stand between its letters, or something in its place that stands for a letter. */
+static bool may_be_data(struct str s)
+{
+	static const char data[] = "data:";
+	size_t n = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		const char c = s.p[i];
+		if (c == '&' || c == '%')
+			return true;
+		if (ch_lower(c) == data[n]) {
+			if (data[++n] == '\0')
+				return true;
+		} else if (!((unsigned char)c <= ' ' || strchr("\"'`\\", c) != NULL)) {
+			return false;
+		}
+	}
+	return false;
+}
+
+/* What a link of HTML holds becomes a mail to it, of which its parser gets the file; and HTML goes on, to it, where a part ends. */
+static bool has_data_links(struct str s)
+{
+	for (ptrdiff_t at; (at = str_chr(s, '=')) >= 0;) {
+		s = str_from(s, (size_t)at + 1);
+		if (may_be_data(s))
+			return true;
+	}
+	return false;
+}
+
 /* Lines that end with LF or CRLF, and nothing of it elsewhere. */
 static bool has_clear_ends(struct str s)
 {
@@ -350,7 +380,7 @@ static bool part_is_plain(const struct mime_part *p, struct borders *b)
 bool mail_is_plain(struct str message, const struct mime_part *root)
 {
 	struct borders b = { 0 };
-	return part_is_plain(root, &b) && lines_are_plain(message, &b);
+	return part_is_plain(root, &b) && lines_are_plain(message, &b) && !has_data_links(message);
 }
 
 /* Of others nobody has looked whether they read mail in the same way. */

@@ -318,6 +318,22 @@ static void test_long_lines(const struct filter_rules *rules)
 	buf_fini(&b);
 }
 
+/* A file in a link, that is no HTML without the part before it: in a message that is no mail to libclamav, for its fields begin with long ones of others, all is HTML. */
+static void test_link(const struct filter_rules *rules)
+{
+	enum { FIELDS = 100 };
+	struct buf b;
+	struct found ours, theirs;
+	buf_init(&b, 1 << 16);
+	for (unsigned i = 0; i < FIELDS; i++)
+		buf_c(&b, "X-One: and all that somebody says of it\r\n");
+	buf_c(&b, "From: a@example.org\r\n" MIXED "--=_b1\r\nContent-Type: text/html\r\n\r\n<html><body>x</body></html>\r\n"
+		  "--=_b1\r\nContent-Type: text/html\r\n\r\nx\r\n<video src=\"data:application/x-y;base64,YSB3b3Jtd29yZCBoZXJl\">\r\n" END);
+	const int its = alone(rules, buf_view(&b), &theirs), r = stage(rules, buf_view(&b), &ours);
+	tap_ok(!is_plain(buf_view(&b)) && its == 1 && r == 1, "a file in a link: %s, %s", theirs.name, ours.name);
+	buf_fini(&b);
+}
+
 /* It ends a line behind each piece, so its file is the longer the more of them there are. */
 static void test_many_pieces(const struct filter_rules *rules)
 {
@@ -378,6 +394,7 @@ static void test_scans(struct filter_rules *rules)
 	test_nested(rules);
 	test_long_lines(rules);
 	test_many_pieces(rules);
+	test_link(rules);
 	test_changed(rules);
 }
 
