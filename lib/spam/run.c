@@ -319,14 +319,20 @@ static double run_area(struct msg *m, const struct rule *r)
 
 /* --- the other kinds --- */
 
-struct head_scan { struct head_value *v; const struct prefilter *f; };
+/* failed: of each pattern, how often it was found where no match can begin. */
+struct head_scan { struct head_value *v; const struct prefilter *f; unsigned char *failed; };
+
+/* To find where a match would begin may take as many steps as the field is long: after some failures the pattern itself is asked. */
+enum { FAILED_MAX = 32 };
 
 static void on_head_may(void *ctx, unsigned number, size_t at)
 {
 	const struct head_scan *s = ctx;
 	size_t from = at, to = at;
-	if (!s->v->may[number])
-		s->v->may[number] = prefilter_place(s->f, number, s->v->joined, 0, &from, &to);
+	if (s->v->may[number])
+		return;
+	s->v->may[number] = s->failed[number] == FAILED_MAX || prefilter_place(s->f, number, s->v->joined, 0, &from, &to);
+	s->failed[number] += !s->v->may[number];
 }
 
 static void scan_head(struct msg *m, struct head_value *v, const struct prefilter *f)
@@ -335,7 +341,7 @@ static void scan_head(struct msg *m, struct head_value *v, const struct prefilte
 	v->may = ARENA_ARRAY(m->a, bool, prefilter_count(f) + 1);
 	buf_init(&folded, v->joined.n + 1);
 	prefilter_fold(v->joined, &folded);
-	struct head_scan s = { v, f };
+	struct head_scan s = { v, f, ARENA_ARRAY(m->a, unsigned char, prefilter_count(f) + 1) };
 	prefilter_scan(f, v->joined, buf_view(&folded), on_head_may, &s);
 	buf_fini(&folded);
 }
