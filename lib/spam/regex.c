@@ -61,6 +61,12 @@ static void set_both_cases(struct rx_set *s, unsigned chars)
 	}
 }
 
+static unsigned char other_case(unsigned char c)
+{
+	const unsigned char low = rx_lower(c), up = c >= 32 ? (unsigned char)(c - 32) : c;
+	return low != c ? low : rx_lower(up) == c ? up : c;
+}
+
 /* \d \w \s \h \v and their opposites. */
 static bool class_escape(char c, struct rx_set *s)
 {
@@ -149,7 +155,7 @@ static struct rx *byte_node(struct parser *p, unsigned c)
 	struct rx *x = node(p, RX_SET);
 	set_add(&x->set, c);
 	if (p->caseless)
-		set_both_cases(&x->set, CHARS);
+		set_add(&x->set, other_case((unsigned char)c));
 	return x;
 }
 
