@@ -1,5 +1,5 @@
-/* The prefilter (prefilter.h). Its tables are built once and read by all workers; a scan touches about 8 KiB of bitmap for literals and, for each byte, what
- * says which windows begin with it and the next. */
+/* The prefilter (prefilter.h). Its tables are built once and read by all workers. A scan looks at each two bytes of the text: a table says whether what is looked for of
+ * some literal, or some window, begins with them; only then it looks on. */
 #include "spam/prefilter.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/num.h"
 #include "spam/regex.h"
 
-enum { GRAM = 3, HASH_BITS = 16, BUCKET_BITS = 13, COUNTED_MAX = 60, PARTS = 8 };
+enum { GRAM = 3, HASH_BITS = 16, BUCKETS = 1 << 13, COUNTED_MAX = 60, PARTS = 7, LITERAL = 1 << PARTS, PAIRS = 1 << 16, WORD = 8 };
 static const double window_rarity_max = 0.02;	/* less telling windows cost more than they spare */
 
 struct literal {
@@ -17,8 +17,10 @@ struct literal {
 	unsigned at;		/* of its rarest three bytes */
 	unsigned *numbers;
 	unsigned n_numbers;
-	int next;		/* in the bucket */
 };
+
+/* A literal where it may be in a text: its first bytes at once, `at` before the place; those after them are not in mask. */
+struct entry { uint64_t want, mask; unsigned at, literal; };
 
 struct prefilter {
 	struct arena *a;
@@ -34,10 +36,11 @@ struct prefilter {
 	struct window { struct rx_window w; unsigned number; } *windows;
 	unsigned cap_windows;
 	uint64_t bitmap[1u << (HASH_BITS - 6)];
-	int buckets[1u << BUCKET_BITS];
+	unsigned *buckets;	/* [BUCKETS + 1]: where the entries of each begin */
+	struct entry *entries;
 	size_t words;		/* of a row */
 	uint64_t *masks;	/* [RX_WINDOW][257][words]: the windows that have the byte there; 256 is the text's end */
-	unsigned char *pairs;	/* of many windows: bit n % PARTS: one of those in word n begins with these two bytes; NULL: there is only one word */
+	unsigned char *first, *second;	/* of two bytes: which parts of the windows begin with them (LITERAL: or literals' rarest bytes do), which go on with them */
 	struct prefilter_stats stats;
 };
 
@@ -141,6 +144,11 @@ static unsigned gram_at(const unsigned char *p)
 	return (unsigned)p[0] | (unsigned)p[1] << 8 | (unsigned)p[2] << 16;
 }
 
+static unsigned pair_at(const unsigned char *p)
+{
+	return (unsigned)p[0] | (unsigned)p[1] << 8;
+}
+
 static uint64_t *row(const struct prefilter *f, unsigned offset, unsigned byte)
 {
 	return f->masks + (offset * 257u + byte) * f->words;
@@ -158,46 +166,97 @@ static int by_sets(const void *a, const void *b)
 	return (x->n > y->n) - (x->n < y->n);
 }
 
-static void add_pairs(unsigned char *pairs, const struct rx_window *w, unsigned bit)
+static unsigned bucket(unsigned h)
+{
+	return h % BUCKETS;
+}
+
+static unsigned hash_of(const struct literal *l)
+{
+	return hash(gram_at((const unsigned char *)l->text.p + l->at));
+}
+
+static struct entry entry_of(const struct prefilter *f, unsigned i)
+{
+	const struct literal *l = &f->literals[i];
+	struct entry e = { .at = l->at, .literal = i };
+	unsigned char want[WORD] = { 0 }, mask[WORD] = { 0 };
+	const size_t n = l->text.n < WORD ? l->text.n : WORD;
+	memcpy(want, l->text.p, n);
+	memset(mask, 0xff, n);
+	e.want = get_le64(want);
+	e.mask = get_le64(mask);
+	return e;
+}
+
+/* Where folded bytes are these two. */
+static void add_literal_pair(struct prefilter *f, const unsigned char *two)
 {
 	for (unsigned c = 0; c < 256; c++)
-		for (unsigned d = 0; d < 256 && rx_set_has(&w->set[0], (unsigned char)c); d++)
-			if (w->n < 2 || rx_set_has(&w->set[1], (unsigned char)d))
-				pairs[c << 8 | d] |= (unsigned char)(1u << bit);
+		for (unsigned d = 0; d < 256 && rx_fold((unsigned char)c) == two[0]; d++)
+			if (rx_fold((unsigned char)d) == two[1])
+				f->first[c | d << 8] |= LITERAL;
+}
+
+static void finish_literals(struct prefilter *f)
+{
+	f->buckets = ARENA_ARRAY(f->a, unsigned, BUCKETS + 1);
+	f->entries = ARENA_ARRAY(f->a, struct entry, f->n_literals + 1);
+	for (unsigned i = 0; i < f->n_literals; i++) {
+		const unsigned h = hash_of(&f->literals[i]);
+		f->bitmap[h >> 6] |= 1ull << (h & 63);
+		f->buckets[bucket(h)]++;
+		add_literal_pair(f, (const unsigned char *)f->literals[i].text.p + f->literals[i].at);
+	}
+	for (unsigned i = 1; i <= BUCKETS; i++)
+		f->buckets[i] += f->buckets[i - 1];
+	for (unsigned i = f->n_literals; i-- > 0;)
+		f->entries[--f->buckets[bucket(hash_of(&f->literals[i]))]] = entry_of(f, i);
+}
+
+/* Which windows are in a part: those of some words or, of one word, some bits of it. */
+static bool part_has(const struct prefilter *f, size_t word, uint64_t bits, unsigned part)
+{
+	static const uint64_t each = 0x8102040810204081ull;	/* every PARTS bits */
+	return f->words > 1 ? word % PARTS == part && bits != 0 : (bits & each << part) != 0;
+}
+
+static void finish_pairs(struct prefilter *f, unsigned offset, unsigned char *pairs)
+{
+	for (unsigned i = 0; i < PAIRS; i++) {
+		const uint64_t *const c = row(f, offset, i & 255), *const d = row(f, offset + 1, i >> 8);
+		for (size_t w = 0; w < f->words; w++)
+			for (unsigned part = 0; part < PARTS && (c[w] & d[w]) != 0; part++)
+				if (part_has(f, w, c[w] & d[w], part))
+					pairs[i] |= (unsigned char)(1u << part);
+	}
 }
 
 static void finish_windows(struct prefilter *f)
 {
 	f->words = (f->n_windows + 63) / 64;
 	f->masks = ARENA_ARRAY(f->a, uint64_t, RX_WINDOW * 257u * f->words + 1);
-	f->pairs = f->words <= 1 ? NULL : ARENA_ARRAY(f->a, unsigned char, 1u << 16);
-	if (f->pairs != NULL)
+	if (f->n_windows > 1)
 		qsort(f->windows, f->n_windows, sizeof(*f->windows), by_sets);
 	for (unsigned i = 0; i < f->n_windows; i++) {
 		const struct rx_window *w = &f->windows[i].w;
-		if (f->pairs != NULL)
-			add_pairs(f->pairs, w, i / 64 % PARTS);
 		for (unsigned k = 0; k < RX_WINDOW; k++)
 			for (unsigned c = 0; c < 257; c++)
 				if (k >= w->n || (c < 256 && rx_set_has(&w->set[k], (unsigned char)c)))
 					row(f, k, c)[i / 64] |= 1ull << i % 64;
 	}
+	finish_pairs(f, 0, f->first);
+	finish_pairs(f, 2, f->second);
 }
 
 void prefilter_finish(struct prefilter *f)
 {
-	for (unsigned i = 0; i < 1u << BUCKET_BITS; i++)
-		f->buckets[i] = -1;
-	for (unsigned i = 0; i < f->n_literals; i++) {
-		struct literal *l = &f->literals[i];
-		unsigned h = hash(gram_at((const unsigned char *)l->text.p + l->at));
-		f->bitmap[h >> 6] |= 1ull << (h & 63);
-		l->next = f->buckets[h >> (HASH_BITS - BUCKET_BITS)];
-		f->buckets[h >> (HASH_BITS - BUCKET_BITS)] = (int)i;
-	}
+	f->first = ARENA_ARRAY(f->a, unsigned char, PAIRS);
+	f->second = ARENA_ARRAY(f->a, unsigned char, PAIRS);
 	f->stats.literals = f->n_literals;
 	f->stats.windows = f->n_windows;
 	map_free(&f->by_text);
+	finish_literals(f);
 	finish_windows(f);
 }
 
@@ -260,16 +319,26 @@ static void literal_hit(struct pass *p, unsigned number, size_t at)
 		p->hit(p->ctx, number, at);
 }
 
+static void literal_found(struct pass *p, const struct literal *l, size_t at)
+{
+	for (unsigned k = 0; k < l->n_numbers; k++)
+		literal_hit(p, l->numbers[k], at);
+}
+
 static void try_bucket(struct pass *p, unsigned h, struct str text, size_t at)
 {
 	const struct prefilter *f = p->f;
-	for (int i = f->buckets[h >> (HASH_BITS - BUCKET_BITS)]; i >= 0; i = f->literals[i].next) {
-		const struct literal *l = &f->literals[i];
-		if (at < l->at || at - l->at + l->text.n > text.n || text.p[at - l->at] != l->text.p[0] ||
-		    text.p[at - l->at + l->text.n - 1] != l->text.p[l->text.n - 1] || memcmp(text.p + at - l->at, l->text.p, l->text.n) != 0)
+	for (const struct entry *e = f->entries + f->buckets[bucket(h)], *const end = f->entries + f->buckets[bucket(h) + 1]; e < end; e++) {
+		const size_t start = at - e->at;
+		if (at < e->at)
 			continue;
-		for (unsigned k = 0; k < l->n_numbers; k++)
-			literal_hit(p, l->numbers[k], at - l->at);
+		const bool whole = text.n - start >= WORD;
+		if (whole && (get_le64((const unsigned char *)text.p + start) & e->mask) != e->want)
+			continue;
+		const struct literal *l = &f->literals[e->literal];
+		if (l->text.n > text.n - start || ((!whole || l->text.n > WORD) && memcmp(text.p + start, l->text.p, l->text.n) != 0))
+			continue;
+		literal_found(p, l, start);
 	}
 }
 
@@ -278,16 +347,6 @@ static void try_gram(struct pass *pass, unsigned gram, struct str text, size_t a
 	const unsigned h = hash(gram);
 	if (pass->f->bitmap[h >> 6] >> (h & 63) & 1)
 		try_bucket(pass, h, text, at);
-}
-
-static void scan_literals(struct pass *pass, struct str text)
-{
-	const unsigned char *p = (const unsigned char *)text.p;
-	size_t i = 0;
-	for (; i + GRAM < text.n; i++)
-		try_gram(pass, get_le32(p + i) & 0xffffff, text, i);	/* one load, and a byte too many */
-	if (i + GRAM == text.n)
-		try_gram(pass, gram_at(p + i), text, i);
 }
 
 static void report(const struct pass *p, size_t word, uint64_t bits, size_t at)
@@ -307,59 +366,45 @@ static void try_windows(const struct pass *p, struct str text, size_t at)
 	}
 }
 
-/* Returns where it stopped. */
-static size_t scan_few(const struct pass *pass, struct str text)
-{
-	const uint64_t *m = pass->f->masks;
-	const unsigned char *p = (const unsigned char *)text.p;
-	size_t i = 0;
-	for (; i + RX_WINDOW <= text.n; i++) {
-		uint64_t bits = m[p[i]] & m[257 + p[i + 1]] & m[2 * 257 + p[i + 2]] & m[3 * 257 + p[i + 3]];
-		if (bits != 0 && (bits &= m[4 * 257 + p[i + 4]] & m[5 * 257 + p[i + 5]]) != 0)
-			report(pass, 0, bits, i);
-	}
-	return i;
-}
-
-/* parts: which words. */
-static void try_words(const struct pass *pass, unsigned parts, const unsigned char *p, size_t at)
+static void try_word(const struct pass *pass, size_t w, const unsigned char *p, size_t at)
 {
 	const struct prefilter *f = pass->f;
-	const uint64_t *const r0 = row(f, 0, p[0]), *const r1 = row(f, 1, p[1]), *const r2 = row(f, 2, p[2]), *const r3 = row(f, 3, p[3]);
-	for (; parts != 0; parts &= parts - 1) {
-		for (size_t w = (size_t)__builtin_ctz(parts); w < f->words; w += PARTS) {
-			uint64_t bits = r0[w] & r1[w] & r2[w] & r3[w];
-			if (bits != 0 && (bits &= row(f, 4, p[4])[w] & row(f, 5, p[5])[w]) != 0)
-				report(pass, w, bits, at);
-		}
-	}
+	uint64_t bits = row(f, 0, p[0])[w] & row(f, 1, p[1])[w] & row(f, 2, p[2])[w] & row(f, 3, p[3])[w];
+	if (bits != 0 && (bits &= row(f, 4, p[4])[w] & row(f, 5, p[5])[w]) != 0)
+		report(pass, w, bits, at);
 }
 
-static size_t scan_many(const struct pass *pass, struct str text)
+/* parts: of which windows. */
+static void try_parts(const struct pass *pass, unsigned parts, const unsigned char *p, size_t at)
 {
-	const unsigned char *p = (const unsigned char *)text.p, *pairs = pass->f->pairs;
-	size_t i = 0;
-	for (; i + RX_WINDOW <= text.n; i++) {
-		const unsigned parts = pairs[(unsigned)p[i] << 8 | p[i + 1]];
-		if (parts != 0)
-			try_words(pass, parts, p + i, i);
-	}
-	return i;
-}
-
-static void scan_windows(const struct pass *pass, struct str text)
-{
-	for (size_t i = pass->f->pairs == NULL ? scan_few(pass, text) : scan_many(pass, text); i <= text.n; i++)
-		try_windows(pass, text, i);
+	const size_t words = pass->f->words;
+	if (words == 1)
+		try_word(pass, 0, p, at);
+	for (; words > 1 && parts != 0; parts &= parts - 1)
+		for (size_t w = (size_t)__builtin_ctz(parts); w < words; w += PARTS)
+			try_word(pass, w, p, at);
 }
 
 void prefilter_scan(const struct prefilter *f, struct str text, struct str folded, prefilter_hit_fn *hit, void *ctx)
 {
-	struct pass p = { .f = f, .hit = hit, .ctx = ctx };
-	if (f->n_literals > 0)
-		scan_literals(&p, folded);
-	if (f->n_windows > 0)
-		scan_windows(&p, text);
+	struct pass pass = { .f = f, .hit = hit, .ctx = ctx };
+	const unsigned char *const p = (const unsigned char *)text.p, *const q = (const unsigned char *)folded.p, *const first = f->first, *const second = f->second;
+	size_t i = 0;
+	for (; i + RX_WINDOW <= text.n; i++) {
+		const unsigned begun = first[pair_at(p + i)];
+		if (begun == 0)
+			continue;
+		if (begun & LITERAL)
+			try_gram(&pass, get_le32(q + i) & 0xffffff, folded, i);
+		const unsigned parts = begun & second[pair_at(p + i + 2)];
+		if (parts != 0)
+			try_parts(&pass, parts, p + i, i);
+	}
+	for (; i <= text.n; i++) {
+		if (i + GRAM <= text.n)
+			try_gram(&pass, gram_at(q + i), folded, i);
+		try_windows(&pass, text, i);
+	}
 }
 
 void prefilter_fold(struct str text, struct buf *out)
