@@ -359,8 +359,8 @@ const char *highestmodseq_code(struct client *c);
 /* --- cmd_mailbox.c --- */
 /* A deleted folder has gone when its directory has another name; its files follow in pieces, also those that an earlier process left. */
 void purge_later(struct user *u);
-/* before, "F" and the folder's id in hexadecimal (RFC 8474), after */
 bool special_use_known(struct str *use);	/* as RFC 6154 spells it */
+/* before, "F" and the folder's id in hexadecimal (RFC 8474), after */
 void mailboxid_put(struct buf *out, const char *before, const struct mbox *m, const char *after);
 /* "* STATUS name (…)" for LIST … RETURN (STATUS …) */
 int status_items_get(struct imap_lex *l, uint32_t *items_out, struct err *e) MUST_CHECK;
