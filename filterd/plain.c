@@ -220,6 +220,17 @@ static bool line_is_plain(struct str line, struct borders *b)
 	return !plain_begins_file(line);
 }
 
+/* A character by its number, or by a name to the semicolon; but not one of those that stand for themselves everywhere. */
+static bool is_entity(struct str s)
+{
+	size_t n = 0;
+	if (str_starts(s, STR("amp;")) || str_starts(s, STR("lt;")) || str_starts(s, STR("gt;")))
+		return false;
+	while (n < s.n && (ch_alnum(s.p[n]) || strchr("_:-", s.p[n]) != NULL))
+		n++;
+	return n == s.n || s.p[n] == ';' || s.p[0] == '#';
+}
+
 /* An attribute's value from here on: "data:", with what may stand between its letters, or something in its place that stands for a letter. */
 static bool may_be_data(struct str s)
 {
@@ -227,9 +238,13 @@ static bool may_be_data(struct str s)
 	size_t n = 0;
 	for (size_t i = 0; i < s.n; i++) {
 		const char c = s.p[i];
-		if (c == '&' || c == '%')
+		if (c == '&')
+			return is_entity(str_from(s, i + 1));
+		if (c == '%' && (i + 2 >= s.n || ch_xdigit(s.p[i + 1]) >= 3))
 			return true;
-		if (ch_lower(c) == data[n]) {
+		if (c == '%' && ch_xdigit(s.p[i + 2]) >= 0)	/* a blank, or what may be taken for one */
+			i += 2;
+		else if (ch_lower(c) == data[n]) {
 			if (data[++n] == '\0')
 				return true;
 		} else if (!((unsigned char)c <= ' ' || strchr("\"'`\\", c) != NULL)) {

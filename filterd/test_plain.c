@@ -334,6 +334,26 @@ static void test_link(const struct filter_rules *rules)
 	buf_fini(&b);
 }
 
+/* Where a link may hold a file, however it is written; queries of others are no reason. */
+static void test_links(void)
+{
+	static const struct {
+		const char *link;
+		bool plain;
+	} links[] = {
+		{ "http://x.example/?a=&b=%20c&d=%2Fe", true }, { "http://x.example/?a=&amp;b=&lt;&gt;", true }, { "data", true }, { "data:x", false }, { "&#100;ata:x", false },
+		{ "d&#x61;ta:x", false }, { "data&colon;x", false }, { "%64ata:x", false }, { " D A\\TA:x", false }, { "%09%20data:x", false },
+	};
+	struct buf b;
+	buf_init(&b, 1 << 12);
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		buf_reset(&b);
+		buf_printf(&b, HEAD MIXED PART "Content-Type: text/html\r\n\r\n<a href=\"%s\">x</a>\r\n" END, links[i].link);
+		tap_ok(is_plain(buf_view(&b)) == links[i].plain, "a link to %s", links[i].link);
+	}
+	buf_fini(&b);
+}
+
 /* It ends a line behind each piece, so its file is the longer the more of them there are. */
 static void test_many_pieces(const struct filter_rules *rules)
 {
@@ -395,6 +415,7 @@ static void test_scans(struct filter_rules *rules)
 	test_long_lines(rules);
 	test_many_pieces(rules);
 	test_link(rules);
+	test_links();
 	test_changed(rules);
 }
 
