@@ -265,8 +265,7 @@ static bool has_data_links(struct str s)
 	return false;
 }
 
-/* Lines that end with LF or CRLF, and nothing of it elsewhere. */
-static bool has_clear_ends(struct str s)
+bool plain_is_lines(struct str s)
 {
 	if (memchr(s.p, '\0', s.n) != NULL)
 		return false;
@@ -279,7 +278,7 @@ static bool has_clear_ends(struct str s)
 /* Of a message of one part its lines have been looked at, by plain_holds_more(). */
 static bool lines_are_plain(struct str message, struct borders *b)
 {
-	if (!has_clear_ends(message))
+	if (!plain_is_lines(message))
 		return false;
 	bool more;
 	for (size_t n = 0; b->n > 0 && message.n > 0; n++)

@@ -13,6 +13,8 @@
 bool plain_knows(const char *version);
 /* root: the parsed message. Pure, linear. */
 bool mail_is_plain(struct str message, const struct mime_part *root);
+/* Lines that end with LF or CRLF, nothing of it elsewhere, no NUL. */
+bool plain_is_lines(struct str s);
 /* How long each of these files may be, at most: it ends each piece of a long line. */
 size_t plain_file_max(const struct mime_part *p);
 /* What its parser writes into files of a part of a plain message that has no parts of its own. false: nothing of this kind. */

@@ -32,17 +32,6 @@ static bool is_body_text(struct arena *a, const struct mime_part *p)
 	       (p->disposition.p == NULL || str_case_eq(p->disposition, STR("inline"))) && mime_names(a, p, &name, 1) == 0;
 }
 
-/* Bytes of lines that end with LF or CRLF. */
-static bool is_lines(struct str s)
-{
-	if (memchr(s.p, '\0', s.n) != NULL)
-		return false;
-	for (const char *at = s.p, *end = s.p + s.n; (at = memchr(at, '\r', (size_t)(end - at))) != NULL; at++)
-		if (at + 1 == end || at[1] != '\n')
-			return false;
-	return true;
-}
-
 /* As the library's own parser of mail writes it: it has then scanned this very file within the message. */
 static void as_the_library_has_it(struct str text, struct buf *out)
 {
@@ -67,7 +56,7 @@ static void file_init(struct arena *a, const struct mime_part *p, struct file *f
 	buf_init(&f->body, p->body.n + 1);
 	mime_body_decode(p, &f->body);
 	buf_init(&f->text, f->body.n + 1);
-	if (f->body.n > 0 && is_body_text(a, p) && is_lines(buf_view(&f->body)) && content_of(buf_view(&f->body)).name[0] == '\0')
+	if (f->body.n > 0 && is_body_text(a, p) && plain_is_lines(buf_view(&f->body)) && content_of(buf_view(&f->body)).name[0] == '\0')
 		as_the_library_has_it(buf_view(&f->body), &f->text);
 }
 
