@@ -19,6 +19,7 @@
 #include "ipc/filter.h"
 #include "outcome.h"
 #include "scan.h"
+#include "test_found.h"
 #include "signatures.h"
 #include "test/tap.h"
 
@@ -172,31 +173,6 @@ static void clear(void)
 	tap_ok(rmdir(dir) == 0, "nothing is left of what was unpacked");
 }
 
-struct found {
-	char name[120];
-};
-
-static void on_finding(void *ctx, const char *stage, const char *text)
-{
-	(void)stage;
-	snprintf(ctx, sizeof(struct found), "%s", text);
-}
-
-static int stage(const struct filter_rules *rules, struct str message, struct found *found)
-{
-	struct arena *a = arena_new(0);
-	struct err e = { 0 };
-	struct scan s = { .a = a, .rules = rules, .message = message, .explain = on_finding, .explain_ctx = found };
-	found->name[0] = '\0';
-	s.root = mime_parse(a, message);
-	outcome_groups(&s);
-	const int r = stage_virus(&s, &e);
-	if (r < 0)
-		tap_diag("%s", e.text);
-	arena_free(&a);
-	return r;
-}
-
 /* --- what is scanned --- */
 
 enum { LINES = 1500 };
@@ -232,7 +208,7 @@ static uint64_t scanned_of(const struct filter_rules *rules, const char *text_fi
 		const char *name = NULL;
 		tap_ok(clamav_scan_mem(rules->clamav, buf_view(&b), &name, &e) == 0, "the message alone is clean");
 	} else {
-		tap_is_int(stage(rules, buf_view(&b), &found), 0, "the message is clean");
+		tap_is_int(virus_found(rules, buf_view(&b), &found), 0, "the message is clean");
 	}
 	buf_fini(&b);
 	return clamav_scanned(rules->clamav) - before;
@@ -250,7 +226,7 @@ static unsigned scans_of(const struct filter_rules *rules, const char *message)
 {
 	struct found found;
 	const uint64_t before = clamav_scans(rules->clamav);
-	tap_ok(stage(rules, str_c(message), &found) >= 0, "it is scanned");
+	tap_ok(virus_found(rules, str_c(message), &found) >= 0, "it is scanned");
 	return (unsigned)(clamav_scans(rules->clamav) - before);
 }
 
@@ -307,11 +283,11 @@ static void test_met_elsewhere(const struct filter_rules *rules)
 static void test_found(const struct filter_rules *rules, bool listed)
 {
 	struct found link;
-	tap_ok(stage(rules, str_c(forged), &link) >= 0, "a link is scanned");
+	tap_ok(virus_found(rules, str_c(forged), &link) >= 0, "a link is scanned");
 	tap_is_str(link.name, listed ? "Heuristics.Phishing.Email.SpoofedDomain" : "", "a link that pretends to go elsewhere");
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct found found;
-		const int r = stage(rules, str_c(cases[i].message), &found);
+		const int r = virus_found(rules, str_c(cases[i].message), &found);
 		tap_ok(r >= 0, "case %zu is scanned", i);
 		tap_is_str(found.name, cases[i].found == NULL ? "" : cases[i].found, "case %zu", i);
 	}
@@ -329,8 +305,8 @@ static void test_remembered(const struct filter_rules *rules)
 		"Hb1ygDc8W9iCPjFWNI9brm2s1DbJGcbdU+I0h9oD/QI5YwbSSM2g6Z8zQg9XfujOVLZwgCgNHsaY\r\n"
 		"Iby2qIOTlvllq2/3KnA=\r\n" END;
 	struct found found;
-	tap_is_int(stage(rules, str_c(twin), &found), 0, "a file is clean");
-	tap_is_int(stage(rules, str_c(infected), &found), 1, "another with its digest and size is not");
+	tap_is_int(virus_found(rules, str_c(twin), &found), 0, "a file is clean");
+	tap_is_int(virus_found(rules, str_c(infected), &found), 1, "another with its digest and size is not");
 	tap_is_str(found.name, "Test.Twin.UNOFFICIAL", "and its signature finds it");
 }
 
@@ -353,9 +329,9 @@ static void test_trouble(const struct filter_rules *rules)
 	none.rlim_cur = 0;
 	signal(SIGXFSZ, SIG_IGN);
 	tap_ok(setrlimit(RLIMIT_FSIZE, &none) == 0, "nothing can be written");
-	tap_ok(stage(rules, buf_view(&b), &found) < 0, "then the message is not checked");
+	tap_ok(virus_found(rules, buf_view(&b), &found) < 0, "then the message is not checked");
 	tap_ok(setrlimit(RLIMIT_FSIZE, &was) == 0, "all can be written again");
-	tap_is_int(stage(rules, buf_view(&b), &found), 1, "the next time it is");
+	tap_is_int(virus_found(rules, buf_view(&b), &found), 1, "the next time it is");
 	tap_is_str(found.name, "Test.Word.UNOFFICIAL", "and what is in it is found");
 	buf_fini(&b);
 }
@@ -367,13 +343,13 @@ static const char small_page[] = HEAD "Content-Type: text/html\r\n\r\n<html><bod
 static bool both_found(const struct filter_rules *rules)
 {
 	struct found found;
-	return stage(rules, str_c(small_part), &found) == 1 && stage(rules, str_c(small_page), &found) == 1;
+	return virus_found(rules, str_c(small_part), &found) == 1 && virus_found(rules, str_c(small_page), &found) == 1;
 }
 
 static bool none_clean(const struct filter_rules *rules)
 {
 	struct found found;
-	return stage(rules, str_c(small_part), &found) != 0 && stage(rules, str_c(small_page), &found) != 0;
+	return virus_found(rules, str_c(small_part), &found) != 0 && virus_found(rules, str_c(small_page), &found) != 0;
 }
 
 static void test_few_descriptors(const struct filter_rules *rules)
@@ -385,7 +361,7 @@ static void test_few_descriptors(const struct filter_rules *rules)
 	few = was;
 	for (few.rlim_cur = 3; few.rlim_cur < 24; few.rlim_cur++) {
 		const bool set = setrlimit(RLIMIT_NOFILE, &few) == 0;
-		const int part = stage(rules, str_c(small_part), &found), page = stage(rules, str_c(small_page), &found);
+		const int part = virus_found(rules, str_c(small_part), &found), page = virus_found(rules, str_c(small_page), &found);
 		tap_ok(set && setrlimit(RLIMIT_NOFILE, &was) == 0 && part < 0 && page < 0, "with %d descriptors nothing is checked", (int)few.rlim_cur);
 	}
 	tap_ok(both_found(rules), "with more it is");
@@ -439,7 +415,7 @@ static void test_full(const struct filter_rules *rules)
 	tap_ok(none_clean(rules), "nothing is called clean");
 	unlink(name);
 	fill_bytes(name, 6 << 20);
-	tap_ok(stage(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0, "in a small space an eighth is room, though messages may be larger");
+	tap_ok(virus_found(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0, "in a small space an eighth is room, though messages may be larger");
 	unlink(name);
 	tap_ok(both_found(rules), "with room again all is found");
 	unsigned n = fill_files(space);
@@ -463,10 +439,10 @@ static void test_damaged(const struct filter_rules *rules)
 	static const char message[] = HEAD PARTS B64 "Content-Type: application/x-xz\r\n\r\n/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQA7RCCCPP3m8cJrMPkOxw==\r\n" END;
 	struct found found;
 	for (unsigned time = 0; time < 2; time++) {
-		tap_ok(stage(rules, str_c(message), &found) >= 0, "a damaged file is scanned");
+		tap_ok(virus_found(rules, str_c(message), &found) >= 0, "a damaged file is scanned");
 		tap_is_str(found.name, "not all could be looked into: cli_scanxz: premature end of compressed stream", "and said to be");
 	}
-	tap_ok(stage(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0 && found.name[0] == '\0', "the next message is not");
+	tap_ok(virus_found(rules, str_c(HEAD "\r\nnothing\r\n"), &found) == 0 && found.name[0] == '\0', "the next message is not");
 }
 
 /* A dictionary larger than the library, or the worker, has memory for is no virus. */

@@ -14,6 +14,7 @@
 #include "clamav.h"
 #include "outcome.h"
 #include "scan.h"
+#include "test_found.h"
 #include "test/tap.h"
 
 static char dir[] = "/tmp/test_plain.XXXXXX";
@@ -136,31 +137,6 @@ static const struct {
 	{ HEAD TEXT QP "\r\nsee\r\n\r\nSubject: x\r\nContent-Type: application/x-y; name=3Dz=00text/plain\r\n\r\n" WORD, "Test.Word", NOT },
 };
 
-struct found {
-	char name[120];
-};
-
-static void on_finding(void *ctx, const char *stage, const char *text)
-{
-	(void)stage;
-	snprintf(ctx, sizeof(struct found), "%s", text);
-}
-
-static int stage(const struct filter_rules *rules, struct str message, struct found *found)
-{
-	struct arena *a = arena_new(0);
-	struct err e = { 0 };
-	struct scan s = { .a = a, .rules = rules, .message = message, .explain = on_finding, .explain_ctx = found };
-	found->name[0] = '\0';
-	s.root = mime_parse(a, message);
-	outcome_groups(&s);
-	const int r = stage_virus(&s, &e);
-	if (r < 0)
-		tap_diag("%s", e.text);
-	arena_free(&a);
-	return r;
-}
-
 static bool is_plain(struct str message)
 {
 	struct arena *a = arena_new(0);
@@ -186,7 +162,7 @@ static void test_cases(const struct filter_rules *rules)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		const struct str message = str_c(cases[i].message);
 		struct found ours, theirs;
-		const int r = stage(rules, message, &ours), its = alone(rules, message, &theirs);
+		const int r = virus_found(rules, message, &ours), its = alone(rules, message, &theirs);
 		const struct str name = str_c(ours.name);
 		tap_ok(is_plain(message) == (cases[i].kind == PLAIN), "case %zu is %splain", i, cases[i].kind == PLAIN ? "" : "not ");
 		tap_ok(r >= 0 && its >= 0 && (its == 0 || r == 1), "what libclamav finds in case %zu is found", i);
@@ -264,7 +240,7 @@ static void test_changed(const struct filter_rules *rules)
 			for (size_t k = 1 + below(CHANGES_MAX); k > 0; k--)
 				change(&message, &room);
 			const int its = alone(rules, buf_view(&message), &theirs);
-			const bool miss = its == 1 && stage(rules, buf_view(&message), &ours) != 1;
+			const bool miss = its == 1 && virus_found(rules, buf_view(&message), &ours) != 1;
 			plain += is_plain(buf_view(&message));
 			found += its == 1;
 			missed += miss;
@@ -292,7 +268,7 @@ static void test_nested(const struct filter_rules *rules)
 		for (unsigned i = 1; i < depth; i++)
 			buf_c(&b, QP "\r\nsome=20text\r\n");
 		buf_c(&b, B64 "\r\n" WORD);
-		tap_ok(is_plain(buf_view(&b)) && stage(rules, buf_view(&b), &found) == 1, "a mail in a text, %u deep: %s", depth, found.name);
+		tap_ok(is_plain(buf_view(&b)) && virus_found(rules, buf_view(&b), &found) == 1, "a mail in a text, %u deep: %s", depth, found.name);
 	}
 	buf_fini(&b);
 }
@@ -313,7 +289,7 @@ static void test_long_lines(const struct filter_rules *rules)
 			buf_ch(&b, 'y');
 		buf_c(&b, "--=_b1\r\n" APP B64 "\r\n" WORD END);
 		const int its = alone(rules, buf_view(&b), &theirs);
-		tap_ok(its >= 0 && stage(rules, buf_view(&b), &ours) >= its, "lines of %zu bytes: %s, %s", n, theirs.name, ours.name);
+		tap_ok(its >= 0 && virus_found(rules, buf_view(&b), &ours) >= its, "lines of %zu bytes: %s, %s", n, theirs.name, ours.name);
 	}
 	buf_fini(&b);
 }
@@ -329,7 +305,7 @@ static void test_link(const struct filter_rules *rules)
 		buf_c(&b, "X-One: and all that somebody says of it\r\n");
 	buf_c(&b, "From: a@example.org\r\n" MIXED "--=_b1\r\nContent-Type: text/html\r\n\r\n<html><body>x</body></html>\r\n"
 		  "--=_b1\r\nContent-Type: text/html\r\n\r\nx\r\n<video src=\"data:application/x-y;base64,YSB3b3Jtd29yZCBoZXJl\">\r\n" END);
-	const int its = alone(rules, buf_view(&b), &theirs), r = stage(rules, buf_view(&b), &ours);
+	const int its = alone(rules, buf_view(&b), &theirs), r = virus_found(rules, buf_view(&b), &ours);
 	tap_ok(!is_plain(buf_view(&b)) && its == 1 && r == 1, "a file in a link: %s, %s", theirs.name, ours.name);
 	buf_fini(&b);
 }
@@ -365,7 +341,7 @@ static void test_many_pieces(const struct filter_rules *rules)
 	for (size_t i = 0; i < PIECES * PIECE - WORD_BYTES; i++)
 		buf_ch(&b, 'x');
 	buf_c(&b, "wormends" END);
-	const int its = alone(rules, buf_view(&b), &theirs), r = stage(rules, buf_view(&b), &ours);
+	const int its = alone(rules, buf_view(&b), &theirs), r = virus_found(rules, buf_view(&b), &ours);
 	tap_ok(is_plain(buf_view(&b)) && its == 1 && r == 1, "a line of %d pieces: %s, %s", PIECES, theirs.name, ours.name);
 	buf_fini(&b);
 }
@@ -377,7 +353,7 @@ static void test_plain_scans(const struct filter_rules *rules)
 	struct found found;
 	const uint64_t before = clamav_scans(rules->clamav);
 	tap_ok(!clamav_wants_mail(rules->clamav) && is_plain(str_c(message)), "no signature wants a mail, and the message is plain");
-	tap_ok(stage(rules, str_c(message), &found) == 0, "it is clean");
+	tap_ok(virus_found(rules, str_c(message), &found) == 0, "it is clean");
 	tap_is_int((int)(clamav_scans(rules->clamav) - before), 3, "the message and its two parts are looked at");
 }
 
