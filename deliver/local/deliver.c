@@ -40,15 +40,17 @@ static void reset_signals(void)
 	const struct itimerval off = { 0 }, life = { .it_value.tv_sec = LIFE_S };
 	sigset_t none;
 
-	for (int s = 1; s < NSIG; s++)
+	(void)setitimer(ITIMER_REAL, &life, NULL);	/* SIGALRM ends one that hangs in a file system of the user's own */
+	(void)setitimer(ITIMER_VIRTUAL, &off, NULL);
+	(void)setitimer(ITIMER_PROF, &off, NULL);
+	for (int s = 1; s < NSIG; s++) {
+		(void)sigaction(s, &ign, NULL);		/* drops one that waits to be let through */
 		(void)sigaction(s, &dfl, NULL);
+	}
 	(void)sigaction(SIGPIPE, &ign, NULL);
 	(void)sigaction(SIGXFSZ, &ign, NULL);	/* a file size limit is EFBIG: temporary */
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)setitimer(ITIMER_REAL, &life, NULL);	/* SIGALRM ends one that hangs in a file system of the user's own */
-	(void)setitimer(ITIMER_VIRTUAL, &off, NULL);
-	(void)setitimer(ITIMER_PROF, &off, NULL);
 }
 
 static void limit(int what, rlim_t soft)
