@@ -353,7 +353,7 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 {
 	struct worker *w = ctx;
 	if (!w->retired)
-		log_error("%s has gone (pid %d)", w->ready ? "template" : "template did not get ready", (int)w->pid);
+		log_error("%s (pid %d)", w->ready ? "template has gone" : "template did not get ready", (int)w->pid);
 	const bool needed = w == p.now || w == p.next;
 	p.now = w == p.now ? NULL : p.now;
 	p.renewing = p.renewing && w != p.next;	/* the old one is better than none */

@@ -111,7 +111,10 @@ def test_fronts_follow_an_authd_that_was_started_again(renewal):
     renewal.tell("authd", signal.SIGKILL)
     for port in ("SUBMISSIONS", "IMAPS", "POP3S"):
         renewal.comes(der, port)
-    assert "did not get ready" not in renewal.suite.log.read_bytes()[mark:].decode(errors="replace")
+    # One that asked the old key worker in its last moment is made again; none may have come upon a key that does not fit.
+    said = renewal.suite.log.read_bytes()[mark:].decode(errors="replace")
+    assert [x for x in said.splitlines() if "TLS self test" in x and "the peer has closed" not in x] == []
+    assert said.count("did not get ready") <= said.count("TLS self test"), said
 
 
 def test_authd_that_starts_between_the_two_files(renewal):
