@@ -247,8 +247,8 @@ static bool may_be_data(struct str s)
 		else if (ch_lower(c) == data[n]) {
 			if (data[++n] == '\0')
 				return true;
-		} else if (!((unsigned char)c <= ' ' || strchr("\"'`\\", c) != NULL)) {
-			return false;
+		} else if (!((unsigned char)c <= ' ' || (unsigned char)c > '~' || strchr("\"'`\\", c) != NULL)) {
+			return false;	/* it may keep bytes of other scripts back until a letter comes that is no entity */
 		}
 	}
 	return false;
