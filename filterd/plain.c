@@ -12,6 +12,7 @@ enum {
 	DEPTH_MAX = 6,			/* it counts these as nested archives */
 	PARAMS_MAX = 20,		/* it has a limit of 256 */
 	BOUNDARY_MAX = 70,		/* RFC 2046 5.1.1 */
+	ENTITY_DIGITS_MAX = 5,		/* of longer ones the value is not looked at */
 };
 
 /* --- fields --- */
@@ -220,15 +221,35 @@ static bool line_is_plain(struct str line, struct borders *b)
 	return !plain_begins_file(line);
 }
 
-/* A character by its number, or by a name to the semicolon; but not one of those that stand for themselves everywhere. */
-static bool is_entity(struct str s)
+/* What an entity in a link stands for, to libclamav: of a number that ends with a semicolon the low byte, whatever that is in Unicode. */
+enum entity { ENTITY_OTHER, ENTITY_QUOTE, ENTITY_MAYBE };
+
+static enum entity entity_of_number(struct str s)
 {
+	unsigned value = 0;
 	size_t n = 0;
-	if (str_starts(s, STR("amp;")) || str_starts(s, STR("lt;")) || str_starts(s, STR("gt;")))
-		return false;
+	for (; n < s.n && n < ENTITY_DIGITS_MAX && ch_digit(s.p[n]); n++)
+		value = value * 10 + (unsigned)(s.p[n] - '0');
+	if (n == 0 || n == s.n || s.p[n] != ';')
+		return ENTITY_MAYBE;
+	return strchr("dDaAtT:\"'`\\ \t\r\n", (int)(value & 0xff)) != NULL ? ENTITY_MAYBE : ENTITY_OTHER;
+}
+
+/* Behind "&": one that stands for something that is surely no letter of "data:", or none, which is the characters that it is written with. */
+static enum entity entity_at(struct str s)
+{
+	static const char *const others[] = { "amp;", "lt;", "gt;", "nbsp;" };
+	size_t n = 0;
+	if (s.n > 0 && s.p[0] == '#')
+		return entity_of_number(str_from(s, 1));
+	if (str_starts(s, STR("quot;")))
+		return ENTITY_QUOTE;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (str_starts(s, str_c(others[i])))
+			return ENTITY_OTHER;
 	while (n < s.n && (ch_alnum(s.p[n]) || strchr("_:-", s.p[n]) != NULL))
 		n++;
-	return n == s.n || s.p[n] == ';' || s.p[0] == '#';
+	return n == s.n || s.p[n] == ';' ? ENTITY_MAYBE : ENTITY_OTHER;
 }
 
 /* An attribute's value from here on: "data:", with what may stand between its letters, or something in its place that stands for a letter. */
@@ -238,8 +259,13 @@ static bool may_be_data(struct str s)
 	size_t n = 0;
 	for (size_t i = 0; i < s.n; i++) {
 		const char c = s.p[i];
-		if (c == '&')
-			return is_entity(str_from(s, i + 1));
+		if (c == '&') {
+			const enum entity what = entity_at(str_from(s, i + 1));
+			if (what != ENTITY_QUOTE)
+				return what == ENTITY_MAYBE;
+			i += sizeof("quot;") - 1;
+			continue;
+		}
 		if (c == '%' && (i + 2 >= s.n || ch_xdigit(s.p[i + 1]) >= 3))
 			return true;
 		if (c == '%' && ch_xdigit(s.p[i + 2]) >= 0)	/* a blank, or what may be taken for one */

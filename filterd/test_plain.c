@@ -331,6 +331,7 @@ static void test_links(void)
 	} links[] = {
 		{ "http://x.example/?a=&b=%20c&d=%2Fe", true }, { "http://x.example/?a=&amp;b=&lt;&gt;", true }, { "data", true }, { "data:x", false }, { "&#100;ata:x", false },
 		{ "d&#x61;ta:x", false }, { "data&colon;x", false }, { "%64ata:x", false }, { " D A\\TA:x", false }, { "%09%20data:x", false },
+		{ " &#151;x", true }, { "&#8220;x&#8221;", true }, { "&nbsp;&nbsp;", true }, { "&quot;x&quot;", true }, { "&quot;data:x", false }, { "&#356;ata:x", false },
 	};
 	struct buf b;
 	buf_init(&b, 1 << 12);
