@@ -30,6 +30,7 @@ enum {
 struct ahead_hand {
 	struct arena *scratch;
 	struct signer *signer;		/* NULL: nothing is to be signed */
+	size_t usual_head;		/* bytes: msgfile_head_bytes */
 };
 struct batch {
 	uint32_t first, last;		/* the walk's part that it covers; last 0: none */
@@ -54,7 +55,7 @@ struct ahead {
 
 /* --- on a thread: nothing but the item and the hand is touched --- */
 
-static bool read_file(struct ahead_item *it)
+static bool read_file(struct ahead_item *it, struct ahead_hand *hand)
 {
 	CLEANUP_FD int fd = message_open_name(it->dirfd, it->name);
 	struct stat st;
@@ -63,7 +64,11 @@ static bool read_file(struct ahead_item *it)
 		return false;
 	if (it->date)
 		it->mtime = st.st_mtime > 0 ? st.st_mtime : 0;
-	return msgfile_bytes(fd, it->size, !(it->what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)), it->room, &it->text, &it->head_only);
+	it->head_only = false;
+	it->head_n = 0;
+	if (it->what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT))
+		return msgfile_bytes(fd, it->size, it->room, &it->text);
+	return msgfile_head_bytes(fd, it->size, &hand->usual_head, it->room, &it->text, &it->head_only, &it->head_n);
 }
 
 static void sign(struct ahead_item *it, enum mbox_search_kind kind, const struct trigrams *t)
@@ -112,10 +117,10 @@ static void look(void *item, unsigned h)
 		it->done = MBOX_AHEAD_DATE;
 		return;
 	}
-	if (!read_file(it))
+	if (!read_file(it, hand))
 		return;
 	it->done = (it->date ? MBOX_AHEAD_DATE : 0) | MBOX_AHEAD_HEAD | (it->head_only ? 0 : MBOX_AHEAD_TEXT);
-	compute(it, hand, &(struct msgfile){ .text = it->text, .head_only = it->head_only });
+	compute(it, hand, &(struct msgfile){ .text = it->text, .head_only = it->head_only, .head_n = it->head_n });
 	arena_reset(hand->scratch);
 	if (hand->signer)
 		signer_rest(hand->signer);

@@ -26,6 +26,7 @@ struct ahead_item {
 	unsigned done;
 	bool taken;		/* the walk has come to it */
 	bool head_only;
+	size_t head_n;		/* as in struct msgfile */
 	struct str text;
 	struct buf summary, structure;
 	struct ahead_signature signature[MBOX_SEARCH_KINDS];	/* where sign and done */

@@ -13,7 +13,10 @@
 
 enum {
 	READ_MAX = 131072,		/* files up to this size are read, larger ones mapped */
-	HEAD_FIRST = 16384,		/* first try for a header */
+	HEAD_FIRST = 16384,		/* first try for a header, */
+	HEAD_LEAST = 1024,		/* but no less than that where those before it were short */
+	HEAD_STEP = 256,		/* what is asked for is a multiple */
+	FORGETS = 128,			/* a header that was longer than others is forgotten after about so many */
 };
 
 static int read_file(struct msgfile *m, int fd, size_t n, struct err *e)
@@ -52,6 +55,7 @@ static int read_head(struct msgfile *m, int fd, struct err *e)
 		return -1;
 	if (mail_head_find(m->text, false, &head, &body) == 0) {
 		m->head_only = true;
+		m->head_n = body;
 		return 0;
 	}
 	free(m->own);
@@ -90,33 +94,71 @@ size_t msgfile_room(uint64_t size, bool head_only)
 	return size > READ_MAX ? SIZE_MAX : (size_t)size + 1;
 }
 
-/* One byte more than the file should have is asked for: the read that gets all but that one has seen its end. What is not a regular file, is shorter or
- * longer, or fails on the way does not answer so. */
-bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str *text_out, bool *part_out)
+static struct str read_first(int fd, char *room, size_t bytes)
 {
-	const bool part = head_only && size > HEAD_FIRST;
-	size_t head, body;
 	ssize_t n;
 
 	do
-		n = pread(fd, room, part ? HEAD_FIRST : (size_t)size + 1, 0);
+		n = pread(fd, room, bytes, 0);
 	while (n < 0 && errno == EINTR);
-	const struct str text = str_n(room, n > 0 ? (size_t)n : 0);
-	if (n < 0 || (part ? n < HEAD_FIRST || mail_head_find(text, false, &head, &body) != 0 : (uint64_t)n != size))
+	return str_n(n < 0 ? NULL : room, n > 0 ? (size_t)n : 0);
+}
+
+/* One byte more than the file should have is asked for: the read that gets all but that one has seen its end. What is not a regular file, is shorter or
+ * longer, or fails on the way does not answer so. */
+bool msgfile_bytes(int fd, uint64_t size, char *room, struct str *text_out)
+{
+	const struct str text = read_first(fd, room, (size_t)size + 1);
+
+	if (text.p == NULL || text.n != size)
 		return false;
 	*text_out = text;
-	*part_out = part;
+	return true;
+}
+
+static bool head_within(int fd, size_t bytes, char *room, struct str *text_out, size_t *head_n_out)
+{
+	const struct str text = read_first(fd, room, bytes);
+	size_t head;
+
+	if (text.n < bytes || mail_head_find(text, false, &head, head_n_out) != 0)
+		return false;
+	*text_out = text;
+	return true;
+}
+
+static bool whole(int fd, uint64_t size, char *room, struct str *text_out, bool *part_out, size_t *head_n_out)
+{
+	size_t head;
+
+	if (!msgfile_bytes(fd, size, room, text_out))
+		return false;
+	*part_out = false;
+	return mail_head_find(*text_out, true, &head, head_n_out) == 0;
+}
+
+/* Most of what a read costs is the copying, and most of a message is not its header. */
+bool msgfile_head_bytes(int fd, uint64_t size, size_t *usual_io, char *room, struct str *text_out, bool *part_out, size_t *head_n_out)
+{
+	const size_t usual = *usual_io < HEAD_LEAST ? HEAD_LEAST : *usual_io, first = (usual + HEAD_STEP - 1) / HEAD_STEP * HEAD_STEP;
+
+	*part_out = true;
+	if (!(first < HEAD_FIRST && first < size && head_within(fd, first, room, text_out, head_n_out)) &&
+	    !(size > HEAD_FIRST ? head_within(fd, HEAD_FIRST, room, text_out, head_n_out) : whole(fd, size, room, text_out, part_out, head_n_out)))
+		return false;
+	*usual_io = *head_n_out > usual ? *head_n_out : usual - (usual - *head_n_out) / FORGETS;
 	return true;
 }
 
 static bool read_as_known(struct msgfile *m, int fd, uint64_t size, bool head_only)
 {
 	const size_t room = msgfile_room(size, head_only);
+	size_t usual = HEAD_FIRST;	/* of one message nobody knows: at most one read */
 
 	if (room == SIZE_MAX)
 		return false;
 	m->own = xmalloc(room);
-	return msgfile_bytes(fd, size, head_only, m->own, &m->text, &m->head_only);
+	return head_only ? msgfile_head_bytes(fd, size, &usual, m->own, &m->text, &m->head_only, &m->head_n) : msgfile_bytes(fd, size, m->own, &m->text);
 }
 
 /* The crew has read it: the walk's batch keeps it until the next one. */
@@ -128,6 +170,7 @@ static bool was_read(struct msgfile *m, struct mbox_view *v, uint32_t seq, bool 
 		return false;
 	m->text = it->text;
 	m->head_only = it->head_only;
+	m->head_n = it->head_n;
 	return true;
 }
 
@@ -169,6 +212,8 @@ struct str msgfile_head(const struct msgfile *m)
 {
 	size_t head = m->text.n, body = m->text.n;
 
+	if (m->head_n > 0)
+		return str_sub(m->text, 0, m->head_n);
 	if (mail_head_find(m->text, true, &head, &body) != 0)
 		return m->text;
 	return str_sub(m->text, 0, body);

@@ -14,6 +14,7 @@ struct msgfile {
 	struct str text;		/* the whole message */
 	bool mapped;
 	bool head_only;			/* text is only the beginning */
+	size_t head_n;			/* of the header section with the empty line after it; 0: nobody has looked (msgfile_head) */
 	char *own;
 	struct arena *arena;		/* of root */
 	struct mime_part *root;		/* NULL: not parsed yet */

@@ -402,10 +402,13 @@ int message_count(int fd, uint64_t *size_out, uint64_t *crlf_out, struct err *e)
 int message_open_name(int dirfd, const char *name) MUST_CHECK;	/* -1 with errno; what kind of file it is was not asked */
 int message_open_pos(struct mbox *m, uint32_t pos, int *fd_out, struct stat *st_out) MUST_CHECK;	/* where it is known to be; errno */
 struct msgfile;
-/* A file that is thought to be size bytes long, read in one go into room, of msgfile_room() bytes (SIZE_MAX: it is better mapped, else size + 1). False: it is not as long as
- * that, or head_only, and the header is longer than what was read. part_out: there is more. Pure but for fd. */
+/* A file that is thought to be size bytes long, read into room, of msgfile_room() bytes (SIZE_MAX: it is better mapped, else size + 1), in one go. False: it is not as long
+ * as that. Pure but for fd. */
 size_t msgfile_room(uint64_t size, bool head_only);
-bool msgfile_bytes(int fd, uint64_t size, bool head_only, char *room, struct str *text_out, bool *part_out) MUST_CHECK;
+bool msgfile_bytes(int fd, uint64_t size, char *room, struct str *text_out) MUST_CHECK;
+/* The same for its header alone (msgfile_room with head_only): no more is read than headers before it were long, which *usual_io says (0: there was none) and learns, and
+ * once more where this one is longer. False also where it is longer than is read. part_out: there is more; head_n_out: bytes of the header with the empty line. */
+bool msgfile_head_bytes(int fd, uint64_t size, size_t *usual_io, char *room, struct str *text_out, bool *part_out, size_t *head_n_out) MUST_CHECK;
 int msgfile_from(struct msgfile *f, int fd, const struct stat *st, bool head_only, struct err *e) MUST_CHECK;	/* reads or maps an open file */
 /* A new message whose text is in memory, and what is kept of it once that was computed. */
 struct arrival {

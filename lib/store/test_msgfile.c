@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "store/msgfile.h"
+#include "store/store_priv.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -75,6 +76,72 @@ static void test_lengths(void)
 	free(middle);
 }
 
+/* --- the header alone, of many files --- */
+
+static int file_of(const char *root, const char *name, const char *text)
+{
+	put_file(root, name, text);
+	return open(scratch_path(root, name), O_RDONLY | O_CLOEXEC);
+}
+
+/* Is exactly its header found, in no more than most bytes of it? size: as it is thought to be. */
+static bool header_in(int fd, const char *text, size_t size, size_t *usual, size_t most)
+{
+	char *const room = malloc(msgfile_room(size, true));
+	const char *const body = strstr(text, "\n\n");
+	size_t head_n = 0;
+	struct str got;
+	bool part;
+
+	if (room == NULL)
+		exit(94);
+	const bool right = msgfile_head_bytes(fd, size, usual, room, &got, &part, &head_n) && got.n <= most && part == (got.n < strlen(text)) &&
+		memcmp(got.p, text, got.n) == 0 && head_n <= got.n && head_n == (body ? (size_t)(body - text) + 2 : got.n);
+	free(room);
+	return right;
+}
+
+/* So much is read as was needed before, and no header is cut for that. */
+static void test_usual(void)
+{
+	static const char line[] = "X-Long: 0123456789012345678901234567890123456789\n";
+	const char *const root = scratch_new();
+	char *const small = long_text("Subject: x\n\n", "0123456789012345678901234567890123456789\n", 9000, "end\n");
+	char *const wide = long_text("Subject: x\n", line, 6000, "\nbody, of which there is more\n");
+	char *const bare = long_text("Subject: x\n", line, 3000, "");
+	const int fds[] = { file_of(root, "small", small), file_of(root, "wide", wide), file_of(root, "bare", bare), file_of(root, "short", SMALL), file_of(root, "empty", "") };
+	size_t usual = 0;
+
+	tap_ok(header_in(fds[0], small, strlen(small), &usual, 1024), "a short header needs no more than its beginning");
+	tap_ok(header_in(fds[1], wide, strlen(wide), &usual, strlen(wide)), "a longer one is read all the same");
+	tap_ok(usual > 6000, "and is how long headers are");
+	tap_ok(header_in(fds[0], small, strlen(small), &usual, 6400) && header_in(fds[1], wide, strlen(wide), &usual, 6400), "so long the next ones may be");
+	for (int i = 0; i < 2000; i++)
+		if (!header_in(fds[0], small, strlen(small), &usual, 6400))
+			tap_ok(false, "short headers");
+	tap_ok(usual < 1500, "many short ones, and it is forgotten");
+	tap_ok(header_in(fds[2], bare, strlen(bare), &usual, strlen(bare)), "a message that is only a header");
+	tap_ok(header_in(fds[3], SMALL, strlen(SMALL), &usual, strlen(SMALL)), "one shorter than what is read");
+	tap_ok(header_in(fds[4], "", 0, &usual, 0), "an empty one");
+	for (size_t n = 1018; n < 1030; n++) {	/* its end on either side of the first read's */
+		char *const text = long_text("X: ", "x", n, "\n\nbody\n"), name[20];
+		snprintf(name, sizeof(name), "n%zu", n);
+		const int fd = file_of(root, name, text);
+		size_t none = 0;
+		tap_ok(header_in(fd, text, strlen(text), &none, strlen(text)), "a header of %zu bytes", n + 2);
+		(void)close(fd);
+		free(text);
+	}
+	const size_t was = usual;
+	tap_ok(!header_in(fds[2], bare, strlen(bare) + 1, &usual, SIZE_MAX) && !header_in(fds[3], SMALL, 2000, &usual, SIZE_MAX) && usual == was,
+	       "a file that is not as long as it was thought to be is not believed");
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		(void)close(fds[i]);
+	free(small);
+	free(wide);
+	free(bare);
+}
+
 /* The folder was numbered when the files were other ones. */
 static void test_changed(void)
 {
@@ -133,6 +200,7 @@ static void test_time_of_access(void)
 int main(void)
 {
 	test_lengths();
+	test_usual();
 	test_changed();
 	test_time_of_access();
 	scratch_remove();
