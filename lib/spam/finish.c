@@ -261,7 +261,7 @@ static struct prefilter *build_filter(struct set *s, enum rule_type type)
 		if (r->needed && r->type == type && (r->pattern.code != NULL || r->needs.p != NULL))
 			r->slot = 1 + prefilter_add(f, filter_text(s, r), r->pattern.flags);
 		if (r->slot > 0 && r->type == type && r->needs.p == NULL)
-			r->gate = gate_new(r->pattern.text, r->pattern.flags);
+			r->gate = gate_new(s->gates, r->pattern.text, r->pattern.flags);
 	}
 	prefilter_finish(f);
 	return f;
@@ -348,6 +348,7 @@ int set_finish(struct set *s, struct err *e)
 	dns_lists_bind(s);
 	mark_active(s);
 	list_results(s);
+	s->gates = gates_new();
 	s->body_filter = build_filter(s, RULE_BODY);
 	s->rawbody_filter = build_filter(s, RULE_RAWBODY);
 	s->uri_filter = build_filter(s, RULE_URI);

@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&folded, 10000);
 	prefilter_fold(text, &folded);
 	prefilter_scan(f, text, folded.n == 0 ? STR("") : buf_view(&folded), on_hit, &w);
-	struct gate *g = gate_new(pattern, flags);
+	struct gates *gates = gates_new();
+	struct gate *g = gate_new(gates, pattern, flags);
 	size_t start, end;
 	const struct str texts[] = { text, text, STR(""), text, str_from(text, w.from), text };
 	bool may[ARRAY_LEN(texts)] = { true, true, true, true, true, true };
@@ -70,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(x == NULL || !found || !rx_run(x, &run) || rx_run_in(&run, text));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		assert(may[i] || !found || texts[i].n == 0);
-	gate_free(&g);
+	gates_free(&gates);
 	buf_fini(&folded);
 	arena_free(&a);
 	pcre_free(&code);

@@ -1,6 +1,7 @@
 /* The gate (gate.h): the subsets of a pattern's automaton (machine.c) that texts reach, each a row of successors by class of bytes. A match may begin at every
  * byte, so the parts that begin one are in every subset: they are left out of all, and what they go to is kept by class. Where it begins at a line's start, they
- * are added behind each line end, and what follows the empty subset is skipped up to there. */
+ * are added behind each line end, and what follows the empty subset is skipped up to there. What texts change lies together for all gates, and nothing else is
+ * written: processes that were forked after the gates were made share the rest. */
 #include "spam/gate.h"
 
 #include <stdlib.h>
@@ -11,21 +12,38 @@
 
 enum {
 	PARTS_MAX = 60000, PARTS_WANTED = 24000,	/* states of the pattern's automaton; a more exact one is not larger than this */
-	SUBSETS_MIN = 256, PARTS_A_SUBSET = 8, MEMBERS_MAX = 400000, BUCKETS = 1024,	/* how many subsets are kept goes by the parts */
+	CELLS_MAX = 4 << 20, CELLS_KEPT = CELLS_MAX / 4 * 3, BUCKETS = 8192,	/* of the subsets of all gates: room for them, and how much they may take when a text begins */
 	CREDIT_MAX = 3000, BYTES_A_CREDIT = 16,	/* new subsets that bytes of text pay for */
-	UNKNOWN = 0, MATCH = 1, FIRST = 2, LINE_START = 3,
+	UNKNOWN = 0, MATCH = 1, CELLS_FIRST = MATCH + 257,	/* zeros up to there: these two lead nowhere */
 	LANES = 4, BLOCK = 8,
 };
 
 static const double begins_min = 0.05;
 
 struct parts { const int *v; int n; };
-struct subset { struct parts parts; unsigned hash, next; };	/* in no order; next: in the bucket, 0 the last */
+/* By class where the next one's row begins, or UNKNOWN, MATCH; then its parts, in no order. It goes by where its own row begins. next: in the bucket, 0 the last. */
+struct subset { unsigned gate, hash, next; int n; unsigned row[]; };
 /* What the beginning goes to with a class of bytes. */
 struct first { struct parts parts; bool made, ends; };
 
+/* What texts change of one gate. first: the empty subset. */
+struct live { unsigned times, first, line_start, credit, bytes; };
+
+struct gates {
+	struct arena *a, *lives;	/* of what stays, of what changes */
+	unsigned n;
+	unsigned *cells, n_cells, times;	/* all subsets; how often all were forgotten */
+	unsigned buckets[BUCKETS];
+	int *list, n_list, room;	/* of one step of any gate */
+	unsigned *seen, mark;
+	bool ends;
+};
+
 struct gate {
-	struct arena *a;		/* of what stays */
+	struct gates *all;
+	struct live *live;
+	const unsigned *rows;		/* all->cells */
+	unsigned number;
 	struct rx_machine m;
 	int start;
 	bool lines;			/* a match begins at a line's start */
@@ -35,15 +53,6 @@ struct gate {
 	struct rx_set *by_class;	/* of each such set: the classes that it holds */
 	unsigned char class_of[256];
 	unsigned n_classes;
-	/* What texts have made so far. */
-	struct arena *made;
-	struct subset *subsets;
-	unsigned *rows;			/* [subset][class]: where the next one's row begins, or UNKNOWN, MATCH */
-	unsigned n, max, cap, buckets[BUCKETS], members;
-	unsigned credit, bytes;
-	int *list, n_list;		/* of one step */
-	unsigned *seen, mark;
-	bool ends;
 };
 
 /* --- the pattern --- */
@@ -62,7 +71,7 @@ static bool build(struct gate *g, struct arena *scratch, const struct rx *x)
 	}
 	if (g->start < 0)
 		return false;
-	g->m.v = ARENA_ARRAY(g->a, struct rx_state, 2 * (size_t)g->m.n);	/* what begins a match comes after them */
+	g->m.v = ARENA_ARRAY(g->all->a, struct rx_state, 2 * (size_t)g->m.n);	/* what begins a match comes after them */
 	memcpy(g->m.v, v, (size_t)g->m.n * sizeof(*v));
 	return true;
 }
@@ -96,7 +105,7 @@ static void classes(struct gate *g, const struct rx_set *kinds, unsigned n)
 			g->class_of[c] = (unsigned char)to[was];
 		}
 	}
-	g->by_class = ARENA_ARRAY(g->a, struct rx_set, n + 1);
+	g->by_class = ARENA_ARRAY(g->all->a, struct rx_set, n + 1);
 	for (unsigned k = 0; k < n; k++)
 		for (unsigned c = 0; c < 256; c++)
 			if (rx_set_has(&kinds[k], (unsigned char)c))
@@ -108,7 +117,7 @@ static void kinds_and_classes(struct gate *g, struct arena *scratch)
 	static const struct rx_set line_end = { { 1u << '\n' } };
 	struct rx_set *kinds = ARENA_ARRAY(scratch, struct rx_set, (size_t)g->m.n + 2);
 	unsigned n = 0;
-	g->kind = ARENA_ARRAY(g->a, unsigned, (size_t)g->m.n + 1);
+	g->kind = ARENA_ARRAY(g->all->a, unsigned, (size_t)g->m.n + 1);
 	for (int i = 0; i < g->m.n; i++) {
 		if (g->m.v[i].set == NULL)
 			continue;
@@ -124,14 +133,15 @@ static void kinds_and_classes(struct gate *g, struct arena *scratch)
 }
 
 /* Adds what is reached from s without a byte. */
-static void follow(struct gate *g, int s)
+static void follow(const struct gate *g, int s)
 {
-	while (s >= 0 && g->seen[s] != g->mark) {
+	struct gates *all = g->all;
+	while (s >= 0 && all->seen[s] != all->mark) {
 		const struct rx_state *p = &g->m.v[s];
-		g->seen[s] = g->mark;
+		all->seen[s] = all->mark;
 		if (p->set != NULL || p->next < 0) {
-			g->ends |= p->set == NULL;
-			g->list[g->n_list++] = s;
+			all->ends |= p->set == NULL;
+			all->list[all->n_list++] = s;
 			return;
 		}
 		if (p->next2 >= 0)
@@ -140,18 +150,21 @@ static void follow(struct gate *g, int s)
 	}
 }
 
-static void follow_all(struct gate *g, struct parts from, unsigned class)
+static void follow_all(const struct gate *g, struct parts from, unsigned class)
 {
 	for (int i = 0; i < from.n; i++)
 		if (rx_set_has(g->m.v[from.v[i]].set, (unsigned char)class))
 			follow(g, g->m.v[from.v[i]].next);
 }
 
-static void list_new(struct gate *g)
+static void list_new(struct gates *all)
 {
-	g->mark++;
-	g->n_list = 0;
-	g->ends = false;
+	if (++all->mark == 0) {
+		memset(all->seen, 0, (size_t)all->room * sizeof(*all->seen));
+		all->mark = 1;
+	}
+	all->n_list = 0;
+	all->ends = false;
 }
 
 static struct parts kept(struct arena *a, const int *v, int n)
@@ -164,15 +177,16 @@ static struct parts kept(struct arena *a, const int *v, int n)
 /* False: an empty text matches. */
 static bool begin(struct gate *g)
 {
-	list_new(g);
+	struct gates *all = g->all;
+	list_new(all);
 	follow(g, g->start);
-	if (g->ends)
+	if (all->ends)
 		return false;
-	for (int i = 0; i < g->n_list; i++) {
-		g->m.v[g->m.n] = g->m.v[g->list[i]];
-		g->list[i] = g->m.n++;
+	for (int i = 0; i < all->n_list; i++) {
+		g->m.v[g->m.n] = g->m.v[all->list[i]];
+		all->list[i] = g->m.n++;
 	}
-	g->begin = kept(g->a, g->list, g->n_list);
+	g->begin = kept(all->a, all->list, all->n_list);
 	return true;
 }
 
@@ -191,74 +205,95 @@ static double beginnings(const struct gate *g)
 
 /* --- subsets --- */
 
-static void forget(struct gate *g)
+static struct subset *subset_at(const struct gates *all, unsigned row)
 {
-	arena_reset(g->made);
-	memset(g->buckets, 0, sizeof(g->buckets));
-	g->n = FIRST;
-	g->members = 0;
+	return (struct subset *)(void *)(all->cells + row - offsetof(struct subset, row) / sizeof(unsigned));
 }
 
-static void room(struct gate *g)
+static struct parts parts_of(const struct gate *g, unsigned row)
 {
-	if (g->n < g->cap)
-		return;
-	const bool new = g->cap == 0;
-	g->cap = new ? 32 : g->cap * 2;
-	g->subsets = xrealloc(g->subsets, g->cap * sizeof(*g->subsets));
-	g->rows = xrealloc(g->rows, (size_t)g->cap * g->n_classes * sizeof(*g->rows));
-	if (new)
-		memset(g->rows, UNKNOWN, FIRST * g->n_classes * sizeof(*g->rows));
+	const struct subset *s = subset_at(g->all, row);
+	return (struct parts){ (const int *)(const void *)(s->row + g->n_classes), s->n };
 }
 
-/* Whether these are the parts in g->list, of which there are as many. */
-static bool listed(const struct gate *g, struct parts p)
+static void forget(struct gates *all)
+{
+	memset(all->buckets, 0, sizeof(all->buckets));
+	all->n_cells = CELLS_FIRST;
+	all->times++;
+}
+
+/* Whether these are the parts in the list, of which there are as many. */
+static bool listed(const struct gates *all, struct parts p)
 {
 	for (int i = 0; i < p.n; i++)
-		if (g->seen[p.v[i]] != g->mark)
+		if (all->seen[p.v[i]] != all->mark)
 			return false;
 	return true;
 }
 
-/* The number of the subset in g->list. */
-static unsigned subset(struct gate *g)
+static unsigned subset_new(const struct gate *g, unsigned hash, unsigned *bucket)
 {
-	unsigned h = 0;
-	for (int i = 0; i < g->n_list; i++) {
-		const unsigned x = ((unsigned)g->list[i] + 1) * 2654435761u;
+	struct gates *all = g->all;
+	const size_t head = offsetof(struct subset, row) / sizeof(unsigned), cells = head + g->n_classes + (size_t)all->n_list;
+	if (cells > CELLS_MAX - all->n_cells)
+		return UNKNOWN;
+	const unsigned row = all->n_cells + (unsigned)head;
+	struct subset *s = subset_at(all, row);
+	*s = (struct subset){ .gate = g->number, .hash = hash, .next = *bucket, .n = all->n_list };
+	memset(s->row, 0, g->n_classes * sizeof(*s->row));
+	memcpy(s->row + g->n_classes, all->list, (size_t)all->n_list * sizeof(int));
+	all->n_cells += (unsigned)cells;
+	return *bucket = row;
+}
+
+/* The row of the subset in the list; UNKNOWN: there is no room for it. */
+static unsigned subset(const struct gate *g)
+{
+	struct gates *all = g->all;
+	unsigned h = g->number;
+	for (int i = 0; i < all->n_list; i++) {
+		const unsigned x = ((unsigned)all->list[i] + 1) * 2654435761u;
 		h += x ^ x >> 15;
 	}
-	const unsigned b = (h ^ h >> 16) % BUCKETS;
-	for (unsigned i = g->buckets[b]; i != 0; i = g->subsets[i].next)
-		if (g->subsets[i].hash == h && g->subsets[i].parts.n == g->n_list && listed(g, g->subsets[i].parts))
-			return i;
-	room(g);
-	g->subsets[g->n] = (struct subset){ kept(g->made, g->list, g->n_list), h, g->buckets[b] };
-	memset(g->rows + (size_t)g->n * g->n_classes, 0, g->n_classes * sizeof(*g->rows));
-	g->members += (unsigned)g->n_list;
-	return g->buckets[b] = g->n++;
+	unsigned *bucket = &all->buckets[(h ^ h >> 16) % BUCKETS];
+	for (unsigned row = *bucket; row != 0; row = subset_at(all, row)->next) {
+		const struct subset *s = subset_at(all, row);
+		if (s->hash == h && s->gate == g->number && s->n == all->n_list && listed(all, parts_of(g, row)))
+			return row;
+	}
+	return subset_new(g, h, bucket);
 }
 
-static void add_parts(struct gate *g, struct parts p)
+static void add_parts(struct gates *all, struct parts p)
 {
 	for (int i = 0; i < p.n; i++) {
-		if (g->seen[p.v[i]] == g->mark)
+		if (all->seen[p.v[i]] == all->mark)
 			continue;
-		g->seen[p.v[i]] = g->mark;
-		g->list[g->n_list++] = p.v[i];
+		all->seen[p.v[i]] = all->mark;
+		all->list[all->n_list++] = p.v[i];
 	}
 }
 
-/* The first subset is empty, the second a line's start. */
-static void start(struct gate *g)
+static void begin_anew(const struct gate *g)
 {
-	forget(g);
-	list_new(g);
-	(void)subset(g);
+	struct gates *all = g->all;
+	list_new(all);
+	g->live->first = subset(g);
 	if (g->lines) {
-		add_parts(g, g->begin);
-		(void)subset(g);
+		add_parts(all, g->begin);
+		g->live->line_start = subset(g);
 	}
+	g->live->times = all->times;
+}
+
+/* Before a text: what it begins with is there, and some room. No gate is anywhere in a text. */
+static void ready(const struct gate *g)
+{
+	if (g->all->n_cells > CELLS_KEPT)
+		forget(g->all);
+	if (g->live->times != g->all->times)
+		begin_anew(g);
 }
 
 static const struct first *first(struct gate *g, unsigned class)
@@ -266,9 +301,9 @@ static const struct first *first(struct gate *g, unsigned class)
 	struct first *f = &g->firsts[class];
 	if (f->made)
 		return f;
-	list_new(g);
+	list_new(g->all);
 	follow_all(g, g->begin, class);
-	*f = (struct first){ kept(g->a, g->list, g->n_list), true, g->ends };
+	*f = (struct first){ kept(g->all->a, g->all->list, g->all->n_list), true, g->all->ends };
 	return f;
 }
 
@@ -283,70 +318,88 @@ static bool ends_at_once(struct gate *g)
 
 static unsigned step(struct gate *g, unsigned from, unsigned class)
 {
+	struct gates *all = g->all;
 	const struct first *f = g->lines ? NULL : first(g, class);
-	list_new(g);
-	follow_all(g, g->subsets[from].parts, class);
+	list_new(all);
+	follow_all(g, parts_of(g, from), class);
 	if (f != NULL)
-		add_parts(g, f->parts);
+		add_parts(all, f->parts);
 	else if (class == g->class_of['\n'])
-		add_parts(g, g->begin);
-	const unsigned r = (f != NULL && f->ends) || g->ends ? MATCH : subset(g) * g->n_classes;
-	return g->rows[(size_t)from * g->n_classes + class] = r;
+		add_parts(all, g->begin);
+	return all->cells[from + class] = (f != NULL && f->ends) || all->ends ? MATCH : subset(g);
 }
 
 /* --- */
 
-struct gate *gate_new(struct str pattern, const char *flags)
+struct gates *gates_new(void)
 {
-	struct gate *g = xzalloc(sizeof(*g));
+	struct gates *all = xzalloc(sizeof(*all));
+	all->a = arena_new(0);
+	all->lives = arena_new(0);
+	all->cells = xzalloc(CELLS_MAX * sizeof(*all->cells));	/* what is never used takes no memory */
+	forget(all);
+	return all;
+}
+
+void gates_free(struct gates **all)
+{
+	if (*all == NULL)
+		return;
+	arena_free(&(*all)->a);
+	arena_free(&(*all)->lives);
+	free((*all)->cells);
+	free((*all)->list);
+	free((*all)->seen);
+	free(*all);
+	*all = NULL;
+}
+
+static void list_room(struct gates *all, int parts)
+{
+	if (parts <= all->room)
+		return;
+	all->list = xrealloc(all->list, (size_t)parts * sizeof(*all->list));
+	all->seen = xrealloc(all->seen, (size_t)parts * sizeof(*all->seen));
+	memset(all->seen + all->room, 0, (size_t)(parts - all->room) * sizeof(*all->seen));
+	all->room = parts;
+}
+
+struct gate *gate_new(struct gates *all, struct str pattern, const char *flags)
+{
+	const struct arena_mark mark = arena_mark(all->a);
+	struct gate *g = ARENA_NEW(all->a, struct gate);
 	struct arena *scratch = arena_new(0);
 	const struct rx *x = rx_parse(scratch, pattern, flags);
-	g->a = arena_new(0);
-	g->made = arena_new(0);
+	g->all = all;
+	g->rows = all->cells;
 	g->lines = x != NULL && rx_begins(pattern, flags, x) == RX_LINES;
 	bool ok = x != NULL && (g->lines || !str_starts(pattern, STR("^"))) && build(g, scratch, x);
 	if (ok) {
-		g->list = ARENA_ARRAY(g->a, int, 2 * (size_t)g->m.n);
-		g->seen = ARENA_ARRAY(g->a, unsigned, 2 * (size_t)g->m.n);
+		list_room(all, 2 * g->m.n);
 		ok = begin(g) && beginnings(g) >= begins_min;
 	}
 	if (ok) {
 		kinds_and_classes(g, scratch);
-		g->credit = CREDIT_MAX;
-		g->max = SUBSETS_MIN + (unsigned)g->m.n / PARTS_A_SUBSET;
-		g->firsts = ARENA_ARRAY(g->a, struct first, g->n_classes);
+		g->firsts = ARENA_ARRAY(all->a, struct first, g->n_classes);
 		ok = !ends_at_once(g);
 	}
-	if (ok)
-		start(g);
 	arena_free(&scratch);
-	if (!ok)
-		gate_free(&g);
+	if (!ok) {
+		arena_release(all->a, mark);
+		return NULL;
+	}
+	g->live = ARENA_NEW(all->lives, struct live);
+	*g->live = (struct live){ .credit = CREDIT_MAX };
+	g->number = all->n++;
 	return g;
 }
 
-void gate_free(struct gate **g)
+static void pay_in(const struct gate *g, size_t bytes)
 {
-	if (*g == NULL)
-		return;
-	arena_free(&(*g)->a);
-	arena_free(&(*g)->made);
-	free((*g)->subsets);
-	free((*g)->rows);
-	free(*g);
-	*g = NULL;
-}
-
-static void pay_in(struct gate *g, size_t bytes)
-{
-	const size_t all = g->bytes + bytes, credit = g->credit + all / BYTES_A_CREDIT;
-	g->bytes = (unsigned)(all % BYTES_A_CREDIT);
-	g->credit = credit > CREDIT_MAX ? CREDIT_MAX : (unsigned)credit;
-}
-
-static bool is_full(const struct gate *g)
-{
-	return g->n >= g->max || g->members >= MEMBERS_MAX;
+	struct live *l = g->live;
+	const size_t all = l->bytes + bytes, credit = l->credit + all / BYTES_A_CREDIT;
+	l->bytes = (unsigned)(all % BYTES_A_CREDIT);
+	l->credit = credit > CREDIT_MAX ? CREDIT_MAX : (unsigned)credit;
 }
 
 /* A text on its way: what is left of it, and the row where it is. */
@@ -356,7 +409,7 @@ static struct lane lane_new(const struct gate *g, struct str text, bool *may)
 {
 	*may = false;
 	const unsigned char *p = (const unsigned char *)text.p;
-	return (struct lane){ p, p + text.n, FIRST * g->n_classes, may };
+	return (struct lane){ p, p + text.n, g->live->first, may };
 }
 
 /* One byte, whatever it leads to. False: the lane has ended. */
@@ -366,9 +419,9 @@ static bool lane_step(struct gate *g, struct lane *l)
 		return false;
 	const unsigned c = g->class_of[*l->p++];
 	unsigned to = g->rows[l->row + c];
-	if (to == UNKNOWN && g->credit > 0) {
-		g->credit--;
-		to = step(g, l->row / g->n_classes, c);
+	if (to == UNKNOWN && g->live->credit > 0) {
+		g->live->credit--;
+		to = step(g, l->row, c);
 	}
 	*l->may = to == MATCH || to == UNKNOWN;
 	l->row = to;
@@ -439,17 +492,16 @@ static void lane_run(const struct gate *g, struct lane *l)
 static bool lines_may(struct gate *g, struct str text)
 {
 	bool may;
-	if (is_full(g))
-		start(g);
+	ready(g);
 	pay_in(g, text.n);
 	struct lane l = lane_new(g, text, &may);
-	for (l.row = LINE_START * g->n_classes; l.p < l.end;) {
-		if (l.row == FIRST * g->n_classes) {
+	for (l.row = g->live->line_start; l.p < l.end;) {
+		if (l.row == g->live->first) {
 			l.p = memchr(l.p, '\n', (size_t)(l.end - l.p));
 			if (l.p == NULL)
 				return false;
 			l.p++;
-			l.row = LINE_START * g->n_classes;
+			l.row = g->live->line_start;
 			continue;
 		}
 		const unsigned to = g->rows[l.row + g->class_of[*l.p]];
@@ -468,9 +520,9 @@ static void gate_lanes(struct gate *g, const struct str *texts, size_t n, bool *
 	struct lane lanes[LANES];
 	unsigned active = 0;
 	for (size_t next = 0; next < n || active > 0;) {
-		if (active == 0 && is_full(g))
-			start(g);	/* no lane is at a row that it forgets */
-		for (; active < LANES && next < n && !is_full(g); next++) {
+		if (active == 0)
+			ready(g);	/* no lane is at a row that it forgets */
+		for (; active < LANES && next < n && g->all->n_cells <= CELLS_KEPT; next++) {
 			pay_in(g, texts[next].n);
 			lanes[active++] = lane_new(g, texts[next], &may_out[next]);
 		}
@@ -505,7 +557,7 @@ bool gate_may(struct gate *g, struct str text)
 /* Goes on until the lane ends or nothing that began up to `enough` is begun any more; returns since where something may have begun. */
 static const unsigned char *lane_until(struct gate *g, struct lane *l, const unsigned char *enough)
 {
-	const unsigned nothing = FIRST * g->n_classes, line_start = LINE_START * g->n_classes;
+	const unsigned nothing = g->live->first, line_start = g->live->line_start;
 	const unsigned char *begun = l->p;
 	for (;;) {
 		if (l->row == nothing) {
@@ -533,11 +585,10 @@ bool gate_next(struct gate *g, struct str text, size_t *from, size_t last, size_
 	bool may;
 	if (*from >= text.n || *from > last)
 		return false;
-	if (is_full(g))
-		start(g);
+	ready(g);
 	struct lane l = lane_new(g, str_from(text, *from), &may);
 	if (g->lines && (*from == 0 || l.p[-1] == '\n'))
-		l.row = LINE_START * g->n_classes;
+		l.row = g->live->line_start;
 	const unsigned char *begun = lane_until(g, &l, start_of + (last < text.n ? last : text.n));
 	pay_in(g, (size_t)(l.p - start_of) - *from);
 	if (!may)

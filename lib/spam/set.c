@@ -55,7 +55,6 @@ static void free_lists(struct map *lists)
 static void free_patterns(struct rule *r)
 {
 	pcre_free(&r->pattern.code);
-	gate_free(&r->gate);
 	pcre_free(&r->arg_pattern.code);
 	for (struct detail_test *d = r->detail; d != NULL; d = d->next)
 		pcre_free(&d->p.code);
@@ -68,6 +67,7 @@ void set_free(struct set **sp)
 		return;
 	for (size_t i = 0; i < s->n; i++)
 		free_patterns(s->rules[i]);
+	gates_free(&s->gates);
 	for (struct redirector *d = s->redirectors; d != NULL; d = d->next)
 		pcre_free(&d->p.code);
 	free_lists(s->lists);

@@ -156,6 +156,7 @@ struct set {
 	struct str ok_locales;
 	double num[SPAM_NUM_MAX_];	/* numbers.def */
 	struct map *captures;		/* NAME -> struct rule */
+	struct gates *gates;		/* of all rules (gate.h) */
 	struct prefilter *body_filter, *rawbody_filter, *uri_filter, **head_filters;	/* by index of the head, NULL: few rules look at it */
 	struct uri_list *uri_lists_dns;	/* urirhssub and its like (dnslists.h) */
 	size_t n_uri_lists_dns;
