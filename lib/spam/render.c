@@ -5,6 +5,7 @@
 
 #include "base/enc.h"
 #include "spam/html.h"
+#include "spam/spans.h"
 
 /* --- chunks of text --- */
 
@@ -43,14 +44,7 @@ static bool text_space(char c)
 static void put_text(struct html *h, struct str text, bool invisible)
 {
 	char *p = arena_alloc(h->a, text.n + 1);
-	size_t n = 0;
-	for (size_t i = 0; i < text.n; i++) {
-		if (!text_space(text.p[i]))
-			p[n++] = text.p[i];
-		else if (i == 0 || !text_space(text.p[i - 1]))
-			p[n++] = ' ';
-	}
-	struct str s = str_n(p, n);
+	struct str s = str_n(p, span_blanks(text, p));
 	struct chunk *last = last_chunk(h);
 	if (last != NULL && !invisible && last->space && s.n > 0 && s.p[0] == ' ')
 		s = str_from(s, 1);
@@ -220,18 +214,19 @@ static struct str prepare(struct arena *a, struct str text)
 	char *out = arena_alloc(a, text.n + 1);
 	size_t n = 0;
 	for (size_t i = 0; i < text.n;) {
-		for (; i < text.n && text.p[i] != '&' && text.p[i] != '<' && text.p[i] != '\xe2'; i++)
-			out[n++] = text.p[i];
-		const struct str s = str_from(text, i);
+		const size_t plain = span_text(str_from(text, i), out + n);
+		const struct str s = str_from(text, i + plain);
+		n += plain;
+		i += plain;
 		if (s.n == 0)
 			break;
 		size_t name = 1, end;
-		if (str_starts(s, STR("&nbsp;"))) {
+		if (s.p[0] == '&' && str_starts(s, STR("&nbsp;"))) {
 			out[n++] = ' ';
 			i += 6;
 			continue;
 		}
-		if (str_starts(s, STR("\xe2\x80\x9c")) || str_starts(s, STR("\xe2\x80\x9d"))) {
+		if (s.p[0] == '\xe2' && (str_starts(s, STR("\xe2\x80\x9c")) || str_starts(s, STR("\xe2\x80\x9d")))) {
 			out[n++] = '"';
 			i += 3;
 			continue;
@@ -258,10 +253,8 @@ static struct str prepare(struct arena *a, struct str text)
 static void count_text(struct html *h, struct str s)
 {
 	for (size_t n; s.n > 0; s = str_from(s, n)) {
-		size_t blanks = 0;
-		n = str_span7(s);
-		for (size_t i = 0; i < n; i++)
-			blanks += text_space(s.p[i]);
+		size_t blanks;
+		n = span_ascii(s, &blanks);
 		h->non_space += n - blanks;
 		h->rendered_length += n;
 		for (struct str rest = str_from(s, n); rest.n > 0 && (unsigned char)rest.p[0] >= 0x80; n = s.n - rest.n) {
@@ -312,7 +305,7 @@ struct str html_text(const struct html *h, bool visible, bool invisible)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < h->n_chunks; i++)
-		n += h->chunks[i].text.n;
+		n += (h->chunks[i].invisible ? invisible : visible) ? h->chunks[i].text.n : 0;
 	char *p = arena_alloc(h->a, n + 1);
 	n = 0;
 	for (size_t i = 0; i < h->n_chunks; i++) {

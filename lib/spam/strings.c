@@ -1,5 +1,6 @@
 /* Small text helpers of the scoring engine (msg.h). */
 #include "spam/msg.h"
+#include "spam/spans.h"
 
 void strs_add(struct arena *a, struct strs *s, struct str v)
 {
@@ -34,14 +35,7 @@ struct str sp_trim(struct str s)
 struct str str_squeeze(struct arena *a, struct str s)
 {
 	char *p = arena_alloc(a, s.n + 1);
-	size_t n = 0;
-	for (size_t i = 0; i < s.n; i++) {
-		if (!sp_char(s.p[i]))
-			p[n++] = s.p[i];
-		else if (n == 0 || i == 0 || !sp_char(s.p[i - 1]))
-			p[n++] = ' ';
-	}
-	return str_n(p, n);
+	return str_n(p, span_blanks(s, p));
 }
 
 bool fold_ends(struct str s, const char *end)

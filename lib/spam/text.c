@@ -1,7 +1,7 @@
 /* The texts that body and rawbody rules look at: rendered parts joined, white space squeezed, paragraphs as lines with the subject in front; decoded parts in
  * pieces (SpamAssassin's get_body_text_array and get_decoded_body_text_array). */
-#include "base/enc.h"
 #include "spam/html.h"
+#include "spam/spans.h"
 
 static bool is_html_name(struct str name)
 {
@@ -39,64 +39,14 @@ void part_render(struct msg *m, struct part *p)
 	p->html = html_render(m->a, text);
 	p->rendered_html = true;
 	p->rendered = html_text(p->html, true, true);
-	p->visible = html_text(p->html, true, false);
 	p->invisible = html_text(p->html, false, true);
+	p->visible = p->invisible.n == 0 ? p->rendered : html_text(p->html, true, false);
 	size_t source = part_decoded(m->a, p).n;
 	p->html->ratio = ((double)source - (double)p->html->rendered_length) / (double)source;
 	p->html->has_ratio = true;
 }
 
 /* --- rendered lines --- */
-
-/* Length of the white space character at s, 0: none. wide: Unicode's too. */
-static size_t space_at(struct str s, bool wide)
-{
-	if (sp_char(s.p[0]))
-		return 1;
-	if (!wide || (unsigned char)s.p[0] < 0xc2)
-		return 0;
-	struct str rest = s;
-	uint32_t cp = utf8_next(&rest);
-	bool blank = cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f ||
-		     cp == 0x205f || cp == 0x3000;
-	return blank ? s.n - rest.n : 0;
-}
-
-static bool is_visible(char c)
-{
-	return (unsigned char)(c - '!') < 0x80 - '!';
-}
-
-/* A run of white space that holds two line ends is a paragraph, any other a blank. What comes out is never longer. */
-static size_t squeeze(struct str in, bool wide, char *out)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < in.n;) {
-		size_t k = i, first = SIZE_MAX, last = 0, one;
-		for (; i < in.n && (is_visible(in.p[i]) || (in.p[i] == ' ' && i + 1 < in.n && is_visible(in.p[i + 1]))); i++)	/* most of all text */
-			out[n++] = in.p[i];
-		for (k = i; k < in.n && (one = space_at(str_from(in, k), wide)) > 0; k += one) {
-			if (in.p[k] != '\n')
-				continue;
-			first = first == SIZE_MAX ? k : first;
-			last = k;
-		}
-		if (first != SIZE_MAX && first < last) {
-			if (first > i)
-				out[n++] = ' ';
-			out[n++] = '\n';
-			if (last + 1 < k)
-				out[n++] = ' ';
-		} else if (k > i) {
-			out[n++] = ' ';
-		} else if (i < in.n) {
-			out[n++] = in.p[i] == '\0' ? '\n' : in.p[i];
-			k++;
-		}
-		i = k;
-	}
-	return n;
-}
 
 /* Characters below 256 as bytes: what a text without any other character looks like to rules. */
 static void narrow(struct buf *b)
@@ -170,7 +120,7 @@ static void lines_of(struct msg *m, struct strs *out)
 	buf_ch(&lines, '\n');
 	char *room = buf_room(&lines, text.n);
 	if (room != NULL)
-		buf_added(&lines, squeeze(buf_view(&text), wide, room));
+		buf_added(&lines, span_paragraphs(buf_view(&text), wide, room));
 	split_lines(m->a, arena_str(m->a, buf_view(&lines)), out);
 	buf_fini(&text);
 	buf_fini(&lines);
