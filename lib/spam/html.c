@@ -62,26 +62,31 @@ static size_t named(struct str s, bool prefixes, unsigned *cp)
 	return *cp == 0 ? 0 : n;
 }
 
-struct str html_entities(struct arena *a, struct str text, bool prefixes)
+static void put_entities(struct buf *b, struct str text, bool prefixes)
 {
-	if (str_chr(text, '&') < 0)
-		return text;
-	struct buf b;
-	buf_init(&b, text.n * 2 + 16);
 	for (size_t i = 0; i < text.n;) {
 		struct str rest = str_from(text, i + 1);
 		unsigned cp = 0;
 		size_t n = text.p[i] != '&' || rest.n == 0 ? 0 : rest.p[0] == '#' ? numeric(rest, &cp) : named(rest, prefixes, &cp);
 		if (n == 0) {
 			const ptrdiff_t next = str_chr(rest, '&');
-			buf_mem(&b, text.p + i, next < 0 ? text.n - i : (size_t)next + 1);
+			buf_mem(b, text.p + i, next < 0 ? text.n - i : (size_t)next + 1);
 			i += next < 0 ? text.n - i : (size_t)next + 1;
 			continue;
 		}
-		utf8_put(&b, cp);
+		utf8_put(b, cp);
 		i += 1 + n;
 		i += i < text.n && text.p[i] == ';';
 	}
+}
+
+struct str html_entities(struct arena *a, struct str text, bool prefixes)
+{
+	if (str_chr(text, '&') < 0)
+		return text;
+	struct buf b;
+	buf_init(&b, text.n * 2 + 16);
+	put_entities(&b, text, prefixes);
 	struct str s = arena_str(a, buf_view(&b));
 	buf_fini(&b);
 	return s.p == NULL ? STR("") : s;
@@ -96,6 +101,7 @@ struct tokens {
 	size_t at;
 	struct html_attr attrs[HTML_ATTRS_MAX];
 	bool plain_end;		/* an unfinished comment: it ends at the next '>' */
+	struct buf decoded;
 };
 
 static bool name_first(char c) { return ch_alpha(c) || c == '_' || c == ':'; }
@@ -129,12 +135,19 @@ static size_t until_gt(const struct tokens *t, size_t i)
 
 static void say_text(struct tokens *t, size_t from, size_t to, bool raw)
 {
-	if (to > from)
-		t->ev->text(t->ev->ctx, raw ? str_sub(t->in, from, to - from) : html_entities(t->a, str_sub(t->in, from, to - from), true));
+	struct str text = str_sub(t->in, from, to - from);
+	if (to <= from)
+		return;
+	if (!raw && str_chr(text, '&') >= 0) {
+		buf_reset(&t->decoded);
+		put_entities(&t->decoded, text, true);
+		text = t->decoded.n == 0 ? STR("") : arena_str(t->a, buf_view(&t->decoded));
+	}
+	t->ev->text(t->ev->ctx, text);
 }
 
 static const char *const raw_elements[] = { "script", "style", "xmp", "iframe", "plaintext", "title", "textarea" };
-enum { RAW_ENTITIES = 5 };	/* from here on entities are decoded */
+enum { RAW_ENTITIES = 5, RAW_MIN = 3 };	/* from here on entities are decoded; the shortest name */
 
 /* The end of the content of a raw element from t->at on: through its end tag. */
 static void raw_content(struct tokens *t, size_t which)
@@ -220,7 +233,7 @@ static bool start_tag(struct tokens *t)
 		return false;
 	t->at = i + 1;
 	t->ev->tag(t->ev->ctx, name, t->attrs, n, false);
-	for (size_t k = 0; k < ARRAY_LEN(raw_elements); k++) {
+	for (size_t k = 0; name.n >= RAW_MIN && k < ARRAY_LEN(raw_elements); k++) {
 		if (str_eq(name, str_c(raw_elements[k]))) {
 			raw_content(t, k);
 			break;
@@ -300,12 +313,10 @@ static int markup(struct tokens *t)
 	return gt < 0 ? -1 : 1;
 }
 
-void html_tokenize(struct arena *a, struct str text, const struct html_events *ev)
+static void tokenize(struct tokens *t)
 {
-	struct tokens *t = ARENA_NEW(a, struct tokens);
-	t->a = a;
-	t->ev = ev;
-	t->in = text;
+	const struct str text = t->in;
+	const struct html_events *ev = t->ev;
 	for (size_t from = 0; t->at < text.n;) {
 		const char *lt = memchr(text.p + t->at, '<', text.n - t->at);
 		size_t i = lt == NULL ? text.n : (size_t)(lt - text.p);
@@ -329,4 +340,15 @@ void html_tokenize(struct arena *a, struct str text, const struct html_events *e
 		t->at += r == 0;
 		from = r == 0 ? i : t->at;
 	}
+}
+
+void html_tokenize(struct arena *a, struct str text, const struct html_events *ev)
+{
+	struct tokens *t = ARENA_NEW(a, struct tokens);
+	t->a = a;
+	t->ev = ev;
+	t->in = text;
+	buf_init(&t->decoded, text.n * 2 + 16);
+	tokenize(t);
+	buf_fini(&t->decoded);
 }

@@ -57,6 +57,7 @@ struct html {
 	struct html_tag tag[HTML_TAGS_MAX];
 	size_t n_tag;
 	struct map *tag_at;		/* name -> index + 1; while rendering */
+	size_t tag_last;		/* the same of the last one: <br> follows <br> */
 	const struct html_tag *a_tag, *script_tag, *style_tag, *title_tag;	/* asked for with each text; NULL: not seen yet */
 	struct strs comments, scripts, titles, anchors;
 	struct html_uri *uris;
@@ -69,6 +70,7 @@ struct html {
 	struct buf anchor_text, title_text;	/* growing; the last of anchors and titles */
 	struct html_style *styles;
 	size_t n_styles;
+	struct html_colours { char fg[16], bg[16]; bool known, near; } colours;	/* of the last text */
 	int basefont;
 	struct chunk { struct str text; bool space, invisible; } *chunks;
 	size_t n_chunks, cap_chunks;

@@ -55,8 +55,13 @@ static void put_text(struct html *h, struct str text, bool invisible)
 
 static struct html_tag *tag_entry(struct html *h, struct str name, bool *fresh)
 {
+	if (h->tag_last > 0 && str_eq(h->tag[h->tag_last - 1].name, name)) {
+		*fresh = false;
+		return &h->tag[h->tag_last - 1];
+	}
 	size_t at = (size_t)(uintptr_t)map_get(h->tag_at, name);
 	*fresh = at == 0;
+	h->tag_last = at;
 	if (at > 0)
 		return &h->tag[at - 1];
 	if (h->n_tag >= HTML_TAGS_MAX)
@@ -76,6 +81,8 @@ static struct html_tag *tag_entry(struct html *h, struct str name, bool *fresh)
 /* "o:p", "st1:place": what word processors write. */
 static bool namespaced(struct str tag)
 {
+	if (tag.n == 0 || (tag.p[0] != 'o' && tag.p[0] != 's'))
+		return false;
 	struct str rest = tag, ns = str_split(&rest, ':');
 	bool known = str_eq(ns, STR("o")) || (ns.n == 3 && str_starts(ns, STR("st")) && ch_digit(ns.p[2]));
 	if (!known || rest.p == NULL || rest.n == 0)

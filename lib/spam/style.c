@@ -261,7 +261,14 @@ static bool near(const char *fg, const char *bg)
 bool html_is_invisible(struct html *h)
 {
 	const struct html_style *s = &h->styles[h->n_styles - 1];
-	if (near(s->fg, s->bg)) {
+	struct html_colours *c = &h->colours;
+	if (!c->known || strcmp(s->fg, c->fg) != 0 || strcmp(s->bg, c->bg) != 0) {
+		memcpy(c->fg, s->fg, sizeof(c->fg));
+		memcpy(c->bg, s->bg, sizeof(c->bg));
+		c->known = true;
+		c->near = near(s->fg, s->bg);
+	}
+	if (c->near) {
 		h->flags |= HTML_LOW_CONTRAST;
 		return true;
 	}
