@@ -1,14 +1,20 @@
 /* URIs of a message (SpamAssassin's get_uri_detail_list): found in the rendered text as mail programs would link them, taken from HTML, from signatures'
  * domains; each in all its spellings (canon.c). */
 #include "spam/html.h"
+#include "spam/spans.h"
 
 /* --- the list --- */
 
-static struct uri *entry(struct msg *m, struct str raw)
+static struct uri *known(struct msg *m, struct str raw)
 {
 	for (size_t i = 0; i < m->n_uris; i++)
 		if (str_eq(m->uris[i].raw, raw))
 			return &m->uris[i];
+	return NULL;
+}
+
+static struct uri *entry_new(struct msg *m, struct str raw)
+{
 	if (m->n_uris >= MSG_URIS_MAX)
 		return NULL;
 	if (m->n_uris == m->cap_uris) {
@@ -28,10 +34,20 @@ static void add_once(struct msg *m, struct strs *s, struct str v)
 		strs_add(m->a, s, v);
 }
 
+static struct uri *add_types(struct msg *m, struct uri *u, const struct strs *types)
+{
+	for (size_t i = 0; i < types->n; i++)
+		add_once(m, &u->types, types->v[i]);
+	return u;
+}
+
 /* needs_domain: forget it when no form has a real one. */
 static struct uri *add_uri(struct msg *m, struct str raw, struct strs *types, bool needs_domain, bool as_is)
 {
 	struct strs forms = { 0 }, hosts = { 0 }, domains = { 0 };
+	struct uri *u = known(m, raw);
+	if (u != NULL && u->cleaned.n > 0 && !as_is)	/* a link and its text, mostly: they have the same forms */
+		return needs_domain && u->domains.n == 0 ? NULL : add_types(m, u, types);
 	if (as_is)
 		strs_add(m->a, &forms, raw);
 	else
@@ -49,16 +65,14 @@ static struct uri *add_uri(struct msg *m, struct str raw, struct strs *types, bo
 	}
 	if (forms.n == 0 || (needs_domain && domains.n == 0))
 		return NULL;
-	struct uri *u = entry(m, raw);
+	u = u == NULL ? entry_new(m, raw) : u;
 	for (size_t i = 0; u != NULL && i < forms.n && !as_is; i++)
 		add_once(m, &u->cleaned, forms.v[i]);
 	for (size_t i = 0; u != NULL && i < domains.n; i++)
 		add_once(m, &u->domains, domains.v[i]);
 	for (size_t i = 0; u != NULL && i < hosts.n; i++)
 		add_once(m, &u->hosts, hosts.v[i]);
-	for (size_t i = 0; u != NULL && i < types->n; i++)
-		add_once(m, &u->types, types->v[i]);
-	return u;
+	return u == NULL ? NULL : add_types(m, u, types);
 }
 
 /* --- in text --- */
@@ -76,14 +90,12 @@ static bool blank(char c)
 static bool start_delimiter(char c) { return in_set("><\"'`,{[(|", c) || blank(c); }
 
 /* Asked of every byte. */
-enum { ENDS = 1, TELLS = 2 };
-static const unsigned char traits[256] = {
-	['>'] = ENDS, ['<'] = ENDS, ['"'] = ENDS, ['`'] = ENDS, ['}'] = ENDS, [']'] = ENDS, ['{'] = ENDS, ['['] = ENDS, ['|'] = ENDS, [' '] = ENDS, ['\t'] = ENDS,
-	['\n'] = ENDS, ['\v'] = ENDS, ['\f'] = ENDS, ['\r'] = ENDS, [27] = ENDS, [0xa0] = ENDS, ['.'] = TELLS, ['@'] = TELLS, [':'] = TELLS,
+static const bool ends[256] = {
+	['>'] = true, ['<'] = true, ['"'] = true, ['`'] = true, ['}'] = true, [']'] = true, ['{'] = true, ['['] = true, ['|'] = true, [' '] = true, ['\t'] = true,
+	['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true, [27] = true, [0xa0] = true,
 };
 
-static bool end_delimiter(char c) { return traits[(unsigned char)c] == ENDS; }
-static bool tells(char c) { return traits[(unsigned char)c] == TELLS; }
+static bool end_delimiter(char c) { return ends[(unsigned char)c]; }
 
 static bool mail_end(char c) { return end_delimiter(c) || c == ',' || c == '(' || c == '\'' || (unsigned char)c >= 0x80; }
 static bool bare_start(char c) { return in_set("!\"#$&'()*+,/:;<=>?@[\\]^`{|}~", c) || blank(c); }
@@ -273,7 +285,7 @@ static void line_uris(struct msg *m, struct str line, struct map *seen)
 {
 	for (size_t i = 0; i < line.n;) {
 		/* Words without a dot, an '@' or a colon hold nothing. */
-		const size_t sign = run(line, i, tells), word = run(line, sign, end_delimiter), from = i;
+		const size_t sign = i + span_until(str_from(line, i), '.', '@', ':'), word = run(line, sign, end_delimiter), from = i;
 		if (sign == line.n)
 			return;
 		for (i = sign; i > from && !end_delimiter(line.p[i - 1]);)
