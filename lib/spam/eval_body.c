@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "base/ids.h"
+#include "base/num.h"
+#include "base/vec.h"
 #include "spam/eval.h"
 #include "spam/patterns.h"
 
@@ -25,21 +27,41 @@ static struct word *word_of(struct words *w, struct str text, uint64_t bytes)
 }
 
 enum { SPACE = 1, LETTER = 2 };
-static const unsigned char kinds[256] = {
+static const unsigned char kinds[256] = {	/* the same by vectors in short_word() */
 	[' '] = SPACE, [9 ... 13] = SPACE, ['0' ... '9'] = LETTER, ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['_'] = LETTER, [0xc3 ... 255] = LETTER,
 };
+
+/* The length of the word that text begins with, what kinds of bytes it has, and, when it is shorter than these, its bytes. */
+static size_t any_word(struct str text, unsigned *seen, uint64_t *bytes)
+{
+	size_t n = 0;
+	for (unsigned char c; n < text.n && kinds[c = (unsigned char)text.p[n]] != SPACE; n++) {
+		*seen |= kinds[c];
+		*bytes = *bytes | (uint64_t)c << n % sizeof(*bytes) * 8;
+	}
+	return n;
+}
+
+/* The same of a word that ends within a vector; VEC: it does not. */
+static size_t short_word(struct str text, unsigned *seen, uint64_t *bytes)
+{
+	const vec v = vec_at(text.p), low = v | 32;
+	const size_t n = vec_first(vec_space(v));
+	const vec letters = (vec)(low - 'a' < 26) | (vec)(v - '0' < 10) | (vec)(v == '_') | (vec)(v >= 0xc3);
+	*seen = (vec_bits(letters) & ((1u << n) - 1)) != 0 ? LETTER : 0;
+	*bytes = n >= sizeof(*bytes) ? 0 : get_le64(text.p) & ((1ull << n * 8) - 1);
+	return n;
+}
 
 /* Words with a letter. */
 static void count_words(struct words *words, struct str text, bool html)
 {
 	while (text.n > 0) {
-		size_t n = 0;
 		uint64_t bytes = 0;
 		unsigned seen = 0;
-		for (unsigned char c; n < text.n && kinds[c = (unsigned char)text.p[n]] != SPACE; n++) {
-			seen |= kinds[c];
-			bytes = bytes << 8 | c;
-		}
+		size_t n = text.n < VEC ? VEC : short_word(text, &seen, &bytes);
+		if (n == VEC)
+			n = any_word(text, &seen, &bytes);
 		if (seen & LETTER) {
 			struct word *w = word_of(words, str_sub(text, 0, n), bytes);
 			size_t *times = html ? &w->html : &w->text, *different = html ? &words->html : &words->text;
