@@ -1,6 +1,8 @@
-/* APPEND: messages arrive in pieces and are written out in tmp (maildir.c). One is moved into cur with its flags in the name, then a journal batch gives it its UID; the
- * batch's sync makes all of it durable. A crash between the two leaves a file that the next look finds as new mail: nothing was promised yet. So it is with several
- * appends that share a sync (mbox_append_join). Several messages of one append are all there or none: the batch comes first, the way into cur after it (together.c). */
+/* APPEND: messages arrive in pieces and are written out in tmp (maildir.c). While the disk writes one, so it does the journal's batch that gives it its UID; then it is moved into
+ * cur with its flags in the name, and one sync makes all of it durable. A crash before that leaves the record and the file, perhaps in tmp, perhaps not whole, or only
+ * the file: nothing was promised yet, and together.c makes one message of it or none. So it is with several appends that share a sync (mbox_append_join). Where
+ * one sync is not enough for all the file is moved first, then the journal written and synced. Several messages of one append are all there or none: the batch is
+ * synced first, the way into cur comes after it (together.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -326,7 +328,7 @@ static int wait_for_it(struct mbox_append *ap, struct err *e)
 	return maildir_copy_written(it->copy, e);
 }
 
-/* Under the lock: what the journal will say of all of them, as operations; when it is done their bytes are on the disk. */
+/* Under the lock: what the journal will say of all of them, as operations. */
 static int prepare(struct mbox_append *ap, uint32_t *uids, struct buf *ops, struct err *e)
 {
 	struct mbox *const m = ap->m;
@@ -334,7 +336,22 @@ static int prepare(struct mbox_append *ap, uint32_t *uids, struct buf *ops, stru
 
 	for (size_t i = 0; r == 0 && i < ap->n; i++)
 		r = item_assign(m, &ap->v[i], uids[i], ops, e);
-	return r == 0 && ap->written < ap->n ? wait_for_it(ap, e) : r;
+	return r;
+}
+
+/* Under the lock: their bytes are on the disk, and so, where one sync is enough for all, are those of the journal, written meanwhile. */
+static int write_down(struct mbox_append *ap, struct buf *ops, uint64_t *modseq, bool *begun, struct err *e)
+{
+	struct mbox *const m = ap->m;
+
+	if (mbox_one_sync(m)) {
+		if (mbox_commit_begin(m, ops, modseq, e) < 0)
+			return -1;
+		*begun = true;
+	}
+	if (ap->written < ap->n && wait_for_it(ap, e) < 0)
+		return -1;
+	return *begun ? mbox_commit_written(m, e) : 0;
 }
 
 /* Under the lock: all of them at once. */
@@ -345,9 +362,13 @@ static int place(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	const uint32_t first = state_count(&m->st);
 	struct buf ops;
 	size_t done = 0;
+	uint64_t modseq = 0;
+	bool begun = false;	/* the journal has them already, as far as it can be taken back */
 
 	buf_init(&ops, BATCH_MAX);
 	int r = prepare(ap, uids, &ops, e);
+	if (r == 0)
+		r = write_down(ap, &ops, &modseq, &begun, e);
 	const bool clean = r == 0 && sync_own_begin(m);
 
 	for (; r == 0 && done < ap->n; done++) {
@@ -359,7 +380,9 @@ static int place(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	if (done > 0)
 		sync_own_end(m, clean, r < 0 ? 0 : done);
 	if (r == 0)
-		r = mbox_commit(m, &ops, DURABLE_NOW, e);
+		r = begun ? mbox_commit_end(m, &ops, modseq, m->curfd, e) : mbox_commit(m, &ops, DURABLE_NOW, e);
+	else if (begun)
+		mbox_commit_undo(m);
 	if (r < 0) {	/* all or nothing */
 		for (size_t i = 0; i < done; i++)
 			(void)unlinkat(m->curfd, named[i], 0);
@@ -498,8 +521,6 @@ static size_t create_some(struct mbox_append *ap, struct start *v, size_t max, i
 
 	for (; n < max && ap->started < ap->n; n++, ap->started++) {
 		struct maildir_copy *const c = ap->v[ap->started].copy;
-		if (ap->together)
-			maildir_copy_together(c);
 		if ((*r_out = maildir_copy_create(c, e)) < 0)
 			break;
 		v[n] = (struct start){ .copy = c };
@@ -553,6 +574,13 @@ static int start_alone(struct mbox_append *ap, struct err *e)
 	return maildir_copy_written(c, e);
 }
 
+/* Whose record may come before the file is in cur is not mail before there is one. */
+static void names_in_tmp(struct mbox_append *ap)
+{
+	for (size_t i = 0; (ap->together || mbox_one_sync(ap->m)) && i < ap->n; i++)
+		maildir_copy_together(ap->v[i].copy);
+}
+
 static int quota_allows(const struct mbox_append *ap, struct err *e)
 {
 	const uint64_t bytes = bytes_of(ap->v, ap->n);
@@ -566,6 +594,8 @@ int mbox_append_step(struct mbox_append *ap, size_t max, uint32_t *uids_out, str
 		return follow(ap, max);
 	if (!ap->checked && (last_end(ap, e) < 0 || quota_allows(ap, e) < 0))
 		return -1;
+	if (!ap->checked)
+		names_in_tmp(ap);
 	ap->checked = true;
 	if (ap->n > 1 && ap->started < ap->n)
 		return start_some(ap, e);

@@ -315,16 +315,33 @@ int journal_sync(struct journal *j, struct err *e)
 	return fdatasync(j->fd) < 0 ? sync_failed(j, e) : 0;
 }
 
+int journal_batch_written(struct journal *j, struct err *e)
+{
+	return sync_file_range(j->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0 ? sync_failed(j, e) : 0;
+}
+
 static int make_durable(struct journal *j, enum durable how, struct err *e)
 {
 	if (how == DURABLE_NOW)
 		return journal_sync(j, e);
-	if (how == DURABLE_WRITTEN && sync_file_range(j->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
-		return sync_failed(j, e);
-	return 0;
+	return how == DURABLE_WRITTEN ? journal_batch_written(j, e) : 0;
 }
 
-int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, enum durable how, struct err *e)
+/* Only what was written here, and nobody else read, is taken back. */
+void journal_batch_undo(struct journal *j)
+{
+	j->batch = 0;
+	if (ftruncate(j->fd, (off_t)j->pos) < 0)
+		j->broken = true;
+}
+
+void journal_batch_take(struct journal *j)
+{
+	j->pos += j->batch;
+	j->batch = 0;
+}
+
+static int batch_put(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e)
 {
 	const size_t n = BATCH_HEAD + journal_padded(ops.n);
 	char *whole;
@@ -337,16 +354,28 @@ int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t 
 	memcpy(whole + BATCH_HEAD, ops.p, ops.n);
 	r = journal_pwrite(j->fd, whole, n, j->pos, e);
 	free(whole);
-	if (r < 0) {
-		/* Only what this call wrote, and nobody else read, is taken back. */
-		if (ftruncate(j->fd, (off_t)j->pos) < 0)
-			j->broken = true;
+	j->batch = n;
+	if (r < 0)
+		journal_batch_undo(j);
+	return r;
+}
+
+int journal_batch_write(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e)
+{
+	if (batch_put(j, ops, modseq, uidnext, reserved, e) < 0)
 		return -1;
-	}
+	(void)sync_file_range(j->fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* what fails here fails again, and is told, when it is waited for */
+	return 0;
+}
+
+int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, enum durable how, struct err *e)
+{
+	if (batch_put(j, ops, modseq, uidnext, reserved, e) < 0)
+		return -1;
 	if (make_durable(j, how, e) < 0) {
-		(void)!ftruncate(j->fd, (off_t)j->pos);
+		journal_batch_undo(j);
 		return -1;
 	}
-	j->pos += n;
+	journal_batch_take(j);
 	return 0;
 }

@@ -22,7 +22,7 @@ enum {
 	MAILDIR_ID_MAX = 64,		/* bytes of an id kept in the name */
 	MAILDIR_TMP_AGE_S = 36 * 3600,	/* unfinished files in tmp are left alone for so long */
 };
-#define MAILDIR_TOGETHER ",A"	/* ends the name in tmp of one of several files that become visible all or none (together.c): the folder's journal says what it is */
+#define MAILDIR_TOGETHER ",A"	/* ends the name in tmp of a file of which the folder's journal says what it is: of an APPEND's (together.c) */
 
 /* Make root (0700) with cur, new, tmp, synced, when missing. Refuses symlinks, foreign owners, group- or world-writable. Returns a directory
  * descriptor. ERR_NOENT: not there and !create. ERR_TEMP: there, but not to be trusted. */
@@ -43,7 +43,8 @@ int maildir_settle(int dirfd, size_t id_len, struct err *e) MUST_CHECK;
 /* A fresh file in tmp. dirfd is borrowed until commit. id: kept in the name ("" none; letters, digits, '-', at most MAILDIR_ID_MAX). */
 int maildir_copy_begin(int dirfd, const char *id, struct maildir_copy **out, struct err *e) MUST_CHECK;
 void maildir_copy_ordered(struct maildir_copy *c);	/* the caller knows that fs_commits_in_order() holds for dirfd */
-void maildir_copy_together(struct maildir_copy *c);	/* before start, written, sync: its name in tmp becomes MAILDIR_TOGETHER's, commit is not for it */
+/* Before start, written, sync: its name in tmp becomes MAILDIR_TOGETHER's. Commit is for it only where the folder's journal has it, and fs_commits_in_order() holds. */
+void maildir_copy_together(struct maildir_copy *c);
 void maildir_copy_keep(struct maildir_copy **c);	/* frees it; the file stays where it is */
 int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e) MUST_CHECK;	/* LF text */
 /* Bytes off.. to the end of a regular file (at most len of them: maildir_copy_range; ERR_INPUT when there are fewer). lines: ignored when UINT64_MAX, else the
@@ -59,8 +60,8 @@ int maildir_copy_create(struct maildir_copy *c, struct err *e) MUST_CHECK;
 int maildir_copy_start(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* fsync; the final name (with ,S= ,W=) is known. After this a power cut leaves the copy complete in tmp under a name that maildir_recover knows. */
 int maildir_copy_sync(struct maildir_copy *c, struct err *e) MUST_CHECK;
-/* For a caller that commits the copy and then syncs another file of the same file system that names it (the folder's journal), before anything is promised: the
- * bytes are written out, and that one sync makes them, the copy's name and the other file durable together. Where fs_commits_in_order() does not hold:
+/* For a caller that commits the copy and then syncs what was changed with or after that, on the same file system, before anything is promised: the
+ * bytes are written out, and that one sync makes them and the copy's name durable together. Where fs_commits_in_order() does not hold:
  * the same as maildir_copy_sync. */
 int maildir_copy_written(struct maildir_copy *c, struct err *e) MUST_CHECK;
 /* Rename into new/ (info NULL) or cur/ (info = ":2,S"), durable on return in the sense above. Frees c, also on failure (then nothing is left behind). */

@@ -23,6 +23,7 @@ int maildir_each_file(int dirfd, const char *dir, maildir_file_fn *fn, void *ctx
 bool maildir_in_use(int fd);	/* somebody else has the file open */
 /* Is the file, read from its start, what its name says, byte and line counts? (A cut before the sync may leave the size without the data.) */
 bool maildir_is_complete(int fd, struct str name);
+int maildir_completeness(int fd, struct str name) MUST_CHECK;	/* 1: it is, 0: it is not, -1: it cannot be read, or its name does not say */
 bool maildir_syncs_directories(void);	/* sync_directories = yes */
 uint64_t maildir_count_lf(const char *p, size_t n);
 

@@ -141,7 +141,7 @@ struct recover_ctx {
 	bool together;		/* some are of several that belong together */
 };
 
-bool maildir_is_complete(int fd, struct str name)
+int maildir_completeness(int fd, struct str name)
 {
 	struct maildir_name n;
 	char *chunk;
@@ -150,14 +150,19 @@ bool maildir_is_complete(int fd, struct str name)
 
 	maildir_name_parse(name, &n);
 	if (n.size == UINT64_MAX || n.size_crlf == UINT64_MAX)
-		return false;
+		return -1;
 	chunk = xmalloc(COPY_CHUNK);
 	while ((k = read(fd, chunk, COPY_CHUNK)) > 0) {
 		size += (uint64_t)k;
 		lines += maildir_count_lf(chunk, (size_t)k);
 	}
 	free(chunk);
-	return k == 0 && size == n.size && size + lines == n.size_crlf;
+	return k < 0 ? -1 : size == n.size && size + lines == n.size_crlf;
+}
+
+bool maildir_is_complete(int fd, struct str name)
+{
+	return maildir_completeness(fd, name) == 1;
 }
 
 static int recover_one(void *ctx, int tmpfd, const char *name, struct err *e)

@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "os/os.h"
+#include "store/maildir_priv.h"
 #include "store/store_priv.h"
 
 /* --- lock --- */
@@ -74,10 +76,10 @@ static int check_ops(struct str ops, uint32_t *uid_out, struct err *e)
 	return 0;
 }
 
-int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e)
+/* What a batch of these operations says besides them; there is a journal to put it into. */
+static int batch_ready(struct mbox *m, struct buf *ops, uint64_t *modseq_out, uint32_t *uidnext_out, struct err *e)
 {
 	const uint64_t now = clock_wall_us();
-	const uint64_t modseq = now > m->st.modseq ? now : m->st.modseq + 1;
 	uint32_t uid;
 
 	mbox_pending_clear(m);
@@ -85,9 +87,54 @@ int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e
 		return -1;
 	if (m->j.broken && mbox_replace_journal(m, false, e) < 0)
 		return -1;
-	if (journal_append(&m->j, buf_view(ops), modseq, uid >= m->st.uidnext ? uid + 1 : m->st.uidnext, m->st.reserved, how, e) < 0)
+	*modseq_out = now > m->st.modseq ? now : m->st.modseq + 1;
+	*uidnext_out = uid >= m->st.uidnext ? uid + 1 : m->st.uidnext;
+	return 0;
+}
+
+int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e)
+{
+	uint64_t modseq;
+	uint32_t uidnext;
+
+	if (batch_ready(m, ops, &modseq, &uidnext, e) < 0 || journal_append(&m->j, buf_view(ops), modseq, uidnext, m->st.reserved, how, e) < 0)
 		return -1;
 	return state_apply(&m->st, buf_view(ops), modseq, e);
+}
+
+bool mbox_one_sync(const struct mbox *m)
+{
+	return m->in_order && !maildir_syncs_directories();
+}
+
+int mbox_commit_begin(struct mbox *m, struct buf *ops, uint64_t *modseq_out, struct err *e)
+{
+	uint32_t uidnext;
+
+	return batch_ready(m, ops, modseq_out, &uidnext, e) < 0 ? -1 : journal_batch_write(&m->j, buf_view(ops), *modseq_out, uidnext, m->st.reserved, e);
+}
+
+int mbox_commit_written(struct mbox *m, struct err *e)
+{
+	return journal_batch_written(&m->j, e);
+}
+
+/* Not the journal is synced: what made it longer may be durable already, and its sync would wait for nothing that came later. */
+int mbox_commit_end(struct mbox *m, struct buf *ops, uint64_t modseq, int fd, struct err *e)
+{
+	if (fsync(fd) < 0) {
+		(void)err_set(e, ERR_TEMP, errno, "sync of the folder");
+		m->j.broken = true;	/* D5 */
+		journal_batch_undo(&m->j);
+		return -1;
+	}
+	journal_batch_take(&m->j);
+	return state_apply(&m->st, buf_view(ops), modseq, e);
+}
+
+void mbox_commit_undo(struct mbox *m)
+{
+	journal_batch_undo(&m->j);
 }
 
 /* No UID is shown before the batch that gives it out is synced: where the file system commits in order, that sync is this one's, too. */

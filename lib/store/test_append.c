@@ -1,4 +1,5 @@
 /* APPEND's target: a folder into which messages are put without looking for news there, and what is known of them at once. */
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -406,6 +407,57 @@ static void test_clock_set_back(void)
 	store_close(&s);
 }
 
+/* As a power cut leaves the last message where its record was durable and its name in cur not: in tmp, with these bytes. cur looks as it was accounted for. */
+static void cut_last(const char *root, struct mbox *m, const char *bytes, size_t n)
+{
+	const struct rec *const r = state_rec(&m->st, state_count(&m->st) - 1);
+	char name[FILE_NAME_MAX + 1], cur[FILE_NAME_MAX + 8], tmp[TOGETHER_PATH_MAX];
+	struct stat st = { 0 };
+
+	if (disk_name(name, state_name(&m->st, r), r->disk, (struct str){ 0 }) < 0 || together_path(&m->st, r, tmp) < 0)
+		exit(90);
+	snprintf(cur, sizeof(cur), "cur/%s", name);
+	(void)fstat(m->curfd, &st);
+	if (renameat(m->dirfd, cur, m->dirfd, tmp) < 0)
+		exit(91);
+	if (bytes) {
+		CLEANUP_FD int fd = open(scratch_path(root, tmp), O_WRONLY | O_TRUNC);
+		if (write(fd, bytes, n) != (ssize_t)n)
+			exit(92);
+	}
+	const struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
+	(void)futimens(m->curfd, ts);
+}
+
+/* A record may be durable before its file is in cur, or is written. */
+static void test_cut_in_between(void)
+{
+	static const char zeros[sizeof(MSG) - 1];
+	static const struct {
+		const char *what, *bytes;
+		size_t n;
+		bool whole;
+	} cases[] = {
+		{ "whole", NULL, 0, true }, { "empty", "", 0, false }, { "cut short", MSG, sizeof(MSG) / 2, false }, { "of the right length, without its bytes", zeros, sizeof(zeros), false },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *const root = scratch_new();
+		struct store *s = must_open(root);
+		struct mbox *m = must_mbox(s, "INBOX");
+		const bool both = append_one(m, 0, NULL, MSG) == 1 && append_one(m, MBOX_SEEN, NULL, MSG) == 2;
+		cut_last(root, m, cases[i].bytes, cases[i].n);
+		mbox_leave(&m);
+		m = must_mbox(s, "INBOX");
+		tap_ok(both && messages_of(m) == (cases[i].whole ? 2 : 1) && all_read(m), "a file that is %s: %u messages", cases[i].what, messages_of(m));
+		tap_ok(count_files(root, "cur") == messages_of(m) && count_files(root, "new") == 0, "which have a file each");
+		tap_is_int((long)count_files(root, "tmp"), !cases[i].whole, "and what is no message waits to be swept");
+		tap_is_int(append_one(m, 0, NULL, MSG), 3, "its UID is not given again");
+		mbox_close(&m);
+		store_close(&s);
+	}
+}
+
 static size_t threads(void)
 {
 	return count_files("/proc/self", "task");
@@ -575,6 +627,7 @@ int main(void)
 	test_on_their_way();
 	test_without_a_journal();
 	test_clock_set_back();
+	test_cut_in_between();
 	test_crews(1);
 	test_crews(4);
 	test_one_fails();

@@ -17,7 +17,7 @@
 #include "store/test_store.h"
 #include "test/tap.h"
 
-enum { CALLS_MAX = 2000 };
+enum { CALLS_MAX = 2000, LARGE = 70000 };
 
 /* What the child has been promised, in memory that outlives it. */
 struct promise {
@@ -180,6 +180,43 @@ static bool holds_append(const char *root, char why[200])
 		good = three && four && mbox_view_uid(l.v, three) == promise->uid[0] && mbox_view_uid(l.v, four) == promise->uid[1] &&
 		       mbox_msg_get(l.v, three, &msg, &e) == 0 && msg.flags & MBOX_SEEN && msg.keywords[0] != 0 && mbox_msg_date(l.v, three) == 5;
 		snprintf(why, 200, "appended at %u and %u", three, four);
+	}
+	look_end(&l);
+	return good;
+}
+
+/* One by one, the last of them large. */
+static void run_append_ones(const char *root)
+{
+	struct look l;
+	char *const large = xzalloc(LARGE + 1);
+
+	memset(large, 'x', LARGE);
+	look_at(&l, root, "INBOX");
+	promise->uid[0] = append_one(l.m, MBOX_SEEN, "new-word", "three\n");
+	promise->uid[1] = append_one(l.m, 0, NULL, "four\n");
+	promise->uid[2] = append_one(l.m, 0, NULL, large);
+	free(large);
+	promise->done = 1;
+	look_end(&l);
+}
+
+static bool holds_append_ones(const char *root, char why[200])
+{
+	static const char *const texts[] = { "three\n", "four\n" };
+	struct look l;
+
+	look_at(&l, root, "INBOX");
+	const uint32_t n = mbox_view_count(l.v);
+	bool good = sound(&l, root, "", why) && base_holds(&l, why);
+	for (unsigned i = 0; good && i < ARRAY_LEN(texts); i++) {
+		const uint32_t seq = find(&l, texts[i]);
+		good = seq != UINT32_MAX && (promise->uid[i] == 0 || (seq > 0 && mbox_view_uid(l.v, seq) == promise->uid[i]));
+		snprintf(why, 200, "message %u at %u of %u", i, seq, n);
+	}
+	if (good && (promise->uid[2] ? n != 6 || mbox_view_uid(l.v, 6) != promise->uid[2] : n > 6)) {
+		snprintf(why, 200, "%u messages", n);
+		good = false;
 	}
 	look_end(&l);
 	return good;
@@ -559,6 +596,7 @@ static bool holds_takeover(const char *root, char why[200])
 static const struct scenario scenarios[] = {
 	{ "first delivery", NULL, run_deliver, NULL },
 	{ "delivery", prepare_some, run_deliver, holds_deliver },
+	{ "appends of one", prepare_some, run_append_ones, holds_append_ones },
 	{ "append of two", prepare_some, run_append, holds_append },
 	{ "append of many", prepare_some, run_append_many, holds_append_many },
 	{ "what an append of many has left", prepare_half, run_look, holds_append_many },

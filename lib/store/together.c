@@ -1,7 +1,10 @@
-/* Messages that become visible all or none, also where a kill or a power cut comes in between (RFC 3502: several in one APPEND). A file in cur without a record is a new
- * message to whoever looks next, and so is a complete one in tmp; so these are numbered first, all by one batch of the journal, while their files stand in tmp under names that
- * nobody takes up, and then follow into cur, in pieces. Between the two, and after a crash for as long as nobody has tidied up, whoever misses a file in cur looks for it here. A
- * file here that no record knows, and nobody has open, is of an append that came to nothing. */
+/* Messages whose record comes before their file is in cur. Several of one APPEND become visible all or none, also where a kill or a power cut comes in between (RFC 3502). A file
+ * in cur without a record is a new message to whoever looks next, and so is a complete one in tmp; so these are numbered first, all by one batch of the journal, while their files
+ * stand in tmp under names that nobody takes up, and then follow into cur, in pieces. One that comes alone, and those that share a sync, are in cur before that sync; but their
+ * record is written before, and a cut may leave it alone.
+ *
+ * So until a file is in cur, and after a crash for as long as nobody has tidied up, whoever misses it there looks for it here. A file here that no record knows, and nobody has
+ * open, is of an append that came to nothing. So is one that a record knows and that is not whole: a cut came before its bytes were on the disk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,7 +43,7 @@ int together_place(struct mbox *m, struct str base, const char *name)
 
 int together_sync(struct mbox *m, const char *sub, struct err *e)
 {
-	return m->in_order && !maildir_syncs_directories() ? 0 : maildir_dir_sync(m->dirfd, sub, e);
+	return mbox_one_sync(m) ? 0 : maildir_dir_sync(m->dirfd, sub, e);
 }
 
 /* --- all that are there --- */
@@ -98,10 +101,23 @@ struct map *together_names(struct mbox *m, struct arena *a, struct err *e)
 	return NULL;
 }
 
+/* A power cut came before its sync, so nobody was promised it. It is not removed at once, for nothing is on a look alone: it becomes one that is swept when it is old. */
+static bool set_aside(struct mbox *m, struct str base)
+{
+	char from[TOGETHER_PATH_MAX], to[TOGETHER_PATH_MAX];
+	CLEANUP_FD int fd = path_of(from, base) < 0 ? -1 : openat(m->dirfd, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 || maildir_completeness(fd, base) != 0)
+		return false;
+	snprintf(to, sizeof(to), "tmp/%.*s,T", STR_ARG(base));
+	return rename_new(m->dirfd, from, m->dirfd, to) == 0;
+}
+
 /* Files of records, youngest first, into cur; at most max. Returns how many. What no record has will be removed: all are looked at, whatever their times: clocks are set. */
 static size_t take_known(struct mbox *m, struct left *l, size_t max)
 {
 	const bool clean = sync_own_begin(m);
+	bool cut = false;
 	size_t moved = 0, found = 0;
 	const size_t want = map_count(l->by_base);
 
@@ -116,13 +132,17 @@ static size_t take_known(struct mbox *m, struct left *l, size_t max)
 		if ((r->state & (REC_GONE | REC_ZOMBIE)) == REC_GONE)
 			continue;	/* expunged, and forgotten: of no use */
 		one->known = true;
-		if (disk_name(name, one->base, r->disk, state_info(&m->st, r)) == 0 && together_place(m, one->base, name) == 0)
+		if (set_aside(m, one->base))
+			cut = true;
+		else if (disk_name(name, one->base, r->disk, state_info(&m->st, r)) == 0 && together_place(m, one->base, name) == 0)
 			sync_own_step(m, ++moved);
 	}
 	if (moved > 0) {
 		sync_own_end(m, clean, moved);
 		sync_record(m);
 	}
+	if (cut)
+		sync_forget(m);	/* the record goes when cur is listed */
 	return moved;
 }
 

@@ -52,6 +52,18 @@ def append_all(suite, n, sent, told, together):
         return
 
 
+def commit_often(disk, stop):
+    """Another program's syncs: so what an APPEND does comes into several commits, at any place, and a cut may come between them."""
+    try:
+        with open(disk.at / "another", "wb") as f:
+            while not stop.wait(0.001):
+                f.write(b"x")
+                f.flush()
+                os.fsync(f.fileno())
+    except OSError:     # the disk has gone
+        return
+
+
 def shown(c):
     got = {}
     for line in c.ok("UID FETCH 1:* (BODY.PEEK[])"):
@@ -72,8 +84,10 @@ def test_what_was_appended_survives(fresh_suite, kind):
         for r in range(ROUNDS):
             suite.start()
             threads = [threading.Thread(target=append_all, args=(suite, 2 * r + n, sent, told, together)) for n in range(2)]
+            stop = threading.Event()
+            other = threading.Thread(target=commit_often, args=(disk, stop))
             before = len(told)
-            for t in threads:
+            for t in threads + [other]:
                 t.start()
             while len(told) < before + 20:
                 assert all(t.is_alive() for t in threads)
@@ -82,7 +96,8 @@ def test_what_was_appended_survives(fresh_suite, kind):
             # What is answered while the shutdown runs does not count: xfs lets an fsync succeed whose log it is just throwing away.
             promised = list(told)
             powercut.cut_power(suite, [disk])
-            for t in threads:
+            stop.set()
+            for t in threads + [other]:
                 t.join()
             told = promised
             disk.unmount()
