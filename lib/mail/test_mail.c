@@ -146,6 +146,36 @@ static void quoted_printable(void)
 	}
 }
 
+/* Any byte at any place among digits: the same as with a line end behind each, where no two stand together. */
+static void base64_strange(void)
+{
+	static const char digits[] = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNk";
+	struct buf whole, apart, apart_text;
+	unsigned different = 0;
+	buf_init(&whole, 100);
+	buf_init(&apart, 100);
+	buf_init(&apart_text, 100);
+	for (unsigned i = 0; i < 256 * (sizeof(digits) - 1); i++) {
+		char text[sizeof(digits)];
+		memcpy(text, digits, sizeof(digits));
+		text[i / 256] = (char)(i % 256);
+		buf_reset(&whole);
+		buf_reset(&apart);
+		buf_reset(&apart_text);
+		for (size_t k = 0; k < sizeof(digits) - 1; k++) {
+			buf_ch(&apart_text, text[k]);
+			buf_ch(&apart_text, '\n');
+		}
+		mail_b64_decode(str_n(text, sizeof(digits) - 1), &whole);
+		mail_b64_decode(buf_view(&apart_text), &apart);
+		different += !str_eq(buf_view(&whole), buf_view(&apart));
+	}
+	tap_is_int((int)different, 0, "base64 with any byte at any place");
+	buf_fini(&whole);
+	buf_fini(&apart);
+	buf_fini(&apart_text);
+}
+
 /* RFC 2045 6.8, and what is no character of it, at each place of a group; file names' alphabet too. */
 static void base64(void)
 {
@@ -171,6 +201,7 @@ static void base64(void)
 		tap_ok(str_eq(buf_view(&b), str_c(cases[i].out)), "base64 %zu: %.*s", i, (int)b.n, b.n ? b.p : "");
 		buf_fini(&b);
 	}
+	base64_strange();
 	/* All bytes, in lines of any length, with as much room as they need and less. */
 	struct buf bytes, text, lines, out;
 	buf_init(&bytes, 4000);
