@@ -102,15 +102,6 @@ static bool has_room(const struct clamav *c)
 	return s.f_bavail * block >= wanted && (s.f_files == 0 || s.f_ffree >= ROOM_FILES);
 }
 
-static cl_error_t on_layer(int fd, const char *type, void *ctx)
-{
-	(void)fd;
-	(void)type;
-	if (!has_room(ctx))
-		on_trouble("the temporary space is full");
-	return CL_CLEAN;
-}
-
 /* Each layer, before it is scanned. What stands in mail is scanned as the type that its bytes have, as it would be by itself. Elsewhere it may not be: a partition of a
  * disk's image, say, is looked at as a file system's, whatever it holds; and what was normalised or decrypted is not what a reader gets. */
 static cl_error_t on_file(int fd, const char *type, const char **ancestors, size_t parent_size, const char *name, size_t size, const char *bytes,
@@ -119,6 +110,8 @@ static cl_error_t on_file(int fd, const char *type, const char **ancestors, size
 	struct clamav *c = ctx;
 	unsigned same_size = 0;
 	(void)fd, (void)ancestors, (void)parent_size, (void)name;
+	if (!has_room(c))
+		on_trouble("the temporary space is full");
 	if (level >= ARRAY_LEN(c->mail))
 		return CL_CLEAN;
 	const bool in_mail = level == 0 || c->mail[level - 1];
@@ -222,7 +215,6 @@ int clamav_load(const struct conf *conf, const char *shipped_dir, const char *tm
 	r = cl_load(dir, c->engine, &c->signatures, load);
 	if (r == CL_SUCCESS)
 		r = cl_engine_compile(c->engine);
-	cl_engine_set_clcb_pre_scan(c->engine, on_layer);
 	cl_engine_set_clcb_file_inspection(c->engine, on_file);
 	if (r != CL_SUCCESS) {
 		err_set(e, ERR_CONF, 0, "signatures in %s: %s", dir, cl_strerror(r));
