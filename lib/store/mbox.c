@@ -26,6 +26,8 @@ static void on_applied(void *ctx, enum applied what, uint32_t pos)
 
 	if (list_empty(&m->views))
 		return;
+	if (m->n_changes == CHANGES_MAX)
+		views_read_changes(m);
 	if (m->n_changes == m->cap_changes) {
 		m->cap_changes = m->cap_changes * 2 + 64;
 		m->changes = xrealloc(m->changes, m->cap_changes * sizeof(*m->changes));

@@ -176,6 +176,11 @@ bool mbox_view_is_live(const struct mbox_view *v);		/* none is that, for sure */
 enum mbox_change { MBOX_CH_EXPUNGE, MBOX_CH_EXISTS, MBOX_CH_FLAGS };
 int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid), void *ctx,
 		   struct err *e) MUST_CHECK;
+/* The same in pieces of at most max changes (or MBOX_TOLD_MAX), for who serves others meanwhile: 1 more is left. Between two pieces the numbers are what was told until then,
+ * and what changes is told with the rest, in the same order. */
+enum { MBOX_TOLD_MAX = 1024 };
+int mbox_view_sync_step(struct mbox_view *v, bool allow_expunge, uint32_t max, void (*fn)(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid), void *ctx,
+			struct err *e) MUST_CHECK;
 
 /* --- a message of a view --- */
 struct mbox_msg {

@@ -7,6 +7,7 @@
  *   listing.c listing_order.c  a directory's files, in order
  *   sync.c sync_mark.c sync_cur.c  new/ and cur/ against the state     sync_first.c  the first one     sync_look.c  listed in pieces     takeover.c Dovecot's and Courier's files
  *   mbox.c      a folder opened by this process            view.c     a connection's numbering
+ *   marks.c     marked positions
  *   mbox_load.c mbox_commit.c mbox_tidy.c  its journal: read, appended to, written anew     ident.c    UIDVALIDITY and mailbox id
  *   reader.c    readers of a shared folder
  *   message.c   one message's file                         flags.c    flags, expunge, names of files
@@ -32,6 +33,7 @@
 #include "base/map.h"
 #include "store/guard.h"
 #include "store/maildir.h"
+#include "store/marks.h"
 #include "store/state.h"
 #include "store/store.h"
 #include "store/takeover.h"
@@ -47,6 +49,7 @@ enum {
 	UIDL_MAX = 70,			/* RFC 1939 */
 	NEW_BATCH_MAX = 10000,		/* files of new/ that are taken up at once */
 	STRUCTURE_KEPT_MAX = 1 << 20,	/* bytes of a body structure that is made before it is asked for */
+	CHANGES_MAX = 1 << 15,		/* in a folder's list; then all views read them */
 	GONE_MAX = 1 << 15,		/* ranges in the log of expunges; then its older half is forgotten */
 };
 
@@ -338,10 +341,8 @@ struct mbox_view {
 	uint32_t limit;		/* positions below it are numbered, */
 	uint32_t *removed;	/* but for these (ascending) */
 	size_t n_removed, cap_removed;
-	uint32_t *pending;	/* expunged, not announced */
-	size_t n_pending, cap_pending;
-	uint32_t *flagged;	/* changed, not announced */
-	size_t n_flagged, cap_flagged;
+	struct marks pending;	/* expunged, not announced */
+	struct marks flagged;	/* changed, not announced */
 	size_t cursor;		/* into m->changes */
 	struct range *recent;
 	size_t n_recent;
@@ -400,6 +401,7 @@ struct ranges {
 void ranges_add(struct ranges *r, uint32_t pos, uint32_t uid);
 uint32_t view_pos(const struct mbox_view *v, uint32_t seq);	/* UINT32_MAX: out of range */
 uint32_t view_seq(const struct mbox_view *v, uint32_t pos);	/* 0: not numbered */
+void views_read_changes(struct mbox *m);	/* all that the list holds: it is empty then */
 /* Unlink files of expunged messages that no view reads any more, at most max; soon: now when they are few. */
 void mbox_reap(struct mbox *m, uint32_t max);
 bool mbox_reap_step(struct mbox *m, uint32_t max);	/* a piece of that; true: more can be done */

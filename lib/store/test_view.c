@@ -208,8 +208,140 @@ static void test_journal(void)
 	store_close(&s);
 }
 
+/* --- telling in pieces --- */
+
+enum { MANY = 2000, PIECE = 100, TIMES = 17 };	/* changes: more than the folder's list takes */
+
+struct heard {
+	struct mbox_view *v;
+	unsigned flags, gone, exists, now;	/* now: in this piece */
+	uint32_t last;
+	bool wrong;
+};
+
+static void hear(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid)
+{
+	struct heard *const h = ctx;
+
+	h->now++;
+	h->flags += what == MBOX_CH_FLAGS;
+	h->gone += what == MBOX_CH_EXPUNGE;
+	h->exists += what == MBOX_CH_EXISTS;
+	if (what == MBOX_CH_FLAGS)
+		h->wrong |= seq <= h->last || mbox_view_uid(h->v, seq) != uid;
+	if (what == MBOX_CH_EXPUNGE)
+		h->wrong |= h->last && seq >= h->last;
+	if (what != MBOX_CH_EXISTS)
+		h->last = seq;
+}
+
+/* To the end. Returns how many pieces it took. */
+static unsigned hear_all(struct heard *h, bool expunge)
+{
+	struct err e = { 0 };
+	unsigned n = 0;
+	int r = 1;
+
+	h->last = 0;
+	for (; r > 0; n++) {
+		h->now = 0;
+		r = mbox_view_sync_step(h->v, expunge, PIECE, hear, h, &e);
+		h->wrong |= h->now > PIECE + 1;		/* and one EXISTS */
+	}
+	return r == 0 ? n : 0;
+}
+
+static void flag_all(struct mbox_view *v, const uint32_t *seqs, size_t n, enum mbox_flag_op op)
+{
+	struct err e = { 0 };
+	size_t n_failed;
+
+	if (mbox_store_flags(v, seqs, n, op, MBOX_FLAGGED, NULL, 0, 0, NULL, &n_failed, &e) < 0)
+		tap_ok(false, "flags: %s", e.text);
+}
+
+/* Each change is told once, however often it was made, some at a time; what happens between two pieces is told with the rest. */
+static void test_pieces(void)
+{
+	struct store *s = must_open(scratch_new());
+	struct mbox *m = must_mbox(s, "INBOX");
+	uint32_t *const seqs = xmalloc(MANY * sizeof(*seqs));
+	struct err e = { 0 };
+	size_t most = 0;
+
+	for (uint32_t i = 0; i < MANY; i++) {
+		(void)append_one(m, 0, NULL, "Subject: x\r\n\r\nx\r\n");
+		seqs[i] = i + 1;
+	}
+	struct mbox_view *by = mbox_view_new(m), *told = mbox_view_new(m);
+	struct heard h = { .v = told };
+	for (unsigned i = 0; i < TIMES; i++) {
+		flag_all(by, seqs, MANY, i % 2 ? MBOX_REMOVE : MBOX_ADD);
+		most = m->n_changes > most ? m->n_changes : most;
+	}
+	tap_ok((size_t)MANY * TIMES > CHANGES_MAX && most <= CHANGES_MAX, "however much is changed, the list of changes has an end: %zu of %d", most, MANY * TIMES);
+	tap_ok(mbox_view_sync_step(told, true, PIECE, hear, &h, &e) == 1 && h.flags == PIECE && mbox_view_stamp(told) == 0, "a piece is told, and more is left");
+	flag_all(by, seqs, 1, MBOX_REMOVE);	/* the first, which was told of */
+	flag_all(by, seqs + MANY - 1, 1, MBOX_REMOVE);
+	tap_is_int(hear_all(&h, true), MANY / PIECE, "the rest, and what has changed behind it, in pieces");
+	tap_ok(h.flags == MANY + 1 && !h.wrong && mbox_view_stamp(told) != 0, "each flag once, in order: %u", h.flags);
+
+	h = (struct heard){ .v = told };
+	tap_ok(mbox_expunge(by, seqs, MANY / 2, &e) == 0, "half of them go: %s", e.text);
+	(void)append_one(m, 0, NULL, "Subject: new\r\n\r\nx\r\n");
+	flag_all(by, seqs + MANY / 2, MANY / 2, MBOX_REMOVE);	/* the last has none */
+	tap_ok(hear_all(&h, false) == MANY / 2 / PIECE && h.gone == 0 && h.exists == 1 && h.flags == MANY / 2 - 1 && !h.wrong, "while numbers are in use none goes");
+	tap_ok(mbox_view_sync_step(told, true, PIECE, hear, &h, &e) == 1 && h.gone == PIECE && mbox_view_count(told) == MANY + 1 - PIECE, "then they go in pieces");
+	tap_ok(mbox_view_uid(told, MANY / 2 - PIECE + 1) == mbox_view_uid(by, MANY / 2 + 1) && mbox_view_uid(told, MANY / 2 - PIECE) == mbox_view_uid(by, MANY / 2 - PIECE),
+	       "between two of them the numbers are what was told");
+	tap_ok(hear_all(&h, true) == MANY / 2 / PIECE - 1 && h.gone == MANY / 2 && !h.wrong && mbox_view_count(told) == MANY / 2 + 1, "all of them, highest first: %u", h.gone);
+	free(seqs);
+	mbox_view_free(&by);
+	mbox_view_free(&told);
+	mbox_close(&m);
+	store_close(&s);
+}
+
+/* Against the plainest set there is. */
+static void test_marks(void)
+{
+	enum { PLACES = 700 };
+	bool there[PLACES + 1] = { false };
+	struct marks s = { 0 };
+	unsigned wrong = 0;
+
+	for (unsigned round = 0; round < 4000; round++) {
+		const uint32_t at = (uint32_t)(random_u64() % PLACES), put = (uint32_t)(random_u64() % PLACES);
+		uint32_t next = at, last = at, n = 0, got = PLACES;
+
+		marks_put(&s, put);
+		there[put] = true;
+		while (next < PLACES && !there[next])
+			next++;
+		wrong += marks_next(&s, at, &got) != (next < PLACES) || (next < PLACES && got != next);
+		while (last > 0 && !there[last - 1])
+			last--;
+		wrong += marks_last(&s, at, &got) != (last > 0) || (last > 0 && got != last - 1);
+		if (next < PLACES && round % 3) {
+			marks_take(&s, next);
+			there[next] = false;
+		}
+		if (round % 500 == 0) {
+			marks_cut(&s, at);
+			memset(there + at, 0, (PLACES - at) * sizeof(*there));
+		}
+		for (uint32_t i = 0; i < PLACES; i++)
+			n += there[i];
+		wrong += s.n != n || (n == 0) != (s.v == NULL);
+	}
+	tap_is_int(wrong, 0, "marks are those of the plain set");
+	marks_fini(&s);
+}
+
 int main(void)
 {
+	test_marks();
+	test_pieces();
 	test_journal();
 	test_tidying();
 	for (unsigned i = 0; i < 5; i++)

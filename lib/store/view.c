@@ -1,6 +1,6 @@
 /* A connection's numbering of a folder. Positions in the state never move; a view numbers those below its limit, but for the ones whose removal it has
- * announced (sorted, so sequence number and position convert in O(log removed)). What happens meanwhile stands in the folder's list of changes, which each
- * view reads at its own pace and which is dropped when all have read it. */
+ * announced (sorted, so sequence number and position convert in O(log removed)). What happens meanwhile stands in the folder's list of changes, which is dropped
+ * when all views have read it; what a view has read and not announced are marked positions, two bits a message, however much happens to it. */
 #include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,29 +19,6 @@ static void set_put(uint32_t **v, size_t *n, size_t *cap, uint32_t x)
 		*v = xrealloc(*v, *cap * sizeof(**v));
 	}
 	(*v)[(*n)++] = x;
-}
-
-static int pos_cmp(const void *a, const void *b)
-{
-	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void set_sort(uint32_t *v, size_t *n)
-{
-	size_t k = 0;
-	bool sorted = true;
-
-	for (size_t i = 1; sorted && i < *n; i++)
-		sorted = v[i - 1] < v[i];
-	if (sorted)
-		return;
-	qsort(v, *n, sizeof(*v), pos_cmp);
-	for (size_t i = 0; i < *n; i++)
-		if (k == 0 || v[i] != v[k - 1])
-			v[k++] = v[i];
-	*n = k;
 }
 
 /* k more members, in order, none of which is in the set: from the end, so that each moves once. */
@@ -97,12 +74,12 @@ uint32_t mbox_view_next(const struct mbox_view *v, uint32_t seq, uint32_t flags)
 /* All messages that are there, and no others: what is not numbered any more is gone, so the numbers of both tell. */
 static bool numbers_all(const struct mbox_view *v)
 {
-	return v->n_pending == 0 && v->limit == state_count(&v->m->st) && mbox_view_count(v) == v->m->st.messages;
+	return v->pending.n == 0 && v->limit == state_count(&v->m->st) && mbox_view_count(v) == v->m->st.messages;
 }
 
 uint64_t mbox_view_stamp(const struct mbox_view *v)
 {
-	return numbers_all(v) && v->cursor == v->m->n_changes ? v->m->st.modseq : 0;
+	return numbers_all(v) && v->cursor == v->m->n_changes && v->flagged.n == 0 ? v->m->st.modseq : 0;
 }
 
 uint64_t mbox_view_members(const struct mbox_view *v)
@@ -357,8 +334,8 @@ void mbox_view_free(struct mbox_view **vp)
 	list_del(&v->node);
 	left_learn(m, v);
 	free(v->removed);
-	free(v->pending);
-	free(v->flagged);
+	marks_fini(&v->pending);
+	marks_fini(&v->flagged);
 	free(v->recent);
 	free(v->reader);
 	for (size_t i = 0; i < m->n_changes; i++)
@@ -379,88 +356,110 @@ static bool is_reader(struct mbox_view *v, uint32_t what)
 
 static void read_changes(struct mbox_view *v)
 {
-	struct mbox *const m = v->m;
+	const struct mbox *const m = v->m;
 
 	for (; v->cursor < m->n_changes; v->cursor++) {
 		const struct change *const c = &m->changes[v->cursor];
 		if (c->what == APPLIED_GONE)
-			set_put(&v->pending, &v->n_pending, &v->cap_pending, c->pos);
+			marks_put(&v->pending, c->pos);
 		else if (c->by != v && (c->what == APPLIED_FLAGS || is_reader(v, c->what)))
-			set_put(&v->flagged, &v->n_flagged, &v->cap_flagged, c->pos);
+			marks_put(&v->flagged, c->pos);
 	}
-	set_sort(v->pending, &v->n_pending);
-	set_sort(v->flagged, &v->n_flagged);
+}
+
+void views_read_changes(struct mbox *m)
+{
+	list_each(it, &m->views)
+		read_changes(list_of(it, struct mbox_view, node));
 	trim_changes(m);
 }
 
-/* Pending positions below the limit become removed; the others were never numbered, and are removed silently later. */
-static void merge_removed(struct mbox_view *v, uint32_t below)
+/* Expunges that are still to be told. What was never numbered is removed without a word (tell_new). */
+static bool expunges_left(const struct mbox_view *v)
 {
-	const size_t n = u32_lower(v->pending, v->n_pending, below);
+	uint32_t pos;
 
-	set_merge(&v->removed, &v->n_removed, &v->cap_removed, v->pending, n);
-	if (n < v->n_pending)
-		memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof(*v->pending));
-	v->n_pending -= n;
+	return marks_next(&v->pending, 0, &pos) && pos < v->limit;
 }
 
-static void tell_expunges(struct mbox_view *v, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
+typedef void tell_fn(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid);
+
+/* Returns how many. */
+static uint32_t tell_expunges(struct mbox_view *v, uint32_t max, tell_fn *fn, void *ctx)
 {
-	const size_t n = u32_lower(v->pending, v->n_pending, v->limit);
+	uint32_t told[MBOX_TOLD_MAX], n = 0, pos = v->limit;
 
 	/* Highest first: the numbers of the others hold until their turn. */
-	for (size_t i = n; i-- > 0;) {
-		const uint32_t pos = v->pending[i], seq = view_seq(v, pos);
+	while (n < max && marks_last(&v->pending, pos, &pos)) {
+		const uint32_t seq = view_seq(v, pos);
+		marks_take(&v->pending, pos);
+		told[MBOX_TOLD_MAX - ++n] = pos;
 		if (seq != 0 && fn)
 			fn(ctx, MBOX_CH_EXPUNGE, seq, state_rec(&v->m->st, pos)->uid);
 	}
-	merge_removed(v, v->limit);
+	set_merge(&v->removed, &v->n_removed, &v->cap_removed, told + MBOX_TOLD_MAX - n, n);
+	return n;
 }
 
-static void tell_new(struct mbox_view *v, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
+static void tell_new(struct mbox_view *v, tell_fn *fn, void *ctx)
 {
 	const uint32_t old = v->limit, now = state_count(&v->m->st), before = mbox_view_count(v);
+	uint32_t pos;
 
 	if (now == old)
 		return;
 	v->limit = now;
-	/* Come and gone since the last time: never numbered. */
-	const size_t from = u32_lower(v->pending, v->n_pending, old);
-	if (from < v->n_pending)
-		set_merge(&v->removed, &v->n_removed, &v->cap_removed, v->pending + from, v->n_pending - from);
-	v->n_pending = from;
+	/* Come and gone since the last time: never numbered. And of what is new nobody knows other flags. */
+	while (marks_next(&v->pending, old, &pos)) {
+		marks_take(&v->pending, pos);
+		set_put(&v->removed, &v->n_removed, &v->cap_removed, pos);
+	}
+	marks_cut(&v->flagged, old);
 	if (v->sees_recent)
 		see_recent(v);
 	if (mbox_view_count(v) != before && fn)
 		fn(ctx, MBOX_CH_EXISTS, mbox_view_count(v), 0);
 }
 
-static void tell_flags(struct mbox_view *v, uint32_t old_limit, void (*fn)(void *, enum mbox_change, uint32_t, uint32_t), void *ctx)
+static void tell_flags(struct mbox_view *v, uint32_t max, tell_fn *fn, void *ctx)
 {
-	for (size_t i = 0; i < v->n_flagged; i++) {
-		const uint32_t pos = v->flagged[i];
-		const struct rec *const r = pos < old_limit ? state_rec(&v->m->st, pos) : NULL;
-		const uint32_t seq = r && !(r->state & REC_GONE) ? view_seq(v, pos) : 0;
+	for (uint32_t n = 0, pos = 0; n < max && marks_next(&v->flagged, pos, &pos); n++) {
+		const struct rec *const r = state_rec(&v->m->st, pos);
+		const uint32_t seq = !(r->state & REC_GONE) ? view_seq(v, pos) : 0;
+		marks_take(&v->flagged, pos);
 		if (seq != 0 && fn)
 			fn(ctx, MBOX_CH_FLAGS, seq, r->uid);
 	}
-	v->n_flagged = 0;
 }
 
-int mbox_view_sync(struct mbox_view *v, bool allow_expunge, void (*fn)(void *ctx, enum mbox_change what, uint32_t seq, uint32_t uid), void *ctx, struct err *e)
+int mbox_view_sync_step(struct mbox_view *v, bool allow_expunge, uint32_t max, tell_fn *fn, void *ctx, struct err *e)
 {
-	const uint32_t old_limit = v->limit;
+	uint32_t left = max < MBOX_TOLD_MAX ? max : MBOX_TOLD_MAX;
 
 	if (v->m->gone)
 		return err_set(e, ERR_NOENT, 0, "the folder has been deleted");
 	read_changes(v);
+	trim_changes(v->m);
 	if (allow_expunge)
-		tell_expunges(v, fn, ctx);
+		left -= tell_expunges(v, left, fn, ctx);
+	if (allow_expunge && expunges_left(v))
+		return 1;
 	tell_new(v, fn, ctx);
-	tell_flags(v, old_limit, fn, ctx);
+	tell_flags(v, left, fn, ctx);
+	if (v->flagged.n > 0)
+		return 1;
 	if (allow_expunge)
 		mbox_reap_soon(v->m);
 	return 0;
+}
+
+int mbox_view_sync(struct mbox_view *v, bool allow_expunge, tell_fn *fn, void *ctx, struct err *e)
+{
+	int r;
+
+	while ((r = mbox_view_sync_step(v, allow_expunge, MBOX_TOLD_MAX, fn, ctx, e)) > 0)
+		;
+	return r;
 }
 
 /* --- files of expunged messages --- */
