@@ -41,6 +41,8 @@ static enum cmd_result expunge_end(struct client *c, const struct expunging *x)
 	return x->told && x->n ? command_answer(c, "OK", highestmodseq_code(c), "Expunge completed.") : CMD_OK;
 }
 
+static enum cmd_result tell_step(struct client *c, struct err *e);
+
 static enum cmd_result expunge_step(struct client *c, struct err *e)
 {
 	struct expunging *x = c->run.data;
@@ -53,8 +55,19 @@ static enum cmd_result expunge_step(struct client *c, struct err *e)
 	folder_changed(c->user, c->folder->mbox);
 	if (x->at == x->n)
 		return expunge_end(c, x);
-	if (x->told && folder_sync(c, false, true, e) < 0)
+	if (x->told)
+		c->run.step = tell_step;
+	return CMD_MORE;
+}
+
+static enum cmd_result tell_step(struct client *c, struct err *e)
+{
+	const int r = folder_sync(c, false, true, e);
+
+	if (r < 0)
 		return store_no(c, e, false);
+	if (r == 0)
+		c->run.step = expunge_step;
 	return CMD_MORE;
 }
 

@@ -44,24 +44,32 @@ void command_drop(struct client *c)
 	imap_scan_init(&c->scan, (size_t)c->user->conf->imap_line_max);
 }
 
-/* Updates that this command's answer may carry. */
-static void updates(struct client *c)
+/* Updates that this command's answer may carry. True: more are left. */
+static bool updates(struct client *c, bool refresh)
 {
 	const struct command *cmd = c->run.cmd;
 	struct err e = { 0 };
 	const bool allow_expunge = !(cmd->flags & CF_NOEXPUNGE) || c->run.uid;
 
-	notify_flush(c);
 	if (!c->folder || (cmd->flags & CF_NOSYNC))
-		return;
-	if (folder_sync(c, cmd->flags & CF_REFRESH, allow_expunge, &e) == 0)
-		return;
+		return false;
+	const int r = folder_sync(c, refresh, allow_expunge, &e);
+
+	if (r >= 0)
+		return r > 0;
 	if (e.code == ERR_NOENT) {
 		resp_untagged(c, "BYE Mailbox was deleted.");
 		c->why = "Mailbox was deleted";
 	} else {
 		resp_untagged(c, "NO %s", e.text);
 	}
+	return false;
+}
+
+static bool first_updates(struct client *c)
+{
+	notify_flush(c);
+	return updates(c, c->run.cmd->flags & CF_REFRESH);
 }
 
 static void answer(struct client *c, enum cmd_result r, struct err *e)
@@ -95,14 +103,47 @@ static void answer(struct client *c, enum cmd_result r, struct err *e)
 
 void command_reply(struct client *c, enum cmd_result r, struct err *e)
 {
-	if (r == CMD_BAD) {
-		c->bad++;
-	} else {
-		c->bad = 0;
-		if (c->run.cmd)
-			updates(c);
-	}
+	c->bad = r == CMD_BAD ? c->bad + 1 : 0;
+	if (r != CMD_BAD && c->run.cmd)
+		(void)first_updates(c);
 	answer(c, r, e);
+}
+
+static void finish(struct client *c, enum cmd_result r, struct err *e)
+{
+	answer(c, r, e);
+	resp_flush(c);
+	command_drop(c);
+	links_wake(c);
+	if (c->compress)
+		compress_begin(c);
+	if (c->bad >= CLIENT_BAD_MAX)
+		client_end(c, "Too many invalid IMAP commands", "Too many invalid IMAP commands.");
+	else if (c->why)
+		client_end(c, c->why, NULL);
+}
+
+/* The command is over, and its client hears of what others have changed, a piece at a time: until its answer no number is in use. */
+static enum cmd_result updates_step(struct client *c, struct err *e)
+{
+	if (updates(c, false))
+		return CMD_MORE;
+	c->run.told = true;
+	*e = *c->run.failure;
+	return c->run.result;
+}
+
+static void slice_later(struct client *c);
+
+static void finish_later(struct client *c, enum cmd_result r, const struct err *e)
+{
+	c->run.result = r;
+	c->run.failure = ARENA_NEW(c->arena, struct err);
+	*c->run.failure = *e;
+	c->run.step = updates_step;
+	resp_flush(c);
+	if (!resp_full(c))
+		slice_later(c);
 }
 
 void command_finish(struct client *c, enum cmd_result r, struct err *e)
@@ -113,16 +154,11 @@ void command_finish(struct client *c, enum cmd_result r, struct err *e)
 		command_drop(c);
 		return;
 	}
-	command_reply(c, r, e);
-	resp_flush(c);
-	command_drop(c);
-	links_wake(c);
-	if (c->compress)
-		compress_begin(c);
-	if (c->bad >= CLIENT_BAD_MAX)
-		client_end(c, "Too many invalid IMAP commands", "Too many invalid IMAP commands.");
-	else if (c->why)
-		client_end(c, c->why, NULL);
+	c->bad = r == CMD_BAD ? c->bad + 1 : 0;
+	if (r != CMD_BAD && c->run.cmd && !c->run.told && first_updates(c))
+		finish_later(c, r, e);
+	else
+		finish(c, r, e);
 }
 
 /* --- slices --- */

@@ -23,11 +23,15 @@ enum cmd_result cmd_IDLE(struct client *c, struct imap_lex *l, struct err *e)
 {
 	if (imap_get_end(l, e) < 0)
 		return CMD_BAD;
-	/* Said before "+ idling": clients look at what came before too. */
-	if (c->folder && folder_sync(c, true, true, e) < 0)
+	/* Said before "+ idling": clients look at what came before too. Where it is very much the rest comes behind it. */
+	const int r = c->folder ? folder_sync(c, true, true, e) : 0;
+
+	if (r < 0)
 		return CMD_NO;
 	buf_c(resp(c), "+ idling\r\n");
 	c->idling = true;
+	if (r > 0)
+		folder_push_later(c);
 	c->keepalive = loop_timer(c->user->loop, c->user->conf->imap_idle_notify_interval * 1000, on_keepalive, c);
 	return CMD_WAIT;
 }

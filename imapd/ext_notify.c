@@ -434,9 +434,6 @@ static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 {
 	enum cmd_result r;
 
-	/* What has changed until now is told by what was asked for until now (section 3.1: as a NOOP does). */
-	if (c->folder && folder_sync(c, true, true, e) < 0)
-		return store_no(c, e, false);
 	notify_new_now(c);
 	if ((r = take_abroad(c, y, e)) != CMD_OK || (r = match(c, y, false, e)) != CMD_OK)
 		return r;
@@ -451,6 +448,7 @@ static enum cmd_result begin(struct client *c, struct notify *y, struct err *e)
 struct notifying {
 	struct notify *y;
 	struct wanted *next;
+	bool synced;			/* changes of the selected mailbox are being told */
 	struct mbox *opened[NOTIFY_MAILBOXES_MAX + 1];	/* they stay open until they are watched */
 	size_t n;
 };
@@ -511,6 +509,12 @@ static enum cmd_result step(struct client *c, struct err *e)
 		o->n += r == 0;
 		err_clear(&theirs);
 	}
+	/* What has changed until now is told by what was asked for until now (section 3.1: as a NOOP does). */
+	const int r = c->folder ? folder_sync(c, !o->synced, true, e) : 0;
+
+	o->synced = true;
+	if (r != 0)
+		return r > 0 ? CMD_MORE : store_no(c, e, false);
 	c->run.step = NULL;
 	return take_effect(c, o, e);
 }

@@ -105,6 +105,9 @@ struct run {
 	void (*cleanup)(struct client *c);	/* descriptors and the like: what the arena does not hold */
 	void *data;			/* the command's own */
 	const char *status, *code, *text;	/* of CMD_DONE */
+	enum cmd_result result;		/* it is over, and is answered when all changes are told */
+	struct err *failure;		/* with it */
+	bool told;			/* they are */
 	uint64_t done, goal;		/* of a long command, for INPROGRESS (RFC 9585); goal 0: not known */
 	uint64_t told_ms;		/* when INPROGRESS was told last, or the first slice ended */
 	struct imap_seqset own_flags;	/* messages whose new flags the command has told the client itself, by sequence number */
@@ -204,7 +207,8 @@ void command_step(struct client *c);			/* go on with the command in progress, if
 void command_step_later(struct client *c);		/* the same, when others had their turn */
 void command_aside(struct client *c);			/* run.step is set though no command asks for it: begin, when others had their turn */
 void command_finish(struct client *c, enum cmd_result r, struct err *e);
-void command_reply(struct client *c, enum cmd_result r, struct err *e);	/* updates and the tagged answer of c->run, which goes on to be there */
+/* Updates, as many as one call of folder_sync tells, and the tagged answer of c->run, which goes on to be there. */
+void command_reply(struct client *c, enum cmd_result r, struct err *e);
 void command_drop(struct client *c);			/* forget it: arena, text, cleanup */
 enum cmd_result command_answer(struct client *c, const char *status, const char *code, const char *text);	/* CMD_DONE */
 const struct command *command_find(struct str verb);
@@ -229,11 +233,13 @@ uint32_t flags_of(struct imap_flags *f);
 /* --- folder.c: selected mailboxes and what changes in them --- */
 int folder_select(struct client *c, struct str name, bool readonly, struct err *e) MUST_CHECK;
 void folder_unselect(struct client *c);
-/* Tell the client what has changed (RFC 3501 7.3, 7.4). -1: the folder is unusable. */
+/* Tell the client what has changed (RFC 3501 7.3, 7.4), some hundred changes at a time: 1 more is left, which is told by the next call, without refresh. -1: the folder is
+ * unusable. */
 int folder_sync(struct client *c, bool refresh, bool allow_expunge, struct err *e) MUST_CHECK;
 /* Something was changed through mbox: connections that idle on it hear of it now. mbox NULL: any. */
 void folder_changed(struct user *u, const struct mbox *mbox);
 void folder_push(struct client *c);	/* the same for one connection */
+void folder_push_later(struct client *c);	/* what a call of folder_sync has left is told in slices, to a client that idles */
 
 /* Keep a folder open and watched; NULL with *e. Given back with folder_release. */
 struct folder *folder_hold(struct user *u, struct str name, struct err *e);

@@ -383,6 +383,61 @@ def test_a_client_that_reads_fast_leaves_room_for_others(imap, filled, tmp_path)
 
 
 @pytest.mark.parametrize("idles", [False, True])
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_told_of_others_changes_leaves_room_for_others(imap, folder, filled, tmp_path, gone, idles):
+    """Tens of thousands of messages that another connection has flagged, or expunged: told with an answer, or to one that idles, in pieces: here each write takes
+    longer than a slice. Numbers are right at each, and each change is told once."""
+    a, told = filled, imap()
+    for _ in range(5):
+        a.ok("COPY 1:* " + folder)
+        a.ok("NOOP")
+    total = 32 * COUNT
+    told.ok("SELECT " + folder)
+    told.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    a.ok("NOOP")
+    if gone:        # all but every hundredth
+        a.ok("STORE %s -FLAGS.SILENT (\\Deleted)" % ",".join(str(n) for n in range(1, total, 100)))
+        told.ok("NOOP")
+    uids, left = list(range(1, total + 1)), [n for n in range(1, total + 1) if not gone or n % 100 == 1]
+    if idles:
+        told.send("i1 IDLE\r\n")
+        assert told.line().startswith(b"+ ")
+    calls = "write,writev,sendto,sendmsg"
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait," + calls, "-e", "inject=%s:delay_exit=10000" % calls) as t:
+        a.send("e1 EXPUNGE\r\n" if gone else "e1 STORE 1:* +FLAGS.SILENT (\\Flagged)\r\n")
+        if not idles:
+            a.finish("e1")
+            told.send("n1 NOOP\r\n")
+        flagged, done = [], False
+        while not done:
+            line = told.line()
+            m = re.fullmatch(rb"\* (\d+) (EXPUNGE|FETCH \(FLAGS \(\\Flagged \\Deleted\)\))", line)
+            assert m or line.startswith(b"n1 OK"), line
+            if m and m[2] == b"EXPUNGE":
+                del uids[int(m[1]) - 1]
+            elif m:
+                flagged.append(int(m[1]))
+            done = line.startswith(b"n1 OK") or idles and len(uids) == len(left) and len(flagged) == (0 if gone else total)
+    if idles:
+        a.finish("e1")
+        told.send("DONE\r\n")
+        assert told.line().startswith(b"i1 OK")
+    assert uids == left and flagged == ([] if gone else list(range(1, total + 1)))
+    assert told.ok("UID SEARCH ALL") == [b"* SEARCH " + b" ".join(b"%d" % n for n in left)]
+    if idles:
+        return          # how much is told at once is the other's pace
+    wrote = [re.search(r"epoll_|(?:write|writev|sendto|sendmsg)\((\d+), .* = (\d+) \(DELAYED\)$", line) for line in t.lines()]
+    to = [re.search(r"\((\d+),", line)[1] for line in t.lines() if re.search(r"\* \d+ (FETCH|EXPUNGE)", line)][-1]     # the first was who expunged
+    sums = [0]
+    for w in wrote:
+        if w and w[0] == "epoll_":
+            sums.append(0)
+        elif w and w[1] == to:
+            sums[-1] += int(w[2])
+    assert sum(sums) > 3 * 131072 and max(sums) <= 2 * (131072 + 16384), "%d of %d bytes between two looks" % (max(sums), sum(sums))
+
+
+@pytest.mark.parametrize("idles", [False, True])
 def test_what_is_told_of_thousands_of_new_messages_leaves_room_for_others(imap, folder, filled, tmp_path, idles):
     """NOTIFY with FETCH items (RFC 5465 5.2): they are told in pieces, and nothing else in the midst of one; the client's commands and further news have their turn."""
     a, b, told = filled, imap(), imap()
