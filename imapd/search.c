@@ -26,7 +26,7 @@ void matcher_fini(struct matcher *m)
 {
 	msgfile_close(&m->file);
 	imap_text_fini(&m->text);
-	mbox_search_flush(m->mbox);
+	(void)mbox_search_flush_step(m->mbox);
 	mbox_cache_flush(m->mbox);
 }
 
@@ -52,8 +52,15 @@ static struct mbox_candidates *candidates(struct matcher *m, const struct imap_s
 	const enum mbox_search_kind kind = k->op == IMAP_SEARCH_HEADER && mbox_search_in_head(k->field) ? MBOX_SEARCH_HEAD : MBOX_SEARCH_TEXT;
 	struct str words[WORDS_MAX];
 
-	return mbox_search_ask(m->view, kind, words, needles(k, words), m->arena);
+	return mbox_search_ask_begin(m->view, kind, words, needles(k, words), m->arena);
 }
+
+/* Questions of one search. */
+struct matcher_asked {
+	struct matcher_asked *next;
+	struct mbox_candidates *c;
+	bool must;		/* what matches is among them */
+};
 
 static void ask(struct matcher *m, struct imap_search_key *k, bool all_must)
 {
@@ -61,22 +68,36 @@ static void ask(struct matcher *m, struct imap_search_key *k, bool all_must)
 		ask(m, s, all_must && !k->negate && k->op != IMAP_SEARCH_OR);
 	if (k->op != IMAP_SEARCH_HEADER && k->op != IMAP_SEARCH_BODY && k->op != IMAP_SEARCH_TEXT)
 		return;
-	struct mbox_candidates *const c = k->own = candidates(m, k);
+	if (!(k->own = candidates(m, k)))
+		return;
+	struct matcher_asked *const x = ARENA_NEW(m->arena, struct matcher_asked);
 
-	if (!c || !all_must || k->negate)
+	*x = (struct matcher_asked){ .next = m->asking, .c = k->own, .must = all_must && !k->negate };
+	m->asking = x;
+}
+
+static void answered(struct matcher *m, const struct matcher_asked *x)
+{
+	if (!x->must)
 		return;
 	if (m->may)
-		mbox_search_and(m->may, c);
+		mbox_search_and(m->may, x->c);
 	else
-		m->may = c;
+		m->may = x->c;
 }
 
 bool matcher_ready(struct matcher *m)
 {
-	if (!m->ready && mbox_search_load(m->view)) {
+	if (m->ready || (!m->asked && !mbox_search_load(m->view)))
+		return m->ready;
+	if (!m->asked)
 		ask(m, m->keys, true);
-		m->ready = true;
+	m->asked = true;
+	if (m->asking && !mbox_search_ask_step(m->view, m->asking->c)) {
+		answered(m, m->asking);
+		m->asking = m->asking->next;
 	}
+	m->ready = !m->asking;
 	return m->ready;
 }
 

@@ -34,6 +34,8 @@ struct matcher {
 	struct imap_text text;
 	const struct imap_search_key *key;	/* whose text is looked for */
 	struct mbox_candidates *may;	/* messages that may match at all; NULL: all */
+	struct matcher_asked *asking;	/* what the index has not answered yet */
+	bool asked;
 	bool ready;
 };
 
@@ -43,7 +45,7 @@ struct matcher {
 int matcher_init(struct matcher *m, struct arena *a, struct mbox *mbox, struct mbox_view *v, struct imap_search_key *keys,
 		 int (*resolve)(void *ctx, struct imap_seqset *set, bool uid, struct err *e), void *ctx, struct err *e) MUST_CHECK;
 void matcher_fini(struct matcher *m);
-/* The index is loaded, a piece at a time: call until true, before the first test. */
+/* The index is loaded, and asked, a piece at a time: call until true, before the first test. */
 bool matcher_ready(struct matcher *m);
 /* The first message from seq on that may match: 0 none. */
 uint32_t matcher_next(const struct matcher *m, uint32_t seq);

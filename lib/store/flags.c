@@ -238,8 +238,8 @@ int mbox_flush(struct mbox *m, size_t max, bool *more_out, struct err *e)
 
 	*more_out = false;
 	mbox_cache_flush(m);
-	mbox_search_flush(m);
-	*more_out = together_settle(m, max, m->st.damaged);
+	*more_out = mbox_search_flush_step(m);
+	*more_out |= together_settle(m, max, m->st.damaged);
 	*more_out |= mbox_reap_step(m, max < UINT32_MAX ? (uint32_t)max : UINT32_MAX);
 	if (m->st.unflushed == 0) {
 		*more_out |= mbox_index_step(m);

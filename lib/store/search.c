@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 enum {
 	ROW_HEAD = 8,
 	WHAT_ROWS = 1, WHAT_BLOCK = 2,
-	LOAD_STEP = 4 << 20,		/* bytes verified in one go */
+	LOAD_STEP = 1 << 20,		/* bytes verified in one go: a millisecond */
 	PENDING_BYTES = 1 << 18,	/* rows gathered before they are written */
 	LOG_GARBAGE_MIN = 2 << 20,	/* bytes of a log that may be useless before it is written anew */
 	BLOCKS_DEAD_MIN = 1 << 17,	/* the same of blocks */
@@ -51,7 +52,9 @@ void search_close(struct search *s)
 	free(s->rows);
 	buf_fini(&s->pending);
 	signer_free(&s->signer);
+	const uint64_t life = s->life + 1;
 	search_init(s);
+	s->life = life;
 }
 
 void search_drop(struct mbox *m)
@@ -347,6 +350,7 @@ static bool seal(struct mbox *m, unsigned kind, unsigned class)
 			s->rows[kept++] = s->rows[i];
 	}
 	s->n_rows = kept;
+	s->sealed++;
 	s->count[kind][class] -= TRIGRAM_ROWS;
 	s->garbage += TRIGRAM_ROWS * (ROW_HEAD + bits / 8);
 	return true;
@@ -447,25 +451,40 @@ static bool compact(struct mbox *m)
 	return false;
 }
 
-static bool write_all_of_it(struct mbox *m)
+/* Rows become blocks, and the log is written anew, where that is due: one of these at most. 1: it was done, 0: nothing is due, -1: a full disk. */
+static int tidy_one(struct mbox *m)
 {
 	struct search *const s = &m->search;
+
+	for (unsigned kind = 0; kind < MBOX_SEARCH_KINDS; kind++)
+		for (unsigned class = 0; class < TRIGRAM_CLASSES; class++)
+			if (s->count[kind][class] >= TRIGRAM_ROWS)
+				return seal(m, kind, class) ? 1 : -1;
+	if (s->garbage > LOG_GARBAGE_MIN && s->garbage > s->pos[SEARCH_LOG] / 2)
+		return rewrite_log(m) ? 1 : -1;
+	return 0;
+}
+
+/* What waits is written, and up to so many other things are done, all that are milliseconds. */
+static bool write_some(struct mbox *m, unsigned most)
+{
+	struct search *const s = &m->search;
+	int r = 1;
 
 	if (s->pending.n > 0 && !write_pending(m))
 		return false;
-	for (unsigned kind = 0; kind < MBOX_SEARCH_KINDS; kind++)
-		for (unsigned class = 0; class < TRIGRAM_CLASSES; class++)
-			while (s->count[kind][class] >= TRIGRAM_ROWS)
-				if (!seal(m, kind, class))
-					return false;
-	return s->garbage <= LOG_GARBAGE_MIN || s->garbage <= s->pos[SEARCH_LOG] / 2 || rewrite_log(m);
+	for (; most > 0 && r > 0; most--)
+		r = tidy_one(m);
+	s->due = r > 0;
+	return r >= 0;
 }
 
-void mbox_search_flush(struct mbox *m)
+/* What others wrote is read first, so many bytes at once. */
+static void flush(struct mbox *m, size_t bytes, unsigned most)
 {
 	struct search *const s = &m->search;
 
-	if (s->pending.n == 0 || m->gone)
+	if ((s->pending.n == 0 && !s->due) || m->gone)
 		return;
 	if (s->off) {
 		search_close(s);
@@ -477,14 +496,27 @@ void mbox_search_flush(struct mbox *m)
 	const int lock = s->file[SEARCH_BLOCKS].fd;
 	if (lock_try(lock) != 0)
 		return;		/* another process writes: later */
-	while (!load_some(m, SIZE_MAX))
-		;
-	if (!write_all_of_it(m)) {
+	if (!load_some(m, bytes)) {
+		s->due = true;
+	} else if (!write_some(m, most)) {
 		search_close(s);	/* a full disk: go on without, until the folder is opened again */
 		s->off = true;
 	}
 	if (s->file[SEARCH_BLOCKS].fd == lock)
 		lock_release(lock);
+}
+
+void mbox_search_flush(struct mbox *m)
+{
+	flush(m, SIZE_MAX, UINT_MAX);
+}
+
+bool mbox_search_flush_step(struct mbox *m)
+{
+	const bool much = m->search.pending.n > PENDING_BYTES, due = m->search.due;
+
+	flush(m, LOAD_STEP, due && !much ? 1 : 0);
+	return m->search.due && !m->gone;
 }
 
 void search_row_head(unsigned char out[8], uint32_t uid, unsigned kind, unsigned class)
@@ -519,8 +551,8 @@ static uint64_t *row_room(struct mbox *m, uint32_t pos, unsigned kind, unsigned 
 
 static void added(struct mbox *m)
 {
-	if (m->search.pending.n > PENDING_BYTES)
-		mbox_search_flush(m);
+	if (m->search.pending.n > PENDING_BYTES || m->search.due)
+		(void)mbox_search_flush_step(m);
 }
 
 void search_add(struct mbox *m, uint32_t pos, unsigned kind, const struct trigrams *t)

@@ -29,6 +29,9 @@ bool mbox_search_load(struct mbox_view *v);
 /* Which messages may hold all n needles, each a substring in the collation's form (imap/fold.h)? In a; valid while the view's numbers do not
  * move. NULL: the index cannot tell (needles too short, nothing is indexed). */
 struct mbox_candidates *mbox_search_ask(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a);
+/* The same in pieces of a millisecond: what begin returns is to be used when step has returned false. Between them the index may change, and be replaced. */
+struct mbox_candidates *mbox_search_ask_begin(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a);
+bool mbox_search_ask_step(struct mbox_view *v, struct mbox_candidates *c);	/* true: more is left */
 bool mbox_search_may(const struct mbox_candidates *c, const struct mbox_view *v, uint32_t seq);
 uint32_t mbox_search_next(const struct mbox_candidates *c, const struct mbox_view *v, uint32_t seq);	/* the first candidate from seq on; 0: none */
 /* c becomes what is in both. */
@@ -40,5 +43,8 @@ void mbox_search_learn(struct mbox_view *v, uint32_t seq, struct msgfile *f);
 bool mbox_search_learned(struct mbox_view *v, uint32_t seq, enum mbox_search_kind kind, const struct str *needles, size_t n);
 void mbox_search_learn_head(struct mbox_view *v, uint32_t seq, struct str head);	/* or only those fields of it that mbox_search_in_head */
 void mbox_search_flush(struct mbox *m);
+/* The same in pieces of some milliseconds: what was learned is written, then what else there is to do. True: more is left, which is done by further calls, as more is learned,
+ * or never: it only makes the files smaller. */
+bool mbox_search_flush_step(struct mbox *m);
 
 #endif

@@ -6,9 +6,20 @@
 
 /* --- questions --- */
 
+enum { ASK_BLOCKS = 32, ASK_ROWS = 1024 };	/* in one piece */
+
+struct question {
+	uint16_t hashes[4 * TRIGRAM_NEEDLE_MAX];
+	size_t n;
+};
 struct mbox_candidates {
 	uint64_t *bits;		/* per position */
 	uint32_t n;		/* positions; those beyond are candidates */
+	/* while it is asked */
+	unsigned kind;
+	struct question q;
+	size_t block, row;	/* those before were asked */
+	uint64_t life, sealed;	/* of the index, when they were */
 };
 
 static const struct str head_fields[] = { STR("Subject"), STR("From"), STR("To"), STR("Cc"), STR("Bcc"), STR("Sender"), STR("Reply-To") };
@@ -26,11 +37,6 @@ static void put(struct mbox_candidates *c, uint32_t pos)
 	if (pos < c->n)
 		c->bits[pos / 64] |= UINT64_C(1) << (pos % 64);
 }
-
-struct question {
-	uint16_t hashes[4 * TRIGRAM_NEEDLE_MAX];
-	size_t n;
-};
 
 static void ask_block(struct search *s, const struct state *st, const struct search_block *b, const struct question *q, struct mbox_candidates *c)
 {
@@ -79,39 +85,87 @@ static void question_of(struct question *q, const struct str *needles, size_t n)
 		q->n += trigram_needle(needles[i], q->hashes + q->n);
 }
 
-static void add_unknown(const struct search *s, unsigned kind, struct mbox_candidates *c)
+/* What is known is no candidate until a block or a row says so. */
+static void begin(const struct search *s, struct mbox_candidates *c)
 {
-	const struct search_bits *const b = &s->covered[kind];
+	const struct search_bits *const b = &s->covered[c->kind];
 
 	for (size_t i = 0; i <= c->n / 64; i++)
-		c->bits[i] |= ~(i < b->n ? b->v[i] : 0);
+		c->bits[i] = ~(i < b->n ? b->v[i] : 0);
+	c->block = c->row = 0;
+	c->life = s->life;
+	c->sealed = s->sealed;
+}
+
+struct mbox_candidates *mbox_search_ask_begin(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a)
+{
+	const struct search *const s = &v->m->search;
+	struct mbox_candidates *const c = ARENA_NEW(a, struct mbox_candidates);
+
+	if (c == NULL)
+		return NULL;
+	question_of(&c->q, needles, n);
+	if (c->q.n == 0 || (s->n_blocks == 0 && s->n_rows == 0))
+		return NULL;
+	c->kind = kind;
+	c->n = state_count(&v->m->st);
+	if ((c->bits = ARENA_ARRAY(a, uint64_t, (size_t)c->n / 64 + 1)) == NULL)
+		return NULL;
+	begin(s, c);
+	return c;
+}
+
+static void ask_blocks(struct search *s, const struct state *st, struct mbox_candidates *c)
+{
+	for (unsigned n = 0; n < ASK_BLOCKS && c->block < s->n_blocks; c->block++) {
+		if (s->blocks[c->block].kind != c->kind)
+			continue;
+		ask_block(s, st, &s->blocks[c->block], &c->q, c);
+		n++;
+	}
+}
+
+static void ask_rows(struct search *s, const struct state *st, struct mbox_candidates *c)
+{
+	uint32_t hint = 0;
+
+	for (unsigned n = 0; n < ASK_ROWS && c->row < s->n_rows; n++, c->row++) {
+		const struct search_row *const r = &s->rows[c->row];
+		if (r->kind == c->kind && row_fits(s, r, &c->q))
+			put(c, search_pos(st, r->uid, &hint));
+	}
+}
+
+bool mbox_search_ask_step(struct mbox_view *v, struct mbox_candidates *c)
+{
+	struct search *const s = &v->m->search;
+
+	if (c->life != s->life) {	/* another index, or none: then all are candidates */
+		if (!mbox_search_load(v))
+			return true;
+		begin(s, c);
+	}
+	if (c->sealed != s->sealed) {	/* rows became a block, and others have moved up */
+		c->sealed = s->sealed;
+		c->row = 0;
+	}
+	if (c->block < s->n_blocks)
+		ask_blocks(s, &v->m->st, c);
+	else
+		ask_rows(s, &v->m->st, c);
+	if (grow_hit(&s->file[SEARCH_BLOCKS]) || grow_hit(&s->file[SEARCH_LOG])) {	/* cut short under us: what was read is not true */
+		search_drop(v->m);
+		return true;
+	}
+	return c->block < s->n_blocks || c->row < s->n_rows;
 }
 
 struct mbox_candidates *mbox_search_ask(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a)
 {
-	struct search *const s = &v->m->search;
-	const struct state *const st = &v->m->st;
-	struct mbox_candidates *const c = ARENA_NEW(a, struct mbox_candidates);
-	struct question q;
-	uint32_t hint = 0;
+	struct mbox_candidates *const c = mbox_search_ask_begin(v, kind, needles, n, a);
 
-	question_of(&q, needles, n);
-	if (c == NULL || q.n == 0 || (s->n_blocks == 0 && s->n_rows == 0))
-		return NULL;
-	c->n = state_count(st);
-	if ((c->bits = ARENA_ARRAY(a, uint64_t, (size_t)c->n / 64 + 1)) == NULL)
-		return NULL;
-	add_unknown(s, kind, c);
-	for (size_t i = 0; i < s->n_blocks; i++)
-		if (s->blocks[i].kind == kind)
-			ask_block(s, st, &s->blocks[i], &q, c);
-	for (size_t i = 0; i < s->n_rows; i++)
-		if (s->rows[i].kind == kind && row_fits(s, &s->rows[i], &q))
-			put(c, search_pos(st, s->rows[i].uid, &hint));
-	if (grow_hit(&s->file[SEARCH_BLOCKS]) || grow_hit(&s->file[SEARCH_LOG])) {	/* cut short under us: what was read is not true */
-		search_drop(v->m);
-		return NULL;
-	}
+	while (c && mbox_search_ask_step(v, c))
+		;
 	return c;
 }
 

@@ -269,6 +269,9 @@ struct search {
 	uint64_t block_bytes, dead_bytes;	/* of blocks; of those among them that are no use */
 	struct buf pending;	/* rows that are not written yet */
 	struct signer *signer;	/* NULL: nothing was learned yet */
+	uint64_t life;		/* how often it was closed */
+	uint64_t sealed;	/* how often rows became a block */
+	bool due;		/* there may be rows to be made a block, or a log to be written anew */
 };
 void search_init(struct search *s);
 void search_close(struct search *s);

@@ -19,7 +19,7 @@
 #include "store/sync_priv.h"
 
 enum {
-	WORK = 4096,		/* of a step: an entry is 1 of them, */
+	WORK = 1024,		/* of a step, a millisecond: an entry is 1 of them, */
 	ASKED = 32,		/* one whose file must be looked at so many, */
 	RENAMED = 256,		/* and a renamed one */
 	NEW_FILES = 64,		/* that move at once */

@@ -228,6 +228,73 @@ static void append_many(struct mbox *m, unsigned n)
 	free(uids);
 }
 
+/* --- in pieces --- */
+
+/* One message is learned. Returns how many things were written for that. */
+static unsigned learn_one(struct mbox_view *v, uint32_t seq)
+{
+	const struct search *const s = &v->m->search;
+	const uint64_t sealed = s->sealed;
+	const size_t waited = s->pending.n;
+	const ino_t ino = s->ino[SEARCH_LOG];
+	struct err e = { 0 };
+	struct msgfile f;
+
+	if (msgfile_open(&f, v, seq, false, &e) < 0)
+		return 0;
+	mbox_search_learn(v, seq, &f);
+	msgfile_close(&f);
+	return (unsigned)(s->sealed - sealed) + (ino != 0 && s->ino[SEARCH_LOG] != ino) + (waited > 1 << 16 && s->pending.n < waited);
+}
+
+/* Questions that are asked in pieces, between which messages are learned, rows become blocks, and the index is closed: what it says in the end is sound. And of what there is to
+ * write one thing is done at a time. */
+static void in_pieces(void)
+{
+	enum { MANY = 4000, EACH = 40 };
+	static bool found[MANY + 1][MBOX_SEARCH_KINDS][NEEDLES];
+	char *const root = xstrdup(scratch_new());
+	struct store *s = must_open(root);
+	struct mbox *m = must_mbox(s, "INBOX");
+	unsigned wrong = 0, most = 0, asked = 0;
+	uint32_t next = 1;
+
+	append_many(m, MANY);
+	struct mbox_view *v = mbox_view_new(m);
+	for (uint32_t seq = 1; seq <= MANY; seq++)
+		(void)truth(v, seq, found[seq]);
+	for (; next <= MANY; asked++) {
+		const unsigned kind = rnd(MBOX_SEARCH_KINDS), i = rnd(NEEDLES);
+		const struct str needle = str_c(needles[i]);
+		struct arena *a = arena_new(0);
+		struct mbox_candidates *const c = mbox_search_ask_begin(v, kind, &needle, 1, a);
+		bool more = true;
+
+		while (more) {
+			for (unsigned k = 0; k < EACH && next <= MANY; k++) {
+				const unsigned n = learn_one(v, next++);
+				most = n > most ? n : most;
+			}
+			if (rnd(60) == 0) {
+				mbox_search_flush(m);
+				search_close(&m->search);	/* as where another process has replaced it */
+			}
+			more = c && mbox_search_ask_step(v, c);
+		}
+		for (uint32_t seq = 1; seq <= MANY; seq++)
+			wrong += c && found[seq][kind][i] && !mbox_search_may(c, v, seq);
+		arena_free(&a);
+	}
+	tap_is_int(wrong, 0, "what is asked in pieces while the index changes misses nothing (%u questions)", asked);
+	while (!mbox_search_load(v))
+		;
+	tap_ok(most <= 2 && m->search.n_blocks > 0, "one thing is written for a signature, and a message has two: %u", most);
+	mbox_view_free(&v);
+	mbox_close(&m);
+	store_close(&s);
+	free(root);
+}
+
 static void expunge_some(struct mbox_view *v)
 {
 	uint32_t seqs[64];
@@ -429,6 +496,7 @@ int main(void)
 	many_texts();
 	columns();
 	whole_life();
+	in_pieces();
 	compacted();
 	damaged();
 	two_processes();
