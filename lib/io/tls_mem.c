@@ -4,8 +4,10 @@
  * what it inherited; what it inherited it neither frees nor reuses, for that would only copy pages.
  *
  * Before the fork: classes of 16 bytes, with free lists, carved from the pages of a reserved range. A page holds objects
- * of one class, or (MIXED) objects that carry their class before them. Not used under the address sanitizer, which shall
- * see each object.
+ * of one class, or (MIXED, WRITTEN) objects that carry their class before them. Which objects a handshake writes to OpenSSL
+ * does not say; but it says which of its source files allocates, and that is enough to put most of them together. With
+ * another release of it some may lie elsewhere: then a child copies more pages. Not used under the address sanitizer,
+ * which shall see each object.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -30,14 +32,28 @@ enum {
 	PAGES = 4096, /* 16 MB of addresses; memory comes with use */
 	SAME_MAX = 8, /* classes up to it have pages of their own */
 	MIXED = 0,
+	WRITTEN = SAME_MAX + 1,
+	KINDS,
+};
+
+/* Who allocates what each handshake writes to: algorithms and keys (their counters), random numbers, errors. */
+static const struct {
+	const char *file;
+	size_t max; /* its larger objects are others */
+} writers[] = {
+	{ "digest.c", CLASS_MAX },   { "signature.c", CLASS_MAX }, { "keymgmt_meth.c", CLASS_MAX },
+	{ "exchange.c", CLASS_MAX }, { "kdf_meth.c", CLASS_MAX },  { "mac_meth.c", CLASS_MAX },
+	{ "p_lib.c", CLASS_MAX },    { "drbg.c", CLASS_MAX },	   { "drbg_ctr.c", CLASS_MAX },
+	{ "evp_enc.c", 200 },	     { "cipher_aes.c", CLASS_MAX }, { "err.c", CLASS_MAX },
+	{ "err_blocks.c", CLASS_MAX },
 };
 
 static struct {
 	char *base;		    /* NULL: not in use */
 	size_t pages;		    /* taken of the range */
-	unsigned char class[PAGES]; /* of each page's objects */
-	void *free[CLASSES];
-	char *next[SAME_MAX + 1], *end[SAME_MAX + 1]; /* [MIXED] and the classes of their own */
+	unsigned char kind[PAGES]; /* of each page's objects: a class, MIXED or WRITTEN */
+	void *free[CLASSES], *free_written[CLASSES];
+	char *next[KINDS], *end[KINDS];
 	bool child;
 } mem;
 
@@ -58,7 +74,7 @@ static char *carve(size_t kind, size_t size)
 	if ((size_t)(mem.end[kind] - mem.next[kind]) < size) {
 		if (mem.pages == PAGES)
 			return NULL;
-		mem.class[mem.pages] = (unsigned char)kind;
+		mem.kind[mem.pages] = (unsigned char)kind;
 		mem.next[kind] = mem.base + mem.pages++ * PAGE;
 		mem.end[kind] = mem.next[kind] + PAGE;
 	}
@@ -67,15 +83,35 @@ static char *carve(size_t kind, size_t size)
 	return p;
 }
 
-static void *new_object(size_t c)
+static bool has_header(size_t kind)
 {
-	if (c <= SAME_MAX)
-		return carve(c, c * ALIGN);
-	char *p = carve(MIXED, (c + 1) * ALIGN);
-	if (!p)
-		return NULL;
+	return kind == MIXED || kind == WRITTEN;
+}
+
+static bool is_written(size_t n, const char *file)
+{
+	const char *slash = file ? strrchr(file, '/') : NULL;
+
+	for (size_t i = 0; slash && i < ARRAY_LEN(writers); i++) {
+		if (n <= writers[i].max && strcmp(slash + 1, writers[i].file) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void *new_object(size_t c, size_t kind)
+{
+	char *p = carve(kind, (has_header(kind) ? c + 1 : c) * ALIGN);
+
+	if (!p || !has_header(kind))
+		return p;
 	*p = (char)c;
 	return p + ALIGN;
+}
+
+static void **free_list(size_t c, size_t kind)
+{
+	return kind == WRITTEN ? &mem.free_written[c] : &mem.free[c];
 }
 
 static void *take(size_t n, const char *file, int line)
@@ -87,20 +123,27 @@ static void *take(size_t n, const char *file, int line)
 		return NULL;
 	if (mem.child || n > CLASS_MAX)
 		return malloc(n);
-	if (mem.free[c]) {
-		p = mem.free[c];
-		memcpy(&mem.free[c], p, sizeof(p));
+	const size_t kind = is_written(n, file) ? WRITTEN : c <= SAME_MAX ? c : MIXED;
+	void **list = free_list(c, kind);
+	if (*list) {
+		p = *list;
+		memcpy(list, p, sizeof(p));
 		return p;
 	}
-	p = new_object(c);
+	p = new_object(c, kind);
 	return p ? p : malloc(n);
+}
+
+static size_t kind_of(const void *p)
+{
+	return mem.kind[page_of(p)];
 }
 
 static size_t size_of(const void *p)
 {
-	const unsigned char c = mem.class[page_of(p)];
+	const size_t kind = kind_of(p);
 
-	return (c == MIXED ? ((const unsigned char *)p)[-ALIGN] : c) * (size_t)ALIGN;
+	return (has_header(kind) ? ((const unsigned char *)p)[-ALIGN] : kind) * (size_t)ALIGN;
 }
 
 static void give(void *p, const char *file, int line)
@@ -108,10 +151,10 @@ static void give(void *p, const char *file, int line)
 	if (!is_ours(p)) {
 		free(p);
 	} else if (!mem.child) {
-		const size_t c = size_of(p) / ALIGN;
+		void **list = free_list(size_of(p) / ALIGN, kind_of(p));
 
-		memcpy(p, &mem.free[c], sizeof(p));
-		mem.free[c] = p;
+		memcpy(p, list, sizeof(p));
+		*list = p;
 	}
 }
 
