@@ -24,6 +24,7 @@
 enum { WAIT_MS = 130000, NAME_MAX_ = 512, MEMORY_MAX = 256 << 20 };
 
 static char passwd_file[1024];
+static struct cdbfile *passwd;	/* open from the first look of an attempt to its end: all its answers come from one file; NULL */
 static struct buf dummy_hash;
 static uint8_t start_secret[32];	/* salts of unknown names while there is no password file */
 
@@ -35,22 +36,26 @@ struct verdict verdict_say(int v, const char *reason)
 	return r;
 }
 
+/* The value of key in the password file. 0; 1: no such record, or no file yet; -1. */
+static int passwd_get(struct str key, size_t max, struct buf *out, struct err *e)
+{
+	if (!passwd && cdbfile_open(passwd_file, &passwd, e) < 0)
+		return e->code == ERR_NOENT ? 1 : -1;
+	return cdbfile_get(passwd, key, max, out, e);
+}
+
 /* --- application passwords --- */
 
 /* Those of user; none where there is no record. */
 static int app_record_get(struct str user, struct buf *value, struct app_passwords *out, struct err *e)
 {
-	struct cdbfile *c;
 	struct buf key;
 
-	if (cdbfile_open(passwd_file, &c, e) < 0)
-		return e->code == ERR_NOENT ? 0 : -1;
 	buf_init(&key, 512);
 	buf_c(&key, APP_KEY);
 	buf_str(&key, user);
-	const int rc = cdbfile_get(c, buf_view(&key), APP_RECORD_MAX, value, e);
+	const int rc = passwd_get(buf_view(&key), APP_RECORD_MAX, value, e);
 	buf_fini(&key);
-	cdbfile_close(&c);
 	return rc == 0 ? app_parse(buf_view(value), out, e) : rc < 0 ? -1 : 0;
 }
 
@@ -87,15 +92,9 @@ static int check_app(const struct ipc_helper_CHECK *m, struct str password, stru
 /* The record of user, its value in out. 0; 1: none; -1. */
 static int record_get(struct str user, struct buf *out, struct pass_record *r, struct err *e)
 {
-	struct cdbfile *c;
+	const int rc = passwd_get(user, PASS_RECORD_MAX, out, e);
 
-	if (cdbfile_open(passwd_file, &c, e) < 0)
-		return e->code == ERR_NOENT ? 1 : -1;
-	int rc = cdbfile_get(c, user, PASS_RECORD_MAX, out, e);
-	cdbfile_close(&c);
-	if (rc != 0)
-		return rc;
-	return pass_record_parse(buf_view(out), r, e);
+	return rc == 0 ? pass_record_parse(buf_view(out), r, e) : rc;
 }
 
 /* As long as a real check. */
@@ -244,16 +243,12 @@ static void attempt_password(const struct helper *h, int channel, uint32_t id, c
 
 static struct str secret_get(struct buf *out)
 {
-	struct cdbfile *c;
 	struct buf hex;
 	struct err e = { 0 };
 
 	buf_init(&hex, 256);
-	if (cdbfile_open(passwd_file, &c, &e) == 0) {
-		if (cdbfile_get(c, STR(PASS_SECRET_KEY), 128, &hex, &e) != 0 || hex_decode(out, buf_view(&hex)) < 0)
-			buf_reset(out);
-		cdbfile_close(&c);
-	}
+	if (passwd_get(STR(PASS_SECRET_KEY), 128, &hex, &e) != 0 || hex_decode(out, buf_view(&hex)) < 0)
+		buf_reset(out);
 	buf_wipe(&hex);
 	buf_fini(&hex);
 	if (out->n == 0)
@@ -394,6 +389,7 @@ static void worker(const struct helper *h, int channel)
 			attempt_password(h, channel, id, msg, fd, a);
 		else if (type == IPC_helper_SCRAM)
 			attempt_scram(channel, id, ((struct ipc_helper_SCRAM *)msg)->initial, a);
+		cdbfile_close(&passwd);
 		close_fd(&fd);
 	}
 	_exit(0);

@@ -421,7 +421,7 @@ def test_log_line_is_not_forged(authd):
 
 
 def test_a_challenge_is_the_same_work_for_every_name(authd, make_authd, tmp_path):
-    """Nothing delays it, so that time would tell who has a verifier: in files that are opened. In an authd of its own, whose helpers no other test replaces meanwhile (joe is an
+    """Nothing delays it, so that time would tell who has a verifier: in files that are opened and in look-ups, for each of which a table is read. In an authd of its own, whose helpers no other test replaces meanwhile (joe is an
     account of the system that the shared one has made)."""
     a, seen = make_authd(), {}
     a.add("bob@example.com", "bob secret", "yescrypt")
@@ -429,7 +429,9 @@ def test_a_challenge_is_the_same_work_for_every_name(authd, make_authd, tmp_path
     login(a, "bob@example.com", "wrong")      # who starts a first worker does more
     for user in ("bob@example.com", "ghost@example.com", "joe", "ghost"):
         c = a.parent().conn("auth", client="127.0.0.1")
-        with Trace(tmp_path, processes(a), "openat") as t:
+        with Trace(tmp_path, processes(a), "openat,pread64") as t:
             assert c.ask("START", id=1, mech="SCRAM-SHA-256", initial="n,,n=%s,r=abcdefghijkl" % user)[0] == "CHALLENGE"
-        seen[user] = t.counts()["authd: check", "openat"]
-    assert set(seen.values()) == {3}, seen
+        seen[user] = t.counts()["authd: check", "openat"], t.counts()["authd: check", "pread64"]
+    heads, look_ups = 1, 3      # application passwords, the record, the secret
+    assert {opened for opened, _ in seen.values()} == {1}, seen
+    assert min(reads for _, reads in seen.values()) >= heads + look_ups, seen
