@@ -2,8 +2,10 @@
 #include "store/ahead.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "imap/structure.h"
@@ -38,7 +40,7 @@ struct batch {
 	size_t bytes, bytes_max;	/* of room */
 	size_t large;			/* bytes of large files */
 	bool running;
-	struct crew_batch work;
+	struct crew_batch fetch, work;	/* fetch: n 0 where the files are in memory */
 	char *room;
 	struct ahead_item *items;
 };
@@ -126,12 +128,46 @@ static void look(void *item, unsigned h)
 		signer_rest(hand->signer);
 }
 
+/* --- files that are not in memory: a disk does many at once, a few threads that wait for it would not ask for as many --- */
+
+/* How much of its file will be read, and one byte. SIZE_MAX: not here. */
+static size_t bytes_of(uint64_t size, unsigned what, bool *large_out)
+{
+	const size_t n = what == MBOX_AHEAD_DATE ? 0 : msgfile_room(size, !(what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)));
+
+	*large_out = n == SIZE_MAX && size < LARGE_MAX;
+	return *large_out ? (size_t)size + 1 : n;
+}
+
+/* A read that may not wait tells. What cannot be asked so is taken to be there. */
+static bool is_cold(const struct ahead_item *it)
+{
+	CLEANUP_FD int fd = it->what == MBOX_AHEAD_DATE ? -1 : message_open_name(it->dirfd, it->name);
+	char byte;
+
+	return fd >= 0 && preadv2(fd, &(struct iovec){ .iov_base = &byte, .iov_len = 1 }, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN;
+}
+
+/* A crew_fn: the disk begins, nobody waits. Of the item it reads what is to be done, while another thread may do that already. */
+static void fetch(void *item, unsigned hand)
+{
+	const struct ahead_item *const it = item;
+	CLEANUP_FD int fd = it->what == MBOX_AHEAD_DATE ? -1 : message_open_name(it->dirfd, it->name);
+	bool large;
+
+	(void)hand;
+	if (fd >= 0)
+		(void)posix_fadvise(fd, 0, (off_t)bytes_of(it->size, it->what, &large), POSIX_FADV_WILLNEED);
+}
+
 /* --- batches --- */
 
 static void wait_for(struct ahead *a, struct batch *b)
 {
-	if (b->running)
+	if (b->running) {
+		crew_finish(a->v->m->s->crew, &b->fetch);
 		crew_finish(a->v->m->s->crew, &b->work);
+	}
 	b->running = false;
 }
 
@@ -177,15 +213,6 @@ static unsigned lacks(struct mbox *m, uint32_t uid, unsigned what)
 	if ((what & MBOX_AHEAD_STRUCTURE) && cache_peek(m, uid, MBOX_CACHE_BODYSTRUCTURE, &blob) == 0)
 		what &= ~(unsigned)MBOX_AHEAD_STRUCTURE;
 	return what;
-}
-
-/* How much of its file will be read, and one byte. SIZE_MAX: not here. */
-static size_t bytes_of(uint64_t size, unsigned what, bool *large_out)
-{
-	const size_t n = what == MBOX_AHEAD_DATE ? 0 : msgfile_room(size, !(what & (MBOX_AHEAD_STRUCTURE | MBOX_AHEAD_TEXT)));
-
-	*large_out = n == SIZE_MAX && size < LARGE_MAX;
-	return *large_out ? (size_t)size + 1 : n;
 }
 
 /* Is there room for one more? */
@@ -269,10 +296,14 @@ static void begin(struct ahead *a, struct batch *b, uint32_t from)
 	}
 	b->work = (struct crew_batch){ .fn = look, .items = b->items, .size = sizeof(*b->items), .n = b->n };
 	b->running = b->n >= WORTH || b->bytes >= WORTH_BYTES || b->large;
-	if (b->running)
-		crew_begin(a->v->m->s->crew, &b->work);
-	else
+	if (!b->running) {
 		b->n = 0;
+		return;
+	}
+	/* One of them stands for all. */
+	b->fetch = (struct crew_batch){ .fn = fetch, .items = b->items, .size = sizeof(*b->items), .n = is_cold(&b->items[b->n / 2]) ? b->n : 0 };
+	crew_begin(a->v->m->s->crew, &b->fetch);
+	crew_begin(a->v->m->s->crew, &b->work);
 }
 
 /* Does the walk need what is done for it? What it passes over was read for nothing. */

@@ -97,6 +97,41 @@ static void meddle(const char *root, unsigned i)
 	date(root, i);
 }
 
+static void meddle_with_all(const char *root)
+{
+	for (unsigned i = 0; i < MESSAGES; i++)
+		meddle(root, i);
+}
+
+static void each_file(const char *root, void (*fn)(int fd))
+{
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		const int fd = open(scratch_path(root, name_of(i, "S")), O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			exit(93);
+		fn(fd);
+		(void)close(fd);
+	}
+}
+
+static void to_disk(int fd)
+{
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+static void from_memory(int fd)
+{
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/* They are on the disk alone. */
+static void forget_all(const char *root)
+{
+	each_file(root, to_disk);
+	each_file(root, from_memory);
+}
+
 /* --- walks: what is asked of each message, and what is said to be asked --- */
 
 struct walk {
@@ -215,9 +250,9 @@ static const struct walk walks[] = {
 
 /* All that a walk says, in a folder of its own. skip: it passes over so many of each ten that it was said to ask. used_out: answers that were there before they were
  * asked for. */
-static void run(const struct walk *w, unsigned crew, unsigned skip, bool meddled, struct buf *out, size_t *used_out, size_t *large_out)
+static void run(const struct walk *w, unsigned crew, unsigned skip, void (*meanwhile)(const char *root), struct buf *out, size_t *used_out, size_t *large_out)
 {
-	const char *const root = scratch_new();
+	const char *const root = meanwhile == forget_all ? scratch_on_disk() : scratch_new();
 	struct store *s = must_open(root);
 	struct buf text;
 
@@ -232,8 +267,8 @@ static void run(const struct walk *w, unsigned crew, unsigned skip, bool meddled
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct mbox_view *v = mbox_view_new(m);
 	tap_is_int(mbox_view_count(v), MESSAGES, "the folder is there");
-	for (unsigned i = 0; meddled && i < MESSAGES; i++)
-		meddle(root, i);
+	if (meanwhile)
+		meanwhile(root);
 	while (!mbox_search_load(v))
 		;
 	struct walking g = { w, v };
@@ -255,7 +290,7 @@ static void run(const struct walk *w, unsigned crew, unsigned skip, bool meddled
 	scratch_drop(root);
 }
 
-static void test_walk(const struct walk *w, unsigned skip, bool meddled)
+static void test_walk(const struct walk *w, unsigned skip, void (*meanwhile)(const char *root))
 {
 	static const unsigned crews[] = { 1, 2, CREW_FOUR };
 	struct buf out[ARRAY_LEN(crews)];
@@ -263,7 +298,7 @@ static void test_walk(const struct walk *w, unsigned skip, bool meddled)
 
 	for (size_t i = 0; i < ARRAY_LEN(crews); i++) {
 		buf_init(&out[i], TEXT_MAX);
-		run(w, crews[i], skip, meddled, &out[i], &used, &large);
+		run(w, crews[i], skip, meanwhile == forget_all && crews[i] == 1 ? NULL : meanwhile, &out[i], &used, &large);
 		if (crews[i] == 1)
 			tap_is_int((long long)used, 0, "%s: nobody looks ahead on one processor", w->what);
 		else if (skip == 0)
@@ -271,10 +306,10 @@ static void test_walk(const struct walk *w, unsigned skip, bool meddled)
 			       used);
 		else
 			tap_ok(used < MESSAGES / 2 && large == 0, "%s: a walk that needs few is not looked at ahead for long (%zu)", w->what, used);
-		if (crews[i] > 1 && skip == 0 && !meddled && w->step == 1)
+		if (crews[i] > 1 && skip == 0 && meanwhile != meddle_with_all && w->step == 1)
 			tap_is_int((long long)large, LARGE_ONES, "%s: large ones too", w->what);
 		tap_ok(!buf_failed(&out[i]) && str_eq(buf_view(&out[i]), buf_view(&out[0])), "%s%s: a crew of %u says the same", w->what,
-		       meddled ? ", files changed" : "", crews[i]);
+		       meanwhile == meddle_with_all ? ", files changed" : meanwhile ? ", files not in memory" : "", crews[i]);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(crews); i++)
 		buf_fini(&out[i]);
@@ -395,10 +430,11 @@ int main(void)
 		sizes[i] = strlen(text_of(&text, i));
 	buf_fini(&text);
 	for (size_t i = 0; i < ARRAY_LEN(walks); i++) {
-		test_walk(&walks[i], 0, false);
-		test_walk(&walks[i], 0, true);
+		test_walk(&walks[i], 0, NULL);
+		test_walk(&walks[i], 0, meddle_with_all);
 	}
-	test_walk(&walks[0], 8, false);
+	test_walk(&walks[7], 0, forget_all);
+	test_walk(&walks[0], 8, NULL);
 	test_ends();
 	test_growing();
 	scratch_remove();
