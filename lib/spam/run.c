@@ -260,15 +260,23 @@ static void run_all(struct run *u, size_t first)
 		run_group(u, g);
 }
 
+/* To find where a match would begin may take as many steps as a line or a field is long: after so many that begin nowhere, all of the rest is asked. */
+enum { FAILED_MAX = 8 };
+
 /* The places in the line of h, of which it is the first, where matches may begin: the first of those; NULL: there are none. *rest: what is in other lines. */
 static struct line_hits *places(const struct prefilter *f, unsigned number, struct str text, struct line_hits *h, struct line_hits **rest)
 {
 	const unsigned line = h->line;
 	struct line_hits *first = NULL, **tail = &first;
 	size_t floor = 0;
+	unsigned failed = 0;
 	for (; h != NULL && h->line == line; h = h->next) {
-		if (!prefilter_place(f, number, text, floor, &h->from, &h->to))
+		if (failed == FAILED_MAX) {
+			h->from = floor;
+		} else if (!prefilter_place(f, number, text, floor, &h->from, &h->to)) {
+			failed++;
 			continue;
+		}
 		floor = h->to;
 		*tail = h;
 		tail = &h->next;
@@ -321,9 +329,6 @@ static double run_area(struct msg *m, const struct rule *r)
 
 /* failed: of each pattern, how often it was found where no match can begin. */
 struct head_scan { struct head_value *v; const struct prefilter *f; unsigned char *failed; };
-
-/* To find where a match would begin may take as many steps as the field is long: after some failures the pattern itself is asked. */
-enum { FAILED_MAX = 32 };
 
 static void on_head_may(void *ctx, unsigned number, size_t at)
 {

@@ -85,6 +85,33 @@ static void repeated(void)
 	buf_fini(&got);
 }
 
+/* What is required is there often, and far from where a match would have to begin. */
+static void nowhere(void)
+{
+	static const char rules[] = "rawbody __A /^[a-z]*qqq/m\nrawbody __B /^[a-z]*qqq/\nrawbody __C /^[a-y]{0,70}qqqz/m\n";
+	struct told told;
+	struct buf mail, got;
+	double score;
+	buf_init(&mail, 10000);
+	buf_init(&got, 10000);
+	struct spam *s = rules_of(rules, true, &told);
+	tap_ok(s != NULL && told.text[0] == '\0', "rules about lines load (%s)", told.text);
+	for (unsigned end = 0; end < 3; end++) {
+		buf_reset(&mail);
+		buf_c(&mail, "Subject: -\n\n1");
+		for (unsigned i = 0; i < 20; i++)
+			buf_printf(&mail, "%070uqqq", 0);
+		for (size_t i = 0; i < mail.n; i++)
+			mail.p[i] = mail.p[i] == '0' ? 'a' : mail.p[i];
+		buf_c(&mail, end == 0 ? "z\n" : end == 1 ? "\nabcqqq\n" : "\nabcqqqz\nqqq");
+		hits_of(s, mail.p, &got, &score);
+		tap_is_str(got.p == NULL ? "" : got.p, end == 0 ? "" : end == 1 ? "__A" : "__A __C", "a line's start is looked for, end %u", end);
+	}
+	spam_free(&s);
+	buf_fini(&mail);
+	buf_fini(&got);
+}
+
 /* Matches in one line that begin near each other, far apart, and where the one before has not ended. */
 static void far_apart(void)
 {
@@ -205,6 +232,7 @@ int main(void)
 {
 	rules();
 	repeated();
+	nowhere();
 	far_apart();
 	crowded_head();
 	told_mistakes();
