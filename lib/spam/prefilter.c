@@ -9,7 +9,7 @@
 #include "base/num.h"
 #include "spam/regex.h"
 
-enum { GRAM = 3, HASH_BITS = 16, BUCKETS = 1 << 13, COUNTED_MAX = 60, PARTS = 7, LITERAL = 1 << PARTS, PAIRS = 1 << 16, WORD = 8 };
+enum { GRAM = 3, HASH_BITS = 16, BUCKETS = 1 << 13, COUNTED_MAX = 60, PARTS = 7, LITERAL = 1 << PARTS, PAIRS = 1 << 16, WORD = 8, TEXT_END = 256, BYTES };
 static const double window_rarity_max = 0.02;	/* less telling windows cost more than they spare */
 
 struct literal {
@@ -38,8 +38,8 @@ struct prefilter {
 	uint64_t bitmap[1u << (HASH_BITS - 6)];
 	unsigned *buckets;	/* [BUCKETS + 1]: where the entries of each begin */
 	struct entry *entries;
-	size_t words;		/* of a row */
-	uint64_t *masks;	/* [RX_WINDOW][257][words]: the windows that have the byte there; 256 is the text's end */
+	size_t words;		/* of all windows */
+	uint64_t (*masks)[RX_WINDOW][BYTES];	/* [words]: the windows that have the byte there; the last is the text's end */
 	unsigned char *first, *second;	/* of two bytes: which parts of the windows begin with them (LITERAL: or literals' rarest bytes do), which go on with them */
 	struct prefilter_stats stats;
 };
@@ -149,11 +149,6 @@ static unsigned pair_at(const unsigned char *p)
 	return (unsigned)p[0] | (unsigned)p[1] << 8;
 }
 
-static uint64_t *row(const struct prefilter *f, unsigned offset, unsigned byte)
-{
-	return f->masks + (offset * 257u + byte) * f->words;
-}
-
 /* Windows that begin alike stand together, so that what begins with two bytes is in few words. */
 static int by_sets(const void *a, const void *b)
 {
@@ -224,26 +219,27 @@ static bool part_has(const struct prefilter *f, size_t word, uint64_t bits, unsi
 static void finish_pairs(struct prefilter *f, unsigned offset, unsigned char *pairs)
 {
 	for (unsigned i = 0; i < PAIRS; i++) {
-		const uint64_t *const c = row(f, offset, i & 255), *const d = row(f, offset + 1, i >> 8);
-		for (size_t w = 0; w < f->words; w++)
-			for (unsigned part = 0; part < PARTS && (c[w] & d[w]) != 0; part++)
-				if (part_has(f, w, c[w] & d[w], part))
+		for (size_t w = 0; w < f->words; w++) {
+			const uint64_t both = f->masks[w][offset][i & 255] & f->masks[w][offset + 1][i >> 8];
+			for (unsigned part = 0; part < PARTS && both != 0; part++)
+				if (part_has(f, w, both, part))
 					pairs[i] |= (unsigned char)(1u << part);
+		}
 	}
 }
 
 static void finish_windows(struct prefilter *f)
 {
 	f->words = (f->n_windows + 63) / 64;
-	f->masks = ARENA_ARRAY(f->a, uint64_t, RX_WINDOW * 257u * f->words + 1);
+	f->masks = arena_array(f->a, f->words + 1, sizeof(*f->masks));
 	if (f->n_windows > 1)
 		qsort(f->windows, f->n_windows, sizeof(*f->windows), by_sets);
 	for (unsigned i = 0; i < f->n_windows; i++) {
 		const struct rx_window *w = &f->windows[i].w;
 		for (unsigned k = 0; k < RX_WINDOW; k++)
-			for (unsigned c = 0; c < 257; c++)
-				if (k >= w->n || (c < 256 && rx_set_has(&w->set[k], (unsigned char)c)))
-					row(f, k, c)[i / 64] |= 1ull << i % 64;
+			for (unsigned c = 0; c < BYTES; c++)
+				if (k >= w->n || (c < TEXT_END && rx_set_has(&w->set[k], (unsigned char)c)))
+					f->masks[i / 64][k][c] |= 1ull << i % 64;
 	}
 	finish_pairs(f, 0, f->first);
 	finish_pairs(f, 2, f->second);
@@ -361,16 +357,16 @@ static void try_windows(const struct pass *p, struct str text, size_t at)
 	for (size_t w = 0; w < p->f->words; w++) {
 		uint64_t bits = UINT64_MAX;
 		for (unsigned k = 0; k < RX_WINDOW; k++)
-			bits &= row(p->f, k, at + k < text.n ? (unsigned char)text.p[at + k] : 256)[w];
+			bits &= p->f->masks[w][k][at + k < text.n ? (unsigned char)text.p[at + k] : TEXT_END];
 		report(p, w, bits, at);
 	}
 }
 
 static void try_word(const struct pass *pass, size_t w, const unsigned char *p, size_t at)
 {
-	const struct prefilter *f = pass->f;
-	uint64_t bits = row(f, 0, p[0])[w] & row(f, 1, p[1])[w] & row(f, 2, p[2])[w] & row(f, 3, p[3])[w];
-	if (bits != 0 && (bits &= row(f, 4, p[4])[w] & row(f, 5, p[5])[w]) != 0)
+	const uint64_t (*const has)[BYTES] = pass->f->masks[w];
+	uint64_t bits = has[0][p[0]] & has[1][p[1]] & has[2][p[2]] & has[3][p[3]];
+	if (bits != 0 && (bits &= has[4][p[4]] & has[5][p[5]]) != 0)
 		report(pass, w, bits, at);
 }
 
