@@ -554,11 +554,34 @@ bool gate_may(struct gate *g, struct str text)
 	return may;
 }
 
+/* Up to `to`, eight bytes at a time, while all that they lead to is known; returns since where something may have begun: begun, or the last of these steps where
+ * nothing was. */
+static const unsigned char *lane_blocks(const struct gate *g, struct lane *l, const unsigned char *to, const unsigned char *begun)
+{
+	const unsigned *rows = g->rows;
+	const unsigned char *class = g->class_of, *p = l->p;
+	const unsigned nothing = g->live->first;
+	unsigned row = l->row;
+	for (; to - p >= BLOCK; p += BLOCK) {
+		unsigned next = row;
+#define STEP(k) next = rows[next + class[p[k]]]
+		STEP(0), STEP(1), STEP(2), STEP(3), STEP(4), STEP(5), STEP(6), STEP(7);
+#undef STEP
+		if (next <= MATCH)
+			break;
+		row = next;
+		begun = row == nothing ? p + BLOCK : begun;
+	}
+	l->p = p;
+	l->row = row;
+	return begun;
+}
+
 /* Goes on until the lane ends or nothing that began up to `enough` is begun any more; returns since where something may have begun. */
 static const unsigned char *lane_until(struct gate *g, struct lane *l, const unsigned char *enough)
 {
 	const unsigned nothing = g->live->first, line_start = g->live->line_start;
-	const unsigned char *begun = l->p;
+	const unsigned char *begun = g->lines ? l->p : lane_blocks(g, l, enough, l->p);
 	for (;;) {
 		if (l->row == nothing) {
 			const unsigned char *lf = g->lines ? memchr(l->p, '\n', (size_t)(l->end - l->p)) : NULL;
