@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/format.h"
 #include "base/num.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -26,7 +27,7 @@ void data_refused(struct session *s, const struct ipc_queue_REPLY *r)
 {
 	char enhanced[16];
 
-	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	(void)text_format(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
 	session_log_reject(s, "DATA", (int)r->code, enhanced, r->text, s->t.first_rcpt);
 	session_reply_str(s, (int)r->code, enhanced, r->text);
 }
@@ -157,7 +158,7 @@ static void answered(struct session *s, const struct ipc_queue_REPLY *r)
 {
 	char enhanced[16];
 
-	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	(void)text_format(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
 	if (r->code < 300)
 		s->errors = s->junk = 0;
 	else

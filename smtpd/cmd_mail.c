@@ -5,6 +5,7 @@
  * queued has against it nevertheless (no room, say) is the answer to that RCPT, and the next one brings MAIL again. */
 #include <stdio.h>
 
+#include "base/format.h"
 #include "smtp/addr.h"
 #include "smtp/cmd.h"
 #include "smtpd/esmtp.h"
@@ -16,14 +17,14 @@ enum { TLS_TEXT_MAX = 128 };
 static void opened(struct session *s, struct str qid)
 {
 	s->t.open = true;
-	(void)snprintf(s->t.qid, sizeof s->t.qid, "%.*s", STR_ARG(qid));
+	(void)text_format(s->t.qid, sizeof s->t.qid, "%.*s", STR_ARG(qid));
 }
 
 static void mail_answered(struct session *s, const struct ipc_queue_REPLY *r)
 {
 	char enhanced[16];
 
-	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	(void)text_format(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
 	if (r->code < 300) {
 		opened(s, r->qid);
 		session_set_state(s, ST_MAIL);
@@ -140,7 +141,7 @@ static void rcpt_answered(struct session *s, const struct ipc_queue_REPLY *r)
 	char enhanced[16];
 	const size_t n = strlen(s->rcpt);
 
-	(void)snprintf(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
+	(void)text_format(enhanced, sizeof enhanced, "%.*s", STR_ARG(r->enhanced));
 	if (!s->t.open && r->qid.n > 0)
 		opened(s, r->qid);
 	if (r->code < 300) {

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/enc.h"
+#include "base/format.h"
 #include "log/log.h"
 #include "os/os.h"
 #include "smtp/cmd.h"
@@ -461,16 +462,16 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 void session_host(struct session *s, struct str name)
 {
 	if (name.n > 0 && smtp_domain_valid(name) && !s->profile->local)
-		(void)snprintf(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(name), s->fc.client);
+		(void)text_format(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(name), s->fc.client);
 }
 
 static void name_host(struct session *s)
 {
 	/* queued looks the name up and tells it with an answer; until then "unknown", as log parsers expect. */
 	if (s->profile->local)
-		(void)snprintf(s->host, sizeof s->host, "localhost[127.0.0.1]");
+		(void)text_format(s->host, sizeof s->host, "localhost[127.0.0.1]");
 	else
-		(void)snprintf(s->host, sizeof s->host, "unknown[%s]", s->fc.client);
+		(void)text_format(s->host, sizeof s->host, "unknown[%s]", s->fc.client);
 }
 
 void session_greet(struct session *s)
@@ -492,7 +493,7 @@ void session_client(struct session *s, struct str name, struct str address)
 	const struct str shown = name.n > 0 ? str_sub(name, 0, 90) : STR("unknown");
 
 	(void)snprintf(s->fc.client, sizeof s->fc.client, "%.*s", STR_ARG(address));
-	(void)snprintf(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(shown), s->fc.client);
+	(void)text_format(s->host, sizeof s->host, "%.*s[%s]", STR_ARG(shown), s->fc.client);
 	s->other_client = true;
 	/* What the other client says comes through its proxy, too: that one may not speak for anybody. */
 	s->may_xclient = s->may_xclient && peer_in(s, s->conf->smtpd_authorized_xclient_hosts);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/format.h"
 #include "log/log.h"
 #include "smtp/reply.h"
 
@@ -113,7 +114,7 @@ void session_reply(struct session *s, int code, const char *enhanced, const char
 	va_list ap;
 
 	va_start(ap, fmt);
-	const int n = vsnprintf(text, sizeof text, fmt, ap);
+	const int n = text_vformat(text, sizeof text, fmt, ap);
 	va_end(ap);
 	reply(s, 0, code, enhanced, str_n(text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1));
 }

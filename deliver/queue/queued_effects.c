@@ -1,9 +1,9 @@
 /* The restriction lists of one transaction: the facts that they are told, their refusals, and what they want done with the message (access(5)'s PREPEND, HOLD, DISCARD,
  * REDIRECT, BCC, FILTER). */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "deliver/queue/queued_trans.h"
 #include "log/log.h"
 #include "smtp/dsn.h"
@@ -107,8 +107,8 @@ static void on_judged(void *ctx, const struct restrict_answer *a)
 	const enum restrict_stage stage = g->stage;
 
 	if (!t->conn->named) {
-		(void)snprintf(t->conn->name, sizeof(t->conn->name), "%s", a->client_name);
-		(void)snprintf(t->conn->reverse, sizeof(t->conn->reverse), "%s", a->reverse_name);
+		(void)text_format(t->conn->name, sizeof(t->conn->name), "%s", a->client_name);
+		(void)text_format(t->conn->reverse, sizeof(t->conn->reverse), "%s", a->reverse_name);
 	}
 	t->conn->named = !a->name_trouble;
 	log_notes(t, stage, &a->effects);

@@ -2,7 +2,6 @@
  * user's next message, and ended by closing its channel. Copies for a user whose agents are busy start further ones (their syncs run together), up to a
  * limit; beyond the limits copies wait in line.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/format.h"
 #include "deliver/queue/queued_agent.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -20,7 +20,7 @@ static struct user *user_get(struct queued *q, const struct copy_request *r)
 {
 	const char kind = r->kind.n > 0 ? (r->runner ? 'A' : 'a') : r->runner ? 'M' : 'm';
 	char key[300];
-	const int n = snprintf(key, sizeof(key), "%c%.*s", kind, STR_ARG(str_sub(r->user, 0, 255)));
+	const int n = text_format(key, sizeof(key), "%c%.*s", kind, STR_ARG(str_sub(r->user, 0, 255)));
 	struct user *u = map_get(q->agents->users, str_n(key, (size_t)n));
 
 	if (u == NULL) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/enc.h"
+#include "base/format.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -241,14 +242,17 @@ struct str arena_str(struct arena *a, struct str s)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
+	char text[256];		/* long enough for most */
 	va_list ap, again;
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, ap);
+	int n = text_vformat(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	char *p = n < 0 ? NULL : arena_alloc(a, (size_t)n + 1);
-	if (p != NULL)
-		vsnprintf(p, (size_t)n + 1, fmt, again);
+	if (p != NULL && (size_t)n < sizeof(text))
+		memcpy(p, text, (size_t)n + 1);
+	else if (p != NULL)
+		text_vformat(p, (size_t)n + 1, fmt, again);
 	va_end(again);
 	return p;
 }

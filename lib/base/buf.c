@@ -2,12 +2,12 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/enc.h"
+#include "base/format.h"
 
 enum { U64_DIGITS = 20 };
 
@@ -93,13 +93,13 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	va_copy(again, ap);
 	size_t left = b->cap > b->n ? b->cap - b->n : 0;
 	char *at = left > 0 ? b->p + b->n : NULL;
-	int n = vsnprintf(at, left, fmt, ap);
+	int n = text_vformat(at, left, fmt, ap);
 	va_end(ap);
 	if (n < 0) {
 		b->failed = true;
 	} else if (n > 0 && grow(b, (size_t)n)) {
 		if ((size_t)n >= left)
-			vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
+			text_vformat(b->p + b->n, (size_t)n + 1, fmt, again);
 		buf_added(b, (size_t)n);
 	}
 	if (b->failed && b->p != NULL && b->cap > b->n)

@@ -1,5 +1,7 @@
 /* The base library's rules, as tables where the rule is a table. */
+#include <limits.h>
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/err.h"
+#include "base/format.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/num.h"
@@ -634,6 +637,39 @@ static void decimals(void)
 	buf_fini(&b);
 }
 
+/* Formats of ours and those that are left to the C library, in as much room as there is. */
+static bool formats_as_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static bool formats_as_printf(const char *fmt, ...)
+{
+	char ours[64], theirs[64];
+	bool same = true;
+
+	for (size_t max = 0; max <= sizeof(ours); max++) {
+		va_list a, b;
+		memset(ours, 'x', sizeof(ours));
+		memset(theirs, 'x', sizeof(theirs));
+		va_start(a, fmt);
+		va_copy(b, a);
+		same &= text_vformat(ours, max, fmt, a) == vsnprintf(theirs, max, fmt, b) && memcmp(ours, theirs, max ? strlen(theirs) + 1 : sizeof(ours)) == 0;
+		va_end(b);
+		va_end(a);
+	}
+	return same;
+}
+
+static void formats(void)
+{
+	const char *volatile none = NULL;
+
+	tap_ok(formats_as_printf("no conversion") && formats_as_printf("%%%s", "") && formats_as_printf("100%%"), "text and per cent");
+	tap_ok(formats_as_printf("%s: %s, %c%c", "one", "two", 'x', '\n'), "strings and characters");
+	tap_ok(formats_as_printf("<%.*s>%.*s|%.*s", 3, "four", 9, "five", -1, "six") && formats_as_printf("%.*s.", 0, none), "strings that are cut");
+	tap_ok(formats_as_printf("%d %d %d %d", 0, -1, INT_MAX, INT_MIN) && formats_as_printf("%u %u", 0U, UINT_MAX), "int and unsigned");
+	tap_ok(formats_as_printf("%lu %llu %zu", ULONG_MAX, ULLONG_MAX, SIZE_MAX) && formats_as_printf("%zu", (size_t)0), "larger ones");
+	tap_ok(formats_as_printf("%s %08x %s", "before", 255U, "after") && formats_as_printf("%d %5.2f %-9s| %ld", 7, 2.5, "left", -3L), "what printf has to do");
+	tap_ok(formats_as_printf("%s and %s", "some", none), "no string at all");
+}
+
 /* Two processes that were one go on from the same place. */
 static void unique(void)
 {
@@ -662,6 +698,7 @@ int main(void)
 {
 	unique();
 	decimals();
+	formats();
 	numbering();
 	numbering_damaged();
 	test_to_lf();

@@ -1,8 +1,8 @@
 /* The table of the handover channel; its rows are handover.def. */
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/format.h"
 #include "front/front_priv.h"
 #include "front/handover.h"
 
@@ -51,7 +51,7 @@ int handover_send(struct ipc_chan *ch, const struct front_conn *fc, struct err *
 
 static void copy_text(char *to, size_t size, struct str s)
 {
-	(void)snprintf(to, size, "%.*s", STR_ARG(s));
+	(void)text_format(to, size, "%.*s", STR_ARG(s));
 }
 
 bool handover_take(const struct ipc_handover_CLIENT *m, int fd, struct ipc_fds more, struct front_conn *fc)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/format.h"
 #include "front/front_priv.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -174,7 +175,7 @@ int front_conn_facts(int fd, bool local, const char *profile, struct front_conn 
 	uint8_t own[16];
 	*out = (struct front_conn){ .conn = 0, .fd = fd, .auth_fd = -1, .key_fd = -1, .queue_fd = -1, .again_fd = -1, .client_known = true };
 	*uid_out = 0;
-	(void)snprintf(out->profile, sizeof(out->profile), "%s", profile);
+	(void)text_format(out->profile, sizeof(out->profile), "%s", profile);
 	out->implicit_tls = front_profile_tls(profile);
 	if (!local)
 		return sock_peer_addr(fd, addr_out, out->client, &out->client_port) < 0 || sock_own_addr(fd, own, out->server, &out->server_port) < 0 ? -1 : 0;

@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/format.h"
 #include "base/list.h"
 #include "front/front_priv.h"
 #include "front/handover.h"
@@ -212,7 +213,7 @@ static void take(const struct front_listener *l, int fd)
 	}
 	again_hear(p.again);
 	fc.conn = random_u64();
-	(void)snprintf(fc.listener, sizeof(fc.listener), "%s", l->name);
+	(void)text_format(fc.listener, sizeof(fc.listener), "%s", l->name);
 	fc.stress = limits_total(p.limits) >= conf->process_limit / STRESS_OF * STRESS_FROM;
 	if (client_limited(fd, &fc, addr))
 		return;

@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/enc.h"
+#include "base/format.h"
 #include "log/log_priv.h"
 
 enum { FULL_WAIT_MS = 10 };
@@ -236,8 +237,8 @@ static void vline(const char *ident, enum log_level lv, const char *word, const 
 	if (lv == LOG_LV_DEBUG && !state.verbose)
 		return;
 	if (strncmp(fmt, word, strlen(word)) != 0)
-		n = (size_t)snprintf(text, sizeof(text), "%s", word);
-	(void)vsnprintf(text + n, sizeof(text) - n, fmt, ap);
+		n = (size_t)text_format(text, sizeof(text), "%s", word);
+	(void)text_vformat(text + n, sizeof(text) - n, fmt, ap);
 	put_line(ident, lv, text);
 	errno = saved;
 }

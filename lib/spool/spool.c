@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "base/num.h"
 #include "os/os.h"
 #include "spool/spool_priv.h"
@@ -138,12 +139,12 @@ int spool_room(struct spool *sp, uint64_t need, uint64_t reserve, struct err *e)
 
 void spool_name_of(char out[SPOOL_NAME_MAX], struct str qid, uint64_t size)
 {
-	snprintf(out, SPOOL_NAME_MAX, "%.*s.%llu", STR_ARG(qid), (unsigned long long)size);
+	(void)text_format(out, SPOOL_NAME_MAX, "%.*s.%llu", STR_ARG(qid), (unsigned long long)size);
 }
 
 static void name_incoming(char out[SPOOL_NAME_MAX], struct str qid)
 {
-	snprintf(out, SPOOL_NAME_MAX, "%.*s", STR_ARG(qid));
+	(void)text_format(out, SPOOL_NAME_MAX, "%.*s", STR_ARG(qid));
 }
 
 /* Small, and not more than half of it is in use: what clients understate must not fail for those that wait. */
