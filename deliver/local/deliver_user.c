@@ -219,16 +219,16 @@ static int choose_folder(struct agent *ag, struct copy *c, struct err *e)
 /* The public folders are open to mail where their lists say so to anyone (p of RFC 4314), and only there: INBOX is no place to fall back to. */
 static int check_public(struct agent *ag, struct copy *c, struct err *e)
 {
-	struct arena *a = arena_new(0);
 	struct acl_entry *list;
-	int r = 0;
+	int r;
 
-	if (strcmp(ag->acct->name, "_postern_public") == 0) {
-		if (c->folder < 0 && c->m->extension.n > 0)
-			r = err_set(e, ERR_DENIED, 0, "there is no such public folder");
-		else if ((r = acl_read_at(c->folder >= 0 ? c->folder : ag->root, a, &list, e)) == 0 && !(acl_rights_of(list, STR("")) & ACL_P))
-			r = err_set(e, ERR_DENIED, 0, "this public folder takes no mail");
-	}
+	if (strcmp(ag->acct->name, "_postern_public") != 0)
+		return 0;
+	struct arena *a = arena_new(0);
+	if (c->folder < 0 && c->m->extension.n > 0)
+		r = err_set(e, ERR_DENIED, 0, "there is no such public folder");
+	else if ((r = acl_read_at(c->folder >= 0 ? c->folder : ag->root, a, &list, e)) == 0 && !(acl_rights_of(list, STR("")) & ACL_P))
+		r = err_set(e, ERR_DENIED, 0, "this public folder takes no mail");
 	arena_free(&a);
 	return r;
 }
@@ -484,7 +484,7 @@ static int serve(struct agent *ag)
 	while (!ag->last) {
 		arena_reset(ag->arena);
 		fd = -1;
-		if (ipc_recv_fd(DELIVER_CHANNEL, &ipc_deliver, IDLE_MS, ag->arena, &type, &id, &msg, &fd, &e) < 0)
+		if (ipc_recv_fd(DELIVER_CHANNEL, &ipc_deliver, IPC_PATIENCE, ag->arena, &type, &id, &msg, &fd, &e) < 0)
 			return 0;	/* closed, or idle */
 		ag->served++;
 		ag->last = tired(ag) || ag->broken.code != ERR_NONE;	/* trouble is looked at afresh */
@@ -525,6 +525,8 @@ int deliver_serve(const struct account *acct, const char *policy, struct str ali
 	if (alias.n == 0)
 		(void)!maildir_open(acct->maildir, true, &ag.root, &ag.broken);
 	if (confine(&ag, &e) < 0)
+		return EX_TEMPFAIL;
+	if (ipc_patience(DELIVER_CHANNEL, IDLE_MS, &e) < 0)
 		return EX_TEMPFAIL;
 	if (ag.root >= 0)
 		(void)!maildir_recover(ag.root, &ag.broken);

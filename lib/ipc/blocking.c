@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -58,6 +60,13 @@ static int decode_into(const struct ipc_proto *p, size_t n, size_t n_fds, struct
 	return ipc_decode(p, packet, n_fds, a, type_out, id_out, msg_out, e);
 }
 
+int ipc_patience(int sock, int timeout_ms, struct err *e)
+{
+	const struct timeval t = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
+
+	return setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) < 0 ? err_set(e, ERR_TEMP, errno, "SO_RCVTIMEO") : 0;
+}
+
 int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a,
 		uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out, struct err *e)
 {
@@ -66,10 +75,13 @@ int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct aren
 	int r;
 
 	/* It is seldom there already: who asks for it waits for an answer, or for the next thing to do. */
+	const bool patient = timeout_ms == IPC_PATIENCE;
 	do
-		if (wait_for(sock, POLLIN, timeout_ms, e) < 0)
+		if (!patient && wait_for(sock, POLLIN, timeout_ms, e) < 0)
 			return err_wrap(e, "%s", p->name);
-	while ((r = packet_recv(sock, scratch, &n, &fds, e)) == 1);
+	while ((r = packet_recv(sock, scratch, &n, &fds, patient, e)) == 1 && !patient);
+	if (r == 1)
+		r = err_set(e, ERR_TEMP, 0, "no answer in time");
 	if (r < 0)
 		return err_wrap(e, "%s", p->name);
 	r = fds.n > 1 ? err_set(e, ERR_INPUT, 0, "too many descriptors") : decode_into(p, n, fds.n, a, type_out, id_out, msg_out, e);

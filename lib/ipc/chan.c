@@ -128,7 +128,7 @@ static void chan_read(struct ipc_chan *ch, unsigned max, bool few)
 		struct err e = { 0 };
 		struct ipc_fds fds;
 		size_t n;
-		const int r = packet_recv(ch->fd, in_packet, &n, &fds, &e);
+		const int r = packet_recv(ch->fd, in_packet, &n, &fds, false, &e);
 
 		if (r == 1)
 			return;

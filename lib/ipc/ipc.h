@@ -120,5 +120,8 @@ uint32_t ipc_next_id(struct ipc_chan *ch);	/* 1, 2, … for requests; answers ca
 int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;
 int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out,
 		struct err *e) MUST_CHECK;
+/* Who always waits for the same time says it once: with IPC_PATIENCE for timeout_ms one system call waits and receives, where it else takes two. */
+enum { IPC_PATIENCE = -2 };
+int ipc_patience(int sock, int timeout_ms, struct err *e) MUST_CHECK;
 
 #endif

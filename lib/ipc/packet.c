@@ -66,7 +66,7 @@ static void take_fds(struct msghdr *mh, struct ipc_fds *out)
 	}
 }
 
-int packet_recv(int sock, unsigned char *p, size_t *n_out, struct ipc_fds *fds_out,
+int packet_recv(int sock, unsigned char *p, size_t *n_out, struct ipc_fds *fds_out, bool wait,
 		struct err *e)
 {
 	struct iovec iov = { p, IPC_PACKET_MAX };
@@ -79,7 +79,7 @@ int packet_recv(int sock, unsigned char *p, size_t *n_out, struct ipc_fds *fds_o
 	ssize_t n;
 
 	do
-		n = recvmsg(sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
 	/* A reset is reported once, before what the peer had sent: that is still to be read. */
 	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0 && errno == EAGAIN)

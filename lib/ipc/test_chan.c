@@ -139,6 +139,13 @@ static void answers(void)
 	tap_is_int(ipc_recv_fd(fds[1], &ipc_queue, 1000, a, &type, &id, &msg, &fd, &e), 0, "a blocking peer receives it %s", e.text);
 	tap_ok(type == IPC_queue_REPLY && id == 1 && fd == -1, "with type and id");
 	tap_ok(ipc_recv_fd(fds[1], &ipc_queue, 20, a, &type, &id, &msg, &fd, &e) < 0 && e.code == ERR_TEMP, "and times out for more (%s)", e.text);
+	err_clear(&e);
+	tap_is_int(ipc_patience(fds[1], 20, &e), 0, "a time to wait is kept");
+	tap_is_int(ipc_send(s.ch, IPC_queue_REPLY, &m, ipc_next_id(s.ch), -1, &e), 0, "send");
+	tap_is_int(ipc_recv_fd(fds[1], &ipc_queue, IPC_PATIENCE, a, &type, &id, &msg, &fd, &e), 0, "one call receives it %s", e.text);
+	tap_ok(type == IPC_queue_REPLY && id == 2, "with type and id");
+	tap_ok(ipc_recv_fd(fds[1], &ipc_queue, IPC_PATIENCE, a, &type, &id, &msg, &fd, &e) < 0 && e.code == ERR_TEMP, "and ends when nothing comes (%s)", e.text);
+	tap_ok(ipc_recv_fd(fds[1], &ipc_queue, 0, a, &type, &id, &msg, &fd, &e) < 0 && e.code == ERR_TEMP, "who says another time waits for that (%s)", e.text);
 	close(fds[1]);
 	end(&s);
 	arena_free(&a);
