@@ -104,7 +104,6 @@ static void queue_tell(struct session *s, uint16_t type, const void *m)
 
 static bool queue_open(struct session *s)
 {
-	const struct ipc_queue_NEXT next = { .conn = s->fc.conn };
 	const bool again = s->fc.queue_fd < 0;
 
 	if (s->queue != NULL)
@@ -119,8 +118,19 @@ static bool queue_open(struct session *s)
 	s->fc.queue_fd = -1;
 	ipc_chan_allow(s->queue, (struct ipc_allow){ queue_may_send, ARRAY_LEN(queue_may_send) });
 	ipc_chan_alone(s->queue);
-	if (again)	/* queued must not take what comes for words of the connection before */
+	s->next_due = again;	/* queued must not take what comes for words of the connection before */
+	return true;
+}
+
+static bool queue_next(struct session *s)
+{
+	const struct ipc_queue_NEXT next = { .conn = s->fc.conn };
+
+	if (!queue_open(s))
+		return false;
+	if (s->next_due)
 		queue_tell(s, IPC_queue_NEXT, &next);
+	s->next_due = false;
 	return true;
 }
 
@@ -128,7 +138,7 @@ static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t 
 {
 	struct err e = { 0 };
 
-	if (!queue_open(s)) {
+	if (!queue_next(s)) {
 		session_reply(s, 421, "4.3.0", "%s Error: queue service not available", s->conf->myhostname);
 		return;
 	}
@@ -147,7 +157,14 @@ static void queue_ask(struct session *s, uint16_t type, const void *m, uint64_t 
 
 void peers_mail(struct session *s, const struct ipc_queue_MAIL *m, void (*then)(struct session *, const struct ipc_queue_REPLY *))
 {
-	queue_ask(s, IPC_queue_MAIL, m, QUEUE_MS, then);
+	struct ipc_queue_MAIL with_next = *m;
+
+	/* Most connections say this first: it has room for NEXT's word, and spares both sides a message. */
+	if (queue_open(s) && s->next_due) {
+		with_next.next = s->fc.conn;
+		s->next_due = false;
+	}
+	queue_ask(s, IPC_queue_MAIL, &with_next, QUEUE_MS, then);
 }
 
 void peers_rcpt(struct session *s, const struct ipc_queue_RCPT *m, void (*then)(struct session *, const struct ipc_queue_REPLY *))
@@ -178,7 +195,7 @@ void peers_proxied(struct session *s, uint16_t client_port, uint16_t server_port
 {
 	const struct ipc_queue_PROXIED m = { .client = str_c(s->fc.client), .client_port = client_port, .server_port = server_port };
 
-	if (queue_open(s))
+	if (queue_next(s))
 		queue_tell(s, IPC_queue_PROXIED, &m);
 }
 
@@ -202,7 +219,7 @@ void peers_ccert(struct session *s, const struct tls_cert_facts *f)
 		.cert = str_c(f->cert), .key = str_c(f->key), .trusted = f->trusted, .subject = str_c(f->subject), .issuer = str_c(f->issuer),
 	};
 
-	if (queue_open(s))
+	if (queue_next(s))
 		queue_tell(s, IPC_queue_CCERT, &m);
 }
 

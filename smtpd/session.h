@@ -155,6 +155,7 @@ struct session {
 	bool auth_gone;
 	uint32_t wait_id;
 	uint16_t asked;				/* the type of the question to queued */
+	bool next_due;				/* the next word to queued has to tell that it is of this connection */
 	bool unheard;				/* queued was told something that has no answer, and has answered nothing since */
 	void (*on_queue)(struct session *s, const struct ipc_queue_REPLY *r);
 

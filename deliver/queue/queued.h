@@ -324,6 +324,13 @@ typedef void judged_fn(void *ctx, const struct restrict_answer *a);
 void judge_ask(struct judge *j, enum restrict_stage stage, const struct restrict_facts *f, judged_fn *fn, void *ctx);
 
 /* --- queued_conn.c --- */
+/* MAIL of a connection of which the parent has not told yet. */
+struct first_mail {
+	struct arena *arena;
+	uint32_t id;
+	const struct ipc_queue_MAIL *mail;
+};
+
 struct conn_entry {
 	struct queued *q;
 	uint64_t id;
@@ -345,6 +352,7 @@ struct conn_entry {
 	struct judge *judge;		/* of ETRN */
 	bool between;			/* the parent has told of the next connection on this channel, the front has not yet */
 	uint64_t next;			/* the front has, the parent has not: nothing is read meanwhile; 0: no */
+	struct first_mail *first;	/* what it has said with that; NULL: nothing */
 	struct list siblings;		/* of the same parent; alone when that has gone: then no next one is told of */
 };
 enum conn_phase { PHASE_IDLE, PHASE_OPEN, PHASE_WAIT, PHASE_DATA, PHASE_READY, PHASE_BETWEEN };	/* OPEN becomes READY by itself when the front can write */

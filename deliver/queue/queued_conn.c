@@ -20,7 +20,7 @@ static const uint16_t in_open[] = { IPC_queue_RCPT, IPC_queue_DATA, IPC_queue_RE
 static const uint16_t in_wait[] = { IPC_queue_RESET };
 static const uint16_t in_ready[] = { IPC_queue_RCPT, IPC_queue_DATA_END, IPC_queue_RESET };
 static const uint16_t in_data[] = { IPC_queue_DATA_END, IPC_queue_RESET };
-static const uint16_t in_between[] = { IPC_queue_NEXT, IPC_queue_RESET };	/* RESET: the last word of the connection before */
+static const uint16_t in_between[] = { IPC_queue_NEXT, IPC_queue_MAIL, IPC_queue_RESET };	/* RESET: the last word of the connection before */
 
 static const struct ipc_allow phases[] = {
 	[PHASE_IDLE] = { in_idle, ARRAY_LEN(in_idle) },
@@ -109,10 +109,19 @@ static void conn_forget(struct conn_entry *c)
 	client_forget_cert(c);
 }
 
+static void first_free(struct conn_entry *c)
+{
+	if (c->first)
+		arena_free(&c->first->arena);
+	free(c->first);
+	c->first = NULL;
+}
+
 static void conn_end(struct conn_entry *c)
 {
 	ipc_chan_free(&c->chan);
 	conn_forget(c);
+	first_free(c);
 	list_del(&c->siblings);
 	free(c);
 }
@@ -147,6 +156,35 @@ static bool next_begins(struct conn_entry *c, uint64_t conn)
 	return true;
 }
 
+/* MAIL, which may bring NEXT's word along: then it waits here when that is too early. */
+static bool mail_begins(struct conn_entry *c, uint32_t id, const struct ipc_queue_MAIL *m)
+{
+	if (c->first || (m->next == 0 ? c->between : !next_begins(c, m->next)))
+		return false;
+	if (c->next == 0) {
+		trans_mail(c, id, m);
+		return true;
+	}
+	c->first = xzalloc(sizeof(*c->first));
+	c->first->arena = arena_new(0);
+	c->first->id = id;
+	c->first->mail = ipc_copy(&ipc_queue, IPC_queue_MAIL, m, c->first->arena);
+	return c->first->mail != NULL;
+}
+
+/* The parent has told of it, too. */
+static void first_begins(struct conn_entry *c)
+{
+	struct first_mail *m = c->first;
+
+	if (m == NULL)
+		return;
+	c->first = NULL;
+	trans_mail(c, m->id, m->mail);
+	arena_free(&m->arena);
+	free(m);
+}
+
 static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
 {
 	struct conn_entry *c = ctx;
@@ -157,7 +195,7 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		return;
 	switch (type) {
 	case IPC_queue_MAIL:
-		trans_mail(c, id, msg);
+		allowed = mail_begins(c, id, msg);
 		break;
 	case IPC_queue_RCPT:
 		trans_rcpt(c->trans, id, msg);
@@ -344,7 +382,8 @@ static void on_conn(struct parent *p, const struct ipc_reg_CONN *m, int fd)
 static bool conn_renew(struct conn_entry *c, const struct ipc_reg_AGAIN *m)
 {
 	struct conn_entry fresh = { .q = c->q, .id = m->conn, .chan = c->chan, .rules = c->rules, .conf = c->conf, .client_port = m->client_port,
-				    .server_port = m->server_port, .stress = m->stress == 1, .lmtp = c->lmtp, .between = true, .next = c->next, .siblings = c->siblings };
+				    .server_port = m->server_port, .stress = m->stress == 1, .lmtp = c->lmtp, .between = true, .next = c->next, .first = c->first,
+				    .siblings = c->siblings };
 
 	memcpy(fresh.profile, c->profile, sizeof(fresh.profile));
 	conn_forget(c);
@@ -372,6 +411,8 @@ static void on_again(struct queued *q, const struct ipc_reg_AGAIN *m)
 		ipc_chan_hold(c->chan, false);
 	}
 	early_apply(c);
+	if (c->next == 0)
+		first_begins(c);
 }
 
 static const uint16_t reg_first[] = { IPC_reg_HELLO };

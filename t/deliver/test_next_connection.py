@@ -89,16 +89,59 @@ def test_a_login_told_before_the_next_connection_counts(front):  # noqa: F811
     assert answer(c, "MAIL", sender=ALICE)[0] == 250
 
 
-def test_what_the_front_says_first_waits_for_the_parent(front):  # noqa: F811
+def say_next(c, word, conn, to=ELSEWHERE):
+    """The front's word, in a message of its own or in MAIL."""
+    if word == "NEXT":
+        c.send("NEXT", conn=conn)
+    c.send("MAIL", 1, sender="x@elsewhere.example", recipient=to, **({} if word == "NEXT" else {"next": conn}))
+
+
+@pytest.mark.parametrize("word", ["NEXT", "MAIL"])
+def test_what_the_front_says_first_waits_for_the_parent(front, word):  # noqa: F811
     c = front(client=HERE)
-    c.send("NEXT", conn=0x5151)
-    c.send("MAIL", 1, sender="x@elsewhere.example", recipient=ELSEWHERE)
+    say_next(c, word, 0x5151)
     silent(c)
     again(c, STRANGER, conn=0x5050)         # another: one that ended without a word
     silent(c)
     again(c, STRANGER, conn=0x5151)
     name, _, f, _ = c.recv()
     assert (name, f["code"]) == ("REPLY", 554), "it is not taken for the words of the first"
+
+
+@pytest.mark.parametrize("word", ["NEXT", "MAIL"])
+def test_it_is_answered_at_once_when_the_parent_was_first(front, word):  # noqa: F811
+    c = front(client=HERE)
+    assert mail(c, ELSEWHERE) == 250
+    c.send("RESET", 2)
+    say_next(c, word, again(c, STRANGER))
+    assert c.recv()[2]["code"] == 554
+    say_next(c, word, again(c, HERE))
+    assert c.recv()[2]["code"] == 250
+    c.send("RESET", 2)
+    assert mail(c) == 250, "and more may follow"
+
+
+def test_mail_in_the_name_of_a_connection_that_is_not_next_ends_the_channel(front):  # noqa: F811
+    for begun in (False, True):
+        c = front()
+        if begun:
+            assert mail(c) == 250
+            c.send("RESET", 2)
+        c.send("MAIL", 1, sender="x@elsewhere.example", next=c.conn)
+        closed(c)
+
+
+def test_mail_that_waits_is_forgotten_with_its_parent(front):  # noqa: F811
+    c, other = front(), front()
+    say_next(c, "MAIL", 0x5252)
+    silent(c)
+    c.parent.reg.close()
+    closed(c)
+    d = front()
+    say_next(d, "MAIL", 0x5353)
+    say_next(d, "MAIL", 0x5454)
+    d.sock.close()      # now what it said last is read
+    assert mail(other) == 250
 
 
 def test_without_the_front_s_word_the_next_has_not_begun(front):  # noqa: F811
