@@ -473,12 +473,14 @@ void commit_done(struct trans *t)
 		commit_fail(t, &e);
 		return;
 	}
+	/* Nothing can go wrong any more: the client need not wait for what we have to write down. */
+	trans_say(t, 250, "2.0.0", str_c(arena_printf(t->arena, "Ok: queued as %s", t->qid)));
 	log_finals(t);
 	tell_success(t);
 	if (t->main.msg == NULL)
 		qlog_removed(trans_qid(t));
 	records_schedule(t, true);
-	trans_answer(t, 250, "2.0.0", str_c(arena_printf(t->arena, "Ok: queued as %s", t->qid)));
+	trans_free(t);
 }
 
 /* The client has gone while the record is synced: undone when the sync returns. Later nothing can be undone. */

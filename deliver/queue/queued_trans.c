@@ -147,12 +147,22 @@ static void lmtp_reply(struct trans *t, enum queue_refuser by, uint64_t code, co
 		log_error("%s: %s", t->qid, e.text);
 }
 
-void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
+static void say(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
 {
 	if (t->conn && t->conn->lmtp)
 		lmtp_reply(t, by, code, enhanced, text);
 	else if (t->conn)
 		conn_refuse(t->conn, t->reply_id, by, code, enhanced, text, (struct str){ 0 });
+}
+
+void trans_say(struct trans *t, uint64_t code, const char *enhanced, struct str text)
+{
+	say(t, REFUSER_US, code, enhanced, text);
+}
+
+void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text)
+{
+	say(t, by, code, enhanced, text);
 	trans_free(t);
 }
 

@@ -139,6 +139,7 @@ struct trans {
 static inline struct str trans_qid(const struct trans *t) { return str_c(t->qid); }
 struct str trans_due_qid(struct trans *t);	/* for the first answer of a transaction, which names it; to others nothing */
 void trans_reply(struct trans *t, uint64_t code, const char *enhanced, struct str text);
+void trans_say(struct trans *t, uint64_t code, const char *enhanced, struct str text);	/* the answer to the message; trans_free() follows */
 /* Answer and end. refuse: with a note for the log on who refuses; an answer is ours. */
 void trans_answer(struct trans *t, uint64_t code, const char *enhanced, struct str text);
 void trans_refuse(struct trans *t, enum queue_refuser by, uint64_t code, const char *enhanced, struct str text);

@@ -81,8 +81,10 @@ struct reg_kept {
 int reg_announce(struct reg *r, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e) MUST_CHECK;
 /* May that front, whose connection is over, serve fc? Not when it has used a channel over which passwords go, whatever it says itself. */
 bool reg_may_again(const struct reg *r, const struct reg_kept *kept, const struct front_conn *fc) MUST_CHECK;
-/* Instead of reg_announce() then: its channels are fc's now, and no more was's. Those that it needs anew are set in fc. */
-int reg_again(struct reg *r, uint64_t was, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e) MUST_CHECK;
+/* Instead of reg_announce() then: those channels that it needs anew are set in fc. When the front has the connection, reg_tell_again() says that its channel to queued is
+ * fc's now, and no more was's: the client need not wait for that. */
+int reg_again(struct reg *r, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e) MUST_CHECK;
+void reg_tell_again(struct reg *r, uint64_t was, const struct front_conn *fc);
 void reg_kept_forget(struct reg_kept *kept);
 /* The caller ends, its connections go on: what the daemons were to hear at first use they hear now. */
 void reg_tell_all(struct reg *r);

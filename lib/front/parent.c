@@ -185,10 +185,13 @@ static int serve_new(struct front_conn *fc, uint64_t uid, struct err *e)
 /* To one that has served this client before: no fork, and nothing for the template to do. */
 static int serve_again(struct again_front *f, struct front_conn *fc, uint64_t uid, struct err *e)
 {
-	if (reg_again(p.reg, again_conn(f), fc, uid, again_kept(f), e) == 0 && again_serve(f, fc, e) == 0)
-		return 0;
-	again_give_up(&f);
-	return -1;
+	const uint64_t was = again_conn(f);
+	if (reg_again(p.reg, fc, uid, again_kept(f), e) < 0 || again_serve(f, fc, e) < 0) {
+		again_give_up(&f);
+		return -1;
+	}
+	reg_tell_again(p.reg, was, fc);
+	return 0;
 }
 
 static int serve(struct front_conn *fc, uint64_t uid, struct err *e)

@@ -377,34 +377,33 @@ bool reg_may_again(const struct reg *r, const struct reg_kept *kept, const struc
 	return true;
 }
 
-static int tell_again(struct link *k, uint64_t was, const struct front_conn *fc, struct err *e)
+void reg_tell_again(struct reg *r, uint64_t was, const struct front_conn *fc)
 {
 	const struct ipc_reg_AGAIN m = { .conn = fc->conn, .was = was, .client = str_c(fc->client), .client_port = fc->client_port, .server = str_c(fc->server),
 					 .server_port = fc->server_port, .stress = fc->stress };
-	return ipc_send(k->chan, IPC_reg_AGAIN, &m, 0, -1, e);
+	struct err e = { 0 };
+	for (size_t i = 0; i < PEER_COUNT; i++)
+		if ((needed_by(r->run, fc) & rows[i].bit & PEER_QUEUE) && fc->queue_fd < 0 && ipc_send(r->links[i].chan, IPC_reg_AGAIN, &m, 0, -1, &e) < 0)
+			log_error("%s", e.text);
 }
 
-int reg_again(struct reg *r, uint64_t was, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e)
+int reg_again(struct reg *r, struct front_conn *fc, uint64_t uid, struct reg_kept *kept, struct err *e)
 {
 	const unsigned needed = needed_by(r->run, fc);
 	if (all_there(r, needed, e) < 0)
 		return -1;
 	for (size_t i = 0; i < PEER_COUNT; i++) {
 		struct link *k = &r->links[i];
-		int told = 0;
 		if (!(needed & rows[i].bit))
 			continue;
 		if (kept->waiting[i] && !kept->waiting[i]->asked) {
 			kept->waiting[i]->fc = *fc;
 			kept->waiting[i]->uid = uid;
-		} else if (rows[i].bit == PEER_QUEUE && kept->queued == k->start) {
-			told = tell_again(k, was, fc, e);
-		} else {
-			told = announce_to(k, fc, uid, kept, e);
+		} else if (rows[i].bit != PEER_QUEUE || kept->queued != k->start) {
+			if (announce_to(k, fc, uid, kept, e) < 0)
+				return -1;
 			kept->queued = rows[i].bit == PEER_QUEUE ? k->start : kept->queued;
 		}
-		if (told < 0)
-			return -1;
 	}
 	return 0;
 }
