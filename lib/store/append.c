@@ -380,7 +380,7 @@ static int place(struct mbox_append *ap, uint32_t *uids, struct err *e)
 	if (done > 0)
 		sync_own_end(m, clean, r < 0 ? 0 : done);
 	if (r == 0)
-		r = begun ? mbox_commit_end(m, &ops, modseq, m->curfd, e) : mbox_commit(m, &ops, DURABLE_NOW, e);
+		r = begun ? mbox_commit_end(m, &ops, modseq, e) : mbox_commit(m, &ops, DURABLE_NOW, e);
 	else if (begun)
 		mbox_commit_undo(m);
 	if (r < 0) {	/* all or nothing */

@@ -19,10 +19,9 @@
  * Several messages that one APPEND brings must not be recovered so, for some may be complete and others not: their names in tmp end with ",A", and together.c says the rest.
  *
  * APPEND has a journal to make durable as well (maildir_copy_written). Where the file system commits in order it writes tmp and the journal, waits until the bytes of both are on
- * the disk (sync_file_range: no commit), renames, and syncs cur. The rename's commit holds all that was done before: sizes, names and the journal's. Not the journal is
- * synced: that it has grown may be in a commit before, and then its sync would not wait for the rename's. A cut leaves no name in cur without its bytes, but perhaps a
- * record whose file stands in tmp and is not whole; so its name there ends with ",A", too, and who opens the folder looks at it. One wait for the disk and one commit
- * a message (t/imapd/test_powercut.py cuts it).
+ * the disk (sync_file_range: no commit), renames, and then changes and syncs the journal (journal_batch_sync): the commit that holds this change holds all that was done
+ * before. A cut leaves no name in cur without its bytes, but perhaps a record whose file stands in tmp and is not whole; so its name there ends with ",A", too, and who
+ * opens the folder looks at it. One wait for the disk and one commit a message (t/imapd/test_powercut.py cuts it).
  *
  * A message of at most COPY_BUFFER bytes is kept in memory until the sync, so that its file gets its full name at once:
  * open, write, fsync, rename, close. Larger ones are renamed inside tmp before the sync.

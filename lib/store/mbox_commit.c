@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "os/os.h"
@@ -119,12 +118,9 @@ int mbox_commit_written(struct mbox *m, struct err *e)
 	return journal_batch_written(&m->j, e);
 }
 
-/* Not the journal is synced: what made it longer may be durable already, and its sync would wait for nothing that came later. */
-int mbox_commit_end(struct mbox *m, struct buf *ops, uint64_t modseq, int fd, struct err *e)
+int mbox_commit_end(struct mbox *m, struct buf *ops, uint64_t modseq, struct err *e)
 {
-	if (fsync(fd) < 0) {
-		(void)err_set(e, ERR_TEMP, errno, "sync of the folder");
-		m->j.broken = true;	/* D5 */
+	if (journal_batch_sync(&m->j, e) < 0) {
 		journal_batch_undo(&m->j);
 		return -1;
 	}

@@ -99,10 +99,11 @@ int journal_scan_some(struct journal *j, uint64_t max, batch_fn *fn, void *ctx, 
 /* Append one batch at j->pos. The file is as before on failure. */
 int journal_append(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, enum durable how, struct err *e) MUST_CHECK;
 int journal_sync(struct journal *j, struct err *e) MUST_CHECK;	/* all batches are durable */
-/* The same in steps, for who has other things to do while the disk writes. write: it is on its way; written: it is on the disk. take: it counts; that it is durable is the caller's
- * to see to. undo: it never was. Between write and one of these two nothing else is done with the journal. */
+/* The same in steps, for who has other things to do while the disk writes. write: it is on its way; written: it is on the disk. sync: where fs_commits_in_order() holds, all that
+ * was done before is durable, whatever was so when it was written. take: it counts; undo: it never was. Between write and one of these two nothing else is done with it. */
 int journal_batch_write(struct journal *j, struct str ops, uint64_t modseq, uint32_t uidnext, uint32_t reserved, struct err *e) MUST_CHECK;
 int journal_batch_written(struct journal *j, struct err *e) MUST_CHECK;
+int journal_batch_sync(struct journal *j, struct err *e) MUST_CHECK;
 void journal_batch_take(struct journal *j);
 void journal_batch_undo(struct journal *j);
 /* Write a new journal that holds the state, and put it in the old one's place. keep_bad: the old file stays as postern.journal.bad. */
@@ -372,12 +373,11 @@ int mbox_lock_try(struct mbox *m, struct err *e) MUST_CHECK;	/* the same, but 1 
 void mbox_unlock_folder(struct mbox *m);
 /* Append ops as one batch (under the lock), then apply it. */
 int mbox_commit(struct mbox *m, struct buf *ops, enum durable how, struct err *e) MUST_CHECK;
-/* The same in steps, where fs_commits_in_order() holds: begin: the batch is on its way to the disk; written: it is there; end: fd, a file or directory that was changed since,
- * is synced, which makes all durable that was done before, and the batch is applied. A crash before that may leave the batch, or not. After begin one of end and undo; end
- * undoes it when it fails. */
+/* The same in steps, where fs_commits_in_order() holds: begin: the batch is on its way to the disk; written: it is there; end: it and all that was done before are made durable,
+ * and it is applied. A crash before that may leave the batch, or not. After begin one of end and undo; end undoes it when it fails. */
 int mbox_commit_begin(struct mbox *m, struct buf *ops, uint64_t *modseq_out, struct err *e) MUST_CHECK;
 int mbox_commit_written(struct mbox *m, struct err *e) MUST_CHECK;
-int mbox_commit_end(struct mbox *m, struct buf *ops, uint64_t modseq, int fd, struct err *e) MUST_CHECK;
+int mbox_commit_end(struct mbox *m, struct buf *ops, uint64_t modseq, struct err *e) MUST_CHECK;
 void mbox_commit_undo(struct mbox *m);
 bool mbox_one_sync(const struct mbox *m);	/* they may be used: one sync is enough for all that is done in this folder */
 /* Make sure that n more UIDs are covered by a reservation, which is durable with the next batch that is, at the latest. */
