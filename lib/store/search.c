@@ -144,11 +144,13 @@ bool search_covers(const struct search *s, unsigned kind, uint32_t pos)
 	return pos / 64 < b->n && (b->v[pos / 64] >> (pos % 64) & 1);
 }
 
-/* UIDs mostly come in order: the place after the last one is tried first. UINT32_MAX: no such message. */
+/* UIDs mostly come in order, from hint on. They rise with the places, at least by one: where none is missing in between the distance tells the place. UINT32_MAX: no such
+ * message. */
 uint32_t search_pos(const struct state *st, uint32_t uid, uint32_t *hint)
 {
 	const uint32_t n = state_count(st);
-	uint32_t pos = *hint;
+	const uint32_t from = *hint < n ? state_rec(st, *hint)->uid : UINT32_MAX, ahead = uid >= from ? uid - from : UINT32_MAX;
+	uint32_t pos = ahead < n - *hint ? *hint + ahead : n;
 
 	if (pos >= n || state_rec(st, pos)->uid != uid)
 		pos = state_lower(st, uid);
