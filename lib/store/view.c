@@ -34,8 +34,12 @@ static void set_merge(uint32_t **v, size_t *n, size_t *cap, const uint32_t *more
 	}
 	*n = to;
 	while (k > 0) {
-		assert(i == 0 || (*v)[i - 1] != more[k - 1]);	/* a message goes once (state_apply.c) */
-		(*v)[--to] = i > 0 && (*v)[i - 1] > more[k - 1] ? (*v)[--i] : more[--k];
+		const size_t at = u32_lower(*v, i, more[k - 1]), above = i - at;
+		assert(above == 0 || (*v)[at] != more[k - 1]);	/* a message goes once (state_apply.c) */
+		to -= above;
+		memmove(*v + to, *v + at, above * sizeof(**v));
+		i = at;
+		(*v)[--to] = more[--k];
 	}
 }
 
