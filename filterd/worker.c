@@ -184,6 +184,19 @@ static void count_lists(const struct filter_rules *rules, int sock, uint32_t id,
 	}
 }
 
+/* While messages follow each other, the memory of one serves the next. */
+static int next_work(int sock, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out, struct err *e)
+{
+	arena_reset(a);
+	if (ipc_recv_fd(sock, &ipc_filter, WORKER_IDLE_MS, a, type_out, id_out, msg_out, fd_out, e) == 0)
+		return 0;
+	if (e->code != ERR_TEMP || e->sys != 0)
+		return -1;
+	err_clear(e);
+	proc_give_memory();
+	return ipc_recv_fd(sock, &ipc_filter, -1, a, type_out, id_out, msg_out, fd_out, e);
+}
+
 void worker_run(const struct filter_rules *rules, int sock)
 {
 	struct arena *a = arena_new(0);
@@ -196,8 +209,7 @@ void worker_run(const struct filter_rules *rules, int sock)
 		void *msg;
 		int fd = -1;
 		struct err e = { 0 };
-		arena_reset(a);
-		if (ipc_recv_fd(sock, &ipc_filter, -1, a, &type, &id, &msg, &fd, &e) < 0)
+		if (next_work(sock, a, &type, &id, &msg, &fd, &e) < 0)
 			_exit(e.code == ERR_CLOSED ? 0 : 1);
 		if ((type == IPC_filter_ANSWER || type == IPC_filter_SIGNATURE) && fd < 0) {	/* to a question that was given up */
 			served--;

@@ -10,6 +10,7 @@
 enum {
 	WORKER_MESSAGES_MAX = 1000,	/* then the worker is replaced; its canary is checked before */
 	WORKER_MEMORY_MAX_MB = 2048,
+	WORKER_IDLE_MS = 1000,		/* without a message: then the memory that messages took goes back */
 	WORKER_KEEPS_BYTES = 8 << 20,	/* of what libclamav took for a message: it asks for 260 KB for each stream of a PDF */
 };
 

@@ -116,7 +116,8 @@ int ipc_send_fds(struct ipc_chan *ch, uint16_t type, const void *msg, uint32_t i
 struct ipc_fds ipc_more_fds(struct ipc_chan *ch);
 uint32_t ipc_next_id(struct ipc_chan *ch);	/* 1, 2, … for requests; answers carry the request's id */
 
-/* Blocking forms over a bare descriptor (tools, the key provider, deliver): timeout_ms per call. recv: *fd_out -1 or owned. */
+/* Blocking forms over a bare descriptor (tools, the key provider, deliver): timeout_ms per call. recv: *fd_out -1 or owned; when nothing came in that
+ * time ERR_TEMP with sys 0 (other trouble has an errno, or another code), and nothing is lost. */
 int ipc_send_fd(int sock, const struct ipc_proto *p, uint16_t type, const void *msg, uint32_t id, int fd, struct err *e) MUST_CHECK;
 int ipc_recv_fd(int sock, const struct ipc_proto *p, int timeout_ms, struct arena *a, uint16_t *type_out, uint32_t *id_out, void **msg_out, int *fd_out,
 		struct err *e) MUST_CHECK;

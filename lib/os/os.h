@@ -88,6 +88,7 @@ void proc_nofile_raise(void);			/* soft limit of descriptors up to the hard one,
 /* Of freed memory up to bytes stay with the process: that of one message serves the next. What malloc would map by itself, to give it back with the first free,
  * is of the heap then, up to a sixteenth of bytes. */
 void proc_keep_memory(size_t bytes);
+void proc_give_memory(void);			/* all freed memory back to the system, for when there is nothing to do: what comes next fetches its pages anew */
 void proc_title(const char *comm, const char *fmt, ...) PRINTF_LIKE(2, 3);	/* comm (15 bytes) and the argv text that ps shows */
 int sd_notify_send(const char *state);		/* "READY=1"; 0 when there is no NOTIFY_SOCKET either */
 int pidfile_write(const char *path, struct err *e) MUST_CHECK;	/* locked for the life of this process (so after proc_daemonize): a second start fails */

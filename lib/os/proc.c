@@ -203,6 +203,11 @@ void proc_keep_memory(size_t bytes)
 	(void)mallopt(M_TRIM_THRESHOLD, (int)bytes);
 }
 
+void proc_give_memory(void)
+{
+	(void)malloc_trim(0);
+}
+
 /* --- readiness --- */
 
 int sd_notify_send(const char *state)

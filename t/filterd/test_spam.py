@@ -113,6 +113,25 @@ def test_workers_look_up_what_was_loaded_before_they_were_forked(fresh_suite):
     assert "tests=[WANTED=-1]" in fields(delivered(suite, 2), "X-Spam-Status")[0]
 
 
+def own_memory(suite, kind):
+    """KiB that each such process has for itself."""
+    texts = [open("/proc/%d/smaps_rollup" % p[0]).read() for p in suite.processes() if p[3] == kind]
+    return {re.search("^Private_Dirty: +([0-9]+)", text, re.M).group(1) for text in texts}
+
+
+def test_an_idle_worker_gives_the_memory_of_messages_back(fresh_suite):
+    """Also while the machine is busy: then the second of idleness is over before we look, and we ask again."""
+    suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules"), "filter_workers": "1"})
+    end, less = time.monotonic() + 60, 0
+    while less < 200 and time.monotonic() < end:
+        assert send(suite, "some words of a long text, <b>and</b> tags\r\n" * 6000, "Subject: t\r\nFrom: <x@elsewhere.example>\r\nContent-Type: text/html\r\n")[0] == 250
+        before = max(int(kib) for kib in own_memory(suite, "filterd: scoring worker"))
+        time.sleep(2)
+        less = before - max(int(kib) for kib in own_memory(suite, "filterd: scoring worker"))
+    assert less >= 200
+    assert send(suite, "highword")[0] == 550
+
+
 def test_a_killed_scoring_worker_costs_a_retry(fresh_suite):
     suite = fresh_suite("spam", settings={"spam_rules_directory": rules(SCRATCH / "spam-rules")})
     for _round in range(5):
