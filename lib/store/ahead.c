@@ -26,6 +26,7 @@ enum {
 	WORTH_BYTES = 32 * 1024,	/* in less than that, are not: waking a thread costs as much as reading a few files */
 	USUAL_BYTES = 4000,		/* of what is made of a message */
 	KEEP_BYTES = 32 * 1024,		/* of memory for it, from batch to batch */
+	SCRATCH_BYTES = 16 * 1024,	/* of memory while it is made */
 };
 
 /* What belongs to one thread at a time. */
@@ -181,6 +182,16 @@ static void renew(struct buf *b, bool wanted)
 		(void)buf_room(b, USUAL_BYTES);	/* here, not on a thread: there it would take a heap of its own */
 }
 
+/* Its first block, which it keeps, is enough for most messages: a smaller one would be followed by a second for each. */
+static struct arena *scratch_new(void)
+{
+	struct arena *const a = arena_new(0);
+
+	(void)arena_alloc(a, SCRATCH_BYTES);
+	arena_reset(a);
+	return a;
+}
+
 /* Memory for what was not there yet. */
 static void prepare(struct ahead *a, struct batch *b)
 {
@@ -198,7 +209,7 @@ static void prepare(struct ahead *a, struct batch *b)
 	}
 	for (size_t i = 0; i < crew_size(a->v->m->s->crew); i++) {
 		if (!a->hands[i].scratch)
-			a->hands[i].scratch = arena_new(0);
+			a->hands[i].scratch = scratch_new();
 		if (!a->hands[i].signer && (a->what & (MBOX_AHEAD_HEAD | MBOX_AHEAD_TEXT)))
 			a->hands[i].signer = signer_new();
 	}
