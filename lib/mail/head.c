@@ -15,6 +15,14 @@ static bool line_empty(struct str s)
 	return s.n == 0 || s.p[0] == '\n' || (s.n >= 2 && s.p[0] == '\r' && s.p[1] == '\n');
 }
 
+/* Of a field's name: RFC 5322 3.6.8, what is printable but the colon. */
+static bool name_char(char c)
+{
+	static const bool is[256] = { ['!' ... '9'] = true, [';' ... '~'] = true };
+
+	return is[(unsigned char)c];
+}
+
 int mail_field_next(struct str *in, struct mail_field *out)
 {
 	if (in->n == 0)
@@ -29,7 +37,7 @@ int mail_field_next(struct str *in, struct mail_field *out)
 	struct mail_field f = { .whole = str_sub(*in, 0, end) };
 	*in = str_from(*in, end);
 	size_t i = 0;
-	while (i < f.whole.n && f.whole.p[i] > ' ' && f.whole.p[i] < 0x7f && f.whole.p[i] != ':')
+	while (i < f.whole.n && name_char(f.whole.p[i]))
 		i++;
 	size_t name_n = i;
 	while (i < f.whole.n && ch_blank(f.whole.p[i]))
@@ -120,10 +128,10 @@ struct cursor {
 /* Is c allowed in an atom, taken widely (RFC 5322 3.2.3 and what is found)? */
 static bool atom_char(char c)
 {
-	static const bool special[256] = { ['('] = true, [')'] = true, ['<'] = true, ['>'] = true, ['['] = true, [']'] = true, [':'] = true, [';'] = true,
-		['@'] = true, ['\\'] = true, [','] = true, ['"'] = true, [0x7f] = true };
+	static const bool is_not[256] = { [0 ... ' '] = true, ['('] = true, [')'] = true, ['<'] = true, ['>'] = true, ['['] = true, [']'] = true, [':'] = true,
+		[';'] = true, ['@'] = true, ['\\'] = true, [','] = true, ['"'] = true, [0x7f] = true };
 
-	return (unsigned char)c > ' ' && !special[(unsigned char)c];
+	return !is_not[(unsigned char)c];
 }
 
 /* One of a few characters, or the NUL behind them. */
