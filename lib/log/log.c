@@ -20,7 +20,7 @@
 #include "base/format.h"
 #include "log/log_priv.h"
 
-enum { FULL_WAIT_MS = 10 };
+enum { FULL_WAIT_MS = 20 };	/* main_log.c sleeps for less than half of that */
 
 static struct {
 	char name[64], program[64];

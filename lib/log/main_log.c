@@ -36,7 +36,7 @@ enum {
 	SYSLOG_MAIL = 2 << 3, /* facility */
 	SYSLOG_RETRY_S = 5,
 	RATE_MS = 100, BUSY_LINES = 50,	/* so many in that time are many */
-	GATHER_MS = 5,
+	GATHER_MS = 8, /* well below FULL_WAIT_MS of log.c: who finds no room has some before it gives up */
 };
 
 static struct {
