@@ -128,8 +128,11 @@ static void read_input(struct client *c)
 		if (!(relay_streaming(c) ? relay_data(c) : append_streaming(c) ? append_data(c) : read_some(c)))
 			break;
 	}
-	if (!c->over)
+	if (!c->over && c->held) {
 		held_commit(c);
+		folder_push(c);		/* what its answers have left */
+		contexts_aside(c);
+	}
 	if (!c->over && c->why && !c->run.cmd)
 		client_end(c, c->why, NULL);
 	if (!c->over && c->eof && !c->run.step && !c->timer && !resp_full(c) && !relay_away(c))

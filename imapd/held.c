@@ -77,7 +77,6 @@ static void answer_all(struct client *c, const struct held *h, const uint32_t *u
 		enum cmd_result r = failed;
 
 		c->run = failure;
-		c->run.cmd = command_find(STR("APPEND"));
 		c->run.tag = str_c(h->v[i].tag);
 		if (failed == CMD_OK) {
 			r = command_answer(c, "OK", append_uid_code(c, uids, h->v[i].messages, validity), "Append completed.");
@@ -94,6 +93,7 @@ static void commit(struct client *c, struct held *h)
 	struct err e = { 0 };
 	size_t n;
 
+	c->run.cmd = command_find(STR("APPEND"));	/* nothing is begun aside of it: its run goes */
 	if (mbox_append_commit(&h->to, uids, &n, &e) < 0)
 		failed = store_no(c, &e, false);
 	else

@@ -196,6 +196,18 @@ def test_the_selected_mailbox_is_told_of_only_where_it_is_asked_for(imap, tree, 
     wait_for(c, rb"\* 3 FETCH \(UID 4 FLAGS \(.*\\Answered")
 
 
+def test_appends_that_share_a_sync_are_told_of_with_items(imap, folder):
+    """They become visible between two commands of who has sent them. What is told of them comes behind their answers, and the connection goes on."""
+    c = imap()
+    c.ok("SELECT " + folder)
+    c.ok("NOTIFY SET (selected (MessageNew (UID) MessageExpunge FlagChange))")
+    c.send(b"".join(b"p%d APPEND %s {%d+}\r\n%s\r\n" % (i, folder.encode(), len(SIMPLE), SIMPLE) for i in range(3)))
+    got = wait_for(c, rb"\* 3 FETCH \(UID 3\)$")
+    assert [l[:5] for l in got if l.startswith(b"p")] == [b"p0 OK", b"p1 OK", b"p2 OK"]
+    assert [l for l in got if b"FETCH" in l] == [b"* %d FETCH (UID %d)" % (n, n) for n in (1, 2, 3)]
+    assert settle(c) == []
+
+
 def test_a_search_kept_up_to_date_brings_items_of_new_messages(imap, tree):
     # RFC 5465 7
     c, other = imap(), imap()
