@@ -1,8 +1,8 @@
 /* AUTH (RFC 4954): the client's half of a SASL exchange. authd decides; passwords pass through here as bytes that are wiped when they have been sent
  * on, and are never logged. */
-#include <stdio.h>
 
 #include "base/enc.h"
+#include "base/format.h"
 #include "ipc/auth.h"
 #include "log/log.h"
 #include "smtpd/peers.h"
@@ -152,7 +152,7 @@ void auth_challenge(struct session *s, struct str data)
 
 void auth_done(struct session *s, struct str user)
 {
-	(void)snprintf(s->user, sizeof s->user, "%.*s", STR_ARG(user));
+	(void)text_format(s->user, sizeof s->user, "%.*s", STR_ARG(user));
 	session_reply_str(s, 235, "2.7.0", STR("Authentication successful"));
 	session_run(s);
 }

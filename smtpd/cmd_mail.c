@@ -3,7 +3,6 @@
  *
  * Where nobody is asked about MAIL alone it is answered here, and queued hears of it with the first RCPT: one wait less for the client, and for two processes. What
  * queued has against it nevertheless (no room, say) is the answer to that RCPT, and the next one brings MAIL again. */
-#include <stdio.h>
 
 #include "base/format.h"
 #include "smtp/addr.h"
@@ -73,7 +72,7 @@ static struct ipc_queue_MAIL mail_message(const struct session *s, char *tls, si
 
 	tls[0] = '\0';
 	if (session_secure(s))
-		(void)snprintf(tls, tls_size, "%s with cipher %s (%d/%d bits)", conn_tls_version(s->c), conn_tls_cipher(s->c), conn_tls_bits(s->c), conn_tls_bits(s->c));
+		(void)text_format(tls, tls_size, "%s with cipher %s (%d/%d bits)", conn_tls_version(s->c), conn_tls_cipher(s->c), conn_tls_bits(s->c), conn_tls_bits(s->c));
 	return (struct ipc_queue_MAIL){
 		.sender = s->t.sender,
 		.helo = buf_view(&s->helo),

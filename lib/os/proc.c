@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/format.h"
 #include "base/num.h"
 #include "os/os_priv.h"
 
@@ -177,7 +178,7 @@ void proc_title(const char *comm, const char *fmt, ...)
 	char text[256];
 	va_list ap;
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	(void)text_vformat(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (comm)
 		(void)prctl(PR_SET_NAME, comm);
