@@ -322,7 +322,8 @@ static void on_ended(struct worker *w, const struct ipc_handover_ENDED *m)
 	on_started(w, m->started);
 	again_process_ended(p.again, m->conn);
 	limits_give(p.limits, m->conn);
-	/* Whoever makes fronts crash learns their memory layout little by little: the next ones get another one. */
+	/* Whoever makes fronts crash may learn from each something of the next: those have another hash key and a heap that began anew. Where the program lies in memory is as
+	 * before, for a template is forked and not executed (ARCHITECTURE.md). */
 	if (is_crash(m->status) && w == p.now && !p.next) {
 		log_warning("a front crashed: replacing its template");
 		p.whole = false;
