@@ -176,7 +176,7 @@ def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
         elif "openat(" in line and ",S=" in line:
             now, read = now + 1, read + 1
     assert read >= COUNT, "bodies were read: %d" % read
-    assert longest <= COUNT // 4, "%d messages between two looks" % longest
+    assert longest <= COUNT // 2, "%d messages between two looks" % longest   # as many as a slice's CPU time is enough for
     assert rounds >= 3, "%d NOOPs were answered meanwhile" % rounds
 
 
@@ -282,7 +282,7 @@ def test_a_search_kept_up_to_date_leaves_room_for_others(imap, folder, filled, t
         while not lines or not lines[-1].startswith(b"n3 "):
             lines.append(kept.line())
     most, read = longest(t.lines(), ",S=")
-    assert read >= COUNT and most <= COUNT // 4, "%d of %d messages between two looks" % (most, read)
+    assert read >= COUNT and most <= COUNT // 2, "%d of %d messages between two looks" % (most, read)
     told = [line for line in lines if b"ESEARCH" in line]
     assert told == [b'* ESEARCH (TAG "u1") UID ADDTO (0 %d:%d)' % (COUNT + 1, 2 * COUNT)], told
     assert lines.index(told[0]) < next(n for n, line in enumerate(lines) if line.startswith(b"n2 "))
