@@ -60,7 +60,7 @@ size_t limits_total(const struct limits *l);
 struct reg;
 /* What a parent is told; NULL: it does not want to know. */
 struct reg_calls {
-	void (*key_back)(void);	/* the key worker is a new one, or has forgotten a key */
+	void (*key_back)(void);	/* the key worker is a new one, which answers, or has forgotten a key */
 	void (*changed)(void);	/* what reg_coming() says may be another thing now */
 };
 /* Connects, and again whenever a daemon has gone. */

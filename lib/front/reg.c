@@ -1,6 +1,7 @@
 /* Telling authd, the key worker and queued that a connection exists, with one end of its channel. One registration channel to each; when
  * one breaks it is made again, sooner at first, and meanwhile connections are refused politely. A daemon is told of connections as soon as it can be
- * reached; but where the last channel was closed without WELCOME, as one of another release does it, when it has said that.
+ * reached; but where the last channel was closed without WELCOME, as one of another release does it, when it has said that. For the key worker's return WELCOME is awaited,
+ * too: what its clients and new templates ask must not go to a socket that only an ending process still has.
  *
  * Most connections to port 25 never log in, and many use no TLS: of these authd and the key worker hear when the front first writes to its
  * channel. Until then the daemon's end waits here; what the front wrote waits in it and is read by the daemon only. */
@@ -22,7 +23,7 @@
 #include "log/log.h"
 #include "os/os.h"
 
-enum { REG_COMING_MS = 300, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2, BEHIND_PACKETS = 64 };
+enum { REG_COMING_MS = 300, KEY_ANSWERS_MS = 10000, RETRY_FIRST_MS = 20, RETRY_MAX_MS = 1000, UNUSED_SHARE = 2, BEHIND_PACKETS = 64 };
 
 static const struct {
 	enum front_peer bit;
@@ -45,6 +46,7 @@ struct link {
 	uint64_t start;		/* counts connections to it */
 	bool said;		/* that it is missing */
 	bool welcome;		/* it has answered HELLO on this channel */
+	bool awaited;		/* the key worker was missing, and is reached, but has not answered: what listens there may be what is left of the old one */
 	unsigned unwelcome;	/* how many it has closed instead, one after another */
 	uint64_t gone_ms;	/* since when it has gone; 0: it is there, or never was */
 };
@@ -75,13 +77,13 @@ unsigned front_peers_needed(const struct front_run *run)
 	return (run->service->uses_auth ? PEER_AUTH : 0U) | (*run->conf->tls_cert_file ? PEER_KEY : 0U) | (run->service->uses_queue ? PEER_QUEUE : 0U);
 }
 
-static void try_connect(void *ctx);
+static void on_retry(void *ctx);
 static void asked_settle(struct link *k);
 
 static void retry_later(struct link *k)
 {
 	if (!k->retry)
-		k->retry = loop_timer(k->reg->loop, k->retry_ms, try_connect, k);
+		k->retry = loop_timer(k->reg->loop, k->retry_ms, on_retry, k);
 	else
 		timer_again(k->retry, k->retry_ms);
 	k->retry_ms = k->retry_ms * 2 < RETRY_MAX_MS ? k->retry_ms * 2 : RETRY_MAX_MS;
@@ -100,7 +102,7 @@ static bool is_there(const struct link *k)
 
 static bool is_coming(const struct link *k)
 {
-	return !is_there(k) && k->gone_ms && clock_mono_ms() - k->gone_ms < REG_COMING_MS;
+	return k->awaited || (!is_there(k) && k->gone_ms && clock_mono_ms() - k->gone_ms < REG_COMING_MS);
 }
 
 bool reg_coming(const struct reg *r)
@@ -133,8 +135,17 @@ static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)
 	ipc_chan_free(&k->chan);
 	if (k->welcome)
 		k->retry_ms = RETRY_FIRST_MS;
-	k->welcome = false;
+	k->welcome = k->awaited = false;
 	retry_later(k);
+	tell_changed(k);
+}
+
+static void is_back(struct link *k)
+{
+	log_info("%s is back", rows[k->row].name);
+	asked_settle(k);
+	if (rows[k->row].bit == PEER_KEY && k->reg->calls.key_back)
+		k->reg->calls.key_back();
 	tell_changed(k);
 }
 
@@ -146,11 +157,23 @@ static void is_here(struct link *k)
 	k->gone_ms = 0;
 	if (!back)
 		return;
-	log_info("%s is back", rows[k->row].name);
-	asked_settle(k);
-	if (rows[k->row].bit == PEER_KEY && k->reg->calls.key_back)
-		k->reg->calls.key_back();
-	tell_changed(k);
+	k->awaited = rows[k->row].bit == PEER_KEY && !k->welcome;
+	if (k->awaited) {
+		timer_again(k->retry, KEY_ANSWERS_MS);
+		return;
+	}
+	is_back(k);
+}
+
+/* The key worker has answered, or does not. */
+static void awaited_end(struct link *k)
+{
+	if (!k->awaited)
+		return;
+	k->awaited = false;
+	if (!k->welcome)
+		log_warning("%s does not answer", rows[k->row].name);
+	is_back(k);
 }
 
 static void on_welcome(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -163,6 +186,7 @@ static void on_welcome(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 	k->unwelcome = 0;
 	if (doubted)
 		is_here(k);
+	awaited_end(k);
 }
 
 static void try_connect(void *ctx)
@@ -194,6 +218,12 @@ static void try_connect(void *ctx)
 	k->start++;
 	if (k->unwelcome == 0)
 		is_here(k);
+}
+
+static void on_retry(void *ctx)
+{
+	awaited_end(ctx);
+	try_connect(ctx);
 }
 
 void reg_refresh(struct reg *r)
