@@ -15,6 +15,7 @@ from imapraw import Closed, Imap
 
 ALICE = "alice@example.com"
 COUNT = 1000
+SLOW_FILES = ("-e", "inject=openat:delay_exit=300")     # us: so that it is not the machine's speed that tells how many are read in a slice
 
 
 class Trace:
@@ -155,7 +156,7 @@ def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
     """All bodies are read: between two looks at its connections the session reads a few messages, and each NOOP is answered at the next look."""
     a, b = filled, imap()
     b.ok("SELECT INBOX")
-    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,openat,read,recvfrom,recvmsg,sendto,sendmsg,write,writev") as t:
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,openat,read,recvfrom,recvmsg,sendto,sendmsg,write,writev", *SLOW_FILES) as t:
         a.send("s1 SEARCH BODY nowhere-to-be-found\r\n")
         rounds = 0
         a.sock.setblocking(False)
@@ -176,7 +177,7 @@ def test_a_long_search_leaves_room_for_others(imap, filled, tmp_path):
         elif "openat(" in line and ",S=" in line:
             now, read = now + 1, read + 1
     assert read >= COUNT, "bodies were read: %d" % read
-    assert longest <= COUNT // 2, "%d messages between two looks" % longest   # as many as a slice's CPU time is enough for
+    assert longest <= COUNT // 8, "%d messages between two looks" % longest
     assert rounds >= 3, "%d NOOPs were answered meanwhile" % rounds
 
 
@@ -275,14 +276,14 @@ def test_a_search_kept_up_to_date_leaves_room_for_others(imap, folder, filled, t
     b.ok("SELECT INBOX")
     assert len(kept.cmd("UID SEARCH RETURN (COUNT UPDATE) NOT BODY nowhere-to-be-found", tag="u1")[2]) == 1
     a.ok("COPY 1:* " + folder)
-    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,openat") as t:
+    with Trace(tmp_path / "trace", "epoll_wait,epoll_pwait,openat", *SLOW_FILES) as t:
         kept.send("n1 NOOP\r\nn2 UID STORE %d:%d +FLAGS.SILENT (\\Seen)\r\nn3 NOOP\r\n" % (COUNT + 1, COUNT + 2))
         b.ok("NOOP")
         lines = []
         while not lines or not lines[-1].startswith(b"n3 "):
             lines.append(kept.line())
     most, read = longest(t.lines(), ",S=")
-    assert read >= COUNT and most <= COUNT // 2, "%d of %d messages between two looks" % (most, read)
+    assert read >= COUNT and most <= COUNT // 8, "%d of %d messages between two looks" % (most, read)
     told = [line for line in lines if b"ESEARCH" in line]
     assert told == [b'* ESEARCH (TAG "u1") UID ADDTO (0 %d:%d)' % (COUNT + 1, 2 * COUNT)], told
     assert lines.index(told[0]) < next(n for n, line in enumerate(lines) if line.startswith(b"n2 "))
