@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/enc.h"
+#include "base/vec.h"
 #include "mail/head.h"
 
 /* From at on, up to the first byte that means something else than itself in an encoded word. */
@@ -86,26 +87,20 @@ static unsigned b64_value(char c)	/* more than 63: none */
 	return b64_values[(unsigned char)c] - 1u;
 }
 
-enum { DIGITS = 16, DIGITS_BYTES = 12, RUN = 1024 };
-typedef unsigned char digits __attribute__((vector_size(DIGITS)));
-typedef uint32_t groups __attribute__((vector_size(DIGITS)));
-typedef uint64_t halves __attribute__((vector_size(DIGITS)));
+enum { SIXTEEN_BYTES = VEC / 4 * 3, RUN = 1024 };
+typedef uint32_t groups __attribute__((vector_size(VEC)));
 
-/* Sixteen characters of base64's own alphabet, to twelve bytes; one more is written to. false: not all are. */
+/* Sixteen characters of base64's own alphabet, to twelve bytes; one more is written to. false: not all are, or this machine keeps words in another order. */
 static bool b64_sixteen(const char *in, char *out)
 {
-	digits c;
-	memcpy(&c, in, sizeof(c));
-	const digits upper = c - 'A', lower = c - 'a', number = c - '0';
-	const digits is_upper = (digits)(upper < 26), is_lower = (digits)(lower < 26), is_number = (digits)(number < 10);
-	const digits is_plus = (digits)(c == '+'), is_slash = (digits)(c == '/');
-	const halves known = (halves)(is_upper | is_lower | is_number | is_plus | is_slash);
-	if ((known[0] & known[1]) != UINT64_MAX)
+	const vec c = vec_at(in), upper = c - 'A', lower = c - 'a', number = c - '0';
+	const vec is_upper = (vec)(upper < 26), is_lower = (vec)(lower < 26), is_number = (vec)(number < 10), is_plus = (vec)(c == '+'), is_slash = (vec)(c == '/');
+	if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ || vec_first(~(is_upper | is_lower | is_number | is_plus | is_slash)) < VEC)
 		return false;
 	const groups v = (groups)((is_upper & upper) | (is_lower & (lower + 26)) | (is_number & (number + 52)) | (is_plus & 62) | (is_slash & 63));
 	const groups pairs = (v & 0x3f003f) << 6 | (v >> 8 & 0x3f003f);		/* the first digit is the lowest byte */
 	const groups bytes = (pairs & 0xffff) << 20 | (pairs >> 16) << 8;	/* the first byte is the highest one */
-	for (unsigned i = 0; i < DIGITS / 4; i++) {
+	for (unsigned i = 0; i < VEC / 4; i++) {
 		const uint32_t word = __builtin_bswap32(bytes[i]);
 		memcpy(out + 3 * i, &word, sizeof(word));
 	}
@@ -122,8 +117,8 @@ static size_t b64_groups(struct str in, size_t at, struct buf *out)
 	char *run = buf_room(out, room + 1);
 	if (run == NULL)
 		return at;
-	for (; room - n >= DIGITS_BYTES && b64_sixteen(in.p + at, run + n); at += DIGITS)
-		n += DIGITS_BYTES;
+	for (; room - n >= SIXTEEN_BYTES && b64_sixteen(in.p + at, run + n); at += VEC)
+		n += SIXTEEN_BYTES;
 	for (; n < room; at += 4) {
 		const unsigned a = b64_value(in.p[at]), b = b64_value(in.p[at + 1]), c = b64_value(in.p[at + 2]), d = b64_value(in.p[at + 3]);
 		if ((a | b | c | d) > 63)
@@ -135,8 +130,6 @@ static size_t b64_groups(struct str in, size_t at, struct buf *out)
 	buf_added(out, n);
 	return at;
 }
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "b64_sixteen() reads and writes words of this order");
 
 void mail_b64_decode(struct str in, struct buf *out)
 {
@@ -170,29 +163,27 @@ static bool ascii_like(struct str cs)
 	return cs.n == 0 || str_case_eq(cs, STR("us-ascii")) || str_case_eq(cs, STR("ascii"));
 }
 
+/* The plain ASCII that in begins with; in is what follows. */
+static void put_plain(struct str *in, struct buf *out)
+{
+	const size_t n = ascii_plain(*in);
+
+	buf_mem(out, in->p, n);
+	*in = str_from(*in, n);
+}
+
 static void put_utf8_lenient(struct str in, struct buf *out)
 {
-	while (in.n > 0) {
-		const size_t n = ascii_plain(in);
-
-		buf_mem(out, in.p, n);
-		in = str_from(in, n);
-		if (in.n > 0)
-			utf8_put(out, utf8_next(&in));
-	}
+	for (put_plain(&in, out); in.n > 0; put_plain(&in, out))
+		utf8_put(out, utf8_next(&in));
 }
 
 /* Its characters are the first 256 of Unicode: much mail is in it, and iconv takes two steps for each. */
 static void put_latin1(struct str in, struct buf *out)
 {
-	while (in.n > 0) {
-		const size_t n = ascii_plain(in);
-
-		buf_mem(out, in.p, n);
-		in = str_from(in, n);
-		if (in.n > 0)
-			utf8_put(out, (unsigned char)in.p[0]);
-		in = str_from(in, in.n > 0);
+	for (put_plain(&in, out); in.n > 0; put_plain(&in, out)) {
+		utf8_put(out, (unsigned char)in.p[0]);
+		in = str_from(in, 1);
 	}
 }
 

@@ -467,6 +467,15 @@ static void lanes_run(const struct gate *g, struct lane l[LANES])
 	l[3].row = r3;
 }
 
+/* The row after eight more bytes; UNKNOWN or MATCH: one of the steps led there. */
+static inline unsigned after_block(const unsigned *rows, const unsigned char *class, const unsigned char *p, unsigned row)
+{
+#define STEP(k) row = rows[row + class[p[k]]]
+	STEP(0), STEP(1), STEP(2), STEP(3), STEP(4), STEP(5), STEP(6), STEP(7);
+#undef STEP
+	return row;
+}
+
 /* The same for the last ones of many. */
 static void lane_run(const struct gate *g, struct lane *l)
 {
@@ -474,10 +483,7 @@ static void lane_run(const struct gate *g, struct lane *l)
 	const unsigned char *class = g->class_of, *p = l->p, *const end = l->end;
 	unsigned row = l->row;
 	for (; end - p >= BLOCK; p += BLOCK) {
-		unsigned to = row;
-#define STEP(k) to = rows[to + class[p[k]]]
-		STEP(0), STEP(1), STEP(2), STEP(3), STEP(4), STEP(5), STEP(6), STEP(7);
-#undef STEP
+		const unsigned to = after_block(rows, class, p, row);
 		if (to <= MATCH)
 			break;
 		row = to;
@@ -563,10 +569,7 @@ static const unsigned char *lane_blocks(const struct gate *g, struct lane *l, co
 	const unsigned nothing = g->live->first;
 	unsigned row = l->row;
 	for (; to - p >= BLOCK; p += BLOCK) {
-		unsigned next = row;
-#define STEP(k) next = rows[next + class[p[k]]]
-		STEP(0), STEP(1), STEP(2), STEP(3), STEP(4), STEP(5), STEP(6), STEP(7);
-#undef STEP
+		const unsigned next = after_block(rows, class, p, row);
 		if (next <= MATCH)
 			break;
 		row = next;

@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "base/num.h"
+#include "base/vec.h"
 #include "spam/regex.h"
 
 enum { GRAM = 3, HASH_BITS = 16, BUCKETS = 1 << 13, COUNTED_MAX = 60, PARTS = 7, LITERAL = 1 << PARTS, PAIRS = 1 << 16, WORD = 8, TEXT_END = 256, BYTES };
@@ -405,15 +406,12 @@ void prefilter_scan(const struct prefilter *f, struct str text, struct str folde
 
 void prefilter_fold(struct str text, struct buf *out)
 {
-	typedef unsigned char many __attribute__((vector_size(16)));	/* the compiler does not see it by itself */
 	char *p = buf_room(out, text.n);
 	size_t i = 0;
-	for (many v; p != NULL && i + sizeof(v) <= text.n; i += sizeof(v)) {
-		memcpy(&v, text.p + i, sizeof(v));
-		const many space = (many)(v - 9 < 5);
-		v += ((many)(v - 'A' < 26) | ((many)(v - 0xc0 < 31) & (many)(v != 0xd7))) & 32;
-		v = (v & ~space) | (space & ' ');
-		memcpy(p + i, &v, sizeof(v));
+	for (; p != NULL && i + VEC <= text.n; i += VEC) {
+		const vec v = vec_at(text.p + i), space = vec_space(v);
+		const vec upper = (vec)(v - 'A' < 26) | ((vec)(v - 0xc0 < 31) & (vec)(v != 0xd7));
+		vec_put(p + i, ((v + (upper & 32)) & ~space) | (space & ' '));
 	}
 	for (; p != NULL && i < text.n; i++)
 		p[i] = (char)rx_fold((unsigned char)text.p[i]);
