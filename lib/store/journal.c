@@ -333,12 +333,17 @@ static int make_durable(struct journal *j, enum durable how, struct err *e)
 	return how == DURABLE_WRITTEN ? journal_batch_written(j, e) : 0;
 }
 
-/* Only what was written here, and nobody else read, is taken back. */
+/* Only what was written here, and nobody else read, is taken back. What cannot be cut off is no batch without its head. */
 void journal_batch_undo(struct journal *j)
 {
+	static const char none[BATCH_HEAD];
+	struct err e = { 0 };
+
 	j->batch = 0;
-	if (ftruncate(j->fd, (off_t)j->pos) < 0)
-		j->broken = true;
+	if (ftruncate(j->fd, (off_t)j->pos) == 0)
+		return;
+	j->broken = true;
+	(void)!journal_pwrite(j->fd, none, sizeof(none), j->pos, &e);
 }
 
 void journal_batch_take(struct journal *j)

@@ -15,6 +15,7 @@ $(call unittest,test_purge,test_purge.c test_util.c,store imap mail log os base 
 $(call unittest,test_acl,test_acl.c test_util.c,store imap mail log os base test)
 $(call unittest,test_reader,test_reader.c test_util.c,store imap mail log os base test)
 $(call unittest,test_append,test_append.c test_util.c,store imap mail log os base test)
+$(call unittest,test_faults,test_faults.c test_util.c,store imap mail log os base test)
 $(call unittest,test_train,test_train.c test_util.c,store imap mail log os base test)
 $(call unittest,test_dirlist,test_dirlist.c,store log os base test)
 $(call unittest,test_first,test_first.c test_util.c,store imap mail log os base test)
