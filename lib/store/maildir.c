@@ -314,7 +314,11 @@ int maildir_copy_write(struct maildir_copy *c, struct str data, struct err *e)
 {
 	int r;
 
-	if (usable(c, e) < 0 || (r = reserve(c, data.n, e)) < 0)
+	if (usable(c, e) < 0)
+		return -1;
+	if (data.n == 0)
+		return 0;
+	if ((r = reserve(c, data.n, e)) < 0)
 		return -1;
 	if (r == 1) {
 		memcpy(c->buf + c->n, data.p, data.n);
