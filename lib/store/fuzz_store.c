@@ -8,9 +8,9 @@
 
 #include "base/num.h"
 #include "store/keys_priv.h"
-#include "store/search.h"
 #include "store/store_priv.h"
 #include "store/summary.h"
+#include "store/test_ask.h"
 #include "test/fuzz_session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -209,7 +209,7 @@ static void search(struct mbox *m, struct mbox_view *v, struct arena *a)
 		;
 	for (unsigned kind = 0; kind < MBOX_SEARCH_KINDS; kind++) {
 		for (size_t i = 0; i < ARRAY_LEN(needles); i++) {
-			struct mbox_candidates *const c = mbox_search_ask(v, kind, &needles[i], 1, a);
+			struct mbox_candidates *const c = ask_at_once(v, kind, needles[i], a);
 			uint32_t last = 0;
 			for (uint32_t seq = c ? mbox_search_next(c, v, 1) : 0; seq != 0; seq = mbox_search_next(c, v, seq + 1)) {
 				check(seq > last && seq <= mbox_view_count(v));

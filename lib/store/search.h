@@ -3,7 +3,8 @@
  * message that is not a candidate does not hold the text; a message that is one must be looked at. Messages that it does not know are always candidates.
  *
  *	while (!mbox_search_load(v)) … others' turn …;
- *	c = mbox_search_ask(v, MBOX_SEARCH_TEXT, &needle, 1, arena);
+ *	c = mbox_search_ask_begin(v, MBOX_SEARCH_TEXT, &needle, 1, arena);
+ *	while (c && mbox_search_ask_step(v, c)) … others' turn …;
  *	for (seq = mbox_search_next(c, v, 1); seq != 0; seq = mbox_search_next(c, v, seq + 1)) {
  *		… read the message, test it …
  *		mbox_search_learn(v, seq, &file);
@@ -27,9 +28,8 @@ bool mbox_search_in_head(struct str field);
 /* What other processes and earlier ones know, a piece at a time; true: all of it. */
 bool mbox_search_load(struct mbox_view *v);
 /* Which messages may hold all n needles, each a substring in the collation's form (imap/fold.h)? In a; valid while the view's numbers do not
- * move. NULL: the index cannot tell (needles too short, nothing is indexed). */
-struct mbox_candidates *mbox_search_ask(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a);
-/* The same in pieces of a millisecond: what begin returns is to be used when step has returned false. Between them the index may change, and be replaced. */
+ * move. NULL: the index cannot tell (needles too short, nothing is indexed). In pieces of a millisecond: what begin returns is to be used when step has returned false.
+ * Between them the index may change, and be replaced. */
 struct mbox_candidates *mbox_search_ask_begin(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a);
 bool mbox_search_ask_step(struct mbox_view *v, struct mbox_candidates *c);	/* true: more is left */
 bool mbox_search_may(const struct mbox_candidates *c, const struct mbox_view *v, uint32_t seq);

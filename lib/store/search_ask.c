@@ -160,15 +160,6 @@ bool mbox_search_ask_step(struct mbox_view *v, struct mbox_candidates *c)
 	return c->block < s->n_blocks || c->row < s->n_rows;
 }
 
-struct mbox_candidates *mbox_search_ask(struct mbox_view *v, enum mbox_search_kind kind, const struct str *needles, size_t n, struct arena *a)
-{
-	struct mbox_candidates *const c = mbox_search_ask_begin(v, kind, needles, n, a);
-
-	while (c && mbox_search_ask_step(v, c))
-		;
-	return c;
-}
-
 static bool may(const struct mbox_candidates *c, uint32_t pos)
 {
 	return pos >= c->n || (c->bits[pos / 64] >> (pos % 64) & 1);

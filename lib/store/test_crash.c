@@ -12,8 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store/search.h"
 #include "store/store_priv.h"
+#include "store/test_ask.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -455,7 +455,7 @@ static bool may_hold(struct look *l, const char *word, uint32_t seq)
 
 	while (!mbox_search_load(l->v))
 		;
-	const struct mbox_candidates *const c = mbox_search_ask(l->v, MBOX_SEARCH_TEXT, &needle, 1, a);
+	const struct mbox_candidates *const c = ask_at_once(l->v, MBOX_SEARCH_TEXT, needle, a);
 	const bool may = c == NULL || (mbox_search_may(c, l->v, seq) && mbox_search_next(c, l->v, seq) == seq);
 
 	arena_free(&a);

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "imap/text.h"
 #include "store/search_priv.h"
+#include "store/test_ask.h"
 #include "store/test_store.h"
 #include "test/tap.h"
 
@@ -195,7 +196,7 @@ static bool all_sound(struct mbox_view *v, unsigned *vain)
 	for (unsigned kind = 0; kind < MBOX_SEARCH_KINDS; kind++) {
 		for (size_t i = 0; i < NEEDLES; i++) {
 			const struct str needle = str_c(needles[i]);
-			q[kind][i].c = mbox_search_ask(v, kind, &needle, 1, a);
+			q[kind][i].c = ask_at_once(v, kind, needle, a);
 			q[kind][i].next = q[kind][i].c ? mbox_search_next(q[kind][i].c, v, 1) : 0;
 		}
 	}
