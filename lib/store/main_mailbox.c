@@ -214,18 +214,40 @@ static int word_acl(struct run *r, struct str name, struct err *e)
 	return rc;
 }
 
+/* What a folder is usually opened for, by a word: a word that is none must not be taken for its letters ("read" has a, which is all rights to give). */
+static const struct {
+	const char *word, *letters;
+} right_words[] = {
+	{ "none", "" },
+	{ "read", "lrs" },
+	{ "write", "lrswite" },
+	{ "all", "lrswipkxtea" },
+};
+
+/* Letters, each once, or a word. */
+static int rights_take(struct str text, uint32_t *rights_out, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(right_words); i++)
+		if (str_eq(text, str_c(right_words[i].word)))
+			return acl_rights_parse(str_c(right_words[i].letters), rights_out, e);
+	for (size_t i = 1; i < text.n; i++)
+		if (str_chr(str_n(text.p, i), text.p[i]) >= 0)
+			return err_set(e, ERR_INPUT, 0, "\"%.*s\": rights are letters, each once (lrswipkxtea), or read, write, all, none", STR_ARG(str_sub(text, 0, 60)));
+	return acl_rights_parse(text, rights_out, e);
+}
+
 /* "lr" sets, "+lr" and "-lr" change, "none" removes. */
 static int word_share(struct run *r, struct str name, struct err *e)
 {
 	struct arena *a = arena_new(0);
-	struct str letters = strcmp(r->rights, "none") == 0 ? STR("") : str_c(r->rights);
-	const enum acl_op op = letters.n && letters.p[0] == '+' ? ACL_ADD : letters.n && letters.p[0] == '-' ? ACL_REMOVE : ACL_SET;
+	const struct str text = str_c(r->rights);
+	const enum acl_op op = text.n && text.p[0] == '+' ? ACL_ADD : text.n && text.p[0] == '-' ? ACL_REMOVE : ACL_SET;
 	struct acl_entry who;
 	uint32_t rights;
 	int rc = acl_id_parse(a, str_c(r->who), &who, e);
 
 	if (rc == 0)
-		rc = acl_rights_parse(str_from(letters, op != ACL_SET), &rights, e);
+		rc = rights_take(str_from(text, op != ACL_SET), &rights, e);
 	if (rc == 0)
 		rc = store_acl_change(r->s, name, a, &who, op, rights, e);
 	arena_free(&a);
@@ -253,7 +275,7 @@ static const struct {
 	{ "flush", "write all flags into file names, and Dovecot's files, for another server", word_flush, 0, false },
 	{ "rebuild", "make the disposable files (index, cache, search index) anew", word_rebuild, 0, false },
 	{ "acl", "who besides the owner may do what", word_acl, 0, false },
-	{ "share", "WHO RIGHTS (or +RIGHTS, -RIGHTS, none): change that for the folder of -f", word_share, 2, true },
+	{ "share", "WHO RIGHTS (letters, read, write, all, none; + or - before them): change that for the folder of -f", word_share, 2, true },
 	{ "create", "make the folder of -f", word_create, 0, true },
 };
 
@@ -263,6 +285,26 @@ static int usage(FILE *to, int status)
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		(void)fprintf(to, "  %-8s %s\n", words[i].word, words[i].what);
 	return status;
+}
+
+/* Says what of the call is wrong, before how it goes. */
+static int misused(int n, char **given, const struct run *r)
+{
+	size_t i = 0;
+
+	while (n > 0 && i < ARRAY_LEN(words) && strcmp(given[0], words[i].word) != 0)
+		i++;
+	if (n > 0 && i == ARRAY_LEN(words))
+		(void)fprintf(stderr, "postern-mailbox: no word \"%s\"\n", given[0]);
+	else if (n == 1)
+		(void)fprintf(stderr, "postern-mailbox: %s: of which user?\n", given[0]);
+	else if (n > 0 && words[i].one && !r->only)
+		(void)fprintf(stderr, "postern-mailbox: %s: of which folder? (-f FOLDER)\n", given[0]);
+	else if (n > 0 && n < 2 + (int)words[i].args)
+		(void)fprintf(stderr, "postern-mailbox: %s: to whom, and which rights?\n", given[0]);
+	else if (n > 2)
+		(void)fprintf(stderr, "postern-mailbox: %s: more words than it takes\n", given[0]);
+	return usage(stderr, EXIT_USAGE);
 }
 
 /* --- whose --- */
@@ -373,6 +415,19 @@ static void tell_later(const struct conf *conf, const struct account *acct)
 	teller = pid;
 }
 
+/* Rights may be given to who is made later; more often a name was mistyped. */
+static void note_stranger(const struct conf *conf, const char *who)
+{
+	const struct str name = str_c(who + (who[0] == '-'));
+	struct account account;
+	struct err e = { 0 };
+
+	if (str_case_eq(name, STR("anyone")) || str_case_eq(name, STR("authenticated")))
+		return;
+	if (account_load(conf->state_directory, name, (uid_t)conf->auth_min_uid, &account, &e) < 0 && e.code == ERR_NOENT)
+		(void)fprintf(stderr, "postern-mailbox: note: there is no user %.*s\n", STR_ARG(str_sub(name, 0, ACL_ID_MAX)));
+}
+
 static void tell(const struct run *r)
 {
 	struct err e = { 0 };
@@ -429,7 +484,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[optind], words[i].word) == 0 && optind + 2 + (int)words[i].args == argc && (r.only || !words[i].one))
 			fn = words[i].fn;
 	if (fn == NULL)
-		return usage(stderr, EXIT_USAGE);
+		return misused(argc - optind, argv + optind, &r);
 	const char *const name = argv[optind + 1];
 
 	if (fn == word_share) {
@@ -444,8 +499,10 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
-	if (fn == word_share && geteuid() == 0)
+	if (fn == word_share && geteuid() == 0) {
 		tell_later(conf, &account);
+		note_stranger(conf, r.who);
+	}
 	if (become(&account, &e) < 0) {
 		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;

@@ -777,6 +777,37 @@ def test_public_folders(suite, bob):
     bob().no("SELECT Shared/ideas", "NONEXISTENT")
 
 
+def rights_of(suite, folder):
+    rows = [json.loads(l) for l in share_tool(suite, "--json", "-f", folder, "acl", ALICE).stdout.splitlines()]
+    return {r["identifier"]: r["rights"] for r in rows}
+
+
+def test_words_for_rights(suite, share):
+    """A word is not taken for its letters: of "read" one would be the right to give rights."""
+    for word, letters in (("read", "lrs"), ("write", "lrswite"), ("all", "lrswipkxtea")):
+        share_tool(suite, "-f", share.name, "share", ALICE, BOB, word)
+        assert sorted(rights_of(suite, share.name)[BOB]) == sorted(letters)
+    share_tool(suite, "-f", share.name, "share", ALICE, BOB, "read")
+    for word in ("readwrite", "lrr", "Read", "+readwrite"):
+        got = share_tool(suite, "-f", share.name, "share", ALICE, BOB, word, check=False)
+        assert got.returncode != 0 and b"right" in got.stdout, got.stdout
+        assert rights_of(suite, share.name)[BOB] == "lrs"
+    share_tool(suite, "-f", share.name, "share", ALICE, BOB, "+write")
+    share_tool(suite, "-f", share.name, "share", "--", ALICE, BOB, "-read")
+    assert sorted(rights_of(suite, share.name)[BOB]) == sorted("wite")
+
+
+def test_who_is_no_user_is_told_of(suite, share):
+    got = share_tool(suite, "-f", share.name, "share", ALICE, "bbo@example.com", "read")
+    assert b"there is no user bbo@example.com" in got.stdout and rights_of(suite, share.name)["bbo@example.com"] == "lrs"
+    for who in ("anyone", BOB):
+        assert b"no user" not in share_tool(suite, "-f", share.name, "share", ALICE, who, "read").stdout
+    for args, told in ((("share", ALICE, BOB, "read"), b"of which folder?"), (("-f", share.name, "share", ALICE, BOB), b"which rights?"),
+                       (("shaer", ALICE), b'no word "shaer"'), (("stat",), b"of which user?")):
+        got = share_tool(suite, *args, check=False)
+        assert got.returncode == 64 and told in got.stdout, got.stdout
+
+
 def test_mail_to_public_folders(suite, mail, bob):
     """Only where anyone has p."""
     if not suite.user_exists("_postern_public"):
