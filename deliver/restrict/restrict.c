@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/near.h"
 #include "base/num.h"
 #include "deliver/policy/policy_settings.h"
 #include "deliver/restrict/restrict_priv.h"
@@ -124,6 +125,19 @@ static const char *access_rule(enum object object)
 	}
 }
 
+/* The name of a restriction that is near to word, behind what is said of it; else "". */
+static const char *meant(struct arena *a, struct str word)
+{
+	struct near n;
+
+	near_init(&n, word);
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		near_try(&n, rules[i].name);
+	for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+		near_try(&n, aliases[i].old);
+	return near_best(&n) ? arena_printf(a, "; meant is perhaps %s", near_best(&n)) : "";
+}
+
 static int take_item(struct words *w, struct item *out, struct err *e)
 {
 	struct str word = w->v[w->at++];
@@ -142,7 +156,7 @@ static int take_item(struct words *w, struct item *out, struct err *e)
 		return 0;
 	out->rule = rule_find(is_table(word) ? str_c(access_rule(w->object)) : word);
 	if (out->rule == NULL)
-		return err_set(e, ERR_CONF, 0, "%s: unknown restriction %.*s", w->parameter, STR_ARG(str_sub(word, 0, 60)));
+		return err_set(e, ERR_CONF, 0, "%s: unknown restriction %.*s%s", w->parameter, STR_ARG(str_sub(word, 0, 60)), meant(w->a, word));
 	if (out->rule->object != LIST)
 		out->object = out->rule->object;
 	if (is_table(word))

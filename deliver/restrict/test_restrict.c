@@ -113,6 +113,7 @@ static void test_compile(void)
 		{ "defer_unauth_destination counts", "smtpd_relay_restrictions = defer_unauth_destination\n", NULL },
 		{ "a mere warning does not", "smtpd_relay_restrictions = warn_if_reject, reject_unauth_destination\n", "open relay" },
 		{ "in a class it counts", "smtpd_relay_restrictions = ours, reject\nsmtpd_restriction_classes = ours\nours = reject_unauth_destination\n", NULL },
+		{ "a mistyped word", "smtpd_helo_restrictions = permit_mynetwork\n", "unknown restriction permit_mynetwork; meant is perhaps permit_mynetworks" },
 		{ "an unknown word", "smtpd_helo_restrictions = reject_everything\n", "unknown restriction reject_everything" },
 		{ "relay_clientcerts that is no table", "relay_clientcerts = joe\n", "relay_clientcerts: \"joe\" is no table" },
 		{ "the older name", "smtpd_helo_restrictions = reject_invalid_hostname\n", NULL },

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/near.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/enc.h"
@@ -94,9 +95,33 @@ static void seconds(void)
 	buf_fini(&b);
 }
 
+static const struct {
+	const char *asked, *want;
+} words[] = {
+	{ "quene", "queue" }, { "queue", "queue" }, { "stauts", "status" }, { "quarantin", "quarantine" }, { "xqueue", "queue" }, { "q", NULL }, { "us", NULL },
+	{ "usr", "user" }, { "frobnicate", NULL }, { "", NULL }, { "aliass", "alias" },
+	{ "quarantinequarantinequarantinequarantinequarantinequarantinequarantine", NULL },
+};
+
+static void nearness(void)
+{
+	static const char *const known[] = { "queue", "status", "user", "alias", "quarantine" };
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		struct near n;
+
+		near_init(&n, str_c(words[i].asked));
+		for (size_t k = 0; k < ARRAY_LEN(known); k++)
+			near_try(&n, known[k]);
+		const char *got = near_best(&n);
+		tap_is_str(got ? got : "none", words[i].want ? words[i].want : "none", "meant by \"%s\"", words[i].asked);
+	}
+}
+
 int main(void)
 {
 	neutral();
 	seconds();
+	nearness();
 	return tap_done();
 }

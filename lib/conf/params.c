@@ -1,6 +1,8 @@
 /* The table of all parameters, from params.def; and what is known of other names. */
 #include "conf/conf_priv.h"
 
+#include "base/near.h"
+
 #define TEXT_(x) #x
 #define ROW(type, name, def, min, max, values, flags, doc)                                         \
 	{ PARAM_T_##type, #name, def,                                                              \
@@ -81,52 +83,13 @@ bool param_is_postfix(struct str name)
 	return false;
 }
 
-enum { SUGGEST_MAX = 64, SUGGEST_DISTANCE = 3 };
-
-/* Edits that make a of b; both at most SUGGEST_MAX bytes. */
-static unsigned distance(struct str a, struct str b)
-{
-	unsigned row[SUGGEST_MAX + 1];
-
-	for (unsigned j = 0; j <= b.n; j++)
-		row[j] = j;
-	for (unsigned i = 1; i <= a.n; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (unsigned j = 1; j <= b.n; j++) {
-			const unsigned up = row[j];
-			unsigned best = diagonal + (a.p[i - 1] != b.p[j - 1]);
-
-			if (up + 1 < best)
-				best = up + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			diagonal = up;
-			row[j] = best;
-		}
-	}
-	return row[b.n];
-}
-
 const char *param_suggest(struct str name)
 {
-	const char *best = NULL;
-	unsigned best_d = SUGGEST_DISTANCE + 1;
+	struct near n;
 
-	if (name.n < 4 || name.n > SUGGEST_MAX)
-		return NULL;
-	for (size_t i = 0; i < conf_n_params; i++) {
-		const struct str known = str_c(conf_params[i].name);
-
-		if (conf_params[i].type == PARAM_T_SECTION || known.n > SUGGEST_MAX)
-			continue;
-		const unsigned d = distance(name, known);
-
-		if (d < best_d) {
-			best_d = d;
-			best = conf_params[i].name;
-		}
-	}
-	return best;
+	near_init(&n, name);
+	for (size_t i = 0; i < conf_n_params; i++)
+		if (conf_params[i].type != PARAM_T_SECTION)
+			near_try(&n, conf_params[i].name);
+	return near_best(&n);
 }
