@@ -29,6 +29,8 @@ struct check {
 void found(struct check *c, enum severity s, const char *place, const char *what, const char *fmt, ...) PRINTF_LIKE(5, 6);
 /* The same at the line of the file that sets the parameter. */
 void found_param(struct check *c, enum severity s, const char *param, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* An error whose text begins with "PARAMETER: ", at that parameter's line. where: a listener that has it by itself, or "". */
+void found_error(struct check *c, const char *where, const struct err *e);
 
 /* --- check_conf.c: what one parameter says against another --- */
 void check_values(struct check *c);

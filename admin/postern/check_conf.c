@@ -39,6 +39,34 @@ static void check_next_hop(struct check *c, const char *param)
 			    STR_ARG(host));
 }
 
+/* [host]:port and the like; a host's name itself is the resolver's business. */
+static bool hop_formed(struct str hop)
+{
+	const bool literal = str_starts(hop, STR("["));
+	const ptrdiff_t end = str_chr(hop, literal ? ']' : ':');
+	struct str port = end < 0 ? STR("") : str_from(hop, (size_t)end + literal);
+
+	if (hop.n == 0 || end == literal || (literal && end < 0) || (port.n && (port.p[0] != ':' || port.n == 1)))
+		return false;
+	for (size_t i = 1; i < port.n; i++)
+		if (!ch_alnum(port.p[i]) && port.p[i] != '-')
+			return false;
+	return true;
+}
+
+static void check_relayhost(struct check *c)
+{
+	if (c->conf->relayhost[0] && !hop_formed(str_c(c->conf->relayhost)))
+		found_param(c, SEV_ERROR, "relayhost", "\"%s\" (allowed: [host], [host]:port, host, host:port)", c->conf->relayhost);
+	check_next_hop(c, "relayhost");
+}
+
+static void check_backup(struct check *c)
+{
+	if (c->conf->backup_directory[0] && c->conf->backup_directory[0] != '/')
+		found_param(c, SEV_ERROR, "backup_directory", "\"%s\" is no absolute path: nothing would be saved", c->conf->backup_directory);
+}
+
 static void check_relaying(struct check *c)
 {
 	const struct conf *o = c->conf;
@@ -186,7 +214,7 @@ static void check_restrictions(struct check *c)
 
 	while (conf_variant_next(c->conf, &it, &name, &own))
 		if (restrict_compile(own, c->a, &set, &e) < 0)
-			found(c, SEV_ERROR, c->conf->conf_file, *name ? name : "", "%s", e.text);
+			found_error(c, name, &e);
 }
 
 static bool names_word(const struct conf *o, const char *word)
@@ -276,6 +304,7 @@ void check_values(struct check *c)
 	check_client_certs(c);
 	check_all_milters(c);
 	check_capabilities(c);
-	check_next_hop(c, "relayhost");
+	check_relayhost(c);
+	check_backup(c);
 	check_next_hop(c, "content_filter");
 }

@@ -8,6 +8,7 @@
 #include "admin/postern/check.h"
 #include "admin/maps/postmap.h"
 #include "deliver/resolve/resolve.h"
+#include "deliver/restrict/restrict.h"
 #include "map/lookup.h"
 
 enum { KEYS_MAX = 20000, DEAD_MAX = 50 };
@@ -60,6 +61,21 @@ static void check_compiled(struct check *c, const char *param, const char *spec,
 		      (unsigned)st_file.st_mode & 07777);
 	if (has_source)
 		check_source(c, param, source, alias);
+}
+
+/* Of another kind (cidr:, pcre:, texthash:), or of a restriction: can it be read? */
+static void check_readable(struct check *c, const char *param, const char *spec)
+{
+	struct lookup *l;
+	struct err e = { 0 };
+
+	if (lookup_open(spec, &l, &e) < 0) {
+		found_param(c, SEV_ERROR, param, "%s", e.text);
+		return;
+	}
+	if (lookup_trouble(l))
+		found_param(c, SEV_ERROR, param, "%s: %s", spec, lookup_trouble(l)->text);
+	lookup_close(&l);
 }
 
 static void check_list(struct check *c, const char *param, struct conf_list list, bool alias)
@@ -161,7 +177,7 @@ static int try_key(void *ctx, struct str key, struct str value, unsigned line)
 	struct walk *w = ctx;
 	struct arena *a = arena_new(0);
 	struct ipc_resolve_RESULT res;
-	struct str address = key;
+	struct str address = key, dead;
 
 	if (++w->keys > KEYS_MAX || w->dead > DEAD_MAX) {
 		arena_free(&a);
@@ -180,7 +196,12 @@ static int try_key(void *ctx, struct str key, struct str value, unsigned line)
 					     w->c->conf->mydestination.n
 						     ? w->c->conf->mydestination.v[0]
 						     : w->c->conf->myhostname));
-	resolver_answer(w->r, a, address, false, &res);
+	resolver_answer_dead(w->r, a, address, false, &res, &dead);
+	if (dead.n) {
+		w->dead++;
+		found_param(w->c, SEV_WARNING, w->param, "%s: \"%.*s\" also leads to %.*s, who does not exist: that part of its mail is for nobody, and no sender hears of it",
+			    w->spec, STR_ARG(str_sub(key, 0, 100)), STR_ARG(str_sub(dead, 0, 100)));
+	}
 	if (w->alias)
 		check_alias_targets(w->c, w->param, w->spec, key, &res);
 	if (str_eq(res.class, STR("unknown")) ||
@@ -252,11 +273,18 @@ static void check_postmaster(struct check *c, struct resolver *r, const char *do
 	arena_free(&a);
 }
 
+struct troubles {
+	struct check *c;
+	bool any;
+};
+
 static void note_trouble(void *ctx, const char *parameter, const char *spec, const struct err *why)
 {
-	struct check *c = ctx;
+	struct troubles *const t = ctx;
+	struct check *c = t->c;
 	struct str text;
 
+	t->any = true;
 	if (strcmp(parameter, "state_directory") == 0 && why->sys == ENOENT) {
 		found_param(c, SEV_NOTE, parameter,
 			    "%s is not there yet, so recipients were not checked: authd makes it "
@@ -274,15 +302,15 @@ static void check_recipients(struct check *c)
 {
 	struct resolver *r = NULL;
 	struct err e = { 0 };
-	const unsigned before = c->counts[SEV_ERROR] + c->counts[SEV_NOTE];
+	struct troubles t = { .c = c };
 
 	if (resolver_new(c->conf, &r, &e) < 0) {
-		found(c, SEV_ERROR, c->conf->conf_file, "", "%s", e.text);
+		found_error(c, "", &e);
 		return;
 	}
-	resolver_troubles(r, note_trouble, c);
+	resolver_troubles(r, note_trouble, &t);
 	/* While a map is in trouble every answer would be. */
-	if (c->counts[SEV_ERROR] + c->counts[SEV_NOTE] == before) {
+	if (!t.any) {
 		check_postmaster(c, r,
 				 c->conf->mydestination.n ? c->conf->mydestination.v[0]
 							  : c->conf->myhostname);
@@ -296,8 +324,67 @@ static void check_recipients(struct check *c)
 	resolver_free(&r);
 }
 
+/* The parameter that names the table of a restriction. */
+static const char *names_table(const struct conf *o, const char *spec)
+{
+	const struct {
+		const char *name;
+		struct conf_list words;
+	} lists[] = { { "smtpd_client_restrictions", o->smtpd_client_restrictions }, { "smtpd_helo_restrictions", o->smtpd_helo_restrictions },
+		      { "smtpd_sender_restrictions", o->smtpd_sender_restrictions }, { "smtpd_relay_restrictions", o->smtpd_relay_restrictions },
+		      { "smtpd_recipient_restrictions", o->smtpd_recipient_restrictions }, { "smtpd_data_restrictions", o->smtpd_data_restrictions },
+		      { "smtpd_end_of_data_restrictions", o->smtpd_end_of_data_restrictions }, { "smtpd_etrn_restrictions", o->smtpd_etrn_restrictions },
+		      { "rbl_reply_maps", o->rbl_reply_maps } };
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		if (list_has(lists[i].words, spec))
+			return lists[i].name;
+	return "smtpd_restriction_classes";
+}
+
+static bool has_table(const struct restrict_set *s, const char *spec)
+{
+	const char *one;
+	size_t it = 0;
+
+	while (restrict_table_next(s, &it, &one))
+		if (strcmp(one, spec) == 0)
+			return true;
+	return false;
+}
+
+/* Tables of restrictions; those of senders' logins and certificates have their own lists. What restrict_compile finds is told already. */
+static void check_access(struct check *c)
+{
+	const struct conf *own;
+	const struct restrict_set *first = NULL;
+	const char *name, *spec;
+	size_t at = 0;
+
+	while (conf_variant_next(c->conf, &at, &name, &own)) {
+		struct restrict_set *set;
+		struct err e = { 0 };
+		size_t it = 0;
+
+		if (restrict_compile(own, c->a, &set, &e) < 0)
+			continue;
+		while (restrict_table_next(set, &it, &spec)) {
+			const char *const param = names_table(own, spec);
+
+			if (list_has(own->smtpd_sender_login_maps, spec) || list_has(own->relay_clientcerts, spec) || (first && has_table(first, spec)))
+				continue;
+			if (str_starts(str_c(spec), STR("cdb:")) || str_starts(str_c(spec), STR("hash:")))
+				check_compiled(c, param, spec, false);
+			else
+				check_readable(c, param, spec);
+		}
+		first = first ? first : set;
+	}
+}
+
 void check_maps(struct check *c)
 {
+	check_access(c);
 	check_list(c, "smtpd_discard_ehlo_keyword_address_maps", c->conf->smtpd_discard_ehlo_keyword_address_maps, false);
 	resolver_lists(c->conf, check_one_list, c);
 	check_list(c, "mailbox_command_maps", c->conf->mailbox_command_maps, false);

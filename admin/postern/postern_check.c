@@ -7,6 +7,7 @@
 #include "base/enc.h"
 #include "base/json.h"
 #include "admin/postern/check.h"
+#include "log/log.h"
 
 enum { FINDING_TEXT_MAX = 8192 };
 
@@ -64,6 +65,19 @@ void found_param(struct check *c, enum severity s, const char *param, const char
 	va_end(ap);
 }
 
+void found_error(struct check *c, const char *where, const struct err *e)
+{
+	struct str rest = str_c(e->text);
+	const char *const param = arena_cstr(c->a, str_split(&rest, ':'));
+
+	if (where[0])
+		found(c, SEV_ERROR, c->conf->conf_file, where, "%s", e->text);
+	else if (!str_starts(rest, STR(" ")) || !conf_param_line(c->conf, param))
+		found(c, SEV_ERROR, c->conf->conf_file, "", "%s", e->text);
+	else
+		found_param(c, SEV_ERROR, param, "%.*s", STR_ARG(str_from(rest, 1)));
+}
+
 /* The loader's lines: "FILE[:LINE]: [warning: ]text". */
 static void take_problem(struct check *c, struct str line, const char *file)
 {
@@ -106,6 +120,20 @@ static struct conf *load(struct check *c)
 		take_problem(c, line, file);
 	buf_fini(&problems);
 	return conf;
+}
+
+/* What the daemons' code would write into the log, once. */
+static void take_line(void *ctx, enum log_level level, const char *text)
+{
+	struct check *const c = ctx;
+
+	if (level > LOG_LV_WARNING)
+		return;
+	text = neutral(c, text);
+	for (const struct finding *f = c->findings; f; f = f->next)
+		if (strcmp(f->text, text) == 0)
+			return;
+	found(c, SEV_WARNING, "", "", "%s", text);
 }
 
 static void print_text(const struct check *c, bool quiet)
@@ -171,6 +199,7 @@ int postern_check(const struct postern *p, int argc, char **argv)
 	struct conf *conf = load(&c);
 
 	c.conf = conf;
+	log_divert(take_line, &c);
 	if (conf) {
 		check_values(&c);
 		check_maps(&c);

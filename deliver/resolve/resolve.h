@@ -28,6 +28,8 @@ void resolver_refresh(struct resolver *r);
 void resolver_reload(struct resolver *r);
 /* address: local@domain or local alone. The answer's strings live in a. explain: fill steps. Never fails: trouble is class "error". */
 void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out);
+/* The same. Of an expansion that reaches somebody *dead_out is a recipient who does not exist: who gets nothing, while the sender hears of nothing; "": none. */
+void resolver_answer_dead(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out, struct str *dead_out);
 /* Rewriting of one message's addresses, and its blind copies: lib/ipc/resolve.def. Strings live in a. A map in trouble: m->code. */
 void resolver_rewrite(struct resolver *r, struct arena *a, const struct ipc_resolve_REWRITE *m, struct ipc_resolve_REWRITTEN *out);
 /* Every parameter that names tables for resolve. */

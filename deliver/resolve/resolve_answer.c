@@ -220,8 +220,7 @@ static int parse_address(struct answer *an, struct str address, struct smtp_addr
 	return 0;
 }
 
-void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain,
-		     struct ipc_resolve_RESULT *out)
+void resolver_answer_dead(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out, struct str *dead_out)
 {
 	struct answer an = { .r = r, .a = a, .explain = explain, .state = map_new() };
 	struct smtp_addr addr;
@@ -236,5 +235,13 @@ void resolver_answer(struct resolver *r, struct arena *a, struct str address, bo
 	if (an.code == 0 && route_finals(&an) < 0)
 		class = an.code < 500 ? "error" : "unknown";
 	put_result(&an, class, out);
+	*dead_out = an.code == 0 && an.n_finals ? an.dead : STR("");
 	map_free(&an.state);
+}
+
+void resolver_answer(struct resolver *r, struct arena *a, struct str address, bool explain, struct ipc_resolve_RESULT *out)
+{
+	struct str dead;
+
+	resolver_answer_dead(r, a, address, explain, out, &dead);
 }

@@ -28,6 +28,8 @@ static struct {
 	int fd;
 	unsigned long lost;
 	bool verbose, reconnected, gather;
+	void (*divert)(void *ctx, enum log_level lv, const char *text);
+	void *divert_ctx;
 	struct buf held;	/* lines that wait for log_flush */
 	unsigned n_held;
 } state = { .name = "postern", .program = "postern", .fd = -1 };
@@ -76,6 +78,12 @@ int log_open(const char *syslog_name, const char *program, const char *sock, str
 void log_program(const char *program)
 {
 	(void)snprintf(state.program, sizeof(state.program), "%s", program);
+}
+
+void log_divert(void (*fn)(void *ctx, enum log_level lv, const char *text), void *ctx)
+{
+	state.divert = fn;
+	state.divert_ctx = ctx;
 }
 
 void log_verbose(bool on)
@@ -236,6 +244,12 @@ static void vline(const char *ident, enum log_level lv, const char *word, const 
 
 	if (lv == LOG_LV_DEBUG && !state.verbose)
 		return;
+	if (state.divert) {
+		(void)text_vformat(text, sizeof(text), fmt, ap);
+		state.divert(state.divert_ctx, lv, text);
+		errno = saved;
+		return;
+	}
 	if (strncmp(fmt, word, strlen(word)) != 0)
 		n = (size_t)text_format(text, sizeof(text), "%s", word);
 	(void)text_vformat(text + n, sizeof(text) - n, fmt, ap);

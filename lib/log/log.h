@@ -33,6 +33,8 @@ void log_verbose(bool on);			/* debug lines, and a copy of all lines on stderr *
  * worse than info goes at once, after what waits. */
 void log_gather(void);
 void log_flush(void);				/* does nothing when nothing waits */
+/* From now on lines go nowhere but to fn, without their level's word: for a tool that asks a daemon's code, and tells by itself what it hears. */
+void log_divert(void (*fn)(void *ctx, enum log_level lv, const char *text), void *ctx);
 int log_fd(void);				/* for sandboxes and close-all loops; -1 when none */
 
 /* The level's word comes before the text ("warning: …", "error: …", as log parsers expect), unless fmt starts with it. errno is kept. */

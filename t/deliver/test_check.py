@@ -32,6 +32,15 @@ def check(fresh_suite):
     ("mailbox_transport = cyrus\n", 'mailbox_transport: "cyrus": which transport?'),
     ("fallback_transport = lmtp:unix:store\n", "by its whole path"),
     ("fallback_transport = smtp:unix:/run/store\n", "a UNIX socket is lmtp's alone"),
+    ("relayhost = smtp.example.net:587:3\n", 'relayhost: "smtp.example.net:587:3" (allowed: [host]'),
+    ("relayhost = [smtp.example.net\n", 'relayhost: "[smtp.example.net" (allowed'),
+    ("backup_directory = srv/backup\n", 'backup_directory: "srv/backup" is no absolute path'),
+    ("smtpd_client_restrictions = check_client_access cidr:/nonexistent/list\n", "smtpd_client_restrictions: cidr:/nonexistent/list: "),
+    ("smtpd_sender_restrictions = hash:/nonexistent/list\n", "smtpd_sender_restrictions: hash:/nonexistent/list: /nonexistent/list.cdb is missing"),
+    ("smtpd_restriction_classes = strict\nstrict = pcre:/nonexistent/list\n", "smtpd_restriction_classes: pcre:/nonexistent/list: "),
+    ("smtpd_helo_restrictions = check_helo_access mysql:/x\n", 'smtpd_helo_restrictions: "mysql:/x": no such table type'),
+    ("smtpd_helo_restrictions = permit_mynetwork\n", "unknown restriction permit_mynetwork; meant is perhaps permit_mynetworks"),
+    ("transport_maps = mysql:/x\n", 'transport_maps: "mysql:/x": no such table type'),
     ("default_privs = nosuchuser\n", "default_privs: user nosuchuser does not exist"),
     ("default_privs = root\n", "default_privs: root is root"),
     ("allow_mail_to_commands = aliases\n", '"aliases" is none of its words'),
@@ -61,6 +70,33 @@ def test_values(check, settings, wanted):
     out = check(settings)
     assert wanted in out, out
     assert wanted not in check(), "it is said of everybody"
+
+
+@pytest.mark.parametrize("settings", ["smtpd_helo_restrictions = permit_mynetwork\n", "smtpd_client_restrictions = check_client_access cidr:/nonexistent/list\n",
+                                      "transport_maps = mysql:/x\n", "relayhost = a:b:c\n"])
+def test_a_mistake_of_a_list_has_its_line(check, settings):
+    plain = check.suite.conf.read_text()
+    assert "%s:%d: error: %s: " % (check.suite.conf, plain.count("\n") + 1, settings.split()[0]) in check(settings)
+
+
+@pytest.mark.parametrize("hop", ["[smtp.example.net]", "[smtp.example.net]:587", "smtp.example.net", "smtp.example.net:submission", "[2001:db8::1]:25", "[IPv6:2001:db8::1]"])
+def test_forms_of_a_relay(check, hop):
+    assert "error: relayhost" not in check("relayhost = %s\n" % hop)
+
+
+def test_what_daemons_would_log_is_a_finding(check):
+    """Once, and counted: not lines of a process beside the findings. An alias that loses part of its mail is one."""
+    if not (check.suite.state / "accounts.cdb").exists():
+        check.suite.start()
+        check.suite.stop()
+    out = check(aliases="both: alice@example.com, nosuch@localhost\n")
+    assert out.count('warning: alias "both": "nosuch@localhost" does not exist\n') == 1 and "postern/postern[" not in out, out
+    assert out.count('"both" also leads to nosuch@localhost, who does not exist') == 1, out
+    out = check(aliases="both: alice@example.com, nosuch\n")
+    assert out.count('"both" also leads to nosuch@example.com, who does not exist') == 1, out
+    assert "who does not exist" not in check(aliases="both: alice@example.com, alice@example.com\n")
+    missing = check("virtual_alias_maps = hash:/nonexistent/map\n")
+    assert missing.count("/nonexistent/map.cdb") == 1 and "reaches nobody" not in missing, missing
 
 
 def test_aliases(check):
