@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "admin/alias/alias_edit.h"
+#include "admin/alias/alias_leads.h"
 #include "admin/maps/postmap.h"
 #include "base/json.h"
 #include "conf/conf.h"
@@ -201,7 +202,11 @@ static int list(int n, char **names, struct err *e)
 		puts(l.first ? "]" : "\n]");
 	if (r < 0)
 		return fail(e);
-	return l.only.n > 0 && l.first ? FAILED : OK;
+	if (l.only.n == 0 || !l.first)
+		return OK;
+	if (!g.json)
+		fprintf(stderr, "postern alias: %.*s: no such alias\n", STR_ARG(l.only));
+	return FAILED;
 }
 
 /* --- change --- */
@@ -229,6 +234,10 @@ static int change(edit_fn *edit, int n, char **words, struct err *e)
 		r = file_put(&f, buf_view(&out), e);
 	if (r == 0)
 		printf("%s %s\n", changed > 0 ? "changed" : "kept   ", f.source);
+	if (r == 0 && edit == alias_edit_add) {
+		(void)fflush(stdout);
+		alias_leads_tell(g.conf, words[0]);
+	}
 	return r < 0 ? fail(e) : changed == 0 && edit == alias_edit_del ? FAILED : OK;
 }
 
@@ -242,6 +251,12 @@ static int word(int n, char **words, struct err *e)
 		return change(alias_edit_add, n - 1, words + 1, e);
 	if (strcmp(w, "del") == 0 && n >= 2)
 		return change(alias_edit_del, n - 1, words + 1, e);
+	if (strcmp(w, "add") == 0)
+		fputs("postern alias: add: which name, and where to?\n", stderr);
+	else if (strcmp(w, "del") == 0)
+		fputs("postern alias: del: which name?\n", stderr);
+	else if (n > 0 && strcmp(w, "list") != 0)
+		fprintf(stderr, "postern alias: no word \"%s\"\n", w);
 	return usage(stderr, EXIT_USAGE);
 }
 

@@ -45,8 +45,24 @@ def test_mail_takes_the_new_way(suite, mail, files):
     alias(suite, "del", "HELP@example.com", "bob@example.com")
     assert alias(suite, "list", "help@example.com").split() == ["help@example.com", "alice@example.com"]
     alias(suite, "del", "help@example.com")
-    assert alias(suite, "list", "help@example.com", code=1) == ""
+    assert alias(suite, "list", "help@example.com", code=1) == "postern alias: help@example.com: no such alias\n"
     alias(suite, "del", "help@example.com", code=1)
+
+
+@pytest.mark.parametrize("name, targets, told", [
+    ("help@example.com", ["bob@example.com", "bbo@example.com"], "note: bbo@example.com does not exist: that part"),
+    ("help@example.com", ["bbo@example.com"], "note: mail for help@example.com is refused: bbo@example.com: unknown"),
+    ("help@exmaple.com", ["bob@example.com"], "note: exmaple.com is none of our domains"),
+    ("staff", ["bob@example.com", "bbo@example.com"], "note: bbo@example.com does not exist"),
+    ("help@example.com", ["bob@example.com", "out@example.org"], None), ("staff", ["bob@example.com"], None), ("@example.com", ["bob@example.com"], None)])
+def test_what_will_not_arrive_is_told(suite, files, name, targets, told):
+    out = alias(suite, "add", name, *targets)
+    assert out.startswith("changed ") and (told in out if told else "note:" not in out), out
+
+
+def test_a_wrong_call_says_what_is_wrong(suite):
+    assert 'no word "rm"' in alias(suite, "rm", "x@example.com", code=64)
+    assert "where to?" in alias(suite, "add", "x@example.com", code=64)
 
 
 def test_a_local_name(suite, mail, files):
