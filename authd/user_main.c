@@ -16,6 +16,7 @@
 #include "authd/user_show.h"
 #include "authd/user_store.h"
 #include "base/enc.h"
+#include "base/near.h"
 #include "base/num.h"
 #include "ipc/control.h"
 #include "os/confine.h"
@@ -127,9 +128,25 @@ static int user_make(struct run *r, struct str name, struct err *e)
 	return dir_make(a.home, 0700, a.uid, a.gid, e);
 }
 
+/* An account of another domain can log in, and gets no mail: most often the name was mistyped. */
+static void note_domain(const struct run *r)
+{
+	const struct conf_list ours = r->conf->virtual_mailbox_domains;
+	const char *const at = strchr(r->name, '@');
+
+	for (size_t i = 0; at && i < ours.n; i++)
+		if (str_case_eq(str_c(ours.v[i]), str_c(at + 1)) || strpbrk(ours.v[i], ":/"))
+			return;
+	if (at && !r->o.quiet)
+		fprintf(stderr, "postern-user: note: %s is not in virtual_mailbox_domains: no mail comes for %s\n", at + 1, r->name);
+}
+
 static int cmd_add(struct run *r, struct err *e)
 {
-	return user_make(r, str_c(r->name), e) < 0 ? -1 : password_set(r, e);
+	if (user_make(r, str_c(r->name), e) < 0 || password_set(r, e) < 0)
+		return -1;
+	note_domain(r);
+	return 0;
 }
 
 /* Nobody logs in as the owner of the public folders: there is no password. */
@@ -422,6 +439,8 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 		user_app_print_made(&r->made, r->name, &r->o.app);
 	if (tell_authd(r, "users-changed", e) < 0)
 		return -1;
+	if (c->removing && r->o.keep_mail && !r->o.quiet)
+		printf("the mail stays in %s\n", removed.maildir);
 	return remove_mail ? user_home_remove(&removed, e) : 0;
 }
 
@@ -461,6 +480,23 @@ static void options_get(int argc, char **argv, struct options *o)
 	}
 }
 
+/* Says what of the call is wrong, before how it goes: n words, c what they begin with. */
+static void misused(int n, char **given, const struct command *c)
+{
+	struct near near;
+
+	if (n == 0)
+		return;
+	if (c) {
+		fprintf(stderr, "postern-user: %s\nusage: postern user %s\n", n <= c->name + c->arg ? "something is missing" : "there is more than it takes", c->usage);
+		exit(EXIT_USAGE);
+	}
+	near_init(&near, str_c(given[0]));
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		near_try(&near, commands[i].word);
+	fprintf(stderr, "postern-user: no command \"%s\"%s%s\n", given[0], near_best(&near) ? "; meant is perhaps " : "", near_best(&near) ? near_best(&near) : "");
+}
+
 static const struct command *command_get(int argc, char **argv, struct run *r, struct err *e)
 {
 	const struct command *c = NULL;
@@ -475,8 +511,10 @@ static const struct command *command_get(int argc, char **argv, struct run *r, s
 		break;
 	}
 	const bool named = c && c->name && !(c->fn == cmd_app_list && r->o.app.all);
-	if (!c || argc - optind != 1 + named + c->arg)
+	if (!c || argc - optind != 1 + named + c->arg) {
+		misused(argc - optind, argv + optind, c);
 		exit(usage(stderr));
+	}
 	if (named && name_take(r, str_c(argv[optind + 1]), e) < 0)
 		return NULL;
 	if (c->arg)

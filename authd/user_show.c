@@ -19,15 +19,36 @@ static void json_user(const char *name, const char *kind, const char *state, uns
 	putchar('}');
 }
 
+/* As "quota" takes it. */
+static const char *quota_text(const struct quota *q, char *text, size_t cap)
+{
+	static const char units[] = "\0KMGT";
+	unsigned long long n = q->bytes;
+	unsigned u = 0;
+
+	if (q->bytes == 0 && q->count == 0)
+		return "default";
+	if (q->bytes == USERS_NO_QUOTA && q->count == USERS_NO_QUOTA)
+		return "none";
+	for (; n && n % 1024 == 0 && u < 4; u++)
+		n /= 1024;
+	int k = snprintf(text, cap, "%llu", n);
+	if (units[u])
+		k += snprintf(text + k, cap - (size_t)k, "%c", units[u]);
+	if (q->count)
+		(void)snprintf(text + k, cap - (size_t)k, ",%llu", (unsigned long long)q->count);
+	return text;
+}
+
 static void print_user(bool json, const char *name, const char *kind, bool disabled, unsigned uid, const struct quota *quota, bool first)
 {
 	const char *const state = disabled ? "disabled" : "active";
+	char text[64];
 
 	if (json)
 		json_user(name, kind, state, uid, quota, first);
 	else
-		printf("%-40s %-7s %-8s %10u %14llu %10llu\n", name, kind, state, uid, (unsigned long long)quota->bytes,
-		       (unsigned long long)quota->count);
+		printf("%-40s %-7s %-8s  uid %-10u quota %s\n", name, kind, state, uid, quota_text(quota, text, sizeof(text)));
 }
 
 struct listing {

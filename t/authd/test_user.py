@@ -69,6 +69,35 @@ def test_files_and_listing(authd):
     assert stat.S_IMODE(home.st_mode) == 0o700 and home.st_uid == rows["bob@example.com"]["uid"]
 
 
+def test_what_is_wrong_is_said_first(authd):
+    for args, told in ((["raname", "a@example.com"], 'no command "raname"'), (["disabel", "a@example.com"], "meant is perhaps disable"),
+                       (["quota", "a@example.com"], "something is missing\nusage: postern user quota NAME SIZE"),
+                       (["quota", "a@example.com", "5", "G"], "more than it takes"), (["app-password", "add"], "app-password add NAME")):
+        p = authd.user(*args, check=False)
+        assert p.returncode == 64 and told in p.stderr.decode(), p.stderr
+
+
+def test_a_domain_that_is_none_of_ours_is_told_of(make_authd):
+    authd = make_authd(virtual_mailbox_domains="example.org Example.com")
+    assert b"no mail comes for a@exmaple.com" in authd.user("add", "a@exmaple.com", "--password-stdin", input=b"x").stderr
+    for args in (["add", "b@example.com"], ["-q", "add", "b@exmaple.com"], ["add", "local"]):
+        assert b"note:" not in authd.user(*args, "--password-stdin", input=b"x").stderr
+
+
+def test_quota_as_it_was_given(authd):
+    authd.add("a@example.com", "x")
+    for quota in ("2G", "1536K,100000", "1000", "none", "default", "5T"):
+        authd.user("quota", "a@example.com", quota)
+        assert authd.user("list").stdout.decode().split()[-1] == quota
+
+
+def test_kept_mail_is_told_of(authd):
+    authd.add("a@example.com", "x")
+    maildir = authd.state / "mail" / "a@example.com" / "Maildir"
+    assert authd.user("del", "a@example.com", "--keep-mail").stdout.decode() == "the mail stays in %s\n" % maildir
+    assert maildir.parent.is_dir()
+
+
 def test_uid_is_never_given_twice(authd):
     authd.add("a@example.com", "x")
     uid = json.loads(authd.user("show", "a@example.com", "--json").stdout)["uid"]
