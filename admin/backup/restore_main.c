@@ -115,7 +115,7 @@ static int restore_all(const struct options *o, const char *import)
 	size_t n;
 
 	if (backup_users(o->dir, a, &names, &n, &e) < 0 || n == 0) {
-		fprintf(stderr, "postern-restore: %s\n", e.code ? e.text : "no user's mail is in this backup");
+		fprintf(stderr, "postern-restore: %s\n", e.code ? e.text : access(o->dir, F_OK) < 0 ? "there is no such directory" : "no user's mail is in this backup");
 		worst = EXIT_TEMP;
 	}
 	for (size_t i = 0; worst != EXIT_TEMP && i < n; i++) {

@@ -106,24 +106,35 @@ static bool one_of(const char *value, const char *const *allowed, size_t n)
 	return value == NULL;
 }
 
-static bool sensible(const struct import_options *o, size_t w)
+/* What is wrong with the call; NULL: nothing. */
+static const char *mistake(const struct import_options *o, size_t w)
 {
 	static const char *const quotes[] = { "rd", "o", "none" }, *const tls[] = { "implicit", "starttls", "none" }, *const layouts[] = { "maildir++", "fs" };
+	const char *const word = words[w].word;
 
 	if (words[w].one_user && o->user == NULL)
-		return false;
-	if (words[w].files ? o->n_args == 0 || o->host : o->n_args != 0 || o->host == NULL)
-		return false;
-	if (strcmp(words[w].word, "maildir") == 0 && o->n_args != 1)
-		return false;
-	if (strcmp(words[w].word, "backup") == 0 && o->n_args > 2)
-		return false;
-	if (o->layout && strcmp(words[w].word, "maildir") != 0)
-		return false;
-	if ((o->delete || o->keep) && strcmp(words[w].word, "pop3") != 0)
-		return false;
-	return !(o->delete && o->keep) && o->n_args <= IMPORT_ROOTS_MAX && one_of(o->quote, quotes, 3) && one_of(o->tls, tls, 3) && one_of(o->layout, layouts, 2) &&
-	       !(strcmp(words[w].word, "tree") == 0 && o->user && o->n_args != 1);
+		return "for which user? (--user USER)";
+	if (words[w].files && o->n_args == 0)
+		return "from which file or directory?";
+	if (!words[w].files && o->host == NULL)
+		return "from which server? (--host HOST)";
+	if (words[w].files ? o->host != NULL : o->n_args != 0)
+		return words[w].files ? "--host is for imap and pop3" : "no files are taken";
+	if ((strcmp(word, "maildir") == 0 && o->n_args != 1) || (strcmp(word, "tree") == 0 && o->user && o->n_args != 1))
+		return "one directory at a time";
+	if ((strcmp(word, "backup") == 0 && o->n_args > 2) || o->n_args > IMPORT_ROOTS_MAX)
+		return "more names than it takes";
+	if (o->layout && strcmp(word, "maildir") != 0)
+		return "--layout is for maildir";
+	if ((o->delete || o->keep) && strcmp(word, "pop3") != 0)
+		return "--keep and --delete are for pop3";
+	if (o->delete && o->keep)
+		return "--keep or --delete?";
+	if (!one_of(o->quote, quotes, 3))
+		return "--quote is rd, o or none";
+	if (!one_of(o->tls, tls, 3))
+		return "--tls is implicit, starttls or none";
+	return one_of(o->layout, layouts, 2) ? NULL : "--layout is maildir++ or fs";
 }
 
 /* --- who --- */
@@ -349,8 +360,11 @@ int main(int argc, char **argv)
 		return r > 0 ? 0 : usage(stderr, EXIT_USAGE);
 	while (w < ARRAY_LEN(words) && strcmp(o.word, words[w].word) != 0)
 		w++;
-	if (w == ARRAY_LEN(words) || !sensible(&o, w))
+	const char *const wrong = w < ARRAY_LEN(words) ? mistake(&o, w) : "no such word";
+	if (wrong) {
+		(void)fprintf(stderr, "postern-import: %s: %s\n", o.word, wrong);
 		return usage(stderr, EXIT_USAGE);
+	}
 	if (conf_load_told("postern-import", o.conf_file, false, &conf) < 0)
 		return EXIT_CONF;
 	return words[w].one_user ? one_user(&o, conf, w, o.user, o.args, o.n_args) : each_home(&o, conf, w);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/near.h"
 #include "os/os.h"
 
 static int word_help(const struct postern *p, int argc, char **argv);
@@ -141,6 +142,31 @@ static bool is_other(const char *name)
 	return false;
 }
 
+/* The word that was meant, or NULL; of the programs those that are there. */
+static const char *word_meant(const struct postern *p, const char *word)
+{
+	char path[PATH_MAX];
+	struct near n;
+
+	near_init(&n, str_c(word));
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		near_try(&n, words[i].name);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		near_try(&n, others[i].name);
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (snprintf(path, sizeof(path), "%s/postern-%s", p->libexec, known[i].name) < (int)sizeof(path) && access(path, X_OK) == 0)
+			near_try(&n, known[i].name);
+	return near_best(&n);
+}
+
+static int no_word(const struct postern *p, const char *word)
+{
+	const char *const meant = word_meant(p, word);
+
+	fprintf(stderr, "postern: no word \"%s\"%s%s; \"postern help\" lists them\n", word, meant ? "; meant is perhaps " : "", meant ? meant : "");
+	return POSTERN_USAGE;
+}
+
 /* argv[0] is the word. Does not return when the program starts. */
 static int run_program(const struct postern *p, int argc, char **argv)
 {
@@ -164,10 +190,9 @@ static int run_program(const struct postern *p, int argc, char **argv)
 		v[n++] = argv[i];
 	execv(path, v);
 	if (errno == ENOENT)
-		fprintf(stderr, "postern: no word \"%s\"; \"postern help\" lists them\n", argv[0]);
-	else
-		fprintf(stderr, "postern: %s: %s\n", path, strerror(errno));
-	return errno == ENOENT ? POSTERN_USAGE : POSTERN_FAILED;
+		return no_word(p, argv[0]);
+	fprintf(stderr, "postern: %s: %s\n", path, strerror(errno));
+	return POSTERN_FAILED;
 }
 
 static int word_help(const struct postern *p, int argc, char **argv)

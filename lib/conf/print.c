@@ -65,8 +65,11 @@ int conf_param_value(const struct conf *c, const char *name, struct arena *a, st
 	const struct param *p = param_find(str_c(name));
 	struct str text, value;
 
-	if (!conf_lookup(c, name, &text))
-		return err_set(e, ERR_NOENT, 0, "%s: no such parameter", name);
+	if (!conf_lookup(c, name, &text)) {
+		const char *const near = param_suggest(str_c(name));
+
+		return err_set(e, ERR_NOENT, 0, "%s: no such parameter%s%s", name, near ? "; meant is perhaps " : "", near ? near : "");
+	}
 	if (p && (p->flags & PARAM_F_SECRET)) {
 		*out = text.n ? str_c(mask) : STR("");
 		return 0;

@@ -228,6 +228,14 @@ def test_check_finds_nothing_wrong_with_the_running_suite(suite, mail):
     assert code == 0 and " error: " not in out and err == ""
 
 
+@pytest.mark.parametrize("words, told", [(["quene"], 'no word "quene"; meant is perhaps queue'), (["help", "stauts"], "meant is perhaps status"),
+                                         (["postmaps"], "meant is perhaps postmap"), (["frobnicate"], 'no word "frobnicate"; "postern help" lists them')])
+def test_a_mistyped_word(suite, words, told):
+    code, out, err = tool(suite, "postern", "-c", suite.conf, *words)
+    assert code == 64 and out == "" and told in err, err
+    assert "spam_kill_level" in tool(suite, "postern", "-c", suite.conf, "config", "spam_kil_level")[2]
+
+
 def test_check_tells_mistakes_with_their_lines(suite, scratch):
     conf = put(scratch / "postern.conf", suite.conf.read_text() + "hopcount_limit = many\nmyorign = x\nmailbox_size_limit = 0\n"
                "content_filter = smtp-amavis:[127.0.0.0]:10024\n")

@@ -218,5 +218,9 @@ def test_usage(user, suite):
                  ["pop3", "--user", user.name, "--host", "x", "--keep", "--delete"], ["mbox", "--user", user.name, "--host", "x", "f"]):
         p = suite.tool("postern-import", *args, check=False)
         assert p.returncode == 64, args
+    for args, told in ((["mbox", "f"], "mbox: for which user? (--user USER)"), (["imap", "--user", user.name], "imap: from which server? (--host HOST)"),
+                       (["maildir", "--user", user.name], "maildir: from which file or directory?"), (["mail", "--user", user.name], "mail: no such word")):
+        p = suite.tool("postern-import", *args, check=False)
+        assert p.returncode == 64 and p.stdout.decode().startswith("postern-import: %s\n" % told), p.stdout
     p = suite.tool("postern-import", "imap", "--user", user.name, "--host", suite.host, "--port", "1", check=False, input=b"x\n")
     assert p.returncode == 75

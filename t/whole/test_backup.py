@@ -330,6 +330,7 @@ def test_wrong_use_is_told(suite, args):
 def test_not_without_a_backup_and_not_for_strangers(suite, tmp_path):
     assert suite.tool("postern-backup", "--verify", tmp_path / "none", check=False).returncode == 75
     assert suite.tool("postern-restore", "--user", "alice@example.com", tmp_path / "none", check=False).returncode == 75
+    assert b"no such directory" in suite.tool("postern-restore", "--all", tmp_path / "none", check=False).stdout
     assert suite.tool("postern-backup", "--user", "nobody@example.com", tmp_path / "b", check=False).returncode == 1
     (tmp_path / "open").mkdir()
     os.chmod(tmp_path / "open", 0o777)
