@@ -1,0 +1,363 @@
+"""What the mailbox bench measures, in groups: rows_select and so on."""
+import os
+import re
+import socket
+import statistics
+import threading
+import time
+
+from mailclient import USER, Client, Missing, timed
+from peers import PASSWORD, row
+
+REPEAT = int(os.environ.get("BENCH_REPEAT", "5"))
+ENVELOPE = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"
+HEADERS = "(UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC SUBJECT MESSAGE-ID REFERENCES CONTENT-TYPE)])"
+
+
+def longest_noop(a, b, command):
+    """How long NOOPs of another connection of the user take while a's command runs."""
+    worst, over = [0.0], threading.Event()
+
+    def noops():
+        while not over.is_set():
+            s, _ = timed(lambda: b.cmd("NOOP"))
+            worst[0] = max(worst[0], s)
+    thread = threading.Thread(target=noops)
+    thread.start()
+    a.cmd(command)
+    over.set()
+    thread.join()
+    a.close()
+    b.close()
+    return worst[0]
+
+
+def rows_select(t):
+    def first(box):
+        box.restart(wipe=True)
+        c = Client(box.peer)
+        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
+        c.close()
+        return s
+    t.put("SELECT, no index yet", 4, first, 3)
+
+    def neighbour(box):
+        box.restart(wipe=True)
+        return longest_noop(Client(box.peer), Client(box.peer), "SELECT INBOX")
+    t.put("longest NOOP beside it", 0, neighbour, 3)
+
+    def fresh(box):
+        box.restart()
+        c = Client(box.peer)
+        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
+        c.close()
+        return s
+    t.put("SELECT, index there, the user's first connection", 20, fresh, 3)
+
+    def again(box):
+        c = Client(box.peer)
+        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
+        c.close()
+        return s
+    t.put("SELECT on a new connection, index there", 20, again, max(REPEAT, 5))
+
+    def page(box):
+        def work():
+            c = Client(box.peer)
+            c.cmd("SELECT INBOX")
+            c.cmd("FETCH %d:* %s" % (max(1, t.count - 49), HEADERS))
+            return c
+        s, c = timed(work)
+        c.close()
+        return s
+    t.put("connect + LOGIN + SELECT + 50 newest headers", 40, page, max(REPEAT, 5))
+
+    def page_fresh(box):
+        box.restart()
+        return page(box)
+    t.put("the same, the user's first connection", 40, page_fresh, 3)
+
+
+def rows_fetch(t):
+    def fetch(what, tls=False):
+        def work(box):
+            c = box.selected(tls=tls)
+            s, got = timed(lambda: c.cmd("FETCH 1:* " + what))
+            c.close()
+            return s, "%.1f MB" % (got[0] / 1e6)
+        return work
+    t.put("FETCH 1:* (FLAGS)", 6, fetch("(FLAGS)"), REPEAT)
+    t.put("FETCH 1:* ENVELOPE …, first", 5, fetch(ENVELOPE))
+    t.put("FETCH 1:* ENVELOPE …, later", 12, fetch(ENVELOPE), 3)
+    t.put("FETCH 1:* (BODYSTRUCTURE), first", 5, fetch("(BODYSTRUCTURE)"))
+    t.put("FETCH 1:* header fields, later", 1, fetch("(UID FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT)])"), 2)
+
+
+def hits(answer):
+    line = re.search(rb"\* SEARCH[^\r]*", answer)
+    return len(re.findall(rb" \d+", line.group())) if line else 0
+
+
+def search(text):
+    def work(box):
+        c = box.selected()
+        s, got = timed(lambda: c.cmd("SEARCH " + text))
+        c.close()
+        return s, "%d hits" % hits(got[1])
+    return work
+
+
+def rows_search(t):
+    for box in t.boxes:
+        box.restart(wipe=True)
+        box.selected().close()
+    t.put("SEARCH SUBJECT, no index", 5, search("SUBJECT quartalsabschluss"))
+    t.put("SEARCH SUBJECT, indexed", 30, search("SUBJECT quartalsabschluss"), 3)
+    t.put("SEARCH BODY, no index (building it included)", 2, search("BODY zwetschgenkuchen"))
+    t.put("SEARCH BODY, indexed", 200, search("BODY zwetschgenkuchen"), 3)
+    t.put("SEARCH TEXT, indexed", 200, search("TEXT zwetschgenkuchen"), 2)
+    t.put("SEARCH TEXT, a word of five letters", 50, search("TEXT tosen"))
+    t.put("SEARCH FROM, a common name, indexed", 10, search("FROM partner12.example"), 2)
+    t.put("SEARCH UNSEEN", 1, search("UNSEEN"), 3)
+    ours = t.boxes[1]
+    size = sum(f.stat().st_size for f in ours.maildir.glob("postern.search*"))
+    mail = sum(int(re.search(r",S=(\d+)", f).group(1)) for f in os.listdir(ours.maildir / "cur"))
+    row("size of the search index", "", "%.1f MB" % (size / 1e6), "%.1f %% of the mail" % (100 * size / mail), "15 %", "", "", "")
+
+    def neighbour(box):
+        box.restart(wipe=True)
+        return longest_noop(box.selected(), box.selected(), "SEARCH BODY nowhere-to-be-found")
+    t.put("longest NOOP beside a SEARCH BODY that builds the index", 0, neighbour)
+
+
+def rows_sort(t):
+    def simple(text):
+        def work(box):
+            c = box.selected()
+            s, got = timed(lambda: c.cmd(text))
+            c.close()
+            return s, "%.1f MB" % (got[0] / 1e6)
+        return work
+    def flagged(text):
+        """After a flag changed: an answer to the same bytes holds only for who knows that flags do not matter to it."""
+        def work(box):
+            c = box.selected()
+            c.cmd("STORE 1 FLAGS.SILENT ($Bench%d)" % (time.time_ns() % 2))
+            c.cmd("STORE 1 FLAGS.SILENT (\\Answered)")
+            s, _ = timed(lambda: c.cmd(text))
+            c.close()
+            return s
+        return work
+    def grown(text):
+        """After a new message came, by another connection: nothing that was answered before is the answer now."""
+        def work(box):
+            c, other = box.selected(), Client(box.peer)
+            mail = b"From: new@bench.example\r\nSubject: new %d\r\nDate: Tue, 8 Feb 2022 10:00:00 +0000\r\n\r\nx\r\n" % time.time_ns()
+            other.cmd(b"APPEND INBOX {%d+}\r\n%s" % (len(mail), mail))
+            c.cmd("NOOP")
+            s, _ = timed(lambda: c.cmd(text))
+            c.close()
+            other.close()
+            return s
+        return work
+    def process(text):
+        """The same in a process that has just begun, all connections of the user having been closed."""
+        def work(box):
+            c = box.selected()
+            mail = b"From: new@bench.example\r\nSubject: new %d\r\nDate: Tue, 8 Feb 2022 10:00:00 +0000\r\n\r\nx\r\n" % time.time_ns()
+            c.cmd(b"APPEND INBOX {%d+}\r\n%s" % (len(mail), mail))
+            c.close()
+            box.quiet()
+            c = box.selected()
+            s, _ = timed(lambda: c.cmd(text))
+            c.close()
+            return s
+        return work
+    for name, reach, text in (("SORT (REVERSE DATE)", 6, "SORT (REVERSE DATE) UTF-8 ALL"), ("SORT (SUBJECT)", 6, "SORT (SUBJECT) UTF-8 ALL"),
+                              ("THREAD REFERENCES", 10, "THREAD REFERENCES UTF-8 ALL")):
+        t.put(name + ", first", 1, simple(text))
+        t.put(name + ", later", reach, simple(text), 3)
+        t.put(name + ", after a flag changed", reach, flagged(text), 3)
+        t.put(name + ", after a new message", reach, grown(text), 3)
+        t.put(name + ", after a new message, from a new process", reach, process(text), 3)
+
+
+def rows_store(t):
+    n = t.count
+
+    def store(what, undo):
+        def work(box):
+            c = box.selected()
+            s, _ = timed(lambda: c.cmd("STORE " + what))
+            c.cmd("STORE " + undo)
+            c.close()
+            return s
+        return work
+    t.put("STORE \\Flagged on 1,000", 40, store("1:1000 +FLAGS (\\Flagged)", "1:1000 -FLAGS.SILENT (\\Flagged)"), 3)
+    t.put("STORE \\Flagged on all", 25, store("1:* +FLAGS (\\Flagged)", "1:* -FLAGS.SILENT (\\Flagged)"))
+
+    def expunge(box):
+        c = box.selected()
+        total = hits(c.all("SEARCH UNDELETED"))
+        step = max(1, total // 1000)
+        seqs = ",".join(str(1 + k * step) for k in range(min(1000, total)))
+
+        def both():
+            c.cmd("STORE %s +FLAGS.SILENT (\\Deleted)" % seqs)
+            c.cmd("EXPUNGE")
+        s, _ = timed(both)
+        c.close()
+        return s
+    t.put("1,000 scattered deletes + EXPUNGE", 25, expunge, 2)
+
+    def copy(verb, target):
+        def work(box):
+            c = box.selected()
+            c.cmd("CREATE " + target, must=False)
+            s, _ = timed(lambda: c.cmd("%s 1:1000 %s" % (verb, target)))
+            c.close()
+            return s
+        return work
+    t.put("COPY 1,000", 1.5, copy("COPY", "Copied"), 3)
+    t.put("MOVE 1,000", 20, copy("MOVE", "Moved"))
+
+
+def rows_append(t):
+    text = b"From: a@b.example\r\nSubject: append\r\n\r\n" + b"line of text that fills a message of four kilobytes\r\n" * 76
+
+    def appends(folder, at_once=1, total=1000):
+        def work(box):
+            c = Client(box.peer)
+            c.cmd("CREATE " + folder, must=False)
+            one = b"(\\Seen) {%d+}\r\n%s" % (len(text), text)
+
+            def run():
+                for _k in range(total // at_once):
+                    c.cmd(b"APPEND %s " % folder.encode() + b" ".join([one] * at_once))
+            s, _ = timed(run)
+            c.close()
+            return s
+        return work
+
+    def row_of(folder, total=1000):
+        """Without waiting for answers, as mbsync does."""
+        def work(box):
+            c = Client(box.peer)
+            c.cmd("CREATE " + folder, must=False)
+            data = b"".join(b"r%d APPEND %s (\\Seen) {%d+}\r\n%s\r\n" % (k, folder.encode(), len(text), text) for k in range(total))
+
+            def run():
+                sender = threading.Thread(target=c.sock.sendall, args=(data,))
+                sender.start()
+                last = c.read_until(b"r%d " % (total - 1))[2]
+                sender.join()
+                if b" OK" not in last:
+                    raise Missing(last[:120].decode("latin-1"))
+            s, _ = timed(run)
+            c.close()
+            return s
+        return work
+
+    def fill(box):
+        c = box.selected()
+        c.cmd("CREATE Ten", must=False)
+        c.cmd("COPY 1:10000 Ten", must=False)
+        c.close()
+    t.put("APPEND 1,000 x 4 KB, one by one, empty folder", 4, appends("Empty"))
+    for box in t.boxes:
+        fill(box)
+    t.put("APPEND 1,000 x 4 KB into a folder of 10,000", 12, appends("Ten"))
+    t.put("APPEND 1,000 x 4 KB in a row, answers not waited for", 4, row_of("Row"))
+    t.put("APPEND 1,000 x 4 KB, MULTIAPPEND by 100", 3, appends("Multi", 100))
+
+
+def rows_download(t):
+    def work_of(tls):
+        def work(box):
+            c = box.selected(tls=tls)
+            s, got = timed(lambda: c.cmd("FETCH 1:%d (BODY.PEEK[])" % min(10000, t.count - 4000)))
+            c.close()
+            return s, "%.0f MB/s" % (got[0] / s / 1e6)
+        return work
+    t.put("download of 10,000 messages, plain", 1.5, work_of(False), 3)
+    t.put("download of 10,000 messages, TLS", 1.3, work_of(True), 3)
+
+
+def rows_pop3(t):
+    def work(box):
+        def all_of_it():
+            s = socket.create_connection((box.peer.host, 110), timeout=600)
+
+            def hear(end):
+                """Not by lines: what the client takes for them would be most of the time."""
+                first = last = b""
+                while not last.endswith(end):
+                    got = s.recv(1 << 20)
+                    if not got:
+                        raise EOFError
+                    first, last = first or got, (last + got)[-16:]
+                if not first.startswith(b"+OK"):
+                    raise Missing(first[:120].decode("latin-1"))
+
+            def say(line, multi=False):
+                s.sendall(line + b"\r\n")
+                hear(b"\r\n.\r\n" if multi else b"\r\n")
+            hear(b"\r\n")
+            say(b"USER " + USER.encode())
+            say(b"PASS " + PASSWORD.encode())
+            say(b"STAT")
+            say(b"UIDL", True)
+            return s, say
+        s, (sock, say) = timed(all_of_it)
+        say(b"QUIT")
+        sock.close()
+        return s
+
+    def first(box):
+        box.restart(wipe=True)
+        return work(box)
+    t.put("POP3 login + STAT + UIDL, no index", 4, first)
+    t.put("POP3 login + STAT + UIDL, later", 20, work, 3)
+
+
+def rows_idle(t):
+    def arrival(box):
+        c = box.selected()
+        times = []
+        c.sock.sendall(b"i IDLE\r\n")
+        c.read_until(b"+ ")
+        owner = (box.maildir / "cur").stat()
+        for k in range(10):
+            # Dovecot waits for 500 ms from the first change on, its own move to cur included: an arrival within that time is told early.
+            time.sleep(1.2 + k % 3 / 10)
+            name = "%d.M%06dP9.bench%d" % (time.time(), k, os.getpid())
+            tmp = box.maildir / "tmp" / name
+            tmp.write_bytes(b"From: a@b.example\nSubject: new\n\nx\n")
+            os.chown(tmp, owner.st_uid, owner.st_gid)
+            t0 = time.perf_counter()
+            os.rename(tmp, box.maildir / "new" / name)
+            data = b""
+            while b"EXISTS" not in data:
+                data = c.sock.recv(65536)
+            times.append(time.perf_counter() - t0)
+        c.sock.sendall(b"DONE\r\n")
+        c.close()
+        return statistics.median(times)
+    t.put("a file in new/ to EXISTS on an idling client", 100, arrival)
+
+    def memory(box):
+        c = box.selected(tls=True)      # what a first connection costs is not counted
+        time.sleep(1)
+        before = box.peer.pss()
+        more = [box.selected(tls=True) for _n in range(10)]
+        for m in more:
+            m.sock.sendall(b"i IDLE\r\n")
+            m.read_until(b"+ ")
+        time.sleep(2)
+        each = (box.peer.pss() - before) / 10
+        for m in more:
+            m.sock.sendall(b"DONE\r\n")
+        for m in more + [c]:
+            m.close()
+        return each / 1000
+    t.put("PSS KB per idle TLS connection, a user with 10 (isolated fronts)", 5, memory)
