@@ -1,4 +1,5 @@
 """The servers of the mailbox bench, each with its copy of the folder."""
+import itertools
 import os
 import time
 
@@ -10,9 +11,11 @@ MKMAIL = lib.ROOT / "build" / "release" / "x" / "mkmail"
 
 class Box:
     """A server with its copy of the folder."""
+    numbers = itertools.count(1)
 
     def __init__(self, peer, maildir, files):
         self.peer, self.maildir, self.files = peer, maildir, files
+        self.folder = None      # made by a row for itself
 
     def start(self):
         self.peer.start()
@@ -33,6 +36,23 @@ class Box:
         for f in self.maildir.glob(self.files):
             if f.is_file():
                 f.unlink()
+
+    def forget(self):
+        """The server knows no more than what the first SELECT tells it."""
+        self.restart(wipe=True)
+        self.selected().close()
+        self.quiet()
+
+    def make_folder(self, name, messages=0, total=0):
+        """self.folder, with a name that was not there; with copies of INBOX's first messages until there are so many. total: messages in INBOX."""
+        self.folder = "%s%d" % (name, next(Box.numbers))
+        c = self.selected()
+        c.cmd("CREATE " + self.folder)
+        while messages > 0:
+            some = min(messages, total)
+            c.cmd("COPY 1:%d %s" % (some, self.folder))
+            messages -= some
+        c.close()
 
     def quiet(self):
         """No process is left that served a connection: the next one has only what is in files."""

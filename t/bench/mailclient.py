@@ -7,6 +7,7 @@ import time
 from peers import DOMAIN, PASSWORD
 
 USER = "user0@" + DOMAIN
+LINE_MAX = 16384        # of a tagged line: COPYUID lists a thousand UIDs
 
 
 class Missing(Exception):
@@ -43,7 +44,7 @@ class Client:
             total += got
             if len(first) < 4096:
                 first += bytes(view[:min(got, 4096)])
-            tail = (tail + bytes(view[max(0, got - 4096):got]))[-4096:]
+            tail = (tail + bytes(view[max(0, got - LINE_MAX):got]))[-LINE_MAX:]
             if tail.endswith(b"\r\n"):
                 last = tail[:-2].rsplit(b"\n", 1)[-1]
                 if last.startswith(start):

@@ -9,7 +9,7 @@ import time
 from mailclient import USER, Client, Missing, timed
 from peers import PASSWORD, row
 
-REPEAT = int(os.environ.get("BENCH_REPEAT", "5"))
+ARRIVALS = 10
 ENVELOPE = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"
 HEADERS = "(UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC SUBJECT MESSAGE-ID REFERENCES CONTENT-TYPE)])"
 
@@ -32,34 +32,31 @@ def longest_noop(a, b, command):
     return worst[0]
 
 
+def wiped(box):
+    box.restart(wipe=True)
+
+
+def forgotten(box):
+    box.forget()
+
+
+def restarted(box):
+    box.restart()
+
+
 def rows_select(t):
-    def first(box):
-        box.restart(wipe=True)
+    def select(box):
         c = Client(box.peer)
         s, _ = timed(lambda: c.cmd("SELECT INBOX"))
         c.close()
         return s
-    t.put("SELECT, no index yet", 4, first, 3)
+    t.put("SELECT, no index yet", 4, select, wiped)
 
     def neighbour(box):
-        box.restart(wipe=True)
         return longest_noop(Client(box.peer), Client(box.peer), "SELECT INBOX")
-    t.put("longest NOOP beside it", 0, neighbour, 3)
-
-    def fresh(box):
-        box.restart()
-        c = Client(box.peer)
-        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
-        c.close()
-        return s
-    t.put("SELECT, index there, the user's first connection", 20, fresh, 3)
-
-    def again(box):
-        c = Client(box.peer)
-        s, _ = timed(lambda: c.cmd("SELECT INBOX"))
-        c.close()
-        return s
-    t.put("SELECT on a new connection, index there", 20, again, max(REPEAT, 5))
+    t.put("longest NOOP beside it", 0, neighbour, wiped)
+    t.put("SELECT, index there, the user's first connection", 20, select, restarted)
+    t.put("SELECT on a new connection, index there", 20, select)
 
     def page(box):
         def work():
@@ -70,12 +67,8 @@ def rows_select(t):
         s, c = timed(work)
         c.close()
         return s
-    t.put("connect + LOGIN + SELECT + 50 newest headers", 40, page, max(REPEAT, 5))
-
-    def page_fresh(box):
-        box.restart()
-        return page(box)
-    t.put("the same, the user's first connection", 40, page_fresh, 3)
+    t.put("connect + LOGIN + SELECT + 50 newest headers", 40, page)
+    t.put("the same, the user's first connection", 40, page, restarted)
 
 
 def rows_fetch(t):
@@ -86,11 +79,11 @@ def rows_fetch(t):
             c.close()
             return s, "%.1f MB" % (got[0] / 1e6)
         return work
-    t.put("FETCH 1:* (FLAGS)", 6, fetch("(FLAGS)"), REPEAT)
-    t.put("FETCH 1:* ENVELOPE …, first", 5, fetch(ENVELOPE))
-    t.put("FETCH 1:* ENVELOPE …, later", 12, fetch(ENVELOPE), 3)
-    t.put("FETCH 1:* (BODYSTRUCTURE), first", 5, fetch("(BODYSTRUCTURE)"))
-    t.put("FETCH 1:* header fields, later", 1, fetch("(UID FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT)])"), 2)
+    t.put("FETCH 1:* (FLAGS)", 6, fetch("(FLAGS)"))
+    t.put("FETCH 1:* ENVELOPE …, first", 5, fetch(ENVELOPE), forgotten)
+    t.put("FETCH 1:* ENVELOPE …, later", 12, fetch(ENVELOPE))
+    t.put("FETCH 1:* header fields, later", 1, fetch("(UID FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT)])"), warm=True)
+    t.put("FETCH 1:* (BODYSTRUCTURE), first", 5, fetch("(BODYSTRUCTURE)"), forgotten)
 
 
 def hits(answer):
@@ -108,26 +101,22 @@ def search(text):
 
 
 def rows_search(t):
-    for box in t.boxes:
-        box.restart(wipe=True)
-        box.selected().close()
-    t.put("SEARCH SUBJECT, no index", 5, search("SUBJECT quartalsabschluss"))
-    t.put("SEARCH SUBJECT, indexed", 30, search("SUBJECT quartalsabschluss"), 3)
-    t.put("SEARCH BODY, no index (building it included)", 2, search("BODY zwetschgenkuchen"))
-    t.put("SEARCH BODY, indexed", 200, search("BODY zwetschgenkuchen"), 3)
-    t.put("SEARCH TEXT, indexed", 200, search("TEXT zwetschgenkuchen"), 2)
+    t.put("SEARCH SUBJECT, no index", 5, search("SUBJECT quartalsabschluss"), forgotten)
+    t.put("SEARCH SUBJECT, indexed", 30, search("SUBJECT quartalsabschluss"))
+    t.put("SEARCH BODY, no index (building it included)", 2, search("BODY zwetschgenkuchen"), forgotten)
+    t.put("SEARCH BODY, indexed", 200, search("BODY zwetschgenkuchen"))
+    t.put("SEARCH TEXT, indexed", 200, search("TEXT zwetschgenkuchen"))
     t.put("SEARCH TEXT, a word of five letters", 50, search("TEXT tosen"))
-    t.put("SEARCH FROM, a common name, indexed", 10, search("FROM partner12.example"), 2)
-    t.put("SEARCH UNSEEN", 1, search("UNSEEN"), 3)
-    ours = t.boxes[1]
+    t.put("SEARCH FROM, a common name, indexed", 10, search("FROM partner12.example"), warm=True)
+    t.put("SEARCH UNSEEN", 1, search("UNSEEN"))
+    ours = t.boxes[-1]
     size = sum(f.stat().st_size for f in ours.maildir.glob("postern.search*"))
     mail = sum(int(re.search(r",S=(\d+)", f).group(1)) for f in os.listdir(ours.maildir / "cur"))
     row("size of the search index", "", "%.1f MB" % (size / 1e6), "%.1f %% of the mail" % (100 * size / mail), "15 %", "", "", "")
 
     def neighbour(box):
-        box.restart(wipe=True)
         return longest_noop(box.selected(), box.selected(), "SEARCH BODY nowhere-to-be-found")
-    t.put("longest NOOP beside a SEARCH BODY that builds the index", 0, neighbour)
+    t.put("longest NOOP beside a SEARCH BODY that builds the index", 0, neighbour, wiped)
 
 
 def rows_sort(t):
@@ -175,16 +164,14 @@ def rows_sort(t):
         return work
     for name, reach, text in (("SORT (REVERSE DATE)", 6, "SORT (REVERSE DATE) UTF-8 ALL"), ("SORT (SUBJECT)", 6, "SORT (SUBJECT) UTF-8 ALL"),
                               ("THREAD REFERENCES", 10, "THREAD REFERENCES UTF-8 ALL")):
-        t.put(name + ", first", 1, simple(text))
-        t.put(name + ", later", reach, simple(text), 3)
-        t.put(name + ", after a flag changed", reach, flagged(text), 3)
-        t.put(name + ", after a new message", reach, grown(text), 3)
-        t.put(name + ", after a new message, from a new process", reach, process(text), 3)
+        t.put(name + ", first", 1, simple(text), forgotten)
+        t.put(name + ", later", reach, simple(text))
+        t.put(name + ", after a flag changed", reach, flagged(text))
+        t.put(name + ", after a new message", reach, grown(text))
+        t.put(name + ", after a new message, from a new process", reach, process(text))
 
 
 def rows_store(t):
-    n = t.count
-
     def store(what, undo):
         def work(box):
             c = box.selected()
@@ -193,58 +180,71 @@ def rows_store(t):
             c.close()
             return s
         return work
-    t.put("STORE \\Flagged on 1,000", 40, store("1:1000 +FLAGS (\\Flagged)", "1:1000 -FLAGS.SILENT (\\Flagged)"), 3)
+    t.put("STORE \\Flagged on 1,000", 40, store("1:1000 +FLAGS (\\Flagged)", "1:1000 -FLAGS.SILENT (\\Flagged)"))
     t.put("STORE \\Flagged on all", 25, store("1:* +FLAGS (\\Flagged)", "1:* -FLAGS.SILENT (\\Flagged)"))
+
+    some = min(1000, t.count)
+    step = t.count // some
+    scattered = ",".join(str(1 + k * step) for k in range(some))
+
+    def spare(box):
+        """Copies of what is to be expunged, which come back afterwards."""
+        box.make_folder("Spare")
+        c = box.selected()
+        c.cmd("COPY %s %s" % (scattered, box.folder))
+        c.close()
+
+    def back(box, verb):
+        c = box.selected(box.folder)
+        c.cmd(verb + " 1:* INBOX")
+        c.close()
 
     def expunge(box):
         c = box.selected()
-        total = hits(c.all("SEARCH UNDELETED"))
-        step = max(1, total // 1000)
-        seqs = ",".join(str(1 + k * step) for k in range(min(1000, total)))
 
         def both():
-            c.cmd("STORE %s +FLAGS.SILENT (\\Deleted)" % seqs)
+            c.cmd("STORE %s +FLAGS.SILENT (\\Deleted)" % scattered)
             c.cmd("EXPUNGE")
         s, _ = timed(both)
         c.close()
+        back(box, "COPY")
         return s
-    t.put("1,000 scattered deletes + EXPUNGE", 25, expunge, 2)
+    t.put("1,000 scattered deletes + EXPUNGE", 25, expunge, spare)
 
-    def copy(verb, target):
+    def transfer(verb):
         def work(box):
             c = box.selected()
-            c.cmd("CREATE " + target, must=False)
-            s, _ = timed(lambda: c.cmd("%s 1:1000 %s" % (verb, target)))
+            s, _ = timed(lambda: c.cmd("%s 1:%d %s" % (verb, some, box.folder)))
             c.close()
+            if verb == "MOVE":
+                back(box, verb)
             return s
         return work
-    t.put("COPY 1,000", 1.5, copy("COPY", "Copied"), 3)
-    t.put("MOVE 1,000", 20, copy("MOVE", "Moved"))
+    t.put("COPY 1,000", 1.5, transfer("COPY"), lambda box: box.make_folder("Copied"))
+    t.put("MOVE 1,000", 20, transfer("MOVE"), lambda box: box.make_folder("Moved"))
 
 
 def rows_append(t):
     text = b"From: a@b.example\r\nSubject: append\r\n\r\n" + b"line of text that fills a message of four kilobytes\r\n" * 76
 
-    def appends(folder, at_once=1, total=1000):
+    def appends(at_once=1, total=1000):
         def work(box):
             c = Client(box.peer)
-            c.cmd("CREATE " + folder, must=False)
             one = b"(\\Seen) {%d+}\r\n%s" % (len(text), text)
 
             def run():
                 for _k in range(total // at_once):
-                    c.cmd(b"APPEND %s " % folder.encode() + b" ".join([one] * at_once))
+                    c.cmd(b"APPEND %s " % box.folder.encode() + b" ".join([one] * at_once))
             s, _ = timed(run)
             c.close()
             return s
         return work
 
-    def row_of(folder, total=1000):
+    def row_of(total=1000):
         """Without waiting for answers, as mbsync does."""
         def work(box):
             c = Client(box.peer)
-            c.cmd("CREATE " + folder, must=False)
-            data = b"".join(b"r%d APPEND %s (\\Seen) {%d+}\r\n%s\r\n" % (k, folder.encode(), len(text), text) for k in range(total))
+            data = b"".join(b"r%d APPEND %s (\\Seen) {%d+}\r\n%s\r\n" % (k, box.folder.encode(), len(text), text) for k in range(total))
 
             def run():
                 sender = threading.Thread(target=c.sock.sendall, args=(data,))
@@ -258,29 +258,27 @@ def rows_append(t):
             return s
         return work
 
-    def fill(box):
-        c = box.selected()
-        c.cmd("CREATE Ten", must=False)
-        c.cmd("COPY 1:10000 Ten", must=False)
-        c.close()
-    t.put("APPEND 1,000 x 4 KB, one by one, empty folder", 4, appends("Empty"))
-    for box in t.boxes:
-        fill(box)
-    t.put("APPEND 1,000 x 4 KB into a folder of 10,000", 12, appends("Ten"))
-    t.put("APPEND 1,000 x 4 KB in a row, answers not waited for", 4, row_of("Row"))
-    t.put("APPEND 1,000 x 4 KB, MULTIAPPEND by 100", 3, appends("Multi", 100))
+    def empty(box):
+        box.make_folder("Empty")
+
+    t.put("APPEND 1,000 x 4 KB, one by one, empty folder", 4, appends(), empty)
+    t.put("APPEND 1,000 x 4 KB into a folder of 10,000", 12, appends(), lambda box: box.make_folder("Ten", 10000, t.count))
+    t.put("APPEND 1,000 x 4 KB in a row, answers not waited for", 4, row_of(), empty)
+    t.put("APPEND 1,000 x 4 KB, MULTIAPPEND by 100", 3, appends(100), empty)
 
 
 def rows_download(t):
+    some = min(10000, t.count)
+
     def work_of(tls):
         def work(box):
             c = box.selected(tls=tls)
-            s, got = timed(lambda: c.cmd("FETCH 1:%d (BODY.PEEK[])" % min(10000, t.count - 4000)))
+            s, got = timed(lambda: c.cmd("FETCH 1:%d (BODY.PEEK[])" % some))
             c.close()
             return s, "%.0f MB/s" % (got[0] / s / 1e6)
         return work
-    t.put("download of 10,000 messages, plain", 1.5, work_of(False), 3)
-    t.put("download of 10,000 messages, TLS", 1.3, work_of(True), 3)
+    t.put("download of {:,} messages, plain".format(some), 1.5, work_of(False))
+    t.put("download of {:,} messages, TLS".format(some), 1.3, work_of(True))
 
 
 def rows_pop3(t):
@@ -313,11 +311,8 @@ def rows_pop3(t):
         sock.close()
         return s
 
-    def first(box):
-        box.restart(wipe=True)
-        return work(box)
-    t.put("POP3 login + STAT + UIDL, no index", 4, first)
-    t.put("POP3 login + STAT + UIDL, later", 20, work, 3)
+    t.put("POP3 login + STAT + UIDL, no index", 4, work, wiped)
+    t.put("POP3 login + STAT + UIDL, later", 20, work)
 
 
 def rows_idle(t):
@@ -327,7 +322,7 @@ def rows_idle(t):
         c.sock.sendall(b"i IDLE\r\n")
         c.read_until(b"+ ")
         owner = (box.maildir / "cur").stat()
-        for k in range(10):
+        for k in range(ARRIVALS):
             # Dovecot waits for 500 ms from the first change on, its own move to cur included: an arrival within that time is told early.
             time.sleep(1.2 + k % 3 / 10)
             name = "%d.M%06dP9.bench%d" % (time.time(), k, os.getpid())
@@ -343,7 +338,7 @@ def rows_idle(t):
         c.sock.sendall(b"DONE\r\n")
         c.close()
         return statistics.median(times)
-    t.put("a file in new/ to EXISTS on an idling client", 100, arrival)
+    t.put("a file in new/ to EXISTS on an idling client, median of %d" % ARRIVALS, 100, arrival, repeat=1)
 
     def memory(box):
         c = box.selected(tls=True)      # what a first connection costs is not counted
