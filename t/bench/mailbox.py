@@ -6,7 +6,8 @@
 
 Both servers have hard links to the same files, owned by the same uid, so the page cache is the same for both. Rows named "no index" and "first" begin each time
 with a server that was started anew after its files in the folder were removed; the latter after one SELECT, so that there is a list of the messages and nothing
-else. What a row takes from the folder is put back, and what it makes has a name that is new. CPU is the servers' (control group), not the client's; preparing is not in it. A row shows Dovecot's time, ours, the ratio, and the ratio that is to be
+else. What a row takes from the folder is put back, and what it makes has a name that is new. Before a row that waits for the disk, what was written before it is
+synced. CPU is the servers' (control group), not the client's; preparing is not in it. A row shows Dovecot's time, ours, the ratio, and the ratio that is to be
 reached."""
 import math
 import os
@@ -57,9 +58,9 @@ class Table:
         names = [box.peer.name for box in boxes]
         header("%d messages" % count, "operation", *["%s ms" % n for n in names], "ratio", "to reach", *["CPU ms " + n for n in names], "more")
 
-    def put(self, name, reach, work, prepare=None, warm=False, repeat=None):
+    def put(self, name, reach, work, prepare=None, warm=False, disk=False, repeat=None):
         """A row: work(box) -> seconds or (seconds, note), the servers in turn. prepare(box) goes before each and is not counted. warm: the first time is not
-        counted either."""
+        counted either. disk: what is on its way to the disk is there before each, as it is after each prepare: no server waits for what another wrote."""
         results = [Result() for _box in self.boxes]
         for turn in range(-1 if warm else 0, repeat or self.repeat):
             for box, result in zip(self.boxes, results):
@@ -67,6 +68,8 @@ class Table:
                     continue
                 if prepare:
                     prepare(box)
+                if prepare or disk:
+                    os.sync()
                 (result if turn >= 0 else Result()).take(box, work)
         theirs, ours = results[0].median(), results[-1].median()
         ratio = "" if math.isnan(theirs / ours) else "%.1f%s" % (theirs / ours, "" if theirs / ours >= reach else " <")
@@ -81,6 +84,7 @@ def main():
         for box in boxes:
             box.start()
         try:
+            os.sync()       # what mkmail wrote
             t = Table(boxes, count, REPEAT)
             for name in ROWS:
                 getattr(mailrows, "rows_" + name)(t)

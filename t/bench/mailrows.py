@@ -180,8 +180,8 @@ def rows_store(t):
             c.close()
             return s
         return work
-    t.put("STORE \\Flagged on 1,000", 40, store("1:1000 +FLAGS (\\Flagged)", "1:1000 -FLAGS.SILENT (\\Flagged)"))
-    t.put("STORE \\Flagged on all", 25, store("1:* +FLAGS (\\Flagged)", "1:* -FLAGS.SILENT (\\Flagged)"))
+    t.put("STORE \\Flagged on 1,000", 40, store("1:1000 +FLAGS (\\Flagged)", "1:1000 -FLAGS.SILENT (\\Flagged)"), disk=True)
+    t.put("STORE \\Flagged on all", 25, store("1:* +FLAGS (\\Flagged)", "1:* -FLAGS.SILENT (\\Flagged)"), disk=True)
 
     some = min(1000, t.count)
     step = t.count // some
