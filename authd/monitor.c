@@ -160,7 +160,11 @@ static void on_hup(void *ctx, int signo)
 
 	buf_init(&problems, 65536);
 	if (conf_load(m->conf_file, &fresh, &problems, &e) < 0) {
-		log_error("reload: %s; the old configuration stays: %.*s", e.text, STR_ARG(buf_view(&problems)));
+		struct str rest = buf_view(&problems), one;
+
+		while (str_token(&rest, "\n", &one))
+			log_error("%.*s", STR_ARG(one));
+		log_error("reload: %s; the old configuration stays", e.text);
 	} else {
 		/* Connections hold no pointers into the old one; it is freed. */
 		conf_free(&m->conf);

@@ -28,6 +28,16 @@ def test_address_is_refused_after_ten(authd):
     assert login(authd, "alice@example.com", "secret", client="198.51.100.8", parent=p)[0] == "OK", "the neighbour may"
 
 
+def test_every_mistake_of_a_reload_has_its_line(authd):
+    authd.mark()
+    plain = authd.conf.read_text()
+    authd.conf.write_text(plain + "myhostnam = x\nimap_listeners = 1/none\n")
+    os.kill(authd.monitor_pid(), signal.SIGHUP)
+    authd.wait_log("the old configuration stays")
+    told = authd.log().splitlines()
+    assert any("myhostnam: no such parameter" in l and "imap_listeners" not in l for l in told) and any("1/none" in l for l in told), told
+
+
 def test_owner_is_never_locked_out_at_the_usual_place(authd):
     p = authd.parent()
     assert login(authd, "alice@example.com", "secret", client="192.0.2.10", parent=p)[0] == "OK"
