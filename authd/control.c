@@ -1,4 +1,4 @@
-/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed, shares, app-uses. The peer is root, checked again here. */
+/* The words of administrators and of tools: status, users-changed, end-user, dkim-changed, shares, app-uses, forgive. The peer is root, checked again here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -6,6 +6,7 @@
 
 #include "authd/monitor.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "ipc/control.h"
 #include "log/log.h"
 #include "os/os.h"
@@ -197,6 +198,20 @@ static void do_app_uses(struct client *c, const struct ipc_strs *args)
 		end(c, ERR_NONE, "");
 }
 
+/* args: a user, and the address whose failed logins with that name are forgotten. */
+static void do_forgive(struct client *c, const struct ipc_strs *args)
+{
+	struct throttle_client from = { .has_addr = true };
+
+	if (args->n != 2 || addr_parse(args->v[1], from.addr) < 0) {
+		end(c, ERR_INPUT, "a user and an address are needed");
+		return;
+	}
+	const bool was = throttle_forgive(c->m->throttle, (uint32_t)clock_wall(), &from, args->v[0]);
+	log_info("failed logins forgiven by the administrator: rip=%.*s user=\"%.*s\"", STR_ARG(args->v[1]), STR_ARG(args->v[0]));
+	end(c, ERR_NONE, was ? "was refused" : "was not refused");
+}
+
 static const struct {
 	const char *word;
 	void (*fn)(struct client *c, const struct ipc_strs *args);
@@ -207,6 +222,7 @@ static const struct {
 	{ "shares", do_shares },
 	{ "dkim-changed", do_dkim_changed },
 	{ "app-uses", do_app_uses },
+	{ "forgive", do_forgive },
 };
 
 static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id, void *msg, int fd)
@@ -224,7 +240,7 @@ static void on_message(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t i
 			words[i].fn(c, &r->args);
 			return;
 		}
-	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed shares app-uses");
+	end(c, ERR_INPUT, "unknown word: status users-changed end-user dkim-changed shares app-uses forgive");
 }
 
 static void on_closed(void *ctx, struct ipc_chan *ch, const struct err *why)

@@ -240,6 +240,25 @@ static void test_known_by_app(void)
 	throttle_free(&t);
 }
 
+static void test_forgiven(void)
+{
+	struct throttle *t = throttle_new(&throttle_defaults);
+	const struct throttle_client c = at(192, 0, 2, 7), other = at(198, 51, 100, 7);
+
+	for (unsigned i = 0; i < 30; i++) {
+		(void)throttle_fail(t, 1000, &c, STR("joe"), true, i + 1);
+		(void)throttle_fail(t, 1000, &other, STR("joe"), true, i + 100);
+	}
+	tap_is_int(throttle_ask(t, 1000, &c, STR("joe")), THROTTLE_REFUSED, "refused");
+	tap_ok(throttle_forgive(t, 1000, &c, STR("joe")), "it was refused");
+	tap_is_int(throttle_ask(t, 1000, &c, STR("joe")), THROTTLE_PASS, "forgiven");
+	tap_is_int(throttle_ask_client(t, 1000, &c), THROTTLE_PASS, "and the address");
+	tap_is_int((long long)throttle_count(t, 1000, &c), 0, "nothing is counted any more");
+	tap_is_int(throttle_ask(t, 1000, &other, STR("joe")), THROTTLE_REFUSED, "the other address still is");
+	tap_ok(!throttle_forgive(t, 1000, &c, STR("joe")), "nothing is left to forgive");
+	throttle_free(&t);
+}
+
 static void test_snapshot(void)
 {
 	struct throttle *t = fresh(), *u = fresh();
@@ -287,6 +306,7 @@ int main(void)
 	test_bounds();
 	test_unforgiving();
 	test_known_by_app();
+	test_forgiven();
 	test_snapshot();
 	return tap_done();
 }

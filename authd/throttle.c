@@ -420,6 +420,28 @@ uint32_t throttle_count(struct throttle *t, uint32_t now, const struct throttle_
 
 /* --- snapshot --- */
 
+static bool drop(struct throttle *t, enum kind k, uint64_t key, uint32_t now)
+{
+	struct ent *x = table_find(t, k, key);
+	const bool was = x && x->until > now;
+
+	if (!x)
+		return false;
+	*x = (struct ent){ 0 };
+	t->dirty = true;
+	return was;
+}
+
+bool throttle_forgive(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user)
+{
+	bool was = drop(t, K_PAIR, key_net(t, K_PAIR, c, user), now);
+
+	was |= drop(t, K_ACCOUNT, key_of(t, K_ACCOUNT, NULL, 0, 0, user, 0), now);
+	was |= drop(t, addr_kind(c), key_addr(t, c), now);
+	was |= drop(t, K_NET, key_net(t, K_NET, c, (struct str){ 0 }), now);
+	return was;
+}
+
 bool throttle_dirty(const struct throttle *t)
 {
 	return t->dirty;

@@ -70,6 +70,9 @@ enum throttle_answer throttle_ask(struct throttle *t, uint32_t now, const struct
 uint32_t throttle_fail(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool exists, uint64_t tag);
 /* main: by the account's own password: what was counted for this account and network begins anew. */
 void throttle_success(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user, bool main);
+/* An administrator's word: failures of that address, its network and that account, from there and together, are forgotten, and how long each would be refused the next
+ * time. Returns whether any of them was refused. */
+bool throttle_forgive(struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
 /* Did user log in from this network during the last 30 days? */
 bool throttle_knows(const struct throttle *t, uint32_t now, const struct throttle_client *c, struct str user);
 /* Failures counted for this address in the running window, for the log. */

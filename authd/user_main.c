@@ -18,6 +18,7 @@
 #include "base/enc.h"
 #include "base/near.h"
 #include "base/num.h"
+#include "ipc/ask.h"
 #include "ipc/control.h"
 #include "os/confine.h"
 #include "os/os.h"
@@ -309,6 +310,27 @@ static int cmd_show(struct run *r, struct err *e)
 	return user_show(&r->s, r->conf, r->name, r->o.json, e);
 }
 
+/* --- failed logins --- */
+
+/* Whoever mistyped too often, or shares an address with who did, need not wait. */
+static int cmd_forgive(struct run *r, struct err *e)
+{
+	const struct str args[] = { str_c(r->name), str_c(r->arg) };
+	uint8_t addr[16];
+	struct buf said;
+
+	if (addr_parse(args[1], addr) < 0)
+		return err_set(e, ERR_INPUT, 0, "%s: not an address (192.0.2.1, 2001:db8::1; the log has it: rip=)", r->arg);
+	if (geteuid() != 0)
+		return err_set(e, ERR_DENIED, 0, "only root may forgive failed logins");
+	buf_init(&said, 256);
+	const int rc = control_ask(r->conf->run_directory, "auth/control", "forgive", args, 2, NULL, NULL, &said, e);
+	if (rc == 0 && !r->o.quiet)
+		printf("%s from %s %s\n", r->name, r->arg, said.n ? said.p : "");
+	buf_fini(&said);
+	return rc == 0 ? 0 : -1;
+}
+
 /* --- telling authd --- */
 
 /* 0: done, or authd does not run; -1: it could not do it. */
@@ -393,6 +415,7 @@ static const struct command {
 	{ "disable", cmd_disable, true, false, true, false, "disable NAME" },
 	{ "enable", cmd_enable, true, false, true, false, "enable NAME" },
 	{ "quota", cmd_quota, true, true, true, false, "quota NAME SIZE[,MESSAGES]|none|default" },
+	{ "forgive", cmd_forgive, true, true, false, false, "forgive NAME ADDRESS          failed logins from there: no more waiting" },
 	{ "list", cmd_list, false, false, false, false, "list [--json]" },
 	{ "show", cmd_show, true, false, false, false, "show NAME [--json]" },
 	{ "import", cmd_import, false, false, true, false, "import [--scheme …] < FILE     lines NAME:PASSWORD" },

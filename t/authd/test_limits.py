@@ -28,6 +28,22 @@ def test_address_is_refused_after_ten(authd):
     assert login(authd, "alice@example.com", "secret", client="198.51.100.8", parent=p)[0] == "OK", "the neighbour may"
 
 
+def test_an_administrator_forgives(authd):
+    p = authd.parent()
+    for i in range(12):
+        login(authd, "alice@example.com", "wrong%d" % i, client="198.51.100.7", parent=p)
+        login(authd, "bob@example.com", "wrong%d" % i, client="198.51.100.9", parent=p)
+    assert login(authd, "alice@example.com", "secret", client="198.51.100.7", parent=p)[1]["code"] == DENIED
+    assert authd.user("forgive", "Alice@example.com", "198.51.100.7").stdout == b"alice@example.com from 198.51.100.7 was refused\n"
+    assert login(authd, "alice@example.com", "secret", client="198.51.100.7", parent=p)[0] == "OK"
+    assert login(authd, "bob@example.com", "bob secret", client="198.51.100.9", parent=p)[1]["code"] == DENIED, "who was not named"
+    assert authd.user("forgive", "alice@example.com", "198.51.100.7").stdout == b"alice@example.com from 198.51.100.7 was not refused\n"
+    for args in (["alice@example.com", "alice"], ["alice@example.com"], ["alice@example.com", "192.0.2.0/24"]):
+        assert authd.user("forgive", *args, check=False).returncode != 0
+    authd.stop()
+    assert authd.user("forgive", "alice@example.com", "198.51.100.7", check=False).returncode == 1
+
+
 def test_every_mistake_of_a_reload_has_its_line(authd):
     authd.mark()
     plain = authd.conf.read_text()
