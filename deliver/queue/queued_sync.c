@@ -50,10 +50,11 @@ static void give_back(struct syncer *s, struct job *j)
 	const uint64_t one = 1;
 
 	pthread_mutex_lock(&s->lock);
+	const bool told = s->done != NULL;	/* who put that there wakes the loop, which takes all */
 	j->next = s->done;
 	s->done = j;
 	pthread_mutex_unlock(&s->lock);
-	while (write(s->event, &one, sizeof(one)) < 0 && errno == EINTR)
+	while (!told && write(s->event, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }
 
@@ -120,8 +121,8 @@ static void submit(struct syncer *s, struct job wanted)
 	pthread_mutex_lock(&s->lock);
 	*s->todo_end = j;
 	s->todo_end = &j->next;
-	pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->lock);
+	pthread_cond_signal(&s->work);	/* after that: who is woken wants the lock */
 }
 
 void sync_submit(struct syncer *s, int fd, sync_fn *fn, void *ctx)
