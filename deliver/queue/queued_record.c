@@ -178,7 +178,7 @@ static int record_write(struct trans *t, struct batch *b, struct err *e)
 		sync_copy(t->q->sync, b->file.fd, t->fd, t->size, on_copied, t);
 		return 0;
 	}
-	if (spool_commit(t->q->spool, m, &fd, e) < 0)
+	if (spool_commit(t->q->spool, m, t->fd, &fd, e) < 0)
 		return -1;
 	t->incoming = false;
 	b->msg = m;

@@ -64,12 +64,15 @@ static int open_dir(int at, const char *name, int *fd_out, struct err *e)
 static int open_memory(struct spool *sp, struct err *e)
 {
 	struct statfs fs;
+	struct stat st;
 
 	sp->memory = openat(sp->root, parts[3], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (sp->memory < 0)
 		return errno == ENOENT ? 0 : err_set(e, ERR_TEMP, errno, "spool directory %s", parts[3]);
-	if (fstatfs(sp->memory, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+	if (fstatfs(sp->memory, &fs) < 0 || fs.f_type != TMPFS_MAGIC || fstat(sp->memory, &st) < 0)
 		close_fd(&sp->memory);
+	else
+		sp->memory_dev = st.st_dev;
 	return 0;
 }
 
@@ -231,23 +234,16 @@ static void fresh_discard(struct spool_fresh *f)
 	(void)unlinkat(f->dir, f->name, 0);
 }
 
-/* Append m's journal to f (at the end of its content) and give it its name in queue/. Its descriptor stays the caller's. */
-static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spool_fresh *f, struct err *e)
+/* Append b, which gets m's journal, to f and give f its name in queue/. What b holds already is the end of the content. f's descriptor stays the caller's. */
+static int enqueue_with(struct spool *sp, const struct spool_msg *m, struct buf *b, const struct spool_fresh *f, struct err *e)
 {
 	char to[SPOOL_NAME_MAX];
-	struct buf b;
 	struct err we = { 0 };
-	int r;
 
-	buf_init(&b, SPOOL_JOURNAL_MAX);
-	spool_journal_message(m, &b);
-	if (buf_failed(&b)) {
-		buf_fini(&b);
+	spool_journal_message(m, b);
+	if (buf_failed(b))
 		return err_set(e, ERR_LIMIT, 0, "queue record too long");
-	}
-	r = write_all(f->fd, b.p, b.n, &we);
-	buf_fini(&b);
-	if (r < 0)
+	if (write_all(f->fd, b->p, b->n, &we) < 0)
 		return spool_disk_error(we.sys, "write", e);
 	spool_name_of(to, m->qid, m->size);
 	if (renameat(f->dir, f->name, sp->queue, to) < 0)
@@ -257,6 +253,17 @@ static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spo
 		return -1;
 	}
 	return 0;
+}
+
+/* All of the content is in f. */
+static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spool_fresh *f, struct err *e)
+{
+	struct buf b;
+
+	buf_init(&b, SPOOL_JOURNAL_MAX);
+	const int r = enqueue_with(sp, m, &b, f, e);
+	buf_fini(&b);
+	return r;
 }
 
 int spool_copy_content(int to, int from, uint64_t size)
@@ -279,21 +286,35 @@ static int copy_content(int to, int from, uint64_t size, struct err *e)
 	return error ? spool_disk_error(error, "copy", e) : 0;
 }
 
-static int has_size(int fd, uint64_t size, struct err *e)
+static int has_size(int fd, uint64_t size, struct stat *st, struct err *e)
 {
-	struct stat st;
+	return fstat(fd, st) < 0 || (uint64_t)st->st_size != size ? err_set(e, ERR_BUG, 0, "spool: content is not of the size said") : 0;
+}
 
-	return fstat(fd, &st) < 0 || (uint64_t)st.st_size != size ? err_set(e, ERR_BUG, 0, "spool: content is not of the size said") : 0;
+/* The content of a message that was received in memory: into b if it is small, as it is unless its client said less than it sent; else into f. */
+static int content_from_memory(int from, uint64_t size, struct buf *b, const struct spool_fresh *f, struct err *e)
+{
+	if (size > SPOOL_MEMORY_MESSAGE_MAX)
+		return copy_content(f->fd, from, size, e);
+	char *p = buf_room(b, (size_t)size);
+	if (p == NULL || pread_all(from, p, (size_t)size, 0, e) < 0)
+		return p ? -1 : err_set(e, ERR_BUG, 0, "spool: no room for the content");
+	buf_added(b, (size_t)size);
+	return 0;
 }
 
 /* A message that was received in memory, to be queued: write it to the disk. */
 static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, struct spool_fresh *f, struct err *e)
 {
 	char name[SPOOL_NAME_MAX];
+	struct buf b;
 
-	if (has_size(from, m->size, e) < 0 || fresh_open(sp, m->qid, f, e) < 0)
+	if (fresh_open(sp, m->qid, f, e) < 0)
 		return -1;
-	if (copy_content(f->fd, from, m->size, e) < 0 || enqueue(sp, m, f, e) < 0) {
+	buf_init(&b, SPOOL_MEMORY_MESSAGE_MAX + SPOOL_JOURNAL_MAX);
+	const bool done = content_from_memory(from, m->size, &b, f, e) == 0 && enqueue_with(sp, m, &b, f, e) == 0;
+	buf_fini(&b);
+	if (!done) {
 		fresh_discard(f);
 		return -1;
 	}
@@ -302,22 +323,24 @@ static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, s
 	return 0;
 }
 
-int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e)
+int spool_commit(struct spool *sp, const struct spool_msg *m, int read_fd, int *fd_out, struct err *e)
 {
 	struct spool_fresh f = { .fd = -1, .dir = sp->incoming };
+	struct stat st;
 
-	name_incoming(f.name, m->qid);
-	CLEANUP_FD int memory = sp->memory < 0 ? -1 : openat(sp->memory, f.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (memory >= 0) {
-		if (leave_memory(sp, memory, m, &f, e) < 0)
+	if (has_size(read_fd, m->size, &st, e) < 0)
+		return -1;
+	if (sp->memory >= 0 && st.st_dev == sp->memory_dev) {
+		if (leave_memory(sp, read_fd, m, &f, e) < 0)
 			return -1;
 		*fd_out = f.fd;
 		return 0;
 	}
+	name_incoming(f.name, m->qid);
 	CLEANUP_FD int fd = f.fd = openat(f.dir, f.name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return spool_disk_error(errno, "open", e);
-	if (has_size(fd, m->size, e) < 0 || enqueue(sp, m, &f, e) < 0)
+	if (enqueue(sp, m, &f, e) < 0)
 		return -1;
 	*fd_out = fd;
 	fd = -1;
@@ -350,7 +373,9 @@ int spool_copy_begin(struct spool *sp, struct str qid, struct spool_fresh *f, st
 
 int spool_copy_end(struct spool *sp, const struct spool_msg *m, struct spool_fresh *f, int *fd_out, struct err *e)
 {
-	if (has_size(f->fd, m->size, e) < 0 || enqueue(sp, m, f, e) < 0) {
+	struct stat st;
+
+	if (has_size(f->fd, m->size, &st, e) < 0 || enqueue(sp, m, f, e) < 0) {
 		fresh_discard(f);
 		return -1;
 	}

@@ -13,7 +13,7 @@
  * Everything is relative to the spool's descriptors; queued alone writes here. Others get read-only descriptors and the size.
  *
  *	spool_receive(sp, qid, &wfd, &rfd, &e); … the front writes wfd …; spool_sealed(rfd, &e);
- *	spool_commit(sp, &msg, &fd, &e); fsync(fd) (by a pool thread), then it is durable.
+ *	spool_commit(sp, &msg, rfd, &fd, &e); fsync(fd) (by a pool thread), then it is durable.
  */
 #ifndef SPOOL_SPOOL_H
 #define SPOOL_SPOOL_H
@@ -129,8 +129,9 @@ int spool_receive(struct spool *sp, struct str qid, uint64_t declared, int *writ
 /* The proof that nobody can write any more: a read lease is granted only when no descriptor is open for writing. *size_out: bytes of the file. */
 int spool_sealed(int read_fd, uint64_t *size_out, struct err *e) MUST_CHECK;
 void spool_discard(struct spool *sp, struct str qid);	/* of incoming or memory */
-/* Append the journal and rename into queue (from memory: copy it there). *fd_out (caller closes after fsync): when that fsync has returned, name and content are durable. */
-int spool_commit(struct spool *sp, const struct spool_msg *m, int *fd_out, struct err *e) MUST_CHECK;
+/* Append the journal and rename into queue (from memory: copy it there). read_fd: what spool_receive() gave, borrowed; of m->size bytes, or ERR_BUG.
+ * *fd_out (caller closes after fsync): when that fsync has returned, name and content are durable. */
+int spool_commit(struct spool *sp, const struct spool_msg *m, int read_fd, int *fd_out, struct err *e) MUST_CHECK;
 /* Undo a commit, or the end of a message. The file may serve again, emptied, if nobody else has it open. */
 void spool_remove(struct spool *sp, struct str qid, uint64_t size);
 /* A whole message from memory (bounces): content written, journal appended, in queue. As spool_commit. */

@@ -10,6 +10,7 @@ struct spool {
 	int root, incoming, queue, corrupt;
 	int spare;		/* -1: none are kept */
 	int memory;		/* -1: no file system in memory is mounted there */
+	dev_t memory_dev;	/* that file system */
 	bool sync_dirs;		/* the file system does not make names durable with the file */
 	size_t n_spare;		/* spare/0 … are there */
 };
