@@ -28,6 +28,16 @@ static int ask_ids(const struct conf *c, const char *word, const struct str *ids
 	return status;
 }
 
+/* One id that queued does not know is most often mistyped. */
+static int ask_named(const struct conf *c, const char *word, const struct str *ids, size_t n)
+{
+	const int r = ask_ids(c, word, ids, n, stdout);
+
+	if (r == EX_DATAERR && n == 1 && !str_eq(ids[0], STR("ALL")))
+		fprintf(stderr, "postern-queue: %.*s is not in the queue\n", STR_ARG(str_sub(ids[0], 0, ID_LINE_MAX)));
+	return r;
+}
+
 /* --- words --- */
 
 static void usage(FILE *to)
@@ -101,7 +111,7 @@ static int act(const struct conf *c, const char *word, char **args, int n, const
 		fprintf(stderr, "postern-queue: %s: no such message\n", word);
 		r = EX_DATAERR;
 	} else if (r == 0) {
-		r = ask_ids(c, word, ids, n_ids, stdout);
+		r = ask_named(c, word, ids, n_ids);
 	}
 	arena_free(&a);
 	return r;

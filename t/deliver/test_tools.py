@@ -183,6 +183,13 @@ def test_trace(make, sink):  # noqa: F811
     assert trace("1NOSUCHMESS").returncode == 1
 
 
+def test_an_id_that_is_not_in_the_queue_is_named(make):
+    suite = make()
+    for word in ("hold", "delete"):
+        p = suite.tool("postern-queue", word, "1NOSUCHMESS", check=False)
+        assert p.returncode == 65 and b"1NOSUCHMESS is not in the queue" in p.stdout, p.stdout
+
+
 # --- sendmail ---
 
 def post(suite, *args, text="Subject: t\n\nhello\n", check=True, user=None):
