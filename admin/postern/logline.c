@@ -90,7 +90,7 @@ static const struct {
 	{ "milter-reject: ", "reject" }, { "hold: ", "hold" },	      { "placed on hold", "hold" },    { "released from hold", "release" },
 	{ "requeued", "requeue" },   { "sender non-delivery notification: ", "notification" },
 	{ "sender delay notification: ", "notification" }, { "sender delivery status notification: ", "notification" },
-	{ "postmaster non-delivery notification: ", "notification" }, { "postmaster delay notification: ", "notification" }, { "warning: ", "warning" }, { "error: ", "error" },
+	{ "postmaster non-delivery notification: ", "notification" }, { "postmaster delay notification: ", "notification" }, { "login ok: ", "login" }, { "login failed: ", "login-failed" }, { "warning: ", "warning" }, { "error: ", "error" },
 };
 
 static void name_event(struct logline *l)

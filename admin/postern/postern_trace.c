@@ -18,7 +18,7 @@ enum { FILES_MAX = 16, PASSES_MAX = 20, IDS_MAX = 100000 };
 struct tracer {
 	struct map *ids;		/* of the messages that are followed */
 	struct str wanted;		/* as asked, without brackets */
-	bool by_id, json, grew;
+	bool by_id, json, logins, grew;
 	const char *files[FILES_MAX];
 	size_t n_files, printed;
 };
@@ -26,7 +26,9 @@ struct tracer {
 static int usage(FILE *to, int status)
 {
 	fputs("usage: postern trace [--json] [--file FILE ...] QUEUE-ID | ADDRESS | MESSAGE-ID\n"
+	      "       postern trace [--json] [--file FILE ...] --logins USER | IP\n"
 	      "Print all events of a message, and of those that came of it, from the mail log (maillog_file and the one before it).\n"
+	      "--logins: who logged in, or failed to, with that name or from there.\n"
 	      "--json: one object a line. Exit status: 0 found, 1 nothing.\n",
 	      to);
 	return status;
@@ -84,9 +86,22 @@ static void print_json(const struct logline *l)
 	puts("}");
 }
 
+/* A login, or an attempt, with the name that is wanted, or from that address. The name comes last: what a client puts into it hides nothing. */
+static bool is_login(const struct tracer *t, const struct logline *l)
+{
+	const ptrdiff_t from = str_find(l->text, STR(" rip=")), name = str_find(l->text, STR(" user=\""));
+
+	if (strncmp(l->event, "login", 5) != 0 || !str_ends(l->program, STR("/authd")) || from < 0 || name < from)
+		return false;
+	struct str rip = str_from(l->text, (size_t)from + 5);
+	const struct str user = str_from(l->text, (size_t)name + 7);
+
+	return str_case_eq(str_split(&rip, ' '), t->wanted) || (user.n > 0 && str_case_eq(str_sub(user, 0, user.n - 1), t->wanted));
+}
+
 static void print(struct tracer *t, struct str line, const struct logline *l)
 {
-	const bool ours = l->id.n > 0 ? map_get(t->ids, l->id) != NULL : names_it(t, l);
+	const bool ours = t->logins ? is_login(t, l) : l->id.n > 0 ? map_get(t->ids, l->id) != NULL : names_it(t, l);
 
 	if (!ours)
 		return;
@@ -128,12 +143,14 @@ static int trace(struct tracer *t)
 {
 	int passes = 0;
 
-	do {
+	while (!t->logins) {
 		t->grew = false;
 		for (size_t i = 0; i < t->n_files; i++)
 			if (read_file(t, t->files[i], false) < 0)
 				return POSTERN_FAILED;
-	} while (t->grew && ++passes < PASSES_MAX);
+		if (!t->grew || ++passes == PASSES_MAX)
+			break;
+	}
 	for (size_t i = 0; i < t->n_files; i++)
 		(void)!read_file(t, t->files[i], true);
 	if (t->printed == 0)
@@ -166,14 +183,14 @@ static void want(struct tracer *t, const char *text)
 	t->wanted = str_trim(str_c(text));
 	if (t->wanted.n > 2 && t->wanted.p[0] == '<' && t->wanted.p[t->wanted.n - 1] == '>')
 		t->wanted = str_sub(t->wanted, 1, t->wanted.n - 2);
-	t->by_id = event_is_id(t->wanted);
+	t->by_id = !t->logins && event_is_id(t->wanted);
 	if (t->by_id)
 		follow(t, t->wanted);
 }
 
 int postern_trace(const struct postern *p, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "file", required_argument, NULL, 'f' },
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { "file", required_argument, NULL, 'f' }, { "logins", no_argument, NULL, 'l' },
 					       { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	struct tracer t = { 0 };
 	struct conf *c = NULL;
@@ -185,6 +202,8 @@ int postern_trace(const struct postern *p, int argc, char **argv)
 			return usage(stdout, POSTERN_OK);
 		if (ch == 'j')
 			t.json = true;
+		else if (ch == 'l')
+			t.logins = true;
 		else if (ch == 'f' && t.n_files < FILES_MAX && strcmp(optarg, "-") != 0)
 			t.files[t.n_files++] = optarg;
 		else

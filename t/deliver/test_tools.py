@@ -190,6 +190,24 @@ def test_an_id_that_is_not_in_the_queue_is_named(make):
         assert p.returncode == 65 and b"1NOSUCHMESS is not in the queue" in p.stdout, p.stdout
 
 
+def test_trace_of_logins(make, tmp_path):
+    log = tmp_path / "log"
+    line = "Nov 30 22:53:54 vm %s[26]: login %s: service=imap session=cd67 rip=%s rport=4 lip=127.0.0.1 method=PLAIN reason=x count=0 user=\"%s\"\n"
+    lines = [line % row for row in [("postern/authd", "ok", "192.0.2.1", "alice@example.com"), ("postern/authd", "failed", "192.0.2.2", "alice@example.com"),
+                                    ("postern/authd", "ok", "192.0.2.2", "bob@example.com"), ("postern/smtpd", "ok", "192.0.2.9", "alice@example.com"),
+                                    ("postern/authd", "failed", "192.0.2.3", "x\" rip=192.0.2.1 user=\"alice@example.com")]]
+    log.write_text("".join(lines))
+    suite = make()
+
+    def trace(*args):
+        return subprocess.run([str(suite.bin / "postern"), "-c", str(suite.conf), "trace", "--file", str(log), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert trace("--logins", "Alice@example.com").stdout.decode() == lines[0] + lines[1]
+    assert trace("--logins", "192.0.2.2").stdout.decode() == lines[1] + lines[2]
+    assert trace("--logins", "192.0.2.1").stdout.decode() == lines[0]
+    assert [json.loads(row)["event"] for row in trace("--logins", "192.0.2.2", "--json").stdout.splitlines()] == ["login-failed", "login"]
+    assert trace("--logins", "nobody@example.com").returncode == 1 and trace("alice@example.com").returncode == 1
+
+
 # --- sendmail ---
 
 def post(suite, *args, text="Subject: t\n\nhello\n", check=True, user=None):
