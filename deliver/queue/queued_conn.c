@@ -226,6 +226,7 @@ static void on_front(void *ctx, struct ipc_chan *ch, uint16_t type, uint32_t id,
 		break;
 	case IPC_queue_RESET:
 		trouble_data(c, ((const struct ipc_queue_RESET *)msg)->malformed);
+		judge_free(&c->judge);	/* of an ETRN: its end would be taken for the end of what comes now */
 		trans_drop(&c->trans);
 		conn_phase(c, c->between ? PHASE_BETWEEN : PHASE_IDLE);
 		break;

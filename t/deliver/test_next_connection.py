@@ -1,6 +1,7 @@
 """A front that serves its client's next connection keeps its channel to queued: of the connection before nothing is left, and neither parent nor front alone begins one.
 This file plays both."""
 import os
+import socket
 
 import pytest
 
@@ -180,6 +181,24 @@ def test_inside_of_a_transaction_there_is_no_next(front):  # noqa: F811
     c = front()
     assert mail(c) == 250
     c.send("NEXT", conn=1)
+    closed(c)
+
+
+def test_what_is_reset_while_it_is_judged_ends_nothing_that_comes_after(make):  # noqa: F811
+    """ETRN's answer comes when a transaction is open: there is no next then, and nobody hears that answer."""
+    policy = socket.create_server(("127.0.0.1", 0))
+    suite = make(smtpd_etrn_restrictions="check_policy_service inet:127.0.0.1:%d" % policy.getsockname()[1])
+    parent = ipc.Parent(suite.run_dir / "queue" / "register", "smtp")
+    c = parent.conn("queue")
+    c.parent = parent
+    c.send("ETRN", 7, domain="example.com")
+    asked, _ = policy.accept()
+    assert b"protocol_state=ETRN" in asked.recv(4096)
+    c.send("RESET", 8)
+    assert mail(c) == 250
+    asked.sendall(b"action=DUNNO\n\n")
+    silent(c)
+    c.send("NEXT", conn=0x7171)
     closed(c)
 
 
