@@ -9,32 +9,44 @@
 #include "mail/reencode.h"
 #include "os/os.h"
 
-enum { SCAN_CHUNK = 65536, WHOLE_MAX = 512 << 20 };
+enum {
+	SCAN_CHUNK = 65536,
+	WHOLE_MAX = 512 << 20,
+	HEAD_FIRST = 16384,	/* bytes of the message that are read first */
+};
+
+/* As much of the message as its header section needs, and what came with it. */
+static int read_head(const struct job *j, struct buf *raw, size_t *head_out, size_t *body_out, struct err *e)
+{
+	for (uint64_t want = HEAD_FIRST;; want *= 8) {
+		const uint64_t most = want < REMOTE_HEAD_MAX ? want : REMOTE_HEAD_MAX;
+		const size_t n = (size_t)(j->size < most ? j->size : most), more = n - raw->n;
+		char *p = buf_room(raw, more);
+		if ((p == NULL && more > 0) || (more > 0 && pread_all(j->fd, p, more, raw->n, e) < 0))
+			return -1;
+		buf_added(raw, more);
+		if (mail_head_find(buf_view(raw), n == j->size, head_out, body_out) == 0)
+			return 0;
+		if (n == j->size || n == REMOTE_HEAD_MAX)
+			return err_set(e, ERR_INPUT, 0, "message header too long");
+	}
+}
 
 /* The header section with its edits. */
 static int edit_head(struct body *b, const struct job *j, struct err *e)
 {
-	const size_t n = j->size < REMOTE_HEAD_MAX ? (size_t)j->size : REMOTE_HEAD_MAX;
 	struct buf raw;
 	size_t head_n, body;
 	int r = -1;
 
 	buf_init(&raw, REMOTE_HEAD_MAX + 1);
-	char *p = buf_room(&raw, n);
-	if ((p == NULL && n > 0) || (n > 0 && pread_all(j->fd, p, n, 0, e) < 0))
-		goto out;
-	buf_added(&raw, n);
-	if (mail_head_find(buf_view(&raw), n == j->size, &head_n, &body) != 0) {
-		err_set(e, ERR_INPUT, 0, "message header too long");
-		goto out;
+	if (read_head(j, &raw, &head_n, &body, e) == 0 && mail_edit_apply(str_sub(buf_view(&raw), 0, head_n), j->edits, j->n_edits, &b->ready, e) == 0) {
+		if (body == head_n && head_n < raw.n)	/* a body without header: the new fields need the empty line */
+			buf_ch(&b->ready, '\n');
+		buf_str(&b->ready, str_from(buf_view(&raw), head_n));
+		b->off = raw.n;
+		r = buf_check(&b->ready, "header", e);
 	}
-	if (mail_edit_apply(str_sub(buf_view(&raw), 0, head_n), j->edits, j->n_edits, &b->ready, e) < 0)
-		goto out;
-	if (body == head_n && head_n < n)	/* a body without header: the new fields need the empty line */
-		buf_ch(&b->ready, '\n');
-	b->off = head_n;
-	r = buf_check(&b->ready, "header", e);
-out:
 	buf_fini(&raw);
 	return r;
 }
@@ -54,7 +66,7 @@ static int scan_8bit(const struct job *j, bool *found, struct err *e)
 	return 0;
 }
 
-/* The rest of the message behind the edited header, then all of it to 7 bits. */
+/* The rest of the message behind what was read with the header, then all of it to 7 bits. */
 static int convert(struct body *b, const struct job *j, struct err *e)
 {
 	struct buf seven;

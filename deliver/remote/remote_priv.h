@@ -211,7 +211,7 @@ bool smtp_reuse(struct job *j);
 struct body {
 	int fd;			/* borrowed */
 	uint64_t off, size;
-	struct buf ready;	/* header with edits, or the whole message when it was converted; LF form */
+	struct buf ready;	/* header with edits and what was read with it, or the whole message when it was converted; LF form */
 	size_t ready_off;
 	struct smtp_dot dot;
 	bool whole;		/* all of it is in ready */
