@@ -126,7 +126,19 @@ static int user_make(struct run *r, struct str name, struct err *e)
 			       (unsigned)st.st_uid, uid);
 	*users_append(&r->s.users, r->s.arena) = row;
 	r->s.users_changed = true;
-	return dir_make(a.home, 0700, a.uid, a.gid, e);
+	return 0;
+}
+
+/* Of the users that were added: when all that can be refused was accepted, since a home that stays without its user keeps the uid of one who was never made. */
+static int homes_make(struct run *r, size_t before, struct err *e)
+{
+	struct account a;
+
+	for (size_t i = before; i < r->s.users.n; i++)
+		if (!r->s.users.v[i].system &&
+		    (user_store_account(&r->s, &r->s.users.v[i], &a, e) < 0 || dir_make(a.home, 0700, a.uid, a.gid, e) < 0))
+			return -1;
+	return 0;
 }
 
 /* An account of another domain can log in, and gets no mail: most often the name was mistyped. */
@@ -166,13 +178,14 @@ static int cmd_passwd(struct run *r, struct err *e)
 static int cmd_import(struct run *r, struct err *e)
 {
 	char *line = NULL;
-	size_t cap = 0, added = 0;
+	size_t cap = 0, added = 0, line_no = 0;
 	ssize_t n;
 	int rc = 0;
 
 	while (rc == 0 && (n = getline(&line, &cap, stdin)) > 0) {
 		struct str rest = str_n(line, (size_t)n), name;
 
+		line_no++;
 		if (rest.p[rest.n - 1] == '\n')
 			rest.n--;
 		if (rest.n == 0 || rest.p[0] == '#')
@@ -189,9 +202,11 @@ static int cmd_import(struct run *r, struct err *e)
 	if (line)
 		mem_wipe(line, cap);
 	free(line);
-	if (rc == 0 && !r->o.quiet)
+	if (rc < 0)
+		return err_wrap(e, "line %zu", line_no);
+	if (!r->o.quiet)
 		printf("%zu users added\n", added);
-	return rc;
+	return 0;
 }
 
 /* The user's row; made for an account of the system that has none yet. */
@@ -450,7 +465,8 @@ static int run_command(struct run *r, const struct command *c, struct err *e)
 	}
 	if (r->o.forward && user_forward_add(r->conf, r->name, r->o.forward, e) < 0)
 		return -1;
-	if (c->fn(r, e) < 0 || (c->write && user_store_save(&r->s, c->removing, e) < 0)) {
+	const size_t before = r->s.users.n;
+	if (c->fn(r, e) < 0 || (c->write && !c->removing && homes_make(r, before, e) < 0) || (c->write && user_store_save(&r->s, c->removing, e) < 0)) {
 		if (r->o.forward)
 			user_forward_undo(r->conf, r->name, r->o.forward);
 		return -1;

@@ -84,6 +84,19 @@ def test_a_domain_that_is_none_of_ours_is_told_of(make_authd):
         assert b"note:" not in authd.user(*args, "--password-stdin", input=b"x").stderr
 
 
+def test_a_user_that_was_refused_leaves_no_home(authd):
+    """It would belong to the uid of whoever is made next, and the second attempt be refused for it."""
+    assert authd.user("add", "eve@example.com", "--password-stdin", input=b"", check=False).returncode == 1
+    p = authd.user("import", input=b"eve@example.com:x\nno colon\n", check=False)
+    assert p.returncode == 1 and b"line 2: " in p.stderr, p.stderr
+    assert not (authd.state / "mail" / "eve@example.com").exists()
+    authd.add("fay@example.com", "x")
+    authd.add("eve@example.com", "x")
+    for name in ("fay@example.com", "eve@example.com"):
+        home = (authd.state / "mail" / name).stat()
+        assert home.st_uid == json.loads(authd.user("show", name, "--json").stdout)["uid"] and stat.S_IMODE(home.st_mode) == 0o700
+
+
 def test_quota_as_it_was_given(authd):
     authd.add("a@example.com", "x")
     for quota in ("2G", "1536K,100000", "1000", "none", "default", "5T"):
