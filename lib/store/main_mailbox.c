@@ -511,7 +511,7 @@ int main(int argc, char **argv)
 	const bool make = fn == word_create || (fn == word_repair && access(account.maildir, F_OK) == 0);
 
 	if (chdir("/") < 0 || store_open(account.maildir, make, &r.s, &e) < 0) {
-		(void)fprintf(stderr, "postern-mailbox: %s: %s\n", name, e.text);
+		(void)fprintf(stderr, "postern-mailbox: %s: %s%s\n", name, e.code == ERR_NOENT ? "no mail yet: " : "", e.text);
 		return e.code == ERR_NOENT ? EXIT_NOUSER : EXIT_TEMP;
 	}
 	store_quota_limits(r.s, &(struct quota){ account.quota_bytes, account.quota_count });
