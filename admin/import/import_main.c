@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -226,10 +227,13 @@ static int from_files(const struct import_options *o, const struct conf *conf, c
 		      struct err *e)
 {
 	int roots[IMPORT_ROOTS_MAX + 1], n_roots = 0, chan;
+	struct stat st;
 
 	for (; n_roots < n; n_roots++)
 		if ((roots[n_roots] = import_root(paths[n_roots], e)) < 0)
 			return -1;
+	if (strcmp(o->word, "maildir") == 0 && (fstat(roots[0], &st) < 0 || !S_ISDIR(st.st_mode)))
+		return err_set(e, ERR_INPUT, 0, "%s is no directory: a maildir is one", paths[0]);
 	if (o->spool && (roots[n_roots++] = import_root(o->spool, e)) < 0)
 		return -1;
 	const pid_t pid = writer_start(o, conf, acct, fn, &chan, e);

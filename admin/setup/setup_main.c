@@ -68,6 +68,7 @@ static int run_tool(const struct setup *s, const char *name, char *const *args, 
 		if (quiet && (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)))
 			_exit(127);
 		execv(argv[0], argv);
+		fprintf(stderr, "postern-setup: %s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)

@@ -222,5 +222,7 @@ def test_usage(user, suite):
                        (["maildir", "--user", user.name], "maildir: from which file or directory?"), (["mail", "--user", user.name], "mail: no such word")):
         p = suite.tool("postern-import", *args, check=False)
         assert p.returncode == 64 and p.stdout.decode().startswith("postern-import: %s\n" % told), p.stdout
+    p = suite.tool("postern-import", "maildir", "--user", user.name, suite.conf, check=False)
+    assert p.returncode == 75 and b"postern.conf is no directory" in p.stdout, p.stdout
     p = suite.tool("postern-import", "imap", "--user", user.name, "--host", suite.host, "--port", "1", check=False, input=b"x\n")
     assert p.returncode == 75
