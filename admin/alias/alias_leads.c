@@ -3,9 +3,11 @@
 #include "admin/alias/alias_leads.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "deliver/resolve/resolve.h"
 #include "log/log.h"
+#include "map/accounts.h"
 
 static void hear(void *ctx, enum log_level lv, const char *text)
 {
@@ -28,12 +30,27 @@ static struct str address_of(const struct conf *conf, struct arena *a, struct st
 	return conf->mydestination.n && !strchr(conf->mydestination.v[0], ':') ? str_c(arena_printf(a, "%.*s@%s", STR_ARG(name), conf->mydestination.v[0])) : STR("");
 }
 
-static void tell(struct resolver *r, struct arena *a, struct str address)
+/* An alias comes before the mailbox of that name. */
+static void tell_user(const struct conf *conf, const char *name, const struct ipc_resolve_RESULT *res)
+{
+	struct account account;
+	struct err none = { 0 };
+
+	if (account_load(conf->state_directory, str_c(name), (uid_t)conf->auth_min_uid, &account, &none) < 0)
+		return;
+	for (size_t i = 0; i < res->users.n; i++)
+		if (str_eq(res->users.v[i], str_c(account.name)))
+			return;
+	fprintf(stderr, "postern alias: note: the user %s gets no mail any more; %s%s as a target keeps it\n", account.name, strchr(name, '@') ? "" : "\\", account.name);
+}
+
+static void tell(const struct conf *conf, const char *name, struct resolver *r, struct arena *a, struct str address)
 {
 	struct ipc_resolve_RESULT res;
 	struct str dead;
 
 	resolver_answer_dead(r, a, address, true, &res, &dead);
+	tell_user(conf, name, &res);
 	if (dead.n)
 		fprintf(stderr, "postern alias: note: %.*s does not exist: that part of the mail is for nobody\n", STR_ARG(str_sub(dead, 0, 200)));
 	if (str_eq(res.class, STR("default")))
@@ -60,7 +77,7 @@ void alias_leads_tell(const struct conf *conf, const char *name)
 	if (address.n && resolver_new(conf, &r, &e) == 0) {
 		resolver_troubles(r, note_trouble, &trouble);
 		if (!trouble)
-			tell(r, a, address);
+			tell(conf, name, r, a, address);
 		resolver_free(&r);
 	}
 	arena_free(&a);

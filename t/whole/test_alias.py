@@ -54,6 +54,8 @@ def test_mail_takes_the_new_way(suite, mail, files):
     ("help@example.com", ["bbo@example.com"], "note: mail for help@example.com is refused: bbo@example.com: unknown"),
     ("help@exmaple.com", ["bob@example.com"], "note: exmaple.com is none of our domains"),
     ("staff", ["bob@example.com", "bbo@example.com"], "note: bbo@example.com does not exist"),
+    ("bob@example.com", ["out@example.org"], "note: the user bob@example.com gets no mail any more; bob@example.com as a target keeps it"),
+    ("bob@example.com", ["bob@example.com", "out@example.org"], None),
     ("help@example.com", ["bob@example.com", "out@example.org"], None), ("staff", ["bob@example.com"], None), ("@example.com", ["bob@example.com"], None)])
 def test_what_will_not_arrive_is_told(suite, files, name, targets, told):
     out = alias(suite, "add", name, *targets)
