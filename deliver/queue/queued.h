@@ -319,7 +319,8 @@ struct judge;
 struct judge *judge_new(struct queued *q, const struct restrict_set *set);
 void *judge_alloc(struct judge *j, size_t n);	/* lives as long as the judge */
 void judge_free(struct judge **j);	/* no call any more; accepts NULL */
-/* One question at a time; f and its strings are copied. fn may be called before the return, as the last thing; *a lives until the next question. */
+/* One question at a time; f is copied, with its strings, but for the client's names and certificate: those are the connection's, and must stay until the answer or judge_free().
+ * fn may be called before the return, as the last thing; *a lives until the next question. */
 typedef void judged_fn(void *ctx, const struct restrict_answer *a);
 void judge_ask(struct judge *j, enum restrict_stage stage, const struct restrict_facts *f, judged_fn *fn, void *ctx);
 
