@@ -234,16 +234,23 @@ static void fresh_discard(struct spool_fresh *f)
 	(void)unlinkat(f->dir, f->name, 0);
 }
 
-/* Append b, which gets m's journal, to f and give f its name in queue/. What b holds already is the end of the content. f's descriptor stays the caller's. */
-static int enqueue_with(struct spool *sp, const struct spool_msg *m, struct buf *b, const struct spool_fresh *f, struct err *e)
+/* Append m's journal to f (at the end of its content) and give it its name in queue/. Its descriptor stays the caller's. */
+static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spool_fresh *f, struct err *e)
 {
 	char to[SPOOL_NAME_MAX];
+	struct buf b;
 	struct err we = { 0 };
+	int r;
 
-	spool_journal_message(m, b);
-	if (buf_failed(b))
+	buf_init(&b, SPOOL_JOURNAL_MAX);
+	spool_journal_message(m, &b);
+	if (buf_failed(&b)) {
+		buf_fini(&b);
 		return err_set(e, ERR_LIMIT, 0, "queue record too long");
-	if (write_all(f->fd, b->p, b->n, &we) < 0)
+	}
+	r = write_all(f->fd, b.p, b.n, &we);
+	buf_fini(&b);
+	if (r < 0)
 		return spool_disk_error(we.sys, "write", e);
 	spool_name_of(to, m->qid, m->size);
 	if (renameat(f->dir, f->name, sp->queue, to) < 0)
@@ -253,17 +260,6 @@ static int enqueue_with(struct spool *sp, const struct spool_msg *m, struct buf 
 		return -1;
 	}
 	return 0;
-}
-
-/* All of the content is in f. */
-static int enqueue(struct spool *sp, const struct spool_msg *m, const struct spool_fresh *f, struct err *e)
-{
-	struct buf b;
-
-	buf_init(&b, SPOOL_JOURNAL_MAX);
-	const int r = enqueue_with(sp, m, &b, f, e);
-	buf_fini(&b);
-	return r;
 }
 
 int spool_copy_content(int to, int from, uint64_t size)
@@ -291,30 +287,14 @@ static int has_size(int fd, uint64_t size, struct stat *st, struct err *e)
 	return fstat(fd, st) < 0 || (uint64_t)st->st_size != size ? err_set(e, ERR_BUG, 0, "spool: content is not of the size said") : 0;
 }
 
-/* The content of a message that was received in memory: into b if it is small, as it is unless its client said less than it sent; else into f. */
-static int content_from_memory(int from, uint64_t size, struct buf *b, const struct spool_fresh *f, struct err *e)
-{
-	if (size > SPOOL_MEMORY_MESSAGE_MAX)
-		return copy_content(f->fd, from, size, e);
-	char *p = buf_room(b, (size_t)size);
-	if (p == NULL || pread_all(from, p, (size_t)size, 0, e) < 0)
-		return p ? -1 : err_set(e, ERR_BUG, 0, "spool: no room for the content");
-	buf_added(b, (size_t)size);
-	return 0;
-}
-
 /* A message that was received in memory, to be queued: write it to the disk. */
 static int leave_memory(struct spool *sp, int from, const struct spool_msg *m, struct spool_fresh *f, struct err *e)
 {
 	char name[SPOOL_NAME_MAX];
-	struct buf b;
 
 	if (fresh_open(sp, m->qid, f, e) < 0)
 		return -1;
-	buf_init(&b, SPOOL_MEMORY_MESSAGE_MAX + SPOOL_JOURNAL_MAX);
-	const bool done = content_from_memory(from, m->size, &b, f, e) == 0 && enqueue_with(sp, m, &b, f, e) == 0;
-	buf_fini(&b);
-	if (!done) {
+	if (copy_content(f->fd, from, m->size, e) < 0 || enqueue(sp, m, f, e) < 0) {
 		fresh_discard(f);
 		return -1;
 	}
