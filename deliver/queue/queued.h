@@ -82,7 +82,7 @@ enum {
 	QUEUED_AGENTS_PER_USER_MAX = 8,
 	QUEUED_AGENT_IDLE_MS = 1200,
 	QUEUED_ASK_MS = 30000,		/* resolve */
-	QUEUED_SYNC_THREADS = 32,	/* as many syncs may share one commit of the file system's journal; an idle one has 8 KB */
+	QUEUED_SYNC_THREADS = 8,
 	QUEUED_INDEX_MAX = 1000000,	/* messages in the queue */
 };
 

@@ -1,4 +1,4 @@
-/* fsync beside the loop, and copies of large messages: threads that do nothing else, so that syncs of many messages run together (the journal of the file
+/* fsync beside the loop, and copies of large messages: a few threads that do nothing else, so that syncs of many messages run together (the journal of the file
  * system commits them as one) and the loop never waits for a disk. They share with the loop only the two lists below, under one lock.
  */
 #include <errno.h>
