@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 
-from mailclient import USER, Client, Missing, timed
+from mailclient import USER, Client, Missing, quick, timed
 from peers import PASSWORD, row
 
 ARRIVALS = 10
@@ -290,6 +290,7 @@ def rows_pop3(t):
                 """Not by lines: what the client takes for them would be most of the time."""
                 first = last = b""
                 while not last.endswith(end):
+                    quick(s)
                     got = s.recv(1 << 20)
                     if not got:
                         raise EOFError
