@@ -10,7 +10,7 @@
   filter   filterd beside spamd, rspamd, bogofilter and amavisd-new: CPU of a message, mail delivered with filtering on (filter.py); only when asked for
   drain    a queue of 1,000 and of 100,000 messages: start, memory, rate; Postern alone; only when asked for: it takes long
   deliver  the local agent: exec to delivered, on a file system where sync costs nothing
-  mailbox  one large folder, each IMAP and POP3 operation (mailbox.py); only when asked for: it takes long
+  mailbox  one large folder, each IMAP and POP3 operation, beside Dovecot and Cyrus (mailbox.py); only when asked for: it takes long
 
 Runs inside t/in-namespace. CPU is that of all the server's processes, from a cpuacct control group. Each figure is the median of ROUNDS rounds; peers take
 turns, so that noise meets both."""
@@ -33,19 +33,13 @@ import mailtools  # noqa: E402
 import opensmtpd  # noqa: E402
 import relay  # noqa: E402
 import submit  # noqa: E402
-from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, OpenSmtpd, Postern, Postfix, header, row  # noqa: E402
+from peers import DOMAIN, PASSWORD, SCRATCH, USERS, Dovecot, Group, OpenSmtpd, Postern, Postfix, chosen, header, row  # noqa: E402
 
 LOAD = lib.ROOT / "build" / "release" / "x" / "load"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "1000"))
 LOGINS = int(os.environ.get("BENCH_LOGINS", "300"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "200"))
-
-
-def chosen(name, word):
-    """Is this among the words of the environment's list, or the list not given?"""
-    words = os.environ.get(name, "").split(",")
-    return words == [""] or word in words
 
 
 def system_users():

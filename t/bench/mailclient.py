@@ -20,6 +20,10 @@ class Missing(Exception):
     """The server does not have it."""
 
 
+class Meaningless(Exception):
+    """The server has no such state: what the row measures does not exist there."""
+
+
 class Client:
     """Sends a command, reads to its tagged answer as fast as Python can, keeps the first and last bytes."""
 

@@ -18,6 +18,12 @@ SCRATCH = pathlib.Path(os.environ["POSTERN_SCRATCH"])
 USERS, DOMAIN, PASSWORD = 50, "bench.example", "benchpass"
 
 
+def chosen(name, word):
+    """Is this among the words of the environment's list, or the list not given?"""
+    words = os.environ.get(name, "").split(",")
+    return words == [""] or word in words
+
+
 class Group:
     """A control group that accounts the CPU of everything started in it."""
 
@@ -190,6 +196,80 @@ class Dovecot(Peer):
         self.process.terminate()
         self.process.wait(20)
         time.sleep(0.5)
+        self.group.remove()
+
+
+class Cyrus(Peer):
+    """Debian's Cyrus IMAP, unpacked by t/deps: its packages conflict with Dovecot's. As Debian configures it, with these differences: names as other servers
+    have them (altnamespace, Cyrus' own default), passwords from a sasldb, POP3 as often as one likes, idled. Nobody hears its syslog."""
+    name = "cyrus"
+    host = "127.0.0.4"
+    imaps, imap = 993, 143
+    place = pathlib.Path("/usr/local/lib/postern-tests/cyrus")
+    bin = place / "usr" / "lib" / "cyrus" / "bin"
+    env = dict(os.environ, LD_LIBRARY_PATH=str(place / "usr" / "lib" / "x86_64-linux-gnu"))
+
+    @classmethod
+    def missing(cls):
+        """Why it cannot run, or None."""
+        if not (cls.bin / "pop3d").exists():
+            return "Cyrus is not there (t/deps bench)"
+        lost = [line.split()[0] for line in lib.run(["ldd", cls.bin / "imapd"], env=cls.env).stdout.decode().splitlines() if "not found" in line]
+        return "Cyrus lacks " + " ".join(lost) if lost else None
+
+    def __init__(self, cert_from, users):
+        """users: local parts of DOMAIN."""
+        super().__init__()
+        self.base = base = SCRATCH / ("cyrus-%d" % random.randrange(1 << 30))
+        if subprocess.run(["getent", "passwd", "cyrus"], stdout=subprocess.DEVNULL).returncode != 0:
+            lib.run(["useradd", "--system", "--no-create-home", "--home-dir", "/var/lib/cyrus", "--shell", "/usr/sbin/nologin", "--gid", "mail", "cyrus"])
+        for d in ("spool", "run", "sieve", "lib/socket", "lib/db", "lib/msg", "lib/log", "lib/ptclient"):
+            (base / d).mkdir(parents=True)
+        lib.run(["mount", "-t", "tmpfs", "tmpfs", base / "run"])        # /run in Debian
+        for pem in ("cert.pem", "key.pem"):
+            lib.run(["cp", cert_from.base / "etc" / pem, base / pem])
+        for user in users:
+            lib.run(["saslpasswd2", "-p", "-c", "-f", base / "sasldb2", "-u", DOMAIN, user], input=PASSWORD.encode())
+        self.conf = (
+            "configdirectory: {0}/lib\nproc_path: {0}/run/proc\nmboxname_lockpath: {0}/run/lock\ndefaultpartition: default\npartition-default: {0}/spool\n"
+            "altnamespace: yes\nunixhierarchysep: no\nlmtp_downcase_rcpt: yes\nallowanonymouslogin: no\npopminpoll: 0\nautocreate_quota: 0\numask: 077\n"
+            "sieveusehomedir: false\nsievedir: {0}/sieve\nhashimapspool: true\nallowplaintext: yes\nsasl_pwcheck_method: auxprop\nsasl_auxprop_plugin: sasldb\n"
+            "sasl_sasldb_path: {0}/sasldb2\nsasl_auto_transition: no\nservername: {1}\nvirtdomains: userid\ndefaultdomain: {1}\ntls_server_cert: {0}/cert.pem\n"
+            "tls_server_key: {0}/key.pem\ntls_session_timeout: 1440\nidlesocket: {0}/run/idle\nnotifysocket: {0}/run/notify\nlmtpsocket: {0}/run/lmtp\n"
+            "syslog_prefix: cyrus\n".format(base, DOMAIN))
+        self.search_engine("none")
+        (base / "cyrus.conf").write_text(
+            'START {{\n recover cmd="{0}/ctl_cyrusdb -r"\n idled cmd="{0}/idled"\n}}\n'
+            'SERVICES {{\n imap cmd="{0}/imapd -U 30" listen="{1}:{2}" prefork=0 maxchild=100\n imaps cmd="{0}/imapd -s -U 30" listen="{1}:{3}" prefork=0 maxchild=100\n'
+            ' pop3 cmd="{0}/pop3d -U 30" listen="{1}:110" prefork=0 maxchild=50\n}}\n'
+            'EVENTS {{\n checkpoint cmd="{0}/ctl_cyrusdb -c" period=30\n}}\n'.format(self.bin, self.host, self.imap, self.imaps))
+        lib.run(["chown", "-R", "cyrus:mail", base])
+        os.chmod(base, 0o755)
+
+    def search_engine(self, engine):
+        """From the next start on; Debian's is none."""
+        pathlib.Path("/etc/imapd.conf").write_text("%ssearch_engine: %s\n" % (self.conf, engine))
+
+    def tool(self, name, *args):
+        """One of its own programs, as its user; what it printed."""
+        return lib.run(["runuser", "-u", "cyrus", "--", self.bin / name, *args], env=self.env).stdout.decode()
+
+    def start(self):
+        self.process = self.popen([self.place / "usr" / "sbin" / "cyrmaster", "-D", "-M", self.base / "cyrus.conf",
+                                   "-p", self.base / "run" / "master.pid"], env=self.env)
+        wait_port(self.host, self.imap)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        end = time.monotonic() + 10
+        for pid in self.group.pids():           # idled outlives it
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        while self.group.pids() and time.monotonic() < end:
+            time.sleep(0.05)
         self.group.remove()
 
 
