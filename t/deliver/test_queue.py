@@ -155,7 +155,7 @@ def test_what_fails_for_now_waits_and_survives_kill_and_restart(make, sink):
     assert wait(lambda: suite.tool("postern-queue", "list", "--json", check=False).stdout.startswith(b"{"))
     text = suite.tool("postern-queue", "list").stdout.decode()
     assert text.startswith("-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n")
-    assert re.search(r"^%s +\d+ \w{3} \w{3} \d\d \d\d:\d\d:\d\d  alice@example.com$" % q["queue_id"], text, re.M)
+    assert re.search(r"^%s +\d+ \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d  alice@example.com$" % q["queue_id"], text, re.M)
     assert re.search(r"^ {41}later@elsewhere.example$", text, re.M) and re.search(r"^-- 0 Kbytes in 1 Request\.$", text, re.M)
     before = sink.tried
     suite.tool("postern-queue", "flush")
