@@ -252,6 +252,12 @@ static enum entity entity_at(struct str s)
 	return n == s.n || s.p[n] == ';' ? ENTITY_MAYBE : ENTITY_OTHER;
 }
 
+/* What it skips between letters of "data:", or may. */
+static bool is_skipped(char c)
+{
+	return (unsigned char)c <= ' ' || (unsigned char)c > '~' || c == '"' || c == '\'' || c == '`' || c == '\\';
+}
+
 /* An attribute's value from here on: "data:", with what may stand between its letters, or something in its place that stands for a letter. */
 static bool may_be_data(struct str s)
 {
@@ -273,7 +279,7 @@ static bool may_be_data(struct str s)
 		else if (ch_lower(c) == data[n]) {
 			if (data[++n] == '\0')
 				return true;
-		} else if (!((unsigned char)c <= ' ' || (unsigned char)c > '~' || strchr("\"'`\\", c) != NULL)) {
+		} else if (!is_skipped(c)) {
 			return false;	/* it may keep bytes of other scripts back until a letter comes that is no entity */
 		}
 	}
@@ -283,9 +289,9 @@ static bool may_be_data(struct str s)
 /* What a link of HTML holds becomes a mail to it, of which its parser gets the file; and HTML goes on, to it, where a part ends. */
 static bool has_data_links(struct str s)
 {
-	for (ptrdiff_t at; (at = str_chr(s, '=')) >= 0;) {
-		s = str_from(s, (size_t)at + 1);
-		if (may_be_data(s))
+	for (const char *at = s.p, *end = s.p + s.n; (at = memchr(at, '=', (size_t)(end - at))) != NULL;) {
+		at++;
+		if (may_be_data(str_n(at, (size_t)(end - at))))
 			return true;
 	}
 	return false;
@@ -304,8 +310,6 @@ bool plain_is_lines(struct str s)
 /* Of a message of one part its lines have been looked at, by plain_holds_more(). */
 static bool lines_are_plain(struct str message, struct borders *b)
 {
-	if (!plain_is_lines(message))
-		return false;
 	bool more;
 	for (size_t n = 0; b->n > 0 && message.n > 0; n++)
 		if (n == PLAIN_LINES_MAX || !line_is_plain(plain_take_line(&message, &more), b))
@@ -420,7 +424,7 @@ static bool part_is_plain(const struct mime_part *p, struct borders *b)
 bool mail_is_plain(struct str message, const struct mime_part *root)
 {
 	struct borders b = { 0 };
-	return part_is_plain(root, &b) && lines_are_plain(message, &b) && !has_data_links(message);
+	return plain_is_lines(message) && part_is_plain(root, &b) && lines_are_plain(message, &b) && !has_data_links(message);
 }
 
 /* Of others nobody has looked whether they read mail in the same way. */

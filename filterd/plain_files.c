@@ -9,19 +9,6 @@ bool plain_is_identity(const struct mime_part *p)
 	return !str_eq(p->encoding, STR("base64")) && !str_eq(p->encoding, STR("quoted-printable"));
 }
 
-struct str plain_take_line(struct str *s, bool *more)
-{
-	const char *lf = s->n == 0 ? NULL : memchr(s->p, '\n', s->n <= PLAIN_LINE_MAX ? s->n : PLAIN_LINE_MAX + 1);
-	struct str line = { s->p, lf == NULL ? s->n : (size_t)(lf - s->p) };
-	size_t taken = line.n + (lf != NULL);
-	line.n -= lf != NULL && line.n > 0 && line.p[line.n - 1] == '\r';
-	if (line.n >= PLAIN_LINE_MAX)
-		taken = line.n = PLAIN_LINE_MAX;
-	*more = lf != NULL || line.n == PLAIN_LINE_MAX;
-	*s = str_from(*s, taken);
-	return line;
-}
-
 bool plain_all_of(struct str line, const char *bytes)
 {
 	for (size_t i = 0; i < line.n; i++)
@@ -52,7 +39,7 @@ static struct lines lines_of(const struct mime_part *p)
 	};
 }
 
-static bool keeps(struct lines *l, struct str *line)
+static bool keeps_blank(struct lines *l, struct str *line)
 {
 	if (line->n == 0) {
 		const bool keep = l->all_empty || !l->was_empty;
@@ -73,6 +60,15 @@ static bool keeps(struct lines *l, struct str *line)
 	l->was_empty = false;
 	if (plain_all_of(*line, " \t\v\f"))
 		*line = STR(" ");
+	return true;
+}
+
+/* Most lines begin with a letter, or what is none of those signs, and are looked at no further. */
+static inline bool keeps(struct lines *l, struct str *line)
+{
+	if (line->n == 0 || line->p[0] <= ' ' || line->p[0] == ';')
+		return keeps_blank(l, line);
+	l->was_blank = l->was_empty = false;
 	return true;
 }
 
@@ -102,8 +98,8 @@ static bool put_qp(struct buf *out, struct str line)
 {
 	for (size_t i = 0; i < line.n; i++) {
 		if (line.p[i] != '=') {
-			const ptrdiff_t next = str_chr(str_from(line, i), '=');
-			const size_t n = next < 0 ? line.n - i : (size_t)next;
+			const char *next = memchr(line.p + i, '=', line.n - i);
+			const size_t n = next == NULL ? line.n - i : (size_t)(next - line.p) - i;
 			buf_str(out, str_sub(line, i, n));
 			i += n - 1;
 			continue;
@@ -280,7 +276,7 @@ static bool says_more_than_text(struct str line)
 	return ch_lower(line.p[0]) == 'c' && str_case_starts(line, STR("Content-Type:")) && str_case_find(line, STR("text/plain")) < 0 && str_case_find(line, STR("text/html")) < 0;
 }
 
-/* What it takes for a line of the text: of quoted-printable, decoded, up to a NUL. */
+/* What it takes for a line of the text. */
 struct seen {
 	bool begun, found;
 	bool encoding, received;	/* a text with an encoding and a line of a mail server is looked at from that line on, or is not */
@@ -288,14 +284,18 @@ struct seen {
 
 static void see_line(struct seen *s, struct str line)
 {
-	const ptrdiff_t nul = str_chr(line, '\0');
-	line.n = nul < 0 ? line.n : (size_t)nul;
 	if (line.n == 0 || line.p[0] == '\n')
 		s->begun = false;
 	else if (s->begun)
 		s->found |= says_more_than_text(line);
 	else
 		s->begun = may_begin(line);
+}
+
+static struct str before_nul(struct str s)
+{
+	const ptrdiff_t nul = str_chr(s, '\0');
+	return nul < 0 ? s : str_sub(s, 0, (size_t)nul);
 }
 
 static bool has_more_in_lines(const struct mime_part *p)
@@ -313,7 +313,7 @@ static bool has_more_in_lines(const struct mime_part *p)
 		if (qp && str_chr(line, '=') >= 0) {
 			buf_reset(&decoded);
 			(void)put_qp(&decoded, line);
-			line = buf_view(&decoded);
+			line = before_nul(buf_view(&decoded));
 		}
 		see_line(&s, line);
 	}
