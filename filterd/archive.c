@@ -376,7 +376,7 @@ int archive_walk(struct archive_walk *w, struct str data, struct content is, str
 static struct str uu_begin(struct str line)
 {
 	struct str mode, rest = line;
-	if (!str_starts(line, STR("begin ")) && !str_starts(line, STR("begin-base64 ")))
+	if (line.n == 0 || line.p[0] != 'b' || (!str_starts(line, STR("begin ")) && !str_starts(line, STR("begin-base64 "))))
 		return STR("");
 	(void)str_split(&rest, ' ');
 	mode = str_split(&rest, ' ');
