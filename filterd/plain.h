@@ -17,7 +17,7 @@ bool mail_is_plain(struct str message, const struct mime_part *root);
 bool plain_is_lines(struct str s);
 /* How long each of these files may be, at most: it ends each piece of a long line. */
 size_t plain_file_max(const struct mime_part *p);
-/* What its parser writes into files of a part of a plain message that has no parts of its own. false: nothing of this kind. */
+/* What its parser writes into files of a part of a plain message that has no parts of its own. false: nothing of this kind, whatever is in out. */
 bool plain_file(const struct mime_part *p, struct buf *out);	/* decoded line by line, with LF */
 /* That is of base64, and surely the same: decoded by mime_body_decode(). */
 bool plain_file_is_ours(const struct mime_part *p, struct str decoded);

@@ -171,12 +171,15 @@ static bool names_encoding(struct str line)
 }
 
 /* A line of a text that names an encoding makes the rest a mail; but it writes and forgets what it takes for an application's file, as all with a disposition and no type. */
-static bool is_mail_only(const struct mime_part *p)
+static bool may_be_mail_only(const struct mime_part *p)
 {
 	struct plain_fields fields = { 0 };
+	return p->parent == NULL && plain_head(p, &fields) && (fields.types == 0 ? fields.dispositions == 0 : !mime_type_is(p, "application", "*"));
+}
+
+static bool has_name_of_encoding(const struct mime_part *p)
+{
 	struct str line;
-	if (p->parent != NULL || !plain_head(p, &fields) || (fields.types == 0 ? fields.dispositions > 0 : mime_type_is(p, "application", "*")))
-		return false;
 	for (struct lines l = lines_of(p); lines_next(&l, &line);)
 		if (names_encoding(line))
 			return true;
@@ -185,15 +188,17 @@ static bool is_mail_only(const struct mime_part *p)
 
 bool plain_file(const struct mime_part *p, struct buf *out)
 {
-	const bool qp = str_eq(p->encoding, STR("quoted-printable"));
+	const bool qp = str_eq(p->encoding, STR("quoted-printable")), may_be_mail = may_be_mail_only(p);
 	struct str line;
-	if (is_mail_only(p))
-		return false;
 	if (str_eq(p->encoding, STR("base64"))) {
+		if (may_be_mail && has_name_of_encoding(p))
+			return false;
 		put_base64(p, out);
 		return true;
 	}
 	for (struct lines l = lines_of(p); lines_next(&l, &line);) {
+		if (may_be_mail && names_encoding(line))
+			return false;
 		if (qp && put_qp(out, line))
 			continue;
 		if (!qp)
