@@ -186,7 +186,8 @@ size_t arena_used(const struct arena *a)
 	return a->total;
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+/* Not zeroed: the caller writes all of it. */
+static void *take(struct arena *a, size_t n)
 {
 	size_t need;
 	if (__builtin_add_overflow(n, (size_t)(GAP + ALIGN - 1), &need)) {
@@ -206,7 +207,14 @@ void *arena_alloc(struct arena *a, size_t n)
 	b->used += need;
 	a->total += need;
 	UNPOISON(p, n);
-	memset(p, 0, n);
+	return p;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+	void *p = take(a, n);
+	if (p != NULL)
+		memset(p, 0, n);
 	return p;
 }
 
@@ -223,9 +231,12 @@ void *arena_array(struct arena *a, size_t count, size_t size)
 
 char *arena_cstr(struct arena *a, struct str s)
 {
-	char *p = arena_alloc(a, s.n + 1);
-	if (p != NULL && s.n > 0)
+	char *p = take(a, s.n + 1);
+	if (p == NULL)
+		return NULL;
+	if (s.n > 0)
 		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
 	return p;
 }
 
