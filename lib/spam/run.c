@@ -98,10 +98,21 @@ static struct pcre *filled(struct msg *m, const struct rule *r)
 
 /* --- texts in pieces --- */
 
-struct scan { struct msg *m; struct area *area; unsigned line; };
+/* spare: n_spare places that are nobody's yet. */
+struct scan { struct msg *m; struct area *area; unsigned line; struct line_hits *spare; unsigned n_spare; };
 
 /* Places nearer to each other than this are one: a search costs as much as looking at so many bytes. A place is never as far before the last one of its line. */
-enum { PLACES_APART = 64, GATED_TOGETHER = 64 };
+enum { PLACES_APART = 64, PLACES_TOGETHER = 64, GATED_TOGETHER = 64 };
+
+static struct line_hits *place_new(struct scan *s)
+{
+	if (s->n_spare == 0) {
+		s->spare = ARENA_ARRAY(s->m->a, struct line_hits, PLACES_TOGETHER);
+		s->n_spare = PLACES_TOGETHER;
+	}
+	s->n_spare--;
+	return s->spare++;
+}
 
 static void on_may(void *ctx, unsigned number, size_t at)
 {
@@ -112,7 +123,7 @@ static void on_may(void *ctx, unsigned number, size_t at)
 		last->to = at > last->to ? at : last->to;
 		return;
 	}
-	struct line_hits *h = ARENA_NEW(s->m->a, struct line_hits);
+	struct line_hits *h = place_new(s);
 	*h = (struct line_hits){ s->line, at, at, NULL };
 	*(last == NULL ? &s->area->may[number] : &last->next) = h;
 	s->area->last[number] = h;
@@ -126,7 +137,7 @@ static void scan_area(struct msg *m, struct area *area, const struct prefilter *
 	area->may = ARENA_ARRAY(m->a, struct line_hits *, prefilter_count(f) + 1);
 	area->last = ARENA_ARRAY(m->a, struct line_hits *, prefilter_count(f) + 1);
 	struct buf folded;
-	struct scan s = { m, area, 0 };
+	struct scan s = { .m = m, .area = area };
 	buf_init(&folded, m->whole.n * 8 + 131072);
 	for (size_t i = 0; i < area->pieces.n; i++) {
 		if (area_times(area, i) == 0)
