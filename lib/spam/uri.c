@@ -124,6 +124,8 @@ static size_t known_scheme(struct str s, size_t i)
 	static const char *const starts[] = { "http://", "https://", "ftp://", "ftp." };
 	struct str t = str_from(s, i);
 	size_t n = 0;
+	if (t.n == 0 || !in_set("hfwHFW", t.p[0]))
+		return 0;
 	for (size_t k = 0; k < ARRAY_LEN(starts) && n == 0; k++)
 		n = str_case_starts(t, str_c(starts[k])) ? strlen(starts[k]) : 0;
 	if (n == 0 && str_case_starts(t, STR("www"))) {
@@ -290,13 +292,15 @@ static void line_uris(struct msg *m, struct str line, struct map *seen)
 			return;
 		for (i = sign; i > from && !end_delimiter(line.p[i - 1]);)
 			i--;
+		const struct str all = str_sub(line, i, word - i);
+		const bool mails = str_chr(all, '@') >= 0 || str_chr(all, ':') >= 0;	/* an address, or "mailto:", may be in it */
 		for (size_t end; i < word; i = end > i ? end : i + 1) {
 			struct str host = { 0 };
 			bool mail = false;
 			end = 0;
 			if (!may_start(line, i))
 				continue;
-			if ((end = known_scheme(line, i)) == 0 && (end = mail_address(line, i)) > 0)
+			if ((end = known_scheme(line, i)) == 0 && mails && (end = mail_address(line, i)) > 0)
 				mail = true;
 			if (end == 0)
 				end = bare_host(m->s, line, i, &host);
