@@ -1,5 +1,6 @@
 /* Threads for a batch at a time. All of it is under one lock but the work itself; a thread takes several small items at once, so that the lock is not what they wait
- * for. Threads wait for work, not for the loop: the loop waits for them only in crew_finish, for no longer than what one has taken. */
+ * for. Threads wait for work, not for the loop: the loop waits for them only in crew_finish, for no longer than what one has taken, and does what is alike of a later
+ * batch rather than sleep. */
 #include "os/crew.h"
 
 #include <assert.h>
@@ -222,15 +223,31 @@ void crew_begin(struct crew *c, struct crew_batch *b)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* The eldest batch of the same work that has items which nobody has begun; NULL: none. */
+static struct crew_batch *alike(const struct crew *c, const struct crew_batch *b)
+{
+	struct crew_batch *more = c->batches;
+
+	while (more != NULL && more->fn != b->fn)
+		more = more->after;
+	return more;
+}
+
 void crew_finish(struct crew *c, struct crew_batch *b)
 {
+	struct crew_batch *more;
+
 	if (b->n == 0)
 		return;
 	pthread_mutex_lock(&c->lock);
 	while (b->next < b->n)
 		do_some(c, b, share_of(c, b), 0);
-	while (b->left > 0)
-		pthread_cond_wait(&c->done, &c->lock);
+	while (b->left > 0) {
+		if ((more = alike(c, b)) != NULL)
+			do_some(c, more, 1, 0);
+		else
+			pthread_cond_wait(&c->done, &c->lock);
+	}
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -203,6 +203,41 @@ static void test_together(void)
 	crew_free(&c);
 }
 
+/* On a thread: ends when the loop's has one of these behind it. */
+static void await_the_loop(void *p, unsigned hand)
+{
+	bool *const met = p;
+
+	if (hand == 0)
+		atomic_store(&let_go, true);
+	else
+		linger(NULL, hand);
+	*met = atomic_load(&let_go);
+}
+
+/* Who must wait for one batch does something of the next. */
+static void test_alike(void)
+{
+	struct crew *c = crew_new(2, CREW_IDLE_MS);
+	bool met[2] = { false, false };
+	struct crew_batch b[2];
+
+	atomic_store(&let_go, false);
+	atomic_store(&present, 0);
+	for (size_t i = 0; i < 2; i++) {
+		b[i] = (struct crew_batch){ .fn = await_the_loop, .items = &met[i], .size = sizeof(met[i]), .n = 1 };
+		crew_begin(c, &b[i]);
+		for (const uint64_t end = clock_mono_ms() + WAIT_MS; atomic_load(&present) == 0 && clock_mono_ms() < end;)
+			(void)usleep(1000);
+	}
+	crew_finish(c, &b[0]);
+	tap_ok(met[0], "while another is at the last item of a batch, the next one goes on");
+	crew_finish(c, &b[1]);
+	tap_ok(met[1], "which is then done");
+	atomic_store(&present, 0);
+	crew_free(&c);
+}
+
 static unsigned threads_now(void)
 {
 	DIR *const d = opendir("/proc/self/task");
@@ -276,6 +311,7 @@ int main(void)
 	test_help();
 	test_wait();
 	test_together();
+	test_alike();
 	test_threads(OWN_THREADS);
 	return tap_done();
 }

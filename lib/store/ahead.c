@@ -1,4 +1,5 @@
-/* Two batches of messages: one that the walk is in, and the next, which the crew works on meanwhile. */
+/* Three batches of messages: one that the walk is in, and the next two, which the crew works on meanwhile. With one alone it would come to its end before the walk has
+ * come to the next and a further one is begun, and to wake a thread takes as long as several messages do. */
 #include "store/ahead.h"
 
 #include <assert.h>
@@ -17,6 +18,7 @@
 #include "store/summary.h"
 
 enum {
+	BATCHES = 3,
 	BATCH = 64,			/* messages, */
 	HAND_BYTES = 160 * 1024,	/* and of their files, for each thread: so much is done within two milliseconds, whatever is to be done */
 	LARGE_HAND_BYTES = 512 * 1024,	/* the same of files that are large, which have memory of their own; one goes in any case, */
@@ -51,8 +53,8 @@ struct ahead {
 	mbox_ahead_fn *next;
 	void *ctx;
 	bool off;			/* it does not pay */
-	unsigned now;			/* the batch that the walk is in */
-	struct batch batch[2];
+	unsigned now;			/* the batch that the walk is in; those after it follow, around */
+	struct batch batch[BATCHES];
 	struct ahead_hand hands[CREW_MAX];
 };
 
@@ -323,26 +325,51 @@ static bool pays(const struct batch *b)
 	return b->taken * 2 >= b->n;
 }
 
+static struct batch *batch_after(struct ahead *a, unsigned k)
+{
+	return &a->batch[(a->now + k) % BATCHES];
+}
+
+/* Nothing is looked at, nor has been. */
+static void drop_all(struct ahead *a)
+{
+	for (size_t i = 0; i < BATCHES; i++) {
+		wait_for(a, &a->batch[i]);
+		a->batch[i].last = 0;
+	}
+}
+
+/* Those that follow upon the one that the walk is in, as far as there is something for them. */
+static void begin_next(struct ahead *a)
+{
+	for (unsigned k = 1; k < BATCHES && batch_after(a, k - 1)->last != UINT32_MAX; k++) {
+		const uint32_t from = batch_after(a, k - 1)->last + 1;
+		struct batch *const b = batch_after(a, k);
+		if (b->last != 0 && b->first == from)
+			continue;
+		prepare(a, b);
+		begin(a, b, from);
+	}
+}
+
 static void advance(struct ahead *a, uint32_t seq)
 {
-	struct batch *b = &a->batch[a->now], *other = &a->batch[!a->now];
+	struct batch *const b = batch_after(a, 0), *const next = batch_after(a, 1);
 
 	if (b->last && !pays(b)) {
-		wait_for(a, other);
+		drop_all(a);
 		a->off = true;
 		return;
 	}
-	if (other->last == 0 || seq > other->last || seq < other->first) {	/* it has only begun, or jumped */
-		wait_for(a, other);
-		prepare(a, other);
-		begin(a, other, seq);
+	if (next->last == 0 || seq > next->last || seq < next->first) {	/* it has only begun, or jumped */
+		drop_all(a);
+		prepare(a, next);
+		begin(a, next, seq);
 	}
-	a->now = !a->now;
-	wait_for(a, other);
-	if (other->last == UINT32_MAX)
-		return;
-	prepare(a, b);
-	begin(a, b, other->last + 1);
+	b->last = 0;
+	a->now = (a->now + 1) % BATCHES;
+	begin_next(a);
+	wait_for(a, next);
 }
 
 /* Is there so much in the next part of the walk that a batch is worth its memory? Else the part is passed over. */
@@ -444,7 +471,7 @@ void mbox_ahead_end(struct mbox_view *v)
 	if (a == NULL)
 		return;
 	v->ahead = NULL;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < BATCHES; i++) {
 		wait_for(a, &a->batch[i]);
 		batch_free(&a->batch[i]);
 	}

@@ -14,7 +14,7 @@
 #include "store/test_store.h"
 #include "test/tap.h"
 
-enum { MESSAGES = 700, FIRST_DATE = 1500000000, LARGE = 200000, LARGE_ONES = 4, MIDDLE = 60000, TEXT_MAX = 1 << 23, CREW_FOUR = 4 };
+enum { MESSAGES = 700, FIRST_DATE = 1500000000, LARGE = 200000, LARGE_ONES = 4, MIDDLE = 60000, TEXT_MAX = 1 << 23, CREW_FOUR = 4, AT_ONCE = 64 };
 
 static size_t sizes[MESSAGES];
 
@@ -142,16 +142,18 @@ struct walk {
 struct walking {
 	const struct walk *w;
 	struct mbox_view *v;
+	uint32_t furthest;	/* that it was asked for */
 };
 
 static unsigned next(void *ctx, uint32_t *seq)
 {
-	const struct walking *const g = ctx;
+	struct walking *const g = ctx;
 
 	while (*seq <= mbox_view_count(g->v) && *seq % g->w->step != 0)
 		++*seq;
 	if (*seq > mbox_view_count(g->v))
 		*seq = 0;
+	g->furthest = *seq > g->furthest ? *seq : g->furthest;
 	return *seq ? g->w->ahead : 0;
 }
 
@@ -271,7 +273,7 @@ static void run(const struct walk *w, unsigned crew, unsigned skip, void (*meanw
 		meanwhile(root);
 	while (!mbox_search_load(v))
 		;
-	struct walking g = { w, v };
+	struct walking g = { .w = w, .v = v };
 	*used_out = *large_out = 0;
 	mbox_ahead_begin(v, w->ahead, next, &g);
 	for (uint32_t seq = 1; seq <= MESSAGES; seq++) {
@@ -331,11 +333,14 @@ static void test_ends(void)
 	store_crew_size(s, CREW_FOUR);
 	struct mbox *m = must_mbox(s, "INBOX");
 	struct mbox_view *v = mbox_view_new(m), *w = mbox_view_new(m);
-	struct walking g = { &walks[0], v }, h = { &walks[3], w };
+	struct walking g = { .w = &walks[0], .v = v }, h = { .w = &walks[3], .v = w };
 
 	mbox_ahead_begin(v, g.w->ahead, next, &g);
 	ask_summary(v, MESSAGES - 5, &out);
 	tap_ok(ahead_had(v, MESSAGES - 5) == NULL, "five messages are not worth a thread");
+	mbox_ahead_begin(w, h.w->ahead, next, &h);
+	ask_text(w, 1, &out);
+	tap_ok(h.furthest >= 3 * AT_ONCE, "the crew has two batches to do when the walk begins with one (%u messages)", h.furthest);
 	mbox_ahead_begin(v, g.w->ahead, next, &g);
 	mbox_ahead_begin(w, h.w->ahead, next, &h);
 	for (uint32_t seq = 10; seq < 200; seq++) {
