@@ -1,5 +1,5 @@
 /* A walk over messages whose files must be read (SEARCH, SORT, FETCH of what is not cached): what it will ask for next is read and computed beside it, by the
- * store's crew (os/crew.h), a batch of messages ahead. Who walks asks for each message as ever (msgfile_read, mbox_summary_get, mbox_cache_get, mbox_search_learn,
+ * store's crew (os/crew.h), two batches of messages ahead. Who walks asks for each message as ever (msgfile_read, mbox_summary_get, mbox_cache_get, mbox_search_learn,
  * mbox_msg_date): where the answer is there already it is taken, and put into the cache and the index there and then, by the thread of the loop alone. What the crew
  * cannot answer, a file that has gone, was renamed or is not as long as it was, is looked at as if there were no crew.
  * Where files are not in memory the disk is asked for those of a batch at once.
