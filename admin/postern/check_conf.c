@@ -1,6 +1,7 @@
 /* Values that are legal one by one, and do not do what was meant. Most come from guides that are followed to the letter. */
 #include "admin/postern/check.h"
 
+#include "base/num.h"
 #include "deliver/policy/milter_wire.h"
 #include "deliver/restrict/restrict.h"
 #include "imapd/caps.h"
@@ -39,25 +40,23 @@ static void check_next_hop(struct check *c, const char *param)
 			    STR_ARG(host));
 }
 
-/* [host]:port and the like; a host's name itself is the resolver's business. */
+/* [host]:port and the like, as remote takes it apart; a host's name itself is the resolver's business. */
 static bool hop_formed(struct str hop)
 {
 	const bool literal = str_starts(hop, STR("["));
 	const ptrdiff_t end = str_chr(hop, literal ? ']' : ':');
 	struct str port = end < 0 ? STR("") : str_from(hop, (size_t)end + literal);
+	uint64_t number;
 
-	if (hop.n == 0 || end == literal || (literal && end < 0) || (port.n && (port.p[0] != ':' || port.n == 1)))
+	if (hop.n == 0 || end == literal || (literal && end < 0) || (port.n && port.p[0] != ':'))
 		return false;
-	for (size_t i = 1; i < port.n; i++)
-		if (!ch_alnum(port.p[i]) && port.p[i] != '-')
-			return false;
-	return true;
+	return port.n == 0 || num_parse(str_from(port, 1), 1, 65535, &number) == 0;
 }
 
 static void check_relayhost(struct check *c)
 {
 	if (c->conf->relayhost[0] && !hop_formed(str_c(c->conf->relayhost)))
-		found_param(c, SEV_ERROR, "relayhost", "\"%s\" (allowed: [host], [host]:port, host, host:port)", c->conf->relayhost);
+		found_param(c, SEV_ERROR, "relayhost", "\"%s\" (allowed: [host], [host]:port, host, host:port; a port is a number)", c->conf->relayhost);
 	check_next_hop(c, "relayhost");
 }
 

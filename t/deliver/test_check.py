@@ -79,9 +79,14 @@ def test_a_mistake_of_a_list_has_its_line(check, settings):
     assert "%s:%d: error: %s: " % (check.suite.conf, plain.count("\n") + 1, settings.split()[0]) in check(settings)
 
 
-@pytest.mark.parametrize("hop", ["[smtp.example.net]", "[smtp.example.net]:587", "smtp.example.net", "smtp.example.net:submission", "[2001:db8::1]:25", "[IPv6:2001:db8::1]"])
+@pytest.mark.parametrize("hop", ["[smtp.example.net]", "[smtp.example.net]:587", "smtp.example.net", "smtp.example.net:65535", "[2001:db8::1]:25", "[IPv6:2001:db8::1]"])
 def test_forms_of_a_relay(check, hop):
     assert "error: relayhost" not in check("relayhost = %s\n" % hop)
+
+
+@pytest.mark.parametrize("hop", ["smtp.example.net:submission", "[smtp.example.net]:0", "[smtp.example.net]:65536", "smtp.example.net:", "[smtp.example.net", "[]:25"])
+def test_a_relay_that_remote_cannot_use(check, hop):
+    assert "error: relayhost: \"%s\"" % hop in check("relayhost = %s\n" % hop)
 
 
 def test_what_daemons_would_log_is_a_finding(check):
