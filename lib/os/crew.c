@@ -1,6 +1,6 @@
 /* Threads for a batch at a time. All of it is under one lock but the work itself; a thread takes several small items at once, so that the lock is not what they wait
- * for. Threads wait for work, not for the loop: the loop waits for them only in crew_finish, for no longer than what one has taken, and does what is alike of a later
- * batch rather than sleep. */
+ * for. Threads wait for work, not for the loop: the loop waits for them only in crew_finish, for no longer than what one has taken, and first does a
+ * little of a later batch that is alike: mostly that is long enough, and nobody sleeps. */
 #include "os/crew.h"
 
 #include <assert.h>
@@ -13,7 +13,10 @@
 
 #include "base/arena.h"
 
-enum { SHARES = 4 };	/* a thread takes this part of what would be its share at once */
+enum {
+	SHARES = 4,	/* a thread takes this part of what would be its share at once */
+	ALIKE_MAX = 2,	/* items of later batches that are done while one is waited for: the loop has others to serve */
+};
 
 struct crew {
 	pthread_mutex_t lock;
@@ -242,12 +245,10 @@ void crew_finish(struct crew *c, struct crew_batch *b)
 	pthread_mutex_lock(&c->lock);
 	while (b->next < b->n)
 		do_some(c, b, share_of(c, b), 0);
-	while (b->left > 0) {
-		if ((more = alike(c, b)) != NULL)
-			do_some(c, more, 1, 0);
-		else
-			pthread_cond_wait(&c->done, &c->lock);
-	}
+	for (unsigned n = 0; n < ALIKE_MAX && b->left > 0 && (more = alike(c, b)) != NULL; n++)
+		do_some(c, more, 1, 0);
+	while (b->left > 0)
+		pthread_cond_wait(&c->done, &c->lock);
 	pthread_mutex_unlock(&c->lock);
 }
 

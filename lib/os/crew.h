@@ -47,7 +47,7 @@ unsigned crew_size(const struct crew *c);
 void crew_free(struct crew **c);
 
 /* The others begin; b and its items are theirs until crew_finish, which every batch must see, and which takes part; then, while
- * others are at what they have taken, in what is there of the same fn. Batches may overlap. */
+ * others are at what they have taken, in an item or two of a later batch of the same fn. Batches may overlap. */
 void crew_begin(struct crew *c, struct crew_batch *b);
 void crew_finish(struct crew *c, struct crew_batch *b);
 /* For a loop that does other things meanwhile: one item that nobody has begun is done here. False: there is none; those that others have begun are crew_finish's to wait

@@ -238,6 +238,44 @@ static void test_alike(void)
 	crew_free(&c);
 }
 
+/* On a thread: goes on for a while after the loop's has begun one. */
+static void outlast_the_loop(void *p, unsigned hand)
+{
+	unsigned *const by_loop = p;
+
+	if (hand == 0) {
+		++*by_loop;
+		atomic_store(&let_go, true);
+		return;
+	}
+	linger(NULL, hand);
+	(void)usleep(50000);
+}
+
+/* But only a little: the loop has others to serve. */
+static void test_alike_a_little(void)
+{
+	enum { LATER = 100, LITTLE = 4 };
+	struct crew *c = crew_new(2, CREW_IDLE_MS);
+	unsigned first = 0, later[LATER] = { 0 }, done = 0;
+	struct crew_batch a = { .fn = outlast_the_loop, .items = &first, .size = sizeof(first), .n = 1 };
+	struct crew_batch b = { .fn = outlast_the_loop, .items = later, .size = sizeof(later[0]), .n = LATER };
+
+	atomic_store(&let_go, false);
+	atomic_store(&present, 0);
+	crew_begin(c, &a);
+	for (const uint64_t end = clock_mono_ms() + WAIT_MS; atomic_load(&present) == 0 && clock_mono_ms() < end;)
+		(void)usleep(1000);
+	crew_begin(c, &b);
+	crew_finish(c, &a);
+	for (size_t i = 0; i < LATER; i++)
+		done += later[i];
+	tap_ok(done > 0 && done <= LITTLE, "of the next one no more than a little is done while another is waited for (%u)", done);
+	crew_finish(c, &b);
+	atomic_store(&present, 0);
+	crew_free(&c);
+}
+
 static unsigned threads_now(void)
 {
 	DIR *const d = opendir("/proc/self/task");
@@ -312,6 +350,7 @@ int main(void)
 	test_wait();
 	test_together();
 	test_alike();
+	test_alike_a_little();
 	test_threads(OWN_THREADS);
 	return tap_done();
 }
