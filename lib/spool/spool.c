@@ -60,16 +60,17 @@ static int open_dir(int at, const char *name, int *fd_out, struct err *e)
 	return *fd_out < 0 ? err_set(e, ERR_TEMP, errno, "spool directory %s", name) : 0;
 }
 
-/* A spool that never had one is older than it, and fine. */
+/* A spool that never had one is older than it, and fine. Where all of the spool is one file system in memory it is of no use, and the file system would not tell what was
+ * received where (spool_commit). */
 static int open_memory(struct spool *sp, struct err *e)
 {
 	struct statfs fs;
-	struct stat st;
+	struct stat st, disk;
 
 	sp->memory = openat(sp->root, parts[3], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (sp->memory < 0)
 		return errno == ENOENT ? 0 : err_set(e, ERR_TEMP, errno, "spool directory %s", parts[3]);
-	if (fstatfs(sp->memory, &fs) < 0 || fs.f_type != TMPFS_MAGIC || fstat(sp->memory, &st) < 0)
+	if (fstatfs(sp->memory, &fs) < 0 || fs.f_type != TMPFS_MAGIC || fstat(sp->memory, &st) < 0 || fstat(sp->incoming, &disk) < 0 || disk.st_dev == st.st_dev)
 		close_fd(&sp->memory);
 	else
 		sp->memory_dev = st.st_dev;

@@ -409,6 +409,30 @@ static void test_memory(void)
 	remove_tree(dir);
 }
 
+/* incoming and memory are one file system, of the kind that memory is. */
+static void test_all_in_memory(void)
+{
+	char dir[] = "/dev/shm/test_spool.XXXXXX";
+	struct arena *a = arena_new(0);
+	struct err e = { 0 };
+	struct spool *sp = NULL;
+	struct spool_msg *m = sample(a);
+	int wfd = -1, rfd = -1, fd = -1;
+
+	if (mkdtemp(dir) == NULL || spool_make(dir, getuid(), getgid(), &e) < 0 || spool_open(dir, &sp, &e) < 0) {
+		tap_ok(false, "a spool in memory");
+		return;
+	}
+	tap_ok(spool_receive(sp, QID, 0, &wfd, &rfd, &e) == 0 && write_all(wfd, "Hello\nworld\n", 12, &e) == 0, "mail of unknown size comes to a spool in memory");
+	close(wfd);
+	tap_is_int(spool_commit(sp, m, rfd, &fd, &e), 0, "it is queued: %s", e.text);
+	tap_ok(!holds(dir, "incoming") && !holds(dir, "memory"), "and lies nowhere else");
+	close(rfd), close(fd);
+	spool_close(&sp);
+	arena_free(&a);
+	remove_tree(dir);
+}
+
 static void test_qid(void)
 {
 	char id[SPOOL_QID_MAX + 1], last[SPOOL_QID_MAX + 1] = "";
@@ -478,5 +502,6 @@ int main(void)
 	test_spare();
 	test_others_leave_during_a_copy();
 	test_memory();
+	test_all_in_memory();
 	return tap_done();
 }
