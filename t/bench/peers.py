@@ -207,7 +207,7 @@ class Cyrus(Peer):
     imaps, imap = 993, 143
     place = pathlib.Path("/usr/local/lib/postern-tests/cyrus")
     bin = place / "usr" / "lib" / "cyrus" / "bin"
-    env = dict(os.environ, LD_LIBRARY_PATH=str(place / "usr" / "lib" / "x86_64-linux-gnu"))
+    env = dict(os.environ, LD_LIBRARY_PATH=str(place / "usr" / "lib" / sys.implementation._multiarch))
 
     @classmethod
     def missing(cls):
